@@ -1,0 +1,63 @@
+"""promptkit: repurpose a frozen pre-trained model. y = align(model(manipulate(x))).
+
+Names are loaded when they are first used: importing promptkit imports no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from promptkit.align import calibrate as calibrate
+    from promptkit.align.verbalizer import Verbalizer as Verbalizer
+    from promptkit.errors import PromptkitError as PromptkitError
+    from promptkit.errors import Unsupported as Unsupported
+    from promptkit.evaluation import Run as Run
+    from promptkit.evaluation import evaluate as evaluate
+    from promptkit.manipulate import demos as demos
+    from promptkit.manipulate import order as order
+    from promptkit.manipulate.prompt import Prompt as Prompt
+    from promptkit.models.base import load as load
+    from promptkit.predictor import Predictor as Predictor
+    from promptkit.report import compare as compare
+    from promptkit.tasks import Task as Task
+    from promptkit.tasks import load_task as task  # noqa: F401 - the name that the library is used by
+    from promptkit.template import Template as Template
+
+_WHERE = {
+    "calibrate": ("promptkit.align.calibrate", None),
+    "demos": ("promptkit.manipulate.demos", None),
+    "order": ("promptkit.manipulate.order", None),
+    "Verbalizer": ("promptkit.align.verbalizer", "Verbalizer"),
+    "PromptkitError": ("promptkit.errors", "PromptkitError"),
+    "Unsupported": ("promptkit.errors", "Unsupported"),
+    "Run": ("promptkit.evaluation", "Run"),
+    "evaluate": ("promptkit.evaluation", "evaluate"),
+    "Prompt": ("promptkit.manipulate.prompt", "Prompt"),
+    "load": ("promptkit.models.base", "load"),
+    "Predictor": ("promptkit.predictor", "Predictor"),
+    "compare": ("promptkit.report", "compare"),
+    "Task": ("promptkit.tasks", "Task"),
+    "task": ("promptkit.tasks", "load_task"),
+    "Template": ("promptkit.template", "Template"),
+}
+
+__all__ = [  # noqa: PLE0604 - the table is the list
+    *_WHERE,
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'promptkit' has no attribute {name!r}")
+    module, attribute = _WHERE[name]
+    loaded = import_module(module)
+    value = loaded if attribute is None else getattr(loaded, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,243 @@
+"""The command line. Parses options into the objects of the library, and prints; nothing else here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptkit.errors import PromptkitError
+
+if TYPE_CHECKING:
+    from promptkit.manipulate.prompt import Prompt
+    from promptkit.predictor import Predictor
+    from promptkit.tasks import Task
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Repurpose a frozen pre-trained model: y = align(model(manipulate(x))).",
+)
+
+TaskName = Annotated[
+    str, typer.Argument(metavar="TASK", help="A task's name (see `promptkit tasks`), or the path of a YAML file.")
+]
+ModelName = Annotated[str, typer.Option("--model", help="[engine:]name: a hub id, folder, .gguf file, demo, or fake.")]
+Template = Annotated[str | None, typer.Option(help="A template's name, or the path of a .j2 file.")]
+Instruction = Annotated[str | None, typer.Option(help="Replaces the template's instruction; '' shows none.")]
+Chat = Annotated[bool, typer.Option("--chat", help="Use the model's chat template, demonstrations as turns.")]
+Shots = Annotated[int, typer.Option(min=0, help="How many demonstrations.")]
+Demos = Annotated[str, typer.Option(help="zero, first, random, random-each or balanced.")]
+Order = Annotated[str, typer.Option(help="given or shuffled.")]
+Seed = Annotated[int, typer.Option(help="Of the demonstrations and their order.")]
+Split = Annotated[str | None, typer.Option(help="The split to read; the task's own choice unless given.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of a mirror of data sets; PROMPTKIT_DATA stands in for it.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the engine, such as dtype=bfloat16.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+@app.command("eval")
+def eval_(
+    task: TaskName,
+    model: ModelName = "demo",
+    template: Template = None,
+    instruction: Instruction = None,
+    chat: Chat = False,
+    shots: Shots = 8,
+    demos: Demos = "balanced",
+    order: Order = "given",
+    seed: Seed = 0,
+    score: Annotated[str, typer.Option(help="A label's log-probability: sum over its tokens, or mean per token.")] = "sum",
+    calibrate: Annotated[str, typer.Option(help="Calibrations besides the plain scores: contextual,batch.")] = "",
+    split: Split = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the N rows with the smallest hash of id.")] = None,
+    data: Data = None,
+    set_: Set = None,
+    out: Annotated[Path, typer.Option(help="The folder that holds run folders.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Evaluate a prompt on a task: accuracy, macro-F1, ECE and Brier with 95% intervals."""
+    from promptkit.evaluation import evaluate
+    from promptkit.tasks import load_task
+
+    loaded = load_task(task, data=data)
+    options = _PromptOptions(
+        template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
+    )
+    predictors = _predictors(loaded, model, set_, options, score=score, calibrate=calibrate)
+    with _Bar(hidden=as_json) as bar:
+        run = evaluate(predictors, loaded, split=split, limit=limit, out=out, progress=bar)
+    if as_json:
+        print(json.dumps(run.to_json()))
+        return
+    from rich.console import Console
+
+    from promptkit.report import run_table
+
+    console = Console()
+    console.print(run_table(run))
+    for note in run.notes:
+        console.print(f"note: {note}", style="yellow")
+    fresh = len(run.ids) - run.resumed
+    done = f"{run.examples_per_second:.1f} rows/s" if fresh else "read from the finished run"
+    console.print(f"{run.seconds:.1f} s ({done}), {run.path}", highlight=False)
+
+
+@app.command()
+def render(
+    task: TaskName,
+    model: ModelName = "demo",
+    n: Annotated[int, typer.Option("--n", min=1, help="How many rows to show.")] = 1,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Show the token ids too.")] = False,
+    template: Template = None,
+    instruction: Instruction = None,
+    chat: Chat = False,
+    shots: Shots = 8,
+    demos: Demos = "balanced",
+    order: Order = "given",
+    seed: Seed = 0,
+    split: Split = None,
+    data: Data = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Show the exact prompts of a task, coloured by part, and what is likely wrong with them."""
+    from promptkit.tasks import load_task
+    from promptkit.view import show, views
+
+    loaded = load_task(task, data=data)
+    options = _PromptOptions(
+        template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
+    )
+    predictor = _predictors(loaded, model, set_, options)[0]
+    shown = views(predictor, loaded, split=split or loaded.spec.split, n=n)
+    if as_json:
+        print(json.dumps({"task": loaded.name, "model": predictor.model.name, "rows": [view.to_json() for view in shown]}))
+    else:
+        for view in shown:
+            show(view, tokens=tokens)
+
+
+@app.command()
+def tasks(as_json: Json = False) -> None:
+    """List the tasks that promptkit ships."""
+    from promptkit.tasks import described
+
+    found = described()
+    if as_json:
+        print(
+            json.dumps(
+                {"tasks": [{"name": name, **spec.model_dump(mode="json", exclude_none=True)} for name, spec in found.items()]}
+            )
+        )
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("task", "labels", "read from", "description")
+    for name, spec in found.items():
+        places = dict.fromkeys("bundled" if s.files else "--data" if s.mirror else "hub" for s in spec.sources)
+        table.add_row(name, str(len(spec.labels)), ", ".join(places), spec.description)
+    Console().print(table)
+
+
+def main() -> None:
+    """Run the command; a mistake of the user is one paragraph on standard error, and exit code 1."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    try:
+        app()
+    except PromptkitError as error:
+        print(f"promptkit: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("promptkit: stopped; the same command continues where it was.", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PromptOptions:
+    """The options that make a `Prompt`."""
+
+    template: str | None
+    instruction: str | None
+    chat: bool
+    shots: int
+    demos: str
+    order: str
+    seed: int
+
+    def prompt(self, task: Task) -> Prompt:
+        """The prompt that they describe; the task says which template unless one is given."""
+        from promptkit.manipulate.demos import SELECTORS
+        from promptkit.manipulate.order import ORDERS
+        from promptkit.manipulate.prompt import Prompt
+        from promptkit.registry import build
+
+        return Prompt(
+            self.template or task.spec.template,
+            demos=build("demonstration selector", SELECTORS, self.demos, k=self.shots, seed=self.seed),
+            order=build("order", ORDERS, self.order, seed=self.seed),
+            instruction=self.instruction,
+            chat=self.chat,
+        )
+
+
+def _predictors(
+    task: Task, model: str, settings: list[str] | None, options: _PromptOptions, *, score: str = "sum", calibrate: str = ""
+) -> list[Predictor]:
+    """The plain predictor, and one for each calibration."""
+    from promptkit.align.calibrate import CALIBRATIONS
+    from promptkit.align.verbalizer import Verbalizer
+    from promptkit.models.base import load
+    from promptkit.predictor import Predictor
+    from promptkit.registry import build
+
+    prompt = options.prompt(task)
+    verbalizer = Verbalizer(task.spec.labels, score=score)  # type: ignore[arg-type]
+    calibrations = [build("calibration", CALIBRATIONS, spelling) for spelling in calibrate.split(",") if spelling.strip()]
+    loaded = load(model, **_pairs(settings or []))
+    return [
+        Predictor(loaded, prompt, verbalizer),
+        *(Predictor(loaded, prompt, [verbalizer, calibration]) for calibration in calibrations),
+    ]
+
+
+def _pairs(settings: list[str]) -> dict[str, object]:
+    pairs: dict[str, object] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not (key and equals):
+            raise PromptkitError("A setting cannot be read", got=f"--set {setting}", hint="Write --set KEY=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+class _Bar:
+    """tqdm on standard error, started with the first progress."""
+
+    def __init__(self, *, hidden: bool) -> None:
+        self._hidden = hidden or not sys.stderr.isatty()
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, initial=done, unit="row", disable=self._hidden, file=sys.stderr)
+        self._bar.update(done - self._bar.n)
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()

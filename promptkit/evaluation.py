@@ -1,0 +1,349 @@
+"""Predictors over a task's rows -> a run. Predictors that share model, manipulation and scorer share one pass."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from promptkit import __version__
+from promptkit.errors import PromptkitError
+from promptkit.metrics import classification
+from promptkit.predictor import BoundPredictor, Predictor
+from promptkit.store import RunFolder
+from promptkit.tasks import Task
+from promptkit.types import Calibration, Example, LabelledExample, Rendered, ScoreOutput, Support
+
+if TYPE_CHECKING:
+    from promptkit.types import Floats, Integers
+
+OUT = "runs"
+DECIMALS = 6
+Progress = Callable[[int, int], None]
+"""(rows done, rows in all)"""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One branch of a run: one chain of aligners over the run's rows."""
+
+    align: str
+    metrics: Mapping[str, Mapping[str, float]]
+    """Name -> value, low, high (95%)."""
+    predicted: Mapping[str, int]
+    """How many rows each label was predicted for."""
+    logprobs: Floats
+    """Shape (N, K), rows and labels in the run's order."""
+    correct: Floats
+    """Shape (N,): 1.0 or 0.0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished run."""
+
+    task: str
+    split: str
+    model: str
+    path: Path
+    labels: tuple[str, ...]
+    ids: tuple[str, ...]
+    gold: Integers
+    """Shape (N,): indices of labels."""
+    results: tuple[Result, ...]
+    seconds: float
+    """Of this call, loading included."""
+    examples_per_second: float
+    """New rows per second of the model's work, loading and rendering excluded; 0 if none was new."""
+    resumed: int
+    """How many rows were there already."""
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """What `promptkit eval --json` prints."""
+        return {
+            "task": self.task,
+            "split": self.split,
+            "n": len(self.ids),
+            "model": self.model,
+            "seconds": round(self.seconds, 3),
+            "examples_per_second": round(self.examples_per_second, 3),
+            "resumed": self.resumed,
+            "run": str(self.path),
+            "results": [_public(result) for result in self.results],
+        }
+
+    def __str__(self) -> str:
+        """The run's table."""
+        from promptkit.report import as_text, run_table
+
+        return as_text(run_table(self))
+
+
+def evaluate(
+    predictors: Predictor | Sequence[Predictor],
+    task: Task,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    out: str | Path = OUT,
+    progress: Progress | None = None,
+) -> Run:
+    """Run predictors that share model, manipulation and scorer over a split, in one pass.
+
+    `limit` takes the N rows with the smallest hash of id. The run's folder is `out`/TASK-<hash of settings>: if it is
+    there already and finished it is read, if it was broken off it is continued.
+    """
+    branches = [predictors] if isinstance(predictors, Predictor) else list(predictors)
+    if not branches or not all(predictor.shares_pass_with(branches[0]) for predictor in branches):
+        raise PromptkitError("Predictors of one run must share model, manipulation and scorer", hint="Use compare")
+    return _Pass(branches, task, split or task.spec.split, limit).run(out, progress or (lambda done, total: None))
+
+
+def by_hash(rows: Sequence[LabelledExample], limit: int | None) -> list[LabelledExample]:
+    """The rows with the smallest hash of id, in that order: nested in `limit`, and not sorted by label as files are."""
+    if limit is not None and limit < 1:
+        raise PromptkitError("The limit must be at least 1", got=limit)
+    return sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:limit]
+
+
+class _Pass:
+    """One pass of a model over the rows of a run and those that its aligners need."""
+
+    def __init__(self, branches: Sequence[Predictor], task: Task, split: str, limit: int | None) -> None:
+        self._branches = branches
+        self._task = task
+        self._split = split
+        first = branches[0]
+        self._labels = first.scorer.labels
+        self._items = by_hash(task.rows(split), limit)
+        foreign = sorted({row.label for row in self._items} - set(self._labels))
+        if foreign:
+            raise PromptkitError(
+                f"The verbalizer has no word for {', '.join(foreign[:5])}, which rows of {task.name} are labelled",
+                got=f"labels {', '.join(self._labels)}",
+            )
+        self._model = first.model
+        wanted = max((c.needs.unlabelled for p in branches for c in p.calibrations), default=0)
+        self._unlabelled = by_hash(task.part("fit"), wanted) if wanted else []
+        pool = task.pool()
+        self._bound: BoundPredictor = first.bind(pool)
+        self._settings = {
+            "promptkit": __version__,
+            "task": task.identity(),
+            "split": split,
+            "limit": limit,
+            "rows": _digest(self._items),
+            "pool": _digest(pool),
+            "model": dict(self._model.identity()),
+            "manipulate": dict(first.manipulate.settings()),
+            "align": [[dict(p.scorer.settings()), *(dict(c.settings()) for c in p.calibrations)] for p in branches],
+        }
+
+    def run(self, out: str | Path, progress: Progress) -> Run:
+        """Read the run if it is finished, else compute what is missing of it."""
+        started = time.perf_counter()
+        working = 0.0
+        folder = RunFolder(out, self._task.name, self._settings)
+        with folder.locked():
+            samples, support = folder.lines("samples"), folder.lines("support")
+            resumed = len(samples)
+            if folder.summary() is None:
+                if resumed:
+                    _log.warning("Continuing %s: %d of %d rows are there already.", folder.path, resumed, len(self._items))
+                samples, support, working = self._complete(folder, samples, support, progress)
+            results = self._results(samples, support)
+            seconds = time.perf_counter() - started
+            rate = (len(samples) - resumed) / working if working else 0.0
+            if folder.summary() is None:
+                folder.finish(samples, support, self._summary(results))
+                folder.record_timing(
+                    {"seconds": seconds, "examples_per_second": rate, "resumed": resumed, "notes": list(self._model.notes())}
+                )
+        return Run(
+            task=self._task.name,
+            split=self._split,
+            model=self._model.name,
+            path=folder.path,
+            labels=self._labels,
+            ids=tuple(row.id for row in self._items),
+            gold=self._gold(),
+            results=results,
+            seconds=seconds,
+            examples_per_second=rate,
+            resumed=resumed,
+            notes=tuple(self._model.notes()),
+        )
+
+    def _complete(
+        self, folder: RunFolder, samples: list[Any], support: list[Any], progress: Progress
+    ) -> tuple[list[Any], list[Any], float]:
+        """Every line of both files, in the run's order, and the seconds that the model worked."""
+        rendered = [self._bound.render(_unlabelled(row)) for row in self._items]
+        extra = self._support_rows(rendered)
+        requests = [self._bound.request(r) for r in (*rendered, *(r for _, r in extra))]
+        count = len(rendered)
+        of_id = {line["id"]: line for line in samples}
+        of_key = {line["key"]: line for line in support}
+        keys = [row.id for row in self._items] + [key for key, _ in extra]
+        done = {i for i, key in enumerate(keys) if key in (of_id if i < count else of_key)}
+        self._model.load()
+        progress(len(done), len(keys))
+        began = time.perf_counter()
+        for indices, outputs in self._model.answer(requests, done):
+            answers = [(i, output) for i, output in zip(indices, outputs, strict=True) if isinstance(output, ScoreOutput)]
+            new_samples = [self._sample(self._items[i], rendered[i], output) for i, output in answers if i < count]
+            new_support = [{"key": keys[i], **self._scores(extra[i - count][1], output)} for i, output in answers if i >= count]
+            folder.append("samples", [line for line in new_samples if line["id"] not in of_id])
+            folder.append("support", [line for line in new_support if line["key"] not in of_key])
+            for line in new_samples:
+                of_id.setdefault(line["id"], line)
+            for line in new_support:
+                of_key.setdefault(line["key"], line)
+            progress(len(of_id) + len(of_key), len(keys))
+        working = time.perf_counter() - began
+        return [of_id[key] for key in keys[:count]], [of_key[key] for key in keys[count:]], working
+
+    def _support_rows(self, rendered: Sequence[Rendered]) -> list[tuple[str, Rendered]]:
+        """What aligners need besides: (key, row), content-free ones under every context that items are read in."""
+        rows = []
+        texts = dict.fromkeys(text for p in self._branches for c in p.calibrations for text in c.needs.content_free)
+        if texts:
+            for context, index in _contexts(rendered).items():
+                like = _unlabelled(self._items[index])
+                for text in texts:
+                    row = Example(id=f"content-free {text}", inputs=dict.fromkeys(like.inputs, text))
+                    rows.append((_content_free_key(context, text), self._bound.render(row, like=like)))
+        rows += [(f"unlabelled {row.id}", self._bound.render(_unlabelled(row))) for row in self._unlabelled]
+        return rows
+
+    def _sample(self, row: LabelledExample, rendered: Rendered, output: ScoreOutput) -> dict[str, Any]:
+        scores = self._scores(rendered, output)
+        values = list(scores["logprobs"].values())
+        return {
+            "id": row.id,
+            "gold": row.label,
+            "prediction": self._labels[values.index(max(values))],
+            **scores,
+            "demos": list(rendered.demos),
+            "dropped": list(rendered.dropped),
+            "boundary": rendered.boundary,
+            "prompt_hash": hashlib.sha256(repr(rendered.input.ids).encode()).hexdigest()[:16],
+            "tokens": len(rendered.input.ids),
+        }
+
+    def _scores(self, rendered: Rendered, output: ScoreOutput) -> dict[str, Any]:
+        aligned = self._bound.scorer.align(output)
+        return {
+            "logprobs": {label: round(value, DECIMALS) for label, value in zip(self._labels, aligned, strict=True)},
+            "continuations": [
+                {"text": text, "logprobs": [round(x, DECIMALS) for x in tokens]}
+                for text, tokens in zip(rendered.targets, output.logprobs, strict=True)
+            ],
+        }
+
+    def _results(self, samples: Sequence[Any], support: Sequence[Any]) -> tuple[Result, ...]:
+        logprobs = _matrix(samples, self._labels)
+        gold = self._gold()
+        collected = self._support(samples, support)
+        results = []
+        for predictor in self._branches:
+            aligned = logprobs
+            for calibration in predictor.calibrations:
+                aligned = calibration.align(aligned, collected)
+            predicted = aligned.argmax(1)
+            _warn_of_skew(predictor.calibrations, gold, self._labels)
+            metrics = {
+                name: {key: round(value, DECIMALS) for key, value in asdict(estimate).items()}
+                for name, estimate in classification(gold, aligned).items()
+            }
+            histogram = np.bincount(predicted, minlength=len(self._labels)).tolist()
+            results.append(
+                Result(
+                    align=predictor.name,
+                    metrics=metrics,
+                    predicted=dict(zip(self._labels, histogram, strict=True)),
+                    logprobs=aligned,
+                    correct=(predicted == gold).astype(float),
+                )
+            )
+        return tuple(results)
+
+    def _support(self, samples: Sequence[Any], support: Sequence[Any]) -> Support:
+        of_key = {line["key"]: line for line in support}
+        contexts = list(dict.fromkeys(_context(line["demos"]) for line in samples))
+        texts = dict.fromkeys(text for p in self._branches for c in p.calibrations for text in c.needs.content_free)
+        place = {context: number for number, context in enumerate(contexts)}
+        return Support(
+            content_free={
+                text: _matrix([of_key[_content_free_key(context, text)] for context in contexts], self._labels)
+                for text in texts
+            },
+            context=np.array([place[_context(line["demos"])] for line in samples]),
+            unlabelled=_matrix([of_key[f"unlabelled {row.id}"] for row in self._unlabelled], self._labels),
+        )
+
+    def _gold(self) -> Integers:
+        return np.array([self._labels.index(row.label) for row in self._items])
+
+    def _summary(self, results: Sequence[Result]) -> dict[str, object]:
+        return {
+            "task": self._task.name,
+            "split": self._split,
+            "n": len(self._items),
+            "model": self._model.name,
+            "results": [_public(result) for result in results],
+        }
+
+
+def _public(result: Result) -> dict[str, object]:
+    return {"align": result.align, "metrics": result.metrics, "predicted": result.predicted}
+
+
+def _unlabelled(row: LabelledExample) -> Example:
+    """The row as a manipulation may see it."""
+    return Example(id=row.id, inputs=row.inputs)
+
+
+def _matrix(lines: Sequence[Any], labels: Sequence[str]) -> Floats:
+    """Shape (lines, labels)."""
+    return np.array([[line["logprobs"][label] for label in labels] for line in lines], float).reshape(-1, len(labels))
+
+
+def _context(demos: Sequence[str]) -> str:
+    return " ".join(demos)
+
+
+def _contexts(rendered: Sequence[Rendered]) -> dict[str, int]:
+    """Each context that items are read in -> the first such item."""
+    contexts: dict[str, int] = {}
+    for index, row in enumerate(rendered):
+        contexts.setdefault(_context(row.demos), index)
+    return contexts
+
+
+def _content_free_key(context: str, text: str) -> str:
+    return f"content-free {text!r} after {hashlib.sha256(context.encode()).hexdigest()[:12]}"
+
+
+def _digest(rows: Sequence[LabelledExample]) -> str:
+    """Of the rows and their labels, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(f"{row.id} {row.label}" for row in rows)).encode()).hexdigest()[:16]
+
+
+def _warn_of_skew(calibrations: Sequence[Calibration], gold: Integers, labels: Sequence[str]) -> None:
+    shares = np.bincount(gold, minlength=len(labels)) / len(gold)
+    if any(c.name == "batch" for c in calibrations) and shares.max() > 2 / len(labels):
+        _log.warning(
+            "Batch calibration assumes about equal classes, and %.0f%% of these rows are %s: read its figures with care.",
+            100 * shares.max(),
+            labels[int(shares.argmax())],
+        )

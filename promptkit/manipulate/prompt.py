@@ -1,0 +1,156 @@
+"""Fixed-format manipulation at the context: instruction, demonstrations, query, from one template.
+
+(fixed, input, concatenative): in-context learning (Brown et al. 2020, 2005.14165).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
+
+from promptkit.errors import PromptkitError
+from promptkit.manipulate.demos import Choose, Selector, zero
+from promptkit.manipulate.order import Order, given
+from promptkit.registry import settings_of
+from promptkit.render import chat, continuations, encode, framed
+from promptkit.template import LABEL, Template
+from promptkit.types import Card, Example, Kind, LabelledExample, Piece, Rendered
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """An instruction, demonstrations of the task, and the query."""
+
+    template: Template | str | Path
+    """A template, the name of a shipped one, or the path of a `.j2` file."""
+    _: KW_ONLY
+    demos: Selector = field(default_factory=zero)
+    """Which demonstrations are shown: `demos.balanced(k=8, seed=0)`."""
+    order: Order = field(default_factory=given)
+    """In which order."""
+    instruction: str | None = None
+    """Replaces the template's instruction block; "" shows none."""
+    chat: bool = False
+    """Whether to use the model's chat template, each demonstration a turn of user and of assistant."""
+
+    kind: ClassVar[Kind] = Kind(format="fixed", location="input", operator="concatenative")
+
+    def __post_init__(self) -> None:
+        """Load the template if it is named."""
+        if not isinstance(self.template, Template):
+            object.__setattr__(self, "template", Template.load(self.template))
+
+    @property
+    def loaded(self) -> Template:
+        """The template itself."""
+        assert isinstance(self.template, Template)
+        return self.template
+
+    def settings(self) -> Mapping[str, object]:
+        """Template (by content), demonstrations, order, instruction and chat."""
+        return {
+            "template": self.loaded.name,
+            "template_sha256": hashlib.sha256(self.loaded.source.encode("utf-8", "surrogatepass")).hexdigest()[:16],
+            "demos": settings_of(self.demos),
+            "order": settings_of(self.order),
+            "instruction": self.instruction,
+            "chat": self.chat,
+        }
+
+    def bind(self, pool: Sequence[LabelledExample], words: Mapping[str, str]) -> BoundPrompt:
+        """The prompt over a pool of demonstrations; `words` shows each label, in the declared order."""
+        return BoundPrompt(prompt=self, words=words, choose=self.demos.over(pool, tuple(words)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundPrompt:
+    """A prompt with its pool: a pure function of a row, the model's card and the words to score."""
+
+    prompt: Prompt
+    words: Mapping[str, str]
+    """Label -> the word that demonstrations show."""
+    choose: Choose
+
+    def __call__(self, example: Example, card: Card, words: Sequence[str] = (), *, like: Example | None = None) -> Rendered:
+        """What the model reads for a row, and a continuation for each of `words`.
+
+        The demonstrations are those of the row itself, or of the row that it shall be `like`. A prompt that is too
+        long for the model loses whole demonstrations, the farthest from the query first, the same for every word.
+        """
+        shown = self.prompt.order.arrange(self.choose(like or example))
+        targets = tuple(self._target(example, word) for word in words)
+        room = card.context_length - max((len(card.tokenizer.encode(target).ids) for target in targets), default=0)
+        for drop in range(len(shown) + 1):
+            pieces = self._pieces(example, shown[drop:], card)
+            text_input = encode(pieces, card.tokenizer)
+            if len(text_input.ids) <= room:
+                break
+        else:
+            raise PromptkitError(
+                f"The prompt of row {example.id} has {len(text_input.ids)} tokens without any demonstration, and the model "
+                f"takes {card.context_length} with the answer",
+                hint="Shorten the row's text or the instruction, or use a model with a longer context",
+            )
+        scored, boundary = continuations(pieces, targets, card.tokenizer)
+        kept = text_input.ids[: len(text_input.ids) - boundary]
+        spans = tuple(replace(span, stop=min(span.stop, len(kept))) for span in text_input.spans if span.start < len(kept))
+        return Rendered(
+            input=replace(text_input, ids=kept, spans=spans),
+            pieces=pieces,
+            demos=tuple(row.id for row in shown[drop:]),
+            dropped=tuple(row.id for row in shown[:drop]),
+            targets=targets,
+            continuations=scored,
+            boundary=boundary,
+        )
+
+    def _pieces(self, example: Example, shown: Sequence[LabelledExample], card: Card) -> tuple[Piece, ...]:
+        return self._turns(example, shown, card) if self.prompt.chat else self._text(example, shown, card)
+
+    def _text(self, example: Example, shown: Sequence[LabelledExample], card: Card) -> tuple[Piece, ...]:
+        separator = Piece(text=self._block("separator", {}), part="separator")
+        pieces = []
+        if instruction := self._instruction():
+            pieces += [Piece(text=instruction, part="instruction"), separator]
+        for number, row in enumerate(shown, start=1):
+            part = f"demonstration {number}"
+            text = self._block("input", row.inputs) + self._target(row, self.words[row.label])
+            pieces += [Piece(text=text, part=part), separator]
+        pieces.append(Piece(text=self._block("input", example.inputs), part="query"))
+        return framed(pieces, card.tokenizer)
+
+    def _turns(self, example: Example, shown: Sequence[LabelledExample], card: Card) -> tuple[Piece, ...]:
+        turns = []
+        for number, row in enumerate(shown, start=1):
+            part = f"demonstration {number}"
+            turns.append(("user", [Piece(text=self._block("input", row.inputs).strip(), part=part)]))
+            turns.append(("assistant", [Piece(text=self._target(row, self.words[row.label]), part=part)]))
+        turns.append(("user", [Piece(text=self._block("input", example.inputs).strip(), part="query")]))
+        pieces = None
+        if instruction := self._instruction().strip():
+            told = Piece(text=instruction, part="instruction")
+            pieces = chat([("system", [told]), *turns], card.tokenizer)
+            separator = Piece(text=self._block("separator", {}), part="separator")
+            turns[0] = ("user", [told, separator, *turns[0][1]])
+        if pieces is None:
+            pieces = chat(turns, card.tokenizer)
+        if pieces is None:
+            raise PromptkitError(
+                "The model has no chat template that takes these turns",
+                hint="Leave out --chat for a base model, or use an instruction-tuned one",
+            )
+        return pieces
+
+    def _instruction(self) -> str:
+        written = self.prompt.instruction
+        return self._block("instruction", {}) if written is None else written
+
+    def _target(self, row: Example, word: str) -> str:
+        text = self._block("target", {**row.inputs, LABEL: word})
+        return text.strip() if self.prompt.chat else text
+
+    def _block(self, name: str, values: Mapping[str, object]) -> str:
+        return self.prompt.loaded.render(name, {"labels": tuple(self.words.values()), **values})

@@ -1,0 +1,57 @@
+"""Model names and engines: `[engine:]name`, the hf engine by default."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from promptkit.errors import PromptkitError, unknown
+from promptkit.types import Model
+
+ENGINES = {"hf": ("promptkit.models.hf", "TransformersModel"), "fake": ("promptkit.models.fake", "FakeModel")}
+DEFAULT_ENGINE = "hf"
+
+
+class Settings(BaseModel):
+    """The settings of an engine: unknown names are refused, texts from the command line converted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load(name: str, **settings: object) -> Model:
+    """The model of that name. Reads its configuration and tokenizer; weights load at the first request.
+
+    `name` is `[engine:]name`, split at the first colon only if an engine stands left of it. For hf (the default) it is a
+    hub id, a folder, a `.gguf` file, or `demo`. Raises PromptkitError for an unknown name or setting.
+    """
+    engine, _, rest = name.partition(":")
+    if name in ENGINES and name != DEFAULT_ENGINE:
+        engine, rest = name, name
+    elif engine not in ENGINES or not rest:
+        engine, rest = DEFAULT_ENGINE, name
+    module, attribute = ENGINES[engine]
+    constructor: Any = getattr(import_module(module), attribute)
+    return cast(Model, constructor(rest, validated(constructor.Settings, engine, settings)))
+
+
+def validated(kind: type[S], engine: str, settings: dict[str, object]) -> S:
+    """The settings as the engine's own type; raises PromptkitError for an unknown name or a bad value."""
+    for name in settings:
+        if name not in kind.model_fields:
+            raise unknown(f"setting of the {engine} engine", name, kind.model_fields)
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0])
+        documentation = kind.model_fields[field].description or ""
+        raise PromptkitError(
+            f"The setting {field} of the {engine} engine cannot have that value: {first['msg']}",
+            got=f"{field}={settings[field]!r}",
+            hint=documentation,
+        ) from None

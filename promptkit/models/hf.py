@@ -1,0 +1,205 @@
+"""The hf engine: any causal language model of transformers, frozen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+
+from promptkit.errors import OutOfMemory, PromptkitError
+from promptkit.models import base
+from promptkit.models.check import packed_forward
+from promptkit.models.packed import PackedForward
+from promptkit.models.plain import PlainForward
+from promptkit.models.plan import make_plan
+from promptkit.models.quiet import quiet
+from promptkit.models.source import LOCAL, resolve
+from promptkit.models.tokenizer import TransformersTokenizer
+from promptkit.types import Card, Output, Request
+
+BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
+PAIRS_PER_BATCH = 2**22
+"""Query-key pairs of one batch, per head."""
+UNBOUNDED = 2**31
+"""The context length of a model that states none: a recurrent one."""
+
+_log = logging.getLogger(__name__)
+
+
+class TransformersModel:
+    """A causal language model of transformers, its weights loaded at the first request."""
+
+    verbs = frozenset({"Score", "Read"})
+
+    class Settings(base.Settings):
+        """Settings of the hf engine."""
+
+        device: str = "auto"
+        """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
+        dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+        """`auto` is float32 on a CPU and bfloat16 on a GPU; or float32, bfloat16, float16."""
+        revision: str | None = None
+        """Branch, tag or commit of a model on the hub."""
+        tokenizer: str | None = None
+        """Hub id or folder of another tokenizer than the model's own."""
+        attention: Literal["packed", "eager", "sdpa", "flash_attention_2"] = "packed"
+        """`packed` shares prefixes and packs labels; eager, sdpa and flash_attention_2 are transformers' own, and
+        share nothing."""
+        batch_tokens: int | None = None
+        """Tokens computed at once: 1024 on a CPU and 16384 on a GPU unless given; at least 1."""
+
+        def model_post_init(self, context: Any) -> None:
+            """Refuse a batch of nothing."""
+            if self.batch_tokens is not None and self.batch_tokens < 1:
+                raise PromptkitError("The setting batch_tokens must be at least 1", got=self.batch_tokens)
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        """Resolve the name, and read configuration and tokenizer."""
+        self.name = name
+        self._settings = settings
+        self._source = resolve(name)
+        self._notes: list[str] = []
+        from transformers import AutoConfig
+
+        self._config: Any = self._fetched(AutoConfig, self._source.location).get_text_config()
+
+    @cached_property
+    def card(self) -> Card:
+        """What manipulations may know of the model; reads the tokenizer the first time."""
+        from transformers import AutoTokenizer
+
+        tokenizer = TransformersTokenizer(self._fetched(AutoTokenizer, self._settings.tokenizer or self._source.location))
+        config = self._config
+        length = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or UNBOUNDED
+        heads: Any = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", 0)
+        return Card(
+            tokenizer=tokenizer,
+            d_model=config.hidden_size,
+            layers=config.num_hidden_layers,
+            kv_heads=heads,
+            context_length=length,
+            instruct=tokenizer.has_chat,
+        )
+
+    def identity(self) -> Mapping[str, object]:
+        """Content, settings and library versions that determine a result."""
+        import transformers
+
+        return {
+            "engine": "hf",
+            "name": self.name,
+            "content": self._source.fingerprint() if self._source.local else getattr(self._config, "_commit_hash", None),
+            "tokenizer": self._settings.tokenizer,
+            "device": self._device.type,
+            "dtype": str(self._dtype).removeprefix("torch."),
+            "attention": self._settings.attention,
+            "batch_tokens": self._batch_tokens,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+
+    def notes(self) -> Sequence[str]:
+        """What happened on the way that a reader of the timings should know."""
+        return tuple(self._notes)
+
+    def load(self) -> None:
+        """Load the weights, and see which forward the model can be run by."""
+        self._forward  # noqa: B018 - a cached property
+
+    def answer(
+        self, requests: Sequence[Request], done: Collection[int] = frozenset()
+    ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
+        """Answer a batch of the plan at a time; see `Model.answer`."""
+        plan = make_plan(requests, batch_tokens=self._batch_tokens, batch_pairs=PAIRS_PER_BATCH, share=self._forward.reuses)
+        finished = frozenset(done)
+        prepared = False
+        for batch in plan.batches:
+            if finished.issuperset(batch.requests):
+                continue
+            if not prepared:
+                self._forward.set_prefix(plan.prefix)
+                prepared = True
+            outputs = self._halving([requests[i] for i in batch.requests], batch.reuse)
+            yield batch.requests, tuple(outputs)
+
+    def _halving(self, requests: list[Request], reuse: int) -> list[Output]:
+        """One batch; in two halves if memory runs out, and so on down to single requests."""
+        try:
+            return self._forward.answer(requests, reuse)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            if len(requests) == 1:
+                raise OutOfMemory(
+                    f"A prompt of {len(requests[0].input.ids)} tokens does not fit in memory on {self._device}",
+                    hint="Use fewer shots, a smaller model, or --set dtype=bfloat16",
+                ) from None
+            self._notes.append(f"out of memory: a batch of {len(requests)} was split in two")
+            _log.warning("Out of memory: a batch of %d requests is split in two.", len(requests))
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        half = len(requests) // 2
+        return self._halving(requests[:half], reuse) + self._halving(requests[half:], reuse)
+
+    @cached_property
+    def _forward(self) -> PackedForward | PlainForward:
+        from transformers import AutoModelForCausalLM
+
+        own = {} if self._settings.attention == "packed" else {"attn_implementation": self._settings.attention}
+        model = self._fetched(AutoModelForCausalLM, self._source.location, dtype=self._dtype, **own)
+        model.eval().requires_grad_(False).to(self._device)
+        if self._settings.attention == "packed":
+            packed, reason = packed_forward(model, batch_tokens=self._batch_tokens)
+            if packed is not None:
+                return packed
+            self._notes.append(f"no shared prefixes: {reason}")
+            _log.warning("%s is scored without shared prefixes, which is slow: %s.", self.name, reason)
+        return PlainForward(model, batch_tokens=self._batch_tokens)
+
+    @cached_property
+    def _device(self) -> torch.device:
+        if self._settings.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self._settings.device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise PromptkitError(
+                f"The device {self._settings.device} cannot be used: {str(error).splitlines()[0]}", hint="Try --set device=cpu"
+            ) from None
+        return device
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        if self._settings.dtype == "auto":
+            return torch.float32 if self._device.type == "cpu" else torch.bfloat16
+        chosen: torch.dtype = getattr(torch, self._settings.dtype)
+        return chosen
+
+    @property
+    def _batch_tokens(self) -> int:
+        return self._settings.batch_tokens or BATCH_TOKENS.get(self._device.type, BATCH_TOKENS["cpu"])
+
+    def _fetched(self, auto: Any, location: str, **options: object) -> Any:
+        """`auto.from_pretrained`, with its many errors told in one paragraph."""
+        try:
+            with quiet():
+                return auto.from_pretrained(location, revision=self._settings.revision, **options)
+        except Exception as error:
+            if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+                raise OutOfMemory(f"The weights of {self.name} do not fit in memory", hint="Try --set dtype=bfloat16") from None
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            where = "from its folder" if self._source.local else "from the hub"
+            raise PromptkitError(
+                f"The model {self.name} could not be loaded {where}: {reason}",
+                hint=f"Check the name, the files and the network; models that need no network are {LOCAL}, and fake",
+            ) from error
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

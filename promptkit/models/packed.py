@@ -1,0 +1,116 @@
+"""The packed forward: a batch of requests as one row of tokens over the run's shared prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptkit.models.attention import KeyValues, Layout, extend, lay_out
+from promptkit.models.head import Head
+from promptkit.models.plan import ROOT, Tree, tree
+from promptkit.types import Output, Read, ReadOutput, Request, Score, ScoreOutput
+
+_NO_TREE = tree(())
+
+
+class PackedForward:
+    """Answers requests by packed rows over one shared prefix."""
+
+    reuses = True
+
+    def __init__(self, model: Any, head: Head, *, batch_tokens: int) -> None:
+        """`model` is a causal language model whose attention implementation is set to `ATTENTION`."""
+        self._decoder = model.get_decoder()
+        self._device = model.device
+        self._head = head
+        self._batch_tokens = batch_tokens
+        self._prefix: KeyValues = {}
+        self.windows: dict[int, int | None] = {}
+
+    def set_prefix(self, ids: tuple[int, ...]) -> None:
+        """Compute the keys and values of the shared prefix, `batch_tokens` tokens at a time."""
+        self._prefix = {}
+        for begin in range(0, len(ids), self._batch_tokens):
+            layout = lay_out(
+                [ids[begin : begin + self._batch_tokens]],
+                [_NO_TREE],
+                prefix=self._prefix,
+                reuse=begin,
+                device=self._device,
+                keep=True,
+            )
+            with torch.no_grad():
+                self._states(layout)
+            self._prefix = extend(self._prefix, layout.kept)
+
+    def answer(self, requests: Sequence[Request], reuse: int) -> list[Output]:
+        """Outputs of requests that all begin with the first `reuse` tokens of the prefix."""
+        trees = [tree(r.verb.continuations) if isinstance(r.verb, Score) else _NO_TREE for r in requests]
+        layout = lay_out(
+            [request.input.ids[reuse:] for request in requests], trees, prefix=self._prefix, reuse=reuse, device=self._device
+        )
+        layers = {r.verb.hidden_layer for r in requests if isinstance(r.verb, Read) and r.verb.hidden_layer is not None}
+        with torch.no_grad():
+            last, hidden = self._states(layout, hidden=bool(layers))
+            asked = [
+                _wanted(request, nodes, prompt, layout)
+                for prompt, (request, nodes) in enumerate(zip(requests, trees, strict=True))
+            ]
+            places = [place for reads in asked for place in reads]
+            top_m = max((r.verb.top_m for r in requests if isinstance(r.verb, Read)), default=0)
+            widest = max((len(tokens) for reads in asked for tokens in reads.values()), default=0)
+            tokens = torch.zeros((len(places), widest), dtype=torch.long)
+            for row, wanted in enumerate(wanted for reads in asked for wanted in reads.values()):
+                tokens[row, : len(wanted)] = torch.tensor(wanted, dtype=torch.long)
+            states = last[torch.tensor(places, device=self._device)]
+            logprobs, best, best_ids = (x.tolist() for x in self._head.logprobs(states, tokens.to(self._device), top_m))
+        outputs: list[Output] = []
+        row = 0
+        for prompt, (request, nodes, reads) in enumerate(zip(requests, trees, asked, strict=True)):
+            of_place = {
+                place: dict(zip(wanted, logprobs[row + i], strict=False)) for i, (place, wanted) in enumerate(reads.items())
+            }
+            end = layout.index(prompt, ROOT)
+            if isinstance(request.verb, Score):
+                scored = (tuple(of_place[layout.index(prompt, node)][token] for node, token in read) for read in nodes.reads)
+                outputs.append(ScoreOutput(logprobs=tuple(scored)))
+            else:
+                outputs.append(_read(request.verb, of_place[end], best[row], best_ids[row], hidden, end))
+            row += len(reads)
+        return outputs
+
+    def _states(self, layout: Layout, *, hidden: bool = False) -> tuple[Tensor, Any]:
+        """Last hidden states, shape (T, d_model), and those of every layer if asked for."""
+        output = self._decoder(
+            input_ids=layout.ids[None],
+            position_ids=layout.positions[None],
+            use_cache=False,
+            output_hidden_states=hidden,
+            packed=layout,
+        )
+        self.windows |= layout.windows
+        return output.last_hidden_state[0], output.hidden_states if hidden else None
+
+
+def _wanted(request: Request, nodes: Tree, prompt: int, layout: Layout) -> dict[int, tuple[int, ...]]:
+    """Place in the row -> the tokens whose log-probabilities are wanted there."""
+    if isinstance(request.verb, Read):
+        return {layout.index(prompt, ROOT): request.verb.token_ids}
+    wanted: dict[int, dict[int, None]] = {}
+    for read in nodes.reads:
+        for node, token in read:
+            wanted.setdefault(layout.index(prompt, node), {})[token] = None
+    return {place: tuple(tokens) for place, tokens in wanted.items()}
+
+
+def _read(
+    verb: Read, logprobs: dict[int, float], best: list[float], best_ids: list[int], hidden: Any, place: int
+) -> ReadOutput:
+    return ReadOutput(
+        logprobs=tuple(logprobs[token] for token in verb.token_ids),
+        top=tuple(zip(best_ids[: verb.top_m], best[: verb.top_m], strict=True)),
+        hidden=() if verb.hidden_layer is None else tuple(hidden[verb.hidden_layer][0, place].float().tolist()),
+    )

@@ -1,0 +1,82 @@
+"""The plain forward: a padded row a continuation, the model's own attention, nothing reused.
+
+Right for every causal model of transformers, recurrent ones included, and slow. It serves the models that the packed
+forward cannot, and it is what the packed forward is checked against when a model loads.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptkit.types import Output, Read, ReadOutput, Request, Score, ScoreOutput
+
+
+class PlainForward:
+    """Answers requests one padded batch of rows at a time."""
+
+    reuses = False
+
+    def __init__(self, model: Any, *, batch_tokens: int) -> None:
+        """`model` is a causal language model of transformers; rows are batched up to `batch_tokens` with padding."""
+        self._model = model
+        self._batch_tokens = batch_tokens
+        self._trims = "logits_to_keep" in inspect.signature(model.forward).parameters
+
+    def set_prefix(self, ids: tuple[int, ...]) -> None:
+        """Nothing is reused here."""
+
+    def answer(self, requests: Sequence[Request], reuse: int) -> list[Output]:
+        """Whole outputs of the requests; `reuse` is always 0 here."""
+        return [
+            self._score(request.input.ids, request.verb)
+            if isinstance(request.verb, Score)
+            else self._read(request.input.ids, request.verb)
+            for request in requests
+        ]
+
+    def _score(self, prompt: tuple[int, ...], verb: Score) -> ScoreOutput:
+        width = len(prompt) + max(len(continuation) for continuation in verb.continuations) - 1
+        at_once = max(1, self._batch_tokens // width)
+        logprobs = []
+        for begin in range(0, len(verb.continuations), at_once):
+            group = verb.continuations[begin : begin + at_once]
+            logits, _ = self._forward([prompt + continuation[:-1] for continuation in group], first=len(prompt) - 1)
+            for row, continuation in zip(logits, group, strict=True):
+                scores = row[: len(continuation)].float().log_softmax(-1)
+                logprobs.append(tuple(scores.gather(1, torch.tensor(continuation, device=row.device)[:, None])[:, 0].tolist()))
+        return ScoreOutput(logprobs=tuple(logprobs))
+
+    def _read(self, prompt: tuple[int, ...], verb: Read) -> ReadOutput:
+        logits, hidden = self._forward([prompt], first=len(prompt) - 1, hidden=verb.hidden_layer is not None)
+        scores = logits[0, -1].float().log_softmax(-1)
+        best = scores.topk(verb.top_m)
+        return ReadOutput(
+            logprobs=tuple(scores[list(verb.token_ids)].tolist()),
+            top=tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
+            hidden=() if verb.hidden_layer is None else tuple(hidden[verb.hidden_layer][0, -1].float().tolist()),
+        )
+
+    def _forward(self, rows: Sequence[tuple[int, ...]], *, first: int, hidden: bool = False) -> tuple[Tensor, Any]:
+        """Logits from position `first` on, shape (rows, width - first, vocabulary); rows are padded on the right."""
+        width = max(len(row) for row in rows)
+        ids = torch.zeros((len(rows), width), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = torch.tensor(row)
+            mask[index, : len(row)] = 1
+        device = self._model.device
+        options = {"logits_to_keep": width - first} if self._trims else {}
+        with torch.no_grad():
+            output = self._model(
+                input_ids=ids.to(device),
+                attention_mask=mask.to(device),
+                use_cache=False,
+                output_hidden_states=hidden,
+                **options,
+            )
+        return output.logits if self._trims else output.logits[:, first:], output.hidden_states if hidden else None

@@ -1,0 +1,22 @@
+"""Keeps transformers' own messages and progress bars out of promptkit's output while a model loads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging import ERROR
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Only errors of transformers are shown inside; its settings are put back afterwards."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled()
+    logging.set_verbosity(ERROR)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,0 +1,116 @@
+"""Rows of columns from a file, a mirror folder or the hub. Knows nothing of tasks or labels."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from promptkit.errors import PromptkitError, unknown
+
+Row = Mapping[str, Any]
+
+
+def read_file(path: Path) -> list[Row]:
+    """The rows of a .jsonl, .csv, .tsv or .parquet file, in its order."""
+    if path.suffix not in _READERS:
+        raise PromptkitError(
+            f"Files of the kind {path.suffix or path.name!r} cannot be read", hint=f"There are: {', '.join(_READERS)}"
+        )
+    try:
+        rows = list(_READERS[path.suffix](path))
+    except OSError as error:
+        raise PromptkitError(f"The file {path} cannot be read: {error.strerror or error}") from None
+    if not rows:
+        raise PromptkitError(f"The file {path} has no rows")
+    return rows
+
+
+def read_mirror(data: Path, folder: str, split: str) -> list[Row]:
+    """The rows of DATA/FOLDER/SPLIT.jsonl, the layout of a mirror of data sets."""
+    root = data / folder
+    if not root.is_dir():
+        hint = "Check --data (or PROMPTKIT_DATA), or leave it out to read from the hub"
+        raise PromptkitError(f"The data folder {data} has no {folder}", hint=hint)
+    path = root / f"{split}.jsonl"
+    if not path.is_file():
+        raise unknown(f"split of {folder} in {data}", split, [file.stem for file in root.glob("*.jsonl")])
+    return read_file(path)
+
+
+def read_hub(name: str, config: str | None, revision: str | None, split: str) -> list[Row]:
+    """The rows of a data set on the hub, by the datasets library."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        return list(datasets.load_dataset(name, config, revision=revision, split=split))
+    except Exception as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise PromptkitError(
+            f"The data set {name} could not be read from the hub: {reason}",
+            hint="Check the network, or read a local mirror with --data DIR (or PROMPTKIT_DATA); "
+            "the task sentiment needs neither",
+        ) from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PromptkitError(
+            f"The file {path} is not UTF-8: byte {error.start} cannot be read", hint="Save it as UTF-8"
+        ) from None
+
+
+def _jsonl(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise PromptkitError(f"{path}, line {number} is not JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise PromptkitError(f"{path}, line {number} is not a JSON object", got=line[:60])
+        yield row
+
+
+def _separated(delimiter: str) -> Callable[[Path], Iterator[Row]]:
+    def read(path: Path) -> Iterator[Row]:
+        reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
+        csv.field_size_limit(1 << 30)
+        try:
+            for row in reader:
+                if None in row or None in row.values():
+                    raise PromptkitError(
+                        f"{path}, line {reader.line_num} has not as many cells as the header",
+                        hint="Put cells that hold the delimiter or a line break in double quotes",
+                    )
+                yield row
+        except csv.Error as error:
+            raise PromptkitError(f"{path}, line {reader.line_num} cannot be read: {error}") from None
+
+    return read
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    import pyarrow.lib
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except pyarrow.lib.ArrowException as error:
+        raise PromptkitError(f"The file {path} cannot be read as Parquet: {error}") from None
+    yield from table.to_pylist()
+
+
+_READERS: Mapping[str, Callable[[Path], Iterator[Row]]] = {
+    ".jsonl": _jsonl,
+    ".csv": _separated(","),
+    ".tsv": _separated("\t"),
+    ".parquet": _parquet,
+}

@@ -1,0 +1,48 @@
+"""One spelling for everything that has a name: `name:key=value` on the command line, `name(key=value)` in Python.
+
+Names resolve through fixed tables of classes, never through an import path; a class's fields are its keywords.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from promptkit.errors import PromptkitError, unknown
+
+
+def parse(spelling: str) -> tuple[str, dict[str, str]]:
+    """`batch:estimate_on=test` -> ("batch", {"estimate_on": "test"}); several keywords are joined by `:`."""
+    name, *pairs = spelling.split(":")
+    keywords = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise PromptkitError(f"{spelling!r} cannot be read", got=pair, hint="Write name:key=value")
+        keywords[key] = value
+    return name.strip(), keywords
+
+
+def build(kind: str, table: Mapping[str, type], spelling: str, **given: object) -> Any:
+    """The object that the spelling names; `given` are defaults for those keywords that the class has."""
+    from pydantic import TypeAdapter, ValidationError
+
+    name, keywords = parse(spelling)
+    if name not in table:
+        raise unknown(kind, name, table)
+    known = {field.name: field for field in fields(table[name]) if field.init}
+    for key in keywords:
+        if key not in known:
+            raise unknown(f"keyword of the {kind} {name}", key, known)
+    values = {key: value for key, value in given.items() if key in known} | keywords
+    try:
+        return TypeAdapter(table[name]).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise PromptkitError(f"The {kind} {name} cannot be made so: {first['msg']}", got=spelling) from None
+
+
+def settings_of(value: Any) -> dict[str, object]:
+    """The name and keywords of a registered object, as a run records them."""
+    return {"name": value.name} | {field.name: getattr(value, field.name) for field in fields(value) if field.init}

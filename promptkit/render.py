@@ -1,0 +1,136 @@
+"""Pieces of text and control tokens -> token ids with spans, in one pass.
+
+Adjacent text is joined and encoded once, so a prompt's ids are those of its whole text; spans come from the character
+offsets of that one encoding and are never found again by re-encoding. Knows nothing of templates or tasks.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate, groupby
+
+from promptkit.errors import PromptkitError
+from promptkit.types import Encoding, Piece, Span, TextInput, Tokenizer
+
+FRAME = "frame"
+TAIL = 16
+"""How many of a prompt's last tokens are encoded again with each target to see whether they merge."""
+SETTLED = 4
+"""How many of those must come out unchanged for the rest of the prompt to be out of the target's reach: a subword
+tokenizer merges neighbours only, so nothing crosses a token boundary that stays where it was."""
+
+
+def framed(pieces: Sequence[Piece], tokenizer: Tokenizer) -> tuple[Piece, ...]:
+    """The pieces behind what the model's own tokenizer puts before a text: its BOS token, or nothing."""
+    bos = (Piece(text=tokenizer.name(token), part=FRAME, control=True) for token in tokenizer.bos)
+    return (*bos, *(piece for piece in pieces if piece.text))
+
+
+def chat(turns: Sequence[tuple[str, Sequence[Piece]]], tokenizer: Tokenizer) -> tuple[Piece, ...] | None:
+    """Turns of (role, pieces) inside the model's own chat template; None if the template refuses them.
+
+    The template is rendered once, around placeholders, and split there, so that it never sees the content. A turn
+    carries no surrounding whitespace: the caller strips it.
+    """
+    slots = [f"PROMPTKIT-SLOT-{index:04d}-" for index in range(len(turns))]
+    text = tokenizer.chat([(role, slot) for (role, _), slot in zip(turns, slots, strict=True)])
+    if text is None or any(text.count(slot) != 1 for slot in slots):
+        return None
+    frames = re.split("|".join(slots), text)
+    if slots != re.findall("|".join(slots), text):
+        return None
+    pieces = _split_controls(frames[0], tokenizer)
+    for (_, content), frame in zip(turns, frames[1:], strict=True):
+        pieces += [piece for piece in content if piece.text]
+        pieces += _split_controls(frame, tokenizer)
+    return tuple(pieces)
+
+
+def encode(pieces: Sequence[Piece], tokenizer: Tokenizer) -> TextInput:
+    """The ids of the pieces and the span of each part. Raises if a control piece names no control token."""
+    ids: list[int] = []
+    parts: list[str] = []
+    for control, run in groupby(pieces, key=lambda piece: piece.control):
+        stretch = list(run)
+        if control:
+            ids += [_control_id(piece.text, tokenizer) for piece in stretch]
+            parts += [piece.part for piece in stretch]
+        else:
+            encoding = tokenizer.encode("".join(piece.text for piece in stretch))
+            begins = list(accumulate((len(piece.text) for piece in stretch[:-1]), initial=0))
+            ids += encoding.ids
+            parts += [stretch[bisect_right(begins, start) - 1].part for start in encoding.starts]
+    spans = []
+    start = 0
+    for part, members in groupby(parts):
+        stop = start + len(list(members))
+        spans.append(Span(part=part, start=start, stop=stop))
+        start = stop
+    return TextInput(ids=tuple(ids), spans=tuple(spans))
+
+
+def continuations(
+    pieces: Sequence[Piece], targets: Sequence[str], tokenizer: Tokenizer
+) -> tuple[tuple[tuple[int, ...], ...], int]:
+    """Token ids of each target after the prompt, and how many of the prompt's last tokens they re-score.
+
+    A target is scored from where encode(prompt) is a prefix of encode(prompt + target). Where one target merges with
+    the prompt's last tokens, all are scored from the earliest boundary that they share.
+    """
+    run = "".join(piece.text for piece in _last_text_run(pieces))
+    prompt = tokenizer.encode(run)
+    tail, first = _tail(run, prompt, tokenizer)
+    wholes = [tokenizer.encode(tail + target).ids for target in targets]
+    shared = [_common_prefix(whole, prompt.ids[first:]) for whole in wholes]
+    if first and min(shared, default=SETTLED) < SETTLED:
+        first = 0
+        wholes = [tokenizer.encode(run + target).ids for target in targets]
+        shared = [_common_prefix(whole, prompt.ids) for whole in wholes]
+    boundary = min(shared, default=len(prompt.ids) - first)
+    scored = tuple(whole[boundary:] for whole in wholes)
+    for target, ids in zip(targets, scored, strict=True):
+        if not ids:
+            raise PromptkitError(f"The target {target!r} adds no token to the prompt", hint="Give every label a word")
+    return scored, len(prompt.ids) - first - boundary
+
+
+def _last_text_run(pieces: Sequence[Piece]) -> list[Piece]:
+    run: list[Piece] = []
+    for piece in reversed(pieces):
+        if piece.control:
+            break
+        run.insert(0, piece)
+    return run
+
+
+def _tail(run: str, prompt: Encoding, tokenizer: Tokenizer) -> tuple[str, int]:
+    """The text of the run's last tokens, and the index of the first, where they encode alone as they do in the run."""
+    first = len(prompt.ids) - TAIL
+    if first > 0:
+        text = run[prompt.starts[first] :]
+        if tokenizer.encode(text).ids == prompt.ids[first:]:
+            return text, first
+    return run, 0
+
+
+def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    length = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        length += 1
+    return length
+
+
+def _split_controls(text: str, tokenizer: Tokenizer) -> list[Piece]:
+    names = sorted(tokenizer.control, key=len, reverse=True)
+    parts = re.split("(" + "|".join(map(re.escape, names)) + ")", text) if names else [text]
+    return [Piece(text=part, part=FRAME, control=part in tokenizer.control) for part in parts if part]
+
+
+def _control_id(name: str, tokenizer: Tokenizer) -> int:
+    if name not in tokenizer.control:
+        raise PromptkitError(f"The model has no control token {name!r}")
+    return tokenizer.control[name]

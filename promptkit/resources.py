@@ -1,0 +1,18 @@
+"""Where `templates/` and `evals/` lie: beside the package in a checkout, inside it in a wheel."""
+
+from pathlib import Path
+from typing import Literal
+
+
+def folder(name: Literal["templates", "evals"]) -> Path:
+    """The folder of the templates or of the tasks that promptkit ships."""
+    package = Path(__file__).parent
+    checkout = package.parent / name
+    is_checkout = (package.parent / "pyproject.toml").is_file() and checkout.is_dir()
+    return checkout if is_checkout else package / "_resources" / name
+
+
+def names(kind: Literal["templates", "evals"], suffix: str) -> list[str]:
+    """The names of the shipped files with a suffix, folders included: `sentiment/review`."""
+    root = folder(kind)
+    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob(f"*{suffix}"))

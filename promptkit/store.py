@@ -1,0 +1,129 @@
+"""One run = one folder, written as the run goes, so that a killed run continues where it was.
+
+    run.json        everything that determines the result
+    samples.jsonl   a line an evaluated row
+    support.jsonl   a line for each row that an aligner needed besides
+    summary.json    the figures; the run is finished when it is there
+    timing.json     what differs from one execution to the next: seconds, and what the model had to do
+
+While the run goes, lines stand in the order in which they were computed; when it is whole they are put in the run's own
+order. Knows nothing of models or metrics.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from promptkit.errors import PromptkitError
+
+Line = Mapping[str, Any]
+File = Literal["samples", "support"]
+
+
+class RunFolder:
+    """A run's folder, `OUT/TASK-<hash of settings>`."""
+
+    def __init__(self, out: str | Path, task: str, settings: Line) -> None:
+        """Name the folder; nothing is written yet."""
+        digest = hashlib.sha256(_compact(settings).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        self.path = Path(out).expanduser() / f"{task.replace('/', '-')}-{digest}"
+        self._settings = settings
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; another that asks for it is refused."""
+        import filelock
+
+        with self._writing():
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.path / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                raise PromptkitError(
+                    f"Another process is working on the run {self.path}", hint="Wait for it, or give this one another --out"
+                ) from None
+        try:
+            self._write("run.json", _pretty(self._settings))
+            yield
+        finally:
+            lock.release()
+
+    def summary(self) -> Any:
+        """The finished run's summary, or None."""
+        return self._json("summary.json")
+
+    def timing(self) -> Any:
+        """What the last execution took, or None."""
+        return self._json("timing.json")
+
+    def lines(self, file: File) -> list[Any]:
+        """The whole lines that stand in a file; a torn last one is cut off."""
+        path = self.path / f"{file}.jsonl"
+        if not path.is_file():
+            return []
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            with self._writing(), path.open("r+b") as stream:
+                stream.truncate(len(whole))
+        try:
+            return [json.loads(line) for line in whole.splitlines()]
+        except json.JSONDecodeError as error:
+            raise PromptkitError(
+                f"{path} is damaged: {error}", hint=f"Delete the folder {self.path} and run the command again"
+            ) from None
+
+    def append(self, file: File, lines: Sequence[Line]) -> None:
+        """Add lines, and hand them to the operating system before returning."""
+        with self._writing(), (self.path / f"{file}.jsonl").open("a", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(_compact(line) + "\n" for line in lines)
+
+    def finish(self, samples: Sequence[Line], support: Sequence[Line], summary: Line) -> None:
+        """Put every line in the run's order, and mark the run finished."""
+        self._write("samples.jsonl", "".join(_compact(line) + "\n" for line in samples))
+        self._write("support.jsonl", "".join(_compact(line) + "\n" for line in support))
+        self._write("summary.json", _pretty(summary))
+
+    def record_timing(self, timing: Line) -> None:
+        """Write what this execution took."""
+        self._write("timing.json", _pretty(timing))
+
+    def _json(self, name: str) -> Any:
+        try:
+            return json.loads((self.path / name).read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise PromptkitError(
+                f"{self.path / name} is damaged: {error}", hint=f"Delete the folder {self.path} and run the command again"
+            ) from None
+
+    def _write(self, name: str, text: str) -> None:
+        with self._writing():
+            scratch = self.path / f".{name}.part"
+            scratch.write_text(text, "utf-8", newline="\n")
+            scratch.replace(self.path / name)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise PromptkitError(
+                f"The run folder {self.path} cannot be written: {error.strerror or error}",
+                hint="What is there already is kept: mend the cause and run the command again, or give another --out",
+            ) from None
+
+
+def _compact(value: Line) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(", ", ": "))
+
+
+def _pretty(value: Line) -> str:
+    return json.dumps(value, ensure_ascii=True, indent=1) + "\n"

@@ -1,0 +1,176 @@
+"""One `.j2` file: an instruction, an example's input and target, and the separator between examples.
+
+Rendering is sandboxed and byte-exact: nothing is dedented, stripped or re-spaced, CRLF and trailing newlines survive,
+and a substituted value is never itself rendered. Knows nothing of tasks, tokens or models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2 import meta, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from promptkit.errors import PromptkitError, unknown
+from promptkit.resources import folder, names
+
+BLOCKS = ("instruction", "input", "target", "separator")
+REQUIRED = ("input", "target")
+LABEL = "label"
+"""The variable that holds a label's word; only the target block sees it."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """The blocks of one template.
+
+    >>> text = "{% block input %}{{ text }} ->{% endblock %}{% block target %} {{ label }}{% endblock %}"
+    >>> Template(text).render("input", {"text": "fine"})
+    'fine ->'
+    """
+
+    source: str
+    name: str = "inline"
+
+    def __post_init__(self) -> None:
+        self._blocks  # noqa: B018 - a template that cannot be used is refused when it is made
+
+    @classmethod
+    def load(cls, name: str | Path) -> Template:
+        """Read a template by shipped name (`sentiment/review`) or by the path of a `.j2` file."""
+        path = Path(name)
+        if path.suffix != ".j2":
+            path = folder("templates") / f"{name}.j2"
+        if not path.is_file():
+            raise unknown(
+                "template", str(name), names("templates", ".j2"), hint="A file of your own is given by a path ending in .j2"
+            )
+        try:
+            return cls(path.read_bytes().decode("utf-8"), name=str(name))
+        except UnicodeDecodeError as error:
+            raise PromptkitError(
+                f"The template {path} is not UTF-8: {error.reason} at byte {error.start}", hint="Save it as UTF-8"
+            ) from None
+
+    @property
+    def documentation(self) -> str:
+        """The template's first comment: what it is for, and its variables."""
+        comment = re.match(r"\s*\{#-?(.*?)-?#\}", self.source, re.DOTALL)
+        return comment.group(1).strip() if comment else ""
+
+    @cached_property
+    def variables(self) -> frozenset[str]:
+        """Every variable that some block cannot do without."""
+        return frozenset().union(*(block.required for block in self._blocks.values()))
+
+    def render(self, block: str, values: Mapping[str, object]) -> str:
+        """The exact text of one block; raises if a variable that it needs is not among the values."""
+        compiled = self._blocks.get(block)
+        if compiled is None:
+            return "\n\n" if block == "separator" else ""
+        missing = sorted(compiled.required - values.keys())
+        if missing:
+            raise PromptkitError(
+                f"The {block} block of template {self.name} needs {', '.join(missing)}, which this task does not give",
+                got=f"the variables {', '.join(sorted(values)) or '(none)'}",
+                hint="Rename the variable in the template, or map a column to it under `inputs` in the task",
+            )
+        try:
+            return compiled.template.render(dict(values))
+        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+            raise PromptkitError(f"The {block} block of template {self.name} failed to render: {error}") from None
+
+    @cached_property
+    def _blocks(self) -> Mapping[str, _Block]:
+        tree = _parse(self.source, self.name)
+        found: dict[str, _Block] = {}
+        for node in tree.body:
+            if isinstance(node, nodes.Block):
+                if node.name not in BLOCKS:
+                    raise unknown("template block", node.name, BLOCKS, hint=f"{self.name}, line {node.lineno}")
+                found[node.name] = _compile(node)
+            elif not _is_blank(node):
+                raise PromptkitError(
+                    f"{self.name}, line {node.lineno}: text outside of every block would never be shown",
+                    hint=f"Put it in one of the blocks {', '.join(BLOCKS)}, or make it a comment {{# ... #}}",
+                )
+        absent = [name for name in REQUIRED if name not in found]
+        if absent:
+            raise PromptkitError(
+                f"The template {self.name} has no block named {' or '.join(absent)}",
+                hint="A template is {% block input %}Review: {{ text }}\\nSentiment:{% endblock %}"
+                "{% block target %} {{ label }}{% endblock %}",
+            )
+        if LABEL in found["input"].required:
+            raise PromptkitError(
+                f"The input block of template {self.name} uses {LABEL}, so it would show the answer",
+                hint="Only the target block may use it",
+            )
+        if LABEL not in found["target"].required:
+            raise PromptkitError(
+                f"The target block of template {self.name} does not use {LABEL}, so every label would read the same",
+                hint="Write {% block target %} {{ label }}{% endblock %}",
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    template: jinja2.Template
+    required: frozenset[str]
+
+
+def _environment() -> jinja2.Environment:
+    environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, cache_size=0)
+    environment.globals.clear()
+    return environment
+
+
+_ENVIRONMENT = _environment()
+
+
+def _parse(source: str, name: str) -> nodes.Template:
+    """Parse without Jinja's newline normalisation: carriage returns travel as a character that the source lacks."""
+    stand_in = next(chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in source)
+    try:
+        tree = _ENVIRONMENT.parse(source.replace("\r", stand_in))
+    except jinja2.TemplateSyntaxError as error:
+        raise PromptkitError(f"{name}, line {error.lineno}: {error.message}", hint="Mend the template's Jinja syntax") from None
+    except RecursionError:
+        raise PromptkitError(f"The template {name} is nested too deeply") from None
+    for data in tree.find_all(nodes.TemplateData):
+        data.data = data.data.replace(stand_in, "\r")
+    for constant in tree.find_all(nodes.Const):
+        if isinstance(constant.value, str):
+            constant.value = constant.value.replace(stand_in, "\r")
+    loads = next(tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)), None)
+    if loads is not None:
+        raise PromptkitError(
+            f"{name}, line {loads.lineno}: a template cannot load another file", hint="Put all its text in this one"
+        )
+    return tree
+
+
+def _compile(block: nodes.Block) -> _Block:
+    tree = nodes.Template(block.body, lineno=block.lineno)
+    tree.set_environment(_ENVIRONMENT)
+    optional = {
+        test.node.name
+        for test in tree.find_all(nodes.Test)
+        if test.name in ("defined", "undefined") and isinstance(test.node, nodes.Name)
+    }
+    required = frozenset(meta.find_undeclared_variables(tree) - optional)
+    code: Any = _ENVIRONMENT.compile(tree)
+    return _Block(template=jinja2.Template.from_code(_ENVIRONMENT, code, {}), required=required)
+
+
+def _is_blank(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Output) and all(
+        isinstance(part, nodes.TemplateData) and not part.data.strip() for part in node.nodes
+    )

@@ -1,0 +1,332 @@
+"""The values that the parts of promptkit exchange. Frozen, and without behaviour.
+
+Manipulations, aligners and models never import one another; this is where they meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+
+
+# ---- rows ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One row without its label: all that a manipulation or a fit may see of a test row."""
+
+    id: str
+    """Hash of the inputs; an exact repeat gets `#2`, `#3` by row order."""
+    inputs: Mapping[str, str]
+    """Template variable -> text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledExample(Example):
+    """One row with its label: a demonstration, a row to fit on, or the gold of a test row."""
+
+    label: str
+
+
+# ---- the taxonomy ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """Where a manipulation stands in the taxonomy of neural network reprogrammability."""
+
+    format: Literal["fixed", "learnable"]
+    location: Literal["input", "embedding", "hidden"]
+    operator: Literal["additive", "concatenative", "parametric"]
+
+
+# ---- what goes into a model ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A stretch of a prompt before it is encoded."""
+
+    text: str
+    """The text itself, or the name of one control token."""
+    part: str
+    """Whose it is: `instruction`, `demonstration 3`, `query`, `separator` or `frame` (BOS, chat markers)."""
+    control: bool = False
+    """True for a control token, which is the only way that one gets into a prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """The tokens `start` to `stop` (exclusive) of a prompt belong to `part`."""
+
+    part: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextInput:
+    """A prompt as a language model reads it."""
+
+    ids: tuple[int, ...]
+    """Token ids, control tokens included."""
+    spans: tuple[Span, ...] = ()
+    """Contiguous, in order, and covering `ids`; a token that straddles two parts is the first one's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Ask for the log-probability of each token of each continuation, given the input."""
+
+    continuations: tuple[tuple[int, ...], ...]
+    """Token ids, none of them empty; they are alternatives, not a sequence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """Ask what the model holds at the last position of the input."""
+
+    token_ids: tuple[int, ...] = ()
+    """Tokens whose next-token log-probabilities are wanted."""
+    top_m: int = 0
+    """How many of the likeliest next tokens are wanted."""
+    hidden_layer: int | None = None
+    """The layer whose hidden state is wanted: 0 is the embedding, -1 the last layer's normalised output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The unit of work: an input and one verb."""
+
+    input: TextInput
+    verb: Score | Read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreOutput:
+    """The answer to `Score`."""
+
+    logprobs: tuple[tuple[float, ...], ...]
+    """Natural-log probabilities over the whole vocabulary: one per token of each continuation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOutput:
+    """The answer to `Read`."""
+
+    logprobs: tuple[float, ...] = ()
+    """Of the tokens asked for, in their order."""
+    top: tuple[tuple[int, float], ...] = ()
+    """The likeliest next tokens and their log-probabilities, likeliest first."""
+    hidden: tuple[float, ...] = ()
+    """Shape (d_model,)."""
+
+
+Output = ScoreOutput | ReadOutput
+
+
+# ---- what a model says of itself -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """Plain text as token ids."""
+
+    ids: tuple[int, ...]
+    starts: tuple[int, ...]
+    """For each token, the offset in the text of its first character; never decreasing."""
+
+
+class Tokenizer(Protocol):
+    """Text to ids for one model. Text is only ever text: no marker in it acts as a control token."""
+
+    @property
+    def control(self) -> Mapping[str, int]:
+        """Every control token of the model: name -> id."""
+        ...
+
+    @property
+    def bos(self) -> tuple[int, ...]:
+        """What the model's tokenizer itself puts before a plain text; empty for some models."""
+        ...
+
+    def encode(self, text: str) -> Encoding:
+        """Encode without special tokens; a control token's name in the text is encoded as text."""
+        ...
+
+    def name(self, token_id: int) -> str:
+        """The token's own spelling in the vocabulary."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of the ids."""
+        ...
+
+    def chat(self, turns: Sequence[tuple[str, str]]) -> str | None:
+        """The model's chat template around (role, content) turns, ready for the answer; None if it refuses."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What a manipulation may know of a model, read from the model so that nobody types it."""
+
+    tokenizer: Tokenizer
+    d_model: int
+    layers: int
+    kv_heads: int
+    context_length: int
+    """The most tokens that an input and its continuation may have together."""
+    instruct: bool
+    """Whether the model was trained on chat turns."""
+
+
+class Model(Protocol):
+    """A frozen model: what answers lists of requests."""
+
+    name: str
+    card: Card
+    verbs: frozenset[str]
+    """The names of the verbs that it answers: a subset of {"Score", "Read"}."""
+
+    def identity(self) -> Mapping[str, object]:
+        """Everything about the model and its settings that determines a result; needs no weights."""
+        ...
+
+    def load(self) -> None:
+        """Load the weights, if they are not yet; `answer` does so too."""
+        ...
+
+    def answer(
+        self, requests: Sequence[Request], done: Collection[int] = frozenset()
+    ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
+        """Yield (indices of requests, their outputs) a batch at a time.
+
+        The batches depend on `requests` and the settings alone. Those whose requests are all in
+        `done` are skipped; the others are computed whole.
+        """
+        ...
+
+    def notes(self) -> Sequence[str]:
+        """What the model had to do that a reader of the results should know, such as splitting a batch."""
+        ...
+
+
+# ---- what a manipulation makes of a row ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """One row as the model will read it, with the continuations that are to be scored."""
+
+    input: TextInput
+    pieces: tuple[Piece, ...]
+    """What `input` was encoded from."""
+    demos: tuple[str, ...]
+    """Ids of the demonstrations shown, in order."""
+    dropped: tuple[str, ...]
+    """Ids of the demonstrations left out because the prompt would not fit the model's context."""
+    targets: tuple[str, ...]
+    """The text of each continuation: the template's target block with one label word."""
+    continuations: tuple[tuple[int, ...], ...]
+    """Token ids of the targets, counted from the shared boundary."""
+    boundary: int
+    """How many of the prompt's own last tokens are scored with every continuation because one of them
+    merges with the prompt; 0 where none does, as it should be."""
+
+
+class Manipulation(Protocol):
+    """A change of what goes into the model; `bind` gives it the rows it may use."""
+
+    @property
+    def kind(self) -> Kind:
+        """Where it stands in the taxonomy."""
+        ...
+
+    def settings(self) -> Mapping[str, object]:
+        """Everything about it that determines a result."""
+        ...
+
+    def bind(self, pool: Sequence[LabelledExample], words: Mapping[str, str]) -> Apply:
+        """Fix the pool of demonstrations and the word that each label is shown by."""
+        ...
+
+
+class Apply(Protocol):
+    """A manipulation that knows its pool. Pure."""
+
+    def __call__(self, example: Example, card: Card, words: Sequence[str] = (), *, like: Example | None = None) -> Rendered:
+        """What the model reads for a row, in the context of the row itself or of the one it shall be `like`."""
+        ...
+
+
+# ---- what an aligner needs and gives ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What an aligner must see besides an item's own output; collected in the same pass."""
+
+    content_free: tuple[str, ...] = ()
+    """Texts that stand for every input of a row, under the item's own context."""
+    unlabelled: int = 0
+    """How many rows of the fit part, without their labels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Support:
+    """What was collected for `Needs`: label log-probabilities, K labels in the declared order."""
+
+    content_free: Mapping[str, Floats]
+    """Text -> shape (contexts, K)."""
+    context: Integers
+    """Shape (items,): which context each item was read under."""
+    unlabelled: Floats
+    """Shape (rows, K)."""
+
+
+class Scorer(Protocol):
+    """The first aligner of a chain: says which words are scored, and turns their scores into labels."""
+
+    labels: tuple[str, ...]
+    name: str
+
+    def words(self) -> tuple[str, ...]:
+        """Every word to score, in a fixed order."""
+        ...
+
+    def first_words(self) -> Mapping[str, str]:
+        """Label -> the word by which demonstrations show it."""
+        ...
+
+    def align(self, output: ScoreOutput) -> tuple[float, ...]:
+        """One score per label, in the declared order; natural-log units."""
+        ...
+
+    def settings(self) -> Mapping[str, object]:
+        """Everything about it that determines a result."""
+        ...
+
+
+class Calibration(Protocol):
+    """A later aligner: label log-probabilities to label log-probabilities, after the fact."""
+
+    name: str
+    needs: Needs
+
+    def align(self, logprobs: Floats, support: Support) -> Floats:
+        """Shape (items, K) -> (items, K); rows need not be normalised."""
+        ...
+
+    def settings(self) -> Mapping[str, object]:
+        """Everything about it that determines a result."""
+        ...

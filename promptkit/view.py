@@ -1,0 +1,111 @@
+"""What `promptkit render` shows of a row: the exact prompt by parts, its tokens, and what is likely wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from promptkit import lint
+from promptkit.evaluation import by_hash
+from promptkit.predictor import Predictor
+from promptkit.tasks import Task
+from promptkit.types import Card, Example, Rendered
+
+_COLOURS = {
+    "instruction": "magenta",
+    "demonstration": "cyan",
+    "query": "green",
+    "separator": "default",
+    "frame": "bright_black",
+}
+_TARGET_COLOUR = "yellow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One rendered row."""
+
+    example: Example
+    rendered: Rendered
+    card: Card
+    warnings: Sequence[str]
+
+    @property
+    def bos(self) -> int:
+        """How many BOS tokens the prompt holds."""
+        return sum(token in self.card.tokenizer.bos for token in self.rendered.input.ids) if self.card.tokenizer.bos else 0
+
+    def to_json(self) -> dict[str, object]:
+        """What `promptkit render --json` prints of a row."""
+        rendered = self.rendered
+        return {
+            "id": self.example.id,
+            "prompt": "".join(piece.text for piece in rendered.pieces),
+            "pieces": [{"part": p.part, "text": p.text, "control": p.control} for p in rendered.pieces],
+            "targets": list(rendered.targets),
+            "ids": list(rendered.input.ids),
+            "spans": [{"part": s.part, "start": s.start, "stop": s.stop} for s in rendered.input.spans],
+            "continuations": [list(ids) for ids in rendered.continuations],
+            "tokens": len(rendered.input.ids),
+            "bos": self.bos,
+            "boundary": rendered.boundary,
+            "demos": list(rendered.demos),
+            "dropped": list(rendered.dropped),
+            "warnings": list(self.warnings),
+        }
+
+
+def views(predictor: Predictor, task: Task, *, split: str, n: int) -> list[View]:
+    """The first `n` rows of a run over the split."""
+    pool = task.pool()
+    bound = predictor.bind(pool)
+    of_id = {row.id: row for row in pool}
+    chat = bool(predictor.manipulate.settings().get("chat"))
+    card = predictor.model.card
+    shown = []
+    for row in by_hash(task.rows(split), n):
+        example = Example(id=row.id, inputs=row.inputs)
+        rendered = bound.render(example)
+        found = lint.warnings(rendered, example, [of_id[demo] for demo in rendered.demos], card, chat=chat)
+        shown.append(View(example=example, rendered=rendered, card=card, warnings=found))
+    return shown
+
+
+def show(view: View, *, tokens: bool) -> None:
+    """Print a row: nothing is added to the prompt's text, so that what stands between the rules is the prompt."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    rendered = view.rendered
+    console.rule(f"row {view.example.id}")
+    prompt = Text()
+    for piece in rendered.pieces:
+        prompt.append(piece.text, style="reverse" if piece.control else _COLOURS[piece.part.split()[0]])
+    console.print(prompt)
+    console.rule("answers scored")
+    console.print(Text(" | ").join(Text(repr(target), style=_TARGET_COLOUR) for target in rendered.targets))
+    console.print(
+        f"{len(rendered.input.ids)} tokens, {view.bos} BOS, {len(rendered.demos)} demonstrations, "
+        f"{sum(map(len, rendered.continuations))} answer tokens"
+    )
+    if tokens:
+        _show_tokens(console, view)
+    for warning in view.warnings:
+        console.print(f"warning: {warning}", style="bold red")
+
+
+def _show_tokens(console: object, view: View) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    assert isinstance(console, Console)
+    name = view.card.tokenizer.name
+    for span in view.rendered.input.spans:
+        line = Text(f"{span.part}: ", style="bold")
+        for token in view.rendered.input.ids[span.start : span.stop]:
+            line.append(f"{token}", style=_COLOURS[span.part.split()[0]])
+            line.append(f" {name(token)!r}  ", style="bright_black")
+        console.print(line)
+    for target, ids in zip(view.rendered.targets, view.rendered.continuations, strict=True):
+        console.print(Text(f"{target!r}: {' '.join(map(str, ids))}", style=_TARGET_COLOUR))
