@@ -141,9 +141,10 @@ def tasks(as_json: Json = False) -> None:
         )
         return
     from rich.console import Console
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table("task", "labels", "read from", "description")
+    table = Table("task", "labels", "read from", "description", box=SIMPLE_HEAD)
     for name, spec in found.items():
         places = dict.fromkeys("bundled" if s.files else "--data" if s.mirror else "hub" for s in spec.sources)
         table.add_row(name, str(len(spec.labels)), ", ".join(places), spec.description)

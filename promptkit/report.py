@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,28 +18,25 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WIDTH = 100
+FEW_LABELS = 6
+_CAPTION = "below each figure its 95% interval (accuracy: Wilson; others: bootstrap)"
 _TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "ece": "ECE", "brier": "Brier"}
 
 
 def run_table(run: Run) -> Table:
     """One line a branch: each figure with its 95% interval, and how often each label was predicted."""
-    from rich.table import Table
-
-    table = Table(
-        title=f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}",
-        caption="low–high is the 95% interval: Wilson for accuracy, bootstrap over rows for the rest",
-    )
-    table.add_column("alignment")
+    table = _table(f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}", caption=_CAPTION)
+    few = len(run.labels) <= FEW_LABELS
+    table.add_column("alignment", no_wrap=True)
     for title in _TITLES.values():
-        table.add_column(title, justify="right")
-    few = len(run.labels) <= 6
-    table.add_column("predicted (gold)" if few else "labels predicted")
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("predicted/gold" if few else "predicted", no_wrap=True)
     gold = [int((run.gold == index).sum()) for index in range(len(run.labels))]
     for result in run.results:
-        figures = [_interval(result.metrics[name]) for name in _TITLES]
+        figures = [_interval(result.metrics[name], "\n") for name in _TITLES]
         counts = list(result.predicted.values())
-        shares = [f"{label} {said} ({held})" for label, said, held in zip(run.labels, counts, gold, strict=True)]
-        used = f"{sum(map(bool, counts))} of {len(counts)}"
+        shares = [f"{said}/{held} {label}" for label, said, held in zip(run.labels, counts, gold, strict=True)]
+        used = f"{sum(map(bool, counts))} of {len(counts)} labels"
         table.add_row(result.align, *figures, "\n".join(shares) if few else used)
     return table
 
@@ -56,9 +53,7 @@ class Comparison:
 
     def __str__(self) -> str:
         """The table."""
-        from rich.table import Table
-
-        table = Table(title=f"{self.runs[0].task} · {self.runs[0].split} · {len(self.runs[0].ids)} rows")
+        table = _table(f"{self.runs[0].task} · {self.runs[0].split} · {len(self.runs[0].ids)} rows")
         table.add_column("predictor")
         table.add_column("accuracy, 95%", justify="right")
         table.add_column(f"difference to {self.names[0]}, 95%", justify="right")
@@ -113,11 +108,25 @@ def as_text(table: Table) -> str:
     return text.rstrip("\n")
 
 
+def _table(title: str, caption: str | None = None) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    return Table(
+        title=title,
+        caption=caption,
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        title_justify="left",
+        caption_justify="left",
+    )
+
+
 def _differences(results: Sequence[Result]) -> tuple[Estimate | None, ...]:
     first = results[0]
     return (None, *(paired_difference(result.correct, first.correct) for result in results[1:]))
 
 
-def _interval(metric: object) -> str:
-    assert isinstance(metric, dict)
-    return f"{metric['value']:.3f} {metric['low']:.2f}–{metric['high']:.2f}"
+def _interval(metric: Mapping[str, float], gap: str = " ") -> str:
+    return f"{metric['value']:.3f}{gap}{metric['low']:.2f}–{metric['high']:.2f}"

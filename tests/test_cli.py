@@ -1,0 +1,129 @@
+"""The command line as a user meets it: subprocesses for what only a process shows, the fake engine for the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "promptkit"]
+KEYS = ["task", "split", "n", "model", "seconds", "examples_per_second", "resumed", "run", "results"]
+
+
+def promptkit(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "PROMPTKIT_DATA"}
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=120
+    )
+
+
+def test_json_is_one_object_on_standard_output(tmp_path: Path) -> None:
+    done = promptkit(
+        *("eval", "sentiment", "--model", "fake", "--limit", 12, "--calibrate", "contextual,batch:rows=4", "--json"),
+        *("--out", tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert list(printed) == KEYS
+    assert [result["align"] for result in printed["results"]] == ["verbalizer", "contextual", "batch"]
+    for result in printed["results"]:
+        assert set(result["metrics"]) == {"accuracy", "macro_f1", "ece", "brier"}
+        assert all(m["low"] <= m["value"] <= m["high"] for m in result["metrics"].values())
+        assert sum(result["predicted"].values()) == printed["n"] == 12
+    assert (Path(printed["run"]) / "summary.json").is_file()
+
+
+def test_the_table_shows_what_the_json_says(tmp_path: Path) -> None:
+    arguments = ("eval", "sentiment", "--model", "fake", "--limit", 12, "--out", tmp_path)
+    printed = json.loads(promptkit(*arguments, "--json").stdout)
+    table = promptkit(*arguments).stdout
+    assert f"{printed['results'][0]['metrics']['accuracy']['value']:.3f}" in table
+    assert "read from the finished run" in table
+
+
+def test_a_run_killed_by_sigkill_continues_to_the_same_bytes(tmp_path: Path) -> None:
+    arguments = ["eval", "sentiment", "--model", "fake", "--set", "batch_tokens=2000", "--shots", "16", "--json"]
+    whole = json.loads(promptkit(*arguments, "--out", tmp_path / "whole").stdout)
+    victim = subprocess.Popen(
+        [*COMMAND, *arguments, "--out", str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    written = tmp_path / "killed" / Path(whole["run"]).name / "samples.jsonl"
+    while time.monotonic() < deadline and not (written.is_file() and written.read_bytes().count(b"\n") >= 5):
+        time.sleep(0.005)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert not (written.parent / "summary.json").exists(), "the run was over before it could be killed"
+    resumed = json.loads(promptkit(*arguments, "--out", tmp_path / "killed").stdout)
+    assert 0 < resumed["resumed"] < resumed["n"]
+    for name in ("run.json", "samples.jsonl", "support.jsonl", "summary.json"):
+        assert (written.parent / name).read_bytes() == (Path(whole["run"]) / name).read_bytes()
+
+
+def test_render_shows_the_exact_prompt(tmp_path: Path) -> None:
+    printed = json.loads(promptkit("render", "sentiment", "--model", "fake", "--shots", 2, "--n", 2, "--json").stdout)
+    assert len(printed["rows"]) == 2
+    for row in printed["rows"]:
+        assert row["prompt"].startswith("<bos>Decide whether each review is Negative or Positive.\n\nReview: ")
+        assert row["prompt"].endswith("\nSentiment:")
+        assert row["bos"] == 1
+        assert row["targets"] == [" Negative", " Positive"]
+        assert bytes(i for i in row["ids"] if i < 256).decode() == row["prompt"].removeprefix("<bos>")
+    shown = promptkit("render", "sentiment", "--model", "fake", "--shots", 2, "--tokens").stdout
+    assert "demonstration 2:" in shown
+    assert f"{printed['rows'][0]['tokens']} tokens, 1 BOS, 2 demonstrations" in shown
+
+
+def test_render_warns_of_a_boundary_that_merges(tmp_path: Path) -> None:
+    template = tmp_path / "spaced.j2"
+    template.write_text("{% block input %}<bos>{{ text }}{% endblock %}{% block target %}{{ label }}{% endblock %}")
+    shown = promptkit("render", "sentiment", "--model", "fake", "--template", template).stdout
+    assert "warning: The text spells out a BOS token" in shown
+
+
+def test_tasks_lists_every_task_with_its_sources() -> None:
+    printed = json.loads(promptkit("tasks", "--json").stdout)
+    assert {task["name"] for task in printed["tasks"]} == {"ag_news", "banking77", "cb", "rte", "sentiment", "sst2", "trec"}
+    table = promptkit("tasks").stdout
+    assert all(task["name"] in table for task in printed["tasks"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["eval", "sentimant", "--model", "fake"], "Did you mean sentiment?"),
+        (["eval", "sentiment", "--model", "fake", "--template", "sentiment/revew"], "Did you mean sentiment/review?"),
+        (["eval", "sentiment", "--model", "fake", "--demos", "balansed"], "Did you mean balanced?"),
+        (["eval", "sentiment", "--model", "fake", "--order", "shuffeld"], "Did you mean shuffled?"),
+        (["eval", "sentiment", "--model", "fake", "--calibrate", "contextal"], "Did you mean contextual?"),
+        (["eval", "sentiment", "--model", "fake", "--calibrate", "batch:row=3"], "Did you mean rows?"),
+        (["eval", "sentiment", "--model", "fake", "--calibrate", "batch:estimate_on=dev"], "batch"),
+        (["eval", "sentiment", "--model", "fake", "--set", "batch_tokens"], "Write --set KEY=VALUE"),
+        (["eval", "sentiment", "--model", "fake", "--split", "tset"], "Did you mean test?"),
+        (["eval", "sentiment", "--model", "fake", "--shots", "500"], "the pool has"),
+        (["eval", "sentiment", "--model", "fake", "--score", "median"], "sum or mean"),
+        (["eval", "sst2", "--model", "fake", "--data", "/nowhere"], "has no sst2"),
+        (["eval", "sentiment", "--model", "./nowhere"], "no model folder"),
+        (["eval", "sentiment", "--model", "fake", "--out", "/dev/null/runs"], "cannot be written"),
+        (["render", "no.yaml", "--model", "fake"], "no task named 'no.yaml'"),
+    ],
+)
+def test_a_mistake_is_one_paragraph_and_exit_code_1(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = promptkit(*arguments, *([] if "--out" in arguments or arguments[0] == "render" else ["--out", tmp_path]))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert done.stderr.startswith("promptkit: ")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_usage_is_exit_code_2() -> None:
+    assert promptkit("eval").returncode == 2
+    assert promptkit("eval", "sentiment", "--shots", "many").returncode == 2

@@ -1,0 +1,167 @@
+"""Runs on the fake engine: what a run folder holds, resuming, and what a result may not depend on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import promptkit as pk
+from promptkit.evaluation import Run, by_hash, evaluate
+from promptkit.models.fake import FakeModel
+from promptkit.types import LabelledExample
+
+FINAL = ("run.json", "samples.jsonl", "support.jsonl", "summary.json")
+
+
+def predictors(model: Any, *, k: int = 4, seed: int = 0, demos: str = "balanced") -> list[pk.Predictor]:
+    select = {"balanced": pk.demos.balanced, "random-each": pk.demos.random_each}[demos]
+    prompt = pk.Prompt("sentiment/review", demos=select(k=k, seed=seed))
+    words = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
+    chains: list[list[Any]] = [[], [pk.calibrate.Contextual()], [pk.calibrate.Batch(rows=8)]]
+    return [pk.Predictor(model, prompt, [words, *chain]) for chain in chains]
+
+
+def run(out: Path, *, model: Any = None, limit: int = 30, **options: Any) -> Run:
+    return evaluate(
+        predictors(model or pk.load("fake", batch_tokens=3000), **options), pk.task("sentiment"), limit=limit, out=out
+    )
+
+
+def contents(run: Run) -> dict[str, bytes]:
+    return {name: (run.path / name).read_bytes() for name in FINAL}
+
+
+def lines(run: Run, file: str = "samples.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run.path / file).read_text().splitlines()]
+
+
+class Killed(BaseException):
+    """Stands for a signal that no code catches."""
+
+
+def killed_after(batches: int) -> Any:
+    model: Any = pk.load("fake", batch_tokens=3000)
+    whole = model.answer
+
+    def answer(*arguments: Any) -> Any:
+        for number, batch in enumerate(whole(*arguments)):
+            if number == batches:
+                raise Killed
+            yield batch
+
+    model.answer = answer
+    return model
+
+
+@pytest.mark.parametrize("batches", [0, 1, 3])
+@pytest.mark.parametrize("torn", [b"", b'{"id": "half a li'])
+def test_a_killed_run_continues_to_the_same_bytes(tmp_path: Path, batches: int, torn: bytes) -> None:
+    whole = run(tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", model=killed_after(batches))
+    samples = next((tmp_path / "killed").glob("sentiment-*")) / "samples.jsonl"
+    with samples.open("ab") as stream:
+        stream.write(torn)
+    resumed = run(tmp_path / "killed")
+    assert contents(resumed) == contents(whole)
+    assert resumed.resumed < 30
+
+
+def test_a_finished_run_is_read_and_not_run_again(tmp_path: Path) -> None:
+    first = run(tmp_path)
+    again = run(tmp_path, model=killed_after(0))
+    assert again.resumed == len(again.ids) == 30
+    assert again.to_json()["results"] == first.to_json()["results"]
+
+
+def test_a_subset_of_rows_gets_the_same_rows_with_the_same_answers(tmp_path: Path) -> None:
+    few, many = lines(run(tmp_path, limit=10)), lines(run(tmp_path, limit=30))
+    assert few == many[:10]
+
+
+def test_answers_do_not_depend_on_the_order_of_the_files_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = run(tmp_path / "a")
+    backwards: Callable[[Any, str], list[LabelledExample]] = lambda task, split: task._examples(split)[::-1]  # noqa: E731
+    monkeypatch.setattr(pk.Task, "rows", backwards)
+    assert contents(run(tmp_path / "b")) == contents(expected)
+
+
+def test_rows_record_what_was_asked_and_answered(tmp_path: Path) -> None:
+    task = pk.task("sentiment")
+    gold = {row.id: row.label for row in task.rows("test")}
+    pool = {row.id for row in task.pool()}
+    for line in lines(run(tmp_path)):
+        assert list(line) == [
+            *("id", "gold", "prediction", "logprobs", "continuations", "demos", "dropped", "boundary", "prompt_hash", "tokens")
+        ]
+        assert line["gold"] == gold[line["id"]]
+        assert line["prediction"] == max(line["logprobs"], key=line["logprobs"].get)
+        for scored, label in zip(line["continuations"], line["logprobs"], strict=True):
+            assert sum(scored["logprobs"]) == pytest.approx(line["logprobs"][label], abs=1e-4)
+        assert len(line["demos"]) == 4
+        assert pool.issuperset(line["demos"])
+
+
+def test_calibrated_branches_equal_their_formula_on_the_recorded_numbers(tmp_path: Path) -> None:
+    finished = run(tmp_path)
+    plain, contextual, batch = finished.results
+    support = lines(finished, "support.jsonl")
+    labels = finished.labels
+    free = np.array([[line["logprobs"][y] for y in labels] for line in support if line["key"].startswith("content-free")])
+    prior = np.exp(free).mean(0)
+    expected = np.log(np.exp(plain.logprobs) / (prior / prior.sum()))
+    assert np.allclose(contextual.logprobs, expected, atol=1e-6)
+    seen = np.array([[line["logprobs"][y] for y in labels] for line in support if line["key"].startswith("unlabelled")])
+    assert len(seen) == 8
+    shifted = plain.logprobs - (seen - np.log(np.exp(seen).sum(1, keepdims=True))).mean(0)
+    assert np.allclose(np.diff(batch.logprobs), np.diff(shifted), atol=1e-6)
+
+
+def test_content_free_rows_are_read_under_each_items_own_context(tmp_path: Path) -> None:
+    finished = run(tmp_path, demos="random-each", limit=5)
+    free = [line for line in lines(finished, "support.jsonl") if line["key"].startswith("content-free")]
+    assert len(free) == 5 * 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 1}, {"k": 2}, {"demos": "random-each"}, {"limit": 29}, {"model": FakeModel("other", FakeModel.Settings())}],
+)
+def test_whatever_changes_a_result_changes_the_run_folder(tmp_path: Path, change: dict[str, Any]) -> None:
+    assert run(tmp_path).path != run(tmp_path, **change).path
+
+
+def test_a_limit_is_nested_and_free_of_the_files_order() -> None:
+    rows = pk.task("sentiment").rows("test")
+    assert by_hash(rows, 20) == by_hash(list(rows)[::-1], 50)[:20]
+
+
+def test_predictors_of_one_run_must_share_their_pass(tmp_path: Path) -> None:
+    one, other = predictors(pk.load("fake"))[0], predictors(pk.load("fake"), k=2)[0]
+    with pytest.raises(pk.PromptkitError, match="share"):
+        evaluate([one, other], pk.task("sentiment"), out=tmp_path)
+
+
+def test_a_label_without_a_word_is_refused_before_anything_is_run(tmp_path: Path) -> None:
+    model = killed_after(0)
+    wrong = pk.Predictor(model, pk.Prompt("sentiment/review"), {"positive": "good", "so so": "meh"})
+    with pytest.raises(pk.PromptkitError, match="no word for negative"):
+        evaluate(wrong, pk.task("sentiment"), out=tmp_path)
+
+
+def test_compare_pairs_rows_and_shares_passes(tmp_path: Path) -> None:
+    model = pk.load("fake")
+    plain, contextual, _ = predictors(model)
+    other = predictors(model, seed=3)[0]
+    comparison = pk.compare(pk.task("sentiment"), plain=plain, other=other, calibrated=contextual, limit=30, out=tmp_path)
+    assert len(comparison.runs) == 2
+    a, b = comparison.results[0].correct, comparison.results[1].correct
+    assert comparison.differences[1] is not None
+    assert comparison.differences[1].value == pytest.approx((b - a).mean())
+    for name in ("plain", "other", "calibrated"):
+        assert name in str(comparison)
