@@ -140,8 +140,8 @@ def tasks(as_json: Json = False) -> None:
             )
         )
         return
-    from rich.console import Console
     from rich.box import SIMPLE_HEAD
+    from rich.console import Console
     from rich.table import Table
 
     table = Table("task", "labels", "read from", "description", box=SIMPLE_HEAD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from promptkit import __version__
 from promptkit.errors import PromptkitError
 from promptkit.metrics import classification
 from promptkit.predictor import BoundPredictor, Predictor
-from promptkit.store import RunFolder
+from promptkit.store import FILES, File, RunFolder
 from promptkit.tasks import Task
 from promptkit.types import Calibration, Example, LabelledExample, Rendered, ScoreOutput, Support
 
@@ -115,6 +115,16 @@ def by_hash(rows: Sequence[LabelledExample], limit: int | None) -> list[Labelled
     return sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:limit]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """One row that the model is asked about, and the file that its line goes to."""
+
+    file: File
+    id: str
+    rendered: Rendered
+    gold: str | None = None
+
+
 class _Pass:
     """One pass of a model over the rows of a run and those that its aligners need."""
 
@@ -132,6 +142,7 @@ class _Pass:
                 got=f"labels {', '.join(self._labels)}",
             )
         self._model = first.model
+        self._content_free = tuple(dict.fromkeys(t for p in branches for c in p.calibrations for t in c.needs.content_free))
         wanted = max((c.needs.unlabelled for p in branches for c in p.calibrations), default=0)
         self._unlabelled = by_hash(task.part("fit"), wanted) if wanted else []
         pool = task.pool()
@@ -156,18 +167,19 @@ class _Pass:
         with folder.locked():
             samples, support = folder.lines("samples"), folder.lines("support")
             resumed = len(samples)
-            if folder.summary() is None:
+            finished = folder.summary() is not None
+            if not finished:
                 if resumed:
                     _log.warning("Continuing %s: %d of %d rows are there already.", folder.path, resumed, len(self._items))
-                samples, support, working = self._complete(folder, samples, support, progress)
+                samples, support, working = self._complete(folder, [*samples, *support], progress)
             results = self._results(samples, support)
             seconds = time.perf_counter() - started
             rate = (len(samples) - resumed) / working if working else 0.0
-            if folder.summary() is None:
+            notes = tuple(self._model.notes())
+            if not finished:
                 folder.finish(samples, support, self._summary(results))
-                folder.record_timing(
-                    {"seconds": seconds, "examples_per_second": rate, "resumed": resumed, "notes": list(self._model.notes())}
-                )
+                timing = {"seconds": seconds, "examples_per_second": rate, "resumed": resumed, "notes": notes}
+                folder.record_timing(timing)
         return Run(
             task=self._task.name,
             split=self._split,
@@ -180,74 +192,62 @@ class _Pass:
             seconds=seconds,
             examples_per_second=rate,
             resumed=resumed,
-            notes=tuple(self._model.notes()),
+            notes=notes,
         )
 
-    def _complete(
-        self, folder: RunFolder, samples: list[Any], support: list[Any], progress: Progress
-    ) -> tuple[list[Any], list[Any], float]:
+    def _complete(self, folder: RunFolder, lines: Sequence[Any], progress: Progress) -> tuple[list[Any], list[Any], float]:
         """Every line of both files, in the run's order, and the seconds that the model worked."""
-        rendered = [self._bound.render(_unlabelled(row)) for row in self._items]
-        extra = self._support_rows(rendered)
-        requests = [self._bound.request(r) for r in (*rendered, *(r for _, r in extra))]
-        count = len(rendered)
-        of_id = {line["id"]: line for line in samples}
-        of_key = {line["key"]: line for line in support}
-        keys = [row.id for row in self._items] + [key for key, _ in extra]
-        done = {i for i, key in enumerate(keys) if key in (of_id if i < count else of_key)}
+        asked = self._asked()
+        of_id = {line["id"]: line for line in lines}
+        done = {i for i, row in enumerate(asked) if row.id in of_id}
         self._model.load()
-        progress(len(done), len(keys))
+        progress(len(done), len(asked))
         began = time.perf_counter()
-        for indices, outputs in self._model.answer(requests, done):
-            answers = [(i, output) for i, output in zip(indices, outputs, strict=True) if isinstance(output, ScoreOutput)]
-            new_samples = [self._sample(self._items[i], rendered[i], output) for i, output in answers if i < count]
-            new_support = [{"key": keys[i], **self._scores(extra[i - count][1], output)} for i, output in answers if i >= count]
-            folder.append("samples", [line for line in new_samples if line["id"] not in of_id])
-            folder.append("support", [line for line in new_support if line["key"] not in of_key])
-            for line in new_samples:
-                of_id.setdefault(line["id"], line)
-            for line in new_support:
-                of_key.setdefault(line["key"], line)
-            progress(len(of_id) + len(of_key), len(keys))
+        for indices, outputs in self._model.answer([self._bound.request(row.rendered) for row in asked], done):
+            for file in FILES:
+                fresh = [
+                    self._line(asked[i], output)
+                    for i, output in zip(indices, outputs, strict=True)
+                    if asked[i].file == file and asked[i].id not in of_id and isinstance(output, ScoreOutput)
+                ]
+                folder.append(file, fresh)
+                of_id |= {line["id"]: line for line in fresh}
+            progress(len(of_id), len(asked))
         working = time.perf_counter() - began
-        return [of_id[key] for key in keys[:count]], [of_key[key] for key in keys[count:]], working
+        samples, support = ([of_id[row.id] for row in asked if row.file == file] for file in FILES)
+        return samples, support, working
 
-    def _support_rows(self, rendered: Sequence[Rendered]) -> list[tuple[str, Rendered]]:
-        """What aligners need besides: (key, row), content-free ones under every context that items are read in."""
-        rows = []
-        texts = dict.fromkeys(text for p in self._branches for c in p.calibrations for text in c.needs.content_free)
-        if texts:
-            for context, index in _contexts(rendered).items():
-                like = _unlabelled(self._items[index])
-                for text in texts:
-                    row = Example(id=f"content-free {text}", inputs=dict.fromkeys(like.inputs, text))
-                    rows.append((_content_free_key(context, text), self._bound.render(row, like=like)))
-        rows += [(f"unlabelled {row.id}", self._bound.render(_unlabelled(row))) for row in self._unlabelled]
+    def _asked(self) -> list[_Asked]:
+        """Every row that the model is asked about, in the run's order: those evaluated, then those that aligners need."""
+        items = [_unlabelled(row) for row in self._items]
+        rows = [_Asked(file="samples", id=row.id, rendered=self._bound.render(row), gold=row.label) for row in self._items]
+        for context, index in _contexts(row.rendered for row in rows).items():
+            for text in self._content_free:
+                row = Example(id=f"content-free {text}", inputs=dict.fromkeys(items[index].inputs, text))
+                rendered = self._bound.render(row, like=items[index])
+                rows.append(_Asked(file="support", id=_content_free_id(context, text), rendered=rendered))
+        for labelled in self._unlabelled:
+            rendered = self._bound.render(_unlabelled(labelled))
+            rows.append(_Asked(file="support", id=_unlabelled_id(labelled), rendered=rendered))
         return rows
 
-    def _sample(self, row: LabelledExample, rendered: Rendered, output: ScoreOutput) -> dict[str, Any]:
-        scores = self._scores(rendered, output)
-        values = list(scores["logprobs"].values())
+    def _line(self, row: _Asked, output: ScoreOutput) -> dict[str, Any]:
+        rendered = row.rendered
+        aligned = [round(value, DECIMALS) for value in self._bound.scorer.align(output)]
+        judged = {} if row.gold is None else {"gold": row.gold, "prediction": self._labels[aligned.index(max(aligned))]}
         return {
             "id": row.id,
-            "gold": row.label,
-            "prediction": self._labels[values.index(max(values))],
-            **scores,
+            **judged,
+            "logprobs": dict(zip(self._labels, aligned, strict=True)),
+            "continuations": [
+                {"text": text, "logprobs": [round(x, DECIMALS) for x in tokens]}
+                for text, tokens in zip(rendered.targets, output.logprobs, strict=True)
+            ],
             "demos": list(rendered.demos),
             "dropped": list(rendered.dropped),
             "boundary": rendered.boundary,
             "prompt_hash": hashlib.sha256(repr(rendered.input.ids).encode()).hexdigest()[:16],
             "tokens": len(rendered.input.ids),
-        }
-
-    def _scores(self, rendered: Rendered, output: ScoreOutput) -> dict[str, Any]:
-        aligned = self._bound.scorer.align(output)
-        return {
-            "logprobs": {label: round(value, DECIMALS) for label, value in zip(self._labels, aligned, strict=True)},
-            "continuations": [
-                {"text": text, "logprobs": [round(x, DECIMALS) for x in tokens]}
-                for text, tokens in zip(rendered.targets, output.logprobs, strict=True)
-            ],
         }
 
     def _results(self, samples: Sequence[Any], support: Sequence[Any]) -> tuple[Result, ...]:
@@ -278,17 +278,16 @@ class _Pass:
         return tuple(results)
 
     def _support(self, samples: Sequence[Any], support: Sequence[Any]) -> Support:
-        of_key = {line["key"]: line for line in support}
+        of_id = {line["id"]: line for line in support}
         contexts = list(dict.fromkeys(_context(line["demos"]) for line in samples))
-        texts = dict.fromkeys(text for p in self._branches for c in p.calibrations for text in c.needs.content_free)
         place = {context: number for number, context in enumerate(contexts)}
         return Support(
             content_free={
-                text: _matrix([of_key[_content_free_key(context, text)] for context in contexts], self._labels)
-                for text in texts
+                text: _matrix([of_id[_content_free_id(context, text)] for context in contexts], self._labels)
+                for text in self._content_free
             },
             context=np.array([place[_context(line["demos"])] for line in samples]),
-            unlabelled=_matrix([of_key[f"unlabelled {row.id}"] for row in self._unlabelled], self._labels),
+            unlabelled=_matrix([of_id[_unlabelled_id(row)] for row in self._unlabelled], self._labels),
         )
 
     def _gold(self) -> Integers:
@@ -322,7 +321,7 @@ def _context(demos: Sequence[str]) -> str:
     return " ".join(demos)
 
 
-def _contexts(rendered: Sequence[Rendered]) -> dict[str, int]:
+def _contexts(rendered: Iterable[Rendered]) -> dict[str, int]:
     """Each context that items are read in -> the first such item."""
     contexts: dict[str, int] = {}
     for index, row in enumerate(rendered):
@@ -330,8 +329,12 @@ def _contexts(rendered: Sequence[Rendered]) -> dict[str, int]:
     return contexts
 
 
-def _content_free_key(context: str, text: str) -> str:
+def _content_free_id(context: str, text: str) -> str:
     return f"content-free {text!r} after {hashlib.sha256(context.encode()).hexdigest()[:12]}"
+
+
+def _unlabelled_id(row: Example) -> str:
+    return f"unlabelled {row.id}"
 
 
 def _digest(rows: Sequence[LabelledExample]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.errors import PromptkitError, unknown
+from promptkit.hub import look_first
 
 Row = Mapping[str, Any]
 
@@ -43,6 +44,7 @@ def read_mirror(data: Path, folder: str, split: str) -> list[Row]:
 
 def read_hub(name: str, config: str | None, revision: str | None, split: str) -> list[Row]:
     """The rows of a data set on the hub, by the datasets library."""
+    look_first()
     import datasets
 
     datasets.disable_progress_bars()

@@ -23,6 +23,7 @@ from promptkit.errors import PromptkitError
 
 Line = Mapping[str, Any]
 File = Literal["samples", "support"]
+FILES: tuple[File, ...] = ("samples", "support")
 
 
 class RunFolder:
@@ -81,6 +82,8 @@ class RunFolder:
 
     def append(self, file: File, lines: Sequence[Line]) -> None:
         """Add lines, and hand them to the operating system before returning."""
+        if not lines:
+            return
         with self._writing(), (self.path / f"{file}.jsonl").open("a", encoding="utf-8", newline="\n") as stream:
             stream.writelines(_compact(line) + "\n" for line in lines)
 

@@ -112,11 +112,11 @@ def test_calibrated_branches_equal_their_formula_on_the_recorded_numbers(tmp_pat
     plain, contextual, batch = finished.results
     support = lines(finished, "support.jsonl")
     labels = finished.labels
-    free = np.array([[line["logprobs"][y] for y in labels] for line in support if line["key"].startswith("content-free")])
+    free = np.array([[line["logprobs"][y] for y in labels] for line in support if line["id"].startswith("content-free")])
     prior = np.exp(free).mean(0)
     expected = np.log(np.exp(plain.logprobs) / (prior / prior.sum()))
     assert np.allclose(contextual.logprobs, expected, atol=1e-6)
-    seen = np.array([[line["logprobs"][y] for y in labels] for line in support if line["key"].startswith("unlabelled")])
+    seen = np.array([[line["logprobs"][y] for y in labels] for line in support if line["id"].startswith("unlabelled")])
     assert len(seen) == 8
     shifted = plain.logprobs - (seen - np.log(np.exp(seen).sum(1, keepdims=True))).mean(0)
     assert np.allclose(np.diff(batch.logprobs), np.diff(shifted), atol=1e-6)
@@ -124,7 +124,7 @@ def test_calibrated_branches_equal_their_formula_on_the_recorded_numbers(tmp_pat
 
 def test_content_free_rows_are_read_under_each_items_own_context(tmp_path: Path) -> None:
     finished = run(tmp_path, demos="random-each", limit=5)
-    free = [line for line in lines(finished, "support.jsonl") if line["key"].startswith("content-free")]
+    free = [line for line in lines(finished, "support.jsonl") if line["id"].startswith("content-free")]
     assert len(free) == 5 * 3
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promptkit.errors import PromptkitError
+from promptkit.hub import look_first
 from promptkit.models.gguf import demo_folder, gguf_folder
 
 DEMO = "demo"
@@ -54,4 +55,5 @@ def resolve(name: str) -> Source:
         return Source(location=str(path), local=True)
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name.strip():
         raise PromptkitError(f"There is no model folder {name!r}", hint=f"Give a hub id such as google/gemma-3-270m, {LOCAL}")
+    look_first()
     return Source(location=name, local=False)

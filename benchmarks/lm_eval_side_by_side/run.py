@@ -1,0 +1,188 @@
+"""promptkit and lm-eval on the same prompts, model folder and machine, in one run: speed, memory, agreement.
+
+Each tool runs in a process of its own, so that wall time and peak memory are that tool's alone. promptkit, whose part is
+short, runs before and after lm-eval; its slower pass is the one that counts.
+
+    python benchmarks/lm_eval_side_by_side/run.py --data DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from environment import default_folder, lm_eval_python, machine
+from tables import HERE, SIDE_BY_SIDE, renew_readme, side_by_side_table
+
+SHOTS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """What one tool's process did."""
+
+    scoring_seconds: float
+    """As the process itself measured it, with the weights in memory."""
+    wall_seconds: float
+    """Of the whole process: imports and loading included."""
+    cpu_seconds: float
+    """Of the whole process; far under threads x wall seconds if something else kept the cores."""
+    peak_memory_gib: float
+    """The largest resident set of the process."""
+    threads: int
+    versions: Mapping[str, str]
+    logprobs: Sequence[Sequence[float]]
+    """Item by item, one a label in the declared order."""
+
+    def to_json(self) -> dict[str, object]:
+        """What is published of it."""
+        return {
+            "items_per_second": round(len(self.logprobs) / self.scoring_seconds, 4),
+            "scoring_seconds": round(self.scoring_seconds, 2),
+            "wall_seconds": round(self.wall_seconds, 2),
+            "cpu_seconds": round(self.cpu_seconds, 2),
+            "peak_memory_gib": round(self.peak_memory_gib, 2),
+            "threads": self.threads,
+            "versions": self.versions,
+        }
+
+
+def main() -> None:
+    options = parse()
+    peer_python = lm_eval_python(options.env)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        prompts = folder / "prompts.jsonl"
+        ours = [sys.executable, HERE / "promptkit_side.py", "--prompts", prompts]
+        ours += ["--split", options.split, "--items", options.items, "--shots", SHOTS]
+        if options.data:
+            ours += ["--data", options.data]
+        theirs = [peer_python, HERE / "lm_eval_side.py", "--batch-size", options.batch_size, "--prompts", prompts]
+        theirs += ["--model", model_folder()]
+        before = run_side("promptkit, before", ours, folder, options.threads)
+        peer = run_side("lm-eval", theirs, folder, options.threads)
+        after = run_side("promptkit, after", ours, folder, options.threads)
+        gold = [json.loads(line)["gold"] for line in prompts.read_text("utf-8").splitlines()]
+    results = {
+        "command": published_command(),
+        "machine": machine(),
+        "workload": {"task": "sst2", "split": options.split, "items": len(gold), "shots": SHOTS, "dtype": "float32"},
+        "promptkit": {**slower(before, after).to_json(), "scoring_seconds_of_both_passes": both_seconds(before, after)},
+        "lm_eval": {**peer.to_json(), "batch_size": options.batch_size},
+        "comparison": compare(slower(before, after), peer, gold),
+    }
+    write(results, options.out)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--data", help="folder of a mirror of data sets; the hub is read unless given")
+    parser.add_argument("--env", type=Path, default=default_folder(), help="lm-eval's environment, made if absent")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder for results.json; README.md is renewed here only")
+    parser.add_argument("--split", default="test", help="validation on the hub, which hides the test labels")
+    parser.add_argument("--items", type=int, default=256)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, default=8, help="lm-eval's")
+    return parser.parse_args()
+
+
+def model_folder() -> str:
+    """The model's folder, asked in a process of its own: converting it is neither tool's time or memory."""
+    question = "from workload import model_folder; print(model_folder())"
+    told = subprocess.run([sys.executable, "-c", question], cwd=HERE, stdout=subprocess.PIPE, text=True, check=True)
+    return told.stdout.strip()
+
+
+def run_side(name: str, command: Sequence[object], folder: Path, threads: int) -> Side:
+    """Run one tool to its end; stops everything if it fails."""
+    print(f"{name} ...", file=sys.stderr, flush=True)
+    result = folder / "result.json"
+    environ = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    began = time.perf_counter()
+    process = subprocess.Popen([*map(str, command), "--result", str(result)], env=environ)
+    _, status, usage = os.wait4(process.pid, 0)  # the one call that tells the memory of this child alone
+    wall = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{name} failed with exit code {process.returncode}.")
+    told: dict[str, Any] = json.loads(result.read_text("utf-8"))
+    if told["threads"] != threads:
+        raise SystemExit(f"{name} ran on {told['threads']} threads, not on {threads}.")
+    print(f"{name}: {told['scoring_seconds']:.1f} s of scoring, {wall:.1f} s in all", file=sys.stderr, flush=True)
+    return Side(
+        scoring_seconds=told["scoring_seconds"],
+        wall_seconds=wall,
+        cpu_seconds=usage.ru_utime + usage.ru_stime,
+        peak_memory_gib=usage.ru_maxrss / 2**20,  # Linux counts it in KiB
+        threads=told["threads"],
+        versions=told["versions"],
+        logprobs=told["logprobs"],
+    )
+
+
+def slower(before: Side, after: Side) -> Side:
+    return max(before, after, key=lambda side: side.scoring_seconds)
+
+
+def both_seconds(before: Side, after: Side) -> list[float]:
+    return [round(side.scoring_seconds, 2) for side in (before, after)]
+
+
+def compare(ours: Side, theirs: Side, gold: Sequence[int]) -> dict[str, object]:
+    """Ratios above 1 favour promptkit."""
+    our_choices, their_choices = choices(ours), choices(theirs)
+    pairs = [
+        pair
+        for our_row, their_row in zip(ours.logprobs, theirs.logprobs, strict=True)
+        for pair in zip(our_row, their_row, strict=True)
+    ]
+    return {
+        "speed_ratio": round(theirs.scoring_seconds / ours.scoring_seconds, 2),
+        "wall_ratio": round(theirs.wall_seconds / ours.wall_seconds, 2),
+        "memory_ratio": round(theirs.peak_memory_gib / ours.peak_memory_gib, 2),
+        "same_token_ids": True,  # the lm-eval side stops where they differ
+        "largest_logprob_difference": max(abs(one - other) for one, other in pairs),
+        "promptkit_accuracy": accuracy(our_choices, gold),
+        "lm_eval_accuracy": accuracy(their_choices, gold),
+        "flips": sum(one != other for one, other in zip(our_choices, their_choices, strict=True)),
+    }
+
+
+def choices(side: Side) -> list[int]:
+    """The likeliest label of each item; the first declared of equal ones."""
+    return [row.index(max(row)) for row in map(list, side.logprobs)]
+
+
+def accuracy(chosen: Sequence[int], gold: Sequence[int]) -> float:
+    return round(sum(one == other for one, other in zip(chosen, gold, strict=True)) / len(gold), 4)
+
+
+def published_command() -> str:
+    """The command as another machine would run it: without the folder that lm-eval's environment lies in here."""
+    given = sys.argv[1:]
+    arguments = [word for before, word in zip(["", *given], given, strict=False) if "--env" not in (before, word.split("=")[0])]
+    return shlex.join(["python", f"benchmarks/{HERE.name}/{Path(__file__).name}", *arguments])
+
+
+def write(results: Mapping[str, Any], out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / SIDE_BY_SIDE).write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    print(side_by_side_table(results))
+    if out.resolve() == HERE:
+        renew_readme()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The tables of README.md, written from the committed results between their markers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+SIDE_BY_SIDE = "results.json"
+SCALING = "results_scaling.json"
+
+
+def renew_readme() -> None:
+    """Put the tables of the results that are there into README.md."""
+    readme = HERE / "README.md"
+    text = readme.read_text("utf-8")
+    for file, table in ((SIDE_BY_SIDE, side_by_side_table), (SCALING, scaling_table)):
+        results = HERE / file
+        if results.is_file():
+            text = _between_markers(text, file, table(json.loads(results.read_text("utf-8"))))
+    readme.write_text(text, "utf-8")
+
+
+def side_by_side_table(results: Mapping[str, Any]) -> str:
+    """A line a figure: promptkit, lm-eval, and the ratio, which favours promptkit where it is above 1."""
+    ours, theirs, compared = results["promptkit"], results["lm_eval"], results["comparison"]
+    seconds = "whole process, seconds"
+    rows = [
+        ("items per second", f"{ours['items_per_second']:.2f}", f"{theirs['items_per_second']:.3f}", compared["speed_ratio"]),
+        ("scoring, seconds", ours["scoring_seconds"], theirs["scoring_seconds"], compared["speed_ratio"]),
+        (seconds, ours["wall_seconds"], theirs["wall_seconds"], compared["wall_ratio"]),
+        ("peak memory, GiB", ours["peak_memory_gib"], theirs["peak_memory_gib"], compared["memory_ratio"]),
+        ("accuracy", compared["promptkit_accuracy"], compared["lm_eval_accuracy"], ""),
+    ]
+    shown = [(name, one, other, f"{ratio:.1f}x" if ratio else "") for name, one, other, ratio in rows]
+    work = results["workload"]
+    passes = " and ".join(map(str, ours["scoring_seconds_of_both_passes"]))
+    told = [
+        f"{work['items']} items, {work['shots']} shots, {work['dtype']}, {ours['threads']} threads; lm-eval's batch size is "
+        f"{theirs['batch_size']}. promptkit's two passes took {passes} s of scoring; the slower one counts.",
+        f"Largest difference of any label log-probability: {compared['largest_logprob_difference']:.1e}. "
+        f"Predictions that differ: {compared['flips']} of {work['items']}.",
+        _circumstances(results, {**theirs["versions"], **ours["versions"]}),
+    ]
+    return "\n\n".join([_markdown(("", "promptkit", "lm-eval", "ratio"), shown), *told])
+
+
+def scaling_table(results: Mapping[str, Any]) -> str:
+    """A line a case; of a repeated case the medians."""
+    rows = []
+    for case in sorted(results["cases"], key=lambda case: (case["shots"], case["items"])):
+        seconds = median(case["scoring_seconds"])
+        rows.append(
+            (
+                case["shots"],
+                case["items"],
+                f"{case['mean_prompt_tokens']:.0f}",
+                f"{median(case['render_seconds']):.2f}",
+                f"{seconds:.2f}",
+                f"{case['items'] / seconds:.1f}",
+                f"{sum(case['useful_gflop'].values()) / 1000:.2f}",
+                f"{median(case['share_of_peak']):.2f}",
+            )
+        )
+    titles = ("shots", "items", "tokens a prompt", "rendering, s", "scoring, s", "items/s", "useful TFLOP", "share of peak")
+    base = max(results["cases"], key=lambda case: len(case["share_of_peak"]))
+    shares = ", ".join(f"{share:.3f}" for share in base["share_of_peak"])
+    told = [
+        f"Share of the peak at {base['items']} items and {base['shots']} shots: median "
+        f"{median(base['share_of_peak']):.3f} of {results['repetitions']} ({shares}), of a peak of "
+        f"{median(base['peak_gflop_per_second']):.0f} GFLOP/s.",
+        _circumstances(results, results["versions"]),
+    ]
+    return "\n\n".join([_markdown(titles, rows), *told])
+
+
+def _circumstances(results: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+    machine = results["machine"]
+    named = ", ".join(f"{name} {number}" for name, number in versions.items())
+    return f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB. {named}. `{results['command']}`"
+
+
+def _markdown(titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    rule = ["---"] + ["---:"] * (len(titles) - 1)
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in (titles, rule, *rows))
+
+
+def _between_markers(text: str, name: str, content: str) -> str:
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    pattern = re.escape(begin) + ".*?" + re.escape(end)
+    return re.sub(pattern, lambda _: f"{begin}\n\n{content}\n\n{end}", text, flags=re.DOTALL)

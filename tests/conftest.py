@@ -1,0 +1,86 @@
+"""What several test modules share: a tokenizer whose tokens merge, a model's card, and rows."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import pytest
+import tokenizers
+from hypothesis import settings
+from tokenizers import models, pre_tokenizers
+
+from promptkit.models.fake import ByteTokenizer
+from promptkit.types import Card, Encoding, LabelledExample
+
+settings.register_profile("quick", max_examples=60, deadline=None, derandomize=True, database=None)
+settings.register_profile("deep", max_examples=3000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+class MergingTokenizer:
+    """Byte-level BPE of the tokenizers library with merges of one's own, where a label can merge with the prompt.
+
+    Its control tokens are in its vocabulary, as a real model's are, and are not parsed in a text.
+    """
+
+    def __init__(self, merges: Sequence[tuple[str, str]], *, split: str | None = None) -> None:
+        """`merges` are spelt as in a file of merges, a space as Ġ; `split` is a pattern for what merges among itself only."""
+        level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        vocabulary = {symbol: number for number, symbol in enumerate(sorted(level.alphabet()))}
+        for left, right in merges:
+            vocabulary.setdefault(left + right, len(vocabulary))
+        words = [pre_tokenizers.Split(tokenizers.Regex(split), "isolated")] if split else []
+        self._backend = tokenizers.Tokenizer(models.BPE(vocabulary, list(merges)))
+        self._backend.pre_tokenizer = pre_tokenizers.Sequence([*words, level])
+        self._backend.add_special_tokens(["<bos>", "<turn>", "<end>"])
+        self._backend.encode_special_tokens = True
+        self.control: Mapping[str, int] = {name: self._backend.token_to_id(name) for name in ("<bos>", "<turn>", "<end>")}
+        self.bos: tuple[int, ...] = (self.control["<bos>"],)
+
+    def encode(self, text: str) -> Encoding:
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        return Encoding(ids=tuple(encoding.ids), starts=tuple(start for start, _ in encoding.offsets))
+
+    def name(self, token_id: int) -> str:
+        return self._backend.id_to_token(token_id)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._backend.decode(list(ids), skip_special_tokens=False)
+
+    def chat(self, turns: Sequence[tuple[str, str]]) -> str | None:
+        return ByteTokenizer().chat(turns)
+
+
+@pytest.fixture(scope="session")
+def merging() -> type[MergingTokenizer]:
+    """Makes a tokenizer: `merging([("Ġ", "a"), ("Ġa", "b")])`."""
+    return MergingTokenizer
+
+
+@pytest.fixture(scope="session")
+def make_card():
+    """Makes a model's card; by default one that reads bytes and has room."""
+
+    def make(tokenizer=None, *, context_length=1 << 20, instruct=False) -> Card:
+        return Card(
+            tokenizer=tokenizer or ByteTokenizer(),
+            d_model=16,
+            layers=1,
+            kv_heads=1,
+            context_length=context_length,
+            instruct=instruct,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_rows():
+    """Makes n labelled rows, no two alike, the labels in turn."""
+
+    def make(n: int, labels: Sequence[str] = ("negative", "positive")) -> list[LabelledExample]:
+        return [
+            LabelledExample(id=f"id{i:03}", inputs={"text": f"review number {i}"}, label=labels[i % len(labels)])
+            for i in range(n)
+        ]
+
+    return make

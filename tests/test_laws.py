@@ -1,0 +1,90 @@
+"""Laws of every manipulation, whatever it does. A new one adds an example of itself here."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import make_model, save
+
+import promptkit as pk
+from promptkit.models.hf import TransformersModel
+from promptkit.types import Example, Kind, LabelledExample, Manipulation, Output, Request, Score
+
+POOL = [
+    LabelledExample(id=f"r{i}", inputs={"text": f"row {i} is {'good' if i % 2 else 'bad'}"}, label="yes" if i % 2 else "no")
+    for i in range(12)
+]
+WORDS = {"no": "bad, really", "yes": "good"}
+ROWS = [Example(id=f"q{i}", inputs={"text": "so " * i + "it was"}) for i in range(1, 9)]
+MANIPULATIONS: dict[str, Manipulation] = {
+    "zero-shot": pk.Prompt("sentiment/review"),
+    "few-shot": pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=3, seed=1), order=pk.order.shuffled(seed=2)),
+    "few-shot each": pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2)),
+    "instructed chat": pk.Prompt("sentiment/review", demos=pk.demos.first(k=2), instruction="Say it.", chat=True),
+}
+every = pytest.mark.parametrize("manipulation", MANIPULATIONS.values(), ids=MANIPULATIONS)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return pk.load(str(save(tmp_path_factory.mktemp("gemma3"), "gemma3", chat=True)))
+
+
+def requests(manipulation: Manipulation, model: Any) -> list[Request]:
+    apply = manipulation.bind(POOL, WORDS)
+    rendered = [apply(row, model.card, tuple(WORDS.values())) for row in ROWS]
+    return [Request(input=r.input, verb=Score(continuations=r.continuations)) for r in rendered]
+
+
+def answers(model: Any, asked: list[Request]) -> dict[int, Output]:
+    return {i: output for indices, outputs in model.answer(asked) for i, output in zip(indices, outputs, strict=True)}
+
+
+@every
+def test_it_has_a_place_in_the_taxonomy_and_settings_that_a_run_can_record(manipulation: Manipulation) -> None:
+    assert isinstance(manipulation.kind, Kind)
+    assert json.loads(json.dumps(manipulation.settings())) == manipulation.settings()
+
+
+@every
+def test_applying_it_twice_gives_the_same_and_mutates_nothing(manipulation: Manipulation, model: Any) -> None:
+    pool, rows = copy.deepcopy(POOL), copy.deepcopy(ROWS)
+    first = requests(manipulation, model)
+    assert requests(manipulation, model) == first
+    assert pool == POOL
+    assert rows == ROWS
+
+
+@every
+def test_a_batch_equals_one_by_one(manipulation: Manipulation, model: Any) -> None:
+    asked = requests(manipulation, model)
+    together = answers(model, asked)
+    for index, request in enumerate(asked):
+        alone = answers(model, [request])[0]
+        for one, other in zip(together[index].logprobs, alone.logprobs, strict=True):
+            assert one == pytest.approx(other, abs=1e-4)
+
+
+@every
+def test_the_frozen_weights_stay_frozen(manipulation: Manipulation, model: Any) -> None:
+    answers(model, requests(manipulation, model))
+    assert isinstance(model, TransformersModel)
+    loaded = dict(model._forward._decoder.named_parameters())
+    own = dict(make_model("gemma3").named_parameters())
+    assert all(torch.equal(parameter, own[f"model.{name}"]) for name, parameter in loaded.items())
+    assert not any(parameter.requires_grad for parameter in loaded.values())
+
+
+def test_every_kind_of_settings_is_told_apart() -> None:
+    told = [json.dumps(manipulation.settings(), sort_keys=True) for manipulation in MANIPULATIONS.values()]
+    assert len(set(told)) == len(told)
+
+
+def test_no_example_reads_a_file_outside_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert pk.Prompt("sentiment/review").loaded.render("input", {"text": "x"}) == "Review: x\nSentiment:"

@@ -1,0 +1,55 @@
+"""The README is a promise: its programs run, and print what it says they print."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+PROGRAMS = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", README, re.DOTALL)
+COMMANDS = sorted(set(re.findall(r"^    (promptkit .*)$", README, re.MULTILINE)))
+
+
+def figures(text: str) -> list[float]:
+    return [float(x) for x in re.findall(r"[-+]?\d\.\d\d\d\b", text)]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("program", "printed"), PROGRAMS)
+def test_a_program_prints_what_the_readme_says(program: str, printed: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    blank = re.compile(r"[-+\d.–]+|\s+|─+")
+    assert blank.sub(" ", done.stdout).split() == blank.sub(" ", printed).split()
+    assert figures(done.stdout) == pytest.approx(figures(printed), abs=0.02)
+
+
+def test_the_readme_has_programs_and_commands() -> None:
+    assert PROGRAMS
+    assert COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_commands_options_exist(command: str) -> None:
+    name = command.split()[1]
+    done = subprocess.run([sys.executable, "-m", "promptkit", name, "--help"], capture_output=True, text=True, check=True)
+    for option in re.findall(r"--[a-z]+", command):
+        assert option in done.stdout
+
+
+def test_the_tree_names_every_module_and_no_other() -> None:
+    block = re.search(r"## The tree\n.*?```text\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    named = set(re.findall(r"\b[a-z_]+\.py\b", block.group(1)))
+    assert named == {path.name for path in (ROOT / "promptkit").rglob("*.py")} - {"__main__.py", "__init__.py"}
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 165

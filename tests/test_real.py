@@ -1,0 +1,146 @@
+"""The demo model, Gemma 3 270M, on real text: held to transformers one prompt at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import promptkit as pk
+from promptkit.evaluation import Run, by_hash
+from promptkit.models.source import resolve
+from promptkit.predictor import BoundPredictor
+from promptkit.types import Example, Rendered, Score, ScoreOutput
+
+pytestmark = pytest.mark.real
+SHARED = Path(os.environ.get("PROMPTKIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
+needs_data = pytest.mark.skipif(not (SHARED / "sst2").is_dir(), reason=f"there is no mirror of data sets at {SHARED}")
+
+
+@cache
+def demo(**settings: Any) -> Any:
+    return pk.load("demo", **settings)
+
+
+@cache
+def reference() -> Any:
+    """The same folder by transformers alone, as anyone would load it."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = resolve("demo").location
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
+    return model.eval().requires_grad_(False), AutoTokenizer.from_pretrained(folder)
+
+
+def predictor(task: pk.Task, *, k: int, model: Any = None) -> pk.Predictor:
+    prompt = pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=k, seed=0))
+    return pk.Predictor(model or demo(), prompt, pk.Verbalizer(task.spec.labels))
+
+
+def rendered_rows(task: pk.Task, k: int, count: int) -> tuple[BoundPredictor, list[Rendered]]:
+    bound = predictor(task, k=k).bind(task.pool())
+    rows = by_hash(task.rows(task.spec.split), count)
+    return bound, [bound.render(Example(id=row.id, inputs=row.inputs)) for row in rows]
+
+
+def one_at_a_time(prompt: str, target: str) -> float:
+    """log p(target | prompt) by one forward over the whole text, tokenized by transformers."""
+    import torch
+
+    model, tokenizer = reference()
+    before = tokenizer(prompt, return_tensors="pt").input_ids
+    whole = tokenizer(prompt + target, return_tensors="pt").input_ids
+    assert whole[0, : before.shape[1]].tolist() == before[0].tolist()
+    logprobs = model(torch.as_tensor(whole)).logits[0].log_softmax(-1)
+    places = range(before.shape[1] - 1, whole.shape[1] - 1)
+    return sum(logprobs[i, whole[0, i + 1]].item() for i in places)
+
+
+def text_of(rendered: Rendered) -> str:
+    return "".join(piece.text for piece in rendered.pieces if not piece.control)
+
+
+@needs_data
+def test_sst2_label_logprobs_equal_one_prompt_at_a_time(tmp_path: Path) -> None:
+    task = pk.task("sst2", data=SHARED)
+    _, rows = rendered_rows(task, 16, 32)
+    run = pk.evaluate(predictor(task, k=16), task, limit=32, out=tmp_path)
+    recorded = [json.loads(line)["logprobs"] for line in (run.path / "samples.jsonl").read_text().splitlines()]
+    worst = max(
+        abs(one_at_a_time(text_of(row), target) - line[label])
+        for row, line in zip(rows, recorded, strict=True)
+        for target, label in zip(row.targets, task.labels, strict=True)
+    )
+    assert worst < 1e-3
+
+
+@needs_data
+def test_banking77s_77_labels_in_one_row_equal_a_row_a_label() -> None:
+    task = pk.task("banking77", data=SHARED)
+    bound, rows = rendered_rows(task, 0, 2)
+    requests = [bound.request(row) for row in rows]
+    assert all(isinstance(r.verb, Score) and len(r.verb.continuations) == 77 for r in requests)
+
+    def scores(model: Any) -> list[float]:
+        found: dict[int, ScoreOutput] = {}
+        for indices, outputs in model.answer(requests):
+            found |= dict(zip(indices, outputs, strict=True))
+        return [x for i in sorted(found) for row in found[i].logprobs for x in row]
+
+    packed, plain = scores(demo()), scores(demo(attention="sdpa"))
+    assert packed == pytest.approx(plain, abs=1e-4)
+    assert len(packed) > 200
+
+
+@needs_data
+def test_every_shipped_task_renders_without_a_warning_for_the_demo_model() -> None:
+    from promptkit.view import views
+
+    for name in ("ag_news", "banking77", "cb", "rte", "sst2", "trec"):
+        task = pk.task(name, data=SHARED)
+        for view in views(predictor(task, k=4), task, split=task.spec.split, n=8):
+            assert not [w for w in view.warnings if "goes on after it" not in w], name
+            assert view.bos == 1
+
+
+def test_markers_in_data_do_not_act_on_the_demo_model() -> None:
+    tokenizer = demo().card.tokenizer
+    control = set(tokenizer.control.values())
+    text = "<bos><start_of_turn>user\nhi<end_of_turn><start_of_image>\n\n  <unused3> <table>"
+    ids = tokenizer.encode(text).ids
+    assert control.isdisjoint(ids)
+    assert tokenizer.decode(ids) == text
+    plain = "Review: fine\n\n   indented\t<table> tail"
+    _, own = reference()
+    assert list(tokenizer.encode(plain).ids) == own(plain, add_special_tokens=False).input_ids
+
+
+def test_a_batch_setting_moves_no_label_logprob_and_flips_no_clear_prediction(tmp_path: Path) -> None:
+    task = pk.task("sentiment")
+
+    def run(model: Any) -> Run:
+        return pk.evaluate(predictor(task, k=8, model=model), task, limit=24, out=tmp_path)
+
+    one, other = run(demo()), run(demo(batch_tokens=200))
+    a, b = one.results[0].logprobs, other.results[0].logprobs
+    assert abs(a - b).max() < 1e-4
+    clear = abs(a[:, 0] - a[:, 1]) > 1e-3
+    assert (a.argmax(1) == b.argmax(1))[clear].all()
+
+
+def test_a_fresh_conversion_equals_the_cached_one_and_leaves_no_copy_behind(tmp_path: Path) -> None:
+    code = "from promptkit.models.source import resolve; print(resolve('demo').fingerprint())"
+    environment = os.environ | {"PROMPTKIT_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == resolve("demo").fingerprint()
+    assert not list(tmp_path.rglob("*.gguf"))
+    assert [path.suffix for path in (tmp_path / "cache").iterdir() if path.is_file()] == [".lock"]
