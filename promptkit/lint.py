@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection
 
-from promptkit.types import Card, Example, LabelledExample, Rendered
+from promptkit.types import Card, Rendered
 
 
-def warnings(rendered: Rendered, example: Example, shown: Sequence[LabelledExample], card: Card, *, chat: bool) -> list[str]:
-    """One sentence for each thing in one rendered row that its author should look at."""
+def warnings(rendered: Rendered, card: Card, *, tested: Collection[str], chat: bool) -> list[str]:
+    """One sentence for each thing in one rendered row that its author should look at.
+
+    `tested` holds the ids of the rows that are evaluated.
+    """
     found = [
         _doubled_bos(rendered, card),
         _instruct_without_chat(card, chat=chat),
         _indistinct_labels(rendered),
         _merging_boundary(rendered),
-        _own_demonstration(example, shown),
+        _tested_demonstration(rendered, tested),
         _control_in_text(rendered, card),
         _dropped(rendered),
     ]
@@ -62,9 +64,15 @@ def _merging_boundary(rendered: Rendered) -> str:
     return ""
 
 
-def _own_demonstration(example: Example, shown: Sequence[LabelledExample]) -> str:
-    same = [row.id for row in shown if row.inputs == example.inputs]
-    return f"The demonstration {same[0]} has the very inputs of the query: the answer is in the prompt." if same else ""
+def _tested_demonstration(rendered: Rendered, tested: Collection[str]) -> str:
+    """Train and test overlap: an id is a hash of the inputs, whichever split they stand in."""
+    evaluated = {_inputs_hash(row) for row in tested}
+    same = [demo for demo in rendered.demos if _inputs_hash(demo) in evaluated]
+    return f"The demonstration {same[0]} is also a row that is evaluated: train and test overlap." if same else ""
+
+
+def _inputs_hash(row_id: str) -> str:
+    return row_id.partition("#")[0]
 
 
 def _control_in_text(rendered: Rendered, card: Card) -> str:
@@ -81,9 +89,3 @@ def _dropped(rendered: Rendered) -> str:
     if rendered.dropped:
         return f"{len(rendered.dropped)} demonstration(s) were dropped because the prompt would not fit the model's context."
     return ""
-
-
-def summary(per_row: Sequence[Sequence[str]]) -> list[str]:
-    """Each warning once, with the number of rows it was given for."""
-    counts = Counter(sentence for row in per_row for sentence in row)
-    return [f"{sentence} ({count} of {len(per_row)} rows)" for sentence, count in counts.items()]

@@ -57,16 +57,16 @@ class View:
 
 def views(predictor: Predictor, task: Task, *, split: str, n: int) -> list[View]:
     """The first `n` rows of a run over the split."""
-    pool = task.pool()
-    bound = predictor.bind(pool)
-    of_id = {row.id: row for row in pool}
+    bound = predictor.bind(task.pool())
+    rows = task.rows(split)
+    tested = {row.id for row in rows}
     chat = bool(predictor.manipulate.settings().get("chat"))
     card = predictor.model.card
     shown = []
-    for row in by_hash(task.rows(split), n):
+    for row in by_hash(rows, n):
         example = Example(id=row.id, inputs=row.inputs)
         rendered = bound.render(example)
-        found = lint.warnings(rendered, example, [of_id[demo] for demo in rendered.demos], card, chat=chat)
+        found = lint.warnings(rendered, card, tested=tested, chat=chat)
         shown.append(View(example=example, rendered=rendered, card=card, warnings=found))
     return shown
 

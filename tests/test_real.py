@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -144,3 +145,25 @@ def test_a_fresh_conversion_equals_the_cached_one_and_leaves_no_copy_behind(tmp_
     assert done.stdout.strip() == resolve("demo").fingerprint()
     assert not list(tmp_path.rglob("*.gguf"))
     assert [path.suffix for path in (tmp_path / "cache").iterdir() if path.is_file()] == [".lock"]
+
+
+def test_a_killed_run_continues_to_the_same_bytes_on_the_real_model(tmp_path: Path) -> None:
+    arguments = ["eval", "sentiment", "--limit", "48", "--calibrate", "contextual", "--set", "batch_tokens=200", "--json"]
+    command = [sys.executable, "-m", "promptkit", *arguments, "--out"]
+    whole = json.loads(subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, text=True, check=True).stdout)
+    victim = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    folder = tmp_path / "killed" / Path(whole["run"]).name
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not _lines(folder / "samples.jsonl"):
+        time.sleep(0.01)
+    victim.kill()
+    victim.wait()
+    assert 0 < _lines(folder / "samples.jsonl") < 48
+    resumed = subprocess.run([*command, str(tmp_path / "killed")], capture_output=True, text=True, check=True)
+    assert 0 < json.loads(resumed.stdout)["resumed"] < 48
+    for name in ("run.json", "samples.jsonl", "support.jsonl", "summary.json"):
+        assert (folder / name).read_bytes() == (Path(whole["run"]) / name).read_bytes()
+
+
+def _lines(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.is_file() else 0

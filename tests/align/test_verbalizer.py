@@ -1,0 +1,100 @@
+from math import exp, log
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptkit.align.verbalizer import Verbalizer
+from promptkit.errors import PromptkitError
+from promptkit.types import ScoreOutput
+
+logprobs = st.floats(-30, 0)
+token_rows = st.lists(logprobs, min_size=1, max_size=5)
+WORDS = {"no": ["bad", "awful", "poor"], "yes": "good", "maybe": ["so", "so so"]}
+
+
+def output(rows):
+    return ScoreOutput(logprobs=tuple(tuple(row) for row in rows))
+
+
+@given(rows=st.lists(token_rows, min_size=2, max_size=6))
+def test_a_word_s_score_is_the_sum_or_the_mean_of_its_tokens(rows):
+    words = {f"label {n}": f"word {n}" for n in range(len(rows))}
+    assert Verbalizer(words).align(output(rows)) == pytest.approx([sum(row) for row in rows])
+    assert Verbalizer(words, score="mean").align(output(rows)) == pytest.approx([sum(row) / len(row) for row in rows])
+
+
+@given(rows=st.lists(token_rows, min_size=6, max_size=6))
+def test_the_words_of_a_label_are_pooled_as_asked(rows):
+    a, b, c, d, e, f = (sum(row) for row in rows)
+    pooled = {pool: Verbalizer(WORDS, pool=pool).align(output(rows)) for pool in ("logsumexp", "mean", "max")}
+    assert pooled["logsumexp"] == pytest.approx((log(exp(a) + exp(b) + exp(c)), d, log(exp(e) + exp(f))))
+    assert pooled["mean"] == pytest.approx(((a + b + c) / 3, d, (e + f) / 2))
+    assert pooled["max"] == pytest.approx((max(a, b, c), d, max(e, f)))
+
+
+def test_a_word_s_probability_is_that_of_all_its_tokens_and_not_of_the_first():
+    aligned = Verbalizer({"a": "one", "b": "two"}).align(output([[log(0.9), log(0.1)], [log(0.5), log(0.9)]]))
+    assert [exp(score) for score in aligned] == pytest.approx([0.09, 0.45])
+
+
+def test_pooled_probabilities_stay_finite_where_they_underflow():
+    assert Verbalizer({"a": ["x", "y"], "b": "z"}).align(output([[-2000.0], [-2000.0], [-2000.0]])) == pytest.approx(
+        (-2000 + log(2), -2000.0)
+    )
+
+
+@given(
+    rows=st.lists(token_rows, min_size=6, max_size=6),
+    order=st.permutations(sorted(WORDS)),
+    score=st.sampled_from(["sum", "mean"]),
+    pool=st.sampled_from(["logsumexp", "mean", "max"]),
+)
+def test_permuting_the_labels_permutes_the_scores(rows, order, score, pool):
+    declared, permuted = (Verbalizer({n: WORDS[n] for n in names}, score=score, pool=pool) for names in (WORDS, order))
+    of_word = dict(zip(declared.words(), rows, strict=True))
+    scores = dict(zip(declared.labels, declared.align(output(rows)), strict=True))
+    assert permuted.align(output(of_word[word] for word in permuted.words())) == tuple(scores[label] for label in order)
+
+
+def test_words_stand_label_by_label_in_the_declared_order_and_the_first_is_shown():
+    verbalizer = Verbalizer(WORDS)
+    assert verbalizer.labels == ("no", "yes", "maybe")
+    assert verbalizer.words() == ("bad", "awful", "poor", "good", "so", "so so")
+    assert verbalizer.first_words() == {"no": "bad", "yes": "good", "maybe": "so"}
+
+
+@pytest.mark.parametrize("words", [{"a": "x", "b": "x"}, {"a": ["x", "y"], "b": ["z", "x"]}])
+def test_a_word_that_two_labels_share_is_refused_with_both(words):
+    with pytest.raises(PromptkitError, match="'x' stands for both a and b"):
+        Verbalizer(words)
+
+
+@pytest.mark.parametrize("words", [{}, {"a": "x"}])
+def test_fewer_than_two_labels_are_refused(words):
+    with pytest.raises(PromptkitError, match="at least two labels"):
+        Verbalizer(words)
+
+
+@pytest.mark.parametrize("words", ["", [], ["x", ""]])
+def test_a_label_without_a_word_is_refused_by_name(words):
+    with pytest.raises(PromptkitError, match="The label b has no word"):
+        Verbalizer({"a": "y", "b": words})
+
+
+@pytest.mark.parametrize("keywords", [{"score": "median"}, {"pool": "sum"}])
+def test_an_unknown_rule_is_refused(keywords):
+    with pytest.raises(PromptkitError, match=next(iter(keywords.values()))):
+        Verbalizer({"a": "x", "b": "y"}, **keywords)
+
+
+def test_settings_tell_apart_whatever_changes_the_scores():
+    verbalizers = [
+        Verbalizer(WORDS),
+        Verbalizer(WORDS, score="mean"),
+        Verbalizer(WORDS, pool="max"),
+        Verbalizer({**WORDS, "yes": "fine"}),
+    ]
+    settings = [verbalizer.settings() for verbalizer in verbalizers]
+    assert all(settings.count(one) == 1 for one in settings)
+    assert Verbalizer({"a": "x", "b": "y"}).settings() == Verbalizer({"a": ["x"], "b": ("y",)}).settings()

@@ -1,0 +1,298 @@
+import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import promptkit as pk
+from promptkit.errors import PromptkitError
+from promptkit.manipulate import demos, order
+from promptkit.manipulate.prompt import Prompt
+from promptkit.models.fake import ByteTokenizer
+from promptkit.registry import settings_of
+from promptkit.template import Template
+from promptkit.types import Example, Kind, LabelledExample
+
+TEMPLATE = Template(
+    "{% block instruction %}Choose: {{ labels | join('/') }}.{% endblock %}"
+    "{% block input %}Review: {{ text }}\nSentiment:{% endblock %}"
+    "{% block target %} {{ label }}{% endblock %}"
+    "{% block separator %}\n--\n{% endblock %}",
+    name="test",
+)
+WORDS = {"negative": "bad, awful", "positive": "fine"}
+QUERY = Example(id="query", inputs={"text": "so so"})
+CONTROL = ("<bos>", "<turn>", "<end>")
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from([*CONTROL, "{{ text }}", "\n--\n"])
+
+
+@pytest.fixture(scope="module")
+def pool(make_rows):
+    return make_rows(12)
+
+
+@pytest.fixture(scope="module")
+def card(make_card):
+    return make_card()
+
+
+def render(prompt, pool, card, example=QUERY, words=tuple(WORDS.values()), **keywords):
+    return prompt.bind(pool, WORDS)(example, card, words, **keywords)
+
+
+def shown_text(rendered):
+    return "".join(piece.text for piece in rendered.pieces if not piece.control)
+
+
+def parts(rendered):
+    return [span.part for span in rendered.input.spans]
+
+
+# ---- what is shown ----------------------------------------------------------------------------------
+
+
+def test_a_prompt_is_instruction_demonstrations_and_query_with_separators_between(pool, card):
+    rendered = render(Prompt(TEMPLATE, demos=demos.first(k=2)), pool, card)
+    assert shown_text(rendered) == (
+        "Choose: bad, awful/fine.\n--\n"
+        "Review: review number 0\nSentiment: bad, awful\n--\n"
+        "Review: review number 1\nSentiment: fine\n--\n"
+        "Review: so so\nSentiment:"
+    )
+    blocks = ["instruction", "separator", "demonstration 1", "separator", "demonstration 2", "separator", "query"]
+    assert parts(rendered) == ["frame", *blocks]
+    assert rendered.targets == (" bad, awful", " fine")
+    assert card.tokenizer.decode(rendered.input.ids) == "<bos>" + shown_text(rendered)
+
+
+@given(k=st.integers(0, 8), seed=st.integers(0, 20), chat=st.booleans())
+def test_demonstrations_show_exactly_the_text_that_is_scored(pool, card, k, seed, chat):
+    prompt = Prompt(TEMPLATE, demos=demos.random(k=k, seed=seed), chat=chat)
+    rendered = render(prompt, pool, card)
+    of_id = {row.id: row for row in pool}
+    target = dict(zip(WORDS, rendered.targets, strict=True))
+    for number, row in enumerate((of_id[name] for name in rendered.demos), start=1):
+        shown = [piece.text for piece in rendered.pieces if piece.part == f"demonstration {number}"]
+        assert "".join(shown) == TEMPLATE.render("input", row.inputs) + target[row.label]
+    assert len(rendered.demos) == k
+
+
+@given(text=texts, demonstration=texts, label=st.sampled_from(sorted(WORDS)), chat=st.booleans())
+def test_what_stands_in_the_data_is_shown_as_it_is_and_never_acts(card, text, demonstration, label, chat):
+    row = LabelledExample(id="row", inputs={"text": demonstration + "."}, label=label)
+    harmless = LabelledExample(id="row", inputs={"text": "y"}, label=label)
+    prompt = Prompt(TEMPLATE, demos=demos.first(k=1), chat=chat)
+    rendered = render(prompt, [row], card, Example(id="q", inputs={"text": text}))
+    usual = render(prompt, [harmless], card, Example(id="q", inputs={"text": "x"}))
+    assert f"Review: {text}\nSentiment:" in shown_text(rendered)
+    assert f"Review: {demonstration}.\nSentiment:" in shown_text(rendered)
+
+    def acting(one):
+        return [token for token in one.input.ids if token in card.tokenizer.control.values()]
+
+    assert acting(rendered) == acting(usual)
+
+
+@given(k=st.integers(0, 6), seed=st.integers(0, 20))
+def test_the_order_arranges_what_the_selector_chose(pool, card, k, seed):
+    chosen = demos.random(k=k, seed=seed).over(pool, tuple(WORDS))(QUERY)
+    arranged = order.shuffled(seed=seed).arrange(chosen)
+    rendered = render(Prompt(TEMPLATE, demos=demos.random(k=k, seed=seed), order=order.shuffled(seed=seed)), pool, card)
+    assert rendered.demos == tuple(row.id for row in arranged)
+
+
+@pytest.mark.parametrize("written", ["Say it.", "{{ not rendered }} <bos>"])
+def test_an_instruction_that_is_given_replaces_the_template_s_and_is_not_rendered(pool, card, written):
+    rendered = render(Prompt(TEMPLATE, instruction=written), pool, card)
+    assert shown_text(rendered) == written + "\n--\nReview: so so\nSentiment:"
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_an_empty_instruction_shows_none_and_no_separator(pool, card, chat):
+    rendered = render(Prompt(TEMPLATE, instruction="", chat=chat), pool, card)
+    assert not {"instruction", "separator"} & set(parts(rendered))
+    assert "Choose" not in shown_text(rendered)
+
+
+def test_a_row_can_be_read_in_the_context_of_another(pool, card):
+    prompt = Prompt(TEMPLATE, demos=demos.random_each(k=4, seed=3))
+    own, other = render(prompt, pool, card), render(prompt, pool, card, Example(id="another", inputs={"text": "x"}))
+    free = render(prompt, pool, card, Example(id="content-free", inputs={"text": "N/A"}), like=QUERY)
+    assert free.demos == own.demos != other.demos
+    assert shown_text(free) == shown_text(own).replace("so so", "N/A")
+
+
+# ---- fitting the context ----------------------------------------------------------------------------
+
+
+@given(k=st.integers(0, 8), length=st.integers(60, 500), chat=st.booleans())
+def test_a_long_prompt_loses_whole_demonstrations_from_the_farthest_and_no_more_than_it_must(pool, make_card, k, length, chat):
+    prompt = Prompt(TEMPLATE, demos=demos.random(k=k), instruction="", chat=chat)
+    whole = render(prompt, pool, make_card())
+    smallest = render(Prompt(TEMPLATE, instruction="", chat=chat), pool, make_card())
+    longest = max(map(len, whole.continuations))
+    if len(smallest.input.ids) + longest > length:
+        with pytest.raises(PromptkitError, match="without any demonstration"):
+            render(prompt, pool, make_card(context_length=length))
+        return
+    rendered = render(prompt, pool, make_card(context_length=length))
+    assert rendered.dropped + rendered.demos == whole.demos
+    assert len(rendered.input.ids) + longest <= length
+    if rendered.dropped:
+        kept = [row for name in whole.demos[len(rendered.dropped) - 1 :] for row in pool if row.id == name]
+        one_more = render(Prompt(TEMPLATE, demos=demos.first(k=len(kept)), instruction="", chat=chat), kept, make_card())
+        assert one_more.demos == tuple(row.id for row in kept)
+        assert len(one_more.input.ids) + longest > length
+
+
+@given(words=st.permutations(["a", "very, very long words", "b"]), length=st.integers(70, 300))
+def test_what_is_dropped_is_the_same_for_every_word_and_whatever_their_order(pool, make_card, words, length):
+    prompt = Prompt(TEMPLATE, demos=demos.first(k=6), instruction="")
+    card = make_card(context_length=length)
+    rendered = render(prompt, pool, card, words=tuple(words))
+    assert rendered.dropped == render(prompt, pool, card, words=tuple(sorted(words))).dropped
+    assert rendered.dropped == render(prompt, pool, card, words=(max(words, key=len),)).dropped
+
+
+def test_what_is_dropped_does_not_depend_on_the_label_s_words_but_for_their_length(pool, make_card):
+    card = make_card(context_length=200)
+    prompt = Prompt(TEMPLATE, demos=demos.first(k=6), instruction="")
+    assert render(prompt, pool, card, words=("one", "two")).dropped == render(prompt, pool, card, words=("six", "ten")).dropped
+
+
+def test_a_prompt_that_does_not_fit_without_demonstrations_is_refused_with_both_lengths(make_card):
+    row = Example(id="long", inputs={"text": "x" * 1000})
+    with pytest.raises(PromptkitError, match=r"row long has 1\d{3} tokens .* takes 500"):
+        render(Prompt(TEMPLATE), [], make_card(context_length=500), row)
+
+
+MERGES = [("b", "c"), ("a", "b"), ("c", "d")]
+
+
+@pytest.mark.xfail(strict=True, reason="room is kept for the target encoded alone, which may have fewer tokens than it adds")
+def test_prompt_and_answer_fit_the_context_where_the_answer_merges_with_the_prompt(merging, make_card):
+    tokenizer = merging(MERGES)  # ab + cd are two tokens apart, and a bc d three together
+    template = Template("{% block input %}{{ text }}ab{% endblock %}{% block target %}{{ label }}{% endblock %}")
+    card = make_card(tokenizer, context_length=1 + 1 + 1 + 1)
+    row = Example(id="q", inputs={"text": "x"})
+    try:
+        rendered = render(Prompt(template), [], card, row, words=("cd",))
+    except PromptkitError:
+        return
+    assert len(rendered.input.ids) + max(map(len, rendered.continuations)) <= card.context_length
+
+
+@given(boundary_text=st.sampled_from(["x", "ab", "x ", " "]), words=st.sets(st.sampled_from(["a", "b", " a"]), min_size=1))
+def test_spans_cover_the_ids_also_where_the_answer_merges_with_the_prompt(merging, make_card, boundary_text, words):
+    template = Template("{% block input %}{{ text }}{% endblock %}{% block target %}{{ label }}{% endblock %}")
+    tokenizer = merging([("Ġ", "a"), ("a", "b"), ("b", "b"), ("b", "a")])
+    rendered = render(
+        Prompt(template), [], make_card(tokenizer), Example(id="q", inputs={"text": boundary_text}), tuple(sorted(words))
+    )
+    covered = [token for span in rendered.input.spans for token in range(span.start, span.stop)]
+    assert covered == list(range(len(rendered.input.ids)))
+    assert all(span.start < span.stop for span in rendered.input.spans)
+    for target, ids in zip(rendered.targets, rendered.continuations, strict=True):
+        assert rendered.input.ids + ids == tokenizer.bos + tokenizer.encode(boundary_text + target).ids
+
+
+# ---- chat -------------------------------------------------------------------------------------------
+
+
+def test_each_demonstration_is_a_turn_of_user_and_of_assistant(pool, card):
+    rendered = render(Prompt(TEMPLATE, demos=demos.first(k=1), chat=True), pool, card)
+    assert card.tokenizer.decode(rendered.input.ids) == (
+        "<bos><turn>system\nChoose: bad, awful/fine.<end>\n"
+        "<turn>user\nReview: review number 0\nSentiment:<end>\n"
+        "<turn>assistant\nbad, awful<end>\n"
+        "<turn>user\nReview: so so\nSentiment:<end>\n"
+        "<turn>assistant\n"
+    )
+    assert rendered.targets == ("bad, awful", "fine")
+
+
+def test_the_instruction_opens_the_first_turn_where_a_chat_template_refuses_a_system_turn(pool, make_card):
+    tokenizer = ByteTokenizer()
+    tokenizer.chat = lambda turns: None if turns[0][0] == "system" else ByteTokenizer().chat(turns)
+    rendered = render(Prompt(TEMPLATE, demos=demos.first(k=1), chat=True), pool, make_card(tokenizer))
+    opening = "Choose: bad, awful/fine.\n--\nReview: review number 0\nSentiment:<end>\n"
+    assert tokenizer.decode(rendered.input.ids).startswith("<bos><turn>user\n" + opening)
+
+
+def test_a_model_without_a_chat_template_is_refused(pool, make_card):
+    tokenizer = ByteTokenizer()
+    tokenizer.chat = lambda turns: None
+    with pytest.raises(PromptkitError, match="no chat template"):
+        render(Prompt(TEMPLATE, chat=True), pool, make_card(tokenizer))
+
+
+@given(space=st.text(" \n\t\r", max_size=3), chat=st.booleans())
+def test_turns_carry_no_surrounding_whitespace_and_plain_prompts_keep_it(pool, card, space, chat):
+    template = Template(
+        "{% block input %}" + space + "{{ text }}" + space + "{% endblock %}"
+        "{% block target %}" + space + "{{ label }}" + space + "{% endblock %}"
+    )
+    rendered = render(Prompt(template, chat=chat), pool, card)
+    kept = "" if chat else space
+    assert [piece.text for piece in rendered.pieces if piece.part == "query"] == [kept + "so so" + kept]
+    assert rendered.targets == tuple(kept + word + kept for word in WORDS.values())
+
+
+# ---- the manipulation as a value --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_rendering_is_pure(pool, card, chat):
+    own_pool, example, words = copy.deepcopy(pool), copy.deepcopy(QUERY), dict(WORDS)
+    apply = Prompt(TEMPLATE, demos=demos.balanced(k=4), order=order.shuffled(seed=1), chat=chat).bind(own_pool, words)
+    once = apply(example, card, tuple(words.values()))
+    apply(Example(id="another", inputs={"text": "between"}), card, ("x", "y"))
+    assert apply(example, card, tuple(words.values())) == once
+    assert (own_pool, example, words) == (pool, QUERY, WORDS)
+
+
+def test_a_template_may_be_given_by_name_by_path_and_as_itself(tmp_path, pool, card):
+    shipped = Template.load("sentiment/review")
+    path = tmp_path / "own.j2"
+    path.write_bytes(shipped.source.encode())
+    one, *others = (render(Prompt(template), pool, card) for template in ("sentiment/review", path, str(path), shipped))
+    assert all(other == one for other in others)
+
+
+def test_settings_tell_apart_whatever_changes_the_prompt():
+    changed = Template(TEMPLATE.source + "\n", name="test")
+    prompts = [
+        Prompt(TEMPLATE),
+        Prompt(changed),
+        Prompt(TEMPLATE, demos=demos.random(k=4)),
+        Prompt(TEMPLATE, demos=demos.random(k=5)),
+        Prompt(TEMPLATE, demos=demos.random(k=4, seed=1)),
+        Prompt(TEMPLATE, demos=demos.balanced(k=4)),
+        Prompt(TEMPLATE, order=order.shuffled()),
+        Prompt(TEMPLATE, order=order.shuffled(seed=1)),
+        Prompt(TEMPLATE, instruction=""),
+        Prompt(TEMPLATE, instruction="Say it."),
+        Prompt(TEMPLATE, chat=True),
+    ]
+    settings = [prompt.settings() for prompt in prompts]
+    assert all(settings.count(one) == 1 for one in settings)
+    assert Prompt(TEMPLATE, demos=demos.random(k=4)).settings() == settings[2]
+    assert settings[2]["demos"] == settings_of(demos.random(k=4))
+
+
+def test_a_prompt_is_fixed_at_the_input_and_concatenative():
+    assert Prompt.kind == Kind(format="fixed", location="input", operator="concatenative")
+    assert pk.Prompt is Prompt
+
+
+def test_a_row_without_a_variable_that_the_template_needs_is_refused(pool, card):
+    with pytest.raises(PromptkitError, match="needs text"):
+        render(Prompt(TEMPLATE), pool, card, Example(id="q", inputs={"sentence": "x"}))
+
+
+@pytest.mark.xfail(strict=True, reason="a KeyError escapes: nothing checks the labels of the pool against the words")
+def test_a_demonstration_whose_label_has_no_word_is_refused(pool, card):
+    odd = [*pool[:3], LabelledExample(id="odd", inputs={"text": "meh"}, label="neutral")]
+    with pytest.raises(PromptkitError, match="neutral"):
+        render(Prompt(TEMPLATE, demos=demos.first(k=4)), odd, card)
