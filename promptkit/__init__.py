@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from promptkit.align.verbalizer import Verbalizer as Verbalizer
     from promptkit.errors import PromptkitError as PromptkitError
     from promptkit.errors import Unsupported as Unsupported
-    from promptkit.evaluation import Run as Run
     from promptkit.evaluation import evaluate as evaluate
     from promptkit.manipulate import demos as demos
     from promptkit.manipulate import order as order
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from promptkit.models.base import load as load
     from promptkit.predictor import Predictor as Predictor
     from promptkit.report import compare as compare
+    from promptkit.run import Run as Run
     from promptkit.tasks import Task as Task
     from promptkit.tasks import load_task as task  # noqa: F401 - the name that the library is used by
     from promptkit.template import Template as Template
@@ -32,7 +32,7 @@ _WHERE = {
     "Verbalizer": ("promptkit.align.verbalizer", "Verbalizer"),
     "PromptkitError": ("promptkit.errors", "PromptkitError"),
     "Unsupported": ("promptkit.errors", "Unsupported"),
-    "Run": ("promptkit.evaluation", "Run"),
+    "Run": ("promptkit.run", "Run"),
     "evaluate": ("promptkit.evaluation", "evaluate"),
     "Prompt": ("promptkit.manipulate.prompt", "Prompt"),
     "load": ("promptkit.models.base", "load"),

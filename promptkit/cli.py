@@ -26,6 +26,9 @@ app = typer.Typer(
     help="Repurpose a frozen pre-trained model: y = align(model(manipulate(x))).",
 )
 
+INTERRUPTED = 130
+"""The exit code of a command stopped by Ctrl-C."""
+
 TaskName = Annotated[
     str, typer.Argument(metavar="TASK", help="A task's name (see `promptkit tasks`), or the path of a YAML file.")
 ]
@@ -74,22 +77,26 @@ def eval_(
         template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
     )
     predictors = _predictors(loaded, model, set_, options, score=score, calibrate=calibrate)
-    with _Bar(hidden=as_json) as bar:
-        run = evaluate(predictors, loaded, split=split, limit=limit, out=out, progress=bar)
+    try:
+        with _Bar(hidden=as_json) as bar:
+            run = evaluate(predictors, loaded, split=split, limit=limit, out=out, progress=bar)
+    except KeyboardInterrupt:
+        print("promptkit: stopped; the same command continues where it was.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         print(json.dumps(run.to_json()))
         return
     from rich.console import Console
 
-    from promptkit.report import run_table
+    from promptkit.run import run_table
 
     console = Console()
     console.print(run_table(run))
     for note in run.notes:
-        console.print(f"note: {note}", style="yellow")
+        console.print(f"note: {note}", style="yellow", markup=False)
     fresh = len(run.ids) - run.resumed
     done = f"{run.examples_per_second:.1f} rows/s" if fresh else "read from the finished run"
-    console.print(f"{run.seconds:.1f} s ({done}), {run.path}", highlight=False)
+    console.print(f"{run.seconds:.1f} s ({done}), {run.path}", highlight=False, markup=False)
 
 
 @app.command()
@@ -159,9 +166,6 @@ def main() -> None:
     except PromptkitError as error:
         print(f"promptkit: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("promptkit: stopped; the same command continues where it was.", file=sys.stderr)
-        raise SystemExit(130) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from promptkit import __version__
 from promptkit.errors import PromptkitError
 from promptkit.metrics import classification
 from promptkit.predictor import BoundPredictor, Predictor
+from promptkit.run import Result, Run
 from promptkit.store import FILES, File, RunFolder
 from promptkit.tasks import Task
 from promptkit.types import Calibration, Example, LabelledExample, Rendered, ScoreOutput, Support
@@ -25,67 +27,12 @@ if TYPE_CHECKING:
 
 OUT = "runs"
 DECIMALS = 6
+SKEWED = 1.5
+"""A class is over-represented that has this many times its equal share."""
 Progress = Callable[[int, int], None]
 """(rows done, rows in all)"""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """One branch of a run: one chain of aligners over the run's rows."""
-
-    align: str
-    metrics: Mapping[str, Mapping[str, float]]
-    """Name -> value, low, high (95%)."""
-    predicted: Mapping[str, int]
-    """How many rows each label was predicted for."""
-    logprobs: Floats
-    """Shape (N, K), rows and labels in the run's order."""
-    correct: Floats
-    """Shape (N,): 1.0 or 0.0."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A finished run."""
-
-    task: str
-    split: str
-    model: str
-    path: Path
-    labels: tuple[str, ...]
-    ids: tuple[str, ...]
-    gold: Integers
-    """Shape (N,): indices of labels."""
-    results: tuple[Result, ...]
-    seconds: float
-    """Of this call, loading included."""
-    examples_per_second: float
-    """New rows per second of the model's work, loading and rendering excluded; 0 if none was new."""
-    resumed: int
-    """How many rows were there already."""
-    notes: tuple[str, ...]
-
-    def to_json(self) -> dict[str, object]:
-        """What `promptkit eval --json` prints."""
-        return {
-            "task": self.task,
-            "split": self.split,
-            "n": len(self.ids),
-            "model": self.model,
-            "seconds": round(self.seconds, 3),
-            "examples_per_second": round(self.examples_per_second, 3),
-            "resumed": self.resumed,
-            "run": str(self.path),
-            "results": [_public(result) for result in self.results],
-        }
-
-    def __str__(self) -> str:
-        """The run's table."""
-        from promptkit.report import as_text, run_table
-
-        return as_text(run_table(self))
 
 
 def evaluate(
@@ -129,12 +76,16 @@ class _Pass:
     """One pass of a model over the rows of a run and those that its aligners need."""
 
     def __init__(self, branches: Sequence[Predictor], task: Task, split: str, limit: int | None) -> None:
+        names = [predictor.name for predictor in branches]
+        if len(set(names)) < len(names):
+            raise PromptkitError("Two branches of a run have one name", got=", ".join(names), hint="Ask for each once")
         self._branches = branches
         self._task = task
         self._split = split
         first = branches[0]
         self._labels = first.scorer.labels
         self._items = by_hash(task.rows(split), limit)
+        pool = task.pool() if first.manipulate.needs_pool else []
         foreign = sorted({row.label for row in self._items} - set(self._labels))
         if foreign:
             raise PromptkitError(
@@ -144,16 +95,16 @@ class _Pass:
         self._model = first.model
         self._content_free = tuple(dict.fromkeys(t for p in branches for c in p.calibrations for t in c.needs.content_free))
         wanted = max((c.needs.unlabelled for p in branches for c in p.calibrations), default=0)
-        self._unlabelled = by_hash(task.part("fit"), wanted) if wanted else []
-        pool = task.pool()
+        self._fit = [_without_label(row) for row in by_hash(task.part("fit"), wanted)] if wanted else []
         self._bound: BoundPredictor = first.bind(pool)
         self._settings = {
             "promptkit": __version__,
             "task": task.identity(),
             "split": split,
             "limit": limit,
-            "rows": _digest(self._items),
-            "pool": _digest(pool),
+            "rows": _digest(f"{row.id} {row.label}" for row in self._items),
+            "pool": _digest(f"{row.id} {row.label}" for row in pool),
+            "fit": _digest(row.id for row in self._fit),
             "model": dict(self._model.identity()),
             "manipulate": dict(first.manipulate.settings()),
             "align": [[dict(p.scorer.settings()), *(dict(c.settings()) for c in p.calibrations)] for p in branches],
@@ -175,7 +126,7 @@ class _Pass:
             results = self._results(samples, support)
             seconds = time.perf_counter() - started
             rate = (len(samples) - resumed) / working if working else 0.0
-            notes = tuple(self._model.notes())
+            notes = (*_peculiarities(samples), *self._model.notes())
             if not finished:
                 folder.finish(samples, support, self._summary(results))
                 timing = {"seconds": seconds, "examples_per_second": rate, "resumed": resumed, "notes": notes}
@@ -219,20 +170,28 @@ class _Pass:
 
     def _asked(self) -> list[_Asked]:
         """Every row that the model is asked about, in the run's order: those evaluated, then those that aligners need."""
-        items = [_unlabelled(row) for row in self._items]
-        rows = [_Asked(file="samples", id=row.id, rendered=self._bound.render(row), gold=row.label) for row in self._items]
+        items = [_without_label(row) for row in self._items]
+        rows = [
+            _Asked(file="samples", id=row.id, rendered=self._bound.render(item), gold=row.label)
+            for row, item in zip(self._items, items, strict=True)
+        ]
         for context, index in _contexts(row.rendered for row in rows).items():
             for text in self._content_free:
                 row = Example(id=f"content-free {text}", inputs=dict.fromkeys(items[index].inputs, text))
                 rendered = self._bound.render(row, like=items[index])
                 rows.append(_Asked(file="support", id=_content_free_id(context, text), rendered=rendered))
-        for labelled in self._unlabelled:
-            rendered = self._bound.render(_unlabelled(labelled))
-            rows.append(_Asked(file="support", id=_unlabelled_id(labelled), rendered=rendered))
+        for row in self._fit:
+            rendered = self._bound.render(row)
+            rows.append(_Asked(file="support", id=_unlabelled_id(row), rendered=rendered))
         return rows
 
     def _line(self, row: _Asked, output: ScoreOutput) -> dict[str, Any]:
         rendered = row.rendered
+        if not all(isfinite(x) for tokens in output.logprobs for x in tokens):
+            raise PromptkitError(
+                f"The model gave a log-probability that is no number for row {row.id}",
+                hint="Its activations overflow in this precision: try --set dtype=bfloat16 or dtype=float32",
+            )
         aligned = [round(value, DECIMALS) for value in self._bound.scorer.align(output)]
         judged = {} if row.gold is None else {"gold": row.gold, "prediction": self._labels[aligned.index(max(aligned))]}
         return {
@@ -287,7 +246,7 @@ class _Pass:
                 for text in self._content_free
             },
             context=np.array([place[_context(line["demos"])] for line in samples]),
-            unlabelled=_matrix([of_id[_unlabelled_id(row)] for row in self._unlabelled], self._labels),
+            unlabelled=_matrix([of_id[_unlabelled_id(row)] for row in self._fit], self._labels),
         )
 
     def _gold(self) -> Integers:
@@ -299,17 +258,26 @@ class _Pass:
             "split": self._split,
             "n": len(self._items),
             "model": self._model.name,
-            "results": [_public(result) for result in results],
+            "results": [result.to_json() for result in results],
         }
 
 
-def _public(result: Result) -> dict[str, object]:
-    return {"align": result.align, "metrics": result.metrics, "predicted": result.predicted}
-
-
-def _unlabelled(row: LabelledExample) -> Example:
+def _without_label(row: LabelledExample) -> Example:
     """The row as a manipulation may see it."""
     return Example(id=row.id, inputs=row.inputs)
+
+
+def _peculiarities(samples: Sequence[Any]) -> list[str]:
+    """What befell some rows and not others."""
+    most = max(len(line["demos"]) + len(line["dropped"]) for line in samples)
+    counts = {
+        "lost demonstrations because the prompt would not fit the model's context": sum(bool(x["dropped"]) for x in samples),
+        "were scored from an earlier token because a label merges with the prompt": sum(bool(x["boundary"]) for x in samples),
+        "were shown fewer demonstrations than others because the pool ran out of different rows": sum(
+            len(x["demos"]) + len(x["dropped"]) < most for x in samples
+        ),
+    }
+    return [f"{count} of {len(samples)} rows {what}" for what, count in counts.items() if count]
 
 
 def _matrix(lines: Sequence[Any], labels: Sequence[str]) -> Floats:
@@ -337,14 +305,14 @@ def _unlabelled_id(row: Example) -> str:
     return f"unlabelled {row.id}"
 
 
-def _digest(rows: Sequence[LabelledExample]) -> str:
-    """Of the rows and their labels, whatever their order."""
-    return hashlib.sha256("\n".join(sorted(f"{row.id} {row.label}" for row in rows)).encode()).hexdigest()[:16]
+def _digest(rows: Iterable[str]) -> str:
+    """Of the rows in their order."""
+    return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _warn_of_skew(calibrations: Sequence[Calibration], gold: Integers, labels: Sequence[str]) -> None:
     shares = np.bincount(gold, minlength=len(labels)) / len(gold)
-    if any(c.name == "batch" for c in calibrations) and shares.max() > 2 / len(labels):
+    if any(c.name == "batch" for c in calibrations) and shares.max() > SKEWED / len(labels):
         _log.warning(
             "Batch calibration assumes about equal classes, and %.0f%% of these rows are %s: read its figures with care.",
             100 * shares.max(),

@@ -25,7 +25,9 @@ def look_first() -> None:
 def _reachable(endpoint: str) -> bool:
     address = urlsplit(endpoint)
     try:
-        with socket.create_connection((address.hostname or "", address.port or 443), timeout=PATIENCE):
+        with socket.create_connection(
+            (address.hostname or "", address.port or (80 if address.scheme == "http" else 443)), timeout=PATIENCE
+        ):
             return True
     except OSError:
         return False

@@ -1,13 +1,14 @@
 """Figures of a classification run, each with a 95% interval. Knows nothing of models or files.
 
-Accuracy has the Wilson score interval; the others the percentile bootstrap over rows (1,000 resamples, seed 0).
+Accuracy has the Wilson score interval; the others the percentile bootstrap over rows (1,000 resamples, seed 0), less the
+bias of resampling, which alone would put the whole interval of a calibrated model's ECE above the ECE.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,7 +50,8 @@ def classification(gold: Integers, logprobs: Floats) -> dict[str, Estimate]:
 
     def macro_f1(weights: Floats) -> Floats:
         hits, called, held = (weights @ x[:, present] for x in (truth * said, said, truth))
-        means: Floats = (2 * hits / np.maximum(called + held, 1)).mean(1)
+        each = 2 * hits / np.maximum(called + held, 1) * (held > 0)
+        means: Floats = each.sum(1) / (held > 0).sum(1)
         return means
 
     def ece(weights: Floats) -> Floats:
@@ -74,13 +76,13 @@ def wilson(successes: int, count: int) -> Estimate:
     share = successes / count
     centre = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
     half = _Z / (1 + _Z**2 / count) * sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    return Estimate(value=share, low=max(0.0, centre - half), high=min(1.0, centre + half))
+    return Estimate(value=share, low=min(share, max(0.0, centre - half)), high=max(share, min(1.0, centre + half)))
 
 
 def paired_difference(one: Floats, other: Floats) -> Estimate:
     """Mean of `one` - `other` over the same N rows, with its bootstrap interval. Both have shape (N,)."""
     difference = np.asarray(one, float) - np.asarray(other, float)
-    return _bootstrap(lambda weights: weights @ difference / len(difference), _resamples(len(difference)))
+    return _bootstrap(lambda weights: weights @ difference / len(difference), _resamples(len(difference)), floor=-inf)
 
 
 def _resamples(count: int) -> Floats:
@@ -90,7 +92,8 @@ def _resamples(count: int) -> Floats:
     return np.vstack([np.ones(count), drawn])
 
 
-def _bootstrap(figure: Callable[[Floats], Floats], resamples: Floats) -> Estimate:
+def _bootstrap(figure: Callable[[Floats], Floats], resamples: Floats, floor: float = 0.0) -> Estimate:
     values = figure(resamples)
-    low, high = np.percentile(values[1:], [2.5, 97.5])
-    return Estimate(value=float(values[0]), low=float(low), high=float(high))
+    value = float(values[0])
+    low, high = np.percentile(values[1:], [2.5, 97.5]) - (values[1:].mean() - value)
+    return Estimate(value=value, low=float(max(floor, min(low, value))), high=float(max(high, value)))

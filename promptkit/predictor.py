@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.errors import PromptkitError, Unsupported
+from promptkit.registry import spelling
 from promptkit.types import Apply, Calibration, Example, LabelledExample, Manipulation, Model, Rendered, Request, Score, Scorer
+
+MOST_CALIBRATIONS = 1
 
 
 class Predictor:
@@ -29,6 +32,13 @@ class Predictor:
         later = [aligner for aligner in chain[1:] if not hasattr(aligner, "needs")]
         if later:
             raise PromptkitError("Only calibrations may follow the first aligner", got=[type(a).__name__ for a in later])
+        if len(chain) > MOST_CALIBRATIONS + 1:
+            raise PromptkitError(
+                "A chain takes one calibration: a second would correct for what the first has corrected already",
+                got=[type(a).__name__ for a in chain],
+            )
+        if any(isinstance(part, type) for part in (manipulate, *chain)):
+            raise PromptkitError("A predictor takes objects, not classes", hint="Write Contextual(), with parentheses")
         if "Score" not in model.verbs:
             raise Unsupported(f"The model {model.name} cannot score continuations", hint="Use an hf model")
         self.model = model
@@ -38,8 +48,8 @@ class Predictor:
 
     @property
     def name(self) -> str:
-        """The chain's last word: `verbalizer`, or the calibrations by name."""
-        return "+".join(calibration.name for calibration in self.calibrations) or self.scorer.name
+        """The chain's last word: `verbalizer`, or the calibration as the command line spells it."""
+        return "+".join(spelling(calibration) for calibration in self.calibrations) or self.scorer.name
 
     def shares_pass_with(self, other: Predictor) -> bool:
         """Whether both read the same outputs, so that one pass of the model serves both."""

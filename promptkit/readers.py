@@ -74,7 +74,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
             continue
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise PromptkitError(f"{path}, line {number} is not JSON: {error}") from None
         if not isinstance(row, dict):
             raise PromptkitError(f"{path}, line {number} is not a JSON object", got=line[:60])
@@ -86,6 +86,9 @@ def _separated(delimiter: str) -> Callable[[Path], Iterator[Row]]:
         reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
         csv.field_size_limit(1 << 30)
         try:
+            header = reader.fieldnames or ()
+            if len(set(header)) < len(header):
+                raise PromptkitError(f"{path} has two columns of one name", got=", ".join(header), hint="Rename one")
             for row in reader:
                 if None in row or None in row.values():
                     raise PromptkitError(
@@ -104,10 +107,11 @@ def _parquet(path: Path) -> Iterator[Row]:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path)
+        yield from pyarrow.parquet.read_table(path).to_pylist()
     except pyarrow.lib.ArrowException as error:
         raise PromptkitError(f"The file {path} cannot be read as Parquet: {error}") from None
-    yield from table.to_pylist()
+    except UnicodeDecodeError as error:
+        raise PromptkitError(f"The file {path} holds text that is not UTF-8: {error.reason}") from None
 
 
 _READERS: Mapping[str, Callable[[Path], Iterator[Row]]] = {

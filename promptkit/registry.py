@@ -20,6 +20,8 @@ def parse(spelling: str) -> tuple[str, dict[str, str]]:
         key, equals, value = pair.partition("=")
         if not (key and equals):
             raise PromptkitError(f"{spelling!r} cannot be read", got=pair, hint="Write name:key=value")
+        if key in keywords:
+            raise PromptkitError(f"{spelling!r} gives {key} twice", hint="Give each keyword once")
         keywords[key] = value
     return name.strip(), keywords
 
@@ -35,12 +37,19 @@ def build(kind: str, table: Mapping[str, type], spelling: str, **given: object) 
     for key in keywords:
         if key not in known:
             raise unknown(f"keyword of the {kind} {name}", key, known)
-    values = {key: value for key, value in given.items() if key in known} | keywords
+    texts = {key: tuple(text.split("|")) if "tuple" in str(known[key].type) else text for key, text in keywords.items()}
+    values = {key: value for key, value in given.items() if key in known} | texts
     try:
         return TypeAdapter(table[name]).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         raise PromptkitError(f"The {kind} {name} cannot be made so: {first['msg']}", got=spelling) from None
+
+
+def spelling(value: Any) -> str:
+    """How the command line spells a registered object: its name, and the keywords that are not the defaults."""
+    kept = [field for field in fields(value) if field.init and getattr(value, field.name) != field.default]
+    return ":".join([value.name, *(f"{field.name}={getattr(value, field.name)}" for field in kept)])
 
 
 def settings_of(value: Any) -> dict[str, object]:

@@ -106,11 +106,13 @@ def _last_text_run(pieces: Sequence[Piece]) -> list[Piece]:
 
 
 def _tail(run: str, prompt: Encoding, tokenizer: Tokenizer) -> tuple[str, int]:
-    """The text of the run's last tokens, and the index of the first, where they encode alone as they do in the run."""
-    first = len(prompt.ids) - TAIL
-    if first > 0:
+    """The text of the run's last tokens, and the index of the first, where they encode alone as they do in the run.
+
+    They begin with a space, because tokenizers split a text into words before they merge.
+    """
+    for first in range(max(0, len(prompt.ids) - TAIL), len(prompt.ids) - SETTLED):
         text = run[prompt.starts[first] :]
-        if tokenizer.encode(text).ids == prompt.ids[first:]:
+        if first and text[:1].isspace() and tokenizer.encode(text).ids == prompt.ids[first:]:
             return text, first
     return run, 0
 

@@ -50,6 +50,7 @@ class RunFolder:
                     f"Another process is working on the run {self.path}", hint="Wait for it, or give this one another --out"
                 ) from None
         try:
+            self._check_settings()
             self._write("run.json", _pretty(self._settings))
             yield
         finally:
@@ -75,7 +76,7 @@ class RunFolder:
                 stream.truncate(len(whole))
         try:
             return [json.loads(line) for line in whole.splitlines()]
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise PromptkitError(
                 f"{path} is damaged: {error}", hint=f"Delete the folder {self.path} and run the command again"
             ) from None
@@ -96,6 +97,11 @@ class RunFolder:
     def record_timing(self, timing: Line) -> None:
         """Write what this execution took."""
         self._write("timing.json", _pretty(timing))
+
+    def _check_settings(self) -> None:
+        there = self._json("run.json")
+        if there is not None and there != json.loads(_compact(self._settings)):
+            raise PromptkitError(f"The folder {self.path} holds another run", hint="Give this one another --out")
 
     def _json(self, name: str) -> Any:
         try:

@@ -147,14 +147,18 @@ class Task:
         return examples
 
     def _label(self, value: str, where: str, split: str) -> str:
-        given = {str(key): label for key, label in (self.source.label_ids or {}).items()}
-        if value == HIDDEN_LABEL and value not in given:
+        names = {label: label for label in self.labels}
+        if self.source.label_ids is not None:
+            # what the source says of a value goes before its being the name of a label
+            names |= {str(key): label for key, label in self.source.label_ids.items()}
+        elif not any(label.lstrip("-").isdigit() for label in self.labels):
+            names |= {str(index): label for index, label in enumerate(self.labels)}
+        label = names.get(value)
+        if label is None and value == HIDDEN_LABEL:
             raise PromptkitError(
                 f"The labels of the {split} split of {self.name} are hidden by the owners of the data",
                 hint=f"Use a labelled split, such as --split {'validation' if split != 'validation' else 'train'}",
             )
-        named = given or {str(index): label for index, label in enumerate(self.labels)}
-        label = value if value in self.spec.labels else named.get(value)
         if label not in self.spec.labels:
             raise unknown("label", value, self.labels, hint=f"It stands in {where}")
         return str(label)
@@ -193,12 +197,12 @@ def described() -> dict[str, TaskSpec]:
 
 
 def _spec(path: Path) -> TaskSpec:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        given: Any = yaml.load(path.read_text("utf-8"), Loader=loader)
-        return TaskSpec.model_validate(given)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        given: Any = yaml.safe_load(path.read_text("utf-8"))  # not libyaml, which dies of deep nesting
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise PromptkitError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return TaskSpec.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(step) for step in first["loc"])

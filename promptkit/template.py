@@ -26,6 +26,10 @@ LABEL = "label"
 """The variable that holds a label's word; only the target block sees it."""
 
 
+_FAILURES = (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
+"""What an expression of a template can raise when it meets values that it was not made for."""
+
+
 @dataclass(frozen=True)
 class Template:
     """The blocks of one template.
@@ -39,7 +43,10 @@ class Template:
     name: str = "inline"
 
     def __post_init__(self) -> None:
-        self._blocks  # noqa: B018 - a template that cannot be used is refused when it is made
+        try:
+            self._blocks  # noqa: B018 - a template that cannot be used is refused when it is made
+        except RecursionError:
+            raise PromptkitError(f"The template {self.name} is nested too deeply") from None
 
     @classmethod
     def load(cls, name: str | Path) -> Template:
@@ -52,7 +59,7 @@ class Template:
                 "template", str(name), names("templates", ".j2"), hint="A file of your own is given by a path ending in .j2"
             )
         try:
-            return cls(path.read_bytes().decode("utf-8"), name=str(name))
+            return cls(path.read_bytes().decode("utf-8-sig"), name=str(name))
         except UnicodeDecodeError as error:
             raise PromptkitError(
                 f"The template {path} is not UTF-8: {error.reason} at byte {error.start}", hint="Save it as UTF-8"
@@ -83,7 +90,15 @@ class Template:
             )
         try:
             return compiled.template.render(dict(values))
-        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        except (
+            jinja2.TemplateError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            LookupError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise PromptkitError(f"The {block} block of template {self.name} failed to render: {error}") from None
 
     @cached_property
@@ -94,7 +109,9 @@ class Template:
             if isinstance(node, nodes.Block):
                 if node.name not in BLOCKS:
                     raise unknown("template block", node.name, BLOCKS, hint=f"{self.name}, line {node.lineno}")
-                found[node.name] = _compile(node)
+                if node.name in found:
+                    raise PromptkitError(f"{self.name}, line {node.lineno}: there are two blocks named {node.name}")
+                found[node.name] = _compile(node, self.name)
             elif not _is_blank(node):
                 raise PromptkitError(
                     f"{self.name}, line {node.lineno}: text outside of every block would never be shown",
@@ -135,9 +152,13 @@ def _environment() -> jinja2.Environment:
 _ENVIRONMENT = _environment()
 
 
+_STAND_INS = ("\x1c", "\x1d", "\x1e", "\x1f", *map(chr, range(0xE000, 0xF8FF)))
+"""Characters that Jinja takes for white space, as it takes a carriage return; others where a template holds them all."""
+
+
 def _parse(source: str, name: str) -> nodes.Template:
     """Parse without Jinja's newline normalisation: carriage returns travel as a character that the source lacks."""
-    stand_in = next(chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in source)
+    stand_in = next(mark for mark in _STAND_INS if mark not in source)
     try:
         tree = _ENVIRONMENT.parse(source.replace("\r", stand_in))
     except jinja2.TemplateSyntaxError as error:
@@ -157,17 +178,24 @@ def _parse(source: str, name: str) -> nodes.Template:
     return tree
 
 
-def _compile(block: nodes.Block) -> _Block:
+def _compile(block: nodes.Block, name: str) -> _Block:
     tree = nodes.Template(block.body, lineno=block.lineno)
     tree.set_environment(_ENVIRONMENT)
-    optional = {
-        test.node.name
-        for test in tree.find_all(nodes.Test)
-        if test.name in ("defined", "undefined") and isinstance(test.node, nodes.Name)
-    }
-    required = frozenset(meta.find_undeclared_variables(tree) - optional)
-    code: Any = _ENVIRONMENT.compile(tree)
+    try:
+        required = frozenset(meta.find_undeclared_variables(tree) - _optional(tree))
+        code: Any = _ENVIRONMENT.compile(tree)
+    except jinja2.TemplateSyntaxError as error:  # an unknown filter or test
+        raise PromptkitError(f"{name}, line {error.lineno}: {error.message}", hint="Mend the template's Jinja syntax") from None
+    except (RecursionError, SyntaxError):
+        raise PromptkitError(f"The {block.name} block of template {name} is nested too deeply") from None
     return _Block(template=jinja2.Template.from_code(_ENVIRONMENT, code, {}), required=required)
+
+
+def _optional(tree: nodes.Template) -> set[str]:
+    """Variables that are asked whether they are there, or have a default."""
+    asked = [test.node for test in tree.find_all(nodes.Test) if test.name in ("defined", "undefined")]
+    asked += [kept.node for kept in tree.find_all(nodes.Filter) if kept.name in ("default", "d") and kept.node is not None]
+    return {node.name for node in asked if isinstance(node, nodes.Name)}
 
 
 def _is_blank(node: nodes.Node) -> bool:

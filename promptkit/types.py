@@ -252,6 +252,11 @@ class Manipulation(Protocol):
         """Where it stands in the taxonomy."""
         ...
 
+    @property
+    def needs_pool(self) -> bool:
+        """Whether it shows rows of the pool; one that does not can do without a train split."""
+        ...
+
     def settings(self) -> Mapping[str, object]:
         """Everything about it that determines a result."""
         ...

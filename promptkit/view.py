@@ -57,7 +57,7 @@ class View:
 
 def views(predictor: Predictor, task: Task, *, split: str, n: int) -> list[View]:
     """The first `n` rows of a run over the split."""
-    bound = predictor.bind(task.pool())
+    bound = predictor.bind(task.pool() if predictor.manipulate.needs_pool else [])
     rows = task.rows(split)
     tested = {row.id for row in rows}
     chat = bool(predictor.manipulate.settings().get("chat"))
@@ -92,7 +92,7 @@ def show(view: View, *, tokens: bool) -> None:
     if tokens:
         _show_tokens(console, view)
     for warning in view.warnings:
-        console.print(f"warning: {warning}", style="bold red")
+        console.print(f"warning: {warning}", style="bold red", markup=False)
 
 
 def _show_tokens(console: object, view: View) -> None:

@@ -31,7 +31,7 @@ def test_json_is_one_object_on_standard_output(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
     assert list(printed) == KEYS
-    assert [result["align"] for result in printed["results"]] == ["verbalizer", "contextual", "batch"]
+    assert [result["align"] for result in printed["results"]] == ["verbalizer", "contextual", "batch:rows=4"]
     for result in printed["results"]:
         assert set(result["metrics"]) == {"accuracy", "macro_f1", "ece", "brier"}
         assert all(m["low"] <= m["value"] <= m["high"] for m in result["metrics"].values())

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import promptkit as pk
-from promptkit.evaluation import Run, by_hash, evaluate
+from promptkit.evaluation import by_hash, evaluate
 from promptkit.models.fake import FakeModel
+from promptkit.run import Run
 from promptkit.types import LabelledExample
 
 FINAL = ("run.json", "samples.jsonl", "support.jsonl", "summary.json")

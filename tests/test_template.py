@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,7 +115,7 @@ def test_a_template_cannot_load_another_and_the_error_names_the_line(statement):
 
 @given(st.sets(st.sampled_from("abcdefgh"), min_size=1), st.sets(st.sampled_from("abcdefgh")))
 def test_all_missing_variables_are_named_at_once(used, given_values):
-    template = with_input("".join("{{ %s }}" % name for name in sorted(used)))
+    template = with_input("".join("{{ " + name + " }}" for name in sorted(used)))
     values = dict.fromkeys(given_values, "x")
     missing = sorted(used - given_values)
     if missing:
@@ -135,7 +137,6 @@ def test_a_variable_of_the_template_s_own_is_not_asked_for():
     assert template.variables == {"text", "words", "label"}
 
 
-@pytest.mark.xfail(strict=True, reason="a variable with a default is asked for all the same")
 def test_a_variable_with_a_default_may_be_missing():
     assert with_input("{{ context | default('none') }}").render("input", {}) == "none"
 
@@ -205,10 +206,8 @@ def test_a_path_that_is_no_file_is_refused(name):
 
 @given(st.text("{}%# \n'|.()[]abilnptu_0", max_size=40))
 def test_whatever_a_block_holds_it_renders_or_the_error_is_for_the_user(body):
-    try:
-        with_input(body).render("input", {"a": "x", "b": ["y"]})
-    except PromptkitError as error:
-        assert str(error)
+    with suppress(PromptkitError):
+        assert isinstance(with_input(body).render("input", {"a": "x", "b": ["y"]}), str)
 
 
 @pytest.mark.parametrize(
@@ -220,31 +219,11 @@ def test_whatever_a_block_holds_it_renders_or_the_error_is_for_the_user(body):
         pytest.param("{{ text + 1 }}", id="adding a number"),
         pytest.param("{{ 1 / 0 }}", id="dividing by zero"),
         pytest.param("{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", id="nested expression"),
-        pytest.param(
-            "{{ text | nosuch }}",
-            id="unknown filter",
-            marks=pytest.mark.xfail(strict=True, reason="jinja2.TemplateAssertionError escapes from _compile"),
-        ),
-        pytest.param(
-            "{{ text is nosuch }}",
-            id="unknown test",
-            marks=pytest.mark.xfail(strict=True, reason="jinja2.TemplateAssertionError escapes from _compile"),
-        ),
-        pytest.param(
-            "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
-            id="endless macro",
-            marks=pytest.mark.xfail(strict=True, reason="RecursionError escapes from render"),
-        ),
-        pytest.param(
-            "{{ 1" + " + 1" * 3000 + " }}",
-            id="long expression",
-            marks=pytest.mark.xfail(strict=True, reason="RecursionError escapes from _compile"),
-        ),
-        pytest.param(
-            "{% if 1 %}" * 200 + "{% endif %}" * 200,
-            id="nested statements",
-            marks=pytest.mark.xfail(strict=True, reason="IndentationError escapes from _compile"),
-        ),
+        pytest.param("{{ text | nosuch }}", id="unknown filter"),
+        pytest.param("{{ text is nosuch }}", id="unknown test"),
+        pytest.param("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", id="endless macro"),
+        pytest.param("{{ 1" + " + 1" * 3000 + " }}", id="long expression"),
+        pytest.param("{% if 1 %}" * 200 + "{% endif %}" * 200, id="nested statements"),
     ],
 )
 def test_a_block_that_cannot_be_rendered_is_an_error_for_the_user(body):
@@ -252,13 +231,12 @@ def test_a_block_that_cannot_be_rendered_is_an_error_for_the_user(body):
         with_input(body).render("input", {"text": "abc"})
 
 
-@pytest.mark.xfail(strict=True, reason="the second of two blocks silently replaces the first")
 def test_a_block_that_is_written_twice_is_refused():
     with pytest.raises(PromptkitError):
         Template("{% block input %}one{% endblock %}{% block input %}two{% endblock %}" + TARGET)
 
 
-@pytest.mark.parametrize("newline", ["\n", pytest.param("\r\n", marks=pytest.mark.xfail(strict=True, reason="the stand-in"))])
+@pytest.mark.parametrize("newline", ["\n", pytest.param("\r\n")])
 @pytest.mark.parametrize(
     ("body", "shown"),
     [
@@ -271,7 +249,6 @@ def test_line_ends_inside_of_tags_and_those_that_a_dash_removes_do_not_matter(ne
     assert with_input(body.replace("NEWLINE", newline)).render("input", {"text": "t"}) == shown
 
 
-@pytest.mark.xfail(strict=True, reason="the byte order mark counts as text outside of every block")
 def test_a_byte_order_mark_at_the_start_of_a_file_does_not_matter(tmp_path):
     path = tmp_path / "notepad.j2"
     path.write_bytes(b"\xef\xbb\xbf{% block input %}x{% endblock %}" + TARGET.encode())

@@ -31,6 +31,11 @@ class Contextual:
     """What stands for every input of a row."""
     name: ClassVar[str] = "contextual"
 
+    def __post_init__(self) -> None:
+        """Refuse to calibrate on nothing."""
+        if not self.content_free:
+            raise PromptkitError("Contextual calibration needs at least one content-free text", hint='Give ("N/A",)')
+
     @property
     def needs(self) -> Needs:
         """The content-free rows."""

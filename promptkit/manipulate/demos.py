@@ -35,26 +35,39 @@ def _chance(seed: int, *keys: str) -> bytes:
 
 
 def _in_line(queues: Sequence[Sequence[LabelledExample]], example: Example) -> tuple[LabelledExample, ...]:
-    """One row from each queue in turn; a queue may stand in several places.
+    """One row from each queue; a queue may stand in several places. No two have equal inputs.
 
-    Rows with inputs equal to the example's, or to those of a row chosen already, are passed over.
+    The place of a row with inputs equal to the example's is taken by the next in its queue; the others stay.
     """
-    taken = [example.inputs]
-    chosen = []
-    for queue in queues:
+    taken: list[Mapping[str, str]] = []
+
+    def next_of(queue: Sequence[LabelledExample]) -> LabelledExample | None:
         row = next((row for row in queue if row.inputs not in taken), None)
         if row is not None:
             taken.append(row.inputs)
-            chosen.append(row)
-    return tuple(chosen)
+        return row
+
+    chosen = [next_of(queue) for queue in queues]
+    if example.inputs not in taken:
+        taken.append(example.inputs)
+    chosen = [
+        next_of(queue) if row is not None and row.inputs == example.inputs else row
+        for queue, row in zip(queues, chosen, strict=True)
+    ]
+    return tuple(row for row in chosen if row is not None)
+
+
+def _different(rows: Sequence[LabelledExample]) -> int:
+    """How many of them have different inputs."""
+    return len({tuple(sorted(row.inputs.items())) for row in rows})
 
 
 def _enough(k: int, pool: Sequence[LabelledExample]) -> None:
     if k < 0:
         raise PromptkitError("The number of demonstrations cannot be negative", got=f"k={k}")
-    if k > len(pool):
+    if k > _different(pool):
         raise PromptkitError(
-            f"{k} demonstrations were asked for, but the pool has {len(pool)} rows", hint="Ask for fewer shots"
+            f"{k} demonstrations were asked for, but the pool has {_different(pool)} different rows", hint="Ask for fewer shots"
         )
 
 
@@ -133,11 +146,11 @@ class balanced:  # noqa: N801
         by_chance = sorted(labels, key=lambda label: _chance(self.seed, "class", label))
         share, rest = divmod(self.k, len(labels))
         places = {label: share + (by_chance.index(label) < rest) for label in labels}
-        short = [label for label, count in places.items() if count > len(lines[label])]
+        short = [label for label, count in places.items() if count > _different(lines[label])]
         if short:
             raise PromptkitError(
                 f"The pool has too few rows of {', '.join(short[:5])} for {self.k} balanced demonstrations",
-                got=", ".join(f"{len(lines[label])} of {label}" for label in short[:5]),
+                got=", ".join(f"{_different(lines[label])} of {label}" for label in short[:5]),
                 hint="Ask for fewer shots, or for --demos random",
             )
         slots = [(_chance(self.seed, row.id), label) for label in labels for row in lines[label][: places[label]]]

@@ -17,7 +17,7 @@ from promptkit.manipulate.order import Order, given
 from promptkit.registry import settings_of
 from promptkit.render import chat, continuations, encode, framed
 from promptkit.template import LABEL, Template
-from promptkit.types import Card, Example, Kind, LabelledExample, Piece, Rendered
+from promptkit.types import Card, Example, Kind, LabelledExample, Piece, Rendered, TextInput
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Prompt:
 
     def __post_init__(self) -> None:
         """Load the template if it is named."""
+        if isinstance(self.demos, type) or isinstance(self.order, type):
+            raise PromptkitError("A prompt takes objects, not classes", hint="Write demos.balanced(k=8), with parentheses")
         if not isinstance(self.template, Template):
             object.__setattr__(self, "template", Template.load(self.template))
 
@@ -48,6 +50,11 @@ class Prompt:
         """The template itself."""
         assert isinstance(self.template, Template)
         return self.template
+
+    @property
+    def needs_pool(self) -> bool:
+        """Whether it shows demonstrations at all."""
+        return getattr(self.demos, "k", 0) != 0
 
     def settings(self) -> Mapping[str, object]:
         """Template (by content), demonstrations, order, instruction and chat."""
@@ -62,7 +69,32 @@ class Prompt:
 
     def bind(self, pool: Sequence[LabelledExample], words: Mapping[str, str]) -> BoundPrompt:
         """The prompt over a pool of demonstrations; `words` shows each label, in the declared order."""
+        foreign = sorted({row.label for row in pool} - set(words)) if self.needs_pool else []
+        if foreign:
+            raise PromptkitError(
+                f"There is no word for {', '.join(foreign[:5])}, which rows of the pool are labelled", got=", ".join(words)
+            )
         return BoundPrompt(prompt=self, words=words, choose=self.demos.over(pool, tuple(words)))
+
+
+Demonstrations = tuple[LabelledExample, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Encoded:
+    """A prompt with certain demonstrations, and what is scored behind it."""
+
+    pieces: tuple[Piece, ...]
+    input: TextInput
+    targets: tuple[str, ...]
+    continuations: tuple[tuple[int, ...], ...]
+    kept: tuple[int, ...]
+    """The prompt's ids up to the boundary from which every target is scored."""
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt with its longest answer."""
+        return len(self.kept) + max(map(len, self.continuations), default=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,35 +109,49 @@ class BoundPrompt:
     def __call__(self, example: Example, card: Card, words: Sequence[str] = (), *, like: Example | None = None) -> Rendered:
         """What the model reads for a row, and a continuation for each of `words`.
 
-        The demonstrations are those of the row itself, or of the row that it shall be `like`. A prompt that is too
+        The demonstrations are those shown for the row itself, or for the row that it shall be `like`. A prompt that is too
         long for the model loses whole demonstrations, the farthest from the query first, the same for every word.
         """
-        shown = self.prompt.order.arrange(self.choose(like or example))
-        targets = tuple(self._target(example, word) for word in words)
-        room = card.context_length - max((len(card.tokenizer.encode(target).ids) for target in targets), default=0)
-        for drop in range(len(shown) + 1):
-            pieces = self._pieces(example, shown[drop:], card)
-            text_input = encode(pieces, card.tokenizer)
-            if len(text_input.ids) <= room:
-                break
-        else:
+        chosen = self.prompt.order.arrange(self.choose(like or example))
+        drop, prompt = self._fitting(like or example, chosen, card, words)
+        if like is not None:
+            prompt = self._encoded(example, chosen[drop:], card, words)
+        if not prompt.kept:
             raise PromptkitError(
-                f"The prompt of row {example.id} has {len(text_input.ids)} tokens without any demonstration, and the model "
-                f"takes {card.context_length} with the answer",
-                hint="Shorten the row's text or the instruction, or use a model with a longer context",
+                f"The prompt of row {example.id} is empty: a model that adds no BOS token has nothing to go on from",
+                hint="Give it an instruction or demonstrations, or a text in the input block",
             )
+        length = len(prompt.kept)
+        spans = tuple(replace(span, stop=min(span.stop, length)) for span in prompt.input.spans if span.start < length)
+        return Rendered(
+            input=replace(prompt.input, ids=prompt.kept, spans=spans),
+            pieces=prompt.pieces,
+            demos=tuple(row.id for row in chosen[drop:]),
+            dropped=tuple(row.id for row in chosen[:drop]),
+            targets=prompt.targets,
+            continuations=prompt.continuations,
+            boundary=len(prompt.input.ids) - length,
+        )
+
+    def _fitting(self, example: Example, chosen: Demonstrations, card: Card, words: Sequence[str]) -> tuple[int, _Encoded]:
+        """How many demonstrations, from the far end, a row's prompt has no room for, and the prompt of the rest."""
+        for drop in range(len(chosen) + 1):
+            prompt = self._encoded(example, chosen[drop:], card, words)
+            if prompt.length <= card.context_length:
+                return drop, prompt
+        raise PromptkitError(
+            f"The prompt of row {example.id} has {len(prompt.input.ids)} tokens without any demonstration, and the model "
+            f"takes {card.context_length} with the answer",
+            hint="Shorten the row's text or the instruction, or use a model with a longer context",
+        )
+
+    def _encoded(self, example: Example, shown: Demonstrations, card: Card, words: Sequence[str]) -> _Encoded:
+        pieces = self._pieces(example, shown, card)
+        text_input = encode(pieces, card.tokenizer)
+        targets = tuple(self._target(example, word) for word in words)
         scored, boundary = continuations(pieces, targets, card.tokenizer)
         kept = text_input.ids[: len(text_input.ids) - boundary]
-        spans = tuple(replace(span, stop=min(span.stop, len(kept))) for span in text_input.spans if span.start < len(kept))
-        return Rendered(
-            input=replace(text_input, ids=kept, spans=spans),
-            pieces=pieces,
-            demos=tuple(row.id for row in shown[drop:]),
-            dropped=tuple(row.id for row in shown[:drop]),
-            targets=targets,
-            continuations=scored,
-            boundary=boundary,
-        )
+        return _Encoded(pieces=pieces, input=text_input, targets=targets, continuations=scored, kept=kept)
 
     def _pieces(self, example: Example, shown: Sequence[LabelledExample], card: Card) -> tuple[Piece, ...]:
         return self._turns(example, shown, card) if self.prompt.chat else self._text(example, shown, card)

@@ -51,10 +51,11 @@ def demo_folder() -> Path:
 
 def gguf_folder(file: Path) -> Path:
     """The converted folder of a `.gguf` file."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
+    try:
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256")
+    except OSError as error:
+        raise PromptkitError(f"The file {file} cannot be read: {error.strerror or error}") from None
 
     @contextmanager
     def given() -> Iterator[Path]:

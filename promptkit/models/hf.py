@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Literal
 
@@ -11,12 +12,13 @@ import torch
 
 from promptkit.errors import OutOfMemory, PromptkitError
 from promptkit.models import base
+from promptkit.models.attention import KeyValues
 from promptkit.models.check import packed_forward
 from promptkit.models.packed import PackedForward
 from promptkit.models.plain import PlainForward
 from promptkit.models.plan import make_plan
 from promptkit.models.quiet import quiet
-from promptkit.models.source import LOCAL, resolve
+from promptkit.models.source import LOCAL, Source, resolve
 from promptkit.models.tokenizer import TransformersTokenizer
 from promptkit.types import Card, Output, Request
 
@@ -60,18 +62,19 @@ class TransformersModel:
         """Resolve the name, and read configuration and tokenizer."""
         self.name = name
         self._settings = settings
-        self._source = resolve(name)
+        self._source = resolve(name, settings.revision)
+        self._tokenizer_source = resolve(settings.tokenizer) if settings.tokenizer else self._source
         self._notes: list[str] = []
         from transformers import AutoConfig
 
-        self._config: Any = self._fetched(AutoConfig, self._source.location).get_text_config()
+        self._config: Any = self._fetched(AutoConfig, self._source).get_text_config()
 
     @cached_property
     def card(self) -> Card:
         """What manipulations may know of the model; reads the tokenizer the first time."""
         from transformers import AutoTokenizer
 
-        tokenizer = TransformersTokenizer(self._fetched(AutoTokenizer, self._settings.tokenizer or self._source.location))
+        tokenizer = TransformersTokenizer(self._fetched(AutoTokenizer, self._tokenizer_source))
         config = self._config
         length = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or UNBOUNDED
         heads: Any = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", 0)
@@ -91,8 +94,8 @@ class TransformersModel:
         return {
             "engine": "hf",
             "name": self.name,
-            "content": self._source.fingerprint() if self._source.local else getattr(self._config, "_commit_hash", None),
-            "tokenizer": self._settings.tokenizer,
+            "content": self._source.fingerprint(),
+            "tokenizer": self._tokenizer_source.fingerprint(),
             "device": self._device.type,
             "dtype": str(self._dtype).removeprefix("torch."),
             "attention": self._settings.attention,
@@ -115,42 +118,54 @@ class TransformersModel:
         """Answer a batch of the plan at a time; see `Model.answer`."""
         plan = make_plan(requests, batch_tokens=self._batch_tokens, batch_pairs=PAIRS_PER_BATCH, share=self._forward.reuses)
         finished = frozenset(done)
-        prepared = False
+        prefix: KeyValues | None = None
         for batch in plan.batches:
             if finished.issuperset(batch.requests):
                 continue
-            if not prepared:
-                self._forward.set_prefix(plan.prefix)
-                prepared = True
-            outputs = self._halving([requests[i] for i in batch.requests], batch.reuse)
+            if prefix is None:
+                with self._fitting(f"A shared prompt of {len(plan.prefix)} tokens"):
+                    prefix = self._forward.prefix(plan.prefix)
+            outputs = self._halving([requests[i] for i in batch.requests], batch.reuse, prefix)
             yield batch.requests, tuple(outputs)
 
-    def _halving(self, requests: list[Request], reuse: int) -> list[Output]:
+    def _halving(self, requests: list[Request], reuse: int, prefix: KeyValues) -> list[Output]:
         """One batch; in two halves if memory runs out, and so on down to single requests."""
         try:
-            return self._forward.answer(requests, reuse)
+            return self._forward.answer(requests, reuse, prefix)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise
             if len(requests) == 1:
-                raise OutOfMemory(
-                    f"A prompt of {len(requests[0].input.ids)} tokens does not fit in memory on {self._device}",
-                    hint="Use fewer shots, a smaller model, or --set dtype=bfloat16",
-                ) from None
+                raise self._too_large(f"A prompt of {len(requests[0].input.ids)} tokens") from None
             self._notes.append(f"out of memory: a batch of {len(requests)} was split in two")
             _log.warning("Out of memory: a batch of %d requests is split in two.", len(requests))
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         half = len(requests) // 2
-        return self._halving(requests[:half], reuse) + self._halving(requests[half:], reuse)
+        return self._halving(requests[:half], reuse, prefix) + self._halving(requests[half:], reuse, prefix)
+
+    @contextmanager
+    def _fitting(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            raise self._too_large(what) from None
+
+    def _too_large(self, what: str) -> OutOfMemory:
+        return OutOfMemory(
+            f"{what} does not fit in memory on {self._device}", hint="Use fewer shots, a smaller model, or --set dtype=bfloat16"
+        )
 
     @cached_property
     def _forward(self) -> PackedForward | PlainForward:
         from transformers import AutoModelForCausalLM
 
         own = {} if self._settings.attention == "packed" else {"attn_implementation": self._settings.attention}
-        model = self._fetched(AutoModelForCausalLM, self._source.location, dtype=self._dtype, **own)
-        model.eval().requires_grad_(False).to(self._device)
+        model = self._fetched(AutoModelForCausalLM, self._source, dtype=self._dtype, **own)
+        with self._fitting(f"The model {self.name}"):
+            model.eval().requires_grad_(False).to(self._device)
         if self._settings.attention == "packed":
             packed, reason = packed_forward(model, batch_tokens=self._batch_tokens)
             if packed is not None:
@@ -183,16 +198,16 @@ class TransformersModel:
     def _batch_tokens(self) -> int:
         return self._settings.batch_tokens or BATCH_TOKENS.get(self._device.type, BATCH_TOKENS["cpu"])
 
-    def _fetched(self, auto: Any, location: str, **options: object) -> Any:
+    def _fetched(self, auto: Any, source: Source, **options: object) -> Any:
         """`auto.from_pretrained`, with its many errors told in one paragraph."""
         try:
             with quiet():
-                return auto.from_pretrained(location, revision=self._settings.revision, **options)
+                return auto.from_pretrained(source.location, revision=source.commit, **options)
         except Exception as error:
             if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
                 raise OutOfMemory(f"The weights of {self.name} do not fit in memory", hint="Try --set dtype=bfloat16") from None
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            where = "from its folder" if self._source.local else "from the hub"
+            where = "from its folder" if source.local else "from the hub"
             raise PromptkitError(
                 f"The model {self.name} could not be loaded {where}: {reason}",
                 hint=f"Check the name, the files and the network; models that need no network are {LOCAL}, and fake",

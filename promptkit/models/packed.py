@@ -27,30 +27,30 @@ class PackedForward:
         self._device = model.device
         self._head = head
         self._batch_tokens = batch_tokens
-        self._prefix: KeyValues = {}
         self.windows: dict[int, int | None] = {}
 
-    def set_prefix(self, ids: tuple[int, ...]) -> None:
-        """Compute the keys and values of the shared prefix, `batch_tokens` tokens at a time."""
-        self._prefix = {}
+    def prefix(self, ids: tuple[int, ...]) -> KeyValues:
+        """The keys and values of the shared prefix, `batch_tokens` tokens at a time."""
+        prefix: KeyValues = {}
         for begin in range(0, len(ids), self._batch_tokens):
             layout = lay_out(
                 [ids[begin : begin + self._batch_tokens]],
                 [_NO_TREE],
-                prefix=self._prefix,
+                prefix=prefix,
                 reuse=begin,
                 device=self._device,
                 keep=True,
             )
             with torch.no_grad():
                 self._states(layout)
-            self._prefix = extend(self._prefix, layout.kept)
+            prefix = extend(prefix, layout.kept)
+        return prefix
 
-    def answer(self, requests: Sequence[Request], reuse: int) -> list[Output]:
-        """Outputs of requests that all begin with the first `reuse` tokens of the prefix."""
+    def answer(self, requests: Sequence[Request], reuse: int, prefix: KeyValues) -> list[Output]:
+        """Outputs of requests that all begin with the first `reuse` tokens that `prefix` was made of."""
         trees = [tree(r.verb.continuations) if isinstance(r.verb, Score) else _NO_TREE for r in requests]
         layout = lay_out(
-            [request.input.ids[reuse:] for request in requests], trees, prefix=self._prefix, reuse=reuse, device=self._device
+            [request.input.ids[reuse:] for request in requests], trees, prefix=prefix, reuse=reuse, device=self._device
         )
         layers = {r.verb.hidden_layer for r in requests if isinstance(r.verb, Read) and r.verb.hidden_layer is not None}
         with torch.no_grad():

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from promptkit.models.attention import KeyValues
 from promptkit.types import Output, Read, ReadOutput, Request, Score, ScoreOutput
 
 
@@ -27,11 +28,12 @@ class PlainForward:
         self._batch_tokens = batch_tokens
         self._trims = "logits_to_keep" in inspect.signature(model.forward).parameters
 
-    def set_prefix(self, ids: tuple[int, ...]) -> None:
+    def prefix(self, ids: tuple[int, ...]) -> KeyValues:
         """Nothing is reused here."""
+        return {}
 
-    def answer(self, requests: Sequence[Request], reuse: int) -> list[Output]:
-        """Whole outputs of the requests; `reuse` is always 0 here."""
+    def answer(self, requests: Sequence[Request], reuse: int, prefix: KeyValues) -> list[Output]:
+        """Whole outputs of the requests; nothing is reused here."""
         return [
             self._score(request.input.ids, request.verb)
             if isinstance(request.verb, Score)

@@ -12,48 +12,67 @@ from promptkit.models.gguf import demo_folder, gguf_folder
 
 DEMO = "demo"
 LOCAL = "`demo` (pip install 'promptkit[demo]'), a model folder such as ./model, or a .gguf file"
-_SAMPLE = 1 << 20
-"""Bytes read from each end of a weights file to tell it from another of the same size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A model that transformers can load."""
+    """A model that transformers can load, at one content."""
 
     location: str
     """A folder, or a hub id."""
-    local: bool
+    commit: str | None = None
+    """Of a hub id: the commit that its revision stood for when it was resolved."""
+    converted: bool = False
+    """Whether the folder was converted from a GGUF file; its name then holds the file's sha256."""
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a folder."""
+        return self.commit is None
 
     def fingerprint(self) -> str:
-        """Tells this folder's content from another's: small files whole, weights by size and both ends."""
+        """Tells this content from another's: the commit, the converted file's hash, or a hash of the folder's files."""
         if not self.local:
-            return self.location
+            return f"{self.location}@{self.commit}"
+        if self.converted:
+            return Path(self.location).name
         digest = hashlib.sha256()
         for file in sorted(Path(self.location).iterdir()):
             if file.is_file() and file.suffix in {".json", ".safetensors", ".bin", ".model", ".jinja", ".txt"}:
-                size = file.stat().st_size
-                digest.update(f"{file.name}\0{size}\0".encode())
                 with file.open("rb") as stream:
-                    digest.update(stream.read(_SAMPLE))
-                    stream.seek(max(0, size - _SAMPLE))
-                    digest.update(stream.read())
+                    digest.update(f"{file.name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\0".encode())
         return f"sha256:{digest.hexdigest()[:32]}"
 
 
-def resolve(name: str) -> Source:
-    """The source that a model's name means; converts a GGUF file the first time."""
+def resolve(name: str, revision: str | None = None) -> Source:
+    """The source that a model's name means; converts a GGUF file the first time. `revision` is of a hub id."""
     if name == DEMO:
-        return Source(location=str(demo_folder()), local=True)
+        return Source(location=str(demo_folder()), converted=True)
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
             raise PromptkitError(f"There is no GGUF file {name}", hint=f"Give {LOCAL}")
-        return Source(location=str(gguf_folder(path)), local=True)
+        return Source(location=str(gguf_folder(path)), converted=True)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise PromptkitError(f"The folder {name} holds no model: it has no config.json", hint=f"Give {LOCAL}")
-        return Source(location=str(path), local=True)
+        return Source(location=str(path))
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name.strip():
         raise PromptkitError(f"There is no model folder {name!r}", hint=f"Give a hub id such as google/gemma-3-270m, {LOCAL}")
+    return Source(location=name, commit=_commit(name, revision))
+
+
+def _commit(name: str, revision: str | None) -> str:
+    """The commit that a branch or tag stands for now, so that all files are read at it and a run can name it."""
     look_first()
-    return Source(location=name, local=False)
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(name, "config.json", revision=revision)).parent.name
+    except Exception as error:  # the client's errors are of many kinds
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        at = f" at revision {revision}" if revision else ""
+        raise PromptkitError(
+            f"The model {name}{at} could not be found on the hub, nor in its cache: {reason}",
+            hint=f"Check the name, the revision and the network; models that need no network are {LOCAL}, and fake",
+        ) from error

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from promptkit.align.calibrate import CALIBRATIONS, Batch, Contextual, normalised
 from promptkit.errors import PromptkitError
@@ -12,8 +11,6 @@ from promptkit.types import Support
 LABELS = 3
 TEXTS = ("N/A", "", "[MASK]")
 
-logits = st.floats(-12, 0)
-matrices = st.integers(1, 6).flatmap(lambda n: arrays(float, (n, LABELS), elements=logits))
 EVERY = [
     pytest.param(Contextual(), id="contextual"),
     pytest.param(Batch(), id="batch"),
@@ -24,17 +21,19 @@ EVERY = [
 every = pytest.mark.parametrize("calibration", EVERY)
 
 
-@st.composite
-def supports(draw, items: int, texts=TEXTS):
-    contexts = draw(st.integers(1, 3))
-    return Support(
-        content_free={text: draw(arrays(float, (contexts, LABELS), elements=logits)) for text in texts},
-        context=draw(arrays(int, items, elements=st.integers(0, contexts - 1))),
-        unlabelled=draw(arrays(float, (draw(st.integers(1, 6)), LABELS), elements=logits)),
+def make_case(seed: int):
+    """Log-probabilities of 1 to 6 rows, not normalised, and what was collected for them under 1 to 3 contexts."""
+    generator = np.random.default_rng(seed)
+    items, contexts, unlabelled = generator.integers(1, [7, 4, 7])
+    support = Support(
+        content_free={text: generator.uniform(-12, 0, (contexts, LABELS)) for text in TEXTS},
+        context=generator.integers(contexts, size=items),
+        unlabelled=generator.uniform(-12, 0, (unlabelled, LABELS)),
     )
+    return generator.uniform(-12, 0, (items, LABELS)), support
 
 
-cases = matrices.flatmap(lambda logprobs: st.tuples(st.just(logprobs), supports(len(logprobs))))
+cases = st.integers(0, 2**32 - 1).map(make_case)
 
 
 def probabilities(logprobs):
@@ -49,8 +48,8 @@ def assert_equal_up_to_a_constant_per_row(one, other):
 
 
 @every
-@given(cases, st.floats(-20, 0), st.permutations(range(LABELS)))
-def test_a_uniform_prior_is_the_identity(calibration, case, level, order):
+@given(cases, st.floats(-20, 0))
+def test_a_uniform_prior_is_the_identity(calibration, case, level):
     logprobs, support = case
     uniform = Support(
         content_free={text: np.full_like(prior, level) for text, prior in support.content_free.items()},
@@ -58,7 +57,7 @@ def test_a_uniform_prior_is_the_identity(calibration, case, level, order):
         unlabelled=np.full_like(support.unlabelled, level),
     )
     if isinstance(calibration, Batch) and calibration.estimate_on == "test":
-        # every cyclic rotation of a row, so that the labels are alike over the rows
+        # every rotation of every row, so that the labels are alike over the rows
         logprobs = np.vstack([np.roll(logprobs, shift, axis=1) for shift in range(LABELS)])
     assert_equal_up_to_a_constant_per_row(calibration.align(logprobs, uniform), logprobs)
 
@@ -83,9 +82,7 @@ def test_permuting_the_rows_permutes_the_result(calibration, case, random):
     logprobs, support = case
     order = list(range(len(logprobs)))
     random.shuffle(order)
-    permuted = Support(
-        content_free=support.content_free, context=support.context[order], unlabelled=support.unlabelled[::-1]
-    )
+    permuted = Support(content_free=support.content_free, context=support.context[order], unlabelled=support.unlabelled[::-1])
     np.testing.assert_allclose(
         calibration.align(logprobs[order], permuted), calibration.align(logprobs, support)[order], atol=1e-9
     )
@@ -150,7 +147,6 @@ def test_contextual_asks_for_its_content_free_inputs_and_for_no_rows():
     assert Contextual(content_free=("nothing",)).needs.content_free == ("nothing",)
 
 
-@pytest.mark.xfail(strict=True, reason="numpy's ValueError escapes from align")
 def test_contextual_without_a_content_free_input_is_refused():
     with pytest.raises(PromptkitError):
         Contextual(content_free=()).align(
@@ -158,7 +154,6 @@ def test_contextual_without_a_content_free_input_is_refused():
         )
 
 
-@pytest.mark.xfail(strict=True, reason="a spelling gives texts only, and the field is a tuple")
 def test_a_content_free_input_can_be_spelt_on_the_command_line():
     assert build("calibration", CALIBRATIONS, "contextual:content_free=N/A").content_free == ("N/A",)
 
@@ -208,8 +203,9 @@ def test_batch_without_a_row_to_estimate_on_is_refused_with_what_to_try():
         Batch().align(np.zeros((1, LABELS)), nothing)
 
 
-@given(matrices)
-def test_normalised_log_probabilities_sum_to_1_and_keep_their_differences(logprobs):
+@given(cases)
+def test_normalised_log_probabilities_sum_to_1_and_keep_their_differences(case):
+    logprobs, _ = case
     whole = normalised(logprobs)
     np.testing.assert_allclose(np.exp(whole).sum(1), 1)
     np.testing.assert_allclose(whole - whole[:, :1], logprobs - logprobs[:, :1], atol=1e-9)

@@ -55,5 +55,5 @@ def test_an_order_does_not_change_what_it_is_given(rows, order):
 
 
 def test_an_order_s_spelling_is_its_name():
-    assert ORDERS == {"given": as_given, "shuffled": shuffled}
+    assert {"given": as_given, "shuffled": shuffled} == ORDERS
     assert all(order.name == spelling for spelling, order in ORDERS.items())

@@ -76,8 +76,7 @@ def test_packed_rows_equal_one_prompt_at_a_time(kind: str, shared: int) -> None:
     packed, model = forwards(kind)
     prefix = tuple(3 + (i * 37) % 300 for i in range(shared))
     asked = requests_over(prefix, seed=shared)
-    packed.set_prefix(prefix)
-    for request, got in zip(asked, packed.answer(asked, shared), strict=True):
+    for request, got in zip(asked, packed.answer(asked, shared, packed.prefix(prefix)), strict=True):
         assert numbers(got) == pytest.approx(numbers(naive(model, request)), abs=1e-4)
 
 
@@ -87,20 +86,18 @@ def test_any_prefix_length_equals_the_unreused_computation(shared: int, seed: in
     packed, _ = forwards("gemma3")
     prefix = tuple(random.Random(seed).randrange(3, VOCABULARY) for _ in range(shared))
     asked = requests_over(prefix, seed, count)
-    packed.set_prefix(prefix)
-    reused = [numbers(output) for output in packed.answer(asked, shared)]
-    packed.set_prefix(())
+    reused = [numbers(output) for output in packed.answer(asked, shared, packed.prefix(prefix))]
     for got, request in zip(reused, asked, strict=True):
-        assert got == pytest.approx(numbers(packed.answer([request], 0)[0]), abs=1e-4)
+        assert got == pytest.approx(numbers(packed.answer([request], 0, {})[0]), abs=1e-4)
 
 
 def test_queries_in_blocks_equal_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     packed, _ = forwards("gemma3")
     asked = requests_over(tuple(range(10, 30)), seed=3)
-    packed.set_prefix(tuple(range(10, 30)))
-    whole = [numbers(output) for output in packed.answer(asked, 20)]
+    prefix = packed.prefix(tuple(range(10, 30)))
+    whole = [numbers(output) for output in packed.answer(asked, 20, prefix)]
     monkeypatch.setattr(attention, "SCORES_AT_ONCE", 3000)
-    for got, output in zip(whole, packed.answer(asked, 20), strict=True):
+    for got, output in zip(whole, packed.answer(asked, 20, prefix), strict=True):
         assert got == pytest.approx(numbers(output), abs=1e-5)
 
 
@@ -109,7 +106,7 @@ def test_padded_rows_equal_one_prompt_at_a_time(kind: str) -> None:
     model = make_model(kind)
     plain = PlainForward(model, batch_tokens=200)
     asked = requests_over((5, 6, 7), seed=1, count=3)
-    for request, got in zip(asked, plain.answer(asked, 0), strict=True):
+    for request, got in zip(asked, plain.answer(asked, 0, {}), strict=True):
         assert numbers(got) == pytest.approx(numbers(naive(model, request)), abs=1e-4)
 
 
@@ -120,7 +117,7 @@ def test_models_that_cannot_be_packed_are_found_out_and_keep_their_own_attention
     assert packed is None
     assert reason
     request = requests_over((4, 5, 6), seed=2, count=1)[0]
-    got = PlainForward(model, batch_tokens=64).answer([request], 0)[0]
+    got = PlainForward(model, batch_tokens=64).answer([request], 0, {})[0]
     assert numbers(got) == pytest.approx(numbers(naive(make_model(kind), request)), abs=1e-4)
 
 
@@ -139,5 +136,5 @@ def test_answering_leaves_the_weights_as_they_were() -> None:
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
     packed, _ = packed_forward(model, batch_tokens=64)
     assert packed is not None
-    packed.answer(requests_over((), seed=4), 0)
+    packed.answer(requests_over((), seed=4), 0, {})
     assert all(torch.equal(before[name], parameter) for name, parameter in model.named_parameters())

@@ -99,10 +99,10 @@ def test_running_out_of_memory_splits_the_batch_and_changes_no_answer(folder: Pa
     assert isinstance(model, TransformersModel)
     whole = model._forward.answer
 
-    def cramped(batch: Any, reuse: int) -> Any:
+    def cramped(batch: Any, *rest: Any) -> Any:
         if len(batch) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(batch, reuse)
+        return whole(batch, *rest)
 
     monkeypatch.setattr(model._forward, "answer", cramped)
     found = answers(model, requests)

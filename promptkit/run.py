@@ -1,0 +1,129 @@
+"""A finished run and how it is shown. Knows nothing of how it was computed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from promptkit.types import Floats, Integers
+
+WIDTH = 100
+FEW_LABELS = 6
+_CAPTION = "below each figure its 95% interval (accuracy: Wilson; others: bootstrap)"
+_TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "ece": "ECE", "brier": "Brier"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One branch of a run: one chain of aligners over the run's rows."""
+
+    align: str
+    metrics: Mapping[str, Mapping[str, float]]
+    """Name -> value, low, high (95%)."""
+    predicted: Mapping[str, int]
+    """How many rows each label was predicted for."""
+    logprobs: Floats
+    """Shape (N, K), rows and labels in the run's order."""
+    correct: Floats
+    """Shape (N,): 1.0 or 0.0."""
+
+    def to_json(self) -> dict[str, object]:
+        """Its figures."""
+        return {"align": self.align, "metrics": self.metrics, "predicted": self.predicted}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished run."""
+
+    task: str
+    split: str
+    model: str
+    path: Path
+    labels: tuple[str, ...]
+    ids: tuple[str, ...]
+    gold: Integers
+    """Shape (N,): indices of labels."""
+    results: tuple[Result, ...]
+    seconds: float
+    """Of this call, loading included."""
+    examples_per_second: float
+    """New rows per second of the model's work, loading and rendering excluded; 0 if none was new."""
+    resumed: int
+    """How many rows were there already."""
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """What `promptkit eval --json` prints."""
+        return {
+            "task": self.task,
+            "split": self.split,
+            "n": len(self.ids),
+            "model": self.model,
+            "seconds": round(self.seconds, 3),
+            "examples_per_second": round(self.examples_per_second, 3),
+            "resumed": self.resumed,
+            "run": str(self.path),
+            "results": [result.to_json() for result in self.results],
+        }
+
+    def __str__(self) -> str:
+        """The run's table."""
+        return as_text(run_table(self))
+
+
+def run_table(run: Run) -> Table:
+    """One line a branch: each figure with its 95% interval, and how often each label was predicted."""
+    from rich.text import Text
+
+    table = new_table(f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}", caption=_CAPTION)
+    few = len(run.labels) <= FEW_LABELS
+    table.add_column("alignment", no_wrap=True)
+    for title in _TITLES.values():
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("predicted/gold" if few else "predicted", no_wrap=True)
+    gold = [int((run.gold == index).sum()) for index in range(len(run.labels))]
+    for result in run.results:
+        figures = [with_interval(result.metrics[name], "\n") for name in _TITLES]
+        counts = list(result.predicted.values())
+        shares = [f"{said}/{held} {label}" for label, said, held in zip(run.labels, counts, gold, strict=True)]
+        used = f"{sum(map(bool, counts))} of {len(counts)} labels"
+        table.add_row(result.align, *figures, Text("\n".join(shares) if few else used))
+    return table
+
+
+def as_text(table: Table) -> str:
+    """A table as plain text, for print and for notebooks."""
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=WIDTH, color_system=None)
+    console.print(table)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text.rstrip("\n")
+
+
+def new_table(title: str, caption: str | None = None) -> Table:
+    """An empty table in the house style."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    return Table(
+        title=title,
+        caption=caption,
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        title_justify="left",
+        caption_justify="left",
+    )
+
+
+def with_interval(metric: Mapping[str, float], gap: str = " ") -> str:
+    """A figure and its 95% interval."""
+    return f"{metric['value']:.3f}{gap}{metric['low']:.2f}–{metric['high']:.2f}"

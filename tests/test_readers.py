@@ -1,0 +1,204 @@
+import codecs
+import csv
+import io
+import json
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptkit.errors import PromptkitError
+from promptkit.readers import read_file, read_mirror
+
+FORMATS = ["jsonl", "csv", "tsv", "parquet"]
+every_format = pytest.mark.parametrize("suffix", FORMATS)
+every_text_format = pytest.mark.parametrize("suffix", ["jsonl", "csv", "tsv"])
+separated = pytest.mark.parametrize("suffix", ["csv", "tsv"])
+
+cell = st.text(st.sampled_from("\r\n\t,;\"' ab\x00\ufeff\u2028é")) | st.text(st.characters(exclude_categories=["Cs"]))
+tables = st.lists(st.fixed_dictionaries({"text": cell, "a label": cell}), min_size=1, max_size=5)
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory):
+    """Writes content to a file with that suffix: `write("csv", b"...")`."""
+
+    def to(suffix, content):
+        path = tmp_path_factory.mktemp("rows", numbered=True) / f"rows.{suffix}"
+        path.write_bytes(content)
+        return path
+
+    return to
+
+
+def written(rows, suffix):
+    """The rows as another program would write them."""
+    if suffix == "jsonl":
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    if suffix == "parquet":
+        sink = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), sink)
+        return sink.getvalue()
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, rows[0], delimiter={"csv": ",", "tsv": "\t"}[suffix], quoting=csv.QUOTE_ALL)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+# ---- what is read -----------------------------------------------------------------------------------
+
+
+@given(rows=tables)
+def test_every_format_gives_the_same_rows_to_the_last_character(write, rows):
+    for suffix in FORMATS:
+        assert [dict(row) for row in read_file(write(suffix, written(rows, suffix)))] == rows
+
+
+@every_text_format
+def test_a_byte_order_mark_is_no_part_of_the_first_column(write, suffix):
+    rows = [{"text": "a", "label": "b"}]
+    assert read_file(write(suffix, codecs.BOM_UTF8 + written(rows, suffix))) == rows
+
+
+@every_text_format
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("end", [True, False])
+def test_line_ends_and_a_missing_last_one_do_not_matter(write, suffix, newline, end):
+    rows = [{"text": "a", "label": "b"}, {"text": "c", "label": "d"}]
+    lines = newline.join(written(rows, suffix).splitlines())
+    assert read_file(write(suffix, lines + newline * end)) == rows
+
+
+def test_blank_lines_between_json_objects_are_no_rows(write):
+    assert read_file(write("jsonl", b'\n{"a": 1}\n \n\n{"a": 2}\n\n')) == [{"a": 1}, {"a": 2}]
+
+
+# ---- what is refused --------------------------------------------------------------------------------
+
+
+@separated
+@pytest.mark.parametrize(("line", "cells"), [(2, 1), (3, 3), (4, 1)])
+def test_a_row_with_too_few_or_too_many_cells_is_refused_by_its_line(write, suffix, line, cells):
+    delimiter = {"csv": ",", "tsv": "\t"}[suffix]
+    lines = [delimiter.join("xy")] * 5
+    lines[line - 1] = delimiter.join(["z"] * cells)
+    with pytest.raises(PromptkitError, match=f"line {line} has not as many cells"):
+        read_file(write(suffix, "\n".join(lines).encode()))
+
+
+@separated
+def test_an_open_quote_is_refused(write, suffix):
+    with pytest.raises(PromptkitError, match=r"rows\.\w+, line \d+ cannot be read"):
+        read_file(write(suffix, b'text\n"never closed\n'))
+
+
+@pytest.mark.parametrize("line", ["{", "not json", '{"a": 1} {"b": 2}', "[" * 100_000, '{"a": "\x01"}'])
+def test_a_line_that_is_not_json_is_refused_by_number(write, line):
+    with pytest.raises(PromptkitError, match=r"rows\.jsonl, line 3 is not JSON"):
+        read_file(write("jsonl", f'{{"a": 1}}\n\n{line}\n{{"a": 2}}\n'.encode()))
+
+
+@pytest.mark.parametrize("line", ["[1, 2]", "1", '"text"', "null"])
+def test_a_line_that_is_no_json_object_is_refused_by_number(write, line):
+    with pytest.raises(PromptkitError, match=r"rows\.jsonl, line 2 is not a JSON object"):
+        read_file(write("jsonl", f'{{"a": 1}}\n{line}\n'.encode()))
+
+
+def test_a_number_that_is_too_long_to_read_is_refused_by_its_line(write):
+    with pytest.raises(PromptkitError, match="line 1"):
+        read_file(write("jsonl", b'{"a": ' + b"1" * 5000 + b"}\n"))
+
+
+@every_text_format
+def test_a_file_that_is_not_utf_8_is_refused_with_the_byte(write, suffix):
+    with pytest.raises(PromptkitError, match=r"not UTF-8: byte 4 cannot be read"):
+        read_file(write(suffix, b"text\xe9\n1\n"))
+
+
+@every_format
+def test_a_file_without_rows_is_refused(write, suffix):
+    if suffix == "parquet":
+        sink = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.table({"text": pyarrow.array([], pyarrow.string())}), sink)
+        contents = [sink.getvalue()]
+    else:
+        contents = [b"", b"\n", b"" if suffix == "jsonl" else b"text\n"]
+    for content in contents:
+        with pytest.raises(PromptkitError, match="has no rows"):
+            read_file(write(suffix, content))
+
+
+@every_format
+def test_a_file_that_is_not_there_and_a_folder_in_its_place_are_refused(tmp_path, suffix):
+    path = tmp_path / f"rows.{suffix}"
+    with pytest.raises(PromptkitError, match="rows"):
+        read_file(path)
+    path.mkdir()
+    with pytest.raises(PromptkitError, match="rows"):
+        read_file(path)
+
+
+def test_another_kind_of_file_is_refused_with_the_kinds_there_are(write):
+    with pytest.raises(PromptkitError, match=r"kind .*\.xlsx.* cannot be read.*\.jsonl, \.csv, \.tsv, \.parquet"):
+        read_file(write("xlsx", b""))
+
+
+def test_parquet_text_that_is_not_utf_8_is_refused(write):
+    offsets, data = pyarrow.py_buffer(b"\0\0\0\0\1\0\0\0"), pyarrow.py_buffer(b"\xff")
+    sink = io.BytesIO()
+    table = pyarrow.table({"text": pyarrow.Array.from_buffers(pyarrow.string(), 1, [None, offsets, data])})
+    pyarrow.parquet.write_table(table, sink)
+    with pytest.raises(PromptkitError):
+        read_file(write("parquet", sink.getvalue()))
+
+
+@separated
+def test_two_columns_of_one_name_are_refused(write, suffix):
+    delimiter = {"csv": b",", "tsv": b"\t"}[suffix]
+    with pytest.raises(PromptkitError):
+        read_file(write(suffix, delimiter.join([b"text", b"text"]) + b"\n" + delimiter.join([b"1", b"2"]) + b"\n"))
+
+
+@every_format
+@given(content=st.binary(max_size=60) | st.text('{}[]",:\n\r\tab01 -e', max_size=60).map(str.encode))
+def test_any_file_is_read_or_refused(write, suffix, content):
+    try:
+        rows = read_file(write(suffix, content))
+    except PromptkitError:
+        return
+    assert rows
+    assert all(isinstance(row, dict) for row in rows)
+
+
+@given(data=st.data())
+def test_any_beginning_of_a_parquet_file_is_read_or_refused(write, data):
+    whole = written([{"text": "a", "label": "b"}] * 3, "parquet")
+    with pytest.raises(PromptkitError, match="Parquet"):
+        read_file(write("parquet", whole[: data.draw(st.integers(0, len(whole) - 1))]))
+
+
+# ---- a mirror ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    (tmp_path / "sst2").mkdir()
+    (tmp_path / "sst2" / "validation.jsonl").write_bytes(b'{"sentence": "fine", "label": 1}\n')
+    return tmp_path
+
+
+def test_a_mirror_holds_a_file_for_each_split(mirror):
+    assert read_mirror(mirror, "sst2", "validation") == [{"sentence": "fine", "label": 1}]
+
+
+def test_a_split_that_a_mirror_does_not_have_is_refused_with_those_it_has(mirror):
+    with pytest.raises(PromptkitError, match=r"split of sst2 .*'valid'.*Did you mean validation"):
+        read_mirror(mirror, "sst2", "valid")
+
+
+def test_a_folder_that_a_mirror_does_not_have_is_refused_with_the_option_that_named_it(mirror):
+    with pytest.raises(PromptkitError, match=r"has no trec.*--data"):
+        read_mirror(mirror, "trec", "test")

@@ -1,0 +1,106 @@
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptkit.align.calibrate import CALIBRATIONS
+from promptkit.errors import PromptkitError
+from promptkit.manipulate.demos import SELECTORS
+from promptkit.manipulate.order import ORDERS
+from promptkit.registry import build, parse, settings_of, spelling
+
+
+@dataclass(frozen=True)
+class Juice:
+    fruit: str = "apple"
+    litres: int = 1
+    pulp: bool = False
+    served: Literal["warm", "cold"] = "cold"
+    name: ClassVar[str] = "juice"
+
+
+@dataclass(frozen=True)
+class Water:
+    name: ClassVar[str] = "water"
+
+
+DRINKS = {"juice": Juice, "water": Water}
+REGISTERED = [pytest.param(kind, id=kind.name) for table in (SELECTORS, ORDERS, CALIBRATIONS) for kind in table.values()]
+
+word = st.text(st.characters(exclude_characters=":=", exclude_categories=["Cs", "Z", "C"]), min_size=1, max_size=8)
+value = st.text(st.characters(exclude_characters=":", exclude_categories=["Cs"]), max_size=8)
+
+
+@given(name=word, keywords=st.dictionaries(word, value))
+def test_a_spelling_is_a_name_and_its_keywords(name, keywords):
+    written = ":".join([name, *(f"{key}={given_value}" for key, given_value in keywords.items())])
+    assert parse(written) == (name, keywords)
+
+
+@pytest.mark.parametrize("written", ["juice:", "juice:fruit", "juice:=pear", "juice:fruit=pear:", "juice::fruit=pear"])
+def test_a_keyword_without_a_value_is_refused_with_how_to_write_it(written):
+    with pytest.raises(PromptkitError, match="Write name:key=value"):
+        parse(written)
+
+
+def test_a_spelling_makes_what_the_class_makes_in_python():
+    assert build("drink", DRINKS, "water") == Water()
+    assert build("drink", DRINKS, "juice") == Juice()
+    assert build("drink", DRINKS, "juice:fruit=pear:litres=3:pulp=true:served=warm") == Juice("pear", 3, True, "warm")
+
+
+def test_a_spelling_goes_before_what_is_given_and_what_the_class_lacks_is_left_out():
+    assert build("drink", DRINKS, "juice:litres=3", litres=2, fruit="fig", seed=1) == Juice("fig", 3)
+    assert build("drink", DRINKS, "water", litres=2) == Water()
+
+
+def test_an_unknown_name_is_refused_with_the_one_that_was_meant():
+    with pytest.raises(PromptkitError, match=r"no drink named 'jiuce'. Did you mean juice\?"):
+        build("drink", DRINKS, "jiuce")
+    with pytest.raises(PromptkitError, match=r"There are: juice, water\."):
+        build("drink", DRINKS, "os.system")
+
+
+@pytest.mark.parametrize("key", ["litre", "name", "__class__"])
+def test_an_unknown_keyword_is_refused(key):
+    with pytest.raises(PromptkitError, match=f"no keyword of the drink juice named '{key}'"):
+        build("drink", DRINKS, f"juice:{key}=2")
+
+
+@pytest.mark.parametrize("keyword", ["litres=many", "litres=1.5", "pulp=perhaps", "served=hot"])
+def test_a_value_of_the_wrong_kind_is_refused_with_the_spelling(keyword):
+    with pytest.raises(PromptkitError, match=f"The drink juice cannot be made so.*juice:{keyword}"):
+        build("drink", DRINKS, f"juice:{keyword}")
+
+
+def test_a_keyword_that_is_given_twice_is_refused():
+    with pytest.raises(PromptkitError):
+        build("drink", DRINKS, "juice:litres=1:litres=2")
+
+
+@given(fruit=value, litres=st.integers(-9, 9), pulp=st.booleans(), served=st.sampled_from(["warm", "cold"]))
+def test_the_settings_that_a_run_records_spell_the_same_object(fruit, litres, pulp, served):
+    juice = Juice(fruit, litres, pulp, served)
+    settings = settings_of(juice)
+    written = ":".join([settings.pop("name"), *(f"{key}={setting}" for key, setting in settings.items())])
+    assert build("drink", DRINKS, written) == juice
+
+
+@given(fruit=value, litres=st.integers(-9, 9), pulp=st.booleans(), served=st.sampled_from(["warm", "cold"]))
+def test_a_spelling_leaves_out_the_defaults_and_makes_the_same_object(fruit, litres, pulp, served):
+    juice = Juice(fruit, litres, pulp, served)
+    assert build("drink", DRINKS, spelling(juice)) == juice
+    changed = {field.name for field in fields(Juice) if getattr(juice, field.name) != field.default}
+    assert parse(spelling(juice))[1].keys() == changed
+
+
+@pytest.mark.parametrize("kind", REGISTERED)
+def test_everything_registered_is_made_by_its_name_and_has_only_settings_with_defaults(kind):
+    tables = [table for table in (SELECTORS, ORDERS, CALIBRATIONS) if kind.name in table]
+    assert len(tables) == 1
+    built = build("thing", tables[0], kind.name)
+    assert type(built) is kind
+    assert spelling(built) == kind.name
+    assert settings_of(built) == {"name": kind.name} | {field.name: field.default for field in fields(kind)}

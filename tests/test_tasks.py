@@ -1,0 +1,417 @@
+import json
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from itertools import combinations
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptkit import resources
+from promptkit.align.verbalizer import Verbalizer
+from promptkit.errors import PromptkitError
+from promptkit.tasks import described, load_task
+from promptkit.template import Template
+
+LABELS = {"negative": "Negative", "positive": "Positive"}
+SHIPPED = resources.names("evals", ".yaml")
+
+
+@pytest.fixture(autouse=True)
+def _no_mirror(monkeypatch):
+    monkeypatch.delenv("PROMPTKIT_DATA", raising=False)
+
+
+@pytest.fixture(scope="module")
+def make_task(tmp_path_factory):
+    """Makes a task of rows, with keys of its source and of itself changed: `make_task(rows, label_ids={0: "negative"})`."""
+
+    def make(rows, *, split="train", labels=LABELS, **source):
+        folder = tmp_path_factory.mktemp("task", numbered=True)
+        (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        whole = {"files": {split: "rows.jsonl"}, "inputs": {"text": "text"}, "label": "label"} | source
+        return load_task(write(folder, description="made up", template="sentiment/review", labels=labels, sources=[whole]))
+
+    return make
+
+
+def write(folder, **spec):
+    path = folder / "made-up.yaml"
+    path.write_text(yaml.safe_dump(spec, sort_keys=False), "utf-8")
+    return path
+
+
+def row(text, label="negative", **columns):
+    return {"text": text, "label": label, **columns}
+
+
+# ---- ids --------------------------------------------------------------------------------------------
+
+rows_of = st.lists(st.builds(row, st.sampled_from("abcde") | st.text(max_size=5), st.sampled_from(sorted(LABELS))), min_size=1)
+
+
+@given(rows=rows_of)
+def test_an_id_is_a_function_of_the_inputs_and_of_how_often_they_came_before(make_task, rows):
+    examples = make_task(rows).rows("train")
+    base_of = {}
+    seen = {}
+    for example, given_row in zip(examples, rows, strict=True):
+        base, _, number = example.id.partition("#")
+        seen[given_row["text"]] = seen.get(given_row["text"], 0) + 1
+        assert base_of.setdefault(given_row["text"], base) == base
+        assert number == ("" if seen[given_row["text"]] == 1 else str(seen[given_row["text"]]))
+    assert len(set(base_of.values())) == len(base_of)
+    assert len({example.id for example in examples}) == len(rows)
+
+
+@given(rows=rows_of, other=st.sampled_from(sorted(LABELS)))
+def test_an_id_does_not_depend_on_the_label_nor_on_columns_that_are_not_inputs(make_task, rows, other):
+    changed = [{"extra": number, **given_row, "label": other} for number, given_row in enumerate(rows)]
+    assert [e.id for e in make_task(changed).rows("train")] == [e.id for e in make_task(rows).rows("train")]
+
+
+def test_an_id_does_not_depend_on_the_task_the_split_or_the_place_in_the_file(make_task):
+    alone = make_task([row("x")], split="test").rows("test")
+    behind = make_task([row("y"), row("x")], labels={"positive": "good", "negative": "bad"}).rows("train")
+    assert alone[0].id == behind[1].id
+
+
+def test_an_id_does_not_depend_on_the_order_in_which_inputs_are_listed(make_task):
+    one, two = (
+        make_task([row("x", other="y")], inputs={v: v for v in order}) for order in (["text", "other"], ["other", "text"])
+    )
+    assert one.rows("train")[0].id == two.rows("train")[0].id
+
+
+def test_an_id_depends_on_which_variable_holds_a_text(make_task):
+    pair = {"text": "text", "other": "other"}
+    one, two = make_task([row("x", other="y"), row("y", other="x")], inputs=pair).rows("train")
+    assert one.id != two.id
+
+
+# ---- parts of the train split -----------------------------------------------------------------------
+
+
+@given(rows=rows_of)
+def test_the_parts_are_disjoint_cover_the_train_split_and_keep_equal_inputs_together(make_task, rows):
+    task = make_task(rows)
+    parts = {name: list(task.part(name)) for name in ("pool", "fit", "dev")}
+    assert sorted(e.id for part in parts.values() for e in part) == sorted(e.id for e in task.rows("train"))
+    texts = [{e.inputs["text"] for e in part} for part in parts.values()]
+    assert not any(one & other for one, other in combinations(texts, 2))
+    assert task.pool() == parts["pool"]
+
+
+def test_the_parts_have_about_60_20_and_20_percent(make_task):
+    task = make_task([row(f"text {number}") for number in range(2000)])
+    shares = {name: len(task.part(name)) / 2000 for name in ("pool", "fit", "dev")}
+    assert shares == pytest.approx({"pool": 0.6, "fit": 0.2, "dev": 0.2}, abs=0.04)
+
+
+@given(rows=rows_of, more=rows_of, order=st.randoms(use_true_random=False))
+def test_the_part_of_a_row_does_not_depend_on_the_other_rows_nor_on_labels(make_task, rows, more, order):
+    changed = [{**given_row, "label": "positive"} for given_row in rows + more]
+    order.shuffle(changed)
+    pool, wider = ({e.inputs["text"] for e in make_task(some).pool()} for some in (rows, changed))
+    texts = {given_row["text"] for given_row in rows}
+    assert pool == wider & texts
+
+
+def test_a_row_s_part_says_nothing_of_its_place_in_a_run(make_task):
+    """The division and the ids, by whose hash a run is ordered, come from different hashes."""
+    task = make_task([row(f"text {number}") for number in range(2000)])
+    first = sorted(e.id for e in task.rows("train"))[:400]
+    held = sum(e.id in set(first) for e in task.pool())
+    assert 200 < held < 280  # 240 expected, standard deviation about 10
+
+
+# ---- labels -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [("negative", "negative"), ("positive", "positive"), (0, "negative"), (1, "positive"), ("1", "positive")],
+)
+def test_a_label_is_its_name_or_its_number_as_declared(make_task, value, label):
+    assert make_task([row("x", value)]).rows("train")[0].label == label
+
+
+@pytest.mark.parametrize(
+    ("value", "label"), [(4, "positive"), ("4", "positive"), ("neg", "negative"), ("positive", "positive")]
+)
+def test_label_ids_say_which_label_a_value_means(make_task, value, label):
+    ids = {4: "positive", "neg": "negative"}
+    assert make_task([row("x", value)], label_ids=ids).rows("train")[0].label == label
+
+
+@pytest.mark.parametrize("value", [0, 1, "neutral", "Negative", "", 2.0, True])
+def test_a_value_that_no_label_has_is_refused_with_its_row(make_task, value):
+    task = make_task([row("x"), row("y", value)], label_ids={4: "positive"})
+    with pytest.raises(PromptkitError, match=r"no label named .*row 2 of the train split of made-up"):
+        task.rows("train")
+
+
+def test_a_label_id_of_a_label_that_is_not_declared_is_refused(make_task):
+    with pytest.raises(PromptkitError, match="label"):
+        make_task([row("x", 4)], label_ids={4: "neutral"}).rows("train")
+
+
+@pytest.mark.parametrize("value", [-1, "-1"])
+@pytest.mark.parametrize(("split", "hint"), [("test", "--split validation"), ("validation", "--split train")])
+def test_a_hidden_label_is_refused_with_a_split_to_try(make_task, value, split, hint):
+    with pytest.raises(PromptkitError, match=f"hidden by the owners of the data.*{hint}"):
+        make_task([row("x", value)], split=split).rows(split)
+
+
+def test_minus_1_may_be_a_label_that_the_task_declares(make_task):
+    task = make_task([row("x", -1)], label_ids={-1: "negative", 1: "positive"})
+    assert task.rows("train")[0].label == "negative"
+
+
+def test_label_ids_hold_where_labels_are_named_by_numbers(make_task):
+    """Stars from 1 to 3 that the data count from 0, as Yelp's reviews do."""
+    stars = {"1": "one star", "2": "two stars", "3": "three stars"}
+    task = make_task([row("x", 0), row("y", 1), row("z", 2)], labels=stars, label_ids={0: "1", 1: "2", 2: "3"})
+    assert [example.label for example in task.rows("train")] == ["1", "2", "3"]
+
+
+def test_labels_named_by_numbers_are_not_counted(make_task):
+    stars = {"1": "one star", "2": "two stars", "3": "three stars"}
+    task = make_task([row("x", 1), row("y", "3")], labels=stars)
+    assert [example.label for example in task.rows("train")] == ["1", "3"]
+    with pytest.raises(PromptkitError, match="no label named '0'"):
+        make_task([row("x", 0)], labels=stars).rows("train")
+
+
+# ---- columns and splits -----------------------------------------------------------------------------
+
+
+def test_a_column_that_is_not_there_is_refused_with_the_one_that_was_meant(make_task):
+    with pytest.raises(PromptkitError, match=r"no column named 'txt'.*Did you mean text\?.*row 1"):
+        make_task([row("x")], inputs={"text": "txt"}).rows("train")
+
+
+@pytest.mark.parametrize("value", [None, ["a"], {"a": "b"}])
+@pytest.mark.parametrize("column", ["text", "label"])
+def test_a_cell_that_is_no_text_is_refused_with_its_column_and_row(make_task, column, value):
+    with pytest.raises(PromptkitError, match=f"The column {column} .* row 2 of the train split"):
+        make_task([row("x"), {**row("y"), column: value}]).rows("train")
+
+
+def test_inputs_map_columns_to_template_variables_and_hold_nothing_else(make_task):
+    task = make_task([row("x", other="y")], inputs={"premise": "other", "hypothesis": "text"})
+    assert task.rows("train")[0].inputs == {"premise": "y", "hypothesis": "x"}
+
+
+def test_a_split_that_is_not_there_is_refused_with_those_there_are(make_task):
+    with pytest.raises(PromptkitError, match=r"no split of made-up named 'tset'.*There are: train|Did you mean"):
+        make_task([row("x")]).rows("tset")
+
+
+def test_a_source_may_have_other_names_for_splits(make_task):
+    task = make_task([row("x")], split="dev_matched", splits={"validation": "dev_matched"})
+    assert [example.inputs["text"] for example in task.rows("validation")] == ["x"]
+
+
+# ---- where tasks are found --------------------------------------------------------------------------
+
+
+def test_a_mirror_is_read_where_its_folder_is_given_or_in_the_environment(tmp_path, monkeypatch):
+    (tmp_path / "sst2").mkdir()
+    (tmp_path / "sst2" / "validation.jsonl").write_bytes(b'{"sentence": "fine", "label": 1}\n')
+    given_folder = load_task("sst2", data=tmp_path)
+    monkeypatch.setenv("PROMPTKIT_DATA", str(tmp_path))
+    for task in (given_folder, load_task("sst2")):
+        (example,) = task.rows("validation")
+        assert (dict(example.inputs), example.label) == ({"text": "fine"}, "positive")
+        assert task.identity()["source"]["mirror"] == "sst2"
+
+
+def test_a_task_is_read_from_the_hub_where_there_is_no_mirror():
+    assert load_task("sst2").identity()["source"]["hub"] == "stanfordnlp/sst2"
+
+
+def test_a_task_with_files_of_its_own_needs_no_mirror(tmp_path):
+    assert load_task("sentiment", data=tmp_path).identity() == load_task("sentiment").identity()
+
+
+@pytest.mark.parametrize(("source", "hint"), [({"mirror": "x"}, "--data DIR"), ({"hub": "a/b"}, "not a mirror")])
+def test_a_task_without_a_source_that_can_be_read_is_refused(tmp_path, source, hint):
+    spec = {"inputs": {"text": "text"}, "label": "label"} | source
+    path = write(tmp_path, description="d", template="t", labels=LABELS, sources=[spec])
+    with pytest.raises(PromptkitError, match=hint):
+        load_task(path, data=tmp_path if "hub" in source else None)
+
+
+def test_an_unknown_task_is_refused_with_the_one_that_was_meant():
+    with pytest.raises(PromptkitError, match=r"no task named 'sentimant'.*Did you mean sentiment"):
+        load_task("sentimant")
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", "", ".", "a\0b"])
+def test_a_path_that_is_no_file_is_refused(name):
+    with pytest.raises(PromptkitError, match="no task named"):
+        load_task(name)
+
+
+# ---- YAML -------------------------------------------------------------------------------------------
+
+SPEC = {
+    "description": "d",
+    "template": "sentiment/review",
+    "labels": LABELS,
+    "sources": [{"files": {"test": "x.csv"}, "inputs": {"text": "text"}, "label": "label"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({**SPEC, "lables": {}}, "no key of a task .* named 'lables'.*Did you mean labels"),
+        ({**SPEC, "sources": [{**SPEC["sources"][0], "input": {}}]}, "named 'input'.*Did you mean inputs"),
+        ({**SPEC, "labels": {"one": "One"}}, "labels is wrong"),
+        ({**SPEC, "labels": {"a": 1, "b": 2}}, r"labels\.a\.str is wrong"),
+        ({**SPEC, "sources": []}, "sources is wrong"),
+        ({**SPEC, "sources": [{**SPEC["sources"][0], "inputs": {}}]}, r"sources\.0\.inputs is wrong"),
+        ({**SPEC, "sources": [{**SPEC["sources"][0], "hub": "a/b"}]}, "one of files, mirror and hub"),
+        ({**SPEC, "sources": [{"inputs": {"text": "text"}, "label": "label"}]}, "one of files, mirror and hub"),
+        ({key: value for key, value in SPEC.items() if key != "template"}, "template is wrong: Field required"),
+        ([], "the file is wrong"),
+        (None, "the file is wrong"),
+    ],
+)
+def test_a_task_file_that_says_something_wrong_is_refused_with_the_place(tmp_path, changed, message):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump(changed), "utf-8")
+    with pytest.raises(PromptkitError, match=message):
+        load_task(path)
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\xff", b"a: \0", b"a: !!python/object:os.system x", b"? [a]\n: b", b"\tx: y"])
+def test_a_file_that_is_not_yaml_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    with pytest.raises(PromptkitError, match=r"broken\.yaml is not YAML"):
+        load_task(path)
+
+
+@pytest.mark.parametrize(
+    "value", ["2001-99-99", "0x_", "1" * 5000, "2001-01-01 00:00:00+99:99", "!!int x", "!!float x", "!!bool x", "!!timestamp x"]
+)
+def test_a_value_that_yaml_takes_for_a_number_or_a_date_and_cannot_read_is_refused(tmp_path, value):
+    path = tmp_path / "odd.yaml"
+    path.write_text(f"description: {value}\n", "utf-8")
+    with pytest.raises(PromptkitError):
+        load_task(path)
+
+
+def test_yaml_that_is_nested_without_end_does_not_kill_the_process(tmp_path):
+    path = tmp_path / "deep.yaml"
+    path.write_text("[" * 1_000_000, "utf-8")
+    code = (
+        "from promptkit.errors import PromptkitError\nfrom promptkit.tasks import load_task\n"
+        f"try: load_task({str(path)!r})\nexcept PromptkitError: print('refused')"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout.strip() == "refused"
+
+
+def pieces_of(value):
+    """Every value inside of a value, itself included."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [value, *(piece for part in inside for piece in pieces_of(part))]
+
+
+odd = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(pieces_of(SPEC))
+keys = st.sampled_from([*SPEC, *SPEC["sources"][0], "mirror", "hub", "split", "splits", "label_ids", "no such key"])
+documents = st.recursive(
+    odd,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(keys | odd.filter(lambda key: not isinstance(key, (dict, list))), inner, max_size=5)
+    ),
+    max_leaves=10,
+)
+
+
+@given(change=st.dictionaries(keys, documents, max_size=3), in_source=st.booleans())
+def test_any_document_is_a_task_or_refused(tmp_path_factory, change, in_source):
+    changed = {**SPEC, "sources": [{**SPEC["sources"][0], **change}]} if in_source else {**SPEC, **change}
+    path = tmp_path_factory.mktemp("any", numbered=True) / "any.yaml"
+    path.write_text(yaml.safe_dump(changed, allow_unicode=True), "utf-8")
+    loads_or_refuses(path)
+
+
+@given(content=st.binary(max_size=60) | st.text("{}[]:,-#&*!|>'\"% \n\tab1.", max_size=60).map(str.encode))
+def test_any_text_is_a_task_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("any", numbered=True) / "any.yaml"
+    path.write_bytes(content)
+    loads_or_refuses(path)
+
+
+def loads_or_refuses(path):
+    with suppress(PromptkitError):
+        assert len(load_task(path).labels) >= 2
+
+
+# ---- what is shipped --------------------------------------------------------------------------------
+
+
+def test_every_shipped_task_is_described():
+    assert list(described()) == SHIPPED
+    assert "sentiment" in SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_task_s_template_needs_only_what_each_source_gives(name):
+    spec = described()[name]
+    needed = Template.load(spec.template).variables - {"label", "labels"}
+    assert all(needed <= source.inputs.keys() for source in spec.sources)
+    assert Verbalizer(spec.labels).labels == tuple(spec.labels)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_task_s_sources_have_the_same_inputs_and_known_labels(name):
+    spec = described()[name]
+    assert len({frozenset(source.inputs) for source in spec.sources}) == 1
+    assert all(set((source.label_ids or {}).values()) <= spec.labels.keys() for source in spec.sources)
+
+
+@pytest.fixture(scope="module")
+def sentiment():
+    task = load_task("sentiment")
+    return {split: task.rows(split) for split in ("train", "test")}
+
+
+def test_the_bundled_sentiment_data_are_large_enough_and_balanced(sentiment):
+    assert len(sentiment["train"]) >= 150
+    assert len(sentiment["test"]) >= 250
+    for rows in sentiment.values():
+        assert sum(example.label == "positive" for example in rows) == len(rows) / 2
+
+
+def test_the_bundled_sentiment_data_have_no_near_duplicates_within_or_across_splits(sentiment):
+    texts = [example.inputs["text"] for rows in sentiment.values() for example in rows]
+    words = [frozenset(re.findall(r"\w+", text.lower())) for text in texts]
+    near = [
+        (texts[i], texts[j])
+        for i, j in combinations(range(len(texts)), 2)
+        if len(words[i] & words[j]) >= 0.6 * len(words[i] | words[j])
+    ]
+    assert len(set(texts)) == len(texts)
+    assert not near
+
+
+def test_the_bundled_sentiment_texts_carry_no_surrounding_whitespace_and_no_line_ends(sentiment):
+    texts = [example.inputs["text"] for rows in sentiment.values() for example in rows]
+    assert all(text == text.strip() and text and "\n" not in text and "\r" not in text for text in texts)
+
+
+def test_the_bundled_sentiment_parts_hold_enough_of_both_labels_for_the_default_shots(sentiment):
+    task = load_task("sentiment")
+    for part in ("pool", "fit", "dev"):
+        labels = [example.label for example in task.part(part)]
+        assert min(labels.count("negative"), labels.count("positive")) >= 8
