@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,9 +65,9 @@ def classification(gold: Integers, logprobs: Floats) -> dict[str, Estimate]:
     resamples = _resamples(count)
     return {
         "accuracy": wilson(int(correct.sum()), count),
-        "macro_f1": _bootstrap(macro_f1, resamples),
-        "ece": _bootstrap(ece, resamples),
-        "brier": _bootstrap(brier, resamples),
+        "macro_f1": _bootstrap(macro_f1, resamples, within=(0, 1)),
+        "ece": _bootstrap(ece, resamples, within=(0, 1)),
+        "brier": _bootstrap(brier, resamples, within=(0, 2)),
     }
 
 
@@ -82,7 +82,11 @@ def wilson(successes: int, count: int) -> Estimate:
 def paired_difference(one: Floats, other: Floats) -> Estimate:
     """Mean of `one` - `other` over the same N rows, with its bootstrap interval. Both have shape (N,)."""
     difference = np.asarray(one, float) - np.asarray(other, float)
-    return _bootstrap(lambda weights: weights @ difference / len(difference), _resamples(len(difference)), floor=-inf)
+    return _bootstrap(
+        lambda weights: weights @ difference / len(difference),
+        _resamples(len(difference)),
+        within=(difference.min(), difference.max()),
+    )
 
 
 def _resamples(count: int) -> Floats:
@@ -92,8 +96,9 @@ def _resamples(count: int) -> Floats:
     return np.vstack([np.ones(count), drawn])
 
 
-def _bootstrap(figure: Callable[[Floats], Floats], resamples: Floats, floor: float = 0.0) -> Estimate:
+def _bootstrap(figure: Callable[[Floats], Floats], resamples: Floats, *, within: tuple[float, float]) -> Estimate:
     values = figure(resamples)
     value = float(values[0])
     low, high = np.percentile(values[1:], [2.5, 97.5]) - (values[1:].mean() - value)
-    return Estimate(value=value, low=float(max(floor, min(low, value))), high=float(max(high, value)))
+    lowest, highest = within
+    return Estimate(value=value, low=float(max(lowest, min(low, value))), high=float(min(highest, max(high, value))))

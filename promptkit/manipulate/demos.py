@@ -76,6 +76,7 @@ class zero:  # noqa: N801 - a selector's class name is its spelling everywhere
     """No demonstrations."""
 
     name: ClassVar[str] = "zero"
+    k: ClassVar[int] = 0
 
     def over(self, pool: Sequence[LabelledExample], labels: Sequence[str]) -> Choose:
         """Nothing, for every row."""

@@ -54,7 +54,7 @@ class Prompt:
     @property
     def needs_pool(self) -> bool:
         """Whether it shows demonstrations at all."""
-        return getattr(self.demos, "k", 0) != 0
+        return getattr(self.demos, "k", None) != 0  # a selector of somebody's own may have no such field
 
     def settings(self) -> Mapping[str, object]:
         """Template (by content), demonstrations, order, instruction and chat."""
