@@ -26,7 +26,16 @@ LABEL = "label"
 """The variable that holds a label's word; only the target block sees it."""
 
 
-_FAILURES = (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
+_FAILURES = (
+    jinja2.TemplateError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+    MemoryError,
+)
 """What an expression of a template can raise when it meets values that it was not made for."""
 
 

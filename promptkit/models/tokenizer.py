@@ -58,7 +58,10 @@ class TransformersTokenizer:
 
     def encode(self, text: str) -> Encoding:
         """Ids and character offsets, no special token added, none parsed."""
-        encoding = self._backend.encode(text, add_special_tokens=False)
+        try:
+            encoding = self._backend.encode(text, add_special_tokens=False)
+        except TypeError:
+            raise PromptkitError("A text holds half a surrogate pair, which no tokenizer reads", got=ascii(text[:60])) from None
         if self._unflagged.isdisjoint(encoding.ids):
             return Encoding(ids=tuple(encoding.ids), starts=_starts(encoding.offsets))
         return self._escape(text, encoding)
@@ -105,8 +108,13 @@ def _acts(name: str, chat_template: str) -> bool:
 
 
 def _starts(offsets: Sequence[tuple[int, int]]) -> tuple[int, ...]:
-    """First characters, made non-decreasing: a byte token of a split character may report its end."""
+    """Where each token's text begins: some tokenizers leave a token's own space out of its offsets.
+
+    The byte tokens of one character all begin where it does.
+    """
     starts: list[int] = []
-    for begin, _ in offsets:
-        starts.append(max(begin, starts[-1]) if starts else begin)
+    end = 0
+    for begin, stop in offsets:
+        starts.append(max(min(begin, end), starts[-1] if starts else 0))
+        end = max(end, stop)
     return tuple(starts)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from tiny import make_model, make_tokenizer, save
+from tokenizers import processors
 
 import promptkit as pk
 from promptkit.manipulate.prompt import BoundPrompt
@@ -135,6 +136,20 @@ def test_plain_text_ids_equal_the_tokenizers_own() -> None:
     wrapped = TransformersTokenizer(make_tokenizer())
     for text in (*TEXTS, "", " ", "\r\n\t é 漢 🙂"):
         assert list(wrapped.bos) + list(wrapped.encode(text).ids) == own(text).input_ids
+
+
+def test_a_tokens_start_holds_its_own_space_whatever_the_tokenizer_trims() -> None:
+    trimming = make_tokenizer()
+    trimming.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
+    text = "the film was good\n 漢 end"
+    kept = TransformersTokenizer(make_tokenizer()).encode(text)
+    assert TransformersTokenizer(trimming).encode(text) == kept
+    assert kept.starts[0] == 0
+
+
+def test_half_a_surrogate_pair_is_told_in_a_sentence() -> None:
+    with pytest.raises(pk.PromptkitError, match="surrogate"):
+        TransformersTokenizer(make_tokenizer()).encode("a\ud800")
 
 
 def test_chat_ids_equal_the_chat_templates_own() -> None:
