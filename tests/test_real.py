@@ -59,9 +59,9 @@ def one_at_a_time(prompt: str, target: str) -> float:
     before = tokenizer(prompt, return_tensors="pt").input_ids
     whole = tokenizer(prompt + target, return_tensors="pt").input_ids
     assert whole[0, : before.shape[1]].tolist() == before[0].tolist()
-    logprobs = model(torch.as_tensor(whole)).logits[0].log_softmax(-1)
-    places = range(before.shape[1] - 1, whole.shape[1] - 1)
-    return sum(logprobs[i, whole[0, i + 1]].item() for i in places)
+    answer = whole[0, before.shape[1] :]
+    logprobs = model(torch.as_tensor(whole), logits_to_keep=len(answer) + 1).logits[0].log_softmax(-1)
+    return sum(logprobs[i, token].item() for i, token in enumerate(answer))
 
 
 def text_of(rendered: Rendered) -> str:
