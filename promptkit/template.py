@@ -99,15 +99,7 @@ class Template:
             )
         try:
             return compiled.template.render(dict(values))
-        except (
-            jinja2.TemplateError,
-            TypeError,
-            ValueError,
-            ArithmeticError,
-            LookupError,
-            AttributeError,
-            RecursionError,
-        ) as error:
+        except _FAILURES as error:
             raise PromptkitError(f"The {block} block of template {self.name} failed to render: {error}") from None
 
     @cached_property
