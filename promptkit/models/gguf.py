@@ -7,6 +7,7 @@ into place when it is whole), so that a killed conversion leaves nothing that co
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import logging
 import os
@@ -102,10 +103,9 @@ def _sweep(target: Path) -> None:
 
 
 def _convert(file: Path, folder: Path) -> None:
-    try:
-        import gguf  # noqa: F401 - transformers reads GGUF files through it
-    except ImportError:
-        raise missing_extra("gguf", "demo", "Reading a GGUF file") from None
+    for package in ("gguf", "accelerate"):  # transformers reads GGUF files through them
+        if importlib.util.find_spec(package) is None:
+            raise missing_extra(package, "demo", "Reading a GGUF file")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 

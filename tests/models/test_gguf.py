@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -90,3 +91,14 @@ def test_a_file_that_is_no_gguf_is_told_in_a_sentence_and_leaves_nothing(
     with pytest.raises(PromptkitError, match="could not be read as a GGUF language model"):
         gguf.gguf_folder(file)
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("package", ["gguf", "accelerate"])
+def test_a_package_that_reading_needs_is_named_with_its_pip_line(
+    package: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMPTKIT_CACHE", str(tmp_path / "cache"))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *of: None if name == package else find(name, *of))
+    with pytest.raises(PromptkitError, match=rf"needs the package {package}.*\n?.*promptkit\[demo\]"):
+        gguf.gguf_folder(file)
