@@ -17,12 +17,13 @@ Row = Mapping[str, Any]
 
 def read_file(path: Path) -> list[Row]:
     """The rows of a .jsonl, .csv, .tsv or .parquet file, in its order."""
-    if path.suffix not in _READERS:
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
         raise PromptkitError(
             f"Files of the kind {path.suffix or path.name!r} cannot be read", hint=f"There are: {', '.join(_READERS)}"
         )
     try:
-        rows = list(_READERS[path.suffix](path))
+        rows = list(reader(path))
     except OSError as error:
         raise PromptkitError(f"The file {path} cannot be read: {error.strerror or error}") from None
     if not rows:
@@ -85,6 +86,7 @@ def _separated(delimiter: str) -> Callable[[Path], Iterator[Row]]:
     def read(path: Path) -> Iterator[Row]:
         reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
         csv.field_size_limit(1 << 30)
+        end = 0
         try:
             header = reader.fieldnames or ()
             if len(set(header)) < len(header):
@@ -95,9 +97,13 @@ def _separated(delimiter: str) -> Callable[[Path], Iterator[Row]]:
                         f"{path}, line {reader.line_num} has not as many cells as the header",
                         hint="Put cells that hold the delimiter or a line break in double quotes",
                     )
+                end = reader.line_num
                 yield row
         except csv.Error as error:
-            raise PromptkitError(f"{path}, line {reader.line_num} cannot be read: {error}") from None
+            raise PromptkitError(
+                f"{path}: the row that begins at line {end + 1} cannot be read: {error}",
+                hint="Close each cell's double quotes, and double those inside of a cell",
+            ) from None
 
     return read
 

@@ -144,8 +144,15 @@ class _Block:
     required: frozenset[str]
 
 
+class _Missing(jinja2.StrictUndefined):
+    """Is not shown inside of a list either."""
+
+    __slots__ = ()
+    __repr__ = jinja2.Undefined._fail_with_undefined_error
+
+
 def _environment() -> jinja2.Environment:
-    environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, cache_size=0)
+    environment = ImmutableSandboxedEnvironment(undefined=_Missing, keep_trailing_newline=True, cache_size=0)
     environment.globals.clear()
     return environment
 

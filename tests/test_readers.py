@@ -90,9 +90,13 @@ def test_a_row_with_too_few_or_too_many_cells_is_refused_by_its_line(write, suff
 
 
 @separated
-def test_an_open_quote_is_refused(write, suffix):
-    with pytest.raises(PromptkitError, match=r"rows\.\w+, line \d+ cannot be read"):
-        read_file(write(suffix, b'text\n"never closed\n'))
+def test_an_open_quote_is_refused_where_its_row_begins(write, suffix):
+    with pytest.raises(PromptkitError, match=r"rows\.\w+: the row that begins at line 3 cannot be read"):
+        read_file(write(suffix, b'text\nfine\n"never closed\nand on\n'))
+
+
+def test_a_suffix_may_be_in_capitals(write):
+    assert read_file(write("CSV", b"text\nfine\n")) == [{"text": "fine"}]
 
 
 @pytest.mark.parametrize("line", ["{", "not json", '{"a": 1} {"b": 2}', "[" * 100_000, '{"a": "\x01"}'])

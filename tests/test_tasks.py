@@ -1,5 +1,4 @@
 import json
-import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -11,10 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit import resources
-from promptkit.align.verbalizer import Verbalizer
 from promptkit.errors import PromptkitError
-from promptkit.tasks import described, load_task
-from promptkit.template import Template
+from promptkit.tasks import load_task
 
 LABELS = {"negative": "Negative", "positive": "Positive"}
 SHIPPED = resources.names("evals", ".yaml")
@@ -355,63 +352,3 @@ def test_any_text_is_a_task_or_refused(tmp_path_factory, content):
 def loads_or_refuses(path):
     with suppress(PromptkitError):
         assert len(load_task(path).labels) >= 2
-
-
-# ---- what is shipped --------------------------------------------------------------------------------
-
-
-def test_every_shipped_task_is_described():
-    assert list(described()) == SHIPPED
-    assert "sentiment" in SHIPPED
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_task_s_template_needs_only_what_each_source_gives(name):
-    spec = described()[name]
-    needed = Template.load(spec.template).variables - {"label", "labels"}
-    assert all(needed <= source.inputs.keys() for source in spec.sources)
-    assert Verbalizer(spec.labels).labels == tuple(spec.labels)
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_task_s_sources_have_the_same_inputs_and_known_labels(name):
-    spec = described()[name]
-    assert len({frozenset(source.inputs) for source in spec.sources}) == 1
-    assert all(set((source.label_ids or {}).values()) <= spec.labels.keys() for source in spec.sources)
-
-
-@pytest.fixture(scope="module")
-def sentiment():
-    task = load_task("sentiment")
-    return {split: task.rows(split) for split in ("train", "test")}
-
-
-def test_the_bundled_sentiment_data_are_large_enough_and_balanced(sentiment):
-    assert len(sentiment["train"]) >= 150
-    assert len(sentiment["test"]) >= 250
-    for rows in sentiment.values():
-        assert sum(example.label == "positive" for example in rows) == len(rows) / 2
-
-
-def test_the_bundled_sentiment_data_have_no_near_duplicates_within_or_across_splits(sentiment):
-    texts = [example.inputs["text"] for rows in sentiment.values() for example in rows]
-    words = [frozenset(re.findall(r"\w+", text.lower())) for text in texts]
-    near = [
-        (texts[i], texts[j])
-        for i, j in combinations(range(len(texts)), 2)
-        if len(words[i] & words[j]) >= 0.6 * len(words[i] | words[j])
-    ]
-    assert len(set(texts)) == len(texts)
-    assert not near
-
-
-def test_the_bundled_sentiment_texts_carry_no_surrounding_whitespace_and_no_line_ends(sentiment):
-    texts = [example.inputs["text"] for rows in sentiment.values() for example in rows]
-    assert all(text == text.strip() and text and "\n" not in text and "\r" not in text for text in texts)
-
-
-def test_the_bundled_sentiment_parts_hold_enough_of_both_labels_for_the_default_shots(sentiment):
-    task = load_task("sentiment")
-    for part in ("pool", "fit", "dev"):
-        labels = [example.label for example in task.part(part)]
-        assert min(labels.count("negative"), labels.count("positive")) >= 8

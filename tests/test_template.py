@@ -137,6 +137,12 @@ def test_a_variable_of_the_template_s_own_is_not_asked_for():
     assert template.variables == {"text", "words", "label"}
 
 
+def test_an_attribute_that_is_not_there_is_refused_inside_of_a_list_too():
+    template = Template("{% block input %}{{ [text.absent] }}{% endblock %}{% block target %} {{ label }}{% endblock %}")
+    with pytest.raises(PromptkitError, match="no attribute 'absent'"):
+        template.render("input", {"text": "x"})
+
+
 def test_a_variable_with_a_default_may_be_missing():
     assert with_input("{{ context | default('none') }}").render("input", {}) == "none"
 
