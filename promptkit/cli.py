@@ -84,6 +84,8 @@ def eval_(
         print("promptkit: stopped; the same command continues where it was.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
+        for note in run.notes:
+            print(f"note: {note}", file=sys.stderr)
         print(json.dumps(run.to_json()))
         return
     from rich.console import Console
@@ -94,8 +96,7 @@ def eval_(
     console.print(run_table(run))
     for note in run.notes:
         console.print(f"note: {note}", style="yellow", markup=False)
-    fresh = len(run.ids) - run.resumed
-    done = f"{run.examples_per_second:.1f} rows/s" if fresh else "read from the finished run"
+    done = f"{run.examples_per_second:.1f} rows/s" if run.examples_per_second else "every row was there already"
     console.print(f"{run.seconds:.1f} s ({done}), {run.path}", highlight=False, markup=False)
 
 

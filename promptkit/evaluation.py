@@ -126,11 +126,14 @@ class _Pass:
             results = self._results(samples, support)
             seconds = time.perf_counter() - started
             rate = (len(samples) - resumed) / working if working else 0.0
-            notes = (*_peculiarities(samples), *self._model.notes())
-            if not finished:
+            if finished:
+                happened = (folder.timing() or {}).get("notes", ())
+            else:
+                happened = self._model.notes()
                 folder.finish(samples, support, self._summary(results))
-                timing = {"seconds": seconds, "examples_per_second": rate, "resumed": resumed, "notes": notes}
+                timing = {"seconds": seconds, "examples_per_second": rate, "resumed": resumed, "notes": happened}
                 folder.record_timing(timing)
+            notes = (*_peculiarities(samples), *happened)
         return Run(
             task=self._task.name,
             split=self._split,

@@ -10,8 +10,6 @@ from promptkit.errors import PromptkitError, Unsupported
 from promptkit.registry import spelling
 from promptkit.types import Apply, Calibration, Example, LabelledExample, Manipulation, Model, Rendered, Request, Score, Scorer
 
-MOST_CALIBRATIONS = 1
-
 
 class Predictor:
     """A frozen model, what is changed on its way in, and how its output is read."""
@@ -25,14 +23,14 @@ class Predictor:
         answer what the chain asks.
         """
         chain = [Verbalizer(align)] if isinstance(align, Mapping) else list(align) if isinstance(align, Sequence) else [align]
-        if not chain or not hasattr(chain[0], "first_words"):
+        if not chain or not isinstance(chain[0], Scorer):
             raise PromptkitError(
                 "The first aligner must score labels", got=[type(a).__name__ for a in chain], hint="Begin with a Verbalizer"
             )
-        later = [aligner for aligner in chain[1:] if not hasattr(aligner, "needs")]
-        if later:
-            raise PromptkitError("Only calibrations may follow the first aligner", got=[type(a).__name__ for a in later])
-        if len(chain) > MOST_CALIBRATIONS + 1:
+        calibrations = tuple(aligner for aligner in chain[1:] if isinstance(aligner, Calibration))
+        if len(calibrations) < len(chain) - 1:
+            raise PromptkitError("Only calibrations may follow the first aligner", got=[type(a).__name__ for a in chain])
+        if len(calibrations) > 1:
             raise PromptkitError(
                 "A chain takes one calibration: a second would correct for what the first has corrected already",
                 got=[type(a).__name__ for a in chain],
@@ -43,13 +41,13 @@ class Predictor:
             raise Unsupported(f"The model {model.name} cannot score continuations", hint="Use an hf model")
         self.model = model
         self.manipulate = manipulate
-        self.scorer: Scorer = chain[0]  # type: ignore[assignment]
-        self.calibrations: tuple[Calibration, ...] = tuple(chain[1:])  # type: ignore[arg-type]
+        self.scorer = chain[0]
+        self.calibrations = calibrations
 
     @property
     def name(self) -> str:
         """The chain's last word: `verbalizer`, or the calibration as the command line spells it."""
-        return "+".join(spelling(calibration) for calibration in self.calibrations) or self.scorer.name
+        return spelling(self.calibrations[0]) if self.calibrations else self.scorer.name
 
     def shares_pass_with(self, other: Predictor) -> bool:
         """Whether both read the same outputs, so that one pass of the model serves both."""

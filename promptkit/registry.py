@@ -6,14 +6,14 @@ Names resolve through fixed tables of classes, never through an import path; a c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Any
 
 from promptkit.errors import PromptkitError, unknown
 
 
 def parse(spelling: str) -> tuple[str, dict[str, str]]:
-    """`batch:estimate_on=test` -> ("batch", {"estimate_on": "test"}); several keywords are joined by `:`."""
+    """`batch:estimate_on=test` -> ("batch", {"estimate_on": "test"}); keywords are joined by `:`, values of one by `|`."""
     name, *pairs = spelling.split(":")
     keywords = {}
     for pair in pairs:
@@ -37,7 +37,7 @@ def build(kind: str, table: Mapping[str, type], spelling: str, **given: object) 
     for key in keywords:
         if key not in known:
             raise unknown(f"keyword of the {kind} {name}", key, known)
-    texts = {key: tuple(text.split("|")) if "tuple" in str(known[key].type) else text for key, text in keywords.items()}
+    texts = {key: _read(text, known[key]) for key, text in keywords.items()}
     values = {key: value for key, value in given.items() if key in known} | texts
     try:
         return TypeAdapter(table[name]).validate_python(values)
@@ -46,10 +46,18 @@ def build(kind: str, table: Mapping[str, type], spelling: str, **given: object) 
         raise PromptkitError(f"The {kind} {name} cannot be made so: {first['msg']}", got=spelling) from None
 
 
+def _read(text: str, field: Field[Any]) -> str | tuple[str, ...]:
+    return tuple(text.split("|")) if "tuple" in str(field.type) else text
+
+
+def _written(value: object) -> str:
+    return "|".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def spelling(value: Any) -> str:
     """How the command line spells a registered object: its name, and the keywords that are not the defaults."""
     kept = [field for field in fields(value) if field.init and getattr(value, field.name) != field.default]
-    return ":".join([value.name, *(f"{field.name}={getattr(value, field.name)}" for field in kept)])
+    return ":".join([value.name, *(f"{field.name}={_written(getattr(value, field.name))}" for field in kept)])
 
 
 def settings_of(value: Any) -> dict[str, object]:

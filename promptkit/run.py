@@ -54,7 +54,9 @@ class Run:
     seconds: float
     """Of this call, loading included."""
     examples_per_second: float
-    """New rows per second of the model's work, loading and rendering excluded; 0 if none was new."""
+    """New rows of the run per second of the model's work; 0 if none was new.
+
+    Loading and rendering do not count as work; the rows that aligners needed besides do."""
     resumed: int
     """How many rows were there already."""
     notes: tuple[str, ...]

@@ -58,6 +58,9 @@ class Source(BaseModel):
     def _one_place(self) -> Source:
         if sum(place is not None for place in (self.files, self.mirror, self.hub)) != 1:
             raise ValueError("a source is one of files, mirror and hub")
+        taken = sorted({"label", "labels"} & self.inputs.keys())
+        if taken:
+            raise ValueError(f"{taken[0]} is the template's own variable; give this input another name")
         return self
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -299,6 +299,7 @@ class Support:
     """Shape (rows, K)."""
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """The first aligner of a chain: says which words are scored, and turns their scores into labels."""
 
@@ -322,6 +323,7 @@ class Scorer(Protocol):
         ...
 
 
+@runtime_checkable
 class Calibration(Protocol):
     """A later aligner: label log-probabilities to label log-probabilities, after the fact."""
 

@@ -33,7 +33,7 @@ class View:
     @property
     def bos(self) -> int:
         """How many BOS tokens the prompt holds."""
-        return sum(token in self.card.tokenizer.bos for token in self.rendered.input.ids) if self.card.tokenizer.bos else 0
+        return sum(token in self.card.tokenizer.bos for token in self.rendered.input.ids)
 
     def to_json(self) -> dict[str, object]:
         """What `promptkit render --json` prints of a row."""

@@ -123,6 +123,25 @@ def test_calibrated_branches_equal_their_formula_on_the_recorded_numbers(tmp_pat
     assert np.allclose(np.diff(batch.logprobs), np.diff(shifted), atol=1e-6)
 
 
+def test_a_branch_beside_others_is_the_branch_alone(tmp_path: Path) -> None:
+    def batches(*rows: int) -> list[pk.Predictor]:
+        prompt, words = pk.Prompt("sentiment/review"), pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
+        return [pk.Predictor(model, prompt, [words, pk.calibrate.Batch(rows=count)]) for count in rows]
+
+    model, task = pk.load("fake"), pk.task("sentiment")
+    beside = evaluate(batches(4, 32), task, limit=20, out=tmp_path).results
+    for rows, result in zip((4, 32), beside, strict=True):
+        alone = evaluate(batches(rows), task, limit=20, out=tmp_path).results[0]
+        assert np.array_equal(result.logprobs, alone.logprobs)
+
+
+def test_what_happened_in_a_run_is_told_when_it_is_read_again(tmp_path: Path) -> None:
+    model: Any = pk.load("fake")
+    model.notes = lambda: ["out of memory: a batch of 9 was split in two"]
+    told = run(tmp_path, model=model).notes
+    assert told == run(tmp_path, model=pk.load("fake")).notes == ("out of memory: a batch of 9 was split in two",)
+
+
 def test_content_free_rows_are_read_under_each_items_own_context(tmp_path: Path) -> None:
     finished = run(tmp_path, demos="random-each", limit=5)
     free = [line for line in lines(finished, "support.jsonl") if line["id"].startswith("content-free")]

@@ -276,6 +276,7 @@ SPEC = {
         ({**SPEC, "sources": [{**SPEC["sources"][0], "hub": "a/b"}]}, "one of files, mirror and hub"),
         ({**SPEC, "sources": [{"inputs": {"text": "text"}, "label": "label"}]}, "one of files, mirror and hub"),
         ({key: value for key, value in SPEC.items() if key != "template"}, "template is wrong: Field required"),
+        ({**SPEC, "sources": [{**SPEC["sources"][0], "inputs": {"labels": "x"}}]}, "labels is the template's own variable"),
         ([], "the file is wrong"),
         (None, "the file is wrong"),
     ],

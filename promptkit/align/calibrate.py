@@ -72,7 +72,7 @@ class Batch:
 
     def align(self, logprobs: Floats, support: Support) -> Floats:
         """Shape (items, K) -> (items, K)."""
-        seen = normalised(support.unlabelled if self.estimate_on == "fit" else logprobs)
+        seen = normalised(support.unlabelled[: self.rows] if self.estimate_on == "fit" else logprobs)
         if not len(seen):
             raise PromptkitError(
                 "Batch calibration has no rows to estimate its prior on: the fit part of the train split is empty",

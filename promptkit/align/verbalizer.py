@@ -54,6 +54,8 @@ class Verbalizer:
             if not words or not all(words):
                 raise PromptkitError(f"The label {label} has no word, or an empty one", hint="Give every label a word")
             for word in words:
+                if owner.get(word) == label:
+                    raise PromptkitError(f"The label {label} has the word {word!r} twice")
                 if word in owner:
                     raise PromptkitError(f"The word {word!r} stands for both {owner[word]} and {label}")
                 owner[word] = label

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import PositiveInt
 
 from promptkit.models import base
 from promptkit.models.plan import make_plan
@@ -60,7 +61,7 @@ class FakeModel:
     class Settings(base.Settings):
         """Settings of the fake engine."""
 
-        batch_tokens: int = 4096
+        batch_tokens: PositiveInt = 4096
         """Tokens answered at once."""
 
     def __init__(self, name: str, settings: Settings) -> None:

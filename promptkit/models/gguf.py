@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +58,10 @@ def gguf_folder(file: Path) -> Path:
     except OSError as error:
         raise PromptkitError(f"The file {file} cannot be read: {error.strerror or error}") from None
 
-    @contextmanager
-    def given() -> Iterator[Path]:
-        yield file
-
-    return _converted(digest.hexdigest(), given)
+    return _converted(digest.hexdigest(), lambda: nullcontext(file))
 
 
-def _converted(sha256: str, source: Callable[[], object]) -> Path:
+def _converted(sha256: str, source: Callable[[], AbstractContextManager[Path]]) -> Path:
     import filelock
 
     target = cache_folder() / f"gguf-{sha256[:16]}-v{CONVERTER}-{STORED_DTYPE}"
@@ -85,11 +81,11 @@ def _converted(sha256: str, source: Callable[[], object]) -> Path:
     return target
 
 
-def _convert_into(target: Path, source: Callable[[], object]) -> None:
+def _convert_into(target: Path, source: Callable[[], AbstractContextManager[Path]]) -> None:
     _log.warning("Converting a GGUF model once, into %s (about a minute) ...", target)
     scratch = Path(tempfile.mkdtemp(prefix=f"{target.name}.part-", dir=target.parent))
     try:
-        with source() as file:  # type: ignore[attr-defined]
+        with source() as file:
             _convert(file, scratch)
         scratch.rename(target)
     finally:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
+from pydantic import PositiveInt
 
 from promptkit.errors import OutOfMemory, PromptkitError
 from promptkit.models import base
@@ -50,13 +51,8 @@ class TransformersModel:
         attention: Literal["packed", "eager", "sdpa", "flash_attention_2"] = "packed"
         """`packed` shares prefixes and packs labels; eager, sdpa and flash_attention_2 are transformers' own, and
         share nothing."""
-        batch_tokens: int | None = None
+        batch_tokens: PositiveInt | None = None
         """Tokens computed at once: 1024 on a CPU and 16384 on a GPU unless given; at least 1."""
-
-        def model_post_init(self, context: Any) -> None:
-            """Refuse a batch of nothing."""
-            if self.batch_tokens is not None and self.batch_tokens < 1:
-                raise PromptkitError("The setting batch_tokens must be at least 1", got=self.batch_tokens)
 
     def __init__(self, name: str, settings: Settings) -> None:
         """Resolve the name, and read configuration and tokenizer."""
@@ -131,12 +127,11 @@ class TransformersModel:
     def _halving(self, requests: list[Request], reuse: int, prefix: KeyValues) -> list[Output]:
         """One batch; in two halves if memory runs out, and so on down to single requests."""
         try:
-            return self._forward.answer(requests, reuse, prefix)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
-                raise
+            with self._fitting(f"A prompt of {len(requests[0].input.ids)} tokens"):
+                return self._forward.answer(requests, reuse, prefix)
+        except OutOfMemory:
             if len(requests) == 1:
-                raise self._too_large(f"A prompt of {len(requests[0].input.ids)} tokens") from None
+                raise
             self._notes.append(f"out of memory: a batch of {len(requests)} was split in two")
             _log.warning("Out of memory: a batch of %d requests is split in two.", len(requests))
         if self._device.type == "cuda":
@@ -148,15 +143,13 @@ class TransformersModel:
     def _fitting(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise
-            raise self._too_large(what) from None
-
-    def _too_large(self, what: str) -> OutOfMemory:
-        return OutOfMemory(
-            f"{what} does not fit in memory on {self._device}", hint="Use fewer shots, a smaller model, or --set dtype=bfloat16"
-        )
+            raise OutOfMemory(
+                f"{what} does not fit in memory on {self._device}",
+                hint="Use fewer shots, a smaller model, or --set dtype=bfloat16",
+            ) from None
 
     @cached_property
     def _forward(self) -> PackedForward | PlainForward:
