@@ -104,11 +104,30 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Generate:
+    """Ask for texts that go on from the input."""
+
+    max_tokens: int
+    """The most tokens of each text."""
+    n: int = 1
+    """How many texts; more than one is of use with a temperature above 0 only."""
+    stop: tuple[str, ...] = ()
+    """A text ends before the first of these; so it does at the model's own end tokens, which are never part of it."""
+    temperature: float = 0.0
+    """0 takes the likeliest token (greedy); above 0 tokens are drawn from softmax(logits / temperature)."""
+    seed: int = 0
+    """What is drawn depends on (seed, number of the text, step) alone, besides the probabilities."""
+
+
+Verb = Score | Read | Generate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """The unit of work: an input and one verb."""
 
     input: TextInput
-    verb: Score | Read
+    verb: Verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +150,27 @@ class ReadOutput:
     """Shape (d_model,)."""
 
 
-Output = ScoreOutput | ReadOutput
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """One text that a model wrote."""
+
+    ids: tuple[int, ...]
+    """Every token written, those of the stop string and the end token included."""
+    text: str
+    """What they say, up to the stop string or the end token."""
+    ended: Literal["stop", "end", "length"]
+    """By a stop string, by the model's own end token, or by having the most tokens allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateOutput:
+    """The answer to `Generate`."""
+
+    generations: tuple[Generation, ...]
+    """n of them."""
+
+
+Output = ScoreOutput | ReadOutput | GenerateOutput
 
 
 # ---- what a model says of itself -------------------------------------------------------------------
@@ -157,6 +196,11 @@ class Tokenizer(Protocol):
     @property
     def bos(self) -> tuple[int, ...]:
         """What the model's tokenizer itself puts before a plain text; empty for some models."""
+        ...
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The tokens with which the model ends a text."""
         ...
 
     def encode(self, text: str) -> Encoding:
@@ -196,7 +240,7 @@ class Model(Protocol):
     name: str
     card: Card
     verbs: frozenset[str]
-    """The names of the verbs that it answers: a subset of {"Score", "Read"}."""
+    """The names of the verbs that it answers: a subset of {"Score", "Read", "Generate"}."""
 
     def identity(self) -> Mapping[str, object]:
         """Everything about the model and its settings that determines a result; needs no weights."""

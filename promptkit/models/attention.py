@@ -29,6 +29,43 @@ KeyValues = dict[int, tuple[Tensor, Tensor]]
 
 
 @dataclass(slots=True, kw_only=True)
+class Past:
+    """The keys and values of texts as they are written, beyond the shared prefix; each text's own, from its first token."""
+
+    layers: KeyValues
+    """Layer -> keys and values, each of shape (kv heads, texts, room, head width)."""
+    lengths: tuple[int, ...]
+    """Tokens held of each text."""
+
+    @classmethod
+    def copied(cls, texts: Sequence[tuple[Layout, int]], room: int) -> Past:
+        """The past of texts that go on from prompts of packed rows: (the row, which prompt); with room for more tokens."""
+        layers = {}
+        for layer, pair in texts[0][0].kept.items():
+            layers[layer] = tuple(x.new_zeros(x.shape[0], len(texts), room, x.shape[2]) for x in pair)
+            for number, (row, prompt) in enumerate(texts):
+                start, length = row.starts[prompt], row.lengths[prompt]
+                for held, x in zip(layers[layer], row.kept[layer], strict=True):
+                    held[:, number, :length] = x[:, start : start + length]
+        return cls(layers=layers, lengths=tuple(row.lengths[prompt] for row, prompt in texts))  # type: ignore[arg-type]
+
+    def add(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Put in the next token of every text, (kv heads, texts, width); all that is held, (kv heads, texts, N, width)."""
+        texts = torch.arange(len(self.lengths), device=key.device)
+        places = torch.tensor(self.lengths, device=key.device)
+        for held, x in zip(self.layers[layer], (key, value), strict=True):
+            held[:, texts, places] = x
+        longest = max(self.lengths) + 1
+        keys, values = self.layers[layer]
+        return keys[:, :, :longest], values[:, :, :longest]
+
+    def only(self, texts: Sequence[int]) -> Past:
+        """Some of the texts."""
+        layers = {layer: (keys[:, texts], values[:, texts]) for layer, (keys, values) in self.layers.items()}
+        return Past(layers=layers, lengths=tuple(self.lengths[text] for text in texts))
+
+
+@dataclass(slots=True, kw_only=True)
 class Layout:
     """Where each prompt of a packed row lies, and what it may attend to."""
 
@@ -41,9 +78,11 @@ class Layout:
     back: Tensor
     """Shape (T,): the index into (B * M) of each token of the row."""
     visible: Tensor
-    """Shape (B, M, M), bool: query token, key token."""
-    padded_positions: Tensor
+    """Shape (B, M, N), bool: query token, key token."""
+    query_positions: Tensor
     """Shape (B, M)."""
+    key_positions: Tensor
+    """Shape (B, N): N is M, but where texts are written, N their longest so far."""
     starts: tuple[int, ...]
     """The row's index of each prompt's first token."""
     lengths: tuple[int, ...]
@@ -52,6 +91,8 @@ class Layout:
     """The shared prefix; empty where nothing is shared."""
     reuse: int
     """How many tokens of `prefix` are attended to."""
+    past: Past | None = None
+    """The keys and values of the texts whose next tokens the row holds; None where the row holds whole prompts."""
     keep: bool = False
     """Whether to keep this row's own keys and values in `kept`: how the prefix is made."""
     kept: KeyValues = field(default_factory=dict)
@@ -83,7 +124,7 @@ def lay_out(
     places = torch.full((len(prompts), widest), total)
     back = torch.empty(total, dtype=torch.long)
     visible = torch.eye(widest, dtype=torch.bool).repeat(len(prompts), 1, 1)
-    padded_positions = torch.zeros((len(prompts), widest), dtype=torch.long)
+    padded = torch.zeros((len(prompts), widest), dtype=torch.long)
     for row, (prompt, tree) in enumerate(zip(prompts, trees, strict=True)):
         length, size, start = len(prompt), sizes[row], len(ids)
         own = [reuse + i for i in range(length)] + [reuse + length - 1 + depth for depth in tree.depths]
@@ -92,7 +133,7 @@ def lay_out(
         starts.append(start)
         places[row, :size] = torch.arange(start, start + size)
         back[start : start + size] = row * widest + torch.arange(size)
-        padded_positions[row, :size] = torch.tensor(own)
+        padded[row, :size] = torch.tensor(own)
         visible[row, :length, :length] = torch.ones(length, length, dtype=torch.bool).tril()
         visible[row, length:size, :length] = True
         visible[row, length:size, length:size] = _ancestors(tree.parents)
@@ -102,7 +143,8 @@ def lay_out(
         places=places.to(device),
         back=back.to(device),
         visible=visible.to(device),
-        padded_positions=padded_positions.to(device),
+        query_positions=padded.to(device),
+        key_positions=padded.to(device),
         starts=tuple(starts),
         lengths=tuple(len(prompt) for prompt in prompts),
         prefix=prefix,
@@ -119,6 +161,28 @@ def _ancestors(parents: tuple[int, ...]) -> Tensor:
         if parent != ROOT:
             seen[node] |= seen[parent]
     return seen
+
+
+def lay_out_step(tokens: Sequence[int], past: Past, *, prefix: KeyValues, reuse: int, device: torch.device) -> Layout:
+    """The next token of each text as one row."""
+    count = len(tokens)
+    row = torch.arange(count, device=device)
+    lengths = torch.tensor(past.lengths, device=device)
+    places = torch.arange(max(past.lengths) + 1, device=device)
+    return Layout(
+        ids=torch.tensor(tokens, device=device),
+        positions=reuse + lengths,
+        places=row[:, None],
+        back=row,
+        visible=places <= lengths[:, None, None],
+        query_positions=reuse + lengths[:, None],
+        key_positions=(reuse + places).expand(count, -1),
+        starts=tuple(range(count)),
+        lengths=(1,) * count,
+        prefix=prefix,
+        reuse=reuse,
+        past=past,
+    )
 
 
 def attend(
@@ -142,65 +206,95 @@ def attend(
     """
     if s_aux is not None or attention_mask is not None:
         raise NotImplementedError("attention sinks and ready-made masks")
-    heads, kv_heads, width = query.shape[1], key.shape[1], query.shape[3]
-    group = heads // kv_heads
-    packed.windows[module.layer_idx] = sliding_window
+    layer, heads, kv_heads, width = module.layer_idx, query.shape[1], key.shape[1], query.shape[3]
+    packed.windows[layer] = sliding_window
     if packed.keep:
-        packed.kept[module.layer_idx] = (key[0], value[0])
+        packed.kept[layer] = (key[0], value[0])
     scale = width**-0.5 if scaling is None else scaling
     rows, widest = packed.places.shape
     # (kv heads, rows, group, widest, width)
-    queries = _unpack(query[0] * scale, packed.places).view(kv_heads, group, rows, widest, -1).transpose(1, 2)
-    keys, values = (_unpack(x[0], packed.places) for x in (key, value))
-    far_keys, far_values, far_first = _visible_prefix(packed, module.layer_idx, sliding_window)
-    visible = packed.visible
-    if sliding_window is not None and widest + packed.reuse > sliding_window:
-        distance = packed.padded_positions[:, :, None] - packed.padded_positions[:, None, :]
-        visible = visible & (distance < sliding_window)
-    block = max(1, SCORES_AT_ONCE // (heads * rows * (widest + (0 if far_keys is None else far_keys.shape[1]))))
-    outputs = []
-    for begin in range(0, widest, block):
-        asked = slice(begin, begin + block)
-        q = queries[:, :, :, asked]
-        near = (q.flatten(2, 3) @ keys.transpose(-1, -2)).float().view(*q.shape[:4], -1)
-        near = capped(near, softcap).masked_fill(~visible[None, :, None, asked], -torch.inf)
-        peak = near.detach().amax(-1, keepdim=True)
-        if far_keys is not None and far_values is not None:
-            far = (q.flatten(1, 3) @ far_keys.transpose(-1, -2)).float().view(*q.shape[:4], -1)
-            far = capped(far, softcap)
-            if sliding_window is not None and widest + packed.reuse > sliding_window:
-                places = far_first + torch.arange(far.shape[-1], device=far.device)
-                hidden = packed.padded_positions[:, asked, None] - places >= sliding_window
-                far.masked_fill_(hidden[None, :, None], -torch.inf)
-            peak = torch.maximum(peak, far.detach().amax(-1, keepdim=True))
-            far.sub_(peak).exp_()
-        near = near.sub(peak).exp_()
-        normaliser = near.sum(-1, keepdim=True)
-        output = (near.to(value.dtype).flatten(2, 3) @ values).reshape(*q.shape[:4], -1).float()
-        if far_keys is not None and far_values is not None:
-            normaliser = normaliser + far.sum(-1, keepdim=True)
-            output = output + (far.to(value.dtype).flatten(1, 3) @ far_values).view(*q.shape[:4], -1)
-        outputs.append((output / normaliser).to(value.dtype))
+    queries = _unpack(query[0] * scale, packed.places).view(kv_heads, heads // kv_heads, rows, widest, -1).transpose(1, 2)
+    sources = [_own(packed, layer, key[0], value[0], sliding_window), *_shared(packed, layer, sliding_window)]
+    held = sum(source.keys.shape[-2] for source in sources)
+    block = max(1, SCORES_AT_ONCE // (heads * rows * held))
+    outputs = [
+        _weighted(
+            [source.at(slice(begin, begin + block)) for source in sources], queries[:, :, :, begin : begin + block], softcap
+        )
+        for begin in range(0, widest, block)
+    ]
     joined = torch.cat(outputs, dim=3) if len(outputs) > 1 else outputs[0]
     # (kv heads, rows, group, widest, width) -> (T, heads, width)
     flat = joined.permute(1, 3, 0, 2, 4).reshape(rows * widest, heads, -1)
     return flat[packed.back][None], None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Keys:
+    """Keys that queries attend to: each prompt's own, or those that all prompts share."""
+
+    keys: Tensor
+    """Shape (kv heads, rows, N, width), or (kv heads, N, width) where they are shared."""
+    values: Tensor
+    """Shape as `keys`."""
+    visible: Tensor | None
+    """Shape (rows, M, N), bool; None where every query sees every key."""
+
+    def at(self, queries: slice) -> _Keys:
+        """What some of the queries see."""
+        visible = None if self.visible is None else self.visible[:, queries]
+        return _Keys(keys=self.keys, values=self.values, visible=visible)
+
+
+def _own(packed: Layout, layer: int, key: Tensor, value: Tensor, window: int | None) -> _Keys:
+    """Each prompt's own tokens; of a text that is being written, those of its past and the one that is new."""
+    if packed.past is None:
+        keys, values = _unpack(key, packed.places), _unpack(value, packed.places)
+    else:
+        keys, values = packed.past.add(layer, key, value)
+    visible = packed.visible
+    if window is not None and packed.reuse + keys.shape[-2] > window:
+        visible = visible & (packed.query_positions[:, :, None] - packed.key_positions[:, None, :] < window)
+    return _Keys(keys=keys, values=values, visible=visible)
+
+
+def _shared(packed: Layout, layer: int, window: int | None) -> list[_Keys]:
+    """The part of the shared prefix that some query of the row can see, if there is any."""
+    first = 0 if window is None else max(0, packed.reuse - window + 1)
+    if first >= packed.reuse:
+        return []
+    keys, values = (x[:, first : packed.reuse] for x in packed.prefix[layer])
+    visible = None
+    if window is not None and packed.reuse + packed.visible.shape[-1] > window:
+        places = torch.arange(first, packed.reuse, device=keys.device)
+        visible = packed.query_positions[:, :, None] - places < window
+    return [_Keys(keys=keys, values=values, visible=visible)]
+
+
+def _weighted(sources: Sequence[_Keys], queries: Tensor, softcap: float | None) -> Tensor:
+    """Softmax attention over all sources together, joined by their normalisers; shape as `queries`."""
+    scores = []
+    for source in sources:
+        score = capped(_product(queries, source.keys.transpose(-1, -2)).float(), softcap)
+        scores.append(score if source.visible is None else score.masked_fill(~source.visible[None, :, None], -torch.inf))
+    peak = torch.stack([score.detach().amax(-1, keepdim=True) for score in scores]).amax(0)
+    weights = [score.sub_(peak).exp_() for score in scores]
+    outputs = [
+        _product(weight.to(source.values.dtype), source.values).float() for weight, source in zip(weights, sources, strict=True)
+    ]
+    normaliser = torch.cat([weight.sum(-1, keepdim=True) for weight in weights], -1).sum(-1, keepdim=True)
+    return (torch.stack(outputs).sum(0) / normaliser).to(queries.dtype)
+
+
+def _product(x: Tensor, y: Tensor) -> Tensor:
+    """x: (kv heads, rows, group, M, a). y: (kv heads, rows, a, b), or (kv heads, a, b) for all rows in one product."""
+    flat = x.flatten(2, 3) if y.dim() == 4 else x.flatten(1, 3)
+    return (flat @ y).view(*x.shape[:4], -1)
+
+
 def _unpack(x: Tensor, places: Tensor) -> Tensor:
     """(heads, T, width) -> (heads, B, M, width), zeros where a prompt is shorter than M."""
     return torch.cat([x, x.new_zeros(x.shape[0], 1, x.shape[2])], dim=1)[:, places]
-
-
-def _visible_prefix(packed: Layout, layer: int, window: int | None) -> tuple[Tensor | None, Tensor | None, int]:
-    """The prefix's keys and values that some query of the row can see, and the position of the first."""
-    if not packed.reuse:
-        return None, None, 0
-    keys, values = packed.prefix[layer]
-    first = 0 if window is None else max(0, packed.reuse - window + 1)
-    if first >= packed.reuse:
-        return None, None, 0
-    return keys[:, first : packed.reuse], values[:, first : packed.reuse], first
 
 
 def extend(prefix: KeyValues, kept: KeyValues) -> KeyValues:

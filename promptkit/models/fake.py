@@ -15,7 +15,8 @@ from pydantic import PositiveInt
 
 from promptkit.models import base
 from promptkit.models.plan import make_plan
-from promptkit.types import Card, Encoding, Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.models.writing import outputs_of, texts_of
+from promptkit.types import Card, Encoding, GenerateOutput, Output, Read, ReadOutput, Request, Score, ScoreOutput
 
 if TYPE_CHECKING:
     from promptkit.types import Floats
@@ -31,6 +32,8 @@ class ByteTokenizer:
 
     control: Mapping[str, int] = CONTROL
     bos: tuple[int, ...] = (CONTROL["<bos>"],)
+
+    ends: tuple[int, ...] = (CONTROL["<end>"],)
 
     def encode(self, text: str) -> Encoding:
         """Bytes; every byte of a character starts where the character does."""
@@ -56,7 +59,7 @@ class ByteTokenizer:
 class FakeModel:
     """Answers every request from a hash of the token ids."""
 
-    verbs = frozenset({"Score", "Read"})
+    verbs = frozenset({"Score", "Read", "Generate"})
 
     class Settings(base.Settings):
         """Settings of the fake engine."""
@@ -102,7 +105,19 @@ class FakeModel:
                     for c in verb.continuations
                 )
             )
-        return self._read(ids, verb)
+        return self._read(ids, verb) if isinstance(verb, Read) else self._write(request)
+
+    def _write(self, request: Request) -> GenerateOutput:
+        texts = texts_of([request])
+        for text in texts:
+            while text.generation is None:
+                logprobs = self._next(request.input.ids + tuple(text.ids))
+                token = int(logprobs.argmax())
+                if text.verb.temperature > 0:
+                    weights = np.cumsum(np.exp((logprobs - logprobs.max()) / text.verb.temperature))
+                    token = int(np.searchsorted(weights, text.chance * weights[-1], side="right"))
+                text.add(token, self.card.tokenizer, frozenset(self.card.tokenizer.ends))
+        return outputs_of(texts, 1)[0]
 
     def _read(self, ids: tuple[int, ...], verb: Read) -> ReadOutput:
         logprobs = self._next(ids)

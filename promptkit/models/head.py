@@ -48,6 +48,11 @@ class Head:
                 best_ids = torch.cat([best_ids, ids], 1).gather(1, chosen)
         return wanted - total[:, None], best - total[:, None], best_ids
 
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits of the whole vocabulary in float32. hidden: (S, d_model) -> (S, vocabulary)."""
+        states = hidden.float()
+        return torch.cat([self._logits(states, begin) for begin in range(0, len(self.weight), VOCABULARY_BLOCK)], 1)
+
     def _logits(self, states: Tensor, begin: int) -> Tensor:
         block = slice(begin, begin + VOCABULARY_BLOCK)
         logits = (self.weight[block].float() @ states.T).T

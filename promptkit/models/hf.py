@@ -21,7 +21,7 @@ from promptkit.models.plan import make_plan
 from promptkit.models.quiet import quiet
 from promptkit.models.source import LOCAL, Source, resolve
 from promptkit.models.tokenizer import TransformersTokenizer
-from promptkit.types import Card, Output, Request
+from promptkit.types import Card, Generate, Output, Request
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
 PAIRS_PER_BATCH = 2**22
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 class TransformersModel:
     """A causal language model of transformers, its weights loaded at the first request."""
 
-    verbs = frozenset({"Score", "Read"})
+    verbs = frozenset({"Score", "Read", "Generate"})
 
     class Settings(base.Settings):
         """Settings of the hf engine."""
@@ -128,6 +128,8 @@ class TransformersModel:
         """One batch; in two halves if memory runs out, and so on down to single requests."""
         try:
             with self._fitting(f"A prompt of {len(requests[0].input.ids)} tokens"):
+                if isinstance(requests[0].verb, Generate):
+                    return self._forward.write(requests, reuse, prefix, tokenizer=self.card.tokenizer, ends=self._ends)
                 return self._forward.answer(requests, reuse, prefix)
         except OutOfMemory:
             if len(requests) == 1:
@@ -166,6 +168,18 @@ class TransformersModel:
             self._notes.append(f"no shared prefixes: {reason}")
             _log.warning("%s is scored without shared prefixes, which is slow: %s.", self.name, reason)
         return PlainForward(model, batch_tokens=self._batch_tokens)
+
+    @cached_property
+    def _ends(self) -> frozenset[int]:
+        """The tokens that end a text: the tokenizer's, and those of the model's generation settings."""
+        from transformers import GenerationConfig
+
+        try:
+            told = GenerationConfig.from_pretrained(self._source.location, revision=self._source.commit or "main").eos_token_id
+        except (OSError, ValueError):  # a model need not have such a file
+            told = None
+        listed = told if isinstance(told, list) else [] if told is None else [told]
+        return frozenset(listed) | frozenset(self.card.tokenizer.ends)
 
     @cached_property
     def _device(self) -> torch.device:

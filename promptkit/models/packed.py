@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from promptkit.models.attention import KeyValues, Layout, extend, lay_out
+from promptkit.models.decoding import write
 from promptkit.models.head import Head
-from promptkit.models.plan import ROOT, Tree, tree
-from promptkit.types import Output, Read, ReadOutput, Request, Score, ScoreOutput
-
-_NO_TREE = tree(())
+from promptkit.models.plan import ROOT, Tree, tree, tree_of
+from promptkit.types import Output, Read, ReadOutput, Request, ScoreOutput, Tokenizer
 
 
 class PackedForward:
@@ -35,7 +34,7 @@ class PackedForward:
         for begin in range(0, len(ids), self._batch_tokens):
             layout = lay_out(
                 [ids[begin : begin + self._batch_tokens]],
-                [_NO_TREE],
+                [tree(())],
                 prefix=prefix,
                 reuse=begin,
                 device=self._device,
@@ -47,8 +46,8 @@ class PackedForward:
         return prefix
 
     def answer(self, requests: Sequence[Request], reuse: int, prefix: KeyValues) -> list[Output]:
-        """Outputs of requests that all begin with the first `reuse` tokens that `prefix` was made of."""
-        trees = [tree(r.verb.continuations) if isinstance(r.verb, Score) else _NO_TREE for r in requests]
+        """Outputs of requests to score or read that all begin with the first `reuse` tokens that `prefix` was made of."""
+        trees = [tree_of(request) for request in requests]
         layout = lay_out(
             [request.input.ids[reuse:] for request in requests], trees, prefix=prefix, reuse=reuse, device=self._device
         )
@@ -74,13 +73,32 @@ class PackedForward:
                 place: dict(zip(wanted, logprobs[row + i], strict=False)) for i, (place, wanted) in enumerate(reads.items())
             }
             end = layout.index(prompt, ROOT)
-            if isinstance(request.verb, Score):
+            if isinstance(request.verb, Read):
+                outputs.append(_read(request.verb, of_place[end], best[row], best_ids[row], hidden, end))
+            else:
                 scored = (tuple(of_place[layout.index(prompt, node)][token] for node, token in read) for read in nodes.reads)
                 outputs.append(ScoreOutput(logprobs=tuple(scored)))
-            else:
-                outputs.append(_read(request.verb, of_place[end], best[row], best_ids[row], hidden, end))
             row += len(reads)
         return outputs
+
+    def write(
+        self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, tokenizer: Tokenizer, ends: frozenset[int]
+    ) -> list[Output]:
+        """As `answer`, for requests to generate; a text ends at any token of `ends`."""
+        with torch.no_grad():
+            return [
+                *write(
+                    lambda layout: self._states(layout)[0],
+                    self._head,
+                    requests,
+                    reuse,
+                    prefix,
+                    tokenizer=tokenizer,
+                    ends=ends,
+                    batch_tokens=self._batch_tokens,
+                    device=self._device,
+                )
+            ]
 
     def _states(self, layout: Layout, *, hidden: bool = False) -> tuple[Tensor, Any]:
         """Last hidden states, shape (T, d_model), and those of every layer if asked for."""

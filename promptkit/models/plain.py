@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from promptkit.models.attention import KeyValues
-from promptkit.types import Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.models.decoding import next_token
+from promptkit.models.writing import outputs_of, texts_of
+from promptkit.types import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput, Tokenizer
 
 
 class PlainForward:
@@ -39,7 +41,21 @@ class PlainForward:
             if isinstance(request.verb, Score)
             else self._read(request.input.ids, request.verb)
             for request in requests
+            if not isinstance(request.verb, Generate)
         ]
+
+    def write(
+        self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, tokenizer: Tokenizer, ends: frozenset[int]
+    ) -> list[Output]:
+        """Texts one at a time; every step reads the whole text again."""
+        texts = texts_of(requests)
+        for text in texts:
+            prompt = requests[text.request].input.ids
+            while text.generation is None:
+                row = prompt + tuple(text.ids)
+                logits, _ = self._forward([row], first=len(row) - 1)
+                text.add(next_token(logits[0, -1].float(), text), tokenizer, ends)
+        return [*outputs_of(texts, len(requests))]
 
     def _score(self, prompt: tuple[int, ...], verb: Score) -> ScoreOutput:
         width = len(prompt) + max(len(continuation) for continuation in verb.continuations) - 1

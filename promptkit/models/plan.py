@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from promptkit.types import Request, Score
+from promptkit.types import Generate, Request, Score
 
 ROOT = -1
+HELD_PER_COMPUTED = 16
+"""Tokens of a text being written that count as one: their keys and values are held, and one a step is computed."""
 MIN_SHARED = 8
 """A shared prefix of fewer tokens costs more to keep apart than it saves."""
 
@@ -54,22 +56,23 @@ class Plan:
 def make_plan(requests: Sequence[Request], *, batch_tokens: int, batch_pairs: int, share: bool) -> Plan:
     """Batches of at most `batch_tokens` computed tokens and `batch_pairs` query-key pairs, of like lengths.
 
-    A request that is over either bound alone is a batch of its own. Without `share` no prefix is reused.
+    A request that is over either bound alone is a batch of its own. Without `share` no prefix is reused. Requests to
+    generate have batches of their own.
     """
     prompts = [request.input.ids for request in requests]
     spine, cuts = _shared_prefixes(prompts) if share else ((), ())
     reuse = [_longest_cut(ids, spine, cuts) for ids in prompts]
-    sizes = [
-        len(request.input.ids) - kept + len(_tree_of(request).tokens) for request, kept in zip(requests, reuse, strict=True)
-    ]
-    order = sorted(range(len(requests)), key=lambda i: (reuse[i], -sizes[i], prompts[i], i))
+    writes = [isinstance(request.verb, Generate) for request in requests]
+    sizes = [_size(request, len(request.input.ids) - kept) for request, kept in zip(requests, reuse, strict=True)]
+    order = sorted(range(len(requests)), key=lambda i: (writes[i], reuse[i], -sizes[i], prompts[i], i))
     batches: list[Batch] = []
     current: list[int] = []
     for index in order:
         rows = [*current, index]
         longest = sizes[rows[0]]
         fits = sum(sizes[i] for i in rows) <= batch_tokens and len(rows) * longest**2 <= batch_pairs
-        if current and not (fits and reuse[index] == reuse[current[0]]):
+        alike = (writes[index], reuse[index]) == (writes[rows[0]], reuse[rows[0]])
+        if current and not (fits and alike):
             batches.append(Batch(requests=tuple(current), reuse=reuse[current[0]]))
             current = []
         current.append(index)
@@ -78,7 +81,15 @@ def make_plan(requests: Sequence[Request], *, batch_tokens: int, batch_pairs: in
     return Plan(prefix=spine[: max(reuse, default=0)], batches=tuple(batches))
 
 
-def _tree_of(request: Request) -> Tree:
+def _size(request: Request, own: int) -> int:
+    """The tokens computed at once of a request with that many tokens of its own."""
+    if isinstance(request.verb, Generate):
+        return -(-request.verb.n * (own + request.verb.max_tokens) // HELD_PER_COMPUTED)
+    return own + len(tree_of(request).tokens)
+
+
+def tree_of(request: Request) -> Tree:
+    """The tree of the continuations that the request scores; empty for another verb."""
     return tree(request.verb.continuations if isinstance(request.verb, Score) else ())
 
 

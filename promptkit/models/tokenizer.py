@@ -56,6 +56,12 @@ class TransformersTokenizer:
                 return tuple(whole[:start])
         return ()
 
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The end-of-text token, if there is one."""
+        end = self._tokenizer.eos_token_id
+        return () if end is None else (int(end),)
+
     def encode(self, text: str) -> Encoding:
         """Ids and character offsets, no special token added, none parsed."""
         try:
