@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -26,6 +27,8 @@ app = typer.Typer(
     help="Repurpose a frozen pre-trained model: y = align(model(manipulate(x))).",
 )
 
+WIDEST = 1000
+"""Columns; a table is as wide as its figures, whatever the terminal."""
 INTERRUPTED = 130
 """The exit code of a command stopped by Ctrl-C."""
 
@@ -89,11 +92,16 @@ def eval_(
         print(json.dumps(run.to_json()))
         return
     from rich.console import Console
+    from rich.measure import Measurement
 
     from promptkit.run import run_table
 
     console = Console()
-    console.print(run_table(run))
+    table = run_table(run)
+    console.width = max(
+        console.width, Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
+    )  # no figure is cut off
+    console.print(table)
     for note in run.notes:
         console.print(f"note: {note}", style="yellow", markup=False)
     done = f"{run.examples_per_second:.1f} rows/s" if run.examples_per_second else "every row was there already"
@@ -162,10 +170,20 @@ def tasks(as_json: Json = False) -> None:
 def main() -> None:
     """Run the command; a mistake of the user is one paragraph on standard error, and exit code 1."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character still shows the rest
     try:
         app()
+        sys.stdout.flush()
     except PromptkitError as error:
         print(f"promptkit: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"promptkit: {where}{error.strerror or error}.", file=sys.stderr)
         raise SystemExit(1) from None
 
 
@@ -223,6 +241,8 @@ def _pairs(settings: list[str]) -> dict[str, object]:
         key, equals, value = setting.partition("=")
         if not (key and equals):
             raise PromptkitError("A setting cannot be read", got=f"--set {setting}", hint="Write --set KEY=VALUE")
+        if key in pairs:
+            raise PromptkitError(f"The setting {key} is given twice", got=f"{pairs[key]} and {value}", hint="Give it once")
         pairs[key] = value
     return pairs
 

@@ -16,7 +16,7 @@ class PromptkitError(Exception):
         if got is not None:
             parts.append(f"Given: {got}.")
         if hint:
-            parts.append(hint.rstrip(".") + ".")
+            parts.append(hint if hint.endswith((".", "?")) else f"{hint}.")
         super().__init__(" ".join(parts))
 
 

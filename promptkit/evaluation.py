@@ -49,16 +49,20 @@ def evaluate(
     `limit` takes the N rows with the smallest hash of id. The run's folder is `out`/TASK-<hash of settings>: if it is
     there already and finished it is read, if it was broken off it is continued.
     """
+    if not isinstance(task, Task):
+        raise PromptkitError("A run takes a task, not its name", got=repr(task), hint='Write pk.task("sentiment")')
     branches = [predictors] if isinstance(predictors, Predictor) else list(predictors)
     if not branches or not all(predictor.shares_pass_with(branches[0]) for predictor in branches):
         raise PromptkitError("Predictors of one run must share model, manipulation and scorer", hint="Use compare")
-    return _Pass(branches, task, split or task.spec.split, limit).run(out, progress or (lambda done, total: None))
+    return _Pass(branches, task, task.spec.split if split is None else split, limit).run(
+        out, progress or (lambda done, total: None)
+    )
 
 
 def by_hash(rows: Sequence[LabelledExample], limit: int | None) -> list[LabelledExample]:
     """The rows with the smallest hash of id, in that order: nested in `limit`, and not sorted by label as files are."""
-    if limit is not None and limit < 1:
-        raise PromptkitError("The limit must be at least 1", got=limit)
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise PromptkitError("The limit must be a whole number of at least 1", got=repr(limit))
     return sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:limit]
 
 
@@ -96,6 +100,11 @@ class _Pass:
         self._content_free = tuple(dict.fromkeys(t for p in branches for c in p.calibrations for t in c.needs.content_free))
         wanted = max((c.needs.unlabelled for p in branches for c in p.calibrations), default=0)
         self._fit = [_without_label(row) for row in by_hash(task.part("fit"), wanted)] if wanted else []
+        if wanted and not self._fit:
+            raise PromptkitError(
+                "Batch calibration has no rows to estimate its prior on: the fit part of the train split is empty",
+                hint="Use --calibrate batch:estimate_on=test, which estimates it on the evaluated rows themselves",
+            )
         self._bound: BoundPredictor = first.bind(pool)
         self._settings = {
             "promptkit": __version__,
@@ -116,9 +125,9 @@ class _Pass:
         working = 0.0
         folder = RunFolder(out, self._task.name, self._settings)
         with folder.locked():
+            finished = folder.finished()
             samples, support = folder.lines("samples"), folder.lines("support")
-            resumed = len(samples)
-            finished = folder.summary() is not None
+            resumed = len({row.id for row in self._items} & {line["id"] for line in samples})
             if not finished:
                 if resumed:
                     _log.warning("Continuing %s: %d of %d rows are there already.", folder.path, resumed, len(self._items))
@@ -152,7 +161,8 @@ class _Pass:
     def _complete(self, folder: RunFolder, lines: Sequence[Any], progress: Progress) -> tuple[list[Any], list[Any], float]:
         """Every line of both files, in the run's order, and the seconds that the model worked."""
         asked = self._asked()
-        of_id = {line["id"]: line for line in lines}
+        known = {row.id for row in asked}
+        of_id = {line["id"]: line for line in lines if line["id"] in known and "logprobs" in line}
         done = {i for i, row in enumerate(asked) if row.id in of_id}
         self._model.load()
         progress(len(done), len(asked))
@@ -190,6 +200,14 @@ class _Pass:
 
     def _line(self, row: _Asked, output: ScoreOutput) -> dict[str, Any]:
         rendered = row.rendered
+        pairs = zip(rendered.targets, rendered.continuations, strict=True)
+        alike = [text for text, ids in pairs if rendered.continuations.count(ids) > 1]
+        if alike:
+            raise PromptkitError(
+                f"The labels {', '.join(map(repr, alike[:5]))} read the same to the model, so that it cannot tell them apart",
+                got=f"row {row.id}",
+                hint="Look at it with promptkit render, and mend the label words or the target block",
+            )
         if not all(isfinite(x) for tokens in output.logprobs for x in tokens):
             raise PromptkitError(
                 f"The model gave a log-probability that is no number for row {row.id}",
@@ -271,7 +289,10 @@ def _without_label(row: LabelledExample) -> Example:
 
 
 def _peculiarities(samples: Sequence[Any]) -> list[str]:
-    """What befell some rows and not others."""
+    """What befell some rows, and what a reader of the figures should know of the labels."""
+    inputs = {line["id"].partition("#")[0] for line in samples}
+    texts = [continuation["text"] for continuation in samples[0]["continuations"]]
+    shorter = [text for text in texts if any(other != text and other.startswith(text) for other in texts)]
     most = max(len(line["demos"]) + len(line["dropped"]) for line in samples)
     counts = {
         "lost demonstrations because the prompt would not fit the model's context": sum(bool(x["dropped"]) for x in samples),
@@ -279,8 +300,14 @@ def _peculiarities(samples: Sequence[Any]) -> list[str]:
         "were shown fewer demonstrations than others because the pool ran out of different rows": sum(
             len(x["demos"]) + len(x["dropped"]) < most for x in samples
         ),
+        "were shown a demonstration that is itself evaluated: train and test overlap": sum(
+            any(demo.partition("#")[0] in inputs for demo in x["demos"]) for x in samples
+        ),
     }
-    return [f"{count} of {len(samples)} rows {what}" for what, count in counts.items() if count]
+    notes = [f"{count} of {len(samples)} rows {what}" for what, count in counts.items() if count]
+    if shorter:
+        notes.append(f"The answer {shorter[0]!r} is the beginning of another, which can therefore never be likelier by sum")
+    return notes
 
 
 def _matrix(lines: Sequence[Any], labels: Sequence[str]) -> Floats:

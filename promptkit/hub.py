@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from urllib.parse import urlsplit
 
 PATIENCE = 3.0
@@ -14,12 +15,15 @@ PATIENCE = 3.0
 
 
 def look_first() -> None:
-    """Put the hub's client offline where no connection to the hub can be made; call it before importing the client."""
+    """Put the hub's client offline where no connection to the hub can be made."""
     settled = "HF_HUB_OFFLINE" in os.environ or any(
         os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")
     )
     if not settled and not _reachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co")):
         os.environ["HF_HUB_OFFLINE"] = "1"
+        for module, setting in (("huggingface_hub.constants", "HF_HUB_OFFLINE"), ("datasets.config", "HF_HUB_OFFLINE")):
+            if module in sys.modules:  # it read the environment when it was imported
+                setattr(sys.modules[module], setting, True)
 
 
 def _reachable(endpoint: str) -> bool:

@@ -23,6 +23,12 @@ class Predictor:
         answer what the chain asks.
         """
         chain = [Verbalizer(align)] if isinstance(align, Mapping) else list(align) if isinstance(align, Sequence) else [align]
+        if isinstance(model, str) or isinstance(manipulate, str):
+            raise PromptkitError(
+                "A predictor takes a model and a manipulation, not their names",
+                got=f"{model!r}, {manipulate!r}" if isinstance(model, str) else repr(manipulate),
+                hint='Write pk.Predictor(pk.load("demo"), pk.Prompt("sentiment/review"), ...)',
+            )
         if not chain or not isinstance(chain[0], Scorer):
             raise PromptkitError(
                 "The first aligner must score labels", got=[type(a).__name__ for a in chain], hint="Begin with a Verbalizer"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import Field, fields
-from typing import Any
+from typing import Any, get_type_hints
 
 from promptkit.errors import PromptkitError, unknown
 
@@ -52,6 +52,23 @@ def _read(text: str, field: Field[Any]) -> str | tuple[str, ...]:
 
 def _written(value: object) -> str:
     return "|".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def checked(value: Any) -> None:
+    """Refuse a registered object that was made in Python with a value which its field cannot have."""
+    from pydantic import TypeAdapter, ValidationError
+
+    hints = get_type_hints(type(value))
+    for field in fields(value):
+        if not field.init:
+            continue
+        try:
+            TypeAdapter(hints[field.name]).validate_python(getattr(value, field.name), strict=True)
+        except ValidationError as error:
+            raise PromptkitError(
+                f"The {field.name} of {value.name} cannot be that: {error.errors()[0]['msg']}",
+                got=f"{field.name}={getattr(value, field.name)!r}",
+            ) from None
 
 
 def spelling(value: Any) -> str:

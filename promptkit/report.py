@@ -26,13 +26,15 @@ class Comparison:
 
     def __str__(self) -> str:
         """The table."""
+        from rich.text import Text
+
         table = new_table(f"{self.runs[0].task} · {self.runs[0].split} · {len(self.runs[0].ids)} rows")
         table.add_column("predictor")
         table.add_column("accuracy, 95%", justify="right")
-        table.add_column(f"difference to {self.names[0]}, 95%", justify="right")
+        table.add_column(Text(f"difference to {self.names[0]}, 95%"), justify="right")
         for name, result, difference in zip(self.names, self.results, self.differences, strict=True):
             told = "" if difference is None else f"{difference.value:+.3f} {difference.low:+.2f} to {difference.high:+.2f}"
-            table.add_row(name, with_interval(result.metrics["accuracy"]), told)
+            table.add_row(Text(name), with_interval(result.metrics["accuracy"]), told)
         return as_text(table)
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from promptkit.errors import PromptkitError
+
 
 def folder(name: Literal["templates", "evals"]) -> Path:
     """The folder of the templates or of the tasks that promptkit ships."""
@@ -10,6 +12,14 @@ def folder(name: Literal["templates", "evals"]) -> Path:
     checkout = package.parent / name
     is_checkout = (package.parent / "pyproject.toml").is_file() and checkout.is_dir()
     return checkout if is_checkout else package / "_resources" / name
+
+
+def expanded(path: str | Path) -> Path:
+    """A path that the user gave, its `~` read as the home folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise PromptkitError(f"There is no home folder for {path}", hint="Write the whole path") from None
 
 
 def names(kind: Literal["templates", "evals"], suffix: str) -> list[str]:

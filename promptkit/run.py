@@ -86,7 +86,7 @@ def run_table(run: Run) -> Table:
 
     table = new_table(f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}", caption=_CAPTION)
     few = len(run.labels) <= FEW_LABELS
-    table.add_column("alignment", no_wrap=True)
+    table.add_column("alignment", overflow="fold", max_width=12)
     for title in _TITLES.values():
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("predicted/gold" if few else "predicted", no_wrap=True)
@@ -96,7 +96,7 @@ def run_table(run: Run) -> Table:
         counts = list(result.predicted.values())
         shares = [f"{said}/{held} {label}" for label, said, held in zip(run.labels, counts, gold, strict=True)]
         used = f"{sum(map(bool, counts))} of {len(counts)} labels"
-        table.add_row(result.align, *figures, Text("\n".join(shares) if few else used))
+        table.add_row(Text(result.align), *figures, Text("\n".join(shares) if few else used))
     return table
 
 
@@ -114,9 +114,10 @@ def new_table(title: str, caption: str | None = None) -> Table:
     """An empty table in the house style."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     return Table(
-        title=title,
+        title=Text(title),
         caption=caption,
         box=SIMPLE_HEAD,
         show_edge=False,

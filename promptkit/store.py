@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from promptkit.errors import PromptkitError
+from promptkit.resources import expanded
 
 Line = Mapping[str, Any]
 File = Literal["samples", "support"]
@@ -32,7 +34,7 @@ class RunFolder:
     def __init__(self, out: str | Path, task: str, settings: Line) -> None:
         """Name the folder; nothing is written yet."""
         digest = hashlib.sha256(_compact(settings).encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        self.path = Path(out).expanduser() / f"{task.replace('/', '-')}-{digest}"
+        self.path = expanded(out) / f"{task.replace('/', '-')}-{digest}"
         self._settings = settings
 
     @contextmanager
@@ -56,13 +58,27 @@ class RunFolder:
         finally:
             lock.release()
 
-    def summary(self) -> Any:
-        """The finished run's summary, or None."""
-        return self._json("summary.json")
-
     def timing(self) -> Any:
         """What the last execution took, or None."""
         return self._json("timing.json")
+
+    def finished(self) -> bool:
+        """Whether both files stand as the finished run left them; raises if one was changed since."""
+        summary = self._json("summary.json")
+        if summary is None:
+            return False
+        if not (isinstance(summary, dict) and isinstance(summary.get("sha256"), dict)):
+            raise self._damaged("summary.json", "it is no summary")
+        for file in FILES:
+            path = self.path / f"{file}.jsonl"
+            if not path.is_file():
+                return False
+            if _sha256(path.read_bytes()) != summary["sha256"].get(file):
+                raise PromptkitError(
+                    f"{path} was changed after its run had finished",
+                    hint="Put it back, or delete it: the same command then computes its rows again",
+                )
+        return True
 
     def lines(self, file: File) -> list[Any]:
         """The whole lines that stand in a file; a torn last one is cut off."""
@@ -74,12 +90,20 @@ class RunFolder:
         if len(whole) < len(content):
             with self._writing(), path.open("r+b") as stream:
                 stream.truncate(len(whole))
+        return [self._line(path, number, line) for number, line in enumerate(whole.splitlines(), start=1)]
+
+    def _line(self, path: Path, number: int, line: bytes) -> Any:
         try:
-            return [json.loads(line) for line in whole.splitlines()]
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise PromptkitError(
-                f"{path} is damaged: {error}", hint=f"Delete the folder {self.path} and run the command again"
-            ) from None
+            value = json.loads(line)
+            if isinstance(value, dict) and isinstance(value.get("id"), str):
+                return value
+            reason = "it is no row of a run"
+        except (ValueError, RecursionError) as error:
+            reason = str(error)
+        raise PromptkitError(
+            f"{path} is damaged at line {number}: {reason}",
+            hint="Delete that line, and run the command again: the rest is kept",
+        )
 
     def append(self, file: File, lines: Sequence[Line]) -> None:
         """Add lines, and hand them to the operating system before returning."""
@@ -90,9 +114,13 @@ class RunFolder:
 
     def finish(self, samples: Sequence[Line], support: Sequence[Line], summary: Line) -> None:
         """Put every line in the run's order, and mark the run finished."""
-        self._write("samples.jsonl", "".join(_compact(line) + "\n" for line in samples))
-        self._write("support.jsonl", "".join(_compact(line) + "\n" for line in support))
-        self._write("summary.json", _pretty(summary))
+        texts = {
+            file: "".join(_compact(line) + "\n" for line in lines)
+            for file, lines in zip(FILES, (samples, support), strict=True)
+        }
+        for file, text in texts.items():
+            self._write(f"{file}.jsonl", text)
+        self._write("summary.json", _pretty({**summary, "sha256": {f: _sha256(t.encode()) for f, t in texts.items()}}))
 
     def record_timing(self, timing: Line) -> None:
         """Write what this execution took."""
@@ -109,14 +137,20 @@ class RunFolder:
         except FileNotFoundError:
             return None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise PromptkitError(
-                f"{self.path / name} is damaged: {error}", hint=f"Delete the folder {self.path} and run the command again"
-            ) from None
+            raise self._damaged(name, str(error)) from None
+
+    def _damaged(self, name: str, reason: str) -> PromptkitError:
+        return PromptkitError(
+            f"{self.path / name} is damaged: {reason}", hint="Delete that file and run the command again: the rows are kept"
+        )
 
     def _write(self, name: str, text: str) -> None:
         with self._writing():
             scratch = self.path / f".{name}.part"
-            scratch.write_text(text, "utf-8", newline="\n")
+            with scratch.open("w", encoding="utf-8", newline="\n") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
             scratch.replace(self.path / name)
 
     @contextmanager
@@ -128,6 +162,10 @@ class RunFolder:
                 f"The run folder {self.path} cannot be written: {error.strerror or error}",
                 hint="What is there already is kept: mend the cause and run the command again, or give another --out",
             ) from None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _compact(value: Line) -> str:

@@ -13,11 +13,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isnan
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError, model_validator
 
 from promptkit.errors import PromptkitError, unknown
 from promptkit.readers import Row, read_file, read_hub, read_mirror
@@ -49,7 +50,7 @@ class Source(BaseModel):
     """Template variable -> column."""
     label: str
     """The column of the label."""
-    label_ids: dict[int | str, str] | None = None
+    label_ids: dict[StrictBool | StrictInt | str, str] | None = None
     """Value in that column -> label; unless given, a number counts the labels as declared, from 0."""
     splits: dict[str, str] = {}
     """The task's name of a split -> the source's, where they differ."""
@@ -79,6 +80,14 @@ class TaskSpec(BaseModel):
     """The split that is evaluated unless another is asked for."""
     sources: list[Source] = Field(min_length=1)
     """Tried in order: a mirror where --data or PROMPTKIT_DATA is set, the hub where it is not."""
+
+    @model_validator(mode="after")
+    def _known_labels(self) -> TaskSpec:
+        for source in self.sources:
+            foreign = sorted(set((source.label_ids or {}).values()) - self.labels.keys())
+            if foreign:
+                raise ValueError(f"label_ids names {foreign[0]!r}, which is none of the labels {', '.join(self.labels)}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -137,23 +146,21 @@ class Task:
             rows = read_mirror(self.base, source.mirror, theirs)
         else:
             rows = read_hub(str(source.hub), source.config, source.revision, theirs)
-        seen: Counter[str] = Counter()
-        examples = []
+        read = []
         for number, row in enumerate(rows, start=1):
             where = f"row {number} of the {split} split of {self.name}"
             inputs = {variable: _cell(row, column, where) for variable, column in source.inputs.items()}
-            digest = _hash(inputs)[:12]
-            seen[digest] += 1
-            repeat = f"#{seen[digest]}" if seen[digest] > 1 else ""
-            label = self._label(_cell(row, source.label, where), where, split)
-            examples.append(LabelledExample(id=digest + repeat, inputs=inputs, label=label))
-        return examples
+            read.append((inputs, self._label(_cell(row, source.label, where), where, split)))
+        return [
+            LabelledExample(id=row_id, inputs=inputs, label=label)
+            for row_id, (inputs, label) in zip(_ids(read), read, strict=True)
+        ]
 
     def _label(self, value: str, where: str, split: str) -> str:
         names = {label: label for label in self.labels}
         if self.source.label_ids is not None:
             # what the source says of a value goes before its being the name of a label
-            names |= {str(key): label for key, label in self.source.label_ids.items()}
+            names |= {_text(key): label for key, label in self.source.label_ids.items()}
         elif not any(label.lstrip("-").isdigit() for label in self.labels):
             names |= {str(index): label for index, label in enumerate(self.labels)}
         label = names.get(value)
@@ -199,9 +206,21 @@ def described() -> dict[str, TaskSpec]:
     return {name: _spec(folder("evals") / f"{name}.yaml") for name in names("evals", ".yaml")}
 
 
+class _Loader(yaml.SafeLoader):  # not libyaml's, which dies of deep nesting
+    """YAML in which a key stands once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping; raises if two of its keys are equal, of which YAML would keep the last."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice} stands there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def _spec(path: Path) -> TaskSpec:
     try:
-        given: Any = yaml.safe_load(path.read_text("utf-8"))  # not libyaml, which dies of deep nesting
+        given: Any = yaml.load(path.read_text("utf-8"), _Loader)
     except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise PromptkitError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     try:
@@ -212,7 +231,24 @@ def _spec(path: Path) -> TaskSpec:
         if first["type"] == "extra_forbidden":
             known = Source.model_fields if "sources" in first["loc"] else TaskSpec.model_fields
             raise unknown(f"key of a task (at {place} in {path})", str(first["loc"][-1]), known) from None
-        raise PromptkitError(f"{path}: {place or 'the file'} is wrong: {first['msg']}", got=first.get("input")) from None
+        if "[key]" in first["loc"]:
+            raise PromptkitError(
+                f"{path}: {place} is wrong: the key {first['input']!r} is no text", hint="Put it in quotes"
+            ) from None
+        given_there = None if first["type"] == "missing" else str(first.get("input"))[:200]
+        raise PromptkitError(f"{path}: {place or 'the file'} is wrong: {first['msg']}", got=given_there) from None
+
+
+def _ids(rows: Sequence[tuple[Mapping[str, str], str]]) -> list[str]:
+    """Hashes of the inputs. Repeats are numbered by label first, so that shuffling a file changes no row's id."""
+    digests = [_hash(inputs)[:12] for inputs, _ in rows]
+    seen: Counter[str] = Counter()
+    ids = [""] * len(rows)
+    for index in sorted(range(len(rows)), key=lambda i: (digests[i], rows[i][1])):
+        digest = digests[index]
+        seen[digest] += 1
+        ids[index] = digest if seen[digest] == 1 else f"{digest}#{seen[digest]}"
+    return ids
 
 
 def _hash(inputs: Mapping[str, str]) -> str:
@@ -229,8 +265,13 @@ def _cell(row: Row, column: str, where: str) -> str:
     if column not in row:
         raise unknown("column", column, row, hint=f"It was looked for in {where}")
     value = row[column]
-    if value is None:
+    if value is None or (isinstance(value, float) and isnan(value)):
         raise PromptkitError(f"The column {column} is empty (null) in {where}", hint="Fill it or leave the row out")
     if isinstance(value, (dict, list)):
         raise PromptkitError(f"The column {column} holds a {type(value).__name__} in {where}", hint="Use a column of text")
-    return str(value)
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    """A cell's text; a truth value's is JSON's."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -31,6 +31,7 @@ _FAILURES = (
     TypeError,
     ValueError,
     ArithmeticError,
+    AssertionError,
     LookupError,
     AttributeError,
     RecursionError,
@@ -100,7 +101,8 @@ class Template:
         try:
             return compiled.template.render(dict(values))
         except _FAILURES as error:
-            raise PromptkitError(f"The {block} block of template {self.name} failed to render: {error}") from None
+            reason = str(error) or type(error).__name__
+            raise PromptkitError(f"The {block} block of template {self.name} failed to render: {reason}") from None
 
     @cached_property
     def _blocks(self) -> Mapping[str, _Block]:
@@ -151,9 +153,17 @@ class _Missing(jinja2.StrictUndefined):
     __repr__ = jinja2.Undefined._fail_with_undefined_error
 
 
+def _shown(value: object) -> object:
+    """What an expression comes to, if it is a value: a method or a generator reads otherwise in each process."""
+    if isinstance(value, (str, int, float, list, tuple, dict, jinja2.Undefined)) or value is None:
+        return value
+    raise TypeError(f"an expression comes to a {type(value).__name__} and not to a text; call it, or join it by | join(', ')")
+
+
 def _environment() -> jinja2.Environment:
-    environment = ImmutableSandboxedEnvironment(undefined=_Missing, keep_trailing_newline=True, cache_size=0)
+    environment = ImmutableSandboxedEnvironment(undefined=_Missing, keep_trailing_newline=True, cache_size=0, finalize=_shown)
     environment.globals.clear()
+    del environment.filters["random"]  # the same template must render the same each time
     return environment
 
 

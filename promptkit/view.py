@@ -81,7 +81,7 @@ def show(view: View, *, tokens: bool) -> None:
     console.rule(f"row {view.example.id}")
     prompt = Text()
     for piece in rendered.pieces:
-        prompt.append(piece.text, style="reverse" if piece.control else _COLOURS[piece.part.split()[0]])
+        prompt.append(_visible(piece.text), style="reverse" if piece.control else _COLOURS[piece.part.split()[0]])
     console.print(prompt)
     console.rule("answers scored")
     console.print(Text(" | ").join(Text(repr(target), style=_TARGET_COLOUR) for target in rendered.targets))
@@ -93,6 +93,11 @@ def show(view: View, *, tokens: bool) -> None:
         _show_tokens(console, view)
     for warning in view.warnings:
         console.print(f"warning: {warning}", style="bold red", markup=False)
+
+
+def _visible(text: str) -> str:
+    """Control characters by their escapes: a terminal would act on them, and not show them."""
+    return "".join(c if c == "\n" or c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
 
 
 def _show_tokens(console: object, view: View) -> None:

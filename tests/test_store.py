@@ -14,7 +14,9 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-lines_of = st.lists(st.dictionaries(st.text(max_size=5), json_values, max_size=3), max_size=5)
+lines_of = st.lists(
+    st.builds(lambda name, rest: {"id": name, **rest}, st.text(), st.dictionaries(st.text(max_size=1), json_values)), max_size=5
+)
 LINES = [{"id": "a", "text": "é\n\u2028\ud800"}, {"id": "b", "n": 0.1}, {"id": "c"}]
 
 
@@ -48,7 +50,7 @@ def test_a_folder_is_named_after_the_task(tmp_path, task, start):
 
 
 def test_naming_a_folder_writes_nothing(folder):
-    assert folder.summary() is None
+    assert not folder.finished()
     assert folder.timing() is None
     assert folder.lines("samples") == []
     assert not folder.path.parent.exists()
@@ -119,23 +121,47 @@ def test_a_line_that_is_appended_is_in_the_file_at_once(folder):
         pytest.param(b"not json\n", id="no JSON"),
         pytest.param(b"{\n", id="half a line"),
         pytest.param(b'{"id": "\xff"}\n', id="no UTF-8"),
+        pytest.param(b"42\n", id="no object"),
+        pytest.param(b'{"id": 4}\n', id="no id"),
     ],
 )
 def test_a_damaged_line_is_refused_with_what_to_do(folder, damage):
     with folder.locked():
         folder.append("samples", LINES)
         path = folder.path / "samples.jsonl"
-        path.write_bytes(damage + path.read_bytes())
-        with pytest.raises(PromptkitError, match=r"samples\.jsonl is damaged.*Delete the folder"):
+        first, rest = path.read_bytes().split(b"\n", 1)
+        path.write_bytes(first + b"\n" + damage + rest)
+        with pytest.raises(PromptkitError, match=r"samples\.jsonl is damaged at line 2.*Delete that line"):
             folder.lines("samples")
 
 
-@pytest.mark.parametrize("damage", [b"{", b"\xff", b""])
+@pytest.mark.parametrize("damage", [b"{", b"\xff", b"", b"42", b"{}"])
 def test_a_damaged_summary_is_refused_with_what_to_do(folder, damage):
     with folder.locked():
+        folder.finish(LINES, [], {})
         (folder.path / "summary.json").write_bytes(damage)
-    with pytest.raises(PromptkitError, match=r"summary\.json is damaged.*Delete the folder"):
-        folder.summary()
+    with pytest.raises(PromptkitError, match=r"summary\.json is damaged.*Delete that file"):
+        folder.finished()
+
+
+@pytest.mark.parametrize("change", [lambda x: x[:-1], lambda x: x + x, lambda x: x.replace(b"0.1", b"0.2"), lambda x: b""])
+def test_a_file_that_was_changed_after_its_run_had_finished_is_refused_and_left_as_it_is(folder, change):
+    with folder.locked():
+        folder.finish(LINES, [], {})
+    path = folder.path / "samples.jsonl"
+    changed = change(path.read_bytes())
+    path.write_bytes(changed)
+    with pytest.raises(PromptkitError, match=r"samples\.jsonl was changed after its run had finished.*delete it"):
+        folder.finished()
+    assert path.read_bytes() == changed
+
+
+@pytest.mark.parametrize("file", ["samples.jsonl", "support.jsonl", "summary.json"])
+def test_a_run_without_one_of_its_files_is_not_finished(folder, file):
+    with folder.locked():
+        folder.finish(LINES, [], {})
+    (folder.path / file).unlink()
+    assert not folder.finished()
 
 
 # ---- finishing --------------------------------------------------------------------------------------
@@ -148,7 +174,9 @@ def test_finishing_puts_the_lines_in_the_order_given_and_marks_the_run_finished(
         folder.record_timing({"seconds": 2})
     assert folder.lines("samples") == LINES[::-1]
     assert folder.lines("support") == LINES[:1]
-    assert (folder.summary(), folder.timing()) == ({"accuracy": 1.0}, {"seconds": 2})
+    assert folder.finished()
+    assert json.loads((folder.path / "summary.json").read_text())["accuracy"] == 1.0
+    assert folder.timing() == {"seconds": 2}
     names = {path.name for path in folder.path.iterdir()} - {".lock"}
     assert names == {"run.json", "samples.jsonl", "support.jsonl", "summary.json", "timing.json"}
 
@@ -161,7 +189,7 @@ def test_a_run_that_could_not_be_written_whole_is_not_finished_and_its_lines_are
         (folder.path / f".{blocked}.part").mkdir()  # nothing can be written there
         with pytest.raises(PromptkitError, match="cannot be written"):
             folder.finish(LINES[::-1], LINES[:1], {"accuracy": 1.0})
-    assert folder.summary() is None
+    assert not folder.finished()
     assert sorted(line["id"] for line in folder.lines("samples")) == ["a", "b", "c"]
     assert folder.lines("support") == LINES[:1]
 

@@ -51,23 +51,35 @@ rows_of = st.lists(st.builds(row, st.sampled_from("abcde") | st.text(max_size=5)
 
 
 @given(rows=rows_of)
-def test_an_id_is_a_function_of_the_inputs_and_of_how_often_they_came_before(make_task, rows):
+def test_an_id_is_a_hash_of_the_inputs_and_the_number_of_the_repeat(make_task, rows):
     examples = make_task(rows).rows("train")
     base_of = {}
-    seen = {}
+    numbers = {}
     for example, given_row in zip(examples, rows, strict=True):
         base, _, number = example.id.partition("#")
-        seen[given_row["text"]] = seen.get(given_row["text"], 0) + 1
         assert base_of.setdefault(given_row["text"], base) == base
-        assert number == ("" if seen[given_row["text"]] == 1 else str(seen[given_row["text"]]))
+        numbers.setdefault(base, []).append(int(number or 1))
     assert len(set(base_of.values())) == len(base_of)
-    assert len({example.id for example in examples}) == len(rows)
+    assert all(sorted(found) == list(range(1, len(found) + 1)) for found in numbers.values())
+
+
+@given(rows=rows_of, order=st.randoms(use_true_random=False))
+def test_a_row_keeps_its_id_where_the_file_is_shuffled_though_equal_inputs_have_other_labels(make_task, rows, order):
+    shuffled = list(rows)
+    order.shuffle(shuffled)
+    before, after = (
+        sorted((e.id, e.inputs["text"], e.label) for e in make_task(each).rows("train")) for each in (rows, shuffled)
+    )
+    assert before == after
 
 
 @given(rows=rows_of, other=st.sampled_from(sorted(LABELS)))
-def test_an_id_does_not_depend_on_the_label_nor_on_columns_that_are_not_inputs(make_task, rows, other):
-    changed = [{"extra": number, **given_row, "label": other} for number, given_row in enumerate(rows)]
-    assert [e.id for e in make_task(changed).rows("train")] == [e.id for e in make_task(rows).rows("train")]
+def test_an_id_does_not_depend_on_columns_that_are_not_inputs_nor_where_inputs_differ_on_labels(make_task, rows, other):
+    extended = [{"extra": number, **given_row} for number, given_row in enumerate(rows)]
+    assert [e.id for e in make_task(extended).rows("train")] == [e.id for e in make_task(rows).rows("train")]
+    different = list({given_row["text"]: given_row for given_row in rows}.values())
+    changed = [{**given_row, "label": other} for given_row in different]
+    assert [e.id for e in make_task(changed).rows("train")] == [e.id for e in make_task(different).rows("train")]
 
 
 def test_an_id_does_not_depend_on_the_task_the_split_or_the_place_in_the_file(make_task):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from promptkit.errors import PromptkitError
-from promptkit.registry import settings_of
+from promptkit.registry import checked, settings_of
 from promptkit.types import Needs, Support
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Contextual:
 
     def __post_init__(self) -> None:
         """Refuse to calibrate on nothing."""
+        checked(self)
         if not self.content_free:
             raise PromptkitError("Contextual calibration needs at least one content-free text", hint='Give ("N/A",)')
 
@@ -65,6 +66,12 @@ class Batch:
     """The mean of log p (the default), or the log of the mean of p."""
     name: ClassVar[str] = "batch"
 
+    def __post_init__(self) -> None:
+        """Refuse to calibrate on nothing."""
+        checked(self)
+        if self.rows < 1:
+            raise PromptkitError("Batch calibration needs at least one row", got=f"rows={self.rows}")
+
     @property
     def needs(self) -> Needs:
         """Rows of the fit part, unless the test rows serve."""
@@ -73,11 +80,6 @@ class Batch:
     def align(self, logprobs: Floats, support: Support) -> Floats:
         """Shape (items, K) -> (items, K)."""
         seen = normalised(support.unlabelled[: self.rows] if self.estimate_on == "fit" else logprobs)
-        if not len(seen):
-            raise PromptkitError(
-                "Batch calibration has no rows to estimate its prior on: the fit part of the train split is empty",
-                hint="Use --calibrate batch:estimate_on=test, which estimates it on the evaluated rows themselves",
-            )
         prior = seen.mean(0) if self.mean == "geometric" else np.logaddexp.reduce(seen, axis=0)
         return normalised(logprobs) - normalised(prior)
 

@@ -36,7 +36,10 @@ class Verbalizer:
         `score`: a word's token log-probabilities summed (its probability) or averaged per token. `pool`: how several
         words of a label are put together. Raises if two labels share a word.
         """
-        self._words = {label: (given,) if isinstance(given, str) else tuple(given) for label, given in words.items()}
+        if not isinstance(words, Mapping):
+            hint = 'Write Verbalizer({"negative": "bad", "positive": "good"})'
+            raise PromptkitError("A verbalizer takes a mapping of labels to words", got=repr(words), hint=hint)
+        self._words = {label: tuple(given) if isinstance(given, (list, tuple)) else (given,) for label, given in words.items()}
         self.labels = tuple(self._words)
         self.score = score
         self.pool = pool
@@ -51,6 +54,8 @@ class Verbalizer:
                 "A verbalizer scores by sum or mean and pools by logsumexp, mean or max", got=f"{self.score}, {self.pool}"
             )
         for label, words in self._words.items():
+            if not all(isinstance(text, str) for text in (label, *words)):
+                raise PromptkitError("A label and its words are texts", got=f"{label!r}: {words!r}")
             if not words or not all(words):
                 raise PromptkitError(f"The label {label} has no word, or an empty one", hint="Give every label a word")
             for word in words:

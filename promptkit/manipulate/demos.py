@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from promptkit.errors import PromptkitError
+from promptkit.registry import checked
 from promptkit.types import Example, LabelledExample
 
 Choose = Callable[[Example], tuple[LabelledExample, ...]]
@@ -90,6 +91,10 @@ class first:  # noqa: N801
     k: int = 8
     name: ClassVar[str] = "first"
 
+    def __post_init__(self) -> None:
+        """Refuse what is no number."""
+        checked(self)
+
     def over(self, pool: Sequence[LabelledExample], labels: Sequence[str]) -> Choose:
         """The same k rows for every row."""
         _enough(self.k, pool)
@@ -103,6 +108,10 @@ class random:  # noqa: N801
     k: int = 8
     seed: int = 0
     name: ClassVar[str] = "random"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number."""
+        checked(self)
 
     def over(self, pool: Sequence[LabelledExample], labels: Sequence[str]) -> Choose:
         """The same k rows for every row."""
@@ -118,6 +127,10 @@ class random_each:  # noqa: N801
     k: int = 8
     seed: int = 0
     name: ClassVar[str] = "random-each"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number."""
+        checked(self)
 
     def over(self, pool: Sequence[LabelledExample], labels: Sequence[str]) -> Choose:
         """Another k rows for every row."""
@@ -137,6 +150,10 @@ class balanced:  # noqa: N801
     k: int = 8
     seed: int = 0
     name: ClassVar[str] = "balanced"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number."""
+        checked(self)
 
     def over(self, pool: Sequence[LabelledExample], labels: Sequence[str]) -> Choose:
         """The same k rows for every row, the classes mixed by chance; raises if a class has too few rows."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from promptkit.registry import checked
 from promptkit.types import LabelledExample
 
 
@@ -37,6 +38,10 @@ class shuffled:  # noqa: N801
 
     seed: int = 0
     name: ClassVar[str] = "shuffled"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number."""
+        checked(self)
 
     def arrange(self, demonstrations: Sequence[LabelledExample]) -> tuple[LabelledExample, ...]:
         """By the hash of (seed, the set, the row)."""

@@ -40,8 +40,14 @@ class Prompt:
 
     def __post_init__(self) -> None:
         """Load the template if it is named."""
-        if isinstance(self.demos, type) or isinstance(self.order, type):
-            raise PromptkitError("A prompt takes objects, not classes", hint="Write demos.balanced(k=8), with parentheses")
+        if isinstance(self.demos, (type, str)) or isinstance(self.order, (type, str)):
+            raise PromptkitError(
+                "A prompt takes objects, not classes or names",
+                got=f"demos={self.demos!r}, order={self.order!r}",
+                hint="Write demos=pk.demos.balanced(k=8), with parentheses",
+            )
+        if not isinstance(self.instruction, str | None):
+            raise PromptkitError("An instruction is a text", got=repr(self.instruction))
         if not isinstance(self.template, Template):
             object.__setattr__(self, "template", Template.load(self.template))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -23,12 +24,13 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=Settings)
 
 
-def load(name: str, **settings: object) -> Model:
+def load(name: str | Path, **settings: object) -> Model:
     """The model of that name. Reads its configuration and tokenizer; weights load at the first request.
 
     `name` is `[engine:]name`, split at the first colon only if an engine stands left of it. For hf (the default) it is a
     hub id, a folder, a `.gguf` file, or `demo`. Raises PromptkitError for an unknown name or setting.
     """
+    name = str(name)
     engine, _, rest = name.partition(":")
     if name in ENGINES and name != DEFAULT_ENGINE:
         engine, rest = name, name

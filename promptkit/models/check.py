@@ -14,9 +14,10 @@ from promptkit.models.packed import PackedForward
 from promptkit.models.plain import PlainForward
 from promptkit.types import Request, Score, ScoreOutput, TextInput
 
-TOLERANCE = {torch.float32: 1e-3}
-LOW_PRECISION_TOLERANCE = 0.25
-"""For 16-bit weights: rounding alone moves a log-probability by a few hundredths."""
+TOLERANCE = 1e-3
+LOW_PRECISION_WORST, LOW_PRECISION_MEAN = 1.0, 0.3
+"""For 16-bit weights: rounding alone moves an unlikely token's log-probability by up to 0.4 and all by 0.13 on average
+(Gemma 3 270M in bfloat16, where the plain forward, whose head is rounded too, is the farther one from float32)."""
 KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
 LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
 """Rotary embeddings that change with the length of the batch, so that a prefix computed alone would differ."""
@@ -39,16 +40,21 @@ def packed_forward(model: Any, *, batch_tokens: int) -> tuple[PackedForward | No
         packed = PackedForward(model, _head(model), batch_tokens=batch_tokens)
         shared = 6
         found = _logprobs(packed, probe, shared)
-        worst = max(abs(a - b) if isfinite(a) and isfinite(b) else inf for a, b in zip(expected, found, strict=True))
-        reason = _windows(model, packed)
-        if not reason and not worst <= TOLERANCE.get(model.dtype, LOW_PRECISION_TOLERANCE):
-            reason = f"its packed forward differs from its own by {worst:.2g} in log-probability"
+        reason = _windows(model, packed) or _difference(expected, found, exact=model.dtype == torch.float32)
     except Exception as error:  # whatever a model's own code does with an attention that is not its own
         reason = f"its code does not take another attention ({type(error).__name__})"
     if reason:
         model.set_attn_implementation(before)
         return None, reason
     return packed, ""
+
+
+def _difference(expected: list[float], found: list[float], *, exact: bool) -> str:
+    apart = [abs(a - b) if isfinite(a) and isfinite(b) else inf for a, b in zip(expected, found, strict=True)]
+    worst, mean = max(apart), sum(apart) / len(apart)
+    if worst <= TOLERANCE or (not exact and worst <= LOW_PRECISION_WORST and mean <= LOW_PRECISION_MEAN):
+        return ""
+    return f"its packed forward differs from its own by {worst:.2g} in log-probability"
 
 
 def _structure(model: Any) -> str:

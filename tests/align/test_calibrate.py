@@ -197,10 +197,19 @@ def test_batch_asks_for_rows_of_the_fit_part_unless_the_test_rows_serve():
     assert Batch().needs.content_free == ()
 
 
-def test_batch_without_a_row_to_estimate_on_is_refused_with_what_to_try():
-    nothing = Support(content_free={}, context=np.zeros(1, int), unlabelled=np.empty((0, LABELS)))
-    with pytest.raises(PromptkitError, match="batch:estimate_on=test"):
-        Batch().align(np.zeros((1, LABELS)), nothing)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Batch(rows=0),
+        lambda: Batch(rows="8"),
+        lambda: Batch(estimate_on="dev"),
+        lambda: Batch(mean="geometrc"),
+        lambda: Contextual("N/A"),
+    ],
+)
+def test_a_value_that_a_calibration_cannot_have_is_refused_in_python_too(make):
+    with pytest.raises(PromptkitError):
+        make()
 
 
 @given(cases)
