@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from promptkit.align import calibrate as calibrate
     from promptkit.align.verbalizer import Verbalizer as Verbalizer
+    from promptkit.comparison import compare as compare
     from promptkit.errors import PromptkitError as PromptkitError
     from promptkit.errors import Unsupported as Unsupported
     from promptkit.evaluation import evaluate as evaluate
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt as Prompt
     from promptkit.models.base import load as load
     from promptkit.predictor import Predictor as Predictor
-    from promptkit.report import compare as compare
     from promptkit.run import Run as Run
     from promptkit.tasks import Task as Task
     from promptkit.tasks import load_task as task  # noqa: F401 - the name that the library is used by
@@ -37,7 +37,7 @@ _WHERE = {
     "Prompt": ("promptkit.manipulate.prompt", "Prompt"),
     "load": ("promptkit.models.base", "load"),
     "Predictor": ("promptkit.predictor", "Predictor"),
-    "compare": ("promptkit.report", "compare"),
+    "compare": ("promptkit.comparison", "compare"),
     "Task": ("promptkit.tasks", "Task"),
     "task": ("promptkit.tasks", "load_task"),
     "Template": ("promptkit.template", "Template"),

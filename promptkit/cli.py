@@ -144,6 +144,28 @@ def render(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders, or RUN:BRANCH (runs/x-12345678:batch).")],
+    flips: Annotated[bool, typer.Option("--flips", help="List the rows that are predicted differently.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare finished runs row by row: accuracies, the paired difference with its 95% interval, McNemar's exact p."""
+    from promptkit.comparison import compare_runs
+
+    comparison = compare_runs(runs)
+    if as_json:
+        print(json.dumps(comparison.to_json()))
+        return
+    print(comparison)
+    if comparison.left_out:
+        print(f"{comparison.left_out} rows are not in every run and are left out")
+    for branch in comparison.branches[1:]:
+        print(f"{len(branch.flips)} of {comparison.n} rows are predicted differently by {branch.name}")
+        for flip in branch.flips if flips else ():
+            print(f"  {flip.id}  gold {flip.gold}: {flip.first} -> {flip.other}")
+
+
+@app.command()
 def tasks(as_json: Json = False) -> None:
     """List the tasks that promptkit ships."""
     from promptkit.tasks import described

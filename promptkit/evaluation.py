@@ -139,7 +139,7 @@ class _Pass:
                 happened = (folder.timing() or {}).get("notes", ())
             else:
                 happened = self._model.notes()
-                folder.finish(samples, support, self._summary(results))
+                folder.finish(samples, support, self._predictions(results), self._summary(results))
                 timing = {"seconds": seconds, "examples_per_second": rate, "resumed": resumed, "notes": happened}
                 folder.record_timing(timing)
             notes = (*_peculiarities(samples), *happened)
@@ -272,6 +272,17 @@ class _Pass:
 
     def _gold(self) -> Integers:
         return np.array([self._labels.index(row.label) for row in self._items])
+
+    def _predictions(self, results: Sequence[Result]) -> list[dict[str, object]]:
+        said = {result.align: result.logprobs.argmax(1) for result in results}
+        return [
+            {
+                "id": row.id,
+                "gold": row.label,
+                "predictions": {branch: self._labels[chosen[index]] for branch, chosen in said.items()},
+            }
+            for index, row in enumerate(self._items)
+        ]
 
     def _summary(self, results: Sequence[Result]) -> dict[str, object]:
         return {

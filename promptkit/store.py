@@ -3,6 +3,7 @@
     run.json        everything that determines the result
     samples.jsonl   a line an evaluated row
     support.jsonl   a line for each row that an aligner needed besides
+    predictions.jsonl   a line an evaluated row: its gold label, and what each branch of the run predicts
     summary.json    the figures; the run is finished when it is there
     timing.json     what differs from one execution to the next: seconds, and what the model had to do
 
@@ -26,6 +27,7 @@ from promptkit.resources import expanded
 Line = Mapping[str, Any]
 File = Literal["samples", "support"]
 FILES: tuple[File, ...] = ("samples", "support")
+PREDICTIONS = "predictions"
 
 
 class RunFolder:
@@ -60,25 +62,11 @@ class RunFolder:
 
     def timing(self) -> Any:
         """What the last execution took, or None."""
-        return self._json("timing.json")
+        return read_json(self.path / "timing.json")
 
     def finished(self) -> bool:
         """Whether both files stand as the finished run left them; raises if one was changed since."""
-        summary = self._json("summary.json")
-        if summary is None:
-            return False
-        if not (isinstance(summary, dict) and isinstance(summary.get("sha256"), dict)):
-            raise self._damaged("summary.json", "it is no summary")
-        for file in FILES:
-            path = self.path / f"{file}.jsonl"
-            if not path.is_file():
-                return False
-            if _sha256(path.read_bytes()) != summary["sha256"].get(file):
-                raise PromptkitError(
-                    f"{path} was changed after its run had finished",
-                    hint="Put it back, or delete it: the same command then computes its rows again",
-                )
-        return True
+        return read_summary(self.path) is not None
 
     def lines(self, file: File) -> list[Any]:
         """The whole lines that stand in a file; a torn last one is cut off."""
@@ -112,11 +100,11 @@ class RunFolder:
         with self._writing(), (self.path / f"{file}.jsonl").open("a", encoding="utf-8", newline="\n") as stream:
             stream.writelines(_compact(line) + "\n" for line in lines)
 
-    def finish(self, samples: Sequence[Line], support: Sequence[Line], summary: Line) -> None:
+    def finish(self, samples: Sequence[Line], support: Sequence[Line], predictions: Sequence[Line], summary: Line) -> None:
         """Put every line in the run's order, and mark the run finished."""
         texts = {
             file: "".join(_compact(line) + "\n" for line in lines)
-            for file, lines in zip(FILES, (samples, support), strict=True)
+            for file, lines in zip((*FILES, PREDICTIONS), (samples, support, predictions), strict=True)
         }
         for file, text in texts.items():
             self._write(f"{file}.jsonl", text)
@@ -127,22 +115,9 @@ class RunFolder:
         self._write("timing.json", _pretty(timing))
 
     def _check_settings(self) -> None:
-        there = self._json("run.json")
+        there = read_json(self.path / "run.json")
         if there is not None and there != json.loads(_compact(self._settings)):
             raise PromptkitError(f"The folder {self.path} holds another run", hint="Give this one another --out")
-
-    def _json(self, name: str) -> Any:
-        try:
-            return json.loads((self.path / name).read_text("utf-8"))
-        except FileNotFoundError:
-            return None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise self._damaged(name, str(error)) from None
-
-    def _damaged(self, name: str, reason: str) -> PromptkitError:
-        return PromptkitError(
-            f"{self.path / name} is damaged: {reason}", hint="Delete that file and run the command again: the rows are kept"
-        )
 
     def _write(self, name: str, text: str) -> None:
         with self._writing():
@@ -162,6 +137,49 @@ class RunFolder:
                 f"The run folder {self.path} cannot be written: {error.strerror or error}",
                 hint="What is there already is kept: mend the cause and run the command again, or give another --out",
             ) from None
+
+
+def read_summary(path: Path) -> Any:
+    """The summary of a finished run, or None; raises if one of its files was changed since it had finished."""
+    summary = read_json(path / "summary.json")
+    if summary is None:
+        return None
+    if not (isinstance(summary, dict) and isinstance(summary.get("sha256"), dict)):
+        raise damaged(path / "summary.json", "it is no summary")
+    for file in (*FILES, PREDICTIONS):
+        lines = path / f"{file}.jsonl"
+        if not lines.is_file():
+            return None
+        if _sha256(lines.read_bytes()) != summary["sha256"].get(file):
+            raise PromptkitError(
+                f"{lines} was changed after its run had finished",
+                hint="Put it back, or delete it: the same command then computes its rows again",
+            )
+    return summary
+
+
+def read_finished(path: Path) -> tuple[Any, list[Any]]:
+    """The summary and the predictions of a finished run; raises for a folder that holds none."""
+    summary = read_summary(path)
+    if summary is None:
+        hint = "Run its command again: it continues where it was"
+        raise PromptkitError(f"The folder {path} holds no finished run", hint=hint)
+    return summary, [json.loads(line) for line in (path / f"{PREDICTIONS}.jsonl").read_bytes().splitlines()]
+
+
+def read_json(path: Path) -> Any:
+    """The value in a file, or None where there is none."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise damaged(path, str(error)) from None
+
+
+def damaged(path: Path, reason: str) -> PromptkitError:
+    """The error for a file of a run that cannot be read; its rows are in other files."""
+    return PromptkitError(f"{path} is damaged: {reason}", hint="Delete that file and run the command again: the rows are kept")
 
 
 def _sha256(content: bytes) -> str:

@@ -16,7 +16,7 @@ from promptkit.models.fake import FakeModel
 from promptkit.run import Run
 from promptkit.types import LabelledExample
 
-FINAL = ("run.json", "samples.jsonl", "support.jsonl", "summary.json")
+FINAL = ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json")
 
 
 def predictors(model: Any, *, k: int = 4, seed: int = 0, demos: str = "balanced") -> list[pk.Predictor]:
@@ -180,8 +180,9 @@ def test_compare_pairs_rows_and_shares_passes(tmp_path: Path) -> None:
     other = predictors(model, seed=3)[0]
     comparison = pk.compare(pk.task("sentiment"), plain=plain, other=other, calibrated=contextual, limit=30, out=tmp_path)
     assert len(comparison.runs) == 2
-    a, b = comparison.results[0].correct, comparison.results[1].correct
-    assert comparison.differences[1] is not None
-    assert comparison.differences[1].value == pytest.approx((b - a).mean())
+    a, b = (run.results[0].correct for run in comparison.runs)
+    difference = comparison.branches[1].difference
+    assert difference is not None
+    assert difference.value == pytest.approx((b - a).mean())
     for name in ("plain", "other", "calibrated"):
         assert name in str(comparison)

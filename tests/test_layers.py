@@ -18,7 +18,7 @@ LAYERS = [
     {"manipulate", "align", "models"},
     {"predictor"},
     {"run", "evaluation"},
-    {"report", "view"},
+    {"comparison", "view"},
     {"cli"},
     {"__main__"},
 ]
