@@ -33,10 +33,18 @@ INTERRUPTED = 130
 """The exit code of a command stopped by Ctrl-C."""
 
 TaskName = Annotated[
-    str, typer.Argument(metavar="TASK", help="A task's name (see `promptkit tasks`), or the path of a YAML file.")
+    str,
+    typer.Argument(
+        metavar="TASK", help="A name of `promptkit tasks`, a task's YAML file, or a csv, tsv, jsonl or parquet file."
+    ),
 ]
 ModelName = Annotated[str, typer.Option("--model", help="[engine:]name: a hub id, folder, .gguf file, demo, or fake.")]
-Template = Annotated[str | None, typer.Option(help="A template's name, or the path of a .j2 file.")]
+Template = Annotated[
+    str | None, typer.Option(help="A template's name, the path of a .j2 file, or its text: '{% block input %}...'.")
+]
+LabelColumn = Annotated[str | None, typer.Option(help="For a data file: the column of the labels, unless it is `label`.")]
+Labels = Annotated[str | None, typer.Option(help="For a data file: its labels in order, a,b,c; else the column's values.")]
+Train = Annotated[Path | None, typer.Option(help="For a data file: where demonstrations come from, else half of it by hash.")]
 Instruction = Annotated[str | None, typer.Option(help="Replaces the template's instruction; '' shows none.")]
 Chat = Annotated[bool, typer.Option("--chat", help="Use the model's chat template, demonstrations as turns.")]
 Shots = Annotated[int, typer.Option(min=0, help="How many demonstrations.")]
@@ -67,15 +75,17 @@ def eval_(
     split: Split = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the N rows with the smallest hash of id.")] = None,
     data: Data = None,
+    label_column: LabelColumn = None,
+    labels: Labels = None,
+    train: Train = None,
     set_: Set = None,
     out: Annotated[Path, typer.Option(help="The folder that holds run folders.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:
     """Evaluate a prompt on a task: accuracy, macro-F1, ECE and Brier with 95% intervals."""
     from promptkit.evaluation import evaluate
-    from promptkit.tasks import load_task
 
-    loaded = load_task(task, data=data)
+    loaded = _task(task, data, template, label_column, labels, train)
     options = _PromptOptions(
         template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
     )
@@ -123,14 +133,16 @@ def render(
     seed: Seed = 0,
     split: Split = None,
     data: Data = None,
+    label_column: LabelColumn = None,
+    labels: Labels = None,
+    train: Train = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
     """Show the exact prompts of a task, coloured by part, and what is likely wrong with them."""
-    from promptkit.tasks import load_task
     from promptkit.view import show, views
 
-    loaded = load_task(task, data=data)
+    loaded = _task(task, data, template, label_column, labels, train)
     options = _PromptOptions(
         template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
     )
@@ -189,6 +201,33 @@ def tasks(as_json: Json = False) -> None:
     Console().print(table)
 
 
+task_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Start a task of your own.")
+app.add_typer(task_app, name="task")
+
+
+@task_app.callback()
+def _of_task() -> None:
+    """Start a task of your own."""
+
+
+@task_app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A csv, tsv, jsonl or parquet file with a header.")],
+    label_column: LabelColumn = None,
+) -> None:
+    """Write a commented task file and a template beside a data file, to start from."""
+    from promptkit.own import starter
+
+    written = starter(file, label_column)
+    there = next((path for path in written if path.exists()), None)
+    if there is not None:
+        raise PromptkitError(f"{there} is there already and is left alone", hint="Move it away, or go on with it")
+    for path, content in written.items():
+        path.write_text(content, "utf-8", newline="")
+        print(f"wrote {path}")
+    print(f"next: promptkit render {next(iter(written))}")
+
+
 def main() -> None:
     """Run the command; a mistake of the user is one paragraph on standard error, and exit code 1."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
@@ -235,6 +274,23 @@ class _PromptOptions:
             instruction=self.instruction,
             chat=self.chat,
         )
+
+
+def _task(
+    name: str, data: Path | None, template: str | None, label_column: str | None, labels: str | None, train: Path | None
+) -> Task:
+    from promptkit.own import own_task
+    from promptkit.readers import is_data
+    from promptkit.tasks import load_task
+
+    if is_data(name):
+        declared = [label.strip() for label in labels.split(",")] if labels else []
+        return own_task(name, template=template, label_column=label_column, labels=declared, train=train)
+    given = {"--label-column": label_column, "--labels": labels, "--train": train}
+    foreign = next((option for option, value in given.items() if value is not None), None)
+    if foreign is not None:
+        raise PromptkitError(f"{foreign} belongs to a data file, and {name} is a task", hint="Its YAML file says these things")
+    return load_task(name, data=data)
 
 
 def _predictors(

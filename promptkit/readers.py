@@ -15,6 +15,11 @@ from promptkit.hub import look_first
 Row = Mapping[str, Any]
 
 
+def is_data(name: str) -> bool:
+    """Whether a file of that name holds rows, by its suffix."""
+    return Path(name).suffix.lower() in _READERS
+
+
 def read_file(path: Path) -> list[Row]:
     """The rows of a .jsonl, .csv, .tsv or .parquet file, in its order."""
     reader = _READERS.get(path.suffix.lower())

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StrictBool, StrictInt, ValidationError, model_validator
 
 from promptkit.errors import PromptkitError, unknown
 from promptkit.readers import Row, read_file, read_hub, read_mirror
@@ -54,6 +54,9 @@ class Source(BaseModel):
     """Value in that column -> label; unless given, a number counts the labels as declared, from 0."""
     splits: dict[str, str] = {}
     """The task's name of a split -> the source's, where they differ."""
+    hold_out: PositiveInt | Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Where the source has a test split only: how many of its rows, or which share of them, are the train split; those
+    with the smallest hash of their inputs, so that equal inputs stay together. The rest is the test split."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Source:
@@ -73,7 +76,7 @@ class TaskSpec(BaseModel):
     description: str
     """One line: what is asked, and where the data are from."""
     template: str
-    """The template that shows it unless another is asked for."""
+    """The template that shows it unless another is asked for: a shipped one, or the path of a `.j2` file from here."""
     labels: dict[str, str | list[str]] = Field(min_length=2)
     """Label -> its word, or its words, in the declared order."""
     split: str = "test"
@@ -132,7 +135,10 @@ class Task:
 
     def _examples(self, split: str) -> list[LabelledExample]:
         if split not in self._splits:
-            self._splits[split] = self._read(split)
+            if self.source.hold_out is not None and split in ("train", "test"):
+                self._splits.update(_divided(self._read("test"), self.source.hold_out))
+            else:
+                self._splits[split] = self._read(split)
         return self._splits[split]
 
     def _read(self, split: str) -> list[LabelledExample]:
@@ -160,7 +166,7 @@ class Task:
         names = {label: label for label in self.labels}
         if self.source.label_ids is not None:
             # what the source says of a value goes before its being the name of a label
-            names |= {_text(key): label for key, label in self.source.label_ids.items()}
+            names |= {cell_text(key): label for key, label in self.source.label_ids.items()}
         elif not any(label.lstrip("-").isdigit() for label in self.labels):
             names |= {str(index): label for index, label in enumerate(self.labels)}
         label = names.get(value)
@@ -188,6 +194,8 @@ def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
             "task", str(name), names("evals", ".yaml"), hint="A task of your own is given by the path of its YAML file"
         )
     spec = _spec(path)
+    if spec.template.endswith(".j2"):  # of a task's own, beside it
+        spec = spec.model_copy(update={"template": str(path.parent / spec.template)})
     mirror = data or os.environ.get("PROMPTKIT_DATA")
     label = path.stem if path == Path(name) else str(name)
     for source in spec.sources:
@@ -256,6 +264,20 @@ def _hash(inputs: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _divided(rows: Sequence[LabelledExample], hold_out: float) -> dict[str, list[LabelledExample]]:
+    """Train and test: the rows of smallest hash, and the others. A count may be passed by rows of equal inputs."""
+    ranks = [_hash({"hold out": "", **row.inputs}) for row in rows]
+    count = hold_out if isinstance(hold_out, int) else round(hold_out * len(rows))
+    if not 0 < count < len(rows):
+        hint = "Give demonstrations a file of their own"
+        raise PromptkitError(f"{count} of {len(rows)} rows cannot be held out for demonstrations", hint=hint)
+    last = sorted(ranks)[count - 1]
+    return {
+        "train": [row for row, rank in zip(rows, ranks, strict=True) if rank <= last],
+        "test": [row for row, rank in zip(rows, ranks, strict=True) if rank > last],
+    }
+
+
 def _place(row: LabelledExample) -> float:
     """Where in [0, 1) a row's inputs fall, by hash."""
     return int(_hash({"part": "", **row.inputs})[:13], 16) / 16**13
@@ -269,9 +291,9 @@ def _cell(row: Row, column: str, where: str) -> str:
         raise PromptkitError(f"The column {column} is empty (null) in {where}", hint="Fill it or leave the row out")
     if isinstance(value, (dict, list)):
         raise PromptkitError(f"The column {column} holds a {type(value).__name__} in {where}", hint="Use a column of text")
-    return _text(value)
+    return cell_text(value)
 
 
-def _text(value: object) -> str:
+def cell_text(value: object) -> str:
     """A cell's text; a truth value's is JSON's."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -60,7 +60,9 @@ class Template:
 
     @classmethod
     def load(cls, name: str | Path) -> Template:
-        """Read a template by shipped name (`sentiment/review`) or by the path of a `.j2` file."""
+        """Read a template by shipped name (`sentiment/review`) or by the path of a `.j2` file, or take its text itself."""
+        if "{%" in str(name):
+            return cls(str(name))
         path = Path(name)
         if path.suffix != ".j2":
             path = folder("templates") / f"{name}.j2"

@@ -14,7 +14,7 @@ ROOT = Path(promptkit.__file__).parent
 LAYERS = [
     {"errors", "resources", "hub"},
     {"types"},
-    {"registry", "template", "render", "readers", "tasks", "metrics", "store", "lint"},
+    {"registry", "template", "render", "readers", "tasks", "own", "metrics", "store", "lint"},
     {"manipulate", "align", "models"},
     {"predictor"},
     {"run", "evaluation"},

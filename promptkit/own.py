@@ -1,0 +1,131 @@
+"""A task from a data file of the user's own, without a task file; and a first task file to start from."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from promptkit.errors import PromptkitError, unknown
+from promptkit.readers import Row, read_file
+from promptkit.resources import expanded
+from promptkit.tasks import Source, Task, TaskSpec, cell_text
+from promptkit.template import LABEL, Template
+
+MOST_LABELS = 20
+"""A column with more values is not taken for labels unless they are declared."""
+
+
+def own_task(
+    file: str | Path,
+    *,
+    template: str | Path | None,
+    label_column: str | None = None,
+    labels: Sequence[str] = (),
+    train: str | Path | None = None,
+) -> Task:
+    """A task whose rows are those of one file.
+
+    The template's variables are columns. Demonstrations come from `train`, or else from half of the file by hash. Labels
+    that are not declared are the column's values, in alphabetical order. Raises if a column is missing.
+    """
+    path = expanded(file)
+    if template is None:
+        raise PromptkitError(
+            f"The file {file} needs a template that says how a row is shown",
+            hint=f"Give one with --template, or start with promptkit task init {file}",
+        )
+    rows = read_file(path)
+    column = label_column or LABEL
+    if column not in rows[0]:
+        raise unknown("column", column, rows[0], hint=f"Name the column of the labels of {file} with --label-column")
+    variables = sorted(Template.load(template).variables - {LABEL, "labels"})
+    absent = next((name for name in variables if name not in rows[0]), None)
+    if absent is not None:
+        raise unknown("column", absent, rows[0], hint=f"The template uses it, and {file} lacks it")
+    files = {"test": str(path.resolve())} | ({} if train is None else {"train": str(expanded(train).resolve())})
+    source = Source(
+        files=files,
+        inputs={name: name for name in variables} or {name: name for name in rows[0] if name not in (column, "labels")},
+        label=column,
+        hold_out=0.5 if train is None else None,
+    )
+    declared = tuple(labels) or _values(rows, column)
+    if len(declared) < 2:
+        raise PromptkitError(f"The column {column} of {file} has fewer than two labels", got=", ".join(declared) or "none")
+    words = {label: label for label in declared}
+    spec = TaskSpec(description=f"rows of {path.name}", template=str(template), labels=words, sources=[source])
+    return Task(path.stem, spec, source, path.parent)
+
+
+def starter(file: str | Path, label_column: str | None = None) -> Mapping[Path, str]:
+    """A task file and a template for a data file, beside it, with comments that say what to look at: path -> content."""
+    path = expanded(file)
+    rows = read_file(path)
+    column = label_column or _likely_label(rows, path)
+    if column not in rows[0]:
+        raise unknown("column", column, rows[0], hint=f"It was looked for in {file}")
+    labels = _values(rows, column)
+    inputs = [name for name in rows[0] if name != column]
+    if not inputs:
+        raise PromptkitError(f"The file {file} has no column besides {column}", hint="A row needs a text")
+    names = {name: re.sub(r"\\W", "_", name) for name in inputs}
+    task, template = path.with_suffix(".yaml"), path.with_suffix(".j2")
+    return {task: _task_file(path, template, column, labels, names), template: _template_file(path, list(names.values()))}
+
+
+def _task_file(path: Path, template: Path, column: str, labels: Sequence[str], names: Mapping[str, str]) -> str:
+    import yaml
+
+    def told(value: Any) -> str:
+        return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False).strip()
+
+    return (
+        f"# A task from {path.name}. Try it: promptkit render {path.with_suffix('.yaml').name}\n"
+        f"description: {told(f'rows of {path.name}').removesuffix('...').strip()}\n"
+        f"template: {template.name}  # how a row is shown; look at it first\n"
+        "# label: the word that stands for it; several words are written [bug, defect]. Say more than the data do.\n"
+        f"labels: {told({label: label for label in labels})}\n"
+        "sources:\n"
+        f"  - files: {told({'test': path.name})}  # add train: another file, and leave out hold_out\n"
+        "    hold_out: 0.5  # this share of the rows, by hash, is where demonstrations come from\n"
+        f"    inputs: {told({name: column_ for column_, name in names.items()})}  # template variable: column\n"
+        f"    label: {told(column).removesuffix('...').strip()}\n"
+    )
+
+
+def _template_file(path: Path, names: Sequence[str]) -> str:
+    shown = "\n".join(f"{name.replace('_', ' ').capitalize()}: {{{{ {name} }}}}" for name in names)
+    return (
+        f"{{# A row of {path.name}. {', '.join(names)}: its columns. #}}\n"
+        '{% block instruction %}Say which it is: {{ labels | join(", ") }}.{% endblock %}\n'
+        f"{{% block input %}}{shown}\nLabel:{{% endblock %}}\n"
+        "{% block target %} {{ label }}{% endblock %}\n"
+        "{% block separator %}\n\n{% endblock %}\n"
+    )
+
+
+def _values(rows: Sequence[Row], column: str) -> tuple[str, ...]:
+    """The column's values in alphabetical order; raises if they are too many to be labels."""
+    counts = Counter(cell_text(row[column]) for row in rows if row.get(column) is not None)
+    if len(counts) > MOST_LABELS:
+        some = ", ".join(value[:20] for value, _ in counts.most_common(3))
+        raise PromptkitError(
+            f"The column {column} has {len(counts)} different values, which are many for labels",
+            got=f"{some}, ...",
+            hint="Name the column of the labels with --label-column, or declare them with --labels a,b,c",
+        )
+    return tuple(sorted(counts))
+
+
+def _likely_label(rows: Sequence[Row], path: Path) -> str:
+    if LABEL in rows[0]:
+        return LABEL
+    counts = {column: len({str(row.get(column)) for row in rows}) for column in rows[0]}
+    likely = [column for column, count in counts.items() if 2 <= count <= min(MOST_LABELS, len(rows) // 2)]
+    if len(likely) != 1:
+        reason = f"It is not clear which column of {path.name} holds the labels"
+        raise PromptkitError(reason, got=", ".join(rows[0]), hint="Name it with --label-column")
+    return likely[0]

@@ -1,0 +1,133 @@
+"""A data file of the user's own: a task without a task file, and the task file to start from."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import promptkit as pk
+from promptkit.errors import PromptkitError
+from promptkit.own import own_task, starter
+from promptkit.template import Template
+
+TEMPLATE = "{% block input %}Ticket: {{ subject }}. {{ body }}\nKind:{% endblock %}{% block target %} {{ label }}{% endblock %}"
+KINDS = ("question", "bug", "feature")
+
+
+def write(folder: Path, rows: int = 60, name: str = "tickets.csv", **more: str) -> Path:
+    folder.mkdir(exist_ok=True, parents=True)
+    path = folder / name
+    draw = random.Random(0)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, ["subject", "body", "kind", *more])
+        writer.writeheader()
+        for i in range(rows):
+            writer.writerow({"subject": f"s{i}", "body": f'text {i}, "é"\nmore', "kind": draw.choice(KINDS), **more})
+    return path
+
+
+def promptkit(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "promptkit", *map(str, arguments)], capture_output=True, text=True, check=False, cwd=cwd
+    )
+
+
+def test_a_file_is_evaluated_in_one_command(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    done = promptkit(
+        "eval", path, "--template", TEMPLATE, "--label-column", "kind", "--labels", "bug,feature,question", "--shots", 8,
+        "--model", "fake", "--json", "--out", tmp_path / "runs", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert (printed["task"], printed["n"]) == ("tickets", 30)
+    assert list(printed["results"][0]["predicted"]) == ["bug", "feature", "question"]
+
+
+def test_half_of_the_file_is_held_out_and_no_row_is_in_both_halves(tmp_path: Path) -> None:
+    task = own_task(write(tmp_path), template=TEMPLATE, label_column="kind")
+    train, test = task.rows("train"), task.rows("test")
+    assert (len(train), len(test)) == (30, 30)
+    assert not {row.id for row in train} & {row.id for row in test}
+    assert task.labels == ("bug", "feature", "question")
+    assert set(train[0].inputs) == {"subject", "body"}
+
+
+@given(rows=st.lists(st.sampled_from("abcdefgh"), min_size=4, max_size=30), hold_out=st.integers(1, 3) | st.floats(0.2, 0.8))
+def test_equal_inputs_are_held_out_together_whatever_the_order(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[str], hold_out: float
+) -> None:
+    found = []
+    for texts in (rows, rows[::-1]):
+        folder = tmp_path_factory.mktemp("own", numbered=True)
+        (folder / "d.jsonl").write_text("".join(json.dumps({"text": text, "label": "no"}) + "\n" for text in texts))
+        source = {"files": {"test": "d.jsonl"}, "inputs": {"text": "text"}, "label": "label", "hold_out": hold_out}
+        spec = {"description": "d", "template": "sentiment/review", "labels": {"no": "n", "yes": "y"}, "sources": [source]}
+        (folder / "t.yaml").write_text(json.dumps(spec))
+        task = pk.task(folder / "t.yaml")
+        found.append([sorted(row.inputs["text"] for row in task.rows(split)) for split in ("train", "test")])
+    train, test = found[0]
+    assert found[1] == found[0]
+    assert not set(train) & set(test)
+    assert sorted(train + test) == sorted(rows)
+
+
+def test_demonstrations_may_come_from_another_file(tmp_path: Path) -> None:
+    train = write(tmp_path / "a", 20)
+    task = own_task(write(tmp_path / "b", 10), template=TEMPLATE, label_column="kind", train=train)
+    assert (len(task.rows("train")), len(task.rows("test"))) == (20, 10)
+
+
+def test_a_task_file_is_started_beside_the_data_and_runs_as_it_is(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    assert promptkit("task", "init", "tickets.csv", "--label-column", "kind", cwd=tmp_path).returncode == 0
+    task = pk.task(tmp_path / "tickets.yaml")
+    assert task.labels == ("bug", "feature", "question")
+    assert Template.load(task.spec.template).variables >= {"subject", "body"}
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = promptkit("eval", tmp_path / "tickets.yaml", "--model", "fake", "--json", cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+    again = promptkit("task", "init", path, "--label-column", "kind", cwd=tmp_path)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "is there already" in again.stderr
+
+
+def test_the_column_of_the_labels_is_found_where_there_is_no_doubt(tmp_path: Path) -> None:
+    assert any("label: kind" in content for content in starter(write(tmp_path)).values())
+    with pytest.raises(PromptkitError, match="not clear which column"):
+        starter(write(tmp_path / "few", 3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["eval", "tickets.csv", "--label-column", "kind"], "needs a template"),
+        (["eval", "tickets.csv", "--template", TEMPLATE], "no column named 'label'"),
+        (["eval", "tickets.csv", "--template", TEMPLATE, "--label-column", "kin"], "Did you mean kind"),
+        (["eval", "tickets.csv", "--template", "sentiment/review", "--label-column", "kind"], "no column named 'text'"),
+        (["eval", "tickets.csv", "--template", TEMPLATE, "--label-column", "subject"], "60 different values"),
+        (
+            ["eval", "tickets.csv", "--template", TEMPLATE, "--label-column", "kind", "--labels", "bug,feature"],
+            "no label named 'question'",
+        ),
+        (["eval", "tickets.csv", "--template", TEMPLATE, "--label-column", "kind", "--shots", "90"], "90"),
+        (["eval", "ticket.csv", "--template", TEMPLATE], "ticket.csv cannot be read: No such file"),
+        (["eval", "sentiment", "--label-column", "kind"], "belongs to a data file"),
+        (["task", "init", "ticket.csv"], "cannot be read: No such file"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_in_one_paragraph(arguments: list[str], message: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    done = promptkit(*arguments, *(["--model", "fake"] if arguments[0] == "eval" else []), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
