@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -190,15 +191,39 @@ def tasks(as_json: Json = False) -> None:
             )
         )
         return
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("task", "labels", "read from", "description", box=SIMPLE_HEAD)
+    rows = []
     for name, spec in found.items():
         places = dict.fromkeys("bundled" if s.files else "--data" if s.mirror else "hub" for s in spec.sources)
-        table.add_row(name, str(len(spec.labels)), ", ".join(places), spec.description)
-    Console().print(table)
+        rows.append((name, str(len(spec.labels)), ", ".join(places), spec.description))
+    _print_table(("task", "labels", "read from", "description"), rows)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the engines: what a model's name may be, and what each can be asked."""
+    from promptkit.models.base import DEFAULT_ENGINE, ENGINES
+
+    if as_json:
+        listed = [
+            {"name": name, "names": e.names, "verbs": list(e.verbs), "description": e.description}
+            for name, e in ENGINES.items()
+        ]
+        print(json.dumps({"default": DEFAULT_ENGINE, "engines": listed}))
+        return
+    rows = [(name, ", ".join(e.verbs), e.names, e.description) for name, e in ENGINES.items()]
+    _print_table(("engine", "answers", "NAME in --model [engine:]NAME", "what it is"), rows)
+
+
+@app.command()
+def kinds(as_json: Json = False) -> None:
+    """List the manipulations with their place in the taxonomy: format, location, operator."""
+    from promptkit.kinds import described
+
+    found = described()
+    if as_json:
+        print(json.dumps({"kinds": found}))
+        return
+    _print_table(("manipulation", "format", "location", "operator", "what it is"), [tuple(kind.values()) for kind in found])
 
 
 task_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Start a task of your own.")
@@ -246,6 +271,20 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         print(f"promptkit: {where}{error.strerror or error}.", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD)
+    for number, title in enumerate(titles):
+        table.add_column(Text(title), no_wrap=number == 0, overflow="fold")  # nothing is cut off
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,8 @@ class Source(BaseModel):
     """The task's name of a split -> the source's, where they differ."""
     hold_out: PositiveInt | Annotated[float, Field(gt=0, lt=1)] | None = None
     """Where the source has a test split only: how many of its rows, or which share of them, are the train split; those
-    with the smallest hash of their inputs, so that equal inputs stay together. The rest is the test split."""
+    with the smallest hash of their inputs, so that equal inputs stay together. The rest is the test split. A count is
+    small, and is the pool whole; a share is divided as any train split."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Source:
@@ -114,6 +115,8 @@ class Task:
 
     def part(self, part: Part) -> Sequence[LabelledExample]:
         """The rows of one part of the train split, in the source's order."""
+        if isinstance(self.source.hold_out, int):
+            return self._examples("train") if part == "pool" else []
         low, high = _SHARES[part]
         return [row for row in self._examples("train") if low <= _place(row) < high]
 

@@ -8,9 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from promptkit.models.base import ENGINES
 
 COMMAND = [sys.executable, "-m", "promptkit"]
 KEYS = ["task", "split", "n", "model", "seconds", "examples_per_second", "resumed", "run", "results"]
@@ -89,7 +92,9 @@ def test_render_warns_of_a_boundary_that_merges(tmp_path: Path) -> None:
 
 def test_tasks_lists_every_task_with_its_sources() -> None:
     printed = json.loads(promptkit("tasks", "--json").stdout)
-    assert {task["name"] for task in printed["tasks"]} == {"ag_news", "banking77", "cb", "rte", "sentiment", "sst2", "trec"}
+    names = {task["name"] for task in printed["tasks"]}
+    assert names >= {"ag_news", "banking77", "bbh/navigate", "cb", "rte", "sentiment", "sst2", "trec"}
+    assert all(name in promptkit("tasks").stdout for name in names)
     table = promptkit("tasks").stdout
     assert all(task["name"] in table for task in printed["tasks"])
 
@@ -127,3 +132,14 @@ def test_a_mistake_is_one_paragraph_and_exit_code_1(arguments: list[str], messag
 def test_wrong_usage_is_exit_code_2() -> None:
     assert promptkit("eval").returncode == 2
     assert promptkit("eval", "sentiment", "--shots", "many").returncode == 2
+
+
+def test_models_and_kinds_list_what_the_classes_say() -> None:
+    engines = json.loads(promptkit("models", "--json").stdout)["engines"]
+    for engine in engines:
+        where = ENGINES[engine["name"]]
+        assert set(engine["verbs"]) == getattr(import_module(where.module), where.attribute).verbs
+        assert engine["name"] in promptkit("models").stdout
+    found = json.loads(promptkit("kinds", "--json").stdout)["kinds"]
+    assert {"name": "Prompt", "format": "fixed", "location": "input", "operator": "concatenative"}.items() <= found[0].items()
+    assert "concatenative" in promptkit("kinds").stdout

@@ -18,7 +18,7 @@ LAYERS = [
     {"manipulate", "align", "models"},
     {"predictor"},
     {"run", "evaluation"},
-    {"comparison", "view"},
+    {"comparison", "view", "kinds"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,7 +1,9 @@
 """The tasks that promptkit ships: their files and the bundled data."""
 
+import os
 import re
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from promptkit.tasks import described, load_task
 from promptkit.template import Template
 
 SHIPPED = resources.names("evals", ".yaml")
+SHARED = Path(os.environ.get("PROMPTKIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
 def test_every_shipped_task_is_described():
@@ -31,6 +34,16 @@ def test_a_shipped_task_s_sources_have_the_same_inputs_and_known_labels(name):
     spec = described()[name]
     assert len({frozenset(source.inputs) for source in spec.sources}) == 1
     assert all(set((source.label_ids or {}).values()) <= spec.labels.keys() for source in spec.sources)
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name.startswith("bbh/")])
+def test_a_bbh_task_has_50_rows_for_demonstrations_and_200_others(name):
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"{SHARED} holds no {name}")
+    task = load_task(name, data=SHARED)
+    assert (len(task.pool()), len(task.rows("test"))) == (50, 200)
+    assert not {row.id for row in task.pool()} & {row.id for row in task.rows("test")}
+    assert task.part("fit") == task.part("dev") == []
 
 
 @pytest.fixture(scope="module")

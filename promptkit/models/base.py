@@ -4,14 +4,42 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from promptkit.errors import PromptkitError, unknown
 from promptkit.types import Model
 
-ENGINES = {"hf": ("promptkit.models.hf", "TransformersModel"), "fake": ("promptkit.models.fake", "FakeModel")}
+
+class Engine(NamedTuple):
+    """One kind of model; what it says of itself is checked against the class by a test, so that a list loads no torch."""
+
+    module: str
+    attribute: str
+    verbs: tuple[str, ...]
+    """What it can be asked."""
+    names: str
+    """What stands behind `engine:`."""
+    description: str
+
+
+ENGINES = {
+    "hf": Engine(
+        "promptkit.models.hf",
+        "TransformersModel",
+        ("Score", "Read", "Generate"),
+        "a hub id, a folder, a .gguf file, or demo (Gemma 3 270M)",
+        "any causal language model of transformers, on a CPU or a GPU",
+    ),
+    "fake": Engine(
+        "promptkit.models.fake",
+        "FakeModel",
+        ("Score", "Read", "Generate"),
+        "any word; another word is another model",
+        "hashes for probabilities: for dry runs and tests",
+    ),
+}
 DEFAULT_ENGINE = "hf"
 
 
@@ -36,8 +64,7 @@ def load(name: str | Path, **settings: object) -> Model:
         engine, rest = name, name
     elif engine not in ENGINES or not rest:
         engine, rest = DEFAULT_ENGINE, name
-    module, attribute = ENGINES[engine]
-    constructor: Any = getattr(import_module(module), attribute)
+    constructor: Any = getattr(import_module(ENGINES[engine].module), ENGINES[engine].attribute)
     return cast(Model, constructor(rest, validated(constructor.Settings, engine, settings)))
 
 

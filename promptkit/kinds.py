@@ -1,0 +1,19 @@
+"""Every manipulation by name, with its place in the taxonomy of neural network reprogrammability."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from promptkit.manipulate.prompt import Prompt
+from promptkit.types import Manipulation
+
+MANIPULATIONS: Mapping[str, type[Manipulation]] = {"Prompt": Prompt}
+
+
+def described() -> list[dict[str, str]]:
+    """One entry a manipulation: its name, format, location, operator, and what it is."""
+    return [
+        {"name": name, **asdict(kind.kind), "description": str(kind.__doc__).splitlines()[0]}  # type: ignore[call-overload]
+        for name, kind in MANIPULATIONS.items()
+    ]
