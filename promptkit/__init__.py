@@ -10,6 +10,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from promptkit.align import calibrate as calibrate
+    from promptkit.align import extract as extract
+    from promptkit.align.choices import Choices as Choices
     from promptkit.align.verbalizer import Verbalizer as Verbalizer
     from promptkit.comparison import compare as compare
     from promptkit.errors import PromptkitError as PromptkitError
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "calibrate": ("promptkit.align.calibrate", None),
+    "extract": ("promptkit.align.extract", None),
     "demos": ("promptkit.manipulate.demos", None),
     "order": ("promptkit.manipulate.order", None),
+    "Choices": ("promptkit.align.choices", "Choices"),
     "Verbalizer": ("promptkit.align.verbalizer", "Verbalizer"),
     "PromptkitError": ("promptkit.errors", "PromptkitError"),
     "Unsupported": ("promptkit.errors", "Unsupported"),

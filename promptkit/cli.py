@@ -7,18 +7,16 @@ import json
 import logging
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from promptkit import options as opts
 from promptkit.errors import PromptkitError
 
 if TYPE_CHECKING:
-    from promptkit.manipulate.prompt import Prompt
-    from promptkit.predictor import Predictor
-    from promptkit.tasks import Task
+    pass
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,67 +31,47 @@ WIDEST = 1000
 INTERRUPTED = 130
 """The exit code of a command stopped by Ctrl-C."""
 
-TaskName = Annotated[
-    str,
-    typer.Argument(
-        metavar="TASK", help="A name of `promptkit tasks`, a task's YAML file, or a csv, tsv, jsonl or parquet file."
-    ),
-]
-ModelName = Annotated[str, typer.Option("--model", help="[engine:]name: a hub id, folder, .gguf file, demo, or fake.")]
-Template = Annotated[
-    str | None, typer.Option(help="A template's name, the path of a .j2 file, or its text: '{% block input %}...'.")
-]
-LabelColumn = Annotated[str | None, typer.Option(help="For a data file: the column of the labels, unless it is `label`.")]
-Labels = Annotated[str | None, typer.Option(help="For a data file: its labels in order, a,b,c; else the column's values.")]
-Train = Annotated[Path | None, typer.Option(help="For a data file: where demonstrations come from, else half of it by hash.")]
-Instruction = Annotated[str | None, typer.Option(help="Replaces the template's instruction; '' shows none.")]
-Chat = Annotated[bool, typer.Option("--chat", help="Use the model's chat template, demonstrations as turns.")]
-Shots = Annotated[int, typer.Option(min=0, help="How many demonstrations.")]
-Demos = Annotated[str, typer.Option(help="zero, first, random, random-each or balanced.")]
-Order = Annotated[str, typer.Option(help="given or shuffled.")]
-Seed = Annotated[int, typer.Option(help="Of the demonstrations and their order.")]
-Split = Annotated[str | None, typer.Option(help="The split to read; the task's own choice unless given.")]
-Data = Annotated[Path | None, typer.Option(help="Folder of a mirror of data sets; PROMPTKIT_DATA stands in for it.")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the engine, such as dtype=bfloat16.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-
 
 @app.command("eval")
 def eval_(
-    task: TaskName,
-    model: ModelName = "demo",
-    template: Template = None,
-    instruction: Instruction = None,
-    chat: Chat = False,
-    shots: Shots = 8,
-    demos: Demos = "balanced",
-    order: Order = "given",
-    seed: Seed = 0,
+    task: opts.TaskName,
+    model: opts.ModelName = "demo",
+    template: opts.Template = None,
+    instruction: opts.Instruction = None,
+    chat: opts.Chat = False,
+    shots: opts.Shots = 8,
+    demos: opts.Demos = None,
+    order: opts.Order = "given",
+    seed: opts.Seed = 0,
     score: Annotated[str, typer.Option(help="A label's log-probability: sum over its tokens, or mean per token.")] = "sum",
     calibrate: Annotated[str, typer.Option(help="Calibrations besides the plain scores: contextual,batch.")] = "",
-    split: Split = None,
+    extract: opts.Extract = None,
+    max_tokens: opts.MaxTokens = None,
+    temperature: opts.Temperature = None,
+    split: opts.Split = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the N rows with the smallest hash of id.")] = None,
-    data: Data = None,
-    label_column: LabelColumn = None,
-    labels: Labels = None,
-    train: Train = None,
-    set_: Set = None,
+    data: opts.Data = None,
+    label_column: opts.LabelColumn = None,
+    labels: opts.Labels = None,
+    answer_column: opts.AnswerColumn = None,
+    train: opts.Train = None,
+    set_: opts.Set = None,
     out: Annotated[Path, typer.Option(help="The folder that holds run folders.")] = Path("runs"),
-    as_json: Json = False,
+    as_json: opts.Json = False,
 ) -> None:
     """Evaluate a prompt on a task: accuracy, macro-F1, ECE and Brier with 95% intervals."""
     from promptkit.evaluation import evaluate
 
-    loaded = _task(task, data, template, label_column, labels, train)
-    options = _PromptOptions(
+    loaded = opts.task(task, data, template, label_column, labels, answer_column, train)
+    prompt = opts.PromptOptions(
         template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
     )
-    predictors = _predictors(loaded, model, set_, options, score=score, calibrate=calibrate)
+    written = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed if temperature else None}
+    chain = {"score": score, "extract": extract} | {key: value for key, value in written.items() if value is not None}
+    branches = opts.predictors(loaded, model, set_, prompt, chain, calibrate=calibrate)
     try:
         with _Bar(hidden=as_json) as bar:
-            run = evaluate(predictors, loaded, split=split, limit=limit, out=out, progress=bar)
+            run = evaluate(branches, loaded, split=split, limit=limit, out=out, progress=bar)
     except KeyboardInterrupt:
         print("promptkit: stopped; the same command continues where it was.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
@@ -121,33 +99,34 @@ def eval_(
 
 @app.command()
 def render(
-    task: TaskName,
-    model: ModelName = "demo",
+    task: opts.TaskName,
+    model: opts.ModelName = "demo",
     n: Annotated[int, typer.Option("--n", min=1, help="How many rows to show.")] = 1,
     tokens: Annotated[bool, typer.Option("--tokens", help="Show the token ids too.")] = False,
-    template: Template = None,
-    instruction: Instruction = None,
-    chat: Chat = False,
-    shots: Shots = 8,
-    demos: Demos = "balanced",
-    order: Order = "given",
-    seed: Seed = 0,
-    split: Split = None,
-    data: Data = None,
-    label_column: LabelColumn = None,
-    labels: Labels = None,
-    train: Train = None,
-    set_: Set = None,
-    as_json: Json = False,
+    template: opts.Template = None,
+    instruction: opts.Instruction = None,
+    chat: opts.Chat = False,
+    shots: opts.Shots = 8,
+    demos: opts.Demos = None,
+    order: opts.Order = "given",
+    seed: opts.Seed = 0,
+    split: opts.Split = None,
+    data: opts.Data = None,
+    label_column: opts.LabelColumn = None,
+    labels: opts.Labels = None,
+    answer_column: opts.AnswerColumn = None,
+    train: opts.Train = None,
+    set_: opts.Set = None,
+    as_json: opts.Json = False,
 ) -> None:
     """Show the exact prompts of a task, coloured by part, and what is likely wrong with them."""
     from promptkit.view import show, views
 
-    loaded = _task(task, data, template, label_column, labels, train)
-    options = _PromptOptions(
+    loaded = opts.task(task, data, template, label_column, labels, answer_column, train)
+    prompt = opts.PromptOptions(
         template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
     )
-    predictor = _predictors(loaded, model, set_, options)[0]
+    predictor = opts.predictors(loaded, model, set_, prompt, {})[0]
     shown = views(predictor, loaded, split=split or loaded.spec.split, n=n)
     if as_json:
         print(json.dumps({"task": loaded.name, "model": predictor.model.name, "rows": [view.to_json() for view in shown]}))
@@ -160,7 +139,7 @@ def render(
 def compare(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders, or RUN:BRANCH (runs/x-12345678:batch).")],
     flips: Annotated[bool, typer.Option("--flips", help="List the rows that are predicted differently.")] = False,
-    as_json: Json = False,
+    as_json: opts.Json = False,
 ) -> None:
     """Compare finished runs row by row: accuracies, the paired difference with its 95% interval, McNemar's exact p."""
     from promptkit.comparison import compare_runs
@@ -175,11 +154,11 @@ def compare(
     for branch in comparison.branches[1:]:
         print(f"{len(branch.flips)} of {comparison.n} rows are predicted differently by {branch.name}")
         for flip in branch.flips if flips else ():
-            print(f"  {flip.id}  gold {flip.gold}: {flip.first} -> {flip.other}")
+            print(f"  {flip.id}  gold {flip.gold}: {_said(flip.first)} -> {_said(flip.other)}")
 
 
 @app.command()
-def tasks(as_json: Json = False) -> None:
+def tasks(as_json: opts.Json = False) -> None:
     """List the tasks that promptkit ships."""
     from promptkit.tasks import described
 
@@ -194,12 +173,13 @@ def tasks(as_json: Json = False) -> None:
     rows = []
     for name, spec in found.items():
         places = dict.fromkeys("bundled" if s.files else "--data" if s.mirror else "hub" for s in spec.sources)
-        rows.append((name, str(len(spec.labels)), ", ".join(places), spec.description))
-    _print_table(("task", "labels", "read from", "description"), rows)
+        answers = {"classification": f"{len(spec.labels or ())} labels", "choice": "choices", "generation": "texts"}
+        rows.append((name, answers[spec.kind], ", ".join(places), spec.description))
+    _print_table(("task", "answers", "read from", "description"), rows)
 
 
 @app.command()
-def models(as_json: Json = False) -> None:
+def models(as_json: opts.Json = False) -> None:
     """List the engines: what a model's name may be, and what each can be asked."""
     from promptkit.models.base import DEFAULT_ENGINE, ENGINES
 
@@ -215,7 +195,7 @@ def models(as_json: Json = False) -> None:
 
 
 @app.command()
-def kinds(as_json: Json = False) -> None:
+def kinds(as_json: opts.Json = False) -> None:
     """List the manipulations with their place in the taxonomy: format, location, operator."""
     from promptkit.kinds import described
 
@@ -238,7 +218,7 @@ def _of_task() -> None:
 @task_app.command()
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A csv, tsv, jsonl or parquet file with a header.")],
-    label_column: LabelColumn = None,
+    label_column: opts.LabelColumn = None,
 ) -> None:
     """Write a commented task file and a template beside a data file, to start from."""
     from promptkit.own import starter
@@ -273,6 +253,10 @@ def main() -> None:
         raise SystemExit(1) from None
 
 
+def _said(answer: str | None) -> str:
+    return "(no answer)" if answer is None else answer
+
+
 def _print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -285,83 +269,6 @@ def _print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PromptOptions:
-    """The options that make a `Prompt`."""
-
-    template: str | None
-    instruction: str | None
-    chat: bool
-    shots: int
-    demos: str
-    order: str
-    seed: int
-
-    def prompt(self, task: Task) -> Prompt:
-        """The prompt that they describe; the task says which template unless one is given."""
-        from promptkit.manipulate.demos import SELECTORS
-        from promptkit.manipulate.order import ORDERS
-        from promptkit.manipulate.prompt import Prompt
-        from promptkit.registry import build
-
-        return Prompt(
-            self.template or task.spec.template,
-            demos=build("demonstration selector", SELECTORS, self.demos, k=self.shots, seed=self.seed),
-            order=build("order", ORDERS, self.order, seed=self.seed),
-            instruction=self.instruction,
-            chat=self.chat,
-        )
-
-
-def _task(
-    name: str, data: Path | None, template: str | None, label_column: str | None, labels: str | None, train: Path | None
-) -> Task:
-    from promptkit.own import own_task
-    from promptkit.readers import is_data
-    from promptkit.tasks import load_task
-
-    if is_data(name):
-        declared = [label.strip() for label in labels.split(",")] if labels else []
-        return own_task(name, template=template, label_column=label_column, labels=declared, train=train)
-    given = {"--label-column": label_column, "--labels": labels, "--train": train}
-    foreign = next((option for option, value in given.items() if value is not None), None)
-    if foreign is not None:
-        raise PromptkitError(f"{foreign} belongs to a data file, and {name} is a task", hint="Its YAML file says these things")
-    return load_task(name, data=data)
-
-
-def _predictors(
-    task: Task, model: str, settings: list[str] | None, options: _PromptOptions, *, score: str = "sum", calibrate: str = ""
-) -> list[Predictor]:
-    """The plain predictor, and one for each calibration."""
-    from promptkit.align.calibrate import CALIBRATIONS
-    from promptkit.align.verbalizer import Verbalizer
-    from promptkit.models.base import load
-    from promptkit.predictor import Predictor
-    from promptkit.registry import build
-
-    prompt = options.prompt(task)
-    verbalizer = Verbalizer(task.spec.labels, score=score)  # type: ignore[arg-type]
-    calibrations = [build("calibration", CALIBRATIONS, spelling) for spelling in calibrate.split(",") if spelling.strip()]
-    loaded = load(model, **_pairs(settings or []))
-    return [
-        Predictor(loaded, prompt, verbalizer),
-        *(Predictor(loaded, prompt, [verbalizer, calibration]) for calibration in calibrations),
-    ]
-
-
-def _pairs(settings: list[str]) -> dict[str, object]:
-    pairs: dict[str, object] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not (key and equals):
-            raise PromptkitError("A setting cannot be read", got=f"--set {setting}", hint="Write --set KEY=VALUE")
-        if key in pairs:
-            raise PromptkitError(f"The setting {key} is given twice", got=f"{pairs[key]} and {value}", hint="Give it once")
-        pairs[key] = value
-    return pairs
 
 
 class _Bar:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import comb
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,15 @@ from promptkit.store import read_finished
 from promptkit.tasks import Task
 
 
+class Predicted(NamedTuple):
+    """One row of a branch."""
+
+    gold: str
+    said: str | None
+    """None where a text held no answer."""
+    right: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
     """What one branch of a finished run predicted."""
@@ -29,8 +39,8 @@ class Branch:
     name: str
     task: str
     split: str
-    rows: Mapping[str, tuple[str, str]]
-    """Row id -> gold and prediction."""
+    rows: Mapping[str, Predicted]
+    """Row id -> what was predicted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +49,8 @@ class Flip:
 
     id: str
     gold: str
-    first: str
-    other: str
+    first: str | None
+    other: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +185,7 @@ def _branch(path: Path, branch: str | None, name: str) -> Branch:
     chosen = known[0] if branch is None else branch
     if chosen not in known:
         raise unknown(f"branch of the run {path}", chosen, known)
-    rows = {line["id"]: (line["gold"], line["predictions"][chosen]) for line in lines}
+    rows = {line["id"]: Predicted(line["gold"], line["predictions"][chosen], line["correct"][chosen]) for line in lines}
     return Branch(name=name, task=summary["task"], split=summary["split"], rows=rows)
 
 
@@ -188,7 +198,7 @@ def _compared(branches: Sequence[Branch], runs: tuple[Run, ...] = ()) -> Compari
     if not shared:
         raise PromptkitError("The runs have no row in common", got=", ".join(branch.name for branch in branches))
     for other in branches[1:]:
-        changed = next((row for row in shared if other.rows[row][0] != first.rows[row][0]), None)
+        changed = next((row for row in shared if other.rows[row].gold != first.rows[row].gold), None)
         if changed is not None:
             raise PromptkitError(
                 f"The row {changed} is labelled otherwise in {other.name} than in {first.name}",
@@ -206,14 +216,13 @@ def _compared(branches: Sequence[Branch], runs: tuple[Run, ...] = ()) -> Compari
 
 
 def _against(first: Branch, other: Branch, rows: Sequence[str]) -> Compared:
-    before, after = (np.array([gold == said for gold, said in (b.rows[row] for row in rows)], float) for b in (first, other))
+    before, after = (np.array([branch.rows[row].right for row in rows], float) for branch in (first, other))
     accuracy = wilson(int(after.sum()), len(rows))
     if other is first:
         return Compared(name=other.name, accuracy=accuracy, difference=None, p=None, flips=())
+    pairs = ((row, first.rows[row], other.rows[row]) for row in rows)
     flips = tuple(
-        Flip(id=row, gold=gold, first=said, other=other.rows[row][1])
-        for row, (gold, said) in ((row, first.rows[row]) for row in rows)
-        if said != other.rows[row][1]
+        Flip(id=row, gold=one.gold, first=one.said, other=two.said) for row, one, two in pairs if one.said != two.said
     )
     return Compared(
         name=other.name,

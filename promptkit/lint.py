@@ -17,6 +17,7 @@ def warnings(rendered: Rendered, card: Card, *, tested: Collection[str], chat: b
         _instruct_without_chat(card, chat=chat),
         _indistinct_labels(rendered),
         _merging_boundary(rendered),
+        _space_before_text(rendered),
         _tested_demonstration(rendered, tested),
         _control_in_text(rendered, card),
         _dropped(rendered),
@@ -60,6 +61,16 @@ def _merging_boundary(rendered: Rendered) -> str:
         return (
             f"A label merges with the prompt's last tokens, so that every label is scored from {rendered.boundary} token(s) "
             "earlier: end the input block before the space and begin the target block with it."
+        )
+    return ""
+
+
+def _space_before_text(rendered: Rendered) -> str:
+    last = rendered.pieces[-1]
+    if not rendered.targets and not last.control and last.text.endswith((" ", "\t")):
+        return (
+            "The prompt ends in a space, after which a model seldom writes a word, since its words begin with theirs: "
+            "end the input block before the space and begin the target block with it."
         )
     return ""
 

@@ -1,6 +1,6 @@
-"""Figures of a classification run, each with a 95% interval. Knows nothing of models or files.
+"""Figures of a run, each with a 95% interval. Knows nothing of models or files.
 
-Accuracy has the Wilson score interval; the others the percentile bootstrap over rows (1,000 resamples, seed 0), less the
+Shares of rows have the Wilson score interval; the others the percentile bootstrap over rows (1,000 resamples, seed 0), less the
 bias of resampling, which alone would put the whole interval of a calibrated model's ECE above the ECE.
 """
 
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from promptkit.types import Floats, Integers
 
 RESAMPLES = 1000
@@ -32,20 +34,14 @@ class Estimate:
 
 
 def classification(gold: Integers, logprobs: Floats) -> dict[str, Estimate]:
-    """Accuracy, macro-F1, ECE and Brier score.
+    """Accuracy, macro-F1, ECE and Brier score over labels that are the same for every row.
 
     gold: shape (N,), indices of labels. logprobs: shape (N, K), unnormalised; ties go to the first label. Macro-F1 is
     the mean over the labels that occur in gold. Brier is the mean over rows of the squared distance between the label
     probabilities and the gold one-hot, 0 to 2.
     """
-    count, labels = logprobs.shape
-    probabilities = np.exp(logprobs - np.logaddexp.reduce(logprobs, axis=1, keepdims=True))
-    predicted = logprobs.argmax(1)
-    correct = predicted == gold
-    truth, said = (np.eye(labels)[x] for x in (gold, predicted))
-    confidence = probabilities[np.arange(count), predicted]
-    gap_by_bin = np.eye(BINS)[np.minimum((confidence * BINS).astype(int), BINS - 1)] * (correct - confidence)[:, None]
-    squares = ((probabilities - truth) ** 2).sum(1)
+    resamples = _resamples(len(gold))
+    truth, said = (np.eye(logprobs.shape[1])[x] for x in (gold, logprobs.argmax(1)))
     present = truth.any(0)
 
     def macro_f1(weights: Floats) -> Floats:
@@ -53,6 +49,39 @@ def classification(gold: Integers, logprobs: Floats) -> dict[str, Estimate]:
         each = 2 * hits / np.maximum(called + held, 1) * (held > 0)
         means: Floats = each.sum(1) / (held > 0).sum(1)
         return means
+
+    return {
+        "accuracy": wilson(int((truth * said).sum()), len(gold)),
+        "macro_f1": _bootstrap(macro_f1, resamples, within=(0, 1)),
+        **_of_probabilities(gold, logprobs, resamples),
+    }
+
+
+def choice(gold: Integers, logprobs: Floats) -> dict[str, Estimate]:
+    """Accuracy, ECE and Brier score over answers that each row has for itself; see `classification`.
+
+    A row that has fewer than K holds -inf in their place.
+    """
+    return {
+        "accuracy": wilson(int((logprobs.argmax(1) == gold).sum()), len(gold)),
+        **_of_probabilities(gold, logprobs, _resamples(len(gold))),
+    }
+
+
+def generation(correct: Floats, found: NDArray[np.bool_]) -> dict[str, Estimate]:
+    """The share of rows whose answer is right, and the share in whose text no answer was found. Both have shape (N,)."""
+    return {"exact_match": wilson(int(correct.sum()), len(correct)), "no_answer": wilson(int((~found).sum()), len(correct))}
+
+
+def _of_probabilities(gold: Integers, logprobs: Floats, resamples: Floats) -> dict[str, Estimate]:
+    """The expected calibration error and the Brier score."""
+    count, labels = logprobs.shape
+    probabilities = np.exp(logprobs - np.logaddexp.reduce(logprobs, axis=1, keepdims=True))
+    predicted = logprobs.argmax(1)
+    confidence = probabilities[np.arange(count), predicted]
+    gap_by_bin = np.eye(BINS)[np.minimum((confidence * BINS).astype(int), BINS - 1)]
+    gap_by_bin *= ((predicted == gold) - confidence)[:, None]
+    squares = ((probabilities - np.eye(labels)[gold]) ** 2).sum(1)
 
     def ece(weights: Floats) -> Floats:
         gaps: Floats = np.abs(weights @ gap_by_bin).sum(1) / count
@@ -62,13 +91,7 @@ def classification(gold: Integers, logprobs: Floats) -> dict[str, Estimate]:
         means: Floats = weights @ squares / count
         return means
 
-    resamples = _resamples(count)
-    return {
-        "accuracy": wilson(int(correct.sum()), count),
-        "macro_f1": _bootstrap(macro_f1, resamples, within=(0, 1)),
-        "ece": _bootstrap(ece, resamples, within=(0, 1)),
-        "brier": _bootstrap(brier, resamples, within=(0, 2)),
-    }
+    return {"ece": _bootstrap(ece, resamples, within=(0, 1)), "brier": _bootstrap(brier, resamples, within=(0, 2))}
 
 
 def wilson(successes: int, count: int) -> Estimate:

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from promptkit.cells import cell_text
 from promptkit.errors import PromptkitError, unknown
 from promptkit.readers import Row, read_file
 from promptkit.resources import expanded
-from promptkit.tasks import Source, Task, TaskSpec, cell_text
+from promptkit.spec import Source, TaskSpec
+from promptkit.tasks import Task
 from promptkit.template import LABEL, Template
 
 MOST_LABELS = 20
@@ -24,12 +26,14 @@ def own_task(
     template: str | Path | None,
     label_column: str | None = None,
     labels: Sequence[str] = (),
+    answer_column: str | None = None,
     train: str | Path | None = None,
 ) -> Task:
     """A task whose rows are those of one file.
 
     The template's variables are columns. Demonstrations come from `train`, or else from half of the file by hash. Labels
-    that are not declared are the column's values, in alphabetical order. Raises if a column is missing.
+    that are not declared are the column's values, in alphabetical order. With `answer_column` the model writes the answer,
+    whose first line is compared. Raises if a column is missing.
     """
     path = expanded(file)
     if template is None:
@@ -38,9 +42,10 @@ def own_task(
             hint=f"Give one with --template, or start with promptkit task init {file}",
         )
     rows = read_file(path)
-    column = label_column or LABEL
+    column = answer_column or label_column or LABEL
     if column not in rows[0]:
-        raise unknown("column", column, rows[0], hint=f"Name the column of the labels of {file} with --label-column")
+        hint = f"Name the column of the labels of {file} with --label-column, or of texts to be written with --answer-column"
+        raise unknown("column", column, rows[0], hint=hint)
     variables = sorted(Template.load(template).variables - {LABEL, "labels"})
     absent = next((name for name in variables if name not in rows[0]), None)
     if absent is not None:
@@ -52,6 +57,9 @@ def own_task(
         label=column,
         hold_out=0.5 if train is None else None,
     )
+    if answer_column is not None:
+        told = {"description": f"rows of {path.name}", "template": str(template), "answer": "first_line", "sources": [source]}
+        return Task(path.stem, TaskSpec.model_validate(told), source, path.parent)
     declared = tuple(labels) or _values(rows, column)
     if len(declared) < 2:
         raise PromptkitError(f"The column {column} of {file} has fewer than two labels", got=", ".join(declared) or "none")

@@ -28,9 +28,14 @@ def parse(spelling: str) -> tuple[str, dict[str, str]]:
 
 def build(kind: str, table: Mapping[str, type], spelling: str, **given: object) -> Any:
     """The object that the spelling names; `given` are defaults for those keywords that the class has."""
+    name, keywords = parse(spelling)
+    return build_from(kind, table, name, keywords, **given)
+
+
+def build_from(kind: str, table: Mapping[str, type], name: str, keywords: Mapping[str, object], **given: object) -> Any:
+    """The object of that name; keywords may be texts, as the command line has them, or values, as YAML has."""
     from pydantic import TypeAdapter, ValidationError
 
-    name, keywords = parse(spelling)
     if name not in table:
         raise unknown(kind, name, table)
     known = {field.name: field for field in fields(table[name]) if field.init}
@@ -43,11 +48,12 @@ def build(kind: str, table: Mapping[str, type], spelling: str, **given: object) 
         return TypeAdapter(table[name]).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise PromptkitError(f"The {kind} {name} cannot be made so: {first['msg']}", got=spelling) from None
+        keyword = f"{first['loc'][0]}={first['input']!r}" if first["loc"] else repr(dict(values))
+        raise PromptkitError(f"The {kind} {name} cannot be made so: {first['msg']}", got=keyword) from None
 
 
-def _read(text: str, field: Field[Any]) -> str | tuple[str, ...]:
-    return tuple(text.split("|")) if "tuple" in str(field.type) else text
+def _read(value: object, field: Field[Any]) -> object:
+    return tuple(value.split("|")) if isinstance(value, str) and "tuple" in str(field.type) else value
 
 
 def _written(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from promptkit.types import Floats, Integers
+    from promptkit.types import Floats
 
 WIDTH = 100
 FEW_LABELS = 6
-_CAPTION = "below each figure its 95% interval (accuracy: Wilson; others: bootstrap)"
-_TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "ece": "ECE", "brier": "Brier"}
+_CAPTION = "below each figure its 95% interval ({}: Wilson; others: bootstrap)"
+_TITLES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "ece": "ECE",
+    "brier": "Brier",
+    "exact_match": "exact match",
+    "no_answer": "no answer found",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +35,11 @@ class Result:
     metrics: Mapping[str, Mapping[str, float]]
     """Name -> value, low, high (95%)."""
     predicted: Mapping[str, int]
-    """How many rows each label was predicted for."""
+    """How many rows each label, or each answer that rows offer, was predicted for; empty for texts."""
+    predictions: tuple[str | None, ...]
+    """Of each row; None where a text holds no answer."""
     logprobs: Floats
-    """Shape (N, K), rows and labels in the run's order."""
+    """Shape (N, K), rows and labels in the run's order; -inf where a row offers fewer than K; K is 0 for texts."""
     correct: Floats
     """Shape (N,): 1.0 or 0.0."""
 
@@ -48,8 +58,8 @@ class Run:
     path: Path
     labels: tuple[str, ...]
     ids: tuple[str, ...]
-    gold: Integers
-    """Shape (N,): indices of labels."""
+    gold: tuple[str, ...]
+    """The label, or an answer that is right, of each row."""
     results: tuple[Result, ...]
     seconds: float
     """Of this call, loading included."""
@@ -84,19 +94,24 @@ def run_table(run: Run) -> Table:
     """One line a branch: each figure with its 95% interval, and how often each label was predicted."""
     from rich.text import Text
 
-    table = new_table(f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}", caption=_CAPTION)
-    few = len(run.labels) <= FEW_LABELS
+    titles = {name: title for name, title in _TITLES.items() if name in run.results[0].metrics}
+    caption = _CAPTION.format("accuracy") if "ece" in titles else "below each figure its 95% interval (Wilson)"
+    table = new_table(f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}", caption=caption)
+    held = Counter(run.gold)
+    answers = run.labels or tuple(sorted(held.keys() | run.results[0].predicted.keys()))
+    few = len(answers) <= FEW_LABELS
     table.add_column("alignment", overflow="fold", max_width=12)
-    for title in _TITLES.values():
+    for title in titles.values():
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("predicted/gold" if few else "predicted", no_wrap=True)
-    gold = [int((run.gold == index).sum()) for index in range(len(run.labels))]
+    if run.results[0].predicted:
+        table.add_column("predicted/gold" if few else "predicted", no_wrap=True)
     for result in run.results:
-        figures = [with_interval(result.metrics[name], "\n") for name in _TITLES]
-        counts = list(result.predicted.values())
-        shares = [f"{said}/{held} {label}" for label, said, held in zip(run.labels, counts, gold, strict=True)]
-        used = f"{sum(map(bool, counts))} of {len(counts)} labels"
-        table.add_row(Text(result.align), *figures, Text("\n".join(shares) if few else used))
+        row: list[Text | str] = [Text(result.align), *(with_interval(result.metrics[name], "\n") for name in titles)]
+        if result.predicted:
+            shares = [f"{result.predicted.get(answer, 0)}/{held[answer]} {answer}" for answer in answers]
+            used = f"{sum(map(bool, result.predicted.values()))} of {len(answers)} labels"
+            row.append(Text("\n".join(shares) if few else used))
+        table.add_row(*row)
     return table
 
 

@@ -6,8 +6,8 @@ Manipulations, aligners and models never import one another; this is where they 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,13 +28,20 @@ class Example:
     """Hash of the inputs; an exact repeat gets `#2`, `#3` by row order."""
     inputs: Mapping[str, str]
     """Template variable -> text."""
+    choices: tuple[str, ...] = ()
+    """The answers that this row offers, in its own order; none where the task declares labels, or asks for a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledExample(Example):
-    """One row with its label: a demonstration, a row to fit on, or the gold of a test row."""
+    """One row with its answer: a demonstration, a row to fit on, or the gold of a test row."""
 
     label: str
+    """The label, the right one of `choices`, or the text that is a right answer."""
+    accepted: tuple[str, ...] = ()
+    """Where the answer is a text: every text that is right, `label` first."""
+    working: Mapping[str, str] = field(default_factory=dict)
+    """Template variable -> text, for the target block of a demonstration alone: how the answer is come by."""
 
 
 # ---- the taxonomy ----------------------------------------------------------------------------------
@@ -286,6 +293,8 @@ class Rendered:
     boundary: int
     """How many of the prompt's own last tokens are scored with every continuation because one of them
     merges with the prompt; 0 where none does, as it should be."""
+    stop: tuple[str, ...] = ()
+    """What would begin a further example: a text that the model writes has ended before it."""
 
 
 class Manipulation(Protocol):
@@ -306,78 +315,18 @@ class Manipulation(Protocol):
         ...
 
     def bind(self, pool: Sequence[LabelledExample], words: Mapping[str, str]) -> Apply:
-        """Fix the pool of demonstrations and the word that each label is shown by."""
+        """Fix the pool of demonstrations, and the word that shows each label; without `words` answers stand as they are."""
         ...
 
 
 class Apply(Protocol):
     """A manipulation that knows its pool. Pure."""
 
-    def __call__(self, example: Example, card: Card, words: Sequence[str] = (), *, like: Example | None = None) -> Rendered:
-        """What the model reads for a row, in the context of the row itself or of the one it shall be `like`."""
-        ...
+    def __call__(
+        self, example: Example, card: Card, words: Sequence[str] = (), *, room: int = 0, like: Example | None = None
+    ) -> Rendered:
+        """What the model reads for a row, in the context of the row itself or of the one it shall be `like`.
 
-
-# ---- what an aligner needs and gives ---------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
-    """What an aligner must see besides an item's own output; collected in the same pass."""
-
-    content_free: tuple[str, ...] = ()
-    """Texts that stand for every input of a row, under the item's own context."""
-    unlabelled: int = 0
-    """How many rows of the fit part, without their labels."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Support:
-    """What was collected for `Needs`: label log-probabilities, K labels in the declared order."""
-
-    content_free: Mapping[str, Floats]
-    """Text -> shape (contexts, K)."""
-    context: Integers
-    """Shape (items,): which context each item was read under."""
-    unlabelled: Floats
-    """Shape (rows, K)."""
-
-
-@runtime_checkable
-class Scorer(Protocol):
-    """The first aligner of a chain: says which words are scored, and turns their scores into labels."""
-
-    labels: tuple[str, ...]
-    name: str
-
-    def words(self) -> tuple[str, ...]:
-        """Every word to score, in a fixed order."""
-        ...
-
-    def first_words(self) -> Mapping[str, str]:
-        """Label -> the word by which demonstrations show it."""
-        ...
-
-    def align(self, output: ScoreOutput) -> tuple[float, ...]:
-        """One score per label, in the declared order; natural-log units."""
-        ...
-
-    def settings(self) -> Mapping[str, object]:
-        """Everything about it that determines a result."""
-        ...
-
-
-@runtime_checkable
-class Calibration(Protocol):
-    """A later aligner: label log-probabilities to label log-probabilities, after the fact."""
-
-    name: str
-    needs: Needs
-
-    def align(self, logprobs: Floats, support: Support) -> Floats:
-        """Shape (items, K) -> (items, K); rows need not be normalised."""
-        ...
-
-    def settings(self) -> Mapping[str, object]:
-        """Everything about it that determines a result."""
+        `words` are to be scored behind it, or `room` tokens to be written.
+        """
         ...

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from promptkit import lint
 from promptkit.evaluation import by_hash
 from promptkit.predictor import Predictor
 from promptkit.tasks import Task
-from promptkit.types import Card, Example, Rendered
+from promptkit.types import Card, Example, Generate, Rendered, Verb
 
 _COLOURS = {
     "instruction": "magenta",
@@ -27,6 +27,7 @@ class View:
 
     example: Example
     rendered: Rendered
+    verb: Verb
     card: Card
     warnings: Sequence[str]
 
@@ -43,6 +44,7 @@ class View:
             "prompt": "".join(piece.text for piece in rendered.pieces),
             "pieces": [{"part": p.part, "text": p.text, "control": p.control} for p in rendered.pieces],
             "targets": list(rendered.targets),
+            **({"generate": asdict(self.verb)} if isinstance(self.verb, Generate) else {}),
             "ids": list(rendered.input.ids),
             "spans": [{"part": s.part, "start": s.start, "stop": s.stop} for s in rendered.input.spans],
             "continuations": [list(ids) for ids in rendered.continuations],
@@ -64,10 +66,11 @@ def views(predictor: Predictor, task: Task, *, split: str, n: int) -> list[View]
     card = predictor.model.card
     shown = []
     for row in by_hash(rows, n):
-        example = Example(id=row.id, inputs=row.inputs)
+        example = Example(id=row.id, inputs=row.inputs, choices=row.choices)
         rendered = bound.render(example)
         found = lint.warnings(rendered, card, tested=tested, chat=chat)
-        shown.append(View(example=example, rendered=rendered, card=card, warnings=found))
+        verb = bound.request(example, rendered).verb
+        shown.append(View(example=example, rendered=rendered, verb=verb, card=card, warnings=found))
     return shown
 
 
@@ -83,12 +86,16 @@ def show(view: View, *, tokens: bool) -> None:
     for piece in rendered.pieces:
         prompt.append(_visible(piece.text), style="reverse" if piece.control else _COLOURS[piece.part.split()[0]])
     console.print(prompt)
-    console.rule("answers scored")
-    console.print(Text(" | ").join(Text(repr(target), style=_TARGET_COLOUR) for target in rendered.targets))
-    console.print(
-        f"{len(rendered.input.ids)} tokens, {view.bos} BOS, {len(rendered.demos)} demonstrations, "
-        f"{sum(map(len, rendered.continuations))} answer tokens"
-    )
+    counts = f"{len(rendered.input.ids)} tokens, {view.bos} BOS, {len(rendered.demos)} demonstrations"
+    if isinstance(view.verb, Generate):
+        console.rule("text to be written")
+        stops = ", ".join(map(repr, view.verb.stop)) or "nothing but the model's own end token"
+        console.print(Text(f"at most {view.verb.max_tokens} tokens, ended by {stops}", style=_TARGET_COLOUR))
+        console.print(counts)
+    else:
+        console.rule("answers scored")
+        console.print(Text(" | ").join(Text(repr(target), style=_TARGET_COLOUR) for target in rendered.targets))
+        console.print(f"{counts}, {sum(map(len, rendered.continuations))} answer tokens")
     if tokens:
         _show_tokens(console, view)
     for warning in view.warnings:

@@ -13,13 +13,13 @@ import promptkit
 ROOT = Path(promptkit.__file__).parent
 LAYERS = [
     {"errors", "resources", "hub"},
-    {"types"},
-    {"registry", "template", "render", "readers", "tasks", "own", "metrics", "store", "lint"},
+    {"types", "aligners"},
+    {"registry", "template", "render", "readers", "spec", "cells", "tasks", "own", "metrics", "store", "lint"},
     {"manipulate", "align", "models"},
     {"predictor"},
-    {"run", "evaluation"},
+    {"run", "samples", "support", "figures", "evaluation"},
     {"comparison", "view", "kinds"},
-    {"cli"},
+    {"cli", "options"},
     {"__main__"},
 ]
 APART = {"manipulate", "align", "models"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import promptkit as pk
+from promptkit.aligners import Scorer
 from promptkit.evaluation import by_hash
 from promptkit.models.source import resolve
 from promptkit.predictor import BoundPredictor
@@ -32,11 +33,12 @@ class Workload:
 
     def requests(self, rendered: list[Rendered]) -> list[Request]:
         """What the model is asked."""
-        return [self.bound.request(row) for row in rendered]
+        return [self.bound.request(row, shown) for row, shown in zip(self.rows, rendered, strict=True)]
 
     def label_logprobs(self, outputs: list[Output]) -> list[list[float]]:
         """One log-probability per label, in the declared order, for every item."""
-        return [list(self.bound.scorer.align(output)) for output in outputs]
+        assert isinstance(self.bound.reading, Scorer)
+        return [list(self.bound.reading.align(output)) for output in outputs]
 
 
 def load_model() -> Model:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from promptkit.aligners import Needs, Support
 from promptkit.errors import PromptkitError
 from promptkit.registry import checked, settings_of
-from promptkit.types import Needs, Support
 
 if TYPE_CHECKING:
     from promptkit.types import Floats

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from promptkit.errors import PromptkitError
-from promptkit.types import ScoreOutput
+from promptkit.types import Example, ScoreOutput
 
 
 class Verbalizer:
@@ -65,17 +65,21 @@ class Verbalizer:
                     raise PromptkitError(f"The word {word!r} stands for both {owner[word]} and {label}")
                 owner[word] = label
 
-    def words(self) -> tuple[str, ...]:
-        """Every word, label by label."""
+    def candidates(self, example: Example) -> tuple[str, ...]:
+        """The labels, for every row alike."""
+        return self.labels
+
+    def words(self, example: Example | None = None) -> tuple[str, ...]:
+        """Every word, label by label; the same for every row."""
         return tuple(word for words in self._words.values() for word in words)
 
-    def first_words(self) -> Mapping[str, str]:
+    def shown(self) -> Mapping[str, str]:
         """Label -> its first word."""
         return {label: words[0] for label, words in self._words.items()}
 
     def align(self, output: ScoreOutput) -> tuple[float, ...]:
         """One score per label in the declared order, natural-log units."""
-        scores = [sum(row) if self.score == "sum" else sum(row) / len(row) for row in output.logprobs]
+        scores = sequence_scores(output, self.score)
         pooled = []
         for words in self._words.values():
             own, scores = scores[: len(words)], scores[len(words) :]
@@ -90,3 +94,8 @@ class Verbalizer:
     def settings(self) -> Mapping[str, object]:
         """The words and both rules."""
         return {"name": self.name, "words": self._words, "score": self.score, "pool": self.pool}
+
+
+def sequence_scores(output: ScoreOutput, score: Literal["sum", "mean"]) -> list[float]:
+    """Each continuation's log-probability: the sum over its tokens, or the mean per token."""
+    return [sum(row) if score == "sum" else sum(row) / len(row) for row in output.logprobs]

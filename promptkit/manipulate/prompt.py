@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 from promptkit.errors import PromptkitError
@@ -74,8 +75,8 @@ class Prompt:
         }
 
     def bind(self, pool: Sequence[LabelledExample], words: Mapping[str, str]) -> BoundPrompt:
-        """The prompt over a pool of demonstrations; `words` shows each label, in the declared order."""
-        foreign = sorted({row.label for row in pool} - set(words)) if self.needs_pool else []
+        """The prompt over a pool of demonstrations; `words` shows each label, in the declared order, if labels are declared."""
+        foreign = sorted({row.label for row in pool} - set(words)) if self.needs_pool and words else []
         if foreign:
             raise PromptkitError(
                 f"There is no word for {', '.join(foreign[:5])}, which rows of the pool are labelled", got=", ".join(words)
@@ -109,17 +110,19 @@ class BoundPrompt:
 
     prompt: Prompt
     words: Mapping[str, str]
-    """Label -> the word that demonstrations show."""
+    """Label -> the word that demonstrations show; empty where answers stand as they are."""
     choose: Choose
 
-    def __call__(self, example: Example, card: Card, words: Sequence[str] = (), *, like: Example | None = None) -> Rendered:
-        """What the model reads for a row, and a continuation for each of `words`.
+    def __call__(
+        self, example: Example, card: Card, words: Sequence[str] = (), *, room: int = 0, like: Example | None = None
+    ) -> Rendered:
+        """What the model reads for a row, and a continuation for each of `words`, or `room` tokens for a text.
 
         The demonstrations are those shown for the row itself, or for the row that it shall be `like`. A prompt that is too
         long for the model loses whole demonstrations, the farthest from the query first, the same for every word.
         """
         chosen = self.prompt.order.arrange(self.choose(like or example))
-        drop, prompt = self._fitting(like or example, chosen, card, words)
+        drop, prompt = self._fitting(like or example, chosen, card, words, room)
         if like is not None:
             prompt = self._encoded(example, chosen[drop:], card, words)
         if not prompt.kept:
@@ -137,17 +140,20 @@ class BoundPrompt:
             targets=prompt.targets,
             continuations=prompt.continuations,
             boundary=len(prompt.input.ids) - length,
+            stop=() if self.prompt.chat else (self._block("separator", {}),),
         )
 
-    def _fitting(self, example: Example, chosen: Demonstrations, card: Card, words: Sequence[str]) -> tuple[int, _Encoded]:
+    def _fitting(
+        self, example: Example, chosen: Demonstrations, card: Card, words: Sequence[str], room: int
+    ) -> tuple[int, _Encoded]:
         """How many demonstrations, from the far end, a row's prompt has no room for, and the prompt of the rest."""
         for drop in range(len(chosen) + 1):
             prompt = self._encoded(example, chosen[drop:], card, words)
-            if prompt.length <= card.context_length:
+            if prompt.length + room <= card.context_length:
                 return drop, prompt
         raise PromptkitError(
-            f"The prompt of row {example.id} has {len(prompt.input.ids)} tokens without any demonstration, and the model "
-            f"takes {card.context_length} with the answer",
+            f"The prompt of row {example.id} has {len(prompt.input.ids)} tokens without any demonstration and "
+            f"{prompt.length - len(prompt.kept) + room} for the answer, and the model takes {card.context_length} in all",
             hint="Shorten the row's text or the instruction, or use a model with a longer context",
         )
 
@@ -169,7 +175,7 @@ class BoundPrompt:
             pieces += [Piece(text=instruction, part="instruction"), separator]
         for number, row in enumerate(shown, start=1):
             part = f"demonstration {number}"
-            text = self._block("input", row.inputs) + self._target(row, self.words[row.label])
+            text = self._block("input", row.inputs) + self._shown(row)
             pieces += [Piece(text=text, part=part), separator]
         pieces.append(Piece(text=self._block("input", example.inputs), part="query"))
         return framed(pieces, card.tokenizer)
@@ -179,7 +185,7 @@ class BoundPrompt:
         for number, row in enumerate(shown, start=1):
             part = f"demonstration {number}"
             turns.append(("user", [Piece(text=self._block("input", row.inputs).strip(), part=part)]))
-            turns.append(("assistant", [Piece(text=self._target(row, self.words[row.label]), part=part)]))
+            turns.append(("assistant", [Piece(text=self._shown(row), part=part)]))
         turns.append(("user", [Piece(text=self._block("input", example.inputs).strip(), part="query")]))
         pieces = None
         if instruction := self._instruction().strip():
@@ -200,9 +206,14 @@ class BoundPrompt:
         written = self.prompt.instruction
         return self._block("instruction", {}) if written is None else written
 
-    def _target(self, row: Example, word: str) -> str:
-        text = self._block("target", {**row.inputs, LABEL: word})
+    def _shown(self, row: LabelledExample) -> str:
+        """A demonstration's answer, with its working."""
+        return self._target(row, self.words.get(row.label, row.label), row.working)
+
+    def _target(self, row: Example, word: str, working: Mapping[str, str] = MappingProxyType({})) -> str:
+        text = self._block("target", {**row.inputs, **working, LABEL: word})
         return text.strip() if self.prompt.chat else text
 
     def _block(self, name: str, values: Mapping[str, object]) -> str:
-        return self.prompt.loaded.render(name, {"labels": tuple(self.words.values()), **values})
+        labels = {"labels": tuple(self.words.values())} if self.words else {}
+        return self.prompt.loaded.render(name, {**labels, **values})

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.align.calibrate import CALIBRATIONS, Batch, Contextual, normalised
+from promptkit.aligners import Support
 from promptkit.errors import PromptkitError
 from promptkit.registry import build
-from promptkit.types import Support
 
 LABELS = 3
 TEXTS = ("N/A", "", "[MASK]")

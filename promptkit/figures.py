@@ -1,0 +1,81 @@
+"""A run's lines -> the figures of each of its branches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from promptkit.aligners import Support
+from promptkit.metrics import Estimate, choice, classification, generation
+from promptkit.predictor import Predictor
+from promptkit.run import Result
+from promptkit.samples import DECIMALS
+from promptkit.support import matrix
+
+if TYPE_CHECKING:
+    from promptkit.types import Floats
+
+
+def of_labels(branches: Sequence[Predictor], samples: Sequence[Any], support: Support) -> tuple[Result, ...]:
+    """Every branch over labels that are the same for each row: its calibration corrects the scores of the pass."""
+    labels = branches[0].reading.labels
+    logprobs = matrix(samples, labels)
+    gold = np.array([labels.index(line["gold"]) for line in samples])
+    results = []
+    for predictor in branches:
+        aligned = logprobs
+        for calibration in predictor.calibrations:
+            aligned = calibration.align(aligned, support)
+        predicted = aligned.argmax(1)
+        histogram = np.bincount(predicted, minlength=len(labels)).tolist()
+        results.append(
+            Result(
+                align=predictor.name,
+                metrics=_rounded(classification(gold, aligned)),
+                predicted=dict(zip(labels, histogram, strict=True)),
+                predictions=tuple(labels[index] for index in predicted),
+                logprobs=aligned,
+                correct=(predicted == gold).astype(float),
+            )
+        )
+    return tuple(results)
+
+
+def of_choices(predictor: Predictor, samples: Sequence[Any]) -> Result:
+    """The one branch over answers that each row offers; rows that offer fewer than others have -inf in their place."""
+    most = max(len(line["logprobs"]) for line in samples)
+    logprobs: Floats = np.full((len(samples), most), -np.inf)
+    for row, line in zip(logprobs, samples, strict=True):
+        row[: len(line["logprobs"])] = list(line["logprobs"].values())
+    gold = np.array([list(line["logprobs"]).index(line["gold"]) for line in samples])
+    predictions = tuple(line["prediction"] for line in samples)
+    return Result(
+        align=predictor.name,
+        metrics=_rounded(choice(gold, logprobs)),
+        predicted=dict(sorted(Counter(predictions).items())),
+        predictions=predictions,
+        logprobs=logprobs,
+        correct=(logprobs.argmax(1) == gold).astype(float),
+    )
+
+
+def of_texts(predictor: Predictor, samples: Sequence[Any]) -> Result:
+    """The one branch over texts that the model wrote."""
+    predictions = tuple(line["prediction"] for line in samples)
+    correct = np.array([line["correct"] for line in samples], float)
+    return Result(
+        align=predictor.name,
+        metrics=_rounded(generation(correct, np.array([said is not None for said in predictions]))),
+        predicted={},
+        predictions=predictions,
+        logprobs=np.zeros((len(samples), 0)),
+        correct=correct,
+    )
+
+
+def _rounded(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
+    return {name: {key: round(value, DECIMALS) for key, value in asdict(each).items()} for name, each in metrics.items()}

@@ -1,0 +1,145 @@
+"""The options of the commands, and the objects of the library that they stand for. Prints nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptkit.errors import PromptkitError
+
+if TYPE_CHECKING:
+    from promptkit.manipulate.prompt import Prompt
+    from promptkit.predictor import Predictor
+    from promptkit.tasks import Task
+
+TaskName = Annotated[
+    str,
+    typer.Argument(
+        metavar="TASK", help="A name of `promptkit tasks`, a task's YAML file, or a csv, tsv, jsonl or parquet file."
+    ),
+]
+ModelName = Annotated[str, typer.Option("--model", help="[engine:]name: a hub id, folder, .gguf file, demo, or fake.")]
+Template = Annotated[
+    str | None, typer.Option(help="A template's name, the path of a .j2 file, or its text: '{% block input %}...'.")
+]
+LabelColumn = Annotated[str | None, typer.Option(help="For a data file: the column of the labels, unless it is `label`.")]
+Labels = Annotated[str | None, typer.Option(help="For a data file: its labels in order, a,b,c; else the column's values.")]
+AnswerColumn = Annotated[
+    str | None, typer.Option(help="For a data file whose answers are texts to be written: the column that holds them.")
+]
+Extract = Annotated[
+    str | None, typer.Option(help="How the answer is found in a written text: first_line, final_number, pattern:regex=...")
+]
+MaxTokens = Annotated[int | None, typer.Option(min=1, help="The most tokens of a written text.")]
+Temperature = Annotated[float | None, typer.Option(min=0, help="0 writes the likeliest text; above 0 it is drawn, by --seed.")]
+Train = Annotated[Path | None, typer.Option(help="For a data file: where demonstrations come from, else half of it by hash.")]
+Instruction = Annotated[str | None, typer.Option(help="Replaces the template's instruction; '' shows none.")]
+Chat = Annotated[bool, typer.Option("--chat", help="Use the model's chat template, demonstrations as turns.")]
+Shots = Annotated[int, typer.Option(min=0, help="How many demonstrations.")]
+Demos = Annotated[
+    str | None,
+    typer.Option(
+        help="zero, first, random, random-each or balanced; unless given, balanced where a task has labels, else random."
+    ),
+]
+Order = Annotated[str, typer.Option(help="given or shuffled.")]
+Seed = Annotated[int, typer.Option(help="Of the demonstrations and their order.")]
+Split = Annotated[str | None, typer.Option(help="The split to read; the task's own choice unless given.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of a mirror of data sets; PROMPTKIT_DATA stands in for it.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the engine, such as dtype=bfloat16.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptOptions:
+    """The options that make a `Prompt`."""
+
+    template: str | None
+    instruction: str | None
+    chat: bool
+    shots: int
+    demos: str | None
+    order: str
+    seed: int
+
+    def prompt(self, task: Task) -> Prompt:
+        """The prompt that they describe; the task says which template unless one is given."""
+        from promptkit.manipulate.demos import SELECTORS
+        from promptkit.manipulate.order import ORDERS
+        from promptkit.manipulate.prompt import Prompt
+        from promptkit.registry import build
+
+        chosen = self.demos or ("balanced" if task.labels else "random")
+        return Prompt(
+            self.template or task.spec.template,
+            demos=build("demonstration selector", SELECTORS, chosen, k=self.shots, seed=self.seed),
+            order=build("order", ORDERS, self.order, seed=self.seed),
+            instruction=self.instruction,
+            chat=self.chat,
+        )
+
+
+def task(
+    name: str,
+    data: Path | None,
+    template: str | None,
+    label_column: str | None,
+    labels: str | None,
+    answer_column: str | None,
+    train: Path | None,
+) -> Task:
+    """The task of that name, or of that data file."""
+    from promptkit.own import own_task
+    from promptkit.readers import is_data
+    from promptkit.tasks import load_task
+
+    if is_data(name):
+        declared = [label.strip() for label in labels.split(",")] if labels else []
+        if answer_column is not None and (label_column or labels):
+            raise PromptkitError(
+                "A data file has labels to score or answers to write, not both", hint="Leave out --answer-column, or --labels"
+            )
+        return own_task(
+            name, template=template, label_column=label_column, labels=declared, answer_column=answer_column, train=train
+        )
+    given = {"--label-column": label_column, "--labels": labels, "--answer-column": answer_column, "--train": train}
+    foreign = next((option for option, value in given.items() if value is not None), None)
+    if foreign is not None:
+        raise PromptkitError(f"{foreign} belongs to a data file, and {name} is a task", hint="Its YAML file says these things")
+    return load_task(name, data=data)
+
+
+def predictors(
+    task: Task, model: str, settings: list[str] | None, options: PromptOptions, chain: dict[str, Any], *, calibrate: str = ""
+) -> list[Predictor]:
+    """The plain predictor, and one for each calibration; `chain` says more of its first aligner."""
+    from promptkit.align.calibrate import CALIBRATIONS
+    from promptkit.models.base import load
+    from promptkit.predictor import Predictor, reading
+    from promptkit.registry import build
+
+    prompt = options.prompt(task)
+    first = reading(task, **chain)
+    calibrations = [build("calibration", CALIBRATIONS, spelling) for spelling in calibrate.split(",") if spelling.strip()]
+    loaded = load(model, **_pairs(settings or []))
+    return [
+        Predictor(loaded, prompt, first),
+        *(Predictor(loaded, prompt, [first, calibration]) for calibration in calibrations),
+    ]
+
+
+def _pairs(settings: list[str]) -> dict[str, object]:
+    pairs: dict[str, object] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not (key and equals):
+            raise PromptkitError("A setting cannot be read", got=f"--set {setting}", hint="Write --set KEY=VALUE")
+        if key in pairs:
+            raise PromptkitError(f"The setting {key} is given twice", got=f"{pairs[key]} and {value}", hint="Give it once")
+        pairs[key] = value
+    return pairs

@@ -1,0 +1,113 @@
+"""The line of a run's files for each row that the model was asked about, and what befell the rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from promptkit.aligners import Extractor, Scorer
+from promptkit.errors import PromptkitError
+from promptkit.store import File
+from promptkit.types import Example, GenerateOutput, LabelledExample, Output, Rendered, ScoreOutput
+
+DECIMALS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One row that the model is asked about, and the file that its line goes to."""
+
+    file: File
+    id: str
+    example: Example
+    rendered: Rendered
+    gold: LabelledExample | None = None
+
+
+def line(row: Asked, reading: Scorer | Extractor, output: Output) -> dict[str, Any]:
+    """What is kept of one row: its answer, what the answer was read from, and the prompt that it was asked in."""
+    if isinstance(reading, Extractor):
+        assert isinstance(output, GenerateOutput)
+        read = _written(row, reading, output)
+    else:
+        assert isinstance(output, ScoreOutput)
+        read = _scored(row, reading, output)
+    rendered = row.rendered
+    return {
+        "id": row.id,
+        **read,
+        "demos": list(rendered.demos),
+        "dropped": list(rendered.dropped),
+        "boundary": rendered.boundary,
+        "prompt_hash": hashlib.sha256(repr(rendered.input.ids).encode()).hexdigest()[:16],
+        "tokens": len(rendered.input.ids),
+    }
+
+
+def _scored(row: Asked, reading: Scorer, output: ScoreOutput) -> dict[str, Any]:
+    rendered = row.rendered
+    pairs = zip(rendered.targets, rendered.continuations, strict=True)
+    alike = [text for text, ids in pairs if rendered.continuations.count(ids) > 1]
+    if alike:
+        raise PromptkitError(
+            f"The labels {', '.join(map(repr, alike[:5]))} read the same to the model, so that it cannot tell them apart",
+            got=f"row {row.id}",
+            hint="Look at it with promptkit render, and mend the label words or the target block",
+        )
+    if not all(isfinite(x) for tokens in output.logprobs for x in tokens):
+        raise PromptkitError(
+            f"The model gave a log-probability that is no number for row {row.id}",
+            hint="Its activations overflow in this precision: try --set dtype=bfloat16 or dtype=float32",
+        )
+    candidates = reading.candidates(row.example)
+    aligned = [round(value, DECIMALS) for value in reading.align(output)]
+    best = candidates[aligned.index(max(aligned))]
+    return {
+        **({} if row.gold is None else {"gold": row.gold.label, "prediction": best}),
+        "logprobs": dict(zip(candidates, aligned, strict=True)),
+        "continuations": [
+            {"text": text, "logprobs": [round(x, DECIMALS) for x in tokens]}
+            for text, tokens in zip(rendered.targets, output.logprobs, strict=True)
+        ],
+    }
+
+
+def _written(row: Asked, reading: Extractor, output: GenerateOutput) -> dict[str, Any]:
+    (generation,) = output.generations
+    answer = reading.answer(generation.text)
+    gold = row.gold
+    judged = {} if gold is None else {"gold": gold.label, "accepted": list(gold.accepted)}
+    return {
+        **judged,
+        "prediction": answer,
+        **({} if gold is None else {"correct": reading.right(answer, gold.accepted)}),
+        "generations": [{"text": generation.text, "tokens": len(generation.ids), "ended": generation.ended}],
+    }
+
+
+def peculiarities(samples: Sequence[Any]) -> list[str]:
+    """What befell some rows, and what a reader of the figures should know of the answers."""
+    inputs = {line["id"].partition("#")[0] for line in samples}
+    most = max(len(line["demos"]) + len(line["dropped"]) for line in samples)
+    counts = {
+        "lost demonstrations because the prompt would not fit the model's context": sum(bool(x["dropped"]) for x in samples),
+        "were scored from an earlier token because a label merges with the prompt": sum(bool(x["boundary"]) for x in samples),
+        "were shown fewer demonstrations than others because the pool ran out of different rows": sum(
+            len(x["demos"]) + len(x["dropped"]) < most for x in samples
+        ),
+        "were shown a demonstration that is itself evaluated: train and test overlap": sum(
+            any(demo.partition("#")[0] in inputs for demo in x["demos"]) for x in samples
+        ),
+        "were still being written when they had the most tokens allowed (max_tokens)": sum(
+            any(text["ended"] == "length" for text in x.get("generations", ())) for x in samples
+        ),
+    }
+    notes = [f"{count} of {len(samples)} rows {what}" for what, count in counts.items() if count]
+    texts = [continuation["text"] for continuation in samples[0].get("continuations", ())]
+    shorter = [text for text in texts if any(other != text and other.startswith(text) for other in texts)]
+    if shorter:
+        notes.append(f"The answer {shorter[0]!r} is the beginning of another, which can therefore never be likelier by sum")
+    return notes

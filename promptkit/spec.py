@@ -1,0 +1,193 @@
+"""A task's YAML file: what it may say, checked. Knows nothing of rows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StrictBool, StrictInt, ValidationError, model_validator
+
+from promptkit.errors import PromptkitError, unknown
+
+_TAKEN = ("label", "labels")
+
+
+class Cut(BaseModel):
+    """A part of a column's text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    column: str
+    """The column; a.b is the column a's field b."""
+    pattern: str
+    """A regular expression: its first group, or the whole match if it has none, is the text."""
+
+    @model_validator(mode="after")
+    def _compiles(self) -> Cut:
+        _compiled(self.pattern)
+        return self
+
+
+Column = str | Cut
+"""A column's name, or the part of it that a pattern matches."""
+
+
+class Offer(BaseModel):
+    """Where the answers stand that a row offers, of which one is right."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    column: str | None = None
+    """A column that holds a list of texts."""
+    columns: list[str] | None = Field(default=None, min_length=2)
+    """A column for each answer."""
+    pattern: str | None = None
+    """A regular expression; what it matches in the inputs, each once and in order, is what is offered."""
+    names: str | None = None
+    """A column that holds a list of what the label calls each of them, such as A, B, C."""
+    count_from: Literal[0, 1] = 0
+    """Where the label is a number that counts them: what the first is called."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Offer:
+        if sum(way is not None for way in (self.column, self.columns, self.pattern)) != 1:
+            raise ValueError("choices are one of column, columns and pattern")
+        if self.pattern is not None:
+            _compiled(self.pattern)
+        return self
+
+
+class Source(BaseModel):
+    """One place that holds the task's rows, and how its columns and labels are named there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    files: dict[str, str] | None = None
+    """Split -> path of a .jsonl, .csv, .tsv or .parquet file, relative to the task's own file."""
+    mirror: str | None = None
+    """Folder below --data DIR or PROMPTKIT_DATA that holds a SPLIT.jsonl for each split."""
+    hub: str | None = None
+    """Data set on the Hugging Face hub."""
+    config: str | None = None
+    """Its configuration, for a data set on the hub that has several."""
+    revision: str | None = None
+    """Its branch, tag or commit."""
+    inputs: dict[str, Column] = Field(min_length=1)
+    """Template variable -> column."""
+    label: Column
+    """The column of the label, or of the answer; a column that holds a list of texts gives every answer that is right."""
+    choices: Offer | None = None
+    """Where the answers stand that each row offers, in a task of multiple choice."""
+    working: dict[str, Column] = {}
+    """Template variable -> column, for the target block of a demonstration alone: how its answer is come by."""
+    label_ids: dict[StrictBool | StrictInt | str, str] | None = None
+    """Value in that column -> label; unless given, a number counts the labels as declared, from 0."""
+    splits: dict[str, str] = {}
+    """The task's name of a split -> the source's, where they differ."""
+    hold_out: PositiveInt | Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Where the source has a test split only: how many of its rows, or which share of them, are the train split; those
+    with the smallest hash of their inputs, so that equal inputs stay together. The rest is the test split. A count is
+    small, and is the pool whole; a share is divided as any train split."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Source:
+        if sum(place is not None for place in (self.files, self.mirror, self.hub)) != 1:
+            raise ValueError("a source is one of files, mirror and hub")
+        taken = [name for name in (*self.inputs, *self.working) if name in _TAKEN]
+        if taken:
+            raise ValueError(f"{taken[0]} is the template's own variable; give this input another name")
+        return self
+
+
+class TaskSpec(BaseModel):
+    """A task's YAML file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    description: str
+    """One line: what is asked, and where the data are from."""
+    template: str
+    """The template that shows it unless another is asked for: a shipped one, or the path of a `.j2` file from here."""
+    labels: dict[str, str | list[str]] | None = Field(default=None, min_length=2)
+    """Label -> its word, or its words, in the declared order: a task of classification."""
+    answer: str | dict[str, dict[str, Any] | None] | None = None
+    """How the answer is found in a text that the model writes: first_line, or {pattern: {regex: ..., max_tokens: 32}}."""
+    split: str = "test"
+    """The split that is evaluated unless another is asked for."""
+    sources: list[Source] = Field(min_length=1)
+    """Tried in order: a mirror where --data or PROMPTKIT_DATA is set, the hub where it is not."""
+
+    @property
+    def kind(self) -> Literal["classification", "choice", "generation"]:
+        """Labels that are the same for every row; answers that each row offers; or a text of the model's own."""
+        if self.labels is not None:
+            return "classification"
+        return "choice" if self.answer is None else "generation"
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> TaskSpec:
+        offered = [source.choices is not None for source in self.sources]
+        ways = (self.labels is not None, self.answer is not None, any(offered))
+        if sum(ways) != 1 or any(offered) != all(offered):
+            raise ValueError("a task has one of labels, answer, and choices in every source")
+        if isinstance(self.answer, dict) and len(self.answer) != 1:
+            raise ValueError("answer is one extraction's name, or {name: {keyword: value}}")
+        for source in self.sources:
+            if source.label_ids is not None and self.labels is None:
+                raise ValueError("label_ids belongs to a task that has labels")
+            foreign = sorted(set((source.label_ids or {}).values()) - (self.labels or {}).keys())
+            if foreign:
+                raise ValueError(f"label_ids names {foreign[0]!r}, which is none of the labels {', '.join(self.labels or ())}")
+        return self
+
+
+class _Loader(yaml.SafeLoader):  # not libyaml's, which dies of deep nesting
+    """YAML in which a key stands once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping; raises if two of its keys are equal, of which YAML would keep the last."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice} stands there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def read_spec(path: Path) -> TaskSpec:
+    """The task that a YAML file describes; raises PromptkitError for one that describes none."""
+    try:
+        given: Any = yaml.load(path.read_text("utf-8"), _Loader)
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
+        raise PromptkitError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return TaskSpec.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = _of(first["loc"]).model_fields
+            raise unknown(f"key of a task (at {place} in {path})", str(first["loc"][-1]), known) from None
+        if "[key]" in first["loc"]:
+            raise PromptkitError(
+                f"{path}: {place} is wrong: the key {first['input']!r} is no text", hint="Put it in quotes"
+            ) from None
+        given_there = None if first["type"] == "missing" else str(first.get("input"))[:200]
+        raise PromptkitError(f"{path}: {place or 'the file'} is wrong: {first['msg']}", got=given_there) from None
+
+
+def _of(loc: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model whose keys stand at a place of the file."""
+    if "choices" in loc:
+        return Offer
+    if "Cut" in loc:
+        return Cut
+    return Source if "sources" in loc else TaskSpec
+
+
+def _compiled(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None

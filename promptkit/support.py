@@ -1,0 +1,80 @@
+"""The rows that aligners need besides those evaluated: asked in the same pass, and handed to the aligners."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from promptkit.aligners import Support
+from promptkit.predictor import BoundPredictor, Predictor
+from promptkit.samples import Asked
+from promptkit.types import Example, Rendered
+
+if TYPE_CHECKING:
+    from promptkit.types import Floats
+
+
+def content_free_texts(branches: Sequence[Predictor]) -> tuple[str, ...]:
+    """Every text that stands for a row's inputs, for any of the branches."""
+    return tuple(dict.fromkeys(t for p in branches for c in p.calibrations for t in c.needs.content_free))
+
+
+def unlabelled_rows(branches: Sequence[Predictor]) -> int:
+    """How many unlabelled rows the branch with the greatest need has."""
+    return max((c.needs.unlabelled for p in branches for c in p.calibrations), default=0)
+
+
+def asked(bound: BoundPredictor, items: Sequence[Asked], texts: Sequence[str], fit: Sequence[Example]) -> list[Asked]:
+    """Each text under each context in which `items` are read, and each row of `fit` under its own."""
+    rows = []
+    for context, index in _contexts(item.rendered for item in items).items():
+        for text in texts:
+            item = items[index].example
+            row = Example(id=f"content-free {text}", inputs=dict.fromkeys(item.inputs, text))
+            rendered = bound.render(row, like=item)
+            rows.append(Asked(file="support", id=_content_free_id(context, text), example=row, rendered=rendered))
+    for row in fit:
+        rows.append(Asked(file="support", id=_unlabelled_id(row), example=row, rendered=bound.render(row)))
+    return rows
+
+
+def collected(
+    samples: Sequence[Any], support: Sequence[Any], texts: Sequence[str], fit: Sequence[Example], labels: Sequence[str]
+) -> Support:
+    """What the lines of those rows say, as aligners read it."""
+    of_id = {line["id"]: line for line in support}
+    contexts = list(dict.fromkeys(_context(line["demos"]) for line in samples))
+    place = {context: number for number, context in enumerate(contexts)}
+    return Support(
+        content_free={text: matrix([of_id[_content_free_id(context, text)] for context in contexts], labels) for text in texts},
+        context=np.array([place[_context(line["demos"])] for line in samples]),
+        unlabelled=matrix([of_id[_unlabelled_id(row)] for row in fit], labels),
+    )
+
+
+def matrix(lines: Sequence[Any], labels: Sequence[str]) -> Floats:
+    """Label log-probabilities, shape (lines, labels)."""
+    return np.array([[line["logprobs"][label] for label in labels] for line in lines], float).reshape(-1, len(labels))
+
+
+def _context(demos: Sequence[str]) -> str:
+    return " ".join(demos)
+
+
+def _contexts(rendered: Iterable[Rendered]) -> dict[str, int]:
+    """Each context that items are read in -> the first such item."""
+    contexts: dict[str, int] = {}
+    for index, row in enumerate(rendered):
+        contexts.setdefault(_context(row.demos), index)
+    return contexts
+
+
+def _content_free_id(context: str, text: str) -> str:
+    return f"content-free {text!r} after {hashlib.sha256(context.encode()).hexdigest()[:12]}"
+
+
+def _unlabelled_id(row: Example) -> str:
+    return f"unlabelled {row.id}"

@@ -1,0 +1,132 @@
+"""What counts as an answer in a text, and when two answers are the same."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import promptkit as pk
+from promptkit.align.normalise import exact, number, words
+from promptkit.errors import PromptkitError
+from promptkit.types import Example
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"), [(" Paris\nQ: next", "Paris"), ("\n\n  Rome ", "Rome"), ("", None), (" \n\t", None), ("a\r\nb", "a")]
+)
+def test_the_first_line_is_the_first_that_holds_something(text, answer):
+    assert pk.extract.first_line().answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("3 + 4 = 7. The answer is 7.", "7"),
+        ("it costs $1,234.50.", "$1,234.50"),
+        ("from 5 to -3", "-3"),
+        ("5-3", "3"),
+        ("x = (-2)", "-2"),
+        ("either 4, or 5, ", "5"),
+        ("a half, .5", ".5"),
+        ("3.", "3"),
+        ("none at all", None),
+        ("", None),
+    ],
+)
+def test_the_final_number_is_the_last_with_its_sign_and_separators(text, answer):
+    assert pk.extract.final_number().answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("regex", "text", "answer"),
+    [
+        (r"\(([A-Z])\)", "not (A) but (C)", "C"),
+        ("yes|no", "yes and no", "no"),
+        (r"answer is:?\s*(.*?)\.?\s*$", "So the answer is: forty two.\nQ:", "forty two"),
+        ("(x)?y", "y", None),
+        ("zzz", "no such thing", None),
+    ],
+)
+def test_a_pattern_gives_the_first_group_of_its_last_match(regex, text, answer):
+    assert pk.extract.pattern(regex=regex).answer(text) == answer
+
+
+@given(texts)
+def test_an_answer_stands_in_the_text_and_is_never_empty(text):
+    for extraction in (pk.extract.first_line(), pk.extract.final_number(), pk.extract.pattern(regex=r"\w+")):
+        answer = extraction.answer(text)
+        assert answer is None or (answer and answer in text)
+
+
+@given(texts)
+def test_a_normal_form_is_its_own(text):
+    for same in (exact, words):
+        assert same(same(text)) == same(text)
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**9), max_value=10**9))
+def test_numbers_are_compared_by_value(value):
+    form = number(f"${value:,}")
+    assert Decimal(form) == value
+    assert number(f"{value}00") == form
+    assert number(f" {value} ") == form
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("The Hague", "hague"), ("Washington, D.C.", "washington dc"), ("St.  John's", "st johns"), ("ＡＢ", "ab")],
+)
+def test_words_are_compared_without_case_punctuation_and_articles(one, other):
+    assert words(one) == words(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("été", "ete"), ("a cat", "a dog"), ("the", "a")])
+def test_different_words_stay_different(one, other):
+    assert words(one) != words(other)
+
+
+def test_any_accepted_answer_is_right_and_no_answer_never_is():
+    extraction = pk.extract.first_line()
+    assert extraction.right("kiev.", ("Kyiv", "Kiev"))
+    assert not extraction.right("Lviv", ("Kyiv", "Kiev"))
+    assert not extraction.right(None, ("Kyiv", ""))
+    assert not pk.extract.first_line(normalise="exact").right("kiev", ("Kyiv", "Kiev"))
+    assert pk.extract.final_number().right("$1,200.0", ("1200",))
+
+
+def test_what_is_drawn_depends_on_the_seed_and_the_row_and_greedy_on_neither():
+    rows = [Example(id=name, inputs={}) for name in "ab"]
+    drawn = {pk.extract.first_line(temperature=1.0, seed=s).verb(row, ()).seed for s in (0, 1) for row in rows}
+    assert len(drawn) == 4
+    assert {pk.extract.first_line(seed=s).verb(row, ()).seed for s in (0, 1) for row in rows} == {0}
+
+
+def test_a_text_ends_where_it_is_told_and_where_a_further_example_would_begin():
+    verb = pk.extract.first_line(stop=("\n", "###")).verb(Example(id="a", inputs={}), ("\n\n", ""))
+    assert verb.stop == ("\n", "###", "\n\n")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_tokens": 0},
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+        {"stop": ("",)},
+        {"normalise": "squad"},
+        {"seed": "x"},
+    ],
+)
+def test_what_cannot_be_asked_is_refused(wrong):
+    with pytest.raises(PromptkitError):
+        pk.extract.first_line(**wrong)
+
+
+def test_a_pattern_that_is_none_is_refused():
+    with pytest.raises(PromptkitError, match=r"'\(' is no regular expression"):
+        pk.extract.pattern(regex="(")

@@ -1,0 +1,279 @@
+"""Multiple choice and generation: what a task file says of answers, and what a run over them holds."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score
+
+import promptkit as pk
+from promptkit.errors import PromptkitError
+from promptkit.metrics import choice, classification
+from promptkit.predictor import reading
+
+TEMPLATE = "{% block input %}Q: {{ q }}\nA:{% endblock %}{% block target %} {{ label }}{% endblock %}"
+
+
+def make(folder: Path, rows: list[dict[str, Any]], *, answer: Any = None, **source: Any) -> pk.Task:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    (folder / "t.j2").write_text(TEMPLATE)
+    whole = {"files": {"test": "rows.jsonl"}, "inputs": {"q": "q"}, "label": "label", **source}
+    spec = {"description": "made up", "template": "t.j2", "sources": [whole]} | ({"answer": answer} if answer else {})
+    (folder / "t.yaml").write_text(yaml.safe_dump(spec))
+    return pk.task(folder / "t.yaml")
+
+
+def lines(run: pk.Run) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run.path / "samples.jsonl").read_text().splitlines()]
+
+
+OFFERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a list, by text": ({"options": ["red", "blue"], "label": "blue"}, {"column": "options"}),
+    "a list, by number": ({"options": ["red", "blue"], "label": 1}, {"column": "options"}),
+    "a list, by number from 1": ({"options": ["red", "blue"], "label": "2"}, {"column": "options", "count_from": 1}),
+    "a field, by name": (
+        {"choices": {"text": ["red", "blue"], "label": ["A", "B"]}, "label": "B"},
+        {"column": "choices.text", "names": "choices.label"},
+    ),
+    "columns": ({"one": "red", "two": "blue", "label": 1}, {"columns": ["one", "two"]}),
+}
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+def test_a_row_offers_answers_by_any_column(tmp_path: Path, offer: str) -> None:
+    row, choices = OFFERS[offer]
+    (example,) = make(tmp_path, [{"q": "?", **row}], choices=choices).rows("test")
+    assert (example.choices, example.label) == (("red", "blue"), "blue")
+
+
+def test_a_row_offers_what_a_pattern_finds_in_it_each_once(tmp_path: Path) -> None:
+    row = {"q": "Is (B) before (A)?\n(A) no\n(B) yes\n(C) (A)", "label": "(B)"}
+    (example,) = make(tmp_path, [row], choices={"pattern": r"(?m)^\([A-Z]\)"}).rows("test")
+    assert (example.choices, example.label) == (("(A)", "(B)", "(C)"), "(B)")
+
+
+@pytest.mark.parametrize(
+    ("row", "choices", "message"),
+    [
+        ({"options": ["red"], "label": 0}, {"column": "options"}, "at least two answers to choose from"),
+        ({"options": ["red", "red"], "label": 0}, {"column": "options"}, "all different"),
+        ({"options": ["red", ""], "label": 0}, {"column": "options"}, "none empty"),
+        ({"options": "red, blue", "label": 0}, {"column": "options"}, "holds no list"),
+        ({"options": ["red", "blue"], "label": 2}, {"column": "options"}, "none of the answers that the row offers"),
+        ({"options": ["red", "blue"], "label": 0}, {"column": "options", "count_from": 1}, "none of the answers"),
+        (
+            {"options": ["red", "blue"], "label": "C", "n": ["A", "B"]},
+            {"column": "options", "names": "n"},
+            "none of the answers",
+        ),
+        ({"options": ["red", "blue"], "label": "0"}, {"column": "option"}, "no column named 'option'. Did you mean options"),
+        ({"label": "x"}, {"pattern": "[A-Z]"}, "at least two answers"),
+    ],
+)
+def test_a_row_that_offers_no_choice_is_told_with_its_place(
+    tmp_path: Path, row: dict[str, Any], choices: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(PromptkitError, match=message) as caught:
+        make(tmp_path, [{"q": "?", **row}], choices=choices).rows("test")
+    assert "row 1 of the test split of t" in str(caught.value)
+
+
+def test_rows_with_equal_questions_and_other_answers_to_choose_from_are_other_rows(tmp_path: Path) -> None:
+    rows = [{"q": "?", "o": options, "label": 0} for options in (["a", "b"], ["a", "c"])]
+    one, other = make(tmp_path, rows, choices={"column": "o"}).rows("test")
+    assert one.id.partition("#")[0] != other.id.partition("#")[0]
+
+
+@pytest.mark.parametrize(
+    ("label", "accepted"), [("Kyiv", ("Kyiv",)), (["Kyiv", "Kiev", "Kyiv"], ("Kyiv", "Kiev")), (42, ("42",)), ([7], ("7",))]
+)
+def test_an_answer_is_a_text_or_a_list_of_those_accepted(tmp_path: Path, label: Any, accepted: tuple[str, ...]) -> None:
+    (example,) = make(tmp_path, [{"q": "?", "label": label}], answer="first_line").rows("test")
+    assert (example.accepted, example.label) == (accepted, accepted[0])
+
+
+@pytest.mark.parametrize("label", [[], [""], " ", ["x", ["y"]], {"a": 1}])
+def test_an_answer_that_is_no_text_is_refused(tmp_path: Path, label: Any) -> None:
+    with pytest.raises(PromptkitError, match="holds no answer, or one that is no text"):
+        make(tmp_path, [{"q": "?", "label": label}], answer="first_line").rows("test")
+
+
+def test_working_is_cut_out_of_a_column_and_shown_in_demonstrations_alone(tmp_path: Path) -> None:
+    def cut(regex: str) -> dict[str, str]:
+        return {"column": "answer", "pattern": regex}
+
+    rows = [{"q": f"{i}+1?", "answer": f"{i} + 1 = {i + 1}\n#### {i + 1}"} for i in range(8)]
+    task = make(
+        tmp_path, rows, answer="final_number", label=cut("#### (.+)"), working={"why": cut(r"(?s)(.*)\n####")}, hold_out=4
+    )
+    text = "{% block input %}{{ q }}{% endblock %}{% block target %} {{ why }} so {{ label }}{% endblock %}"
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(pk.Template(text), demos=pk.demos.random(k=2)), reading(task))
+    shown = predictor.bind(task.pool()).render(task.rows("test")[0])
+    prompt = "".join(piece.text for piece in shown.pieces if not piece.control)
+    for row in task.pool():
+        assert (f"{row.working['why']} so {row.label}" in prompt) == (row.id in shown.demos)
+    assert prompt.endswith(task.rows("test")[0].inputs["q"])
+
+
+def test_a_pattern_that_cuts_nothing_out_is_told_with_the_row(tmp_path: Path) -> None:
+    with pytest.raises(PromptkitError, match="matches nothing in the column label of row 1"):
+        make(tmp_path, [{"q": "?", "label": "x"}], answer="first_line", label={"column": "label", "pattern": "#"}).rows("test")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"answer": "first_line", "labels": {"a": "a", "b": "b"}}, "one of labels, answer, and choices"),
+        ({}, "one of labels, answer, and choices"),
+        ({"answer": {"first_line": {}, "pattern": {}}}, "one extraction's name"),
+    ],
+)
+def test_a_task_is_of_one_kind(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    source = {"files": {"test": "x.csv"}, "inputs": {"q": "q"}, "label": "label"}
+    (tmp_path / "t.yaml").write_text(yaml.safe_dump({"description": "d", "template": "t.j2", "sources": [source], **changed}))
+    with pytest.raises(PromptkitError, match=message):
+        pk.task(tmp_path / "t.yaml")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("firstline", "no extraction named 'firstline'. Did you mean first_line"),
+        (
+            {"first_line": {"max_token": 3}},
+            "no keyword of the extraction first_line named 'max_token'. Did you mean max_tokens",
+        ),
+        ({"first_line": {"max_tokens": "many"}}, "cannot be made so"),
+        ({"pattern": {"regex": "("}}, "no regular expression"),
+    ],
+)
+def test_an_extraction_that_there_is_not_is_refused(tmp_path: Path, answer: Any, message: str) -> None:
+    with pytest.raises(PromptkitError, match=message):
+        reading(make(tmp_path, [{"q": "?", "label": "x"}], answer=answer))
+
+
+# ---- runs -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[pk.Task, pk.Run]:
+    folder = tmp_path_factory.mktemp("choice")
+    rows = [{"q": f"question {i}", "o": [f"{i}{j}" for j in range(2 + i % 3)], "label": i % 2} for i in range(40)]
+    task = make(folder, rows, choices={"column": "o"})
+    return task, pk.evaluate(pk.Predictor(pk.load("fake"), pk.Prompt(folder / "t.j2"), pk.Choices()), task, out=folder)
+
+
+def test_a_run_of_choices_takes_the_likeliest_that_the_row_offers(chosen: tuple[pk.Task, pk.Run]) -> None:
+    task, run = chosen
+    of_id = {row.id: row for row in task.rows("test")}
+    for line in lines(run):
+        assert tuple(line["logprobs"]) == of_id[line["id"]].choices
+        assert line["prediction"] == max(line["logprobs"], key=line["logprobs"].__getitem__)
+        assert [scored["text"] for scored in line["continuations"]] == [f" {text}" for text in of_id[line["id"]].choices]
+    right = [line["gold"] == line["prediction"] for line in lines(run)]
+    assert run.results[0].metrics["accuracy"]["value"] == pytest.approx(np.mean(right))
+    assert set(run.results[0].metrics) == {"accuracy", "ece", "brier"}
+
+
+def test_the_brier_score_of_choices_is_that_of_their_own_probabilities(chosen: tuple[pk.Task, pk.Run]) -> None:
+    squares = []
+    for line in lines(chosen[1]):
+        total = sum(map(math.exp, line["logprobs"].values()))
+        squares.append(sum((math.exp(x) / total - (text == line["gold"])) ** 2 for text, x in line["logprobs"].items()))
+    assert chosen[1].results[0].metrics["brier"]["value"] == pytest.approx(np.mean(squares), abs=1e-5)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.lists(st.floats(-9, 0), min_size=3, max_size=3)), min_size=2, max_size=20))
+def test_figures_of_choices_are_those_of_labels_where_every_row_offers_as_many(rows: list[tuple[int, list[float]]]) -> None:
+    gold, logprobs = np.array([g for g, _ in rows]), np.array([x for _, x in rows])
+    whole = classification(gold, logprobs)
+    of_choices = choice(gold, np.hstack([logprobs, np.full((len(rows), 2), -np.inf)]))
+    for name, figure in of_choices.items():
+        for one, other in zip(
+            (figure.value, figure.low, figure.high), (whole[name].value, whole[name].low, whole[name].high), strict=True
+        ):
+            assert one == pytest.approx(other, abs=1e-12)
+    assert of_choices["accuracy"].value == pytest.approx(accuracy_score(gold, logprobs.argmax(1)))
+
+
+def facts(folder: Path, **keywords: Any) -> tuple[pk.Task, pk.Run]:
+    rows = [{"q": f"question {i}", "label": [f"answer {i}", "@"]} for i in range(30)]
+    task = make(folder, rows, answer={"pattern": {"regex": "[a-z@]+", "max_tokens": 6}}, hold_out=10)
+    prompt = pk.Prompt(folder / "t.j2", demos=pk.demos.random(k=2))
+    return task, pk.evaluate(pk.Predictor(pk.load("fake"), prompt, reading(task, **keywords)), task, out=folder)
+
+
+def test_a_run_of_texts_keeps_what_was_written_and_what_was_read_from_it(tmp_path: Path) -> None:
+    _, run = facts(tmp_path)
+    for line in lines(run):
+        (text,) = line["generations"]
+        assert text["ended"] in ("stop", "end", "length")
+        assert text["tokens"] <= 6
+        assert line["prediction"] is None or line["prediction"] in text["text"]
+        assert line["correct"] == (line["prediction"] in line["accepted"])
+    told = [line["prediction"] for line in lines(run)]
+    assert run.results[0].metrics["no_answer"]["value"] == pytest.approx(np.mean([said is None for said in told]))
+    assert run.results[0].metrics["exact_match"]["value"] == pytest.approx(np.mean([line["correct"] for line in lines(run)]))
+    assert None in told
+    assert "no answer found" in str(run)
+    assert any("most tokens allowed" in note for note in run.notes)
+
+
+def test_a_drawn_text_is_the_row_s_own_whatever_else_is_evaluated(tmp_path: Path) -> None:
+    task, whole = facts(tmp_path, temperature=1.0, seed=3)
+    predictor = pk.Predictor(
+        pk.load("fake"), pk.Prompt(tmp_path / "t.j2", demos=pk.demos.random(k=2)), reading(task, temperature=1.0, seed=3)
+    )
+    few = lines(pk.evaluate(predictor, task, limit=5, out=tmp_path))
+    assert few == lines(whole)[:5]
+    other = facts(tmp_path, temperature=1.0, seed=4)[1]
+    assert [line["generations"] for line in lines(other)] != [line["generations"] for line in lines(whole)]
+
+
+def test_runs_of_texts_are_compared_by_what_is_right_and_not_by_spelling(tmp_path: Path) -> None:
+    from promptkit.comparison import compare_runs
+
+    one, other = facts(tmp_path)[1], facts(tmp_path, temperature=1.0)[1]
+    compared = compare_runs([str(one.path), str(other.path)])
+    assert [branch.accuracy.value for branch in compared.branches] == pytest.approx(
+        [run.results[0].metrics["exact_match"]["value"] for run in (one, other)], abs=1e-5
+    )
+
+
+def test_a_predictor_that_reads_another_kind_of_answer_is_refused(tmp_path: Path) -> None:
+    task = make(tmp_path, [{"q": "?", "label": "x"}], answer="first_line")
+    for wrong in (pk.Choices(), pk.Verbalizer({"x": "x", "y": "y"})):
+        with pytest.raises(PromptkitError, match="t is a task of generation"):
+            pk.evaluate(pk.Predictor(pk.load("fake"), pk.Prompt(tmp_path / "t.j2"), wrong), task, out=tmp_path)
+    with pytest.raises(PromptkitError, match="sentiment is a task of classification"):
+        pk.evaluate(
+            pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), pk.extract.first_line()),
+            pk.task("sentiment"),
+            out=tmp_path,
+        )
+
+
+def test_a_calibration_of_answers_that_each_row_has_for_itself_is_refused() -> None:
+    with pytest.raises(PromptkitError, match="contextual needs labels that are the same for every row"):
+        pk.Predictor(pk.load("fake"), pk.Prompt("question/answer"), [pk.Choices(), pk.calibrate.Contextual()])
+
+
+def test_the_room_for_the_text_is_kept_free_by_dropping_demonstrations(make_card: Any, make_rows: Any) -> None:
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.first(k=6))
+    apply = prompt.bind(make_rows(8), {"negative": "bad", "positive": "good"})
+    example = pk.task("sentiment").rows("test")[0]
+    whole = apply(example, make_card())
+    card = make_card(context_length=len(whole.input.ids) + 10)
+    assert not apply(example, card, room=10).dropped
+    fewer = apply(example, card, room=11)
+    assert len(fewer.dropped) == 1
+    assert len(fewer.input.ids) + 11 <= card.context_length
