@@ -16,9 +16,9 @@ import pytest
 import promptkit as pk
 from promptkit.evaluation import by_hash
 from promptkit.models.source import resolve
-from promptkit.predictor import BoundPredictor
+from promptkit.predictor import BoundPredictor, reading
 from promptkit.run import Run
-from promptkit.types import Example, Rendered, Score, ScoreOutput
+from promptkit.types import Example, Generate, Rendered, Score, ScoreOutput
 
 pytestmark = pytest.mark.real
 SHARED = Path(os.environ.get("PROMPTKIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
@@ -86,7 +86,8 @@ def test_sst2_label_logprobs_equal_one_prompt_at_a_time(tmp_path: Path) -> None:
 def test_banking77s_77_labels_in_one_row_equal_a_row_a_label() -> None:
     task = pk.task("banking77", data=SHARED)
     bound, rows = rendered_rows(task, 0, 2)
-    requests = [bound.request(row) for row in rows]
+    rendered = [bound.render(row) for row in rows]
+    requests = [bound.request(row, prompt) for row, prompt in zip(rows, rendered, strict=True)]
     assert all(isinstance(r.verb, Score) and len(r.verb.continuations) == 77 for r in requests)
 
     def scores(model: Any) -> list[float]:
@@ -168,3 +169,34 @@ def test_a_killed_run_continues_to_the_same_bytes_on_the_real_model(tmp_path: Pa
 
 def _lines(file: Path) -> int:
     return file.read_bytes().count(b"\n") if file.is_file() else 0
+
+
+def written_alone(prompt: str, verb: Generate) -> list[int]:
+    """The greedy tokens behind one prompt by transformers' own `generate`, up to its end token."""
+    model, tokenizer = reference()
+    ids = tokenizer(prompt, return_tensors="pt").input_ids
+    whole = model.generate(ids, max_new_tokens=verb.max_tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+    new: list[int] = whole[0, ids.shape[1] :].tolist()
+    return new
+
+
+@pytest.mark.parametrize("name", ["capitals", "arithmetic"])
+def test_greedy_texts_are_those_of_transformers_one_prompt_at_a_time(name: str) -> None:
+    task, count = pk.task(name), {"capitals": 24, "arithmetic": 6}[name]
+    bound = pk.Predictor(demo(), pk.Prompt(task.spec.template, demos=pk.demos.random(k=4)), reading(task)).bind(task.pool())
+    rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), count)]
+    rendered = [bound.render(row) for row in rows]
+    requests = [bound.request(row, prompt) for row, prompt in zip(rows, rendered, strict=True)]
+    outputs = {i: output for indices, batch in demo().answer(requests) for i, output in zip(indices, batch, strict=True)}
+    for index, prompt in enumerate(rendered):
+        (text,) = outputs[index].generations
+        alone = written_alone(text_of(prompt), requests[index].verb)
+        assert alone[: len(text.ids)] == list(text.ids)
+
+
+def test_the_bundled_facts_are_known_and_read_from_what_is_written(tmp_path: Path) -> None:
+    task = pk.task("capitals")
+    predictor = pk.Predictor(demo(), pk.Prompt(task.spec.template, demos=pk.demos.random(k=8)), reading(task))
+    metrics = pk.evaluate(predictor, task, limit=64, out=tmp_path).results[0].metrics
+    assert metrics["exact_match"]["value"] > 0.6
+    assert metrics["no_answer"]["value"] == 0

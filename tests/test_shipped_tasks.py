@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import promptkit as pk
 from promptkit import resources
 from promptkit.align.verbalizer import Verbalizer
+from promptkit.predictor import reading
 from promptkit.tasks import described, load_task
 from promptkit.template import Template
 
@@ -82,3 +84,26 @@ def test_the_bundled_sentiment_parts_hold_enough_of_both_labels_for_the_default_
     for part in ("pool", "fit", "dev"):
         labels = [example.label for example in task.part(part)]
         assert min(labels.count("negative"), labels.count("positive")) >= 8
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_task_runs_and_reads_again(name, tmp_path):
+    spec = described()[name]
+    mirrored = next((source.mirror for source in spec.sources if source.mirror), None)
+    if mirrored is not None and not (SHARED / mirrored).is_dir():
+        pytest.skip(f"{SHARED} holds no {mirrored}")
+    task = load_task(name, data=SHARED if mirrored is not None else None)
+    k = 2 * len(task.labels) if len(task.labels) < 10 else 2
+    demos = pk.demos.balanced(k=k) if 0 < len(task.labels) < 10 else pk.demos.random(k=k or 2)
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(spec.template, demos=demos), reading(task))
+    run = pk.evaluate(predictor, task, limit=5, out=tmp_path)
+    figures = {
+        "classification": {"accuracy", "macro_f1", "ece", "brier"},
+        "choice": {"accuracy", "ece", "brier"},
+        "generation": {"exact_match", "no_answer"},
+    }
+    assert set(run.results[0].metrics) == figures[spec.kind]
+    assert len(run.ids) == 5
+    again = pk.evaluate(predictor, task, limit=5, out=tmp_path)
+    assert again.to_json()["results"] == run.to_json()["results"]
+    assert again.resumed == 5

@@ -1,8 +1,9 @@
-"""lm-eval's side: scores the prompts that promptkit wrote. Run by the python of lm-eval's own environment.
+"""lm-eval's side: answers the prompts that promptkit wrote. Run by the python of lm-eval's own environment.
 
-The path is the one that its own multiple-choice tasks take: `HFLM.loglikelihood` over one Instance a label. Its defaults
-are kept (requests sorted by length, one forward for labels of one token, the attention that transformers chooses); the
-clock covers its encoding and scoring, with the weights in memory. Knows nothing of promptkit but the file of prompts.
+The paths are those that its own tasks take: `HFLM.loglikelihood` over one Instance a label, `HFLM.generate_until` for
+texts. Its defaults are kept (requests sorted by length, one forward for labels of one token, the attention that
+transformers chooses); the clock covers its encoding and scoring or writing, with the weights in memory. Knows nothing of
+promptkit but the file of prompts.
 """
 
 from __future__ import annotations
@@ -25,28 +26,54 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="the model's folder")
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--prompts", type=Path, required=True, help="the file of prompts to read")
+    parser.add_argument("--items", type=int, required=True, help="how many of them, from the first")
     parser.add_argument("--result", type=Path, required=True, help="the file of results to write")
     options = parser.parse_args()
-    prompts = [json.loads(line) for line in options.prompts.read_text("utf-8").splitlines()]
+    prompts = [json.loads(line) for line in options.prompts.read_text("utf-8").splitlines()][: options.items]
     model = HFLM(pretrained=options.model, dtype="float32", device="cpu", batch_size=options.batch_size, add_bos_token=True)
     check_token_ids(model, prompts)
-    pairs = [(prompt["context"], target) for prompt in prompts for target in prompt["targets"]]
-    instances = [Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=index) for index, pair in enumerate(pairs)]
+    answer = write if prompts[0]["write"] else score
     began = time.perf_counter()
-    scores = iter(model.loglikelihood(instances))
+    answers = answer(model, prompts)
     seconds = time.perf_counter() - began
     result = {
         "scoring_seconds": seconds,
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), **{p: version(p) for p in ("lm_eval", "torch", "transformers")}},
-        "logprobs": [[next(scores)[0] for _ in prompt["targets"]] for prompt in prompts],
+        "logprobs": [],
+        "texts": [],
+        **answers,
     }
     options.result.write_text(json.dumps(result), "utf-8")
+
+
+def score(model: HFLM, prompts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The log-probability of every target of every prompt."""
+    pairs = [(prompt["context"], target) for prompt in prompts for target in prompt["targets"]]
+    instances = [Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=index) for index, pair in enumerate(pairs)]
+    scores = iter(model.loglikelihood(instances))
+    return {"logprobs": [[next(scores)[0] for _ in prompt["targets"]] for prompt in prompts]}
+
+
+def write(model: HFLM, prompts: list[dict[str, Any]]) -> dict[str, Any]:
+    """A greedy text after every prompt."""
+    instances = [
+        Instance(
+            request_type="generate_until",
+            doc={},
+            arguments=(prompt["context"], {**prompt["write"], "do_sample": False, "temperature": 0.0}),
+            idx=index,
+        )
+        for index, prompt in enumerate(prompts)
+    ]
+    return {"texts": model.generate_until(instances)}
 
 
 def check_token_ids(model: HFLM, prompts: list[dict[str, Any]]) -> None:
     """Raise unless lm-eval encodes every prompt and target into the ids that promptkit scored, BOS included."""
     for prompt in prompts:
+        if model.tok_encode(prompt["context"]) != prompt["context_ids"]:
+            raise SystemExit(f"The tools encode the prompt of item {prompt['id']} differently: there is no comparison.")
         for target, target_ids in zip(prompt["targets"], prompt["target_ids"], strict=True):
             theirs = model._encode_pair(prompt["context"], target)
             if theirs != (prompt["context_ids"], target_ids):

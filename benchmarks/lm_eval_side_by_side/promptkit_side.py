@@ -1,6 +1,6 @@
-"""promptkit's side: renders and scores every item, and writes the very prompts and targets for the other tool to score.
+"""promptkit's side: renders and answers every item, and writes the very prompts and targets for the other tool to answer.
 
-The clock covers rendering, encoding and scoring, with the rows read and the weights in memory.
+The clock covers rendering, encoding, and scoring or writing, with the rows read and the weights in memory.
 """
 
 from __future__ import annotations
@@ -13,43 +13,49 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from workload import Workload, answer, load_model, load_workload
+from workload import CASES, Workload, answer, load_model, load_workload
 
-from promptkit.types import Rendered
+from promptkit.types import Generate, Rendered, Request
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--case", choices=CASES, required=True)
     parser.add_argument("--data")
-    parser.add_argument("--split", required=True)
+    parser.add_argument("--split")
     parser.add_argument("--items", type=int, required=True)
-    parser.add_argument("--shots", type=int, required=True)
     parser.add_argument("--prompts", type=Path, required=True, help="the file of prompts to write")
     parser.add_argument("--result", type=Path, required=True, help="the file of results to write")
     options = parser.parse_args()
     model = load_model()
-    workload = load_workload(model, data=options.data, split=options.split, items=options.items, shots=options.shots)
+    case = CASES[options.case]
+    workload = load_workload(model, case, data=options.data, split=options.split, items=options.items, shots=case.shots)
     began = time.perf_counter()
     rendered = workload.render()
-    logprobs = workload.label_logprobs(answer(model, workload.requests(rendered)))
+    requests = workload.requests(rendered)
+    outputs = answer(model, requests)
+    logprobs = workload.label_logprobs(outputs)
     seconds = time.perf_counter() - began
-    write_prompts(options.prompts, workload, rendered)
+    write_prompts(options.prompts, workload, rendered, requests)
     result = {
         "scoring_seconds": seconds,
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), **{p: version(p) for p in ("promptkit", "torch", "transformers")}},
         "logprobs": logprobs,
+        "texts": workload.texts(outputs),
     }
     options.result.write_text(json.dumps(result), "utf-8")
 
 
-def write_prompts(file: Path, workload: Workload, rendered: list[Rendered]) -> None:
+def write_prompts(file: Path, workload: Workload, rendered: list[Rendered], requests: list[Request]) -> None:
     """A line an item: its text without control tokens (each tool adds BOS itself), and the ids that promptkit read."""
     lines = []
-    for row, prompt in zip(workload.rows, rendered, strict=True):
+    for row, prompt, request in zip(workload.rows, rendered, requests, strict=True):
+        verb = request.verb
         line = {
             "id": row.id,
-            "gold": workload.labels.index(row.label),
+            "gold": workload.labels.index(row.label) if workload.labels else None,
+            "write": {"until": verb.stop, "max_gen_toks": verb.max_tokens} if isinstance(verb, Generate) else None,
             "context": "".join(piece.text for piece in prompt.pieces if not piece.control),
             "targets": prompt.targets,
             "context_ids": prompt.input.ids,

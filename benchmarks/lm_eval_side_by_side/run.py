@@ -3,7 +3,7 @@
 Each tool runs in a process of its own, so that wall time and peak memory are that tool's alone. promptkit, whose part is
 short, runs before and after lm-eval; its slower pass is the one that counts.
 
-    python benchmarks/lm_eval_side_by_side/run.py --data DIR
+    python benchmarks/lm_eval_side_by_side/run.py --case sst2 --data DIR
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from environment import default_folder, lm_eval_python, machine
-from tables import HERE, SIDE_BY_SIDE, renew_readme, side_by_side_table
-
-SHOTS = 16
+from tables import HERE, renew_readme, side_by_side_file, side_by_side_table
+from workload import CASES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +41,20 @@ class Side:
     threads: int
     versions: Mapping[str, str]
     logprobs: Sequence[Sequence[float]]
-    """Item by item, one a label in the declared order."""
+    """Item by item, one a label in the declared order; empty where texts are written."""
+    texts: Sequence[str]
+    """Item by item; empty where labels are scored."""
+
+    @property
+    def items(self) -> int:
+        """How many it did."""
+        return len(self.logprobs) or len(self.texts)
 
     def to_json(self) -> dict[str, object]:
         """What is published of it."""
         return {
-            "items_per_second": round(len(self.logprobs) / self.scoring_seconds, 4),
+            "items_per_second": round(self.items / self.scoring_seconds, 4),
+            "items": self.items,
             "scoring_seconds": round(self.scoring_seconds, 2),
             "wall_seconds": round(self.wall_seconds, 2),
             "cpu_seconds": round(self.cpu_seconds, 2),
@@ -59,16 +66,17 @@ class Side:
 
 def main() -> None:
     options = parse()
+    case = CASES[options.case]
+    items, peer_items = options.items or case.items, min(options.items or case.items, case.peer_items)
     peer_python = lm_eval_python(options.env)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         prompts = folder / "prompts.jsonl"
         ours = [sys.executable, HERE / "promptkit_side.py", "--prompts", prompts]
-        ours += ["--split", options.split, "--items", options.items, "--shots", SHOTS]
-        if options.data:
-            ours += ["--data", options.data]
-        theirs = [peer_python, HERE / "lm_eval_side.py", "--batch-size", options.batch_size, "--prompts", prompts]
-        theirs += ["--model", model_folder()]
+        ours += ["--case", options.case, "--items", items]
+        ours += [word for name in ("data", "split") if getattr(options, name) for word in (f"--{name}", getattr(options, name))]
+        theirs = [peer_python, HERE / "lm_eval_side.py", "--prompts", prompts, "--items", peer_items]
+        theirs += ["--batch-size", options.batch_size, "--model", model_folder()]
         before = run_side("promptkit, before", ours, folder, options.threads)
         peer = run_side("lm-eval", theirs, folder, options.threads)
         after = run_side("promptkit, after", ours, folder, options.threads)
@@ -76,23 +84,24 @@ def main() -> None:
     results = {
         "command": published_command(),
         "machine": machine(),
-        "workload": {"task": "sst2", "split": options.split, "items": len(gold), "shots": SHOTS, "dtype": "float32"},
+        "workload": {**asdict(case), "items": items, "peer_items": peer_items, "split": options.split, "dtype": "float32"},
         "promptkit": {**slower(before, after).to_json(), "scoring_seconds_of_both_passes": both_seconds(before, after)},
         "lm_eval": {**peer.to_json(), "batch_size": options.batch_size},
         "comparison": compare(slower(before, after), peer, gold),
     }
-    write(results, options.out)
+    write(results, options.case, options.out)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
+    parser.add_argument("--case", choices=CASES, default="sst2")
     parser.add_argument("--data", help="folder of a mirror of data sets; the hub is read unless given")
     parser.add_argument("--env", type=Path, default=default_folder(), help="lm-eval's environment, made if absent")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder for results.json; README.md is renewed here only")
-    parser.add_argument("--split", default="test", help="validation on the hub, which hides the test labels")
-    parser.add_argument("--items", type=int, default=256)
+    parser.add_argument("--out", type=Path, default=HERE, help="folder for the results; README.md is renewed here only")
+    parser.add_argument("--split", help="unless given, the task's own; validation for sst2 on the hub, which hides its labels")
+    parser.add_argument("--items", type=int, help="unless given, the case's")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=8, help="lm-eval's")
     return parser.parse_args()
@@ -129,6 +138,7 @@ def run_side(name: str, command: Sequence[object], folder: Path, threads: int) -
         threads=told["threads"],
         versions=told["versions"],
         logprobs=told["logprobs"],
+        texts=told["texts"],
     )
 
 
@@ -140,19 +150,25 @@ def both_seconds(before: Side, after: Side) -> list[float]:
     return [round(side.scoring_seconds, 2) for side in (before, after)]
 
 
-def compare(ours: Side, theirs: Side, gold: Sequence[int]) -> dict[str, object]:
-    """Ratios above 1 favour promptkit."""
-    our_choices, their_choices = choices(ours), choices(theirs)
+def compare(ours: Side, theirs: Side, gold: Sequence[int | None]) -> dict[str, object]:
+    """Ratios above 1 favour promptkit; what is compared of the answers is what both gave."""
+    told: dict[str, object] = {
+        "speed_ratio": round(theirs.scoring_seconds / theirs.items / (ours.scoring_seconds / ours.items), 2),
+        "wall_ratio": round(theirs.wall_seconds / ours.wall_seconds, 2) if ours.items == theirs.items else None,
+        "memory_ratio": round(theirs.peak_memory_gib / ours.peak_memory_gib, 2),
+        "same_token_ids": True,  # the lm-eval side stops where they differ
+    }
+    if theirs.texts:
+        different = [index for index, text in enumerate(theirs.texts) if text != ours.texts[index]]
+        return {**told, "different_texts": len(different)}
+    our_choices, their_choices = choices(ours)[: theirs.items], choices(theirs)
     pairs = [
         pair
-        for our_row, their_row in zip(ours.logprobs, theirs.logprobs, strict=True)
+        for our_row, their_row in zip(ours.logprobs, theirs.logprobs, strict=False)
         for pair in zip(our_row, their_row, strict=True)
     ]
     return {
-        "speed_ratio": round(theirs.scoring_seconds / ours.scoring_seconds, 2),
-        "wall_ratio": round(theirs.wall_seconds / ours.wall_seconds, 2),
-        "memory_ratio": round(theirs.peak_memory_gib / ours.peak_memory_gib, 2),
-        "same_token_ids": True,  # the lm-eval side stops where they differ
+        **told,
         "largest_logprob_difference": max(abs(one - other) for one, other in pairs),
         "promptkit_accuracy": accuracy(our_choices, gold),
         "lm_eval_accuracy": accuracy(their_choices, gold),
@@ -165,8 +181,8 @@ def choices(side: Side) -> list[int]:
     return [row.index(max(row)) for row in map(list, side.logprobs)]
 
 
-def accuracy(chosen: Sequence[int], gold: Sequence[int]) -> float:
-    return round(sum(one == other for one, other in zip(chosen, gold, strict=True)) / len(gold), 4)
+def accuracy(chosen: Sequence[int], gold: Sequence[int | None]) -> float:
+    return round(sum(one == other for one, other in zip(chosen, gold, strict=False)) / len(chosen), 4)
 
 
 def published_command() -> str:
@@ -176,9 +192,9 @@ def published_command() -> str:
     return shlex.join(["python", f"benchmarks/{HERE.name}/{Path(__file__).name}", *arguments])
 
 
-def write(results: Mapping[str, Any], out: Path) -> None:
+def write(results: Mapping[str, Any], case: str, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    (out / SIDE_BY_SIDE).write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    (out / side_by_side_file(case)).write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     print(side_by_side_table(results))
     if out.resolve() == HERE:
         renew_readme()

@@ -22,7 +22,7 @@ import torch
 from environment import machine
 from tables import HERE, SCALING, renew_readme, scaling_table
 from work_count import Architecture, architecture, needed, peak_flop_per_second, useful_flop
-from workload import answer, load_model, load_workload, model_folder
+from workload import CASES, answer, load_model, load_workload, model_folder
 
 from promptkit.types import Model
 
@@ -74,7 +74,7 @@ def measure(
     model: Model, sizes: Architecture, *, data: str | None, split: str, items: int, shots: int, repetitions: int
 ) -> dict[str, object]:
     """One case; lists hold a value a repetition."""
-    workload = load_workload(model, data=data, split=split, items=items, shots=shots)
+    workload = load_workload(model, CASES["sst2"], data=data, split=split, items=items, shots=shots)
     rendering, scoring, peaks, shares = [], [], [], []
     for _ in range(repetitions):
         began = time.perf_counter()

@@ -10,7 +10,6 @@ from statistics import median
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-SIDE_BY_SIDE = "results.json"
 SCALING = "results_scaling.json"
 
 
@@ -18,11 +17,15 @@ def renew_readme() -> None:
     """Put the tables of the results that are there into README.md."""
     readme = HERE / "README.md"
     text = readme.read_text("utf-8")
-    for file, table in ((SIDE_BY_SIDE, side_by_side_table), (SCALING, scaling_table)):
-        results = HERE / file
-        if results.is_file():
-            text = _between_markers(text, file, table(json.loads(results.read_text("utf-8"))))
+    for results in sorted(HERE.glob("results_*.json")):
+        table = scaling_table if results.name == SCALING else side_by_side_table
+        text = _between_markers(text, results.name, table(json.loads(results.read_text("utf-8"))))
     readme.write_text(text, "utf-8")
+
+
+def side_by_side_file(case: str) -> str:
+    """The file that a case's results are committed in."""
+    return f"results_{case}.json"
 
 
 def side_by_side_table(results: Mapping[str, Any]) -> str:
@@ -31,19 +34,23 @@ def side_by_side_table(results: Mapping[str, Any]) -> str:
     seconds = "whole process, seconds"
     rows = [
         ("items per second", f"{ours['items_per_second']:.2f}", f"{theirs['items_per_second']:.3f}", compared["speed_ratio"]),
-        ("scoring, seconds", ours["scoring_seconds"], theirs["scoring_seconds"], compared["speed_ratio"]),
-        (seconds, ours["wall_seconds"], theirs["wall_seconds"], compared["wall_ratio"]),
+        ("scoring or writing, seconds", ours["scoring_seconds"], theirs["scoring_seconds"], ""),
+        *([(seconds, ours["wall_seconds"], theirs["wall_seconds"], ratio)] if (ratio := compared["wall_ratio"]) else []),
         ("peak memory, GiB", ours["peak_memory_gib"], theirs["peak_memory_gib"], compared["memory_ratio"]),
-        ("accuracy", compared["promptkit_accuracy"], compared["lm_eval_accuracy"], ""),
     ]
+    if "flips" in compared:
+        rows.append(("accuracy", compared["promptkit_accuracy"], compared["lm_eval_accuracy"], ""))
     shown = [(name, one, other, f"{ratio:.1f}x" if ratio else "") for name, one, other, ratio in rows]
     work = results["workload"]
     passes = " and ".join(map(str, ours["scoring_seconds_of_both_passes"]))
+    fewer = "" if work["peer_items"] == work["items"] else f" ({work['peer_items']} of them for lm-eval)"
     told = [
-        f"{work['items']} items, {work['shots']} shots, {work['dtype']}, {ours['threads']} threads; lm-eval's batch size is "
-        f"{theirs['batch_size']}. promptkit's two passes took {passes} s of scoring; the slower one counts.",
-        f"Largest difference of any label log-probability: {compared['largest_logprob_difference']:.1e}. "
-        f"Predictions that differ: {compared['flips']} of {work['items']}.",
+        f"{work['items']} items{fewer}, {work['shots']} shots, {work['dtype']}, {ours['threads']} threads; lm-eval's batch "
+        f"size is {theirs['batch_size']}. promptkit's two passes took {passes} s; the slower one counts.",
+        f"Texts that differ: {compared['different_texts']} of {work['peer_items']}."
+        if "different_texts" in compared
+        else f"Largest difference of any label log-probability: {compared['largest_logprob_difference']:.1e}. "
+        f"Predictions that differ: {compared['flips']} of {work['peer_items']}.",
         _circumstances(results, {**theirs["versions"], **ours["versions"]}),
     ]
     return "\n\n".join([_markdown(("", "promptkit", "lm-eval", "ratio"), shown), *told])

@@ -1,27 +1,51 @@
-"""The work that is measured: SST-2 behind shared demonstrations, label words scored by the demo model in float32.
+"""The work that is measured, case by case, on the demo model in float32.
 
 Knows promptkit, and nothing of clocks or of other tools.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import promptkit as pk
 from promptkit.aligners import Scorer
 from promptkit.evaluation import by_hash
 from promptkit.models.source import resolve
-from promptkit.predictor import BoundPredictor
-from promptkit.types import Example, LabelledExample, Model, Output, Rendered, Request
+from promptkit.predictor import BoundPredictor, reading
+from promptkit.types import Example, GenerateOutput, LabelledExample, Model, Output, Rendered, Request, ScoreOutput
 
 MODEL = "demo"
-TASK = "sst2"
 SEED = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One kind of work."""
+
+    task: str
+    shots: int
+    demos: Literal["balanced", "random", "random-each"]
+    """`random-each` shows each item demonstrations of its own, so that items share nothing but BOS."""
+    items: int
+    """How many promptkit does."""
+    peer_items: int
+    """How many of the first of them lm-eval does."""
+
+
+CASES: Mapping[str, Case] = {
+    "sst2": Case(task="sst2", shots=16, demos="balanced", items=256, peer_items=256),
+    "trec": Case(task="trec", shots=8, demos="random-each", items=128, peer_items=128),
+    "banking77": Case(task="banking77", shots=16, demos="random", items=64, peer_items=6),
+    "antonym": Case(task="function_vectors/antonym", shots=8, demos="random", items=128, peer_items=128),
+}
+SELECTORS = {"balanced": pk.demos.balanced, "random": pk.demos.random, "random-each": pk.demos.random_each}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """Items to classify and the prompt that they are classified by; the demonstrations are drawn already."""
+    """Items to answer and the prompt that they are answered by; the demonstrations are drawn already."""
 
     rows: tuple[LabelledExample, ...]
     labels: tuple[str, ...]
@@ -36,9 +60,14 @@ class Workload:
         return [self.bound.request(row, shown) for row, shown in zip(self.rows, rendered, strict=True)]
 
     def label_logprobs(self, outputs: list[Output]) -> list[list[float]]:
-        """One log-probability per label, in the declared order, for every item."""
-        assert isinstance(self.bound.reading, Scorer)
-        return [list(self.bound.reading.align(output)) for output in outputs]
+        """One log-probability per label, in the declared order, for every item; empty where texts are written."""
+        if not isinstance(self.bound.reading, Scorer):
+            return []
+        return [list(self.bound.reading.align(output)) for output in outputs if isinstance(output, ScoreOutput)]
+
+    def texts(self, outputs: list[Output]) -> list[str]:
+        """What the model wrote for every item; empty where labels are scored."""
+        return [output.generations[0].text for output in outputs if isinstance(output, GenerateOutput)]
 
 
 def load_model() -> Model:
@@ -54,12 +83,13 @@ def model_folder() -> str:
     return resolve(MODEL).location
 
 
-def load_workload(model: Model, *, data: str | None, split: str, items: int, shots: int) -> Workload:
+def load_workload(model: Model, case: Case, *, data: str | None, split: str | None, items: int, shots: int) -> Workload:
     """Read the rows, and draw the demonstrations from the train split."""
-    task = pk.task(TASK, data=data)
-    prompt = pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=shots, seed=SEED))
-    predictor = pk.Predictor(model, prompt, pk.Verbalizer(task.spec.labels))
-    return Workload(rows=tuple(by_hash(task.rows(split), items)), labels=task.labels, bound=predictor.bind(task.pool()))
+    task = pk.task(case.task, data=data)
+    prompt = pk.Prompt(task.spec.template, demos=SELECTORS[case.demos](k=shots, seed=SEED))
+    predictor = pk.Predictor(model, prompt, reading(task))
+    rows = by_hash(task.rows(split or task.spec.split), items)
+    return Workload(rows=tuple(rows), labels=task.labels, bound=predictor.bind(task.pool()))
 
 
 def answer(model: Model, requests: list[Request]) -> list[Output]:
