@@ -73,7 +73,7 @@ def offered(row: Row, offer: Offer, inputs: Mapping[str, str], where: str) -> tu
         answers = tuple(map(cell_text, listed))
     if len(answers) < 2 or len(set(answers)) < len(answers) or not all(answers):
         raise PromptkitError(
-            f"A row needs at least two answers to choose from, all different and none empty, and {where} has others",
+            f"There must be at least two answers to choose from, all different and none empty, in {where}",
             got=" | ".join(map(repr, answers)) or "none",
         )
     return answers

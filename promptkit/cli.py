@@ -68,7 +68,7 @@ def eval_(
     )
     written = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed if temperature else None}
     chain = {"score": score, "extract": extract} | {key: value for key, value in written.items() if value is not None}
-    branches = opts.predictors(loaded, model, set_, prompt, chain, calibrate=calibrate)
+    branches = opts.predictors(loaded, model, set_, prompt, chain, split=split, calibrate=calibrate)
     try:
         with _Bar(hidden=as_json) as bar:
             run = evaluate(branches, loaded, split=split, limit=limit, out=out, progress=bar)
@@ -126,7 +126,7 @@ def render(
     prompt = opts.PromptOptions(
         template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
     )
-    predictor = opts.predictors(loaded, model, set_, prompt, {})[0]
+    predictor = opts.predictors(loaded, model, set_, prompt, {}, split=split)[0]
     shown = views(predictor, loaded, split=split or loaded.spec.split, n=n)
     if as_json:
         print(json.dumps({"task": loaded.name, "model": predictor.model.name, "rows": [view.to_json() for view in shown]}))

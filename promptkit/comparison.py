@@ -19,7 +19,7 @@ from promptkit.evaluation import OUT, Progress, evaluate
 from promptkit.metrics import Estimate, paired_difference, wilson
 from promptkit.predictor import Predictor
 from promptkit.run import Run, as_text, new_table, with_interval
-from promptkit.store import read_finished
+from promptkit.store import damaged, read_finished
 from promptkit.tasks import Task
 
 
@@ -162,7 +162,8 @@ def compare_runs(spellings: Sequence[str]) -> Comparison:
     row in common.
     """
     if len(spellings) < 2:
-        raise PromptkitError("A comparison takes at least two runs", got=", ".join(spellings) or "none")
+        hint = "Write promptkit compare RUN OTHER, or RUN RUN:BRANCH"
+        raise PromptkitError("A comparison takes at least two runs", got=", ".join(spellings) or "none", hint=hint)
     return _compared([read_branch(spelling) for spelling in spellings])
 
 
@@ -181,12 +182,15 @@ def read_branch(spelling: str) -> Branch:
 
 def _branch(path: Path, branch: str | None, name: str) -> Branch:
     summary, lines = read_finished(path)
-    known = [result["align"] for result in summary["results"]]
-    chosen = known[0] if branch is None else branch
-    if chosen not in known:
-        raise unknown(f"branch of the run {path}", chosen, known)
-    rows = {line["id"]: Predicted(line["gold"], line["predictions"][chosen], line["correct"][chosen]) for line in lines}
-    return Branch(name=name, task=summary["task"], split=summary["split"], rows=rows)
+    try:
+        known = [str(result["align"]) for result in summary["results"]]
+        chosen = known[0] if branch is None else branch
+        if chosen not in known:
+            raise unknown(f"branch of the run {path}", chosen, known)
+        rows = {line["id"]: Predicted(line["gold"], line["predictions"][chosen], line["correct"][chosen]) for line in lines}
+        return Branch(name=name, task=summary["task"], split=summary["split"], rows=rows)
+    except (TypeError, LookupError, AttributeError):
+        raise damaged(path / "summary.json", "it is no summary") from None
 
 
 def _compared(branches: Sequence[Branch], runs: tuple[Run, ...] = ()) -> Comparison:

@@ -5,6 +5,7 @@ Knows nothing of the rest of promptkit. The command line prints one as a paragra
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from json import JSONDecodeError
 
 
 class PromptkitError(Exception):
@@ -34,6 +35,15 @@ def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> Pr
     close = get_close_matches(name, names, n=3, cutoff=0.5)
     listing = f"Did you mean {' or '.join(close)}?" if close else f"There are: {', '.join(names) or 'none'}."
     return PromptkitError(f"There is no {kind} named {name!r}", hint=f"{listing} {hint}".strip())
+
+
+def json_reason(error: Exception) -> str:
+    """Why a line is not JSON; the decoder's own text counts lines of its own."""
+    return (
+        f"{error.msg.removesuffix(' at')} at column {error.colno}"
+        if isinstance(error, JSONDecodeError)
+        else str(error) or "too deeply nested"
+    )
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> PromptkitError:

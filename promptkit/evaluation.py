@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from promptkit.aligners import Extractor
 from promptkit.errors import PromptkitError
 from promptkit.predictor import BoundPredictor, Predictor
 from promptkit.run import Result, Run
-from promptkit.samples import Asked, line, peculiarities
+from promptkit.samples import Asked, is_whole, line, peculiarities
 from promptkit.store import FILES, RunFolder
 from promptkit.tasks import Task
 from promptkit.types import Example, LabelledExample
@@ -53,6 +55,15 @@ def evaluate(
     )
 
 
+def rehearse(predictors: Sequence[Predictor], task: Task, *, split: str | None = None) -> None:
+    """Raise what a run of these would raise before it asks a model anything: nothing is written.
+
+    One row's prompt is made, with predictors of the fake engine in the place of those that are slow to load; what is too
+    long is not found, as each model has a length of its own.
+    """
+    _Pass(list(predictors), task, task.spec.split if split is None else split, 1).rehearse()
+
+
 def by_hash(rows: Sequence[LabelledExample], limit: int | None) -> list[LabelledExample]:
     """The rows with the smallest hash of id, in that order: nested in `limit`, and not sorted by label as files are."""
     if limit is not None and (not isinstance(limit, int) or limit < 1):
@@ -66,7 +77,9 @@ class _Pass:
     def __init__(self, branches: Sequence[Predictor], task: Task, split: str, limit: int | None) -> None:
         names = [predictor.name for predictor in branches]
         if len(set(names)) < len(names):
-            raise PromptkitError("Two branches of a run have one name", got=", ".join(names), hint="Ask for each once")
+            raise PromptkitError(
+                "Two branches of a run have one name", got=", ".join(names), hint="Ask for each calibration once"
+            )
         self._branches = branches
         self._task = task
         self._split = split
@@ -97,6 +110,13 @@ class _Pass:
             "manipulate": dict(first.manipulate.settings()),
             "align": [[dict(p.reading.settings()), *(dict(c.settings()) for c in p.calibrations)] for p in branches],
         }
+
+    def rehearse(self) -> None:
+        """Make the first row's prompt as if there were no end of room for it."""
+        card = replace(self._model.card, context_length=sys.maxsize)
+        reading = self._bound.reading
+        row = _without_label(self._items[0])
+        self._bound.apply(row, card, () if isinstance(reading, Extractor) else reading.words(row))
 
     def run(self, out: str | Path, progress: Progress) -> Run:
         """Read the run if it is finished, else compute what is missing of it."""
@@ -140,8 +160,8 @@ class _Pass:
     def _complete(self, folder: RunFolder, lines: Sequence[Any], progress: Progress) -> tuple[list[Any], list[Any], float]:
         """Every line of both files, in the run's order, and the seconds that the model worked."""
         asked = self._asked()
-        known = {row.id for row in asked}
-        of_id = {kept["id"]: kept for kept in lines if kept["id"] in known and kept.keys() & {"logprobs", "generations"}}
+        known = {row.id: row for row in asked}
+        of_id = {k["id"]: k for k in lines if k["id"] in known and is_whole(k, known[k["id"]], self._bound.reading)}
         done = {i for i, row in enumerate(asked) if row.id in of_id}
         self._model.load()
         progress(len(done), len(asked))

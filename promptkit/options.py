@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt
     from promptkit.predictor import Predictor
     from promptkit.tasks import Task
+    from promptkit.types import Model
 
 TaskName = Annotated[
     str,
@@ -99,6 +100,8 @@ def task(
     from promptkit.tasks import load_task
 
     if is_data(name):
+        if data is not None:
+            raise PromptkitError("--data names a mirror of data sets, and a data file is read as it is", hint="Leave it out")
         declared = [label.strip() for label in labels.split(",")] if labels else []
         if answer_column is not None and (label_column or labels):
             raise PromptkitError(
@@ -115,10 +118,21 @@ def task(
 
 
 def predictors(
-    task: Task, model: str, settings: list[str] | None, options: PromptOptions, chain: dict[str, Any], *, calibrate: str = ""
+    task: Task,
+    model: str,
+    settings: list[str] | None,
+    options: PromptOptions,
+    chain: dict[str, Any],
+    *,
+    split: str | None = None,
+    calibrate: str = "",
 ) -> list[Predictor]:
-    """The plain predictor, and one for each calibration; `chain` says more of its first aligner."""
+    """The plain predictor, and one for each calibration; `chain` says more of its first aligner.
+
+    What is wrong with the rows or the prompt is found before the model is loaded, by a rehearsal.
+    """
     from promptkit.align.calibrate import CALIBRATIONS
+    from promptkit.evaluation import rehearse
     from promptkit.models.base import load
     from promptkit.predictor import Predictor, reading
     from promptkit.registry import build
@@ -126,11 +140,13 @@ def predictors(
     prompt = options.prompt(task)
     first = reading(task, **chain)
     calibrations = [build("calibration", CALIBRATIONS, spelling) for spelling in calibrate.split(",") if spelling.strip()]
-    loaded = load(model, **_pairs(settings or []))
-    return [
-        Predictor(loaded, prompt, first),
-        *(Predictor(loaded, prompt, [first, calibration]) for calibration in calibrations),
-    ]
+    pairs = _pairs(settings or [])
+
+    def over(loaded: Model) -> list[Predictor]:
+        return [Predictor(loaded, prompt, first), *(Predictor(loaded, prompt, [first, each]) for each in calibrations)]
+
+    rehearse(over(load("fake")), task, split=split)
+    return over(load(model, **pairs))
 
 
 def _pairs(settings: list[str]) -> dict[str, object]:

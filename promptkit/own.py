@@ -60,12 +60,27 @@ def own_task(
     if answer_column is not None:
         told = {"description": f"rows of {path.name}", "template": str(template), "answer": "first_line", "sources": [source]}
         return Task(path.stem, TaskSpec.model_validate(told), source, path.parent)
+    _check_declared(labels)
     declared = tuple(labels) or _values(rows, column)
     if len(declared) < 2:
-        raise PromptkitError(f"The column {column} of {file} has fewer than two labels", got=", ".join(declared) or "none")
+        raise PromptkitError(
+            f"The column {column} of {file} has fewer than two labels",
+            got=", ".join(declared) or "none",
+            hint="Declare all that there can be with --labels a,b,c, or name another column with --label-column",
+        )
     words = {label: label for label in declared}
     spec = TaskSpec(description=f"rows of {path.name}", template=str(template), labels=words, sources=[source])
     return Task(path.stem, spec, source, path.parent)
+
+
+def _check_declared(labels: Sequence[str]) -> None:
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise PromptkitError(f"The label {twice} is declared twice", got=", ".join(labels), hint="Give each label once")
+    if not all(labels) or len(labels) == 1:
+        raise PromptkitError(
+            "At least two labels must be declared, none of them empty", got=",".join(labels), hint="Write --labels a,b,c"
+        )
 
 
 def starter(file: str | Path, label_column: str | None = None) -> Mapping[Path, str]:
@@ -118,6 +133,9 @@ def _template_file(path: Path, names: Sequence[str]) -> str:
 def _values(rows: Sequence[Row], column: str) -> tuple[str, ...]:
     """The column's values in alphabetical order; raises if they are too many to be labels."""
     counts = Counter(cell_text(row[column]) for row in rows if row.get(column) is not None)
+    if "" in counts:
+        hint = "Fill it or leave the row out; where it is a label, declare all with --labels or a task file"
+        raise PromptkitError(f"The column {column} is empty in {counts['']} of {len(rows)} rows", hint=hint)
     if len(counts) > MOST_LABELS:
         some = ", ".join(value[:20] for value, _ in counts.most_common(3))
         raise PromptkitError(

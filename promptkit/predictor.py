@@ -95,10 +95,12 @@ def reading(task: Task, *, score: Literal["sum", "mean"] = "sum", extract: str |
     if spec.answer is None:
         foreign = next((name for name in ("extract", *keywords) if name != "extract" or extract is not None), None)
         if foreign is not None:
-            raise PromptkitError(f"{foreign} belongs to texts that a model writes, and {task.name} scores its answers")
+            reason = f"{foreign} belongs to texts that a model writes, and {task.name} scores its answers"
+            raise PromptkitError(reason, hint="Leave it out")
         return Choices(score=score) if spec.labels is None else Verbalizer(spec.labels, score=score)
     if score != "sum":
-        raise PromptkitError(f"score belongs to answers that are scored, and {task.name} has the model write a text")
+        reason = f"score belongs to answers that are scored, and {task.name} has the model write a text"
+        raise PromptkitError(reason, hint="Leave it out")
     (name, told), *_ = spec.answer.items() if isinstance(spec.answer, dict) else {spec.answer: None}.items()
     if extract is not None:
         other, more = parse(extract)

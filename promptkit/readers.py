@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from promptkit.errors import PromptkitError, unknown
+from promptkit.errors import PromptkitError, json_reason, unknown
 from promptkit.hub import look_first
 
 Row = Mapping[str, Any]
@@ -24,9 +24,7 @@ def read_file(path: Path) -> list[Row]:
     """The rows of a .jsonl, .csv, .tsv or .parquet file, in its order."""
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise PromptkitError(
-            f"Files of the kind {path.suffix or path.name!r} cannot be read", hint=f"There are: {', '.join(_READERS)}"
-        )
+        raise unreadable(path)
     try:
         rows = list(reader(path))
     except OSError as error:
@@ -34,6 +32,12 @@ def read_file(path: Path) -> list[Row]:
     if not rows:
         raise PromptkitError(f"The file {path} has no rows")
     return rows
+
+
+def unreadable(path: Path) -> PromptkitError:
+    """The error for a file of a kind that has no reader."""
+    kind = path.suffix or path.name
+    return PromptkitError(f"Files of the kind {kind!r} cannot be read", hint=f"There are: {', '.join(_READERS)}")
 
 
 def read_mirror(data: Path, folder: str, split: str) -> list[Row]:
@@ -81,9 +85,13 @@ def _jsonl(path: Path) -> Iterator[Row]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise PromptkitError(f"{path}, line {number} is not JSON: {error}") from None
+            raise PromptkitError(
+                f"{path}, line {number} is not JSON: {json_reason(error)}", got=line[:60], hint="Write one JSON object a line"
+            ) from None
         if not isinstance(row, dict):
-            raise PromptkitError(f"{path}, line {number} is not a JSON object", got=line[:60])
+            raise PromptkitError(
+                f"{path}, line {number} is not a JSON object", got=line[:60], hint='Write lines like {"text": "fine"}'
+            )
         yield row
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -35,10 +35,26 @@ def line(row: Asked, reading: Scorer | Extractor, output: Output) -> dict[str, A
     else:
         assert isinstance(output, ScoreOutput)
         read = _scored(row, reading, output)
-    rendered = row.rendered
+    return {"id": row.id, **read, **_prompt(row.rendered)}
+
+
+def is_whole(kept: Mapping[str, Any], row: Asked, reading: Scorer | Extractor) -> bool:
+    """Whether a line that was kept is one of this row, with all its parts; what is not is computed again."""
+    if any(kept.get(key) != value for key, value in _prompt(row.rendered).items()):
+        return False
+    if row.gold is not None and not (kept.get("gold") == row.gold.label and "prediction" in kept):
+        return False
+    if isinstance(reading, Extractor):
+        (text, *_) = kept.get("generations") or [None]
+        return isinstance(text, dict) and {"text", "tokens", "ended"} <= text.keys() and (row.gold is None or "correct" in kept)
+    logprobs = kept.get("logprobs")
+    if not isinstance(logprobs, dict) or tuple(logprobs) != tuple(reading.candidates(row.example)):
+        return False
+    return all(isinstance(x, float | int) for x in logprobs.values()) and isinstance(kept.get("continuations"), list)
+
+
+def _prompt(rendered: Rendered) -> dict[str, Any]:
     return {
-        "id": row.id,
-        **read,
         "demos": list(rendered.demos),
         "dropped": list(rendered.dropped),
         "boundary": rendered.boundary,

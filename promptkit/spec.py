@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StrictBool, Stri
 from promptkit.errors import PromptkitError, unknown
 
 _TAKEN = ("label", "labels")
+_UNION = frozenset({"str", "Cut", "list[str]", "bool", "int", "dict[str,nullable[dict[str,any]]]"})
+"""What pydantic puts into a place for each type that a value may have."""
 
 
 class Cut(BaseModel):
@@ -131,7 +133,9 @@ class TaskSpec(BaseModel):
         offered = [source.choices is not None for source in self.sources]
         ways = (self.labels is not None, self.answer is not None, any(offered))
         if sum(ways) != 1 or any(offered) != all(offered):
-            raise ValueError("a task has one of labels, answer, and choices in every source")
+            named = [name for name, there in zip(("labels", "answer", "choices"), ways, strict=True) if there]
+            has = " and ".join(named) or "none of them"
+            raise ValueError(f"a task has one of labels, answer, and choices in every source, and this has {has}")
         if isinstance(self.answer, dict) and len(self.answer) != 1:
             raise ValueError("answer is one extraction's name, or {name: {keyword: value}}")
         for source in self.sources:
@@ -148,10 +152,12 @@ class _Loader(yaml.SafeLoader):  # not libyaml's, which dies of deep nesting
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping; raises if two of its keys are equal, of which YAML would keep the last."""
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {twice} stands there twice", node.start_mark)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} stands there twice", key.start_mark)
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -160,30 +166,54 @@ def read_spec(path: Path) -> TaskSpec:
     try:
         given: Any = yaml.load(path.read_text("utf-8"), _Loader)
     except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        raise PromptkitError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise PromptkitError(f"{path} is not YAML: {_reason(error)}", hint="Mend that line") from None
+    if not isinstance(given, dict):
+        hint = "Start from one that promptkit ships, or with promptkit task init FILE"
+        raise PromptkitError(f"{path} holds no task", got=str(given)[:100] if given else "an empty file", hint=hint)
     try:
         return TaskSpec.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(step) for step in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = _of(first["loc"]).model_fields
-            raise unknown(f"key of a task (at {place} in {path})", str(first["loc"][-1]), known) from None
-        if "[key]" in first["loc"]:
-            raise PromptkitError(
-                f"{path}: {place} is wrong: the key {first['input']!r} is no text", hint="Put it in quotes"
-            ) from None
-        given_there = None if first["type"] == "missing" else str(first.get("input"))[:200]
-        raise PromptkitError(f"{path}: {place or 'the file'} is wrong: {first['msg']}", got=given_there) from None
+        raise _wrong(path, error) from None
+
+
+def _reason(error: Exception) -> str:
+    """Why a text is not YAML, and where."""
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    if mark is None or not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split()) or "it is nested too deeply"
+    while_ = f" {error.context}" if error.context else ""
+    return f"{error.problem}{while_} (line {mark.line + 1}, column {mark.column + 1})"
+
+
+def _wrong(path: Path, error: ValidationError) -> PromptkitError:
+    """The one of pydantic's errors that says most, told by the key's place in the file."""
+    told = error.errors()
+    first = min(told, key=lambda each: (each["type"] != "extra_forbidden", each["loc"][-1:] == ("str",)))
+    steps = [str(step) for step in first["loc"] if step not in _UNION and not str(step).startswith("function-")]
+    place = ".".join(steps)
+    if first["type"] == "extra_forbidden":
+        return unknown(f"key of a task (at {place} in {path})", steps[-1], _of(first["loc"]).model_fields)
+    if "[key]" in first["loc"]:
+        hint = "Put it in quotes: bare no, yes, on and off are truth values in YAML, and digits are numbers"
+        return PromptkitError(f"{path}: {steps[0]} is wrong: the key {first['input']!r} is no text", hint=hint)
+    field = _of(first["loc"]).model_fields.get(steps[-1]) if steps else None
+    meaning = " ".join(((field and field.description) or "").split())
+    if first["type"] == "missing":
+        return PromptkitError(f"{path}: {place} is missing", hint=meaning)
+    if first["type"] == "value_error":  # of promptkit's own, which says what is given
+        return PromptkitError(f"{path}: {place or 'the file'} is wrong: {first['msg'].removeprefix('Value error, ')}")
+    said = first["msg"].replace("valid dictionary", "mapping (key: value)")
+    return PromptkitError(f"{path}: {place} is wrong: {said}", got=str(first.get("input"))[:200], hint=meaning)
 
 
 def _of(loc: tuple[int | str, ...]) -> type[BaseModel]:
     """The model whose keys stand at a place of the file."""
-    if "choices" in loc:
+    above = [str(step) for step in loc[:-1]]
+    if "choices" in above:
         return Offer
-    if "Cut" in loc:
+    if any("Cut" in step for step in above):
         return Cut
-    return Source if "sources" in loc else TaskSpec
+    return Source if "sources" in above else TaskSpec
 
 
 def _compiled(pattern: str) -> None:

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import PromptkitError, json_reason
 from promptkit.resources import expanded
 
 Line = Mapping[str, Any]
@@ -87,7 +87,7 @@ class RunFolder:
                 return value
             reason = "it is no row of a run"
         except (ValueError, RecursionError) as error:
-            reason = str(error)
+            reason = json_reason(error)
         raise PromptkitError(
             f"{path} is damaged at line {number}: {reason}",
             hint="Delete that line, and run the command again: the rest is kept",
@@ -117,7 +117,9 @@ class RunFolder:
     def _check_settings(self) -> None:
         there = read_json(self.path / "run.json")
         if there is not None and there != json.loads(_compact(self._settings)):
-            raise PromptkitError(f"The folder {self.path} holds another run", hint="Give this one another --out")
+            raise PromptkitError(
+                f"The folder {self.path} holds another run", hint="Give this one another --out, or move that folder away"
+            )
 
     def _write(self, name: str, text: str) -> None:
         with self._writing():
@@ -161,6 +163,9 @@ def read_summary(path: Path) -> Any:
 def read_finished(path: Path) -> tuple[Any, list[Any]]:
     """The summary and the predictions of a finished run; raises for a folder that holds none."""
     summary = read_summary(path)
+    if summary is None and not (path / "run.json").is_file():
+        hint = "Give a folder that promptkit eval has printed, such as runs/sst2-1a2b3c4d"
+        raise PromptkitError(f"The folder {path} is no run's: it has no run.json", hint=hint)
     if summary is None:
         hint = "Run its command again: it continues where it was"
         raise PromptkitError(f"The folder {path} holds no finished run", hint=hint)
@@ -179,7 +184,9 @@ def read_json(path: Path) -> Any:
 
 def damaged(path: Path, reason: str) -> PromptkitError:
     """The error for a file of a run that cannot be read; its rows are in other files."""
-    return PromptkitError(f"{path} is damaged: {reason}", hint="Delete that file and run the command again: the rows are kept")
+    return PromptkitError(
+        f"{path} is damaged: {reason}", hint="Delete that file and run the eval command again: the rows are kept"
+    )
 
 
 def _sha256(content: bytes) -> str:

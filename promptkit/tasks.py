@@ -18,7 +18,7 @@ from typing import Literal
 
 from promptkit.cells import cell_text, chosen, offered, text, texts
 from promptkit.errors import PromptkitError, unknown
-from promptkit.readers import Row, read_file, read_hub, read_mirror
+from promptkit.readers import Row, read_file, read_hub, read_mirror, unreadable
 from promptkit.resources import folder, names
 from promptkit.spec import Source, TaskSpec, read_spec
 from promptkit.types import LabelledExample
@@ -50,7 +50,13 @@ class Task:
 
     def part(self, part: Part) -> Sequence[LabelledExample]:
         """The rows of one part of the train split, in the source's order."""
-        if isinstance(self.source.hold_out, int):
+        source = self.source
+        if source.hold_out is None and source.files is not None and source.splits.get("train", "train") not in source.files:
+            raise PromptkitError(
+                f"The task {self.name} has no train split, which demonstrations and calibrations take their rows from",
+                hint="Use --shots 0, or add to its source a train file or hold_out: 0.5",
+            )
+        if isinstance(source.hold_out, int):
             return self._examples("train") if part == "pool" else []
         low, high = _SHARES[part]
         return [row for row in self._examples("train") if low <= _place(row) < high]
@@ -137,9 +143,7 @@ def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
     if path.suffix not in (".yaml", ".yml"):
         path = folder("evals") / f"{name}.yaml"
     if not path.is_file():
-        raise unknown(
-            "task", str(name), names("evals", ".yaml"), hint="A task of your own is given by the path of its YAML file"
-        )
+        raise _no_task(name)
     spec = read_spec(path)
     if spec.template.endswith(".j2"):  # of a task's own, beside it
         spec = spec.model_copy(update={"template": str(path.parent / spec.template)})
@@ -154,6 +158,20 @@ def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
             return Task(label, spec, source, path.parent)
     kinds = "a mirror (--data DIR)" if not mirror else "the hub or files, not a mirror"
     raise PromptkitError(f"The task {name} can only be read from {kinds}", hint="See its `sources`")
+
+
+def _no_task(name: str | Path) -> PromptkitError:
+    """The error for what is given as a task and is neither a shipped one's name nor a YAML file."""
+    path = Path(name)
+    if path.is_dir():
+        return PromptkitError(f"{name} is a folder, and no task", hint="Give a task's YAML file or a data file in it")
+    if path.is_file():
+        return unreadable(path)
+    if path.suffix in (".yaml", ".yml"):
+        hint = f"It was looked for in {Path.cwd()}; promptkit task init starts one from a data file"
+        return PromptkitError(f"There is no task file {name}", hint=hint)
+    hint = "Your own is given by the path of its YAML file, or of a data file"
+    return unknown("task", str(name), names("evals", ".yaml"), hint=hint)
 
 
 def described() -> dict[str, TaskSpec]:
@@ -183,8 +201,10 @@ def _divided(rows: Sequence[LabelledExample], hold_out: float) -> dict[str, list
     ranks = [_hash({"hold out": "", **row.inputs}) for row in rows]
     count = hold_out if isinstance(hold_out, int) else round(hold_out * len(rows))
     if not 0 < count < len(rows):
-        hint = "Give demonstrations a file of their own"
-        raise PromptkitError(f"{count} of {len(rows)} rows cannot be held out for demonstrations", hint=hint)
+        raise PromptkitError(
+            f"{count} of {len(rows)} rows cannot be held out for demonstrations: each part needs at least one",
+            hint="Change hold_out in the task, give more rows, or give demonstrations a file of their own (--train)",
+        )
     last = sorted(ranks)[count - 1]
     return {
         "train": [row for row, rank in zip(rows, ranks, strict=True) if rank <= last],

@@ -61,15 +61,13 @@ class Template:
     @classmethod
     def load(cls, name: str | Path) -> Template:
         """Read a template by shipped name (`sentiment/review`) or by the path of a `.j2` file, or take its text itself."""
-        if "{%" in str(name):
+        if "{%" in str(name) or "{{" in str(name):
             return cls(str(name))
         path = Path(name)
         if path.suffix != ".j2":
             path = folder("templates") / f"{name}.j2"
         if not path.is_file():
-            raise unknown(
-                "template", str(name), names("templates", ".j2"), hint="A file of your own is given by a path ending in .j2"
-            )
+            raise _no_template(str(name), path)
         try:
             return cls(path.read_bytes().decode("utf-8-sig"), name=str(name))
         except UnicodeDecodeError as error:
@@ -95,10 +93,13 @@ class Template:
             return "\n\n" if block == "separator" else ""
         missing = sorted(compiled.required - values.keys())
         if missing:
+            hint = "Rename the variable in the template, or map a column to it under `inputs` in the task"
+            if missing == ["labels"]:
+                hint = "Only a task that declares labels gives them: write them out in a template of its own"
             raise PromptkitError(
                 f"The {block} block of template {self.name} needs {', '.join(missing)}, which this task does not give",
                 got=f"the variables {', '.join(sorted(values)) or '(none)'}",
-                hint="Rename the variable in the template, or map a column to it under `inputs` in the task",
+                hint=hint,
             )
         try:
             return compiled.template.render(dict(values))
@@ -113,13 +114,13 @@ class Template:
         for node in tree.body:
             if isinstance(node, nodes.Block):
                 if node.name not in BLOCKS:
-                    raise unknown("template block", node.name, BLOCKS, hint=f"{self.name}, line {node.lineno}")
+                    raise unknown("template block", node.name, BLOCKS, hint=f"It stands in {self.name}, line {node.lineno}")
                 if node.name in found:
                     raise PromptkitError(f"{self.name}, line {node.lineno}: there are two blocks named {node.name}")
                 found[node.name] = _compile(node, self.name)
             elif not _is_blank(node):
                 raise PromptkitError(
-                    f"{self.name}, line {node.lineno}: text outside of every block would never be shown",
+                    f"{self.name}, line {_line_of_text(node)}: text outside of every block would never be shown",
                     hint=f"Put it in one of the blocks {', '.join(BLOCKS)}, or make it a comment {{# ... #}}",
                 )
         absent = [name for name in REQUIRED if name not in found]
@@ -140,6 +141,15 @@ class Template:
                 hint="Write {% block target %} {{ label }}{% endblock %}",
             )
         return found
+
+
+def _no_template(name: str, path: Path) -> PromptkitError:
+    if not name.endswith(".j2"):
+        hint = "A file of your own is given by a path ending in .j2; a template's text holds {% block input %}"
+        return unknown("template", name, names("templates", ".j2"), hint=hint)
+    if path.is_dir():
+        return PromptkitError(f"The template {name} is a folder", hint="Give the .j2 file in it")
+    return PromptkitError(f"There is no template file {name}", hint="Check the path; a shipped template is named without .j2")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +226,12 @@ def _optional(tree: nodes.Template) -> set[str]:
     asked = [test.node for test in tree.find_all(nodes.Test) if test.name in ("defined", "undefined")]
     asked += [kept.node for kept in tree.find_all(nodes.Filter) if kept.name in ("default", "d") and kept.node is not None]
     return {node.name for node in asked if isinstance(node, nodes.Name)}
+
+
+def _line_of_text(node: nodes.Node) -> int:
+    """The line of its first character that is no white space."""
+    data = next(node.find_all(nodes.TemplateData), None)
+    return node.lineno + (data.data[: len(data.data) - len(data.data.lstrip())].count("\n") if data else 0)
 
 
 def _is_blank(node: nodes.Node) -> bool:

@@ -49,10 +49,10 @@ class Verbalizer:
         owner: dict[str, str] = {}
         if len(self._words) < 2:
             raise PromptkitError("A verbalizer needs at least two labels", got=", ".join(self.labels) or "none")
-        if self.score not in ("sum", "mean") or self.pool not in ("logsumexp", "mean", "max"):
-            raise PromptkitError(
-                "A verbalizer scores by sum or mean and pools by logsumexp, mean or max", got=f"{self.score}, {self.pool}"
-            )
+        if self.score not in ("sum", "mean"):
+            raise PromptkitError("A label's score is the sum or the mean over its tokens", got=self.score)
+        if self.pool not in ("logsumexp", "mean", "max"):
+            raise PromptkitError("The words of a label are pooled by logsumexp, mean or max", got=self.pool)
         for label, words in self._words.items():
             if not all(isinstance(text, str) for text in (label, *words)):
                 raise PromptkitError("A label and its words are texts", got=f"{label!r}: {words!r}")

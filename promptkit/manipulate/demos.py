@@ -68,7 +68,8 @@ def _enough(k: int, pool: Sequence[LabelledExample]) -> None:
         raise PromptkitError("The number of demonstrations cannot be negative", got=f"k={k}")
     if k > _different(pool):
         raise PromptkitError(
-            f"{k} demonstrations were asked for, but the pool has {_different(pool)} different rows", hint="Ask for fewer shots"
+            f"{k} demonstrations were asked for, but the pool has {_different(pool)} different rows",
+            hint="Ask for fewer shots, or give more train rows: most of them are the pool, the others are kept for calibration",
         )
 
 

@@ -63,6 +63,8 @@ def load(name: str | Path, **settings: object) -> Model:
     if name in ENGINES and name != DEFAULT_ENGINE:
         engine, rest = name, name
     elif engine not in ENGINES or not rest:
+        if rest and engine.isidentifier() and len(engine) > 1 and not Path(name).exists():  # no hub id has a colon
+            raise unknown("engine", engine, ENGINES, hint="Write engine:name, or the name alone for hf")
         engine, rest = DEFAULT_ENGINE, name
     constructor: Any = getattr(import_module(ENGINES[engine].module), ENGINES[engine].attribute)
     return cast(Model, constructor(rest, validated(constructor.Settings, engine, settings)))

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -190,9 +191,11 @@ class TransformersModel:
             if not torch.empty(1, device=device).tolist():
                 raise RuntimeError("it holds no numbers")
         except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).splitlines()[0][:200]
+            if reason.startswith("Expected one of"):  # torch lists all that it was ever built for
+                reason = "there is no kind of device of that name"
             raise PromptkitError(
-                f"The device {self._settings.device} cannot be used: {str(error).splitlines()[0][:200]}",
-                hint="Try --set device=cpu",
+                f"The device {self._settings.device} cannot be used: {reason}", hint="Try --set device=cpu, cuda or cuda:1"
             ) from None
         return device
 
@@ -217,9 +220,14 @@ class TransformersModel:
                 raise OutOfMemory(f"The weights of {self.name} do not fit in memory", hint="Try --set dtype=bfloat16") from None
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             where = "from its folder" if source.local else "from the hub"
+            what = {"AutoConfig": "configuration", "AutoTokenizer": "tokenizer"}.get(auto.__name__, "weights")
+            if what == "tokenizer" and source.local and not (Path(source.location) / "tokenizer.json").is_file():
+                reason = "there is no tokenizer.json"
             raise PromptkitError(
-                f"The model {self.name} could not be loaded {where}: {reason}",
-                hint=f"Check the name, the files and the network; models that need no network are {LOCAL}, and fake",
+                f"The {what} of the model {self.name} could not be loaded {where}: {reason}",
+                hint="Check that config.json, tokenizer.json and model.safetensors are there and whole"
+                if source.local
+                else f"Check the name, the files and the network; models that need no network are {LOCAL}, and fake",
             ) from error
 
 

@@ -49,6 +49,8 @@ def resolve(name: str, revision: str | None = None) -> Source:
     """The source that a model's name means; converts a GGUF file the first time. `revision` is of a hub id."""
     if name == DEMO:
         return Source(location=str(demo_folder()), converted=True)
+    if not name.strip():
+        raise PromptkitError("A model needs a name", got=repr(name), hint=f"Give a hub id such as google/gemma-3-270m, {LOCAL}")
     path = expanded(name)
     if path.suffix == ".gguf":
         if not path.is_file():
@@ -58,7 +60,7 @@ def resolve(name: str, revision: str | None = None) -> Source:
         if not (path / "config.json").is_file():
             raise PromptkitError(f"The folder {name} holds no model: it has no config.json", hint=f"Give {LOCAL}")
         return Source(location=str(path))
-    if name.startswith((".", "/", "~")) or name.count("/") > 1 or not name.strip():
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise PromptkitError(f"There is no model folder {name!r}", hint=f"Give a hub id such as google/gemma-3-270m, {LOCAL}")
     return Source(location=name, commit=_commit(name, revision))
 
@@ -66,12 +68,20 @@ def resolve(name: str, revision: str | None = None) -> Source:
 def _commit(name: str, revision: str | None) -> str:
     """The commit that a branch or tag stands for now, so that all files are read at it and a run can name it."""
     look_first()
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import errors, hf_hub_download
 
     try:
         return Path(hf_hub_download(name, "config.json", revision=revision)).parent.name
     except Exception as error:  # the client's errors are of many kinds
+        told = {
+            errors.GatedRepoError: "its owners ask for a login and for their terms to be accepted",
+            errors.RepositoryNotFoundError: "the hub has no model of that name, or it is private",
+            errors.RevisionNotFoundError: "it has no such revision",
+            errors.EntryNotFoundError: "it has no config.json, so it is no model of transformers",
+            errors.LocalEntryNotFoundError: "the hub cannot be reached from here",
+        }
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = next((told[kind] for kind in reversed(told) if isinstance(error, kind)), reason)
         at = f" at revision {revision}" if revision else ""
         raise PromptkitError(
             f"The model {name}{at} could not be found on the hub, nor in its cache: {reason}",
