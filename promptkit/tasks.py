@@ -163,7 +163,7 @@ def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
 def _no_task(name: str | Path) -> PromptkitError:
     """The error for what is given as a task and is neither a shipped one's name nor a YAML file."""
     path = Path(name)
-    if path.is_dir():
+    if path.is_dir() and str(name):
         return PromptkitError(f"{name} is a folder, and no task", hint="Give a task's YAML file or a data file in it")
     if path.is_file():
         return unreadable(path)

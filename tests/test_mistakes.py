@@ -135,21 +135,6 @@ def test_what_is_not_a_number_is_no_text(tmp_path: Path) -> None:
         pk.task(path).rows("test")
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('"description": "d"', '"description": "d", "description": "e"', "the key description stands there twice"),
-        ('"label": "label"', '"label": "label", "label_ids": {"1": "yse"}', "label_ids names 'yse'"),
-        ('"no": "bad"', 'no: "bad"', "the key False is no text.*quotes"),
-    ],
-)
-def test_a_task_file_is_not_guessed_at(tmp_path: Path, old: str, new: str, message: str) -> None:
-    path = write_task(tmp_path, [{"text": "a", "label": "yes"}])
-    path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(PromptkitError, match=message):
-        pk.task(path)
-
-
 def test_a_line_with_a_part_missing_is_computed_again(tmp_path: Path) -> None:
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), WORDS)
     whole = evaluate(predictor, pk.task("sentiment"), limit=6, out=tmp_path)

@@ -105,29 +105,3 @@ def test_the_column_of_the_labels_is_found_where_there_is_no_doubt(tmp_path: Pat
     assert any("label: kind" in content for content in starter(write(tmp_path)).values())
     with pytest.raises(PromptkitError, match="not clear which column"):
         starter(write(tmp_path / "few", 3))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["eval", "tickets.csv", "--label-column", "kind"], "needs a template"),
-        (["eval", "tickets.csv", "--template", TEMPLATE], "no column named 'label'"),
-        (["eval", "tickets.csv", "--template", TEMPLATE, "--label-column", "kin"], "Did you mean kind"),
-        (["eval", "tickets.csv", "--template", "sentiment/review", "--label-column", "kind"], "no column named 'text'"),
-        (["eval", "tickets.csv", "--template", TEMPLATE, "--label-column", "subject"], "60 different values"),
-        (
-            ["eval", "tickets.csv", "--template", TEMPLATE, "--label-column", "kind", "--labels", "bug,feature"],
-            "no label named 'question'",
-        ),
-        (["eval", "tickets.csv", "--template", TEMPLATE, "--label-column", "kind", "--shots", "90"], "90"),
-        (["eval", "ticket.csv", "--template", TEMPLATE], "ticket.csv cannot be read: No such file"),
-        (["eval", "sentiment", "--label-column", "kind"], "belongs to a data file"),
-        (["task", "init", "ticket.csv"], "cannot be read: No such file"),
-    ],
-)
-def test_what_is_wrong_with_a_file_is_told_in_one_paragraph(arguments: list[str], message: str, tmp_path: Path) -> None:
-    write(tmp_path)
-    done = promptkit(*arguments, *(["--model", "fake"] if arguments[0] == "eval" else []), cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1

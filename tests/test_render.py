@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,6 +92,35 @@ def test_a_token_that_straddles_two_parts_is_the_first_one_s(merging):
 def test_a_control_piece_that_the_model_does_not_have_is_refused(tokenizer):
     with pytest.raises(PromptkitError, match="no control token '<pad>'"):
         encode([Piece(text="<pad>", part="frame", control=True)], tokenizer)
+
+
+@pytest.fixture(scope="module")
+def of_model():
+    """A tokenizer as models have it; the one above it is made for the tests."""
+    from tiny import make_tokenizer
+
+    from promptkit.models.tokenizer import TransformersTokenizer
+
+    return TransformersTokenizer(make_tokenizer())
+
+
+anything = (
+    st.text(max_size=20) | st.text(st.characters(), max_size=20) | hostile | st.text("\x00\ud800\udfff\ufeff<bos>", max_size=8)
+)
+
+
+@given(
+    texts=st.lists(st.builds(Piece, text=anything, part=st.just("query"), control=st.booleans()), max_size=4),
+    targets=st.lists(anything, max_size=3),
+)
+def test_any_text_is_encoded_or_refused(of_model, texts, targets):
+    for reader in (of_model, ByteTokenizer()):
+        with suppress(PromptkitError):
+            pieces = framed(texts, reader)
+            assert all(isinstance(token, int) for token in encode(pieces, reader).ids)
+            scored, boundary = continuations(pieces, targets, reader)
+            assert len(scored) == len(targets)
+            assert boundary >= 0
 
 
 # ---- framed -----------------------------------------------------------------------------------------

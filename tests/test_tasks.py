@@ -260,9 +260,12 @@ def test_an_unknown_task_is_refused_with_the_one_that_was_meant():
         load_task("sentimant")
 
 
-@pytest.mark.parametrize("name", ["missing.yaml", "", ".", "a\0b"])
-def test_a_path_that_is_no_file_is_refused(name):
-    with pytest.raises(PromptkitError, match="no task named"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("missing.yaml", "no task file"), ("", "no task named"), (".", "a folder, and no task"), ("a\0b", "no task named")],
+)
+def test_a_path_that_is_no_file_is_refused(name, message):
+    with pytest.raises(PromptkitError, match=message):
         load_task(name)
 
 
@@ -282,15 +285,15 @@ SPEC = {
         ({**SPEC, "lables": {}}, "no key of a task .* named 'lables'.*Did you mean labels"),
         ({**SPEC, "sources": [{**SPEC["sources"][0], "input": {}}]}, "named 'input'.*Did you mean inputs"),
         ({**SPEC, "labels": {"one": "One"}}, "labels is wrong"),
-        ({**SPEC, "labels": {"a": 1, "b": 2}}, r"labels\.a\.str is wrong"),
+        ({**SPEC, "labels": {"a": 1, "b": 2}}, r"labels\.a is wrong"),
         ({**SPEC, "sources": []}, "sources is wrong"),
         ({**SPEC, "sources": [{**SPEC["sources"][0], "inputs": {}}]}, r"sources\.0\.inputs is wrong"),
         ({**SPEC, "sources": [{**SPEC["sources"][0], "hub": "a/b"}]}, "one of files, mirror and hub"),
         ({**SPEC, "sources": [{"inputs": {"text": "text"}, "label": "label"}]}, "one of files, mirror and hub"),
-        ({key: value for key, value in SPEC.items() if key != "template"}, "template is wrong: Field required"),
+        ({key: value for key, value in SPEC.items() if key != "template"}, "template is missing"),
         ({**SPEC, "sources": [{**SPEC["sources"][0], "inputs": {"labels": "x"}}]}, "labels is the template's own variable"),
-        ([], "the file is wrong"),
-        (None, "the file is wrong"),
+        ([], "holds no task"),
+        (None, "holds no task"),
     ],
 )
 def test_a_task_file_that_says_something_wrong_is_refused_with_the_place(tmp_path, changed, message):

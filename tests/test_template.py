@@ -210,6 +210,31 @@ def test_a_path_that_is_no_file_is_refused(name):
         Template.load(name)
 
 
+parts = st.sampled_from(
+    [
+        "{% block input %}",
+        "{% block target %}",
+        "{% endblock %}",
+        "{{ label }}",
+        "{{ text",
+        " }}",
+        "{%",
+        "{#",
+        "#}",
+        "{% raw %}",
+    ]
+)
+
+
+@given(content=st.binary(max_size=60) | st.lists(parts | st.text(max_size=5), max_size=12).map("".join).map(str.encode))
+def test_any_file_is_a_template_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("any", numbered=True) / "any.j2"
+    path.write_bytes(content)
+    with suppress(PromptkitError):
+        template = Template.load(path)
+        assert isinstance(template.render("input", {"text": "x", "label": "y"}), str)
+
+
 @given(st.text("{}%# \n'|.()[]abilnptu_0", max_size=40))
 def test_whatever_a_block_holds_it_renders_or_the_error_is_for_the_user(body):
     with suppress(PromptkitError):
