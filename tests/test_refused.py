@@ -124,9 +124,11 @@ class Given:
         self.a_model_with("model.safetensors", (self._tiny / "model.safetensors").read_bytes()[:5000])
 
     def a_cut_off_gguf(self) -> None:
+        pytest.importorskip("gguf")
         (self._folder / "model.gguf").write_bytes(b"GGUF\x03\x00\x00\x00\x10")
 
     def a_gguf_that_is_none(self) -> None:
+        pytest.importorskip("gguf")
         (self._folder / "model.gguf").write_bytes(b"PK\x03\x04" * 100)
 
     def no_demo_package(self) -> None:
@@ -135,6 +137,7 @@ class Given:
     def no_gguf_package(self) -> None:
         import importlib.util
 
+        (self._folder / "model.gguf").write_bytes(b"GGUF")
         found = importlib.util.find_spec
         self._patch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "gguf" else found(name, *more))
 
