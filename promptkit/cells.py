@@ -54,7 +54,9 @@ def _cut(whole: str, column: Column, where: str) -> str:
     match = re.search(column.pattern, whole)
     if match is None:
         raise PromptkitError(
-            f"The pattern {column.pattern!r} matches nothing in the column {column.column} of {where}", got=whole[:100]
+            f"The pattern {column.pattern!r} matches nothing in the column {column.column} of {where}",
+            got=whole[:100],
+            hint="Change the pattern, or leave the row out",
         )
     return (match[1] or "") if match.re.groups else match[0]
 
@@ -69,7 +71,8 @@ def offered(row: Row, offer: Offer, inputs: Mapping[str, str], where: str) -> tu
     else:
         listed = _cell(row, str(offer.column), where)
         if not isinstance(listed, list):
-            raise PromptkitError(f"The column {offer.column} holds no list in {where}", got=str(listed)[:100])
+            hint = "Name a column of lists, or `columns` that hold an answer each, or a `pattern`"
+            raise PromptkitError(f"The column {offer.column} holds no list in {where}", got=str(listed)[:100], hint=hint)
         answers = tuple(map(cell_text, listed))
     if len(answers) < 2 or len(set(answers)) < len(answers) or not all(answers):
         raise PromptkitError(

@@ -70,11 +70,13 @@ def read_hub(name: str, config: str | None, revision: str | None, split: str) ->
 
 
 def _text(path: Path) -> str:
+    content = path.read_bytes()
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
         raise PromptkitError(
-            f"The file {path} is not UTF-8: byte {error.start} cannot be read", hint="Save it as UTF-8"
+            f"The file {path} is not UTF-8: byte {error.start} cannot be read, in line {line}", hint="Save it as UTF-8"
         ) from None
 
 

@@ -188,7 +188,12 @@ def _reason(error: Exception) -> str:
 def _wrong(path: Path, error: ValidationError) -> PromptkitError:
     """The one of pydantic's errors that says most, told by the key's place in the file."""
     told = error.errors()
-    first = min(told, key=lambda each: (each["type"] != "extra_forbidden", each["loc"][-1:] == ("str",)))
+
+    def rank(each: Any) -> tuple[bool, bool]:
+        no_text = each["loc"][-1:] == ("str",) and isinstance(each["input"], dict | list)
+        return each["type"] != "extra_forbidden", no_text
+
+    first = min(told, key=rank)
     steps = [str(step) for step in first["loc"] if step not in _UNION and not str(step).startswith("function-")]
     place = ".".join(steps)
     if first["type"] == "extra_forbidden":

@@ -129,7 +129,7 @@ class Task:
                 hint=f"Use a labelled split, such as --split {'validation' if split != 'validation' else 'train'}",
             )
         if label not in self.labels:
-            raise unknown("label", value, self.labels, hint=f"It stands in {where}")
+            raise unknown("label", value, self.labels, hint=f"It stands in {where}: declare it, or mend the row")
         return str(label)
 
 

@@ -105,7 +105,11 @@ class Template:
             return compiled.template.render(dict(values))
         except _FAILURES as error:
             reason = str(error) or type(error).__name__
-            raise PromptkitError(f"The {block} block of template {self.name} failed to render: {reason}") from None
+            hint = "A template may use its variables and Jinja's filters, and nothing of Python's own"
+            raise PromptkitError(
+                f"The {block} block of template {self.name} failed to render: {reason}",
+                hint=hint if isinstance(error, jinja2.exceptions.SecurityError) else "",
+            ) from None
 
     @cached_property
     def _blocks(self) -> Mapping[str, _Block]:

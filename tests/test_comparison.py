@@ -68,7 +68,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare_runs([str(whole.path), str(tmp_path / "absent")])
     with pytest.raises(PromptkitError, match=r"no branch.*Did you mean batch:rows=8"):
         compare_runs([str(whole.path), f"{whole.path}:batch"])
-    with pytest.raises(PromptkitError, match="no finished run"):
+    with pytest.raises(PromptkitError, match="has no run"):
         compare_runs([str(whole.path), str(tmp_path)])
     train = run(tmp_path, split="train")
     with pytest.raises(PromptkitError, match="no row in common"):

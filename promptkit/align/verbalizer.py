@@ -62,7 +62,8 @@ class Verbalizer:
                 if owner.get(word) == label:
                     raise PromptkitError(f"The label {label} has the word {word!r} twice")
                 if word in owner:
-                    raise PromptkitError(f"The word {word!r} stands for both {owner[word]} and {label}")
+                    hint = "Give each label a word of its own"
+                    raise PromptkitError(f"The word {word!r} stands for both {owner[word]} and {label}", hint=hint)
                 owner[word] = label
 
     def candidates(self, example: Example) -> tuple[str, ...]:
