@@ -45,10 +45,9 @@ def predictor(task: pk.Task, *, k: int, model: Any = None) -> pk.Predictor:
     return pk.Predictor(model or demo(), prompt, pk.Verbalizer(task.spec.labels))
 
 
-def rendered_rows(task: pk.Task, k: int, count: int) -> tuple[BoundPredictor, list[Rendered]]:
-    bound = predictor(task, k=k).bind(task.pool())
+def bound_rows(task: pk.Task, k: int, count: int) -> tuple[BoundPredictor, list[Example]]:
     rows = by_hash(task.rows(task.spec.split), count)
-    return bound, [bound.render(Example(id=row.id, inputs=row.inputs)) for row in rows]
+    return predictor(task, k=k).bind(task.pool()), [Example(id=row.id, inputs=row.inputs) for row in rows]
 
 
 def one_at_a_time(prompt: str, target: str) -> float:
@@ -71,7 +70,8 @@ def text_of(rendered: Rendered) -> str:
 @needs_data
 def test_sst2_label_logprobs_equal_one_prompt_at_a_time(tmp_path: Path) -> None:
     task = pk.task("sst2", data=SHARED)
-    _, rows = rendered_rows(task, 16, 32)
+    bound, examples = bound_rows(task, 16, 32)
+    rows = [bound.render(row) for row in examples]
     run = pk.evaluate(predictor(task, k=16), task, limit=32, out=tmp_path)
     recorded = [json.loads(line)["logprobs"] for line in (run.path / "samples.jsonl").read_text().splitlines()]
     worst = max(
@@ -85,9 +85,8 @@ def test_sst2_label_logprobs_equal_one_prompt_at_a_time(tmp_path: Path) -> None:
 @needs_data
 def test_banking77s_77_labels_in_one_row_equal_a_row_a_label() -> None:
     task = pk.task("banking77", data=SHARED)
-    bound, rows = rendered_rows(task, 0, 2)
-    rendered = [bound.render(row) for row in rows]
-    requests = [bound.request(row, prompt) for row, prompt in zip(rows, rendered, strict=True)]
+    bound, rows = bound_rows(task, 0, 2)
+    requests = [bound.request(row, bound.render(row)) for row in rows]
     assert all(isinstance(r.verb, Score) and len(r.verb.continuations) == 77 for r in requests)
 
     def scores(model: Any) -> list[float]:
