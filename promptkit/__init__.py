@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from promptkit.errors import PromptkitError as PromptkitError
     from promptkit.errors import Unsupported as Unsupported
     from promptkit.evaluation import evaluate as evaluate
+    from promptkit.evaluation import evaluate_shard as evaluate_shard
     from promptkit.manipulate import demos as demos
     from promptkit.manipulate import order as order
     from promptkit.manipulate.prompt import Prompt as Prompt
+    from promptkit.merging import merge as merge
     from promptkit.models.base import load as load
     from promptkit.predictor import Predictor as Predictor
     from promptkit.run import Run as Run
+    from promptkit.store import Shard as Shard
     from promptkit.tasks import Task as Task
     from promptkit.tasks import load_task as task  # noqa: F401 - the name that the library is used by
     from promptkit.template import Template as Template
@@ -38,6 +41,9 @@ _WHERE = {
     "Unsupported": ("promptkit.errors", "Unsupported"),
     "Run": ("promptkit.run", "Run"),
     "evaluate": ("promptkit.evaluation", "evaluate"),
+    "evaluate_shard": ("promptkit.evaluation", "evaluate_shard"),
+    "merge": ("promptkit.merging", "merge"),
+    "Shard": ("promptkit.store", "Shard"),
     "Prompt": ("promptkit.manipulate.prompt", "Prompt"),
     "load": ("promptkit.models.base", "load"),
     "Predictor": ("promptkit.predictor", "Predictor"),

@@ -16,7 +16,7 @@ from promptkit import options as opts
 from promptkit.errors import PromptkitError
 
 if TYPE_CHECKING:
-    pass
+    from promptkit.run import Run, ShardRun
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,12 +56,17 @@ def eval_(
     answer_column: opts.AnswerColumn = None,
     train: opts.Train = None,
     set_: opts.Set = None,
+    shard: opts.Shard = None,
+    no_cache: opts.NoCache = False,
     out: Annotated[Path, typer.Option(help="The folder that holds run folders.")] = Path("runs"),
     as_json: opts.Json = False,
 ) -> None:
     """Evaluate a prompt on a task: accuracy, macro-F1, ECE and Brier with 95% intervals."""
-    from promptkit.evaluation import evaluate
+    from promptkit.evaluation import evaluate, evaluate_shard
+    from promptkit.run import ShardRun
+    from promptkit.store import Shard
 
+    part = None if shard is None else Shard.read(shard)
     loaded = opts.task(task, data, template, label_column, labels, answer_column, train)
     prompt = opts.PromptOptions(
         template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
@@ -71,7 +76,11 @@ def eval_(
     branches = opts.predictors(loaded, model, set_, prompt, chain, split=split, calibrate=calibrate)
     try:
         with _Bar(hidden=as_json) as bar:
-            run = evaluate(branches, loaded, split=split, limit=limit, out=out, progress=bar)
+            run = (
+                evaluate(branches, loaded, split=split, limit=limit, out=out, cache=not no_cache, progress=bar)
+                if part is None
+                else evaluate_shard(branches, loaded, part, split=split, limit=limit, out=out, cache=not no_cache, progress=bar)
+            )
     except KeyboardInterrupt:
         print("promptkit: stopped; the same command continues where it was.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
@@ -80,21 +89,13 @@ def eval_(
             print(f"note: {note}", file=sys.stderr)
         print(json.dumps(run.to_json()))
         return
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    from promptkit.run import run_table
-
-    console = Console()
-    table = run_table(run)
-    console.width = max(
-        console.width, Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
-    )  # no figure is cut off
-    console.print(table)
-    for note in run.notes:
-        console.print(f"note: {note}", style="yellow", markup=False)
-    done = f"{run.examples_per_second:.1f} rows/s" if run.examples_per_second else "every row was there already"
-    console.print(f"{run.seconds:.1f} s ({done}), {run.path}", highlight=False, markup=False)
+    if isinstance(run, ShardRun):
+        print(f"shard {run.shard} of {run.task} · {run.split} · {run.n} rows · {run.model}: {run.rows} rows")
+        for note in run.notes:
+            print(f"note: {note}")
+        print(f"{_took(run)}, {run.path}")
+    else:
+        _show(run)
 
 
 @app.command()
@@ -155,6 +156,39 @@ def compare(
         print(f"{len(branch.flips)} of {comparison.n} rows are predicted differently by {branch.name}")
         for flip in branch.flips if flips else ():
             print(f"  {flip.id}  gold {flip.gold}: {_said(flip.first)} -> {_said(flip.other)}")
+
+
+@app.command()
+def merge(
+    shards: Annotated[list[Path], typer.Argument(metavar="SHARD...", help="The folders of every shard of one run.")],
+    out: Annotated[Path | None, typer.Option(help="The folder that holds run folders; the first shard's unless given.")] = None,
+    as_json: opts.Json = False,
+) -> None:
+    """Put the shards of a run together: the run that one process would have made, byte for byte."""
+    from promptkit.merging import merge as merged
+
+    run = merged(shards, out=out)
+    if as_json:
+        print(json.dumps(run.to_json()))
+    else:
+        _show(run)
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Forget every answer.")] = False, as_json: opts.Json = False
+) -> None:
+    """Show the score cache: where it is, and how much it holds."""
+    from promptkit.cache import ScoreCache
+
+    scores = ScoreCache()
+    if clear:
+        scores.clear()
+    held = scores.contents()
+    if as_json:
+        print(json.dumps({"path": str(held.path), "answers": held.entries, "bytes": held.size, "bound": held.bound}))
+    else:
+        print(f"{held.path}: {held.entries} answers, {held.size / 2**20:.1f} of at most {held.bound / 2**20:.0f} MiB")
 
 
 @app.command()
@@ -251,6 +285,29 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         print(f"promptkit: {where}{error.strerror or error}.", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _show(run: Run) -> None:
+    """A run's table, and what a reader of it should know."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    from promptkit.run import run_table
+
+    console = Console()
+    table = run_table(run)
+    console.width = max(
+        console.width, Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
+    )  # no figure is cut off
+    console.print(table)
+    for note in run.notes:
+        console.print(f"note: {note}", style="yellow", markup=False)
+    console.print(f"{_took(run)}, {run.path}", highlight=False, markup=False)
+
+
+def _took(run: Run | ShardRun) -> str:
+    rows = f"{run.examples_per_second:.1f} rows/s" if run.examples_per_second else "every row was there already"
+    return f"{run.seconds:.1f} s ({rows})"
 
 
 def _said(answer: str | None) -> str:

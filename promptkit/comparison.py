@@ -126,6 +126,7 @@ def compare(
     split: str | None = None,
     limit: int | None = None,
     out: str | Path = OUT,
+    cache: bool = True,
     progress: Progress | None = None,
     **predictors: Predictor,
 ) -> Comparison:
@@ -149,7 +150,8 @@ def compare(
     branches: dict[str, Branch] = {}
     runs: list[Run] = []
     for names in passes:
-        run = evaluate([predictors[name] for name in names], task, split=split, limit=limit, out=out, progress=progress)
+        together = [predictors[name] for name in names]
+        run = evaluate(together, task, split=split, limit=limit, out=out, cache=cache, progress=progress)
         branches |= {name: _branch(run.path, predictors[name].name, name) for name in names}
         runs.append(run)
     return _compared([branches[name] for name in predictors], tuple(runs))

@@ -7,20 +7,22 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from promptkit import __version__, figures, support
 from promptkit.aligners import Extractor
+from promptkit.cache import ScoreCache
 from promptkit.errors import PromptkitError
 from promptkit.predictor import BoundPredictor, Predictor
-from promptkit.run import Result, Run
+from promptkit.run import Result, Run, ShardRun
 from promptkit.samples import Asked, is_whole, line, peculiarities
-from promptkit.store import FILES, RunFolder
+from promptkit.store import FILES, RunFolder, Shard
 from promptkit.tasks import Task
-from promptkit.types import Example, LabelledExample
+from promptkit.types import Example, LabelledExample, Output, Request
 
 OUT = "runs"
 SKEWED = 1.5
@@ -38,21 +40,48 @@ def evaluate(
     split: str | None = None,
     limit: int | None = None,
     out: str | Path = OUT,
+    cache: bool = True,
     progress: Progress | None = None,
 ) -> Run:
     """Run predictors that share model, manipulation and reading over a split, in one pass.
 
     `limit` takes the N rows with the smallest hash of id. The run's folder is `out`/TASK-<hash of settings>: if it is
-    there already and finished it is read, if it was broken off it is continued.
+    there already and finished it is read, if it was broken off it is continued. Answers are taken from the score cache and
+    kept there, unless `cache` is False.
     """
+    return _made(predictors, task, split, limit, cache, progress).run(out)
+
+
+def evaluate_shard(
+    predictors: Predictor | Sequence[Predictor],
+    task: Task,
+    shard: Shard,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    out: str | Path = OUT,
+    cache: bool = True,
+    progress: Progress | None = None,
+) -> ShardRun:
+    """As `evaluate`, of every n-th batch of the run alone; `merge` puts the shards together as the run they are of."""
+    return _made(predictors, task, split, limit, cache, progress).run_shard(out, shard)
+
+
+def _made(
+    predictors: Predictor | Sequence[Predictor],
+    task: Task,
+    split: str | None,
+    limit: int | None,
+    cache: bool,
+    progress: Progress | None,
+) -> _Pass:
     if not isinstance(task, Task):
         raise PromptkitError("A run takes a task, not its name", got=repr(task), hint='Write pk.task("sentiment")')
     branches = [predictors] if isinstance(predictors, Predictor) else list(predictors)
     if not branches or not all(predictor.shares_pass_with(branches[0]) for predictor in branches):
         raise PromptkitError("Predictors of one run must share model, manipulation and first aligner", hint="Use compare")
-    return _Pass(branches, task, task.spec.split if split is None else split, limit).run(
-        out, progress or (lambda done, total: None)
-    )
+    kept = ScoreCache() if cache else None
+    return _Pass(branches, task, split, limit, cache=kept, progress=progress or (lambda done, total: None))
 
 
 def rehearse(predictors: Sequence[Predictor], task: Task, *, split: str | None = None) -> None:
@@ -61,7 +90,7 @@ def rehearse(predictors: Sequence[Predictor], task: Task, *, split: str | None =
     One row's prompt is made, with predictors of the fake engine in the place of those that are slow to load; what is too
     long is not found, as each model has a length of its own.
     """
-    _Pass(list(predictors), task, task.spec.split if split is None else split, 1).rehearse()
+    _Pass(list(predictors), task, split, 1).rehearse()
 
 
 def by_hash(rows: Sequence[LabelledExample], limit: int | None) -> list[LabelledExample]:
@@ -71,26 +100,60 @@ def by_hash(rows: Sequence[LabelledExample], limit: int | None) -> list[Labelled
     return sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:limit]
 
 
+def conclude(
+    folder: RunFolder, told: Mapping[str, object], samples: Sequence[Any], besides: Sequence[Any], results: Sequence[Result]
+) -> None:
+    """Mark a run finished: its lines in its order, what it predicts, and its figures."""
+    lines = {"samples": samples, "support": besides, "predictions": figures.predictions(samples, results)}
+    folder.finish(lines, {**told, "results": [result.to_json() for result in results]})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Done:
+    """A run's lines in its order, and how they were come by."""
+
+    samples: Sequence[Any]
+    support: Sequence[Any]
+    resumed: int
+    """Samples that were there already."""
+    rate: float = 0.0
+    """Samples computed per second of the model's work."""
+    recalled: int = 0
+    """Answers that the score cache knew, of those that were missing."""
+    missing: int = 0
+
+
 class _Pass:
     """One pass of a model over the rows of a run and those that its aligners need."""
 
-    def __init__(self, branches: Sequence[Predictor], task: Task, split: str, limit: int | None) -> None:
+    def __init__(
+        self,
+        branches: Sequence[Predictor],
+        task: Task,
+        split: str | None,
+        limit: int | None,
+        *,
+        cache: ScoreCache | None = None,
+        progress: Progress = lambda done, total: None,
+    ) -> None:
         names = [predictor.name for predictor in branches]
         if len(set(names)) < len(names):
             raise PromptkitError(
                 "Two branches of a run have one name", got=", ".join(names), hint="Ask for each calibration once"
             )
-        self._branches = branches
-        self._task = task
-        self._split = split
         first = branches[0]
+        self._chains = [predictor.chain for predictor in branches]
+        self._task = task
+        self._split = split = task.spec.split if split is None else split
+        self._cache = cache
+        self._progress = progress
         self._labels = first.reading.labels
         self._items = by_hash(task.rows(split), limit)
         pool = task.pool() if first.manipulate.needs_pool else []
         self._check_labels()
         self._model = first.model
-        self._texts = support.content_free_texts(branches)
-        wanted = support.unlabelled_rows(branches)
+        self._texts = support.content_free_texts(self._chains)
+        wanted = support.unlabelled_rows(self._chains)
         self._fit = [_without_label(row) for row in by_hash(task.part("fit"), wanted)] if wanted else []
         if wanted and not self._fit:
             raise PromptkitError(
@@ -98,6 +161,7 @@ class _Pass:
                 hint="Use --calibrate batch:estimate_on=test, which estimates it on the evaluated rows themselves",
             )
         self._bound: BoundPredictor = first.bind(pool)
+        self._identity = dict(self._model.identity())
         self._settings = {
             "promptkit": __version__,
             "task": task.identity(),
@@ -106,9 +170,9 @@ class _Pass:
             "rows": _digest(map(_identity, self._items)),
             "pool": _digest(map(_identity, pool)),
             "fit": _digest(row.id for row in self._fit),
-            "model": dict(self._model.identity()),
+            "model": self._identity,
             "manipulate": dict(first.manipulate.settings()),
-            "align": [[dict(p.reading.settings()), *(dict(c.settings()) for c in p.calibrations)] for p in branches],
+            "align": [chain.settings() for chain in self._chains],
         }
 
     def rehearse(self) -> None:
@@ -118,30 +182,19 @@ class _Pass:
         row = _without_label(self._items[0])
         self._bound.apply(row, card, () if isinstance(reading, Extractor) else reading.words(row))
 
-    def run(self, out: str | Path, progress: Progress) -> Run:
+    def run(self, out: str | Path) -> Run:
         """Read the run if it is finished, else compute what is missing of it."""
         started = time.perf_counter()
-        working = 0.0
         folder = RunFolder(out, self._task.name, self._settings)
         with folder.locked():
             finished = folder.finished()
-            samples, besides = folder.lines("samples"), folder.lines("support")
-            resumed = len({row.id for row in self._items} & {kept["id"] for kept in samples})
+            done = self._completed(folder, finished=finished)
+            results = figures.results(self._chains, done.samples, done.support)
             if not finished:
-                if resumed:
-                    _log.warning("Continuing %s: %d of %d rows are there already.", folder.path, resumed, len(self._items))
-                samples, besides, working = self._complete(folder, [*samples, *besides], progress)
-            results = self._results(samples, besides)
-            seconds = time.perf_counter() - started
-            rate = (len(samples) - resumed) / working if working else 0.0
-            if finished:
-                happened = (folder.timing() or {}).get("notes", ())
-            else:
-                happened = self._model.notes()
-                folder.finish(samples, besides, self._predictions(results), self._summary(results))
-                timing = {"seconds": seconds, "examples_per_second": rate, "resumed": resumed, "notes": happened}
-                folder.record_timing(timing)
-            notes = (*peculiarities(samples), *happened)
+                told = {"task": self._task.name, "split": self._split, "n": len(self._items), "model": self._model.name}
+                conclude(folder, told, done.samples, done.support, results)
+            notes = self._record(folder, done, started, finished=finished)
+        self._warn_of_skew()
         return Run(
             task=self._task.name,
             split=self._split,
@@ -151,35 +204,117 @@ class _Pass:
             ids=tuple(row.id for row in self._items),
             gold=tuple(row.label for row in self._items),
             results=results,
-            seconds=seconds,
-            examples_per_second=rate,
-            resumed=resumed,
-            notes=notes,
+            seconds=time.perf_counter() - started,
+            examples_per_second=done.rate,
+            resumed=done.resumed,
+            notes=(*peculiarities(done.samples), *notes),
         )
 
-    def _complete(self, folder: RunFolder, lines: Sequence[Any], progress: Progress) -> tuple[list[Any], list[Any], float]:
-        """Every line of both files, in the run's order, and the seconds that the model worked."""
-        asked = self._asked()
-        known = {row.id: row for row in asked}
-        of_id = {k["id"]: k for k in lines if k["id"] in known and is_whole(k, known[k["id"]], self._bound.reading)}
-        done = {i for i, row in enumerate(asked) if row.id in of_id}
-        self._model.load()
-        progress(len(done), len(asked))
-        began = time.perf_counter()
-        for indices, outputs in self._model.answer([self._bound.request(row.example, row.rendered) for row in asked], done):
-            for file in FILES:
-                fresh = [
-                    line(asked[i], self._bound.reading, output)
-                    for i, output in zip(indices, outputs, strict=True)
-                    if asked[i].file == file and asked[i].id not in of_id
-                ]
-                folder.append(file, fresh)
-                of_id |= {kept["id"]: kept for kept in fresh}
-            progress(len(of_id), len(asked))
-        working = time.perf_counter() - began
-        samples, besides = ([of_id[row.id] for row in asked if row.file == file] for file in FILES)
-        return samples, besides, working
+    def run_shard(self, out: str | Path, shard: Shard) -> ShardRun:
+        """Compute the shard's batches of the run's plan, of which the run folder's settings say nothing."""
+        started = time.perf_counter()
+        folder = RunFolder(out, self._task.name, self._settings, shard)
+        with folder.locked():
+            finished = folder.finished()
+            done = self._completed(folder, finished=finished, shard=shard)
+            if not finished:
+                order: dict[str, list[str]] = {file: [] for file in FILES}
+                for row in self._asked:
+                    order[row.file].append(row.id)
+                lines = {"samples": done.samples, "support": done.support}
+                folder.finish(lines, {"shard": list(shard), "order": order})
+            notes = self._record(folder, done, started, finished=finished)
+        return ShardRun(
+            task=self._task.name,
+            split=self._split,
+            model=self._model.name,
+            path=folder.path,
+            shard=str(shard),
+            rows=len(done.samples),
+            n=len(self._items),
+            seconds=time.perf_counter() - started,
+            examples_per_second=done.rate,
+            resumed=done.resumed,
+            notes=tuple(notes),
+        )
 
+    def _completed(self, folder: RunFolder, *, finished: bool, shard: Shard | None = None) -> _Done:
+        """Every line of both files, in the run's order; computes those that are missing."""
+        samples, besides = folder.lines("samples"), folder.lines("support")
+        resumed = len({row.id for row in self._items} & {kept["id"] for kept in samples})
+        if finished:
+            return _Done(samples=samples, support=besides, resumed=resumed)
+        if resumed:
+            _log.warning("Continuing %s: %d of %d rows are there already.", folder.path, resumed, len(self._items))
+        return self._complete(folder, [*samples, *besides], resumed, shard)
+
+    def _complete(self, folder: RunFolder, lines: Sequence[Any], resumed: int, shard: Shard | None) -> _Done:
+        asked, reading = self._asked, self._bound.reading
+        known = {row.id: row for row in asked}
+        of_id = {k["id"]: k for k in lines if k["id"] in known and is_whole(k, known[k["id"]], reading)}
+        requests = [self._bound.request(row.example, row.rendered) for row in asked]
+        mine = frozenset(range(len(asked)))
+        if shard is not None:
+            mine = frozenset(i for batch in self._model.batches(requests)[shard.number - 1 :: shard.of] for i in batch)
+
+        def keep(indices: Sequence[int], outputs: Sequence[Output]) -> None:
+            fresh = {i: o for i, o in zip(indices, outputs, strict=True) if i in mine and asked[i].id not in of_id}
+            for file in FILES:
+                made = [line(asked[i], reading, output) for i, output in fresh.items() if asked[i].file == file]
+                folder.append(file, made)
+                of_id.update({each["id"]: each for each in made})
+            self._progress(len(of_id), len(mine))
+
+        missing = [i for i in sorted(mine) if asked[i].id not in of_id]
+        recalled = self._recalled(requests, missing)
+        keep([*recalled], [*recalled.values()])
+        done = frozenset(i for i, row in enumerate(asked) if i not in mine or row.id in of_id)
+        working = 0.0
+        computed = 0
+        if len(done) < len(asked):
+            self._model.load()
+            began = time.perf_counter()
+            for indices, outputs in self._model.answer(requests, done):
+                if self._cache is not None:
+                    self._cache.add(self._identity, [requests[i] for i in indices], outputs)
+                keep(indices, outputs)
+                computed += sum(asked[i].file == "samples" and i not in done for i in indices)
+            working = time.perf_counter() - began
+        whole = [[of_id[row.id] for row in asked if row.file == file and row.id in of_id] for file in FILES]
+        return _Done(
+            samples=whole[0],
+            support=whole[1],
+            resumed=resumed,
+            rate=computed / working if working else 0.0,
+            recalled=len(recalled),
+            missing=len(missing),
+        )
+
+    def _recalled(self, requests: Sequence[Request], missing: Sequence[int]) -> dict[int, Output]:
+        """What the score cache knows of the missing answers."""
+        if self._cache is None or not missing:
+            return {}
+        found = self._cache.find(self._identity, [requests[i] for i in missing])
+        return {missing[place]: output for place, output in found.items()}
+
+    def _record(self, folder: RunFolder, done: _Done, started: float, *, finished: bool) -> Sequence[str]:
+        """Write what this execution took; answers what happened in it, or in the one that made the run."""
+        if finished:
+            return list((folder.timing() or {}).get("notes", ()))
+        notes = [*self._model.notes()]
+        if done.recalled:
+            notes.append(f"{done.recalled} of {done.missing} answers were taken from the score cache")
+        folder.record_timing(
+            {
+                "seconds": time.perf_counter() - started,
+                "examples_per_second": done.rate,
+                "resumed": done.resumed,
+                "notes": notes,
+            }
+        )
+        return notes
+
+    @cached_property
     def _asked(self) -> list[Asked]:
         """Every row that the model is asked about, in the run's order: those evaluated, then those that aligners need."""
         rows = []
@@ -190,7 +325,7 @@ class _Pass:
 
     def _check_labels(self) -> None:
         kind = self._task.spec.kind
-        first = self._branches[0]
+        first = self._chains[0]
         scored = "classification" if self._labels else "choice"
         if kind != ("generation" if isinstance(first.reading, Extractor) else scored):
             raise PromptkitError(
@@ -208,40 +343,10 @@ class _Pass:
                 got=f"labels {', '.join(self._labels)}",
             )
 
-    def _results(self, samples: Sequence[Any], besides: Sequence[Any]) -> tuple[Result, ...]:
-        first = self._branches[0]
-        if isinstance(first.reading, Extractor):
-            return (figures.of_texts(first, samples),)
-        if not self._labels:
-            return (figures.of_choices(first, samples),)
-        self._warn_of_skew()
-        collected = support.collected(samples, besides, self._texts, self._fit, self._labels)
-        return figures.of_labels(self._branches, samples, collected)
-
-    def _predictions(self, results: Sequence[Result]) -> list[dict[str, object]]:
-        return [
-            {
-                "id": row.id,
-                "gold": row.label,
-                "predictions": {result.align: result.predictions[index] for result in results},
-                "correct": {result.align: bool(result.correct[index]) for result in results},
-            }
-            for index, row in enumerate(self._items)
-        ]
-
-    def _summary(self, results: Sequence[Result]) -> dict[str, object]:
-        return {
-            "task": self._task.name,
-            "split": self._split,
-            "n": len(self._items),
-            "model": self._model.name,
-            "results": [result.to_json() for result in results],
-        }
-
     def _warn_of_skew(self) -> None:
         label, count = Counter(row.label for row in self._items).most_common(1)[0]
         share = count / len(self._items)
-        batch = any(calibration.name == "batch" for branch in self._branches for calibration in branch.calibrations)
+        batch = any(calibration.name == "batch" for chain in self._chains for calibration in chain.calibrations)
         if batch and share > SKEWED / len(self._labels):
             _log.warning(
                 "Batch calibration assumes about equal classes, and %.0f%% of these rows are %s: read its figures with care.",

@@ -9,32 +9,42 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from promptkit.aligners import Support
+from promptkit.aligners import Extractor, Support
+from promptkit.chain import Chain
 from promptkit.metrics import Estimate, choice, classification, generation
-from promptkit.predictor import Predictor
 from promptkit.run import Result
 from promptkit.samples import DECIMALS
-from promptkit.support import matrix
+from promptkit.support import collected, matrix
 
 if TYPE_CHECKING:
     from promptkit.types import Floats
 
 
-def of_labels(branches: Sequence[Predictor], samples: Sequence[Any], support: Support) -> tuple[Result, ...]:
+def results(chains: Sequence[Chain], samples: Sequence[Any], besides: Sequence[Any]) -> tuple[Result, ...]:
+    """What each chain makes of the lines of a run's rows, and of the rows that it needed besides."""
+    reading = chains[0].reading
+    if isinstance(reading, Extractor):
+        return (of_texts(chains[0], samples),)
+    if not reading.labels:
+        return (of_choices(chains[0], samples),)
+    return of_labels(chains, samples, collected(chains, samples, besides))
+
+
+def of_labels(chains: Sequence[Chain], samples: Sequence[Any], support: Support) -> tuple[Result, ...]:
     """Every branch over labels that are the same for each row: its calibration corrects the scores of the pass."""
-    labels = branches[0].reading.labels
+    labels = chains[0].reading.labels
     logprobs = matrix(samples, labels)
     gold = np.array([labels.index(line["gold"]) for line in samples])
-    results = []
-    for predictor in branches:
+    branches = []
+    for chain in chains:
         aligned = logprobs
-        for calibration in predictor.calibrations:
+        for calibration in chain.calibrations:
             aligned = calibration.align(aligned, support)
         predicted = aligned.argmax(1)
         histogram = np.bincount(predicted, minlength=len(labels)).tolist()
-        results.append(
+        branches.append(
             Result(
-                align=predictor.name,
+                align=chain.name,
                 metrics=_rounded(classification(gold, aligned)),
                 predicted=dict(zip(labels, histogram, strict=True)),
                 predictions=tuple(labels[index] for index in predicted),
@@ -42,10 +52,10 @@ def of_labels(branches: Sequence[Predictor], samples: Sequence[Any], support: Su
                 correct=(predicted == gold).astype(float),
             )
         )
-    return tuple(results)
+    return tuple(branches)
 
 
-def of_choices(predictor: Predictor, samples: Sequence[Any]) -> Result:
+def of_choices(chain: Chain, samples: Sequence[Any]) -> Result:
     """The one branch over answers that each row offers; rows that offer fewer than others have -inf in their place."""
     most = max(len(line["logprobs"]) for line in samples)
     logprobs: Floats = np.full((len(samples), most), -np.inf)
@@ -54,7 +64,7 @@ def of_choices(predictor: Predictor, samples: Sequence[Any]) -> Result:
     gold = np.array([list(line["logprobs"]).index(line["gold"]) for line in samples])
     predictions = tuple(line["prediction"] for line in samples)
     return Result(
-        align=predictor.name,
+        align=chain.name,
         metrics=_rounded(choice(gold, logprobs)),
         predicted=dict(sorted(Counter(predictions).items())),
         predictions=predictions,
@@ -63,12 +73,12 @@ def of_choices(predictor: Predictor, samples: Sequence[Any]) -> Result:
     )
 
 
-def of_texts(predictor: Predictor, samples: Sequence[Any]) -> Result:
+def of_texts(chain: Chain, samples: Sequence[Any]) -> Result:
     """The one branch over texts that the model wrote."""
     predictions = tuple(line["prediction"] for line in samples)
     correct = np.array([line["correct"] for line in samples], float)
     return Result(
-        align=predictor.name,
+        align=chain.name,
         metrics=_rounded(generation(correct, np.array([said is not None for said in predictions]))),
         predicted={},
         predictions=predictions,
@@ -79,3 +89,16 @@ def of_texts(predictor: Predictor, samples: Sequence[Any]) -> Result:
 
 def _rounded(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
     return {name: {key: round(value, DECIMALS) for key, value in asdict(each).items()} for name, each in metrics.items()}
+
+
+def predictions(samples: Sequence[Any], branches: Sequence[Result]) -> list[dict[str, object]]:
+    """What each branch predicts, a line a row."""
+    return [
+        {
+            "id": line["id"],
+            "gold": line["gold"],
+            "predictions": {branch.align: branch.predictions[index] for branch in branches},
+            "correct": {branch.align: bool(branch.correct[index]) for branch in branches},
+        }
+        for index, line in enumerate(samples)
+    ]

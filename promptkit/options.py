@@ -53,6 +53,10 @@ Data = Annotated[Path | None, typer.Option(help="Folder of a mirror of data sets
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the engine, such as dtype=bfloat16.")
 ]
+Shard = Annotated[
+    str | None, typer.Option(metavar="I/N", help="Every N-th batch of the run, from the I-th; `promptkit merge` joins them.")
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Ask the model again what it has answered before.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -132,9 +136,10 @@ def predictors(
     What is wrong with the rows or the prompt is found before the model is loaded, by a rehearsal.
     """
     from promptkit.align.calibrate import CALIBRATIONS
+    from promptkit.chain import reading
     from promptkit.evaluation import rehearse
     from promptkit.models.base import load
-    from promptkit.predictor import Predictor, reading
+    from promptkit.predictor import Predictor
     from promptkit.registry import build
 
     prompt = options.prompt(task)

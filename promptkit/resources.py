@@ -1,5 +1,6 @@
-"""Where `templates/` and `evals/` lie: beside the package in a checkout, inside it in a wheel."""
+"""Where `templates/` and `evals/` lie: beside the package in a checkout, inside it in a wheel. Where caches are kept."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,13 @@ def expanded(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise PromptkitError(f"There is no home folder for {path}", hint="Write the whole path") from None
+
+
+def cache_folder() -> Path:
+    """Where converted models and scores are kept: PROMPTKIT_CACHE, or the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("PROMPTKIT_CACHE") or platformdirs.user_cache_dir("promptkit"))
 
 
 def names(kind: Literal["templates", "evals"], suffix: str) -> list[str]:

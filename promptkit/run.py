@@ -90,6 +90,41 @@ class Run:
         return as_text(run_table(self))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardRun:
+    """A finished shard of a run: its rows, and as yet no figures."""
+
+    task: str
+    split: str
+    model: str
+    path: Path
+    shard: str
+    """As the command line spells it: `1/3`."""
+    rows: int
+    """Of the shard."""
+    n: int
+    """Of the run."""
+    seconds: float
+    examples_per_second: float
+    resumed: int
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """What `promptkit eval --shard --json` prints."""
+        return {
+            "task": self.task,
+            "split": self.split,
+            "n": self.n,
+            "model": self.model,
+            "shard": self.shard,
+            "rows": self.rows,
+            "seconds": round(self.seconds, 3),
+            "examples_per_second": round(self.examples_per_second, 3),
+            "resumed": self.resumed,
+            "run": str(self.path),
+        }
+
+
 def run_table(run: Run) -> Table:
     """One line a branch: each figure with its 95% interval, and how often each label was predicted."""
     from rich.text import Text

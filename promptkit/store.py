@@ -7,6 +7,7 @@
     summary.json    the figures; the run is finished when it is there
     timing.json     what differs from one execution to the next: seconds, and what the model had to do
 
+A shard of a run is a folder of its own, `RUN.shard-1-of-3`, in which shard.json stands for the last three.
 While the run goes, lines stand in the order in which they were computed; when it is whole they are put in the run's own
 order. Knows nothing of models or metrics.
 """
@@ -19,7 +20,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from promptkit.errors import PromptkitError, json_reason
 from promptkit.resources import expanded
@@ -28,16 +29,39 @@ Line = Mapping[str, Any]
 File = Literal["samples", "support"]
 FILES: tuple[File, ...] = ("samples", "support")
 PREDICTIONS = "predictions"
+SUMMARY, SHARD = "summary.json", "shard.json"
+
+
+class Shard(NamedTuple):
+    """One of the equal parts of a run."""
+
+    number: int
+    """From 1."""
+    of: int
+
+    @classmethod
+    def read(cls, spelling: str) -> Shard:
+        """The shard spelt `1/3`."""
+        number, _, of = spelling.partition("/")
+        if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+            raise PromptkitError(f"{spelling!r} is no shard", hint="Write --shard 1/3, 2/3 and 3/3 for three of them")
+        return cls(int(number), int(of))
+
+    def __str__(self) -> str:
+        """As the command line spells it."""
+        return f"{self.number}/{self.of}"
 
 
 class RunFolder:
-    """A run's folder, `OUT/TASK-<hash of settings>`."""
+    """A run's folder, `OUT/TASK-<hash of settings>`, or that of one of its shards."""
 
-    def __init__(self, out: str | Path, task: str, settings: Line) -> None:
+    def __init__(self, out: str | Path, task: str, settings: Line, shard: Shard | None = None) -> None:
         """Name the folder; nothing is written yet."""
         digest = hashlib.sha256(_compact(settings).encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        self.path = expanded(out) / f"{task.replace('/', '-')}-{digest}"
+        part = f".shard-{shard.number}-of-{shard.of}" if shard else ""
+        self.path = expanded(out) / f"{task.replace('/', '-')}-{digest}{part}"
         self._settings = settings
+        self._marker, self._files = (SHARD, FILES) if shard else (SUMMARY, (*FILES, PREDICTIONS))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -65,8 +89,8 @@ class RunFolder:
         return read_json(self.path / "timing.json")
 
     def finished(self) -> bool:
-        """Whether both files stand as the finished run left them; raises if one was changed since."""
-        return read_summary(self.path) is not None
+        """Whether its files stand as they were left when it had finished; raises if one was changed since."""
+        return _read_marker(self.path, self._marker, self._files) is not None
 
     def lines(self, file: File) -> list[Any]:
         """The whole lines that stand in a file; a torn last one is cut off."""
@@ -100,15 +124,12 @@ class RunFolder:
         with self._writing(), (self.path / f"{file}.jsonl").open("a", encoding="utf-8", newline="\n") as stream:
             stream.writelines(_compact(line) + "\n" for line in lines)
 
-    def finish(self, samples: Sequence[Line], support: Sequence[Line], predictions: Sequence[Line], summary: Line) -> None:
-        """Put every line in the run's order, and mark the run finished."""
-        texts = {
-            file: "".join(_compact(line) + "\n" for line in lines)
-            for file, lines in zip((*FILES, PREDICTIONS), (samples, support, predictions), strict=True)
-        }
+    def finish(self, lines: Mapping[str, Sequence[Line]], summary: Line) -> None:
+        """Put the lines of every file in the order given, and mark the run, or the shard, finished."""
+        texts = {file: "".join(_compact(line) + "\n" for line in lines[file]) for file in self._files}
         for file, text in texts.items():
             self._write(f"{file}.jsonl", text)
-        self._write("summary.json", _pretty({**summary, "sha256": {f: _sha256(t.encode()) for f, t in texts.items()}}))
+        self._write(self._marker, _pretty({**summary, "sha256": {f: _sha256(t.encode()) for f, t in texts.items()}}))
 
     def record_timing(self, timing: Line) -> None:
         """Write what this execution took."""
@@ -141,14 +162,14 @@ class RunFolder:
             ) from None
 
 
-def read_summary(path: Path) -> Any:
-    """The summary of a finished run, or None; raises if one of its files was changed since it had finished."""
-    summary = read_json(path / "summary.json")
+def _read_marker(path: Path, marker: str, files: Sequence[str]) -> Any:
+    """What marks a folder finished, or None; raises if one of its files was changed since it had finished."""
+    summary = read_json(path / marker)
     if summary is None:
         return None
     if not (isinstance(summary, dict) and isinstance(summary.get("sha256"), dict)):
-        raise damaged(path / "summary.json", "it is no summary")
-    for file in (*FILES, PREDICTIONS):
+        raise damaged(path / marker, f"it is no {Path(marker).stem}")
+    for file in files:
         lines = path / f"{file}.jsonl"
         if not lines.is_file():
             return None
@@ -162,14 +183,33 @@ def read_summary(path: Path) -> Any:
 
 def read_finished(path: Path) -> tuple[Any, list[Any]]:
     """The summary and the predictions of a finished run; raises for a folder that holds none."""
-    summary = read_summary(path)
-    if summary is None and not (path / "run.json").is_file():
+    summary = _read_marker(path, SUMMARY, (*FILES, PREDICTIONS))
+    if summary is None and (path / SHARD).is_file():
+        raise PromptkitError(f"The folder {path} holds a shard of a run", hint="Put the shards together: promptkit merge")
+    _check_is_run(path, summary)
+    return summary, _rows(path, PREDICTIONS)
+
+
+def read_shard(path: Path) -> tuple[Any, Any, list[Any], list[Any]]:
+    """A finished shard: its run's settings, what it says of itself, its samples and its support."""
+    shard = _read_marker(path, SHARD, FILES)
+    if shard is None and (path / SUMMARY).is_file():
+        raise PromptkitError(f"The folder {path} holds a whole run, and no shard", hint="Merge folders named *.shard-1-of-3")
+    _check_is_run(path, shard)
+    return read_json(path / "run.json"), shard, _rows(path, "samples"), _rows(path, "support")
+
+
+def _check_is_run(path: Path, finished: Any) -> None:
+    if finished is None and not (path / "run.json").is_file():
         hint = "Give a folder that promptkit eval has printed, such as runs/sst2-1a2b3c4d"
         raise PromptkitError(f"The folder {path} is no run's: it has no run.json", hint=hint)
-    if summary is None:
+    if finished is None:
         hint = "Run its command again: it continues where it was"
         raise PromptkitError(f"The folder {path} holds no finished run", hint=hint)
-    return summary, [json.loads(line) for line in (path / f"{PREDICTIONS}.jsonl").read_bytes().splitlines()]
+
+
+def _rows(path: Path, file: str) -> list[Any]:
+    return [json.loads(line) for line in (path / f"{file}.jsonl").read_bytes().splitlines()]
 
 
 def read_json(path: Path) -> Any:

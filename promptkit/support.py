@@ -9,22 +9,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promptkit.aligners import Support
-from promptkit.predictor import BoundPredictor, Predictor
+from promptkit.chain import Chain
+from promptkit.predictor import BoundPredictor
 from promptkit.samples import Asked
 from promptkit.types import Example, Rendered
 
 if TYPE_CHECKING:
     from promptkit.types import Floats
 
-
-def content_free_texts(branches: Sequence[Predictor]) -> tuple[str, ...]:
-    """Every text that stands for a row's inputs, for any of the branches."""
-    return tuple(dict.fromkeys(t for p in branches for c in p.calibrations for t in c.needs.content_free))
+UNLABELLED = "unlabelled "
+"""How the id of an unlabelled row's line begins."""
 
 
-def unlabelled_rows(branches: Sequence[Predictor]) -> int:
-    """How many unlabelled rows the branch with the greatest need has."""
-    return max((c.needs.unlabelled for p in branches for c in p.calibrations), default=0)
+def content_free_texts(chains: Sequence[Chain]) -> tuple[str, ...]:
+    """Every text that stands for a row's inputs, for any of the chains."""
+    return tuple(dict.fromkeys(t for chain in chains for c in chain.calibrations for t in c.needs.content_free))
+
+
+def unlabelled_rows(chains: Sequence[Chain]) -> int:
+    """How many unlabelled rows the chain with the greatest need has."""
+    return max((c.needs.unlabelled for chain in chains for c in chain.calibrations), default=0)
 
 
 def asked(bound: BoundPredictor, items: Sequence[Asked], texts: Sequence[str], fit: Sequence[Example]) -> list[Asked]:
@@ -41,17 +45,19 @@ def asked(bound: BoundPredictor, items: Sequence[Asked], texts: Sequence[str], f
     return rows
 
 
-def collected(
-    samples: Sequence[Any], support: Sequence[Any], texts: Sequence[str], fit: Sequence[Example], labels: Sequence[str]
-) -> Support:
+def collected(chains: Sequence[Chain], samples: Sequence[Any], support: Sequence[Any]) -> Support:
     """What the lines of those rows say, as aligners read it."""
+    labels = chains[0].reading.labels
     of_id = {line["id"]: line for line in support}
     contexts = list(dict.fromkeys(_context(line["demos"]) for line in samples))
     place = {context: number for number, context in enumerate(contexts)}
     return Support(
-        content_free={text: matrix([of_id[_content_free_id(context, text)] for context in contexts], labels) for text in texts},
+        content_free={
+            text: matrix([of_id[_content_free_id(context, text)] for context in contexts], labels)
+            for text in content_free_texts(chains)
+        },
         context=np.array([place[_context(line["demos"])] for line in samples]),
-        unlabelled=matrix([of_id[_unlabelled_id(row)] for row in fit], labels),
+        unlabelled=matrix([line for line in support if line["id"].startswith(UNLABELLED)], labels),
     )
 
 
@@ -77,4 +83,4 @@ def _content_free_id(context: str, text: str) -> str:
 
 
 def _unlabelled_id(row: Example) -> str:
-    return f"unlabelled {row.id}"
+    return UNLABELLED + row.id

@@ -257,6 +257,10 @@ class Model(Protocol):
         """Load the weights, if they are not yet; `answer` does so too."""
         ...
 
+    def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
+        """The indices of the requests that are computed together, in the order of `answer`."""
+        ...
+
     def answer(
         self, requests: Sequence[Request], done: Collection[int] = frozenset()
     ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:

@@ -16,6 +16,14 @@ settings.register_profile("deep", max_examples=3000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+@pytest.fixture(autouse=True)
+def scores(tmp_path_factory, monkeypatch):
+    """The score cache of one test alone."""
+    path = tmp_path_factory.mktemp("cache", numbered=True) / "scores.sqlite"
+    monkeypatch.setenv("PROMPTKIT_SCORES", str(path))
+    return path
+
+
 class MergingTokenizer:
     """Byte-level BPE of the tokenizers library with merges of one's own, where a label can merge with the prompt.
 

@@ -29,7 +29,11 @@ def predictors(model: Any, *, k: int = 4, seed: int = 0, demos: str = "balanced"
 
 def run(out: Path, *, model: Any = None, limit: int = 30, **options: Any) -> Run:
     return evaluate(
-        predictors(model or pk.load("fake", batch_tokens=3000), **options), pk.task("sentiment"), limit=limit, out=out
+        predictors(model or pk.load("fake", batch_tokens=3000), **options),
+        pk.task("sentiment"),
+        limit=limit,
+        out=out,
+        cache=False,
     )
 
 

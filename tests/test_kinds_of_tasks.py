@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score
 
 import promptkit as pk
+from promptkit.chain import reading
 from promptkit.errors import PromptkitError
 from promptkit.metrics import choice, classification
-from promptkit.predictor import reading
 
 TEMPLATE = "{% block input %}Q: {{ q }}\nA:{% endblock %}{% block target %} {{ label }}{% endblock %}"
 

@@ -14,11 +14,11 @@ ROOT = Path(promptkit.__file__).parent
 LAYERS = [
     {"errors", "resources", "hub"},
     {"types", "aligners"},
-    {"registry", "template", "render", "readers", "spec", "cells", "tasks", "own", "metrics", "store", "lint"},
+    {"registry", "template", "render", "readers", "spec", "cells", "tasks", "own", "metrics", "store", "cache", "lint"},
     {"manipulate", "align", "models"},
-    {"predictor"},
+    {"chain", "predictor"},
     {"run", "samples", "support", "figures", "evaluation"},
-    {"comparison", "view", "kinds"},
+    {"comparison", "merging", "view", "kinds"},
     {"cli", "options"},
     {"__main__"},
 ]

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 import promptkit as pk
+from promptkit.chain import reading
 from promptkit.evaluation import by_hash
 from promptkit.models.source import resolve
-from promptkit.predictor import BoundPredictor, reading
+from promptkit.predictor import BoundPredictor
 from promptkit.run import Run
 from promptkit.types import Example, Generate, Rendered, Score, ScoreOutput
 

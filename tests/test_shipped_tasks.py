@@ -10,7 +10,7 @@ import pytest
 import promptkit as pk
 from promptkit import resources
 from promptkit.align.verbalizer import Verbalizer
-from promptkit.predictor import reading
+from promptkit.chain import reading
 from promptkit.tasks import described, load_task
 from promptkit.template import Template
 

@@ -20,6 +20,10 @@ lines_of = st.lists(
 LINES = [{"id": "a", "text": "é\n\u2028\ud800"}, {"id": "b", "n": 0.1}, {"id": "c"}]
 
 
+def files(samples, support):
+    return {"samples": samples, "support": support, "predictions": []}
+
+
 @pytest.fixture
 def folder(tmp_path):
     return RunFolder(tmp_path / "runs", "sst2", {"seed": 0})
@@ -138,7 +142,7 @@ def test_a_damaged_line_is_refused_with_what_to_do(folder, damage):
 @pytest.mark.parametrize("damage", [b"{", b"\xff", b"", b"42", b"{}"])
 def test_a_damaged_summary_is_refused_with_what_to_do(folder, damage):
     with folder.locked():
-        folder.finish(LINES, [], [], {})
+        folder.finish(files(LINES, []), {})
         (folder.path / "summary.json").write_bytes(damage)
     with pytest.raises(PromptkitError, match=r"summary\.json is damaged.*Delete that file"):
         folder.finished()
@@ -147,7 +151,7 @@ def test_a_damaged_summary_is_refused_with_what_to_do(folder, damage):
 @pytest.mark.parametrize("change", [lambda x: x[:-1], lambda x: x + x, lambda x: x.replace(b"0.1", b"0.2"), lambda x: b""])
 def test_a_file_that_was_changed_after_its_run_had_finished_is_refused_and_left_as_it_is(folder, change):
     with folder.locked():
-        folder.finish(LINES, [], [], {})
+        folder.finish(files(LINES, []), {})
     path = folder.path / "samples.jsonl"
     changed = change(path.read_bytes())
     path.write_bytes(changed)
@@ -159,7 +163,7 @@ def test_a_file_that_was_changed_after_its_run_had_finished_is_refused_and_left_
 @pytest.mark.parametrize("file", ["samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json"])
 def test_a_run_without_one_of_its_files_is_not_finished(folder, file):
     with folder.locked():
-        folder.finish(LINES, [], [], {})
+        folder.finish(files(LINES, []), {})
     (folder.path / file).unlink()
     assert not folder.finished()
 
@@ -170,7 +174,7 @@ def test_a_run_without_one_of_its_files_is_not_finished(folder, file):
 def test_finishing_puts_the_lines_in_the_order_given_and_marks_the_run_finished(folder):
     with folder.locked():
         folder.append("samples", LINES)
-        folder.finish(LINES[::-1], LINES[:1], [], {"accuracy": 1.0})
+        folder.finish(files(LINES[::-1], LINES[:1]), {"accuracy": 1.0})
         folder.record_timing({"seconds": 2})
     assert folder.lines("samples") == LINES[::-1]
     assert folder.lines("support") == LINES[:1]
@@ -188,7 +192,7 @@ def test_a_run_that_could_not_be_written_whole_is_not_finished_and_its_lines_are
         folder.append("support", LINES[:1])
         (folder.path / f".{blocked}.part").mkdir()  # nothing can be written there
         with pytest.raises(PromptkitError, match="cannot be written"):
-            folder.finish(LINES[::-1], LINES[:1], [], {"accuracy": 1.0})
+            folder.finish(files(LINES[::-1], LINES[:1]), {"accuracy": 1.0})
     assert not folder.finished()
     assert sorted(line["id"] for line in folder.lines("samples")) == ["a", "b", "c"]
     assert folder.lines("support") == LINES[:1]
@@ -205,7 +209,7 @@ def test_a_finished_run_s_bytes_do_not_depend_on_the_order_in_which_lines_came(m
         with folder.locked():
             for line in came:
                 folder.append("samples", [line])
-            folder.finish(lines, [], [], {"n": len(lines)})
+            folder.finish(files(lines, []), {"n": len(lines)})
         contents.append({path.name: path.read_bytes() for path in folder.path.iterdir()})
     assert contents[0] == contents[1]
 

@@ -11,9 +11,10 @@ from typing import Literal
 
 import promptkit as pk
 from promptkit.aligners import Scorer
+from promptkit.chain import reading
 from promptkit.evaluation import by_hash
 from promptkit.models.source import resolve
-from promptkit.predictor import BoundPredictor, reading
+from promptkit.predictor import BoundPredictor
 from promptkit.types import Example, GenerateOutput, LabelledExample, Model, Output, Rendered, Request, ScoreOutput
 
 MODEL = "demo"

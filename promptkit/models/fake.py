@@ -86,15 +86,20 @@ class FakeModel:
     def load(self) -> None:
         """There is nothing to load."""
 
+    def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
+        """See `Model.batches`."""
+        size = self._settings.batch_tokens
+        plan = make_plan(requests, batch_tokens=size, batch_pairs=size**2, share=False)
+        return [batch.requests for batch in plan.batches]
+
     def answer(
         self, requests: Sequence[Request], done: Collection[int] = frozenset()
     ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
         """Answer a batch of the plan at a time; see `Model.answer`."""
-        size = self._settings.batch_tokens
         finished = frozenset(done)
-        for batch in make_plan(requests, batch_tokens=size, batch_pairs=size**2, share=False).batches:
-            if not finished.issuperset(batch.requests):
-                yield batch.requests, tuple(self._output(requests[i]) for i in batch.requests)
+        for batch in self.batches(requests):
+            if not finished.issuperset(batch):
+                yield batch, tuple(self._output(requests[i]) for i in batch)
 
     def _output(self, request: Request) -> Output:
         ids, verb = request.input.ids, request.verb

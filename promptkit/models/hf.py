@@ -18,7 +18,7 @@ from promptkit.models.attention import KeyValues
 from promptkit.models.check import packed_forward
 from promptkit.models.packed import PackedForward
 from promptkit.models.plain import PlainForward
-from promptkit.models.plan import make_plan
+from promptkit.models.plan import Plan, make_plan
 from promptkit.models.quiet import quiet
 from promptkit.models.source import LOCAL, Source, resolve
 from promptkit.models.tokenizer import TransformersTokenizer
@@ -109,11 +109,15 @@ class TransformersModel:
         """Load the weights, and see which forward the model can be run by."""
         self._forward  # noqa: B018 - a cached property
 
+    def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
+        """See `Model.batches`."""
+        return [batch.requests for batch in self._plan(requests).batches]
+
     def answer(
         self, requests: Sequence[Request], done: Collection[int] = frozenset()
     ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
         """Answer a batch of the plan at a time; see `Model.answer`."""
-        plan = make_plan(requests, batch_tokens=self._batch_tokens, batch_pairs=PAIRS_PER_BATCH, share=self._forward.reuses)
+        plan = self._plan(requests)
         finished = frozenset(done)
         prefix: KeyValues | None = None
         for batch in plan.batches:
@@ -124,6 +128,9 @@ class TransformersModel:
                     prefix = self._forward.prefix(plan.prefix)
             outputs = self._halving([requests[i] for i in batch.requests], batch.reuse, prefix)
             yield batch.requests, tuple(outputs)
+
+    def _plan(self, requests: Sequence[Request]) -> Plan:
+        return make_plan(requests, batch_tokens=self._batch_tokens, batch_pairs=PAIRS_PER_BATCH, share=self._forward.reuses)
 
     def _halving(self, requests: list[Request], reuse: int, prefix: KeyValues) -> list[Output]:
         """One batch; in two halves if memory runs out, and so on down to single requests."""

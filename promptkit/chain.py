@@ -1,0 +1,105 @@
+"""The way out of the formula: the aligner that reads labels or answers, then a calibration of them.
+
+A chain is made from aligners, from what a task calls for, or again from what a run has recorded of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from promptkit.align.calibrate import CALIBRATIONS
+from promptkit.align.choices import Choices
+from promptkit.align.extract import EXTRACTIONS
+from promptkit.align.verbalizer import Verbalizer
+from promptkit.aligners import Calibration, Extractor, Scorer
+from promptkit.errors import PromptkitError
+from promptkit.registry import build_from, parse, spelling
+from promptkit.tasks import Task
+
+Reads = Scorer | Extractor
+"""What may begin a chain of aligners."""
+SCORERS: Mapping[str, Callable[..., Scorer]] = {Verbalizer.name: Verbalizer, Choices.name: Choices}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """How a predictor's output is read."""
+
+    reading: Reads
+    """Reads labels or answers from what the model gives."""
+    calibrations: tuple[Calibration, ...] = ()
+    """At most one."""
+
+    @property
+    def name(self) -> str:
+        """The chain's last word: `verbalizer`, or the calibration as the command line spells it."""
+        return spelling(self.calibrations[0]) if self.calibrations else self.reading.name
+
+    def settings(self) -> list[dict[str, object]]:
+        """Everything about it that determines a result."""
+        return [dict(part.settings()) for part in (self.reading, *self.calibrations)]
+
+
+def make_chain(align: Reads | Mapping[str, str] | Sequence[Reads | Calibration]) -> Chain:
+    """The chain of an aligner, of words for labels, or of several aligners.
+
+    Raises PromptkitError for one that does not begin with a verbalizer, choices or an extraction.
+    """
+    parts = [Verbalizer(align)] if isinstance(align, Mapping) else list(align) if isinstance(align, Sequence) else [align]
+    if any(isinstance(part, type) for part in parts):
+        raise PromptkitError("A predictor takes objects, not classes", hint="Write Contextual(), with parentheses")
+    if not parts or not isinstance(parts[0], (Scorer, Extractor)):
+        raise PromptkitError(
+            "The first aligner must score labels or extract answers",
+            got=[type(a).__name__ for a in parts],
+            hint="Begin with a Verbalizer, Choices or an extraction",
+        )
+    calibrations = tuple(aligner for aligner in parts[1:] if isinstance(aligner, Calibration))
+    if len(calibrations) < len(parts) - 1:
+        raise PromptkitError("Only calibrations may follow the first aligner", got=[type(a).__name__ for a in parts])
+    if len(calibrations) > 1:
+        raise PromptkitError(
+            "A chain takes one calibration: a second would correct for what the first has corrected already",
+            got=[type(a).__name__ for a in parts],
+        )
+    if calibrations and not parts[0].labels:
+        raise PromptkitError(
+            f"The calibration {calibrations[0].name} needs labels that are the same for every row",
+            got=f"{parts[0].name}, whose answers each row has for itself",
+            hint="Leave it out, or give the task labels",
+        )
+    return Chain(reading=parts[0], calibrations=calibrations)
+
+
+def recorded(settings: Sequence[Mapping[str, Any]]) -> Chain:
+    """The chain whose `settings` a run has recorded."""
+    first, *rest = ({**part} for part in settings)
+    name = first.pop("name")
+    reading: Reads = SCORERS[name](**first) if name in SCORERS else build_from("extraction", EXTRACTIONS, name, first)
+    return make_chain([reading, *(build_from("calibration", CALIBRATIONS, each.pop("name"), each) for each in rest)])
+
+
+def reading(task: Task, *, score: Literal["sum", "mean"] = "sum", extract: str | None = None, **keywords: object) -> Reads:
+    """The first aligner that a task calls for: a verbalizer of its labels, choices, or an extraction.
+
+    `score` is of label words and choices; `extract` (`name:key=value`) and `keywords` are of an extraction, and go before
+    what the task says. Raises for what belongs to another kind of task.
+    """
+    spec = task.spec
+    if spec.answer is None:
+        foreign = next((name for name in ("extract", *keywords) if name != "extract" or extract is not None), None)
+        if foreign is not None:
+            reason = f"{foreign} belongs to texts that a model writes, and {task.name} scores its answers"
+            raise PromptkitError(reason, hint="Leave it out")
+        return Choices(score=score) if spec.labels is None else Verbalizer(spec.labels, score=score)
+    if score != "sum":
+        reason = f"score belongs to answers that are scored, and {task.name} has the model write a text"
+        raise PromptkitError(reason, hint="Leave it out")
+    (name, told), *_ = spec.answer.items() if isinstance(spec.answer, dict) else {spec.answer: None}.items()
+    if extract is not None:
+        other, more = parse(extract)
+        name, told = other, {**(told or {}), **more} if other == name else more
+    built: Reads = build_from("extraction", EXTRACTIONS, name, {**(told or {}), **keywords})
+    return built

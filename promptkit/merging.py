@@ -1,0 +1,86 @@
+"""The shards of a run -> the run: the same files, byte for byte, as one process would have written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from promptkit import figures
+from promptkit.chain import recorded
+from promptkit.errors import PromptkitError
+from promptkit.evaluation import conclude
+from promptkit.resources import expanded
+from promptkit.run import Run
+from promptkit.samples import peculiarities
+from promptkit.store import RunFolder, damaged, read_json, read_shard
+
+
+def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run:
+    """The run whose shards lie in these folders; written below `out`, which is the first shard's place unless given.
+
+    No model is loaded. Raises if a shard is missing, given twice, unfinished, or of another run.
+    """
+    started = time.perf_counter()
+    paths = [expanded(shard) for shard in shards]
+    read = [read_shard(path) for path in paths]
+    _check(paths, read)
+    settings, shard, *_ = read[0]
+    try:
+        of_id = {line["id"]: line for *_, samples, support in read for line in (*samples, *support)}
+        samples, besides = ([of_id[row] for row in shard["order"][file]] for file in ("samples", "support"))
+        chains = [recorded(chain) for chain in settings["align"]]
+        name, split, model = settings["task"]["name"], settings["split"], settings["model"]["name"]
+    except (TypeError, LookupError, AttributeError):
+        raise damaged(paths[0] / "shard.json", "it is no shard") from None
+    results = figures.results(chains, samples, besides)
+    folder = RunFolder(paths[0].parent if out is None else out, name, settings)
+    with folder.locked():
+        finished = folder.finished()
+        notes = [note for path, (_, shard, *_) in zip(paths, read, strict=True) for note in _notes(path, shard)]
+        if not finished:
+            told = {"task": name, "split": split, "n": len(samples), "model": model}
+            conclude(folder, told, samples, besides, results)
+            folder.record_timing({"seconds": 0.0, "examples_per_second": 0.0, "resumed": 0, "notes": notes})
+    return Run(
+        task=name,
+        split=split,
+        model=model,
+        path=folder.path,
+        labels=chains[0].reading.labels,
+        ids=tuple(line["id"] for line in samples),
+        gold=tuple(line["gold"] for line in samples),
+        results=results,
+        seconds=time.perf_counter() - started,
+        examples_per_second=0.0,
+        resumed=len(samples),
+        notes=(*peculiarities(samples), *notes),
+    )
+
+
+def _check(paths: Sequence[Path], read: Sequence[Any]) -> None:
+    if not read:
+        raise PromptkitError("There is no shard to merge", hint="Write promptkit merge runs/sst2-1a2b3c4d.shard-*")
+    first = read[0][0]
+    for path, (settings, *_) in zip(paths, read, strict=True):
+        if settings != first:
+            differing = [key for key in {**first, **settings} if first.get(key) != settings.get(key)]
+            raise PromptkitError(
+                f"{path} is a shard of another run than {paths[0]}: they differ in {', '.join(differing)}",
+                hint="Merge shards that were made by one command, with one version of everything",
+            )
+    numbers = [tuple(shard["shard"]) for _, shard, *_ in read]
+    of = numbers[0][1]
+    missing = [f"{number}/{of}" for number in range(1, of + 1) if (number, of) not in numbers]
+    if any(other != of for _, other in numbers) or len(set(numbers)) < len(numbers):
+        given = ", ".join(f"{number}/{of}" for number, of in numbers)
+        raise PromptkitError("The shards are not each one part of the same whole", got=given, hint="Give 1/n to n/n, each once")
+    if missing:
+        hint = "Run the same command with those, then merge all"
+        raise PromptkitError(f"The run is not whole: the shards {', '.join(missing)} are missing", hint=hint)
+
+
+def _notes(path: Path, shard: Any) -> list[str]:
+    number, of = shard["shard"]
+    return [f"shard {number}/{of}: {note}" for note in (read_json(path / "timing.json") or {}).get("notes", ())]
