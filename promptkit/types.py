@@ -81,13 +81,24 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vectors:
+    """Learned vectors, in the space of the model's token embeddings."""
+
+    data: bytes
+    """float32, little-endian, row by row: shape (rows, d_model)."""
+    d_model: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TextInput:
     """A prompt as a language model reads it."""
 
     ids: tuple[int, ...]
-    """Token ids, control tokens included."""
+    """Token ids, control tokens included; -1-j stands for row j of `vectors`."""
     spans: tuple[Span, ...] = ()
     """Contiguous, in order, and covering `ids`; a token that straddles two parts is the first one's."""
+    vectors: Vectors | None = None
+    """What stands at the negative ids, as the model's first layer receives it: already scaled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

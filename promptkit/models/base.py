@@ -32,6 +32,13 @@ ENGINES = {
         "a hub id, a folder, a .gguf file, or demo (Gemma 3 270M)",
         "any causal language model of transformers, on a CPU or a GPU",
     ),
+    "vllm": Engine(
+        "promptkit.models.vllm",
+        "VllmModel",
+        ("Score", "Read", "Generate"),
+        "as for hf",
+        "vLLM in this process: the most throughput on a GPU, and runs on a CPU",
+    ),
     "fake": Engine(
         "promptkit.models.fake",
         "FakeModel",

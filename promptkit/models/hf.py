@@ -6,29 +6,26 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import PositiveInt
 
-from promptkit.errors import OutOfMemory, PromptkitError
+from promptkit.errors import OutOfMemory, PromptkitError, Unsupported
 from promptkit.models import base
 from promptkit.models.attention import KeyValues
 from promptkit.models.check import packed_forward
 from promptkit.models.packed import PackedForward
 from promptkit.models.plain import PlainForward
 from promptkit.models.plan import Plan, make_plan
-from promptkit.models.quiet import quiet
-from promptkit.models.source import LOCAL, Source, resolve
+from promptkit.models.pretrained import card, end_tokens, fetched, read_config, read_tokenizer
+from promptkit.models.source import resolve
 from promptkit.models.tokenizer import TransformersTokenizer
 from promptkit.types import Card, Generate, Output, Request
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
 PAIRS_PER_BATCH = 2**22
 """Query-key pairs of one batch, per head."""
-UNBOUNDED = 2**31
-"""The context length of a model that states none: a recurrent one."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,27 +59,16 @@ class TransformersModel:
         self._source = resolve(name, settings.revision)
         self._tokenizer_source = resolve(settings.tokenizer) if settings.tokenizer else self._source
         self._notes: list[str] = []
-        from transformers import AutoConfig
-
-        self._config: Any = self._fetched(AutoConfig, self._source).get_text_config()
+        self._config: Any = read_config(self._source, name)
 
     @cached_property
     def card(self) -> Card:
         """What manipulations may know of the model; reads the tokenizer the first time."""
-        from transformers import AutoTokenizer
+        return card(self._config, self._tokenizer)
 
-        tokenizer = TransformersTokenizer(self._fetched(AutoTokenizer, self._tokenizer_source))
-        config = self._config
-        length = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or UNBOUNDED
-        heads: Any = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", 0)
-        return Card(
-            tokenizer=tokenizer,
-            d_model=config.hidden_size,
-            layers=config.num_hidden_layers,
-            kv_heads=heads,
-            context_length=length,
-            instruct=tokenizer.has_chat,
-        )
+    @cached_property
+    def _tokenizer(self) -> TransformersTokenizer:
+        return read_tokenizer(self._tokenizer_source, self.name)
 
     def identity(self) -> Mapping[str, object]:
         """Content, settings and library versions that determine a result."""
@@ -130,6 +116,8 @@ class TransformersModel:
             yield batch.requests, tuple(outputs)
 
     def _plan(self, requests: Sequence[Request]) -> Plan:
+        if any(request.input.vectors for request in requests):
+            raise Unsupported("The hf engine does not read learned vectors yet", hint="Use a vllm model")
         return make_plan(requests, batch_tokens=self._batch_tokens, batch_pairs=PAIRS_PER_BATCH, share=self._forward.reuses)
 
     def _halving(self, requests: list[Request], reuse: int, prefix: KeyValues) -> list[Output]:
@@ -166,7 +154,7 @@ class TransformersModel:
         from transformers import AutoModelForCausalLM
 
         own = {} if self._settings.attention == "packed" else {"attn_implementation": self._settings.attention}
-        model = self._fetched(AutoModelForCausalLM, self._source, dtype=self._dtype, **own)
+        model = fetched(AutoModelForCausalLM, self._source, self.name, dtype=self._dtype, **own)
         with self._fitting(f"The model {self.name}"):
             model.eval().requires_grad_(False).to(self._device)
         if self._settings.attention == "packed":
@@ -179,15 +167,7 @@ class TransformersModel:
 
     @cached_property
     def _ends(self) -> frozenset[int]:
-        """The tokens that end a text: the tokenizer's, and those of the model's generation settings."""
-        from transformers import GenerationConfig
-
-        try:
-            told = GenerationConfig.from_pretrained(self._source.location, revision=self._source.commit or "main").eos_token_id
-        except (OSError, ValueError):  # a model need not have such a file
-            told = None
-        listed = told if isinstance(told, list) else [] if told is None else [told]
-        return frozenset(listed) | frozenset(self.card.tokenizer.ends)
+        return end_tokens(self._source, self._tokenizer)
 
     @cached_property
     def _device(self) -> torch.device:
@@ -216,26 +196,6 @@ class TransformersModel:
     @property
     def _batch_tokens(self) -> int:
         return self._settings.batch_tokens or BATCH_TOKENS.get(self._device.type, BATCH_TOKENS["cpu"])
-
-    def _fetched(self, auto: Any, source: Source, **options: object) -> Any:
-        """`auto.from_pretrained`, with its many errors told in one paragraph."""
-        try:
-            with quiet():
-                return auto.from_pretrained(source.location, revision=source.commit, **options)
-        except Exception as error:
-            if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-                raise OutOfMemory(f"The weights of {self.name} do not fit in memory", hint="Try --set dtype=bfloat16") from None
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            where = "from its folder" if source.local else "from the hub"
-            what = {"AutoConfig": "configuration", "AutoTokenizer": "tokenizer"}.get(auto.__name__, "weights")
-            if what == "tokenizer" and source.local and not (Path(source.location) / "tokenizer.json").is_file():
-                reason = "there is no tokenizer.json"
-            raise PromptkitError(
-                f"The {what} of the model {self.name} could not be loaded {where}: {reason}",
-                hint="Check that config.json, tokenizer.json and model.safetensors are there and whole"
-                if source.local
-                else f"Check the name, the files and the network; models that need no network are {LOCAL}, and fake",
-            ) from error
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -48,6 +48,11 @@ class Text:
         elif len(self.ids) == self.verb.max_tokens:
             self._end("length", self.written)
 
+    def finish(self) -> None:
+        """End it where an engine wrote no further, for want of room."""
+        if self.generation is None:
+            self._end("length", self.written)
+
     def _end(self, how: str, text: str) -> None:
         self.generation = Generation(ids=tuple(self.ids), text=text, ended=how)  # type: ignore[arg-type]
 
@@ -69,3 +74,8 @@ def outputs_of(texts: Sequence[Text], count: int) -> list[GenerateOutput]:
         assert text.generation is not None
         generations[text.request].append(text.generation)
     return [GenerateOutput(generations=tuple(each)) for each in generations]
+
+
+def seed_of(seed: int, sample: int) -> int:
+    """For an engine that draws by itself: a seed of 63 bits, such that no sample of one seed is a sample of another."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}\0{sample}".encode(), digest_size=8).digest()) >> 1

@@ -1,0 +1,72 @@
+"""A model's token embeddings alone, with the model's own scale: what learned vectors stand between."""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from promptkit.errors import PromptkitError
+from promptkit.models.source import Source
+from promptkit.types import TextInput
+
+
+class Embedding:
+    """Reads the rows of the embedding from a model's files when they are first wanted."""
+
+    def __init__(self, source: Source, config: Any) -> None:
+        """`config` is the model's own, of its language model."""
+        self._source = source
+        self._config = config
+
+    def rows(self, prompt: TextInput, dtype: torch.dtype) -> Tensor:
+        """What the first layer receives for a prompt: shape (tokens, d_model)."""
+        ids = torch.tensor(prompt.ids)
+        rows: Tensor = self._module(ids.clamp(min=0)).float()
+        if prompt.vectors is not None:
+            learned = np.frombuffer(prompt.vectors.data, "<f4").reshape(-1, prompt.vectors.d_model)
+            rows[ids < 0] = torch.from_numpy(learned.copy())[-1 - ids[ids < 0]]
+        return rows.to(dtype)
+
+    @cached_property
+    def _module(self) -> Any:
+        """The embedding module of the model's own class, so that its scale is the model's."""
+        from transformers import AutoModelForCausalLM
+
+        auto: Any = AutoModelForCausalLM
+        small = copy.deepcopy(self._config)
+        small.num_hidden_layers = 1
+        if getattr(small, "layer_types", None):
+            small.layer_types = small.layer_types[:1]
+        model = auto.from_config(small)
+        module = model.get_input_embeddings()
+        name = next(name for name, parameter in model.named_parameters() if parameter is module.weight)
+        with torch.no_grad():
+            module.weight.copy_(_stored(self._folder, name))
+        return module.requires_grad_(False).eval()
+
+    @cached_property
+    def _folder(self) -> Path:
+        if self._source.local:
+            return Path(self._source.location)
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(self._source.location, revision=self._source.commit, allow_patterns="*.safetensors*"))
+
+
+def _stored(folder: Path, name: str) -> Tensor:
+    """The tensor of that name in a folder's safetensors files; files may leave out or add the name of the base model."""
+    from safetensors import safe_open
+
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as tensors:
+            for key in tensors.keys():  # noqa: SIM118 - no mapping
+                if f".{key}".endswith(f".{name}") or f".{name}".endswith(f".{key}"):
+                    found: Tensor = tensors.get_tensor(key)
+                    return found
+    raise PromptkitError(f"The folder {folder} has no safetensors file that holds {name}", hint="Save the model as safetensors")

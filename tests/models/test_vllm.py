@@ -1,0 +1,248 @@
+"""vLLM, the real engine: held to transformers on real rows. What needs no engine is tested wherever vLLM is not installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import promptkit as pk
+from promptkit.chain import reading
+from promptkit.evaluation import by_hash
+from promptkit.types import Example, Generate, Output, Read, Request, Score, ScoreOutput, TextInput, Vectors
+
+installed = find_spec("vllm") is not None
+engine = pytest.mark.skipif(not installed, reason="vLLM is not installed: make test-vllm")
+DATA = Path(os.environ.get("PROMPTKIT_DATA") or Path(__file__).parents[3] / "shared" / "data")
+data = pytest.mark.skipif(not (DATA / "sst2").is_dir(), reason=f"there is no mirror of data sets in {DATA}")
+TOLERANCE = 2e-3
+PROMPT = (2, 818, 5279, 529, 7001, 563)  # <bos>The capital of France is
+
+
+def answers(model: Any, requests: list[Request]) -> list[Output]:
+    outputs: dict[int, Output] = {}
+    for indices, batch in model.answer(requests):
+        outputs |= dict(zip(indices, batch, strict=True))
+    return [outputs[index] for index in range(len(requests))]
+
+
+@cache
+def hf() -> Any:
+    return pk.load("demo")
+
+
+@cache
+def vllm() -> Any:
+    """One engine for the module, which takes learned vectors too."""
+    model: Any = pk.load("vllm:demo", max_model_len=8192, dtype="float32")
+    model._started(embeds=True)
+    return model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def closed() -> Any:
+    yield
+    if vllm.cache_info().currsize:
+        vllm().close()
+
+
+def requests_of(name: str, *, k: int, limit: int) -> list[Request]:
+    task = pk.task(name, data=DATA)
+    demos = pk.demos.balanced(k=k) if task.labels else pk.demos.random(k=k)
+    bound = pk.Predictor(hf(), pk.Prompt(task.spec.template, demos=demos), reading(task)).bind(task.pool())
+    rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), limit)]
+    return [bound.request(row, bound.render(row)) for row in rows]
+
+
+def scores(outputs: list[Output]) -> list[tuple[float, ...]]:
+    return [row for output in outputs if isinstance(output, ScoreOutput) for row in output.logprobs]
+
+
+# ---- without the engine -----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(installed, reason="vLLM is installed")
+def test_without_vllm_its_pip_line_is_told() -> None:
+    with pytest.raises(pk.PromptkitError, match=r"needs the package vllm.*pip install 'promptkit\[vllm\]'"):
+        pk.load("vllm:demo")
+
+
+# ---- with it ----------------------------------------------------------------------------------------
+
+pytest_vllm = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore"), engine]
+
+
+class TestEngine:
+    pytestmark = pytest_vllm
+
+    @data
+    @pytest.mark.parametrize(("name", "k", "limit"), [("sst2", 16, 64), ("banking77", 16, 4), ("trec", 4, 16)])
+    def test_label_logprobs_equal_transformers(self, name: str, k: int, limit: int) -> None:
+        requests = requests_of(name, k=k, limit=limit)
+        expected, found = scores(answers(hf(), requests)), scores(answers(vllm(), requests))
+        for one, other in zip(expected, found, strict=True):
+            assert other == pytest.approx(one, abs=TOLERANCE)
+
+    @data
+    def test_the_prefix_cache_spares_most_of_the_prompts(self) -> None:
+        answers(vllm(), requests_of("sst2", k=16, limit=64))
+        assert vllm().cached_share() > 0.8
+
+    def test_tokens_and_the_likeliest_are_read_as_transformers_does(self) -> None:
+        many = tuple(range(300))
+        requests = [
+            Request(input=TextInput(ids=PROMPT), verb=Read(token_ids=many, top_m=25)),
+            Request(input=TextInput(ids=PROMPT[:4]), verb=Score(continuations=((5279,), (529, 7001)))),
+            Request(input=TextInput(ids=PROMPT[:3]), verb=Read(top_m=3)),
+        ]
+        expected: list[Any] = answers(hf(), requests)
+        found: list[Any] = answers(vllm(), requests)
+        assert found[0].logprobs == pytest.approx(expected[0].logprobs, abs=TOLERANCE)
+        for index in (0, 2):
+            assert [token for token, _ in found[index].top] == [token for token, _ in expected[index].top]
+        assert found[1].logprobs[1] == pytest.approx(expected[1].logprobs[1], abs=TOLERANCE)
+
+    def test_greedy_texts_equal_transformers(self) -> None:
+        requests = [
+            Request(input=TextInput(ids=PROMPT), verb=Generate(max_tokens=12)),
+            Request(input=TextInput(ids=PROMPT), verb=Generate(max_tokens=12, stop=("\n", "."))),
+        ]
+        assert answers(vllm(), requests) == answers(hf(), requests)
+
+    def test_what_is_drawn_depends_on_the_seed_and_the_sample_alone(self) -> None:
+        def texts(seed: int, n: int, *beside: Request) -> list[str]:
+            verb = Generate(max_tokens=8, n=n, temperature=1.5, seed=seed)
+            output: Any = answers(vllm(), [Request(input=TextInput(ids=PROMPT), verb=verb), *beside])[0]
+            return [text.text for text in output.generations]
+
+        three = texts(0, 3)
+        assert len(set(three)) == 3
+        assert texts(0, 5)[:3] == three
+        assert texts(0, 3, Request(input=TextInput(ids=PROMPT[:3]), verb=Generate(max_tokens=8))) == three
+        assert not set(texts(1, 3)) & set(three)
+
+    def test_learned_vectors_equal_the_embeddings_that_transformers_is_given(self) -> None:
+        import numpy as np
+        import torch
+
+        learned = np.random.default_rng(0).normal(0, 1, (3, 640)).astype("<f4")
+        prompt = TextInput(ids=(2, -1, -2, -3, *PROMPT[1:]), vectors=Vectors(data=learned.tobytes(), d_model=640))
+        mixed = [
+            Request(input=prompt, verb=Score(continuations=((9079,), (7001, 563)))),
+            Request(input=TextInput(ids=PROMPT), verb=Score(continuations=((9079,),))),
+        ]
+        found: list[Any] = answers(vllm(), mixed)
+        hf().load()
+        model = transformers_model()
+        rows = model.get_input_embeddings()(torch.tensor([[max(0, token) for token in prompt.ids] + [7001]]))
+        rows[0, 1:4] = torch.from_numpy(learned.copy())
+        with torch.no_grad():
+            logprobs = model(inputs_embeds=rows).logits[0].log_softmax(-1)
+        at = len(prompt.ids) - 1
+        expected = [logprobs[at, 9079].item(), logprobs[at, 7001].item(), logprobs[at + 1, 563].item()]
+        assert [*found[0].logprobs[0], *found[0].logprobs[1]] == pytest.approx(expected, abs=TOLERANCE)
+        assert found[1].logprobs[0] == pytest.approx(scores(answers(hf(), mixed[1:]))[0], abs=TOLERANCE)
+
+    def test_what_vllm_cannot_give_is_refused_before_the_engine_starts(self) -> None:
+        model: Any = pk.load("vllm:demo")
+        with pytest.raises(pk.Unsupported, match=r"no hidden states.*an hf model"):
+            answers(model, [Request(input=TextInput(ids=PROMPT), verb=Read(hidden_layer=-1))])
+        assert model._engine is None
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"engine_args": '{"swap_spaces": 4}'}, "no argument of vLLM's engine named 'swap_spaces'"),
+            ({"engine_args": "{"}, "engine_args of the vllm engine cannot have that value"),
+            ({"data_parallel_size": 2}, "no setting of the vllm engine named 'data_parallel_size'"),
+        ],
+    )
+    def test_wrong_settings_are_told(self, settings: dict[str, Any], message: str) -> None:
+        with pytest.raises(pk.PromptkitError, match=message):
+            pk.load("vllm:demo", **settings).load()
+
+    @data
+    def test_the_command_is_quiet_agrees_with_hf_and_leaves_no_process(self, tmp_path: Path) -> None:
+        """And bfloat16 moves predictions: they are counted."""
+        runs = {}
+        for model, dtype in (("demo", "float32"), ("vllm:demo", "float32"), ("vllm:demo", "bfloat16")):
+            command = ["eval", "sst2", "--model", model, "--shots", "16", "--limit", "64", "--set", f"dtype={dtype}", "--json"]
+            process = started([*command, "--data", str(DATA), "--out", str(tmp_path)])
+            out, told = process.communicate()
+            assert (process.returncode, told) == (0, "")
+            assert ended(process.pid)
+            path = Path(json.loads(out)["run"])
+            runs[model, dtype] = [json.loads(line) for line in (path / "samples.jsonl").read_text().splitlines()]
+        flips = []
+        for one, same, rounded in zip(*runs.values(), strict=True):
+            assert list(same["logprobs"].values()) == pytest.approx(list(one["logprobs"].values()), abs=TOLERANCE)
+            first, second = sorted(one["logprobs"].values())[-1:-3:-1]
+            assert same["prediction"] == one["prediction"] or first - second < TOLERANCE
+            if rounded["prediction"] != one["prediction"]:
+                flips.append(first - second)
+        print(f"bfloat16: {len(flips)} of 64 predictions flip, the largest margin {max(flips, default=0):.3f}")
+        assert len(flips) < 10
+
+    @pytest.mark.parametrize("wait", [1, 45])
+    def test_ctrl_c_ends_the_engine_too(self, tmp_path: Path, wait: float) -> None:
+        """While it starts, and while it works or is about to."""
+        process = started(["eval", "sentiment", "--model", "vllm:demo", "--out", str(tmp_path)])
+        while len(of_session(process.pid)) < 3:
+            time.sleep(0.5)
+        time.sleep(wait)
+        os.killpg(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert told == "promptkit: stopped; the same command continues where it was.\n"
+        assert ended(process.pid)
+
+
+def started(arguments: list[str]) -> subprocess.Popen[str]:
+    """The command in a session of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "promptkit", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def ended(session: int) -> bool:
+    """Whether every process of a session ends within seconds."""
+    for _ in range(30):
+        if not of_session(session):
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def of_session(session: int) -> list[str]:
+    """The processes of a session that are still there."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (path / "stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:  # it has just ended
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(path.name)
+    return found
+
+
+def transformers_model() -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from promptkit.models.source import resolve
+
+    return AutoModelForCausalLM.from_pretrained(resolve("demo").location, dtype=torch.float32).eval()
