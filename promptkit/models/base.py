@@ -39,6 +39,13 @@ ENGINES = {
         "as for hf",
         "vLLM in this process: the most throughput on a GPU, and runs on a CPU",
     ),
+    "http": Engine(
+        "promptkit.models.http",
+        "HttpModel",
+        ("Score", "Read", "Generate"),
+        "the model's name at the server that --set base_url=URL names",
+        "vLLM's server, or any other that speaks OpenAI's protocol",
+    ),
     "fake": Engine(
         "promptkit.models.fake",
         "FakeModel",
