@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -204,6 +206,77 @@ class TestEngine:
         assert process.returncode == 130
         assert told == "promptkit: stopped; the same command continues where it was.\n"
         assert ended(process.pid)
+
+
+class TestServer:
+    """vLLM's own server on loopback, driven by the http engine."""
+
+    pytestmark = pytest_vllm
+
+    @data
+    def test_completions_chat_and_a_restart_in_the_middle(self, tmp_path: Path) -> None:
+        port = free_port()
+        url = f"http://127.0.0.1:{port}/v1"
+        options = ["--set", f"base_url={url}", "--shots", "16", "--data", str(DATA), "--out", str(tmp_path), "--json"]
+        exact = ["eval", "sst2", "--model", "http:gemma", "--set", "tokenizer=demo", "--set", "max_retries=40", *options]
+        server = serve(port)
+        try:
+            whole = run_of([*exact, "--limit", "64", "--no-cache"])
+            requests = [json.loads(line) for line in (whole / "samples.jsonl").read_text().splitlines()]
+            expected = scores(answers(hf(), requests_of("sst2", k=16, limit=64)))
+            found = [x["logprobs"] for row in requests for x in row["continuations"]]
+            for one, other in zip(expected, found, strict=True):
+                assert other == pytest.approx(one, abs=TOLERANCE)
+            chat = run_of(["eval", "sst2", "--model", "http:gemma", "--chat", *options, "--limit", "8"])
+            notes = json.loads((chat / "timing.json").read_text())["notes"]
+            assert any("gives no log-probabilities: 8 labels were read" in note for note in notes)
+            process = started([*exact, "--limit", "96", "--no-cache"])
+            lines = tmp_path / "none"
+            while not (lines.is_file() and lines.read_bytes().count(b"\n") >= 5):
+                time.sleep(0.05)
+                others = [each for each in tmp_path.glob("sst2-*") if each not in (whole, chat)]
+                lines = others[0] / "samples.jsonl" if others else lines
+            server.kill()
+            server.wait()
+            server = serve(port)
+            out, told = process.communicate(timeout=120)
+            assert (process.returncode, json.loads(out)["n"]) == (0, 96), told
+        finally:
+            server.kill()
+            server.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serve(port: int) -> subprocess.Popen[bytes]:
+    """vLLM's server of the demo model; ready when this returns."""
+    from promptkit.models.source import resolve
+
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", resolve("demo").location]
+    command += ["--served-model-name", "gemma", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
+    command += ["--enforce-eager", "--max-model-len", "4096", "--block-size", "32", "--chat-template", "{{ messages }}"]
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1"}, **quiet)
+    for _ in range(240):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+                return process
+        except OSError:
+            assert process.poll() is None
+            time.sleep(0.5)
+    process.kill()
+    raise AssertionError("the server does not come up")
+
+
+def run_of(arguments: list[str]) -> Path:
+    process = started(arguments)
+    out, told = process.communicate()
+    assert process.returncode == 0, told
+    return Path(json.loads(out)["run"])
 
 
 def started(arguments: list[str]) -> subprocess.Popen[str]:
