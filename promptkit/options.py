@@ -145,22 +145,30 @@ def predictors(
     prompt = options.prompt(task)
     first = reading(task, **chain)
     calibrations = [build("calibration", CALIBRATIONS, spelling) for spelling in calibrate.split(",") if spelling.strip()]
-    pairs = _pairs(settings or [])
+    told = pairs(settings or [])
 
     def over(loaded: Model) -> list[Predictor]:
         return [Predictor(loaded, prompt, first), *(Predictor(loaded, prompt, [first, each]) for each in calibrations)]
 
     rehearse(over(load("fake")), task, split=split)
-    return over(load(model, **pairs))
+    return over(load(model, **told))
 
 
-def _pairs(settings: list[str]) -> dict[str, object]:
-    pairs: dict[str, object] = {}
+def model(name: str, settings: list[str] | None) -> Model:
+    """The model of that name with these settings."""
+    from promptkit.models.base import load
+
+    return load(name, **pairs(settings or []))
+
+
+def pairs(settings: list[str]) -> dict[str, object]:
+    """KEY=VALUE, each key once."""
+    told: dict[str, object] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not (key and equals):
             raise PromptkitError("A setting cannot be read", got=f"--set {setting}", hint="Write --set KEY=VALUE")
-        if key in pairs:
-            raise PromptkitError(f"The setting {key} is given twice", got=f"{pairs[key]} and {value}", hint="Give it once")
-        pairs[key] = value
-    return pairs
+        if key in told:
+            raise PromptkitError(f"The setting {key} is given twice", got=f"{told[key]} and {value}", hint="Give it once")
+        told[key] = value
+    return told

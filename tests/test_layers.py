@@ -18,7 +18,7 @@ LAYERS = [
     {"manipulate", "align", "models"},
     {"chain", "predictor"},
     {"run", "samples", "support", "figures", "evaluation"},
-    {"comparison", "merging", "view", "kinds"},
+    {"comparison", "merging", "doctor", "view", "kinds"},
     {"cli", "options"},
     {"__main__"},
 ]

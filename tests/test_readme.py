@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from promptkit.models.base import abilities_table
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", README, re.DOTALL)
-COMMANDS = sorted(set(re.findall(r"^    (promptkit .*)$", README, re.MULTILINE)))
+COMMANDS = sorted(set(re.findall(r"^(?:    )?(promptkit (?!\w*/).*)$", README, re.MULTILINE)))
 
 
 def figures(text: str) -> list[float]:
@@ -49,6 +51,10 @@ def test_the_tree_names_every_module_and_no_other() -> None:
     assert block is not None
     named = set(re.findall(r"\b[a-z_]+\.py\b", block.group(1)))
     assert named == {path.name for path in (ROOT / "promptkit").rglob("*.py")} - {"__main__.py", "__init__.py"}
+
+
+def test_what_each_engine_can_apply_is_what_the_code_says() -> None:
+    assert abilities_table() in README
 
 
 def test_the_readme_is_short() -> None:

@@ -22,6 +22,10 @@ class Engine(NamedTuple):
     names: str
     """What stands behind `engine:`."""
     description: str
+    hidden_states: bool = False
+    """Whether `Read` gives them."""
+    learned_vectors: bool = False
+    """Whether a prompt may hold them."""
 
 
 ENGINES = {
@@ -31,6 +35,7 @@ ENGINES = {
         ("Score", "Read", "Generate"),
         "a hub id, a folder, a .gguf file, or demo (Gemma 3 270M)",
         "any causal language model of transformers, on a CPU or a GPU",
+        hidden_states=True,
     ),
     "vllm": Engine(
         "promptkit.models.vllm",
@@ -38,6 +43,7 @@ ENGINES = {
         ("Score", "Read", "Generate"),
         "as for hf",
         "vLLM in this process: the most throughput on a GPU, and runs on a CPU",
+        learned_vectors=True,
     ),
     "http": Engine(
         "promptkit.models.http",
@@ -52,9 +58,19 @@ ENGINES = {
         ("Score", "Read", "Generate"),
         "any word; another word is another model",
         "hashes for probabilities: for dry runs and tests",
+        hidden_states=True,
     ),
 }
 DEFAULT_ENGINE = "hf"
+
+
+def abilities_table() -> str:
+    """What each engine can apply, as Markdown: the README's table."""
+    lines = ["| engine | scores labels | writes texts | hidden states | learned vectors | NAME |", "|---|---|---|---|---|---|"]
+    for name, engine in ENGINES.items():
+        able = ("Score" in engine.verbs, "Generate" in engine.verbs, engine.hidden_states, engine.learned_vectors)
+        lines.append(f"| `{name}` | {' | '.join('yes' if each else 'no' for each in able)} | {engine.names} |")
+    return "\n".join(lines)
 
 
 class Settings(BaseModel):
