@@ -73,6 +73,11 @@ def offered(row: Row, offer: Offer, inputs: Mapping[str, str], where: str) -> tu
         if not isinstance(listed, list):
             hint = "Name a column of lists, or `columns` that hold an answer each, or a `pattern`"
             raise PromptkitError(f"The column {offer.column} holds no list in {where}", got=str(listed)[:100], hint=hint)
+        if any(each is None or isinstance(each, (dict, list)) for each in listed):
+            hint = "Fill it, or name columns that hold an answer each"
+            raise PromptkitError(
+                f"An answer of the column {offer.column} is no text in {where}", got=str(listed)[:100], hint=hint
+            )
         answers = tuple(map(cell_text, listed))
     if len(answers) < 2 or len(set(answers)) < len(answers) or not all(answers):
         raise PromptkitError(
@@ -83,19 +88,23 @@ def offered(row: Row, offer: Offer, inputs: Mapping[str, str], where: str) -> tu
 
 
 def chosen(row: Row, source: Source, choices: Sequence[str], where: str) -> str:
-    """Which of a row's choices its label means: by its text, by its name, or by its number."""
+    """Which of a row's choices its label means: by its name where there are names; a number is a place; a text is an answer's
+    text, or in digits a place where no answer is a number itself."""
     label = text(row, source.label, where)
+    place = isinstance(source.label, str) and type(_cell(row, source.label, where)) is int
+    place = place or (label.isdecimal() and not any(choice.isdecimal() for choice in choices))
     offer = source.choices
     assert offer is not None
     if offer.names is not None:
         called = _cell(row, offer.names, where)
         names = list(map(cell_text, called)) if isinstance(called, list) else []
-        if len(names) == len(choices) and label in names:
+        if len(names) == len(choices) and names.count(label) == 1:
             return choices[names.index(label)]
+    elif place:
+        if 0 <= int(label) - offer.count_from < len(choices):
+            return choices[int(label) - offer.count_from]
     elif label in choices:
         return label
-    elif label.isdecimal() and 0 <= int(label) - offer.count_from < len(choices):
-        return choices[int(label) - offer.count_from]
     raise PromptkitError(
         f"The label of {where} is none of the answers that the row offers", got=f"{label!r} of {' | '.join(choices)[:200]}"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import keyword
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +20,12 @@ from promptkit.template import LABEL, Template
 
 MOST_LABELS = 20
 """A column with more values is not taken for labels unless they are declared."""
+
+_NO_VARIABLE = {
+    *(LABEL, "labels", "true", "false", "none"),
+    *("loop", "self", "super", "caller", "varargs", "kwargs", "range", "dict"),
+}
+"""Names that mean something else in a template."""
 
 
 def own_task(
@@ -47,6 +55,14 @@ def own_task(
         hint = f"Name the column of the labels of {file} with --label-column, or of texts to be written with --answer-column"
         raise unknown("column", column, rows[0], hint=hint)
     variables = sorted(Template.load(template).variables - {LABEL, "labels"})
+    if column in variables:
+        held = "answers" if answer_column else "labels"
+        raise PromptkitError(
+            f"The template uses {column}, the column of the {held}, so it would show the answer",
+            hint="Write {{ label }}, in the target block alone",
+        )
+    if train is not None and not expanded(train).is_file():
+        raise PromptkitError(f"The file {expanded(train).resolve()} cannot be read: No such file or directory")
     absent = next((name for name in variables if name not in rows[0]), None)
     if absent is not None:
         raise unknown("column", absent, rows[0], hint=f"The template uses it, and {file} lacks it")
@@ -94,16 +110,33 @@ def starter(file: str | Path, label_column: str | None = None) -> Mapping[Path, 
     inputs = [name for name in rows[0] if name != column]
     if not inputs:
         raise PromptkitError(f"The file {file} has no column besides {column}", hint="A row needs a text")
-    names = {name: re.sub(r"\\W", "_", name) for name in inputs}
+    names = _variables(inputs)
     task, template = path.with_suffix(".yaml"), path.with_suffix(".j2")
     return {task: _task_file(path, template, column, labels, names), template: _template_file(path, list(names.values()))}
+
+
+def _variables(columns: Sequence[str]) -> Mapping[str, str]:
+    """Column -> a name that a template may use for it, each another."""
+    names: dict[str, str] = {}
+    for column in columns:
+        name = re.sub(r"[^A-Za-z0-9_]", "_", column)
+        if not name.strip("_") or name[0] in "_0123456789" or name.lower() in _NO_VARIABLE or keyword.iskeyword(name):
+            name = f"column_{name}"
+        number = 2
+        while name in names.values():
+            name, number = f"{name.rstrip('0123456789')}{number}", number + 1
+        names[column] = name
+    return names
 
 
 def _task_file(path: Path, template: Path, column: str, labels: Sequence[str], names: Mapping[str, str]) -> str:
     import yaml
 
     def told(value: Any) -> str:
-        return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False).strip()
+        style = None if json.dumps(value, ensure_ascii=False).isprintable() else '"'  # which escapes what YAML would fold
+        return yaml.safe_dump(
+            value, default_flow_style=True, default_style=style, allow_unicode=True, width=10**6, sort_keys=False
+        ).strip()
 
     return (
         f"# A task from {path.name}. Try it: promptkit render {path.with_suffix('.yaml').name}\n"

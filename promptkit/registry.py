@@ -5,6 +5,7 @@ Names resolve through fixed tables of classes, never through an import path; a c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import Field, fields
 from typing import Any, get_type_hints
@@ -14,7 +15,7 @@ from promptkit.errors import PromptkitError, unknown
 
 def parse(spelling: str) -> tuple[str, dict[str, str]]:
     """`batch:estimate_on=test` -> ("batch", {"estimate_on": "test"}); keywords are joined by `:`, values of one by `|`."""
-    name, *pairs = spelling.split(":")
+    name, *pairs = re.split(r"(?<!\?):(?![ (\\|)\[?])", spelling)  # a colon within a pattern is a part of it
     keywords = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")

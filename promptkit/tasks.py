@@ -206,6 +206,12 @@ def _divided(rows: Sequence[LabelledExample], hold_out: float) -> dict[str, list
             hint="Change hold_out in the task, give more rows, or give demonstrations a file of their own (--train)",
         )
     last = sorted(ranks)[count - 1]
+    if last == max(ranks):
+        raise PromptkitError(
+            "The rows are too much alike to hold some out for demonstrations: those of equal inputs stay together",
+            got=f"{len(set(ranks))} different ones of {len(rows)}",
+            hint="Give more rows, or give demonstrations a file of their own (--train)",
+        )
     return {
         "train": [row for row, rank in zip(rows, ranks, strict=True) if rank <= last],
         "test": [row for row, rank in zip(rows, ranks, strict=True) if rank > last],

@@ -30,7 +30,7 @@ class Water:
 DRINKS = {"juice": Juice, "water": Water}
 REGISTERED = [pytest.param(kind, id=kind.name) for table in (SELECTORS, ORDERS, CALIBRATIONS) for kind in table.values()]
 
-word = st.text(st.characters(exclude_characters=":=", exclude_categories=["Cs", "Z", "C"]), min_size=1, max_size=8)
+word = st.text(st.characters(exclude_characters=":= (\\|)[?", exclude_categories=["Cs", "Z", "C"]), min_size=1, max_size=8)
 value = st.text(st.characters(exclude_characters=":", exclude_categories=["Cs"]), max_size=8)
 spices = st.lists(st.text("abc ", max_size=3), min_size=1, max_size=3).map(tuple)
 
@@ -108,3 +108,8 @@ def test_everything_registered_is_made_by_its_name_and_has_only_settings_with_de
     assert type(built) is kind
     assert spelling(built) == kind.name
     assert settings_of(built) == {"name": kind.name} | {field.name: field.default for field in fields(kind)}
+
+
+def test_a_colon_within_a_pattern_is_a_part_of_it():
+    for regex in (r"Answer: (.*)", r"(?:a|b)", r"a:\d+"):
+        assert parse(f"pattern:max_tokens=4:regex={regex}") == ("pattern", {"max_tokens": "4", "regex": regex})

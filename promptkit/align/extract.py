@@ -16,7 +16,11 @@ from promptkit.errors import PromptkitError
 from promptkit.registry import checked, settings_of
 from promptkit.types import Example, Generate
 
-_NUMBER = re.compile(r"(?<![\w.)])[-\u2212]?[$£€]?\d[\d,]*(?:\.\d+)?|(?<![\w])\.\d+")
+_NUMBER = re.compile(
+    r"(?<![\w.)])[-\u2212]?[$£€]?(?:\d{1,3}(?:[,'’\u00a0\u202f\u2009]\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+\b)?"
+    r"|(?<!\w)[-\u2212]?\.\d+"
+)
+"""Thousands are set apart by commas, apostrophes and narrow spaces; a common space may stand between two numbers."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,12 @@ class final_number(_Extraction):  # noqa: N801
     def answer(self, text: str) -> str | None:
         """None where there is no digit."""
         found = _NUMBER.findall(text)
-        return found[-1].rstrip(",") if found else None
+        return found[-1] if found else None
 
 
 @dataclass(frozen=True)
 class pattern(_Extraction):  # noqa: N801
-    """The first group of the last match of a regular expression, or the whole match if it has no group."""
+    """The group that matched last, in the last match of a regular expression; the whole match if it has no group."""
 
     regex: str = r"answer is:?\s*(.*?)\.?\s*$"
     """In Python's syntax; ^ and $ are the ends of lines."""
@@ -123,7 +127,8 @@ class pattern(_Extraction):  # noqa: N801
         found = list(re.finditer(self.regex, text, re.MULTILINE))
         if not found:
             return None
-        return (found[-1][1] if found[-1].re.groups else found[-1][0] or "") or None
+        last = found[-1]
+        return (last[last.lastindex] if last.lastindex else "" if last.re.groups else last[0]) or None
 
 
 EXTRACTIONS: Mapping[str, type] = {extraction.name: extraction for extraction in (first_line, final_number, pattern)}

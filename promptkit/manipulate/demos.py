@@ -158,6 +158,9 @@ class balanced:  # noqa: N801
 
     def over(self, pool: Sequence[LabelledExample], labels: Sequence[str]) -> Choose:
         """The same k rows for every row, the classes mixed by chance; raises if a class has too few rows."""
+        if not labels:
+            hint = "Use random demonstrations, or random-each"
+            raise PromptkitError("Balanced demonstrations need labels that are the same for every row", hint=hint)
         _enough(self.k, pool)
         lines = {label: [row for row in pool if row.label == label] for label in labels}
         for line in lines.values():
