@@ -51,7 +51,7 @@ def test_the_table_shows_what_the_json_says(tmp_path: Path) -> None:
 
 
 def test_a_run_killed_by_sigkill_continues_to_the_same_bytes(tmp_path: Path) -> None:
-    arguments = ["eval", "sentiment", "--model", "fake", "--set", "batch_tokens=2000", "--shots", "16", "--json"]
+    arguments = ["eval", "sentiment", "--model", "fake", "--set", "batch_tokens=2000", "--shots", "16", "--no-cache", "--json"]
     whole = json.loads(promptkit(*arguments, "--out", tmp_path / "whole").stdout)
     victim = subprocess.Popen(
         [*COMMAND, *arguments, "--out", str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

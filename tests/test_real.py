@@ -150,8 +150,8 @@ def test_a_fresh_conversion_equals_the_cached_one_and_leaves_no_copy_behind(tmp_
 
 
 def test_a_killed_run_continues_to_the_same_bytes_on_the_real_model(tmp_path: Path) -> None:
-    arguments = ["eval", "sentiment", "--limit", "48", "--calibrate", "contextual", "--set", "batch_tokens=200", "--json"]
-    command = [sys.executable, "-m", "promptkit", *arguments, "--out"]
+    options = ["--limit", "48", "--calibrate", "contextual", "--set", "batch_tokens=200", "--no-cache", "--json"]
+    command = [sys.executable, "-m", "promptkit", "eval", "sentiment", *options, "--out"]
     whole = json.loads(subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, text=True, check=True).stdout)
     victim = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     folder = tmp_path / "killed" / Path(whole["run"]).name
