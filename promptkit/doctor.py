@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from promptkit.aligners import Scorer
 from promptkit.chain import Reads
 from promptkit.evaluation import by_hash
+from promptkit.manipulations import Manipulation
 from promptkit.predictor import BoundPredictor, Predictor
 from promptkit.tasks import Task
-from promptkit.types import Card, Example, GenerateOutput, Manipulation, Model, Output, ScoreOutput
+from promptkit.types import Card, Example, GenerateOutput, Model, Output, ScoreOutput
 
 TOLERANCE = 2e-3
 """Of a label's log-probability, natural log; for float32. In 16 bits, rounding alone moves it by some tenths."""
@@ -95,9 +96,8 @@ def diagnose(
     tolerance: float = TOLERANCE,
 ) -> Diagnosis:
     """Ask both models about the `limit` rows with the smallest hash of id; no cache is read, nothing is kept."""
-    pool = task.pool() if manipulate.needs_pool else []
     rows = [Example(id=row.id, inputs=row.inputs, choices=row.choices) for row in by_hash(task.rows(task.spec.split), limit)]
-    bound = [Predictor(model, manipulate, reading).bind(pool) for model in (first, second)]
+    bound = [Predictor(model, manipulate, reading).bind(task) for model in (first, second)]
     (outputs, one), (others, other) = (_answered(each, rows) for each in bound)
     gaps, flips = [], []
     for row, a, b in zip(rows, outputs, others, strict=True):
@@ -121,7 +121,7 @@ def diagnose(
 
 
 def _answered(bound: BoundPredictor, rows: Sequence[Example]) -> tuple[list[Output], float]:
-    requests = [bound.request(row, bound.render(row)) for row in rows]
+    requests = bound.requests(rows)
     bound.model.load()
     began = time.perf_counter()
     found: dict[int, Output] = {}
@@ -159,7 +159,7 @@ def _flip(row: Example, reading: Reads, a: Output, b: Output) -> Flip | None:
 
 def _differences(bound: Sequence[BoundPredictor], rows: Sequence[Example]) -> list[str]:
     one, other = (each.model.card for each in bound)
-    prompts = [[each.render(row).input.ids for row in rows] for each in bound]
+    prompts = [[request.input.ids for request in each.requests(rows)] for each in bound]
     told = []
     apart = sum(a != b for a, b in zip(*prompts, strict=True))
     if apart:

@@ -17,6 +17,7 @@ from promptkit import __version__, figures, support
 from promptkit.aligners import Extractor
 from promptkit.cache import ScoreCache
 from promptkit.errors import PromptkitError
+from promptkit.models.base import load
 from promptkit.predictor import BoundPredictor, Predictor
 from promptkit.run import Result, Run, ShardRun
 from promptkit.samples import Asked, is_whole, line, peculiarities
@@ -149,7 +150,7 @@ class _Pass:
         self._progress = progress
         self._labels = first.reading.labels
         self._items = by_hash(task.rows(split), limit)
-        pool = task.pool() if first.manipulate.needs_pool else []
+        self._first = first
         self._check_labels()
         self._model = first.model
         self._texts = support.content_free_texts(self._chains)
@@ -160,7 +161,6 @@ class _Pass:
                 "Batch calibration has no rows to estimate its prior on: the fit part of the train split is empty",
                 hint="Use --calibrate batch:estimate_on=test, which estimates it on the evaluated rows themselves",
             )
-        self._bound: BoundPredictor = first.bind(pool)
         self._identity = dict(self._model.identity())
         self._settings = {
             "promptkit": __version__,
@@ -168,9 +168,10 @@ class _Pass:
             "split": split,
             "limit": limit,
             "rows": _digest(map(_identity, self._items)),
-            "pool": _digest(map(_identity, pool)),
+            "parts": {part: _digest(map(_identity, task.part(part))) for part in first.manipulate.parts},
             "fit": _digest(row.id for row in self._fit),
             "model": self._identity,
+            "models": {name: dict(load(name).identity()) for name in first.manipulate.models},
             "manipulate": dict(first.manipulate.settings()),
             "align": [chain.settings() for chain in self._chains],
         }
@@ -178,9 +179,8 @@ class _Pass:
     def rehearse(self) -> None:
         """Make the first row's prompt as if there were no end of room for it."""
         card = replace(self._model.card, context_length=sys.maxsize)
-        reading = self._bound.reading
-        row = _without_label(self._items[0])
-        self._bound.apply(row, card, () if isinstance(reading, Extractor) else reading.words(row))
+        bound = self._first.bind(self._task, card=card, others=lambda name: load("fake"))
+        bound.apply([_without_label(self._items[0])])
 
     def run(self, out: str | Path) -> Run:
         """Read the run if it is finished, else compute what is missing of it."""
@@ -315,12 +315,15 @@ class _Pass:
         return notes
 
     @cached_property
+    def _bound(self) -> BoundPredictor:
+        return self._first.bind(self._task, cache=self._cache)
+
+    @cached_property
     def _asked(self) -> list[Asked]:
         """Every row that the model is asked about, in the run's order: those evaluated, then those that aligners need."""
-        rows = []
-        for gold in self._items:
-            item = _without_label(gold)
-            rows.append(Asked(file="samples", id=item.id, example=item, rendered=self._bound.render(item), gold=gold))
+        items = [*map(_without_label, self._items)]
+        rendered = zip(items, self._items, self._bound.apply(items), strict=True)
+        rows = [Asked(file="samples", id=item.id, example=item, rendered=each, gold=gold) for item, gold, each in rendered]
         return [*rows, *support.asked(self._bound, rows, self._texts, self._fit)]
 
     def _check_labels(self) -> None:

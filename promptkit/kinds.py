@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from promptkit.manipulate.prompt import Prompt
-from promptkit.types import Manipulation
+from promptkit.manipulations import Manipulation
 
 MANIPULATIONS: Mapping[str, type[Manipulation]] = {"Prompt": Prompt}
 

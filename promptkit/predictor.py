@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from promptkit.aligners import Calibration, Extractor, Scorer
+from promptkit.asking import Asking
+from promptkit.cache import ScoreCache
 from promptkit.chain import Reads, make_chain
 from promptkit.errors import PromptkitError, Unsupported
-from promptkit.types import Apply, Example, LabelledExample, Manipulation, Model, Rendered, Request, Score
+from promptkit.manipulations import Apply, Manipulation, Surroundings
+from promptkit.models.base import load
+from promptkit.tasks import Task
+from promptkit.types import Card, Example, Model, Rendered, Request, Score
 
 
 class Predictor:
@@ -56,24 +61,34 @@ class Predictor:
             and self.reading.settings() == other.reading.settings()
         )
 
-    def bind(self, pool: Sequence[LabelledExample]) -> BoundPredictor:
-        """The predictor with a pool of demonstrations."""
-        return BoundPredictor(model=self.model, reading=self.reading, apply=self.manipulate.bind(pool, self.reading.shown()))
+    def bind(
+        self, task: Task, *, cache: ScoreCache | None = None, card: Card | None = None, others: Callable[[str], Model] = load
+    ) -> BoundPredictor:
+        """The predictor over a task's rows.
+
+        `card` stands in for the model's own. `others` loads, by name, what the manipulation asks besides the model.
+        """
+        surroundings = Surroundings(
+            ask=Asking(self.model, cache, card),
+            reading=self.reading,
+            rows={part: task.part(part) for part in self.manipulate.parts},
+            others={name: Asking(others(name), cache) for name in self.manipulate.models},
+        )
+        return BoundPredictor(model=self.model, reading=self.reading, apply=self.manipulate.bind(surroundings))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundPredictor:
-    """A predictor that knows its pool: rows become requests."""
+    """A predictor over a task's rows: rows become requests."""
 
     model: Model
     reading: Reads
     apply: Apply
+    """What the model reads for rows, with a continuation for each word that is scored."""
 
-    def render(self, example: Example, *, like: Example | None = None) -> Rendered:
-        """What the model reads for a row, with a continuation for each word that is scored; see `Apply`."""
-        if isinstance(self.reading, Extractor):
-            return self.apply(example, self.model.card, room=self.reading.max_tokens, like=like)
-        return self.apply(example, self.model.card, self.reading.words(example), like=like)
+    def requests(self, examples: Sequence[Example]) -> list[Request]:
+        """The request of each row."""
+        return [self.request(example, rendered) for example, rendered in zip(examples, self.apply(examples), strict=True)]
 
     def request(self, example: Example, rendered: Rendered) -> Request:
         """The one request that answers it."""

@@ -33,16 +33,15 @@ def unlabelled_rows(chains: Sequence[Chain]) -> int:
 
 def asked(bound: BoundPredictor, items: Sequence[Asked], texts: Sequence[str], fit: Sequence[Example]) -> list[Asked]:
     """Each text under each context in which `items` are read, and each row of `fit` under its own."""
-    rows = []
-    for context, index in _contexts(item.rendered for item in items).items():
-        for text in texts:
-            item = items[index].example
-            row = Example(id=f"content-free {text}", inputs=dict.fromkeys(item.inputs, text))
-            rendered = bound.render(row, like=item)
-            rows.append(Asked(file="support", id=_content_free_id(context, text), example=row, rendered=rendered))
-    for row in fit:
-        rows.append(Asked(file="support", id=_unlabelled_id(row), example=row, rendered=bound.render(row)))
-    return rows
+    firsts = _contexts(item.rendered for item in items)
+    free = [
+        (_content_free_id(context, text), items[index].example, text) for context, index in firsts.items() for text in texts
+    ]
+    rows = [Example(id=f"content-free {text}", inputs=dict.fromkeys(item.inputs, text)) for _, item, text in free]
+    rendered = bound.apply(rows, like=[item for _, item, _ in free])
+    named = [(name, row, each) for (name, *_), row, each in zip(free, rows, rendered, strict=True)]
+    named += [(_unlabelled_id(row), row, each) for row, each in zip(fit, bound.apply(fit), strict=True)]
+    return [Asked(file="support", id=name, example=row, rendered=each) for name, row, each in named]
 
 
 def collected(chains: Sequence[Chain], samples: Sequence[Any], support: Sequence[Any]) -> Support:

@@ -14,16 +14,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from promptkit.cells import cell_text, chosen, offered, text, texts
 from promptkit.errors import PromptkitError, unknown
 from promptkit.readers import Row, read_file, read_hub, read_mirror, unreadable
 from promptkit.resources import folder, names
 from promptkit.spec import Source, TaskSpec, read_spec
-from promptkit.types import LabelledExample
+from promptkit.types import LabelledExample, Part
 
-Part = Literal["pool", "fit", "dev"]
 _SHARES: Mapping[Part, tuple[float, float]] = {"pool": (0.0, 0.6), "fit": (0.6, 0.8), "dev": (0.8, 1.0)}
 HIDDEN_LABEL = "-1"
 """How the hub marks a label that its owners keep to themselves."""

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 # ---- rows ------------------------------------------------------------------------------------------
 
 
+Part = Literal["pool", "fit", "dev"]
+"""A part of a task's train split: demonstrations come from the pool, aligners are fitted on fit, searches choose by dev."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """One row without its label: all that a manipulation or a fit may see of a test row."""
@@ -310,38 +314,3 @@ class Rendered:
     merges with the prompt; 0 where none does, as it should be."""
     stop: tuple[str, ...] = ()
     """What would begin a further example: a text that the model writes has ended before it."""
-
-
-class Manipulation(Protocol):
-    """A change of what goes into the model; `bind` gives it the rows it may use."""
-
-    @property
-    def kind(self) -> Kind:
-        """Where it stands in the taxonomy."""
-        ...
-
-    @property
-    def needs_pool(self) -> bool:
-        """Whether it shows rows of the pool; one that does not can do without a train split."""
-        ...
-
-    def settings(self) -> Mapping[str, object]:
-        """Everything about it that determines a result."""
-        ...
-
-    def bind(self, pool: Sequence[LabelledExample], words: Mapping[str, str]) -> Apply:
-        """Fix the pool of demonstrations, and the word that shows each label; without `words` answers stand as they are."""
-        ...
-
-
-class Apply(Protocol):
-    """A manipulation that knows its pool. Pure."""
-
-    def __call__(
-        self, example: Example, card: Card, words: Sequence[str] = (), *, room: int = 0, like: Example | None = None
-    ) -> Rendered:
-        """What the model reads for a row, in the context of the row itself or of the one it shall be `like`.
-
-        `words` are to be scored behind it, or `room` tokens to be written.
-        """
-        ...

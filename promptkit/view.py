@@ -15,6 +15,7 @@ _COLOURS = {
     "instruction": "magenta",
     "demonstration": "cyan",
     "query": "green",
+    "reasoning": "blue",
     "separator": "default",
     "frame": "bright_black",
 }
@@ -59,15 +60,14 @@ class View:
 
 def views(predictor: Predictor, task: Task, *, split: str, n: int) -> list[View]:
     """The first `n` rows of a run over the split."""
-    bound = predictor.bind(task.pool() if predictor.manipulate.needs_pool else [])
+    bound = predictor.bind(task)
     rows = task.rows(split)
     tested = {row.id for row in rows}
     chat = bool(predictor.manipulate.settings().get("chat"))
     card = predictor.model.card
     shown = []
-    for row in by_hash(rows, n):
-        example = Example(id=row.id, inputs=row.inputs, choices=row.choices)
-        rendered = bound.render(example)
+    examples = [Example(id=row.id, inputs=row.inputs, choices=row.choices) for row in by_hash(rows, n)]
+    for example, rendered in zip(examples, bound.apply(examples), strict=True):
         found = lint.warnings(rendered, card, tested=tested, chat=chat)
         verb = bound.request(example, rendered).verb
         shown.append(View(example=example, rendered=rendered, verb=verb, card=card, warnings=found))

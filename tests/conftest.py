@@ -8,8 +8,14 @@ import tokenizers
 from hypothesis import settings
 from tokenizers import models, pre_tokenizers
 
+from promptkit.asking import Asking
+from promptkit.manipulate.bench import Bench
+from promptkit.manipulate.frame import Frame
+from promptkit.manipulations import Surroundings
+from promptkit.models.base import load
 from promptkit.models.fake import ByteTokenizer
-from promptkit.types import Card, Encoding, LabelledExample
+from promptkit.template import Template
+from promptkit.types import Card, Encoding, Example, LabelledExample, ScoreOutput
 
 settings.register_profile("quick", max_examples=60, deadline=None, derandomize=True, database=None)
 settings.register_profile("deep", max_examples=3000, deadline=None)
@@ -90,5 +96,59 @@ def make_rows():
             LabelledExample(id=f"id{i:03}", inputs={"text": f"review number {i}"}, label=labels[i % len(labels)])
             for i in range(n)
         ]
+
+    return make
+
+
+class Said:
+    """A reading of given words, for prompts alone: `shown` are those of demonstrations, `scored` those behind the prompt."""
+
+    name = "said"
+
+    def __init__(self, shown: Mapping[str, str], scored: Sequence[str]) -> None:
+        self.labels = tuple(shown)
+        self._shown, self._scored = shown, tuple(scored)
+
+    def shown(self) -> Mapping[str, str]:
+        return self._shown
+
+    def settings(self) -> Mapping[str, object]:
+        return {"name": self.name}
+
+    def candidates(self, example: Example) -> tuple[str, ...]:
+        return self.labels
+
+    def words(self, example: Example) -> tuple[str, ...]:
+        return self._scored
+
+    def align(self, output: ScoreOutput) -> tuple[float, ...]:
+        return tuple(map(sum, output.logprobs))
+
+
+@pytest.fixture(scope="session")
+def surroundings():
+    """Makes what a manipulation may see and ask: rows of the pool, the words that labels are shown by, a card or a model."""
+
+    def make(pool=(), words=(), *, scored=None, card=None, model=None, reading=None, dev=()) -> Surroundings:
+        shown = words if isinstance(words, Mapping) else {word: word for word in words}
+        return Surroundings(
+            ask=Asking(model or load("fake"), card=card),
+            reading=reading or Said(shown, shown.values() if scored is None else scored),
+            rows={"pool": pool, "dev": dev},
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bench(surroundings):
+    """Makes what selectors and orders work with, around a prompt of no instruction."""
+
+    def make(pool=(), words=(), *, template="sentiment/review", **keywords) -> Bench:
+        around = surroundings(pool, words, **keywords)
+        frame = Frame(
+            template=Template.load(template), instruction="", chat=False, card=around.ask.card, reading=around.reading
+        )
+        return Bench(surroundings=around, show=frame)
 
     return make

@@ -47,6 +47,6 @@ def test_names_that_stand_twice_name_nothing():
         chosen(row, source(column="opts", names="names"), ("x", "y"), "row 1")
 
 
-def test_balanced_demonstrations_without_labels_are_refused(make_rows):
+def test_balanced_demonstrations_without_labels_are_refused(bench, make_rows):
     with pytest.raises(PromptkitError, match=r"need labels that are the same for every row.*random"):
-        demos.balanced(k=2).over(make_rows(6), ())
+        demos.balanced(k=2).over(bench(make_rows(6)))

@@ -117,7 +117,7 @@ def test_working_is_cut_out_of_a_column_and_shown_in_demonstrations_alone(tmp_pa
     )
     text = "{% block input %}{{ q }}{% endblock %}{% block target %} {{ why }} so {{ label }}{% endblock %}"
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt(pk.Template(text), demos=pk.demos.random(k=2)), reading(task))
-    shown = predictor.bind(task.pool()).render(task.rows("test")[0])
+    (shown,) = predictor.bind(task).apply([task.rows("test")[0]])
     prompt = "".join(piece.text for piece in shown.pieces if not piece.control)
     for row in task.pool():
         assert (f"{row.working['why']} so {row.label}" in prompt) == (row.id in shown.demos)
@@ -267,13 +267,16 @@ def test_a_calibration_of_answers_that_each_row_has_for_itself_is_refused() -> N
         pk.Predictor(pk.load("fake"), pk.Prompt("question/answer"), [pk.Choices(), pk.calibrate.Contextual()])
 
 
-def test_the_room_for_the_text_is_kept_free_by_dropping_demonstrations(make_card: Any, make_rows: Any) -> None:
-    prompt = pk.Prompt("sentiment/review", demos=pk.demos.first(k=6))
-    apply = prompt.bind(make_rows(8), {"negative": "bad", "positive": "good"})
+def test_room_for_the_text_is_kept_free_by_dropping_demonstrations(surroundings: Any, make_card: Any, make_rows: Any) -> None:
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.first(k=6), instruction="")
     example = pk.task("sentiment").rows("test")[0]
-    whole = apply(example, make_card())
+
+    def shown(room: int, card: Any) -> Any:
+        return prompt.bind(surroundings(make_rows(8), card=card, reading=pk.extract.first_line(max_tokens=room)))([example])[0]
+
+    whole = shown(1, make_card())
     card = make_card(context_length=len(whole.input.ids) + 10)
-    assert not apply(example, card, room=10).dropped
-    fewer = apply(example, card, room=11)
+    assert not shown(10, card).dropped
+    fewer = shown(11, card)
     assert len(fewer.dropped) == 1
     assert len(fewer.input.ids) + 11 <= card.context_length

@@ -12,8 +12,10 @@ import torch
 from tiny import make_model, save
 
 import promptkit as pk
+from promptkit.asking import Asking
+from promptkit.manipulations import Manipulation, Surroundings
 from promptkit.models.hf import TransformersModel
-from promptkit.types import Example, Kind, LabelledExample, Manipulation, Output, Request, Score
+from promptkit.types import Example, Kind, LabelledExample, Output, Request, Score
 
 POOL = [
     LabelledExample(id=f"r{i}", inputs={"text": f"row {i} is {'good' if i % 2 else 'bad'}"}, label="yes" if i % 2 else "no")
@@ -36,9 +38,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def requests(manipulation: Manipulation, model: Any) -> list[Request]:
-    apply = manipulation.bind(POOL, WORDS)
-    rendered = [apply(row, model.card, tuple(WORDS.values())) for row in ROWS]
-    return [Request(input=r.input, verb=Score(continuations=r.continuations)) for r in rendered]
+    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
+    return [Request(input=r.input, verb=Score(continuations=r.continuations)) for r in manipulation.bind(around)(ROWS)]
 
 
 def answers(model: Any, asked: list[Request]) -> dict[int, Output]:

@@ -13,10 +13,10 @@ import promptkit
 ROOT = Path(promptkit.__file__).parent
 LAYERS = [
     {"errors", "resources", "hub"},
-    {"types", "aligners"},
+    {"types", "aligners", "manipulations"},
     {"registry", "template", "render", "readers", "spec", "cells", "tasks", "own", "metrics", "store", "cache", "lint"},
     {"manipulate", "align", "models"},
-    {"chain", "predictor"},
+    {"chain", "asking", "predictor"},
     {"run", "samples", "support", "figures", "evaluation"},
     {"comparison", "merging", "doctor", "view", "kinds"},
     {"cli", "options"},

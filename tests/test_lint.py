@@ -13,7 +13,7 @@ QUERY = Example(id="query", inputs={"text": "so so"})
 
 
 @pytest.fixture
-def found(make_rows, make_card):
+def found(surroundings, make_rows, make_card):
     """The warnings of one row: `found(template, words=..., tokenizer=...)`."""
 
     def find(
@@ -30,7 +30,7 @@ def found(make_rows, make_card):
     ):
         card = make_card(tokenizer, context_length=context, instruct=instruct)
         prompt = Prompt(template, demos=selector or demos.zero(), **keywords)
-        rendered = prompt.bind(make_rows(8, tuple(words)), words)(example, card, tuple(words.values()))
+        (rendered,) = prompt.bind(surroundings(make_rows(8, tuple(words)), words, card=card))([example])
         return warnings(rendered, card, tested=tested, chat=prompt.chat)
 
     return find

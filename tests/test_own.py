@@ -133,8 +133,8 @@ def test_what_a_starter_names_its_variables_loads_and_renders(
     for path, content in starter(folder / "d.jsonl").items():
         path.write_text(content, "utf-8", newline="")
     task = pk.task(folder / "d.yaml")
-    bound = pk.Prompt(task.spec.template).bind([], {"a": "a", "b": "b"})
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(task.spec.template), {"a": "a", "b": "b"})
     row = task.rows("test")[0]
-    shown = bound(Example(id=row.id, inputs=row.inputs), pk.load("fake").card, ("a", "b"))
+    (shown,) = predictor.bind(task).apply([Example(id=row.id, inputs=row.inputs)])
     text = "".join(piece.text for piece in shown.pieces)
     assert all(value in text for value in row.inputs.values())

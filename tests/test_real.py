@@ -48,7 +48,7 @@ def predictor(task: pk.Task, *, k: int, model: Any = None) -> pk.Predictor:
 
 def bound_rows(task: pk.Task, k: int, count: int) -> tuple[BoundPredictor, list[Example]]:
     rows = by_hash(task.rows(task.spec.split), count)
-    return predictor(task, k=k).bind(task.pool()), [Example(id=row.id, inputs=row.inputs) for row in rows]
+    return predictor(task, k=k).bind(task), [Example(id=row.id, inputs=row.inputs) for row in rows]
 
 
 def one_at_a_time(prompt: str, target: str) -> float:
@@ -72,7 +72,7 @@ def text_of(rendered: Rendered) -> str:
 def test_sst2_label_logprobs_equal_one_prompt_at_a_time(tmp_path: Path) -> None:
     task = pk.task("sst2", data=SHARED)
     bound, examples = bound_rows(task, 16, 32)
-    rows = [bound.render(row) for row in examples]
+    rows = bound.apply(examples)
     run = pk.evaluate(predictor(task, k=16), task, limit=32, out=tmp_path)
     recorded = [json.loads(line)["logprobs"] for line in (run.path / "samples.jsonl").read_text().splitlines()]
     worst = max(
@@ -87,7 +87,7 @@ def test_sst2_label_logprobs_equal_one_prompt_at_a_time(tmp_path: Path) -> None:
 def test_banking77s_77_labels_in_one_row_equal_a_row_a_label() -> None:
     task = pk.task("banking77", data=SHARED)
     bound, rows = bound_rows(task, 0, 2)
-    requests = [bound.request(row, bound.render(row)) for row in rows]
+    requests = bound.requests(rows)
     assert all(isinstance(r.verb, Score) and len(r.verb.continuations) == 77 for r in requests)
 
     def scores(model: Any) -> list[float]:
@@ -183,10 +183,9 @@ def written_alone(prompt: str, verb: Generate) -> list[int]:
 @pytest.mark.parametrize("name", ["capitals", "arithmetic"])
 def test_greedy_texts_are_those_of_transformers_one_prompt_at_a_time(name: str) -> None:
     task, count = pk.task(name), {"capitals": 24, "arithmetic": 6}[name]
-    bound = pk.Predictor(demo(), pk.Prompt(task.spec.template, demos=pk.demos.random(k=4)), reading(task)).bind(task.pool())
+    bound = pk.Predictor(demo(), pk.Prompt(task.spec.template, demos=pk.demos.random(k=4)), reading(task)).bind(task)
     rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), count)]
-    rendered = [bound.render(row) for row in rows]
-    requests = [bound.request(row, prompt) for row, prompt in zip(rows, rendered, strict=True)]
+    rendered, requests = bound.apply(rows), bound.requests(rows)
     outputs = {i: output for indices, batch in demo().answer(requests) for i, output in zip(indices, batch, strict=True)}
     for index, prompt in enumerate(rendered):
         (text,) = outputs[index].generations

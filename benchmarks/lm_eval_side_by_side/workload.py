@@ -54,7 +54,7 @@ class Workload:
 
     def render(self) -> list[Rendered]:
         """The prompt of every item and its label words, as text and as token ids."""
-        return [self.bound.render(Example(id=row.id, inputs=row.inputs)) for row in self.rows]
+        return self.bound.apply([Example(id=row.id, inputs=row.inputs) for row in self.rows])
 
     def requests(self, rendered: list[Rendered]) -> list[Request]:
         """What the model is asked."""
@@ -90,7 +90,7 @@ def load_workload(model: Model, case: Case, *, data: str | None, split: str | No
     prompt = pk.Prompt(task.spec.template, demos=SELECTORS[case.demos](k=shots, seed=SEED))
     predictor = pk.Predictor(model, prompt, reading(task))
     rows = by_hash(task.rows(split or task.spec.split), items)
-    return Workload(rows=tuple(rows), labels=task.labels, bound=predictor.bind(task.pool()))
+    return Workload(rows=tuple(rows), labels=task.labels, bound=predictor.bind(task))
 
 
 def answer(model: Model, requests: list[Request]) -> list[Output]:

@@ -93,9 +93,9 @@ def work(data: Path, items: int) -> tuple[list[Any], list[tuple[str, tuple[str, 
 
     task = pk.task(TASK, data=data)
     prompt = pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=SHOTS, seed=SEED))
-    bound = pk.Predictor(pk.load("demo"), prompt, reading(task)).bind(task.pool())
+    bound = pk.Predictor(pk.load("demo"), prompt, reading(task)).bind(task)
     rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), items)]
-    rendered = [bound.render(row) for row in rows]
+    rendered = bound.apply(rows)
     texts = [("".join(piece.text for piece in each.pieces if not piece.control), each.targets) for each in rendered]
     return [bound.request(*pair) for pair in zip(rows, rendered, strict=True)], texts, resolve("demo").location
 

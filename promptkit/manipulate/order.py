@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from promptkit.manipulate.bench import Bench
+from promptkit.manipulate.line import Demonstrations, chance
 from promptkit.registry import checked
-from promptkit.types import LabelledExample
+from promptkit.types import Example
+
+Arrange = Callable[[Sequence[Example], Sequence[Demonstrations]], list[Demonstrations]]
+"""Each row's demonstrations in the order shown."""
 
 
 class Order(Protocol):
@@ -16,8 +20,8 @@ class Order(Protocol):
 
     name: ClassVar[str]
 
-    def arrange(self, demonstrations: Sequence[LabelledExample]) -> tuple[LabelledExample, ...]:
-        """The same demonstrations, in the order shown."""
+    def over(self, bench: Bench) -> Arrange:
+        """The order shown, for any rows and the demonstrations chosen for them."""
         ...
 
 
@@ -27,9 +31,9 @@ class given:  # noqa: N801 - an order's class name is its spelling everywhere
 
     name: ClassVar[str] = "given"
 
-    def arrange(self, demonstrations: Sequence[LabelledExample]) -> tuple[LabelledExample, ...]:
+    def over(self, bench: Bench) -> Arrange:
         """The order of choice."""
-        return tuple(demonstrations)
+        return lambda examples, chosen: [*chosen]
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,14 @@ class shuffled:  # noqa: N801
         """Refuse what is no number."""
         checked(self)
 
-    def arrange(self, demonstrations: Sequence[LabelledExample]) -> tuple[LabelledExample, ...]:
+    def over(self, bench: Bench) -> Arrange:
         """By the hash of (seed, the set, the row)."""
-        whole = ",".join(sorted(row.id for row in demonstrations))
 
-        def rank(row: LabelledExample) -> bytes:
-            return hashlib.sha256(f"{self.seed}\0{whole}\0{row.id}".encode()).digest()
+        def shuffle(rows: Demonstrations) -> Demonstrations:
+            whole = ",".join(sorted(row.id for row in rows))
+            return tuple(sorted(rows, key=lambda row: chance(self.seed, whole, row.id)))
 
-        return tuple(sorted(demonstrations, key=rank))
+        return lambda examples, chosen: [*map(shuffle, chosen)]
 
 
 ORDERS: Mapping[str, type] = {order.name: order for order in (given, shuffled)}

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import fields
 
 import pytest
 from hypothesis import given
@@ -28,13 +29,22 @@ def ids(rows):
     return [row.id for row in rows]
 
 
-def over(selector, pool, k, seed=0):
-    return (selector(k=k) if selector is first else selector(k=k, seed=seed)).over(pool, LABELS)
+@pytest.fixture(scope="module")
+def over(bench):
+    """A selector's choice over a pool, for one row."""
+
+    def make(selector, pool, k=0, seed=0, labels=LABELS):
+        known = {field.name for field in fields(selector)}
+        keywords = {name: value for name, value in (("k", k), ("seed", seed)) if name in known}
+        choose = selector(**keywords).over(bench(pool, labels))
+        return lambda row: choose([row])[0]
+
+    return make
 
 
 @drawn
 @given(order=st.randoms(use_true_random=False), k=counts, seed=seeds)
-def test_drawn_demonstrations_do_not_depend_on_the_order_of_the_pool(pool, selector, order, k, seed):
+def test_drawn_demonstrations_do_not_depend_on_the_order_of_the_pool(over, pool, selector, order, k, seed):
     mixed = list(pool)
     order.shuffle(mixed)
     for row in (STRANGER, pool[0], pool[17]):
@@ -42,7 +52,7 @@ def test_drawn_demonstrations_do_not_depend_on_the_order_of_the_pool(pool, selec
 
 
 @given(order=st.randoms(use_true_random=False), k=counts)
-def test_the_first_demonstrations_are_the_first_rows_of_the_pool(pool, order, k):
+def test_the_first_demonstrations_are_the_first_rows_of_the_pool(over, pool, order, k):
     mixed = list(pool)
     order.shuffle(mixed)
     assert ids(over(first, mixed, k)(STRANGER)) == ids(mixed[:k])
@@ -50,7 +60,7 @@ def test_the_first_demonstrations_are_the_first_rows_of_the_pool(pool, order, k)
 
 @choosing
 @given(k=counts, seed=seeds, index=st.integers(-1, 29))
-def test_k_demonstrations_are_among_the_k_plus_1_of_the_same_seed(pool, selector, k, seed, index):
+def test_k_demonstrations_are_among_the_k_plus_1_of_the_same_seed(over, pool, selector, k, seed, index):
     row = STRANGER if index < 0 else pool[index]
     fewer, more = over(selector, pool, k, seed)(row), over(selector, pool, k + 1, seed)(row)
     assert (len(fewer), len(more)) == (k, k + 1)
@@ -59,7 +69,7 @@ def test_k_demonstrations_are_among_the_k_plus_1_of_the_same_seed(pool, selector
 
 @choosing
 @given(k=st.integers(1, 9), seed=seeds, index=st.integers(0, 29), copies=st.integers(0, 3))
-def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(pool, selector, k, seed, index, copies):
+def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(over, pool, selector, k, seed, index, copies):
     own = pool[index]
     twins = [LabelledExample(id=f"{own.id}#{n}", inputs=dict(own.inputs), label=own.label) for n in range(2, 2 + copies)]
     asked = Example(id="asked again", inputs=dict(own.inputs))
@@ -71,7 +81,7 @@ def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(pool, selector,
 
 @choosing
 @given(k=st.integers(1, 9), seed=seeds)
-def test_no_two_demonstrations_have_equal_inputs(pool, selector, k, seed):
+def test_no_two_demonstrations_have_equal_inputs(over, pool, selector, k, seed):
     twins = [LabelledExample(id=f"{row.id}#2", inputs=row.inputs, label=row.label) for row in pool]
     texts = [row.inputs["text"] for row in over(selector, [*pool, *twins], k, seed)(STRANGER)]
     assert len(set(texts)) == k
@@ -79,7 +89,7 @@ def test_no_two_demonstrations_have_equal_inputs(pool, selector, k, seed):
 
 @shared
 @given(k=counts, seed=seeds)
-def test_a_shared_set_is_the_same_for_every_row_outside_of_it(pool, selector, k, seed):
+def test_a_shared_set_is_the_same_for_every_row_outside_of_it(over, pool, selector, k, seed):
     choose = over(selector, pool, k, seed)
     usual = choose(STRANGER)
     assert all(choose(row) == usual for row in pool if row not in usual)
@@ -87,7 +97,7 @@ def test_a_shared_set_is_the_same_for_every_row_outside_of_it(pool, selector, k,
 
 @shared
 @given(k=st.integers(1, 9), seed=seeds, data=st.data())
-def test_a_row_in_a_shared_set_has_one_demonstration_replaced(pool, selector, k, seed, data):
+def test_a_row_in_a_shared_set_has_one_demonstration_replaced(over, pool, selector, k, seed, data):
     choose = over(selector, pool, k, seed)
     usual = choose(STRANGER)
     own = data.draw(st.sampled_from(usual))
@@ -96,7 +106,7 @@ def test_a_row_in_a_shared_set_has_one_demonstration_replaced(pool, selector, k,
 
 
 @shared
-def test_in_a_shared_set_only_the_place_of_the_row_itself_changes(pool, selector):
+def test_in_a_shared_set_only_the_place_of_the_row_itself_changes(over, pool, selector):
     choose = over(selector, pool, 6)
     usual = choose(STRANGER)
     for place, own in enumerate(usual):
@@ -104,7 +114,7 @@ def test_in_a_shared_set_only_the_place_of_the_row_itself_changes(pool, selector
 
 
 @given(k=st.integers(1, 9), seed=seeds)
-def test_random_each_draws_anew_for_each_row_by_the_row_alone(pool, k, seed):
+def test_random_each_draws_anew_for_each_row_by_the_row_alone(over, pool, k, seed):
     rows = [Example(id=f"query {n}", inputs={"text": f"query {n}"}) for n in range(8)]
     choose = over(random_each, pool, k, seed)
     chosen = {row.id: ids(choose(row)) for row in rows}
@@ -113,13 +123,13 @@ def test_random_each_draws_anew_for_each_row_by_the_row_alone(pool, k, seed):
 
 
 @drawn
-def test_another_seed_draws_other_demonstrations(pool, selector):
+def test_another_seed_draws_other_demonstrations(over, pool, selector):
     sets = {frozenset(ids(over(selector, pool, 6, seed)(STRANGER))) for seed in range(10)}
     assert len(sets) >= 9
 
 
 @pytest.mark.parametrize("selector", [random, random_each])
-def test_every_row_of_the_pool_has_an_equal_chance(pool, selector):
+def test_every_row_of_the_pool_has_an_equal_chance(over, pool, selector):
     draws = Counter(row.id for seed in range(600) for row in over(selector, pool, 5, seed)(STRANGER))
     expected = 600 * 5 / len(pool)  # standard deviation about 9
     assert all(abs(draws[row.id] - expected) < 45 for row in pool)
@@ -129,35 +139,34 @@ def test_every_row_of_the_pool_has_an_equal_chance(pool, selector):
 
 
 @given(k=st.integers(0, 12), seed=seeds, index=st.integers(-1, 29))
-def test_balanced_classes_differ_by_one_demonstration_at_most(pool, k, seed, index):
+def test_balanced_classes_differ_by_one_demonstration_at_most(over, pool, k, seed, index):
     chosen = over(balanced, pool, k, seed)(STRANGER if index < 0 else pool[index])
     held = Counter(row.label for row in chosen)
     assert len(chosen) == k
     assert max(held[label] for label in LABELS) - min(held[label] for label in LABELS) <= 1
 
 
-def test_which_class_is_shown_once_more_is_drawn(pool):
+def test_which_class_is_shown_once_more_is_drawn(over, pool):
     favoured = Counter(
         Counter(row.label for row in over(balanced, pool, 4, seed)(STRANGER)).most_common(1)[0][0] for seed in range(60)
     )
     assert all(favoured[label] >= 8 for label in LABELS)
 
 
-def test_classes_are_mixed_and_not_shown_in_blocks(pool):
+def test_classes_are_mixed_and_not_shown_in_blocks(over, pool):
     first_shown = {over(balanced, pool, 6, seed)(STRANGER)[0].label for seed in range(20)}
     assert first_shown == set(LABELS)
 
 
 @given(seed=seeds, k=st.integers(0, 9), order=st.permutations(LABELS))
-def test_balanced_demonstrations_do_not_depend_on_the_declared_order_of_labels(pool, seed, k, order):
-    selector = balanced(k=k, seed=seed)
-    assert selector.over(pool, order)(STRANGER) == selector.over(pool, LABELS)(STRANGER)
+def test_balanced_demonstrations_do_not_depend_on_the_declared_order_of_labels(over, pool, seed, k, order):
+    assert over(balanced, pool, k, seed, order)(STRANGER) == over(balanced, pool, k, seed)(STRANGER)
 
 
 @given(seed=seeds)
-def test_balanced_demonstrations_come_from_a_lopsided_pool_too(make_rows, seed):
+def test_balanced_demonstrations_come_from_a_lopsided_pool_too(over, make_rows, seed):
     lopsided = [*make_rows(40, ("positive",)), LabelledExample(id="rare", inputs={"text": "rare"}, label="negative")]
-    chosen = balanced(k=2, seed=seed).over(lopsided, ("negative", "positive"))(STRANGER)
+    chosen = over(balanced, lopsided, 2, seed, ("negative", "positive"))(STRANGER)
     assert sorted(row.label for row in chosen) == ["negative", "positive"]
 
 
@@ -165,38 +174,38 @@ def test_balanced_demonstrations_come_from_a_lopsided_pool_too(make_rows, seed):
 
 
 @choosing
-def test_a_pool_with_fewer_rows_than_k_is_refused(pool, selector):
+def test_a_pool_with_fewer_rows_than_k_is_refused(over, pool, selector):
     with pytest.raises(PromptkitError, match="the pool has 3 different rows"):
         over(selector, pool[:3], 4)
 
 
 @choosing
-def test_a_negative_number_of_demonstrations_is_refused(pool, selector):
+def test_a_negative_number_of_demonstrations_is_refused(over, pool, selector):
     with pytest.raises(PromptkitError, match="negative"):
         over(selector, pool, -1)
 
 
-def test_a_class_with_too_few_rows_is_refused_by_name(pool):
+def test_a_class_with_too_few_rows_is_refused_by_name(over, pool):
     few = [row for row in pool if row.label != "neutral"] + [row for row in pool if row.label == "neutral"][:1]
     with pytest.raises(PromptkitError, match=r"too few rows of neutral.*1 of neutral"):
         over(balanced, few, 6)
 
 
 @choosing
-def test_a_pool_with_fewer_different_inputs_than_k_is_refused(pool, selector):
+def test_a_pool_with_fewer_different_inputs_than_k_is_refused(over, pool, selector):
     twins = [LabelledExample(id=f"{row.id}#2", inputs=row.inputs, label=row.label) for row in pool[:6]]
     with pytest.raises(PromptkitError):
         over(selector, [*pool[:6], *twins], 12)
 
 
 @choosing
-def test_a_row_of_a_pool_of_just_k_is_shown_all_the_others(pool, selector):
+def test_a_row_of_a_pool_of_just_k_is_shown_all_the_others(over, pool, selector):
     pool = pool[:6]
     assert set(ids(over(selector, pool, 6)(pool[0]))) == {row.id for row in pool[1:]}
 
 
-def test_zero_shows_none_whatever_the_pool(pool):
-    assert zero().over(pool, LABELS)(STRANGER) == zero().over([], LABELS)(STRANGER) == ()
+def test_zero_shows_none_whatever_the_pool(over, pool):
+    assert over(zero, pool)(STRANGER) == over(zero, [])(STRANGER) == ()
 
 
 def test_a_selector_s_spelling_is_its_name():

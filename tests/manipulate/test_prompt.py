@@ -38,8 +38,15 @@ def card(make_card):
     return make_card()
 
 
-def render(prompt, pool, card, example=QUERY, words=None, **keywords):
-    return prompt.bind(pool, WORDS)(example, card, tuple(words or WORDS.values()), **keywords)
+@pytest.fixture(scope="module")
+def render(surroundings):
+    """What one row's prompt is over a pool."""
+
+    def make(prompt, pool, card, example=QUERY, words=None, like=None):
+        apply = prompt.bind(surroundings(pool, WORDS, scored=words, card=card))
+        return apply([example], like=None if like is None else [like])[0]
+
+    return make
 
 
 def shown_text(rendered):
@@ -53,7 +60,7 @@ def parts(rendered):
 # ---- what is shown ----------------------------------------------------------------------------------
 
 
-def test_a_prompt_is_instruction_demonstrations_and_query_with_separators_between(pool, card):
+def test_a_prompt_is_instruction_demonstrations_and_query_with_separators_between(render, pool, card):
     rendered = render(Prompt(TEMPLATE, demos=demos.first(k=2)), pool, card)
     assert shown_text(rendered) == (
         "Choose: bad, awful/fine.\n--\n"
@@ -68,7 +75,7 @@ def test_a_prompt_is_instruction_demonstrations_and_query_with_separators_betwee
 
 
 @given(k=st.integers(0, 8), seed=st.integers(0, 20), chat=st.booleans())
-def test_demonstrations_show_exactly_the_text_that_is_scored(pool, card, k, seed, chat):
+def test_demonstrations_show_exactly_the_text_that_is_scored(render, pool, card, k, seed, chat):
     prompt = Prompt(TEMPLATE, demos=demos.random(k=k, seed=seed), chat=chat)
     rendered = render(prompt, pool, card)
     of_id = {row.id: row for row in pool}
@@ -80,7 +87,7 @@ def test_demonstrations_show_exactly_the_text_that_is_scored(pool, card, k, seed
 
 
 @given(text=texts, demonstration=texts, label=st.sampled_from(sorted(WORDS)), chat=st.booleans())
-def test_what_stands_in_the_data_is_shown_as_it_is_and_never_acts(card, text, demonstration, label, chat):
+def test_what_stands_in_the_data_is_shown_as_it_is_and_never_acts(render, card, text, demonstration, label, chat):
     row = LabelledExample(id="row", inputs={"text": demonstration + "."}, label=label)
     harmless = LabelledExample(id="row", inputs={"text": "y"}, label=label)
     prompt = Prompt(TEMPLATE, demos=demos.first(k=1), chat=chat)
@@ -96,27 +103,28 @@ def test_what_stands_in_the_data_is_shown_as_it_is_and_never_acts(card, text, de
 
 
 @given(k=st.integers(0, 6), seed=st.integers(0, 20))
-def test_the_order_arranges_what_the_selector_chose(pool, card, k, seed):
-    chosen = demos.random(k=k, seed=seed).over(pool, tuple(WORDS))(QUERY)
-    arranged = order.shuffled(seed=seed).arrange(chosen)
+def test_the_order_arranges_what_the_selector_chose(bench, render, pool, card, k, seed):
+    around = bench(pool, WORDS)
+    chosen = demos.random(k=k, seed=seed).over(around)([QUERY])
+    (arranged,) = order.shuffled(seed=seed).over(around)([QUERY], chosen)
     rendered = render(Prompt(TEMPLATE, demos=demos.random(k=k, seed=seed), order=order.shuffled(seed=seed)), pool, card)
     assert rendered.demos == tuple(row.id for row in arranged)
 
 
 @pytest.mark.parametrize("written", ["Say it.", "{{ not rendered }} <bos>"])
-def test_an_instruction_that_is_given_replaces_the_template_s_and_is_not_rendered(pool, card, written):
+def test_an_instruction_that_is_given_replaces_the_template_s_and_is_not_rendered(render, pool, card, written):
     rendered = render(Prompt(TEMPLATE, instruction=written), pool, card)
     assert shown_text(rendered) == written + "\n--\nReview: so so\nSentiment:"
 
 
 @pytest.mark.parametrize("chat", [False, True])
-def test_an_empty_instruction_shows_none_and_no_separator(pool, card, chat):
+def test_an_empty_instruction_shows_none_and_no_separator(render, pool, card, chat):
     rendered = render(Prompt(TEMPLATE, instruction="", chat=chat), pool, card)
     assert not {"instruction", "separator"} & set(parts(rendered))
     assert "Choose" not in shown_text(rendered)
 
 
-def test_a_row_can_be_read_in_the_context_of_another(pool, card):
+def test_a_row_can_be_read_in_the_context_of_another(render, pool, card):
     prompt = Prompt(TEMPLATE, demos=demos.random_each(k=4, seed=3))
     own, other = render(prompt, pool, card), render(prompt, pool, card, Example(id="another", inputs={"text": "x"}))
     free = render(prompt, pool, card, Example(id="content-free", inputs={"text": "N/A"}), like=QUERY)
@@ -129,7 +137,7 @@ def test_a_row_can_be_read_in_the_context_of_another(pool, card):
 
 @given(k=st.integers(0, 6), fit=st.integers(0, 6), slack=st.sampled_from([-1, 0, 1]), chat=st.booleans())
 def test_a_long_prompt_loses_whole_demonstrations_from_the_farthest_and_no_more_than_it_must(
-    pool, make_card, k, fit, slack, chat
+    render, pool, make_card, k, fit, slack, chat
 ):
     def shows(rows, card):
         return render(Prompt(TEMPLATE, demos=demos.first(k=len(rows)), instruction="", chat=chat), rows, card)
@@ -148,7 +156,7 @@ def test_a_long_prompt_loses_whole_demonstrations_from_the_farthest_and_no_more_
 
 
 @given(words=st.permutations(["a", "very, very long words", "b"]), length=st.integers(70, 300))
-def test_what_is_dropped_is_the_same_for_every_word_and_whatever_their_order(pool, make_card, words, length):
+def test_what_is_dropped_is_the_same_for_every_word_and_whatever_their_order(render, pool, make_card, words, length):
     prompt = Prompt(TEMPLATE, demos=demos.first(k=6), instruction="")
     card = make_card(context_length=length)
     rendered = render(prompt, pool, card, words=tuple(words))
@@ -156,20 +164,20 @@ def test_what_is_dropped_is_the_same_for_every_word_and_whatever_their_order(poo
     assert rendered.dropped == render(prompt, pool, card, words=(max(words, key=len),)).dropped
 
 
-def test_what_is_dropped_does_not_depend_on_the_label_s_words_but_for_their_length(pool, make_card):
+def test_what_is_dropped_does_not_depend_on_the_label_s_words_but_for_their_length(render, pool, make_card):
     card = make_card(context_length=200)
     prompt = Prompt(TEMPLATE, demos=demos.first(k=6), instruction="")
     assert render(prompt, pool, card, words=("one", "two")).dropped == render(prompt, pool, card, words=("six", "ten")).dropped
 
 
-def test_a_prompt_that_does_not_fit_without_demonstrations_is_refused_with_the_length_and_the_room(make_card):
+def test_a_prompt_that_does_not_fit_without_demonstrations_is_refused_with_the_length_and_the_room(render, make_card):
     row = Example(id="long", inputs={"text": "x" * 1000})
     with pytest.raises(PromptkitError, match=r"row long has 1\d{3} tokens .* takes 500"):
         render(Prompt(TEMPLATE), [], make_card(context_length=500), row)
 
 
 @pytest.mark.parametrize(("word", "context_length"), [("cd", 4), ("cde", 5)])
-def test_prompt_and_answer_fit_the_context_where_the_answer_merges_with_the_prompt(merging, make_card, word, context_length):
+def test_prompt_and_answer_fit_the_context_where_they_merge(render, merging, make_card, word, context_length):
     """`ab` and `cde` are a token each, and `abcde` is `a`, `bc`, `d` and `e`."""
     tokenizer = merging([("b", "c"), ("a", "b"), ("c", "d"), ("cd", "e")])
     template = Template("{% block input %}{{ text }}ab{% endblock %}{% block target %}{{ label }}{% endblock %}")
@@ -180,7 +188,7 @@ def test_prompt_and_answer_fit_the_context_where_the_answer_merges_with_the_prom
 
 
 @given(boundary_text=st.sampled_from(["x", "ab", "x ", " "]), words=st.sets(st.sampled_from(["a", "b", " a"]), min_size=1))
-def test_spans_cover_the_ids_also_where_the_answer_merges_with_the_prompt(merging, make_card, boundary_text, words):
+def test_spans_cover_the_ids_also_where_the_answer_merges_with_the_prompt(render, merging, make_card, boundary_text, words):
     template = Template("{% block input %}{{ text }}{% endblock %}{% block target %}{{ label }}{% endblock %}")
     tokenizer = merging([("Ġ", "a"), ("a", "b"), ("b", "b"), ("b", "a")])
     rendered = render(
@@ -196,7 +204,7 @@ def test_spans_cover_the_ids_also_where_the_answer_merges_with_the_prompt(mergin
 # ---- chat -------------------------------------------------------------------------------------------
 
 
-def test_each_demonstration_is_a_turn_of_user_and_of_assistant(pool, card):
+def test_each_demonstration_is_a_turn_of_user_and_of_assistant(render, pool, card):
     rendered = render(Prompt(TEMPLATE, demos=demos.first(k=1), chat=True), pool, card)
     assert card.tokenizer.decode(rendered.input.ids) == (
         "<bos><turn>system\nChoose: bad, awful/fine.<end>\n"
@@ -208,7 +216,7 @@ def test_each_demonstration_is_a_turn_of_user_and_of_assistant(pool, card):
     assert rendered.targets == ("bad, awful", "fine")
 
 
-def test_the_instruction_opens_the_first_turn_where_a_chat_template_refuses_a_system_turn(pool, make_card):
+def test_the_instruction_opens_the_first_turn_where_a_chat_template_refuses_a_system_turn(render, pool, make_card):
     tokenizer = ByteTokenizer()
     tokenizer.chat = lambda turns: None if turns[0][0] == "system" else ByteTokenizer().chat(turns)
     rendered = render(Prompt(TEMPLATE, demos=demos.first(k=1), chat=True), pool, make_card(tokenizer))
@@ -216,7 +224,7 @@ def test_the_instruction_opens_the_first_turn_where_a_chat_template_refuses_a_sy
     assert tokenizer.decode(rendered.input.ids).startswith("<bos><turn>user\n" + opening)
 
 
-def test_a_model_without_a_chat_template_is_refused(pool, make_card):
+def test_a_model_without_a_chat_template_is_refused(render, pool, make_card):
     tokenizer = ByteTokenizer()
     tokenizer.chat = lambda turns: None
     with pytest.raises(PromptkitError, match="no chat template"):
@@ -224,7 +232,7 @@ def test_a_model_without_a_chat_template_is_refused(pool, make_card):
 
 
 @given(space=st.text(" \n\t\r", max_size=3), chat=st.booleans())
-def test_turns_carry_no_surrounding_whitespace_and_plain_prompts_keep_it(pool, card, space, chat):
+def test_turns_carry_no_surrounding_whitespace_and_plain_prompts_keep_it(render, pool, card, space, chat):
     template = Template(
         "{% block input %}" + space + "{{ text }}" + space + "{% endblock %}"
         "{% block target %}" + space + "{{ label }}" + space + "{% endblock %}"
@@ -239,16 +247,16 @@ def test_turns_carry_no_surrounding_whitespace_and_plain_prompts_keep_it(pool, c
 
 
 @pytest.mark.parametrize("chat", [False, True])
-def test_rendering_is_pure(pool, card, chat):
+def test_rendering_is_pure(surroundings, pool, card, chat):
     own_pool, example, words = copy.deepcopy(pool), copy.deepcopy(QUERY), dict(WORDS)
-    apply = Prompt(TEMPLATE, demos=demos.balanced(k=4), order=order.shuffled(seed=1), chat=chat).bind(own_pool, words)
-    once = apply(example, card, tuple(words.values()))
-    apply(Example(id="another", inputs={"text": "between"}), card, ("x", "y"))
-    assert apply(example, card, tuple(words.values())) == once
+    prompt = Prompt(TEMPLATE, demos=demos.balanced(k=4), order=order.shuffled(seed=1), chat=chat)
+    apply = prompt.bind(surroundings(own_pool, words, card=card))
+    (once,) = apply([example])
+    assert apply([Example(id="another", inputs={"text": "between"}), example])[1] == once
     assert (own_pool, example, words) == (pool, QUERY, WORDS)
 
 
-def test_a_template_may_be_given_by_name_by_path_and_as_itself(tmp_path, pool, card):
+def test_a_template_may_be_given_by_name_by_path_and_as_itself(render, tmp_path, pool, card):
     shipped = Template.load("sentiment/review")
     path = tmp_path / "own.j2"
     path.write_bytes(shipped.source.encode())
@@ -278,19 +286,18 @@ def test_settings_tell_apart_whatever_changes_the_prompt():
 
 
 def test_a_prompt_without_demonstrations_needs_no_pool_and_one_with_them_does():
-    assert not Prompt(TEMPLATE).needs_pool
-    assert not Prompt(TEMPLATE, demos=demos.random(k=0)).needs_pool
-    assert Prompt(TEMPLATE, demos=demos.random(k=1)).needs_pool
+    assert Prompt(TEMPLATE).parts == Prompt(TEMPLATE, demos=demos.random(k=0)).parts == ()
+    assert Prompt(TEMPLATE, demos=demos.random(k=1)).parts == ("pool",)
 
 
 def test_a_selector_of_one_s_own_needs_the_pool():
     class Longest:
         name = "longest"
 
-        def over(self, pool, labels):
-            return lambda example: (max(pool, key=lambda row: len(row.inputs["text"])),)
+        def over(self, bench):
+            return lambda examples: [(max(bench.pool, key=lambda row: len(row.inputs["text"])),) for _ in examples]
 
-    assert Prompt(TEMPLATE, demos=Longest()).needs_pool
+    assert Prompt(TEMPLATE, demos=Longest()).parts == ("pool",)
 
 
 @pytest.mark.parametrize("keywords", [{"demos": demos.random}, {"order": order.shuffled}])
@@ -299,7 +306,7 @@ def test_a_class_in_place_of_an_object_is_refused(keywords):
         Prompt(TEMPLATE, **keywords)
 
 
-def test_a_prompt_that_is_wholly_scored_with_the_answer_is_refused(merging, make_card):
+def test_a_prompt_that_is_wholly_scored_with_the_answer_is_refused(render, merging, make_card):
     """Where there is no BOS token and the answer merges with all there is, nothing is left to condition on."""
     tokenizer = merging([("Ġ", "a")])
     tokenizer.bos = ()
@@ -313,12 +320,12 @@ def test_a_prompt_is_fixed_at_the_input_and_concatenative():
     assert pk.Prompt is Prompt
 
 
-def test_a_row_without_a_variable_that_the_template_needs_is_refused(pool, card):
+def test_a_row_without_a_variable_that_the_template_needs_is_refused(render, pool, card):
     with pytest.raises(PromptkitError, match="needs text"):
         render(Prompt(TEMPLATE), pool, card, Example(id="q", inputs={"sentence": "x"}))
 
 
-def test_a_demonstration_whose_label_has_no_word_is_refused(pool, card):
+def test_a_demonstration_whose_label_has_no_word_is_refused(render, pool, card):
     odd = [*pool[:3], LabelledExample(id="odd", inputs={"text": "meh"}, label="neutral")]
     with pytest.raises(PromptkitError, match="neutral"):
         render(Prompt(TEMPLATE, demos=demos.first(k=4)), odd, card)

@@ -60,9 +60,9 @@ def closed() -> Any:
 def requests_of(name: str, *, k: int, limit: int) -> list[Request]:
     task = pk.task(name, data=DATA)
     demos = pk.demos.balanced(k=k) if task.labels else pk.demos.random(k=k)
-    bound = pk.Predictor(hf(), pk.Prompt(task.spec.template, demos=demos), reading(task)).bind(task.pool())
+    bound = pk.Predictor(hf(), pk.Prompt(task.spec.template, demos=demos), reading(task)).bind(task)
     rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), limit)]
-    return [bound.request(row, bound.render(row)) for row in rows]
+    return bound.requests(rows)
 
 
 def scores(outputs: list[Output]) -> list[tuple[float, ...]]:

@@ -1,0 +1,33 @@
+"""Which rows of the pool are shown as demonstrations, one technique a file.
+
+A choice is a function of the row's input, the set of pool rows, the selector's keywords and the model: neither the order of
+the pool, nor the other rows that are asked for, change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
+
+from promptkit.manipulate.bench import Bench
+from promptkit.manipulate.demos.chance import balanced, first, random, random_each, zero
+from promptkit.manipulate.line import Choose
+
+
+class Selector(Protocol):
+    """Chooses demonstrations; one instance is one setting.
+
+    It may have `k`, how many it chooses; `parts`, those of the train split that it uses if not the pool alone; and `models`,
+    the names of other models that it asks.
+    """
+
+    name: ClassVar[str]
+
+    def over(self, bench: Bench) -> Choose:
+        """The choice for any rows; raises if the pool is too small."""
+        ...
+
+
+SELECTORS: Mapping[str, type] = {selector.name: selector for selector in (zero, first, random, random_each, balanced)}
+
+__all__ = ["SELECTORS", "Selector", "balanced", "first", "random", "random_each", "zero"]

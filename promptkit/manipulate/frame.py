@@ -1,0 +1,149 @@
+"""A prompt with certain demonstrations -> token ids and what is scored behind them.
+
+Which demonstrations are shown, and in which order, is chosen elsewhere; here whole ones are left out if the model's context
+has no room for them. Ids and spans are built in one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from promptkit.aligners import Extractor, Reading, Scorer
+from promptkit.errors import PromptkitError
+from promptkit.manipulate.line import Demonstrations
+from promptkit.render import chat, continuations, encode, framed
+from promptkit.template import LABEL, Template
+from promptkit.types import Card, Example, LabelledExample, Piece, Rendered, TextInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Encoded:
+    """A prompt with certain demonstrations, and what is scored behind it."""
+
+    pieces: tuple[Piece, ...]
+    input: TextInput
+    targets: tuple[str, ...]
+    continuations: tuple[tuple[int, ...], ...]
+    kept: tuple[int, ...]
+    """The prompt's ids up to the boundary from which every target is scored."""
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt with its longest answer."""
+        return len(self.kept) + max(map(len, self.continuations), default=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """A prompt as one model will read it, still without demonstrations: a pure function of a row and of them."""
+
+    template: Template
+    instruction: str | None
+    """Replaces the template's instruction block."""
+    chat: bool
+    """Whether it stands in the model's chat template."""
+    card: Card
+    reading: Reading
+    """Says which words are scored behind the prompt, or how much is written."""
+
+    def __call__(self, example: Example, chosen: Demonstrations, *, like: Example | None = None, behind: str = "") -> Rendered:
+        """What the model reads for a row behind the demonstrations chosen for it, or for the row that it shall be `like`.
+
+        `behind` stands between the query and the answer: a reasoning. A prompt that is too long for the model loses whole
+        demonstrations, the farthest from the query first, the same for every word that is scored.
+        """
+        drop, prompt = self._fitting(like or example, chosen, behind)
+        if like is not None:
+            prompt = self._encoded(example, chosen[drop:], behind)
+        if not prompt.kept:
+            raise PromptkitError(
+                f"The prompt of row {example.id} is empty: a model that adds no BOS token has nothing to go on from",
+                hint="Give it an instruction or demonstrations, or a text in the input block",
+            )
+        length = len(prompt.kept)
+        spans = tuple(replace(span, stop=min(span.stop, length)) for span in prompt.input.spans if span.start < length)
+        return Rendered(
+            input=replace(prompt.input, ids=prompt.kept, spans=spans),
+            pieces=prompt.pieces,
+            demos=tuple(row.id for row in chosen[drop:]),
+            dropped=tuple(row.id for row in chosen[:drop]),
+            targets=prompt.targets,
+            continuations=prompt.continuations,
+            boundary=len(prompt.input.ids) - length,
+            stop=() if self.chat else (self._block("separator", {}),),
+        )
+
+    def _fitting(self, example: Example, chosen: Demonstrations, behind: str) -> tuple[int, _Encoded]:
+        """How many demonstrations, from the far end, a row's prompt has no room for, and the prompt of the rest."""
+        room = self.reading.max_tokens if isinstance(self.reading, Extractor) else 0
+        for drop in range(len(chosen) + 1):
+            prompt = self._encoded(example, chosen[drop:], behind)
+            if prompt.length + room <= self.card.context_length:
+                return drop, prompt
+        raise PromptkitError(
+            f"The prompt of row {example.id} has {len(prompt.input.ids)} tokens without any demonstration and "
+            f"{prompt.length - len(prompt.kept) + room} for the answer, and the model takes {self.card.context_length} in all",
+            hint="Shorten the row's text or the instruction, or use a model with a longer context",
+        )
+
+    def _encoded(self, example: Example, shown: Demonstrations, behind: str) -> _Encoded:
+        pieces = self._turns(example, shown) if self.chat else self._text(example, shown)
+        pieces = (*pieces, *([Piece(text=behind, part="reasoning")] if behind else []))
+        text_input = encode(pieces, self.card.tokenizer)
+        words = self.reading.words(example) if isinstance(self.reading, Scorer) else ()
+        targets = tuple(self._target(example, word) for word in words)
+        scored, boundary = continuations(pieces, targets, self.card.tokenizer)
+        kept = text_input.ids[: len(text_input.ids) - boundary]
+        return _Encoded(pieces=pieces, input=text_input, targets=targets, continuations=scored, kept=kept)
+
+    def _text(self, example: Example, shown: Demonstrations) -> tuple[Piece, ...]:
+        separator = Piece(text=self._block("separator", {}), part="separator")
+        pieces = []
+        if instruction := self._instruction():
+            pieces += [Piece(text=instruction, part="instruction"), separator]
+        for number, row in enumerate(shown, start=1):
+            part = f"demonstration {number}"
+            text = self._block("input", row.inputs) + self._shown(row)
+            pieces += [Piece(text=text, part=part), separator]
+        pieces.append(Piece(text=self._block("input", example.inputs), part="query"))
+        return framed(pieces, self.card.tokenizer)
+
+    def _turns(self, example: Example, shown: Demonstrations) -> tuple[Piece, ...]:
+        turns = []
+        for number, row in enumerate(shown, start=1):
+            part = f"demonstration {number}"
+            turns.append(("user", [Piece(text=self._block("input", row.inputs).strip(), part=part)]))
+            turns.append(("assistant", [Piece(text=self._shown(row), part=part)]))
+        turns.append(("user", [Piece(text=self._block("input", example.inputs).strip(), part="query")]))
+        pieces = None
+        if instruction := self._instruction().strip():
+            told = Piece(text=instruction, part="instruction")
+            pieces = chat([("system", [told]), *turns], self.card.tokenizer)
+            separator = Piece(text=self._block("separator", {}), part="separator")
+            turns[0] = ("user", [told, separator, *turns[0][1]])
+        if pieces is None:
+            pieces = chat(turns, self.card.tokenizer)
+        if pieces is None:
+            raise PromptkitError(
+                "The model has no chat template that takes these turns",
+                hint="Leave out --chat for a base model, or use an instruction-tuned one",
+            )
+        return pieces
+
+    def _instruction(self) -> str:
+        return self._block("instruction", {}) if self.instruction is None else self.instruction
+
+    def _shown(self, row: LabelledExample) -> str:
+        """A demonstration's answer, with its working."""
+        return self._target(row, self.reading.shown().get(row.label, row.label), row.working)
+
+    def _target(self, row: Example, word: str, working: Mapping[str, str] = MappingProxyType({})) -> str:
+        text = self._block("target", {**row.inputs, **working, LABEL: word})
+        return text.strip() if self.chat else text
+
+    def _block(self, name: str, values: Mapping[str, object]) -> str:
+        words = self.reading.shown()
+        labels = {"labels": tuple(words.values())} if words else {}
+        return self.template.render(name, {**labels, **values})

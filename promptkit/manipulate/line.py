@@ -1,0 +1,66 @@
+"""Demonstrations taken from rows that stand in line.
+
+A row is never its own demonstration, nor is one with equal inputs, and no two demonstrations have equal inputs: the place of
+one that would be is taken by the next in line, for that row only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+from promptkit.errors import PromptkitError
+from promptkit.types import Example, LabelledExample
+
+Demonstrations = tuple[LabelledExample, ...]
+Choose = Callable[[Sequence[Example]], list[Demonstrations]]
+"""The demonstrations of each row."""
+
+
+def in_line(queues: Sequence[Sequence[LabelledExample]], example: Example) -> Demonstrations:
+    """One row from each queue; a queue may stand in several places.
+
+    The place of a row with inputs equal to the example's is taken by the next in its queue; the others stay.
+    """
+    taken: list[Mapping[str, str]] = []
+
+    def next_of(queue: Sequence[LabelledExample]) -> LabelledExample | None:
+        row = next((row for row in queue if row.inputs not in taken), None)
+        if row is not None:
+            taken.append(row.inputs)
+        return row
+
+    chosen = [next_of(queue) for queue in queues]
+    if example.inputs not in taken:
+        taken.append(example.inputs)
+    chosen = [
+        next_of(queue) if row is not None and row.inputs == example.inputs else row
+        for queue, row in zip(queues, chosen, strict=True)
+    ]
+    return tuple(row for row in chosen if row is not None)
+
+
+def shared(queues: Sequence[Sequence[LabelledExample]]) -> Choose:
+    """The same queues for every row."""
+    return lambda examples: [in_line(queues, example) for example in examples]
+
+
+def chance(seed: int, *keys: str) -> bytes:
+    """A rank by chance: a hash of the seed and the keys, so that neither order nor subset changes it."""
+    return hashlib.sha256("\0".join([str(seed), *keys]).encode("utf-8", "surrogatepass")).digest()
+
+
+def different(rows: Sequence[LabelledExample]) -> int:
+    """How many of them have different inputs."""
+    return len({tuple(sorted(row.inputs.items())) for row in rows})
+
+
+def enough(k: int, pool: Sequence[LabelledExample]) -> None:
+    """Raise if the pool has too few rows for k demonstrations."""
+    if k < 0:
+        raise PromptkitError("The number of demonstrations cannot be negative", got=f"k={k}")
+    if k > different(pool):
+        raise PromptkitError(
+            f"{k} demonstrations were asked for, but the pool has {different(pool)} different rows",
+            hint="Ask for fewer shots, or give more train rows: most of them are the pool, the others are kept for calibration",
+        )

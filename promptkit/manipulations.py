@@ -1,0 +1,72 @@
+"""What manipulations need and give: the interfaces that their implementations in `manipulate/` keep. Without behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from promptkit.aligners import Reading
+from promptkit.types import Card, Example, Kind, LabelledExample, Output, Part, Rendered, Request
+
+
+class Ask(Protocol):
+    """Puts requests to a model. What it has answered before it is not asked again."""
+
+    @property
+    def card(self) -> Card:
+        """The model's own."""
+        ...
+
+    def __call__(self, requests: Sequence[Request]) -> list[Output]:
+        """The answers in the order of the requests, which are computed in full batches: ask all that is known at once."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a manipulation may see and ask."""
+
+    ask: Ask
+    """The model that will read what the manipulation makes."""
+    reading: Reading
+    """How its output will be read: which words are scored, or how much is written."""
+    rows: Mapping[Part, Sequence[LabelledExample]] = field(default_factory=dict)
+    """The parts that the manipulation has named."""
+    others: Mapping[str, Ask] = field(default_factory=dict)
+    """The other models that the manipulation has named."""
+
+
+class Manipulation(Protocol):
+    """A change of what goes into the model; `bind` gives it what it may see and ask."""
+
+    @property
+    def kind(self) -> Kind:
+        """Where it stands in the taxonomy."""
+        ...
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of the train split that it uses; one that uses none can do without a train split."""
+        ...
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of other models that it asks, such as a sentence encoder."""
+        ...
+
+    def settings(self) -> Mapping[str, object]:
+        """Everything about it that determines a result."""
+        ...
+
+    def bind(self, surroundings: Surroundings) -> Apply:
+        """The manipulation for one task and one model; what is searched or fitted once is, here."""
+        ...
+
+
+class Apply(Protocol):
+    """A bound manipulation: a function of each row alone, of many rows at a time so that a model is asked in full batches."""
+
+    def __call__(self, examples: Sequence[Example], *, like: Sequence[Example] | None = None) -> list[Rendered]:
+        """What the model reads for each row, in the context of the row itself or of the one at its place in `like`."""
+        ...
