@@ -17,9 +17,12 @@ PATIENCE = 5.0
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside, Ctrl-C is raised again each second until it leaves; processes that were begun inside end with any exception."""
+    """Inside, Ctrl-C is raised again each second until it leaves, whatever error its own effects raise before it does.
+
+    Processes that were begun inside end with any exception.
+    """
     before = set(multiprocessing.active_children())
-    with _insisting():
+    with _insisting() as heard:
         try:
             yield
         except BaseException:
@@ -27,22 +30,27 @@ def interruptible() -> Iterator[None]:
                 child.terminate()
                 child.join(PATIENCE)
                 child.kill()
+            if heard:
+                raise KeyboardInterrupt from None
             raise
 
 
 @contextmanager
-def _insisting() -> Iterator[None]:
+def _insisting() -> Iterator[list[int]]:
+    """Yields the signals that have been heard so far."""
+    heard: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # where no signal is ever handled
-        yield
+        yield heard
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
         signal.setitimer(signal.ITIMER_REAL, AGAIN)
         raise KeyboardInterrupt
 
     previous = [(number, signal.signal(number, interrupt)) for number in (signal.SIGINT, signal.SIGALRM)]
     try:
-        yield
+        yield heard
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in previous:

@@ -218,10 +218,16 @@ class VllmModel:
     def _generate(self, engine: Any, prompts: Sequence[TextInput], wanted: Sequence[Any]) -> Any:
         if not prompts:
             return []
+        from vllm.v1.engine.exceptions import EngineDeadError
+
         try:
-            return engine.generate([self._prompt(prompt) for prompt in prompts], list(wanted), use_tqdm=False)
+            with interruptible():
+                return engine.generate([self._prompt(prompt) for prompt in prompts], list(wanted), use_tqdm=False)
         except ValueError as error:  # its own checks of a request
             raise PromptkitError(f"vLLM refused a prompt: {str(error).splitlines()[0]}", hint="Use fewer shots") from None
+        except EngineDeadError as error:
+            reason = f"vLLM's engine has ended: {str(error).splitlines()[0]}"
+            raise PromptkitError(reason, hint="The same command continues; perhaps it needs more memory") from None
 
     def _prompt(self, prompt: TextInput) -> dict[str, Any]:
         if prompt.vectors is None:

@@ -37,6 +37,18 @@ def test_an_interrupt_that_is_swallowed_is_raised_again(monkeypatch: pytest.Monk
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+def test_an_error_that_an_interrupt_has_caused_is_the_interrupt() -> None:
+    def work() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            raise RuntimeError("the engine is dead") from None
+
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        work()
+
+
 def test_processes_begun_inside_end_with_an_exception_and_others_do_not() -> None:
     context = multiprocessing.get_context("spawn")
     before, inside = (context.Process(target=time.sleep, args=(60,)) for _ in range(2))
