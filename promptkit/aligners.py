@@ -37,9 +37,15 @@ class Support:
 class Reading(Protocol):
     """The first aligner of a chain: says what the model is asked of a row, and reads the answer from its output."""
 
-    name: str
-    labels: tuple[str, ...]
-    """The labels in the declared order; none where each row has answers of its own."""
+    @property
+    def name(self) -> str:
+        """Its spelling."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the declared order; none where each row has answers of its own."""
+        ...
 
     def shown(self) -> Mapping[str, str]:
         """Label -> the word by which demonstrations show it; empty where answers stand as they are."""
@@ -69,20 +75,32 @@ class Scorer(Reading, Protocol):
 
 @runtime_checkable
 class Extractor(Reading, Protocol):
-    """Finds the answer in a text that the model writes."""
+    """Finds the answer in a text that the model writes, or the one that most of several texts give."""
 
-    max_tokens: int
+    @property
+    def max_tokens(self) -> int:
+        """The most tokens of a text."""
+        ...
+
+    @property
+    def samples(self) -> int:
+        """How many texts are written for a row."""
+        ...
 
     def verb(self, example: Example, stop: Sequence[str]) -> Generate:
         """What is to be written for the row; `stop` is what would begin a further example."""
         ...
 
-    def answer(self, text: str) -> str | None:
-        """The answer in a text, or None if it holds none."""
+    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
+        """The answer in a text, or None if it holds none; `choices` are what the row offers, if it offers any."""
+        ...
+
+    def form(self, answer: str) -> str:
+        """The answer after the stated normalisation: answers are the same that have one form."""
         ...
 
     def right(self, answer: str | None, accepted: Sequence[str]) -> bool:
-        """Whether the answer is one of those accepted, after the stated normalisation; no answer never is."""
+        """Whether the answer is the same as one of those accepted; no answer never is."""
         ...
 
 

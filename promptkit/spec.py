@@ -115,7 +115,8 @@ class TaskSpec(BaseModel):
     labels: dict[str, str | list[str]] | None = Field(default=None, min_length=2)
     """Label -> its word, or its words, in the declared order: a task of classification."""
     answer: str | dict[str, dict[str, Any] | None] | None = None
-    """How the answer is found in a text that the model writes: first_line, or {pattern: {regex: ..., max_tokens: 32}}."""
+    """How the answer is found in a text that the model writes: first_line, or {pattern: {regex: ..., max_tokens: 32}}; where
+    the rows offer choices too, the text names one of them: option."""
     split: str = "test"
     """The split that is evaluated unless another is asked for."""
     sources: list[Source] = Field(min_length=1)
@@ -131,7 +132,7 @@ class TaskSpec(BaseModel):
     @model_validator(mode="after")
     def _one_kind(self) -> TaskSpec:
         offered = [source.choices is not None for source in self.sources]
-        ways = (self.labels is not None, self.answer is not None, any(offered))
+        ways = (self.labels is not None, self.answer is not None, any(offered) and self.answer is None)
         if sum(ways) != 1 or any(offered) != all(offered):
             named = [name for name, there in zip(("labels", "answer", "choices"), ways, strict=True) if there]
             has = " and ".join(named) or "none of them"

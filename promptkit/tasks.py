@@ -103,15 +103,17 @@ class Task:
         source = self.source
         inputs = {variable: text(row, column, where) for variable, column in source.inputs.items()}
         working = {variable: text(row, column, where) for variable, column in source.working.items()}
-        if self.spec.kind == "generation":
-            accepted = texts(row, source.label, where)
-            return LabelledExample(id="", inputs=inputs, label=accepted[0], accepted=accepted, working=working)
-        if source.choices is not None:
-            choices = offered(row, source.choices, inputs, where)
-            label = chosen(row, source, choices, where)
-            return LabelledExample(id="", inputs=inputs, label=label, choices=choices, working=working)
-        label = self._label(text(row, source.label, where), where, split)
-        return LabelledExample(id="", inputs=inputs, label=label, working=working)
+        choices = () if source.choices is None else offered(row, source.choices, inputs, where)
+        written = self.spec.kind == "generation"
+        right: tuple[str, ...]
+        if choices:
+            right = (chosen(row, source, choices, where),)
+        elif written:
+            right = texts(row, source.label, where)
+        else:
+            right = (self._label(text(row, source.label, where), where, split),)
+        accepted = right if written else ()
+        return LabelledExample(id="", inputs=inputs, label=right[0], choices=choices, accepted=accepted, working=working)
 
     def _label(self, value: str, where: str, split: str) -> str:
         names = {label: label for label in self.labels}

@@ -1,42 +1,46 @@
 """Rule-based alignment: the answer is a part of the text that the model writes.
 
-A text in which the rule finds nothing has no answer: it counts as wrong, and the share of such texts is reported.
+A text in which the rule finds nothing has no answer: it counts as wrong, and the share of such texts is reported. Of a text
+that goes on with a question of its own making, only what stands before that is read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from promptkit.align import enclosed
+from promptkit.align.conclusion import bare, conclusions, denied, own, refuses
+from promptkit.align.decisions import letter, yes_or_no
 from promptkit.align.normalise import NORMALISATIONS
+from promptkit.align.numerals import places
 from promptkit.errors import PromptkitError
 from promptkit.registry import checked, settings_of
 from promptkit.types import Example, Generate
 
-_NUMBER = re.compile(
-    r"(?<![\w.)])[-\u2212]?[$£€]?(?:\d{1,3}(?:[,'’\u00a0\u202f\u2009]\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+\b)?"
-    r"|(?<!\w)[-\u2212]?\.\d+"
-)
-"""Thousands are set apart by commas, apostrophes and narrow spaces; a common space may stand between two numbers."""
+Same = Literal["exact", "words", "number"]
 
 
 @dataclass(frozen=True)
-class _Extraction:
+class Extraction:
     """What every extraction is told: how much is written, and when two answers are the same."""
 
-    max_tokens: int = 32
+    max_tokens: int = 256
     """The most tokens that are written."""
     stop: tuple[str, ...] = ()
     """Texts before which it ends, besides what would begin a further example."""
-    normalise: Literal["exact", "words", "number"] = "words"
+    normalise: Same = "words"
     """What of two answers is compared: see `align/normalise.py`."""
+    samples: int = 1
+    """How many texts are drawn for a row; the answer that most of them give is the row's: see `align/vote.py`."""
     temperature: float = 0.0
     """0 takes the likeliest token; above 0 tokens are drawn."""
     seed: int = 0
-    """What is drawn depends on (seed, row, step) alone, besides the probabilities."""
+    """What is drawn depends on (seed, row, number of the text, step) alone, besides the probabilities."""
     name: ClassVar[str]
     labels: ClassVar[tuple[str, ...]] = ()
 
@@ -48,6 +52,7 @@ class _Extraction:
                 "An extraction needs at least one token to be written, at a temperature of 0 or more",
                 got=f"max_tokens={self.max_tokens}, temperature={self.temperature}",
             )
+        check_drawn(self.samples, self.temperature)
         if not all(self.stop):
             raise PromptkitError("A text cannot stop before an empty text", got=f"stop={self.stop!r}")
 
@@ -56,62 +61,155 @@ class _Extraction:
         return {}
 
     def verb(self, example: Example, stop: Sequence[str]) -> Generate:
-        """One text; of `stop` only what is no empty text."""
+        """All the row's texts; of `stop` only what is no empty text."""
         key = hashlib.sha256(f"{self.seed}\0{example.id}".encode()).digest()
         return Generate(
             max_tokens=self.max_tokens,
+            n=self.samples,
             stop=tuple(dict.fromkeys([*self.stop, *filter(None, stop)])),
             temperature=self.temperature,
             seed=int.from_bytes(key[:6]) if self.temperature else 0,
         )
 
-    def answer(self, text: str) -> str | None:
-        """The answer in a text."""
+    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
+        """The answer in a text; `choices` are what the row offers, if it offers any."""
         raise NotImplementedError
 
+    def form(self, answer: str) -> str:
+        """The normal form: answers that have it in common are the same."""
+        return NORMALISATIONS[self.normalise](answer)
+
     def right(self, answer: str | None, accepted: Sequence[str]) -> bool:
-        """Whether both have a normal form in common."""
-        same = NORMALISATIONS[self.normalise]
-        return answer is not None and same(answer) in {same(text) for text in accepted}
+        """Whether the answer is the same as one of those accepted."""
+        return answer is not None and self.form(answer) in map(self.form, accepted)
 
     def settings(self) -> Mapping[str, object]:
         """As given."""
         return settings_of(self)
 
 
+def check_drawn(samples: int, temperature: float) -> None:
+    """Refuse fewer than one text, and several that would be one."""
+    if samples < 1 or not 0 <= temperature < float("inf"):
+        got = f"samples={samples}, temperature={temperature}"
+        raise PromptkitError("At least one text must be written, at a temperature of 0 or more", got=got)
+    if samples > 1 and temperature == 0:
+        raise PromptkitError(
+            "Several texts of temperature 0 are one and the same, so that a vote among them says nothing",
+            got=f"samples={samples}, temperature={temperature}",
+            hint="Give a temperature above 0, such as 0.7, or one sample",
+        )
+
+
 @dataclass(frozen=True)
-class first_line(_Extraction):  # noqa: N801 - an extraction's class name is its spelling everywhere
+class first_line(Extraction):  # noqa: N801 - an extraction's class name is its spelling everywhere
     """The first line that is not empty, without surrounding white space."""
 
+    max_tokens: int = 32
     stop: tuple[str, ...] = ("\n",)
     name: ClassVar[str] = "first_line"
 
-    def answer(self, text: str) -> str | None:
+    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
         """None for a text of white space."""
         return text.strip().split("\n")[0].strip() or None
 
 
 @dataclass(frozen=True)
-class final_number(_Extraction):  # noqa: N801
-    """The last number, with its sign, thousands separators and decimals."""
+class final_answer(Extraction):  # noqa: N801
+    """The rest of the sentence behind the last "answer is", `Answer:`, `####` or in the last `\\boxed`."""
 
-    max_tokens: int = 256
-    normalise: Literal["exact", "words", "number"] = "number"
-    name: ClassVar[str] = "final_number"
+    name: ClassVar[str] = "final_answer"
 
-    def answer(self, text: str) -> str | None:
-        """None where there is no digit."""
-        found = _NUMBER.findall(text)
-        return found[-1] if found else None
+    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
+        """None where nothing is said to be the answer, or that there is none."""
+        said = next(filter(None, map(bare, conclusions(text))), None)
+        return None if said is None or refuses(said) else said
 
 
 @dataclass(frozen=True)
-class pattern(_Extraction):  # noqa: N801
+class final_number(Extraction):  # noqa: N801
+    """The number that is said to be the answer: see `final_answer`; else the last in the text.
+
+    In the sentence that says so it is the first, behind its last equals sign if it has one.
+    """
+
+    normalise: Same = "number"
+    name: ClassVar[str] = "final_number"
+
+    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
+        """None where there is no digit, where it is said that there is no answer, and for dates and times."""
+        for said in conclusions(text):
+            numbers = _numbers(said)
+            if numbers:
+                return next((number for place, number in numbers if place > said.rfind("=")), numbers[0][1])
+        numbers = [] if refuses(text) else _numbers(own(text))
+        return numbers[-1][1] if numbers else None
+
+
+def _numbers(text: str) -> list[tuple[int, str]]:
+    """Every number that is not said not to be so, with its place."""
+    return [(start, text[start:end]) for start, end in places(text) if not denied(text[:start])]
+
+
+@dataclass(frozen=True)
+class option(Extraction):  # noqa: N801
+    """The letter of the option that the text decides for, or what the row offers under that letter."""
+
+    letters: str = ""
+    """Those that there are, such as ABCD; the row's own where it offers answers, else any."""
+    name: ClassVar[str] = "option"
+
+    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
+        """None where it decides for none of them, or for several."""
+        lettered = [re.fullmatch(r"\W*([A-Z])\W*", choice) for choice in choices]
+        names = [match[1] for match in lettered if match] if all(lettered) else string.ascii_uppercase
+        offered = dict(zip(names, choices, strict=False)) or {name: name for name in self.letters}
+        decided = letter(text, offered)
+        return decided and offered.get(decided, decided)
+
+
+@dataclass(frozen=True)
+class yes_no(Extraction):  # noqa: N801
+    """`yes` or `no`: what is said to be the answer, else the first word of the text, else the last of these words."""
+
+    name: ClassVar[str] = "yes_no"
+
+    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
+        """None where it says neither, or `yes or no`."""
+        return yes_or_no(text)
+
+
+@dataclass(frozen=True)
+class boxed(Extraction):  # noqa: N801
+    """What stands in the last `\\boxed{...}` that is closed."""
+
+    normalise: Same = "number"
+    name: ClassVar[str] = "boxed"
+
+    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
+        """None where there is no box, or an empty one."""
+        return enclosed.boxed(own(text))
+
+
+@dataclass(frozen=True)
+class json_field(Extraction):  # noqa: N801
+    """A field of the first well-formed JSON object in the text that has it."""
+
+    field: str = "answer"
+    """Its name."""
+    name: ClassVar[str] = "json_field"
+
+    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
+        """None where no object has it, or its value is null, empty, a list or an object."""
+        return enclosed.field(text, self.field)
+
+
+@dataclass(frozen=True)
+class pattern(Extraction):  # noqa: N801
     """The group that matched last, in the last match of a regular expression; the whole match if it has no group."""
 
     regex: str = r"answer is:?\s*(.*?)\.?\s*$"
     """In Python's syntax; ^ and $ are the ends of lines."""
-    max_tokens: int = 256
     name: ClassVar[str] = "pattern"
 
     def __post_init__(self) -> None:
@@ -122,7 +220,7 @@ class pattern(_Extraction):  # noqa: N801
         except re.error as error:
             raise PromptkitError(f"The pattern {self.regex!r} is no regular expression: {error}") from None
 
-    def answer(self, text: str) -> str | None:
+    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
         """None where nothing matches."""
         found = list(re.finditer(self.regex, text, re.MULTILINE))
         if not found:
@@ -131,4 +229,7 @@ class pattern(_Extraction):  # noqa: N801
         return (last[last.lastindex] if last.lastindex else "" if last.re.groups else last[0]) or None
 
 
-EXTRACTIONS: Mapping[str, type] = {extraction.name: extraction for extraction in (first_line, final_number, pattern)}
+EXTRACTIONS: Mapping[str, type[Extraction]] = {
+    extraction.name: extraction
+    for extraction in (first_line, final_answer, final_number, option, yes_no, boxed, json_field, pattern)
+}

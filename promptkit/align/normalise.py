@@ -6,7 +6,10 @@ import re
 import string
 import unicodedata
 from collections.abc import Callable, Mapping
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Decimal
+from fractions import Fraction
+
+from promptkit.align.numerals import value
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
@@ -17,9 +20,6 @@ _DECORATION = re.compile(
     rf"[{re.escape(string.punctuation)}]"
 )
 """ASCII punctuation that carries no meaning of its own."""
-_AROUND_NUMBERS = str.maketrans("", "", "$£€,%'’ \u00a0\u202f\u2009")
-_WIDEST = 400
-"""Decimal places before or behind the point, beyond which a text is no number that an answer would be."""
 
 
 def exact(text: str) -> str:
@@ -36,15 +36,17 @@ def words(text: str) -> str:
 
 
 def number(text: str) -> str:
-    """The value: thousands separators, currency, percent signs, trailing zeros and a final stop go; no number is as `words`."""
-    bare = text.translate(_AROUND_NUMBERS).replace("\u2212", "-").removesuffix(".")
-    try:
-        value = Decimal(bare)
-    except InvalidOperation:
-        return words(text)
-    if not value.is_finite() or abs(value.adjusted()) > _WIDEST:
-        return words(text)
-    return format(value.normalize(Context(prec=len(bare) + 1)) if value else Decimal(0), "f")
+    """The value, however it is written: as a decimal, or else as a fraction in its lowest terms; currency and percent signs
+    go. What is no number is as `words`."""
+    worth = value(text)
+    return words(text) if worth is None else _decimal(worth)
+
+
+def _decimal(worth: Fraction) -> str:
+    """1.5 for 3/2, and 1/3 for 2/6."""
+    places = (places for places in range(worth.denominator.bit_length()) if 10**places % worth.denominator == 0)
+    behind = next(places, None)
+    return str(worth) if behind is None else f"{Decimal(f'{worth * 10**behind}e-{behind}'):f}"
 
 
 NORMALISATIONS: Mapping[str, Callable[[str], str]] = {"exact": exact, "words": words, "number": number}

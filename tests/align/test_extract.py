@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
+from promptkit.align.extract import EXTRACTIONS
 from promptkit.align.normalise import exact, number, words
 from promptkit.errors import PromptkitError
 from promptkit.types import Example
@@ -56,11 +58,41 @@ def test_a_pattern_gives_the_first_group_of_its_last_match(regex, text, answer):
     assert pk.extract.pattern(regex=regex).answer(text) == answer
 
 
-@given(texts)
-def test_an_answer_stands_in_the_text_and_is_never_empty(text):
-    for extraction in (pk.extract.first_line(), pk.extract.final_number(), pk.extract.pattern(regex=r"\w+")):
-        answer = extraction.answer(text)
-        assert answer is None or (answer and answer in text)
+SCRAPS = (
+    'The answer is |Answer:|#### |\\boxed{|}|{"answer": |"|not |no|yes |(B)|A| or |\n|12|3/4|-|.|$|1,000|٣|%|**|Q: '
+    "|I cannot say| = |because |’"
+)
+said = st.lists(st.sampled_from(SCRAPS.split("|")), max_size=12).map("".join)
+
+
+@given(st.one_of(texts, said), st.sampled_from([(), ("(A)", "(B)"), ("red", "blue")]))
+def test_an_answer_stands_in_the_text_and_is_never_blank(text, choices):
+    for extraction in EXTRACTIONS.values():
+        answer = extraction().answer(text, choices)
+        assert answer is None or extraction().form(answer).strip()
+        if extraction in (pk.extract.option, pk.extract.yes_no):
+            assert answer in (None, "yes", "no", *choices) if choices else answer is None or answer.isalpha()
+        elif extraction is not pk.extract.json_field:  # whose texts have escapes
+            assert answer is None or answer in text
+
+
+@given(st.dictionaries(st.text(max_size=3), st.one_of(st.text(max_size=9), st.integers(), st.lists(st.integers()))), texts)
+def test_a_field_is_found_whatever_stands_beside_it(others, answer):
+    written = json.dumps({"first": [others], **others, "answer": answer})
+    found = pk.extract.json_field().answer(f"Sure: ```json\n{written}\n``` {{}}")
+    assert found == (answer.strip() or None)
+
+
+nested = st.recursive(
+    st.text("ab 1\\{}", max_size=4).map(lambda x: x.replace("\\", "").replace("{", "\\{").replace("}", "\\}")),
+    lambda inner: st.lists(inner, max_size=3).map(lambda parts: "x".join(f"{{{part}}}" for part in parts)),
+)
+
+
+@given(nested)
+def test_a_box_ends_where_its_own_brace_is_closed(content):
+    found = pk.extract.boxed().answer(f"{{so}} \\boxed{{{content}}} }} and {{more}}")
+    assert found == (content.strip() or None)
 
 
 @given(texts)
