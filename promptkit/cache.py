@@ -61,18 +61,28 @@ class ScoreCache:
 
     def find(self, model: Mapping[str, object], requests: Sequence[Request]) -> dict[int, Output]:
         """The answers that are known already: index of the request -> output."""
+        known = enumerate(zip(requests, self._values(model, requests), strict=True))
+        outputs = {index: _output(request, values) for index, (request, values) in known if None not in values}
+        return {index: output for index, output in outputs.items() if output is not None}
+
+    def begun(self, model: Mapping[str, object], requests: Sequence[Request]) -> dict[int, GenerateOutput]:
+        """Of the requests for several texts that are not known whole, the first texts that are."""
+        found = {}
+        for index, (request, values) in enumerate(zip(requests, self._values(model, requests), strict=True)):
+            first = values[: values.index(None)] if None in values else []
+            output = _output(request, first) if first else None
+            if isinstance(output, GenerateOutput):
+                found[index] = output
+        return found
+
+    def _values(self, model: Mapping[str, object], requests: Sequence[Request]) -> list[list[Any]]:
+        """What is kept under each key of each request, or None."""
         keys = [_keys(_digest(model), request) for request in requests]
         kept: dict[bytes, Any] = {}
         with self._open() as connection:
             if connection is not None:
                 kept = _kept(connection, [key for each in keys for key in each])
-        found = {}
-        for index, (request, each) in enumerate(zip(requests, keys, strict=True)):
-            values = [kept.get(key) for key in each]
-            output = _output(request, values) if None not in values else None
-            if output is not None:
-                found[index] = output
-        return found
+        return [[kept.get(key) for key in each] for each in keys]
 
     def add(self, model: Mapping[str, object], requests: Sequence[Request], outputs: Sequence[Output]) -> None:
         """Keep answers."""
@@ -203,13 +213,25 @@ def _keys(model: str, request: Request) -> list[bytes]:
     if isinstance(verb, Generate):
         drawn = verb.temperature > 0
         verb = verb if drawn else replace(verb, seed=0)
-        asked = [(sample if drawn else 0, repr(replace(verb, n=1))) for sample in range(verb.n)]
+        asked = [(sample if drawn else 0, repr(replace(verb, n=1, known=0))) for sample in range(verb.known, verb.n)]
     else:
         asked = [(0, repr(verb))]
     return [
         hashlib.sha256(f"{model}\0{request.input.ids}\0{vectors}\0{told}\0{sample}".encode("utf-8", "surrogatepass")).digest()
         for sample, told in asked
     ]
+
+
+def without(request: Request, known: GenerateOutput) -> Request:
+    """The request for those of its texts that are not known yet."""
+    assert isinstance(request.verb, Generate)
+    return replace(request, verb=replace(request.verb, known=len(known.generations)))
+
+
+def joined(known: GenerateOutput, output: Output) -> GenerateOutput:
+    """The known texts and the further ones."""
+    assert isinstance(output, GenerateOutput)
+    return GenerateOutput(generations=known.generations + output.generations)
 
 
 def _check(key: bytes, text: str) -> bytes:

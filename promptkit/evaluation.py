@@ -15,7 +15,7 @@ from typing import Any
 
 from promptkit import __version__, figures, support
 from promptkit.aligners import Extractor
-from promptkit.cache import ScoreCache
+from promptkit.cache import ScoreCache, joined, without
 from promptkit.errors import PromptkitError
 from promptkit.models.base import load
 from promptkit.predictor import BoundPredictor, Predictor
@@ -23,7 +23,7 @@ from promptkit.run import Result, Run, ShardRun
 from promptkit.samples import Asked, is_whole, line, peculiarities
 from promptkit.store import FILES, RunFolder, Shard
 from promptkit.tasks import Task
-from promptkit.types import Example, LabelledExample, Output, Request
+from promptkit.types import Example, GenerateOutput, LabelledExample, Output, Request
 
 OUT = "runs"
 SKEWED = 1.5
@@ -272,12 +272,14 @@ class _Pass:
         working = 0.0
         computed = 0
         if len(done) < len(asked):
+            begun = self._begun(requests, [i for i in missing if i not in done])
+            asking = [without(request, begun[i]) if i in begun else request for i, request in enumerate(requests)]
             self._model.load()
             began = time.perf_counter()
-            for indices, outputs in self._model.answer(requests, done):
+            for indices, outputs in self._model.answer(asking, done):
                 if self._cache is not None:
-                    self._cache.add(self._identity, [requests[i] for i in indices], outputs)
-                keep(indices, outputs)
+                    self._cache.add(self._identity, [asking[i] for i in indices], outputs)
+                keep(indices, [joined(begun[i], o) if i in begun else o for i, o in zip(indices, outputs, strict=True)])
                 computed += sum(asked[i].file == "samples" and i not in done for i in indices)
             working = time.perf_counter() - began
         whole = [[of_id[row.id] for row in asked if row.file == file and row.id in of_id] for file in FILES]
@@ -296,6 +298,12 @@ class _Pass:
             return {}
         found = self._cache.find(self._identity, [requests[i] for i in missing])
         return {missing[place]: output for place, output in found.items()}
+
+    def _begun(self, requests: Sequence[Request], missing: Sequence[int]) -> dict[int, GenerateOutput]:
+        """The first texts of missing answers, where the score cache knows those."""
+        if self._cache is None:
+            return {}
+        return {missing[i]: known for i, known in self._cache.begun(self._identity, [requests[m] for m in missing]).items()}
 
     def _record(self, folder: RunFolder, done: _Done, started: float, *, finished: bool) -> Sequence[str]:
         """Write what this execution took; answers what happened in it, or in the one that made the run."""

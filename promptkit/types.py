@@ -33,7 +33,7 @@ class Example:
     inputs: Mapping[str, str]
     """Template variable -> text."""
     choices: tuple[str, ...] = ()
-    """The answers that this row offers, in its own order; none where the task declares labels, or asks for a text."""
+    """The answers that this row offers, in its own order; none where the task declares labels, or asks for any text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +133,8 @@ class Generate:
     """The most tokens of each text."""
     n: int = 1
     """How many texts; more than one is of use with a temperature above 0 only."""
+    known: int = 0
+    """How many of these, the first ones, are known already: they are not written again, and are no part of the output."""
     stop: tuple[str, ...] = ()
     """A text ends before the first of these; so it does at the model's own end tokens, which are never part of it."""
     temperature: float = 0.0
@@ -189,7 +191,7 @@ class GenerateOutput:
     """The answer to `Generate`."""
 
     generations: tuple[Generation, ...]
-    """n of them."""
+    """n of them, less those that are `known`."""
 
 
 Output = ScoreOutput | ReadOutput | GenerateOutput

@@ -182,7 +182,8 @@ class HttpModel:
     def _output(self, request: Request) -> Output:
         verb = request.verb
         if isinstance(verb, Generate):
-            return GenerateOutput(generations=tuple(self._written(request.input, verb, sample) for sample in range(verb.n)))
+            samples = range(verb.known, verb.n)
+            return GenerateOutput(generations=tuple(self._written(request.input, verb, sample) for sample in samples))
         if self._abilities.prompts == "chat":
             if isinstance(verb, Score):
                 return self._chosen(request.input, verb)

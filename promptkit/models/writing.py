@@ -58,12 +58,12 @@ class Text:
 
 
 def texts_of(requests: Sequence[Request]) -> list[Text]:
-    """The texts that are to be written, a request's n samples side by side."""
+    """The texts that are to be written, a request's samples side by side."""
     return [
         Text(request=index, sample=sample, verb=request.verb, tail=request.input.ids[-TAIL:])
         for index, request in enumerate(requests)
         if isinstance(request.verb, Generate)
-        for sample in range(request.verb.n)
+        for sample in range(request.verb.known, request.verb.n)
     ]
 
 

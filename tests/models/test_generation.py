@@ -75,6 +75,8 @@ def test_samples_differ_by_number_and_by_seed_and_repeat_by_both(load: Any) -> N
     assert len({text.ids for text in one}) == 6
     assert written(model, requests(prompts(1), max_tokens=12, n=2, temperature=1.5, seed=3))[0].generations == one[:2]
     assert written(model, requests(prompts(1), max_tokens=12, n=6, temperature=1.5, seed=4))[0].generations != one
+    rest = written(model, requests(prompts(1), max_tokens=12, n=6, known=4, temperature=1.5, seed=3))[0].generations
+    assert rest == one[4:]
 
 
 def test_tokens_are_drawn_in_proportion_to_the_models_probabilities(load: Any) -> None:

@@ -121,14 +121,15 @@ class TestEngine:
         assert answers(vllm(), requests) == answers(hf(), requests)
 
     def test_what_is_drawn_depends_on_the_seed_and_the_sample_alone(self) -> None:
-        def texts(seed: int, n: int, *beside: Request) -> list[str]:
-            verb = Generate(max_tokens=8, n=n, temperature=1.5, seed=seed)
+        def texts(seed: int, n: int, *beside: Request, known: int = 0) -> list[str]:
+            verb = Generate(max_tokens=8, n=n, known=known, temperature=1.5, seed=seed)
             output: Any = answers(vllm(), [Request(input=TextInput(ids=PROMPT), verb=verb), *beside])[0]
             return [text.text for text in output.generations]
 
         three = texts(0, 3)
         assert len(set(three)) == 3
         assert texts(0, 5)[:3] == three
+        assert texts(0, 3, known=2) == three[2:]
         assert texts(0, 3, Request(input=TextInput(ids=PROMPT[:3]), verb=Generate(max_tokens=8))) == three
         assert not set(texts(1, 3)) & set(three)
 
