@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from promptkit.align import calibrate as calibrate
     from promptkit.align import extract as extract
+    from promptkit.align import vote as vote
     from promptkit.align.choices import Choices as Choices
     from promptkit.align.verbalizer import Verbalizer as Verbalizer
     from promptkit.comparison import compare as compare
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "calibrate": ("promptkit.align.calibrate", None),
     "extract": ("promptkit.align.extract", None),
+    "vote": ("promptkit.align.vote", None),
     "demos": ("promptkit.manipulate.demos", None),
     "order": ("promptkit.manipulate.order", None),
     "Choices": ("promptkit.align.choices", "Choices"),

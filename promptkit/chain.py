@@ -1,4 +1,4 @@
-"""The way out of the formula: the aligner that reads labels or answers, then a calibration of them.
+"""The way out of the formula: the aligner that reads labels or answers, then a calibration or a vote of them.
 
 A chain is made from aligners, from what a task calls for, or again from what a run has recorded of it.
 """
@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.align.choices import Choices
-from promptkit.align.extract import EXTRACTIONS
+from promptkit.align.extract import EXTRACTIONS, Extraction
 from promptkit.align.verbalizer import Verbalizer
+from promptkit.align.vote import Majority
 from promptkit.aligners import Calibration, Extractor, Scorer
 from promptkit.errors import PromptkitError
 from promptkit.registry import build_from, parse, spelling
@@ -20,6 +21,8 @@ from promptkit.tasks import Task
 
 Reads = Scorer | Extractor
 """What may begin a chain of aligners."""
+Aligners = Reads | type[Extraction] | Mapping[str, str] | Sequence[Reads | type[Extraction] | Majority | Calibration]
+"""What a chain is made from."""
 SCORERS: Mapping[str, Callable[..., Scorer]] = {Verbalizer.name: Verbalizer, Choices.name: Choices}
 
 
@@ -34,20 +37,22 @@ class Chain:
 
     @property
     def name(self) -> str:
-        """The chain's last word: `verbalizer`, or the calibration as the command line spells it."""
-        return spelling(self.calibrations[0]) if self.calibrations else self.reading.name
+        """The chain's last word: `verbalizer`, `majority`, or the calibration as the command line spells it."""
+        if self.calibrations:
+            return spelling(self.calibrations[0])
+        return Majority.name if isinstance(self.reading, Extractor) and self.reading.samples > 1 else self.reading.name
 
     def settings(self) -> list[dict[str, object]]:
         """Everything about it that determines a result."""
         return [dict(part.settings()) for part in (self.reading, *self.calibrations)]
 
 
-def make_chain(align: Reads | Mapping[str, str] | Sequence[Reads | Calibration]) -> Chain:
-    """The chain of an aligner, of words for labels, or of several aligners.
+def make_chain(align: Aligners) -> Chain:
+    """The chain of an aligner, of words for labels, or of several aligners; an extraction may be given as its class.
 
     Raises PromptkitError for one that does not begin with a verbalizer, choices or an extraction.
     """
-    parts = [Verbalizer(align)] if isinstance(align, Mapping) else list(align) if isinstance(align, Sequence) else [align]
+    parts = _parts(align)
     if any(isinstance(part, type) for part in parts):
         raise PromptkitError("A predictor takes objects, not classes", hint="Write Contextual(), with parentheses")
     if not parts or not isinstance(parts[0], (Scorer, Extractor)):
@@ -58,7 +63,9 @@ def make_chain(align: Reads | Mapping[str, str] | Sequence[Reads | Calibration])
         )
     calibrations = tuple(aligner for aligner in parts[1:] if isinstance(aligner, Calibration))
     if len(calibrations) < len(parts) - 1:
-        raise PromptkitError("Only calibrations may follow the first aligner", got=[type(a).__name__ for a in parts])
+        raise PromptkitError(
+            "Only calibrations, or one vote, may follow the first aligner", got=[type(a).__name__ for a in parts]
+        )
     if len(calibrations) > 1:
         raise PromptkitError(
             "A chain takes one calibration: a second would correct for what the first has corrected already",
@@ -73,6 +80,24 @@ def make_chain(align: Reads | Mapping[str, str] | Sequence[Reads | Calibration])
     return Chain(reading=parts[0], calibrations=calibrations)
 
 
+def _parts(align: Aligners) -> list[Any]:
+    """The aligners, the class of an extraction made one, and a vote made a part of the extraction before it."""
+    parts: list[Any] = [align]
+    if isinstance(align, Mapping | Sequence):
+        parts = [Verbalizer(align)] if isinstance(align, Mapping) else list(align)
+    if parts and isinstance(parts[0], type) and issubclass(parts[0], Extraction):
+        parts[0] = parts[0]()
+    if parts[1:] and isinstance(parts[1], Majority):
+        if not isinstance(parts[0], Extraction):
+            raise PromptkitError(
+                "A vote is taken among answers that are extracted from several texts",
+                got=f"{type(parts[0]).__name__} before it",
+                hint="Begin with an extraction, such as pk.extract.final_number",
+            )
+        parts[:2] = [parts[1].over(parts[0])]
+    return parts
+
+
 def recorded(settings: Sequence[Mapping[str, Any]]) -> Chain:
     """The chain whose `settings` a run has recorded."""
     first, *rest = ({**part} for part in settings)
@@ -85,7 +110,8 @@ def reading(task: Task, *, score: Literal["sum", "mean"] = "sum", extract: str |
     """The first aligner that a task calls for: a verbalizer of its labels, choices, or an extraction.
 
     `score` is of label words and choices; `extract` (`name:key=value`) and `keywords` are of an extraction, and go before
-    what the task says. Raises for what belongs to another kind of task.
+    what the task says; several `samples` are drawn at a vote's temperature unless another is given. Raises for what belongs
+    to another kind of task.
     """
     spec = task.spec
     if spec.answer is None:
@@ -101,5 +127,6 @@ def reading(task: Task, *, score: Literal["sum", "mean"] = "sum", extract: str |
     if extract is not None:
         other, more = parse(extract)
         name, told = other, {**(told or {}), **more} if other == name else more
-    built: Reads = build_from("extraction", EXTRACTIONS, name, {**(told or {}), **keywords})
+    drawn = {"temperature": Majority.temperature} if keywords.get("samples", 1) != 1 else {}
+    built: Reads = build_from("extraction", EXTRACTIONS, name, {**drawn, **(told or {}), **keywords})
     return built

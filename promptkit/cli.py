@@ -47,6 +47,7 @@ def eval_(
     calibrate: Annotated[str, typer.Option(help="Calibrations besides the plain scores: contextual,batch.")] = "",
     extract: opts.Extract = None,
     max_tokens: opts.MaxTokens = None,
+    samples: opts.Samples = None,
     temperature: opts.Temperature = None,
     split: opts.Split = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the N rows with the smallest hash of id.")] = None,
@@ -71,7 +72,8 @@ def eval_(
     prompt = opts.PromptOptions(
         template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
     )
-    written = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed if temperature else None}
+    drawn = temperature or samples
+    written = {"max_tokens": max_tokens, "samples": samples, "temperature": temperature, "seed": seed if drawn else None}
     chain = {"score": score, "extract": extract} | {key: value for key, value in written.items() if value is not None}
     branches = opts.predictors(loaded, model, set_, prompt, chain, split=split, calibrate=calibrate)
     try:

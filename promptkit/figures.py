@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from promptkit.align.vote import right_at
 from promptkit.aligners import Extractor, Support
 from promptkit.chain import Chain
-from promptkit.metrics import Estimate, choice, classification, generation
+from promptkit.metrics import Estimate, choice, classification, generation, voting
 from promptkit.run import Result
 from promptkit.samples import DECIMALS
 from promptkit.support import collected, matrix
@@ -24,7 +25,7 @@ def results(chains: Sequence[Chain], samples: Sequence[Any], besides: Sequence[A
     """What each chain makes of the lines of a run's rows, and of the rows that it needed besides."""
     reading = chains[0].reading
     if isinstance(reading, Extractor):
-        return (of_texts(chains[0], samples),)
+        return (of_texts(chains[0], reading, samples),)
     if not reading.labels:
         return (of_choices(chains[0], samples),)
     return of_labels(chains, samples, collected(chains, samples, besides))
@@ -73,13 +74,19 @@ def of_choices(chain: Chain, samples: Sequence[Any]) -> Result:
     )
 
 
-def of_texts(chain: Chain, samples: Sequence[Any]) -> Result:
+def of_texts(chain: Chain, reading: Extractor, samples: Sequence[Any]) -> Result:
     """The one branch over texts that the model wrote."""
     predictions = tuple(line["prediction"] for line in samples)
     correct = np.array([line["correct"] for line in samples], float)
+    metrics = generation(correct, np.array([said is not None for said in predictions]))
+    if reading.samples > 1:
+        forms = [[text["answer"] and reading.form(text["answer"]) for text in line["generations"]] for line in samples]
+        right = [right_at(given, {*map(reading.form, line["accepted"])}) for given, line in zip(forms, samples, strict=True)]
+        found = [[form is not None for form in given] for given in forms]
+        metrics |= voting(np.array(right), np.array(found))
     return Result(
         align=chain.name,
-        metrics=_rounded(generation(correct, np.array([said is not None for said in predictions]))),
+        metrics=_rounded(metrics),
         predicted={},
         predictions=predictions,
         logprobs=np.zeros((len(samples), 0)),

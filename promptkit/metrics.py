@@ -1,6 +1,6 @@
 """Figures of a run, each with a 95% interval. Knows nothing of models or files.
 
-Shares of rows have the Wilson score interval; the others the percentile bootstrap over rows (1,000 resamples, seed 0), less the
+Shares have the Wilson score interval; the others the percentile bootstrap over rows (1,000 resamples, seed 0), less the
 bias of resampling, which alone would put the whole interval of a calibrated model's ECE above the ECE.
 """
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 RESAMPLES = 1000
 BINS = 15
 """Equal-width confidence bins of the expected calibration error (Guo et al. 2017, 1706.04599)."""
+AT = "exact_match@"
+"""What the name of the accuracy of k texts begins with."""
 _Z = 1.959963984540054
 
 
@@ -73,6 +75,15 @@ def generation(correct: Floats, found: NDArray[np.bool_]) -> dict[str, Estimate]
     return {"exact_match": wilson(int(correct.sum()), len(correct)), "no_answer": wilson(int((~found).sum()), len(correct))}
 
 
+def voting(right: Floats, found: NDArray[np.bool_]) -> dict[str, Estimate]:
+    """Of votes among n texts a row: the share of all texts in which no answer was found, and the accuracy of k texts.
+
+    right: shape (N, n), for k = 1 to n the share of a row's subsets of k texts whose vote is right. found: shape (N, n).
+    """
+    accuracies = {f"{AT}{k}": mean_share(each) for k, each in enumerate(right.T, start=1)}
+    return {"no_answer_samples": mean_share(1 - found.mean(1)), **accuracies}
+
+
 def _of_probabilities(gold: Integers, logprobs: Floats, resamples: Floats) -> dict[str, Estimate]:
     """The expected calibration error and the Brier score."""
     count, labels = logprobs.shape
@@ -94,12 +105,20 @@ def _of_probabilities(gold: Integers, logprobs: Floats, resamples: Floats) -> di
     return {"ece": _bootstrap(ece, resamples, within=(0, 1)), "brier": _bootstrap(brier, resamples, within=(0, 2))}
 
 
-def wilson(successes: int, count: int) -> Estimate:
+def wilson(successes: float, count: float) -> Estimate:
     """A share and its Wilson (1927) score interval."""
     share = successes / count
     centre = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
     half = _Z / (1 + _Z**2 / count) * sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
     return Estimate(value=share, low=min(share, max(0.0, centre - half)), high=max(share, min(1.0, centre + half)))
+
+
+def mean_share(shares: Floats) -> Estimate:
+    """The mean of rows' shares, shape (N,), with the Wilson interval of the effective sample size N s (1 - s) / variance
+    (Franco et al. 2019, J. Surv. Stat. Methodol. 7), which is N where each row is wholly right or wrong."""
+    share, variance = float(shares.mean()), float(shares.var())
+    count = len(shares) * (share * (1 - share) / variance if variance > 1e-12 else 1)
+    return wilson(share * count, count)
 
 
 def paired_difference(one: Floats, other: Floats) -> Estimate:

@@ -32,10 +32,18 @@ AnswerColumn = Annotated[
     str | None, typer.Option(help="For a data file whose answers are texts to be written: the column that holds them.")
 ]
 Extract = Annotated[
-    str | None, typer.Option(help="How the answer is found in a written text: first_line, final_number, pattern:regex=...")
+    str | None,
+    typer.Option(
+        help="How the answer is found in a written text: first_line, final_answer, final_number, option, yes_no, boxed, "
+        "json_field:field=answer, pattern:regex=..."
+    ),
 ]
 MaxTokens = Annotated[int | None, typer.Option(min=1, help="The most tokens of a written text.")]
-Temperature = Annotated[float | None, typer.Option(min=0, help="0 writes the likeliest text; above 0 it is drawn, by --seed.")]
+Samples = Annotated[int | None, typer.Option(min=1, help="How many texts are drawn for a row, whose majority's answer counts.")]
+Temperature = Annotated[
+    float | None,
+    typer.Option(min=0, help="0 writes the likeliest text; above 0 it is drawn, by --seed; 0.7 for several --samples."),
+]
 Train = Annotated[Path | None, typer.Option(help="For a data file: where demonstrations come from, else half of it by hash.")]
 Instruction = Annotated[str | None, typer.Option(help="Replaces the template's instruction; '' shows none.")]
 Chat = Annotated[bool, typer.Option("--chat", help="Use the model's chat template, demonstrations as turns.")]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from promptkit.aligners import Calibration, Extractor, Scorer
+from promptkit.aligners import Extractor, Scorer
 from promptkit.asking import Asking
 from promptkit.cache import ScoreCache
-from promptkit.chain import Reads, make_chain
+from promptkit.chain import Aligners, Reads, make_chain
 from promptkit.errors import PromptkitError, Unsupported
 from promptkit.manipulations import Apply, Manipulation, Surroundings
 from promptkit.models.base import load
@@ -19,10 +19,8 @@ from promptkit.types import Card, Example, Model, Rendered, Request, Score
 class Predictor:
     """A frozen model, what is changed on its way in, and how its output is read."""
 
-    def __init__(
-        self, model: Model, manipulate: Manipulation, align: Reads | Mapping[str, str] | Sequence[Reads | Calibration]
-    ) -> None:
-        """`align` is an aligner or a chain of them: first the one that reads labels or answers, then calibrations.
+    def __init__(self, model: Model, manipulate: Manipulation, align: Aligners) -> None:
+        """`align` is an aligner or a chain of them: first the one that reads labels or answers, then a calibration or a vote.
 
         Raises PromptkitError for a chain that does not begin with a verbalizer, choices or an extraction, Unsupported for
         a model that cannot answer what the chain asks.

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from promptkit.metrics import AT
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -24,6 +26,7 @@ _TITLES = {
     "brier": "Brier",
     "exact_match": "exact match",
     "no_answer": "no answer found",
+    "no_answer_samples": "no answer in a text",
 }
 
 
@@ -147,7 +150,15 @@ def run_table(run: Run) -> Table:
             used = f"{sum(map(bool, result.predicted.values()))} of {len(answers)} labels"
             row.append(Text("\n".join(shares) if few else used))
         table.add_row(*row)
+        for k in shown_at(result.metrics):
+            table.add_row(f"  of {k}", with_interval(result.metrics[f"{AT}{k}"], "\n"))
     return table
+
+
+def shown_at(metrics: Mapping[str, object]) -> list[int]:
+    """Of the numbers of texts that an accuracy is of: one, the powers of two, and all."""
+    most = sum(name.startswith(AT) for name in metrics)
+    return [k for k in range(1, most + 1) if k & (k - 1) == 0 or k == most]
 
 
 def as_text(table: Table) -> str:

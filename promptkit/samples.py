@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+from promptkit.align.vote import majority
 from promptkit.aligners import Extractor, Scorer
 from promptkit.errors import PromptkitError
 from promptkit.store import File
 from promptkit.types import Example, GenerateOutput, LabelledExample, Output, Rendered, ScoreOutput
 
 DECIMALS = 6
+_PARTS = frozenset({"text", "tokens", "ended", "answer"})
+"""What is kept of a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +48,9 @@ def is_whole(kept: Mapping[str, Any], row: Asked, reading: Scorer | Extractor) -
     if row.gold is not None and not (kept.get("gold") == row.gold.label and "prediction" in kept):
         return False
     if isinstance(reading, Extractor):
-        (text, *_) = kept.get("generations") or [None]
-        return isinstance(text, dict) and {"text", "tokens", "ended"} <= text.keys() and (row.gold is None or "correct" in kept)
+        texts = kept.get("generations")
+        whole = isinstance(texts, list) and [isinstance(text, dict) and text.keys() >= _PARTS for text in texts]
+        return whole == [True] * reading.samples and (row.gold is None or "correct" in kept)
     logprobs = kept.get("logprobs")
     if not isinstance(logprobs, dict) or tuple(logprobs) != tuple(reading.candidates(row.example)):
         return False
@@ -92,15 +96,19 @@ def _scored(row: Asked, reading: Scorer, output: ScoreOutput) -> dict[str, Any]:
 
 
 def _written(row: Asked, reading: Extractor, output: GenerateOutput) -> dict[str, Any]:
-    (generation,) = output.generations
-    answer = reading.answer(generation.text)
+    answers = [reading.answer(generation.text, row.example.choices) for generation in output.generations]
+    won = majority([None if answer is None else reading.form(answer) for answer in answers])
+    answer = None if won is None else answers[won]
     gold = row.gold
     judged = {} if gold is None else {"gold": gold.label, "accepted": list(gold.accepted)}
     return {
         **judged,
         "prediction": answer,
         **({} if gold is None else {"correct": reading.right(answer, gold.accepted)}),
-        "generations": [{"text": generation.text, "tokens": len(generation.ids), "ended": generation.ended}],
+        "generations": [
+            {"text": text.text, "tokens": len(text.ids), "ended": text.ended, "answer": said}
+            for text, said in zip(output.generations, answers, strict=True)
+        ],
     }
 
 

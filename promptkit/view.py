@@ -90,7 +90,8 @@ def show(view: View, *, tokens: bool) -> None:
     if isinstance(view.verb, Generate):
         console.rule("text to be written")
         stops = ", ".join(map(repr, view.verb.stop)) or "nothing but the model's own end token"
-        console.print(Text(f"at most {view.verb.max_tokens} tokens, ended by {stops}", style=_TARGET_COLOUR))
+        texts = f"{view.verb.n} texts at temperature {view.verb.temperature:g}, each of " if view.verb.n > 1 else ""
+        console.print(Text(f"{texts}at most {view.verb.max_tokens} tokens, ended by {stops}", style=_TARGET_COLOUR))
         console.print(counts)
     else:
         console.rule("answers scored")
