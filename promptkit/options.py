@@ -51,10 +51,11 @@ Shots = Annotated[int, typer.Option(min=0, help="How many demonstrations.")]
 Demos = Annotated[
     str | None,
     typer.Option(
-        help="zero, first, random, random-each or balanced; unless given, balanced where a task has labels, else random."
+        help="zero, first, random, random-each, balanced, bm25, similar, mmr, dpp, votek or diverse, with keywords as in "
+        "similar:balanced=true:budget=500; unless given, balanced where a task has labels, else random."
     ),
 ]
-Order = Annotated[str, typer.Option(help="given or shuffled.")]
+Order = Annotated[str, typer.Option(help="given, shuffled, nearest-last, nearest-first or interleaved.")]
 Seed = Annotated[int, typer.Option(help="Of the demonstrations and their order.")]
 Split = Annotated[str | None, typer.Option(help="The split to read; the task's own choice unless given.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of a mirror of data sets; PROMPTKIT_DATA stands in for it.")]

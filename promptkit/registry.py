@@ -14,11 +14,17 @@ from promptkit.errors import PromptkitError, unknown
 
 
 def parse(spelling: str) -> tuple[str, dict[str, str]]:
-    """`batch:estimate_on=test` -> ("batch", {"estimate_on": "test"}); keywords are joined by `:`, values of one by `|`."""
+    """`batch:estimate_on=test` -> ("batch", {"estimate_on": "test"}); keywords are joined by `:`, values of one by `|`.
+
+    A part without `=` goes on with the value before it: `similar:encoder=hf:demo`.
+    """
     name, *pairs = re.split(r"(?<!\?):(?![ (\\|)\[?])", spelling)  # a colon within a pattern is a part of it
-    keywords = {}
+    keywords: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
+        if pair and not equals and keywords:  # the value goes on, as in encoder=hf:demo
+            keywords[[*keywords][-1]] += f":{pair}"
+            continue
         if not (key and equals):
             raise PromptkitError(f"{spelling!r} cannot be read", got=pair, hint="Write name:key=value")
         if key in keywords:

@@ -115,7 +115,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """Ask what the model holds at the last position of the input."""
+    """Ask what the model holds at the last position of the input, or over several."""
 
     token_ids: tuple[int, ...] = ()
     """Tokens whose next-token log-probabilities are wanted."""
@@ -123,6 +123,8 @@ class Read:
     """How many of the likeliest next tokens are wanted."""
     hidden_layer: int | None = None
     """The layer whose hidden state is wanted: 0 is the embedding, -1 the last layer's normalised output."""
+    mean_from: int | None = None
+    """The hidden state's mean over the input's positions from this one on is wanted, and not that of the last alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +173,7 @@ class ReadOutput:
     top: tuple[tuple[int, float], ...] = ()
     """The likeliest next tokens and their log-probabilities, likeliest first."""
     hidden: tuple[float, ...] = ()
-    """Shape (d_model,)."""
+    """Shape (d_model,), each a float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,13 @@ ID = MODEL.identity()
 ids = st.lists(st.integers(0, 255), min_size=1, max_size=6).map(tuple)
 verbs = st.one_of(
     st.builds(Score, continuations=st.lists(ids, min_size=1, max_size=3).map(tuple)),
-    st.builds(Read, token_ids=ids, top_m=st.integers(0, 3), hidden_layer=st.sampled_from([None, 0])),
+    st.builds(
+        Read,
+        token_ids=ids,
+        top_m=st.integers(0, 3),
+        hidden_layer=st.sampled_from([None, 0]),
+        mean_from=st.sampled_from([None, 0]),
+    ),
     st.builds(
         Generate,
         max_tokens=st.integers(1, 4),

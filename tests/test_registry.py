@@ -78,6 +78,14 @@ def test_a_value_of_the_wrong_kind_is_refused_with_the_spelling(keyword):
         build("drink", DRINKS, f"juice:{keyword}")
 
 
+def test_a_value_may_hold_colons():
+    for name in ("encoder:./minilm", "hf:demo", "http://box:8000/v1"):
+        assert parse(f"similar:k=4:encoder={name}:balanced=true") == (
+            "similar",
+            {"k": "4", "encoder": name, "balanced": "true"},
+        )
+
+
 def test_a_keyword_that_is_given_twice_is_refused():
     with pytest.raises(PromptkitError):
         build("drink", DRINKS, "juice:litres=1:litres=2")

@@ -7,7 +7,7 @@ one that would be is taken by the next in line, for that row only.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from promptkit.errors import PromptkitError
 from promptkit.types import Example, LabelledExample
@@ -40,6 +40,11 @@ def in_line(queues: Sequence[Sequence[LabelledExample]], example: Example) -> De
     return tuple(row for row in chosen if row is not None)
 
 
+def text_of(example: Example) -> str:
+    """What a row is compared by: its inputs, a line each in the order of their names; the template does not change it."""
+    return "\n".join(text for _, text in sorted(example.inputs.items()))
+
+
 def shared(queues: Sequence[Sequence[LabelledExample]]) -> Choose:
     """The same queues for every row."""
     return lambda examples: [in_line(queues, example) for example in examples]
@@ -50,9 +55,14 @@ def chance(seed: int, *keys: str) -> bytes:
     return hashlib.sha256("\0".join([str(seed), *keys]).encode("utf-8", "surrogatepass")).digest()
 
 
+def key_of(example: Example) -> Hashable:
+    """Equal for rows of equal inputs, and for no others."""
+    return frozenset(example.inputs.items())
+
+
 def different(rows: Sequence[LabelledExample]) -> int:
     """How many of them have different inputs."""
-    return len({tuple(sorted(row.inputs.items())) for row in rows})
+    return len({*map(key_of, rows)})
 
 
 def enough(k: int, pool: Sequence[LabelledExample]) -> None:

@@ -6,17 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from promptkit.errors import PromptkitError
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.line import Demonstrations, chance
 from promptkit.registry import checked
-from promptkit.types import Example
+from promptkit.types import Example, LabelledExample
 
 Arrange = Callable[[Sequence[Example], Sequence[Demonstrations]], list[Demonstrations]]
 """Each row's demonstrations in the order shown."""
 
 
 class Order(Protocol):
-    """Puts demonstrations in order; one instance is one setting."""
+    """Puts demonstrations in order; one instance is one setting.
+
+    It may have `by_rank`, true where it takes what was chosen first for the nearest to the row.
+    """
 
     name: ClassVar[str]
 
@@ -57,4 +61,55 @@ class shuffled:  # noqa: N801
         return lambda examples, chosen: [*map(shuffle, chosen)]
 
 
-ORDERS: Mapping[str, type] = {order.name: order for order in (given, shuffled)}
+@dataclass(frozen=True)
+class nearest_last:  # noqa: N801
+    """What the selector ranks first stands next to the query."""
+
+    name: ClassVar[str] = "nearest-last"
+    by_rank: ClassVar[bool] = True
+
+    def over(self, bench: Bench) -> Arrange:
+        """The order of choice, backwards."""
+        return lambda examples, chosen: [rows[::-1] for rows in chosen]
+
+
+@dataclass(frozen=True)
+class nearest_first:  # noqa: N801
+    """What the selector ranks first stands farthest from the query."""
+
+    name: ClassVar[str] = "nearest-first"
+    by_rank: ClassVar[bool] = True
+
+    def over(self, bench: Bench) -> Arrange:
+        """The order of choice."""
+        return lambda examples, chosen: [*chosen]
+
+
+@dataclass(frozen=True)
+class interleaved:  # noqa: N801
+    """Classes in turn, as they are declared; what stood last stays last, and rows of one class keep their order.
+
+    A class that has fewer rows than others runs out at the far end.
+    """
+
+    name: ClassVar[str] = "interleaved"
+
+    def over(self, bench: Bench) -> Arrange:
+        """From the last place to the first; raises if rows have no labels in common."""
+        labels = bench.labels
+        if not labels:
+            hint = "Use the order given, or shuffled"
+            raise PromptkitError("Classes in turn need labels that are the same for every row", hint=hint)
+
+        def interleave(rows: Demonstrations) -> Demonstrations:
+            last = labels.index(rows[-1].label) + 1 if rows else 0
+            waiting = {label: [row for row in rows if row.label == label] for label in labels}
+            shown: list[LabelledExample] = []
+            while len(shown) < len(rows):
+                shown += [waiting[label].pop() for label in (*labels[:last][::-1], *labels[last:][::-1]) if waiting[label]]
+            return tuple(shown[::-1])
+
+        return lambda examples, chosen: [*map(interleave, chosen)]
+
+
+ORDERS: Mapping[str, type] = {order.name: order for order in (given, shuffled, nearest_last, nearest_first, interleaved)}

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.bench import Bench
-from promptkit.manipulate.demos import Selector, zero
+from promptkit.manipulate.demos import SELECTORS, Selector, zero
 from promptkit.manipulate.frame import Frame
 from promptkit.manipulate.line import Choose, Demonstrations
 from promptkit.manipulate.order import Arrange, Order, given
@@ -48,6 +48,12 @@ class Prompt:
                 "A prompt takes objects, not classes or names",
                 got=f"demos={self.demos!r}, order={self.order!r}",
                 hint="Write demos=pk.demos.balanced(k=8), with parentheses",
+            )
+        if getattr(self.order, "by_rank", False) and self.parts and not getattr(self.demos, "ranks", False):
+            ranking = ", ".join(name for name, selector in SELECTORS.items() if getattr(selector, "ranks", False))
+            raise PromptkitError(
+                f"The order {self.order.name} is by nearness to the row, which does not rank {self.demos.name} demonstrations",
+                hint=f"Use it with {ranking}, or use the order given or shuffled",
             )
         if not isinstance(self.instruction, str | None):
             raise PromptkitError("An instruction is a text", got=repr(self.instruction))

@@ -52,6 +52,14 @@ ENGINES = {
         "the model's name at the server that --set base_url=URL names",
         "vLLM's server, or any other that speaks OpenAI's protocol",
     ),
+    "encoder": Engine(
+        "promptkit.models.encoder",
+        "EncoderModel",
+        ("Read",),
+        "a hub id or a folder",
+        "a sentence encoder, BERT-like with mean pooling: demonstrations are chosen by its vectors",
+        hidden_states=True,
+    ),
     "fake": Engine(
         "promptkit.models.fake",
         "FakeModel",

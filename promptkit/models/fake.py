@@ -71,6 +71,7 @@ class FakeModel:
         """Another `name` is another model."""
         self.name = name if name == "fake" else f"fake:{name}"
         self._settings = settings
+        self._vectors: dict[int, Floats] = {}
         self.card = Card(
             tokenizer=ByteTokenizer(), d_model=D_MODEL, layers=1, kv_heads=1, context_length=CONTEXT_LENGTH, instruct=False
         )
@@ -127,12 +128,19 @@ class FakeModel:
     def _read(self, ids: tuple[int, ...], verb: Read) -> ReadOutput:
         logprobs = self._next(ids)
         best = np.argsort(-logprobs, kind="stable")[: verb.top_m]
-        hidden = () if verb.hidden_layer is None else self._noise(ids, D_MODEL, f"hidden {verb.hidden_layer}").tolist()
         return ReadOutput(
             logprobs=tuple(float(logprobs[token]) for token in verb.token_ids),
             top=tuple((int(token), float(logprobs[token])) for token in best),
-            hidden=tuple(hidden),
+            hidden=() if verb.hidden_layer is None else self._hidden(ids, verb.hidden_layer, verb.mean_from),
         )
+
+    def _hidden(self, ids: tuple[int, ...], layer: int, mean_from: int | None) -> tuple[float, ...]:
+        """A token has a vector; the hidden state at a position is the mean of those of the tokens so far."""
+        if layer not in self._vectors:
+            self._vectors[layer] = self._noise((), VOCABULARY * D_MODEL, f"hidden {layer}").reshape(VOCABULARY, D_MODEL)
+        states = self._vectors[layer][list(ids)].cumsum(0) / np.arange(1, len(ids) + 1)[:, None]
+        state = states[-1] if mean_from is None else states[mean_from:].mean(0)
+        return tuple(state.astype(np.float32).tolist())
 
     def _next(self, ids: tuple[int, ...]) -> Floats:
         """Next-token log-probabilities, shape (VOCABULARY,)."""

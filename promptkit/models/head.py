@@ -29,14 +29,14 @@ class Head:
         """Log-probabilities at S positions, normalised over the whole vocabulary.
 
         hidden: (S, d_model). tokens: (S, W) the ids wanted at each position. Returns (S, W), and the `top_m`
-        likeliest as (S, top_m) log-probabilities and ids.
+        likeliest as (S, top_m) log-probabilities and ids. Where S is 0 the head is not run.
         """
         states = hidden.float()
         total = torch.full((len(states),), -torch.inf, device=states.device)
         wanted = torch.zeros(tokens.shape, device=states.device)
         best = states.new_empty((len(states), 0))
         best_ids = tokens.new_empty((len(states), 0))
-        for begin in range(0, len(self.weight), VOCABULARY_BLOCK):
+        for begin in range(0, len(self.weight) if len(states) else 0, VOCABULARY_BLOCK):
             logits = self._logits(states, begin)
             total = torch.logaddexp(total, logits.logsumexp(-1))
             inside = (tokens >= begin) & (tokens < begin + logits.shape[1])

@@ -11,10 +11,11 @@ from typing import Any, Literal
 import torch
 from pydantic import PositiveInt
 
-from promptkit.errors import OutOfMemory, PromptkitError, Unsupported
+from promptkit.errors import OutOfMemory, Unsupported
 from promptkit.models import base
 from promptkit.models.attention import KeyValues
 from promptkit.models.check import packed_forward
+from promptkit.models.device import device_of
 from promptkit.models.packed import PackedForward
 from promptkit.models.plain import PlainForward
 from promptkit.models.plan import Plan, make_plan
@@ -171,20 +172,7 @@ class TransformersModel:
 
     @cached_property
     def _device(self) -> torch.device:
-        if self._settings.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(self._settings.device)
-            if not torch.empty(1, device=device).tolist():
-                raise RuntimeError("it holds no numbers")
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            reason = str(error).splitlines()[0][:200]
-            if reason.startswith("Expected one of"):  # torch lists all that it was ever built for
-                reason = "there is no kind of device of that name"
-            raise PromptkitError(
-                f"The device {self._settings.device} cannot be used: {reason}", hint="Try --set device=cpu, cuda or cuda:1"
-            ) from None
-        return device
+        return device_of(self._settings.device)
 
     @property
     def _dtype(self) -> torch.dtype:

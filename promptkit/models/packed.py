@@ -11,6 +11,7 @@ from torch import Tensor
 from promptkit.models.attention import KeyValues, Layout, extend, lay_out
 from promptkit.models.decoding import write
 from promptkit.models.head import Head
+from promptkit.models.hidden import hidden_state
 from promptkit.models.plan import ROOT, Tree, tree, tree_of
 from promptkit.types import Output, Read, ReadOutput, Request, ScoreOutput, Tokenizer
 
@@ -64,7 +65,7 @@ class PackedForward:
             tokens = torch.zeros((len(places), widest), dtype=torch.long)
             for row, wanted in enumerate(wanted for reads in asked for wanted in reads.values()):
                 tokens[row, : len(wanted)] = torch.tensor(wanted, dtype=torch.long)
-            states = last[torch.tensor(places, device=self._device)]
+            states = last[torch.tensor(places, device=self._device, dtype=torch.long)]
             logprobs, best, best_ids = (x.tolist() for x in self._head.logprobs(states, tokens.to(self._device), top_m))
         outputs: list[Output] = []
         row = 0
@@ -74,7 +75,9 @@ class PackedForward:
             }
             end = layout.index(prompt, ROOT)
             if isinstance(request.verb, Read):
-                outputs.append(_read(request.verb, of_place[end], best[row], best_ids[row], hidden, end))
+                top = [*zip(best_ids[row], best[row], strict=True)] if reads else []
+                own = slice(layout.starts[prompt], end + 1)
+                outputs.append(_read(request.verb, of_place.get(end, {}), top, hidden, own))
             else:
                 scored = (tuple(of_place[layout.index(prompt, node)][token] for node, token in read) for read in nodes.reads)
                 outputs.append(ScoreOutput(logprobs=tuple(scored)))
@@ -116,7 +119,8 @@ class PackedForward:
 def _wanted(request: Request, nodes: Tree, prompt: int, layout: Layout) -> dict[int, tuple[int, ...]]:
     """Place in the row -> the tokens whose log-probabilities are wanted there."""
     if isinstance(request.verb, Read):
-        return {layout.index(prompt, ROOT): request.verb.token_ids}
+        heard = bool(request.verb.token_ids) or request.verb.top_m > 0
+        return {layout.index(prompt, ROOT): request.verb.token_ids} if heard else {}
     wanted: dict[int, dict[int, None]] = {}
     for read in nodes.reads:
         for node, token in read:
@@ -124,11 +128,9 @@ def _wanted(request: Request, nodes: Tree, prompt: int, layout: Layout) -> dict[
     return {place: tuple(tokens) for place, tokens in wanted.items()}
 
 
-def _read(
-    verb: Read, logprobs: dict[int, float], best: list[float], best_ids: list[int], hidden: Any, place: int
-) -> ReadOutput:
+def _read(verb: Read, logprobs: dict[int, float], top: list[tuple[int, float]], hidden: Any, own: slice) -> ReadOutput:
     return ReadOutput(
         logprobs=tuple(logprobs[token] for token in verb.token_ids),
-        top=tuple(zip(best_ids[: verb.top_m], best[: verb.top_m], strict=True)),
-        hidden=() if verb.hidden_layer is None else tuple(hidden[verb.hidden_layer][0, place].float().tolist()),
+        top=tuple(top[: verb.top_m]),
+        hidden=() if verb.hidden_layer is None else hidden_state(verb, hidden[verb.hidden_layer][0, own]),
     )

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from promptkit.models.attention import KeyValues
 from promptkit.models.decoding import next_token
+from promptkit.models.hidden import hidden_state
 from promptkit.models.writing import outputs_of, texts_of
 from promptkit.types import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput, Tokenizer
 
@@ -76,7 +77,7 @@ class PlainForward:
         return ReadOutput(
             logprobs=tuple(scores[list(verb.token_ids)].tolist()),
             top=tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
-            hidden=() if verb.hidden_layer is None else tuple(hidden[verb.hidden_layer][0, -1].float().tolist()),
+            hidden=() if verb.hidden_layer is None else hidden_state(verb, hidden[verb.hidden_layer][0]),
         )
 
     def _forward(self, rows: Sequence[tuple[int, ...]], *, first: int, hidden: bool = False) -> tuple[Tensor, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from promptkit.types import Generate, Request, Score
+from promptkit.types import Generate, Read, Request, Score
 
 ROOT = -1
 HELD_PER_COMPUTED = 16
@@ -56,12 +56,13 @@ class Plan:
 def make_plan(requests: Sequence[Request], *, batch_tokens: int, batch_pairs: int, share: bool) -> Plan:
     """Batches of at most `batch_tokens` computed tokens and `batch_pairs` query-key pairs, of like lengths.
 
-    A request that is over either bound alone is a batch of its own. Without `share` no prefix is reused. Requests to
-    generate have batches of their own.
+    A request that is over either bound alone is a batch of its own. Without `share` no prefix is reused, nor by a request
+    that reads a mean, which needs the prefix's own hidden states. Requests to generate have batches of their own.
     """
     prompts = [request.input.ids for request in requests]
-    spine, cuts = _shared_prefixes(prompts) if share else ((), ())
-    reuse = [_longest_cut(ids, spine, cuts) for ids in prompts]
+    sharing = [request.input.ids for request in requests if share and not _means(request)]
+    spine, cuts = _shared_prefixes(sharing)
+    reuse = [0 if _means(request) else _longest_cut(request.input.ids, spine, cuts) for request in requests]
     writes = [isinstance(request.verb, Generate) for request in requests]
     sizes = [_size(request, len(request.input.ids) - kept) for request, kept in zip(requests, reuse, strict=True)]
     order = sorted(range(len(requests)), key=lambda i: (writes[i], reuse[i], -sizes[i], prompts[i], i))
@@ -79,6 +80,10 @@ def make_plan(requests: Sequence[Request], *, batch_tokens: int, batch_pairs: in
     if current:
         batches.append(Batch(requests=tuple(current), reuse=reuse[current[0]]))
     return Plan(prefix=spine[: max(reuse, default=0)], batches=tuple(batches))
+
+
+def _means(request: Request) -> bool:
+    return isinstance(request.verb, Read) and request.verb.mean_from is not None
 
 
 def _size(request: Request, own: int) -> int:

@@ -32,6 +32,8 @@ class TransformersTokenizer:
         self._tokenizer = tokenizer
         self._backend = tokenizer.backend_tokenizer
         self._backend.encode_special_tokens = True
+        self._backend.no_padding()  # either may stand in a tokenizer.json, as sentence encoders' do
+        self._backend.no_truncation()
         self._added = dict(tokenizer.added_tokens_decoder)  # made anew at each access, slowly
         self.has_chat = bool(tokenizer.chat_template)
 
@@ -46,15 +48,20 @@ class TransformersTokenizer:
             if token.special or token.content in special or _acts(token.content, chat)
         }
 
-    @cached_property
+    @property
     def bos(self) -> tuple[int, ...]:
         """The ids that the tokenizer itself adds before a text."""
+        return self.frame[0]
+
+    @cached_property
+    def frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The ids that the tokenizer itself adds before a text, and those behind it."""
         plain = self._backend.encode("a", add_special_tokens=False).ids
         whole = self._backend.encode("a", add_special_tokens=True).ids
         for start in range(len(whole) - len(plain) + 1):
             if whole[start : start + len(plain)] == plain:
-                return tuple(whole[:start])
-        return ()
+                return tuple(whole[:start]), tuple(whole[start + len(plain) :])
+        return (), ()
 
     @property
     def ends(self) -> tuple[int, ...]:

@@ -1,12 +1,16 @@
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.manipulate.order import ORDERS, shuffled
+from promptkit.errors import PromptkitError
+from promptkit.manipulate import demos
+from promptkit.manipulate.order import ORDERS, interleaved, nearest_first, nearest_last, shuffled
 from promptkit.manipulate.order import given as as_given
-from promptkit.types import Example
+from promptkit.manipulate.prompt import Prompt
+from promptkit.types import Example, LabelledExample
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +19,8 @@ def rows(make_rows):
 
 
 def arranged(order, rows):
-    (shown,) = order.over(None)([Example(id="q", inputs={"text": "?"})], [tuple(rows)])
+    arrange = order.over(SimpleNamespace(labels=("negative", "positive")))
+    (shown,) = arrange([Example(id="q", inputs={"text": "?"})], [tuple(rows)])
     return shown
 
 
@@ -55,6 +60,54 @@ def test_given_is_the_order_of_choice(rows, order):
     assert arranged(as_given(), mixed) == tuple(mixed)
 
 
+@given(order=orders, size=sizes)
+def test_what_is_ranked_first_stands_next_to_the_query_or_farthest_from_it(rows, order, size):
+    mixed = list(rows)
+    order.shuffle(mixed)
+    assert arranged(nearest_first(), mixed[:size]) == tuple(mixed[:size])
+    assert arranged(nearest_last(), mixed[:size]) == tuple(reversed(mixed[:size]))
+
+
+@pytest.mark.parametrize("order", [nearest_first(), nearest_last()])
+def test_demonstrations_that_are_not_ranked_have_no_nearest(order):
+    for unranked in (demos.random(4), demos.balanced(4), demos.votek(4), demos.diverse(4)):
+        with pytest.raises(PromptkitError, match=f"order {order.name} is by nearness .* {unranked.name} demonstrations"):
+            Prompt("sentiment/review", demos=unranked, order=order)
+    for ranked in (demos.bm25(4), demos.similar(4), demos.mmr(4), demos.dpp(4), demos.zero(), demos.random(0)):
+        Prompt("sentiment/review", demos=ranked, order=order)
+
+
+def by_label(spelling):
+    return [LabelledExample(id=f"{n}", inputs={"text": f"{n}"}, label=label) for n, label in enumerate(spelling)]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "shown"), [("aabbcc", "abcabc"), ("cccbba", "cbcbca"), ("abbb", "bbab"), ("bbba", "bbba"), ("", "")]
+)
+def test_classes_are_interleaved_from_the_last(chosen, shown):
+    arrange = interleaved().over(SimpleNamespace(labels=("a", "b", "c")))
+    (rows,) = arrange([Example(id="q", inputs={})], [tuple(by_label(chosen))])
+    assert "".join(row.label for row in rows) == shown
+
+
+@given(spelling=st.text("abc", max_size=12))
+def test_interleaved_classes_keep_their_rows_in_order_and_the_last_one_last(spelling):
+    chosen = by_label(spelling)
+    arrange = interleaved().over(SimpleNamespace(labels=("a", "b", "c")))
+    (rows,) = arrange([Example(id="q", inputs={})], [tuple(chosen)])
+    assert rows[-1:] == tuple(chosen[-1:])
+    for label in "abc":
+        assert [row for row in rows if row.label == label] == [row for row in chosen if row.label == label]
+    fewest = min(map(spelling.count, "abc"))
+    tail = [row.label for row in rows[len(rows) - 3 * fewest :]]
+    assert all({*tail[i : i + 3]} == {*"abc"} for i in range(0, 3 * fewest, 3))
+
+
+def test_classes_in_turn_need_labels():
+    with pytest.raises(PromptkitError, match="need labels"):
+        interleaved().over(SimpleNamespace(labels=()))
+
+
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 def test_an_order_does_not_change_what_it_is_given(rows, order):
     before = list(rows)
@@ -63,5 +116,5 @@ def test_an_order_does_not_change_what_it_is_given(rows, order):
 
 
 def test_an_order_s_spelling_is_its_name():
-    assert {"given": as_given, "shuffled": shuffled} == ORDERS
+    assert {"given", "shuffled", "nearest-last", "nearest-first", "interleaved"} <= ORDERS.keys()
     assert all(order.name == spelling for spelling, order in ORDERS.items())

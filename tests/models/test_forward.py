@@ -13,6 +13,7 @@ from tiny import CONFIGS, PACKED, VOCABULARY, make_model
 
 from promptkit.models import attention
 from promptkit.models.check import packed_forward
+from promptkit.models.head import Head
 from promptkit.models.packed import PackedForward
 from promptkit.models.plain import PlainForward
 from promptkit.types import Output, Read, ReadOutput, Request, Score, ScoreOutput, TextInput
@@ -36,11 +37,13 @@ def naive(model: Any, request: Request) -> Output:
         output = model(torch.tensor([prompt]), output_hidden_states=True)
         row = output.logits[0, -1].log_softmax(-1)
         best = row.topk(request.verb.top_m)
-        hidden = output.hidden_states[request.verb.hidden_layer][0, -1] if request.verb.hidden_layer is not None else []
+        verb = request.verb
+        hidden = output.hidden_states[verb.hidden_layer][0] if verb.hidden_layer is not None else None
+        state = [] if hidden is None else hidden[-1] if verb.mean_from is None else hidden[verb.mean_from :].mean(0)
         return ReadOutput(
-            logprobs=tuple(row[t].item() for t in request.verb.token_ids),
+            logprobs=tuple(row[t].item() for t in verb.token_ids),
             top=tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
-            hidden=tuple(float(x) for x in hidden),
+            hidden=tuple(float(x) for x in state),
         )
     rows = []
     for continuation in request.verb.continuations:
@@ -78,6 +81,33 @@ def test_packed_rows_equal_one_prompt_at_a_time(kind: str, shared: int) -> None:
     asked = requests_over(prefix, seed=shared)
     for request, got in zip(asked, packed.answer(asked, shared, packed.prefix(prefix)), strict=True):
         assert numbers(got) == pytest.approx(numbers(naive(model, request)), abs=1e-4)
+
+
+def means(seed: int, count: int = 6) -> list[Request]:
+    """Requests for the mean hidden state of texts behind one token that all begin with; of one the log-probabilities too."""
+    draw = random.Random(seed)
+    made = []
+    for number in range(count):
+        ids = (0, *(draw.randrange(3, VOCABULARY) for _ in range(draw.randint(12, 30))))
+        told = {"token_ids": ids[2:4], "top_m": 2} if number == 1 else {}
+        verb = Read(hidden_layer=draw.choice([0, 1, -1]), mean_from=draw.randrange(len(ids)), **told)
+        made.append(Request(input=TextInput(ids=ids), verb=verb))
+    return made
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_mean_hidden_states_equal_transformers_own(kind: str) -> None:
+    forward = forwards(kind)[0] if kind in PACKED else PlainForward(make_model(kind), batch_tokens=64)
+    asked = means(seed=5)
+    for request, got in zip(asked, forward.answer(asked, 0, {}), strict=True):
+        assert numbers(got) == pytest.approx(numbers(naive(make_model(kind), request)), abs=1e-4)
+
+
+def test_a_hidden_state_alone_runs_no_output_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed, _ = forwards("llama")
+    monkeypatch.setattr(Head, "_logits", None)
+    (answer,) = packed.answer(means(seed=7, count=1), 0, {})
+    assert len(numbers(answer)) == 32
 
 
 @settings(max_examples=25, deadline=None)

@@ -65,6 +65,14 @@ def test_different_demonstrations_for_each_item_share_the_instruction() -> None:
     assert {batch.reuse for batch in plan.batches} == {20}
 
 
+def test_a_mean_over_the_whole_input_loses_no_position_to_the_shared_prefix() -> None:
+    prompts = [(*range(100, 140), i, i) for i in range(1, 7)]
+    asked = of(prompts)
+    asked[0] = asked[3] = Request(input=asked[0].input, verb=Read(hidden_layer=1, mean_from=1))
+    plan = make_plan(asked, batch_tokens=1000, batch_pairs=10**6, share=True)
+    assert {i: batch.reuse for batch in plan.batches for i in batch.requests} == {0: 0, 3: 0, 1: 40, 2: 40, 4: 40, 5: 40}
+
+
 @given(words)
 def test_the_tree_spells_every_continuation(continuations: tuple[tuple[int, ...], ...]) -> None:
     nodes = tree(continuations)

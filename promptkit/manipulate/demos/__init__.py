@@ -10,15 +10,21 @@ from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
 from promptkit.manipulate.bench import Bench
+from promptkit.manipulate.demos.bm25 import bm25
 from promptkit.manipulate.demos.chance import balanced, first, random, random_each, zero
+from promptkit.manipulate.demos.diverse import diverse
+from promptkit.manipulate.demos.dpp import dpp
+from promptkit.manipulate.demos.mmr import mmr
+from promptkit.manipulate.demos.similar import similar
+from promptkit.manipulate.demos.votek import votek
 from promptkit.manipulate.line import Choose
 
 
 class Selector(Protocol):
     """Chooses demonstrations; one instance is one setting.
 
-    It may have `k`, how many it chooses; `parts`, those of the train split that it uses if not the pool alone; and `models`,
-    the names of other models that it asks.
+    It may have `k`, how many it chooses; `parts`, those of the train split that it uses if not the pool alone; `models`,
+    the names of other models that it asks; and `ranks`, true where what it chooses first is the nearest to the row.
     """
 
     name: ClassVar[str]
@@ -28,6 +34,23 @@ class Selector(Protocol):
         ...
 
 
-SELECTORS: Mapping[str, type] = {selector.name: selector for selector in (zero, first, random, random_each, balanced)}
+SELECTORS: Mapping[str, type] = {
+    selector.name: selector
+    for selector in (zero, first, random, random_each, balanced, bm25, similar, mmr, dpp, votek, diverse)
+}
 
-__all__ = ["SELECTORS", "Selector", "balanced", "first", "random", "random_each", "zero"]
+__all__ = [
+    "SELECTORS",
+    "Selector",
+    "balanced",
+    "bm25",
+    "diverse",
+    "dpp",
+    "first",
+    "mmr",
+    "random",
+    "random_each",
+    "similar",
+    "votek",
+    "zero",
+]

@@ -1,0 +1,88 @@
+"""Demonstrations taken one after another, each for what it adds to those before it, from the row's nearest candidates.
+
+Where nothing adds any more, or no candidate is of a class that may still give one, the nearest rows fill the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptkit.manipulate.bench import Bench
+from promptkit.manipulate.demos.pool import NONE, Indices, Pool
+from promptkit.manipulate.demos.ranking import DIGITS, ByVectors, Rankings, best, blocks, chosen_by, ranked
+from promptkit.manipulate.embedding import Space
+from promptkit.manipulate.line import Choose
+from promptkit.types import Example
+
+Numbers = NDArray[np.float64]
+
+
+class Taking(Protocol):
+    """What it is worth to take each candidate next; changes as candidates are taken."""
+
+    def gains(self) -> Numbers:
+        """Shape (candidates,); -inf for what must not be taken."""
+        ...
+
+    def take(self, place: int) -> None:
+        """The candidate at that place is taken."""
+        ...
+
+
+def greedily(state: Taking, candidates: Indices, pool: Pool, own: int = NONE) -> list[int]:
+    """At most k of the candidates: rows of the pool by number, ascending, so that of equal gains the smaller id's is taken."""
+    room = pool.room(own)
+    classes = pool.classes[candidates]
+    free = candidates != own
+    taken = []
+    while room.left:
+        admitted = np.array([room.admits(label) for label in range(pool.classes.max() + 1)])
+        gains = np.where(free & admitted[classes], np.round(state.gains(), DIGITS), -np.inf)
+        place = int(gains.argmax())
+        if np.isneginf(gains[place]):
+            break
+        state.take(place)
+        room.take(int(classes[place]))
+        free[place] = False
+        taken.append(int(candidates[place]))
+    return taken
+
+
+@dataclass(frozen=True)
+class Greedy(ByVectors):
+    """A selector that takes candidates one after another."""
+
+    candidates: int = 100
+    """How many of the nearest rows it takes them from."""
+    ranks: ClassVar[bool] = True
+
+    def taking(self, relevance: Numbers, likeness: Numbers) -> Taking:
+        """`relevance`: (candidates,), their cosines to the row. `likeness`: (candidates, candidates), to one another."""
+        raise NotImplementedError
+
+    def over(self, bench: Bench) -> Choose:
+        """The candidates taken, the first first; raises if the pool is too small."""
+
+        def rankings(pool: Pool) -> Rankings:
+            space = Space(bench, self.encoder, pool.rows)
+            alike = np.zeros_like(pool.classes)
+
+            def rank(examples: Sequence[Example], own: Indices) -> Iterator[Sequence[int]]:
+                vectors = space(examples)
+                for block in blocks(len(examples)):
+                    cosines = vectors[block] @ space.pool.T
+                    near = np.sort(best(cosines, own[block], alike, self.candidates), axis=1)
+                    rest = ranked(cosines, own[block], pool)
+                    for row, number in enumerate(own[block].tolist()):
+                        among = space.pool[near[row]].astype(np.float64)
+                        state = self.taking(cosines[row, near[row]].astype(np.float64), among @ among.T)
+                        yield [*greedily(state, near[row], pool, number), *rest[row].tolist()]
+
+            return rank
+
+        return chosen_by(rankings, self, bench)

@@ -1,0 +1,37 @@
+"""Demonstrations that mean what the row means: nearest neighbours by cosine (KATE, Liu et al. 2021, 2101.06804)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from promptkit.manipulate.bench import Bench
+from promptkit.manipulate.demos.pool import Indices, Pool
+from promptkit.manipulate.demos.ranking import ByVectors, Rankings, blocks, chosen_by, ranked
+from promptkit.manipulate.embedding import Space
+from promptkit.manipulate.line import Choose
+from promptkit.types import Example
+
+
+@dataclass(frozen=True)
+class similar(ByVectors):  # noqa: N801 - a selector's class name is its spelling everywhere
+    """The k rows with the largest cosine to the row's vector, the largest first."""
+
+    name: ClassVar[str] = "similar"
+    ranks: ClassVar[bool] = True
+
+    def over(self, bench: Bench) -> Choose:
+        """The nearest by vectors; raises if the pool is too small."""
+
+        def rankings(pool: Pool) -> Rankings:
+            space = Space(bench, self.encoder, pool.rows)
+
+            def rank(examples: Sequence[Example], own: Indices) -> Iterator[Sequence[int]]:
+                vectors = space(examples)
+                for block in blocks(len(examples)):
+                    yield from ranked(vectors[block] @ space.pool.T, own[block], pool).tolist()
+
+            return rank
+
+        return chosen_by(rankings, self, bench)

