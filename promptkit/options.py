@@ -43,7 +43,8 @@ Shots = Annotated[int, typer.Option(min=0, help="How many demonstrations.")]
 Demos = Annotated[
     str | None,
     typer.Option(
-        help="zero, first, random, random-each or balanced; unless given, balanced where a task has labels, else random."
+        help="zero, first, random, random-each, balanced, or by asking the model: mdl, influence, rerank; unless given, "
+        "balanced where a task has labels, else random."
     ),
 ]
 Order = Annotated[str, typer.Option(help="given or shuffled.")]

@@ -15,6 +15,8 @@ from promptkit.types import Example, LabelledExample
 Demonstrations = tuple[LabelledExample, ...]
 Choose = Callable[[Sequence[Example]], list[Demonstrations]]
 """The demonstrations of each row."""
+Arrange = Callable[[Sequence[Example], Sequence[Demonstrations]], list[Demonstrations]]
+"""Each row's demonstrations in the order shown."""
 
 
 def in_line(queues: Sequence[Sequence[LabelledExample]], example: Example) -> Demonstrations:
@@ -52,7 +54,15 @@ def chance(seed: int, *keys: str) -> bytes:
 
 def different(rows: Sequence[LabelledExample]) -> int:
     """How many of them have different inputs."""
-    return len({tuple(sorted(row.inputs.items())) for row in rows})
+    return len(distinct(rows))
+
+
+def distinct(rows: Sequence[LabelledExample]) -> list[LabelledExample]:
+    """Those whose inputs no earlier one has."""
+    first: dict[tuple[tuple[str, str], ...], LabelledExample] = {}
+    for row in rows:
+        first.setdefault(tuple(sorted(row.inputs.items())), row)
+    return [*first.values()]
 
 
 def enough(k: int, pool: Sequence[LabelledExample]) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from promptkit.manipulate.bench import Bench
-from promptkit.manipulate.line import Demonstrations, chance
+from promptkit.manipulate.line import Arrange, Demonstrations, chance
 from promptkit.registry import checked
-from promptkit.types import Example
-
-Arrange = Callable[[Sequence[Example], Sequence[Demonstrations]], list[Demonstrations]]
-"""Each row's demonstrations in the order shown."""
 
 
 class Order(Protocol):

@@ -15,8 +15,8 @@ from promptkit.errors import PromptkitError
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.demos import Selector, zero
 from promptkit.manipulate.frame import Frame
-from promptkit.manipulate.line import Choose, Demonstrations
-from promptkit.manipulate.order import Arrange, Order, given
+from promptkit.manipulate.line import Arrange, Choose, Demonstrations
+from promptkit.manipulate.order import Order, given
 from promptkit.manipulations import Surroundings
 from promptkit.registry import settings_of
 from promptkit.template import Template
@@ -89,10 +89,11 @@ class Prompt:
             template=self.loaded, instruction=self.instruction, chat=self.chat, card=surroundings.ask.card, reading=reading
         )
         bench = Bench(surroundings=surroundings, show=frame)
-        foreign = sorted({row.label for row in bench.pool} - set(bench.labels)) if bench.labels else []
+        held = {row.label for row in (*bench.pool, *bench.dev)}
+        foreign = sorted(held - set(bench.labels)) if bench.labels else []
         if foreign:
             known = ", ".join(bench.labels)
-            reason = f"There is no word for {', '.join(foreign[:5])}, which rows of the pool are labelled"
+            reason = f"There is no word for {', '.join(foreign[:5])}, which train rows are labelled"
             raise PromptkitError(reason, got=known)
         return BoundPrompt(frame=frame, choose=self.demos.over(bench), arrange=self.order.over(bench))
 

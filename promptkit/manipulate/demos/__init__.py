@@ -10,7 +10,11 @@ from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
 from promptkit.manipulate.bench import Bench
+from promptkit.manipulate.demos.candidates import CANDIDATES
 from promptkit.manipulate.demos.chance import balanced, first, random, random_each, zero
+from promptkit.manipulate.demos.influence import influence
+from promptkit.manipulate.demos.mdl import mdl
+from promptkit.manipulate.demos.rerank import rerank
 from promptkit.manipulate.line import Choose
 
 
@@ -28,6 +32,10 @@ class Selector(Protocol):
         ...
 
 
-SELECTORS: Mapping[str, type] = {selector.name: selector for selector in (zero, first, random, random_each, balanced)}
+SELECTORS: Mapping[str, type] = {
+    zero.name: zero,
+    **CANDIDATES,
+    **{selector.name: selector for selector in (mdl, influence, rerank)},
+}
 
-__all__ = ["SELECTORS", "Selector", "balanced", "first", "random", "random_each", "zero"]
+__all__ = ["SELECTORS", "Selector", "balanced", "first", "influence", "mdl", "random", "random_each", "rerank", "zero"]

@@ -1,0 +1,16 @@
+"""Selectors that choose by themselves, and so can give candidates to those that choose among another's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from promptkit.manipulate.demos.chance import balanced, first, random, random_each
+from promptkit.registry import build
+
+CANDIDATES: Mapping[str, type] = {selector.name: selector for selector in (first, random, random_each, balanced)}
+
+
+def inner(by: str, k: int, seed: int) -> Any:
+    """The selector of k candidates that a spelling names, such as `random-each`."""
+    return build("selector of candidates", CANDIDATES, by, k=k, seed=seed)
