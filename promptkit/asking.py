@@ -65,7 +65,7 @@ class Asking:
 
     def _tell(self, more: int) -> None:
         if self.asked + more >= self._told:
-            _log.warning("Prompts are being made: the model is asked %d requests, after %d before.", more, self.asked)
+            _log.warning("Prompts are being made: the model was asked %d requests, and is asked %d more.", self.asked, more)
             self._told = 2 * (self.asked + more)
 
     def notes(self) -> Sequence[str]:

@@ -102,7 +102,7 @@ def test_a_spelling_leaves_out_the_defaults_and_makes_the_same_object(fruit, lit
 
 @pytest.mark.parametrize("kind", REGISTERED)
 def test_everything_registered_is_made_by_its_name_and_has_only_settings_with_defaults(kind):
-    tables = [table for table in (SELECTORS, ORDERS, CALIBRATIONS) if kind.name in table]
+    tables = [table for table in (SELECTORS, ORDERS, CALIBRATIONS) if kind in table.values()]
     assert len(tables) == 1
     built = build("thing", tables[0], kind.name)
     assert type(built) is kind

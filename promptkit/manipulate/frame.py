@@ -6,13 +6,14 @@ has no room for them. Ids and spans are built in one pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from promptkit.aligners import Extractor, Reading, Scorer
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.line import Demonstrations
+from promptkit.manipulate.outline import Outline
 from promptkit.render import chat, continuations, encode, framed
 from promptkit.template import LABEL, Template
 from promptkit.types import Card, Example, LabelledExample, Piece, Rendered, TextInput
@@ -87,6 +88,15 @@ class Frame:
             boundary=len(prompt.input.ids) - length,
             stop=("\n",) if behind else () if self.chat else (self._block("separator", {}),),
         )
+
+    def outline(self, variables: Iterable[str]) -> Outline:
+        """What stands around these variables in a row's input."""
+        return Outline.of(lambda values: self._block("input", values), variables)
+
+    def another(self, example: Example) -> tuple[str, ...]:
+        """What would begin a further example behind a text that the model writes; nothing in a chat, where turns end."""
+        begins = self._block("separator", {}) + self.outline(example.inputs).opening
+        return (begins,) if begins and not self.chat else ()
 
     def without_room(self, example: Example, chosen: Demonstrations, room: int) -> int:
         """How many demonstrations, from the far end, are left out so that a reasoning of `room` tokens has its place."""

@@ -17,6 +17,8 @@ Choose = Callable[[Sequence[Example]], list[Demonstrations]]
 """The demonstrations of each row."""
 Arrange = Callable[[Sequence[Example], Sequence[Demonstrations]], list[Demonstrations]]
 """Each row's demonstrations in the order shown."""
+Reason = Callable[[Sequence[Example], Sequence[Demonstrations]], list[str]]
+"""What stands between each row's query and its answer."""
 
 
 def in_line(queues: Sequence[Sequence[LabelledExample]], example: Example) -> Demonstrations:
@@ -61,8 +63,13 @@ def distinct(rows: Sequence[LabelledExample]) -> list[LabelledExample]:
     """Those whose inputs no earlier one has."""
     first: dict[tuple[tuple[str, str], ...], LabelledExample] = {}
     for row in rows:
-        first.setdefault(tuple(sorted(row.inputs.items())), row)
+        first.setdefault(inputs_of(row), row)
     return [*first.values()]
+
+
+def inputs_of(row: Example) -> tuple[tuple[str, str], ...]:
+    """Its inputs, as a key."""
+    return tuple(sorted(row.inputs.items()))
 
 
 def enough(k: int, pool: Sequence[LabelledExample]) -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.line import Arrange, Demonstrations, chance
+from promptkit.manipulate.order_search import globale, locale, mdl
 from promptkit.registry import checked
 
 
@@ -53,4 +54,4 @@ class shuffled:  # noqa: N801
         return lambda examples, chosen: [*map(shuffle, chosen)]
 
 
-ORDERS: Mapping[str, type] = {order.name: order for order in (given, shuffled)}
+ORDERS: Mapping[str, type] = {order.name: order for order in (given, shuffled, globale, locale, mdl)}

@@ -55,7 +55,7 @@ def test_given_is_the_order_of_choice(rows, order):
     assert arranged(as_given(), mixed) == tuple(mixed)
 
 
-@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+@pytest.mark.parametrize("order", [as_given, shuffled])
 def test_an_order_does_not_change_what_it_is_given(rows, order):
     before = list(rows)
     arranged(order(), rows)
@@ -63,5 +63,5 @@ def test_an_order_does_not_change_what_it_is_given(rows, order):
 
 
 def test_an_order_s_spelling_is_its_name():
-    assert {"given": as_given, "shuffled": shuffled} == ORDERS
+    assert ORDERS.keys() == {"given", "shuffled", "globale", "locale", "mdl"}
     assert all(order.name == spelling for spelling, order in ORDERS.items())

@@ -13,7 +13,7 @@ from typing import ClassVar
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.demos.candidates import inner
-from promptkit.manipulate.entropy import DECIMALS, label_entropy
+from promptkit.manipulate.entropy import least_undecided
 from promptkit.manipulate.line import Choose, Demonstrations, chance, different, enough, shared
 from promptkit.registry import checked
 from promptkit.types import Example, Part
@@ -62,14 +62,8 @@ class mdl:  # noqa: N801
         propose: Choose = inner(self.by, min(self.candidates, different(bench.pool)), self.seed).over(bench)
 
         def choose(examples: Sequence[Example]) -> list[Demonstrations]:
-            pairs = [*zip(examples, propose(examples), strict=True)]
-            contexts = [(example, way) for example, candidates in pairs for way in self._organisations(example, candidates)]
-            undecided = [round(label_entropy(scores), DECIMALS) for scores in bench.scores(contexts, "mdl")]
-            found = []
-            for start in range(0, len(contexts), self.organisations):
-                own = undecided[start : start + self.organisations]
-                found.append(contexts[start + own.index(min(own))][1])
-            return found
+            pairs = zip(examples, propose(examples), strict=True)
+            return least_undecided(bench, [(row, self._organisations(row, own)) for row, own in pairs], "mdl")
 
         return choose
 
