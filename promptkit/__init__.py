@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from promptkit.errors import Unsupported as Unsupported
     from promptkit.evaluation import evaluate as evaluate
     from promptkit.evaluation import evaluate_shard as evaluate_shard
+    from promptkit.manipulate import cot as cot
     from promptkit.manipulate import demos as demos
     from promptkit.manipulate import order as order
     from promptkit.manipulate.prompt import Prompt as Prompt
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "calibrate": ("promptkit.align.calibrate", None),
     "extract": ("promptkit.align.extract", None),
+    "cot": ("promptkit.manipulate.cot", None),
     "demos": ("promptkit.manipulate.demos", None),
     "order": ("promptkit.manipulate.order", None),
     "Choices": ("promptkit.align.choices", "Choices"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import promptkit as pk
 from promptkit.asking import MANY, Asking, NeedsAnswer, Silent
 from promptkit.cache import ScoreCache
+from promptkit.chain import reading
 from promptkit.evaluation import evaluate, rehearse
 from promptkit.types import Request, Score, TextInput
 
@@ -83,7 +85,7 @@ def test_long_work_is_told_of_before_it_is_begun(scripted: Any, caplog: pytest.L
         assert not caplog.messages
         ask(requests(2, begin=MANY))
         ask(requests(5, begin=2 * MANY))
-        assert caplog.messages == [f"Prompts are being made: the model is asked 2 requests, after {MANY - 1} before."]
+        assert caplog.messages == [f"Prompts are being made: the model was asked {MANY - 1} requests, and is asked 2 more."]
         ask(requests(2 * MANY, begin=3 * MANY))
     assert len(caplog.messages) == 2
 
@@ -95,38 +97,43 @@ def test_in_a_rehearsal_no_model_answers() -> None:
         silent(requests(1))
 
 
-SELECTORS = [
-    pk.demos.mdl(k=2, candidates=6, organisations=4),
-    pk.demos.influence(k=2, candidates=6, contexts=6, rows=9),
-    pk.demos.rerank(k=2, candidates=3, rows=2),
-]
-every = pytest.mark.parametrize("demos", SELECTORS, ids=lambda demos: demos.name)
+ASKING: dict[str, dict[str, Any]] = {
+    "demos.mdl": {"demos": pk.demos.mdl(k=2, candidates=6, organisations=4)},
+    "demos.influence": {"demos": pk.demos.influence(k=2, candidates=6, contexts=6, rows=9)},
+    "demos.rerank": {"demos": pk.demos.rerank(k=2, candidates=3, rows=2)},
+    "order.mdl": {"demos": pk.demos.random_each(k=3), "order": pk.order.mdl(permutations=3)},
+    "cot.zero_shot": {"demos": pk.demos.random_each(k=1), "cot": pk.cot.zero_shot(max_tokens=4)},
+    "cot.least_to_most": {"demos": pk.demos.first(k=1), "cot": pk.cot.least_to_most(max_tokens=4, questions=2)},
+}
+every = pytest.mark.parametrize("keywords", ASKING.values(), ids=ASKING)
 
 
-def predictors(model: Any, demos: Any) -> list[pk.Predictor]:
+def predictors(model: Any, keywords: Any) -> list[pk.Predictor]:
     words = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
-    prompt = pk.Prompt("sentiment/review", demos=demos)
+    prompt = pk.Prompt("sentiment/review", **keywords)
     return [pk.Predictor(model, prompt, [words, *chain]) for chain in ([], [pk.calibrate.Contextual(content_free=("N/A",))])]
 
 
 @every
-def test_a_rehearsal_asks_nothing_and_finds_what_is_wrong(scripted: Any, demos: Any) -> None:
+def test_a_rehearsal_asks_nothing_and_finds_what_is_wrong(scripted: Any, keywords: Any) -> None:
     model = scripted()
-    rehearse(predictors(model, demos), pk.task("sentiment"))
+    rehearse(predictors(model, keywords), pk.task("sentiment"))
     assert model.prompts == []
-    wrong = pk.Prompt("facts/capital", demos=demos)
+    wrong = pk.Prompt("facts/capital", **keywords)
     with pytest.raises(pk.PromptkitError, match="needs"):
         rehearse([pk.Predictor(model, wrong, {"negative": "bad", "positive": "good"})], pk.task("sentiment"))
 
 
 @every
-def test_a_run_that_is_killed_while_prompts_are_made_continues_to_the_same_bytes(tmp_path: Any, demos: Any) -> None:
+def test_a_run_that_is_killed_while_prompts_are_made_continues_to_the_same_bytes(tmp_path: Any, keywords: Any) -> None:
     task = pk.task("sentiment")
-    whole = evaluate(predictors(pk.load("fake", batch_tokens=600), demos), task, limit=8, out=tmp_path / "whole", cache=False)
-    for batches in (1, 4):
+    whole = evaluate(
+        predictors(pk.load("fake", batch_tokens=600), keywords), task, limit=8, out=tmp_path / "whole", cache=False
+    )
+    for _ in range(2):
         with pytest.raises(Killed):
-            evaluate(predictors(killed_after(batches, batch_tokens=600), demos), task, limit=8, out=tmp_path / "killed")
-    resumed = evaluate(predictors(pk.load("fake", batch_tokens=600), demos), task, limit=8, out=tmp_path / "killed")
+            evaluate(predictors(killed_after(1, batch_tokens=600), keywords), task, limit=8, out=tmp_path / "killed")
+    resumed = evaluate(predictors(pk.load("fake", batch_tokens=600), keywords), task, limit=8, out=tmp_path / "killed")
     for name in ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json"):
         assert (resumed.path / name).read_bytes() == (whole.path / name).read_bytes()
     (note,) = [note for note in resumed.notes if "while prompts were made" in note]
@@ -134,12 +141,31 @@ def test_a_run_that_is_killed_while_prompts_are_made_continues_to_the_same_bytes
 
 
 @every
-def test_merged_shards_are_the_run_of_one_process(tmp_path: Any, demos: Any) -> None:
+def test_merged_shards_are_the_run_of_one_process(tmp_path: Any, keywords: Any) -> None:
     task, model = pk.task("sentiment"), pk.load("fake", batch_tokens=600)
-    whole = evaluate(predictors(model, demos), task, limit=8, out=tmp_path / "whole")
+    whole = evaluate(predictors(model, keywords), task, limit=8, out=tmp_path / "whole")
     shards = [
-        pk.evaluate_shard(predictors(model, demos), task, pk.Shard(number, 2), limit=8, out=tmp_path / f"{number}")
+        pk.evaluate_shard(predictors(model, keywords), task, pk.Shard(number, 2), limit=8, out=tmp_path / f"{number}")
         for number in (1, 2)
     ]
     merged = pk.merge([shard.path for shard in shards], out=tmp_path / "merged")
     assert (merged.path / "samples.jsonl").read_bytes() == (whole.path / "samples.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(("name", "template"), [("sentiment", "sentiment/review"), ("capitals", "facts/capital")])
+@pytest.mark.parametrize("cot", [pk.cot.zero_shot(max_tokens=4), pk.cot.least_to_most(max_tokens=4)])
+def test_a_run_keeps_each_row_s_reasoning_and_is_read_again(tmp_path: Any, name: str, template: str, cot: Any) -> None:
+    task = pk.task(name)
+    prompt = pk.Prompt(template, demos=pk.demos.first(k=1), cot=cot)
+    predictor = pk.Predictor(pk.load("fake"), prompt, reading(task))
+    run = evaluate(predictor, task, limit=4, out=tmp_path)
+    samples = run.path / "samples.jsonl"
+    for line in map(json.loads, samples.read_text().splitlines()):
+        assert line["reasoning"].startswith((f" {cot.trigger}", f" {cot.answer_trigger}"))
+        assert line["reasoning"].endswith(cot.answer_trigger)
+    whole = samples.read_bytes()
+    samples.write_bytes(whole.replace(b"Therefore", b"Hence", 1))
+    (run.path / "summary.json").unlink()
+    again = evaluate(predictor, task, limit=4, out=tmp_path)
+    assert samples.read_bytes() == whole
+    assert again.notes[-1] == "1 of 1 answers were taken from the score cache"

@@ -34,6 +34,10 @@ MANIPULATIONS: dict[str, Manipulation] = {
     "least undecided": pk.Prompt("sentiment/review", demos=pk.demos.mdl(k=2, candidates=4, organisations=3)),
     "most influential": pk.Prompt("sentiment/review", demos=pk.demos.influence(k=2, candidates=6, contexts=6, rows=4)),
     "re-ranked": pk.Prompt("sentiment/review", demos=pk.demos.rerank(k=2, candidates=4, rows=2)),
+    "ordered for each": pk.Prompt("sentiment/review", demos=pk.demos.first(k=3), order=pk.order.mdl(permutations=4)),
+    "step by step": pk.Prompt("sentiment/review", demos=pk.demos.first(k=1), cot=pk.cot.zero_shot(max_tokens=6)),
+    "step by step in a chat": pk.Prompt("sentiment/review", cot=pk.cot.zero_shot(max_tokens=5), chat=True),
+    "least to most": pk.Prompt("sentiment/review", cot=pk.cot.least_to_most(max_tokens=8, questions=2)),
     "instructed chat": pk.Prompt("sentiment/review", demos=pk.demos.first(k=2), instruction="Say it.", chat=True),
 }
 every = pytest.mark.parametrize("manipulation", MANIPULATIONS.values(), ids=MANIPULATIONS)

@@ -93,11 +93,18 @@ class Bench:
         requests = [Request(input=each.input, verb=reading.verb(example, each.stop)) for example, each in rows]
         return [reading.answer(_text(output)) for output in self._asked(contexts, requests)]
 
-    def texts(self, contexts: Sequence[Context], behind: Sequence[str], *, max_tokens: int, stop: str) -> list[str]:
-        """What the model writes, greedily, behind the prompt of each context and what stands `behind` it."""
-        verb = Generate(max_tokens=max_tokens, stop=(stop,))
+    def texts(
+        self, contexts: Sequence[Context], behind: Sequence[str], *, max_tokens: int, stop: tuple[str, ...] = ()
+    ) -> list[str]:
+        """What the model writes, greedily, behind each context's prompt and what stands `behind` it.
+
+        It ends at `stop`, or before a further example.
+        """
         tokenizer = self.ask.card.tokenizer
-        requests = [Request(input=encode(each.pieces, tokenizer), verb=verb) for each in self._shown(contexts, behind)]
+        requests = []
+        for (example, _), shown in zip(contexts, self._shown(contexts, behind), strict=True):
+            verb = Generate(max_tokens=max_tokens, stop=(*stop, *self.show.another(example)))
+            requests.append(Request(input=encode(shown.pieces, tokenizer), verb=verb))
         return [*map(_text, self._asked(contexts, requests))]
 
     def _shown(self, contexts: Sequence[Context], behind: Sequence[str] | None) -> list[Rendered]:

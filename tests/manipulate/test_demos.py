@@ -210,4 +210,4 @@ def test_zero_shows_none_whatever_the_pool(over, pool):
 
 def test_a_selector_s_spelling_is_its_name():
     assert all(selector.name == spelling for spelling, selector in SELECTORS.items())
-    assert SELECTORS.keys() == {"zero", "first", "random", "random-each", "balanced", "mdl", "influence", "rerank"}
+    assert {"zero", "first", "random", "random-each", "balanced"} < SELECTORS.keys()

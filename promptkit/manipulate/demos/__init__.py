@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
 from promptkit.manipulate.bench import Bench
+from promptkit.manipulate.demos.auto_cot import auto_cot
 from promptkit.manipulate.demos.candidates import CANDIDATES
 from promptkit.manipulate.demos.chance import balanced, first, random, random_each, zero
+from promptkit.manipulate.demos.complex import complex
 from promptkit.manipulate.demos.influence import influence
 from promptkit.manipulate.demos.mdl import mdl
 from promptkit.manipulate.demos.rerank import rerank
@@ -35,7 +37,7 @@ class Selector(Protocol):
 SELECTORS: Mapping[str, type] = {
     zero.name: zero,
     **CANDIDATES,
-    **{selector.name: selector for selector in (mdl, influence, rerank)},
+    **{selector.name: selector for selector in (mdl, influence, rerank, complex, auto_cot)},
 }
 
 __all__ = ["SELECTORS", "Selector", "balanced", "first", "influence", "mdl", "random", "random_each", "rerank", "zero"]
