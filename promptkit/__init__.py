@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from promptkit.errors import Unsupported as Unsupported
     from promptkit.evaluation import evaluate as evaluate
     from promptkit.evaluation import evaluate_shard as evaluate_shard
+    from promptkit.manipulate import cot as cot
     from promptkit.manipulate import demos as demos
     from promptkit.manipulate import order as order
     from promptkit.manipulate.prompt import Prompt as Prompt
@@ -35,6 +36,7 @@ _WHERE = {
     "calibrate": ("promptkit.align.calibrate", None),
     "extract": ("promptkit.align.extract", None),
     "vote": ("promptkit.align.vote", None),
+    "cot": ("promptkit.manipulate.cot", None),
     "demos": ("promptkit.manipulate.demos", None),
     "order": ("promptkit.manipulate.order", None),
     "Choices": ("promptkit.align.choices", "Choices"),

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from promptkit.cache import ScoreCache
 from promptkit.types import Card, Model, Output, Request
 
+MANY = 64
+"""Requests: that so many are asked is logged before they are, and again each time that there are twice as many."""
+
+_log = logging.getLogger(__name__)
+
 
 class Asking:
-    """Answers requests in their order."""
+    """Answers requests in their order, and counts them."""
 
     def __init__(self, model: Model, cache: ScoreCache | None = None, card: Card | None = None) -> None:
         """`card` stands in for the model's own, which is read when it is first asked for."""
         self._model = model
         self._cache = cache
         self._card = card
+        self._told = MANY
+        self.asked = 0
+        """Requests that the model has answered."""
+        self.recalled = 0
+        """Requests that the score cache has answered."""
+        self.seconds = 0.0
+        """Of the model's work."""
 
     @property
     def card(self) -> Card:
@@ -30,15 +44,53 @@ class Asking:
 
     def __call__(self, requests: Sequence[Request]) -> list[Output]:
         """The answers, computed in full batches; equal requests are asked once."""
-        if not requests:
-            return []
         different = [*dict.fromkeys(requests)]
-        known = {} if self._cache is None else self._cache.find(self._identity, different)
-        missing = [request for index, request in enumerate(different) if index not in known]
+        known = self._cache.find(self._identity, different) if self._cache is not None and different else {}
+        self.recalled += len(known)
+        if len(known) < len(different):
+            known = {**self._computed(different, known), **known}
         answers = {different[index]: output for index, output in known.items()}
-        for indices, outputs in self._model.answer(missing) if missing else ():
-            asked = [missing[index] for index in indices]
-            if self._cache is not None:
-                self._cache.add(self._identity, asked, outputs)
-            answers.update(zip(asked, outputs, strict=True))
         return [answers[request] for request in requests]
+
+    def _computed(self, requests: Sequence[Request], known: Mapping[int, Output]) -> dict[int, Output]:
+        """The answers of every batch that holds an unknown one: as with a run, what is known changes no batch."""
+        self._tell(len(requests) - len(known))
+        self._model.load()
+        began = time.perf_counter()
+        answers: dict[int, Output] = {}
+        for indices, outputs in self._model.answer(requests, frozenset(known)):
+            if self._cache is not None:
+                self._cache.add(self._identity, [requests[i] for i in indices], outputs)
+            answers.update(zip(indices, outputs, strict=True))
+        self.asked += len(requests) - len(known)
+        self.seconds += time.perf_counter() - began
+        return answers
+
+    def _tell(self, more: int) -> None:
+        if self.asked + more >= self._told:
+            _log.warning("Prompts are being made: the model was asked %d requests, and is asked %d more.", self.asked, more)
+            self._told = 2 * (self.asked + more)
+
+    def notes(self) -> Sequence[str]:
+        """What a reader of a run should know of the work before it."""
+        if not self.asked + self.recalled:
+            return ()
+        known = f", and {self.recalled} were known from the score cache" if self.recalled else ""
+        return (f"{self.asked} requests were asked while prompts were made ({self.seconds:.1f} s){known}",)
+
+
+class NeedsAnswer(Exception):
+    """A prompt cannot be made any further without a model's answer."""
+
+
+class Silent:
+    """Stands in for a model in a rehearsal: says what it may be known by, and answers nothing."""
+
+    def __init__(self, card: Card) -> None:
+        self.card = card
+
+    def __call__(self, requests: Sequence[Request]) -> list[Output]:
+        """Raise NeedsAnswer if anything is asked."""
+        if requests:
+            raise NeedsAnswer
+        return []

@@ -42,6 +42,7 @@ def eval_(
     shots: opts.Shots = 8,
     demos: opts.Demos = None,
     order: opts.Order = "given",
+    cot: opts.Cot = None,
     seed: opts.Seed = 0,
     score: Annotated[str, typer.Option(help="A label's log-probability: sum over its tokens, or mean per token.")] = "sum",
     calibrate: Annotated[str, typer.Option(help="Calibrations besides the plain scores: contextual,batch.")] = "",
@@ -70,7 +71,7 @@ def eval_(
     part = None if shard is None else Shard.read(shard)
     loaded = opts.task(task, data, template, label_column, labels, answer_column, train)
     prompt = opts.PromptOptions(
-        template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
+        template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed, cot=cot
     )
     drawn = temperature or samples
     written = {"max_tokens": max_tokens, "samples": samples, "temperature": temperature, "seed": seed if drawn else None}
@@ -112,6 +113,7 @@ def render(
     shots: opts.Shots = 8,
     demos: opts.Demos = None,
     order: opts.Order = "given",
+    cot: opts.Cot = None,
     seed: opts.Seed = 0,
     split: opts.Split = None,
     data: opts.Data = None,
@@ -127,7 +129,7 @@ def render(
 
     loaded = opts.task(task, data, template, label_column, labels, answer_column, train)
     prompt = opts.PromptOptions(
-        template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
+        template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed, cot=cot
     )
     predictor = opts.predictors(loaded, model, set_, prompt, {}, split=split)[0]
     shown = views(predictor, loaded, split=split or loaded.spec.split, n=n)

@@ -15,6 +15,7 @@ from typing import Any
 
 from promptkit import __version__, figures, support
 from promptkit.aligners import Extractor
+from promptkit.asking import Asking, NeedsAnswer, Silent
 from promptkit.cache import ScoreCache, joined, without
 from promptkit.errors import PromptkitError
 from promptkit.models.base import load
@@ -88,8 +89,8 @@ def _made(
 def rehearse(predictors: Sequence[Predictor], task: Task, *, split: str | None = None) -> None:
     """Raise what a run of these would raise before it asks a model anything: nothing is written.
 
-    One row's prompt is made, with predictors of the fake engine in the place of those that are slow to load; what is too
-    long is not found, as each model has a length of its own.
+    One row's prompt is made as far as no model need be asked, with predictors of the fake engine in the place of those that
+    are slow to load; what is too long is not found, as each model has a length of its own.
     """
     _Pass(list(predictors), task, split, 1).rehearse()
 
@@ -153,6 +154,7 @@ class _Pass:
         self._first = first
         self._check_labels()
         self._model = first.model
+        self._asking = Asking(first.model, cache)
         self._texts = support.content_free_texts(self._chains)
         wanted = support.unlabelled_rows(self._chains)
         self._fit = [_without_label(row) for row in by_hash(task.part("fit"), wanted)] if wanted else []
@@ -178,9 +180,12 @@ class _Pass:
 
     def rehearse(self) -> None:
         """Make the first row's prompt as if there were no end of room for it."""
-        card = replace(self._model.card, context_length=sys.maxsize)
-        bound = self._first.bind(self._task, card=card, others=lambda name: load("fake"))
-        bound.apply([_without_label(self._items[0])])
+        silent = Silent(replace(self._model.card, context_length=sys.maxsize))
+        try:
+            bound = self._first.bind(self._task, ask=silent, others=lambda name: load("fake"))
+            bound.apply([_without_label(self._items[0])])
+        except NeedsAnswer:
+            return
 
     def run(self, out: str | Path) -> Run:
         """Read the run if it is finished, else compute what is missing of it."""
@@ -309,7 +314,7 @@ class _Pass:
         """Write what this execution took; answers what happened in it, or in the one that made the run."""
         if finished:
             return list((folder.timing() or {}).get("notes", ()))
-        notes = [*self._model.notes()]
+        notes = [*self._model.notes(), *self._asking.notes()]
         if done.recalled:
             notes.append(f"{done.recalled} of {done.missing} answers were taken from the score cache")
         folder.record_timing(
@@ -324,7 +329,7 @@ class _Pass:
 
     @cached_property
     def _bound(self) -> BoundPredictor:
-        return self._first.bind(self._task, cache=self._cache)
+        return self._first.bind(self._task, ask=self._asking, cache=self._cache)
 
     @cached_property
     def _asked(self) -> list[Asked]:

@@ -51,11 +51,18 @@ Shots = Annotated[int, typer.Option(min=0, help="How many demonstrations.")]
 Demos = Annotated[
     str | None,
     typer.Option(
-        help="zero, first, random, random-each, balanced, bm25, similar, mmr, dpp, votek or diverse, with keywords as in "
-        "similar:balanced=true:budget=500; unless given, balanced where a task has labels, else random."
+        help="By chance: random, random-each, balanced; by likeness: bm25, similar, mmr, dpp, votek, diverse; by asking the "
+        "model: mdl, influence, rerank; for a chain of thought: complex, auto-cot; or zero, first. With keywords as in "
+        "similar:balanced=true:budget=500. Unless given, balanced where a task has labels, else random."
     ),
 ]
-Order = Annotated[str, typer.Option(help="given, shuffled, nearest-last, nearest-first or interleaved.")]
+Order = Annotated[
+    str,
+    typer.Option(
+        help="given, shuffled, nearest-last, nearest-first, interleaved, or by asking the model: globale, locale, mdl."
+    ),
+]
+Cot = Annotated[str | None, typer.Option(help="Have the model reason before it answers: zero-shot or least-to-most.")]
 Seed = Annotated[int, typer.Option(help="Of the demonstrations and their order.")]
 Split = Annotated[str | None, typer.Option(help="The split to read; the task's own choice unless given.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of a mirror of data sets; PROMPTKIT_DATA stands in for it.")]
@@ -80,14 +87,21 @@ class PromptOptions:
     demos: str | None
     order: str
     seed: int
+    cot: str | None = None
 
     def prompt(self, task: Task) -> Prompt:
         """The prompt that they describe; the task says which template unless one is given."""
+        from promptkit.manipulate.cot import COT
         from promptkit.manipulate.demos import SELECTORS
         from promptkit.manipulate.order import ORDERS
         from promptkit.manipulate.prompt import Prompt
-        from promptkit.registry import build
+        from promptkit.registry import build, parse
 
+        if self.cot and parse(self.cot)[0] in ("few-shot", "auto", *SELECTORS):
+            raise PromptkitError(
+                f"--cot {self.cot} is a matter of the demonstrations, which show their reasoning",
+                hint="Use --demos auto-cot or --demos complex, or any demonstrations of a task that has written reasoning",
+            )
         chosen = self.demos or ("balanced" if task.labels else "random")
         return Prompt(
             self.template or task.spec.template,
@@ -95,6 +109,7 @@ class PromptOptions:
             order=build("order", ORDERS, self.order, seed=self.seed),
             instruction=self.instruction,
             chat=self.chat,
+            cot=None if self.cot is None else build("chain of thought", COT, self.cot),
         )
 
 

@@ -10,10 +10,10 @@ from promptkit.asking import Asking
 from promptkit.cache import ScoreCache
 from promptkit.chain import Aligners, Reads, make_chain
 from promptkit.errors import PromptkitError, Unsupported
-from promptkit.manipulations import Apply, Manipulation, Surroundings
+from promptkit.manipulations import Apply, Ask, Manipulation, Surroundings
 from promptkit.models.base import load
 from promptkit.tasks import Task
-from promptkit.types import Card, Example, Model, Rendered, Request, Score
+from promptkit.types import Example, Model, Rendered, Request, Score
 
 
 class Predictor:
@@ -60,14 +60,14 @@ class Predictor:
         )
 
     def bind(
-        self, task: Task, *, cache: ScoreCache | None = None, card: Card | None = None, others: Callable[[str], Model] = load
+        self, task: Task, *, ask: Ask | None = None, cache: ScoreCache | None = None, others: Callable[[str], Model] = load
     ) -> BoundPredictor:
         """The predictor over a task's rows.
 
-        `card` stands in for the model's own. `others` loads, by name, what the manipulation asks besides the model.
+        `ask` stands in for the model while prompts are made. `others` loads, by name, what the manipulation asks besides it.
         """
         surroundings = Surroundings(
-            ask=Asking(self.model, cache, card),
+            ask=ask or Asking(self.model, cache),
             reading=self.reading,
             rows={part: task.part(part) for part in self.manipulate.parts},
             others={name: Asking(others(name), cache) for name in self.manipulate.models},

@@ -58,7 +58,9 @@ def is_whole(kept: Mapping[str, Any], row: Asked, reading: Scorer | Extractor) -
 
 
 def _prompt(rendered: Rendered) -> dict[str, Any]:
+    reasoning = "".join(piece.text for piece in rendered.pieces if piece.part == "reasoning")
     return {
+        **({"reasoning": reasoning} if reasoning else {}),
         "demos": list(rendered.demos),
         "dropped": list(rendered.dropped),
         "boundary": rendered.boundary,

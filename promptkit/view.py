@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from promptkit import lint
+from promptkit.cache import ScoreCache
 from promptkit.evaluation import by_hash
 from promptkit.predictor import Predictor
 from promptkit.tasks import Task
@@ -60,7 +61,7 @@ class View:
 
 def views(predictor: Predictor, task: Task, *, split: str, n: int) -> list[View]:
     """The first `n` rows of a run over the split."""
-    bound = predictor.bind(task)
+    bound = predictor.bind(task, cache=ScoreCache())
     rows = task.rows(split)
     tested = {row.id for row in rows}
     chat = bool(predictor.manipulate.settings().get("chat"))

@@ -1,7 +1,9 @@
 """What several test modules share: a tokenizer whose tokens merge, a model's card, and rows."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from zlib import crc32
 
 import pytest
 import tokenizers
@@ -13,9 +15,23 @@ from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.frame import Frame
 from promptkit.manipulations import Surroundings
 from promptkit.models.base import load
-from promptkit.models.fake import ByteTokenizer
+from promptkit.models.fake import ByteTokenizer, FakeModel
 from promptkit.template import Template
-from promptkit.types import Card, Encoding, Example, LabelledExample, ScoreOutput
+from promptkit.types import (
+    Card,
+    Encoding,
+    Example,
+    Generate,
+    GenerateOutput,
+    Generation,
+    LabelledExample,
+    Output,
+    Read,
+    ReadOutput,
+    Request,
+    Score,
+    ScoreOutput,
+)
 
 settings.register_profile("quick", max_examples=60, deadline=None, derandomize=True, database=None)
 settings.register_profile("deep", max_examples=3000, deadline=None)
@@ -123,6 +139,53 @@ class Said:
 
     def align(self, output: ScoreOutput) -> tuple[float, ...]:
         return tuple(map(sum, output.logprobs))
+
+
+class Scripted(FakeModel):
+    """The fake engine with answers of one's own: a log-probability for (prompt, word), a text for a prompt.
+
+    Its hidden states say which words a text has, and it does not count as a round that it was asked for them.
+    """
+
+    def __init__(
+        self, scores: Callable[[str, str], float] | None = None, writes: Callable[[str, Generate], Sequence[str]] | None = None
+    ) -> None:
+        super().__init__("scripted", FakeModel.Settings())
+        self.scores, self.writes = scores, writes
+        self.prompts: list[str] = []
+        """Every prompt that it was asked, in the order of asking."""
+        self.rounds: list[int] = []
+        """How many requests came at a time."""
+
+    def answer(self, requests, done=frozenset()):
+        if not any(isinstance(request.verb, Read) for request in requests):
+            self.rounds.append(len(requests))
+        yield from super().answer(requests, done)
+
+    def _output(self, request: Request) -> Output:
+        decode, verb = self.card.tokenizer.decode, request.verb
+        prompt = decode(request.input.ids).removeprefix("<bos>")
+        if isinstance(verb, Read):
+            places = Counter(crc32(word.encode()) % self.card.d_model for word in prompt.split())
+            return ReadOutput(hidden=tuple(float(places[place]) for place in range(self.card.d_model)))
+        self.prompts.append(prompt)
+        if isinstance(verb, Score) and self.scores is not None:
+            rows = [(self.scores(prompt, decode(ids)), *[0.0] * (len(ids) - 1)) for ids in verb.continuations]
+            return ScoreOutput(logprobs=tuple(rows))
+        if isinstance(verb, Generate) and self.writes is not None:
+            texts = [self._cut(text, verb.stop) for text in self.writes(prompt, verb)]
+            return GenerateOutput(generations=tuple(Generation(ids=(1,), text=text, ended="stop") for text in texts))
+        return super()._output(request)
+
+    @staticmethod
+    def _cut(text: str, stops: Sequence[str]) -> str:
+        return text[: min((text.find(stop) for stop in stops if stop in text), default=len(text))]
+
+
+@pytest.fixture(scope="session")
+def scripted() -> type[Scripted]:
+    """Makes a model that answers as told, and keeps what it was asked."""
+    return Scripted
 
 
 @pytest.fixture(scope="session")

@@ -21,12 +21,23 @@ POOL = [
     LabelledExample(id=f"r{i}", inputs={"text": f"row {i} is {'good' if i % 2 else 'bad'}"}, label="yes" if i % 2 else "no")
     for i in range(12)
 ]
+DEV = [
+    LabelledExample(id=f"d{i}", inputs={"text": f"dev {i} was {'fine' if i % 2 else 'dull'}"}, label="yes" if i % 2 else "no")
+    for i in range(6)
+]
 WORDS = {"no": "bad, really", "yes": "good"}
 ROWS = [Example(id=f"q{i}", inputs={"text": "so " * i + "it was"}) for i in range(1, 9)]
 MANIPULATIONS: dict[str, Manipulation] = {
     "zero-shot": pk.Prompt("sentiment/review"),
     "few-shot": pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=3, seed=1), order=pk.order.shuffled(seed=2)),
     "few-shot each": pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2)),
+    "least undecided": pk.Prompt("sentiment/review", demos=pk.demos.mdl(k=2, candidates=4, organisations=3)),
+    "most influential": pk.Prompt("sentiment/review", demos=pk.demos.influence(k=2, candidates=6, contexts=6, rows=4)),
+    "re-ranked": pk.Prompt("sentiment/review", demos=pk.demos.rerank(k=2, candidates=4, rows=2)),
+    "ordered for each": pk.Prompt("sentiment/review", demos=pk.demos.first(k=3), order=pk.order.mdl(permutations=4)),
+    "step by step": pk.Prompt("sentiment/review", demos=pk.demos.first(k=1), cot=pk.cot.zero_shot(max_tokens=6)),
+    "step by step in a chat": pk.Prompt("sentiment/review", cot=pk.cot.zero_shot(max_tokens=5), chat=True),
+    "least to most": pk.Prompt("sentiment/review", cot=pk.cot.least_to_most(max_tokens=8, questions=2)),
     "instructed chat": pk.Prompt("sentiment/review", demos=pk.demos.first(k=2), instruction="Say it.", chat=True),
 }
 every = pytest.mark.parametrize("manipulation", MANIPULATIONS.values(), ids=MANIPULATIONS)
@@ -38,7 +49,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def requests(manipulation: Manipulation, model: Any) -> list[Request]:
-    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
+    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL, "dev": DEV})
     return [Request(input=r.input, verb=Score(continuations=r.continuations)) for r in manipulation.bind(around)(ROWS)]
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.errors import PromptkitError
+from promptkit.manipulate.cot import COT
 from promptkit.manipulate.demos import SELECTORS
 from promptkit.manipulate.order import ORDERS
 from promptkit.registry import build, parse, settings_of, spelling
@@ -28,7 +29,7 @@ class Water:
 
 
 DRINKS = {"juice": Juice, "water": Water}
-REGISTERED = [pytest.param(kind, id=kind.name) for table in (SELECTORS, ORDERS, CALIBRATIONS) for kind in table.values()]
+REGISTERED = [pytest.param(kind, id=kind.name) for table in (SELECTORS, ORDERS, COT, CALIBRATIONS) for kind in table.values()]
 
 word = st.text(st.characters(exclude_characters=":= (\\|)[?", exclude_categories=["Cs", "Z", "C"]), min_size=1, max_size=8)
 value = st.text(st.characters(exclude_characters=":", exclude_categories=["Cs"]), max_size=8)
@@ -110,7 +111,7 @@ def test_a_spelling_leaves_out_the_defaults_and_makes_the_same_object(fruit, lit
 
 @pytest.mark.parametrize("kind", REGISTERED)
 def test_everything_registered_is_made_by_its_name_and_has_only_settings_with_defaults(kind):
-    tables = [table for table in (SELECTORS, ORDERS, CALIBRATIONS) if kind.name in table]
+    tables = [table for table in (SELECTORS, ORDERS, COT, CALIBRATIONS) if kind in table.values()]
     assert len(tables) == 1
     built = build("thing", tables[0], kind.name)
     assert type(built) is kind

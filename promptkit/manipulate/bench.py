@@ -1,24 +1,24 @@
-"""What selectors and orders work with: the rows that they may see, and the model, asked behind any demonstrations."""
+"""What selectors, orders and chains of thought work with: the rows that they may see, and the model, asked behind a prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import repeat
 
-from promptkit.aligners import Scorer
+from promptkit.aligners import Extractor, Reading, Scorer
 from promptkit.errors import Unsupported
+from promptkit.manipulate.frame import Frame
 from promptkit.manipulate.line import Demonstrations
 from promptkit.manipulations import Ask, Surroundings
-from promptkit.types import Example, LabelledExample, Rendered, Request, Score, ScoreOutput
+from promptkit.render import encode
+from promptkit.types import Example, Generate, GenerateOutput, LabelledExample, Output, Rendered, Request, Score, ScoreOutput
 
+SHARED = 8
+"""Rows behind the same demonstrations that are worth a round of their own, so that the model reads these once."""
 
-class Show(Protocol):
-    """A prompt with certain demonstrations."""
-
-    def __call__(self, example: Example, chosen: Demonstrations, /) -> Rendered:
-        """What the model reads for the row behind these."""
-        ...
+Context = tuple[Example, Demonstrations]
+"""A row, and the demonstrations that it is read behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,8 @@ class Bench:
     """One task, one model, and the prompt that demonstrations will stand in."""
 
     surroundings: Surroundings
-    show: Show
+    show: Frame
+    """What the model reads for a row behind certain demonstrations."""
 
     @property
     def pool(self) -> Sequence[LabelledExample]:
@@ -39,9 +40,14 @@ class Bench:
         return self.surroundings.rows.get("dev", ())
 
     @property
+    def reading(self) -> Reading:
+        """How the model's output will be read."""
+        return self.surroundings.reading
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """In the declared order; none where each row has answers of its own."""
-        return tuple(self.surroundings.reading.shown())
+        return tuple(self.reading.shown())
 
     @property
     def ask(self) -> Ask:
@@ -53,21 +59,71 @@ class Bench:
         """The other models that were named."""
         return self.surroundings.others
 
-    def scores(self, contexts: Sequence[tuple[Example, Demonstrations]], purpose: str) -> list[tuple[float, ...]]:
-        """Log-probability, unnormalised, of each candidate answer of a row behind demonstrations; for each such pair.
+    def scores(
+        self, contexts: Sequence[Context], purpose: str, *, behind: Sequence[str] | None = None
+    ) -> list[tuple[float, ...]]:
+        """Log-probability, unnormalised, of each candidate answer of a row, for each context.
 
         Raises Unsupported, naming the `purpose`, where the model's answers are texts.
         """
-        reading = self.surroundings.reading
+        reading = self.reading
         if not isinstance(reading, Scorer):
             raise Unsupported(
                 f"{purpose} needs answers that are scored, and here the model writes them",
                 hint="Use a task with labels or choices, or another way of choosing",
             )
-        shown = [self.show(example, demonstrations) for example, demonstrations in contexts]
-        outputs = self.ask([Request(input=each.input, verb=Score(continuations=each.continuations)) for each in shown])
+        shown = self._shown(contexts, behind)
+        requests = [Request(input=each.input, verb=Score(continuations=each.continuations)) for each in shown]
         scored = []
-        for output in outputs:
+        for output in self._asked(contexts, requests):
             assert isinstance(output, ScoreOutput)
             scored.append(reading.align(output))
         return scored
+
+    def answers(self, contexts: Sequence[Context], *, behind: Sequence[str] | None = None) -> list[str | None]:
+        """What the run would take for the answer of a row, for each context; None where a text holds none."""
+        reading = self.reading
+        if isinstance(reading, Scorer):
+            scored = self.scores(contexts, "An answer", behind=behind)
+            pairs = zip(contexts, scored, strict=True)
+            return [reading.candidates(example)[scores.index(max(scores))] for (example, _), scores in pairs]
+        assert isinstance(reading, Extractor)
+        shown = self._shown(contexts, behind)
+        rows = [(example, each) for (example, _), each in zip(contexts, shown, strict=True)]
+        requests = [Request(input=each.input, verb=reading.verb(example, each.stop)) for example, each in rows]
+        return [reading.answer(_text(output)) for output in self._asked(contexts, requests)]
+
+    def texts(
+        self, contexts: Sequence[Context], behind: Sequence[str], *, max_tokens: int, stop: tuple[str, ...] = ()
+    ) -> list[str]:
+        """What the model writes, greedily, behind each context's prompt and what stands `behind` it.
+
+        It ends at `stop`, or before a further example.
+        """
+        tokenizer = self.ask.card.tokenizer
+        requests = []
+        for (example, _), shown in zip(contexts, self._shown(contexts, behind), strict=True):
+            verb = Generate(max_tokens=max_tokens, stop=(*stop, *self.show.another(example)))
+            requests.append(Request(input=encode(shown.pieces, tokenizer), verb=verb))
+        return [*map(_text, self._asked(contexts, requests))]
+
+    def _shown(self, contexts: Sequence[Context], behind: Sequence[str] | None) -> list[Rendered]:
+        pairs = zip(contexts, repeat("") if behind is None else behind, strict=behind is not None)
+        return [self.show(example, demonstrations, behind=text) for (example, demonstrations), text in pairs]
+
+    def _asked(self, contexts: Sequence[Context], requests: Sequence[Request]) -> list[Output]:
+        """The answers, a round for each context that many rows share, and one for all the others."""
+        sharing: dict[tuple[str, ...], list[int]] = {}
+        for index, (_, demonstrations) in enumerate(contexts):
+            sharing.setdefault(tuple(row.id for row in demonstrations), []).append(index)
+        rounds = [each for each in sharing.values() if len(each) >= SHARED]
+        rounds.append(sorted(index for each in sharing.values() if len(each) < SHARED for index in each))
+        outputs: dict[int, Output] = {}
+        for indices in rounds:
+            outputs.update(zip(indices, self.ask([requests[index] for index in indices]), strict=True))
+        return [outputs[index] for index in range(len(requests))]
+
+
+def _text(output: Output) -> str:
+    assert isinstance(output, GenerateOutput)
+    return output.generations[0].text

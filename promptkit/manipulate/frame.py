@@ -6,16 +6,20 @@ has no room for them. Ids and spans are built in one pass.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from promptkit.aligners import Extractor, Reading, Scorer
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.line import Demonstrations
+from promptkit.manipulate.outline import Outline
 from promptkit.render import chat, continuations, encode, framed
 from promptkit.template import LABEL, Template
 from promptkit.types import Card, Example, LabelledExample, Piece, Rendered, TextInput
+
+REASONING = "reasoning"
+"""The part of a prompt in which the model reasons, and the variable that holds a demonstration's worked steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +51,24 @@ class Frame:
     card: Card
     reading: Reading
     """Says which words are scored behind the prompt, or how much is written."""
+    around: Callable[[str], str] | None = None
+    """What stands between an input and its answer if a reasoning does; unless given, the template alone says so."""
 
-    def __call__(self, example: Example, chosen: Demonstrations, *, like: Example | None = None, behind: str = "") -> Rendered:
+    @property
+    def shows_reasoning(self) -> bool:
+        """Whether a demonstration's working is shown."""
+        return self.around is not None or REASONING in self.template.variables
+
+    def __call__(
+        self, example: Example, chosen: Demonstrations, *, like: Example | None = None, behind: str = "", drop: int = 0
+    ) -> Rendered:
         """What the model reads for a row behind the demonstrations chosen for it, or for the row that it shall be `like`.
 
         `behind` stands between the query and the answer: a reasoning. A prompt that is too long for the model loses whole
-        demonstrations, the farthest from the query first, the same for every word that is scored.
+        demonstrations, the farthest from the query first, the same for every word that is scored; `drop` of them at least.
+        Behind a reasoning an answer is a line of its own words, and not the template's target block.
         """
-        drop, prompt = self._fitting(like or example, chosen, behind)
+        drop, prompt = self._fitting(like or example, chosen, behind, least=drop)
         if like is not None:
             prompt = self._encoded(example, chosen[drop:], behind)
         if not prompt.kept:
@@ -72,13 +86,28 @@ class Frame:
             targets=prompt.targets,
             continuations=prompt.continuations,
             boundary=len(prompt.input.ids) - length,
-            stop=() if self.chat else (self._block("separator", {}),),
+            stop=("\n",) if behind else () if self.chat else (self._block("separator", {}),),
         )
 
-    def _fitting(self, example: Example, chosen: Demonstrations, behind: str) -> tuple[int, _Encoded]:
+    def outline(self, variables: Iterable[str]) -> Outline:
+        """What stands around these variables in a row's input."""
+        return Outline.of(lambda values: self._block("input", values), variables)
+
+    def another(self, example: Example) -> tuple[str, ...]:
+        """What would begin a further example behind a text that the model writes; nothing in a chat, where turns end."""
+        begins = self._block("separator", {}) + self.outline(example.inputs).opening
+        return (begins,) if begins and not self.chat else ()
+
+    def without_room(self, example: Example, chosen: Demonstrations, room: int) -> int:
+        """How many demonstrations, from the far end, are left out so that a reasoning of `room` tokens has its place."""
+        return self._fitting(example, chosen, self.around("") if self.around else "", room=room)[0]
+
+    def _fitting(
+        self, example: Example, chosen: Demonstrations, behind: str, *, least: int = 0, room: int = 0
+    ) -> tuple[int, _Encoded]:
         """How many demonstrations, from the far end, a row's prompt has no room for, and the prompt of the rest."""
-        room = self.reading.max_tokens if isinstance(self.reading, Extractor) else 0
-        for drop in range(len(chosen) + 1):
+        room += self.reading.max_tokens if isinstance(self.reading, Extractor) else 0
+        for drop in range(least, len(chosen) + 1):
             prompt = self._encoded(example, chosen[drop:], behind)
             if prompt.length + room <= self.card.context_length:
                 return drop, prompt
@@ -90,10 +119,11 @@ class Frame:
 
     def _encoded(self, example: Example, shown: Demonstrations, behind: str) -> _Encoded:
         pieces = self._turns(example, shown) if self.chat else self._text(example, shown)
-        pieces = (*pieces, *([Piece(text=behind, part="reasoning")] if behind else []))
+        reasoning = behind.lstrip() if self.chat else behind
+        pieces = (*pieces, *([Piece(text=reasoning, part=REASONING)] if reasoning else []))
         text_input = encode(pieces, self.card.tokenizer)
         words = self.reading.words(example) if isinstance(self.reading, Scorer) else ()
-        targets = tuple(self._target(example, word) for word in words)
+        targets = tuple(f" {word}" if behind else self._target(example, word) for word in words)
         scored, boundary = continuations(pieces, targets, self.card.tokenizer)
         kept = text_input.ids[: len(text_input.ids) - boundary]
         return _Encoded(pieces=pieces, input=text_input, targets=targets, continuations=scored, kept=kept)
@@ -137,7 +167,11 @@ class Frame:
 
     def _shown(self, row: LabelledExample) -> str:
         """A demonstration's answer, with its working."""
-        return self._target(row, self.reading.shown().get(row.label, row.label), row.working)
+        word = self.reading.shown().get(row.label, row.label)
+        if self.around is not None and REASONING in row.working:
+            shown = f"{self.around(row.working[REASONING])} {word}"
+            return shown.strip() if self.chat else shown
+        return self._target(row, word, row.working)
 
     def _target(self, row: Example, word: str, working: Mapping[str, str] = MappingProxyType({})) -> str:
         text = self._block("target", {**row.inputs, **working, LABEL: word})

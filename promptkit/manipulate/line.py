@@ -15,6 +15,10 @@ from promptkit.types import Example, LabelledExample
 Demonstrations = tuple[LabelledExample, ...]
 Choose = Callable[[Sequence[Example]], list[Demonstrations]]
 """The demonstrations of each row."""
+Arrange = Callable[[Sequence[Example], Sequence[Demonstrations]], list[Demonstrations]]
+"""Each row's demonstrations in the order shown."""
+Reason = Callable[[Sequence[Example], Sequence[Demonstrations]], list[str]]
+"""What stands between each row's query and its answer."""
 
 
 def in_line(queues: Sequence[Sequence[LabelledExample]], example: Example) -> Demonstrations:
@@ -62,7 +66,15 @@ def key_of(example: Example) -> Hashable:
 
 def different(rows: Sequence[LabelledExample]) -> int:
     """How many of them have different inputs."""
-    return len({*map(key_of, rows)})
+    return len(distinct(rows))
+
+
+def distinct(rows: Sequence[LabelledExample]) -> list[LabelledExample]:
+    """Those whose inputs no earlier one has."""
+    first: dict[Hashable, LabelledExample] = {}
+    for row in rows:
+        first.setdefault(key_of(row), row)
+    return [*first.values()]
 
 
 def enough(k: int, pool: Sequence[LabelledExample]) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.bench import Bench
-from promptkit.manipulate.line import Demonstrations, chance
+from promptkit.manipulate.line import Arrange, Demonstrations, chance
+from promptkit.manipulate.order_search import globale, locale, mdl
 from promptkit.registry import checked
-from promptkit.types import Example, LabelledExample
-
-Arrange = Callable[[Sequence[Example], Sequence[Demonstrations]], list[Demonstrations]]
-"""Each row's demonstrations in the order shown."""
+from promptkit.types import LabelledExample
 
 
 class Order(Protocol):
@@ -112,4 +110,6 @@ class interleaved:  # noqa: N801
         return lambda examples, chosen: [*map(interleave, chosen)]
 
 
-ORDERS: Mapping[str, type] = {order.name: order for order in (given, shuffled, nearest_last, nearest_first, interleaved)}
+ORDERS: Mapping[str, type] = {
+    order.name: order for order in (given, shuffled, nearest_last, nearest_first, interleaved, globale, locale, mdl)
+}

@@ -1,4 +1,4 @@
-"""Fixed-format manipulation at the context: instruction, demonstrations, query, from one template.
+"""Fixed-format manipulation at the context: instruction, demonstrations, query, from one template, and a reasoning.
 
 (fixed, input, concatenative): in-context learning (Brown et al. 2020, 2005.14165).
 """
@@ -13,10 +13,11 @@ from typing import ClassVar
 
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.bench import Bench
+from promptkit.manipulate.cot import Cot
 from promptkit.manipulate.demos import SELECTORS, Selector, zero
 from promptkit.manipulate.frame import Frame
-from promptkit.manipulate.line import Choose, Demonstrations
-from promptkit.manipulate.order import Arrange, Order, given
+from promptkit.manipulate.line import Arrange, Choose, Demonstrations, Reason
+from promptkit.manipulate.order import Order, given
 from promptkit.manipulations import Surroundings
 from promptkit.registry import settings_of
 from promptkit.template import Template
@@ -25,7 +26,7 @@ from promptkit.types import Example, Kind, Part, Rendered
 
 @dataclass(frozen=True)
 class Prompt:
-    """An instruction, demonstrations of the task, and the query."""
+    """An instruction, demonstrations of the task, the query, and a chain of thought."""
 
     template: Template | str | Path
     """A template, the name of a shipped one, or the path of a `.j2` file."""
@@ -38,15 +39,17 @@ class Prompt:
     """Replaces the template's instruction block; "" shows none."""
     chat: bool = False
     """Whether to use the model's chat template, each demonstration a turn of user and of assistant."""
+    cot: Cot | None = None
+    """How the model reasons about a row before it answers: `cot.zero_shot()`; unless given, it answers at once."""
 
     kind: ClassVar[Kind] = Kind(format="fixed", location="input", operator="concatenative")
 
     def __post_init__(self) -> None:
         """Load the template if it is named."""
-        if isinstance(self.demos, (type, str)) or isinstance(self.order, (type, str)):
+        if any(isinstance(given, (type, str)) for given in (self.demos, self.order, self.cot)):
             raise PromptkitError(
                 "A prompt takes objects, not classes or names",
-                got=f"demos={self.demos!r}, order={self.order!r}",
+                got=f"demos={self.demos!r}, order={self.order!r}, cot={self.cot!r}",
                 hint="Write demos=pk.demos.balanced(k=8), with parentheses",
             )
         if getattr(self.order, "by_rank", False) and self.parts and not getattr(self.demos, "ranks", False):
@@ -78,7 +81,7 @@ class Prompt:
         return tuple(getattr(self.demos, "models", ()))
 
     def settings(self) -> Mapping[str, object]:
-        """Template (by content), demonstrations, order, instruction and chat."""
+        """Template (by content), demonstrations, order, instruction, chat and chain of thought."""
         return {
             "template": self.loaded.name,
             "template_sha256": hashlib.sha256(self.loaded.source.encode("utf-8", "surrogatepass")).hexdigest()[:16],
@@ -86,21 +89,30 @@ class Prompt:
             "order": settings_of(self.order),
             "instruction": self.instruction,
             "chat": self.chat,
+            "cot": settings_of(self.cot) if self.cot else None,
         }
 
     def bind(self, surroundings: Surroundings) -> BoundPrompt:
         """The prompt for one task and one model."""
-        reading = surroundings.reading
         frame = Frame(
-            template=self.loaded, instruction=self.instruction, chat=self.chat, card=surroundings.ask.card, reading=reading
+            template=self.loaded,
+            instruction=self.instruction,
+            chat=self.chat,
+            card=surroundings.ask.card,
+            reading=surroundings.reading,
+            around=self.cot.around if self.cot else None,
         )
         bench = Bench(surroundings=surroundings, show=frame)
-        foreign = sorted({row.label for row in bench.pool} - set(bench.labels)) if bench.labels else []
+        held = {row.label for row in (*bench.pool, *bench.dev)}
+        foreign = sorted(held - set(bench.labels)) if bench.labels else []
         if foreign:
             known = ", ".join(bench.labels)
-            reason = f"There is no word for {', '.join(foreign[:5])}, which rows of the pool are labelled"
+            reason = f"There is no word for {', '.join(foreign[:5])}, which train rows are labelled"
             raise PromptkitError(reason, got=known)
-        return BoundPrompt(frame=frame, choose=self.demos.over(bench), arrange=self.order.over(bench))
+        choose, arrange = self.demos.over(bench), self.order.over(bench)
+        if self.cot is None:
+            return BoundPrompt(frame=frame, choose=choose, arrange=arrange)
+        return BoundPrompt(frame=frame, choose=choose, arrange=arrange, reason=self.cot.over(bench), room=self.cot.room)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,16 +122,30 @@ class BoundPrompt:
     frame: Frame
     choose: Choose
     arrange: Arrange
+    reason: Reason | None = None
+    room: int = 0
+    """Tokens that a reasoning may take."""
     _chosen: dict[str, Demonstrations] = field(default_factory=dict)
     """Row id -> its demonstrations, in order; what was asked to choose them is not asked again."""
 
     def __call__(self, examples: Sequence[Example], *, like: Sequence[Example] | None = None) -> list[Rendered]:
         """What the model reads for each row, behind the demonstrations of the row itself or of the one it shall be like."""
-        shown = self.demonstrations(examples if like is None else like)
-        if like is None:
-            return [self.frame(example, chosen) for example, chosen in zip(examples, shown, strict=True)]
-        pairs = zip(examples, shown, like, strict=True)
-        return [self.frame(example, chosen, like=pattern) for example, chosen, pattern in pairs]
+        patterns = examples if like is None else like
+        shown = self.demonstrations(patterns)
+        drops, behind = self._reasoned(examples, patterns, shown)
+        rows = zip(examples, patterns if like else [None] * len(examples), shown, drops, behind, strict=True)
+        return [
+            self.frame(example, chosen, like=pattern, behind=text, drop=drop) for example, pattern, chosen, drop, text in rows
+        ]
+
+    def _reasoned(
+        self, examples: Sequence[Example], patterns: Sequence[Example], shown: Sequence[Demonstrations]
+    ) -> tuple[list[int], list[str]]:
+        """How many demonstrations of each row a reasoning takes the place of, and what stands behind its query."""
+        if self.reason is None:
+            return [0] * len(shown), [""] * len(shown)
+        drops = [self.frame.without_room(row, chosen, self.room) for row, chosen in zip(patterns, shown, strict=True)]
+        return drops, self.reason(examples, [chosen[drop:] for chosen, drop in zip(shown, drops, strict=True)])
 
     def demonstrations(self, examples: Sequence[Example]) -> list[Demonstrations]:
         """Those of each row, in the order shown, before any is left out for want of room."""

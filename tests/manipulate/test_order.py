@@ -108,7 +108,7 @@ def test_classes_in_turn_need_labels():
         interleaved().over(SimpleNamespace(labels=()))
 
 
-@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+@pytest.mark.parametrize("order", [as_given, shuffled, nearest_last, nearest_first])
 def test_an_order_does_not_change_what_it_is_given(rows, order):
     before = list(rows)
     arranged(order(), rows)
@@ -116,5 +116,6 @@ def test_an_order_does_not_change_what_it_is_given(rows, order):
 
 
 def test_an_order_s_spelling_is_its_name():
-    assert {"given", "shuffled", "nearest-last", "nearest-first", "interleaved"} <= ORDERS.keys()
+    by_model = {"globale", "locale", "mdl"}
+    assert {"given", "shuffled", "nearest-last", "nearest-first", "interleaved"} | by_model == ORDERS.keys()
     assert all(order.name == spelling for spelling, order in ORDERS.items())

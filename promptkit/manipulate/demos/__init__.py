@@ -10,11 +10,17 @@ from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
 from promptkit.manipulate.bench import Bench
+from promptkit.manipulate.demos.auto_cot import auto_cot
 from promptkit.manipulate.demos.bm25 import bm25
+from promptkit.manipulate.demos.candidates import CANDIDATES
 from promptkit.manipulate.demos.chance import balanced, first, random, random_each, zero
+from promptkit.manipulate.demos.complex import complex
 from promptkit.manipulate.demos.diverse import diverse
 from promptkit.manipulate.demos.dpp import dpp
+from promptkit.manipulate.demos.influence import influence
+from promptkit.manipulate.demos.mdl import mdl
 from promptkit.manipulate.demos.mmr import mmr
+from promptkit.manipulate.demos.rerank import rerank
 from promptkit.manipulate.demos.similar import similar
 from promptkit.manipulate.demos.votek import votek
 from promptkit.manipulate.line import Choose
@@ -35,21 +41,27 @@ class Selector(Protocol):
 
 
 SELECTORS: Mapping[str, type] = {
-    selector.name: selector
-    for selector in (zero, first, random, random_each, balanced, bm25, similar, mmr, dpp, votek, diverse)
+    zero.name: zero,
+    **CANDIDATES,
+    **{selector.name: selector for selector in (votek, diverse, mdl, influence, rerank, complex, auto_cot)},
 }
 
 __all__ = [
     "SELECTORS",
     "Selector",
+    "auto_cot",
     "balanced",
     "bm25",
+    "complex",
     "diverse",
     "dpp",
     "first",
+    "influence",
+    "mdl",
     "mmr",
     "random",
     "random_each",
+    "rerank",
     "similar",
     "votek",
     "zero",

@@ -1,0 +1,67 @@
+"""Zero-shot chain of thought (Kojima et al. 2022, 2205.11916), in two calls.
+
+The first has the model go on from the query and a trigger; the second asks for the answer behind what it wrote and an answer
+trigger. The second is the run's own request: label words are scored there, or a short text is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from promptkit.errors import PromptkitError
+from promptkit.manipulate.bench import Bench, Context
+from promptkit.manipulate.line import Demonstrations, Reason
+from promptkit.registry import checked
+from promptkit.types import Example
+
+
+def joined(trigger: str, reasoning: str, answer_trigger: str) -> str:
+    """They, as they stand behind an input: white space that a reasoning begins with is kept, else it is one space."""
+    end = reasoning.rstrip()
+    gap = "" if not end or end[0].isspace() else " "
+    return f" {trigger}{gap}{end} {answer_trigger}"
+
+
+@dataclass(frozen=True)
+class zero_shot:  # noqa: N801
+    """Thinks step by step, then answers."""
+
+    trigger: str = "Let's think step by step."
+    """What the reasoning begins with."""
+    answer_trigger: str = "Therefore, the answer is"
+    """What stands between the reasoning and the answer."""
+    max_tokens: int = 128
+    """The most tokens of the reasoning."""
+    name: ClassVar[str] = "zero-shot"
+
+    def __post_init__(self) -> None:
+        """Refuse what lets nothing be written."""
+        checked(self)
+        if self.max_tokens < 1 or not self.answer_trigger.strip():
+            raise PromptkitError(
+                f"{self.name} needs a token of reasoning at least, and words that ask for the answer",
+                got=f"max_tokens={self.max_tokens}, answer_trigger={self.answer_trigger!r}",
+            )
+
+    @property
+    def room(self) -> int:
+        """Of the reasoning."""
+        return self.max_tokens
+
+    def around(self, reasoning: str) -> str:
+        """Trigger, reasoning, answer trigger."""
+        return joined(self.trigger, reasoning, self.answer_trigger)
+
+    def over(self, bench: Bench) -> Reason:
+        """One reasoning for each row."""
+
+        def reason(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[str]:
+            return [*map(self.around, self.reasonings(bench, [*zip(examples, chosen, strict=True)]))]
+
+        return reason
+
+    def reasonings(self, bench: Bench, contexts: Sequence[Context]) -> list[str]:
+        """What the model writes behind the trigger."""
+        return bench.texts(contexts, [f" {self.trigger}"] * len(contexts), max_tokens=self.max_tokens)

@@ -1,0 +1,118 @@
+"""Automatic chain of thought (Auto-CoT; Zhang et al. 2022, 2210.03493): the model writes the demonstrations' reasoning.
+
+The pool is parted into k clusters, and of each the row nearest to its centroid is shown for which the model, by zero-shot
+chain of thought, writes a short reasoning and an answer: a question of at most 60 words, a reasoning of at most 5 lines that
+ends with its sentence. Both reasoning and answer are the model's own, right or wrong: no label is looked at.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from promptkit.errors import PromptkitError
+from promptkit.manipulate.bench import Bench
+from promptkit.manipulate.cot.zero_shot import zero_shot
+from promptkit.manipulate.embedding import OWN, Space, Vectors
+from promptkit.manipulate.frame import REASONING
+from promptkit.manipulate.line import Choose, distinct, enough, shared
+from promptkit.registry import checked
+from promptkit.types import LabelledExample
+
+WORDS = 60
+"""The most words of a question."""
+LINES = 5
+"""The most lines of a reasoning."""
+TRIES = 8
+"""The most rows of a cluster for which a reasoning is asked."""
+DECIMALS = 6
+"""Kept of the distance to a centroid; ties go by id."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class auto_cot:  # noqa: N801
+    """One row of each of k clusters, with a reasoning and an answer that the model has written."""
+
+    k: int = 8
+    seed: int = 0
+    """Of the clusters."""
+    encoder: str = OWN
+    """Whose vectors are clustered: `model`, the model that reads the prompt, or the name of another, `[engine:]name`."""
+    max_tokens: int = 128
+    """The most tokens of a reasoning."""
+    name: ClassVar[str] = "auto-cot"
+
+    def __post_init__(self) -> None:
+        """Refuse what lets nothing be written."""
+        checked(self)
+        zero_shot(max_tokens=self.max_tokens)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The other model that it asks."""
+        return () if self.encoder == OWN or self.k == 0 else (self.encoder,)
+
+    def over(self, bench: Bench) -> Choose:
+        """The same rows for every row, without its own; raises if the prompt shows no reasoning, or the model writes none."""
+        enough(self.k, bench.pool)
+        if not self.k:
+            return shared([])
+        if not bench.show.shows_reasoning:
+            raise PromptkitError(
+                f"The template {bench.show.template.name} does not show the reasoning that auto-cot has the model write",
+                hint="Add --cot zero-shot, which shows it, or use a template with {{ reasoning }} in its target block",
+            )
+        rows = distinct(sorted(bench.pool, key=lambda row: row.id))
+        made = self._made(bench, clusters(rows, Space(bench, self.encoder, rows).pool, self.k, self.seed))
+        if not made:
+            raise PromptkitError(
+                f"The model wrote no reasoning of at most {LINES} lines with an answer for auto-cot to show",
+                hint="Raise its max_tokens, or show written reasoning: --demos complex, with a task that has it",
+            )
+        if len(made) < self.k:
+            _log.warning("auto-cot found a reasoning to show in %d of %d clusters.", len(made), self.k)
+        return shared([[row] for row in made])
+
+    def _made(self, bench: Bench, parted: Sequence[Sequence[LabelledExample]]) -> list[LabelledExample]:
+        """The first row of each cluster for which it can be made, in the clusters' order; all are asked for at once."""
+        short = [[row for row in rows if len(" ".join(row.inputs.values()).split()) <= WORDS] for rows in parted]
+        made: dict[int, LabelledExample] = {}
+        for turn in range(TRIES):
+            asked = {number: rows[turn] for number, rows in enumerate(short) if number not in made and turn < len(rows)}
+            worked = self._worked(bench, [*asked.values()])
+            made |= {number: row for number, row in zip(asked, worked, strict=True) if row is not None}
+        return [made[number] for number in sorted(made)]
+
+    def _worked(self, bench: Bench, rows: Sequence[LabelledExample]) -> list[LabelledExample | None]:
+        """Each row as a demonstration with the model's own reasoning and answer; None where it cannot be shown."""
+        think = zero_shot(max_tokens=self.max_tokens)
+        contexts = [(row, ()) for row in rows]
+        texts = think.reasonings(bench, contexts)
+        answers = bench.answers(contexts, behind=[*map(think.around, texts)])
+        made: list[LabelledExample | None] = []
+        for row, text, answer in zip(rows, texts, answers, strict=True):
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            fit = answer is not None and 0 < len(lines) <= LINES and lines[-1].endswith((".", "!", "?"))
+            made.append(replace(row, label=answer, working={REASONING: " ".join(lines)}) if fit and answer else None)
+        return made
+
+
+def clusters(rows: Sequence[LabelledExample], vectors: Vectors, k: int, seed: int) -> list[list[LabelledExample]]:
+    """k clusters of the rows by their vectors, each from its centroid outwards; a cluster may be empty."""
+    import warnings
+
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different vectors than clusters
+        means = KMeans(n_clusters=k, n_init=10, random_state=seed).fit(vectors)
+    distances = means.transform(vectors).round(DECIMALS)
+    found: list[list[LabelledExample]] = [[] for _ in range(k)]
+    for own in sorted(range(len(rows)), key=lambda i: (distances[i, means.labels_[i]], rows[i].id)):
+        found[means.labels_[own]].append(rows[own])
+    return found

@@ -1,0 +1,44 @@
+"""Choice by complexity (Fu et al. 2022, 2210.00720): the demonstrations whose worked reasoning has the most steps."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from promptkit.errors import PromptkitError
+from promptkit.manipulate.bench import Bench
+from promptkit.manipulate.line import Choose, enough, shared
+from promptkit.registry import checked
+from promptkit.types import LabelledExample
+
+_STEP_END = re.compile(r"\n+|(?<=[.;!?])\s+")
+"""The paper parts steps at the ends of lines, and finds much the same by sentences and semicolons."""
+
+
+def steps(row: LabelledExample) -> int:
+    """How many lines and sentences its working has."""
+    return sum(bool(step.strip()) for text in row.working.values() for step in _STEP_END.split(text))
+
+
+@dataclass(frozen=True)
+class complex:  # noqa: N801
+    """The k rows of most reasoning steps, the most first; among equals by id."""
+
+    k: int = 8
+    name: ClassVar[str] = "complex"
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number."""
+        checked(self)
+
+    def over(self, bench: Bench) -> Choose:
+        """The same k rows for every row; raises if no row has a worked reasoning."""
+        enough(self.k, bench.pool)
+        if self.k and not any(map(steps, bench.pool)):
+            raise PromptkitError(
+                "complex chooses by the steps of worked reasoning, and no row of the pool has any",
+                hint="Name its column under `working` in the task, or use --demos auto-cot, which has the model write it",
+            )
+        ranked = sorted(bench.pool, key=lambda row: (-steps(row), row.id))
+        return shared([ranked] * self.k)

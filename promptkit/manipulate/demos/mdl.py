@@ -1,0 +1,74 @@
+"""Self-adaptive choice by minimum description length (Wu et al. 2022, 2212.10375).
+
+Of T organisations of the candidates (which k of them, and in which order) the one is shown behind which the model is least
+undecided about the row: argmin_C H(p(. | x, C)), p renormalised over the row's candidate answers. No label is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from promptkit.errors import PromptkitError
+from promptkit.manipulate.bench import Bench
+from promptkit.manipulate.demos.candidates import inner
+from promptkit.manipulate.entropy import least_undecided
+from promptkit.manipulate.line import Choose, Demonstrations, chance, different, enough, shared
+from promptkit.registry import checked
+from promptkit.types import Example, Part
+
+
+@dataclass(frozen=True)
+class mdl:  # noqa: N801
+    """k of each row's candidates, in the organisation behind which the model is least undecided."""
+
+    k: int = 8
+    seed: int = 0
+    candidates: int = 30
+    """How many rows of the pool are candidates for a row."""
+    organisations: int = 10
+    """How many are tried for each row: the first k candidates as they stand, and others by chance."""
+    by: str = "random-each"
+    """The selector that gives the candidates, best first."""
+    name: ClassVar[str] = "mdl"
+
+    def __post_init__(self) -> None:
+        """Refuse what leaves nothing to choose."""
+        checked(self)
+        if self.candidates < self.k or self.organisations < 1:
+            raise PromptkitError(
+                "mdl needs at least k candidates and one organisation",
+                got=f"k={self.k}, candidates={self.candidates}, organisations={self.organisations}",
+                hint="Write --demos mdl:candidates=30:organisations=10",
+            )
+        inner(self.by, self.candidates, self.seed)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Those that the selector of candidates uses."""
+        return tuple(getattr(inner(self.by, self.candidates, self.seed), "parts", ()))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Those that the selector of candidates asks."""
+        return tuple(getattr(inner(self.by, self.candidates, self.seed), "models", ()))
+
+    def over(self, bench: Bench) -> Choose:
+        """The choice for each row by its own answers."""
+        enough(self.k, bench.pool)
+        if not self.k:
+            return shared([])
+        propose: Choose = inner(self.by, min(self.candidates, different(bench.pool)), self.seed).over(bench)
+
+        def choose(examples: Sequence[Example]) -> list[Demonstrations]:
+            pairs = zip(examples, propose(examples), strict=True)
+            return least_undecided(bench, [(row, self._organisations(row, own)) for row, own in pairs], "mdl")
+
+        return choose
+
+    def _organisations(self, example: Example, candidates: Demonstrations) -> list[Demonstrations]:
+        def drawn(number: int) -> Demonstrations:
+            return tuple(sorted(candidates, key=lambda row: chance(self.seed, example.id, str(number), row.id))[: self.k])
+
+        return [candidates[: self.k], *map(drawn, range(1, self.organisations))]

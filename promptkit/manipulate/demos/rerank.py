@@ -1,0 +1,117 @@
+"""Candidates re-ranked by what they do for training queries (the scoring function of EPR; Rubin et al. 2021, 2112.08633).
+
+EPR scores a candidate e by the model's own log p(y' | e, x') on training queries (x', y'), and trains a retriever on these
+scores, because the answer to a test query is not known. Here nothing is trained: the training queries of e are the rows of
+dev that the selector of candidates puts nearest to it, and e's score is its mean gain over no demonstration,
+
+    s(e) = mean over x' of log p(y' | e, x') - log p(y' | x'),
+
+which makes candidates comparable whose training queries differ. The row that demonstrations are chosen for plays no part in
+its candidates' scores, and a row of dev that has its inputs is left out of them: its answer cannot leak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import ClassVar
+
+from promptkit.aligners import Scorer
+from promptkit.errors import PromptkitError
+from promptkit.manipulate.bench import Bench
+from promptkit.manipulate.demos.candidates import inner
+from promptkit.manipulate.line import Choose, Demonstrations, different, enough, shared
+from promptkit.registry import checked
+from promptkit.types import Example, LabelledExample, Part
+
+DECIMALS = 4
+"""Kept of a gain."""
+Gains = Sequence[tuple[LabelledExample, float]]
+"""What a candidate gains each of its training queries."""
+
+
+@dataclass(frozen=True)
+class rerank:  # noqa: N801
+    """The k of each row's candidates that gain their training queries most, the best first."""
+
+    k: int = 8
+    seed: int = 0
+    candidates: int = 16
+    """How many rows of the pool are candidates for a row."""
+    rows: int = 4
+    """How many rows of dev a candidate is scored by."""
+    by: str = "random-each"
+    """The selector that gives a row its candidates, and a candidate its rows of dev."""
+    name: ClassVar[str] = "rerank"
+
+    def __post_init__(self) -> None:
+        """Refuse what leaves nothing to rank."""
+        checked(self)
+        if self.candidates < self.k or self.rows < 1:
+            raise PromptkitError(
+                "rerank needs at least k candidates and a row of dev",
+                got=f"k={self.k}, candidates={self.candidates}, rows={self.rows}",
+                hint="Write --demos rerank:candidates=16:rows=4",
+            )
+        inner(self.by, self.candidates, self.seed)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Training queries come from dev."""
+        return ("dev", *getattr(inner(self.by, self.candidates, self.seed), "parts", ()))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Those that the selector of candidates asks."""
+        return tuple(getattr(inner(self.by, self.candidates, self.seed), "models", ()))
+
+    def over(self, bench: Bench) -> Choose:
+        """The choice for each row; a candidate is scored once, when it is first one."""
+        enough(self.k, bench.pool)
+        if not self.k:
+            return shared([])
+        if not bench.dev:
+            raise PromptkitError(
+                "rerank scores candidates by rows of the dev part of the train split, which is empty",
+                hint="Choose demonstrations another way, or give the task more train rows",
+            )
+        propose: Choose = inner(self.by, min(self.candidates, different(bench.pool)), self.seed).over(bench)
+        gains: dict[str, Gains] = {}
+
+        def choose(examples: Sequence[Example]) -> list[Demonstrations]:
+            candidates = propose(examples)
+            fresh = {row.id: row for rows in candidates for row in rows if row.id not in gains}
+            gains.update(zip(fresh, self._gains(bench, [*fresh.values()]), strict=True))
+
+            def best(example: Example, rows: Demonstrations) -> Demonstrations:
+                return tuple(sorted(rows, key=lambda row: -_score(gains[row.id], example))[: self.k])
+
+            return [*map(best, examples, candidates)]
+
+        return choose
+
+    def _gains(self, bench: Bench, candidates: Sequence[LabelledExample]) -> list[Gains]:
+        """Of each candidate."""
+        of_dev = replace(bench, surroundings=replace(bench.surroundings, rows={"pool": bench.dev}))
+        near: Choose = inner(self.by, min(self.rows, different(bench.dev)), self.seed).over(of_dev)
+        queries = near(candidates)
+        alone = _right_scores(bench, [(query, ()) for own in queries for query in own])
+        behind = _right_scores(bench, [(query, (row,)) for row, own in zip(candidates, queries, strict=True) for query in own])
+        gained = iter([score - before for score, before in zip(behind, alone, strict=True)])
+        return [[(query, next(gained)) for query in own] for own in queries]
+
+
+def _right_scores(bench: Bench, contexts: Sequence[tuple[LabelledExample, Demonstrations]]) -> list[float]:
+    """log p of the right answer of each row."""
+    reading = bench.reading
+    scored = bench.scores(contexts, "rerank")
+    assert isinstance(reading, Scorer)
+    pairs = zip(contexts, scored, strict=True)
+    return [scores[reading.candidates(row).index(row.label)] for (row, _), scores in pairs]
+
+
+def _score(gains: Gains, example: Example) -> float:
+    """The mean gain, without a row of dev that has the example's inputs."""
+    kept = [gain for query, gain in gains if query.inputs != example.inputs]
+    return round(fmean(kept), DECIMALS) if kept else 0.0
