@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from promptkit.predictor import Predictor as Predictor
     from promptkit.run import Run as Run
     from promptkit.store import Shard as Shard
+    from promptkit.studies.controls import controls as controls
+    from promptkit.studies.running import study as study
+    from promptkit.studies.study import Study as Study
     from promptkit.tasks import Task as Task
     from promptkit.tasks import load_task as task  # noqa: F401 - the name that the library is used by
     from promptkit.template import Template as Template
@@ -52,6 +55,9 @@ _WHERE = {
     "load": ("promptkit.models.base", "load"),
     "Predictor": ("promptkit.predictor", "Predictor"),
     "compare": ("promptkit.comparison", "compare"),
+    "study": ("promptkit.studies.running", "study"),
+    "Study": ("promptkit.studies.study", "Study"),
+    "controls": ("promptkit.studies.controls", "controls"),
     "Task": ("promptkit.tasks", "Task"),
     "task": ("promptkit.tasks", "load_task"),
     "Template": ("promptkit.template", "Template"),

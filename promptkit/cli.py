@@ -6,14 +6,15 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from promptkit import options as opts
 from promptkit.errors import PromptkitError
+from promptkit.terminal import Bar, print_table, print_wide
 
 if TYPE_CHECKING:
     from promptkit.run import Run, ShardRun
@@ -26,8 +27,6 @@ app = typer.Typer(
     help="Repurpose a frozen pre-trained model: y = align(model(manipulate(x))).",
 )
 
-WIDEST = 1000
-"""Columns; a table is as wide as its figures, whatever the terminal."""
 INTERRUPTED = 130
 """The exit code of a command stopped by Ctrl-C."""
 
@@ -60,7 +59,7 @@ def eval_(
     set_: opts.Set = None,
     shard: opts.Shard = None,
     no_cache: opts.NoCache = False,
-    out: Annotated[Path, typer.Option(help="The folder that holds run folders.")] = Path("runs"),
+    out: opts.Out = Path("runs"),
     as_json: opts.Json = False,
 ) -> None:
     """Evaluate a prompt on a task: accuracy, macro-F1, ECE and Brier with 95% intervals."""
@@ -73,12 +72,10 @@ def eval_(
     prompt = opts.PromptOptions(
         template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed, cot=cot
     )
-    drawn = temperature or samples
-    written = {"max_tokens": max_tokens, "samples": samples, "temperature": temperature, "seed": seed if drawn else None}
-    chain = {"score": score, "extract": extract} | {key: value for key, value in written.items() if value is not None}
+    chain = opts.chain(score, extract, max_tokens, samples, temperature, seed)
     branches = opts.predictors(loaded, model, set_, prompt, chain, split=split, calibrate=calibrate)
     try:
-        with _Bar(hidden=as_json) as bar:
+        with Bar(hidden=as_json) as bar:
             run = (
                 evaluate(branches, loaded, split=split, limit=limit, out=out, cache=not no_cache, progress=bar)
                 if part is None
@@ -160,6 +157,40 @@ def compare(
         print(f"{len(branch.flips)} of {comparison.n} rows are predicted differently by {branch.name}")
         for flip in branch.flips if flips else ():
             print(f"  {flip.id}  gold {flip.gold}: {_said(flip.first)} -> {_said(flip.other)}")
+
+
+@app.command()
+def study(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A study's YAML file, or the name of one that promptkit ships.")],
+    plot: Annotated[Path | None, typer.Option(help="Draw it there: a .png, .pdf or .svg file.")] = None,
+    no_cache: opts.NoCache = False,
+    out: opts.Out = Path("runs"),
+    as_json: opts.Json = False,
+) -> None:
+    """Evaluate a grid of options over one task: each cell a run, finished ones read, a broken study continued."""
+    from promptkit.studies import pictures, plots
+    from promptkit.studies.progress import LiveTable, RunsBar
+    from promptkit.study_file import controls, read_study, run
+
+    spec = read_study(file)
+    if plot is not None:
+        plots.check_drawable(plot)
+    try:
+        with nullcontext() if as_json else LiveTable() if sys.stderr.isatty() else RunsBar() as progress:
+            made = run(spec, out=out, cache=not no_cache, progress=progress)
+    except KeyboardInterrupt:
+        print("promptkit: stopped; the same command continues where it was.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    without = controls(spec, made)
+    if plot is not None:
+        plots.write(pictures.by_itself(made, without), plot)
+    if as_json:
+        print(json.dumps(made.to_json() | ({"controls": without.to_json()} if without else {})))
+    else:
+        print_wide(made.table(controls=without).rich())
+        print(f"{made.seconds:.1f} s, {len({cell.run.path for cell in made.cells})} runs in {out}")
+    if made.failures:
+        raise PromptkitError(made.trouble)
 
 
 @app.command()
@@ -245,7 +276,7 @@ def tasks(as_json: opts.Json = False) -> None:
         places = dict.fromkeys("bundled" if s.files else "--data" if s.mirror else "hub" for s in spec.sources)
         answers = {"classification": f"{len(spec.labels or ())} labels", "choice": "choices", "generation": "texts"}
         rows.append((name, answers[spec.kind], ", ".join(places), spec.description))
-    _print_table(("task", "answers", "read from", "description"), rows)
+    print_table(("task", "answers", "read from", "description"), rows)
 
 
 @app.command()
@@ -261,7 +292,7 @@ def models(as_json: opts.Json = False) -> None:
         print(json.dumps({"default": DEFAULT_ENGINE, "engines": listed}))
         return
     rows = [(name, ", ".join(e.verbs), e.names, e.description) for name, e in ENGINES.items()]
-    _print_table(("engine", "answers", "NAME in --model [engine:]NAME", "what it is"), rows)
+    print_table(("engine", "answers", "NAME in --model [engine:]NAME", "what it is"), rows)
 
 
 @app.command()
@@ -273,7 +304,7 @@ def kinds(as_json: opts.Json = False) -> None:
     if as_json:
         print(json.dumps({"kinds": found}))
         return
-    _print_table(("manipulation", "format", "location", "operator", "what it is"), [tuple(kind.values()) for kind in found])
+    print_table(("manipulation", "format", "location", "operator", "what it is"), [tuple(kind.values()) for kind in found])
 
 
 task_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Start a task of your own.")
@@ -326,16 +357,11 @@ def main() -> None:
 def _show(run: Run) -> None:
     """A run's table, and what a reader of it should know."""
     from rich.console import Console
-    from rich.measure import Measurement
 
     from promptkit.run import run_table
 
     console = Console()
-    table = run_table(run)
-    console.width = max(
-        console.width, Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
-    )  # no figure is cut off
-    console.print(table)
+    print_wide(run_table(run))
     for note in run.notes:
         console.print(f"note: {note}", style="yellow", markup=False)
     console.print(f"{_took(run)}, {run.path}", highlight=False, markup=False)
@@ -348,39 +374,3 @@ def _took(run: Run | ShardRun) -> str:
 
 def _said(answer: str | None) -> str:
     return "(no answer)" if answer is None else answer
-
-
-def _print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD)
-    for number, title in enumerate(titles):
-        table.add_column(Text(title), no_wrap=number == 0, overflow="fold")  # nothing is cut off
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console().print(table)
-
-
-class _Bar:
-    """tqdm on standard error, started with the first progress."""
-
-    def __init__(self, *, hidden: bool) -> None:
-        self._hidden = hidden or not sys.stderr.isatty()
-        self._bar: Any = None
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, initial=done, unit="row", disable=self._hidden, file=sys.stderr)
-        self._bar.update(done - self._bar.n)
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()

@@ -119,6 +119,8 @@ class Comparison:
                 table.add_row(Text(each.name), accuracy, difference, f"{each.p:.2g}")
         return as_text(table)
 
+    __repr__ = __str__
+
 
 def compare(
     task: Task,

@@ -12,7 +12,7 @@ import numpy as np
 from promptkit.align.vote import right_at
 from promptkit.aligners import Extractor, Support
 from promptkit.chain import Chain
-from promptkit.metrics import Estimate, choice, classification, generation, voting
+from promptkit.metrics import Estimate, choice, classification, generation, mean_share, voting
 from promptkit.run import Result
 from promptkit.samples import DECIMALS
 from promptkit.support import collected, matrix
@@ -42,6 +42,7 @@ def of_labels(chains: Sequence[Chain], samples: Sequence[Any], support: Support)
         for calibration in chain.calibrations:
             aligned = calibration.align(aligned, support)
         predicted = aligned.argmax(1)
+        correct = (predicted == gold).astype(float)
         histogram = np.bincount(predicted, minlength=len(labels)).tolist()
         branches.append(
             Result(
@@ -50,7 +51,8 @@ def of_labels(chains: Sequence[Chain], samples: Sequence[Any], support: Support)
                 predicted=dict(zip(labels, histogram, strict=True)),
                 predictions=tuple(labels[index] for index in predicted),
                 logprobs=aligned,
-                correct=(predicted == gold).astype(float),
+                correct=correct,
+                shares={"accuracy": correct},
             )
         )
     return tuple(branches)
@@ -64,13 +66,15 @@ def of_choices(chain: Chain, samples: Sequence[Any]) -> Result:
         row[: len(line["logprobs"])] = list(line["logprobs"].values())
     gold = np.array([list(line["logprobs"]).index(line["gold"]) for line in samples])
     predictions = tuple(line["prediction"] for line in samples)
+    correct = (logprobs.argmax(1) == gold).astype(float)
     return Result(
         align=chain.name,
         metrics=_rounded(choice(gold, logprobs)),
         predicted=dict(sorted(Counter(predictions).items())),
         predictions=predictions,
         logprobs=logprobs,
-        correct=(logprobs.argmax(1) == gold).astype(float),
+        correct=correct,
+        shares={"accuracy": correct},
     )
 
 
@@ -78,19 +82,20 @@ def of_texts(chain: Chain, reading: Extractor, samples: Sequence[Any]) -> Result
     """The one branch over texts that the model wrote."""
     predictions = tuple(line["prediction"] for line in samples)
     correct = np.array([line["correct"] for line in samples], float)
-    metrics = generation(correct, np.array([said is not None for said in predictions]))
+    shares = generation(correct, np.array([said is not None for said in predictions]))
     if reading.samples > 1:
         forms = [[text["answer"] and reading.form(text["answer"]) for text in line["generations"]] for line in samples]
         right = [right_at(given, {*map(reading.form, line["accepted"])}) for given, line in zip(forms, samples, strict=True)]
         found = [[form is not None for form in given] for given in forms]
-        metrics |= voting(np.array(right), np.array(found))
+        shares |= voting(np.array(right), np.array(found))
     return Result(
         align=chain.name,
-        metrics=_rounded(metrics),
+        metrics=_rounded({name: mean_share(each) for name, each in shares.items()}),
         predicted={},
         predictions=predictions,
         logprobs=np.zeros((len(samples), 0)),
         correct=correct,
+        shares=shares,
     )
 
 

@@ -6,8 +6,9 @@ bias of resampling, which alone would put the whole interval of a calibrated mod
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,41 @@ def classification(gold: Integers, logprobs: Floats) -> dict[str, Estimate]:
     the mean over the labels that occur in gold. Brier is the mean over rows of the squared distance between the label
     probabilities and the gold one-hot, 0 to 2.
     """
-    resamples = _resamples(len(gold))
+    return _of_logprobs(gold, logprobs, ("macro_f1", "ece", "brier"))
+
+
+def choice(gold: Integers, logprobs: Floats) -> dict[str, Estimate]:
+    """Accuracy, ECE and Brier score over answers that each row has for itself; see `classification`.
+
+    A row that has fewer than K holds -inf in their place.
+    """
+    return _of_logprobs(gold, logprobs, ("ece", "brier"))
+
+
+def generation(correct: Floats, found: NDArray[np.bool_]) -> dict[str, Floats]:
+    """Of each row whether its answer is right, and whether no answer was found in its text. All have shape (N,)."""
+    return {"exact_match": correct, "no_answer": np.where(found, 0.0, 1.0)}
+
+
+def voting(right: Floats, found: NDArray[np.bool_]) -> dict[str, Floats]:
+    """Of votes among n texts a row: the share of its texts in which no answer was found, and the accuracy of k texts.
+
+    right: shape (N, n), for k = 1 to n the share of a row's subsets of k texts whose vote is right. found: shape (N, n).
+    """
+    accuracies = {f"{AT}{k}": each for k, each in enumerate(right.T, start=1)}
+    return {"no_answer_samples": 1 - found.mean(1), **accuracies}
+
+
+def _of_logprobs(gold: Integers, logprobs: Floats, names: Sequence[str]) -> dict[str, Estimate]:
+    weights = resamples(len(gold))
+    right = int((logprobs.argmax(1) == gold).sum())
+    return {
+        "accuracy": wilson(right, len(gold)),
+        **{name: _bootstrap(STATISTICS[name](gold, logprobs), weights, within=WITHIN[name]) for name in names},
+    }
+
+
+def _macro_f1(gold: Integers, logprobs: Floats) -> Statistic:
     truth, said = (np.eye(logprobs.shape[1])[x] for x in (gold, logprobs.argmax(1)))
     present = truth.any(0)
 
@@ -52,57 +87,47 @@ def classification(gold: Integers, logprobs: Floats) -> dict[str, Estimate]:
         means: Floats = each.sum(1) / (held > 0).sum(1)
         return means
 
-    return {
-        "accuracy": wilson(int((truth * said).sum()), len(gold)),
-        "macro_f1": _bootstrap(macro_f1, resamples, within=(0, 1)),
-        **_of_probabilities(gold, logprobs, resamples),
-    }
+    return macro_f1
 
 
-def choice(gold: Integers, logprobs: Floats) -> dict[str, Estimate]:
-    """Accuracy, ECE and Brier score over answers that each row has for itself; see `classification`.
-
-    A row that has fewer than K holds -inf in their place.
-    """
-    return {
-        "accuracy": wilson(int((logprobs.argmax(1) == gold).sum()), len(gold)),
-        **_of_probabilities(gold, logprobs, _resamples(len(gold))),
-    }
-
-
-def generation(correct: Floats, found: NDArray[np.bool_]) -> dict[str, Estimate]:
-    """The share of rows whose answer is right, and the share in whose text no answer was found. Both have shape (N,)."""
-    return {"exact_match": wilson(int(correct.sum()), len(correct)), "no_answer": wilson(int((~found).sum()), len(correct))}
-
-
-def voting(right: Floats, found: NDArray[np.bool_]) -> dict[str, Estimate]:
-    """Of votes among n texts a row: the share of all texts in which no answer was found, and the accuracy of k texts.
-
-    right: shape (N, n), for k = 1 to n the share of a row's subsets of k texts whose vote is right. found: shape (N, n).
-    """
-    accuracies = {f"{AT}{k}": mean_share(each) for k, each in enumerate(right.T, start=1)}
-    return {"no_answer_samples": mean_share(1 - found.mean(1)), **accuracies}
-
-
-def _of_probabilities(gold: Integers, logprobs: Floats, resamples: Floats) -> dict[str, Estimate]:
-    """The expected calibration error and the Brier score."""
-    count, labels = logprobs.shape
-    probabilities = np.exp(logprobs - np.logaddexp.reduce(logprobs, axis=1, keepdims=True))
+def _ece(gold: Integers, logprobs: Floats) -> Statistic:
     predicted = logprobs.argmax(1)
-    confidence = probabilities[np.arange(count), predicted]
+    confidence = _probabilities(logprobs)[np.arange(len(gold)), predicted]
     gap_by_bin = np.eye(BINS)[np.minimum((confidence * BINS).astype(int), BINS - 1)]
     gap_by_bin *= ((predicted == gold) - confidence)[:, None]
-    squares = ((probabilities - np.eye(labels)[gold]) ** 2).sum(1)
 
     def ece(weights: Floats) -> Floats:
-        gaps: Floats = np.abs(weights @ gap_by_bin).sum(1) / count
+        gaps: Floats = np.abs(weights @ gap_by_bin).sum(1) / len(gold)
         return gaps
 
-    def brier(weights: Floats) -> Floats:
-        means: Floats = weights @ squares / count
+    return ece
+
+
+def _brier(gold: Integers, logprobs: Floats) -> Statistic:
+    return mean_of(((_probabilities(logprobs) - np.eye(logprobs.shape[1])[gold]) ** 2).sum(1))
+
+
+def _probabilities(logprobs: Floats) -> Floats:
+    shares: Floats = np.exp(logprobs - np.logaddexp.reduce(logprobs, axis=1, keepdims=True))
+    return shares
+
+
+def mean_of(values: Floats) -> Statistic:
+    """The mean over rows of what each has, shape (N,)."""
+
+    def mean(weights: Floats) -> Floats:
+        means: Floats = weights @ values / len(values)
         return means
 
-    return {"ece": _bootstrap(ece, resamples, within=(0, 1)), "brier": _bootstrap(brier, resamples, within=(0, 2))}
+    return mean
+
+
+Statistic = Callable[["Floats"], "Floats"]
+"""How often each row is drawn, shape (R, N), to the figure of each resample, shape (R,)."""
+STATISTICS: Mapping[str, Callable[[Integers, Floats], Statistic]] = {"macro_f1": _macro_f1, "ece": _ece, "brier": _brier}
+"""The figures that are no share of rows, as `classification` says them."""
+WITHIN = {"macro_f1": (0.0, 1.0), "ece": (0.0, 1.0), "brier": (0.0, 2.0)}
+"""The least and the greatest that each can be."""
 
 
 def wilson(successes: float, count: float) -> Estimate:
@@ -124,22 +149,19 @@ def mean_share(shares: Floats) -> Estimate:
 def paired_difference(one: Floats, other: Floats) -> Estimate:
     """Mean of `one` - `other` over the same N rows, with its bootstrap interval. Both have shape (N,)."""
     difference = np.asarray(one, float) - np.asarray(other, float)
-    return _bootstrap(
-        lambda weights: weights @ difference / len(difference),
-        _resamples(len(difference)),
-        within=(difference.min(), difference.max()),
-    )
+    return _bootstrap(mean_of(difference), resamples(len(difference)), within=(difference.min(), difference.max()))
 
 
-def _resamples(count: int) -> Floats:
+@lru_cache(maxsize=2)
+def resamples(count: int) -> Floats:
     """Shape (1 + RESAMPLES, count): how often each row is drawn; the first line is the sample itself."""
     generator = np.random.default_rng(0)
     drawn = generator.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
     return np.vstack([np.ones(count), drawn])
 
 
-def _bootstrap(figure: Callable[[Floats], Floats], resamples: Floats, *, within: tuple[float, float]) -> Estimate:
-    values = figure(resamples)
+def _bootstrap(figure: Statistic, weights: Floats, *, within: tuple[float, float]) -> Estimate:
+    values = figure(weights)
     value = float(values[0])
     low, high = np.percentile(values[1:], [2.5, 97.5]) - (values[1:].mean() - value)
     lowest, highest = within

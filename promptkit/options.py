@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,6 +73,7 @@ Set = Annotated[
 Shard = Annotated[
     str | None, typer.Option(metavar="I/N", help="Every N-th batch of the run, from the I-th; `promptkit merge` joins them.")
 ]
+Out = Annotated[Path, typer.Option(help="The folder that holds run folders.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Ask the model again what it has answered before.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -159,23 +161,41 @@ def predictors(
 
     What is wrong with the rows or the prompt is found before the model is loaded, by a rehearsal.
     """
-    from promptkit.align.calibrate import CALIBRATIONS
-    from promptkit.chain import reading
     from promptkit.evaluation import rehearse
     from promptkit.models.base import load
+
+    told = pairs(settings or [])
+    over = branches(task, options, chain, calibrate)
+    rehearse(over(load("fake")), task, split=split)
+    return over(load(model, **told))
+
+
+def branches(
+    task: Task, options: PromptOptions, chain: dict[str, Any], calibrate: str = ""
+) -> Callable[[Model], list[Predictor]]:
+    """What makes, of a model, the plain predictor and one for each calibration."""
+    from promptkit.align.calibrate import CALIBRATIONS
+    from promptkit.chain import reading
     from promptkit.predictor import Predictor
     from promptkit.registry import build
 
     prompt = options.prompt(task)
     first = reading(task, **chain)
     calibrations = [build("calibration", CALIBRATIONS, spelling) for spelling in calibrate.split(",") if spelling.strip()]
-    told = pairs(settings or [])
 
     def over(loaded: Model) -> list[Predictor]:
         return [Predictor(loaded, prompt, first), *(Predictor(loaded, prompt, [first, each]) for each in calibrations)]
 
-    rehearse(over(load("fake")), task, split=split)
-    return over(load(model, **told))
+    return over
+
+
+def chain(
+    score: str, extract: str | None, max_tokens: int | None, samples: int | None, temperature: float | None, seed: int
+) -> dict[str, Any]:
+    """What the options say of the first aligner; the seed is of texts that are drawn."""
+    drawn = temperature or samples
+    written = {"max_tokens": max_tokens, "samples": samples, "temperature": temperature, "seed": seed if drawn else None}
+    return {"score": score, "extract": extract} | {key: value for key, value in written.items() if value is not None}
 
 
 def model(name: str, settings: list[str] | None) -> Model:

@@ -64,7 +64,7 @@ def _read(value: object, field: Field[Any]) -> object:
 
 
 def _written(value: object) -> str:
-    return "|".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return "|".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def checked(value: Any) -> None:
@@ -87,7 +87,12 @@ def checked(value: Any) -> None:
 def spelling(value: Any) -> str:
     """How the command line spells a registered object: its name, and the keywords that are not the defaults."""
     kept = [field for field in fields(value) if field.init and getattr(value, field.name) != field.default]
-    return ":".join([value.name, *(f"{field.name}={_written(getattr(value, field.name))}" for field in kept)])
+    return spelt(value.name, {field.name: getattr(value, field.name) for field in kept})
+
+
+def spelt(name: str, keywords: Mapping[str, object]) -> str:
+    """A name with its keywords, as the command line spells them."""
+    return ":".join([name, *(f"{key}={_written(value)}" for key, value in keywords.items())])
 
 
 def settings_of(value: Any) -> dict[str, object]:

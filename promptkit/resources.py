@@ -6,6 +6,9 @@ from typing import Literal
 
 from promptkit.errors import PromptkitError
 
+STUDIES = "studies"
+"""The folder of `evals/` that holds studies, and no tasks."""
+
 
 def folder(name: Literal["templates", "evals"]) -> Path:
     """The folder of the templates or of the tasks that promptkit ships."""
@@ -31,6 +34,7 @@ def cache_folder() -> Path:
 
 
 def names(kind: Literal["templates", "evals"], suffix: str) -> list[str]:
-    """The names of the shipped files with a suffix, folders included: `sentiment/review`."""
+    """The names of the shipped templates or tasks with a suffix, folders included: `sentiment/review`."""
     root = folder(kind)
-    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob(f"*{suffix}"))
+    found = (path.relative_to(root).with_suffix("").as_posix() for path in root.rglob(f"*{suffix}"))
+    return sorted(name for name in found if not name.startswith(f"{STUDIES}/"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WIDTH = 100
 FEW_LABELS = 6
 _CAPTION = "below each figure its 95% interval ({}: Wilson; others: bootstrap)"
-_TITLES = {
+TITLES = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
     "ece": "ECE",
@@ -28,6 +28,7 @@ _TITLES = {
     "no_answer": "no answer found",
     "no_answer_samples": "no answer in a text",
 }
+"""How each metric is called where it is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,8 @@ class Result:
     """Shape (N, K), rows and labels in the run's order; -inf where a row offers fewer than K; K is 0 for texts."""
     correct: Floats
     """Shape (N,): 1.0 or 0.0."""
+    shares: Mapping[str, Floats]
+    """Of the metrics that are a mean over rows, each row's part, shape (N,)."""
 
     def to_json(self) -> dict[str, object]:
         """Its figures."""
@@ -92,6 +95,8 @@ class Run:
         """The run's table."""
         return as_text(run_table(self))
 
+    __repr__ = __str__
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardRun:
@@ -132,7 +137,7 @@ def run_table(run: Run) -> Table:
     """One line a branch: each figure with its 95% interval, and how often each label was predicted."""
     from rich.text import Text
 
-    titles = {name: title for name, title in _TITLES.items() if name in run.results[0].metrics}
+    titles = {name: title for name, title in TITLES.items() if name in run.results[0].metrics}
     caption = _CAPTION.format("accuracy") if "ece" in titles else "below each figure its 95% interval (Wilson)"
     table = new_table(f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}", caption=caption)
     held = Counter(run.gold)

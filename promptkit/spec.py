@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -164,17 +165,22 @@ class _Loader(yaml.SafeLoader):  # not libyaml's, which dies of deep nesting
 
 def read_spec(path: Path) -> TaskSpec:
     """The task that a YAML file describes; raises PromptkitError for one that describes none."""
+    given = read_yaml(path, "task", "Start from one that promptkit ships, or with promptkit task init FILE")
+    try:
+        return TaskSpec.model_validate(given)
+    except ValidationError as error:
+        raise wrong(path, error, "task", _of) from None
+
+
+def read_yaml(path: Path, kind: str, hint: str) -> dict[str, Any]:
+    """The mapping that a YAML file holds; raises PromptkitError for one that holds none."""
     try:
         given: Any = yaml.load(path.read_text("utf-8"), _Loader)
     except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise PromptkitError(f"{path} is not YAML: {_reason(error)}", hint="Mend that line") from None
     if not isinstance(given, dict):
-        hint = "Start from one that promptkit ships, or with promptkit task init FILE"
-        raise PromptkitError(f"{path} holds no task", got=str(given)[:100] if given else "an empty file", hint=hint)
-    try:
-        return TaskSpec.model_validate(given)
-    except ValidationError as error:
-        raise _wrong(path, error) from None
+        raise PromptkitError(f"{path} holds no {kind}", got=str(given)[:100] if given else "an empty file", hint=hint)
+    return given
 
 
 def _reason(error: Exception) -> str:
@@ -186,8 +192,13 @@ def _reason(error: Exception) -> str:
     return f"{error.problem}{while_} (line {mark.line + 1}, column {mark.column + 1})"
 
 
-def _wrong(path: Path, error: ValidationError) -> PromptkitError:
-    """The one of pydantic's errors that says most, told by the key's place in the file."""
+def wrong(
+    path: Path, error: ValidationError, kind: str, of: Callable[[tuple[int | str, ...]], type[BaseModel]]
+) -> PromptkitError:
+    """The one of pydantic's errors that says most, told by the key's place in the file.
+
+    `of`: the model whose keys stand at a place.
+    """
     told = error.errors()
 
     def rank(each: Any) -> tuple[bool, bool]:
@@ -198,11 +209,11 @@ def _wrong(path: Path, error: ValidationError) -> PromptkitError:
     steps = [str(step) for step in first["loc"] if step not in _UNION and not str(step).startswith("function-")]
     place = ".".join(steps)
     if first["type"] == "extra_forbidden":
-        return unknown(f"key of a task (at {place} in {path})", steps[-1], _of(first["loc"]).model_fields)
+        return unknown(f"key of a {kind} (at {place} in {path})", steps[-1], of(first["loc"]).model_fields)
     if "[key]" in first["loc"]:
         hint = "Put it in quotes: bare no, yes, on and off are truth values in YAML, and digits are numbers"
         return PromptkitError(f"{path}: {steps[0]} is wrong: the key {first['input']!r} is no text", hint=hint)
-    field = _of(first["loc"]).model_fields.get(steps[-1]) if steps else None
+    field = of(first["loc"]).model_fields.get(steps[-1]) if steps else None
     meaning = " ".join(((field and field.description) or "").split())
     if first["type"] == "missing":
         return PromptkitError(f"{path}: {place} is missing", hint=meaning)

@@ -19,7 +19,8 @@ LAYERS = [
     {"chain", "asking", "predictor"},
     {"run", "samples", "support", "figures", "evaluation"},
     {"comparison", "merging", "doctor", "view", "kinds"},
-    {"cli", "options"},
+    {"studies"},
+    {"cli", "options", "study_file", "terminal"},
     {"__main__"},
 ]
 APART = {"manipulate", "align", "models"}

@@ -81,12 +81,16 @@ class Prompt:
         return tuple(getattr(self.demos, "models", ()))
 
     def settings(self) -> Mapping[str, object]:
-        """Template (by content), demonstrations, order, instruction, chat and chain of thought."""
+        """Template (by content), demonstrations, order, instruction, chat and chain of thought.
+
+        Without demonstrations nothing orders them.
+        """
+        demos, order = (self.demos, self.order) if self.parts else (zero(), given())
         return {
             "template": self.loaded.name,
             "template_sha256": hashlib.sha256(self.loaded.source.encode("utf-8", "surrogatepass")).hexdigest()[:16],
-            "demos": settings_of(self.demos),
-            "order": settings_of(self.order),
+            "demos": settings_of(demos),
+            "order": settings_of(order),
             "instruction": self.instruction,
             "chat": self.chat,
             "cot": settings_of(self.cot) if self.cot else None,

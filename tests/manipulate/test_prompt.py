@@ -273,8 +273,8 @@ def test_settings_tell_apart_whatever_changes_the_prompt():
         Prompt(TEMPLATE, demos=demos.random(k=5)),
         Prompt(TEMPLATE, demos=demos.random(k=4, seed=1)),
         Prompt(TEMPLATE, demos=demos.balanced(k=4)),
-        Prompt(TEMPLATE, order=order.shuffled()),
-        Prompt(TEMPLATE, order=order.shuffled(seed=1)),
+        Prompt(TEMPLATE, demos=demos.random(k=4), order=order.shuffled()),
+        Prompt(TEMPLATE, demos=demos.random(k=4), order=order.shuffled(seed=1)),
         Prompt(TEMPLATE, instruction=""),
         Prompt(TEMPLATE, instruction="Say it."),
         Prompt(TEMPLATE, chat=True),
@@ -283,6 +283,12 @@ def test_settings_tell_apart_whatever_changes_the_prompt():
     assert all(settings.count(one) == 1 for one in settings)
     assert Prompt(TEMPLATE, demos=demos.random(k=4)).settings() == settings[2]
     assert settings[2]["demos"] == settings_of(demos.random(k=4))
+
+
+def test_without_demonstrations_no_selector_seed_or_order_makes_another_prompt():
+    none = [demos.zero(), demos.random(k=0, seed=3), demos.balanced(k=0)]
+    settings = [Prompt(TEMPLATE, demos=each, order=order.shuffled(seed=n)).settings() for n, each in enumerate(none)]
+    assert settings == [Prompt(TEMPLATE).settings()] * 3
 
 
 def test_a_prompt_without_demonstrations_needs_no_pool_and_one_with_them_does():

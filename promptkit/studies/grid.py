@@ -1,0 +1,85 @@
+"""The dimensions of a study and their cells: the product of the values, in the order given. Knows nothing of models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
+from inspect import signature
+from itertools import product
+from typing import Any
+
+from promptkit.errors import PromptkitError, unknown
+from promptkit.registry import spelling
+
+Plain = str | int | float | bool | None
+"""A value as tables and plots name it."""
+ALIGN = "align"
+"""The dimension of predictors that share a pass: the last word of each one's chain of aligners."""
+
+
+def dimensions(grid: Mapping[str, object]) -> dict[str, tuple[object, ...]]:
+    """The values of each dimension; what is no list of values (a text, a number, a mapping) is a constant."""
+    table = {name: tuple(given) if _several(given) else (given,) for name, given in grid.items()}  # type: ignore[arg-type]
+    for name, values in table.items():
+        named = [text_of(plain(value)) for value in values]
+        if not values:
+            raise PromptkitError(f"The dimension {name} of the study has no value", hint="Give it one, or leave it out")
+        twice = next((text for text in named if named.count(text) > 1), None)
+        if twice is not None:
+            raise PromptkitError(
+                f"Two values of {name} read the same", got=twice, hint="Give each once, or objects that spell differently"
+            )
+    return table
+
+
+def _several(value: object) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+
+
+def cells(table: Mapping[str, Sequence[object]]) -> list[dict[str, Any]]:
+    """Every combination of the values, the last dimension running fastest."""
+    return [dict(zip(table, values, strict=True)) for values in product(*table.values())]
+
+
+def check_takes(build: Callable[..., object], names: Iterable[str]) -> None:
+    """Raise unless the function takes every dimension by its name, and asks for no more."""
+    try:
+        parameters = signature(build).parameters.values()
+    except (TypeError, ValueError):
+        raise PromptkitError(
+            "A study takes a function that builds a predictor", got=repr(build), hint="Write pk.study(build, task, k=[0, 4])"
+        ) from None
+    named = {each.name: each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}
+    anything = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    given = list(names)
+    foreign = next((name for name in given if name not in named and not anything), None)
+    if foreign is not None:
+        raise unknown("argument of the function that builds predictors", foreign, named)
+    absent = [name for name, each in named.items() if each.default is each.empty and name not in given]
+    if absent:
+        hint = f"Add {absent[0]}= to the study, with its values or one"
+        raise PromptkitError(f"The function that builds predictors needs {', '.join(absent)} as well", hint=hint)
+
+
+def plain(value: object) -> Plain:
+    """A value of a dimension as tables name it; objects by their spelling or name."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={text_of(plain(each))}" for key, each in value.items())
+    if _several(value):
+        return ", ".join(text_of(plain(each)) for each in value)  # type: ignore[attr-defined]
+    name = getattr(value, "name", None) or getattr(value, "__name__", None)
+    if is_dataclass(value) and isinstance(getattr(type(value), "name", None), str):
+        return spelling(value)
+    return name if isinstance(name, str) else str(value)
+
+
+def text_of(value: Plain) -> str:
+    """How a table names a value."""
+    return "none" if value is None else str(value)
+
+
+def listed(values: Mapping[str, Plain]) -> str:
+    """A cell's values in one line: `demos=random, k=4`."""
+    return ", ".join(f"{name}={text_of(value)}" for name, value in values.items()) or "the only cell"

@@ -1,0 +1,237 @@
+"""A study's YAML file: a task, the options of `promptkit eval` that are the same for every cell, and a grid over others.
+
+What an option means is said by `options`, as for the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from promptkit import options as opts
+from promptkit.errors import PromptkitError, unknown
+from promptkit.readers import is_data
+from promptkit.registry import spelt
+from promptkit.resources import STUDIES, expanded, folder
+from promptkit.spec import read_yaml, wrong
+
+if TYPE_CHECKING:
+    from promptkit.manipulate.demos import Selector
+    from promptkit.predictor import Predictor
+    from promptkit.studies.controls import Controls
+    from promptkit.studies.progress import Progress
+    from promptkit.studies.study import Study
+    from promptkit.tasks import Task
+    from promptkit.types import Model
+
+SUFFIXES = (".yaml", ".yml")
+
+
+def _spelt(value: object) -> object:
+    """{name: {key: value}} as the command line spells it; anything else as it is."""
+    if isinstance(value, Mapping) and len(value) == 1:
+        ((name, keywords),) = value.items()
+        if isinstance(keywords, Mapping | None):
+            return spelt(str(name), keywords or {})
+    return value
+
+
+def _joined(value: object) -> object:
+    """A list of spellings as the command line joins them."""
+    return ",".join(str(_spelt(each)) for each in value) if isinstance(value, list) else _spelt(value)
+
+
+Spelled = Annotated[str, BeforeValidator(_spelt)]
+"""`name:key=value`, or {name: {key: value}}."""
+
+
+class Options(BaseModel):
+    """The options of a cell, each as `promptkit eval` has it; each may stand in `grid`, with a list of values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    model: str = "demo"
+    """[engine:]name: a hub id, a folder, a .gguf file, demo or fake."""
+    set: dict[str, Any] = {}
+    """Settings of the engine: {dtype: bfloat16}."""
+    template: str | None = None
+    """A template's name, the path of a .j2 file from here, or its text; the task's own unless given."""
+    instruction: str | None = None
+    """Replaces the template's instruction; "" shows none."""
+    chat: bool = False
+    """Whether the model's chat template is used."""
+    shots: Annotated[int, Field(ge=0)] = 8
+    """How many demonstrations."""
+    demos: Spelled | None = None
+    """Which demonstrations: random, balanced:seed=3, or {balanced: {seed: 3}}."""
+    order: Spelled = "given"
+    """In which order they stand: given, shuffled, nearest-last."""
+    cot: Spelled | None = None
+    """Have the model reason before it answers: zero-shot, least-to-most."""
+    seed: int = 0
+    """Of the demonstrations and their order, and of texts that are drawn."""
+    score: str = "sum"
+    """A label's log-probability: sum over its tokens, or mean per token."""
+    extract: Spelled | None = None
+    """How the answer is found in a written text: first_line, final_number, {pattern: {regex: ...}}."""
+    max_tokens: PositiveInt | None = None
+    """The most tokens of a written text."""
+    samples: PositiveInt | None = None
+    """How many texts a row; their majority is its answer."""
+    temperature: NonNegativeFloat | None = None
+    """0 writes the likeliest text; above 0 it is drawn."""
+
+
+class StudySpec(Options):
+    """A study's YAML file."""
+
+    description: str = ""
+    """What is studied, in a line."""
+    task: str
+    """A name of `promptkit tasks`, or the path of a task's YAML file or of a data file from here."""
+    split: str | None = None
+    """The split to read; the task's own choice unless given."""
+    limit: PositiveInt | None = None
+    """Only the N rows with the smallest hash of id."""
+    calibrate: Annotated[str, BeforeValidator(_joined)] = ""
+    """Calibrations besides the plain scores, [contextual, batch]: one more dimension, `align`, of the same pass."""
+    data: str | None = None
+    """Folder of a mirror of data sets, from here."""
+    label_column: str | None = None
+    """For a data file: the column of the labels."""
+    labels: str | None = None
+    """For a data file: its labels in order, a,b,c."""
+    answer_column: str | None = None
+    """For a data file whose answers are texts to be written: the column that holds them."""
+    train: str | None = None
+    """For a data file: where demonstrations come from, a path from here."""
+    controls: list[Spelled] | None = None
+    """Show what no language model would get from the pool, and from the demonstrations of these selectors, [random]: with
+    as many as the cells have, unless one says k."""
+    grid: dict[str, list[Any]] = Field(min_length=1)
+    """Option -> its values: the dimensions of the study, in this order."""
+
+    @model_validator(mode="after")
+    def _once(self) -> StudySpec:
+        twice = next((name for name in self.grid if name in self.model_fields_set), None)
+        if twice is not None:
+            raise ValueError(f"{twice} stands in the grid and beside it")
+        return self
+
+    def options(self, cell: Mapping[str, Any]) -> Options:
+        """The options of a cell, its values before those that are the same for all."""
+        shared = {name: getattr(self, name) for name in Options.model_fields}
+        return Options.model_validate(shared | dict(cell))
+
+
+def read_study(name: str | Path) -> StudySpec:
+    """The study of a YAML file, or a shipped one by its name; raises PromptkitError for a file that describes none."""
+    path, shipped = expanded(name), folder("evals") / STUDIES
+    if path.suffix in SUFFIXES and not path.is_file():
+        raise PromptkitError(f"There is no study file {name}", hint=f"It was looked for in {Path.cwd()}")
+    if path.suffix not in SUFFIXES:
+        path = shipped / f"{name}.yaml"
+    if not path.is_file():
+        known = (each.stem for each in shipped.glob("*.yaml"))
+        raise unknown("study", str(name), known, hint="Your own is given by the path of its YAML file")
+    given = read_yaml(path, "study", "It names a task and a grid, such as grid: {shots: [0, 4]}")
+    try:
+        spec = StudySpec.model_validate(given)
+    except ValidationError as error:
+        raise wrong(path, error, "study", lambda place: StudySpec) from None
+    grid = {option: [_value(path, option, value) for value in values] for option, values in spec.grid.items()}
+    paths = {key: str(path.parent / expanded(place)) for key in ("data", "train") if (place := getattr(spec, key))}
+    named = {key: _from(path, given) for key in ("task", "template") if (given := getattr(spec, key))}
+    return spec.model_copy(update={"grid": grid, **paths, **named})
+
+
+def _from(path: Path, given: str) -> str:
+    """What the file names as a task or a template: a path counts from the file's own folder."""
+    is_path = given.endswith((*SUFFIXES, ".j2")) or is_data(given)
+    return str(path.parent / expanded(given)) if is_path else given
+
+
+def _value(path: Path, option: str, value: object) -> object:
+    """One value of the grid, as its option has it."""
+    if option not in Options.model_fields:
+        hint = f"It stands in grid in {path}"
+        if option == "calibrate":
+            raise PromptkitError(
+                "Calibrations are branches of one pass, and no part of the grid", hint=f"{hint}: put it beside"
+            )
+        raise unknown("option of the grid", option, Options.model_fields, hint=hint)
+    try:
+        found = getattr(Options.model_validate({option: value}), option)
+    except ValidationError as error:
+        raise wrong(path, error, "study", lambda place: Options) from None
+    return _from(path, found) if option == "template" and found else found
+
+
+def run(spec: StudySpec, *, out: Path, cache: bool = True, progress: Progress | None = None) -> Study:
+    """Evaluate every cell, each as `promptkit eval` would; what is misspelt is told before the first."""
+    from promptkit.models.base import load
+    from promptkit.studies.grid import cells, dimensions
+    from promptkit.studies.running import evaluated
+
+    task = _task(spec)
+    models: dict[str, Model] = {}
+
+    def build(**cell: Any) -> Predictor | list[Predictor]:
+        told, made = spec.options(cell), _branches(spec, task, cell)
+        key = f"{told.model} {told.set}"
+        if key not in models:
+            models[key] = load(told.model, **told.set)
+        predictors = made(models[key])
+        return predictors if spec.calibrate else predictors[0]
+
+    for cell in cells(dimensions(spec.grid)):
+        _branches(spec, task, cell)
+    _selectors(spec, [spec.shots])
+    return evaluated(build, task, spec.grid, out=out, split=spec.split, limit=spec.limit, cache=cache, progress=progress)
+
+
+def controls(spec: StudySpec, study: Study) -> Controls | None:
+    """The controls that the file asks for, over the items of its study."""
+    from promptkit.models.base import load
+
+    if spec.controls is None:
+        return None
+    shots = list(dict.fromkeys(int(cell.values.get("shots", spec.shots) or 0) for cell in study.cells))
+    selectors = _selectors(spec, shots)
+    model = load(spec.grid.get("model", [spec.model])[0], **spec.set) if selectors else None
+    return study.controls(*selectors, model=model)
+
+
+def _selectors(spec: StudySpec, shots: Sequence[int]) -> list[Selector]:
+    """Those of the controls: each with its own k, or with every number of shots but none."""
+    from promptkit.manipulate.demos import SELECTORS
+    from promptkit.registry import build, parse
+
+    several = [(each, [0] if "k" in parse(each)[1] else filter(None, shots)) for each in spec.controls or ()]
+    return [build("demonstration selector", SELECTORS, each, k=k, seed=spec.seed) for each, ks in several for k in ks]
+
+
+def _task(spec: StudySpec) -> Task:
+    data, train = (None if place is None else Path(place) for place in (spec.data, spec.train))
+    template = spec.template or next(iter(spec.grid.get("template", [])), None)
+    return opts.task(spec.task, data, template, spec.label_column, spec.labels, spec.answer_column, train)
+
+
+def _branches(spec: StudySpec, task: Task, cell: Mapping[str, Any]) -> Callable[[Model], list[Predictor]]:
+    told = spec.options(cell)
+    prompt = opts.PromptOptions(**{each.name: getattr(told, each.name) for each in fields(opts.PromptOptions)})
+    chain = opts.chain(told.score, told.extract, told.max_tokens, told.samples, told.temperature, told.seed)
+    return opts.branches(task, prompt, chain, spec.calibrate)
