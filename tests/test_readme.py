@@ -49,7 +49,7 @@ def test_a_commands_options_exist(command: str) -> None:
 def test_the_tree_names_every_module_and_no_other() -> None:
     block = re.search(r"## The tree\n.*?```text\n(.*?)```", README, re.DOTALL)
     assert block is not None
-    named = set(re.findall(r"\b[a-z_]+\.py\b", block.group(1)))
+    named = set(re.findall(r"\b[a-z0-9_]+\.py\b", block.group(1)))
     assert named == {path.name for path in (ROOT / "promptkit").rglob("*.py")} - {"__main__.py", "__init__.py"}
 
 
