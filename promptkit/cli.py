@@ -6,14 +6,15 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from promptkit import options as opts
 from promptkit.errors import PromptkitError
+from promptkit.search_command import search
+from promptkit.terminal import Bar, print_table, print_wide
 
 if TYPE_CHECKING:
     from promptkit.run import Run, ShardRun
@@ -26,8 +27,6 @@ app = typer.Typer(
     help="Repurpose a frozen pre-trained model: y = align(model(manipulate(x))).",
 )
 
-WIDEST = 1000
-"""Columns; a table is as wide as its figures, whatever the terminal."""
 INTERRUPTED = 130
 """The exit code of a command stopped by Ctrl-C."""
 
@@ -75,7 +74,7 @@ def eval_(
     chain = {"score": score, "extract": extract} | {key: value for key, value in written.items() if value is not None}
     branches = opts.predictors(loaded, model, set_, prompt, chain, split=split, calibrate=calibrate)
     try:
-        with _Bar(hidden=as_json) as bar:
+        with Bar(hidden=as_json) as bar:
             run = (
                 evaluate(branches, loaded, split=split, limit=limit, out=out, cache=not no_cache, progress=bar)
                 if part is None
@@ -241,7 +240,7 @@ def tasks(as_json: opts.Json = False) -> None:
         places = dict.fromkeys("bundled" if s.files else "--data" if s.mirror else "hub" for s in spec.sources)
         answers = {"classification": f"{len(spec.labels or ())} labels", "choice": "choices", "generation": "texts"}
         rows.append((name, answers[spec.kind], ", ".join(places), spec.description))
-    _print_table(("task", "answers", "read from", "description"), rows)
+    print_table(("task", "answers", "read from", "description"), rows)
 
 
 @app.command()
@@ -257,7 +256,7 @@ def models(as_json: opts.Json = False) -> None:
         print(json.dumps({"default": DEFAULT_ENGINE, "engines": listed}))
         return
     rows = [(name, ", ".join(e.verbs), e.names, e.description) for name, e in ENGINES.items()]
-    _print_table(("engine", "answers", "NAME in --model [engine:]NAME", "what it is"), rows)
+    print_table(("engine", "answers", "NAME in --model [engine:]NAME", "what it is"), rows)
 
 
 @app.command()
@@ -269,8 +268,10 @@ def kinds(as_json: opts.Json = False) -> None:
     if as_json:
         print(json.dumps({"kinds": found}))
         return
-    _print_table(("manipulation", "format", "location", "operator", "what it is"), [tuple(kind.values()) for kind in found])
+    print_table(("manipulation", "format", "location", "operator", "what it is"), [tuple(kind.values()) for kind in found])
 
+
+app.command()(search)
 
 task_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Start a task of your own.")
 app.add_typer(task_app, name="task")
@@ -322,16 +323,11 @@ def main() -> None:
 def _show(run: Run) -> None:
     """A run's table, and what a reader of it should know."""
     from rich.console import Console
-    from rich.measure import Measurement
 
     from promptkit.run import run_table
 
     console = Console()
-    table = run_table(run)
-    console.width = max(
-        console.width, Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
-    )  # no figure is cut off
-    console.print(table)
+    print_wide(run_table(run))
     for note in run.notes:
         console.print(f"note: {note}", style="yellow", markup=False)
     console.print(f"{_took(run)}, {run.path}", highlight=False, markup=False)
@@ -344,39 +340,3 @@ def _took(run: Run | ShardRun) -> str:
 
 def _said(answer: str | None) -> str:
     return "(no answer)" if answer is None else answer
-
-
-def _print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD)
-    for number, title in enumerate(titles):
-        table.add_column(Text(title), no_wrap=number == 0, overflow="fold")  # nothing is cut off
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console().print(table)
-
-
-class _Bar:
-    """tqdm on standard error, started with the first progress."""
-
-    def __init__(self, *, hidden: bool) -> None:
-        self._hidden = hidden or not sys.stderr.isatty()
-        self._bar: Any = None
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, initial=done, unit="row", disable=self._hidden, file=sys.stderr)
-        self._bar.update(done - self._bar.n)
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
