@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from promptkit.errors import Unsupported as Unsupported
     from promptkit.evaluation import evaluate as evaluate
     from promptkit.evaluation import evaluate_shard as evaluate_shard
+    from promptkit.found import Found as Found
     from promptkit.manipulate import cot as cot
     from promptkit.manipulate import demos as demos
+    from promptkit.manipulate import instructions as instructions
     from promptkit.manipulate import order as order
     from promptkit.manipulate.prompt import Prompt as Prompt
     from promptkit.merging import merge as merge
     from promptkit.models.base import load as load
     from promptkit.predictor import Predictor as Predictor
     from promptkit.run import Run as Run
+    from promptkit.searching import search as search
     from promptkit.store import Shard as Shard
     from promptkit.studies.controls import controls as controls
     from promptkit.studies.running import study as study
@@ -41,6 +44,7 @@ _WHERE = {
     "vote": ("promptkit.align.vote", None),
     "cot": ("promptkit.manipulate.cot", None),
     "demos": ("promptkit.manipulate.demos", None),
+    "instructions": ("promptkit.manipulate.instructions", None),
     "order": ("promptkit.manipulate.order", None),
     "Choices": ("promptkit.align.choices", "Choices"),
     "Verbalizer": ("promptkit.align.verbalizer", "Verbalizer"),
@@ -49,6 +53,8 @@ _WHERE = {
     "Run": ("promptkit.run", "Run"),
     "evaluate": ("promptkit.evaluation", "evaluate"),
     "evaluate_shard": ("promptkit.evaluation", "evaluate_shard"),
+    "search": ("promptkit.searching", "search"),
+    "Found": ("promptkit.found", "Found"),
     "merge": ("promptkit.merging", "merge"),
     "Shard": ("promptkit.store", "Shard"),
     "Prompt": ("promptkit.manipulate.prompt", "Prompt"),

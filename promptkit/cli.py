@@ -14,6 +14,7 @@ import typer
 
 from promptkit import options as opts
 from promptkit.errors import PromptkitError
+from promptkit.search_command import search
 from promptkit.terminal import Bar, print_table, print_wide
 
 if TYPE_CHECKING:
@@ -306,6 +307,8 @@ def kinds(as_json: opts.Json = False) -> None:
         return
     print_table(("manipulation", "format", "location", "operator", "what it is"), [tuple(kind.values()) for kind in found])
 
+
+app.command()(search)
 
 task_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Start a task of your own.")
 app.add_typer(task_app, name="task")

@@ -1,0 +1,96 @@
+"""Instructions tried on labelled rows: whether the answer is right, and how likely the right answer was.
+
+What a run would say of the same rows is what a trial says. A text that the model writes is right or wrong; how likely the right
+one was is asked besides, by scoring it behind the same prompt (APE's second score function, 2211.01910 section 3.2).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from promptkit.align.choices import Choices
+from promptkit.aligners import Scorer
+from promptkit.asking import Asking
+from promptkit.cache import ScoreCache
+from promptkit.chain import Reads
+from promptkit.halving import Score
+from promptkit.manipulate.prompt import Prompt
+from promptkit.predictor import BoundPredictor, Predictor
+from promptkit.samples import Asked, line
+from promptkit.tasks import Task
+from promptkit.types import Example, LabelledExample, Request
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """One row under one instruction."""
+
+    text: str
+    asked: Asked
+    reading: Reads
+    request: Request
+
+
+class Trial:
+    """A prompt whose instruction is exchanged, over certain rows; what is known of one is not asked again."""
+
+    def __init__(
+        self, predictor: Predictor, prompt: Prompt, task: Task, rows: Sequence[LabelledExample], cache: ScoreCache | None
+    ) -> None:
+        """`prompt` is the predictor's own manipulation."""
+        self._model, self._prompt, self._task = predictor.model, prompt, task
+        self._rows = rows
+        self._cache = cache
+        self._ask = Asking(predictor.model, cache)
+        told = predictor.reading
+        self._readings: tuple[Reads, ...] = (told,) if isinstance(told, Scorer) else (told, Choices())
+        self._bound: dict[tuple[str, str], BoundPredictor] = {}
+        self._lines: dict[tuple[str, str], list[Any]] = defaultdict(list)
+
+    def __call__(self, instructions: Sequence[str], count: int) -> list[Score]:
+        """What each comes to on the first `count` rows."""
+        groups = [[*self._unknown(text, count)] for text in instructions]
+        if not self._prompt.parts:  # without demonstrations prompts are short: batches are filled across instructions
+            groups = [[question for group in groups for question in group]]
+        if any(groups):
+            _log.warning("Instructions that are tried on %d rows: %d.", count, len(instructions))
+        for group in groups:
+            outputs = self._ask([question.request for question in group])
+            for question, output in zip(group, outputs, strict=True):
+                kept = self._lines[question.text, question.reading.name]
+                kept.append(line(question.asked, question.reading, output))
+        return [self._score(text, count) for text in instructions]
+
+    def _unknown(self, text: str, count: int) -> Iterator[_Question]:
+        for reading in self._readings:
+            rows = self._rows[len(self._lines[text, reading.name]) : count]
+            bound = self._predictor(text, reading)
+            examples = [_example(row, own=reading is self._readings[0]) for row in rows]
+            for row, example, rendered in zip(rows, examples, bound.apply(examples), strict=True):
+                asked = Asked(file="samples", id=row.id, example=example, rendered=rendered, gold=row)
+                yield _Question(text=text, asked=asked, reading=reading, request=bound.request(example, rendered))
+
+    def _predictor(self, text: str, reading: Reads) -> BoundPredictor:
+        key = text, reading.name
+        if key not in self._bound:
+            exchanged = Predictor(self._model, replace(self._prompt, instruction=text), reading)
+            self._bound[key] = exchanged.bind(self._task, cache=self._cache)
+        return self._bound[key]
+
+    def _score(self, text: str, count: int) -> Score:
+        judged, scored = (self._lines[text, reading.name][:count] for reading in (self._readings[0], self._readings[-1]))
+        right = sum(each.get("correct", each["prediction"] == each["gold"]) for each in judged)
+        return Score(right / count, sum(each["logprobs"][each["gold"]] for each in scored) / count)
+
+
+def _example(row: LabelledExample, *, own: bool) -> Example:
+    """The row without its label; or, where how likely that is is asked, with it as the one answer that is offered."""
+    if own:
+        return Example(id=row.id, inputs=row.inputs, choices=row.choices)
+    return Example(id=row.id, inputs={**row.inputs, **row.working}, choices=(row.label,))

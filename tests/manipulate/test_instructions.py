@@ -1,0 +1,54 @@
+"""What can be said of the answers that there are."""
+
+from __future__ import annotations
+
+import doctest
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import promptkit as pk
+from promptkit.errors import PromptkitError
+from promptkit.manipulate import instructions
+from promptkit.template import Template
+
+words = st.lists(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8), min_size=2, max_size=12, unique=True)
+
+
+@given(words)
+def test_both_statements_name_every_word_in_its_order(labels: list[str]) -> None:
+    for statement in (instructions.label_space(labels), instructions.answer_format(labels)):
+        listed = statement.removesuffix(".").replace(" and ", ", ").replace(": ", ", ").replace("labels are ", "labels are, ")
+        assert listed.split(", ")[-len(labels) :] == labels
+
+
+def test_the_examples_of_the_documentation_hold() -> None:
+    assert doctest.testmod(instructions).failed == 0
+
+
+def test_statements_are_put_together_with_an_instruction_of_ones_own() -> None:
+    format_ = pk.instructions.answer_format(["Negative", "Positive"])
+    assert instructions.joined(" Judge it. ", "", format_) == "Judge it. Answer with one of: Negative, Positive."
+    assert instructions.joined() == ""
+    prompt = pk.Prompt("sentiment/review", instruction=format_)
+    assert prompt.settings()["instruction"] == format_  # what is shown is what is recorded
+
+
+@pytest.mark.parametrize("given_words", [[], ["one"], ["one", ""], "ab"])
+def test_what_are_no_words_of_labels_is_refused(given_words: list[str]) -> None:
+    with pytest.raises(PromptkitError, match="words of two at least"):
+        instructions.answer_format(given_words)
+
+
+def test_what_can_be_said_follows_from_how_answers_are_read() -> None:
+    several = pk.Verbalizer({"n": ["bad", "awful"], "p": "good"})
+    assert instructions.statements(several) == ("The labels are bad and good.", "Answer with one of: bad, good.")
+    assert instructions.statements(pk.extract.final_number()) == ("Answer with a number.",)
+    assert instructions.statements(pk.extract.first_line()) == instructions.statements(pk.Choices()) == ()
+
+
+def test_an_instruction_is_text_and_no_template(surroundings, make_rows) -> None:  # type: ignore[no-untyped-def]
+    prompt = pk.Prompt(Template.load("sentiment/review"), instruction="Say {{ text }}.")
+    (rendered,) = prompt.bind(surroundings(words=("bad", "good")))(make_rows(1))
+    assert "Say {{ text }}." in "".join(piece.text for piece in rendered.pieces)
