@@ -204,6 +204,7 @@ def test_a_notebook_shows_a_bar_and_then_the_study_alone(tmp_path: Path) -> None
     bar, shown = book.cells[0].outputs
     assert bar["data"] == {"text/html": "", "text/plain": ""}
     assert "<table>" in shown["data"]["text/html"]
+    assert "accuracy" in shown["data"]["text/plain"]
     assert "data:image/png" in shown["data"]["text/html"]
 
 

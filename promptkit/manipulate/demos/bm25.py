@@ -10,6 +10,7 @@ stop words, no stems. The index is bm25s's (Lù 2024, 2407.03618).
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class bm25(ByLikeness):  # noqa: N801 - a selector's class name is its spelling 
 def _rankings(pool: Pool) -> Rankings:
     from bm25s import BM25
 
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it has every debugging message shown
     words = [words_of(row) for row in pool.rows]
     number_of = {word: number for number, word in enumerate(sorted({word for row in words for word in row}))}
     index = BM25(k1=K1, b=B, method="lucene")
