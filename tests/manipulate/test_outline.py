@@ -13,7 +13,7 @@ BLOCKS = [
     "Q: {{ text }} (.*)\n[{{ premise }}] ",
     "{{ text }} is {{ text }}, not {{ premise }}.",
 ]
-words = st.text("abc 'é1", min_size=1, max_size=9).map(str.strip).filter(None)
+words = st.text("abc 'é1", min_size=1, max_size=9).map(str.strip).filter(bool)
 
 
 def outline(block, variables=("text", "premise")):
