@@ -113,10 +113,11 @@ class Prompt:
             known = ", ".join(bench.labels)
             reason = f"There is no word for {', '.join(foreign[:5])}, which train rows are labelled"
             raise PromptkitError(reason, got=known)
-        choose, arrange = self.demos.over(bench), self.order.over(bench)
-        if self.cot is None:
+        arrange, cot = self.order.over(bench), self.cot
+        choose = self.demos.over(bench)  # last, as it may ask a model already
+        if cot is None:
             return BoundPrompt(frame=frame, choose=choose, arrange=arrange)
-        return BoundPrompt(frame=frame, choose=choose, arrange=arrange, reason=self.cot.over(bench), room=self.cot.room)
+        return BoundPrompt(frame=frame, choose=choose, arrange=arrange, reason=cot.over(bench), room=cot.room)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -278,6 +278,9 @@ def test_settings_tell_apart_whatever_changes_the_prompt():
         Prompt(TEMPLATE, instruction=""),
         Prompt(TEMPLATE, instruction="Say it."),
         Prompt(TEMPLATE, chat=True),
+        Prompt(TEMPLATE, cot=pk.cot.zero_shot()),
+        Prompt(TEMPLATE, cot=pk.cot.zero_shot(max_tokens=9)),
+        Prompt(TEMPLATE, cot=pk.cot.least_to_most()),
     ]
     settings = [prompt.settings() for prompt in prompts]
     assert all(settings.count(one) == 1 for one in settings)
