@@ -24,6 +24,10 @@ from promptkit.samples import Asked, line
 from promptkit.tasks import Task
 from promptkit.types import Example, LabelledExample, Request
 
+WORTH_A_CALL = 1024
+"""Tokens: what an instruction's prompts have in common is read once if they are asked alone; with fewer tokens read again than
+this, batches are rather filled across instructions."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -55,11 +59,15 @@ class Trial:
 
     def __call__(self, instructions: Sequence[str], count: int) -> list[Score]:
         """What each comes to on the first `count` rows."""
-        groups = [[*self._unknown(text, count)] for text in instructions]
-        if not self._prompt.parts:  # without demonstrations prompts are short: batches are filled across instructions
-            groups = [[question for group in groups for question in group]]
-        if any(groups):
+        unknown = [[*self._unknown(text, count)] for text in instructions]
+        if any(unknown):
             _log.warning("Instructions that are tried on %d rows: %d.", count, len(instructions))
+        groups: list[list[_Question]] = [[]]
+        for group in unknown:
+            if _repeated(group) >= WORTH_A_CALL:
+                groups.append(group)
+            else:
+                groups[0] += group
         for group in groups:
             outputs = self._ask([question.request for question in group])
             for question, output in zip(group, outputs, strict=True):
@@ -94,3 +102,13 @@ def _example(row: LabelledExample, *, own: bool) -> Example:
     if own:
         return Example(id=row.id, inputs=row.inputs, choices=row.choices)
     return Example(id=row.id, inputs={**row.inputs, **row.working}, choices=(row.label,))
+
+
+def _repeated(group: Sequence[_Question]) -> int:
+    """Tokens that the prompts of a group have in common, for each of them but one."""
+    prompts = [question.request.input.ids for question in group]
+    if not prompts:
+        return 0
+    first, last = min(prompts), max(prompts)  # all that are sorted between agree as far as these do
+    shared = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
+    return shared * (len(prompts) - 1)

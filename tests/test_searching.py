@@ -335,6 +335,26 @@ def test_a_rung_asks_for_its_new_rows_alone() -> None:
     assert model.answered["Score"] == new + 2 * 100
 
 
+@pytest.mark.parametrize(("shots", "calls"), [(0, 1), (8, 3)])
+def test_prompts_that_have_much_in_common_are_asked_alone_and_others_together(
+    shots: int, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    class Counting(Obedient):
+        def answer(self, requests: Sequence[Request], done: Collection[int] = frozenset()) -> Any:
+            asked.append(len(requests))
+            return super().answer(requests, done)
+
+    loaded = pk.task("labels.yaml")
+    told = predictor(loaded, Counting(), demos=pk.demos.random(k=shots))
+    assert isinstance(told.manipulate, pk.Prompt)
+    trial = Trial(told, told.manipulate, loaded, loaded.part("dev"), None)
+    scores = trial(["Obey 9.", "Obey 1.", ""], 20)
+    assert (len(asked), sum(asked)) == (calls, 60)
+    assert scores == [trial([text], 20)[0] for text in ("Obey 9.", "Obey 1.", "")]
+
+
 # ---- the figures -----------------------------------------------------------------------------------
 
 
