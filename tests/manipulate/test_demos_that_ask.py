@@ -193,7 +193,8 @@ def test_influence_is_the_accuracy_with_a_row_less_that_without_it(bench, script
 
     model = scripted(says)
     selector = influence(k=k, seed=seed, candidates=12, contexts=14, rows=12)
-    (chosen,) = selector.over(bench(pool, LABELS, dev=dev, model=model))(ROWS[:1])
+    around = bench(pool, LABELS, dev=dev, model=model)
+    (chosen,) = selector.over(around)(ROWS[:1])
     contexts, right = {}, {}
     for prompt in model.prompts:
         shown, query = held(prompt)
@@ -207,6 +208,8 @@ def test_influence_is_the_accuracy_with_a_row_less_that_without_it(bench, script
     holds = np.array([[row in shown for row in tried] for shown in contexts.values()])
     accuracy = np.array([np.mean(right[order]) for order in contexts])
     worth = [accuracy[column].mean() - accuracy[~column].mean() if 0 < column.sum() < 14 else 0.0 for column in holds.T]
+    influences = selector._influences(around, [pool[row] for row in tried])
+    assert np.allclose([influences[pool[row].id] for row in tried], worth)
     shown = [worth[tried.index(int(row.id.removeprefix("id")))] for row in chosen]
     assert np.allclose(shown, sorted(worth, reverse=True)[:k], atol=1e-6)
 
