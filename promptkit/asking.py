@@ -10,7 +10,7 @@ from functools import cached_property
 from promptkit.cache import ScoreCache
 from promptkit.types import Card, Model, Output, Request
 
-MANY = 64
+MANY = 256
 """Requests: that so many are asked is logged before they are, and again each time that there are twice as many."""
 
 _log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Asking:
 
     def _tell(self, more: int) -> None:
         if self.asked + more >= self._told:
-            _log.warning("Prompts are being made: the model was asked %d requests, and is asked %d more.", self.asked, more)
+            _log.warning("To make the prompts, the model is asked %d requests (%d so far).", more, self.asked)
             self._told = 2 * (self.asked + more)
 
     def notes(self) -> Sequence[str]:

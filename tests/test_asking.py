@@ -85,7 +85,7 @@ def test_long_work_is_told_of_before_it_is_begun(scripted: Any, caplog: pytest.L
         assert not caplog.messages
         ask(requests(2, begin=MANY))
         ask(requests(5, begin=2 * MANY))
-        assert caplog.messages == [f"Prompts are being made: the model was asked {MANY - 1} requests, and is asked 2 more."]
+        assert caplog.messages == [f"To make the prompts, the model is asked 2 requests ({MANY - 1} so far)."]
         ask(requests(2 * MANY, begin=3 * MANY))
     assert len(caplog.messages) == 2
 
