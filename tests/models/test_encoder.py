@@ -134,3 +134,17 @@ def test_a_language_model_is_no_encoder(tmp_path: Path) -> None:
 def test_an_encoder_gives_a_vector_and_nothing_else(folder: Path, verb: Any) -> None:
     with pytest.raises(pk.Unsupported, match="one vector of a text"):
         list(pk.load(f"encoder:{folder}").answer([Request(input=TextInput(ids=(5,)), verb=verb)]))
+
+
+def test_a_run_names_the_encoder_and_asks_it_nothing_twice(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    demos = pk.demos.similar(4, encoder=f"encoder:{folder}")
+    labels = pk.Verbalizer({"negative": "bad", "positive": "good"})
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review", demos=demos), labels)
+    first = pk.evaluate(predictor, pk.task("sentiment"), limit=10, out=tmp_path / "first")
+    told = json.loads((first.path / "run.json").read_text("utf-8"))
+    assert told["models"][f"encoder:{folder}"]["content"].startswith("sha256:")
+    monkeypatch.setattr("promptkit.models.encoder.EncoderModel.answer", None)
+    second = pk.evaluate(predictor, pk.task("sentiment"), limit=10, out=tmp_path / "second")
+    samples = [(run.path / "samples.jsonl").read_text("utf-8") for run in (first, second)]
+    assert samples[0] == samples[1]
+    assert len({tuple(json.loads(line)["demos"]) for line in samples[0].splitlines()}) > 1

@@ -27,27 +27,30 @@ class dpp(Greedy):  # noqa: N801 - a selector's class name is its spelling every
 
     name: ClassVar[str] = "dpp"
 
-    def taking(self, relevance: Numbers, likeness: Numbers) -> Taking:
+    def taking(self, relevance: Numbers, vectors: Numbers) -> Taking:
         """See the formula above."""
         quality = (1 + relevance) / 2
-        weight = np.exp((quality - quality.max()) / (2 * SCALE))
-        return _Determinant(weight[:, None] * (1 + likeness) / 2 * weight)
+        return _Determinant(np.exp((quality - quality.max()) / (2 * SCALE)), vectors)
 
 
 class _Determinant:
-    def __init__(self, kernel: Numbers) -> None:
-        self._kernel = kernel
-        self._left = kernel.diagonal().copy()
-        """d^2 of each candidate."""
-        self._factor = np.zeros((0, len(kernel)))
+    def __init__(self, weight: Numbers, vectors: Numbers) -> None:
+        self._weight, self._vectors = weight, vectors
+        self._whole = weight**2 * (1 + (vectors**2).sum(1)) / 2
+        """L_ii of each candidate."""
+        self._left = self._whole
+        """d_i^2 of each candidate."""
+        self._factor = np.zeros((0, len(weight)))
         """A row of the Cholesky factor for each that is taken."""
 
     def gains(self) -> Numbers:
         """Logarithm of what the determinant is multiplied by."""
-        positive = self._left > NOTHING * self._kernel.diagonal()
-        return np.log(self._left, where=positive, out=np.full_like(self._left, -np.inf))
+        positive = self._left > NOTHING * self._whole
+        gains: Numbers = np.log(self._left, where=positive, out=np.full_like(self._left, -np.inf))
+        return gains
 
     def take(self, place: int) -> None:
-        row = (self._kernel[place] - self._factor[:, place] @ self._factor) / np.sqrt(self._left[place])
+        kernel = self._weight[place] * (1 + self._vectors @ self._vectors[place]) / 2 * self._weight
+        row = (kernel - self._factor[:, place] @ self._factor) / np.sqrt(self._left[place])
         self._factor = np.vstack([self._factor, row])
         self._left = self._left - row**2

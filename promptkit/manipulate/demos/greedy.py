@@ -61,8 +61,8 @@ class Greedy(ByVectors):
     """How many of the nearest rows it takes them from."""
     ranks: ClassVar[bool] = True
 
-    def taking(self, relevance: Numbers, likeness: Numbers) -> Taking:
-        """`relevance`: (candidates,), their cosines to the row. `likeness`: (candidates, candidates), to one another."""
+    def taking(self, relevance: Numbers, vectors: Numbers) -> Taking:
+        """`relevance`: (candidates,), their cosines to the row. `vectors`: (candidates, width), of length 1."""
         raise NotImplementedError
 
     def over(self, bench: Bench) -> Choose:
@@ -79,8 +79,8 @@ class Greedy(ByVectors):
                     near = np.sort(best(cosines, own[block], alike, self.candidates), axis=1)
                     rest = ranked(cosines, own[block], pool)
                     for row, number in enumerate(own[block].tolist()):
-                        among = space.pool[near[row]].astype(np.float64)
-                        state = self.taking(cosines[row, near[row]].astype(np.float64), among @ among.T)
+                        relevance, among = cosines[row, near[row]], space.pool[near[row]]
+                        state = self.taking(relevance.astype(np.float64), among.astype(np.float64))
                         yield [*greedily(state, near[row], pool, number), *rest[row].tolist()]
 
             return rank

@@ -23,14 +23,14 @@ class mmr(Greedy):  # noqa: N801 - a selector's class name is its spelling every
     """Lambda, from 0 (unlike those taken, whatever the row) to 1 (the nearest)."""
     name: ClassVar[str] = "mmr"
 
-    def taking(self, relevance: Numbers, likeness: Numbers) -> Taking:
+    def taking(self, relevance: Numbers, vectors: Numbers) -> Taking:
         """See the formula above."""
-        return _Marginal(relevance, likeness, self.relevance)
+        return _Marginal(relevance, vectors, self.relevance)
 
 
 class _Marginal:
-    def __init__(self, relevance: Numbers, likeness: Numbers, weight: float) -> None:
-        self._relevance, self._likeness, self._weight = relevance, likeness, weight
+    def __init__(self, relevance: Numbers, vectors: Numbers, weight: float) -> None:
+        self._relevance, self._vectors, self._weight = relevance, vectors, weight
         self._closest: Numbers | None = None
         """Each candidate's cosine to the nearest that is taken."""
 
@@ -40,5 +40,5 @@ class _Marginal:
         return self._weight * self._relevance - (1 - self._weight) * self._closest
 
     def take(self, place: int) -> None:
-        likeness = self._likeness[place]
-        self._closest = likeness if self._closest is None else np.maximum(self._closest, likeness)
+        cosines = self._vectors @ self._vectors[place]
+        self._closest = cosines if self._closest is None else np.maximum(self._closest, cosines)

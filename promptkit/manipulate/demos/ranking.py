@@ -31,8 +31,11 @@ DIGITS = 5
 AT_ONCE = 128
 """Rows that are chosen for together: bounds the memory."""
 BOUNDS: Mapping[str, tuple[float, float]] = {
-    "budget": (0, inf), "candidates": (1, inf), "neighbours": (1, inf), "relevance": (0, 1)
-}  # fmt: skip
+    "budget": (0, inf),
+    "candidates": (1, inf),
+    "neighbours": (1, inf),
+    "relevance": (0, 1),
+}
 """What the keywords of selectors may be, where they are numbers."""
 
 
