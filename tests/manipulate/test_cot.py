@@ -71,9 +71,17 @@ def test_a_reasoning_ends_before_a_further_example_and_not_at_an_empty_line(surr
 
     around = surroundings(pool, LABELS, model=scripted(flat, writes))
     (rendered,) = pk.Prompt(QUESTION, cot=zero_shot(max_tokens=7)).bind(around)(ROWS[:1])
-    assert verbs[0].stop == ("\n\nQ:",)
+    assert verbs[0].stop == ("Therefore, the answer is", "\n\nQ:")
     assert verbs[0].max_tokens == 7
     assert reasoning_of(rendered) == " Let's think step by step.\n\n1. So. Therefore, the answer is"
+
+
+@pytest.mark.parametrize("cot", [zero_shot(), least_to_most()])
+def test_a_model_that_turns_to_the_answer_by_itself_is_not_asked_for_it_twice(surroundings, scripted, pool, cot):
+    model = scripted(flat, lambda prompt, verb: [" Why? So it is. Therefore, the answer is 7.\nAnd more?"])
+    (rendered,) = pk.Prompt(QUESTION, cot=cot).bind(surroundings(pool, LABELS, model=model))(ROWS[:1])
+    assert text_of(rendered).count("Therefore, the answer is") == 1
+    assert text_of(rendered).endswith("So it is. Therefore, the answer is")
 
 
 def test_demonstrations_show_their_reasoning_as_the_row_itself_does(surroundings, scripted, pool):

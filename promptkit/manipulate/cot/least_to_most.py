@@ -60,8 +60,8 @@ class least_to_most:  # noqa: N801
         """The questions of each row, with their answers."""
 
         def reason(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[str]:
-            contexts = [*zip(examples, chosen, strict=True)]
-            listed = bench.texts(contexts, [f" {self.trigger}\n1."] * len(contexts), max_tokens=self.max_tokens)
+            contexts, end = [*zip(examples, chosen, strict=True)], self.answer_trigger.strip()
+            listed = bench.texts(contexts, [f" {self.trigger}\n1."] * len(contexts), max_tokens=self.max_tokens, stop=(end,))
             questions = [self._questions(f"1.{text}") for text in listed]
             parts = ["" for _ in contexts]
             for number in range(max(map(len, questions), default=0)):
@@ -69,7 +69,7 @@ class least_to_most:  # noqa: N801
                 for index in open_:
                     parts[index] += f"\n{number + 1}. {questions[index][number]}"
                 begun = [f" {self.trigger}{parts[index]}" for index in open_]
-                answers = bench.texts([contexts[i] for i in open_], begun, max_tokens=self.max_tokens, stop=("\n",))
+                answers = bench.texts([contexts[i] for i in open_], begun, max_tokens=self.max_tokens, stop=("\n", end))
                 for index, answer in zip(open_, answers, strict=True):
                     parts[index] += f" {answer.strip()}"
             return [self.around(own) if own else f" {self.answer_trigger}" for own in parts]

@@ -63,5 +63,6 @@ class zero_shot:  # noqa: N801
         return reason
 
     def reasonings(self, bench: Bench, contexts: Sequence[Context]) -> list[str]:
-        """What the model writes behind the trigger."""
-        return bench.texts(contexts, [f" {self.trigger}"] * len(contexts), max_tokens=self.max_tokens)
+        """What the model writes behind the trigger, before it turns to the answer by itself."""
+        begun = [f" {self.trigger}"] * len(contexts)
+        return bench.texts(contexts, begun, max_tokens=self.max_tokens, stop=(self.answer_trigger.strip(),))
