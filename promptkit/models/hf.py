@@ -154,8 +154,7 @@ class TransformersModel:
     def _forward(self) -> PackedForward | PlainForward:
         from transformers import AutoModelForCausalLM
 
-        own = {} if self._settings.attention == "packed" else {"attn_implementation": self._settings.attention}
-        model = fetched(AutoModelForCausalLM, self._source, self.name, dtype=self._dtype, **own)
+        model = fetched(AutoModelForCausalLM, self._source, self.name, dtype=self._dtype, **self._own_attention)
         with self._fitting(f"The model {self.name}"):
             model.eval().requires_grad_(False).to(self._device)
         if self._settings.attention == "packed":
@@ -165,6 +164,19 @@ class TransformersModel:
             self._notes.append(f"no shared prefixes: {reason}")
             _log.warning("%s is scored without shared prefixes, which is slow: %s.", self.name, reason)
         return PlainForward(model, batch_tokens=self._batch_tokens)
+
+    @property
+    def _own_attention(self) -> Mapping[str, str]:
+        """The attention that transformers loads the model with: its default, unless that would leave out a soft cap."""
+        chosen = self._settings.attention
+        if not getattr(self._config, "attn_logit_softcapping", None):
+            return {} if chosen == "packed" else {"attn_implementation": chosen}
+        if chosen == "sdpa":
+            raise Unsupported(
+                f"The attention of {self.name} has a soft cap, which sdpa leaves out without a word",
+                hint="Leave attention out, or use --set attention=eager",
+            )
+        return {"attn_implementation": "eager" if chosen == "packed" else chosen}
 
     @cached_property
     def _ends(self) -> frozenset[int]:

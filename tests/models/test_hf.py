@@ -13,6 +13,7 @@ from tokenizers import processors
 
 import promptkit as pk
 from promptkit.asking import Asking
+from promptkit.errors import Unsupported
 from promptkit.manipulate.prompt import BoundPrompt
 from promptkit.manipulations import Surroundings
 from promptkit.models.hf import TransformersModel
@@ -88,6 +89,16 @@ def test_packed_attention_equals_the_models_own(folder: Path, own: str) -> None:
     packed, plain = pk.load(str(folder)), pk.load(str(folder), attention=own)
     expected = answers(plain, asked(plain, TEXTS))
     assert all(value == pytest.approx(expected[i], abs=1e-4) for i, value in answers(packed, asked(packed, TEXTS)).items())
+
+
+def test_a_soft_cap_of_the_attention_is_never_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    name = str(save(tmp_path, "gemma2"))
+    packed, plain = pk.load(name), pk.load(name, attention="eager")
+    expected = answers(plain, asked(plain, TEXTS))
+    assert all(value == pytest.approx(expected[i], abs=1e-4) for i, value in answers(packed, asked(packed, TEXTS)).items())
+    assert "without shared prefixes" not in caplog.text
+    with pytest.raises(Unsupported, match="soft cap"):
+        pk.load(name, attention="sdpa").load()
 
 
 def test_a_recurrent_model_is_served_and_says_that_it_shares_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
