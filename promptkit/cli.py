@@ -41,7 +41,7 @@ def eval_(
     chat: opts.Chat = False,
     shots: opts.Shots = 8,
     demos: opts.Demos = None,
-    order: opts.Order = "given",
+    order: opts.Order = None,
     cot: opts.Cot = None,
     seed: opts.Seed = 0,
     score: Annotated[str, typer.Option(help="A label's log-probability: sum over its tokens, or mean per token.")] = "sum",
@@ -110,7 +110,7 @@ def render(
     chat: opts.Chat = False,
     shots: opts.Shots = 8,
     demos: opts.Demos = None,
-    order: opts.Order = "given",
+    order: opts.Order = None,
     cot: opts.Cot = None,
     seed: opts.Seed = 0,
     split: opts.Split = None,
@@ -233,7 +233,7 @@ def doctor(
 
     loaded = opts.task(task, data, template, None, None, None, None)
     prompt = opts.PromptOptions(
-        template=template, instruction=None, chat=chat, shots=shots, demos=None, order="given", seed=0
+        template=template, instruction=None, chat=chat, shots=shots, demos=None, order=None, seed=0
     ).prompt(loaded)
     first, second = opts.model(model, set_), opts.model(against, set_against)
     found = diagnose(first, second, loaded, prompt, reading(loaded), limit=limit, tolerance=tolerance)

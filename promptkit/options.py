@@ -58,9 +58,10 @@ Demos = Annotated[
     ),
 ]
 Order = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="given, shuffled, nearest-last, nearest-first, interleaved, or by asking the model: globale, locale, mdl."
+        help="given, shuffled, nearest-last, nearest-first, interleaved, or by asking the model: globale, locale, mdl. "
+        "Unless given, the nearest last where demonstrations are ranked by nearness, else as they were chosen."
     ),
 ]
 Cot = Annotated[str | None, typer.Option(help="Have the model reason before it answers: zero-shot or least-to-most.")]
@@ -87,7 +88,7 @@ class PromptOptions:
     chat: bool
     shots: int
     demos: str | None
-    order: str
+    order: str | None
     seed: int
     cot: str | None = None
 
@@ -108,7 +109,7 @@ class PromptOptions:
         return Prompt(
             self.template or task.spec.template,
             demos=build("demonstration selector", SELECTORS, chosen, k=self.shots, seed=self.seed),
-            order=build("order", ORDERS, self.order, seed=self.seed),
+            order=None if self.order is None else build("order", ORDERS, self.order, seed=self.seed),
             instruction=self.instruction,
             chat=self.chat,
             cot=None if self.cot is None else build("chain of thought", COT, self.cot),

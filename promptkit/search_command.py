@@ -36,7 +36,7 @@ def search(
     chat: opts.Chat = False,
     shots: opts.Shots = 0,
     demos: opts.Demos = None,
-    order: opts.Order = "given",
+    order: opts.Order = None,
     seed: opts.Seed = 0,
     split: opts.Split = None,
     data: opts.Data = None,

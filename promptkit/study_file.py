@@ -77,8 +77,8 @@ class Options(BaseModel):
     """How many demonstrations."""
     demos: Spelled | None = None
     """Which demonstrations: random, balanced:seed=3, or {balanced: {seed: 3}}."""
-    order: Spelled = "given"
-    """In which order they stand: given, shuffled, nearest-last."""
+    order: Spelled | None = None
+    """In which order they stand: given, shuffled, nearest-last; the nearest last, where they are ranked, unless given."""
     cot: Spelled | None = None
     """Have the model reason before it answers: zero-shot, least-to-most."""
     seed: int = 0

@@ -17,7 +17,7 @@ from promptkit.manipulate.cot import Cot
 from promptkit.manipulate.demos import SELECTORS, Selector, zero
 from promptkit.manipulate.frame import Frame
 from promptkit.manipulate.line import Arrange, Choose, Demonstrations, Reason
-from promptkit.manipulate.order import Order, given
+from promptkit.manipulate.order import Order, given, nearest_last
 from promptkit.manipulations import Surroundings
 from promptkit.registry import settings_of
 from promptkit.template import Template
@@ -33,8 +33,8 @@ class Prompt:
     _: KW_ONLY
     demos: Selector = field(default_factory=zero)
     """Which demonstrations are shown: `demos.balanced(k=8, seed=0)`."""
-    order: Order = field(default_factory=given)
-    """In which order."""
+    order: Order | None = None
+    """In which order; unless given the nearest last where the demonstrations are ranked by nearness, else as chosen."""
     instruction: str | None = None
     """Replaces the template's instruction block; "" shows none."""
     chat: bool = False
@@ -52,11 +52,11 @@ class Prompt:
                 got=f"demos={self.demos!r}, order={self.order!r}, cot={self.cot!r}",
                 hint="Write demos=pk.demos.balanced(k=8), with parentheses",
             )
-        if getattr(self.order, "by_rank", False) and self.parts and not getattr(self.demos, "ranks", False):
+        if self.order and getattr(self.order, "by_rank", False) and self.parts and not getattr(self.demos, "ranks", False):
             ranking = ", ".join(name for name, selector in SELECTORS.items() if getattr(selector, "ranks", False))
             raise PromptkitError(
                 f"The order {self.order.name} is by nearness to the row, which does not rank {self.demos.name} demonstrations",
-                hint=f"Use it with {ranking}, or use the order given or shuffled",
+                hint=f"Use it with {ranking}, or give no order, or shuffled",
             )
         if not isinstance(self.instruction, str | None):
             raise PromptkitError("An instruction is a text", got=repr(self.instruction))
@@ -68,6 +68,11 @@ class Prompt:
         """The template itself."""
         assert isinstance(self.template, Template)
         return self.template
+
+    @property
+    def arranged(self) -> Order:
+        """The order itself."""
+        return self.order or (nearest_last() if getattr(self.demos, "ranks", False) else given())
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -85,7 +90,7 @@ class Prompt:
 
         Without demonstrations nothing orders them.
         """
-        demos, order = (self.demos, self.order) if self.parts else (zero(), given())
+        demos, order = (self.demos, self.arranged) if self.parts else (zero(), given())
         return {
             "template": self.loaded.name,
             "template_sha256": hashlib.sha256(self.loaded.source.encode("utf-8", "surrogatepass")).hexdigest()[:16],
@@ -113,7 +118,7 @@ class Prompt:
             known = ", ".join(bench.labels)
             reason = f"There is no word for {', '.join(foreign[:5])}, which train rows are labelled"
             raise PromptkitError(reason, got=known)
-        arrange, cot = self.order.over(bench), self.cot
+        arrange, cot = self.arranged.over(bench), self.cot
         choose = self.demos.over(bench)  # last, as it may ask a model already
         if cot is None:
             return BoundPrompt(frame=frame, choose=choose, arrange=arrange)

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -119,3 +120,10 @@ def test_an_order_s_spelling_is_its_name():
     by_model = {"globale", "locale", "mdl"}
     assert {"given", "shuffled", "nearest-last", "nearest-first", "interleaved"} | by_model == ORDERS.keys()
     assert all(order.name == spelling for spelling, order in ORDERS.items())
+
+
+def test_unless_an_order_is_given_the_nearest_stands_last_and_the_rest_as_chosen():
+    ranked, drawn = (Prompt("sentiment/review", demos=chosen) for chosen in (demos.bm25(k=2), demos.random(k=2)))
+    assert ranked.arranged == nearest_last()
+    assert drawn.arranged == as_given()
+    assert ranked.settings() == replace(ranked, order=nearest_last()).settings()
