@@ -106,7 +106,10 @@ def renew_readme(results: Mapping[str, Any]) -> None:
 
 
 def table(results: Mapping[str, Any]) -> str:
-    lines = ["| model | task | reasoning | exact match | no answer found | cut off | seconds |", "|---|---|---|---:|---:|---:|---:|"]
+    lines = [
+        "| model | task | reasoning | exact match | no answer found | cut off | seconds |",
+        "|---|---|---|---:|---:|---:|---:|",
+    ]
     for model, entry in results.items():
         for each in entry["lines"]:
             figure = each["exact_match"]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean, stdev
@@ -63,12 +62,11 @@ def orders(study: pk.Study) -> dict[str, Any]:
         accuracy = {str(cell.values["order"]): float(cell.result.correct.mean()) for cell in study.where(seed=seed).cells}
         by_chance = [value for order, value in accuracy.items() if order.startswith("shuffled")]
         low, mean, high = min(by_chance), fmean(by_chance), max(by_chance)
-        searched = {order: value for order, value in accuracy.items() if not order.startswith("shuffled")}
+        searched = {order.partition(":")[0]: value for order, value in accuracy.items() if not order.startswith("shuffled")}
         recovered = {order: (value - mean) / (high - mean) for order, value in searched.items()}
         spread = {"worst": low, "mean": mean, "best": high, "standard_deviation": stdev(by_chance)}
         sets.append({"seed": seed, "orders": len(by_chance), **spread, "searched": searched, "recovered": recovered})
-    best = study.where(order=[each for each in study.dimensions["order"] if str(each).startswith("shuffled")]).best(over="order")
-    return {"sets": sets, "best_over_sets": best.to_json()}
+    return {"sets": sets}
 
 
 def renew_readme(name: str) -> None:

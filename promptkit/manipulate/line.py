@@ -59,6 +59,12 @@ def chance(seed: int, *keys: str) -> bytes:
     return hashlib.sha256("\0".join([str(seed), *keys]).encode("utf-8", "surrogatepass")).digest()
 
 
+def shuffled_by(seed: int, rows: Demonstrations) -> Demonstrations:
+    """The set in an order by chance, whichever order it comes in."""
+    whole = ",".join(sorted(row.id for row in rows))
+    return tuple(sorted(rows, key=lambda row: chance(seed, whole, row.id)))
+
+
 def key_of(example: Example) -> Hashable:
     """Equal for rows of equal inputs, and for no others."""
     return frozenset(example.inputs.items())

@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.bench import Bench
-from promptkit.manipulate.line import Arrange, Demonstrations, chance
+from promptkit.manipulate.line import Arrange, Demonstrations, shuffled_by
 from promptkit.manipulate.order_search import globale, locale, mdl
 from promptkit.registry import checked
 from promptkit.types import LabelledExample
@@ -51,12 +51,7 @@ class shuffled:  # noqa: N801
 
     def over(self, bench: Bench) -> Arrange:
         """By the hash of (seed, the set, the row)."""
-
-        def shuffle(rows: Demonstrations) -> Demonstrations:
-            whole = ",".join(sorted(row.id for row in rows))
-            return tuple(sorted(rows, key=lambda row: chance(self.seed, whole, row.id)))
-
-        return lambda examples, chosen: [*map(shuffle, chosen)]
+        return lambda examples, chosen: [shuffled_by(self.seed, rows) for rows in chosen]
 
 
 @dataclass(frozen=True)

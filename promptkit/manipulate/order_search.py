@@ -24,7 +24,7 @@ from typing import ClassVar
 from promptkit.errors import PromptkitError, Unsupported
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.entropy import DECIMALS, entropy, label_entropy, least_undecided
-from promptkit.manipulate.line import Arrange, Demonstrations, chance, key_of
+from promptkit.manipulate.line import Arrange, Demonstrations, chance, key_of, shuffled_by
 from promptkit.manipulate.outline import Outline
 from promptkit.registry import checked
 from promptkit.render import encode
@@ -35,13 +35,12 @@ READABLE = 1 / 3
 
 
 def orders_of(rows: Demonstrations, most: int, seed: int) -> list[Demonstrations]:
-    """Different orders of a set, by chance, at most so many; whichever order it comes in."""
-    whole = ",".join(sorted(row.id for row in rows))
+    """Different orders of a set, at most so many: those that `shuffled` shows by this seed and the next ones."""
     found: dict[tuple[str, ...], Demonstrations] = {}
-    for number in count():
+    for number in count(seed):
         if len(found) == min(most, math.factorial(len(rows))):
             return [*found.values()]
-        order = tuple(sorted(rows, key=lambda row: chance(seed, whole, str(number), row.id)))
+        order = shuffled_by(number, rows)
         found.setdefault(tuple(row.id for row in order), order)
     raise AssertionError("count ends")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.errors import PromptkitError, Unsupported
-from promptkit.manipulate.order import globale, locale, mdl
+from promptkit.manipulate.order import globale, locale, mdl, shuffled
 from promptkit.manipulate.order_search import orders_of
 from promptkit.types import Example, LabelledExample
 
@@ -58,6 +58,7 @@ def test_orders_are_different_permutations_of_the_set_however_it_comes(rows, ord
 def test_fewer_orders_are_the_first_of_more(rows):
     assert orders_of(rows[:5], 7, 3) == orders_of(rows[:5], 20, 3)[:7]
     assert orders_of(rows[:5], 7, 3) != orders_of(rows[:5], 7, 4)
+    assert orders_of(rows[:5], 1, 3) == shuffled(seed=3).over(None)([rows[6]], [rows[:5]])
 
 
 # ---- the order shown --------------------------------------------------------------------------------
