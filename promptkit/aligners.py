@@ -35,6 +35,10 @@ class Needs:
     """How many rows of the fit part."""
     labels: bool = False
     """Whether the labels of those rows too."""
+    rows_each: int = 0
+    """The fewest rows for each label that it can be estimated on."""
+    classes: int = 0
+    """How many labels there must be; 0 for any number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
