@@ -124,7 +124,7 @@ def _standing_in(
     rows = [Example(id=_name(each), inputs=texts[each]) for *_, each in places]
     rendered = bound.apply(rows, like=[item for _, item, _ in places])
     return [
-        Asked(file="support", id=_id(context, each), example=row, rendered=shown)
+        Asked(file="support", id=id_of(context, each), example=row, rendered=shown)
         for (context, _, each), row, shown in zip(places, rows, rendered, strict=True)
     ]
 
@@ -151,19 +151,19 @@ def collected(chains: Sequence[Chain], samples: Sequence[Any], lines: Sequence[A
     """What the lines of a run say, as fits read it, and the labels of the fit part's rows. Reads no label of `samples`."""
     labels, needs = chains[0].reading.labels, united(chains)
     of_id = {line["id"]: line for line in lines}
-    contexts = {context: number for number, context in enumerate(dict.fromkeys(_context(line["demos"]) for line in samples))}
+    contexts = {context: number for number, context in enumerate(dict.fromkeys(context_of(line["demos"]) for line in samples))}
     fit = [line for line in lines if line["id"].startswith(FIT)]
     support = Support(
         items=_outputs(samples, labels, contexts),
         rows=_outputs(fit, labels, contexts),
-        stand_ins={each: matrix([of_id[_id(context, each)] for context in contexts], labels) for each in needs.stand_ins},
+        stand_ins={each: matrix([of_id[id_of(context, each)] for context in contexts], labels) for each in needs.stand_ins},
         premise=matrix([of_id[PREMISE]], labels)[0] if needs.premise else None,
     )
     return support, np.array([labels.index(line["gold"]) if "gold" in line else UNKNOWN for line in fit], int)
 
 
 def _outputs(lines: Sequence[Any], labels: Sequence[str], contexts: Mapping[str, int]) -> Outputs:
-    context = np.array([contexts.get(_context(line["demos"]), UNKNOWN) for line in lines], int)
+    context = np.array([contexts.get(context_of(line["demos"]), UNKNOWN) for line in lines], int)
     return Outputs(logprobs=matrix(lines, labels), context=context)
 
 
@@ -172,7 +172,8 @@ def matrix(lines: Sequence[Any], labels: Sequence[str]) -> Floats:
     return np.array([[line["logprobs"][label] for label in labels] for line in lines], float).reshape(-1, len(labels))
 
 
-def _context(demos: Sequence[str]) -> str:
+def context_of(demos: Sequence[str]) -> str:
+    """What tells the contexts of rows apart."""
     return " ".join(demos)
 
 
@@ -180,7 +181,7 @@ def _contexts(rendered: Iterable[Rendered]) -> dict[str, int]:
     """Each context that items are read in -> the first such item."""
     contexts: dict[str, int] = {}
     for index, row in enumerate(rendered):
-        contexts.setdefault(_context(row.demos), index)
+        contexts.setdefault(context_of(row.demos), index)
     return contexts
 
 
@@ -193,5 +194,6 @@ def _name(stand_in: StandIn) -> str:
     return f"bag {stand_in.number} of seed {stand_in.seed}" if isinstance(stand_in, Bag) else f"content-free {stand_in!r}"
 
 
-def _id(context: str, stand_in: StandIn) -> str:
+def id_of(context: str, stand_in: StandIn) -> str:
+    """The id of the line of what stands in for inputs in a context."""
     return f"{_name(stand_in)} after {hashlib.sha256(context.encode()).hexdigest()[:12]}"
