@@ -55,7 +55,7 @@ class Alignments:
     """Of each result: its accuracy less the plain one's, paired by row; None for the plain one itself."""
     lacking: tuple[Lacking, ...]
     command: str | None
-    """What would collect what is missing, if anything is."""
+    """What would collect what is missing, if anything is; None too where a run has no spelling on the command line."""
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, object]:

@@ -62,6 +62,7 @@ def _prompt(rendered: Rendered) -> dict[str, Any]:
     return {
         **({"reasoning": reasoning} if reasoning else {}),
         "demos": list(rendered.demos),
+        **({"demo_labels": list(rendered.demo_labels)} if rendered.demo_labels else {}),
         "dropped": list(rendered.dropped),
         "boundary": rendered.boundary,
         "prompt_hash": hashlib.sha256(repr(rendered.input.ids).encode()).hexdigest()[:16],

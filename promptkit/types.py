@@ -307,6 +307,8 @@ class Rendered:
     """What `input` was encoded from."""
     demos: tuple[str, ...]
     """Ids of the demonstrations shown, in order."""
+    demo_labels: tuple[str, ...]
+    """Their labels, where labels are the same for every row; none elsewhere."""
     dropped: tuple[str, ...]
     """Ids of the demonstrations left out because the prompt would not fit the model's context."""
     targets: tuple[str, ...]

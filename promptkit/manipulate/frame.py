@@ -98,6 +98,7 @@ class Frame:
             input=replace(prompt.input, ids=prompt.kept, spans=spans),
             pieces=prompt.pieces,
             demos=tuple(row.id for row in chosen[drop:]),
+            demo_labels=tuple(row.label for row in chosen[drop:]) if self.reading.labels else (),
             dropped=tuple(row.id for row in chosen[:drop]),
             targets=prompt.targets,
             continuations=prompt.continuations,
