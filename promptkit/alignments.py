@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from promptkit.metrics import Estimate, paired_difference
 from promptkit.registry import build, spelling
 from promptkit.resources import expanded
 from promptkit.run import FEW_LABELS, Result, as_text, new_table, with_interval
+from promptkit.samples import DECIMALS
 from promptkit.store import damaged, read_outputs
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Alignments:
             "run": str(self.path),
             "gold": dict(Counter(self.gold)),
             "results": [
-                {**result.to_json(), "difference": away and {"value": away.value, "low": away.low, "high": away.high}}
+                {**result.to_json(), "difference": away and {name: round(x, DECIMALS) for name, x in asdict(away).items()}}
                 for result, away in pairs
             ],
             "lacking": [{"align": each.name, "reason": each.reason} for each in self.lacking],

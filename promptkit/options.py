@@ -65,6 +65,20 @@ Order = Annotated[
 ]
 Cot = Annotated[str | None, typer.Option(help="Have the model reason before it answers: zero-shot or least-to-most.")]
 Seed = Annotated[int, typer.Option(help="Of the demonstrations and their order.")]
+ScoreOf = Annotated[
+    str,
+    typer.Option(
+        "--score",
+        help="An answer's score: sum over its tokens, mean per token, or pmi, the sum less that behind the prompt's end alone.",
+    ),
+]
+Calibrate = Annotated[
+    str,
+    typer.Option(
+        help="Besides the plain scores, joined by commas: contextual, domain, batch, pmi, prior, proca; with labels of the fit "
+        "part: batch-fitted, temperature, vector, affine. With keywords as in batch:estimate_on=test."
+    ),
+]
 Split = Annotated[str | None, typer.Option(help="The split to read; the task's own choice unless given.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of a mirror of data sets; PROMPTKIT_DATA stands in for it.")]
 Set = Annotated[
@@ -76,6 +90,10 @@ Shard = Annotated[
 Out = Annotated[Path, typer.Option(help="The folder that holds run folders.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Ask the model again what it has answered before.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+PMI = "pmi"
+"""The score that is a calibration of the sum."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,18 +191,20 @@ def predictors(
 def branches(
     task: Task, options: PromptOptions, chain: dict[str, Any], calibrate: str = ""
 ) -> Callable[[Model], list[Predictor]]:
-    """What makes, of a model, the plain predictor and one for each calibration."""
+    """What makes, of a model, the plain predictor, or that which scores by pmi, and one for each calibration."""
     from promptkit.align.calibrate import CALIBRATIONS
     from promptkit.chain import reading
     from promptkit.predictor import Predictor
     from promptkit.registry import build
 
     prompt = options.prompt(task)
-    first = reading(task, **chain)
+    by_pmi = chain.get("score") == PMI
+    first = reading(task, **(chain | {"score": "sum"} if by_pmi else chain))
+    plain = [first, CALIBRATIONS[PMI]()] if by_pmi else first
     calibrations = [build("calibration", CALIBRATIONS, spelling) for spelling in calibrate.split(",") if spelling.strip()]
 
     def over(loaded: Model) -> list[Predictor]:
-        return [Predictor(loaded, prompt, first), *(Predictor(loaded, prompt, [first, each]) for each in calibrations)]
+        return [Predictor(loaded, prompt, plain), *(Predictor(loaded, prompt, [first, each]) for each in calibrations)]
 
     return over
 
