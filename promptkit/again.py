@@ -33,7 +33,8 @@ def eval_command(settings: Mapping[str, Any], calibrate: Sequence[str]) -> str |
         words += ["--instruction", prompt["instruction"]]
     words += ["--chat"] if prompt["chat"] else []
     words += ["--cot", _spelled("chain of thought", COT, prompt["cot"])] if prompt["cot"] else []
-    words += ["--score", first["score"]] if first.get("score", "sum") != "sum" else []
+    score = "channel" if prompt["channel"] else first.get("score", "sum")
+    words += ["--score", score] if score != "sum" else []
     words += ["--split", settings["split"]]
     words += ["--limit", str(settings["limit"])] if settings["limit"] is not None else []
     return shlex.join([*words, "--calibrate", ",".join(calibrate)])

@@ -114,6 +114,7 @@ def render(
     order: opts.Order = "given",
     cot: opts.Cot = None,
     seed: opts.Seed = 0,
+    score: opts.ScoreOf = "sum",
     split: opts.Split = None,
     data: opts.Data = None,
     label_column: opts.LabelColumn = None,
@@ -130,7 +131,7 @@ def render(
     prompt = opts.PromptOptions(
         template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed, cot=cot
     )
-    predictor = opts.predictors(loaded, model, set_, prompt, {}, split=split)[0]
+    predictor = opts.predictors(loaded, model, set_, prompt, {"score": score}, split=split)[0]
     shown = views(predictor, loaded, split=split or loaded.spec.split, n=n)
     if as_json:
         print(json.dumps({"task": loaded.name, "model": predictor.model.name, "rows": [view.to_json() for view in shown]}))

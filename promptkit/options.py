@@ -69,7 +69,8 @@ ScoreOf = Annotated[
     str,
     typer.Option(
         "--score",
-        help="An answer's score: sum over its tokens, mean per token, or pmi, the sum less that behind the prompt's end alone.",
+        help="An answer's score: sum over its tokens, mean per token, pmi (the sum less that behind the prompt's end alone) or "
+        "channel (the sum over the input's tokens behind the answer, by a template of its own).",
     ),
 ]
 Calibrate = Annotated[
@@ -92,8 +93,8 @@ NoCache = Annotated[bool, typer.Option("--no-cache", help="Ask the model again w
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
-PMI = "pmi"
-"""The score that is a calibration of the sum."""
+PMI, CHANNEL = "pmi", "channel"
+"""The scores that are a calibration of the sum, and a sum over another text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,7 @@ class PromptOptions:
     seed: int
     cot: str | None = None
 
-    def prompt(self, task: Task) -> Prompt:
+    def prompt(self, task: Task, *, channel: bool = False) -> Prompt:
         """The prompt that they describe; the task says which template unless one is given."""
         from promptkit.manipulate.cot import COT
         from promptkit.manipulate.demos import SELECTORS
@@ -124,13 +125,27 @@ class PromptOptions:
             )
         chosen = self.demos or ("balanced" if task.labels else "random")
         return Prompt(
-            self.template or task.spec.template,
+            self.template or (_turned(task) if channel else task.spec.template),
             demos=build("demonstration selector", SELECTORS, chosen, k=self.shots, seed=self.seed),
             order=build("order", ORDERS, self.order, seed=self.seed),
             instruction=self.instruction,
             chat=self.chat,
             cot=None if self.cot is None else build("chain of thought", COT, self.cot),
+            channel=channel,
         )
+
+
+def _turned(task: Task) -> str:
+    """The template of a task's own, turned for the channel."""
+    from promptkit.resources import names
+
+    turned = f"{task.spec.template}_channel"
+    if turned not in names("templates", ".j2"):
+        raise PromptkitError(
+            f"The task {task.name} has no template for the channel, in which the target block stands before the input block",
+            hint="Write one, such as templates/sentiment/review_channel.j2, and give it by --template",
+        )
+    return turned
 
 
 def task(
@@ -197,10 +212,10 @@ def branches(
     from promptkit.predictor import Predictor
     from promptkit.registry import build
 
-    prompt = options.prompt(task)
-    by_pmi = chain.get("score") == PMI
-    first = reading(task, **(chain | {"score": "sum"} if by_pmi else chain))
-    plain = [first, CALIBRATIONS[PMI]()] if by_pmi else first
+    told = chain.get("score", "sum")
+    prompt = options.prompt(task, channel=told == CHANNEL)
+    first = reading(task, **(chain | {"score": "sum"} if told in (PMI, CHANNEL) else chain))
+    plain = [first, CALIBRATIONS[PMI]()] if told == PMI else first
     calibrations = [build("calibration", CALIBRATIONS, spelling) for spelling in calibrate.split(",") if spelling.strip()]
 
     def over(loaded: Model) -> list[Predictor]:

@@ -11,6 +11,7 @@ from typing import Any
 from promptkit.align.vote import majority
 from promptkit.aligners import Extractor, Scorer
 from promptkit.errors import PromptkitError
+from promptkit.render import counted
 from promptkit.store import File
 from promptkit.types import Example, GenerateOutput, LabelledExample, Output, Rendered, ScoreOutput
 
@@ -86,7 +87,7 @@ def _scored(row: Asked, reading: Scorer, output: ScoreOutput) -> dict[str, Any]:
             hint="Its activations overflow in this precision: try --set dtype=bfloat16 or dtype=float32",
         )
     candidates = reading.candidates(row.example)
-    aligned = [round(value, DECIMALS) for value in reading.align(output)]
+    aligned = [round(value, DECIMALS) for value in reading.align(counted(rendered, output))]
     best = candidates[aligned.index(max(aligned))]
     return {
         **({} if row.gold is None else {"gold": row.gold.label, "prediction": best}),
@@ -95,6 +96,7 @@ def _scored(row: Asked, reading: Scorer, output: ScoreOutput) -> dict[str, Any]:
             {"text": text, "logprobs": [round(x, DECIMALS) for x in tokens]}
             for text, tokens in zip(rendered.targets, output.logprobs, strict=True)
         ],
+        **({"given": list(rendered.given)} if any(rendered.given) else {}),
     }
 
 
