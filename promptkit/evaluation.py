@@ -6,7 +6,6 @@ import hashlib
 import logging
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit import __version__, figures, support
-from promptkit.aligners import Extractor
+from promptkit.aligners import Bag, Calibration, Extractor
 from promptkit.asking import Asking, NeedsAnswer, Silent
 from promptkit.cache import ScoreCache, joined, without
 from promptkit.errors import PromptkitError
@@ -27,8 +26,6 @@ from promptkit.tasks import Task
 from promptkit.types import Example, GenerateOutput, LabelledExample, Output, Request
 
 OUT = "runs"
-SKEWED = 1.5
-"""A class is over-represented that has this many times its equal share."""
 Progress = Callable[[int, int], None]
 """(rows done, rows in all)"""
 
@@ -152,17 +149,12 @@ class _Pass:
         self._labels = first.reading.labels
         self._items = by_hash(task.rows(split), limit)
         self._first = first
-        self._check_labels()
         self._model = first.model
         self._asking = Asking(first.model, cache)
-        self._texts = support.content_free_texts(self._chains)
-        wanted = support.unlabelled_rows(self._chains)
-        self._fit = [_without_label(row) for row in by_hash(task.part("fit"), wanted)] if wanted else []
-        if wanted and not self._fit:
-            raise PromptkitError(
-                "Batch calibration has no rows to estimate its prior on: the fit part of the train split is empty",
-                hint="Use --calibrate batch:estimate_on=test, which estimates it on the evaluated rows themselves",
-            )
+        self._needs = support.united(self._chains)
+        self._fit = by_hash(task.part("fit"), None) if self._needs.rows or self._bagged else []
+        self._check_labels()
+        self._check_support(task.rows(split))
         self._identity = dict(self._model.identity())
         self._settings = {
             "promptkit": __version__,
@@ -171,7 +163,7 @@ class _Pass:
             "limit": limit,
             "rows": _digest(map(_identity, self._items)),
             "parts": {part: _digest(map(_identity, task.part(part))) for part in first.manipulate.parts},
-            "fit": _digest(row.id for row in self._fit),
+            "fit": _digest(map(_identity, self._fit if self._bagged else self._fit[: self._needs.rows])),
             "model": self._identity,
             "models": {name: dict(load(name).identity()) for name in first.manipulate.models},
             "manipulate": dict(first.manipulate.settings()),
@@ -183,6 +175,8 @@ class _Pass:
         silent = Silent(replace(self._model.card, context_length=sys.maxsize))
         try:
             bound = self._first.bind(self._task, ask=silent, others=lambda name: load("fake"))
+            if self._needs.premise:
+                bound.apply.premise(_without_label(self._items[0]))
             bound.apply([_without_label(self._items[0])])
         except NeedsAnswer:
             return
@@ -337,7 +331,12 @@ class _Pass:
         items = [*map(_without_label, self._items)]
         rendered = zip(items, self._items, self._bound.apply(items), strict=True)
         rows = [Asked(file="samples", id=item.id, example=item, rendered=each, gold=gold) for item, gold, each in rendered]
-        return [*rows, *support.asked(self._bound, rows, self._texts, self._fit)]
+        return [*rows, *support.asked(self._bound, rows, self._needs, self._fit, self._task.rows(self._split))]
+
+    @property
+    def _bagged(self) -> bool:
+        """Whether words are drawn from the whole fit part."""
+        return any(isinstance(each, Bag) for each in self._needs.stand_ins)
 
     def _check_labels(self) -> None:
         kind = self._task.spec.kind
@@ -352,23 +351,29 @@ class _Pass:
                     "generation": "Use an extraction, such as pk.extract.first_line()",
                 }[kind],
             )
-        foreign = sorted({row.label for row in self._items} - set(self._labels)) if self._labels else []
+        foreign = sorted({row.label for row in (*self._items, *self._fit)} - set(self._labels)) if self._labels else []
         if foreign:
             raise PromptkitError(
                 f"The verbalizer has no word for {', '.join(foreign[:5])}, which rows of {self._task.name} are labelled",
                 got=f"labels {', '.join(self._labels)}",
             )
 
+    def _check_support(self, evaluated: Sequence[LabelledExample]) -> None:
+        tested = {support.inputs_of(row) for row in evaluated}
+        known = sum(support.inputs_of(row) not in tested for row in self._fit)
+        for calibration in self._calibrations:
+            support.check(calibration, labels=len(self._labels), items=len(self._items), rows=len(self._fit), known=known)
+
     def _warn_of_skew(self) -> None:
-        label, count = Counter(row.label for row in self._items).most_common(1)[0]
-        share = count / len(self._items)
-        batch = any(calibration.name == "batch" for chain in self._chains for calibration in chain.calibrations)
-        if batch and share > SKEWED / len(self._labels):
-            _log.warning(
-                "Batch calibration assumes about equal classes, and %.0f%% of these rows are %s: read its figures with care.",
-                100 * share,
-                label,
-            )
+        items, rows = [row.label for row in self._items], [row.label for row in self._fit]
+        for calibration in self._calibrations:
+            warning = support.skew(calibration, items, rows, len(self._labels))
+            if warning:
+                _log.warning("%s.", warning)
+
+    @property
+    def _calibrations(self) -> list[Calibration]:
+        return [calibration for chain in self._chains for calibration in chain.calibrations]
 
 
 def _without_label(row: LabelledExample) -> Example:

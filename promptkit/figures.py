@@ -15,10 +15,10 @@ from promptkit.chain import Chain
 from promptkit.metrics import Estimate, choice, classification, generation, mean_share, voting
 from promptkit.run import Result
 from promptkit.samples import DECIMALS
-from promptkit.support import collected, matrix
+from promptkit.support import collected, collected_of_choices
 
 if TYPE_CHECKING:
-    from promptkit.types import Floats
+    from promptkit.types import Integers
 
 
 def results(chains: Sequence[Chain], samples: Sequence[Any], besides: Sequence[Any]) -> tuple[Result, ...]:
@@ -27,20 +27,23 @@ def results(chains: Sequence[Chain], samples: Sequence[Any], besides: Sequence[A
     if isinstance(reading, Extractor):
         return (of_texts(chains[0], reading, samples),)
     if not reading.labels:
-        return (of_choices(chains[0], samples),)
-    return of_labels(chains, samples, collected(chains, samples, besides))
+        return tuple(of_choices(chain, samples, besides) for chain in chains)
+    return of_labels(chains, samples, *collected(chains, samples, besides))
 
 
-def of_labels(chains: Sequence[Chain], samples: Sequence[Any], support: Support) -> tuple[Result, ...]:
-    """Every branch over labels that are the same for each row: its calibration corrects the scores of the pass."""
+def of_labels(chains: Sequence[Chain], samples: Sequence[Any], support: Support, known: Integers) -> tuple[Result, ...]:
+    """Every branch over labels that are the same for each row: its calibration corrects the scores of the pass.
+
+    `known`: labels of the fit part's rows, for the fits that need them.
+    """
     labels = chains[0].reading.labels
-    logprobs = matrix(samples, labels)
     gold = np.array([labels.index(line["gold"]) for line in samples])
     branches = []
     for chain in chains:
-        aligned = logprobs
+        aligned = support.items.logprobs
         for calibration in chain.calibrations:
-            aligned = calibration.align(aligned, support)
+            fitted = calibration.fit(support, known if calibration.needs.labels else None)
+            aligned = fitted.apply(support.items)
         predicted = aligned.argmax(1)
         correct = (predicted == gold).astype(float)
         histogram = np.bincount(predicted, minlength=len(labels)).tolist()
@@ -58,14 +61,16 @@ def of_labels(chains: Sequence[Chain], samples: Sequence[Any], support: Support)
     return tuple(branches)
 
 
-def of_choices(chain: Chain, samples: Sequence[Any]) -> Result:
-    """The one branch over answers that each row offers; rows that offer fewer than others have -inf in their place."""
-    most = max(len(line["logprobs"]) for line in samples)
-    logprobs: Floats = np.full((len(samples), most), -np.inf)
-    for row, line in zip(logprobs, samples, strict=True):
-        row[: len(line["logprobs"])] = list(line["logprobs"].values())
-    gold = np.array([list(line["logprobs"]).index(line["gold"]) for line in samples])
-    predictions = tuple(line["prediction"] for line in samples)
+def of_choices(chain: Chain, samples: Sequence[Any], besides: Sequence[Any]) -> Result:
+    """A branch over answers that each row offers; rows that offer fewer than others have -inf in their place."""
+    support = collected_of_choices(samples, besides)
+    logprobs = support.items.logprobs
+    for calibration in chain.calibrations:
+        aligned = calibration.fit(support).apply(support.items)
+        logprobs = np.where(np.isneginf(support.items.logprobs), -np.inf, aligned)
+    candidates = [list(line["logprobs"]) for line in samples]
+    gold = np.array([own.index(line["gold"]) for own, line in zip(candidates, samples, strict=True)])
+    predictions = tuple(own[index] for own, index in zip(candidates, logprobs.argmax(1), strict=True))
     correct = (logprobs.argmax(1) == gold).astype(float)
     return Result(
         align=chain.name,

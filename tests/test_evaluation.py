@@ -100,10 +100,13 @@ def test_rows_record_what_was_asked_and_answered(tmp_path: Path) -> None:
     task = pk.task("sentiment")
     gold = {row.id: row.label for row in task.rows("test")}
     pool = {row.id for row in task.pool()}
+    labels = {row.id: row.label for row in task.pool()}
     for line in lines(run(tmp_path)):
         assert list(line) == [
-            *("id", "gold", "prediction", "logprobs", "continuations", "demos", "dropped", "boundary", "prompt_hash", "tokens")
+            *("id", "gold", "prediction", "logprobs", "continuations"),
+            *("demos", "demo_labels", "dropped", "boundary", "prompt_hash", "tokens"),
         ]
+        assert line["demo_labels"] == [labels[demo] for demo in line["demos"]]
         assert line["gold"] == gold[line["id"]]
         assert line["prediction"] == max(line["logprobs"], key=line["logprobs"].get)
         for scored, label in zip(line["continuations"], line["logprobs"], strict=True):
@@ -119,9 +122,9 @@ def test_calibrated_branches_equal_their_formula_on_the_recorded_numbers(tmp_pat
     labels = finished.labels
     free = np.array([[line["logprobs"][y] for y in labels] for line in support if line["id"].startswith("content-free")])
     prior = np.exp(free).mean(0)
-    expected = np.log(np.exp(plain.logprobs) / (prior / prior.sum()))
-    assert np.allclose(contextual.logprobs, expected, atol=1e-6)
-    seen = np.array([[line["logprobs"][y] for y in labels] for line in support if line["id"].startswith("unlabelled")])
+    expected = np.exp(plain.logprobs) / prior
+    assert np.allclose(np.exp(contextual.logprobs), expected / expected.sum(1, keepdims=True), atol=1e-6)
+    seen = np.array([[line["logprobs"][y] for y in labels] for line in support if line["id"].startswith("fit ")])
     assert len(seen) == 8
     shifted = plain.logprobs - (seen - np.log(np.exp(seen).sum(1, keepdims=True))).mean(0)
     assert np.allclose(np.diff(batch.logprobs), np.diff(shifted), atol=1e-6)

@@ -6,7 +6,7 @@ has no room for them. Ids and spans are built in one pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -14,12 +14,14 @@ from promptkit.aligners import Extractor, Reading, Scorer
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.line import Demonstrations
 from promptkit.manipulate.outline import Outline
-from promptkit.render import chat, continuations, encode, framed
+from promptkit.render import chat, common_prefix, continuations, encode, framed
 from promptkit.template import LABEL, Template
 from promptkit.types import Card, Example, LabelledExample, Piece, Rendered, TextInput
 
 REASONING = "reasoning"
 """The part of a prompt in which the model reasons, and the variable that holds a demonstration's worked steps."""
+_MARK = "\ue000"
+"""Of no alphabet: Jinja's filters leave it as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,8 @@ class _Encoded:
     input: TextInput
     targets: tuple[str, ...]
     continuations: tuple[tuple[int, ...], ...]
+    given: tuple[int, ...]
+    """See `Rendered`."""
     kept: tuple[int, ...]
     """The prompt's ids up to the boundary from which every target is scored."""
 
@@ -51,6 +55,8 @@ class Frame:
     card: Card
     reading: Reading
     """Says which words are scored behind the prompt, or how much is written."""
+    channel: bool = False
+    """Whether the input is scored behind each label; demonstrations are turned likewise, the target block before the input."""
     around: Callable[[str], str] | None = None
     """What stands between an input and its answer if a reasoning does; unless given, the template alone says so."""
 
@@ -71,6 +77,20 @@ class Frame:
         drop, prompt = self._fitting(like or example, chosen, behind, least=drop)
         if like is not None:
             prompt = self._encoded(example, chosen[drop:], behind)
+        return self._rendered(example, prompt, chosen, drop, stop=("\n",) if behind else self._separating)
+
+    def premise(self, example: Example) -> Rendered:
+        """The prompt's end alone, what stands behind the last variable of the input block (Holtzman et al. 2021, 2104.08315).
+
+        Of the row it uses the names of its variables.
+        """
+        end = self._block("input", dict.fromkeys(example.inputs, _MARK)).rpartition(_MARK)[2]
+        bare = replace(example, inputs=dict.fromkeys(example.inputs, ""))
+        return self._rendered(bare, self._scored(bare, self._framed((Piece(text=end, part="query"),)), ""), (), 0, stop=())
+
+    def _rendered(
+        self, example: Example, prompt: _Encoded, chosen: Demonstrations, drop: int, stop: tuple[str, ...]
+    ) -> Rendered:
         if not prompt.kept:
             raise PromptkitError(
                 f"The prompt of row {example.id} is empty: a model that adds no BOS token has nothing to go on from",
@@ -82,12 +102,19 @@ class Frame:
             input=replace(prompt.input, ids=prompt.kept, spans=spans),
             pieces=prompt.pieces,
             demos=tuple(row.id for row in chosen[drop:]),
+            demo_labels=tuple(row.label for row in chosen[drop:]) if self.reading.labels else (),
             dropped=tuple(row.id for row in chosen[:drop]),
             targets=prompt.targets,
             continuations=prompt.continuations,
             boundary=len(prompt.input.ids) - length,
-            stop=("\n",) if behind else () if self.chat else (self._block("separator", {}),),
+            given=prompt.given,
+            stop=stop,
         )
+
+    @property
+    def _separating(self) -> tuple[str, ...]:
+        """What would begin a further example."""
+        return () if self.chat else (self._block("separator", {}),)
 
     def outline(self, variables: Iterable[str]) -> Outline:
         """What stands around these variables in a row's input."""
@@ -119,14 +146,30 @@ class Frame:
 
     def _encoded(self, example: Example, shown: Demonstrations, behind: str) -> _Encoded:
         pieces = self._turns(example, shown) if self.chat else self._text(example, shown)
+        return self._scored(example, pieces, behind)
+
+    def _scored(self, example: Example, pieces: tuple[Piece, ...], behind: str) -> _Encoded:
+        """Pieces, a reasoning behind them, and the row's words behind that."""
         reasoning = behind.lstrip() if self.chat else behind
         pieces = (*pieces, *([Piece(text=reasoning, part=REASONING)] if reasoning else []))
         text_input = encode(pieces, self.card.tokenizer)
         words = self.reading.words(example) if isinstance(self.reading, Scorer) else ()
         targets = tuple(f" {word}" if behind else self._target(example, word) for word in words)
-        scored, boundary = continuations(pieces, targets, self.card.tokenizer)
+        labels = targets if self.channel else ()
+        if self.channel:
+            targets = tuple(label + self._block("input", example.inputs) for label in labels)
+        scored, boundary = continuations(pieces, (*targets, *labels), self.card.tokenizer)
+        scored, alone = scored[: len(targets)], scored[len(targets) :]
+        pairs = zip(scored, alone, strict=True) if self.channel else ()
+        given = tuple(common_prefix(whole, label) for whole, label in pairs)
         kept = text_input.ids[: len(text_input.ids) - boundary]
-        return _Encoded(pieces=pieces, input=text_input, targets=targets, continuations=scored, kept=kept)
+        return _Encoded(pieces=pieces, input=text_input, targets=targets, continuations=scored, given=given, kept=kept)
+
+    def _framed(self, pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+        """One turn of the user's, or a text of its own."""
+        if not self.chat:
+            return framed(pieces, self.card.tokenizer)
+        return self._chat([("user", [replace(piece, text=piece.text.strip()) for piece in pieces])])
 
     def _text(self, example: Example, shown: Demonstrations) -> tuple[Piece, ...]:
         separator = Piece(text=self._block("separator", {}), part="separator")
@@ -135,9 +178,10 @@ class Frame:
             pieces += [Piece(text=instruction, part="instruction"), separator]
         for number, row in enumerate(shown, start=1):
             part = f"demonstration {number}"
-            text = self._block("input", row.inputs) + self._shown(row)
-            pieces += [Piece(text=text, part=part), separator]
-        pieces.append(Piece(text=self._block("input", example.inputs), part="query"))
+            texts = [self._block("input", row.inputs), self._shown(row)]
+            pieces += [Piece(text="".join(texts[::-1] if self.channel else texts), part=part), separator]
+        if not self.channel:
+            pieces.append(Piece(text=self._block("input", example.inputs), part="query"))
         return framed(pieces, self.card.tokenizer)
 
     def _turns(self, example: Example, shown: Demonstrations) -> tuple[Piece, ...]:
@@ -153,8 +197,10 @@ class Frame:
             pieces = chat([("system", [told]), *turns], self.card.tokenizer)
             separator = Piece(text=self._block("separator", {}), part="separator")
             turns[0] = ("user", [told, separator, *turns[0][1]])
-        if pieces is None:
-            pieces = chat(turns, self.card.tokenizer)
+        return self._chat(turns) if pieces is None else pieces
+
+    def _chat(self, turns: Sequence[tuple[str, Sequence[Piece]]]) -> tuple[Piece, ...]:
+        pieces = chat(turns, self.card.tokenizer)
         if pieces is None:
             raise PromptkitError(
                 "The model has no chat template that takes these turns",

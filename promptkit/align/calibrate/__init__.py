@@ -1,0 +1,37 @@
+"""Statistical alignment: label log-probabilities corrected after the fact, one technique a file.
+
+A calibration is fitted on what it states as its `needs`, and then answers log q[i, y] for log p[i, y], normalised over the
+labels. None of them makes a label impossible: see `normalised`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from promptkit.align.calibrate.affine import Affine
+from promptkit.align.calibrate.batch import Batch
+from promptkit.align.calibrate.batch_fitted import BatchFitted
+from promptkit.align.calibrate.contextual import Contextual
+from promptkit.align.calibrate.domain import Domain
+from promptkit.align.calibrate.pmi import Pmi
+from promptkit.align.calibrate.prior import Prior
+from promptkit.align.calibrate.proca import Proca
+from promptkit.align.calibrate.temperature import Temperature
+from promptkit.align.calibrate.vector import Vector
+
+_ALL = (Contextual, Domain, Batch, BatchFitted, Pmi, Prior, Proca, Temperature, Vector, Affine)
+CALIBRATIONS: Mapping[str, type] = {calibration.name: calibration for calibration in _ALL}
+
+__all__ = [
+    "CALIBRATIONS",
+    "Affine",
+    "Batch",
+    "BatchFitted",
+    "Contextual",
+    "Domain",
+    "Pmi",
+    "Prior",
+    "Proca",
+    "Temperature",
+    "Vector",
+]
