@@ -1,0 +1,50 @@
+"""kNN prompting (Xu et al. 2023, 2303.13824): the labels of the anchors whose next-token distribution is nearest.
+
+    d(anchor, x) = KL(p_anchor || p_x) = sum_v p_anchor(v) log(p_anchor(v) / p_x(v))
+
+over the source tokens, with the rest of the vocabulary as one token more, so that both sides are distributions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from promptkit.align.labelmap.mapping import FLOOR, TINY
+
+if TYPE_CHECKING:
+    from promptkit.types import Floats, Integers
+
+
+def neighbour_scores(anchors: Floats, gold: Integers, queries: Floats, labels: int, k: int) -> Floats:
+    """The logarithm of each label's share of k votes and one more, shape (rows, K).
+
+    The one more is divided among the labels by exp(-d) of the nearest anchor of each, so that it settles ties and nothing
+    else. anchors: shape (anchors, M), queries: shape (rows, M), log-probabilities; gold: shape (anchors,).
+    """
+    distances = divergences(with_rest(anchors), with_rest(queries))
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    of_label = np.eye(labels)[gold]
+    votes = of_label[nearest].sum(1)
+    apart = [distances[:, gold == label].min(1, initial=np.inf) for label in range(labels)]
+    closeness = np.exp(-np.stack(apart, 1) + np.min(apart, axis=0)[:, None])
+    votes = votes + closeness / closeness.sum(1, keepdims=True)
+    scores: Floats = np.log(np.maximum(votes / (min(k, len(gold)) + 1), TINY))
+    return scores
+
+
+def with_rest(logprobs: Floats) -> Floats:
+    """The tokens and, last, all others together. Shape (rows, M) -> (rows, M + 1), rows that sum to 1."""
+    held = np.maximum(logprobs, FLOOR)
+    rest = np.log(np.maximum(1 - np.exp(held).sum(1, keepdims=True), TINY))
+    whole = np.hstack([held, rest])
+    normalised: Floats = whole - np.logaddexp.reduce(whole, axis=1, keepdims=True)
+    return normalised
+
+
+def divergences(anchors: Floats, queries: Floats) -> Floats:
+    """KL(anchor || query) in nats, shape (queries, anchors)."""
+    shares = np.exp(anchors)
+    apart: Floats = (shares * anchors).sum(1) - queries @ shares.T
+    return np.maximum(apart, 0)

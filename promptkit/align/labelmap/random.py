@@ -1,0 +1,37 @@
+"""Random label mapping (Elsayed et al. 2018, 1806.11146): source classes that mean nothing, as the least that learning has
+to beat."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from promptkit.align.labelmap.frequency import greedy
+from promptkit.align.labelmap.technique import Technique
+
+if TYPE_CHECKING:
+    from promptkit.align.labelmap.technique import Sources
+    from promptkit.types import Floats, Integers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Random(Technique):
+    """Each label has source classes of its own by lot, whatever the rows say."""
+
+    seed: int = 0
+    each: int = 1
+    """Source classes of a label: several are averaged (many-to-one, 2007.08714)."""
+    name: ClassVar[str] = "random"
+
+    def weights(self, sources: Sources, gold: Integers) -> Floats:
+        """Shape (S, K); a function of the seed and the names alone."""
+        lots = [[_lot(f"{self.seed}\0{name}\0{label}") for label in sources.labels] for name in sources.names]
+        return greedy(np.array(lots), self.each)
+
+
+def _lot(text: str) -> float:
+    """In [0, 1)."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:6]) / 2**48

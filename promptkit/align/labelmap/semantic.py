@@ -1,0 +1,40 @@
+"""Semantic label mapping: each label has the source class whose name is nearest to the label's own in an embedding space
+(as in AutoVP, Tsai et al. 2023, 2310.08381). It needs no labelled rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from promptkit.align.labelmap.frequency import greedy
+from promptkit.align.labelmap.technique import Technique
+
+if TYPE_CHECKING:
+    from promptkit.align.labelmap.technique import Sources
+    from promptkit.types import Floats, Integers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Semantic(Technique):
+    """The nearest names, the nearest pair first; no source class serves two labels."""
+
+    each: int = 1
+    """Source classes of a label: several are averaged."""
+    name: ClassVar[str] = "semantic"
+
+    def weights(self, sources: Sources, gold: Integers) -> Floats:
+        """Shape (S, K)."""
+        return greedy(cosines(sources.name_vectors, sources.label_vectors), self.each)
+
+
+def cosines(one: Floats, other: Floats) -> Floats:
+    """Between all rows of both, less the mean of all; a row that is the mean has a cosine of 0. Shape (S, K)."""
+    centre = np.vstack([one, other]).mean(0)
+    units = []
+    for vectors in (one, other):
+        lengths = np.linalg.norm(vectors - centre, axis=1, keepdims=True)
+        units.append((vectors - centre) / np.where(lengths > 0, lengths, 1))
+    between: Floats = units[0] @ units[1].T
+    return between
