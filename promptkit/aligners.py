@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from promptkit.types import Example, Generate, ScoreOutput
 
@@ -12,26 +12,53 @@ if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
 
 
+class Bag(NamedTuple):
+    """Random words of the fit part's inputs, as many for each variable as its texts have on average; drawn by hash."""
+
+    seed: int
+    number: int
+
+
+StandIn = str | Bag
+"""A text that stands for every input of a row, or words by chance that stand for each."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What an aligner must see besides an item's own output; collected in the same pass."""
+    """What an aligner must see besides the rows that are evaluated; collected in the same pass."""
 
-    content_free: tuple[str, ...] = ()
-    """Texts that stand for every input of a row, under the item's own context."""
-    unlabelled: int = 0
-    """How many rows of the fit part, without their labels."""
+    stand_ins: tuple[StandIn, ...] = ()
+    """Each is read in the place of a row's inputs, under every context that an evaluated row is read in."""
+    premise: bool = False
+    """The prompt's end alone: no instruction, no demonstrations, no inputs."""
+    rows: int = 0
+    """How many rows of the fit part."""
+    labels: bool = False
+    """Whether the labels of those rows too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """What a model gave for rows, and nothing of their labels: each field has a line a row."""
+
+    logprobs: Floats
+    """Shape (rows, K): of the labels in the declared order, not normalised."""
+    context: Integers
+    """Shape (rows,): which of the evaluated rows' contexts each was read under; -1 where it is none of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Support:
-    """What was collected for `Needs`: label log-probabilities, K labels in the declared order."""
+    """What a fit may see."""
 
-    content_free: Mapping[str, Floats]
-    """Text -> shape (contexts, K)."""
-    context: Integers
-    """Shape (items,): which context each item was read under."""
-    unlabelled: Floats
-    """Shape (rows, K)."""
+    items: Outputs
+    """The rows that are evaluated, for what is estimated on them."""
+    rows: Outputs
+    """Rows of the fit part: at least as many as `Needs` says, if there are so many."""
+    stand_ins: Mapping[StandIn, Floats]
+    """Each -> label log-probabilities, shape (contexts, K)."""
+    premise: Floats | None
+    """Label log-probabilities, shape (K,)."""
 
 
 class Reading(Protocol):
@@ -104,15 +131,30 @@ class Extractor(Reading, Protocol):
         ...
 
 
+class Fitted(Protocol):
+    """A calibration that has seen its support."""
+
+    def apply(self, outputs: Outputs) -> Floats:
+        """Calibrated label log-probabilities, shape (rows, K); each row's own, whatever the others are."""
+        ...
+
+
 @runtime_checkable
 class Calibration(Protocol):
     """A later aligner: label log-probabilities to label log-probabilities, after the fact."""
 
-    name: str
-    needs: Needs
+    @property
+    def name(self) -> str:
+        """Its spelling."""
+        ...
 
-    def align(self, logprobs: Floats, support: Support) -> Floats:
-        """Shape (items, K) -> (items, K); rows need not be normalised."""
+    @property
+    def needs(self) -> Needs:
+        """What `fit` must see."""
+        ...
+
+    def fit(self, support: Support, labels: Integers | None = None) -> Fitted:
+        """Estimate it. `labels`, where it needs them: of `support.rows`, shape (rows,), -1 for one that may not be known."""
         ...
 
     def settings(self) -> Mapping[str, object]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit import __version__, figures, support
-from promptkit.aligners import Extractor
+from promptkit.aligners import Bag, Extractor
 from promptkit.asking import Asking, NeedsAnswer, Silent
 from promptkit.cache import ScoreCache, joined, without
 from promptkit.errors import PromptkitError
@@ -152,17 +152,12 @@ class _Pass:
         self._labels = first.reading.labels
         self._items = by_hash(task.rows(split), limit)
         self._first = first
-        self._check_labels()
         self._model = first.model
         self._asking = Asking(first.model, cache)
-        self._texts = support.content_free_texts(self._chains)
-        wanted = support.unlabelled_rows(self._chains)
-        self._fit = [_without_label(row) for row in by_hash(task.part("fit"), wanted)] if wanted else []
-        if wanted and not self._fit:
-            raise PromptkitError(
-                "Batch calibration has no rows to estimate its prior on: the fit part of the train split is empty",
-                hint="Use --calibrate batch:estimate_on=test, which estimates it on the evaluated rows themselves",
-            )
+        self._needs = support.united(self._chains)
+        self._fit = by_hash(task.part("fit"), None) if self._needs.rows or self._bagged else []
+        self._check_labels()
+        support.check(self._chains, self._fit, task.rows(split))
         self._identity = dict(self._model.identity())
         self._settings = {
             "promptkit": __version__,
@@ -171,7 +166,7 @@ class _Pass:
             "limit": limit,
             "rows": _digest(map(_identity, self._items)),
             "parts": {part: _digest(map(_identity, task.part(part))) for part in first.manipulate.parts},
-            "fit": _digest(row.id for row in self._fit),
+            "fit": _digest(map(_identity, self._fit if self._bagged else self._fit[: self._needs.rows])),
             "model": self._identity,
             "models": {name: dict(load(name).identity()) for name in first.manipulate.models},
             "manipulate": dict(first.manipulate.settings()),
@@ -337,7 +332,12 @@ class _Pass:
         items = [*map(_without_label, self._items)]
         rendered = zip(items, self._items, self._bound.apply(items), strict=True)
         rows = [Asked(file="samples", id=item.id, example=item, rendered=each, gold=gold) for item, gold, each in rendered]
-        return [*rows, *support.asked(self._bound, rows, self._texts, self._fit)]
+        return [*rows, *support.asked(self._bound, rows, self._needs, self._fit, self._task.rows(self._split))]
+
+    @property
+    def _bagged(self) -> bool:
+        """Whether words are drawn from the whole fit part."""
+        return any(isinstance(each, Bag) for each in self._needs.stand_ins)
 
     def _check_labels(self) -> None:
         kind = self._task.spec.kind
@@ -352,7 +352,7 @@ class _Pass:
                     "generation": "Use an extraction, such as pk.extract.first_line()",
                 }[kind],
             )
-        foreign = sorted({row.label for row in self._items} - set(self._labels)) if self._labels else []
+        foreign = sorted({row.label for row in (*self._items, *self._fit)} - set(self._labels)) if self._labels else []
         if foreign:
             raise PromptkitError(
                 f"The verbalizer has no word for {', '.join(foreign[:5])}, which rows of {self._task.name} are labelled",

@@ -15,10 +15,10 @@ from promptkit.chain import Chain
 from promptkit.metrics import Estimate, choice, classification, generation, mean_share, voting
 from promptkit.run import Result
 from promptkit.samples import DECIMALS
-from promptkit.support import collected, matrix
+from promptkit.support import collected
 
 if TYPE_CHECKING:
-    from promptkit.types import Floats
+    from promptkit.types import Floats, Integers
 
 
 def results(chains: Sequence[Chain], samples: Sequence[Any], besides: Sequence[Any]) -> tuple[Result, ...]:
@@ -28,19 +28,22 @@ def results(chains: Sequence[Chain], samples: Sequence[Any], besides: Sequence[A
         return (of_texts(chains[0], reading, samples),)
     if not reading.labels:
         return (of_choices(chains[0], samples),)
-    return of_labels(chains, samples, collected(chains, samples, besides))
+    return of_labels(chains, samples, *collected(chains, samples, besides))
 
 
-def of_labels(chains: Sequence[Chain], samples: Sequence[Any], support: Support) -> tuple[Result, ...]:
-    """Every branch over labels that are the same for each row: its calibration corrects the scores of the pass."""
+def of_labels(chains: Sequence[Chain], samples: Sequence[Any], support: Support, known: Integers) -> tuple[Result, ...]:
+    """Every branch over labels that are the same for each row: its calibration corrects the scores of the pass.
+
+    `known`: labels of the fit part's rows, for the fits that need them.
+    """
     labels = chains[0].reading.labels
-    logprobs = matrix(samples, labels)
     gold = np.array([labels.index(line["gold"]) for line in samples])
     branches = []
     for chain in chains:
-        aligned = logprobs
+        aligned = support.items.logprobs
         for calibration in chain.calibrations:
-            aligned = calibration.align(aligned, support)
+            fitted = calibration.fit(support, known if calibration.needs.labels else None)
+            aligned = fitted.apply(support.items)
         predicted = aligned.argmax(1)
         correct = (predicted == gold).astype(float)
         histogram = np.bincount(predicted, minlength=len(labels)).tolist()

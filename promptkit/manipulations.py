@@ -70,3 +70,7 @@ class Apply(Protocol):
     def __call__(self, examples: Sequence[Example], *, like: Sequence[Example] | None = None) -> list[Rendered]:
         """What the model reads for each row, in the context of the row itself or of the one at its place in `like`."""
         ...
+
+    def premise(self, example: Example) -> Rendered:
+        """The prompt's end alone: what stands behind the row's inputs, without them, instruction and demonstrations."""
+        ...

@@ -1,63 +1,140 @@
-"""The rows that aligners need besides those evaluated: asked in the same pass, and handed to the aligners."""
+"""The rows that aligners need besides those evaluated: asked in the same pass, and handed to the fits of the aligners.
+
+A fit is handed the outputs of rows; of labels it is handed those of the fit part alone, and none of a row whose inputs are
+those of a row of the evaluated split.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from promptkit.aligners import Support
+from promptkit.aligners import Bag, Needs, Outputs, StandIn, Support
 from promptkit.chain import Chain
+from promptkit.errors import PromptkitError
+from promptkit.manipulate.line import chance
 from promptkit.predictor import BoundPredictor
 from promptkit.samples import Asked
-from promptkit.types import Example, Rendered
+from promptkit.types import Example, LabelledExample, Rendered
 
 if TYPE_CHECKING:
-    from promptkit.types import Floats
+    from promptkit.types import Floats, Integers
 
-UNLABELLED = "unlabelled "
-"""How the id of an unlabelled row's line begins."""
+PREMISE = "premise"
+FIT = "fit "
+"""How the id of the line of a row of the fit part begins."""
+UNKNOWN = -1
+"""Stands for a label that no fit may see, and for a context that no evaluated row is read in."""
 
-
-def content_free_texts(chains: Sequence[Chain]) -> tuple[str, ...]:
-    """Every text that stands for a row's inputs, for any of the chains."""
-    return tuple(dict.fromkeys(t for chain in chains for c in chain.calibrations for t in c.needs.content_free))
-
-
-def unlabelled_rows(chains: Sequence[Chain]) -> int:
-    """How many unlabelled rows the chain with the greatest need has."""
-    return max((c.needs.unlabelled for chain in chains for c in chain.calibrations), default=0)
+_log = logging.getLogger(__name__)
 
 
-def asked(bound: BoundPredictor, items: Sequence[Asked], texts: Sequence[str], fit: Sequence[Example]) -> list[Asked]:
-    """Each text under each context in which `items` are read, and each row of `fit` under its own."""
-    firsts = _contexts(item.rendered for item in items)
-    free = [
-        (_content_free_id(context, text), items[index].example, text) for context, index in firsts.items() for text in texts
-    ]
-    rows = [Example(id=f"content-free {text}", inputs=dict.fromkeys(item.inputs, text)) for _, item, text in free]
-    rendered = bound.apply(rows, like=[item for _, item, _ in free])
-    named = [(name, row, each) for (name, *_), row, each in zip(free, rows, rendered, strict=True)]
-    named += [(_unlabelled_id(row), row, each) for row, each in zip(fit, bound.apply(fit), strict=True)]
-    return [Asked(file="support", id=name, example=row, rendered=each) for name, row, each in named]
-
-
-def collected(chains: Sequence[Chain], samples: Sequence[Any], support: Sequence[Any]) -> Support:
-    """What the lines of those rows say, as aligners read it."""
-    labels = chains[0].reading.labels
-    of_id = {line["id"]: line for line in support}
-    contexts = list(dict.fromkeys(_context(line["demos"]) for line in samples))
-    place = {context: number for number, context in enumerate(contexts)}
-    return Support(
-        content_free={
-            text: matrix([of_id[_content_free_id(context, text)] for context in contexts], labels)
-            for text in content_free_texts(chains)
-        },
-        context=np.array([place[_context(line["demos"])] for line in samples]),
-        unlabelled=matrix([line for line in support if line["id"].startswith(UNLABELLED)], labels),
+def united(chains: Sequence[Chain]) -> Needs:
+    """What all of them need."""
+    needs = [calibration.needs for chain in chains for calibration in chain.calibrations]
+    return Needs(
+        stand_ins=tuple(dict.fromkeys(each for need in needs for each in need.stand_ins)),
+        premise=any(need.premise for need in needs),
+        rows=max((need.rows for need in needs), default=0),
+        labels=any(need.labels for need in needs),
     )
+
+
+def check(chains: Sequence[Chain], fit: Sequence[LabelledExample], evaluated: Sequence[Example]) -> None:
+    """Raise if a calibration needs rows of the fit part, or their labels, and there are none."""
+    tested = {_inputs(row) for row in evaluated}
+    for calibration in (calibration for chain in chains for calibration in chain.calibrations):
+        needs = calibration.needs
+        if not fit and (needs.rows or any(isinstance(each, Bag) for each in needs.stand_ins)):
+            other = f"Use --calibrate {calibration.name}:estimate_on=test, which takes the evaluated rows themselves"
+            raise PromptkitError(
+                f"The calibration {calibration.name} has no rows to be fitted on: the fit part of the train split is empty",
+                hint=other if hasattr(calibration, "estimate_on") else "Give the task more train rows",
+            )
+        if needs.labels and all(_inputs(row) in tested for row in fit):
+            raise PromptkitError(
+                f"The calibration {calibration.name} needs labels, and every row of the fit part is itself evaluated",
+                hint="Evaluate another split than the one that aligners are fitted on",
+            )
+
+
+def asked(
+    bound: BoundPredictor, items: Sequence[Asked], needs: Needs, fit: Sequence[LabelledExample], evaluated: Sequence[Example]
+) -> list[Asked]:
+    """What stands in under each context in which `items` are read, the premise, and as many rows of `fit` as are needed.
+
+    A row with inputs of one of those `evaluated` goes without its label.
+    """
+    rows = _standing_in(bound, items, needs.stand_ins, fit)
+    if needs.premise:
+        premise = Example(id=PREMISE, inputs=dict.fromkeys(items[0].example.inputs, ""))
+        rows.append(Asked(file="support", id=PREMISE, example=premise, rendered=bound.apply.premise(premise)))
+    tested = {_inputs(row) for row in evaluated}
+    taken = fit[: needs.rows]
+    unlabelled = [Example(id=row.id, inputs=row.inputs, choices=row.choices) for row in taken]
+    for row, example, rendered in zip(taken, unlabelled, bound.apply(unlabelled), strict=True):
+        gold = None if _inputs(row) in tested else row
+        rows.append(Asked(file="support", id=FIT + row.id, example=example, rendered=rendered, gold=gold))
+    return rows
+
+
+def _standing_in(
+    bound: BoundPredictor, items: Sequence[Asked], stand_ins: Sequence[StandIn], fit: Sequence[Example]
+) -> list[Asked]:
+    firsts = _contexts(item.rendered for item in items)
+    if len(firsts) * len(stand_ins) > len(items) and len(firsts) > 1:
+        told = "The %d rows are read in %d contexts, so that their calibrations read %d rows more."
+        _log.warning(told, len(items), len(firsts), len(firsts) * len(stand_ins))
+    texts = _texts(stand_ins, items[0].example.inputs, fit)
+    places = [(context, items[index].example, each) for context, index in firsts.items() for each in stand_ins]
+    rows = [Example(id=_name(each), inputs=texts[each]) for *_, each in places]
+    rendered = bound.apply(rows, like=[item for _, item, _ in places])
+    return [
+        Asked(file="support", id=_id(context, each), example=row, rendered=shown)
+        for (context, _, each), row, shown in zip(places, rows, rendered, strict=True)
+    ]
+
+
+def _texts(stand_ins: Sequence[StandIn], variables: Iterable[str], fit: Sequence[Example]) -> dict[StandIn, Mapping[str, str]]:
+    """The inputs that each stands for; neither the order of `fit` nor its labels change them."""
+    variables = [*variables]
+    bags = [each for each in stand_ins if isinstance(each, Bag)]
+    ordered = sorted(fit, key=lambda row: row.id) if bags else []
+    words = {name: [word for row in ordered for word in row.inputs[name].split()] for name in variables}
+    texts: dict[StandIn, Mapping[str, str]] = {
+        each: dict.fromkeys(variables, each) for each in stand_ins if isinstance(each, str)
+    }
+    return texts | {bag: {name: _drawn(bag, name, words[name], len(ordered)) for name in variables} for bag in bags}
+
+
+def _drawn(bag: Bag, variable: str, words: Sequence[str], rows: int) -> str:
+    """As many of the words as a row has on average, with replacement."""
+    ranks = [chance(bag.seed, "bag", str(bag.number), variable, str(place)) for place in range(round(len(words) / rows))]
+    return " ".join(words[int.from_bytes(rank[:8]) % len(words)] for rank in ranks)
+
+
+def collected(chains: Sequence[Chain], samples: Sequence[Any], lines: Sequence[Any]) -> tuple[Support, Integers]:
+    """What the lines of a run say, as fits read it, and the labels of the fit part's rows. Reads no label of `samples`."""
+    labels, needs = chains[0].reading.labels, united(chains)
+    of_id = {line["id"]: line for line in lines}
+    contexts = {context: number for number, context in enumerate(dict.fromkeys(_context(line["demos"]) for line in samples))}
+    fit = [line for line in lines if line["id"].startswith(FIT)]
+    support = Support(
+        items=_outputs(samples, labels, contexts),
+        rows=_outputs(fit, labels, contexts),
+        stand_ins={each: matrix([of_id[_id(context, each)] for context in contexts], labels) for each in needs.stand_ins},
+        premise=matrix([of_id[PREMISE]], labels)[0] if needs.premise else None,
+    )
+    return support, np.array([labels.index(line["gold"]) if "gold" in line else UNKNOWN for line in fit], int)
+
+
+def _outputs(lines: Sequence[Any], labels: Sequence[str], contexts: Mapping[str, int]) -> Outputs:
+    context = np.array([contexts.get(_context(line["demos"]), UNKNOWN) for line in lines], int)
+    return Outputs(logprobs=matrix(lines, labels), context=context)
 
 
 def matrix(lines: Sequence[Any], labels: Sequence[str]) -> Floats:
@@ -77,9 +154,14 @@ def _contexts(rendered: Iterable[Rendered]) -> dict[str, int]:
     return contexts
 
 
-def _content_free_id(context: str, text: str) -> str:
-    return f"content-free {text!r} after {hashlib.sha256(context.encode()).hexdigest()[:12]}"
+def _inputs(row: Example) -> str:
+    """Equal for rows of equal inputs."""
+    return row.id.partition("#")[0]
 
 
-def _unlabelled_id(row: Example) -> str:
-    return UNLABELLED + row.id
+def _name(stand_in: StandIn) -> str:
+    return f"bag {stand_in.number} of seed {stand_in.seed}" if isinstance(stand_in, Bag) else f"content-free {stand_in!r}"
+
+
+def _id(context: str, stand_in: StandIn) -> str:
+    return f"{_name(stand_in)} after {hashlib.sha256(context.encode()).hexdigest()[:12]}"

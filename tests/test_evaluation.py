@@ -119,9 +119,9 @@ def test_calibrated_branches_equal_their_formula_on_the_recorded_numbers(tmp_pat
     labels = finished.labels
     free = np.array([[line["logprobs"][y] for y in labels] for line in support if line["id"].startswith("content-free")])
     prior = np.exp(free).mean(0)
-    expected = np.log(np.exp(plain.logprobs) / (prior / prior.sum()))
-    assert np.allclose(contextual.logprobs, expected, atol=1e-6)
-    seen = np.array([[line["logprobs"][y] for y in labels] for line in support if line["id"].startswith("unlabelled")])
+    expected = np.exp(plain.logprobs) / prior
+    assert np.allclose(np.exp(contextual.logprobs), expected / expected.sum(1, keepdims=True), atol=1e-6)
+    seen = np.array([[line["logprobs"][y] for y in labels] for line in support if line["id"].startswith("fit ")])
     assert len(seen) == 8
     shifted = plain.logprobs - (seen - np.log(np.exp(seen).sum(1, keepdims=True))).mean(0)
     assert np.allclose(np.diff(batch.logprobs), np.diff(shifted), atol=1e-6)

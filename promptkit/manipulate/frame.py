@@ -6,7 +6,7 @@ has no room for them. Ids and spans are built in one pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -20,6 +20,8 @@ from promptkit.types import Card, Example, LabelledExample, Piece, Rendered, Tex
 
 REASONING = "reasoning"
 """The part of a prompt in which the model reasons, and the variable that holds a demonstration's worked steps."""
+_MARK = "\ue000"
+"""Of no alphabet: Jinja's filters leave it as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,20 @@ class Frame:
         drop, prompt = self._fitting(like or example, chosen, behind, least=drop)
         if like is not None:
             prompt = self._encoded(example, chosen[drop:], behind)
+        return self._rendered(example, prompt, chosen, drop, stop=("\n",) if behind else self._separating)
+
+    def premise(self, example: Example) -> Rendered:
+        """The prompt's end alone, what stands behind the last variable of the input block (Holtzman et al. 2021, 2104.08315).
+
+        Of the row it uses the names of its variables.
+        """
+        end = self._block("input", dict.fromkeys(example.inputs, _MARK)).rpartition(_MARK)[2]
+        bare = replace(example, inputs=dict.fromkeys(example.inputs, ""))
+        return self._rendered(bare, self._scored(bare, self._framed((Piece(text=end, part="query"),)), ""), (), 0, stop=())
+
+    def _rendered(
+        self, example: Example, prompt: _Encoded, chosen: Demonstrations, drop: int, stop: tuple[str, ...]
+    ) -> Rendered:
         if not prompt.kept:
             raise PromptkitError(
                 f"The prompt of row {example.id} is empty: a model that adds no BOS token has nothing to go on from",
@@ -86,8 +102,13 @@ class Frame:
             targets=prompt.targets,
             continuations=prompt.continuations,
             boundary=len(prompt.input.ids) - length,
-            stop=("\n",) if behind else () if self.chat else (self._block("separator", {}),),
+            stop=stop,
         )
+
+    @property
+    def _separating(self) -> tuple[str, ...]:
+        """What would begin a further example."""
+        return () if self.chat else (self._block("separator", {}),)
 
     def outline(self, variables: Iterable[str]) -> Outline:
         """What stands around these variables in a row's input."""
@@ -119,6 +140,10 @@ class Frame:
 
     def _encoded(self, example: Example, shown: Demonstrations, behind: str) -> _Encoded:
         pieces = self._turns(example, shown) if self.chat else self._text(example, shown)
+        return self._scored(example, pieces, behind)
+
+    def _scored(self, example: Example, pieces: tuple[Piece, ...], behind: str) -> _Encoded:
+        """Pieces, a reasoning behind them, and the row's words behind that."""
         reasoning = behind.lstrip() if self.chat else behind
         pieces = (*pieces, *([Piece(text=reasoning, part=REASONING)] if reasoning else []))
         text_input = encode(pieces, self.card.tokenizer)
@@ -127,6 +152,12 @@ class Frame:
         scored, boundary = continuations(pieces, targets, self.card.tokenizer)
         kept = text_input.ids[: len(text_input.ids) - boundary]
         return _Encoded(pieces=pieces, input=text_input, targets=targets, continuations=scored, kept=kept)
+
+    def _framed(self, pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+        """One turn of the user's, or a text of its own."""
+        if not self.chat:
+            return framed(pieces, self.card.tokenizer)
+        return self._chat([("user", [replace(piece, text=piece.text.strip()) for piece in pieces])])
 
     def _text(self, example: Example, shown: Demonstrations) -> tuple[Piece, ...]:
         separator = Piece(text=self._block("separator", {}), part="separator")
@@ -153,8 +184,10 @@ class Frame:
             pieces = chat([("system", [told]), *turns], self.card.tokenizer)
             separator = Piece(text=self._block("separator", {}), part="separator")
             turns[0] = ("user", [told, separator, *turns[0][1]])
-        if pieces is None:
-            pieces = chat(turns, self.card.tokenizer)
+        return self._chat(turns) if pieces is None else pieces
+
+    def _chat(self, turns: Sequence[tuple[str, Sequence[Piece]]]) -> tuple[Piece, ...]:
+        pieces = chat(turns, self.card.tokenizer)
         if pieces is None:
             raise PromptkitError(
                 "The model has no chat template that takes these turns",

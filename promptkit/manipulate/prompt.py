@@ -143,6 +143,13 @@ class BoundPrompt:
             self.frame(example, chosen, like=pattern, behind=text, drop=drop) for example, pattern, chosen, drop, text in rows
         ]
 
+    def premise(self, example: Example) -> Rendered:
+        """See `Apply.premise`."""
+        if self.reason is not None:
+            hint = "Use a calibration that needs none, such as contextual, or leave out --cot"
+            raise PromptkitError("Behind a chain of thought there is no premise without inputs", hint=hint)
+        return self.frame.premise(example)
+
     def _reasoned(
         self, examples: Sequence[Example], patterns: Sequence[Example], shown: Sequence[Demonstrations]
     ) -> tuple[list[int], list[str]]:

@@ -1,0 +1,57 @@
+"""Batch calibration (Zhou et al. 2023, 2309.17249): the prior is the mean over unlabelled inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from promptkit.align.calibrate.probabilities import Shift, normalised
+from promptkit.align.calibrate.unlabelled import EstimateOn, check_rows, needed, seen
+from promptkit.aligners import Needs, Support
+from promptkit.registry import checked, settings_of
+
+if TYPE_CHECKING:
+    from promptkit.types import Floats, Integers
+
+Mean = Literal["geometric", "arithmetic"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """log q = log p - mean over unlabelled inputs of log p."""
+
+    estimate_on: EstimateOn = "fit"
+    """Rows of the train split's fit part, or all the rows that are evaluated (transductive)."""
+    rows: int = 128
+    """At most how many rows of the fit part."""
+    mean: Mean = "geometric"
+    """The mean of log p (the default), or the log of the mean of p."""
+    name: ClassVar[str] = "batch"
+
+    def __post_init__(self) -> None:
+        """Refuse to calibrate on nothing."""
+        checked(self)
+        check_rows(self.name, self.rows)
+
+    @property
+    def needs(self) -> Needs:
+        """Rows of the fit part, unless the test rows serve."""
+        return needed(self.estimate_on, self.rows)
+
+    def fit(self, support: Support, labels: Integers | None = None) -> Shift:
+        """One prior for every context."""
+        return Shift(prior=prior(seen(support, self.estimate_on, self.rows if self.estimate_on == "fit" else None), self.mean))
+
+    def settings(self) -> Mapping[str, object]:
+        """As given."""
+        return settings_of(self)
+
+
+def prior(logprobs: Floats, mean: Mean) -> Floats:
+    """The mean of rows (rows, K), as (1, K)."""
+    if mean == "geometric":
+        return normalised(logprobs.mean(0, keepdims=True))
+    return normalised(np.logaddexp.reduce(logprobs, axis=0, keepdims=True))

@@ -1,0 +1,54 @@
+"""Contextual calibration (Zhao et al. 2021, 2102.09690): q = p / p_cf, of which p_cf is read without content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from promptkit.align.calibrate.probabilities import Shift, normalised
+from promptkit.aligners import Needs, StandIn, Support
+from promptkit.errors import PromptkitError
+from promptkit.registry import checked, settings_of
+
+if TYPE_CHECKING:
+    from promptkit.types import Integers
+
+
+@dataclass(frozen=True)
+class Contextual:
+    """q = p / p_cf, where p_cf is the mean of p over content-free inputs under the row's own context.
+
+    The mean is of the label probabilities as the model gives them, and is renormalised once, at the end.
+    """
+
+    content_free: tuple[str, ...] = ("N/A", "", "[MASK]")
+    """What stands for every input of a row."""
+    name: ClassVar[str] = "contextual"
+
+    def __post_init__(self) -> None:
+        """Refuse to calibrate on nothing."""
+        checked(self)
+        if not self.content_free:
+            raise PromptkitError("Contextual calibration needs at least one content-free text", hint='Give ("N/A",)')
+
+    @property
+    def needs(self) -> Needs:
+        """The content-free texts."""
+        return Needs(stand_ins=self.content_free)
+
+    def fit(self, support: Support, labels: Integers | None = None) -> Shift:
+        """A prior a context."""
+        return averaged(support, self.content_free)
+
+    def settings(self) -> Mapping[str, object]:
+        """As given."""
+        return settings_of(self)
+
+
+def averaged(support: Support, stand_ins: Sequence[StandIn]) -> Shift:
+    """The mean of p over what stands in for the inputs, as a prior a context."""
+    read = np.stack([support.stand_ins[each] for each in stand_ins])
+    return Shift(prior=normalised(np.logaddexp.reduce(read, axis=0)))  # (contexts, K); the mean's 1/M falls away

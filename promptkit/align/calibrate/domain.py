@@ -1,0 +1,49 @@
+"""Domain-context calibration (Fei et al. 2023, 2305.19148): as contextual, but read with random words of the domain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from promptkit.align.calibrate.contextual import averaged
+from promptkit.align.calibrate.probabilities import Shift
+from promptkit.aligners import Bag, Needs, Support
+from promptkit.errors import PromptkitError
+from promptkit.registry import checked, settings_of
+
+if TYPE_CHECKING:
+    from promptkit.types import Integers
+
+
+@dataclass(frozen=True)
+class Domain:
+    """q = p / p_d, where p_d is the mean of p over bags of random in-domain words of mean length."""
+
+    bags: int = 20
+    """How many; the words are those of the fit part's inputs."""
+    seed: int = 0
+    name: ClassVar[str] = "domain"
+
+    def __post_init__(self) -> None:
+        """Refuse to calibrate on nothing."""
+        checked(self)
+        if self.bags < 1:
+            raise PromptkitError("Domain calibration needs at least one bag of words", got=f"bags={self.bags}")
+
+    @property
+    def needs(self) -> Needs:
+        """The bags."""
+        return Needs(stand_ins=self._bags)
+
+    @property
+    def _bags(self) -> tuple[Bag, ...]:
+        return tuple(Bag(self.seed, number) for number in range(self.bags))
+
+    def fit(self, support: Support, labels: Integers | None = None) -> Shift:
+        """A prior a context."""
+        return averaged(support, self._bags)
+
+    def settings(self) -> Mapping[str, object]:
+        """As given."""
+        return settings_of(self)

@@ -1,0 +1,34 @@
+"""Domain-conditional pointwise mutual information (Holtzman et al. 2021, 2104.08315): log p(y | x) - log p(y | premise)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from promptkit.align.calibrate.probabilities import Shift, normalised
+from promptkit.aligners import Needs, Support
+from promptkit.registry import settings_of
+
+if TYPE_CHECKING:
+    from promptkit.types import Integers
+
+
+@dataclass(frozen=True)
+class Pmi:
+    """log q = log p(y | x, C) - log p(y | premise): how much likelier the prompt makes the answer than its end alone does.
+
+    The premise is the end of the prompt, without instruction, demonstrations and inputs: `Sentiment:`.
+    """
+
+    name: ClassVar[str] = "pmi"
+    needs: ClassVar[Needs] = Needs(premise=True)
+
+    def fit(self, support: Support, labels: Integers | None = None) -> Shift:
+        """One prior for every context."""
+        assert support.premise is not None
+        return Shift(prior=normalised(support.premise[None]))
+
+    def settings(self) -> Mapping[str, object]:
+        """As given."""
+        return settings_of(self)

@@ -1,0 +1,31 @@
+"""The unlabelled rows on which a prior is estimated: the fit part's, or the very rows that are evaluated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from promptkit.align.calibrate.probabilities import normalised
+from promptkit.aligners import Needs, Support
+from promptkit.errors import PromptkitError
+
+if TYPE_CHECKING:
+    from promptkit.types import Floats
+
+EstimateOn = Literal["fit", "test"]
+"""`test` is transductive: what is said of one row depends on the others."""
+
+
+def needed(estimate_on: EstimateOn, rows: int) -> Needs:
+    """Rows of the fit part, unless those that are evaluated serve."""
+    return Needs(rows=rows if estimate_on == "fit" else 0)
+
+
+def seen(support: Support, estimate_on: EstimateOn, rows: int | None) -> Floats:
+    """Log-probabilities of at most so many rows, shape (rows, K), normalised."""
+    return normalised((support.rows if estimate_on == "fit" else support.items).logprobs[:rows])
+
+
+def check_rows(name: str, rows: int) -> None:
+    """Refuse to estimate anything on nothing."""
+    if rows < 1:
+        raise PromptkitError(f"The calibration {name} needs at least one row", got=f"rows={rows}")
