@@ -174,8 +174,7 @@ def branches(
     task: Task, options: PromptOptions, chain: dict[str, Any], calibrate: str = ""
 ) -> Callable[[Model], list[Predictor]]:
     """What makes, of a model, the plain predictor and one for each calibration."""
-    from promptkit.align.calibrate import CALIBRATIONS
-    from promptkit.chain import reading
+    from promptkit.chain import CALIBRATIONS, reading
     from promptkit.predictor import Predictor
     from promptkit.registry import build
 

@@ -31,7 +31,7 @@ LAYERS = [
     },
     {"manipulate", "align", "models"},
     {"chain", "asking", "predictor"},
-    {"run", "samples", "support", "figures", "evaluation"},
+    {"run", "samples", "outputs", "support", "figures", "evaluation"},
     {"comparison", "merging", "doctor", "view", "kinds", "trial", "found", "searching"},
     {"studies"},
     {"cli", "options", "study_file", "search_command", "terminal"},

@@ -8,12 +8,12 @@ from scipy.special import rel_entr, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestCentroid
 
-from promptkit.align.automatic import best_words, log_odds
-from promptkit.align.centroids import centroid_scores, prototype_scores
-from promptkit.align.folds import FOLDS, folds
-from promptkit.align.knn import divergences, neighbour_scores, with_rest
-from promptkit.align.linear import fitted, probe
-from promptkit.align.soft import class_vectors, differences
+from promptkit.align.learned.automatic import best_words, log_odds
+from promptkit.align.learned.centroids import centroid_scores, prototype_scores
+from promptkit.align.learned.folds import FOLDS, folds
+from promptkit.align.learned.knn import divergences, neighbour_scores, with_rest
+from promptkit.align.learned.linear import fitted, probe
+from promptkit.align.learned.soft import class_vectors, differences
 
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 

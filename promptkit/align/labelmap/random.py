@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Random(Technique):
-    """Each label has source classes of its own by lot, whatever the rows say."""
+    """Each label has source classes of its own by lot, which `seed` draws, whatever the rows say."""
 
-    seed: int = 0
     each: int = 1
     """Source classes of a label: several are averaged (many-to-one, 2007.08714)."""
     name: ClassVar[str] = "random"

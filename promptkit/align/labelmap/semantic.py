@@ -1,15 +1,19 @@
 """Semantic label mapping: each label has the source class whose name is nearest to the label's own in an embedding space
-(as in AutoVP, Tsai et al. 2023, 2310.08381). It needs no labelled rows."""
+(as in AutoVP, Tsai et al. 2023, 2310.08381). What rows say plays no part, nor do their labels.
+
+On a language model the space is its own: the mean hidden state of a token's text, and of the word that stands for a label.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from promptkit.align.labelmap.frequency import greedy
 from promptkit.align.labelmap.technique import Technique
+from promptkit.aligners import Needs
 
 if TYPE_CHECKING:
     from promptkit.align.labelmap.technique import Sources
@@ -23,6 +27,11 @@ class Semantic(Technique):
     each: int = 1
     """Source classes of a label: several are averaged."""
     name: ClassVar[str] = "semantic"
+
+    @property
+    def needs(self) -> Needs:
+        """The tokens' texts and the labels' words too, as vectors."""
+        return replace(super().needs, named=(self.top,))
 
     def weights(self, sources: Sources, gold: Integers) -> Floats:
         """Shape (S, K)."""

@@ -7,14 +7,50 @@ over the source tokens, with the rest of the vocabulary as one token more, so th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from promptkit.align.labelled import Learned, ReadOut
 from promptkit.align.labelmap.mapping import FLOOR, TINY
+from promptkit.aligners import Needs, Support, TopTokens
+from promptkit.errors import PromptkitError
 
 if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knn(Learned):
+    """The majority of the k labelled rows whose next-token distributions are nearest."""
+
+    k: int = 3
+    """How many anchors vote."""
+    tokens: int = 500
+    """How many tokens stand apart from the rest; one set for all rows, by the mean probability over the labelled rows."""
+    name: ClassVar[str] = "knn"
+
+    def __post_init__(self) -> None:
+        """Refuse a vote of none."""
+        super().__post_init__()
+        if self.k < 1 or self.tokens < 1:
+            raise PromptkitError("kNN prompting needs a neighbour and a token", got=f"k={self.k}, tokens={self.tokens}")
+
+    @property
+    def needs(self) -> Needs:
+        """Labelled rows, and the tokens' log-probabilities of every row."""
+        return Needs(labels=True, labelled=(self.rows,), tokens=(self._top,))
+
+    def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
+        """Its labelled rows are the anchors."""
+        places, gold = self.seen(support, labels)
+        anchors, top, count = support.rows.tokens[self._top][places], self._top, support.rows.logprobs.shape[1]
+        return ReadOut(scores=lambda outputs: neighbour_scores(anchors, gold, outputs.tokens[top], count, self.k))
+
+    @property
+    def _top(self) -> TopTokens:
+        return TopTokens(self.tokens, self.rows)
 
 
 def neighbour_scores(anchors: Floats, gold: Integers, queries: Floats, labels: int, k: int) -> Floats:

@@ -8,14 +8,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from promptkit.align.labelled import Learned, ReadOut
 from promptkit.align.labelmap.mapping import FLOOR
+from promptkit.aligners import Needs, Support
 
 if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hidden(Learned):
+    """Hidden calibration: the nearest class mean by Euclidean distance."""
+
+    layer: int = -1
+    """Of the hidden state: 0 is the embedding, -1 the last layer's normalised output."""
+    name: ClassVar[str] = "hidden"
+
+    @property
+    def needs(self) -> Needs:
+        """Labelled rows, and the hidden state of every row."""
+        return Needs(labels=True, labelled=(self.rows,), layers=(self.layer,))
+
+    def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
+        """The class means of its labelled rows."""
+        places, gold = self.seen(support, labels)
+        rows, count = support.rows.hidden[self.layer][places], support.rows.logprobs.shape[1]
+        return ReadOut(scores=lambda outputs: centroid_scores(rows, gold, outputs.hidden[self.layer], count))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prototypical(Hidden):
+    """A prototypical verbalizer: the nearest class mean by cosine."""
+
+    name: ClassVar[str] = "prototypical"
+
+    def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
+        """The prototypes of its labelled rows."""
+        places, gold = self.seen(support, labels)
+        rows, count = support.rows.hidden[self.layer][places], support.rows.logprobs.shape[1]
+        return ReadOut(scores=lambda outputs: prototype_scores(rows, gold, outputs.hidden[self.layer], count))
 
 
 def centroid_scores(rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:

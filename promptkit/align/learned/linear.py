@@ -3,19 +3,22 @@
 
     log q[y] = w_y . (z - mean) / deviation + b_y
 
-Its penalty is chosen by cross-validation within the labelled rows. Knows nothing of where features come from.
+Its penalty is chosen by cross-validation within the labelled rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from promptkit.align.folds import folds, log_loss
-from promptkit.align.labelmap.mapping import FLOOR
+from promptkit.align.labelled import Learned, ReadOut
+from promptkit.align.labelmap.mapping import FLOOR, LabelMap
+from promptkit.align.learned.folds import folds, log_loss
+from promptkit.aligners import Needs, Outputs, Support, TopTokens
+from promptkit.errors import PromptkitError
 
 if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
@@ -24,6 +27,53 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Of scikit-learn's C, the inverse of the penalty: those that are tried."""
 FIRST = 1e-2
 """Where there are too few rows to try any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(Learned):
+    """Logistic regression on hidden states, source tokens or label words."""
+
+    on: Literal["hidden", "tokens", "words"] = "hidden"
+    """The hidden state at the answer slot, or the log-probabilities there: of the likeliest tokens, or of the labels."""
+    layer: int = -1
+    """Of the hidden state: 0 is the embedding, -1 the last layer's normalised output."""
+    tokens: int = 500
+    """How many tokens; one set for all rows, by the mean probability over the labelled rows."""
+    name: ClassVar[str] = "linear"
+
+    def __post_init__(self) -> None:
+        """Refuse to learn from nothing."""
+        super().__post_init__()
+        if self.tokens < 1:
+            raise PromptkitError("A probe on tokens needs at least one", got=f"tokens={self.tokens}")
+
+    @property
+    def needs(self) -> Needs:
+        """Labelled rows, and what the probe is on."""
+        return Needs(
+            labels=True,
+            labelled=(self.rows,),
+            layers=(self.layer,) if self.on == "hidden" else (),
+            tokens=(self._top,) if self.on == "tokens" else (),
+        )
+
+    def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
+        """The probe of its labelled rows; on source classes its weights are a label map."""
+        places, gold = self.seen(support, labels)
+        found = probe(self._features(support.rows)[places], gold, support.rows.logprobs.shape[1])
+        names = support.names[self._top] if self.on == "tokens" else support.labels
+        weights = found.weights / found.deviation[:, None]
+        mapped = LabelMap(sources=names, labels=support.labels, weights=weights, over="logprobs")
+        return ReadOut(scores=lambda outputs: found(self._features(outputs)), map=None if self.on == "hidden" else mapped)
+
+    @property
+    def _top(self) -> TopTokens:
+        return TopTokens(self.tokens, self.rows)
+
+    def _features(self, outputs: Outputs) -> Floats:
+        if self.on == "words":
+            return np.maximum(outputs.logprobs, FLOOR)
+        return outputs.hidden[self.layer] if self.on == "hidden" else np.maximum(outputs.tokens[self._top], FLOOR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

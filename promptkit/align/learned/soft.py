@@ -11,17 +11,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.folds import folds, log_loss
+from promptkit.align.labelled import Learned, ReadOut
+from promptkit.align.labelmap.mapping import FLOOR
+from promptkit.align.learned.folds import folds, log_loss
+from promptkit.aligners import Needs, Outputs, Support
 
 if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 """The C that are tried, beside none at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Soft(Learned):
+    """The manual verbalizer's words as vectors, trained on labelled rows."""
+
+    layer: int = -1
+    """Of the hidden state: 0 is the embedding, -1 the last layer's normalised output, which the output head reads."""
+    name: ClassVar[str] = "soft"
+
+    @property
+    def needs(self) -> Needs:
+        """Labelled rows, and the hidden state of every row."""
+        return Needs(labels=True, labelled=(self.rows,), layers=(self.layer,))
+
+    def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
+        """The vectors of its labelled rows."""
+        places, gold = self.seen(support, labels)
+        hidden, manual = (read[places] for read in self._features(support.rows))
+        trained = class_vectors(hidden, manual, gold)
+        return ReadOut(scores=lambda outputs: trained(*self._features(outputs)))
+
+    def _features(self, outputs: Outputs) -> tuple[Floats, Floats]:
+        return outputs.hidden[self.layer], np.maximum(outputs.logprobs, FLOOR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
