@@ -56,7 +56,7 @@ class Wanted:
 
     def lines(self) -> list[dict[str, Any]]:
         """What reading the run again takes, at the head of its outputs; none where nothing is read."""
-        if not self.verbs:
+        if not (self.verbs or self.texts):
             return []
         sets = [[top.most, *top.of, list(places)] for top, places in self.sets.items()]
         told = {"token_ids": list(self.token_ids), "names": list(self.names), "sets": sets}

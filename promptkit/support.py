@@ -121,12 +121,21 @@ def used_of(needs: Needs, fit: Sequence[LabelledExample], evaluated: Sequence[Ex
     return fit if bagged else taken_of(needs, fit, evaluated)
 
 
-def wanted_of(ask: Ask, needs: Needs, rows: Sequence[Asked], words: Sequence[str]) -> Wanted:
-    """What is read besides their scores of the evaluated rows and those of the fit part, which stand among `rows`."""
+def wanted_of(ask: Ask, needs: Needs, rows: Sequence[Asked], shown: Mapping[str, str]) -> Wanted:
+    """What is read besides their scores of the evaluated rows and those of the fit part, which stand among `rows`.
+
+    `shown`: label -> its word.
+    """
     known = [(row.id, row.gold.label, row.rendered) for row in rows if row.id.startswith(FIT) and row.gold is not None]
     pairs = [(row.removeprefix(FIT), label) for row, label, _ in known]
+    counts = Counter(label for _, label in pairs)
+    most = max((each.rows for each in needs.labelled), default=0)
+    fewer = [f"{label} ({counts[label]})" for label in shown if counts[label] < most]
+    if fewer:
+        some = ", ".join(fewer[:5]) + (", ..." if len(fewer) > 5 else "")
+        _log.warning("%d of %d labels have fewer than %d rows to learn from: %s.", len(fewer), len(shown), most, some)
     labelled = {each: [known[place][2] for place in chosen(each, pairs)] for each in needs.labelled}
-    return wanted(needs, ask, labelled, words)
+    return wanted(needs, ask, labelled, [*shown.values()])
 
 
 def reads(wants: Wanted, rows: Sequence[Asked], ask: Ask) -> list[Asked]:
