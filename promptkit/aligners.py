@@ -60,6 +60,10 @@ class Needs:
     """Layers whose hidden state at the answer slot is read of every row, as `Read.hidden_layer` counts them."""
     named: tuple[TopTokens, ...] = ()
     """Tokens whose texts, and with them the labels' words, are read as mean hidden states of the last layer."""
+    rows_each: int = 0
+    """The fewest rows for each label that it can be estimated on."""
+    classes: int = 0
+    """How many labels there must be; 0 for any number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

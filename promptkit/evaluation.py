@@ -6,7 +6,6 @@ import hashlib
 import logging
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit import __version__, figures, support
-from promptkit.aligners import Extractor
+from promptkit.aligners import Calibration, Extractor
 from promptkit.asking import Asking, NeedsAnswer, Silent
 from promptkit.cache import ScoreCache, joined, without
 from promptkit.errors import PromptkitError
@@ -28,8 +27,6 @@ from promptkit.tasks import Task
 from promptkit.types import Example, GenerateOutput, LabelledExample, Output, Request
 
 OUT = "runs"
-SKEWED = 1.5
-"""A class is over-represented that has this many times its equal share."""
 Progress = Callable[[int, int], None]
 """(rows done, rows in all)"""
 
@@ -151,7 +148,7 @@ class _Pass:
         self._needs = support.united(self._chains)
         self._fit = by_hash(task.part("fit"), None) if support.uses_fit(self._needs) else []
         self._check_labels()
-        support.check(self._chains, self._fit, task.rows(split))
+        self._check_support(task.rows(split))
         self._identity = dict(self._model.identity())
         self._settings = {
             "promptkit": __version__,
@@ -172,6 +169,8 @@ class _Pass:
         silent = Silent(replace(self._model.card, context_length=sys.maxsize))
         try:
             bound = self._first.bind(self._task, ask=silent, others=lambda name: load("fake"))
+            if self._needs.premise:
+                bound.apply.premise(_without_label(self._items[0]))
             bound.apply([_without_label(self._items[0])])
         except NeedsAnswer:
             return
@@ -361,16 +360,22 @@ class _Pass:
                 got=f"labels {', '.join(self._labels)}",
             )
 
+    def _check_support(self, evaluated: Sequence[LabelledExample]) -> None:
+        tested = {support.inputs_of(row) for row in evaluated}
+        known = sum(support.inputs_of(row) not in tested for row in self._fit)
+        for calibration in self._calibrations:
+            support.check(calibration, labels=len(self._labels), items=len(self._items), rows=len(self._fit), known=known)
+
     def _warn_of_skew(self) -> None:
-        label, count = Counter(row.label for row in self._items).most_common(1)[0]
-        share = count / len(self._items)
-        batch = any(calibration.name == "batch" for chain in self._chains for calibration in chain.calibrations)
-        if batch and share > SKEWED / len(self._labels):
-            _log.warning(
-                "Batch calibration assumes about equal classes, and %.0f%% of these rows are %s: read its figures with care.",
-                100 * share,
-                label,
-            )
+        items, rows = [row.label for row in self._items], [row.label for row in self._fit]
+        for calibration in self._calibrations:
+            warning = support.skew(calibration, items, rows, len(self._labels))
+            if warning:
+                _log.warning("%s.", warning)
+
+    @property
+    def _calibrations(self) -> list[Calibration]:
+        return [calibration for chain in self._chains for calibration in chain.calibrations]
 
 
 def _without_label(row: LabelledExample) -> Example:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from promptkit.aligners import Bag, Needs, Outputs, PerClass, StandIn, Support
+from promptkit.aligners import Bag, Calibration, Needs, Outputs, PerClass, StandIn, Support
 from promptkit.chain import Chain
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.line import chance
@@ -32,6 +32,9 @@ FIT = "fit "
 """How the id of the line of a row of the fit part begins."""
 UNKNOWN = -1
 """Stands for a label that no fit may see, and for a context that no evaluated row is read in."""
+
+SKEWED = 1.5
+"""A class is over-represented that has this many times its equal share."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,22 +54,48 @@ def united(chains: Sequence[Chain]) -> Needs:
     )
 
 
-def check(chains: Sequence[Chain], fit: Sequence[LabelledExample], evaluated: Sequence[Example]) -> None:
-    """Raise if a calibration needs rows of the fit part, or their labels, and there are none."""
-    tested = {_inputs(row) for row in evaluated}
-    for calibration in (calibration for chain in chains for calibration in chain.calibrations):
-        needs = calibration.needs
-        if not fit and uses_fit(needs):
-            other = f"Use --calibrate {calibration.name}:estimate_on=test, which takes the evaluated rows themselves"
-            raise PromptkitError(
-                f"The calibration {calibration.name} has no rows to be fitted on: the fit part of the train split is empty",
-                hint=other if hasattr(calibration, "estimate_on") else "Give the task more train rows",
-            )
-        if needs.labels and all(_inputs(row) in tested for row in fit):
-            raise PromptkitError(
-                f"The calibration {calibration.name} needs labels, and every row of the fit part is itself evaluated",
-                hint="Evaluate another split than the one that aligners are fitted on",
-            )
+def check(calibration: Calibration, *, labels: int, items: int, rows: int, known: int) -> None:
+    """Raise if it cannot be fitted on so many items, or rows of the fit part, of which so many have labels to show."""
+    needs = calibration.needs
+    if needs.classes not in (0, labels):
+        given = f"{needs.classes} for {labels} labels"
+        raise PromptkitError(f"The calibration {calibration.name} takes one number for each label", got=given)
+    if not rows and uses_fit(needs):
+        other = f"Use --calibrate {calibration.name}:estimate_on=test, which takes the evaluated rows themselves"
+        raise PromptkitError(
+            f"The calibration {calibration.name} has no rows to be fitted on: the fit part of the train split is empty",
+            hint=other if hasattr(calibration, "estimate_on") else "Give the task more train rows",
+        )
+    if needs.labels and not known:
+        raise PromptkitError(
+            f"The calibration {calibration.name} needs labels, and every row of the fit part is itself evaluated",
+            hint="Evaluate another split than the one that aligners are fitted on",
+        )
+    there = min(rows, needs.rows) if needs.rows else items
+    if there < needs.rows_each * labels:
+        raise PromptkitError(
+            f"The calibration {calibration.name} needs at least {needs.rows_each} rows for each label",
+            got=f"{there} rows for {labels} labels",
+            hint="Give it more rows, or use another",
+        )
+
+
+def skew(calibration: Calibration, items: Sequence[str], rows: Sequence[str], labels: int) -> str | None:
+    """What a reader should know of a prior that takes classes for equal which are not; the labels are told to no fit.
+
+    items, rows: the labels of those that are evaluated, and of the fit part's.
+    """
+    where = getattr(calibration, "estimate_on", None)
+    if where is None or calibration.needs.classes:
+        return None
+    seen = items if where == "test" else rows[: calibration.needs.rows]
+    label, count = Counter(seen).most_common(1)[0]
+    if count <= SKEWED / labels * len(seen):
+        return None
+    return (
+        f"The calibration {calibration.name} takes the classes to be about equal, and {count / len(seen):.0%} of the rows "
+        f"that it is estimated on are {label}: read its figures with care"
+    )
 
 
 def asked(
@@ -80,11 +109,11 @@ def asked(
     if needs.premise:
         premise = Example(id=PREMISE, inputs=dict.fromkeys(items[0].example.inputs, ""))
         rows.append(Asked(file="support", id=PREMISE, example=premise, rendered=bound.apply.premise(premise)))
-    tested = {_inputs(row) for row in evaluated}
+    tested = {inputs_of(row) for row in evaluated}
     taken = taken_of(needs, fit, evaluated)
     unlabelled = [Example(id=row.id, inputs=row.inputs, choices=row.choices) for row in taken]
     for row, example, rendered in zip(taken, unlabelled, bound.apply(unlabelled), strict=True):
-        gold = None if _inputs(row) in tested else row
+        gold = None if inputs_of(row) in tested else row
         rows.append(Asked(file="support", id=FIT + row.id, example=example, rendered=rendered, gold=gold))
     return rows
 
@@ -96,8 +125,8 @@ def uses_fit(needs: Needs) -> bool:
 
 def taken_of(needs: Needs, fit: Sequence[LabelledExample], evaluated: Sequence[Example]) -> list[LabelledExample]:
     """The rows that are read of `fit`: its first ones, and behind them, in its order, those chosen by their labels."""
-    tested = {_inputs(row) for row in evaluated}
-    known = [(row.id, row.label) for row in fit if _inputs(row) not in tested]
+    tested = {inputs_of(row) for row in evaluated}
+    known = [(row.id, row.label) for row in fit if inputs_of(row) not in tested]
     wanted = {known[place][0] for each in needs.labelled for place in chosen(each, known)}
     return [row for place, row in enumerate(fit) if place < needs.rows or row.id in wanted]
 
@@ -230,7 +259,7 @@ def _contexts(rendered: Iterable[Rendered]) -> dict[str, int]:
     return contexts
 
 
-def _inputs(row: Example) -> str:
+def inputs_of(row: Example) -> str:
     """Equal for rows of equal inputs."""
     return row.id.partition("#")[0]
 

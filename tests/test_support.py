@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 import promptkit as pk
+from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.aligners import Bag, Needs, Outputs, Support
 from promptkit.evaluation import evaluate
+from promptkit.models.fake import FakeModel
 from promptkit.registry import settings_of
 from promptkit.types import LabelledExample
 
 WORDS = {"no": "bad", "yes": "good"}
+WORDS_OF_SENTIMENT = {"negative": "Negative", "positive": "Positive"}
 ROWS = 60
 
 
@@ -169,3 +172,46 @@ def test_a_label_without_a_word_is_refused_in_the_fit_part_too(tmp_path: Path, m
     monkeypatch.setattr(pk.Task, "part", lambda self, part: foreign)
     with pytest.raises(pk.PromptkitError, match="no word for maybe"):
         fitted(task, tmp_path)
+
+
+def test_every_calibration_at_once_is_one_pass_and_each_is_the_branch_alone(tmp_path: Path) -> None:
+    model, prompt, words = pk.load("fake"), pk.Prompt("sentiment/review"), pk.Verbalizer(WORDS_OF_SENTIMENT)
+    every = [made() for made in CALIBRATIONS.values()]
+    task = pk.task("sentiment")
+    run = evaluate([pk.Predictor(model, prompt, [words, each]) for each in every], task, limit=30, out=tmp_path)
+    assert [result.align for result in run.results] == [*CALIBRATIONS]
+    assert len(lines(run)) == 3 + 20 + 1 + len(task.part("fit"))
+    for each, beside in zip(every, run.results, strict=True):
+        alone = evaluate(pk.Predictor(model, prompt, [words, each]), task, limit=30, out=tmp_path).results[0]
+        np.testing.assert_array_equal(beside.logprobs, alone.logprobs)
+
+
+@pytest.mark.parametrize("on", ["fit", "test"])
+def test_a_prior_estimated_on_unequal_classes_is_told(tmp_path: Path, on: Any, caplog: pytest.LogCaptureFixture) -> None:
+    task = write_task(tmp_path / "task")
+    for name in ("train", "test"):  # nine of ten rows are `no`
+        path = tmp_path / "task" / f"{name}.jsonl"
+        rows = [
+            {**json.loads(line), "label": "yes" if i % 10 == 0 else "no"}
+            for i, line in enumerate(path.read_text().splitlines())
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for calibration, told in ((pk.calibrate.Batch(estimate_on=on), True), (pk.calibrate.Temperature(), False)):
+        caplog.clear()
+        predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [pk.Verbalizer(WORDS), calibration])
+        evaluate(predictor, pk.task(tmp_path / "task" / "task.yaml"), out=tmp_path)
+        assert any("takes the classes to be about equal" in message for message in caplog.messages) is told
+    caplog.clear()
+    fitted(task, tmp_path)
+    assert not caplog.messages
+
+
+def test_what_cannot_be_fitted_is_refused_before_a_model_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = write_task(tmp_path / "task")
+    monkeypatch.setattr(FakeModel, "answer", None)
+    for calibration, reason in (
+        (pk.calibrate.Proca(rows=7), "at least 4 rows for each label. Given: 7 rows for 2 labels"),
+        (pk.calibrate.Prior(target=(0.2, 0.3, 0.5)), "one number for each label. Given: 3 for 2 labels"),
+    ):
+        with pytest.raises(pk.PromptkitError, match=reason):
+            evaluate(pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [pk.Verbalizer(WORDS), calibration]), task)

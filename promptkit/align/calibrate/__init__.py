@@ -8,11 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from promptkit.align.calibrate.affine import Affine
 from promptkit.align.calibrate.batch import Batch
+from promptkit.align.calibrate.batch_fitted import BatchFitted
 from promptkit.align.calibrate.contextual import Contextual
 from promptkit.align.calibrate.domain import Domain
 from promptkit.align.calibrate.pmi import Pmi
+from promptkit.align.calibrate.prior import Prior
+from promptkit.align.calibrate.proca import Proca
+from promptkit.align.calibrate.temperature import Temperature
+from promptkit.align.calibrate.vector import Vector
 
-CALIBRATIONS: Mapping[str, type] = {calibration.name: calibration for calibration in (Contextual, Domain, Batch, Pmi)}
+_ALL = (Contextual, Domain, Batch, BatchFitted, Pmi, Prior, Proca, Temperature, Vector, Affine)
+CALIBRATIONS: Mapping[str, type] = {calibration.name: calibration for calibration in _ALL}
 
-__all__ = ["CALIBRATIONS", "Batch", "Contextual", "Domain", "Pmi"]
+__all__ = [
+    "CALIBRATIONS",
+    "Affine",
+    "Batch",
+    "BatchFitted",
+    "Contextual",
+    "Domain",
+    "Pmi",
+    "Prior",
+    "Proca",
+    "Temperature",
+    "Vector",
+]
