@@ -56,6 +56,8 @@ class Needs:
     """Rows of the fit part, chosen by their labels."""
     tokens: tuple[TopTokens, ...] = ()
     """Tokens whose log-probabilities at the answer slot are read of every row."""
+    tokens_each: int = 0
+    """The fewest tokens for each label."""
     layers: tuple[int, ...] = ()
     """Layers whose hidden state at the answer slot is read of every row, as `Read.hidden_layer` counts them."""
     named: tuple[TopTokens, ...] = ()

@@ -45,7 +45,7 @@ def eval_(
     cot: opts.Cot = None,
     seed: opts.Seed = 0,
     score: Annotated[str, typer.Option(help="A label's log-probability: sum over its tokens, or mean per token.")] = "sum",
-    calibrate: Annotated[str, typer.Option(help="Calibrations besides the plain scores: contextual,batch.")] = "",
+    calibrate: opts.Calibrate = "",
     extract: opts.Extract = None,
     max_tokens: opts.MaxTokens = None,
     samples: opts.Samples = None,

@@ -32,6 +32,15 @@ Labels = Annotated[str | None, typer.Option(help="For a data file: its labels in
 AnswerColumn = Annotated[
     str | None, typer.Option(help="For a data file whose answers are texts to be written: the column that holds them.")
 ]
+Calibrate = Annotated[
+    str,
+    typer.Option(
+        help="Alignments besides the plain scores, with commas. Corrections: contextual, domain, batch, batch-fitted, pmi, "
+        "prior, proca, temperature, vector, affine. Learned from labelled rows: linear, hidden, prototypical, soft, knn, "
+        "automatic; as label maps: blm, blm+, frequency, iterative, random, semantic. With keywords as in "
+        "knn:k=3:per_class=16."
+    ),
+]
 Extract = Annotated[
     str | None,
     typer.Option(

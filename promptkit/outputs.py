@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promptkit.aligners import Needs, PerClass, TopTokens
+from promptkit.errors import PromptkitError
 from promptkit.manipulations import Ask
 from promptkit.samples import Asked, unpacked
 from promptkit.types import Example, Read, ReadOutput, Rendered, Request, TextInput
@@ -65,6 +66,13 @@ class Wanted:
 
 def wanted(needs: Needs, ask: Ask, labelled: Mapping[PerClass, Sequence[Rendered]], words: Sequence[str]) -> Wanted:
     """What `needs` come to, with the labelled rows asked for their likeliest tokens; `words` stand for the labels."""
+    deepest = ask.card.layers
+    absent = [layer for layer in needs.layers if not -deepest - 1 <= layer <= deepest]
+    if absent:
+        raise PromptkitError(
+            f"The model has no layer {absent[0]}",
+            hint=f"0 is the embedding, 1 to {deepest} are its layers, and -1 is the last one's normalised output",
+        )
     sets = {top: _likeliest(ask, top.most, labelled[top.of]) for top in needs.tokens}
     ids = tuple(sorted({token for tokens in sets.values() for token in tokens}))
     place = {token: number for number, token in enumerate(ids)}

@@ -3,13 +3,14 @@ often is taken first, then the next among the source classes and labels that are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from promptkit.align.labelmap.mapping import frequencies
 from promptkit.align.labelmap.technique import Technique
+from promptkit.aligners import Needs
 from promptkit.errors import PromptkitError
 
 if TYPE_CHECKING:
@@ -18,16 +19,41 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frequency(Technique):
-    """Each label has the source class that is the likeliest for most of its rows; no source class serves two labels."""
+class Injective(Technique):
+    """A map in which no source class serves two labels."""
 
     each: int = 1
     """Source classes of a label: several are averaged (many-to-one, 2007.08714)."""
-    name: ClassVar[str] = "frequency"
+
+    def __post_init__(self) -> None:
+        """Refuse a label without source classes."""
+        super().__post_init__()
+        if self.each < 1:
+            raise PromptkitError("A label has at least one source class", got=f"each={self.each}")
+
+    @property
+    def needs(self) -> Needs:
+        """Enough tokens for all labels."""
+        return replace(super().needs, tokens_each=self.each)
 
     def weights(self, sources: Sources, gold: Integers) -> Floats:
-        """Shape (S, K)."""
-        return greedy(frequencies(sources.logprobs, gold, len(sources.labels)), self.each)
+        """Shape (S, K); 1 / each where a source class is a label's, else 0."""
+        return greedy(self.likeness(sources, gold), self.each)
+
+    def likeness(self, sources: Sources, gold: Integers) -> Floats:
+        """What is matched, shape (S, K)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frequency(Injective):
+    """Each label has the source class that is the likeliest for most of its rows."""
+
+    name: ClassVar[str] = "frequency"
+
+    def likeness(self, sources: Sources, gold: Integers) -> Floats:
+        """F."""
+        return frequencies(sources.logprobs, gold, len(sources.labels))
 
 
 def greedy(scores: Floats, each: int = 1) -> Floats:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.labelmap.frequency import greedy
-from promptkit.align.labelmap.technique import Technique
+from promptkit.align.labelmap.frequency import Injective
 
 if TYPE_CHECKING:
     from promptkit.align.labelmap.technique import Sources
@@ -18,17 +17,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Random(Technique):
-    """Each label has source classes of its own by lot, which `seed` draws, whatever the rows say."""
+class Random(Injective):
+    """Each label has a source class by lot, which `seed` draws, whatever the rows say."""
 
-    each: int = 1
-    """Source classes of a label: several are averaged (many-to-one, 2007.08714)."""
     name: ClassVar[str] = "random"
 
-    def weights(self, sources: Sources, gold: Integers) -> Floats:
-        """Shape (S, K); a function of the seed and the names alone."""
-        lots = [[_lot(f"{self.seed}\0{name}\0{label}") for label in sources.labels] for name in sources.names]
-        return greedy(np.array(lots), self.each)
+    def likeness(self, sources: Sources, gold: Integers) -> Floats:
+        """A function of the seed and the names alone."""
+        return np.array([[_lot(f"{self.seed}\0{name}\0{label}") for label in sources.labels] for name in sources.names])
 
 
 def _lot(text: str) -> float:

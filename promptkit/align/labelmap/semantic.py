@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.labelmap.frequency import greedy
-from promptkit.align.labelmap.technique import Technique
+from promptkit.align.labelmap.frequency import Injective
 from promptkit.aligners import Needs
 
 if TYPE_CHECKING:
@@ -21,11 +20,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Semantic(Technique):
-    """The nearest names, the nearest pair first; no source class serves two labels."""
+class Semantic(Injective):
+    """The nearest names, the nearest pair first."""
 
-    each: int = 1
-    """Source classes of a label: several are averaged."""
     name: ClassVar[str] = "semantic"
 
     @property
@@ -33,9 +30,9 @@ class Semantic(Technique):
         """The tokens' texts and the labels' words too, as vectors."""
         return replace(super().needs, named=(self.top,))
 
-    def weights(self, sources: Sources, gold: Integers) -> Floats:
-        """Shape (S, K)."""
-        return greedy(cosines(sources.name_vectors, sources.label_vectors), self.each)
+    def likeness(self, sources: Sources, gold: Integers) -> Floats:
+        """Cosines."""
+        return cosines(sources.name_vectors, sources.label_vectors)
 
 
 def cosines(one: Floats, other: Floats) -> Floats:
