@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from promptkit import options as opts
+from promptkit.align_command import align
 from promptkit.errors import PromptkitError
 from promptkit.search_command import search
 from promptkit.terminal import Bar, print_table, print_wide
@@ -309,6 +310,7 @@ def kinds(as_json: opts.Json = False) -> None:
 
 
 app.command()(search)
+app.command()(align)
 
 task_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Start a task of your own.")
 app.add_typer(task_app, name="task")

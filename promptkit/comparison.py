@@ -173,13 +173,18 @@ def compare_runs(spellings: Sequence[str]) -> Comparison:
 
 def read_branch(spelling: str) -> Branch:
     """A branch of a finished run by its spelling; a run's folder alone means its first branch."""
+    return _branch(*located(spelling), spelling)
+
+
+def located(spelling: str) -> tuple[Path, str | None]:
+    """The folder and the branch, if one is named, that RUN or RUN:BRANCH means."""
     path = Path(spelling)
     if path.is_dir():
-        return _branch(path, None, spelling)
+        return path, None
     for place in (index for index, character in enumerate(spelling) if character == ":"):
         path = Path(spelling[:place])
         if path.is_dir():
-            return _branch(path, spelling[place + 1 :], spelling)
+            return path, spelling[place + 1 :]
     hint = "Give a folder that promptkit eval has printed, or RUN:BRANCH"
     raise PromptkitError(f"There is no run folder {spelling}", hint=hint)
 

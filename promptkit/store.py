@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -207,6 +207,18 @@ def read_finished(path: Path) -> tuple[Any, list[Any]]:
     return summary, _rows(path, PREDICTIONS)
 
 
+def read_outputs(path: Path, keys: Collection[str]) -> tuple[Any, list[Any], list[Any], bytes | None]:
+    """A finished run's settings, its samples and its support, of whose lines these keys are kept, and its tensors.
+
+    See `read_finished`.
+    """
+    read_finished(path)
+    files = ("samples", "support")
+    samples, support = ([{k: v for k, v in line.items() if k in keys} for line in _lines(path, file)] for file in files)
+    tensors = path / TENSORS
+    return read_json(path / "run.json"), samples, support, tensors.read_bytes() if tensors.is_file() else None
+
+
 def read_shard(path: Path) -> tuple[Any, Any, list[Any]]:
     """A finished shard: its run's settings, what it says of itself, and the lines of all its files."""
     shard = _read_marker(path, SHARD, _SHARD_FILES)
@@ -226,7 +238,13 @@ def _check_is_run(path: Path, finished: Any) -> None:
 
 
 def _rows(path: Path, file: str) -> list[Any]:
-    return [json.loads(line) for line in (path / f"{file}.jsonl").read_bytes().splitlines()]
+    return [*_lines(path, file)]
+
+
+def _lines(path: Path, file: str) -> Iterator[Any]:
+    with (path / f"{file}.jsonl").open("rb") as stream:
+        for line in stream:
+            yield json.loads(line)
 
 
 def read_json(path: Path) -> Any:

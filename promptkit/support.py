@@ -179,6 +179,22 @@ def reads(wants: Wanted, rows: Sequence[Asked], ask: Ask) -> list[Asked]:
     return requests(wants, [row for row in rows if row.file == "samples" or row.id.startswith(FIT)], ask)
 
 
+def unread(needs: Needs, had: Needs, observed: Observed | None) -> str | None:
+    """What of the rows chosen by their labels, and of what is read besides scores, a run lacks that `had` these needs."""
+    layers = [] if observed is None else observed.told["layers"]
+    states = [f"hidden states of layer {layer}" for layer in needs.layers if layer not in layers]
+    sets = set() if observed is None else {top for top, _ in observed.sets()}
+    rows = [f"{each.rows} labelled rows of each label" for each in needs.labelled if not _holds(had.labelled, each)]
+    tokens = [f"the log-probabilities of {top.most} tokens" for top in needs.tokens if top not in sets]
+    names = ["hidden states of the tokens' texts" for top in needs.named if top not in had.named]
+    return next(iter([*states, *names, *rows, *tokens]), None)
+
+
+def _holds(had: Sequence[PerClass], wanted: PerClass) -> bool:
+    """Fewer rows of a seed are among more of it."""
+    return any(each.seed == wanted.seed and each.rows >= wanted.rows for each in had)
+
+
 def _standing_in(
     bound: BoundPredictor, items: Sequence[Asked], stand_ins: Sequence[StandIn], fit: Sequence[Example]
 ) -> list[Asked]:
@@ -191,7 +207,7 @@ def _standing_in(
     rows = [Example(id=_name(each), inputs=texts[each]) for *_, each in places]
     rendered = bound.apply(rows, like=[item for _, item, _ in places])
     return [
-        Asked(file="support", id=_id(context, each), example=row, rendered=shown)
+        Asked(file="support", id=id_of(context, each), example=row, rendered=shown)
         for (context, _, each), row, shown in zip(places, rows, rendered, strict=True)
     ]
 
@@ -220,14 +236,14 @@ def collected(
     """What a run says, as fits read it, and the labels of the fit part's rows. Reads no label of `samples`."""
     labels, needs = chains[0].reading.labels, united(chains)
     of_id = {line["id"]: line for line in lines}
-    contexts = {context: number for number, context in enumerate(dict.fromkeys(_context(line["demos"]) for line in samples))}
+    contexts = {context: number for number, context in enumerate(dict.fromkeys(context_of(line["demos"]) for line in samples))}
     fit = [line for line in lines if line["id"].startswith(FIT)]
     known = [(place, line) for place, line in enumerate(fit) if "gold" in line]
     pairs = [(line["id"].removeprefix(FIT), line["gold"]) for _, line in known]
     support = Support(
         items=_outputs(samples, labels, contexts, observed),
         rows=_outputs(fit, labels, contexts, observed),
-        stand_ins={each: matrix([of_id[_id(context, each)] for context in contexts], labels) for each in needs.stand_ins},
+        stand_ins={each: matrix([of_id[id_of(context, each)] for context in contexts], labels) for each in needs.stand_ins},
         premise=matrix([of_id[PREMISE]], labels)[0] if needs.premise else None,
         labels=labels,
         labelled={each: np.array([known[i][0] for i in chosen(each, pairs)], int) for each in needs.labelled},
@@ -239,7 +255,7 @@ def collected(
 
 
 def _outputs(lines: Sequence[Any], labels: Sequence[str], contexts: Mapping[str, int], observed: Observed | None) -> Outputs:
-    context = np.array([contexts.get(_context(line["demos"]), UNKNOWN) for line in lines], int)
+    context = np.array([contexts.get(context_of(line["demos"]), UNKNOWN) for line in lines], int)
     ids = [line["id"] for line in lines]
     return Outputs(
         logprobs=matrix(lines, labels),
@@ -254,7 +270,8 @@ def matrix(lines: Sequence[Any], labels: Sequence[str]) -> Floats:
     return np.array([[line["logprobs"][label] for label in labels] for line in lines], float).reshape(-1, len(labels))
 
 
-def _context(demos: Sequence[str]) -> str:
+def context_of(demos: Sequence[str]) -> str:
+    """What tells the contexts of rows apart."""
     return " ".join(demos)
 
 
@@ -262,7 +279,7 @@ def _contexts(rendered: Iterable[Rendered]) -> dict[str, int]:
     """Each context that items are read in -> the first such item."""
     contexts: dict[str, int] = {}
     for index, row in enumerate(rendered):
-        contexts.setdefault(_context(row.demos), index)
+        contexts.setdefault(context_of(row.demos), index)
     return contexts
 
 
@@ -275,5 +292,6 @@ def _name(stand_in: StandIn) -> str:
     return f"bag {stand_in.number} of seed {stand_in.seed}" if isinstance(stand_in, Bag) else f"content-free {stand_in!r}"
 
 
-def _id(context: str, stand_in: StandIn) -> str:
+def id_of(context: str, stand_in: StandIn) -> str:
+    """The id of the line of what stands in for inputs in a context."""
     return f"{_name(stand_in)} after {hashlib.sha256(context.encode()).hexdigest()[:12]}"

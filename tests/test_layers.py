@@ -32,9 +32,9 @@ LAYERS = [
     {"manipulate", "align", "models"},
     {"chain", "asking", "predictor"},
     {"run", "samples", "outputs", "support", "figures", "evaluation"},
-    {"comparison", "merging", "doctor", "view", "kinds", "trial", "found", "searching"},
-    {"studies"},
-    {"cli", "options", "study_file", "search_command", "terminal"},
+    {"comparison", "merging", "doctor", "view", "kinds", "trial", "found", "searching", "again", "alignments", "bias"},
+    {"studies", "reliability"},
+    {"cli", "options", "study_file", "search_command", "align_command", "terminal"},
     {"__main__"},
 ]
 APART = {"manipulate", "align", "models"}

@@ -13,6 +13,7 @@ import pytest
 
 import promptkit as pk
 from promptkit.aligners import Needs, PerClass, TopTokens
+from promptkit.alignments import align
 from promptkit.chain import CALIBRATIONS
 from promptkit.evaluation import evaluate, evaluate_shard
 from promptkit.merging import merge
@@ -295,3 +296,43 @@ def test_a_map_says_what_its_tokens_mean(tmp_path):
     assert found is not None
     assert found.table(most=3).keys() == WORDS.keys()
     assert set(found.table()["no"]) <= set(support.names[TopTokens(20, PerClass(4, 0))])
+
+
+# ---- aligning a finished run anew -----------------------------------------------------------------------
+
+
+def test_a_finished_run_is_aligned_anew_to_the_same_numbers_and_without_a_model(whole):
+    again = align(whole.path, ",".join(LEARNED))
+    assert {each.align: each.metrics for each in again.results[1:]} == {each.align: each.metrics for each in whole.results}
+    assert not again.lacking
+
+
+def test_fewer_rows_of_a_seed_and_other_techniques_on_the_same_outputs_need_no_new_run(tmp_path):
+    task = write_task(tmp_path / "task")
+    made = run(task, tmp_path, ["hidden:per_class=8"])
+    again = align(made.path, "linear:per_class=8,hidden:per_class=3")
+    assert not again.lacking
+    alone = run(task, tmp_path, ["hidden:per_class=3"])
+    assert again.results[2].metrics == alone.results[0].metrics
+
+
+def test_what_a_run_has_not_read_is_named_with_the_command_that_would_read_it(tmp_path):
+    made = run(write_task(tmp_path / "task"), tmp_path, ["hidden:per_class=8"])
+    again = align(made.path, "hidden:layer=0:per_class=8,hidden:per_class=9,linear:seed=1,knn:per_class=8:tokens=7,batch")
+    assert [each.reason for each in again.lacking] == [
+        "the run has not read hidden states of layer 0",
+        "the run has not read 9 labelled rows of each label",
+        "the run has not read 16 labelled rows of each label",
+        "the run has not read the log-probabilities of 7 tokens",
+        "the run has not read rows of the fit part",
+    ]
+    assert again.command is not None
+    assert again.command.endswith("8:layer=0,hidden:per_class=9,linear:seed=1,knn:per_class=8:tokens=7,batch")
+
+
+def test_hidden_states_are_not_promised_of_an_engine_that_has_none(tmp_path, monkeypatch):
+    made = run(write_task(tmp_path / "task"), tmp_path, ["knn:per_class=4"])
+    monkeypatch.setitem(ENGINES, "fake", ENGINES["fake"]._replace(hidden_states=False))
+    again = align(made.path, "hidden:per_class=4")
+    assert again.lacking[0].reason == "its engine gives no hidden states of layer -1"
+    assert again.command is None

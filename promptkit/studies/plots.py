@@ -56,24 +56,24 @@ def _matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError:
-        raise missing_extra("matplotlib", "studies", "A plot of a study") from None
+        raise missing_extra("matplotlib", "studies", "A plot") from None
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """The function, with the house style while it draws."""
 
     @wraps(draw)
-    def styled(*args: P.args, **keywords: P.kwargs) -> Figure:
+    def drawn(*args: P.args, **keywords: P.kwargs) -> Figure:
         _matplotlib()
         from matplotlib import rc_context
 
         with rc_context({"font.size": POINTS, "axes.titlesize": POINTS, "axes.spines.top": False, "axes.spines.right": False}):
             return draw(*args, **keywords)
 
-    return styled
+    return drawn
 
 
-@_styled
+@styled
 def lines(series: Sequence[Series], *, ticks: Sequence[str], x: str, y: str, legend: str, title: str, caption: str) -> Figure:
     """A line a series over evenly spaced places, each point with its interval as a bar; controls behind them, in grey."""
     figure, axes = _new(6.8, 3.9, title, caption)
@@ -137,7 +137,7 @@ def _control(axes: Axes, series: Series, ticks: int, number: int) -> Any:
     return line
 
 
-@_styled
+@styled
 def heatmap(
     values: Sequence[Sequence[Estimate | None]],
     *,
@@ -174,7 +174,7 @@ def heatmap(
     return figure
 
 
-@_styled
+@styled
 def dots(rows: Sequence[Dots], *, x: str, y: str, title: str, caption: str) -> Figure:
     """A row of dots for each name, a dot for each value in their order from top to bottom, and a bar at their mean."""
     figure, axes = _new(6.2, 1.3 + 0.38 * len(rows), title, caption)
@@ -210,6 +210,14 @@ def dots(rows: Sequence[Dots], *, x: str, y: str, title: str, caption: str) -> F
 
 
 def _new(width: float, height: float, title: str, caption: str) -> tuple[Figure, Axes]:
+    """A figure of one picture."""
+    figure = page(width, height, caption)
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left")
+    return figure, axes
+
+
+def page(width: float, height: float, caption: str) -> Figure:
     """An empty figure; it is of no pyplot, so that it neither opens windows nor changes anybody's settings."""
     from matplotlib.figure import Figure
 
@@ -220,10 +228,8 @@ def _new(width: float, height: float, title: str, caption: str) -> tuple[Figure,
             return png(self)
 
     figure = Plot(figsize=(width, height), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title, loc="left")
     figure.text(0.01, -0.01, caption, fontsize=POINTS - 2, color=GREY, va="top")
-    return figure, axes
+    return figure
 
 
 def check_drawable(path: Path) -> None:

@@ -28,7 +28,7 @@ class Automatic(Learned):
 
     words: int = 10
     """Label words of each label."""
-    tokens: int = 1000
+    tokens: int = 500
     """Among how many tokens; one set for all rows, by the mean probability over the labelled rows."""
     name: ClassVar[str] = "automatic"
 
