@@ -11,14 +11,17 @@ from promptkit.manipulate.demos import SELECTORS
 from promptkit.manipulate.order import ORDERS
 from promptkit.registry import build_from, spelling
 from promptkit.resources import names
+from promptkit.template import Template
 
 OWN_TASK = "TASK"
 """Stands for a task that is no shipped one: a run does not say where its file lies."""
 
 
-def eval_command(settings: Mapping[str, Any], calibrate: Sequence[str]) -> str:
-    """As the command line would spell the run, with these calibrations; a task or template of one's own is not named."""
+def eval_command(settings: Mapping[str, Any], calibrate: Sequence[str]) -> str | None:
+    """As the command line would spell the run, with these calibrations; None where it was made by what has no spelling."""
     task, prompt, first = settings["task"], settings["manipulate"], settings["align"][0][0]
+    if "template" not in prompt or prompt["template"] == Template.name:
+        return None
     words = ["promptkit", "eval", task["name"] if task["name"] in names("evals", ".yaml") else OWN_TASK]
     words += ["--model", settings["model"]["name"], "--template", prompt["template"]]
     words += ["--demos", _spelled("demonstration selector", SELECTORS, prompt["demos"])]
@@ -30,7 +33,8 @@ def eval_command(settings: Mapping[str, Any], calibrate: Sequence[str]) -> str:
         words += ["--instruction", prompt["instruction"]]
     words += ["--chat"] if prompt["chat"] else []
     words += ["--cot", _spelled("chain of thought", COT, prompt["cot"])] if prompt["cot"] else []
-    words += ["--score", first["score"]] if first.get("score", "sum") != "sum" else []
+    score = "channel" if prompt["channel"] else first.get("score", "sum")
+    words += ["--score", score] if score != "sum" else []
     words += ["--split", settings["split"]]
     words += ["--limit", str(settings["limit"])] if settings["limit"] is not None else []
     return shlex.join([*words, "--calibrate", ",".join(calibrate)])

@@ -39,3 +39,14 @@ def align(
     print_wide(found.table())
     for line in found.told():
         typer.echo(line)
+
+
+def bias(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or RUN:BRANCH (runs/x-12345678:batch).")],
+    as_json: opts.Json = False,
+) -> None:
+    """Measure a run's majority-label, recency and common-token bias, and its accuracy by label."""
+    from promptkit.bias import bias as measured
+
+    found = measured(run)
+    typer.echo(json.dumps(found.to_json()) if as_json else found)

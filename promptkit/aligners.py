@@ -93,7 +93,7 @@ class Support:
     stand_ins: Mapping[StandIn, Floats]
     """Each -> label log-probabilities, shape (contexts, K)."""
     premise: Floats | None
-    """Label log-probabilities, shape (K,)."""
+    """Label log-probabilities, shape (1, K); shape (rows, K) where each of `items` has answers of its own."""
     labels: tuple[str, ...] = ()
     """In the declared order."""
     labelled: Mapping[PerClass, Integers] = field(default_factory=dict)

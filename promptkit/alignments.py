@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,8 @@ from promptkit.outputs import Observed, stored
 from promptkit.registry import build, spelling
 from promptkit.resources import expanded
 from promptkit.run import FEW_LABELS, Result, as_text, new_table, with_interval
-from promptkit.store import damaged, read_outputs
+from promptkit.samples import DECIMALS
+from promptkit.store import damaged, read_outputs, read_tensors
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,7 +57,7 @@ class Alignments:
     """Of each result: its accuracy less the plain one's, paired by row; None for the plain one itself."""
     lacking: tuple[Lacking, ...]
     command: str | None
-    """What would collect what is missing, if anything is."""
+    """What would collect what is missing, if anything is; None too where a run has no spelling on the command line."""
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, object]:
@@ -70,7 +71,7 @@ class Alignments:
             "run": str(self.path),
             "gold": dict(Counter(self.gold)),
             "results": [
-                {**result.to_json(), "difference": away and {"value": away.value, "low": away.low, "high": away.high}}
+                {**result.to_json(), "difference": away and {name: round(x, DECIMALS) for name, x in asdict(away).items()}}
                 for result, away in pairs
             ],
             "lacking": [{"align": each.name, "reason": each.reason} for each in self.lacking],
@@ -122,7 +123,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     are evaluated, where that can be. Raises for a run whose rows have answers of their own.
     """
     path = expanded(run)
-    settings, samples, besides, tensors = read_outputs(path, KEPT)
+    settings, samples, besides = read_outputs(path, KEPT)
     try:
         made = [recorded(chain) for chain in settings["align"]]
         named = {"task": settings["task"]["name"], "split": settings["split"], "model": settings["model"]["name"]}
@@ -136,7 +137,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
             got=f"answers read by {reading.name}",
             hint="Give a run of a task that declares labels",
         )
-    observed = stored(tensors)
+    observed = stored(read_tensors(path))
     there = _Stored(samples, besides, made, observed, states=states)
     possible, lacking = _sorted(_wanted(calibrate, made), there)
     chains = [Chain(reading=reading), *(Chain(reading=reading, calibrations=(each,)) for each in possible)]

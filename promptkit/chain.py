@@ -16,7 +16,7 @@ from promptkit.align.labelmap import MAPS
 from promptkit.align.learned import LEARNED
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.align.vote import Majority
-from promptkit.aligners import Calibration, Extractor, Scorer
+from promptkit.aligners import Calibration, Extractor, Needs, Scorer
 from promptkit.errors import PromptkitError
 from promptkit.registry import build_from, parse, spelling
 from promptkit.tasks import Task
@@ -75,7 +75,8 @@ def make_chain(align: Aligners) -> Chain:
             "A chain takes one calibration: a second would correct for what the first has corrected already",
             got=[type(a).__name__ for a in parts],
         )
-    if calibrations and not parts[0].labels:
+    by_premise = isinstance(parts[0], Scorer) and all(each.needs == Needs(premise=True) for each in calibrations)
+    if calibrations and not (parts[0].labels or by_premise):
         raise PromptkitError(
             f"The calibration {calibrations[0].name} needs labels that are the same for every row",
             got=f"{parts[0].name}, whose answers each row has for itself",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from promptkit import options as opts
-from promptkit.align_command import align
+from promptkit.align_command import align, bias
 from promptkit.errors import PromptkitError
 from promptkit.search_command import search
 from promptkit.terminal import Bar, print_table, print_wide
@@ -45,7 +45,7 @@ def eval_(
     order: opts.Order = "given",
     cot: opts.Cot = None,
     seed: opts.Seed = 0,
-    score: Annotated[str, typer.Option(help="A label's log-probability: sum over its tokens, or mean per token.")] = "sum",
+    score: opts.ScoreOf = "sum",
     calibrate: opts.Calibrate = "",
     extract: opts.Extract = None,
     max_tokens: opts.MaxTokens = None,
@@ -114,6 +114,7 @@ def render(
     order: opts.Order = "given",
     cot: opts.Cot = None,
     seed: opts.Seed = 0,
+    score: opts.ScoreOf = "sum",
     split: opts.Split = None,
     data: opts.Data = None,
     label_column: opts.LabelColumn = None,
@@ -130,7 +131,7 @@ def render(
     prompt = opts.PromptOptions(
         template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed, cot=cot
     )
-    predictor = opts.predictors(loaded, model, set_, prompt, {}, split=split)[0]
+    predictor = opts.predictors(loaded, model, set_, prompt, {"score": score}, split=split)[0]
     shown = views(predictor, loaded, split=split or loaded.spec.split, n=n)
     if as_json:
         print(json.dumps({"task": loaded.name, "model": predictor.model.name, "rows": [view.to_json() for view in shown]}))
@@ -311,6 +312,7 @@ def kinds(as_json: opts.Json = False) -> None:
 
 app.command()(search)
 app.command()(align)
+app.command()(bias)
 
 task_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Start a task of your own.")
 app.add_typer(task_app, name="task")

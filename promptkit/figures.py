@@ -18,9 +18,10 @@ from promptkit.run import Result
 from promptkit.samples import DECIMALS
 from promptkit.store import RunFolder
 from promptkit.support import collected
+from promptkit.support import of_choices as collected_of_choices
 
 if TYPE_CHECKING:
-    from promptkit.types import Floats, Integers
+    from promptkit.types import Integers
 
 
 def results(
@@ -31,7 +32,7 @@ def results(
     if isinstance(reading, Extractor):
         return (of_texts(chains[0], reading, samples),)
     if not reading.labels:
-        return (of_choices(chains[0], samples),)
+        return tuple(of_choices(chain, samples, besides) for chain in chains)
     return of_labels(chains, samples, *collected(chains, samples, besides, observed))
 
 
@@ -65,14 +66,16 @@ def of_labels(chains: Sequence[Chain], samples: Sequence[Any], support: Support,
     return tuple(branches)
 
 
-def of_choices(chain: Chain, samples: Sequence[Any]) -> Result:
-    """The one branch over answers that each row offers; rows that offer fewer than others have -inf in their place."""
-    most = max(len(line["logprobs"]) for line in samples)
-    logprobs: Floats = np.full((len(samples), most), -np.inf)
-    for row, line in zip(logprobs, samples, strict=True):
-        row[: len(line["logprobs"])] = list(line["logprobs"].values())
-    gold = np.array([list(line["logprobs"]).index(line["gold"]) for line in samples])
-    predictions = tuple(line["prediction"] for line in samples)
+def of_choices(chain: Chain, samples: Sequence[Any], besides: Sequence[Any]) -> Result:
+    """A branch over answers that each row offers; rows that offer fewer than others have -inf in their place."""
+    support = collected_of_choices(samples, besides)
+    logprobs = support.items.logprobs
+    for calibration in chain.calibrations:
+        aligned = calibration.fit(support).apply(support.items)
+        logprobs = np.where(np.isneginf(support.items.logprobs), -np.inf, aligned)
+    candidates = [list(line["logprobs"]) for line in samples]
+    gold = np.array([own.index(line["gold"]) for own, line in zip(candidates, samples, strict=True)])
+    predictions = tuple(own[index] for own, index in zip(candidates, logprobs.argmax(1), strict=True))
     correct = (logprobs.argmax(1) == gold).astype(float)
     return Result(
         align=chain.name,

@@ -74,6 +74,14 @@ Order = Annotated[
 ]
 Cot = Annotated[str | None, typer.Option(help="Have the model reason before it answers: zero-shot or least-to-most.")]
 Seed = Annotated[int, typer.Option(help="Of the demonstrations and their order.")]
+ScoreOf = Annotated[
+    str,
+    typer.Option(
+        "--score",
+        help="An answer's score: sum over its tokens, mean per token, pmi (the sum less that behind the prompt's end alone) or "
+        "channel (the sum over the input's tokens behind the answer, by a template of its own).",
+    ),
+]
 Split = Annotated[str | None, typer.Option(help="The split to read; the task's own choice unless given.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of a mirror of data sets; PROMPTKIT_DATA stands in for it.")]
 Set = Annotated[
@@ -85,6 +93,10 @@ Shard = Annotated[
 Out = Annotated[Path, typer.Option(help="The folder that holds run folders.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Ask the model again what it has answered before.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+PMI, CHANNEL = "pmi", "channel"
+"""The scores that are a calibration of the sum, and a sum over another text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +112,7 @@ class PromptOptions:
     seed: int
     cot: str | None = None
 
-    def prompt(self, task: Task) -> Prompt:
+    def prompt(self, task: Task, *, channel: bool = False) -> Prompt:
         """The prompt that they describe; the task says which template unless one is given."""
         from promptkit.manipulate.cot import COT
         from promptkit.manipulate.demos import SELECTORS
@@ -115,13 +127,27 @@ class PromptOptions:
             )
         chosen = self.demos or ("balanced" if task.labels else "random")
         return Prompt(
-            self.template or task.spec.template,
+            self.template or (_turned(task) if channel else task.spec.template),
             demos=build("demonstration selector", SELECTORS, chosen, k=self.shots, seed=self.seed),
             order=build("order", ORDERS, self.order, seed=self.seed),
             instruction=self.instruction,
             chat=self.chat,
             cot=None if self.cot is None else build("chain of thought", COT, self.cot),
+            channel=channel,
         )
+
+
+def _turned(task: Task) -> str:
+    """The template of a task's own, turned for the channel."""
+    from promptkit.resources import names
+
+    turned = f"{task.spec.template}_channel"
+    if turned not in names("templates", ".j2"):
+        raise PromptkitError(
+            f"The task {task.name} has no template for the channel, in which the target block stands before the input block",
+            hint="Write one, such as templates/sentiment/review_channel.j2, and give it by --template",
+        )
+    return turned
 
 
 def task(
@@ -182,17 +208,19 @@ def predictors(
 def branches(
     task: Task, options: PromptOptions, chain: dict[str, Any], calibrate: str = ""
 ) -> Callable[[Model], list[Predictor]]:
-    """What makes, of a model, the plain predictor and one for each calibration."""
+    """What makes, of a model, the plain predictor, or that which scores by pmi, and one for each calibration."""
     from promptkit.chain import CALIBRATIONS, reading
     from promptkit.predictor import Predictor
     from promptkit.registry import build
 
-    prompt = options.prompt(task)
-    first = reading(task, **chain)
+    told = chain.get("score", "sum")
+    prompt = options.prompt(task, channel=told == CHANNEL)
+    first = reading(task, **(chain | {"score": "sum"} if told in (PMI, CHANNEL) else chain))
+    plain = [first, CALIBRATIONS[PMI]()] if told == PMI else first
     calibrations = [build("calibration", CALIBRATIONS, spelling) for spelling in calibrate.split(",") if spelling.strip()]
 
     def over(loaded: Model) -> list[Predictor]:
-        return [Predictor(loaded, prompt, first), *(Predictor(loaded, prompt, [first, each]) for each in calibrations)]
+        return [Predictor(loaded, prompt, plain), *(Predictor(loaded, prompt, [first, each]) for each in calibrations)]
 
     return over
 

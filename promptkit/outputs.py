@@ -106,7 +106,12 @@ def _names(ask: Ask, ids: Sequence[int]) -> tuple[str, ...]:
 
 
 def requests(wants: Wanted, rows: Sequence[Asked], ask: Ask) -> list[Asked]:
-    """The further requests of the rows, and those of the texts."""
+    """The further requests of the rows, and those of the texts. Raises by the channel, whose prompts have no answer slot."""
+    if wants.verbs and any(any(row.rendered.given) for row in rows):
+        raise PromptkitError(
+            "By the channel nothing is read where an answer is to stand: its prompts begin with the answer",
+            hint="Leave out --score channel, or the alignments that are learned from what the model holds there",
+        )
     own = [
         Asked(file="outputs", id=f"{number} of {row.id}", example=row.example, rendered=row.rendered, verb=verb)
         for number, verb in enumerate(wants.verbs)
@@ -119,7 +124,8 @@ def _text(text: str, ask: Ask) -> Asked:
     """A text behind what begins every text of the model; its vector is the mean over its own tokens."""
     tokenizer = ask.card.tokenizer
     ids = (*tokenizer.bos, *tokenizer.encode(text or " ").ids)
-    rendered = Rendered(input=TextInput(ids=ids), pieces=(), demos=(), dropped=(), targets=(), continuations=(), boundary=0)
+    none: dict[str, Any] = dict.fromkeys(("pieces", "demos", "demo_labels", "dropped", "targets", "continuations"), ())
+    rendered = Rendered(input=TextInput(ids=ids), boundary=0, **none)
     example = Example(id=text, inputs={})
     verb = Read(hidden_layer=-1, mean_from=len(tokenizer.bos))
     return Asked(file="outputs", id=NAME + text, example=example, rendered=rendered, verb=verb)

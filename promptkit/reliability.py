@@ -63,7 +63,7 @@ def picture(alignments: Alignments) -> Figure:
     told = (
         "reliability: a disc's area is its share of the rows, bars are 95% Wilson intervals; confusion: share of a gold label"
     )
-    figure = page(6.4 * across, 3.1 * down, f"{title}; {told}")
+    figure = page(5.8 * across, 2.9 * down, f"{title}; {told}")
     grid = figure.subplots(down, 2 * across, squeeze=False)
     panels = grid.reshape(-1, 2)
     for axes in panels[len(alignments.results) :].ravel():

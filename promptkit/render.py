@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import accumulate, groupby
 
 from promptkit.errors import PromptkitError
-from promptkit.types import Encoding, Piece, Span, TextInput, Tokenizer
+from promptkit.types import Encoding, Piece, Rendered, ScoreOutput, Span, TextInput, Tokenizer
 
 FRAME = "frame"
 TAIL = 16
@@ -83,17 +83,25 @@ def continuations(
     prompt = tokenizer.encode(run)
     tail, first = _tail(run, prompt, tokenizer)
     wholes = [tokenizer.encode(tail + target).ids for target in targets]
-    shared = [_common_prefix(whole, prompt.ids[first:]) for whole in wholes]
+    shared = [common_prefix(whole, prompt.ids[first:]) for whole in wholes]
     if first and min(shared, default=SETTLED) < SETTLED:
         first = 0
         wholes = [tokenizer.encode(run + target).ids for target in targets]
-        shared = [_common_prefix(whole, prompt.ids) for whole in wholes]
+        shared = [common_prefix(whole, prompt.ids) for whole in wholes]
     boundary = min(shared, default=len(prompt.ids) - first)
     scored = tuple(whole[boundary:] for whole in wholes)
     for target, ids in zip(targets, scored, strict=True):
         if not ids:
             raise PromptkitError(f"The target {target!r} adds no token to the prompt", hint="Give every label a word")
     return scored, len(prompt.ids) - first - boundary
+
+
+def counted(rendered: Rendered, output: ScoreOutput) -> ScoreOutput:
+    """The output without the tokens that are given: by the channel, those of the label behind which the input is scored."""
+    if not any(rendered.given):
+        return output
+    rows = zip(output.logprobs, rendered.given, strict=True)
+    return ScoreOutput(logprobs=tuple(row[given:] for row, given in rows))
 
 
 def _last_text_run(pieces: Sequence[Piece]) -> list[Piece]:
@@ -117,7 +125,8 @@ def _tail(run: str, prompt: Encoding, tokenizer: Tokenizer) -> tuple[str, int]:
     return run, 0
 
 
-def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many ids both begin with."""
     length = 0
     for a, b in zip(one, other, strict=False):
         if a != b:

@@ -14,6 +14,7 @@ import numpy as np
 from promptkit.align.vote import majority
 from promptkit.aligners import Extractor, Scorer
 from promptkit.errors import PromptkitError
+from promptkit.render import counted
 from promptkit.store import File
 from promptkit.types import Example, GenerateOutput, LabelledExample, Output, Read, ReadOutput, Rendered, ScoreOutput
 
@@ -90,6 +91,7 @@ def _prompt(rendered: Rendered) -> dict[str, Any]:
     return {
         **({"reasoning": reasoning} if reasoning else {}),
         "demos": list(rendered.demos),
+        **({"demo_labels": list(rendered.demo_labels)} if rendered.demo_labels else {}),
         "dropped": list(rendered.dropped),
         "boundary": rendered.boundary,
         "prompt_hash": hashlib.sha256(repr(rendered.input.ids).encode()).hexdigest()[:16],
@@ -113,7 +115,7 @@ def _scored(row: Asked, reading: Scorer, output: ScoreOutput) -> dict[str, Any]:
             hint="Its activations overflow in this precision: try --set dtype=bfloat16 or dtype=float32",
         )
     candidates = reading.candidates(row.example)
-    aligned = [round(value, DECIMALS) for value in reading.align(output)]
+    aligned = [round(value, DECIMALS) for value in reading.align(counted(rendered, output))]
     best = candidates[aligned.index(max(aligned))]
     return {
         **({} if row.gold is None else {"gold": row.gold.label, "prediction": best}),
@@ -122,6 +124,7 @@ def _scored(row: Asked, reading: Scorer, output: ScoreOutput) -> dict[str, Any]:
             {"text": text, "logprobs": [round(x, DECIMALS) for x in tokens]}
             for text, tokens in zip(rendered.targets, output.logprobs, strict=True)
         ],
+        **({"given": list(rendered.given)} if any(rendered.given) else {}),
     }
 
 

@@ -145,8 +145,7 @@ class RunFolder:
 
     def tensors(self) -> bytes | None:
         """What a finished run has read of rows beside their scores."""
-        path = self.path / TENSORS
-        return path.read_bytes() if path.is_file() else None
+        return read_tensors(self.path)
 
     def record_timing(self, timing: Line) -> None:
         """Write what this execution took."""
@@ -207,16 +206,18 @@ def read_finished(path: Path) -> tuple[Any, list[Any]]:
     return summary, _rows(path, PREDICTIONS)
 
 
-def read_outputs(path: Path, keys: Collection[str]) -> tuple[Any, list[Any], list[Any], bytes | None]:
-    """A finished run's settings, its samples and its support, of whose lines these keys are kept, and its tensors.
-
-    See `read_finished`.
-    """
+def read_outputs(path: Path, keys: Collection[str]) -> tuple[Any, list[Any], list[Any]]:
+    """A finished run's settings, its samples and its support, of whose lines these keys are kept; see `read_finished`."""
     read_finished(path)
     files = ("samples", "support")
     samples, support = ([{k: v for k, v in line.items() if k in keys} for line in _lines(path, file)] for file in files)
+    return read_json(path / "run.json"), samples, support
+
+
+def read_tensors(path: Path) -> bytes | None:
+    """What a finished run has read of rows beside their scores, if anything."""
     tensors = path / TENSORS
-    return read_json(path / "run.json"), samples, support, tensors.read_bytes() if tensors.is_file() else None
+    return tensors.read_bytes() if tensors.is_file() else None
 
 
 def read_shard(path: Path) -> tuple[Any, Any, list[Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,9 +113,11 @@ def asked(
     A row with inputs of one of those `evaluated` goes without its label.
     """
     rows = _standing_in(bound, items, needs.stand_ins, fit)
-    if needs.premise:
-        premise = Example(id=PREMISE, inputs=dict.fromkeys(items[0].example.inputs, ""))
-        rows.append(Asked(file="support", id=PREMISE, example=premise, rendered=bound.apply.premise(premise)))
+    for item in (items if items[0].example.choices else items[:1]) if needs.premise else ():
+        rendered = bound.apply.premise(item.example)
+        rows.append(
+            Asked(file="support", id=premise_id(item.id, item.example.choices), example=item.example, rendered=rendered)
+        )
     tested = {inputs_of(row) for row in evaluated}
     taken = taken_of(needs, fit, evaluated)
     unlabelled = [Example(id=row.id, inputs=row.inputs, choices=row.choices) for row in taken]
@@ -244,7 +246,7 @@ def collected(
         items=_outputs(samples, labels, contexts, observed),
         rows=_outputs(fit, labels, contexts, observed),
         stand_ins={each: matrix([of_id[id_of(context, each)] for context in contexts], labels) for each in needs.stand_ins},
-        premise=matrix([of_id[PREMISE]], labels)[0] if needs.premise else None,
+        premise=matrix([of_id[PREMISE]], labels) if needs.premise else None,
         labels=labels,
         labelled={each: np.array([known[i][0] for i in chosen(each, pairs)], int) for each in needs.labelled},
         names={} if observed is None else observed.names(),
@@ -252,6 +254,27 @@ def collected(
         label_vectors=observed.vectors([*chains[0].reading.shown().values()]) if observed and needs.named else None,
     )
     return support, np.array([labels.index(line["gold"]) if "gold" in line else UNKNOWN for line in fit], int)
+
+
+def of_choices(samples: Sequence[Any], lines: Sequence[Any]) -> Support:
+    """As `collected`, where each row has answers of its own: all that there is besides is their premises."""
+    of_id = {line["id"]: line for line in lines}
+    premises = [of_id[premise_id(line["id"], line["logprobs"])] for line in samples] if lines else []
+    none = Outputs(logprobs=np.empty((0, 0)), context=np.empty(0, int))
+    return Support(
+        items=Outputs(logprobs=padded(samples), context=np.arange(len(samples))),
+        rows=none,
+        stand_ins={},
+        premise=padded(premises) if premises else None,
+    )
+
+
+def padded(lines: Sequence[Any]) -> Floats:
+    """Log-probabilities of each line's own answers, shape (lines, the most answers), -inf where one has fewer."""
+    logprobs: Floats = np.full((len(lines), max(len(line["logprobs"]) for line in lines)), -np.inf)
+    for row, line in zip(logprobs, lines, strict=True):
+        row[: len(line["logprobs"])] = list(line["logprobs"].values())
+    return logprobs
 
 
 def _outputs(lines: Sequence[Any], labels: Sequence[str], contexts: Mapping[str, int], observed: Observed | None) -> Outputs:
@@ -268,6 +291,11 @@ def _outputs(lines: Sequence[Any], labels: Sequence[str], contexts: Mapping[str,
 def matrix(lines: Sequence[Any], labels: Sequence[str]) -> Floats:
     """Label log-probabilities, shape (lines, labels)."""
     return np.array([[line["logprobs"][label] for label in labels] for line in lines], float).reshape(-1, len(labels))
+
+
+def premise_id(row: str, choices: Collection[str]) -> str:
+    """The id of the line of a row's premise, which is the same for all rows unless they have answers of their own."""
+    return f"{PREMISE} of {row}" if choices else PREMISE
 
 
 def context_of(demos: Sequence[str]) -> str:

@@ -309,6 +309,8 @@ class Rendered:
     """What `input` was encoded from."""
     demos: tuple[str, ...]
     """Ids of the demonstrations shown, in order."""
+    demo_labels: tuple[str, ...]
+    """Their labels, where labels are the same for every row; none elsewhere."""
     dropped: tuple[str, ...]
     """Ids of the demonstrations left out because the prompt would not fit the model's context."""
     targets: tuple[str, ...]
@@ -318,5 +320,7 @@ class Rendered:
     boundary: int
     """How many of the prompt's own last tokens are scored with every continuation because one of them
     merges with the prompt; 0 where none does, as it should be."""
+    given: tuple[int, ...] = ()
+    """By the channel: how many of each continuation's first tokens are its label's, behind which the input is scored."""
     stop: tuple[str, ...] = ()
     """What would begin a further example: a text that the model writes has ended before it."""

@@ -42,6 +42,14 @@ def test_json_is_one_object_on_standard_output(tmp_path: Path) -> None:
     assert (Path(printed["run"]) / "summary.json").is_file()
 
 
+def test_answers_are_scored_by_pmi_as_the_calibration_scores_them(tmp_path: Path) -> None:
+    arguments = ("eval", "sentiment", "--model", "fake", "--limit", 12, "--json", "--out", tmp_path)
+    scored = json.loads(promptkit(*arguments, "--score", "pmi", "--calibrate", "batch").stdout)["results"]
+    calibrated = json.loads(promptkit(*arguments, "--calibrate", "pmi,batch").stdout)["results"]
+    assert [each["align"] for each in scored] == ["pmi", "batch"]
+    assert scored == calibrated[1:]
+
+
 def test_the_table_shows_what_the_json_says(tmp_path: Path) -> None:
     arguments = ("eval", "sentiment", "--model", "fake", "--limit", 12, "--out", tmp_path)
     printed = json.loads(promptkit(*arguments, "--json").stdout)

@@ -100,10 +100,13 @@ def test_rows_record_what_was_asked_and_answered(tmp_path: Path) -> None:
     task = pk.task("sentiment")
     gold = {row.id: row.label for row in task.rows("test")}
     pool = {row.id for row in task.pool()}
+    labels = {row.id: row.label for row in task.pool()}
     for line in lines(run(tmp_path)):
         assert list(line) == [
-            *("id", "gold", "prediction", "logprobs", "continuations", "demos", "dropped", "boundary", "prompt_hash", "tokens")
+            *("id", "gold", "prediction", "logprobs", "continuations"),
+            *("demos", "demo_labels", "dropped", "boundary", "prompt_hash", "tokens"),
         ]
+        assert line["demo_labels"] == [labels[demo] for demo in line["demos"]]
         assert line["gold"] == gold[line["id"]]
         assert line["prediction"] == max(line["logprobs"], key=line["logprobs"].get)
         for scored, label in zip(line["continuations"], line["logprobs"], strict=True):

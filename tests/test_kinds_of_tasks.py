@@ -32,8 +32,8 @@ def make(folder: Path, rows: list[dict[str, Any]], *, answer: Any = None, **sour
     return pk.task(folder / "t.yaml")
 
 
-def lines(run: pk.Run) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run.path / "samples.jsonl").read_text().splitlines()]
+def lines(run: pk.Run, file: str = "samples.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run.path / file).read_text().splitlines()]
 
 
 OFFERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -190,6 +190,24 @@ def test_the_brier_score_of_choices_is_that_of_their_own_probabilities(chosen: t
         total = sum(map(math.exp, line["logprobs"].values()))
         squares.append(sum((math.exp(x) / total - (text == line["gold"])) ** 2 for text, x in line["logprobs"].items()))
     assert chosen[1].results[0].metrics["brier"]["value"] == pytest.approx(np.mean(squares), abs=1e-5)
+
+
+def test_choices_are_scored_by_pmi_against_the_premise_of_each_row(chosen: tuple[pk.Task, pk.Run], tmp_path: Path) -> None:
+    """Holtzman et al. 2021: log p(y | x) - log p(y | premise), of the answers that the row offers."""
+    task, plain = chosen
+    model, prompt = pk.load("fake"), pk.Prompt(plain.path.parent / "t.j2")
+    branches = [pk.Predictor(model, prompt, [pk.Choices(), *chain]) for chain in ([], [pk.calibrate.Pmi()])]
+    run = pk.evaluate(branches, task, out=tmp_path)
+    assert run.results[0].to_json() == plain.results[0].to_json()
+    premises = {line["id"]: line["logprobs"] for line in lines(run, "support.jsonl")}
+    assert len(premises) == len(run.ids)
+    for line, said, scores in zip(lines(run), run.results[1].predictions, run.results[1].logprobs, strict=True):
+        gains = {text: score - premises[f"premise of {line['id']}"][text] for text, score in line["logprobs"].items()}
+        assert said == max(gains, key=gains.__getitem__)
+        q = np.exp([*gains.values()]) / np.exp([*gains.values()]).sum()
+        assert np.exp(scores[: len(q)]) / np.exp(scores[: len(q)]).sum() == pytest.approx(q, abs=1e-6)
+        assert np.isneginf(scores[len(q) :]).all()
+    assert run.results[1].align == "pmi"
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.lists(st.floats(-9, 0), min_size=3, max_size=3)), min_size=2, max_size=20))

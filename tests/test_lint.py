@@ -58,6 +58,7 @@ def test_two_acting_bos_tokens_are_warned_of(make_card, count, warned):
         input=TextInput(ids=(*[bos] * count, 97)),
         pieces=pieces,
         demos=(),
+        demo_labels=(),
         dropped=(),
         targets=(" x", " y"),
         continuations=((1,), (2,)),

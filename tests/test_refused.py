@@ -203,6 +203,12 @@ class Given:
         path = self.a_run() / "predictions.jsonl"
         path.write_bytes(path.read_bytes().replace(b"true", b"false"))
 
+    def a_run_of_texts(self) -> None:
+        self.a_run("eval texts.yaml --model fake --shots 0")
+
+    def a_run_of_other_settings(self) -> None:
+        (self.a_run() / "run.json").write_text("{}")
+
     def a_run_that_another_works_on(self) -> None:
         import filelock
 

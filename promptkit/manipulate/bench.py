@@ -11,7 +11,7 @@ from promptkit.errors import Unsupported
 from promptkit.manipulate.frame import Frame
 from promptkit.manipulate.line import Demonstrations
 from promptkit.manipulations import Ask, Surroundings
-from promptkit.render import encode
+from promptkit.render import counted, encode
 from promptkit.types import Example, Generate, GenerateOutput, LabelledExample, Output, Rendered, Request, Score, ScoreOutput
 
 SHARED = 8
@@ -75,9 +75,9 @@ class Bench:
         shown = self._shown(contexts, behind)
         requests = [Request(input=each.input, verb=Score(continuations=each.continuations)) for each in shown]
         scored = []
-        for output in self._asked(contexts, requests):
+        for each, output in zip(shown, self._asked(contexts, requests), strict=True):
             assert isinstance(output, ScoreOutput)
-            scored.append(reading.align(output))
+            scored.append(reading.align(counted(each, output)))
         return scored
 
     def answers(self, contexts: Sequence[Context], *, behind: Sequence[str] | None = None) -> list[str | None]:

@@ -14,7 +14,7 @@ from promptkit.aligners import Extractor, Reading, Scorer
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.line import Demonstrations
 from promptkit.manipulate.outline import Outline
-from promptkit.render import chat, continuations, encode, framed
+from promptkit.render import chat, common_prefix, continuations, encode, framed
 from promptkit.template import LABEL, Template
 from promptkit.types import Card, Example, LabelledExample, Piece, Rendered, TextInput
 
@@ -32,6 +32,8 @@ class _Encoded:
     input: TextInput
     targets: tuple[str, ...]
     continuations: tuple[tuple[int, ...], ...]
+    given: tuple[int, ...]
+    """See `Rendered`."""
     kept: tuple[int, ...]
     """The prompt's ids up to the boundary from which every target is scored."""
 
@@ -53,6 +55,8 @@ class Frame:
     card: Card
     reading: Reading
     """Says which words are scored behind the prompt, or how much is written."""
+    channel: bool = False
+    """Whether the input is scored behind each label; demonstrations are turned likewise, the target block before the input."""
     around: Callable[[str], str] | None = None
     """What stands between an input and its answer if a reasoning does; unless given, the template alone says so."""
 
@@ -98,10 +102,12 @@ class Frame:
             input=replace(prompt.input, ids=prompt.kept, spans=spans),
             pieces=prompt.pieces,
             demos=tuple(row.id for row in chosen[drop:]),
+            demo_labels=tuple(row.label for row in chosen[drop:]) if self.reading.labels else (),
             dropped=tuple(row.id for row in chosen[:drop]),
             targets=prompt.targets,
             continuations=prompt.continuations,
             boundary=len(prompt.input.ids) - length,
+            given=prompt.given,
             stop=stop,
         )
 
@@ -149,9 +155,15 @@ class Frame:
         text_input = encode(pieces, self.card.tokenizer)
         words = self.reading.words(example) if isinstance(self.reading, Scorer) else ()
         targets = tuple(f" {word}" if behind else self._target(example, word) for word in words)
-        scored, boundary = continuations(pieces, targets, self.card.tokenizer)
+        labels = targets if self.channel else ()
+        if self.channel:
+            targets = tuple(label + self._block("input", example.inputs) for label in labels)
+        scored, boundary = continuations(pieces, (*targets, *labels), self.card.tokenizer)
+        scored, alone = scored[: len(targets)], scored[len(targets) :]
+        pairs = zip(scored, alone, strict=True) if self.channel else ()
+        given = tuple(common_prefix(whole, label) for whole, label in pairs)
         kept = text_input.ids[: len(text_input.ids) - boundary]
-        return _Encoded(pieces=pieces, input=text_input, targets=targets, continuations=scored, kept=kept)
+        return _Encoded(pieces=pieces, input=text_input, targets=targets, continuations=scored, given=given, kept=kept)
 
     def _framed(self, pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
         """One turn of the user's, or a text of its own."""
@@ -166,9 +178,10 @@ class Frame:
             pieces += [Piece(text=instruction, part="instruction"), separator]
         for number, row in enumerate(shown, start=1):
             part = f"demonstration {number}"
-            text = self._block("input", row.inputs) + self._shown(row)
-            pieces += [Piece(text=text, part=part), separator]
-        pieces.append(Piece(text=self._block("input", example.inputs), part="query"))
+            texts = [self._block("input", row.inputs), self._shown(row)]
+            pieces += [Piece(text="".join(texts[::-1] if self.channel else texts), part=part), separator]
+        if not self.channel:
+            pieces.append(Piece(text=self._block("input", example.inputs), part="query"))
         return framed(pieces, self.card.tokenizer)
 
     def _turns(self, example: Example, shown: Demonstrations) -> tuple[Piece, ...]:

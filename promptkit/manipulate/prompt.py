@@ -11,6 +11,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from promptkit.aligners import Extractor
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.cot import Cot
@@ -42,6 +43,11 @@ class Prompt:
     cot: Cot | None = None
     """How the model reasons about a row before it answers: `cot.zero_shot()`; unless given, it answers at once."""
 
+    channel: bool = False
+    """Whether the input is scored behind each label, log p(x | C, v(y)), by a template that puts the target block before it.
+
+    Noisy channel (Min et al. 2021, 2108.04106): demonstrations are turned likewise; a pass over the input for each label."""
+
     kind: ClassVar[Kind] = Kind(format="fixed", location="input", operator="concatenative")
 
     def __post_init__(self) -> None:
@@ -60,6 +66,12 @@ class Prompt:
             )
         if not isinstance(self.instruction, str | None):
             raise PromptkitError("An instruction is a text", got=repr(self.instruction))
+        if self.channel and (self.chat or self.cot):
+            raise PromptkitError(
+                "By the channel the input is scored behind its label, in no chat and behind no chain of thought",
+                got="chat" if self.chat else "cot",
+                hint="Leave it out, or score the labels behind the input",
+            )
         if not isinstance(self.template, Template):
             object.__setattr__(self, "template", Template.load(self.template))
 
@@ -81,7 +93,7 @@ class Prompt:
         return tuple(getattr(self.demos, "models", ()))
 
     def settings(self) -> Mapping[str, object]:
-        """Template (by content), demonstrations, order, instruction, chat and chain of thought.
+        """Template (by content), demonstrations, order, instruction, chat, chain of thought and channel.
 
         Without demonstrations nothing orders them.
         """
@@ -94,16 +106,21 @@ class Prompt:
             "instruction": self.instruction,
             "chat": self.chat,
             "cot": settings_of(self.cot) if self.cot else None,
+            "channel": self.channel,
         }
 
     def bind(self, surroundings: Surroundings) -> BoundPrompt:
         """The prompt for one task and one model."""
+        if self.channel and isinstance(surroundings.reading, Extractor):
+            reason = "By the channel the input is scored behind each answer, and here the model writes the answer"
+            raise PromptkitError(reason, hint="Use a task with labels or choices, or leave channel out")
         frame = Frame(
             template=self.loaded,
             instruction=self.instruction,
             chat=self.chat,
             card=surroundings.ask.card,
             reading=surroundings.reading,
+            channel=self.channel,
             around=self.cot.around if self.cot else None,
         )
         bench = Bench(surroundings=surroundings, show=frame)
@@ -145,9 +162,10 @@ class BoundPrompt:
 
     def premise(self, example: Example) -> Rendered:
         """See `Apply.premise`."""
-        if self.reason is not None:
-            hint = "Use a calibration that needs none, such as contextual, or leave out --cot"
-            raise PromptkitError("Behind a chain of thought there is no premise without inputs", hint=hint)
+        if self.reason is not None or self.frame.channel:
+            where, option = ("By", "channel") if self.frame.channel else ("Behind", "chain of thought")
+            hint = f"Use a calibration that needs none, such as batch, or leave out the {option}"
+            raise PromptkitError(f"{where} a {option} there is no premise without inputs", hint=hint)
         return self.frame.premise(example)
 
     def _reasoned(

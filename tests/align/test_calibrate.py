@@ -57,7 +57,7 @@ def support_of(items, rows, stand_ins=None, premise=None):
         items=items,
         rows=rows,
         stand_ins=dict.fromkeys((*TEXTS, *BAGS), flat) if stand_ins is None else stand_ins,
-        premise=flat[0] if premise is None else premise,
+        premise=flat[:1] if premise is None else premise,
     )
 
 
@@ -71,7 +71,7 @@ def make_case(seed, size=LABELS):
         items=outputs(draw(items, size), generator.integers(contexts, size=items)),
         rows=outputs(draw(rows, size)),
         stand_ins={each: draw(contexts, size) for each in (*TEXTS, *BAGS)},
-        premise=draw(size),
+        premise=draw(1, size),
     )
     return support, generator.integers(size, size=rows)
 
@@ -169,7 +169,7 @@ def hostile(draw):
     rows = FEWEST * size if draw(st.booleans()) else draw(st.integers(1, 2))
     items = outputs(array(draw, draw(st.integers(1, 3)), size))
     stand_ins = {each: array(draw, 1, size) for each in (*TEXTS, *BAGS)}
-    support = support_of(items, outputs(array(draw, rows, size)), stand_ins, array(draw, 1, size)[0])
+    support = support_of(items, outputs(array(draw, rows, size)), stand_ins, array(draw, 1, size))
     return support, np.array(draw(st.lists(st.integers(0, size - 1), min_size=rows, max_size=rows)))
 
 

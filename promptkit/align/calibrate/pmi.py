@@ -25,9 +25,9 @@ class Pmi:
     needs: ClassVar[Needs] = Needs(premise=True)
 
     def fit(self, support: Support, labels: Integers | None = None) -> Shift:
-        """One prior for every context."""
+        """One prior for every row, or one a row where each has answers of its own."""
         assert support.premise is not None
-        return Shift(prior=normalised(support.premise[None]))
+        return Shift(prior=normalised(support.premise))
 
     def settings(self) -> Mapping[str, object]:
         """As given."""

@@ -1,0 +1,179 @@
+"""Finished runs aligned anew: what the run said, what more it allows, what it lacks and how that is collected."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import promptkit as pk
+from promptkit.again import eval_command
+from promptkit.align.calibrate import CALIBRATIONS
+from promptkit.alignments import Alignments, align
+from promptkit.cli import main
+from promptkit.evaluation import evaluate
+from promptkit.metrics import BINS, paired_difference
+from promptkit.models.fake import FakeModel
+from promptkit.registry import build
+from promptkit.reliability import bins, confusion, picture
+
+WORDS = {"negative": "Negative", "positive": "Positive"}
+TRANSDUCTIVE = ["batch:estimate_on=test", "prior:estimate_on=test", "proca:estimate_on=test"]
+
+
+def run(out: Path, *calibrations: str, limit: int = 40, model: str = "fake", **prompt: Any) -> pk.Run:
+    words, loaded = pk.Verbalizer(WORDS), pk.load(model)
+    prompt = {"demos": pk.demos.balanced(k=2)} | prompt
+    chains: list[list[Any]] = [[], *([build("calibration", CALIBRATIONS, each)] for each in calibrations)]
+    branches = [pk.Predictor(loaded, pk.Prompt("sentiment/review", **prompt), [words, *chain]) for chain in chains]
+    return evaluate(branches, pk.task("sentiment"), limit=limit, out=out)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> pk.Run:
+    return run(tmp_path_factory.mktemp("runs"), *CALIBRATIONS)
+
+
+def test_what_a_run_has_said_is_said_again_without_a_model(whole: pk.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeModel, "__init__", None)
+    found = align(whole.path)
+    again = {result.align: result for result in found.results}
+    for result in whole.results:
+        assert again[result.align].to_json() == result.to_json()
+        np.testing.assert_array_equal(again[result.align].logprobs, result.logprobs)
+    assert [*again] == sorted(again, key=[*again].index)
+    assert again.keys() - {result.align for result in whole.results} == {*TRANSDUCTIVE}
+    assert (found.lacking, found.command) == ((), None)
+
+
+def test_differences_are_to_the_plain_verbalizer(whole: pk.Run) -> None:
+    found = align(whole.path)
+    plain = found.results[0]
+    assert (plain.align, found.differences[0]) == ("verbalizer", None)
+    for result, difference in zip(found.results[1:], found.differences[1:], strict=True):
+        assert difference == paired_difference(result.correct, plain.correct)
+
+
+def names(found: Alignments) -> list[str]:
+    return [result.align for result in found.results]
+
+
+def test_a_plain_run_allows_what_is_estimated_on_its_rows_and_says_what_else_would_take(tmp_path: Path) -> None:
+    found = align(run(tmp_path).path)
+    assert names(found) == ["verbalizer", *TRANSDUCTIVE]
+    assert [each.name for each in found.lacking] == [*CALIBRATIONS]
+    reasons = {each.name: each.reason for each in found.lacking}
+    assert reasons["contextual"] == "the run has not read 3 of the 3 inputs without content that it reads"
+    assert reasons["pmi"] == "the run has not read the labels after the prompt's end alone, its premise"
+    assert reasons["batch"] == "the run has not read rows of the fit part"
+    assert reasons["vector"] == "the run has not read rows of the fit part, with their labels"
+
+
+def test_fewer_rows_than_a_calibration_would_take_are_taken_and_told(tmp_path: Path) -> None:
+    found = align(run(tmp_path, "batch:rows=9", "contextual:content_free=nothing").path)
+    fitted = [f"{name}:rows=9" for name in ("batch-fitted", "temperature", "vector", "affine")]
+    assert {*names(found)} == {
+        *("verbalizer", "contextual:content_free=nothing", "batch:rows=9", "prior:rows=9", "proca:rows=9"),
+        *(*fitted, *TRANSDUCTIVE),
+    }
+    assert [each.name for each in found.lacking] == ["domain", "pmi"]
+    few = align(run(tmp_path, "batch:rows=3").path)
+    refused = next(each for each in few.lacking if each.name == "proca")
+    assert "at least 4 rows for each label" in refused.reason
+    assert few.command is not None
+    assert few.command.endswith("--calibrate batch:rows=3,contextual,domain,pmi,proca")
+
+
+def test_alignments_are_chosen_by_name(whole: pk.Run) -> None:
+    assert names(align(whole.path, "prior:target=0.2|0.8, pmi")) == ["verbalizer", "prior:target=0.2|0.8", "pmi"]
+    with pytest.raises(pk.PromptkitError, match="Did you mean contextual"):
+        align(whole.path, "contextul")
+
+
+PROMPTS: list[dict[str, Any]] = [
+    {},
+    {"demos": pk.demos.zero()},
+    {"demos": pk.demos.random_each(k=3, seed=5), "order": pk.order.shuffled(seed=2), "instruction": "It's one, or the other."},
+    {"demos": pk.demos.bm25(k=2), "order": pk.order.given(), "chat": True, "instruction": ""},
+]
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_the_command_makes_the_run_again_with_what_is_missing(
+    tmp_path: Path, prompt: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = run(tmp_path, "batch:rows=5", limit=10, **prompt)
+    settings = json.loads((made.path / "run.json").read_text())
+
+    def typed(command: str) -> Any:
+        monkeypatch.setattr("sys.argv", [*shlex.split(command), "--out", str(tmp_path), "--json"])
+        with suppress(SystemExit):
+            main()
+        return json.loads(capsys.readouterr().out)
+
+    assert typed(eval_command(settings, ["batch:rows=5"]))["run"] == str(made.path)
+    wanted = align(made.path, "contextual,pmi").command
+    assert wanted is not None
+    again = align(typed(wanted)["run"])
+    assert again.lacking == () or "contextual" not in {each.name for each in again.lacking}
+    assert {"contextual", "pmi", "batch:rows=5"} <= {*names(again)}
+
+
+def test_a_task_of_ones_own_has_no_name_in_the_command() -> None:
+    settings = {
+        "task": {"name": "mine"},
+        "model": {"name": "fake"},
+        "split": "test",
+        "limit": None,
+        "align": [[{"name": "verbalizer", "score": "mean"}]],
+        "manipulate": dict(pk.Prompt("sentiment/review", cot=pk.cot.zero_shot(max_tokens=9)).settings()),
+    }
+    assert eval_command(settings, ["pmi"]) == (
+        "promptkit eval TASK --model fake --template sentiment/review --shots 0 --cot zero-shot:max_tokens=9 --score mean "
+        "--split test --calibrate pmi"
+    )
+    inline = pk.Prompt("{% block input %}{{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}")
+    assert eval_command(settings | {"manipulate": dict(inline.settings())}, ["pmi"]) is None
+
+
+def test_the_table_and_json_say_the_same(whole: pk.Run) -> None:
+    found = align(whole.path)
+    told = json.loads(json.dumps(found.to_json()))
+    assert told["gold"] == Counter(whole.gold)
+    assert [each["align"] for each in told["results"]] == names(found)
+    for each in told["results"]:
+        assert f"{each['metrics']['ece']['value']:.3f}" in str(found)
+        assert "/".join(map(str, each["predicted"].values())) in str(found)
+
+
+# ---- the picture -----------------------------------------------------------------------------------
+
+
+def test_the_bins_are_those_of_the_ece_and_the_matrix_counts_every_row(whole: pk.Run) -> None:
+    found = align(whole.path)
+    for result in found.results:
+        held = bins(result)
+        gaps = sum(each.rows * abs(each.right.value - each.confidence) for each in held) / len(whole.gold)
+        assert gaps == pytest.approx(result.metrics["ece"]["value"], abs=1e-5)
+        assert len(held) <= BINS
+        counts = confusion(result, found.gold, found.labels)
+        assert counts.sum(1).tolist() == [Counter(whole.gold)[label] for label in found.labels]
+        assert counts.sum(0).tolist() == [result.predicted[label] for label in found.labels]
+        assert np.trace(counts) == result.correct.sum()
+
+
+def test_each_alignment_is_drawn_twice_and_says_its_figures(whole: pk.Run) -> None:
+    found = align(whole.path)
+    shown = [axes for axes in picture(found).axes if axes.get_visible()]
+    assert len(shown) == 2 * len(found.results)
+    for left, right, result in zip(shown[::2], shown[1::2], found.results, strict=True):
+        assert left.get_title(loc="left").startswith(f"{result.align}\n")
+        counts = confusion(result, found.gold, found.labels)
+        assert [text.get_text() for text in right.texts] == [f"{count:.0f}" for count in counts.ravel()]
+        assert [tick.get_text() for tick in right.get_xticklabels()] == [*WORDS]
