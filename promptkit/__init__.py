@@ -11,6 +11,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from promptkit.align import calibrate as calibrate
     from promptkit.align import extract as extract
+    from promptkit.align import labelmap as labelmap
+    from promptkit.align import learned as learned
     from promptkit.align import vote as vote
     from promptkit.align.choices import Choices as Choices
     from promptkit.align.verbalizer import Verbalizer as Verbalizer
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 _WHERE = {
     "calibrate": ("promptkit.align.calibrate", None),
     "extract": ("promptkit.align.extract", None),
+    "labelmap": ("promptkit.align.labelmap", None),
+    "learned": ("promptkit.align.learned", None),
     "vote": ("promptkit.align.vote", None),
     "cot": ("promptkit.manipulate.cot", None),
     "demos": ("promptkit.manipulate.demos", None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from promptkit.types import Example, Generate, ScoreOutput
@@ -23,6 +23,23 @@ StandIn = str | Bag
 """A text that stands for every input of a row, or words by chance that stand for each."""
 
 
+class PerClass(NamedTuple):
+    """Labelled rows of the fit part: so many of each label, or all where there are fewer; drawn by hash."""
+
+    rows: int
+    seed: int
+
+
+class TopTokens(NamedTuple):
+    """The likeliest tokens at the answer slot, by their mean probability over labelled rows: the same for every row.
+
+    A row speaks for as many tokens as there are to be.
+    """
+
+    most: int
+    of: PerClass
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
     """What an aligner must see besides the rows that are evaluated; collected in the same pass."""
@@ -34,7 +51,17 @@ class Needs:
     rows: int = 0
     """How many rows of the fit part."""
     labels: bool = False
-    """Whether the labels of those rows too."""
+    """Whether the labels of rows of the fit part too."""
+    labelled: tuple[PerClass, ...] = ()
+    """Rows of the fit part, chosen by their labels."""
+    tokens: tuple[TopTokens, ...] = ()
+    """Tokens whose log-probabilities at the answer slot are read of every row."""
+    tokens_each: int = 0
+    """The fewest tokens for each label."""
+    layers: tuple[int, ...] = ()
+    """Layers whose hidden state at the answer slot is read of every row, as `Read.hidden_layer` counts them."""
+    named: tuple[TopTokens, ...] = ()
+    """Tokens whose texts, and with them the labels' words, are read as mean hidden states of the last layer."""
     rows_each: int = 0
     """The fewest rows for each label that it can be estimated on."""
     classes: int = 0
@@ -49,6 +76,10 @@ class Outputs:
     """Shape (rows, K): of the labels in the declared order, not normalised."""
     context: Integers
     """Shape (rows,): which of the evaluated rows' contexts each was read under; -1 where it is none of them."""
+    tokens: Mapping[TopTokens, Floats] = field(default_factory=dict)
+    """Next-token log-probabilities over the whole vocabulary, shape (rows, tokens)."""
+    hidden: Mapping[int, Floats] = field(default_factory=dict)
+    """Layer -> hidden states, shape (rows, d_model)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +94,16 @@ class Support:
     """Each -> label log-probabilities, shape (contexts, K)."""
     premise: Floats | None
     """Label log-probabilities, shape (1, K); shape (rows, K) where each of `items` has answers of its own."""
+    labels: tuple[str, ...] = ()
+    """In the declared order."""
+    labelled: Mapping[PerClass, Integers] = field(default_factory=dict)
+    """Which of `rows` they are."""
+    names: Mapping[TopTokens, tuple[str, ...]] = field(default_factory=dict)
+    """The text of each token."""
+    name_vectors: Mapping[TopTokens, Floats] = field(default_factory=dict)
+    """Shape (tokens, d_model)."""
+    label_vectors: Floats | None = None
+    """Shape (K, d_model)."""
 
 
 class Reading(Protocol):

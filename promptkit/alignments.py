@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from promptkit import figures, support
 from promptkit.again import eval_command
-from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.aligners import Calibration, Scorer
-from promptkit.chain import Chain, recorded
+from promptkit.chain import CALIBRATIONS, Chain, recorded
 from promptkit.errors import PromptkitError
 from promptkit.metrics import Estimate, paired_difference
+from promptkit.models.base import ENGINES
+from promptkit.outputs import Observed, stored
 from promptkit.registry import build, spelling
 from promptkit.resources import expanded
 from promptkit.run import FEW_LABELS, Result, as_text, new_table, with_interval
 from promptkit.samples import DECIMALS
-from promptkit.store import damaged, read_outputs
+from promptkit.store import damaged, read_outputs, read_tensors
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -126,6 +127,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     try:
         made = [recorded(chain) for chain in settings["align"]]
         named = {"task": settings["task"]["name"], "split": settings["split"], "model": settings["model"]["name"]}
+        states = ENGINES[settings["model"]["engine"]].hidden_states
     except (TypeError, LookupError, AttributeError):
         raise damaged(path / "run.json", "it is no run's") from None
     reading = made[0].reading
@@ -135,10 +137,11 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
             got=f"answers read by {reading.name}",
             hint="Give a run of a task that declares labels",
         )
-    there = _Stored(samples, besides, made)
+    observed = stored(read_tensors(path))
+    there = _Stored(samples, besides, made, observed, states=states)
     possible, lacking = _sorted(_wanted(calibrate, made), there)
     chains = [Chain(reading=reading), *(Chain(reading=reading, calibrations=(each,)) for each in possible)]
-    results = figures.results(chains, samples, besides)
+    results = figures.results(chains, samples, besides, observed)
     gold = [line["gold"] for line in samples]
     warnings = (support.skew(each, gold, there.labels, len(reading.labels)) for each in possible)
     had = [spelling(calibration) for chain in made for calibration in chain.calibrations]
@@ -164,7 +167,9 @@ def _sorted(wanted: Sequence[Calibration], there: _Stored) -> tuple[list[Calibra
         name, fitting = spelling(calibration), there.fitting(calibration)
         missing = there.missing(fitting)
         if missing is not None:
-            lacking[name] = Lacking(name=name, reason=f"the run has not read {missing}", collectable=True)
+            could = there.readable(calibration)
+            reason = f"the run has not read {missing}" if could else f"its engine gives no {missing}"
+            lacking[name] = Lacking(name=name, reason=reason, collectable=could)
             continue
         try:
             there.check(fitting)
@@ -177,20 +182,27 @@ def _sorted(wanted: Sequence[Calibration], there: _Stored) -> tuple[list[Calibra
 class _Stored:
     """What the lines of a run hold for calibrations."""
 
-    def __init__(self, samples: Sequence[Any], besides: Sequence[Any], made: Sequence[Chain]) -> None:
+    def __init__(
+        self, samples: Sequence[Any], besides: Sequence[Any], made: Sequence[Chain], observed: Observed | None, *, states: bool
+    ) -> None:
+        """`states`: whether the run's engine gives hidden states."""
         fit = [line for line in besides if line["id"].startswith(support.FIT)]
         self.labels = [line["gold"] for line in fit if "gold" in line]
         """Of the fit part's rows, those that are known."""
-        self._rows = len(fit)
+        self._rows = min(len(fit), support.united(made).rows)
+        """Those that were chosen by hash; behind them stand those that were chosen by their labels."""
+        self._read = len(fit)
         self._size = len(made[0].reading.labels)
         self._items = len(samples)
         self._contexts = {support.context_of(line["demos"]) for line in samples}
         self._held = {line["id"] for line in besides}
-        self._asked = support.united(made).rows
+        self._had = support.united(made)
+        self._observed = observed
+        self._states = states
 
     def fitting(self, calibration: Calibration) -> Calibration:
         """Itself, or on as many rows as were read, where it would have read more than any calibration of the run."""
-        if self._asked < calibration.needs.rows and self._rows:
+        if self._had.rows < calibration.needs.rows and self._rows:
             return replace(calibration, rows=self._rows)  # type: ignore[type-var]
         return calibration
 
@@ -205,11 +217,16 @@ class _Stored:
             return "the labels after the prompt's end alone, its premise"
         if needs.rows and not self._rows:
             return f"rows of the fit part{', with their labels' if needs.labels else ''}"
-        return None
+        return support.unread(needs, self._had, self._observed)
+
+    def readable(self, calibration: Calibration) -> bool:
+        """Whether the engine of the run could give what it reads."""
+        return self._states or not (calibration.needs.layers or calibration.needs.named)
 
     def check(self, calibration: Calibration) -> None:
         """Raise if it cannot be fitted on what there is."""
-        support.check(calibration, labels=self._size, items=self._items, rows=self._rows, known=len(self.labels))
+        rows = self._rows if calibration.needs.rows else self._read
+        support.check(calibration, labels=self._size, items=self._items, rows=rows, known=len(self.labels))
 
 
 def _wanted(calibrate: str, made: Sequence[Chain]) -> list[Calibration]:

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from promptkit.align.calibrate import CALIBRATIONS
+from promptkit.align.calibrate import CALIBRATIONS as CORRECTIONS
 from promptkit.align.choices import Choices
 from promptkit.align.extract import EXTRACTIONS, Extraction
+from promptkit.align.labelmap import MAPS
+from promptkit.align.learned import LEARNED
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.align.vote import Majority
 from promptkit.aligners import Calibration, Extractor, Needs, Scorer
@@ -23,6 +25,8 @@ Reads = Scorer | Extractor
 """What may begin a chain of aligners."""
 Aligners = Reads | type[Extraction] | Mapping[str, str] | Sequence[Reads | type[Extraction] | Majority | Calibration]
 """What a chain is made from."""
+CALIBRATIONS: Mapping[str, type] = {**CORRECTIONS, **LEARNED, **MAPS}
+"""What may follow a scorer, by name: corrections of its label log-probabilities, and read-outs that are learned."""
 SCORERS: Mapping[str, Callable[..., Scorer]] = {Verbalizer.name: Verbalizer, Choices.name: Choices}
 
 

@@ -6,20 +6,21 @@ import hashlib
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from promptkit import __version__, figures, support
-from promptkit.aligners import Bag, Calibration, Extractor
+from promptkit.aligners import Calibration, Extractor
 from promptkit.asking import Asking, NeedsAnswer, Silent
 from promptkit.cache import ScoreCache, joined, without
 from promptkit.errors import PromptkitError
 from promptkit.models.base import load
+from promptkit.outputs import Wanted, observed, stored
 from promptkit.predictor import BoundPredictor, Predictor
-from promptkit.run import Result, Run, ShardRun
+from promptkit.run import Run, ShardRun
 from promptkit.samples import Asked, is_whole, line, peculiarities
 from promptkit.store import FILES, RunFolder, Shard
 from promptkit.tasks import Task
@@ -99,20 +100,13 @@ def by_hash(rows: Sequence[LabelledExample], limit: int | None) -> list[Labelled
     return sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:limit]
 
 
-def conclude(
-    folder: RunFolder, told: Mapping[str, object], samples: Sequence[Any], besides: Sequence[Any], results: Sequence[Result]
-) -> None:
-    """Mark a run finished: its lines in its order, what it predicts, and its figures."""
-    lines = {"samples": samples, "support": besides, "predictions": figures.predictions(samples, results)}
-    folder.finish(lines, {**told, "results": [result.to_json() for result in results]})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Done:
     """A run's lines in its order, and how they were come by."""
 
     samples: Sequence[Any]
     support: Sequence[Any]
+    outputs: Sequence[Any] = ()
     resumed: int
     """Samples that were there already."""
     rate: float = 0.0
@@ -152,7 +146,7 @@ class _Pass:
         self._model = first.model
         self._asking = Asking(first.model, cache)
         self._needs = support.united(self._chains)
-        self._fit = by_hash(task.part("fit"), None) if self._needs.rows or self._bagged else []
+        self._fit = by_hash(task.part("fit"), None) if support.uses_fit(self._needs) else []
         self._check_labels()
         self._check_support(task.rows(split))
         self._identity = dict(self._model.identity())
@@ -163,7 +157,7 @@ class _Pass:
             "limit": limit,
             "rows": _digest(map(_identity, self._items)),
             "parts": {part: _digest(map(_identity, task.part(part))) for part in first.manipulate.parts},
-            "fit": _digest(map(_identity, self._fit if self._bagged else self._fit[: self._needs.rows])),
+            "fit": _digest(map(_identity, support.used_of(self._needs, self._fit, task.rows(split)))),
             "model": self._identity,
             "models": {name: dict(load(name).identity()) for name in first.manipulate.models},
             "manipulate": dict(first.manipulate.settings()),
@@ -188,10 +182,11 @@ class _Pass:
         with folder.locked():
             finished = folder.finished()
             done = self._completed(folder, finished=finished)
-            results = figures.results(self._chains, done.samples, done.support)
+            seen = stored(folder.tensors()) if finished else observed(done.outputs)
+            results = figures.results(self._chains, done.samples, done.support, seen)
             if not finished:
                 told = {"task": self._task.name, "split": self._split, "n": len(self._items), "model": self._model.name}
-                conclude(folder, told, done.samples, done.support, results)
+                figures.conclude(folder, told, done.samples, done.support, results, seen)
             notes = self._record(folder, done, started, finished=finished)
         self._warn_of_skew()
         return Run(
@@ -218,9 +213,10 @@ class _Pass:
             done = self._completed(folder, finished=finished, shard=shard)
             if not finished:
                 order: dict[str, list[str]] = {file: [] for file in FILES}
+                order["outputs"] += [told["id"] for told in self._wanted.lines()]
                 for row in self._asked:
                     order[row.file].append(row.id)
-                lines = {"samples": done.samples, "support": done.support}
+                lines = {"samples": done.samples, "support": done.support, "outputs": done.outputs}
                 folder.finish(lines, {"shard": list(shard), "order": order})
             notes = self._record(folder, done, started, finished=finished)
         return ShardRun(
@@ -245,13 +241,13 @@ class _Pass:
             return _Done(samples=samples, support=besides, resumed=resumed)
         if resumed:
             _log.warning("Continuing %s: %d of %d rows are there already.", folder.path, resumed, len(self._items))
-        return self._complete(folder, [*samples, *besides], resumed, shard)
+        return self._complete(folder, [*samples, *besides, *folder.lines("outputs")], resumed, shard)
 
     def _complete(self, folder: RunFolder, lines: Sequence[Any], resumed: int, shard: Shard | None) -> _Done:
         asked, reading = self._asked, self._bound.reading
         known = {row.id: row for row in asked}
         of_id = {k["id"]: k for k in lines if k["id"] in known and is_whole(k, known[k["id"]], reading)}
-        requests = [self._bound.request(row.example, row.rendered) for row in asked]
+        requests = [self._bound.request(row.example, row.rendered, row.verb) for row in asked]
         mine = frozenset(range(len(asked)))
         if shard is not None:
             mine = frozenset(i for batch in self._model.batches(requests)[shard.number - 1 :: shard.of] for i in batch)
@@ -285,6 +281,7 @@ class _Pass:
         return _Done(
             samples=whole[0],
             support=whole[1],
+            outputs=[*self._wanted.lines(), *whole[2]],
             resumed=resumed,
             rate=computed / working if working else 0.0,
             recalled=len(recalled),
@@ -326,17 +323,22 @@ class _Pass:
         return self._first.bind(self._task, ask=self._asking, cache=self._cache)
 
     @cached_property
-    def _asked(self) -> list[Asked]:
+    def _rows(self) -> list[Asked]:
         """Every row that the model is asked about, in the run's order: those evaluated, then those that aligners need."""
         items = [*map(_without_label, self._items)]
         rendered = zip(items, self._items, self._bound.apply(items), strict=True)
         rows = [Asked(file="samples", id=item.id, example=item, rendered=each, gold=gold) for item, gold, each in rendered]
         return [*rows, *support.asked(self._bound, rows, self._needs, self._fit, self._task.rows(self._split))]
 
-    @property
-    def _bagged(self) -> bool:
-        """Whether words are drawn from the whole fit part."""
-        return any(isinstance(each, Bag) for each in self._needs.stand_ins)
+    @cached_property
+    def _wanted(self) -> Wanted:
+        """What is read of them besides."""
+        return support.wanted_of(self._asking, self._needs, self._rows, self._first.reading.shown())
+
+    @cached_property
+    def _asked(self) -> list[Asked]:
+        """Every question of the run: for a row's answer, and for what is read besides."""
+        return [*self._rows, *support.reads(self._wanted, self._rows, self._asking)]
 
     def _check_labels(self) -> None:
         kind = self._task.spec.kind

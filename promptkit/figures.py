@@ -1,4 +1,4 @@
-"""A run's lines -> the figures of each of its branches."""
+"""A run's lines -> the figures of each of its branches, and its finished folder."""
 
 from __future__ import annotations
 
@@ -13,22 +13,27 @@ from promptkit.align.vote import right_at
 from promptkit.aligners import Extractor, Support
 from promptkit.chain import Chain
 from promptkit.metrics import Estimate, choice, classification, generation, mean_share, voting
+from promptkit.outputs import Observed
 from promptkit.run import Result
 from promptkit.samples import DECIMALS
-from promptkit.support import collected, collected_of_choices
+from promptkit.store import RunFolder
+from promptkit.support import collected
+from promptkit.support import of_choices as collected_of_choices
 
 if TYPE_CHECKING:
     from promptkit.types import Integers
 
 
-def results(chains: Sequence[Chain], samples: Sequence[Any], besides: Sequence[Any]) -> tuple[Result, ...]:
-    """What each chain makes of the lines of a run's rows, and of the rows that it needed besides."""
+def results(
+    chains: Sequence[Chain], samples: Sequence[Any], besides: Sequence[Any], observed: Observed | None = None
+) -> tuple[Result, ...]:
+    """What each chain makes of the lines of a run's rows and of those that it needed besides, and of what was read of both."""
     reading = chains[0].reading
     if isinstance(reading, Extractor):
         return (of_texts(chains[0], reading, samples),)
     if not reading.labels:
         return tuple(of_choices(chain, samples, besides) for chain in chains)
-    return of_labels(chains, samples, *collected(chains, samples, besides))
+    return of_labels(chains, samples, *collected(chains, samples, besides, observed))
 
 
 def of_labels(chains: Sequence[Chain], samples: Sequence[Any], support: Support, known: Integers) -> tuple[Result, ...]:
@@ -119,3 +124,17 @@ def predictions(samples: Sequence[Any], branches: Sequence[Result]) -> list[dict
         }
         for index, line in enumerate(samples)
     ]
+
+
+def conclude(
+    folder: RunFolder,
+    told: Mapping[str, object],
+    samples: Sequence[Any],
+    besides: Sequence[Any],
+    branches: Sequence[Result],
+    seen: Observed | None,
+) -> None:
+    """Mark a run finished: its lines in its order, what was read beside them, what it predicts, and its figures."""
+    lines = {"samples": samples, "support": besides, "predictions": predictions(samples, branches)}
+    tensors = None if seen is None else seen.content()
+    folder.finish(lines, {**told, "results": [result.to_json() for result in branches]}, tensors)

@@ -10,11 +10,11 @@ from typing import Any
 from promptkit import figures
 from promptkit.chain import recorded
 from promptkit.errors import PromptkitError
-from promptkit.evaluation import conclude
+from promptkit.outputs import observed
 from promptkit.resources import expanded
 from promptkit.run import Run
 from promptkit.samples import peculiarities
-from promptkit.store import RunFolder, damaged, read_json, read_shard
+from promptkit.store import FILES, RunFolder, damaged, read_json, read_shard
 
 
 def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run:
@@ -28,20 +28,21 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
     _check(paths, read)
     settings, shard, *_ = read[0]
     try:
-        of_id = {line["id"]: line for *_, samples, support in read for line in (*samples, *support)}
-        samples, besides = ([of_id[row] for row in shard["order"][file]] for file in ("samples", "support"))
+        of_id = {line["id"]: line for *_, lines in read for line in lines}
+        samples, besides, outputs = ([of_id[row] for row in shard["order"][file]] for file in FILES)
         chains = [recorded(chain) for chain in settings["align"]]
         name, split, model = settings["task"]["name"], settings["split"], settings["model"]["name"]
     except (TypeError, LookupError, AttributeError):
         raise damaged(paths[0] / "shard.json", "it is no shard") from None
-    results = figures.results(chains, samples, besides)
+    seen = observed(outputs)
+    results = figures.results(chains, samples, besides, seen)
     folder = RunFolder(paths[0].parent if out is None else out, name, settings)
     with folder.locked():
         finished = folder.finished()
         notes = [note for path, (_, shard, *_) in zip(paths, read, strict=True) for note in _notes(path, shard)]
         if not finished:
             told = {"task": name, "split": split, "n": len(samples), "model": model}
-            conclude(folder, told, samples, besides, results)
+            figures.conclude(folder, told, samples, besides, results, seen)
             folder.record_timing({"seconds": 0.0, "examples_per_second": 0.0, "resumed": 0, "notes": notes})
     return Run(
         task=name,

@@ -32,6 +32,15 @@ Labels = Annotated[str | None, typer.Option(help="For a data file: its labels in
 AnswerColumn = Annotated[
     str | None, typer.Option(help="For a data file whose answers are texts to be written: the column that holds them.")
 ]
+Calibrate = Annotated[
+    str,
+    typer.Option(
+        help="Alignments besides the plain scores, with commas. Corrections: contextual, domain, batch, batch-fitted, pmi, "
+        "prior, proca, temperature, vector, affine. Learned from labelled rows: linear, hidden, prototypical, soft, knn, "
+        "automatic; as label maps: blm, blm+, frequency, iterative, random, semantic. With keywords as in "
+        "knn:k=3:per_class=16."
+    ),
+]
 Extract = Annotated[
     str | None,
     typer.Option(
@@ -72,13 +81,6 @@ ScoreOf = Annotated[
         "--score",
         help="An answer's score: sum over its tokens, mean per token, pmi (the sum less that behind the prompt's end alone) or "
         "channel (the sum over the input's tokens behind the answer, by a template of its own).",
-    ),
-]
-Calibrate = Annotated[
-    str,
-    typer.Option(
-        help="Besides the plain scores, joined by commas: contextual, domain, batch, pmi, prior, proca; with labels of the fit "
-        "part: batch-fitted, temperature, vector, affine. With keywords as in batch:estimate_on=test."
     ),
 ]
 Split = Annotated[str | None, typer.Option(help="The split to read; the task's own choice unless given.")]
@@ -208,8 +210,7 @@ def branches(
     task: Task, options: PromptOptions, chain: dict[str, Any], calibrate: str = ""
 ) -> Callable[[Model], list[Predictor]]:
     """What makes, of a model, the plain predictor, or that which scores by pmi, and one for each calibration."""
-    from promptkit.align.calibrate import CALIBRATIONS
-    from promptkit.chain import reading
+    from promptkit.chain import CALIBRATIONS, reading
     from promptkit.predictor import Predictor
     from promptkit.registry import build
 

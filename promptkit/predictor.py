@@ -13,7 +13,7 @@ from promptkit.errors import PromptkitError, Unsupported
 from promptkit.manipulations import Apply, Ask, Manipulation, Surroundings
 from promptkit.models.base import load
 from promptkit.tasks import Task
-from promptkit.types import Example, Model, Rendered, Request, Score
+from promptkit.types import Example, Model, Read, Rendered, Request, Score
 
 
 class Predictor:
@@ -37,6 +37,13 @@ class Predictor:
         needed = "Score" if isinstance(chain.reading, Scorer) else "Generate"
         if needed not in model.verbs:
             raise Unsupported(f"The model {model.name} does not answer {needed}", hint="Use an hf model")
+        if not model.hidden_states and any(
+            calibration.needs.layers or calibration.needs.named for calibration in chain.calibrations
+        ):
+            raise Unsupported(
+                f"{chain.name} reads hidden states, which the model {model.name} does not give",
+                hint="Use an hf model: the name alone",
+            )
         self.model = model
         self.manipulate = manipulate
         self.chain = chain
@@ -88,8 +95,10 @@ class BoundPredictor:
         """The request of each row."""
         return [self.request(example, rendered) for example, rendered in zip(examples, self.apply(examples), strict=True)]
 
-    def request(self, example: Example, rendered: Rendered) -> Request:
-        """The one request that answers it."""
+    def request(self, example: Example, rendered: Rendered, read: Read | None = None) -> Request:
+        """The one request that answers it, or the one that reads something else of it."""
+        if read is not None:
+            return Request(input=rendered.input, verb=read)
         if isinstance(self.reading, Extractor):
             return Request(input=rendered.input, verb=self.reading.verb(example, rendered.stop))
         return Request(input=rendered.input, verb=Score(continuations=rendered.continuations))

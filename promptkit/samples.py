@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from promptkit.align.vote import majority
 from promptkit.aligners import Extractor, Scorer
 from promptkit.errors import PromptkitError
 from promptkit.render import counted
 from promptkit.store import File
-from promptkit.types import Example, GenerateOutput, LabelledExample, Output, Rendered, ScoreOutput
+from promptkit.types import Example, GenerateOutput, LabelledExample, Output, Read, ReadOutput, Rendered, ScoreOutput
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DECIMALS = 6
 _PARTS = frozenset({"text", "tokens", "ended", "answer"})
@@ -29,10 +35,15 @@ class Asked:
     example: Example
     rendered: Rendered
     gold: LabelledExample | None = None
+    verb: Read | None = None
+    """What is read of it beside its answer, which goes to a line of its own."""
 
 
 def line(row: Asked, reading: Scorer | Extractor, output: Output) -> dict[str, Any]:
     """What is kept of one row: its answer, what the answer was read from, and the prompt that it was asked in."""
+    if isinstance(output, ReadOutput):
+        numbers = {"logprobs": _packed(output.logprobs), "hidden": _packed(output.hidden)}
+        return {"id": row.id, "question": _question(row), **numbers}
     if isinstance(reading, Extractor):
         assert isinstance(output, GenerateOutput)
         read = _written(row, reading, output)
@@ -44,6 +55,8 @@ def line(row: Asked, reading: Scorer | Extractor, output: Output) -> dict[str, A
 
 def is_whole(kept: Mapping[str, Any], row: Asked, reading: Scorer | Extractor) -> bool:
     """Whether a line that was kept is one of this row, with all its parts; what is not is computed again."""
+    if row.verb is not None:
+        return kept.get("question") == _question(row) and all(isinstance(kept.get(key), str) for key in ("logprobs", "hidden"))
     if any(kept.get(key) != value for key, value in _prompt(row.rendered).items()):
         return False
     if row.gold is not None and not (kept.get("gold") == row.gold.label and "prediction" in kept):
@@ -56,6 +69,21 @@ def is_whole(kept: Mapping[str, Any], row: Asked, reading: Scorer | Extractor) -
     if not isinstance(logprobs, dict) or tuple(logprobs) != tuple(reading.candidates(row.example)):
         return False
     return all(isinstance(x, float | int) for x in logprobs.values()) and isinstance(kept.get("continuations"), list)
+
+
+def _question(row: Asked) -> str:
+    """A hash of what was asked."""
+    return hashlib.sha256(repr((row.rendered.input.ids, row.verb)).encode()).hexdigest()[:16]
+
+
+def _packed(numbers: Sequence[float]) -> str:
+    """As float32, little-endian, in base64."""
+    return base64.b64encode(np.array(numbers, "<f4").tobytes()).decode()
+
+
+def unpacked(text: str) -> NDArray[np.float32]:
+    """The numbers of a line of what was read."""
+    return np.frombuffer(base64.b64decode(text), "<f4")
 
 
 def _prompt(rendered: Rendered) -> dict[str, Any]:

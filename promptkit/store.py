@@ -3,6 +3,7 @@
     run.json        everything that determines the result
     samples.jsonl   a line an evaluated row
     support.jsonl   a line for each row that an aligner needed besides
+    outputs.safetensors   what was read of rows beside their scores, where an aligner needed that; outputs.jsonl while it goes
     predictions.jsonl   a line an evaluated row: its gold label, and what each branch of the run predicts
     summary.json    the figures; the run is finished when it is there
     timing.json     what differs from one execution to the next: seconds, and what the model had to do
@@ -26,10 +27,13 @@ from promptkit.errors import PromptkitError, json_reason
 from promptkit.resources import expanded
 
 Line = Mapping[str, Any]
-File = Literal["samples", "support"]
-FILES: tuple[File, ...] = ("samples", "support")
+File = Literal["samples", "support", "outputs"]
+FILES: tuple[File, ...] = ("samples", "support", "outputs")
 PREDICTIONS = "predictions"
+TENSORS = "outputs.safetensors"
 SUMMARY, SHARD = "summary.json", "shard.json"
+_SHARD_FILES = tuple(f"{file}.jsonl" for file in FILES)
+_RUN_FILES = ("samples.jsonl", "support.jsonl", f"{PREDICTIONS}.jsonl", TENSORS)
 
 
 class Shard(NamedTuple):
@@ -61,7 +65,7 @@ class RunFolder:
         part = f".shard-{shard.number}-of-{shard.of}" if shard else ""
         self.path = expanded(out) / f"{task.replace('/', '-')}-{digest}{part}"
         self._settings = settings
-        self._marker, self._files = (SHARD, FILES) if shard else (SUMMARY, (*FILES, PREDICTIONS))
+        self._marker, self._files = (SHARD, _SHARD_FILES) if shard else (SUMMARY, _RUN_FILES)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -124,12 +128,24 @@ class RunFolder:
         with self._writing(), (self.path / f"{file}.jsonl").open("a", encoding="utf-8", newline="\n") as stream:
             stream.writelines(_compact(line) + "\n" for line in lines)
 
-    def finish(self, lines: Mapping[str, Sequence[Line]], summary: Line) -> None:
-        """Put the lines of every file in the order given, and mark the run, or the shard, finished."""
-        texts = {file: "".join(_compact(line) + "\n" for line in lines[file]) for file in self._files}
-        for file, text in texts.items():
-            self._write(f"{file}.jsonl", text)
-        self._write(self._marker, _pretty({**summary, "sha256": {f: _sha256(t.encode()) for f, t in texts.items()}}))
+    def finish(self, lines: Mapping[str, Sequence[Line]], summary: Line, tensors: bytes | None = None) -> None:
+        """Put the lines of every file in the order given, and mark the run, or the shard, finished.
+
+        A run's `tensors` take the place of the lines of its outputs.
+        """
+        named = {name: Path(name).stem for name in self._files if name != TENSORS}
+        contents = {name: "".join(_compact(line) + "\n" for line in lines[file]).encode() for name, file in named.items()}
+        if tensors is not None:
+            contents[TENSORS] = tensors
+        for name, content in contents.items():
+            self._write(name, content)
+        self._write(self._marker, _pretty({**summary, "sha256": {n: _sha256(c) for n, c in contents.items()}}))
+        if self._marker == SUMMARY:
+            (self.path / "outputs.jsonl").unlink(missing_ok=True)
+
+    def tensors(self) -> bytes | None:
+        """What a finished run has read of rows beside their scores."""
+        return read_tensors(self.path)
 
     def record_timing(self, timing: Line) -> None:
         """Write what this execution took."""
@@ -142,11 +158,11 @@ class RunFolder:
                 f"The folder {self.path} holds another run", hint="Give this one another --out, or move that folder away"
             )
 
-    def _write(self, name: str, text: str) -> None:
+    def _write(self, name: str, content: bytes) -> None:
         with self._writing():
             scratch = self.path / f".{name}.part"
-            with scratch.open("w", encoding="utf-8", newline="\n") as stream:
-                stream.write(text)
+            with scratch.open("wb") as stream:
+                stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
             scratch.replace(self.path / name)
@@ -169,13 +185,13 @@ def _read_marker(path: Path, marker: str, files: Sequence[str]) -> Any:
         return None
     if not (isinstance(summary, dict) and isinstance(summary.get("sha256"), dict)):
         raise damaged(path / marker, f"it is no {Path(marker).stem}")
-    for file in files:
-        lines = path / f"{file}.jsonl"
-        if not lines.is_file():
+    for file in files if TENSORS in summary["sha256"] else [file for file in files if file != TENSORS]:
+        held = path / file
+        if not held.is_file():
             return None
-        if _sha256(lines.read_bytes()) != summary["sha256"].get(file):
+        if _sha256(held.read_bytes()) != summary["sha256"].get(file):
             raise PromptkitError(
-                f"{lines} was changed after its run had finished",
+                f"{held} was changed after its run had finished",
                 hint="Put it back, or delete it: the same command then computes its rows again",
             )
     return summary
@@ -183,7 +199,7 @@ def _read_marker(path: Path, marker: str, files: Sequence[str]) -> Any:
 
 def read_finished(path: Path) -> tuple[Any, list[Any]]:
     """The summary and the predictions of a finished run; raises for a folder that holds none."""
-    summary = _read_marker(path, SUMMARY, (*FILES, PREDICTIONS))
+    summary = _read_marker(path, SUMMARY, _RUN_FILES)
     if summary is None and (path / SHARD).is_file():
         raise PromptkitError(f"The folder {path} holds a shard of a run", hint="Put the shards together: promptkit merge")
     _check_is_run(path, summary)
@@ -193,17 +209,24 @@ def read_finished(path: Path) -> tuple[Any, list[Any]]:
 def read_outputs(path: Path, keys: Collection[str]) -> tuple[Any, list[Any], list[Any]]:
     """A finished run's settings, its samples and its support, of whose lines these keys are kept; see `read_finished`."""
     read_finished(path)
-    samples, support = ([{k: v for k, v in line.items() if k in keys} for line in _lines(path, file)] for file in FILES)
+    files = ("samples", "support")
+    samples, support = ([{k: v for k, v in line.items() if k in keys} for line in _lines(path, file)] for file in files)
     return read_json(path / "run.json"), samples, support
 
 
-def read_shard(path: Path) -> tuple[Any, Any, list[Any], list[Any]]:
-    """A finished shard: its run's settings, what it says of itself, its samples and its support."""
-    shard = _read_marker(path, SHARD, FILES)
+def read_tensors(path: Path) -> bytes | None:
+    """What a finished run has read of rows beside their scores, if anything."""
+    tensors = path / TENSORS
+    return tensors.read_bytes() if tensors.is_file() else None
+
+
+def read_shard(path: Path) -> tuple[Any, Any, list[Any]]:
+    """A finished shard: its run's settings, what it says of itself, and the lines of all its files."""
+    shard = _read_marker(path, SHARD, _SHARD_FILES)
     if shard is None and (path / SUMMARY).is_file():
         raise PromptkitError(f"The folder {path} holds a whole run, and no shard", hint="Merge folders named *.shard-1-of-3")
     _check_is_run(path, shard)
-    return read_json(path / "run.json"), shard, _rows(path, "samples"), _rows(path, "support")
+    return read_json(path / "run.json"), shard, [line for file in FILES for line in _rows(path, file)]
 
 
 def _check_is_run(path: Path, finished: Any) -> None:
@@ -250,5 +273,5 @@ def _compact(value: Line) -> str:
     return json.dumps(value, ensure_ascii=True, separators=(", ", ": "))
 
 
-def _pretty(value: Line) -> str:
-    return json.dumps(value, ensure_ascii=True, indent=1) + "\n"
+def _pretty(value: Line) -> bytes:
+    return (json.dumps(value, ensure_ascii=True, indent=1) + "\n").encode()

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from promptkit.aligners import Bag, Calibration, Needs, Outputs, StandIn, Support
+from promptkit.aligners import Bag, Calibration, Needs, Outputs, PerClass, StandIn, Support
 from promptkit.chain import Chain
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.line import chance
+from promptkit.manipulations import Ask
+from promptkit.outputs import Observed, Wanted, requests, wanted
 from promptkit.predictor import BoundPredictor
 from promptkit.samples import Asked
 from promptkit.types import Example, LabelledExample, Rendered
@@ -47,6 +49,10 @@ def united(chains: Sequence[Chain]) -> Needs:
         premise=any(need.premise for need in needs),
         rows=max((need.rows for need in needs), default=0),
         labels=any(need.labels for need in needs),
+        labelled=tuple(dict.fromkeys(each for need in needs for each in need.labelled)),
+        tokens=tuple(dict.fromkeys(each for need in needs for each in need.tokens)),
+        layers=tuple(sorted({each for need in needs for each in need.layers})),
+        named=tuple(dict.fromkeys(each for need in needs for each in need.named)),
     )
 
 
@@ -56,7 +62,14 @@ def check(calibration: Calibration, *, labels: int, items: int, rows: int, known
     if needs.classes not in (0, labels):
         given = f"{needs.classes} for {labels} labels"
         raise PromptkitError(f"The calibration {calibration.name} takes one number for each label", got=given)
-    if not rows and (needs.rows or any(isinstance(each, Bag) for each in needs.stand_ins)):
+    short = [top.most for top in needs.tokens if top.most < needs.tokens_each * labels]
+    if short:
+        raise PromptkitError(
+            f"The calibration {calibration.name} needs at least {needs.tokens_each} tokens for each label",
+            got=f"tokens={short[0]} for {labels} labels",
+            hint="Give it more tokens",
+        )
+    if not rows and uses_fit(needs):
         other = f"Use --calibrate {calibration.name}:estimate_on=test, which takes the evaluated rows themselves"
         raise PromptkitError(
             f"The calibration {calibration.name} has no rows to be fitted on: the fit part of the train split is empty",
@@ -110,12 +123,82 @@ def asked(
             Asked(file="support", id=premise_id(item.id, item.example.choices), example=item.example, rendered=rendered)
         )
     tested = {inputs_of(row) for row in evaluated}
-    taken = fit[: needs.rows]
+    taken = taken_of(needs, fit, evaluated)
     unlabelled = [Example(id=row.id, inputs=row.inputs, choices=row.choices) for row in taken]
     for row, example, rendered in zip(taken, unlabelled, bound.apply(unlabelled), strict=True):
         gold = None if inputs_of(row) in tested else row
         rows.append(Asked(file="support", id=FIT + row.id, example=example, rendered=rendered, gold=gold))
     return rows
+
+
+def uses_fit(needs: Needs) -> bool:
+    """Whether any of the needs are met by the fit part."""
+    return bool(needs.rows or needs.labelled or any(isinstance(each, Bag) for each in needs.stand_ins))
+
+
+def taken_of(needs: Needs, fit: Sequence[LabelledExample], evaluated: Sequence[Example]) -> list[LabelledExample]:
+    """The rows that are read of `fit`: its first ones, and behind them, in its order, those chosen by their labels."""
+    tested = {inputs_of(row) for row in evaluated}
+    known = [(row.id, row.label) for row in fit if inputs_of(row) not in tested]
+    wanted = {known[place][0] for each in needs.labelled for place in chosen(each, known)}
+    return [row for place, row in enumerate(fit) if place < needs.rows or row.id in wanted]
+
+
+def chosen(each: PerClass, rows: Sequence[tuple[str, str]]) -> list[int]:
+    """The places of so many of each label, of rows by id and label; those left out of `rows` change none of the others."""
+    ranks = sorted(range(len(rows)), key=lambda place: chance(each.seed, "labelled", rows[place][0]))
+    counts: Counter[str] = Counter()
+    taken = []
+    for place in ranks:
+        label = rows[place][1]
+        if counts[label] < each.rows:
+            counts[label] += 1
+            taken.append(place)
+    return sorted(taken)
+
+
+def used_of(needs: Needs, fit: Sequence[LabelledExample], evaluated: Sequence[Example]) -> Sequence[LabelledExample]:
+    """The rows of `fit` that determine a result: those that are read, or all where words are drawn from them."""
+    bagged = any(isinstance(each, Bag) for each in needs.stand_ins)
+    return fit if bagged else taken_of(needs, fit, evaluated)
+
+
+def wanted_of(ask: Ask, needs: Needs, rows: Sequence[Asked], shown: Mapping[str, str]) -> Wanted:
+    """What is read besides their scores of the evaluated rows and those of the fit part, which stand among `rows`.
+
+    `shown`: label -> its word.
+    """
+    known = [(row.id, row.gold.label, row.rendered) for row in rows if row.id.startswith(FIT) and row.gold is not None]
+    pairs = [(row.removeprefix(FIT), label) for row, label, _ in known]
+    counts = Counter(label for _, label in pairs)
+    most = max((each.rows for each in needs.labelled), default=0)
+    fewer = [f"{label} ({counts[label]})" for label in shown if counts[label] < most]
+    if fewer:
+        some = ", ".join(fewer[:5]) + (", ..." if len(fewer) > 5 else "")
+        _log.warning("%d of %d labels have fewer than %d rows to learn from: %s.", len(fewer), len(shown), most, some)
+    labelled = {each: [known[place][2] for place in chosen(each, pairs)] for each in needs.labelled}
+    return wanted(needs, ask, labelled, [*shown.values()])
+
+
+def reads(wants: Wanted, rows: Sequence[Asked], ask: Ask) -> list[Asked]:
+    """The requests for it."""
+    return requests(wants, [row for row in rows if row.file == "samples" or row.id.startswith(FIT)], ask)
+
+
+def unread(needs: Needs, had: Needs, observed: Observed | None) -> str | None:
+    """What of the rows chosen by their labels, and of what is read besides scores, a run lacks that `had` these needs."""
+    layers = [] if observed is None else observed.told["layers"]
+    states = [f"hidden states of layer {layer}" for layer in needs.layers if layer not in layers]
+    sets = set() if observed is None else {top for top, _ in observed.sets()}
+    rows = [f"{each.rows} labelled rows of each label" for each in needs.labelled if not _holds(had.labelled, each)]
+    tokens = [f"the log-probabilities of {top.most} tokens" for top in needs.tokens if top not in sets]
+    names = ["hidden states of the tokens' texts" for top in needs.named if top not in had.named]
+    return next(iter([*states, *names, *rows, *tokens]), None)
+
+
+def _holds(had: Sequence[PerClass], wanted: PerClass) -> bool:
+    """Fewer rows of a seed are among more of it."""
+    return any(each.seed == wanted.seed and each.rows >= wanted.rows for each in had)
 
 
 def _standing_in(
@@ -153,17 +236,26 @@ def _drawn(bag: Bag, variable: str, words: Sequence[str], rows: int) -> str:
     return " ".join(words[int.from_bytes(rank[:8]) % len(words)] for rank in ranks)
 
 
-def collected(chains: Sequence[Chain], samples: Sequence[Any], lines: Sequence[Any]) -> tuple[Support, Integers]:
-    """What the lines of a run say, as fits read it, and the labels of the fit part's rows. Reads no label of `samples`."""
+def collected(
+    chains: Sequence[Chain], samples: Sequence[Any], lines: Sequence[Any], observed: Observed | None = None
+) -> tuple[Support, Integers]:
+    """What a run says, as fits read it, and the labels of the fit part's rows. Reads no label of `samples`."""
     labels, needs = chains[0].reading.labels, united(chains)
     of_id = {line["id"]: line for line in lines}
     contexts = {context: number for number, context in enumerate(dict.fromkeys(context_of(line["demos"]) for line in samples))}
     fit = [line for line in lines if line["id"].startswith(FIT)]
+    known = [(place, line) for place, line in enumerate(fit) if "gold" in line]
+    pairs = [(line["id"].removeprefix(FIT), line["gold"]) for _, line in known]
     support = Support(
-        items=_outputs(samples, labels, contexts),
-        rows=_outputs(fit, labels, contexts),
+        items=_outputs(samples, labels, contexts, observed),
+        rows=_outputs(fit, labels, contexts, observed),
         stand_ins={each: matrix([of_id[id_of(context, each)] for context in contexts], labels) for each in needs.stand_ins},
         premise=matrix([of_id[PREMISE]], labels) if needs.premise else None,
+        labels=labels,
+        labelled={each: np.array([known[i][0] for i in chosen(each, pairs)], int) for each in needs.labelled},
+        names={} if observed is None else observed.names(),
+        name_vectors={} if observed is None else observed.name_vectors(needs.named),
+        label_vectors=observed.vectors([*chains[0].reading.shown().values()]) if observed and needs.named else None,
     )
     return support, np.array([labels.index(line["gold"]) if "gold" in line else UNKNOWN for line in fit], int)
 
@@ -189,9 +281,15 @@ def padded(lines: Sequence[Any]) -> Floats:
     return logprobs
 
 
-def _outputs(lines: Sequence[Any], labels: Sequence[str], contexts: Mapping[str, int]) -> Outputs:
+def _outputs(lines: Sequence[Any], labels: Sequence[str], contexts: Mapping[str, int], observed: Observed | None) -> Outputs:
     context = np.array([contexts.get(context_of(line["demos"]), UNKNOWN) for line in lines], int)
-    return Outputs(logprobs=matrix(lines, labels), context=context)
+    ids = [line["id"] for line in lines]
+    return Outputs(
+        logprobs=matrix(lines, labels),
+        context=context,
+        tokens={} if observed is None else observed.tokens(ids),
+        hidden={} if observed is None else observed.hidden(ids),
+    )
 
 
 def matrix(lines: Sequence[Any], labels: Sequence[str]) -> Floats:

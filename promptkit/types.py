@@ -267,6 +267,8 @@ class Model(Protocol):
     card: Card
     verbs: frozenset[str]
     """The names of the verbs that it answers: a subset of {"Score", "Read", "Generate"}."""
+    hidden_states: bool
+    """Whether `Read` gives them."""
 
     def identity(self) -> Mapping[str, object]:
         """Everything about the model and its settings that determines a result; needs no weights."""

@@ -14,8 +14,10 @@ import pytest
 
 import promptkit as pk
 from promptkit.again import eval_command
-from promptkit.align.calibrate import CALIBRATIONS
+from promptkit.align.labelmap import MAPS
+from promptkit.align.learned import LEARNED
 from promptkit.alignments import Alignments, align
+from promptkit.chain import CALIBRATIONS
 from promptkit.cli import main
 from promptkit.evaluation import evaluate
 from promptkit.metrics import BINS, paired_difference
@@ -82,12 +84,12 @@ def test_fewer_rows_than_a_calibration_would_take_are_taken_and_told(tmp_path: P
         *("verbalizer", "contextual:content_free=nothing", "batch:rows=9", "prior:rows=9", "proca:rows=9"),
         *(*fitted, *TRANSDUCTIVE),
     }
-    assert [each.name for each in found.lacking] == ["domain", "pmi"]
+    assert [each.name for each in found.lacking] == ["domain", "pmi", *LEARNED, *MAPS]
     few = align(run(tmp_path, "batch:rows=3").path)
     refused = next(each for each in few.lacking if each.name == "proca")
     assert "at least 4 rows for each label" in refused.reason
     assert few.command is not None
-    assert few.command.endswith("--calibrate batch:rows=3,contextual,domain,pmi,proca")
+    assert few.command.endswith(",".join(["--calibrate batch:rows=3,contextual,domain,pmi,proca", *LEARNED, *MAPS]))
 
 
 def test_alignments_are_chosen_by_name(whole: pk.Run) -> None:

@@ -31,7 +31,7 @@ LAYERS = [
     },
     {"manipulate", "align", "models"},
     {"chain", "asking", "predictor"},
-    {"run", "samples", "support", "figures", "evaluation"},
+    {"run", "samples", "outputs", "support", "figures", "evaluation"},
     {"comparison", "merging", "doctor", "view", "kinds", "trial", "found", "searching", "again", "alignments", "bias"},
     {"studies", "reliability"},
     {"cli", "options", "study_file", "search_command", "align_command", "terminal"},

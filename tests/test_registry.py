@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.align.calibrate import CALIBRATIONS
+from promptkit.chain import CALIBRATIONS
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.cot import COT
 from promptkit.manipulate.demos import SELECTORS

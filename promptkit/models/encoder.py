@@ -53,6 +53,7 @@ class EncoderModel:
     """A sentence encoder, its weights loaded at the first request."""
 
     verbs = frozenset({"Read"})
+    hidden_states = True
 
     class Settings(base.Settings):
         """Settings of the encoder engine."""

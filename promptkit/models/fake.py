@@ -60,6 +60,7 @@ class FakeModel:
     """Answers every request from a hash of the token ids."""
 
     verbs = frozenset({"Score", "Read", "Generate"})
+    hidden_states = True
 
     class Settings(base.Settings):
         """Settings of the fake engine."""

@@ -35,6 +35,7 @@ class TransformersModel:
     """A causal language model of transformers, its weights loaded at the first request."""
 
     verbs = frozenset({"Score", "Read", "Generate"})
+    hidden_states = True
 
     class Settings(base.Settings):
         """Settings of the hf engine."""

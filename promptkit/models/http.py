@@ -53,6 +53,7 @@ class HttpModel:
     """A model behind a server; nothing is sent before it is asked for its identity."""
 
     verbs = frozenset({"Score", "Read", "Generate"})
+    hidden_states = False
 
     class Settings(ServerSettings):
         """Settings of the http engine."""

@@ -46,6 +46,7 @@ class VllmModel:
     """A causal language model in vLLM; the engine starts at the first request."""
 
     verbs = frozenset({"Score", "Read", "Generate"})
+    hidden_states = False
 
     class Settings(base.Settings):
         """Settings of the vllm engine."""

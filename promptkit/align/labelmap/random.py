@@ -1,0 +1,32 @@
+"""Random label mapping (Elsayed et al. 2018, 1806.11146): source classes that mean nothing, as the least that learning has
+to beat."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from promptkit.align.labelmap.frequency import Injective
+
+if TYPE_CHECKING:
+    from promptkit.align.labelmap.technique import Sources
+    from promptkit.types import Floats, Integers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Random(Injective):
+    """Each label has a source class by lot, which `seed` draws, whatever the rows say."""
+
+    name: ClassVar[str] = "random"
+
+    def likeness(self, sources: Sources, gold: Integers) -> Floats:
+        """A function of the seed and the names alone."""
+        return np.array([[_lot(f"{self.seed}\0{name}\0{label}") for label in sources.labels] for name in sources.names])
+
+
+def _lot(text: str) -> float:
+    """In [0, 1)."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:6]) / 2**48

@@ -1,0 +1,82 @@
+"""The nearest class mean of hidden states at the answer slot: hidden calibration, and a prototypical verbalizer.
+
+- hidden (Cho et al. 2024, 2406.16535): log q[y] = -|h - c_y|^2 / s, the Euclidean distance from the mean of a label's
+  rows, in units of the mean squared distance s of a labelled row from its own.
+- prototypical (Cui et al. 2022, 2203.09770, without its contrastive training): log q[y] = cos(h, c_y), c_y the mean of
+  the label's rows at length 1, all less the mean of all rows, which is most of a hidden state whatever the text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from promptkit.align.labelled import Learned, ReadOut
+from promptkit.align.labelmap.mapping import FLOOR
+from promptkit.aligners import Needs, Support
+
+if TYPE_CHECKING:
+    from promptkit.types import Floats, Integers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hidden(Learned):
+    """Hidden calibration: the nearest class mean by Euclidean distance."""
+
+    layer: int = -1
+    """Of the hidden state: 0 is the embedding, -1 the last layer's normalised output."""
+    name: ClassVar[str] = "hidden"
+
+    @property
+    def needs(self) -> Needs:
+        """Labelled rows, and the hidden state of every row."""
+        return Needs(labels=True, labelled=(self.rows,), layers=(self.layer,))
+
+    def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
+        """The class means of its labelled rows."""
+        places, gold = self.seen(support, labels)
+        rows, count = support.rows.hidden[self.layer][places], support.rows.logprobs.shape[1]
+        return ReadOut(scores=lambda outputs: centroid_scores(rows, gold, outputs.hidden[self.layer], count))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prototypical(Hidden):
+    """A prototypical verbalizer: the nearest class mean by cosine."""
+
+    name: ClassVar[str] = "prototypical"
+
+    def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
+        """The prototypes of its labelled rows."""
+        places, gold = self.seen(support, labels)
+        rows, count = support.rows.hidden[self.layer][places], support.rows.logprobs.shape[1]
+        return ReadOut(scores=lambda outputs: prototype_scores(rows, gold, outputs.hidden[self.layer], count))
+
+
+def centroid_scores(rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
+    """Hidden calibration's scores, shape (queries, K). rows: shape (rows, d_model); gold: shape (rows,)."""
+    means, seen = class_means(rows, gold, labels)
+    scatter = ((rows - means[gold]) ** 2).sum(1).mean()
+    apart = (queries**2).sum(1)[:, None] - 2 * queries @ means.T + (means**2).sum(1)
+    return np.where(seen, -np.maximum(apart, 0) / (scatter or 1.0), FLOOR)
+
+
+def prototype_scores(rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
+    """The prototypical verbalizer's scores, shape (queries, K)."""
+    centre = rows.mean(0)
+    prototypes, seen = class_means(_unit(rows - centre), gold, labels)
+    return np.where(seen, _unit(queries - centre) @ _unit(prototypes).T, FLOOR)
+
+
+def class_means(rows: Floats, gold: Integers, labels: int) -> tuple[Floats, Floats]:
+    """The mean of each label's rows, shape (K, width), 0 for one without rows; and which have rows, shape (K,)."""
+    of_label = np.eye(labels)[gold]
+    counts = of_label.sum(0)
+    return of_label.T @ rows / np.maximum(counts, 1)[:, None], counts > 0
+
+
+def _unit(vectors: Floats) -> Floats:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Floats = vectors / np.where(lengths > 0, lengths, 1)
+    return unit
