@@ -27,7 +27,8 @@ def eval_command(settings: Mapping[str, Any], calibrate: Sequence[str]) -> str |
     words += ["--demos", _spelled("demonstration selector", SELECTORS, prompt["demos"])]
     if prompt["demos"]["name"] == "zero":
         words[-2:] = ["--shots", "0"]
-    if prompt["order"]["name"] != "given":
+    ranked = getattr(SELECTORS[prompt["demos"]["name"]], "ranks", False)
+    if prompt["order"]["name"] != ("nearest-last" if ranked else "given"):
         words += ["--order", _spelled("order", ORDERS, prompt["order"])]
     if prompt["instruction"] is not None:
         words += ["--instruction", prompt["instruction"]]
