@@ -15,8 +15,7 @@ from promptkit.chain import Chain
 from promptkit.metrics import Estimate, choice, classification, generation, mean_share, voting
 from promptkit.run import Result
 from promptkit.samples import DECIMALS
-from promptkit.support import collected
-from promptkit.support import of_choices as collected_of_choices
+from promptkit.support import collected, collected_of_choices
 
 if TYPE_CHECKING:
     from promptkit.types import Integers

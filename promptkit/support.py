@@ -32,7 +32,9 @@ UNKNOWN = -1
 """Stands for a label that no fit may see, and for a context that no evaluated row is read in."""
 
 SKEWED = 1.5
-"""A class is over-represented that has this many times its equal share."""
+"""A class is over-represented that has more than this many times its equal share."""
+CHANCE = 0.05
+"""Unless so few rows would show it by chance, of any class, so often."""
 
 _log = logging.getLogger(__name__)
 
@@ -79,12 +81,14 @@ def skew(calibration: Calibration, items: Sequence[str], rows: Sequence[str], la
 
     items, rows: the labels of those that are evaluated, and of the fit part's.
     """
+    from scipy.stats import binom
+
     where = getattr(calibration, "estimate_on", None)
     if where is None or calibration.needs.classes:
         return None
     seen = items if where == "test" else rows[: calibration.needs.rows]
     label, count = Counter(seen).most_common(1)[0]
-    if count <= SKEWED / labels * len(seen):
+    if labels * binom.sf(count - 1, len(seen), min(1.0, SKEWED / labels)) > CHANCE:
         return None
     return (
         f"The calibration {calibration.name} takes the classes to be about equal, and {count / len(seen):.0%} of the rows "
@@ -164,7 +168,7 @@ def collected(chains: Sequence[Chain], samples: Sequence[Any], lines: Sequence[A
     return support, np.array([labels.index(line["gold"]) if "gold" in line else UNKNOWN for line in fit], int)
 
 
-def of_choices(samples: Sequence[Any], lines: Sequence[Any]) -> Support:
+def collected_of_choices(samples: Sequence[Any], lines: Sequence[Any]) -> Support:
     """As `collected`, where each row has answers of its own: all that there is besides is their premises."""
     of_id = {line["id"]: line for line in lines}
     premises = [of_id[premise_id(line["id"], line["logprobs"])] for line in samples] if lines else []
