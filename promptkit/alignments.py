@@ -181,7 +181,7 @@ class _Stored:
         fit = [line for line in besides if line["id"].startswith(support.FIT)]
         self.labels = [line["gold"] for line in fit if "gold" in line]
         """Of the fit part's rows, those that are known."""
-        self._rows = len(fit)
+        self._known = ["gold" in line for line in fit]
         self._size = len(made[0].reading.labels)
         self._items = len(samples)
         self._contexts = {support.context_of(line["demos"]) for line in samples}
@@ -190,8 +190,8 @@ class _Stored:
 
     def fitting(self, calibration: Calibration) -> Calibration:
         """Itself, or on as many rows as were read, where it would have read more than any calibration of the run."""
-        if self._asked < calibration.needs.rows and self._rows:
-            return replace(calibration, rows=self._rows)  # type: ignore[type-var]
+        if self._asked < calibration.needs.rows and self._known:
+            return replace(calibration, rows=len(self._known))  # type: ignore[type-var]
         return calibration
 
     def missing(self, calibration: Calibration) -> str | None:
@@ -203,13 +203,13 @@ class _Stored:
             return f"{absent} of the {len(needs.stand_ins)} inputs without content that it reads"
         if needs.premise and support.PREMISE not in self._held:
             return "the labels after the prompt's end alone, its premise"
-        if needs.rows and not self._rows:
+        if needs.rows and not self._known:
             return f"rows of the fit part{', with their labels' if needs.labels else ''}"
         return None
 
     def check(self, calibration: Calibration) -> None:
         """Raise if it cannot be fitted on what there is."""
-        support.check(calibration, labels=self._size, items=self._items, rows=self._rows, known=len(self.labels))
+        support.check(calibration, labels=self._size, items=self._items, known=self._known)
 
 
 def _wanted(calibrate: str, made: Sequence[Chain]) -> list[Calibration]:

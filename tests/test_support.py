@@ -14,6 +14,7 @@ import pytest
 import promptkit as pk
 from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.aligners import Bag, Needs, Outputs, Support
+from promptkit.alignments import align
 from promptkit.evaluation import evaluate
 from promptkit.models.fake import FakeModel
 from promptkit.registry import settings_of
@@ -165,6 +166,15 @@ def test_a_fit_part_that_is_evaluated_itself_has_no_labels_to_give(tmp_path: Pat
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [pk.Verbalizer(WORDS), Spy()])
     with pytest.raises(pk.PromptkitError, match="every row of the fit part is itself evaluated"):
         evaluate(predictor, write_task(tmp_path / "task"), split="train", out=tmp_path)
+
+
+def test_a_run_of_the_fit_part_itself_is_aligned_without_labels(tmp_path: Path) -> None:
+    task = write_task(tmp_path / "task")
+    branches = [pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [pk.Verbalizer(WORDS), pk.calibrate.Batch()])]
+    found = align(evaluate(branches, task, split="train", out=tmp_path).path)
+    refused = {each.name for each in found.lacking if "every row of the fit part is itself evaluated" in each.reason}
+    assert refused == {"batch-fitted", "temperature", "vector", "affine"}
+    assert "batch" in {result.align for result in found.results}
 
 
 def test_a_label_without_a_word_is_refused_in_the_fit_part_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
