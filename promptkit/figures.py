@@ -17,8 +17,7 @@ from promptkit.outputs import Observed
 from promptkit.run import Result
 from promptkit.samples import DECIMALS
 from promptkit.store import RunFolder
-from promptkit.support import collected
-from promptkit.support import of_choices as collected_of_choices
+from promptkit.support import collected, collected_of_choices
 
 if TYPE_CHECKING:
     from promptkit.types import Integers

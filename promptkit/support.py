@@ -34,7 +34,9 @@ UNKNOWN = -1
 """Stands for a label that no fit may see, and for a context that no evaluated row is read in."""
 
 SKEWED = 1.5
-"""A class is over-represented that has this many times its equal share."""
+"""A class is over-represented that has more than this many times its equal share."""
+CHANCE = 0.05
+"""Unless so few rows would show it by chance, of any class, so often."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,8 +56,8 @@ def united(chains: Sequence[Chain]) -> Needs:
     )
 
 
-def check(calibration: Calibration, *, labels: int, items: int, rows: int, known: int) -> None:
-    """Raise if it cannot be fitted on so many items, or rows of the fit part, of which so many have labels to show."""
+def check(calibration: Calibration, *, labels: int, items: int, known: Sequence[bool]) -> None:
+    """Raise if it cannot be fitted on so many items, and rows of the fit part whose labels are `known` or not."""
     needs = calibration.needs
     if needs.classes not in (0, labels):
         given = f"{needs.classes} for {labels} labels"
@@ -67,18 +69,18 @@ def check(calibration: Calibration, *, labels: int, items: int, rows: int, known
             got=f"tokens={short[0]} for {labels} labels",
             hint="Give it more tokens",
         )
-    if not rows and uses_fit(needs):
+    if not known and uses_fit(needs):
         other = f"Use --calibrate {calibration.name}:estimate_on=test, which takes the evaluated rows themselves"
         raise PromptkitError(
             f"The calibration {calibration.name} has no rows to be fitted on: the fit part of the train split is empty",
             hint=other if hasattr(calibration, "estimate_on") else "Give the task more train rows",
         )
-    if needs.labels and not known:
+    if needs.labels and not any(known[: needs.rows or None]):
         raise PromptkitError(
             f"The calibration {calibration.name} needs labels, and every row of the fit part is itself evaluated",
             hint="Evaluate another split than the one that aligners are fitted on",
         )
-    there = min(rows, needs.rows) if needs.rows else items
+    there = len(known[: needs.rows]) if needs.rows else items
     if there < needs.rows_each * labels:
         raise PromptkitError(
             f"The calibration {calibration.name} needs at least {needs.rows_each} rows for each label",
@@ -92,12 +94,14 @@ def skew(calibration: Calibration, items: Sequence[str], rows: Sequence[str], la
 
     items, rows: the labels of those that are evaluated, and of the fit part's.
     """
+    from scipy.stats import binom
+
     where = getattr(calibration, "estimate_on", None)
-    if where is None or calibration.needs.classes:
-        return None
     seen = items if where == "test" else rows[: calibration.needs.rows]
+    if where is None or calibration.needs.classes or not seen:
+        return None
     label, count = Counter(seen).most_common(1)[0]
-    if count <= SKEWED / labels * len(seen):
+    if labels * binom.sf(count - 1, len(seen), min(1.0, SKEWED / labels)) > CHANCE:
         return None
     return (
         f"The calibration {calibration.name} takes the classes to be about equal, and {count / len(seen):.0%} of the rows "
@@ -256,7 +260,7 @@ def collected(
     return support, np.array([labels.index(line["gold"]) if "gold" in line else UNKNOWN for line in fit], int)
 
 
-def of_choices(samples: Sequence[Any], lines: Sequence[Any]) -> Support:
+def collected_of_choices(samples: Sequence[Any], lines: Sequence[Any]) -> Support:
     """As `collected`, where each row has answers of its own: all that there is besides is their premises."""
     of_id = {line["id"]: line for line in lines}
     premises = [of_id[premise_id(line["id"], line["logprobs"])] for line in samples] if lines else []

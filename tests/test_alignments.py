@@ -154,6 +154,24 @@ def test_the_table_and_json_say_the_same(whole: pk.Run) -> None:
         assert "/".join(map(str, each["predicted"].values())) in str(found)
 
 
+def test_the_commands_print_one_object_or_a_table_and_draw(
+    whole: pk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def typed(*words: str) -> str:
+        monkeypatch.setattr("sys.argv", ["promptkit", *words])
+        with suppress(SystemExit):
+            main()
+        return capsys.readouterr().out
+
+    path = str(whole.path)
+    assert json.loads(typed("align", path, "--json")) == align(path).to_json()
+    assert json.loads(typed("bias", path, "--json"))["n"] == len(whole.gold)
+    table = typed("align", path, "--calibrate", "pmi", "--plot", str(tmp_path / "drawn.pdf"))
+    assert f"{align(path, 'pmi').results[1].metrics['brier']['value']:.3f}" in table
+    assert (tmp_path / "drawn.pdf").read_bytes().startswith(b"%PDF")
+    assert "recency" in typed("bias", f"{path}:batch")
+
+
 # ---- the picture -----------------------------------------------------------------------------------
 
 

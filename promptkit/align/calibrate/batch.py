@@ -28,7 +28,7 @@ class Batch:
     rows: int = 128
     """At most how many rows of the fit part."""
     mean: Mean = "geometric"
-    """The mean of log p (the default), or the log of the mean of p."""
+    """The mean of log p (geometric, the default), or the log of the mean of p (arithmetic: the variant in probabilities)."""
     name: ClassVar[str] = "batch"
 
     def __post_init__(self) -> None:
