@@ -189,9 +189,9 @@ class _Stored:
         fit = [line for line in besides if line["id"].startswith(support.FIT)]
         self.labels = [line["gold"] for line in fit if "gold" in line]
         """Of the fit part's rows, those that are known."""
-        self._rows = min(len(fit), support.united(made).rows)
-        """Those that were chosen by hash; behind them stand those that were chosen by their labels."""
-        self._read = len(fit)
+        self._known = ["gold" in line for line in fit]
+        self._by_hash = self._known[: support.united(made).rows]
+        """Behind them stand rows that were chosen by their labels."""
         self._size = len(made[0].reading.labels)
         self._items = len(samples)
         self._contexts = {support.context_of(line["demos"]) for line in samples}
@@ -202,8 +202,8 @@ class _Stored:
 
     def fitting(self, calibration: Calibration) -> Calibration:
         """Itself, or on as many rows as were read, where it would have read more than any calibration of the run."""
-        if self._had.rows < calibration.needs.rows and self._rows:
-            return replace(calibration, rows=self._rows)  # type: ignore[type-var]
+        if self._had.rows < calibration.needs.rows and self._by_hash:
+            return replace(calibration, rows=len(self._by_hash))  # type: ignore[type-var]
         return calibration
 
     def missing(self, calibration: Calibration) -> str | None:
@@ -215,7 +215,7 @@ class _Stored:
             return f"{absent} of the {len(needs.stand_ins)} inputs without content that it reads"
         if needs.premise and support.PREMISE not in self._held:
             return "the labels after the prompt's end alone, its premise"
-        if needs.rows and not self._rows:
+        if needs.rows and not self._by_hash:
             return f"rows of the fit part{', with their labels' if needs.labels else ''}"
         return support.unread(needs, self._had, self._observed)
 
@@ -225,8 +225,8 @@ class _Stored:
 
     def check(self, calibration: Calibration) -> None:
         """Raise if it cannot be fitted on what there is."""
-        rows = self._rows if calibration.needs.rows else self._read
-        support.check(calibration, labels=self._size, items=self._items, rows=rows, known=len(self.labels))
+        known = self._by_hash if calibration.needs.rows else self._known
+        support.check(calibration, labels=self._size, items=self._items, known=known)
 
 
 def _wanted(calibrate: str, made: Sequence[Chain]) -> list[Calibration]:

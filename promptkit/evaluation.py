@@ -362,9 +362,9 @@ class _Pass:
 
     def _check_support(self, evaluated: Sequence[LabelledExample]) -> None:
         tested = {support.inputs_of(row) for row in evaluated}
-        known = sum(support.inputs_of(row) not in tested for row in self._fit)
+        known = [support.inputs_of(row) not in tested for row in self._fit]
         for calibration in self._calibrations:
-            support.check(calibration, labels=len(self._labels), items=len(self._items), rows=len(self._fit), known=known)
+            support.check(calibration, labels=len(self._labels), items=len(self._items), known=known)
 
     def _warn_of_skew(self) -> None:
         items, rows = [row.label for row in self._items], [row.label for row in self._fit]

@@ -56,8 +56,8 @@ def united(chains: Sequence[Chain]) -> Needs:
     )
 
 
-def check(calibration: Calibration, *, labels: int, items: int, rows: int, known: int) -> None:
-    """Raise if it cannot be fitted on so many items, or rows of the fit part, of which so many have labels to show."""
+def check(calibration: Calibration, *, labels: int, items: int, known: Sequence[bool]) -> None:
+    """Raise if it cannot be fitted on so many items, and rows of the fit part whose labels are `known` or not."""
     needs = calibration.needs
     if needs.classes not in (0, labels):
         given = f"{needs.classes} for {labels} labels"
@@ -69,18 +69,18 @@ def check(calibration: Calibration, *, labels: int, items: int, rows: int, known
             got=f"tokens={short[0]} for {labels} labels",
             hint="Give it more tokens",
         )
-    if not rows and uses_fit(needs):
+    if not known and uses_fit(needs):
         other = f"Use --calibrate {calibration.name}:estimate_on=test, which takes the evaluated rows themselves"
         raise PromptkitError(
             f"The calibration {calibration.name} has no rows to be fitted on: the fit part of the train split is empty",
             hint=other if hasattr(calibration, "estimate_on") else "Give the task more train rows",
         )
-    if needs.labels and not known:
+    if needs.labels and not any(known[: needs.rows or None]):
         raise PromptkitError(
             f"The calibration {calibration.name} needs labels, and every row of the fit part is itself evaluated",
             hint="Evaluate another split than the one that aligners are fitted on",
         )
-    there = min(rows, needs.rows) if needs.rows else items
+    there = len(known[: needs.rows]) if needs.rows else items
     if there < needs.rows_each * labels:
         raise PromptkitError(
             f"The calibration {calibration.name} needs at least {needs.rows_each} rows for each label",
@@ -97,9 +97,9 @@ def skew(calibration: Calibration, items: Sequence[str], rows: Sequence[str], la
     from scipy.stats import binom
 
     where = getattr(calibration, "estimate_on", None)
-    if where is None or calibration.needs.classes:
-        return None
     seen = items if where == "test" else rows[: calibration.needs.rows]
+    if where is None or calibration.needs.classes or not seen:
+        return None
     label, count = Counter(seen).most_common(1)[0]
     if labels * binom.sf(count - 1, len(seen), min(1.0, SKEWED / labels)) > CHANCE:
         return None

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny import save
 
 import promptkit as pk
 from promptkit.aligners import Needs, PerClass, TopTokens
@@ -336,3 +337,27 @@ def test_hidden_states_are_not_promised_of_an_engine_that_has_none(tmp_path, mon
     again = align(made.path, "hidden:per_class=4")
     assert again.lacking[0].reason == "its engine gives no hidden states of layer -1"
     assert again.command is None
+
+
+# ---- transformers -----------------------------------------------------------------------------------------
+
+
+def test_what_a_batch_over_a_shared_prefix_has_read_is_what_each_row_alone_gives(tmp_path):
+    task, model = write_task(tmp_path / "task"), pk.load(str(save(tmp_path / "model", "llama")))
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=2))
+    calibration = build("calibration", CALIBRATIONS, "knn:per_class=2:tokens=9")
+    states = build("calibration", CALIBRATIONS, "hidden:per_class=2")
+    made = [pk.Predictor(model, prompt, [pk.Verbalizer(WORDS), each]) for each in (calibration, states)]
+    run = evaluate(made, task, limit=6, out=tmp_path, cache=False)
+    seen = observed(run)
+    rows = {row.id: row for row in (*task.rows("test"), *task.part("fit"))}
+    bound = made[0].bind(task)
+    ((top, places),) = seen.sets()
+    tokens = tuple(seen.told["token_ids"][place] for place in places)
+    for row, logprobs, hidden in zip(
+        seen.told["rows"], seen.tokens(seen.told["rows"])[top], seen.hidden(seen.told["rows"])[-1], strict=True
+    ):
+        (rendered,) = bound.apply([rows[row.removeprefix("fit ")]])
+        ((_, (alone,)),) = model.answer([Request(input=rendered.input, verb=Read(token_ids=tokens, hidden_layer=-1))])
+        np.testing.assert_allclose(logprobs, alone.logprobs, atol=1e-4)
+        np.testing.assert_allclose(hidden, alone.hidden, atol=1e-4)
