@@ -8,7 +8,7 @@ from typing import Any
 
 from promptkit.manipulate.cot import COT
 from promptkit.manipulate.demos import SELECTORS
-from promptkit.manipulate.order import ORDERS
+from promptkit.manipulate.order import ORDERS, default_order
 from promptkit.registry import build_from, spelling
 from promptkit.resources import names
 from promptkit.template import Template
@@ -27,8 +27,7 @@ def eval_command(settings: Mapping[str, Any], calibrate: Sequence[str]) -> str |
     words += ["--demos", _spelled("demonstration selector", SELECTORS, prompt["demos"])]
     if prompt["demos"]["name"] == "zero":
         words[-2:] = ["--shots", "0"]
-    ranked = getattr(SELECTORS[prompt["demos"]["name"]], "ranks", False)
-    if prompt["order"]["name"] != ("nearest-last" if ranked else "given"):
+    if prompt["order"]["name"] != default_order(SELECTORS[prompt["demos"]["name"]]).name:
         words += ["--order", _spelled("order", ORDERS, prompt["order"])]
     if prompt["instruction"] is not None:
         words += ["--instruction", prompt["instruction"]]

@@ -128,6 +128,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
         made = [recorded(chain) for chain in settings["align"]]
         named = {"task": settings["task"]["name"], "split": settings["split"], "model": settings["model"]["name"]}
         states = ENGINES[settings["model"]["engine"]].hidden_states
+        channel, cot = (bool(settings["manipulate"].get(name)) for name in ("channel", "cot"))
     except (TypeError, LookupError, AttributeError):
         raise damaged(path / "run.json", "it is no run's") from None
     reading = made[0].reading
@@ -138,8 +139,8 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
             hint="Give a run of a task that declares labels",
         )
     observed = stored(read_tensors(path))
-    there = _Stored(samples, besides, made, observed, states=states)
-    possible, lacking = _sorted(_wanted(calibrate, made), there)
+    there = _Stored(samples, besides, made, observed, states=states, channel=channel, cot=cot)
+    possible, lacking = _divided(_wanted(calibrate, made), there)
     chains = [Chain(reading=reading), *(Chain(reading=reading, calibrations=(each,)) for each in possible)]
     results = figures.results(chains, samples, besides, observed)
     gold = [line["gold"] for line in samples]
@@ -159,7 +160,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     )
 
 
-def _sorted(wanted: Sequence[Calibration], there: _Stored) -> tuple[list[Calibration], list[Lacking]]:
+def _divided(wanted: Sequence[Calibration], there: _Stored) -> tuple[list[Calibration], list[Lacking]]:
     """Those that can be fitted on what there is, each once, and those that cannot."""
     possible: dict[str, Calibration] = {}
     lacking: dict[str, Lacking] = {}
@@ -167,9 +168,9 @@ def _sorted(wanted: Sequence[Calibration], there: _Stored) -> tuple[list[Calibra
         name, fitting = spelling(calibration), there.fitting(calibration)
         missing = there.missing(fitting)
         if missing is not None:
-            could = there.readable(calibration)
-            reason = f"the run has not read {missing}" if could else f"its engine gives no {missing}"
-            lacking[name] = Lacking(name=name, reason=reason, collectable=could)
+            unreadable = there.unreadable(calibration)
+            reason = f"the run has not read {missing}" + (f", and {unreadable}" if unreadable else "")
+            lacking[name] = Lacking(name=name, reason=reason, collectable=not unreadable)
             continue
         try:
             there.check(fitting)
@@ -183,22 +184,30 @@ class _Stored:
     """What the lines of a run hold for calibrations."""
 
     def __init__(
-        self, samples: Sequence[Any], besides: Sequence[Any], made: Sequence[Chain], observed: Observed | None, *, states: bool
+        self,
+        samples: Sequence[Any],
+        besides: Sequence[Any],
+        made: Sequence[Chain],
+        observed: Observed | None,
+        *,
+        states: bool,
+        channel: bool,
+        cot: bool,
     ) -> None:
-        """`states`: whether the run's engine gives hidden states."""
+        """`states`: whether the run's engine gives hidden states; `channel`, `cot`: whether its prompt has them."""
         fit = [line for line in besides if line["id"].startswith(support.FIT)]
         self.labels = [line["gold"] for line in fit if "gold" in line]
         """Of the fit part's rows, those that are known."""
         self._known = ["gold" in line for line in fit]
-        self._by_hash = self._known[: support.united(made).rows]
+        self._had = support.united(made)
+        self._by_hash = self._known[: self._had.rows]
         """Behind them stand rows that were chosen by their labels."""
         self._size = len(made[0].reading.labels)
         self._items = len(samples)
         self._contexts = {support.context_of(line["demos"]) for line in samples}
         self._held = {line["id"] for line in besides}
-        self._had = support.united(made)
         self._observed = observed
-        self._states = states
+        self._states, self._channel, self._cot = states, channel, cot
 
     def fitting(self, calibration: Calibration) -> Calibration:
         """Itself, or on as many rows as were read, where it would have read more than any calibration of the run."""
@@ -219,9 +228,14 @@ class _Stored:
             return f"rows of the fit part{', with their labels' if needs.labels else ''}"
         return support.unread(needs, self._had, self._observed)
 
-    def readable(self, calibration: Calibration) -> bool:
-        """Whether the engine of the run could give what it reads."""
-        return self._states or not (calibration.needs.layers or calibration.needs.named)
+    def unreadable(self, calibration: Calibration) -> str | None:
+        """Why no run of this prompt and engine could read what it needs, or None."""
+        needs = calibration.needs
+        if not self._states and (needs.layers or needs.named):
+            return "its engine gives none"
+        if self._channel and (needs.premise or needs.tokens or needs.layers or needs.named):
+            return "by the channel there are none"
+        return "behind a chain of thought there are none" if self._cot and needs.premise else None
 
     def check(self, calibration: Calibration) -> None:
         """Raise if it cannot be fitted on what there is."""

@@ -364,6 +364,7 @@ class _Pass:
         tested = {support.inputs_of(row) for row in evaluated}
         known = [support.inputs_of(row) not in tested for row in self._fit]
         for calibration in self._calibrations:
+            support.check_fit(calibration, self._fit)
             support.check(calibration, labels=len(self._labels), items=len(self._items), known=known)
 
     def _warn_of_skew(self) -> None:

@@ -56,6 +56,17 @@ def united(chains: Sequence[Chain]) -> Needs:
     )
 
 
+def check_fit(calibration: Calibration, fit: Sequence[Example]) -> None:
+    """Raise if it is fitted on rows of the fit part, or reads words of them, and there are none."""
+    if fit or not uses_fit(calibration.needs):
+        return
+    other = f"Use --calibrate {calibration.name}:estimate_on=test, which takes the evaluated rows themselves"
+    raise PromptkitError(
+        f"The calibration {calibration.name} has no rows to be fitted on: the fit part of the train split is empty",
+        hint=other if hasattr(calibration, "estimate_on") else "Give the task more train rows",
+    )
+
+
 def check(calibration: Calibration, *, labels: int, items: int, known: Sequence[bool]) -> None:
     """Raise if it cannot be fitted on so many items, and rows of the fit part whose labels are `known` or not."""
     needs = calibration.needs
@@ -68,12 +79,6 @@ def check(calibration: Calibration, *, labels: int, items: int, known: Sequence[
             f"The calibration {calibration.name} needs at least {needs.tokens_each} tokens for each label",
             got=f"tokens={short[0]} for {labels} labels",
             hint="Give it more tokens",
-        )
-    if not known and uses_fit(needs):
-        other = f"Use --calibrate {calibration.name}:estimate_on=test, which takes the evaluated rows themselves"
-        raise PromptkitError(
-            f"The calibration {calibration.name} has no rows to be fitted on: the fit part of the train split is empty",
-            hint=other if hasattr(calibration, "estimate_on") else "Give the task more train rows",
         )
     if needs.labels and not any(known[: needs.rows or None]):
         raise PromptkitError(

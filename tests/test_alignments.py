@@ -92,6 +92,31 @@ def test_fewer_rows_than_a_calibration_would_take_are_taken_and_told(tmp_path: P
     assert few.command.endswith(",".join(["--calibrate batch:rows=3,contextual,domain,pmi,proca", *LEARNED, *MAPS]))
 
 
+def test_words_that_a_run_has_read_need_no_rows_of_the_fit_part_again(tmp_path: Path) -> None:
+    assert names(align(run(tmp_path, "domain").path, "domain")) == ["verbalizer", "domain"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "template", "never"),
+    [
+        ({"channel": True}, "sentiment/review_channel", ("pmi", "knn", "hidden", "linear", "blm", "semantic")),
+        ({"cot": pk.cot.zero_shot(max_tokens=4)}, "sentiment/review", ("pmi",)),
+    ],
+)
+def test_the_command_collects_nothing_that_the_prompt_has_none_of(
+    tmp_path: Path, prompt: dict[str, Any], template: str, never: tuple[str, ...]
+) -> None:
+    plain = pk.Predictor(pk.load("fake"), pk.Prompt(template, **prompt), pk.Verbalizer(WORDS))
+    found = align(evaluate(plain, pk.task("sentiment"), limit=4, out=tmp_path).path)
+    assert found.command is not None
+    collected = found.command.partition("--calibrate ")[2].split(",")
+    reasons = {each.name: each.reason for each in found.lacking}
+    for name in never:
+        assert name not in collected
+        assert reasons[name].endswith("there are none")
+    assert {"contextual", "domain", "vector"} <= {*collected}
+
+
 def test_alignments_are_chosen_by_name(whole: pk.Run) -> None:
     assert names(align(whole.path, "prior:target=0.2|0.8, pmi")) == ["verbalizer", "prior:target=0.2|0.8", "pmi"]
     with pytest.raises(pk.PromptkitError, match="Did you mean contextual"):

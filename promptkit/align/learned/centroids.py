@@ -59,7 +59,9 @@ def centroid_scores(rows: Floats, gold: Integers, queries: Floats, labels: int) 
     means, seen = class_means(rows, gold, labels)
     scatter = ((rows - means[gold]) ** 2).sum(1).mean()
     apart = (queries**2).sum(1)[:, None] - 2 * queries @ means.T + (means**2).sum(1)
-    return np.where(seen, -np.maximum(apart, 0) / (scatter or 1.0), FLOOR)
+    distances = np.maximum(apart, 0) / (scatter or 1.0)
+    scores: Floats = np.where(seen, -distances, FLOOR - distances[:, seen].min(1, keepdims=True))
+    return scores
 
 
 def prototype_scores(rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:

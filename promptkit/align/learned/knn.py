@@ -20,6 +20,8 @@ from promptkit.errors import PromptkitError
 if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
 
+RESOLVED = float(np.finfo(np.float32).eps)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Knn(Learned):
@@ -71,9 +73,12 @@ def neighbour_scores(anchors: Floats, gold: Integers, queries: Floats, labels: i
 
 
 def with_rest(logprobs: Floats) -> Floats:
-    """The tokens and, last, all others together. Shape (rows, M) -> (rows, M + 1), rows that sum to 1."""
+    """The tokens and, last, all others together. Shape (rows, M) -> (rows, M + 1), rows that sum to 1.
+
+    The others have at least what a float32 resolves of 1: what is less is rounding, which a divergence would take for news.
+    """
     held = np.maximum(logprobs, FLOOR)
-    rest = np.log(np.maximum(1 - np.exp(held).sum(1, keepdims=True), TINY))
+    rest = np.log(np.maximum(1 - np.exp(held).sum(1, keepdims=True), RESOLVED))
     whole = np.hstack([held, rest])
     normalised: Floats = whole - np.logaddexp.reduce(whole, axis=1, keepdims=True)
     return normalised

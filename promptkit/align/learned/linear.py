@@ -104,7 +104,7 @@ def probe(features: Floats, gold: Integers, labels: int, strengths: Sequence[flo
     """
     losses = dict.fromkeys(strengths, 0.0)
     divided = [*folds(gold)] if len(strengths) > 1 else []
-    for strength in strengths if divided else ():
+    for strength in strengths:
         for fit, held in divided:
             losses[strength] += log_loss(fitted(features[fit], gold[fit], labels, strength)(features[held]), gold[held])
     best = min(strengths, key=losses.__getitem__) if divided or len(strengths) == 1 else FIRST
