@@ -84,13 +84,13 @@ def _made(
     return _Pass(branches, task, split, limit, cache=kept, progress=progress or (lambda done, total: None))
 
 
-def rehearse(predictors: Sequence[Predictor], task: Task, *, split: str | None = None) -> None:
+def rehearse(predictors: Sequence[Predictor], task: Task, *, split: str | None = None, limit: int | None = None) -> None:
     """Raise what a run of these would raise before it asks a model anything: nothing is written.
 
     One row's prompt is made as far as no model need be asked, with predictors of the fake engine in the place of those that
     are slow to load; what is too long is not found, as each model has a length of its own.
     """
-    _Pass(list(predictors), task, split, 1).rehearse()
+    _Pass(list(predictors), task, split, limit).rehearse()
 
 
 def by_hash(rows: Sequence[LabelledExample], limit: int | None) -> list[LabelledExample]:
