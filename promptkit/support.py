@@ -62,12 +62,13 @@ def check(calibration: Calibration, *, labels: int, items: int, known: Sequence[
     if needs.classes not in (0, labels):
         given = f"{needs.classes} for {labels} labels"
         raise PromptkitError(f"The calibration {calibration.name} takes one number for each label", got=given)
-    short = [top.most for top in needs.tokens if top.most < needs.tokens_each * labels]
+    fewest = needs.tokens_each * labels
+    short = [top.most for top in needs.tokens if top.most < fewest]
     if short:
         raise PromptkitError(
-            f"The calibration {calibration.name} needs at least {needs.tokens_each} tokens for each label",
+            f"The calibration {calibration.name} needs at least {fewest} tokens, {needs.tokens_each} for each label",
             got=f"tokens={short[0]} for {labels} labels",
-            hint="Give it more tokens",
+            hint=f"Give it tokens={fewest}, or better many more",
         )
     if not known and uses_fit(needs):
         other = f"Use --calibrate {calibration.name}:estimate_on=test, which takes the evaluated rows themselves"
