@@ -143,7 +143,6 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     chains = [Chain(reading=reading), *(Chain(reading=reading, calibrations=(each,)) for each in possible)]
     results = figures.results(chains, samples, besides, observed)
     gold = [line["gold"] for line in samples]
-    warnings = (support.skew(each, gold, there.labels, len(reading.labels)) for each in possible)
     had = [spelling(calibration) for chain in made for calibration in chain.calibrations]
     more = [each.name for each in lacking if each.collectable]
     return Alignments(
@@ -155,7 +154,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
         differences=(None, *(paired_difference(each.correct, results[0].correct) for each in results[1:])),
         lacking=tuple(lacking),
         command=eval_command(settings, [*had, *more]) if more else None,
-        warnings=tuple(warning for warning in warnings if warning),
+        warnings=tuple(support.cautions(chains, samples, besides)),
     )
 
 
@@ -187,8 +186,6 @@ class _Stored:
     ) -> None:
         """`states`: whether the run's engine gives hidden states."""
         fit = [line for line in besides if line["id"].startswith(support.FIT)]
-        self.labels = [line["gold"] for line in fit if "gold" in line]
-        """Of the fit part's rows, those that are known."""
         self._known = ["gold" in line for line in fit]
         self._by_hash = self._known[: support.united(made).rows]
         """Behind them stand rows that were chosen by their labels."""

@@ -90,15 +90,34 @@ def check(calibration: Calibration, *, labels: int, items: int, known: Sequence[
         )
 
 
-def skew(calibration: Calibration, items: Sequence[str], rows: Sequence[str], labels: int) -> str | None:
-    """What a reader should know of a prior that takes classes for equal which are not; the labels are told to no fit.
+def cautions(chains: Sequence[Chain], samples: Sequence[Any], lines: Sequence[Any]) -> list[str]:
+    """What a reader of the figures should know of the rows that their calibrations are fitted on; no fit is told of it."""
+    labels = chains[0].reading.labels
+    items, fit = [line["gold"] for line in samples], [line.get("gold") for line in lines if line["id"].startswith(FIT)]
+    calibrations = [calibration for chain in chains for calibration in chain.calibrations]
+    skews = [skew(calibration, items, fit, len(labels)) for calibration in calibrations]
+    return [told for told in (*skews, _scarcity(united(chains), labels, Counter(fit))) if told]
 
-    items, rows: the labels of those that are evaluated, and of the fit part's.
+
+def _scarcity(needs: Needs, labels: Sequence[str], counts: Mapping[str | None, int]) -> str | None:
+    """Which labels have fewer rows than are to be learned from."""
+    most = max((each.rows for each in needs.labelled), default=0)
+    fewer = [f"{label} ({counts.get(label, 0)})" for label in labels if counts.get(label, 0) < most]
+    if not fewer:
+        return None
+    some = ", ".join(fewer[:5]) + (", ..." if len(fewer) > 5 else "")
+    return f"{len(fewer)} of {len(labels)} labels have fewer than {most} rows to learn from: {some}"
+
+
+def skew(calibration: Calibration, items: Sequence[str], rows: Sequence[str | None], labels: int) -> str | None:
+    """What a reader should know of a prior that takes classes for equal which are not.
+
+    items, rows: the labels of those that are evaluated, and of the fit part's, None for one that may not be known.
     """
     from scipy.stats import binom
 
     where = getattr(calibration, "estimate_on", None)
-    seen = items if where == "test" else rows[: calibration.needs.rows]
+    seen = items if where == "test" else [label for label in rows[: calibration.needs.rows] if label is not None]
     if where is None or calibration.needs.classes or not seen:
         return None
     label, count = Counter(seen).most_common(1)[0]
@@ -171,12 +190,6 @@ def wanted_of(ask: Ask, needs: Needs, rows: Sequence[Asked], shown: Mapping[str,
     """
     known = [(row.id, row.gold.label, row.rendered) for row in rows if row.id.startswith(FIT) and row.gold is not None]
     pairs = [(row.removeprefix(FIT), label) for row, label, _ in known]
-    counts = Counter(label for _, label in pairs)
-    most = max((each.rows for each in needs.labelled), default=0)
-    fewer = [f"{label} ({counts[label]})" for label in shown if counts[label] < most]
-    if fewer:
-        some = ", ".join(fewer[:5]) + (", ..." if len(fewer) > 5 else "")
-        _log.warning("%d of %d labels have fewer than %d rows to learn from: %s.", len(fewer), len(shown), most, some)
     labelled = {each: [known[place][2] for place in chosen(each, pairs)] for each in needs.labelled}
     return wanted(needs, ask, labelled, [*shown.values()])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -98,10 +97,30 @@ def test_rows_that_are_evaluated_too_are_never_chosen(make_rows):
     assert taken_of(Needs(rows=3, labelled=(PerClass(100, 0),)), fit, evaluated) == [*fit[:3], *fit[12:]]
 
 
-def test_a_label_of_few_rows_is_said(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING):
-        run(write_task(tmp_path / "task"), tmp_path, ["hidden:per_class=50"])
-    assert "2 of 2 labels have fewer than 50 rows to learn from: no (" in caplog.text
+def test_what_calibrations_are_fitted_on_is_said_beside_the_figures_however_they_are_come_by(tmp_path):
+    """Labels of few rows, and classes that are not equal: nine of ten train rows are `no`."""
+    task = write_task(tmp_path / "task")
+    rows = [{"text": f"train {i}", "label": "yes" if i % 10 == 0 else "no"} for i in range(500)]
+    (tmp_path / "task" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task, wanted = pk.task(tmp_path / "task" / "task.yaml"), ["hidden:per_class=50", "knn:per_class=3", "batch"]
+    few = sum(row.label == "yes" for row in task.part("fit"))
+    first, again = (run(task, tmp_path, wanted) for _ in range(2))
+    skewed, scarce = (note for note in again.notes if "calibration batch takes" in note or "to learn from" in note)
+    assert scarce == f"1 of 2 labels have fewer than 50 rows to learn from: yes ({few})"
+    shards = [
+        evaluate_shard(predictors(pk.load("fake"), wanted), task, Shard(n, 2), limit=12, out=tmp_path / f"{n}", cache=False)
+        for n in (1, 2)
+    ]
+    merged = merge([shard.path for shard in shards], out=tmp_path / "merged")
+    for told in (
+        first.notes,
+        again.notes,
+        merged.notes,
+        again.to_json()["notes"],
+        align(first.path, ",".join(wanted)).warnings,
+    ):
+        assert {skewed, scarce} <= {*told}
+    assert not align(first.path, "knn:per_class=3").warnings
 
 
 # ---- the numbers --------------------------------------------------------------------------------------
