@@ -245,7 +245,8 @@ class _Pass:
     def _complete(self, folder: RunFolder, lines: Sequence[Any], resumed: int, shard: Shard | None) -> _Done:
         asked, reading = self._asked, self._bound.reading
         known = {row.id: row for row in asked}
-        of_id = {k["id"]: k for k in lines if k["id"] in known and is_whole(k, known[k["id"]], reading)}
+        width = self._model.card.d_model
+        of_id = {k["id"]: k for k in lines if k["id"] in known and is_whole(k, known[k["id"]], reading, width)}
         requests = [self._bound.request(row.example, row.rendered, row.verb) for row in asked]
         mine = frozenset(range(len(asked)))
         if shard is not None:

@@ -20,7 +20,7 @@ from promptkit.merging import merge
 from promptkit.models.base import ENGINES
 from promptkit.outputs import Observed
 from promptkit.registry import build
-from promptkit.store import Shard
+from promptkit.store import RunFolder, Shard
 from promptkit.support import chosen, taken_of
 from promptkit.types import LabelledExample, Read, Request
 
@@ -224,6 +224,10 @@ class Killed(BaseException):
     """Stands for a signal that no code catches."""
 
 
+def killed(*_: object) -> None:
+    raise Killed
+
+
 def killed_after(batches: int) -> Any:
     model: Any = pk.load("fake", batch_tokens=600)
     whole, given = model.answer, iter(range(batches))
@@ -279,9 +283,35 @@ def test_tensors_that_were_changed_are_refused(tmp_path):
         run(task, tmp_path, ["hidden"])
 
 
+def test_tensors_that_are_gone_are_read_again(whole, tmp_path):
+    task = write_task(tmp_path / "task")
+    path = run(task, tmp_path, LEARNED).path
+    (path / "outputs.safetensors").unlink()
+    assert contents(run(task, tmp_path, LEARNED).path) == contents(whole.path)
+
+
+@pytest.mark.parametrize(
+    ("key", "broken"), [("hidden", "!!!!"), ("hidden", "AAA"), ("hidden", "AAAAAA=="), ("logprobs", ""), ("logprobs", "é")]
+)
+def test_a_line_of_what_was_read_that_is_broken_is_computed_again(whole, tmp_path, key, broken, monkeypatch):
+    task = write_task(tmp_path / "task")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "finish", killed)
+        with pytest.raises(Killed):
+            run(task, tmp_path, LEARNED)
+    (path,) = tmp_path.glob("task-*/outputs.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    place = next(i for i, line in enumerate(lines) if line.get(key))
+    lines[place][key] = broken
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert contents(run(task, tmp_path, LEARNED).path) == contents(whole.path)
+
+
 def test_a_run_without_learned_read_outs_has_no_tensors(tmp_path):
     made = run(write_task(tmp_path / "task"), tmp_path, ["contextual"])
     assert not (made.path / "outputs.safetensors").exists()
+    (made.path / "outputs.safetensors").write_bytes(b"of another run")
+    assert align(made.path, "contextual").results[1].metrics == made.results[0].metrics
 
 
 @pytest.mark.parametrize("name", [*ENGINES])
