@@ -233,7 +233,9 @@ class _Stored:
         if needs.labels and self._settings["split"] == TRAIN:
             return "every row of the fit part, whose labels it needs, is itself evaluated"
         try:
-            support.check(calibration, labels=self._size, items=self._items, known=[True] * max(needs.rows, 1))
+            support.check(
+                calibration, labels=self._size, items=self._items, known=[True] * max(needs.rows, needs.labelled_fewest, 1)
+            )
         except PromptkitError as error:
             return str(error)
         return without_premise(self._settings) if needs.premise else None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from promptkit.aligners import Bag, Calibration, Needs, Outputs, PerClass, StandIn, Support
+from promptkit.aligners import Bag, Calibration, Needs, Outputs, PerClass, StandIn, Support, TopTokens
 from promptkit.chain import Chain
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.line import chance
@@ -80,6 +80,13 @@ def check(calibration: Calibration, *, labels: int, items: int, known: Sequence[
         raise PromptkitError(
             f"The calibration {calibration.name} needs labels, and every row of the fit part is itself evaluated",
             hint="Evaluate another split than the one that aligners are fitted on",
+        )
+    learned = min([sum(known), *(each.rows * labels for each in needs.labelled)])
+    if learned < needs.labelled_fewest:
+        raise PromptkitError(
+            f"The calibration {calibration.name} takes the vote of {needs.labelled_fewest} of its labelled rows",
+            got=f"{learned} such rows at most",
+            hint="Give it a smaller k, or a greater per_class",
         )
     there = len(known[: needs.rows]) if needs.rows else items
     if there < needs.rows_each * labels:
@@ -205,9 +212,13 @@ def unread(needs: Needs, had: Needs, observed: Observed | None) -> str | None:
     states = [f"hidden states of layer {layer}" for layer in needs.layers if layer not in layers]
     sets = set() if observed is None else {top for top, _ in observed.sets()}
     rows = [f"{each.rows} labelled rows of each label" for each in needs.labelled if not _holds(had.labelled, each)]
-    tokens = [f"the log-probabilities of {top.most} tokens" for top in needs.tokens if top not in sets]
+    tokens = [_chosen_tokens(top) for top in needs.tokens if top not in sets]
     names = ["hidden states of the tokens' texts" for top in needs.named if top not in had.named]
     return next(iter([*states, *names, *rows, *tokens]), None)
+
+
+def _chosen_tokens(top: TopTokens) -> str:
+    return f"the log-probabilities of the {top.most} tokens that are likeliest for {top.of.rows} labelled rows of each label"
 
 
 def _holds(had: Sequence[PerClass], wanted: PerClass) -> bool:

@@ -373,11 +373,22 @@ def test_what_a_run_has_not_read_is_named_with_the_command_that_would_read_it(tm
         "the run has not read hidden states of layer 0",
         "the run has not read 9 labelled rows of each label",
         "the run has not read 16 labelled rows of each label",
-        "the run has not read the log-probabilities of 7 tokens",
+        "the run has not read the log-probabilities of the 7 tokens that are likeliest for 8 labelled rows of each label",
         "the run has not read rows of the fit part",
     ]
     assert again.command is not None
     assert again.command.endswith("8:layer=0,hidden:per_class=9,linear:seed=1,knn:per_class=8:tokens=7,batch")
+
+
+def test_tokens_chosen_on_other_rows_and_too_many_neighbours_are_said_to_be_what_is_missing(tmp_path):
+    made = run(write_task(tmp_path / "task"), tmp_path, ["knn:per_class=4:tokens=9"])
+    again = align(made.path, "knn:per_class=3:tokens=9,knn:per_class=4:tokens=9:k=9,knn:per_class=4:tokens=9:k=8")
+    assert [each.reason for each in again.lacking] == [
+        "the run has not read the log-probabilities of the 9 tokens that are likeliest for 3 labelled rows of each label",
+        "The calibration knn takes the vote of 9 of its labelled rows. Given: 8 such rows at most. "
+        "Give it a smaller k, or a greater per_class.",
+    ]
+    assert again.results[1].align == "knn:per_class=4:k=8:tokens=9"
 
 
 def test_hidden_states_are_not_promised_of_an_engine_that_has_none(tmp_path, monkeypatch):

@@ -39,8 +39,8 @@ class Knn(Learned):
 
     @property
     def needs(self) -> Needs:
-        """Labelled rows, and the tokens' log-probabilities of every row."""
-        return Needs(labels=True, labelled=(self.rows,), tokens=(self._top,))
+        """Labelled rows, no fewer than neighbours, and the tokens' log-probabilities of every row."""
+        return Needs(labels=True, labelled=(self.rows,), labelled_fewest=self.k, tokens=(self._top,))
 
     def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
         """Its labelled rows are the anchors."""
