@@ -75,7 +75,7 @@ def eval_(
         template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed, cot=cot
     )
     chain = opts.chain(score, extract, max_tokens, samples, temperature, seed)
-    branches = opts.predictors(loaded, model, set_, prompt, chain, split=split, calibrate=calibrate)
+    branches = opts.predictors(loaded, model, set_, prompt, chain, split=split, limit=limit, calibrate=calibrate)
     try:
         with Bar(hidden=as_json) as bar:
             run = (

@@ -191,6 +191,7 @@ def predictors(
     chain: dict[str, Any],
     *,
     split: str | None = None,
+    limit: int | None = None,
     calibrate: str = "",
 ) -> list[Predictor]:
     """The plain predictor, and one for each calibration; `chain` says more of its first aligner.
@@ -202,7 +203,7 @@ def predictors(
 
     told = pairs(settings or [])
     over = branches(task, options, chain, calibrate)
-    rehearse(over(load("fake")), task, split=split)
+    rehearse(over(load("fake")), task, split=split, limit=limit)
     return over(load(model, **told))
 
 

@@ -198,16 +198,15 @@ def test_every_calibration_at_once_is_one_pass_and_each_is_the_branch_alone(tmp_
 
 
 @pytest.mark.parametrize("on", ["fit", "test"])
-def test_a_prior_estimated_on_unequal_classes_is_told(tmp_path: Path, on: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_prior_estimated_on_unequal_classes_is_told(tmp_path: Path, on: Any) -> None:
     write_task(tmp_path / "task")
     for name in ("train", "test"):  # nine of ten rows are `no`
         rows = [{"text": f"{name} {i}", "label": "yes" if i % 10 == 0 else "no"} for i in range(300)]
         (tmp_path / "task" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for calibration, told in ((pk.calibrate.Batch(estimate_on=on), True), (pk.calibrate.Temperature(), False)):
-        caplog.clear()
         predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [pk.Verbalizer(WORDS), calibration])
-        evaluate(predictor, pk.task(tmp_path / "task" / "task.yaml"), out=tmp_path)
-        assert any("takes the classes to be about equal" in message for message in caplog.messages) is told
+        run = evaluate(predictor, pk.task(tmp_path / "task" / "task.yaml"), out=tmp_path)
+        assert any("takes the classes to be about equal" in note for note in run.notes) is told
 
 
 @pytest.mark.parametrize(("labels", "rows"), [(2, 20), (2, 500), (6, 128), (77, 128), (77, 500)])

@@ -41,12 +41,11 @@ class Knn(Learned):
 
     @property
     def needs(self) -> Needs:
-        """Labelled rows, and the tokens' log-probabilities of every row."""
-        return Needs(labels=True, labelled=(self.rows,), tokens=(self._top,))
+        """Labelled rows, no fewer than neighbours, and the tokens' log-probabilities of every row."""
+        return Needs(labels=True, labelled=(self.rows,), labelled_fewest=self.k, tokens=(self._top,))
 
-    def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
+    def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
         """Its labelled rows are the anchors."""
-        places, gold = self.seen(support, labels)
         anchors, top, count = support.rows.tokens[self._top][places], self._top, support.rows.logprobs.shape[1]
         return ReadOut(scores=lambda outputs: neighbour_scores(anchors, gold, outputs.tokens[top], count, self.k))
 
