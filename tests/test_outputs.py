@@ -395,7 +395,7 @@ def test_hidden_states_are_not_promised_of_an_engine_that_has_none(tmp_path, mon
     made = run(write_task(tmp_path / "task"), tmp_path, ["knn:per_class=4"])
     monkeypatch.setitem(ENGINES, "fake", ENGINES["fake"]._replace(hidden_states=False))
     again = align(made.path, "hidden:per_class=4")
-    assert again.lacking[0].reason == "the run has not read hidden states of layer -1, and its engine gives none"
+    assert again.lacking[0].reason == "its engine gives no hidden states of layer -1"
     assert again.command is None
 
 
