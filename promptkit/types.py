@@ -102,7 +102,7 @@ class TextInput:
     spans: tuple[Span, ...] = ()
     """Contiguous, in order, and covering `ids`; a token that straddles two parts is the first one's."""
     vectors: Vectors | None = None
-    """What stands at the negative ids, as the model's first layer receives it: already scaled."""
+    """What stands at the negative ids in the place of what the embedding module gives: already scaled, if it scales."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ ENGINES = {
         "a hub id, a folder, a .gguf file, or demo (Gemma 3 270M)",
         "any causal language model of transformers, on a CPU or a GPU",
         hidden_states=True,
+        learned_vectors=True,
     ),
     "vllm": Engine(
         "promptkit.models.vllm",
