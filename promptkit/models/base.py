@@ -68,6 +68,7 @@ ENGINES = {
         "any word; another word is another model",
         "hashes for probabilities: for dry runs and tests",
         hidden_states=True,
+        learned_vectors=True,
     ),
 }
 DEFAULT_ENGINE = "hf"

@@ -23,7 +23,7 @@ from promptkit.models.plan import Plan, make_plan
 from promptkit.models.pretrained import card, end_tokens, fetched, read_config, read_tokenizer
 from promptkit.models.source import resolve
 from promptkit.models.tokenizer import TransformersTokenizer
-from promptkit.types import Card, Generate, Output, Request
+from promptkit.types import Card, Generate, Output, Request, Vectors
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
 PAIRS_PER_BATCH = 2**22
@@ -37,7 +37,6 @@ class TransformersModel:
 
     verbs = frozenset({"Score", "Read", "Generate"})
     hidden_states = True
-    learned_vectors = True
 
     class Settings(base.Settings):
         """Settings of the hf engine."""
@@ -98,6 +97,10 @@ class TransformersModel:
     def load(self) -> None:
         """Load the weights, and see which forward the model can be run by."""
         self._forward  # noqa: B018 - a cached property
+
+    def embed(self, ids: Sequence[int]) -> Vectors:
+        """What its embedding module gives these tokens."""
+        return self._forward.embed(ids)
 
     def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
         """See `Model.batches`."""
