@@ -7,12 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from promptkit.errors import PromptkitError, Unsupported
-from promptkit.manipulate.soft import SoftPrompt
 from promptkit.manipulations import Apply, Ask, Change, Learnable, Manipulation, Surroundings
 from promptkit.types import Card, Embeds, Example, Kind, Model, Output, Part, Rendered, Request, Vectors
 
-CHANGES: Mapping[str, type[Learnable]] = {SoftPrompt.name: SoftPrompt}
-"""Every change by the name that the command line spells."""
 Manipulations = Manipulation | Sequence[Manipulation | Change]
 """What a predictor takes: a prompt, or a list that begins with one."""
 

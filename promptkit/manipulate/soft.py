@@ -58,6 +58,12 @@ class SoftPrompt:
             hint = "Or write a text of several words: init=Classify the review."
             raise unknown("beginning of a soft prompt", str(self.init), INITS, hint=hint)
 
+        held = self.parameters.get(VECTORS)
+        if held is not None and (len(held.shape) != 2 or held.shape[0] != self.length):
+            raise PromptkitError(
+                "The vectors of a soft prompt are not as many as it says", got=f"{held.shape}, not {self.length}"
+            )
+
     @property
     def room(self) -> int:
         """Tokens of the model's context that it takes."""
