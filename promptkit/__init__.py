@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from promptkit.manipulate import instructions as instructions
     from promptkit.manipulate import order as order
     from promptkit.manipulate.prompt import Prompt as Prompt
+    from promptkit.manipulate.saved import load_manipulation as load_manipulation
+    from promptkit.manipulate.soft import SoftPrompt as SoftPrompt
     from promptkit.merging import merge as merge
     from promptkit.models.base import load as load
     from promptkit.predictor import Predictor as Predictor
@@ -62,6 +64,8 @@ _WHERE = {
     "merge": ("promptkit.merging", "merge"),
     "Shard": ("promptkit.store", "Shard"),
     "Prompt": ("promptkit.manipulate.prompt", "Prompt"),
+    "load_manipulation": ("promptkit.manipulate.saved", "load_manipulation"),
+    "SoftPrompt": ("promptkit.manipulate.soft", "SoftPrompt"),
     "load": ("promptkit.models.base", "load"),
     "Predictor": ("promptkit.predictor", "Predictor"),
     "compare": ("promptkit.comparison", "compare"),

@@ -40,7 +40,7 @@ def eval_(
     template: opts.Template = None,
     instruction: opts.Instruction = None,
     chat: opts.Chat = False,
-    shots: opts.Shots = 8,
+    shots: Annotated[int | None, typer.Option(min=0, help="Demonstrations; 8, or none with --prompt, unless given.")] = None,
     demos: opts.Demos = None,
     order: opts.Order = None,
     cot: opts.Cot = None,
@@ -60,6 +60,7 @@ def eval_(
     train: opts.Train = None,
     set_: opts.Set = None,
     shard: opts.Shard = None,
+    prompt: opts.Saved = None,
     no_cache: opts.NoCache = False,
     out: opts.Out = Path("runs"),
     as_json: opts.Json = False,
@@ -71,11 +72,13 @@ def eval_(
 
     part = None if shard is None else Shard.read(shard)
     loaded = opts.task(task, data, template, label_column, labels, answer_column, train)
-    prompt = opts.PromptOptions(
-        template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed, cot=cot
+    saved = prompt or []
+    count = (0 if saved else 8) if shots is None else shots
+    options = opts.PromptOptions(
+        template=template, instruction=instruction, chat=chat, shots=count, demos=demos, order=order, seed=seed, cot=cot
     )
     chain = opts.chain(score, extract, max_tokens, samples, temperature, seed)
-    branches = opts.predictors(loaded, model, set_, prompt, chain, split=split, limit=limit, calibrate=calibrate)
+    branches = opts.predictors(loaded, model, set_, options, chain, split=split, limit=limit, calibrate=calibrate, saved=saved)
     try:
         with Bar(hidden=as_json) as bar:
             run = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,9 +15,12 @@ from promptkit.errors import PromptkitError
 
 if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt
+    from promptkit.manipulations import Change, Manipulation
     from promptkit.predictor import Predictor
     from promptkit.tasks import Task
     from promptkit.types import Model
+
+_log = logging.getLogger(__name__)
 
 TaskName = Annotated[
     str,
@@ -58,6 +63,10 @@ Train = Annotated[Path | None, typer.Option(help="For a data file: where demonst
 Instruction = Annotated[str | None, typer.Option(help="Replaces the template's instruction; '' shows none.")]
 Chat = Annotated[bool, typer.Option("--chat", help="Use the model's chat template, demonstrations as turns.")]
 Shots = Annotated[int, typer.Option(min=0, help="How many demonstrations.")]
+Saved = Annotated[
+    list[str] | None,
+    typer.Option("--prompt", metavar="FOLDER", help="The folder of a saved manipulation: what was learned changes the prompt."),
+]
 Demos = Annotated[
     str | None,
     typer.Option(
@@ -193,25 +202,32 @@ def predictors(
     split: str | None = None,
     limit: int | None = None,
     calibrate: str = "",
+    saved: Sequence[str] = (),
 ) -> list[Predictor]:
     """The plain predictor, and one for each calibration; `chain` says more of its first aligner.
 
-    What is wrong with the rows or the prompt is found before the model is loaded, by a rehearsal.
+    What is wrong with the rows or the prompt is found before the model is loaded, by a rehearsal; with what was learned on a
+    model, by one with that model's own card.
     """
     from promptkit.evaluation import rehearse
     from promptkit.models.base import load
 
     told = pairs(settings or [])
-    over = branches(task, options, chain, calibrate)
+    over = branches(task, options, chain, calibrate, saved)
+    if saved:
+        learned_on = over(load(model, **told))
+        rehearse(learned_on, task, split=split, limit=limit)
+        return learned_on
     rehearse(over(load("fake")), task, split=split, limit=limit)
     return over(load(model, **told))
 
 
 def branches(
-    task: Task, options: PromptOptions, chain: dict[str, Any], calibrate: str = ""
+    task: Task, options: PromptOptions, chain: dict[str, Any], calibrate: str = "", saved: Sequence[str] = ()
 ) -> Callable[[Model], list[Predictor]]:
     """What makes, of a model, the plain predictor, or that which scores by pmi, and one for each calibration."""
     from promptkit.chain import CALIBRATIONS, reading
+    from promptkit.manipulate.saved import load_manipulation
     from promptkit.predictor import Predictor
     from promptkit.registry import build
 
@@ -221,10 +237,26 @@ def branches(
     plain = [first, CALIBRATIONS[PMI]()] if told == PMI else first
     calibrations = [build("calibration", CALIBRATIONS, spelling) for spelling in calibrate.split(",") if spelling.strip()]
 
+    changes = [load_manipulation(folder) for folder in saved]
+    for folder in saved:
+        _compare(folder, prompt)
+
     def over(loaded: Model) -> list[Predictor]:
-        return [Predictor(loaded, prompt, plain), *(Predictor(loaded, prompt, [first, each]) for each in calibrations)]
+        changed: list[Manipulation | Change] = [prompt, *changes]
+        return [Predictor(loaded, changed, plain), *(Predictor(loaded, changed, [first, each]) for each in calibrations)]
 
     return over
+
+
+def _compare(folder: str, prompt: Prompt) -> None:
+    """Say where a prompt is another one than that which was trained behind what is in the folder."""
+    from promptkit.manipulate.saved import read_manifest
+
+    trained = read_manifest(folder).get("prompt", {})
+    own = json.loads(json.dumps(prompt.settings()))
+    differs = [name for name, value in own.items() if name in trained and trained[name] != value]
+    if differs:
+        _log.warning("The prompt in %s was learned with another %s than is used here.", folder, ", ".join(differs))
 
 
 def chain(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,6 +85,15 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Array:
+    """Learned numbers."""
+
+    data: bytes
+    """float32, little-endian, row by row."""
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Vectors:
     """Learned vectors, in the space of the model's token embeddings."""
 
@@ -102,7 +111,7 @@ class TextInput:
     spans: tuple[Span, ...] = ()
     """Contiguous, in order, and covering `ids`; a token that straddles two parts is the first one's."""
     vectors: Vectors | None = None
-    """What stands at the negative ids, as the model's first layer receives it: already scaled."""
+    """What stands at the negative ids in the place of what the embedding module gives: already scaled, if it scales."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +261,8 @@ class Card:
 
     tokenizer: Tokenizer
     d_model: int
+    vocabulary: int
+    """How many tokens its embedding has a row for."""
     layers: int
     kv_heads: int
     context_length: int
@@ -294,6 +305,15 @@ class Model(Protocol):
 
     def notes(self) -> Sequence[str]:
         """What the model had to do that a reader of the results should know, such as splitting a batch."""
+        ...
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """A model that reads learned vectors among the tokens of a prompt."""
+
+    def embed(self, ids: Sequence[int]) -> Vectors:
+        """What its embedding module gives these tokens, so that as vectors they are the tokens."""
         ...
 
 

@@ -17,6 +17,7 @@ _COLOURS = {
     "demonstration": "cyan",
     "query": "green",
     "reasoning": "blue",
+    "soft": "yellow",
     "separator": "default",
     "frame": "bright_black",
 }
@@ -119,7 +120,7 @@ def _show_tokens(console: object, view: View) -> None:
         line = Text(f"{span.part}: ", style="bold")
         for token in view.rendered.input.ids[span.start : span.stop]:
             line.append(f"{token}", style=_COLOURS[span.part.split()[0]])
-            line.append(f" {name(token)!r}  ", style="bright_black")
+            line.append(f" {name(token)!r}  " if token >= 0 else "  ", style="bright_black")
         console.print(line)
     for target, ids in zip(view.rendered.targets, view.rendered.continuations, strict=True):
         console.print(Text(f"{target!r}: {' '.join(map(str, ids))}", style=_TARGET_COLOUR))

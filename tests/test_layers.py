@@ -30,7 +30,7 @@ LAYERS = [
         "lint",
     },
     {"manipulate", "align", "models"},
-    {"chain", "asking", "predictor"},
+    {"chain", "asking", "composition", "predictor"},
     {"run", "samples", "outputs", "support", "figures", "evaluation"},
     {"comparison", "merging", "doctor", "view", "kinds", "trial", "found", "searching", "again", "alignments", "bias"},
     {"studies", "reliability"},

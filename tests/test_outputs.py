@@ -315,11 +315,13 @@ def test_a_run_without_learned_read_outs_has_no_tensors(tmp_path):
 
 
 @pytest.mark.parametrize("name", [*ENGINES])
-def test_an_engine_says_whether_it_gives_hidden_states(name):
+def test_an_engine_says_whether_it_gives_hidden_states_and_takes_vectors(name):
     from importlib import import_module
 
     engine = ENGINES[name]
-    assert getattr(import_module(engine.module), engine.attribute).hidden_states == engine.hidden_states
+    constructor = getattr(import_module(engine.module), engine.attribute)
+    assert constructor.hidden_states == engine.hidden_states
+    assert hasattr(constructor, "embed") == engine.learned_vectors
 
 
 @pytest.mark.parametrize("spelling", ["hidden", "prototypical", "soft", "linear", "semantic"])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from promptkit.errors import PromptkitError
+from promptkit.models.learned import embedded, tensor_of, vectors_of
 from promptkit.models.source import Source
-from promptkit.types import TextInput
+from promptkit.types import TextInput, Vectors
 
 
 class Embedding:
@@ -27,11 +28,12 @@ class Embedding:
     def rows(self, prompt: TextInput, dtype: torch.dtype) -> Tensor:
         """What the first layer receives for a prompt: shape (tokens, d_model)."""
         ids = torch.tensor(prompt.ids)
-        rows: Tensor = self._module(ids.clamp(min=0)).float()
-        if prompt.vectors is not None:
-            learned = np.frombuffer(prompt.vectors.data, "<f4").reshape(-1, prompt.vectors.d_model)
-            rows[ids < 0] = torch.from_numpy(learned.copy())[-1 - ids[ids < 0]]
+        rows: Tensor = self._module(ids) if prompt.vectors is None else embedded(self._module, ids, tensor_of(prompt.vectors))
         return rows.to(dtype)
+
+    def vectors(self, ids: Sequence[int]) -> Vectors:
+        """The rows that the embedding gives these tokens."""
+        return vectors_of(self._module(torch.tensor(ids)))
 
     @cached_property
     def _module(self) -> Any:

@@ -12,8 +12,9 @@ from promptkit.models.attention import KeyValues, Layout, extend, lay_out
 from promptkit.models.decoding import write
 from promptkit.models.head import Head
 from promptkit.models.hidden import hidden_state
+from promptkit.models.learned import embedded, table_of, vectors_of
 from promptkit.models.plan import ROOT, Tree, tree, tree_of
-from promptkit.types import Output, Read, ReadOutput, Request, ScoreOutput, Tokenizer
+from promptkit.types import Output, Read, ReadOutput, Request, ScoreOutput, Tokenizer, Vectors
 
 
 class PackedForward:
@@ -24,13 +25,15 @@ class PackedForward:
     def __init__(self, model: Any, head: Head, *, batch_tokens: int) -> None:
         """`model` is a causal language model whose attention implementation is set to `ATTENTION`."""
         self._decoder = model.get_decoder()
+        self._embedding = model.get_input_embeddings()
         self._device = model.device
+        self.dtype: torch.dtype = model.dtype
         self._head = head
         self._batch_tokens = batch_tokens
         self.windows: dict[int, int | None] = {}
 
-    def prefix(self, ids: tuple[int, ...]) -> KeyValues:
-        """The keys and values of the shared prefix, `batch_tokens` tokens at a time."""
+    def prefix(self, ids: tuple[int, ...], vectors: Tensor | None = None) -> KeyValues:
+        """The keys and values of the shared prefix, `batch_tokens` tokens at a time; `vectors` as `Layout` has them."""
         prefix: KeyValues = {}
         for begin in range(0, len(ids), self._batch_tokens):
             layout = lay_out(
@@ -39,6 +42,7 @@ class PackedForward:
                 prefix=prefix,
                 reuse=begin,
                 device=self._device,
+                vectors=vectors,
                 keep=True,
             )
             with torch.no_grad():
@@ -46,11 +50,20 @@ class PackedForward:
             prefix = extend(prefix, layout.kept)
         return prefix
 
+    def embed(self, ids: Sequence[int]) -> Vectors:
+        """The rows that the embedding gives these tokens."""
+        return vectors_of(self._embedding(torch.tensor(ids, device=self._device)))
+
     def answer(self, requests: Sequence[Request], reuse: int, prefix: KeyValues) -> list[Output]:
         """Outputs of requests to score or read that all begin with the first `reuse` tokens that `prefix` was made of."""
         trees = [tree_of(request) for request in requests]
         layout = lay_out(
-            [request.input.ids[reuse:] for request in requests], trees, prefix=prefix, reuse=reuse, device=self._device
+            [request.input.ids[reuse:] for request in requests],
+            trees,
+            prefix=prefix,
+            reuse=reuse,
+            device=self._device,
+            vectors=table_of(requests, self._device),
         )
         layers = {r.verb.hidden_layer for r in requests if isinstance(r.verb, Read) and r.verb.hidden_layer is not None}
         with torch.no_grad():
@@ -105,12 +118,13 @@ class PackedForward:
 
     def _states(self, layout: Layout, *, hidden: bool = False) -> tuple[Tensor, Any]:
         """Last hidden states, shape (T, d_model), and those of every layer if asked for."""
+        standing = (
+            {"input_ids": layout.ids[None]}
+            if layout.vectors is None
+            else {"inputs_embeds": embedded(self._embedding, layout.ids, layout.vectors)[None]}
+        )
         output = self._decoder(
-            input_ids=layout.ids[None],
-            position_ids=layout.positions[None],
-            use_cache=False,
-            output_hidden_states=hidden,
-            packed=layout,
+            **standing, position_ids=layout.positions[None], use_cache=False, output_hidden_states=hidden, packed=layout
         )
         self.windows |= layout.windows
         return output.last_hidden_state[0], output.hidden_states if hidden else None

@@ -16,8 +16,9 @@ from torch import Tensor
 from promptkit.models.attention import KeyValues
 from promptkit.models.decoding import next_token
 from promptkit.models.hidden import hidden_state
+from promptkit.models.learned import embedded, table_of, vectors_of
 from promptkit.models.writing import outputs_of, texts_of
-from promptkit.types import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput, Tokenizer
+from promptkit.types import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput, Tokenizer, Vectors
 
 
 class PlainForward:
@@ -28,19 +29,26 @@ class PlainForward:
     def __init__(self, model: Any, *, batch_tokens: int) -> None:
         """`model` is a causal language model of transformers; rows are batched up to `batch_tokens` with padding."""
         self._model = model
+        self._embedding = model.get_input_embeddings()
         self._batch_tokens = batch_tokens
+        self.dtype: torch.dtype = model.dtype
         self._trims = "logits_to_keep" in inspect.signature(model.forward).parameters
 
-    def prefix(self, ids: tuple[int, ...]) -> KeyValues:
+    def prefix(self, ids: tuple[int, ...], vectors: Tensor | None = None) -> KeyValues:
         """Nothing is reused here."""
         return {}
 
+    def embed(self, ids: Sequence[int]) -> Vectors:
+        """The rows that the embedding gives these tokens."""
+        return vectors_of(self._embedding(torch.tensor(ids, device=self._model.device)))
+
     def answer(self, requests: Sequence[Request], reuse: int, prefix: KeyValues) -> list[Output]:
         """Whole outputs of the requests; nothing is reused here."""
+        vectors = table_of(requests, self._model.device)
         return [
-            self._score(request.input.ids, request.verb)
+            self._score(request.input.ids, request.verb, vectors)
             if isinstance(request.verb, Score)
-            else self._read(request.input.ids, request.verb)
+            else self._read(request.input.ids, request.verb, vectors)
             for request in requests
             if not isinstance(request.verb, Generate)
         ]
@@ -49,29 +57,30 @@ class PlainForward:
         self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, tokenizer: Tokenizer, ends: frozenset[int]
     ) -> list[Output]:
         """Texts one at a time; every step reads the whole text again."""
-        texts = texts_of(requests)
+        texts, vectors = texts_of(requests), table_of(requests, self._model.device)
         for text in texts:
             prompt = requests[text.request].input.ids
             while text.generation is None:
                 row = prompt + tuple(text.ids)
-                logits, _ = self._forward([row], first=len(row) - 1)
+                logits, _ = self._forward([row], vectors, first=len(row) - 1)
                 text.add(next_token(logits[0, -1].float(), text), tokenizer, ends)
         return [*outputs_of(texts, len(requests))]
 
-    def _score(self, prompt: tuple[int, ...], verb: Score) -> ScoreOutput:
+    def _score(self, prompt: tuple[int, ...], verb: Score, vectors: Tensor | None) -> ScoreOutput:
         width = len(prompt) + max(len(continuation) for continuation in verb.continuations) - 1
         at_once = max(1, self._batch_tokens // width)
         logprobs = []
         for begin in range(0, len(verb.continuations), at_once):
             group = verb.continuations[begin : begin + at_once]
-            logits, _ = self._forward([prompt + continuation[:-1] for continuation in group], first=len(prompt) - 1)
+            rows = [prompt + continuation[:-1] for continuation in group]
+            logits, _ = self._forward(rows, vectors, first=len(prompt) - 1)
             for row, continuation in zip(logits, group, strict=True):
                 scores = row[: len(continuation)].float().log_softmax(-1)
                 logprobs.append(tuple(scores.gather(1, torch.tensor(continuation, device=row.device)[:, None])[:, 0].tolist()))
         return ScoreOutput(logprobs=tuple(logprobs))
 
-    def _read(self, prompt: tuple[int, ...], verb: Read) -> ReadOutput:
-        logits, hidden = self._forward([prompt], first=len(prompt) - 1, hidden=verb.hidden_layer is not None)
+    def _read(self, prompt: tuple[int, ...], verb: Read, vectors: Tensor | None) -> ReadOutput:
+        logits, hidden = self._forward([prompt], vectors, first=len(prompt) - 1, hidden=verb.hidden_layer is not None)
         scores = logits[0, -1].float().log_softmax(-1)
         best = scores.topk(verb.top_m)
         return ReadOutput(
@@ -80,7 +89,9 @@ class PlainForward:
             hidden=() if verb.hidden_layer is None else hidden_state(verb, hidden[verb.hidden_layer][0]),
         )
 
-    def _forward(self, rows: Sequence[tuple[int, ...]], *, first: int, hidden: bool = False) -> tuple[Tensor, Any]:
+    def _forward(
+        self, rows: Sequence[tuple[int, ...]], vectors: Tensor | None, *, first: int, hidden: bool = False
+    ) -> tuple[Tensor, Any]:
         """Logits from position `first` on, shape (rows, width - first, vocabulary); rows are padded on the right."""
         width = max(len(row) for row in rows)
         ids = torch.zeros((len(rows), width), dtype=torch.long)
@@ -89,13 +100,11 @@ class PlainForward:
             ids[index, : len(row)] = torch.tensor(row)
             mask[index, : len(row)] = 1
         device = self._model.device
+        ids = ids.to(device)
         options = {"logits_to_keep": width - first} if self._trims else {}
         with torch.no_grad():
+            standing = {"input_ids": ids} if vectors is None else {"inputs_embeds": embedded(self._embedding, ids, vectors)}
             output = self._model(
-                input_ids=ids.to(device),
-                attention_mask=mask.to(device),
-                use_cache=False,
-                output_hidden_states=hidden,
-                **options,
+                **standing, attention_mask=mask.to(device), use_cache=False, output_hidden_states=hidden, **options
             )
         return output.logits if self._trims else output.logits[:, first:], output.hidden_states if hidden else None

@@ -28,7 +28,7 @@ from promptkit.models.pretrained import card, end_tokens, read_config, read_toke
 from promptkit.models.source import resolve
 from promptkit.models.tokenizer import TransformersTokenizer
 from promptkit.models.writing import outputs_of, seed_of, texts_of
-from promptkit.types import Card, Generate, Output, Request, TextInput
+from promptkit.types import Card, Generate, Output, Request, TextInput, Vectors
 
 MOST_IDS = 128
 """vLLM's bound on the tokens that one request may name."""
@@ -131,6 +131,11 @@ class VllmModel:
     def load(self) -> None:
         """Start the engine."""
         self._started(embeds=False)
+
+    def embed(self, ids: Sequence[int]) -> Vectors:
+        """What its embedding module gives these tokens; read from its files."""
+        rows: Vectors = self._embedding.vectors(ids)
+        return rows
 
     def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
         """See `Model.batches`."""
