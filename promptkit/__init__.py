@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from promptkit.tasks import Task as Task
     from promptkit.tasks import load_task as task  # noqa: F401 - the name that the library is used by
     from promptkit.template import Template as Template
+    from promptkit.training import train as train
 
 _WHERE = {
     "calibrate": ("promptkit.align.calibrate", None),
@@ -74,6 +75,7 @@ _WHERE = {
     "controls": ("promptkit.studies.controls", "controls"),
     "Task": ("promptkit.tasks", "Task"),
     "task": ("promptkit.tasks", "load_task"),
+    "train": ("promptkit.training", "train"),
     "Template": ("promptkit.template", "Template"),
 }
 

@@ -17,6 +17,7 @@ from promptkit.align_command import align, bias
 from promptkit.errors import PromptkitError
 from promptkit.search_command import search
 from promptkit.terminal import Bar, print_table, print_wide
+from promptkit.train_command import train
 
 if TYPE_CHECKING:
     from promptkit.run import Run, ShardRun
@@ -314,6 +315,7 @@ def kinds(as_json: opts.Json = False) -> None:
 
 
 app.command()(search)
+app.command()(train)
 app.command()(align)
 app.command()(bias)
 

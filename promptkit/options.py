@@ -15,8 +15,9 @@ from promptkit.errors import PromptkitError
 
 if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt
-    from promptkit.manipulations import Change, Manipulation
+    from promptkit.manipulations import Change, Learnable, Manipulation
     from promptkit.predictor import Predictor
+    from promptkit.recipe import Recipe
     from promptkit.tasks import Task
     from promptkit.types import Model
 
@@ -287,3 +288,47 @@ def pairs(settings: list[str]) -> dict[str, object]:
             raise PromptkitError(f"The setting {key} is given twice", got=f"{told[key]} and {value}", hint="Give it once")
         told[key] = value
     return told
+
+
+def learnables(spellings: Sequence[str], seed: int) -> list[Learnable]:
+    """What is learned, as --manipulation spells it; `seed` is of those that draw and are given none."""
+    from promptkit.manipulate.saved import LEARNABLE
+    from promptkit.registry import build
+
+    return [build("learned manipulation", LEARNABLE, spelling, seed=seed) for spelling in spellings]
+
+
+def trainable(
+    task: Task,
+    model: str,
+    settings: list[str] | None,
+    options: PromptOptions,
+    changes: Sequence[Learnable],
+    recipe: Recipe,
+    split: str | None,
+) -> Predictor:
+    """The predictor that is trained; what is wrong with the rows or the prompt is found before the model is loaded."""
+    from promptkit.chain import reading
+    from promptkit.evaluation import rehearse
+    from promptkit.models.base import load
+    from promptkit.predictor import Predictor
+    from promptkit.training import check
+
+    told = pairs(settings or [])
+    prompt, first = options.prompt(task), reading(task)
+    stand_in = Predictor(load("fake"), [prompt, *changes], first)
+    check(stand_in, task, split=split, recipe=recipe)
+    rehearse([stand_in], task, split=split)
+    return Predictor(load(model, **told), [prompt, *changes], first)
+
+
+def eval_words(context: typer.Context, without: frozenset[str]) -> list[str]:
+    """The command that evaluates what another was given, `without` what `promptkit eval` is not told."""
+    words = ["promptkit", "eval", str(context.params["task"])]
+    for parameter in context.command.params:
+        value = context.params.get(str(parameter.name))
+        if parameter.name in without or (value == parameter.default and parameter.name != "shots"):
+            continue
+        for each in value if isinstance(value, (list, tuple)) else (value,):
+            words += [parameter.opts[0]] if each is True else [parameter.opts[0], str(each)]
+    return words

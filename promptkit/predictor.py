@@ -76,13 +76,19 @@ class Predictor:
 
         `ask` stands in for the model while prompts are made. `others` loads, by name, what the manipulation asks besides it.
         """
-        surroundings = Surroundings(
+        surroundings = self.surroundings(task, ask=ask, cache=cache, others=others)
+        return BoundPredictor(model=self.model, reading=self.reading, apply=self.manipulate.bind(surroundings))
+
+    def surroundings(
+        self, task: Task, *, ask: Ask | None = None, cache: ScoreCache | None = None, others: Callable[[str], Model] = load
+    ) -> Surroundings:
+        """What its manipulations may see and ask, over a task's rows; see `bind`."""
+        return Surroundings(
             ask=ask or Asking(self.model, cache),
             reading=self.reading,
             rows={part: task.part(part) for part in self.manipulate.parts},
             others={name: Asking(others(name), cache) for name in self.manipulate.models},
         )
-        return BoundPredictor(model=self.model, reading=self.reading, apply=self.manipulate.bind(surroundings))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

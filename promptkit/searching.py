@@ -106,7 +106,7 @@ def check(
         raise PromptkitError("There is no list of instructions to try", hint="Give one, or let the model propose: ape, opro")
     if candidates < 1:
         raise PromptkitError("A model must be asked for one instruction at least", got=f"candidates={candidates}")
-    rows = by_hash(_unseen(task, "dev", split or task.spec.split), dev)
+    rows = by_hash(unseen(task, "dev", split or task.spec.split), dev)
     if not rows:
         raise PromptkitError(
             f"The task {task.name} has no rows to choose an instruction by: the dev part of its train split is empty",
@@ -125,7 +125,7 @@ def _prompt(predictor: Predictor) -> Prompt:
     return prompt
 
 
-def _unseen(task: Task, part: Part, split: str) -> list[LabelledExample]:
+def unseen(task: Task, part: Part, split: str) -> list[LabelledExample]:
     """The rows of a part whose inputs are not evaluated; of what is evaluated only inputs are looked at."""
     evaluated = {row.id.partition("#")[0] for row in task.rows(split)}
     return [row for row in task.part(part) if row.id.partition("#")[0] not in evaluated]
@@ -140,7 +140,7 @@ def _given(prompt: Prompt, reading: Reading, instructions: Sequence[str]) -> dic
 def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cache: ScoreCache | None, seed: int) -> Proposer:
     words, labels, template = predictor.reading.shown(), _labels(predictor.reading), prompt.loaded
     pairs = {}
-    for row in _unseen(task, "pool", split):
+    for row in unseen(task, "pool", split):
         told = {**labels, **row.inputs}
         answer = {**told, **row.working, LABEL: words.get(row.label, row.label)}
         pairs[row.id] = template.render("input", told) + template.render("target", answer)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -314,6 +314,34 @@ class Embeds(Protocol):
 
     def embed(self, ids: Sequence[int]) -> Vectors:
         """What its embedding module gives these tokens, so that as vectors they are the tokens."""
+        ...
+
+
+class Differentiable(Protocol):
+    """Scores of certain requests as functions of the learned vectors that they all hold."""
+
+    device: Any
+    """Of torch: where the vectors shall be."""
+
+    def batches(self, chosen: Sequence[int]) -> list[list[int]]:
+        """The chosen requests in parts, each of which is computed at once."""
+        ...
+
+    def scores(self, chosen: Sequence[int], vectors: Any) -> list[list[Any]]:
+        """Of each request, of each continuation, its tokens' log-probabilities: tensors. vectors: a tensor (rows, d_model)."""
+        ...
+
+    def weights_hash(self) -> str:
+        """Of every weight of the frozen model."""
+        ...
+
+
+@runtime_checkable
+class Trains(Protocol):
+    """A model through which gradients flow."""
+
+    def differentiable(self, requests: Sequence[Request]) -> Differentiable:
+        """Requests to score, all with the same learned vectors, as functions of these; the weights load now."""
         ...
 
 

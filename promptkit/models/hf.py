@@ -16,6 +16,7 @@ from promptkit.models import base
 from promptkit.models.attention import KeyValues
 from promptkit.models.check import packed_forward, reads_vectors
 from promptkit.models.device import device_of
+from promptkit.models.differentiable import Differentiable
 from promptkit.models.learned import table_of, tabled
 from promptkit.models.packed import PackedForward
 from promptkit.models.plain import PlainForward
@@ -124,6 +125,11 @@ class TransformersModel:
                     prefix = self._forward.prefix(plan.prefix, table_of(requests, self._device))
             outputs = self._halving([requests[i] for i in batch.requests], batch.reuse, prefix)
             yield batch.requests, tuple(outputs)
+
+    def differentiable(self, requests: Sequence[Request]) -> Differentiable:
+        """See `Trains.differentiable`."""
+        self._reads_vectors  # noqa: B018 - raises where it does not
+        return Differentiable(self._forward, requests, batch_tokens=self._batch_tokens, batch_pairs=PAIRS_PER_BATCH)
 
     def _tabled(self, requests: Sequence[Request]) -> Sequence[Request]:
         return tabled(requests, self._config.hidden_size)
