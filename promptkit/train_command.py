@@ -80,7 +80,7 @@ def train(
         patience=patience,
         seed=seed,
     )
-    changes = opts.learnables(manipulation or ["soft:length=20"], seed)
+    changes = opts.learnables(manipulation or ["soft"], seed)
     predictor = opts.trainable(loaded, model, set_, options, changes, recipe, split)
     try:
         with Bar(hidden=as_json, unit="step") as bar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -150,7 +151,7 @@ def test_the_optimiser_is_adamw(schedule: Any, decay: float) -> None:
     assert as_numpy(standing.parameters["x"]) == pytest.approx(own.detach().numpy(), abs=1e-5)
     rates = [recipe.rate(step) for step in range(12)]
     assert rates[:3] == pytest.approx([0.1, 0.2, 0.3])
-    assert all(later <= earlier for earlier, later in zip(rates[2:], rates[3:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates[2:]))
 
 
 @given(st.integers(1, 30), st.integers(1, 9), st.integers(0, 3))

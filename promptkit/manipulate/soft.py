@@ -30,7 +30,7 @@ VECTORS = "vectors"
 class SoftPrompt:
     """Learned vectors before the prompt."""
 
-    length: int
+    length: int = 20
     """How many vectors."""
     _: KW_ONLY
     init: str = "vocabulary"
