@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,7 +100,23 @@ def composed(manipulate: Manipulations) -> Manipulation:
             hint='Write [pk.Prompt("sentiment/review"), pk.SoftPrompt(10)]',
         )
     first: Manipulation = parts[0]
+    _check_slots(getattr(first, "slots", {}), parts[1:])
     return Composed(prompt=first, changes=tuple(parts[1:])) if parts[1:] else first
+
+
+def _check_slots(slots: Mapping[str, int], changes: Sequence[Change]) -> None:
+    """Raise unless each slot of the template is filled by one change, as long as the slot is."""
+    fills = [each for change in changes for each in change.fills.items()]
+    if sorted(fills) != sorted(slots.items()):
+        raise PromptkitError(
+            "The slots of a template are each filled by one soft prompt, as long as the slot",
+            got=f"slots {_told(slots.items())}; soft prompts {_told(fills)}",
+            hint='Write {{ soft("task", 8) }} in the template, and pk.SoftPrompt(8, slot="task")',
+        )
+
+
+def _told(slots: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} of {count}" for name, count in slots) or "none"
 
 
 def changes_of(manipulation: Manipulation) -> tuple[Change, ...]:

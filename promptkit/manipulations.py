@@ -95,6 +95,11 @@ class Change(Protocol):
         ...
 
     @property
+    def fills(self) -> Mapping[str, int]:
+        """The slots of the prompt's template that it fills: name -> how many vectors."""
+        ...
+
+    @property
     def room(self) -> int:
         """Tokens of the model's context that it takes."""
         ...

@@ -68,11 +68,13 @@ class Piece:
     """A stretch of a prompt before it is encoded."""
 
     text: str
-    """The text itself, or the name of one control token."""
+    """The text itself, or the name of one control token or slot."""
     part: str
-    """Whose it is: `instruction`, `demonstration 3`, `query`, `separator` or `frame` (BOS, chat markers)."""
+    """Whose it is: `instruction`, `demonstration 3`, `query`, `separator`, `frame` (BOS, chat markers), or `soft` and a slot."""
     control: bool = False
     """True for a control token, which is the only way that one gets into a prompt."""
+    learned: int = 0
+    """How many learned vectors stand here; the text is then the name of their slot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +109,7 @@ class TextInput:
     """A prompt as a language model reads it."""
 
     ids: tuple[int, ...]
-    """Token ids, control tokens included; -1-j stands for row j of `vectors`."""
+    """Token ids, control tokens included; -1-j stands for row j of `vectors`, -1 also for a slot that is not filled."""
     spans: tuple[Span, ...] = ()
     """Contiguous, in order, and covering `ids`; a token that straddles two parts is the first one's."""
     vectors: Vectors | None = None

@@ -10,7 +10,7 @@ from promptkit.cache import ScoreCache
 from promptkit.evaluation import by_hash
 from promptkit.predictor import Predictor
 from promptkit.tasks import Task
-from promptkit.types import Card, Example, Generate, Rendered, Verb
+from promptkit.types import Card, Example, Generate, Piece, Rendered, Verb
 
 _COLOURS = {
     "instruction": "magenta",
@@ -44,8 +44,11 @@ class View:
         rendered = self.rendered
         return {
             "id": self.example.id,
-            "prompt": "".join(piece.text for piece in rendered.pieces),
-            "pieces": [{"part": p.part, "text": p.text, "control": p.control} for p in rendered.pieces],
+            "prompt": "".join(_shown(piece) for piece in rendered.pieces),
+            "pieces": [
+                {"part": p.part, "text": p.text, "control": p.control, **({"learned": p.learned} if p.learned else {})}
+                for p in rendered.pieces
+            ],
             "targets": list(rendered.targets),
             **({"generate": asdict(self.verb)} if isinstance(self.verb, Generate) else {}),
             "ids": list(rendered.input.ids),
@@ -86,7 +89,7 @@ def show(view: View, *, tokens: bool) -> None:
     console.rule(f"row {view.example.id}")
     prompt = Text()
     for piece in rendered.pieces:
-        prompt.append(_visible(piece.text), style="reverse" if piece.control else _COLOURS[piece.part.split()[0]])
+        prompt.append(_visible(_shown(piece)), style="reverse" if piece.control else _COLOURS[piece.part.split()[0]])
     console.print(prompt)
     counts = f"{len(rendered.input.ids)} tokens, {view.bos} BOS, {len(rendered.demos)} demonstrations"
     if isinstance(view.verb, Generate):
@@ -103,6 +106,11 @@ def show(view: View, *, tokens: bool) -> None:
         _show_tokens(console, view)
     for warning in view.warnings:
         console.print(f"warning: {warning}", style="bold red", markup=False)
+
+
+def _shown(piece: Piece) -> str:
+    """The text of a piece, or what stands in its place."""
+    return f"[{piece.text}: {piece.learned} vectors]" if piece.learned else piece.text
 
 
 def _visible(text: str) -> str:

@@ -42,6 +42,17 @@ MANIPULATIONS: dict[str, Manipulation] = {
     "soft": composed([pk.Prompt("sentiment/review"), pk.SoftPrompt(4)]),
     "soft at the start": composed([pk.Prompt("sentiment/review"), pk.SoftPrompt(3, place="start", init="random", seed=2)]),
     "soft as labels in a chat": composed([pk.Prompt("sentiment/review", chat=True), pk.SoftPrompt(3, init="labels")]),
+    "soft in slots": composed(
+        [
+            pk.Prompt(
+                '{% block input %}{{ soft("before", 2) }}Review: {{ text }}{{ soft("behind", 1) }}\nSentiment:{% endblock %}'
+                "{% block target %} {{ label }}{% endblock %}",
+                demos=pk.demos.first(k=2),
+            ),
+            pk.SoftPrompt(1, slot="behind"),
+            pk.SoftPrompt(2, slot="before", init="labels"),
+        ]
+    ),
     "two soft": composed(
         [
             pk.Prompt("sentiment/review", demos=pk.demos.first(k=1)),

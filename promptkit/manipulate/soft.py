@@ -15,6 +15,7 @@ import numpy as np
 
 from promptkit.errors import PromptkitError, unknown
 from promptkit.manipulations import Ask, Surroundings
+from promptkit.render import SLOT_PART
 from promptkit.types import Array, Kind, Rendered, Span, TextInput, Vectors
 
 Place = Literal["after_bos", "start"]
@@ -38,6 +39,8 @@ class SoftPrompt:
     (the label words' rows), or a text of several words, whose tokens' rows they are."""
     place: Place = "after_bos"
     """Behind the BOS token, if there is one, or at the very `start`, before it, as PEFT places them."""
+    slot: str | None = None
+    """The template's slot that it stands in, wherever and how often that is; {{ soft("task", 8) }} is one named task."""
     seed: int = 0
     """Of what is drawn to begin with."""
     parameters: Mapping[str, Array] = field(default_factory=dict, repr=False)
@@ -66,14 +69,20 @@ class SoftPrompt:
 
     @property
     def room(self) -> int:
-        """Tokens of the model's context that it takes."""
-        return self.length
+        """Tokens of the model's context that it takes; a slot has been counted already."""
+        return 0 if self.slot else self.length
+
+    @property
+    def fills(self) -> Mapping[str, int]:
+        """Its slot, if it stands in one."""
+        return {self.slot: self.length} if self.slot else {}
 
     def settings(self) -> Mapping[str, object]:
         """How many vectors, where, and which: by content once they are learned, before that by how they begin."""
         held = self.parameters.get(VECTORS)
         digest = {"sha256": hashlib.sha256(held.data).hexdigest()[:16]} if held else {"init": self.init, "seed": self.seed}
-        return {"name": self.name, "length": self.length, "place": self.place, **digest}
+        where = {"slot": self.slot} if self.slot else {"place": self.place}
+        return {"name": self.name, "length": self.length, **where, **digest}
 
     def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
         """What puts the vectors into a prompt."""
@@ -83,10 +92,12 @@ class SoftPrompt:
         return lambda rendered: replace(rendered, input=self._within(rendered.input, rows, bos))
 
     def _within(self, prompt: TextInput, rows: Vectors, bos: tuple[int, ...]) -> TextInput:
+        if self.slot:
+            return filled(prompt, rows, part=f"{SLOT_PART} {self.slot}")
         at = _learned_from(prompt.ids, 0)
         if self.place == "after_bos" and prompt.ids[at : at + len(bos)] == bos:
             at = _learned_from(prompt.ids, at + len(bos))
-        return inserted(prompt, rows, at, part=self.name)
+        return inserted(prompt, rows, at, part=SLOT_PART)
 
     def learned(self, parameters: Mapping[str, Array], base: Mapping[str, str | int]) -> SoftPrompt:
         """The same soft prompt once it has been trained."""
@@ -142,9 +153,7 @@ class SoftPrompt:
 
 def inserted(prompt: TextInput, rows: Vectors, at: int, *, part: str) -> TextInput:
     """The prompt with more learned vectors before its token `at`, as a span of their own."""
-    data = prompt.vectors.data if prompt.vectors else b""
-    first = len(data) // (4 * rows.d_model)
-    count = len(rows.data) // (4 * rows.d_model)
+    table, first, count = _joined(prompt, rows)
     spans: list[Span] = []
     for span in prompt.spans:
         if span.start < at:
@@ -154,7 +163,24 @@ def inserted(prompt: TextInput, rows: Vectors, at: int, *, part: str) -> TextInp
         if span.stop > at:
             spans.append(replace(span, start=max(span.start, at) + count, stop=span.stop + count))
     ids = (*prompt.ids[:at], *range(-1 - first, -1 - first - count, -1), *prompt.ids[at:])
-    return TextInput(ids=ids, spans=tuple(spans), vectors=Vectors(data=data + rows.data, d_model=rows.d_model))
+    return TextInput(ids=ids, spans=tuple(spans), vectors=table)
+
+
+def filled(prompt: TextInput, rows: Vectors, *, part: str) -> TextInput:
+    """The prompt with these vectors in every span of a slot."""
+    table, first, count = _joined(prompt, rows)
+    ids = [*prompt.ids]
+    for span in prompt.spans:
+        if span.part == part:
+            ids[span.start : span.stop] = [-1 - first - place % count for place in range(span.stop - span.start)]
+    return replace(prompt, ids=tuple(ids), vectors=table)
+
+
+def _joined(prompt: TextInput, rows: Vectors) -> tuple[Vectors, int, int]:
+    """The prompt's table with more rows, the number of the first of these, and how many they are."""
+    data = prompt.vectors.data if prompt.vectors else b""
+    width = 4 * rows.d_model
+    return Vectors(data=data + rows.data, d_model=rows.d_model), len(data) // width, len(rows.data) // width
 
 
 def _learned_from(ids: Sequence[int], at: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from promptkit.asking import Asking
 from promptkit.composition import base_of, composed
 from promptkit.manipulate.soft import inserted
 from promptkit.manipulations import Surroundings
-from promptkit.types import Example, Rendered, Span, TextInput, Vectors
+from promptkit.types import Example, LabelledExample, Rendered, Span, TextInput, Vectors
 
 WORDS = {"no": "bad, really", "yes": "good"}
 ROW = Example(id="q", inputs={"text": "so it was"})
@@ -56,6 +58,84 @@ def test_vectors_stand_where_they_are_placed_in_the_order_of_the_list(model: Any
         assert covered == list(range(len(found.input.ids)))
         soft = {place for span in found.input.spans if span.part == "soft" for place in range(span.start, span.stop)}
         assert soft == {place for place, token in enumerate(found.input.ids) if token < 0}
+
+
+SLOTS = (
+    '{% block instruction %}Be fair.{{ soft("task", 2) }} Now:{% endblock %}'
+    '{% block input %}Text: {{ text }}{{ soft("end", 3) }} So{% endblock %}{% block target %} {{ label }}{% endblock %}'
+)
+TEXT = SLOTS.replace('{{ soft("task", 2) }}', "|").replace('{{ soft("end", 3) }}', "|")
+POOL = [LabelledExample(id=f"r{i}", inputs={"text": f"row {i}"}, label="yes") for i in range(3)]
+
+
+def in_slots(model: Any, template: str, changes: list[Any], **prompt: Any) -> Rendered:
+    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
+    return composed([pk.Prompt(template, **prompt), *changes]).bind(around)([ROW])[0]
+
+
+@pytest.mark.parametrize("shots", [0, 2])
+def test_vectors_stand_in_the_slots_of_a_template_and_nothing_else_moves(model: Any, shots: int) -> None:
+    task, end = pk.SoftPrompt(2, slot="task", init="random"), pk.SoftPrompt(3, slot="end", init="random", seed=1)
+    start = pk.SoftPrompt(2, init="random", place="start", seed=2)
+    demos = pk.demos.first(k=shots)
+    own = {each.seed: rows(rendered(model, replace(each, slot=None)).input.vectors) for each in (task, end, start)}
+    found = in_slots(model, SLOTS, [start, end, task], demos=demos)
+    read_ = read(found.input, model)
+    wanted = iter([own[2], own[0], *[own[1]] * (1 + shots)])
+    spans = [span for span in found.input.spans if span.part.startswith("soft")]
+    assert [span.part for span in spans] == ["soft", "soft task", *["soft end"] * (1 + shots)]
+    for span in spans:
+        assert np.array_equal(np.stack(read_[span.start : span.stop]), next(wanted))
+    assert {place for s in spans for place in range(s.start, s.stop)} == {p for p, i in enumerate(found.input.ids) if i < 0}
+    texts, piece = [], []
+    for token in (*found.input.ids, -1):
+        if token >= 0:
+            piece.append(token)
+        elif piece:
+            texts.append(model.card.tokenizer.decode(piece))
+            piece = []
+    plain = in_slots(model, TEXT, [], demos=demos)
+    assert texts == model.card.tokenizer.decode(plain.input.ids).split("|")
+    assert in_slots(model, SLOTS, [task, end, start], demos=demos).continuations == found.continuations
+
+
+def test_a_slot_in_a_chat_stands_within_its_turn(tmp_path: Path) -> None:
+    chatting: Any = pk.load(str(save(tmp_path, "llama", chat=True)))
+    changes = [pk.SoftPrompt(2, slot="task"), pk.SoftPrompt(3, slot="end")]
+    found = in_slots(chatting, SLOTS, changes, chat=True)
+    decode = chatting.card.tokenizer.decode
+    parts = {span.part: span for span in found.input.spans}
+    assert decode(found.input.ids[: parts["soft task"].start]).endswith("Be fair.")
+    assert decode(found.input.ids[parts["soft end"].stop :]).startswith(" So<end_of_turn>")
+
+
+@pytest.mark.parametrize(
+    ("template", "changes", "message"),
+    [
+        (SLOTS, [], "slots task of 2, end of 3; soft prompts none"),
+        (SLOTS, [pk.SoftPrompt(2, slot="task")], "slots task of 2, end of 3; soft prompts task of 2"),
+        (SLOTS, [pk.SoftPrompt(2, slot="task"), pk.SoftPrompt(4, slot="end")], "soft prompts task of 2, end of 4"),
+        (TEXT, [pk.SoftPrompt(2, slot="task")], "slots none; soft prompts task of 2"),
+        (SLOTS.replace('"task", 2', '"task", n'), [], "a name and one number of them, written out"),
+        (SLOTS.replace('"task", 2', '"end", 2'), [], "slots named end of two lengths"),
+        (SLOTS.replace("{{ label }}", '{{ label }}{{ soft("x", 1) }}'), [], "The target block .* has a slot"),
+    ],
+)
+def test_slots_and_what_fills_them_must_agree(model: Any, template: str, changes: list[Any], message: str) -> None:
+    with pytest.raises(pk.PromptkitError, match=message):
+        in_slots(model, template, changes)
+
+
+def test_text_that_looks_like_a_slot_is_refused(model: Any) -> None:
+    forged = Example(id="f", inputs={"text": "\ufdd0task\ufdd1"})
+    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS))
+    changes = [pk.SoftPrompt(2, slot="task"), pk.SoftPrompt(3, slot="end")]
+    with pytest.raises(pk.PromptkitError, match="U\\+FDD0"):
+        composed([pk.Prompt(SLOTS), *changes]).bind(around)([forged])
+    soft = {"text": "it", "soft": "a column of that name"}
+    named = pk.Template("{% block input %}{{ soft }} {{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}")
+    assert named.render("input", soft) == "a column of that name it"
+    assert not named.slots()
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(0, 20), st.integers(1, 3))
