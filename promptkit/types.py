@@ -70,7 +70,7 @@ class Piece:
     text: str
     """The text itself, or the name of one control token or slot."""
     part: str
-    """Whose it is: `instruction`, `demonstration 3`, `query`, `separator`, `frame` (BOS, chat markers), or `soft` and a slot."""
+    """Whose it is: `instruction`, `demonstration 3`, `query`, `separator`, `frame` (BOS, turn markers), or `soft NAME`."""
     control: bool = False
     """True for a control token, which is the only way that one gets into a prompt."""
     learned: int = 0
