@@ -149,7 +149,7 @@ def base_of(model: Model) -> dict[str, str | int]:
 def _check_base(change: Learnable, model: Model) -> None:
     names = {"d_model": "the width of its embeddings", "tokenizer": "its tokenizer", "content": "its weights"}
     own = base_of(model)
-    differs = next((key for key in names if own[key] != change.base.get(key)), None)
+    differs = next((key for key in names if own[key] != change.base.get(key, own[key])), None)
     if differs is not None:
         raise PromptkitError(
             f"This {change.name} prompt was learned on {change.base.get('name')}, and {model.name} is another model: "

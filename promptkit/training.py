@@ -60,8 +60,9 @@ def train(
     continues, and at the end what was learned. Raises PromptkitError for what cannot be trained, and for a loss that is no
     number.
     """
-    rows = check(predictor, task, split=split, recipe=Recipe.of(recipe))
-    return _Training(predictor, task, rows, Recipe.of(recipe), cache=cache, progress=progress).run(out)
+    told = Recipe.of(recipe)
+    rows = check(predictor, task, split=split, recipe=told)
+    return _Training(predictor, task, rows, told, cache=cache, progress=progress).run(out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,9 @@ def check(predictor: Predictor, task: Task, *, split: str | None, recipe: Recipe
     if predictor.chain.calibrations:
         hint = "Train without the calibration, then evaluate with it"
         raise PromptkitError("A training follows uncalibrated scores", got=predictor.name, hint=hint)
+    if recipe.per_class is not None and not task.labels:
+        reason = f"Rows are counted by label, and {task.name} declares no labels"
+        raise PromptkitError(reason, got=f"per_class={recipe.per_class}", hint="Leave it out")
     split = split or task.spec.split
     pool, dev = by_hash(unseen(task, "pool", split), None), by_hash(unseen(task, "dev", split), None)
     for part, found in (("pool", pool), ("dev", dev)):
@@ -155,13 +159,7 @@ class _Training:
         if not standing.looks:
             self._look(standing, folder)
         while not standing.done:
-            loss = self._step(standing)
-            if not math.isfinite(loss):
-                raise PromptkitError(
-                    f"The loss of step {standing.step} is {loss}: the training has diverged",
-                    got=f"learning_rate={self._recipe.learning_rate}",
-                    hint=f"Use a lower learning rate; the checkpoint of step {standing.looks[-1].step} is kept in {folder}",
-                )
+            self._step(standing)
             if standing.step % self._recipe.every == 0 or standing.step == self._recipe.steps:
                 self._look(standing, folder)
             self._tell(standing)
@@ -170,8 +168,8 @@ class _Training:
         checkpoint.write(folder, standing)
         return standing
 
-    def _step(self, standing: Standing) -> float:
-        """One step of AdamW; the loss before it."""
+    def _step(self, standing: Standing) -> None:
+        """One step of AdamW; keeps the loss before it."""
         parameters = {
             name: _tensor(array, self._forward.device).requires_grad_() for name, array in standing.parameters.items()
         }
@@ -183,10 +181,17 @@ class _Training:
             mean.backward()  # type: ignore[no-untyped-call]
             total += float(mean.detach())
         standing.losses.append(total)
-        if math.isfinite(total):
-            adamw(standing, {name: tensor.grad for name, tensor in parameters.items()}, self._recipe)
+        self._check_finite(total, standing)
+        adamw(standing, {name: tensor.grad for name, tensor in parameters.items()}, self._recipe)
         standing.step += 1
-        return total
+
+    def _check_finite(self, loss: float, standing: Standing) -> None:
+        if not math.isfinite(loss):
+            raise PromptkitError(
+                f"The loss after {standing.step} steps is {loss}: the training has diverged",
+                got=f"learning_rate={self._recipe.learning_rate}",
+                hint="Use a lower learning rate, or --set dtype=float32",
+            )
 
     def _losses(self, chosen: Sequence[int], parameters: Mapping[str, Tensor]) -> list[tuple[Tensor, bool | None]]:
         """Of rows that are computed at once: each one's loss, and whether it is answered right."""
@@ -214,7 +219,9 @@ class _Training:
                     losses.append(float(loss))
                     right.append(correct)
         accuracy = None if None in right else sum(map(bool, right)) / len(right)
-        standing.looks.append(Look(step=standing.step, loss=math.fsum(losses) / len(losses), accuracy=accuracy))
+        mean = sum(losses) / len(losses)
+        self._check_finite(mean, standing)
+        standing.looks.append(Look(step=standing.step, loss=mean, accuracy=accuracy))
         if standing.chosen is standing.looks[-1]:
             standing.best = dict(standing.parameters)
         patience = self._recipe.patience
@@ -222,7 +229,8 @@ class _Training:
             standing.done = "it has made all its steps"
         elif patience is not None and len(standing.looks) - standing.looks.index(standing.chosen) > patience:
             standing.done = f"dev was no better in {patience} looks at it"
-        checkpoint.write(folder, standing)
+        if not standing.done:  # the last one is written when the weights are seen to be as they were
+            checkpoint.write(folder, standing)
 
     def _tell(self, standing: Standing) -> None:
         look = standing.looks[-1]
@@ -313,7 +321,7 @@ class _Training:
 
 def adamw(standing: Standing, gradients: Mapping[str, Any], recipe: Recipe) -> None:
     """One step on the standing's parameters, counted from its `step`."""
-    rate, time_ = recipe.rate(standing.step), standing.step + 1
+    rate, count = recipe.rate(standing.step), standing.step + 1
     for name, gradient in gradients.items():
         held = standing.parameters[name]
         p, g = _tensor(held, "cpu"), gradient.cpu()
@@ -321,7 +329,7 @@ def adamw(standing: Standing, gradients: Mapping[str, Any], recipe: Recipe) -> N
         m = BETAS[0] * m + (1 - BETAS[0]) * g
         v = BETAS[1] * v + (1 - BETAS[1]) * g * g
         p = p - rate * recipe.weight_decay * p
-        p = p - rate * (m / (1 - BETAS[0] ** time_)) / ((v / (1 - BETAS[1] ** time_)).sqrt() + EPSILON)
+        p = p - rate * (m / (1 - BETAS[0] ** count)) / ((v / (1 - BETAS[1] ** count)).sqrt() + EPSILON)
         for kind, x in (("parameters", p), ("first", m), ("second", v)):
             getattr(standing, kind)[name] = as_array(x.numpy())
 

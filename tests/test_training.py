@@ -271,7 +271,9 @@ def test_it_stops_where_dev_gets_no_better_and_keeps_the_best(folder: Path, tmp_
 
 
 def test_a_loss_that_is_no_number_stops_it_with_a_reason(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(pk.PromptkitError, match=r"The loss of step \d+ is nan: the training has diverged.*lower learning rate"):
+    with pytest.raises(
+        pk.PromptkitError, match=r"The loss after \d+ steps is nan: the training has diverged.*lower learning rate"
+    ):
         trained(folder, tmp_path, learning_rate=1e38, steps=10)
 
 
@@ -308,6 +310,7 @@ def test_the_command_trains_and_eval_uses_it(folder: Path, tmp_path: Path, capsy
         ),
         (lambda p, task: pk.train(p, task, stepz=3), "Did you mean steps"),
         (lambda p, task: pk.train(p, task, steps=0), "steps of a training"),
+        (lambda p, task: pk.train(p, task, per_class=-1), "per_class of a training"),
         (lambda p, task: pk.train(p, task, learning_rate=0.0), "A learning rate is above 0"),
         (lambda p, task: pk.train(p, task, schedule="cosin"), "no schedule named"),
     ],
