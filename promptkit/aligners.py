@@ -54,6 +54,8 @@ class Needs:
     """Whether the labels of rows of the fit part too."""
     labelled: tuple[PerClass, ...] = ()
     """Rows of the fit part, chosen by their labels."""
+    labelled_fewest: int = 0
+    """The fewest of them, of all labels together."""
     tokens: tuple[TopTokens, ...] = ()
     """Tokens whose log-probabilities at the answer slot are read of every row."""
     tokens_each: int = 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptkit import figures, support
-from promptkit.again import eval_command
+from promptkit.again import eval_command, explained, without_premise
 from promptkit.aligners import Calibration, Scorer
 from promptkit.chain import CALIBRATIONS, Chain, recorded
 from promptkit.errors import PromptkitError
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 ALL = "all"
+TRAIN = "train"
+"""The split that the fit part is of."""
 KEPT = frozenset({"id", "gold", "logprobs", "demos"})
 """What is read of the lines of a run."""
 
@@ -107,7 +109,7 @@ class Alignments:
         """What a reader should know besides: warnings, what is not possible, and what would make it so."""
         told = [f"warning: {warning}" for warning in self.warnings]
         told += [f"not possible: {each.name}: {each.reason}" for each in self.lacking]
-        return told + ([f"to collect what is missing: {self.command}"] if self.command else [])
+        return told + ([f"to collect what is missing: {explained(self.command)}"] if self.command else [])
 
     def __str__(self) -> str:
         """The table, and what to know besides."""
@@ -127,7 +129,6 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     try:
         made = [recorded(chain) for chain in settings["align"]]
         named = {"task": settings["task"]["name"], "split": settings["split"], "model": settings["model"]["name"]}
-        states = ENGINES[settings["model"]["engine"]].hidden_states
     except (TypeError, LookupError, AttributeError):
         raise damaged(path / "run.json", "it is no run's") from None
     reading = made[0].reading
@@ -138,12 +139,11 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
             hint="Give a run of a task that declares labels",
         )
     observed = stored(read_tensors(path))
-    there = _Stored(samples, besides, made, observed, states=states)
-    possible, lacking = _sorted(_wanted(calibrate, made), there)
+    there = _Stored(settings, samples, besides, made, observed)
+    possible, lacking = _divided(_wanted(calibrate, made), there)
     chains = [Chain(reading=reading), *(Chain(reading=reading, calibrations=(each,)) for each in possible)]
     results = figures.results(chains, samples, besides, observed)
     gold = [line["gold"] for line in samples]
-    warnings = (support.skew(each, gold, there.labels, len(reading.labels)) for each in possible)
     had = [spelling(calibration) for chain in made for calibration in chain.calibrations]
     more = [each.name for each in lacking if each.collectable]
     return Alignments(
@@ -155,11 +155,11 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
         differences=(None, *(paired_difference(each.correct, results[0].correct) for each in results[1:])),
         lacking=tuple(lacking),
         command=eval_command(settings, [*had, *more]) if more else None,
-        warnings=tuple(warning for warning in warnings if warning),
+        warnings=tuple(support.cautions(chains, samples, besides)),
     )
 
 
-def _sorted(wanted: Sequence[Calibration], there: _Stored) -> tuple[list[Calibration], list[Lacking]]:
+def _divided(wanted: Sequence[Calibration], there: _Stored) -> tuple[list[Calibration], list[Lacking]]:
     """Those that can be fitted on what there is, each once, and those that cannot."""
     possible: dict[str, Calibration] = {}
     lacking: dict[str, Lacking] = {}
@@ -167,9 +167,9 @@ def _sorted(wanted: Sequence[Calibration], there: _Stored) -> tuple[list[Calibra
         name, fitting = spelling(calibration), there.fitting(calibration)
         missing = there.missing(fitting)
         if missing is not None:
-            could = there.readable(calibration)
-            reason = f"the run has not read {missing}" if could else f"its engine gives no {missing}"
-            lacking[name] = Lacking(name=name, reason=reason, collectable=could)
+            refused = there.refused(calibration, missing)
+            reason = refused or f"the run has not read {missing}"
+            lacking[name] = Lacking(name=name, reason=reason, collectable=refused is None)
             continue
         try:
             there.check(fitting)
@@ -183,27 +183,31 @@ class _Stored:
     """What the lines of a run hold for calibrations."""
 
     def __init__(
-        self, samples: Sequence[Any], besides: Sequence[Any], made: Sequence[Chain], observed: Observed | None, *, states: bool
+        self,
+        settings: Mapping[str, Any],
+        samples: Sequence[Any],
+        besides: Sequence[Any],
+        made: Sequence[Chain],
+        observed: Observed | None,
     ) -> None:
-        """`states`: whether the run's engine gives hidden states."""
+        """`made` are the chains of its settings."""
         fit = [line for line in besides if line["id"].startswith(support.FIT)]
-        self.labels = [line["gold"] for line in fit if "gold" in line]
-        """Of the fit part's rows, those that are known."""
-        self._rows = min(len(fit), support.united(made).rows)
-        """Those that were chosen by hash; behind them stand those that were chosen by their labels."""
-        self._read = len(fit)
+        self._known = ["gold" in line for line in fit]
+        self._had = support.united(made)
+        self._by_hash = self._known[: self._had.rows]
+        """Behind them stand rows that were chosen by their labels."""
         self._size = len(made[0].reading.labels)
         self._items = len(samples)
         self._contexts = {support.context_of(line["demos"]) for line in samples}
         self._held = {line["id"] for line in besides}
-        self._had = support.united(made)
         self._observed = observed
-        self._states = states
+        self._states = ENGINES[settings["model"]["engine"]].hidden_states
+        self._settings = settings
 
     def fitting(self, calibration: Calibration) -> Calibration:
         """Itself, or on as many rows as were read, where it would have read more than any calibration of the run."""
-        if self._had.rows < calibration.needs.rows and self._rows:
-            return replace(calibration, rows=self._rows)  # type: ignore[type-var]
+        if self._had.rows < calibration.needs.rows and self._by_hash:
+            return replace(calibration, rows=len(self._by_hash))  # type: ignore[type-var]
         return calibration
 
     def missing(self, calibration: Calibration) -> str | None:
@@ -215,18 +219,31 @@ class _Stored:
             return f"{absent} of the {len(needs.stand_ins)} inputs without content that it reads"
         if needs.premise and support.PREMISE not in self._held:
             return "the labels after the prompt's end alone, its premise"
-        if needs.rows and not self._rows:
+        if needs.rows and not self._by_hash:
             return f"rows of the fit part{', with their labels' if needs.labels else ''}"
         return support.unread(needs, self._had, self._observed)
 
-    def readable(self, calibration: Calibration) -> bool:
-        """Whether the engine of the run could give what it reads."""
-        return self._states or not (calibration.needs.layers or calibration.needs.named)
+    def refused(self, calibration: Calibration, missing: str) -> str | None:
+        """Why the run made again with it would be refused, or None."""
+        needs = calibration.needs
+        if (needs.layers or needs.named) and not self._states:
+            return f"its engine gives no {missing}"
+        if (needs.layers or needs.tokens or needs.named) and self._settings["manipulate"].get("channel"):
+            return f"by the channel there is no answer slot at which to read {missing}"
+        if needs.labels and self._settings["split"] == TRAIN:
+            return "every row of the fit part, whose labels it needs, is itself evaluated"
+        try:
+            support.check(
+                calibration, labels=self._size, items=self._items, known=[True] * max(needs.rows, needs.labelled_fewest, 1)
+            )
+        except PromptkitError as error:
+            return str(error)
+        return without_premise(self._settings) if needs.premise else None
 
     def check(self, calibration: Calibration) -> None:
         """Raise if it cannot be fitted on what there is."""
-        rows = self._rows if calibration.needs.rows else self._read
-        support.check(calibration, labels=self._size, items=self._items, rows=rows, known=len(self.labels))
+        known = self._by_hash if calibration.needs.rows else self._known
+        support.check(calibration, labels=self._size, items=self._items, known=known)
 
 
 def _wanted(calibrate: str, made: Sequence[Chain]) -> list[Calibration]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from promptkit import support
-from promptkit.again import eval_command
+from promptkit.again import eval_command, explained, without_premise
 from promptkit.aligners import Scorer
 from promptkit.chain import recorded
 from promptkit.comparison import located, read_branch
@@ -133,7 +133,8 @@ def bias(spelling: str) -> Biases:
     said, gold = [str(row.said) for row in rows], [row.gold for row in rows]
     shown = [line.get("demo_labels", []) for line in samples]
     common = _common(besides, reading.labels)
-    command = eval_command(settings, ["pmi"]) or "evaluate it again with the calibration pmi"
+    command = explained(eval_command(settings, ["pmi"]) or "evaluate it again with the calibration pmi")
+    unread = without_premise(settings) or f"the run has not read its premise: {command}"
     none = "no row is shown demonstrations"
     return Biases(
         run=spelling,
@@ -150,7 +151,7 @@ def bias(spelling: str) -> Biases:
                 "every label is shown as often as the others" if any(shown) else none,
             ),
             _measured("recency", [{each[-1]} if each else set() for each in shown], said, gold, none),
-            _measured("common token", [common] * len(rows), said, gold, f"the run has not read its premise: {command}"),
+            _measured("common token", [common] * len(rows), said, gold, unread),
         ),
         labels=tuple(_recall(label, said, gold) for label in reading.labels),
     )

@@ -79,7 +79,7 @@ def eval_(
         template=template, instruction=instruction, chat=chat, shots=count, demos=demos, order=order, seed=seed, cot=cot
     )
     chain = opts.chain(score, extract, max_tokens, samples, temperature, seed)
-    branches = opts.predictors(loaded, model, set_, options, chain, split=split, calibrate=calibrate, saved=saved)
+    branches = opts.predictors(loaded, model, set_, options, chain, split=split, limit=limit, calibrate=calibrate, saved=saved)
     try:
         with Bar(hidden=as_json) as bar:
             run = (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit import __version__, figures, support
-from promptkit.aligners import Calibration, Extractor
+from promptkit.aligners import Extractor
 from promptkit.asking import Asking, NeedsAnswer, Silent
 from promptkit.cache import ScoreCache, joined, without
 from promptkit.errors import PromptkitError
@@ -84,13 +84,13 @@ def _made(
     return _Pass(branches, task, split, limit, cache=kept, progress=progress or (lambda done, total: None))
 
 
-def rehearse(predictors: Sequence[Predictor], task: Task, *, split: str | None = None) -> None:
+def rehearse(predictors: Sequence[Predictor], task: Task, *, split: str | None = None, limit: int | None = None) -> None:
     """Raise what a run of these would raise before it asks a model anything: nothing is written.
 
     One row's prompt is made as far as no model need be asked, with predictors of the fake engine in the place of those that
     are slow to load; what is too long is not found, as each model has a length of its own.
     """
-    _Pass(list(predictors), task, split, 1).rehearse()
+    _Pass(list(predictors), task, split, limit).rehearse()
 
 
 def by_hash(rows: Sequence[LabelledExample], limit: int | None) -> list[LabelledExample]:
@@ -188,7 +188,6 @@ class _Pass:
                 told = {"task": self._task.name, "split": self._split, "n": len(self._items), "model": self._model.name}
                 figures.conclude(folder, told, done.samples, done.support, results, seen)
             notes = self._record(folder, done, started, finished=finished)
-        self._warn_of_skew()
         return Run(
             task=self._task.name,
             split=self._split,
@@ -201,7 +200,7 @@ class _Pass:
             seconds=time.perf_counter() - started,
             examples_per_second=done.rate,
             resumed=done.resumed,
-            notes=(*peculiarities(done.samples), *notes),
+            notes=(*peculiarities(done.samples), *support.cautions(self._chains, done.samples, done.support), *notes),
         )
 
     def run_shard(self, out: str | Path, shard: Shard) -> ShardRun:
@@ -246,7 +245,8 @@ class _Pass:
     def _complete(self, folder: RunFolder, lines: Sequence[Any], resumed: int, shard: Shard | None) -> _Done:
         asked, reading = self._asked, self._bound.reading
         known = {row.id: row for row in asked}
-        of_id = {k["id"]: k for k in lines if k["id"] in known and is_whole(k, known[k["id"]], reading)}
+        width = self._model.card.d_model
+        of_id = {k["id"]: k for k in lines if k["id"] in known and is_whole(k, known[k["id"]], reading, width)}
         requests = [self._bound.request(row.example, row.rendered, row.verb) for row in asked]
         mine = frozenset(range(len(asked)))
         if shard is not None:
@@ -362,20 +362,10 @@ class _Pass:
 
     def _check_support(self, evaluated: Sequence[LabelledExample]) -> None:
         tested = {support.inputs_of(row) for row in evaluated}
-        known = sum(support.inputs_of(row) not in tested for row in self._fit)
-        for calibration in self._calibrations:
-            support.check(calibration, labels=len(self._labels), items=len(self._items), rows=len(self._fit), known=known)
-
-    def _warn_of_skew(self) -> None:
-        items, rows = [row.label for row in self._items], [row.label for row in self._fit]
-        for calibration in self._calibrations:
-            warning = support.skew(calibration, items, rows, len(self._labels))
-            if warning:
-                _log.warning("%s.", warning)
-
-    @property
-    def _calibrations(self) -> list[Calibration]:
-        return [calibration for chain in self._chains for calibration in chain.calibrations]
+        known = [support.inputs_of(row) not in tested for row in self._fit]
+        for calibration in (each for chain in self._chains for each in chain.calibrations):
+            support.check_fit(calibration, self._fit)
+            support.check(calibration, labels=len(self._labels), items=len(self._items), known=known)
 
 
 def _without_label(row: LabelledExample) -> Example:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from promptkit import figures
+from promptkit import figures, support
 from promptkit.chain import recorded
 from promptkit.errors import PromptkitError
 from promptkit.outputs import observed
@@ -56,7 +56,7 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
         seconds=time.perf_counter() - started,
         examples_per_second=0.0,
         resumed=len(samples),
-        notes=(*peculiarities(samples), *notes),
+        notes=(*peculiarities(samples), *support.cautions(chains, samples, besides), *notes),
     )
 
 

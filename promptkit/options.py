@@ -203,6 +203,7 @@ def predictors(
     chain: dict[str, Any],
     *,
     split: str | None = None,
+    limit: int | None = None,
     calibrate: str = "",
     saved: Sequence[str] = (),
 ) -> list[Predictor]:
@@ -218,9 +219,9 @@ def predictors(
     over = branches(task, options, chain, calibrate, saved)
     if saved:
         learned_on = over(load(model, **told))
-        rehearse(learned_on, task, split=split)
+        rehearse(learned_on, task, split=split, limit=limit)
         return learned_on
-    rehearse(over(load("fake")), task, split=split)
+    rehearse(over(load("fake")), task, split=split, limit=limit)
     return over(load(model, **told))
 
 

@@ -68,15 +68,15 @@ def _written(value: object) -> str:
 
 
 def checked(value: Any) -> None:
-    """Refuse a registered object that was made in Python with a value which its field cannot have."""
-    from pydantic import TypeAdapter, ValidationError
+    """Refuse a registered object that was made in Python with a value which its field cannot have; numbers are finite."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-    hints = get_type_hints(type(value))
+    hints, finite = get_type_hints(type(value)), ConfigDict(allow_inf_nan=False)
     for field in fields(value):
         if not field.init:
             continue
         try:
-            TypeAdapter(hints[field.name]).validate_python(getattr(value, field.name), strict=True)
+            TypeAdapter(hints[field.name], config=finite).validate_python(getattr(value, field.name), strict=True)
         except ValidationError as error:
             raise PromptkitError(
                 f"The {field.name} of {value.name} cannot be that: {error.errors()[0]['msg']}",

@@ -88,6 +88,7 @@ class Run:
             "examples_per_second": round(self.examples_per_second, 3),
             "resumed": self.resumed,
             "run": str(self.path),
+            "notes": list(self.notes),
             "results": [result.to_json() for result in self.results],
         }
 

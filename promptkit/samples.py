@@ -53,10 +53,11 @@ def line(row: Asked, reading: Scorer | Extractor, output: Output) -> dict[str, A
     return {"id": row.id, **read, **_prompt(row.rendered)}
 
 
-def is_whole(kept: Mapping[str, Any], row: Asked, reading: Scorer | Extractor) -> bool:
+def is_whole(kept: Mapping[str, Any], row: Asked, reading: Scorer | Extractor, d_model: int) -> bool:
     """Whether a line that was kept is one of this row, with all its parts; what is not is computed again."""
     if row.verb is not None:
-        return kept.get("question") == _question(row) and all(isinstance(kept.get(key), str) for key in ("logprobs", "hidden"))
+        numbers = {"logprobs": len(row.verb.token_ids), "hidden": 0 if row.verb.hidden_layer is None else d_model}
+        return kept.get("question") == _question(row) and all(_holds(kept.get(key), count) for key, count in numbers.items())
     if any(kept.get(key) != value for key, value in _prompt(row.rendered).items()):
         return False
     if row.gold is not None and not (kept.get("gold") == row.gold.label and "prediction" in kept):
@@ -79,6 +80,14 @@ def _question(row: Asked) -> str:
 def _packed(numbers: Sequence[float]) -> str:
     """As float32, little-endian, in base64."""
     return base64.b64encode(np.array(numbers, "<f4").tobytes()).decode()
+
+
+def _holds(packed: object, count: int) -> bool:
+    """Whether it is so many numbers."""
+    try:
+        return isinstance(packed, str) and len(base64.b64decode(packed, validate=True)) == 4 * count
+    except ValueError:
+        return False
 
 
 def unpacked(text: str) -> NDArray[np.float32]:

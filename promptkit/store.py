@@ -5,7 +5,7 @@
     support.jsonl   a line for each row that an aligner needed besides
     outputs.safetensors   what was read of rows beside their scores, where an aligner needed that; outputs.jsonl while it goes
     predictions.jsonl   a line an evaluated row: its gold label, and what each branch of the run predicts
-    summary.json    the figures; the run is finished when it is there
+    summary.json    the figures, and the sha256 of all the files above; the run is finished when it is there
     timing.json     what differs from one execution to the next: seconds, and what the model had to do
 
 A shard of a run is a folder of its own, `RUN.shard-1-of-3`, in which shard.json stands for the last three.
@@ -31,6 +31,7 @@ File = Literal["samples", "support", "outputs"]
 FILES: tuple[File, ...] = ("samples", "support", "outputs")
 PREDICTIONS = "predictions"
 TENSORS = "outputs.safetensors"
+SETTINGS = "run.json"
 SUMMARY, SHARD = "summary.json", "shard.json"
 _SHARD_FILES = tuple(f"{file}.jsonl" for file in FILES)
 _RUN_FILES = ("samples.jsonl", "support.jsonl", f"{PREDICTIONS}.jsonl", TENSORS)
@@ -83,7 +84,7 @@ class RunFolder:
                 ) from None
         try:
             self._check_settings()
-            self._write("run.json", _pretty(self._settings))
+            self._write(SETTINGS, _pretty(self._settings))
             yield
         finally:
             lock.release()
@@ -139,6 +140,7 @@ class RunFolder:
             contents[TENSORS] = tensors
         for name, content in contents.items():
             self._write(name, content)
+        contents[SETTINGS] = _pretty(self._settings)
         self._write(self._marker, _pretty({**summary, "sha256": {n: _sha256(c) for n, c in contents.items()}}))
         if self._marker == SUMMARY:
             (self.path / "outputs.jsonl").unlink(missing_ok=True)
@@ -152,7 +154,7 @@ class RunFolder:
         self._write("timing.json", _pretty(timing))
 
     def _check_settings(self) -> None:
-        there = read_json(self.path / "run.json")
+        there = read_json(self.path / SETTINGS)
         if there is not None and there != json.loads(_compact(self._settings)):
             raise PromptkitError(
                 f"The folder {self.path} holds another run", hint="Give this one another --out, or move that folder away"
@@ -185,14 +187,15 @@ def _read_marker(path: Path, marker: str, files: Sequence[str]) -> Any:
         return None
     if not (isinstance(summary, dict) and isinstance(summary.get("sha256"), dict)):
         raise damaged(path / marker, f"it is no {Path(marker).stem}")
-    for file in files if TENSORS in summary["sha256"] else [file for file in files if file != TENSORS]:
+    for file in (SETTINGS, *(each for each in files if each != TENSORS or TENSORS in summary["sha256"])):
         held = path / file
         if not held.is_file():
             return None
         if _sha256(held.read_bytes()) != summary["sha256"].get(file):
+            again = "writes it" if file == SETTINGS else "computes its rows"
             raise PromptkitError(
                 f"{held} was changed after its run had finished",
-                hint="Put it back, or delete it: the same command then computes its rows again",
+                hint=f"Put it back, or delete it: the same command then {again} again",
             )
     return summary
 
@@ -202,7 +205,7 @@ def read_finished(path: Path) -> tuple[Any, list[Any]]:
     summary = _read_marker(path, SUMMARY, _RUN_FILES)
     if summary is None and (path / SHARD).is_file():
         raise PromptkitError(f"The folder {path} holds a shard of a run", hint="Put the shards together: promptkit merge")
-    _check_is_run(path, summary)
+    _check_is_run(path, SUMMARY, summary)
     return summary, _rows(path, PREDICTIONS)
 
 
@@ -211,13 +214,12 @@ def read_outputs(path: Path, keys: Collection[str]) -> tuple[Any, list[Any], lis
     read_finished(path)
     files = ("samples", "support")
     samples, support = ([{k: v for k, v in line.items() if k in keys} for line in _lines(path, file)] for file in files)
-    return read_json(path / "run.json"), samples, support
+    return read_json(path / SETTINGS), samples, support
 
 
 def read_tensors(path: Path) -> bytes | None:
     """What a finished run has read of rows beside their scores, if anything."""
-    tensors = path / TENSORS
-    return tensors.read_bytes() if tensors.is_file() else None
+    return (path / TENSORS).read_bytes() if TENSORS in read_json(path / SUMMARY)["sha256"] else None
 
 
 def read_shard(path: Path) -> tuple[Any, Any, list[Any]]:
@@ -225,15 +227,19 @@ def read_shard(path: Path) -> tuple[Any, Any, list[Any]]:
     shard = _read_marker(path, SHARD, _SHARD_FILES)
     if shard is None and (path / SUMMARY).is_file():
         raise PromptkitError(f"The folder {path} holds a whole run, and no shard", hint="Merge folders named *.shard-1-of-3")
-    _check_is_run(path, shard)
-    return read_json(path / "run.json"), shard, [line for file in FILES for line in _rows(path, file)]
+    _check_is_run(path, SHARD, shard)
+    return read_json(path / SETTINGS), shard, [line for file in FILES for line in _rows(path, file)]
 
 
-def _check_is_run(path: Path, finished: Any) -> None:
-    if finished is None and not (path / "run.json").is_file():
+def _check_is_run(path: Path, marker: str, finished: Any) -> None:
+    if finished is None and not (path / SETTINGS).is_file():
         hint = "Give a folder that promptkit eval has printed, such as runs/sst2-1a2b3c4d"
         raise PromptkitError(f"The folder {path} is no run's: it has no run.json", hint=hint)
     if finished is None:
+        gone = [file for file in (read_json(path / marker) or {}).get("sha256", ()) if not (path / file).is_file()]
+        if gone:
+            hint = "Put it back, or run its command again: it computes those rows again"
+            raise PromptkitError(f"{path / gone[0]} is missing from a run that had finished", hint=hint)
         hint = "Run its command again: it continues where it was"
         raise PromptkitError(f"The folder {path} holds no finished run", hint=hint)
 

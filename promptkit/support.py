@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from promptkit.aligners import Bag, Calibration, Needs, Outputs, PerClass, StandIn, Support
+from promptkit.aligners import Bag, Calibration, Needs, Outputs, PerClass, StandIn, Support, TopTokens
 from promptkit.chain import Chain
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.line import chance
@@ -56,31 +56,44 @@ def united(chains: Sequence[Chain]) -> Needs:
     )
 
 
-def check(calibration: Calibration, *, labels: int, items: int, rows: int, known: int) -> None:
-    """Raise if it cannot be fitted on so many items, or rows of the fit part, of which so many have labels to show."""
+def check_fit(calibration: Calibration, fit: Sequence[Example]) -> None:
+    """Raise if it is fitted on rows of the fit part, or reads words of them, and there are none."""
+    if fit or not uses_fit(calibration.needs):
+        return
+    other = f"Use --calibrate {calibration.name}:estimate_on=test, which takes the evaluated rows themselves"
+    raise PromptkitError(
+        f"The calibration {calibration.name} has no rows to be fitted on: the fit part of the train split is empty",
+        hint=other if hasattr(calibration, "estimate_on") else "Give the task more train rows",
+    )
+
+
+def check(calibration: Calibration, *, labels: int, items: int, known: Sequence[bool]) -> None:
+    """Raise if it cannot be fitted on so many items, and rows of the fit part whose labels are `known` or not."""
     needs = calibration.needs
     if needs.classes not in (0, labels):
         given = f"{needs.classes} for {labels} labels"
         raise PromptkitError(f"The calibration {calibration.name} takes one number for each label", got=given)
-    short = [top.most for top in needs.tokens if top.most < needs.tokens_each * labels]
+    fewest = needs.tokens_each * labels
+    short = [top.most for top in needs.tokens if top.most < fewest]
     if short:
         raise PromptkitError(
-            f"The calibration {calibration.name} needs at least {needs.tokens_each} tokens for each label",
+            f"The calibration {calibration.name} needs at least {fewest} tokens, {needs.tokens_each} for each label",
             got=f"tokens={short[0]} for {labels} labels",
-            hint="Give it more tokens",
+            hint=f"Give it tokens={fewest}, or better many more",
         )
-    if not rows and uses_fit(needs):
-        other = f"Use --calibrate {calibration.name}:estimate_on=test, which takes the evaluated rows themselves"
-        raise PromptkitError(
-            f"The calibration {calibration.name} has no rows to be fitted on: the fit part of the train split is empty",
-            hint=other if hasattr(calibration, "estimate_on") else "Give the task more train rows",
-        )
-    if needs.labels and not known:
+    if needs.labels and not any(known[: needs.rows or None]):
         raise PromptkitError(
             f"The calibration {calibration.name} needs labels, and every row of the fit part is itself evaluated",
             hint="Evaluate another split than the one that aligners are fitted on",
         )
-    there = min(rows, needs.rows) if needs.rows else items
+    learned = min([sum(known), *(each.rows * labels for each in needs.labelled)])
+    if learned < needs.labelled_fewest:
+        raise PromptkitError(
+            f"The calibration {calibration.name} takes the vote of {needs.labelled_fewest} of its labelled rows",
+            got=f"{learned} such rows at most",
+            hint="Give it a smaller k, or a greater per_class",
+        )
+    there = len(known[: needs.rows]) if needs.rows else items
     if there < needs.rows_each * labels:
         raise PromptkitError(
             f"The calibration {calibration.name} needs at least {needs.rows_each} rows for each label",
@@ -89,17 +102,36 @@ def check(calibration: Calibration, *, labels: int, items: int, rows: int, known
         )
 
 
-def skew(calibration: Calibration, items: Sequence[str], rows: Sequence[str], labels: int) -> str | None:
-    """What a reader should know of a prior that takes classes for equal which are not; the labels are told to no fit.
+def cautions(chains: Sequence[Chain], samples: Sequence[Any], lines: Sequence[Any]) -> list[str]:
+    """What a reader of the figures should know of the rows that their calibrations are fitted on; no fit is told of it."""
+    labels = chains[0].reading.labels
+    items, fit = [line["gold"] for line in samples], [line.get("gold") for line in lines if line["id"].startswith(FIT)]
+    calibrations = [calibration for chain in chains for calibration in chain.calibrations]
+    skews = [skew(calibration, items, fit, len(labels)) for calibration in calibrations]
+    return [told for told in (*skews, _scarcity(united(chains), labels, Counter(fit))) if told]
 
-    items, rows: the labels of those that are evaluated, and of the fit part's.
+
+def _scarcity(needs: Needs, labels: Sequence[str], counts: Mapping[str | None, int]) -> str | None:
+    """Which labels have fewer rows than are to be learned from."""
+    most = max((each.rows for each in needs.labelled), default=0)
+    fewer = [f"{label} ({counts.get(label, 0)})" for label in labels if counts.get(label, 0) < most]
+    if not fewer:
+        return None
+    some = ", ".join(fewer[:5]) + (", ..." if len(fewer) > 5 else "")
+    return f"{len(fewer)} of {len(labels)} labels have fewer than {most} rows to learn from: {some}"
+
+
+def skew(calibration: Calibration, items: Sequence[str], rows: Sequence[str | None], labels: int) -> str | None:
+    """What a reader should know of a prior that takes classes for equal which are not.
+
+    items, rows: the labels of those that are evaluated, and of the fit part's, None for one that may not be known.
     """
     from scipy.stats import binom
 
     where = getattr(calibration, "estimate_on", None)
-    if where is None or calibration.needs.classes:
+    seen = items if where == "test" else [label for label in rows[: calibration.needs.rows] if label is not None]
+    if where is None or calibration.needs.classes or not seen:
         return None
-    seen = items if where == "test" else rows[: calibration.needs.rows]
     label, count = Counter(seen).most_common(1)[0]
     if labels * binom.sf(count - 1, len(seen), min(1.0, SKEWED / labels)) > CHANCE:
         return None
@@ -170,12 +202,6 @@ def wanted_of(ask: Ask, needs: Needs, rows: Sequence[Asked], shown: Mapping[str,
     """
     known = [(row.id, row.gold.label, row.rendered) for row in rows if row.id.startswith(FIT) and row.gold is not None]
     pairs = [(row.removeprefix(FIT), label) for row, label, _ in known]
-    counts = Counter(label for _, label in pairs)
-    most = max((each.rows for each in needs.labelled), default=0)
-    fewer = [f"{label} ({counts[label]})" for label in shown if counts[label] < most]
-    if fewer:
-        some = ", ".join(fewer[:5]) + (", ..." if len(fewer) > 5 else "")
-        _log.warning("%d of %d labels have fewer than %d rows to learn from: %s.", len(fewer), len(shown), most, some)
     labelled = {each: [known[place][2] for place in chosen(each, pairs)] for each in needs.labelled}
     return wanted(needs, ask, labelled, [*shown.values()])
 
@@ -191,9 +217,13 @@ def unread(needs: Needs, had: Needs, observed: Observed | None) -> str | None:
     states = [f"hidden states of layer {layer}" for layer in needs.layers if layer not in layers]
     sets = set() if observed is None else {top for top, _ in observed.sets()}
     rows = [f"{each.rows} labelled rows of each label" for each in needs.labelled if not _holds(had.labelled, each)]
-    tokens = [f"the log-probabilities of {top.most} tokens" for top in needs.tokens if top not in sets]
+    tokens = [_chosen_tokens(top) for top in needs.tokens if top not in sets]
     names = ["hidden states of the tokens' texts" for top in needs.named if top not in had.named]
     return next(iter([*states, *names, *rows, *tokens]), None)
+
+
+def _chosen_tokens(top: TopTokens) -> str:
+    return f"the log-probabilities of the {top.most} tokens that are likeliest for {top.of.rows} labelled rows of each label"
 
 
 def _holds(had: Sequence[PerClass], wanted: PerClass) -> bool:

@@ -6,6 +6,7 @@ import json
 import shlex
 from collections import Counter
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,18 @@ import numpy as np
 import pytest
 
 import promptkit as pk
-from promptkit.again import eval_command
+from promptkit.again import SETTINGS, eval_command, explained
 from promptkit.align.labelmap import MAPS
 from promptkit.align.learned import LEARNED
 from promptkit.alignments import Alignments, align
-from promptkit.chain import CALIBRATIONS
+from promptkit.bias import bias
+from promptkit.chain import CALIBRATIONS, recorded
 from promptkit.cli import main
 from promptkit.evaluation import evaluate
 from promptkit.metrics import BINS, paired_difference
+from promptkit.models.base import ENGINES
 from promptkit.models.fake import FakeModel
-from promptkit.registry import build
+from promptkit.registry import build, spelling
 from promptkit.reliability import bins, confusion, picture
 
 WORDS = {"negative": "Negative", "positive": "Positive"}
@@ -92,6 +95,31 @@ def test_fewer_rows_than_a_calibration_would_take_are_taken_and_told(tmp_path: P
     assert few.command.endswith(",".join(["--calibrate batch:rows=3,contextual,domain,pmi,proca", *LEARNED, *MAPS]))
 
 
+def test_words_that_a_run_has_read_need_no_rows_of_the_fit_part_again(tmp_path: Path) -> None:
+    assert names(align(run(tmp_path, "domain").path, "domain")) == ["verbalizer", "domain"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "template", "never"),
+    [
+        ({"channel": True}, "sentiment/review_channel", ("pmi", "knn", "hidden", "linear", "blm", "semantic")),
+        ({"cot": pk.cot.zero_shot(max_tokens=4)}, "sentiment/review", ("pmi",)),
+    ],
+)
+def test_the_command_collects_nothing_that_the_prompt_has_none_of(
+    tmp_path: Path, prompt: dict[str, Any], template: str, never: tuple[str, ...]
+) -> None:
+    plain = pk.Predictor(pk.load("fake"), pk.Prompt(template, **prompt), pk.Verbalizer(WORDS))
+    found = align(evaluate(plain, pk.task("sentiment"), limit=4, out=tmp_path).path)
+    assert found.command is not None
+    collected = found.command.partition("--calibrate ")[2].split(",")
+    reasons = {each.name: each.reason for each in found.lacking}
+    for name in never:
+        assert name not in collected
+        assert reasons[name].startswith(("by the channel there is no", "behind a chain of thought there is no"))
+    assert {"contextual", "domain", "vector"} <= {*collected}
+
+
 def test_alignments_are_chosen_by_name(whole: pk.Run) -> None:
     assert names(align(whole.path, "prior:target=0.2|0.8, pmi")) == ["verbalizer", "prior:target=0.2|0.8", "pmi"]
     with pytest.raises(pk.PromptkitError, match="Did you mean contextual"):
@@ -125,6 +153,54 @@ def test_the_command_makes_the_run_again_with_what_is_missing(
     again = align(typed(wanted)["run"])
     assert again.lacking == () or "contextual" not in {each.name for each in again.lacking}
     assert {"contextual", "pmi", "batch:rows=5"} <= {*names(again)}
+
+
+RUNS = [
+    "--shots 2 --set batch_tokens=600 --score mean --calibrate batch",
+    "--shots 2 --score pmi --calibrate batch",
+    "--shots 0 --score channel --calibrate batch",
+    "--shots 0 --cot zero-shot --calibrate batch",
+    "--shots 0 --split train --calibrate batch",
+]
+
+
+@pytest.mark.parametrize("given", RUNS)
+def test_the_command_is_of_this_run_and_offers_nothing_that_eval_refuses(
+    tmp_path: Path, given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def typed(command: str) -> Any:
+        monkeypatch.setattr("sys.argv", [*shlex.split(command), "--out", str(tmp_path), "--json"])
+        with suppress(SystemExit):
+            main()
+        return json.loads(capsys.readouterr().out)
+
+    path = Path(typed(f"promptkit eval sentiment --model fake --limit 10 {given}")["run"])
+    settings = json.loads((path / "run.json").read_text())
+    had = [spelling(each) for chain in settings["align"] for each in recorded(chain).calibrations]
+    assert typed(eval_command(settings, had))["run"] == str(path)
+    found = align(path)
+    again = align(typed(found.command)["run"])
+    assert {each.name for each in again.lacking} < {each.name for each in found.lacking}
+    assert again.command is None
+    assert {result.align for result in found.results} <= {result.align for result in again.results}
+
+
+def test_a_bias_asks_for_no_premise_where_there_is_none(tmp_path: Path) -> None:
+    made = run(tmp_path, limit=10, demos=pk.demos.zero(), cot=pk.cot.zero_shot(max_tokens=9))
+    common = bias(str(made.path)).biases[-1]
+    assert common.reason == "behind a chain of thought there is no premise without inputs"
+
+
+@pytest.mark.parametrize("name", [*SETTINGS])
+def test_the_settings_of_the_command_are_the_engines(name: str) -> None:
+    engine: Any = getattr(import_module(ENGINES[name].module), ENGINES[name].attribute)
+    assert {*SETTINGS[name]} <= {*engine.Settings.model_fields}
+
+
+def test_what_a_reader_has_to_put_in_the_command_is_said() -> None:
+    own = "promptkit eval TASK --model fake --calibrate pmi"
+    assert explained(own) == f"{own} (TASK stands for the file of your own, with the options that it was given)"
+    assert explained(own.replace("TASK", "sst2")) == own.replace("TASK", "sst2")
 
 
 def test_a_task_of_ones_own_has_no_name_in_the_command() -> None:

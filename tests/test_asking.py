@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import promptkit as pk
+from promptkit.align.calibrate import Proca
 from promptkit.asking import MANY, Asking, NeedsAnswer, Silent
 from promptkit.cache import ScoreCache
-from promptkit.chain import reading
+from promptkit.chain import CALIBRATIONS, reading
 from promptkit.evaluation import evaluate, rehearse
 from promptkit.types import Request, Score, TextInput
 
@@ -122,6 +123,18 @@ def test_a_rehearsal_asks_nothing_and_finds_what_is_wrong(scripted: Any, keyword
     wrong = pk.Prompt("facts/capital", **keywords)
     with pytest.raises(pk.PromptkitError, match="needs"):
         rehearse([pk.Predictor(model, wrong, {"negative": "bad", "positive": "good"})], pk.task("sentiment"))
+
+
+def test_a_rehearsal_refuses_no_calibration_that_the_run_would_take(scripted: Any) -> None:
+    model, words, prompt = scripted(), pk.Verbalizer({"negative": "bad", "positive": "good"}), pk.Prompt("sentiment/review")
+    wanted = [each for kind in CALIBRATIONS.values() for each in (kind(), *on_test(kind))]
+    rehearse([pk.Predictor(model, prompt, [words, each]) for each in wanted], pk.task("sentiment"))
+    with pytest.raises(pk.PromptkitError, match=r"at least 4 rows for each label. Given: 7 rows"):
+        rehearse([pk.Predictor(model, prompt, [words, Proca(estimate_on="test")])], pk.task("sentiment"), limit=7)
+
+
+def on_test(kind: Any) -> list[Any]:
+    return [kind(estimate_on="test")] if hasattr(kind, "estimate_on") else []
 
 
 @every

@@ -16,7 +16,7 @@ import pytest
 from promptkit.models.base import ENGINES
 
 COMMAND = [sys.executable, "-m", "promptkit"]
-KEYS = ["task", "split", "n", "model", "seconds", "examples_per_second", "resumed", "run", "results"]
+KEYS = ["task", "split", "n", "model", "seconds", "examples_per_second", "resumed", "run", "notes", "results"]
 
 
 def promptkit(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tiny import save
 
 import promptkit as pk
 from promptkit.aligners import Needs, PerClass, TopTokens
@@ -20,7 +20,7 @@ from promptkit.merging import merge
 from promptkit.models.base import ENGINES
 from promptkit.outputs import Observed
 from promptkit.registry import build
-from promptkit.store import Shard
+from promptkit.store import RunFolder, Shard
 from promptkit.support import chosen, taken_of
 from promptkit.types import LabelledExample, Read, Request
 
@@ -97,10 +97,30 @@ def test_rows_that_are_evaluated_too_are_never_chosen(make_rows):
     assert taken_of(Needs(rows=3, labelled=(PerClass(100, 0),)), fit, evaluated) == [*fit[:3], *fit[12:]]
 
 
-def test_a_label_of_few_rows_is_said(tmp_path, caplog):
-    with caplog.at_level(logging.WARNING):
-        run(write_task(tmp_path / "task"), tmp_path, ["hidden:per_class=50"])
-    assert "2 of 2 labels have fewer than 50 rows to learn from: no (" in caplog.text
+def test_what_calibrations_are_fitted_on_is_said_beside_the_figures_however_they_are_come_by(tmp_path):
+    """Labels of few rows, and classes that are not equal: nine of ten train rows are `no`."""
+    task = write_task(tmp_path / "task")
+    rows = [{"text": f"train {i}", "label": "yes" if i % 10 == 0 else "no"} for i in range(500)]
+    (tmp_path / "task" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task, wanted = pk.task(tmp_path / "task" / "task.yaml"), ["hidden:per_class=50", "knn:per_class=3", "batch"]
+    few = sum(row.label == "yes" for row in task.part("fit"))
+    first, again = (run(task, tmp_path, wanted) for _ in range(2))
+    skewed, scarce = (note for note in again.notes if "calibration batch takes" in note or "to learn from" in note)
+    assert scarce == f"1 of 2 labels have fewer than 50 rows to learn from: yes ({few})"
+    shards = [
+        evaluate_shard(predictors(pk.load("fake"), wanted), task, Shard(n, 2), limit=12, out=tmp_path / f"{n}", cache=False)
+        for n in (1, 2)
+    ]
+    merged = merge([shard.path for shard in shards], out=tmp_path / "merged")
+    for told in (
+        first.notes,
+        again.notes,
+        merged.notes,
+        again.to_json()["notes"],
+        align(first.path, ",".join(wanted)).warnings,
+    ):
+        assert {skewed, scarce} <= {*told}
+    assert not align(first.path, "knn:per_class=3").warnings
 
 
 # ---- the numbers --------------------------------------------------------------------------------------
@@ -204,6 +224,10 @@ class Killed(BaseException):
     """Stands for a signal that no code catches."""
 
 
+def killed(*_: object) -> None:
+    raise Killed
+
+
 def killed_after(batches: int) -> Any:
     model: Any = pk.load("fake", batch_tokens=600)
     whole, given = model.answer, iter(range(batches))
@@ -259,9 +283,35 @@ def test_tensors_that_were_changed_are_refused(tmp_path):
         run(task, tmp_path, ["hidden"])
 
 
+def test_tensors_that_are_gone_are_read_again(whole, tmp_path):
+    task = write_task(tmp_path / "task")
+    path = run(task, tmp_path, LEARNED).path
+    (path / "outputs.safetensors").unlink()
+    assert contents(run(task, tmp_path, LEARNED).path) == contents(whole.path)
+
+
+@pytest.mark.parametrize(
+    ("key", "broken"), [("hidden", "!!!!"), ("hidden", "AAA"), ("hidden", "AAAAAA=="), ("logprobs", ""), ("logprobs", "é")]
+)
+def test_a_line_of_what_was_read_that_is_broken_is_computed_again(whole, tmp_path, key, broken, monkeypatch):
+    task = write_task(tmp_path / "task")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "finish", killed)
+        with pytest.raises(Killed):
+            run(task, tmp_path, LEARNED)
+    (path,) = tmp_path.glob("task-*/outputs.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    place = next(i for i, line in enumerate(lines) if line.get(key))
+    lines[place][key] = broken
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert contents(run(task, tmp_path, LEARNED).path) == contents(whole.path)
+
+
 def test_a_run_without_learned_read_outs_has_no_tensors(tmp_path):
     made = run(write_task(tmp_path / "task"), tmp_path, ["contextual"])
     assert not (made.path / "outputs.safetensors").exists()
+    (made.path / "outputs.safetensors").write_bytes(b"of another run")
+    assert align(made.path, "contextual").results[1].metrics == made.results[0].metrics
 
 
 @pytest.mark.parametrize("name", [*ENGINES])
@@ -325,11 +375,22 @@ def test_what_a_run_has_not_read_is_named_with_the_command_that_would_read_it(tm
         "the run has not read hidden states of layer 0",
         "the run has not read 9 labelled rows of each label",
         "the run has not read 16 labelled rows of each label",
-        "the run has not read the log-probabilities of 7 tokens",
+        "the run has not read the log-probabilities of the 7 tokens that are likeliest for 8 labelled rows of each label",
         "the run has not read rows of the fit part",
     ]
     assert again.command is not None
     assert again.command.endswith("8:layer=0,hidden:per_class=9,linear:seed=1,knn:per_class=8:tokens=7,batch")
+
+
+def test_tokens_chosen_on_other_rows_and_too_many_neighbours_are_said_to_be_what_is_missing(tmp_path):
+    made = run(write_task(tmp_path / "task"), tmp_path, ["knn:per_class=4:tokens=9"])
+    again = align(made.path, "knn:per_class=3:tokens=9,knn:per_class=4:tokens=9:k=9,knn:per_class=4:tokens=9:k=8")
+    assert [each.reason for each in again.lacking] == [
+        "the run has not read the log-probabilities of the 9 tokens that are likeliest for 3 labelled rows of each label",
+        "The calibration knn takes the vote of 9 of its labelled rows. Given: 8 such rows at most. "
+        "Give it a smaller k, or a greater per_class.",
+    ]
+    assert again.results[1].align == "knn:per_class=4:k=8:tokens=9"
 
 
 def test_hidden_states_are_not_promised_of_an_engine_that_has_none(tmp_path, monkeypatch):
@@ -338,3 +399,27 @@ def test_hidden_states_are_not_promised_of_an_engine_that_has_none(tmp_path, mon
     again = align(made.path, "hidden:per_class=4")
     assert again.lacking[0].reason == "its engine gives no hidden states of layer -1"
     assert again.command is None
+
+
+# ---- transformers -----------------------------------------------------------------------------------------
+
+
+def test_what_a_batch_over_a_shared_prefix_has_read_is_what_each_row_alone_gives(tmp_path):
+    task, model = write_task(tmp_path / "task"), pk.load(str(save(tmp_path / "model", "llama")))
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=2))
+    calibration = build("calibration", CALIBRATIONS, "knn:per_class=2:tokens=9")
+    states = build("calibration", CALIBRATIONS, "hidden:per_class=2")
+    made = [pk.Predictor(model, prompt, [pk.Verbalizer(WORDS), each]) for each in (calibration, states)]
+    run = evaluate(made, task, limit=6, out=tmp_path, cache=False)
+    seen = observed(run)
+    rows = {row.id: row for row in (*task.rows("test"), *task.part("fit"))}
+    bound = made[0].bind(task)
+    ((top, places),) = seen.sets()
+    tokens = tuple(seen.told["token_ids"][place] for place in places)
+    for row, logprobs, hidden in zip(
+        seen.told["rows"], seen.tokens(seen.told["rows"])[top], seen.hidden(seen.told["rows"])[-1], strict=True
+    ):
+        (rendered,) = bound.apply([rows[row.removeprefix("fit ")]])
+        ((_, (alone,)),) = model.answer([Request(input=rendered.input, verb=Read(token_ids=tokens, hidden_layer=-1))])
+        np.testing.assert_allclose(logprobs, alone.logprobs, atol=1e-4)
+        np.testing.assert_allclose(hidden, alone.hidden, atol=1e-4)

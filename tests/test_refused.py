@@ -210,6 +210,32 @@ class Given:
     def a_run_of_other_settings(self) -> None:
         (self.a_run() / "run.json").write_text("{}")
 
+    def a_run_of_no_alignment(self) -> None:
+        self._changed(align=[])
+
+    def a_run_of_no_prompt(self) -> None:
+        self._changed(manipulate=None)
+
+    def a_run_of_a_task_that_is_a_text(self) -> None:
+        self._changed(task="x")
+
+    def _changed(self, **settings: Any) -> None:
+        path = self.a_run() / "run.json"
+        kept = {**json.loads(path.read_text()), **settings}
+        path.write_text(json.dumps({key: value for key, value in kept.items() if value is not None}))
+
+    def a_run_with_states(self) -> Path:
+        return (
+            self.a_run("eval sentiment --model fake --shots 0 --limit 8 --calibrate hidden:per_class=2") / "outputs.safetensors"
+        )
+
+    def changed_states(self) -> None:
+        path = self.a_run_with_states()
+        path.write_bytes(path.read_bytes()[:40])
+
+    def lost_states(self) -> None:
+        self.a_run_with_states().unlink()
+
     def a_run_that_another_works_on(self) -> None:
         import filelock
 

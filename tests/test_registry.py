@@ -119,6 +119,25 @@ def test_everything_registered_is_made_by_its_name_and_has_only_settings_with_de
     assert settings_of(built) == {"name": kind.name} | {field.name: field.default for field in fields(kind)}
 
 
+NUMBERS = [
+    pytest.param(kind, field.name, id=f"{kind.name}:{field.name}")
+    for (kind,) in (each.values for each in REGISTERED)
+    for field in fields(kind)
+    if "float" in field.type
+]
+
+
+@pytest.mark.parametrize("number", ["inf", "-inf", "nan"])
+@pytest.mark.parametrize(("kind", "keyword"), NUMBERS)
+def test_a_number_that_is_not_finite_is_refused_when_the_object_is_made(kind, keyword, number):
+    table = next(table for table in (SELECTORS, ORDERS, COT, CALIBRATIONS) if kind in table.values())
+    several = "tuple" in next(field.type for field in fields(kind) if field.name == keyword)
+    with pytest.raises(PromptkitError, match="finite number"):
+        build("thing", table, f"{kind.name}:{keyword}={number}")
+    with pytest.raises(PromptkitError, match="finite number"):
+        kind(**{keyword: (float(number),) if several else float(number)})
+
+
 def test_a_colon_within_a_pattern_is_a_part_of_it():
     for regex in (r"Answer: (.*)", r"(?:a|b)", r"a:\d+"):
         assert parse(f"pattern:max_tokens=4:regex={regex}") == ("pattern", {"max_tokens": "4", "regex": regex})

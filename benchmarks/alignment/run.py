@@ -35,6 +35,9 @@ BOUND = 60
 GIB = 2**30
 READ = "verbalizer"
 """Stands for reading the run, and its plain figures alone."""
+ALONE = (*CALIBRATIONS, "batch:estimate_on=test", "prior:estimate_on=test")
+ALL = ",".join((*ALONE, "proca:estimate_on=test"))
+"""Every one that needs no more than scores."""
 
 
 def written(out: Path) -> Path:
@@ -73,7 +76,8 @@ def written(out: Path) -> Path:
         "task": {"name": "banking77"},
         "split": "test",
         "limit": ROWS,
-        "model": {"name": "made up"},
+        "model": {"name": "made up", "engine": "hf"},
+        "manipulate": {},
         "align": [[reading.settings()], *([reading.settings(), each.settings()] for each in calibrations)],
     }
     folder = RunFolder(out, "banking77", settings)
@@ -85,7 +89,7 @@ def written(out: Path) -> Path:
 def measure(run: str, calibrate: str) -> dict[str, Any]:
     """In this process."""
     began, cpu = time.perf_counter(), time.process_time()
-    found = align(run, "" if calibrate == READ else calibrate)
+    found = align(run, {READ: "", "all": ALL}.get(calibrate, calibrate))
     assert not found.lacking
     return {
         "alignment": calibrate,
@@ -113,7 +117,7 @@ def main() -> None:
         run = written(Path(out))
         size = sum(path.stat().st_size for path in run.iterdir())
         results = []
-        for calibrate in (READ, *CALIBRATIONS, "batch:estimate_on=test", "prior:estimate_on=test", "all"):
+        for calibrate in (READ, *ALONE, "all"):
             command = [sys.executable, __file__, "--measure", str(run), calibrate]
             results.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
             print(results[-1])

@@ -1,16 +1,18 @@
 """What every read-out that is learned from a few labelled rows has in common: which rows those are.
 
 They are rows of the train split's fit part, so many of each label; demonstrations and evaluated rows are never among them.
+A label that no row has is never the likeliest, unless a technique knows it by its name or by its word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from promptkit.align.calibrate.probabilities import LEAST
 from promptkit.aligners import Needs, Outputs, PerClass, Support
 from promptkit.errors import PromptkitError
 from promptkit.registry import checked, settings_of
@@ -27,10 +29,15 @@ class ReadOut:
     scores: Callable[[Outputs], Floats]
     map: LabelMap | None = None
     """Which source classes mean which label, where it is a matter of source classes."""
+    unseen: tuple[int, ...] = ()
+    """The labels that it can say nothing of, as no row has them."""
 
     def apply(self, outputs: Outputs) -> Floats:
         """One score per label, natural-log units, shape (rows, K)."""
-        return self.scores(outputs)
+        scores = self.scores(outputs)
+        if self.unseen:
+            scores[:, self.unseen] = np.delete(scores, self.unseen, axis=1).max(1, keepdims=True) + LEAST
+        return scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +66,23 @@ class Learned:
         """Its labelled rows, and what it reads of each row."""
         raise NotImplementedError
 
+    @property
+    def beyond_rows(self) -> bool:
+        """Whether a label means something to it without rows, so that it may predict one that has none."""
+        return False
+
     def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
         """Learn from `rows` of the support and their labels."""
+        assert labels is not None
+        places = support.labelled[self.rows]
+        gold = np.asarray(labels)[places]
+        unseen = [] if self.beyond_rows else np.setdiff1d(np.arange(support.rows.logprobs.shape[1]), gold).tolist()
+        return replace(self.learn(support, places, gold), unseen=tuple(unseen))
+
+    def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
+        """The read-out of the rows at these places among the support's, of these labels. Both have shape (rows,)."""
         raise NotImplementedError
 
     def settings(self) -> Mapping[str, object]:
         """As given."""
         return settings_of(self)
-
-    def seen(self, support: Support, labels: Integers | None) -> tuple[Integers, Integers]:
-        """The places of its rows among the support's, and their labels. Both have shape (rows,)."""
-        assert labels is not None
-        places = support.labelled[self.rows]
-        return places, np.asarray(labels)[places]

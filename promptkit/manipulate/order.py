@@ -105,6 +105,11 @@ class interleaved:  # noqa: N801
         return lambda examples, chosen: [*map(interleave, chosen)]
 
 
+def default_order(demos: object) -> Order:
+    """Of demonstrations for which none is given: the nearest last where they are ranked by nearness, else as chosen."""
+    return nearest_last() if getattr(demos, "ranks", False) else given()
+
+
 ORDERS: Mapping[str, type] = {
     order.name: order for order in (given, shuffled, nearest_last, nearest_first, interleaved, globale, locale, mdl)
 }

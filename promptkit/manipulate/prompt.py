@@ -18,7 +18,7 @@ from promptkit.manipulate.cot import Cot
 from promptkit.manipulate.demos import SELECTORS, Selector, zero
 from promptkit.manipulate.frame import Frame
 from promptkit.manipulate.line import Arrange, Choose, Demonstrations, Reason
-from promptkit.manipulate.order import Order, given, nearest_last
+from promptkit.manipulate.order import Order, default_order, given
 from promptkit.manipulations import Surroundings
 from promptkit.registry import settings_of
 from promptkit.template import Template
@@ -88,8 +88,8 @@ class Prompt:
 
     @property
     def arranged(self) -> Order:
-        """The order itself."""
-        return self.order or (nearest_last() if getattr(self.demos, "ranks", False) else given())
+        """The order given, or the one that stands for none."""
+        return self.order or default_order(self.demos)
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -183,7 +183,9 @@ def test_a_label_without_rows_has_every_source_class_alike():
     np.testing.assert_allclose(bayesian(np.array([[2.0, 0], [1, 0]]), 1)[:, 1], [0.5, 0.5])
 
 
-@pytest.mark.parametrize(("labels", "alpha", "k"), [(2, 0.15, 1), (6, 0.15, 1), (20, 0.15, 3), (77, 0.15, 11), (6, 1.0, 6)])
+@pytest.mark.parametrize(
+    ("labels", "alpha", "k"), [(2, 0.15, 1), (6, 0.15, 1), (20, 0.15, 3), (77, 0.15, 11), (6, 1.0, 6), (6, 1e308, 200)]
+)
 def test_the_top_k_of_blm_plus_is_a_share_of_the_labels_and_at_least_1(labels, alpha, k):
     generator = np.random.default_rng(0)
     logprobs = np.log(generator.dirichlet(np.ones(200), size=1))

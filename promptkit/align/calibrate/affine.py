@@ -1,7 +1,7 @@
 """Matrix scaling (Guo et al. 2017, 1706.04599): log q = W log p + b, W of full rank, held to the identity.
 
-The penalty on every number of W that is not the identity's, off the diagonal and on it, and on b is that of Kull et al. 2019
-(1910.12656, ODIR) with one strength for all.
+Kull et al. 2019 (1910.12656, ODIR) penalise b and W off the diagonal. Here the diagonal is held to 1 as well, with one strength
+for all.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ how often it is seen with it. On a language model it is a verbalizer that is lea
 
 F is counted from the likeliest source class of each row (BLM), or summed from the probabilities of the top
 k = max(1, int(alpha K)) (BLM+). Where a source class never occurs, or lap is 0, nothing is divided by 0; a label without
-rows has every source class alike.
+rows has every source class alike, and is kept from being the likeliest (see `labelled`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class BayesianPlus(Bayesian):
     """BLM+: F sums the probabilities of the top k source classes of each row."""
 
     alpha: float = 0.15
-    """k = max(1, int(alpha K)); as published 0.15, and on a language model more is better."""
+    """k = max(1, int(alpha K)), of S at most; as published 0.15, and on a language model more is better."""
     name: ClassVar[str] = "blm+"
 
     def __post_init__(self) -> None:
@@ -63,8 +63,8 @@ class BayesianPlus(Bayesian):
 
     def counts(self, sources: Sources, gold: Integers) -> Floats:
         """F, shape (S, K)."""
-        labels = len(sources.labels)
-        return soft_frequencies(sources.logprobs, gold, labels, max(1, int(self.alpha * labels)))
+        labels, most = len(sources.labels), len(sources.names)
+        return soft_frequencies(sources.logprobs, gold, labels, max(1, int(min(self.alpha * labels, most))))
 
 
 def bayesian(counts: Floats, lap: float) -> Floats:

@@ -30,6 +30,12 @@ class Injective(Technique):
         super().__post_init__()
         if self.each < 1:
             raise PromptkitError("A label has at least one source class", got=f"each={self.each}")
+        if self.sources == "words" and self.each > 1:
+            raise PromptkitError(
+                "Label words are as many as labels, so that a label can have one of them alone",
+                got=f"sources=words, each={self.each}",
+                hint="Leave out each, or sources=words",
+            )
 
     @property
     def needs(self) -> Needs:
@@ -67,7 +73,7 @@ def greedy(scores: Floats, each: int = 1) -> Floats:
         raise PromptkitError(
             f"{labels} labels of {each} source classes each need at least {each * labels} source classes",
             got=f"{sources}",
-            hint="Give more of them, such as tokens=500",
+            hint="Take fewer for each label, or have it choose among more tokens",
         )
     left = scores.astype(float)
     taken = np.zeros_like(left)

@@ -1,5 +1,5 @@
 """Random label mapping (Elsayed et al. 2018, 1806.11146): source classes that mean nothing, as the least that learning has
-to beat."""
+to beat. As rows play no part, a label without rows is predicted like any other."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ class Random(Injective):
     """Each label has a source class by lot, which `seed` draws, whatever the rows say."""
 
     name: ClassVar[str] = "random"
+
+    @property
+    def beyond_rows(self) -> bool:
+        """Rows play no part."""
+        return True
 
     def likeness(self, sources: Sources, gold: Integers) -> Floats:
         """A function of the seed and the names alone."""

@@ -1,5 +1,6 @@
 """Semantic label mapping: each label has the source class whose name is nearest to the label's own in an embedding space
-(as in AutoVP, Tsai et al. 2023, 2310.08381). What rows say plays no part, nor do their labels.
+(as in AutoVP, Tsai et al. 2023, 2310.08381). What rows say plays no part, nor do their labels:
+a label without rows is predicted like any other.
 
 On a language model the space is its own: the mean hidden state of a token's text, and of the word that stands for a label.
 """
@@ -24,6 +25,11 @@ class Semantic(Injective):
     """The nearest names, the nearest pair first."""
 
     name: ClassVar[str] = "semantic"
+
+    @property
+    def beyond_rows(self) -> bool:
+        """A label means what its word means."""
+        return True
 
     @property
     def needs(self) -> Needs:

@@ -59,13 +59,17 @@ class Technique(Learned):
         return Needs(labels=True, labelled=(self.rows,), tokens=() if self.sources == "words" else (self.top,))
 
     @property
+    def beyond_rows(self) -> bool:
+        """The manual verbalizer's word speaks for a label, if it has a share."""
+        return self.manual > 0
+
+    @property
     def top(self) -> TopTokens:
         """The tokens that are its source classes."""
         return TopTokens(self.tokens, self.rows)
 
-    def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
+    def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
         """The map of its labelled rows."""
-        places, gold = self.seen(support, labels)
         found = self.map(self._sources(support, places), gold)
         return ReadOut(scores=lambda outputs: found(self.columns(self._read(outputs), outputs.logprobs)), map=found)
 

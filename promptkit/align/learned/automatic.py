@@ -46,9 +46,8 @@ class Automatic(Learned):
         """Labelled rows, and the tokens' log-probabilities of every row."""
         return Needs(labels=True, labelled=(self.rows,), tokens=(self._top,))
 
-    def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
+    def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
         """The words of its labelled rows."""
-        places, gold = self.seen(support, labels)
         top = self._top
         odds = log_odds(support.rows.tokens[top][places], gold, len(support.labels))
         weights = best_words(odds, self.words)

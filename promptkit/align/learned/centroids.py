@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.align.labelled import Learned, ReadOut
-from promptkit.align.labelmap.mapping import FLOOR
 from promptkit.aligners import Needs, Support
 
 if TYPE_CHECKING:
@@ -34,9 +33,8 @@ class Hidden(Learned):
         """Labelled rows, and the hidden state of every row."""
         return Needs(labels=True, labelled=(self.rows,), layers=(self.layer,))
 
-    def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
+    def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
         """The class means of its labelled rows."""
-        places, gold = self.seen(support, labels)
         rows, count = support.rows.hidden[self.layer][places], support.rows.logprobs.shape[1]
         return ReadOut(scores=lambda outputs: centroid_scores(rows, gold, outputs.hidden[self.layer], count))
 
@@ -47,33 +45,33 @@ class Prototypical(Hidden):
 
     name: ClassVar[str] = "prototypical"
 
-    def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
+    def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
         """The prototypes of its labelled rows."""
-        places, gold = self.seen(support, labels)
         rows, count = support.rows.hidden[self.layer][places], support.rows.logprobs.shape[1]
         return ReadOut(scores=lambda outputs: prototype_scores(rows, gold, outputs.hidden[self.layer], count))
 
 
 def centroid_scores(rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
     """Hidden calibration's scores, shape (queries, K). rows: shape (rows, d_model); gold: shape (rows,)."""
-    means, seen = class_means(rows, gold, labels)
+    means = class_means(rows, gold, labels)
     scatter = ((rows - means[gold]) ** 2).sum(1).mean()
     apart = (queries**2).sum(1)[:, None] - 2 * queries @ means.T + (means**2).sum(1)
-    return np.where(seen, -np.maximum(apart, 0) / (scatter or 1.0), FLOOR)
+    scores: Floats = -np.maximum(apart, 0) / (scatter or 1.0)
+    return scores
 
 
 def prototype_scores(rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
     """The prototypical verbalizer's scores, shape (queries, K)."""
     centre = rows.mean(0)
-    prototypes, seen = class_means(_unit(rows - centre), gold, labels)
-    return np.where(seen, _unit(queries - centre) @ _unit(prototypes).T, FLOOR)
+    cosines: Floats = _unit(queries - centre) @ _unit(class_means(_unit(rows - centre), gold, labels)).T
+    return cosines
 
 
-def class_means(rows: Floats, gold: Integers, labels: int) -> tuple[Floats, Floats]:
-    """The mean of each label's rows, shape (K, width), 0 for one without rows; and which have rows, shape (K,)."""
+def class_means(rows: Floats, gold: Integers, labels: int) -> Floats:
+    """The mean of each label's rows, shape (K, width), 0 for one without rows."""
     of_label = np.eye(labels)[gold]
-    counts = of_label.sum(0)
-    return of_label.T @ rows / np.maximum(counts, 1)[:, None], counts > 0
+    means: Floats = of_label.T @ rows / np.maximum(of_label.sum(0), 1)[:, None]
+    return means
 
 
 def _unit(vectors: Floats) -> Floats:

@@ -18,12 +18,14 @@ FOLDS = 5
 def folds(gold: Integers) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     """Which rows to fit on and which to try, FOLDS times; the rows of a class go to the folds in turn, in their order.
 
-    Fewer where a fold would leave nothing to try, or no two labels to fit on. gold: shape (rows,), indices of labels.
+    Fewer where a fold would leave nothing to try, or no two labels to fit on. A class's only row is never tried, as nothing
+    would be fitted of its class. gold: shape (rows,), indices of labels.
     """
-    turn = np.zeros(len(gold), int)
+    turn = np.full(len(gold), -1)
     for label in np.unique(gold):
         own = gold == label
-        turn[own] = np.arange(own.sum()) % FOLDS
+        if own.sum() > 1:
+            turn[own] = np.arange(own.sum()) % FOLDS
     for fold in range(FOLDS):
         held = turn == fold
         if held.any() and len(np.unique(gold[~held])) > 1:

@@ -20,6 +20,8 @@ from promptkit.errors import PromptkitError
 if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
 
+RESOLVED = float(np.finfo(np.float32).eps)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Knn(Learned):
@@ -39,12 +41,11 @@ class Knn(Learned):
 
     @property
     def needs(self) -> Needs:
-        """Labelled rows, and the tokens' log-probabilities of every row."""
-        return Needs(labels=True, labelled=(self.rows,), tokens=(self._top,))
+        """Labelled rows, no fewer than neighbours, and the tokens' log-probabilities of every row."""
+        return Needs(labels=True, labelled=(self.rows,), labelled_fewest=self.k, tokens=(self._top,))
 
-    def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
+    def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
         """Its labelled rows are the anchors."""
-        places, gold = self.seen(support, labels)
         anchors, top, count = support.rows.tokens[self._top][places], self._top, support.rows.logprobs.shape[1]
         return ReadOut(scores=lambda outputs: neighbour_scores(anchors, gold, outputs.tokens[top], count, self.k))
 
@@ -71,9 +72,12 @@ def neighbour_scores(anchors: Floats, gold: Integers, queries: Floats, labels: i
 
 
 def with_rest(logprobs: Floats) -> Floats:
-    """The tokens and, last, all others together. Shape (rows, M) -> (rows, M + 1), rows that sum to 1."""
+    """The tokens and, last, all others together. Shape (rows, M) -> (rows, M + 1), rows that sum to 1.
+
+    The others have at least what a float32 resolves of 1: what is less is rounding, which a divergence would take for news.
+    """
     held = np.maximum(logprobs, FLOOR)
-    rest = np.log(np.maximum(1 - np.exp(held).sum(1, keepdims=True), TINY))
+    rest = np.log(np.maximum(1 - np.exp(held).sum(1, keepdims=True), RESOLVED))
     whole = np.hstack([held, rest])
     normalised: Floats = whole - np.logaddexp.reduce(whole, axis=1, keepdims=True)
     return normalised

@@ -57,9 +57,8 @@ class Linear(Learned):
             tokens=(self._top,) if self.on == "tokens" else (),
         )
 
-    def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
+    def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
         """The probe of its labelled rows; on source classes its weights are a label map."""
-        places, gold = self.seen(support, labels)
         found = probe(self._features(support.rows)[places], gold, support.rows.logprobs.shape[1])
         names = support.names[self._top] if self.on == "tokens" else support.labels
         weights = found.weights / found.deviation[:, None]
@@ -104,7 +103,7 @@ def probe(features: Floats, gold: Integers, labels: int, strengths: Sequence[flo
     """
     losses = dict.fromkeys(strengths, 0.0)
     divided = [*folds(gold)] if len(strengths) > 1 else []
-    for strength in strengths if divided else ():
+    for strength in strengths:
         for fit, held in divided:
             losses[strength] += log_loss(fitted(features[fit], gold[fit], labels, strength)(features[held]), gold[held])
     best = min(strengths, key=losses.__getitem__) if divided or len(strengths) == 1 else FIRST

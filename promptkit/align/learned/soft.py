@@ -5,6 +5,7 @@
 Since h . e(word) is log p(word) up to a constant of the row, where the output head is linear, the vectors begin as the
 manual verbalizer's, and what is trained are the differences d_y, under the penalty |d|^2 / (2 C) with h scaled to unit
 mean square length. C is chosen by cross-validation within the labelled rows; none at all is the manual verbalizer.
+A label without rows keeps its word, and may be predicted.
 """
 
 from __future__ import annotations
@@ -36,13 +37,17 @@ class Soft(Learned):
     name: ClassVar[str] = "soft"
 
     @property
+    def beyond_rows(self) -> bool:
+        """A label begins as its word."""
+        return True
+
+    @property
     def needs(self) -> Needs:
         """Labelled rows, and the hidden state of every row."""
         return Needs(labels=True, labelled=(self.rows,), layers=(self.layer,))
 
-    def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
+    def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
         """The vectors of its labelled rows."""
-        places, gold = self.seen(support, labels)
         hidden, manual = (read[places] for read in self._features(support.rows))
         trained = class_vectors(hidden, manual, gold)
         return ReadOut(scores=lambda outputs: trained(*self._features(outputs)))
