@@ -238,15 +238,15 @@ class VllmModel:
     def _prompt(self, prompt: TextInput) -> dict[str, Any]:
         if prompt.vectors is None:
             return {"prompt_token_ids": list(prompt.ids)}
-        import torch
-
-        return {"prompt_embeds": self._embedding.rows(prompt, getattr(torch, self._dtype))}
+        return {"prompt_embeds": self._embedding.rows(prompt)}
 
     @cached_property
     def _embedding(self) -> Any:
+        import torch
+
         from promptkit.models.embedding import Embedding
 
-        return Embedding(self._source, self._config)
+        return Embedding(self._source, self._config, getattr(torch, self._dtype))
 
     def _started(self, *, embeds: bool) -> Any:
         """The engine, started anew if learned vectors come for the first time."""
