@@ -188,7 +188,10 @@ class Fitted(Protocol):
 
 @runtime_checkable
 class Calibration(Protocol):
-    """A later aligner: label log-probabilities to label log-probabilities, after the fact."""
+    """A later aligner: label log-probabilities to label log-probabilities, after the fact.
+
+    A dataclass, whose fields are everything about it that determines a result.
+    """
 
     @property
     def name(self) -> str:
@@ -202,8 +205,4 @@ class Calibration(Protocol):
 
     def fit(self, support: Support, labels: Integers | None = None) -> Fitted:
         """Estimate it. `labels`, where it needs them: of `support.rows`, shape (rows,), -1 for one that may not be known."""
-        ...
-
-    def settings(self) -> Mapping[str, object]:
-        """Everything about it that determines a result."""
         ...

@@ -141,10 +141,10 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     observed = stored(read_tensors(path))
     there = _Stored(settings, samples, besides, made, observed)
     possible, lacking = _divided(_wanted(calibrate, made), there)
-    chains = [Chain(reading=reading), *(Chain(reading=reading, calibrations=(each,)) for each in possible)]
+    chains = [Chain(reading=reading), *(Chain(reading=reading, calibration=each) for each in possible)]
     results = figures.results(chains, samples, besides, observed)
     gold = [line["gold"] for line in samples]
-    had = [spelling(calibration) for chain in made for calibration in chain.calibrations]
+    had = [spelling(chain.calibration) for chain in made if chain.calibration]
     more = [each.name for each in lacking if each.collectable]
     return Alignments(
         **named,
@@ -249,7 +249,7 @@ class _Stored:
 def _wanted(calibrate: str, made: Sequence[Chain]) -> list[Calibration]:
     if calibrate != ALL:
         return [build("calibration", CALIBRATIONS, each) for each in calibrate.split(",") if each.strip()]
-    had = [calibration for chain in made for calibration in chain.calibrations]
+    had = [chain.calibration for chain in made if chain.calibration]
     wanted: list[Calibration] = []
     for name, technique in CALIBRATIONS.items():
         wanted += [each for each in had if each.name == name] or [technique()]

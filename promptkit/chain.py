@@ -18,7 +18,7 @@ from promptkit.align.verbalizer import Verbalizer
 from promptkit.align.vote import Majority
 from promptkit.aligners import Calibration, Extractor, Needs, Scorer
 from promptkit.errors import PromptkitError
-from promptkit.registry import build_from, parse, spelling
+from promptkit.registry import build_from, parse, settings_of, spelling
 from promptkit.tasks import Task
 
 Reads = Scorer | Extractor
@@ -36,19 +36,19 @@ class Chain:
 
     reading: Reads
     """Reads labels or answers from what the model gives."""
-    calibrations: tuple[Calibration, ...] = ()
-    """At most one."""
+    calibration: Calibration | None = None
+    """What corrects the scores of a reading, if anything does."""
 
     @property
     def name(self) -> str:
         """The chain's last word: `verbalizer`, `majority`, or the calibration as the command line spells it."""
-        if self.calibrations:
-            return spelling(self.calibrations[0])
+        if self.calibration:
+            return spelling(self.calibration)
         return Majority.name if isinstance(self.reading, Extractor) and self.reading.samples > 1 else self.reading.name
 
     def settings(self) -> list[dict[str, object]]:
         """Everything about it that determines a result."""
-        return [dict(part.settings()) for part in (self.reading, *self.calibrations)]
+        return [dict(self.reading.settings()), *([settings_of(self.calibration)] if self.calibration else [])]
 
 
 def make_chain(align: Aligners) -> Chain:
@@ -75,14 +75,15 @@ def make_chain(align: Aligners) -> Chain:
             "A chain takes one calibration: a second would correct for what the first has corrected already",
             got=[type(a).__name__ for a in parts],
         )
-    by_premise = isinstance(parts[0], Scorer) and all(each.needs == Needs(premise=True) for each in calibrations)
-    if calibrations and not (parts[0].labels or by_premise):
+    calibration = next(iter(calibrations), None)
+    by_premise = isinstance(parts[0], Scorer) and calibration and calibration.needs == Needs(premise=True)
+    if calibration and not (parts[0].labels or by_premise):
         raise PromptkitError(
-            f"The calibration {calibrations[0].name} needs labels that are the same for every row",
+            f"The calibration {calibration.name} needs labels that are the same for every row",
             got=f"{parts[0].name}, whose answers each row has for itself",
             hint="Leave it out, or give the task labels",
         )
-    return Chain(reading=parts[0], calibrations=calibrations)
+    return Chain(reading=parts[0], calibration=calibration)
 
 
 def _parts(align: Aligners) -> list[Any]:

@@ -23,7 +23,7 @@ from promptkit.predictor import BoundPredictor, Predictor
 from promptkit.run import Run, ShardRun
 from promptkit.samples import Asked, is_whole, line, peculiarities
 from promptkit.store import FILES, RunFolder, Shard
-from promptkit.tasks import Task
+from promptkit.tasks import Task, untested
 from promptkit.types import Example, GenerateOutput, LabelledExample, Output, Request
 
 OUT = "runs"
@@ -361,9 +361,9 @@ class _Pass:
             )
 
     def _check_support(self, evaluated: Sequence[LabelledExample]) -> None:
-        tested = {support.inputs_of(row) for row in evaluated}
-        known = [support.inputs_of(row) not in tested for row in self._fit]
-        for calibration in (each for chain in self._chains for each in chain.calibrations):
+        may_see = {row.id for row in untested(self._fit, evaluated)}
+        known = [row.id in may_see for row in self._fit]
+        for calibration in (chain.calibration for chain in self._chains if chain.calibration):
             support.check_fit(calibration, self._fit)
             support.check(calibration, labels=len(self._labels), items=len(self._items), known=known)
 

@@ -44,10 +44,9 @@ def of_labels(chains: Sequence[Chain], samples: Sequence[Any], support: Support,
     gold = np.array([labels.index(line["gold"]) for line in samples])
     branches = []
     for chain in chains:
-        aligned = support.items.logprobs
-        for calibration in chain.calibrations:
-            fitted = calibration.fit(support, known if calibration.needs.labels else None)
-            aligned = fitted.apply(support.items)
+        aligned, calibration = support.items.logprobs, chain.calibration
+        if calibration:
+            aligned = calibration.fit(support, known if calibration.needs.labels else None).apply(support.items)
         predicted = aligned.argmax(1)
         correct = (predicted == gold).astype(float)
         histogram = np.bincount(predicted, minlength=len(labels)).tolist()
@@ -69,8 +68,8 @@ def of_choices(chain: Chain, samples: Sequence[Any], besides: Sequence[Any]) -> 
     """A branch over answers that each row offers; rows that offer fewer than others have -inf in their place."""
     support = collected_of_choices(samples, besides)
     logprobs = support.items.logprobs
-    for calibration in chain.calibrations:
-        aligned = calibration.fit(support).apply(support.items)
+    if chain.calibration:
+        aligned = chain.calibration.fit(support).apply(support.items)
         logprobs = np.where(np.isneginf(support.items.logprobs), -np.inf, aligned)
     candidates = [list(line["logprobs"]) for line in samples]
     gold = np.array([own.index(line["gold"]) for own, line in zip(candidates, samples, strict=True)])

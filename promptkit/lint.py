@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from promptkit.tasks import inputs_of
 from promptkit.types import Card, Rendered
 
 
@@ -77,13 +78,9 @@ def _space_before_text(rendered: Rendered) -> str:
 
 def _tested_demonstration(rendered: Rendered, tested: Collection[str]) -> str:
     """Train and test overlap: an id is a hash of the inputs, whichever split they stand in."""
-    evaluated = {_inputs_hash(row) for row in tested}
-    same = [demo for demo in rendered.demos if _inputs_hash(demo) in evaluated]
+    evaluated = {inputs_of(row) for row in tested}
+    same = [demo for demo in rendered.demos if inputs_of(demo) in evaluated]
     return f"The demonstration {same[0]} is also a row that is evaluated: train and test overlap." if same else ""
-
-
-def _inputs_hash(row_id: str) -> str:
-    return row_id.partition("#")[0]
 
 
 def _control_in_text(rendered: Rendered, card: Card) -> str:

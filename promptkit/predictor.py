@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from promptkit.aligners import Extractor, Scorer
+from promptkit.aligners import Extractor, Needs, Scorer
 from promptkit.asking import Asking
 from promptkit.cache import ScoreCache
 from promptkit.chain import Aligners, Reads, make_chain
@@ -37,9 +37,8 @@ class Predictor:
         needed = "Score" if isinstance(chain.reading, Scorer) else "Generate"
         if needed not in model.verbs:
             raise Unsupported(f"The model {model.name} does not answer {needed}", hint="Use an hf model")
-        if not model.hidden_states and any(
-            calibration.needs.layers or calibration.needs.named for calibration in chain.calibrations
-        ):
+        needs = chain.calibration.needs if chain.calibration else Needs()
+        if (needs.layers or needs.named) and not model.hidden_states:
             raise Unsupported(
                 f"{chain.name} reads hidden states, which the model {model.name} does not give",
                 hint="Use an hf model: the name alone",

@@ -16,6 +16,7 @@ from promptkit.aligners import Extractor, Scorer
 from promptkit.errors import PromptkitError
 from promptkit.render import counted
 from promptkit.store import File
+from promptkit.tasks import inputs_of
 from promptkit.types import Example, GenerateOutput, LabelledExample, Output, Read, ReadOutput, Rendered, ScoreOutput
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _written(row: Asked, reading: Extractor, output: GenerateOutput) -> dict[str
 
 def peculiarities(samples: Sequence[Any]) -> list[str]:
     """What befell some rows, and what a reader of the figures should know of the answers."""
-    inputs = {line["id"].partition("#")[0] for line in samples}
+    inputs = {inputs_of(line["id"]) for line in samples}
     most = max(len(line["demos"]) + len(line["dropped"]) for line in samples)
     counts = {
         "lost demonstrations because the prompt would not fit the model's context": sum(bool(x["dropped"]) for x in samples),
@@ -165,7 +166,7 @@ def peculiarities(samples: Sequence[Any]) -> list[str]:
             len(x["demos"]) + len(x["dropped"]) < most for x in samples
         ),
         "were shown a demonstration that is itself evaluated: train and test overlap": sum(
-            any(demo.partition("#")[0] in inputs for demo in x["demos"]) for x in samples
+            any(inputs_of(demo) in inputs for demo in x["demos"]) for x in samples
         ),
         "were still being written when they had the most tokens allowed (max_tokens)": sum(
             any(text["ended"] == "length" for text in x.get("generations", ())) for x in samples

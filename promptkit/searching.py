@@ -24,10 +24,10 @@ from promptkit.manipulate.instructions import statements
 from promptkit.manipulate.prompt import Prompt
 from promptkit.manipulate.proposals import Proposer
 from promptkit.predictor import Predictor
-from promptkit.tasks import Task
+from promptkit.tasks import Task, untested
 from promptkit.template import LABEL
 from promptkit.trial import Trial
-from promptkit.types import LabelledExample, Part
+from promptkit.types import LabelledExample
 
 Method = Literal["ape", "opro", "list"]
 STEP = 8
@@ -106,7 +106,7 @@ def check(
         raise PromptkitError("There is no list of instructions to try", hint="Give one, or let the model propose: ape, opro")
     if candidates < 1:
         raise PromptkitError("A model must be asked for one instruction at least", got=f"candidates={candidates}")
-    rows = by_hash(_unseen(task, "dev", split or task.spec.split), dev)
+    rows = by_hash(untested(task.part("dev"), task.rows(split or task.spec.split)), dev)
     if not rows:
         raise PromptkitError(
             f"The task {task.name} has no rows to choose an instruction by: the dev part of its train split is empty",
@@ -119,16 +119,10 @@ def _prompt(predictor: Predictor) -> Prompt:
     prompt = predictor.manipulate
     if not isinstance(prompt, Prompt):
         raise PromptkitError("A search changes the instruction of a Prompt", got=type(prompt).__name__)
-    if predictor.chain.calibrations:
+    if predictor.chain.calibration:
         hint = "Search without the calibration, then evaluate the instruction with it"
         raise PromptkitError("A search compares instructions by uncalibrated scores", got=predictor.name, hint=hint)
     return prompt
-
-
-def _unseen(task: Task, part: Part, split: str) -> list[LabelledExample]:
-    """The rows of a part whose inputs are not evaluated; of what is evaluated only inputs are looked at."""
-    evaluated = {row.id.partition("#")[0] for row in task.rows(split)}
-    return [row for row in task.part(part) if row.id.partition("#")[0] not in evaluated]
 
 
 def _given(prompt: Prompt, reading: Reading, instructions: Sequence[str]) -> dict[str, str]:
@@ -140,7 +134,7 @@ def _given(prompt: Prompt, reading: Reading, instructions: Sequence[str]) -> dic
 def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cache: ScoreCache | None, seed: int) -> Proposer:
     words, labels, template = predictor.reading.shown(), _labels(predictor.reading), prompt.loaded
     pairs = {}
-    for row in _unseen(task, "pool", split):
+    for row in untested(task.part("pool"), task.rows(split)):
         told = {**labels, **row.inputs}
         answer = {**told, **row.working, LABEL: words.get(row.label, row.label)}
         pairs[row.id] = template.render("input", told) + template.render("target", answer)

@@ -22,6 +22,7 @@ from promptkit.manipulations import Ask
 from promptkit.outputs import Observed, Wanted, requests, wanted
 from promptkit.predictor import BoundPredictor
 from promptkit.samples import Asked
+from promptkit.tasks import untested
 from promptkit.types import Example, LabelledExample, Rendered
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 def united(chains: Sequence[Chain]) -> Needs:
     """What all of them need."""
-    needs = [calibration.needs for chain in chains for calibration in chain.calibrations]
+    needs = [chain.calibration.needs for chain in chains if chain.calibration]
     return Needs(
         stand_ins=tuple(dict.fromkeys(each for need in needs for each in need.stand_ins)),
         premise=any(need.premise for need in needs),
@@ -106,8 +107,7 @@ def cautions(chains: Sequence[Chain], samples: Sequence[Any], lines: Sequence[An
     """What a reader of the figures should know of the rows that their calibrations are fitted on; no fit is told of it."""
     labels = chains[0].reading.labels
     items, fit = [line["gold"] for line in samples], [line.get("gold") for line in lines if line["id"].startswith(FIT)]
-    calibrations = [calibration for chain in chains for calibration in chain.calibrations]
-    skews = [skew(calibration, items, fit, len(labels)) for calibration in calibrations]
+    skews = [skew(chain.calibration, items, fit, len(labels)) for chain in chains if chain.calibration]
     return [told for told in (*skews, _scarcity(united(chains), labels, Counter(fit))) if told]
 
 
@@ -154,11 +154,11 @@ def asked(
         rows.append(
             Asked(file="support", id=premise_id(item.id, item.example.choices), example=item.example, rendered=rendered)
         )
-    tested = {inputs_of(row) for row in evaluated}
+    known = {row.id for row in untested(fit, evaluated)}
     taken = taken_of(needs, fit, evaluated)
     unlabelled = [Example(id=row.id, inputs=row.inputs, choices=row.choices) for row in taken]
     for row, example, rendered in zip(taken, unlabelled, bound.apply(unlabelled), strict=True):
-        gold = None if inputs_of(row) in tested else row
+        gold = row if row.id in known else None
         rows.append(Asked(file="support", id=FIT + row.id, example=example, rendered=rendered, gold=gold))
     return rows
 
@@ -170,8 +170,7 @@ def uses_fit(needs: Needs) -> bool:
 
 def taken_of(needs: Needs, fit: Sequence[LabelledExample], evaluated: Sequence[Example]) -> list[LabelledExample]:
     """The rows that are read of `fit`: its first ones, and behind them, in its order, those chosen by their labels."""
-    tested = {inputs_of(row) for row in evaluated}
-    known = [(row.id, row.label) for row in fit if inputs_of(row) not in tested]
+    known = [(row.id, row.label) for row in untested(fit, evaluated)]
     wanted = {known[place][0] for each in needs.labelled for place in chosen(each, known)}
     return [row for place, row in enumerate(fit) if place < needs.rows or row.id in wanted]
 
@@ -343,11 +342,6 @@ def _contexts(rendered: Iterable[Rendered]) -> dict[str, int]:
     for index, row in enumerate(rendered):
         contexts.setdefault(context_of(row.demos), index)
     return contexts
-
-
-def inputs_of(row: Example) -> str:
-    """Equal for rows of equal inputs."""
-    return row.id.partition("#")[0]
 
 
 def _name(stand_in: StandIn) -> str:

@@ -20,7 +20,7 @@ from promptkit.errors import PromptkitError, unknown
 from promptkit.readers import Row, read_file, read_hub, read_mirror, unreadable
 from promptkit.resources import folder, names
 from promptkit.spec import Source, TaskSpec, read_spec
-from promptkit.types import LabelledExample, Part
+from promptkit.types import Example, LabelledExample, Part
 
 _SHARES: Mapping[Part, tuple[float, float]] = {"pool": (0.0, 0.6), "fit": (0.6, 0.8), "dev": (0.8, 1.0)}
 HIDDEN_LABEL = "-1"
@@ -189,6 +189,17 @@ def _ids(rows: Sequence[LabelledExample]) -> list[str]:
         seen[digest] += 1
         ids[index] = digest if seen[digest] == 1 else f"{digest}#{seen[digest]}"
     return ids
+
+
+def inputs_of(row_id: str) -> str:
+    """Equal for rows of equal inputs, whichever split they stand in: the id without its number among repeats."""
+    return row_id.partition("#")[0]
+
+
+def untested(rows: Sequence[LabelledExample], evaluated: Sequence[Example]) -> list[LabelledExample]:
+    """The rows whose labels a fit or a search may see: those whose inputs are not evaluated."""
+    tested = {inputs_of(row.id) for row in evaluated}
+    return [row for row in rows if inputs_of(row.id) not in tested]
 
 
 def _hash(inputs: Mapping[str, str]) -> str:

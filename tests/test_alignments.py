@@ -176,7 +176,7 @@ def test_the_command_is_of_this_run_and_offers_nothing_that_eval_refuses(
 
     path = Path(typed(f"promptkit eval sentiment --model fake --limit 10 {given}")["run"])
     settings = json.loads((path / "run.json").read_text())
-    had = [spelling(each) for chain in settings["align"] for each in recorded(chain).calibrations]
+    had = [spelling(each) for chain in settings["align"] if (each := recorded(chain).calibration)]
     assert typed(eval_command(settings, had))["run"] == str(path)
     found = align(path)
     again = align(typed(found.command)["run"])

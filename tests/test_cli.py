@@ -139,3 +139,11 @@ def test_models_and_kinds_list_what_the_classes_say() -> None:
     found = json.loads(promptkit("kinds", "--json").stdout)["kinds"]
     assert {"name": "Prompt", "format": "fixed", "location": "input", "operator": "concatenative"}.items() <= found[0].items()
     assert "concatenative" in promptkit("kinds").stdout
+
+
+@pytest.mark.parametrize("name", [*ENGINES])
+def test_an_engine_says_whether_it_gives_hidden_states(name):
+    from importlib import import_module
+
+    engine = ENGINES[name]
+    assert getattr(import_module(engine.module), engine.attribute).hidden_states == engine.hidden_states

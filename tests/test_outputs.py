@@ -12,7 +12,7 @@ import pytest
 from tiny import save
 
 import promptkit as pk
-from promptkit.aligners import Needs, PerClass, TopTokens
+from promptkit.aligners import PerClass, TopTokens
 from promptkit.alignments import align
 from promptkit.chain import CALIBRATIONS
 from promptkit.evaluation import evaluate, evaluate_shard
@@ -21,7 +21,7 @@ from promptkit.models.base import ENGINES
 from promptkit.outputs import Observed
 from promptkit.registry import build
 from promptkit.store import RunFolder, Shard
-from promptkit.support import chosen, taken_of
+from promptkit.support import chosen
 from promptkit.types import LabelledExample, Read, Request
 
 WORDS = {"no": "bad", "yes": "good"}
@@ -75,26 +75,7 @@ def asked(spellings: list[str], task: pk.Task, rows: Any) -> dict[str, Any]:
     return {row.id: rendered.input for row, rendered in zip(rows, bound.apply(rows), strict=True)}
 
 
-# ---- which rows ---------------------------------------------------------------------------------------
-
-
-def test_so_many_rows_of_each_label_are_chosen_and_more_of_them_hold_those(make_rows):
-    rows = [(row.id, row.label) for row in make_rows(30, ("a", "a", "b"))]
-    few, many = (set(chosen(PerClass(count, 1), rows)) for count in (3, 15))
-    assert Counter(rows[place][1] for place in few) == {"a": 3, "b": 3}
-    assert Counter(rows[place][1] for place in many) == {"a": 15, "b": 10}
-    assert few < many
-    assert set(chosen(PerClass(3, 2), rows)) != few
-    backwards = {29 - place for place in chosen(PerClass(3, 1), rows[::-1])}
-    assert backwards == few
-
-
-def test_rows_that_are_evaluated_too_are_never_chosen(make_rows):
-    fit = make_rows(20)
-    evaluated = fit[:12]
-    needs = Needs(labels=True, labelled=(PerClass(100, 0),))
-    assert taken_of(needs, fit, evaluated) == fit[12:]
-    assert taken_of(Needs(rows=3, labelled=(PerClass(100, 0),)), fit, evaluated) == [*fit[:3], *fit[12:]]
+# ---- what is said ---------------------------------------------------------------------------------------
 
 
 def test_what_calibrations_are_fitted_on_is_said_beside_the_figures_however_they_are_come_by(tmp_path):
@@ -312,14 +293,6 @@ def test_a_run_without_learned_read_outs_has_no_tensors(tmp_path):
     assert not (made.path / "outputs.safetensors").exists()
     (made.path / "outputs.safetensors").write_bytes(b"of another run")
     assert align(made.path, "contextual").results[1].metrics == made.results[0].metrics
-
-
-@pytest.mark.parametrize("name", [*ENGINES])
-def test_an_engine_says_whether_it_gives_hidden_states(name):
-    from importlib import import_module
-
-    engine = ENGINES[name]
-    assert getattr(import_module(engine.module), engine.attribute).hidden_states == engine.hidden_states
 
 
 @pytest.mark.parametrize("spelling", ["hidden", "prototypical", "soft", "linear", "semantic"])

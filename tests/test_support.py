@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,12 +14,11 @@ import pytest
 
 import promptkit as pk
 from promptkit.align.calibrate import CALIBRATIONS
-from promptkit.aligners import Bag, Needs, Outputs, Support
+from promptkit.aligners import Bag, Needs, Outputs, PerClass, Support
 from promptkit.alignments import align
 from promptkit.evaluation import evaluate
 from promptkit.models.fake import FakeModel
-from promptkit.registry import settings_of
-from promptkit.support import skew
+from promptkit.support import chosen, skew, taken_of
 from promptkit.types import LabelledExample
 
 WORDS = {"no": "bad", "yes": "good"}
@@ -44,9 +44,6 @@ class Spy:
 
     def apply(self, outputs: Outputs) -> Any:
         return outputs.logprobs
-
-    def settings(self) -> Any:
-        return settings_of(self)
 
 
 def write_task(folder: Path, *, flipped: bool = False, backwards: bool = False) -> pk.Task:
@@ -230,3 +227,22 @@ def test_what_cannot_be_fitted_is_refused_before_a_model_is_asked(tmp_path: Path
     ):
         with pytest.raises(pk.PromptkitError, match=reason):
             evaluate(pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [pk.Verbalizer(WORDS), calibration]), task)
+
+
+def test_so_many_rows_of_each_label_are_chosen_and_more_of_them_hold_those(make_rows):
+    rows = [(row.id, row.label) for row in make_rows(30, ("a", "a", "b"))]
+    few, many = (set(chosen(PerClass(count, 1), rows)) for count in (3, 15))
+    assert Counter(rows[place][1] for place in few) == {"a": 3, "b": 3}
+    assert Counter(rows[place][1] for place in many) == {"a": 15, "b": 10}
+    assert few < many
+    assert set(chosen(PerClass(3, 2), rows)) != few
+    backwards = {29 - place for place in chosen(PerClass(3, 1), rows[::-1])}
+    assert backwards == few
+
+
+def test_rows_that_are_evaluated_too_are_never_chosen(make_rows):
+    fit = make_rows(20)
+    evaluated = fit[:12]
+    needs = Needs(labels=True, labelled=(PerClass(100, 0),))
+    assert taken_of(needs, fit, evaluated) == fit[12:]
+    assert taken_of(Needs(rows=3, labelled=(PerClass(100, 0),)), fit, evaluated) == [*fit[:3], *fit[12:]]

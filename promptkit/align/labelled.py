@@ -6,7 +6,7 @@ A label that no row has is never the likeliest, unless a technique knows it by i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +15,7 @@ import numpy as np
 from promptkit.align.calibrate.probabilities import LEAST
 from promptkit.aligners import Needs, Outputs, PerClass, Support
 from promptkit.errors import PromptkitError
-from promptkit.registry import checked, settings_of
+from promptkit.registry import checked
 
 if TYPE_CHECKING:
     from promptkit.align.labelmap.mapping import LabelMap
@@ -82,7 +82,3 @@ class Learned:
     def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
         """The read-out of the rows at these places among the support's, of these labels. Both have shape (rows,)."""
         raise NotImplementedError
-
-    def settings(self) -> Mapping[str, object]:
-        """As given."""
-        return settings_of(self)

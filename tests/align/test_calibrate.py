@@ -1,29 +1,24 @@
 """Calibrations: their laws, on anything that a model may say, and their numbers against another way of computing them."""
 
 from dataclasses import replace
-from itertools import permutations
 
 import numpy as np
 import pytest
+from cases import BAGS, LABELS, TEXTS, applied, cases, make_case, outputs, probabilities, support_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
-from scipy.special import logsumexp, softmax
-from scipy.stats import multivariate_normal
+from scipy.special import logsumexp
 
 import promptkit as pk
 from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.align.calibrate.probabilities import normalised
-from promptkit.align.calibrate.proca import FEWEST, FLOOR
+from promptkit.align.calibrate.proca import FEWEST
 from promptkit.aligners import Bag, Outputs, Support
 from promptkit.errors import PromptkitError
 from promptkit.registry import build, settings_of, spelling
 
 calibrate = pk.calibrate
-LABELS = 3
-TEXTS = ("N/A", "", "[MASK]")
-BAGS = tuple(Bag(0, number) for number in range(4))
-
 BY_A_PRIOR = [
     calibrate.Contextual(),
     calibrate.Domain(bags=4),
@@ -43,48 +38,6 @@ EVERY = [*BY_A_PRIOR, *BY_LABELS, calibrate.Prior(target=(0.5, 0.3, 0.2)), calib
 
 def each_of(calibrations):
     return pytest.mark.parametrize("calibration", calibrations, ids=spelling)
-
-
-def outputs(logprobs, context=None):
-    return Outputs(logprobs=logprobs, context=np.zeros(len(logprobs), int) if context is None else context)
-
-
-def support_of(items, rows, stand_ins=None, premise=None):
-    """What is not given is uniform."""
-    size = items.logprobs.shape[1]
-    flat = np.zeros((max(items.context.max(initial=0) + 1, 1), size))
-    return Support(
-        items=items,
-        rows=rows,
-        stand_ins=dict.fromkeys((*TEXTS, *BAGS), flat) if stand_ins is None else stand_ins,
-        premise=flat[:1] if premise is None else premise,
-    )
-
-
-def make_case(seed, size=LABELS):
-    """Log-probabilities of 1 to 6 items, not normalised, under 1 to 3 contexts, and what was collected for them."""
-    generator = np.random.default_rng(seed)
-    items, contexts = generator.integers(1, [7, 4])
-    rows = generator.integers(FEWEST * size, FEWEST * size + 9)
-    draw = lambda *shape: generator.uniform(-12, 0, shape)  # noqa: E731
-    support = Support(
-        items=outputs(draw(items, size), generator.integers(contexts, size=items)),
-        rows=outputs(draw(rows, size)),
-        stand_ins={each: draw(contexts, size) for each in (*TEXTS, *BAGS)},
-        premise=draw(1, size),
-    )
-    return support, generator.integers(size, size=rows)
-
-
-cases = st.integers(0, 2**32 - 1).map(make_case)
-
-
-def applied(calibration, support, labels):
-    return calibration.fit(support, labels if calibration.needs.labels else None).apply(support.items)
-
-
-def probabilities(logprobs):
-    return softmax(logprobs, axis=-1)
 
 
 def mapped(support, change):
@@ -332,56 +285,6 @@ def test_a_row_whose_label_may_not_be_known_teaches_nothing(calibration):
     for none in (np.full_like(labels, -1), None):
         with pytest.raises(PromptkitError, match="no labelled rows"):
             calibration.fit(support, none)
-
-
-# ---- prototypical ----------------------------------------------------------------------------------
-
-
-def planted(size=3, rows=90, seed=0):
-    """Clusters, one a label, all of which the model takes for the first label."""
-    generator = np.random.default_rng(seed)
-    gold = generator.integers(size, size=rows)
-    means = np.full((size, size), -4.0)
-    means[:, 0] = 0
-    means[np.arange(1, size), np.arange(1, size)] = -1.5
-    return outputs(means[gold] + generator.normal(0, 0.2, (rows, size))), gold
-
-
-def test_clusters_are_found_and_named_where_the_likeliest_label_says_nothing():
-    rows, gold = planted()
-    support = support_of(rows, rows)
-    assert (rows.logprobs.argmax(1) == 0).mean() > 0.95
-    assert (applied(calibrate.Proca(), support, None).argmax(1) == gold).mean() > 0.95
-
-
-def test_clusters_are_matched_to_labels_so_that_the_sum_of_their_means_is_greatest():
-    fitted = calibrate.Proca(restarts=4).fit(make_case(3)[0])
-    sums = [sum(fitted.means[c, y] for y, c in enumerate(order)) for order in permutations(range(LABELS))]
-    assert np.trace(fitted.means) == pytest.approx(max(sums))
-
-
-@pytest.mark.parametrize("size", [2, 3, 21])
-def test_a_rows_score_is_the_density_of_the_labels_cluster(size):
-    support = make_case(1, size)[0]
-    fitted = calibrate.Proca(restarts=1).fit(support)
-    points = np.log(probabilities(support.items.logprobs))
-    densities = []
-    for mean, root in zip(fitted.means, fitted.roots, strict=True):
-        matrix = np.linalg.inv(root @ root.T) if root.ndim == 2 else np.diag(root**-2.0)
-        assert np.linalg.eigvalsh(matrix).min() >= FLOOR * 0.99
-        densities.append(multivariate_normal(mean, matrix).logpdf(points))
-    expected = probabilities(np.reshape(densities, (size, -1)).T)
-    np.testing.assert_allclose(np.exp(fitted.apply(support.items)), expected, atol=1e-6)
-    assert (fitted.roots.ndim == 2) == (size > 20)
-
-
-def test_more_starts_never_match_worse_and_a_seed_says_which():
-    support = make_case(8)[0]
-    traces = [np.trace(calibrate.Proca(restarts=n).fit(support).means) for n in (1, 5, 20)]
-    assert traces == sorted(traces)
-    one, same, other = (calibrate.Proca(restarts=1, seed=seed).fit(support).means for seed in (0, 0, 3))
-    np.testing.assert_array_equal(one, same)
-    assert not np.array_equal(one, other)
 
 
 # ---- their spelling --------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -11,7 +10,7 @@ import numpy as np
 from promptkit.align.calibrate.probabilities import Shift, normalised
 from promptkit.align.calibrate.unlabelled import EstimateOn, check_rows, needed, seen
 from promptkit.aligners import Needs, Support
-from promptkit.registry import checked, settings_of
+from promptkit.registry import checked
 
 if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
@@ -44,10 +43,6 @@ class Batch:
     def fit(self, support: Support, labels: Integers | None = None) -> Shift:
         """One prior for every context."""
         return Shift(prior=prior(seen(support, self.estimate_on, self.rows if self.estimate_on == "fit" else None), self.mean))
-
-    def settings(self) -> Mapping[str, object]:
-        """As given."""
-        return settings_of(self)
 
 
 def prior(logprobs: Floats, mean: Mean) -> Floats:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.align.calibrate.batch import Mean, prior
-from promptkit.align.calibrate.labelled import known, loss
+from promptkit.align.calibrate.labelled import Labelled, known, loss
 from promptkit.align.calibrate.probabilities import Shift
-from promptkit.align.calibrate.unlabelled import check_rows, seen
-from promptkit.aligners import Needs, Support
-from promptkit.registry import checked, settings_of
+from promptkit.align.calibrate.unlabelled import seen
+from promptkit.aligners import Support
 
 if TYPE_CHECKING:
     from promptkit.types import Integers
@@ -20,26 +18,16 @@ BOUNDS = (-5.0, 5.0)
 
 
 @dataclass(frozen=True)
-class BatchFitted:
+class BatchFitted(Labelled):
     """log q = log p - gamma mean log p, gamma in [-5, 5] the likeliest on labelled rows of the fit part.
 
     The paper picks gamma from a grid by what a few labelled rows say; the likelihood is convex in gamma, and needs no grid.
+    The prior is estimated on the same rows, those included whose label may not be known.
     """
 
-    rows: int = 128
     mean: Mean = "geometric"
     """The mean of log p (the default), or the log of the mean of p."""
     name: ClassVar[str] = "batch-fitted"
-
-    def __post_init__(self) -> None:
-        """Refuse to fit on nothing."""
-        checked(self)
-        check_rows(self.name, self.rows)
-
-    @property
-    def needs(self) -> Needs:
-        """Labelled rows; the prior is estimated on the same, those included whose label may not be known."""
-        return Needs(rows=self.rows, labels=True)
 
     def fit(self, support: Support, labels: Integers | None = None) -> Shift:
         """One number."""
@@ -49,7 +37,3 @@ class BatchFitted:
         estimated = prior(seen(support, "fit", self.rows), self.mean)
         found = minimize_scalar(lambda gamma: loss(logprobs - gamma * estimated, gold), bounds=BOUNDS, method="bounded")
         return Shift(prior=found.x * estimated)
-
-    def settings(self) -> Mapping[str, object]:
-        """As given."""
-        return settings_of(self)

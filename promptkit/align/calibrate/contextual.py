@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,7 +11,7 @@ import numpy as np
 from promptkit.align.calibrate.probabilities import Shift, normalised
 from promptkit.aligners import Needs, StandIn, Support
 from promptkit.errors import PromptkitError
-from promptkit.registry import checked, settings_of
+from promptkit.registry import checked
 
 if TYPE_CHECKING:
     from promptkit.types import Integers
@@ -42,10 +42,6 @@ class Contextual:
     def fit(self, support: Support, labels: Integers | None = None) -> Shift:
         """A prior a context."""
         return averaged(support, self.content_free)
-
-    def settings(self) -> Mapping[str, object]:
-        """As given."""
-        return settings_of(self)
 
 
 def averaged(support: Support, stand_ins: Sequence[StandIn]) -> Shift:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,7 +9,7 @@ from promptkit.align.calibrate.contextual import averaged
 from promptkit.align.calibrate.probabilities import Shift
 from promptkit.aligners import Bag, Needs, Support
 from promptkit.errors import PromptkitError
-from promptkit.registry import checked, settings_of
+from promptkit.registry import checked
 
 if TYPE_CHECKING:
     from promptkit.types import Integers
@@ -43,7 +42,3 @@ class Domain:
     def fit(self, support: Support, labels: Integers | None = None) -> Shift:
         """A prior a context."""
         return averaged(support, self._bags)
-
-    def settings(self) -> Mapping[str, object]:
-        """As given."""
-        return settings_of(self)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.align.calibrate.probabilities import Shift, normalised
 from promptkit.aligners import Needs, Support
-from promptkit.registry import settings_of
 
 if TYPE_CHECKING:
     from promptkit.types import Integers
@@ -28,7 +26,3 @@ class Pmi:
         """One prior for every row, or one a row where each has answers of its own."""
         assert support.premise is not None
         return Shift(prior=normalised(support.premise))
-
-    def settings(self) -> Mapping[str, object]:
-        """As given."""
-        return settings_of(self)

@@ -10,7 +10,6 @@ is zero, which is convex in b.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isclose
 from typing import TYPE_CHECKING, ClassVar
@@ -21,7 +20,7 @@ from promptkit.align.calibrate.probabilities import Shift
 from promptkit.align.calibrate.unlabelled import EstimateOn, check_rows, needed, seen
 from promptkit.aligners import Needs, Support
 from promptkit.errors import PromptkitError
-from promptkit.registry import checked, settings_of
+from promptkit.registry import checked
 
 if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
@@ -57,10 +56,6 @@ class Prior:
         logprobs = seen(support, self.estimate_on, self.rows if self.estimate_on == "fit" else None)
         size = logprobs.shape[1]
         return Shift(prior=-matched(logprobs, np.array(self.target or np.full(size, 1 / size)))[None])
-
-    def settings(self) -> Mapping[str, object]:
-        """As given."""
-        return settings_of(self)
 
 
 def matched(logprobs: Floats, target: Floats) -> Floats:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,7 +18,7 @@ from promptkit.align.calibrate.probabilities import normalised
 from promptkit.align.calibrate.unlabelled import EstimateOn, check_rows, needed, seen
 from promptkit.aligners import Needs, Outputs, Support
 from promptkit.errors import PromptkitError
-from promptkit.registry import checked, settings_of
+from promptkit.registry import checked
 
 if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
@@ -108,7 +107,3 @@ class Proca:
         with warnings.catch_warnings():  # a start that has not settled in 100 steps is a start as good as another
             warnings.simplefilter("ignore", ConvergenceWarning)
             return mixture.fit(points)
-
-    def settings(self) -> Mapping[str, object]:
-        """As given."""
-        return settings_of(self)

@@ -12,6 +12,6 @@ from promptkit.align.labelmap.frequency import Frequency
 
 @dataclass(frozen=True, kw_only=True)
 class Iterative(Frequency):
-    """Frequency mapping, whose trainer fits it anew every epoch."""
+    """Frequency mapping, fitted anew whenever the outputs change; of a finished run it is the same map."""
 
     name: ClassVar[str] = "iterative"

@@ -36,7 +36,11 @@ class Hidden(Learned):
     def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
         """The class means of its labelled rows."""
         rows, count = support.rows.hidden[self.layer][places], support.rows.logprobs.shape[1]
-        return ReadOut(scores=lambda outputs: centroid_scores(rows, gold, outputs.hidden[self.layer], count))
+        return ReadOut(scores=lambda outputs: self.scores(rows, gold, outputs.hidden[self.layer], count))
+
+    def scores(self, rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
+        """See `centroid_scores`."""
+        return centroid_scores(rows, gold, queries, labels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +49,9 @@ class Prototypical(Hidden):
 
     name: ClassVar[str] = "prototypical"
 
-    def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
-        """The prototypes of its labelled rows."""
-        rows, count = support.rows.hidden[self.layer][places], support.rows.logprobs.shape[1]
-        return ReadOut(scores=lambda outputs: prototype_scores(rows, gold, outputs.hidden[self.layer], count))
+    def scores(self, rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
+        """See `prototype_scores`."""
+        return prototype_scores(rows, gold, queries, labels)
 
 
 def centroid_scores(rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:

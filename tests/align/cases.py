@@ -1,0 +1,54 @@
+"""What calibrations are fitted on and applied to, by chance."""
+
+import numpy as np
+from hypothesis import strategies as st
+from scipy.special import softmax
+
+from promptkit.align.calibrate.proca import FEWEST
+from promptkit.aligners import Bag, Outputs, Support
+
+LABELS = 3
+TEXTS = ("N/A", "", "[MASK]")
+BAGS = tuple(Bag(0, number) for number in range(4))
+
+
+def outputs(logprobs, context=None):
+    return Outputs(logprobs=logprobs, context=np.zeros(len(logprobs), int) if context is None else context)
+
+
+def support_of(items, rows, stand_ins=None, premise=None):
+    """What is not given is uniform."""
+    size = items.logprobs.shape[1]
+    flat = np.zeros((max(items.context.max(initial=0) + 1, 1), size))
+    return Support(
+        items=items,
+        rows=rows,
+        stand_ins=dict.fromkeys((*TEXTS, *BAGS), flat) if stand_ins is None else stand_ins,
+        premise=flat[:1] if premise is None else premise,
+    )
+
+
+def make_case(seed, size=LABELS):
+    """Log-probabilities of 1 to 6 items, not normalised, under 1 to 3 contexts, and what was collected for them."""
+    generator = np.random.default_rng(seed)
+    items, contexts = generator.integers(1, [7, 4])
+    rows = generator.integers(FEWEST * size, FEWEST * size + 9)
+    draw = lambda *shape: generator.uniform(-12, 0, shape)  # noqa: E731
+    support = Support(
+        items=outputs(draw(items, size), generator.integers(contexts, size=items)),
+        rows=outputs(draw(rows, size)),
+        stand_ins={each: draw(contexts, size) for each in (*TEXTS, *BAGS)},
+        premise=draw(1, size),
+    )
+    return support, generator.integers(size, size=rows)
+
+
+cases = st.integers(0, 2**32 - 1).map(make_case)
+
+
+def applied(calibration, support, labels):
+    return calibration.fit(support, labels if calibration.needs.labels else None).apply(support.items)
+
+
+def probabilities(logprobs):
+    return softmax(logprobs, axis=-1)

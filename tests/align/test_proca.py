@@ -1,0 +1,60 @@
+"""Prototypical calibration: clusters of outputs, and which label each is."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from cases import LABELS, applied, make_case, outputs, probabilities, support_of
+from scipy.stats import multivariate_normal
+
+import promptkit as pk
+from promptkit.align.calibrate.proca import FLOOR
+
+calibrate = pk.calibrate
+
+
+def planted(size=3, rows=90, seed=0):
+    """Clusters, one a label, all of which the model takes for the first label."""
+    generator = np.random.default_rng(seed)
+    gold = generator.integers(size, size=rows)
+    means = np.full((size, size), -4.0)
+    means[:, 0] = 0
+    means[np.arange(1, size), np.arange(1, size)] = -1.5
+    return outputs(means[gold] + generator.normal(0, 0.2, (rows, size))), gold
+
+
+def test_clusters_are_found_and_named_where_the_likeliest_label_says_nothing():
+    rows, gold = planted()
+    support = support_of(rows, rows)
+    assert (rows.logprobs.argmax(1) == 0).mean() > 0.95
+    assert (applied(calibrate.Proca(), support, None).argmax(1) == gold).mean() > 0.95
+
+
+def test_clusters_are_matched_to_labels_so_that_the_sum_of_their_means_is_greatest():
+    fitted = calibrate.Proca(restarts=4).fit(make_case(3)[0])
+    sums = [sum(fitted.means[c, y] for y, c in enumerate(order)) for order in permutations(range(LABELS))]
+    assert np.trace(fitted.means) == pytest.approx(max(sums))
+
+
+@pytest.mark.parametrize("size", [2, 3, 21])
+def test_a_rows_score_is_the_density_of_the_labels_cluster(size):
+    support = make_case(1, size)[0]
+    fitted = calibrate.Proca(restarts=1).fit(support)
+    points = np.log(probabilities(support.items.logprobs))
+    densities = []
+    for mean, root in zip(fitted.means, fitted.roots, strict=True):
+        matrix = np.linalg.inv(root @ root.T) if root.ndim == 2 else np.diag(root**-2.0)
+        assert np.linalg.eigvalsh(matrix).min() >= FLOOR * 0.99
+        densities.append(multivariate_normal(mean, matrix).logpdf(points))
+    expected = probabilities(np.reshape(densities, (size, -1)).T)
+    np.testing.assert_allclose(np.exp(fitted.apply(support.items)), expected, atol=1e-6)
+    assert (fitted.roots.ndim == 2) == (size > 20)
+
+
+def test_more_starts_never_match_worse_and_a_seed_says_which():
+    support = make_case(8)[0]
+    traces = [np.trace(calibrate.Proca(restarts=n).fit(support).means) for n in (1, 5, 20)]
+    assert traces == sorted(traces)
+    one, same, other = (calibrate.Proca(restarts=1, seed=seed).fit(support).means for seed in (0, 0, 3))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
