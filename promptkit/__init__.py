@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from promptkit.manipulate import instructions as instructions
     from promptkit.manipulate import order as order
     from promptkit.manipulate.prompt import Prompt as Prompt
+    from promptkit.manipulate.saved import load_manipulation as load_manipulation
+    from promptkit.manipulate.soft import SoftPrompt as SoftPrompt
     from promptkit.merging import merge as merge
     from promptkit.models.base import load as load
     from promptkit.predictor import Predictor as Predictor
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from promptkit.tasks import Task as Task
     from promptkit.tasks import load_task as task  # noqa: F401 - the name that the library is used by
     from promptkit.template import Template as Template
+    from promptkit.training import train as train
 
 _WHERE = {
     "calibrate": ("promptkit.align.calibrate", None),
@@ -62,6 +65,8 @@ _WHERE = {
     "merge": ("promptkit.merging", "merge"),
     "Shard": ("promptkit.store", "Shard"),
     "Prompt": ("promptkit.manipulate.prompt", "Prompt"),
+    "load_manipulation": ("promptkit.manipulate.saved", "load_manipulation"),
+    "SoftPrompt": ("promptkit.manipulate.soft", "SoftPrompt"),
     "load": ("promptkit.models.base", "load"),
     "Predictor": ("promptkit.predictor", "Predictor"),
     "compare": ("promptkit.comparison", "compare"),
@@ -70,6 +75,7 @@ _WHERE = {
     "controls": ("promptkit.studies.controls", "controls"),
     "Task": ("promptkit.tasks", "Task"),
     "task": ("promptkit.tasks", "load_task"),
+    "train": ("promptkit.training", "train"),
     "Template": ("promptkit.template", "Template"),
 }
 

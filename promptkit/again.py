@@ -31,7 +31,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 def eval_command(settings: Mapping[str, Any], calibrate: Sequence[str]) -> str | None:
     """As the command line would spell the run, with these calibrations; None where it was made by what has no spelling."""
     task, prompt, (first, *after) = settings["task"], settings["manipulate"], settings["align"][0]
-    if "template" not in prompt or prompt["template"] == Template.name:
+    if "template" not in prompt or "with" in prompt or prompt["template"] == Template.name:
         return None
     words = ["promptkit", "eval", task["name"] if task["name"] in names("evals", ".yaml") else OWN_TASK]
     words += ["--model", settings["model"]["name"], *_set(settings["model"]), "--template", prompt["template"]]

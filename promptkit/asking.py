@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from promptkit.cache import ScoreCache
-from promptkit.types import Card, Model, Output, Request
+from promptkit.errors import Unsupported
+from promptkit.types import Card, Embeds, Model, Output, Request, Vectors
 
 MANY = 256
 """Requests: that so many are asked is logged before they are, and again each time that there are twice as many."""
@@ -52,6 +53,12 @@ class Asking:
         answers = {different[index]: output for index, output in known.items()}
         return [answers[request] for request in requests]
 
+    def embed(self, ids: Sequence[int]) -> Vectors:
+        """What the model's embedding gives these tokens."""
+        if not isinstance(self._model, Embeds):
+            raise Unsupported(f"The model {self._model.name} reads no learned vectors", hint="Use an hf or a vllm model")
+        return self._model.embed(ids)
+
     def _computed(self, requests: Sequence[Request], known: Mapping[int, Output]) -> dict[int, Output]:
         """The answers of every batch that holds an unknown one: as with a run, what is known changes no batch."""
         self._tell(len(requests) - len(known))
@@ -94,3 +101,7 @@ class Silent:
         if requests:
             raise NeedsAnswer
         return []
+
+    def embed(self, ids: Sequence[int]) -> Vectors:
+        """Nothing, as often as it is asked for."""
+        return Vectors(data=bytes(4 * self.card.d_model * len(ids)), d_model=self.card.d_model)

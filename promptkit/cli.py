@@ -17,6 +17,7 @@ from promptkit.align_command import align, bias
 from promptkit.errors import PromptkitError
 from promptkit.search_command import search
 from promptkit.terminal import Bar, print_table, print_wide
+from promptkit.train_command import train
 
 if TYPE_CHECKING:
     from promptkit.run import Run, ShardRun
@@ -40,7 +41,7 @@ def eval_(
     template: opts.Template = None,
     instruction: opts.Instruction = None,
     chat: opts.Chat = False,
-    shots: opts.Shots = 8,
+    shots: Annotated[int | None, typer.Option(min=0, help="Demonstrations; 8, or none with --prompt, unless given.")] = None,
     demos: opts.Demos = None,
     order: opts.Order = None,
     cot: opts.Cot = None,
@@ -60,6 +61,7 @@ def eval_(
     train: opts.Train = None,
     set_: opts.Set = None,
     shard: opts.Shard = None,
+    prompt: opts.Saved = None,
     no_cache: opts.NoCache = False,
     out: opts.Out = Path("runs"),
     as_json: opts.Json = False,
@@ -71,11 +73,19 @@ def eval_(
 
     part = None if shard is None else Shard.read(shard)
     loaded = opts.task(task, data, template, label_column, labels, answer_column, train)
-    prompt = opts.PromptOptions(
-        template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed, cot=cot
+    saved = prompt or []
+    options = opts.PromptOptions(
+        template=template,
+        instruction=instruction,
+        chat=chat,
+        shots=opts.count(shots, saved),
+        demos=demos,
+        order=order,
+        seed=seed,
+        cot=cot,
     )
     chain = opts.chain(score, extract, max_tokens, samples, temperature, seed)
-    branches = opts.predictors(loaded, model, set_, prompt, chain, split=split, limit=limit, calibrate=calibrate)
+    branches = opts.predictors(loaded, model, set_, options, chain, split=split, limit=limit, calibrate=calibrate, saved=saved)
     try:
         with Bar(hidden=as_json) as bar:
             run = (
@@ -311,6 +321,7 @@ def kinds(as_json: opts.Json = False) -> None:
 
 
 app.command()(search)
+app.command()(train)
 app.command()(align)
 app.command()(bias)
 

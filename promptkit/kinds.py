@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from promptkit.manipulate.prompt import Prompt
-from promptkit.manipulations import Manipulation
+from promptkit.manipulate.soft import SoftPrompt
+from promptkit.manipulations import Change, Manipulation
 
-MANIPULATIONS: Mapping[str, type[Manipulation]] = {"Prompt": Prompt}
+MANIPULATIONS: Mapping[str, type[Manipulation | Change]] = {"Prompt": Prompt, "SoftPrompt": SoftPrompt}
 
 
 def described() -> list[dict[str, str]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, Self, runtime_checkable
 
 from promptkit.aligners import Reading
-from promptkit.types import Card, Example, Kind, LabelledExample, Output, Part, Rendered, Request
+from promptkit.types import Array, Card, Example, Kind, LabelledExample, Output, Part, Rendered, Request, Vectors
 
 
 class Ask(Protocol):
@@ -20,6 +20,10 @@ class Ask(Protocol):
 
     def __call__(self, requests: Sequence[Request]) -> list[Output]:
         """The answers in the order of the requests, which are computed in full batches: ask all that is known at once."""
+        ...
+
+    def embed(self, ids: Sequence[int]) -> Vectors:
+        """What the model's embedding gives these tokens; raises Unsupported if it reads no learned vectors."""
         ...
 
 
@@ -73,4 +77,64 @@ class Apply(Protocol):
 
     def premise(self, example: Example) -> Rendered:
         """The prompt's end alone: what stands behind the row's inputs, without them, instruction and demonstrations."""
+        ...
+
+
+@runtime_checkable
+class Change(Protocol):
+    """A change of what a prompt has come to, such as learned vectors among its tokens. In a list it stands behind it."""
+
+    @property
+    def name(self) -> str:
+        """Its spelling."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """Where it stands in the taxonomy."""
+        ...
+
+    @property
+    def fills(self) -> Mapping[str, int]:
+        """The slots of the prompt's template that it fills: name -> how many vectors."""
+        ...
+
+    @property
+    def room(self) -> int:
+        """Tokens of the model's context that it takes."""
+        ...
+
+    def settings(self) -> Mapping[str, object]:
+        """Everything about it that determines a result."""
+        ...
+
+    def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
+        """The change for one task and one model: a function of each row's prompt alone."""
+        ...
+
+
+@runtime_checkable
+class Learnable(Change, Protocol):
+    """A change that is trained: a value of its parameters."""
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Name -> what was learned; nothing before that."""
+        ...
+
+    @property
+    def base(self) -> Mapping[str, str | int]:
+        """The model that it was learned on."""
+        ...
+
+    def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
+        """The parameters before any training."""
+        ...
+
+    def learned(self, parameters: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:
+        """The change with these parameters."""
+        ...
+
+    def table(self, parameters: Mapping[str, Any]) -> Any:
+        """The rows that it adds to a prompt's learned vectors, as a differentiable function of tensors of the parameters."""
         ...

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,9 +15,13 @@ from promptkit.errors import PromptkitError
 
 if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt
+    from promptkit.manipulations import Change, Learnable, Manipulation
     from promptkit.predictor import Predictor
+    from promptkit.recipe import Recipe
     from promptkit.tasks import Task
     from promptkit.types import Model
+
+_log = logging.getLogger(__name__)
 
 TaskName = Annotated[
     str,
@@ -58,6 +64,12 @@ Train = Annotated[Path | None, typer.Option(help="For a data file: where demonst
 Instruction = Annotated[str | None, typer.Option(help="Replaces the template's instruction; '' shows none.")]
 Chat = Annotated[bool, typer.Option("--chat", help="Use the model's chat template, demonstrations as turns.")]
 Shots = Annotated[int, typer.Option(min=0, help="How many demonstrations.")]
+Saved = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prompt", metavar="FOLDER", help="A folder that promptkit train has made: what was learned changes the prompt."
+    ),
+]
 Demos = Annotated[
     str | None,
     typer.Option(
@@ -183,6 +195,11 @@ def task(
     return load_task(name, data=data)
 
 
+def count(shots: int | None, saved: Sequence[str] | None) -> int:
+    """How many demonstrations: 8, or none where something was learned in their place, unless given."""
+    return (0 if saved else 8) if shots is None else shots
+
+
 def predictors(
     task: Task,
     model: str,
@@ -193,25 +210,32 @@ def predictors(
     split: str | None = None,
     limit: int | None = None,
     calibrate: str = "",
+    saved: Sequence[str] = (),
 ) -> list[Predictor]:
     """The plain predictor, and one for each calibration; `chain` says more of its first aligner.
 
-    What is wrong with the rows or the prompt is found before the model is loaded, by a rehearsal.
+    What is wrong with the rows or the prompt is found before the model is loaded, by a rehearsal; with what was learned on a
+    model, by one with that model's own card.
     """
     from promptkit.evaluation import rehearse
     from promptkit.models.base import load
 
     told = pairs(settings or [])
-    over = branches(task, options, chain, calibrate)
+    over = branches(task, options, chain, calibrate, saved)
+    if saved:
+        learned_on = over(load(model, **told))
+        rehearse(learned_on, task, split=split, limit=limit)
+        return learned_on
     rehearse(over(load("fake")), task, split=split, limit=limit)
     return over(load(model, **told))
 
 
 def branches(
-    task: Task, options: PromptOptions, chain: dict[str, Any], calibrate: str = ""
+    task: Task, options: PromptOptions, chain: dict[str, Any], calibrate: str = "", saved: Sequence[str] = ()
 ) -> Callable[[Model], list[Predictor]]:
     """What makes, of a model, the plain predictor, or that which scores by pmi, and one for each calibration."""
     from promptkit.chain import CALIBRATIONS, reading
+    from promptkit.manipulate.saved import load_manipulation
     from promptkit.predictor import Predictor
     from promptkit.registry import build
 
@@ -221,10 +245,26 @@ def branches(
     plain = [first, CALIBRATIONS[PMI]()] if told == PMI else first
     calibrations = [build("calibration", CALIBRATIONS, spelling) for spelling in calibrate.split(",") if spelling.strip()]
 
+    changes = [load_manipulation(folder) for folder in saved]
+    for folder in saved:
+        _compare(folder, prompt)
+
     def over(loaded: Model) -> list[Predictor]:
-        return [Predictor(loaded, prompt, plain), *(Predictor(loaded, prompt, [first, each]) for each in calibrations)]
+        changed: list[Manipulation | Change] = [prompt, *changes]
+        return [Predictor(loaded, changed, plain), *(Predictor(loaded, changed, [first, each]) for each in calibrations)]
 
     return over
+
+
+def _compare(folder: str, prompt: Prompt) -> None:
+    """Say where a prompt is another one than that which was trained behind what is in the folder."""
+    from promptkit.manipulate.saved import read_manifest
+
+    trained = read_manifest(folder).get("prompt", {})
+    own = json.loads(json.dumps(prompt.settings()))
+    differs = [name for name, value in own.items() if name in trained and trained[name] != value]
+    if differs:
+        _log.warning("The prompt in %s was learned with another %s than is used here.", folder, ", ".join(differs))
 
 
 def chain(
@@ -254,3 +294,47 @@ def pairs(settings: list[str]) -> dict[str, object]:
             raise PromptkitError(f"The setting {key} is given twice", got=f"{told[key]} and {value}", hint="Give it once")
         told[key] = value
     return told
+
+
+def learnables(spellings: Sequence[str], seed: int) -> list[Learnable]:
+    """What is learned, as --manipulation spells it; `seed` is of those that draw and are given none."""
+    from promptkit.manipulate.saved import LEARNABLE
+    from promptkit.registry import build
+
+    return [build("learned manipulation", LEARNABLE, spelling, seed=seed) for spelling in spellings]
+
+
+def trainable(
+    task: Task,
+    model: str,
+    settings: list[str] | None,
+    options: PromptOptions,
+    changes: Sequence[Learnable],
+    recipe: Recipe,
+    split: str | None,
+) -> Predictor:
+    """The predictor that is trained; what is wrong with the rows or the prompt is found before the model is loaded."""
+    from promptkit.chain import reading
+    from promptkit.evaluation import rehearse
+    from promptkit.models.base import load
+    from promptkit.predictor import Predictor
+    from promptkit.training import check
+
+    told = pairs(settings or [])
+    prompt, first = options.prompt(task), reading(task)
+    stand_in = Predictor(load("fake"), [prompt, *changes], first)
+    check(stand_in, task, split=split, recipe=recipe)
+    rehearse([stand_in], task, split=split)
+    return Predictor(load(model, **told), [prompt, *changes], first)
+
+
+def eval_words(context: typer.Context, without: frozenset[str]) -> list[str]:
+    """The command that evaluates what another was given, `without` what `promptkit eval` is not told."""
+    words = ["promptkit", "eval", str(context.params["task"])]
+    for parameter in context.command.params:
+        value = context.params.get(str(parameter.name))
+        if parameter.name in without or (value == parameter.default and parameter.name != "shots"):
+            continue
+        for each in value if isinstance(value, (list, tuple)) else (value,):
+            words += [parameter.opts[0]] if each is True else [parameter.opts[0], str(each)]
+    return words

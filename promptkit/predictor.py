@@ -9,8 +9,9 @@ from promptkit.aligners import Extractor, Needs, Scorer
 from promptkit.asking import Asking
 from promptkit.cache import ScoreCache
 from promptkit.chain import Aligners, Reads, make_chain
+from promptkit.composition import Manipulations, check, composed
 from promptkit.errors import PromptkitError, Unsupported
-from promptkit.manipulations import Apply, Ask, Manipulation, Surroundings
+from promptkit.manipulations import Apply, Ask, Surroundings
 from promptkit.models.base import load
 from promptkit.tasks import Task
 from promptkit.types import Example, Model, Read, Rendered, Request, Score
@@ -19,8 +20,10 @@ from promptkit.types import Example, Model, Read, Rendered, Request, Score
 class Predictor:
     """A frozen model, what is changed on its way in, and how its output is read."""
 
-    def __init__(self, model: Model, manipulate: Manipulation, align: Aligners) -> None:
-        """`align` is an aligner or a chain of them: first the one that reads labels or answers, then a calibration or a vote.
+    def __init__(self, model: Model, manipulate: Manipulations, align: Aligners) -> None:
+        """`manipulate` is a prompt, or a list of one and what changes it, such as a soft prompt.
+
+        `align` is an aligner or a chain of them: first the one that reads labels or answers, then a calibration or a vote.
 
         Raises PromptkitError for a chain that does not begin with a verbalizer, choices or an extraction, Unsupported for
         a model that cannot answer what the chain asks.
@@ -31,8 +34,7 @@ class Predictor:
                 got=f"{model!r}, {manipulate!r}" if isinstance(model, str) else repr(manipulate),
                 hint='Write pk.Predictor(pk.load("demo"), pk.Prompt("sentiment/review"), ...)',
             )
-        if isinstance(manipulate, type):
-            raise PromptkitError("A predictor takes objects, not classes", hint='Write Prompt("..."), with parentheses')
+        whole = composed(manipulate)
         chain = make_chain(align)
         needed = "Score" if isinstance(chain.reading, Scorer) else "Generate"
         if needed not in model.verbs:
@@ -43,8 +45,9 @@ class Predictor:
                 f"{chain.name} reads hidden states, which the model {model.name} does not give",
                 hint="Use an hf model: the name alone",
             )
+        check(whole, model)
         self.model = model
-        self.manipulate = manipulate
+        self.manipulate = whole
         self.chain = chain
 
     @property
@@ -72,13 +75,19 @@ class Predictor:
 
         `ask` stands in for the model while prompts are made. `others` loads, by name, what the manipulation asks besides it.
         """
-        surroundings = Surroundings(
+        surroundings = self.surroundings(task, ask=ask, cache=cache, others=others)
+        return BoundPredictor(model=self.model, reading=self.reading, apply=self.manipulate.bind(surroundings))
+
+    def surroundings(
+        self, task: Task, *, ask: Ask | None = None, cache: ScoreCache | None = None, others: Callable[[str], Model] = load
+    ) -> Surroundings:
+        """What its manipulations may see and ask, over a task's rows; see `bind`."""
+        return Surroundings(
             ask=ask or Asking(self.model, cache),
             reading=self.reading,
             rows={part: task.part(part) for part in self.manipulate.parts},
             others={name: Asking(others(name), cache) for name in self.manipulate.models},
         )
-        return BoundPredictor(model=self.model, reading=self.reading, apply=self.manipulate.bind(surroundings))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate, groupby
 
 from promptkit.errors import PromptkitError
 from promptkit.types import Encoding, Piece, Rendered, ScoreOutput, Span, TextInput, Tokenizer
 
 FRAME = "frame"
+SLOT_PART = "soft"
+"""The part of a slot for learned vectors, before its name."""
 TAIL = 16
 """How many of a prompt's last tokens are encoded again with each target to see whether they merge."""
 SETTLED = 4
@@ -48,13 +51,31 @@ def chat(turns: Sequence[tuple[str, Sequence[Piece]]], tokenizer: Tokenizer) -> 
     return tuple(pieces)
 
 
+def slotted(pieces: Sequence[Piece], slots: Mapping[str, int], marks: tuple[str, str]) -> tuple[Piece, ...]:
+    """The pieces with a piece of its own for each slot, whose name stands between marks in their texts."""
+    found: list[Piece] = []
+    for piece in pieces:
+        parts = [piece.text] if piece.control else re.split(f"{marks[0]}([^{marks[1]}]*){marks[1]}", piece.text)
+        for number, text in enumerate(parts):
+            if number % 2 == 0 and text:
+                found.append(replace(piece, text=text))
+            elif number % 2:
+                if text not in slots:
+                    raise PromptkitError(f"A template has changed the slot {text!r}", hint="Apply no filter to soft(...)")
+                found.append(Piece(text=text, part=f"{SLOT_PART} {text}", learned=slots[text]))
+    return tuple(found)
+
+
 def encode(pieces: Sequence[Piece], tokenizer: Tokenizer) -> TextInput:
     """The ids of the pieces and the span of each part. Raises if a control piece names no control token."""
     ids: list[int] = []
     parts: list[str] = []
-    for control, run in groupby(pieces, key=lambda piece: piece.control):
+    for (control, learned), run in groupby(pieces, key=lambda piece: (piece.control, piece.learned > 0)):
         stretch = list(run)
-        if control:
+        if learned:
+            ids += [-1] * sum(piece.learned for piece in stretch)
+            parts += [piece.part for piece in stretch for _ in range(piece.learned)]
+        elif control:
             ids += [_control_id(piece.text, tokenizer) for piece in stretch]
             parts += [piece.part for piece in stretch]
         else:
@@ -107,7 +128,7 @@ def counted(rendered: Rendered, output: ScoreOutput) -> ScoreOutput:
 def _last_text_run(pieces: Sequence[Piece]) -> list[Piece]:
     run: list[Piece] = []
     for piece in reversed(pieces):
-        if piece.control:
+        if piece.control or piece.learned:
             break
         run.insert(0, piece)
     return run

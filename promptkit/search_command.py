@@ -96,11 +96,4 @@ def read_list(path: Path) -> list[str]:
 
 def eval_command(context: typer.Context, instruction: str) -> str:
     """The command that evaluates an instruction as it was searched for."""
-    words = ["promptkit", "eval", context.params["task"]]
-    for parameter in context.command.params:
-        value = context.params.get(str(parameter.name))
-        if parameter.name in OF_SEARCH or (value == parameter.default and parameter.name != "shots"):
-            continue
-        for each in value if isinstance(value, (list, tuple)) else (value,):
-            words += [parameter.opts[0]] if each is True else [parameter.opts[0], str(each)]
-    return shlex.join([*words, "--instruction", instruction])
+    return shlex.join([*opts.eval_words(context, OF_SEARCH), "--instruction", instruction])

@@ -54,6 +54,11 @@ def _joined(value: object) -> object:
     return ",".join(str(_spelt(each)) for each in value) if isinstance(value, list) else _spelt(value)
 
 
+def _listed(value: object) -> object:
+    """One or several, as a list."""
+    return value if value is None or isinstance(value, list) else [value]
+
+
 Spelled = Annotated[str, BeforeValidator(_spelt)]
 """`name:key=value`, or {name: {key: value}}."""
 
@@ -73,8 +78,8 @@ class Options(BaseModel):
     """Replaces the template's instruction; "" shows none."""
     chat: bool = False
     """Whether the model's chat template is used."""
-    shots: Annotated[int, Field(ge=0)] = 8
-    """How many demonstrations."""
+    shots: Annotated[int | None, Field(ge=0)] = None
+    """How many demonstrations; 8, or none with `prompt`, unless given."""
     demos: Spelled | None = None
     """Which demonstrations: random, balanced:seed=3, or {balanced: {seed: 3}}."""
     order: Spelled | None = None
@@ -93,6 +98,8 @@ class Options(BaseModel):
     """How many texts a row; their majority is its answer."""
     temperature: NonNegativeFloat | None = None
     """0 writes the likeliest text; above 0 it is drawn."""
+    prompt: Annotated[list[str] | None, BeforeValidator(_listed)] = None
+    """A folder that `promptkit train` has made, or several, from here: what was learned changes the prompt."""
 
 
 class StudySpec(Options):
@@ -154,13 +161,15 @@ def read_study(name: str | Path) -> StudySpec:
         raise wrong(path, error, "study", lambda place: StudySpec) from None
     grid = {option: [_value(path, option, value) for value in values] for option, values in spec.grid.items()}
     paths = {key: str(path.parent / expanded(place)) for key in ("data", "train") if (place := getattr(spec, key))}
-    named = {key: _from(path, given) for key in ("task", "template") if (given := getattr(spec, key))}
+    named = {key: _from(path, key, given) for key in ("task", "template", "prompt") if (given := getattr(spec, key))}
     return spec.model_copy(update={"grid": grid, **paths, **named})
 
 
-def _from(path: Path, given: str) -> str:
-    """What the file names as a task or a template: a path counts from the file's own folder."""
-    is_path = given.endswith((*SUFFIXES, ".j2")) or is_data(given)
+def _from(path: Path, option: str, given: Any) -> Any:
+    """What the file names as a task, a template or learned prompts: a path counts from the file's own folder."""
+    if isinstance(given, list):
+        return [_from(path, option, each) for each in given]
+    is_path = option == "prompt" or given.endswith((*SUFFIXES, ".j2")) or is_data(given)
     return str(path.parent / expanded(given)) if is_path else given
 
 
@@ -177,7 +186,7 @@ def _value(path: Path, option: str, value: object) -> object:
         found = getattr(Options.model_validate({option: value}), option)
     except ValidationError as error:
         raise wrong(path, error, "study", lambda place: Options) from None
-    return _from(path, found) if option == "template" and found else found
+    return _from(path, option, found) if option in ("template", "prompt") and found else found
 
 
 def run(spec: StudySpec, *, out: Path, cache: bool = True, progress: Progress | None = None) -> Study:
@@ -199,7 +208,7 @@ def run(spec: StudySpec, *, out: Path, cache: bool = True, progress: Progress | 
 
     for cell in cells(dimensions(spec.grid)):
         _branches(spec, task, cell)
-    _selectors(spec, [spec.shots])
+    _selectors(spec, [opts.count(spec.shots, spec.prompt)])
     return evaluated(build, task, spec.grid, out=out, split=spec.split, limit=spec.limit, cache=cache, progress=progress)
 
 
@@ -209,7 +218,8 @@ def controls(spec: StudySpec, study: Study) -> Controls | None:
 
     if spec.controls is None:
         return None
-    shots = list(dict.fromkeys(int(cell.values.get("shots", spec.shots) or 0) for cell in study.cells))
+    own = opts.count(spec.shots, spec.prompt)
+    shots = list(dict.fromkeys(int(cell.values.get("shots", own) or 0) for cell in study.cells))
     selectors = _selectors(spec, shots)
     model = load(spec.grid.get("model", [spec.model])[0], **spec.set) if selectors else None
     return study.controls(*selectors, model=model)
@@ -232,6 +242,7 @@ def _task(spec: StudySpec) -> Task:
 
 def _branches(spec: StudySpec, task: Task, cell: Mapping[str, Any]) -> Callable[[Model], list[Predictor]]:
     told = spec.options(cell)
-    prompt = opts.PromptOptions(**{each.name: getattr(told, each.name) for each in fields(opts.PromptOptions)})
+    given = {each.name: getattr(told, each.name) for each in fields(opts.PromptOptions)}
+    prompt = opts.PromptOptions(**given | {"shots": opts.count(told.shots, told.prompt)})
     chain = opts.chain(told.score, told.extract, told.max_tokens, told.samples, told.temperature, told.seed)
-    return opts.branches(task, prompt, chain, spec.calibrate)
+    return opts.branches(task, prompt, chain, spec.calibrate, told.prompt or ())

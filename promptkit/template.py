@@ -7,7 +7,7 @@ and a substituted value is never itself rendered. Knows nothing of tasks, tokens
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,10 @@ from promptkit.resources import folder, names
 
 BLOCKS = ("instruction", "input", "target", "separator")
 REQUIRED = ("input", "target")
+SLOT = "soft"
+"""The function that leaves a place for learned vectors: {{ soft("task", 8) }}."""
+MARKS = ("\ufdd0", "\ufdd1")
+"""What stands around a slot's name in a rendered block. Unicode keeps them for a program's own use; no text may hold them."""
 LABEL = "label"
 """The variable that holds a label's word; only the target block sees it."""
 
@@ -86,6 +90,10 @@ class Template:
         """Every variable that some block cannot do without."""
         return frozenset().union(*(block.required for block in self._blocks.values()))
 
+    def slots(self, *, without: str = "") -> Mapping[str, int]:
+        """The slots for learned vectors: name -> how many; `without` those of one block."""
+        return {name: count for block, each in self._blocks.items() if block != without for name, count in each.slots}
+
     def render(self, block: str, values: Mapping[str, object]) -> str:
         """The exact text of one block; raises if a variable that it needs is not among the values."""
         compiled = self._blocks.get(block)
@@ -101,8 +109,12 @@ class Template:
                 got=f"the variables {', '.join(sorted(values)) or '(none)'}",
                 hint=hint,
             )
+        if compiled.slots and any(mark in text for value in values.values() for text in _texts(value) for mark in MARKS):
+            hint = "Take these characters out of the data: they stand for no text"
+            raise PromptkitError("A value holds U+FDD0 or U+FDD1, by which slots for learned vectors are marked", hint=hint)
+        own = {SLOT: _slot} if compiled.slots else {}
         try:
-            return compiled.template.render(dict(values))
+            return compiled.template.render({**values, **own})
         except _FAILURES as error:
             reason = str(error) or type(error).__name__
             hint = "A template may use its variables and Jinja's filters, and nothing of Python's own"
@@ -134,6 +146,7 @@ class Template:
                 hint="A template is {% block input %}Review: {{ text }}\\nSentiment:{% endblock %}"
                 "{% block target %} {{ label }}{% endblock %}",
             )
+        _check_slots(found, self.name)
         if LABEL in found["input"].required:
             raise PromptkitError(
                 f"The input block of template {self.name} uses {LABEL}, so it would show the answer",
@@ -160,6 +173,8 @@ def _no_template(name: str, path: Path) -> PromptkitError:
 class _Block:
     template: jinja2.Template
     required: frozenset[str]
+    slots: tuple[tuple[str, int], ...]
+    """Its places for learned vectors: name, and how many."""
 
 
 class _Missing(jinja2.StrictUndefined):
@@ -216,13 +231,60 @@ def _compile(block: nodes.Block, name: str) -> _Block:
     tree = nodes.Template(block.body, lineno=block.lineno)
     tree.set_environment(_ENVIRONMENT)
     try:
-        required = frozenset(meta.find_undeclared_variables(tree) - _optional(tree))
+        slots = _slots(tree, name)
+        required = frozenset(meta.find_undeclared_variables(tree) - _optional(tree) - ({SLOT} if slots else set()))
         code: Any = _ENVIRONMENT.compile(tree)
     except jinja2.TemplateSyntaxError as error:  # an unknown filter or test
         raise PromptkitError(f"{name}, line {error.lineno}: {error.message}", hint="Mend the template's Jinja syntax") from None
     except (RecursionError, SyntaxError):
         raise PromptkitError(f"The {block.name} block of template {name} is nested too deeply") from None
-    return _Block(template=jinja2.Template.from_code(_ENVIRONMENT, code, {}), required=required)
+    return _Block(template=jinja2.Template.from_code(_ENVIRONMENT, code, {}), required=required, slots=slots)
+
+
+def _slots(tree: nodes.Template, name: str) -> tuple[tuple[str, int], ...]:
+    """What the calls of `soft` ask for, each a name and a number written out."""
+    found: list[tuple[str, int]] = []
+    for call in tree.find_all(nodes.Call):
+        if isinstance(call.node, nodes.Name) and call.node.name == SLOT:
+            told = [each.value for each in call.args if isinstance(each, nodes.Const)]
+            if not (len(call.args) == len(told) == 2 and not call.kwargs and _is_slot(*told)):
+                raise PromptkitError(
+                    f"{name}, line {call.lineno}: a slot for learned vectors has a name and one number of them, written out",
+                    hint='Write {{ soft("task", 8) }}',
+                )
+            found.append((told[0], told[1]))
+    return tuple(found)
+
+
+def _check_slots(blocks: Mapping[str, _Block], name: str) -> None:
+    """Raise if a slot stands where text alone can, or if one name has two lengths."""
+    foreign = next((block for block in ("target", "separator") if block in blocks and blocks[block].slots), None)
+    if foreign is not None:
+        raise PromptkitError(
+            f"The {foreign} block of template {name} has a slot for learned vectors, and it is scored or looked for as text",
+            hint="Put the slot in the instruction or the input block",
+        )
+    lengths: dict[str, int] = {}
+    for slot, count in (each for block in blocks.values() for each in block.slots):
+        if lengths.setdefault(slot, count) != count:
+            raise PromptkitError(f"The template {name} has slots named {slot} of two lengths", hint="Give each name one length")
+
+
+def _is_slot(name: object, count: object) -> bool:
+    return isinstance(name, str) and name.isidentifier() and type(count) is int and count > 0
+
+
+def _slot(name: str, count: int) -> str:
+    return f"{MARKS[0]}{name}{MARKS[1]}"
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text of a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _texts(each)
 
 
 def _optional(tree: nodes.Template) -> set[str]:

@@ -42,16 +42,18 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 class Bar:
     """tqdm on standard error, started with the first progress."""
 
-    def __init__(self, *, hidden: bool) -> None:
+    def __init__(self, *, hidden: bool, unit: str = "row") -> None:
+        self._unit = unit
         self._hidden = hidden or not sys.stderr.isatty()
         self._bar: Any = None
 
-    def __call__(self, done: int, total: int) -> None:
-        """Show how far it is."""
+    def __call__(self, done: int, total: int, told: str = "") -> None:
+        """Show how far it is, and what is `told` besides."""
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, initial=done, unit="row", disable=self._hidden, file=sys.stderr)
+            self._bar = tqdm(total=total, initial=done, unit=self._unit, disable=self._hidden, file=sys.stderr)
+        self._bar.set_postfix_str(told, refresh=False)
         self._bar.update(done - self._bar.n)
 
     def __enter__(self) -> Bar:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,11 +68,13 @@ class Piece:
     """A stretch of a prompt before it is encoded."""
 
     text: str
-    """The text itself, or the name of one control token."""
+    """The text itself, or the name of one control token or slot."""
     part: str
-    """Whose it is: `instruction`, `demonstration 3`, `query`, `separator` or `frame` (BOS, chat markers)."""
+    """Whose it is: `instruction`, `demonstration 3`, `query`, `separator`, `frame` (BOS, turn markers), or `soft NAME`."""
     control: bool = False
     """True for a control token, which is the only way that one gets into a prompt."""
+    learned: int = 0
+    """How many learned vectors stand here; the text is then the name of their slot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,15 @@ class Span:
     part: str
     start: int
     stop: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Array:
+    """Learned numbers."""
+
+    data: bytes
+    """float32, little-endian, row by row."""
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +109,11 @@ class TextInput:
     """A prompt as a language model reads it."""
 
     ids: tuple[int, ...]
-    """Token ids, control tokens included; -1-j stands for row j of `vectors`."""
+    """Token ids, control tokens included; -1-j stands for row j of `vectors`, -1 also for a slot that is not filled."""
     spans: tuple[Span, ...] = ()
     """Contiguous, in order, and covering `ids`; a token that straddles two parts is the first one's."""
     vectors: Vectors | None = None
-    """What stands at the negative ids, as the model's first layer receives it: already scaled."""
+    """What stands at the negative ids in the place of what the embedding module gives: already scaled, if it scales."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +263,8 @@ class Card:
 
     tokenizer: Tokenizer
     d_model: int
+    vocabulary: int
+    """How many tokens its embedding has a row for."""
     layers: int
     kv_heads: int
     context_length: int
@@ -294,6 +307,43 @@ class Model(Protocol):
 
     def notes(self) -> Sequence[str]:
         """What the model had to do that a reader of the results should know, such as splitting a batch."""
+        ...
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """A model that reads learned vectors among the tokens of a prompt."""
+
+    def embed(self, ids: Sequence[int]) -> Vectors:
+        """What its embedding module gives these tokens, so that as vectors they are the tokens."""
+        ...
+
+
+class Differentiable(Protocol):
+    """Scores of certain requests as functions of the learned vectors that they all hold."""
+
+    device: Any
+    """Of torch: where the vectors shall be."""
+
+    def batches(self, chosen: Sequence[int]) -> list[list[int]]:
+        """The chosen requests in parts, each of which is computed at once."""
+        ...
+
+    def scores(self, chosen: Sequence[int], vectors: Any) -> list[list[Any]]:
+        """Of each request, of each continuation, its tokens' log-probabilities: tensors. vectors: a tensor (rows, d_model)."""
+        ...
+
+    def weights_hash(self) -> str:
+        """Of every weight of the frozen model."""
+        ...
+
+
+@runtime_checkable
+class Trains(Protocol):
+    """A model through which gradients flow."""
+
+    def differentiable(self, requests: Sequence[Request]) -> Differentiable:
+        """Requests to score, all with the same learned vectors, as functions of these; the weights load now."""
         ...
 
 

@@ -10,13 +10,14 @@ from promptkit.cache import ScoreCache
 from promptkit.evaluation import by_hash
 from promptkit.predictor import Predictor
 from promptkit.tasks import Task
-from promptkit.types import Card, Example, Generate, Rendered, Verb
+from promptkit.types import Card, Example, Generate, Piece, Rendered, Verb
 
 _COLOURS = {
     "instruction": "magenta",
     "demonstration": "cyan",
     "query": "green",
     "reasoning": "blue",
+    "soft": "yellow",
     "separator": "default",
     "frame": "bright_black",
 }
@@ -43,8 +44,11 @@ class View:
         rendered = self.rendered
         return {
             "id": self.example.id,
-            "prompt": "".join(piece.text for piece in rendered.pieces),
-            "pieces": [{"part": p.part, "text": p.text, "control": p.control} for p in rendered.pieces],
+            "prompt": "".join(_shown(piece) for piece in rendered.pieces),
+            "pieces": [
+                {"part": p.part, "text": p.text, "control": p.control, **({"learned": p.learned} if p.learned else {})}
+                for p in rendered.pieces
+            ],
             "targets": list(rendered.targets),
             **({"generate": asdict(self.verb)} if isinstance(self.verb, Generate) else {}),
             "ids": list(rendered.input.ids),
@@ -85,7 +89,7 @@ def show(view: View, *, tokens: bool) -> None:
     console.rule(f"row {view.example.id}")
     prompt = Text()
     for piece in rendered.pieces:
-        prompt.append(_visible(piece.text), style="reverse" if piece.control else _COLOURS[piece.part.split()[0]])
+        prompt.append(_visible(_shown(piece)), style="reverse" if piece.control else _COLOURS[piece.part.split()[0]])
     console.print(prompt)
     counts = f"{len(rendered.input.ids)} tokens, {view.bos} BOS, {len(rendered.demos)} demonstrations"
     if isinstance(view.verb, Generate):
@@ -104,6 +108,11 @@ def show(view: View, *, tokens: bool) -> None:
         console.print(f"warning: {warning}", style="bold red", markup=False)
 
 
+def _shown(piece: Piece) -> str:
+    """The text of a piece, or what stands in its place."""
+    return f"[{piece.text}: {piece.learned} vectors]" if piece.learned else piece.text
+
+
 def _visible(text: str) -> str:
     """Control characters by their escapes: a terminal would act on them, and not show them."""
     return "".join(c if c == "\n" or c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
@@ -119,7 +128,7 @@ def _show_tokens(console: object, view: View) -> None:
         line = Text(f"{span.part}: ", style="bold")
         for token in view.rendered.input.ids[span.start : span.stop]:
             line.append(f"{token}", style=_COLOURS[span.part.split()[0]])
-            line.append(f" {name(token)!r}  ", style="bright_black")
+            line.append(f" {name(token)!r}  " if token >= 0 else "  ", style="bright_black")
         console.print(line)
     for target, ids in zip(view.rendered.targets, view.rendered.continuations, strict=True):
         console.print(Text(f"{target!r}: {' '.join(map(str, ids))}", style=_TARGET_COLOUR))

@@ -94,6 +94,7 @@ def make_card():
         return Card(
             tokenizer=tokenizer or ByteTokenizer(),
             d_model=16,
+            vocabulary=259,
             layers=1,
             kv_heads=1,
             context_length=context_length,

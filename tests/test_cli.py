@@ -142,8 +142,10 @@ def test_models_and_kinds_list_what_the_classes_say() -> None:
 
 
 @pytest.mark.parametrize("name", [*ENGINES])
-def test_an_engine_says_whether_it_gives_hidden_states(name):
+def test_an_engine_says_whether_it_gives_hidden_states_and_takes_vectors(name):
     from importlib import import_module
 
     engine = ENGINES[name]
-    assert getattr(import_module(engine.module), engine.attribute).hidden_states == engine.hidden_states
+    constructor = getattr(import_module(engine.module), engine.attribute)
+    assert constructor.hidden_states == engine.hidden_states
+    assert hasattr(constructor, "embed") == engine.learned_vectors

@@ -58,7 +58,7 @@ def test_texts_agree_where_they_are_equal() -> None:
 def test_other_tokens_are_named_as_a_cause(merging: Any) -> None:
     model: Any = pk.load("fake:other")
     model.card = pk.load("fake").card.__class__(
-        tokenizer=merging([("a", "b")]), d_model=16, layers=1, kv_heads=1, context_length=10**6, instruct=False
+        tokenizer=merging([("a", "b")]), d_model=16, vocabulary=2, layers=1, kv_heads=1, context_length=10**6, instruct=False
     )
     found = diagnose(pk.load("fake"), model, TASK, PROMPT, reading(TASK), limit=5)
     assert found.differences[0] == "5 of 5 prompts are other tokens"

@@ -13,6 +13,7 @@ from tiny import make_model, save
 
 import promptkit as pk
 from promptkit.asking import Asking
+from promptkit.composition import composed
 from promptkit.manipulations import Manipulation, Surroundings
 from promptkit.models.hf import TransformersModel
 from promptkit.types import Example, Kind, LabelledExample, Output, Request, Score
@@ -38,6 +39,27 @@ MANIPULATIONS: dict[str, Manipulation] = {
     "step by step": pk.Prompt("sentiment/review", demos=pk.demos.first(k=1), cot=pk.cot.zero_shot(max_tokens=6)),
     "step by step in a chat": pk.Prompt("sentiment/review", cot=pk.cot.zero_shot(max_tokens=5), chat=True),
     "least to most": pk.Prompt("sentiment/review", cot=pk.cot.least_to_most(max_tokens=8, questions=2)),
+    "soft": composed([pk.Prompt("sentiment/review"), pk.SoftPrompt(4)]),
+    "soft at the start": composed([pk.Prompt("sentiment/review"), pk.SoftPrompt(3, place="start", init="random", seed=2)]),
+    "soft as labels in a chat": composed([pk.Prompt("sentiment/review", chat=True), pk.SoftPrompt(3, init="labels")]),
+    "soft in slots": composed(
+        [
+            pk.Prompt(
+                '{% block input %}{{ soft("before", 2) }}Review: {{ text }}{{ soft("behind", 1) }}\nSentiment:{% endblock %}'
+                "{% block target %} {{ label }}{% endblock %}",
+                demos=pk.demos.first(k=2),
+            ),
+            pk.SoftPrompt(1, slot="behind"),
+            pk.SoftPrompt(2, slot="before", init="labels"),
+        ]
+    ),
+    "two soft": composed(
+        [
+            pk.Prompt("sentiment/review", demos=pk.demos.first(k=1)),
+            pk.SoftPrompt(2, init="Say how it was."),
+            pk.SoftPrompt(3, place="start"),
+        ]
+    ),
     "instructed chat": pk.Prompt("sentiment/review", demos=pk.demos.first(k=2), instruction="Say it.", chat=True),
 }
 every = pytest.mark.parametrize("manipulation", MANIPULATIONS.values(), ids=MANIPULATIONS)

@@ -30,11 +30,12 @@ LAYERS = [
         "lint",
     },
     {"manipulate", "align", "models"},
-    {"chain", "asking", "predictor"},
+    {"chain", "asking", "composition", "predictor"},
     {"run", "samples", "outputs", "support", "figures", "evaluation"},
     {"comparison", "merging", "doctor", "view", "kinds", "trial", "found", "searching", "again", "alignments", "bias"},
+    {"recipe", "checkpoint", "objective", "fit", "training"},
     {"studies", "reliability"},
-    {"cli", "options", "study_file", "search_command", "align_command", "terminal"},
+    {"cli", "options", "study_file", "search_command", "align_command", "train_command", "terminal"},
     {"__main__"},
 ]
 APART = {"manipulate", "align", "models"}

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from tiny import save
 
+import promptkit as pk
 from promptkit.cli import main
 
 TABLE: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("refused.yaml").read_text("utf-8"))
@@ -260,6 +261,18 @@ class Given:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
         self._patch.setattr(Path, "mkdir", full)
+
+    def a_learned_prompt(self) -> None:
+        from promptkit.manipulate.saved import save as keep
+        from promptkit.types import Array
+
+        base = {"name": "tiny", "d_model": 4, "tokenizer": "t", "content": "c"}
+        learned = pk.SoftPrompt(2).learned({"vectors": Array(data=bytes(32), shape=(2, 4))}, base)
+        keep(learned, self._folder / "learned")
+
+    def a_changed_learned_prompt(self) -> None:
+        self.a_learned_prompt()
+        (self._folder / "learned" / "parameters.safetensors").write_bytes(b"PK")
 
     def runs_of_two_tasks(self) -> None:
         for command, name in (("labels.yaml", "one"), ("choices.yaml", "two")):

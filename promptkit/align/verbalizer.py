@@ -74,6 +74,11 @@ class Verbalizer:
         """Every word, label by label; the same for every row."""
         return tuple(word for words in self._words.values() for word in words)
 
+    @property
+    def counts(self) -> list[int]:
+        """How many words each label has."""
+        return [*map(len, self._words.values())]
+
     def shown(self) -> Mapping[str, str]:
         """Label -> its first word."""
         return {label: words[0] for label, words in self._words.items()}

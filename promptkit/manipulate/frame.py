@@ -14,8 +14,8 @@ from promptkit.aligners import Extractor, Reading, Scorer
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.line import Demonstrations
 from promptkit.manipulate.outline import Outline
-from promptkit.render import chat, common_prefix, continuations, encode, framed
-from promptkit.template import LABEL, Template
+from promptkit.render import chat, common_prefix, continuations, encode, framed, slotted
+from promptkit.template import LABEL, MARKS, Template
 from promptkit.types import Card, Example, LabelledExample, Piece, Rendered, TextInput
 
 REASONING = "reasoning"
@@ -150,6 +150,8 @@ class Frame:
 
     def _scored(self, example: Example, pieces: tuple[Piece, ...], behind: str) -> _Encoded:
         """Pieces, a reasoning behind them, and the row's words behind that."""
+        if slots := self.template.slots():
+            pieces = slotted(pieces, slots, MARKS)
         reasoning = behind.lstrip() if self.chat else behind
         pieces = (*pieces, *([Piece(text=reasoning, part=REASONING)] if reasoning else []))
         text_input = encode(pieces, self.card.tokenizer)

@@ -82,6 +82,11 @@ class Prompt:
         return self.template
 
     @property
+    def slots(self) -> Mapping[str, int]:
+        """The places that its template leaves for learned vectors: name -> how many."""
+        return self.loaded.slots(without="" if self.instruction is None else "instruction")
+
+    @property
     def arranged(self) -> Order:
         """The order given, or the one that stands for none."""
         return self.order or default_order(self.demos)

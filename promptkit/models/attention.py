@@ -91,6 +91,8 @@ class Layout:
     """The shared prefix; empty where nothing is shared."""
     reuse: int
     """How many tokens of `prefix` are attended to."""
+    vectors: Tensor | None = None
+    """Shape (rows, d_model): row j is embedded where an id is -1-j."""
     past: Past | None = None
     """The keys and values of the texts whose next tokens the row holds; None where the row holds whole prompts."""
     keep: bool = False
@@ -112,6 +114,7 @@ def lay_out(
     prefix: KeyValues,
     reuse: int,
     device: torch.device,
+    vectors: Tensor | None = None,
     keep: bool = False,
 ) -> Layout:
     """Pack prompts (their tokens behind the first `reuse`) and their label trees into one row."""
@@ -149,6 +152,7 @@ def lay_out(
         lengths=tuple(len(prompt) for prompt in prompts),
         prefix=prefix,
         reuse=reuse,
+        vectors=vectors,
         keep=keep,
     )
 

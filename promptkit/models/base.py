@@ -36,6 +36,7 @@ ENGINES = {
         "a hub id, a folder, a .gguf file, or demo (Gemma 3 270M)",
         "any causal language model of transformers, on a CPU or a GPU",
         hidden_states=True,
+        learned_vectors=True,
     ),
     "vllm": Engine(
         "promptkit.models.vllm",
@@ -67,6 +68,7 @@ ENGINES = {
         "any word; another word is another model",
         "hashes for probabilities: for dry runs and tests",
         hidden_states=True,
+        learned_vectors=True,
     ),
 }
 DEFAULT_ENGINE = "hf"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf, isfinite
 from typing import Any
 
@@ -47,6 +48,17 @@ def packed_forward(model: Any, *, batch_tokens: int) -> tuple[PackedForward | No
         model.set_attn_implementation(before)
         return None, reason
     return packed, ""
+
+
+def reads_vectors(forward: PackedForward | PlainForward, vocabulary: int) -> bool:
+    """Whether the model answers the same when the tokens' own embeddings stand in their place as learned vectors."""
+    tokens, _ = _probe(vocabulary)
+    ids = tokens.input.ids
+    vectors = TextInput(ids=tuple(-1 - i for i in range(len(ids))), vectors=forward.embed(ids))
+    exact = forward.dtype == torch.float32
+    return not _difference(
+        _logprobs(forward, [tokens], 0), _logprobs(forward, [replace(tokens, input=vectors)], 0), exact=exact
+    )
 
 
 def _difference(expected: list[float], found: list[float], *, exact: bool) -> str:

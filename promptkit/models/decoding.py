@@ -9,6 +9,7 @@ from torch import Tensor
 
 from promptkit.models.attention import KeyValues, Layout, Past, lay_out, lay_out_step
 from promptkit.models.head import Head
+from promptkit.models.learned import table_of
 from promptkit.models.plan import tree
 from promptkit.models.writing import Text, outputs_of, texts_of
 from promptkit.types import GenerateOutput, Request, Tokenizer
@@ -40,7 +41,8 @@ def write(
     last: list[Tensor] = []
     for group in _groups(requests, reuse, batch_tokens):
         prompts = [request.input.ids[reuse:] for request in group]
-        row = lay_out(prompts, [tree(())] * len(prompts), prefix=prefix, reuse=reuse, device=device, keep=True)
+        trees, vectors = [tree(())] * len(prompts), table_of(group, device)
+        row = lay_out(prompts, trees, prefix=prefix, reuse=reuse, device=device, vectors=vectors, keep=True)
         hidden = states(row)
         places += [(row, prompt) for prompt in range(len(prompts))]
         last += [hidden[start + length - 1] for start, length in zip(row.starts, row.lengths, strict=True)]

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from promptkit.errors import PromptkitError
+from promptkit.models.learned import embedded, tensor_of, vectors_of
 from promptkit.models.source import Source
-from promptkit.types import TextInput
+from promptkit.types import TextInput, Vectors
 
 
 class Embedding:
     """Reads the rows of the embedding from a model's files when they are first wanted."""
 
-    def __init__(self, source: Source, config: Any) -> None:
-        """`config` is the model's own, of its language model."""
+    def __init__(self, source: Source, config: Any, dtype: torch.dtype) -> None:
+        """`config` is the model's own, of its language model; `dtype` is what the model computes in."""
         self._source = source
         self._config = config
+        self._dtype = dtype
 
-    def rows(self, prompt: TextInput, dtype: torch.dtype) -> Tensor:
+    def rows(self, prompt: TextInput) -> Tensor:
         """What the first layer receives for a prompt: shape (tokens, d_model)."""
         ids = torch.tensor(prompt.ids)
-        rows: Tensor = self._module(ids.clamp(min=0)).float()
-        if prompt.vectors is not None:
-            learned = np.frombuffer(prompt.vectors.data, "<f4").reshape(-1, prompt.vectors.d_model)
-            rows[ids < 0] = torch.from_numpy(learned.copy())[-1 - ids[ids < 0]]
-        return rows.to(dtype)
+        return self._module(ids) if prompt.vectors is None else embedded(self._module, ids, tensor_of(prompt.vectors))
+
+    def vectors(self, ids: Sequence[int]) -> Vectors:
+        """The rows that the embedding gives these tokens."""
+        return vectors_of(self._module(torch.tensor(ids)))
 
     @cached_property
     def _module(self) -> Any:
@@ -43,7 +45,7 @@ class Embedding:
         small.num_hidden_layers = 1
         if getattr(small, "layer_types", None):
             small.layer_types = small.layer_types[:1]
-        model = auto.from_config(small)
+        model = auto.from_config(small, dtype=self._dtype)
         module = model.get_input_embeddings()
         name = next(name for name, parameter in model.named_parameters() if parameter is module.weight)
         with torch.no_grad():

@@ -16,7 +16,19 @@ from pydantic import PositiveInt
 from promptkit.models import base
 from promptkit.models.plan import make_plan
 from promptkit.models.writing import outputs_of, texts_of
-from promptkit.types import Card, Encoding, GenerateOutput, Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.types import (
+    Card,
+    Encoding,
+    GenerateOutput,
+    Output,
+    Read,
+    ReadOutput,
+    Request,
+    Score,
+    ScoreOutput,
+    TextInput,
+    Vectors,
+)
 
 if TYPE_CHECKING:
     from promptkit.types import Floats
@@ -74,12 +86,23 @@ class FakeModel:
         self._settings = settings
         self._vectors: dict[int, Floats] = {}
         self.card = Card(
-            tokenizer=ByteTokenizer(), d_model=D_MODEL, layers=1, kv_heads=1, context_length=CONTEXT_LENGTH, instruct=False
+            tokenizer=ByteTokenizer(),
+            d_model=D_MODEL,
+            vocabulary=VOCABULARY,
+            layers=1,
+            kv_heads=1,
+            context_length=CONTEXT_LENGTH,
+            instruct=False,
         )
 
     def identity(self) -> Mapping[str, object]:
         """The name is the model."""
         return {"engine": "fake", "name": self.name, "batch_tokens": self._settings.batch_tokens}
+
+    def embed(self, ids: Sequence[int]) -> Vectors:
+        """The tokens' vectors; as learned ones they are other tokens than those."""
+        self._hidden((0,), 0, None)
+        return Vectors(data=self._vectors[0][list(ids)].astype("<f4").tobytes(), d_model=D_MODEL)
 
     def notes(self) -> Sequence[str]:
         """Nothing ever happens."""
@@ -104,7 +127,7 @@ class FakeModel:
                 yield batch, tuple(self._output(requests[i]) for i in batch)
 
     def _output(self, request: Request) -> Output:
-        ids, verb = request.input.ids, request.verb
+        ids, verb = _distinct(request.input), request.verb
         if isinstance(verb, Score):
             return ScoreOutput(
                 logprobs=tuple(
@@ -115,10 +138,10 @@ class FakeModel:
         return self._read(ids, verb) if isinstance(verb, Read) else self._write(request)
 
     def _write(self, request: Request) -> GenerateOutput:
-        texts = texts_of([request])
+        texts, ids = texts_of([request]), _distinct(request.input)
         for text in texts:
             while text.generation is None:
-                logprobs = self._next(request.input.ids + tuple(text.ids))
+                logprobs = self._next(ids + tuple(text.ids))
                 token = int(logprobs.argmax())
                 if text.verb.temperature > 0:
                     weights = np.cumsum(np.exp((logprobs - logprobs.max()) / text.verb.temperature))
@@ -139,7 +162,7 @@ class FakeModel:
         """A token has a vector; the hidden state at a position is the mean of those of the tokens so far."""
         if layer not in self._vectors:
             self._vectors[layer] = self._noise((), VOCABULARY * D_MODEL, f"hidden {layer}").reshape(VOCABULARY, D_MODEL)
-        states = self._vectors[layer][list(ids)].cumsum(0) / np.arange(1, len(ids) + 1)[:, None]
+        states = self._vectors[layer][[token % VOCABULARY for token in ids]].cumsum(0) / np.arange(1, len(ids) + 1)[:, None]
         state = states[-1] if mean_from is None else states[mean_from:].mean(0)
         return tuple(state.astype(np.float32).tolist())
 
@@ -153,3 +176,13 @@ class FakeModel:
         key = f"{self.name}\0{purpose}\0{ids}".encode()
         seed = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest())
         return np.random.default_rng(seed).normal(size=size)
+
+
+def _distinct(prompt: TextInput) -> tuple[int, ...]:
+    """The ids, those of learned vectors by what the vectors hold."""
+    if prompt.vectors is None:
+        return prompt.ids
+    width = 4 * prompt.vectors.d_model
+    rows = [prompt.vectors.data[begin : begin + width] for begin in range(0, len(prompt.vectors.data), width)]
+    held = [-1 - int.from_bytes(hashlib.blake2b(row, digest_size=6).digest()) for row in rows]
+    return tuple(token if token >= 0 else held[-1 - token] for token in prompt.ids)

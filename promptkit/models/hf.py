@@ -14,15 +14,17 @@ from pydantic import PositiveInt
 from promptkit.errors import OutOfMemory, Unsupported
 from promptkit.models import base
 from promptkit.models.attention import KeyValues
-from promptkit.models.check import packed_forward
+from promptkit.models.check import packed_forward, reads_vectors
 from promptkit.models.device import device_of
+from promptkit.models.differentiable import Differentiable
+from promptkit.models.learned import table_of, tabled
 from promptkit.models.packed import PackedForward
 from promptkit.models.plain import PlainForward
 from promptkit.models.plan import Plan, make_plan
 from promptkit.models.pretrained import card, end_tokens, fetched, read_config, read_tokenizer
 from promptkit.models.source import resolve
 from promptkit.models.tokenizer import TransformersTokenizer
-from promptkit.types import Card, Generate, Output, Request
+from promptkit.types import Card, Generate, Output, Request, Vectors
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
 PAIRS_PER_BATCH = 2**22
@@ -97,29 +99,42 @@ class TransformersModel:
         """Load the weights, and see which forward the model can be run by."""
         self._forward  # noqa: B018 - a cached property
 
+    def embed(self, ids: Sequence[int]) -> Vectors:
+        """What its embedding module gives these tokens."""
+        return self._forward.embed(ids)
+
     def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
         """See `Model.batches`."""
-        return [batch.requests for batch in self._plan(requests).batches]
+        return [batch.requests for batch in self._plan(self._tabled(requests)).batches]
 
     def answer(
         self, requests: Sequence[Request], done: Collection[int] = frozenset()
     ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
         """Answer a batch of the plan at a time; see `Model.answer`."""
+        requests = self._tabled(requests)
         plan = self._plan(requests)
         finished = frozenset(done)
+        if any(request.input.vectors for request in requests):
+            self._reads_vectors  # noqa: B018 - raises where it does not
         prefix: KeyValues | None = None
         for batch in plan.batches:
             if finished.issuperset(batch.requests):
                 continue
             if prefix is None:
                 with self._fitting(f"A shared prompt of {len(plan.prefix)} tokens"):
-                    prefix = self._forward.prefix(plan.prefix)
+                    prefix = self._forward.prefix(plan.prefix, table_of(requests, self._device))
             outputs = self._halving([requests[i] for i in batch.requests], batch.reuse, prefix)
             yield batch.requests, tuple(outputs)
 
+    def differentiable(self, requests: Sequence[Request]) -> Differentiable:
+        """See `Trains.differentiable`."""
+        self._reads_vectors  # noqa: B018 - raises where it does not
+        return Differentiable(self._forward, requests, batch_tokens=self._batch_tokens, batch_pairs=PAIRS_PER_BATCH)
+
+    def _tabled(self, requests: Sequence[Request]) -> Sequence[Request]:
+        return tabled(requests, self._config.hidden_size)
+
     def _plan(self, requests: Sequence[Request]) -> Plan:
-        if any(request.input.vectors for request in requests):
-            raise Unsupported("The hf engine does not read learned vectors yet", hint="Use a vllm model")
         return make_plan(requests, batch_tokens=self._batch_tokens, batch_pairs=PAIRS_PER_BATCH, share=self._forward.reuses)
 
     def _halving(self, requests: list[Request], reuse: int, prefix: KeyValues) -> list[Output]:
@@ -165,6 +180,14 @@ class TransformersModel:
             self._notes.append(f"no shared prefixes: {reason}")
             _log.warning("%s is scored without shared prefixes, which is slow: %s.", self.name, reason)
         return PlainForward(model, batch_tokens=self._batch_tokens)
+
+    @cached_property
+    def _reads_vectors(self) -> None:
+        if not reads_vectors(self._forward, self._config.vocab_size):
+            raise Unsupported(
+                f"The model {self.name} answers otherwise if it is given its own embeddings in the place of tokens",
+                hint="It uses token ids deeper down, so that it cannot read learned vectors: use another model",
+            )
 
     @property
     def _own_attention(self) -> Mapping[str, str]:

@@ -85,7 +85,13 @@ class HttpModel:
             if isinstance(model, dict) and model.get("id") == self._model and isinstance(model.get("max_model_len"), int):
                 length = model["max_model_len"]
         return Card(
-            tokenizer=self._tokenizer, d_model=0, layers=0, kv_heads=0, context_length=length or UNKNOWN_LENGTH, instruct=True
+            tokenizer=self._tokenizer,
+            d_model=0,
+            vocabulary=0,
+            layers=0,
+            kv_heads=0,
+            context_length=length or UNKNOWN_LENGTH,
+            instruct=True,
         )
 
     @cached_property

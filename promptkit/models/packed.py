@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,8 +13,9 @@ from promptkit.models.attention import KeyValues, Layout, extend, lay_out
 from promptkit.models.decoding import write
 from promptkit.models.head import Head
 from promptkit.models.hidden import hidden_state
+from promptkit.models.learned import embedded, table_of, vectors_of
 from promptkit.models.plan import ROOT, Tree, tree, tree_of
-from promptkit.types import Output, Read, ReadOutput, Request, ScoreOutput, Tokenizer
+from promptkit.types import Output, Read, ReadOutput, Request, ScoreOutput, Tokenizer, Vectors
 
 
 class PackedForward:
@@ -23,14 +25,17 @@ class PackedForward:
 
     def __init__(self, model: Any, head: Head, *, batch_tokens: int) -> None:
         """`model` is a causal language model whose attention implementation is set to `ATTENTION`."""
+        self.model = model
         self._decoder = model.get_decoder()
+        self._embedding = model.get_input_embeddings()
         self._device = model.device
+        self.dtype: torch.dtype = model.dtype
         self._head = head
         self._batch_tokens = batch_tokens
         self.windows: dict[int, int | None] = {}
 
-    def prefix(self, ids: tuple[int, ...]) -> KeyValues:
-        """The keys and values of the shared prefix, `batch_tokens` tokens at a time."""
+    def prefix(self, ids: tuple[int, ...], vectors: Tensor | None = None) -> KeyValues:
+        """The keys and values of the shared prefix, `batch_tokens` tokens at a time; `vectors` as `Layout` has them."""
         prefix: KeyValues = {}
         for begin in range(0, len(ids), self._batch_tokens):
             layout = lay_out(
@@ -39,6 +44,7 @@ class PackedForward:
                 prefix=prefix,
                 reuse=begin,
                 device=self._device,
+                vectors=vectors,
                 keep=True,
             )
             with torch.no_grad():
@@ -46,43 +52,66 @@ class PackedForward:
             prefix = extend(prefix, layout.kept)
         return prefix
 
+    def embed(self, ids: Sequence[int]) -> Vectors:
+        """The rows that the embedding gives these tokens."""
+        return vectors_of(self._embedding(torch.tensor(ids, device=self._device)))
+
     def answer(self, requests: Sequence[Request], reuse: int, prefix: KeyValues) -> list[Output]:
         """Outputs of requests to score or read that all begin with the first `reuse` tokens that `prefix` was made of."""
-        trees = [tree_of(request) for request in requests]
-        layout = lay_out(
-            [request.input.ids[reuse:] for request in requests], trees, prefix=prefix, reuse=reuse, device=self._device
-        )
         layers = {r.verb.hidden_layer for r in requests if isinstance(r.verb, Read) and r.verb.hidden_layer is not None}
+        top_m = max((r.verb.top_m for r in requests if isinstance(r.verb, Read)), default=0)
         with torch.no_grad():
-            last, hidden = self._states(layout, hidden=bool(layers))
-            asked = [
-                _wanted(request, nodes, prompt, layout)
-                for prompt, (request, nodes) in enumerate(zip(requests, trees, strict=True))
-            ]
-            places = [place for reads in asked for place in reads]
-            top_m = max((r.verb.top_m for r in requests if isinstance(r.verb, Read)), default=0)
-            widest = max((len(tokens) for reads in asked for tokens in reads.values()), default=0)
-            tokens = torch.zeros((len(places), widest), dtype=torch.long)
-            for row, wanted in enumerate(wanted for reads in asked for wanted in reads.values()):
-                tokens[row, : len(wanted)] = torch.tensor(wanted, dtype=torch.long)
-            states = last[torch.tensor(places, device=self._device, dtype=torch.long)]
-            logprobs, best, best_ids = (x.tolist() for x in self._head.logprobs(states, tokens.to(self._device), top_m))
+            row = self._row(requests, reuse, prefix, table_of(requests, self._device))
+            last, hidden = self._states(row.layout, hidden=bool(layers))
+            logprobs, best, best_ids = (x.tolist() for x in self._logprobs(last, row, top_m))
         outputs: list[Output] = []
-        row = 0
-        for prompt, (request, nodes, reads) in enumerate(zip(requests, trees, asked, strict=True)):
+        line = 0
+        for prompt, (request, nodes, reads) in enumerate(zip(requests, row.trees, row.wanted, strict=True)):
             of_place = {
-                place: dict(zip(wanted, logprobs[row + i], strict=False)) for i, (place, wanted) in enumerate(reads.items())
+                place: dict(zip(wanted, logprobs[line + i], strict=False)) for i, (place, wanted) in enumerate(reads.items())
             }
-            end = layout.index(prompt, ROOT)
+            end = row.layout.index(prompt, ROOT)
             if isinstance(request.verb, Read):
-                top = [*zip(best_ids[row], best[row], strict=True)] if reads else []
-                own = slice(layout.starts[prompt], end + 1)
+                top = [*zip(best_ids[line], best[line], strict=True)] if reads else []
+                own = slice(row.layout.starts[prompt], end + 1)
                 outputs.append(_read(request.verb, of_place.get(end, {}), top, hidden, own))
             else:
-                scored = (tuple(of_place[layout.index(prompt, node)][token] for node, token in read) for read in nodes.reads)
+                scored = (tuple(of_place[place][token] for place, token in read) for read in _places(row, prompt, nodes))
                 outputs.append(ScoreOutput(logprobs=tuple(scored)))
-            row += len(reads)
+            line += len(reads)
         return outputs
+
+    def scores(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, vectors: Tensor) -> list[list[Tensor]]:
+        """As `answer`, for requests to score whose learned vectors are these: differentiable in them, (rows, d_model)."""
+        row = self._row(requests, reuse, prefix, vectors)
+        last, _ = self._states(row.layout)
+        logprobs, _, _ = self._logprobs(last, row, 0)
+        asked = [(place, tokens) for reads in row.wanted for place, tokens in reads.items()]
+        at = {(place, token): (line, column) for line, (place, ids) in enumerate(asked) for column, token in enumerate(ids)}
+        found = []
+        for prompt, nodes in enumerate(row.trees):
+            pairs = ([at[each] for each in read] for read in _places(row, prompt, nodes))
+            found.append([logprobs[[line for line, _ in read], [column for _, column in read]] for read in pairs])
+        return found
+
+    def _row(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, vectors: Tensor | None) -> _Row:
+        """The requests as one row, and what is wanted of it."""
+        trees = [tree_of(request) for request in requests]
+        prompts = [request.input.ids[reuse:] for request in requests]
+        layout = lay_out(prompts, trees, prefix=prefix, reuse=reuse, device=self._device, vectors=vectors)
+        pairs = enumerate(zip(requests, trees, strict=True))
+        return _Row(
+            layout=layout, trees=trees, wanted=[_wanted(request, nodes, place, layout) for place, (request, nodes) in pairs]
+        )
+
+    def _logprobs(self, last: Tensor, row: _Row, top_m: int) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Head.logprobs`: a line for each wanted place of the row."""
+        wanted = [(place, tokens) for reads in row.wanted for place, tokens in reads.items()]
+        tokens = torch.zeros((len(wanted), max((len(ids) for _, ids in wanted), default=0)), dtype=torch.long)
+        for line, (_, ids) in enumerate(wanted):
+            tokens[line, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+        states = last[torch.tensor([place for place, _ in wanted], device=self._device, dtype=torch.long)]
+        return self._head.logprobs(states, tokens.to(self._device), top_m)
 
     def write(
         self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, tokenizer: Tokenizer, ends: frozenset[int]
@@ -105,15 +134,33 @@ class PackedForward:
 
     def _states(self, layout: Layout, *, hidden: bool = False) -> tuple[Tensor, Any]:
         """Last hidden states, shape (T, d_model), and those of every layer if asked for."""
+        standing = (
+            {"input_ids": layout.ids[None]}
+            if layout.vectors is None
+            else {"inputs_embeds": embedded(self._embedding, layout.ids, layout.vectors)[None]}
+        )
         output = self._decoder(
-            input_ids=layout.ids[None],
-            position_ids=layout.positions[None],
-            use_cache=False,
-            output_hidden_states=hidden,
-            packed=layout,
+            **standing, position_ids=layout.positions[None], use_cache=False, output_hidden_states=hidden, packed=layout
         )
         self.windows |= layout.windows
         return output.last_hidden_state[0], output.hidden_states if hidden else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """Requests as one row."""
+
+    layout: Layout
+    trees: Sequence[Tree]
+    """Of each request."""
+    wanted: Sequence[dict[int, tuple[int, ...]]]
+    """Of each request: place in the row -> the tokens whose log-probabilities are wanted there."""
+
+
+def _places(row: _Row, prompt: int, nodes: Tree) -> Iterator[list[tuple[int, int]]]:
+    """Of each continuation of a prompt: the place that predicts each token, and the token."""
+    for read in nodes.reads:
+        yield [(row.layout.index(prompt, node), token) for node, token in read]
 
 
 def _wanted(request: Request, nodes: Tree, prompt: int, layout: Layout) -> dict[int, tuple[int, ...]]:

@@ -59,6 +59,7 @@ def card(config: Any, tokenizer: TransformersTokenizer, *, at_most: int | None =
     return Card(
         tokenizer=tokenizer,
         d_model=config.hidden_size,
+        vocabulary=config.vocab_size,
         layers=config.num_hidden_layers,
         kv_heads=heads,
         context_length=min(length, at_most or length),

@@ -28,7 +28,7 @@ from promptkit.models.pretrained import card, end_tokens, read_config, read_toke
 from promptkit.models.source import resolve
 from promptkit.models.tokenizer import TransformersTokenizer
 from promptkit.models.writing import outputs_of, seed_of, texts_of
-from promptkit.types import Card, Generate, Output, Request, TextInput
+from promptkit.types import Card, Generate, Output, Request, TextInput, Vectors
 
 MOST_IDS = 128
 """vLLM's bound on the tokens that one request may name."""
@@ -132,6 +132,11 @@ class VllmModel:
         """Start the engine."""
         self._started(embeds=False)
 
+    def embed(self, ids: Sequence[int]) -> Vectors:
+        """What its embedding module gives these tokens; read from its files."""
+        rows: Vectors = self._embedding.vectors(ids)
+        return rows
+
     def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
         """See `Model.batches`."""
         size = self._settings.batch_tokens
@@ -233,15 +238,15 @@ class VllmModel:
     def _prompt(self, prompt: TextInput) -> dict[str, Any]:
         if prompt.vectors is None:
             return {"prompt_token_ids": list(prompt.ids)}
-        import torch
-
-        return {"prompt_embeds": self._embedding.rows(prompt, getattr(torch, self._dtype))}
+        return {"prompt_embeds": self._embedding.rows(prompt)}
 
     @cached_property
     def _embedding(self) -> Any:
+        import torch
+
         from promptkit.models.embedding import Embedding
 
-        return Embedding(self._source, self._config)
+        return Embedding(self._source, self._config, getattr(torch, self._dtype))
 
     def _started(self, *, embeds: bool) -> Any:
         """The engine, started anew if learned vectors come for the first time."""

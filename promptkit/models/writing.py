@@ -21,7 +21,7 @@ class Text:
     sample: int
     verb: Generate
     tail: tuple[int, ...]
-    """The prompt's last tokens."""
+    """The prompt's last tokens, learned vectors left out."""
     ids: list[int] = field(default_factory=list)
     written: str = ""
     """What the ids say."""
@@ -60,7 +60,7 @@ class Text:
 def texts_of(requests: Sequence[Request]) -> list[Text]:
     """The texts that are to be written, a request's samples side by side."""
     return [
-        Text(request=index, sample=sample, verb=request.verb, tail=request.input.ids[-TAIL:])
+        Text(request=index, sample=sample, verb=request.verb, tail=tuple(i for i in request.input.ids[-TAIL:] if i >= 0))
         for index, request in enumerate(requests)
         if isinstance(request.verb, Generate)
         for sample in range(request.verb.known, request.verb.n)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promptkit.asking import Asking
+from promptkit.asking import Asking, Silent
 from promptkit.cache import ScoreCache
 from promptkit.chain import reading
 from promptkit.errors import PromptkitError
@@ -186,12 +186,12 @@ def _chosen(task: Task, selector: Selector, model: Model | None, items: Sequence
     return chosen
 
 
-class _Nobody:
+class _Nobody(Silent):
     """Stands for a model where none was given."""
 
     def __init__(self, selector: str) -> None:
+        super().__init__(load("fake").card)
         self._selector = selector
-        self.card = load("fake").card
 
     def __call__(self, requests: Sequence[Request]) -> list[Output]:
         raise PromptkitError(f"The selector {self._selector} asks a model", hint="Give it: controls(..., model=model)")

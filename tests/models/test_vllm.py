@@ -19,7 +19,9 @@ import pytest
 
 import promptkit as pk
 from promptkit.chain import reading
+from promptkit.composition import base_of
 from promptkit.evaluation import by_hash
+from promptkit.manipulate.saved import save
 from promptkit.types import Example, Generate, Output, Read, Request, Score, ScoreOutput, TextInput, Vectors
 
 installed = find_spec("vllm") is not None
@@ -63,6 +65,13 @@ def requests_of(name: str, *, k: int, limit: int) -> list[Request]:
     bound = pk.Predictor(hf(), pk.Prompt(task.spec.template, demos=demos), reading(task)).bind(task)
     rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), limit)]
     return bound.requests(rows)
+
+
+def rows_of(vectors: Vectors) -> list[float]:
+    import numpy as np
+
+    numbers: list[float] = np.frombuffer(vectors.data, "<f4").tolist()
+    return numbers
 
 
 def scores(outputs: list[Output]) -> list[tuple[float, ...]]:
@@ -154,6 +163,22 @@ class TestEngine:
         expected = [logprobs[at, 9079].item(), logprobs[at, 7001].item(), logprobs[at + 1, 563].item()]
         assert [*found[0].logprobs[0], *found[0].logprobs[1]] == pytest.approx(expected, abs=TOLERANCE)
         assert found[1].logprobs[0] == pytest.approx(scores(answers(hf(), mixed[1:]))[0], abs=TOLERANCE)
+
+    def test_a_soft_prompt_is_evaluated_as_on_transformers(self, tmp_path: Path) -> None:
+        """What was learned on the one engine is taken by the other, which embeds tokens alike."""
+        task, prompt = pk.task("sentiment"), pk.Prompt("sentiment/review")
+        ids = (2, 818, 5279, 262143)
+        assert rows_of(vllm().embed(ids)) == pytest.approx(rows_of(hf().embed(ids)))
+        blank = pk.SoftPrompt(5, init="Say how the reviewer liked it.", place="start")
+        begun = blank.begun(pk.Predictor(hf(), [prompt, blank], reading(task)).surroundings(task))
+        folder = save(blank.learned(begun, base_of(hf())), tmp_path)
+        rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), 12)]
+        found = []
+        for model in (hf(), vllm()):
+            predictor = pk.Predictor(model, [prompt, pk.load_manipulation(folder)], reading(task))
+            found.append(scores(answers(model, predictor.bind(task).requests(rows))))
+        for one, other in zip(*found, strict=True):
+            assert other == pytest.approx(one, abs=TOLERANCE)
 
     def test_what_vllm_cannot_give_is_refused_before_the_engine_starts(self) -> None:
         model: Any = pk.load("vllm:demo")

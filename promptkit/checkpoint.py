@@ -1,0 +1,98 @@
+"""Where a training stands, as one file: what `kill -9` leaves is a whole checkpoint, the last one or the one before."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from promptkit.errors import PromptkitError
+from promptkit.manipulate.saved import as_array, serialised
+from promptkit.types import Array
+
+FILE = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How good the parameters were on dev after so many steps."""
+
+    step: int
+    loss: float
+    accuracy: float | None
+    """None where the answers are texts."""
+
+    @property
+    def better(self) -> tuple[float, float]:
+        """The greater the better: accuracy, then the loss."""
+        return (self.accuracy or 0.0, -self.loss)
+
+
+@dataclass(slots=True, kw_only=True)
+class Standing:
+    """Everything that the rest of a training depends on."""
+
+    parameters: dict[str, Array]
+    best: dict[str, Array]
+    """The parameters that did best on dev."""
+    first: dict[str, Array] = field(default_factory=dict)
+    """Adam's running mean of the gradients."""
+    second: dict[str, Array] = field(default_factory=dict)
+    """Adam's running mean of their squares."""
+    step: int = 0
+    """Steps that were made."""
+    losses: list[float] = field(default_factory=list)
+    """Of each step."""
+    looks: list[Look] = field(default_factory=list)
+    done: str = ""
+    """Why it has ended; nothing before that."""
+
+    @property
+    def chosen(self) -> Look:
+        """The best look at dev, of equal ones the first."""
+        return max(self.looks, key=lambda look: (look.better, -look.step))
+
+
+_ARRAYS = ("parameters", "best", "first", "second")
+
+
+def write(folder: Path, standing: Standing) -> None:
+    """Put it in the place of the one before, at once."""
+    arrays = {f"{kind}/{name}": array for kind in _ARRAYS for name, array in getattr(standing, kind).items()}
+    told = {"step": standing.step, "losses": standing.losses, "done": standing.done}
+    told["looks"] = [asdict(look) for look in standing.looks]
+    scratch = folder / f".{FILE}.part"
+    with scratch.open("wb") as stream:
+        stream.write(serialised(arrays, {"standing": json.dumps(told)}))
+        stream.flush()
+        os.fsync(stream.fileno())
+    scratch.replace(folder / FILE)
+
+
+def read(folder: Path) -> Standing | None:
+    """The one that was left, if there is one."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "np") as stream:
+            told: Any = json.loads(stream.metadata()["standing"])
+            arrays = {key: as_array(stream.get_tensor(key)) for key in stream.keys()}  # noqa: SIM118 - no mapping
+        looks = [Look(**look) for look in told.pop("looks")]
+        first, second = _of("first", arrays), _of("second", arrays)
+        return Standing(
+            parameters=_of("parameters", arrays), best=_of("best", arrays), first=first, second=second, looks=looks, **told
+        )
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise PromptkitError(
+            f"The checkpoint {path} is damaged: {error}", hint="Delete it: the same command trains from the start"
+        ) from None
+
+
+def _of(kind: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name.partition("/")[2]: array for name, array in arrays.items() if name.partition("/")[0] == kind}

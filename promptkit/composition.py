@@ -1,0 +1,159 @@
+"""Several manipulations as one: a prompt, and the changes of what it has come to, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from promptkit.errors import PromptkitError, Unsupported
+from promptkit.manipulations import Apply, Ask, Change, Learnable, Manipulation, Surroundings
+from promptkit.types import Card, Embeds, Example, Kind, Model, Output, Part, Rendered, Request, Vectors
+
+Manipulations = Manipulation | Sequence[Manipulation | Change]
+"""What a predictor takes: a prompt, or a list that begins with one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composed:
+    """A prompt with changes of it."""
+
+    prompt: Manipulation
+    changes: tuple[Change, ...]
+
+    @property
+    def kind(self) -> Kind:
+        """That of the last change."""
+        return self.changes[-1].kind
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Those of the prompt."""
+        return self.prompt.parts
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Those of the prompt."""
+        return self.prompt.models
+
+    def settings(self) -> Mapping[str, object]:
+        """The prompt's, and each change's."""
+        return {**self.prompt.settings(), "with": [dict(change.settings()) for change in self.changes]}
+
+    def bind(self, surroundings: Surroundings) -> BoundComposed:
+        """All of them for one task and one model; the prompt leaves room for the changes."""
+        narrowed = Narrowed(surroundings.ask, sum(change.room for change in self.changes))
+        apply = self.prompt.bind(replace(surroundings, ask=narrowed))
+        return BoundComposed(prompt=apply, changes=tuple(change.over(surroundings) for change in self.changes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundComposed:
+    """A prompt with changes of it, for one task and one model."""
+
+    prompt: Apply
+    changes: tuple[Callable[[Rendered], Rendered], ...]
+
+    def __call__(self, examples: Sequence[Example], *, like: Sequence[Example] | None = None) -> list[Rendered]:
+        """See `Apply`."""
+        return [self._changed(rendered) for rendered in self.prompt(examples, like=like)]
+
+    def premise(self, example: Example) -> Rendered:
+        """See `Apply.premise`."""
+        return self._changed(self.prompt.premise(example))
+
+    def _changed(self, rendered: Rendered) -> Rendered:
+        for change in self.changes:
+            rendered = change(rendered)
+        return rendered
+
+
+class Narrowed:
+    """A model of which a part of the context is taken."""
+
+    def __init__(self, ask: Ask, taken: int) -> None:
+        self._ask, self._taken = ask, taken
+
+    @property
+    def card(self) -> Card:
+        """The model's, with less room."""
+        return replace(self._ask.card, context_length=self._ask.card.context_length - self._taken)
+
+    def __call__(self, requests: Sequence[Request]) -> list[Output]:
+        """The model's answers."""
+        return self._ask(requests)
+
+    def embed(self, ids: Sequence[int]) -> Vectors:
+        """The model's embeddings."""
+        return self._ask.embed(ids)
+
+
+def composed(manipulate: Manipulations) -> Manipulation:
+    """One manipulation of a list. Raises PromptkitError unless a prompt comes first, and changes alone behind it."""
+    parts: list[Any] = [*manipulate] if isinstance(manipulate, Sequence) else [manipulate]
+    if any(isinstance(part, type) for part in parts):
+        raise PromptkitError("A predictor takes objects, not classes", hint='Write Prompt("..."), with parentheses')
+    if not (parts and hasattr(parts[0], "bind") and all(isinstance(part, Change) for part in parts[1:])):
+        raise PromptkitError(
+            "The manipulations of a predictor are one prompt, then what changes it",
+            got=[type(part).__name__ for part in parts],
+            hint='Write [pk.Prompt("sentiment/review"), pk.SoftPrompt(10)]',
+        )
+    first: Manipulation = parts[0]
+    _check_slots(getattr(first, "slots", {}), parts[1:])
+    return Composed(prompt=first, changes=tuple(parts[1:])) if parts[1:] else first
+
+
+def _check_slots(slots: Mapping[str, int], changes: Sequence[Change]) -> None:
+    """Raise unless each slot of the template is filled by one change, as long as the slot is."""
+    fills = [each for change in changes for each in change.fills.items()]
+    if sorted(fills) != sorted(slots.items()):
+        raise PromptkitError(
+            "The slots of a template are each filled by one soft prompt, as long as the slot",
+            got=f"slots {_told(slots.items())}; soft prompts {_told(fills)}",
+            hint='Write {{ soft("task", 8) }} in the template, and pk.SoftPrompt(8, slot="task")',
+        )
+
+
+def _told(slots: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} of {count}" for name, count in slots) or "none"
+
+
+def changes_of(manipulation: Manipulation) -> tuple[Change, ...]:
+    """The changes of a prompt."""
+    return manipulation.changes if isinstance(manipulation, Composed) else ()
+
+
+def check(manipulation: Manipulation, model: Model) -> None:
+    """Raise if the model cannot take the changes, or is another one than they were learned on; no weights are loaded."""
+    for change in changes_of(manipulation):
+        if change.kind.location == "embedding" and not isinstance(model, Embeds):
+            hint = "Use an hf model, by its name alone, or a vllm one"
+            raise Unsupported(f"The model {model.name} reads no learned vectors, as {change.name} has", hint=hint)
+        if isinstance(change, Learnable) and change.base:
+            _check_base(change, model)
+
+
+def base_of(model: Model) -> dict[str, str | int]:
+    """What of a model must be the same for what was learned on it: its weights and its tokenizer, on any engine."""
+    told = model.identity()
+    name = model.name.rpartition(":")[2]
+    return {
+        "name": name,
+        "d_model": model.card.d_model,
+        "tokenizer": str(told.get("tokenizer", name)),
+        "content": str(told.get("content", name)),
+    }
+
+
+def _check_base(change: Learnable, model: Model) -> None:
+    names = {"d_model": "the width of its embeddings", "tokenizer": "its tokenizer", "content": "its weights"}
+    own = base_of(model)
+    differs = next((key for key in names if own[key] != change.base.get(key, own[key])), None)
+    if differs is not None:
+        raise PromptkitError(
+            f"This {change.name} prompt was learned on {change.base.get('name')}, and {model.name} is another model: "
+            f"{names[differs]} differ{'' if differs == 'content' else 's'}",
+            got=f"{own[differs]}, not {change.base.get(differs)}",
+            hint="Load the model that it was learned on, or train it on this one",
+        )

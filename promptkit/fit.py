@@ -1,0 +1,102 @@
+"""What has come of a training: the predictor with what it has learned, and how it went. Knows nothing of how it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+
+from promptkit.checkpoint import Look
+from promptkit.composition import Composed
+from promptkit.manipulate.saved import save
+from promptkit.manipulations import Learnable
+from promptkit.predictor import Predictor
+from promptkit.recipe import Recipe
+from promptkit.resources import expanded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """A finished training."""
+
+    predictor: Predictor
+    """With what was learned, of the step that did best on dev."""
+    learned: tuple[Learnable, ...]
+    """What was learned."""
+    task: str
+    recipe: Recipe
+    losses: tuple[float, ...]
+    """The mean loss of each step's rows, before the step."""
+    looks: tuple[Look, ...]
+    """How good it was on dev, from before the first step on."""
+    chosen: Look
+    """The best of them."""
+    ended: str
+    """Why it has ended."""
+    rows: Mapping[str, int]
+    """How many rows of each part it saw."""
+    resumed: int
+    """How many steps had been made before this call."""
+    seconds: float
+    """Of this call, loading included."""
+    path: Path
+    """The folder of the training, in which what was learned is saved."""
+
+    @property
+    def trainable(self) -> int:
+        """How many numbers were learned."""
+        return sum(prod(array.shape) for each in self.learned for array in each.parameters.values())
+
+    def save(self, folder: str | Path) -> Path:
+        """Write what was learned into a folder, for `load_manipulation` and --prompt; several each into one of their own."""
+        whole = self.predictor.manipulate
+        prompt = whole.prompt.settings() if isinstance(whole, Composed) else {}
+        told = {
+            "task": self.task,
+            "prompt": dict(prompt),
+            "recipe": self.recipe.settings(),
+            "metrics": {"dev": asdict(self.chosen)},
+        }
+        for each, path in zip(self.learned, self._places(expanded(folder)), strict=True):
+            save(each, path, told=told)
+        return expanded(folder)
+
+    @property
+    def saved(self) -> list[str]:
+        """The folders that --prompt is given."""
+        return [*map(str, self._places(self.path))]
+
+    def _places(self, folder: Path) -> list[Path]:
+        several = [folder / f"{number}-{each.name}" for number, each in enumerate(self.learned, start=1)]
+        return [folder] if len(self.learned) == 1 else several
+
+    def to_json(self) -> dict[str, object]:
+        """What `promptkit train --json` prints."""
+        return {
+            "task": self.task,
+            "model": self.predictor.model.name,
+            "learned": [dict(each.settings()) for each in self.learned],
+            "trainable": self.trainable,
+            "rows": dict(self.rows),
+            "steps": len(self.losses),
+            "losses": list(self.losses),
+            "looks": [asdict(look) for look in self.looks],
+            "chosen": asdict(self.chosen),
+            "ended": self.ended,
+            "resumed": self.resumed,
+            "seconds": round(self.seconds, 3),
+            "path": str(self.path),
+        }
+
+    def __str__(self) -> str:
+        """In a few lines."""
+        first, best = self.looks[0], self.chosen
+        figures = [f"{'none' if x.accuracy is None else f'{x.accuracy:.3f}'} (loss {x.loss:.3f})" for x in (first, best)]
+        return (
+            f"{self.task} · {self.predictor.model.name} · {self.trainable} numbers learned on {self.rows['pool']} rows\n"
+            f"dev accuracy on {self.rows['dev']} rows: {figures[0]} before, {figures[1]} after {best.step} steps\n"
+            f"{len(self.losses)} steps, as {self.ended}; {self.seconds:.1f} s, {self.path}"
+        )
+
+    __repr__ = __str__

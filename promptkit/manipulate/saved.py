@@ -1,0 +1,127 @@
+"""A learned manipulation as a folder: its parameters as safetensors, and a manifest that says what they are.
+
+    parameters.safetensors   name -> float32
+    manifest.json            which manipulation, its shapes, the model it was learned on, the prompt, the figures, a hash
+
+Nothing in it is ever executed. Whether a model is the one that it was learned on, a predictor sees when it is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from promptkit import __version__
+from promptkit.errors import PromptkitError, json_reason
+from promptkit.manipulate.soft import SoftPrompt
+from promptkit.manipulations import Learnable
+from promptkit.registry import build_from
+from promptkit.resources import expanded
+from promptkit.types import Array
+
+LEARNABLE: Mapping[str, type[Learnable]] = {SoftPrompt.name: SoftPrompt}
+"""Every manipulation that is learned, by the name that the command line spells."""
+MANIFEST, PARAMETERS = "manifest.json", "parameters.safetensors"
+_LEARNED = frozenset({"parameters", "base"})
+"""The fields that are no keywords of its making."""
+
+
+def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] | None = None) -> Path:
+    """Write it into a folder; `told` is what else a reader should know, such as the prompt and the figures."""
+    if not learned.parameters:
+        raise PromptkitError(f"This {learned.name} prompt has learned nothing that could be saved", hint="Train it: pk.train")
+    path = expanded(folder)
+    content = serialised(learned.parameters)
+    manifest = {
+        "promptkit": __version__,
+        "manipulation": {"name": learned.name, **keywords_of(learned)},
+        "parameters": {name: list(array.shape) for name, array in learned.parameters.items()},
+        "base": dict(learned.base),
+        **(told or {}),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    path.mkdir(parents=True, exist_ok=True)
+    for name, written in ((PARAMETERS, content), (MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())):
+        scratch = path / f".{name}.part"
+        scratch.write_bytes(written)
+        scratch.replace(path / name)
+    return path
+
+
+def load_manipulation(folder: str | Path) -> Learnable:
+    """The manipulation that was saved in a folder, exactly. Raises PromptkitError for what is damaged or of a later version."""
+    path = expanded(folder)
+    manifest = read_manifest(path)
+    arrays = _arrays(path, manifest)
+    try:
+        made = {**manifest["manipulation"]}
+        shapes = {name: tuple(shape) for name, shape in manifest["parameters"].items()}
+        name, base = made.pop("name"), dict(manifest["base"])
+    except (KeyError, TypeError, AttributeError):
+        raise _damaged(path, f"{MANIFEST} is no manifest of a learned manipulation") from None
+    if {name: array.shape for name, array in arrays.items()} != shapes:
+        raise _damaged(path, "the shapes of its parameters are not those that its manifest says")
+    blank: Learnable = build_from("learned manipulation", LEARNABLE, name, made)
+    return blank.learned(arrays, base)
+
+
+def read_manifest(folder: str | Path) -> Any:
+    """What a saved manipulation says of itself."""
+    path = expanded(folder)
+    try:
+        return json.loads((path / MANIFEST).read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        hint = "Give a folder that promptkit train has printed"
+        raise PromptkitError(f"There is no learned manipulation in {folder}: it has no {MANIFEST}", hint=hint) from None
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"{MANIFEST} is not JSON: {json_reason(error)}") from None
+
+
+def keywords_of(learned: Learnable) -> dict[str, object]:
+    """The keywords that it was made with."""
+    told: Any = learned
+    return {field.name: getattr(told, field.name) for field in fields(told) if field.name not in _LEARNED}
+
+
+def serialised(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Arrays as the bytes of a safetensors file."""
+    from safetensors.numpy import save as dumped
+
+    content: bytes = dumped({name: as_numpy(array) for name, array in arrays.items()}, dict(metadata or {}))
+    return content
+
+
+def as_numpy(array: Array) -> Any:
+    """The numbers, of the array's shape."""
+    import numpy as np
+
+    return np.frombuffer(array.data, "<f4").reshape(array.shape)
+
+
+def as_array(numbers: Any) -> Array:
+    """Numbers of any shape as a value."""
+    return Array(data=numbers.astype("<f4").tobytes(), shape=tuple(numbers.shape))
+
+
+def _arrays(path: Path, manifest: Any) -> dict[str, Array]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        content = (path / PARAMETERS).read_bytes()
+    except FileNotFoundError:
+        raise _damaged(path, f"{PARAMETERS} is not there") from None
+    if not isinstance(manifest, dict) or hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
+        raise _damaged(path, f"{PARAMETERS} is not what was saved with its manifest")
+    try:
+        return {name: as_array(numbers) for name, numbers in load(content).items()}
+    except SafetensorError as error:
+        raise _damaged(path, f"{PARAMETERS} cannot be read: {error}") from None
+
+
+def _damaged(path: Path, reason: str) -> PromptkitError:
+    return PromptkitError(f"The learned manipulation in {path} is damaged: {reason}", hint="Train it again, or copy it anew")

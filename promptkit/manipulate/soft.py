@@ -1,0 +1,194 @@
+"""Soft prompts: learned vectors among the prompt's tokens, for a frozen model (prompt tuning, Lester et al. 2021, 2104.08691).
+
+(learnable, embedding, concatenative). The vectors stand where the model's embedding module would put a token's, so that a
+model's own scale (Gemma's sqrt(d_model)) is in them already. Knows nothing of how they are trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+
+from promptkit.errors import PromptkitError, unknown
+from promptkit.manipulations import Ask, Surroundings
+from promptkit.render import SLOT_PART
+from promptkit.types import Array, Kind, Rendered, Span, TextInput, Vectors
+
+Place = Literal["after_bos", "start"]
+INITS = ("random", "vocabulary", "labels")
+COMMON = 5000
+"""Of a vocabulary, those tokens that are drawn from: the first ones, which a subword tokenizer has learned first."""
+SAMPLED = 1024
+"""Rows of the embedding by which its scale is told."""
+VECTORS = "vectors"
+
+
+@dataclass(frozen=True)
+class SoftPrompt:
+    """Learned vectors before the prompt."""
+
+    length: int = 20
+    """How many vectors."""
+    _: KW_ONLY
+    init: str = "vocabulary"
+    """What they begin as: `random` (at the scale of the embedding's rows), `vocabulary` (rows of common tokens), `labels`
+    (the label words' rows), or a text of several words, whose tokens' rows they are."""
+    place: Place = "after_bos"
+    """Behind the BOS token, if there is one, or at the very `start`, before it, as PEFT places them."""
+    slot: str | None = None
+    """The template's slot that it stands in, wherever and how often that is; {{ soft("task", 8) }} is one named task."""
+    seed: int = 0
+    """Of what is drawn to begin with."""
+    parameters: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    """What was learned: `vectors`, of shape (length, d_model); nothing before that."""
+    base: Mapping[str, str | int] = field(default_factory=dict, repr=False)
+    """The model that it was learned on."""
+
+    name: ClassVar[str] = "soft"
+    kind: ClassVar[Kind] = Kind(format="learnable", location="embedding", operator="concatenative")
+
+    def __post_init__(self) -> None:
+        """Refuse what no soft prompt can be."""
+        if not isinstance(self.length, int) or self.length < 1:
+            raise PromptkitError("A soft prompt has one vector at least", got=f"length={self.length!r}")
+        if self.place not in get_args(Place):
+            raise unknown("place of a soft prompt", str(self.place), get_args(Place))
+        if not isinstance(self.init, str) or (self.init not in INITS and len(self.init.split()) < 2):
+            hint = "Or write a text of several words: init=Classify the review."
+            raise unknown("beginning of a soft prompt", str(self.init), INITS, hint=hint)
+
+        held = self.parameters.get(VECTORS)
+        if held is not None and (len(held.shape) != 2 or held.shape[0] != self.length):
+            raise PromptkitError(
+                "The vectors of a soft prompt are not as many as it says", got=f"{held.shape}, not {self.length}"
+            )
+
+    @property
+    def room(self) -> int:
+        """Tokens of the model's context that it takes; a slot has been counted already."""
+        return 0 if self.slot else self.length
+
+    @property
+    def fills(self) -> Mapping[str, int]:
+        """Its slot, if it stands in one."""
+        return {self.slot: self.length} if self.slot else {}
+
+    def settings(self) -> Mapping[str, object]:
+        """How many vectors, where, and which: by content once they are learned, before that by how they begin."""
+        held = self.parameters.get(VECTORS)
+        digest = {"sha256": hashlib.sha256(held.data).hexdigest()[:16]} if held else {"init": self.init, "seed": self.seed}
+        where = {"slot": self.slot} if self.slot else {"place": self.place}
+        return {"name": self.name, "length": self.length, **where, **digest}
+
+    def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
+        """What puts the vectors into a prompt."""
+        held = (self.parameters or self.begun(surroundings))[VECTORS]
+        rows = Vectors(data=held.data, d_model=held.shape[1])
+        bos = surroundings.ask.card.tokenizer.bos
+        return lambda rendered: replace(rendered, input=self._within(rendered.input, rows, bos))
+
+    def _within(self, prompt: TextInput, rows: Vectors, bos: tuple[int, ...]) -> TextInput:
+        if self.slot:
+            return filled(prompt, rows, part=f"{SLOT_PART} {self.slot}")
+        at = _learned_from(prompt.ids, 0)
+        if self.place == "after_bos" and prompt.ids[at : at + len(bos)] == bos:
+            at = _learned_from(prompt.ids, at + len(bos))
+        return inserted(prompt, rows, at, part=SLOT_PART)
+
+    def learned(self, parameters: Mapping[str, Array], base: Mapping[str, str | int]) -> SoftPrompt:
+        """The same soft prompt once it has been trained."""
+        return replace(self, parameters=dict(parameters), base=dict(base))
+
+    def table(self, parameters: Mapping[str, Any]) -> Any:
+        """The vectors as a function of the parameters: themselves."""
+        return parameters[VECTORS]
+
+    # ---- what they begin as -----------------------------------------------------------------------
+
+    def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
+        """The parameters before any training."""
+        rows = self._random(surroundings.ask) if self.init == "random" else self._of_tokens(surroundings)
+        return {VECTORS: Array(data=rows.astype("<f4").tobytes(), shape=rows.shape)}
+
+    def _random(self, ask: Ask) -> Any:
+        """Normal, at the root mean square of the embedding's rows."""
+        ids = self._drawn(ask.card.vocabulary, SAMPLED)
+        scale = np.sqrt(np.mean(_rows(ask.embed(ids)) ** 2))
+        chance = np.random.default_rng(int.from_bytes(hashlib.sha256(f"soft\0{self.seed}".encode()).digest()))
+        return scale * chance.normal(size=(self.length, ask.card.d_model))
+
+    def _of_tokens(self, surroundings: Surroundings) -> Any:
+        """A row a token, or the mean row of a label word's tokens; from the first again where there are too few."""
+        ask = surroundings.ask
+        groups = self._tokens(surroundings)
+        rows = _rows(ask.embed([token for group in groups for token in group]))
+        ends = np.cumsum([len(group) for group in groups])
+        means = np.stack([part.mean(0) for part in np.split(rows, ends[:-1])])
+        return means[np.arange(self.length) % len(means)]
+
+    def _tokens(self, surroundings: Surroundings) -> Sequence[Sequence[int]]:
+        card = surroundings.ask.card
+        if self.init == "vocabulary":
+            control = set(card.tokenizer.control.values())
+            common = [token for token in self._drawn(min(COMMON, card.vocabulary), COMMON) if token not in control]
+            return [[token] for token in common[: self.length]]
+        if self.init != "labels":
+            return [[token] for token in card.tokenizer.encode(self.init).ids]
+        words = [*surroundings.reading.shown().values()]
+        if not words:
+            raise PromptkitError(
+                "A soft prompt cannot begin as label words where there are none", got="init=labels", hint="Use init=vocabulary"
+            )
+        return [card.tokenizer.encode(f" {word}").ids for word in words]
+
+    def _drawn(self, count: int, most: int) -> list[int]:
+        """Tokens below `count` in an order by chance, at most so many."""
+        by_hash = sorted(range(count), key=lambda token: hashlib.blake2b(f"{self.seed}\0{token}".encode()).digest())
+        return by_hash[:most]
+
+
+def inserted(prompt: TextInput, rows: Vectors, at: int, *, part: str) -> TextInput:
+    """The prompt with more learned vectors before its token `at`, as a span of their own."""
+    table, first, count = _joined(prompt, rows)
+    spans: list[Span] = []
+    for span in prompt.spans:
+        if span.start < at:
+            spans.append(replace(span, stop=min(span.stop, at)))
+    spans.append(Span(part=part, start=at, stop=at + count))
+    for span in prompt.spans:
+        if span.stop > at:
+            spans.append(replace(span, start=max(span.start, at) + count, stop=span.stop + count))
+    ids = (*prompt.ids[:at], *range(-1 - first, -1 - first - count, -1), *prompt.ids[at:])
+    return TextInput(ids=ids, spans=tuple(spans), vectors=table)
+
+
+def filled(prompt: TextInput, rows: Vectors, *, part: str) -> TextInput:
+    """The prompt with these vectors in every span of a slot."""
+    table, first, count = _joined(prompt, rows)
+    ids = [*prompt.ids]
+    for span in prompt.spans:
+        if span.part == part:
+            ids[span.start : span.stop] = [-1 - first - place % count for place in range(span.stop - span.start)]
+    return replace(prompt, ids=tuple(ids), vectors=table)
+
+
+def _joined(prompt: TextInput, rows: Vectors) -> tuple[Vectors, int, int]:
+    """The prompt's table with more rows, the number of the first of these, and how many they are."""
+    data = prompt.vectors.data if prompt.vectors else b""
+    width = 4 * rows.d_model
+    return Vectors(data=data + rows.data, d_model=rows.d_model), len(data) // width, len(rows.data) // width
+
+
+def _learned_from(ids: Sequence[int], at: int) -> int:
+    """The first place from `at` on where no learned vector stands."""
+    while at < len(ids) and ids[at] < 0:
+        at += 1
+    return at
+
+
+def _rows(vectors: Vectors) -> Any:
+    return np.frombuffer(vectors.data, "<f4").reshape(-1, vectors.d_model)

@@ -1,0 +1,62 @@
+"""Scores of certain requests as functions of their learned vectors: the forward that answers requests, with gradients.
+
+What all prompts begin with before anything learned is computed once. Knows nothing of losses or of how parameters make rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from promptkit.errors import PromptkitError
+from promptkit.models.packed import PackedForward
+from promptkit.models.plain import PlainForward
+from promptkit.models.plan import MIN_SHARED, make_plan
+from promptkit.types import Request
+
+
+class Differentiable:
+    """Requests to score that hold one and the same table of learned vectors."""
+
+    def __init__(
+        self, forward: PackedForward | PlainForward, requests: Sequence[Request], *, batch_tokens: int, batch_pairs: int
+    ) -> None:
+        """At most `batch_tokens` tokens and `batch_pairs` query-key pairs are computed at once."""
+        if len({request.input.vectors for request in requests}) > 1:
+            raise PromptkitError("Requests that are trained together must hold the same learned vectors")
+        self._forward, self._requests = forward, requests
+        self._bounds = {"batch_tokens": batch_tokens, "batch_pairs": batch_pairs}
+        frozen = _frozen([request.input.ids for request in requests]) if forward.reuses else ()
+        self._reuse = len(frozen) if len(frozen) >= MIN_SHARED else 0
+        self._prefix = forward.prefix(frozen[: self._reuse])
+        self.device: torch.device = forward.model.device
+
+    def batches(self, chosen: Sequence[int]) -> list[list[int]]:
+        """The chosen requests in parts of like lengths, each as much as is computed at once."""
+        plan = make_plan([self._requests[index] for index in chosen], share=False, **self._bounds)
+        return [[chosen[place] for place in batch.requests] for batch in plan.batches]
+
+    def scores(self, chosen: Sequence[int], vectors: Tensor) -> list[list[Tensor]]:
+        """Of each chosen request, of each continuation, its tokens' log-probabilities. vectors: (rows, d_model)."""
+        return self._forward.scores([self._requests[index] for index in chosen], self._reuse, self._prefix, vectors)
+
+    def weights_hash(self) -> str:
+        """Of every weight of the model, which is frozen."""
+        digest = hashlib.sha256()
+        for name, weight in self._forward.model.state_dict().items():
+            digest.update(name.encode())
+            digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+
+def _frozen(prompts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The ids that all prompts begin with, up to the first learned one; each keeps a token to be computed."""
+    first, last = min(prompts), max(prompts)
+    length = 0
+    room = min(map(len, prompts)) - 1
+    while length < room and first[length] == last[length] >= 0:
+        length += 1
+    return first[:length]

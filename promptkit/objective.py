@@ -1,0 +1,53 @@
+"""What training makes small: the aligner's own rule on tensors, so that what is trained is what is evaluated.
+
+Labels are scored as the aligner scores them, and the loss is their cross-entropy, -log softmax(scores)[gold]; where the model
+writes a text it is the mean over the right text's tokens of -log p.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from promptkit.align.choices import Choices
+from promptkit.align.verbalizer import Verbalizer
+from promptkit.aligners import Reading
+from promptkit.errors import Unsupported
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is right of one request."""
+
+    gold: int | None
+    """Which candidate; None where the one continuation is the right text."""
+    given: tuple[int, ...] = ()
+    """See `Rendered.given`."""
+
+
+def loss_of(reading: Reading, target: Target, rows: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
+    """The loss of one request, and whether the right candidate is the likeliest. rows: (tokens,) each."""
+    counted = [row[given:] for row, given in zip(rows, target.given, strict=True)] if target.given else rows
+    if target.gold is None:
+        return -counted[0].mean(), None
+    scores = label_scores(reading, counted)
+    return -scores.log_softmax(0)[target.gold], int(scores.argmax()) == target.gold
+
+
+def label_scores(reading: Reading, rows: Sequence[Tensor]) -> Tensor:
+    """One score a candidate, (candidates,): `align` of a verbalizer or of choices, differentiable."""
+    import torch
+
+    if not isinstance(reading, Verbalizer | Choices):
+        raise Unsupported(f"What {reading.name} scores cannot be trained by", hint="Use a Verbalizer or Choices")
+    scores = torch.stack([row.sum() if reading.score == "sum" else row.mean() for row in rows])
+    if isinstance(reading, Choices):
+        return scores
+    own = torch.split(scores, reading.counts)
+    if reading.pool == "logsumexp":
+        return torch.stack([each.logsumexp(0) for each in own])
+    return torch.stack([each.amax(0) if reading.pool == "max" else each.mean(0) for each in own])

@@ -1,0 +1,93 @@
+"""The command `promptkit train`: its options, and what it prints."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from promptkit import options as opts
+from promptkit.recipe import Recipe
+from promptkit.terminal import Bar
+
+INTERRUPTED = 130
+"""The exit code of a command stopped by Ctrl-C."""
+
+
+OF_TRAIN = frozenset({"task", "manipulation", *(field.name for field in fields(Recipe)), "seed", "no_cache", "as_json"})
+"""The parameters that `promptkit eval` does not have, or need not be told."""
+
+
+def train(
+    context: typer.Context,
+    task: opts.TaskName,
+    model: opts.ModelName = "demo",
+    manipulation: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What is learned: soft, with keywords as in soft:length=20:init=random:place=start. May be repeated."
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="How often the vectors are changed, at the most.")] = 100,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows of one step.")] = 16,
+    learning_rate: Annotated[float, typer.Option(help="Of AdamW, at its highest.")] = 0.1,
+    schedule: Annotated[str, typer.Option(help="How it falls after the warm-up: linear, or constant.")] = "linear",
+    warmup: Annotated[float, typer.Option(min=0, max=1, help="The share of the steps in which it rises.")] = 0.05,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 0.0,
+    per_class: Annotated[int | None, typer.Option(min=1, help="Train on N rows of each label; all unless given.")] = None,
+    dev: Annotated[int, typer.Option(min=1, help="At most N rows of the dev part choose the best step.")] = 128,
+    every: Annotated[int, typer.Option(min=1, help="Steps between two looks at dev, each with a checkpoint.")] = 10,
+    patience: Annotated[int, typer.Option(min=1, help="Stop after N looks at dev without a better one.")] = 5,
+    template: opts.Template = None,
+    instruction: opts.Instruction = None,
+    chat: opts.Chat = False,
+    shots: opts.Shots = 0,
+    demos: opts.Demos = None,
+    order: opts.Order = None,
+    seed: Annotated[int, typer.Option(help="Of the order of rows, of what is drawn to begin with, and of demonstrations.")] = 0,
+    split: opts.Split = None,
+    data: opts.Data = None,
+    label_column: opts.LabelColumn = None,
+    labels: opts.Labels = None,
+    answer_column: opts.AnswerColumn = None,
+    train_file: Annotated[Path | None, typer.Option("--train", help="For a data file: the rows to train on.")] = None,
+    set_: opts.Set = None,
+    no_cache: opts.NoCache = False,
+    out: Annotated[Path, typer.Option(help="The folder that holds run folders.")] = Path("runs"),
+    as_json: opts.Json = False,
+) -> None:
+    """Train soft prompts for a task on a frozen model: rows of its pool, the best step chosen by dev."""
+    from promptkit import training
+
+    loaded = opts.task(task, data, template, label_column, labels, answer_column, train_file)
+    options = opts.PromptOptions(
+        template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
+    )
+    recipe = Recipe(
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        schedule=schedule,  # type: ignore[arg-type]
+        warmup=warmup,
+        weight_decay=weight_decay,
+        per_class=per_class,
+        dev=dev,
+        every=every,
+        patience=patience,
+        seed=seed,
+    )
+    changes = opts.learnables(manipulation or ["soft"], seed)
+    predictor = opts.trainable(loaded, model, set_, options, changes, recipe, split)
+    try:
+        with Bar(hidden=as_json, unit="step") as bar:
+            fit = training.train(predictor, loaded, split=split, out=out, cache=not no_cache, progress=bar, **recipe.settings())
+    except KeyboardInterrupt:
+        typer.echo("promptkit: stopped; the same command continues from its last checkpoint.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    words = [*opts.eval_words(context, OF_TRAIN), *(word for folder in fit.saved for word in ("--prompt", folder))]
+    command = shlex.join(words)
+    typer.echo(json.dumps({**fit.to_json(), "command": command}) if as_json else f"{fit}\nuse it: {command}")

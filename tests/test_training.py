@@ -1,0 +1,325 @@
+"""Training: gradients that are transformers' own, the aligner's own objective, and one result whatever was interrupted."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import CONFIGS, make_model, save
+
+import promptkit as pk
+from promptkit.checkpoint import Standing
+from promptkit.manipulate.saved import as_array, as_numpy
+from promptkit.models.learned import vectors_of
+from promptkit.objective import Target, label_scores, loss_of
+from promptkit.recipe import Recipe
+from promptkit.training import adamw
+from promptkit.types import Request, Score, ScoreOutput, TextInput
+
+WORDS = {"no": ["bad, really", "dull"], "yes": ["good"]}
+TASK = """
+description: made up
+template: sentiment/review
+labels: {"no": bad, "yes": good}
+sources: [{files: {test: rows.jsonl}, inputs: {text: text}, label: label, hold_out: 0.8}]
+"""
+TEXTS = """
+description: made up
+template: t.j2
+answer: first_line
+sources: [{files: {test: rows.jsonl}, inputs: {text: text}, label: label, hold_out: 0.8}]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("training")
+    save(path / "model", "gemma3")
+    rows = [{"text": f"{'a long evening' if i % 2 else 'liked it'} {i}", "label": ("yes", "no")[i % 2]} for i in range(120)]
+    (path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (path / "task.yaml").write_text(TASK)
+    (path / "texts.yaml").write_text(TEXTS)
+    (path / "t.j2").write_text("{% block input %}{{ text }} ->{% endblock %}{% block target %} {{ label }}{% endblock %}")
+    return path
+
+
+def predictor(folder: Path, *changes: Any, model: Any = None, align: Any = None) -> pk.Predictor:
+    loaded = model or pk.load(str(folder / "model"))
+    words = align or pk.Verbalizer({"no": "bad", "yes": "good"})
+    return pk.Predictor(loaded, [pk.Prompt("sentiment/review"), *(changes or (pk.SoftPrompt(3),))], words)
+
+
+def trained(folder: Path, out: Path, **recipe: Any) -> Any:
+    given = {"steps": 8, "batch_size": 6, "every": 2, "dev": 12, **recipe}
+    return pk.train(predictor(folder), pk.task(folder / "task.yaml"), out=out, cache=False, **given)
+
+
+# ---- gradients -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_scores_and_gradients_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
+    """Frozen tokens before the vectors, vectors in the middle, labels of several tokens, in parts of a batch."""
+    model: Any = pk.load(str(save(tmp_path, kind)), batch_tokens=50)
+    rows = torch.randn((3, 32), generator=torch.Generator().manual_seed(1))
+    head, words = tuple(range(20, 32)), ((5, 6), (5, 7, 8), (9,))
+    asked = [
+        Request(
+            input=TextInput(ids=(*head, -1, -2, 40 + i, -3, *range(50, 53 + i)), vectors=vectors_of(rows)),
+            verb=Score(continuations=words),
+        )
+        for i in range(4)
+    ]
+    weight = torch.randn(6, generator=torch.Generator().manual_seed(2))
+    learned = rows.clone().requires_grad_()
+    forward = model.differentiable(asked)
+    found = {}
+    for part in forward.batches(range(4)):
+        for index, scores in zip(part, forward.scores(part, learned), strict=True):
+            found[index] = torch.cat(scores)
+            (found[index] @ weight).backward(retain_graph=True)
+    own, expected = make_model(kind), rows.clone().requires_grad_()
+    for index, request in enumerate(asked):
+        scores = []
+        for word in words:
+            whole = torch.tensor([(*request.input.ids, *word)])
+            embeds = own.get_input_embeddings()(whole.clamp(min=0)).clone()
+            embeds[whole < 0] = expected[-1 - whole[whole < 0]]
+            logprobs = own(inputs_embeds=embeds).logits[0].log_softmax(-1)
+            first = len(request.input.ids) - 1
+            scores += [logprobs[first + place, token] for place, token in enumerate(word)]
+        assert found[index].tolist() == pytest.approx([score.item() for score in scores], abs=1e-4)
+        (torch.stack(scores) @ weight).backward()
+    assert learned.grad is not None
+    assert torch.allclose(learned.grad, expected.grad, atol=1e-3, rtol=1e-3)
+    assert not any(weight.grad is not None or weight.requires_grad for weight in model._forward.model.parameters())
+
+
+def test_what_is_frozen_before_the_vectors_is_computed_once(folder: Path) -> None:
+    model: Any = pk.load(str(folder / "model"))
+    ids = (*range(20, 40), -1, 7)
+    asked = [
+        Request(input=TextInput(ids=(*ids, i), vectors=vectors_of(torch.ones(1, 32))), verb=Score(continuations=((5,),)))
+        for i in (60, 61)
+    ]
+    assert model.differentiable(asked)._reuse == 20
+
+
+# ---- the objective and the optimiser ----------------------------------------------------------------
+
+
+@given(st.lists(st.lists(st.floats(-9, -0.1), min_size=1, max_size=3), min_size=3, max_size=3), st.integers(0, 8))
+def test_the_objective_is_the_aligners_own_rule(rows: list[list[float]], way: int) -> None:
+    score, pool = ("sum", "mean")[way % 2], ("logsumexp", "mean", "max")[way % 3]
+    words = pk.Verbalizer(WORDS, score=score, pool=pool)  # type: ignore[arg-type]
+    for reading in (words, pk.Choices(score=score)):  # type: ignore[arg-type]
+        expected = reading.align(ScoreOutput(logprobs=tuple(map(tuple, rows))))
+        found = label_scores(reading, [torch.tensor(row) for row in rows])
+        assert found.tolist() == pytest.approx(expected, abs=1e-4)
+        loss, right = loss_of(reading, Target(gold=1), [torch.tensor(row) for row in rows])
+        total = math.log(sum(math.exp(x) for x in expected))
+        assert loss.item() == pytest.approx(total - expected[1], abs=1e-3)
+        assert right == (expected.index(max(expected)) == 1) or sorted(expected)[-1] - sorted(expected)[-2] < 1e-5
+
+
+@pytest.mark.parametrize(("schedule", "decay"), [("linear", 0.0), ("constant", 0.1)])
+def test_the_optimiser_is_adamw(schedule: Any, decay: float) -> None:
+    recipe = Recipe(steps=12, learning_rate=0.3, weight_decay=decay, schedule=schedule, warmup=0.25)
+    draw = torch.Generator().manual_seed(0)
+    start, gradients = torch.randn((2, 3), generator=draw), torch.randn((12, 2, 3), generator=draw)
+    standing = Standing(parameters={"x": as_array(start.numpy())}, best={})
+    own = torch.nn.Parameter(start.clone())
+    optimiser = torch.optim.AdamW([own], lr=1.0, weight_decay=decay)
+    for step, gradient in enumerate(gradients):
+        adamw(standing, {"x": gradient}, recipe)
+        standing.step += 1
+        optimiser.param_groups[0]["lr"] = recipe.rate(step)
+        own.grad = gradient.clone()
+        optimiser.step()
+    assert as_numpy(standing.parameters["x"]) == pytest.approx(own.detach().numpy(), abs=1e-5)
+    rates = [recipe.rate(step) for step in range(12)]
+    assert rates[:3] == pytest.approx([0.1, 0.2, 0.3])
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates[2:]))
+
+
+@given(st.integers(1, 30), st.integers(1, 9), st.integers(0, 3))
+def test_every_row_is_seen_once_before_any_is_seen_again(count: int, size: int, seed: int) -> None:
+    ids = [f"row {i}" for i in range(count)]
+    recipe = Recipe(batch_size=size, seed=seed)
+    seen = [index for step in range(40) for index in recipe.batch(ids, step)]
+    for begin in range(0, len(seen) - count, count):
+        assert sorted(seen[begin : begin + count]) == list(range(count))
+
+
+# ---- whole trainings ---------------------------------------------------------------------------------
+
+
+def test_it_learns_from_the_pool_alone_and_leaves_the_model_as_it_was(folder: Path, tmp_path: Path) -> None:
+    task = pk.task(folder / "task.yaml")
+    before = {name: weight.clone() for name, weight in make_model("gemma3").state_dict().items()}
+    fit = trained(folder, tmp_path, steps=20, learning_rate=0.3)
+    assert fit.chosen.loss < fit.looks[0].loss
+    assert fit.chosen.better == max(look.better for look in fit.looks)
+    model: Any = fit.predictor.model
+    assert all(torch.equal(weight, before[name]) for name, weight in model._forward.model.state_dict().items())
+    assert fit.rows == {"pool": len(task.part("pool")), "dev": 12}
+    run = pk.evaluate(fit.predictor, task, out=tmp_path, split="train", cache=False)
+    assert len(run.ids) == len(task.rows("train"))
+
+
+def test_labels_outside_pool_and_dev_change_nothing(folder: Path, tmp_path: Path) -> None:
+    task = pk.task(folder / "task.yaml")
+    kept = {row.inputs["text"] for part in ("pool", "dev") for row in task.part(part)}  # type: ignore[arg-type]
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    other = [row if row["text"] in kept else {**row, "label": "no"} for row in rows]
+    assert other != rows
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in other))
+    (tmp_path / "task.yaml").write_text(TASK)
+    changed = pk.train(
+        predictor(folder), pk.task(tmp_path / "task.yaml"), out=tmp_path, cache=False, steps=8, batch_size=6, every=2, dev=12
+    )
+    assert changed.learned == trained(folder, tmp_path / "own").learned
+
+
+def test_small_batches_of_tokens_come_to_the_same_losses(folder: Path, tmp_path: Path) -> None:
+    task, recipe = pk.task(folder / "task.yaml"), {"steps": 3, "batch_size": 6, "dev": 8}
+    fits = [
+        pk.train(predictor(folder, model=pk.load(str(folder / "model"), **more)), task, out=tmp_path, cache=False, **recipe)
+        for more in ({}, {"batch_tokens": 40}, {"attention": "eager"})
+    ]
+    for fit in fits[1:]:
+        assert fit.losses == pytest.approx(fits[0].losses, abs=1e-3)
+
+
+def test_two_are_learned_at_once_and_both_are_used(folder: Path, tmp_path: Path) -> None:
+    parts = (pk.SoftPrompt(2, init="random"), pk.SoftPrompt(3, place="start"))
+    task = pk.task(folder / "task.yaml")
+    fit = pk.train(predictor(folder, *parts), task, out=tmp_path, cache=False, steps=3, batch_size=4, dev=8)
+    loaded = [pk.load_manipulation(path) for path in fit.saved]
+    assert tuple(loaded) == fit.learned
+    assert [dict(each.settings())["length"] for each in loaded] == [2, 3]
+    again = pk.train(predictor(folder, *loaded), task, out=tmp_path, cache=False, steps=1, batch_size=4, dev=8)
+    assert again.looks[0].loss == pytest.approx(fit.chosen.loss, abs=1e-5)
+
+
+def test_a_text_that_is_to_be_written_becomes_likelier(folder: Path, tmp_path: Path) -> None:
+    written = pk.Predictor(
+        pk.load(str(folder / "model")), [pk.Prompt(folder / "t.j2"), pk.SoftPrompt(3)], pk.extract.first_line()
+    )
+    fit = pk.train(written, pk.task(folder / "texts.yaml"), out=tmp_path, cache=False, steps=20, dev=8, learning_rate=0.3)
+    assert fit.chosen.loss < fit.looks[0].loss
+    assert fit.chosen.accuracy is None
+
+
+def test_a_training_that_is_broken_off_comes_to_the_very_same(folder: Path, tmp_path: Path) -> None:
+    whole = trained(folder, tmp_path / "whole")
+
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int, told: str) -> None:
+        if done == 5:
+            raise Stop
+
+    task, recipe = pk.task(folder / "task.yaml"), {"steps": 8, "batch_size": 6, "every": 2, "dev": 12}
+    with pytest.raises(Stop):
+        pk.train(predictor(folder), task, out=tmp_path / "cut", cache=False, progress=stop, **recipe)
+    fit = trained(folder, tmp_path / "cut")
+    assert fit.resumed == 4
+    assert (fit.learned, fit.losses, fit.looks) == (whole.learned, whole.losses, whole.looks)
+    assert trained(folder, tmp_path / "cut").resumed == 8
+
+
+def test_a_training_that_is_killed_comes_to_the_very_same(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "promptkit", "train", "task.yaml", "--model", str(folder / "model"), "--steps", "60"]
+    command += ["--every", "1", "--dev", "8", "--batch-size", "2", "--patience", "99", "--manipulation", "soft:length=2"]
+
+    def start(out: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([*command, "--out", str(out)], cwd=folder, stdout=subprocess.DEVNULL, start_new_session=True)
+
+    cut = start(tmp_path / "cut")
+    while not list((tmp_path / "cut").glob("*/checkpoint.safetensors")):
+        assert cut.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.1)
+    os.killpg(cut.pid, signal.SIGKILL)
+    cut.wait()
+    assert not list((tmp_path / "cut").glob("*/parameters.safetensors"))
+    for out in ("cut", "whole"):
+        assert start(tmp_path / out).wait() == 0
+    one, other = (next((tmp_path / out).glob("*/parameters.safetensors")).read_bytes() for out in ("cut", "whole"))
+    assert one == other
+
+
+def test_it_stops_where_dev_gets_no_better_and_keeps_the_best(folder: Path, tmp_path: Path) -> None:
+    fit = trained(folder, tmp_path, steps=60, every=1, patience=2, learning_rate=1e-9)
+    assert len(fit.losses) < 60
+    assert "no better in 2 looks" in fit.ended
+    assert fit.chosen.step <= len(fit.losses) - 2
+
+
+def test_a_loss_that_is_no_number_stops_it_with_a_reason(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        pk.PromptkitError, match=r"The loss after \d+ steps is nan: the training has diverged.*lower learning rate"
+    ):
+        trained(folder, tmp_path, learning_rate=1e38, steps=10)
+
+
+def test_the_command_trains_and_eval_uses_it(folder: Path, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    from promptkit.cli import main
+
+    def typed(*words: str) -> Any:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(
+            sys, "argv", ["promptkit", *words, "--model", str(folder / "model"), "--out", str(tmp_path), "--json"]
+        )
+        with pytest.raises(SystemExit, match="0"):
+            main()
+        return json.loads(capsys.readouterr().out)
+
+    told = typed("train", "task.yaml", "--manipulation", "soft:length=3:init=labels", "--steps", "4", "--dev", "8")
+    assert told["trainable"] == 96
+    found = typed("eval", "task.yaml", "--prompt", told["path"])
+    soft = pk.load_manipulation(told["path"])
+    own = pk.evaluate(predictor(folder, soft), pk.task(folder / "task.yaml"), out=tmp_path / "own", cache=False)
+    mine, theirs = ((Path(path) / "samples.jsonl").read_bytes() for path in (own.path, found["run"]))
+    assert mine == theirs
+    plain = typed("eval", "task.yaml", "--shots", "0")
+    assert (Path(plain["run"]) / "samples.jsonl").read_bytes() != theirs
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda p, task: pk.train(p, "sst2"), "not its name"),
+        (
+            lambda p, task: pk.train(pk.Predictor(p.model, pk.Prompt("sentiment/review"), p.reading), task),
+            "nothing to be learned",
+        ),
+        (lambda p, task: pk.train(p, task, stepz=3), "Did you mean steps"),
+        (lambda p, task: pk.train(p, task, steps=0), "steps of a training"),
+        (lambda p, task: pk.train(p, task, per_class=-1), "per_class of a training"),
+        (lambda p, task: pk.train(p, task, learning_rate=0.0), "A learning rate is above 0"),
+        (lambda p, task: pk.train(p, task, schedule="cosin"), "no schedule named"),
+    ],
+)
+def test_what_cannot_be_trained_is_told(folder: Path, made: Any, message: str) -> None:
+    with pytest.raises(pk.PromptkitError, match=message):
+        made(predictor(folder), pk.task(folder / "task.yaml"))
+
+
+def test_a_model_without_gradients_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(pk.Unsupported, match="No gradients flow through the model fake"):
+        pk.train(predictor(folder, model=pk.load("fake")), pk.task(folder / "task.yaml"), out=tmp_path)
