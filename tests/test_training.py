@@ -21,7 +21,7 @@ from tiny import CONFIGS, make_model, save
 
 import promptkit as pk
 from promptkit.checkpoint import Standing
-from promptkit.manipulate.saved import as_array, as_numpy
+from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.models.learned import vectors_of
 from promptkit.objective import Target, label_scores, loss_of
 from promptkit.recipe import Recipe
