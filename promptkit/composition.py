@@ -134,6 +134,7 @@ def check(manipulation: Manipulation, model: Model) -> None:
             raise Unsupported(f"The model {model.name} reads no learned vectors, as {change.name} has", hint=hint)
         if isinstance(change, Learnable) and change.base:
             check_base(change, model)
+            _check_name(change, model)
 
 
 def base_of(model: Model) -> dict[str, str | int]:
@@ -149,7 +150,7 @@ def base_of(model: Model) -> dict[str, str | int]:
 
 
 def check_base(change: Learnable, model: Model) -> None:
-    """Raise if the model is another one than a change was learned on."""
+    """Raise if the model is another one than a change was learned on, by what is known of that but its name."""
     names = {"d_model": "the width of its embeddings", "tokenizer": "its tokenizer", "content": "its weights"}
     own = base_of(model)
     differs = next((key for key in names if own[key] != change.base.get(key, own[key])), None)
@@ -160,8 +161,15 @@ def check_base(change: Learnable, model: Model) -> None:
             got=f"{own[differs]}, not {change.base.get(differs)}",
             hint="Load the model that it was learned on, or train it on this one",
         )
+
+
+def _check_name(change: Learnable, model: Model) -> None:
+    """Raise if no more than its name is known of the model that a change was learned on, and that is not this one's."""
     name = str(change.base.get("name", ""))
-    if name and "content" not in change.base and not _is(own, name):
+    if not name or "content" in change.base:
+        return
+    own = base_of(model)
+    if not _is(own, name):
         raise PromptkitError(
             f"This {change.name} prompt was learned on {name}, and nothing shows that {model.name} is that model",
             hint=f"Load {name}, or, if they are the same, say so once: promptkit convert FOLDER OUT --model {own['name']}",

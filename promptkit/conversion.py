@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -66,8 +65,7 @@ def convert(folder: str | Path, out: str | Path, *, model: Model | None = None) 
 
 def _on(model: Model, learned: Learnable) -> Learnable:
     """The same, learned on this very model."""
-    unnamed: Mapping[str, str | int] = {key: value for key, value in learned.base.items() if key != "name"}
-    check_base(learned.learned(learned.parameters, unnamed), model)
+    check_base(learned, model)
     if isinstance(learned, SoftPrompt) and not learned.slot and not model.card.tokenizer.bos:
         learned = replace(learned, place="start")
     return learned.learned(learned.parameters, base_of(model))
