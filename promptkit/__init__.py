@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from promptkit.align.choices import Choices as Choices
     from promptkit.align.verbalizer import Verbalizer as Verbalizer
     from promptkit.comparison import compare as compare
+    from promptkit.conversion import convert as convert
     from promptkit.errors import PromptkitError as PromptkitError
     from promptkit.errors import Unsupported as Unsupported
     from promptkit.evaluation import evaluate as evaluate
@@ -69,6 +70,7 @@ _WHERE = {
     "SoftPrompt": ("promptkit.manipulate.soft", "SoftPrompt"),
     "load": ("promptkit.models.base", "load"),
     "Predictor": ("promptkit.predictor", "Predictor"),
+    "convert": ("promptkit.conversion", "convert"),
     "compare": ("promptkit.comparison", "compare"),
     "study": ("promptkit.studies.running", "study"),
     "Study": ("promptkit.studies.study", "Study"),

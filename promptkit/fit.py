@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import prod
 from pathlib import Path
 
 from promptkit.checkpoint import Look
@@ -24,6 +23,8 @@ class Fit:
     """With what was learned, of the step that did best on dev."""
     learned: tuple[Learnable, ...]
     """What was learned."""
+    trainable: int
+    """How many numbers were trained; of a reparametrised soft prompt those of its network too, which are not kept."""
     task: str
     recipe: Recipe
     losses: tuple[float, ...]
@@ -42,11 +43,6 @@ class Fit:
     """Of this call, loading included."""
     path: Path
     """The folder of the training, in which what was learned is saved."""
-
-    @property
-    def trainable(self) -> int:
-        """How many numbers were learned."""
-        return sum(prod(array.shape) for each in self.learned for array in each.parameters.values())
 
     def save(self, folder: str | Path) -> Path:
         """Write what was learned into a folder, for `load_manipulation` and --prompt; several each into one of their own."""
@@ -94,7 +90,7 @@ class Fit:
         first, best = self.looks[0], self.chosen
         figures = [f"{'none' if x.accuracy is None else f'{x.accuracy:.3f}'} (loss {x.loss:.3f})" for x in (first, best)]
         return (
-            f"{self.task} · {self.predictor.model.name} · {self.trainable} numbers learned on {self.rows['pool']} rows\n"
+            f"{self.task} · {self.predictor.model.name} · {self.trainable} numbers trained on {self.rows['pool']} rows\n"
             f"dev accuracy on {self.rows['dev']} rows: {figures[0]} before, {figures[1]} after {best.step} steps\n"
             f"{len(self.losses)} steps, as {self.ended}; {self.seconds:.1f} s, {self.path}"
         )

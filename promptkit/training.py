@@ -24,7 +24,7 @@ from promptkit.composition import Composed, base_of
 from promptkit.errors import PromptkitError, Unsupported
 from promptkit.evaluation import by_hash
 from promptkit.fit import Fit
-from promptkit.manipulate.saved import as_array, as_numpy
+from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.manipulations import Learnable
 from promptkit.objective import Target, loss_of
 from promptkit.predictor import BoundPredictor, Predictor
@@ -306,6 +306,7 @@ class _Training:
         return Fit(
             predictor=Predictor(self._predictor.model, parts, aligners),
             learned=tuple(each for each in parts if isinstance(each, Learnable)),
+            trainable=sum(math.prod(array.shape) for array in standing.best.values()),
             task=self._task.name,
             recipe=self._recipe,
             losses=tuple(standing.losses),

@@ -41,6 +41,9 @@ MANIPULATIONS: dict[str, Manipulation] = {
     "least to most": pk.Prompt("sentiment/review", cot=pk.cot.least_to_most(max_tokens=8, questions=2)),
     "soft": composed([pk.Prompt("sentiment/review"), pk.SoftPrompt(4)]),
     "soft at the start": composed([pk.Prompt("sentiment/review"), pk.SoftPrompt(3, place="start", init="random", seed=2)]),
+    "soft through a network": composed(
+        [pk.Prompt("sentiment/review"), pk.SoftPrompt(3, reparametrise="mlp", width=4), pk.SoftPrompt(2, reparametrise="lstm")]
+    ),
     "soft as labels in a chat": composed([pk.Prompt("sentiment/review", chat=True), pk.SoftPrompt(3, init="labels")]),
     "soft in slots": composed(
         [

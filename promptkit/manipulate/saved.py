@@ -17,6 +17,8 @@ from typing import Any
 
 from promptkit import __version__
 from promptkit.errors import PromptkitError, json_reason
+from promptkit.manipulate import peft
+from promptkit.manipulate.arrays import deserialised, put, serialised
 from promptkit.manipulate.soft import SoftPrompt
 from promptkit.manipulations import Learnable
 from promptkit.registry import build_from
@@ -44,17 +46,18 @@ def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] |
         **(told or {}),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    path.mkdir(parents=True, exist_ok=True)
-    for name, written in ((PARAMETERS, content), (MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())):
-        scratch = path / f".{name}.part"
-        scratch.write_bytes(written)
-        scratch.replace(path / name)
+    put(path, {PARAMETERS: content, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()})
     return path
 
 
 def load_manipulation(folder: str | Path) -> Learnable:
-    """The manipulation that was saved in a folder, exactly. Raises PromptkitError for what is damaged or of a later version."""
+    """The manipulation that was saved in a folder, exactly, or that of a PEFT checkpoint.
+
+    Raises PromptkitError for what is damaged or of a later version.
+    """
     path = expanded(folder)
+    if peft.is_checkpoint(path):
+        return peft.read(path)
     manifest = read_manifest(path)
     arrays = _arrays(path, manifest)
     try:
@@ -70,12 +73,14 @@ def load_manipulation(folder: str | Path) -> Learnable:
 
 
 def read_manifest(folder: str | Path) -> Any:
-    """What a saved manipulation says of itself."""
+    """What a saved manipulation says of itself; a PEFT checkpoint says nothing of the prompt that it was trained behind."""
     path = expanded(folder)
+    if peft.is_checkpoint(path):
+        return {}
     try:
         return json.loads((path / MANIFEST).read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        hint = "Give a folder that promptkit train has printed"
+        hint = "Give a folder that promptkit train has printed, or a PEFT checkpoint"
         raise PromptkitError(f"There is no learned manipulation in {folder}: it has no {MANIFEST}", hint=hint) from None
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"{MANIFEST} is not JSON: {json_reason(error)}") from None
@@ -87,30 +92,7 @@ def keywords_of(learned: Learnable) -> dict[str, object]:
     return {field.name: getattr(told, field.name) for field in fields(told) if field.name not in _LEARNED}
 
 
-def serialised(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
-    """Arrays as the bytes of a safetensors file."""
-    from safetensors.numpy import save as dumped
-
-    content: bytes = dumped({name: as_numpy(array) for name, array in arrays.items()}, dict(metadata or {}))
-    return content
-
-
-def as_numpy(array: Array) -> Any:
-    """The numbers, of the array's shape."""
-    import numpy as np
-
-    return np.frombuffer(array.data, "<f4").reshape(array.shape)
-
-
-def as_array(numbers: Any) -> Array:
-    """Numbers of any shape as a value."""
-    return Array(data=numbers.astype("<f4").tobytes(), shape=tuple(numbers.shape))
-
-
 def _arrays(path: Path, manifest: Any) -> dict[str, Array]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     try:
         content = (path / PARAMETERS).read_bytes()
     except FileNotFoundError:
@@ -118,8 +100,8 @@ def _arrays(path: Path, manifest: Any) -> dict[str, Array]:
     if not isinstance(manifest, dict) or hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
         raise _damaged(path, f"{PARAMETERS} is not what was saved with its manifest")
     try:
-        return {name: as_array(numbers) for name, numbers in load(content).items()}
-    except SafetensorError as error:
+        return deserialised(content)
+    except ValueError as error:
         raise _damaged(path, f"{PARAMETERS} cannot be read: {error}") from None
 
 

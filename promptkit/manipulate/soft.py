@@ -14,6 +14,8 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from promptkit.errors import PromptkitError, unknown
+from promptkit.manipulate.arrays import as_array
+from promptkit.manipulate.reparametrise import Reparametrisation, evaluated, made, networked
 from promptkit.manipulations import Ask, Surroundings
 from promptkit.render import SLOT_PART
 from promptkit.types import Array, Kind, Rendered, Span, TextInput, Vectors
@@ -43,6 +45,11 @@ class SoftPrompt:
     """The template's slot that it stands in, wherever and how often that is; {{ soft("task", 8) }} is one named task."""
     seed: int = 0
     """Of what is drawn to begin with."""
+    reparametrise: Reparametrisation | None = None
+    """Train it through a network, `mlp`, `lstm` or `residual`, whose numbers are learned with it; the vectors that it makes
+    in the end are what is kept."""
+    width: int | None = None
+    """Of the hidden layers of that network; d_model unless given."""
     parameters: Mapping[str, Array] = field(default_factory=dict, repr=False)
     """What was learned: `vectors`, of shape (length, d_model); nothing before that."""
     base: Mapping[str, str | int] = field(default_factory=dict, repr=False)
@@ -61,6 +68,11 @@ class SoftPrompt:
             hint = "Or write a text of several words: init=Classify the review."
             raise unknown("beginning of a soft prompt", str(self.init), INITS, hint=hint)
 
+        if self.reparametrise not in (None, *get_args(Reparametrisation)):
+            raise unknown("reparametrisation of a soft prompt", str(self.reparametrise), get_args(Reparametrisation))
+        if self.width is not None and (not self.reparametrise or not isinstance(self.width, int) or self.width < 1):
+            hint = "Write reparametrise=mlp:width=64"
+            raise PromptkitError("A width is that of a reparametrisation, 1 at least", got=f"width={self.width!r}", hint=hint)
         held = self.parameters.get(VECTORS)
         if held is not None and (len(held.shape) != 2 or held.shape[0] != self.length):
             raise PromptkitError(
@@ -80,13 +92,18 @@ class SoftPrompt:
     def settings(self) -> Mapping[str, object]:
         """How many vectors, where, and which: by content once they are learned, before that by how they begin."""
         held = self.parameters.get(VECTORS)
-        digest = {"sha256": hashlib.sha256(held.data).hexdigest()[:16]} if held else {"init": self.init, "seed": self.seed}
+        digest = {"sha256": hashlib.sha256(held.data).hexdigest()[:16]} if held else self._beginning
         where = {"slot": self.slot} if self.slot else {"place": self.place}
         return {"name": self.name, "length": self.length, **where, **digest}
 
+    @property
+    def _beginning(self) -> dict[str, object]:
+        network = {"reparametrise": self.reparametrise, "width": self.width} if self.reparametrise else {}
+        return {"init": self.init, "seed": self.seed, **network}
+
     def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
         """What puts the vectors into a prompt."""
-        held = (self.parameters or self.begun(surroundings))[VECTORS]
+        held = self._vectors(self.parameters or self.begun(surroundings))
         rows = Vectors(data=held.data, d_model=held.shape[1])
         bos = surroundings.ask.card.tokenizer.bos
         return lambda rendered: replace(rendered, input=self._within(rendered.input, rows, bos))
@@ -100,19 +117,28 @@ class SoftPrompt:
         return inserted(prompt, rows, at, part=SLOT_PART)
 
     def learned(self, parameters: Mapping[str, Array], base: Mapping[str, str | int]) -> SoftPrompt:
-        """The same soft prompt once it has been trained."""
-        return replace(self, parameters=dict(parameters), base=dict(base))
+        """The same soft prompt once it has been trained: its vectors alone, whatever has made them."""
+        return replace(self, parameters={VECTORS: self._vectors(parameters)}, base=dict(base))
 
     def table(self, parameters: Mapping[str, Any]) -> Any:
-        """The vectors as a function of the parameters: themselves."""
-        return parameters[VECTORS]
+        """The vectors as a function of the parameters: themselves, or what a network makes."""
+        if self.reparametrise is None or VECTORS in parameters:
+            return parameters[VECTORS]
+        return made(self.reparametrise, parameters)
+
+    def _vectors(self, parameters: Mapping[str, Array]) -> Array:
+        if self.reparametrise is None or VECTORS in parameters:
+            return parameters[VECTORS]
+        return evaluated(self.reparametrise, parameters)
 
     # ---- what they begin as -----------------------------------------------------------------------
 
     def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
         """The parameters before any training."""
-        rows = self._random(surroundings.ask) if self.init == "random" else self._of_tokens(surroundings)
-        return {VECTORS: Array(data=rows.astype("<f4").tobytes(), shape=rows.shape)}
+        begin = self._random(surroundings.ask) if self.init == "random" else self._of_tokens(surroundings)
+        if self.reparametrise is None:
+            return {VECTORS: as_array(begin)}
+        return networked(self.reparametrise, begin, width=self.width or begin.shape[1], seed=self.seed)
 
     def _random(self, ask: Ask) -> Any:
         """Normal, at the root mean square of the embedding's rows."""
