@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from promptkit import __version__, checkpoint
 from promptkit.cache import ScoreCache
 from promptkit.checkpoint import Look, Standing
@@ -124,7 +126,8 @@ class _Training:
         make_step = self._optimizer.begin(standing, self._recipe.seed)
         while not standing.done:
             batch = Batch(self._losses, self._material.chosen(standing.step))
-            loss = make_step(batch, self._recipe.rate(standing.step))
+            with np.errstate(over="ignore", invalid="ignore"):  # a loss that is no number is told
+                loss = make_step(batch, self._recipe.rate(standing.step))
             standing.losses.append(loss)
             standing.evaluations["steps"] = standing.evaluations.get("steps", 0) + batch.evaluations
             self._check_finite(loss, standing)
