@@ -133,7 +133,8 @@ class ByGradients:
         total = 0.0
         for part in self._forward.batches(chosen):
             total += self._backward(self._table(tensors), part, len(chosen))
-        return total, {name: as_array(tensor.grad.cpu().numpy()) for name, tensor in tensors.items()}  # type: ignore[union-attr]
+        slopes = {name: tensor.grad for name, tensor in tensors.items()}
+        return total, {name: as_array(slope.cpu().numpy()) for name, slope in slopes.items() if slope is not None}
 
     def swaps(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Any]]:
         """HotFlip's first-order estimates; see `Objective.swaps`."""

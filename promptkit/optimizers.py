@@ -30,8 +30,10 @@ class Objective(Protocol):
         ...
 
 
-Step = Callable[[Objective, float], float]
-"""Makes one step at a learning rate, and gives the loss before it, or the mean loss of what it has tried."""
+Rates = Mapping[str, float]
+"""Parameter -> the learning rate of a step; 0 for an optimiser that has none."""
+Step = Callable[[Objective, Rates], float]
+"""Makes one step, and gives the loss before it, or the mean loss of what it has tried."""
 
 
 class Optimizer(Protocol):

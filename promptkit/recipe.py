@@ -104,13 +104,12 @@ class Recipe:
         """Every number of it."""
         return {**self.keywords(), "optimizer": settings_of(self.optimizer) if self.optimizer else None}
 
-    def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0; 0 where the optimiser has none."""
-        warm, highest = round(self.warmup * self.steps), self.learning_rate or 0.0
+    def share(self, step: int) -> float:
+        """Of the highest learning rate, that of a step, counted from 0."""
+        warm = round(self.warmup * self.steps)
         if step < warm:
-            return highest * (step + 1) / warm
-        left = (self.steps - step) / max(1, self.steps - warm)
-        return highest * (left if self.schedule == "linear" else 1.0)
+            return (step + 1) / warm
+        return (self.steps - step) / max(1, self.steps - warm) if self.schedule == "linear" else 1.0
 
     def batch(self, ids: Sequence[str], step: int) -> list[int]:
         """Which rows a step sees: the next ones of an order that is drawn anew each time that all were seen."""

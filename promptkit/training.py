@@ -127,7 +127,7 @@ class _Training:
         while not standing.done:
             batch = Batch(self._losses, self._material.chosen(standing.step))
             with np.errstate(over="ignore", invalid="ignore"):  # a loss that is no number is told
-                loss = make_step(batch, self._recipe.rate(standing.step))
+                loss = make_step(batch, self._rates(standing))
             standing.losses.append(loss)
             standing.evaluations["steps"] = standing.evaluations.get("steps", 0) + batch.evaluations
             self._check_finite(loss, standing)
@@ -139,6 +139,10 @@ class _Training:
             raise PromptkitError("The weights of the frozen model have changed while it was trained on: please report this")
         checkpoint.write(folder, standing)
         return standing
+
+    def _rates(self, standing: Standing) -> dict[str, float]:
+        rate = (self._recipe.learning_rate or 0.0) * self._recipe.share(standing.step)
+        return dict.fromkeys(standing.parameters, rate)
 
     def _check_finite(self, loss: float, standing: Standing) -> None:
         if not math.isfinite(loss):

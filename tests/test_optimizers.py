@@ -5,6 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +71,7 @@ def standing(numbers: Any) -> Standing:
 def steps(optimizer: Any, at: Standing, objective: Any, count: int, rate: float = 0.1, seed: int = 0) -> list[float]:
     step, losses = optimizer.begin(at, seed), []
     for _ in range(count):
-        losses.append(step(objective, rate))
+        losses.append(step(objective, {"x": rate}))
         at.step += 1
     return losses
 
@@ -150,7 +155,7 @@ def test_every_place_is_tried_once_a_sweep_and_only_what_promises_most() -> None
     for _ in range(8):
         before = as_numpy(at.parameters["x"]).astype(int)
         bowl.tried.clear()
-        step(bowl, 0.0)
+        step(bowl, {})
         at.step += 1
         (place,) = {int(np.flatnonzero(each != before)[0]) for each in bowl.tried}
         places.append(place)
@@ -313,6 +318,28 @@ def test_it_runs_on_a_model_without_gradients_and_comes_to_the_very_same_if_it_i
     told = [(each.learned, each.losses, each.looks, each.evaluations) for each in (fit, whole)]
     assert told[0] == told[1]
     assert len(set(whole.losses)) == 6
+
+
+def test_one_that_is_killed_comes_to_the_very_same(folder: Path, tmp_path: Path) -> None:
+    """On `fake` no step takes long, so that the kill falls anywhere."""
+    command = [sys.executable, "-m", "promptkit", "train", "task.yaml", "--model", "fake", "--steps", "60", "--every", "1"]
+    command += ["--dev", "4", "--batch-size", "4", "--optimizer", "cma-es:subspace=30", "--patience", "99"]
+
+    def start(out: str) -> subprocess.Popen[bytes]:
+        whole = [*command, "--out", str(tmp_path / out)]
+        return subprocess.Popen(whole, cwd=folder, stdout=subprocess.DEVNULL, start_new_session=True)
+
+    cut = start("cut")
+    while not list((tmp_path / "cut").glob("*/checkpoint.safetensors")):
+        assert cut.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.1)
+    os.killpg(cut.pid, signal.SIGKILL)
+    cut.wait()
+    assert not list((tmp_path / "cut").glob("*/parameters.safetensors"))
+    assert start("cut").wait() == start("whole").wait() == 0
+    one, other = (next((tmp_path / out).glob("*/parameters.safetensors")).read_bytes() for out in ("cut", "whole"))
+    assert one == other
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_the_objective_is_the_aligners_own_rule(rows: list[list[float]], way: in
 
 @pytest.mark.parametrize(("schedule", "decay"), [("linear", 0.0), ("constant", 0.1)])
 def test_the_optimiser_is_adamw(schedule: Any, decay: float) -> None:
-    recipe = Recipe(steps=12, learning_rate=0.3, schedule=schedule, warmup=0.25)
+    recipe = Recipe(steps=12, schedule=schedule, warmup=0.25)
     draw = torch.Generator().manual_seed(0)
     start, gradients = torch.randn((2, 3), generator=draw), torch.randn((12, 2, 3), generator=draw)
     standing = Standing(parameters={"x": as_array(start.numpy())}, best={})
@@ -153,14 +153,14 @@ def test_the_optimiser_is_adamw(schedule: Any, decay: float) -> None:
     optimiser = torch.optim.AdamW([own], lr=1.0, weight_decay=decay)
     make_step = pk.AdamW(weight_decay=decay).begin(standing, 0)
     for step, gradient in enumerate(gradients):
-        make_step(Slope(gradient), recipe.rate(step))
+        make_step(Slope(gradient), {"x": 0.3 * recipe.share(step)})
         standing.step += 1
-        optimiser.param_groups[0]["lr"] = recipe.rate(step)
+        optimiser.param_groups[0]["lr"] = 0.3 * recipe.share(step)
         own.grad = gradient.clone()
         optimiser.step()
     assert as_numpy(standing.parameters["x"]) == pytest.approx(own.detach().numpy(), abs=1e-5)
-    rates = [recipe.rate(step) for step in range(12)]
-    assert rates[:3] == pytest.approx([0.1, 0.2, 0.3])
+    rates = [recipe.share(step) for step in range(12)]
+    assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1])
     assert all(later <= earlier for earlier, later in itertools.pairwise(rates[2:]))
 
 

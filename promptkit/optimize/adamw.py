@@ -10,7 +10,7 @@ import numpy as np
 from promptkit.checkpoint import Standing
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.saved import as_array, as_numpy
-from promptkit.optimizers import Objective, Step
+from promptkit.optimizers import Objective, Rates, Step
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 """Adam's own (Kingma and Ba 2015, 1412.6980)."""
@@ -36,11 +36,11 @@ class AdamW:
     def begin(self, standing: Standing, seed: int) -> Step:
         """See `Optimizer`; `state` holds the running means of the gradients and of their squares."""
 
-        def step(objective: Objective, rate: float) -> float:
+        def step(objective: Objective, rates: Rates) -> float:
             loss, gradients = objective.gradient(standing.parameters)
             if np.isfinite(loss):
                 for name, gradient in gradients.items():
-                    self._move(standing, name, as_numpy(gradient), rate)
+                    self._move(standing, name, as_numpy(gradient), rates[name])
             return loss
 
         return step

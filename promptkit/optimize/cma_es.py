@@ -19,7 +19,7 @@ from promptkit.checkpoint import Standing
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.saved import as_array, as_numpy
 from promptkit.optimize.spsa import scale_of
-from promptkit.optimizers import Objective, Step
+from promptkit.optimizers import Objective, Rates, Step
 from promptkit.types import Array
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class CmaEs:
         for told in as_numpy(standing.state["told"]) if "told" in standing.state else ():
             evolution.tell([(evolution.ask(), float(loss)) for loss in told])
 
-        def step(objective: Objective, rate: float) -> float:
+        def step(objective: Objective, rates: Rates) -> float:
             drawn = [evolution.ask() for _ in range(size)]
             losses = np.asarray(objective.losses([placed(z) for z in drawn]), np.float32)
             if np.isfinite(losses).all():

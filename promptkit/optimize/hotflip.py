@@ -19,7 +19,7 @@ import numpy as np
 from promptkit.checkpoint import Standing
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.saved import as_array, as_numpy
-from promptkit.optimizers import Objective, Parameters, Step
+from promptkit.optimizers import Objective, Parameters, Rates, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class HotFlip:
     def begin(self, standing: Standing, seed: int) -> Step:
         """See `Optimizer`; every place is tried once, in an order by chance, before any is tried again."""
 
-        def step(objective: Objective, rate: float) -> float:
+        def step(objective: Objective, rates: Rates) -> float:
             loss, estimates = objective.swaps(standing.parameters)
             name, place = _place(standing.parameters, seed, standing.step)
             tokens, promised = as_numpy(standing.parameters[name]), estimates[name][place].copy()

@@ -24,7 +24,7 @@ import numpy as np
 from promptkit.checkpoint import Standing
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.saved import as_array, as_numpy
-from promptkit.optimizers import Objective, Step
+from promptkit.optimizers import Objective, Rates, Step
 from promptkit.types import Array
 
 DECAY = 0.101
@@ -61,7 +61,7 @@ class Spsa:
             standing.state.setdefault(f"scale/{name}", as_array(np.array([scale_of(array)])))
             standing.state.setdefault(f"momentum/{name}", as_array(0 * as_numpy(array)))
 
-        def step(objective: Objective, rate: float) -> float:
+        def step(objective: Objective, rates: Rates) -> float:
             scales = {name: float(as_numpy(standing.state[f"scale/{name}"])[0]) for name in standing.parameters}
             pull = {name: self.momentum * as_numpy(standing.state[f"momentum/{name}"]) for name in scales}
             at = {name: as_numpy(array) + scales[name] * pull[name] for name, array in standing.parameters.items()}
@@ -71,7 +71,7 @@ class Spsa:
             losses = objective.losses([{n: as_array(at[n] + way * scales[n] * sign[n]) for n in at} for sign, way in ways])
             for name, array in standing.parameters.items():
                 g = sum(loss / (2 * way) * sign[name] for loss, (sign, way) in zip(losses, ways, strict=True)) / self.averaged
-                moved = pull[name] - rate * g
+                moved = pull[name] - rates[name] * g
                 standing.parameters[name] = as_array(as_numpy(array) + scales[name] * moved)
                 standing.state[f"momentum/{name}"] = as_array(moved)
             return float(np.mean(losses))
