@@ -30,8 +30,13 @@ if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt as Prompt
     from promptkit.manipulate.saved import load_manipulation as load_manipulation
     from promptkit.manipulate.soft import SoftPrompt as SoftPrompt
+    from promptkit.manipulate.tokens import TriggerTokens as TriggerTokens
     from promptkit.merging import merge as merge
     from promptkit.models.base import load as load
+    from promptkit.optimize.adamw import AdamW as AdamW
+    from promptkit.optimize.cma_es import CmaEs as CmaEs
+    from promptkit.optimize.hotflip import HotFlip as HotFlip
+    from promptkit.optimize.spsa import Spsa as Spsa
     from promptkit.predictor import Predictor as Predictor
     from promptkit.run import Run as Run
     from promptkit.searching import search as search
@@ -68,6 +73,11 @@ _WHERE = {
     "Prompt": ("promptkit.manipulate.prompt", "Prompt"),
     "load_manipulation": ("promptkit.manipulate.saved", "load_manipulation"),
     "SoftPrompt": ("promptkit.manipulate.soft", "SoftPrompt"),
+    "TriggerTokens": ("promptkit.manipulate.tokens", "TriggerTokens"),
+    "AdamW": ("promptkit.optimize.adamw", "AdamW"),
+    "Spsa": ("promptkit.optimize.spsa", "Spsa"),
+    "CmaEs": ("promptkit.optimize.cma_es", "CmaEs"),
+    "HotFlip": ("promptkit.optimize.hotflip", "HotFlip"),
     "load": ("promptkit.models.base", "load"),
     "Predictor": ("promptkit.predictor", "Predictor"),
     "convert": ("promptkit.conversion", "convert"),

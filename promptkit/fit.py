@@ -9,6 +9,7 @@ from pathlib import Path
 from promptkit.checkpoint import Look
 from promptkit.composition import Composed
 from promptkit.manipulate.saved import save
+from promptkit.manipulate.tokens import TriggerTokens, ids_of, spelt
 from promptkit.manipulations import Learnable
 from promptkit.predictor import Predictor
 from promptkit.recipe import Recipe
@@ -37,6 +38,8 @@ class Fit:
     """Why it has ended."""
     rows: Mapping[str, int]
     """How many rows of each part it saw."""
+    evaluations: Mapping[str, int]
+    """How many rows the model computed: for `steps`, a row once for each candidate, and for looks at `dev`."""
     resumed: int
     """How many steps had been made before this call."""
     seconds: float
@@ -55,8 +58,13 @@ class Fit:
             "metrics": {"dev": asdict(self.chosen)},
         }
         for each, path in zip(self.learned, self._places(expanded(folder)), strict=True):
-            save(each, path, told=told)
+            save(each, path, told={**told, **self._spelt(each)})
         return expanded(folder)
+
+    def _spelt(self, learned: Learnable) -> dict[str, object]:
+        """Of discrete tokens, how they are spelt."""
+        tokenizer = self.predictor.model.card.tokenizer
+        return spelt(ids_of(learned.parameters), tokenizer) if isinstance(learned, TriggerTokens) else {}
 
     @property
     def saved(self) -> list[str]:
@@ -72,9 +80,11 @@ class Fit:
         return {
             "task": self.task,
             "model": self.predictor.model.name,
-            "learned": [dict(each.settings()) for each in self.learned],
+            "learned": [{**each.settings(), **self._spelt(each)} for each in self.learned],
+            "optimizer": self.recipe.settings()["optimizer"],
             "trainable": self.trainable,
             "rows": dict(self.rows),
+            "evaluations": dict(self.evaluations),
             "steps": len(self.losses),
             "losses": list(self.losses),
             "looks": [asdict(look) for look in self.looks],
@@ -89,10 +99,13 @@ class Fit:
         """In a few lines."""
         first, best = self.looks[0], self.chosen
         figures = [f"{'none' if x.accuracy is None else f'{x.accuracy:.3f}'} (loss {x.loss:.3f})" for x in (first, best)]
+        found = [f"found tokens: {self._spelt(each)['tokens']}\n" for each in self.learned if self._spelt(each)]
         return (
             f"{self.task} · {self.predictor.model.name} · {self.trainable} numbers trained on {self.rows['pool']} rows\n"
             f"dev accuracy on {self.rows['dev']} rows: {figures[0]} before, {figures[1]} after {best.step} steps\n"
-            f"{len(self.losses)} steps, as {self.ended}; {self.seconds:.1f} s, {self.path}"
+            f"{''.join(found)}"
+            f"{len(self.losses)} steps of {self.evaluations.get('steps', 0)} rows in all, as {self.ended}; "
+            f"{self.seconds:.1f} s, {self.path}"
         )
 
     __repr__ = __str__

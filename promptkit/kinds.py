@@ -7,9 +7,14 @@ from dataclasses import asdict
 
 from promptkit.manipulate.prompt import Prompt
 from promptkit.manipulate.soft import SoftPrompt
+from promptkit.manipulate.tokens import TriggerTokens
 from promptkit.manipulations import Change, Manipulation
 
-MANIPULATIONS: Mapping[str, type[Manipulation | Change]] = {"Prompt": Prompt, "SoftPrompt": SoftPrompt}
+MANIPULATIONS: Mapping[str, type[Manipulation | Change]] = {
+    "Prompt": Prompt,
+    "SoftPrompt": SoftPrompt,
+    "TriggerTokens": TriggerTokens,
+}
 
 
 def described() -> list[dict[str, str]]:

@@ -16,6 +16,7 @@ from promptkit.errors import PromptkitError
 if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt
     from promptkit.manipulations import Change, Learnable, Manipulation
+    from promptkit.optimizers import Optimizer
     from promptkit.predictor import Predictor
     from promptkit.recipe import Recipe
     from promptkit.tasks import Task
@@ -302,6 +303,14 @@ def learnables(spellings: Sequence[str], seed: int) -> list[Learnable]:
     from promptkit.registry import build
 
     return [build("learned manipulation", LEARNABLE, spelling, seed=seed) for spelling in spellings]
+
+
+def optimizer(spelling: str | None) -> Optimizer | None:
+    """What changes it, as --optimizer spells it."""
+    from promptkit.recipe import OPTIMIZERS
+    from promptkit.registry import build
+
+    return build("optimizer", OPTIMIZERS, spelling) if spelling else None
 
 
 def trainable(

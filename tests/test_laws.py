@@ -63,6 +63,10 @@ MANIPULATIONS: dict[str, Manipulation] = {
             pk.SoftPrompt(3, place="start"),
         ]
     ),
+    "tokens": composed([pk.Prompt("sentiment/review"), pk.TriggerTokens(3)]),
+    "tokens at the start of a chat": composed(
+        [pk.Prompt("sentiment/review", chat=True), pk.TriggerTokens(2, place="start", init="Say how it was."), pk.SoftPrompt(2)]
+    ),
     "instructed chat": pk.Prompt("sentiment/review", demos=pk.demos.first(k=2), instruction="Say it.", chat=True),
 }
 every = pytest.mark.parametrize("manipulation", MANIPULATIONS.values(), ids=MANIPULATIONS)

@@ -33,7 +33,7 @@ LAYERS = [
     {"chain", "asking", "composition", "predictor"},
     {"run", "samples", "outputs", "support", "figures", "evaluation"},
     {"comparison", "merging", "doctor", "view", "kinds", "trial", "found", "searching", "again", "alignments", "bias"},
-    {"recipe", "checkpoint", "objective", "fit", "training", "conversion"},
+    {"recipe", "checkpoint", "optimizers", "optimize", "objective", "material", "losses", "fit", "training", "conversion"},
     {"studies", "reliability"},
     {"cli", "options", "study_file", "search_command", "align_command", "train_command", "convert_command", "terminal"},
     {"__main__"},

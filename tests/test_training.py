@@ -25,7 +25,6 @@ from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.models.learned import vectors_of
 from promptkit.objective import Target, label_scores, loss_of
 from promptkit.recipe import Recipe
-from promptkit.training import adamw
 from promptkit.types import Request, Score, ScoreOutput, TextInput
 
 WORDS = {"no": ["bad, really", "dull"], "yes": ["good"]}
@@ -117,6 +116,16 @@ def test_what_is_frozen_before_the_vectors_is_computed_once(folder: Path) -> Non
     assert model.differentiable(asked)._reuse == 20
 
 
+class Slope:
+    """An objective of a known gradient."""
+
+    def __init__(self, gradient: Any) -> None:
+        self._gradient = gradient
+
+    def gradient(self, parameters: Any) -> Any:
+        return 0.0, {name: as_array(self._gradient.numpy()) for name in parameters}
+
+
 # ---- the objective and the optimiser ----------------------------------------------------------------
 
 
@@ -136,21 +145,22 @@ def test_the_objective_is_the_aligners_own_rule(rows: list[list[float]], way: in
 
 @pytest.mark.parametrize(("schedule", "decay"), [("linear", 0.0), ("constant", 0.1)])
 def test_the_optimiser_is_adamw(schedule: Any, decay: float) -> None:
-    recipe = Recipe(steps=12, learning_rate=0.3, weight_decay=decay, schedule=schedule, warmup=0.25)
+    recipe = Recipe(steps=12, schedule=schedule, warmup=0.25)
     draw = torch.Generator().manual_seed(0)
     start, gradients = torch.randn((2, 3), generator=draw), torch.randn((12, 2, 3), generator=draw)
     standing = Standing(parameters={"x": as_array(start.numpy())}, best={})
     own = torch.nn.Parameter(start.clone())
     optimiser = torch.optim.AdamW([own], lr=1.0, weight_decay=decay)
+    make_step = pk.AdamW(weight_decay=decay).begin(standing, 0)
     for step, gradient in enumerate(gradients):
-        adamw(standing, {"x": gradient}, recipe)
+        make_step(Slope(gradient), {"x": 0.3 * recipe.share(step)})
         standing.step += 1
-        optimiser.param_groups[0]["lr"] = recipe.rate(step)
+        optimiser.param_groups[0]["lr"] = 0.3 * recipe.share(step)
         own.grad = gradient.clone()
         optimiser.step()
     assert as_numpy(standing.parameters["x"]) == pytest.approx(own.detach().numpy(), abs=1e-5)
-    rates = [recipe.rate(step) for step in range(12)]
-    assert rates[:3] == pytest.approx([0.1, 0.2, 0.3])
+    rates = [recipe.share(step) for step in range(12)]
+    assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1])
     assert all(later <= earlier for earlier, later in itertools.pairwise(rates[2:]))
 
 

@@ -20,12 +20,13 @@ from promptkit.errors import PromptkitError, json_reason
 from promptkit.manipulate import peft
 from promptkit.manipulate.arrays import deserialised, put, serialised
 from promptkit.manipulate.soft import SoftPrompt
+from promptkit.manipulate.tokens import TriggerTokens
 from promptkit.manipulations import Learnable
 from promptkit.registry import build_from
 from promptkit.resources import expanded
 from promptkit.types import Array
 
-LEARNABLE: Mapping[str, type[Learnable]] = {SoftPrompt.name: SoftPrompt}
+LEARNABLE: Mapping[str, type[Learnable]] = {each.name: each for each in (SoftPrompt, TriggerTokens)}
 """Every manipulation that is learned, by the name that the command line spells."""
 MANIFEST, PARAMETERS = "manifest.json", "parameters.safetensors"
 _LEARNED = frozenset({"parameters", "base"})

@@ -27,6 +27,8 @@ COMMON = 5000
 SAMPLED = 1024
 """Rows of the embedding by which its scale is told."""
 VECTORS = "vectors"
+TOKENS_PART = "tokens"
+"""The part of a prompt that discrete tokens which were learned are."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,7 @@ class SoftPrompt:
     def _within(self, prompt: TextInput, rows: Vectors, bos: tuple[int, ...]) -> TextInput:
         if self.slot:
             return filled(prompt, rows, part=f"{SLOT_PART} {self.slot}")
-        at = _learned_from(prompt.ids, 0)
-        if self.place == "after_bos" and prompt.ids[at : at + len(bos)] == bos:
-            at = _learned_from(prompt.ids, at + len(bos))
-        return inserted(prompt, rows, at, part=SLOT_PART)
+        return inserted(prompt, rows, place_of(prompt, self.place, bos), part=SLOT_PART)
 
     def learned(self, parameters: Mapping[str, Array], base: Mapping[str, str | int]) -> SoftPrompt:
         """The same soft prompt once it has been trained: its vectors alone, whatever has made them."""
@@ -142,7 +141,7 @@ class SoftPrompt:
 
     def _random(self, ask: Ask) -> Any:
         """Normal, at the root mean square of the embedding's rows."""
-        ids = self._drawn(ask.card.vocabulary, SAMPLED)
+        ids = drawn(self.seed, ask.card.vocabulary, SAMPLED)
         scale = np.sqrt(np.mean(_rows(ask.embed(ids)) ** 2))
         chance = np.random.default_rng(int.from_bytes(hashlib.sha256(f"soft\0{self.seed}".encode()).digest()))
         return scale * chance.normal(size=(self.length, ask.card.d_model))
@@ -160,7 +159,7 @@ class SoftPrompt:
         card = surroundings.ask.card
         if self.init == "vocabulary":
             control = set(card.tokenizer.control.values())
-            common = [token for token in self._drawn(min(COMMON, card.vocabulary), COMMON) if token not in control]
+            common = [token for token in drawn(self.seed, min(COMMON, card.vocabulary), COMMON) if token not in control]
             return [[token] for token in common[: self.length]]
         if self.init != "labels":
             return [[token] for token in card.tokenizer.encode(self.init).ids]
@@ -171,15 +170,22 @@ class SoftPrompt:
             )
         return [card.tokenizer.encode(f" {word}").ids for word in words]
 
-    def _drawn(self, count: int, most: int) -> list[int]:
-        """Tokens below `count` in an order by chance, at most so many."""
-        by_hash = sorted(range(count), key=lambda token: hashlib.blake2b(f"{self.seed}\0{token}".encode()).digest())
-        return by_hash[:most]
+
+def drawn(seed: int, count: int, most: int) -> list[int]:
+    """Tokens below `count` in an order by chance, at most so many."""
+    by_hash = sorted(range(count), key=lambda token: hashlib.blake2b(f"{seed}\0{token}".encode()).digest())
+    return by_hash[:most]
 
 
 def inserted(prompt: TextInput, rows: Vectors, at: int, *, part: str) -> TextInput:
     """The prompt with more learned vectors before its token `at`, as a span of their own."""
     table, first, count = _joined(prompt, rows)
+    return replace(spliced(prompt, range(-1 - first, -1 - first - count, -1), at, part=part), vectors=table)
+
+
+def spliced(prompt: TextInput, more: Sequence[int], at: int, *, part: str) -> TextInput:
+    """The prompt with more ids before its token `at`, as a span of their own."""
+    count = len(more)
     spans: list[Span] = []
     for span in prompt.spans:
         if span.start < at:
@@ -188,8 +194,7 @@ def inserted(prompt: TextInput, rows: Vectors, at: int, *, part: str) -> TextInp
     for span in prompt.spans:
         if span.stop > at:
             spans.append(replace(span, start=max(span.start, at) + count, stop=span.stop + count))
-    ids = (*prompt.ids[:at], *range(-1 - first, -1 - first - count, -1), *prompt.ids[at:])
-    return TextInput(ids=ids, spans=tuple(spans), vectors=table)
+    return replace(prompt, ids=(*prompt.ids[:at], *more, *prompt.ids[at:]), spans=tuple(spans))
 
 
 def filled(prompt: TextInput, rows: Vectors, *, part: str) -> TextInput:
@@ -209,10 +214,19 @@ def _joined(prompt: TextInput, rows: Vectors) -> tuple[Vectors, int, int]:
     return Vectors(data=data + rows.data, d_model=rows.d_model), len(data) // width, len(rows.data) // width
 
 
-def _learned_from(ids: Sequence[int], at: int) -> int:
-    """The first place from `at` on where no learned vector stands."""
-    while at < len(ids) and ids[at] < 0:
-        at += 1
+def place_of(prompt: TextInput, place: Place, bos: tuple[int, ...]) -> int:
+    """Where in a prompt more is put: behind what was put there before."""
+    at = _behind_learned(prompt, 0)
+    if place == "after_bos" and prompt.ids[at : at + len(bos)] == bos:
+        at = _behind_learned(prompt, at + len(bos))
+    return at
+
+
+def _behind_learned(prompt: TextInput, at: int) -> int:
+    """The first place from `at` on where nothing learned stands."""
+    for span in prompt.spans:
+        if span.start == at and span.part.partition(" ")[0] in (SLOT_PART, TOKENS_PART):
+            at = span.stop
     return at
 
 
