@@ -49,7 +49,7 @@ class SoftPrompt:
     """Of what is drawn to begin with."""
     reparametrise: Reparametrisation | None = None
     """Train it through a network, `mlp`, `lstm` or `residual`, whose numbers are learned with it; the vectors that it makes
-    in the end are what is kept."""
+    in the end are what is kept. The first two learn at a lower rate than vectors do: 0.01 rather than 0.1."""
     width: int | None = None
     """Of the hidden layers of that network; d_model unless given."""
     parameters: Mapping[str, Array] = field(default_factory=dict, repr=False)
@@ -69,12 +69,12 @@ class SoftPrompt:
         if not isinstance(self.init, str) or (self.init not in INITS and len(self.init.split()) < 2):
             hint = "Or write a text of several words: init=Classify the review."
             raise unknown("beginning of a soft prompt", str(self.init), INITS, hint=hint)
-
         if self.reparametrise not in (None, *get_args(Reparametrisation)):
             raise unknown("reparametrisation of a soft prompt", str(self.reparametrise), get_args(Reparametrisation))
         if self.width is not None and (not self.reparametrise or not isinstance(self.width, int) or self.width < 1):
             hint = "Write reparametrise=mlp:width=64"
             raise PromptkitError("A width is that of a reparametrisation, 1 at least", got=f"width={self.width!r}", hint=hint)
+
         held = self.parameters.get(VECTORS)
         if held is not None and (len(held.shape) != 2 or held.shape[0] != self.length):
             raise PromptkitError(
