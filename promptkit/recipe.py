@@ -35,7 +35,7 @@ class Recipe:
     batch_size: int = 16
     """Rows of one step."""
     learning_rate: float | None = None
-    """At its highest; the optimiser's own unless given: 0.1 for AdamW, 0.01 for SPSA. Others have none."""
+    """At its highest; the optimiser's own unless given: 0.1 for AdamW, 1 for SPSA. Others have none."""
     schedule: Schedule = "linear"
     """How it falls after the warm-up: to 0 in a `linear` way, or not at all (`constant`)."""
     warmup: float = 0.05
@@ -57,6 +57,8 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise PromptkitError(f"{name} of a training is a whole number of at least 1", got=repr(value))
+        if isinstance(self.optimizer, type):
+            raise PromptkitError("An optimiser is an object, not a class", hint='Write pk.CmaEs(), or "cma-es"')
         rate = self.learning_rate
         if (rate is not None and not 0 < rate < float("inf")) or not 0 <= self.warmup <= 1:
             raise PromptkitError(

@@ -38,7 +38,7 @@ def train(
     steps: Annotated[int, typer.Option(min=1, help="How often the vectors are changed, at the most.")] = 100,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows of one step.")] = 16,
     learning_rate: Annotated[
-        float | None, typer.Option(help="At its highest: 0.1 for adamw and 0.01 for spsa unless given.")
+        float | None, typer.Option(help="At its highest: 0.1 for adamw and 1 for spsa unless given.")
     ] = None,
     schedule: Annotated[str, typer.Option(help="How it falls after the warm-up: linear, or constant.")] = "linear",
     warmup: Annotated[float, typer.Option(min=0, max=1, help="The share of the steps in which it rises.")] = 0.05,

@@ -85,7 +85,7 @@ def test_an_estimate_by_simultaneous_perturbation_is_the_gradient_in_the_mean(se
     """On a quadratic the two-sided difference is exact, so that only the signs are left to chance."""
     begin, target = np.array([[1.0, -2.0], [2.0, 0.5]]), np.array([[0.5, 1.0], [2.0, -1.0]])
     at, scale, rate, count = standing(begin), math.sqrt(np.mean(begin**2)), 0.1, 1000
-    steps(pk.Spsa(perturbation=perturbation, averaged=count, momentum=0), at, Bowl(target), 1, rate, seed)
+    steps(pk.Spsa(perturbation=perturbation, averaged=count), at, Bowl(target), 1, rate, seed)
     gradient = (begin - target) * scale
     estimated = -(as_numpy(at.parameters["x"]) - begin) / scale / rate
     assert estimated == pytest.approx(gradient, abs=6 * np.linalg.norm(gradient) / math.sqrt(count))
@@ -95,7 +95,7 @@ def test_an_estimate_by_simultaneous_perturbation_is_the_gradient_in_the_mean(se
 def test_one_estimate_is_the_slope_along_its_own_signs(seed: int) -> None:
     begin, target = np.array([3.0, -1.0, 2.0]), np.array([0.0, 1.0, 5.0])
     at, bowl, scale = standing(begin), Bowl(target), math.sqrt(14 / 3)
-    steps(pk.Spsa(momentum=0), at, bowl, 1, 0.1, seed)
+    steps(pk.Spsa(), at, bowl, 1, 0.1, seed)
     signs = (bowl.tried[0] - begin) / (0.1 * scale)
     assert np.abs(signs) == pytest.approx(np.ones(3), abs=1e-5)
     assert bowl.tried[1] == pytest.approx(2 * begin - bowl.tried[0], abs=1e-5)
@@ -103,10 +103,9 @@ def test_one_estimate_is_the_slope_along_its_own_signs(seed: int) -> None:
     assert as_numpy(at.parameters["x"]) == pytest.approx(begin - 0.1 * scale * slope * signs, abs=1e-4)
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_simultaneous_perturbation_comes_to_the_optimum(momentum: float) -> None:
+def test_simultaneous_perturbation_comes_to_the_optimum() -> None:
     at, target = standing(np.ones(6)), np.arange(6.0) / 5
-    steps(pk.Spsa(momentum=momentum, averaged=2), at, Bowl(target), 200, 0.05 if momentum else 0.1)
+    steps(pk.Spsa(averaged=2), at, Bowl(target), 200, 0.1)
     assert as_numpy(at.parameters["x"]) == pytest.approx(target, abs=0.05)
 
 
@@ -166,7 +165,7 @@ def test_every_place_is_tried_once_a_sweep_and_only_what_promises_most() -> None
 
 # ---- all of them --------------------------------------------------------------------------------------
 
-EVERY = [pk.AdamW(weight_decay=0.1), pk.Spsa(), pk.Spsa(averaged=3, momentum=0.5), pk.CmaEs(subspace=5), pk.HotFlip()]
+EVERY = [pk.AdamW(weight_decay=0.1), pk.Spsa(), pk.Spsa(averaged=3), pk.CmaEs(subspace=5), pk.HotFlip()]
 
 
 def bowl_for(optimizer: Any) -> tuple[Standing, Bowl]:
@@ -218,13 +217,13 @@ def test_all_have_names_of_their_own_and_are_recorded() -> None:
     [
         (lambda: pk.Spsa(perturbation=0), "A perturbation is above 0"),
         (lambda: pk.Spsa(averaged=0), "the number of estimates at least 1"),
-        (lambda: pk.Spsa(momentum=1), "a momentum at least 0 and below 1"),
         (lambda: pk.CmaEs(subspace=1), "at least 2 dimensions"),
         (lambda: pk.CmaEs(population=3), "a population at least 4 members"),
         (lambda: pk.CmaEs(sigma=0), "sigma is above 0"),
         (lambda: pk.HotFlip(candidates=0), "tries one at least"),
         (lambda: pk.AdamW(weight_decay=-1), "A weight decay is at least 0"),
         (lambda: Recipe.of({"optimizer": "cmaes"}), "Did you mean cma-es"),
+        (lambda: Recipe.of({"optimizer": pk.CmaEs}), "an object, not a class"),
     ],
 )
 def test_what_no_optimiser_is_made_of_is_told(made: Any, message: str) -> None:
@@ -293,8 +292,7 @@ def test_it_learns_from_scores_alone_and_keeps_none_of_them(
     model: Any = pk.load(str(folder / "model"))
     model.load()
     before = {name: weight.clone() for name, weight in model._forward.model.state_dict().items()}
-    rate = {} if optimizer.startswith("cma") else {"learning_rate": 1.0}
-    fit = trained(folder, tmp_path, model=model, optimizer=optimizer, steps=20, **rate)
+    fit = trained(folder, tmp_path, model=model, optimizer=optimizer, steps=20)
     assert fit.chosen.loss < fit.looks[0].loss
     candidates = 4 if optimizer.startswith("spsa") else 5
     assert fit.evaluations == {"steps": 20 * 4 * candidates, "dev": 11 * 6}

@@ -65,7 +65,10 @@ class CmaEs:
         size = evolution.population_size
 
         def placed(z: Floats) -> dict[str, Array]:
-            return {n: as_array(as_numpy(array) + (project[n] @ z).reshape(array.shape)) for n, array in origin.items()}
+            return {
+                n: as_array(as_numpy(array) + (project[n] @ z.astype(np.float32)).reshape(array.shape))
+                for n, array in origin.items()
+            }
 
         for told in as_numpy(standing.state["told"]) if "told" in standing.state else ():
             evolution.tell([(evolution.ask(), float(loss)) for loss in told])

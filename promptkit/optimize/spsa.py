@@ -3,13 +3,9 @@
     g = (L(p + c s) - L(p - c s)) / (2 c) * s,  s uniform in {-1, 1}^D
 
 (SPSA, Spall 1992, IEEE Transactions on Automatic Control 37(3)), the mean of several; c falls as (step + 1)^-0.101, the gain
-that Spall advises (1998, IEEE Transactions on Aerospace and Electronic Systems 34(3)). What is followed is a momentum, whose
-gradient is estimated where it leads to (SPSA-GC of BlackVIP, Oh et al. 2023, 2303.14773):
-
-    m <- beta m - rate g(p + beta m),  p <- p + m
-
-Perturbations, rate and momentum are in units of each parameter's own scale, its root mean square at the beginning: that of
-the model's embedding for a soft prompt.
+that Spall advises (1998, IEEE Transactions on Aerospace and Electronic Systems 34(3)). Perturbation and learning rate are in
+units of each parameter's own scale, its root mean square at the beginning: that of the model's embedding for a soft prompt.
+BlackVIP's correction, a momentum that looks ahead (Oh et al. 2023, 2303.14773), is left out: a trial gained nothing by it.
 """
 
 from __future__ import annotations
@@ -39,41 +35,36 @@ class Spsa:
     """How far to either side the loss is asked for at first, in units of the parameters' own scale."""
     averaged: int = 1
     """How many estimates, of two losses each, a step takes the mean of."""
-    momentum: float = 0.9
-    """beta above; 0 is Spall's own."""
 
     name: ClassVar[str] = "spsa"
-    learning_rate: ClassVar[float | None] = 0.01
+    learning_rate: ClassVar[float | None] = 1.0
     gradients: ClassVar[bool] = False
     discrete: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Refuse what no gradient is estimated by."""
-        if not 0 < self.perturbation < float("inf") or self.averaged < 1 or not 0 <= self.momentum < 1:
+        if not 0 < self.perturbation < float("inf") or self.averaged < 1:
             raise PromptkitError(
-                "A perturbation is above 0, the number of estimates at least 1 and a momentum at least 0 and below 1",
-                got=f"perturbation={self.perturbation}, averaged={self.averaged}, momentum={self.momentum}",
+                "A perturbation is above 0, and the number of estimates at least 1",
+                got=f"perturbation={self.perturbation}, averaged={self.averaged}",
             )
 
     def begin(self, standing: Standing, seed: int) -> Step:
-        """See `Optimizer`; `state` holds each parameter's scale and its momentum."""
+        """See `Optimizer`; `state` holds each parameter's scale."""
         for name, array in standing.parameters.items():
-            standing.state.setdefault(f"scale/{name}", as_array(np.array([scale_of(array)])))
-            standing.state.setdefault(f"momentum/{name}", as_array(0 * as_numpy(array)))
+            standing.state.setdefault(name, as_array(np.array([scale_of(array)])))
+        scales = {name: float(as_numpy(standing.state[name])[0]) for name in standing.parameters}
 
         def step(objective: Objective, rates: Rates) -> float:
-            scales = {name: float(as_numpy(standing.state[f"scale/{name}"])[0]) for name in standing.parameters}
-            pull = {name: self.momentum * as_numpy(standing.state[f"momentum/{name}"]) for name in scales}
-            at = {name: as_numpy(array) + scales[name] * pull[name] for name, array in standing.parameters.items()}
+            at = {name: as_numpy(array) for name, array in standing.parameters.items()}
             signs = [_signs(standing.parameters, (seed, standing.step, number)) for number in range(self.averaged)]
             c = self.perturbation / (standing.step + 1) ** DECAY
             ways = [(sign, way) for sign in signs for way in (c, -c)]
             losses = objective.losses([{n: as_array(at[n] + way * scales[n] * sign[n]) for n in at} for sign, way in ways])
-            for name, array in standing.parameters.items():
-                g = sum(loss / (2 * way) * sign[name] for loss, (sign, way) in zip(losses, ways, strict=True)) / self.averaged
-                moved = pull[name] - rates[name] * g
-                standing.parameters[name] = as_array(as_numpy(array) + scales[name] * moved)
-                standing.state[f"momentum/{name}"] = as_array(moved)
+            for name, numbers in at.items():
+                terms = [loss / (2 * way) * sign[name] for loss, (sign, way) in zip(losses, ways, strict=True)]
+                slope = sum(terms[1:], terms[0]) / self.averaged
+                standing.parameters[name] = as_array(numbers - rates[name] * scales[name] * slope)
             return float(np.mean(losses))
 
         return step
