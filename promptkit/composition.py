@@ -166,7 +166,7 @@ def check_base(change: Learnable, model: Model) -> None:
 def _check_name(change: Learnable, model: Model) -> None:
     """Raise if no more than its name is known of the model that a change was learned on, and that is not this one's."""
     name = str(change.base.get("name", ""))
-    if not name or "content" in change.base:
+    if not name or {"content", "tokenizer"} & change.base.keys():
         return
     own = base_of(model)
     if not _is(own, name):

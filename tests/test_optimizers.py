@@ -24,7 +24,7 @@ import promptkit as pk
 from promptkit import checkpoint
 from promptkit.checkpoint import Look, Standing
 from promptkit.losses import ByAnswers, ByGradients
-from promptkit.manipulate.saved import as_array, as_numpy
+from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.material import Material, Rows
 from promptkit.optimizers import Parameters
 from promptkit.recipe import OPTIMIZERS, Recipe

@@ -14,7 +14,8 @@ import promptkit as pk
 from promptkit.asking import Asking
 from promptkit.composition import base_of, composed
 from promptkit.losses import ByAnswers, ByGradients
-from promptkit.manipulate.saved import as_array, load_manipulation, read_manifest
+from promptkit.manipulate.arrays import as_array
+from promptkit.manipulate.saved import load_manipulation, read_manifest
 from promptkit.manipulate.saved import save as keep
 from promptkit.manipulate.tokens import forbidden, ids_of
 from promptkit.manipulations import Surroundings
