@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -61,13 +62,18 @@ def figures(study: pk.Study) -> dict[str, Any]:
     errors = study.table(rows=("align", "shots"), columns=None, metric="ece").to_json()
     gains = study.compare(on="align", to=PLAIN, by="shots").to_json()
     gained = {(line["align"], line["shots"]): line[f"difference to {PLAIN}"] for line in gains}
+    rarest, rows = Counter(study.cells[0].run.gold).most_common()[-1]
     lines = []
     for accuracy, error in zip(accuracies, errors, strict=True):
         where = {name: accuracy[name] for name in ("align", "shots")}
-        seeds = [float(cell.result.correct.mean()) for cell in study.where(**where).cells]
+        cells = study.where(**where).cells
+        seeds = [float(cell.result.correct.mean()) for cell in cells]
+        said = fmean(cell.result.predictions.count(rarest) for cell in cells)
         gain = gained.get((where["align"], where["shots"]))
-        lines.append({**where, "accuracy": accuracy["accuracy"], "by_seed": seeds, "gain": gain, "ece": error["ece"]})
-    return {"task": study.task.name, "items": study.n, "seconds": round(study.seconds), "versions": versions, "lines": lines}
+        told = {"accuracy": accuracy["accuracy"], "by_seed": seeds, "gain": gain, "ece": error["ece"], "rarest": said}
+        lines.append({**where, **told})
+    of_run = {"task": study.task.name, "items": study.n, "seconds": round(study.seconds), "versions": versions}
+    return {**of_run, "rarest": {"label": rarest, "rows": rows}, "lines": lines}
 
 
 # ---- the tables --------------------------------------------------------------------------------------------
@@ -98,6 +104,9 @@ def task_table(results: Mapping[str, Any]) -> Iterator[str]:
     yield "|---|" + "---:|" * 3 * len(shots)
     for align in dict.fromkeys(align for align, _ in lines):
         yield f"| {shown_as(align)} | " + " | ".join(cells(lines[align, shown]) for shown in shots) + " |"
+    rare, most = results["rarest"], max(shots)
+    given = ", ".join(f"{shown_as(align)} {lines[align, most]['rarest']:.0f}" for align in dict.fromkeys(x for x, _ in lines))
+    yield f"\nThe rarest label, {rare['label']}, has {rare['rows']} rows. With {most} shots it is given by {given}."
     made = ", ".join(f"{package} {number}" for package, number in results["versions"].items())
     yield f"\n{results['items']} rows, Gemma 3 270M in float32 on a CPU, {results['seconds']} s. {made}."
 
