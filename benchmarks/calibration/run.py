@@ -72,7 +72,7 @@ def figures(study: pk.Study) -> dict[str, Any]:
         gain = gained.get((where["align"], where["shots"]))
         told = {"accuracy": accuracy["accuracy"], "by_seed": seeds, "gain": gain, "ece": error["ece"], "rarest": said}
         lines.append({**where, **told})
-    of_run = {"task": study.task.name, "items": study.n, "seconds": round(study.seconds), "versions": versions}
+    of_run = {"task": study.task.name, "items": study.n, "versions": versions}
     return {**of_run, "rarest": {"label": rarest, "rows": rows}, "lines": lines}
 
 
@@ -108,7 +108,7 @@ def task_table(results: Mapping[str, Any]) -> Iterator[str]:
     given = ", ".join(f"{shown_as(align)} {lines[align, most]['rarest']:.0f}" for align in dict.fromkeys(x for x, _ in lines))
     yield f"\nThe rarest label, {rare['label']}, has {rare['rows']} rows. With {most} shots it is given by {given}."
     made = ", ".join(f"{package} {number}" for package, number in results["versions"].items())
-    yield f"\n{results['items']} rows, Gemma 3 270M in float32 on a CPU, {results['seconds']} s. {made}."
+    yield f"\n{results['items']} rows, Gemma 3 270M in float32 on a CPU. {made}."
 
 
 def cells(line: Mapping[str, Any]) -> str:
