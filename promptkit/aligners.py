@@ -25,9 +25,9 @@ StandIn = str | Bag
 Layer = int | float
 """As `Read.hidden_layer` counts layers: 0 the embedding, -1 the last one's normalised output. Between 0 and 1 it is a share of
 the depth: 0.5 is the layer half-way."""
-MIDDLE = 0.6
-"""Where most of a text's meaning stands in the hidden state: higher up it gives way to the next token's (measured in
-`benchmarks/alignment_learned`)."""
+LAYERS: tuple[Layer, ...] = (0.6, -1)
+"""Those that a read-out chooses from by its labelled rows: where a text's meaning has gathered, and where it has given way to
+that of the next tokens. Which of them knows more of the labels is a matter of the task (`benchmarks/alignment_learned`)."""
 
 
 class PerClass(NamedTuple):

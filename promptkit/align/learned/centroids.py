@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.align.labelled import Learned, ReadOut
-from promptkit.aligners import MIDDLE, Layer, Needs, Support
+from promptkit.align.learned.folds import folds
+from promptkit.aligners import LAYERS, Layer, Needs, Support
 
 if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
@@ -24,19 +25,32 @@ if TYPE_CHECKING:
 class Hidden(Learned):
     """Hidden calibration: the nearest class mean by Euclidean distance."""
 
-    layer: Layer = MIDDLE
-    """Of the hidden state: 0 is the embedding, -1 the last layer's normalised output, 0.5 half-way."""
+    layer: Layer | None = None
+    """Of the hidden state: 0 is the embedding, -1 the last layer's normalised output, 0.5 half-way; unless given, that of
+    `LAYERS` whose class means err least over the folds."""
     name: ClassVar[str] = "hidden"
 
     @property
     def needs(self) -> Needs:
         """Labelled rows, and the hidden state of every row."""
-        return Needs(labels=True, labelled=(self.rows,), layers=(self.layer,))
+        return Needs(labels=True, labelled=(self.rows,), layers=self._layers)
 
     def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
         """The class means of its labelled rows."""
-        rows, count = support.rows.hidden[self.layer][places], support.rows.logprobs.shape[1]
-        return ReadOut(scores=lambda outputs: self.scores(rows, gold, outputs.hidden[self.layer], count))
+        count = support.rows.logprobs.shape[1]
+        of_layers = {layer: support.rows.hidden[layer][places] for layer in self._layers}
+        layer = min(of_layers, key=lambda each: self._errors(of_layers[each], gold, count))
+        rows = of_layers[layer]
+        return ReadOut(scores=lambda outputs: self.scores(rows, gold, outputs.hidden[layer], count))
+
+    @property
+    def _layers(self) -> tuple[Layer, ...]:
+        return LAYERS if self.layer is None else (self.layer,)
+
+    def _errors(self, rows: Floats, gold: Integers, count: int) -> int:
+        """How many labelled rows the other folds' class means get wrong."""
+        said = ((self.scores(rows[fit], gold[fit], rows[held], count).argmax(1), gold[held]) for fit, held in folds(gold))
+        return sum(int((best != right).sum()) for best, right in said)
 
     def scores(self, rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
         """See `centroid_scores`."""

@@ -17,7 +17,7 @@ import numpy as np
 from promptkit.align.labelled import Learned, ReadOut
 from promptkit.align.labelmap.mapping import FLOOR, LabelMap
 from promptkit.align.learned.folds import folds, log_loss
-from promptkit.aligners import MIDDLE, Layer, Needs, Outputs, Support, TopTokens
+from promptkit.aligners import LAYERS, Layer, Needs, Outputs, Support, TopTokens
 from promptkit.errors import PromptkitError
 
 if TYPE_CHECKING:
@@ -35,8 +35,9 @@ class Linear(Learned):
 
     on: Literal["hidden", "tokens", "words"] = "hidden"
     """The hidden state at the answer slot, or the log-probabilities there: of the likeliest tokens, or of the labels."""
-    layer: Layer = MIDDLE
-    """Of the hidden state: 0 is the embedding, -1 the last layer's normalised output, 0.5 half-way."""
+    layer: Layer | None = None
+    """Of the hidden state: 0 is the embedding, -1 the last layer's normalised output, 0.5 half-way; unless given, that of
+    `LAYERS` whose probe has the least log-loss over the folds."""
     tokens: int = 500
     """How many tokens; one set for all rows, by the mean probability over the labelled rows."""
     name: ClassVar[str] = "linear"
@@ -51,28 +52,35 @@ class Linear(Learned):
     def needs(self) -> Needs:
         """Labelled rows, and what the probe is on."""
         return Needs(
-            labels=True,
-            labelled=(self.rows,),
-            layers=(self.layer,) if self.on == "hidden" else (),
-            tokens=(self._top,) if self.on == "tokens" else (),
+            labels=True, labelled=(self.rows,), layers=self._layers, tokens=(self._top,) if self.on == "tokens" else ()
         )
 
     def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
         """The probe of its labelled rows; on source classes its weights are a label map."""
-        found = probe(self._features(support.rows)[places], gold, support.rows.logprobs.shape[1])
+        count = support.rows.logprobs.shape[1]
+        of_layers = {layer: self._features(support.rows, layer)[places] for layer in self._layers or (0,)}
+        losses = {layer: probe_losses(features, gold, count) for layer, features in of_layers.items()}
+        layer = min(losses, key=lambda each: min(losses[each].values()))
+        found = fitted(of_layers[layer], gold, count, min(losses[layer], key=losses[layer].__getitem__))
         names = support.names[self._top] if self.on == "tokens" else support.labels
         weights = found.weights / found.deviation[:, None]
         mapped = LabelMap(sources=names, labels=support.labels, weights=weights, over="logprobs")
-        return ReadOut(scores=lambda outputs: found(self._features(outputs)), map=None if self.on == "hidden" else mapped)
+        return ReadOut(scores=lambda outputs: found(self._features(outputs, layer)), map=None if self._layers else mapped)
 
     @property
     def _top(self) -> TopTokens:
         return TopTokens(self.tokens, self.rows)
 
-    def _features(self, outputs: Outputs) -> Floats:
+    @property
+    def _layers(self) -> tuple[Layer, ...]:
+        if self.on != "hidden":
+            return ()
+        return LAYERS if self.layer is None else (self.layer,)
+
+    def _features(self, outputs: Outputs, layer: Layer) -> Floats:
         if self.on == "words":
             return np.maximum(outputs.logprobs, FLOOR)
-        return outputs.hidden[self.layer] if self.on == "hidden" else np.maximum(outputs.tokens[self._top], FLOOR)
+        return outputs.hidden[layer] if self.on == "hidden" else np.maximum(outputs.tokens[self._top], FLOOR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,13 +109,21 @@ def probe(features: Floats, gold: Integers, labels: int, strengths: Sequence[flo
 
     features: shape (rows, width); gold: shape (rows,), indices of labels.
     """
-    losses = dict.fromkeys(strengths, 0.0)
-    divided = [*folds(gold)] if len(strengths) > 1 else []
-    for strength in strengths:
-        for fit, held in divided:
-            losses[strength] += log_loss(fitted(features[fit], gold[fit], labels, strength)(features[held]), gold[held])
-    best = min(strengths, key=losses.__getitem__) if divided or len(strengths) == 1 else FIRST
-    return fitted(features, gold, labels, best)
+    losses = probe_losses(features, gold, labels, strengths)
+    return fitted(features, gold, labels, min(losses, key=losses.__getitem__))
+
+
+def probe_losses(features: Floats, gold: Integers, labels: int, strengths: Sequence[float] = STRENGTHS) -> dict[float, float]:
+    """Strength -> the sum over the folds of the log-loss of its probe on what it has not seen; FIRST alone without folds."""
+    divided = [*folds(gold)]
+    if not divided and len(strengths) > 1:
+        return {FIRST: 0.0}
+    return {
+        strength: sum(
+            log_loss(fitted(features[fit], gold[fit], labels, strength)(features[held]), gold[held]) for fit, held in divided
+        )
+        for strength in strengths
+    }
 
 
 def fitted(features: Floats, gold: Integers, labels: int, strength: float) -> Probe:
