@@ -16,7 +16,7 @@ from promptkit.align.learned.folds import FOLDS, folds
 from promptkit.align.learned.knn import divergences, neighbour_scores, with_rest
 from promptkit.align.learned.linear import fitted, probe
 from promptkit.align.learned.soft import class_vectors, differences
-from promptkit.aligners import Outputs, Support
+from promptkit.aligners import LAYERS, Outputs, Support
 from promptkit.chain import CALIBRATIONS
 from promptkit.registry import build, spelling
 
@@ -275,3 +275,25 @@ def test_log_odds_are_finite_for_certain_and_impossible_words_and_missing_labels
     with np.errstate(divide="ignore"):
         logprobs = np.log(generator.choice([0, 1, 0.5], size=(rows, 4)))
     assert np.isfinite(log_odds(logprobs, generator.integers(labels, size=rows), labels)).all()
+
+
+# ---- which layer -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["linear", "hidden", "prototypical"])
+@pytest.mark.parametrize("telling", LAYERS)
+@given(seeds, st.integers(2, 4))
+def test_of_two_layers_that_is_read_which_tells_of_the_labels(name, telling, generator, labels):
+    technique = build("calibration", CALIBRATIONS, name)
+    gold = np.arange(12 * labels) % labels
+    centres = 10 * np.eye(labels, 8)
+
+    def outputs(rows):
+        noise = {layer: generator.normal(size=(len(rows), 8)) for layer in LAYERS}
+        told = noise | {telling: centres[rows] + noise[telling]}
+        return Outputs(logprobs=np.zeros((len(rows), labels)), context=np.zeros(len(rows), int), hidden=told)
+
+    support = Support(
+        items=outputs(gold), rows=outputs(gold), stand_ins={}, premise=None, labelled={technique.rows: np.arange(len(gold))}
+    )
+    assert (technique.fit(support, gold).apply(support.items).argmax(1) == gold).all()
