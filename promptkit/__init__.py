@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from promptkit.manipulate import demos as demos
     from promptkit.manipulate import instructions as instructions
     from promptkit.manipulate import order as order
+    from promptkit.manipulate.low_rank import LowRankEdit as LowRankEdit
+    from promptkit.manipulate.prefix import DeepPrefix as DeepPrefix
     from promptkit.manipulate.prompt import Prompt as Prompt
     from promptkit.manipulate.saved import load_manipulation as load_manipulation
+    from promptkit.manipulate.shift import HiddenShift as HiddenShift
     from promptkit.manipulate.soft import SoftPrompt as SoftPrompt
     from promptkit.merging import merge as merge
     from promptkit.models.base import load as load
@@ -65,6 +68,9 @@ _WHERE = {
     "merge": ("promptkit.merging", "merge"),
     "Shard": ("promptkit.store", "Shard"),
     "Prompt": ("promptkit.manipulate.prompt", "Prompt"),
+    "DeepPrefix": ("promptkit.manipulate.prefix", "DeepPrefix"),
+    "HiddenShift": ("promptkit.manipulate.shift", "HiddenShift"),
+    "LowRankEdit": ("promptkit.manipulate.low_rank", "LowRankEdit"),
     "load_manipulation": ("promptkit.manipulate.saved", "load_manipulation"),
     "SoftPrompt": ("promptkit.manipulate.soft", "SoftPrompt"),
     "load": ("promptkit.models.base", "load"),

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.errors import PromptkitError
-from promptkit.manipulate.saved import as_array, serialised
+from promptkit.manipulate.arrays import as_array
+from promptkit.manipulate.saved import serialised
 from promptkit.types import Array
 
 FILE = "checkpoint.safetensors"

@@ -21,8 +21,8 @@ class Recipe:
     """How often the parameters are changed, at the most."""
     batch_size: int = 16
     """Rows of one step."""
-    learning_rate: float = 0.1
-    """At its highest, in the units of the embedding."""
+    learning_rate: float | None = None
+    """At its highest; that of each kind of what is learned unless given."""
     schedule: Schedule = "linear"
     """How it falls after the warm-up: to 0 in a `linear` way, or not at all (`constant`)."""
     warmup: float = 0.05
@@ -46,7 +46,8 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise PromptkitError(f"{name} of a training is a whole number of at least 1", got=repr(value))
-        if not 0 < self.learning_rate < float("inf") or self.weight_decay < 0 or not 0 <= self.warmup <= 1:
+        rate = 1.0 if self.learning_rate is None else self.learning_rate
+        if not 0 < rate < float("inf") or self.weight_decay < 0 or not 0 <= self.warmup <= 1:
             raise PromptkitError(
                 "A learning rate is above 0, a weight decay at least 0 and a warm-up a share of the steps",
                 got=f"learning_rate={self.learning_rate}, weight_decay={self.weight_decay}, warmup={self.warmup}",
@@ -67,13 +68,13 @@ class Recipe:
         """Every number of it."""
         return asdict(self)
 
-    def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
+    def share(self, step: int) -> float:
+        """What share of its highest the learning rate of a step is, counted from 0."""
         warm = round(self.warmup * self.steps)
         if step < warm:
-            return self.learning_rate * (step + 1) / warm
+            return (step + 1) / warm
         left = (self.steps - step) / max(1, self.steps - warm)
-        return self.learning_rate * (left if self.schedule == "linear" else 1.0)
+        return left if self.schedule == "linear" else 1.0
 
     def batch(self, ids: Sequence[str], step: int) -> list[int]:
         """Which rows a step sees: the next ones of an order that is drawn anew each time that all were seen."""

@@ -29,12 +29,13 @@ def train(
     manipulation: Annotated[
         list[str] | None,
         typer.Option(
-            help="What is learned: soft, with keywords as in soft:length=20:init=random:place=start. May be repeated."
+            help="What is learned: soft, prefix, shift or low_rank, with keywords as in soft:length=20:init=random or "
+            "prefix:length=10:layers=1|2. May be repeated."
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="How often the vectors are changed, at the most.")] = 100,
+    steps: Annotated[int, typer.Option(min=1, help="How often what is learned is changed, at the most.")] = 100,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows of one step.")] = 16,
-    learning_rate: Annotated[float, typer.Option(help="Of AdamW, at its highest.")] = 0.1,
+    learning_rate: Annotated[float | None, typer.Option(help="Of AdamW, at its highest; each kind's own unless given.")] = None,
     schedule: Annotated[str, typer.Option(help="How it falls after the warm-up: linear, or constant.")] = "linear",
     warmup: Annotated[float, typer.Option(min=0, max=1, help="The share of the steps in which it rises.")] = 0.05,
     weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 0.0,
@@ -60,7 +61,7 @@ def train(
     out: Annotated[Path, typer.Option(help="The folder that holds run folders.")] = Path("runs"),
     as_json: opts.Json = False,
 ) -> None:
-    """Train soft prompts for a task on a frozen model: rows of its pool, the best step chosen by dev."""
+    """Train a manipulation for a task on a frozen model: rows of its pool, the best step chosen by dev."""
     from promptkit import training
 
     loaded = opts.task(task, data, template, label_column, labels, answer_column, train_file)

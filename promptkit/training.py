@@ -24,7 +24,7 @@ from promptkit.composition import Composed, base_of
 from promptkit.errors import PromptkitError, Unsupported
 from promptkit.evaluation import by_hash
 from promptkit.fit import Fit
-from promptkit.manipulate.saved import as_array, as_numpy
+from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.manipulations import Learnable
 from promptkit.objective import Target, loss_of
 from promptkit.predictor import BoundPredictor, Predictor
@@ -32,6 +32,7 @@ from promptkit.recipe import Recipe
 from promptkit.store import RunFolder
 from promptkit.tasks import Task, untested
 from promptkit.types import Array, Differentiable, Example, LabelledExample, Request, Trains
+from promptkit.within import Within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +61,9 @@ def train(
     number.
     """
     told = Recipe.of(recipe)
+    if not learnables(predictor):
+        hint = 'Write pk.Predictor(model, [pk.Prompt("sentiment/review"), pk.SoftPrompt(10)], ...)'
+        raise PromptkitError("There is nothing to be learned in this predictor", hint=hint)
     rows = check(predictor, task, split=split, recipe=told)
     return _Training(predictor, task, rows, told, cache=cache, progress=progress).run(out)
 
@@ -78,9 +82,6 @@ def check(predictor: Predictor, task: Task, *, split: str | None, recipe: Recipe
     """The rows of a training; raises whatever can be known before a model's weights load."""
     if not isinstance(task, Task):
         raise PromptkitError("A training takes a task, not its name", got=repr(task), hint='Write pk.task("sentiment")')
-    if not learnables(predictor):
-        hint = 'Write pk.Predictor(model, [pk.Prompt("sentiment/review"), pk.SoftPrompt(10)], ...)'
-        raise PromptkitError("There is nothing to be learned in this predictor", hint=hint)
     if predictor.chain.calibration:
         hint = "Train without the calibration, then evaluate with it"
         raise PromptkitError("A training follows uncalibrated scores", got=predictor.name, hint=hint)
@@ -182,29 +183,35 @@ class _Training:
             total += float(mean.detach())
         standing.losses.append(total)
         self._check_finite(total, standing)
-        adamw(standing, {name: tensor.grad for name, tensor in parameters.items()}, self._recipe)
+        gradients = {name: tensor.grad for name, tensor in parameters.items() if tensor.grad is not None}
+        adamw(standing, gradients, self._recipe, self._rates)
         standing.step += 1
 
     def _check_finite(self, loss: float, standing: Standing) -> None:
         if not math.isfinite(loss):
             raise PromptkitError(
                 f"The loss after {standing.step} steps is {loss}: the training has diverged",
-                got=f"learning_rate={self._recipe.learning_rate}",
+                got=f"learning_rate={', '.join(map(str, self._rates.values()))}",
                 hint="Use a lower learning rate, or --set dtype=float32",
             )
 
     def _losses(self, chosen: Sequence[int], parameters: Mapping[str, Tensor]) -> list[tuple[Tensor, bool | None]]:
         """Of rows that are computed at once: each one's loss, and whether it is answered right."""
         reading, targets = self._bound.reading, self._targets
-        scores = self._forward.scores(chosen, self._table(parameters))
+        scores = self._forward.scores(chosen, self._within(parameters))
         return [loss_of(reading, targets[index], rows) for index, rows in zip(chosen, scores, strict=True)]
 
-    def _table(self, parameters: Mapping[str, Tensor]) -> Tensor:
-        """The learned vectors of every prompt, (rows, d_model)."""
+    def _within(self, parameters: Mapping[str, Tensor]) -> Within[Tensor]:
+        """What every prompt holds that is learned."""
         import torch
 
-        rows = [each.table(own) for each, own in zip(self._learnables, _divided(parameters), strict=True)]
-        return torch.cat(rows)
+        parts = [each.within(own) for each, own in zip(self._learnables, _divided(parameters), strict=True)]
+        rows = [part.vectors for part in parts if part.vectors is not None]
+        return Within(
+            vectors=torch.cat(rows) if rows else None,
+            prefixes=tuple(prefix for part in parts for prefix in part.prefixes),
+            edits=tuple(edit for part in parts for edit in part.edits),
+        )
 
     def _look(self, standing: Standing, folder: Path) -> None:
         """See how good it is on dev, and write a checkpoint."""
@@ -242,9 +249,15 @@ class _Training:
     def _begun(self) -> Standing:
         """What it learns as it is: what was learned before, or what each begins as."""
         around = self._predictor.surroundings(self._task, cache=self._cache)
-        parts = [each.parameters or each.begun(around) for each in self._learnables]
+        parts = [each.begun(around) for each in self._learnables]
         named = {f"{place}.{name}": array for place, part in enumerate(parts) for name, array in part.items()}
         return Standing(parameters=named, best=dict(named))
+
+    @cached_property
+    def _rates(self) -> dict[int, float]:
+        """The learning rate of each that is learned, by its place: the recipe's, or its own."""
+        told = self._recipe.learning_rate
+        return {place: told or each.learning_rate for place, each in enumerate(self._learnables)}
 
     @cached_property
     def _bound(self) -> BoundPredictor:
@@ -319,10 +332,11 @@ class _Training:
         )
 
 
-def adamw(standing: Standing, gradients: Mapping[str, Any], recipe: Recipe) -> None:
-    """One step on the standing's parameters, counted from its `step`."""
-    rate, count = recipe.rate(standing.step), standing.step + 1
+def adamw(standing: Standing, gradients: Mapping[str, Any], recipe: Recipe, rates: Mapping[int, float]) -> None:
+    """One step on the standing's parameters, counted from its `step`; `rates`: the highest, by place."""
+    count = standing.step + 1
     for name, gradient in gradients.items():
+        rate = rates[int(name.partition(".")[0])] * recipe.share(standing.step)
         held = standing.parameters[name]
         p, g = _tensor(held, "cpu"), gradient.cpu()
         m, v = (_tensor(old[name], "cpu") if name in old else 0 * g for old in (standing.first, standing.second))

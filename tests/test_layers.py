@@ -13,7 +13,7 @@ import promptkit
 ROOT = Path(promptkit.__file__).parent
 LAYERS = [
     {"errors", "resources", "hub"},
-    {"types", "aligners", "manipulations"},
+    {"within", "types", "aligners", "manipulations"},
     {
         "registry",
         "template",

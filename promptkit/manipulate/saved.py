@@ -17,13 +17,17 @@ from typing import Any
 
 from promptkit import __version__
 from promptkit.errors import PromptkitError, json_reason
+from promptkit.manipulate.arrays import as_array, as_numpy
+from promptkit.manipulate.low_rank import LowRankEdit
+from promptkit.manipulate.prefix import DeepPrefix
+from promptkit.manipulate.shift import HiddenShift
 from promptkit.manipulate.soft import SoftPrompt
 from promptkit.manipulations import Learnable
 from promptkit.registry import build_from
 from promptkit.resources import expanded
 from promptkit.types import Array
 
-LEARNABLE: Mapping[str, type[Learnable]] = {SoftPrompt.name: SoftPrompt}
+LEARNABLE: Mapping[str, type[Learnable]] = {each.name: each for each in (SoftPrompt, DeepPrefix, HiddenShift, LowRankEdit)}
 """Every manipulation that is learned, by the name that the command line spells."""
 MANIFEST, PARAMETERS = "manifest.json", "parameters.safetensors"
 _LEARNED = frozenset({"parameters", "base"})
@@ -33,7 +37,7 @@ _LEARNED = frozenset({"parameters", "base"})
 def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] | None = None) -> Path:
     """Write it into a folder; `told` is what else a reader should know, such as the prompt and the figures."""
     if not learned.parameters:
-        raise PromptkitError(f"This {learned.name} prompt has learned nothing that could be saved", hint="Train it: pk.train")
+        raise PromptkitError(f"This {learned.name} has learned nothing that could be saved", hint="Train it: pk.train")
     path = expanded(folder)
     content = serialised(learned.parameters)
     manifest = {
@@ -93,18 +97,6 @@ def serialised(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None =
 
     content: bytes = dumped({name: as_numpy(array) for name, array in arrays.items()}, dict(metadata or {}))
     return content
-
-
-def as_numpy(array: Array) -> Any:
-    """The numbers, of the array's shape."""
-    import numpy as np
-
-    return np.frombuffer(array.data, "<f4").reshape(array.shape)
-
-
-def as_array(numbers: Any) -> Array:
-    """Numbers of any shape as a value."""
-    return Array(data=numbers.astype("<f4").tobytes(), shape=tuple(numbers.shape))
 
 
 def _arrays(path: Path, manifest: Any) -> dict[str, Array]:

@@ -17,6 +17,7 @@ from promptkit.errors import PromptkitError, unknown
 from promptkit.manipulations import Ask, Surroundings
 from promptkit.render import SLOT_PART
 from promptkit.types import Array, Kind, Rendered, Span, TextInput, Vectors
+from promptkit.within import Within
 
 Place = Literal["after_bos", "start"]
 INITS = ("random", "vocabulary", "labels")
@@ -50,6 +51,8 @@ class SoftPrompt:
 
     name: ClassVar[str] = "soft"
     kind: ClassVar[Kind] = Kind(format="learnable", location="embedding", operator="concatenative")
+    learning_rate: ClassVar[float] = 0.1
+    """In the units of the embedding."""
 
     def __post_init__(self) -> None:
         """Refuse what no soft prompt can be."""
@@ -86,7 +89,7 @@ class SoftPrompt:
 
     def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
         """What puts the vectors into a prompt."""
-        held = (self.parameters or self.begun(surroundings))[VECTORS]
+        held = self.begun(surroundings)[VECTORS]
         rows = Vectors(data=held.data, d_model=held.shape[1])
         bos = surroundings.ask.card.tokenizer.bos
         return lambda rendered: replace(rendered, input=self._within(rendered.input, rows, bos))
@@ -103,14 +106,16 @@ class SoftPrompt:
         """The same soft prompt once it has been trained."""
         return replace(self, parameters=dict(parameters), base=dict(base))
 
-    def table(self, parameters: Mapping[str, Any]) -> Any:
-        """The vectors as a function of the parameters: themselves."""
-        return parameters[VECTORS]
+    def within(self, trained: Mapping[str, Any]) -> Within[Any]:
+        """The vectors."""
+        return Within(vectors=trained[VECTORS])
 
     # ---- what they begin as -----------------------------------------------------------------------
 
     def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
-        """The parameters before any training."""
+        """What was learned, or else the parameters before any training."""
+        if self.parameters:
+            return self.parameters
         rows = self._random(surroundings.ask) if self.init == "random" else self._of_tokens(surroundings)
         return {VECTORS: Array(data=rows.astype("<f4").tobytes(), shape=rows.shape)}
 
@@ -163,7 +168,7 @@ def inserted(prompt: TextInput, rows: Vectors, at: int, *, part: str) -> TextInp
         if span.stop > at:
             spans.append(replace(span, start=max(span.start, at) + count, stop=span.stop + count))
     ids = (*prompt.ids[:at], *range(-1 - first, -1 - first - count, -1), *prompt.ids[at:])
-    return TextInput(ids=ids, spans=tuple(spans), vectors=table)
+    return replace(prompt, ids=ids, spans=tuple(spans), vectors=table)
 
 
 def filled(prompt: TextInput, rows: Vectors, *, part: str) -> TextInput:

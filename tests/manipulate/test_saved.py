@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import promptkit as pk
-from promptkit.manipulate.saved import as_array, load_manipulation, read_manifest, save
+from promptkit.manipulate.arrays import as_array
+from promptkit.manipulate.saved import load_manipulation, read_manifest, save
 
 BASE = {"name": "tiny", "d_model": 3, "tokenizer": "t", "content": "c"}
 
