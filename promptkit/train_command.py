@@ -29,7 +29,7 @@ def train(
     manipulation: Annotated[
         list[str] | None,
         typer.Option(
-            help="What is learned: soft, prefix, shift or low_rank, with keywords as in soft:length=20:init=random or "
+            help="What is learned: soft, prefix, shift or low-rank, with keywords as in soft:length=20:init=random or "
             "prefix:length=10:layers=1|2. May be repeated."
         ),
     ] = None,

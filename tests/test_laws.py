@@ -60,6 +60,14 @@ MANIPULATIONS: dict[str, Manipulation] = {
             pk.SoftPrompt(3, place="start"),
         ]
     ),
+    "prefix": composed([pk.Prompt("sentiment/review", demos=pk.demos.first(k=1)), pk.DeepPrefix(4)]),
+    "prefix of a text in some layers": composed([pk.Prompt("sentiment/review"), pk.DeepPrefix(3, layers=(2,), init="Say it.")]),
+    "shift": composed([pk.Prompt("sentiment/review"), pk.HiddenShift()]),
+    "replacing shift": composed([pk.Prompt("sentiment/review"), pk.HiddenShift((2,), operation="replace")]),
+    "low rank": composed([pk.Prompt("sentiment/review"), pk.LowRankEdit(2, first=2, last=2)]),
+    "soft, prefix and shift": composed(
+        [pk.Prompt("sentiment/review"), pk.SoftPrompt(2), pk.DeepPrefix(2, init="random"), pk.HiddenShift((1,), at="all")]
+    ),
     "instructed chat": pk.Prompt("sentiment/review", demos=pk.demos.first(k=2), instruction="Say it.", chat=True),
 }
 every = pytest.mark.parametrize("manipulation", MANIPULATIONS.values(), ids=MANIPULATIONS)

@@ -33,7 +33,7 @@ LAYERS = [
     {"chain", "asking", "composition", "predictor"},
     {"run", "samples", "outputs", "support", "figures", "evaluation"},
     {"comparison", "merging", "doctor", "view", "kinds", "trial", "found", "searching", "again", "alignments", "bias"},
-    {"recipe", "checkpoint", "objective", "fit", "training"},
+    {"recipe", "checkpoint", "objective", "fit", "training", "extraction"},
     {"studies", "reliability"},
     {"cli", "options", "study_file", "search_command", "align_command", "train_command", "terminal"},
     {"__main__"},

@@ -1,7 +1,7 @@
 """What is learned in a model's layers has in common: which layers, the scale of what they hold, and tensors as values.
 
-What is trained is counted in the units of a layer, the root mean square of what it holds, so that one learning rate suits
-every layer of every model. What is saved is in the model's own.
+What is trained is counted in the units of a layer, the size that is common in it, so that one learning rate suits every layer
+of every model. What is saved is in the model's own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ UNITS = "units"
 """The name of the scale, among what is trained."""
 COMMON = 5000
 """Of a vocabulary, those tokens that are drawn from: the first ones, which a subword tokenizer has learned first."""
+MEDIAN = 0.6745
+"""The median of the size of a standard normal variable."""
 TEXTS, TOKENS = 4, 16
 """Texts, and tokens of each, by which the scale of hidden states is told."""
 
@@ -59,17 +61,21 @@ def common_tokens(card: Card, count: int, seed: int) -> list[int]:
 
 
 def scales(ask: Ask, layers: Sequence[int]) -> Any:
-    """The root mean square of each layer's hidden states behind common tokens, (layers,)."""
+    """The common size of each layer's hidden states behind common tokens, (layers,)."""
     shown = [min(layer, ask.card.layers - 1) for layer in layers]  # the last one's is read as it is once normalised
     texts = [TextInput(ids=tuple(common_tokens(ask.card, TOKENS, seed))) for seed in range(TEXTS)]
     states = ask([Request(input=text, verb=Read(hidden_layer=layer)) for layer in shown for text in texts])
     held = [state.hidden for state in states if isinstance(state, ReadOutput)]
-    return rms(np.array(held, "<f4").reshape(len(layers), -1))
+    return sizes(np.array(held, "<f4").reshape(len(layers), -1))
 
 
-def rms(rows: Any) -> Any:
-    """The root mean square of each row, (rows,)."""
-    return np.sqrt((rows**2).reshape(len(rows), -1).mean(1))
+def sizes(rows: Any) -> Any:
+    """The size that is common in each row, (rows,): the standard deviation of a normal variable of that median size.
+
+    Not the root mean square, which a few dimensions of the residual stream make many times as large.
+    """
+    found = np.median(np.abs(rows).reshape(len(rows), -1), axis=1) / MEDIAN
+    return np.where(found > 0, found, 1.0)
 
 
 def settled(trained: Mapping[str, Array], made: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> dict[str, Array]:

@@ -45,7 +45,7 @@ class LowRankEdit:
     base: Mapping[str, str | int] = field(default_factory=dict, repr=False)
     """The model that it was learned on."""
 
-    name: ClassVar[str] = "low_rank"
+    name: ClassVar[str] = "low-rank"
     kind: ClassVar[Kind] = Kind(format="learnable", location="hidden", operator="parametric")
     fills: ClassVar[Mapping[str, int]] = {}
     room: ClassVar[int] = 0

@@ -16,7 +16,7 @@ import numpy as np
 
 from promptkit.errors import PromptkitError, unknown
 from promptkit.manipulate.arrays import as_array, as_numpy, digest
-from promptkit.manipulate.layered import UNITS, check_layers, common_tokens, layers_at, rms, settled
+from promptkit.manipulate.layered import UNITS, check_layers, common_tokens, layers_at, settled, sizes
 from promptkit.manipulations import Surroundings
 from promptkit.types import Array, Kind, Rendered
 from promptkit.within import Prefix, Within
@@ -128,8 +128,7 @@ class DeepPrefix:
     def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
         """Keys and values in units of their layers, or the network that makes the very same."""
         pairs = self._held() if self.parameters else self._of_tokens(surroundings)
-        units = np.stack([rms(pairs[0]), rms(pairs[1])])
-        units = np.where(units > 0, units, 1.0)
+        units = np.stack([sizes(pairs[0]), sizes(pairs[1])])
         chance = np.random.default_rng(int.from_bytes(hashlib.sha256(f"prefix\0{self.seed}".encode()).digest()))
         pairs = pairs / units[..., None, None, None]
         if self.init == "random" and not self.parameters:
