@@ -52,14 +52,10 @@ class Fit:
         """Write what was learned into a folder, for `load_manipulation` and --prompt; several each into one of their own."""
         whole = self.predictor.manipulate
         prompt = whole.prompt.settings() if isinstance(whole, Composed) else {}
-        told = {
-            "task": self.task,
-            "prompt": dict(prompt),
-            "recipe": self.recipe.settings(),
-            "metrics": {"dev": asdict(self.chosen)},
-        }
+        told = {"task": self.task, "prompt": dict(prompt), "metrics": {"dev": asdict(self.chosen)}}
         for each, path in zip(self.learned, self._places(expanded(folder)), strict=True):
-            save(each, path, told=told)
+            rate = self.recipe.learning_rate or each.learning_rate
+            save(each, path, told={**told, "recipe": {**self.recipe.settings(), "learning_rate": rate}})
         return expanded(folder)
 
     @property
