@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -25,7 +25,10 @@ from promptkit.manipulate.prompt import Prompt
 from promptkit.manipulate.shift import At, HiddenShift
 from promptkit.predictor import Predictor
 from promptkit.tasks import Task, untested
-from promptkit.types import Example, Floats, LabelledExample, Read, ReadOutput, Request
+from promptkit.types import Example, LabelledExample, Read, ReadOutput, Request
+
+if TYPE_CHECKING:
+    from promptkit.types import Floats
 
 How = Literal["difference", "mean", "replace"]
 
