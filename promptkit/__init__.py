@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from promptkit.align.choices import Choices as Choices
     from promptkit.align.verbalizer import Verbalizer as Verbalizer
     from promptkit.comparison import compare as compare
+    from promptkit.conversion import convert as convert
     from promptkit.errors import PromptkitError as PromptkitError
     from promptkit.errors import Unsupported as Unsupported
     from promptkit.evaluation import evaluate as evaluate
@@ -34,8 +35,13 @@ if TYPE_CHECKING:
     from promptkit.manipulate.saved import save as save_manipulation  # noqa: F401 - the name that the library is used by
     from promptkit.manipulate.shift import HiddenShift as HiddenShift
     from promptkit.manipulate.soft import SoftPrompt as SoftPrompt
+    from promptkit.manipulate.tokens import TriggerTokens as TriggerTokens
     from promptkit.merging import merge as merge
     from promptkit.models.base import load as load
+    from promptkit.optimize.adamw import AdamW as AdamW
+    from promptkit.optimize.cma_es import CmaEs as CmaEs
+    from promptkit.optimize.hotflip import HotFlip as HotFlip
+    from promptkit.optimize.spsa import Spsa as Spsa
     from promptkit.predictor import Predictor as Predictor
     from promptkit.run import Run as Run
     from promptkit.searching import search as search
@@ -77,8 +83,14 @@ _WHERE = {
     "save_manipulation": ("promptkit.manipulate.saved", "save"),
     "load_manipulation": ("promptkit.manipulate.saved", "load_manipulation"),
     "SoftPrompt": ("promptkit.manipulate.soft", "SoftPrompt"),
+    "TriggerTokens": ("promptkit.manipulate.tokens", "TriggerTokens"),
+    "AdamW": ("promptkit.optimize.adamw", "AdamW"),
+    "Spsa": ("promptkit.optimize.spsa", "Spsa"),
+    "CmaEs": ("promptkit.optimize.cma_es", "CmaEs"),
+    "HotFlip": ("promptkit.optimize.hotflip", "HotFlip"),
     "load": ("promptkit.models.base", "load"),
     "Predictor": ("promptkit.predictor", "Predictor"),
+    "convert": ("promptkit.conversion", "convert"),
     "compare": ("promptkit.comparison", "compare"),
     "study": ("promptkit.studies.running", "study"),
     "Study": ("promptkit.studies.study", "Study"),

@@ -22,6 +22,13 @@ class Bag(NamedTuple):
 StandIn = str | Bag
 """A text that stands for every input of a row, or words by chance that stand for each."""
 
+Layer = int | float
+"""As `Read.hidden_layer` counts layers: 0 the embedding, -1 the last one's normalised output. Between 0 and 1 it is a share of
+the depth: 0.5 is the layer half-way."""
+MIDDLE = 0.6
+"""Where most of a text's meaning stands in the hidden state: higher up it gives way to the next token's (measured in
+`benchmarks/alignment_learned`)."""
+
 
 class PerClass(NamedTuple):
     """Labelled rows of the fit part: so many of each label, or all where there are fewer; drawn by hash."""
@@ -60,8 +67,8 @@ class Needs:
     """Tokens whose log-probabilities at the answer slot are read of every row."""
     tokens_each: int = 0
     """The fewest tokens for each label."""
-    layers: tuple[int, ...] = ()
-    """Layers whose hidden state at the answer slot is read of every row, as `Read.hidden_layer` counts them."""
+    layers: tuple[Layer, ...] = ()
+    """Layers whose hidden state at the answer slot is read of every row."""
     named: tuple[TopTokens, ...] = ()
     """Tokens whose texts, and with them the labels' words, are read as mean hidden states of the last layer."""
     rows_each: int = 0
@@ -80,7 +87,7 @@ class Outputs:
     """Shape (rows,): which of the evaluated rows' contexts each was read under; -1 where it is none of them."""
     tokens: Mapping[TopTokens, Floats] = field(default_factory=dict)
     """Next-token log-probabilities over the whole vocabulary, shape (rows, tokens)."""
-    hidden: Mapping[int, Floats] = field(default_factory=dict)
+    hidden: Mapping[Layer, Floats] = field(default_factory=dict)
     """Layer -> hidden states, shape (rows, d_model)."""
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.errors import PromptkitError
-from promptkit.manipulate.arrays import as_array
-from promptkit.manipulate.saved import serialised
+from promptkit.manipulate.arrays import as_array, serialised
 from promptkit.types import Array
 
 FILE = "checkpoint.safetensors"
@@ -39,14 +38,14 @@ class Standing:
     parameters: dict[str, Array]
     best: dict[str, Array]
     """The parameters that did best on dev."""
-    first: dict[str, Array] = field(default_factory=dict)
-    """Adam's running mean of the gradients."""
-    second: dict[str, Array] = field(default_factory=dict)
-    """Adam's running mean of their squares."""
+    state: dict[str, Array] = field(default_factory=dict)
+    """What the optimiser keeps from one step to the next."""
     step: int = 0
     """Steps that were made."""
     losses: list[float] = field(default_factory=list)
     """Of each step."""
+    evaluations: dict[str, int] = field(default_factory=dict)
+    """How many rows the model has computed, for `steps` and for looks at `dev`."""
     looks: list[Look] = field(default_factory=list)
     done: str = ""
     """Why it has ended; nothing before that."""
@@ -57,13 +56,14 @@ class Standing:
         return max(self.looks, key=lambda look: (look.better, -look.step))
 
 
-_ARRAYS = ("parameters", "best", "first", "second")
+_ARRAYS = ("parameters", "best", "state")
 
 
 def write(folder: Path, standing: Standing) -> None:
     """Put it in the place of the one before, at once."""
     arrays = {f"{kind}/{name}": array for kind in _ARRAYS for name, array in getattr(standing, kind).items()}
-    told = {"step": standing.step, "losses": standing.losses, "done": standing.done}
+    told: dict[str, Any] = {"step": standing.step, "losses": standing.losses, "done": standing.done}
+    told["evaluations"] = standing.evaluations
     told["looks"] = [asdict(look) for look in standing.looks]
     scratch = folder / f".{FILE}.part"
     with scratch.open("wb") as stream:
@@ -85,10 +85,7 @@ def read(folder: Path) -> Standing | None:
             told: Any = json.loads(stream.metadata()["standing"])
             arrays = {key: as_array(stream.get_tensor(key)) for key in stream.keys()}  # noqa: SIM118 - no mapping
         looks = [Look(**look) for look in told.pop("looks")]
-        first, second = _of("first", arrays), _of("second", arrays)
-        return Standing(
-            parameters=_of("parameters", arrays), best=_of("best", arrays), first=first, second=second, looks=looks, **told
-        )
+        return Standing(**{**told, **{kind: _of(kind, arrays) for kind in _ARRAYS}, "looks": looks})
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise PromptkitError(
             f"The checkpoint {path} is damaged: {error}", hint="Delete it: the same command trains from the start"

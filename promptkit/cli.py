@@ -14,6 +14,7 @@ import typer
 
 from promptkit import options as opts
 from promptkit.align_command import align, bias
+from promptkit.convert_command import convert
 from promptkit.errors import PromptkitError
 from promptkit.search_command import search
 from promptkit.terminal import Bar, print_table, print_wide
@@ -322,6 +323,7 @@ def kinds(as_json: opts.Json = False) -> None:
 
 app.command()(search)
 app.command()(train)
+app.command()(convert)
 app.command()(align)
 app.command()(bias)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from promptkit.errors import PromptkitError, Unsupported
 from promptkit.manipulations import Apply, Ask, Change, Learnable, Manipulation, Surroundings
+from promptkit.models.base import load
+from promptkit.resources import expanded
 from promptkit.types import Array, Card, Embeds, Example, Kind, Model, Opens, Output, Part, Rendered, Request, Vectors
 from promptkit.within import Prefix
 
@@ -140,7 +142,8 @@ def check(manipulation: Manipulation, model: Model) -> None:
             reason = f"The layers of the model {model.name} take no learned keys, values or edits, as {change.name} has"
             raise Unsupported(reason, hint=hint)
         if isinstance(change, Learnable) and change.base:
-            _check_base(change, model)
+            check_base(change, model)
+            _check_name(change, model)
 
 
 def base_of(model: Model) -> dict[str, str | int]:
@@ -155,14 +158,35 @@ def base_of(model: Model) -> dict[str, str | int]:
     }
 
 
-def _check_base(change: Learnable, model: Model) -> None:
+def check_base(change: Learnable, model: Model) -> None:
+    """Raise if the model is another one than a change was learned on, by what is known of that but its name."""
     names = {"d_model": "the width of its embeddings", "tokenizer": "its tokenizer", "content": "its weights"}
     own = base_of(model)
     differs = next((key for key in names if own[key] != change.base.get(key, own[key])), None)
     if differs is not None:
         raise PromptkitError(
-            f"What {change.name} has learned was learned on {change.base.get('name')}, and {model.name} is another model: "
-            f"{names[differs]} differ{'' if differs == 'content' else 's'}",
+            f"What {change.name} has learned was learned on {change.base.get('name') or 'a model'}, and {model.name} is "
+            f"another model: {names[differs]} differ{'' if differs == 'content' else 's'}",
             got=f"{own[differs]}, not {change.base.get(differs)}",
             hint="Load the model that it was learned on, or train it on this one",
         )
+
+
+def _check_name(change: Learnable, model: Model) -> None:
+    """Raise if no more than its name is known of the model that a change was learned on, and that is not this one's."""
+    name = str(change.base.get("name", ""))
+    if not name or {"content", "tokenizer"} & change.base.keys():
+        return
+    own = base_of(model)
+    if not _is(own, name):
+        raise PromptkitError(
+            f"This {change.name} prompt was learned on {name}, and nothing shows that {model.name} is that model",
+            hint=f"Load {name}, or, if they are the same, say so once: promptkit convert FOLDER OUT --model {own['name']}",
+        )
+
+
+def _is(own: Mapping[str, str | int], name: str) -> bool:
+    """Whether a model is the one that another library calls by a name: a folder, or a hub id."""
+    if (expanded(name) / "config.json").is_file():
+        return load(name).identity()["content"] == own["content"]
+    return own["name"] == name

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import prod
 from pathlib import Path
 
 from promptkit.checkpoint import Look
 from promptkit.composition import Composed
 from promptkit.manipulate.saved import save
+from promptkit.manipulate.tokens import TriggerTokens, ids_of, spelt
 from promptkit.manipulations import Learnable
 from promptkit.predictor import Predictor
 from promptkit.recipe import Recipe
@@ -24,8 +24,12 @@ class Fit:
     """With what was learned, of the step that did best on dev."""
     learned: tuple[Learnable, ...]
     """What was learned."""
+    trainable: int
+    """How many numbers were trained; of a reparametrised soft prompt those of its network too, which are not kept."""
     task: str
     recipe: Recipe
+    rates: tuple[float | None, ...]
+    """Of each that was learned, the learning rate at its highest; None where the optimiser has none."""
     losses: tuple[float, ...]
     """The mean loss of each step's rows, before the step."""
     looks: tuple[Look, ...]
@@ -36,6 +40,8 @@ class Fit:
     """Why it has ended."""
     rows: Mapping[str, int]
     """How many rows of each part it saw."""
+    evaluations: Mapping[str, int]
+    """How many rows the model computed: for `steps`, a row once for each candidate, and for looks at `dev`."""
     resumed: int
     """How many steps had been made before this call."""
     seconds: float
@@ -43,20 +49,20 @@ class Fit:
     path: Path
     """The folder of the training, in which what was learned is saved."""
 
-    @property
-    def trainable(self) -> int:
-        """How many numbers were learned."""
-        return sum(prod(array.shape) for each in self.learned for array in each.parameters.values())
-
     def save(self, folder: str | Path) -> Path:
         """Write what was learned into a folder, for `load_manipulation` and --prompt; several each into one of their own."""
         whole = self.predictor.manipulate
         prompt = whole.prompt.settings() if isinstance(whole, Composed) else {}
         told = {"task": self.task, "prompt": dict(prompt), "metrics": {"dev": asdict(self.chosen)}}
-        for each, path in zip(self.learned, self._places(expanded(folder)), strict=True):
-            rate = self.recipe.learning_rate or each.learning_rate
-            save(each, path, told={**told, "recipe": {**self.recipe.settings(), "learning_rate": rate}})
+        for each, rate, path in zip(self.learned, self.rates, self._places(expanded(folder)), strict=True):
+            recipe = {**self.recipe.settings(), "learning_rate": rate}
+            save(each, path, told={**told, "recipe": recipe, **self._spelt(each)})
         return expanded(folder)
+
+    def _spelt(self, learned: Learnable) -> dict[str, object]:
+        """Of discrete tokens, how they are spelt."""
+        tokenizer = self.predictor.model.card.tokenizer
+        return spelt(ids_of(learned.parameters), tokenizer) if isinstance(learned, TriggerTokens) else {}
 
     @property
     def saved(self) -> list[str]:
@@ -72,9 +78,11 @@ class Fit:
         return {
             "task": self.task,
             "model": self.predictor.model.name,
-            "learned": [dict(each.settings()) for each in self.learned],
+            "learned": [{**each.settings(), **self._spelt(each)} for each in self.learned],
+            "optimizer": self.recipe.settings()["optimizer"],
             "trainable": self.trainable,
             "rows": dict(self.rows),
+            "evaluations": dict(self.evaluations),
             "steps": len(self.losses),
             "losses": list(self.losses),
             "looks": [asdict(look) for look in self.looks],
@@ -89,10 +97,13 @@ class Fit:
         """In a few lines."""
         first, best = self.looks[0], self.chosen
         figures = [f"{'none' if x.accuracy is None else f'{x.accuracy:.3f}'} (loss {x.loss:.3f})" for x in (first, best)]
+        found = [f"found tokens: {self._spelt(each)['tokens']}\n" for each in self.learned if self._spelt(each)]
         return (
-            f"{self.task} · {self.predictor.model.name} · {self.trainable} numbers learned on {self.rows['pool']} rows\n"
+            f"{self.task} · {self.predictor.model.name} · {self.trainable} numbers trained on {self.rows['pool']} rows\n"
             f"dev accuracy on {self.rows['dev']} rows: {figures[0]} before, {figures[1]} after {best.step} steps\n"
-            f"{len(self.losses)} steps, as {self.ended}; {self.seconds:.1f} s, {self.path}"
+            f"{''.join(found)}"
+            f"{len(self.losses)} steps of {self.evaluations.get('steps', 0)} rows in all, as {self.ended}; "
+            f"{self.seconds:.1f} s, {self.path}"
         )
 
     __repr__ = __str__

@@ -10,10 +10,11 @@ from promptkit.manipulate.prefix import DeepPrefix
 from promptkit.manipulate.prompt import Prompt
 from promptkit.manipulate.shift import HiddenShift
 from promptkit.manipulate.soft import SoftPrompt
+from promptkit.manipulate.tokens import TriggerTokens
 from promptkit.manipulations import Change, Manipulation
 
 MANIPULATIONS: Mapping[str, type[Manipulation | Change]] = {
-    each.__name__: each for each in (Prompt, SoftPrompt, DeepPrefix, HiddenShift, LowRankEdit)
+    each.__name__: each for each in (Prompt, SoftPrompt, TriggerTokens, DeepPrefix, HiddenShift, LowRankEdit)
 }
 
 

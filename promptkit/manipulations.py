@@ -133,8 +133,8 @@ class Learnable(Change, Protocol):
         ...
 
     @property
-    def learning_rate(self) -> float:
-        """What suits it, of AdamW, unless another is asked for."""
+    def learning_rate(self) -> float | None:
+        """What suits it along gradients, unless another is asked for; None where it is not learned along them."""
         ...
 
     def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:

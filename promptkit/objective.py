@@ -1,4 +1,4 @@
-"""What training makes small: the aligner's own rule on tensors, so that what is trained is what is evaluated.
+"""What training makes small: the aligner's own rule, on tensors or on a model's answers, so that what is trained is evaluated.
 
 Labels are scored as the aligner scores them, and the loss is their cross-entropy, -log softmax(scores)[gold]; where the model
 writes a text it is the mean over the right text's tokens of -log p.
@@ -6,6 +6,7 @@ writes a text it is the mean over the right text's tokens of -log p.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from promptkit.align.choices import Choices
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.aligners import Reading
 from promptkit.errors import Unsupported
+from promptkit.types import ScoreOutput
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,12 +40,29 @@ def loss_of(reading: Reading, target: Target, rows: Sequence[Tensor]) -> tuple[T
     return -scores.log_softmax(0)[target.gold], int(scores.argmax()) == target.gold
 
 
+def loss_of_output(reading: Reading, target: Target, output: ScoreOutput) -> tuple[float, bool | None]:
+    """The same of what a model has answered, without gradients."""
+    rows = output.logprobs
+    counted = tuple(row[given:] for row, given in zip(rows, target.given, strict=True)) if target.given else rows
+    if target.gold is None:
+        return -sum(counted[0]) / len(counted[0]), None
+    scores = _scorer(reading).align(ScoreOutput(logprobs=counted))
+    highest = max(scores)
+    total = highest + math.log(sum(math.exp(score - highest) for score in scores))
+    return total - scores[target.gold], scores.index(highest) == target.gold
+
+
+def _scorer(reading: Reading) -> Verbalizer | Choices:
+    if not isinstance(reading, Verbalizer | Choices):
+        raise Unsupported(f"What {reading.name} scores cannot be trained by", hint="Use a Verbalizer or Choices")
+    return reading
+
+
 def label_scores(reading: Reading, rows: Sequence[Tensor]) -> Tensor:
     """One score a candidate, (candidates,): `align` of a verbalizer or of choices, differentiable."""
     import torch
 
-    if not isinstance(reading, Verbalizer | Choices):
-        raise Unsupported(f"What {reading.name} scores cannot be trained by", hint="Use a Verbalizer or Choices")
+    reading = _scorer(reading)
     scores = torch.stack([row.sum() if reading.score == "sum" else row.mean() for row in rows])
     if isinstance(reading, Choices):
         return scores

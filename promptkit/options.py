@@ -16,6 +16,7 @@ from promptkit.errors import PromptkitError
 if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt
     from promptkit.manipulations import Change, Learnable, Manipulation
+    from promptkit.optimizers import Optimizer
     from promptkit.predictor import Predictor
     from promptkit.recipe import Recipe
     from promptkit.tasks import Task
@@ -304,6 +305,14 @@ def learnables(spellings: Sequence[str], seed: int) -> list[Learnable]:
     return [build("learned manipulation", LEARNABLE, spelling, seed=seed) for spelling in spellings]
 
 
+def optimizer(spelling: str | None) -> Optimizer | None:
+    """What changes it, as --optimizer spells it."""
+    from promptkit.recipe import OPTIMIZERS
+    from promptkit.registry import build
+
+    return build("optimizer", OPTIMIZERS, spelling) if spelling else None
+
+
 def trainable(
     task: Task,
     model: str,
@@ -322,7 +331,7 @@ def trainable(
 
     told = pairs(settings or [])
     prompt, first = options.prompt(task), reading(task)
-    shown = [change for change in changes if change.kind.location == "embedding"]  # what is within the layers shows no mistake
+    shown = [change for change in changes if change.kind.location != "hidden"]  # what is within the layers shows no mistake
     stand_in = Predictor(load("fake"), [prompt, *shown], first)
     check(stand_in, task, split=split, recipe=recipe)
     rehearse([stand_in], task, split=split)

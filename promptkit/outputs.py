@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from promptkit.aligners import Needs, PerClass, TopTokens
+from promptkit.aligners import Layer, Needs, PerClass, TopTokens
 from promptkit.errors import PromptkitError
 from promptkit.manipulations import Ask
 from promptkit.samples import Asked, unpacked
@@ -45,14 +45,15 @@ class Wanted:
     """The text of each token, no two alike."""
     sets: Mapping[TopTokens, tuple[int, ...]]
     """The places of each set's tokens among `token_ids`, the likeliest first."""
-    layers: tuple[int, ...]
+    layers: Mapping[Layer, int]
+    """Each with the number that it has in the model."""
     texts: tuple[str, ...]
     """Names whose vectors are wanted."""
 
     @property
     def verbs(self) -> tuple[Read, ...]:
         """What is asked of each row: one request a layer, the first of which reads the tokens too."""
-        layers = self.layers or ((None,) if self.token_ids else ())
+        layers: Sequence[int | None] = [*self.layers.values()] or ([None] if self.token_ids else [])
         return tuple(Read(token_ids=() if i else self.token_ids, hidden_layer=layer) for i, layer in enumerate(layers))
 
     def lines(self) -> list[dict[str, Any]]:
@@ -66,13 +67,6 @@ class Wanted:
 
 def wanted(needs: Needs, ask: Ask, labelled: Mapping[PerClass, Sequence[Rendered]], words: Sequence[str]) -> Wanted:
     """What `needs` come to, with the labelled rows asked for their likeliest tokens; `words` stand for the labels."""
-    deepest = ask.card.layers
-    absent = [layer for layer in needs.layers if not -deepest - 1 <= layer <= deepest]
-    if absent:
-        raise PromptkitError(
-            f"The model has no layer {absent[0]}",
-            hint=f"0 is the embedding, 1 to {deepest} are its layers, and -1 is the last one's normalised output",
-        )
     sets = {top: _likeliest(ask, top.most, labelled[top.of]) for top in needs.tokens}
     ids = tuple(sorted({token for tokens in sets.values() for token in tokens}))
     place = {token: number for number, token in enumerate(ids)}
@@ -82,9 +76,22 @@ def wanted(needs: Needs, ask: Ask, labelled: Mapping[PerClass, Sequence[Rendered
         token_ids=ids,
         names=names,
         sets={top: tuple(place[token] for token in tokens) for top, tokens in sets.items()},
-        layers=needs.layers,
+        layers={layer: _number(layer, ask.card.layers) for layer in needs.layers},
         texts=tuple(dict.fromkeys([*named, *words])) if needs.named else (),
     )
+
+
+def _number(layer: Layer, deepest: int) -> int:
+    """Which of a model's layers it is."""
+    if isinstance(layer, float) and 0 < layer < 1:
+        return max(1, round(layer * deepest))
+    if isinstance(layer, float) or not -deepest - 1 <= layer <= deepest:
+        raise PromptkitError(
+            f"The model has no layer {layer}",
+            hint=f"0 is the embedding, 1 to {deepest} are its layers, and -1 is the last one's normalised output; a number "
+            "between 0 and 1, such as 0.5, is a share of the depth",
+        )
+    return layer
 
 
 def _likeliest(ask: Ask, most: int, rows: Sequence[Rendered]) -> list[int]:
@@ -181,7 +188,7 @@ class Observed:
         own = self._of(rows) if self.told["sets"] else []
         return {top: self.tensors[TOKENS][np.ix_(own, places)].astype(float) for top, places in self.sets()}
 
-    def hidden(self, rows: Sequence[str]) -> dict[int, Floats]:
+    def hidden(self, rows: Sequence[str]) -> dict[Layer, Floats]:
         """Layer -> the hidden states of the rows of these ids."""
         own = self._of(rows) if self.told["layers"] else []
         return {layer: self.tensors[_layer(layer)][own].astype(float) for layer in self.told["layers"]}
@@ -214,7 +221,7 @@ def stored(content: bytes | None) -> Observed | None:
     return None if content is None else Observed.read(content)
 
 
-def _layer(layer: int) -> str:
+def _layer(layer: Layer) -> str:
     return f"hidden {layer}"
 
 

@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from promptkit.errors import PromptkitError, unknown
+from promptkit.optimize.adamw import AdamW
+from promptkit.optimize.cma_es import CmaEs
+from promptkit.optimize.hotflip import HotFlip
+from promptkit.optimize.spsa import Spsa
+from promptkit.optimizers import Optimizer
+from promptkit.registry import build, settings_of
 
 Schedule = Literal["linear", "constant"]
+OPTIMIZERS: Mapping[str, type[Optimizer]] = {each.name: each for each in (AdamW, Spsa, CmaEs, HotFlip)}
+"""Every optimiser, by the name that the command line spells."""
+
+_CHANGED = {True: "tokens", False: "numbers"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Adam with decoupled weight decay (AdamW, Loshchilov and Hutter 2019, 1711.05101), warmed up, then decayed."""
+    """An optimiser, the rows that it sees, and when it ends."""
+
+    optimizer: Optimizer | None = None
+    """What changes the parameters; unless given, AdamW, or for discrete tokens HotFlip. Its keywords are its own."""
 
     steps: int = 100
     """How often the parameters are changed, at the most."""
     batch_size: int = 16
     """Rows of one step."""
     learning_rate: float | None = None
-    """At its highest; that of each kind of what is learned unless given."""
+    """At its highest; unless given, for AdamW the own one of each kind of what is learned, and 1 for SPSA. Others have none."""
     schedule: Schedule = "linear"
     """How it falls after the warm-up: to 0 in a `linear` way, or not at all (`constant`)."""
     warmup: float = 0.05
     """The share of the steps in which it rises to that."""
-    weight_decay: float = 0.0
-    """Of AdamW."""
     per_class: int | None = None
     """Train on so many rows of each label, those with the smallest hash of id; on all unless given."""
     dev: int = 128
@@ -38,7 +49,7 @@ class Recipe:
     patience: int | None = 5
     """Stop after so many looks at dev without a better one; never where that is None."""
     seed: int = 0
-    """Of the order of rows."""
+    """Of the order of rows, and of what the optimiser draws."""
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be trained by."""
@@ -46,11 +57,13 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise PromptkitError(f"{name} of a training is a whole number of at least 1", got=repr(value))
-        rate = 1.0 if self.learning_rate is None else self.learning_rate
-        if not 0 < rate < float("inf") or self.weight_decay < 0 or not 0 <= self.warmup <= 1:
+        if isinstance(self.optimizer, type):
+            raise PromptkitError("An optimiser is an object, not a class", hint='Write pk.CmaEs(), or "cma-es"')
+        rate = self.learning_rate
+        if (rate is not None and not 0 < rate < float("inf")) or not 0 <= self.warmup <= 1:
             raise PromptkitError(
-                "A learning rate is above 0, a weight decay at least 0 and a warm-up a share of the steps",
-                got=f"learning_rate={self.learning_rate}, weight_decay={self.weight_decay}, warmup={self.warmup}",
+                "A learning rate is above 0, and a warm-up a share of the steps",
+                got=f"learning_rate={rate}, warmup={self.warmup}",
             )
         if self.schedule not in get_args(Schedule):
             raise unknown("schedule", str(self.schedule), get_args(Schedule))
@@ -62,19 +75,48 @@ class Recipe:
         for name in keywords:
             if name not in known:
                 raise unknown("keyword of a training", name, known)
-        return cls(**keywords)
+        told = dict(keywords)
+        if isinstance(told.get("optimizer"), str):
+            told["optimizer"] = build("optimizer", OPTIMIZERS, told["optimizer"])
+        return cls(**told)
+
+    def settled(self, *, discrete: bool) -> Recipe:
+        """With an optimiser and its learning rate, if it has one; raises for one that cannot change what is learned."""
+        optimizer = self.optimizer or (HotFlip() if discrete else AdamW())
+        if optimizer.discrete != discrete:
+            fitting = [name for name, each in OPTIMIZERS.items() if each.discrete == discrete]
+            raise PromptkitError(
+                f"The optimiser {optimizer.name} changes {_CHANGED[optimizer.discrete]}, and what is learned are "
+                f"{_CHANGED[discrete]}",
+                hint=f"Use {' or '.join(fitting)}",
+            )
+        if not optimizer.rated and self.learning_rate is not None:
+            raise PromptkitError(
+                f"The optimiser {optimizer.name} has no learning rate",
+                got=f"learning_rate={self.learning_rate}",
+                hint="Leave it out" if discrete else "Leave it out: its first steps are as long as its sigma",
+            )
+        return replace(self, optimizer=optimizer, learning_rate=self.learning_rate or optimizer.learning_rate)
+
+    def highest(self, own: float | None) -> float | None:
+        """The learning rate, at its highest, of what has this one along gradients; None where there is none."""
+        follows = self.optimizer is None or self.optimizer.gradients
+        return self.learning_rate or (own if follows else None)
+
+    def keywords(self) -> dict[str, Any]:
+        """Those that make it."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def settings(self) -> dict[str, object]:
         """Every number of it."""
-        return asdict(self)
+        return {**self.keywords(), "optimizer": settings_of(self.optimizer) if self.optimizer else None}
 
     def share(self, step: int) -> float:
         """What share of its highest the learning rate of a step is, counted from 0."""
         warm = round(self.warmup * self.steps)
         if step < warm:
             return (step + 1) / warm
-        left = (self.steps - step) / max(1, self.steps - warm)
-        return left if self.schedule == "linear" else 1.0
+        return (self.steps - step) / max(1, self.steps - warm) if self.schedule == "linear" else 1.0
 
     def batch(self, ids: Sequence[str], step: int) -> list[int]:
         """Which rows a step sees: the next ones of an order that is drawn anew each time that all were seen."""

@@ -11,15 +11,10 @@ from typing import Annotated
 import typer
 
 from promptkit import options as opts
-from promptkit.recipe import Recipe
 from promptkit.terminal import Bar
 
 INTERRUPTED = 130
 """The exit code of a command stopped by Ctrl-C."""
-
-
-OF_TRAIN = frozenset({"task", "manipulation", *(field.name for field in fields(Recipe)), "seed", "no_cache", "as_json"})
-"""The parameters that `promptkit eval` does not have, or need not be told."""
 
 
 def train(
@@ -29,16 +24,24 @@ def train(
     manipulation: Annotated[
         list[str] | None,
         typer.Option(
-            help="What is learned: soft, prefix, shift or low-rank, with keywords as in soft:length=20:init=random or "
-            "prefix:length=10:layers=1|2. May be repeated."
+            help="What is learned: soft, prefix, shift or low-rank, with keywords as in soft:length=20:init=random:place=start "
+            "or prefix:length=10:layers=1|2; or tokens:length=5. May be repeated."
+        ),
+    ] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(
+            help="adamw, along gradients; from scores alone, on any model: spsa:perturbation=0.1:averaged=1, or "
+            "cma-es:subspace=500:population=20:sigma=1; for tokens hotflip:candidates=10."
         ),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="How often what is learned is changed, at the most.")] = 100,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows of one step.")] = 16,
-    learning_rate: Annotated[float | None, typer.Option(help="Of AdamW, at its highest; each kind's own unless given.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="At its highest; unless given, each kind's own for adamw, and 1 for spsa.")
+    ] = None,
     schedule: Annotated[str, typer.Option(help="How it falls after the warm-up: linear, or constant.")] = "linear",
     warmup: Annotated[float, typer.Option(min=0, max=1, help="The share of the steps in which it rises.")] = 0.05,
-    weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 0.0,
     per_class: Annotated[int | None, typer.Option(min=1, help="Train on N rows of each label; all unless given.")] = None,
     dev: Annotated[int, typer.Option(min=1, help="At most N rows of the dev part choose the best step.")] = 128,
     every: Annotated[int, typer.Option(min=1, help="Steps between two looks at dev, each with a checkpoint.")] = 10,
@@ -63,18 +66,19 @@ def train(
 ) -> None:
     """Train a manipulation for a task on a frozen model: rows of its pool, the best step chosen by dev."""
     from promptkit import training
+    from promptkit.recipe import Recipe
 
     loaded = opts.task(task, data, template, label_column, labels, answer_column, train_file)
     options = opts.PromptOptions(
         template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
     )
     recipe = Recipe(
+        optimizer=opts.optimizer(optimizer),
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
         schedule=schedule,  # type: ignore[arg-type]
         warmup=warmup,
-        weight_decay=weight_decay,
         per_class=per_class,
         dev=dev,
         every=every,
@@ -85,10 +89,11 @@ def train(
     predictor = opts.trainable(loaded, model, set_, options, changes, recipe, split)
     try:
         with Bar(hidden=as_json, unit="step") as bar:
-            fit = training.train(predictor, loaded, split=split, out=out, cache=not no_cache, progress=bar, **recipe.settings())
+            fit = training.train(predictor, loaded, split=split, out=out, cache=not no_cache, progress=bar, **recipe.keywords())
     except KeyboardInterrupt:
         typer.echo("promptkit: stopped; the same command continues from its last checkpoint.", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    words = [*opts.eval_words(context, OF_TRAIN), *(word for folder in fit.saved for word in ("--prompt", folder))]
+    not_told = frozenset({"task", "manipulation", *(field.name for field in fields(Recipe)), "seed", "no_cache", "as_json"})
+    words = [*opts.eval_words(context, not_told), *(word for folder in fit.saved for word in ("--prompt", folder))]
     command = shlex.join(words)
     typer.echo(json.dumps({**fit.to_json(), "command": command}) if as_json else f"{fit}\nuse it: {command}")

@@ -348,6 +348,14 @@ class Differentiable(Protocol):
         """Of each request, of each continuation, its tokens' log-probabilities: tensors, of those in `within`."""
         ...
 
+    def embed(self, ids: Sequence[int]) -> Any:
+        """What the embedding module gives these tokens: a tensor (tokens, d_model)."""
+        ...
+
+    def projected(self, vectors: Any) -> Any:
+        """The inner product of each vector with each token's embedding: a tensor (rows, vocabulary)."""
+        ...
+
     def weights_hash(self) -> str:
         """Of every weight of the frozen model."""
         ...

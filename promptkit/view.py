@@ -18,6 +18,7 @@ _COLOURS = {
     "query": "green",
     "reasoning": "blue",
     "soft": "yellow",
+    "tokens": "yellow",
     "separator": "default",
     "frame": "bright_black",
 }

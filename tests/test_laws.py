@@ -41,6 +41,9 @@ MANIPULATIONS: dict[str, Manipulation] = {
     "least to most": pk.Prompt("sentiment/review", cot=pk.cot.least_to_most(max_tokens=8, questions=2)),
     "soft": composed([pk.Prompt("sentiment/review"), pk.SoftPrompt(4)]),
     "soft at the start": composed([pk.Prompt("sentiment/review"), pk.SoftPrompt(3, place="start", init="random", seed=2)]),
+    "soft through a network": composed(
+        [pk.Prompt("sentiment/review"), pk.SoftPrompt(3, reparametrise="mlp", width=4), pk.SoftPrompt(2, reparametrise="lstm")]
+    ),
     "soft as labels in a chat": composed([pk.Prompt("sentiment/review", chat=True), pk.SoftPrompt(3, init="labels")]),
     "soft in slots": composed(
         [
@@ -67,6 +70,10 @@ MANIPULATIONS: dict[str, Manipulation] = {
     "low rank": composed([pk.Prompt("sentiment/review"), pk.LowRankEdit(2, first=2, last=2)]),
     "soft, prefix and shift": composed(
         [pk.Prompt("sentiment/review"), pk.SoftPrompt(2), pk.DeepPrefix(2, init="random"), pk.HiddenShift((1,), at="all")]
+    ),
+    "tokens": composed([pk.Prompt("sentiment/review"), pk.TriggerTokens(3)]),
+    "tokens at the start of a chat": composed(
+        [pk.Prompt("sentiment/review", chat=True), pk.TriggerTokens(2, place="start", init="Say how it was."), pk.SoftPrompt(2)]
     ),
     "instructed chat": pk.Prompt("sentiment/review", demos=pk.demos.first(k=2), instruction="Say it.", chat=True),
 }

@@ -33,9 +33,21 @@ LAYERS = [
     {"chain", "asking", "composition", "predictor"},
     {"run", "samples", "outputs", "support", "figures", "evaluation"},
     {"comparison", "merging", "doctor", "view", "kinds", "trial", "found", "searching", "again", "alignments", "bias"},
-    {"recipe", "checkpoint", "objective", "fit", "training", "extraction"},
+    {
+        "recipe",
+        "checkpoint",
+        "optimizers",
+        "optimize",
+        "objective",
+        "material",
+        "losses",
+        "fit",
+        "training",
+        "conversion",
+        "extraction",
+    },
     {"studies", "reliability"},
-    {"cli", "options", "study_file", "search_command", "align_command", "train_command", "terminal"},
+    {"cli", "options", "study_file", "search_command", "align_command", "train_command", "convert_command", "terminal"},
     {"__main__"},
 ]
 APART = {"manipulate", "align", "models"}

@@ -109,7 +109,8 @@ def test_what_calibrations_are_fitted_on_is_said_beside_the_figures_however_they
 
 def test_tokens_are_the_likeliest_by_mean_probability_over_the_labelled_rows_and_states_the_models(tmp_path):
     task = write_task(tmp_path / "task")
-    made = run(task, tmp_path, ["blm:per_class=4:tokens=7", "knn:per_class=2:seed=1:tokens=3", "hidden:layer=0", "linear"])
+    learned = ["blm:per_class=4:tokens=7", "knn:per_class=2:seed=1:tokens=3", "hidden:layer=0", "linear", "linear:layer=-1"]
+    made = run(task, tmp_path, learned)
     seen, model = observed(made), pk.load("fake")
     tested = {row.id for row in task.rows("test")}
     fit: list[LabelledExample] = [row for row in task.part("fit") if row.id not in tested]
@@ -135,8 +136,8 @@ def test_tokens_are_the_likeliest_by_mean_probability_over_the_labelled_rows_and
     states = seen.hidden(ids)
     read = seen.tokens(ids)
     for number, row in enumerate(ids):
-        for layer in (0, -1):
-            np.testing.assert_allclose(states[layer][number], ask(row, Read(hidden_layer=layer)).hidden, rtol=1e-6)
+        for layer, counted in {0: 0, 0.6: 1, -1: -1}.items():
+            np.testing.assert_allclose(states[layer][number], ask(row, Read(hidden_layer=counted)).hidden, rtol=1e-6)
         for top, places in seen.sets():
             tokens = tuple(seen.told["token_ids"][place] for place in places)
             np.testing.assert_allclose(read[top][number], ask(row, Read(token_ids=tokens)).logprobs, rtol=1e-6)
@@ -368,7 +369,7 @@ def test_hidden_states_are_not_promised_of_an_engine_that_has_none(tmp_path, mon
     made = run(write_task(tmp_path / "task"), tmp_path, ["knn:per_class=4"])
     monkeypatch.setitem(ENGINES, "fake", ENGINES["fake"]._replace(hidden_states=False))
     again = align(made.path, "hidden:per_class=4")
-    assert again.lacking[0].reason == "its engine gives no hidden states of layer -1"
+    assert again.lacking[0].reason == "its engine gives no hidden states of layer 0.6"
     assert again.command is None
 
 
@@ -379,7 +380,7 @@ def test_what_a_batch_over_a_shared_prefix_has_read_is_what_each_row_alone_gives
     task, model = write_task(tmp_path / "task"), pk.load(str(save(tmp_path / "model", "llama")))
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=2))
     calibration = build("calibration", CALIBRATIONS, "knn:per_class=2:tokens=9")
-    states = build("calibration", CALIBRATIONS, "hidden:per_class=2")
+    states = build("calibration", CALIBRATIONS, "hidden:per_class=2:layer=-1")
     made = [pk.Predictor(model, prompt, [pk.Verbalizer(WORDS), each]) for each in (calibration, states)]
     run = evaluate(made, task, limit=6, out=tmp_path, cache=False)
     seen = observed(run)

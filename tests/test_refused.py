@@ -274,6 +274,31 @@ class Given:
         self.a_learned_prompt()
         (self._folder / "learned" / "parameters.safetensors").write_bytes(b"PK")
 
+    def a_peft_checkpoint(self, method: str = "PROMPT_TUNING", **more: object) -> Path:
+        import numpy as np
+        from safetensors.numpy import save_file
+
+        path = self._folder / "theirs"
+        path.mkdir()
+        config = {"peft_type": method, "task_type": "CAUSAL_LM", "num_virtual_tokens": 2, "token_dim": 16, **more}
+        (path / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "google/x"}))
+        save_file({"prompt_embeddings": np.ones((2, 16), "<f4")}, path / "adapter_model.safetensors")
+        return path
+
+    def a_peft_checkpoint_and_a_model(self) -> None:
+        self.a_peft_checkpoint()
+        self.a_model()
+
+    def a_pickled_peft_checkpoint(self) -> None:
+        path = self.a_peft_checkpoint()
+        (path / "adapter_model.safetensors").rename(path / "adapter_model.bin")
+
+    def a_peft_checkpoint_of_weights(self) -> None:
+        self.a_peft_checkpoint("LORA")
+
+    def a_peft_checkpoint_of_a_classifier(self) -> None:
+        self.a_peft_checkpoint(task_type="SEQ_CLS", modules_to_save=["score"])
+
     def runs_of_two_tasks(self) -> None:
         for command, name in (("labels.yaml", "one"), ("choices.yaml", "two")):
             self.a_run(f"eval {command} --model fake --shots 0").rename(self._folder / name)

@@ -25,7 +25,6 @@ from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.models.learned import vectors_of
 from promptkit.objective import Target, label_scores, loss_of
 from promptkit.recipe import Recipe
-from promptkit.training import adamw
 from promptkit.types import Request, Score, ScoreOutput, TextInput
 from promptkit.within import Within
 
@@ -118,6 +117,16 @@ def test_what_is_frozen_before_the_vectors_is_computed_once(folder: Path) -> Non
     assert model.differentiable(asked)._reuse == 20
 
 
+class Slope:
+    """An objective of a known gradient."""
+
+    def __init__(self, gradient: Any) -> None:
+        self._gradient = gradient
+
+    def gradient(self, parameters: Any) -> Any:
+        return 0.0, {name: as_array(self._gradient.numpy()) for name in parameters}
+
+
 # ---- the objective and the optimiser ----------------------------------------------------------------
 
 
@@ -137,14 +146,15 @@ def test_the_objective_is_the_aligners_own_rule(rows: list[list[float]], way: in
 
 @pytest.mark.parametrize(("schedule", "decay"), [("linear", 0.0), ("constant", 0.1)])
 def test_the_optimiser_is_adamw(schedule: Any, decay: float) -> None:
-    recipe = Recipe(steps=12, learning_rate=0.3, weight_decay=decay, schedule=schedule, warmup=0.25)
+    recipe = Recipe(steps=12, schedule=schedule, warmup=0.25)
     draw = torch.Generator().manual_seed(0)
     start, gradients = torch.randn((2, 3), generator=draw), torch.randn((12, 2, 3), generator=draw)
     standing = Standing(parameters={"0.x": as_array(start.numpy())}, best={})
     own = torch.nn.Parameter(start.clone())
     optimiser = torch.optim.AdamW([own], lr=1.0, weight_decay=decay)
+    make_step = pk.AdamW(weight_decay=decay).begin(standing, 0)
     for step, gradient in enumerate(gradients):
-        adamw(standing, {"0.x": gradient}, recipe, {0: 0.3})
+        make_step(Slope(gradient), {"0.x": 0.3 * recipe.share(step)})
         standing.step += 1
         optimiser.param_groups[0]["lr"] = 0.3 * recipe.share(step)
         own.grad = gradient.clone()
@@ -243,9 +253,42 @@ def test_a_training_that_is_broken_off_comes_to_the_very_same(folder: Path, tmp_
     assert trained(folder, tmp_path / "cut").resumed == 8
 
 
+@pytest.mark.parametrize("kind", ["mlp", "lstm", "residual"])
+def test_a_network_is_trained_with_the_vectors_and_its_result_alone_is_kept(kind: Any, folder: Path, tmp_path: Path) -> None:
+    task, recipe = pk.task(folder / "task.yaml"), {"steps": 10, "batch_size": 6, "every": 2, "dev": 12, "learning_rate": 0.05}
+    soft = pk.SoftPrompt(3, reparametrise=kind, width=5)
+
+    def fitted(out: str, **more: Any) -> Any:
+        return pk.train(predictor(folder, soft), task, out=tmp_path / out, cache=False, **recipe, **more)
+
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int, told: str) -> None:
+        if done == 5:
+            raise Stop
+
+    whole = fitted("whole")
+    assert whole.chosen.loss < whole.looks[0].loss
+    with pytest.raises(Stop):
+        fitted("cut", progress=stop)
+    fit = fitted("cut")
+    assert fit.resumed == 4
+    assert (fit.learned, fit.losses, fit.looks) == (whole.learned, whole.losses, whole.looks)
+    loaded: Any = pk.load_manipulation(fit.path)
+    assert (loaded,) == fit.learned
+    assert {name: array.shape for name, array in loaded.parameters.items()} == {"vectors": (3, 32)}
+    assert fit.trainable > 3 * 32
+    recipe["steps"] = 1
+    again = pk.train(predictor(folder, loaded), task, out=tmp_path / "again", cache=False, **recipe)
+    assert again.looks[0].loss == pytest.approx(fit.chosen.loss, abs=1e-5)
+    assert again.trainable == 3 * 32
+
+
 def test_a_training_that_is_killed_comes_to_the_very_same(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "promptkit", "train", "task.yaml", "--model", str(folder / "model"), "--steps", "60"]
     command += ["--every", "1", "--dev", "8", "--batch-size", "2", "--patience", "99", "--manipulation", "soft:length=2"]
+    command += ["--manipulation", "soft:length=2:reparametrise=residual:width=5"]
 
     def start(out: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen([*command, "--out", str(out)], cwd=folder, stdout=subprocess.DEVNULL, start_new_session=True)
@@ -257,11 +300,13 @@ def test_a_training_that_is_killed_comes_to_the_very_same(folder: Path, tmp_path
     time.sleep(0.1)
     os.killpg(cut.pid, signal.SIGKILL)
     cut.wait()
-    assert not list((tmp_path / "cut").glob("*/parameters.safetensors"))
+    assert not list((tmp_path / "cut").rglob("parameters.safetensors"))
     for out in ("cut", "whole"):
         assert start(tmp_path / out).wait() == 0
-    one, other = (next((tmp_path / out).glob("*/parameters.safetensors")).read_bytes() for out in ("cut", "whole"))
-    assert one == other
+    found = {out: sorted((tmp_path / out).rglob("parameters.safetensors")) for out in ("cut", "whole")}
+    assert [len(files) for files in found.values()] == [2, 2]
+    for one, other in zip(*found.values(), strict=True):
+        assert one.read_bytes() == other.read_bytes()
 
 
 def test_it_stops_where_dev_gets_no_better_and_keeps_the_best(folder: Path, tmp_path: Path) -> None:

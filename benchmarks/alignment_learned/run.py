@@ -38,7 +38,8 @@ TASKS = ("trec", "sst2", "banking77")
 READ_OUTS = (  # alpha=1000 is all tokens
     *("random", "semantic", "frequency", "blm", "blm:lap=0", "blm:over=logprobs", "blm+"),
     *("blm+:lap=0:alpha=1000", "blm+:lap=0:alpha=1000:manual=0.02", "automatic"),
-    *("knn", "soft", "prototypical", "hidden", "linear:on=words", "linear:on=tokens", "linear"),
+    *("knn", "soft", "prototypical:layer=-1", "prototypical", "hidden:layer=-1", "hidden"),
+    *("linear:on=words", "linear:on=tokens", "linear:layer=-1", "linear"),
 )
 MANUAL = "manual verbalizer"
 Correct = Mapping[str, Sequence[Any]]

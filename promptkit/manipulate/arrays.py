@@ -1,12 +1,15 @@
-"""Learned numbers, as values and as numpy has them."""
+"""Learned numbers: as values, as numpy's, and as the bytes of safetensors files, in which nothing can be executed."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from promptkit.types import Array
+
+_FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 
 
 def as_numpy(array: Array) -> Any:
@@ -27,3 +30,41 @@ def digest(parameters: Mapping[str, Array]) -> str:
     for name, array in sorted(parameters.items()):
         told.update(f"{name}{array.shape}".encode() + array.data)
     return told.hexdigest()[:16]
+
+
+def serialised(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Arrays as the bytes of a safetensors file."""
+    from safetensors.numpy import save as dumped
+
+    content: bytes = dumped({name: as_numpy(array) for name, array in arrays.items()}, dict(metadata or {}))
+    return content
+
+
+def deserialised(content: bytes) -> dict[str, Array]:
+    """The arrays of the bytes of a safetensors file. Raises ValueError for other bytes, and for numbers that are no floats."""
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        found = deserialize(content)  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+    return {name: as_array(_floats(told["dtype"], told["data"]).reshape(told["shape"])) for name, told in found}
+
+
+def _floats(dtype: str, data: bytes) -> Any:
+    import numpy as np
+
+    if dtype == "BF16":  # the upper half of a float32
+        return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
+    if dtype not in _FLOATS:
+        raise ValueError(f"its numbers are {dtype}")
+    return np.frombuffer(data, _FLOATS[dtype])
+
+
+def put(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder, each at once; the folder is made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        scratch = folder / f".{name}.part"
+        scratch.write_bytes(content)
+        scratch.replace(folder / name)

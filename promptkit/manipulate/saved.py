@@ -17,17 +17,21 @@ from typing import Any
 
 from promptkit import __version__
 from promptkit.errors import PromptkitError, json_reason
-from promptkit.manipulate.arrays import as_array, as_numpy
+from promptkit.manipulate import peft
+from promptkit.manipulate.arrays import deserialised, put, serialised
 from promptkit.manipulate.low_rank import LowRankEdit
 from promptkit.manipulate.prefix import DeepPrefix
 from promptkit.manipulate.shift import HiddenShift
 from promptkit.manipulate.soft import SoftPrompt
+from promptkit.manipulate.tokens import TriggerTokens
 from promptkit.manipulations import Learnable
 from promptkit.registry import build_from
 from promptkit.resources import expanded
 from promptkit.types import Array
 
-LEARNABLE: Mapping[str, type[Learnable]] = {each.name: each for each in (SoftPrompt, DeepPrefix, HiddenShift, LowRankEdit)}
+LEARNABLE: Mapping[str, type[Learnable]] = {
+    each.name: each for each in (SoftPrompt, TriggerTokens, DeepPrefix, HiddenShift, LowRankEdit)
+}
 """Every manipulation that is learned, by the name that the command line spells."""
 MANIFEST, PARAMETERS = "manifest.json", "parameters.safetensors"
 _LEARNED = frozenset({"parameters", "base"})
@@ -48,17 +52,18 @@ def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] |
         **(told or {}),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    path.mkdir(parents=True, exist_ok=True)
-    for name, written in ((PARAMETERS, content), (MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())):
-        scratch = path / f".{name}.part"
-        scratch.write_bytes(written)
-        scratch.replace(path / name)
+    put(path, {PARAMETERS: content, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()})
     return path
 
 
 def load_manipulation(folder: str | Path) -> Learnable:
-    """The manipulation that was saved in a folder, exactly. Raises PromptkitError for what is damaged or of a later version."""
+    """The manipulation that was saved in a folder, exactly, or that of a PEFT checkpoint.
+
+    Raises PromptkitError for what is damaged or of a later version.
+    """
     path = expanded(folder)
+    if peft.is_checkpoint(path):
+        return peft.read(path)
     manifest = read_manifest(path)
     arrays = _arrays(path, manifest)
     try:
@@ -74,12 +79,14 @@ def load_manipulation(folder: str | Path) -> Learnable:
 
 
 def read_manifest(folder: str | Path) -> Any:
-    """What a saved manipulation says of itself."""
+    """What a saved manipulation says of itself; a PEFT checkpoint says nothing of the prompt that it was trained behind."""
     path = expanded(folder)
+    if peft.is_checkpoint(path):
+        return {}
     try:
         return json.loads((path / MANIFEST).read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        hint = "Give a folder that promptkit train has printed"
+        hint = "Give a folder that promptkit train has printed, or a PEFT checkpoint"
         raise PromptkitError(f"There is no learned manipulation in {folder}: it has no {MANIFEST}", hint=hint) from None
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"{MANIFEST} is not JSON: {json_reason(error)}") from None
@@ -91,18 +98,7 @@ def keywords_of(learned: Learnable) -> dict[str, object]:
     return {field.name: getattr(told, field.name) for field in fields(told) if field.name not in _LEARNED}
 
 
-def serialised(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
-    """Arrays as the bytes of a safetensors file."""
-    from safetensors.numpy import save as dumped
-
-    content: bytes = dumped({name: as_numpy(array) for name, array in arrays.items()}, dict(metadata or {}))
-    return content
-
-
 def _arrays(path: Path, manifest: Any) -> dict[str, Array]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     try:
         content = (path / PARAMETERS).read_bytes()
     except FileNotFoundError:
@@ -110,8 +106,8 @@ def _arrays(path: Path, manifest: Any) -> dict[str, Array]:
     if not isinstance(manifest, dict) or hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
         raise _damaged(path, f"{PARAMETERS} is not what was saved with its manifest")
     try:
-        return {name: as_array(numbers) for name, numbers in load(content).items()}
-    except SafetensorError as error:
+        return deserialised(content)
+    except ValueError as error:
         raise _damaged(path, f"{PARAMETERS} cannot be read: {error}") from None
 
 

@@ -14,6 +14,8 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from promptkit.errors import PromptkitError, unknown
+from promptkit.manipulate.arrays import as_array
+from promptkit.manipulate.reparametrise import Reparametrisation, evaluated, made, networked
 from promptkit.manipulations import Ask, Surroundings
 from promptkit.render import SLOT_PART
 from promptkit.types import Array, Kind, Rendered, Span, TextInput, Vectors
@@ -26,6 +28,8 @@ COMMON = 5000
 SAMPLED = 1024
 """Rows of the embedding by which its scale is told."""
 VECTORS = "vectors"
+TOKENS_PART = "tokens"
+"""The part of a prompt that discrete tokens which were learned are."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,11 @@ class SoftPrompt:
     """The template's slot that it stands in, wherever and how often that is; {{ soft("task", 8) }} is one named task."""
     seed: int = 0
     """Of what is drawn to begin with."""
+    reparametrise: Reparametrisation | None = None
+    """Train it through a network, `mlp`, `lstm` or `residual`, whose numbers are learned with it; the vectors that it makes
+    in the end are what is kept. The first two learn at a lower rate than vectors do: 0.01 rather than 0.1."""
+    width: int | None = None
+    """Of the hidden layers of that network; d_model unless given."""
     parameters: Mapping[str, Array] = field(default_factory=dict, repr=False)
     """What was learned: `vectors`, of shape (length, d_model); nothing before that."""
     base: Mapping[str, str | int] = field(default_factory=dict, repr=False)
@@ -51,8 +60,6 @@ class SoftPrompt:
 
     name: ClassVar[str] = "soft"
     kind: ClassVar[Kind] = Kind(format="learnable", location="embedding", operator="concatenative")
-    learning_rate: ClassVar[float] = 0.1
-    """In the units of the embedding."""
 
     def __post_init__(self) -> None:
         """Refuse what no soft prompt can be."""
@@ -63,6 +70,11 @@ class SoftPrompt:
         if not isinstance(self.init, str) or (self.init not in INITS and len(self.init.split()) < 2):
             hint = "Or write a text of several words: init=Classify the review."
             raise unknown("beginning of a soft prompt", str(self.init), INITS, hint=hint)
+        if self.reparametrise not in (None, *get_args(Reparametrisation)):
+            raise unknown("reparametrisation of a soft prompt", str(self.reparametrise), get_args(Reparametrisation))
+        if self.width is not None and (not self.reparametrise or not isinstance(self.width, int) or self.width < 1):
+            hint = "Write reparametrise=mlp:width=64"
+            raise PromptkitError("A width is that of a reparametrisation, 1 at least", got=f"width={self.width!r}", hint=hint)
 
         held = self.parameters.get(VECTORS)
         if held is not None and (len(held.shape) != 2 or held.shape[0] != self.length):
@@ -76,6 +88,11 @@ class SoftPrompt:
         return 0 if self.slot else self.length
 
     @property
+    def learning_rate(self) -> float:
+        """In the units of the embedding; a network that makes all of the vectors wants smaller steps."""
+        return 0.01 if self.reparametrise in ("mlp", "lstm") and not self.parameters else 0.1
+
+    @property
     def fills(self) -> Mapping[str, int]:
         """Its slot, if it stands in one."""
         return {self.slot: self.length} if self.slot else {}
@@ -83,32 +100,41 @@ class SoftPrompt:
     def settings(self) -> Mapping[str, object]:
         """How many vectors, where, and which: by content once they are learned, before that by how they begin."""
         held = self.parameters.get(VECTORS)
-        digest = {"sha256": hashlib.sha256(held.data).hexdigest()[:16]} if held else {"init": self.init, "seed": self.seed}
+        digest = {"sha256": hashlib.sha256(held.data).hexdigest()[:16]} if held else self._beginning
         where = {"slot": self.slot} if self.slot else {"place": self.place}
         return {"name": self.name, "length": self.length, **where, **digest}
 
+    @property
+    def _beginning(self) -> dict[str, object]:
+        network = {"reparametrise": self.reparametrise, "width": self.width} if self.reparametrise else {}
+        return {"init": self.init, "seed": self.seed, **network}
+
     def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
         """What puts the vectors into a prompt."""
-        held = self.begun(surroundings)[VECTORS]
+        held = self._vectors(self.begun(surroundings))
         rows = Vectors(data=held.data, d_model=held.shape[1])
         bos = surroundings.ask.card.tokenizer.bos
-        return lambda rendered: replace(rendered, input=self._within(rendered.input, rows, bos))
+        return lambda rendered: replace(rendered, input=self._placed(rendered.input, rows, bos))
 
-    def _within(self, prompt: TextInput, rows: Vectors, bos: tuple[int, ...]) -> TextInput:
+    def _placed(self, prompt: TextInput, rows: Vectors, bos: tuple[int, ...]) -> TextInput:
         if self.slot:
             return filled(prompt, rows, part=f"{SLOT_PART} {self.slot}")
-        at = _learned_from(prompt.ids, 0)
-        if self.place == "after_bos" and prompt.ids[at : at + len(bos)] == bos:
-            at = _learned_from(prompt.ids, at + len(bos))
-        return inserted(prompt, rows, at, part=SLOT_PART)
+        return inserted(prompt, rows, place_of(prompt, self.place, bos), part=SLOT_PART)
 
     def learned(self, parameters: Mapping[str, Array], base: Mapping[str, str | int]) -> SoftPrompt:
-        """The same soft prompt once it has been trained."""
-        return replace(self, parameters=dict(parameters), base=dict(base))
+        """The same soft prompt once it has been trained: its vectors alone, whatever has made them."""
+        return replace(self, parameters={VECTORS: self._vectors(parameters)}, base=dict(base))
 
     def within(self, trained: Mapping[str, Any]) -> Within[Any]:
-        """The vectors."""
-        return Within(vectors=trained[VECTORS])
+        """The vectors: what is trained, or what a network makes of that."""
+        if self.reparametrise is None or VECTORS in trained:
+            return Within(vectors=trained[VECTORS])
+        return Within(vectors=made(self.reparametrise, trained))
+
+    def _vectors(self, parameters: Mapping[str, Array]) -> Array:
+        if self.reparametrise is None or VECTORS in parameters:
+            return parameters[VECTORS]
+        return evaluated(self.reparametrise, parameters)
 
     # ---- what they begin as -----------------------------------------------------------------------
 
@@ -116,12 +142,14 @@ class SoftPrompt:
         """What was learned, or else the parameters before any training."""
         if self.parameters:
             return self.parameters
-        rows = self._random(surroundings.ask) if self.init == "random" else self._of_tokens(surroundings)
-        return {VECTORS: Array(data=rows.astype("<f4").tobytes(), shape=rows.shape)}
+        begin = self._random(surroundings.ask) if self.init == "random" else self._of_tokens(surroundings)
+        if self.reparametrise is None:
+            return {VECTORS: as_array(begin)}
+        return networked(self.reparametrise, begin, width=self.width or begin.shape[1], seed=self.seed)
 
     def _random(self, ask: Ask) -> Any:
         """Normal, at the root mean square of the embedding's rows."""
-        ids = self._drawn(ask.card.vocabulary, SAMPLED)
+        ids = drawn(self.seed, ask.card.vocabulary, SAMPLED)
         scale = np.sqrt(np.mean(_rows(ask.embed(ids)) ** 2))
         chance = np.random.default_rng(int.from_bytes(hashlib.sha256(f"soft\0{self.seed}".encode()).digest()))
         return scale * chance.normal(size=(self.length, ask.card.d_model))
@@ -139,7 +167,7 @@ class SoftPrompt:
         card = surroundings.ask.card
         if self.init == "vocabulary":
             control = set(card.tokenizer.control.values())
-            common = [token for token in self._drawn(min(COMMON, card.vocabulary), COMMON) if token not in control]
+            common = [token for token in drawn(self.seed, min(COMMON, card.vocabulary), COMMON) if token not in control]
             return [[token] for token in common[: self.length]]
         if self.init != "labels":
             return [[token] for token in card.tokenizer.encode(self.init).ids]
@@ -150,15 +178,22 @@ class SoftPrompt:
             )
         return [card.tokenizer.encode(f" {word}").ids for word in words]
 
-    def _drawn(self, count: int, most: int) -> list[int]:
-        """Tokens below `count` in an order by chance, at most so many."""
-        by_hash = sorted(range(count), key=lambda token: hashlib.blake2b(f"{self.seed}\0{token}".encode()).digest())
-        return by_hash[:most]
+
+def drawn(seed: int, count: int, most: int) -> list[int]:
+    """Tokens below `count` in an order by chance, at most so many."""
+    by_hash = sorted(range(count), key=lambda token: hashlib.blake2b(f"{seed}\0{token}".encode()).digest())
+    return by_hash[:most]
 
 
 def inserted(prompt: TextInput, rows: Vectors, at: int, *, part: str) -> TextInput:
     """The prompt with more learned vectors before its token `at`, as a span of their own."""
     table, first, count = _joined(prompt, rows)
+    return replace(spliced(prompt, range(-1 - first, -1 - first - count, -1), at, part=part), vectors=table)
+
+
+def spliced(prompt: TextInput, more: Sequence[int], at: int, *, part: str) -> TextInput:
+    """The prompt with more ids before its token `at`, as a span of their own."""
+    count = len(more)
     spans: list[Span] = []
     for span in prompt.spans:
         if span.start < at:
@@ -167,8 +202,7 @@ def inserted(prompt: TextInput, rows: Vectors, at: int, *, part: str) -> TextInp
     for span in prompt.spans:
         if span.stop > at:
             spans.append(replace(span, start=max(span.start, at) + count, stop=span.stop + count))
-    ids = (*prompt.ids[:at], *range(-1 - first, -1 - first - count, -1), *prompt.ids[at:])
-    return replace(prompt, ids=ids, spans=tuple(spans), vectors=table)
+    return replace(prompt, ids=(*prompt.ids[:at], *more, *prompt.ids[at:]), spans=tuple(spans))
 
 
 def filled(prompt: TextInput, rows: Vectors, *, part: str) -> TextInput:
@@ -188,10 +222,19 @@ def _joined(prompt: TextInput, rows: Vectors) -> tuple[Vectors, int, int]:
     return Vectors(data=data + rows.data, d_model=rows.d_model), len(data) // width, len(rows.data) // width
 
 
-def _learned_from(ids: Sequence[int], at: int) -> int:
-    """The first place from `at` on where no learned vector stands."""
-    while at < len(ids) and ids[at] < 0:
-        at += 1
+def place_of(prompt: TextInput, place: Place, bos: tuple[int, ...]) -> int:
+    """Where in a prompt more is put: behind what was put there before."""
+    at = _behind_learned(prompt, 0)
+    if place == "after_bos" and prompt.ids[at : at + len(bos)] == bos:
+        at = _behind_learned(prompt, at + len(bos))
+    return at
+
+
+def _behind_learned(prompt: TextInput, at: int) -> int:
+    """The first place from `at` on where nothing learned stands."""
+    for span in prompt.spans:
+        if span.start == at and span.part.partition(" ")[0] in (SLOT_PART, TOKENS_PART):
+            at = span.stop
     return at
 
 

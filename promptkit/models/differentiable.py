@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from promptkit.models.plain import PlainForward
 from promptkit.models.plan import MIN_SHARED, make_plan, own_tokens
 from promptkit.types import Request
 from promptkit.within import Within
+
+TOKENS_AT_ONCE = 8192
+"""Of the vocabulary, those whose embeddings are held in float32."""
 
 
 class Differentiable:
@@ -33,6 +37,7 @@ class Differentiable:
         frozen = _frozen(requests) if forward.reuses else ()
         self._reuse = len(frozen) if len(frozen) >= MIN_SHARED else 0
         self._prefix = forward.prefix(frozen[: self._reuse])
+        self._embedding: Any = forward.model.get_input_embeddings()
         self.device: torch.device = forward.model.device
 
     def batches(self, chosen: Sequence[int]) -> list[list[int]]:
@@ -43,6 +48,18 @@ class Differentiable:
     def scores(self, chosen: Sequence[int], within: Within[Tensor]) -> list[list[Tensor]]:
         """Of each chosen request, of each continuation, its tokens' log-probabilities."""
         return self._forward.scores([self._requests[index] for index in chosen], self._reuse, self._prefix, within)
+
+    def embed(self, ids: Sequence[int]) -> Tensor:
+        """What the embedding module gives these tokens, (tokens, d_model)."""
+        with torch.no_grad():
+            rows: Tensor = self._embedding(torch.tensor(ids, device=self.device)).float()
+        return rows
+
+    def projected(self, vectors: Tensor) -> Tensor:
+        """The inner product of each vector with each token's embedding, (rows, vocabulary). vectors: (rows, d_model)."""
+        ids = torch.arange(self._embedding.num_embeddings, device=self.device)
+        with torch.no_grad():
+            return torch.cat([vectors @ self._embedding(part).float().T for part in torch.split(ids, TOKENS_AT_ONCE)], dim=1)
 
     def weights_hash(self) -> str:
         """Of every weight of the model, which is frozen."""

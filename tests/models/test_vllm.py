@@ -180,6 +180,17 @@ class TestEngine:
         for one, other in zip(*found, strict=True):
             assert other == pytest.approx(one, abs=TOLERANCE)
 
+    def test_a_soft_prompt_is_trained_by_its_scores_alone(self, tmp_path: Path) -> None:
+        """One step of simultaneous perturbation goes the way that it goes on transformers."""
+        task, prompt = pk.task("sentiment"), pk.Prompt("sentiment/review")
+        recipe: Any = {"optimizer": "spsa:perturbation=0.3", "steps": 1, "batch_size": 4, "dev": 4, "learning_rate": 1.0}
+        fits = [
+            pk.train(pk.Predictor(model, [prompt, pk.SoftPrompt(3)], reading(task)), task, out=tmp_path, **recipe)
+            for model in (hf(), vllm())
+        ]
+        assert fits[1].losses == pytest.approx(fits[0].losses, abs=TOLERANCE)
+        assert fits[1].evaluations == fits[0].evaluations == {"steps": 8, "dev": 8}
+
     def test_what_vllm_cannot_give_is_refused_before_the_engine_starts(self) -> None:
         model: Any = pk.load("vllm:demo")
         with pytest.raises(pk.Unsupported, match=r"no hidden states.*an hf model"):

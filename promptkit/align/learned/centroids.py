@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.align.labelled import Learned, ReadOut
-from promptkit.aligners import Needs, Support
+from promptkit.aligners import MIDDLE, Layer, Needs, Support
 
 if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Hidden(Learned):
     """Hidden calibration: the nearest class mean by Euclidean distance."""
 
-    layer: int = -1
-    """Of the hidden state: 0 is the embedding, -1 the last layer's normalised output."""
+    layer: Layer = MIDDLE
+    """Of the hidden state: 0 is the embedding, -1 the last layer's normalised output, 0.5 half-way."""
     name: ClassVar[str] = "hidden"
 
     @property

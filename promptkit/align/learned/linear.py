@@ -17,7 +17,7 @@ import numpy as np
 from promptkit.align.labelled import Learned, ReadOut
 from promptkit.align.labelmap.mapping import FLOOR, LabelMap
 from promptkit.align.learned.folds import folds, log_loss
-from promptkit.aligners import Needs, Outputs, Support, TopTokens
+from promptkit.aligners import MIDDLE, Layer, Needs, Outputs, Support, TopTokens
 from promptkit.errors import PromptkitError
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class Linear(Learned):
 
     on: Literal["hidden", "tokens", "words"] = "hidden"
     """The hidden state at the answer slot, or the log-probabilities there: of the likeliest tokens, or of the labels."""
-    layer: int = -1
-    """Of the hidden state: 0 is the embedding, -1 the last layer's normalised output."""
+    layer: Layer = MIDDLE
+    """Of the hidden state: 0 is the embedding, -1 the last layer's normalised output, 0.5 half-way."""
     tokens: int = 500
     """How many tokens; one set for all rows, by the mean probability over the labelled rows."""
     name: ClassVar[str] = "linear"

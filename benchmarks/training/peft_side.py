@@ -1,0 +1,95 @@
+"""PEFT's part: the same training by PEFT and transformers' Trainer, the usual way, on the model's logits of every position."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PromptTuningConfig, get_peft_model
+from safetensors.torch import load_file
+from torch.utils.data import SequentialSampler
+from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
+
+
+class Clock(TrainerCallback):
+    """When each step has ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.ends.append(time.perf_counter())
+
+
+class LabelTrainer(Trainer):
+    """Rows in their order; the loss is the cross-entropy over the label words behind the prompt."""
+
+    losses: list[float]
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        return SequentialSampler(train_dataset or self.train_dataset)
+
+    def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> torch.Tensor:
+        labels, gold = inputs.pop("label_ids"), inputs.pop("gold")
+        logits = model(**inputs).logits
+        ends = logits.shape[1] - inputs["input_ids"].shape[1] + inputs["attention_mask"].sum(1) - 1
+        rows = torch.arange(len(ends))
+        loss = torch.nn.functional.cross_entropy(logits[rows, ends].gather(1, labels), gold)
+        self.losses.append(float(loss.detach()))
+        return loss
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--learning-rate", required=True, type=float)
+    parser.add_argument("--folder", required=True, type=Path, help="what promptkit's part has written")
+    told = parser.parse_args()
+    batches = json.loads((told.folder / "batches.json").read_text())
+    base = AutoModelForCausalLM.from_pretrained(told.model, dtype=torch.float32)
+    begun = load_file(told.folder / "begun" / "adapter_model.safetensors")["prompt_embeddings"]
+    config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=len(begun))
+    model = get_peft_model(base, config)
+    model.prompt_encoder["default"].embedding.weight.data.copy_(begun)
+    arguments = TrainingArguments(
+        output_dir=str(told.folder / "trainer"),
+        per_device_train_batch_size=len(batches[0]),
+        max_steps=len(batches),
+        learning_rate=told.learning_rate,
+        lr_scheduler_type="constant",
+        weight_decay=0.0,
+        max_grad_norm=0.0,
+        save_strategy="no",
+        report_to=[],
+        remove_unused_columns=False,
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    clock, rows = Clock(), [row for batch in batches for row in batch]
+    trainer = LabelTrainer(model=model, args=arguments, train_dataset=rows, data_collator=padded, callbacks=[clock])
+    trainer.losses = []
+    trainer.train()
+    seconds = [end - begin for begin, end in pairwise(clock.ends)]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    (told.folder / "peft.json").write_text(json.dumps({"losses": trainer.losses, "seconds": seconds, "peak_gib": peak}))
+
+
+def padded(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """On the right: padded on the left, PEFT puts its vectors before the padding."""
+    longest = max(len(row["ids"]) for row in rows)
+    return {
+        "input_ids": torch.tensor([row["ids"] + [0] * (longest - len(row["ids"])) for row in rows]),
+        "attention_mask": torch.tensor([[1] * len(row["ids"]) + [0] * (longest - len(row["ids"])) for row in rows]),
+        "label_ids": torch.tensor([row["labels"] for row in rows]),
+        "gold": torch.tensor([row["gold"] for row in rows]),
+    }
+
+
+if __name__ == "__main__":
+    main()

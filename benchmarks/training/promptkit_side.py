@@ -1,0 +1,73 @@
+"""promptkit's part: trains a soft prompt, and writes down what PEFT must begin with and see."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import promptkit as pk
+from promptkit.manipulate import peft
+from promptkit.material import Rows
+from promptkit.recipe import Recipe
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True, type=Path)
+    parser.add_argument("--steps", required=True, type=int)
+    parser.add_argument("--batch-size", required=True, type=int)
+    parser.add_argument("--length", required=True, type=int)
+    parser.add_argument("--learning-rate", required=True, type=float)
+    parser.add_argument("--folder", required=True, type=Path, help="where everything is written")
+    told = parser.parse_args()
+    task, model = pk.task("sst2", data=told.data), pk.load("demo")
+    soft = pk.SoftPrompt(told.length, place="start")
+    predictor = pk.Predictor(model, [pk.Prompt(task.spec.template), soft], pk.Verbalizer(task.spec.labels))
+    numbers = {
+        "steps": told.steps,
+        "batch_size": told.batch_size,
+        "learning_rate": told.learning_rate,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "dev": told.batch_size,
+        "every": told.steps,
+    }
+    begun = soft.learned(soft.begun(predictor.surroundings(task, cache=None)), {})
+    peft.write(begun, told.folder / "begun")
+    write_batches(predictor, task, Recipe(**numbers), told.folder / "batches.json")
+    ends: list[float] = []
+    fit = pk.train(
+        predictor, task, cache=False, out=told.folder, progress=lambda *_: ends.append(time.perf_counter()), **numbers
+    )
+    seconds = [end - begin for begin, end in pairwise(ends[:-1])]  # the last one is followed by a look at dev
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    (told.folder / "promptkit.json").write_text(json.dumps({"losses": fit.losses, "seconds": seconds, "peak_gib": peak}))
+
+
+def write_batches(predictor: pk.Predictor, task: pk.Task, recipe: Recipe, path: Path) -> None:
+    """Of each step each row: the prompt's ids without the learned vectors, the labels' tokens, and which is right."""
+    rows = Rows.of(task, None, recipe.settled(discrete=False)).pool
+    bound = pk.Predictor(predictor.model, pk.Prompt(task.spec.template), pk.Verbalizer(task.spec.labels)).bind(task)
+    batches = []
+    for step in range(recipe.steps):
+        chosen = [rows[index] for index in recipe.batch(tuple(row.id for row in rows), step)]
+        shown = bound.apply(chosen)
+        batches.append(
+            [
+                {
+                    "ids": rendered.input.ids,
+                    "labels": [ids for (ids,) in rendered.continuations],
+                    "gold": task.labels.index(row.label),
+                }
+                for row, rendered in zip(chosen, shown, strict=True)
+            ]
+        )
+    path.write_text(json.dumps(batches))
+
+
+if __name__ == "__main__":
+    main()

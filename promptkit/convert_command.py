@@ -1,0 +1,29 @@
+"""The command `promptkit convert`: its options, and what it prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from promptkit import options as opts
+
+
+def convert(
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="A PEFT checkpoint, or a folder that promptkit train has made.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write, of the other kind.")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="The model that it was learned on, if the folder calls it by another name.")
+    ] = None,
+    set_: opts.Set = None,
+    as_json: opts.Json = False,
+) -> None:
+    """Turn a PEFT checkpoint of prompt tuning or p-tuning into a learned prompt, or a learned prompt into one of PEFT."""
+    from promptkit.conversion import convert as converted
+
+    made = converted(folder, out, model=None if model is None else opts.model(model, set_))
+    typer.echo(json.dumps(made.to_json()) if as_json else made)

@@ -1,0 +1,190 @@
+"""The losses of rows under parameters: with gradients through the model, or from what it answers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from promptkit.errors import Unsupported
+from promptkit.manipulate.arrays import as_array, as_numpy
+from promptkit.manipulate.tokens import IDS, TriggerTokens, forbidden
+from promptkit.manipulations import Learnable
+from promptkit.material import Material, divided
+from promptkit.objective import loss_of, loss_of_output
+from promptkit.optimizers import Parameters
+from promptkit.types import Array, Differentiable, Output, Request, Trains
+from promptkit.within import Within
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Judged = tuple[float, bool | None]
+"""A row's loss, and whether it is answered right: None where the answer is a text."""
+
+
+class Losses(Protocol):
+    """The losses of chosen rows, which stand where `Material` says."""
+
+    def judged(self, candidates: Sequence[Parameters], chosen: Sequence[int]) -> list[list[Judged]]:
+        """Under each of these parameters, of each row."""
+        ...
+
+    def gradient(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Array]]:
+        """See `Objective.gradient`."""
+        ...
+
+    def swaps(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Any]]:
+        """See `Objective.swaps`."""
+        ...
+
+    def weights_hash(self) -> str:
+        """Of the frozen model, where its weights are at hand."""
+        ...
+
+
+@dataclass(slots=True)
+class Batch:
+    """The rows of one step: an `Objective` that counts the rows which the model computes for it."""
+
+    of: Losses
+    chosen: Sequence[int]
+    evaluations: int = field(default=0, init=False)
+
+    def losses(self, candidates: Sequence[Parameters]) -> list[float]:
+        """See `Objective.losses`."""
+        self.evaluations += len(candidates) * len(self.chosen)
+        return [sum(loss for loss, _ in rows) / len(rows) for rows in self.of.judged(candidates, self.chosen)]
+
+    def gradient(self, parameters: Parameters) -> tuple[float, dict[str, Array]]:
+        """See `Objective.gradient`."""
+        self.evaluations += len(self.chosen)
+        return self.of.gradient(parameters, self.chosen)
+
+    def swaps(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
+        """See `Objective.swaps`."""
+        self.evaluations += len(self.chosen)
+        return self.of.swaps(parameters, self.chosen)
+
+
+class ByAnswers:
+    """From `Score` requests alone, so on any model that answers them. What is tried once is kept in no score cache."""
+
+    def __init__(self, material: Material) -> None:
+        self._material = material
+
+    def judged(self, candidates: Sequence[Parameters], chosen: Sequence[int]) -> list[list[Judged]]:
+        """All candidates are asked at once, so that batches are full."""
+        material = self._material
+        puts = [material.put(material.with_parameters(parameters)) for parameters in candidates]
+        outputs = iter(self._answers([request for put in puts for request in material.requests(put, chosen)]))
+        reading, targets = material.bound.reading, material.targets
+        return [[loss_of_output(reading, targets[place], next(outputs)) for place in chosen] for _ in candidates]
+
+    def _answers(self, requests: Sequence[Request]) -> list[Any]:
+        model = self._material.model
+        model.load()
+        answers: dict[int, Output] = {}
+        for indices, outputs in model.answer(requests):
+            answers.update(zip(indices, outputs, strict=True))
+        return [answers[index] for index in range(len(requests))]
+
+    def gradient(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Array]]:
+        """There is none."""
+        raise Unsupported("Answers have no gradient", hint="Use an optimiser that asks for none: spsa or cma-es")
+
+    def swaps(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Any]]:
+        """There are none."""
+        return self.gradient(parameters, chosen)
+
+    def weights_hash(self) -> str:
+        """Requests change no weights, which may be anywhere."""
+        return ""
+
+
+class ByGradients:
+    """Through the model, by its differentiable forward. Discrete tokens are read as the vectors that they are."""
+
+    def __init__(self, material: Material, model: Trains) -> None:
+        self._material, self._model = material, model
+
+    def judged(self, candidates: Sequence[Parameters], chosen: Sequence[int]) -> list[list[Judged]]:
+        """Computed without gradients."""
+        import torch
+
+        with torch.no_grad():
+            return [self._judged(self._within(self._tensors(parameters)), chosen) for parameters in candidates]
+
+    def _judged(self, within: Within[Tensor], chosen: Sequence[int]) -> list[Judged]:
+        found: dict[int, tuple[Tensor, bool | None]] = {}
+        for part in self._forward.batches(chosen):
+            found.update(zip(part, self._losses(within, part), strict=True))
+        return [(float(found[place][0]), found[place][1]) for place in chosen]
+
+    def _losses(self, within: Within[Tensor], part: Sequence[int]) -> list[tuple[Tensor, bool | None]]:
+        """Of rows that are computed at once."""
+        reading, targets = self._material.bound.reading, self._material.targets
+        scores = self._forward.scores(part, within)
+        return [loss_of(reading, targets[place], rows) for place, rows in zip(part, scores, strict=True)]
+
+    def gradient(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Array]]:
+        """See `Objective.gradient`."""
+        tensors = {name: tensor.requires_grad_() for name, tensor in self._tensors(parameters).items()}
+        total = 0.0
+        for part in self._forward.batches(chosen):
+            total += self._backward(self._within(tensors), part, len(chosen))
+        slopes = {name: tensor.grad for name, tensor in tensors.items()}
+        return total, {name: as_array(slope.cpu().numpy()) for name, slope in slopes.items() if slope is not None}
+
+    def swaps(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Any]]:
+        """HotFlip's first-order estimates; see `Objective.swaps`."""
+        table: Any = self._within(self._tensors(parameters)).vectors
+        within = Within(vectors=table.requires_grad_())
+        total = sum(self._backward(within, part, len(chosen)) for part in self._forward.batches(chosen))
+        slopes: Any = table.grad
+        changes = self._forward.projected(slopes) - (slopes * table.detach()).sum(1, keepdim=True)
+        changes[:, forbidden(self._material.model.card)] = float("inf")
+        ends, estimates = 0, {}
+        for name, array in parameters.items():
+            estimates[name] = changes[ends : ends + array.shape[0]].cpu().numpy()
+            ends += array.shape[0]
+        return total, estimates
+
+    def _backward(self, within: Within[Tensor], part: Sequence[int], count: int) -> float:
+        losses = [loss for loss, _ in self._losses(within, part)]
+        mean = sum(losses[1:], losses[0]) / count
+        mean.backward()  # type: ignore[no-untyped-call]
+        return float(mean.detach())
+
+    def _within(self, parameters: Mapping[str, Tensor]) -> Within[Tensor]:
+        """What every prompt holds that is learned."""
+        import torch
+
+        parts = [self._part(*each) for each in zip(self._material.learnables, divided(parameters), strict=True)]
+        rows = [part.vectors for part in parts if part.vectors is not None]
+        return Within(
+            vectors=torch.cat(rows) if rows else None,
+            prefixes=tuple(prefix for part in parts for prefix in part.prefixes),
+            edits=tuple(edit for part in parts for edit in part.edits),
+        )
+
+    def _part(self, learnable: Learnable, own: Mapping[str, Any]) -> Within[Any]:
+        if isinstance(learnable, TriggerTokens):
+            return Within(vectors=self._forward.embed(own[IDS].int().tolist()))
+        return learnable.within(own)
+
+    def _tensors(self, parameters: Parameters) -> dict[str, Tensor]:
+        import torch
+
+        return {name: torch.from_numpy(as_numpy(each).copy()).to(self._forward.device) for name, each in parameters.items()}
+
+    @cached_property
+    def _forward(self) -> Differentiable:
+        around = self._material.around
+        learned = [each.as_vectors(around) if isinstance(each, TriggerTokens) else each for each in self._material.learnables]
+        return self._model.differentiable(self._material.requests(self._material.put(learned), self._material.everything))
+
+    def weights_hash(self) -> str:
+        """Of every weight."""
+        return self._forward.weights_hash()

@@ -1,0 +1,141 @@
+"""A checkpoint of PEFT's prompt tuning or p-tuning as a soft prompt, and a soft prompt as one of prompt tuning; without PEFT.
+
+    adapter_config.json         which method, how many vectors, the model's name
+    adapter_model.safetensors   prompt_embeddings: floats, of shape (vectors, d_model)
+
+PEFT puts its vectors before everything, BOS too. It evaluates p-tuning's encoder once, as it saves, and keeps what that makes:
+the vectors. An adapter_model.bin is a pickle, and never opened. What PEFT has no word for, the identity of the model that a
+soft prompt was learned on, stands in the metadata of the safetensors file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from promptkit.errors import PromptkitError, json_reason
+from promptkit.manipulate.arrays import deserialised, put, serialised
+from promptkit.manipulate.soft import VECTORS, SoftPrompt
+from promptkit.manipulations import Learnable
+from promptkit.resources import expanded
+from promptkit.types import Array
+
+CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+EMBEDDINGS = "prompt_embeddings"
+BASE = "promptkit.base"
+"""The metadata that says which model."""
+
+
+def is_checkpoint(folder: str | Path) -> bool:
+    """Whether PEFT, or `write`, has made it."""
+    return (expanded(folder) / CONFIG).is_file()
+
+
+def read(folder: str | Path) -> Learnable:
+    """What a checkpoint has learned. Raises PromptkitError for a method, a task or a file that is not read here."""
+    path = expanded(folder)
+    config = _config(path)
+    method = config.get("peft_type")
+    if method not in READ:
+        hint = f"Methods that are read: {', '.join(READ)}"
+        raise PromptkitError(f"The PEFT checkpoint in {path} is of a method that is not read here", got=method, hint=hint)
+    task, more = config.get("task_type"), config.get("modules_to_save")
+    if task != "CAUSAL_LM" or more:
+        got = f"task_type={task}" + (f", modules_to_save={more}" if more else "")
+        hint = "Those of task_type CAUSAL_LM are read, with no other modules"
+        raise PromptkitError(
+            f"The PEFT checkpoint in {path} does not change a language model's prompt alone", got=got, hint=hint
+        )
+    arrays, base = _arrays(path)
+    if arrays.keys() != {EMBEDDINGS}:
+        raise _damaged(path, f"{WEIGHTS} holds {', '.join(sorted(arrays)) or 'nothing'}, and not {EMBEDDINGS} alone")
+    blank, parameters, own = READ[method](path, config, arrays[EMBEDDINGS])
+    return blank.learned(parameters, base or {"name": config.get("base_model_name_or_path") or "", **own})
+
+
+def write(learned: Learnable, folder: str | Path) -> Path:
+    """Write a checkpoint that `peft.PeftModel.from_pretrained` reads. Raises PromptkitError where PEFT has none for it."""
+    if learned.name not in WRITTEN:
+        raise PromptkitError(f"PEFT has no checkpoint for what {learned.name} learns", hint=f"It has for: {', '.join(WRITTEN)}")
+    if not learned.parameters:
+        raise PromptkitError(f"This {learned.name} prompt has learned nothing that could be saved", hint="Train it: pk.train")
+    own, embeddings = WRITTEN[learned.name](learned)
+    common = {"task_type": "CAUSAL_LM", "base_model_name_or_path": _loadable(learned.base), "inference_mode": True}
+    config = json.dumps({**own, **common, "num_transformer_submodules": 1}, indent=2) + "\n"
+    told = {"format": "pt", BASE: json.dumps(dict(learned.base))}
+    path = expanded(folder)
+    put(path, {WEIGHTS: serialised({EMBEDDINGS: embeddings}, told), CONFIG: config.encode()})
+    return path
+
+
+# ---- a method each ------------------------------------------------------------------------------------
+
+Parts = tuple[Learnable, Mapping[str, Array], Mapping[str, int]]
+"""The manipulation, what it has learned, and what is known of the model that it was learned on."""
+
+
+def _soft(path: Path, config: Mapping[str, Any], embeddings: Array) -> Parts:
+    shape = (config.get("num_virtual_tokens"), config.get("token_dim"))
+    if embeddings.shape != shape:
+        raise _damaged(path, f"its vectors are of shape {embeddings.shape}, and {CONFIG} says {shape}")
+    length, d_model = embeddings.shape
+    return SoftPrompt(length, place="start"), {VECTORS: embeddings}, {"d_model": d_model}
+
+
+def _of_soft(learned: Any) -> tuple[dict[str, object], Array]:
+    if learned.slot or learned.place != "start":
+        where = f"in the slot {learned.slot}" if learned.slot else "behind BOS"
+        hint = "Train one with soft:place=start; for a model that has no BOS, say --model NAME"
+        raise PromptkitError(f"PEFT puts its vectors before BOS, and this soft prompt stands {where}", hint=hint)
+    held = learned.parameters[VECTORS]
+    sizes = {"num_virtual_tokens": held.shape[0], "token_dim": held.shape[1]}
+    return {"peft_type": "PROMPT_TUNING", "prompt_tuning_init": "RANDOM", **sizes}, held
+
+
+READ: Mapping[str, Callable[[Path, Mapping[str, Any], Array], Parts]] = {"PROMPT_TUNING": _soft, "P_TUNING": _soft}
+"""PEFT's methods, by its own names."""
+WRITTEN: Mapping[str, Callable[[Any], tuple[dict[str, object], Array]]] = {SoftPrompt.name: _of_soft}
+"""What PEFT can express: the entries of its configuration, and its embeddings."""
+
+
+def _loadable(base: Mapping[str, str | int]) -> str | None:
+    """The model's name, if transformers can load it by that."""
+    name = str(base.get("name", ""))
+    return None if name in ("", "demo", "fake") or name.endswith(".gguf") else name
+
+
+# ---- its two files ------------------------------------------------------------------------------------
+
+
+def _config(path: Path) -> Any:
+    try:
+        config = json.loads((path / CONFIG).read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"{CONFIG} is not JSON: {json_reason(error)}") from None
+    if not isinstance(config, dict):
+        raise _damaged(path, f"{CONFIG} holds no names with values")
+    return config
+
+
+def _arrays(path: Path) -> tuple[dict[str, Array], Any]:
+    """Its arrays, and the model that `write` has named, if it was that."""
+    from safetensors import safe_open
+
+    if not (path / WEIGHTS).is_file():
+        if (path / PICKLE).is_file():
+            hint = "Save it again by PEFT: model.save_pretrained(FOLDER) writes safetensors"
+            raise PromptkitError(f"{path / PICKLE} is a pickle, which runs whatever it holds: it is not opened", hint=hint)
+        raise _damaged(path, f"{WEIGHTS} is not there")
+    try:
+        arrays = deserialised((path / WEIGHTS).read_bytes())
+        with safe_open(path / WEIGHTS, "np") as stream:
+            told = json.loads((stream.metadata() or {}).get(BASE, "{}"))
+    except ValueError as error:
+        raise _damaged(path, f"{WEIGHTS} cannot be read: {error}") from None
+    return arrays, told if isinstance(told, dict) else {}
+
+
+def _damaged(path: Path, reason: str) -> PromptkitError:
+    return PromptkitError(f"The PEFT checkpoint in {path} is damaged: {reason}", hint="Save it again, or copy it anew")

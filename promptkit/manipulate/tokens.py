@@ -1,0 +1,147 @@
+"""Trigger tokens: discrete tokens in the prompt that were searched for, not written (AutoPrompt, 2010.15980).
+
+(learnable, input, concatenative). They are ids, and go into the prompt as ids: the text that they spell may well be encoded
+into other tokens. So they work on any model with the same tokenizer that is given ids. Knows nothing of how they are searched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any, ClassVar, get_args
+
+import numpy as np
+
+from promptkit.errors import PromptkitError, unknown
+from promptkit.manipulate.soft import COMMON, TOKENS_PART, VECTORS, Place, SoftPrompt, drawn, place_of, spliced
+from promptkit.manipulations import Surroundings
+from promptkit.render import SLOT_PART
+from promptkit.types import Array, Card, Kind, Rendered, TextInput, Tokenizer
+from promptkit.within import Within
+
+IDS = "ids"
+
+
+@dataclass(frozen=True)
+class TriggerTokens:
+    """Tokens before the prompt that a search has found."""
+
+    length: int = 5
+    """How many tokens."""
+    _: KW_ONLY
+    init: str = "vocabulary"
+    """What they begin as: `vocabulary` (common tokens), or a text of several words."""
+    place: Place = "after_bos"
+    """Behind the BOS token, if there is one, or at the very `start`, before it."""
+    slot: str | None = None
+    """The template's slot that they stand in, as a soft prompt of that length does: {{ soft("task", 5) }}."""
+    seed: int = 0
+    """Of what is drawn to begin with."""
+    parameters: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    """What was found: `ids`, of shape (length,), whole numbers, which float32 holds exactly; nothing before that."""
+    base: Mapping[str, str | int] = field(default_factory=dict, repr=False)
+    """The model that they were found on; another with the same tokenizer takes them too."""
+
+    name: ClassVar[str] = "tokens"
+    kind: ClassVar[Kind] = Kind(format="learnable", location="input", operator="concatenative")
+    learning_rate: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no trigger tokens can be."""
+        if not isinstance(self.length, int) or self.length < 1:
+            raise PromptkitError("Trigger tokens are one at least", got=f"length={self.length!r}")
+        if self.place not in get_args(Place):
+            raise unknown("place of trigger tokens", str(self.place), get_args(Place))
+        if self.init != "vocabulary" and len(str(self.init).split()) < 2:
+            hint = "Or write a text of several words: init=Classify the review."
+            raise unknown("beginning of trigger tokens", str(self.init), ["vocabulary"], hint=hint)
+        held = self.parameters.get(IDS)
+        if held is not None and (held.shape != (self.length,) or any(number < 0 or number % 1 for number in _numbers(held))):
+            raise PromptkitError("The ids of trigger tokens are not as many as they say, or no ids", got=f"{held.shape}")
+
+    @property
+    def room(self) -> int:
+        """Tokens of the model's context that they take; a slot has been counted already."""
+        return 0 if self.slot else self.length
+
+    @property
+    def fills(self) -> Mapping[str, int]:
+        """Their slot, if they stand in one."""
+        return {self.slot: self.length} if self.slot else {}
+
+    def settings(self) -> Mapping[str, object]:
+        """How many tokens, where, and which; before they are found, how they begin."""
+        which = {"ids": list(ids_of(self.parameters))} if self.parameters else {"init": self.init, "seed": self.seed}
+        where = {"slot": self.slot} if self.slot else {"place": self.place}
+        return {"name": self.name, "length": self.length, **where, **which}
+
+    def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
+        """What puts the tokens into a prompt."""
+        ids = ids_of(self.begun(surroundings))
+        bos = surroundings.ask.card.tokenizer.bos
+        return lambda rendered: replace(rendered, input=self._placed(rendered.input, ids, bos))
+
+    def _placed(self, prompt: TextInput, ids: tuple[int, ...], bos: tuple[int, ...]) -> TextInput:
+        if not self.slot:
+            return spliced(prompt, ids, place_of(prompt, self.place, bos), part=TOKENS_PART)
+        filled = [*prompt.ids]
+        for span in prompt.spans:
+            if span.part == f"{SLOT_PART} {self.slot}":
+                filled[span.start : span.stop] = [ids[place % len(ids)] for place in range(span.stop - span.start)]
+        return replace(prompt, ids=tuple(filled))
+
+    def learned(self, parameters: Mapping[str, Array], base: Mapping[str, str | int]) -> TriggerTokens:
+        """The same once they have been found; of the model its tokenizer alone must be the same."""
+        kept = {key: base[key] for key in ("name", "tokenizer") if key in base}
+        return replace(self, parameters=dict(parameters), base=kept)
+
+    def as_vectors(self, surroundings: Surroundings) -> SoftPrompt:
+        """The soft prompt that is these tokens: at the same place, their embeddings, through which gradients flow."""
+        rows = surroundings.ask.embed(ids_of(self.begun(surroundings)))
+        held = Array(data=rows.data, shape=(self.length, rows.d_model))
+        return SoftPrompt(self.length, place=self.place, slot=self.slot, parameters={VECTORS: held})
+
+    def within(self, trained: Mapping[str, Any]) -> Within[Any]:
+        """No function of the ids is differentiable: see `as_vectors`."""
+        raise PromptkitError("Trigger tokens are searched, not followed along a gradient", hint="Use the optimiser hotflip")
+
+    def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
+        """What was found, or the tokens before any search; those of a text from the first again where there are too few."""
+        if self.parameters:
+            return self.parameters
+        card = surroundings.ask.card
+        if self.init == "vocabulary":
+            not_these = set(forbidden(card))
+            ids = [token for token in drawn(self.seed, min(COMMON, card.vocabulary), COMMON) if token not in not_these]
+        else:
+            ids = [*card.tokenizer.encode(self.init).ids]
+        numbers = np.array([ids[place % len(ids)] for place in range(self.length)], "<f4")
+        return {IDS: Array(data=numbers.tobytes(), shape=numbers.shape)}
+
+
+def ids_of(parameters: Mapping[str, Array]) -> tuple[int, ...]:
+    """The token ids that trigger tokens' parameters hold."""
+    return tuple(int(number) for number in _numbers(parameters[IDS]))
+
+
+def forbidden(card: Card) -> list[int]:
+    """Ids that no search may put into a prompt: control tokens, and rows at the end of the embedding that are no token."""
+    end = card.vocabulary
+    while end and not card.tokenizer.decode([end - 1]):
+        end -= 1
+    return [*card.tokenizer.control.values(), *range(end, card.vocabulary)]
+
+
+def spelt(ids: Sequence[int], tokenizer: Tokenizer) -> dict[str, object]:
+    """What a reader can know of tokens: each one's spelling, their text, and whether the text is encoded as them again."""
+    text = tokenizer.decode(ids)
+    return {
+        "tokens": [tokenizer.name(token) for token in ids],
+        "text": text,
+        "text_is_encoded_so": tokenizer.encode(text).ids == tuple(ids),
+    }
+
+
+def _numbers(array: Array) -> list[float]:
+    numbers: list[float] = np.frombuffer(array.data, "<f4").tolist()
+    return numbers

@@ -1,0 +1,214 @@
+"""What is trained, and on what: rows, the prompts made of them, and what is right of each. Knows nothing of optimisers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from promptkit.align.choices import Choices
+from promptkit.aligners import Extractor
+from promptkit.cache import ScoreCache
+from promptkit.composition import Composed
+from promptkit.errors import PromptkitError
+from promptkit.evaluation import by_hash
+from promptkit.manipulations import Learnable, Surroundings
+from promptkit.objective import Target
+from promptkit.predictor import BoundPredictor, Predictor
+from promptkit.recipe import Recipe
+from promptkit.tasks import Task, untested
+from promptkit.types import Array, Example, LabelledExample, Rendered, Request
+
+Put = Callable[[Rendered], Rendered]
+"""What a change does to a prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What a training sees."""
+
+    pool: Sequence[LabelledExample]
+    """Trained on."""
+    dev: Sequence[LabelledExample]
+    """The step is chosen by them."""
+
+    @classmethod
+    def of(cls, task: Task, split: str | None, recipe: Recipe) -> Rows:
+        """Those of the pool and of dev whose inputs do not stand in the split; raises where there are none."""
+        if recipe.per_class is not None and not task.labels:
+            reason = f"Rows are counted by label, and {task.name} declares no labels"
+            raise PromptkitError(reason, got=f"per_class={recipe.per_class}", hint="Leave it out")
+        evaluated = task.rows(split or task.spec.split)
+        pool, dev = (by_hash(untested(task.part(part), evaluated), None) for part in ("pool", "dev"))
+        for part, found in (("pool", pool), ("dev", dev)):
+            if not found:
+                raise PromptkitError(
+                    f"The task {task.name} has no rows to train by: the {part} part of its train split is empty",
+                    hint="Give it more train rows; hold_out: 0.5 makes them of a test split",
+                )
+        return cls(pool=_first_of_each(pool, recipe.per_class), dev=dev[: recipe.dev])
+
+    def digests(self) -> dict[str, str]:
+        """A hash of each part."""
+        return {"pool": _digest(self.pool), "dev": _digest(self.dev)}
+
+
+class Material:
+    """The rows of a training as prompts: first those of the pool that some step sees, then dev's."""
+
+    def __init__(self, predictor: Predictor, task: Task, rows: Rows, recipe: Recipe, cache: ScoreCache | None) -> None:
+        """`cache` answers what is asked while prompts are made."""
+        self.model = predictor.model
+        self.reading: Any = predictor.reading
+        """The aligner that is trained for; see `bound` for a text that the model is to write."""
+        self.learnables = learnables(predictor)
+        self._predictor, self._task, self._rows, self._recipe, self._cache = predictor, task, rows, recipe, cache
+
+    # ---- what is learned ---------------------------------------------------------------------------
+
+    def begun(self) -> dict[str, Array]:
+        """What it learns as it is: what was learned before, or what each begins as."""
+        parts = [each.begun(self.around) for each in self.learnables]
+        return {f"{place}.{name}": array for place, part in enumerate(parts) for name, array in part.items()}
+
+    def put(self, learned: Sequence[Learnable]) -> list[Put]:
+        """What all changes do to a prompt, with these in the place of those that are learned."""
+        fixed, own = self.bound.apply.changes, iter(learned)
+        changes = self._predictor.manipulate.changes  # type: ignore[attr-defined]
+        pairs = zip(changes, fixed, strict=True)
+        return [next(own).over(self.around) if isinstance(change, Learnable) else put for change, put in pairs]
+
+    def with_parameters(self, parameters: Mapping[str, Array]) -> list[Learnable]:
+        """What is learned, with these parameters."""
+        return [each.learned(own, {}) for each, own in zip(self.learnables, divided(parameters), strict=True)]
+
+    # ---- rows --------------------------------------------------------------------------------------
+
+    def chosen(self, step: int) -> list[int]:
+        """Where the rows that a step sees stand."""
+        return [self._places[index] for index in self._recipe.batch(self._ids, step)]
+
+    @property
+    def dev(self) -> Sequence[int]:
+        """Where dev's rows stand."""
+        return range(len(self._places), len(self._examples))
+
+    def requests(self, put: Sequence[Put], chosen: Sequence[int]) -> list[Request]:
+        """What the model is asked of these rows."""
+        return [self.bound.request(self._examples[place], _changed(self._plain[place], put)) for place in chosen]
+
+    @property
+    def everything(self) -> Sequence[int]:
+        """Where all rows stand."""
+        return range(len(self._examples))
+
+    @cached_property
+    def targets(self) -> list[Target]:
+        """What is right of each row."""
+        written, targets = isinstance(self.reading, Extractor), []
+        for row, example, rendered in zip(self._seen, self._examples, self._plain, strict=True):
+            gold = None if written else _gold(row, self.reading.candidates(example))
+            targets.append(Target(gold=gold, given=rendered.given))
+        return targets
+
+    @cached_property
+    def around(self) -> Surroundings:
+        """What manipulations may see and ask."""
+        return self._predictor.surroundings(self._task, cache=self._cache)
+
+    @cached_property
+    def bound(self) -> Any:
+        """For a text that the model is to write, the right text is scored."""
+        predictor = self._predictor
+        if isinstance(self.reading, Extractor):
+            predictor = Predictor(predictor.model, parts_of(predictor), Choices())
+        bound: BoundPredictor = predictor.bind(self._task, cache=self._cache)
+        return bound
+
+    @cached_property
+    def _plain(self) -> list[Rendered]:
+        """The prompts before any change, with room for them."""
+        rendered: list[Rendered] = self.bound.apply.prompt(self._examples)
+        return rendered
+
+    @cached_property
+    def _ids(self) -> tuple[str, ...]:
+        return tuple(row.id for row in self._rows.pool)
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        """Of the pool's rows that some step sees: where each stands."""
+        seen = {index for step in range(self._recipe.steps) for index in self._recipe.batch(self._ids, step)}
+        return {index: place for place, index in enumerate(sorted(seen))}
+
+    @cached_property
+    def _seen(self) -> list[LabelledExample]:
+        return [*(self._rows.pool[index] for index in self._places), *self._rows.dev]
+
+    @cached_property
+    def _examples(self) -> list[Example]:
+        """A right text stands as the one answer that is offered."""
+        written = isinstance(self.reading, Extractor)
+        return [_example(row, written=written) for row in self._seen]
+
+
+def learnables(predictor: Predictor) -> tuple[Learnable, ...]:
+    """What the predictor's manipulations learn, in their order."""
+    return tuple(each for each in parts_of(predictor)[1:] if isinstance(each, Learnable))
+
+
+def parts_of(predictor: Predictor) -> list[Any]:
+    """The prompt, and what changes it."""
+    whole = predictor.manipulate
+    return [whole.prompt, *whole.changes] if isinstance(whole, Composed) else [whole]
+
+
+def divided(named: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """`place.name` -> value, as one mapping a place."""
+    parts: dict[int, dict[str, Any]] = {}
+    for key, value in named.items():
+        parts.setdefault(owner(key), {})[key.partition(".")[2]] = value
+    return [parts[place] for place in sorted(parts)]
+
+
+def owner(key: str) -> int:
+    """Which of those that are learned the parameter `place.name` is of."""
+    return int(key.partition(".")[0])
+
+
+def _changed(rendered: Rendered, put: Sequence[Put]) -> Rendered:
+    for each in put:
+        rendered = each(rendered)
+    return rendered
+
+
+def _first_of_each(rows: Sequence[LabelledExample], count: int | None) -> list[LabelledExample]:
+    """At most `count` rows of each label, in the order given."""
+    seen: dict[str, int] = {}
+    kept = []
+    for row in rows:
+        seen[row.label] = seen.get(row.label, 0) + 1
+        if count is None or seen[row.label] <= count:
+            kept.append(row)
+    return kept
+
+
+def _example(row: LabelledExample, *, written: bool) -> Example:
+    if written:
+        return Example(id=row.id, inputs={**row.inputs, **row.working}, choices=(row.label,))
+    return Example(id=row.id, inputs=row.inputs, choices=row.choices)
+
+
+def _gold(row: LabelledExample, candidates: Sequence[str]) -> int:
+    if row.label not in candidates:
+        raise PromptkitError(
+            f"Row {row.id} is labelled {row.label}, for which the aligner has no word", got=", ".join(candidates)
+        )
+    return candidates.index(row.label)
+
+
+def _digest(rows: Sequence[LabelledExample]) -> str:
+    lines = "\n".join(f"{row.id} {row.label} {row.accepted} {dict(row.working)}" for row in rows)
+    return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()[:16]

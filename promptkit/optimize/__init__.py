@@ -1,0 +1,1 @@
+"""Ways to make a loss small, one a file."""

@@ -1,0 +1,188 @@
+"""PEFT's checkpoints give here what they give in PEFT, and ours there; where PEFT goes wrong, ours does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+import transformers
+from tiny import VOCABULARY, save
+
+import promptkit as pk
+from promptkit.asking import Asking
+from promptkit.composition import composed
+from promptkit.manipulate.arrays import as_numpy
+from promptkit.manipulate.saved import save as keep
+from promptkit.manipulations import Surroundings
+from promptkit.types import Example, Read, Request, Score
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # which PEFT reads
+
+WORDS = {"no": "bad, really", "yes": "good"}
+ROWS = [Example(id=f"q{i}", inputs={"text": "so " * (3 * i) + "it was"}) for i in range(4)]
+CONFIGS = {
+    "prompt tuning": lambda: peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5),
+    "prompt tuning, from tokens": lambda: peft.PromptTuningConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=5, prompt_tuning_init="SAMPLE_VOCAB"
+    ),
+    "p-tuning": lambda: peft.PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=4, encoder_hidden_size=12),
+    "p-tuning by LSTM": lambda: peft.PromptEncoderConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=4, encoder_hidden_size=12, encoder_reparameterization_type="LSTM"
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=["llama", "gemma3"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Grouped-query attention both; Gemma 3 also scales its embeddings, and has sliding windows."""
+    return save(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Any:
+    return pk.load(str(folder))
+
+
+def own(folder: Path) -> Any:
+    return transformers.AutoModelForCausalLM.from_pretrained(folder)
+
+
+def trained(folder: Path, config: Any, out: Path, steps: int = 3) -> Any:
+    """A model that PEFT has trained for a few steps, and saved in a folder."""
+    torch.manual_seed(1)
+    changed = peft.get_peft_model(own(folder), config)
+    changed.train()
+    optimiser = torch.optim.AdamW([each for each in changed.parameters() if each.requires_grad], lr=0.05)
+    ids = torch.randint(3, VOCABULARY, (4, 12))
+    for _ in range(steps):
+        changed(input_ids=ids, labels=ids).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    changed.save_pretrained(out)
+    return changed.eval()
+
+
+def rendered(model: Any, *changes: Any) -> list[Any]:
+    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS))
+    return composed([pk.Prompt("sentiment/review"), *changes]).bind(around)(ROWS)
+
+
+def answers(model: Any, asked: list[Request]) -> list[Any]:
+    found = {i: output for indices, outputs in model.answer(asked) for i, output in zip(indices, outputs, strict=True)}
+    return [found[i] for i in range(len(asked))]
+
+
+def labels_of(model: Any, *changes: Any) -> list[list[float]]:
+    """Of each row, the log-probability of every token of every label, all rows asked at once."""
+    asked = [Request(input=each.input, verb=Score(continuations=each.continuations)) for each in rendered(model, *changes)]
+    return [[x for label in output.logprobs for x in label] for output in answers(model, asked)]
+
+
+def next_of(model: Any, *changes: Any) -> list[tuple[float, ...]]:
+    """Of each row, the whole vocabulary's log-probabilities behind the prompt."""
+    every = Read(token_ids=tuple(range(VOCABULARY)))
+    return [
+        output.logprobs for output in answers(model, [Request(input=r.input, verb=every) for r in rendered(model, *changes)])
+    ]
+
+
+def in_peft(changed: Any, ids: tuple[int, ...], words: tuple[tuple[int, ...], ...]) -> tuple[list[float], list[float]]:
+    """The same two of one row by itself, each label behind the whole prompt, by PEFT's own forward."""
+    labels: list[float] = []
+    after: list[float] = []
+    for word in words:
+        with torch.no_grad():
+            logits = changed(input_ids=torch.tensor([[*ids, *word]])).logits[0]
+        read = logits[-len(word) - 1 :].log_softmax(-1)
+        labels += [read[place, token].item() for place, token in enumerate(word)]
+        after = read[0].tolist()
+    return labels, after
+
+
+def agree(model: Any, changed: Any, soft: Any) -> None:
+    labels, after = labels_of(model, soft), next_of(model, soft)
+    for place, plain in enumerate(rendered(model)):
+        expected = in_peft(changed, plain.input.ids, plain.continuations)
+        assert labels[place] == pytest.approx(expected[0], abs=1e-4)
+        assert after[place] == pytest.approx(expected[1], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_what_peft_has_trained_gives_the_same_here(name: str, folder: Path, model: Any, tmp_path: Path) -> None:
+    changed = trained(folder, CONFIGS[name](), tmp_path)
+    soft: Any = pk.load_manipulation(tmp_path)
+    assert soft.place == "start"
+    agree(model, changed, soft)
+    agree(model, peft.PeftModel.from_pretrained(own(folder), tmp_path).eval(), soft)
+    assert max(abs(x - y) for x, y in zip(next_of(model)[0], next_of(model, soft)[0], strict=True)) > 0.1
+
+
+def test_what_was_trained_here_gives_the_same_in_peft(folder: Path, model: Any, tmp_path: Path) -> None:
+    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS))
+    blank = pk.SoftPrompt(6, init="random", place="start", seed=3, reparametrise="lstm", width=7)
+    soft = blank.learned(blank.begun(around), {"name": str(folder), "d_model": 32})
+    pk.convert(keep(soft, tmp_path / "ours"), tmp_path / "theirs")
+    changed = peft.PeftModel.from_pretrained(own(folder), tmp_path / "theirs").eval()
+    agree(model, changed, soft)
+    assert changed.peft_config["default"].base_model_name_or_path == str(folder)
+    back = pk.load_manipulation(pk.convert(tmp_path / "theirs", tmp_path / "back").path)
+    assert (back.parameters, back.base, back.settings()) == (soft.parameters, soft.base, soft.settings())
+
+
+def test_padding_on_the_left_is_a_trap_in_peft_and_none_here(folder: Path, model: Any, tmp_path: Path) -> None:
+    """PEFT puts its vectors before the padding, so that the tokens stand away from them."""
+    changed = trained(folder, CONFIGS["prompt tuning"](), tmp_path)
+    soft = pk.load_manipulation(tmp_path)
+    prompts = [each.input.ids for each in rendered(model)]
+    width = max(map(len, prompts))
+    alone = torch.tensor([in_peft(changed, ids, ((5,),))[1] for ids in prompts])
+    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
+    padded = torch.tensor([[2] * (width - len(ids)) + [*ids] for ids in prompts])
+    with torch.no_grad():
+        theirs = changed(input_ids=padded, attention_mask=mask).logits[:, -1].log_softmax(-1)
+    moved = (theirs - alone).abs().amax(1)
+    assert moved[0] > 0.1  # the shortest
+    assert moved[-1] < 1e-4  # the longest has no padding
+
+    assert torch.allclose(torch.tensor(next_of(model, soft)), alone, atol=1e-4)  # packed, without padding
+    padding: Any = pk.load(str(folder), attention="eager")  # labels of a row padded on the right
+    by_itself = [answers(padding, [one])[0].logprobs for one in scored(padding, soft)]
+    for found, expected in zip(answers(model, scored(model, soft)), by_itself, strict=True):
+        for label, other in zip(found.logprobs, expected, strict=True):
+            assert label == pytest.approx(other, abs=1e-4)
+    assert torch.allclose(left_padded(own(folder), prompts, soft), alone, atol=1e-4)
+
+
+def scored(model: Any, soft: Any) -> list[Request]:
+    return [Request(input=each.input, verb=Score(continuations=each.continuations)) for each in rendered(model, soft)]
+
+
+def left_padded(model: Any, prompts: list[tuple[int, ...]], soft: Any) -> torch.Tensor:
+    """Transformers' own forward with the padding where it belongs, before the vectors."""
+    vectors = torch.tensor(as_numpy(soft.parameters["vectors"]))
+    width, embedding, rows, masks = max(map(len, prompts)), model.get_input_embeddings(), [], []
+    for ids in prompts:
+        blank = width - len(ids)
+        rows.append(torch.cat([embedding(torch.full((blank,), 2)), vectors, embedding(torch.tensor(ids))]))
+        masks.append([0] * blank + [1] * (len(ids) + len(vectors)))
+    with torch.no_grad():
+        read: torch.Tensor = model(inputs_embeds=torch.stack(rows), attention_mask=torch.tensor(masks)).logits[:, -1]
+    return read.log_softmax(-1)
+
+
+def test_a_checkpoint_is_evaluated_by_its_folder(folder: Path, model: Any, tmp_path: Path) -> None:
+    trained(folder, CONFIGS["p-tuning"](), tmp_path)
+    soft = pk.load_manipulation(tmp_path)
+    predictor = pk.Predictor(model, [pk.Prompt("sentiment/review"), soft], pk.Verbalizer(WORDS))
+    assert predictor.manipulate.settings()["with"] == [soft.settings()]
+    other = own(folder)
+    with torch.no_grad():
+        other.get_input_embeddings().weight[5] += 1
+    other.save_pretrained(tmp_path / "other")
+    transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path / "other")
+    elsewhere = pk.load(str(tmp_path / "other"))
+    with pytest.raises(pk.PromptkitError, match=r"nothing shows that .* is that model.*promptkit convert"):
+        pk.Predictor(elsewhere, [pk.Prompt("sentiment/review"), soft], pk.Verbalizer(WORDS))
