@@ -50,17 +50,20 @@ class Batch:
 
     of: Losses
     chosen: Sequence[int]
+    constants: Parameters
+    """What belongs to the parameters, and no optimiser sees."""
     evaluations: int = field(default=0, init=False)
 
     def losses(self, candidates: Sequence[Parameters]) -> list[float]:
         """See `Objective.losses`."""
         self.evaluations += len(candidates) * len(self.chosen)
-        return [sum(loss for loss, _ in rows) / len(rows) for rows in self.of.judged(candidates, self.chosen)]
+        whole = [{**self.constants, **each} for each in candidates]
+        return [sum(loss for loss, _ in rows) / len(rows) for rows in self.of.judged(whole, self.chosen)]
 
     def gradient(self, parameters: Parameters) -> tuple[float, dict[str, Array]]:
         """See `Objective.gradient`."""
         self.evaluations += len(self.chosen)
-        return self.of.gradient(parameters, self.chosen)
+        return self.of.gradient({**self.constants, **parameters}, self.chosen)
 
     def swaps(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
         """See `Objective.swaps`."""

@@ -137,6 +137,11 @@ class Learnable(Change, Protocol):
         """What suits it along gradients, unless another is asked for; None where it is not learned along them."""
         ...
 
+    @property
+    def constants(self) -> frozenset[str]:
+        """Of what `begun` gives, the names of what no step changes: the units that the rest is counted in."""
+        ...
+
     def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
         """What is trained, as it stands before: from what was learned, if anything was."""
         ...

@@ -73,6 +73,10 @@ class Material:
         parts = [each.begun(self.around) for each in self.learnables]
         return {f"{place}.{name}": array for place, part in enumerate(parts) for name, array in part.items()}
 
+    def is_constant(self, name: str) -> bool:
+        """Whether no step changes it."""
+        return name.partition(".")[2] in self.learnables[owner(name)].constants
+
     def put(self, learned: Sequence[Learnable]) -> list[Put]:
         """What all changes do to a prompt, with these in the place of those that are learned."""
         fixed, own = self.bound.apply.changes, iter(learned)

@@ -117,8 +117,10 @@ class _Training:
         return fit
 
     def _begun(self) -> Standing:
-        parameters = self._material.begun()
-        return Standing(parameters=parameters, best=dict(parameters))
+        begun = self._material.begun()
+        constants = {name: array for name, array in begun.items() if self._material.is_constant(name)}
+        parameters = {name: array for name, array in begun.items() if name not in constants}
+        return Standing(parameters=parameters, best=dict(parameters), constants=constants)
 
     def _trained(self, standing: Standing, folder: Path) -> Standing:
         before = self._losses.weights_hash()
@@ -126,7 +128,7 @@ class _Training:
             self._look(standing, folder)
         make_step = self._optimizer.begin(standing, self._recipe.seed)
         while not standing.done:
-            batch = Batch(self._losses, self._material.chosen(standing.step))
+            batch = Batch(self._losses, self._material.chosen(standing.step), standing.constants)
             with np.errstate(over="ignore", invalid="ignore"):  # a loss that is no number is told
                 loss = make_step(batch, self._rates(standing))
             standing.losses.append(loss)
@@ -158,7 +160,7 @@ class _Training:
     def _look(self, standing: Standing, folder: Path) -> None:
         """See how good it is on dev, and write a checkpoint."""
         dev = self._material.dev
-        (judged,) = self._losses.judged([standing.parameters], dev)
+        (judged,) = self._losses.judged([{**standing.constants, **standing.parameters}], dev)
         standing.evaluations["dev"] = standing.evaluations.get("dev", 0) + len(dev)
         right = [each for _, each in judged if each is not None]
         accuracy = sum(right) / len(right) if right else None
@@ -182,7 +184,7 @@ class _Training:
 
     def _fit(self, standing: Standing, path: Path, resumed: int, seconds: float) -> Fit:
         base = base_of(self._predictor.model)
-        learned = iter(divided(standing.best))
+        learned = iter(divided({**standing.constants, **standing.best}))
         parts = [
             each.learned(next(learned), base) if isinstance(each, Learnable) else each for each in parts_of(self._predictor)
         ]

@@ -48,6 +48,7 @@ class LowRankEdit:
     name: ClassVar[str] = "low-rank"
     kind: ClassVar[Kind] = Kind(format="learnable", location="hidden", operator="parametric")
     fills: ClassVar[Mapping[str, int]] = {}
+    constants: ClassVar[frozenset[str]] = frozenset({UNITS})
     room: ClassVar[int] = 0
     learning_rate: ClassVar[float] = 0.002
 

@@ -49,6 +49,7 @@ class DeepPrefix:
     name: ClassVar[str] = "prefix"
     kind: ClassVar[Kind] = Kind(format="learnable", location="hidden", operator="concatenative")
     fills: ClassVar[Mapping[str, int]] = {}
+    constants: ClassVar[frozenset[str]] = frozenset({UNITS})
 
     def __post_init__(self) -> None:
         """Refuse what no prefix can be."""

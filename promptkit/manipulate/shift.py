@@ -43,6 +43,7 @@ class HiddenShift:
     name: ClassVar[str] = "shift"
     kind: ClassVar[Kind] = Kind(format="learnable", location="hidden", operator="additive")
     fills: ClassVar[Mapping[str, int]] = {}
+    constants: ClassVar[frozenset[str]] = frozenset({UNITS})
     room: ClassVar[int] = 0
     learning_rate: ClassVar[float] = 0.05
     """In the units of a layer's hidden states."""

@@ -60,6 +60,7 @@ class SoftPrompt:
 
     name: ClassVar[str] = "soft"
     kind: ClassVar[Kind] = Kind(format="learnable", location="embedding", operator="concatenative")
+    constants: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse what no soft prompt can be."""

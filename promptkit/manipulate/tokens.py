@@ -44,6 +44,7 @@ class TriggerTokens:
 
     name: ClassVar[str] = "tokens"
     kind: ClassVar[Kind] = Kind(format="learnable", location="input", operator="concatenative")
+    constants: ClassVar[frozenset[str]] = frozenset()
     learning_rate: ClassVar[None] = None
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ import promptkit as pk
 from promptkit.asking import Asking
 from promptkit.composition import composed
 from promptkit.manipulate.arrays import as_array, as_numpy
-from promptkit.manipulate.saved import LEARNABLE, PARAMETERS, load_manipulation
+from promptkit.manipulate.saved import LEARNABLE, PARAMETERS, load_manipulation, read_manifest
 from promptkit.manipulate.saved import save as written
 from promptkit.manipulations import Learnable, Surroundings
 from promptkit.types import Example, Generate, Output, Request, Score, TextInput
@@ -249,6 +249,8 @@ def test_two_kinds_are_learned_at_once_each_at_its_own_rate(folder: Path, load: 
     made = pk.Predictor(load(), [pk.Prompt("sentiment/review"), *changes], pk.Verbalizer({"no": "bad", "yes": "good"}))
     fit = pk.train(made, task, steps=4, batch_size=4, dev=8, out=tmp_path, cache=False)
     assert [each.name for each in fit.learned] == ["soft", "prefix", "low-rank"]
+    assert fit.rates == (0.1, 0.1, 0.002)
+    assert [read_manifest(path)["recipe"]["learning_rate"] for path in fit.saved] == [*fit.rates]
     assert [*map(load_manipulation, fit.saved)] == [*fit.learned]
 
 
