@@ -62,11 +62,16 @@ def common_tokens(card: Card, count: int, seed: int) -> list[int]:
 
 def scales(ask: Ask, layers: Sequence[int]) -> Any:
     """The common size of each layer's hidden states behind common tokens, (layers,)."""
+    return sizes(states(ask, layers))
+
+
+def states(ask: Ask, layers: Sequence[int]) -> Any:
+    """Each layer's hidden states behind common tokens, (layers, texts, d_model)."""
     shown = [min(layer, ask.card.layers - 1) for layer in layers]  # the last one's is read as it is once normalised
     texts = [TextInput(ids=tuple(common_tokens(ask.card, TOKENS, seed))) for seed in range(TEXTS)]
-    states = ask([Request(input=text, verb=Read(hidden_layer=layer)) for layer in shown for text in texts])
-    held = [state.hidden for state in states if isinstance(state, ReadOutput)]
-    return sizes(np.array(held, "<f4").reshape(len(layers), -1))
+    found = ask([Request(input=text, verb=Read(hidden_layer=layer)) for layer in shown for text in texts])
+    held = [each.hidden for each in found if isinstance(each, ReadOutput)]
+    return np.array(held, "<f4").reshape(len(layers), TEXTS, -1)
 
 
 def sizes(rows: Any) -> Any:

@@ -1,7 +1,8 @@
 """A vector in the residual stream: steering, and the mean states of demonstrations (Todd et al. 2023, 2310.15213).
 
 (learnable, hidden, additive). It is trained from zero, or told by `extract_shift` of what a model holds behind
-demonstrations; in the place of the state it is a task vector (Hendel et al. 2023, 2310.15916).
+demonstrations; in the place of the state it is a task vector (Hendel et al. 2023, 2310.15916). That is trained from a mean
+state: at zero a norm is so steep that the first gradient outweighs all others in Adam's running means.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 
 from promptkit.errors import PromptkitError, unknown
 from promptkit.manipulate.arrays import as_array, as_numpy, digest
-from promptkit.manipulate.layered import UNITS, check_layers, layers_at, scales, settled
-from promptkit.manipulations import Surroundings
+from promptkit.manipulate.layered import UNITS, check_layers, layers_at, scales, settled, states
+from promptkit.manipulations import Ask, Surroundings
 from promptkit.types import Array, Kind, Rendered
 from promptkit.within import Edit, Within
 
@@ -36,7 +37,8 @@ class HiddenShift:
     operation: Operation = "add"
     """`add`, or `replace`, which is of one layer."""
     parameters: Mapping[str, Array] = field(default_factory=dict, repr=False)
-    """What was learned: `vectors`, of shape (layers, d_model); before that they are zero, which when added changes nothing."""
+    """What was learned: `vectors`, of shape (layers, d_model); before that they are zero, which when added changes nothing, or
+    the mean state behind common tokens, where they replace."""
     base: Mapping[str, str | int] = field(default_factory=dict, repr=False)
     """The model that it was learned on."""
 
@@ -69,10 +71,7 @@ class HiddenShift:
 
     def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
         """What puts the vectors into a prompt."""
-        card = surroundings.ask.card
-        layers = layers_at(self.layers, card)
-        vectors = as_numpy(self.parameters[VECTORS]) if self.parameters else np.zeros((len(layers), card.d_model))
-        edits = self._edits([as_array(vector) for vector in vectors])
+        edits = self._edits([as_array(vector) for vector in self._start(surroundings.ask)])
 
         def changed(rendered: Rendered) -> Rendered:
             prompt = rendered.input
@@ -100,9 +99,13 @@ class HiddenShift:
         return {VECTORS: trained[VECTORS] * trained[UNITS].detach()[:, None]}
 
     def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
-        """The vectors in units of their layers: what was learned, or zero."""
-        ask = surroundings.ask
-        layers = layers_at(self.layers, ask.card)
-        units = scales(ask, layers)
-        start = as_numpy(self.parameters[VECTORS]) if self.parameters else np.zeros((len(layers), ask.card.d_model))
+        """The vectors in units of their layers: what was learned, or what they begin as."""
+        start, ask = self._start(surroundings.ask), surroundings.ask
+        units = scales(ask, layers_at(self.layers, ask.card))
         return {VECTORS: as_array(start / units[:, None]), UNITS: as_array(units)}
+
+    def _start(self, ask: Ask) -> Any:
+        layers = layers_at(self.layers, ask.card)
+        if self.parameters:
+            return as_numpy(self.parameters[VECTORS])
+        return states(ask, layers).mean(1) if self.operation == "replace" else np.zeros((len(layers), ask.card.d_model))
