@@ -25,6 +25,7 @@ from promptkit import support
 from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.alignments import align
+from promptkit.registry import settings_of
 from promptkit.store import RunFolder
 from promptkit.tasks import described
 
@@ -78,7 +79,7 @@ def written(out: Path) -> Path:
         "limit": ROWS,
         "model": {"name": "made up", "engine": "hf"},
         "manipulate": {},
-        "align": [[reading.settings()], *([reading.settings(), each.settings()] for each in calibrations)],
+        "align": [[reading.settings()], *([reading.settings(), settings_of(each)] for each in calibrations)],
     }
     folder = RunFolder(out, "banking77", settings)
     with folder.locked():
