@@ -22,13 +22,18 @@ if TYPE_CHECKING:
     from promptkit.errors import Unsupported as Unsupported
     from promptkit.evaluation import evaluate as evaluate
     from promptkit.evaluation import evaluate_shard as evaluate_shard
+    from promptkit.extraction import extract_shift as extract_shift
     from promptkit.found import Found as Found
     from promptkit.manipulate import cot as cot
     from promptkit.manipulate import demos as demos
     from promptkit.manipulate import instructions as instructions
     from promptkit.manipulate import order as order
+    from promptkit.manipulate.low_rank import LowRankEdit as LowRankEdit
+    from promptkit.manipulate.prefix import DeepPrefix as DeepPrefix
     from promptkit.manipulate.prompt import Prompt as Prompt
     from promptkit.manipulate.saved import load_manipulation as load_manipulation
+    from promptkit.manipulate.saved import save as save_manipulation  # noqa: F401 - the name that the library is used by
+    from promptkit.manipulate.shift import HiddenShift as HiddenShift
     from promptkit.manipulate.soft import SoftPrompt as SoftPrompt
     from promptkit.manipulate.tokens import TriggerTokens as TriggerTokens
     from promptkit.merging import merge as merge
@@ -67,10 +72,15 @@ _WHERE = {
     "evaluate": ("promptkit.evaluation", "evaluate"),
     "evaluate_shard": ("promptkit.evaluation", "evaluate_shard"),
     "search": ("promptkit.searching", "search"),
+    "extract_shift": ("promptkit.extraction", "extract_shift"),
     "Found": ("promptkit.found", "Found"),
     "merge": ("promptkit.merging", "merge"),
     "Shard": ("promptkit.store", "Shard"),
     "Prompt": ("promptkit.manipulate.prompt", "Prompt"),
+    "DeepPrefix": ("promptkit.manipulate.prefix", "DeepPrefix"),
+    "HiddenShift": ("promptkit.manipulate.shift", "HiddenShift"),
+    "LowRankEdit": ("promptkit.manipulate.low_rank", "LowRankEdit"),
+    "save_manipulation": ("promptkit.manipulate.saved", "save"),
     "load_manipulation": ("promptkit.manipulate.saved", "load_manipulation"),
     "SoftPrompt": ("promptkit.manipulate.soft", "SoftPrompt"),
     "TriggerTokens": ("promptkit.manipulate.tokens", "TriggerTokens"),

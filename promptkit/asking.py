@@ -9,7 +9,8 @@ from functools import cached_property
 
 from promptkit.cache import ScoreCache
 from promptkit.errors import Unsupported
-from promptkit.types import Card, Embeds, Model, Output, Request, Vectors
+from promptkit.types import Array, Card, Embeds, Model, Opens, Output, Request, Vectors
+from promptkit.within import Prefix
 
 MANY = 256
 """Requests: that so many are asked is logged before they are, and again each time that there are twice as many."""
@@ -59,6 +60,13 @@ class Asking:
             raise Unsupported(f"The model {self._model.name} reads no learned vectors", hint="Use an hf or a vllm model")
         return self._model.embed(ids)
 
+    def keys_values(self, ids: Sequence[int]) -> Prefix[Array]:
+        """What the model's layers hold of these tokens."""
+        if not isinstance(self._model, Opens):
+            hint = "Use an hf model, by its name alone"
+            raise Unsupported(f"The layers of the model {self._model.name} take no learned keys and values", hint=hint)
+        return self._model.keys_values(ids)
+
     def _computed(self, requests: Sequence[Request], known: Mapping[int, Output]) -> dict[int, Output]:
         """The answers of every batch that holds an unknown one: as with a run, what is known changes no batch."""
         self._tell(len(requests) - len(known))
@@ -105,3 +113,7 @@ class Silent:
     def embed(self, ids: Sequence[int]) -> Vectors:
         """Nothing, as often as it is asked for."""
         return Vectors(data=bytes(4 * self.card.d_model * len(ids)), d_model=self.card.d_model)
+
+    def keys_values(self, ids: Sequence[int]) -> Prefix[Array]:
+        """Raise NeedsAnswer: how they look no card says."""
+        raise NeedsAnswer

@@ -18,13 +18,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from promptkit import __version__
 from promptkit.errors import PromptkitError
 from promptkit.resources import cache_folder, expanded
-from promptkit.types import Generate, GenerateOutput, Generation, Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.types import Array, Generate, GenerateOutput, Generation, Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.within import Edit, Prefix
 
 BOUND = 2 * 2**30
 """Bytes; what was not used for longest goes when the file is larger."""
@@ -210,8 +212,9 @@ def _digest(model: Mapping[str, object]) -> str:
 
 def _keys(model: str, request: Request) -> list[bytes]:
     """One key, or one for each sample of a text that is drawn."""
-    verb, learned = request.verb, request.input.vectors
-    vectors = hashlib.sha256(learned.data).hexdigest() if learned else ""
+    verb, held = request.verb, request.input
+    learned = hashlib.sha256(held.vectors.data).hexdigest() if held.vectors else ""
+    learned += _told(held.prefixes, held.edits) if held.prefixes or held.edits else ""
     if isinstance(verb, Generate):
         drawn = verb.temperature > 0
         verb = verb if drawn else replace(verb, seed=0)
@@ -219,9 +222,14 @@ def _keys(model: str, request: Request) -> list[bytes]:
     else:
         asked = [(0, repr(verb))]
     return [
-        hashlib.sha256(f"{model}\0{request.input.ids}\0{vectors}\0{told}\0{sample}".encode("utf-8", "surrogatepass")).digest()
+        hashlib.sha256(f"{model}\0{held.ids}\0{learned}\0{told}\0{sample}".encode("utf-8", "surrogatepass")).digest()
         for sample, told in asked
     ]
+
+
+@lru_cache(maxsize=64)
+def _told(prefixes: tuple[Prefix[Array], ...], edits: tuple[Edit[Array], ...]) -> str:
+    return hashlib.sha256(f"{prefixes}\0{edits}".encode()).hexdigest()
 
 
 def without(request: Request, known: GenerateOutput) -> Request:

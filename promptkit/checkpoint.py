@@ -38,6 +38,8 @@ class Standing:
     parameters: dict[str, Array]
     best: dict[str, Array]
     """The parameters that did best on dev."""
+    constants: dict[str, Array] = field(default_factory=dict)
+    """What belongs to the parameters, and no step changes."""
     state: dict[str, Array] = field(default_factory=dict)
     """What the optimiser keeps from one step to the next."""
     step: int = 0
@@ -56,7 +58,7 @@ class Standing:
         return max(self.looks, key=lambda look: (look.better, -look.step))
 
 
-_ARRAYS = ("parameters", "best", "state")
+_ARRAYS = ("parameters", "best", "constants", "state")
 
 
 def write(folder: Path, standing: Standing) -> None:

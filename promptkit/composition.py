@@ -10,7 +10,8 @@ from promptkit.errors import PromptkitError, Unsupported
 from promptkit.manipulations import Apply, Ask, Change, Learnable, Manipulation, Surroundings
 from promptkit.models.base import load
 from promptkit.resources import expanded
-from promptkit.types import Card, Embeds, Example, Kind, Model, Output, Part, Rendered, Request, Vectors
+from promptkit.types import Array, Card, Embeds, Example, Kind, Model, Opens, Output, Part, Rendered, Request, Vectors
+from promptkit.within import Prefix
 
 Manipulations = Manipulation | Sequence[Manipulation | Change]
 """What a predictor takes: a prompt, or a list that begins with one."""
@@ -89,6 +90,10 @@ class Narrowed:
         """The model's embeddings."""
         return self._ask.embed(ids)
 
+    def keys_values(self, ids: Sequence[int]) -> Prefix[Array]:
+        """The model's keys and values."""
+        return self._ask.keys_values(ids)
+
 
 def composed(manipulate: Manipulations) -> Manipulation:
     """One manipulation of a list. Raises PromptkitError unless a prompt comes first, and changes alone behind it."""
@@ -132,6 +137,10 @@ def check(manipulation: Manipulation, model: Model) -> None:
         if change.kind.location == "embedding" and not isinstance(model, Embeds):
             hint = "Use an hf model, by its name alone, or a vllm one"
             raise Unsupported(f"The model {model.name} reads no learned vectors, as {change.name} has", hint=hint)
+        if change.kind.location == "hidden" and not isinstance(model, Opens):
+            hint = "Use an hf model, by its name alone"
+            reason = f"The layers of the model {model.name} take no learned keys, values or edits, as {change.name} has"
+            raise Unsupported(reason, hint=hint)
         if isinstance(change, Learnable) and change.base:
             check_base(change, model)
             _check_name(change, model)
@@ -156,8 +165,8 @@ def check_base(change: Learnable, model: Model) -> None:
     differs = next((key for key in names if own[key] != change.base.get(key, own[key])), None)
     if differs is not None:
         raise PromptkitError(
-            f"This {change.name} prompt was learned on {change.base.get('name') or 'a model'}, and {model.name} is another "
-            f"model: {names[differs]} differ{'' if differs == 'content' else 's'}",
+            f"What {change.name} has learned was learned on {change.base.get('name') or 'a model'}, and {model.name} is "
+            f"another model: {names[differs]} differ{'' if differs == 'content' else 's'}",
             got=f"{own[differs]}, not {change.base.get(differs)}",
             hint="Load the model that it was learned on, or train it on this one",
         )

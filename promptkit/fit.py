@@ -28,6 +28,8 @@ class Fit:
     """How many numbers were trained; of a reparametrised soft prompt those of its network too, which are not kept."""
     task: str
     recipe: Recipe
+    rates: tuple[float | None, ...]
+    """Of each that was learned, the learning rate at its highest; None where the optimiser has none."""
     losses: tuple[float, ...]
     """The mean loss of each step's rows, before the step."""
     looks: tuple[Look, ...]
@@ -51,14 +53,10 @@ class Fit:
         """Write what was learned into a folder, for `load_manipulation` and --prompt; several each into one of their own."""
         whole = self.predictor.manipulate
         prompt = whole.prompt.settings() if isinstance(whole, Composed) else {}
-        told = {
-            "task": self.task,
-            "prompt": dict(prompt),
-            "recipe": self.recipe.settings(),
-            "metrics": {"dev": asdict(self.chosen)},
-        }
-        for each, path in zip(self.learned, self._places(expanded(folder)), strict=True):
-            save(each, path, told={**told, **self._spelt(each)})
+        told = {"task": self.task, "prompt": dict(prompt), "metrics": {"dev": asdict(self.chosen)}}
+        for each, rate, path in zip(self.learned, self.rates, self._places(expanded(folder)), strict=True):
+            recipe = {**self.recipe.settings(), "learning_rate": rate}
+            save(each, path, told={**told, "recipe": recipe, **self._spelt(each)})
         return expanded(folder)
 
     def _spelt(self, learned: Learnable) -> dict[str, object]:

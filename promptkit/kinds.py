@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from promptkit.manipulate.low_rank import LowRankEdit
+from promptkit.manipulate.prefix import DeepPrefix
 from promptkit.manipulate.prompt import Prompt
+from promptkit.manipulate.shift import HiddenShift
 from promptkit.manipulate.soft import SoftPrompt
 from promptkit.manipulate.tokens import TriggerTokens
 from promptkit.manipulations import Change, Manipulation
 
 MANIPULATIONS: Mapping[str, type[Manipulation | Change]] = {
-    "Prompt": Prompt,
-    "SoftPrompt": SoftPrompt,
-    "TriggerTokens": TriggerTokens,
+    each.__name__: each for each in (Prompt, SoftPrompt, TriggerTokens, DeepPrefix, HiddenShift, LowRankEdit)
 }
 
 

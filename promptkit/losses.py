@@ -15,6 +15,7 @@ from promptkit.material import Material, divided
 from promptkit.objective import loss_of, loss_of_output
 from promptkit.optimizers import Parameters
 from promptkit.types import Array, Differentiable, Output, Request, Trains
+from promptkit.within import Within
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,17 +50,20 @@ class Batch:
 
     of: Losses
     chosen: Sequence[int]
+    constants: Parameters
+    """What belongs to the parameters, and no optimiser sees."""
     evaluations: int = field(default=0, init=False)
 
     def losses(self, candidates: Sequence[Parameters]) -> list[float]:
         """See `Objective.losses`."""
         self.evaluations += len(candidates) * len(self.chosen)
-        return [sum(loss for loss, _ in rows) / len(rows) for rows in self.of.judged(candidates, self.chosen)]
+        whole = [{**self.constants, **each} for each in candidates]
+        return [sum(loss for loss, _ in rows) / len(rows) for rows in self.of.judged(whole, self.chosen)]
 
     def gradient(self, parameters: Parameters) -> tuple[float, dict[str, Array]]:
         """See `Objective.gradient`."""
         self.evaluations += len(self.chosen)
-        return self.of.gradient(parameters, self.chosen)
+        return self.of.gradient({**self.constants, **parameters}, self.chosen)
 
     def swaps(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
         """See `Objective.swaps`."""
@@ -113,18 +117,18 @@ class ByGradients:
         import torch
 
         with torch.no_grad():
-            return [self._judged(self._table(self._tensors(parameters)), chosen) for parameters in candidates]
+            return [self._judged(self._within(self._tensors(parameters)), chosen) for parameters in candidates]
 
-    def _judged(self, table: Tensor, chosen: Sequence[int]) -> list[Judged]:
+    def _judged(self, within: Within[Tensor], chosen: Sequence[int]) -> list[Judged]:
         found: dict[int, tuple[Tensor, bool | None]] = {}
         for part in self._forward.batches(chosen):
-            found.update(zip(part, self._losses(table, part), strict=True))
+            found.update(zip(part, self._losses(within, part), strict=True))
         return [(float(found[place][0]), found[place][1]) for place in chosen]
 
-    def _losses(self, table: Tensor, part: Sequence[int]) -> list[tuple[Tensor, bool | None]]:
+    def _losses(self, within: Within[Tensor], part: Sequence[int]) -> list[tuple[Tensor, bool | None]]:
         """Of rows that are computed at once."""
         reading, targets = self._material.bound.reading, self._material.targets
-        scores = self._forward.scores(part, table)
+        scores = self._forward.scores(part, within)
         return [loss_of(reading, targets[place], rows) for place, rows in zip(part, scores, strict=True)]
 
     def gradient(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Array]]:
@@ -132,14 +136,15 @@ class ByGradients:
         tensors = {name: tensor.requires_grad_() for name, tensor in self._tensors(parameters).items()}
         total = 0.0
         for part in self._forward.batches(chosen):
-            total += self._backward(self._table(tensors), part, len(chosen))
+            total += self._backward(self._within(tensors), part, len(chosen))
         slopes = {name: tensor.grad for name, tensor in tensors.items()}
         return total, {name: as_array(slope.cpu().numpy()) for name, slope in slopes.items() if slope is not None}
 
     def swaps(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Any]]:
         """HotFlip's first-order estimates; see `Objective.swaps`."""
-        table = self._table(self._tensors(parameters)).requires_grad_()
-        total = sum(self._backward(table, part, len(chosen)) for part in self._forward.batches(chosen))
+        table: Any = self._within(self._tensors(parameters)).vectors
+        within = Within(vectors=table.requires_grad_())
+        total = sum(self._backward(within, part, len(chosen)) for part in self._forward.batches(chosen))
         slopes: Any = table.grad
         changes = self._forward.projected(slopes) - (slopes * table.detach()).sum(1, keepdim=True)
         changes[:, forbidden(self._material.model.card)] = float("inf")
@@ -149,22 +154,28 @@ class ByGradients:
             ends += array.shape[0]
         return total, estimates
 
-    def _backward(self, table: Tensor, part: Sequence[int], count: int) -> float:
-        losses = [loss for loss, _ in self._losses(table, part)]
+    def _backward(self, within: Within[Tensor], part: Sequence[int], count: int) -> float:
+        losses = [loss for loss, _ in self._losses(within, part)]
         mean = sum(losses[1:], losses[0]) / count
         mean.backward()  # type: ignore[no-untyped-call]
         return float(mean.detach())
 
-    def _table(self, parameters: Mapping[str, Any]) -> Tensor:
-        """The learned vectors of every prompt, (rows, d_model)."""
+    def _within(self, parameters: Mapping[str, Tensor]) -> Within[Tensor]:
+        """What every prompt holds that is learned."""
         import torch
 
-        return torch.cat([self._rows(*each) for each in zip(self._material.learnables, divided(parameters), strict=True)])
+        parts = [self._part(*each) for each in zip(self._material.learnables, divided(parameters), strict=True)]
+        rows = [part.vectors for part in parts if part.vectors is not None]
+        return Within(
+            vectors=torch.cat(rows) if rows else None,
+            prefixes=tuple(prefix for part in parts for prefix in part.prefixes),
+            edits=tuple(edit for part in parts for edit in part.edits),
+        )
 
-    def _rows(self, learnable: Learnable, own: Mapping[str, Any]) -> Any:
+    def _part(self, learnable: Learnable, own: Mapping[str, Any]) -> Within[Any]:
         if isinstance(learnable, TriggerTokens):
-            return self._forward.embed(own[IDS].int().tolist())
-        return learnable.table(own)
+            return Within(vectors=self._forward.embed(own[IDS].int().tolist()))
+        return learnable.within(own)
 
     def _tensors(self, parameters: Parameters) -> dict[str, Tensor]:
         import torch

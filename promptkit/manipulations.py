@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from promptkit.aligners import Reading
 from promptkit.types import Array, Card, Example, Kind, LabelledExample, Output, Part, Rendered, Request, Vectors
+from promptkit.within import Prefix, Within
 
 
 class Ask(Protocol):
@@ -24,6 +25,10 @@ class Ask(Protocol):
 
     def embed(self, ids: Sequence[int]) -> Vectors:
         """What the model's embedding gives these tokens; raises Unsupported if it reads no learned vectors."""
+        ...
+
+    def keys_values(self, ids: Sequence[int]) -> Prefix[Array]:
+        """What the model's layers hold of these tokens; raises Unsupported if they take no learned keys and values."""
         ...
 
 
@@ -127,14 +132,24 @@ class Learnable(Change, Protocol):
         """The model that it was learned on."""
         ...
 
+    @property
+    def learning_rate(self) -> float | None:
+        """What suits it along gradients, unless another is asked for; None where it is not learned along them."""
+        ...
+
+    @property
+    def constants(self) -> frozenset[str]:
+        """Of what `begun` gives, the names of what no step changes: the units that the rest is counted in."""
+        ...
+
     def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
-        """The parameters before any training."""
+        """What is trained, as it stands before: from what was learned, if anything was."""
         ...
 
-    def learned(self, parameters: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:
-        """The change with these parameters."""
+    def within(self, trained: Mapping[str, Any]) -> Within[Any]:
+        """What a forward reads, as a differentiable function of tensors of what is trained."""
         ...
 
-    def table(self, parameters: Mapping[str, Any]) -> Any:
-        """The rows that it adds to a prompt's learned vectors, as a differentiable function of tensors of the parameters."""
+    def learned(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:
+        """The change with the parameters that were come to."""
         ...

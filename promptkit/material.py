@@ -70,8 +70,12 @@ class Material:
 
     def begun(self) -> dict[str, Array]:
         """What it learns as it is: what was learned before, or what each begins as."""
-        parts = [each.parameters or each.begun(self.around) for each in self.learnables]
+        parts = [each.begun(self.around) for each in self.learnables]
         return {f"{place}.{name}": array for place, part in enumerate(parts) for name, array in part.items()}
+
+    def is_constant(self, name: str) -> bool:
+        """Whether no step changes it."""
+        return name.partition(".")[2] in self.learnables[owner(name)].constants
 
     def put(self, learned: Sequence[Learnable]) -> list[Put]:
         """What all changes do to a prompt, with these in the place of those that are learned."""
@@ -169,9 +173,13 @@ def divided(named: Mapping[str, Any]) -> list[dict[str, Any]]:
     """`place.name` -> value, as one mapping a place."""
     parts: dict[int, dict[str, Any]] = {}
     for key, value in named.items():
-        place, _, name = key.partition(".")
-        parts.setdefault(int(place), {})[name] = value
+        parts.setdefault(owner(key), {})[key.partition(".")[2]] = value
     return [parts[place] for place in sorted(parts)]
+
+
+def owner(key: str) -> int:
+    """Which of those that are learned the parameter `place.name` is of."""
+    return int(key.partition(".")[0])
 
 
 def _changed(rendered: Rendered, put: Sequence[Put]) -> Rendered:

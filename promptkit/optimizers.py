@@ -40,8 +40,10 @@ class Optimizer(Protocol):
     """A dataclass, whose fields are everything about it that determines a result."""
 
     name: ClassVar[str]
+    rated: ClassVar[bool]
+    """Whether it has a learning rate."""
     learning_rate: ClassVar[float | None]
-    """Unless another is given; None where it has none."""
+    """That, unless another is given; None where each kind of what is learned has its own."""
     gradients: ClassVar[bool]
     """Whether it asks for them; one that does not asks for losses alone, which any model that scores can give."""
     discrete: ClassVar[bool]

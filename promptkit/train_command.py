@@ -24,8 +24,8 @@ def train(
     manipulation: Annotated[
         list[str] | None,
         typer.Option(
-            help="What is learned: soft, with keywords as in soft:length=20:init=random:place=start, or tokens:length=5. "
-            "May be repeated."
+            help="What is learned: soft, prefix, shift or low-rank, with keywords as in soft:length=20:init=random:place=start "
+            "or prefix:length=10:layers=1|2; or tokens:length=5. May be repeated."
         ),
     ] = None,
     optimizer: Annotated[
@@ -35,10 +35,10 @@ def train(
             "cma-es:subspace=500:population=20:sigma=1; for tokens hotflip:candidates=10."
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="How often the vectors are changed, at the most.")] = 100,
+    steps: Annotated[int, typer.Option(min=1, help="How often what is learned is changed, at the most.")] = 100,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows of one step.")] = 16,
     learning_rate: Annotated[
-        float | None, typer.Option(help="At its highest: 0.1 for adamw and 1 for spsa unless given.")
+        float | None, typer.Option(help="At its highest; unless given, each kind's own for adamw, and 1 for spsa.")
     ] = None,
     schedule: Annotated[str, typer.Option(help="How it falls after the warm-up: linear, or constant.")] = "linear",
     warmup: Annotated[float, typer.Option(min=0, max=1, help="The share of the steps in which it rises.")] = 0.05,
@@ -64,7 +64,7 @@ def train(
     out: Annotated[Path, typer.Option(help="The folder that holds run folders.")] = Path("runs"),
     as_json: opts.Json = False,
 ) -> None:
-    """Train soft prompts or trigger tokens for a task on a frozen model: rows of its pool, the best step chosen by dev."""
+    """Train a manipulation for a task on a frozen model: rows of its pool, the best step chosen by dev."""
     from promptkit import training
     from promptkit.recipe import Recipe
 

@@ -23,7 +23,7 @@ from promptkit.fit import Fit
 from promptkit.losses import Batch, ByAnswers, ByGradients, Losses
 from promptkit.manipulate.tokens import TriggerTokens
 from promptkit.manipulations import Learnable
-from promptkit.material import Material, Rows, divided, learnables, parts_of
+from promptkit.material import Material, Rows, divided, learnables, owner, parts_of
 from promptkit.optimizers import Optimizer
 from promptkit.predictor import Predictor
 from promptkit.recipe import Recipe
@@ -54,6 +54,9 @@ def train(
     number.
     """
     told = Recipe.of(recipe)
+    if not learnables(predictor):
+        hint = 'Write pk.Predictor(model, [pk.Prompt("sentiment/review"), pk.SoftPrompt(10)], ...)'
+        raise PromptkitError("There is nothing to be learned in this predictor", hint=hint)
     rows, told = check(predictor, task, split=split, recipe=told)
     return _Training(predictor, task, rows, told, cache=cache, progress=progress).run(out)
 
@@ -63,9 +66,6 @@ def check(predictor: Predictor, task: Task, *, split: str | None, recipe: Recipe
     if not isinstance(task, Task):
         raise PromptkitError("A training takes a task, not its name", got=repr(task), hint='Write pk.task("sentiment")')
     learned = learnables(predictor)
-    if not learned:
-        hint = 'Write pk.Predictor(model, [pk.Prompt("sentiment/review"), pk.SoftPrompt(10)], ...)'
-        raise PromptkitError("There is nothing to be learned in this predictor", hint=hint)
     if predictor.chain.calibration:
         hint = "Train without the calibration, then evaluate with it"
         raise PromptkitError("A training follows uncalibrated scores", got=predictor.name, hint=hint)
@@ -91,6 +91,7 @@ class _Training:
         self._predictor, self._task, self._rows, self._recipe = predictor, task, rows, recipe
         self._material = Material(predictor, task, rows, recipe, ScoreCache() if cache else None)
         self._losses = _losses(self._material, self._optimizer)
+        self._highest = [recipe.highest(each.learning_rate) for each in self._material.learnables]
         self._progress = progress or (lambda done, total, told: None)
         self._settings = {
             "promptkit": __version__,
@@ -116,8 +117,10 @@ class _Training:
         return fit
 
     def _begun(self) -> Standing:
-        parameters = self._material.begun()
-        return Standing(parameters=parameters, best=dict(parameters))
+        begun = self._material.begun()
+        constants = {name: array for name, array in begun.items() if self._material.is_constant(name)}
+        parameters = {name: array for name, array in begun.items() if name not in constants}
+        return Standing(parameters=parameters, best=dict(parameters), constants=constants)
 
     def _trained(self, standing: Standing, folder: Path) -> Standing:
         before = self._losses.weights_hash()
@@ -125,7 +128,7 @@ class _Training:
             self._look(standing, folder)
         make_step = self._optimizer.begin(standing, self._recipe.seed)
         while not standing.done:
-            batch = Batch(self._losses, self._material.chosen(standing.step))
+            batch = Batch(self._losses, self._material.chosen(standing.step), standing.constants)
             with np.errstate(over="ignore", invalid="ignore"):  # a loss that is no number is told
                 loss = make_step(batch, self._rates(standing))
             standing.losses.append(loss)
@@ -141,22 +144,23 @@ class _Training:
         return standing
 
     def _rates(self, standing: Standing) -> dict[str, float]:
-        rate = (self._recipe.learning_rate or 0.0) * self._recipe.share(standing.step)
-        return dict.fromkeys(standing.parameters, rate)
+        """The learning rate of each parameter in this step."""
+        share = self._recipe.share(standing.step)
+        return {name: (self._highest[owner(name)] or 0.0) * share for name in standing.parameters}
 
     def _check_finite(self, loss: float, standing: Standing) -> None:
         if not math.isfinite(loss):
-            rate = self._recipe.learning_rate
+            rates = ", ".join(f"learning_rate={rate}" for rate in self._highest if rate is not None)
             raise PromptkitError(
                 f"The loss after {standing.step} steps is {loss}: the training has diverged",
-                got=spelling(self._optimizer) if rate is None else f"{spelling(self._optimizer)}, learning_rate={rate}",
-                hint=f"Use a lower {'sigma' if rate is None else 'learning rate'}, or --set dtype=float32",
+                got=", ".join(filter(None, [spelling(self._optimizer), rates])),
+                hint=f"Use a lower {'learning rate' if rates else 'sigma'}, or --set dtype=float32",
             )
 
     def _look(self, standing: Standing, folder: Path) -> None:
         """See how good it is on dev, and write a checkpoint."""
         dev = self._material.dev
-        (judged,) = self._losses.judged([standing.parameters], dev)
+        (judged,) = self._losses.judged([{**standing.constants, **standing.parameters}], dev)
         standing.evaluations["dev"] = standing.evaluations.get("dev", 0) + len(dev)
         right = [each for _, each in judged if each is not None]
         accuracy = sum(right) / len(right) if right else None
@@ -180,7 +184,7 @@ class _Training:
 
     def _fit(self, standing: Standing, path: Path, resumed: int, seconds: float) -> Fit:
         base = base_of(self._predictor.model)
-        learned = iter(divided(standing.best))
+        learned = iter(divided({**standing.constants, **standing.best}))
         parts = [
             each.learned(next(learned), base) if isinstance(each, Learnable) else each for each in parts_of(self._predictor)
         ]
@@ -191,6 +195,7 @@ class _Training:
             trainable=sum(math.prod(array.shape) for array in standing.best.values()),
             task=self._task.name,
             recipe=self._recipe,
+            rates=tuple(self._highest),
             losses=tuple(standing.losses),
             looks=tuple(standing.looks),
             chosen=standing.chosen,

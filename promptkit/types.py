@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from promptkit.within import Edit, Prefix, Within
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -114,6 +116,10 @@ class TextInput:
     """Contiguous, in order, and covering `ids`; a token that straddles two parts is the first one's."""
     vectors: Vectors | None = None
     """What stands at the negative ids in the place of what the embedding module gives: already scaled, if it scales."""
+    prefixes: tuple[Prefix[Array], ...] = ()
+    """Keys and values before it."""
+    edits: tuple[Edit[Array], ...] = ()
+    """Changes of its hidden states."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,18 +325,27 @@ class Embeds(Protocol):
         ...
 
 
+@runtime_checkable
+class Opens(Protocol):
+    """A model whose layers take learned keys, values and edits."""
+
+    def keys_values(self, ids: Sequence[int]) -> Prefix[Array]:
+        """What its layers hold of these tokens, so that as a prefix they are the tokens."""
+        ...
+
+
 class Differentiable(Protocol):
-    """Scores of certain requests as functions of the learned vectors that they all hold."""
+    """Scores of certain requests as functions of what they all hold that is learned."""
 
     device: Any
-    """Of torch: where the vectors shall be."""
+    """Of torch: where the tensors shall be."""
 
     def batches(self, chosen: Sequence[int]) -> list[list[int]]:
         """The chosen requests in parts, each of which is computed at once."""
         ...
 
-    def scores(self, chosen: Sequence[int], vectors: Any) -> list[list[Any]]:
-        """Of each request, of each continuation, its tokens' log-probabilities: tensors. vectors: a tensor (rows, d_model)."""
+    def scores(self, chosen: Sequence[int], within: Within[Any]) -> list[list[Any]]:
+        """Of each request, of each continuation, its tokens' log-probabilities: tensors, of those in `within`."""
         ...
 
     def embed(self, ids: Sequence[int]) -> Any:
@@ -351,7 +366,7 @@ class Trains(Protocol):
     """A model through which gradients flow."""
 
     def differentiable(self, requests: Sequence[Request]) -> Differentiable:
-        """Requests to score, all with the same learned vectors, as functions of these; the weights load now."""
+        """Requests to score that all hold the same of what is learned, as functions of it; the weights load now."""
         ...
 
 

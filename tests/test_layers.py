@@ -13,7 +13,7 @@ import promptkit
 ROOT = Path(promptkit.__file__).parent
 LAYERS = [
     {"errors", "resources", "hub"},
-    {"types", "aligners", "manipulations"},
+    {"within", "types", "aligners", "manipulations"},
     {
         "registry",
         "template",
@@ -33,7 +33,19 @@ LAYERS = [
     {"chain", "asking", "composition", "predictor"},
     {"run", "samples", "outputs", "support", "figures", "evaluation"},
     {"comparison", "merging", "doctor", "view", "kinds", "trial", "found", "searching", "again", "alignments", "bias"},
-    {"recipe", "checkpoint", "optimizers", "optimize", "objective", "material", "losses", "fit", "training", "conversion"},
+    {
+        "recipe",
+        "checkpoint",
+        "optimizers",
+        "optimize",
+        "objective",
+        "material",
+        "losses",
+        "fit",
+        "training",
+        "conversion",
+        "extraction",
+    },
     {"studies", "reliability"},
     {"cli", "options", "study_file", "search_command", "align_command", "train_command", "convert_command", "terminal"},
     {"__main__"},

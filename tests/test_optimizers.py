@@ -300,6 +300,20 @@ def test_it_learns_from_scores_alone_and_keeps_none_of_them(
     assert pk.load_manipulation(fit.saved[0]) == fit.learned[0]
 
 
+@pytest.mark.parametrize("change", [pk.DeepPrefix(2), pk.HiddenShift((1,)), pk.LowRankEdit(2)], ids=lambda each: each.name)
+@pytest.mark.parametrize("optimizer", WAYS)
+def test_what_stands_in_the_layers_is_learned_so_too_and_its_units_stay(
+    folder: Path, tmp_path: Path, optimizer: str, change: Any
+) -> None:
+    fit = trained(folder, tmp_path, change, optimizer=optimizer, steps=2)
+    (learned,), held = fit.learned, checkpoint.read(fit.path)
+    assert held is not None
+    assert {*held.constants} == {"0.units"}
+    assert {*held.parameters} == {f"0.{name}" for name in learned.parameters}
+    assert fit.trainable == sum(as_numpy(array).size for array in learned.parameters.values())
+    assert len({*fit.losses, *(look.loss for look in fit.looks)}) > 1
+
+
 @pytest.mark.parametrize("optimizer", WAYS)
 def test_it_runs_on_a_model_without_gradients_and_comes_to_the_very_same_if_it_is_broken_off(
     folder: Path, tmp_path: Path, optimizer: str

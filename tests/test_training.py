@@ -26,6 +26,7 @@ from promptkit.models.learned import vectors_of
 from promptkit.objective import Target, label_scores, loss_of
 from promptkit.recipe import Recipe
 from promptkit.types import Request, Score, ScoreOutput, TextInput
+from promptkit.within import Within
 
 WORDS = {"no": ["bad, really", "dull"], "yes": ["good"]}
 TASK = """
@@ -86,7 +87,7 @@ def test_scores_and_gradients_are_those_of_transformers(kind: str, tmp_path: Pat
     forward = model.differentiable(asked)
     found = {}
     for part in forward.batches(range(4)):
-        for index, scores in zip(part, forward.scores(part, learned), strict=True):
+        for index, scores in zip(part, forward.scores(part, Within(vectors=learned)), strict=True):
             found[index] = torch.cat(scores)
             (found[index] @ weight).backward(retain_graph=True)
     own, expected = make_model(kind), rows.clone().requires_grad_()
@@ -148,19 +149,19 @@ def test_the_optimiser_is_adamw(schedule: Any, decay: float) -> None:
     recipe = Recipe(steps=12, schedule=schedule, warmup=0.25)
     draw = torch.Generator().manual_seed(0)
     start, gradients = torch.randn((2, 3), generator=draw), torch.randn((12, 2, 3), generator=draw)
-    standing = Standing(parameters={"x": as_array(start.numpy())}, best={})
+    standing = Standing(parameters={"0.x": as_array(start.numpy())}, best={})
     own = torch.nn.Parameter(start.clone())
     optimiser = torch.optim.AdamW([own], lr=1.0, weight_decay=decay)
     make_step = pk.AdamW(weight_decay=decay).begin(standing, 0)
     for step, gradient in enumerate(gradients):
-        make_step(Slope(gradient), {"x": 0.3 * recipe.share(step)})
+        make_step(Slope(gradient), {"0.x": 0.3 * recipe.share(step)})
         standing.step += 1
         optimiser.param_groups[0]["lr"] = 0.3 * recipe.share(step)
         own.grad = gradient.clone()
         optimiser.step()
-    assert as_numpy(standing.parameters["x"]) == pytest.approx(own.detach().numpy(), abs=1e-5)
+    assert as_numpy(standing.parameters["0.x"]) == pytest.approx(own.detach().numpy(), abs=1e-5)
     rates = [recipe.share(step) for step in range(12)]
-    assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1])
+    assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert all(later <= earlier for earlier, later in itertools.pairwise(rates[2:]))
 
 

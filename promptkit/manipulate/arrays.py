@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,14 @@ def as_numpy(array: Array) -> Any:
 def as_array(numbers: Any) -> Array:
     """Numbers of any shape as a value."""
     return Array(data=numbers.astype("<f4").tobytes(), shape=tuple(numbers.shape))
+
+
+def digest(parameters: Mapping[str, Array]) -> str:
+    """What tells parameters apart."""
+    told = hashlib.sha256()
+    for name, array in sorted(parameters.items()):
+        told.update(f"{name}{array.shape}".encode() + array.data)
+    return told.hexdigest()[:16]
 
 
 def serialised(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:

@@ -19,6 +19,9 @@ from promptkit import __version__
 from promptkit.errors import PromptkitError, json_reason
 from promptkit.manipulate import peft
 from promptkit.manipulate.arrays import deserialised, put, serialised
+from promptkit.manipulate.low_rank import LowRankEdit
+from promptkit.manipulate.prefix import DeepPrefix
+from promptkit.manipulate.shift import HiddenShift
 from promptkit.manipulate.soft import SoftPrompt
 from promptkit.manipulate.tokens import TriggerTokens
 from promptkit.manipulations import Learnable
@@ -26,7 +29,9 @@ from promptkit.registry import build_from
 from promptkit.resources import expanded
 from promptkit.types import Array
 
-LEARNABLE: Mapping[str, type[Learnable]] = {each.name: each for each in (SoftPrompt, TriggerTokens)}
+LEARNABLE: Mapping[str, type[Learnable]] = {
+    each.name: each for each in (SoftPrompt, TriggerTokens, DeepPrefix, HiddenShift, LowRankEdit)
+}
 """Every manipulation that is learned, by the name that the command line spells."""
 MANIFEST, PARAMETERS = "manifest.json", "parameters.safetensors"
 _LEARNED = frozenset({"parameters", "base"})
@@ -36,7 +41,7 @@ _LEARNED = frozenset({"parameters", "base"})
 def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] | None = None) -> Path:
     """Write it into a folder; `told` is what else a reader should know, such as the prompt and the figures."""
     if not learned.parameters:
-        raise PromptkitError(f"This {learned.name} prompt has learned nothing that could be saved", hint="Train it: pk.train")
+        raise PromptkitError(f"This {learned.name} has learned nothing that could be saved", hint="Train it: pk.train")
     path = expanded(folder)
     content = serialised(learned.parameters)
     manifest = {

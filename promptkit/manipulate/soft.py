@@ -19,6 +19,7 @@ from promptkit.manipulate.reparametrise import Reparametrisation, evaluated, mad
 from promptkit.manipulations import Ask, Surroundings
 from promptkit.render import SLOT_PART
 from promptkit.types import Array, Kind, Rendered, Span, TextInput, Vectors
+from promptkit.within import Within
 
 Place = Literal["after_bos", "start"]
 INITS = ("random", "vocabulary", "labels")
@@ -59,6 +60,7 @@ class SoftPrompt:
 
     name: ClassVar[str] = "soft"
     kind: ClassVar[Kind] = Kind(format="learnable", location="embedding", operator="concatenative")
+    constants: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse what no soft prompt can be."""
@@ -87,6 +89,11 @@ class SoftPrompt:
         return 0 if self.slot else self.length
 
     @property
+    def learning_rate(self) -> float:
+        """In the units of the embedding; a network that makes all of the vectors wants smaller steps."""
+        return 0.01 if self.reparametrise in ("mlp", "lstm") and not self.parameters else 0.1
+
+    @property
     def fills(self) -> Mapping[str, int]:
         """Its slot, if it stands in one."""
         return {self.slot: self.length} if self.slot else {}
@@ -105,12 +112,12 @@ class SoftPrompt:
 
     def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
         """What puts the vectors into a prompt."""
-        held = self._vectors(self.parameters or self.begun(surroundings))
+        held = self._vectors(self.begun(surroundings))
         rows = Vectors(data=held.data, d_model=held.shape[1])
         bos = surroundings.ask.card.tokenizer.bos
-        return lambda rendered: replace(rendered, input=self._within(rendered.input, rows, bos))
+        return lambda rendered: replace(rendered, input=self._placed(rendered.input, rows, bos))
 
-    def _within(self, prompt: TextInput, rows: Vectors, bos: tuple[int, ...]) -> TextInput:
+    def _placed(self, prompt: TextInput, rows: Vectors, bos: tuple[int, ...]) -> TextInput:
         if self.slot:
             return filled(prompt, rows, part=f"{SLOT_PART} {self.slot}")
         return inserted(prompt, rows, place_of(prompt, self.place, bos), part=SLOT_PART)
@@ -119,11 +126,11 @@ class SoftPrompt:
         """The same soft prompt once it has been trained: its vectors alone, whatever has made them."""
         return replace(self, parameters={VECTORS: self._vectors(parameters)}, base=dict(base))
 
-    def table(self, parameters: Mapping[str, Any]) -> Any:
-        """The vectors as a function of the parameters: themselves, or what a network makes."""
-        if self.reparametrise is None or VECTORS in parameters:
-            return parameters[VECTORS]
-        return made(self.reparametrise, parameters)
+    def within(self, trained: Mapping[str, Any]) -> Within[Any]:
+        """The vectors: what is trained, or what a network makes of that."""
+        if self.reparametrise is None or VECTORS in trained:
+            return Within(vectors=trained[VECTORS])
+        return Within(vectors=made(self.reparametrise, trained))
 
     def _vectors(self, parameters: Mapping[str, Array]) -> Array:
         if self.reparametrise is None or VECTORS in parameters:
@@ -133,7 +140,9 @@ class SoftPrompt:
     # ---- what they begin as -----------------------------------------------------------------------
 
     def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
-        """The parameters before any training."""
+        """What was learned, or else the parameters before any training."""
+        if self.parameters:
+            return self.parameters
         begin = self._random(surroundings.ask) if self.init == "random" else self._of_tokens(surroundings)
         if self.reparametrise is None:
             return {VECTORS: as_array(begin)}

@@ -17,6 +17,7 @@ from promptkit.manipulate.soft import COMMON, TOKENS_PART, VECTORS, Place, SoftP
 from promptkit.manipulations import Surroundings
 from promptkit.render import SLOT_PART
 from promptkit.types import Array, Card, Kind, Rendered, TextInput, Tokenizer
+from promptkit.within import Within
 
 IDS = "ids"
 
@@ -43,6 +44,8 @@ class TriggerTokens:
 
     name: ClassVar[str] = "tokens"
     kind: ClassVar[Kind] = Kind(format="learnable", location="input", operator="concatenative")
+    constants: ClassVar[frozenset[str]] = frozenset()
+    learning_rate: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         """Refuse what no trigger tokens can be."""
@@ -75,11 +78,11 @@ class TriggerTokens:
 
     def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
         """What puts the tokens into a prompt."""
-        ids = ids_of(self.parameters or self.begun(surroundings))
+        ids = ids_of(self.begun(surroundings))
         bos = surroundings.ask.card.tokenizer.bos
-        return lambda rendered: replace(rendered, input=self._within(rendered.input, ids, bos))
+        return lambda rendered: replace(rendered, input=self._placed(rendered.input, ids, bos))
 
-    def _within(self, prompt: TextInput, ids: tuple[int, ...], bos: tuple[int, ...]) -> TextInput:
+    def _placed(self, prompt: TextInput, ids: tuple[int, ...], bos: tuple[int, ...]) -> TextInput:
         if not self.slot:
             return spliced(prompt, ids, place_of(prompt, self.place, bos), part=TOKENS_PART)
         filled = [*prompt.ids]
@@ -95,16 +98,18 @@ class TriggerTokens:
 
     def as_vectors(self, surroundings: Surroundings) -> SoftPrompt:
         """The soft prompt that is these tokens: at the same place, their embeddings, through which gradients flow."""
-        rows = surroundings.ask.embed(ids_of(self.parameters or self.begun(surroundings)))
+        rows = surroundings.ask.embed(ids_of(self.begun(surroundings)))
         held = Array(data=rows.data, shape=(self.length, rows.d_model))
         return SoftPrompt(self.length, place=self.place, slot=self.slot, parameters={VECTORS: held})
 
-    def table(self, parameters: Mapping[str, Any]) -> Any:
+    def within(self, trained: Mapping[str, Any]) -> Within[Any]:
         """No function of the ids is differentiable: see `as_vectors`."""
         raise PromptkitError("Trigger tokens are searched, not followed along a gradient", hint="Use the optimiser hotflip")
 
     def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
-        """The tokens before any search; those of a text from the first again where there are too few."""
+        """What was found, or the tokens before any search; those of a text from the first again where there are too few."""
+        if self.parameters:
+            return self.parameters
         card = surroundings.ask.card
         if self.init == "vocabulary":
             not_these = set(forbidden(card))

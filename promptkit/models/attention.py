@@ -19,11 +19,14 @@ from torch import Tensor
 
 from promptkit.models.head import capped
 from promptkit.models.plan import ROOT, Tree
+from promptkit.within import Within
 
 ATTENTION = "promptkit_packed"
 """The name under which `attend` is registered with transformers."""
 SCORES_AT_ONCE = 2**26
 """Attention scores held at a time; queries beyond it are taken in blocks."""
+NO_PROMPT, NO_END = -1, 2**31
+"""What stands for how many tokens of its prompt are behind a token: it is none of a prompt, or the end is not known."""
 KeyValues = dict[int, tuple[Tensor, Tensor]]
 """Layer -> keys and values, each of shape (kv heads, tokens, head width)."""
 
@@ -72,7 +75,7 @@ class Layout:
     ids: Tensor
     """Shape (T,)."""
     positions: Tensor
-    """Shape (T,): each token's position in its own prompt."""
+    """Shape (T,): each token's position in its own prompt, learned prefixes not counted."""
     places: Tensor
     """Shape (B, M): the row's index of each prompt's tokens; T where a prompt is shorter than M."""
     back: Tensor
@@ -91,8 +94,10 @@ class Layout:
     """The shared prefix; empty where nothing is shared."""
     reuse: int
     """How many tokens of `prefix` are attended to."""
-    vectors: Tensor | None = None
-    """Shape (rows, d_model): row j is embedded where an id is -1-j."""
+    behind: Tensor
+    """Shape (T,): how many tokens of its prompt stand behind each one; less than 0 where it is none of a prompt."""
+    within: Within[Tensor]
+    """What is learned and stands in the row, before it, or changes its hidden states."""
     past: Past | None = None
     """The keys and values of the texts whose next tokens the row holds; None where the row holds whole prompts."""
     keep: bool = False
@@ -100,6 +105,11 @@ class Layout:
     kept: KeyValues = field(default_factory=dict)
     windows: dict[int, int | None] = field(default_factory=dict)
     """The sliding window that each layer was seen to apply, for the check at load."""
+
+    @property
+    def before(self) -> int:
+        """The positions before the prompts' own, which learned prefixes take."""
+        return sum(prefix.length for prefix in self.within.prefixes)
 
     def index(self, prompt: int, node: int) -> int:
         """The row's index of a tree node, or of the prompt's last token for ROOT."""
@@ -114,12 +124,17 @@ def lay_out(
     prefix: KeyValues,
     reuse: int,
     device: torch.device,
-    vectors: Tensor | None = None,
+    within: Within[Tensor],
     keep: bool = False,
+    unfinished: bool = False,
 ) -> Layout:
-    """Pack prompts (their tokens behind the first `reuse`) and their label trees into one row."""
+    """Pack prompts (their tokens behind the first `reuse`) and their label trees into one row.
+
+    Where a prompt is `unfinished`, there is no saying how many tokens stand behind its last one.
+    """
     ids: list[int] = []
     positions: list[int] = []
+    behind: list[int] = []
     starts = []
     sizes = [len(prompt) + len(tree.tokens) for prompt, tree in zip(prompts, trees, strict=True)]
     widest = max(sizes)
@@ -133,6 +148,7 @@ def lay_out(
         own = [reuse + i for i in range(length)] + [reuse + length - 1 + depth for depth in tree.depths]
         ids += prompt + tree.tokens
         positions += own
+        behind += [NO_END if unfinished else length - 1 - i for i in range(length)] + [NO_PROMPT] * len(tree.depths)
         starts.append(start)
         places[row, :size] = torch.arange(start, start + size)
         back[start : start + size] = row * widest + torch.arange(size)
@@ -152,7 +168,8 @@ def lay_out(
         lengths=tuple(len(prompt) for prompt in prompts),
         prefix=prefix,
         reuse=reuse,
-        vectors=vectors,
+        behind=torch.tensor(behind, device=device),
+        within=within,
         keep=keep,
     )
 
@@ -167,7 +184,9 @@ def _ancestors(parents: tuple[int, ...]) -> Tensor:
     return seen
 
 
-def lay_out_step(tokens: Sequence[int], past: Past, *, prefix: KeyValues, reuse: int, device: torch.device) -> Layout:
+def lay_out_step(
+    tokens: Sequence[int], past: Past, *, prefix: KeyValues, reuse: int, device: torch.device, within: Within[Tensor]
+) -> Layout:
     """The next token of each text as one row."""
     count = len(tokens)
     row = torch.arange(count, device=device)
@@ -185,6 +204,8 @@ def lay_out_step(tokens: Sequence[int], past: Past, *, prefix: KeyValues, reuse:
         lengths=(1,) * count,
         prefix=prefix,
         reuse=reuse,
+        behind=torch.full((count,), NO_PROMPT, device=device),
+        within=within,
         past=past,
     )
 
@@ -219,6 +240,7 @@ def attend(
     # (kv heads, rows, group, widest, width)
     queries = _unpack(query[0] * scale, packed.places).view(kv_heads, heads // kv_heads, rows, widest, -1).transpose(1, 2)
     sources = [_own(packed, layer, key[0], value[0], sliding_window), *_shared(packed, layer, sliding_window)]
+    sources += _learned(packed, layer, sliding_window, key.dtype)
     held = sum(source.keys.shape[-2] for source in sources)
     block = max(1, SCORES_AT_ONCE // (heads * rows * held))
     outputs = [
@@ -273,6 +295,23 @@ def _shared(packed: Layout, layer: int, window: int | None) -> list[_Keys]:
         places = torch.arange(first, packed.reuse, device=keys.device)
         visible = packed.query_positions[:, :, None] - places < window
     return [_Keys(keys=keys, values=values, visible=visible)]
+
+
+def _learned(packed: Layout, layer: int, window: int | None, dtype: torch.dtype) -> list[_Keys]:
+    """The learned prefixes that the layer has and some query of the row can see."""
+    found = []
+    end = 0
+    for prefix in packed.within.prefixes:
+        begin, end = end, end + prefix.length
+        if layer + 1 not in prefix.layers or (window is not None and packed.before + packed.reuse - end + 1 >= window):
+            continue
+        visible = None
+        if window is not None:
+            places = torch.arange(begin, end, device=packed.ids.device)
+            visible = packed.before + packed.query_positions[:, :, None] - places < window
+        keys, values = (x[prefix.layers.index(layer + 1)].to(dtype) for x in (prefix.keys, prefix.values))
+        found.append(_Keys(keys=keys, values=values, visible=visible))
+    return found
 
 
 def _weighted(sources: Sequence[_Keys], queries: Tensor, softcap: float | None) -> Tensor:

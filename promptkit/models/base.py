@@ -26,6 +26,8 @@ class Engine(NamedTuple):
     """Whether `Read` gives them."""
     learned_vectors: bool = False
     """Whether a prompt may hold them."""
+    learned_layers: bool = False
+    """Whether its layers take learned keys and values, and edits of hidden states."""
 
 
 ENGINES = {
@@ -37,6 +39,7 @@ ENGINES = {
         "any causal language model of transformers, on a CPU or a GPU",
         hidden_states=True,
         learned_vectors=True,
+        learned_layers=True,
     ),
     "vllm": Engine(
         "promptkit.models.vllm",
@@ -76,9 +79,11 @@ DEFAULT_ENGINE = "hf"
 
 def abilities_table() -> str:
     """What each engine can apply, as Markdown: the README's table."""
-    lines = ["| engine | scores labels | writes texts | hidden states | learned vectors | NAME |", "|---|---|---|---|---|---|"]
+    heads = ("scores labels", "writes texts", "hidden states", "learned vectors", "prefixes, edits")
+    lines = [f"| engine | {' | '.join(heads)} | NAME |", "|---|---|---|---|---|---|---|"]
     for name, engine in ENGINES.items():
-        able = ("Score" in engine.verbs, "Generate" in engine.verbs, engine.hidden_states, engine.learned_vectors)
+        able = ["Score" in engine.verbs, "Generate" in engine.verbs, engine.hidden_states]
+        able += [engine.learned_vectors, engine.learned_layers]
         lines.append(f"| `{name}` | {' | '.join('yes' if each else 'no' for each in able)} | {engine.names} |")
     return "\n".join(lines)
 

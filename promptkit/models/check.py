@@ -9,11 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from promptkit.errors import Unsupported
 from promptkit.models.attention import ATTENTION, attend
 from promptkit.models.head import Head
+from promptkit.models.learned import array_of, prefix_of
 from promptkit.models.packed import PackedForward
 from promptkit.models.plain import PlainForward
-from promptkit.types import Request, Score, ScoreOutput, TextInput
+from promptkit.types import Output, Read, ReadOutput, Request, Score, ScoreOutput, TextInput
+from promptkit.within import Edit
 
 TOLERANCE = 1e-3
 LOW_PRECISION_WORST, LOW_PRECISION_MEAN = 1.0, 0.3
@@ -59,6 +62,42 @@ def reads_vectors(forward: PackedForward | PlainForward, vocabulary: int) -> boo
     return not _difference(
         _logprobs(forward, [tokens], 0), _logprobs(forward, [replace(tokens, input=vectors)], 0), exact=exact
     )
+
+
+def takes_prefixes(forward: PackedForward | PlainForward, vocabulary: int) -> bool:
+    """Whether the model answers the same when a prompt's first tokens stand before it as keys and values."""
+    whole, _ = _probe(vocabulary)
+    ids = whole.input.ids
+    try:
+        prefix = prefix_of(forward.keys_values(ids[:4]))
+        held = replace(whole, input=TextInput(ids=ids[4:], prefixes=(prefix,)))
+        expected, found = _logprobs(forward, [whole], 0), _logprobs(forward, [held], 0)
+    except (Unsupported, TypeError, AttributeError, IndexError):  # one that holds no keys and values, such as a recurrent one
+        return False
+    return not _difference(expected, found, exact=forward.dtype == torch.float32)
+
+
+def takes_edits(forward: PackedForward | PlainForward, vocabulary: int, layers: int) -> bool:
+    """Whether what is added behind a layer is seen to be added to the state that it makes."""
+    told, _ = _probe(vocabulary)
+    layer = max(1, layers // 2)
+    if layer == layers:
+        return True
+    asked = Request(input=told.input, verb=Read(hidden_layer=layer, top_m=1))
+    before = _read(forward.answer([asked], 0, {}))
+    added = 0.5 * before.abs().mean() * torch.ones_like(before)
+    edit = Edit(layer=layer, operation="add", last=1, arrays=(array_of(added),))
+    try:
+        after = _read(forward.answer([replace(asked, input=replace(told.input, edits=(edit,)))], 0, {}))
+    except Unsupported:
+        return False
+    return torch.allclose(after, before + added, rtol=0.02, atol=0.02 * float(added.abs().max()))
+
+
+def _read(outputs: list[Output]) -> torch.Tensor:
+    (output,) = outputs
+    assert isinstance(output, ReadOutput)
+    return torch.tensor(output.hidden)
 
 
 def _difference(expected: list[float], found: list[float], *, exact: bool) -> str:

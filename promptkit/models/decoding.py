@@ -9,7 +9,7 @@ from torch import Tensor
 
 from promptkit.models.attention import KeyValues, Layout, Past, lay_out, lay_out_step
 from promptkit.models.head import Head
-from promptkit.models.learned import table_of
+from promptkit.models.learned import within_of
 from promptkit.models.plan import tree
 from promptkit.models.writing import Text, outputs_of, texts_of
 from promptkit.types import GenerateOutput, Request, Tokenizer
@@ -37,12 +37,13 @@ def write(
     `states` runs a row through the model and answers its last hidden states, (T, d_model).
     """
     texts = texts_of(requests)
+    within = within_of(requests, device)
     places: list[tuple[Layout, int]] = []
     last: list[Tensor] = []
     for group in _groups(requests, reuse, batch_tokens):
         prompts = [request.input.ids[reuse:] for request in group]
-        trees, vectors = [tree(())] * len(prompts), table_of(group, device)
-        row = lay_out(prompts, trees, prefix=prefix, reuse=reuse, device=device, vectors=vectors, keep=True)
+        trees = [tree(())] * len(prompts)
+        row = lay_out(prompts, trees, prefix=prefix, reuse=reuse, device=device, within=within, keep=True)
         hidden = states(row)
         places += [(row, prompt) for prompt in range(len(prompts))]
         last += [hidden[start + length - 1] for start, length in zip(row.starts, row.lengths, strict=True)]
@@ -61,7 +62,7 @@ def write(
             return outputs_of(texts, len(requests))
         if len(going) < WORTH_KEEPING * len(writing):
             past, writing, tokens = past.only(going), [writing[i] for i in going], [tokens[i] for i in going]
-        hidden = states(lay_out_step(tokens, past, prefix=prefix, reuse=reuse, device=device))
+        hidden = states(lay_out_step(tokens, past, prefix=prefix, reuse=reuse, device=device, within=within))
         past.lengths = tuple(length + 1 for length in past.lengths)
 
 

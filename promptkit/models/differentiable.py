@@ -1,4 +1,4 @@
-"""Scores of certain requests as functions of their learned vectors: the forward that answers requests, with gradients.
+"""Scores of certain requests as functions of what is learned: the forward that answers requests, with gradients.
 
 What all prompts begin with before anything learned is computed once. Knows nothing of losses or of how parameters make rows.
 """
@@ -15,25 +15,26 @@ from torch import Tensor
 from promptkit.errors import PromptkitError
 from promptkit.models.packed import PackedForward
 from promptkit.models.plain import PlainForward
-from promptkit.models.plan import MIN_SHARED, make_plan
+from promptkit.models.plan import MIN_SHARED, make_plan, own_tokens
 from promptkit.types import Request
+from promptkit.within import Within
 
 TOKENS_AT_ONCE = 8192
 """Of the vocabulary, those whose embeddings are held in float32."""
 
 
 class Differentiable:
-    """Requests to score that hold one and the same table of learned vectors."""
+    """Requests to score that all hold the same of what is learned."""
 
     def __init__(
         self, forward: PackedForward | PlainForward, requests: Sequence[Request], *, batch_tokens: int, batch_pairs: int
     ) -> None:
         """At most `batch_tokens` tokens and `batch_pairs` query-key pairs are computed at once."""
-        if len({request.input.vectors for request in requests}) > 1:
-            raise PromptkitError("Requests that are trained together must hold the same learned vectors")
+        if len({(each.input.vectors, each.input.prefixes, each.input.edits) for each in requests}) > 1:
+            raise PromptkitError("Requests that are trained together must hold the same learned vectors, prefixes and edits")
         self._forward, self._requests = forward, requests
         self._bounds = {"batch_tokens": batch_tokens, "batch_pairs": batch_pairs}
-        frozen = _frozen([request.input.ids for request in requests]) if forward.reuses else ()
+        frozen = _frozen(requests) if forward.reuses else ()
         self._reuse = len(frozen) if len(frozen) >= MIN_SHARED else 0
         self._prefix = forward.prefix(frozen[: self._reuse])
         self._embedding: Any = forward.model.get_input_embeddings()
@@ -44,9 +45,9 @@ class Differentiable:
         plan = make_plan([self._requests[index] for index in chosen], share=False, **self._bounds)
         return [[chosen[place] for place in batch.requests] for batch in plan.batches]
 
-    def scores(self, chosen: Sequence[int], vectors: Tensor) -> list[list[Tensor]]:
-        """Of each chosen request, of each continuation, its tokens' log-probabilities. vectors: (rows, d_model)."""
-        return self._forward.scores([self._requests[index] for index in chosen], self._reuse, self._prefix, vectors)
+    def scores(self, chosen: Sequence[int], within: Within[Tensor]) -> list[list[Tensor]]:
+        """Of each chosen request, of each continuation, its tokens' log-probabilities."""
+        return self._forward.scores([self._requests[index] for index in chosen], self._reuse, self._prefix, within)
 
     def embed(self, ids: Sequence[int]) -> Tensor:
         """What the embedding module gives these tokens, (tokens, d_model)."""
@@ -69,11 +70,14 @@ class Differentiable:
         return digest.hexdigest()
 
 
-def _frozen(prompts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """The ids that all prompts begin with, up to the first learned one; each keeps a token to be computed."""
+def _frozen(requests: Sequence[Request]) -> tuple[int, ...]:
+    """The ids that all prompts begin with, before anything that is learned; each keeps a token to be computed."""
+    prompts, held = [request.input.ids for request in requests], requests[0].input
+    if held.prefixes or any(edit.everywhere or edit.first for edit in held.edits):
+        return ()
     first, last = min(prompts), max(prompts)
     length = 0
-    room = min(map(len, prompts)) - 1
+    room = min(map(len, prompts)) - own_tokens(requests[0])
     while length < room and first[length] == last[length] >= 0:
         length += 1
     return first[:length]

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from promptkit.models import base
+from promptkit.models.one_token import refuse_layers
 from promptkit.models.plan import make_plan
 from promptkit.models.writing import outputs_of, texts_of
 from promptkit.types import (
@@ -121,6 +122,7 @@ class FakeModel:
         self, requests: Sequence[Request], done: Collection[int] = frozenset()
     ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
         """Answer a batch of the plan at a time; see `Model.answer`."""
+        refuse_layers(requests, self.name)
         finished = frozenset(done)
         for batch in self.batches(requests):
             if not finished.issuperset(batch):

@@ -14,17 +14,18 @@ from pydantic import PositiveInt
 from promptkit.errors import OutOfMemory, Unsupported
 from promptkit.models import base
 from promptkit.models.attention import KeyValues
-from promptkit.models.check import packed_forward, reads_vectors
+from promptkit.models.check import packed_forward, reads_vectors, takes_edits, takes_prefixes
 from promptkit.models.device import device_of
 from promptkit.models.differentiable import Differentiable
-from promptkit.models.learned import table_of, tabled
+from promptkit.models.learned import prefix_of, tabled, within_of
 from promptkit.models.packed import PackedForward
 from promptkit.models.plain import PlainForward
 from promptkit.models.plan import Plan, make_plan
 from promptkit.models.pretrained import card, end_tokens, fetched, read_config, read_tokenizer
 from promptkit.models.source import resolve
 from promptkit.models.tokenizer import TransformersTokenizer
-from promptkit.types import Card, Generate, Output, Request, Vectors
+from promptkit.types import Array, Card, Generate, Output, Request, Vectors
+from promptkit.within import Prefix
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
 PAIRS_PER_BATCH = 2**22
@@ -103,39 +104,69 @@ class TransformersModel:
         """What its embedding module gives these tokens."""
         return self._forward.embed(ids)
 
+    def keys_values(self, ids: Sequence[int]) -> Prefix[Array]:
+        """What its layers hold of these tokens."""
+        self._takes_prefixes  # noqa: B018 - raises where it does not
+        return prefix_of(self._forward.keys_values(ids))
+
     def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
         """See `Model.batches`."""
-        return [batch.requests for batch in self._plan(self._tabled(requests)).batches]
+        return [
+            tuple(some[i] for i in batch.requests)
+            for some, plan in self._plans(self._tabled(requests))
+            for batch in plan.batches
+        ]
 
     def answer(
         self, requests: Sequence[Request], done: Collection[int] = frozenset()
     ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
         """Answer a batch of the plan at a time; see `Model.answer`."""
         requests = self._tabled(requests)
-        plan = self._plan(requests)
+        self._check(requests)
         finished = frozenset(done)
-        if any(request.input.vectors for request in requests):
-            self._reads_vectors  # noqa: B018 - raises where it does not
-        prefix: KeyValues | None = None
-        for batch in plan.batches:
-            if finished.issuperset(batch.requests):
-                continue
-            if prefix is None:
-                with self._fitting(f"A shared prompt of {len(plan.prefix)} tokens"):
-                    prefix = self._forward.prefix(plan.prefix, table_of(requests, self._device))
-            outputs = self._halving([requests[i] for i in batch.requests], batch.reuse, prefix)
-            yield batch.requests, tuple(outputs)
+        for some, plan in self._plans(requests):
+            prefix: KeyValues | None = None
+            for batch in plan.batches:
+                indices = tuple(some[i] for i in batch.requests)
+                if finished.issuperset(indices):
+                    continue
+                if prefix is None:
+                    with self._fitting(f"A shared prompt of {len(plan.prefix)} tokens"):
+                        prefix = self._forward.prefix(plan.prefix, within_of([requests[i] for i in some], self._device))
+                yield indices, tuple(self._halving([requests[i] for i in indices], batch.reuse, prefix))
 
     def differentiable(self, requests: Sequence[Request]) -> Differentiable:
         """See `Trains.differentiable`."""
-        self._reads_vectors  # noqa: B018 - raises where it does not
+        self._check(requests)
         return Differentiable(self._forward, requests, batch_tokens=self._batch_tokens, batch_pairs=PAIRS_PER_BATCH)
 
     def _tabled(self, requests: Sequence[Request]) -> Sequence[Request]:
         return tabled(requests, self._config.hidden_size)
 
-    def _plan(self, requests: Sequence[Request]) -> Plan:
-        return make_plan(requests, batch_tokens=self._batch_tokens, batch_pairs=PAIRS_PER_BATCH, share=self._forward.reuses)
+    def _plans(self, requests: Sequence[Request]) -> list[tuple[list[int], Plan]]:
+        """A plan for all requests that hold the same prefixes and edits, since what is shared holds them too."""
+        bounds = {"batch_tokens": self._batch_tokens, "batch_pairs": PAIRS_PER_BATCH}
+        alike: dict[object, list[int]] = {}
+        for index, request in enumerate(requests):
+            alike.setdefault((request.input.prefixes, request.input.edits), []).append(index)
+        return [(some, make_plan([requests[i] for i in some], share=self._forward.reuses, **bounds)) for some in alike.values()]
+
+    def _check(self, requests: Sequence[Request]) -> None:
+        """Raise where the model cannot take what is learned."""
+        if any(request.input.vectors for request in requests):
+            self._reads_vectors  # noqa: B018 - raises where it does not
+        if any(request.input.prefixes for request in requests):
+            self._takes_prefixes  # noqa: B018 - raises where it does not
+        if any(request.input.edits for request in requests):
+            self._takes_edits  # noqa: B018 - raises where it does not
+        if self._forward.reuses:
+            return
+        layers = range(1, self._config.num_hidden_layers + 1)
+        if any(prefix.layers != tuple(layers) for request in requests for prefix in request.input.prefixes):
+            raise Unsupported(
+                f"The model {self.name} is run by its own attention, which takes a prefix at all its layers or none",
+                hint="Leave layers out, and attention too if it is set",
+            )
 
     def _halving(self, requests: list[Request], reuse: int, prefix: KeyValues) -> list[Output]:
         """One batch; in two halves if memory runs out, and so on down to single requests."""
@@ -187,6 +218,22 @@ class TransformersModel:
             raise Unsupported(
                 f"The model {self.name} answers otherwise if it is given its own embeddings in the place of tokens",
                 hint="It uses token ids deeper down, so that it cannot read learned vectors: use another model",
+            )
+
+    @cached_property
+    def _takes_prefixes(self) -> None:
+        if not takes_prefixes(self._forward, self._config.vocab_size):
+            raise Unsupported(
+                f"The model {self.name} answers otherwise if its own keys and values stand before a prompt",
+                hint="It holds its past in another way, so that it takes no prefix: use another model",
+            )
+
+    @cached_property
+    def _takes_edits(self) -> None:
+        if not takes_edits(self._forward, self._config.vocab_size, self._config.num_hidden_layers):
+            raise Unsupported(
+                f"The layers of the model {self.name} cannot be reached one by one",
+                hint="Its hidden states cannot be changed: use another model",
             )
 
     @property

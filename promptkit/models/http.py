@@ -20,7 +20,7 @@ from pydantic import PositiveInt
 from promptkit.errors import PromptkitError, Unsupported
 from promptkit.models.abilities import Abilities, choices_body, named_body, probe, reply_of, said, spelt, top_logprobs
 from promptkit.models.messages import CharacterTokenizer, messages_of
-from promptkit.models.one_token import Answer, Question, answer_of, questions_of, refuse_hidden_states
+from promptkit.models.one_token import Answer, Question, answer_of, questions_of, refuse_hidden_states, refuse_layers
 from promptkit.models.pretrained import read_tokenizer
 from promptkit.models.server import Server, ServerSettings
 from promptkit.models.source import resolve
@@ -175,6 +175,7 @@ class HttpModel:
 
     def _check(self, requests: Sequence[Request]) -> None:
         refuse_hidden_states(requests, self.name)
+        refuse_layers(requests, self.name)
         if any(request.input.vectors for request in requests):
             raise Unsupported("Learned vectors cannot be sent to a server", hint="Use a vllm model, in this process")
         able = self._abilities

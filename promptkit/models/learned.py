@@ -1,4 +1,4 @@
-"""Learned vectors among a prompt's tokens: the id -1-j stands for row j, and its row stands where an embedding would.
+"""What requests hold that is learned, as tensors. Of vectors the id -1-j stands for row j, where an embedding would stand.
 
 Prefixes are shared and batches planned by ids alone. So the rows of a whole run become one table, in which equal rows have
 one id, and rows that differ have two.
@@ -7,15 +7,17 @@ one id, and rows that differ have two.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from promptkit.errors import PromptkitError
-from promptkit.types import Request, TextInput, Vectors
+from promptkit.errors import PromptkitError, Unsupported
+from promptkit.models.attention import KeyValues
+from promptkit.types import Array, Request, TextInput, Vectors
+from promptkit.within import Edit, Prefix, Within
 
 
 def tabled(requests: Sequence[Request], d_model: int) -> list[Request]:
@@ -53,10 +55,41 @@ def _renumbered(prompt: TextInput, numbers: Sequence[int], table: Vectors) -> Te
     return replace(prompt, ids=tuple(i if i >= 0 else -1 - numbers[-1 - i] for i in prompt.ids), vectors=table)
 
 
-def table_of(requests: Sequence[Request], device: torch.device) -> Tensor | None:
-    """The table of tabled requests, shape (rows, d_model); None where no prompt has learned vectors."""
+def within_of(requests: Sequence[Request], device: torch.device) -> Within[Tensor]:
+    """What tabled requests of the same prefixes and edits hold."""
     table = next((request.input.vectors for request in requests if request.input.vectors is not None), None)
-    return None if table is None else tensor_of(table).to(device)
+    held = requests[0].input
+
+    def moved(array: Array) -> Tensor:
+        return torch.from_numpy(np.frombuffer(array.data, "<f4").reshape(array.shape).copy()).to(device)
+
+    return Within(
+        vectors=None if table is None else tensor_of(table).to(device),
+        prefixes=tuple(_prefix(each, moved(each.keys), moved(each.values)) for each in held.prefixes),
+        edits=tuple(_edit(each, tuple(map(moved, each.arrays))) for each in held.edits),
+    )
+
+
+def _prefix(prefix: Prefix[Array], keys: Tensor, values: Tensor) -> Prefix[Tensor]:
+    return Prefix(length=prefix.length, layers=prefix.layers, keys=keys, values=values)
+
+
+def _edit(edit: Edit[Array], arrays: tuple[Tensor, ...]) -> Edit[Tensor]:
+    return Edit(**{**{f.name: getattr(edit, f.name) for f in fields(edit)}, "arrays": arrays})
+
+
+def prefix_of(layers: KeyValues) -> Prefix[Array]:
+    """The value of what layers hold, by their numbers from 0."""
+    shapes = {pair[0].shape for pair in layers.values()}
+    if len(shapes) != 1 or any(key.shape != value.shape for key, value in layers.values()):
+        raise Unsupported("The layers of this model do not hold keys and values of one shape", hint="Use another model")
+    keys, values = (array_of(torch.stack([layers[layer][i] for layer in sorted(layers)])) for i in (0, 1))
+    return Prefix(length=keys.shape[2], layers=tuple(layer + 1 for layer in sorted(layers)), keys=keys, values=values)
+
+
+def array_of(numbers: Tensor) -> Array:
+    """The value of a tensor."""
+    return Array(data=numbers.detach().float().cpu().numpy().astype("<f4").tobytes(), shape=tuple(numbers.shape))
 
 
 def tensor_of(vectors: Vectors) -> Tensor:

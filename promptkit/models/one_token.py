@@ -7,7 +7,7 @@ them begin with is read once where the engine has a prefix cache.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from promptkit.errors import Unsupported
 from promptkit.types import Output, Read, ReadOutput, Request, Score, ScoreOutput, TextInput
@@ -53,9 +53,17 @@ def refuse_hidden_states(requests: Sequence[Request], model: str) -> None:
         raise Unsupported(f"The model {model} gives no hidden states", hint="Use an hf model: the name alone")
 
 
+def refuse_layers(requests: Sequence[Request], model: str) -> None:
+    """Raise Unsupported if a request holds a prefix or edits, which engines take whose layers are in reach alone."""
+    if any(request.input.prefixes or request.input.edits for request in requests):
+        raise Unsupported(
+            f"The layers of the model {model} take no learned keys, values or edits", hint="Use an hf model: the name alone"
+        )
+
+
 def after(prompt: TextInput, path: Sequence[int]) -> TextInput:
     """The prompt with more tokens behind it."""
-    return TextInput(ids=(*prompt.ids, *path), vectors=prompt.vectors)
+    return replace(prompt, ids=(*prompt.ids, *path), spans=())
 
 
 def _questions(request: Request, most_ids: int) -> Iterator[Question]:

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from promptkit.models.attention import KeyValues, Layout, extend, lay_out
 from promptkit.models.decoding import write
+from promptkit.models.edits import edited
 from promptkit.models.head import Head
 from promptkit.models.hidden import hidden_state
-from promptkit.models.learned import embedded, table_of, vectors_of
+from promptkit.models.learned import embedded, vectors_of, within_of
 from promptkit.models.plan import ROOT, Tree, tree, tree_of
 from promptkit.types import Output, Read, ReadOutput, Request, ScoreOutput, Tokenizer, Vectors
+from promptkit.within import NOTHING, Within
 
 
 class PackedForward:
@@ -34,8 +36,8 @@ class PackedForward:
         self._batch_tokens = batch_tokens
         self.windows: dict[int, int | None] = {}
 
-    def prefix(self, ids: tuple[int, ...], vectors: Tensor | None = None) -> KeyValues:
-        """The keys and values of the shared prefix, `batch_tokens` tokens at a time; `vectors` as `Layout` has them."""
+    def prefix(self, ids: tuple[int, ...], within: Within[Tensor] = NOTHING) -> KeyValues:
+        """The keys and values of the shared prefix, `batch_tokens` tokens at a time; `within` as `Layout` has it."""
         prefix: KeyValues = {}
         for begin in range(0, len(ids), self._batch_tokens):
             layout = lay_out(
@@ -44,8 +46,9 @@ class PackedForward:
                 prefix=prefix,
                 reuse=begin,
                 device=self._device,
-                vectors=vectors,
+                within=within,
                 keep=True,
+                unfinished=True,
             )
             with torch.no_grad():
                 self._states(layout)
@@ -56,12 +59,16 @@ class PackedForward:
         """The rows that the embedding gives these tokens."""
         return vectors_of(self._embedding(torch.tensor(ids, device=self._device)))
 
+    def keys_values(self, ids: Sequence[int]) -> KeyValues:
+        """What every layer holds of these tokens, by its number from 0."""
+        return self.prefix(tuple(ids))
+
     def answer(self, requests: Sequence[Request], reuse: int, prefix: KeyValues) -> list[Output]:
         """Outputs of requests to score or read that all begin with the first `reuse` tokens that `prefix` was made of."""
         layers = {r.verb.hidden_layer for r in requests if isinstance(r.verb, Read) and r.verb.hidden_layer is not None}
         top_m = max((r.verb.top_m for r in requests if isinstance(r.verb, Read)), default=0)
         with torch.no_grad():
-            row = self._row(requests, reuse, prefix, table_of(requests, self._device))
+            row = self._row(requests, reuse, prefix, within_of(requests, self._device))
             last, hidden = self._states(row.layout, hidden=bool(layers))
             logprobs, best, best_ids = (x.tolist() for x in self._logprobs(last, row, top_m))
         outputs: list[Output] = []
@@ -81,9 +88,9 @@ class PackedForward:
             line += len(reads)
         return outputs
 
-    def scores(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, vectors: Tensor) -> list[list[Tensor]]:
-        """As `answer`, for requests to score whose learned vectors are these: differentiable in them, (rows, d_model)."""
-        row = self._row(requests, reuse, prefix, vectors)
+    def scores(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, within: Within[Tensor]) -> list[list[Tensor]]:
+        """As `answer`, for requests to score with this in the place of what they hold: differentiable in its tensors."""
+        row = self._row(requests, reuse, prefix, within)
         last, _ = self._states(row.layout)
         logprobs, _, _ = self._logprobs(last, row, 0)
         asked = [(place, tokens) for reads in row.wanted for place, tokens in reads.items()]
@@ -94,11 +101,11 @@ class PackedForward:
             found.append([logprobs[[line for line, _ in read], [column for _, column in read]] for read in pairs])
         return found
 
-    def _row(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, vectors: Tensor | None) -> _Row:
+    def _row(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, within: Within[Tensor]) -> _Row:
         """The requests as one row, and what is wanted of it."""
         trees = [tree_of(request) for request in requests]
         prompts = [request.input.ids[reuse:] for request in requests]
-        layout = lay_out(prompts, trees, prefix=prefix, reuse=reuse, device=self._device, vectors=vectors)
+        layout = lay_out(prompts, trees, prefix=prefix, reuse=reuse, device=self._device, within=within)
         pairs = enumerate(zip(requests, trees, strict=True))
         return _Row(
             layout=layout, trees=trees, wanted=[_wanted(request, nodes, place, layout) for place, (request, nodes) in pairs]
@@ -136,12 +143,14 @@ class PackedForward:
         """Last hidden states, shape (T, d_model), and those of every layer if asked for."""
         standing = (
             {"input_ids": layout.ids[None]}
-            if layout.vectors is None
-            else {"inputs_embeds": embedded(self._embedding, layout.ids, layout.vectors)[None]}
+            if layout.within.vectors is None
+            else {"inputs_embeds": embedded(self._embedding, layout.ids, layout.within.vectors)[None]}
         )
-        output = self._decoder(
-            **standing, position_ids=layout.positions[None], use_cache=False, output_hidden_states=hidden, packed=layout
-        )
+        positions = layout.before + layout.positions[None]
+        with edited(self._decoder, layout.within.edits, layout.positions[None], layout.behind[None]):
+            output = self._decoder(
+                **standing, position_ids=positions, use_cache=False, output_hidden_states=hidden, packed=layout
+            )
         self.windows |= layout.windows
         return output.last_hidden_state[0], output.hidden_states if hidden else None
 

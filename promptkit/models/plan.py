@@ -60,9 +60,8 @@ def make_plan(requests: Sequence[Request], *, batch_tokens: int, batch_pairs: in
     that reads a mean, which needs the prefix's own hidden states. Requests to generate have batches of their own.
     """
     prompts = [request.input.ids for request in requests]
-    sharing = [request.input.ids for request in requests if share and not _means(request)]
-    spine, cuts = _shared_prefixes(sharing)
-    reuse = [0 if _means(request) else _longest_cut(request.input.ids, spine, cuts) for request in requests]
+    spine, cuts = _shared_prefixes([_sharing(request) for request in requests if share and not _means(request)])
+    reuse = [0 if _means(request) else _longest_cut(_sharing(request), spine, cuts) for request in requests]
     writes = [isinstance(request.verb, Generate) for request in requests]
     sizes = [_size(request, len(request.input.ids) - kept) for request, kept in zip(requests, reuse, strict=True)]
     order = sorted(range(len(requests)), key=lambda i: (writes[i], reuse[i], -sizes[i], prompts[i], i))
@@ -80,6 +79,17 @@ def make_plan(requests: Sequence[Request], *, batch_tokens: int, batch_pairs: in
     if current:
         batches.append(Batch(requests=tuple(current), reuse=reuse[current[0]]))
     return Plan(prefix=spine[: max(reuse, default=0)], batches=tuple(batches))
+
+
+def own_tokens(request: Request) -> int:
+    """How many of its last tokens no prefix may hold: one, or those whose hidden states are changed because they are last."""
+    return max([1, *(edit.last for edit in request.input.edits)])
+
+
+def _sharing(request: Request) -> tuple[int, ...]:
+    """The ids that may be shared, and one more."""
+    ids = request.input.ids
+    return ids[: max(1, len(ids) + 1 - own_tokens(request))]
 
 
 def _means(request: Request) -> bool:

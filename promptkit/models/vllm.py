@@ -22,7 +22,7 @@ from promptkit.errors import PromptkitError, missing_extra, unknown
 from promptkit.models import base
 from promptkit.models.captured import captured
 from promptkit.models.interrupting import interruptible
-from promptkit.models.one_token import Answer, Question, answer_of, questions_of, refuse_hidden_states
+from promptkit.models.one_token import Answer, Question, answer_of, questions_of, refuse_hidden_states, refuse_layers
 from promptkit.models.plan import make_plan
 from promptkit.models.pretrained import card, end_tokens, read_config, read_tokenizer
 from promptkit.models.source import resolve
@@ -148,6 +148,7 @@ class VllmModel:
     ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
         """Answer a batch of the plan at a time; see `Model.answer`. Raises Unsupported before the engine starts."""
         refuse_hidden_states(requests, self.name)
+        refuse_layers(requests, self.name)
         finished = frozenset(done)
         engine = self._started(embeds=any(request.input.vectors for request in requests))
         for batch in self.batches(requests):

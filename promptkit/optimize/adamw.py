@@ -24,7 +24,8 @@ class AdamW:
     """The share of each parameter that a step at a learning rate of 1 takes off."""
 
     name: ClassVar[str] = "adamw"
-    learning_rate: ClassVar[float | None] = 0.1
+    rated: ClassVar[bool] = True
+    learning_rate: ClassVar[float | None] = None
     gradients: ClassVar[bool] = True
     discrete: ClassVar[bool] = False
 

@@ -38,6 +38,7 @@ class CmaEs:
     """The standard deviation of z to begin with."""
 
     name: ClassVar[str] = "cma-es"
+    rated: ClassVar[bool] = False
     learning_rate: ClassVar[float | None] = None
     gradients: ClassVar[bool] = False
     discrete: ClassVar[bool] = False

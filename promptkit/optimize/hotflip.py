@@ -30,6 +30,7 @@ class HotFlip:
     """How many tokens are tried."""
 
     name: ClassVar[str] = "hotflip"
+    rated: ClassVar[bool] = False
     learning_rate: ClassVar[float | None] = None
     gradients: ClassVar[bool] = True
     discrete: ClassVar[bool] = True

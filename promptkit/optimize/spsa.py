@@ -37,6 +37,7 @@ class Spsa:
     """How many estimates, of two losses each, a step takes the mean of."""
 
     name: ClassVar[str] = "spsa"
+    rated: ClassVar[bool] = True
     learning_rate: ClassVar[float | None] = 1.0
     gradients: ClassVar[bool] = False
     discrete: ClassVar[bool] = False

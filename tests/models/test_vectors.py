@@ -126,7 +126,7 @@ def test_only_equal_rows_share_an_id() -> None:
 def test_equal_vectors_are_computed_once_and_different_ones_apart(load: Any) -> None:
     model = load("llama")
     shared = [request for request in mixed(2) if request.input.vectors]
-    plan = model._plan(tabled(shared, 32))
+    ((_, plan),) = model._plans(tabled(shared, 32))
     assert any(batch.reuse >= 10 for batch in plan.batches)
     assert any(batch.reuse == 0 for batch in plan.batches)
 

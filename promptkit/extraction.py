@@ -1,0 +1,93 @@
+"""A shift told by what a model holds behind demonstrations, without training: mean hidden states of the pool's rows.
+
+Their difference to what it holds without the demonstrations is a steering vector; the mean itself, added, is the baseline to
+which function vectors are compared (Todd et al. 2023, 2310.15213, whose own are sums of attention heads' outputs and no
+states); in the place of the state it is a task vector (Hendel et al. 2023, 2310.15916). No label is seen but the
+demonstrations'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from promptkit.asking import Asking
+from promptkit.cache import ScoreCache
+from promptkit.composition import base_of
+from promptkit.errors import PromptkitError, Unsupported, unknown
+from promptkit.evaluation import by_hash
+from promptkit.manipulate.arrays import as_array
+from promptkit.manipulate.demos import zero
+from promptkit.manipulate.prompt import Prompt
+from promptkit.manipulate.shift import At, HiddenShift
+from promptkit.predictor import Predictor
+from promptkit.tasks import Task, untested
+from promptkit.types import Example, LabelledExample, Read, ReadOutput, Request
+
+if TYPE_CHECKING:
+    from promptkit.types import Floats
+
+How = Literal["difference", "mean", "replace"]
+
+
+def extract_shift(
+    predictor: Predictor,
+    task: Task,
+    *,
+    layer: int,
+    how: How = "difference",
+    at: At = "last",
+    strength: float = 1.0,
+    rows: int = 64,
+    split: str | None = None,
+    cache: bool = True,
+) -> HiddenShift:
+    """The shift behind `layer` that the prompt's demonstrations come to, for a prompt without them.
+
+    States are those of the prompts' last tokens, of at most so many `rows` of the pool whose inputs do not stand in `split`,
+    which is to be evaluated. `how`: the `difference` that demonstrations make or the `mean` behind them, each times
+    `strength` and added; or the mean in the state's place (`replace`). Raises PromptkitError for a prompt without
+    demonstrations and for a last layer, whose states are read normalised, and Unsupported for a model without hidden states.
+    """
+    if how not in get_args(How):
+        raise unknown("way to extract a shift", str(how), get_args(How))
+    prompt, card = predictor.manipulate, predictor.model.card
+    if not isinstance(prompt, Prompt) or not prompt.parts:
+        raise PromptkitError(
+            "A shift is told by the demonstrations of a prompt, and here are none",
+            hint='Write pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=8)), and nothing behind it',
+        )
+    if not predictor.model.hidden_states:
+        raise Unsupported(f"The model {predictor.model.name} gives no hidden states", hint="Use an hf model: the name alone")
+    if not 1 <= layer < card.layers:
+        hint = f"They are counted from 1 to {card.layers - 1}, and the last one's states are read normalised"
+        raise PromptkitError("A shift cannot be told of that layer", got=f"layer={layer}", hint=hint)
+    chosen = by_hash(untested(task.part("pool"), task.rows(split or task.spec.split)), rows)
+    score_cache = ScoreCache() if cache else None
+    state = _mean_state(predictor, task, chosen, layer, score_cache)
+    if how == "difference":
+        plain = Predictor(predictor.model, replace(prompt, demos=zero(), order=None), predictor.reading)
+        state = state - _mean_state(plain, task, chosen, layer, score_cache)
+    vectors = as_array((state if how == "replace" else strength * state)[None])
+    shift = HiddenShift((layer,), at=at, operation="replace" if how == "replace" else "add")
+    return shift.learned({"vectors": vectors}, base_of(predictor.model))
+
+
+def _mean_state(
+    predictor: Predictor, task: Task, rows: Sequence[LabelledExample], layer: int, cache: ScoreCache | None
+) -> Floats:
+    """The mean over the rows of the hidden state at the last token of each one's prompt, (d_model,)."""
+    if not rows:
+        raise PromptkitError(
+            f"The task {task.name} has no rows to tell a shift by: the pool part of its train split is empty",
+            hint="Give it more train rows; hold_out: 0.5 makes them of a test split",
+        )
+    bound = predictor.bind(task, cache=cache)
+    examples = [Example(id=row.id, inputs=row.inputs, choices=row.choices) for row in rows]
+    asked = [Request(input=each.input, verb=Read(hidden_layer=layer)) for each in bound.apply(examples)]
+    found = Asking(predictor.model, cache)(asked)
+    mean: Floats = np.mean([each.hidden for each in found if isinstance(each, ReadOutput)], axis=0)
+    return mean

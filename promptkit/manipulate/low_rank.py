@@ -1,0 +1,131 @@
+"""LoReFT: hidden states changed within a learned subspace (Wu et al. 2024, 2404.03592, equation 2).
+
+(learnable, hidden, parametric). h + R^T (W h + b - R h), where the rows of R are orthonormal: R is the Q of a learned matrix's
+QR decomposition, its signs such that Q follows the matrix, so that R R^T = I holds at every step. W begins as R and b as
+zero, which changes nothing. The first and last tokens of a prompt have one and the same edit (the paper's tied one).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from promptkit.errors import PromptkitError
+from promptkit.manipulate.arrays import as_array, as_numpy, digest
+from promptkit.manipulate.layered import UNITS, check_layers, layers_at, scales, settled
+from promptkit.manipulations import Surroundings
+from promptkit.types import Array, Card, Kind, Rendered
+from promptkit.within import Edit, Within
+
+ROTATION, SOURCE, BIAS = "rotation", "source", "bias"
+NAMES = (ROTATION, SOURCE, BIAS)
+
+
+@dataclass(frozen=True)
+class LowRankEdit:
+    """A learned change of hidden states within a subspace of few dimensions."""
+
+    rank: int = 4
+    """The dimensions of the subspace."""
+    _: KW_ONLY
+    layers: tuple[int, ...] = ()
+    """The layers behind which it stands, counted from 1, each with one of its own; all unless given."""
+    first: int = 0
+    """At so many of the prompt's first tokens, vectors of a soft prompt counted,"""
+    last: int = 1
+    """and at so many of its last ones."""
+    seed: int = 0
+    """Of the subspace that it begins with."""
+    parameters: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    """What was learned: `rotation` and `source`, (layers, rank, d_model), and `bias`, (layers, rank); nothing before that."""
+    base: Mapping[str, str | int] = field(default_factory=dict, repr=False)
+    """The model that it was learned on."""
+
+    name: ClassVar[str] = "low-rank"
+    kind: ClassVar[Kind] = Kind(format="learnable", location="hidden", operator="parametric")
+    fills: ClassVar[Mapping[str, int]] = {}
+    constants: ClassVar[frozenset[str]] = frozenset({UNITS})
+    room: ClassVar[int] = 0
+    learning_rate: ClassVar[float] = 0.002
+
+    def __post_init__(self) -> None:
+        """Refuse what no such edit can be."""
+        if not isinstance(self.rank, int) or self.rank < 1:
+            raise PromptkitError("A subspace has one dimension at least", got=f"rank={self.rank!r}")
+        if min(self.first, self.last) < 0 or self.first + self.last < 1:
+            reason = "A low-rank edit stands at one token at least, among the prompt's first or last"
+            raise PromptkitError(reason, got=f"first={self.first}, last={self.last}")
+        check_layers(self.layers)
+        for name, held in self.parameters.items():
+            if len(held.shape) < 2 or held.shape[1] != self.rank or (self.layers and held.shape[0] != len(self.layers)):
+                raise PromptkitError(f"The {name} of a low-rank edit is not of the size that it says", got=str(held.shape))
+
+    def settings(self) -> Mapping[str, object]:
+        """Where, of which rank, and what: by content once it is learned."""
+        told = {"sha256": digest(self.parameters)} if self.parameters else {"seed": self.seed}
+        where = {"layers": list(self.layers), "first": self.first, "last": self.last}
+        return {"name": self.name, "rank": self.rank, **where, **told}
+
+    def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
+        """What puts the edits into a prompt."""
+        card = surroundings.ask.card
+        layers_at(self.layers, card)
+        held = [as_numpy(self.parameters[name]) for name in NAMES] if self.parameters else self._start(card)
+        edits = self._edits([[as_array(row) for row in each] for each in held])
+
+        def changed(rendered: Rendered) -> Rendered:
+            prompt = rendered.input
+            return replace(rendered, input=replace(prompt, edits=(*prompt.edits, *edits)))
+
+        return changed
+
+    def _edits(self, held: Any) -> tuple[Edit[Any], ...]:
+        layers = self.layers or range(1, len(held[0]) + 1)
+        made = zip(layers, *held, strict=True)
+        return tuple(
+            Edit(layer=layer, operation="low_rank", first=self.first, last=self.last, arrays=tuple(arrays))
+            for layer, *arrays in made
+        )
+
+    def _start(self, card: Card) -> list[Any]:
+        """Rows by chance, orthonormal; W as R; and no bias."""
+        count = len(layers_at(self.layers, card))
+        if self.rank > card.d_model:
+            raise PromptkitError(
+                "A subspace has at most as many dimensions as the hidden states", got=f"rank={self.rank} of {card.d_model}"
+            )
+        chance = np.random.default_rng(int.from_bytes(hashlib.sha256(f"low_rank\0{self.seed}".encode()).digest()))
+        rows = np.linalg.qr(chance.normal(size=(count, card.d_model, self.rank))).Q.swapaxes(1, 2)
+        return [rows, rows, np.zeros((count, self.rank))]
+
+    # ---- training ---------------------------------------------------------------------------------
+
+    def within(self, trained: Mapping[str, Any]) -> Within[Any]:
+        """The edits."""
+        made = self._made(trained)
+        return Within(edits=self._edits([made[name] for name in NAMES]))
+
+    def learned(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> LowRankEdit:
+        """The same edit once it has been trained."""
+        made = settled(trained, self._made)
+        return replace(self, parameters={name: made[name] for name in NAMES if name in made}, base=dict(base))
+
+    def _made(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
+        import torch
+
+        q, r = torch.linalg.qr(trained[ROTATION].transpose(1, 2))
+        signs = torch.where(r.diagonal(dim1=1, dim2=2) < 0, -1.0, 1.0)
+        rotation = (q * signs[:, None]).transpose(1, 2)
+        return {ROTATION: rotation, SOURCE: trained[SOURCE], BIAS: trained[BIAS] * trained[UNITS].detach()[:, None]}
+
+    def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
+        """What was learned, or what changes nothing; the bias in units of the layer's hidden states."""
+        card = surroundings.ask.card
+        units = scales(surroundings.ask, layers_at(self.layers, card))
+        start = [as_numpy(self.parameters[name]) for name in NAMES] if self.parameters else self._start(card)
+        start[2] = start[2] / units[:, None]
+        return {**{name: as_array(numbers) for name, numbers in zip(NAMES, start, strict=True)}, UNITS: as_array(units)}
