@@ -49,6 +49,8 @@ class Standing:
     evaluations: dict[str, int] = field(default_factory=dict)
     """How many rows the model has computed, for `steps` and for looks at `dev`."""
     looks: list[Look] = field(default_factory=list)
+    seconds: float = 0.0
+    """That it took, whatever broke it off: loading and looks included."""
     done: str = ""
     """Why it has ended; nothing before that."""
 
@@ -65,7 +67,7 @@ def write(folder: Path, standing: Standing) -> None:
     """Put it in the place of the one before, at once."""
     arrays = {f"{kind}/{name}": array for kind in _ARRAYS for name, array in getattr(standing, kind).items()}
     told: dict[str, Any] = {"step": standing.step, "losses": standing.losses, "done": standing.done}
-    told["evaluations"] = standing.evaluations
+    told |= {"evaluations": standing.evaluations, "seconds": standing.seconds}
     told["looks"] = [asdict(look) for look in standing.looks]
     scratch = folder / f".{FILE}.part"
     with scratch.open("wb") as stream:

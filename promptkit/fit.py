@@ -45,7 +45,7 @@ class Fit:
     resumed: int
     """How many steps had been made before this call."""
     seconds: float
-    """Of this call, loading included."""
+    """Of all calls that made it, loading included."""
     path: Path
     """The folder of the training, in which what was learned is saved."""
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from promptkit.align.choices import Choices
-from promptkit.aligners import Extractor
+from promptkit.aligners import Extractor, PerClass
 from promptkit.cache import ScoreCache
 from promptkit.composition import Composed
 from promptkit.errors import PromptkitError
@@ -18,6 +18,7 @@ from promptkit.manipulations import Learnable, Surroundings
 from promptkit.objective import Target
 from promptkit.predictor import BoundPredictor, Predictor
 from promptkit.recipe import Recipe
+from promptkit.support import chosen
 from promptkit.tasks import Task, untested
 from promptkit.types import Array, Example, LabelledExample, Rendered, Request
 
@@ -48,7 +49,7 @@ class Rows:
                     f"The task {task.name} has no rows to train by: the {part} part of its train split is empty",
                     hint="Give it more train rows; hold_out: 0.5 makes them of a test split",
                 )
-        return cls(pool=_first_of_each(pool, recipe.per_class), dev=dev[: recipe.dev])
+        return cls(pool=_drawn(pool, recipe), dev=dev[: recipe.dev])
 
     def digests(self) -> dict[str, str]:
         """A hash of each part."""
@@ -188,15 +189,11 @@ def _changed(rendered: Rendered, put: Sequence[Put]) -> Rendered:
     return rendered
 
 
-def _first_of_each(rows: Sequence[LabelledExample], count: int | None) -> list[LabelledExample]:
-    """At most `count` rows of each label, in the order given."""
-    seen: dict[str, int] = {}
-    kept = []
-    for row in rows:
-        seen[row.label] = seen.get(row.label, 0) + 1
-        if count is None or seen[row.label] <= count:
-            kept.append(row)
-    return kept
+def _drawn(rows: Sequence[LabelledExample], recipe: Recipe) -> list[LabelledExample]:
+    """At most so many rows of each label as the recipe says, drawn by its seed, in the order given."""
+    if recipe.per_class is None:
+        return [*rows]
+    return [rows[place] for place in chosen(PerClass(recipe.per_class, recipe.seed), [(row.id, row.label) for row in rows])]
 
 
 def _example(row: LabelledExample, *, written: bool) -> Example:

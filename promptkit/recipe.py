@@ -41,7 +41,7 @@ class Recipe:
     warmup: float = 0.05
     """The share of the steps in which it rises to that."""
     per_class: int | None = None
-    """Train on so many rows of each label, those with the smallest hash of id; on all unless given."""
+    """Train on so many rows of each label, drawn by the seed; on all unless given."""
     dev: int = 128
     """At most so many rows of the dev part choose the best step."""
     every: int = 10
@@ -49,7 +49,7 @@ class Recipe:
     patience: int | None = 5
     """Stop after so many looks at dev without a better one; never where that is None."""
     seed: int = 0
-    """Of the order of rows, and of what the optimiser draws."""
+    """Of the rows of each label, of their order, and of what the optimiser draws."""
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be trained by."""

@@ -42,7 +42,9 @@ def train(
     ] = None,
     schedule: Annotated[str, typer.Option(help="How it falls after the warm-up: linear, or constant.")] = "linear",
     warmup: Annotated[float, typer.Option(min=0, max=1, help="The share of the steps in which it rises.")] = 0.05,
-    per_class: Annotated[int | None, typer.Option(min=1, help="Train on N rows of each label; all unless given.")] = None,
+    per_class: Annotated[
+        int | None, typer.Option(min=1, help="Train on N rows of each label, drawn by seed; else on all.")
+    ] = None,
     dev: Annotated[int, typer.Option(min=1, help="At most N rows of the dev part choose the best step.")] = 128,
     every: Annotated[int, typer.Option(min=1, help="Steps between two looks at dev, each with a checkpoint.")] = 10,
     patience: Annotated[int, typer.Option(min=1, help="Stop after N looks at dev without a better one.")] = 5,

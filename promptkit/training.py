@@ -93,6 +93,7 @@ class _Training:
         self._losses = _losses(self._material, self._optimizer)
         self._highest = [recipe.highest(each.learning_rate) for each in self._material.learnables]
         self._progress = progress or (lambda done, total, told: None)
+        self._clock = time.perf_counter()
         self._settings = {
             "promptkit": __version__,
             "train": recipe.settings(),
@@ -105,14 +106,13 @@ class _Training:
 
     def run(self, out: str | Path) -> Fit:
         """Train, or go on with it, or read what has come of it."""
-        began = time.perf_counter()
         folder = RunFolder(out, f"train-{self._task.name}", self._settings)
         with folder.locked():
-            standing = checkpoint.read(folder.path)
-            resumed = standing.step if standing else 0
-            if standing is None or not standing.done:
-                standing = self._trained(standing or self._begun(), folder.path)
-            fit = self._fit(standing, folder.path, resumed, time.perf_counter() - began)
+            standing = checkpoint.read(folder.path) or self._begun()
+            resumed = standing.step
+            if not standing.done:
+                self._trained(standing, folder.path)
+            fit = self._fit(standing, folder.path, resumed)
             fit.save(folder.path)
         return fit
 
@@ -122,7 +122,7 @@ class _Training:
         parameters = {name: array for name, array in begun.items() if name not in constants}
         return Standing(parameters=parameters, best=dict(parameters), constants=constants)
 
-    def _trained(self, standing: Standing, folder: Path) -> Standing:
+    def _trained(self, standing: Standing, folder: Path) -> None:
         before = self._losses.weights_hash()
         if not standing.looks:
             self._look(standing, folder)
@@ -140,8 +140,14 @@ class _Training:
             self._tell(standing)
         if self._losses.weights_hash() != before:
             raise PromptkitError("The weights of the frozen model have changed while it was trained on: please report this")
+        self._keep(standing, folder)
+
+    def _keep(self, standing: Standing, folder: Path) -> None:
+        """Write a checkpoint, which tells what all calls have taken."""
+        now = time.perf_counter()
+        standing.seconds += now - self._clock
+        self._clock = now
         checkpoint.write(folder, standing)
-        return standing
 
     def _rates(self, standing: Standing) -> dict[str, float]:
         """The learning rate of each parameter in this step."""
@@ -175,14 +181,14 @@ class _Training:
         elif patience is not None and len(standing.looks) - standing.looks.index(standing.chosen) > patience:
             standing.done = f"dev was no better in {patience} looks at it"
         if not standing.done:  # the last one is written when the weights are seen to be as they were
-            checkpoint.write(folder, standing)
+            self._keep(standing, folder)
 
     def _tell(self, standing: Standing) -> None:
         look = standing.looks[-1]
         dev = f"loss {look.loss:.3f}" if look.accuracy is None else f"accuracy {look.accuracy:.3f}"
         self._progress(standing.step, self._recipe.steps, f"loss {standing.losses[-1]:.3f}, dev {dev}")
 
-    def _fit(self, standing: Standing, path: Path, resumed: int, seconds: float) -> Fit:
+    def _fit(self, standing: Standing, path: Path, resumed: int) -> Fit:
         base = base_of(self._predictor.model)
         learned = iter(divided({**standing.constants, **standing.best}))
         parts = [
@@ -203,7 +209,7 @@ class _Training:
             rows={"pool": len(self._rows.pool), "dev": len(self._rows.dev)},
             evaluations=dict(standing.evaluations),
             resumed=resumed,
-            seconds=seconds,
+            seconds=standing.seconds,
             path=path,
         )
 
