@@ -50,7 +50,7 @@ class LowRankEdit:
     fills: ClassVar[Mapping[str, int]] = {}
     constants: ClassVar[frozenset[str]] = frozenset({UNITS})
     room: ClassVar[int] = 0
-    learning_rate: ClassVar[float] = 0.002
+    learning_rate: ClassVar[float] = 0.001
 
     def __post_init__(self) -> None:
         """Refuse what no such edit can be."""

@@ -77,7 +77,7 @@ class DeepPrefix:
     @property
     def learning_rate(self) -> float:
         """In the units of a layer's keys and values; a network wants smaller steps."""
-        return 0.002 if self.mlp else 0.1
+        return 0.002 if self.mlp else 0.03
 
     def settings(self) -> Mapping[str, object]:
         """How many positions, where, and which: by content once they are learned, before that by how they begin."""

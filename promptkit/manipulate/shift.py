@@ -47,7 +47,7 @@ class HiddenShift:
     fills: ClassVar[Mapping[str, int]] = {}
     constants: ClassVar[frozenset[str]] = frozenset({UNITS})
     room: ClassVar[int] = 0
-    learning_rate: ClassVar[float] = 0.05
+    learning_rate: ClassVar[float] = 0.02
     """In the units of a layer's hidden states."""
 
     def __post_init__(self) -> None:
