@@ -25,6 +25,7 @@ from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.models.learned import vectors_of
 from promptkit.objective import Target, label_scores, loss_of
 from promptkit.recipe import Recipe
+from promptkit.training import check
 from promptkit.types import Request, Score, ScoreOutput, TextInput
 from promptkit.within import Within
 
@@ -174,6 +175,21 @@ def test_every_row_is_seen_once_before_any_is_seen_again(count: int, size: int, 
         assert sorted(seen[begin : begin + count]) == list(range(count))
 
 
+@given(st.integers(1, 9), st.integers(0, 3))
+def test_so_many_rows_of_each_label_are_drawn_by_the_seed_from_the_pool(folder: Path, count: int, seed: int) -> None:
+    task = pk.task(folder / "task.yaml")
+
+    def drawn(count: int, seed: int) -> list[Any]:
+        rows, _ = check(predictor(folder), task, split=None, recipe=Recipe(per_class=count, seed=seed))
+        return [*rows.pool]
+
+    rows = drawn(count, seed)
+    assert {row.id for row in rows} <= {row.id for row in task.part("pool")}
+    assert [row.label for row in rows].count("yes") == [row.label for row in rows].count("no") == count
+    assert {row.id for row in rows} < {row.id for row in drawn(count + 1, seed)}
+    assert {row.id for row in drawn(count, seed + 1)} != {row.id for row in rows}
+
+
 # ---- whole trainings ---------------------------------------------------------------------------------
 
 
@@ -250,7 +266,8 @@ def test_a_training_that_is_broken_off_comes_to_the_very_same(folder: Path, tmp_
     fit = trained(folder, tmp_path / "cut")
     assert fit.resumed == 4
     assert (fit.learned, fit.losses, fit.looks) == (whole.learned, whole.losses, whole.looks)
-    assert trained(folder, tmp_path / "cut").resumed == 8
+    read = trained(folder, tmp_path / "cut")
+    assert (read.resumed, read.seconds) == (8, fit.seconds)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "lstm", "residual"])

@@ -249,7 +249,8 @@ def test_two_kinds_are_learned_at_once_each_at_its_own_rate(folder: Path, load: 
     made = pk.Predictor(load(), [pk.Prompt("sentiment/review"), *changes], pk.Verbalizer({"no": "bad", "yes": "good"}))
     fit = pk.train(made, task, steps=4, batch_size=4, dev=8, out=tmp_path, cache=False)
     assert [each.name for each in fit.learned] == ["soft", "prefix", "low-rank"]
-    assert fit.rates == (0.1, 0.1, 0.002)
+    assert fit.rates == tuple(each.learning_rate for each in changes)
+    assert len({*fit.rates}) == 3
     assert [read_manifest(path)["recipe"]["learning_rate"] for path in fit.saved] == [*fit.rates]
     assert [*map(load_manipulation, fit.saved)] == [*fit.learned]
 
