@@ -6,7 +6,6 @@ of every model. What is saved is in the model's own.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,13 +13,12 @@ import numpy as np
 
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, as_numpy
+from promptkit.manipulate.placed import COMMON, drawn
 from promptkit.manipulations import Ask
 from promptkit.types import Array, Card, Read, ReadOutput, Request, TextInput
 
 UNITS = "units"
 """The name of the scale, among what is trained."""
-COMMON = 5000
-"""Of a vocabulary, those tokens that are drawn from: the first ones, which a subword tokenizer has learned first."""
 MEDIAN = 0.6745
 """The median of the size of a standard normal variable."""
 TEXTS, TOKENS = 4, 16
@@ -55,9 +53,9 @@ def _from(card: Card) -> str:
 
 def common_tokens(card: Card, count: int, seed: int) -> list[int]:
     """Common tokens drawn by chance, behind the model's BOS; `count` in all."""
-    among = set(range(min(COMMON, card.vocabulary))) - {*card.tokenizer.control.values(), *card.tokenizer.ends}
-    drawn = sorted(among, key=lambda token: hashlib.blake2b(f"{seed}\0{token}".encode()).digest())
-    return [*card.tokenizer.bos, *drawn][:count]
+    control = {*card.tokenizer.control.values(), *card.tokenizer.ends}
+    common = [token for token in drawn(seed, min(COMMON, card.vocabulary), COMMON) if token not in control]
+    return [*card.tokenizer.bos, *common][:count]
 
 
 def scales(ask: Ask, layers: Sequence[int]) -> Any:

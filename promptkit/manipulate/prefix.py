@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from promptkit.errors import PromptkitError, unknown
+from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, as_numpy, digest
 from promptkit.manipulate.layered import UNITS, check_layers, common_tokens, layers_at, settled, sizes
+from promptkit.manipulate.placed import check_beginning
 from promptkit.manipulations import Surroundings
 from promptkit.types import Array, Kind, Rendered
 from promptkit.within import Prefix, Within
@@ -53,11 +54,7 @@ class DeepPrefix:
 
     def __post_init__(self) -> None:
         """Refuse what no prefix can be."""
-        if not isinstance(self.length, int) or self.length < 1:
-            raise PromptkitError("A prefix has one position at least", got=f"length={self.length!r}")
-        if not isinstance(self.init, str) or (self.init not in INITS and len(self.init.split()) < 2):
-            hint = "Or write a text of several words: init=Classify the review."
-            raise unknown("beginning of a prefix", str(self.init), INITS, hint=hint)
+        check_beginning("a prefix", self.length, self.init, INITS)
         if self.mlp and self.mlp < self.length:
             raise PromptkitError(
                 "The network that makes a prefix is at least as wide as the prefix is long",

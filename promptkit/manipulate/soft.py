@@ -9,27 +9,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 
 from promptkit.errors import PromptkitError, unknown
 from promptkit.manipulate.arrays import as_array
+from promptkit.manipulate.placed import COMMON, Place, check_placed, drawn, place_of, spliced
 from promptkit.manipulate.reparametrise import Reparametrisation, evaluated, made, networked
 from promptkit.manipulations import Ask, Surroundings
 from promptkit.render import SLOT_PART
-from promptkit.types import Array, Kind, Rendered, Span, TextInput, Vectors
+from promptkit.types import Array, Kind, Rendered, TextInput, Vectors
 from promptkit.within import Within
 
-Place = Literal["after_bos", "start"]
 INITS = ("random", "vocabulary", "labels")
-COMMON = 5000
-"""Of a vocabulary, those tokens that are drawn from: the first ones, which a subword tokenizer has learned first."""
 SAMPLED = 1024
 """Rows of the embedding by which its scale is told."""
 VECTORS = "vectors"
-TOKENS_PART = "tokens"
-"""The part of a prompt that discrete tokens which were learned are."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +60,7 @@ class SoftPrompt:
 
     def __post_init__(self) -> None:
         """Refuse what no soft prompt can be."""
-        if not isinstance(self.length, int) or self.length < 1:
-            raise PromptkitError("A soft prompt has one vector at least", got=f"length={self.length!r}")
-        if self.place not in get_args(Place):
-            raise unknown("place of a soft prompt", str(self.place), get_args(Place))
-        if not isinstance(self.init, str) or (self.init not in INITS and len(self.init.split()) < 2):
-            hint = "Or write a text of several words: init=Classify the review."
-            raise unknown("beginning of a soft prompt", str(self.init), INITS, hint=hint)
+        check_placed("a soft prompt", length=self.length, place=self.place, init=self.init, inits=INITS)
         if self.reparametrise not in (None, *get_args(Reparametrisation)):
             raise unknown("reparametrisation of a soft prompt", str(self.reparametrise), get_args(Reparametrisation))
         if self.width is not None and (not self.reparametrise or not isinstance(self.width, int) or self.width < 1):
@@ -180,30 +170,10 @@ class SoftPrompt:
         return [card.tokenizer.encode(f" {word}").ids for word in words]
 
 
-def drawn(seed: int, count: int, most: int) -> list[int]:
-    """Tokens below `count` in an order by chance, at most so many."""
-    by_hash = sorted(range(count), key=lambda token: hashlib.blake2b(f"{seed}\0{token}".encode()).digest())
-    return by_hash[:most]
-
-
 def inserted(prompt: TextInput, rows: Vectors, at: int, *, part: str) -> TextInput:
     """The prompt with more learned vectors before its token `at`, as a span of their own."""
     table, first, count = _joined(prompt, rows)
     return replace(spliced(prompt, range(-1 - first, -1 - first - count, -1), at, part=part), vectors=table)
-
-
-def spliced(prompt: TextInput, more: Sequence[int], at: int, *, part: str) -> TextInput:
-    """The prompt with more ids before its token `at`, as a span of their own."""
-    count = len(more)
-    spans: list[Span] = []
-    for span in prompt.spans:
-        if span.start < at:
-            spans.append(replace(span, stop=min(span.stop, at)))
-    spans.append(Span(part=part, start=at, stop=at + count))
-    for span in prompt.spans:
-        if span.stop > at:
-            spans.append(replace(span, start=max(span.start, at) + count, stop=span.stop + count))
-    return replace(prompt, ids=(*prompt.ids[:at], *more, *prompt.ids[at:]), spans=tuple(spans))
 
 
 def filled(prompt: TextInput, rows: Vectors, *, part: str) -> TextInput:
@@ -221,22 +191,6 @@ def _joined(prompt: TextInput, rows: Vectors) -> tuple[Vectors, int, int]:
     data = prompt.vectors.data if prompt.vectors else b""
     width = 4 * rows.d_model
     return Vectors(data=data + rows.data, d_model=rows.d_model), len(data) // width, len(rows.data) // width
-
-
-def place_of(prompt: TextInput, place: Place, bos: tuple[int, ...]) -> int:
-    """Where in a prompt more is put: behind what was put there before."""
-    at = _behind_learned(prompt, 0)
-    if place == "after_bos" and prompt.ids[at : at + len(bos)] == bos:
-        at = _behind_learned(prompt, at + len(bos))
-    return at
-
-
-def _behind_learned(prompt: TextInput, at: int) -> int:
-    """The first place from `at` on where nothing learned stands."""
-    for span in prompt.spans:
-        if span.start == at and span.part.partition(" ")[0] in (SLOT_PART, TOKENS_PART):
-            at = span.stop
-    return at
 
 
 def _rows(vectors: Vectors) -> Any:

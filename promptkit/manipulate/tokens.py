@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 
-from promptkit.errors import PromptkitError, unknown
-from promptkit.manipulate.soft import COMMON, TOKENS_PART, VECTORS, Place, SoftPrompt, drawn, place_of, spliced
+from promptkit.errors import PromptkitError
+from promptkit.manipulate.placed import COMMON, TOKENS_PART, Place, check_placed, drawn, place_of, spliced
+from promptkit.manipulate.soft import VECTORS, SoftPrompt
 from promptkit.manipulations import Surroundings
 from promptkit.render import SLOT_PART
 from promptkit.types import Array, Card, Kind, Rendered, TextInput, Tokenizer
@@ -49,13 +50,7 @@ class TriggerTokens:
 
     def __post_init__(self) -> None:
         """Refuse what no trigger tokens can be."""
-        if not isinstance(self.length, int) or self.length < 1:
-            raise PromptkitError("Trigger tokens are one at least", got=f"length={self.length!r}")
-        if self.place not in get_args(Place):
-            raise unknown("place of trigger tokens", str(self.place), get_args(Place))
-        if self.init != "vocabulary" and len(str(self.init).split()) < 2:
-            hint = "Or write a text of several words: init=Classify the review."
-            raise unknown("beginning of trigger tokens", str(self.init), ["vocabulary"], hint=hint)
+        check_placed("trigger tokens", length=self.length, place=self.place, init=self.init, inits=["vocabulary"])
         held = self.parameters.get(IDS)
         if held is not None and (held.shape != (self.length,) or any(number < 0 or number % 1 for number in _numbers(held))):
             raise PromptkitError("The ids of trigger tokens are not as many as they say, or no ids", got=f"{held.shape}")

@@ -287,7 +287,7 @@ def test_other_engines_refuse_them_before_any_weights_load(change: Any, engine: 
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: pk.DeepPrefix(0), "one position at least"),
+        (lambda: pk.DeepPrefix(0), "length of a prefix is 1 at least"),
         (lambda: pk.DeepPrefix(2, init="vocabulry"), "Did you mean vocabulary"),
         (lambda: pk.DeepPrefix(9, mlp=4), "at least as wide as the prefix is long"),
         (lambda: pk.DeepPrefix(2, layers=(0,)), "Layers are counted from 1"),

@@ -198,7 +198,7 @@ def test_who_cannot_take_them_is_refused_before_any_weights_load(model: Any, mon
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: pk.SoftPrompt(0), "one vector at least"),
+        (lambda: pk.SoftPrompt(0), "length of a soft prompt is 1 at least"),
         (lambda: pk.SoftPrompt(2, place="end"), "no place of a soft prompt named 'end'"),  # type: ignore[arg-type]
         (lambda: pk.SoftPrompt(2, init="label"), "Did you mean labels"),
         (lambda: pk.Predictor(pk.load("fake"), [pk.SoftPrompt(2)], WORDS), "one prompt, then what changes it"),

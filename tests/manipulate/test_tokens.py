@@ -204,7 +204,7 @@ def test_a_search_makes_the_loss_smaller_and_comes_to_the_same_if_it_is_broken_o
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda m: pk.TriggerTokens(0), "one at least"),
+        (lambda m: pk.TriggerTokens(0), "length of trigger tokens is 1 at least"),
         (lambda m: pk.TriggerTokens(2, init="labels"), "no beginning of trigger tokens named 'labels'"),
         (lambda m: pk.TriggerTokens(2, place="end"), "no place of trigger tokens named 'end'"),  # type: ignore[arg-type]
         (lambda m: tokens((1, 2)).learned({"ids": as_array(np.array([1.5, 2]))}, {}), "or no ids"),

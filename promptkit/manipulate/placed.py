@@ -1,0 +1,70 @@
+"""Where what is learned stands among a prompt's tokens, and which tokens it begins as."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, get_args
+
+from promptkit.errors import PromptkitError, unknown
+from promptkit.render import SLOT_PART
+from promptkit.types import Span, TextInput
+
+Place = Literal["after_bos", "start"]
+TOKENS_PART = "tokens"
+"""The part of a prompt that discrete tokens which were learned are."""
+COMMON = 5000
+"""Of a vocabulary, those tokens that are drawn from: the first ones, which a subword tokenizer has learned first."""
+
+
+def check_placed(kind: str, *, length: int, place: str, init: str, inits: Sequence[str]) -> None:
+    """Refuse what can be put nowhere, and what it cannot begin as."""
+    check_beginning(kind, length, init, inits)
+    if place not in get_args(Place):
+        raise unknown(f"place of {kind}", str(place), get_args(Place))
+
+
+def check_beginning(kind: str, length: int, init: str, inits: Sequence[str]) -> None:
+    """Refuse what has no length, and what begins as neither something known nor a text of several words."""
+    if not isinstance(length, int) or length < 1:
+        raise PromptkitError(f"The length of {kind} is 1 at least", got=f"length={length!r}")
+    if not isinstance(init, str) or (init not in inits and len(init.split()) < 2):
+        hint = "Or write a text of several words: init=Classify the review."
+        raise unknown(f"beginning of {kind}", str(init), inits, hint=hint)
+
+
+def drawn(seed: int, count: int, most: int) -> list[int]:
+    """Tokens below `count` in an order by chance, at most so many."""
+    by_hash = sorted(range(count), key=lambda token: hashlib.blake2b(f"{seed}\0{token}".encode()).digest())
+    return by_hash[:most]
+
+
+def spliced(prompt: TextInput, more: Sequence[int], at: int, *, part: str) -> TextInput:
+    """The prompt with more ids before its token `at`, as a span of their own."""
+    count = len(more)
+    spans: list[Span] = []
+    for span in prompt.spans:
+        if span.start < at:
+            spans.append(replace(span, stop=min(span.stop, at)))
+    spans.append(Span(part=part, start=at, stop=at + count))
+    for span in prompt.spans:
+        if span.stop > at:
+            spans.append(replace(span, start=max(span.start, at) + count, stop=span.stop + count))
+    return replace(prompt, ids=(*prompt.ids[:at], *more, *prompt.ids[at:]), spans=tuple(spans))
+
+
+def place_of(prompt: TextInput, place: Place, bos: tuple[int, ...]) -> int:
+    """Where in a prompt more is put: behind what was put there before."""
+    at = _behind_learned(prompt, 0)
+    if place == "after_bos" and prompt.ids[at : at + len(bos)] == bos:
+        at = _behind_learned(prompt, at + len(bos))
+    return at
+
+
+def _behind_learned(prompt: TextInput, at: int) -> int:
+    """The first place from `at` on where nothing learned stands."""
+    for span in prompt.spans:
+        if span.start == at and span.part.partition(" ")[0] in (SLOT_PART, TOKENS_PART):
+            at = span.stop
+    return at
