@@ -27,11 +27,17 @@ from promptkit.studies.measures import interval
 HERE = Path(__file__).resolve().parent
 ZERO, SHOTS, CALIBRATED = "zero-shot", "16-shot", "16-shot, batch-calibrated"
 FIXED = (ZERO, SHOTS, CALIBRATED)
+TEXTS = {
+    "sst2": "Classify the sentiment of this review as negative or positive.",
+    "trec": "Classify this question by the kind of answer that it asks for.",
+}
+"""What soft prompts and prefixes begin as."""
+LENGTH = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A kind as it is trained: at its own defaults, in so many steps of the study's."""
+    """A kind as it is trained: at its own learning rate, in so many of the study's steps."""
 
     what: Any
     optimizer: Any = None
@@ -39,15 +45,16 @@ class Trained:
     """Of the steps: those that try many candidates make fewer."""
 
 
-def kinds(seed: int) -> dict[str, Trained]:
+def kinds(task: str, seed: int) -> dict[str, Trained]:
     """What is learned, by the name that the command line has for it."""
+    text = TEXTS.get(task, "vocabulary")
     return {
-        "soft": Trained(what=pk.SoftPrompt(seed=seed)),
-        "prefix": Trained(what=pk.DeepPrefix(seed=seed)),
+        "soft": Trained(what=pk.SoftPrompt(LENGTH, init=text, seed=seed)),
+        "prefix": Trained(what=pk.DeepPrefix(LENGTH, init=text, seed=seed)),
         "shift": Trained(what=pk.HiddenShift()),
         "low-rank": Trained(what=pk.LowRankEdit(seed=seed)),
-        "tokens": Trained(what=pk.TriggerTokens(seed=seed), share=0.25),
-        "soft, spsa": Trained(what=pk.SoftPrompt(seed=seed), optimizer=pk.Spsa()),
+        "tokens": Trained(what=pk.TriggerTokens(seed=seed), share=1 / 3),
+        "soft, spsa": Trained(what=pk.SoftPrompt(LENGTH, init=text, seed=seed), optimizer=pk.Spsa()),
     }
 
 
@@ -56,12 +63,12 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=("sst2", "trec"), help="tasks")
     parser.add_argument("--data", required=True, type=Path, help="the mirror that holds sst2/ and trec/")
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--only", nargs="+", default=[*kinds(0)], help="the kinds that are trained")
+    parser.add_argument("--only", nargs="+", default=[*kinds("", 0)], help="the kinds that are trained")
     parser.add_argument("--limit", default=200, type=int, help="rows that are evaluated; 0 for all")
     parser.add_argument("--per-class", default=16, type=int, help="labelled rows of each label")
     parser.add_argument("--dev", default=32, type=int, help="labelled rows that choose the step")
     parser.add_argument("--whole", action="store_true", help="all rows of the pool, and 128 of dev")
-    parser.add_argument("--steps", default=40, type=int)
+    parser.add_argument("--steps", default=30, type=int)
     parser.add_argument("--seeds", default=3, type=int)
     parser.add_argument("--out", default=Path("runs"), type=Path)
     parser.add_argument("--results", default=HERE, type=Path, help="the folder of results_NAME.json and of README.md")
@@ -84,7 +91,7 @@ def on_task(task: pk.Task, model: Any, told: argparse.Namespace) -> dict[str, An
         for name, predictor in fixed(task, model, seed).items():
             runs.setdefault(name, []).append(evaluated(predictor, task, told))
         for name in told.only:
-            fit = trained(kinds(seed)[name], task, model, told, seed)
+            fit = trained(kinds(task.name, seed)[name], task, model, told, seed)
             fits.setdefault(name, []).append(fit)
             runs.setdefault(name, []).append(evaluated(fit.predictor, task, told))
             print(f"{task.name}, seed {seed}, {name}: {np.mean(runs[name][-1].results[0].correct):.3f}", flush=True)
@@ -117,8 +124,7 @@ def trained(kind: Trained, task: pk.Task, model: Any, told: argparse.Namespace, 
     """A training, or what it has come to."""
     predictor = pk.Predictor(model, [pk.Prompt(task.spec.template), kind.what], [reading(task)])
     rows = {"per_class": None, "dev": 128} if told.whole else {"per_class": told.per_class, "dev": told.dev}
-    steps = max(1, round(kind.share * told.steps))
-    every = max(1, round(kind.share * 10))
+    steps, every = (max(1, round(kind.share * each)) for each in (told.steps, 5))
     return pk.train(predictor, task, **rows, optimizer=kind.optimizer, steps=steps, every=every, seed=seed, out=told.out)
 
 
