@@ -388,7 +388,7 @@ def _show(run: Run) -> None:
 
 
 def _took(run: Run | ShardRun) -> str:
-    rows = f"{run.examples_per_second:.1f} rows/s" if run.examples_per_second else "every row was there already"
+    rows = f"{run.examples_per_second:.1f} rows/s" if run.examples_per_second else "no row was computed anew"
     return f"{run.seconds:.1f} s ({rows})"
 
 

@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=("sst2", "trec"), help="tasks")
     parser.add_argument("--data", required=True, type=Path, help="the mirror that holds sst2/ and trec/")
     parser.add_argument("--model", default="demo")
+    parser.add_argument("--set", nargs="*", default=[], help="options of the model, as dtype=bfloat16")
     parser.add_argument("--only", nargs="+", default=[*kinds("", 0)], help="the kinds that are trained")
     parser.add_argument("--limit", default=200, type=int, help="rows that are evaluated; 0 for all")
     parser.add_argument("--per-class", default=16, type=int, help="labelled rows of each label")
@@ -73,7 +74,7 @@ def main() -> None:
     parser.add_argument("--out", default=Path("runs"), type=Path)
     parser.add_argument("--results", default=HERE, type=Path, help="the folder of results_NAME.json and of README.md")
     told = parser.parse_args()
-    model = pk.load(told.model)
+    model = pk.load(told.model, **dict(each.split("=", 1) for each in told.set))
     for task in told.names:
         name = f"{task}_whole" if told.whole else task
         path = told.results / f"results_{name}.json"
