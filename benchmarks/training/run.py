@@ -110,7 +110,8 @@ def row(name: str, told: dict[str, Any]) -> str:
 def curves(kind: str, told: dict[str, Any]) -> str:
     """The loss of each step, by either."""
     ours, theirs = (", ".join(f"{loss:.4f}" for loss in told[side]["losses"]) for side in ("promptkit", "peft"))
-    return f"The loss of each step of the {kind}: by promptkit {ours}; by PEFT {theirs}."
+    name = NAMES[kind].partition(",")[0]
+    return f"The loss of each step of the {name}: by promptkit {ours}; by PEFT {theirs}."
 
 
 def renew_readme(path: Path, results: dict[str, Any]) -> None:
