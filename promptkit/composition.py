@@ -160,8 +160,14 @@ def base_of(model: Model) -> dict[str, str | int]:
 
 def check_base(change: Learnable, model: Model) -> None:
     """Raise if the model is another one than a change was learned on, by what is known of that but its name."""
-    names = {"d_model": "the width of its embeddings", "tokenizer": "its tokenizer", "content": "its weights"}
-    own = base_of(model)
+    names = {
+        "d_model": "the width of its embeddings",
+        "layers": "the number of its layers",
+        "kv_heads": "the number of its kv heads",
+        "tokenizer": "its tokenizer",
+        "content": "its weights",
+    }
+    own = {**base_of(model), "layers": model.card.layers, "kv_heads": model.card.kv_heads}
     differs = next((key for key in names if own[key] != change.base.get(key, own[key])), None)
     if differs is not None:
         raise PromptkitError(

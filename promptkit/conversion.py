@@ -10,6 +10,7 @@ from typing import Literal
 from promptkit.composition import base_of, check_base
 from promptkit.errors import PromptkitError
 from promptkit.manipulate import peft
+from promptkit.manipulate.prefix import DeepPrefix
 from promptkit.manipulate.saved import load_manipulation, save
 from promptkit.manipulate.soft import SoftPrompt
 from promptkit.manipulations import Learnable
@@ -68,4 +69,6 @@ def _on(model: Model, learned: Learnable) -> Learnable:
     check_base(learned, model)
     if isinstance(learned, SoftPrompt) and not learned.slot and not model.card.tokenizer.bos:
         learned = replace(learned, place="start")
+    if isinstance(learned, DeepPrefix) and learned.layers == tuple(range(1, model.card.layers + 1)):
+        learned = replace(learned, layers=())
     return learned.learned(learned.parameters, base_of(model))

@@ -22,7 +22,7 @@ def convert(
     set_: opts.Set = None,
     as_json: opts.Json = False,
 ) -> None:
-    """Turn a PEFT checkpoint of prompt tuning or p-tuning into a learned prompt, or a learned prompt into one of PEFT."""
+    """Turn a PEFT checkpoint of prompt, p- or prefix tuning into a learned prompt, or a learned prompt into one of PEFT."""
     from promptkit.conversion import convert as converted
 
     made = converted(folder, out, model=None if model is None else opts.model(model, set_))

@@ -34,20 +34,29 @@ def typed(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
-def test_a_learned_prompt_goes_to_peft_and_back(tmp_path: Path, typed: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "how", "trainable", "kept"),
+    [
+        ("soft", "place=start:reparametrise=mlp:width=4", 3 * 32 + 32 * 4 + 4 + 4 * 4 + 4 + 4 * 32 + 32, 3 * 32),
+        ("prefix", "mlp=4", 3 * 4 + 4 * 4 + 4 + (4 + 1) * 2 * 3 * 2 * 8, 3 * 2 * 3 * 2 * 8),
+    ],
+)
+def test_a_learned_prompt_goes_to_peft_and_back(
+    name: str, how: str, trainable: int, kept: int, tmp_path: Path, typed: Any
+) -> None:
     save(tmp_path / "model", "gemma3")
     rows = [{"text": f"it was {i}", "label": ("yes", "no")[i % 2]} for i in range(60)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "task.yaml").write_text(TASK)
     on = ("--model", "model", "--json")
-    what = ("--manipulation", "soft:length=3:place=start:reparametrise=mlp:width=4", "--steps", "3", "--dev", "8")
+    what = ("--manipulation", f"{name}:length=3:{how}", "--steps", "3", "--dev", "8")
     trained = typed("train", "task.yaml", *what, "--learning-rate", "0.01", *on)
-    assert trained["trainable"] == 3 * 32 + 32 * 4 + 4 + 4 * 4 + 4 + 4 * 32 + 32
+    assert trained["trainable"] == trainable
 
     told = typed("convert", trained["path"], "theirs", "--json")
     assert (told["to"], told["learned"]["length"], told["base"]["name"], told["path"]) == ("peft", 3, "model", "theirs")
     assert typed("convert", "theirs", "back").splitlines() == [
-        "soft · 96 numbers learned on model",
+        f"{name} · {kept} numbers learned on model",
         "use it: promptkit eval TASK --model model --prompt back",
     ]
     found = [Path(typed("eval", "task.yaml", "--prompt", each, *on)["run"]) for each in (trained["path"], "theirs", "back")]

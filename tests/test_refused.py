@@ -285,6 +285,20 @@ class Given:
         save_file({"prompt_embeddings": np.ones((2, 16), "<f4")}, path / "adapter_model.safetensors")
         return path
 
+    def a_peft_checkpoint_of_a_prefix(self) -> None:
+        self.a_peft_checkpoint("PREFIX_TUNING", num_layers=2, num_attention_heads=1, token_dim=4)
+
+    def a_peft_checkpoint_of_no_prefix(self) -> None:
+        self.a_peft_checkpoint("PREFIX_TUNING", num_layers=2, num_attention_heads=3)
+
+    def a_prefix_at_some_layers(self) -> None:
+        from promptkit.manipulate.saved import save as keep
+        from promptkit.types import Array
+
+        held = Array(data=bytes(32), shape=(2, 1, 2, 2))
+        base = {"name": "tiny", "d_model": 4, "tokenizer": "t", "content": "c"}
+        keep(pk.DeepPrefix(2, layers=(1, 3)).learned({"keys": held, "values": held}, base), self._folder / "learned")
+
     def a_peft_checkpoint_and_a_model(self) -> None:
         self.a_peft_checkpoint()
         self.a_model()

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PromptTuningConfig, get_peft_model
+from peft import PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file
 from torch.utils.data import SequentialSampler
 from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
+
+CONFIGS = {"PROMPT_TUNING": PromptTuningConfig, "PREFIX_TUNING": PrefixTuningConfig}
 
 
 class Clock(TrainerCallback):
@@ -54,8 +56,8 @@ def main() -> None:
     batches = json.loads((told.folder / "batches.json").read_text())
     base = AutoModelForCausalLM.from_pretrained(told.model, dtype=torch.float32)
     begun = load_file(told.folder / "begun" / "adapter_model.safetensors")["prompt_embeddings"]
-    config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=len(begun))
-    model = get_peft_model(base, config)
+    method = json.loads((told.folder / "begun" / "adapter_config.json").read_text())["peft_type"]
+    model = get_peft_model(base, CONFIGS[method](task_type="CAUSAL_LM", num_virtual_tokens=len(begun)))
     model.prompt_encoder["default"].embedding.weight.data.copy_(begun)
     arguments = TrainingArguments(
         output_dir=str(told.folder / "trainer"),
@@ -81,7 +83,7 @@ def main() -> None:
 
 
 def padded(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """On the right: padded on the left, PEFT puts its vectors before the padding."""
+    """On the right: padded on the left, PEFT puts its vectors, or its prefix, before the padding."""
     longest = max(len(row["ids"]) for row in rows)
     return {
         "input_ids": torch.tensor([row["ids"] + [0] * (longest - len(row["ids"])) for row in rows]),

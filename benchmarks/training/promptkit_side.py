@@ -1,4 +1,4 @@
-"""promptkit's part: trains a soft prompt, and writes down what PEFT must begin with and see."""
+"""promptkit's part: trains a soft prompt or a prefix, and writes down what PEFT must begin with and see."""
 
 from __future__ import annotations
 
@@ -6,17 +6,39 @@ import argparse
 import json
 import resource
 import time
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
 import promptkit as pk
 from promptkit.manipulate import peft
+from promptkit.manipulate.arrays import as_array
+from promptkit.manipulate.layered import UNITS
+from promptkit.manipulations import Learnable, Surroundings
 from promptkit.material import Rows
 from promptkit.recipe import Recipe
+from promptkit.types import Array
+
+
+class PlainPrefix(pk.DeepPrefix):
+    """A prefix that is trained in the numbers that the model reads, as PEFT trains it, and not in the units of each layer."""
+
+    def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
+        """Every unit is 1."""
+        begun = super().begun(surroundings)
+        return {**self.learned(begun, {}).parameters, UNITS: as_array(np.ones(begun[UNITS].shape))}
+
+
+def made(kind: str, length: int) -> Learnable:
+    """What is trained, placed as PEFT places it."""
+    return PlainPrefix(length) if kind == "prefix" else pk.SoftPrompt(length, place="start")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kind", required=True, choices=("soft", "prefix"))
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--steps", required=True, type=int)
     parser.add_argument("--batch-size", required=True, type=int)
@@ -25,8 +47,8 @@ def main() -> None:
     parser.add_argument("--folder", required=True, type=Path, help="where everything is written")
     told = parser.parse_args()
     task, model = pk.task("sst2", data=told.data), pk.load("demo")
-    soft = pk.SoftPrompt(told.length, place="start")
-    predictor = pk.Predictor(model, [pk.Prompt(task.spec.template), soft], pk.Verbalizer(task.spec.labels))
+    change = made(told.kind, told.length)
+    predictor = pk.Predictor(model, [pk.Prompt(task.spec.template), change], pk.Verbalizer(task.spec.labels))
     numbers = {
         "steps": told.steps,
         "batch_size": told.batch_size,
@@ -36,7 +58,7 @@ def main() -> None:
         "dev": told.batch_size,
         "every": told.steps,
     }
-    begun = soft.learned(soft.begun(predictor.surroundings(task, cache=None)), {})
+    begun = change.learned(change.begun(predictor.surroundings(task, cache=None)), {})
     peft.write(begun, told.folder / "begun")
     write_batches(predictor, task, Recipe(**numbers), told.folder / "batches.json")
     ends: list[float] = []

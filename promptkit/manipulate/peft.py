@@ -1,11 +1,13 @@
-"""A checkpoint of PEFT's prompt tuning or p-tuning as a soft prompt, and a soft prompt as one of prompt tuning; without PEFT.
+"""A checkpoint of PEFT's prompt tuning or p-tuning as a soft prompt, of its prefix tuning as a prefix, and back; without PEFT.
 
-    adapter_config.json         which method, how many vectors, the model's name
-    adapter_model.safetensors   prompt_embeddings: floats, of shape (vectors, d_model)
+    adapter_config.json         which method, how many vectors or positions, the model's name
+    adapter_model.safetensors   prompt_embeddings: floats, of shape (vectors, d_model), or for a prefix
+                                (positions, layers * 2 * kv heads * head width), in each layer the keys, then the values
 
-PEFT puts its vectors before everything, BOS too. It evaluates p-tuning's encoder once, as it saves, and keeps what that makes:
-the vectors. An adapter_model.bin is a pickle, and never opened. What PEFT has no word for, the identity of the model that a
-soft prompt was learned on, stands in the metadata of the safetensors file.
+PEFT puts its vectors before everything, BOS too, and a prefix into every layer, at the positions before the prompt's. It
+evaluates p-tuning's encoder and the projection of a prefix once, as it saves, and keeps what they make. An adapter_model.bin
+is a pickle, and never opened. What PEFT has no word for, the identity of the model that something was learned on, stands in
+the metadata of the safetensors file.
 """
 
 from __future__ import annotations
@@ -15,8 +17,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from promptkit.errors import PromptkitError, json_reason
-from promptkit.manipulate.arrays import deserialised, put, serialised
+from promptkit.manipulate.arrays import as_array, as_numpy, deserialised, put, serialised
+from promptkit.manipulate.prefix import KEYS, VALUES, DeepPrefix
 from promptkit.manipulate.soft import VECTORS, SoftPrompt
 from promptkit.manipulations import Learnable
 from promptkit.resources import expanded
@@ -94,9 +99,49 @@ def _of_soft(learned: Any) -> tuple[dict[str, object], Array]:
     return {"peft_type": "PROMPT_TUNING", "prompt_tuning_init": "RANDOM", **sizes}, held
 
 
-READ: Mapping[str, Callable[[Path, Mapping[str, Any], Array], Parts]] = {"PROMPT_TUNING": _soft, "P_TUNING": _soft}
+SIZES = ("num_virtual_tokens", "num_layers", "num_attention_heads", "token_dim")
+"""Of a prefix: its positions, layers and kv heads, and all that these hold of a position's keys."""
+
+
+def _prefix(path: Path, config: Mapping[str, Any], embeddings: Array) -> Parts:
+    sizes: dict[str, Any] = {name: config.get(name) for name in SIZES}
+    length, layers, heads, width = sizes.values()
+    if not all(isinstance(size, int) and size > 0 for size in sizes.values()) or width % heads:
+        raise _damaged(path, f"{CONFIG} tells no prefix by {_told(sizes)}")
+    if embeddings.shape != (length, layers * 2 * width):
+        raise _damaged(path, f"its keys and values are of shape {embeddings.shape}, and {CONFIG} says {_told(sizes)}")
+    # (positions, layers, keys or values, kv heads, head width) -> (keys or values, layers, kv heads, positions, head width)
+    pairs = as_numpy(embeddings).reshape(length, layers, 2, heads, width // heads).transpose(2, 1, 3, 0, 4)
+    held = {KEYS: as_array(pairs[0]), VALUES: as_array(pairs[1])}
+    return DeepPrefix(length), held, {"layers": layers, "kv_heads": heads}
+
+
+def _of_prefix(learned: Any) -> tuple[dict[str, object], Array]:
+    if learned.layers:
+        got = f"layers={'|'.join(map(str, learned.layers))}"
+        hint = "Train one without layers; if these are all that its model has, say --model NAME"
+        raise PromptkitError("PEFT puts a prefix into every layer, and this one stands in some", got=got, hint=hint)
+    keys, values = (as_numpy(learned.parameters[name]) for name in (KEYS, VALUES))
+    layers, heads, length, width = keys.shape
+    rows = as_array(np.stack([keys, values]).transpose(3, 1, 0, 2, 4).reshape(length, -1))
+    sizes = dict(zip(SIZES, (length, layers, heads, heads * width), strict=True))
+    return {"peft_type": "PREFIX_TUNING", "prefix_projection": False, **sizes}, rows
+
+
+def _told(sizes: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={size}" for name, size in sizes.items())
+
+
+READ: Mapping[str, Callable[[Path, Mapping[str, Any], Array], Parts]] = {
+    "PROMPT_TUNING": _soft,
+    "P_TUNING": _soft,
+    "PREFIX_TUNING": _prefix,
+}
 """PEFT's methods, by its own names."""
-WRITTEN: Mapping[str, Callable[[Any], tuple[dict[str, object], Array]]] = {SoftPrompt.name: _of_soft}
+WRITTEN: Mapping[str, Callable[[Any], tuple[dict[str, object], Array]]] = {
+    SoftPrompt.name: _of_soft,
+    DeepPrefix.name: _of_prefix,
+}
 """What PEFT can express: the entries of its configuration, and its embeddings."""
 
 

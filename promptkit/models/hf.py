@@ -17,7 +17,7 @@ from promptkit.models.attention import KeyValues
 from promptkit.models.check import packed_forward, reads_vectors, takes_edits, takes_prefixes
 from promptkit.models.device import device_of
 from promptkit.models.differentiable import Differentiable
-from promptkit.models.learned import prefix_of, tabled, within_of
+from promptkit.models.learned import check_prefixes, prefix_of, tabled, within_of
 from promptkit.models.packed import PackedForward
 from promptkit.models.plain import PlainForward
 from promptkit.models.plan import Plan, make_plan
@@ -156,7 +156,7 @@ class TransformersModel:
         if any(request.input.vectors for request in requests):
             self._reads_vectors  # noqa: B018 - raises where it does not
         if any(request.input.prefixes for request in requests):
-            self._takes_prefixes  # noqa: B018 - raises where it does not
+            check_prefixes(requests, *self._takes_prefixes)
         if any(request.input.edits for request in requests):
             self._takes_edits  # noqa: B018 - raises where it does not
         if self._forward.reuses:
@@ -221,12 +221,15 @@ class TransformersModel:
             )
 
     @cached_property
-    def _takes_prefixes(self) -> None:
+    def _takes_prefixes(self) -> tuple[int, int]:
+        """The kv heads of its layers, and their width."""
         if not takes_prefixes(self._forward, self._config.vocab_size):
             raise Unsupported(
                 f"The model {self.name} answers otherwise if its own keys and values stand before a prompt",
                 hint="It holds its past in another way, so that it takes no prefix: use another model",
             )
+        _, heads, _, width = prefix_of(self._forward.keys_values((0,))).keys.shape
+        return heads, width
 
     @cached_property
     def _takes_edits(self) -> None:

@@ -55,6 +55,18 @@ def _renumbered(prompt: TextInput, numbers: Sequence[int], table: Vectors) -> Te
     return replace(prompt, ids=tuple(i if i >= 0 else -1 - numbers[-1 - i] for i in prompt.ids), vectors=table)
 
 
+def check_prefixes(requests: Sequence[Request], heads: int, width: int) -> None:
+    """Raise PromptkitError for keys and values of another shape than the layers of a model have."""
+    for prefix in {prefix for request in requests for prefix in request.input.prefixes}:
+        found = prefix.keys.shape[1], prefix.keys.shape[3]
+        if found != (heads, width):
+            raise PromptkitError(
+                "Learned keys and values are of another shape than the model's",
+                got=f"{found[0]} kv heads of width {found[1]}, and the model has {heads} of width {width}",
+                hint="Use the model that they were trained on",
+            )
+
+
 def within_of(requests: Sequence[Request], device: torch.device) -> Within[Tensor]:
     """What tabled requests of the same prefixes and edits hold."""
     table = next((request.input.vectors for request in requests if request.input.vectors is not None), None)

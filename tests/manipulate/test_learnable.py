@@ -307,6 +307,13 @@ def test_what_cannot_be_learned_is_told(made: Any, message: str) -> None:
         made()
 
 
+def test_a_prefix_of_another_shape_is_told(load: Any) -> None:
+    held = as_array(np.ones((3, 2, 4, 5)))
+    prefix = pk.DeepPrefix(4).learned({"keys": held, "values": held}, {})
+    with pytest.raises(pk.PromptkitError, match="Given: 2 kv heads of width 5, and the model has 2 of width 8"):
+        scores(load(), prompts(load(), prefix))
+
+
 @pytest.mark.parametrize("change", [pk.DeepPrefix(2, layers=(9,)), pk.HiddenShift((9,)), pk.LowRankEdit(layers=(9,))])
 def test_a_layer_that_a_model_does_not_have_is_told(change: Any, load: Any) -> None:
     with pytest.raises(pk.PromptkitError, match=r"no layer 9 in this model.*from 1 to 3"):

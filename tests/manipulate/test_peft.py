@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as arrays
 from safetensors.torch import save_file
 
 import promptkit as pk
-from promptkit.manipulate.arrays import as_array
+from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.manipulate.peft import read, write
 from promptkit.manipulate.saved import save
 
@@ -38,6 +38,18 @@ def checkpoint(folder: Path, tensors: dict[str, torch.Tensor] | None = None, **c
     return folder
 
 
+def prefix_checkpoint(folder: Path, **config: Any) -> Path:
+    """As PEFT writes it: two positions, three layers, two kv heads of two numbers, counted up as they stand there."""
+    sizes = {"num_layers": 3, "num_attention_heads": 2, "token_dim": 4, **config}
+    return checkpoint(folder, {"prompt_embeddings": torch.arange(48.0).view(2, 24)}, peft_type="PREFIX_TUNING", **sizes)
+
+
+def learned_prefix(count: int = 3, length: int = 4, **keywords: Any) -> pk.DeepPrefix:
+    held = np.random.default_rng(count + length).normal(size=(2, count, 2, length, 5))
+    blank = pk.DeepPrefix(length, **keywords)
+    return blank.learned({"keys": as_array(held[0]), "values": as_array(held[1])}, {"name": "m"})
+
+
 @given(FLOATS, st.dictionaries(st.sampled_from(["name", "content"]), st.text(max_size=5)))
 def test_what_is_read_is_what_was_written(tmp_path_factory: Any, numbers: Any, base: dict[str, Any]) -> None:
     soft = learned(numbers, base={**base, "d_model": 3})
@@ -52,6 +64,24 @@ def test_vectors_of_every_float_are_read(method: str, dtype: Any, tmp_path: Path
     soft: Any = pk.load_manipulation(checkpoint(tmp_path, {"prompt_embeddings": numbers}, peft_type=method))
     assert soft.parameters["vectors"] == as_array(numbers.float().numpy())
     assert (soft.place, soft.length, dict(soft.base)) == ("start", 2, {"name": "", "d_model": 3})
+
+
+def test_of_every_position_and_layer_a_prefix_is_its_keys_then_its_values(tmp_path: Path) -> None:
+    prefix: Any = pk.load_manipulation(prefix_checkpoint(tmp_path))
+    assert dict(prefix.base) == {"name": "", "layers": 3, "kv_heads": 2}
+    keys, values = (as_numpy(prefix.parameters[name]) for name in ("keys", "values"))
+    assert keys.shape == values.shape == (3, 2, 2, 2)
+    for layer, head, position in np.ndindex(3, 2, 2):
+        first = 24 * position + 8 * layer + 2 * head
+        assert keys[layer, head, position].tolist() == [first, first + 1]
+        assert values[layer, head, position].tolist() == [first + 4, first + 5]
+
+
+@given(st.integers(1, 4), st.integers(1, 5))
+def test_a_prefix_that_is_read_is_what_was_written(tmp_path_factory: Any, layers: int, length: int) -> None:
+    prefix = learned_prefix(layers, length)
+    found = read(write(prefix, tmp_path_factory.mktemp("peft")))
+    assert (found.parameters, found.base, found.settings()) == (prefix.parameters, prefix.base, prefix.settings())
 
 
 def test_nothing_of_it_needs_peft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +109,16 @@ def pickled(folder: Path) -> None:
         (lambda folder: checkpoint(folder, {"prompt_embeddings": torch.ones(2, 3).int()}), "its numbers are I32"),
         (lambda folder: checkpoint(folder, {"lora": torch.ones(1)}), "holds lora, and not prompt_embeddings alone"),
         (lambda folder: checkpoint(folder, peft_type="LORA"), "of a method that is not read here.*PROMPT_TUNING, P_TUNING"),
-        (lambda folder: checkpoint(folder, peft_type="PREFIX_TUNING"), "method that is not read.*Given: PREFIX_TUNING"),
+        (lambda folder: checkpoint(folder, peft_type="CPT"), "not read.*Given: CPT.*PROMPT_TUNING, P_TUNING, PREFIX_TUNING"),
+        (lambda folder: prefix_checkpoint(folder, num_layers=None), "tells no prefix by num_virtual_tokens=2, num_layers=None"),
+        (lambda folder: prefix_checkpoint(folder, num_attention_heads="2"), "tells no prefix by .*num_attention_heads=2"),
+        (lambda folder: prefix_checkpoint(folder, num_attention_heads=0), "tells no prefix by .*num_attention_heads=0"),
+        (lambda folder: prefix_checkpoint(folder, num_attention_heads=5), "tells no prefix by .*num_attention_heads=5"),
+        (
+            lambda folder: prefix_checkpoint(folder, num_layers=2),
+            r"keys and values are of shape \(2, 24\), and .* num_layers=2",
+        ),
+        (lambda folder: prefix_checkpoint(folder, num_virtual_tokens=3), r"of shape \(2, 24\), and .* num_virtual_tokens=3"),
         (lambda folder: checkpoint(folder, task_type="SEQ_CLS"), "task_type=SEQ_CLS"),
         (lambda folder: checkpoint(folder, task_type=None), "task_type=None"),
         (lambda folder: checkpoint(folder, modules_to_save=["head"]), r"modules_to_save=\['head'\]"),
@@ -97,9 +136,15 @@ def test_what_is_no_checkpoint_of_vectors_is_told(tmp_path: Path, damage: Callab
         (learned(np.ones((2, 3)), place="after_bos"), "puts its vectors before BOS.*stands behind BOS.*soft:place=start"),
         (learned(np.ones((2, 3)), slot="task"), "stands in the slot task"),
         (pk.SoftPrompt(2, place="start"), "has learned nothing"),
+        (pk.DeepPrefix(2), "has learned nothing"),
+        (learned_prefix(2, layers=(1, 3)), r"into every layer, and this one stands in some. Given: layers=1\|3.*--model NAME"),
+        (
+            pk.HiddenShift((1,)).learned({"vectors": as_array(np.ones((1, 4)))}, {}),
+            "no checkpoint for what shift.*soft, prefix",
+        ),
     ],
 )
-def test_what_peft_cannot_express_is_told_and_not_written(soft: pk.SoftPrompt, message: str, tmp_path: Path) -> None:
+def test_what_peft_cannot_express_is_told_and_not_written(soft: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(pk.PromptkitError, match=message):
         write(soft, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -149,6 +194,24 @@ def test_behind_a_bos_that_there_is_not_is_at_the_start(tmp_path: Path, monkeypa
         pk.convert(ours, tmp_path / "none", model=model)
     monkeypatch.setattr(type(model.card.tokenizer), "bos", (), raising=False)
     assert pk.convert(ours, tmp_path / "theirs", model=pk.load("fake")).to == "peft"
+
+
+def test_a_prefix_that_names_every_layer_of_its_model_is_at_all(tmp_path: Path) -> None:
+    model: Any = pk.load("fake")
+    for layers in ((1,), (1, 2)):
+        save(learned_prefix(len(layers), layers=layers), tmp_path / f"{layers}")
+    assert (model.card.layers, model.card.kv_heads) == (1, 1)
+    with pytest.raises(pk.PromptkitError, match="PEFT puts a prefix into every layer"):
+        pk.convert(tmp_path / "(1, 2)", tmp_path / "none", model=model)
+    assert pk.convert(tmp_path / "(1,)", tmp_path / "theirs", model=model).learned.settings()["layers"] == []
+    assert read(tmp_path / "theirs").base["name"] == "fake"
+
+
+@pytest.mark.parametrize(("differs", "given"), [("number of its layers", "1, not 3"), ("number of its kv heads", "1, not 2")])
+def test_a_prefix_of_another_shape_than_the_model_is_told(differs: str, given: str, tmp_path: Path) -> None:
+    layers = {} if "layers" in differs else {"num_layers": 1, "token_dim": 12}
+    with pytest.raises(pk.PromptkitError, match=f"the {differs} differs. Given: {given}"):
+        pk.convert(prefix_checkpoint(tmp_path / "theirs", **layers), tmp_path / "none", model=pk.load("fake"))
 
 
 def test_what_is_there_is_left_alone(tmp_path: Path) -> None:

@@ -54,11 +54,14 @@ PACKED = ("llama", "gemma3", "gemma2", "mistral", "qwen3", "cohere", "granite", 
 """Those that the packed forward must serve; the others fall back to the plain one."""
 
 
-def make_model(kind: str) -> Any:
-    """A frozen random model, with weights large enough that attention matters."""
+def make_model(kind: str, **changed: object) -> Any:
+    """A frozen random model, with weights large enough that attention matters; of a configuration that may be changed."""
     torch.manual_seed(0)
+    config = CONFIGS[kind]()
+    for name, value in changed.items():
+        setattr(config, name, value)
     own = {"attn_implementation": "eager"} if kind == "gemma2" else {}  # transformers 5.19 leaves the soft cap out of others
-    model = transformers.AutoModelForCausalLM.from_config(CONFIGS[kind](), **own)
+    model = transformers.AutoModelForCausalLM.from_config(config, **own)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1 and "conv" not in name:
