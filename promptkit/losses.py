@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from promptkit.errors import Unsupported
+from promptkit.errors import OutOfMemory, Unsupported
 from promptkit.gradients import Differentiable, Precision, Trains
 from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.manipulate.tokens import IDS, TriggerTokens, forbidden
@@ -128,18 +129,20 @@ class ByGradients:
         """Computed without gradients."""
         import torch
 
-        own = self._own(chosen)
+        whole = [*chosen] * len(candidates)
+        own = self._own(whole)
         found: dict[int, Judged] = {}
         with torch.no_grad():
             for number, parameters in enumerate(candidates):
-                judged = self._judged(self._within(self._tensors(parameters)), [chosen[index] for index in own])
-                found.update((number * len(chosen) + index, each) for index, each in zip(own, judged, strict=True))
+                mine = [index for index in own if index // len(chosen) == number]
+                judged = self._judged(self._within(self._tensors(parameters)), [whole[index] for index in mine])
+                found.update(zip(mine, judged, strict=True))
         return _of_all(found, len(candidates), len(chosen))
 
-    def _own(self, chosen: Sequence[int]) -> list[int]:
-        """Which of the chosen rows this process computes."""
+    def _own(self, rows: Sequence[int]) -> list[int]:
+        """Which of the rows this process computes, as indices."""
         tokens = self._forward.tokens
-        return processes().share([tokens[place] for place in chosen])
+        return processes().share([tokens[row] for row in rows])
 
     def _judged(self, within: Within[Tensor], chosen: Sequence[int]) -> list[Judged]:
         found: dict[int, tuple[Tensor, bool | None]] = {}
@@ -187,7 +190,8 @@ class ByGradients:
         for scale in LOSS_SCALES if self._precision == "fp16" else (1.0,):
             for leaf in leaves.values():
                 leaf.grad = None
-            loss = sum(self._backward(within(), part, len(chosen), scale) for part in self._forward.batches(own))
+            with _fitting(self._forward.device):
+                loss = sum(self._backward(within(), part, len(chosen), scale) for part in self._forward.batches(own))
             total, slopes = _summed(loss, leaves)
             if not np.isfinite(total) or all(np.isfinite(slope).all() for slope in slopes.values()):
                 break
@@ -240,6 +244,19 @@ def _of_all(own: Mapping[int, Judged], candidates: int, rows: int) -> list[list[
         numbers[place] = loss, RIGHT.index(right)
     judged = [(float(loss), RIGHT[int(right)]) for loss, right in processes().total(numbers)]
     return [judged[begin : begin + rows] for begin in range(0, len(judged), rows)]
+
+
+@contextmanager
+def _fitting(device: Any) -> Iterator[None]:
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise OutOfMemory(
+            f"A part of a batch does not fit in memory on {device} with its gradients",
+            hint="Use --gradient-checkpointing, or less at once, such as --set batch_tokens=1024",
+        ) from None
 
 
 def _summed(loss: float, leaves: Mapping[str, Tensor]) -> tuple[float, dict[str, Any]]:

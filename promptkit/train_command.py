@@ -100,7 +100,8 @@ def train(
         with Bar(hidden=as_json, unit="step") as bar:
             fit = training.train(predictor, loaded, split=split, out=out, cache=not no_cache, progress=bar, **recipe.keywords())
     except KeyboardInterrupt:
-        typer.echo("promptkit: stopped; the same command continues from its last checkpoint.", err=True)
+        if processes().is_main:
+            typer.echo("promptkit: stopped; the same command continues from its last checkpoint.", err=True)
         raise typer.Exit(INTERRUPTED) from None
     if not processes().is_main:
         return

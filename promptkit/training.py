@@ -242,6 +242,11 @@ def _losses(material: Material, recipe: Recipe) -> Losses:
     """The losses that an optimiser asks for; raises where the model cannot give them."""
     optimizer = recipe.optimizer
     assert optimizer is not None  # the recipe is settled
+    if processes().count > 1 and not isinstance(material.model, Trains):
+        raise Unsupported(
+            f"Several processes train on an hf model alone, and this one is {material.model.name}",
+            hint="Start one process: an engine such as vllm uses several GPUs by itself, --set tensor_parallel_size=2",
+        )
     if not optimizer.gradients:
         return ByAnswers(material)
     if not isinstance(material.model, Trains):

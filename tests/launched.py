@@ -15,9 +15,11 @@ from promptkit.losses import ByGradients
 from promptkit.processes import processes
 
 RECIPE: dict[str, Any] = {"steps": 6, "batch_size": 5, "every": 2, "dev": 9}
+FEW = {"spsa": {"dev": 1}, "hotflip": {"batch_size": 1}}
+"""A process for which there is nothing to do."""
 KINDS: dict[str, Any] = {
-    "adamw": lambda: pk.SoftPrompt(3, reparametrise="mlp", width=5),
     "spsa": lambda: pk.SoftPrompt(3),
+    "adamw": lambda: pk.SoftPrompt(3, reparametrise="mlp", width=5),
     "hotflip": lambda: pk.TriggerTokens(2),
 }
 
@@ -25,7 +27,7 @@ KINDS: dict[str, Any] = {
 def trained(folder: Path, out: Path, optimizer: str, **more: Any) -> Any:
     words = pk.Verbalizer({"no": "bad", "yes": "good"})
     predictor = pk.Predictor(pk.load(str(folder / "model")), [pk.Prompt("sentiment/review"), KINDS[optimizer]()], words)
-    recipe = {**RECIPE, "optimizer": optimizer, **more}
+    recipe = {**RECIPE, **FEW.get(optimizer, {}), "optimizer": optimizer, **more}
     return pk.train(predictor, pk.task(folder / "task.yaml"), out=out / optimizer, cache=False, **recipe)
 
 
@@ -34,7 +36,7 @@ def main(folder: Path, out: Path) -> None:
         if done == 5 and "KILLED" in os.environ:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    fits = [trained(folder, out, "spsa"), trained(folder, out, "adamw", progress=kill), trained(folder, out, "hotflip")]
+    fits = [trained(folder, out, optimizer, progress=kill if optimizer == "adamw" else None) for optimizer in KINDS]
     seen = str([(fit.resumed, fit.losses, fit.learned, fit.path) for fit in fits])
     processes().check_same(seen)
     own = processes().rank

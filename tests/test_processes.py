@@ -8,13 +8,17 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import launched
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import save
 
+import promptkit as pk
 from promptkit.manipulate.arrays import as_numpy
 from promptkit.processes import Processes, processes
 
@@ -50,6 +54,45 @@ def test_a_process_that_was_started_alone_imports_no_accelerate() -> None:
     alone = {name: value for name, value in os.environ.items() if name not in ("WORLD_SIZE", "LOCAL_RANK")}
     found = subprocess.run([sys.executable, "-c", code], env=alone, capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["False"]
+
+
+@pytest.fixture
+def second(monkeypatch: pytest.MonkeyPatch) -> Processes:
+    """As the second of two processes is told by whatever started it."""
+    for name, value in {"LOCAL_RANK": "1", "RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    return processes()
+
+
+def test_an_engine_that_divides_its_own_work_is_not_divided(second: Processes, folder: Path, tmp_path: Path) -> None:
+    words = pk.Verbalizer({"no": "bad", "yes": "good"})
+    predictor = pk.Predictor(pk.load("fake"), [pk.Prompt("sentiment/review"), pk.SoftPrompt(3)], words)
+    with pytest.raises(pk.Unsupported, match=r"on an hf model alone.*fake.*tensor_parallel_size"):
+        pk.train(predictor, pk.task(folder / "task.yaml"), out=tmp_path, optimizer="spsa")
+
+
+def test_who_is_left_says_that_another_has_ended(second: Processes, monkeypatch: Any) -> None:
+    def closed(*_: object) -> None:
+        raise RuntimeError("Connection closed by peer\nmore")
+
+    monkeypatch.setattr("accelerate.utils.reduce", closed)
+    monkeypatch.setattr("promptkit.processes._state", lambda count: SimpleNamespace(device="cpu"))
+    with pytest.raises(pk.PromptkitError, match=r"has ended: Connection closed by peer\."):
+        second.total(np.zeros(1))
+
+
+def test_processes_that_accelerate_does_not_join_are_told(monkeypatch: Any) -> None:
+    monkeypatch.setattr("accelerate.PartialState", lambda cpu: SimpleNamespace(num_processes=1, device="mps"))
+    with pytest.raises(pk.PromptkitError, match="accelerate has started 3 processes, and does not join them"):
+        Processes(rank=0, count=3).device  # noqa: B018 - raises
+
+
+def test_what_accelerate_is_told_of_precision_is_not_taken_in_silence(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    told: list[str] = []
+    monkeypatch.setattr("promptkit.training._log.warning", lambda text, *given: told.append(text % given))
+    launched.trained(folder, tmp_path, "adamw", steps=1, dev=1)
+    assert told == ["accelerate was told mixed precision fp16; a training takes its own: mixed_precision='fp16'."]
 
 
 def start(*command: str, **told: str) -> subprocess.Popen[str]:

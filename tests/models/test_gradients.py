@@ -142,3 +142,12 @@ def test_a_model_trained_on_in_mixed_precision_stays_as_it_was(folder: Path, tmp
     assert fits[2].chosen.loss < fits[2].looks[0].loss
     expected = make_model("gemma3").state_dict()
     assert all(torch.equal(weight, expected[name]) for name, weight in model._forward.model.state_dict().items())
+
+
+def test_gradients_that_do_not_fit_in_memory_are_told(gradient: Any, monkeypatch: Any) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(ByGradients, "_backward", full)
+    with pytest.raises(pk.PromptkitError, match=r"does not fit in memory on cpu.*--gradient-checkpointing"):
+        gradient("llama", "soft")
