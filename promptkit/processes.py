@@ -53,7 +53,8 @@ class Processes:
         from accelerate.utils import reduce
 
         try:
-            return reduce(torch.from_numpy(numbers).to(_state(self.count).device), "sum").cpu().numpy()
+            own = torch.from_numpy(numbers).contiguous().to(_state(self.count).device)
+            return reduce(own, "sum").cpu().numpy()
         except RuntimeError as error:  # the connection is closed
             raise PromptkitError(
                 f"Another process of this training has ended: {str(error).splitlines()[0]}", hint="It has said why"

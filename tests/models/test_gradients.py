@@ -26,6 +26,7 @@ LEARNED: dict[str, Callable[[], Any]] = {
     "prefix by a network": lambda: pk.DeepPrefix(2, mlp=4),
     "shift": lambda: pk.HiddenShift((2,), at="all"),
     "low-rank": lambda: pk.LowRankEdit(rank=2, first=2, last=2),
+    "low-rank behind what is shared": lambda: pk.LowRankEdit(rank=2, last=2),
 }
 EACH = pytest.mark.parametrize(("kind", "attention"), [(kind, way) for kind in KINDS for way in ("packed", "eager")])
 
@@ -56,7 +57,9 @@ def gradient(folder: Path) -> Any:
         material = Material(predictor, task, Rows.of(task, None, recipe), recipe, None)
         draw = np.random.default_rng(0)
         at = {name: as_array(as_numpy(x) * draw.uniform(0.8, 1.2, x.shape)) for name, x in material.begun().items()}
-        loss, slopes = ByGradients(material, model, **how).gradient(at, material.chosen(0))
+        found: Any = ByGradients(material, model, **how)
+        loss, slopes = found.gradient(at, material.chosen(0))
+        assert (found._forward._reuse > 0) == (learned == "low-rank behind what is shared" and attention == "packed")
         return loss, np.concatenate([as_numpy(slopes[name]).ravel() for name in sorted(slopes)])
 
     return made
@@ -81,7 +84,7 @@ def kept(make: Callable[[], Any]) -> tuple[int, Any]:
 
 @EACH
 def test_any_budget_of_tokens_comes_to_the_same_gradient(kind: str, attention: str, gradient: Any) -> None:
-    for learned in ("soft", "prefix", "low-rank"):
+    for learned in ("soft", "prefix", "low-rank behind what is shared"):
         loss, whole = gradient(kind, learned, attention)
         for budget in (1, 150):
             other, parts = gradient(kind, learned, attention, budget)
@@ -105,7 +108,7 @@ def test_what_is_computed_again_is_the_same_from_less_memory(kind: str, attentio
 
 @EACH
 def test_mixed_precision_comes_close(kind: str, attention: str, gradient: Any) -> None:
-    ways = [("soft", "bf16"), ("prefix", "bf16"), ("low-rank", "bf16"), ("prefix", "fp16")]
+    ways = [("soft", "bf16"), ("prefix", "bf16"), ("low-rank behind what is shared", "bf16"), ("prefix", "fp16")]
     for learned, precision in ways:
         loss, whole = gradient(kind, learned, attention)
         other, narrow = gradient(kind, learned, attention, precision=precision, checkpointing=True)
