@@ -16,6 +16,7 @@ from promptkit import options as opts
 from promptkit.align_command import align, bias
 from promptkit.convert_command import convert
 from promptkit.errors import PromptkitError
+from promptkit.processes import processes
 from promptkit.search_command import search
 from promptkit.terminal import Bar, print_table, print_wide
 from promptkit.train_command import train
@@ -356,7 +357,9 @@ def init(
 
 def main() -> None:
     """Run the command; a mistake of the user is one paragraph on standard error, and exit code 1."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    own = processes()  # of several, the others tell only what ends them
+    logging.basicConfig(format="%(message)s", level=logging.WARNING if own.is_main else logging.ERROR, stream=sys.stderr)
+    name = "promptkit" if own.is_main else f"promptkit (process {own.rank + 1} of {own.count})"
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character still shows the rest
@@ -364,13 +367,13 @@ def main() -> None:
         app()
         sys.stdout.flush()
     except PromptkitError as error:
-        print(f"promptkit: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except BrokenPipeError:
         raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"promptkit: {where}{error.strerror or error}.", file=sys.stderr)
+        print(f"{name}: {where}{error.strerror or error}.", file=sys.stderr)
         raise SystemExit(1) from None
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from promptkit.errors import Unsupported
+import numpy as np
+
+from promptkit.errors import OutOfMemory, Unsupported
+from promptkit.gradients import Differentiable, Precision, Trains
 from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.manipulate.tokens import IDS, TriggerTokens, forbidden
 from promptkit.manipulations import Learnable
 from promptkit.material import Material, divided
 from promptkit.objective import loss_of, loss_of_output
 from promptkit.optimizers import Parameters
-from promptkit.types import Array, Differentiable, Output, Request, Trains
+from promptkit.processes import processes
+from promptkit.types import Array, Output, Request
 from promptkit.within import Within
 
 if TYPE_CHECKING:
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
 
 Judged = tuple[float, bool | None]
 """A row's loss, and whether it is answered right: None where the answer is a text."""
+RIGHT = (None, False, True)
+LOSS_SCALES = tuple(2.0**power for power in (16, 12, 8, 4, 0))
+"""By which a loss is multiplied where gradients are of 16 bits, the first that makes none infinite."""
 
 
 class Losses(Protocol):
@@ -81,9 +89,12 @@ class ByAnswers:
         """All candidates are asked at once, so that batches are full."""
         material = self._material
         puts = [material.put(material.with_parameters(parameters)) for parameters in candidates]
-        outputs = iter(self._answers([request for put in puts for request in material.requests(put, chosen)]))
-        reading, targets = material.bound.reading, material.targets
-        return [[loss_of_output(reading, targets[place], next(outputs)) for place in chosen] for _ in candidates]
+        requests = [request for put in puts for request in material.requests(put, chosen)]
+        own = processes().share([len(request.input.ids) for request in requests])
+        answers = zip(own, self._answers([requests[index] for index in own]), strict=True)
+        reading, targets = material.bound.reading, [material.targets[place] for place in chosen] * len(candidates)
+        found = {index: loss_of_output(reading, targets[index], output) for index, output in answers}
+        return _of_all(found, len(candidates), len(chosen))
 
     def _answers(self, requests: Sequence[Request]) -> list[Any]:
         model = self._material.model
@@ -109,15 +120,29 @@ class ByAnswers:
 class ByGradients:
     """Through the model, by its differentiable forward. Discrete tokens are read as the vectors that they are."""
 
-    def __init__(self, material: Material, model: Trains) -> None:
+    def __init__(self, material: Material, model: Trains, *, checkpointing: bool = False, precision: Precision = "no") -> None:
+        """The keywords are those of `Trains.differentiable`."""
         self._material, self._model = material, model
+        self._checkpointing, self._precision = checkpointing, precision
 
     def judged(self, candidates: Sequence[Parameters], chosen: Sequence[int]) -> list[list[Judged]]:
         """Computed without gradients."""
         import torch
 
+        whole = [*chosen] * len(candidates)
+        own = self._own(whole)
+        found: dict[int, Judged] = {}
         with torch.no_grad():
-            return [self._judged(self._within(self._tensors(parameters)), chosen) for parameters in candidates]
+            for number, parameters in enumerate(candidates):
+                mine = [index for index in own if index // len(chosen) == number]
+                judged = self._judged(self._within(self._tensors(parameters)), [whole[index] for index in mine])
+                found.update(zip(mine, judged, strict=True))
+        return _of_all(found, len(candidates), len(chosen))
+
+    def _own(self, rows: Sequence[int]) -> list[int]:
+        """Which of the rows this process computes, as indices."""
+        tokens = self._forward.tokens
+        return processes().share([tokens[row] for row in rows])
 
     def _judged(self, within: Within[Tensor], chosen: Sequence[int]) -> list[Judged]:
         found: dict[int, tuple[Tensor, bool | None]] = {}
@@ -134,18 +159,17 @@ class ByGradients:
     def gradient(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Array]]:
         """See `Objective.gradient`."""
         tensors = {name: tensor.requires_grad_() for name, tensor in self._tensors(parameters).items()}
-        total = 0.0
-        for part in self._forward.batches(chosen):
-            total += self._backward(self._within(tensors), part, len(chosen))
-        slopes = {name: tensor.grad for name, tensor in tensors.items()}
-        return total, {name: as_array(slope.cpu().numpy()) for name, slope in slopes.items() if slope is not None}
+        total, slopes = self._slopes(lambda: self._within(tensors), tensors, chosen)
+        return total, {name: as_array(slope) for name, slope in slopes.items()}
 
     def swaps(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Any]]:
         """HotFlip's first-order estimates; see `Objective.swaps`."""
+        import torch
+
         table: Any = self._within(self._tensors(parameters)).vectors
         within = Within(vectors=table.requires_grad_())
-        total = sum(self._backward(within, part, len(chosen)) for part in self._forward.batches(chosen))
-        slopes: Any = table.grad
+        total, found = self._slopes(lambda: within, {"table": table}, chosen)
+        slopes = torch.from_numpy(found["table"]).to(table.device)
         changes = self._forward.projected(slopes) - (slopes * table.detach()).sum(1, keepdim=True)
         changes[:, forbidden(self._material.model.card)] = float("inf")
         ends, estimates = 0, {}
@@ -154,10 +178,29 @@ class ByGradients:
             ends += array.shape[0]
         return total, estimates
 
-    def _backward(self, within: Within[Tensor], part: Sequence[int], count: int) -> float:
+    def _slopes(
+        self, within: Callable[[], Within[Tensor]], leaves: Mapping[str, Tensor], chosen: Sequence[int]
+    ) -> tuple[float, dict[str, Any]]:
+        """The mean loss and its slope along each leaf that it depends on, summed over parts of a batch and processes.
+
+        In fp16 a loss is multiplied, so that no small slope vanishes, as far as none is infinite (Micikevicius et al. 2018,
+        1710.03740): each time from the largest factor down, so that a step is a function of where the training stands.
+        """
+        own = [chosen[index] for index in self._own(chosen)]
+        for scale in LOSS_SCALES if self._precision == "fp16" else (1.0,):
+            for leaf in leaves.values():
+                leaf.grad = None
+            with _fitting(self._forward.device):
+                loss = sum(self._backward(within(), part, len(chosen), scale) for part in self._forward.batches(own))
+            total, slopes = _summed(loss, leaves)
+            if not np.isfinite(total) or all(np.isfinite(slope).all() for slope in slopes.values()):
+                break
+        return total, {name: slope / np.float32(scale) for name, slope in slopes.items()}
+
+    def _backward(self, within: Within[Tensor], part: Sequence[int], count: int, scale: float) -> float:
         losses = [loss for loss, _ in self._losses(within, part)]
         mean = sum(losses[1:], losses[0]) / count
-        mean.backward()  # type: ignore[no-untyped-call]
+        (mean * scale).backward()  # type: ignore[no-untyped-call]
         return float(mean.detach())
 
     def _within(self, parameters: Mapping[str, Tensor]) -> Within[Tensor]:
@@ -186,8 +229,40 @@ class ByGradients:
     def _forward(self) -> Differentiable:
         around = self._material.around
         learned = [each.as_vectors(around) if isinstance(each, TriggerTokens) else each for each in self._material.learnables]
-        return self._model.differentiable(self._material.requests(self._material.put(learned), self._material.everything))
+        requests = self._material.requests(self._material.put(learned), self._material.everything)
+        return self._model.differentiable(requests, checkpointing=self._checkpointing, precision=self._precision)
 
     def weights_hash(self) -> str:
         """Of every weight."""
         return self._forward.weights_hash()
+
+
+def _of_all(own: Mapping[int, Judged], candidates: int, rows: int) -> list[list[Judged]]:
+    """Of each row under each candidate, where each process has judged its own."""
+    numbers = np.zeros((candidates * rows, 2))
+    for place, (loss, right) in own.items():
+        numbers[place] = loss, RIGHT.index(right)
+    judged = [(float(loss), RIGHT[int(right)]) for loss, right in processes().total(numbers)]
+    return [judged[begin : begin + rows] for begin in range(0, len(judged), rows)]
+
+
+@contextmanager
+def _fitting(device: Any) -> Iterator[None]:
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise OutOfMemory(
+            f"A part of a batch does not fit in memory on {device} with its gradients",
+            hint="Use --gradient-checkpointing, or less at once, such as --set batch_tokens=1024",
+        ) from None
+
+
+def _summed(loss: float, leaves: Mapping[str, Tensor]) -> tuple[float, dict[str, Any]]:
+    """A loss, and the gradients of the leaves that it depends on in some process, over all processes."""
+    both = processes()
+    told = both.total(np.array([loss, *(float(leaf.grad is not None) for leaf in leaves.values())]))
+    slopes = {name: leaf.new_zeros(leaf.shape) if leaf.grad is None else leaf.grad for name, leaf in leaves.items()}
+    reached = [name for name, known in zip(leaves, told[1:], strict=True) if known]
+    return float(told[0]), {name: both.total(slopes[name].detach().cpu().numpy()) for name in reached}

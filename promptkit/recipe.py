@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from promptkit.errors import PromptkitError, unknown
+from promptkit.gradients import Precision
 from promptkit.optimize.adamw import AdamW
 from promptkit.optimize.cma_es import CmaEs
 from promptkit.optimize.hotflip import HotFlip
@@ -50,6 +51,10 @@ class Recipe:
     """Stop after so many looks at dev without a better one; never where that is None."""
     seed: int = 0
     """Of the rows of each label, of their order, and of what the optimiser draws."""
+    gradient_checkpointing: bool = False
+    """Compute each layer's activations again in the backward pass instead of keeping them: the same, from less memory."""
+    mixed_precision: Precision = "no"
+    """Multiply matrices in `bf16` or `fp16`, as accelerate spells it; what is learned stays in float32."""
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be trained by."""
@@ -67,6 +72,8 @@ class Recipe:
             )
         if self.schedule not in get_args(Schedule):
             raise unknown("schedule", str(self.schedule), get_args(Schedule))
+        if self.mixed_precision not in get_args(Precision):
+            raise unknown("mixed precision", str(self.mixed_precision), get_args(Precision))
 
     @classmethod
     def of(cls, keywords: Mapping[str, Any]) -> Recipe:
@@ -96,6 +103,12 @@ class Recipe:
                 got=f"learning_rate={self.learning_rate}",
                 hint="Leave it out" if discrete else "Leave it out: its first steps are as long as its sigma",
             )
+        if not optimizer.gradients and (self.gradient_checkpointing or self.mixed_precision != "no"):
+            raise PromptkitError(
+                f"The optimiser {optimizer.name} asks for no gradients",
+                got=f"gradient_checkpointing={self.gradient_checkpointing}, mixed_precision={self.mixed_precision}",
+                hint="Leave these out; a setting of the engine, such as --set dtype=bfloat16, changes how it answers",
+            )
         return replace(self, optimizer=optimizer, learning_rate=self.learning_rate or optimizer.learning_rate)
 
     def highest(self, own: float | None) -> float | None:
@@ -108,8 +121,10 @@ class Recipe:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def settings(self) -> dict[str, object]:
-        """Every number of it."""
-        return {**self.keywords(), "optimizer": settings_of(self.optimizer) if self.optimizer else None}
+        """Everything of it that determines a result; mixed precision where there is any."""
+        told = {**self.keywords(), "optimizer": settings_of(self.optimizer) if self.optimizer else None}
+        without = {"gradient_checkpointing"} | ({"mixed_precision"} if self.mixed_precision == "no" else set())
+        return {name: value for name, value in told.items() if name not in without}
 
     def share(self, step: int) -> float:
         """What share of its highest the learning rate of a step is, counted from 0."""

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from promptkit import options as opts
+from promptkit.processes import processes
 from promptkit.terminal import Bar
 
 INTERRUPTED = 130
@@ -48,6 +49,12 @@ def train(
     dev: Annotated[int, typer.Option(min=1, help="At most N rows of the dev part choose the best step.")] = 128,
     every: Annotated[int, typer.Option(min=1, help="Steps between two looks at dev, each with a checkpoint.")] = 10,
     patience: Annotated[int, typer.Option(min=1, help="Stop after N looks at dev without a better one.")] = 5,
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Compute activations twice instead of keeping them: less memory.")
+    ] = False,
+    mixed_precision: Annotated[
+        str, typer.Option(help="no; or multiply matrices in bf16 or fp16, with what is learned in float32.")
+    ] = "no",
     template: opts.Template = None,
     instruction: opts.Instruction = None,
     chat: opts.Chat = False,
@@ -85,6 +92,8 @@ def train(
         dev=dev,
         every=every,
         patience=patience,
+        gradient_checkpointing=gradient_checkpointing,
+        mixed_precision=mixed_precision,  # type: ignore[arg-type]
         seed=seed,
     )
     changes = opts.learnables(manipulation or ["soft"], seed)
@@ -93,8 +102,11 @@ def train(
         with Bar(hidden=as_json, unit="step") as bar:
             fit = training.train(predictor, loaded, split=split, out=out, cache=not no_cache, progress=bar, **recipe.keywords())
     except KeyboardInterrupt:
-        typer.echo("promptkit: stopped; the same command continues from its last checkpoint.", err=True)
+        if processes().is_main:
+            typer.echo("promptkit: stopped; the same command continues from its last checkpoint.", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    if not processes().is_main:
+        return
     not_told = frozenset({"task", "manipulation", *(field.name for field in fields(Recipe)), "seed", "no_cache", "as_json"})
     words = [*opts.eval_words(context, not_told), *(word for folder in fit.saved for word in ("--prompt", folder))]
     command = shlex.join(words)

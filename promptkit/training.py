@@ -6,9 +6,13 @@ the very same parameters.
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import math
+import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +24,20 @@ from promptkit.checkpoint import Look, Standing
 from promptkit.composition import base_of
 from promptkit.errors import PromptkitError, Unsupported
 from promptkit.fit import Fit
+from promptkit.gradients import Trains
 from promptkit.losses import Batch, ByAnswers, ByGradients, Losses
 from promptkit.manipulate.tokens import TriggerTokens
 from promptkit.manipulations import Learnable
 from promptkit.material import Material, Rows, divided, learnables, owner, parts_of
 from promptkit.optimizers import Optimizer
 from promptkit.predictor import Predictor
+from promptkit.processes import processes
 from promptkit.recipe import Recipe
 from promptkit.registry import spelling
 from promptkit.store import RunFolder
 from promptkit.tasks import Task
-from promptkit.types import Trains
+
+_log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 """(steps made, steps in all, loss and dev accuracy)"""
@@ -51,13 +58,18 @@ def train(
     Rows come from the pool, the best step is chosen by dev, and no row whose inputs stand in `split`, which is to be
     evaluated, is in either. The folder `out`/train-TASK-<hash of settings> holds a checkpoint, from which the same call
     continues, and at the end what was learned. Raises PromptkitError for what cannot be trained, and for a loss that is no
-    number.
+    number. Several processes train together, see `promptkit.processes`: all of them call this, and it is the same Fit for each.
     """
     told = Recipe.of(recipe)
     if not learnables(predictor):
         hint = 'Write pk.Predictor(model, [pk.Prompt("sentiment/review"), pk.SoftPrompt(10)], ...)'
         raise PromptkitError("There is nothing to be learned in this predictor", hint=hint)
     rows, told = check(predictor, task, split=split, recipe=told)
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if launched not in ("no", told.mixed_precision):
+        _log.warning(
+            "accelerate was told mixed precision %s; a training takes its own: mixed_precision=%r.", launched, launched
+        )
     return _Training(predictor, task, rows, told, cache=cache, progress=progress).run(out)
 
 
@@ -90,9 +102,10 @@ class _Training:
         self._optimizer: Optimizer = recipe.optimizer
         self._predictor, self._task, self._rows, self._recipe = predictor, task, rows, recipe
         self._material = Material(predictor, task, rows, recipe, ScoreCache() if cache else None)
-        self._losses = _losses(self._material, self._optimizer)
+        self._losses = _losses(self._material, recipe)
         self._highest = [recipe.highest(each.learning_rate) for each in self._material.learnables]
-        self._progress = progress or (lambda done, total, told: None)
+        self._processes = processes()
+        self._progress = progress if progress and self._processes.is_main else lambda done, total, told: None
         self._clock = time.perf_counter()
         self._settings = {
             "promptkit": __version__,
@@ -107,13 +120,16 @@ class _Training:
     def run(self, out: str | Path) -> Fit:
         """Train, or go on with it, or read what has come of it."""
         folder = RunFolder(out, f"train-{self._task.name}", self._settings)
-        with folder.locked():
+        with folder.locked() if self._processes.is_main else nullcontext():
             standing = checkpoint.read(folder.path) or self._begun()
             resumed = standing.step
+            self._processes.check_same(f"{folder.path.name} after {resumed} steps, {_digest(standing)}")
             if not standing.done:
                 self._trained(standing, folder.path)
             fit = self._fit(standing, folder.path, resumed)
-            fit.save(folder.path)
+            if self._processes.is_main:
+                fit.save(folder.path)
+        self._processes.total(np.zeros(1))  # for each process the folder is whole
         return fit
 
     def _begun(self) -> Standing:
@@ -138,7 +154,8 @@ class _Training:
             if standing.step % self._recipe.every == 0 or standing.step == self._recipe.steps:
                 self._look(standing, folder)
             self._tell(standing)
-        if self._losses.weights_hash() != before:
+        changed = self._losses.weights_hash() != before
+        if self._processes.total(np.array([float(changed)]))[0]:
             raise PromptkitError("The weights of the frozen model have changed while it was trained on: please report this")
         self._keep(standing, folder)
 
@@ -147,7 +164,8 @@ class _Training:
         now = time.perf_counter()
         standing.seconds += now - self._clock
         self._clock = now
-        checkpoint.write(folder, standing)
+        if self._processes.is_main:
+            checkpoint.write(folder, standing)
 
     def _rates(self, standing: Standing) -> dict[str, float]:
         """The learning rate of each parameter in this step."""
@@ -157,10 +175,11 @@ class _Training:
     def _check_finite(self, loss: float, standing: Standing) -> None:
         if not math.isfinite(loss):
             rates = ", ".join(f"learning_rate={rate}" for rate in self._highest if rate is not None)
+            narrow = " and --mixed-precision bf16" if self._recipe.mixed_precision == "fp16" else ""
             raise PromptkitError(
                 f"The loss after {standing.step} steps is {loss}: the training has diverged",
                 got=", ".join(filter(None, [spelling(self._optimizer), rates])),
-                hint=f"Use a lower {'learning rate' if rates else 'sigma'}, or --set dtype=float32",
+                hint=f"Use a lower {'learning rate' if rates else 'sigma'}, or --set dtype=float32{narrow}",
             )
 
     def _look(self, standing: Standing, folder: Path) -> None:
@@ -214,8 +233,23 @@ class _Training:
         )
 
 
-def _losses(material: Material, optimizer: Optimizer) -> Losses:
+def _digest(standing: Standing) -> str:
+    """A hash of what is learned, as it stands."""
+    digest = hashlib.sha256(standing.done.encode())
+    for name, array in sorted(standing.parameters.items()):
+        digest.update(name.encode() + array.data)
+    return digest.hexdigest()[:16]
+
+
+def _losses(material: Material, recipe: Recipe) -> Losses:
     """The losses that an optimiser asks for; raises where the model cannot give them."""
+    optimizer = recipe.optimizer
+    assert optimizer is not None  # the recipe is settled
+    if processes().count > 1 and not isinstance(material.model, Trains):
+        raise Unsupported(
+            f"Several processes train on an hf model alone, and this one is {material.model.name}",
+            hint="Start one process: an engine such as vllm uses several GPUs by itself, --set tensor_parallel_size=2",
+        )
     if not optimizer.gradients:
         return ByAnswers(material)
     if not isinstance(material.model, Trains):
@@ -225,4 +259,4 @@ def _losses(material: Material, optimizer: Optimizer) -> Losses:
             else "Train on an hf model, or without them: --optimizer spsa or cma-es"
         )
         raise Unsupported(f"No gradients flow through the model {material.model.name}", hint=ways)
-    return ByGradients(material, material.model)
+    return ByGradients(material, material.model, checkpointing=recipe.gradient_checkpointing, precision=recipe.mixed_precision)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from promptkit.within import Edit, Prefix, Within
+from promptkit.within import Edit, Prefix
 
 if TYPE_CHECKING:
     import numpy as np
@@ -331,42 +331,6 @@ class Opens(Protocol):
 
     def keys_values(self, ids: Sequence[int]) -> Prefix[Array]:
         """What its layers hold of these tokens, so that as a prefix they are the tokens."""
-        ...
-
-
-class Differentiable(Protocol):
-    """Scores of certain requests as functions of what they all hold that is learned."""
-
-    device: Any
-    """Of torch: where the tensors shall be."""
-
-    def batches(self, chosen: Sequence[int]) -> list[list[int]]:
-        """The chosen requests in parts, each of which is computed at once."""
-        ...
-
-    def scores(self, chosen: Sequence[int], within: Within[Any]) -> list[list[Any]]:
-        """Of each request, of each continuation, its tokens' log-probabilities: tensors, of those in `within`."""
-        ...
-
-    def embed(self, ids: Sequence[int]) -> Any:
-        """What the embedding module gives these tokens: a tensor (tokens, d_model)."""
-        ...
-
-    def projected(self, vectors: Any) -> Any:
-        """The inner product of each vector with each token's embedding: a tensor (rows, vocabulary)."""
-        ...
-
-    def weights_hash(self) -> str:
-        """Of every weight of the frozen model."""
-        ...
-
-
-@runtime_checkable
-class Trains(Protocol):
-    """A model through which gradients flow."""
-
-    def differentiable(self, requests: Sequence[Request]) -> Differentiable:
-        """Requests to score that all hold the same of what is learned, as functions of it; the weights load now."""
         ...
 
 

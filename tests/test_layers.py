@@ -12,8 +12,8 @@ import promptkit
 
 ROOT = Path(promptkit.__file__).parent
 LAYERS = [
-    {"errors", "resources", "hub"},
-    {"within", "types", "aligners", "manipulations"},
+    {"errors", "resources", "hub", "processes"},
+    {"within", "types", "gradients", "aligners", "manipulations"},
     {
         "registry",
         "template",

@@ -5,10 +5,17 @@ from __future__ import annotations
 import torch
 
 from promptkit.errors import PromptkitError
+from promptkit.processes import processes
 
 
 def device_of(setting: str) -> torch.device:
-    """The device of that name; `auto` is a GPU if there is one. Raises PromptkitError for one that cannot be used."""
+    """The device of that name; `auto` is a GPU if there is one, and of several processes each has its own.
+
+    Raises PromptkitError for one that cannot be used.
+    """
+    own = processes().device
+    if own is not None and setting in ("auto", own.type):
+        return torch.device(own)
     if setting == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -7,38 +7,51 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from promptkit.errors import PromptkitError
+from promptkit.gradients import Precision
 from promptkit.models.packed import PackedForward
 from promptkit.models.plain import PlainForward
-from promptkit.models.plan import MIN_SHARED, make_plan, own_tokens
+from promptkit.models.plan import MIN_SHARED, make_plan, own_tokens, tree_of
+from promptkit.models.recomputed import recomputed
 from promptkit.types import Request
 from promptkit.within import Within
 
 TOKENS_AT_ONCE = 8192
 """Of the vocabulary, those whose embeddings are held in float32."""
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Differentiable:
     """Requests to score that all hold the same of what is learned."""
 
     def __init__(
-        self, forward: PackedForward | PlainForward, requests: Sequence[Request], *, batch_tokens: int, batch_pairs: int
+        self,
+        forward: PackedForward | PlainForward,
+        requests: Sequence[Request],
+        *,
+        batch_tokens: int,
+        batch_pairs: int,
+        checkpointing: bool,
+        precision: Precision,
     ) -> None:
         """At most `batch_tokens` tokens and `batch_pairs` query-key pairs are computed at once."""
         if len({(each.input.vectors, each.input.prefixes, each.input.edits) for each in requests}) > 1:
             raise PromptkitError("Requests that are trained together must hold the same learned vectors, prefixes and edits")
         self._forward, self._requests = forward, requests
+        self._checkpointing, self._precision = checkpointing, precision
         self._bounds = {"batch_tokens": batch_tokens, "batch_pairs": batch_pairs}
         frozen = _frozen(requests) if forward.reuses else ()
         self._reuse = len(frozen) if len(frozen) >= MIN_SHARED else 0
         self._prefix = forward.prefix(frozen[: self._reuse])
         self._embedding: Any = forward.model.get_input_embeddings()
         self.device: torch.device = forward.model.device
+        self.tokens = [len(each.input.ids) - self._reuse + len(tree_of(each).tokens) for each in requests]
 
     def batches(self, chosen: Sequence[int]) -> list[list[int]]:
         """The chosen requests in parts of like lengths, each as much as is computed at once."""
@@ -47,7 +60,12 @@ class Differentiable:
 
     def scores(self, chosen: Sequence[int], within: Within[Tensor]) -> list[list[Tensor]]:
         """Of each chosen request, of each continuation, its tokens' log-probabilities."""
-        return self._forward.scores([self._requests[index] for index in chosen], self._reuse, self._prefix, within)
+        with ExitStack() as stack:
+            if self._checkpointing and torch.is_grad_enabled():
+                stack.enter_context(recomputed(self._forward.model))
+            if self._precision != "no":
+                stack.enter_context(torch.autocast(self.device.type, AUTOCAST[self._precision]))
+            return self._forward.scores([self._requests[index] for index in chosen], self._reuse, self._prefix, within)
 
     def embed(self, ids: Sequence[int]) -> Tensor:
         """What the embedding module gives these tokens, (tokens, d_model)."""

@@ -55,7 +55,8 @@ class Head:
 
     def _logits(self, states: Tensor, begin: int) -> Tensor:
         block = slice(begin, begin + VOCABULARY_BLOCK)
-        logits = (self.weight[block].float() @ states.T).T
+        with torch.autocast(states.device.type, enabled=False):
+            logits = (self.weight[block].float() @ states.T).T
         if self.bias is not None:
             logits = logits + self.bias[block].float()
         return capped(logits * self.scale, self.softcap)

@@ -12,6 +12,7 @@ import torch
 from pydantic import PositiveInt
 
 from promptkit.errors import OutOfMemory, Unsupported
+from promptkit.gradients import Precision
 from promptkit.models import base
 from promptkit.models.attention import KeyValues
 from promptkit.models.check import packed_forward, reads_vectors, takes_edits, takes_prefixes
@@ -135,10 +136,13 @@ class TransformersModel:
                         prefix = self._forward.prefix(plan.prefix, within_of([requests[i] for i in some], self._device))
                 yield indices, tuple(self._halving([requests[i] for i in indices], batch.reuse, prefix))
 
-    def differentiable(self, requests: Sequence[Request]) -> Differentiable:
+    def differentiable(
+        self, requests: Sequence[Request], *, checkpointing: bool = False, precision: Precision = "no"
+    ) -> Differentiable:
         """See `Trains.differentiable`."""
         self._check(requests)
-        return Differentiable(self._forward, requests, batch_tokens=self._batch_tokens, batch_pairs=PAIRS_PER_BATCH)
+        bounds = {"batch_tokens": self._batch_tokens, "batch_pairs": PAIRS_PER_BATCH}
+        return Differentiable(self._forward, requests, **bounds, checkpointing=checkpointing, precision=precision)
 
     def _tabled(self, requests: Sequence[Request]) -> Sequence[Request]:
         return tabled(requests, self._config.hidden_size)

@@ -48,7 +48,9 @@ class PlainForward:
 
     def keys_values(self, ids: Sequence[int]) -> KeyValues:
         """What every layer holds of these tokens, by its number from 0."""
-        cache = _cache(())
+        from transformers import DynamicCache
+
+        cache: Any = DynamicCache()
         with torch.no_grad():
             self.model(torch.tensor([ids], device=self.model.device), use_cache=True, **{self._past: cache})
         return {number: (layer.keys[0], layer.values[0]) for number, layer in enumerate(cache.layers)}
@@ -131,20 +133,29 @@ class PlainForward:
         standing = {"input_ids": ids} if learned is None else {"inputs_embeds": embedded(self._embedding, ids, learned)}
         past: dict[str, Any] = {"use_cache": bool(within.prefixes)}
         if within.prefixes:
-            past[self._past] = _cache(within.prefixes, rows=len(rows), dtype=self.dtype)
+            past[self._past] = _held(within.prefixes, rows=len(rows), dtype=self.dtype)
         positions = torch.arange(width, device=device).expand(len(rows), -1)
         with edited(self.model, within.edits, positions, prompt - 1 - positions):
             output = self.model(**standing, **past, attention_mask=mask.to(device), output_hidden_states=hidden, **options)
         return output.logits if self._trims else output.logits[:, first:], output.hidden_states if hidden else None
 
 
-def _cache(prefixes: Sequence[Prefix[Tensor]], *, rows: int = 1, dtype: torch.dtype | None = None) -> Any:
-    """The prefixes as transformers holds keys and values, the same for every row."""
+def _held(prefixes: Sequence[Prefix[Tensor]], *, rows: int, dtype: torch.dtype) -> Any:
+    """The prefixes as transformers holds keys and values, the same for every row.
+
+    A forward adds nothing to them, so that each of its layers may be computed again.
+    """
     from transformers import DynamicCache
 
-    cache = DynamicCache()
+    cache: Any = DynamicCache()
     for prefix in prefixes:
         for layer, *pair in zip(prefix.layers, prefix.keys, prefix.values, strict=True):
             keys, values = (x.to(dtype).expand(rows, *x.shape) for x in pair)
             cache.update(keys, values, layer - 1)
+
+    def followed(keys: Tensor, values: Tensor, layer: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+        held = cache.layers[layer]
+        return torch.cat([held.keys, keys], dim=-2), torch.cat([held.values, values], dim=-2)
+
+    cache.update = followed
     return cache

@@ -1,0 +1,63 @@
+"""What every process of tests/test_processes.py runs: trainings of the tiny model, which one process is compared with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import promptkit as pk
+from promptkit.losses import ByGradients
+from promptkit.processes import processes
+
+RECIPE: dict[str, Any] = {"steps": 6, "batch_size": 5, "every": 2, "dev": 9}
+FEW = {"spsa": {"dev": 1}, "hotflip": {"batch_size": 1}}
+"""A process for which there is nothing to do."""
+KINDS: dict[str, Any] = {
+    "spsa": lambda: pk.SoftPrompt(3),
+    "adamw": lambda: pk.SoftPrompt(3, reparametrise="mlp", width=5),
+    "hotflip": lambda: pk.TriggerTokens(2),
+}
+
+
+def trained(folder: Path, out: Path, optimizer: str, **more: Any) -> Any:
+    words = pk.Verbalizer({"no": "bad", "yes": "good"})
+    predictor = pk.Predictor(pk.load(str(folder / "model")), [pk.Prompt("sentiment/review"), KINDS[optimizer]()], words)
+    recipe = {**RECIPE, **FEW.get(optimizer, {}), "optimizer": optimizer, **more}
+    return pk.train(predictor, pk.task(folder / "task.yaml"), out=out / optimizer, cache=False, **recipe)
+
+
+def main(folder: Path, out: Path) -> None:
+    def kill(done: int, total: int, told: str) -> None:
+        if done == 5 and "KILLED" in os.environ:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    fits = [trained(folder, out, optimizer, progress=kill if optimizer == "adamw" else None) for optimizer in KINDS]
+    seen = str([(fit.resumed, fit.losses, fit.learned, fit.path) for fit in fits])
+    processes().check_same(seen)
+    own = processes().rank
+    tell(lambda: trained(folder, out, "adamw", steps=7 + own))
+    with pytest.MonkeyPatch.context() as patch:
+        if own == 1:
+            patch.setattr(ByGradients, "weights_hash", lambda self: os.urandom(4).hex())
+        tell(lambda: trained(folder, out, "adamw", steps=1))
+
+
+def tell(wrong: Any) -> None:
+    try:
+        wrong()
+    except pk.PromptkitError as error:
+        sys.stderr.write(f"process {processes().rank}: {error}\n")
+
+
+if __name__ == "__main__":
+    from promptkit.cli import main as command
+
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    os.chdir(sys.argv[1])
+    sys.argv = ["promptkit", "train", "task.yaml", "--model", "model", "--steps", "2", "--dev", "8", "--json"]
+    command()
