@@ -130,7 +130,7 @@ def test_it_is_saved_and_evaluated_as_any_other_shift(folder: Path, tmp_path: Pa
 def test_a_share_of_the_heads_is_so_many(folder: Path) -> None:
     found = pk.HeadEffects(effects=np.array([[0.1, 0.3], [0.2, -0.1]]), added=np.eye(4).reshape(2, 2, 4), base={})
     assert found.best(0.5) == found.best(2) == [(1, 2), (2, 1)]
-    assert found.best(0.01) == [(1, 2)]
+    assert found.best(0.01) == found.best() == [(1, 2)]
     assert found.vector(4).tolist() == [1, 1, 1, 1]
 
 
