@@ -147,7 +147,7 @@ def _asked(
     reading = predictor.reading
     assert isinstance(reading, Scorer)
     plain = [Example(id=row.id, inputs=row.inputs, choices=row.choices) for row in rows]
-    offered = [row.choices or (() if task.labels else (row.label,)) for row in rows]
+    offered = [row.choices or ((row.label,) if isinstance(reading, Choices) else ()) for row in rows]
     answered = [
         Example(id=row.id, inputs={**row.inputs, **row.working}, choices=choices)
         for row, choices in zip(rows, offered, strict=True)

@@ -70,7 +70,7 @@ class AttentionHeads:
             found = [self._scores(ids, continuation, 1, before)]
             for begin in range(0, len(places), most):
                 found.append(self._changed(ids, continuation, places[begin : begin + most], given, before))
-        plain, *changed = torch.cat(found).double().exp()
+        plain, *changed = torch.cat(found).cpu().double().exp()
         return _values(torch.stack(changed) - plain).reshape(len(self._layers), self._heads)
 
     def projected(self, outputs: Floats) -> Floats:
@@ -175,5 +175,5 @@ def _untold() -> Unsupported:
 
 
 def _values(numbers: Tensor) -> Floats:
-    found: Floats = numbers.double().cpu().numpy()
+    found: Floats = numbers.cpu().double().numpy()
     return found
