@@ -3,7 +3,7 @@
 Told by rows of the pool, evaluated on rows that are in no part of it: greedy answers, exact match. What was computed is never
 computed again: a study that is stopped goes on where it was.
 
-    python benchmarks/function_vectors/run.py --data DIR [country-capital] [antonym]
+    python benchmarks/function_vectors/run.py --data DIR [country-capital]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from promptkit.studies.plots import Series, lines
 from promptkit.studies.progress import RunsBar
 
 HERE = Path(__file__).resolve().parent
-TASKS = ("country-capital", "antonym")
+TASKS = ("country-capital",)
 TEMPLATE, SHOTS, ANSWER = "question/answer", 10, {"max_tokens": 8}
 FUNCTION, TWICE, DIFFERENCE, TASK = "function vector", "function vector, twice", "mean difference", "task vector"
 STRENGTHS = {FUNCTION: 1.0, TWICE: 2.0}
@@ -34,7 +34,7 @@ METRIC = "exact_match"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=TASKS, help=f"of {', '.join(TASKS)}, or any other of function_vectors/")
+    parser.add_argument("names", nargs="*", default=TASKS, help="tasks of function_vectors/")
     parser.add_argument("--data", required=True, type=Path, help="the mirror that holds function_vectors/")
     parser.add_argument("--limit", default=100, type=int, help="rows that are evaluated")
     parser.add_argument("--rows", default=50, type=int, help="rows that heads' mean outputs are over")
