@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from promptkit.types import Floats
 
 SHARE = 0.02
-"""Of a model's heads, as the paper's 10 of the 448 of GPT-J. Of the 72 of Gemma 3 270M ten are too many: the first one alone
-gives the answer, and the others, most of which stand far behind the layer, take it away (`benchmarks/function_vectors`)."""
+"""Of a model's heads, as the paper's 10 of the 448 of GPT-J. Of the 72 of Gemma 3 270M ten are too many, for among them are
+heads far behind the layer, which drown the others (`benchmarks/function_vectors`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,29 +49,32 @@ class HeadEffects:
     base: Mapping[str, str | int]
     """The model."""
 
-    def best(self, heads: int | float = SHARE) -> list[tuple[int, int]]:
-        """(layer, head), each counted from 1, of those of greatest effect, greatest first: so many, or a share of all."""
-        total = self.effects.size
+    def best(self, heads: int | float = SHARE, *, up_to: int | None = None) -> list[tuple[int, int]]:
+        """(layer, head), each counted from 1, of those of greatest effect, greatest first: so many, or a share of all.
+
+        `up_to` leaves out the heads of the layers behind that one.
+        """
+        total, width = self.effects.size, self.effects.shape[1]
+        effects = self.effects if up_to is None else self.effects[: max(0, up_to)]
         count = max(1, round(heads * total)) if isinstance(heads, float) else heads
-        if not 1 <= count <= total:
+        if not 1 <= count <= effects.size:
             raise PromptkitError(
                 "A function vector is the sum of some of a model's attention heads",
-                got=f"heads={heads}",
-                hint=f"It has {total} of them; below 1 it is a share of these",
+                got=f"heads={heads}" + ("" if up_to is None else f", up_to={up_to}"),
+                hint=f"There are {effects.size} of them to choose from; below 1 it is a share of all",
             )
-        width = self.effects.shape[1]
-        order = np.argsort(-self.effects, axis=None, kind="stable")[:count].tolist()
+        order = np.argsort(-effects, axis=None, kind="stable")[:count].tolist()
         return [(place // width + 1, place % width + 1) for place in order]
 
-    def vector(self, heads: int | float = SHARE) -> Floats:
+    def vector(self, heads: int | float = SHARE, *, up_to: int | None = None) -> Floats:
         """The function vector of these heads, (d_model,); see `best`."""
-        summed: Floats = sum(self.added[layer - 1, head - 1] for layer, head in self.best(heads))
+        summed: Floats = sum(self.added[layer - 1, head - 1] for layer, head in self.best(heads, up_to=up_to))
         return summed
 
-    def shift(self, *, layer: int, heads: int | float = SHARE, strength: float = 1.0) -> HiddenShift:
-        """The function vector times `strength`, added behind a layer at a prompt's last token."""
+    def shift(self, *, layer: int, heads: int | float = SHARE, up_to: int | None = None, strength: float = 1.0) -> HiddenShift:
+        """The function vector times `strength`, added behind a layer at a prompt's last token; see `best`."""
         check_layer(layer, len(self.effects))
-        vectors = as_array(strength * self.vector(heads)[None])
+        vectors = as_array(strength * self.vector(heads, up_to=up_to)[None])
         return HiddenShift((layer,)).learned({"vectors": vectors}, self.base)
 
 

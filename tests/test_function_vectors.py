@@ -131,6 +131,7 @@ def test_a_share_of_the_heads_is_so_many(folder: Path) -> None:
     found = pk.HeadEffects(effects=np.array([[0.1, 0.3], [0.2, -0.1]]), added=np.eye(4).reshape(2, 2, 4), base={})
     assert found.best(0.5) == found.best(2) == [(1, 2), (2, 1)]
     assert found.best(0.01) == found.best() == [(1, 2)]
+    assert found.best(2, up_to=1) == [(1, 2), (1, 1)]
     assert found.vector(4).tolist() == [1, 1, 1, 1]
 
 
@@ -150,7 +151,9 @@ def test_rows_that_are_evaluated_tell_nothing(folder: Path) -> None:
             "By the channel no answer stands behind",
         ),
         (lambda f: FOUND.shift(layer=3), r"that layer. Given: layer=3.*from 1 to 2"),
-        (lambda f: FOUND.shift(layer=1, heads=5), r"some of a model's attention heads. Given: heads=5.*4 of them"),
+        (lambda f: FOUND.shift(layer=1, heads=5), r"some of a model's attention heads. Given: heads=5.*are 4 of them"),
+        (lambda f: FOUND.shift(layer=1, heads=3, up_to=1), "Given: heads=3, up_to=1.*are 2 of them"),
+        (lambda f: FOUND.shift(layer=1, up_to=-1), "are 0 of them"),
         (lambda f: FOUND.shift(layer=1, heads=1.5), "Given: heads=1.5"),
     ],
 )
