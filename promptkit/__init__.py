@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from promptkit.evaluation import evaluate_shard as evaluate_shard
     from promptkit.extraction import extract_shift as extract_shift
     from promptkit.found import Found as Found
+    from promptkit.function_vectors import HeadEffects as HeadEffects
+    from promptkit.function_vectors import head_effects as head_effects
     from promptkit.manipulate import cot as cot
     from promptkit.manipulate import demos as demos
     from promptkit.manipulate import instructions as instructions
@@ -73,6 +75,8 @@ _WHERE = {
     "evaluate_shard": ("promptkit.evaluation", "evaluate_shard"),
     "search": ("promptkit.searching", "search"),
     "extract_shift": ("promptkit.extraction", "extract_shift"),
+    "HeadEffects": ("promptkit.function_vectors", "HeadEffects"),
+    "head_effects": ("promptkit.function_vectors", "head_effects"),
     "Found": ("promptkit.found", "Found"),
     "merge": ("promptkit.merging", "merge"),
     "Shard": ("promptkit.store", "Shard"),

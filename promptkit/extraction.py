@@ -1,9 +1,8 @@
 """A shift told by what a model holds behind demonstrations, without training: mean hidden states of the pool's rows.
 
 Their difference to what it holds without the demonstrations is a steering vector; the mean itself, added, is the baseline to
-which function vectors are compared (Todd et al. 2023, 2310.15213, whose own are sums of attention heads' outputs and no
-states); in the place of the state it is a task vector (Hendel et al. 2023, 2310.15916). No label is seen but the
-demonstrations'.
+which function vectors are compared (Todd et al. 2023, 2310.15213; those: `promptkit.function_vectors`); in the place of the
+state it is a task vector (Hendel et al. 2023, 2310.15916). No label is seen but the demonstrations'.
 """
 
 from __future__ import annotations
@@ -54,18 +53,11 @@ def extract_shift(
     """
     if how not in get_args(How):
         raise unknown("way to extract a shift", str(how), get_args(How))
-    prompt, card = predictor.manipulate, predictor.model.card
-    if not isinstance(prompt, Prompt) or not prompt.parts:
-        raise PromptkitError(
-            "A shift is told by the demonstrations of a prompt, and here are none",
-            hint='Write pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=8)), and nothing behind it',
-        )
+    prompt = shown_by(predictor)
     if not predictor.model.hidden_states:
         raise Unsupported(f"The model {predictor.model.name} gives no hidden states", hint="Use an hf model: the name alone")
-    if not 1 <= layer < card.layers:
-        hint = f"They are counted from 1 to {card.layers - 1}, and the last one's states are read normalised"
-        raise PromptkitError("A shift cannot be told of that layer", got=f"layer={layer}", hint=hint)
-    chosen = by_hash(untested(task.part("pool"), task.rows(split or task.spec.split)), rows)
+    check_layer(layer, predictor.model.card.layers - 1, "and the last one's states are read normalised")
+    chosen = chosen_rows(task, split, rows)
     score_cache = ScoreCache() if cache else None
     state = _mean_state(predictor, task, chosen, layer, score_cache)
     if how == "difference":
@@ -76,15 +68,39 @@ def extract_shift(
     return shift.learned({"vectors": vectors}, base_of(predictor.model))
 
 
-def _mean_state(
-    predictor: Predictor, task: Task, rows: Sequence[LabelledExample], layer: int, cache: ScoreCache | None
-) -> Floats:
-    """The mean over the rows of the hidden state at the last token of each one's prompt, (d_model,)."""
+def shown_by(predictor: Predictor) -> Prompt:
+    """Its prompt. Raises PromptkitError unless that shows demonstrations, and nothing changes it."""
+    prompt = predictor.manipulate
+    if not isinstance(prompt, Prompt) or not prompt.parts:
+        raise PromptkitError(
+            "A shift is told by the demonstrations of a prompt, and here are none",
+            hint='Write pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=8)), and nothing behind it',
+        )
+    return prompt
+
+
+def check_layer(layer: int, most: int, reason: str = "") -> None:
+    """Raise PromptkitError unless the layer is one from 1 to `most`."""
+    if not 1 <= layer <= most:
+        hint = f"They are counted from 1 to {most}" + (f", {reason}" if reason else "")
+        raise PromptkitError("A shift cannot be told of that layer", got=f"layer={layer}", hint=hint)
+
+
+def chosen_rows(task: Task, split: str | None, count: int) -> list[LabelledExample]:
+    """So many rows of the pool, by hash, whose inputs are not evaluated; raises PromptkitError where there are none."""
+    rows = by_hash(untested(task.part("pool"), task.rows(split or task.spec.split)), count)
     if not rows:
         raise PromptkitError(
             f"The task {task.name} has no rows to tell a shift by: the pool part of its train split is empty",
             hint="Give it more train rows; hold_out: 0.5 makes them of a test split",
         )
+    return rows
+
+
+def _mean_state(
+    predictor: Predictor, task: Task, rows: Sequence[LabelledExample], layer: int, cache: ScoreCache | None
+) -> Floats:
+    """The mean over the rows of the hidden state at the last token of each one's prompt, (d_model,)."""
     bound = predictor.bind(task, cache=cache)
     examples = [Example(id=row.id, inputs=row.inputs, choices=row.choices) for row in rows]
     asked = [Request(input=each.input, verb=Read(hidden_layer=layer)) for each in bound.apply(examples)]

@@ -13,7 +13,7 @@ import promptkit
 ROOT = Path(promptkit.__file__).parent
 LAYERS = [
     {"errors", "resources", "hub", "processes"},
-    {"within", "types", "gradients", "aligners", "manipulations"},
+    {"within", "types", "gradients", "heads", "aligners", "manipulations"},
     {
         "registry",
         "template",
@@ -45,6 +45,7 @@ LAYERS = [
         "training",
         "conversion",
         "extraction",
+        "function_vectors",
     },
     {"studies", "reliability"},
     {"cli", "options", "study_file", "search_command", "align_command", "train_command", "convert_command", "terminal"},

@@ -18,6 +18,7 @@ from promptkit.models.attention import KeyValues
 from promptkit.models.check import packed_forward, reads_vectors, takes_edits, takes_prefixes
 from promptkit.models.device import device_of
 from promptkit.models.differentiable import Differentiable
+from promptkit.models.heads import AttentionHeads
 from promptkit.models.learned import check_prefixes, prefix_of, tabled, within_of
 from promptkit.models.packed import PackedForward
 from promptkit.models.plain import PlainForward
@@ -143,6 +144,10 @@ class TransformersModel:
         self._check(requests)
         bounds = {"batch_tokens": self._batch_tokens, "batch_pairs": PAIRS_PER_BATCH}
         return Differentiable(self._forward, requests, **bounds, checkpointing=checkpointing, precision=precision)
+
+    def heads(self) -> AttentionHeads:
+        """See `Attends.heads`."""
+        return AttentionHeads(self._forward, batch_tokens=self._batch_tokens)
 
     def _tabled(self, requests: Sequence[Request]) -> Sequence[Request]:
         return tabled(requests, self._config.hidden_size)

@@ -1,0 +1,164 @@
+"""Attention heads: what raw hooks on transformers' own modules read and change, and the laws of their sum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny import make_model, save
+
+import promptkit as pk
+
+ATTENTION: dict[str, Callable[[Any, int], Any]] = {
+    "llama": lambda model, layer: model.model.layers[layer].self_attn,
+    "gemma3": lambda model, layer: model.model.layers[layer].self_attn,
+    "granite": lambda model, layer: model.model.layers[layer].self_attn,
+    "gpt2": lambda model, layer: model.transformer.h[layer].attn,
+}
+"""Grouped queries; a norm behind attention, and sliding windows; a multiplier; a projection that is stored transposed."""
+IDS = (0, *range(20, 37), 9)
+HEADS = 4
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    made: dict[str, Path] = {}
+
+    def loaded(kind: str, **options: object) -> Any:
+        if kind not in made:
+            made[kind] = save(tmp_path_factory.mktemp(kind), kind)
+        return pk.load(str(made[kind]), **options)
+
+    return loaded
+
+
+def projection(attention: Any) -> Any:
+    return getattr(attention, "o_proj", None) or attention.c_proj
+
+
+@contextmanager
+def hooked(module: Any, hook: Any) -> Iterator[None]:
+    handle = module.register_forward_pre_hook(hook)
+    yield
+    handle.remove()
+
+
+def own_outputs(model: Any, kind: str) -> np.ndarray:
+    """What each projection is given at the last token, head by head, by transformers itself."""
+    found = []
+    for layer in range(model.config.num_hidden_layers):
+        with hooked(projection(ATTENTION[kind](model, layer)), lambda _, given: found.append(given[0][0, -1])):
+            model(torch.tensor([IDS]))
+    return torch.stack(found).reshape(len(found), HEADS, -1).numpy()
+
+
+def greedy(model: Any, count: int) -> tuple[int, ...]:
+    """The likeliest tokens behind the prompt, so that their probability is not too small to change."""
+    ids = [*IDS]
+    for _ in range(count):
+        ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+    return tuple(ids[len(IDS) :])
+
+
+def probability(model: Any, answer: tuple[int, ...]) -> float:
+    logprobs = model(torch.tensor([(*IDS, *answer[:-1])])).logits[0].log_softmax(-1)
+    return float(sum(logprobs[len(IDS) - 1 + place, token] for place, token in enumerate(answer)).exp())
+
+
+def own_effects(model: Any, kind: str, answer: tuple[int, ...], outputs: np.ndarray) -> np.ndarray:
+    """A whole forward for each head, with its slice replaced at the prompt's last token."""
+    width, plain = outputs.shape[2], probability(model, answer)
+    effects = np.zeros(outputs.shape[:2])
+    for layer, head in np.ndindex(*effects.shape):
+
+        def put(_: Any, given: Any, layer: int = layer, head: int = head) -> Any:
+            states = given[0].clone()
+            states[0, len(IDS) - 1, head * width : (head + 1) * width] = torch.from_numpy(outputs[layer, head])
+            return (states, *given[1:])
+
+        with hooked(projection(ATTENTION[kind](model, layer)), put):
+            effects[layer, head] = probability(model, answer) - plain
+    return effects
+
+
+def noise(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape).astype("f4")
+
+
+@pytest.mark.parametrize("kind", ATTENTION)
+@pytest.mark.parametrize("attention", ["packed", "eager"])
+def test_outputs_and_effects_are_what_raw_hooks_find(kind: str, attention: str, load: Any) -> None:
+    model, heads = make_model(kind), load(kind, attention=attention).heads()
+    outputs = own_outputs(model, kind)
+    assert heads.outputs(IDS) == pytest.approx(outputs, abs=1e-5)
+    other = noise(outputs.shape)
+    for answer in (greedy(model, 1), greedy(model, 3)):
+        expected = own_effects(model, kind, answer, other)
+        size = np.abs(expected).max()
+        assert size > 1e-3 or len(answer) > 1
+        assert heads.effects(IDS, answer, other) == pytest.approx(expected, abs=min(1e-5, 1e-3 * size))
+
+
+@pytest.mark.parametrize("kind", ATTENTION)
+def test_effects_are_the_same_in_any_batch(kind: str, load: Any) -> None:
+    whole, few = (load(kind, batch_tokens=tokens).heads() for tokens in (4096, 10))
+    other, answer = noise(whole.outputs(IDS).shape), greedy(make_model(kind), 2)
+    assert few.effects(IDS, answer, other) == pytest.approx(whole.effects(IDS, answer, other), abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ATTENTION)
+def test_a_heads_own_output_in_its_place_changes_nothing(kind: str, load: Any) -> None:
+    heads, answer = load(kind).heads(), greedy(make_model(kind), 1)
+    assert heads.effects(IDS, answer, heads.outputs(IDS)) == pytest.approx(np.zeros((3, HEADS)), abs=1e-5)
+
+
+def added(model: Any, kind: str) -> list[torch.Tensor]:
+    """What each layer's attention adds to the residual stream at the last token, (layers, d_model)."""
+    found: list[torch.Tensor] = []
+    for layer in range(model.config.num_hidden_layers):
+        attention = ATTENTION[kind](model, layer)
+        module = model.model.layers[layer].post_attention_layernorm if kind == "gemma3" else attention
+        handle = module.register_forward_hook(lambda _, __, out: found.append((out if torch.is_tensor(out) else out[0])[0, -1]))
+        model(torch.tensor([IDS]))
+        handle.remove()
+    return found
+
+
+@pytest.mark.parametrize("kind", ATTENTION)
+def test_what_all_heads_add_is_what_the_layers_attention_adds(kind: str, load: Any) -> None:
+    model, heads = make_model(kind), load(kind).heads()
+    each = heads.projected(heads.outputs(IDS))
+    assert each.shape == (3, HEADS, 32)
+    multiplier = getattr(model.config, "residual_multiplier", 1.0)
+    for layer, whole in enumerate(added(model, kind)):
+        bias = getattr(projection(ATTENTION[kind](model, layer)), "bias", None)
+        rest = 0 if bias is None else bias.numpy()
+        assert each[layer].sum(0) + rest == pytest.approx(multiplier * whole.numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_what_a_head_adds_is_its_slice_of_the_projection(kind: str, load: Any) -> None:
+    model, heads = make_model(kind), load(kind).heads()
+    outputs = heads.outputs(IDS)
+    for layer in range(3):
+        module = projection(ATTENTION[kind](model, layer))
+        weight = module.weight if kind == "gpt2" else module.weight.T
+        slices = weight.reshape(HEADS, -1, 32).numpy()
+        assert heads.projected(outputs)[layer] == pytest.approx(np.einsum("hw,hwd->hd", outputs[layer], slices), abs=1e-5)
+
+
+def test_it_leaves_no_hook_behind(load: Any) -> None:
+    model = load("gemma3")
+    heads = model.heads()
+    heads.effects(IDS, (5,), heads.outputs(IDS))
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in model._forward.model.modules())
+
+
+def test_a_model_without_attention_says_so(load: Any) -> None:
+    with pytest.raises(pk.Unsupported, match="attention heads of this model cannot be told apart"):
+        load("mamba").heads()
