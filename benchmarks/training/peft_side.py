@@ -1,4 +1,4 @@
-"""PEFT's part: the same training by PEFT and transformers' Trainer, the usual way, on the model's logits of every position."""
+"""PEFT's part: the same training by PEFT and transformers' Trainer, whose own loss is that of the model."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 from torch.utils.data import SequentialSampler
 from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
+NO_LABEL = -100
+"""What transformers takes for a token that is no label."""
 CONFIGS = {"PROMPT_TUNING": PromptTuningConfig, "PREFIX_TUNING": PrefixTuningConfig}
 
 
@@ -29,20 +31,16 @@ class Clock(TrainerCallback):
         self.ends.append(time.perf_counter())
 
 
-class LabelTrainer(Trainer):
-    """Rows in their order; the loss is the cross-entropy over the label words behind the prompt."""
+class RowsTrainer(Trainer):
+    """Rows in their order; keeps the loss of each step."""
 
     losses: list[float]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset or self.train_dataset)
 
-    def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> torch.Tensor:
-        labels, gold = inputs.pop("label_ids"), inputs.pop("gold")
-        logits = model(**inputs).logits
-        ends = logits.shape[1] - inputs["input_ids"].shape[1] + inputs["attention_mask"].sum(1) - 1
-        rows = torch.arange(len(ends))
-        loss = torch.nn.functional.cross_entropy(logits[rows, ends].gather(1, labels), gold)
+    def compute_loss(self, *given: Any, **more: Any) -> torch.Tensor:
+        loss: torch.Tensor = super().compute_loss(*given, **more)
         self.losses.append(float(loss.detach()))
         return loss
 
@@ -74,7 +72,7 @@ def main() -> None:
         disable_tqdm=True,
     )
     clock, rows = Clock(), [row for batch in batches for row in batch]
-    trainer = LabelTrainer(model=model, args=arguments, train_dataset=rows, data_collator=padded, callbacks=[clock])
+    trainer = RowsTrainer(model=model, args=arguments, train_dataset=rows, data_collator=padded, callbacks=[clock])
     trainer.losses = []
     trainer.train()
     seconds = [end - begin for begin, end in pairwise(clock.ends)]
@@ -84,12 +82,14 @@ def main() -> None:
 
 def padded(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
     """On the right: padded on the left, PEFT puts its vectors, or its prefix, before the padding."""
-    longest = max(len(row["ids"]) for row in rows)
+    read = [row["ids"] + row["answer"] for row in rows]
+    longest = max(map(len, read))
+    blank = [longest - len(ids) for ids in read]
+    labels = [[NO_LABEL] * len(row["ids"]) + row["answer"] for row in rows]
     return {
-        "input_ids": torch.tensor([row["ids"] + [0] * (longest - len(row["ids"])) for row in rows]),
-        "attention_mask": torch.tensor([[1] * len(row["ids"]) + [0] * (longest - len(row["ids"])) for row in rows]),
-        "label_ids": torch.tensor([row["labels"] for row in rows]),
-        "gold": torch.tensor([row["gold"] for row in rows]),
+        "input_ids": torch.tensor([ids + [0] * more for ids, more in zip(read, blank, strict=True)]),
+        "attention_mask": torch.tensor([[1] * len(ids) + [0] * more for ids, more in zip(read, blank, strict=True)]),
+        "labels": torch.tensor([each + [NO_LABEL] * more for each, more in zip(labels, blank, strict=True)]),
     }
 
 

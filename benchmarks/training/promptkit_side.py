@@ -36,6 +36,11 @@ def made(kind: str, length: int) -> Learnable:
     return PlainPrefix(length) if kind == "prefix" else pk.SoftPrompt(length, place="start")
 
 
+def prompt(task: pk.Task) -> pk.Prompt:
+    """The label is a text that is to be written, as Trainer knows it: its loss is over the vocabulary."""
+    return pk.Prompt(task.spec.template, instruction="Decide whether each review is negative or positive.")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kind", required=True, choices=("soft", "prefix"))
@@ -48,7 +53,7 @@ def main() -> None:
     told = parser.parse_args()
     task, model = pk.task("sst2", data=told.data), pk.load("demo")
     change = made(told.kind, told.length)
-    predictor = pk.Predictor(model, [pk.Prompt(task.spec.template), change], pk.Verbalizer(task.spec.labels))
+    predictor = pk.Predictor(model, [prompt(task), change], pk.extract.first_line)
     numbers = {
         "steps": told.steps,
         "batch_size": told.batch_size,
@@ -71,20 +76,17 @@ def main() -> None:
 
 
 def write_batches(predictor: pk.Predictor, task: pk.Task, recipe: Recipe, path: Path) -> None:
-    """Of each step each row: the prompt's ids without the learned vectors, the labels' tokens, and which is right."""
+    """Of each step each row: the prompt's ids without what is learned, and those of the right label."""
     rows = Rows.of(task, None, recipe.settled(discrete=False)).pool
-    bound = pk.Predictor(predictor.model, pk.Prompt(task.spec.template), pk.Verbalizer(task.spec.labels)).bind(task)
+    words = pk.Verbalizer(task.spec.labels)
+    bound = pk.Predictor(predictor.model, prompt(task), words).bind(task)
     batches = []
     for step in range(recipe.steps):
         chosen = [rows[index] for index in recipe.batch(tuple(row.id for row in rows), step)]
         shown = bound.apply(chosen)
         batches.append(
             [
-                {
-                    "ids": rendered.input.ids,
-                    "labels": [ids for (ids,) in rendered.continuations],
-                    "gold": task.labels.index(row.label),
-                }
+                {"ids": rendered.input.ids, "answer": rendered.continuations[task.labels.index(row.label)]}
                 for row, rendered in zip(chosen, shown, strict=True)
             ]
         )
