@@ -14,7 +14,8 @@ eval: .venv/demo
 	$(BIN)/promptkit eval sentiment --model demo --shots 8 --calibrate contextual,batch
 
 test: .venv/dev lint types
-	$(BIN)/pytest --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 -m "not real"
+	$(BIN)/pytest --durations=10 -m real
 
 notebooks: .venv/dev
 	$(BIN)/jupyter execute --inplace evals/studies/*.ipynb
@@ -31,7 +32,7 @@ vllm: .venv-vllm/demo
 
 test-vllm: .venv-vllm/dev
 	$(VLLM_BIN)/pytest --durations=10 -m vllm
-	$(VLLM_BIN)/pytest -m "not real and not vllm" tests/models
+	OMP_NUM_THREADS=1 $(VLLM_BIN)/pytest --numprocesses 2 -m "not real and not vllm" tests/models
 
 .venv/demo: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -214,7 +214,7 @@ def _keys(model: str, request: Request) -> list[bytes]:
     """One key, or one for each sample of a text that is drawn."""
     verb, held = request.verb, request.input
     learned = hashlib.sha256(held.vectors.data).hexdigest() if held.vectors else ""
-    learned += _told(held.prefixes, held.edits) if held.prefixes or held.edits else ""
+    learned += _layers_digest(held.prefixes, held.edits) if held.prefixes or held.edits else ""
     if isinstance(verb, Generate):
         drawn = verb.temperature > 0
         verb = verb if drawn else replace(verb, seed=0)
@@ -227,8 +227,9 @@ def _keys(model: str, request: Request) -> list[bytes]:
     ]
 
 
-@lru_cache(maxsize=64)
-def _told(prefixes: tuple[Prefix[Array], ...], edits: tuple[Edit[Array], ...]) -> str:
+@lru_cache(maxsize=4)
+def _layers_digest(prefixes: tuple[Prefix[Array], ...], edits: tuple[Edit[Array], ...]) -> str:
+    """Of what stands in layers; a run asks it of every request, and all of them hold the same."""
     return hashlib.sha256(f"{prefixes}\0{edits}".encode()).hexdigest()
 
 

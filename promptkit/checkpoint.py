@@ -50,7 +50,7 @@ class Standing:
     """How many rows the model has computed, for `steps` and for looks at `dev`."""
     looks: list[Look] = field(default_factory=list)
     seconds: float = 0.0
-    """That it took, whatever broke it off: loading and looks included."""
+    """That it took up to here, in every call: loading and looks included."""
     done: str = ""
     """Why it has ended; nothing before that."""
 

@@ -53,6 +53,8 @@ def extract_shift(
     """
     if how not in get_args(How):
         raise unknown("way to extract a shift", str(how), get_args(How))
+    if how == "replace" and strength != 1:
+        raise PromptkitError("What stands in a state's place has no strength", got=f"strength={strength}", hint="Leave it out")
     prompt = shown_by(predictor)
     if not predictor.model.hidden_states:
         raise Unsupported(f"The model {predictor.model.name} gives no hidden states", hint="Use an hf model: the name alone")
@@ -69,13 +71,15 @@ def extract_shift(
 
 
 def shown_by(predictor: Predictor) -> Prompt:
-    """Its prompt. Raises PromptkitError unless that shows demonstrations, and nothing changes it."""
+    """Its prompt. Raises PromptkitError unless that shows demonstrations, answers follow it, and nothing changes it."""
     prompt = predictor.manipulate
     if not isinstance(prompt, Prompt) or not prompt.parts:
         raise PromptkitError(
             "A shift is told by the demonstrations of a prompt, and here are none",
             hint='Write pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=8)), and nothing behind it',
         )
+    if prompt.channel:
+        raise PromptkitError("By the channel no answer stands behind the prompt's last token", hint="Leave channel out")
     return prompt
 
 

@@ -96,8 +96,6 @@ def head_effects(
     by the channel, and Unsupported for a model whose heads cannot be told apart.
     """
     prompt, model = shown_by(predictor), predictor.model
-    if prompt.channel:
-        raise PromptkitError("By the channel no answer stands behind the prompt's last token", hint="Leave channel out")
     if not isinstance(model, Attends):
         reason = f"The attention heads of the model {model.name} cannot be told apart"
         raise Unsupported(reason, hint="Use an hf model, by its name alone")

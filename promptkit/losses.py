@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Judged = tuple[float, bool | None]
 """A row's loss, and whether it is answered right: None where the answer is a text."""
 RIGHT = (None, False, True)
+"""The numbers of a row's second part, where processes tell them."""
 LOSS_SCALES = tuple(2.0**power for power in (16, 12, 8, 4, 0))
 """By which a loss is multiplied where gradients are of 16 bits, the first that makes none infinite."""
 

@@ -113,8 +113,8 @@ class Recipe:
 
     def highest(self, own: float | None) -> float | None:
         """The learning rate, at its highest, of what has this one along gradients; None where there is none."""
-        follows = self.optimizer is None or self.optimizer.gradients
-        return self.learning_rate or (own if follows else None)
+        assert self.optimizer is not None  # it is settled
+        return self.learning_rate or (own if self.optimizer.rated else None)
 
     def keywords(self) -> dict[str, Any]:
         """Those that make it."""

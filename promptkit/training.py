@@ -6,7 +6,6 @@ the very same parameters.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import os
@@ -26,6 +25,7 @@ from promptkit.errors import PromptkitError, Unsupported
 from promptkit.fit import Fit
 from promptkit.gradients import Trains
 from promptkit.losses import Batch, ByAnswers, ByGradients, Losses
+from promptkit.manipulate.arrays import digest
 from promptkit.manipulate.tokens import TriggerTokens
 from promptkit.manipulations import Learnable
 from promptkit.material import Material, Rows, divided, learnables, owner, parts_of
@@ -58,7 +58,7 @@ def train(
     Rows come from the pool, the best step is chosen by dev, and no row whose inputs stand in `split`, which is to be
     evaluated, is in either. The folder `out`/train-TASK-<hash of settings> holds a checkpoint, from which the same call
     continues, and at the end what was learned. Raises PromptkitError for what cannot be trained, and for a loss that is no
-    number. Several processes train together, see `promptkit.processes`: all of them call this, and it is the same Fit for each.
+    number. Several processes train together, see `promptkit.processes`: all of them call this, and learn the same.
     """
     told = Recipe.of(recipe)
     if not learnables(predictor):
@@ -67,9 +67,8 @@ def train(
     rows, told = check(predictor, task, split=split, recipe=told)
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if launched not in ("no", told.mixed_precision):
-        _log.warning(
-            "accelerate was told mixed precision %s; a training takes its own: mixed_precision=%r.", launched, launched
-        )
+        told_own = "accelerate was told mixed precision %s; this training has its own: mixed_precision=%r."
+        _log.warning(told_own, launched, told.mixed_precision)
     return _Training(predictor, task, rows, told, cache=cache, progress=progress).run(out)
 
 
@@ -109,7 +108,7 @@ class _Training:
         self._clock = time.perf_counter()
         self._settings = {
             "promptkit": __version__,
-            "train": recipe.settings(),
+            "train": {**recipe.settings(), "rates": self._highest},
             "task": task.identity(),
             "rows": rows.digests(),
             "model": dict(predictor.model.identity()),
@@ -123,7 +122,8 @@ class _Training:
         with folder.locked() if self._processes.is_main else nullcontext():
             standing = checkpoint.read(folder.path) or self._begun()
             resumed = standing.step
-            self._processes.check_same(f"{folder.path.name} after {resumed} steps, {_digest(standing)}")
+            held = digest({**standing.constants, **standing.parameters, **standing.state})
+            self._processes.check_same(f"{folder.path.name} after {resumed} steps, {held} {standing.done}".rstrip())
             if not standing.done:
                 self._trained(standing, folder.path)
             fit = self._fit(standing, folder.path, resumed)
@@ -231,14 +231,6 @@ class _Training:
             seconds=standing.seconds,
             path=path,
         )
-
-
-def _digest(standing: Standing) -> str:
-    """A hash of what is learned, as it stands."""
-    digest = hashlib.sha256(standing.done.encode())
-    for name, array in sorted(standing.parameters.items()):
-        digest.update(name.encode() + array.data)
-    return digest.hexdigest()[:16]
 
 
 def _losses(material: Material, recipe: Recipe) -> Losses:

@@ -45,7 +45,8 @@ def shown(folder: Path, *behind: Any, **prompt: Any) -> pk.Predictor:
 @pytest.mark.parametrize("how", ["difference", "mean", "replace"])
 def test_it_is_the_mean_of_the_states_that_transformers_gives(folder: Path, how: Any) -> None:
     task, predictor, own = pk.task(folder / "task.yaml"), shown(folder), make_model("gemma3")
-    shift = pk.extract_shift(predictor, task, layer=2, how=how, rows=5, strength=3.0, cache=False)
+    strength = 1.0 if how == "replace" else 3.0
+    shift = pk.extract_shift(predictor, task, layer=2, how=how, rows=5, strength=strength, cache=False)
     rows = sorted(task.part("pool"), key=lambda row: row.id)
     means = []
     for prompt in (predictor.manipulate, replace(predictor.manipulate, demos=pk.demos.zero())):
@@ -100,6 +101,8 @@ def test_a_state_replaced_by_itself_changes_nothing(folder: Path) -> None:
         (lambda f: pk.extract_shift(shown(f, pk.HiddenShift()), pk.task(f / "task.yaml"), layer=1), "here are none"),
         (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=3), r"that layer. Given: layer=3.*1 to 2"),
         (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, how="sum"), "no way to extract a shift"),
+        (lambda f: pk.extract_shift(shown(f, channel=True), pk.task(f / "task.yaml"), layer=1), "By the channel"),
+        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, how="replace", strength=2), "has no strength"),
     ],
 )
 def test_what_tells_no_shift_is_told(folder: Path, made: Any, message: str) -> None:

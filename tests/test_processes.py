@@ -92,7 +92,7 @@ def test_what_accelerate_is_told_of_precision_is_not_taken_in_silence(folder: Pa
     told: list[str] = []
     monkeypatch.setattr("promptkit.training._log.warning", lambda text, *given: told.append(text % given))
     launched.trained(folder, tmp_path, "adamw", steps=1, dev=1)
-    assert told == ["accelerate was told mixed precision fp16; a training takes its own: mixed_precision='fp16'."]
+    assert told == ["accelerate was told mixed precision fp16; this training has its own: mixed_precision='no'."]
 
 
 def start(*command: str, **told: str) -> subprocess.Popen[str]:

@@ -78,12 +78,10 @@ class DeepPrefix:
 
     def settings(self) -> Mapping[str, object]:
         """How many positions, where, and which: by content once they are learned, before that by how they begin."""
-        told = {"sha256": digest(self.parameters)} if self.parameters else self._beginning
+        told: dict[str, object] = {"sha256": digest(self.parameters)} if self.parameters else {"init": self.init}
+        if self.mlp or not self.parameters:  # a network is drawn around what was learned, too
+            told |= {"seed": self.seed, "mlp": self.mlp}
         return {"name": self.name, "length": self.length, "layers": list(self.layers), **told}
-
-    @property
-    def _beginning(self) -> dict[str, object]:
-        return {"init": self.init, "seed": self.seed, "mlp": self.mlp}
 
     def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
         """What puts the prefix before a prompt, behind those that are there."""

@@ -51,17 +51,20 @@ def _places(edit: Edit[Tensor], positions: Tensor, behind: Tensor) -> Tensor:
 def _hook(edit: Edit[Tensor], places: Tensor) -> Any:
     def changed(module: Any, given: Any, output: Any) -> Any:
         states = output[0] if isinstance(output, tuple) else output
-        new = torch.where(places[..., None], _applied(edit, states), states)
+        new = states.clone()
+        new[places] = _applied(edit, states[places])
         return (new, *output[1:]) if isinstance(output, tuple) else new
 
     return changed
 
 
 def _applied(edit: Edit[Tensor], states: Tensor) -> Tensor:
-    arrays = [array.to(states.dtype) for array in edit.arrays]
-    if edit.operation == "add":
-        return states + arrays[0]
-    if edit.operation == "replace":
-        return arrays[0].expand_as(states)
-    rotation, source, bias = arrays
-    return states + (states @ source.T + bias - states @ rotation.T) @ rotation
+    """In float32: residual streams are large, and what is added to them is small. Shape (N, d_model), as `states`."""
+    arrays, exact = [array.float() for array in edit.arrays], states.float()
+    if edit.operation == "low_rank":
+        rotation, source, bias = arrays
+        with torch.autocast(states.device.type, enabled=False):
+            exact = exact + (exact @ source.T + bias - exact @ rotation.T) @ rotation
+    else:
+        exact = arrays[0].expand_as(states) if edit.operation == "replace" else exact + arrays[0]
+    return exact.to(states.dtype)

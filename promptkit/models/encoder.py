@@ -20,6 +20,7 @@ from promptkit.errors import PromptkitError, Unsupported, json_reason
 from promptkit.models import base
 from promptkit.models.device import device_of
 from promptkit.models.hidden import hidden_state
+from promptkit.models.one_token import refuse_layers
 from promptkit.models.plan import make_plan
 from promptkit.models.pretrained import card, fetched, read_config
 from promptkit.models.source import Source, resolve
@@ -124,6 +125,7 @@ class EncoderModel:
         """Answer a batch of the plan at a time; see `Model.answer`."""
         if any(request.verb != VECTOR or request.input.vectors for request in requests):
             raise Unsupported(f"The model {self.name} gives one vector of a text, and nothing else", hint="Use an hf model")
+        refuse_layers(requests, self.name)
         finished = frozenset(done)
         for batch in self.batches(requests):
             if not finished.issuperset(batch):

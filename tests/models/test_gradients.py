@@ -108,7 +108,8 @@ def test_what_is_computed_again_is_the_same_from_less_memory(kind: str, attentio
 
 @EACH
 def test_mixed_precision_comes_close(kind: str, attention: str, gradient: Any) -> None:
-    ways = [("soft", "bf16"), ("prefix", "bf16"), ("low-rank behind what is shared", "bf16"), ("prefix", "fp16")]
+    shared = "low-rank behind what is shared"
+    ways = [("soft", "bf16"), ("prefix", "bf16"), (shared, "bf16"), ("prefix", "fp16"), (shared, "fp16")]
     for learned, precision in ways:
         loss, whole = gradient(kind, learned, attention)
         other, narrow = gradient(kind, learned, attention, precision=precision, checkpointing=True)
