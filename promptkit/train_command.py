@@ -107,7 +107,8 @@ def train(
         raise typer.Exit(INTERRUPTED) from None
     if not processes().is_main:
         return
-    not_told = frozenset({"task", "manipulation", *(field.name for field in fields(Recipe)), "seed", "no_cache", "as_json"})
+    own = {field.name for field in fields(Recipe)} - ({"seed"} if shots else set())  # which draws demonstrations, too
+    not_told = frozenset({"task", "manipulation", *own, "no_cache", "as_json"})
     words = [*opts.eval_words(context, not_told), *(word for folder in fit.saved for word in ("--prompt", folder))]
     command = shlex.join(words)
     typer.echo(json.dumps({**fit.to_json(), "command": command}) if as_json else f"{fit}\nuse it: {command}")

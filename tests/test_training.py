@@ -359,6 +359,9 @@ def test_the_command_trains_and_eval_uses_it(folder: Path, tmp_path: Path, capsy
     own = pk.evaluate(predictor(folder, soft), pk.task(folder / "task.yaml"), out=tmp_path / "own", cache=False)
     mine, theirs = ((Path(path) / "samples.jsonl").read_bytes() for path in (own.path, found["run"]))
     assert mine == theirs
+    shown = typed("train", "task.yaml", "--shots", "1", "--demos", "random", "--seed", "7", "--steps", "1", "--dev", "4")
+    assert "--seed 7" in shown["command"]
+    assert "--seed" not in told["command"]
     plain = typed("eval", "task.yaml", "--shots", "0")
     assert (Path(plain["run"]) / "samples.jsonl").read_bytes() != theirs
 

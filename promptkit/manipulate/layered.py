@@ -55,7 +55,8 @@ def common_tokens(card: Card, count: int, seed: int) -> list[int]:
     """Common tokens drawn by chance, behind the model's BOS; `count` in all."""
     control = {*card.tokenizer.control.values(), *card.tokenizer.ends}
     common = [token for token in drawn(seed, min(COMMON, card.vocabulary), COMMON) if token not in control]
-    return [*card.tokenizer.bos, *common][:count]
+    ids = [*card.tokenizer.bos, *common]
+    return [ids[place % len(ids)] for place in range(count)]
 
 
 def scales(ask: Ask, layers: Sequence[int]) -> Any:

@@ -74,14 +74,16 @@ class DeepPrefix:
     @property
     def learning_rate(self) -> float:
         """In the units of a layer's keys and values; a network wants smaller steps."""
-        return 0.002 if self.mlp else 0.03
+        return 0.002 if self.mlp and not self.parameters else 0.03
 
     def settings(self) -> Mapping[str, object]:
         """How many positions, where, and which: by content once they are learned, before that by how they begin."""
-        told: dict[str, object] = {"sha256": digest(self.parameters)} if self.parameters else {"init": self.init}
-        if self.mlp or not self.parameters:  # a network is drawn around what was learned, too
-            told |= {"seed": self.seed, "mlp": self.mlp}
+        told = {"sha256": digest(self.parameters)} if self.parameters else self._beginning
         return {"name": self.name, "length": self.length, "layers": list(self.layers), **told}
+
+    @property
+    def _beginning(self) -> dict[str, object]:
+        return {"init": self.init, "seed": self.seed, "mlp": self.mlp}
 
     def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
         """What puts the prefix before a prompt, behind those that are there."""
@@ -113,7 +115,7 @@ class DeepPrefix:
     def _made(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
         """Keys and values in the model's own units, of tensors."""
         units = trained[UNITS].detach()[..., None, None, None]  # (2, layers, 1, 1, 1)
-        if not self.mlp:
+        if KEYS in trained:
             return {KEYS: trained[KEYS] * units[0], VALUES: trained[VALUES] * units[1]}
         hidden = (trained["rows"] @ trained["first"] + trained["first_bias"]).tanh()
         # second: (width, 2, layers, kv heads, head width) -> (2, layers, kv heads, length, head width)
@@ -129,7 +131,8 @@ class DeepPrefix:
         pairs = pairs / units[..., None, None, None]
         if self.init == "random" and not self.parameters:
             pairs = chance.normal(size=pairs.shape)
-        trained = self._network(pairs, chance) if self.mlp else {KEYS: pairs[0], VALUES: pairs[1]}
+        network = self.mlp and not self.parameters  # what it has made goes on without it
+        trained = self._network(pairs, chance) if network else {KEYS: pairs[0], VALUES: pairs[1]}
         return {name: as_array(numbers) for name, numbers in {**trained, UNITS: units}.items()}
 
     def _held(self) -> Any:
