@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from promptkit.errors import PromptkitError, Unsupported
-from promptkit.manipulations import Apply, Ask, Change, Learnable, Manipulation, Surroundings
+from promptkit.manipulations import Apply, Ask, Change, Learnable, Manipulation, Put, Surroundings
 from promptkit.models.base import load
 from promptkit.resources import expanded
-from promptkit.types import Array, Card, Embeds, Example, Kind, Model, Opens, Output, Part, Rendered, Request, Vectors
+from promptkit.types import (
+    Array,
+    Card,
+    Embeds,
+    Example,
+    Kind,
+    Model,
+    Opens,
+    Output,
+    Part,
+    Rendered,
+    Request,
+    TextInput,
+    Vectors,
+)
 from promptkit.within import Prefix
 
 Manipulations = Manipulation | Sequence[Manipulation | Change]
@@ -44,10 +58,11 @@ class Composed:
         return {**self.prompt.settings(), "with": [dict(change.settings()) for change in self.changes]}
 
     def bind(self, surroundings: Surroundings) -> BoundComposed:
-        """All of them for one task and one model; the prompt leaves room for the changes."""
+        """All of them for one task and one model; the prompt leaves room for the changes, and is asked about with them."""
         narrowed = Narrowed(surroundings.ask, sum(change.room for change in self.changes))
-        apply = self.prompt.bind(replace(surroundings, ask=narrowed))
-        return BoundComposed(prompt=apply, changes=tuple(change.over(surroundings) for change in self.changes))
+        changes = tuple(change.over(surroundings) for change in self.changes)
+        apply = self.prompt.bind(replace(surroundings, ask=narrowed, put=in_turn((*changes, surroundings.put))))
+        return BoundComposed(prompt=apply, changes=changes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +70,7 @@ class BoundComposed:
     """A prompt with changes of it, for one task and one model."""
 
     prompt: Apply
-    changes: tuple[Callable[[Rendered], Rendered], ...]
+    changes: tuple[Put, ...]
 
     def __call__(self, examples: Sequence[Example], *, like: Sequence[Example] | None = None) -> list[Rendered]:
         """See `Apply`."""
@@ -66,9 +81,18 @@ class BoundComposed:
         return self._changed(self.prompt.premise(example))
 
     def _changed(self, rendered: Rendered) -> Rendered:
-        for change in self.changes:
-            rendered = change(rendered)
-        return rendered
+        return replace(rendered, input=in_turn(self.changes)(rendered.input))
+
+
+def in_turn(changes: Sequence[Put]) -> Put:
+    """One change after the other."""
+
+    def put(prompt: TextInput) -> TextInput:
+        for change in changes:
+            prompt = change(prompt)
+        return prompt
+
+    return put
 
 
 class Narrowed:

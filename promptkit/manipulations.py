@@ -7,8 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
 from promptkit.aligners import Reading
-from promptkit.types import Array, Card, Example, Kind, LabelledExample, Output, Part, Rendered, Request, Vectors
+from promptkit.types import Array, Card, Example, Kind, LabelledExample, Output, Part, Rendered, Request, TextInput, Vectors
 from promptkit.within import Prefix, Within
+
+Put = Callable[[TextInput], TextInput]
+"""What a change does to a prompt."""
+
+
+def unchanged(prompt: TextInput) -> TextInput:
+    """The prompt as it is."""
+    return prompt
 
 
 class Ask(Protocol):
@@ -44,6 +52,8 @@ class Surroundings:
     """The parts that the manipulation has named."""
     others: Mapping[str, Ask] = field(default_factory=dict)
     """The other models that the manipulation has named."""
+    put: Put = unchanged
+    """What is done to each prompt before the model reads it, those included that are asked while prompts are made."""
 
 
 class Manipulation(Protocol):
@@ -113,7 +123,7 @@ class Change(Protocol):
         """Everything about it that determines a result."""
         ...
 
-    def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
+    def over(self, surroundings: Surroundings) -> Put:
         """The change for one task and one model: a function of each row's prompt alone."""
         ...
 

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from promptkit.align.choices import Choices
 from promptkit.aligners import Extractor, PerClass
 from promptkit.cache import ScoreCache
-from promptkit.composition import Composed
-from promptkit.errors import PromptkitError
+from promptkit.composition import Composed, in_turn
+from promptkit.errors import PromptkitError, Unsupported
 from promptkit.evaluation import by_hash
-from promptkit.manipulations import Learnable, Surroundings
+from promptkit.manipulations import Learnable, Put, Surroundings
 from promptkit.objective import Target
 from promptkit.predictor import BoundPredictor, Predictor
 from promptkit.recipe import Recipe
 from promptkit.support import chosen
 from promptkit.tasks import Task, untested
-from promptkit.types import Array, Example, LabelledExample, Rendered, Request
-
-Put = Callable[[Rendered], Rendered]
-"""What a change does to a prompt."""
+from promptkit.types import Array, Example, LabelledExample, Rendered, Request, TextInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +99,9 @@ class Material:
 
     def requests(self, put: Sequence[Put], chosen: Sequence[int]) -> list[Request]:
         """What the model is asked of these rows."""
-        return [self.bound.request(self._examples[place], _changed(self._plain[place], put)) for place in chosen]
+        changed = in_turn(put)
+        rows = [(self._examples[place], self._plain[place]) for place in chosen]
+        return [self.bound.request(row, replace(plain, input=changed(plain.input))) for row, plain in rows]
 
     @property
     def everything(self) -> Sequence[int]:
@@ -129,8 +128,8 @@ class Material:
         predictor = self._predictor
         if isinstance(self.reading, Extractor):
             predictor = Predictor(predictor.model, parts_of(predictor), Choices())
-        bound: BoundPredictor = predictor.bind(self._task, cache=self._cache)
-        return bound
+        around = replace(predictor.surroundings(self._task, cache=self._cache), put=_refused)
+        return BoundPredictor(model=self.model, reading=predictor.reading, apply=predictor.manipulate.bind(around))
 
     @cached_property
     def _plain(self) -> list[Rendered]:
@@ -183,10 +182,11 @@ def owner(key: str) -> int:
     return int(key.partition(".")[0])
 
 
-def _changed(rendered: Rendered, put: Sequence[Put]) -> Rendered:
-    for each in put:
-        rendered = each(rendered)
-    return rendered
+def _refused(prompt: TextInput) -> TextInput:
+    raise Unsupported(
+        "A training does not take a prompt for which the model is asked while it is made: every step would change the answers",
+        hint="Leave out the chain of thought, or choose and order the demonstrations by chance or by likeness",
+    )
 
 
 def _drawn(rows: Sequence[LabelledExample], recipe: Recipe) -> list[LabelledExample]:

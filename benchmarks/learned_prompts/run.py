@@ -33,6 +33,8 @@ TEXTS = {
 }
 """What soft prompts and prefixes begin as."""
 LENGTH = 10
+LOOKS = 6
+"""How often a training looks at dev."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,7 @@ def trained(kind: Trained, task: pk.Task, model: Any, told: argparse.Namespace, 
     """A training, or what it has come to."""
     predictor = pk.Predictor(model, [pk.Prompt(task.spec.template), kind.what], [reading(task)])
     rows = {"per_class": None, "dev": 128} if told.whole else {"per_class": told.per_class, "dev": told.dev}
-    steps, every = (max(1, round(kind.share * each)) for each in (told.steps, 5))
+    steps, every = (max(1, round(kind.share * each)) for each in (told.steps, told.steps // LOOKS))
     return pk.train(predictor, task, **rows, optimizer=kind.optimizer, steps=steps, every=every, seed=seed, out=told.out)
 
 

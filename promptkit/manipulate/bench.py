@@ -12,7 +12,19 @@ from promptkit.manipulate.frame import Frame
 from promptkit.manipulate.line import Demonstrations
 from promptkit.manipulations import Ask, Surroundings
 from promptkit.render import counted, encode
-from promptkit.types import Example, Generate, GenerateOutput, LabelledExample, Output, Rendered, Request, Score, ScoreOutput
+from promptkit.types import (
+    Example,
+    Generate,
+    GenerateOutput,
+    LabelledExample,
+    Output,
+    Rendered,
+    Request,
+    Score,
+    ScoreOutput,
+    TextInput,
+    Verb,
+)
 
 SHARED = 8
 """Rows behind the same demonstrations that are worth a round of their own, so that the model reads these once."""
@@ -73,7 +85,7 @@ class Bench:
                 hint="Use a task with labels or choices, or another way of choosing",
             )
         shown = self._shown(contexts, behind)
-        requests = [Request(input=each.input, verb=Score(continuations=each.continuations)) for each in shown]
+        requests = [self.request(each.input, Score(continuations=each.continuations)) for each in shown]
         scored = []
         for each, output in zip(shown, self._asked(contexts, requests), strict=True):
             assert isinstance(output, ScoreOutput)
@@ -90,7 +102,7 @@ class Bench:
         assert isinstance(reading, Extractor)
         shown = self._shown(contexts, behind)
         rows = [(example, each) for (example, _), each in zip(contexts, shown, strict=True)]
-        requests = [Request(input=each.input, verb=reading.verb(example, each.stop)) for example, each in rows]
+        requests = [self.request(each.input, reading.verb(example, each.stop)) for example, each in rows]
         return [reading.answer(_text(output)) for output in self._asked(contexts, requests)]
 
     def texts(
@@ -104,8 +116,12 @@ class Bench:
         requests = []
         for (example, _), shown in zip(contexts, self._shown(contexts, behind), strict=True):
             verb = Generate(max_tokens=max_tokens, stop=(*stop, *self.show.another(example)))
-            requests.append(Request(input=encode(shown.pieces, tokenizer), verb=verb))
+            requests.append(self.request(encode(shown.pieces, tokenizer), verb))
         return [*map(_text, self._asked(contexts, requests))]
+
+    def request(self, prompt: TextInput, verb: Verb) -> Request:
+        """What the model is asked behind a prompt, which it reads as the prompt of a row: with the changes of it."""
+        return Request(input=self.surroundings.put(prompt), verb=verb)
 
     def _shown(self, contexts: Sequence[Context], behind: Sequence[str] | None) -> list[Rendered]:
         pairs = zip(contexts, repeat("") if behind is None else behind, strict=behind is not None)

@@ -8,7 +8,7 @@ zero, which changes nothing. The first and last tokens of a prompt have one and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -17,8 +17,8 @@ import numpy as np
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, as_numpy, digest
 from promptkit.manipulate.layered import UNITS, check_layers, layers_at, scales, settled
-from promptkit.manipulations import Surroundings
-from promptkit.types import Array, Card, Kind, Rendered
+from promptkit.manipulations import Put, Surroundings
+from promptkit.types import Array, Card, Kind
 from promptkit.within import Edit, Within
 
 ROTATION, SOURCE, BIAS = "rotation", "source", "bias"
@@ -70,18 +70,13 @@ class LowRankEdit:
         where = {"layers": list(self.layers), "first": self.first, "last": self.last}
         return {"name": self.name, "rank": self.rank, **where, **told}
 
-    def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
+    def over(self, surroundings: Surroundings) -> Put:
         """What puts the edits into a prompt."""
         card = surroundings.ask.card
         layers_at(self.layers, card)
         held = [as_numpy(self.parameters[name]) for name in NAMES] if self.parameters else self._start(card)
         edits = self._edits([[as_array(row) for row in each] for each in held])
-
-        def changed(rendered: Rendered) -> Rendered:
-            prompt = rendered.input
-            return replace(rendered, input=replace(prompt, edits=(*prompt.edits, *edits)))
-
-        return changed
+        return lambda prompt: replace(prompt, edits=(*prompt.edits, *edits))
 
     def _edits(self, held: Any) -> tuple[Edit[Any], ...]:
         layers = self.layers or range(1, len(held[0]) + 1)

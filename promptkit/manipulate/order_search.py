@@ -139,7 +139,7 @@ class _Probing:
             temperature=1.0,
             seed=int.from_bytes(chance(self.seed, "probe", whole, str(number))[:6]),
         )
-        return Request(input=encode([piece for piece in pieces if piece.text], bench.ask.card.tokenizer), verb=verb)
+        return bench.request(encode([piece for piece in pieces if piece.text], bench.ask.card.tokenizer), verb)
 
 
 @dataclass(frozen=True)

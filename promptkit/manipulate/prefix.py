@@ -8,7 +8,7 @@ W2 tanh(W1 e + b1) + b2; what is saved is what they come to.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -18,8 +18,8 @@ from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, as_numpy, digest
 from promptkit.manipulate.layered import UNITS, check_layers, common_tokens, layers_at, settled, sizes
 from promptkit.manipulate.placed import check_beginning
-from promptkit.manipulations import Surroundings
-from promptkit.types import Array, Kind, Rendered
+from promptkit.manipulations import Put, Surroundings
+from promptkit.types import Array, Kind
 from promptkit.within import Prefix, Within
 
 INITS = ("random", "vocabulary")
@@ -85,17 +85,12 @@ class DeepPrefix:
     def _beginning(self) -> dict[str, object]:
         return {"init": self.init, "seed": self.seed, "mlp": self.mlp}
 
-    def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
+    def over(self, surroundings: Surroundings) -> Put:
         """What puts the prefix before a prompt, behind those that are there."""
         layers_at(self.layers, surroundings.ask.card)
         held = self.parameters or settled(self.begun(surroundings), self._made)
         prefix = self._prefix(held[KEYS], held[VALUES], held[KEYS].shape[0])
-
-        def changed(rendered: Rendered) -> Rendered:
-            prompt = rendered.input
-            return replace(rendered, input=replace(prompt, prefixes=(*prompt.prefixes, prefix)))
-
-        return changed
+        return lambda prompt: replace(prompt, prefixes=(*prompt.prefixes, prefix))
 
     def _prefix(self, keys: Any, values: Any, count: int) -> Prefix[Any]:
         layers = self.layers or tuple(range(1, count + 1))

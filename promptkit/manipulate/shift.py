@@ -7,7 +7,7 @@ state: at zero a norm is so steep that the first gradient outweighs all others i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar, Literal, get_args
 
@@ -16,8 +16,8 @@ import numpy as np
 from promptkit.errors import PromptkitError, unknown
 from promptkit.manipulate.arrays import as_array, as_numpy, digest
 from promptkit.manipulate.layered import UNITS, check_layers, layers_at, scales, settled, states
-from promptkit.manipulations import Ask, Surroundings
-from promptkit.types import Array, Kind, Rendered
+from promptkit.manipulations import Ask, Put, Surroundings
+from promptkit.types import Array, Kind
 from promptkit.within import Edit, Within
 
 At = Literal["last", "all"]
@@ -69,15 +69,10 @@ class HiddenShift:
         told = {"sha256": digest(self.parameters)} if self.parameters else {}
         return {"name": self.name, "layers": list(self.layers), "at": self.at, "operation": self.operation, **told}
 
-    def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
+    def over(self, surroundings: Surroundings) -> Put:
         """What puts the vectors into a prompt."""
         edits = self._edits([as_array(vector) for vector in self._start(surroundings.ask)])
-
-        def changed(rendered: Rendered) -> Rendered:
-            prompt = rendered.input
-            return replace(rendered, input=replace(prompt, edits=(*prompt.edits, *edits)))
-
-        return changed
+        return lambda prompt: replace(prompt, edits=(*prompt.edits, *edits))
 
     def _edits(self, vectors: Any) -> tuple[Edit[Any], ...]:
         layers = self.layers or range(1, len(vectors) + 1)

@@ -7,7 +7,7 @@ model's own scale (Gemma's sqrt(d_model)) is in them already. Knows nothing of h
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar, get_args
 
@@ -17,9 +17,9 @@ from promptkit.errors import PromptkitError, unknown
 from promptkit.manipulate.arrays import as_array
 from promptkit.manipulate.placed import COMMON, Place, check_placed, drawn, place_of, spliced
 from promptkit.manipulate.reparametrise import Reparametrisation, evaluated, made, networked
-from promptkit.manipulations import Ask, Surroundings
+from promptkit.manipulations import Ask, Put, Surroundings
 from promptkit.render import SLOT_PART
-from promptkit.types import Array, Kind, Rendered, TextInput, Vectors
+from promptkit.types import Array, Kind, TextInput, Vectors
 from promptkit.within import Within
 
 INITS = ("random", "vocabulary", "labels")
@@ -100,12 +100,12 @@ class SoftPrompt:
         network = {"reparametrise": self.reparametrise, "width": self.width} if self.reparametrise else {}
         return {"init": self.init, "seed": self.seed, **network}
 
-    def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
+    def over(self, surroundings: Surroundings) -> Put:
         """What puts the vectors into a prompt."""
         held = self._vectors(self.begun(surroundings))
         rows = Vectors(data=held.data, d_model=held.shape[1])
         bos = surroundings.ask.card.tokenizer.bos
-        return lambda rendered: replace(rendered, input=self._placed(rendered.input, rows, bos))
+        return lambda prompt: self._placed(prompt, rows, bos)
 
     def _placed(self, prompt: TextInput, rows: Vectors, bos: tuple[int, ...]) -> TextInput:
         if self.slot:

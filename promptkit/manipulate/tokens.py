@@ -6,7 +6,7 @@ into other tokens. So they work on any model with the same tokenizer that is giv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -15,9 +15,9 @@ import numpy as np
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.placed import COMMON, TOKENS_PART, Place, check_placed, drawn, place_of, spliced
 from promptkit.manipulate.soft import VECTORS, SoftPrompt
-from promptkit.manipulations import Surroundings
+from promptkit.manipulations import Put, Surroundings
 from promptkit.render import SLOT_PART
-from promptkit.types import Array, Card, Kind, Rendered, TextInput, Tokenizer
+from promptkit.types import Array, Card, Kind, TextInput, Tokenizer
 from promptkit.within import Within
 
 IDS = "ids"
@@ -71,11 +71,11 @@ class TriggerTokens:
         where = {"slot": self.slot} if self.slot else {"place": self.place}
         return {"name": self.name, "length": self.length, **where, **which}
 
-    def over(self, surroundings: Surroundings) -> Callable[[Rendered], Rendered]:
+    def over(self, surroundings: Surroundings) -> Put:
         """What puts the tokens into a prompt."""
         ids = ids_of(self.begun(surroundings))
         bos = surroundings.ask.card.tokenizer.bos
-        return lambda rendered: replace(rendered, input=self._placed(rendered.input, ids, bos))
+        return lambda prompt: self._placed(prompt, ids, bos)
 
     def _placed(self, prompt: TextInput, ids: tuple[int, ...], bos: tuple[int, ...]) -> TextInput:
         if not self.slot:
