@@ -54,6 +54,8 @@ class Surroundings:
     """The other models that the manipulation has named."""
     put: Put = unchanged
     """What is done to each prompt before the model reads it, those included that are asked while prompts are made."""
+    ends: bool = False
+    """Whether answers are scored to where a text of the model's would end, as they are to be written."""
 
 
 class Manipulation(Protocol):

@@ -124,12 +124,12 @@ class Material:
 
     @cached_property
     def bound(self) -> Any:
-        """For a text that the model is to write, the right text is scored."""
-        predictor = self._predictor
-        if isinstance(self.reading, Extractor):
-            predictor = Predictor(predictor.model, parts_of(predictor), Choices())
-        around = replace(predictor.surroundings(self._task, cache=self._cache), put=_refused)
-        return BoundPredictor(model=self.model, reading=predictor.reading, apply=predictor.manipulate.bind(around))
+        """For a text that the model is to write, the right text is scored, to its end."""
+        written = isinstance(self.reading, Extractor)
+        predictor = Predictor(self.model, parts_of(self._predictor), Choices()) if written else self._predictor
+        around = predictor.surroundings(self._task, cache=self._cache)
+        apply = predictor.manipulate.bind(replace(around, put=_refused, ends=written))
+        return BoundPredictor(model=self.model, reading=predictor.reading, apply=apply)
 
     @cached_property
     def _plain(self) -> list[Rendered]:

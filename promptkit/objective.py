@@ -1,7 +1,7 @@
 """What training makes small: the aligner's own rule, on tensors or on a model's answers, so that what is trained is evaluated.
 
 Labels are scored as the aligner scores them, and the loss is their cross-entropy, -log softmax(scores)[gold]; where the model
-writes a text it is the mean over the right text's tokens of -log p.
+writes a text it is the mean over the right text's tokens, with those that end it, of -log p.
 """
 
 from __future__ import annotations

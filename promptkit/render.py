@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, pairwise
 
 from promptkit.errors import PromptkitError
 from promptkit.types import Encoding, Piece, Rendered, ScoreOutput, Span, TextInput, Tokenizer
@@ -49,6 +49,13 @@ def chat(turns: Sequence[tuple[str, Sequence[Piece]]], tokenizer: Tokenizer) -> 
         pieces += [piece for piece in content if piece.text]
         pieces += _split_controls(frame, tokenizer)
     return tuple(pieces)
+
+
+def turn_end(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The control token that ends an answer in the model's own chat template; none where no such token stands there."""
+    said = chat([("user", [Piece(text="a", part="query")]), ("assistant", [Piece(text="b", part="answer")])], tokenizer) or ()
+    after = [piece for before, piece in pairwise(said) if before.part == "answer"]
+    return tuple(_control_id(piece.text, tokenizer) for piece in after if piece.control)
 
 
 def slotted(pieces: Sequence[Piece], slots: Mapping[str, int], marks: tuple[str, str]) -> tuple[Piece, ...]:

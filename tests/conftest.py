@@ -13,7 +13,7 @@ from tokenizers import models, pre_tokenizers
 from promptkit.asking import Asking
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.frame import Frame
-from promptkit.manipulations import Surroundings, unchanged
+from promptkit.manipulations import Surroundings
 from promptkit.models.base import load
 from promptkit.models.fake import ByteTokenizer, FakeModel
 from promptkit.template import Template
@@ -193,13 +193,13 @@ def scripted() -> type[Scripted]:
 def surroundings():
     """Makes what a manipulation may see and ask: rows of the pool, the words that labels are shown by, a card or a model."""
 
-    def make(pool=(), words=(), *, scored=None, card=None, model=None, reading=None, dev=(), put=unchanged) -> Surroundings:
+    def make(pool=(), words=(), *, scored=None, card=None, model=None, reading=None, dev=(), **more) -> Surroundings:
         shown = words if isinstance(words, Mapping) else {word: word for word in words}
         return Surroundings(
             ask=Asking(model or load("fake"), card=card),
             reading=reading or Said(shown, shown.values() if scored is None else scored),
             rows={"pool": pool, "dev": dev},
-            put=put,
+            **more,
         )
 
     return make

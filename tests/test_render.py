@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from promptkit.errors import PromptkitError
 from promptkit.models.fake import ByteTokenizer
-from promptkit.render import chat, continuations, encode, framed
+from promptkit.render import chat, continuations, encode, framed, turn_end
 from promptkit.types import Piece
 
 CONTROL = ("<bos>", "<turn>", "<end>")
@@ -291,3 +291,12 @@ def test_the_longest_control_token_is_found_in_a_chat_template(frame):
     assert "".join(piece.text for piece in pieces) == frame + "hello"
     assert [p.text for p in pieces if p.control].count("<turn>x>") == frame.count("<turn>x>")
     assert not any(name in piece.text for piece in pieces if not piece.control for name in tokenizer.control)
+
+
+@pytest.mark.parametrize(("said", "end"), [("{}<end>\n", (258,)), ("{}\n<end>", ()), ("{}", ())])
+def test_an_answer_ends_with_the_control_token_that_stands_behind_it_in_a_chat(said, end):
+    tokenizer = ByteTokenizer()
+    tokenizer.chat = lambda turns: "<bos>" + "".join(said.format(content) for _, content in turns)
+    assert turn_end(tokenizer) == end
+    tokenizer.chat = lambda turns: None
+    assert turn_end(tokenizer) == ()

@@ -250,6 +250,13 @@ def test_a_text_that_is_to_be_written_becomes_likelier(folder: Path, tmp_path: P
     assert fit.chosen.accuracy is None
 
 
+def test_by_the_channel_no_text_is_trained(folder: Path, tmp_path: Path) -> None:
+    prompt = pk.Prompt("sentiment/review_channel", channel=True)
+    written = pk.Predictor(pk.load(str(folder / "model")), [prompt, pk.SoftPrompt(3)], pk.extract.first_line())
+    with pytest.raises(pk.PromptkitError, match="By the channel"):
+        pk.train(written, pk.task(folder / "texts.yaml"), out=tmp_path, cache=False, steps=1)
+
+
 def test_a_training_that_is_broken_off_comes_to_the_very_same(folder: Path, tmp_path: Path) -> None:
     whole = trained(folder, tmp_path / "whole")
 

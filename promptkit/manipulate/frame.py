@@ -14,7 +14,7 @@ from promptkit.aligners import Extractor, Reading, Scorer
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.line import Demonstrations
 from promptkit.manipulate.outline import Outline
-from promptkit.render import chat, common_prefix, continuations, encode, framed, slotted
+from promptkit.render import chat, common_prefix, continuations, encode, framed, slotted, turn_end
 from promptkit.template import LABEL, MARKS, Template
 from promptkit.types import Card, Example, LabelledExample, Piece, Rendered, TextInput
 
@@ -59,6 +59,8 @@ class Frame:
     """Whether the input is scored behind each label; demonstrations are turned likewise, the target block before the input."""
     around: Callable[[str], str] | None = None
     """What stands between an input and its answer if a reasoning does; unless given, the template alone says so."""
+    ends: bool = False
+    """Whether an answer is scored to where a text of the model's would end: what separates examples, or the end of a turn."""
 
     @property
     def shows_reasoning(self) -> bool:
@@ -112,9 +114,13 @@ class Frame:
         )
 
     @property
+    def _separator(self) -> str:
+        return self._block("separator", {})
+
+    @property
     def _separating(self) -> tuple[str, ...]:
         """What would begin a further example."""
-        return () if self.chat else (self._block("separator", {}),)
+        return () if self.chat else (self._separator,)
 
     def outline(self, variables: Iterable[str]) -> Outline:
         """What stands around these variables in a row's input."""
@@ -122,7 +128,7 @@ class Frame:
 
     def another(self, example: Example) -> tuple[str, ...]:
         """What would begin a further example behind a text that the model writes; nothing in a chat, where turns end."""
-        begins = self._block("separator", {}) + self.outline(example.inputs).opening
+        begins = self._separator + self.outline(example.inputs).opening
         return (begins,) if begins and not self.chat else ()
 
     def without_room(self, example: Example, chosen: Demonstrations, room: int) -> int:
@@ -156,7 +162,8 @@ class Frame:
         pieces = (*pieces, *([Piece(text=reasoning, part=REASONING)] if reasoning else []))
         text_input = encode(pieces, self.card.tokenizer)
         words = self.reading.words(example) if isinstance(self.reading, Scorer) else ()
-        targets = tuple(f" {word}" if behind else self._target(example, word) for word in words)
+        end = self._separator if self.ends and not self.chat else ""
+        targets = tuple((f" {word}" if behind else self._target(example, word)) + end for word in words)
         labels = targets if self.channel else ()
         if self.channel:
             targets = tuple(label + self._block("input", example.inputs) for label in labels)
@@ -164,6 +171,8 @@ class Frame:
         scored, alone = scored[: len(targets)], scored[len(targets) :]
         pairs = zip(scored, alone, strict=True) if self.channel else ()
         given = tuple(common_prefix(whole, label) for whole, label in pairs)
+        if self.ends and self.chat:
+            scored = tuple((*ids, *turn_end(self.card.tokenizer)) for ids in scored)
         kept = text_input.ids[: len(text_input.ids) - boundary]
         return _Encoded(pieces=pieces, input=text_input, targets=targets, continuations=scored, given=given, kept=kept)
 
@@ -174,7 +183,7 @@ class Frame:
         return self._chat([("user", [replace(piece, text=piece.text.strip()) for piece in pieces])])
 
     def _text(self, example: Example, shown: Demonstrations) -> tuple[Piece, ...]:
-        separator = Piece(text=self._block("separator", {}), part="separator")
+        separator = Piece(text=self._separator, part="separator")
         pieces = []
         if instruction := self._instruction():
             pieces += [Piece(text=instruction, part="instruction"), separator]
@@ -197,7 +206,7 @@ class Frame:
         if instruction := self._instruction().strip():
             told = Piece(text=instruction, part="instruction")
             pieces = chat([("system", [told]), *turns], self.card.tokenizer)
-            separator = Piece(text=self._block("separator", {}), part="separator")
+            separator = Piece(text=self._separator, part="separator")
             turns[0] = ("user", [told, separator, *turns[0][1]])
         return self._chat(turns) if pieces is None else pieces
 

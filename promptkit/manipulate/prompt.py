@@ -121,7 +121,7 @@ class Prompt:
 
     def bind(self, surroundings: Surroundings) -> BoundPrompt:
         """The prompt for one task and one model."""
-        if self.channel and isinstance(surroundings.reading, Extractor):
+        if self.channel and (isinstance(surroundings.reading, Extractor) or surroundings.ends):
             reason = "By the channel the input is scored behind each answer, and here the model writes the answer"
             raise PromptkitError(reason, hint="Use a task with labels or choices, or leave channel out")
         frame = Frame(
@@ -132,6 +132,7 @@ class Prompt:
             reading=surroundings.reading,
             channel=self.channel,
             around=self.cot.around if self.cot else None,
+            ends=surroundings.ends,
         )
         bench = Bench(surroundings=surroundings, show=frame)
         held = {row.label for row in (*bench.pool, *bench.dev)}

@@ -86,6 +86,27 @@ def test_demonstrations_show_exactly_the_text_that_is_scored(render, pool, card,
     assert len(rendered.demos) == k
 
 
+@given(k=st.integers(0, 3), seed=st.integers(0, 20), chat=st.booleans())
+def test_an_answer_is_scored_to_its_end_as_demonstrations_show_it(surroundings, pool, card, k, seed, chat):
+    prompt = Prompt(TEMPLATE, demos=demos.random(k=k, seed=seed), chat=chat)
+    short, whole = (prompt.bind(surroundings(pool, WORDS, card=card, ends=ends))([QUERY])[0] for ends in (False, True))
+    end = (card.tokenizer.control["<end>"],) if chat else card.tokenizer.encode("\n--\n").ids
+    assert whole.input == short.input
+    assert whole.continuations == tuple((*ids, *end) for ids in short.continuations)
+    ends = {span.part: span.stop for span in whole.input.spans if span.part.startswith("demonstration")}
+    assert len(ends) == k
+    assert all(whole.input.ids[stop : stop + len(end)] == end for stop in ends.values())
+
+
+@given(merges=st.lists(st.sampled_from([("s", "Ċ"), ("Ċ", "-"), ("e", "Ċ"), ("Ġ", "f"), (":", "Ġ")]), unique=True))
+def test_what_ends_an_answer_is_encoded_with_it(surroundings, merging, make_card, merges):
+    card = make_card(merging(merges))
+    (rendered,) = Prompt(TEMPLATE).bind(surroundings((), WORDS, card=card, ends=True))([QUERY])
+    for word, ids in zip(WORDS.values(), rendered.continuations, strict=True):
+        text = f"{shown_text(rendered)} {word}\n--\n"
+        assert (*rendered.input.ids, *ids) == card.tokenizer.bos + card.tokenizer.encode(text).ids
+
+
 @given(text=texts, demonstration=texts, label=st.sampled_from(sorted(WORDS)), chat=st.booleans())
 def test_what_stands_in_the_data_is_shown_as_it_is_and_never_acts(render, card, text, demonstration, label, chat):
     row = LabelledExample(id="row", inputs={"text": demonstration + "."}, label=label)
