@@ -3,8 +3,8 @@
 Every seed draws other rows, the same for every kind, and other demonstrations. A study that is stopped goes on where it was,
 and a finished one is read. `--whole` trains on all of the pool instead.
 
-    python benchmarks/learned_prompts/run.py --data DIR [sst2] [trec]
-    python benchmarks/learned_prompts/run.py --data DIR --whole --steps 60 --seeds 1 --limit 0 --only soft prefix sst2
+    python benchmarks/learned_prompts/run.py [sst2] [trec] --data DIR
+    python benchmarks/learned_prompts/run.py sst2 --data DIR --whole --steps 60 --seeds 1 --limit 0 --only soft prefix
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import numpy as np
 
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, as_numpy
-from promptkit.manipulate.placed import COMMON, drawn
+from promptkit.manipulate.drawn import common_text
 from promptkit.manipulations import Ask
 from promptkit.types import Array, Card, Read, ReadOutput, Request, TextInput
 
@@ -51,14 +51,6 @@ def _from(card: Card) -> str:
     return f"They are counted from 1 to {card.layers}"
 
 
-def common_tokens(card: Card, count: int, seed: int) -> list[int]:
-    """Common tokens drawn by chance, behind the model's BOS; `count` in all."""
-    control = {*card.tokenizer.control.values(), *card.tokenizer.ends}
-    common = [token for token in drawn(seed, min(COMMON, card.vocabulary), COMMON) if token not in control]
-    ids = [*card.tokenizer.bos, *common]
-    return [ids[place % len(ids)] for place in range(count)]
-
-
 def scales(ask: Ask, layers: Sequence[int]) -> Any:
     """The common size of each layer's hidden states behind common tokens, (layers,)."""
     return sizes(states(ask, layers))
@@ -67,7 +59,7 @@ def scales(ask: Ask, layers: Sequence[int]) -> Any:
 def states(ask: Ask, layers: Sequence[int]) -> Any:
     """Each layer's hidden states behind common tokens, (layers, texts, d_model)."""
     shown = [min(layer, ask.card.layers - 1) for layer in layers]  # the last one's is read as it is once normalised
-    texts = [TextInput(ids=tuple(common_tokens(ask.card, TOKENS, seed))) for seed in range(TEXTS)]
+    texts = [TextInput(ids=tuple(common_text(ask.card, TOKENS, seed))) for seed in range(TEXTS)]
     found = ask([Request(input=text, verb=Read(hidden_layer=layer)) for layer in shown for text in texts])
     held = [each.hidden for each in found if isinstance(each, ReadOutput)]
     return np.array(held, "<f4").reshape(len(layers), TEXTS, -1)

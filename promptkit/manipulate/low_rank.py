@@ -7,7 +7,6 @@ zero, which changes nothing. The first and last tokens of a prompt have one and 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar
@@ -16,6 +15,7 @@ import numpy as np
 
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, as_numpy, digest
+from promptkit.manipulate.drawn import generator
 from promptkit.manipulate.layered import UNITS, check_layers, layers_at, scales, settled
 from promptkit.manipulations import Put, Surroundings
 from promptkit.types import Array, Card, Kind
@@ -93,8 +93,7 @@ class LowRankEdit:
             raise PromptkitError(
                 "A subspace has at most as many dimensions as the hidden states", got=f"rank={self.rank} of {card.d_model}"
             )
-        chance = np.random.default_rng(int.from_bytes(hashlib.sha256(f"low_rank\0{self.seed}".encode()).digest()))
-        rows = np.linalg.qr(chance.normal(size=(count, card.d_model, self.rank))).Q.swapaxes(1, 2)
+        rows = np.linalg.qr(generator("low_rank", self.seed).normal(size=(count, card.d_model, self.rank))).Q.swapaxes(1, 2)
         return [rows, rows, np.zeros((count, self.rank))]
 
     # ---- training ---------------------------------------------------------------------------------

@@ -1,8 +1,7 @@
-"""Where what is learned stands among a prompt's tokens, and which tokens it begins as."""
+"""Where what is learned stands among a prompt's tokens."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
@@ -14,8 +13,6 @@ from promptkit.types import Span, TextInput
 Place = Literal["after_bos", "start"]
 TOKENS_PART = "tokens"
 """The part of a prompt that discrete tokens which were learned are."""
-COMMON = 5000
-"""Of a vocabulary, those tokens that are drawn from: the first ones, which a subword tokenizer has learned first."""
 
 
 def check_placed(kind: str, *, length: int, place: str, init: str, inits: Sequence[str]) -> None:
@@ -32,12 +29,6 @@ def check_beginning(kind: str, length: int, init: str, inits: Sequence[str]) -> 
     if not isinstance(init, str) or (init not in inits and len(init.split()) < 2):
         hint = "Or write a text of several words: init=Classify the review."
         raise unknown(f"beginning of {kind}", str(init), inits, hint=hint)
-
-
-def drawn(seed: int, count: int, most: int) -> list[int]:
-    """Tokens below `count` in an order by chance, at most so many."""
-    by_hash = sorted(range(count), key=lambda token: hashlib.blake2b(f"{seed}\0{token}".encode()).digest())
-    return by_hash[:most]
 
 
 def spliced(prompt: TextInput, more: Sequence[int], at: int, *, part: str) -> TextInput:

@@ -7,7 +7,6 @@ W2 tanh(W1 e + b1) + b2; what is saved is what they come to.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar
@@ -16,7 +15,8 @@ import numpy as np
 
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, as_numpy, digest
-from promptkit.manipulate.layered import UNITS, check_layers, common_tokens, layers_at, settled, sizes
+from promptkit.manipulate.drawn import common_text, generator
+from promptkit.manipulate.layered import UNITS, check_layers, layers_at, settled, sizes
 from promptkit.manipulate.placed import check_beginning
 from promptkit.manipulations import Put, Surroundings
 from promptkit.types import Array, Kind
@@ -122,7 +122,7 @@ class DeepPrefix:
         """Keys and values in units of their layers, or the network that makes the very same."""
         pairs = self._held() if self.parameters else self._of_tokens(surroundings)
         units = np.stack([sizes(pairs[0]), sizes(pairs[1])])
-        chance = np.random.default_rng(int.from_bytes(hashlib.sha256(f"prefix\0{self.seed}".encode()).digest()))
+        chance = generator("prefix", self.seed)
         pairs = pairs / units[..., None, None, None]
         if self.init == "random" and not self.parameters:
             pairs = chance.normal(size=pairs.shape)
@@ -136,7 +136,7 @@ class DeepPrefix:
     def _of_tokens(self, surroundings: Surroundings) -> Any:
         """What the chosen layers hold of the tokens that it begins as, (2, layers, kv heads, length, head width)."""
         card = surroundings.ask.card
-        tokens = common_tokens(card, self.length, self.seed)
+        tokens = common_text(card, self.length, self.seed)
         if self.init not in INITS:
             told = [*card.tokenizer.encode(self.init).ids]
             tokens = [*card.tokenizer.bos, *told * self.length][: self.length]

@@ -10,13 +10,13 @@ scale, and the last layer such that P' begins at the scale that they would have.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from promptkit.manipulate.arrays import as_array, as_numpy
+from promptkit.manipulate.drawn import generator
 from promptkit.types import Array
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ LAYERS = 2
 def networked(kind: Reparametrisation, rows: Any, *, width: int, seed: int) -> dict[str, Array]:
     """The parameters of a network before any training. rows: (vectors, d_model), what the vectors would begin as."""
     shapes = dict(_shapes(kind, rows.shape[1], width))
-    chance = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{kind}\0{seed}".encode()).digest()))
+    chance = generator(kind, seed)
     drawn = {name: as_array(chance.uniform(-bound, bound, size=shape)) for name, (shape, bound) in shapes.items()}
     if kind == "residual":
         return {EMBEDDING: as_array(rows), **drawn}

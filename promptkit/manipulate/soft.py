@@ -15,7 +15,8 @@ import numpy as np
 
 from promptkit.errors import PromptkitError, unknown
 from promptkit.manipulate.arrays import as_array
-from promptkit.manipulate.placed import COMMON, Place, check_placed, drawn, place_of, spliced
+from promptkit.manipulate.drawn import common_tokens, generator, shuffled
+from promptkit.manipulate.placed import Place, check_placed, place_of, spliced
 from promptkit.manipulate.reparametrise import Reparametrisation, evaluated, made, networked
 from promptkit.manipulations import Ask, Put, Surroundings
 from promptkit.render import SLOT_PART
@@ -140,10 +141,9 @@ class SoftPrompt:
 
     def _random(self, ask: Ask) -> Any:
         """Normal, at the root mean square of the embedding's rows."""
-        ids = drawn(self.seed, ask.card.vocabulary, SAMPLED)
+        ids = shuffled(ask.card.vocabulary, self.seed)[:SAMPLED]
         scale = np.sqrt(np.mean(_rows(ask.embed(ids)) ** 2))
-        chance = np.random.default_rng(int.from_bytes(hashlib.sha256(f"soft\0{self.seed}".encode()).digest()))
-        return scale * chance.normal(size=(self.length, ask.card.d_model))
+        return scale * generator("soft", self.seed).normal(size=(self.length, ask.card.d_model))
 
     def _of_tokens(self, surroundings: Surroundings) -> Any:
         """A row a token, or the mean row of a label word's tokens; from the first again where there are too few."""
@@ -157,9 +157,7 @@ class SoftPrompt:
     def _tokens(self, surroundings: Surroundings) -> Sequence[Sequence[int]]:
         card = surroundings.ask.card
         if self.init == "vocabulary":
-            control = set(card.tokenizer.control.values())
-            common = [token for token in drawn(self.seed, min(COMMON, card.vocabulary), COMMON) if token not in control]
-            return [[token] for token in common[: self.length]]
+            return [[token] for token in common_tokens(card, self.seed)[: self.length]]
         if self.init != "labels":
             return [[token] for token in card.tokenizer.encode(self.init).ids]
         words = [*surroundings.reading.shown().values()]

@@ -13,11 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from promptkit.errors import PromptkitError
-from promptkit.manipulate.placed import COMMON, TOKENS_PART, Place, check_placed, drawn, place_of, spliced
+from promptkit.manipulate.drawn import common_tokens
+from promptkit.manipulate.placed import TOKENS_PART, Place, check_placed, place_of, spliced
 from promptkit.manipulate.soft import VECTORS, SoftPrompt
 from promptkit.manipulations import Put, Surroundings
 from promptkit.render import SLOT_PART
-from promptkit.types import Array, Card, Kind, TextInput, Tokenizer
+from promptkit.types import Array, Kind, TextInput, Tokenizer
 from promptkit.within import Within
 
 IDS = "ids"
@@ -106,11 +107,8 @@ class TriggerTokens:
         if self.parameters:
             return self.parameters
         card = surroundings.ask.card
-        if self.init == "vocabulary":
-            not_these = set(forbidden(card))
-            ids = [token for token in drawn(self.seed, min(COMMON, card.vocabulary), COMMON) if token not in not_these]
-        else:
-            ids = [*card.tokenizer.encode(self.init).ids]
+        words = self.init != "vocabulary"
+        ids = [*card.tokenizer.encode(self.init).ids] if words else common_tokens(card, self.seed)
         numbers = np.array([ids[place % len(ids)] for place in range(self.length)], "<f4")
         return {IDS: Array(data=numbers.tobytes(), shape=numbers.shape)}
 
@@ -118,14 +116,6 @@ class TriggerTokens:
 def ids_of(parameters: Mapping[str, Array]) -> tuple[int, ...]:
     """The token ids that trigger tokens' parameters hold."""
     return tuple(int(number) for number in _numbers(parameters[IDS]))
-
-
-def forbidden(card: Card) -> list[int]:
-    """Ids that no search may put into a prompt: control tokens, and rows at the end of the embedding that are no token."""
-    end = card.vocabulary
-    while end and not card.tokenizer.decode([end - 1]):
-        end -= 1
-    return [*card.tokenizer.control.values(), *range(end, card.vocabulary)]
 
 
 def spelt(ids: Sequence[int], tokenizer: Tokenizer) -> dict[str, object]:

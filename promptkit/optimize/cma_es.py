@@ -9,7 +9,6 @@ embedding for a soft prompt. What is learned is the mean of the last population 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +17,7 @@ import numpy as np
 from promptkit.checkpoint import Standing
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, as_numpy
+from promptkit.manipulate.drawn import generator, number
 from promptkit.optimize.spsa import scale_of
 from promptkit.optimizers import Objective, Rates, Step
 from promptkit.types import Array
@@ -61,7 +61,7 @@ class CmaEs:
         origin = {name: standing.state[f"origin/{name}"] for name in standing.parameters}
         project = _projections(origin, self.subspace, seed)
         evolution = CMA(
-            mean=np.zeros(self.subspace), sigma=self.sigma, seed=_number("cma", seed) % 2**32, population_size=self.population
+            mean=np.zeros(self.subspace), sigma=self.sigma, seed=number("cma", seed) % 2**32, population_size=self.population
         )
         size = evolution.population_size
 
@@ -89,13 +89,9 @@ class CmaEs:
 
 def _projections(origin: dict[str, Array], d: int, seed: int) -> dict[str, Any]:
     """A for each parameter, (its numbers, d)."""
-    chance = np.random.default_rng(_number("subspace", seed))
+    chance = generator("subspace", seed)
     shapes = {name: (int(np.prod(array.shape)), d) for name, array in sorted(origin.items())}
     return {
         name: chance.standard_normal(shape, dtype=np.float32) * np.float32(scale_of(origin[name]) / d**0.5)
         for name, shape in shapes.items()
     }
-
-
-def _number(purpose: str, seed: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{purpose}\0{seed}".encode()).digest())

@@ -10,7 +10,6 @@ BlackVIP's correction, a momentum that looks ahead (Oh et al. 2023, 2303.14773),
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -20,6 +19,7 @@ import numpy as np
 from promptkit.checkpoint import Standing
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, as_numpy
+from promptkit.manipulate.drawn import generator
 from promptkit.optimizers import Objective, Rates, Step
 from promptkit.types import Array
 
@@ -78,5 +78,5 @@ def scale_of(array: Array) -> float:
 
 def _signs(parameters: Mapping[str, Array], drawn: tuple[int, ...]) -> dict[str, Any]:
     """-1 or 1 for each number."""
-    chance = np.random.default_rng(int.from_bytes(hashlib.sha256(f"spsa\0{drawn}".encode()).digest()))
+    chance = generator("spsa", drawn)
     return {name: 2.0 * chance.integers(0, 2, array.shape) - 1 for name, array in sorted(parameters.items())}

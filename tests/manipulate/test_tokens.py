@@ -15,9 +15,10 @@ from promptkit.asking import Asking
 from promptkit.composition import base_of, composed
 from promptkit.losses import ByAnswers, ByGradients
 from promptkit.manipulate.arrays import as_array
+from promptkit.manipulate.drawn import forbidden
 from promptkit.manipulate.saved import load_manipulation, read_manifest
 from promptkit.manipulate.saved import save as keep
-from promptkit.manipulate.tokens import forbidden, ids_of
+from promptkit.manipulate.tokens import ids_of
 from promptkit.manipulations import Surroundings
 from promptkit.material import Material, Rows
 from promptkit.recipe import Recipe
