@@ -24,7 +24,7 @@ from promptkit.run import Run, ShardRun
 from promptkit.samples import Asked, is_whole, line, peculiarities
 from promptkit.store import FILES, RunFolder, Shard
 from promptkit.tasks import Task, untested
-from promptkit.types import Example, GenerateOutput, LabelledExample, Output, Request
+from promptkit.types import GenerateOutput, LabelledExample, Output, Request
 
 OUT = "runs"
 Progress = Callable[[int, int], None]
@@ -170,8 +170,8 @@ class _Pass:
         try:
             bound = self._first.bind(self._task, ask=silent, others=lambda name: load("fake"))
             if self._needs.premise:
-                bound.apply.premise(_without_label(self._items[0]))
-            bound.apply([_without_label(self._items[0])])
+                bound.apply.premise(self._items[0].unlabelled())
+            bound.apply([self._items[0].unlabelled()])
         except NeedsAnswer:
             return
 
@@ -325,7 +325,7 @@ class _Pass:
     @cached_property
     def _rows(self) -> list[Asked]:
         """Every row that the model is asked about, in the run's order: those evaluated, then those that aligners need."""
-        items = [*map(_without_label, self._items)]
+        items = [item.unlabelled() for item in self._items]
         rendered = zip(items, self._items, self._bound.apply(items), strict=True)
         rows = [Asked(file="samples", id=item.id, example=item, rendered=each, gold=gold) for item, gold, each in rendered]
         return [*rows, *support.asked(self._bound, rows, self._needs, self._fit, self._task.rows(self._split))]
@@ -366,11 +366,6 @@ class _Pass:
         for calibration in (chain.calibration for chain in self._chains if chain.calibration):
             support.check_fit(calibration, self._fit)
             support.check(calibration, labels=len(self._labels), items=len(self._items), known=known)
-
-
-def _without_label(row: LabelledExample) -> Example:
-    """The row as a manipulation may see it."""
-    return Example(id=row.id, inputs=row.inputs, choices=row.choices)
 
 
 def _identity(row: LabelledExample) -> str:

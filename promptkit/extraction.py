@@ -24,7 +24,7 @@ from promptkit.manipulate.prompt import Prompt
 from promptkit.manipulate.shift import At, HiddenShift
 from promptkit.predictor import Predictor
 from promptkit.tasks import Task, untested
-from promptkit.types import Example, LabelledExample, Read, ReadOutput, Request
+from promptkit.types import LabelledExample, Read, ReadOutput, Request
 
 if TYPE_CHECKING:
     from promptkit.types import Floats
@@ -106,7 +106,7 @@ def _mean_state(
 ) -> Floats:
     """The mean over the rows of the hidden state at the last token of each one's prompt, (d_model,)."""
     bound = predictor.bind(task, cache=cache)
-    examples = [Example(id=row.id, inputs=row.inputs, choices=row.choices) for row in rows]
+    examples = [row.unlabelled() for row in rows]
     asked = [Request(input=each.input, verb=Read(hidden_layer=layer)) for each in bound.apply(examples)]
     found = Asking(predictor.model, cache)(asked)
     mean: Floats = np.mean([each.hidden for each in found if isinstance(each, ReadOutput)], axis=0)

@@ -160,8 +160,9 @@ class ByGradients:
 
     def gradient(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Array]]:
         """See `Objective.gradient`."""
-        tensors = {name: tensor.requires_grad_() for name, tensor in self._tensors(parameters).items()}
-        total, slopes = self._slopes(lambda: self._within(tensors), tensors, chosen)
+        tensors = self._tensors(parameters)
+        leaves = {name: each.requires_grad_() for name, each in tensors.items() if not self._material.is_constant(name)}
+        total, slopes = self._slopes(lambda: self._within(tensors), leaves, chosen)
         return total, {name: as_array(slope) for name, slope in slopes.items()}
 
     def swaps(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Any]]:

@@ -155,7 +155,7 @@ class Material:
     def _examples(self) -> list[Example]:
         """A right text stands as the one answer that is offered."""
         written = isinstance(self.reading, Extractor)
-        return [_example(row, written=written) for row in self._seen]
+        return [row.answered() if written else row.unlabelled() for row in self._seen]
 
 
 def learnables(predictor: Predictor) -> tuple[Learnable, ...]:
@@ -194,12 +194,6 @@ def _drawn(rows: Sequence[LabelledExample], recipe: Recipe) -> list[LabelledExam
     if recipe.per_class is None:
         return [*rows]
     return [rows[place] for place in chosen(PerClass(recipe.per_class, recipe.seed), [(row.id, row.label) for row in rows])]
-
-
-def _example(row: LabelledExample, *, written: bool) -> Example:
-    if written:
-        return Example(id=row.id, inputs={**row.inputs, **row.working}, choices=(row.label,))
-    return Example(id=row.id, inputs=row.inputs, choices=row.choices)
 
 
 def _gold(row: LabelledExample, candidates: Sequence[str]) -> int:

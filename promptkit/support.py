@@ -156,7 +156,7 @@ def asked(
         )
     known = {row.id for row in untested(fit, evaluated)}
     taken = taken_of(needs, fit, evaluated)
-    unlabelled = [Example(id=row.id, inputs=row.inputs, choices=row.choices) for row in taken]
+    unlabelled = [row.unlabelled() for row in taken]
     for row, example, rendered in zip(taken, unlabelled, bound.apply(unlabelled), strict=True):
         gold = row if row.id in known else None
         rows.append(Asked(file="support", id=FIT + row.id, example=example, rendered=rendered, gold=gold))

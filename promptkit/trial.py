@@ -22,7 +22,7 @@ from promptkit.manipulate.prompt import Prompt
 from promptkit.predictor import BoundPredictor, Predictor
 from promptkit.samples import Asked, line
 from promptkit.tasks import Task
-from promptkit.types import Example, LabelledExample, Request
+from promptkit.types import LabelledExample, Request
 
 WORTH_A_CALL = 1024
 """Tokens: what an instruction's prompts have in common is read once if they are asked alone; with fewer tokens read again than
@@ -79,7 +79,8 @@ class Trial:
         for reading in self._readings:
             rows = self._rows[len(self._lines[text, reading.name]) : count]
             bound = self._predictor(text, reading)
-            examples = [_example(row, own=reading is self._readings[0]) for row in rows]
+            own = reading is self._readings[0]
+            examples = [row.unlabelled() if own else row.answered() for row in rows]
             for row, example, rendered in zip(rows, examples, bound.apply(examples), strict=True):
                 asked = Asked(file="samples", id=row.id, example=example, rendered=rendered, gold=row)
                 yield _Question(text=text, asked=asked, reading=reading, request=bound.request(example, rendered))
@@ -95,13 +96,6 @@ class Trial:
         judged, scored = (self._lines[text, reading.name][:count] for reading in (self._readings[0], self._readings[-1]))
         right = sum(each.get("correct", each["prediction"] == each["gold"]) for each in judged)
         return Score(right / count, sum(each["logprobs"][each["gold"]] for each in scored) / count)
-
-
-def _example(row: LabelledExample, *, own: bool) -> Example:
-    """The row without its label; or, where how likely that is is asked, with it as the one answer that is offered."""
-    if own:
-        return Example(id=row.id, inputs=row.inputs, choices=row.choices)
-    return Example(id=row.id, inputs={**row.inputs, **row.working}, choices=(row.label,))
 
 
 def _repeated(group: Sequence[_Question]) -> int:

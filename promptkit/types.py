@@ -49,6 +49,14 @@ class LabelledExample(Example):
     working: Mapping[str, str] = field(default_factory=dict)
     """Template variable -> text, for the target block of a demonstration alone: how the answer is come by."""
 
+    def unlabelled(self) -> Example:
+        """What a model may see of it."""
+        return Example(id=self.id, inputs=self.inputs, choices=self.choices)
+
+    def answered(self) -> Example:
+        """With the right answer as the one that is offered, so that how likely it is can be asked."""
+        return Example(id=self.id, inputs={**self.inputs, **self.working}, choices=(self.label,))
+
 
 # ---- the taxonomy ----------------------------------------------------------------------------------
 

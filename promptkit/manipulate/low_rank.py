@@ -114,7 +114,7 @@ class LowRankEdit:
         q, r = torch.linalg.qr(trained[ROTATION].transpose(1, 2))
         signs = torch.where(r.diagonal(dim1=1, dim2=2) < 0, -1.0, 1.0)
         rotation = (q * signs[:, None]).transpose(1, 2)
-        return {ROTATION: rotation, SOURCE: trained[SOURCE], BIAS: trained[BIAS] * trained[UNITS].detach()[:, None]}
+        return {ROTATION: rotation, SOURCE: trained[SOURCE], BIAS: trained[BIAS] * trained[UNITS][:, None]}
 
     def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
         """What was learned, or what changes nothing; the bias in units of the layer's hidden states."""

@@ -109,7 +109,7 @@ class DeepPrefix:
 
     def _made(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
         """Keys and values in the model's own units, of tensors."""
-        units = trained[UNITS].detach()[..., None, None, None]  # (2, layers, 1, 1, 1)
+        units = trained[UNITS][..., None, None, None]  # (2, layers, 1, 1, 1)
         if KEYS in trained:
             return {KEYS: trained[KEYS] * units[0], VALUES: trained[VALUES] * units[1]}
         hidden = (trained["rows"] @ trained["first"] + trained["first_bias"]).tanh()

@@ -91,7 +91,7 @@ class HiddenShift:
         return replace(self, parameters=settled(trained, self._made), base=dict(base))
 
     def _made(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {VECTORS: trained[VECTORS] * trained[UNITS].detach()[:, None]}
+        return {VECTORS: trained[VECTORS] * trained[UNITS][:, None]}
 
     def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
         """The vectors in units of their layers: what was learned, or what they begin as."""

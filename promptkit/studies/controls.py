@@ -114,7 +114,7 @@ def controls(
         raise PromptkitError(f"Controls need labels that are the same for every row, and {task.name} has none")
     split = split or task.spec.split
     rows, pool = by_hash(task.rows(split), limit), task.pool()
-    items, gold = [Example(id=row.id, inputs=row.inputs) for row in rows], [row.label for row in rows]
+    items, gold = [row.unlabelled() for row in rows], [row.label for row in rows]
 
     def control(name: str, k: int | None, said: Sequence[str]) -> Control:
         correct = np.array([one == other for one, other in zip(said, gold, strict=True)], float)
