@@ -15,7 +15,7 @@ eval: .venv/demo
 
 test: .venv/dev lint types
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 -m "not real"
-	$(BIN)/pytest --durations=10 -m real
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --durations=15 -m real
 
 notebooks: .venv/dev
 	$(BIN)/jupyter execute --inplace evals/studies/*.ipynb
