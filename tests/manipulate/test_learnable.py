@@ -259,7 +259,8 @@ def test_two_kinds_are_learned_at_once_each_at_its_own_rate(folder: Path, load: 
     assert [each.name for each in fit.learned] == ["soft", "prefix", "low-rank"]
     assert fit.rates == tuple(each.learning_rate for each in changes)
     assert len({*fit.rates}) == 3
-    assert [read_manifest(path)["recipe"]["learning_rate"] for path in fit.saved] == [*fit.rates]
+    manifests: list[Any] = [*map(read_manifest, fit.saved)]
+    assert [each.told["recipe"]["learning_rate"] for each in manifests] == [*fit.rates]
     assert [*map(load_manipulation, fit.saved)] == [*fit.learned]
 
 
@@ -300,7 +301,7 @@ def test_other_engines_refuse_them_before_any_weights_load(change: Any, engine: 
         (lambda: pk.DeepPrefix(9, mlp=4), "at least as wide as the prefix is long"),
         (lambda: pk.DeepPrefix(2, layers=(0,)), "Layers are counted from 1"),
         (lambda: pk.HiddenShift((2, 2)), "each is named once"),
-        (lambda: pk.HiddenShift(at="first"), "no place of a shift named 'first'"),  # type: ignore[arg-type]
+        (lambda: pk.HiddenShift(at="first"), "The at of shift cannot be that: Input should be 'last' or 'all'"),  # type: ignore[arg-type]
         (lambda: pk.HiddenShift(operation="multiply"), "no operation of a shift"),  # type: ignore[arg-type]
         (lambda: pk.HiddenShift(operation="replace"), "stands behind one layer"),
         (lambda: pk.LowRankEdit(0), "one dimension at least"),
