@@ -115,8 +115,7 @@ class LowRankEdit:
 
     def learned(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> LowRankEdit:
         """The same edit once it has been trained."""
-        made = settled(trained, self._made)
-        return replace(self, parameters={name: made[name] for name in NAMES if name in made}, base=dict(base))
+        return replace(self, parameters=settled(trained, self._made), base=dict(base))
 
     def _made(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
         import torch
