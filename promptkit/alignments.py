@@ -154,7 +154,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
         results=results,
         differences=(None, *(paired_difference(each.correct, results[0].correct) for each in results[1:])),
         lacking=tuple(lacking),
-        command=eval_command(settings, [*had, *more]) if more else None,
+        command=eval_command(settings, [*had, *more], beside=path.parent) if more else None,
         warnings=tuple(support.cautions(chains, samples, besides)),
     )
 

@@ -133,7 +133,7 @@ def bias(spelling: str) -> Biases:
     said, gold = [str(row.said) for row in rows], [row.gold for row in rows]
     shown = [line.get("demo_labels", []) for line in samples]
     common = _common(besides, reading.labels)
-    command = explained(eval_command(settings, ["pmi"]) or "evaluate it again with the calibration pmi")
+    command = explained(eval_command(settings, ["pmi"], beside=path.parent) or "evaluate it again with the calibration pmi")
     unread = without_premise(settings) or f"the run has not read its premise: {command}"
     none = "no row is shown demonstrations"
     return Biases(

@@ -8,7 +8,7 @@ from typing import Any
 
 from promptkit.errors import PromptkitError, Unsupported
 from promptkit.manipulations import Apply, Ask, Change, Learnable, Manipulation, Put, Surroundings
-from promptkit.models.base import load
+from promptkit.models.base import ENGINES, load, split
 from promptkit.resources import expanded
 from promptkit.types import (
     Array,
@@ -157,17 +157,42 @@ def changes_of(manipulation: Manipulation) -> tuple[Change, ...]:
 
 def check(manipulation: Manipulation, model: Model) -> None:
     """Raise if the model cannot take the changes, or is another one than they were learned on; no weights are loaded."""
-    for change in changes_of(manipulation):
-        if change.kind.location == "embedding" and not isinstance(model, Embeds):
-            hint = "Use an hf model, by its name alone, or a vllm one"
-            raise Unsupported(f"The model {model.name} reads no learned vectors, as {change.name} has", hint=hint)
-        if change.kind.location == "hidden" and not isinstance(model, Opens):
-            hint = "Use an hf model, by its name alone"
-            reason = f"The layers of the model {model.name} take no learned keys, values or edits, as {change.name} has"
-            raise Unsupported(reason, hint=hint)
+    changes = changes_of(manipulation)
+    for change in changes:
+        _check_takes(change, model.name, vectors=isinstance(model, Embeds), layers=isinstance(model, Opens))
         if isinstance(change, Learnable) and change.base:
             check_base(change, model)
             _check_name(change, model)
+    _check_room(changes, model)
+
+
+def check_engine(changes: Sequence[Change], name: str) -> None:
+    """Raise if the engine of that model cannot take the changes, whatever the model is: nothing is loaded or imported."""
+    engine = ENGINES[split(name)[0]]
+    for change in changes:
+        _check_takes(change, name, vectors=engine.learned_vectors, layers=engine.learned_layers)
+
+
+def _check_takes(change: Change, name: str, *, vectors: bool, layers: bool) -> None:
+    if change.kind.location == "embedding" and not vectors:
+        hint = "Use an hf model, by its name alone, or a vllm one"
+        raise Unsupported(f"The model {name} reads no learned vectors, as {change.name} has", hint=hint)
+    if change.kind.location == "hidden" and not layers:
+        hint = "Use an hf model, by its name alone"
+        reason = f"The layers of the model {name} take no learned keys, values or edits, as {change.name} has"
+        raise Unsupported(reason, hint=hint)
+
+
+def _check_room(changes: Sequence[Change], model: Model) -> None:
+    """Raise if the changes alone fill the model's context."""
+    room = sum(change.room for change in changes)
+    if room and room >= model.card.context_length:
+        raise PromptkitError(
+            f"What is learned takes {room} tokens, and leaves no room for a prompt: {model.name} takes "
+            f"{model.card.context_length} in all",
+            got=", ".join(f"{change.name} of {change.room}" for change in changes if change.room),
+            hint="Learn fewer, as in soft:length=20, or use a model with a longer context",
+        )
 
 
 def base_of(model: Model) -> dict[str, str | int]:

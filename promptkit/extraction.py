@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
+from pydantic import PositiveInt
 
 from promptkit.asking import Asking
 from promptkit.cache import ScoreCache
@@ -23,6 +24,7 @@ from promptkit.manipulate.demos import zero
 from promptkit.manipulate.prompt import Prompt
 from promptkit.manipulate.shift import At, HiddenShift
 from promptkit.predictor import Predictor
+from promptkit.registry import check_value
 from promptkit.tasks import Task, untested
 from promptkit.types import LabelledExample, Read, ReadOutput, Request
 
@@ -53,12 +55,14 @@ def extract_shift(
     """
     if how not in get_args(How):
         raise unknown("way to extract a shift", str(how), get_args(How))
+    check_strength(strength)
     if how == "replace" and strength != 1:
         raise PromptkitError("What stands in a state's place has no strength", got=f"strength={strength}", hint="Leave it out")
     prompt = shown_by(predictor)
     if not predictor.model.hidden_states:
         raise Unsupported(f"The model {predictor.model.name} gives no hidden states", hint="Use an hf model: the name alone")
     check_layer(layer, predictor.model.card.layers - 1, "and the last one's states are read normalised")
+    shift = HiddenShift((layer,), at=at, operation="replace" if how == "replace" else "add")
     chosen = chosen_rows(task, split, rows)
     score_cache = ScoreCache() if cache else None
     state = _mean_state(predictor, task, chosen, layer, score_cache)
@@ -66,7 +70,6 @@ def extract_shift(
         plain = Predictor(predictor.model, replace(prompt, demos=zero(), order=None), predictor.reading)
         state = state - _mean_state(plain, task, chosen, layer, score_cache)
     vectors = as_array((state if how == "replace" else strength * state)[None])
-    shift = HiddenShift((layer,), at=at, operation="replace" if how == "replace" else "add")
     return shift.learned({"vectors": vectors}, base_of(predictor.model))
 
 
@@ -85,13 +88,20 @@ def shown_by(predictor: Predictor) -> Prompt:
 
 def check_layer(layer: int, most: int, reason: str = "") -> None:
     """Raise PromptkitError unless the layer is one from 1 to `most`."""
+    check_value("layer", layer, int, of="a shift")
     if not 1 <= layer <= most:
         hint = f"They are counted from 1 to {most}" + (f", {reason}" if reason else "")
         raise PromptkitError("A shift cannot be told of that layer", got=f"layer={layer}", hint=hint)
 
 
+def check_strength(strength: float) -> None:
+    """Raise PromptkitError unless it is a finite number."""
+    check_value("strength", strength, float, of="a shift")
+
+
 def chosen_rows(task: Task, split: str | None, count: int) -> list[LabelledExample]:
     """So many rows of the pool, by hash, whose inputs are not evaluated; raises PromptkitError where there are none."""
+    check_value("rows", count, PositiveInt, of="a shift")
     rows = by_hash(untested(task.part("pool"), task.rows(split or task.spec.split)), count)
     if not rows:
         raise PromptkitError(

@@ -40,6 +40,8 @@ class Fit:
     """Why it has ended."""
     rows: Mapping[str, int]
     """How many rows of each part it saw."""
+    notes: tuple[str, ...]
+    """What a reader of the figures should know."""
     evaluations: Mapping[str, int]
     """How many rows the model computed: for `steps`, a row once for each candidate, and for looks at `dev`."""
     resumed: int
@@ -82,6 +84,7 @@ class Fit:
             "optimizer": self.recipe.settings()["optimizer"],
             "trainable": self.trainable,
             "rows": dict(self.rows),
+            "notes": list(self.notes),
             "evaluations": dict(self.evaluations),
             "steps": len(self.losses),
             "losses": list(self.losses),
@@ -95,15 +98,21 @@ class Fit:
 
     def __str__(self) -> str:
         """In a few lines."""
-        first, best = self.looks[0], self.chosen
-        figures = [f"{'none' if x.accuracy is None else f'{x.accuracy:.3f}'} (loss {x.loss:.3f})" for x in (first, best)]
+        is_written = self.chosen.accuracy is None
+        before, after = (
+            f"{x.loss:.3f}" if x.accuracy is None else f"{x.accuracy:.3f} (loss {x.loss:.3f})"
+            for x in (self.looks[0], self.chosen)
+        )
+        what = "tokens searched" if isinstance(self.learned[0], TriggerTokens) else "numbers trained"
+        notes = "".join(f"\nnote: {note}" for note in self.notes)
         found = [f"found tokens: {self._spelt(each)['tokens']}\n" for each in self.learned if self._spelt(each)]
         return (
-            f"{self.task} · {self.predictor.model.name} · {self.trainable} numbers trained on {self.rows['pool']} rows\n"
-            f"dev accuracy on {self.rows['dev']} rows: {figures[0]} before, {figures[1]} after {best.step} steps\n"
+            f"{self.task} · {self.predictor.model.name} · {self.trainable} {what} on {self.rows['pool']} rows\n"
+            f"dev {'loss' if is_written else 'accuracy'} on {self.rows['dev']} rows: {before} before, "
+            f"{after} after {self.chosen.step} steps\n"
             f"{''.join(found)}"
             f"{len(self.losses)} steps of {self.evaluations.get('steps', 0)} rows in all, as {self.ended}; "
-            f"{self.seconds:.1f} s, {self.path}"
+            f"{self.seconds:.1f} s, {self.path}{notes}"
         )
 
     __repr__ = __str__

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from pydantic import PositiveInt
 
 from promptkit.align.choices import Choices
 from promptkit.aligners import Extractor, Scorer
 from promptkit.cache import ScoreCache
 from promptkit.composition import base_of
 from promptkit.errors import PromptkitError, Unsupported
-from promptkit.extraction import check_layer, chosen_rows, shown_by
+from promptkit.extraction import check_layer, check_strength, chosen_rows, shown_by
 from promptkit.heads import Attends
 from promptkit.manipulate.arrays import as_array
 from promptkit.manipulate.bench import Bench
@@ -27,6 +28,7 @@ from promptkit.manipulate.line import Arrange, Demonstrations, chance
 from promptkit.manipulate.order import Order
 from promptkit.manipulate.shift import HiddenShift
 from promptkit.predictor import Predictor
+from promptkit.registry import check_value
 from promptkit.tasks import Task
 from promptkit.types import Example, LabelledExample
 
@@ -54,10 +56,12 @@ class HeadEffects:
 
         `up_to` leaves out the heads of the layers behind that one.
         """
+        check_value("heads", heads, float, of="a function vector")
+        check_value("up_to", up_to, int | None, of="a function vector")
         total, width = self.effects.size, self.effects.shape[1]
         effects = self.effects if up_to is None else self.effects[: max(0, up_to)]
         count = max(1, round(heads * total)) if isinstance(heads, float) else heads
-        if not 1 <= count <= effects.size:
+        if heads <= 0 or not 1 <= count <= effects.size:
             raise PromptkitError(
                 "A function vector is the sum of some of a model's attention heads",
                 got=f"heads={heads}" + ("" if up_to is None else f", up_to={up_to}"),
@@ -74,6 +78,7 @@ class HeadEffects:
     def shift(self, *, layer: int, heads: int | float = SHARE, up_to: int | None = None, strength: float = 1.0) -> HiddenShift:
         """The function vector times `strength`, added behind a layer at a prompt's last token; see `best`."""
         check_layer(layer, len(self.effects))
+        check_strength(strength)
         vectors = as_array(strength * self.vector(heads, up_to=up_to)[None])
         return HiddenShift((layer,)).learned({"vectors": vectors}, self.base)
 
@@ -99,14 +104,19 @@ def head_effects(
     if not isinstance(model, Attends):
         reason = f"The attention heads of the model {model.name} cannot be told apart"
         raise Unsupported(reason, hint="Use an hf model, by its name alone")
-    if patched < 1:
-        raise PromptkitError("The effect of a head is over one row at least", got=f"patched={patched}")
+    check_value("patched", patched, PositiveInt, of="the effect of heads")
+    check_value("seed", seed, int, of="the effect of heads")
     chosen = chosen_rows(task, split, rows)
     scored = Choices() if isinstance(predictor.reading, Extractor) else predictor.reading
     score_cache = ScoreCache() if cache else None
     right = _asked(Predictor(model, prompt, scored), task, chosen, score_cache)
     wrong = replace(prompt, order=Swapped(prompt.arranged, seed=seed))
     corrupted = _asked(Predictor(model, wrong, scored), task, chosen[:patched], score_cache)
+    if corrupted == right[:patched]:
+        raise PromptkitError(
+            "No demonstration has another's answer when these are swapped, so nothing tells what a head is worth",
+            hint="Show two demonstrations at least, with different answers: demos=pk.demos.balanced(k=8)",
+        )
     heads = model.heads()
     mean = np.mean([heads.outputs(ids) for ids, _ in right], axis=0)
     effects = np.mean([heads.effects(ids, answer, mean) for ids, answer in corrupted], axis=0)

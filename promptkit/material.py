@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -47,6 +48,13 @@ class Rows:
                     hint="Give it more train rows; hold_out: 0.5 makes them of a test split",
                 )
         return cls(pool=_drawn(pool, recipe), dev=dev[: recipe.dev])
+
+    def scarce(self, labels: Sequence[str], per_class: int | None) -> list[str]:
+        """Where there are fewer rows of a label than a training has asked for, a note that says how many there are."""
+        counts = Counter(row.label for row in self.pool)
+        fewer = [f"{label} ({counts[label]})" for label in labels if counts[label] < (per_class or 0)]
+        some = ", ".join(fewer[:5]) + (", ..." if len(fewer) > 5 else "")
+        return [f"{len(fewer)} of {len(labels)} labels have fewer than {per_class} rows to train on: {some}"] if fewer else []
 
     def digests(self) -> dict[str, str]:
         """A hash of each part."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from promptkit.checkpoint import Standing
 from promptkit.types import Array
@@ -36,6 +36,7 @@ Step = Callable[[Objective, Rates], float]
 """Makes one step, and gives the loss before it, or the mean loss of what it has tried."""
 
 
+@runtime_checkable
 class Optimizer(Protocol):
     """A dataclass, whose fields are everything about it that determines a result."""
 

@@ -68,7 +68,10 @@ Shots = Annotated[int, typer.Option(min=0, help="How many demonstrations.")]
 Saved = Annotated[
     list[str] | None,
     typer.Option(
-        "--prompt", metavar="FOLDER", help="A folder that promptkit train has made: what was learned changes the prompt."
+        "--prompt",
+        metavar="FOLDER",
+        help="A folder that promptkit train has made, or a PEFT checkpoint: what was learned changes the prompt. May be "
+        "repeated.",
     ),
 ]
 Demos = Annotated[
@@ -222,7 +225,7 @@ def predictors(
     from promptkit.models.base import load
 
     told = pairs(settings or [])
-    over = branches(task, options, chain, calibrate, saved)
+    over = branches(task, model, options, chain, calibrate, saved)
     if saved:
         learned_on = over(load(model, **told))
         rehearse(learned_on, task, split=split, limit=limit)
@@ -232,10 +235,12 @@ def predictors(
 
 
 def branches(
-    task: Task, options: PromptOptions, chain: dict[str, Any], calibrate: str = "", saved: Sequence[str] = ()
+    task: Task, model: str, options: PromptOptions, chain: dict[str, Any], calibrate: str = "", saved: Sequence[str] = ()
 ) -> Callable[[Model], list[Predictor]]:
-    """What makes, of a model, the plain predictor, or that which scores by pmi, and one for each calibration."""
+    """What makes, of the model once it is loaded, the plain predictor, or that which scores by pmi, and one for each
+    calibration."""
     from promptkit.chain import CALIBRATIONS, reading
+    from promptkit.composition import check_engine
     from promptkit.manipulate.saved import load_manipulation
     from promptkit.predictor import Predictor
     from promptkit.registry import build
@@ -247,6 +252,7 @@ def branches(
     calibrations = [build("calibration", CALIBRATIONS, spelling) for spelling in calibrate.split(",") if spelling.strip()]
 
     changes = [load_manipulation(folder) for folder in saved]
+    check_engine(changes, model)
     for folder in saved:
         _compare(folder, prompt)
 
@@ -261,7 +267,8 @@ def _compare(folder: str, prompt: Prompt) -> None:
     """Say where a prompt is another one than that which was trained behind what is in the folder."""
     from promptkit.manipulate.saved import read_manifest
 
-    trained = read_manifest(folder).get("prompt", {})
+    manifest = read_manifest(folder)
+    trained = manifest.prompt if manifest else {}
     own = json.loads(json.dumps(prompt.settings()))
     differs = [name for name, value in own.items() if name in trained and trained[name] != value]
     if differs:
@@ -324,12 +331,14 @@ def trainable(
 ) -> Predictor:
     """The predictor that is trained; what is wrong with the rows or the prompt is found before the model is loaded."""
     from promptkit.chain import reading
+    from promptkit.composition import check_engine
     from promptkit.evaluation import rehearse
     from promptkit.models.base import load
     from promptkit.predictor import Predictor
     from promptkit.training import check
 
     told = pairs(settings or [])
+    check_engine(changes, model)
     prompt, first = options.prompt(task), reading(task)
     shown = [change for change in changes if change.kind.location != "hidden"]  # what is within the layers shows no mistake
     stand_in = Predictor(load("fake"), [prompt, *shown], first)

@@ -15,7 +15,7 @@ from promptkit.optimize.cma_es import CmaEs
 from promptkit.optimize.hotflip import HotFlip
 from promptkit.optimize.spsa import Spsa
 from promptkit.optimizers import Optimizer
-from promptkit.registry import build, settings_of
+from promptkit.registry import build, checked, settings_of
 
 Schedule = Literal["linear", "constant"]
 OPTIMIZERS: Mapping[str, type[Optimizer]] = {each.name: each for each in (AdamW, Spsa, CmaEs, HotFlip)}
@@ -58,22 +58,22 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be trained by."""
-        for name in ("steps", "batch_size", "dev", "every", "per_class", "patience"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise PromptkitError(f"{name} of a training is a whole number of at least 1", got=repr(value))
         if isinstance(self.optimizer, type):
             raise PromptkitError("An optimiser is an object, not a class", hint='Write pk.CmaEs(), or "cma-es"')
+        for kind, told, known in (("schedule", self.schedule, Schedule), ("mixed precision", self.mixed_precision, Precision)):
+            if told not in get_args(known):
+                raise unknown(kind, str(told), get_args(known))
+        checked(self, "a training")
+        for name in ("steps", "batch_size", "dev", "every", "per_class", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise PromptkitError(f"{name} of a training is a whole number of at least 1", got=repr(value))
         rate = self.learning_rate
-        if (rate is not None and not 0 < rate < float("inf")) or not 0 <= self.warmup <= 1:
+        if (rate is not None and rate <= 0) or not 0 <= self.warmup <= 1:
             raise PromptkitError(
                 "A learning rate is above 0, and a warm-up a share of the steps",
                 got=f"learning_rate={rate}, warmup={self.warmup}",
             )
-        if self.schedule not in get_args(Schedule):
-            raise unknown("schedule", str(self.schedule), get_args(Schedule))
-        if self.mixed_precision not in get_args(Precision):
-            raise unknown("mixed precision", str(self.mixed_precision), get_args(Precision))
 
     @classmethod
     def of(cls, keywords: Mapping[str, Any]) -> Recipe:

@@ -1,6 +1,7 @@
 """One spelling for everything that has a name: `name:key=value` on the command line, `name(key=value)` in Python.
 
-Names resolve through fixed tables of classes, never through an import path; a class's fields are its keywords.
+Names resolve through fixed tables of classes, never through an import path; a class's fields are its keywords, but those that
+are not shown (`repr=False`), which are learned.
 """
 
 from __future__ import annotations
@@ -8,9 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import Field, fields
+from functools import cache
 from typing import Any, get_type_hints
 
 from promptkit.errors import PromptkitError, unknown
+
+MOST_SHOWN = 200
+"""Characters of what was given that are told."""
 
 
 def parse(spelling: str) -> tuple[str, dict[str, str]]:
@@ -34,7 +39,7 @@ def parse(spelling: str) -> tuple[str, dict[str, str]]:
 
 
 def build(kind: str, table: Mapping[str, type], spelling: str, **given: object) -> Any:
-    """The object that the spelling names; `given` are defaults for those keywords that the class has."""
+    """The object that the spelling names; `given` are defaults for those fields that the class has."""
     name, keywords = parse(spelling)
     return build_from(kind, table, name, keywords, **given)
 
@@ -45,17 +50,18 @@ def build_from(kind: str, table: Mapping[str, type], name: str, keywords: Mappin
 
     if name not in table:
         raise unknown(kind, name, table)
-    known = {field.name: field for field in fields(table[name]) if field.init}
+    known = {field.name: field for field in keywords_of(table[name])}
     for key in keywords:
         if key not in known:
             raise unknown(f"keyword of the {kind} {name}", key, known)
     texts = {key: _read(text, known[key]) for key, text in keywords.items()}
-    values = {key: value for key, value in given.items() if key in known} | texts
+    made = {field.name for field in fields(table[name]) if field.init}
+    values = {key: value for key, value in given.items() if key in made} | texts
     try:
         return TypeAdapter(table[name]).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
-        keyword = f"{first['loc'][0]}={first['input']!r}" if first["loc"] else repr(dict(values))
+        keyword = _shown(str(first["loc"][0]), first["input"]) if first["loc"] else repr(dict(values))
         raise PromptkitError(f"The {kind} {name} cannot be made so: {first['msg']}", got=keyword) from None
 
 
@@ -67,26 +73,54 @@ def _written(value: object) -> str:
     return "|".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
-def checked(value: Any) -> None:
-    """Refuse a registered object that was made in Python with a value which its field cannot have; numbers are finite."""
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
+def keywords_of(value: Any) -> list[Field[Any]]:
+    """The keywords of a registered class or object: what it is made with, but nothing that was learned."""
+    return [field for field in fields(value) if field.init and field.repr]
 
-    hints, finite = get_type_hints(type(value)), ConfigDict(allow_inf_nan=False)
+
+def checked(value: Any, name: str = "") -> None:
+    """Refuse an object that was made in Python with a value which its field cannot have; numbers are finite.
+
+    `name` stands in for that of a registered object.
+    """
+    kind: Any = type(value)
     for field in fields(value):
-        if not field.init:
-            continue
-        try:
-            TypeAdapter(hints[field.name], config=finite).validate_python(getattr(value, field.name), strict=True)
-        except ValidationError as error:
-            raise PromptkitError(
-                f"The {field.name} of {value.name} cannot be that: {error.errors()[0]['msg']}",
-                got=f"{field.name}={getattr(value, field.name)!r}",
-            ) from None
+        if field.init:
+            check_value(field.name, getattr(value, field.name), _hints(kind)[field.name], of=name or value.name)
+
+
+def check_value(name: str, value: object, kind: Any, *, of: str) -> None:
+    """Refuse a value which is none of a kind, as a type says it: nothing is converted, and numbers are finite."""
+    from pydantic import ValidationError
+
+    try:
+        _adapter(kind).validate_python(value, strict=True)
+    except ValidationError as error:
+        raise PromptkitError(
+            f"The {name} of {of} cannot be that: {error.errors()[0]['msg']}", got=_shown(name, value)
+        ) from None
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+@cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import ConfigDict, TypeAdapter
+
+    return TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True))
+
+
+def _shown(name: str, value: object) -> str:
+    told = repr(value)
+    return f"{name}={told if len(told) <= MOST_SHOWN else told[:MOST_SHOWN] + '...'}"
 
 
 def spelling(value: Any) -> str:
     """How the command line spells a registered object: its name, and the keywords that are not the defaults."""
-    kept = [field for field in fields(value) if field.init and getattr(value, field.name) != field.default]
+    kept = [field for field in keywords_of(value) if getattr(value, field.name) != field.default]
     return spelt(value.name, {field.name: getattr(value, field.name) for field in kept})
 
 
@@ -97,4 +131,4 @@ def spelt(name: str, keywords: Mapping[str, object]) -> str:
 
 def settings_of(value: Any) -> dict[str, object]:
     """The name and keywords of a registered object, as a run records them."""
-    return {"name": value.name} | {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+    return {"name": value.name} | {field.name: getattr(value, field.name) for field in keywords_of(value)}

@@ -245,4 +245,4 @@ def _branches(spec: StudySpec, task: Task, cell: Mapping[str, Any]) -> Callable[
     given = {each.name: getattr(told, each.name) for each in fields(opts.PromptOptions)}
     prompt = opts.PromptOptions(**given | {"shots": opts.count(told.shots, told.prompt)})
     chain = opts.chain(told.score, told.extract, told.max_tokens, told.samples, told.temperature, told.seed)
-    return opts.branches(task, prompt, chain, spec.calibrate, told.prompt or ())
+    return opts.branches(task, told.model, prompt, chain, spec.calibrate, told.prompt or ())

@@ -226,6 +226,7 @@ class _Training:
             chosen=standing.chosen,
             ended=standing.done,
             rows={"pool": len(self._rows.pool), "dev": len(self._rows.dev)},
+            notes=(*self._rows.scarce(tuple(self._task.labels or ()), self._recipe.per_class),),
             evaluations=dict(standing.evaluations),
             resumed=resumed,
             seconds=standing.seconds,

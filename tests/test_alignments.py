@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections import Counter
 from contextlib import suppress
 from importlib import import_module
@@ -18,10 +19,13 @@ from promptkit.again import SETTINGS, eval_command, explained
 from promptkit.align.labelmap import MAPS
 from promptkit.align.learned import LEARNED
 from promptkit.alignments import Alignments, align
+from promptkit.asking import Asking
 from promptkit.bias import bias
 from promptkit.chain import CALIBRATIONS, recorded
 from promptkit.cli import main
+from promptkit.composition import base_of
 from promptkit.evaluation import evaluate
+from promptkit.manipulations import Surroundings
 from promptkit.metrics import BINS, paired_difference
 from promptkit.models.base import ENGINES
 from promptkit.models.fake import FakeModel
@@ -183,6 +187,47 @@ def test_the_command_is_of_this_run_and_offers_nothing_that_eval_refuses(
     assert {each.name for each in again.lacking} < {each.name for each in found.lacking}
     assert again.command is None
     assert {result.align for result in found.results} <= {result.align for result in again.results}
+
+
+def of_learned(folder: Path) -> list[Any]:
+    """Two that were learned on the fake model, saved as a training saves them, and one that is not there any more."""
+    model = pk.load("fake")
+    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS))
+    made: list[Any] = [pk.SoftPrompt(3), pk.TriggerTokens(2, seed=1)]
+    learned = [each.learned(each.begun(around), base_of(model)) for each in made]
+    for number, each in enumerate(learned, start=1):
+        pk.save_manipulation(each, folder / "train-sentiment-1234" / f"{number}-{each.name}")
+    return learned
+
+
+@pytest.mark.parametrize("shots", [0, 8])
+def test_the_command_names_the_folders_of_what_was_learned(
+    tmp_path: Path, shots: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demos = pk.demos.balanced(k=shots) if shots else pk.demos.zero()
+    predictor = pk.Predictor(
+        pk.load("fake"), [pk.Prompt("sentiment/review", demos=demos), *of_learned(tmp_path)], pk.Verbalizer(WORDS)
+    )
+    made = pk.evaluate(predictor, pk.task("sentiment"), limit=6, out=tmp_path)
+
+    def typed(command: str) -> Any:
+        monkeypatch.setattr("sys.argv", [*shlex.split(command), "--out", str(tmp_path), "--json"])
+        with suppress(SystemExit):
+            main()
+        return json.loads(capsys.readouterr().out)
+
+    settings = json.loads((made.path / "run.json").read_text())
+    assert typed(eval_command(settings, [], beside=tmp_path))["run"] == str(made.path)
+    found = align(made.path, "contextual,batch")
+    again = align(typed(found.command)["run"], "contextual,batch")
+    assert again.lacking == ()
+    shutil.rmtree(tmp_path / "train-sentiment-1234" / "1-soft")
+    lost = align(made.path, "contextual")
+    assert lost.command is not None
+    assert "--prompt FOLDER --prompt " in lost.command
+    assert "(FOLDER stands for the folder of what was learned)" in str(lost)
+    unlearned = {**settings, "manipulate": {**settings["manipulate"], "with": [dict(pk.SoftPrompt(3).settings())]}}
+    assert eval_command(unlearned, []) is None
 
 
 def test_a_bias_asks_for_no_premise_where_there_is_none(tmp_path: Path) -> None:

@@ -103,6 +103,13 @@ def test_a_state_replaced_by_itself_changes_nothing(folder: Path) -> None:
         (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, how="sum"), "no way to extract a shift"),
         (lambda f: pk.extract_shift(shown(f, channel=True), pk.task(f / "task.yaml"), layer=1), "By the channel"),
         (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, how="replace", strength=2), "has no strength"),
+        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1.5), "valid integer. Given: layer=1.5"),
+        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=True), "Given: layer=True"),
+        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, strength=float("nan")), "Given: strength=nan"),
+        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, strength="2"), "Given: strength='2'"),
+        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, rows=0), "Given: rows=0"),
+        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, rows="a"), "Given: rows='a'"),
+        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, at="first"), "Given: at='first'"),
     ],
 )
 def test_what_tells_no_shift_is_told(folder: Path, made: Any, message: str) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,6 +18,8 @@ from promptkit.asking import Asking
 from promptkit.evaluation import by_hash
 from promptkit.function_vectors import Swapped
 from promptkit.manipulate.arrays import as_numpy
+from promptkit.manipulate.bench import Bench
+from promptkit.manipulate.line import Choose, shared
 from promptkit.manipulate.order import given
 from promptkit.manipulations import Surroundings
 from promptkit.models.base import ENGINES
@@ -27,6 +29,7 @@ SOURCE = "sources: [{files: {test: rows.jsonl}, inputs: {text: text}, label: lab
 LABELS = 'description: made up\ntemplate: sentiment/review\nlabels: {"no": bad, "yes": good}\n' + SOURCE
 TEXTS = "description: made up\ntemplate: question/answer\nanswer: {first_line: {max_tokens: 4}}\n" + SOURCE
 HEADS, LAYERS = 4, 3
+UNSWAPPED = "No demonstration has another's answer.*with different answers"
 
 
 @pytest.fixture(scope="module")
@@ -141,11 +144,22 @@ def test_rows_that_are_evaluated_tell_nothing(folder: Path) -> None:
         pk.head_effects(predictor, task, split="train")
 
 
+@dataclass(frozen=True)
+class Alike:
+    """Demonstrations that all have one answer."""
+
+    k: int = 2
+    name: ClassVar[str] = "alike"
+
+    def over(self, bench: Bench) -> Choose:
+        return shared([[row for row in bench.pool if row.label == "yes"]] * self.k)
+
+
 @pytest.mark.parametrize(
     ("made", "message"),
     [
         (lambda f: pk.head_effects(shown(f, demos=pk.demos.zero()), pk.task(f / "labels.yaml")), "here are none"),
-        (lambda f: pk.head_effects(shown(f), pk.task(f / "labels.yaml"), patched=0), "over one row at least.*patched=0"),
+        (lambda f: pk.head_effects(shown(f), pk.task(f / "labels.yaml"), patched=0), "greater than 0. Given: patched=0"),
         (
             lambda f: pk.head_effects(shown(f, template="sentiment/review_channel", channel=True), pk.task(f / "labels.yaml")),
             "By the channel no answer stands behind",
@@ -155,6 +169,15 @@ def test_rows_that_are_evaluated_tell_nothing(folder: Path) -> None:
         (lambda f: FOUND.shift(layer=1, heads=3, up_to=1), "Given: heads=3, up_to=1.*are 2 of them"),
         (lambda f: FOUND.shift(layer=1, up_to=-1), "are 0 of them"),
         (lambda f: FOUND.shift(layer=1, heads=1.5), "Given: heads=1.5"),
+        (lambda f: FOUND.best(0.0), "some of a model's attention heads. Given: heads=0.0"),
+        (lambda f: FOUND.best(-0.5), "Given: heads=-0.5"),
+        (lambda f: FOUND.best(float("nan")), "finite number. Given: heads=nan"),
+        (lambda f: FOUND.best(True), "Given: heads=True"),
+        (lambda f: FOUND.best(1, up_to=1.5), "Given: up_to=1.5"),
+        (lambda f: FOUND.shift(layer=1.5), "Given: layer=1.5"),
+        (lambda f: FOUND.shift(layer=1, strength=float("nan")), "finite number. Given: strength=nan"),
+        (lambda f: pk.head_effects(shown(f, demos=pk.demos.random_each(k=1)), pk.task(f / "labels.yaml")), UNSWAPPED),
+        (lambda f: pk.head_effects(shown(f, demos=Alike()), pk.task(f / "labels.yaml")), UNSWAPPED),
     ],
 )
 def test_what_tells_no_function_vector_is_told(folder: Path, made: Any, message: str) -> None:

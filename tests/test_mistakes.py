@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,10 @@ import pytest
 import promptkit as pk
 from promptkit.errors import PromptkitError
 from promptkit.evaluation import evaluate
+from promptkit.manipulate.saved import LEARNABLE
 from promptkit.models.fake import FakeModel
+from promptkit.recipe import OPTIMIZERS, Recipe
+from promptkit.registry import build
 from promptkit.run import as_text, run_table
 from promptkit.template import Template
 from promptkit.view import show, views
@@ -66,6 +72,67 @@ def test_an_expression_that_reads_otherwise_each_time_or_fails_is_refused(text: 
 def test_a_mistake_in_python_is_told_where_it_is_made(make: Any) -> None:
     with pytest.raises(PromptkitError):
         make()
+
+
+KEYWORDS = [
+    pytest.param(kind, field.name, id=f"{kind.__name__}:{field.name}")
+    for kind in (*LEARNABLE.values(), *OPTIMIZERS.values(), Recipe)
+    for field in fields(kind)  # type: ignore[arg-type]
+]
+NUMBERS: list[Any] = [-1, 0, 1.5, math.nan, math.inf, -math.inf]
+WRONG: list[Any] = [None, "a", True, *NUMBERS, [], [1], [2, 1], ["a"], (1.5,), {}, {"a": 1}, object()]
+FITS: dict[str, list[Any]] = {
+    "seed": [-1, 0],
+    "slot": [None, "a"],
+    "reparametrise": [None],
+    "width": [None],
+    "population": [None],
+    "layers": [[], [1]],
+    "parameters": [{}],
+    "base": [{}, {"a": 1}],
+    "mlp": [0],
+    "first": [0],
+    "optimizer": [None],
+    "learning_rate": [None, 1.5],
+    "per_class": [None],
+    "patience": [None],
+    "warmup": [0],
+    "gradient_checkpointing": [True],
+    "weight_decay": [0, 1.5],
+    "perturbation": [1.5],
+    "sigma": [1.5],
+}
+"""Of these values, those that are none of the wrong ones."""
+
+
+@pytest.mark.parametrize(("kind", "keyword"), KEYWORDS)
+def test_a_keyword_is_refused_with_what_was_given_or_is_one(kind: Any, keyword: str) -> None:
+    fits, told = [], []
+    for wrong in WRONG:
+        try:
+            kind(**{keyword: wrong})
+            fits.append(repr(wrong))
+        except PromptkitError as error:
+            told.append(str(error))
+    assert fits == [*map(repr, FITS.get(keyword, []))]
+    assert all("Given: " in each or "named" in each for each in told)
+
+
+def test_layers_may_be_any_sequence_of_numbers() -> None:
+    for kind in (pk.DeepPrefix, pk.HiddenShift, pk.LowRankEdit):
+        made: Any = [kind(layers=layers) for layers in ((1, 2), [1, 2], range(1, 3))]  # type: ignore[arg-type]
+        assert made[0] == made[1] == made[2]
+        assert made[0].settings() == made[1].settings()
+    with pytest.raises(PromptkitError, match=r"layers of shift cannot be that: .*tuple. Given: layers=2"):
+        pk.HiddenShift(2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("keyword", ["parameters", "base"])
+def test_what_was_learned_is_no_keyword_of_a_spelling(keyword: str) -> None:
+    for kind in LEARNABLE:
+        with pytest.raises(PromptkitError, match=f"no keyword of the learned manipulation {kind} named '{keyword}'") as told:
+            build("learned manipulation", LEARNABLE, f"{kind}:{keyword}=3")
+        assert not {"base", "parameters"} & {*re.split(r"\W+", str(told.value).partition(f"'{keyword}'")[2])}
 
 
 def test_labels_that_read_the_same_to_the_model_are_refused(tmp_path: Path) -> None:

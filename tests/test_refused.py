@@ -274,6 +274,30 @@ class Given:
         self.a_learned_prompt()
         (self._folder / "learned" / "parameters.safetensors").write_bytes(b"PK")
 
+    def several_learned_prompts(self) -> None:
+        self.a_learned_prompt()
+        (self._folder / "learned").rename(self._folder / "1-soft")
+        (self._folder / "learned").mkdir()
+        shutil.copytree(self._folder / "1-soft", self._folder / "learned" / "2-soft")
+        (self._folder / "1-soft").rename(self._folder / "learned" / "1-soft")
+
+    def a_learned_prompt_of_a_later_version(self) -> None:
+        self._edited(format=2, promptkit="9.1")
+
+    def a_learned_prompt_that_forgot_its_model(self) -> None:
+        self._edited(base={})
+
+    def a_learned_prompt_of_no_prompt(self) -> None:
+        self._edited(prompt=None)
+
+    def a_learned_prompt_of_listed_names(self) -> None:
+        self._edited(manipulation={"name": ["soft"]})
+
+    def _edited(self, **told: Any) -> None:
+        self.a_learned_prompt()
+        path = self._folder / "learned" / "manifest.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **told}))
+
     def a_peft_checkpoint(self, method: str = "PROMPT_TUNING", **more: object) -> Path:
         import numpy as np
         from safetensors.numpy import save_file

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,17 @@ def test_it_learns_from_the_pool_alone_and_leaves_the_model_as_it_was(folder: Pa
     assert len(run.ids) == len(task.rows("train"))
 
 
+def test_fewer_rows_of_a_label_than_were_asked_for_are_noted(folder: Path, tmp_path: Path) -> None:
+    counts = Counter(row.label for row in pk.task(folder / "task.yaml").part("pool"))
+    fit = trained(folder, tmp_path, steps=1, per_class=counts["no"] + 1)
+    fewer = [label for label in ("no", "yes") if counts[label] <= counts["no"]]
+    told = f"{len(fewer)} of 2 labels have fewer than {counts['no'] + 1} rows to train on: "
+    assert fit.notes == (told + ", ".join(f"{label} ({counts[label]})" for label in fewer),)
+    assert str(fit).endswith(f"note: {fit.notes[0]}")
+    assert fit.to_json()["notes"] == [*fit.notes]
+    assert trained(folder, tmp_path, steps=1, per_class=2).notes == ()
+
+
 def test_labels_outside_pool_and_dev_change_nothing(folder: Path, tmp_path: Path) -> None:
     task = pk.task(folder / "task.yaml")
     kept = {row.inputs["text"] for part in ("pool", "dev") for row in task.part(part)}  # type: ignore[arg-type]
@@ -248,6 +260,8 @@ def test_a_text_that_is_to_be_written_becomes_likelier(folder: Path, tmp_path: P
     fit = pk.train(written, pk.task(folder / "texts.yaml"), out=tmp_path, cache=False, steps=20, dev=8, learning_rate=0.3)
     assert fit.chosen.loss < fit.looks[0].loss
     assert fit.chosen.accuracy is None
+    assert f"dev loss on 8 rows: {fit.looks[0].loss:.3f} before, {fit.chosen.loss:.3f} after" in str(fit)
+    assert "accuracy" not in str(fit)
 
 
 def test_by_the_channel_no_text_is_trained(folder: Path, tmp_path: Path) -> None:
@@ -386,6 +400,9 @@ def test_the_command_trains_and_eval_uses_it(folder: Path, tmp_path: Path, capsy
         (lambda p, task: pk.train(p, task, per_class=-1), "per_class of a training"),
         (lambda p, task: pk.train(p, task, learning_rate=0.0), "A learning rate is above 0"),
         (lambda p, task: pk.train(p, task, schedule="cosin"), "no schedule named"),
+        (lambda p, task: pk.train(p, task, learning_rate="a"), "learning_rate of a training cannot be that.*Given"),
+        (lambda p, task: pk.train(p, task, optimizer=3), "instance of Optimizer. Given: optimizer=3"),
+        (lambda p, task: pk.train(p, task, optimizer=pk.AdamW), "an object, not a class"),
     ],
 )
 def test_what_cannot_be_trained_is_told(folder: Path, made: Any, message: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
+from promptkit.errors import PromptkitError
 from promptkit.types import Array
 
 _FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
@@ -30,6 +32,16 @@ def digest(parameters: Mapping[str, Array]) -> str:
     for name, array in sorted(parameters.items()):
         told.update(f"{name}{array.shape}".encode() + array.data)
     return told.hexdigest()[:16]
+
+
+def check_held(kind: str, parameters: Mapping[str, Array], names: Collection[str]) -> None:
+    """Refuse parameters that are not those of their kind, or not as many numbers as their shapes say; none are none yet."""
+    if parameters and parameters.keys() != {*names}:
+        raise PromptkitError(f"What {kind} has learned is {', '.join(names)}", got=", ".join(map(str, parameters)))
+    for name, array in parameters.items():
+        if len(array.data) != 4 * prod(array.shape):
+            got = f"{len(array.data)} bytes for a shape of {array.shape}"
+            raise PromptkitError(f"The {name} of {kind} are not 4 bytes for each number", got=got)
 
 
 def serialised(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:

@@ -146,7 +146,8 @@ class Frame:
                 return drop, prompt
         raise PromptkitError(
             f"The prompt of row {example.id} has {len(prompt.input.ids)} tokens without any demonstration and "
-            f"{prompt.length - len(prompt.kept) + room} for the answer, and the model takes {self.card.context_length} in all",
+            f"{prompt.length - len(prompt.kept) + room} for the answer, and there is room for {self.card.context_length} "
+            "in all",
             hint="Shorten the row's text or the instruction, or use a model with a longer context",
         )
 

@@ -25,6 +25,11 @@ TEXTS, TOKENS = 4, 16
 """Texts, and tokens of each, by which the scale of hidden states is told."""
 
 
+def tuple_of(chosen: Any) -> Any:
+    """A list of layers, or another sequence of them, as what it is kept as; what is none as it is."""
+    return tuple(chosen) if isinstance(chosen, Sequence) and not isinstance(chosen, str) else chosen
+
+
 def layers_at(chosen: Sequence[int], card: Card) -> tuple[int, ...]:
     """The layers, counted from 1; all unless some are chosen. Raises PromptkitError for one that the model does not have."""
     foreign = [layer for layer in chosen if layer > card.layers]

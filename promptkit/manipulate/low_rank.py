@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from promptkit.errors import PromptkitError
-from promptkit.manipulate.arrays import as_array, as_numpy, digest
+from promptkit.manipulate.arrays import as_array, as_numpy, check_held, digest
 from promptkit.manipulate.drawn import generator
-from promptkit.manipulate.layered import UNITS, check_layers, layers_at, scales, settled
+from promptkit.manipulate.layered import UNITS, check_layers, layers_at, scales, settled, tuple_of
 from promptkit.manipulations import Put, Surroundings
+from promptkit.registry import checked
 from promptkit.types import Array, Card, Kind
 from promptkit.within import Edit, Within
 
@@ -54,12 +55,15 @@ class LowRankEdit:
 
     def __post_init__(self) -> None:
         """Refuse what no such edit can be."""
-        if not isinstance(self.rank, int) or self.rank < 1:
+        object.__setattr__(self, "layers", tuple_of(self.layers))
+        checked(self)
+        if self.rank < 1:
             raise PromptkitError("A subspace has one dimension at least", got=f"rank={self.rank!r}")
         if min(self.first, self.last) < 0 or self.first + self.last < 1:
             reason = "A low-rank edit stands at one token at least, among the prompt's first or last"
             raise PromptkitError(reason, got=f"first={self.first}, last={self.last}")
         check_layers(self.layers)
+        check_held("a low-rank edit", self.parameters, NAMES)
         for name, held in self.parameters.items():
             if len(held.shape) < 2 or held.shape[1] != self.rank or (self.layers and held.shape[0] != len(self.layers)):
                 raise PromptkitError(f"The {name} of a low-rank edit is not of the size that it says", got=str(held.shape))
@@ -105,8 +109,7 @@ class LowRankEdit:
 
     def learned(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> LowRankEdit:
         """The same edit once it has been trained."""
-        made = settled(trained, self._made)
-        return replace(self, parameters={name: made[name] for name in NAMES if name in made}, base=dict(base))
+        return replace(self, parameters=settled(trained, self._made), base=dict(base))
 
     def _made(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
         import torch

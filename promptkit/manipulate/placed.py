@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal
 
 from promptkit.errors import PromptkitError, unknown
 from promptkit.render import SLOT_PART
@@ -15,20 +15,19 @@ TOKENS_PART = "tokens"
 """The part of a prompt that discrete tokens which were learned are."""
 
 
-def check_placed(kind: str, *, length: int, place: str, init: str, inits: Sequence[str]) -> None:
-    """Refuse what can be put nowhere, and what it cannot begin as."""
-    check_beginning(kind, length, init, inits)
-    if place not in get_args(Place):
-        raise unknown(f"place of {kind}", str(place), get_args(Place))
-
-
 def check_beginning(kind: str, length: int, init: str, inits: Sequence[str]) -> None:
     """Refuse what has no length, and what begins as neither something known nor a text of several words."""
-    if not isinstance(length, int) or length < 1:
+    if length < 1:
         raise PromptkitError(f"The length of {kind} is 1 at least", got=f"length={length!r}")
-    if not isinstance(init, str) or (init not in inits and len(init.split()) < 2):
+    if init not in inits and len(init.split()) < 2:
         hint = "Or write a text of several words: init=Classify the review."
-        raise unknown(f"beginning of {kind}", str(init), inits, hint=hint)
+        raise unknown(f"beginning of {kind}", init, inits, hint=hint)
+
+
+def check_slot(slot: str | None) -> None:
+    """Refuse a slot without a name."""
+    if slot == "":
+        raise PromptkitError("A slot of a template has a name", got="slot=''", hint="Write slot=task, or leave it out")
 
 
 def spliced(prompt: TextInput, more: Sequence[int], at: int, *, part: str) -> TextInput:

@@ -14,11 +14,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from promptkit.errors import PromptkitError
-from promptkit.manipulate.arrays import as_array, as_numpy, digest
+from promptkit.manipulate.arrays import as_array, as_numpy, check_held, digest
 from promptkit.manipulate.drawn import common_text, generator
-from promptkit.manipulate.layered import UNITS, check_layers, layers_at, settled, sizes
+from promptkit.manipulate.layered import UNITS, check_layers, layers_at, settled, sizes, tuple_of
 from promptkit.manipulate.placed import check_beginning
 from promptkit.manipulations import Put, Surroundings
+from promptkit.registry import checked
 from promptkit.types import Array, Kind
 from promptkit.within import Prefix, Within
 
@@ -54,6 +55,8 @@ class DeepPrefix:
 
     def __post_init__(self) -> None:
         """Refuse what no prefix can be."""
+        object.__setattr__(self, "layers", tuple_of(self.layers))
+        checked(self)
         check_beginning("a prefix", self.length, self.init, INITS)
         if self.mlp and self.mlp < self.length:
             raise PromptkitError(
@@ -62,6 +65,7 @@ class DeepPrefix:
                 hint=f"Use mlp={max(128, self.length)}, or leave it out",
             )
         check_layers(self.layers)
+        check_held("a prefix", self.parameters, (KEYS, VALUES))
         for name, held in self.parameters.items():
             if len(held.shape) != 4 or held.shape[2] != self.length or (self.layers and held.shape[0] != len(self.layers)):
                 raise PromptkitError(f"The {name} of a prefix are not as many as it says", got=str(held.shape))

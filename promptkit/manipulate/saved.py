@@ -1,7 +1,8 @@
 """A learned manipulation as a folder: its parameters as safetensors, and a manifest that says what they are.
 
     parameters.safetensors   name -> float32
-    manifest.json            which manipulation, its shapes, the model it was learned on, the prompt, the figures, a hash
+    manifest.json            which manipulation, its shapes, the model it was learned on, the prompt, the figures, and a hash
+                             of all that and of the parameters
 
 Nothing in it is ever executed. Whether a model is the one that it was learned on, a predictor sees when it is made.
 """
@@ -10,10 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from promptkit import __version__
 from promptkit.errors import PromptkitError, json_reason
@@ -25,7 +28,7 @@ from promptkit.manipulate.shift import HiddenShift
 from promptkit.manipulate.soft import SoftPrompt
 from promptkit.manipulate.tokens import TriggerTokens
 from promptkit.manipulations import Learnable
-from promptkit.registry import build_from
+from promptkit.registry import build_from, keywords_of
 from promptkit.resources import expanded
 from promptkit.types import Array
 
@@ -34,8 +37,39 @@ LEARNABLE: Mapping[str, type[Learnable]] = {
 }
 """Every manipulation that is learned, by the name that the command line spells."""
 MANIFEST, PARAMETERS = "manifest.json", "parameters.safetensors"
-_LEARNED = frozenset({"parameters", "base"})
-"""The fields that are no keywords of its making."""
+FORMAT = 1
+"""Of the manifest; a version of promptkit that writes another one counts on."""
+
+
+class Named(BaseModel):
+    """A manipulation by its name, and the keywords that it was made with."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    name: str
+
+
+class Manifest(BaseModel):
+    """What a saved manipulation says of itself; besides that, what a reader should know, which nothing is made of."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    format: Literal[1]
+    promptkit: str
+    """The version that has written it."""
+    manipulation: Named
+    parameters: dict[str, list[int]]
+    """Name -> shape."""
+    base: dict[str, str | int]
+    """The model that it was learned on."""
+    prompt: dict[str, Any] = Field(default_factory=dict)
+    """The settings of the prompt that it was trained behind."""
+    sha256: str
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What a reader should know besides."""
+        return self.model_extra or {}
 
 
 def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] | None = None) -> Path:
@@ -44,14 +78,16 @@ def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] |
         raise PromptkitError(f"This {learned.name} has learned nothing that could be saved", hint="Train it: pk.train")
     path = expanded(folder)
     content = serialised(learned.parameters)
+    keywords = {field.name: getattr(learned, field.name) for field in keywords_of(learned)}
     manifest = {
+        "format": FORMAT,
         "promptkit": __version__,
-        "manipulation": {"name": learned.name, **keywords_of(learned)},
+        "manipulation": {"name": learned.name, **keywords},
         "parameters": {name: list(array.shape) for name, array in learned.parameters.items()},
         "base": dict(learned.base),
         **(told or {}),
-        "sha256": hashlib.sha256(content).hexdigest(),
     }
+    manifest["sha256"] = _hash(content, manifest)
     put(path, {PARAMETERS: content, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()})
     return path
 
@@ -59,56 +95,81 @@ def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] |
 def load_manipulation(folder: str | Path) -> Learnable:
     """The manipulation that was saved in a folder, exactly, or that of a PEFT checkpoint.
 
-    Raises PromptkitError for what is damaged or of a later version.
+    Raises PromptkitError for what is damaged, was changed since, or is of a later version.
     """
     path = expanded(folder)
     if peft.is_checkpoint(path):
         return peft.read(path)
-    manifest = read_manifest(path)
-    arrays = _arrays(path, manifest)
-    try:
-        made = {**manifest["manipulation"]}
-        shapes = {name: tuple(shape) for name, shape in manifest["parameters"].items()}
-        name, base = made.pop("name"), dict(manifest["base"])
-    except (KeyError, TypeError, AttributeError):
-        raise _damaged(path, f"{MANIFEST} is no manifest of a learned manipulation") from None
-    if {name: array.shape for name, array in arrays.items()} != shapes:
+    told = _told(path)
+    manifest, arrays = _manifest(path, told), _arrays(path, told)
+    if {name: list(array.shape) for name, array in arrays.items()} != manifest.parameters:
         raise _damaged(path, "the shapes of its parameters are not those that its manifest says")
-    blank: Learnable = build_from("learned manipulation", LEARNABLE, name, made)
-    return blank.learned(arrays, base)
+    name, keywords = manifest.manipulation.name, manifest.manipulation.model_extra or {}
+    learned: Learnable = build_from("learned manipulation", LEARNABLE, name, keywords, parameters=arrays, base=manifest.base)
+    return learned
 
 
-def read_manifest(folder: str | Path) -> Any:
-    """What a saved manipulation says of itself; a PEFT checkpoint says nothing of the prompt that it was trained behind."""
+def read_manifest(folder: str | Path) -> Manifest | None:
+    """What a saved manipulation says of itself; None for a PEFT checkpoint, which says nothing of the prompt before it."""
     path = expanded(folder)
-    if peft.is_checkpoint(path):
-        return {}
+    return None if peft.is_checkpoint(path) else _manifest(path, _told(path))
+
+
+def _told(path: Path) -> Any:
     try:
         return json.loads((path / MANIFEST).read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        hint = "Give a folder that promptkit train has printed, or a PEFT checkpoint"
-        raise PromptkitError(f"There is no learned manipulation in {folder}: it has no {MANIFEST}", hint=hint) from None
+        raise _absent(path) from None
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"{MANIFEST} is not JSON: {json_reason(error)}") from None
 
 
-def keywords_of(learned: Learnable) -> dict[str, object]:
-    """The keywords that it was made with."""
-    told: Any = learned
-    return {field.name: getattr(told, field.name) for field in fields(told) if field.name not in _LEARNED}
+def _absent(path: Path) -> PromptkitError:
+    """The error for a folder without a manifest; several that were learned at once stand each in one of their own."""
+    several = [each.parent for each in path.glob(f"*-*/{MANIFEST}") if each.parent.name.partition("-")[0].isdecimal()]
+    if several:
+        in_order = sorted(several, key=lambda each: int(each.name.partition("-")[0]))
+        hint = f"Name one of them, or all: {' '.join(f'--prompt {shlex.quote(str(each))}' for each in in_order)}"
+        return PromptkitError(f"There are several learned manipulations in {path}, each in a folder of its own", hint=hint)
+    hint = "Give a folder that promptkit train has printed, or a PEFT checkpoint"
+    return PromptkitError(f"There is no learned manipulation in {path}: it has no {MANIFEST}", hint=hint)
 
 
-def _arrays(path: Path, manifest: Any) -> dict[str, Array]:
+def _manifest(path: Path, told: Any) -> Manifest:
+    """What was read, if it is a manifest of this version."""
+    number = told.get("format") if isinstance(told, dict) else None
+    if isinstance(number, int) and number > FORMAT:
+        raise PromptkitError(
+            f"The learned manipulation in {path} was saved by a later version of promptkit than this one",
+            got=f"format {number}, by promptkit {told.get('promptkit')}; this is promptkit {__version__}",
+            hint="Update it: pip install -U promptkit",
+        )
+    try:
+        return Manifest.model_validate(told)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"{place}: " for place in [".".join(map(str, first["loc"]))] if place)
+        raise _damaged(path, f"{MANIFEST} is no manifest of a learned manipulation: {where}{first['msg']}") from None
+
+
+def _arrays(path: Path, told: Any) -> dict[str, Array]:
+    """The parameters, if neither they nor what is told of them was changed since they were saved."""
     try:
         content = (path / PARAMETERS).read_bytes()
     except FileNotFoundError:
         raise _damaged(path, f"{PARAMETERS} is not there") from None
-    if not isinstance(manifest, dict) or hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
-        raise _damaged(path, f"{PARAMETERS} is not what was saved with its manifest")
+    if _hash(content, told) != told["sha256"]:
+        raise _damaged(path, f"{PARAMETERS} and {MANIFEST} are not what was saved together")
     try:
         return deserialised(content)
     except ValueError as error:
         raise _damaged(path, f"{PARAMETERS} cannot be read: {error}") from None
+
+
+def _hash(content: bytes, told: Mapping[str, Any]) -> str:
+    """Of the parameters' bytes, and of everything that is told of them."""
+    kept = json.loads(json.dumps({name: value for name, value in told.items() if name != "sha256"}))
+    return hashlib.sha256(content + json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def _damaged(path: Path, reason: str) -> PromptkitError:

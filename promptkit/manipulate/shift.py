@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from promptkit.errors import PromptkitError, unknown
-from promptkit.manipulate.arrays import as_array, as_numpy, digest
-from promptkit.manipulate.layered import UNITS, check_layers, layers_at, scales, settled, states
+from promptkit.errors import PromptkitError
+from promptkit.manipulate.arrays import as_array, as_numpy, check_held, digest
+from promptkit.manipulate.layered import UNITS, check_layers, layers_at, scales, settled, states, tuple_of
 from promptkit.manipulations import Ask, Put, Surroundings
+from promptkit.registry import checked
 from promptkit.types import Array, Kind
 from promptkit.within import Edit, Within
 
@@ -52,14 +53,14 @@ class HiddenShift:
 
     def __post_init__(self) -> None:
         """Refuse what no shift can be."""
-        for kind, told, known in (("place", self.at, At), ("operation", self.operation, Operation)):
-            if told not in get_args(known):
-                raise unknown(f"{kind} of a shift", str(told), get_args(known))
+        object.__setattr__(self, "layers", tuple_of(self.layers))
+        checked(self)
         check_layers(self.layers)
         if self.operation == "replace" and len(self.layers) != 1:
             raise PromptkitError(
                 "What replaces a hidden state stands behind one layer", got=f"{len(self.layers)} layers", hint="Write layers=9"
             )
+        check_held("a shift", self.parameters, (VECTORS,))
         held = self.parameters.get(VECTORS)
         if held is not None and (len(held.shape) != 2 or (self.layers and held.shape[0] != len(self.layers))):
             raise PromptkitError("The vectors of a shift are not as many as its layers", got=str(held.shape))

@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 
-from promptkit.errors import PromptkitError, unknown
-from promptkit.manipulate.arrays import as_array
+from promptkit.errors import PromptkitError
+from promptkit.manipulate.arrays import as_array, check_held
 from promptkit.manipulate.drawn import common_tokens, generator, shuffled
-from promptkit.manipulate.placed import Place, check_placed, place_of, spliced
+from promptkit.manipulate.placed import Place, check_beginning, check_slot, place_of, spliced
 from promptkit.manipulate.reparametrise import Reparametrisation, evaluated, made, networked
 from promptkit.manipulations import Ask, Put, Surroundings
+from promptkit.registry import checked
 from promptkit.render import SLOT_PART
 from promptkit.types import Array, Kind, TextInput, Vectors
 from promptkit.within import Within
@@ -61,13 +62,13 @@ class SoftPrompt:
 
     def __post_init__(self) -> None:
         """Refuse what no soft prompt can be."""
-        check_placed("a soft prompt", length=self.length, place=self.place, init=self.init, inits=INITS)
-        if self.reparametrise not in (None, *get_args(Reparametrisation)):
-            raise unknown("reparametrisation of a soft prompt", str(self.reparametrise), get_args(Reparametrisation))
-        if self.width is not None and (not self.reparametrise or not isinstance(self.width, int) or self.width < 1):
+        checked(self)
+        check_beginning("a soft prompt", self.length, self.init, INITS)
+        check_slot(self.slot)
+        if self.width is not None and (not self.reparametrise or self.width < 1):
             hint = "Write reparametrise=mlp:width=64"
             raise PromptkitError("A width is that of a reparametrisation, 1 at least", got=f"width={self.width!r}", hint=hint)
-
+        check_held("a soft prompt", self.parameters, (VECTORS,))
         held = self.parameters.get(VECTORS)
         if held is not None and (len(held.shape) != 2 or held.shape[0] != self.length):
             raise PromptkitError(

@@ -13,10 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from promptkit.errors import PromptkitError
+from promptkit.manipulate.arrays import check_held
 from promptkit.manipulate.drawn import common_tokens
-from promptkit.manipulate.placed import TOKENS_PART, Place, check_placed, place_of, spliced
+from promptkit.manipulate.placed import TOKENS_PART, Place, check_beginning, check_slot, place_of, spliced
 from promptkit.manipulate.soft import VECTORS, SoftPrompt
 from promptkit.manipulations import Put, Surroundings
+from promptkit.registry import checked
 from promptkit.render import SLOT_PART
 from promptkit.types import Array, Kind, TextInput, Tokenizer
 from promptkit.within import Within
@@ -51,7 +53,10 @@ class TriggerTokens:
 
     def __post_init__(self) -> None:
         """Refuse what no trigger tokens can be."""
-        check_placed("trigger tokens", length=self.length, place=self.place, init=self.init, inits=["vocabulary"])
+        checked(self)
+        check_beginning("trigger tokens", self.length, self.init, ["vocabulary"])
+        check_slot(self.slot)
+        check_held("trigger tokens", self.parameters, (IDS,))
         held = self.parameters.get(IDS)
         if held is not None and (held.shape != (self.length,) or any(number < 0 or number % 1 for number in _numbers(held))):
             raise PromptkitError("The ids of trigger tokens are not as many as they say, or no ids", got=f"{held.shape}")

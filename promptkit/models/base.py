@@ -103,16 +103,21 @@ def load(name: str | Path, **settings: object) -> Model:
     `name` is `[engine:]name`, split at the first colon only if an engine stands left of it. For hf (the default) it is a
     hub id, a folder, a `.gguf` file, or `demo`. Raises PromptkitError for an unknown name or setting.
     """
-    name = str(name)
-    engine, _, rest = name.partition(":")
-    if name in ENGINES and name != DEFAULT_ENGINE:
-        engine, rest = name, name
-    elif engine not in ENGINES or not rest:
-        if rest and engine.isidentifier() and len(engine) > 1 and not Path(name).exists():  # no hub id has a colon
-            raise unknown("engine", engine, ENGINES, hint="Write engine:name, or the name alone for hf")
-        engine, rest = DEFAULT_ENGINE, name
+    engine, rest = split(str(name))
     constructor: Any = getattr(import_module(ENGINES[engine].module), ENGINES[engine].attribute)
     return cast(Model, constructor(rest, validated(constructor.Settings, engine, settings)))
+
+
+def split(name: str) -> tuple[str, str]:
+    """The engine that a name says, and what stands behind it; raises PromptkitError for an engine that there is not."""
+    engine, _, rest = name.partition(":")
+    if name in ENGINES and name != DEFAULT_ENGINE:
+        return name, name
+    if engine in ENGINES and rest:
+        return engine, rest
+    if rest and engine.isidentifier() and len(engine) > 1 and not Path(name).exists():  # no hub id has a colon
+        raise unknown("engine", engine, ENGINES, hint="Write engine:name, or the name alone for hf")
+    return DEFAULT_ENGINE, name
 
 
 def validated(kind: type[S], engine: str, settings: dict[str, object]) -> S:

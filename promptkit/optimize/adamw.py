@@ -11,6 +11,7 @@ from promptkit.checkpoint import Standing
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.optimizers import Objective, Rates, Step
+from promptkit.registry import checked
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 """Adam's own (Kingma and Ba 2015, 1412.6980)."""
@@ -31,7 +32,8 @@ class AdamW:
 
     def __post_init__(self) -> None:
         """Refuse a decay that is none."""
-        if not 0 <= self.weight_decay < float("inf"):
+        checked(self)
+        if self.weight_decay < 0:
             raise PromptkitError("A weight decay is at least 0", got=f"weight_decay={self.weight_decay}")
 
     def begin(self, standing: Standing, seed: int) -> Step:

@@ -20,6 +20,7 @@ from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.manipulate.drawn import generator, number
 from promptkit.optimize.spsa import scale_of
 from promptkit.optimizers import Objective, Rates, Step
+from promptkit.registry import checked
 from promptkit.types import Array
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ class CmaEs:
 
     def __post_init__(self) -> None:
         """Refuse what nothing evolves by."""
+        checked(self)
         few = self.population is not None and self.population < 4
-        if self.subspace < 2 or few or not 0 < self.sigma < float("inf"):
+        if self.subspace < 2 or few or self.sigma <= 0:
             raise PromptkitError(
                 "A subspace has at least 2 dimensions, a population at least 4 members, and sigma is above 0",
                 got=f"subspace={self.subspace}, population={self.population}, sigma={self.sigma}",

@@ -20,6 +20,7 @@ from promptkit.checkpoint import Standing
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.optimizers import Objective, Parameters, Rates, Step
+from promptkit.registry import checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class HotFlip:
 
     def __post_init__(self) -> None:
         """Refuse a search that tries nothing."""
+        checked(self)
         if self.candidates < 1:
             raise PromptkitError("A search of tokens tries one at least", got=f"candidates={self.candidates}")
 

@@ -21,6 +21,7 @@ from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.manipulate.drawn import generator
 from promptkit.optimizers import Objective, Rates, Step
+from promptkit.registry import checked
 from promptkit.types import Array
 
 DECAY = 0.101
@@ -44,7 +45,8 @@ class Spsa:
 
     def __post_init__(self) -> None:
         """Refuse what no gradient is estimated by."""
-        if not 0 < self.perturbation < float("inf") or self.averaged < 1:
+        checked(self)
+        if self.perturbation <= 0 or self.averaged < 1:
             raise PromptkitError(
                 "A perturbation is above 0, and the number of estimates at least 1",
                 got=f"perturbation={self.perturbation}, averaged={self.averaged}",

@@ -18,7 +18,7 @@ from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.manipulate.saved import LEARNABLE, PARAMETERS, load_manipulation, read_manifest
 from promptkit.manipulate.saved import save as written
 from promptkit.manipulations import Learnable, Surroundings
-from promptkit.types import Example, Generate, Output, Request, Score, TextInput
+from promptkit.types import Array, Example, Generate, Output, Request, Score, TextInput
 
 WORDS = {"no": "bad, really", "yes": "good"}
 ROWS = [Example(id=f"q{i}", inputs={"text": "so " * i + "it was"}) for i in range(1, 6)]
@@ -170,7 +170,7 @@ def test_a_prefix_takes_room_and_edits_take_none(load: Any) -> None:
     longest = 512 - max(len(each.ids) for each in prompts(model)) - 40
     assert pk.DeepPrefix(longest).room == longest
     assert KINDS["shift"].room == KINDS["low rank"].room == 0
-    with pytest.raises(pk.PromptkitError, match="the model takes"):
+    with pytest.raises(pk.PromptkitError, match="there is room for"):
         prompts(model, pk.DeepPrefix(500))
 
 
@@ -260,7 +260,8 @@ def test_two_kinds_are_learned_at_once_each_at_its_own_rate(folder: Path, load: 
     assert [each.name for each in fit.learned] == ["soft", "prefix", "low-rank"]
     assert fit.rates == tuple(each.learning_rate for each in changes)
     assert len({*fit.rates}) == 3
-    assert [read_manifest(path)["recipe"]["learning_rate"] for path in fit.saved] == [*fit.rates]
+    manifests: list[Any] = [*map(read_manifest, fit.saved)]
+    assert [each.told["recipe"]["learning_rate"] for each in manifests] == [*fit.rates]
     assert [*map(load_manipulation, fit.saved)] == [*fit.learned]
 
 
@@ -293,6 +294,12 @@ def test_other_engines_refuse_them_before_any_weights_load(change: Any, engine: 
         pk.Predictor(model, [pk.Prompt("sentiment/review"), change], WORDS)
 
 
+def named(kind: Learnable, shape: tuple[int, ...]) -> dict[str, Array]:
+    """Parameters of the names that a kind has, all of one shape."""
+    names = {"prefix": ("keys", "values"), "low-rank": ("rotation", "source", "bias")}[kind.name]
+    return {name: as_array(np.ones(shape)) for name in names}
+
+
 @pytest.mark.parametrize(
     ("made", "message"),
     [
@@ -301,14 +308,18 @@ def test_other_engines_refuse_them_before_any_weights_load(change: Any, engine: 
         (lambda: pk.DeepPrefix(9, mlp=4), "at least as wide as the prefix is long"),
         (lambda: pk.DeepPrefix(2, layers=(0,)), "Layers are counted from 1"),
         (lambda: pk.HiddenShift((2, 2)), "each is named once"),
-        (lambda: pk.HiddenShift(at="first"), "no place of a shift named 'first'"),  # type: ignore[arg-type]
-        (lambda: pk.HiddenShift(operation="multiply"), "no operation of a shift"),  # type: ignore[arg-type]
+        (lambda: pk.HiddenShift(at="first"), "The at of shift cannot be that: Input should be 'last' or 'all'"),  # type: ignore[arg-type]
+        (lambda: pk.HiddenShift(operation="multiply"), "operation of shift cannot be that"),  # type: ignore[arg-type]
         (lambda: pk.HiddenShift(operation="replace"), "stands behind one layer"),
         (lambda: pk.LowRankEdit(0), "one dimension at least"),
         (lambda: pk.LowRankEdit(last=0), "one token at least"),
         (lambda: pk.HiddenShift((1,)).learned({"vectors": as_array(np.ones((2, 4)))}, {}), "not as many as its layers"),
-        (lambda: pk.DeepPrefix(2).learned({"keys": as_array(np.ones((2, 1, 3, 4)))}, {}), "not as many as it says"),
-        (lambda: pk.LowRankEdit(2).learned({"bias": as_array(np.ones((2, 3)))}, {}), "not of the size that it says"),
+        (lambda: pk.DeepPrefix(2).learned(named(KINDS["prefix"], (2, 1, 3, 4)), {}), "not as many as it says"),
+        (lambda: pk.LowRankEdit(2).learned(named(KINDS["low rank"], (2, 3)), {}), "not of the size that it says"),
+        (lambda: pk.DeepPrefix(2).learned({"keys": as_array(np.ones((2, 1, 2, 4)))}, {}), "a prefix has learned is keys, val"),
+        (lambda: pk.HiddenShift().learned({"bias": as_array(np.ones((2, 3)))}, {}), "learned is vectors. Given: bias"),
+        (lambda: pk.LowRankEdit(3).learned(named(KINDS["prefix"], (2, 3)), {}), "is rotation, source, bias. Given: keys"),
+        (lambda: pk.HiddenShift(parameters={"vectors": Array(data=bytes(9), shape=(1, 2))}), "9 bytes for a shape of .1, 2"),
     ],
 )
 def test_what_cannot_be_learned_is_told(made: Any, message: str) -> None:

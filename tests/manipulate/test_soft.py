@@ -174,8 +174,17 @@ def test_a_prompt_leaves_room_for_the_vectors(model: Any) -> None:
     whole = len(rendered(model).input.ids) + max(map(len, rendered(model).continuations))
     fits = 512 - whole
     assert len(rendered(model, pk.SoftPrompt(fits)).input.ids) == 512 - max(map(len, rendered(model).continuations))
-    with pytest.raises(pk.PromptkitError, match="the model takes"):
+    with pytest.raises(pk.PromptkitError, match="there is room for"):
         rendered(model, pk.SoftPrompt(fits + 1))
+
+
+def test_what_leaves_no_room_at_all_is_refused_before_any_weights_load(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(model), "_forward", property(lambda _: pytest.fail("weights were loaded")))
+    parts = [pk.Prompt("sentiment/review"), pk.SoftPrompt(500), pk.DeepPrefix(11)]
+    pk.Predictor(model, parts, WORDS)
+    told = "takes 512 tokens, and leaves no room for a prompt.*takes 512 in all. Given: soft of 500, prefix of 11, tokens of 1"
+    with pytest.raises(pk.PromptkitError, match=told):
+        pk.Predictor(model, [*parts, pk.TriggerTokens(1)], WORDS)
 
 
 def test_who_cannot_take_them_is_refused_before_any_weights_load(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +208,7 @@ def test_who_cannot_take_them_is_refused_before_any_weights_load(model: Any, mon
     ("made", "message"),
     [
         (lambda: pk.SoftPrompt(0), "length of a soft prompt is 1 at least"),
-        (lambda: pk.SoftPrompt(2, place="end"), "no place of a soft prompt named 'end'"),  # type: ignore[arg-type]
+        (lambda: pk.SoftPrompt(2, place="end"), "place of soft cannot be that: Input should be 'after_bos' or 'start'"),  # type: ignore[arg-type]
         (lambda: pk.SoftPrompt(2, init="label"), "Did you mean labels"),
         (lambda: pk.Predictor(pk.load("fake"), [pk.SoftPrompt(2)], WORDS), "one prompt, then what changes it"),
         (lambda: pk.Predictor(pk.load("fake"), [pk.Prompt("sentiment/review"), pk.Prompt("sentiment/review")], WORDS), "then"),

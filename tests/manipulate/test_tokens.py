@@ -194,7 +194,9 @@ def test_a_search_makes_the_loss_smaller_and_comes_to_the_same_if_it_is_broken_o
     assert (fit.learned, fit.losses, fit.looks) == (whole.learned, whole.losses, whole.looks)
     assert fit.path.name == whole.path.name
     assert whole.losses[-1] < whole.losses[0]
-    manifest = read_manifest(whole.saved[0])
+    told: Any = read_manifest(whole.saved[0])
+    manifest = told.told
+    assert "4 tokens searched on 6 rows" in str(fit)
     ids = manifest["tokens"]
     assert len(ids) == 3
     assert manifest["text"] == fit.predictor.model.card.tokenizer.decode(ids_of(fit.learned[0].parameters))
@@ -207,7 +209,7 @@ def test_a_search_makes_the_loss_smaller_and_comes_to_the_same_if_it_is_broken_o
     [
         (lambda m: pk.TriggerTokens(0), "length of trigger tokens is 1 at least"),
         (lambda m: pk.TriggerTokens(2, init="labels"), "no beginning of trigger tokens named 'labels'"),
-        (lambda m: pk.TriggerTokens(2, place="end"), "no place of trigger tokens named 'end'"),  # type: ignore[arg-type]
+        (lambda m: pk.TriggerTokens(2, place="end"), "place of tokens cannot be that: Input should be 'after_bos' or 'start'"),  # type: ignore[arg-type]
         (lambda m: tokens((1, 2)).learned({"ids": as_array(np.array([1.5, 2]))}, {}), "or no ids"),
         (lambda m: tokens((1, 2)).learned({"ids": as_array(np.array([1.0]))}, {}), "not as many as they say"),
         (lambda m: trained(m, pk.TriggerTokens(2), optimizer="spsa"), "spsa changes numbers, and what is learned are tokens"),
