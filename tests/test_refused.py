@@ -334,6 +334,9 @@ class Given:
     def a_peft_checkpoint_of_weights(self) -> None:
         self.a_peft_checkpoint("LORA")
 
+    def a_peft_checkpoint_of_listed_methods(self) -> None:
+        self.a_peft_checkpoint(peft_type=["LORA"])
+
     def a_peft_checkpoint_of_a_classifier(self) -> None:
         self.a_peft_checkpoint(task_type="SEQ_CLS", modules_to_save=["score"])
 

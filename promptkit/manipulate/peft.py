@@ -43,7 +43,7 @@ def read(folder: str | Path) -> Learnable:
     path = expanded(folder)
     config = _config(path)
     method = config.get("peft_type")
-    if method not in READ:
+    if not isinstance(method, str) or method not in READ:
         hint = f"Methods that are read: {', '.join(READ)}"
         raise PromptkitError(f"The PEFT checkpoint in {path} is of a method that is not read here", got=method, hint=hint)
     task, more = config.get("task_type"), config.get("modules_to_save")
