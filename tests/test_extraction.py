@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import make_model, save
+from tiny import make_model, save, save_reviews
 
 import promptkit as pk
 from promptkit.asking import Asking
@@ -19,21 +18,12 @@ from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.manipulations import Surroundings
 from promptkit.types import Read, Request
 
-TASK = """
-description: made up
-template: sentiment/review
-labels: {"no": bad, "yes": good}
-sources: [{files: {test: rows.jsonl}, inputs: {text: text}, label: label, hold_out: 0.5}]
-"""
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("extraction")
     save(path / "model", "gemma3")
-    rows = [{"text": f"{'a long evening' if i % 2 else 'liked it'} {i}", "label": ("yes", "no")[i % 2]} for i in range(40)]
-    (path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (path / "task.yaml").write_text(TASK)
+    save_reviews(path, 40, hold_out=0.5)
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from tiny import make_model, save
+from tiny import make_model, save, save_reviews
 
 import promptkit as pk
 from promptkit.asking import Asking
@@ -25,9 +24,6 @@ from promptkit.manipulations import Surroundings
 from promptkit.models.base import ENGINES
 from promptkit.types import LabelledExample
 
-SOURCE = "sources: [{files: {test: rows.jsonl}, inputs: {text: text}, label: label, hold_out: 0.5}]\n"
-LABELS = 'description: made up\ntemplate: sentiment/review\nlabels: {"no": bad, "yes": good}\n' + SOURCE
-TEXTS = "description: made up\ntemplate: question/answer\nanswer: {first_line: {max_tokens: 4}}\n" + SOURCE
 HEADS, LAYERS = 4, 3
 UNSWAPPED = "No demonstration has another's answer.*with different answers"
 
@@ -36,16 +32,14 @@ UNSWAPPED = "No demonstration has another's answer.*with different answers"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("functions")
     save(path / "model", "llama")
-    rows = [{"text": f"{'a long evening' if i % 2 else 'liked it'} {i}", "label": ("yes", "no")[i % 2]} for i in range(40)]
-    (path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (path / "labels.yaml").write_text(LABELS)
-    (path / "texts.yaml").write_text(TEXTS)
+    save_reviews(path, 40, hold_out=0.5)
+    save_reviews(path, 40, hold_out=0.5, template="question/answer", answer="{first_line: {max_tokens: 4}}")
     return path
 
 
-def shown(folder: Path, kind: str = "labels", model: Any = None, template: str = "", **prompt: Any) -> pk.Predictor:
-    template = template or {"labels": "sentiment/review", "texts": "question/answer"}[kind]
-    reading: Any = pk.Verbalizer({"no": "bad", "yes": "good"}) if kind == "labels" else pk.extract.first_line(max_tokens=4)
+def shown(folder: Path, kind: str = "task", model: Any = None, template: str = "", **prompt: Any) -> pk.Predictor:
+    template = template or {"task": "sentiment/review", "texts": "question/answer"}[kind]
+    reading: Any = pk.Verbalizer({"no": "bad", "yes": "good"}) if kind == "task" else pk.extract.first_line(max_tokens=4)
     made = pk.Prompt(template, **{"demos": pk.demos.random_each(k=3), **prompt})
     return pk.Predictor(model or pk.load(str(folder / "model")), made, reading)
 
@@ -78,7 +72,7 @@ def answer_probability(model: Any, ids: tuple[int, ...], answer: tuple[int, ...]
     return float(sum(logprobs[len(ids) - 1 + place, token] for place, token in enumerate(answer)).exp())
 
 
-@pytest.mark.parametrize("kind", ["labels", "texts"])
+@pytest.mark.parametrize("kind", ["task", "texts"])
 def test_it_is_what_transformers_alone_comes_to(folder: Path, kind: str) -> None:
     task, predictor, own = pk.task(folder / f"{kind}.yaml"), shown(folder, kind), make_model("llama")
     found = pk.head_effects(predictor, task, rows=5, patched=3, cache=False)
@@ -86,7 +80,7 @@ def test_it_is_what_transformers_alone_comes_to(folder: Path, kind: str) -> None
     rows = by_hash(task.part("pool"), 5)
     mean = np.mean([last_inputs(own, each.input.ids)[1] for each in predictor.manipulate.bind(around)(rows)], axis=0)
     swapped = replace(predictor.manipulate, order=Swapped(given(), seed=0)).bind(around)(rows[:3])
-    words = {"yes": " good", "no": " bad"} if kind == "labels" else {"yes": " yes", "no": " no"}
+    words = {"yes": " good", "no": " bad"} if kind == "task" else {"yes": " yes", "no": " no"}
     effects = np.zeros((3, LAYERS, HEADS))
     for number, (row, rendered) in enumerate(zip(rows, swapped, strict=False)):
         ids, answer = rendered.input.ids, predictor.model.card.tokenizer.encode(words[row.label]).ids
@@ -115,7 +109,7 @@ def test_demonstrations_have_one_anothers_answers_and_all_of_them() -> None:
 
 
 def test_it_is_saved_and_evaluated_as_any_other_shift(folder: Path, tmp_path: Path) -> None:
-    task = pk.task(folder / "labels.yaml")
+    task = pk.task(folder / "task.yaml")
     shift = pk.head_effects(shown(folder), task, rows=3, patched=2).shift(layer=3, heads=0.5)
     loaded = pk.load_manipulation(pk.save_manipulation(shift, tmp_path / "shift"))
     assert loaded == shift
@@ -139,7 +133,7 @@ def test_a_share_of_the_heads_is_so_many(folder: Path) -> None:
 
 
 def test_rows_that_are_evaluated_tell_nothing(folder: Path) -> None:
-    task, predictor = pk.task(folder / "labels.yaml"), shown(folder)
+    task, predictor = pk.task(folder / "task.yaml"), shown(folder)
     with pytest.raises(pk.PromptkitError, match="no rows to tell a shift by"):
         pk.head_effects(predictor, task, split="train")
 
@@ -158,10 +152,10 @@ class Alike:
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda f: pk.head_effects(shown(f, demos=pk.demos.zero()), pk.task(f / "labels.yaml")), "here are none"),
-        (lambda f: pk.head_effects(shown(f), pk.task(f / "labels.yaml"), patched=0), "greater than 0. Given: patched=0"),
+        (lambda f: pk.head_effects(shown(f, demos=pk.demos.zero()), pk.task(f / "task.yaml")), "here are none"),
+        (lambda f: pk.head_effects(shown(f), pk.task(f / "task.yaml"), patched=0), "greater than 0. Given: patched=0"),
         (
-            lambda f: pk.head_effects(shown(f, template="sentiment/review_channel", channel=True), pk.task(f / "labels.yaml")),
+            lambda f: pk.head_effects(shown(f, template="sentiment/review_channel", channel=True), pk.task(f / "task.yaml")),
             "By the channel no answer stands behind",
         ),
         (lambda f: FOUND.shift(layer=3), r"that layer. Given: layer=3.*from 1 to 2"),
@@ -176,8 +170,8 @@ class Alike:
         (lambda f: FOUND.best(1, up_to=1.5), "Given: up_to=1.5"),
         (lambda f: FOUND.shift(layer=1.5), "Given: layer=1.5"),
         (lambda f: FOUND.shift(layer=1, strength=float("nan")), "finite number. Given: strength=nan"),
-        (lambda f: pk.head_effects(shown(f, demos=pk.demos.random_each(k=1)), pk.task(f / "labels.yaml")), UNSWAPPED),
-        (lambda f: pk.head_effects(shown(f, demos=Alike()), pk.task(f / "labels.yaml")), UNSWAPPED),
+        (lambda f: pk.head_effects(shown(f, demos=pk.demos.random_each(k=1)), pk.task(f / "task.yaml")), UNSWAPPED),
+        (lambda f: pk.head_effects(shown(f, demos=Alike()), pk.task(f / "task.yaml")), UNSWAPPED),
     ],
 )
 def test_what_tells_no_function_vector_is_told(folder: Path, made: Any, message: str) -> None:
@@ -190,7 +184,7 @@ FOUND = pk.HeadEffects(effects=np.zeros((2, 2)), added=np.zeros((2, 2, 4)), base
 
 def test_other_engines_refuse_before_anything_is_asked(folder: Path) -> None:
     with pytest.raises(pk.Unsupported, match="attention heads of the model fake cannot be told apart"):
-        pk.head_effects(shown(folder, model=pk.load("fake")), pk.task(folder / "labels.yaml"))
+        pk.head_effects(shown(folder, model=pk.load("fake")), pk.task(folder / "task.yaml"))
 
 
 def test_the_engines_that_tell_heads_apart_are_hf_alone() -> None:

@@ -16,27 +16,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import save
+from tiny import save, save_reviews
 
 import promptkit as pk
 from promptkit.manipulate.arrays import as_numpy
 from promptkit.processes import Processes, processes
-
-TASK = """
-description: made up
-template: sentiment/review
-labels: {"no": bad, "yes": good}
-sources: [{files: {test: rows.jsonl}, inputs: {text: text}, label: label, hold_out: 0.8}]
-"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("processes")
     save(path / "model", "gemma3")
-    rows = [{"text": f"{'a long evening' * (1 + i % 3)} {i}", "label": ("yes", "no")[i % 2]} for i in range(80)]
-    (path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (path / "task.yaml").write_text(TASK)
+    save_reviews(path, 80, text=lambda i: f"{'a long evening' * (1 + i % 3)} {i}")
     return path
 
 

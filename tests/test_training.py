@@ -18,7 +18,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import CONFIGS, make_model, save
+from tiny import CONFIGS, make_model, save, save_reviews
 
 import promptkit as pk
 from promptkit.checkpoint import Standing
@@ -31,28 +31,14 @@ from promptkit.types import Request, Score, ScoreOutput, TextInput
 from promptkit.within import Within
 
 WORDS = {"no": ["bad, really", "dull"], "yes": ["good"]}
-TASK = """
-description: made up
-template: sentiment/review
-labels: {"no": bad, "yes": good}
-sources: [{files: {test: rows.jsonl}, inputs: {text: text}, label: label, hold_out: 0.8}]
-"""
-TEXTS = """
-description: made up
-template: t.j2
-answer: first_line
-sources: [{files: {test: rows.jsonl}, inputs: {text: text}, label: label, hold_out: 0.8}]
-"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("training")
     save(path / "model", "gemma3")
-    rows = [{"text": f"{'a long evening' if i % 2 else 'liked it'} {i}", "label": ("yes", "no")[i % 2]} for i in range(120)]
-    (path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (path / "task.yaml").write_text(TASK)
-    (path / "texts.yaml").write_text(TEXTS)
+    save_reviews(path, 120)
+    save_reviews(path, 120, template="t.j2", answer="first_line")
     (path / "t.j2").write_text("{% block input %}{{ text }} ->{% endblock %}{% block target %} {{ label }}{% endblock %}")
     return path
 
@@ -224,8 +210,8 @@ def test_labels_outside_pool_and_dev_change_nothing(folder: Path, tmp_path: Path
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     other = [row if row["text"] in kept else {**row, "label": "no"} for row in rows]
     assert other != rows
+    save_reviews(tmp_path, 120)
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in other))
-    (tmp_path / "task.yaml").write_text(TASK)
     changed = pk.train(
         predictor(folder), pk.task(tmp_path / "task.yaml"), out=tmp_path, cache=False, steps=8, batch_size=6, every=2, dev=12
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tiny import make_model, save
+from tiny import make_model, save, save_reviews
 
 import promptkit as pk
 from promptkit.asking import Asking
@@ -37,12 +36,6 @@ every = pytest.mark.parametrize("change", KINDS.values(), ids=KINDS)
 STEP = 0.01
 """How far to either side a slope is measured."""
 MODELS = ("llama", "gemma3", "gpt2")
-TASK = """
-description: made up
-template: sentiment/review
-labels: {"no": bad, "yes": good}
-sources: [{files: {test: rows.jsonl}, inputs: {text: text}, label: label, hold_out: 0.8}]
-"""
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("learnable")
     for kind in MODELS:
         save(path / kind, kind)
-    rows = [{"text": f"{'a long evening' if i % 2 else 'liked it'} {i}", "label": ("yes", "no")[i % 2]} for i in range(60)]
-    (path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (path / "task.yaml").write_text(TASK)
+    save_reviews(path, 60)
     return path
 
 

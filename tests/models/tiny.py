@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +104,17 @@ def save(folder: Path, kind: str, **tokenizer: bool) -> Path:
     make_model(kind).save_pretrained(folder)
     make_tokenizer(**tokenizer).save_pretrained(folder)
     return folder
+
+
+def save_reviews(
+    folder: Path, count: int, *, hold_out: float = 0.8, text: Callable[[int], str] | None = None, **fields: str
+) -> None:
+    """A task of made-up reviews, "no" and "yes" in turn, and its rows: task.yaml, or texts.yaml where they are answers."""
+    told = text or (lambda i: f"{'a long evening' if i % 2 else 'liked it'} {i}")
+    rows = [{"text": told(i), "label": ("yes", "no")[i % 2]} for i in range(count)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = f"{{files: {{test: rows.jsonl}}, inputs: {{text: text}}, label: label, hold_out: {hold_out}}}"
+    own = fields or {"template": "sentiment/review", "labels": '{"no": bad, "yes": good}'}
+    lines = {"description": "made up", **own, "sources": f"[{source}]"}
+    name = "texts.yaml" if "answer" in fields else "task.yaml"
+    (folder / name).write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
