@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from promptkit.composition import content_of
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.cot import COT
 from promptkit.manipulate.demos import SELECTORS
@@ -40,16 +41,15 @@ def eval_command(settings: Mapping[str, Any], calibrate: Sequence[str], *, besid
     What was learned is looked for among the trainings in the folder `beside`.
     """
     task, prompt, (first, *after) = settings["task"], settings["manipulate"], settings["align"][0]
-    learned = [_folder(each, beside) for each in prompt.get("with", ())]
-    if "template" not in prompt or None in learned or prompt["template"] == Template.name:
+    changes = prompt.get("with", ())
+    if "template" not in prompt or prompt["template"] == Template.name or not all(map(_is_saved, changes)):
         return None
+    places = _places(beside, settings["model"]) if changes else {}
     words = ["promptkit", "eval", task["name"] if task["name"] in names("evals", ".yaml") else OWN_TASK]
     words += ["--model", settings["model"]["name"], *_set(settings["model"]), "--template", prompt["template"]]
-    words += ["--demos", _spelled("demonstration selector", SELECTORS, prompt["demos"])]
-    if prompt["demos"]["name"] == "zero":
-        words[-2:] = ["--shots", "0"]
-    elif learned:  # without which there would be none
-        words += ["--shots", str(prompt["demos"]["k"])]
+    demos = prompt["demos"]
+    words += [] if demos["name"] == "zero" else ["--demos", _spelled("demonstration selector", SELECTORS, demos)]
+    words += ["--shots", str(demos.get("k", 0))] if changes or demos["name"] == "zero" else []
     if prompt["order"]["name"] != default_order(SELECTORS[prompt["demos"]["name"]]).name:
         words += ["--order", _spelled("order", ORDERS, prompt["order"])]
     if prompt["instruction"] is not None:
@@ -59,7 +59,7 @@ def eval_command(settings: Mapping[str, Any], calibrate: Sequence[str], *, besid
     by_pmi = [each["name"] for each in after] == ["pmi"] and all(len(chain) > 1 for chain in settings["align"])
     score = "channel" if prompt["channel"] else "pmi" if by_pmi else first.get("score", "sum")
     words += ["--score", score] if score != "sum" else []
-    words += [word for folder in learned for word in ("--prompt", str(folder))]
+    words += [word for each in changes for word in ("--prompt", str(places.get(json.dumps(each, sort_keys=True), LEARNED)))]
     words += ["--split", settings["split"]]
     words += ["--limit", str(settings["limit"])] if settings["limit"] is not None else []
     return shlex.join([*words, "--calibrate", ",".join(each for each in calibrate if not (by_pmi and each == "pmi"))])
@@ -67,10 +67,10 @@ def eval_command(settings: Mapping[str, Any], calibrate: Sequence[str], *, besid
 
 def explained(command: str) -> str:
     """The command, and what its reader has to put in."""
-    words, told = command.split(" "), []
-    if words[:3] == ["promptkit", "eval", OWN_TASK]:
+    told = []
+    if command.startswith(f"promptkit eval {OWN_TASK} "):
         told.append(f"{OWN_TASK} stands for the file of your own, with the options that it was given")
-    if ["--prompt", LEARNED] in map(list, pairwise(words)):
+    if f" --prompt {LEARNED} " in command:
         told.append(f"{LEARNED} stands for the folder of what was learned")
     return command + (f" ({'; '.join(told)})" if told else "")
 
@@ -82,18 +82,21 @@ def without_premise(settings: Mapping[str, Any]) -> str | None:
     return where and f"{where} there is no premise without inputs"
 
 
-def _folder(settings: Mapping[str, Any], beside: Path | None) -> Path | str | None:
-    """Where what has these settings was saved; None for what a folder cannot hold, as it is not one of ours or not learned."""
-    if settings.get("name") not in LEARNABLE or not {"sha256", "ids"} & settings.keys():
-        return None
-    places = sorted({each.parent for depth in ("*", "*/*") for each in beside.glob(f"{depth}/{MANIFEST}")}) if beside else []
-    for place in places:
-        try:
-            if load_manipulation(place).settings() == settings:
-                return place
-        except PromptkitError:  # another one, which is damaged
-            continue
-    return LEARNED
+def _is_saved(change: Mapping[str, Any]) -> bool:
+    """Whether a folder can hold what has these settings: one of ours, once it has learned something."""
+    return change.get("name") in LEARNABLE and bool({"sha256", "ids"} & change.keys())
+
+
+def _places(beside: Path | None, model: Mapping[str, Any]) -> dict[str, Path]:
+    """Of what was learned on a model and saved among the trainings in a folder: its settings, as JSON -> where it lies."""
+    found: dict[str, Path] = {}
+    for manifest in sorted(each for depth in ("*", "*/*") for each in beside.glob(f"{depth}/{MANIFEST}")) if beside else ():
+        with suppress(PromptkitError):  # another one, which is damaged
+            learned = load_manipulation(manifest.parent)
+            own = content_of(model["name"], model)
+            if all(learned.base.get(part, own[part]) == own[part] for part in ("tokenizer", "content")):
+                found.setdefault(json.dumps(dict(learned.settings()), sort_keys=True), manifest.parent)
+    return found
 
 
 def _set(model: Mapping[str, Any]) -> list[str]:

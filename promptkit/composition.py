@@ -156,7 +156,7 @@ def changes_of(manipulation: Manipulation) -> tuple[Change, ...]:
 
 
 def check(manipulation: Manipulation, model: Model) -> None:
-    """Raise if the model cannot take the changes, or is another one than they were learned on; no weights are loaded."""
+    """Raise if the model cannot take the changes or has no room, or is another than they were learned on; no weights load."""
     changes = changes_of(manipulation)
     for change in changes:
         _check_takes(change, model.name, vectors=isinstance(model, Embeds), layers=isinstance(model, Opens))
@@ -197,14 +197,13 @@ def _check_room(changes: Sequence[Change], model: Model) -> None:
 
 def base_of(model: Model) -> dict[str, str | int]:
     """What of a model must be the same for what was learned on it: its weights and its tokenizer, on any engine."""
-    told = model.identity()
-    name = model.name.rpartition(":")[2]
-    return {
-        "name": name,
-        "d_model": model.card.d_model,
-        "tokenizer": str(told.get("tokenizer", name)),
-        "content": str(told.get("content", name)),
-    }
+    return {**content_of(model.name, model.identity()), "d_model": model.card.d_model}
+
+
+def content_of(name: str, identity: Mapping[str, object]) -> dict[str, str | int]:
+    """The name of a model on any engine, and what tells its tokenizer and its weights apart."""
+    name = name.rpartition(":")[2]
+    return {"name": name, **{part: str(identity.get(part, name)) for part in ("tokenizer", "content")}}
 
 
 def check_base(change: Learnable, model: Model) -> None:

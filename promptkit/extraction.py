@@ -24,7 +24,7 @@ from promptkit.manipulate.demos import zero
 from promptkit.manipulate.prompt import Prompt
 from promptkit.manipulate.shift import At, HiddenShift
 from promptkit.predictor import Predictor
-from promptkit.registry import check_value
+from promptkit.registry import as_python, check_value
 from promptkit.tasks import Task, untested
 from promptkit.types import LabelledExample, Read, ReadOutput, Request
 
@@ -55,7 +55,8 @@ def extract_shift(
     """
     if how not in get_args(How):
         raise unknown("way to extract a shift", str(how), get_args(How))
-    check_strength(strength)
+    layer, strength = as_python(layer), as_python(strength)
+    check_value("strength", strength, float, of="a shift")
     if how == "replace" and strength != 1:
         raise PromptkitError("What stands in a state's place has no strength", got=f"strength={strength}", hint="Leave it out")
     prompt = shown_by(predictor)
@@ -63,7 +64,7 @@ def extract_shift(
         raise Unsupported(f"The model {predictor.model.name} gives no hidden states", hint="Use an hf model: the name alone")
     check_layer(layer, predictor.model.card.layers - 1, "and the last one's states are read normalised")
     shift = HiddenShift((layer,), at=at, operation="replace" if how == "replace" else "add")
-    chosen = chosen_rows(task, split, rows)
+    chosen = chosen_rows(task, split, rows, of="a shift")
     score_cache = ScoreCache() if cache else None
     state = _mean_state(predictor, task, chosen, layer, score_cache)
     if how == "difference":
@@ -94,18 +95,13 @@ def check_layer(layer: int, most: int, reason: str = "") -> None:
         raise PromptkitError("A shift cannot be told of that layer", got=f"layer={layer}", hint=hint)
 
 
-def check_strength(strength: float) -> None:
-    """Raise PromptkitError unless it is a finite number."""
-    check_value("strength", strength, float, of="a shift")
-
-
-def chosen_rows(task: Task, split: str | None, count: int) -> list[LabelledExample]:
+def chosen_rows(task: Task, split: str | None, count: int, *, of: str) -> list[LabelledExample]:
     """So many rows of the pool, by hash, whose inputs are not evaluated; raises PromptkitError where there are none."""
-    check_value("rows", count, PositiveInt, of="a shift")
+    check_value("rows", count, PositiveInt, of=of)
     rows = by_hash(untested(task.part("pool"), task.rows(split or task.spec.split)), count)
     if not rows:
         raise PromptkitError(
-            f"The task {task.name} has no rows to tell a shift by: the pool part of its train split is empty",
+            f"The task {task.name} has no rows to tell {of} by: the pool part of its train split is empty",
             hint="Give it more train rows; hold_out: 0.5 makes them of a test split",
         )
     return rows

@@ -20,7 +20,7 @@ from promptkit.aligners import Extractor, Scorer
 from promptkit.cache import ScoreCache
 from promptkit.composition import base_of
 from promptkit.errors import PromptkitError, Unsupported
-from promptkit.extraction import check_layer, check_strength, chosen_rows, shown_by
+from promptkit.extraction import check_layer, chosen_rows, shown_by
 from promptkit.heads import Attends
 from promptkit.manipulate.arrays import as_array
 from promptkit.manipulate.bench import Bench
@@ -28,7 +28,7 @@ from promptkit.manipulate.line import Arrange, Demonstrations, chance
 from promptkit.manipulate.order import Order
 from promptkit.manipulate.shift import HiddenShift
 from promptkit.predictor import Predictor
-from promptkit.registry import check_value
+from promptkit.registry import as_python, check_value
 from promptkit.tasks import Task
 from promptkit.types import Example, LabelledExample
 
@@ -56,6 +56,7 @@ class HeadEffects:
 
         `up_to` leaves out the heads of the layers behind that one.
         """
+        heads, up_to = as_python(heads), as_python(up_to)
         check_value("heads", heads, float, of="a function vector")
         check_value("up_to", up_to, int | None, of="a function vector")
         total, width = self.effects.size, self.effects.shape[1]
@@ -77,8 +78,9 @@ class HeadEffects:
 
     def shift(self, *, layer: int, heads: int | float = SHARE, up_to: int | None = None, strength: float = 1.0) -> HiddenShift:
         """The function vector times `strength`, added behind a layer at a prompt's last token; see `best`."""
+        layer, strength = as_python(layer), as_python(strength)
         check_layer(layer, len(self.effects))
-        check_strength(strength)
+        check_value("strength", strength, float, of="a shift")
         vectors = as_array(strength * self.vector(heads, up_to=up_to)[None])
         return HiddenShift((layer,)).learned({"vectors": vectors}, self.base)
 
@@ -106,7 +108,7 @@ def head_effects(
         raise Unsupported(reason, hint="Use an hf model, by its name alone")
     check_value("patched", patched, PositiveInt, of="the effect of heads")
     check_value("seed", seed, int, of="the effect of heads")
-    chosen = chosen_rows(task, split, rows)
+    chosen = chosen_rows(task, split, rows, of="the effect of heads")
     scored = Choices() if isinstance(predictor.reading, Extractor) else predictor.reading
     score_cache = ScoreCache() if cache else None
     right = _asked(Predictor(model, prompt, scored), task, chosen, score_cache)
@@ -157,7 +159,7 @@ def _asked(
     """Of each row, what the model reads, and the right answer behind it."""
     reading = predictor.reading
     assert isinstance(reading, Scorer)
-    plain = [Example(id=row.id, inputs=row.inputs, choices=row.choices) for row in rows]
+    plain = [row.unlabelled() for row in rows]
     offered = [row.choices or ((row.label,) if isinstance(reading, Choices) else ()) for row in rows]
     answered = [
         Example(id=row.id, inputs={**row.inputs, **row.working}, choices=choices)

@@ -13,8 +13,8 @@ import numpy as np
 from promptkit.errors import OutOfMemory, Unsupported
 from promptkit.gradients import Differentiable, Precision, Trains
 from promptkit.manipulate.arrays import as_array, as_numpy
-from promptkit.manipulate.drawn import forbidden
 from promptkit.manipulate.tokens import IDS, TriggerTokens
+from promptkit.manipulate.vocabulary import forbidden
 from promptkit.manipulations import Learnable
 from promptkit.material import Material, divided
 from promptkit.objective import loss_of, loss_of_output

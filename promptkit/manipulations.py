@@ -53,9 +53,9 @@ class Surroundings:
     others: Mapping[str, Ask] = field(default_factory=dict)
     """The other models that the manipulation has named."""
     put: Put = unchanged
-    """What is done to each prompt before the model reads it, those included that are asked while prompts are made."""
+    """What is done to a prompt that the model is asked while prompts are made; to those that are made it is done after."""
     ends: bool = False
-    """Whether answers are scored to where a text of the model's would end, as they are to be written."""
+    """Whether an answer is scored to where a text of the model's would end: what separates examples, or the end of a turn."""
 
 
 class Manipulation(Protocol):

@@ -49,12 +49,12 @@ class Rows:
                 )
         return cls(pool=_drawn(pool, recipe), dev=dev[: recipe.dev])
 
-    def scarce(self, labels: Sequence[str], per_class: int | None) -> list[str]:
+    def scarce(self, labels: Sequence[str], per_class: int | None) -> tuple[str, ...]:
         """Where there are fewer rows of a label than a training has asked for, a note that says how many there are."""
         counts = Counter(row.label for row in self.pool)
         fewer = [f"{label} ({counts[label]})" for label in labels if counts[label] < (per_class or 0)]
         some = ", ".join(fewer[:5]) + (", ..." if len(fewer) > 5 else "")
-        return [f"{len(fewer)} of {len(labels)} labels have fewer than {per_class} rows to train on: {some}"] if fewer else []
+        return (f"{len(fewer)} of {len(labels)} labels have fewer than {per_class} rows to train on: {some}",) if fewer else ()
 
     def digests(self) -> dict[str, str]:
         """A hash of each part."""
@@ -119,9 +119,9 @@ class Material:
     @cached_property
     def targets(self) -> list[Target]:
         """What is right of each row."""
-        written, targets = isinstance(self.reading, Extractor), []
+        targets = []
         for row, example, rendered in zip(self._seen, self._examples, self._plain, strict=True):
-            gold = None if written else _gold(row, self.reading.candidates(example))
+            gold = None if self._written else _gold(row, self.reading.candidates(example))
             targets.append(Target(gold=gold, given=rendered.given))
         return targets
 
@@ -133,11 +133,14 @@ class Material:
     @cached_property
     def bound(self) -> Any:
         """For a text that the model is to write, the right text is scored, to its end."""
-        written = isinstance(self.reading, Extractor)
-        predictor = Predictor(self.model, parts_of(self._predictor), Choices()) if written else self._predictor
-        around = predictor.surroundings(self._task, cache=self._cache)
-        apply = predictor.manipulate.bind(replace(around, put=_refused, ends=written))
-        return BoundPredictor(model=self.model, reading=predictor.reading, apply=apply)
+        reading: Any = Choices() if self._written else self.reading
+        around = replace(self.around, reading=reading, put=refused, ends=self._written)
+        return BoundPredictor(model=self.model, reading=reading, apply=self._predictor.manipulate.bind(around))
+
+    @property
+    def _written(self) -> bool:
+        """Whether the model is to write texts."""
+        return isinstance(self.reading, Extractor)
 
     @cached_property
     def _plain(self) -> list[Rendered]:
@@ -162,8 +165,7 @@ class Material:
     @cached_property
     def _examples(self) -> list[Example]:
         """A right text stands as the one answer that is offered."""
-        written = isinstance(self.reading, Extractor)
-        return [row.answered() if written else row.unlabelled() for row in self._seen]
+        return [row.answered() if self._written else row.unlabelled() for row in self._seen]
 
 
 def learnables(predictor: Predictor) -> tuple[Learnable, ...]:
@@ -190,7 +192,8 @@ def owner(key: str) -> int:
     return int(key.partition(".")[0])
 
 
-def _refused(prompt: TextInput) -> TextInput:
+def refused(prompt: TextInput) -> TextInput:
+    """Of a prompt that the model is asked while another is made: what is learned would change the answers."""
     raise Unsupported(
         "A training does not take a prompt for which the model is asked while it is made: every step would change the answers",
         hint="Leave out the chain of thought, or choose and order the demonstrations by chance or by likeness",

@@ -1,19 +1,21 @@
 """One spelling for everything that has a name: `name:key=value` on the command line, `name(key=value)` in Python.
 
 Names resolve through fixed tables of classes, never through an import path; a class's fields are its keywords, but those that
-are not shown (`repr=False`), which are learned.
+are `learned()`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import Field, fields
+from dataclasses import Field, field, fields
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from promptkit.errors import PromptkitError, unknown
 
+LEARNED = "learned"
+"""In the metadata of a field: that it is no keyword."""
 MOST_SHOWN = 200
 """Characters of what was given that are told."""
 
@@ -75,7 +77,12 @@ def _written(value: object) -> str:
 
 def keywords_of(value: Any) -> list[Field[Any]]:
     """The keywords of a registered class or object: what it is made with, but nothing that was learned."""
-    return [field for field in fields(value) if field.init and field.repr]
+    return [field for field in fields(value) if field.init and not field.metadata.get(LEARNED)]
+
+
+def learned() -> Any:
+    """A field that is no keyword: what was learned, nothing at first."""
+    return field(default_factory=dict, repr=False, metadata={LEARNED: True})
 
 
 def checked(value: Any, name: str = "") -> None:
@@ -84,9 +91,9 @@ def checked(value: Any, name: str = "") -> None:
     `name` stands in for that of a registered object.
     """
     kind: Any = type(value)
-    for field in fields(value):
-        if field.init:
-            check_value(field.name, getattr(value, field.name), _hints(kind)[field.name], of=name or value.name)
+    for own in fields(value):
+        if own.init:
+            check_value(own.name, getattr(value, own.name), _hints(kind)[own.name], of=name or value.name)
 
 
 def check_value(name: str, value: object, kind: Any, *, of: str) -> None:
@@ -96,9 +103,23 @@ def check_value(name: str, value: object, kind: Any, *, of: str) -> None:
     try:
         _adapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
-        raise PromptkitError(
-            f"The {name} of {of} cannot be that: {error.errors()[0]['msg']}", got=_shown(name, value)
-        ) from None
+        if isinstance(value, str) and (named := _named(kind)):
+            raise unknown(f"{name.replace('_', ' ')} of {of}", value, named) from None
+        hint = f"Write {type(as_python(value)).__name__}(...) around it" if as_python(value) is not value else ""
+        reason = f"The {name} of {of} cannot be that: {error.errors()[0]['msg']}"
+        raise PromptkitError(reason, got=_shown(name, value), hint=hint) from None
+
+
+def as_python(value: Any) -> Any:
+    """A number of numpy's as Python's own; anything else as it is."""
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
+
+
+def _named(kind: Any) -> list[str]:
+    """The texts that a type names, one of which a value is to be."""
+    if get_origin(kind) is Literal:
+        return [*get_args(kind)]
+    return [name for part in get_args(kind) for name in _named(part)]
 
 
 @cache

@@ -73,6 +73,11 @@ def slotted(pieces: Sequence[Piece], slots: Mapping[str, int], marks: tuple[str,
     return tuple(found)
 
 
+def unslotted(text: str, marks: tuple[str, str]) -> str:
+    """A text without its slots."""
+    return re.sub(f"{marks[0]}[^{marks[1]}]*{marks[1]}", "", text)
+
+
 def encode(pieces: Sequence[Piece], tokenizer: Tokenizer) -> TextInput:
     """The ids of the pieces and the span of each part. Raises if a control piece names no control token."""
     ids: list[int] = []

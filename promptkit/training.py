@@ -9,15 +9,18 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from promptkit import __version__, checkpoint
+from promptkit.asking import NeedsAnswer, Silent
 from promptkit.cache import ScoreCache
 from promptkit.checkpoint import Look, Standing
 from promptkit.composition import base_of
@@ -28,7 +31,8 @@ from promptkit.losses import Batch, ByAnswers, ByGradients, Losses
 from promptkit.manipulate.arrays import digest
 from promptkit.manipulate.tokens import TriggerTokens
 from promptkit.manipulations import Learnable
-from promptkit.material import Material, Rows, divided, learnables, owner, parts_of
+from promptkit.material import Material, Rows, divided, learnables, owner, parts_of, refused
+from promptkit.models.base import load
 from promptkit.optimizers import Optimizer
 from promptkit.predictor import Predictor
 from promptkit.processes import processes
@@ -36,6 +40,7 @@ from promptkit.recipe import Recipe
 from promptkit.registry import spelling
 from promptkit.store import RunFolder
 from promptkit.tasks import Task
+from promptkit.types import LabelledExample
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +93,17 @@ def check(predictor: Predictor, task: Task, *, split: str | None, recipe: Recipe
             hint="Train one of them alone",
         )
     settled = recipe.settled(discrete=discrete == {True})
-    return Rows.of(task, split, settled), settled
+    rows = Rows.of(task, split, settled)
+    _check_asks_nothing(predictor, task, rows.pool[0])
+    return rows, settled
+
+
+def _check_asks_nothing(predictor: Predictor, task: Task, row: LabelledExample) -> None:
+    """Raise for a prompt that the model is asked about while it is made; a text's likeness it may be asked for."""
+    card = replace(predictor.model.card, context_length=sys.maxsize)
+    around = predictor.surroundings(task, ask=Silent(card), others=lambda name: load("fake"))
+    with suppress(NeedsAnswer):
+        parts_of(predictor)[0].bind(replace(around, put=refused))([row.unlabelled()])
 
 
 class _Training:
@@ -226,7 +241,7 @@ class _Training:
             chosen=standing.chosen,
             ended=standing.done,
             rows={"pool": len(self._rows.pool), "dev": len(self._rows.dev)},
-            notes=(*self._rows.scarce(tuple(self._task.labels or ()), self._recipe.per_class),),
+            notes=(*self._rows.scarce(self._task.labels, self._recipe.per_class), *self._predictor.model.notes()),
             evaluations=dict(standing.evaluations),
             resumed=resumed,
             seconds=standing.seconds,

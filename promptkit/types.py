@@ -1,4 +1,4 @@
-"""The values that the parts of promptkit exchange. Frozen, and without behaviour.
+"""The values that the parts of promptkit exchange. Frozen, and without behaviour of their own.
 
 Manipulations, aligners and models never import one another; this is where they meet.
 """
@@ -54,7 +54,7 @@ class LabelledExample(Example):
         return Example(id=self.id, inputs=self.inputs, choices=self.choices)
 
     def answered(self) -> Example:
-        """With the right answer as the one that is offered, so that how likely it is can be asked."""
+        """With its working, and the right answer as the one that is offered, so that how likely that is can be asked."""
         return Example(id=self.id, inputs={**self.inputs, **self.working}, choices=(self.label,))
 
 

@@ -221,6 +221,11 @@ def test_the_command_names_the_folders_of_what_was_learned(
     found = align(made.path, "contextual,batch")
     again = align(typed(found.command)["run"], "contextual,batch")
     assert again.lacking == ()
+    foreign = eval_command(
+        {**settings, "model": {**settings["model"], "name": "fake:b", "tokenizer": "b"}}, [], beside=tmp_path
+    )
+    assert foreign is not None
+    assert foreign.count("--prompt FOLDER ") == 2
     shutil.rmtree(tmp_path / "train-sentiment-1234" / "1-soft")
     lost = align(made.path, "contextual")
     assert lost.command is not None

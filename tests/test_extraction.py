@@ -99,7 +99,7 @@ def test_a_state_replaced_by_itself_changes_nothing(folder: Path) -> None:
         (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, strength="2"), "Given: strength='2'"),
         (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, rows=0), "Given: rows=0"),
         (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, rows="a"), "Given: rows='a'"),
-        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, at="first"), "Given: at='first'"),
+        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, at="first"), "no at of shift named 'first'"),
     ],
 )
 def test_what_tells_no_shift_is_told(folder: Path, made: Any, message: str) -> None:

@@ -134,7 +134,7 @@ def test_a_share_of_the_heads_is_so_many(folder: Path) -> None:
 
 def test_rows_that_are_evaluated_tell_nothing(folder: Path) -> None:
     task, predictor = pk.task(folder / "task.yaml"), shown(folder)
-    with pytest.raises(pk.PromptkitError, match="no rows to tell a shift by"):
+    with pytest.raises(pk.PromptkitError, match="no rows to tell the effect of heads by"):
         pk.head_effects(predictor, task, split="train")
 
 

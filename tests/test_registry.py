@@ -1,16 +1,18 @@
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import promptkit as pk
 from promptkit.chain import CALIBRATIONS
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.cot import COT
 from promptkit.manipulate.demos import SELECTORS
 from promptkit.manipulate.order import ORDERS
-from promptkit.registry import build, parse, settings_of, spelling
+from promptkit.registry import as_python, build, parse, settings_of, spelling
 
 
 @dataclass(frozen=True)
@@ -141,3 +143,15 @@ def test_a_number_that_is_not_finite_is_refused_when_the_object_is_made(kind, ke
 def test_a_colon_within_a_pattern_is_a_part_of_it():
     for regex in (r"Answer: (.*)", r"(?:a|b)", r"a:\d+"):
         assert parse(f"pattern:max_tokens=4:regex={regex}") == ("pattern", {"max_tokens": "4", "regex": regex})
+
+
+@pytest.mark.parametrize(("number", "plain"), [(np.int64(3), 3), (np.float32(0.5), 0.5), (True, True), ("3", "3"), ([1], [1])])
+def test_a_number_of_numpy_is_taken_as_python_s_own(number: object, plain: object) -> None:
+    assert as_python(number) == plain
+    assert type(as_python(number)) is type(plain)
+
+
+def test_layers_may_be_counted_by_numpy_and_other_numbers_are_told_how() -> None:
+    assert pk.HiddenShift(np.arange(2, 4)).settings()["layers"] == pk.HiddenShift((2, 3)).settings()["layers"]  # type: ignore[arg-type]
+    with pytest.raises(pk.PromptkitError, match=r"Given: length=np.int64\(3\). Write int\(...\) around it"):
+        pk.SoftPrompt(np.int64(3))  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,21 @@ def digest(parameters: Mapping[str, Array]) -> str:
     return told.hexdigest()[:16]
 
 
-def check_held(kind: str, parameters: Mapping[str, Array], names: Collection[str]) -> None:
-    """Refuse parameters that are not those of their kind, or not as many numbers as their shapes say; none are none yet."""
-    if parameters and parameters.keys() != {*names}:
-        raise PromptkitError(f"What {kind} has learned is {', '.join(names)}", got=", ".join(map(str, parameters)))
+def check_held(kind: str, parameters: Mapping[str, Array], shapes: Mapping[str, str], **sizes: int) -> None:
+    """Refuse parameters that are not those of their kind, by name and shape, or whose bytes are not; none are none yet.
+
+    `shapes` names dimensions, as `layers rank`; those of one name are of one size, which may be among `sizes` (0: any).
+    """
+    if parameters and parameters.keys() != shapes.keys():
+        raise PromptkitError(f"What {kind} has learned is {', '.join(shapes)}", got=", ".join(map(str, parameters)))
+    known = {name: size for name, size in sizes.items() if size}
     for name, array in parameters.items():
+        names = shapes[name].split()
+        own = zip(names, array.shape, strict=False)
+        if len(names) != len(array.shape) or any(known.setdefault(each, size) != size for each, size in own):
+            expected = ", ".join(f"{known[each]} {each}" if each in known else each for each in names)
+            reason = f"The {name} of {kind} are not of the shape that it says"
+            raise PromptkitError(reason, got=f"{array.shape}, not ({expected})")
         if len(array.data) != 4 * prod(array.shape):
             got = f"{len(array.data)} bytes for a shape of {array.shape}"
             raise PromptkitError(f"The {name} of {kind} are not 4 bytes for each number", got=got)

@@ -1,4 +1,4 @@
-"""What is drawn by a seed alone: numbers, and common tokens of a vocabulary."""
+"""Numbers that are drawn by a seed alone."""
 
 from __future__ import annotations
 
@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promptkit.types import Card
-
 if TYPE_CHECKING:
     from numpy.random import Generator
-
-COMMON = 5000
-"""Of a vocabulary, those tokens that are drawn from: the first ones, which a subword tokenizer has learned first."""
 
 
 def number(purpose: str, seed: object) -> int:
@@ -24,28 +19,3 @@ def number(purpose: str, seed: object) -> int:
 def generator(purpose: str, seed: object) -> Generator:
     """Draws numbers, others for each purpose and seed."""
     return np.random.default_rng(number(purpose, seed))
-
-
-def shuffled(count: int, seed: int) -> list[int]:
-    """The tokens below `count`, in an order by chance."""
-    return sorted(range(count), key=lambda token: hashlib.blake2b(f"{seed}\0{token}".encode()).digest())
-
-
-def forbidden(card: Card) -> list[int]:
-    """Ids that stand for no text: control tokens, and rows at the end of the embedding that are no token."""
-    end = card.vocabulary
-    while end and not card.tokenizer.decode([end - 1]):
-        end -= 1
-    return [*card.tokenizer.control.values(), *card.tokenizer.ends, *range(end, card.vocabulary)]
-
-
-def common_tokens(card: Card, seed: int) -> list[int]:
-    """Common tokens of text, in an order by chance."""
-    not_these = set(forbidden(card))
-    return [token for token in shuffled(min(COMMON, card.vocabulary), seed) if token not in not_these]
-
-
-def common_text(card: Card, count: int, seed: int) -> list[int]:
-    """Common tokens behind the model's BOS, `count` in all."""
-    ids = [*card.tokenizer.bos, *common_tokens(card, seed)]
-    return [ids[place % len(ids)] for place in range(count)]

@@ -14,7 +14,7 @@ from promptkit.aligners import Extractor, Reading, Scorer
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.line import Demonstrations
 from promptkit.manipulate.outline import Outline
-from promptkit.render import chat, common_prefix, continuations, encode, framed, slotted, turn_end
+from promptkit.render import chat, common_prefix, continuations, encode, framed, slotted, turn_end, unslotted
 from promptkit.template import LABEL, MARKS, Template
 from promptkit.types import Card, Example, LabelledExample, Piece, Rendered, TextInput
 
@@ -123,8 +123,18 @@ class Frame:
         return () if self.chat else (self._separator,)
 
     def outline(self, variables: Iterable[str]) -> Outline:
-        """What stands around these variables in a row's input."""
-        return Outline.of(lambda values: self._block("input", values), variables)
+        """What stands around these variables in a row's input, in text."""
+        return Outline.of(lambda values: unslotted(self._block("input", values), MARKS), variables)
+
+    def opening(self, example: Example, chosen: Demonstrations) -> TextInput:
+        """The prompt up to the first variable of its query: the model goes on with an example of its own."""
+        begun = Outline.of(lambda values: self._block("input", values), example.inputs).opening
+        pieces = (*self._text(example, chosen)[:-1], *([Piece(text=begun, part="query")] if begun else []))
+        return encode(self._slotted(pieces), self.card.tokenizer)
+
+    def _slotted(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+        slots = self.template.slots()
+        return slotted(pieces, slots, MARKS) if slots else tuple(pieces)
 
     def another(self, example: Example) -> tuple[str, ...]:
         """What would begin a further example behind a text that the model writes; nothing in a chat, where turns end."""
@@ -157,13 +167,13 @@ class Frame:
 
     def _scored(self, example: Example, pieces: tuple[Piece, ...], behind: str) -> _Encoded:
         """Pieces, a reasoning behind them, and the row's words behind that."""
-        if slots := self.template.slots():
-            pieces = slotted(pieces, slots, MARKS)
+        pieces = self._slotted(pieces)
         reasoning = behind.lstrip() if self.chat else behind
         pieces = (*pieces, *([Piece(text=reasoning, part=REASONING)] if reasoning else []))
         text_input = encode(pieces, self.card.tokenizer)
         words = self.reading.words(example) if isinstance(self.reading, Scorer) else ()
         end = self._separator if self.ends and not self.chat else ""
+        closing = turn_end(self.card.tokenizer) if self.ends and self.chat else ()
         targets = tuple((f" {word}" if behind else self._target(example, word)) + end for word in words)
         labels = targets if self.channel else ()
         if self.channel:
@@ -172,8 +182,7 @@ class Frame:
         scored, alone = scored[: len(targets)], scored[len(targets) :]
         pairs = zip(scored, alone, strict=True) if self.channel else ()
         given = tuple(common_prefix(whole, label) for whole, label in pairs)
-        if self.ends and self.chat:
-            scored = tuple((*ids, *turn_end(self.card.tokenizer)) for ids in scored)
+        scored = tuple((*ids, *closing) for ids in scored)
         kept = text_input.ids[: len(text_input.ids) - boundary]
         return _Encoded(pieces=pieces, input=text_input, targets=targets, continuations=scored, given=given, kept=kept)
 

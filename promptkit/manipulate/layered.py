@@ -13,8 +13,9 @@ import numpy as np
 
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, as_numpy
-from promptkit.manipulate.drawn import common_text
+from promptkit.manipulate.vocabulary import common_text
 from promptkit.manipulations import Ask
+from promptkit.registry import as_python, checked
 from promptkit.types import Array, Card, Read, ReadOutput, Request, TextInput
 
 UNITS = "units"
@@ -25,9 +26,12 @@ TEXTS, TOKENS = 4, 16
 """Texts, and tokens of each, by which the scale of hidden states is told."""
 
 
-def tuple_of(chosen: Any) -> Any:
-    """A list of layers, or another sequence of them, as what it is kept as; what is none as it is."""
-    return tuple(chosen) if isinstance(chosen, Sequence) and not isinstance(chosen, str) else chosen
+def settle_layers(kind: Any) -> None:
+    """Keep the layers of what is being made, any sequence of numbers, as a tuple; and check all that it is made of."""
+    if isinstance(kind.layers, Sequence | np.ndarray) and not isinstance(kind.layers, str | bytes):
+        object.__setattr__(kind, "layers", tuple(map(as_python, kind.layers)))
+    checked(kind)
+    check_layers(kind.layers)
 
 
 def layers_at(chosen: Sequence[int], card: Card) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ zero, which changes nothing. The first and last tokens of a prompt have one and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,14 +16,15 @@ import numpy as np
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, as_numpy, check_held, digest
 from promptkit.manipulate.drawn import generator
-from promptkit.manipulate.layered import UNITS, check_layers, layers_at, scales, settled, tuple_of
+from promptkit.manipulate.layered import UNITS, layers_at, scales, settle_layers, settled
 from promptkit.manipulations import Put, Surroundings
-from promptkit.registry import checked
+from promptkit.registry import learned
 from promptkit.types import Array, Card, Kind
 from promptkit.within import Edit, Within
 
 ROTATION, SOURCE, BIAS = "rotation", "source", "bias"
 NAMES = (ROTATION, SOURCE, BIAS)
+SHAPES = {ROTATION: "layers rank d_model", SOURCE: "layers rank d_model", BIAS: "layers rank"}
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class LowRankEdit:
     """and at so many of its last ones."""
     seed: int = 0
     """Of the subspace that it begins with."""
-    parameters: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    parameters: Mapping[str, Array] = learned()
     """What was learned: `rotation` and `source`, (layers, rank, d_model), and `bias`, (layers, rank); nothing before that."""
-    base: Mapping[str, str | int] = field(default_factory=dict, repr=False)
+    base: Mapping[str, str | int] = learned()
     """The model that it was learned on."""
 
     name: ClassVar[str] = "low-rank"
@@ -55,18 +56,13 @@ class LowRankEdit:
 
     def __post_init__(self) -> None:
         """Refuse what no such edit can be."""
-        object.__setattr__(self, "layers", tuple_of(self.layers))
-        checked(self)
+        settle_layers(self)
         if self.rank < 1:
             raise PromptkitError("A subspace has one dimension at least", got=f"rank={self.rank!r}")
         if min(self.first, self.last) < 0 or self.first + self.last < 1:
             reason = "A low-rank edit stands at one token at least, among the prompt's first or last"
             raise PromptkitError(reason, got=f"first={self.first}, last={self.last}")
-        check_layers(self.layers)
-        check_held("a low-rank edit", self.parameters, NAMES)
-        for name, held in self.parameters.items():
-            if len(held.shape) < 2 or held.shape[1] != self.rank or (self.layers and held.shape[0] != len(self.layers)):
-                raise PromptkitError(f"The {name} of a low-rank edit is not of the size that it says", got=str(held.shape))
+        check_held("a low-rank edit", self.parameters, SHAPES, rank=self.rank, layers=len(self.layers))
 
     def settings(self) -> Mapping[str, object]:
         """Where, of which rank, and what: by content once it is learned."""

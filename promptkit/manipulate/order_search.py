@@ -25,10 +25,8 @@ from promptkit.errors import PromptkitError, Unsupported
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.entropy import DECIMALS, entropy, label_entropy, least_undecided
 from promptkit.manipulate.line import Arrange, Demonstrations, chance, key_of, shuffled_by
-from promptkit.manipulate.outline import Outline
 from promptkit.registry import checked
-from promptkit.render import encode
-from promptkit.types import Example, Generate, GenerateOutput, Piece, Request
+from promptkit.types import Example, Generate, GenerateOutput, Request
 
 READABLE = 1 / 3
 """The share of the texts that must be rows of the task for them to be a probing set."""
@@ -114,7 +112,7 @@ class _Probing:
                 f"{self.name} reads rows back by the template's input block, which does not show {', '.join(hidden)} as it is",
                 hint="Use another order, such as shuffled, or a template that shows its variables unchanged",
             )
-        outputs = bench.ask([self._writing(bench, outline, order, number) for number, order in enumerate(orders)])
+        outputs = bench.ask([self._writing(bench, order, number) for number, order in enumerate(orders)])
         texts = [text.text for output in outputs if isinstance(output, GenerateOutput) for text in output.generations]
         read = [inputs for text in texts if (inputs := outline.read(outline.opening + text)) is not None]
         if len(read) < READABLE * len(texts):
@@ -125,12 +123,11 @@ class _Probing:
             )
         return [Example(id=f"probe {number}", inputs=inputs) for number, inputs in enumerate(read)]
 
-    def _writing(self, bench: Bench, outline: Outline, order: Demonstrations, number: int) -> Request:
+    def _writing(self, bench: Bench, order: Demonstrations, number: int) -> Request:
         """The request for further rows behind an order; in plain text also where the prompt itself is a chat."""
         plain = replace(bench.show, chat=False)
         blank = Example(id="probe", inputs=dict.fromkeys(order[0].inputs, "?"))
         shown = plain(blank, order, drop=plain.without_room(blank, order, self.max_tokens))
-        pieces = [*shown.pieces[:-1], Piece(text=outline.opening, part="query")]
         whole = ",".join(sorted(row.id for row in order))
         verb = Generate(
             max_tokens=self.max_tokens,
@@ -139,7 +136,7 @@ class _Probing:
             temperature=1.0,
             seed=int.from_bytes(chance(self.seed, "probe", whole, str(number))[:6]),
         )
-        return bench.request(encode([piece for piece in pieces if piece.text], bench.ask.card.tokenizer), verb)
+        return bench.request(plain.opening(blank, order[len(shown.dropped) :]), verb)
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,19 @@ W2 tanh(W1 e + b1) + b2; what is saved is what they come to.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, as_numpy, check_held, digest
-from promptkit.manipulate.drawn import common_text, generator
-from promptkit.manipulate.layered import UNITS, check_layers, layers_at, settled, sizes, tuple_of
+from promptkit.manipulate.drawn import generator
+from promptkit.manipulate.layered import UNITS, layers_at, settle_layers, settled, sizes
 from promptkit.manipulate.placed import check_beginning
+from promptkit.manipulate.vocabulary import common_text
 from promptkit.manipulations import Put, Surroundings
-from promptkit.registry import checked
+from promptkit.registry import learned
 from promptkit.types import Array, Kind
 from promptkit.within import Prefix, Within
 
@@ -43,9 +44,9 @@ class DeepPrefix:
     """The width of the network that makes them while they are trained, at least `length`; 0 for none."""
     seed: int = 0
     """Of what is drawn to begin with."""
-    parameters: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    parameters: Mapping[str, Array] = learned()
     """What was learned: `keys` and `values`, of shape (layers, kv heads, length, head width); nothing before that."""
-    base: Mapping[str, str | int] = field(default_factory=dict, repr=False)
+    base: Mapping[str, str | int] = learned()
     """The model that it was learned on."""
 
     name: ClassVar[str] = "prefix"
@@ -55,8 +56,7 @@ class DeepPrefix:
 
     def __post_init__(self) -> None:
         """Refuse what no prefix can be."""
-        object.__setattr__(self, "layers", tuple_of(self.layers))
-        checked(self)
+        settle_layers(self)
         check_beginning("a prefix", self.length, self.init, INITS)
         if self.mlp and self.mlp < self.length:
             raise PromptkitError(
@@ -64,11 +64,8 @@ class DeepPrefix:
                 got=f"mlp={self.mlp} for length={self.length}",
                 hint=f"Use mlp={max(128, self.length)}, or leave it out",
             )
-        check_layers(self.layers)
-        check_held("a prefix", self.parameters, (KEYS, VALUES))
-        for name, held in self.parameters.items():
-            if len(held.shape) != 4 or held.shape[2] != self.length or (self.layers and held.shape[0] != len(self.layers)):
-                raise PromptkitError(f"The {name} of a prefix are not as many as it says", got=str(held.shape))
+        shapes = dict.fromkeys((KEYS, VALUES), "layers kv_heads length head_width")
+        check_held("a prefix", self.parameters, shapes, length=self.length, layers=len(self.layers))
 
     @property
     def room(self) -> int:

@@ -14,7 +14,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -38,15 +38,7 @@ LEARNABLE: Mapping[str, type[Learnable]] = {
 """Every manipulation that is learned, by the name that the command line spells."""
 MANIFEST, PARAMETERS = "manifest.json", "parameters.safetensors"
 FORMAT = 1
-"""Of the manifest; a version of promptkit that writes another one counts on."""
-
-
-class Named(BaseModel):
-    """A manipulation by its name, and the keywords that it was made with."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
-
-    name: str
+"""Of the manifest; another one has another number."""
 
 
 class Manifest(BaseModel):
@@ -54,10 +46,11 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True)
 
-    format: Literal[1]
+    format: int
     promptkit: str
     """The version that has written it."""
-    manipulation: Named
+    manipulation: dict[str, Any]
+    """Its name, and the keywords that it was made with."""
     parameters: dict[str, list[int]]
     """Name -> shape."""
     base: dict[str, str | int]
@@ -65,29 +58,27 @@ class Manifest(BaseModel):
     prompt: dict[str, Any] = Field(default_factory=dict)
     """The settings of the prompt that it was trained behind."""
     sha256: str
-
-    @property
-    def told(self) -> Mapping[str, Any]:
-        """What a reader should know besides."""
-        return self.model_extra or {}
+    """Of the parameters' bytes, and of all that is told here."""
 
 
 def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] | None = None) -> Path:
     """Write it into a folder; `told` is what else a reader should know, such as the prompt and the figures."""
     if not learned.parameters:
         raise PromptkitError(f"This {learned.name} has learned nothing that could be saved", hint="Train it: pk.train")
-    path = expanded(folder)
-    content = serialised(learned.parameters)
-    keywords = {field.name: getattr(learned, field.name) for field in keywords_of(learned)}
-    manifest = {
+    own = {
         "format": FORMAT,
         "promptkit": __version__,
-        "manipulation": {"name": learned.name, **keywords},
+        "manipulation": {"name": learned.name, **{field.name: getattr(learned, field.name) for field in keywords_of(learned)}},
         "parameters": {name: list(array.shape) for name, array in learned.parameters.items()},
         "base": dict(learned.base),
-        **(told or {}),
     }
+    if taken := sorted({*own, "sha256"} & (told or {}).keys()):
+        raise PromptkitError("A manifest says these things by itself", got=", ".join(taken), hint="Give them other names")
+    if not isinstance((told or {}).get("prompt", {}), Mapping):
+        raise PromptkitError("Of a prompt a manifest tells the settings", got=repr((told or {})["prompt"]))
+    content, manifest = serialised(learned.parameters), json.loads(json.dumps({**own, **(told or {})}))
     manifest["sha256"] = _hash(content, manifest)
+    path = expanded(folder)
     put(path, {PARAMETERS: content, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()})
     return path
 
@@ -104,7 +95,10 @@ def load_manipulation(folder: str | Path) -> Learnable:
     manifest, arrays = _manifest(path, told), _arrays(path, told)
     if {name: list(array.shape) for name, array in arrays.items()} != manifest.parameters:
         raise _damaged(path, "the shapes of its parameters are not those that its manifest says")
-    name, keywords = manifest.manipulation.name, manifest.manipulation.model_extra or {}
+    keywords = {**manifest.manipulation}
+    name = keywords.pop("name", None)
+    if not isinstance(name, str):
+        raise _damaged(path, f"its manifest names no manipulation, but {name!r}")
     learned: Learnable = build_from("learned manipulation", LEARNABLE, name, keywords, parameters=arrays, base=manifest.base)
     return learned
 
@@ -138,18 +132,19 @@ def _absent(path: Path) -> PromptkitError:
 def _manifest(path: Path, told: Any) -> Manifest:
     """What was read, if it is a manifest of this version."""
     number = told.get("format") if isinstance(told, dict) else None
-    if isinstance(number, int) and number > FORMAT:
+    if isinstance(number, int) and number != FORMAT:
         raise PromptkitError(
-            f"The learned manipulation in {path} was saved by a later version of promptkit than this one",
+            f"The learned manipulation in {path} was saved by another version of promptkit than this one",
             got=f"format {number}, by promptkit {told.get('promptkit')}; this is promptkit {__version__}",
-            hint="Update it: pip install -U promptkit",
+            hint="Update it, pip install -U promptkit, or train it again",
         )
     try:
         return Manifest.model_validate(told)
     except ValidationError as error:
         first = error.errors()[0]
-        where = "".join(f"{place}: " for place in [".".join(map(str, first["loc"]))] if place)
-        raise _damaged(path, f"{MANIFEST} is no manifest of a learned manipulation: {where}{first['msg']}") from None
+        where = ".".join(map(str, first["loc"]))
+        reason = f"{MANIFEST} is no manifest of a learned manipulation: {where}{': ' if where else ''}{first['msg']}"
+        raise _damaged(path, reason) from None
 
 
 def _arrays(path: Path, told: Any) -> dict[str, Array]:
@@ -168,7 +163,7 @@ def _arrays(path: Path, told: Any) -> dict[str, Array]:
 
 def _hash(content: bytes, told: Mapping[str, Any]) -> str:
     """Of the parameters' bytes, and of everything that is told of them."""
-    kept = json.loads(json.dumps({name: value for name, value in told.items() if name != "sha256"}))
+    kept = {name: value for name, value in told.items() if name != "sha256"}
     return hashlib.sha256(content + json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

@@ -8,16 +8,16 @@ state: at zero a norm is so steep that the first gradient outweighs all others i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, as_numpy, check_held, digest
-from promptkit.manipulate.layered import UNITS, check_layers, layers_at, scales, settled, states, tuple_of
+from promptkit.manipulate.layered import UNITS, layers_at, scales, settle_layers, settled, states
 from promptkit.manipulations import Ask, Put, Surroundings
-from promptkit.registry import checked
+from promptkit.registry import learned
 from promptkit.types import Array, Kind
 from promptkit.within import Edit, Within
 
@@ -37,10 +37,10 @@ class HiddenShift:
     """At the prompt's `last` token, or at `all`, those of labels and written texts too."""
     operation: Operation = "add"
     """`add`, or `replace`, which is of one layer."""
-    parameters: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    parameters: Mapping[str, Array] = learned()
     """What was learned: `vectors`, of shape (layers, d_model); before that they are zero, which when added changes nothing, or
     the mean state behind common tokens, where they replace."""
-    base: Mapping[str, str | int] = field(default_factory=dict, repr=False)
+    base: Mapping[str, str | int] = learned()
     """The model that it was learned on."""
 
     name: ClassVar[str] = "shift"
@@ -53,17 +53,12 @@ class HiddenShift:
 
     def __post_init__(self) -> None:
         """Refuse what no shift can be."""
-        object.__setattr__(self, "layers", tuple_of(self.layers))
-        checked(self)
-        check_layers(self.layers)
+        settle_layers(self)
         if self.operation == "replace" and len(self.layers) != 1:
             raise PromptkitError(
                 "What replaces a hidden state stands behind one layer", got=f"{len(self.layers)} layers", hint="Write layers=9"
             )
-        check_held("a shift", self.parameters, (VECTORS,))
-        held = self.parameters.get(VECTORS)
-        if held is not None and (len(held.shape) != 2 or (self.layers and held.shape[0] != len(self.layers))):
-            raise PromptkitError("The vectors of a shift are not as many as its layers", got=str(held.shape))
+        check_held("a shift", self.parameters, {VECTORS: "layers d_model"}, layers=len(self.layers))
 
     def settings(self) -> Mapping[str, object]:
         """Where, how, and what: by content once it is learned."""

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import as_array, check_held
-from promptkit.manipulate.drawn import common_tokens, generator, shuffled
+from promptkit.manipulate.drawn import generator
 from promptkit.manipulate.placed import Place, check_beginning, check_slot, place_of, spliced
 from promptkit.manipulate.reparametrise import Reparametrisation, evaluated, made, networked
+from promptkit.manipulate.vocabulary import by_chance, common_tokens
 from promptkit.manipulations import Ask, Put, Surroundings
-from promptkit.registry import checked
+from promptkit.registry import checked, learned
 from promptkit.render import SLOT_PART
 from promptkit.types import Array, Kind, TextInput, Vectors
 from promptkit.within import Within
@@ -51,9 +52,9 @@ class SoftPrompt:
     in the end are what is kept. The first two learn at a lower rate than vectors do: 0.01 rather than 0.1."""
     width: int | None = None
     """Of the hidden layers of that network; d_model unless given."""
-    parameters: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    parameters: Mapping[str, Array] = learned()
     """What was learned: `vectors`, of shape (length, d_model); nothing before that."""
-    base: Mapping[str, str | int] = field(default_factory=dict, repr=False)
+    base: Mapping[str, str | int] = learned()
     """The model that it was learned on."""
 
     name: ClassVar[str] = "soft"
@@ -68,12 +69,7 @@ class SoftPrompt:
         if self.width is not None and (not self.reparametrise or self.width < 1):
             hint = "Write reparametrise=mlp:width=64"
             raise PromptkitError("A width is that of a reparametrisation, 1 at least", got=f"width={self.width!r}", hint=hint)
-        check_held("a soft prompt", self.parameters, (VECTORS,))
-        held = self.parameters.get(VECTORS)
-        if held is not None and (len(held.shape) != 2 or held.shape[0] != self.length):
-            raise PromptkitError(
-                "The vectors of a soft prompt are not as many as it says", got=f"{held.shape}, not {self.length}"
-            )
+        check_held("a soft prompt", self.parameters, {VECTORS: "length d_model"}, length=self.length)
 
     @property
     def room(self) -> int:
@@ -142,7 +138,7 @@ class SoftPrompt:
 
     def _random(self, ask: Ask) -> Any:
         """Normal, at the root mean square of the embedding's rows."""
-        ids = shuffled(ask.card.vocabulary, self.seed)[:SAMPLED]
+        ids = by_chance(ask.card.vocabulary, self.seed)[:SAMPLED]
         scale = np.sqrt(np.mean(_rows(ask.embed(ids)) ** 2))
         return scale * generator("soft", self.seed).normal(size=(self.length, ask.card.d_model))
 

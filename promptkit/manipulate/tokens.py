@@ -7,18 +7,18 @@ into other tokens. So they work on any model with the same tokenizer that is giv
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from promptkit.errors import PromptkitError
 from promptkit.manipulate.arrays import check_held
-from promptkit.manipulate.drawn import common_tokens
 from promptkit.manipulate.placed import TOKENS_PART, Place, check_beginning, check_slot, place_of, spliced
 from promptkit.manipulate.soft import VECTORS, SoftPrompt
+from promptkit.manipulate.vocabulary import common_tokens
 from promptkit.manipulations import Put, Surroundings
-from promptkit.registry import checked
+from promptkit.registry import checked, learned
 from promptkit.render import SLOT_PART
 from promptkit.types import Array, Kind, TextInput, Tokenizer
 from promptkit.within import Within
@@ -41,9 +41,9 @@ class TriggerTokens:
     """The template's slot that they stand in, as a soft prompt of that length does: {{ soft("task", 5) }}."""
     seed: int = 0
     """Of what is drawn to begin with."""
-    parameters: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    parameters: Mapping[str, Array] = learned()
     """What was found: `ids`, of shape (length,), whole numbers, which float32 holds exactly; nothing before that."""
-    base: Mapping[str, str | int] = field(default_factory=dict, repr=False)
+    base: Mapping[str, str | int] = learned()
     """The model that they were found on; another with the same tokenizer takes them too."""
 
     name: ClassVar[str] = "tokens"
@@ -56,10 +56,9 @@ class TriggerTokens:
         checked(self)
         check_beginning("trigger tokens", self.length, self.init, ["vocabulary"])
         check_slot(self.slot)
-        check_held("trigger tokens", self.parameters, (IDS,))
-        held = self.parameters.get(IDS)
-        if held is not None and (held.shape != (self.length,) or any(number < 0 or number % 1 for number in _numbers(held))):
-            raise PromptkitError("The ids of trigger tokens are not as many as they say, or no ids", got=f"{held.shape}")
+        check_held("trigger tokens", self.parameters, {IDS: "length"}, length=self.length)
+        if any(number < 0 or number % 1 for held in self.parameters.values() for number in _numbers(held)):
+            raise PromptkitError("Trigger tokens are ids", got=str([*map(float, _numbers(self.parameters[IDS]))])[:100])
 
     @property
     def room(self) -> int:
@@ -112,8 +111,8 @@ class TriggerTokens:
         if self.parameters:
             return self.parameters
         card = surroundings.ask.card
-        words = self.init != "vocabulary"
-        ids = [*card.tokenizer.encode(self.init).ids] if words else common_tokens(card, self.seed)
+        is_text = self.init != "vocabulary"
+        ids = [*card.tokenizer.encode(self.init).ids] if is_text else common_tokens(card, self.seed)
         numbers = np.array([ids[place % len(ids)] for place in range(self.length)], "<f4")
         return {IDS: Array(data=numbers.tobytes(), shape=numbers.shape)}
 

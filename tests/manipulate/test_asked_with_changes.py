@@ -23,7 +23,13 @@ labels: {"no": bad, "yes": good}
 sources: [{files: {test: rows.jsonl}, inputs: {text: text}, label: label, working: {reasoning: why}, hold_out: 0.8}]
 """
 TEXT = "{% block input %}{{ text }} ->{% endblock %}{% block target %} {{ label }}{% endblock %}"
-SLOT = "{% block instruction %}{{ soft('task', 2) }}{% endblock %}"
+SLOT = "{{ soft('task', 2) }}"
+TEMPLATES = {
+    "none": TEXT,
+    "in the instruction": "{% block instruction %}" + SLOT + "{% endblock %}" + TEXT,
+    "before the input": TEXT.replace("{{ text }}", SLOT + " Film: {{ text }}"),
+    "behind the input": TEXT.replace("{{ text }}", "{{ text }}" + SLOT),
+}
 PARTS: list[dict[str, Any]] = [
     *({"cot": COT[name](max_tokens=4)} for name in COT),
     *({"order": ORDERS[name](), "demos": pk.demos.balanced(k=4)} for name in ("globale", "locale", "mdl")),
@@ -52,7 +58,7 @@ def listens(scripted: Any) -> Any:
             yield from super().answer(requests, done)
 
     def writes(prompt: str, verb: Generate) -> list[str]:
-        return [f"film {len(prompt)}? -> good because 1. it is.\n2. Is it?" for _ in range(verb.n)]
+        return [f" film {len(prompt)}? -> good because 1. it is.\n2. Is it?" for _ in range(verb.n)]
 
     model = Listens(lambda prompt, word: float(len(prompt) % 7 - len(word)), writes)
     model.heard = []
@@ -80,14 +86,14 @@ class Marks:
 
 
 @every
-@pytest.mark.parametrize("slot", [False, True])
+@pytest.mark.parametrize("slot", TEMPLATES)
 def test_each_request_behind_the_prompt_has_the_changes_of_it(
-    scripted: Any, task: pk.Task, tmp_path: Path, parts: dict[str, Any], slot: bool
+    scripted: Any, task: pk.Task, tmp_path: Path, parts: dict[str, Any], slot: str
 ) -> None:
     model = listens(scripted)
-    (tmp_path / "t.j2").write_text(SLOT + TEXT if slot else TEXT)
+    (tmp_path / "t.j2").write_text(TEMPLATES[slot])
     prompt = pk.Prompt(tmp_path / "t.j2", **parts)
-    predictor = pk.Predictor(model, [prompt, Marks({"task": 2} if slot else {})], pk.Verbalizer(task.spec.labels))
+    predictor = pk.Predictor(model, [prompt, Marks({} if slot == "none" else {"task": 2})], pk.Verbalizer(task.spec.labels))
     predictor.bind(task).requests(task.rows("test")[:3])
     assert model.heard
     assert all(prompt.spans[-1].part == "mark" and min(prompt.ids) >= 0 for prompt in model.heard)
@@ -99,6 +105,10 @@ def test_no_training_takes_a_prompt_that_asks_the_model(
 ) -> None:
     (tmp_path / "t.j2").write_text(TEXT)
     prompt = pk.Prompt(tmp_path / "t.j2", **parts)
-    predictor = pk.Predictor(listens(scripted), [prompt, pk.SoftPrompt(2, init="random")], pk.Verbalizer(task.spec.labels))
+    model = listens(scripted)
+    predictor = pk.Predictor(model, [prompt, pk.SoftPrompt(2, init="random")], pk.Verbalizer(task.spec.labels))
     with pytest.raises(Unsupported, match="while it is made"):
-        pk.train(predictor, task, optimizer="spsa", steps=1, dev=4, batch_size=2, cache=False, out=tmp_path)
+        pk.train(predictor, task, optimizer="spsa", steps=1, dev=4, batch_size=2, cache=False, out=tmp_path / "runs")
+    assert not model.heard
+    if not isinstance(parts.get("demos"), pk.demos.auto_cot):  # whose likeness is asked for first
+        assert not (tmp_path / "runs").exists()

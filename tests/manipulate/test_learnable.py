@@ -252,7 +252,7 @@ def test_two_kinds_are_learned_at_once_each_at_its_own_rate(folder: Path, load: 
     assert fit.rates == tuple(each.learning_rate for each in changes)
     assert len({*fit.rates}) == 3
     manifests: list[Any] = [*map(read_manifest, fit.saved)]
-    assert [each.told["recipe"]["learning_rate"] for each in manifests] == [*fit.rates]
+    assert [each.model_extra["recipe"]["learning_rate"] for each in manifests] == [*fit.rates]
     assert [*map(load_manipulation, fit.saved)] == [*fit.learned]
 
 
@@ -285,10 +285,10 @@ def test_other_engines_refuse_them_before_any_weights_load(change: Any, engine: 
         pk.Predictor(model, [pk.Prompt("sentiment/review"), change], WORDS)
 
 
-def named(kind: Learnable, shape: tuple[int, ...]) -> dict[str, Array]:
-    """Parameters of the names that a kind has, all of one shape."""
+def named(kind: Learnable, *shapes: tuple[int, ...]) -> dict[str, Array]:
+    """Parameters of the names that a kind has, of these shapes, or all of the one."""
     names = {"prefix": ("keys", "values"), "low-rank": ("rotation", "source", "bias")}[kind.name]
-    return {name: as_array(np.ones(shape)) for name in names}
+    return {name: as_array(np.ones(shape)) for name, shape in zip(names, shapes * (len(names) // len(shapes)), strict=True)}
 
 
 @pytest.mark.parametrize(
@@ -299,14 +299,18 @@ def named(kind: Learnable, shape: tuple[int, ...]) -> dict[str, Array]:
         (lambda: pk.DeepPrefix(9, mlp=4), "at least as wide as the prefix is long"),
         (lambda: pk.DeepPrefix(2, layers=(0,)), "Layers are counted from 1"),
         (lambda: pk.HiddenShift((2, 2)), "each is named once"),
-        (lambda: pk.HiddenShift(at="first"), "The at of shift cannot be that: Input should be 'last' or 'all'"),  # type: ignore[arg-type]
-        (lambda: pk.HiddenShift(operation="multiply"), "operation of shift cannot be that"),  # type: ignore[arg-type]
+        (lambda: pk.HiddenShift(at="first"), "no at of shift named 'first'. There are: all, last"),  # type: ignore[arg-type]
+        (lambda: pk.HiddenShift(operation="multiply"), "no operation of shift named 'multiply'. There are: add, replace"),  # type: ignore[arg-type]
         (lambda: pk.HiddenShift(operation="replace"), "stands behind one layer"),
         (lambda: pk.LowRankEdit(0), "one dimension at least"),
         (lambda: pk.LowRankEdit(last=0), "one token at least"),
-        (lambda: pk.HiddenShift((1,)).learned({"vectors": as_array(np.ones((2, 4)))}, {}), "not as many as its layers"),
-        (lambda: pk.DeepPrefix(2).learned(named(KINDS["prefix"], (2, 1, 3, 4)), {}), "not as many as it says"),
-        (lambda: pk.LowRankEdit(2).learned(named(KINDS["low rank"], (2, 3)), {}), "not of the size that it says"),
+        (lambda: pk.HiddenShift((1,)).learned({"vectors": as_array(np.ones((2, 4)))}, {}), "not of the shape that it says"),
+        (
+            lambda: pk.DeepPrefix(3, parameters=named(KINDS["prefix"], (2, 1, 3, 4), (5, 1, 3, 4))),
+            r"values of a prefix .* Given: .5, 1, 3, 4., not .2 layers",
+        ),
+        (lambda: pk.DeepPrefix(2).learned(named(KINDS["prefix"], (2, 1, 3, 4)), {}), "not of the shape that it says"),
+        (lambda: pk.LowRankEdit(2).learned(named(KINDS["low rank"], (2, 3)), {}), "not of the shape that it says"),
         (lambda: pk.DeepPrefix(2).learned({"keys": as_array(np.ones((2, 1, 2, 4)))}, {}), "a prefix has learned is keys, val"),
         (lambda: pk.HiddenShift().learned({"bias": as_array(np.ones((2, 3)))}, {}), "learned is vectors. Given: bias"),
         (lambda: pk.LowRankEdit(3).learned(named(KINDS["prefix"], (2, 3)), {}), "is rotation, source, bias. Given: keys"),

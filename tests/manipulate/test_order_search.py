@@ -104,7 +104,7 @@ def written(model, bench, order, seed, chosen):
     """The readable texts, each as often as it was written."""
     tried = orders_of(chosen, 9, seed)
     search = order(seed=seed, permutations=9, probes=20)
-    requests = [search._writing(bench, bench.show.outline(["text"]), each, number) for number, each in enumerate(tried)]
+    requests = [search._writing(bench, each, number) for number, each in enumerate(tried)]
     assert all(request.verb.n * len(tried) >= 20 and request.verb.temperature == 1.0 for request in requests)
     assert len({request.verb.seed for request in requests}) == len(tried)
     texts = [text.text for request in requests for text in model._output(request).generations]

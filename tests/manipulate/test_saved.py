@@ -37,7 +37,7 @@ def test_what_is_loaded_is_what_was_saved(tmp_path_factory: Any, numbers: Any, p
     assert found == soft
     assert found.settings() == soft.settings()
     manifest: Any = read_manifest(folder)
-    assert manifest.told == {"metrics": {"dev": 0.5}}
+    assert manifest.model_extra == {"metrics": {"dev": 0.5}}
     assert {path.name for path in folder.iterdir()} == {"manifest.json", "parameters.safetensors"}
 
 
@@ -72,13 +72,13 @@ def forged(folder: Path, **told: Any) -> None:
         (lambda folder: (folder / "parameters.safetensors").write_bytes(b"PK"), "not what was saved together"),
         (lambda folder: forged(folder, parameters={"vectors": [3, 3]}), "the shapes of its parameters"),
         (lambda folder: forged(folder, manipulation={"name": "softer", "length": 2}), "Did you mean soft"),
-        (lambda folder: forged(folder, manipulation={"name": "soft", "length": 3}), "not as many as it says"),
+        (lambda folder: forged(folder, manipulation={"name": "soft", "length": 3}), "not of the shape that it says"),
         (lambda folder: forged(folder, manipulation={"name": "soft", "long": 3}), "no keyword of the learned manipulation"),
         (lambda folder: forged(folder, manipulation={"name": "soft", "base": {}}), "no keyword of the learned manipulation"),
         (lambda folder: forged(folder, manipulation={"name": "prefix", "length": 2}), "a prefix has learned is keys, values"),
         (lambda folder: forged(folder, manipulation={"name": "shift", "layers": 2}), "cannot be made so.*Given: layers=2"),
-        (lambda folder: forged(folder, format=2, promptkit="9.9"), "by a later version.*format 2, by promptkit 9.9"),
-        (lambda folder: changed(folder, format=2, parameters=3, prompt=None), "by a later version.*pip install -U promptkit"),
+        (lambda folder: forged(folder, format=2, promptkit="9.9"), "by another version.*format 2, by promptkit 9.9"),
+        (lambda folder: changed(folder, format=2, parameters=3, prompt=None), "by another version.*pip install -U promptkit"),
     ],
 )
 def test_what_is_damaged_is_told(tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:
@@ -97,9 +97,9 @@ FITTING = [("promptkit", "x"), ("prompt", {"name": ["soft"]}), ("prompt", {"vect
 def test_a_value_of_the_wrong_kind_is_told(tmp_path: Path, key: str, wrong: Any) -> None:
     save(learned(np.ones((2, 3))), tmp_path, told={"prompt": {"template": "t"}})
     (changed if key == "sha256" else forged)(tmp_path, **{key: wrong})
-    with pytest.raises(pk.PromptkitError, match=r"is damaged|later version"):
+    with pytest.raises(pk.PromptkitError, match=r"is damaged|another version"):
         load_manipulation(tmp_path)
-    with pytest.raises(pk.PromptkitError, match=r"is damaged|later version"):
+    with pytest.raises(pk.PromptkitError, match=r"is damaged|another version"):
         pk.convert(tmp_path, tmp_path / "theirs")
 
 
@@ -130,6 +130,20 @@ def test_of_several_in_a_folder_it_is_told_how_each_is_given(tmp_path: Path) -> 
         load_manipulation(tmp_path / "a fit")
     each = [f"--prompt '{tmp_path / 'a fit' / place}'" for place in ("1-soft", "2-soft", "10-soft")]
     assert str(told.value).endswith(f"Name one of them, or all: {' '.join(each)}.")
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"base": "gemma", "format": 2}, "says these things by itself. Given: base, format"),
+        ({"sha256": ""}, "by itself. Given: sha256"),
+        ({"prompt": "sentiment/review"}, "Of a prompt a manifest tells the settings. Given: 'sentiment/review'"),
+    ],
+)
+def test_what_a_manifest_could_not_be_read_with_is_not_saved(tmp_path: Path, told: dict[str, Any], message: str) -> None:
+    with pytest.raises(pk.PromptkitError, match=message):
+        save(learned(np.ones((2, 3))), tmp_path / "x", told=told)
+    assert not (tmp_path / "x").exists()
 
 
 def test_nothing_learned_is_not_saved(tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_who_cannot_take_them_is_refused_before_any_weights_load(model: Any, mon
     ("made", "message"),
     [
         (lambda: pk.SoftPrompt(0), "length of a soft prompt is 1 at least"),
-        (lambda: pk.SoftPrompt(2, place="end"), "place of soft cannot be that: Input should be 'after_bos' or 'start'"),  # type: ignore[arg-type]
+        (lambda: pk.SoftPrompt(2, place="end"), "no place of soft named 'end'. There are: after_bos, start"),  # type: ignore[arg-type]
         (lambda: pk.SoftPrompt(2, init="label"), "Did you mean labels"),
         (lambda: pk.Predictor(pk.load("fake"), [pk.SoftPrompt(2)], WORDS), "one prompt, then what changes it"),
         (lambda: pk.Predictor(pk.load("fake"), [pk.Prompt("sentiment/review"), pk.Prompt("sentiment/review")], WORDS), "then"),

@@ -15,10 +15,10 @@ from promptkit.asking import Asking
 from promptkit.composition import base_of, composed
 from promptkit.losses import ByAnswers, ByGradients
 from promptkit.manipulate.arrays import as_array
-from promptkit.manipulate.drawn import forbidden
 from promptkit.manipulate.saved import load_manipulation, read_manifest
 from promptkit.manipulate.saved import save as keep
 from promptkit.manipulate.tokens import ids_of
+from promptkit.manipulate.vocabulary import forbidden
 from promptkit.manipulations import Surroundings
 from promptkit.material import Material, Rows
 from promptkit.recipe import Recipe
@@ -195,7 +195,7 @@ def test_a_search_makes_the_loss_smaller_and_comes_to_the_same_if_it_is_broken_o
     assert fit.path.name == whole.path.name
     assert whole.losses[-1] < whole.losses[0]
     told: Any = read_manifest(whole.saved[0])
-    manifest = told.told
+    manifest = told.model_extra
     assert "4 tokens searched on 6 rows" in str(fit)
     ids = manifest["tokens"]
     assert len(ids) == 3
@@ -209,9 +209,9 @@ def test_a_search_makes_the_loss_smaller_and_comes_to_the_same_if_it_is_broken_o
     [
         (lambda m: pk.TriggerTokens(0), "length of trigger tokens is 1 at least"),
         (lambda m: pk.TriggerTokens(2, init="labels"), "no beginning of trigger tokens named 'labels'"),
-        (lambda m: pk.TriggerTokens(2, place="end"), "place of tokens cannot be that: Input should be 'after_bos' or 'start'"),  # type: ignore[arg-type]
-        (lambda m: tokens((1, 2)).learned({"ids": as_array(np.array([1.5, 2]))}, {}), "or no ids"),
-        (lambda m: tokens((1, 2)).learned({"ids": as_array(np.array([1.0]))}, {}), "not as many as they say"),
+        (lambda m: pk.TriggerTokens(2, place="end"), "no place of tokens named 'end'. There are: after_bos, start"),  # type: ignore[arg-type]
+        (lambda m: tokens((1, 2)).learned({"ids": as_array(np.array([1.5, 2]))}, {}), "Trigger tokens are ids"),
+        (lambda m: tokens((1, 2)).learned({"ids": as_array(np.array([1.0]))}, {}), r"says. Given: .1,., not .2 length"),
         (lambda m: trained(m, pk.TriggerTokens(2), optimizer="spsa"), "spsa changes numbers, and what is learned are tokens"),
         (lambda m: trained(m, pk.TriggerTokens(2), learning_rate=0.1), "hotflip has no learning rate"),
         (lambda m: trained(m, pk.TriggerTokens(2), pk.SoftPrompt(2)), "Tokens and vectors are not learned at once"),
