@@ -385,7 +385,7 @@ def test_the_command_trains_and_eval_uses_it(folder: Path, tmp_path: Path, capsy
         (lambda p, task: pk.train(p, task, steps=0), "steps of a training"),
         (lambda p, task: pk.train(p, task, per_class=-1), "per_class of a training"),
         (lambda p, task: pk.train(p, task, learning_rate=0.0), "A learning rate is above 0"),
-        (lambda p, task: pk.train(p, task, schedule="cosin"), "no schedule named"),
+        (lambda p, task: pk.train(p, task, schedule="cosin"), "no schedule of a training named"),
         (lambda p, task: pk.train(p, task, learning_rate="a"), "learning_rate of a training cannot be that.*Given"),
         (lambda p, task: pk.train(p, task, optimizer=3), "instance of Optimizer. Given: optimizer=3"),
         (lambda p, task: pk.train(p, task, optimizer=pk.AdamW), "an object, not a class"),

@@ -96,9 +96,7 @@ def load_manipulation(folder: str | Path) -> Learnable:
     if {name: list(array.shape) for name, array in arrays.items()} != manifest.parameters:
         raise _damaged(path, "the shapes of its parameters are not those that its manifest says")
     keywords = {**manifest.manipulation}
-    name = keywords.pop("name", None)
-    if not isinstance(name, str):
-        raise _damaged(path, f"its manifest names no manipulation, but {name!r}")
+    name = keywords.pop("name")
     learned: Learnable = build_from("learned manipulation", LEARNABLE, name, keywords, parameters=arrays, base=manifest.base)
     return learned
 
@@ -139,12 +137,15 @@ def _manifest(path: Path, told: Any) -> Manifest:
             hint="Update it, pip install -U promptkit, or train it again",
         )
     try:
-        return Manifest.model_validate(told)
+        manifest = Manifest.model_validate(told)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         reason = f"{MANIFEST} is no manifest of a learned manipulation: {where}{': ' if where else ''}{first['msg']}"
         raise _damaged(path, reason) from None
+    if not isinstance(manifest.manipulation.get("name"), str):
+        raise _damaged(path, f"{MANIFEST} names no manipulation")
+    return manifest
 
 
 def _arrays(path: Path, told: Any) -> dict[str, Array]:

@@ -193,7 +193,7 @@ def test_what_is_dropped_does_not_depend_on_the_label_s_words_but_for_their_leng
 
 def test_a_prompt_that_does_not_fit_without_demonstrations_is_refused_with_the_length_and_the_room(render, make_card):
     row = Example(id="long", inputs={"text": "x" * 1000})
-    with pytest.raises(PromptkitError, match=r"row long has 1\d{3} tokens .* takes 500"):
+    with pytest.raises(PromptkitError, match=r"row long has 1\d{3} tokens .* room for 500"):
         render(Prompt(TEMPLATE), [], make_card(context_length=500), row)
 
 
