@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.errors import PromptkitError
-from promptkit.manipulate.arrays import as_array, serialised
+from promptkit.manipulate.arrays import as_array, digest, serialised
 from promptkit.types import Array
 
 FILE = "checkpoint.safetensors"
@@ -69,9 +70,10 @@ def write(folder: Path, standing: Standing) -> None:
     told: dict[str, Any] = {"step": standing.step, "losses": standing.losses, "done": standing.done}
     told |= {"evaluations": standing.evaluations, "seconds": standing.seconds}
     told["looks"] = [asdict(look) for look in standing.looks]
+    text = json.dumps(told)
     scratch = folder / f".{FILE}.part"
     with scratch.open("wb") as stream:
-        stream.write(serialised(arrays, {"standing": json.dumps(told)}))
+        stream.write(serialised(arrays, {"standing": text, "sha256": _hash(text, arrays)}))
         stream.flush()
         os.fsync(stream.fileno())
     scratch.replace(folder / FILE)
@@ -86,14 +88,21 @@ def read(folder: Path) -> Standing | None:
         return None
     try:
         with safe_open(path, "np") as stream:
-            told: Any = json.loads(stream.metadata()["standing"])
+            held = stream.metadata()
             arrays = {key: as_array(stream.get_tensor(key)) for key in stream.keys()}  # noqa: SIM118 - no mapping
+        told: Any = json.loads(held["standing"])
+        if held["sha256"] != _hash(held["standing"], arrays):
+            raise ValueError("it is not what was written")
         looks = [Look(**look) for look in told.pop("looks")]
         return Standing(**{**told, **{kind: _of(kind, arrays) for kind in _ARRAYS}, "looks": looks})
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise PromptkitError(
             f"The checkpoint {path} is damaged: {error}", hint="Delete it: the same command trains from the start"
         ) from None
+
+
+def _hash(text: str, arrays: Mapping[str, Array]) -> str:
+    return hashlib.sha256((text + digest(arrays)).encode()).hexdigest()
 
 
 def _of(kind: str, arrays: Mapping[str, Array]) -> dict[str, Array]:

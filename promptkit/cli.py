@@ -125,6 +125,7 @@ def render(
     demos: opts.Demos = None,
     order: opts.Order = None,
     cot: opts.Cot = None,
+    prompt: opts.Saved = None,
     seed: opts.Seed = 0,
     score: opts.ScoreOf = "sum",
     split: opts.Split = None,
@@ -140,10 +141,10 @@ def render(
     from promptkit.view import show, views
 
     loaded = opts.task(task, data, template, label_column, labels, answer_column, train)
-    prompt = opts.PromptOptions(
+    options = opts.PromptOptions(
         template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed, cot=cot
     )
-    predictor = opts.predictors(loaded, model, set_, prompt, {"score": score}, split=split)[0]
+    predictor = opts.predictors(loaded, model, set_, options, {"score": score}, split=split, saved=prompt or ())[0]
     shown = views(predictor, loaded, split=split or loaded.spec.split, n=n)
     if as_json:
         print(json.dumps({"task": loaded.name, "model": predictor.model.name, "rows": [view.to_json() for view in shown]}))

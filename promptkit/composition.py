@@ -142,7 +142,7 @@ def _check_slots(slots: Mapping[str, int], changes: Sequence[Change]) -> None:
         raise PromptkitError(
             "The slots of a template are each filled by one soft prompt, as long as the slot",
             got=f"slots {_told(slots.items())}; soft prompts {_told(fills)}",
-            hint='Write {{ soft("task", 8) }} in the template, and pk.SoftPrompt(8, slot="task")',
+            hint='Write {{ soft("task", 8) }} in the template, and pk.SoftPrompt(8, slot="task") or soft:length=8:slot=task',
         )
 
 

@@ -31,6 +31,7 @@ from promptkit.types import LabelledExample, Read, ReadOutput, Request
 if TYPE_CHECKING:
     from promptkit.types import Floats
 
+_WRITE_TASK = 'Write pk.task("sentiment")'
 How = Literal["difference", "mean", "replace"]
 
 
@@ -76,6 +77,8 @@ def extract_shift(
 
 def shown_by(predictor: Predictor) -> Prompt:
     """Its prompt. Raises PromptkitError unless that shows demonstrations, answers follow it, and nothing changes it."""
+    if not isinstance(predictor, Predictor):
+        raise PromptkitError("The model and its prompt are a predictor", got=repr(predictor), hint="Write pk.Predictor(...)")
     prompt = predictor.manipulate
     if not isinstance(prompt, Prompt) or not prompt.parts:
         raise PromptkitError(
@@ -97,13 +100,12 @@ def check_layer(layer: int, most: int, reason: str = "") -> None:
 
 def chosen_rows(task: Task, split: str | None, count: int, *, of: str) -> list[LabelledExample]:
     """So many rows of the pool, by hash, whose inputs are not evaluated; raises PromptkitError where there are none."""
+    if not isinstance(task, Task):
+        raise PromptkitError(f"The rows of {of} are a task's, not those of its name", got=repr(task), hint=_WRITE_TASK)
     check_value("rows", count, PositiveInt, of=of)
     rows = by_hash(untested(task.part("pool"), task.rows(split or task.spec.split)), count)
     if not rows:
-        raise PromptkitError(
-            f"The task {task.name} has no rows to tell {of} by: the pool part of its train split is empty",
-            hint="Give it more train rows; hold_out: 0.5 makes them of a test split",
-        )
+        raise task.without_rows(f"to tell {of} by", "pool")
     return rows
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from promptkit.checkpoint import Look
 from promptkit.composition import Composed
-from promptkit.manipulate.saved import save
+from promptkit.manipulate.saved import check_free, save
 from promptkit.manipulate.tokens import TriggerTokens, ids_of, spelt
 from promptkit.manipulations import Learnable
 from promptkit.predictor import Predictor
@@ -56,7 +56,9 @@ class Fit:
         whole = self.predictor.manipulate
         prompt = whole.prompt.settings() if isinstance(whole, Composed) else {}
         told = {"task": self.task, "prompt": dict(prompt), "metrics": {"dev": asdict(self.chosen)}}
-        for each, rate, path in zip(self.learned, self.rates, self._places(expanded(folder)), strict=True):
+        places = self._places(expanded(folder))
+        check_free(expanded(folder), places)
+        for each, rate, path in zip(self.learned, self.rates, places, strict=True):
             recipe = {**self.recipe.settings(), "learning_rate": rate}
             save(each, path, told={**told, "recipe": recipe, **self._spelt(each)})
         return expanded(folder)

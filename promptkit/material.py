@@ -21,7 +21,10 @@ from promptkit.predictor import BoundPredictor, Predictor
 from promptkit.recipe import Recipe
 from promptkit.support import chosen
 from promptkit.tasks import Task, untested
-from promptkit.types import Array, Example, LabelledExample, Rendered, Request, TextInput
+from promptkit.types import Array, Example, LabelledExample, Part, Rendered, Request, TextInput
+
+PARTS: tuple[Part, Part] = ("pool", "dev")
+"""Trained on, and chosen by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +43,10 @@ class Rows:
             reason = f"Rows are counted by label, and {task.name} declares no labels"
             raise PromptkitError(reason, got=f"per_class={recipe.per_class}", hint="Leave it out")
         evaluated = task.rows(split or task.spec.split)
-        pool, dev = (by_hash(untested(task.part(part), evaluated), None) for part in ("pool", "dev"))
-        for part, found in (("pool", pool), ("dev", dev)):
+        pool, dev = (by_hash(untested(task.part(part), evaluated), None) for part in PARTS)
+        for part, found in zip(PARTS, (pool, dev), strict=True):
             if not found:
-                raise PromptkitError(
-                    f"The task {task.name} has no rows to train by: the {part} part of its train split is empty",
-                    hint="Give it more train rows; hold_out: 0.5 makes them of a test split",
-                )
+                raise task.without_rows("to train by", part)
         return cls(pool=_drawn(pool, recipe), dev=dev[: recipe.dev])
 
     def scarce(self, labels: Sequence[str], per_class: int | None) -> tuple[str, ...]:
@@ -155,7 +155,11 @@ class Material:
     @cached_property
     def _places(self) -> dict[int, int]:
         """Of the pool's rows that some step sees: where each stands."""
-        seen = {index for step in range(self._recipe.steps) for index in self._recipe.batch(self._ids, step)}
+        seen: set[int] = set()
+        for step in range(self._recipe.steps):
+            seen.update(self._recipe.batch(self._ids, step))
+            if len(seen) == len(self._ids):
+                break
         return {index: place for place, index in enumerate(sorted(seen))}
 
     @cached_property

@@ -20,6 +20,8 @@ def folder(name: Literal["templates", "evals"]) -> Path:
 
 def expanded(path: str | Path) -> Path:
     """A path that the user gave, its `~` read as the home folder."""
+    if not isinstance(path, str | os.PathLike):
+        raise PromptkitError("A path is a text or a pathlib.Path", got=repr(path))
     try:
         return Path(path).expanduser()
     except RuntimeError:

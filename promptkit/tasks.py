@@ -42,6 +42,15 @@ class Task:
         """The labels, in the declared order; none where each row has answers of its own."""
         return tuple(self.spec.labels or ())
 
+    def without_rows(self, purpose: str, part: Part) -> PromptkitError:
+        """The error where a part has no rows but those whose inputs are evaluated, or none at all."""
+        own = f"The task {self.name} has no rows {purpose}: "
+        if held := len(self.part(part)):
+            reason = f"all {held} rows of the {part} part of its train split have inputs that stand in the evaluated split"
+            return PromptkitError(own + reason, hint="Train by other rows than are evaluated: another --split, or --train")
+        hint = "Give it more train rows; hold_out: 0.5 makes them of a test split"
+        return PromptkitError(f"{own}the {part} part of its train split is empty", hint=hint)
+
     def rows(self, split: str) -> Sequence[LabelledExample]:
         """The labelled rows of a split, in the source's order."""
         return self._examples(split)

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from promptkit import lint
 from promptkit.cache import ScoreCache
 from promptkit.evaluation import by_hash
+from promptkit.manipulate.placed import TOKENS_PART
 from promptkit.predictor import Predictor
+from promptkit.render import SLOT_PART
 from promptkit.tasks import Task
 from promptkit.types import Card, Example, Generate, Piece, Rendered, Verb
 
@@ -40,6 +42,17 @@ class View:
         """How many BOS tokens the prompt holds."""
         return sum(token in self.card.tokenizer.bos for token in self.rendered.input.ids)
 
+    @property
+    def learned(self) -> list[str]:
+        """What of the prompt was learned, and where it stands."""
+        prompt = self.rendered.input
+        among = [span for span in prompt.spans if span.part.split()[0] in (SLOT_PART, TOKENS_PART)]
+        return [
+            *(f"{span.stop - span.start} of {span.part} from token {span.start + 1} on" for span in among),
+            *(f"a prefix of {prefix.length} before it in {len(prefix.layers)} layers" for prefix in prompt.prefixes),
+            *([f"{len(prompt.edits)} changes of hidden states"] if prompt.edits else []),
+        ]
+
     def to_json(self) -> dict[str, object]:
         """What `promptkit render --json` prints of a row."""
         rendered = self.rendered
@@ -56,6 +69,7 @@ class View:
             "spans": [{"part": s.part, "start": s.start, "stop": s.stop} for s in rendered.input.spans],
             "continuations": [list(ids) for ids in rendered.continuations],
             "tokens": len(rendered.input.ids),
+            "learned": self.learned,
             "bos": self.bos,
             "boundary": rendered.boundary,
             "demos": list(rendered.demos),
@@ -105,6 +119,8 @@ def show(view: View, *, tokens: bool) -> None:
         console.print(f"{counts}, {sum(map(len, rendered.continuations))} answer tokens")
     if tokens:
         _show_tokens(console, view)
+    if view.learned:
+        console.print(f"learned: {', '.join(view.learned)}", markup=False)
     for warning in view.warnings:
         console.print(f"warning: {warning}", style="bold red", markup=False)
 

@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+import promptkit as pk
+from promptkit.asking import Asking
+from promptkit.composition import base_of
+from promptkit.manipulations import Learnable, Surroundings
 from promptkit.models.base import ENGINES
 
 COMMAND = [sys.executable, "-m", "promptkit"]
@@ -89,6 +93,23 @@ def test_render_shows_the_exact_prompt(tmp_path: Path) -> None:
     shown = promptkit("render", "sentiment", "--model", "fake", "--shots", 2, "--tokens").stdout
     assert "demonstration 2:" in shown
     assert f"{printed['rows'][0]['tokens']} tokens, 1 BOS, 2 demonstrations" in shown
+
+
+def test_render_shows_what_was_learned(tmp_path: Path) -> None:
+    block = "{{% block {} %}}{}{{% endblock %}}"
+    text = block.format("input", "{{ soft('task', 2) }} {{ text }} ->") + block.format("target", " {{ label }}")
+    (tmp_path / "t.j2").write_text(text)
+    model = pk.load("fake")
+    made: list[Learnable] = [pk.SoftPrompt(2, slot="task"), pk.TriggerTokens(3)]
+    for number, each in enumerate(made):
+        around = Surroundings(ask=Asking(model), reading=pk.Verbalizer({"negative": "bad", "positive": "good"}))
+        pk.save_manipulation(each.learned(each.begun(around), base_of(model)), tmp_path / f"p{number}")
+    given = ["--template", tmp_path / "t.j2", "--prompt", tmp_path / "p0", "--prompt", tmp_path / "p1", "--shots", 0]
+    shown = promptkit("render", "sentiment", "--model", "fake", *given)
+    assert shown.returncode == 0, shown.stderr
+    assert "learned: 2 of soft task from token 2 on, 3 of tokens from token 4 on" in shown.stdout
+    told = json.loads(promptkit("render", "sentiment", "--model", "fake", *given, "--json").stdout)["rows"][0]
+    assert told["ids"][1:3] == [-1, -2]
 
 
 def test_render_warns_of_a_boundary_that_merges(tmp_path: Path) -> None:

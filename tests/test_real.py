@@ -71,9 +71,9 @@ def text_of(rendered: Rendered) -> str:
 @needs_data
 def test_sst2_label_logprobs_equal_one_prompt_at_a_time(tmp_path: Path) -> None:
     task = pk.task("sst2", data=SHARED)
-    bound, examples = bound_rows(task, 16, 32)
+    bound, examples = bound_rows(task, 16, 16)
     rows = bound.apply(examples)
-    run = pk.evaluate(predictor(task, k=16), task, limit=32, out=tmp_path)
+    run = pk.evaluate(predictor(task, k=16), task, limit=16, out=tmp_path)
     recorded = [json.loads(line)["logprobs"] for line in (run.path / "samples.jsonl").read_text().splitlines()]
     worst = max(
         abs(one_at_a_time(text_of(row), target) - line[label])
@@ -137,19 +137,6 @@ def test_a_batch_setting_moves_no_label_logprob_and_flips_no_clear_prediction(tm
     assert (a.argmax(1) == b.argmax(1))[clear].all()
 
 
-@pytest.mark.vllm  # there by another version of transformers, whose own conversion loses BOS
-def test_a_fresh_conversion_equals_the_cached_one_and_leaves_no_copy_behind(tmp_path: Path) -> None:
-    code = "import promptkit as pk; model = pk.load('demo'); print(model.identity()['content'], model.card.tokenizer.bos)"
-    environment = os.environ | {"PROMPTKIT_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=900
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == f"{resolve('demo').fingerprint()} (2,)"
-    assert not list(tmp_path.rglob("*.gguf"))
-    assert [path.suffix for path in (tmp_path / "cache").iterdir() if path.is_file()] == [".lock"]
-
-
 def test_a_killed_run_continues_to_the_same_bytes_on_the_real_model(tmp_path: Path) -> None:
     options = ["--limit", "48", "--calibrate", "contextual", "--set", "batch_tokens=200", "--no-cache", "--json"]
     command = [sys.executable, "-m", "promptkit", "eval", "sentiment", *options, "--out"]
@@ -183,7 +170,7 @@ def written_alone(prompt: str, verb: Generate) -> list[int]:
 
 @pytest.mark.parametrize("name", ["capitals", "arithmetic"])
 def test_greedy_texts_are_those_of_transformers_one_prompt_at_a_time(name: str) -> None:
-    task, count = pk.task(name), {"capitals": 24, "arithmetic": 6}[name]
+    task, count = pk.task(name), {"capitals": 16, "arithmetic": 3}[name]
     bound = pk.Predictor(demo(), pk.Prompt(task.spec.template, demos=pk.demos.random(k=4)), reading(task)).bind(task)
     rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), count)]
     rendered, requests = bound.apply(rows), bound.requests(rows)

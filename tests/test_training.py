@@ -250,6 +250,37 @@ def test_a_text_that_is_to_be_written_becomes_likelier(folder: Path, tmp_path: P
     assert "accuracy" not in str(fit)
 
 
+def test_several_are_saved_beside_nothing_of_another_training(folder: Path, tmp_path: Path) -> None:
+    task, recipe = pk.task(folder / "task.yaml"), {"steps": 1, "batch_size": 4, "dev": 4, "cache": False, "out": tmp_path}
+    one, two = (pk.train(predictor(folder, *[pk.SoftPrompt(2)] * count), task, **recipe) for count in (1, 2))  # type: ignore[arg-type]
+    for first, other in ((one, two), (two, one)):
+        place = first.save(first.save(tmp_path / first.path.name.partition("-")[2]))
+        with pytest.raises(pk.PromptkitError, match="holds something else that was learned"):
+            other.save(place)
+
+
+def test_a_checkpoint_that_was_changed_is_told(folder: Path, tmp_path: Path) -> None:
+    fit = trained(folder, tmp_path)
+    file = fit.path / "checkpoint.safetensors"
+    whole = bytearray(file.read_bytes())
+    whole[-3] ^= 1
+    file.write_bytes(whole)
+    with pytest.raises(pk.PromptkitError, match=r"is damaged: it is not what was written. Delete it"):
+        trained(folder, tmp_path)
+    file.unlink()
+    assert trained(folder, tmp_path).losses == fit.losses
+
+
+def test_any_number_of_steps_begins_at_once(folder: Path, tmp_path: Path) -> None:
+    fit = trained(folder, tmp_path, optimizer="spsa", steps=10**9, every=1, patience=1)
+    assert len(fit.losses) < 50
+
+
+def test_rows_that_are_all_evaluated_are_not_said_to_be_none(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(pk.PromptkitError, match=r"all \d+ rows of the pool .* stand in the evaluated split. Train by"):
+        pk.train(predictor(folder, model=pk.load("fake")), pk.task("sentiment"), split="train", optimizer="spsa", out=tmp_path)
+
+
 def test_by_the_channel_no_text_is_trained(folder: Path, tmp_path: Path) -> None:
     prompt = pk.Prompt("sentiment/review_channel", channel=True)
     written = pk.Predictor(pk.load(str(folder / "model")), [prompt, pk.SoftPrompt(3)], pk.extract.first_line())

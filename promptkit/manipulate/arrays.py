@@ -84,9 +84,12 @@ def _floats(dtype: str, data: bytes) -> Any:
 
 
 def put(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a folder, each at once; the folder is made if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        scratch = folder / f".{name}.part"
-        scratch.write_bytes(content)
-        scratch.replace(folder / name)
+    """Write files into a folder, each at once; the folder is made if it is not there. Raises PromptkitError if it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            scratch = folder / f".{name}.part"
+            scratch.write_bytes(content)
+            scratch.replace(folder / name)
+    except OSError as error:
+        raise PromptkitError(f"Nothing can be written into {folder}: {error.strerror}", hint="Give another folder") from None

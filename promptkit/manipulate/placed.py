@@ -24,10 +24,12 @@ def check_beginning(kind: str, length: int, init: str, inits: Sequence[str]) -> 
         raise unknown(f"beginning of {kind}", init, inits, hint=hint)
 
 
-def check_slot(slot: str | None) -> None:
-    """Refuse a slot without a name."""
+def check_slot(slot: str | None, place: Place) -> None:
+    """Refuse a slot without a name, and a place besides it."""
     if slot == "":
         raise PromptkitError("A slot of a template has a name", got="slot=''", hint="Write slot=task, or leave it out")
+    if slot and place != "after_bos":
+        raise PromptkitError("A slot stands where the template says", got=f"slot={slot}, place={place}", hint="Leave one out")
 
 
 def spliced(prompt: TextInput, more: Sequence[int], at: int, *, part: str) -> TextInput:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] |
     content, manifest = serialised(learned.parameters), json.loads(json.dumps({**own, **(told or {})}))
     manifest["sha256"] = _hash(content, manifest)
     path = expanded(folder)
+    check_free(path, [path])
     put(path, {PARAMETERS: content, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()})
     return path
 
@@ -114,14 +115,30 @@ def _told(path: Path) -> Any:
         raise _absent(path) from None
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"{MANIFEST} is not JSON: {json_reason(error)}") from None
+    except OSError as error:
+        raise _damaged(path, f"{MANIFEST} cannot be read: {error.strerror}") from None
+
+
+def check_free(folder: Path, places: Sequence[Path]) -> None:
+    """Raise if a folder holds what would be read in the place of what is saved into it, or beside that as a part of it."""
+    others = [each for each in [*([folder] if (folder / MANIFEST).exists() else []), *_several(folder)] if each not in places]
+    if peft.is_checkpoint(folder) or others:
+        held = "a PEFT checkpoint" if peft.is_checkpoint(folder) else ", ".join(f"{each / MANIFEST}" for each in others)
+        reason = f"The folder {folder} holds something else that was learned, and is left alone"
+        raise PromptkitError(reason, got=held, hint="Give another folder")
+
+
+def _several(path: Path) -> list[Path]:
+    """The folders of those that were learned at once, in their order."""
+    found = [each.parent for each in path.glob(f"*-*/{MANIFEST}") if each.parent.name.partition("-")[0].isdecimal()]
+    return sorted(found, key=lambda each: int(each.name.partition("-")[0]))
 
 
 def _absent(path: Path) -> PromptkitError:
-    """The error for a folder without a manifest; several that were learned at once stand each in one of their own."""
-    several = [each.parent for each in path.glob(f"*-*/{MANIFEST}") if each.parent.name.partition("-")[0].isdecimal()]
-    if several:
-        in_order = sorted(several, key=lambda each: int(each.name.partition("-")[0]))
-        hint = f"Name one of them, or all: {' '.join(f'--prompt {shlex.quote(str(each))}' for each in in_order)}"
+    """The error for a folder without a manifest."""
+    if several := _several(path):
+        each = " ".join(f"--prompt {shlex.quote(str(place))}" for place in several)
+        hint = f"Name one of them, or, to evaluate them, all: {each}"
         return PromptkitError(f"There are several learned manipulations in {path}, each in a folder of its own", hint=hint)
     hint = "Give a folder that promptkit train has printed, or a PEFT checkpoint"
     return PromptkitError(f"There is no learned manipulation in {path}: it has no {MANIFEST}", hint=hint)

@@ -65,7 +65,7 @@ class SoftPrompt:
         """Refuse what no soft prompt can be."""
         checked(self)
         check_beginning("a soft prompt", self.length, self.init, INITS)
-        check_slot(self.slot)
+        check_slot(self.slot, self.place)
         if self.width is not None and (not self.reparametrise or self.width < 1):
             hint = "Write reparametrise=mlp:width=64"
             raise PromptkitError("A width is that of a reparametrisation, 1 at least", got=f"width={self.width!r}", hint=hint)

@@ -55,7 +55,7 @@ class TriggerTokens:
         """Refuse what no trigger tokens can be."""
         checked(self)
         check_beginning("trigger tokens", self.length, self.init, ["vocabulary"])
-        check_slot(self.slot)
+        check_slot(self.slot, self.place)
         check_held("trigger tokens", self.parameters, {IDS: "length"}, length=self.length)
         if any(number < 0 or number % 1 for held in self.parameters.values() for number in _numbers(held)):
             raise PromptkitError("Trigger tokens are ids", got=str([*map(float, _numbers(self.parameters[IDS]))])[:100])

@@ -26,6 +26,9 @@ from promptkit.types import Array
 if TYPE_CHECKING:
     from promptkit.types import Floats
 
+MOST = 1000.0
+"""Of sigma, which counts in the size that what is learned begins with."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CmaEs:
@@ -48,9 +51,9 @@ class CmaEs:
         """Refuse what nothing evolves by."""
         checked(self)
         few = self.population is not None and self.population < 4
-        if self.subspace < 2 or few or self.sigma <= 0:
+        if self.subspace < 2 or few or not 0 < self.sigma <= MOST:
             raise PromptkitError(
-                "A subspace has at least 2 dimensions, a population at least 4 members, and sigma is above 0",
+                f"A subspace has at least 2 dimensions, a population at least 4 members, and sigma is above 0 up to {MOST:g}",
                 got=f"subspace={self.subspace}, population={self.population}, sigma={self.sigma}",
             )
 
@@ -93,7 +96,12 @@ def _projections(origin: dict[str, Array], d: int, seed: int) -> dict[str, Any]:
     """A for each parameter, (its numbers, d)."""
     chance = generator("subspace", seed)
     shapes = {name: (int(np.prod(array.shape)), d) for name, array in sorted(origin.items())}
-    return {
-        name: chance.standard_normal(shape, dtype=np.float32) * np.float32(scale_of(origin[name]) / d**0.5)
-        for name, shape in shapes.items()
-    }
+    try:
+        return {
+            name: chance.standard_normal(shape, dtype=np.float32) * np.float32(scale_of(origin[name]) / d**0.5)
+            for name, shape in shapes.items()
+        }
+    except MemoryError:
+        size = sum(4 * rows * columns for rows, columns in shapes.values()) / 2**30
+        reason = f"A subspace of {d} dimensions takes {size:.0f} GiB, which is more than there is"
+        raise PromptkitError(reason, hint="Use a smaller one: cma-es:subspace=500") from None

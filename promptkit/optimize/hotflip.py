@@ -50,14 +50,14 @@ class HotFlip:
             name, place = _place(standing.parameters, seed, standing.step)
             tokens, promised = as_numpy(standing.parameters[name]), estimates[name][place].copy()
             promised[int(tokens[place])] = np.inf
-            best = [int(token) for token in np.argsort(promised, kind="stable")[: self.candidates]]
-            tried = []
+            best = [token for token in np.argsort(promised, kind="stable")[: self.candidates] if np.isfinite(promised[token])]
+            tried: list[Parameters] = []
             for token in best:
                 swapped = tokens.copy()
                 swapped[place] = token
                 tried.append({**standing.parameters, name: as_array(swapped)})
             losses = objective.losses(tried)
-            if min(losses) < loss:
+            if min(losses, default=loss) < loss:
                 standing.parameters.update(tried[int(np.argmin(losses))])
             return loss
 

@@ -129,7 +129,7 @@ def test_of_several_in_a_folder_it_is_told_how_each_is_given(tmp_path: Path) -> 
     with pytest.raises(pk.PromptkitError, match="There are several learned manipulations") as told:
         load_manipulation(tmp_path / "a fit")
     each = [f"--prompt '{tmp_path / 'a fit' / place}'" for place in ("1-soft", "2-soft", "10-soft")]
-    assert str(told.value).endswith(f"Name one of them, or all: {' '.join(each)}.")
+    assert str(told.value).endswith(f"Name one of them, or, to evaluate them, all: {' '.join(each)}.")
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,29 @@ def test_what_a_manifest_could_not_be_read_with_is_not_saved(tmp_path: Path, tol
     with pytest.raises(pk.PromptkitError, match=message):
         save(learned(np.ones((2, 3))), tmp_path / "x", told=told)
     assert not (tmp_path / "x").exists()
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+    one = learned(np.ones((2, 3)))
+    save(one, save(one, tmp_path / "again"))
+    for place in ("theirs/adapter_config.json", "several/1-soft/manifest.json"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_text("{}")
+        folder = tmp_path / Path(place).parts[0]
+        with pytest.raises(pk.PromptkitError, match="holds something else that was learned, and is left alone"):
+            save(one, folder)
+        assert sorted(each.name for each in folder.rglob("*.*")) == [Path(place).name]
+
+
+def test_what_no_file_system_takes_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(pk.PromptkitError, match=r"Nothing can be written into .*file: File exists. Give another folder"):
+        save(learned(np.ones((2, 3))), tmp_path / "file")
+    (tmp_path / "odd" / "manifest.json").mkdir(parents=True)
+    with pytest.raises(pk.PromptkitError, match=r"manifest.json cannot be read: Is a directory"):
+        load_manipulation(tmp_path / "odd")
+    with pytest.raises(pk.PromptkitError, match=r"A path is a text or a pathlib.Path. Given: None"):
+        load_manipulation(None)  # type: ignore[arg-type]
 
 
 def test_nothing_learned_is_not_saved(tmp_path: Path) -> None:

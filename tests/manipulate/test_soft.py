@@ -212,6 +212,7 @@ def test_who_cannot_take_them_is_refused_before_any_weights_load(model: Any, mon
         (lambda: pk.SoftPrompt(2, init="label"), "Did you mean labels"),
         (lambda: pk.Predictor(pk.load("fake"), [pk.SoftPrompt(2)], WORDS), "one prompt, then what changes it"),
         (lambda: pk.Predictor(pk.load("fake"), [pk.Prompt("sentiment/review"), pk.Prompt("sentiment/review")], WORDS), "then"),
+        (lambda: pk.SoftPrompt(2, slot="task", place="start"), "A slot stands where the template says"),
         (lambda: pk.Predictor(pk.load("fake"), [pk.Prompt("sentiment/review"), pk.SoftPrompt], WORDS), "not classes"),
     ],
 )

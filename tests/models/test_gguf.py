@@ -15,6 +15,7 @@ from tiny import make_tokenizer
 
 from promptkit.errors import PromptkitError
 from promptkit.models import gguf
+from promptkit.models.source import resolve
 
 CONVERT = """
 import sys, time, os
@@ -114,3 +115,18 @@ def test_a_package_that_reading_needs_is_named_with_its_pip_line(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *of: None if name == package else find(name, *of))
     with pytest.raises(PromptkitError, match=rf"needs the package {package}.*\n?.*promptkit\[demo\]"):
         gguf.gguf_folder(file)
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed: make test-vllm")
+def test_a_fresh_conversion_equals_the_cached_one_and_leaves_no_copy_behind(tmp_path: Path) -> None:
+    """By a version of transformers whose own conversion loses BOS, of what another may have converted."""
+    code = "import promptkit as pk; model = pk.load('demo'); print(model.identity()['content'], model.card.tokenizer.bos)"
+    environment = os.environ | {"PROMPTKIT_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"{resolve('demo').fingerprint()} (2,)"
+    assert not list(tmp_path.rglob("*.gguf"))
+    assert [path.suffix for path in (tmp_path / "cache").iterdir() if path.is_file()] == [".lock"]
