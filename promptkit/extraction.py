@@ -26,7 +26,7 @@ from promptkit.manipulate.shift import At, HiddenShift
 from promptkit.predictor import Predictor
 from promptkit.registry import as_python, check_value
 from promptkit.tasks import Task, untested
-from promptkit.types import LabelledExample, Read, ReadOutput, Request
+from promptkit.types import Array, LabelledExample, Read, ReadOutput, Request
 
 if TYPE_CHECKING:
     from promptkit.types import Floats
@@ -71,8 +71,16 @@ def extract_shift(
     if how == "difference":
         plain = Predictor(predictor.model, replace(prompt, demos=zero(), order=None), predictor.reading)
         state = state - _mean_state(plain, task, chosen, layer, score_cache)
-    vectors = as_array((state if how == "replace" else strength * state)[None])
-    return shift.learned({"vectors": vectors}, base_of(predictor.model))
+    return shift.learned({"vectors": scaled(state, strength)}, base_of(predictor.model))
+
+
+def scaled(state: Floats, strength: float) -> Array:
+    """The one vector of a shift, (1, d_model). Raises PromptkitError where it is too large for float32."""
+    with np.errstate(over="ignore"):
+        vectors = (strength * state)[None].astype(np.float32)
+    if not np.isfinite(vectors).all():
+        raise PromptkitError("A shift of that strength is too large for a number to hold", got=f"strength={strength}")
+    return as_array(vectors)
 
 
 def shown_by(predictor: Predictor) -> Prompt:

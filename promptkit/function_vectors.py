@@ -20,9 +20,8 @@ from promptkit.aligners import Extractor, Scorer
 from promptkit.cache import ScoreCache
 from promptkit.composition import base_of
 from promptkit.errors import PromptkitError, Unsupported
-from promptkit.extraction import check_layer, chosen_rows, shown_by
+from promptkit.extraction import check_layer, chosen_rows, scaled, shown_by
 from promptkit.heads import Attends
-from promptkit.manipulate.arrays import as_array
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.line import Arrange, Demonstrations, chance
 from promptkit.manipulate.order import Order
@@ -81,7 +80,7 @@ class HeadEffects:
         layer, strength = as_python(layer), as_python(strength)
         check_layer(layer, len(self.effects))
         check_value("strength", strength, float, of="a shift")
-        vectors = as_array(strength * self.vector(heads, up_to=up_to)[None])
+        vectors = scaled(self.vector(heads, up_to=up_to), strength)
         return HiddenShift((layer,)).learned({"vectors": vectors}, self.base)
 
 

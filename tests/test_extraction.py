@@ -93,6 +93,10 @@ def test_a_state_replaced_by_itself_changes_nothing(folder: Path) -> None:
         (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, how="sum"), "no way to extract a shift"),
         (lambda f: pk.extract_shift(shown(f, channel=True), pk.task(f / "task.yaml"), layer=1), "By the channel"),
         (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, how="replace", strength=2), "has no strength"),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, strength=1e99),
+            r"too large for a number to hold. Given: strength=1e\+99",
+        ),
         (lambda f: pk.extract_shift(shown(f), "sentiment", layer=1), "not those of its name. Given: 'sentiment'"),
         (lambda f: pk.extract_shift("x", pk.task(f / "task.yaml"), layer=1), "are a predictor. Given: 'x'"),
         (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1.5), "valid integer. Given: layer=1.5"),
