@@ -33,6 +33,8 @@ TEXTS = {
 }
 """What soft prompts and prefixes begin as."""
 LENGTH = 10
+STEPS = 30
+"""Of a training, unless more are asked for."""
 LOOKS = 6
 """How often a training looks at dev."""
 
@@ -71,14 +73,14 @@ def main() -> None:
     parser.add_argument("--per-class", default=16, type=int, help="labelled rows of each label")
     parser.add_argument("--dev", default=32, type=int, help="labelled rows that choose the step")
     parser.add_argument("--whole", action="store_true", help="all rows of the pool, and 128 of dev")
-    parser.add_argument("--steps", default=30, type=int)
+    parser.add_argument("--steps", default=STEPS, type=int)
     parser.add_argument("--seeds", default=3, type=int)
     parser.add_argument("--out", default=Path("runs"), type=Path)
     parser.add_argument("--results", default=HERE, type=Path, help="the folder of results_NAME.json and of README.md")
     told = parser.parse_args()
     model = pk.load(told.model, **dict(each.split("=", 1) for each in told.set))
     for task in told.names:
-        name = f"{task}_whole" if told.whole else task
+        name = f"{task}_whole" if told.whole else task if told.steps == STEPS else f"{task}_{told.steps}_steps"
         path = told.results / f"results_{name}.json"
         path.write_text(json.dumps(on_task(pk.task(task, data=told.data), model, told), indent=1) + "\n", "utf-8")
         results = json.loads(path.read_text("utf-8"))
