@@ -4,6 +4,7 @@ Every seed draws other rows, the same for every kind, and other demonstrations. 
 and a finished one is read. `--whole` trains on all of the pool instead.
 
     python benchmarks/learned_prompts/run.py [sst2] [trec] --data DIR
+    python benchmarks/learned_prompts/run.py trec --data DIR --steps 100 --only soft prefix shift low-rank
     python benchmarks/learned_prompts/run.py sst2 --data DIR --whole --steps 60 --seeds 1 --limit 0 --only soft prefix
 """
 

@@ -134,7 +134,7 @@ def test_what_is_no_checkpoint_of_vectors_is_told(tmp_path: Path, damage: Callab
     ("soft", "message"),
     [
         (learned(np.ones((2, 3)), place="after_bos"), "puts its vectors before BOS.*stands behind BOS.*soft:place=start"),
-        (learned(np.ones((2, 3)), slot="task"), "stands in the slot task"),
+        (learned(np.ones((2, 3)), slot="task", place="after_bos"), "stands in the slot task"),
         (pk.SoftPrompt(2, place="start"), "has learned nothing"),
         (pk.DeepPrefix(2), "has learned nothing"),
         (learned_prefix(2, layers=(1, 3)), r"into every layer, and this one stands in some. Given: layers=1\|3.*--model NAME"),
