@@ -154,7 +154,7 @@ def figures(correct: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
 
 
 def cost(fits: Sequence[pk.Fit]) -> dict[str, Any]:
-    """Numbers that are trained, steps, rows that the model has computed and seconds, the mean of all seeds."""
+    """Numbers that are trained, steps, rows that the model has computed (mean of all seeds), and the median seed's seconds."""
     if not fits:
         return {}
     return {
@@ -162,7 +162,7 @@ def cost(fits: Sequence[pk.Fit]) -> dict[str, Any]:
         "steps": [len(fit.losses) for fit in fits],
         "chosen": [fit.chosen.step for fit in fits],
         "rows_computed": round(float(np.mean([sum(fit.evaluations.values()) for fit in fits]))),
-        "seconds": round(float(np.mean([fit.seconds for fit in fits])), 1),
+        "seconds": round(float(np.median([fit.seconds for fit in fits])), 1),
         "dev": [[asdict(look) for look in fit.looks] for fit in fits],
     }
 
