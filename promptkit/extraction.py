@@ -31,7 +31,6 @@ from promptkit.types import Array, LabelledExample, Read, ReadOutput, Request
 if TYPE_CHECKING:
     from promptkit.types import Floats
 
-_WRITE_TASK = 'Write pk.task("sentiment")'
 How = Literal["difference", "mean", "replace"]
 
 
@@ -109,7 +108,8 @@ def check_layer(layer: int, most: int, reason: str = "") -> None:
 def chosen_rows(task: Task, split: str | None, count: int, *, of: str) -> list[LabelledExample]:
     """So many rows of the pool, by hash, whose inputs are not evaluated; raises PromptkitError where there are none."""
     if not isinstance(task, Task):
-        raise PromptkitError(f"The rows of {of} are a task's, not those of its name", got=repr(task), hint=_WRITE_TASK)
+        hint = 'Write pk.task("sentiment")'
+        raise PromptkitError(f"The rows of {of} are a task's, not those of its name", got=repr(task), hint=hint)
     check_value("rows", count, PositiveInt, of=of)
     rows = by_hash(untested(task.part("pool"), task.rows(split or task.spec.split)), count)
     if not rows:

@@ -237,8 +237,7 @@ def predictors(
 def branches(
     task: Task, model: str, options: PromptOptions, chain: dict[str, Any], calibrate: str = "", saved: Sequence[str] = ()
 ) -> Callable[[Model], list[Predictor]]:
-    """What makes, of the model once it is loaded, the plain predictor, or that which scores by pmi, and one for each
-    calibration."""
+    """What makes, of a loaded `model`, the plain predictor, or that which scores by pmi, and one for each calibration."""
     from promptkit.chain import CALIBRATIONS, reading
     from promptkit.composition import check_engine
     from promptkit.manipulate.saved import load_manipulation

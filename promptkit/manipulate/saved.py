@@ -87,7 +87,7 @@ def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] |
 def load_manipulation(folder: str | Path) -> Learnable:
     """The manipulation that was saved in a folder, exactly, or that of a PEFT checkpoint.
 
-    Raises PromptkitError for what is damaged, was changed since, or is of a later version.
+    Raises PromptkitError for what is damaged, was changed since, or is of another version.
     """
     path = expanded(folder)
     if peft.is_checkpoint(path):
