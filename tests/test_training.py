@@ -1,10 +1,8 @@
-"""Training: gradients that are transformers' own, the aligner's own objective, and one result whatever was interrupted."""
+"""Training: gradients that are transformers' own, and one result whatever was interrupted."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
 import os
 import signal
 import subprocess
@@ -21,16 +19,11 @@ from hypothesis import strategies as st
 from tiny import CONFIGS, make_model, save, save_reviews
 
 import promptkit as pk
-from promptkit.checkpoint import Standing
-from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.models.learned import vectors_of
-from promptkit.objective import Target, label_scores, loss_of
 from promptkit.recipe import Recipe
 from promptkit.training import check
-from promptkit.types import Request, Score, ScoreOutput, TextInput
+from promptkit.types import Request, Score, TextInput
 from promptkit.within import Within
-
-WORDS = {"no": ["bad, really", "dull"], "yes": ["good"]}
 
 
 @pytest.fixture(scope="module")
@@ -105,61 +98,7 @@ def test_what_is_frozen_before_the_vectors_is_computed_once(folder: Path) -> Non
     assert model.differentiable(asked)._reuse == 20
 
 
-class Slope:
-    """An objective of a known gradient."""
-
-    def __init__(self, gradient: Any) -> None:
-        self._gradient = gradient
-
-    def gradient(self, parameters: Any) -> Any:
-        return 0.0, {name: as_array(self._gradient.numpy()) for name in parameters}
-
-
-# ---- the objective and the optimiser ----------------------------------------------------------------
-
-
-@given(st.lists(st.lists(st.floats(-9, -0.1), min_size=1, max_size=3), min_size=3, max_size=3), st.integers(0, 8))
-def test_the_objective_is_the_aligners_own_rule(rows: list[list[float]], way: int) -> None:
-    score, pool = ("sum", "mean")[way % 2], ("logsumexp", "mean", "max")[way % 3]
-    words = pk.Verbalizer(WORDS, score=score, pool=pool)  # type: ignore[arg-type]
-    for reading in (words, pk.Choices(score=score)):  # type: ignore[arg-type]
-        expected = reading.align(ScoreOutput(logprobs=tuple(map(tuple, rows))))
-        found = label_scores(reading, [torch.tensor(row) for row in rows])
-        assert found.tolist() == pytest.approx(expected, abs=1e-4)
-        loss, right = loss_of(reading, Target(gold=1), [torch.tensor(row) for row in rows])
-        total = math.log(sum(math.exp(x) for x in expected))
-        assert loss.item() == pytest.approx(total - expected[1], abs=1e-3)
-        assert right == (expected.index(max(expected)) == 1) or sorted(expected)[-1] - sorted(expected)[-2] < 1e-5
-
-
-@pytest.mark.parametrize(("schedule", "decay"), [("linear", 0.0), ("constant", 0.1)])
-def test_the_optimiser_is_adamw(schedule: Any, decay: float) -> None:
-    recipe = Recipe(steps=12, schedule=schedule, warmup=0.25)
-    draw = torch.Generator().manual_seed(0)
-    start, gradients = torch.randn((2, 3), generator=draw), torch.randn((12, 2, 3), generator=draw)
-    standing = Standing(parameters={"0.x": as_array(start.numpy())}, best={})
-    own = torch.nn.Parameter(start.clone())
-    optimiser = torch.optim.AdamW([own], lr=1.0, weight_decay=decay)
-    make_step = pk.AdamW(weight_decay=decay).begin(standing, 0)
-    for step, gradient in enumerate(gradients):
-        make_step(Slope(gradient), {"0.x": 0.3 * recipe.share(step)})
-        standing.step += 1
-        optimiser.param_groups[0]["lr"] = 0.3 * recipe.share(step)
-        own.grad = gradient.clone()
-        optimiser.step()
-    assert as_numpy(standing.parameters["0.x"]) == pytest.approx(own.detach().numpy(), abs=1e-5)
-    rates = [recipe.share(step) for step in range(12)]
-    assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
-    assert all(later <= earlier for earlier, later in itertools.pairwise(rates[2:]))
-
-
-@given(st.integers(1, 30), st.integers(1, 9), st.integers(0, 3))
-def test_every_row_is_seen_once_before_any_is_seen_again(count: int, size: int, seed: int) -> None:
-    ids = [f"row {i}" for i in range(count)]
-    recipe = Recipe(batch_size=size, seed=seed)
-    seen = [index for step in range(40) for index in recipe.batch(ids, step)]
-    for begin in range(0, len(seen) - count, count):
-        assert sorted(seen[begin : begin + count]) == list(range(count))
+# ---- whole trainings ---------------------------------------------------------------------------------
 
 
 @given(st.integers(1, 9), st.integers(0, 3))
@@ -175,9 +114,6 @@ def test_so_many_rows_of_each_label_are_drawn_by_the_seed_from_the_pool(folder: 
     assert [row.label for row in rows].count("yes") == [row.label for row in rows].count("no") == count
     assert {row.id for row in rows} < {row.id for row in drawn(count + 1, seed)}
     assert {row.id for row in drawn(count, seed + 1)} != {row.id for row in rows}
-
-
-# ---- whole trainings ---------------------------------------------------------------------------------
 
 
 def test_it_learns_from_the_pool_alone_and_leaves_the_model_as_it_was(folder: Path, tmp_path: Path) -> None:
