@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import save
 
 from promptkit.cli import main
+from tests.support.tiny import save
 
 TASK = """
 description: made up

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import make_model, save, save_reviews
 
 import promptkit as pk
 from promptkit.asking import Asking
@@ -17,6 +16,7 @@ from promptkit.evaluation import by_hash
 from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.manipulations import Surroundings
 from promptkit.types import Read, Request
+from tests.support.tiny import make_model, save, save_reviews
 
 
 @pytest.fixture(scope="module")

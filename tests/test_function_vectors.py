@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from tiny import make_model, save, save_reviews
 
 import promptkit as pk
 from promptkit.asking import Asking
@@ -23,6 +22,7 @@ from promptkit.manipulate.order import given
 from promptkit.manipulations import Surroundings
 from promptkit.models.base import ENGINES
 from promptkit.types import LabelledExample
+from tests.support.tiny import make_model, save, save_reviews
 
 HEADS, LAYERS = 4, 3
 UNSWAPPED = "No demonstration has another's answer.*with different answers"

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import make_model, save
 
 import promptkit as pk
 from promptkit.asking import Asking
@@ -17,6 +16,7 @@ from promptkit.composition import composed
 from promptkit.manipulations import Manipulation, Surroundings
 from promptkit.models.hf import TransformersModel
 from promptkit.types import Example, Kind, LabelledExample, Output, Request, Score
+from tests.support.tiny import make_model, save
 
 POOL = [
     LabelledExample(id=f"r{i}", inputs={"text": f"row {i} is {'good' if i % 2 else 'bad'}"}, label="yes" if i % 2 else "no")

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import save
 
 import promptkit as pk
 from promptkit import checkpoint
@@ -28,6 +27,7 @@ from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.material import Material, Rows
 from promptkit.optimizers import Parameters
 from promptkit.recipe import OPTIMIZERS, Recipe
+from tests.support.tiny import save
 
 TASK = """
 description: made up

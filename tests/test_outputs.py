@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import save
 
 import promptkit as pk
 from promptkit.aligners import PerClass, TopTokens
@@ -23,6 +22,7 @@ from promptkit.registry import build
 from promptkit.store import RunFolder, Shard
 from promptkit.support import chosen
 from promptkit.types import LabelledExample, Read, Request
+from tests.support.tiny import save
 
 WORDS = {"no": "bad", "yes": "good"}
 FINAL = ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "outputs.safetensors", "summary.json")

@@ -11,16 +11,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import launched
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import save, save_reviews
 
 import promptkit as pk
 from promptkit.manipulate.arrays import as_numpy
 from promptkit.processes import Processes, processes
+from tests.support import launched
+from tests.support.tiny import save, save_reviews
 
 
 @pytest.fixture(scope="module")

@@ -97,7 +97,7 @@ def test_a_control_piece_that_the_model_does_not_have_is_refused(tokenizer):
 @pytest.fixture(scope="module")
 def of_model():
     """A tokenizer as models have it; the one above it is made for the tests."""
-    from tiny import make_tokenizer
+    from tests.support.tiny import make_tokenizer
 
     from promptkit.models.tokenizer import TransformersTokenizer
 

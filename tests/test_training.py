@@ -16,7 +16,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import CONFIGS, make_model, save, save_reviews
 
 import promptkit as pk
 from promptkit.models.learned import vectors_of
@@ -24,6 +23,7 @@ from promptkit.recipe import Recipe
 from promptkit.training import check
 from promptkit.types import Request, Score, TextInput
 from promptkit.within import Within
+from tests.support.tiny import CONFIGS, make_model, save, save_reviews
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases import BAGS, LABELS, TEXTS, applied, cases, make_case, outputs, probabilities, support_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
@@ -17,6 +16,7 @@ from promptkit.align.calibrate.proca import FEWEST
 from promptkit.aligners import Bag, Outputs, Support
 from promptkit.errors import PromptkitError
 from promptkit.registry import build, settings_of, spelling
+from tests.support.calibration_cases import BAGS, LABELS, TEXTS, applied, cases, make_case, outputs, probabilities, support_of
 
 calibrate = pk.calibrate
 BY_A_PRIOR = [

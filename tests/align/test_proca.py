@@ -4,11 +4,11 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from cases import LABELS, applied, make_case, outputs, probabilities, support_of
 from scipy.stats import multivariate_normal
 
 import promptkit as pk
 from promptkit.align.calibrate.proca import FLOOR
+from tests.support.calibration_cases import LABELS, applied, make_case, outputs, probabilities, support_of
 
 calibrate = pk.calibrate
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import make_model, save, save_reviews
 
 import promptkit as pk
 from promptkit.asking import Asking
@@ -18,6 +17,7 @@ from promptkit.manipulate.saved import LEARNABLE, PARAMETERS, load_manipulation,
 from promptkit.manipulate.saved import save as written
 from promptkit.manipulations import Learnable, Surroundings
 from promptkit.types import Array, Example, Generate, Output, Request, Score, TextInput
+from tests.support.tiny import make_model, save, save_reviews
 
 WORDS = {"no": "bad, really", "yes": "good"}
 ROWS = [Example(id=f"q{i}", inputs={"text": "so " * i + "it was"}) for i in range(1, 6)]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import save
 
 import promptkit as pk
 from promptkit.asking import Asking
@@ -18,6 +17,7 @@ from promptkit.composition import base_of, composed
 from promptkit.manipulate.soft import inserted
 from promptkit.manipulations import Surroundings
 from promptkit.types import Example, LabelledExample, Rendered, Span, TextInput, Vectors
+from tests.support.tiny import save
 
 WORDS = {"no": "bad, really", "yes": "good"}
 ROW = Example(id="q", inputs={"text": "so it was"})

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import save
 
 import promptkit as pk
 from promptkit.asking import Asking
@@ -23,6 +22,7 @@ from promptkit.manipulations import Surroundings
 from promptkit.material import Material, Rows
 from promptkit.recipe import Recipe
 from promptkit.types import Example, LabelledExample, Rendered, Request, Score
+from tests.support.tiny import save
 
 WORDS = {"no": "bad", "yes": "good"}
 ROW = Example(id="q", inputs={"text": "so it was"})

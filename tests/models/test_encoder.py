@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from tiny import save
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 import promptkit as pk
 from promptkit.types import Read, Request, Score, TextInput
+from tests.support.tiny import save
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz[]", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")]
 TEXTS = ["", "a", "What is it?", "[SEP] is text", "one two three four five", "long " * 40, "What is it?"]

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import CONFIGS, PACKED, VOCABULARY, make_model
 
 from promptkit.models import attention
 from promptkit.models.check import packed_forward
@@ -17,6 +16,7 @@ from promptkit.models.head import Head
 from promptkit.models.packed import PackedForward
 from promptkit.models.plain import PlainForward
 from promptkit.types import Output, Read, ReadOutput, Request, Score, ScoreOutput, TextInput
+from tests.support.tiny import CONFIGS, PACKED, VOCABULARY, make_model
 
 _made: dict[str, tuple[Any, Any]] = {}
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import PACKED, VOCABULARY, make_model, make_tokenizer, save
 
 import promptkit as pk
 from promptkit.models.tokenizer import TransformersTokenizer
 from promptkit.models.writing import Text
 from promptkit.types import Generate, GenerateOutput, Request, TextInput
+from tests.support.tiny import PACKED, VOCABULARY, make_model, make_tokenizer, save
 
 ENDS = (1,)
 

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny import make_tokenizer
 
 from promptkit.errors import PromptkitError
 from promptkit.models import gguf
 from promptkit.models.source import resolve
+from tests.support.tiny import make_tokenizer
 
 CONVERT = """
 import sys, time, os

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import make_model, save
 
 import promptkit as pk
 from promptkit import losses
@@ -17,6 +16,7 @@ from promptkit.losses import LOSS_SCALES, ByGradients
 from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.material import Material, Rows
 from promptkit.recipe import Recipe
+from tests.support.tiny import make_model, save
 
 KINDS = ("llama", "gpt2", "gemma3")
 LEARNED: dict[str, Callable[[], Any]] = {

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import make_model, save
 
 import promptkit as pk
+from tests.support.tiny import make_model, save
 
 ATTENTION: dict[str, Callable[[Any, int], Any]] = {
     "llama": lambda model, layer: model.model.layers[layer].self_attn,

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import make_model, make_tokenizer, save
 from tokenizers import processors
 
 import promptkit as pk
@@ -20,6 +19,7 @@ from promptkit.models.hf import TransformersModel
 from promptkit.models.source import resolve
 from promptkit.models.tokenizer import TransformersTokenizer
 from promptkit.types import Example, LabelledExample, Request, Score, ScoreOutput
+from tests.support.tiny import make_model, make_tokenizer, save
 
 WORDS = {"negative": "bad and dull", "positive": "good"}
 POOL = [

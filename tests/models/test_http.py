@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import make_tokenizer, save
 
 import promptkit as pk
 from promptkit.evaluation import evaluate
 from promptkit.models.http import label_in
 from promptkit.types import Generate, Output, Read, Request, Score, ScoreOutput, TextInput
+from tests.support.tiny import make_tokenizer, save
 
 KEY = "sk-very-secret-4711"
 PROMPTS = [TextInput(ids=(0, *range(20 + n, 30 + n))) for n in range(6)]

@@ -11,7 +11,6 @@ import peft
 import pytest
 import torch
 import transformers
-from tiny import VOCABULARY, make_model, make_tokenizer
 
 import promptkit as pk
 from promptkit.asking import Asking
@@ -20,6 +19,7 @@ from promptkit.manipulate.arrays import as_numpy
 from promptkit.manipulate.saved import save as keep
 from promptkit.manipulations import Surroundings
 from promptkit.types import Example, Generate, Read, Request, Score, TextInput
+from tests.support.tiny import VOCABULARY, make_model, make_tokenizer
 
 pytestmark = [  # what PEFT reads and gives
     pytest.mark.filterwarnings(f"ignore:`{name}` is deprecated:FutureWarning")

@@ -11,13 +11,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import CONFIGS, VOCABULARY, make_model, save
 
 import promptkit as pk
 from promptkit.asking import Asking
 from promptkit.cache import ScoreCache
 from promptkit.models.learned import tabled, vectors_of
 from promptkit.types import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput, TextInput, Vectors
+from tests.support.tiny import CONFIGS, VOCABULARY, make_model, save
 
 
 @pytest.fixture(scope="module")

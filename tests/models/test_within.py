@@ -14,7 +14,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import CONFIGS, VOCABULARY, make_model, save
 from transformers import DynamicCache
 
 import promptkit as pk
@@ -23,6 +22,7 @@ from promptkit.cache import ScoreCache
 from promptkit.models.learned import array_of
 from promptkit.types import Array, Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput, TextInput
 from promptkit.within import Edit, Prefix
+from tests.support.tiny import CONFIGS, VOCABULARY, make_model, save
 
 WORDS = ((5, 6), (5, 7, 8), (9,))
 OPEN = [kind for kind in CONFIGS if kind != "mamba"]

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 import yaml
-from tiny import save
 
 import promptkit as pk
 from promptkit.cli import main
+from tests.support.tiny import save
 
-TABLE: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("refused.yaml").read_text("utf-8"))
+TABLE: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("table.yaml").read_text("utf-8"))
 MOST_WORDS = 100
 KINDS = ("bug", "feature", "question")
 BLOCKS = "{{% block input %}}{}{{% endblock %}}{{% block target %}} {{{{ label }}}}{{% endblock %}}"
