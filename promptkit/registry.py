@@ -12,7 +12,7 @@ from dataclasses import Field, field, fields
 from functools import cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from promptkit.errors import PromptkitError, unknown
+from promptkit.errors import InputError, unknown
 
 LEARNED = "learned"
 """In the metadata of a field: that it is no keyword."""
@@ -33,9 +33,22 @@ def parse(spelling: str) -> tuple[str, dict[str, str]]:
             keywords[[*keywords][-1]] += f":{pair}"
             continue
         if not (key and equals):
-            raise PromptkitError(f"{spelling!r} cannot be read", got=pair, hint="Write name:key=value")
+            raise InputError(
+                f"{spelling!r} cannot be parsed",
+                code="malformed-keyword",
+                got=pair,
+                hint="Write name:key=value",
+                spelling=spelling,
+                part=pair,
+            )
         if key in keywords:
-            raise PromptkitError(f"{spelling!r} gives {key} twice", hint="Give each keyword once")
+            raise InputError(
+                f"{spelling!r} has the keyword {key} twice",
+                code="duplicate-keyword",
+                hint="Give each keyword once",
+                spelling=spelling,
+                keyword=key,
+            )
         keywords[key] = value
     return name.strip(), keywords
 
@@ -63,8 +76,15 @@ def build_from(kind: str, table: Mapping[str, type], name: str, keywords: Mappin
         return TypeAdapter(table[name]).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
-        keyword = _shown(str(first["loc"][0]), first["input"]) if first["loc"] else repr(dict(values))
-        raise PromptkitError(f"The {kind} {name} cannot be made so: {first['msg']}", got=keyword) from None
+        keyword = str(first["loc"][0]) if first["loc"] else ""
+        raise InputError(
+            f"Invalid settings for the {kind} {name}: {first['msg']}",
+            code=_code(first["type"]),
+            got=_shown(keyword, first["input"]) if keyword else repr(dict(values)),
+            of=name,
+            keyword=keyword,
+            value=_short(first["input"] if keyword else dict(values)),
+        ) from None
 
 
 def _read(value: object, field: Field[Any]) -> object:
@@ -106,8 +126,21 @@ def check_value(name: str, value: object, kind: Any, *, of: str) -> None:
         if isinstance(value, str) and (named := _named(kind)):
             raise unknown(f"{name.replace('_', ' ')} of {of}", value, named) from None
         hint = f"Write {type(as_python(value)).__name__}(...) around it" if as_python(value) is not value else ""
-        reason = f"The {name} of {of} cannot be that: {error.errors()[0]['msg']}"
-        raise PromptkitError(reason, got=_shown(name, value), hint=hint) from None
+        first = error.errors()[0]
+        raise InputError(
+            f"Invalid value for {name} of {of}: {first['msg']}",
+            code=_code(first["type"]),
+            got=_shown(name, value),
+            hint=hint,
+            of=of,
+            keyword=name,
+            value=_short(value),
+        ) from None
+
+
+def _code(kind: str) -> str:
+    """The code of an error for pydantic's type of it."""
+    return "not-finite" if kind == "finite_number" else "invalid-value"
 
 
 def as_python(value: Any) -> Any:
@@ -135,8 +168,12 @@ def _adapter(kind: Any) -> Any:
 
 
 def _shown(name: str, value: object) -> str:
+    return f"{name}={_short(value)}"
+
+
+def _short(value: object) -> str:
     told = repr(value)
-    return f"{name}={told if len(told) <= MOST_SHOWN else told[:MOST_SHOWN] + '...'}"
+    return told if len(told) <= MOST_SHOWN else told[:MOST_SHOWN] + "..."
 
 
 def spelling(value: Any) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, groupby, pairwise
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import ModelError, TemplateError
 from promptkit.types import Encoding, Piece, Rendered, ScoreOutput, Span, TextInput, Tokenizer
 
 FRAME = "frame"
@@ -68,7 +68,12 @@ def slotted(pieces: Sequence[Piece], slots: Mapping[str, int], marks: tuple[str,
                 found.append(replace(piece, text=text))
             elif number % 2:
                 if text not in slots:
-                    raise PromptkitError(f"A template has changed the slot {text!r}", hint="Apply no filter to soft(...)")
+                    raise TemplateError(
+                        f"The template modified the slot for learned vectors {text!r}",
+                        code="modified-slot",
+                        hint="Do not apply filters to soft(...)",
+                        slot=text,
+                    )
                 found.append(Piece(text=text, part=f"{SLOT_PART} {text}", learned=slots[text]))
     return tuple(found)
 
@@ -125,7 +130,12 @@ def continuations(
     scored = tuple(whole[boundary:] for whole in wholes)
     for target, ids in zip(targets, scored, strict=True):
         if not ids:
-            raise PromptkitError(f"The target {target!r} adds no token to the prompt", hint="Give every label a word")
+            raise TemplateError(
+                f"The target {target!r} adds no tokens to the prompt",
+                code="empty-target",
+                hint="Give every label a non-empty text",
+                target=target,
+            )
     return scored, len(prompt.ids) - first - boundary
 
 
@@ -176,5 +186,5 @@ def _split_controls(text: str, tokenizer: Tokenizer) -> list[Piece]:
 
 def _control_id(name: str, tokenizer: Tokenizer) -> int:
     if name not in tokenizer.control:
-        raise PromptkitError(f"The model has no control token {name!r}")
+        raise ModelError(f"The model has no control token {name!r}", code="unknown-control-token", token=name)
     return tokenizer.control[name]

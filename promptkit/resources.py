@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 
 STUDIES = "studies"
 """The folder of `evals/` that holds studies, and no tasks."""
@@ -21,11 +21,12 @@ def folder(name: Literal["templates", "evals"]) -> Path:
 def expanded(path: str | Path) -> Path:
     """A path that the user gave, its `~` read as the home folder."""
     if not isinstance(path, str | os.PathLike):
-        raise PromptkitError("A path is a text or a pathlib.Path", got=repr(path))
+        raise InputError("A path must be a str or a pathlib.Path", code="not-a-path", got=repr(path), value=repr(path))
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise PromptkitError(f"There is no home folder for {path}", hint="Write the whole path") from None
+        hint = "Give the full path"
+        raise InputError(f"There is no home folder for {path}", code="no-home-folder", hint=hint, path=str(path)) from None
 
 
 def cache_folder() -> Path:

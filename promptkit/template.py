@@ -17,7 +17,7 @@ import jinja2
 from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from promptkit.errors import PromptkitError, unknown
+from promptkit.errors import PromptkitError, TemplateError, unknown
 from promptkit.resources import folder, names
 
 BLOCKS = ("instruction", "input", "target", "separator")
@@ -60,7 +60,9 @@ class Template:
         try:
             self._blocks  # noqa: B018 - a template that cannot be used is refused when it is made
         except RecursionError:
-            raise PromptkitError(f"The template {self.name} is nested too deeply") from None
+            raise TemplateError(
+                f"The template {self.name} is nested too deeply", code="nested-too-deeply", template=self.name
+            ) from None
 
     @classmethod
     def load(cls, name: str | Path) -> Template:
@@ -75,8 +77,12 @@ class Template:
         try:
             return cls(path.read_bytes().decode("utf-8-sig"), name=str(name))
         except UnicodeDecodeError as error:
-            raise PromptkitError(
-                f"The template {path} is not UTF-8: {error.reason} at byte {error.start}", hint="Save it as UTF-8"
+            raise TemplateError(
+                f"The template {path} is not UTF-8: {error.reason} at byte {error.start}",
+                code="not-utf8",
+                hint="Save it as UTF-8",
+                file=str(path),
+                position=error.start,
             ) from None
 
     @property
@@ -103,24 +109,39 @@ class Template:
         if missing:
             hint = "Rename the variable in the template, or map a column to it under `inputs` in the task"
             if missing == ["labels"]:
-                hint = "Only a task that declares labels gives them: write them out in a template of its own"
-            raise PromptkitError(
-                f"The {block} block of template {self.name} needs {', '.join(missing)}, which this task does not give",
+                hint = (
+                    "Only a task that declares labels provides this variable; write the labels out in a template for this task"
+                )
+            raise TemplateError(
+                f"The {block} block of template {self.name} needs {', '.join(missing)}, which this task does not provide",
+                code="missing-variables",
                 got=f"the variables {', '.join(sorted(values)) or '(none)'}",
                 hint=hint,
+                template=self.name,
+                block=block,
+                variables=tuple(missing),
             )
         if compiled.slots and any(mark in text for value in values.values() for text in _texts(value) for mark in MARKS):
-            hint = "Take these characters out of the data: they stand for no text"
-            raise PromptkitError("A value holds U+FDD0 or U+FDD1, by which slots for learned vectors are marked", hint=hint)
+            raise TemplateError(
+                f"A value given to template {self.name} contains U+FDD0 or U+FDD1, which mark slots for learned vectors",
+                code="reserved-character",
+                hint="Remove these characters from the data; they are not text",
+                template=self.name,
+                block=block,
+            )
         own = {SLOT: _slot} if compiled.slots else {}
         try:
             return compiled.template.render({**values, **own})
         except _FAILURES as error:
             reason = str(error) or type(error).__name__
-            hint = "A template may use its variables and Jinja's filters, and nothing of Python's own"
-            raise PromptkitError(
+            is_unsafe = isinstance(error, jinja2.exceptions.SecurityError)
+            raise TemplateError(
                 f"The {block} block of template {self.name} failed to render: {reason}",
-                hint=hint if isinstance(error, jinja2.exceptions.SecurityError) else "",
+                code="unsafe-expression" if is_unsafe else "render-failed",
+                hint="A template can use its variables and Jinja filters, but no Python internals" if is_unsafe else "",
+                template=self.name,
+                block=block,
+                reason=reason,
             ) from None
 
     @cached_property
@@ -130,43 +151,65 @@ class Template:
         for node in tree.body:
             if isinstance(node, nodes.Block):
                 if node.name not in BLOCKS:
-                    raise unknown("template block", node.name, BLOCKS, hint=f"It stands in {self.name}, line {node.lineno}")
+                    hint = f"The block is in {self.name}, line {node.lineno}"
+                    error = unknown("template block", node.name, BLOCKS, hint=hint, error=TemplateError)
+                    error.fields |= {"template": self.name, "line": node.lineno}
+                    raise error
                 if node.name in found:
-                    raise PromptkitError(f"{self.name}, line {node.lineno}: there are two blocks named {node.name}")
+                    raise TemplateError(
+                        f"{self.name}, line {node.lineno}: there are two blocks named {node.name}",
+                        code="duplicate-block",
+                        hint="Remove or rename one of them",
+                        template=self.name,
+                        line=node.lineno,
+                        block=node.name,
+                    )
                 found[node.name] = _compile(node, self.name)
             elif not _is_blank(node):
-                raise PromptkitError(
-                    f"{self.name}, line {_line_of_text(node)}: text outside of every block would never be shown",
-                    hint=f"Put it in one of the blocks {', '.join(BLOCKS)}, or make it a comment {{# ... #}}",
+                line = _line_of_text(node)
+                raise TemplateError(
+                    f"{self.name}, line {line}: text outside of every block is never rendered",
+                    code="text-outside-blocks",
+                    hint=f"Move it into one of the blocks {', '.join(BLOCKS)}, or make it a comment {{# ... #}}",
+                    template=self.name,
+                    line=line,
                 )
         absent = [name for name in REQUIRED if name not in found]
         if absent:
-            raise PromptkitError(
+            raise TemplateError(
                 f"The template {self.name} has no block named {' or '.join(absent)}",
-                hint="A template is {% block input %}Review: {{ text }}\\nSentiment:{% endblock %}"
+                code="missing-block",
+                hint="A complete template is {% block input %}Review: {{ text }}\\nSentiment:{% endblock %}"
                 "{% block target %} {{ label }}{% endblock %}",
+                template=self.name,
+                blocks=tuple(absent),
             )
         _check_slots(found, self.name)
         if LABEL in found["input"].required:
-            raise PromptkitError(
-                f"The input block of template {self.name} uses {LABEL}, so it would show the answer",
-                hint="Only the target block may use it",
+            raise TemplateError(
+                f"The input block of template {self.name} uses {LABEL}, which would reveal the answer",
+                code="label-in-input",
+                hint="Use it in the target block only",
+                template=self.name,
             )
         if LABEL not in found["target"].required:
-            raise PromptkitError(
-                f"The target block of template {self.name} does not use {LABEL}, so every label would read the same",
+            raise TemplateError(
+                f"The target block of template {self.name} does not use {LABEL}, so all labels would have the same text",
+                code="label-not-in-target",
                 hint="Write {% block target %} {{ label }}{% endblock %}",
+                template=self.name,
             )
         return found
 
 
 def _no_template(name: str, path: Path) -> PromptkitError:
     if not name.endswith(".j2"):
-        hint = "A file of your own is given by a path ending in .j2; a template's text holds {% block input %}"
-        return unknown("template", name, names("templates", ".j2"), hint=hint)
+        hint = "For your own file, give a path that ends in .j2; for an inline template, give a text with {% block input %}"
+        return unknown("template", name, names("templates", ".j2"), hint=hint, error=TemplateError)
     if path.is_dir():
-        return PromptkitError(f"The template {name} is a folder", hint="Give the .j2 file in it")
-    return PromptkitError(f"There is no template file {name}", hint="Check the path; a shipped template is named without .j2")
+        return TemplateError(f"The template {name} is a folder", code="is-a-folder", hint="Give the .j2 file in it", file=name)
+    hint = "Check the path; give the name of a bundled template without .j2"
+    return TemplateError(f"There is no template file {name}", code="no-such-file", hint=hint, file=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +231,8 @@ def _shown(value: object) -> object:
     """What an expression comes to, if it is a value: a method or a generator reads otherwise in each process."""
     if isinstance(value, (str, int, float, list, tuple, dict, jinja2.Undefined)) or value is None:
         return value
-    raise TypeError(f"an expression comes to a {type(value).__name__} and not to a text; call it, or join it by | join(', ')")
+    kind = type(value).__name__
+    raise TypeError(f"the value of an expression is a {kind}, which is not text; call it, or join it with | join(', ')")
 
 
 def _environment() -> jinja2.Environment:
@@ -211,9 +255,9 @@ def _parse(source: str, name: str) -> nodes.Template:
     try:
         tree = _ENVIRONMENT.parse(source.replace("\r", stand_in))
     except jinja2.TemplateSyntaxError as error:
-        raise PromptkitError(f"{name}, line {error.lineno}: {error.message}", hint="Mend the template's Jinja syntax") from None
+        raise _syntax_error(name, error) from None
     except RecursionError:
-        raise PromptkitError(f"The template {name} is nested too deeply") from None
+        raise TemplateError(f"The template {name} is nested too deeply", code="nested-too-deeply", template=name) from None
     for data in tree.find_all(nodes.TemplateData):
         data.data = data.data.replace(stand_in, "\r")
     for constant in tree.find_all(nodes.Const):
@@ -221,10 +265,25 @@ def _parse(source: str, name: str) -> nodes.Template:
             constant.value = constant.value.replace(stand_in, "\r")
     loads = next(tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)), None)
     if loads is not None:
-        raise PromptkitError(
-            f"{name}, line {loads.lineno}: a template cannot load another file", hint="Put all its text in this one"
+        raise TemplateError(
+            f"{name}, line {loads.lineno}: a template cannot load another file",
+            code="loads-another-file",
+            hint="Copy the text of that file into this template",
+            template=name,
+            line=loads.lineno,
         )
     return tree
+
+
+def _syntax_error(name: str, error: jinja2.TemplateSyntaxError) -> TemplateError:
+    return TemplateError(
+        f"{name}, line {error.lineno}: {error.message}",
+        code="syntax-error",
+        hint="Fix the Jinja syntax of the template",
+        template=name,
+        line=error.lineno,
+        reason=error.message,
+    )
 
 
 def _compile(block: nodes.Block, name: str) -> _Block:
@@ -235,9 +294,14 @@ def _compile(block: nodes.Block, name: str) -> _Block:
         required = frozenset(meta.find_undeclared_variables(tree) - _optional(tree) - ({SLOT} if slots else set()))
         code: Any = _ENVIRONMENT.compile(tree)
     except jinja2.TemplateSyntaxError as error:  # an unknown filter or test
-        raise PromptkitError(f"{name}, line {error.lineno}: {error.message}", hint="Mend the template's Jinja syntax") from None
+        raise _syntax_error(name, error) from None
     except (RecursionError, SyntaxError):
-        raise PromptkitError(f"The {block.name} block of template {name} is nested too deeply") from None
+        raise TemplateError(
+            f"The {block.name} block of template {name} is nested too deeply",
+            code="nested-too-deeply",
+            template=name,
+            block=block.name,
+        ) from None
     return _Block(template=jinja2.Template.from_code(_ENVIRONMENT, code, {}), required=required, slots=slots)
 
 
@@ -248,9 +312,12 @@ def _slots(tree: nodes.Template, name: str) -> tuple[tuple[str, int], ...]:
         if isinstance(call.node, nodes.Name) and call.node.name == SLOT:
             told = [each.value for each in call.args if isinstance(each, nodes.Const)]
             if not (len(call.args) == len(told) == 2 and not call.kwargs and _is_slot(*told)):
-                raise PromptkitError(
-                    f"{name}, line {call.lineno}: a slot for learned vectors has a name and one number of them, written out",
+                raise TemplateError(
+                    f"{name}, line {call.lineno}: a slot for learned vectors takes a name and a number of vectors, as literals",
+                    code="malformed-slot",
                     hint='Write {{ soft("task", 8) }}',
+                    template=name,
+                    line=call.lineno,
                 )
             found.append((told[0], told[1]))
     return tuple(found)
@@ -260,14 +327,25 @@ def _check_slots(blocks: Mapping[str, _Block], name: str) -> None:
     """Raise if a slot stands where text alone can, or if one name has two lengths."""
     foreign = next((block for block in ("target", "separator") if block in blocks and blocks[block].slots), None)
     if foreign is not None:
-        raise PromptkitError(
-            f"The {foreign} block of template {name} has a slot for learned vectors, and it is scored or looked for as text",
-            hint="Put the slot in the instruction or the input block",
+        raise TemplateError(
+            f"The {foreign} block of template {name} has a slot for learned vectors, but this block must be text only",
+            code="misplaced-slot",
+            hint="Move the slot to the instruction or the input block",
+            template=name,
+            block=foreign,
         )
     lengths: dict[str, int] = {}
     for slot, count in (each for block in blocks.values() for each in block.slots):
         if lengths.setdefault(slot, count) != count:
-            raise PromptkitError(f"The template {name} has slots named {slot} of two lengths", hint="Give each name one length")
+            raise TemplateError(
+                f"The template {name} has slots named {slot} with different lengths",
+                code="inconsistent-slot-length",
+                got=f"{lengths[slot]} and {count}",
+                hint="Use one length for each name",
+                template=name,
+                slot=slot,
+                lengths=(lengths[slot], count),
+            )
 
 
 def _is_slot(name: object, count: object) -> bool:
