@@ -15,7 +15,7 @@ import typer
 from promptkit import options as opts
 from promptkit.align_command import align, bias
 from promptkit.convert_command import convert
-from promptkit.errors import PromptkitError
+from promptkit.errors import PromptkitError, RunError, TaskError
 from promptkit.processes import processes
 from promptkit.search_command import search
 from promptkit.terminal import Bar, print_table, print_wide
@@ -206,7 +206,7 @@ def study(
         print_wide(made.table(controls=without).rich())
         print(f"{made.seconds:.1f} s, {len({cell.run.path for cell in made.cells})} runs in {out}")
     if made.failures:
-        raise PromptkitError(made.trouble)
+        raise RunError(made.trouble, code="cells-failed", failures=len(made.failures))
 
 
 @app.command()
@@ -349,7 +349,8 @@ def init(
     written = starter(file, label_column)
     there = next((path for path in written if path.exists()), None)
     if there is not None:
-        raise PromptkitError(f"{there} is there already and is left alone", hint="Move it away, or go on with it")
+        hint = "Move it, or continue with it as it is"
+        raise TaskError(f"{there} already exists and is not overwritten", code="file-exists", hint=hint, file=str(there))
     for path, content in written.items():
         path.write_text(content, "utf-8", newline="")
         print(f"wrote {path}")

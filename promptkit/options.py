@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, TemplateError
 
 if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt
@@ -138,9 +138,12 @@ class PromptOptions:
         from promptkit.registry import build, parse
 
         if self.cot and parse(self.cot)[0] in ("few-shot", "auto", *SELECTORS):
-            raise PromptkitError(
-                f"--cot {self.cot} is a matter of the demonstrations, which show their reasoning",
-                hint="Use --demos auto-cot or --demos complex, or any demonstrations of a task that has written reasoning",
+            raise InputError(
+                f"--cot {self.cot} is not available: demonstrations with reasoning are selected by --demos",
+                code="cot-needs-demos",
+                hint="Use --demos auto-cot or --demos complex, or any demonstrations of a task that includes reasoning",
+                option="--cot",
+                value=self.cot,
             )
         chosen = self.demos or ("balanced" if task.labels else "random")
         return Prompt(
@@ -160,9 +163,12 @@ def _turned(task: Task) -> str:
 
     turned = f"{task.spec.template}_channel"
     if turned not in names("templates", ".j2"):
-        raise PromptkitError(
-            f"The task {task.name} has no template for the channel, in which the target block stands before the input block",
-            hint="Write one, such as templates/sentiment/review_channel.j2, and give it by --template",
+        raise TemplateError(
+            f"The task {task.name} has no channel template, which has its target block before its input block",
+            code="no-channel-template",
+            hint="Write one, such as templates/sentiment/review_channel.j2, and give it with --template",
+            task=task.name,
+            template=turned,
         )
     return turned
 
@@ -183,11 +189,21 @@ def task(
 
     if is_data(name):
         if data is not None:
-            raise PromptkitError("--data names a mirror of data sets, and a data file is read as it is", hint="Leave it out")
+            raise InputError(
+                f"--data is the folder of a mirror of data sets, which the data file {name} does not use",
+                code="option-needs-task",
+                got=f"--data {data}",
+                hint="Leave out --data",
+                option="--data",
+                task=name,
+            )
         declared = [label.strip() for label in labels.split(",")] if labels else []
         if answer_column is not None and (label_column or labels):
-            raise PromptkitError(
-                "A data file has labels to score or answers to write, not both", hint="Leave out --answer-column, or --labels"
+            raise InputError(
+                f"The data file {name} can have labels to score or answers to generate, but not both",
+                code="conflicting-options",
+                hint="Leave out --answer-column, or --label-column and --labels",
+                options=("--answer-column", *(["--label-column"] if label_column else []), *(["--labels"] if labels else [])),
             )
         return own_task(
             name, template=template, label_column=label_column, labels=declared, answer_column=answer_column, train=train
@@ -195,7 +211,13 @@ def task(
     given = {"--label-column": label_column, "--labels": labels, "--answer-column": answer_column, "--train": train}
     foreign = next((option for option, value in given.items() if value is not None), None)
     if foreign is not None:
-        raise PromptkitError(f"{foreign} belongs to a data file, and {name} is a task", hint="Its YAML file says these things")
+        raise InputError(
+            f"{foreign} applies to data files only, and {name} is a task",
+            code="option-needs-data-file",
+            hint="Leave it out; the task's YAML file declares its columns, labels and splits",
+            option=foreign,
+            task=name,
+        )
     return load_task(name, data=data)
 
 
@@ -296,9 +318,22 @@ def pairs(settings: list[str]) -> dict[str, object]:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not (key and equals):
-            raise PromptkitError("A setting cannot be read", got=f"--set {setting}", hint="Write --set KEY=VALUE")
+            raise InputError(
+                "A setting cannot be parsed",
+                code="malformed-setting",
+                got=f"--set {setting}",
+                hint="Write --set KEY=VALUE",
+                setting=setting,
+            )
         if key in told:
-            raise PromptkitError(f"The setting {key} is given twice", got=f"{told[key]} and {value}", hint="Give it once")
+            raise InputError(
+                f"The setting {key} is given twice",
+                code="duplicate-setting",
+                got=f"{told[key]} and {value}",
+                hint="Give it once",
+                setting=key,
+                values=(str(told[key]), value),
+            )
         told[key] = value
     return told
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from promptkit import options as opts
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.terminal import Bar
 
 OF_SEARCH = frozenset({"task", "instruction", "method", "candidates", "listed", "by", "dev", "test", "as_json"})
@@ -87,10 +87,17 @@ def read_list(path: Path) -> list[str]:
     """The lines of a text file that are not blank."""
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
-    except UnicodeDecodeError:
-        raise PromptkitError(f"The list {path} is not UTF-8", hint="Save it as UTF-8") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"The list {path} is not UTF-8: {error.reason} at byte {error.start}",
+            code="not-utf8",
+            hint="Save it as UTF-8",
+            file=str(path),
+            position=error.start,
+        ) from None
     if not any(lines):
-        raise PromptkitError(f"The list {path} holds no instruction", hint="Write one a line")
+        hint = "Write one instruction per line"
+        raise InputError(f"The list {path} has no instructions", code="no-instructions", hint=hint, file=str(path))
     return [line for line in lines if line]
 
 

@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from promptkit import options as opts
-from promptkit.errors import PromptkitError, unknown
+from promptkit.errors import InputError, unknown
 from promptkit.readers import is_data
 from promptkit.registry import spelt
 from promptkit.resources import STUDIES, expanded, folder
@@ -135,7 +135,7 @@ class StudySpec(Options):
     def _once(self) -> StudySpec:
         twice = next((name for name in self.grid if name in self.model_fields_set), None)
         if twice is not None:
-            raise ValueError(f"{twice} stands in the grid and beside it")
+            raise ValueError(f"{twice} is given both in the grid and outside of it")
         return self
 
     def options(self, cell: Mapping[str, Any]) -> Options:
@@ -145,15 +145,16 @@ class StudySpec(Options):
 
 
 def read_study(name: str | Path) -> StudySpec:
-    """The study of a YAML file, or a shipped one by its name; raises PromptkitError for a file that describes none."""
+    """The study of a YAML file, or a shipped one by its name; raises InputError or TaskError for a file that describes none."""
     path, shipped = expanded(name), folder("evals") / STUDIES
     if path.suffix in SUFFIXES and not path.is_file():
-        raise PromptkitError(f"There is no study file {name}", hint=f"It was looked for in {Path.cwd()}")
+        hint = f"It was searched for in {Path.cwd()}"
+        raise InputError(f"There is no study file {name}", code="no-such-file", hint=hint, file=str(name))
     if path.suffix not in SUFFIXES:
         path = shipped / f"{name}.yaml"
     if not path.is_file():
         known = (each.stem for each in shipped.glob("*.yaml"))
-        raise unknown("study", str(name), known, hint="Your own is given by the path of its YAML file")
+        raise unknown("study", str(name), known, hint="For your own study, give the path of its YAML file")
     given = read_yaml(path, "study", "It names a task and a grid, such as grid: {shots: [0, 4]}")
     try:
         spec = StudySpec.model_validate(given)
@@ -176,12 +177,14 @@ def _from(path: Path, option: str, given: Any) -> Any:
 def _value(path: Path, option: str, value: object) -> object:
     """One value of the grid, as its option has it."""
     if option not in Options.model_fields:
-        hint = f"It stands in grid in {path}"
         if option == "calibrate":
-            raise PromptkitError(
-                "Calibrations are branches of one pass, and no part of the grid", hint=f"{hint}: put it beside"
+            raise InputError(
+                f"calibrate cannot be in the grid of {path}, because calibrations share one pass over the rows",
+                code="calibrate-in-grid",
+                hint="Move it out of the grid, to the top level of the file",
+                file=str(path),
             )
-        raise unknown("option of the grid", option, Options.model_fields, hint=hint)
+        raise unknown("option of the grid", option, Options.model_fields, hint=f"It is in the grid of {path}")
     try:
         found = getattr(Options.model_validate({option: value}), option)
     except ValidationError as error:

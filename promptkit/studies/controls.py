@@ -15,7 +15,7 @@ import numpy as np
 from promptkit.asking import Asking, Silent
 from promptkit.cache import ScoreCache
 from promptkit.chain import reading
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, TaskError
 from promptkit.evaluation import by_hash
 from promptkit.manipulate.demos import Selector
 from promptkit.manipulate.prompt import Prompt
@@ -111,7 +111,12 @@ def controls(
     that asks the model. Raises for a task whose rows have no labels in common.
     """
     if not task.labels:
-        raise PromptkitError(f"Controls need labels that are the same for every row, and {task.name} has none")
+        raise TaskError(
+            f"Controls need labels that are the same for every row, and the task {task.name} has none",
+            code="no-fixed-labels",
+            hint="Leave out the controls, or use a task that declares labels",
+            task=task.name,
+        )
     split = split or task.spec.split
     rows, pool = by_hash(task.rows(split), limit), task.pool()
     items, gold = [row.unlabelled() for row in rows], [row.label for row in rows]
@@ -181,8 +186,13 @@ def _chosen(task: Task, selector: Selector, model: Model | None, items: Sequence
     )
     chosen = prompt.bind(surroundings).choose(items)
     if not all(chosen):
-        hint = "Give a selector with k above 0"
-        raise PromptkitError("A control without demonstrations has no label to give", got=_name(selector), hint=hint)
+        raise InputError(
+            "A control needs demonstrations, and the selector chooses none",
+            code="no-demonstrations",
+            got=_name(selector),
+            hint="Give a selector with k above 0",
+            selector=_name(selector),
+        )
     return chosen
 
 
@@ -194,7 +204,10 @@ class _Nobody(Silent):
         self._selector = selector
 
     def __call__(self, requests: Sequence[Request]) -> list[Output]:
-        raise PromptkitError(f"The selector {self._selector} asks a model", hint="Give it: controls(..., model=model)")
+        hint = "Give one with controls(..., model=model)"
+        raise InputError(
+            f"The selector {self._selector} needs a model", code="missing-model", hint=hint, selector=self._selector
+        )
 
 
 def _name(selector: Selector) -> str:

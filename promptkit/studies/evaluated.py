@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Self
 
-from promptkit.errors import PromptkitError, unknown
+from promptkit.errors import InputError, unknown
 from promptkit.run import Result, Run
 from promptkit.studies.grid import Plain, listed, text_of
 from promptkit.tasks import Task
@@ -96,7 +96,8 @@ class Evaluated:
         }
         cells = tuple(cell for cell in self.cells if all(cell.values[name] in table[name] for name in table))
         if not cells:
-            raise PromptkitError("No cell of these values was evaluated", got=listed({k: str(v) for k, v in values.items()}))
+            given = listed({k: str(v) for k, v in values.items()})
+            raise InputError("No cell with these values was evaluated", code="no-such-cell", got=given, values=given)
         return replace(self, dimensions=table, cells=cells)
 
     def check(self, *names: str) -> None:

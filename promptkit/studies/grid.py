@@ -8,7 +8,7 @@ from inspect import signature
 from itertools import product
 from typing import Any
 
-from promptkit.errors import PromptkitError, unknown
+from promptkit.errors import InputError, unknown
 from promptkit.registry import spelling
 
 Plain = str | int | float | bool | None
@@ -23,11 +23,17 @@ def dimensions(grid: Mapping[str, object]) -> dict[str, tuple[object, ...]]:
     for name, values in table.items():
         named = [text_of(plain(value)) for value in values]
         if not values:
-            raise PromptkitError(f"The dimension {name} of the study has no value", hint="Give it one, or leave it out")
+            hint = "Give at least one value, or leave the dimension out"
+            raise InputError(f"The dimension {name} of the study has no values", code="no-values", hint=hint, dimension=name)
         twice = next((text for text in named if named.count(text) > 1), None)
         if twice is not None:
-            raise PromptkitError(
-                f"Two values of {name} read the same", got=twice, hint="Give each once, or objects that spell differently"
+            raise InputError(
+                f"Two values of the dimension {name} have the same name",
+                code="duplicate-value",
+                got=twice,
+                hint="Give each value once, or give the objects different names or settings",
+                dimension=name,
+                value=twice,
             )
     return table
 
@@ -46,8 +52,12 @@ def check_takes(build: Callable[..., object], names: Iterable[str]) -> None:
     try:
         parameters = signature(build).parameters.values()
     except (TypeError, ValueError):
-        raise PromptkitError(
-            "A study takes a function that builds a predictor", got=repr(build), hint="Write pk.study(build, task, k=[0, 4])"
+        raise InputError(
+            "A study needs a function that builds a predictor",
+            code="not-a-function",
+            got=repr(build)[:100],
+            hint="Write pk.study(build, task, k=[0, 4])",
+            value=repr(build)[:100],
         ) from None
     named = {each.name: each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}
     anything = any(each.kind is each.VAR_KEYWORD for each in parameters)
@@ -57,8 +67,12 @@ def check_takes(build: Callable[..., object], names: Iterable[str]) -> None:
         raise unknown("argument of the function that builds predictors", foreign, named)
     absent = [name for name, each in named.items() if each.default is each.empty and name not in given]
     if absent:
-        hint = f"Add {absent[0]}= to the study, with its values or one"
-        raise PromptkitError(f"The function that builds predictors needs {', '.join(absent)} as well", hint=hint)
+        raise InputError(
+            f"The function that builds predictors needs values for {', '.join(absent)}",
+            code="missing-argument",
+            hint=f"Add {absent[0]}= to the study, with one value or several",
+            arguments=tuple(absent),
+        )
 
 
 def plain(value: object) -> Plain:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promptkit.errors import PromptkitError, unknown
+from promptkit.errors import TaskError, unknown
 from promptkit.metrics import STATISTICS, WITHIN, Estimate, mean_of, resamples
 from promptkit.studies.evaluated import SEED, Cell
 from promptkit.studies.grid import Plain
@@ -91,7 +91,11 @@ def resampled(cell: Cell, metric: str) -> Floats:
     if metric in result.shares:
         return mean_of(result.shares[metric])(weights)
     if not labels:
-        hint = "Use accuracy, or one run alone"
-        raise PromptkitError(f"The mean of {metric} needs labels that are the same for every row", hint=hint)
+        raise TaskError(
+            f"The mean of {metric} over runs needs a task with labels that are the same for every row",
+            code="no-fixed-labels",
+            hint="Use accuracy, or a single run",
+            metric=metric,
+        )
     gold = np.array([labels.index(label) for label in cell.run.gold])
     return STATISTICS[metric](gold, result.logprobs)(weights)

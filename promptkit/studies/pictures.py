@@ -5,7 +5,7 @@ from __future__ import annotations
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.run import TITLES
 from promptkit.studies import measures, plots
 from promptkit.studies.controls import Controls
@@ -22,8 +22,12 @@ def plot(study: Evaluated, x: str | None, color: str | None, metric: str | None,
     metric = measures.check_metric(study.cells, metric)
     x = x or number(study)
     if x is None:
-        hint = f"Give it, as plot(x='k'); there are {', '.join(study.dimensions)}"
-        raise PromptkitError("The study has no dimension of numbers to go along x", hint=hint)
+        raise InputError(
+            "The study has no numeric dimension for the x axis",
+            code="no-numeric-dimension",
+            hint=f"Choose one, such as plot(x='k'); the dimensions are {', '.join(study.dimensions)}",
+            dimensions=tuple(study.dimensions),
+        )
     color = color or next(iter(study.varying([SEED, x])), None)
     study.check(x, *several(color or []))
     places = study.combinations([x])

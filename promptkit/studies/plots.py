@@ -12,7 +12,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from promptkit.errors import PromptkitError, missing_extra
+from promptkit.errors import InputError, missing_extra
 from promptkit.metrics import Estimate
 
 if TYPE_CHECKING:
@@ -236,17 +236,24 @@ def check_drawable(path: Path) -> None:
     """Raise unless a figure could be written there, before anything is computed for it."""
     _matplotlib()
     if path.suffix not in FORMATS:
-        raise PromptkitError(f"A plot cannot be written to {path}", hint=f"Its name must end in {', '.join(FORMATS)}")
+        hint = f"Use a file name that ends in {', '.join(FORMATS)}"
+        raise InputError(f"A plot cannot be written to {path}", code="unknown-format", hint=hint, file=str(path))
 
 
 def write(figure: Figure | None, path: Path) -> None:
     """Write a figure; raises where there is none, or where it cannot be written."""
     if figure is None:
-        raise PromptkitError(f"The study has too few dimensions to draw it in {path}", hint="Leave --plot out")
+        raise InputError(
+            f"The study has too few dimensions for a plot in {path}",
+            code="too-few-dimensions",
+            hint="Leave out --plot",
+            file=str(path),
+        )
     try:
         figure.savefig(path, bbox_inches="tight")
     except OSError as error:
-        raise PromptkitError(f"{path} cannot be written: {error.strerror or error}") from None
+        reason = error.strerror or str(error)
+        raise InputError(f"{path} cannot be written: {reason}", code="cannot-write", file=str(path), reason=reason) from None
 
 
 def png(figure: Figure) -> bytes:

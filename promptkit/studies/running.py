@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, PromptkitError, RunError
 from promptkit.evaluation import OUT, evaluate
 from promptkit.predictor import Predictor
 from promptkit.run import Run
@@ -45,7 +45,7 @@ def study(
     A value that is a list, a range or the like is a dimension; a text, a number or a mapping is a constant. Where `build`
     gives several predictors that share a pass, `align` is one more dimension. Cells of equal settings are one run; runs that
     are finished are read, a broken one continues, and prompts that cells share are answered once. A cell that fails leaves
-    the others be: it is told by a warning, and stands in `failures`. Raises PromptkitError if all fail.
+    the others be: it is told by a warning, and stands in `failures`. Raises RunError if all fail.
 
     `progress` is called with a `Moment`; a notebook shows a bar unless it is given.
     """
@@ -68,7 +68,13 @@ def evaluated(
 ) -> Study:
     """As `study`, without a word about the cells that fail."""
     if not isinstance(task, Task):
-        raise PromptkitError("A study takes a task, not its name", got=repr(task), hint='Write pk.task("sentiment")')
+        raise InputError(
+            "A study needs a task object",
+            code="not-a-task",
+            got=repr(task)[:100],
+            hint='Write pk.task("sentiment")',
+            value=repr(task)[:100],
+        )
     table = dimensions(grid)
     check_takes(build, table)
     show = progress or (NotebookBar() if in_notebook() else lambda moment: None)
@@ -87,7 +93,13 @@ def evaluated(
     made = state.study()
     show(Moment(done=len(state.distinct), of=len(state.distinct), values={}, so_far=made))
     if made is None:
-        raise PromptkitError(f"Every cell of the study failed, the first so: {state.failures()[0].reason}")
+        failures = state.failures()
+        raise RunError(
+            f"Every cell of the study failed. The first error: {failures[0].reason}",
+            code="all-cells-failed",
+            failures=len(failures),
+            reason=failures[0].reason,
+        )
     return made
 
 
@@ -130,7 +142,12 @@ class _State:
         self._dimensions: dict[str, tuple[Plain, ...]] = {name: tuple(map(plain, found)) for name, found in table.items()}
         if lists:
             if ALIGN in table:
-                raise PromptkitError(f"The name {ALIGN} is kept for predictors that share a pass", hint="Name it otherwise")
+                raise InputError(
+                    f"The dimension {ALIGN} is reserved for predictors that share a pass",
+                    code="reserved-dimension",
+                    hint="Use another name",
+                    dimension=ALIGN,
+                )
             self._dimensions[ALIGN] = tuple(dict.fromkeys(each.name for cell in self._built for each in cell.predictors))
 
     def _keyed(self, values: Mapping[str, Plain], predictors: Sequence[Predictor]) -> _Built:
@@ -189,6 +206,11 @@ def _predictors(made: Predictor | Sequence[Predictor]) -> Sequence[Predictor]:
     """What was built, as a list; raises for what is no predictor."""
     found = list(made) if isinstance(made, Sequence) else [made]
     if not found or not all(isinstance(each, Predictor) for each in found):
-        hint = "Write return pk.Predictor(model, prompt, labels), or a list of them that share model and prompt"
-        raise PromptkitError("The function of a study must return a predictor", got=repr(made)[:100], hint=hint)
+        raise InputError(
+            "The function of a study must return a predictor",
+            code="not-a-predictor",
+            got=repr(made)[:100],
+            hint="Write return pk.Predictor(model, prompt, labels), or return a list of predictors with one model and prompt",
+            value=repr(made)[:100],
+        )
     return found

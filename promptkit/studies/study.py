@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import PromptkitError, RunError
 from promptkit.manipulate.demos import Selector
 from promptkit.studies import controls as without
 from promptkit.studies import measures, pictures, plots, tables
@@ -80,7 +80,15 @@ class Study(Evaluated):
         """
         found = without.controls(self.task, *selectors, model=model, split=self.split, limit=self.limit)
         if len(found.controls[0].correct) != self.n:
-            raise PromptkitError("The data have changed since the study was made", hint="Make it again")
+            raise RunError(
+                f"The data of the task {self.task.name} have changed since the study was made",
+                code="data-changed",
+                got=f"{len(found.controls[0].correct)} rows instead of {self.n}",
+                hint="Run the study again",
+                task=self.task.name,
+                rows=len(found.controls[0].correct),
+                expected=self.n,
+            )
         fixed = {name: values[0] for name, values in self.dimensions.items() if len(values) == 1}
         return replace(
             found,

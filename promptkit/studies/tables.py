@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.metrics import Estimate
 from promptkit.studies import measures, selection, variance
 from promptkit.studies.controls import Controls
@@ -69,7 +69,13 @@ def means(study: Evaluated, rows: Names | None, columns: str | None, metric: str
 def beside(controls: Controls | None, metric: str, across: Sequence[Mapping[str, Plain]]) -> dict[str, list[Estimate | None]]:
     """The accuracy of each control, by name, wherever it is comparable: it sees as many rows, or the whole pool."""
     if controls is not None and metric != "accuracy":
-        raise PromptkitError("Controls have an accuracy and no other figure", got=metric, hint="Leave controls= out")
+        raise InputError(
+            "Controls have no metric other than accuracy",
+            code="controls-without-metric",
+            got=metric,
+            hint="Leave out controls=, or use metric='accuracy'",
+            metric=metric,
+        )
     found: dict[str, list[Estimate | None]] = {}
     for control in controls.controls if controls else ():
         shots = [[value for name, value in values.items() if name in SHOTS] for values in across]
@@ -142,8 +148,15 @@ def split(study: Evaluated) -> Table:
     factors = study.varying()
     found = [study.having(values) for values in study.combinations(factors)]
     if study.n < 2 or not all(found):
-        hint = "Narrow the study with where() to values that were evaluated in every combination"
-        raise PromptkitError("The split of the variance needs two items and every combination of the values", hint=hint)
+        raise InputError(
+            "The variance decomposition needs at least two items and every combination of the values",
+            code="too-few-items" if study.n < 2 else "missing-combinations",
+            got=f"{study.n} items, {sum(map(bool, found))} of {len(found)} combinations",
+            hint="Use where() to select values of which every combination was evaluated",
+            items=study.n,
+            combinations=len(found),
+            evaluated=sum(map(bool, found)),
+        )
     shape = [*(len(study.dimensions[name]) for name in factors), study.n]
     correct = np.array([cells[0].result.correct for cells in found]).reshape(shape)
     parts = variance.components(correct, [*factors, "items"])
