@@ -350,7 +350,7 @@ def init(
     there = next((path for path in written if path.exists()), None)
     if there is not None:
         hint = "Move it, or continue with it as it is"
-        raise TaskError(f"{there} already exists and is not overwritten", code="file-exists", hint=hint, file=str(there))
+        raise TaskError(f"{there} already exists and is not overwritten", code="path-exists", hint=hint, path=str(there))
     for path, content in written.items():
         path.write_text(content, "utf-8", newline="")
         print(f"wrote {path}")

@@ -13,12 +13,13 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 
 import promptkit as pk
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, PromptkitError, RunError, TaskError
 from promptkit.evaluation import by_hash
 from promptkit.metrics import wilson
 from promptkit.models.base import load
 from promptkit.studies.controls import Control, Controls, majority, regressions, vote
 from promptkit.types import LabelledExample
+from tests.support.errors import refused
 
 LIMIT = 40
 TASK = pk.task("sentiment")
@@ -117,17 +118,22 @@ def test_the_order_of_the_pool_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_one_that_asks_the_model_needs_it() -> None:
-    with pytest.raises(PromptkitError, match="asking asks a model"):
+    with refused(InputError, "missing-model", selector="asking"):
         found(Asking())
     assert found(Asking(), model=load("fake"))["vote of asking"].k == 2
 
 
 @pytest.mark.parametrize(
-    ("task", "selector", "says"),
-    [("capitals", pk.demos.random(k=2), "needs? labels"), ("sentiment", pk.demos.zero(), "no label to give")],
+    ("task", "selector", "error", "code", "told"),
+    [
+        ("capitals", pk.demos.random(k=2), TaskError, "no-fixed-labels", {"task": "capitals"}),
+        ("sentiment", pk.demos.zero(), InputError, "no-demonstrations", {"selector": "zero"}),
+    ],
 )
-def test_what_has_no_label_to_give_is_refused(task: str, selector: Any, says: str) -> None:
-    with pytest.raises(PromptkitError, match=says):
+def test_what_has_no_label_to_give_is_refused(
+    task: str, selector: Any, error: type[PromptkitError], code: str, told: dict[str, Any]
+) -> None:
+    with refused(error, code, **told):
         pk.controls(pk.task(task), selector, limit=2)
 
 
@@ -168,12 +174,12 @@ def test_controls_stand_in_the_table_where_they_see_as_many_rows(study: pk.Study
     assert lines["vote of balanced"] == (None, None, of["vote of balanced", 4])
     alone = study.table(rows="seed", controls=controls).rows
     assert ("vote of random, k=4", of["vote of random", 4]) in alone
-    with pytest.raises(PromptkitError, match="Controls have an accuracy"):
+    with refused(InputError, "controls-without-metric", metric="ece"):
         study.table(metric="ece", controls=controls)
 
 
 def test_data_that_changed_since_are_told(study: pk.Study) -> None:
-    with pytest.raises(PromptkitError, match="The data have changed"):
+    with refused(RunError, "data-changed", task="sentiment", rows=LIMIT - 1, expected=LIMIT):
         replace(study, limit=LIMIT - 1).controls()
 
 

@@ -12,9 +12,10 @@ import pytest
 from matplotlib.colors import to_rgb
 
 import promptkit as pk
-from promptkit.errors import PromptkitError
+from promptkit.errors import MissingPackage
 from promptkit.models.base import load
 from promptkit.studies import plots
+from tests.support.errors import refused
 
 SELECT: dict[str, Any] = {
     "random": pk.demos.random,
@@ -120,9 +121,11 @@ def test_without_the_extra_the_pip_line_is_told_and_the_table_is_shown(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "pandas", None)
-    for ask in (study.plot, study.to_pandas, study.table().to_pandas):
-        with pytest.raises(PromptkitError, match=r"pip install 'promptkit\[studies\]'"):
+    asked = ((study.plot, "matplotlib"), (study.to_pandas, "pandas"), (study.table().to_pandas, "pandas"))
+    for ask, package in asked:
+        with refused(MissingPackage, "missing-package", package=package, extra="studies") as raised:
             ask()
+        assert "pip install 'promptkit[studies]'" in str(raised.value)
     assert "<table>" in study._repr_html_()
 
 

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.chain import CALIBRATIONS
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.manipulate.cot import COT
 from promptkit.manipulate.demos import SELECTORS
 from promptkit.manipulate.order import ORDERS
 from promptkit.registry import as_python, build, parse, settings_of, spelling
+from tests.support.errors import refused
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ def test_a_spelling_is_a_name_and_its_keywords(name, keywords):
 
 @pytest.mark.parametrize("written", ["juice:", "juice:fruit", "juice:=pear", "juice:fruit=pear:", "juice::fruit=pear"])
 def test_a_keyword_without_a_value_is_refused_with_how_to_write_it(written):
-    with pytest.raises(PromptkitError, match="Write name:key=value"):
+    with refused(InputError, "malformed-keyword", spelling=written) as raised:
         parse(written)
+    assert "name:key=value" in str(raised.value)
 
 
 def test_a_spelling_makes_what_the_class_makes_in_python():
@@ -62,22 +64,23 @@ def test_a_spelling_goes_before_what_is_given_and_what_the_class_lacks_is_left_o
 
 
 def test_an_unknown_name_is_refused_with_the_one_that_was_meant():
-    with pytest.raises(PromptkitError, match=r"no drink named 'jiuce'. Did you mean juice\?"):
+    with refused(InputError, "unknown-name", kind="drink", name="jiuce", close=["juice"]):
         build("drink", DRINKS, "jiuce")
-    with pytest.raises(PromptkitError, match=r"There are: juice, water\."):
+    with refused(InputError, "unknown-name", kind="drink", name="os.system", close=[]) as raised:
         build("drink", DRINKS, "os.system")
+    assert "juice, water" in str(raised.value)
 
 
 @pytest.mark.parametrize("key", ["litre", "name", "__class__"])
 def test_an_unknown_keyword_is_refused(key):
-    with pytest.raises(PromptkitError, match=f"no keyword of the drink juice named '{key}'"):
+    with refused(InputError, "unknown-name", kind="keyword of the drink juice", name=key):
         build("drink", DRINKS, f"juice:{key}=2")
 
 
 @pytest.mark.parametrize("keyword", ["litres=many", "litres=1.5", "pulp=perhaps", "served=hot"])
 def test_a_value_of_the_wrong_kind_is_refused_with_the_spelling(keyword):
     name, _, value = keyword.partition("=")
-    with pytest.raises(PromptkitError, match=f"The drink juice cannot be made so.*Given: {name}='{value}'"):
+    with refused(InputError, "invalid-value", of="juice", keyword=name, value=repr(value)):
         build("drink", DRINKS, f"juice:{keyword}")
 
 
@@ -90,7 +93,7 @@ def test_a_value_may_hold_colons():
 
 
 def test_a_keyword_that_is_given_twice_is_refused():
-    with pytest.raises(PromptkitError):
+    with refused(InputError, "duplicate-keyword", keyword="litres", spelling="juice:litres=1:litres=2"):
         build("drink", DRINKS, "juice:litres=1:litres=2")
 
 
@@ -134,9 +137,9 @@ NUMBERS = [
 def test_a_number_that_is_not_finite_is_refused_when_the_object_is_made(kind, keyword, number):
     table = next(table for table in (SELECTORS, ORDERS, COT, CALIBRATIONS) if kind in table.values())
     several = "tuple" in next(field.type for field in fields(kind) if field.name == keyword)
-    with pytest.raises(PromptkitError, match="finite number"):
+    with refused(InputError, "not-finite", of=kind.name, keyword=keyword):
         build("thing", table, f"{kind.name}:{keyword}={number}")
-    with pytest.raises(PromptkitError, match="finite number"):
+    with refused(InputError, "not-finite", of=kind.name, keyword=keyword):
         kind(**{keyword: (float(number),) if several else float(number)})
 
 
@@ -153,5 +156,6 @@ def test_a_number_of_numpy_is_taken_as_python_s_own(number: object, plain: objec
 
 def test_layers_may_be_counted_by_numpy_and_other_numbers_are_told_how() -> None:
     assert pk.HiddenShift(np.arange(2, 4)).settings()["layers"] == pk.HiddenShift((2, 3)).settings()["layers"]  # type: ignore[arg-type]
-    with pytest.raises(pk.PromptkitError, match=r"Given: length=np.int64\(3\). Write int\(...\) around it"):
+    with refused(InputError, "invalid-value", keyword="length", value="np.int64(3)") as raised:
         pk.SoftPrompt(np.int64(3))  # type: ignore[arg-type]
+    assert "int(...)" in str(raised.value)

@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit import cli
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, PromptkitError, RunError
 from promptkit.models.fake import FakeModel
 from promptkit.registry import build as registered
 from promptkit.resources import STUDIES, folder
 from promptkit.studies.grid import cells, dimensions
 from promptkit.studies.progress import LiveTable, Moment, RunsBar
 from promptkit.study_file import Options, StudySpec, read_study, run
+from tests.support.errors import refused
 
 LIMIT = 12
 WORDS = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
@@ -90,26 +91,30 @@ def test_objects_are_named_as_they_are_spelt(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "grid", "says"),
+    ("function", "grid", "code", "told"),
     [
-        (build, {"k": []}, "The dimension k of the study has no value"),
-        (build, {"k": [0, 2, 2]}, "Two values of k read the same"),
-        (build, {"kk": [0]}, "no argument of the function that builds predictors named 'kk'"),
-        (branches, {}, "The function that builds predictors needs k as well"),
-        ("build", {}, "A study takes a function"),
-        (lambda k: None, {"k": [1]}, "must return a predictor. Given: None"),
-        (lambda k: [], {"k": [1]}, "must return a predictor"),
-        (lambda align: [build(k=align)], {"align": [0]}, "The name align is kept"),
-        (
-            build,
-            {"k": [-1, -2]},
-            "Every cell of the study failed, the first so: The number of demonstrations cannot be negative",
-        ),
+        (build, {"k": []}, "no-values", {"dimension": "k"}),
+        (build, {"k": [0, 2, 2]}, "duplicate-value", {"dimension": "k", "value": "2"}),
+        (build, {"kk": [0]}, "unknown-name", {"kind": "argument of the function that builds predictors", "name": "kk"}),
+        (branches, {}, "missing-argument", {"arguments": ("k",)}),
+        ("build", {}, "not-a-function", {"value": "'build'"}),
+        (lambda k: None, {"k": [1]}, "not-a-predictor", {"value": "None"}),
+        (lambda k: [], {"k": [1]}, "not-a-predictor", {"value": "[]"}),
+        (lambda align: [build(k=align)], {"align": [0]}, "reserved-dimension", {"dimension": "align"}),
     ],
 )
-def test_a_grid_that_makes_no_study_is_refused(tmp_path: Path, function: Any, grid: Any, says: str) -> None:
-    with pytest.raises(PromptkitError, match=says):
+def test_a_grid_that_makes_no_study_is_refused(
+    tmp_path: Path, function: Any, grid: Any, code: str, told: dict[str, Any]
+) -> None:
+    with refused(InputError, code, **told):
         made(tmp_path, function, **grid)
+
+
+def test_a_study_of_which_every_cell_fails_is_refused_with_the_first_reason(tmp_path: Path) -> None:
+    with pytest.raises(PromptkitError) as first:
+        build(k=-1)
+    with refused(RunError, "all-cells-failed", failures=2, reason=str(first.value)):
+        made(tmp_path, k=[-1, -2])
 
 
 # ---- what is asked ----------------------------------------------------------------------------------
@@ -224,10 +229,13 @@ def test_a_cell_that_fails_leaves_the_others_and_is_told(tmp_path: Path, caplog:
     assert [dict(cell.values) for cell in study.cells] == [{"demos": "random", "k": 2, "seed": seed} for seed in (0, 1)]
     assert len(study.failures) == 6
     assert caplog.messages == [study.trouble]
+    reason = {(failure.values["demos"], failure.values["seed"]): failure.reason for failure in study.failures}
     assert study.trouble.startswith(
-        "6 cells of the study failed and are left out: demos=nearest, k=2, seed=0 and 3 more: There"
+        f"6 cells of the study failed and are left out: demos=nearest, k=2, seed=0 and 3 more: {reason['nearest', 0]}"
     )
-    assert "demos=random, k=500, seed=0 and 1 more: 500 demonstrations were asked for" in study.trouble
+    assert f"demos=random, k=500, seed=0 and 1 more: {reason['random', 0]}" in study.trouble
+    assert "nearest" in reason["nearest", 0]
+    assert "500" in reason["random", 0]
     assert study.trouble in str(study)
     assert study.table(rows="demos", columns="k").rows[1] == ("nearest", None, None)
 
@@ -296,7 +304,9 @@ def test_the_command_prints_one_object_and_tells_what_failed(
     out, err = capsys.readouterr()
     printed = json.loads(out)
     assert code == 1
-    assert err.startswith("promptkit: 2 cells of the study failed and are left out: shots=500, seed=0 and 1 more: 500 ")
+    assert err.startswith("promptkit: ")
+    assert "shots=500, seed=0 and 1 more: " in err
+    assert printed["failures"][0]["reason"] in err
     assert [cell["values"] for cell in printed["cells"]] == [{"shots": 2, "seed": 0}, {"shots": 2, "seed": 1}]
     assert (printed["n"], len(printed["failures"])) == (LIMIT, 2)
     assert "<svg" in (tmp_path / "plot.svg").read_text()

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from scipy.stats import norm, t
 
 import promptkit as pk
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, TaskError
 from promptkit.metrics import Estimate, mean_of, resamples
 from promptkit.models.base import load
 from promptkit.studies.measures import interval
 from promptkit.studies.selection import optimism
 from promptkit.studies.variance import RESIDUAL, components, mean_squares, moments
+from tests.support.errors import refused
 
 SELECT = {"random": pk.demos.random, "balanced": pk.demos.balanced}
 WORDS = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
@@ -99,27 +100,31 @@ def test_texts_that_a_model_writes_have_their_own_figures(tmp_path: Path) -> Non
     assert runs.table(rows="k").columns == ("k", "exact_match")
     found = runs.to_pandas().groupby("k")["no_answer"].mean()
     assert [line[1].value for line in runs.table(rows="k", metric="no_answer").rows] == pytest.approx([*found])
-    with pytest.raises(PromptkitError, match="Controls need labels"):
+    with refused(TaskError, "no-fixed-labels", task="capitals"):
         runs.controls()
 
 
 @pytest.mark.parametrize(
-    ("ask", "says"),
+    ("ask", "kind", "name", "close"),
     [
-        (lambda s: s.where(k=3), "no value of k in the study named '3'"),
-        (lambda s: s.where(kk=3), "no dimension of the study named 'kk'. Did you mean k"),
-        (lambda s: s.table(rows="demo"), "Did you mean demos"),
-        (lambda s: s.table(metric="acuracy"), "Did you mean accuracy"),
-        (lambda s: s.compare(on="demos", to="randum"), "Did you mean random"),
-        (lambda s: s.compare(on="demos", to="random", by="x"), "no dimension of the study named 'x'"),
-        (lambda s: s.best(over="seeds"), "Did you mean seed"),
-        (lambda s: s.plot(x="q"), "no dimension of the study named 'q'"),
-        (lambda s: s.where(k=0).plot(), "no dimension of numbers"),
+        (lambda s: s.where(k=3), "value of k in the study", "3", []),
+        (lambda s: s.where(kk=3), "dimension of the study", "kk", ["k"]),
+        (lambda s: s.table(rows="demo"), "dimension of the study", "demo", ["demos"]),
+        (lambda s: s.table(metric="acuracy"), "metric of the study", "acuracy", ["accuracy"]),
+        (lambda s: s.compare(on="demos", to="randum"), "value of demos in the study", "randum", ["random"]),
+        (lambda s: s.compare(on="demos", to="random", by="x"), "dimension of the study", "x", []),
+        (lambda s: s.best(over="seeds"), "dimension of the study", "seeds", ["seed"]),
+        (lambda s: s.plot(x="q"), "dimension of the study", "q", []),
     ],
 )
-def test_what_a_study_has_not_is_told(study: pk.Study, ask: Any, says: str) -> None:
-    with pytest.raises(PromptkitError, match=says):
+def test_what_a_study_has_not_is_told(study: pk.Study, ask: Any, kind: str, name: str, close: list[str]) -> None:
+    with refused(InputError, "unknown-name", kind=kind, name=name, close=close):
         ask(study)
+
+
+def test_a_plot_needs_a_dimension_of_numbers(study: pk.Study) -> None:
+    with refused(InputError, "no-numeric-dimension", dimensions=("demos", "k", "seed", "align")):
+        study.where(k=0).plot()
 
 
 # ---- the split of the variance ----------------------------------------------------------------------
@@ -186,7 +191,8 @@ def test_a_study_s_split_names_its_dimensions_and_needs_all_of_them(study: pk.St
     ]
     assert sum(line[2] for line in table.rows) == pytest.approx(1)
     assert study.where(seed=0, k=2, demos="random").variance().rows[-1][0] == RESIDUAL
-    with pytest.raises(PromptkitError, match="every combination"):
+    every = len(study.cells)
+    with refused(InputError, "missing-combinations", combinations=every, evaluated=every - 1):
         pk.Study(
             task=study.task, split=study.split, limit=study.limit, dimensions=study.dimensions, cells=study.cells[1:]
         ).variance()
