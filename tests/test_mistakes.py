@@ -149,7 +149,7 @@ def test_labels_that_read_the_same_to_the_model_are_refused(tmp_path: Path) -> N
         "{% block input %}{{ text }}{% endblock %}{% block target %} {{ label | replace('Nega', 'Posi') }}{% endblock %}"
     )
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt(same), WORDS)
-    with pytest.raises(PromptkitError, match="read the same to the model"):
+    with refused(TemplateError, "indistinguishable-labels", labels=(" Positive", " Positive")):
         evaluate(predictor, pk.task("sentiment"), limit=4, out=tmp_path)
 
 

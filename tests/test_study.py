@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit import cli
 from promptkit.errors import InputError, PromptkitError, RunError
+from promptkit.evaluation import evaluate
 from promptkit.models.fake import FakeModel
 from promptkit.registry import build as registered
 from promptkit.resources import STUDIES, folder
@@ -112,7 +113,7 @@ def test_a_grid_that_makes_no_study_is_refused(
 
 def test_a_study_of_which_every_cell_fails_is_refused_with_the_first_reason(tmp_path: Path) -> None:
     with pytest.raises(PromptkitError) as first:
-        build(k=-1)
+        evaluate(build(k=-1), pk.task("sentiment"), limit=LIMIT, out=tmp_path)
     with refused(RunError, "all-cells-failed", failures=2, reason=str(first.value)):
         made(tmp_path, k=[-1, -2])
 
