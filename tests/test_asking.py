@@ -13,7 +13,7 @@ from promptkit.align.calibrate import Proca
 from promptkit.asking import MANY, Asking, NeedsAnswer, Silent
 from promptkit.cache import ScoreCache
 from promptkit.chain import CALIBRATIONS, reading
-from promptkit.errors import TemplateError
+from promptkit.errors import InputError, TemplateError
 from promptkit.evaluation import evaluate, rehearse
 from promptkit.types import Request, Score, TextInput
 from tests.support.errors import refused
@@ -131,7 +131,7 @@ def test_a_rehearsal_refuses_no_calibration_that_the_run_would_take(scripted: An
     model, words, prompt = scripted(), pk.Verbalizer({"negative": "bad", "positive": "good"}), pk.Prompt("sentiment/review")
     wanted = [each for kind in CALIBRATIONS.values() for each in (kind(), *on_test(kind))]
     rehearse([pk.Predictor(model, prompt, [words, each]) for each in wanted], pk.task("sentiment"))
-    with pytest.raises(pk.PromptkitError, match=r"at least 4 rows for each label. Given: 7 rows"):
+    with refused(InputError, "too-few-rows", calibration="proca", given=7, needed=8):
         rehearse([pk.Predictor(model, prompt, [words, Proca(estimate_on="test")])], pk.task("sentiment"), limit=7)
 
 

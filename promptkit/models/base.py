@@ -133,7 +133,7 @@ def validated(kind: type[S], engine: str, settings: dict[str, object]) -> S:
         documentation = kind.model_fields[field].description or ""
         raise InputError(
             f"Invalid value for the setting {field} of the {engine} engine: {first['msg']}",
-            code="invalid-setting",
+            code="invalid-value",
             got=f"{field}={settings[field]!r}",
             hint=documentation,
             engine=engine,

@@ -82,7 +82,7 @@ def _converted(sha256: str, source: Callable[[], AbstractContextManager[Path]]) 
     except OSError as error:
         raise ModelError(
             f"The converted model could not be written to {target.parent}: {error.strerror or error}",
-            code="unwritable-cache",
+            code="cannot-write",
             hint="Free some disk space there, or set PROMPTKIT_CACHE to another folder",
             folder=str(target.parent),
         ) from error

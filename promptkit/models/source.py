@@ -52,7 +52,7 @@ def resolve(name: str, revision: str | None = None) -> Source:
     if not name.strip():
         raise InputError(
             "The name of the model is empty",
-            code="empty-model-name",
+            code="empty-name",
             got=repr(name),
             hint=f"Give a hub id such as google/gemma-3-270m, {LOCAL}",
             name=name,
@@ -60,13 +60,13 @@ def resolve(name: str, revision: str | None = None) -> Source:
     path = expanded(name)
     if path.suffix == ".gguf":
         if not path.is_file():
-            raise ModelError(f"There is no GGUF file {name}", code="missing-gguf-file", hint=f"Give {LOCAL}", file=name)
+            raise ModelError(f"There is no GGUF file {name}", code="no-such-file", hint=f"Give {LOCAL}", file=name)
         return Source(location=str(gguf_folder(path)), converted=True)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ModelError(
                 f"The folder {name} does not contain a model: it has no config.json",
-                code="missing-config",
+                code="no-config",
                 hint=f"Give {LOCAL}",
                 folder=name,
             )
@@ -74,7 +74,7 @@ def resolve(name: str, revision: str | None = None) -> Source:
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(
             f"There is no model folder {name!r}",
-            code="missing-model-folder",
+            code="no-such-folder",
             hint=f"Give a hub id such as google/gemma-3-270m, {LOCAL}",
             folder=name,
         )
@@ -93,7 +93,7 @@ def _commit(name: str, revision: str | None) -> str:
             errors.RepositoryNotFoundError: ("not-on-hub", "the hub has no model of that name, or it is private"),
             errors.GatedRepoError: ("gated-model", "access requires a login and acceptance of the owner's terms"),
             errors.RevisionNotFoundError: ("unknown-revision", "the model has no such revision"),
-            errors.EntryNotFoundError: ("no-config-on-hub", "it has no config.json, so it is not a transformers model"),
+            errors.EntryNotFoundError: ("no-config", "it has no config.json, so it is not a transformers model"),
             errors.LocalEntryNotFoundError: ("hub-unreachable", "the hub cannot be reached"),
         }
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
