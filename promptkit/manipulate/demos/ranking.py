@@ -58,13 +58,14 @@ class ByLikeness:
             value = getattr(self, field.name)
             low, high = BOUNDS.get(field.name, (-inf, inf))
             if isinstance(value, int | float) and not low <= value <= high:
+                given: dict[str, Any] = {field.name: value}
                 allowed = f"at least {low}" if high == inf else f"from {low} to {high}"
                 raise InputError(
                     f"The {field.name} of {self.name} must be {allowed}",
                     code="out-of-range",
                     got=f"{field.name}={value}",
                     selector=self.name,
-                    **{field.name: value},
+                    **given,
                 )
 
 
