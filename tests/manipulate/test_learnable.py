@@ -366,7 +366,7 @@ def test_parameters_that_do_not_fit_are_told(made: Any, code: str, fields: dict[
 def test_a_prefix_of_another_shape_is_told(load: Any) -> None:
     held = as_array(np.ones((3, 2, 4, 5)))
     prefix = pk.DeepPrefix(4).learned({"keys": held, "values": held}, {})
-    with pytest.raises(pk.PromptkitError, match=r"2 kv heads of width 5.* 2 .*of width 8"):
+    with refused(CheckpointError, "wrong-prefix-shape", kv_heads=2, width=5, model_kv_heads=2, model_width=8):
         scores(load(), prompts(load(), prefix))
 
 

@@ -354,7 +354,7 @@ def test_a_prompt_is_fixed_at_the_input_and_concatenative():
 
 
 def test_a_row_without_a_variable_that_the_template_needs_is_refused(render, pool, card):
-    with pytest.raises(PromptkitError, match="text"):
+    with refused(TemplateError, "missing-variables", block="input", variables=("text",)):
         render(Prompt(TEMPLATE), pool, card, Example(id="q", inputs={"sentence": "x"}))
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit.asking import Asking
 from promptkit.composition import base_of, composed
-from promptkit.errors import CheckpointError, InputError, TaskError
+from promptkit.errors import CheckpointError, InputError, TaskError, TemplateError
 from promptkit.manipulate.soft import inserted
 from promptkit.manipulations import Surroundings
 from promptkit.types import Example, LabelledExample, Rendered, Span, TextInput, Vectors
@@ -133,15 +133,15 @@ def test_slots_and_what_fills_them_must_agree(
 
 
 @pytest.mark.parametrize(
-    ("template", "named"),
+    ("template", "code", "fields"),
     [
-        (SLOTS.replace('"task", 2', '"task", n'), "slot"),
-        (SLOTS.replace('"task", 2', '"end", 2'), "end .*lengths"),
-        (SLOTS.replace("{{ label }}", '{{ label }}{{ soft("x", 1) }}'), "target .*slot"),
+        (SLOTS.replace('"task", 2', '"task", n'), "malformed-slot", {"line": 1}),
+        (SLOTS.replace('"task", 2', '"end", 2'), "inconsistent-slot-length", {"slot": "end", "lengths": (2, 3)}),
+        (SLOTS.replace("{{ label }}", '{{ label }}{{ soft("x", 1) }}'), "misplaced-slot", {"block": "target"}),
     ],
 )
-def test_what_is_no_slot_of_a_template_is_told(model: Any, template: str, named: str) -> None:
-    with pytest.raises(pk.PromptkitError, match=named):
+def test_what_is_no_slot_of_a_template_is_told(model: Any, template: str, code: str, fields: dict[str, Any]) -> None:
+    with refused(TemplateError, code, **fields):
         in_slots(model, template, [])
 
 
@@ -149,7 +149,7 @@ def test_text_that_looks_like_a_slot_is_refused(model: Any) -> None:
     forged = Example(id="f", inputs={"text": "\ufdd0task\ufdd1"})
     around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS))
     changes = [pk.SoftPrompt(2, slot="task"), pk.SoftPrompt(3, slot="end")]
-    with pytest.raises(pk.PromptkitError, match="U\\+FDD0"):
+    with refused(TemplateError, "reserved-character"):
         composed([pk.Prompt(SLOTS), *changes]).bind(around)([forged])
     soft = {"text": "it", "soft": "a column of that name"}
     named = pk.Template("{% block input %}{{ soft }} {{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}")

@@ -12,7 +12,7 @@ import pytest
 import promptkit as pk
 from promptkit.asking import Asking
 from promptkit.composition import base_of, composed
-from promptkit.errors import CheckpointError, InputError
+from promptkit.errors import CheckpointError, InputError, TrainingError
 from promptkit.losses import ByAnswers, ByGradients
 from promptkit.manipulate.arrays import as_array
 from promptkit.manipulate.saved import load_manipulation, read_manifest
@@ -232,20 +232,26 @@ def test_what_makes_no_trigger_tokens_is_told(made: Any, error: Any, code: str, 
 
 
 @pytest.mark.parametrize(
-    ("changes", "recipe", "named"),
+    ("recipe", "code", "fields"),
     [
-        ([pk.TriggerTokens(2)], {"optimizer": "spsa"}, "spsa"),
-        ([pk.TriggerTokens(2)], {"learning_rate": 0.1}, "hotflip"),
-        ([pk.TriggerTokens(2), pk.SoftPrompt(2)], {}, "tokens, soft"),
+        ({"optimizer": "spsa"}, "wrong-optimizer", {"optimizer": "spsa"}),
+        ({"learning_rate": 0.1}, "no-learning-rate", {"optimizer": "hotflip", "learning_rate": 0.1}),
     ],
 )
-def test_a_training_that_cannot_search_tokens_is_told(model: Any, changes: Any, recipe: Any, named: str) -> None:
-    with pytest.raises(pk.PromptkitError, match=named):
-        trained(model, *changes, **recipe)
+def test_a_training_that_cannot_search_tokens_is_told(
+    model: Any, recipe: dict[str, Any], code: str, fields: dict[str, Any]
+) -> None:
+    with refused(InputError, code, **fields):
+        trained(model, pk.TriggerTokens(2), **recipe)
+
+
+def test_tokens_and_vectors_are_not_trained_together(model: Any) -> None:
+    with refused(TrainingError, "tokens-and-vectors", manipulations=("tokens", "soft")):
+        trained(model, pk.TriggerTokens(2), pk.SoftPrompt(2))
 
 
 def test_a_model_without_gradients_has_no_tokens_searched() -> None:
-    with pytest.raises(pk.Unsupported, match="fake"):
+    with refused(pk.Unsupported, "no-gradients", model="fake"):
         trained(pk.load("fake"), pk.TriggerTokens(2))
 
 
