@@ -57,14 +57,23 @@ class Asking:
     def embed(self, ids: Sequence[int]) -> Vectors:
         """What the model's embedding gives these tokens."""
         if not isinstance(self._model, Embeds):
-            raise Unsupported(f"The model {self._model.name} reads no learned vectors", hint="Use an hf or a vllm model")
+            raise Unsupported(
+                f"The model {self._model.name} does not support learned vectors",
+                code="no-learned-vectors",
+                hint="Use an hf or a vllm model",
+                model=self._model.name,
+            )
         return self._model.embed(ids)
 
     def keys_values(self, ids: Sequence[int]) -> Prefix[Array]:
         """What the model's layers hold of these tokens."""
         if not isinstance(self._model, Opens):
-            hint = "Use an hf model, by its name alone"
-            raise Unsupported(f"The layers of the model {self._model.name} take no learned keys and values", hint=hint)
+            raise Unsupported(
+                f"The model {self._model.name} does not support prefixes",
+                code="no-prefixes",
+                hint="Use an hf model: the name alone",
+                model=self._model.name,
+            )
         return self._model.keys_values(ids)
 
     def _computed(self, requests: Sequence[Request], known: Mapping[int, Output]) -> dict[int, Output]:

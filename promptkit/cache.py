@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit import __version__
-from promptkit.errors import PromptkitError
+from promptkit.errors import RunError
 from promptkit.resources import cache_folder, expanded
 from promptkit.types import Array, Generate, GenerateOutput, Generation, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.within import Edit, Prefix
@@ -116,7 +116,12 @@ class ScoreCache:
         if self.path.is_file():
             with self._open() as connection:
                 if connection is None:
-                    raise PromptkitError(f"The score cache {self.path} cannot be cleared", hint="Delete that file")
+                    raise RunError(
+                        f"The score cache {self.path} cannot be cleared",
+                        code="cache-not-cleared",
+                        hint="Delete that file",
+                        file=str(self.path),
+                    )
                 connection.execute("DELETE FROM answers")
                 connection.commit()
                 connection.execute("VACUUM")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from promptkit.errors import PromptkitError, Unsupported
+from promptkit.errors import CheckpointError, InputError, Unsupported
 from promptkit.manipulations import Apply, Ask, Change, Learnable, Manipulation, Put, Surroundings
 from promptkit.models.base import ENGINES, load, split
 from promptkit.resources import expanded
@@ -120,15 +120,23 @@ class Narrowed:
 
 
 def composed(manipulate: Manipulations) -> Manipulation:
-    """One manipulation of a list. Raises PromptkitError unless a prompt comes first, and changes alone behind it."""
+    """One manipulation of a list. Raises InputError unless a prompt comes first, and changes alone behind it."""
     parts: list[Any] = [*manipulate] if isinstance(manipulate, Sequence) else [manipulate]
     if any(isinstance(part, type) for part in parts):
-        raise PromptkitError("A predictor takes objects, not classes", hint='Write Prompt("..."), with parentheses')
+        raise InputError(
+            "A predictor takes objects, but a class was given",
+            code="not-an-instance",
+            got=[getattr(part, "__name__", type(part).__name__) for part in parts],
+            hint='Write Prompt("..."), with parentheses',
+            classes=tuple(part.__name__ for part in parts if isinstance(part, type)),
+        )
     if not (parts and hasattr(parts[0], "bind") and all(isinstance(part, Change) for part in parts[1:])):
-        raise PromptkitError(
-            "The manipulations of a predictor are one prompt, then what changes it",
+        raise InputError(
+            "The manipulations of a predictor must be one prompt, followed by the manipulations that modify it",
+            code="invalid-manipulations",
             got=[type(part).__name__ for part in parts],
             hint='Write [pk.Prompt("sentiment/review"), pk.SoftPrompt(10)]',
+            types=tuple(type(part).__name__ for part in parts),
         )
     first: Manipulation = parts[0]
     _check_slots(getattr(first, "slots", {}), parts[1:])
@@ -139,15 +147,18 @@ def _check_slots(slots: Mapping[str, int], changes: Sequence[Change]) -> None:
     """Raise unless each slot of the template is filled by one change, as long as the slot is."""
     fills = [each for change in changes for each in change.fills.items()]
     if sorted(fills) != sorted(slots.items()):
-        raise PromptkitError(
-            "The slots of a template are each filled by one soft prompt, as long as the slot",
+        raise InputError(
+            "Each slot of a template needs exactly one soft prompt of the same length",
+            code="slot-mismatch",
             got=f"slots {_told(slots.items())}; soft prompts {_told(fills)}",
             hint='Write {{ soft("task", 8) }} in the template, and pk.SoftPrompt(8, slot="task") or soft:length=8:slot=task',
+            slots=tuple(slots.items()),
+            soft_prompts=tuple(fills),
         )
 
 
 def _told(slots: Iterable[tuple[str, int]]) -> str:
-    return ", ".join(f"{name} of {count}" for name, count in slots) or "none"
+    return ", ".join(f"{name} of length {count}" for name, count in slots) or "none"
 
 
 def changes_of(manipulation: Manipulation) -> tuple[Change, ...]:
@@ -175,23 +186,37 @@ def check_engine(changes: Sequence[Change], name: str) -> None:
 
 def _check_takes(change: Change, name: str, *, vectors: bool, layers: bool) -> None:
     if change.kind.location == "embedding" and not vectors:
-        hint = "Use an hf model, by its name alone, or a vllm one"
-        raise Unsupported(f"The model {name} reads no learned vectors, as {change.name} has", hint=hint)
+        raise Unsupported(
+            f"The model {name} does not accept learned vectors, which {change.name} needs",
+            code="no-learned-vectors",
+            hint="Use an hf model (the name alone, without an engine) or a vllm model",
+            model=name,
+            manipulation=change.name,
+        )
     if change.kind.location == "hidden" and not layers:
-        hint = "Use an hf model, by its name alone"
-        reason = f"The layers of the model {name} take no learned keys, values or edits, as {change.name} has"
-        raise Unsupported(reason, hint=hint)
+        raise Unsupported(
+            f"The model {name} does not accept learned keys, values or edits in its layers, which {change.name} needs",
+            code="no-prefixes-or-edits",
+            hint="Use an hf model (the name alone, without an engine)",
+            model=name,
+            manipulation=change.name,
+        )
 
 
 def _check_room(changes: Sequence[Change], model: Model) -> None:
     """Raise if the changes alone fill the model's context."""
     room = sum(change.room for change in changes)
     if room and room >= model.card.context_length:
-        raise PromptkitError(
-            f"What is learned takes {room} tokens, and leaves no room for a prompt: {model.name} takes "
-            f"{model.card.context_length} in all",
-            got=", ".join(f"{change.name} of {change.room}" for change in changes if change.room),
-            hint="Learn fewer, as in soft:length=20, or use a model with a longer context",
+        raise InputError(
+            f"The learned manipulations take {room} tokens and leave no room for a prompt: the context of {model.name} has "
+            f"{model.card.context_length} tokens",
+            code="no-room-for-prompt",
+            got=", ".join(f"{change.name} with {change.room} tokens" for change in changes if change.room),
+            hint="Use fewer tokens, as in soft:length=20, or a model with a longer context",
+            model=model.name,
+            tokens=room,
+            context_tokens=model.card.context_length,
+            manipulations=tuple((change.name, change.room) for change in changes if change.room),
         )
 
 
@@ -218,11 +243,18 @@ def check_base(change: Learnable, model: Model) -> None:
     own = {**base_of(model), "layers": model.card.layers, "kv_heads": model.card.kv_heads}
     differs = next((key for key in names if own[key] != change.base.get(key, own[key])), None)
     if differs is not None:
-        raise PromptkitError(
-            f"What {change.name} has learned was learned on {change.base.get('name') or 'a model'}, and {model.name} is "
-            f"another model: {names[differs]} differ{'' if differs == 'content' else 's'}",
+        raise CheckpointError(
+            f"This {change.name} was trained on {change.base.get('name') or 'another model'}, and {model.name} is a different "
+            f"model: {names[differs]} differ{'' if differs == 'content' else 's'}",
+            code="other-model",
             got=f"{own[differs]}, not {change.base.get(differs)}",
-            hint="Load the model that it was learned on, or train it on this one",
+            hint="Load the model that it was trained on, or train it on this one",
+            manipulation=change.name,
+            base=change.base.get("name"),
+            model=model.name,
+            differs=differs,
+            found=own[differs],
+            expected=change.base.get(differs),
         )
 
 
@@ -233,9 +265,13 @@ def _check_name(change: Learnable, model: Model) -> None:
         return
     own = base_of(model)
     if not _is(own, name):
-        raise PromptkitError(
-            f"This {change.name} prompt was learned on {name}, and nothing shows that {model.name} is that model",
-            hint=f"Load {name}, or, if they are the same, say so once: promptkit convert FOLDER OUT --model {own['name']}",
+        raise CheckpointError(
+            f"This {change.name} was trained on {name}, and it is not known whether {model.name} is the same model",
+            code="unconfirmed-model",
+            hint=f"Load {name}, or, if they are the same, record it once: promptkit convert FOLDER OUT --model {own['name']}",
+            manipulation=change.name,
+            base=name,
+            model=model.name,
         )
 
 

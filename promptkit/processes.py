@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import TrainingError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +56,12 @@ class Processes:
             own = torch.from_numpy(numbers).contiguous().to(_state(self.count).device)
             return reduce(own, "sum").cpu().numpy()
         except RuntimeError as error:  # the connection is closed
-            raise PromptkitError(
-                f"Another process of this training has ended: {str(error).splitlines()[0]}", hint="It has said why"
+            reason = str(error).splitlines()[0]
+            raise TrainingError(
+                f"Another process of this training ended: {reason}",
+                code="process-ended",
+                hint="Look at its error message",
+                reason=reason,
             ) from None
 
     def check_same(self, told: str) -> None:
@@ -66,10 +70,13 @@ class Processes:
 
         number = float(int.from_bytes(hashlib.sha256(told.encode()).digest()[:5]))  # so that sums of them are exact
         if self.total(np.array([number]))[0] != number * self.count:
-            raise PromptkitError(
-                "The processes of this training do not begin alike",
+            raise TrainingError(
+                "The processes of this training start with different inputs",
+                code="processes-differ",
                 got=f"process {self.rank + 1} of {self.count}: {told}",
-                hint="Give all of them the same files, and an --out that they all see",
+                hint="Give all of them the same files, and an --out folder that they all share",
+                rank=self.rank,
+                count=self.count,
             )
 
 
@@ -90,10 +97,13 @@ def _state(count: int) -> Any:
 
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
     if state.num_processes != count:
-        raise PromptkitError(
-            f"accelerate has started {count} processes, and does not join them on this kind of device",
+        raise TrainingError(
+            f"accelerate started {count} processes but cannot connect them on this type of device",
+            code="processes-not-joined",
             got=str(state.device),
             hint="Set ACCELERATE_USE_CPU=true, or train in one process",
+            count=count,
+            device=str(state.device),
         )
     atexit.register(state.destroy_process_group)
     return state

@@ -13,8 +13,10 @@ from promptkit.align.calibrate import Proca
 from promptkit.asking import MANY, Asking, NeedsAnswer, Silent
 from promptkit.cache import ScoreCache
 from promptkit.chain import CALIBRATIONS, reading
+from promptkit.errors import InputError, TemplateError
 from promptkit.evaluation import evaluate, rehearse
 from promptkit.types import Request, Score, TextInput
+from tests.support.errors import refused
 
 
 def requests(count: int, begin: int = 0) -> list[Request]:
@@ -121,7 +123,7 @@ def test_a_rehearsal_asks_nothing_and_finds_what_is_wrong(scripted: Any, keyword
     rehearse(predictors(model, keywords), pk.task("sentiment"))
     assert model.prompts == []
     wrong = pk.Prompt("facts/capital", **keywords)
-    with pytest.raises(pk.PromptkitError, match="needs"):
+    with refused(TemplateError, "missing-variables", template="facts/capital"):
         rehearse([pk.Predictor(model, wrong, {"negative": "bad", "positive": "good"})], pk.task("sentiment"))
 
 
@@ -129,7 +131,7 @@ def test_a_rehearsal_refuses_no_calibration_that_the_run_would_take(scripted: An
     model, words, prompt = scripted(), pk.Verbalizer({"negative": "bad", "positive": "good"}), pk.Prompt("sentiment/review")
     wanted = [each for kind in CALIBRATIONS.values() for each in (kind(), *on_test(kind))]
     rehearse([pk.Predictor(model, prompt, [words, each]) for each in wanted], pk.task("sentiment"))
-    with pytest.raises(pk.PromptkitError, match=r"at least 4 rows for each label. Given: 7 rows"):
+    with refused(InputError, "too-few-rows", calibration="proca", given=7, needed=8):
         rehearse([pk.Predictor(model, prompt, [words, Proca(estimate_on="test")])], pk.task("sentiment"), limit=7)
 
 

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import CheckpointError
 from promptkit.types import Array
 
 _FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
@@ -40,18 +40,39 @@ def check_held(kind: str, parameters: Mapping[str, Array], shapes: Mapping[str, 
     `shapes` names dimensions, as `layers rank`; those of one name are of one size, which may be among `sizes` (0: any).
     """
     if parameters and parameters.keys() != shapes.keys():
-        raise PromptkitError(f"What {kind} has learned is {', '.join(shapes)}", got=", ".join(map(str, parameters)))
+        raise CheckpointError(
+            f"The parameters of {kind} must be named {', '.join(shapes)}",
+            code="wrong-parameter-names",
+            got=", ".join(map(str, parameters)),
+            manipulation=kind,
+            names=tuple(map(str, parameters)),
+            expected=tuple(shapes),
+        )
     known = {name: size for name, size in sizes.items() if size}
     for name, array in parameters.items():
         names = shapes[name].split()
         own = zip(names, array.shape, strict=False)
         if len(names) != len(array.shape) or any(known.setdefault(each, size) != size for each, size in own):
             expected = ", ".join(f"{known[each]} {each}" if each in known else each for each in names)
-            reason = f"The {name} of {kind} are not of the shape that it says"
-            raise PromptkitError(reason, got=f"{array.shape}, not ({expected})")
+            raise CheckpointError(
+                f"The parameter {name} of {kind} has the wrong shape",
+                code="wrong-parameter-shape",
+                got=f"{array.shape}, not ({expected})",
+                manipulation=kind,
+                parameter=name,
+                shape=array.shape,
+                expected=expected,
+            )
         if len(array.data) != 4 * prod(array.shape):
-            got = f"{len(array.data)} bytes for a shape of {array.shape}"
-            raise PromptkitError(f"The {name} of {kind} are not 4 bytes for each number", got=got)
+            raise CheckpointError(
+                f"The parameter {name} of {kind} must have 4 bytes per number",
+                code="wrong-parameter-size",
+                got=f"{len(array.data)} bytes for the shape {array.shape}",
+                manipulation=kind,
+                parameter=name,
+                shape=array.shape,
+                bytes=len(array.data),
+            )
 
 
 def serialised(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
@@ -79,12 +100,12 @@ def _floats(dtype: str, data: bytes) -> Any:
     if dtype == "BF16":  # the upper half of a float32
         return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
     if dtype not in _FLOATS:
-        raise ValueError(f"its numbers are {dtype}")
+        raise ValueError(f"the number type {dtype} is not supported")
     return np.frombuffer(data, _FLOATS[dtype])
 
 
 def put(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a folder, each at once; the folder is made if it is not there. Raises PromptkitError if it cannot be."""
+    """Write files into a folder, each at once; the folder is made if it is not there. Raises CheckpointError otherwise."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
@@ -92,4 +113,10 @@ def put(folder: Path, files: Mapping[str, bytes]) -> None:
             scratch.write_bytes(content)
             scratch.replace(folder / name)
     except OSError as error:
-        raise PromptkitError(f"Nothing can be written into {folder}: {error.strerror}", hint="Give another folder") from None
+        raise CheckpointError(
+            f"The folder {folder} cannot be written to: {error.strerror}",
+            code="cannot-write",
+            hint="Give another folder",
+            folder=str(folder),
+            reason=error.strerror,
+        ) from None

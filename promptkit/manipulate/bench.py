@@ -81,8 +81,10 @@ class Bench:
         reading = self.reading
         if not isinstance(reading, Scorer):
             raise Unsupported(
-                f"{purpose} needs answers that are scored, and here the model writes them",
-                hint="Use a task with labels or choices, or another way of choosing",
+                f"{purpose} needs scored answers, but in this task the model generates them",
+                code="needs-scored-answers",
+                hint="Use a task with labels or choices, or a method that needs no scores",
+                purpose=purpose,
             )
         shown = self._shown(contexts, behind)
         requests = [self.request(each.input, Score(continuations=each.continuations)) for each in shown]

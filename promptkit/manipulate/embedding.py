@@ -57,8 +57,12 @@ def _embedded(ask: Ask, examples: Sequence[Example]) -> Vectors:
         try:
             outputs = ask(requests[begin : begin + ASKED_AT_ONCE])
         except Unsupported as error:
-            hint = "Name another model to embed texts by, such as encoder=demo or encoder=encoder:FOLDER, or choose by bm25"
-            raise Unsupported(f"Choosing by likeness needs hidden states. {error}", hint=hint) from None
+            raise Unsupported(
+                f"Selecting demonstrations by similarity needs hidden states. {error}",
+                code="no-hidden-states",
+                hint="Use another model to embed texts, such as encoder=demo or encoder=encoder:FOLDER, or select with bm25",
+                **error.fields,
+            ) from None
         for row, output in enumerate(outputs, start=begin):
             assert isinstance(output, ReadOutput)
             vectors[row] = output.hidden

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from promptkit.aligners import Extractor, Reading, Scorer
-from promptkit.errors import PromptkitError
+from promptkit.errors import TaskError, TemplateError, Unsupported
 from promptkit.manipulate.line import Demonstrations
 from promptkit.manipulate.outline import Outline
 from promptkit.render import chat, common_prefix, continuations, encode, framed, slotted, turn_end, unslotted
@@ -94,9 +94,12 @@ class Frame:
         self, example: Example, prompt: _Encoded, chosen: Demonstrations, drop: int, stop: tuple[str, ...]
     ) -> Rendered:
         if not prompt.kept:
-            raise PromptkitError(
-                f"The prompt of row {example.id} is empty: a model that adds no BOS token has nothing to go on from",
-                hint="Give it an instruction or demonstrations, or a text in the input block",
+            raise TemplateError(
+                f"The prompt of row {example.id} is empty, and this model adds no BOS token",
+                code="empty-prompt",
+                hint="Add an instruction, demonstrations, or a text in the input block",
+                row=example.id,
+                template=self.template.name,
             )
         length = len(prompt.kept)
         spans = tuple(replace(span, stop=min(span.stop, length)) for span in prompt.input.spans if span.start < length)
@@ -154,11 +157,16 @@ class Frame:
             prompt = self._encoded(example, chosen[drop:], behind)
             if prompt.length + room <= self.card.context_length:
                 return drop, prompt
-        raise PromptkitError(
-            f"The prompt of row {example.id} has {len(prompt.input.ids)} tokens without any demonstration and "
-            f"{prompt.length - len(prompt.kept) + room} for the answer, and there is room for {self.card.context_length} "
-            "in all",
+        answer_tokens = prompt.length - len(prompt.kept) + room
+        raise TaskError(
+            f"The prompt of row {example.id} is too long: without demonstrations it has {len(prompt.input.ids)} tokens and "
+            f"{answer_tokens} for the answer, but the context has {self.card.context_length}",
+            code="prompt-too-long",
             hint="Shorten the row's text or the instruction, or use a model with a longer context",
+            row=example.id,
+            tokens=len(prompt.input.ids),
+            answer_tokens=answer_tokens,
+            context_tokens=self.card.context_length,
         )
 
     def _encoded(self, example: Example, shown: Demonstrations, behind: str) -> _Encoded:
@@ -223,9 +231,11 @@ class Frame:
     def _chat(self, turns: Sequence[tuple[str, Sequence[Piece]]]) -> tuple[Piece, ...]:
         pieces = chat(turns, self.card.tokenizer)
         if pieces is None:
-            raise PromptkitError(
-                "The model has no chat template that takes these turns",
-                hint="Leave out --chat for a base model, or use an instruction-tuned one",
+            raise Unsupported(
+                "The model has no chat template that accepts these turns",
+                code="no-chat-template",
+                hint="Leave out --chat for a base model, or use an instruction-tuned model",
+                turns=tuple(role for role, _ in turns),
             )
         return pieces
 

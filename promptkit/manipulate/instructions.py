@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from promptkit.aligners import Reading
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 
 
 def label_space(words: Sequence[str]) -> str:
@@ -51,5 +51,10 @@ def statements(reading: Reading) -> tuple[str, ...]:
 
 def _words(words: Sequence[str]) -> Sequence[str]:
     if isinstance(words, str) or len(words) < 2 or not all(words):
-        raise PromptkitError("A statement of labels needs the words of two at least", got=repr(words))
+        raise InputError(
+            "A list of label words must have at least two words, and none of them empty",
+            code="invalid-label-words",
+            got=repr(words),
+            words=words if isinstance(words, str) else tuple(words),
+        )
     return words

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.manipulate.vocabulary import common_text
 from promptkit.manipulations import Ask
@@ -35,29 +35,34 @@ def settle_layers(kind: Any) -> None:
 
 
 def layers_at(chosen: Sequence[int], card: Card) -> tuple[int, ...]:
-    """The layers, counted from 1; all unless some are chosen. Raises PromptkitError for one that the model does not have."""
+    """The layers, counted from 1; all unless some are chosen. Raises InputError for one that the model does not have."""
     foreign = [layer for layer in chosen if layer > card.layers]
     if foreign:
-        raise PromptkitError(f"There is no layer {foreign[0]} in this model", got=f"layers={_told(chosen)}", hint=_from(card))
+        raise InputError(
+            f"This model has no layer {foreign[0]}",
+            code="unknown-layer",
+            got=f"layers={_told(chosen)}",
+            hint=f"Its layers are numbered from 1 to {card.layers}",
+            layer=foreign[0],
+            model_layers=card.layers,
+        )
     return tuple(chosen) or tuple(range(1, card.layers + 1))
 
 
 def check_layers(chosen: Sequence[int]) -> None:
     """Raise for what are no layers, whatever the model."""
     if sorted(set(chosen)) != [*chosen] or any(layer < 1 for layer in chosen):
-        raise PromptkitError(
-            "Layers are counted from 1, and each is named once, in their order",
+        raise InputError(
+            "Layers are numbered from 1, and must be given in ascending order without repeats",
+            code="invalid-layers",
             got=f"layers={_told(chosen)}",
-            hint="Write layers=9, or layers=8|9|10; leave them out for all",
+            hint="Write layers=9, or layers=8|9|10; leave them out to use all layers",
+            layers=tuple(chosen),
         )
 
 
 def _told(layers: Sequence[int]) -> str:
     return "|".join(map(str, layers))
-
-
-def _from(card: Card) -> str:
-    return f"They are counted from 1 to {card.layers}"
 
 
 def scales(ask: Ask, layers: Sequence[int]) -> Any:

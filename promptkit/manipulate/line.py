@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, TaskError
 from promptkit.types import Example, LabelledExample
 
 Demonstrations = tuple[LabelledExample, ...]
@@ -86,9 +86,12 @@ def distinct(rows: Sequence[LabelledExample]) -> list[LabelledExample]:
 def enough(k: int, pool: Sequence[LabelledExample]) -> None:
     """Raise if the pool has too few rows for k demonstrations."""
     if k < 0:
-        raise PromptkitError("The number of demonstrations cannot be negative", got=f"k={k}")
+        raise InputError("The number of demonstrations must not be negative", code="out-of-range", got=f"k={k}", k=k)
     if k > different(pool):
-        raise PromptkitError(
-            f"{k} demonstrations were asked for, but the pool has {different(pool)} different rows",
-            hint="Ask for fewer shots, or give more train rows: most of them are the pool, the others are kept for calibration",
+        raise TaskError(
+            f"{k} demonstrations were requested, but the pool has only {different(pool)} distinct rows",
+            code="too-few-rows",
+            hint="Use fewer shots, or add train rows: most of them form the pool, the others are reserved for calibration",
+            k=k,
+            rows=different(pool),
         )

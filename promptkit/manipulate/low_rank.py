@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.manipulate.arrays import as_array, as_numpy, check_held, digest
 from promptkit.manipulate.drawn import generator
 from promptkit.manipulate.layered import UNITS, layers_at, scales, settle_layers, settled
@@ -58,10 +58,15 @@ class LowRankEdit:
         """Refuse what no such edit can be."""
         settle_layers(self)
         if self.rank < 1:
-            raise PromptkitError("A subspace has one dimension at least", got=f"rank={self.rank!r}")
+            raise InputError("The rank must be at least 1", code="out-of-range", got=f"rank={self.rank!r}", rank=self.rank)
         if min(self.first, self.last) < 0 or self.first + self.last < 1:
-            reason = "A low-rank edit stands at one token at least, among the prompt's first or last"
-            raise PromptkitError(reason, got=f"first={self.first}, last={self.last}")
+            raise InputError(
+                "A low-rank edit must apply to at least one of the prompt's first or last tokens",
+                code="no-edited-token",
+                got=f"first={self.first}, last={self.last}",
+                first=self.first,
+                last=self.last,
+            )
         check_held("a low-rank edit", self.parameters, SHAPES, rank=self.rank, layers=len(self.layers))
 
     def settings(self) -> Mapping[str, object]:
@@ -90,8 +95,12 @@ class LowRankEdit:
         """Rows by chance, orthonormal; W as R; and no bias."""
         count = len(layers_at(self.layers, card))
         if self.rank > card.d_model:
-            raise PromptkitError(
-                "A subspace has at most as many dimensions as the hidden states", got=f"rank={self.rank} of {card.d_model}"
+            raise InputError(
+                "The rank must not exceed the width of the hidden states",
+                code="rank-too-large",
+                got=f"rank={self.rank}, and the hidden states have {card.d_model} dimensions",
+                rank=self.rank,
+                d_model=card.d_model,
             )
         rows = np.linalg.qr(generator("low_rank", self.seed).normal(size=(count, card.d_model, self.rank))).Q.swapaxes(1, 2)
         return [rows, rows, np.zeros((count, self.rank))]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import TaskError
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.line import Arrange, Demonstrations, shuffled_by
 from promptkit.manipulate.order_search import globale, locale, mdl
@@ -91,8 +91,12 @@ class interleaved:  # noqa: N801
         """From the last place to the first; raises if rows have no labels in common."""
         labels = bench.labels
         if not labels:
-            hint = "Use the order given, or shuffled"
-            raise PromptkitError("Classes in turn need labels that are the same for every row", hint=hint)
+            raise TaskError(
+                "The order interleaved needs a task whose labels are the same for every row",
+                code="no-fixed-labels",
+                hint="Use the order given or shuffled",
+                order=self.name,
+            )
 
         def interleave(rows: Demonstrations) -> Demonstrations:
             last = labels.index(rows[-1].label) + 1 if rows else 0

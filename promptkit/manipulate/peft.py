@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from promptkit.errors import PromptkitError, json_reason
+from promptkit.errors import CheckpointError, json_reason
 from promptkit.manipulate.arrays import as_array, as_numpy, deserialised, put, serialised
 from promptkit.manipulate.prefix import KEYS, VALUES, DeepPrefix
 from promptkit.manipulate.soft import VECTORS, SoftPrompt
@@ -39,33 +39,55 @@ def is_checkpoint(folder: str | Path) -> bool:
 
 
 def read(folder: str | Path) -> Learnable:
-    """What a checkpoint has learned. Raises PromptkitError for a method, a task or a file that is not read here."""
+    """What a checkpoint has learned. Raises CheckpointError for a method, a task or a file that is not read here."""
     path = expanded(folder)
     config = _config(path)
     method = config.get("peft_type")
     if not isinstance(method, str) or method not in READ:
-        hint = f"Methods that are read: {', '.join(READ)}"
-        raise PromptkitError(f"The PEFT checkpoint in {path} is of a method that is not read here", got=method, hint=hint)
+        raise CheckpointError(
+            f"The method of the PEFT checkpoint in {path} is not supported",
+            code="unsupported-method",
+            got=method,
+            hint=f"Supported methods: {', '.join(READ)}",
+            folder=str(path),
+            method=method,
+        )
     task, more = config.get("task_type"), config.get("modules_to_save")
     if task != "CAUSAL_LM" or more:
         got = f"task_type={task}" + (f", modules_to_save={more}" if more else "")
-        hint = "Those of task_type CAUSAL_LM are read, with no other modules"
-        raise PromptkitError(
-            f"The PEFT checkpoint in {path} does not change a language model's prompt alone", got=got, hint=hint
+        raise CheckpointError(
+            f"The PEFT checkpoint in {path} changes more than the prompt of a language model",
+            code="unsupported-checkpoint",
+            got=got,
+            hint="Use a checkpoint with task_type CAUSAL_LM and without modules_to_save",
+            folder=str(path),
+            task_type=task,
+            modules_to_save=str(more) if more else None,
         )
     arrays, base = _arrays(path)
     if arrays.keys() != {EMBEDDINGS}:
-        raise _damaged(path, f"{WEIGHTS} holds {', '.join(sorted(arrays)) or 'nothing'}, and not {EMBEDDINGS} alone")
+        reason = f"{WEIGHTS} must contain only {EMBEDDINGS}, and contains {', '.join(sorted(arrays)) or 'nothing'}"
+        raise _damaged(path, "wrong-parameter-names", reason, file=WEIGHTS, names=tuple(sorted(arrays)))
     blank, parameters, own = READ[method](path, config, arrays[EMBEDDINGS])
     return blank.learned(parameters, base or {"name": config.get("base_model_name_or_path") or "", **own})
 
 
 def write(learned: Learnable, folder: str | Path) -> Path:
-    """Write a checkpoint that `peft.PeftModel.from_pretrained` reads. Raises PromptkitError where PEFT has none for it."""
+    """Write a checkpoint that `peft.PeftModel.from_pretrained` reads. Raises CheckpointError where PEFT has none for it."""
     if learned.name not in WRITTEN:
-        raise PromptkitError(f"PEFT has no checkpoint for what {learned.name} learns", hint=f"It has for: {', '.join(WRITTEN)}")
+        raise CheckpointError(
+            f"PEFT has no checkpoint format for {learned.name}",
+            code="no-peft-format",
+            hint=f"There is one for: {', '.join(WRITTEN)}",
+            manipulation=learned.name,
+        )
     if not learned.parameters:
-        raise PromptkitError(f"This {learned.name} prompt has learned nothing that could be saved", hint="Train it: pk.train")
+        raise CheckpointError(
+            f"This {learned.name} has no trained parameters to save",
+            code="not-trained",
+            hint="Train it: pk.train",
+            manipulation=learned.name,
+        )
     own, embeddings = WRITTEN[learned.name](learned)
     common = {"task_type": "CAUSAL_LM", "base_model_name_or_path": _loadable(learned.base), "inference_mode": True}
     config = json.dumps({**own, **common, "num_transformer_submodules": 1}, indent=2) + "\n"
@@ -84,16 +106,22 @@ Parts = tuple[Learnable, Mapping[str, Array], Mapping[str, int]]
 def _soft(path: Path, config: Mapping[str, Any], embeddings: Array) -> Parts:
     shape = (config.get("num_virtual_tokens"), config.get("token_dim"))
     if embeddings.shape != shape:
-        raise _damaged(path, f"its vectors are of shape {embeddings.shape}, and {CONFIG} says {shape}")
+        reason = f"its vectors have the shape {embeddings.shape}, but {CONFIG} specifies {shape}"
+        raise _damaged(path, "wrong-parameter-shape", reason, shape=embeddings.shape, expected=shape)
     length, d_model = embeddings.shape
     return SoftPrompt(length, place="start"), {VECTORS: embeddings}, {"d_model": d_model}
 
 
 def _of_soft(learned: Any) -> tuple[dict[str, object], Array]:
     if learned.slot or learned.place != "start":
-        where = f"in the slot {learned.slot}" if learned.slot else "behind BOS"
-        hint = "Train one with soft:place=start; for a model that has no BOS, say --model NAME"
-        raise PromptkitError(f"PEFT puts its vectors before BOS, and this soft prompt stands {where}", hint=hint)
+        where = f"in the slot {learned.slot}" if learned.slot else "after BOS"
+        raise CheckpointError(
+            f"PEFT places its vectors before BOS, but this soft prompt is placed {where}",
+            code="no-peft-place",
+            hint="Train one with soft:place=start; for a model without BOS, add --model NAME",
+            place=learned.place,
+            slot=learned.slot,
+        )
     held = learned.parameters[VECTORS]
     sizes = {"num_virtual_tokens": held.shape[0], "token_dim": held.shape[1]}
     return {"peft_type": "PROMPT_TUNING", "prompt_tuning_init": "RANDOM", **sizes}, held
@@ -107,9 +135,10 @@ def _prefix(path: Path, config: Mapping[str, Any], embeddings: Array) -> Parts:
     sizes: dict[str, Any] = {name: config.get(name) for name in SIZES}
     length, layers, heads, width = sizes.values()
     if not all(isinstance(size, int) and size > 0 for size in sizes.values()) or width % heads:
-        raise _damaged(path, f"{CONFIG} tells no prefix by {_told(sizes)}")
+        raise _damaged(path, "invalid-sizes", f"{CONFIG} has invalid sizes for a prefix: {_told(sizes)}", file=CONFIG, **sizes)
     if embeddings.shape != (length, layers * 2 * width):
-        raise _damaged(path, f"its keys and values are of shape {embeddings.shape}, and {CONFIG} says {_told(sizes)}")
+        reason = f"its keys and values have the shape {embeddings.shape}, but {CONFIG} specifies {_told(sizes)}"
+        raise _damaged(path, "wrong-parameter-shape", reason, shape=embeddings.shape, **sizes)
     # (positions, layers, keys or values, kv heads, head width) -> (keys or values, layers, kv heads, positions, head width)
     pairs = as_numpy(embeddings).reshape(length, layers, 2, heads, width // heads).transpose(2, 1, 3, 0, 4)
     held = {KEYS: as_array(pairs[0]), VALUES: as_array(pairs[1])}
@@ -119,8 +148,13 @@ def _prefix(path: Path, config: Mapping[str, Any], embeddings: Array) -> Parts:
 def _of_prefix(learned: Any) -> tuple[dict[str, object], Array]:
     if learned.layers:
         got = f"layers={'|'.join(map(str, learned.layers))}"
-        hint = "Train one without layers; if these are all that its model has, say --model NAME"
-        raise PromptkitError("PEFT puts a prefix into every layer, and this one stands in some", got=got, hint=hint)
+        raise CheckpointError(
+            "PEFT places a prefix in every layer, but this one is only in some",
+            code="no-peft-layers",
+            got=got,
+            hint="Train one without layers; if these are all layers of its model, add --model NAME",
+            layers=learned.layers,
+        )
     keys, values = (as_numpy(learned.parameters[name]) for name in (KEYS, VALUES))
     layers, heads, length, width = keys.shape
     rows = as_array(np.stack([keys, values]).transpose(3, 1, 0, 2, 4).reshape(length, -1))
@@ -158,9 +192,9 @@ def _config(path: Path) -> Any:
     try:
         config = json.loads((path / CONFIG).read_text("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"{CONFIG} is not JSON: {json_reason(error)}") from None
+        raise _damaged(path, "not-json", f"{CONFIG} is not JSON: {json_reason(error)}", file=CONFIG) from None
     if not isinstance(config, dict):
-        raise _damaged(path, f"{CONFIG} holds no names with values")
+        raise _damaged(path, "not-an-object", f"{CONFIG} is not a JSON object", file=CONFIG)
     return config
 
 
@@ -170,17 +204,23 @@ def _arrays(path: Path) -> tuple[dict[str, Array], Any]:
 
     if not (path / WEIGHTS).is_file():
         if (path / PICKLE).is_file():
-            hint = "Save it again by PEFT: model.save_pretrained(FOLDER) writes safetensors"
-            raise PromptkitError(f"{path / PICKLE} is a pickle, which runs whatever it holds: it is not opened", hint=hint)
-        raise _damaged(path, f"{WEIGHTS} is not there")
+            raise CheckpointError(
+                f"{path / PICKLE} is a pickle, which could execute code, and is not opened",
+                code="pickle",
+                hint="Save it again with PEFT: model.save_pretrained(FOLDER) writes safetensors",
+                file=str(path / PICKLE),
+            )
+        raise _damaged(path, "missing-file", f"{WEIGHTS} does not exist", file=WEIGHTS)
     try:
         arrays = deserialised((path / WEIGHTS).read_bytes())
         with safe_open(path / WEIGHTS, "np") as stream:
             told = json.loads((stream.metadata() or {}).get(BASE, "{}"))
     except ValueError as error:
-        raise _damaged(path, f"{WEIGHTS} cannot be read: {error}") from None
+        reason = f"{WEIGHTS} cannot be read: {error}"
+        raise _damaged(path, "unreadable-parameters", reason, file=WEIGHTS, reason=str(error)) from None
     return arrays, told if isinstance(told, dict) else {}
 
 
-def _damaged(path: Path, reason: str) -> PromptkitError:
-    return PromptkitError(f"The PEFT checkpoint in {path} is damaged: {reason}", hint="Save it again, or copy it anew")
+def _damaged(path: Path, code: str, what: str, **fields: object) -> CheckpointError:
+    message, hint = f"The PEFT checkpoint in {path} is damaged: {what}", "Save it again, or copy it again"
+    return CheckpointError(message, code=code, hint=hint, folder=str(path), **fields)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from promptkit.errors import PromptkitError, unknown
+from promptkit.errors import InputError, unknown
 from promptkit.render import SLOT_PART
 from promptkit.types import Span, TextInput
 
@@ -18,18 +18,33 @@ TOKENS_PART = "tokens"
 def check_beginning(kind: str, length: int, init: str, inits: Sequence[str]) -> None:
     """Refuse what has no length, and what begins as neither something known nor a text of several words."""
     if length < 1:
-        raise PromptkitError(f"The length of {kind} is 1 at least", got=f"length={length!r}")
+        raise InputError(
+            f"The length of {kind} must be at least 1", code="out-of-range", got=f"length={length!r}", length=length
+        )
     if init not in inits and len(init.split()) < 2:
-        hint = "Or write a text of several words: init=Classify the review."
-        raise unknown(f"beginning of {kind}", init, inits, hint=hint)
+        hint = "Or give a text of several words: init=Classify the review."
+        raise unknown(f"init of {kind}", init, inits, hint=hint)
 
 
 def check_slot(slot: str | None, place: Place) -> None:
     """Refuse a slot without a name, and a place besides it."""
     if slot == "":
-        raise PromptkitError("A slot of a template has a name", got="slot=''", hint="Write slot=task, or leave it out")
+        raise InputError(
+            "The name of a slot must not be empty",
+            code="empty-name",
+            got="slot=''",
+            hint="Write slot=task, or leave it out",
+            slot=slot,
+        )
     if slot and place != "after_bos":
-        raise PromptkitError("A slot stands where the template says", got=f"slot={slot}, place={place}", hint="Leave one out")
+        raise InputError(
+            "A slot and a place cannot be given together: the template determines where a slot is",
+            code="conflicting-options",
+            got=f"slot={slot}, place={place}",
+            hint="Leave one out",
+            slot=slot,
+            place=place,
+        )
 
 
 def spliced(prompt: TextInput, more: Sequence[int], at: int, *, part: str) -> TextInput:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.manipulate.arrays import as_array, as_numpy, check_held, digest
 from promptkit.manipulate.drawn import generator
 from promptkit.manipulate.layered import UNITS, layers_at, settle_layers, settled, sizes
@@ -59,10 +59,13 @@ class DeepPrefix:
         settle_layers(self)
         check_beginning("a prefix", self.length, self.init, INITS)
         if self.mlp and self.mlp < self.length:
-            raise PromptkitError(
-                "The network that makes a prefix is at least as wide as the prefix is long",
+            raise InputError(
+                "The width of a prefix's network must be at least the length of the prefix",
+                code="network-too-narrow",
                 got=f"mlp={self.mlp} for length={self.length}",
                 hint=f"Use mlp={max(128, self.length)}, or leave it out",
+                mlp=self.mlp,
+                length=self.length,
             )
         shapes = dict.fromkeys((KEYS, VALUES), "layers kv_heads length head_width")
         check_held("a prefix", self.parameters, shapes, length=self.length, layers=len(self.layers))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from promptkit.aligners import Extractor
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, TaskError, Unsupported
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.cot import Cot
 from promptkit.manipulate.demos import SELECTORS, Selector, zero
@@ -53,24 +53,40 @@ class Prompt:
     def __post_init__(self) -> None:
         """Load the template if it is named."""
         if any(isinstance(given, (type, str)) for given in (self.demos, self.order, self.cot)):
-            raise PromptkitError(
-                "A prompt takes objects, not classes or names",
+            wrong = {"demos": self.demos, "order": self.order, "cot": self.cot}
+            raise InputError(
+                "The demos, order and cot of a prompt must be objects, but a class or a name was given",
+                code="not-an-instance",
                 got=f"demos={self.demos!r}, order={self.order!r}, cot={self.cot!r}",
                 hint="Write demos=pk.demos.balanced(k=8), with parentheses",
+                keywords=tuple(keyword for keyword, value in wrong.items() if isinstance(value, (type, str))),
             )
         if self.order and getattr(self.order, "by_rank", False) and self.parts and not getattr(self.demos, "ranks", False):
             ranking = ", ".join(name for name, selector in SELECTORS.items() if getattr(selector, "ranks", False))
-            raise PromptkitError(
-                f"The order {self.order.name} is by nearness to the row, which does not rank {self.demos.name} demonstrations",
-                hint=f"Use it with {ranking}, or give no order, or shuffled",
+            raise InputError(
+                f"The order {self.order.name} needs demonstrations ranked by similarity to the row, which {self.demos.name} "
+                "does not provide",
+                code="order-needs-ranking",
+                hint=f"Use it with {ranking}, or use no order, or shuffled",
+                order=self.order.name,
+                demos=self.demos.name,
             )
         if not isinstance(self.instruction, str | None):
-            raise PromptkitError("An instruction is a text", got=repr(self.instruction))
+            raise InputError(
+                "The instruction must be a string",
+                code="invalid-value",
+                got=repr(self.instruction),
+                keyword="instruction",
+                value=repr(self.instruction)[:200],
+            )
         if self.channel and (self.chat or self.cot):
-            raise PromptkitError(
-                "By the channel the input is scored behind its label, in no chat and behind no chain of thought",
-                got="chat" if self.chat else "cot",
-                hint="Leave it out, or score the labels behind the input",
+            other = "chat" if self.chat else "cot"
+            raise InputError(
+                f"The options channel and {other} cannot be combined: channel scores the input after its label",
+                code="conflicting-options",
+                got=other,
+                hint="Leave one out",
+                options=("channel", other),
             )
         if not isinstance(self.template, Template):
             object.__setattr__(self, "template", Template.load(self.template))
@@ -122,8 +138,12 @@ class Prompt:
     def bind(self, surroundings: Surroundings) -> BoundPrompt:
         """The prompt for one task and one model."""
         if self.channel and (isinstance(surroundings.reading, Extractor) or surroundings.ends):
-            reason = "By the channel the input is scored behind each answer, and here the model writes the answer"
-            raise PromptkitError(reason, hint="Use a task with labels or choices, or leave channel out")
+            raise Unsupported(
+                "The option channel scores the input after each answer, but in this task the model generates the answer",
+                code="needs-scored-answers",
+                hint="Use a task with labels or choices, or leave channel out",
+                purpose="channel",
+            )
         frame = Frame(
             template=self.loaded,
             instruction=self.instruction,
@@ -138,9 +158,14 @@ class Prompt:
         held = {row.label for row in (*bench.pool, *bench.dev)}
         foreign = sorted(held - set(bench.labels)) if bench.labels else []
         if foreign:
-            known = ", ".join(bench.labels)
-            reason = f"There is no word for {', '.join(foreign[:5])}, which train rows are labelled"
-            raise PromptkitError(reason, got=known)
+            raise TaskError(
+                f"There is no label word for {', '.join(foreign[:5])}, which occurs as a label of train rows",
+                code="label-without-word",
+                got=f"words for {', '.join(bench.labels)}",
+                hint="Give each label a word",
+                labels=tuple(foreign[:5]),
+                known=bench.labels,
+            )
         arrange, cot = self.arranged.over(bench), self.cot
         choose = self.demos.over(bench)  # last, as it may ask a model already
         if cot is None:
@@ -174,9 +199,13 @@ class BoundPrompt:
     def premise(self, example: Example) -> Rendered:
         """See `Apply.premise`."""
         if self.reason is not None or self.frame.channel:
-            where, option = ("By", "channel") if self.frame.channel else ("Behind", "chain of thought")
-            hint = f"Use a calibration that needs none, such as batch, or leave out the {option}"
-            raise PromptkitError(f"{where} a {option} there is no premise without inputs", hint=hint)
+            option, name = ("channel", "the channel") if self.frame.channel else ("cot", "a chain of thought")
+            raise Unsupported(
+                f"A prompt with {name} has no premise without inputs, which this calibration needs",
+                code="no-premise",
+                hint=f"Use a calibration that needs none, such as batch, or leave out {name}",
+                option=option,
+            )
         return self.frame.premise(example)
 
     def _reasoned(

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import Unsupported
 from promptkit.manipulate.line import chance
 from promptkit.manipulations import Ask
 from promptkit.render import chat, encode, framed
@@ -90,7 +90,12 @@ class Proposer:
         tokenizer = self.ask.card.tokenizer
         pieces = chat([("user", [piece])], tokenizer) if self.chat else framed([piece], tokenizer)
         if pieces is None:
-            raise PromptkitError("The model has no chat template that takes one turn", hint="Leave out --chat for a base model")
+            raise Unsupported(
+                "The model has no chat template that accepts a single user turn",
+                code="no-chat-template",
+                hint="Leave out --chat for a base model",
+                turns=("user",),
+            )
         return encode(pieces, tokenizer)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from promptkit import __version__
-from promptkit.errors import PromptkitError, json_reason
+from promptkit.errors import CheckpointError, InputError, json_reason
 from promptkit.manipulate import peft
 from promptkit.manipulate.arrays import deserialised, put, serialised
 from promptkit.manipulate.low_rank import LowRankEdit
@@ -64,7 +64,12 @@ class Manifest(BaseModel):
 def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] | None = None) -> Path:
     """Write it into a folder; `told` is what else a reader should know, such as the prompt and the figures."""
     if not learned.parameters:
-        raise PromptkitError(f"This {learned.name} has learned nothing that could be saved", hint="Train it: pk.train")
+        raise CheckpointError(
+            f"This {learned.name} has no trained parameters to save",
+            code="not-trained",
+            hint="Train it: pk.train",
+            manipulation=learned.name,
+        )
     own = {
         "format": FORMAT,
         "promptkit": __version__,
@@ -73,9 +78,23 @@ def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] |
         "base": dict(learned.base),
     }
     if taken := sorted({*own, "sha256"} & (told or {}).keys()):
-        raise PromptkitError("A manifest says these things by itself", got=", ".join(taken), hint="Give them other names")
+        raise InputError(
+            "These names are reserved in a manifest",
+            code="reserved-name",
+            got=", ".join(taken),
+            hint="Use other names",
+            names=tuple(taken),
+        )
     if not isinstance((told or {}).get("prompt", {}), Mapping):
-        raise PromptkitError("Of a prompt a manifest tells the settings", got=repr((told or {})["prompt"]))
+        prompt = (told or {})["prompt"]
+        raise InputError(
+            "The prompt in a manifest must be a mapping of settings",
+            code="invalid-value",
+            got=repr(prompt),
+            hint="Use prompt.settings()",
+            keyword="prompt",
+            value=repr(prompt)[:200],
+        )
     content, manifest = serialised(learned.parameters), json.loads(json.dumps({**own, **(told or {})}))
     manifest["sha256"] = _hash(content, manifest)
     path = expanded(folder)
@@ -87,7 +106,7 @@ def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] |
 def load_manipulation(folder: str | Path) -> Learnable:
     """The manipulation that was saved in a folder, exactly, or that of a PEFT checkpoint.
 
-    Raises PromptkitError for what is damaged, was changed since, or is of another version.
+    Raises CheckpointError for what is damaged, was changed since, or is of another version.
     """
     path = expanded(folder)
     if peft.is_checkpoint(path):
@@ -95,7 +114,13 @@ def load_manipulation(folder: str | Path) -> Learnable:
     told = _told(path)
     manifest, arrays = _manifest(path, told), _arrays(path, told)
     if {name: list(array.shape) for name, array in arrays.items()} != manifest.parameters:
-        raise _damaged(path, "the shapes of its parameters are not those that its manifest says")
+        shapes = {
+            "found": str({name: list(array.shape) for name, array in arrays.items()}),
+            "expected": str(manifest.parameters),
+        }
+        raise _damaged(
+            path, "wrong-parameter-shape", "the shapes of its parameters differ from those in its manifest", **shapes
+        )
     keywords = {**manifest.manipulation}
     name = keywords.pop("name")
     learned: Learnable = build_from("learned manipulation", LEARNABLE, name, keywords, parameters=arrays, base=manifest.base)
@@ -114,9 +139,10 @@ def _told(path: Path) -> Any:
     except (FileNotFoundError, NotADirectoryError):
         raise _absent(path) from None
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"{MANIFEST} is not JSON: {json_reason(error)}") from None
+        raise _damaged(path, "not-json", f"{MANIFEST} is not JSON: {json_reason(error)}", file=MANIFEST) from None
     except OSError as error:
-        raise _damaged(path, f"{MANIFEST} cannot be read: {error.strerror}") from None
+        reason = f"{MANIFEST} cannot be read: {error.strerror}"
+        raise _damaged(path, "unreadable-file", reason, file=MANIFEST, reason=error.strerror) from None
 
 
 def check_free(folder: Path, places: Sequence[Path]) -> None:
@@ -124,8 +150,13 @@ def check_free(folder: Path, places: Sequence[Path]) -> None:
     others = [each for each in [*([folder] if (folder / MANIFEST).exists() else []), *_several(folder)] if each not in places]
     if peft.is_checkpoint(folder) or others:
         held = "a PEFT checkpoint" if peft.is_checkpoint(folder) else ", ".join(f"{each / MANIFEST}" for each in others)
-        reason = f"The folder {folder} holds something else that was learned, and is left alone"
-        raise PromptkitError(reason, got=held, hint="Give another folder")
+        raise CheckpointError(
+            f"The folder {folder} already contains another learned manipulation, and was not changed",
+            code="already-exists",
+            got=held,
+            hint="Give another folder",
+            folder=str(folder),
+        )
 
 
 def _several(path: Path) -> list[Path]:
@@ -134,34 +165,49 @@ def _several(path: Path) -> list[Path]:
     return sorted(found, key=lambda each: int(each.name.partition("-")[0]))
 
 
-def _absent(path: Path) -> PromptkitError:
+def _absent(path: Path) -> CheckpointError:
     """The error for a folder without a manifest."""
     if several := _several(path):
         each = " ".join(f"--prompt {shlex.quote(str(place))}" for place in several)
-        hint = f"Name one of them, or, to evaluate them, all: {each}"
-        return PromptkitError(f"There are several learned manipulations in {path}, each in a folder of its own", hint=hint)
-    hint = "Give a folder that promptkit train has printed, or a PEFT checkpoint"
-    return PromptkitError(f"There is no learned manipulation in {path}: it has no {MANIFEST}", hint=hint)
+        return CheckpointError(
+            f"There are several learned manipulations in {path}, each in its own folder",
+            code="several-checkpoints",
+            hint=f"Give one of them, or, to evaluate them together, all: {each}",
+            folder=str(path),
+            folders=tuple(map(str, several)),
+        )
+    return CheckpointError(
+        f"There is no learned manipulation in {path}: it has no {MANIFEST}",
+        code="no-checkpoint",
+        hint="Give a folder printed by promptkit train, or a PEFT checkpoint",
+        folder=str(path),
+        file=MANIFEST,
+    )
 
 
 def _manifest(path: Path, told: Any) -> Manifest:
     """What was read, if it is a manifest of this version."""
     number = told.get("format") if isinstance(told, dict) else None
     if isinstance(number, int) and number != FORMAT:
-        raise PromptkitError(
-            f"The learned manipulation in {path} was saved by another version of promptkit than this one",
+        raise CheckpointError(
+            f"The learned manipulation in {path} was saved by a different version of promptkit",
+            code="other-version",
             got=f"format {number}, by promptkit {told.get('promptkit')}; this is promptkit {__version__}",
-            hint="Update it, pip install -U promptkit, or train it again",
+            hint="Update promptkit (pip install -U promptkit), or train it again",
+            folder=str(path),
+            format=number,
+            version=str(told.get("promptkit")),
         )
     try:
         manifest = Manifest.model_validate(told)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        reason = f"{MANIFEST} is no manifest of a learned manipulation: {where}{': ' if where else ''}{first['msg']}"
-        raise _damaged(path, reason) from None
+        reason = f"{MANIFEST} is not the manifest of a learned manipulation: {where}{': ' if where else ''}{first['msg']}"
+        raise _damaged(path, "invalid-manifest", reason, file=MANIFEST, key=where, problem=first["type"]) from None
     if not isinstance(manifest.manipulation.get("name"), str):
-        raise _damaged(path, f"{MANIFEST} names no manipulation")
+        reason = f"{MANIFEST} does not name a manipulation"
+        raise _damaged(path, "invalid-manifest", reason, file=MANIFEST, key="manipulation.name", problem="string_type")
     return manifest
 
 
@@ -170,13 +216,14 @@ def _arrays(path: Path, told: Any) -> dict[str, Array]:
     try:
         content = (path / PARAMETERS).read_bytes()
     except FileNotFoundError:
-        raise _damaged(path, f"{PARAMETERS} is not there") from None
+        raise _damaged(path, "missing-file", f"{PARAMETERS} does not exist", file=PARAMETERS) from None
     if _hash(content, told) != told["sha256"]:
-        raise _damaged(path, f"{PARAMETERS} and {MANIFEST} are not what was saved together")
+        raise _damaged(path, "changed-since-saved", f"{PARAMETERS} or {MANIFEST} was changed after it was saved")
     try:
         return deserialised(content)
     except ValueError as error:
-        raise _damaged(path, f"{PARAMETERS} cannot be read: {error}") from None
+        reason = f"{PARAMETERS} cannot be read: {error}"
+        raise _damaged(path, "unreadable-parameters", reason, file=PARAMETERS, reason=str(error)) from None
 
 
 def _hash(content: bytes, told: Mapping[str, Any]) -> str:
@@ -185,5 +232,6 @@ def _hash(content: bytes, told: Mapping[str, Any]) -> str:
     return hashlib.sha256(content + json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def _damaged(path: Path, reason: str) -> PromptkitError:
-    return PromptkitError(f"The learned manipulation in {path} is damaged: {reason}", hint="Train it again, or copy it anew")
+def _damaged(path: Path, code: str, what: str, **fields: object) -> CheckpointError:
+    message, hint = f"The learned manipulation in {path} is damaged: {what}", "Train it again, or copy it again"
+    return CheckpointError(message, code=code, hint=hint, folder=str(path), **fields)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.manipulate.arrays import as_array, as_numpy, check_held, digest
 from promptkit.manipulate.layered import UNITS, layers_at, scales, settle_layers, settled, states
 from promptkit.manipulations import Ask, Put, Surroundings
@@ -55,8 +55,12 @@ class HiddenShift:
         """Refuse what no shift can be."""
         settle_layers(self)
         if self.operation == "replace" and len(self.layers) != 1:
-            raise PromptkitError(
-                "What replaces a hidden state stands behind one layer", got=f"{len(self.layers)} layers", hint="Write layers=9"
+            raise InputError(
+                "A shift that replaces a hidden state must have exactly one layer",
+                code="needs-one-layer",
+                got=f"{len(self.layers)} layers",
+                hint="Write layers=9",
+                layers=self.layers,
             )
         check_held("a shift", self.parameters, {VECTORS: "layers d_model"}, layers=len(self.layers))
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.manipulate.arrays import as_array, check_held
 from promptkit.manipulate.drawn import generator
 from promptkit.manipulate.placed import Place, check_beginning, check_slot, place_of, spliced
@@ -67,8 +67,13 @@ class SoftPrompt:
         check_beginning("a soft prompt", self.length, self.init, INITS)
         check_slot(self.slot, self.place)
         if self.width is not None and (not self.reparametrise or self.width < 1):
-            hint = "Write reparametrise=mlp:width=64"
-            raise PromptkitError("A width is that of a reparametrisation, 1 at least", got=f"width={self.width!r}", hint=hint)
+            raise InputError(
+                "The width of a reparameterization must be at least 1, and needs a reparameterization",
+                code="out-of-range" if self.reparametrise else "width-without-network",
+                got=f"width={self.width!r}",
+                hint="Write reparametrise=mlp:width=64",
+                width=self.width,
+            )
         check_held("a soft prompt", self.parameters, {VECTORS: "length d_model"}, length=self.length)
 
     @property
@@ -159,8 +164,12 @@ class SoftPrompt:
             return [[token] for token in card.tokenizer.encode(self.init).ids]
         words = [*surroundings.reading.shown().values()]
         if not words:
-            raise PromptkitError(
-                "A soft prompt cannot begin as label words where there are none", got="init=labels", hint="Use init=vocabulary"
+            raise InputError(
+                "A soft prompt cannot be initialized from label words in a task without labels",
+                code="no-label-words",
+                got="init=labels",
+                hint="Use init=vocabulary",
+                init=self.init,
             )
         return [card.tokenizer.encode(f" {word}").ids for word in words]
 

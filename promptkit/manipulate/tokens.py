@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import CheckpointError, TrainingError
 from promptkit.manipulate.arrays import check_held
 from promptkit.manipulate.placed import TOKENS_PART, Place, check_beginning, check_slot, place_of, spliced
 from promptkit.manipulate.soft import VECTORS, SoftPrompt
@@ -58,7 +58,12 @@ class TriggerTokens:
         check_slot(self.slot, self.place)
         check_held("trigger tokens", self.parameters, {IDS: "length"}, length=self.length)
         if any(number < 0 or number % 1 for held in self.parameters.values() for number in _numbers(held)):
-            raise PromptkitError("Trigger tokens are ids", got=str([*map(float, _numbers(self.parameters[IDS]))])[:100])
+            raise CheckpointError(
+                "The ids of trigger tokens must be non-negative whole numbers",
+                code="invalid-token-ids",
+                got=str([*map(float, _numbers(self.parameters[IDS]))])[:100],
+                ids=tuple(map(float, _numbers(self.parameters[IDS])))[:20],
+            )
 
     @property
     def room(self) -> int:
@@ -104,7 +109,12 @@ class TriggerTokens:
 
     def within(self, trained: Mapping[str, Any]) -> Within[Any]:
         """No function of the ids is differentiable: see `as_vectors`."""
-        raise PromptkitError("Trigger tokens are searched, not followed along a gradient", hint="Use the optimiser hotflip")
+        raise TrainingError(
+            "Trigger tokens are discrete and cannot be trained by gradient descent",
+            code="not-differentiable",
+            hint="Use the optimizer hotflip",
+            manipulation=self.name,
+        )
 
     def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
         """What was found, or the tokens before any search; those of a text from the first again where there are too few."""

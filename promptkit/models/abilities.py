@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import ServerError
 from promptkit.models.server import Refused, Server
 
 MOST_TOP = (20, 5, 1)
@@ -120,9 +120,12 @@ def _of_chat(server: Server, model: str) -> Abilities:
     try:
         server.post("/chat/completions", {**body, "max_tokens": 1})
     except Refused as error:
-        raise PromptkitError(
-            f"The model {model} answers neither completions nor chat at {server.url}: {error}",
+        raise ServerError(
+            f"The server {server.url} offers neither completions nor chat for the model {model}: {error}",
+            code="no-usable-endpoint",
             hint="Check the model's name and that base_url ends in /v1",
+            url=server.url,
+            model=model,
         ) from None
     ways: tuple[Literal["choice", "schema"], ...] = ("choice", "schema")
     for constrained in ways:

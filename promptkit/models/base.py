@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from promptkit.errors import PromptkitError, unknown
+from promptkit.errors import InputError, unknown
 from promptkit.types import Model
 
 
@@ -131,8 +131,12 @@ def validated(kind: type[S], engine: str, settings: dict[str, object]) -> S:
         first = error.errors()[0]
         field = str(first["loc"][0])
         documentation = kind.model_fields[field].description or ""
-        raise PromptkitError(
-            f"The setting {field} of the {engine} engine cannot have that value: {first['msg']}",
+        raise InputError(
+            f"Invalid value for the setting {field} of the {engine} engine: {first['msg']}",
+            code="invalid-value",
             got=f"{field}={settings[field]!r}",
             hint=documentation,
+            engine=engine,
+            setting=field,
+            value=str(settings[field])[:200],
         ) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.processes import processes
 
 
@@ -21,12 +21,15 @@ def device_of(setting: str) -> torch.device:
     try:
         device = torch.device(setting)
         if not torch.empty(1, device=device).tolist():
-            raise RuntimeError("it holds no numbers")
+            raise RuntimeError("it cannot hold tensors")
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0][:200]
         if reason.startswith("Expected one of"):  # torch lists all that it was ever built for
-            reason = "there is no kind of device of that name"
-        raise PromptkitError(
-            f"The device {setting} cannot be used: {reason}", hint="Try --set device=cpu, cuda or cuda:1"
+            reason = "PyTorch has no device type of that name"
+        raise InputError(
+            f"The device {setting} cannot be used: {reason}",
+            code="unusable-device",
+            hint="Try --set device=cpu, cuda or cuda:1",
+            device=setting,
         ) from None
     return device

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import TrainingError
 from promptkit.gradients import Precision
 from promptkit.models.packed import PackedForward
 from promptkit.models.plain import PlainForward
@@ -42,7 +42,11 @@ class Differentiable:
     ) -> None:
         """At most `batch_tokens` tokens and `batch_pairs` query-key pairs are computed at once."""
         if len({(each.input.vectors, each.input.prefixes, each.input.edits) for each in requests}) > 1:
-            raise PromptkitError("Requests that are trained together must hold the same learned vectors, prefixes and edits")
+            raise TrainingError(
+                "Requests that are trained together must have the same learned vectors, prefixes and edits",
+                code="mixed-interventions",
+                hint="Train on each group of such requests separately",
+            )
         self._forward, self._requests = forward, requests
         self._checkpointing, self._precision = checkpointing, precision
         self._bounds = {"batch_tokens": batch_tokens, "batch_pairs": batch_pairs}

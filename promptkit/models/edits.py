@@ -22,7 +22,14 @@ def layers_of(model: Any) -> nn.ModuleList:
     count = model.config.get_text_config().num_hidden_layers
     found = next((each for each in model.modules() if isinstance(each, nn.ModuleList) and len(each) == count), None)
     if found is None:
-        raise Unsupported("The layers of this model cannot be told from its other modules", hint="Use another model")
+        kind = str(model.config.model_type)
+        raise Unsupported(
+            "The layers of this model cannot be identified among its modules",
+            code="unidentified-layers",
+            got=f"a model of type {kind}",
+            hint="Use another model",
+            model_type=kind,
+        )
     return found
 
 

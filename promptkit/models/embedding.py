@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import ModelError
 from promptkit.models.learned import embedded, tensor_of, vectors_of
 from promptkit.models.source import Source
 from promptkit.types import TextInput, Vectors
@@ -71,4 +71,10 @@ def _stored(folder: Path, name: str) -> Tensor:
                 if f".{key}".endswith(f".{name}") or f".{name}".endswith(f".{key}"):
                     found: Tensor = tensors.get_tensor(key)
                     return found
-    raise PromptkitError(f"The folder {folder} has no safetensors file that holds {name}", hint="Save the model as safetensors")
+    raise ModelError(
+        f"No safetensors file in the folder {folder} contains the tensor {name}",
+        code="missing-tensor",
+        hint="Save the model as safetensors",
+        folder=str(folder),
+        tensor=name,
+    )

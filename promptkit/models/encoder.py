@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from pydantic import PositiveInt
 
-from promptkit.errors import PromptkitError, Unsupported, json_reason
+from promptkit.errors import ModelError, Unsupported, json_reason
 from promptkit.models import base
 from promptkit.models.device import device_of
 from promptkit.models.hidden import hidden_state
@@ -124,7 +124,12 @@ class EncoderModel:
     ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
         """Answer a batch of the plan at a time; see `Model.answer`."""
         if any(request.verb != VECTOR or request.input.vectors for request in requests):
-            raise Unsupported(f"The model {self.name} gives one vector of a text, and nothing else", hint="Use an hf model")
+            raise Unsupported(
+                f"The model {self.name} is a sentence encoder, which returns only one vector for each text",
+                code="only-embeddings",
+                hint="Use an hf model",
+                model=self.name,
+            )
         refuse_layers(requests, self.name)
         finished = frozenset(done)
         for batch in self.batches(requests):
@@ -165,9 +170,13 @@ def _check_encoder(config: Any, name: str) -> None:
     from transformers import MODEL_FOR_MASKED_LM_MAPPING
 
     if type(config) not in MODEL_FOR_MASKED_LM_MAPPING or config.is_encoder_decoder:
-        raise PromptkitError(
-            f"The model {name} is no sentence encoder: those are BERT-like, and this is of the kind {config.model_type}",
+        raise ModelError(
+            f"The model {name} is not a sentence encoder: it is not BERT-like",
+            code="not-an-encoder",
+            got=f"a model of type {config.model_type}",
             hint="Use one such as encoder:sentence-transformers/all-MiniLM-L6-v2; a language model is named without encoder:",
+            model=name,
+            model_type=str(config.model_type),
         )
 
 
@@ -180,9 +189,11 @@ def _check_pooling(files: Path, name: str) -> None:
     foreign = [what for what in asked if what not in ("Transformer", "mean", "Normalize")]
     if foreign:
         raise Unsupported(
-            f"The vectors of the model {name} are not simply the mean over a text's tokens: its files ask for "
-            f"{' and '.join(foreign)}",
+            f"The model {name} does not use mean pooling alone: its files specify {' and '.join(foreign)}",
+            code="unsupported-pooling",
             hint="Use one with mean pooling alone, such as encoder:sentence-transformers/all-MiniLM-L6-v2",
+            model=name,
+            pooling=tuple(foreign),
         )
 
 
@@ -210,4 +221,9 @@ def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
-        raise PromptkitError(f"The file {path} is no JSON: {json_reason(error)}", hint="Fetch the model again") from None
+        raise ModelError(
+            f"The file {path} is not valid JSON: {json_reason(error)}",
+            code="not-json",
+            hint="Download the model again",
+            file=str(path),
+        ) from None

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from promptkit.errors import PromptkitError, missing_extra
+from promptkit.errors import ModelError, missing_extra
 from promptkit.resources import cache_folder
 
 CONVERTER = 3
@@ -52,7 +52,12 @@ def gguf_folder(file: Path) -> Path:
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256")
     except OSError as error:
-        raise PromptkitError(f"The file {file} cannot be read: {error.strerror or error}") from None
+        raise ModelError(
+            f"The file {file} cannot be read: {error.strerror or error}",
+            code="unreadable-file",
+            hint="Check the path and its permissions",
+            file=str(file),
+        ) from None
 
     return _converted(digest.hexdigest(), lambda: nullcontext(file))
 
@@ -75,9 +80,11 @@ def _converted(sha256: str, source: Callable[[], AbstractContextManager[Path]]) 
                 _sweep(target)
                 _convert_into(target, source)
     except OSError as error:
-        raise PromptkitError(
-            f"The model could not be converted into {target.parent}: {error.strerror or error}",
-            hint="Free some disk space there, or name another folder in PROMPTKIT_CACHE",
+        raise ModelError(
+            f"The converted model could not be written to {target.parent}: {error.strerror or error}",
+            code="cannot-write",
+            hint="Free some disk space there, or set PROMPTKIT_CACHE to another folder",
+            folder=str(target.parent),
         ) from error
     return target
 
@@ -116,9 +123,11 @@ def _convert(file: Path, folder: Path) -> None:
             tokenizer: Any = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
             adds_bos = _adds_bos(file)
     except (ValueError, KeyError, IndexError, TypeError, RuntimeError, EOFError, OSError, struct.error) as error:
-        raise PromptkitError(
-            f"{file.name} could not be read as a GGUF language model: {error}",
-            hint="Check that the file is whole and that transformers supports its architecture",
+        raise ModelError(
+            f"{file.name} could not be loaded as a GGUF language model: {error}",
+            code="invalid-gguf",
+            hint="Check that the file is complete and that transformers supports its architecture",
+            file=str(file),
         ) from error
     with quiet():
         model.to(torch.bfloat16)

@@ -40,7 +40,7 @@ class AttentionHeads:
         self._forward = forward
         self._batch_tokens = batch_tokens
         self._layers = layers_of(forward.model)
-        self._projections = [_projection(layer) for layer in self._layers]
+        self._projections = [_projection(forward.model, layer) for layer in self._layers]
         self._heads: int = config.num_attention_heads
         self._multiplier = float(getattr(config, "residual_multiplier", None) or 1.0)
         self._norms: dict[int, nn.Module] = {}
@@ -57,7 +57,7 @@ class AttentionHeads:
         with torch.no_grad(), self._hooked(range(len(self._layers)), kept):
             self._scores(ids, (0,), 1, self._before(ids))
         if len(found) < len(self._layers) or len({each.shape for each in found.values()}) > 1:
-            raise _untold()
+            raise _unidentified(self._forward.model)
         return _values(torch.stack([found[layer] for layer in sorted(found)]))
 
     def effects(self, ids: Sequence[int], continuation: Sequence[int], outputs: Floats) -> Floats:
@@ -158,7 +158,7 @@ class AttentionHeads:
         return torch.from_numpy(np.asarray(outputs, "<f4")).to(self._forward.model.device)
 
 
-def _projection(layer: nn.Module) -> nn.Module:
+def _projection(model: Any, layer: nn.Module) -> nn.Module:
     """The output projection of a layer's attention."""
     found: list[nn.Module] = []
     for name, module in layer.named_modules():
@@ -166,12 +166,19 @@ def _projection(layer: nn.Module) -> nn.Module:
         if own in PROJECTIONS and any("att" in part for part in within):
             found.append(module)
     if len(found) != 1:
-        raise _untold()
+        raise _unidentified(model)
     return found[0]
 
 
-def _untold() -> Unsupported:
-    return Unsupported("The attention heads of this model cannot be told apart", hint="Use another model")
+def _unidentified(model: Any) -> Unsupported:
+    kind = str(model.config.model_type)
+    return Unsupported(
+        "The attention heads of this model cannot be identified",
+        code="unidentified-heads",
+        got=f"a model of type {kind}",
+        hint="Use another model",
+        model_type=kind,
+    )
 
 
 def _values(numbers: Tensor) -> Floats:

@@ -133,7 +133,7 @@ class TransformersModel:
                 if finished.issuperset(indices):
                     continue
                 if prefix is None:
-                    with self._fitting(f"A shared prompt of {len(plan.prefix)} tokens"):
+                    with self._fitting(f"A shared prompt of {len(plan.prefix)} tokens", tokens=len(plan.prefix)):
                         prefix = self._forward.prefix(plan.prefix, within_of([requests[i] for i in some], self._device))
                 yield indices, tuple(self._halving([requests[i] for i in indices], batch.reuse, prefix))
 
@@ -173,14 +173,17 @@ class TransformersModel:
         layers = range(1, self._config.num_hidden_layers + 1)
         if any(prefix.layers != tuple(layers) for request in requests for prefix in request.input.prefixes):
             raise Unsupported(
-                f"The model {self.name} is run by its own attention, which takes a prefix at all its layers or none",
-                hint="Leave layers out, and attention too if it is set",
+                f"The model {self.name} runs with its own attention, which needs a prefix at every layer or at none",
+                code="prefix-at-some-layers",
+                hint="Do not set layers; if attention is set, leave it out",
+                model=self.name,
             )
 
     def _halving(self, requests: list[Request], reuse: int, prefix: KeyValues) -> list[Output]:
         """One batch; in two halves if memory runs out, and so on down to single requests."""
         try:
-            with self._fitting(f"A prompt of {len(requests[0].input.ids)} tokens"):
+            tokens = len(requests[0].input.ids)
+            with self._fitting(f"A prompt of {tokens} tokens", tokens=tokens):
                 if isinstance(requests[0].verb, Generate):
                     return self._forward.write(requests, reuse, prefix, tokenizer=self.card.tokenizer, ends=self._ends)
                 return self._forward.answer(requests, reuse, prefix)
@@ -195,7 +198,7 @@ class TransformersModel:
         return self._halving(requests[:half], reuse, prefix) + self._halving(requests[half:], reuse, prefix)
 
     @contextmanager
-    def _fitting(self, what: str) -> Iterator[None]:
+    def _fitting(self, what: str, **fields: object) -> Iterator[None]:
         try:
             yield
         except (MemoryError, RuntimeError) as error:
@@ -203,7 +206,11 @@ class TransformersModel:
                 raise
             raise OutOfMemory(
                 f"{what} does not fit in memory on {self._device}",
+                code="out-of-memory",
                 hint="Use fewer shots, a smaller model, or --set dtype=bfloat16",
+                model=self.name,
+                device=str(self._device),
+                **fields,
             ) from None
 
     @cached_property
@@ -225,8 +232,10 @@ class TransformersModel:
     def _reads_vectors(self) -> None:
         if not reads_vectors(self._forward, self._config.vocab_size):
             raise Unsupported(
-                f"The model {self.name} answers otherwise if it is given its own embeddings in the place of tokens",
-                hint="It uses token ids deeper down, so that it cannot read learned vectors: use another model",
+                f"The model {self.name} does not support learned vectors: its own embeddings give other results than token ids",
+                code="no-learned-vectors",
+                hint="Use another model",
+                model=self.name,
             )
 
     @cached_property
@@ -234,8 +243,10 @@ class TransformersModel:
         """The kv heads of its layers, and their width."""
         if not takes_prefixes(self._forward, self._config.vocab_size):
             raise Unsupported(
-                f"The model {self.name} answers otherwise if its own keys and values stand before a prompt",
-                hint="It holds its past in another way, so that it takes no prefix: use another model",
+                f"The model {self.name} does not support prefixes: its own keys and values give other results than tokens",
+                code="no-prefixes",
+                hint="Use another model",
+                model=self.name,
             )
         _, heads, _, width = prefix_of(self._forward.keys_values((0,))).keys.shape
         return heads, width
@@ -244,8 +255,10 @@ class TransformersModel:
     def _takes_edits(self) -> None:
         if not takes_edits(self._forward, self._config.vocab_size, self._config.num_hidden_layers):
             raise Unsupported(
-                f"The layers of the model {self.name} cannot be reached one by one",
-                hint="Its hidden states cannot be changed: use another model",
+                f"The hidden states of the model {self.name} cannot be edited layer by layer",
+                code="no-edits",
+                hint="Use another model",
+                model=self.name,
             )
 
     @property
@@ -256,8 +269,11 @@ class TransformersModel:
             return {} if chosen == "packed" else {"attn_implementation": chosen}
         if chosen == "sdpa":
             raise Unsupported(
-                f"The attention of {self.name} has a soft cap, which sdpa leaves out without a word",
+                f"The model {self.name} uses attention logit soft-capping, which sdpa silently ignores",
+                code="soft-cap-ignored",
                 hint="Leave attention out, or use --set attention=eager",
+                model=self.name,
+                attention=chosen,
             )
         return {"attn_implementation": "eager" if chosen == "packed" else chosen}
 

@@ -177,14 +177,31 @@ class HttpModel:
         refuse_hidden_states(requests, self.name)
         refuse_layers(requests, self.name)
         if any(request.input.vectors for request in requests):
-            raise Unsupported("Learned vectors cannot be sent to a server", hint="Use a vllm model, in this process")
+            raise Unsupported(
+                "A server does not accept learned vectors",
+                code="no-learned-vectors",
+                got=self.name,
+                hint="Use a vllm model, which runs in this process",
+                model=self.name,
+            )
         able = self._abilities
-        if any(isinstance(request.verb, Read) and request.verb.top_m > able.top for request in requests):
-            raise Unsupported(f"The server tells the {able.top} likeliest tokens at most", hint="Use a vllm or hf model")
+        most = max((request.verb.top_m for request in requests if isinstance(request.verb, Read)), default=0)
+        if most > able.top:
+            raise Unsupported(
+                f"The server {self._server.url} returns at most {able.top} of the most likely tokens",
+                code="too-many-top-tokens",
+                got=most,
+                hint="Use a vllm or hf model",
+                url=self._server.url,
+                requested=most,
+                limit=able.top,
+            )
         if able.prompts != "chat" and not (able.named or able.top) and any(isinstance(r.verb, Score | Read) for r in requests):
             raise Unsupported(
-                f"The server {self._server.url} tells no log-probabilities of completions",
+                f"The server {self._server.url} returns no log-probabilities for completions",
+                code="no-logprobs",
                 hint="Leave out tokenizer, so that labels are read from its chat replies, or use another server",
+                url=self._server.url,
             )
 
     def _output(self, request: Request) -> Output:
@@ -195,7 +212,12 @@ class HttpModel:
         if self._abilities.prompts == "chat":
             if isinstance(verb, Score):
                 return self._chosen(request.input, verb)
-            raise Unsupported("A chat server tells no log-probabilities of tokens", hint="Use a vllm or hf model")
+            raise Unsupported(
+                f"The server {self._server.url} offers only chat, which returns no log-probabilities of tokens",
+                code="no-chat-logprobs",
+                hint="Use a vllm or hf model",
+                url=self._server.url,
+            )
         most = MOST_IDS if self._abilities.named else UNKNOWN_LENGTH
         answers = {question: self._asked(question) for question in questions_of([request], most_ids=most)}
         return answer_of(request, answers, most_ids=most)
@@ -244,7 +266,12 @@ class HttpModel:
             int(token.removeprefix(spelt(0)[:-1])): value for token, value in told.items() if token.startswith("token_id:")
         }
         if len(found) < len(told):
-            raise Unsupported("The server spells its tokens as texts, which do not say which they are", hint="Use a vllm model")
+            raise Unsupported(
+                f"The server {self._server.url} returns tokens as text instead of token ids",
+                code="no-token-ids",
+                hint="Use a vllm model",
+                url=self._server.url,
+            )
         return found
 
     # ---- texts ----

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from promptkit.errors import PromptkitError, Unsupported
+from promptkit.errors import CheckpointError, InputError, Unsupported
 from promptkit.models.attention import KeyValues
 from promptkit.types import Array, Request, TextInput, Vectors
 from promptkit.within import Edit, Prefix, Within
@@ -36,10 +36,13 @@ def tabled(requests: Sequence[Request], d_model: int) -> list[Request]:
 
 def _rows(vectors: Vectors, d_model: int) -> list[bytes]:
     if vectors.d_model != d_model:
-        raise PromptkitError(
-            "Learned vectors are of another width than the model's embeddings",
-            got=f"{vectors.d_model} numbers a vector, and the model has {d_model}",
+        raise CheckpointError(
+            "The learned vectors and the model's embeddings have different widths",
+            code="wrong-vector-width",
+            got=f"vectors of width {vectors.d_model} and a model of width {d_model}",
             hint="Use the model that they were trained on",
+            width=vectors.d_model,
+            model_width=d_model,
         )
     width = 4 * d_model
     return [vectors.data[begin : begin + width] for begin in range(0, len(vectors.data), width)]
@@ -47,8 +50,13 @@ def _rows(vectors: Vectors, d_model: int) -> list[bytes]:
 
 def _renumbered(prompt: TextInput, numbers: Sequence[int], table: Vectors) -> TextInput:
     if min(prompt.ids, default=0) < -len(numbers):
-        raise PromptkitError(
-            f"The id {min(prompt.ids)} of a prompt stands for no learned vector", got=f"{len(numbers)} of them"
+        raise InputError(
+            f"The prompt id {min(prompt.ids)} refers to a learned vector that does not exist",
+            code="unknown-vector-id",
+            got=f"{len(numbers)} learned vectors",
+            hint="The id -1-j stands for vector j, counted from 0",
+            id=min(prompt.ids),
+            vectors=len(numbers),
         )
     if not numbers:
         return prompt
@@ -60,10 +68,15 @@ def check_prefixes(requests: Sequence[Request], heads: int, width: int) -> None:
     for prefix in {prefix for request in requests for prefix in request.input.prefixes}:
         found = prefix.keys.shape[1], prefix.keys.shape[3]
         if found != (heads, width):
-            raise PromptkitError(
-                "Learned keys and values are of another shape than the model's",
+            raise CheckpointError(
+                "The learned keys and values and the model's have different shapes",
+                code="wrong-prefix-shape",
                 got=f"{found[0]} kv heads of width {found[1]}, and the model has {heads} of width {width}",
                 hint="Use the model that they were trained on",
+                kv_heads=found[0],
+                width=found[1],
+                model_kv_heads=heads,
+                model_width=width,
             )
 
 
@@ -94,7 +107,12 @@ def prefix_of(layers: KeyValues) -> Prefix[Array]:
     """The value of what layers hold, by their numbers from 0."""
     shapes = {pair[0].shape for pair in layers.values()}
     if len(shapes) != 1 or any(key.shape != value.shape for key, value in layers.values()):
-        raise Unsupported("The layers of this model do not hold keys and values of one shape", hint="Use another model")
+        raise Unsupported(
+            "The keys and values of this model do not have the same shape in all layers",
+            code="uneven-keys-values",
+            hint="Use another model",
+            shapes=tuple(sorted(map(str, {tuple(shape) for shape in shapes}))),
+        )
     keys, values = (array_of(torch.stack([layers[layer][i] for layer in sorted(layers)])) for i in (0, 1))
     return Prefix(length=keys.shape[2], layers=tuple(layer + 1 for layer in sorted(layers)), keys=keys, values=values)
 

@@ -50,14 +50,22 @@ def answer_of(request: Request, answers: Mapping[Question, Answer], *, most_ids:
 def refuse_hidden_states(requests: Sequence[Request], model: str) -> None:
     """Raise Unsupported if a request reads hidden states, which no engine of this kind gives."""
     if any(isinstance(request.verb, Read) and request.verb.hidden_layer is not None for request in requests):
-        raise Unsupported(f"The model {model} gives no hidden states", hint="Use an hf model: the name alone")
+        raise Unsupported(
+            f"The model {model} does not return hidden states",
+            code="no-hidden-states",
+            hint="Use an hf model: the name alone",
+            model=model,
+        )
 
 
 def refuse_layers(requests: Sequence[Request], model: str) -> None:
     """Raise Unsupported if a request holds a prefix or edits, which engines take whose layers are in reach alone."""
     if any(request.input.prefixes or request.input.edits for request in requests):
         raise Unsupported(
-            f"The layers of the model {model} take no learned keys, values or edits", hint="Use an hf model: the name alone"
+            f"The model {model} does not support prefixes or edits of hidden states",
+            code="no-prefixes-or-edits",
+            hint="Use an hf model: the name alone",
+            model=model,
         )
 
 

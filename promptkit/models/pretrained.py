@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from promptkit.errors import OutOfMemory, PromptkitError
+from promptkit.errors import ModelError, OutOfMemory
 from promptkit.models.quiet import quiet
 from promptkit.models.source import LOCAL, Source
 from promptkit.models.tokenizer import TransformersTokenizer
@@ -24,17 +24,22 @@ def fetched(auto: Any, source: Source, name: str, **options: object) -> Any:
         import torch
 
         if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-            raise OutOfMemory(f"The weights of {name} do not fit in memory", hint="Try --set dtype=bfloat16") from None
+            raise OutOfMemory(
+                f"The weights of {name} do not fit in memory", code="out-of-memory", hint="Try --set dtype=bfloat16", model=name
+            ) from None
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         where = "from its folder" if source.local else "from the hub"
         what = {"AutoConfig": "configuration", "AutoTokenizer": "tokenizer"}.get(auto.__name__, "weights")
         if what == "tokenizer" and source.local and not (Path(source.location) / "tokenizer.json").is_file():
             reason = "there is no tokenizer.json"
-        raise PromptkitError(
+        raise ModelError(
             f"The {what} of the model {name} could not be loaded {where}: {reason}",
-            hint="Check that config.json, tokenizer.json and model.safetensors are there and whole"
+            code="unloadable-model",
+            hint="Check that config.json, tokenizer.json and model.safetensors exist and are complete"
             if source.local
             else f"Check the name, the files and the network; models that need no network are {LOCAL}, and fake",
+            model=name,
+            part=what,
         ) from error
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from promptkit.errors import PromptkitError, missing_extra
+from promptkit.errors import InputError, ServerError, missing_extra
 from promptkit.models import base
 
 BROKEN_ANSWERS = 3
@@ -41,7 +41,7 @@ class ServerSettings(base.Settings):
     """The most tokens, read and written, of one command; as max_requests."""
 
 
-class Refused(PromptkitError):
+class Refused(ServerError):
     """The server does not take a request of that form."""
 
 
@@ -53,11 +53,13 @@ class Server:
         url = settings.base_url
         if url is None:
             hint = "Write --set base_url=http://127.0.0.1:8000/v1"
-            raise PromptkitError("The http engine needs the address of a server", hint=hint)
+            raise InputError("The http engine needs the address of a server", code="missing-base-url", hint=hint)
         if not url.startswith(("http://", "https://")) or "@" in url or "?" in url:
-            shown = url if "@" not in url and "?" not in url else "an address with a name, a key or a query in it"
-            hint = "Write http://HOST:PORT/v1; a key goes into an environment variable, which api_key_env names"
-            raise PromptkitError("That is no address of a server", got=shown, hint=hint)
+            hint = "Write http://HOST:PORT/v1; a key goes into the environment variable that api_key_env names"
+            if "@" in url or "?" in url:  # which may hold a key, so that it is not shown
+                shown = "an address with a user name, a key or a query"
+                raise InputError("Invalid server address", code="secret-in-base-url", got=shown, hint=hint)
+            raise InputError("Invalid server address", code="invalid-base-url", got=url, hint=hint, base_url=url)
         try:
             import openai
         except ImportError:
@@ -101,11 +103,16 @@ class Server:
         """What went over the wire so far."""
         return f"{self.requests} requests to the server, {self.prompt_tokens} tokens read and {self.completion_tokens} written"
 
-    def strange(self, answer: object) -> PromptkitError:
+    def strange(self, answer: object) -> ServerError:
         """The error for an answer that is not of the form that was asked for."""
         got = self._clean(repr(answer)[:TOLD])
-        return PromptkitError(
-            f"The server {self.url} answers in a form that is not OpenAI's", got=got, hint="Check that base_url ends in /v1"
+        return ServerError(
+            f"The response of the server {self.url} does not follow the OpenAI protocol",
+            code="unexpected-response",
+            got=got,
+            hint="Check that base_url ends in /v1",
+            url=self.url,
+            response=got,
         )
 
     def _check_budget(self) -> None:
@@ -116,10 +123,14 @@ class Server:
             ("max_tokens_total", settings.max_tokens_total, tokens),
         ):
             if limit is not None and spent >= limit:
-                raise PromptkitError(
-                    f"The budget is spent: {self.usage()}",
+                raise ServerError(
+                    f"The budget is used up: {self.usage()}",
+                    code="budget-spent",
                     got=f"{name}={limit}",
-                    hint="What was answered is kept: the same command continues, with as much again or with more",
+                    hint="Completed responses are kept: the same command continues, with the same budget again or a larger one",
+                    setting=name,
+                    limit=limit,
+                    spent=spent,
                 )
 
     def _sent(self, method: str, path: str, body: Mapping[str, object] | None) -> Any:
@@ -137,30 +148,52 @@ class Server:
                 failure = str(error)
             except openai.APITimeoutError:
                 seconds = self._settings.timeout
-                raise self._failed(f"did not answer within {seconds:g} s", "Try --set timeout=600, or fewer at once") from None
+                raise self._failed(
+                    "server-timeout",
+                    f"did not respond within {seconds:g} s",
+                    "Try --set timeout=600, or a smaller concurrency",
+                    seconds=seconds,
+                ) from None
             except openai.APIConnectionError as error:
                 reason = str(error.__cause__ or error)
-                raise self._failed(f"cannot be reached: {reason}", "Check the address, and that the server is up") from None
-            except openai.AuthenticationError:
-                held = "holds a key that it refuses" if self._key else "is not set"
                 raise self._failed(
-                    f"wants a key, and {self._settings.api_key_env} {held}", "Put the key into that variable"
+                    "server-unreachable", f"cannot be reached: {reason}", "Check the address and that the server is running"
+                ) from None
+            except openai.AuthenticationError:
+                variable = self._settings.api_key_env
+                raise self._failed(
+                    "api-key-refused" if self._key else "missing-api-key",
+                    f"refused the key in {variable}" if self._key else f"requires a key, and {variable} is not set",
+                    f"Set {variable} to a valid key",
+                    variable=variable,
                 ) from None
             except openai.RateLimitError as error:
                 raise self._failed(
-                    f"has had too many requests: {self._told(error)}", "Try --set concurrency=2, or wait"
+                    "too-many-requests", f"received too many requests: {self._told(error)}", "Try --set concurrency=2, or wait"
                 ) from None
             except openai.APIStatusError as error:
                 if error.status_code < 500:
-                    raise Refused(f"The server {self.url} refused a request: {self._told(error)}") from None
+                    raise Refused(
+                        f"The server {self.url} refused a request: {self._told(error)}",
+                        code="request-refused",
+                        url=self.url,
+                        status=error.status_code,
+                    ) from None
                 raise self._failed(
-                    f"fails with status {error.status_code}: {self._told(error)}", "Look at the server's log"
+                    "server-failure",
+                    f"failed with status {error.status_code}: {self._told(error)}",
+                    "Look at the server's log",
+                    status=error.status_code,
                 ) from None
-        raise self._failed(f"answers what is no JSON: {failure}", "Look at the server's log")
+        raise self._failed("response-not-json", f"returned a response that is not JSON: {failure}", "Look at the server's log")
 
-    def _failed(self, what: str, hint: str) -> PromptkitError:
-        return PromptkitError(
-            self._clean(f"The server {self.url} {what}"), hint=f"{hint}; what was answered is kept, the same command continues"
+    def _failed(self, code: str, what: str, hint: str, **fields: object) -> ServerError:
+        return ServerError(
+            self._clean(f"The server {self.url} {what}"),
+            code=code,
+            hint=f"{hint}; completed responses are kept, and the same command continues",
+            url=self._clean(self.url),
+            **fields,
         )
 
     def _told(self, error: Any) -> str:

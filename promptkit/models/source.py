@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, ModelError
 from promptkit.hub import look_first
 from promptkit.models.gguf import demo_folder, gguf_folder, is_converted
 from promptkit.resources import expanded
@@ -50,18 +50,34 @@ def resolve(name: str, revision: str | None = None) -> Source:
     if name == DEMO:
         return Source(location=str(demo_folder()), converted=True)
     if not name.strip():
-        raise PromptkitError("A model needs a name", got=repr(name), hint=f"Give a hub id such as google/gemma-3-270m, {LOCAL}")
+        raise InputError(
+            "The name of the model is empty",
+            code="empty-name",
+            got=repr(name),
+            hint=f"Give a hub id such as google/gemma-3-270m, {LOCAL}",
+            name=name,
+        )
     path = expanded(name)
     if path.suffix == ".gguf":
         if not path.is_file():
-            raise PromptkitError(f"There is no GGUF file {name}", hint=f"Give {LOCAL}")
+            raise ModelError(f"There is no GGUF file {name}", code="no-such-file", hint=f"Give {LOCAL}", file=name)
         return Source(location=str(gguf_folder(path)), converted=True)
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise PromptkitError(f"The folder {name} holds no model: it has no config.json", hint=f"Give {LOCAL}")
+            raise ModelError(
+                f"The folder {name} does not contain a model: it has no config.json",
+                code="no-config",
+                hint=f"Give {LOCAL}",
+                folder=name,
+            )
         return Source(location=str(path), converted=is_converted(path))
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise PromptkitError(f"There is no model folder {name!r}", hint=f"Give a hub id such as google/gemma-3-270m, {LOCAL}")
+        raise ModelError(
+            f"There is no model folder {name!r}",
+            code="no-such-folder",
+            hint=f"Give a hub id such as google/gemma-3-270m, {LOCAL}",
+            folder=name,
+        )
     return Source(location=name, commit=_commit(name, revision))
 
 
@@ -73,17 +89,20 @@ def _commit(name: str, revision: str | None) -> str:
     try:
         return Path(hf_hub_download(name, "config.json", revision=revision)).parent.name
     except Exception as error:  # the client's errors are of many kinds
-        told = {
-            errors.GatedRepoError: "its owners ask for a login and for their terms to be accepted",
-            errors.RepositoryNotFoundError: "the hub has no model of that name, or it is private",
-            errors.RevisionNotFoundError: "it has no such revision",
-            errors.EntryNotFoundError: "it has no config.json, so it is no model of transformers",
-            errors.LocalEntryNotFoundError: "the hub cannot be reached from here",
+        told = {  # base classes before their subclasses: the last match counts
+            errors.RepositoryNotFoundError: ("not-on-hub", "the hub has no model of that name, or it is private"),
+            errors.GatedRepoError: ("gated-model", "access requires a login and acceptance of the owner's terms"),
+            errors.RevisionNotFoundError: ("unknown-revision", "the model has no such revision"),
+            errors.EntryNotFoundError: ("no-config", "it has no config.json, so it is not a transformers model"),
+            errors.LocalEntryNotFoundError: ("hub-unreachable", "the hub cannot be reached"),
         }
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        reason = next((told[kind] for kind in reversed(told) if isinstance(error, kind)), reason)
+        code, reason = next((told[kind] for kind in reversed(told) if isinstance(error, kind)), ("hub-failure", reason))
         at = f" at revision {revision}" if revision else ""
-        raise PromptkitError(
-            f"The model {name}{at} could not be found on the hub, nor in its cache: {reason}",
+        raise ModelError(
+            f"The model {name}{at} was found neither on the hub nor in its cache: {reason}",
+            code=code,
             hint=f"Check the name, the revision and the network; models that need no network are {LOCAL}, and fake",
+            model=name,
+            revision=revision,
         ) from error

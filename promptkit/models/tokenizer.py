@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, ModelError
 from promptkit.types import Encoding
 
 _MARKER = re.compile(r"<\|?[^\s<>]+\|?>|\[/?[^\s\[\]]+\]")
@@ -24,10 +24,12 @@ class TransformersTokenizer:
     def __init__(self, tokenizer: Any) -> None:
         """`tokenizer` is a `PreTrainedTokenizerFast`; slow ones, which know no character offsets, are refused."""
         if not tokenizer.is_fast:
-            raise PromptkitError(
-                "The model's tokenizer is a slow one, which cannot say where in the text its tokens lie",
+            raise ModelError(
+                "The model's tokenizer is a slow one, which does not return character offsets",
+                code="slow-tokenizer",
                 got=type(tokenizer).__name__,
                 hint="Convert it to a fast tokenizer (a tokenizer.json file) with transformers",
+                tokenizer=type(tokenizer).__name__,
             )
         self._tokenizer = tokenizer
         self._backend = tokenizer.backend_tokenizer
@@ -74,7 +76,13 @@ class TransformersTokenizer:
         try:
             encoding = self._backend.encode(text, add_special_tokens=False)
         except TypeError:
-            raise PromptkitError("A text holds half a surrogate pair, which no tokenizer reads", got=ascii(text[:60])) from None
+            raise InputError(
+                "A text contains an unpaired surrogate, which cannot be tokenized",
+                code="unpaired-surrogate",
+                got=ascii(text[:60]),
+                hint="Remove that character from the text",
+                text=ascii(text[:60]),
+            ) from None
         if self._unflagged.isdisjoint(encoding.ids):
             return Encoding(ids=tuple(encoding.ids), starts=_starts(encoding.offsets))
         return self._escape(text, encoding)

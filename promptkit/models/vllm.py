@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt
 
-from promptkit.errors import PromptkitError, missing_extra, unknown
+from promptkit.errors import InputError, MissingPackage, ModelError, PromptkitError, missing_extra, unknown
 from promptkit.models import base
 from promptkit.models.captured import captured
 from promptkit.models.interrupting import interruptible
@@ -231,10 +231,19 @@ class VllmModel:
             with interruptible():
                 return engine.generate([self._prompt(prompt) for prompt in prompts], list(wanted), use_tqdm=False)
         except ValueError as error:  # its own checks of a request
-            raise PromptkitError(f"vLLM refused a prompt: {str(error).splitlines()[0]}", hint="Use fewer shots") from None
+            raise InputError(
+                f"vLLM refused a prompt: {str(error).splitlines()[0]}",
+                code="prompt-refused",
+                hint="Use fewer shots",
+                model=self.name,
+            ) from None
         except EngineDeadError as error:
-            reason = f"vLLM's engine has ended: {str(error).splitlines()[0]}"
-            raise PromptkitError(reason, hint="The same command continues; perhaps it needs more memory") from None
+            raise ModelError(
+                f"vLLM's engine stopped: {str(error).splitlines()[0]}",
+                code="engine-stopped",
+                hint="The same command continues; the engine may need more memory",
+                model=self.name,
+            ) from None
 
     def _prompt(self, prompt: TextInput) -> dict[str, Any]:
         if prompt.vectors is None:
@@ -274,17 +283,24 @@ class VllmModel:
                 if foreign is not None:
                     raise unknown("argument of vLLM's engine", foreign, known)
                 if "logprob_token_ids" not in getattr(vllm.SamplingParams, "__struct_fields__", ()):
-                    raise PromptkitError(
-                        "vLLM is too old: it cannot score tokens that a request names", got=self._version, hint=INSTALL
+                    raise MissingPackage(
+                        "This version of vLLM is too old: it cannot score the tokens that a request names",
+                        code="outdated-package",
+                        got=self._version,
+                        hint=INSTALL,
+                        package="vllm",
+                        version=self._version,
                     )
                 return vllm.LLM(**{**self._arguments(embeds), **settings.engine_args})
             except PromptkitError:
                 raise
             except Exception as error:  # of vLLM's many kinds, most of them raised in another process
                 reason = log.reason() or str(error).strip().splitlines()[0]
-        raise PromptkitError(
+        raise ModelError(
             f"vLLM could not start with the model {self.name}: {reason}",
-            hint="Try --set max_model_len=4096, another dtype or memory share, or the hf engine",
+            code="engine-start-failed",
+            hint="Try --set max_model_len=4096, another dtype or gpu_memory_utilization, or the hf engine",
+            model=self.name,
         )
 
     def _arguments(self, embeds: bool) -> dict[str, Any]:

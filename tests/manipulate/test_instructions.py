@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.manipulate import instructions
 from promptkit.template import Template
+from tests.support.errors import refused
 
 words = st.lists(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8), min_size=2, max_size=12, unique=True)
 
@@ -37,7 +38,8 @@ def test_statements_are_put_together_with_an_instruction_of_ones_own() -> None:
 
 @pytest.mark.parametrize("given_words", [[], ["one"], ["one", ""], "ab"])
 def test_what_are_no_words_of_labels_is_refused(given_words: list[str]) -> None:
-    with pytest.raises(PromptkitError, match="words of two at least"):
+    words = given_words if isinstance(given_words, str) else tuple(given_words)
+    with refused(InputError, "invalid-label-words", words=words):
         instructions.answer_format(given_words)
 
 

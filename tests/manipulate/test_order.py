@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, TaskError
 from promptkit.manipulate import demos
 from promptkit.manipulate.order import ORDERS, interleaved, nearest_first, nearest_last, shuffled
 from promptkit.manipulate.order import given as as_given
 from promptkit.manipulate.prompt import Prompt
 from promptkit.types import Example, LabelledExample
+from tests.support.errors import refused
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_what_is_ranked_first_stands_next_to_the_query_or_farthest_from_it(rows,
 @pytest.mark.parametrize("order", [nearest_first(), nearest_last()])
 def test_demonstrations_that_are_not_ranked_have_no_nearest(order):
     for unranked in (demos.random(4), demos.balanced(4), demos.votek(4), demos.diverse(4)):
-        with pytest.raises(PromptkitError, match=f"order {order.name} is by nearness .* {unranked.name} demonstrations"):
+        with refused(InputError, "order-needs-ranking", order=order.name, demos=unranked.name):
             Prompt("sentiment/review", demos=unranked, order=order)
     for ranked in (demos.bm25(4), demos.similar(4), demos.mmr(4), demos.dpp(4), demos.zero(), demos.random(0)):
         Prompt("sentiment/review", demos=ranked, order=order)
@@ -105,7 +106,7 @@ def test_interleaved_classes_keep_their_rows_in_order_and_the_last_one_last(spel
 
 
 def test_classes_in_turn_need_labels():
-    with pytest.raises(PromptkitError, match="need labels"):
+    with refused(TaskError, "no-fixed-labels", order="interleaved"):
         interleaved().over(SimpleNamespace(labels=()))
 
 

@@ -12,10 +12,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.errors import PromptkitError, Unsupported
+from promptkit.errors import InputError, ModelError, TaskError, TemplateError, Unsupported
 from promptkit.manipulate.order import globale, locale, mdl, shuffled
 from promptkit.manipulate.order_search import orders_of
 from promptkit.types import Example, LabelledExample
+from tests.support.errors import refused
 
 LABELS = ("negative", "neutral", "positive")
 ROWS = [Example(id=f"q{i}", inputs={"text": f"query {i}"}) for i in range(4)]
@@ -171,23 +172,23 @@ def test_in_a_chat_the_model_writes_rows_in_plain_text_and_is_scored_in_turns(be
 def test_sets_of_each_row_s_own_are_refused(surroundings, scripted, make_rows, order):
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2), order=order(permutations=2))
     apply = prompt.bind(surroundings(make_rows(30, LABELS), LABELS, model=scripted(noise, writes)))
-    with pytest.raises(PromptkitError, match=r"rows have their own.*--order mdl"):
+    with refused(InputError, "demonstrations-differ", order=order.name):
         apply(ROWS)
 
 
 @shared
 def test_answers_that_each_row_has_for_itself_are_refused(bench, rows, order):
     for reading in (pk.Choices(), pk.extract.first_line()):
-        with pytest.raises(Unsupported, match="labels that are the same for every row"):
+        with refused(TaskError, "no-fixed-labels", order=order.name):
             order().over(bench(rows, reading=reading))
-    with pytest.raises(Unsupported, match="answers that are scored"):
+    with refused(Unsupported, "needs-scored-answers", purpose="mdl"):
         mdl().over(bench(rows, reading=pk.extract.first_line()))(ROWS[:1], [rows[:3]])
 
 
 @shared
 def test_a_model_that_writes_no_rows_is_refused_with_what_it_wrote(bench, scripted, rows, order):
     model = scripted(noise, lambda prompt, verb: [" ok\nSentiment:"] + [" mumble"] * (verb.n - 1))
-    with pytest.raises(PromptkitError, match=r"only 6 of its 24 texts were rows.*Review: ok"):
+    with refused(ModelError, "too-few-generated-rows", order=order.name, rows=6, texts=24, text="Review: ok\nSentiment:"):
         order(permutations=6, probes=24).over(bench(rows, LABELS, model=model))(ROWS[:1], [rows[:3]])
 
 
@@ -195,7 +196,7 @@ def test_a_model_that_writes_no_rows_is_refused_with_what_it_wrote(bench, script
 def test_a_template_that_changes_its_variables_is_refused(bench, scripted, rows, order):
     template = "{% block input %}{{ text | upper }} ->{% endblock %}{% block target %} {{ label }}{% endblock %}"
     around = bench(rows, LABELS, template=template, model=scripted(noise, writes))
-    with pytest.raises(PromptkitError, match="does not show text as it is"):
+    with refused(TemplateError, "variable-not-shown", order=order.name, variables=("text",)):
         order().over(around)(ROWS[:1], [rows[:3]])
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from promptkit.asking import Asking
-from promptkit.errors import PromptkitError
+from promptkit.errors import Unsupported
 from promptkit.manipulate.proposals import PAIRS, SAMPLES, SHOWN, Proposer, cleaned
 from promptkit.models.base import load
 from promptkit.models.fake import ByteTokenizer
 from promptkit.types import Card, Generate, GenerateOutput, Generation, Output, Request
+from tests.support.errors import refused
 
 PAIR = {f"id{number}": f"Input: in {number}\nOutput: out {number}" for number in range(30)}
 
@@ -98,7 +99,7 @@ def test_a_model_without_a_chat_template_is_refused(make_card: Any) -> None:
         def chat(self, turns: Any) -> Any:
             return None
 
-    with pytest.raises(PromptkitError, match="takes one turn"):
+    with refused(Unsupported, "no-chat-template", turns=("user",)):
         proposer(Writer(make_card(Bare())), chat=True).from_pairs(1)
 
 

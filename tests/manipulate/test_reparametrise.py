@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
+from promptkit.errors import InputError
 from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.manipulate.reparametrise import evaluated, made, networked
+from tests.support.errors import refused
 
 KINDS = ("mlp", "lstm", "residual")
 every = pytest.mark.parametrize("kind", KINDS)
@@ -89,15 +91,15 @@ def test_every_number_of_it_is_learned_and_seeds_draw_others(kind: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keywords", "message"),
+    ("keywords", "code", "fields"),
     [
-        ({"reparametrise": "lstmm"}, "Did you mean lstm"),
-        ({"width": 4}, "A width is that of a reparametrisation"),
-        ({"reparametrise": "mlp", "width": 0}, "1 at least"),
+        ({"reparametrise": "lstmm"}, "unknown-name", {"name": "lstmm", "close": ["lstm"]}),
+        ({"width": 4}, "width-without-network", {"width": 4}),
+        ({"reparametrise": "mlp", "width": 0}, "out-of-range", {"width": 0}),
     ],
 )
-def test_what_is_no_reparametrisation_is_told(keywords: Any, message: str) -> None:
-    with pytest.raises(pk.PromptkitError, match=message):
+def test_what_is_no_reparametrisation_is_told(keywords: Any, code: str, fields: dict[str, Any]) -> None:
+    with refused(InputError, code, **fields):
         pk.SoftPrompt(2, **keywords)
 
 

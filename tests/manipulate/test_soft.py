@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit.asking import Asking
 from promptkit.composition import base_of, composed
+from promptkit.errors import CheckpointError, InputError, TaskError, TemplateError
 from promptkit.manipulate.soft import inserted
 from promptkit.manipulations import Surroundings
 from promptkit.types import Example, LabelledExample, Rendered, Span, TextInput, Vectors
+from tests.support.errors import refused
 from tests.support.tiny import save
 
 WORDS = {"no": "bad, really", "yes": "good"}
@@ -110,27 +112,44 @@ def test_a_slot_in_a_chat_stands_within_its_turn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "changes", "message"),
+    ("template", "changes", "slots", "soft_prompts"),
     [
-        (SLOTS, [], "slots task of 2, end of 3; soft prompts none"),
-        (SLOTS, [pk.SoftPrompt(2, slot="task")], "slots task of 2, end of 3; soft prompts task of 2"),
-        (SLOTS, [pk.SoftPrompt(2, slot="task"), pk.SoftPrompt(4, slot="end")], "soft prompts task of 2, end of 4"),
-        (TEXT, [pk.SoftPrompt(2, slot="task")], "slots none; soft prompts task of 2"),
-        (SLOTS.replace('"task", 2', '"task", n'), [], "a name and one number of them, written out"),
-        (SLOTS.replace('"task", 2', '"end", 2'), [], "slots named end of two lengths"),
-        (SLOTS.replace("{{ label }}", '{{ label }}{{ soft("x", 1) }}'), [], "The target block .* has a slot"),
+        (SLOTS, [], (("task", 2), ("end", 3)), ()),
+        (SLOTS, [pk.SoftPrompt(2, slot="task")], (("task", 2), ("end", 3)), (("task", 2),)),
+        (
+            SLOTS,
+            [pk.SoftPrompt(2, slot="task"), pk.SoftPrompt(4, slot="end")],
+            (("task", 2), ("end", 3)),
+            (("task", 2), ("end", 4)),
+        ),
+        (TEXT, [pk.SoftPrompt(2, slot="task")], (), (("task", 2),)),
     ],
 )
-def test_slots_and_what_fills_them_must_agree(model: Any, template: str, changes: list[Any], message: str) -> None:
-    with pytest.raises(pk.PromptkitError, match=message):
+def test_slots_and_what_fills_them_must_agree(
+    model: Any, template: str, changes: list[Any], slots: tuple[Any, ...], soft_prompts: tuple[Any, ...]
+) -> None:
+    with refused(InputError, "slot-mismatch", slots=slots, soft_prompts=soft_prompts):
         in_slots(model, template, changes)
+
+
+@pytest.mark.parametrize(
+    ("template", "code", "fields"),
+    [
+        (SLOTS.replace('"task", 2', '"task", n'), "malformed-slot", {"line": 1}),
+        (SLOTS.replace('"task", 2', '"end", 2'), "inconsistent-slot-length", {"slot": "end", "lengths": (2, 3)}),
+        (SLOTS.replace("{{ label }}", '{{ label }}{{ soft("x", 1) }}'), "misplaced-slot", {"block": "target"}),
+    ],
+)
+def test_what_is_no_slot_of_a_template_is_told(model: Any, template: str, code: str, fields: dict[str, Any]) -> None:
+    with refused(TemplateError, code, **fields):
+        in_slots(model, template, [])
 
 
 def test_text_that_looks_like_a_slot_is_refused(model: Any) -> None:
     forged = Example(id="f", inputs={"text": "\ufdd0task\ufdd1"})
     around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS))
     changes = [pk.SoftPrompt(2, slot="task"), pk.SoftPrompt(3, slot="end")]
-    with pytest.raises(pk.PromptkitError, match="U\\+FDD0"):
+    with refused(TemplateError, "reserved-character"):
         composed([pk.Prompt(SLOTS), *changes]).bind(around)([forged])
     soft = {"text": "it", "soft": "a column of that name"}
     named = pk.Template("{% block input %}{{ soft }} {{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}")
@@ -174,7 +193,7 @@ def test_a_prompt_leaves_room_for_the_vectors(model: Any) -> None:
     whole = len(rendered(model).input.ids) + max(map(len, rendered(model).continuations))
     fits = 512 - whole
     assert len(rendered(model, pk.SoftPrompt(fits)).input.ids) == 512 - max(map(len, rendered(model).continuations))
-    with pytest.raises(pk.PromptkitError, match="there is room for"):
+    with refused(TaskError, "prompt-too-long", context_tokens=512 - fits - 1):
         rendered(model, pk.SoftPrompt(fits + 1))
 
 
@@ -182,15 +201,15 @@ def test_what_leaves_no_room_at_all_is_refused_before_any_weights_load(model: An
     monkeypatch.setattr(type(model), "_forward", property(lambda _: pytest.fail("weights were loaded")))
     parts = [pk.Prompt("sentiment/review"), pk.SoftPrompt(500), pk.DeepPrefix(11)]
     pk.Predictor(model, parts, WORDS)
-    told = "takes 512 tokens, and leaves no room for a prompt.*takes 512 in all. Given: soft of 500, prefix of 11, tokens of 1"
-    with pytest.raises(pk.PromptkitError, match=told):
+    taken = (("soft", 500), ("prefix", 11), ("tokens", 1))
+    with refused(InputError, "no-room-for-prompt", tokens=512, context_tokens=512, manipulations=taken):
         pk.Predictor(model, [*parts, pk.TriggerTokens(1)], WORDS)
 
 
 def test_who_cannot_take_them_is_refused_before_any_weights_load(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     prompt = pk.Prompt("sentiment/review")
     server = pk.load("http:x", base_url="http://127.0.0.1:9/v1")
-    with pytest.raises(pk.Unsupported, match=r"reads no learned vectors.*hf"):
+    with refused(pk.Unsupported, "no-learned-vectors", model="http:x", manipulation="soft"):
         pk.Predictor(server, [prompt, pk.SoftPrompt(2)], WORDS)
     base = base_of(model)
     soft = pk.SoftPrompt(2)
@@ -198,24 +217,32 @@ def test_who_cannot_take_them_is_refused_before_any_weights_load(model: Any, mon
     trained = soft.learned(soft.begun(around), base)
     pk.Predictor(model, [prompt, trained], WORDS)
     monkeypatch.setattr(type(model), "_forward", property(lambda _: pytest.fail("weights were loaded")))
-    for key, told in (("d_model", "width of its embeddings"), ("tokenizer", "its tokenizer"), ("content", "its weights")):
-        other = soft.learned(trained.parameters, {**base, key: 7 if key == "d_model" else "another"})
-        with pytest.raises(pk.PromptkitError, match=told):
+    for key, value in (("d_model", 7), ("tokenizer", "another"), ("content", "another")):
+        other = soft.learned(trained.parameters, {**base, key: value})
+        with refused(CheckpointError, "other-model", differs=key, found=base[key], expected=value):
             pk.Predictor(model, [prompt, other], WORDS)
 
 
 @pytest.mark.parametrize(
-    ("made", "message"),
+    ("made", "code", "fields"),
     [
-        (lambda: pk.SoftPrompt(0), "length of a soft prompt is 1 at least"),
-        (lambda: pk.SoftPrompt(2, place="end"), "no place of soft named 'end'. There are: after_bos, start"),  # type: ignore[arg-type]
-        (lambda: pk.SoftPrompt(2, init="label"), "Did you mean labels"),
-        (lambda: pk.Predictor(pk.load("fake"), [pk.SoftPrompt(2)], WORDS), "one prompt, then what changes it"),
-        (lambda: pk.Predictor(pk.load("fake"), [pk.Prompt("sentiment/review"), pk.Prompt("sentiment/review")], WORDS), "then"),
-        (lambda: pk.SoftPrompt(2, slot="task", place="start"), "A slot stands where the template says"),
-        (lambda: pk.Predictor(pk.load("fake"), [pk.Prompt("sentiment/review"), pk.SoftPrompt], WORDS), "not classes"),
+        (lambda: pk.SoftPrompt(0), "out-of-range", {"length": 0}),
+        (lambda: pk.SoftPrompt(2, place="end"), "unknown-name", {"kind": "place of soft", "name": "end"}),  # type: ignore[arg-type]
+        (lambda: pk.SoftPrompt(2, init="label"), "unknown-name", {"name": "label", "close": ["labels"]}),
+        (lambda: pk.Predictor(pk.load("fake"), [pk.SoftPrompt(2)], WORDS), "invalid-manipulations", {"types": ("SoftPrompt",)}),
+        (
+            lambda: pk.Predictor(pk.load("fake"), [pk.Prompt("sentiment/review"), pk.Prompt("sentiment/review")], WORDS),
+            "invalid-manipulations",
+            {"types": ("Prompt", "Prompt")},
+        ),
+        (lambda: pk.SoftPrompt(2, slot="task", place="start"), "conflicting-options", {"slot": "task", "place": "start"}),
+        (
+            lambda: pk.Predictor(pk.load("fake"), [pk.Prompt("sentiment/review"), pk.SoftPrompt], WORDS),
+            "not-an-instance",
+            {"classes": ("SoftPrompt",)},
+        ),
     ],
 )
-def test_what_makes_no_soft_prompt_is_told(made: Any, message: str) -> None:
-    with pytest.raises(pk.PromptkitError, match=message):
+def test_what_makes_no_soft_prompt_is_told(made: Any, code: str, fields: dict[str, Any]) -> None:
+    with refused(InputError, code, **fields):
         made()

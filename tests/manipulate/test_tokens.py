@@ -12,6 +12,7 @@ import pytest
 import promptkit as pk
 from promptkit.asking import Asking
 from promptkit.composition import base_of, composed
+from promptkit.errors import CheckpointError, InputError, TrainingError
 from promptkit.losses import ByAnswers, ByGradients
 from promptkit.manipulate.arrays import as_array
 from promptkit.manipulate.saved import load_manipulation, read_manifest
@@ -22,6 +23,7 @@ from promptkit.manipulations import Surroundings
 from promptkit.material import Material, Rows
 from promptkit.recipe import Recipe
 from promptkit.types import Example, LabelledExample, Rendered, Request, Score
+from tests.support.errors import refused
 from tests.support.tiny import save
 
 WORDS = {"no": "bad", "yes": "good"}
@@ -133,7 +135,7 @@ def test_they_go_to_any_model_of_their_tokenizer_and_to_no_other(model: Any, tmp
     larger = pk.load(str(save(tmp_path / "llama", "llama")))
     prompt = pk.Prompt("sentiment/review")
     pk.Predictor(model, [prompt, found], pk.Verbalizer(WORDS))
-    with pytest.raises(pk.PromptkitError, match="its tokenizer"):
+    with refused(CheckpointError, "other-model", manipulation="tokens", model="fake", differs="tokenizer"):
         pk.Predictor(pk.load("fake"), [prompt, found], pk.Verbalizer(WORDS))
     same_tokenizer = {**found.base, "tokenizer": base_of(larger)["tokenizer"]}
     pk.Predictor(larger, [prompt, found.learned(found.parameters, same_tokenizer)], pk.Verbalizer(WORDS))
@@ -205,22 +207,52 @@ def test_a_search_makes_the_loss_smaller_and_comes_to_the_same_if_it_is_broken_o
 
 
 @pytest.mark.parametrize(
-    ("made", "message"),
+    ("made", "error", "code", "fields"),
     [
-        (lambda m: pk.TriggerTokens(0), "length of trigger tokens is 1 at least"),
-        (lambda m: pk.TriggerTokens(2, init="labels"), "no beginning of trigger tokens named 'labels'"),
-        (lambda m: pk.TriggerTokens(2, place="end"), "no place of tokens named 'end'. There are: after_bos, start"),  # type: ignore[arg-type]
-        (lambda m: tokens((1, 2)).learned({"ids": as_array(np.array([1.5, 2]))}, {}), "Trigger tokens are ids"),
-        (lambda m: tokens((1, 2)).learned({"ids": as_array(np.array([1.0]))}, {}), r"says. Given: .1,., not .2 length"),
-        (lambda m: trained(m, pk.TriggerTokens(2), optimizer="spsa"), "spsa changes numbers, and what is learned are tokens"),
-        (lambda m: trained(m, pk.TriggerTokens(2), learning_rate=0.1), "hotflip has no learning rate"),
-        (lambda m: trained(m, pk.TriggerTokens(2), pk.SoftPrompt(2)), "Tokens and vectors are not learned at once"),
-        (lambda m: trained(pk.load("fake"), pk.TriggerTokens(2)), "No gradients flow through the model fake"),
+        (lambda: pk.TriggerTokens(0), InputError, "out-of-range", {"length": 0}),
+        (lambda: pk.TriggerTokens(2, init="labels"), InputError, "unknown-name", {"name": "labels"}),
+        (lambda: pk.TriggerTokens(2, place="end"), InputError, "unknown-name", {"name": "end"}),  # type: ignore[arg-type]
+        (
+            lambda: tokens((1, 2)).learned({"ids": as_array(np.array([1.5, 2]))}, {}),
+            CheckpointError,
+            "invalid-token-ids",
+            {"ids": (1.5, 2.0)},
+        ),
+        (
+            lambda: tokens((1, 2)).learned({"ids": as_array(np.array([1.0]))}, {}),
+            CheckpointError,
+            "wrong-parameter-shape",
+            {"parameter": "ids", "shape": (1,), "expected": "2 length"},
+        ),
     ],
 )
-def test_what_makes_no_trigger_tokens_is_told(model: Any, made: Any, message: str) -> None:
-    with pytest.raises(pk.PromptkitError, match=message):
-        made(model)
+def test_what_makes_no_trigger_tokens_is_told(made: Any, error: Any, code: str, fields: dict[str, Any]) -> None:
+    with refused(error, code, **fields):
+        made()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "code", "fields"),
+    [
+        ({"optimizer": "spsa"}, "wrong-optimizer", {"optimizer": "spsa"}),
+        ({"learning_rate": 0.1}, "no-learning-rate", {"optimizer": "hotflip", "learning_rate": 0.1}),
+    ],
+)
+def test_a_training_that_cannot_search_tokens_is_told(
+    model: Any, recipe: dict[str, Any], code: str, fields: dict[str, Any]
+) -> None:
+    with refused(InputError, code, **fields):
+        trained(model, pk.TriggerTokens(2), **recipe)
+
+
+def test_tokens_and_vectors_are_not_trained_together(model: Any) -> None:
+    with refused(TrainingError, "tokens-and-vectors", manipulations=("tokens", "soft")):
+        trained(model, pk.TriggerTokens(2), pk.SoftPrompt(2))
+
+
+def test_a_model_without_gradients_has_no_tokens_searched() -> None:
+    with refused(pk.Unsupported, "no-gradients", model="fake"):
+        trained(pk.load("fake"), pk.TriggerTokens(2))
 
 
 def trained(model: Any, *changes: Any, **recipe: Any) -> Any:

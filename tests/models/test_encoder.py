@@ -13,7 +13,9 @@ import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 import promptkit as pk
+from promptkit.errors import ModelError
 from promptkit.types import Read, Request, Score, TextInput
+from tests.support.errors import refused
 from tests.support.tiny import save
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz[]", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")]
@@ -97,17 +99,17 @@ def test_a_real_encoder_equals_transformers_and_knows_what_is_alike() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "told", "reason"),
+    ("file", "told", "pooling"),
     [
-        (POOLING, {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "its files ask for cls"),
-        (POOLING, {"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}, "its files ask for max"),
-        (POOLING, {"pooling_mode": "lasttoken"}, "its files ask for lasttoken"),
-        ("modules.json", [{"path": "", "type": "x.Transformer"}, {"path": "2_Dense", "type": "x.Dense"}], "ask for Dense"),
+        (POOLING, {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+        (POOLING, {"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}, "max"),
+        (POOLING, {"pooling_mode": "lasttoken"}, "lasttoken"),
+        ("modules.json", [{"path": "", "type": "x.Transformer"}, {"path": "2_Dense", "type": "x.Dense"}], "Dense"),
     ],
 )
-def test_vectors_that_are_made_in_another_way_are_refused(folder: Path, file: str, told: Any, reason: str) -> None:
+def test_vectors_that_are_made_in_another_way_are_refused(folder: Path, file: str, told: Any, pooling: str) -> None:
     (folder / file).write_text(json.dumps(told))
-    with pytest.raises(pk.Unsupported, match=reason):
+    with refused(pk.Unsupported, "unsupported-pooling", pooling=(pooling,), model=f"encoder:{folder}"):
         pk.load(f"encoder:{folder}")
 
 
@@ -121,18 +123,19 @@ def test_newer_files_that_ask_for_the_mean_and_none_at_all_are_taken(folder: Pat
 
 def test_a_damaged_file_is_told(folder: Path) -> None:
     (folder / "modules.json").write_text("[{")
-    with pytest.raises(pk.PromptkitError, match="is no JSON"):
+    with refused(ModelError, "not-json", file=str(folder / "modules.json")):
         pk.load(f"encoder:{folder}")
 
 
 def test_a_language_model_is_no_encoder(tmp_path: Path) -> None:
-    with pytest.raises(pk.PromptkitError, match="no sentence encoder"):
-        pk.load(f"encoder:{save(tmp_path, 'llama')}")
+    name = f"encoder:{save(tmp_path, 'llama')}"
+    with refused(ModelError, "not-an-encoder", model=name, model_type="llama"):
+        pk.load(name)
 
 
 @pytest.mark.parametrize("verb", [Score(continuations=((1,),)), Read(top_m=1), Read(hidden_layer=0, mean_from=0)])
 def test_an_encoder_gives_a_vector_and_nothing_else(folder: Path, verb: Any) -> None:
-    with pytest.raises(pk.Unsupported, match="one vector of a text"):
+    with refused(pk.Unsupported, "only-embeddings", model=f"encoder:{folder}"):
         list(pk.load(f"encoder:{folder}").answer([Request(input=TextInput(ids=(5,)), verb=verb)]))
 
 

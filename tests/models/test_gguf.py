@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import MissingPackage, ModelError
 from promptkit.models import gguf
 from promptkit.models.source import resolve
+from tests.support.errors import refused
 from tests.support.tiny import make_tokenizer
 
 CONVERT = """
@@ -90,7 +91,7 @@ def test_a_file_that_is_no_gguf_is_told_in_a_sentence_and_leaves_nothing(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROMPTKIT_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(PromptkitError, match="could not be read as a GGUF language model"):
+    with refused(ModelError, "invalid-gguf", file=str(file)):
         gguf.gguf_folder(file)
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
 
@@ -113,7 +114,7 @@ def test_a_package_that_reading_needs_is_named_with_its_pip_line(
     monkeypatch.setenv("PROMPTKIT_CACHE", str(tmp_path / "cache"))
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *of: None if name == package else find(name, *of))
-    with pytest.raises(PromptkitError, match=rf"needs the package {package}.*\n?.*promptkit\[demo\]"):
+    with refused(MissingPackage, "missing-package", package=package, extra="demo"):
         gguf.gguf_folder(file)
 
 

@@ -15,10 +15,12 @@ import transformers
 import promptkit as pk
 from promptkit.asking import Asking
 from promptkit.composition import composed
+from promptkit.errors import CheckpointError
 from promptkit.manipulate.arrays import as_numpy
 from promptkit.manipulate.saved import save as keep
 from promptkit.manipulations import Surroundings
 from promptkit.types import Example, Generate, Read, Request, Score, TextInput
+from tests.support.errors import refused
 from tests.support.tiny import VOCABULARY, make_model, make_tokenizer
 
 pytestmark = [  # what PEFT reads and gives
@@ -255,5 +257,5 @@ def test_a_checkpoint_is_evaluated_by_its_folder(folder: Path, model: Any, tmp_p
     other.save_pretrained(tmp_path / "other")
     transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path / "other")
     elsewhere = pk.load(str(tmp_path / "other"))
-    with pytest.raises(pk.PromptkitError, match=r"nothing shows that .* is that model.*promptkit convert"):
+    with refused(CheckpointError, "unconfirmed-model", model=elsewhere.name):
         pk.Predictor(elsewhere, [pk.Prompt("sentiment/review"), soft], pk.Verbalizer(WORDS))

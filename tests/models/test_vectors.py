@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit.asking import Asking
 from promptkit.cache import ScoreCache
+from promptkit.errors import CheckpointError, InputError
 from promptkit.models.learned import tabled, vectors_of
 from promptkit.types import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput, TextInput, Vectors
+from tests.support.errors import refused
 from tests.support.tiny import CONFIGS, VOCABULARY, make_model, save
 
 
@@ -146,12 +148,12 @@ def test_the_score_cache_tells_vectors_apart(load: Any, tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_told(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model, verb = load("llama"), Read(top_m=1)
     narrow = Vectors(data=bytes(16), d_model=4)
-    with pytest.raises(pk.PromptkitError, match=r"another width.*4 numbers a vector, and the model has 32"):
+    with refused(CheckpointError, "wrong-vector-width", width=4, model_width=32):
         answers(model, [Request(input=TextInput(ids=(-1, 3), vectors=narrow), verb=verb)])
-    with pytest.raises(pk.PromptkitError, match="The id -2 of a prompt stands for no learned vector"):
+    with refused(InputError, "unknown-vector-id", id=-2, vectors=1):
         answers(model, [Request(input=TextInput(ids=(-2, 3), vectors=vectors_of(torch.ones(1, 32))), verb=verb)])
     own = load("qwen3")
     own.load()
     monkeypatch.setattr(own._forward, "embed", lambda ids: vectors_of(torch.ones(len(ids), 32)))
-    with pytest.raises(pk.Unsupported, match="cannot read learned vectors"):
+    with refused(pk.Unsupported, "no-learned-vectors", model=own.name):
         answers(own, [Request(input=TextInput(ids=(-1, 3), vectors=vectors_of(torch.ones(1, 32))), verb=verb)])

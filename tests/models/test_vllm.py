@@ -20,9 +20,11 @@ import pytest
 import promptkit as pk
 from promptkit.chain import reading
 from promptkit.composition import base_of
+from promptkit.errors import InputError, MissingPackage
 from promptkit.evaluation import by_hash
 from promptkit.manipulate.saved import save
 from promptkit.types import Example, Generate, Output, Read, Request, Score, ScoreOutput, TextInput, Vectors
+from tests.support.errors import refused
 
 installed = find_spec("vllm") is not None
 engine = pytest.mark.skipif(not installed, reason="vLLM is not installed: make test-vllm")
@@ -83,7 +85,7 @@ def scores(outputs: list[Output]) -> list[tuple[float, ...]]:
 
 @pytest.mark.skipif(installed, reason="vLLM is installed")
 def test_without_vllm_its_pip_line_is_told() -> None:
-    with pytest.raises(pk.PromptkitError, match=r"needs the package vllm.*pip install 'promptkit\[vllm\]'"):
+    with refused(MissingPackage, "missing-package", package="vllm", extra="vllm"):
         pk.load("vllm:demo")
 
 
@@ -193,20 +195,24 @@ class TestEngine:
 
     def test_what_vllm_cannot_give_is_refused_before_the_engine_starts(self) -> None:
         model: Any = pk.load("vllm:demo")
-        with pytest.raises(pk.Unsupported, match=r"no hidden states.*an hf model"):
+        with refused(pk.Unsupported, "no-hidden-states", model="vllm:demo"):
             answers(model, [Request(input=TextInput(ids=PROMPT), verb=Read(hidden_layer=-1))])
         assert model._engine is None
 
     @pytest.mark.parametrize(
-        ("settings", "message"),
+        ("settings", "code", "fields"),
         [
-            ({"engine_args": '{"swap_spaces": 4}'}, "no argument of vLLM's engine named 'swap_spaces'"),
-            ({"engine_args": "{"}, "engine_args of the vllm engine cannot have that value"),
-            ({"data_parallel_size": 2}, "no setting of the vllm engine named 'data_parallel_size'"),
+            (
+                {"engine_args": '{"swap_spaces": 4}'},
+                "unknown-name",
+                {"kind": "argument of vLLM's engine", "name": "swap_spaces"},
+            ),
+            ({"engine_args": "{"}, "invalid-value", {"engine": "vllm", "setting": "engine_args", "value": "{"}),
+            ({"data_parallel_size": 2}, "unknown-name", {"kind": "setting of the vllm engine", "name": "data_parallel_size"}),
         ],
     )
-    def test_wrong_settings_are_told(self, settings: dict[str, Any], message: str) -> None:
-        with pytest.raises(pk.PromptkitError, match=message):
+    def test_wrong_settings_are_told(self, settings: dict[str, Any], code: str, fields: dict[str, str]) -> None:
+        with refused(InputError, code, **fields):
             pk.load("vllm:demo", **settings).load()
 
     @data

@@ -22,6 +22,7 @@ from promptkit.cache import ScoreCache
 from promptkit.models.learned import array_of
 from promptkit.types import Array, Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput, TextInput
 from promptkit.within import Edit, Prefix
+from tests.support.errors import refused
 from tests.support.tiny import CONFIGS, VOCABULARY, make_model, save
 
 WORDS = ((5, 6), (5, 7, 8), (9,))
@@ -303,26 +304,26 @@ def test_the_score_cache_tells_prefixes_and_edits_apart(load: Any, tmp_path: Pat
     assert len(set(first)) == len(first)
 
 
-def refused() -> list[tuple[str, Callable[[Any], Any], str]]:
+def unsupported() -> list[tuple[str, Callable[[Any], Any], str]]:
     config = make_model("llama").config
     edit = edits_for(3)["add to the last"]
     return [
-        ("mamba", lambda prompt: replace(prompt, prefixes=(prefix_for(config),)), "takes no prefix"),
-        ("mamba", lambda prompt: replace(prompt, edits=edit), "hidden states cannot be changed"),
-        ("fake", lambda prompt: replace(prompt, edits=edit), "The layers of the model fake take no learned keys"),
-        ("fake", lambda prompt: replace(prompt, prefixes=(prefix_for(config),)), "take no learned keys, values or edits"),
+        ("mamba", lambda prompt: replace(prompt, prefixes=(prefix_for(config),)), "no-prefixes"),
+        ("mamba", lambda prompt: replace(prompt, edits=edit), "no-edits"),
+        ("fake", lambda prompt: replace(prompt, edits=edit), "no-prefixes-or-edits"),
+        ("fake", lambda prompt: replace(prompt, prefixes=(prefix_for(config),)), "no-prefixes-or-edits"),
     ]
 
 
-@pytest.mark.parametrize(("kind", "held", "message"), refused())
-def test_who_cannot_take_them_says_so(kind: str, held: Any, message: str, load: Any) -> None:
+@pytest.mark.parametrize(("kind", "held", "code"), unsupported())
+def test_who_cannot_take_them_says_so(kind: str, held: Any, code: str, load: Any) -> None:
     model = pk.load(kind) if kind == "fake" else load(kind)
     (prompt,) = drawn(1, count=1)
-    with pytest.raises(pk.Unsupported, match=message):
+    with refused(pk.Unsupported, code, model=model.name):
         answers(model, scoring([held(prompt)]))
 
 
 def test_a_models_own_attention_takes_no_prefix_at_some_layers(load: Any) -> None:
     model, (prompt,) = load("llama", attention="eager"), drawn(1, count=1)
-    with pytest.raises(pk.Unsupported, match="at all its layers or none"):
+    with refused(pk.Unsupported, "prefix-at-some-layers", model=model.name):
         answers(model, scoring([prompt], prefixes=(prefix_for(model._config, layers=(1,)),)))

@@ -51,7 +51,7 @@ def tell(wrong: Any) -> None:
     try:
         wrong()
     except pk.PromptkitError as error:
-        sys.stderr.write(f"process {processes().rank}: {error}\n")
+        sys.stderr.write(f"process {processes().rank}: {type(error).__name__} {error.code}: {error}\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.cot.zero_shot import joined
 from promptkit.manipulate.line import Demonstrations, Reason
@@ -42,9 +42,14 @@ class least_to_most:  # noqa: N801
         """Refuse what lets nothing be written."""
         checked(self)
         if min(self.max_tokens, self.questions) < 1 or not self.answer_trigger.strip():
-            raise PromptkitError(
-                "least-to-most needs a question and a token of it at least, and words that ask for the answer",
+            raise InputError(
+                "The questions and max_tokens of least-to-most must be at least 1, and its answer_trigger must not be empty",
+                code="out-of-range" if min(self.max_tokens, self.questions) < 1 else "empty-text",
                 got=f"questions={self.questions}, max_tokens={self.max_tokens}, answer_trigger={self.answer_trigger!r}",
+                cot=self.name,
+                questions=self.questions,
+                max_tokens=self.max_tokens,
+                answer_trigger=self.answer_trigger,
             )
 
     @property

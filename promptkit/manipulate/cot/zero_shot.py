@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.manipulate.bench import Bench, Context
 from promptkit.manipulate.line import Demonstrations, Reason
 from promptkit.registry import checked
@@ -40,9 +40,13 @@ class zero_shot:  # noqa: N801
         """Refuse what lets nothing be written."""
         checked(self)
         if self.max_tokens < 1 or not self.answer_trigger.strip():
-            raise PromptkitError(
-                f"{self.name} needs a token of reasoning at least, and words that ask for the answer",
+            raise InputError(
+                f"The max_tokens of {self.name} must be at least 1, and its answer_trigger must not be empty",
+                code="out-of-range" if self.max_tokens < 1 else "empty-text",
                 got=f"max_tokens={self.max_tokens}, answer_trigger={self.answer_trigger!r}",
+                cot=self.name,
+                max_tokens=self.max_tokens,
+                answer_trigger=self.answer_trigger,
             )
 
     @property

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import ModelError, TemplateError
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.cot.zero_shot import zero_shot
 from promptkit.manipulate.embedding import OWN, Space, Vectors
@@ -62,16 +62,22 @@ class auto_cot:  # noqa: N801
         if not self.k:
             return shared([])
         if not bench.show.shows_reasoning:
-            raise PromptkitError(
-                f"The template {bench.show.template.name} does not show the reasoning that auto-cot has the model write",
+            raise TemplateError(
+                f"The template {bench.show.template.name} does not show the reasoning that auto-cot generates",
+                code="reasoning-not-shown",
                 hint="Add --cot zero-shot, which shows it, or use a template with {{ reasoning }} in its target block",
+                template=bench.show.template.name,
+                selector=self.name,
             )
         rows = distinct(sorted(bench.pool, key=lambda row: row.id))
         made = self._made(bench, clusters(rows, Space(bench, self.encoder, rows).pool, self.k, self.seed))
         if not made:
-            raise PromptkitError(
-                f"The model wrote no reasoning of at most {LINES} lines with an answer for auto-cot to show",
-                hint="Raise its max_tokens, or show written reasoning: --demos complex, with a task that has it",
+            raise ModelError(
+                f"The model generated no reasoning of at most {LINES} lines with an answer, which auto-cot needs",
+                code="no-generated-reasoning",
+                hint="Use a larger max_tokens, or use written reasoning: --demos complex, with a task that provides it",
+                selector=self.name,
+                max_tokens=self.max_tokens,
             )
         if len(made) < self.k:
             _log.warning("auto-cot found a reasoning to show in %d of %d clusters.", len(made), self.k)

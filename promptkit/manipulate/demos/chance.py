@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import TaskError
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.line import Choose, Demonstrations, chance, different, enough, in_line, shared
 from promptkit.registry import checked
@@ -103,8 +103,12 @@ class balanced:  # noqa: N801
         """The same k rows for every row, the classes mixed by chance; raises if a class has too few rows."""
         labels = bench.labels
         if not labels:
-            hint = "Use random demonstrations, or random-each"
-            raise PromptkitError("Balanced demonstrations need labels that are the same for every row", hint=hint)
+            raise TaskError(
+                "Balanced demonstrations need a task whose labels are the same for every row",
+                code="no-fixed-labels",
+                hint="Use random or random-each demonstrations",
+                selector=self.name,
+            )
         enough(self.k, bench.pool)
         lines = {label: [row for row in bench.pool if row.label == label] for label in labels}
         for line in lines.values():
@@ -114,10 +118,14 @@ class balanced:  # noqa: N801
         places = {label: share + (by_chance.index(label) < rest) for label in labels}
         short = [label for label, count in places.items() if count > different(lines[label])]
         if short:
-            raise PromptkitError(
-                f"The pool has too few rows of {', '.join(short[:5])} for {self.k} balanced demonstrations",
+            raise TaskError(
+                f"The pool has too few rows with the label {', '.join(short[:5])} for {self.k} balanced demonstrations",
+                code="too-few-rows-of-label",
                 got=", ".join(f"{different(lines[label])} of {label}" for label in short[:5]),
-                hint="Ask for fewer shots, or for --demos random",
+                hint="Use fewer shots, or --demos random",
+                k=self.k,
+                labels=tuple(short[:5]),
+                rows=tuple(different(lines[label]) for label in short[:5]),
             )
         slots = [(chance(self.seed, row.id), label) for label in labels for row in lines[label][: places[label]]]
         queues = [lines[label] for _, label in sorted(slots)]

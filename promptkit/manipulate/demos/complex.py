@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import TaskError
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.line import Choose, enough, shared
 from promptkit.registry import checked
@@ -36,9 +36,12 @@ class complex:  # noqa: N801
         """The same k rows for every row; raises if no row has a worked reasoning."""
         enough(self.k, bench.pool)
         if self.k and not any(map(steps, bench.pool)):
-            raise PromptkitError(
-                "complex chooses by the steps of worked reasoning, and no row of the pool has any",
-                hint="Name its column under `working` in the task, or use --demos auto-cot, which has the model write it",
+            raise TaskError(
+                "complex selects rows by the number of reasoning steps, but no row of the pool has a written reasoning",
+                code="no-reasoning",
+                hint="Give its column under `working` in the task, or use --demos auto-cot, which generates it with the model",
+                selector=self.name,
+                rows=len(bench.pool),
             )
         ranked = sorted(bench.pool, key=lambda row: (-steps(row), row.id))
         return shared([ranked] * self.k)

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import ClassVar
 
 from promptkit.aligners import Extractor
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, TaskError
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.line import Choose, Demonstrations, chance, distinct, enough, shared
 from promptkit.registry import checked
@@ -38,9 +38,15 @@ class influence:  # noqa: N801
         """Refuse what leaves nothing to measure."""
         checked(self)
         if self.candidates <= self.k or self.contexts < 2 or self.rows < 1:
-            raise PromptkitError(
-                "influence needs more than k candidates, two contexts and a row of dev",
+            raise InputError(
+                "influence needs more than k candidates, at least two contexts and at least one dev row",
+                code="too-few-candidates" if self.candidates <= self.k else "out-of-range",
                 got=f"k={self.k}, candidates={self.candidates}, contexts={self.contexts}, rows={self.rows}",
+                selector=self.name,
+                k=self.k,
+                candidates=self.candidates,
+                contexts=self.contexts,
+                rows=self.rows,
             )
 
     def over(self, bench: Bench) -> Choose:
@@ -49,9 +55,12 @@ class influence:  # noqa: N801
         if not self.k:
             return shared([])
         if not bench.dev:
-            raise PromptkitError(
-                "influence chooses by the accuracy on the dev part of the train split, which is empty",
-                hint="Choose demonstrations another way, or give the task more train rows",
+            raise TaskError(
+                "influence selects rows by the accuracy on the dev part of the train split, which is empty",
+                code="empty-part",
+                hint="Use another selector, or add train rows to the task",
+                part="dev",
+                selector=self.name,
             )
         tried = distinct(self._drawn("candidate", bench.pool))[: self.candidates]
         influences = self._influences(bench, tried)

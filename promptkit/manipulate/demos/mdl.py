@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.demos.candidates import inner
 from promptkit.manipulate.entropy import least_undecided
@@ -37,10 +37,15 @@ class mdl:  # noqa: N801
         """Refuse what leaves nothing to choose."""
         checked(self)
         if self.candidates < self.k or self.organisations < 1:
-            raise PromptkitError(
-                "mdl needs at least k candidates and one organisation",
+            raise InputError(
+                "mdl needs at least k candidates, and organisations must be at least 1",
+                code="too-few-candidates" if self.candidates < self.k else "out-of-range",
                 got=f"k={self.k}, candidates={self.candidates}, organisations={self.organisations}",
                 hint="Write --demos mdl:candidates=30:organisations=10",
+                selector=self.name,
+                k=self.k,
+                candidates=self.candidates,
+                organisations=self.organisations,
             )
         inner(self.by, self.candidates, self.seed)
 

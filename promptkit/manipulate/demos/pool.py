@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import TaskError
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.line import Demonstrations, enough, key_of
 from promptkit.types import Example, LabelledExample
@@ -60,8 +60,12 @@ class Pool:
         """The bench's pool; raises if it has too few rows, or no labels to balance by."""
         enough(k, bench.pool)
         if balanced and not bench.labels:
-            hint = "Leave out balanced"
-            raise PromptkitError("Balanced demonstrations need labels that are the same for every row", hint=hint)
+            raise TaskError(
+                "Balanced demonstrations need a task whose labels are the same for every row",
+                code="no-fixed-labels",
+                hint="Leave out balanced",
+                keyword="balanced",
+            )
         first = {key_of(row): row for row in sorted(bench.pool, key=lambda row: row.id, reverse=True)}
         rows = tuple(sorted(first.values(), key=lambda row: row.id))
         numbers = {label: number for number, label in enumerate(sorted({row.label for row in rows}))}

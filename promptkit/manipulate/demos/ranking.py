@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.demos.pool import NONE, Indices, Pool
 from promptkit.manipulate.embedding import OWN
@@ -58,8 +58,15 @@ class ByLikeness:
             value = getattr(self, field.name)
             low, high = BOUNDS.get(field.name, (-inf, inf))
             if isinstance(value, int | float) and not low <= value <= high:
+                given: dict[str, Any] = {field.name: value}
                 allowed = f"at least {low}" if high == inf else f"from {low} to {high}"
-                raise PromptkitError(f"The {field.name} of {self.name} must be {allowed}", got=f"{field.name}={value}")
+                raise InputError(
+                    f"The {field.name} of {self.name} must be {allowed}",
+                    code="out-of-range",
+                    got=f"{field.name}={value}",
+                    selector=self.name,
+                    **given,
+                )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from statistics import fmean
 from typing import ClassVar
 
 from promptkit.aligners import Scorer
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, TaskError
 from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.demos.candidates import inner
 from promptkit.manipulate.line import Choose, Demonstrations, different, enough, shared
@@ -49,10 +49,15 @@ class rerank:  # noqa: N801
         """Refuse what leaves nothing to rank."""
         checked(self)
         if self.candidates < self.k or self.rows < 1:
-            raise PromptkitError(
-                "rerank needs at least k candidates and a row of dev",
+            raise InputError(
+                "rerank needs at least k candidates and at least one dev row",
+                code="too-few-candidates" if self.candidates < self.k else "out-of-range",
                 got=f"k={self.k}, candidates={self.candidates}, rows={self.rows}",
                 hint="Write --demos rerank:candidates=16:rows=4",
+                selector=self.name,
+                k=self.k,
+                candidates=self.candidates,
+                rows=self.rows,
             )
         inner(self.by, self.candidates, self.seed)
 
@@ -72,9 +77,12 @@ class rerank:  # noqa: N801
         if not self.k:
             return shared([])
         if not bench.dev:
-            raise PromptkitError(
-                "rerank scores candidates by rows of the dev part of the train split, which is empty",
-                hint="Choose demonstrations another way, or give the task more train rows",
+            raise TaskError(
+                "rerank scores candidates on the dev part of the train split, which is empty",
+                code="empty-part",
+                hint="Use another selector, or add train rows to the task",
+                part="dev",
+                selector=self.name,
             )
         propose: Choose = inner(self.by, min(self.candidates, different(bench.pool)), self.seed).over(bench)
         gains: dict[str, Gains] = {}
