@@ -122,6 +122,7 @@ def requests(wants: Wanted, rows: Sequence[Asked], ask: Ask) -> list[Asked]:
             "Channel prompts begin with the answer, so there is no answer slot at which hidden states or tokens can be read",
             code="channel-prompt",
             hint="Leave out --score channel, or the aligners that read hidden states or tokens",
+            option="channel",
         )
     own = [
         Asked(file="outputs", id=f"{number} of {row.id}", example=row.example, rendered=row.rendered, verb=verb)

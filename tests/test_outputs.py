@@ -14,6 +14,7 @@ import promptkit as pk
 from promptkit.aligners import PerClass, TopTokens
 from promptkit.alignments import align
 from promptkit.chain import CALIBRATIONS
+from promptkit.errors import RunError, Unsupported
 from promptkit.evaluation import evaluate, evaluate_shard
 from promptkit.merging import merge
 from promptkit.models.base import ENGINES
@@ -22,6 +23,7 @@ from promptkit.registry import build
 from promptkit.store import RunFolder, Shard
 from promptkit.support import chosen
 from promptkit.types import LabelledExample, Read, Request
+from tests.support.errors import refused
 from tests.support.tiny import save
 
 WORDS = {"no": "bad", "yes": "good"}
@@ -261,7 +263,7 @@ def test_tensors_that_were_changed_are_refused(tmp_path):
     task = write_task(tmp_path / "task")
     path = run(task, tmp_path, ["hidden"]).path / "outputs.safetensors"
     path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\0")
-    with pytest.raises(pk.PromptkitError, match=r"outputs\.safetensors was changed after its run had finished"):
+    with refused(RunError, "changed-file", file=str(path)):
         run(task, tmp_path, ["hidden"])
 
 
@@ -300,7 +302,7 @@ def test_a_run_without_learned_read_outs_has_no_tensors(tmp_path):
 def test_hidden_states_are_refused_up_front_of_an_engine_that_has_none(spelling):
     model: Any = pk.load("fake")
     model.hidden_states = False
-    with pytest.raises(pk.Unsupported, match=f"{spelling} reads hidden states, which the model fake does not give. Use an hf"):
+    with refused(Unsupported, "no-hidden-states", model="fake", aligner=spelling):
         predictors(model, [spelling])
     assert predictors(model, ["knn", "blm", "linear:on=tokens"])
 
