@@ -105,7 +105,7 @@ def check(calibration: Calibration, *, labels: int, items: int, known: Sequence[
     learned = min([sum(known), *(each.rows * labels for each in needs.labelled)])
     if learned < needs.labelled_fewest:
         raise InputError(
-            f"The calibration {calibration.name} needs at least {needs.labelled_fewest} labeled rows, which vote",
+            f"The calibration {calibration.name} needs at least {needs.labelled_fewest} labeled rows to vote",
             code="too-few-labeled-rows",
             got=f"at most {learned} labeled rows",
             hint="Use a smaller k, or a larger per_class",

@@ -145,7 +145,7 @@ def test_a_pattern_that_cuts_nothing_out_is_told_with_the_row(tmp_path: Path) ->
     [
         ({"answer": "first_line", "labels": {"a": "a", "b": "b"}}, "ambiguous-task-kind", {"given": "labels and answer"}),
         ({}, "ambiguous-task-kind", {"given": "none of them"}),
-        ({"answer": {"first_line": {}, "pattern": {}}}, "invalid-extraction", {"place": "answer"}),
+        ({"answer": {"first_line": {}, "pattern": {}}}, "invalid-extraction", {}),
     ],
 )
 def test_a_task_is_of_one_kind(tmp_path: Path, changed: dict[str, Any], code: str, fields: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ import promptkit as pk
 from promptkit.aligners import PerClass, TopTokens
 from promptkit.alignments import align
 from promptkit.chain import CALIBRATIONS
-from promptkit.errors import RunError, Unsupported
+from promptkit.errors import InputError, RunError, Unsupported
 from promptkit.evaluation import evaluate, evaluate_shard
 from promptkit.merging import merge
 from promptkit.models.base import ENGINES
@@ -357,12 +357,14 @@ def test_what_a_run_has_not_read_is_named_with_the_command_that_would_read_it(tm
 
 
 def test_tokens_chosen_on_other_rows_and_too_many_neighbours_are_said_to_be_what_is_missing(tmp_path):
-    made = run(write_task(tmp_path / "task"), tmp_path, ["knn:per_class=4:tokens=9"])
+    task = write_task(tmp_path / "task")
+    with refused(InputError, "too-few-labeled-rows", calibration="knn", given=8, needed=9) as error:
+        run(task, tmp_path, ["knn:per_class=4:tokens=9:k=9"])
+    made = run(task, tmp_path, ["knn:per_class=4:tokens=9"])
     again = align(made.path, "knn:per_class=3:tokens=9,knn:per_class=4:tokens=9:k=9,knn:per_class=4:tokens=9:k=8")
     assert [each.reason for each in again.lacking] == [
         "the run has not read the log-probabilities of the 9 tokens that are likeliest for 3 labelled rows of each label",
-        "The calibration knn takes the vote of 9 of its labelled rows. Given: 8 such rows at most. "
-        "Give it a smaller k, or a greater per_class.",
+        str(error.value),
     ]
     assert again.results[1].align == "knn:per_class=4:k=8:tokens=9"
 
