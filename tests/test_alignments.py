@@ -130,7 +130,7 @@ def test_alignments_are_chosen_by_name(whole: pk.Run) -> None:
     assert names(align(whole.path, "prior:target=0.2|0.8, pmi")) == ["verbalizer", "prior:target=0.2|0.8", "pmi"]
     with refused(InputError, "unknown-name", kind="calibration", name="contextul") as error:
         align(whole.path, "contextul")
-    assert error.value.fields["close"][0] == "contextual"  # type: ignore[index]
+    assert error.value.fields["close"][0] == "contextual"
 
 
 PROMPTS: list[dict[str, Any]] = [
