@@ -12,7 +12,7 @@ from promptkit import figures, support
 from promptkit.again import eval_command, explained, without_premise
 from promptkit.aligners import Calibration, Scorer
 from promptkit.chain import CALIBRATIONS, Chain, recorded
-from promptkit.errors import PromptkitError
+from promptkit.errors import PromptkitError, RunError
 from promptkit.metrics import Estimate, paired_difference
 from promptkit.models.base import ENGINES
 from promptkit.outputs import Observed, stored
@@ -130,13 +130,16 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
         made = [recorded(chain) for chain in settings["align"]]
         named = {"task": settings["task"]["name"], "split": settings["split"], "model": settings["model"]["name"]}
     except (TypeError, LookupError, AttributeError):
-        raise damaged(path / "run.json", "it is no run's") from None
+        raise damaged(path / "run.json", "it is not the settings of a run") from None
     reading = made[0].reading
     if not isinstance(reading, Scorer) or not reading.labels:
-        raise PromptkitError(
-            f"The run {path} has no labels that are the same for every row, which alignments after the fact are of",
+        raise RunError(
+            f"The run {path} does not have the same labels for every row, which alignments after a run need",
+            code="no-fixed-labels",
             got=f"answers read by {reading.name}",
-            hint="Give a run of a task that declares labels",
+            hint="Use a run of a task that declares labels",
+            folder=str(path),
+            aligner=reading.name,
         )
     observed = stored(read_tensors(path))
     there = _Stored(settings, samples, besides, made, observed)

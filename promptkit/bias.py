@@ -19,7 +19,7 @@ from promptkit.again import eval_command, explained, without_premise
 from promptkit.aligners import Scorer
 from promptkit.chain import recorded
 from promptkit.comparison import located, read_branch
-from promptkit.errors import PromptkitError
+from promptkit.errors import RunError
 from promptkit.metrics import Estimate, paired_difference, wilson
 from promptkit.run import as_text, new_table, with_interval
 from promptkit.store import damaged, read_outputs
@@ -122,12 +122,15 @@ def bias(spelling: str) -> Biases:
     try:
         reading = recorded(settings["align"][0]).reading
     except (TypeError, LookupError, AttributeError):
-        raise damaged(path / "run.json", "it is no run's") from None
+        raise damaged(path / "run.json", "it is not the settings of a run") from None
     if not isinstance(reading, Scorer) or not reading.labels:
-        raise PromptkitError(
-            f"The run {path} has no labels that are the same for every row, which a bias is for or against",
+        raise RunError(
+            f"The run {path} does not have the same labels for every row, which biases need",
+            code="no-fixed-labels",
             got=f"answers read by {reading.name}",
-            hint="Give a run of a task that declares labels",
+            hint="Use a run of a task that declares labels",
+            folder=str(path),
+            aligner=reading.name,
         )
     rows = [branch.rows[line["id"]] for line in samples]
     said, gold = [str(row.said) for row in rows], [row.gold for row in rows]

@@ -17,7 +17,7 @@ from promptkit.align.learned import LEARNED
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.align.vote import Majority
 from promptkit.aligners import Calibration, Extractor, Needs, Scorer
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, Unsupported
 from promptkit.registry import build_from, parse, settings_of, spelling
 from promptkit.tasks import Task
 
@@ -57,31 +57,49 @@ def make_chain(align: Aligners) -> Chain:
     Raises PromptkitError for one that does not begin with a verbalizer, choices or an extraction.
     """
     parts = _parts(align)
-    if any(isinstance(part, type) for part in parts):
-        raise PromptkitError("A predictor takes objects, not classes", hint="Write Contextual(), with parentheses")
+    uncalled = next((part for part in parts if isinstance(part, type)), None)
+    if uncalled is not None:
+        raise InputError(
+            "An aligner was given as a class, and an object is needed",
+            code="class-not-object",
+            got=uncalled.__name__,
+            hint=f"Write {uncalled.__name__}(), with parentheses",
+            aligner=uncalled.__name__,
+        )
     if not parts or not isinstance(parts[0], (Scorer, Extractor)):
-        raise PromptkitError(
+        raise InputError(
             "The first aligner must score labels or extract answers",
+            code="invalid-first-aligner",
             got=[type(a).__name__ for a in parts],
             hint="Begin with a Verbalizer, Choices or an extraction",
+            aligners=tuple(type(a).__name__ for a in parts),
         )
     calibrations = tuple(aligner for aligner in parts[1:] if isinstance(aligner, Calibration))
     if len(calibrations) < len(parts) - 1:
-        raise PromptkitError(
-            "Only calibrations, or one vote, may follow the first aligner", got=[type(a).__name__ for a in parts]
+        raise InputError(
+            "Only a calibration, or one vote, can follow the first aligner",
+            code="invalid-second-aligner",
+            got=[type(a).__name__ for a in parts],
+            aligners=tuple(type(a).__name__ for a in parts),
         )
     if len(calibrations) > 1:
-        raise PromptkitError(
-            "A chain takes one calibration: a second would correct for what the first has corrected already",
+        raise InputError(
+            "A predictor can have only one calibration: a second would correct what the first has already corrected",
+            code="several-calibrations",
             got=[type(a).__name__ for a in parts],
+            hint="Make one predictor for each calibration",
+            aligners=tuple(type(a).__name__ for a in parts),
         )
     calibration = next(iter(calibrations), None)
     by_premise = isinstance(parts[0], Scorer) and calibration and calibration.needs == Needs(premise=True)
     if calibration and not (parts[0].labels or by_premise):
-        raise PromptkitError(
-            f"The calibration {calibration.name} needs labels that are the same for every row",
-            got=f"{parts[0].name}, whose answers each row has for itself",
-            hint="Leave it out, or give the task labels",
+        raise Unsupported(
+            f"The calibration {calibration.name} needs the same labels for every row",
+            code="no-fixed-labels",
+            got=f"{parts[0].name}, whose answers differ from row to row",
+            hint="Leave out the calibration, or give the task labels",
+            calibration=calibration.name,
+            aligner=parts[0].name,
         )
     return Chain(reading=parts[0], calibration=calibration)
 
@@ -95,10 +113,12 @@ def _parts(align: Aligners) -> list[Any]:
         parts[0] = parts[0]()
     if parts[1:] and isinstance(parts[1], Majority):
         if not isinstance(parts[0], Extraction):
-            raise PromptkitError(
-                "A vote is taken among answers that are extracted from several texts",
-                got=f"{type(parts[0]).__name__} before it",
+            raise InputError(
+                "A vote needs an extraction before it, as it counts answers extracted from several texts",
+                code="vote-without-extraction",
+                got=f"{type(parts[0]).__name__} before the vote",
                 hint="Begin with an extraction, such as pk.extract.final_number",
+                aligner=type(parts[0]).__name__,
             )
         parts[:2] = [parts[1].over(parts[0])]
     return parts
@@ -123,12 +143,22 @@ def reading(task: Task, *, score: Literal["sum", "mean"] = "sum", extract: str |
     if spec.answer is None:
         foreign = next((name for name in ("extract", *keywords) if name != "extract" or extract is not None), None)
         if foreign is not None:
-            reason = f"{foreign} belongs to texts that a model writes, and {task.name} scores its answers"
-            raise PromptkitError(reason, hint="Leave it out")
+            raise InputError(
+                f"The option {foreign} is for generated texts, and the task {task.name} scores its answers",
+                code="option-not-applicable",
+                hint="Leave it out",
+                option=foreign,
+                task=task.name,
+            )
         return Choices(score=score) if spec.labels is None else Verbalizer(spec.labels, score=score)
     if score != "sum":
-        reason = f"score belongs to answers that are scored, and {task.name} has the model write a text"
-        raise PromptkitError(reason, hint="Leave it out")
+        raise InputError(
+            f"The option score is for scored answers, and the task {task.name} generates texts",
+            code="option-not-applicable",
+            hint="Leave it out",
+            option="score",
+            task=task.name,
+        )
     (name, told), *_ = spec.answer.items() if isinstance(spec.answer, dict) else {spec.answer: None}.items()
     if extract is not None:
         other, more = parse(extract)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from promptkit.errors import PromptkitError, unknown
+from promptkit.errors import InputError, RunError, unknown
 from promptkit.evaluation import OUT, Progress, evaluate
 from promptkit.metrics import Estimate, paired_difference, wilson
 from promptkit.predictor import Predictor
@@ -137,8 +137,10 @@ def compare(
     Prints as a table of accuracy with 95% intervals, the paired difference to the first predictor and McNemar's p.
     """
     if not predictors:
-        raise PromptkitError(
-            "There is nothing to compare", hint="Give predictors by name: compare(task, plain=..., calibrated=...)"
+        raise InputError(
+            "There are no predictors to compare",
+            code="no-predictors",
+            hint="Give predictors by name: compare(task, plain=..., calibrated=...)",
         )
     passes: list[list[str]] = []
     for name, predictor in predictors.items():
@@ -167,7 +169,13 @@ def compare_runs(spellings: Sequence[str]) -> Comparison:
     """
     if len(spellings) < 2:
         hint = "Write promptkit compare RUN OTHER, or RUN RUN:BRANCH"
-        raise PromptkitError("A comparison takes at least two runs", got=", ".join(spellings) or "none", hint=hint)
+        raise InputError(
+            "A comparison needs at least two runs",
+            code="too-few-runs",
+            got=", ".join(spellings) or "none",
+            hint=hint,
+            runs=tuple(spellings),
+        )
     return _compared([read_branch(spelling) for spelling in spellings])
 
 
@@ -185,8 +193,12 @@ def located(spelling: str) -> tuple[Path, str | None]:
         path = Path(spelling[:place])
         if path.is_dir():
             return path, spelling[place + 1 :]
-    hint = "Give a folder that promptkit eval has printed, or RUN:BRANCH"
-    raise PromptkitError(f"There is no run folder {spelling}", hint=hint)
+    raise RunError(
+        f"There is no run folder {spelling}",
+        code="no-such-folder",
+        hint="Use a folder that promptkit eval printed, or RUN:BRANCH",
+        folder=spelling,
+    )
 
 
 def _branch(path: Path, branch: str | None, name: str) -> Branch:
@@ -199,23 +211,37 @@ def _branch(path: Path, branch: str | None, name: str) -> Branch:
         rows = {line["id"]: Predicted(line["gold"], line["predictions"][chosen], line["correct"][chosen]) for line in lines}
         return Branch(name=name, task=summary["task"], split=summary["split"], rows=rows)
     except (TypeError, LookupError, AttributeError):
-        raise damaged(path / "summary.json", "it is no summary") from None
+        raise damaged(path / "summary.json", "it is not the summary of a run") from None
 
 
 def _compared(branches: Sequence[Branch], runs: tuple[Run, ...] = ()) -> Comparison:
     first = branches[0]
     for other in branches[1:]:
         if other.task != first.task:
-            raise PromptkitError("Runs of different tasks cannot be paired", got=f"{first.task} and {other.task}")
+            raise RunError(
+                "Runs of different tasks cannot be compared",
+                code="different-tasks",
+                got=f"{first.task} and {other.task}",
+                tasks=(first.task, other.task),
+            )
     shared = [row for row in first.rows if all(row in branch.rows for branch in branches)]
     if not shared:
-        raise PromptkitError("The runs have no row in common", got=", ".join(branch.name for branch in branches))
+        raise RunError(
+            "The runs have no rows in common",
+            code="no-common-rows",
+            got=", ".join(branch.name for branch in branches),
+            hint="Compare runs of the same split",
+            runs=tuple(branch.name for branch in branches),
+        )
     for other in branches[1:]:
         changed = next((row for row in shared if other.rows[row].gold != first.rows[row].gold), None)
         if changed is not None:
-            raise PromptkitError(
-                f"The row {changed} is labelled otherwise in {other.name} than in {first.name}",
-                hint="The data have changed between the runs: run both again",
+            raise RunError(
+                f"The row {changed} has different labels in {first.name} and {other.name}",
+                code="label-changed",
+                hint="The data changed between the runs: run both again",
+                row=changed,
+                runs=(first.name, other.name),
             )
     every = set().union(*(branch.rows for branch in branches))
     return Comparison(

@@ -16,7 +16,7 @@ from promptkit import __version__, figures, support
 from promptkit.aligners import Extractor
 from promptkit.asking import Asking, NeedsAnswer, Silent
 from promptkit.cache import ScoreCache, joined, without
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, TaskError
 from promptkit.models.base import load
 from promptkit.outputs import Wanted, observed, stored
 from promptkit.predictor import BoundPredictor, Predictor
@@ -76,10 +76,22 @@ def _made(
     progress: Progress | None,
 ) -> _Pass:
     if not isinstance(task, Task):
-        raise PromptkitError("A run takes a task, not its name", got=repr(task), hint='Write pk.task("sentiment")')
+        raise InputError(
+            "The task must be a Task object, not its name",
+            code="not-a-task",
+            got=repr(task)[:100],
+            hint='Write pk.task("sentiment")',
+            value=repr(task)[:100],
+        )
     branches = [predictors] if isinstance(predictors, Predictor) else list(predictors)
     if not branches or not all(predictor.shares_pass_with(branches[0]) for predictor in branches):
-        raise PromptkitError("Predictors of one run must share model, manipulation and first aligner", hint="Use compare")
+        raise InputError(
+            "The predictors of one run must share their model, manipulation and first aligner",
+            code="predictors-differ",
+            got=", ".join(predictor.name for predictor in branches) or "none",
+            hint="Use pk.compare for predictors that differ",
+            predictors=tuple(predictor.name for predictor in branches),
+        )
     kept = ScoreCache() if cache else None
     return _Pass(branches, task, split, limit, cache=kept, progress=progress or (lambda done, total: None))
 
@@ -96,7 +108,7 @@ def rehearse(predictors: Sequence[Predictor], task: Task, *, split: str | None =
 def by_hash(rows: Sequence[LabelledExample], limit: int | None) -> list[LabelledExample]:
     """The rows with the smallest hash of id, in that order: nested in `limit`, and not sorted by label as files are."""
     if limit is not None and (not isinstance(limit, int) or limit < 1):
-        raise PromptkitError("The limit must be a whole number of at least 1", got=repr(limit))
+        raise InputError("The limit must be an integer of at least 1", code="out-of-range", got=repr(limit), limit=limit)
     return sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:limit]
 
 
@@ -131,8 +143,12 @@ class _Pass:
     ) -> None:
         names = [predictor.name for predictor in branches]
         if len(set(names)) < len(names):
-            raise PromptkitError(
-                "Two branches of a run have one name", got=", ".join(names), hint="Ask for each calibration once"
+            raise InputError(
+                "Two predictors of one run have the same name",
+                code="duplicate-branch",
+                got=", ".join(names),
+                hint="Request each calibration only once",
+                names=tuple(names),
             )
         first = branches[0]
         self._chains = [predictor.chain for predictor in branches]
@@ -345,19 +361,28 @@ class _Pass:
         first = self._chains[0]
         scored = "classification" if self._labels else "choice"
         if kind != ("generation" if isinstance(first.reading, Extractor) else scored):
-            raise PromptkitError(
-                f"{self._task.name} is a task of {kind}, and this predictor begins with {first.reading.name}",
+            raise TaskError(
+                f"{self._task.name} is a {kind} task, and the first aligner of this predictor is {first.reading.name}",
+                code="wrong-task-kind",
                 hint={
                     "classification": "Use a Verbalizer of its labels",
                     "choice": "Use pk.Choices()",
                     "generation": "Use an extraction, such as pk.extract.first_line()",
                 }[kind],
+                task=self._task.name,
+                kind=kind,
+                aligner=first.reading.name,
             )
         foreign = sorted({row.label for row in (*self._items, *self._fit)} - set(self._labels)) if self._labels else []
         if foreign:
-            raise PromptkitError(
-                f"The verbalizer has no word for {', '.join(foreign[:5])}, which rows of {self._task.name} are labelled",
+            raise TaskError(
+                f"Rows of {self._task.name} have the label {', '.join(foreign[:5])}, for which the verbalizer has no word",
+                code="label-without-word",
                 got=f"labels {', '.join(self._labels)}",
+                hint="Give the verbalizer a word for every label",
+                task=self._task.name,
+                labels=tuple(foreign[:5]),
+                known=self._labels,
             )
 
     def _check_support(self, evaluated: Sequence[LabelledExample]) -> None:

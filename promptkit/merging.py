@@ -9,7 +9,7 @@ from typing import Any
 
 from promptkit import figures, support
 from promptkit.chain import recorded
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, RunError
 from promptkit.outputs import observed
 from promptkit.resources import expanded
 from promptkit.run import Run
@@ -33,7 +33,7 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
         chains = [recorded(chain) for chain in settings["align"]]
         name, split, model = settings["task"]["name"], settings["split"], settings["model"]["name"]
     except (TypeError, LookupError, AttributeError):
-        raise damaged(paths[0] / "shard.json", "it is no shard") from None
+        raise damaged(paths[0] / "shard.json", "it is not the description of a shard") from None
     seen = observed(outputs)
     results = figures.results(chains, samples, besides, seen)
     folder = RunFolder(paths[0].parent if out is None else out, name, settings)
@@ -62,24 +62,40 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
 
 def _check(paths: Sequence[Path], read: Sequence[Any]) -> None:
     if not read:
-        raise PromptkitError("There is no shard to merge", hint="Write promptkit merge runs/sst2-1a2b3c4d.shard-*")
+        raise InputError(
+            "There are no shards to merge", code="no-shards", hint="Write promptkit merge runs/sst2-1a2b3c4d.shard-*"
+        )
     first = read[0][0]
     for path, (settings, *_) in zip(paths, read, strict=True):
         if settings != first:
             differing = [key for key in {**first, **settings} if first.get(key) != settings.get(key)]
-            raise PromptkitError(
-                f"{path} is a shard of another run than {paths[0]}: they differ in {', '.join(differing)}",
-                hint="Merge shards that were made by one command, with one version of everything",
+            raise RunError(
+                f"{path} and {paths[0]} are shards of different runs: they differ in {', '.join(differing)}",
+                code="shards-differ",
+                hint="Merge shards that were made by the same command with the same versions of all packages",
+                folder=str(path),
+                other=str(paths[0]),
+                settings=tuple(differing),
             )
     numbers = [tuple(shard["shard"]) for _, shard, *_ in read]
     of = numbers[0][1]
     missing = [f"{number}/{of}" for number in range(1, of + 1) if (number, of) not in numbers]
     if any(other != of for _, other in numbers) or len(set(numbers)) < len(numbers):
-        given = ", ".join(f"{number}/{of}" for number, of in numbers)
-        raise PromptkitError("The shards are not each one part of the same whole", got=given, hint="Give 1/n to n/n, each once")
+        given = tuple(f"{number}/{of}" for number, of in numbers)
+        raise RunError(
+            "The shards do not fit together",
+            code="mismatched-shards",
+            got=", ".join(given),
+            hint="Give the shards 1/n to n/n, each once",
+            shards=given,
+        )
     if missing:
-        hint = "Run the same command with those, then merge all"
-        raise PromptkitError(f"The run is not whole: the shards {', '.join(missing)} are missing", hint=hint)
+        raise RunError(
+            f"The run is incomplete: the shards {', '.join(missing)} are missing",
+            code="missing-shards",
+            hint="Run the same command with those shards, then merge all of them",
+            shards=tuple(missing),
+        )
 
 
 def _notes(path: Path, shard: Any) -> list[str]:

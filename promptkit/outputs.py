@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promptkit.aligners import Layer, Needs, PerClass, TopTokens
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.manipulations import Ask
 from promptkit.samples import Asked, unpacked
 from promptkit.types import Example, Read, ReadOutput, Rendered, Request, TextInput
@@ -86,10 +86,13 @@ def _number(layer: Layer, deepest: int) -> int:
     if isinstance(layer, float) and 0 < layer < 1:
         return max(1, round(layer * deepest))
     if isinstance(layer, float) or not -deepest - 1 <= layer <= deepest:
-        raise PromptkitError(
+        raise InputError(
             f"The model has no layer {layer}",
-            hint=f"0 is the embedding, 1 to {deepest} are its layers, and -1 is the last one's normalised output; a number "
-            "between 0 and 1, such as 0.5, is a share of the depth",
+            code="unknown-layer",
+            hint=f"0 is the embedding, 1 to {deepest} are the layers, -1 is the normalized output of the last layer, and a "
+            "number between 0 and 1, such as 0.5, is a fraction of the depth",
+            layer=layer,
+            model_layers=deepest,
         )
     return layer
 
@@ -115,9 +118,11 @@ def _names(ask: Ask, ids: Sequence[int]) -> tuple[str, ...]:
 def requests(wants: Wanted, rows: Sequence[Asked], ask: Ask) -> list[Asked]:
     """The further requests of the rows, and those of the texts. Raises by the channel, whose prompts have no answer slot."""
     if wants.verbs and any(any(row.rendered.given) for row in rows):
-        raise PromptkitError(
-            "By the channel nothing is read where an answer is to stand: its prompts begin with the answer",
-            hint="Leave out --score channel, or the alignments that are learned from what the model holds there",
+        raise InputError(
+            "Channel prompts begin with the answer, so there is no answer slot at which hidden states or tokens can be read",
+            code="channel-prompt",
+            hint="Leave out --score channel, or the aligners that read hidden states or tokens",
+            option="channel",
         )
     own = [
         Asked(file="outputs", id=f"{number} of {row.id}", example=row.example, rendered=row.rendered, verb=verb)

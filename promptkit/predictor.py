@@ -10,7 +10,7 @@ from promptkit.asking import Asking
 from promptkit.cache import ScoreCache
 from promptkit.chain import Aligners, Reads, make_chain
 from promptkit.composition import Manipulations, check, composed
-from promptkit.errors import PromptkitError, Unsupported
+from promptkit.errors import InputError, Unsupported
 from promptkit.manipulations import Apply, Ask, Surroundings
 from promptkit.models.base import load
 from promptkit.tasks import Task
@@ -29,21 +29,31 @@ class Predictor:
         a model that cannot answer what the chain asks.
         """
         if isinstance(model, str) or isinstance(manipulate, str):
-            raise PromptkitError(
-                "A predictor takes a model and a manipulation, not their names",
+            raise InputError(
+                "A predictor needs a model and a manipulation, not their names",
+                code="not-a-model" if isinstance(model, str) else "not-a-manipulation",
                 got=f"{model!r}, {manipulate!r}" if isinstance(model, str) else repr(manipulate),
                 hint='Write pk.Predictor(pk.load("demo"), pk.Prompt("sentiment/review"), ...)',
+                value=model if isinstance(model, str) else manipulate,
             )
         whole = composed(manipulate)
         chain = make_chain(align)
         needed = "Score" if isinstance(chain.reading, Scorer) else "Generate"
         if needed not in model.verbs:
-            raise Unsupported(f"The model {model.name} does not answer {needed}", hint="Use an hf model")
+            raise Unsupported(
+                f"The model {model.name} does not support the request {needed}",
+                code=f"cannot-{needed.lower()}",
+                hint="Use an hf model",
+                model=model.name,
+            )
         needs = chain.calibration.needs if chain.calibration else Needs()
         if (needs.layers or needs.named) and not model.hidden_states:
             raise Unsupported(
-                f"{chain.name} reads hidden states, which the model {model.name} does not give",
+                f"{chain.name} needs hidden states, which the model {model.name} does not provide",
+                code="no-hidden-states",
                 hint="Use an hf model: the name alone",
+                model=model.name,
+                aligner=chain.name,
             )
         check(whole, model)
         self.model = model

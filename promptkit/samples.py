@@ -13,7 +13,7 @@ import numpy as np
 
 from promptkit.align.vote import majority
 from promptkit.aligners import Extractor, Scorer
-from promptkit.errors import PromptkitError
+from promptkit.errors import ModelError, TemplateError
 from promptkit.render import counted
 from promptkit.store import File
 from promptkit.tasks import inputs_of
@@ -114,15 +114,20 @@ def _scored(row: Asked, reading: Scorer, output: ScoreOutput) -> dict[str, Any]:
     pairs = zip(rendered.targets, rendered.continuations, strict=True)
     alike = [text for text, ids in pairs if rendered.continuations.count(ids) > 1]
     if alike:
-        raise PromptkitError(
-            f"The labels {', '.join(map(repr, alike[:5]))} read the same to the model, so that it cannot tell them apart",
+        raise TemplateError(
+            f"The labels {', '.join(map(repr, alike[:5]))} have the same tokens, so the model cannot distinguish them",
+            code="indistinguishable-labels",
             got=f"row {row.id}",
-            hint="Look at it with promptkit render, and mend the label words or the target block",
+            hint="Inspect the row with promptkit render, and correct the label words or the target block",
+            labels=tuple(alike[:5]),
+            row=row.id,
         )
     if not all(isfinite(x) for tokens in output.logprobs for x in tokens):
-        raise PromptkitError(
-            f"The model gave a log-probability that is no number for row {row.id}",
-            hint="Its activations overflow in this precision: try --set dtype=bfloat16 or dtype=float32",
+        raise ModelError(
+            f"The model returned a log-probability that is not finite for row {row.id}",
+            code="not-finite",
+            hint="Its activations overflow at this precision: try --set dtype=bfloat16 or dtype=float32",
+            row=row.id,
         )
     candidates = reading.candidates(row.example)
     aligned = [round(value, DECIMALS) for value in reading.align(counted(rendered, output))]

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from promptkit.errors import PromptkitError, json_reason
+from promptkit.errors import InputError, RunError, json_reason
 from promptkit.resources import expanded
 
 Line = Mapping[str, Any]
@@ -49,7 +49,12 @@ class Shard(NamedTuple):
         """The shard spelt `1/3`."""
         number, _, of = spelling.partition("/")
         if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-            raise PromptkitError(f"{spelling!r} is no shard", hint="Write --shard 1/3, 2/3 and 3/3 for three of them")
+            raise InputError(
+                f"{spelling!r} is not a shard",
+                code="invalid-shard",
+                hint="Write --shard 1/3, 2/3 and 3/3 for three shards",
+                shard=spelling,
+            )
         return cls(int(number), int(of))
 
     def __str__(self) -> str:
@@ -79,8 +84,11 @@ class RunFolder:
             try:
                 lock.acquire(timeout=0)
             except filelock.Timeout:
-                raise PromptkitError(
-                    f"Another process is working on the run {self.path}", hint="Wait for it, or give this one another --out"
+                raise RunError(
+                    f"Another process is working on the run {self.path}",
+                    code="run-locked",
+                    hint="Wait for it to finish, or choose another --out",
+                    folder=str(self.path),
                 ) from None
         try:
             self._check_settings()
@@ -114,12 +122,15 @@ class RunFolder:
             value = json.loads(line)
             if isinstance(value, dict) and isinstance(value.get("id"), str):
                 return value
-            reason = "it is no row of a run"
+            reason = "it is not a row of a run"
         except (ValueError, RecursionError) as error:
             reason = json_reason(error)
-        raise PromptkitError(
+        raise RunError(
             f"{path} is damaged at line {number}: {reason}",
-            hint="Delete that line, and run the command again: the rest is kept",
+            code="damaged-line",
+            hint="Delete that line and run the command again: the other lines are kept",
+            file=str(path),
+            line=number,
         )
 
     def append(self, file: File, lines: Sequence[Line]) -> None:
@@ -156,8 +167,11 @@ class RunFolder:
     def _check_settings(self) -> None:
         there = read_json(self.path / SETTINGS)
         if there is not None and there != json.loads(_compact(self._settings)):
-            raise PromptkitError(
-                f"The folder {self.path} holds another run", hint="Give this one another --out, or move that folder away"
+            raise RunError(
+                f"The folder {self.path} contains another run",
+                code="other-run",
+                hint="Choose another --out, or move that folder away",
+                folder=str(self.path),
             )
 
     def _write(self, name: str, content: bytes) -> None:
@@ -174,9 +188,12 @@ class RunFolder:
         try:
             yield
         except OSError as error:
-            raise PromptkitError(
+            raise RunError(
                 f"The run folder {self.path} cannot be written: {error.strerror or error}",
-                hint="What is there already is kept: mend the cause and run the command again, or give another --out",
+                code="cannot-write",
+                hint="Existing files are kept: fix the cause and run the command again, or choose another --out",
+                folder=str(self.path),
+                reason=error.strerror or str(error),
             ) from None
 
 
@@ -186,16 +203,18 @@ def _read_marker(path: Path, marker: str, files: Sequence[str]) -> Any:
     if summary is None:
         return None
     if not (isinstance(summary, dict) and isinstance(summary.get("sha256"), dict)):
-        raise damaged(path / marker, f"it is no {Path(marker).stem}")
+        raise damaged(path / marker, f"it is not the {Path(marker).stem} of a run")
     for file in (SETTINGS, *(each for each in files if each != TENSORS or TENSORS in summary["sha256"])):
         held = path / file
         if not held.is_file():
             return None
         if _sha256(held.read_bytes()) != summary["sha256"].get(file):
             again = "writes it" if file == SETTINGS else "computes its rows"
-            raise PromptkitError(
+            raise RunError(
                 f"{held} was changed after its run had finished",
-                hint=f"Put it back, or delete it: the same command then {again} again",
+                code="changed-file",
+                hint=f"Restore it, or delete it: the same command then {again} again",
+                file=str(held),
             )
     return summary
 
@@ -204,7 +223,12 @@ def read_finished(path: Path) -> tuple[Any, list[Any]]:
     """The summary and the predictions of a finished run; raises for a folder that holds none."""
     summary = _read_marker(path, SUMMARY, _RUN_FILES)
     if summary is None and (path / SHARD).is_file():
-        raise PromptkitError(f"The folder {path} holds a shard of a run", hint="Put the shards together: promptkit merge")
+        raise RunError(
+            f"The folder {path} contains one shard of a run",
+            code="unmerged-shard",
+            hint="Merge the shards: promptkit merge",
+            folder=str(path),
+        )
     _check_is_run(path, SUMMARY, summary)
     return summary, _rows(path, PREDICTIONS)
 
@@ -226,22 +250,37 @@ def read_shard(path: Path) -> tuple[Any, Any, list[Any]]:
     """A finished shard: its run's settings, what it says of itself, and the lines of all its files."""
     shard = _read_marker(path, SHARD, _SHARD_FILES)
     if shard is None and (path / SUMMARY).is_file():
-        raise PromptkitError(f"The folder {path} holds a whole run, and no shard", hint="Merge folders named *.shard-1-of-3")
+        raise RunError(
+            f"The folder {path} contains a whole run, not a shard",
+            code="not-a-shard",
+            hint="Merge folders named *.shard-1-of-3",
+            folder=str(path),
+        )
     _check_is_run(path, SHARD, shard)
     return read_json(path / SETTINGS), shard, [line for file in FILES for line in _rows(path, file)]
 
 
 def _check_is_run(path: Path, marker: str, finished: Any) -> None:
     if finished is None and not (path / SETTINGS).is_file():
-        hint = "Give a folder that promptkit eval has printed, such as runs/sst2-1a2b3c4d"
-        raise PromptkitError(f"The folder {path} is no run's: it has no run.json", hint=hint)
+        hint = "Use a folder that promptkit eval printed, such as runs/sst2-1a2b3c4d"
+        raise RunError(
+            f"The folder {path} is not a run folder: it has no {SETTINGS}", code="not-a-run", hint=hint, folder=str(path)
+        )
     if finished is None:
         gone = [file for file in (read_json(path / marker) or {}).get("sha256", ()) if not (path / file).is_file()]
         if gone:
-            hint = "Put it back, or run its command again: it computes those rows again"
-            raise PromptkitError(f"{path / gone[0]} is missing from a run that had finished", hint=hint)
-        hint = "Run its command again: it continues where it was"
-        raise PromptkitError(f"The folder {path} holds no finished run", hint=hint)
+            raise RunError(
+                f"{path / gone[0]} is missing from a finished run",
+                code="missing-file",
+                hint="Restore it, or run the command of the run again: it computes those rows again",
+                file=str(path / gone[0]),
+            )
+        raise RunError(
+            f"The run in {path} is not finished",
+            code="unfinished-run",
+            hint="Run its command again: it continues where it stopped",
+            folder=str(path),
+        )
 
 
 def _rows(path: Path, file: str) -> list[Any]:
@@ -264,10 +303,13 @@ def read_json(path: Path) -> Any:
         raise damaged(path, str(error)) from None
 
 
-def damaged(path: Path, reason: str) -> PromptkitError:
+def damaged(path: Path, reason: str) -> RunError:
     """The error for a file of a run that cannot be read; its rows are in other files."""
-    return PromptkitError(
-        f"{path} is damaged: {reason}", hint="Delete that file and run the eval command again: the rows are kept"
+    return RunError(
+        f"{path} is damaged: {reason}",
+        code="damaged-file",
+        hint="Delete that file and run the eval command again: the rows are kept",
+        file=str(path),
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from promptkit.aligners import Bag, Calibration, Needs, Outputs, PerClass, StandIn, Support, TopTokens
 from promptkit.chain import Chain
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, TaskError
 from promptkit.manipulate.line import chance
 from promptkit.manipulations import Ask
 from promptkit.outputs import Observed, Wanted, requests, wanted
@@ -61,10 +61,13 @@ def check_fit(calibration: Calibration, fit: Sequence[Example]) -> None:
     """Raise if it is fitted on rows of the fit part, or reads words of them, and there are none."""
     if fit or not uses_fit(calibration.needs):
         return
-    other = f"Use --calibrate {calibration.name}:estimate_on=test, which takes the evaluated rows themselves"
-    raise PromptkitError(
-        f"The calibration {calibration.name} has no rows to be fitted on: the fit part of the train split is empty",
+    other = f"Use --calibrate {calibration.name}:estimate_on=test, which fits on the evaluated rows"
+    raise TaskError(
+        f"The calibration {calibration.name} has no rows to fit on: the fit part of the train split is empty",
+        code="empty-part",
         hint=other if hasattr(calibration, "estimate_on") else "Give the task more train rows",
+        calibration=calibration.name,
+        part="fit",
     )
 
 
@@ -72,34 +75,54 @@ def check(calibration: Calibration, *, labels: int, items: int, known: Sequence[
     """Raise if it cannot be fitted on so many items, and rows of the fit part whose labels are `known` or not."""
     needs = calibration.needs
     if needs.classes not in (0, labels):
-        given = f"{needs.classes} for {labels} labels"
-        raise PromptkitError(f"The calibration {calibration.name} takes one number for each label", got=given)
+        raise InputError(
+            f"The calibration {calibration.name} needs one number for each label",
+            code="wrong-length",
+            got=f"{needs.classes} for {labels} labels",
+            calibration=calibration.name,
+            given=needs.classes,
+            needed=labels,
+        )
     fewest = needs.tokens_each * labels
     short = [top.most for top in needs.tokens if top.most < fewest]
     if short:
-        raise PromptkitError(
+        raise InputError(
             f"The calibration {calibration.name} needs at least {fewest} tokens, {needs.tokens_each} for each label",
+            code="too-few-tokens",
             got=f"tokens={short[0]} for {labels} labels",
-            hint=f"Give it tokens={fewest}, or better many more",
+            hint=f"Set tokens={fewest}, or preferably many more",
+            calibration=calibration.name,
+            given=short[0],
+            needed=fewest,
         )
     if needs.labels and not any(known[: needs.rows or None]):
-        raise PromptkitError(
+        raise InputError(
             f"The calibration {calibration.name} needs labels, and every row of the fit part is itself evaluated",
-            hint="Evaluate another split than the one that aligners are fitted on",
+            code="rows-are-evaluated",
+            hint="Evaluate a split other than train, on which aligners are fitted",
+            calibration=calibration.name,
         )
     learned = min([sum(known), *(each.rows * labels for each in needs.labelled)])
     if learned < needs.labelled_fewest:
-        raise PromptkitError(
-            f"The calibration {calibration.name} takes the vote of {needs.labelled_fewest} of its labelled rows",
-            got=f"{learned} such rows at most",
-            hint="Give it a smaller k, or a greater per_class",
+        raise InputError(
+            f"The calibration {calibration.name} needs at least {needs.labelled_fewest} labeled rows to vote",
+            code="too-few-labeled-rows",
+            got=f"at most {learned} labeled rows",
+            hint="Use a smaller k, or a larger per_class",
+            calibration=calibration.name,
+            given=learned,
+            needed=needs.labelled_fewest,
         )
     there = len(known[: needs.rows]) if needs.rows else items
     if there < needs.rows_each * labels:
-        raise PromptkitError(
+        raise InputError(
             f"The calibration {calibration.name} needs at least {needs.rows_each} rows for each label",
+            code="too-few-rows",
             got=f"{there} rows for {labels} labels",
-            hint="Give it more rows, or use another",
+            hint="Use more rows, or another calibration",
+            calibration=calibration.name,
+            given=there,
+            needed=needs.rows_each * labels,
         )
 
 

@@ -24,6 +24,7 @@ from promptkit.bias import bias
 from promptkit.chain import CALIBRATIONS, recorded
 from promptkit.cli import main
 from promptkit.composition import base_of
+from promptkit.errors import InputError
 from promptkit.evaluation import evaluate
 from promptkit.manipulations import Surroundings
 from promptkit.metrics import BINS, paired_difference
@@ -31,6 +32,7 @@ from promptkit.models.base import ENGINES
 from promptkit.models.fake import FakeModel
 from promptkit.registry import build, spelling
 from promptkit.reliability import bins, confusion, picture
+from tests.support.errors import refused
 
 WORDS = {"negative": "Negative", "positive": "Positive"}
 TRANSDUCTIVE = ["batch:estimate_on=test", "prior:estimate_on=test", "proca:estimate_on=test"]
@@ -126,8 +128,9 @@ def test_the_command_collects_nothing_that_the_prompt_has_none_of(
 
 def test_alignments_are_chosen_by_name(whole: pk.Run) -> None:
     assert names(align(whole.path, "prior:target=0.2|0.8, pmi")) == ["verbalizer", "prior:target=0.2|0.8", "pmi"]
-    with pytest.raises(pk.PromptkitError, match="Did you mean contextual"):
+    with refused(InputError, "unknown-name", kind="calibration", name="contextul") as error:
         align(whole.path, "contextul")
+    assert error.value.fields["close"][0] == "contextual"
 
 
 PROMPTS: list[dict[str, Any]] = [

@@ -14,9 +14,10 @@ from scipy.stats import binomtest
 
 import promptkit as pk
 from promptkit.comparison import compare_runs, mcnemar
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, RunError
 from promptkit.evaluation import evaluate
 from promptkit.run import Run
+from tests.support.errors import refused
 
 WORDS = {"negative": "Negative", "positive": "Positive"}
 
@@ -62,14 +63,15 @@ def test_rows_that_are_not_in_every_run_are_left_out_and_counted(tmp_path: Path)
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     whole = run(tmp_path)
-    with pytest.raises(PromptkitError, match="at least two"):
+    with refused(InputError, "too-few-runs", runs=(str(whole.path),)):
         compare_runs([str(whole.path)])
-    with pytest.raises(PromptkitError, match="no run folder"):
+    with refused(RunError, "no-such-folder", folder=str(tmp_path / "absent")):
         compare_runs([str(whole.path), str(tmp_path / "absent")])
-    with pytest.raises(PromptkitError, match=r"no branch.*Did you mean batch:rows=8"):
+    with refused(InputError, "unknown-name", name="batch", close=["batch:rows=8"]) as error:
         compare_runs([str(whole.path), f"{whole.path}:batch"])
-    with pytest.raises(PromptkitError, match="has no run"):
+    assert str(error.value.fields["kind"]).startswith("branch")
+    with refused(RunError, "not-a-run", folder=str(tmp_path)):
         compare_runs([str(whole.path), str(tmp_path)])
     train = run(tmp_path, split="train")
-    with pytest.raises(PromptkitError, match="no row in common"):
+    with refused(RunError, "no-common-rows", runs=(str(whole.path), str(train.path))):
         compare_runs([str(whole.path), str(train.path)])

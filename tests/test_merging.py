@@ -10,9 +10,11 @@ import pytest
 
 import promptkit as pk
 from promptkit.comparison import compare_runs
+from promptkit.errors import InputError, RunError
 from promptkit.evaluation import evaluate, evaluate_shard
 from promptkit.merging import merge
 from promptkit.store import Shard
+from tests.support.errors import refused
 
 FINAL = ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json")
 
@@ -71,8 +73,9 @@ def test_a_shard_that_was_killed_continues(tmp_path):
     model.answer = killed
     with pytest.raises(Killed):
         evaluate_shard(predictors, task, Shard(2, 2), limit=20, out=tmp_path, cache=False)
-    with pytest.raises(pk.PromptkitError, match="holds no finished run"):
-        merge([first.path, Path(str(first.path).replace("1-of-2", "2-of-2"))])
+    unfinished = Path(str(first.path).replace("1-of-2", "2-of-2"))
+    with refused(RunError, "unfinished-run", folder=str(unfinished)):
+        merge([first.path, unfinished])
     model.answer = answer
     second = evaluate_shard(predictors, task, Shard(2, 2), limit=20, out=tmp_path, cache=False)
     assert second.resumed > 0
@@ -85,18 +88,20 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path):
     other = evaluate_shard(predictors, task, Shard(2, 2), limit=20, out=tmp_path).path
     foreign = evaluate_shard(predictors, task, Shard(3, 3), limit=19, out=tmp_path).path
     whole = evaluate(predictors, task, limit=20, out=tmp_path).path
-    for shards, message in [
-        ([], "no shard to merge"),
-        ([one, two], "shards 3/3 are missing"),
-        ([one, two, foreign], "they differ in limit, rows"),
-        ([one, one, two], "1/3, 1/3, 2/3"),
-        ([one, other], "not each one part of the same whole"),
-        ([whole], "a whole run, and no shard"),
-        ([tmp_path], "no run.json"),
-    ]:
-        with pytest.raises(pk.PromptkitError, match=message):
+    with refused(InputError, "no-shards"):
+        merge([])
+    cases: list[tuple[list[Path], str, dict[str, object]]] = [
+        ([one, two], "missing-shards", {"shards": ("3/3",)}),
+        ([one, two, foreign], "shards-differ", {"folder": str(foreign), "other": str(one), "settings": ("limit", "rows")}),
+        ([one, one, two], "mismatched-shards", {"shards": ("1/3", "1/3", "2/3")}),
+        ([one, other], "mismatched-shards", {"shards": ("1/3", "2/2")}),
+        ([whole], "not-a-shard", {"folder": str(whole)}),
+        ([tmp_path], "not-a-run", {"folder": str(tmp_path)}),
+    ]
+    for shards, code, fields in cases:
+        with refused(RunError, code, **fields):
             merge(shards)
-    with pytest.raises(pk.PromptkitError, match="promptkit merge"):
+    with refused(RunError, "unmerged-shard", folder=str(one)):
         compare_runs([str(one), str(two)])
 
 
@@ -106,11 +111,11 @@ def test_a_damaged_shard_is_told(tmp_path, damage):
     path = evaluate_shard(predictors, task, Shard(1, 1), limit=5, out=tmp_path).path
     marker = path / "shard.json"
     marker.write_text(json.dumps({**json.loads(marker.read_text()), **damage}))
-    with pytest.raises(pk.PromptkitError, match=r"shard\.json is damaged"):
+    with refused(RunError, "damaged-file", file=str(marker)):
         merge([path])
 
 
 @pytest.mark.parametrize("spelling", ["", "3", "0/3", "4/3", "a/b", "1/3/5", "-1/3", "1/"])
 def test_what_is_no_shard_is_refused(spelling):
-    with pytest.raises(pk.PromptkitError, match="is no shard"):
+    with refused(InputError, "invalid-shard", shard=spelling):
         Shard.read(spelling)

@@ -14,6 +14,7 @@ import promptkit as pk
 from promptkit.aligners import PerClass, TopTokens
 from promptkit.alignments import align
 from promptkit.chain import CALIBRATIONS
+from promptkit.errors import InputError, RunError, Unsupported
 from promptkit.evaluation import evaluate, evaluate_shard
 from promptkit.merging import merge
 from promptkit.models.base import ENGINES
@@ -22,6 +23,7 @@ from promptkit.registry import build
 from promptkit.store import RunFolder, Shard
 from promptkit.support import chosen
 from promptkit.types import LabelledExample, Read, Request
+from tests.support.errors import refused
 from tests.support.tiny import save
 
 WORDS = {"no": "bad", "yes": "good"}
@@ -261,7 +263,7 @@ def test_tensors_that_were_changed_are_refused(tmp_path):
     task = write_task(tmp_path / "task")
     path = run(task, tmp_path, ["hidden"]).path / "outputs.safetensors"
     path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\0")
-    with pytest.raises(pk.PromptkitError, match=r"outputs\.safetensors was changed after its run had finished"):
+    with refused(RunError, "changed-file", file=str(path)):
         run(task, tmp_path, ["hidden"])
 
 
@@ -300,7 +302,7 @@ def test_a_run_without_learned_read_outs_has_no_tensors(tmp_path):
 def test_hidden_states_are_refused_up_front_of_an_engine_that_has_none(spelling):
     model: Any = pk.load("fake")
     model.hidden_states = False
-    with pytest.raises(pk.Unsupported, match=f"{spelling} reads hidden states, which the model fake does not give. Use an hf"):
+    with refused(Unsupported, "no-hidden-states", model="fake", aligner=spelling):
         predictors(model, [spelling])
     assert predictors(model, ["knn", "blm", "linear:on=tokens"])
 
@@ -355,12 +357,14 @@ def test_what_a_run_has_not_read_is_named_with_the_command_that_would_read_it(tm
 
 
 def test_tokens_chosen_on_other_rows_and_too_many_neighbours_are_said_to_be_what_is_missing(tmp_path):
-    made = run(write_task(tmp_path / "task"), tmp_path, ["knn:per_class=4:tokens=9"])
+    task = write_task(tmp_path / "task")
+    with refused(InputError, "too-few-labeled-rows", calibration="knn", given=8, needed=9) as error:
+        run(task, tmp_path, ["knn:per_class=4:tokens=9:k=9"])
+    made = run(task, tmp_path, ["knn:per_class=4:tokens=9"])
     again = align(made.path, "knn:per_class=3:tokens=9,knn:per_class=4:tokens=9:k=9,knn:per_class=4:tokens=9:k=8")
     assert [each.reason for each in again.lacking] == [
         "the run has not read the log-probabilities of the 9 tokens that are likeliest for 3 labelled rows of each label",
-        "The calibration knn takes the vote of 9 of its labelled rows. Given: 8 such rows at most. "
-        "Give it a smaller k, or a greater per_class.",
+        str(error.value),
     ]
     assert again.results[1].align == "knn:per_class=4:k=8:tokens=9"
 

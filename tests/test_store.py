@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import RunError
 from promptkit.store import RunFolder
+from tests.support.errors import refused
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -69,7 +70,7 @@ def test_a_folder_that_holds_another_run_is_refused_and_left_alone(folder):
     with folder.locked():
         folder.append("samples", LINES)
     (folder.path / "run.json").write_text('{"seed": 1}', "utf-8")
-    with pytest.raises(PromptkitError, match="holds another run"), folder.locked():
+    with refused(RunError, "other-run", folder=str(folder.path)), folder.locked():
         pass
     assert json.loads((folder.path / "run.json").read_bytes()) == {"seed": 1}
     assert folder.lines("samples") == LINES
@@ -135,7 +136,7 @@ def test_a_damaged_line_is_refused_with_what_to_do(folder, damage):
         path = folder.path / "samples.jsonl"
         first, rest = path.read_bytes().split(b"\n", 1)
         path.write_bytes(first + b"\n" + damage + rest)
-        with pytest.raises(PromptkitError, match=r"samples\.jsonl is damaged at line 2.*Delete that line"):
+        with refused(RunError, "damaged-line", file=str(path), line=2):
             folder.lines("samples")
 
 
@@ -144,7 +145,7 @@ def test_a_damaged_summary_is_refused_with_what_to_do(folder, damage):
     with folder.locked():
         folder.finish(files(LINES, []), {})
         (folder.path / "summary.json").write_bytes(damage)
-    with pytest.raises(PromptkitError, match=r"summary\.json is damaged.*Delete that file"):
+    with refused(RunError, "damaged-file", file=str(folder.path / "summary.json")):
         folder.finished()
 
 
@@ -155,7 +156,7 @@ def test_a_file_that_was_changed_after_its_run_had_finished_is_refused_and_left_
     path = folder.path / "samples.jsonl"
     changed = change(path.read_bytes())
     path.write_bytes(changed)
-    with pytest.raises(PromptkitError, match=r"samples\.jsonl was changed after its run had finished.*delete it"):
+    with refused(RunError, "changed-file", file=str(path)):
         folder.finished()
     assert path.read_bytes() == changed
 
@@ -191,7 +192,7 @@ def test_a_run_that_could_not_be_written_whole_is_not_finished_and_its_lines_are
         folder.append("samples", LINES)
         folder.append("support", LINES[:1])
         (folder.path / f".{blocked}.part").mkdir()  # nothing can be written there
-        with pytest.raises(PromptkitError, match="cannot be written"):
+        with refused(RunError, "cannot-write", folder=str(folder.path)):
             folder.finish(files(LINES[::-1], LINES[:1]), {"accuracy": 1.0})
     assert not folder.finished()
     assert sorted(line["id"] for line in folder.lines("samples")) == ["a", "b", "c"]
@@ -220,7 +221,7 @@ def test_a_finished_run_s_bytes_do_not_depend_on_the_order_in_which_lines_came(m
 def test_a_second_opener_is_refused_until_the_first_is_done(folder):
     second = RunFolder(folder.path.parent, "sst2", {"seed": 0})
     with folder.locked():
-        with pytest.raises(PromptkitError, match="Another process is working on the run"), second.locked():
+        with refused(RunError, "run-locked", folder=str(second.path)), second.locked():
             pass
         folder.append("samples", LINES)
     with second.locked():
@@ -229,16 +230,16 @@ def test_a_second_opener_is_refused_until_the_first_is_done(folder):
 
 def test_another_process_is_refused(folder):
     code = (
-        "from promptkit.errors import PromptkitError\nfrom promptkit.store import RunFolder\n"
+        "from promptkit.errors import RunError\nfrom promptkit.store import RunFolder\n"
         f"folder = RunFolder({str(folder.path.parent)!r}, 'sst2', {{'seed': 0}})\n"
-        "try:\n    with folder.locked(): print('held')\nexcept PromptkitError: print('refused')"
+        "try:\n    with folder.locked(): print('held')\nexcept RunError as error: print(error.code)"
     )
 
     def other_process():
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
     with folder.locked():
-        assert other_process() == "refused"
+        assert other_process() == "run-locked"
     assert other_process() == "held"
 
 
@@ -259,15 +260,13 @@ def test_runs_with_other_settings_do_not_lock_each_other_out(folder):
 
 def test_a_folder_that_cannot_be_made_is_an_error_for_the_user(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with (
-        pytest.raises(PromptkitError, match=r"cannot be written: Not a directory.*--out"),
-        RunFolder(tmp_path / "file" / "runs", "sst2", {}).locked(),
-    ):
+    folder = RunFolder(tmp_path / "file" / "runs", "sst2", {})
+    with refused(RunError, "cannot-write", folder=str(folder.path), reason="Not a directory"), folder.locked():
         pass
 
 
 def test_a_line_that_cannot_be_written_is_an_error_for_the_user(folder):
     with folder.locked():
         (folder.path / "samples.jsonl").mkdir()
-        with pytest.raises(PromptkitError, match=r"cannot be written.*What is there already is kept"):
+        with refused(RunError, "cannot-write", folder=str(folder.path)):
             folder.append("samples", LINES)

@@ -16,10 +16,12 @@ import promptkit as pk
 from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.aligners import Bag, Needs, Outputs, PerClass, Support
 from promptkit.alignments import align
+from promptkit.errors import InputError, TaskError, Unsupported
 from promptkit.evaluation import evaluate
 from promptkit.models.fake import FakeModel
 from promptkit.support import chosen, skew, taken_of
 from promptkit.types import LabelledExample
+from tests.support.errors import refused
 
 WORDS = {"no": "bad", "yes": "good"}
 WORDS_OF_SENTIMENT = {"negative": "Negative", "positive": "Positive"}
@@ -142,7 +144,7 @@ def test_the_premise_is_the_prompts_end_alone(tmp_path: Path, instruction: str |
 
 
 def test_behind_a_chain_of_thought_there_is_no_premise(tmp_path: Path) -> None:
-    with pytest.raises(pk.PromptkitError, match="no premise"):
+    with refused(Unsupported, "no-premise", option="cot"):
         fitted(write_task(tmp_path / "task"), tmp_path, cot=pk.cot.zero_shot(max_tokens=4))
 
 
@@ -161,7 +163,7 @@ def test_what_demonstrations_of_each_row_cost_is_told_before_it_is_paid(
 
 def test_a_fit_part_that_is_evaluated_itself_has_no_labels_to_give(tmp_path: Path) -> None:
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [pk.Verbalizer(WORDS), Spy()])
-    with pytest.raises(pk.PromptkitError, match="every row of the fit part is itself evaluated"):
+    with refused(InputError, "rows-are-evaluated", calibration="spy"):
         evaluate(predictor, write_task(tmp_path / "task"), split="train", out=tmp_path)
 
 
@@ -169,8 +171,8 @@ def test_a_run_of_the_fit_part_itself_is_aligned_without_labels(tmp_path: Path) 
     task = write_task(tmp_path / "task")
     branches = [pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [pk.Verbalizer(WORDS), pk.calibrate.Batch()])]
     found = align(evaluate(branches, task, split="train", out=tmp_path).path)
-    refused = {each.name for each in found.lacking if "every row of the fit part is itself evaluated" in each.reason}
-    assert refused == {"batch-fitted", "temperature", "vector", "affine"}
+    lacking = {each.name for each in found.lacking if "every row of the fit part is itself evaluated" in each.reason}
+    assert lacking == {"batch-fitted", "temperature", "vector", "affine"}
     assert "batch" in {result.align for result in found.results}
 
 
@@ -178,7 +180,7 @@ def test_a_label_without_a_word_is_refused_in_the_fit_part_too(tmp_path: Path, m
     task = write_task(tmp_path / "task")
     foreign: list[LabelledExample] = [replace(row, label="maybe") for row in task.part("fit")]
     monkeypatch.setattr(pk.Task, "part", lambda self, part: foreign)
-    with pytest.raises(pk.PromptkitError, match="no word for maybe"):
+    with refused(TaskError, "label-without-word", labels=("maybe",)):
         fitted(task, tmp_path)
 
 
@@ -221,11 +223,11 @@ def test_equal_classes_are_hardly_ever_told_to_be_unequal(labels: int, rows: int
 def test_what_cannot_be_fitted_is_refused_before_a_model_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = write_task(tmp_path / "task")
     monkeypatch.setattr(FakeModel, "answer", None)
-    for calibration, reason in (
-        (pk.calibrate.Proca(rows=7), "at least 4 rows for each label. Given: 7 rows for 2 labels"),
-        (pk.calibrate.Prior(target=(0.2, 0.3, 0.5)), "one number for each label. Given: 3 for 2 labels"),
+    for calibration, code, fields in (
+        (pk.calibrate.Proca(rows=7), "too-few-rows", {"calibration": "proca", "given": 7, "needed": 8}),
+        (pk.calibrate.Prior(target=(0.2, 0.3, 0.5)), "wrong-length", {"calibration": "prior", "given": 3, "needed": 2}),
     ):
-        with pytest.raises(pk.PromptkitError, match=reason):
+        with refused(InputError, code, **fields):
             evaluate(pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [pk.Verbalizer(WORDS), calibration]), task)
 
 

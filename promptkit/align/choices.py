@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from promptkit.align.verbalizer import sequence_scores
-from promptkit.errors import PromptkitError
+from promptkit.errors import unknown
 from promptkit.types import Example, ScoreOutput
 
 
@@ -19,7 +19,7 @@ class Choices:
     def __init__(self, *, score: Literal["sum", "mean"] = "sum") -> None:
         """`score`: a candidate's token log-probabilities summed (its probability) or averaged per token."""
         if score not in ("sum", "mean"):
-            raise PromptkitError("Choices are scored by sum or mean", got=repr(score))
+            raise unknown("score of choices", str(score), ("sum", "mean"))
         self.score: Literal["sum", "mean"] = score
 
     def candidates(self, example: Example) -> tuple[str, ...]:

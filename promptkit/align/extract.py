@@ -18,7 +18,7 @@ from promptkit.align.conclusion import bare, conclusions, denied, own, refuses
 from promptkit.align.decisions import letter, yes_or_no
 from promptkit.align.normalise import NORMALISATIONS
 from promptkit.align.numerals import places
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.registry import checked, settings_of
 from promptkit.types import Example, Generate
 
@@ -48,13 +48,24 @@ class Extraction:
         """Refuse what cannot be asked of a model."""
         checked(self)
         if self.max_tokens < 1 or not 0 <= self.temperature < float("inf"):
-            raise PromptkitError(
-                "An extraction needs at least one token to be written, at a temperature of 0 or more",
+            raise InputError(
+                f"The extraction {self.name} needs max_tokens of at least 1 and a temperature of at least 0",
+                code="out-of-range",
                 got=f"max_tokens={self.max_tokens}, temperature={self.temperature}",
+                aligner=self.name,
+                max_tokens=self.max_tokens,
+                temperature=self.temperature,
             )
         check_drawn(self.samples, self.temperature)
         if not all(self.stop):
-            raise PromptkitError("A text cannot stop before an empty text", got=f"stop={self.stop!r}")
+            raise InputError(
+                f"A stop string of {self.name} is empty",
+                code="empty-stop",
+                got=f"stop={self.stop!r}",
+                hint="Leave it out",
+                aligner=self.name,
+                stop=self.stop,
+            )
 
     def shown(self) -> Mapping[str, str]:
         """Demonstrations show answers as they stand."""
@@ -92,12 +103,21 @@ def check_drawn(samples: int, temperature: float) -> None:
     """Refuse fewer than one text, and several that would be one."""
     if samples < 1 or not 0 <= temperature < float("inf"):
         got = f"samples={samples}, temperature={temperature}"
-        raise PromptkitError("At least one text must be written, at a temperature of 0 or more", got=got)
+        raise InputError(
+            "At least one sample is needed, at a temperature of at least 0",
+            code="out-of-range",
+            got=got,
+            samples=samples,
+            temperature=temperature,
+        )
     if samples > 1 and temperature == 0:
-        raise PromptkitError(
-            "Several texts of temperature 0 are one and the same, so that a vote among them says nothing",
+        raise InputError(
+            "At temperature 0 all samples are identical, so a vote among them is meaningless",
+            code="identical-samples",
             got=f"samples={samples}, temperature={temperature}",
-            hint="Give a temperature above 0, such as 0.7, or one sample",
+            hint="Set a temperature above 0, such as 0.7, or samples=1",
+            samples=samples,
+            temperature=temperature,
         )
 
 
@@ -218,7 +238,13 @@ class pattern(Extraction):  # noqa: N801
         try:
             re.compile(self.regex)
         except re.error as error:
-            raise PromptkitError(f"The pattern {self.regex!r} is no regular expression: {error}") from None
+            raise InputError(
+                f"The pattern is not a valid regular expression: {error}",
+                code="invalid-pattern",
+                got=repr(self.regex),
+                hint="Use the syntax of Python's re module",
+                pattern=self.regex,
+            ) from None
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
         """None where nothing matches."""

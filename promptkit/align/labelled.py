@@ -14,7 +14,7 @@ import numpy as np
 
 from promptkit.align.calibrate.probabilities import LEAST
 from promptkit.aligners import Needs, Outputs, PerClass, Support
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.registry import checked
 
 if TYPE_CHECKING:
@@ -54,7 +54,13 @@ class Learned:
         """Refuse to learn from nothing."""
         checked(self)
         if self.per_class < 1:
-            raise PromptkitError(f"{self.name} learns from at least one row a label", got=f"per_class={self.per_class}")
+            raise InputError(
+                f"{self.name} needs at least one row of each label",
+                code="out-of-range",
+                got=f"per_class={self.per_class}",
+                aligner=self.name,
+                per_class=self.per_class,
+            )
 
     @property
     def rows(self) -> PerClass:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, unknown
 from promptkit.types import Example, ScoreOutput
 
 
@@ -38,7 +38,13 @@ class Verbalizer:
         """
         if not isinstance(words, Mapping):
             hint = 'Write Verbalizer({"negative": "bad", "positive": "good"})'
-            raise PromptkitError("A verbalizer takes a mapping of labels to words", got=repr(words), hint=hint)
+            raise InputError(
+                "The words of a verbalizer must be a mapping of labels to words",
+                code="not-a-mapping",
+                got=repr(words),
+                hint=hint,
+                given=type(words).__name__,
+            )
         self._words = {label: tuple(given) if isinstance(given, (list, tuple)) else (given,) for label, given in words.items()}
         self.labels = tuple(self._words)
         self.score = score
@@ -48,22 +54,46 @@ class Verbalizer:
     def _check(self) -> None:
         owner: dict[str, str] = {}
         if len(self._words) < 2:
-            raise PromptkitError("A verbalizer needs at least two labels", got=", ".join(self.labels) or "none")
+            raise InputError(
+                "A verbalizer needs at least two labels",
+                code="too-few-labels",
+                got=", ".join(self.labels) or "none",
+                hint="Give each label its words, such as {'negative': 'bad', 'positive': 'good'}",
+                labels=self.labels,
+            )
         if self.score not in ("sum", "mean"):
-            raise PromptkitError("A label's score is the sum or the mean over its tokens", got=self.score)
+            raise unknown("score of verbalizer", str(self.score), ("sum", "mean"))
         if self.pool not in ("logsumexp", "mean", "max"):
-            raise PromptkitError("The words of a label are pooled by logsumexp, mean or max", got=self.pool)
+            raise unknown("pool of verbalizer", str(self.pool), ("logsumexp", "mean", "max"))
         for label, words in self._words.items():
             if not all(isinstance(text, str) for text in (label, *words)):
-                raise PromptkitError("A label and its words are texts", got=f"{label!r}: {words!r}")
+                raise InputError(
+                    "A label and its words must be strings", code="not-text", got=f"{label!r}: {words!r}", label=str(label)
+                )
             if not words or not all(words):
-                raise PromptkitError(f"The label {label} has no word, or an empty one", hint="Give every label a word")
+                raise InputError(
+                    f"The label {label} has no word, or an empty word",
+                    code="missing-word",
+                    hint="Give every label at least one word",
+                    label=label,
+                )
             for word in words:
                 if owner.get(word) == label:
-                    raise PromptkitError(f"The label {label} has the word {word!r} twice")
+                    raise InputError(
+                        f"The label {label} has the word {word!r} twice",
+                        code="duplicate-word",
+                        hint="Remove one of them",
+                        label=label,
+                        word=word,
+                    )
                 if word in owner:
-                    hint = "Give each label a word of its own"
-                    raise PromptkitError(f"The word {word!r} stands for both {owner[word]} and {label}", hint=hint)
+                    raise InputError(
+                        f"The labels {owner[word]} and {label} share the word {word!r}",
+                        code="shared-word",
+                        hint="Give each label different words",
+                        word=word,
+                        labels=(owner[word], label),
+                    )
                 owner[word] = label
 
     def candidates(self, example: Example) -> tuple[str, ...]:

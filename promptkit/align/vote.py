@@ -13,7 +13,7 @@ from math import comb
 from typing import ClassVar
 
 from promptkit.align.extract import Extraction, check_drawn
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.registry import checked
 
 
@@ -35,10 +35,13 @@ class Majority:
     def over(self, extraction: Extraction) -> Extraction:
         """The extraction, from that many texts. Raises if it says itself how many it draws."""
         if (extraction.samples, extraction.temperature) != (1, 0.0):
-            raise PromptkitError(
-                "The vote says how many texts are drawn, and at which temperature",
+            raise InputError(
+                "The number of samples and the temperature are set by the vote, but the extraction sets them too",
+                code="conflicting-options",
                 got=f"{extraction.name}(samples={extraction.samples}, temperature={extraction.temperature})",
                 hint="Leave both out of the extraction",
+                aligner=extraction.name,
+                options=("samples", "temperature"),
             )
         return replace(extraction, samples=self.samples, temperature=float(self.temperature))
 

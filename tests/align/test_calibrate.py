@@ -14,9 +14,10 @@ from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.align.calibrate.probabilities import normalised
 from promptkit.align.calibrate.proca import FEWEST
 from promptkit.aligners import Bag, Outputs, Support
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, TaskError
 from promptkit.registry import build, settings_of, spelling
 from tests.support.calibration_cases import BAGS, LABELS, TEXTS, applied, cases, make_case, outputs, probabilities, support_of
+from tests.support.errors import refused
 
 calibrate = pk.calibrate
 BY_A_PRIOR = [
@@ -283,7 +284,7 @@ def test_a_row_whose_label_may_not_be_known_teaches_nothing(calibration):
     else:
         np.testing.assert_allclose(applied(calibration, support, hidden), applied(calibration, few, labels[held]), atol=1e-9)
     for none in (np.full_like(labels, -1), None):
-        with pytest.raises(PromptkitError, match="no labelled rows"):
+        with refused(TaskError, "no-labeled-rows", calibration=calibration.name):
             calibration.fit(support, none)
 
 
@@ -312,26 +313,26 @@ def test_what_each_needs():
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("kind", "wrong", "code", "fields"),
     [
-        lambda: calibrate.Batch(rows=0),
-        lambda: calibrate.Batch(rows="8"),
-        lambda: calibrate.Batch(estimate_on="dev"),
-        lambda: calibrate.Batch(mean="geometrc"),
-        lambda: calibrate.Contextual("N/A"),
-        lambda: calibrate.Contextual(content_free=()),
-        lambda: calibrate.Domain(bags=0),
-        lambda: calibrate.Prior(target=(0.5, 0.6)),
-        lambda: calibrate.Prior(target=(0.0, 1.0)),
-        lambda: calibrate.Proca(restarts=0),
-        lambda: calibrate.Vector(l2=0.0),
-        lambda: calibrate.Affine(l2=float("inf")),
-        lambda: calibrate.Temperature(rows=0),
+        (calibrate.Batch, {"rows": 0}, "out-of-range", {"aligner": "batch", "rows": 0}),
+        (calibrate.Batch, {"rows": "8"}, "invalid-value", {"of": "batch", "keyword": "rows", "value": "'8'"}),
+        (calibrate.Batch, {"estimate_on": "dev"}, "unknown-name", {"kind": "estimate on of batch", "name": "dev"}),
+        (calibrate.Batch, {"mean": "geometrc"}, "unknown-name", {"kind": "mean of batch", "name": "geometrc"}),
+        (calibrate.Contextual, {"content_free": "N/A"}, "invalid-value", {"of": "contextual", "keyword": "content_free"}),
+        (calibrate.Contextual, {"content_free": ()}, "empty-value", {"aligner": "contextual", "content_free": ()}),
+        (calibrate.Domain, {"bags": 0}, "out-of-range", {"aligner": "domain", "bags": 0}),
+        (calibrate.Prior, {"target": (0.5, 0.6)}, "not-a-distribution", {"target": (0.5, 0.6)}),
+        (calibrate.Prior, {"target": (0.0, 1.0)}, "not-a-distribution", {"target": (0.0, 1.0)}),
+        (calibrate.Proca, {"restarts": 0}, "out-of-range", {"aligner": "proca", "restarts": 0}),
+        (calibrate.Vector, {"l2": 0.0}, "out-of-range", {"aligner": "vector", "l2": 0.0}),
+        (calibrate.Affine, {"l2": float("inf")}, "not-finite", {"of": "affine", "keyword": "l2"}),
+        (calibrate.Temperature, {"rows": 0}, "out-of-range", {"aligner": "temperature", "rows": 0}),
     ],
 )
-def test_a_value_that_a_calibration_cannot_have_is_refused_in_python_too(make):
-    with pytest.raises(PromptkitError):
-        make()
+def test_a_value_that_a_calibration_cannot_have_is_refused_in_python_too(kind, wrong, code, fields):
+    with refused(InputError, code, **fields):
+        kind(**wrong)
 
 
 @given(cases)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit.align.extract import EXTRACTIONS
 from promptkit.align.normalise import exact, number, words
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.types import Example
+from tests.support.errors import refused
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
@@ -144,21 +145,21 @@ def test_a_text_ends_where_it_is_told_and_where_a_further_example_would_begin():
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "code", "fields"),
     [
-        {"max_tokens": 0},
-        {"temperature": -1.0},
-        {"temperature": float("nan")},
-        {"stop": ("",)},
-        {"normalise": "squad"},
-        {"seed": "x"},
+        ({"max_tokens": 0}, "out-of-range", {"aligner": "first_line", "max_tokens": 0}),
+        ({"temperature": -1.0}, "out-of-range", {"aligner": "first_line", "temperature": -1.0}),
+        ({"temperature": float("nan")}, "not-finite", {"of": "first_line", "keyword": "temperature"}),
+        ({"stop": ("",)}, "empty-stop", {"aligner": "first_line", "stop": ("",)}),
+        ({"normalise": "squad"}, "unknown-name", {"kind": "normalise of first_line", "name": "squad"}),
+        ({"seed": "x"}, "invalid-value", {"of": "first_line", "keyword": "seed", "value": "'x'"}),
     ],
 )
-def test_what_cannot_be_asked_is_refused(wrong):
-    with pytest.raises(PromptkitError):
+def test_what_cannot_be_asked_is_refused(wrong, code, fields):
+    with refused(InputError, code, **fields):
         pk.extract.first_line(**wrong)
 
 
 def test_a_pattern_that_is_none_is_refused():
-    with pytest.raises(PromptkitError, match=r"'\(' is no regular expression"):
+    with refused(InputError, "invalid-pattern", pattern="("):
         pk.extract.pattern(regex="(")

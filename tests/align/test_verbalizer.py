@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.align.verbalizer import Verbalizer
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.types import ScoreOutput
+from tests.support.errors import refused
 
 logprobs = st.floats(-30, 0)
 token_rows = st.lists(logprobs, min_size=1, max_size=5)
@@ -66,25 +67,26 @@ def test_words_stand_label_by_label_in_the_declared_order_and_the_first_is_shown
 
 @pytest.mark.parametrize("words", [{"a": "x", "b": "x"}, {"a": ["x", "y"], "b": ["z", "x"]}])
 def test_a_word_that_two_labels_share_is_refused_with_both(words):
-    with pytest.raises(PromptkitError, match="'x' stands for both a and b"):
+    with refused(InputError, "shared-word", word="x", labels=("a", "b")):
         Verbalizer(words)
 
 
 @pytest.mark.parametrize("words", [{}, {"a": "x"}])
 def test_fewer_than_two_labels_are_refused(words):
-    with pytest.raises(PromptkitError, match="at least two labels"):
+    with refused(InputError, "too-few-labels", labels=(*words,)):
         Verbalizer(words)
 
 
 @pytest.mark.parametrize("words", ["", [], ["x", ""]])
 def test_a_label_without_a_word_is_refused_by_name(words):
-    with pytest.raises(PromptkitError, match="The label b has no word"):
+    with refused(InputError, "missing-word", label="b"):
         Verbalizer({"a": "y", "b": words})
 
 
 @pytest.mark.parametrize("keywords", [{"score": "median"}, {"pool": "sum"}])
 def test_an_unknown_rule_is_refused(keywords):
-    with pytest.raises(PromptkitError, match=next(iter(keywords.values()))):
+    ((keyword, value),) = keywords.items()
+    with refused(InputError, "unknown-name", kind=f"{keyword} of verbalizer", name=value):
         Verbalizer({"a": "x", "b": "y"}, **keywords)
 
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit.align.vote import majority, right_at
 from promptkit.chain import make_chain, recorded
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.types import Example
+from tests.support.errors import refused
 
 Forms = Sequence[str | None]
 forms = st.lists(st.sampled_from([None, "a", "b", "c", "d"]), min_size=1, max_size=8)
@@ -99,19 +100,31 @@ WORDS = {"no": "bad", "yes": "good"}
 
 
 @pytest.mark.parametrize(
-    ("align", "message"),
+    ("align", "code", "fields"),
     [
-        (lambda: [pk.Verbalizer(WORDS), pk.vote.Majority()], "among answers that are extracted"),
-        (lambda: [pk.vote.Majority()], "must score labels or extract answers"),
-        (lambda: [pk.extract.boxed(), pk.vote.Majority(), pk.vote.Majority()], "one vote"),
-        (lambda: [pk.extract.boxed(temperature=0.5), pk.vote.Majority()], "Leave both out of the extraction"),
-        (lambda: [pk.extract.boxed, pk.vote.Majority], "objects, not classes"),
-        (lambda: pk.vote.Majority(temperature=0.0), "one and the same"),
-        (lambda: pk.vote.Majority(samples=0), "At least one text"),
-        (lambda: pk.vote.Majority(samples="8"), "samples of majority"),  # type: ignore[arg-type]
-        (lambda: pk.extract.boxed(samples=2), "one and the same"),
+        (lambda: [pk.Verbalizer(WORDS), pk.vote.Majority()], "vote-without-extraction", {"aligner": "Verbalizer"}),
+        (lambda: [pk.vote.Majority()], "invalid-first-aligner", {"aligners": ("Majority",)}),
+        (
+            lambda: [pk.extract.boxed(), pk.vote.Majority(), pk.vote.Majority()],
+            "invalid-second-aligner",
+            {"aligners": ("boxed", "Majority")},
+        ),
+        (
+            lambda: [pk.extract.boxed(temperature=0.5), pk.vote.Majority()],
+            "conflicting-options",
+            {"aligner": "boxed", "options": ("samples", "temperature")},
+        ),
+        (lambda: [pk.extract.boxed, pk.vote.Majority], "class-not-object", {"aligner": "Majority"}),
+        (lambda: pk.vote.Majority(temperature=0.0), "identical-samples", {"samples": 8, "temperature": 0.0}),
+        (lambda: pk.vote.Majority(samples=0), "out-of-range", {"samples": 0}),
+        (
+            lambda: pk.vote.Majority(samples="8"),  # type: ignore[arg-type]
+            "invalid-value",
+            {"of": "majority", "keyword": "samples", "value": "'8'"},
+        ),
+        (lambda: pk.extract.boxed(samples=2), "identical-samples", {"samples": 2, "temperature": 0.0}),
     ],
 )
-def test_what_is_no_vote_is_refused(align: Any, message: str) -> None:
-    with pytest.raises(PromptkitError, match=message):
+def test_what_is_no_vote_is_refused(align: Any, code: str, fields: dict[str, object]) -> None:
+    with refused(InputError, code, **fields):
         make_chain(align())

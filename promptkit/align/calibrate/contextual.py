@@ -10,7 +10,7 @@ import numpy as np
 
 from promptkit.align.calibrate.probabilities import Shift, normalised
 from promptkit.aligners import Needs, StandIn, Support
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.registry import checked
 
 if TYPE_CHECKING:
@@ -32,7 +32,14 @@ class Contextual:
         """Refuse to calibrate on nothing."""
         checked(self)
         if not self.content_free:
-            raise PromptkitError("Contextual calibration needs at least one content-free text", hint='Give ("N/A",)')
+            raise InputError(
+                "Contextual calibration needs at least one content-free text",
+                code="empty-value",
+                got=f"content_free={self.content_free!r}",
+                hint='Use ("N/A",)',
+                aligner=self.name,
+                content_free=self.content_free,
+            )
 
     @property
     def needs(self) -> Needs:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from promptkit.align.calibrate.contextual import averaged
 from promptkit.align.calibrate.probabilities import Shift
 from promptkit.aligners import Bag, Needs, Support
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.registry import checked
 
 if TYPE_CHECKING:
@@ -28,7 +28,13 @@ class Domain:
         """Refuse to calibrate on nothing."""
         checked(self)
         if self.bags < 1:
-            raise PromptkitError("Domain calibration needs at least one bag of words", got=f"bags={self.bags}")
+            raise InputError(
+                "Domain calibration needs at least one bag of words",
+                code="out-of-range",
+                got=f"bags={self.bags}",
+                aligner=self.name,
+                bags=self.bags,
+            )
 
     @property
     def needs(self) -> Needs:

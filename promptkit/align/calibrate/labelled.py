@@ -10,7 +10,7 @@ import numpy as np
 from promptkit.align.calibrate.probabilities import normalised
 from promptkit.align.calibrate.unlabelled import check_rows
 from promptkit.aligners import Needs, Support
-from promptkit.errors import PromptkitError
+from promptkit.errors import TaskError
 from promptkit.registry import checked
 
 if TYPE_CHECKING:
@@ -38,8 +38,11 @@ class Labelled:
 def known(name: str, support: Support, labels: Integers | None, rows: int) -> tuple[Floats, Integers]:
     """Normalised log-probabilities (rows, K) and labels (rows,) of the first rows, less those whose label may not be known."""
     if labels is None or not (labels[:rows] >= 0).any():
-        raise PromptkitError(
-            f"The calibration {name} has no labelled rows to be fitted on", hint="Give the task more train rows, or rows=..."
+        raise TaskError(
+            f"The calibration {name} has no labeled rows to fit on",
+            code="no-labeled-rows",
+            hint="Give the task more train rows, or set rows=...",
+            calibration=name,
         )
     may = labels[:rows] >= 0
     return normalised(support.rows.logprobs[:rows][may]), labels[:rows][may]

@@ -19,7 +19,7 @@ import numpy as np
 from promptkit.align.calibrate.probabilities import Shift
 from promptkit.align.calibrate.unlabelled import EstimateOn, check_rows, needed, seen
 from promptkit.aligners import Needs, Support
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.registry import checked
 
 if TYPE_CHECKING:
@@ -44,7 +44,12 @@ class Prior:
         check_rows(self.name, self.rows)
         if self.target and not (min(self.target) > 0 and isclose(sum(self.target), 1, abs_tol=1e-6)):
             given = "|".join(map(str, self.target))
-            raise PromptkitError("The target of prior matching must be shares above 0 that sum to 1", got=given)
+            raise InputError(
+                "The target of prior matching must be probabilities greater than 0 that sum to 1",
+                code="not-a-distribution",
+                got=given,
+                target=self.target,
+            )
 
     @property
     def needs(self) -> Needs:

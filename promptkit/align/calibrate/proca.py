@@ -17,7 +17,7 @@ import numpy as np
 from promptkit.align.calibrate.probabilities import normalised
 from promptkit.align.calibrate.unlabelled import EstimateOn, check_rows, needed, seen
 from promptkit.aligners import Needs, Outputs, Support
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.registry import checked
 
 if TYPE_CHECKING:
@@ -69,7 +69,13 @@ class Proca:
         checked(self)
         check_rows(self.name, self.rows)
         if self.restarts < 1:
-            raise PromptkitError("Prototypical calibration needs at least one start", got=f"restarts={self.restarts}")
+            raise InputError(
+                "Prototypical calibration needs at least one restart",
+                code="out-of-range",
+                got=f"restarts={self.restarts}",
+                aligner=self.name,
+                restarts=self.restarts,
+            )
 
     @property
     def needs(self) -> Needs:

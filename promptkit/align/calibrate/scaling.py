@@ -14,7 +14,7 @@ import numpy as np
 from promptkit.align.calibrate.labelled import Labelled, known, loss
 from promptkit.align.calibrate.probabilities import normalised
 from promptkit.aligners import Outputs, Support
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
@@ -77,7 +77,13 @@ class Scaling(Labelled):
         """Refuse a penalty that leaves the minimum at infinity."""
         super().__post_init__()
         if self.l2 <= 0:
-            raise PromptkitError(f"The calibration {self.name} needs a penalty above 0", got=f"l2={self.l2}")
+            raise InputError(
+                f"The penalty of the calibration {self.name} must be greater than 0",
+                code="out-of-range",
+                got=f"l2={self.l2}",
+                aligner=self.name,
+                l2=self.l2,
+            )
 
     def identity(self, labels: int) -> Linear:
         """The correction that changes nothing, of as many parameters as are fitted."""

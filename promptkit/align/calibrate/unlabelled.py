@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from promptkit.align.calibrate.probabilities import normalised
 from promptkit.aligners import Needs, Support
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.types import Floats
@@ -28,4 +28,6 @@ def seen(support: Support, estimate_on: EstimateOn, rows: int | None) -> Floats:
 def check_rows(name: str, rows: int) -> None:
     """Refuse to estimate anything on nothing."""
     if rows < 1:
-        raise PromptkitError(f"The calibration {name} needs at least one row", got=f"rows={rows}")
+        raise InputError(
+            f"The calibration {name} needs at least one row", code="out-of-range", got=f"rows={rows}", aligner=name, rows=rows
+        )

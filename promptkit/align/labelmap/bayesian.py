@@ -17,7 +17,7 @@ import numpy as np
 
 from promptkit.align.labelmap.mapping import frequencies, soft_frequencies
 from promptkit.align.labelmap.technique import Technique
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.align.labelmap.technique import Sources
@@ -36,7 +36,13 @@ class Bayesian(Technique):
         """Refuse what is no smoothing."""
         super().__post_init__()
         if self.lap < 0:
-            raise PromptkitError("The smoothing lap is a number of at least 0", got=f"lap={self.lap}")
+            raise InputError(
+                f"The Laplace smoothing of {self.name} must be at least 0",
+                code="out-of-range",
+                got=f"lap={self.lap}",
+                aligner=self.name,
+                lap=self.lap,
+            )
 
     def weights(self, sources: Sources, gold: Integers) -> Floats:
         """Shape (S, K); columns sum to 1."""
@@ -59,7 +65,13 @@ class BayesianPlus(Bayesian):
         """Refuse what leaves no source class."""
         super().__post_init__()
         if self.alpha <= 0:
-            raise PromptkitError("The share alpha of BLM+ is a number above 0", got=f"alpha={self.alpha}")
+            raise InputError(
+                f"The share alpha of {self.name} must be greater than 0",
+                code="out-of-range",
+                got=f"alpha={self.alpha}",
+                aligner=self.name,
+                alpha=self.alpha,
+            )
 
     def counts(self, sources: Sources, gold: Integers) -> Floats:
         """F, shape (S, K)."""

@@ -11,7 +11,7 @@ import numpy as np
 from promptkit.align.labelmap.mapping import frequencies
 from promptkit.align.labelmap.technique import Technique
 from promptkit.aligners import Needs
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.align.labelmap.technique import Sources
@@ -29,12 +29,21 @@ class Injective(Technique):
         """Refuse a label without source classes."""
         super().__post_init__()
         if self.each < 1:
-            raise PromptkitError("A label has at least one source class", got=f"each={self.each}")
+            raise InputError(
+                f"The label map {self.name} needs at least one source class for each label",
+                code="out-of-range",
+                got=f"each={self.each}",
+                aligner=self.name,
+                each=self.each,
+            )
         if self.sources == "words" and self.each > 1:
-            raise PromptkitError(
-                "Label words are as many as labels, so that a label can have one of them alone",
+            raise InputError(
+                "With sources=words there are as many source classes as labels, so each label can have only one",
+                code="conflicting-options",
                 got=f"sources=words, each={self.each}",
                 hint="Leave out each, or sources=words",
+                aligner=self.name,
+                options=("each", "sources"),
             )
 
     @property
@@ -70,10 +79,14 @@ def greedy(scores: Floats, each: int = 1) -> Floats:
     """
     sources, labels = scores.shape
     if sources < each * labels:
-        raise PromptkitError(
-            f"{labels} labels of {each} source classes each need at least {each * labels} source classes",
+        raise InputError(
+            f"{labels} labels with {each} source classes each need at least {each * labels} source classes",
+            code="too-few-source-classes",
             got=f"{sources}",
-            hint="Take fewer for each label, or have it choose among more tokens",
+            hint="Reduce each, or increase tokens",
+            labels=labels,
+            needed=each * labels,
+            given=sources,
         )
     left = scores.astype(float)
     taken = np.zeros_like(left)

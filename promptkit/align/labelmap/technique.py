@@ -10,7 +10,7 @@ import numpy as np
 from promptkit.align.labelled import Learned, ReadOut
 from promptkit.align.labelmap.mapping import LabelMap, Over, shrunk
 from promptkit.aligners import Needs, Outputs, Support, TopTokens
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
@@ -49,9 +49,21 @@ class Technique(Learned):
         """Refuse what is no share."""
         super().__post_init__()
         if self.tokens < 1:
-            raise PromptkitError("A label map needs source classes", got=f"tokens={self.tokens}")
+            raise InputError(
+                f"The label map {self.name} needs at least one token as a source class",
+                code="out-of-range",
+                got=f"tokens={self.tokens}",
+                aligner=self.name,
+                tokens=self.tokens,
+            )
         if not 0 <= self.manual <= 1:
-            raise PromptkitError("The share of the manual verbalizer is 0 to 1", got=f"manual={self.manual}")
+            raise InputError(
+                f"The manual verbalizer's share in the label map {self.name} must be between 0 and 1",
+                code="out-of-range",
+                got=f"manual={self.manual}",
+                aligner=self.name,
+                manual=self.manual,
+            )
 
     @property
     def needs(self) -> Needs:

@@ -16,7 +16,7 @@ import numpy as np
 from promptkit.align.labelled import Learned, ReadOut
 from promptkit.align.labelmap.mapping import FLOOR, LabelMap
 from promptkit.aligners import Needs, Support, TopTokens
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
@@ -36,9 +36,13 @@ class Automatic(Learned):
         """Refuse a label without words."""
         super().__post_init__()
         if not 1 <= self.words <= self.tokens:
-            raise PromptkitError(
-                "An automatic verbalizer chooses at least one word a label, among no fewer tokens",
+            raise InputError(
+                "An automatic verbalizer needs at least one word for each label, and at least as many tokens as words",
+                code="out-of-range",
                 got=f"words={self.words}, tokens={self.tokens}",
+                aligner=self.name,
+                words=self.words,
+                tokens=self.tokens,
             )
 
     @property

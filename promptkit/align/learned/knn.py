@@ -15,7 +15,7 @@ import numpy as np
 from promptkit.align.labelled import Learned, ReadOut
 from promptkit.align.labelmap.mapping import FLOOR, TINY
 from promptkit.aligners import Needs, Support, TopTokens
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
@@ -37,7 +37,14 @@ class Knn(Learned):
         """Refuse a vote of none."""
         super().__post_init__()
         if self.k < 1 or self.tokens < 1:
-            raise PromptkitError("kNN prompting needs a neighbour and a token", got=f"k={self.k}, tokens={self.tokens}")
+            raise InputError(
+                "kNN prompting needs at least one neighbor and at least one token",
+                code="out-of-range",
+                got=f"k={self.k}, tokens={self.tokens}",
+                aligner=self.name,
+                k=self.k,
+                tokens=self.tokens,
+            )
 
     @property
     def needs(self) -> Needs:

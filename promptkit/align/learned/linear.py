@@ -18,7 +18,7 @@ from promptkit.align.labelled import Learned, ReadOut
 from promptkit.align.labelmap.mapping import FLOOR, LabelMap
 from promptkit.align.learned.folds import folds, log_loss
 from promptkit.aligners import LAYERS, Layer, Needs, Outputs, Support, TopTokens
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.types import Floats, Integers
@@ -46,7 +46,13 @@ class Linear(Learned):
         """Refuse to learn from nothing."""
         super().__post_init__()
         if self.tokens < 1:
-            raise PromptkitError("A probe on tokens needs at least one", got=f"tokens={self.tokens}")
+            raise InputError(
+                "A linear probe needs at least one token",
+                code="out-of-range",
+                got=f"tokens={self.tokens}",
+                aligner=self.name,
+                tokens=self.tokens,
+            )
 
     @property
     def needs(self) -> Needs:
