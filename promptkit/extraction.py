@@ -94,9 +94,9 @@ def shown_by(predictor: Predictor) -> Prompt:
         raise InputError(
             "The first argument must be a predictor",
             code="not-a-predictor",
-            got=repr(predictor),
+            got=repr(predictor)[:100],
             hint="Write pk.Predictor(...)",
-            value=repr(predictor),
+            value=repr(predictor)[:100],
         )
     prompt = predictor.manipulate
     if not isinstance(prompt, Prompt) or not prompt.parts:
@@ -127,7 +127,11 @@ def chosen_rows(task: Task, split: str | None, count: int, *, of: str) -> list[L
     if not isinstance(task, Task):
         hint = 'Write pk.task("sentiment")'
         raise InputError(
-            f"The rows for {of} need a task object, not a name", code="not-a-task", got=repr(task), hint=hint, value=repr(task)
+            f"The rows for {of} need a task object, not a name",
+            code="not-a-task",
+            got=repr(task)[:100],
+            hint=hint,
+            value=repr(task)[:100],
         )
     check_value("rows", count, PositiveInt, of=of)
     rows = by_hash(untested(task.part("pool"), task.rows(split or task.spec.split)), count)

@@ -42,7 +42,7 @@ class Rows:
         if recipe.per_class is not None and not task.labels:
             raise InputError(
                 f"per_class needs a task with labels, and {task.name} declares none",
-                code="no-labels",
+                code="needs-labels",
                 got=f"per_class={recipe.per_class}",
                 hint="Leave it out",
                 task=task.name,

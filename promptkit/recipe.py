@@ -61,7 +61,7 @@ class Recipe:
         if isinstance(self.optimizer, type):
             raise InputError(
                 "The optimizer must be an object, not a class",
-                code="not-an-instance",
+                code="class-not-object",
                 got=self.optimizer.__name__,
                 hint='Write pk.CmaEs(), or "cma-es"',
                 optimizer=self.optimizer.__name__,

@@ -98,7 +98,7 @@ def check(
     """The rows that a search would choose by; raises what it would raise before it has a model."""
     if not isinstance(task, Task):
         reason, hint = "A search needs a task object, not a name", 'Write pk.task("sentiment")'
-        raise InputError(reason, code="not-a-task", got=repr(task), hint=hint, value=repr(task))
+        raise InputError(reason, code="not-a-task", got=repr(task)[:100], hint=hint, value=repr(task)[:100])
     if method is not None and method not in get_args(Method):
         raise unknown("search method", method, get_args(Method))
     if by not in get_args(By):

@@ -83,7 +83,7 @@ def check(predictor: Predictor, task: Task, *, split: str | None, recipe: Recipe
     """The rows of a training and its settled recipe; raises whatever can be known before a model's weights load."""
     if not isinstance(task, Task):
         reason, hint = "A training needs a task object, not a name", 'Write pk.task("sentiment")'
-        raise InputError(reason, code="not-a-task", got=repr(task), hint=hint, value=repr(task))
+        raise InputError(reason, code="not-a-task", got=repr(task)[:100], hint=hint, value=repr(task)[:100])
     learned = learnables(predictor)
     if predictor.chain.calibration:
         hint = "Train without the calibration, then evaluate with it"
