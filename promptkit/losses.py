@@ -259,7 +259,7 @@ def _fitting(device: Any) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError:
         raise OutOfMemory(
-            f"A part of a batch and its gradients do not fit in memory on {device}",
+            f"A part of a batch with its gradients does not fit in memory on {device}",
             code="out-of-memory",
             hint="Use --gradient-checkpointing, or smaller parts, such as --set batch_tokens=1024",
             device=str(device),

@@ -13,7 +13,7 @@ from promptkit.align.choices import Choices
 from promptkit.aligners import Extractor, PerClass
 from promptkit.cache import ScoreCache
 from promptkit.composition import Composed, in_turn
-from promptkit.errors import InputError, TaskError, Unsupported
+from promptkit.errors import TaskError, Unsupported
 from promptkit.evaluation import by_hash
 from promptkit.manipulations import Learnable, Put, Surroundings
 from promptkit.objective import Target
@@ -40,9 +40,9 @@ class Rows:
     def of(cls, task: Task, split: str | None, recipe: Recipe) -> Rows:
         """Those of the pool and of dev whose inputs do not stand in the split; raises where there are none."""
         if recipe.per_class is not None and not task.labels:
-            raise InputError(
+            raise TaskError(
                 f"per_class needs a task with labels, and {task.name} declares none",
-                code="needs-labels",
+                code="no-fixed-labels",
                 got=f"per_class={recipe.per_class}",
                 hint="Leave it out",
                 task=task.name,

@@ -58,7 +58,9 @@ def read_mirror(data: Path, folder: str, split: str) -> list[Row]:
     path = root / f"{split}.jsonl"
     if not path.is_file():
         known = [file.stem for file in root.glob("*.jsonl")]
-        raise unknown("split", split, known, hint=f"It was searched for in {root}", error=TaskError)
+        error = unknown("split", split, known, hint=f"It was searched for in {root}", error=TaskError)
+        error.fields.update(data=str(data), folder=folder)
+        raise error
     return read_file(path)
 
 

@@ -110,7 +110,9 @@ class Task:
         theirs = source.splits.get(split, split)
         if source.files is not None:
             if theirs not in source.files:
-                raise unknown("split", split, source.files, hint=f"The task is {self.name}", error=TaskError)
+                error = unknown("split", split, source.files, hint=f"The task is {self.name}", error=TaskError)
+                error.fields["task"] = self.name
+                raise error
             rows = read_file(self.base / source.files[theirs])
         elif source.mirror is not None:
             rows = read_mirror(self.base, source.mirror, theirs)
