@@ -56,7 +56,7 @@ def convert(folder: str | Path, out: str | Path, *, model: Model | None = None) 
     path = expanded(out)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         reason, hint = f"The output path {path} already exists and was not changed", "Name a folder that does not exist yet"
-        raise CheckpointError(reason, code="already-exists", hint=hint, path=str(path))
+        raise CheckpointError(reason, code="path-exists", hint=hint, path=str(path))
     learned = load_manipulation(folder)
     if model is not None:
         learned = _on(model, learned)

@@ -146,7 +146,9 @@ class TaskSpec(BaseModel):
             )
         if isinstance(self.answer, dict) and len(self.answer) != 1:
             raise PydanticCustomError(
-                "invalid-extraction", "answer must be the name of one extraction, or {name: {keyword: value}}"
+                "invalid-extraction",
+                "answer must be the name of one extraction, or {name: {keyword: value}}",
+                {"place": "answer"},
             )
         for source in self.sources:
             if source.label_ids is not None and self.labels is None:
@@ -244,7 +246,7 @@ def wrong(
     where: dict[str, Any] = {"file": str(path), "place": place}
     if "-" in first["type"]:  # a code of a validator here; pydantic's own types have underscores
         reason = f"{path}: {place or 'the file'} is invalid: {first['msg']}"
-        return TaskError(reason, code=first["type"], **{**first.get("ctx", {}), **where})
+        return TaskError(reason, code=first["type"], **{**where, **first.get("ctx", {})})
     if first["type"] == "value_error":  # a validator's message, which includes what was given
         message = first["msg"].removeprefix("Value error, ")
         return TaskError(f"{path}: {place or 'the file'} is invalid: {message}", code="invalid-value", **where)
