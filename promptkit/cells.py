@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from math import isnan
 
-from promptkit.errors import PromptkitError, unknown
+from promptkit.errors import TaskError, unknown
 from promptkit.readers import Row
 from promptkit.spec import Column, Cut, Offer, Source
 
@@ -17,10 +17,13 @@ def _cell(row: Row, column: str, where: str) -> object:
     for step in [column] if column in row else column.split("."):
         if not isinstance(value, Mapping) or step not in value:
             known = value if isinstance(value, Mapping) else row
-            raise unknown("column", column, map(str, known), hint=f"It was looked for in {where}")
+            error = unknown("column", column, map(str, known), hint=f"It was searched for in {where}", error=TaskError)
+            error.fields["where"] = where
+            raise error
         value = value[step]
     if value is None or (isinstance(value, float) and isnan(value)):
-        raise PromptkitError(f"The column {column} is empty (null) in {where}", hint="Fill it or leave the row out")
+        reason = f"The column {column} is empty (null) in {where}"
+        raise TaskError(reason, code="empty-cell", hint="Fill it in or remove the row", column=column, where=where)
     return value
 
 
@@ -29,7 +32,15 @@ def text(row: Row, column: Column, where: str) -> str:
     name = column.column if isinstance(column, Cut) else column
     value = _cell(row, name, where)
     if isinstance(value, (dict, list)):
-        raise PromptkitError(f"The column {name} holds a {type(value).__name__} in {where}", hint="Use a column of text")
+        kind = type(value).__name__
+        raise TaskError(
+            f"The column {name} contains a {kind} in {where}",
+            code="not-text",
+            hint="Use a column of text",
+            column=name,
+            where=where,
+            type=kind,
+        )
     return _cut(cell_text(value), column, where)
 
 
@@ -40,10 +51,13 @@ def texts(row: Row, column: Column, where: str) -> tuple[str, ...]:
     listed = value if isinstance(value, list) else [value]
     found = tuple(dict.fromkeys(_cut(cell_text(each), column, where) for each in listed if not isinstance(each, (dict, list))))
     if not found or not all(each.strip() for each in found) or any(isinstance(each, (dict, list)) for each in listed):
-        raise PromptkitError(
-            f"The column {name} holds no answer, or one that is no text, in {where}",
+        raise TaskError(
+            f"The column {name} has no answer in {where}, or one that is not text",
+            code="invalid-answer",
             got=str(value)[:100] or "an empty text",
-            hint="Fill it or leave the row out",
+            hint="Fill it in or remove the row",
+            column=name,
+            where=where,
         )
     return found
 
@@ -53,10 +67,14 @@ def _cut(whole: str, column: Column, where: str) -> str:
         return whole
     match = re.search(column.pattern, whole)
     if match is None:
-        raise PromptkitError(
-            f"The pattern {column.pattern!r} matches nothing in the column {column.column} of {where}",
+        raise TaskError(
+            f"The pattern {column.pattern!r} does not match the column {column.column} of {where}",
+            code="pattern-not-found",
             got=whole[:100],
-            hint="Change the pattern, or leave the row out",
+            hint="Change the pattern or remove the row",
+            pattern=column.pattern,
+            column=column.column,
+            where=where,
         )
     return (match[1] or "") if match.re.groups else match[0]
 
@@ -71,18 +89,31 @@ def offered(row: Row, offer: Offer, inputs: Mapping[str, str], where: str) -> tu
     else:
         listed = _cell(row, str(offer.column), where)
         if not isinstance(listed, list):
-            hint = "Name a column of lists, or `columns` that hold an answer each, or a `pattern`"
-            raise PromptkitError(f"The column {offer.column} holds no list in {where}", got=str(listed)[:100], hint=hint)
+            raise TaskError(
+                f"The column {offer.column} does not contain a list in {where}",
+                code="not-a-list",
+                got=str(listed)[:100],
+                hint="Name a column of lists, or `columns` with one answer each, or a `pattern`",
+                column=str(offer.column),
+                where=where,
+            )
         if any(each is None or isinstance(each, (dict, list)) for each in listed):
-            hint = "Fill it, or name columns that hold an answer each"
-            raise PromptkitError(
-                f"An answer of the column {offer.column} is no text in {where}", got=str(listed)[:100], hint=hint
+            raise TaskError(
+                f"The list in the column {offer.column} has an answer that is not text in {where}",
+                code="choice-not-text",
+                got=str(listed)[:100],
+                hint="Fill it in, or name `columns` with one answer each",
+                column=str(offer.column),
+                where=where,
             )
         answers = tuple(map(cell_text, listed))
     if len(answers) < 2 or len(set(answers)) < len(answers) or not all(answers):
-        raise PromptkitError(
+        raise TaskError(
             f"There must be at least two answers to choose from, all different and none empty, in {where}",
+            code="invalid-choices",
             got=" | ".join(map(repr, answers)) or "none",
+            choices=answers,
+            where=where,
         )
     return answers
 
@@ -105,8 +136,13 @@ def chosen(row: Row, source: Source, choices: Sequence[str], where: str) -> str:
             return choices[int(label) - offer.count_from]
     elif label in choices:
         return label
-    raise PromptkitError(
-        f"The label of {where} is none of the answers that the row offers", got=f"{label!r} of {' | '.join(choices)[:200]}"
+    raise TaskError(
+        f"The label of {where} is not one of the row's choices",
+        code="label-not-in-choices",
+        got=f"{label!r}, with the choices {' | '.join(choices)[:200]}",
+        label=label,
+        choices=tuple(choices),
+        where=where,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from promptkit.errors import PromptkitError
+from promptkit.errors import CheckpointError
 from promptkit.manipulate.arrays import as_array, digest, serialised
 from promptkit.types import Array
 
@@ -92,12 +92,15 @@ def read(folder: Path) -> Standing | None:
             arrays = {key: as_array(stream.get_tensor(key)) for key in stream.keys()}  # noqa: SIM118 - no mapping
         told: Any = json.loads(held["standing"])
         if held["sha256"] != _hash(held["standing"], arrays):
-            raise ValueError("it is not what was written")
+            raise ValueError("the checksum does not match its content")
         looks = [Look(**look) for look in told.pop("looks")]
         return Standing(**{**told, **{kind: _of(kind, arrays) for kind in _ARRAYS}, "looks": looks})
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise PromptkitError(
-            f"The checkpoint {path} is damaged: {error}", hint="Delete it: the same command trains from the start"
+        raise CheckpointError(
+            f"The checkpoint {path} is damaged: {error}",
+            code="damaged-checkpoint",
+            hint="Delete it; the same command then trains from the start",
+            file=str(path),
         ) from None
 
 

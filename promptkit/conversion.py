@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from promptkit.composition import base_of, check_base
-from promptkit.errors import PromptkitError
+from promptkit.errors import CheckpointError
 from promptkit.manipulate import peft
 from promptkit.manipulate.prefix import DeepPrefix
 from promptkit.manipulate.saved import load_manipulation, save
@@ -55,7 +55,8 @@ def convert(folder: str | Path, out: str | Path, *, model: Model | None = None) 
     """
     path = expanded(out)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise PromptkitError(f"{path} is there already and is left alone", hint="Name a folder that is not there yet")
+        reason, hint = f"The output path {path} already exists and was not changed", "Name a folder that does not exist yet"
+        raise CheckpointError(reason, code="path-exists", hint=hint, path=str(path))
     learned = load_manipulation(folder)
     if model is not None:
         learned = _on(model, learned)

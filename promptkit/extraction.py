@@ -17,7 +17,7 @@ from pydantic import PositiveInt
 from promptkit.asking import Asking
 from promptkit.cache import ScoreCache
 from promptkit.composition import base_of
-from promptkit.errors import PromptkitError, Unsupported, unknown
+from promptkit.errors import InputError, Unsupported, unknown
 from promptkit.evaluation import by_hash
 from promptkit.manipulate.arrays import as_array
 from promptkit.manipulate.demos import zero
@@ -54,17 +54,22 @@ def extract_shift(
     demonstrations and for a last layer, whose states are read normalised, and Unsupported for a model without hidden states.
     """
     if how not in get_args(How):
-        raise unknown("way to extract a shift", str(how), get_args(How))
+        raise unknown("extraction method", str(how), get_args(How))
     layer, strength = as_python(layer), as_python(strength)
-    check_value("strength", strength, float, of="a shift")
+    check_value("strength", strength, float, of="a steering vector")
     if how == "replace" and strength != 1:
-        raise PromptkitError("What stands in a state's place has no strength", got=f"strength={strength}", hint="Leave it out")
+        reason = 'how="replace" cannot be combined with a strength'
+        raise InputError(
+            reason, code="strength-with-replace", got=f"strength={strength}", hint="Leave strength out", strength=strength
+        )
     prompt = shown_by(predictor)
     if not predictor.model.hidden_states:
-        raise Unsupported(f"The model {predictor.model.name} gives no hidden states", hint="Use an hf model: the name alone")
-    check_layer(layer, predictor.model.card.layers - 1, "and the last one's states are read normalised")
+        name = predictor.model.name
+        hint = "Use an hf model, by its name alone"
+        raise Unsupported(f"The model {name} does not return hidden states", code="no-hidden-states", hint=hint, model=name)
+    check_layer(layer, predictor.model.card.layers - 1, "because the states of the last layer are read after normalization")
     shift = HiddenShift((layer,), at=at, operation="replace" if how == "replace" else "add")
-    chosen = chosen_rows(task, split, rows, of="a shift")
+    chosen = chosen_rows(task, split, rows, of="a steering vector")
     score_cache = ScoreCache() if cache else None
     state = _mean_state(predictor, task, chosen, layer, score_cache)
     if how == "difference":
@@ -78,42 +83,60 @@ def scaled(state: Floats, strength: float) -> Array:
     with np.errstate(over="ignore"):
         vectors = (strength * state)[None].astype(np.float32)
     if not np.isfinite(vectors).all():
-        raise PromptkitError("A shift of that strength is too large for a number to hold", got=f"strength={strength}")
+        reason = "The steering vector is too large for float32 at this strength"
+        raise InputError(reason, code="overflow", got=f"strength={strength}", hint="Use a smaller strength", strength=strength)
     return as_array(vectors)
 
 
 def shown_by(predictor: Predictor) -> Prompt:
     """Its prompt. Raises PromptkitError unless that shows demonstrations, answers follow it, and nothing changes it."""
     if not isinstance(predictor, Predictor):
-        raise PromptkitError("The model and its prompt are a predictor", got=repr(predictor), hint="Write pk.Predictor(...)")
+        raise InputError(
+            "The first argument must be a predictor",
+            code="not-a-predictor",
+            got=repr(predictor)[:100],
+            hint="Write pk.Predictor(...)",
+            value=repr(predictor)[:100],
+        )
     prompt = predictor.manipulate
     if not isinstance(prompt, Prompt) or not prompt.parts:
-        raise PromptkitError(
-            "A shift is told by the demonstrations of a prompt, and here are none",
-            hint='Write pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=8)), and nothing behind it',
+        raise InputError(
+            "The predictor needs a single prompt with demonstrations, and it has none",
+            code="no-demonstrations",
+            hint='Write pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=8)), with no modifier after it',
+            predictor=predictor.name,
         )
     if prompt.channel:
-        raise PromptkitError("By the channel no answer stands behind the prompt's last token", hint="Leave channel out")
+        reason = "With channel=True no answer follows the last token of the prompt"
+        raise InputError(reason, code="channel-prompt", hint="Leave channel out", predictor=predictor.name)
     return prompt
 
 
 def check_layer(layer: int, most: int, reason: str = "") -> None:
     """Raise PromptkitError unless the layer is one from 1 to `most`."""
-    check_value("layer", layer, int, of="a shift")
+    check_value("layer", layer, int, of="a steering vector")
     if not 1 <= layer <= most:
-        hint = f"They are counted from 1 to {most}" + (f", {reason}" if reason else "")
-        raise PromptkitError("A shift cannot be told of that layer", got=f"layer={layer}", hint=hint)
+        hint = f"Use a layer from 1 to {most}" + (f", {reason}" if reason else "")
+        raise InputError(
+            "The layer is out of range", code="out-of-range", got=f"layer={layer}", hint=hint, layer=layer, most=most
+        )
 
 
 def chosen_rows(task: Task, split: str | None, count: int, *, of: str) -> list[LabelledExample]:
     """So many rows of the pool, by hash, whose inputs are not evaluated; raises PromptkitError where there are none."""
     if not isinstance(task, Task):
         hint = 'Write pk.task("sentiment")'
-        raise PromptkitError(f"The rows of {of} are a task's, not those of its name", got=repr(task), hint=hint)
+        raise InputError(
+            f"The rows for {of} need a task object, not a name",
+            code="not-a-task",
+            got=repr(task)[:100],
+            hint=hint,
+            value=repr(task)[:100],
+        )
     check_value("rows", count, PositiveInt, of=of)
     rows = by_hash(untested(task.part("pool"), task.rows(split or task.spec.split)), count)
     if not rows:
-        raise task.without_rows(f"to tell {of} by", "pool")
+        raise task.without_rows(f"to compute {of} from", "pool")
     return rows
 
 

@@ -19,7 +19,7 @@ from promptkit.align.choices import Choices
 from promptkit.aligners import Extractor, Scorer
 from promptkit.cache import ScoreCache
 from promptkit.composition import base_of
-from promptkit.errors import PromptkitError, Unsupported
+from promptkit.errors import InputError, Unsupported
 from promptkit.extraction import check_layer, chosen_rows, scaled, shown_by
 from promptkit.heads import Attends
 from promptkit.manipulate.bench import Bench
@@ -62,10 +62,14 @@ class HeadEffects:
         effects = self.effects if up_to is None else self.effects[: max(0, up_to)]
         count = max(1, round(heads * total)) if isinstance(heads, float) else heads
         if heads <= 0 or not 1 <= count <= effects.size:
-            raise PromptkitError(
-                "A function vector is the sum of some of a model's attention heads",
+            raise InputError(
+                "The number of attention heads in a function vector is out of range",
+                code="out-of-range",
                 got=f"heads={heads}" + ("" if up_to is None else f", up_to={up_to}"),
-                hint=f"There are {effects.size} of them to choose from; below 1 it is a share of all",
+                hint=f"There are {effects.size} heads to choose from; a number below 1 is a share of all heads",
+                heads=heads,
+                up_to=up_to,
+                available=effects.size,
             )
         order = np.argsort(-effects, axis=None, kind="stable")[:count].tolist()
         return [(place // width + 1, place % width + 1) for place in order]
@@ -79,7 +83,7 @@ class HeadEffects:
         """The function vector times `strength`, added behind a layer at a prompt's last token; see `best`."""
         layer, strength = as_python(layer), as_python(strength)
         check_layer(layer, len(self.effects))
-        check_value("strength", strength, float, of="a shift")
+        check_value("strength", strength, float, of="a steering vector")
         vectors = scaled(self.vector(heads, up_to=up_to), strength)
         return HiddenShift((layer,)).learned({"vectors": vectors}, self.base)
 
@@ -103,20 +107,22 @@ def head_effects(
     """
     prompt, model = shown_by(predictor), predictor.model
     if not isinstance(model, Attends):
-        reason = f"The attention heads of the model {model.name} cannot be told apart"
-        raise Unsupported(reason, hint="Use an hf model, by its name alone")
-    check_value("patched", patched, PositiveInt, of="the effect of heads")
-    check_value("seed", seed, int, of="the effect of heads")
-    chosen = chosen_rows(task, split, rows, of="the effect of heads")
+        reason = f"The model {model.name} does not give access to its attention heads"
+        raise Unsupported(reason, code="no-attention-heads", hint="Use an hf model, by its name alone", model=model.name)
+    check_value("patched", patched, PositiveInt, of="the head effects")
+    check_value("seed", seed, int, of="the head effects")
+    chosen = chosen_rows(task, split, rows, of="the head effects")
     scored = Choices() if isinstance(predictor.reading, Extractor) else predictor.reading
     score_cache = ScoreCache() if cache else None
     right = _asked(Predictor(model, prompt, scored), task, chosen, score_cache)
     wrong = replace(prompt, order=Swapped(prompt.arranged, seed=seed))
     corrupted = _asked(Predictor(model, wrong, scored), task, chosen[:patched], score_cache)
     if corrupted == right[:patched]:
-        raise PromptkitError(
-            "No demonstration has another's answer when these are swapped, so nothing tells what a head is worth",
-            hint="Show two demonstrations at least, with different answers: demos=pk.demos.balanced(k=8)",
+        raise InputError(
+            "Swapping the answers of the demonstrations changes no prompt, so the effect of a head cannot be measured",
+            code="same-answers",
+            hint="Show at least two demonstrations with different answers: demos=pk.demos.balanced(k=8)",
+            predictor=predictor.name,
         )
     heads = model.heads()
     mean = np.mean([heads.outputs(ids) for ids, _ in right], axis=0)

@@ -108,7 +108,9 @@ class ByAnswers:
 
     def gradient(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Array]]:
         """There is none."""
-        raise Unsupported("Answers have no gradient", hint="Use an optimiser that asks for none: spsa or cma-es")
+        name = self._material.model.name
+        hint = "Use an optimizer without gradients: spsa or cma-es"
+        raise Unsupported(f"The model {name} does not provide gradients", code="no-gradients", hint=hint, model=name)
 
     def swaps(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Any]]:
         """There are none."""
@@ -257,8 +259,10 @@ def _fitting(device: Any) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError:
         raise OutOfMemory(
-            f"A part of a batch does not fit in memory on {device} with its gradients",
-            hint="Use --gradient-checkpointing, or less at once, such as --set batch_tokens=1024",
+            f"A part of a batch with its gradients does not fit in memory on {device}",
+            code="out-of-memory",
+            hint="Use --gradient-checkpointing, or smaller parts, such as --set batch_tokens=1024",
+            device=str(device),
         ) from None
 
 

@@ -13,7 +13,7 @@ from promptkit.align.choices import Choices
 from promptkit.aligners import Extractor, PerClass
 from promptkit.cache import ScoreCache
 from promptkit.composition import Composed, in_turn
-from promptkit.errors import PromptkitError, Unsupported
+from promptkit.errors import TaskError, Unsupported
 from promptkit.evaluation import by_hash
 from promptkit.manipulations import Learnable, Put, Surroundings
 from promptkit.objective import Target
@@ -40,8 +40,14 @@ class Rows:
     def of(cls, task: Task, split: str | None, recipe: Recipe) -> Rows:
         """Those of the pool and of dev whose inputs do not stand in the split; raises where there are none."""
         if recipe.per_class is not None and not task.labels:
-            reason = f"Rows are counted by label, and {task.name} declares no labels"
-            raise PromptkitError(reason, got=f"per_class={recipe.per_class}", hint="Leave it out")
+            raise TaskError(
+                f"per_class needs a task with labels, and {task.name} declares none",
+                code="no-fixed-labels",
+                got=f"per_class={recipe.per_class}",
+                hint="Leave it out",
+                task=task.name,
+                per_class=recipe.per_class,
+            )
         evaluated = task.rows(split or task.spec.split)
         pool, dev = (by_hash(untested(task.part(part), evaluated), None) for part in PARTS)
         for part, found in zip(PARTS, (pool, dev), strict=True):
@@ -199,8 +205,9 @@ def owner(key: str) -> int:
 def refused(prompt: TextInput) -> TextInput:
     """Of a prompt that the model is asked while another is made: what is learned would change the answers."""
     raise Unsupported(
-        "A training does not take a prompt for which the model is asked while it is made: every step would change the answers",
-        hint="Leave out the chain of thought, or choose and order the demonstrations by chance or by likeness",
+        "A training cannot use a prompt that depends on the model's own answers, because every step would change them",
+        code="prompt-depends-on-model",
+        hint="Leave out the chain of thought, or choose and order the demonstrations at random or by similarity",
     )
 
 
@@ -213,8 +220,12 @@ def _drawn(rows: Sequence[LabelledExample], recipe: Recipe) -> list[LabelledExam
 
 def _gold(row: LabelledExample, candidates: Sequence[str]) -> int:
     if row.label not in candidates:
-        raise PromptkitError(
-            f"Row {row.id} is labelled {row.label}, for which the aligner has no word", got=", ".join(candidates)
+        raise TaskError(
+            f"Row {row.id} has the label {row.label}, for which the aligner has no word",
+            code="label-without-word",
+            got=", ".join(candidates),
+            row=row.id,
+            label=row.label,
         )
     return candidates.index(row.label)
 

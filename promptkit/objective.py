@@ -54,7 +54,12 @@ def loss_of_output(reading: Reading, target: Target, output: ScoreOutput) -> tup
 
 def _scorer(reading: Reading) -> Verbalizer | Choices:
     if not isinstance(reading, Verbalizer | Choices):
-        raise Unsupported(f"What {reading.name} scores cannot be trained by", hint="Use a Verbalizer or Choices")
+        raise Unsupported(
+            f"The scores of the aligner {reading.name} cannot be used for training",
+            code="untrainable-aligner",
+            hint="Use a Verbalizer or Choices",
+            aligner=reading.name,
+        )
     return reading
 
 

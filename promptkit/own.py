@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.cells import cell_text
-from promptkit.errors import PromptkitError, unknown
+from promptkit.errors import InputError, TaskError, TemplateError, unknown
 from promptkit.readers import Row, read_file
 from promptkit.resources import expanded
 from promptkit.spec import Source, TaskSpec
@@ -45,27 +45,34 @@ def own_task(
     """
     path = expanded(file)
     if template is None:
-        raise PromptkitError(
-            f"The file {file} needs a template that says how a row is shown",
+        raise InputError(
+            f"The file {file} needs a template that renders its rows",
+            code="no-template",
             hint=f"Give one with --template, or start with promptkit task init {file}",
+            file=str(file),
         )
     rows = read_file(path)
     column = answer_column or label_column or LABEL
     if column not in rows[0]:
-        hint = f"Name the column of the labels of {file} with --label-column, or of texts to be written with --answer-column"
-        raise unknown("column", column, rows[0], hint=hint)
+        hint = f"Name the column of {file} that contains the labels with --label-column, or the answers with --answer-column"
+        raise unknown("column", column, rows[0], hint=hint, error=TaskError)
     variables = sorted(Template.load(template).variables - {LABEL, "labels"})
     if column in variables:
         held = "answers" if answer_column else "labels"
-        raise PromptkitError(
+        raise TemplateError(
             f"The template uses {column}, the column of the {held}, so it would show the answer",
-            hint="Write {{ label }}, in the target block alone",
+            code="template-shows-answer",
+            hint="Write {{ label }}, and only in the target block",
+            column=column,
+            holds=held,
         )
     if train is not None and not expanded(train).is_file():
-        raise PromptkitError(f"The file {expanded(train).resolve()} cannot be read: No such file or directory")
+        missing = expanded(train).resolve()
+        reason = f"The file {missing} cannot be read: No such file or directory"
+        raise TaskError(reason, code="unreadable-file", file=str(missing))
     absent = next((name for name in variables if name not in rows[0]), None)
     if absent is not None:
-        raise unknown("column", absent, rows[0], hint=f"The template uses it, and {file} lacks it")
+        raise unknown("column", absent, rows[0], hint=f"The template uses it, but {file} has no such column", error=TaskError)
     files = {"test": str(path.resolve())} | ({} if train is None else {"train": str(expanded(train).resolve())})
     source = Source(
         files=files,
@@ -79,10 +86,14 @@ def own_task(
     _check_declared(labels)
     declared = tuple(labels) or _values(rows, column)
     if len(declared) < 2:
-        raise PromptkitError(
+        raise TaskError(
             f"The column {column} of {file} has fewer than two labels",
+            code="too-few-labels",
             got=", ".join(declared) or "none",
-            hint="Declare all that there can be with --labels a,b,c, or name another column with --label-column",
+            hint="Declare all possible labels with --labels a,b,c, or name another column with --label-column",
+            file=str(file),
+            column=column,
+            labels=declared,
         )
     words = {label: label for label in declared}
     spec = TaskSpec(description=f"rows of {path.name}", template=str(template), labels=words, sources=[source])
@@ -92,10 +103,15 @@ def own_task(
 def _check_declared(labels: Sequence[str]) -> None:
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice is not None:
-        raise PromptkitError(f"The label {twice} is declared twice", got=", ".join(labels), hint="Give each label once")
+        reason, hint = f"The label {twice} is declared twice", "Give each label once"
+        raise InputError(reason, code="duplicate-label", got=", ".join(labels), hint=hint, label=twice)
     if not all(labels) or len(labels) == 1:
-        raise PromptkitError(
-            "At least two labels must be declared, none of them empty", got=",".join(labels), hint="Write --labels a,b,c"
+        raise InputError(
+            "At least two labels must be declared, none of them empty",
+            code="too-few-labels" if len(labels) == 1 else "empty-label",
+            got=",".join(labels),
+            hint="Write --labels a,b,c",
+            labels=tuple(labels),
         )
 
 
@@ -105,11 +121,12 @@ def starter(file: str | Path, label_column: str | None = None) -> Mapping[Path, 
     rows = read_file(path)
     column = label_column or _likely_label(rows, path)
     if column not in rows[0]:
-        raise unknown("column", column, rows[0], hint=f"It was looked for in {file}")
+        raise unknown("column", column, rows[0], hint=f"It was searched for in {file}", error=TaskError)
     labels = _values(rows, column)
     inputs = [name for name in rows[0] if name != column]
     if not inputs:
-        raise PromptkitError(f"The file {file} has no column besides {column}", hint="A row needs a text")
+        reason, hint = f"The file {file} has no column besides {column}", "Add a column with the input text"
+        raise TaskError(reason, code="no-input-column", hint=hint, file=str(file), column=column)
     names = _variables(inputs)
     task, template = path.with_suffix(".yaml"), path.with_suffix(".j2")
     return {task: _task_file(path, template, column, labels, names), template: _template_file(path, list(names.values()))}
@@ -167,14 +184,23 @@ def _values(rows: Sequence[Row], column: str) -> tuple[str, ...]:
     """The column's values in alphabetical order; raises if they are too many to be labels."""
     counts = Counter(cell_text(row[column]) for row in rows if row.get(column) is not None)
     if "" in counts:
-        hint = "Fill it or leave the row out; where it is a label, declare all with --labels or a task file"
-        raise PromptkitError(f"The column {column} is empty in {counts['']} of {len(rows)} rows", hint=hint)
+        raise TaskError(
+            f"The column {column} is empty in {counts['']} of {len(rows)} rows",
+            code="empty-cells",
+            hint="Fill it in or remove the rows; if it is a label, declare all labels with --labels or in a task file",
+            column=column,
+            empty=counts[""],
+            rows=len(rows),
+        )
     if len(counts) > MOST_LABELS:
         some = ", ".join(value[:20] for value, _ in counts.most_common(3))
-        raise PromptkitError(
-            f"The column {column} has {len(counts)} different values, which are many for labels",
+        raise TaskError(
+            f"The column {column} has {len(counts)} different values, which are too many for undeclared labels",
+            code="too-many-labels",
             got=f"{some}, ...",
-            hint="Name the column of the labels with --label-column, or declare them with --labels a,b,c",
+            hint="Name the column of the labels with --label-column, or declare the labels with --labels a,b,c",
+            column=column,
+            values=len(counts),
         )
     return tuple(sorted(counts))
 
@@ -186,5 +212,9 @@ def _likely_label(rows: Sequence[Row], path: Path) -> str:
     likely = [column for column, count in counts.items() if 2 <= count <= min(MOST_LABELS, len(rows) // 2)]
     if len(likely) != 1:
         reason = f"It is not clear which column of {path.name} holds the labels"
-        raise PromptkitError(reason, got=", ".join(rows[0]), hint="Name it with --label-column")
+        columns = tuple(rows[0])
+        hint = "Name it with --label-column"
+        raise TaskError(
+            reason, code="ambiguous-label-column", got=", ".join(columns), hint=hint, file=str(path), columns=columns
+        )
     return likely[0]

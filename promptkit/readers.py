@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from promptkit.errors import PromptkitError, json_reason, unknown
+from promptkit.errors import TaskError, json_reason, unknown
 from promptkit.hub import look_first
 
 Row = Mapping[str, Any]
@@ -28,16 +28,24 @@ def read_file(path: Path) -> list[Row]:
     try:
         rows = list(reader(path))
     except OSError as error:
-        raise PromptkitError(f"The file {path} cannot be read: {error.strerror or error}") from None
+        reason = f"The file {path} cannot be read: {error.strerror or error}"
+        raise TaskError(reason, code="unreadable-file", file=str(path)) from None
     if not rows:
-        raise PromptkitError(f"The file {path} has no rows")
+        raise TaskError(f"The file {path} has no rows", code="no-rows", file=str(path))
     return rows
 
 
-def unreadable(path: Path) -> PromptkitError:
+def unreadable(path: Path) -> TaskError:
     """The error for a file of a kind that has no reader."""
     kind = path.suffix or path.name
-    return PromptkitError(f"Files of the kind {kind!r} cannot be read", hint=f"There are: {', '.join(_READERS)}")
+    return TaskError(
+        f"Data files of type {kind!r} are not supported",
+        code="unsupported-file-type",
+        hint=f"Supported types: {', '.join(_READERS)}",
+        file=str(path),
+        suffix=kind,
+        supported=tuple(_READERS),
+    )
 
 
 def read_mirror(data: Path, folder: str, split: str) -> list[Row]:
@@ -45,10 +53,14 @@ def read_mirror(data: Path, folder: str, split: str) -> list[Row]:
     root = data / folder
     if not root.is_dir():
         hint = "Check --data (or PROMPTKIT_DATA), or leave it out to read from the hub"
-        raise PromptkitError(f"The data folder {data} has no {folder}", hint=hint)
+        reason = f"The data folder {data} has no folder {folder}"
+        raise TaskError(reason, code="no-such-folder", hint=hint, data=str(data), folder=folder)
     path = root / f"{split}.jsonl"
     if not path.is_file():
-        raise unknown(f"split of {folder} in {data}", split, [file.stem for file in root.glob("*.jsonl")])
+        known = [file.stem for file in root.glob("*.jsonl")]
+        error = unknown("split", split, known, hint=f"It was searched for in {root}", error=TaskError)
+        error.fields.update(data=str(data), folder=folder)
+        raise error
     return read_file(path)
 
 
@@ -62,10 +74,13 @@ def read_hub(name: str, config: str | None, revision: str | None, split: str) ->
         return list(datasets.load_dataset(name, config, revision=revision, split=split))
     except Exception as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise PromptkitError(
-            f"The data set {name} could not be read from the hub: {reason}",
+        raise TaskError(
+            f"The dataset {name} could not be read from the hub: {reason}",
+            code="unreadable-dataset",
             hint="Check the network, or read a local mirror with --data DIR (or PROMPTKIT_DATA); "
             "the task sentiment needs neither",
+            dataset=name,
+            split=split,
         ) from error
 
 
@@ -75,8 +90,13 @@ def _text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise PromptkitError(
-            f"The file {path} is not UTF-8: byte {error.start} cannot be read, in line {line}", hint="Save it as UTF-8"
+        raise TaskError(
+            f"The file {path} is not UTF-8: byte {error.start}, in line {line}, cannot be decoded",
+            code="not-utf8",
+            hint="Save it as UTF-8",
+            file=str(path),
+            position=error.start,
+            line=line,
         ) from None
 
 
@@ -87,12 +107,22 @@ def _jsonl(path: Path) -> Iterator[Row]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise PromptkitError(
-                f"{path}, line {number} is not JSON: {json_reason(error)}", got=line[:60], hint="Write one JSON object a line"
+            raise TaskError(
+                f"{path}, line {number} is not JSON: {json_reason(error)}",
+                code="not-json",
+                got=line[:60],
+                hint="Write one JSON object per line",
+                file=str(path),
+                line=number,
             ) from None
         if not isinstance(row, dict):
-            raise PromptkitError(
-                f"{path}, line {number} is not a JSON object", got=line[:60], hint='Write lines like {"text": "fine"}'
+            raise TaskError(
+                f"{path}, line {number} is not a JSON object",
+                code="not-a-json-object",
+                got=line[:60],
+                hint='Write lines like {"text": "fine"}',
+                file=str(path),
+                line=number,
             )
         yield row
 
@@ -105,19 +135,32 @@ def _separated(delimiter: str) -> Callable[[Path], Iterator[Row]]:
         try:
             header = reader.fieldnames or ()
             if len(set(header)) < len(header):
-                raise PromptkitError(f"{path} has two columns of one name", got=", ".join(header), hint="Rename one")
+                raise TaskError(
+                    f"{path} has two columns with the same name",
+                    code="duplicate-column",
+                    got=", ".join(header),
+                    hint="Rename one of them",
+                    file=str(path),
+                    columns=tuple(header),
+                )
             for row in reader:
                 if None in row or None in row.values():
-                    raise PromptkitError(
-                        f"{path}, line {reader.line_num} has not as many cells as the header",
-                        hint="Put cells that hold the delimiter or a line break in double quotes",
+                    raise TaskError(
+                        f"{path}, line {reader.line_num} does not have as many cells as the header",
+                        code="wrong-cell-count",
+                        hint="Put cells that contain the delimiter or a line break in double quotes",
+                        file=str(path),
+                        line=reader.line_num,
                     )
                 end = reader.line_num
                 yield row
         except csv.Error as error:
-            raise PromptkitError(
-                f"{path}: the row that begins at line {end + 1} cannot be read: {error}",
-                hint="Close each cell's double quotes, and double those inside of a cell",
+            raise TaskError(
+                f"{path}: the row that starts at line {end + 1} cannot be parsed: {error}",
+                code="malformed-row",
+                hint="Close the double quotes of each cell, and double the quotes inside a cell",
+                file=str(path),
+                line=end + 1,
             ) from None
 
     return read
@@ -130,9 +173,11 @@ def _parquet(path: Path) -> Iterator[Row]:
     try:
         yield from pyarrow.parquet.read_table(path).to_pylist()
     except pyarrow.lib.ArrowException as error:
-        raise PromptkitError(f"The file {path} cannot be read as Parquet: {error}") from None
+        reason = f"The file {path} cannot be read as Parquet: {error}"
+        raise TaskError(reason, code="not-parquet", file=str(path)) from None
     except UnicodeDecodeError as error:
-        raise PromptkitError(f"The file {path} holds text that is not UTF-8: {error.reason}") from None
+        reason = f"The file {path} contains text that is not UTF-8: {error.reason}"
+        raise TaskError(reason, code="not-utf8", file=str(path)) from None
 
 
 _READERS: Mapping[str, Callable[[Path], Iterator[Row]]] = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, Literal
 
-from promptkit.errors import PromptkitError, unknown
+from promptkit.errors import InputError, unknown
 from promptkit.gradients import Precision
 from promptkit.optimize.adamw import AdamW
 from promptkit.optimize.cma_es import CmaEs
@@ -59,17 +59,26 @@ class Recipe:
     def __post_init__(self) -> None:
         """Refuse what nothing can be trained by."""
         if isinstance(self.optimizer, type):
-            raise PromptkitError("An optimiser is an object, not a class", hint='Write pk.CmaEs(), or "cma-es"')
+            raise InputError(
+                "The optimizer must be an object, not a class",
+                code="class-not-object",
+                got=self.optimizer.__name__,
+                hint='Write pk.CmaEs(), or "cma-es"',
+                optimizer=self.optimizer.__name__,
+            )
         checked(self, "a training")
         for name in ("steps", "batch_size", "dev", "every", "per_class", "patience"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise PromptkitError(f"{name} of a training is a whole number of at least 1", got=repr(value))
+                raise InputError(f"{name} must be at least 1", code="out-of-range", got=f"{name}={value!r}", **{name: value})
         rate = self.learning_rate
         if (rate is not None and rate <= 0) or not 0 <= self.warmup <= 1:
-            raise PromptkitError(
-                "A learning rate is above 0, and a warm-up a share of the steps",
+            raise InputError(
+                "The learning rate must be above 0, and warmup must be a share of the steps, from 0 to 1",
+                code="out-of-range",
                 got=f"learning_rate={rate}, warmup={self.warmup}",
+                learning_rate=rate,
+                warmup=self.warmup,
             )
 
     @classmethod
@@ -78,7 +87,7 @@ class Recipe:
         known = [field.name for field in fields(cls)]
         for name in keywords:
             if name not in known:
-                raise unknown("keyword of a training", name, known)
+                raise unknown("training keyword", name, known)
         told = dict(keywords)
         if isinstance(told.get("optimizer"), str):
             told["optimizer"] = build("optimizer", OPTIMIZERS, told["optimizer"])
@@ -89,22 +98,32 @@ class Recipe:
         optimizer = self.optimizer or (HotFlip() if discrete else AdamW())
         if optimizer.discrete != discrete:
             fitting = [name for name, each in OPTIMIZERS.items() if each.discrete == discrete]
-            raise PromptkitError(
-                f"The optimiser {optimizer.name} changes {_CHANGED[optimizer.discrete]}, and what is learned are "
+            raise InputError(
+                f"The optimizer {optimizer.name} changes {_CHANGED[optimizer.discrete]}, and the trainable parameters are "
                 f"{_CHANGED[discrete]}",
+                code="wrong-optimizer",
                 hint=f"Use {' or '.join(fitting)}",
+                optimizer=optimizer.name,
+                fitting=tuple(fitting),
             )
         if not optimizer.rated and self.learning_rate is not None:
-            raise PromptkitError(
-                f"The optimiser {optimizer.name} has no learning rate",
+            raise InputError(
+                f"The optimizer {optimizer.name} has no learning rate",
+                code="no-learning-rate",
                 got=f"learning_rate={self.learning_rate}",
-                hint="Leave it out" if discrete else "Leave it out: its first steps are as long as its sigma",
+                hint="Leave it out" if discrete else "Leave it out: sigma sets the size of the first steps",
+                optimizer=optimizer.name,
+                learning_rate=self.learning_rate,
             )
         if not optimizer.gradients and (self.gradient_checkpointing or self.mixed_precision != "no"):
-            raise PromptkitError(
-                f"The optimiser {optimizer.name} asks for no gradients",
+            raise InputError(
+                f"The optimizer {optimizer.name} uses no gradients",
+                code="gradient-options",
                 got=f"gradient_checkpointing={self.gradient_checkpointing}, mixed_precision={self.mixed_precision}",
-                hint="Leave these out; a setting of the engine, such as --set dtype=bfloat16, changes how it answers",
+                hint="Leave these out; to change the precision of the model, set an engine option such as --set dtype=bfloat16",
+                optimizer=optimizer.name,
+                gradient_checkpointing=self.gradient_checkpointing,
+                mixed_precision=self.mixed_precision,
             )
         return replace(self, optimizer=optimizer, learning_rate=self.learning_rate or optimizer.learning_rate)
 

@@ -16,7 +16,7 @@ from promptkit.aligners import Reading
 from promptkit.asking import Asking
 from promptkit.cache import ScoreCache
 from promptkit.comparison import compare
-from promptkit.errors import PromptkitError, Unsupported, unknown
+from promptkit.errors import InputError, Unsupported, unknown
 from promptkit.evaluation import OUT, Progress, by_hash
 from promptkit.found import Found
 from promptkit.halving import By, halve, sizes
@@ -64,7 +64,9 @@ def search(
     rows = check(task, method=method, instructions=instructions, candidates=candidates, by=by, dev=dev, split=split)
     if method != "list" and "Generate" not in predictor.model.verbs:
         hint = "Give a list of instructions, or use an hf model"
-        raise Unsupported(f"The model {predictor.model.name} writes no texts, so that it can propose none", hint=hint)
+        name = predictor.model.name
+        reason = f"The model {name} cannot generate text, so it cannot propose instructions"
+        raise Unsupported(reason, code="cannot-generate", hint=hint, model=name)
     split = split or task.spec.split
     kept = ScoreCache() if cache else None
     trial = Trial(predictor, prompt, task, rows, kept)
@@ -95,33 +97,37 @@ def check(
 ) -> list[LabelledExample]:
     """The rows that a search would choose by; raises what it would raise before it has a model."""
     if not isinstance(task, Task):
-        raise PromptkitError("A search takes a task, not its name", got=repr(task), hint='Write pk.task("sentiment")')
+        reason, hint = "A search needs a task object, not a name", 'Write pk.task("sentiment")'
+        raise InputError(reason, code="not-a-task", got=repr(task)[:100], hint=hint, value=repr(task)[:100])
     if method is not None and method not in get_args(Method):
-        raise unknown("method of search", method, get_args(Method))
+        raise unknown("search method", method, get_args(Method))
     if by not in get_args(By):
-        raise unknown("score that a search chooses by", by, get_args(By))
+        raise unknown("selection score", by, get_args(By))
     if isinstance(instructions, str) or not all(isinstance(text, str) for text in instructions):
-        raise PromptkitError("The instructions to try are a list of texts", got=repr(instructions)[:100])
+        shown = repr(instructions)[:100]
+        raise InputError("The instructions must be a list of texts", code="not-a-list-of-texts", got=shown, instructions=shown)
     if method == "list" and not instructions:
-        raise PromptkitError("There is no list of instructions to try", hint="Give one, or let the model propose: ape, opro")
+        reason = "The search method list needs a list of instructions"
+        hint = "Give one, or let the model propose instructions: ape, opro"
+        raise InputError(reason, code="no-instructions", hint=hint, method=method)
     if candidates < 1:
-        raise PromptkitError("A model must be asked for one instruction at least", got=f"candidates={candidates}")
+        reason = "The number of candidates must be at least 1"
+        raise InputError(reason, code="out-of-range", got=f"candidates={candidates}", candidates=candidates)
     rows = by_hash(untested(task.part("dev"), task.rows(split or task.spec.split)), dev)
     if not rows:
-        raise PromptkitError(
-            f"The task {task.name} has no rows to choose an instruction by: the dev part of its train split is empty",
-            hint="Give it more train rows, of which a fifth is kept for choosing; hold_out: 0.5 makes them of a test split",
-        )
+        raise task.without_rows("to choose an instruction by", "dev")
     return rows
 
 
 def _prompt(predictor: Predictor) -> Prompt:
     prompt = predictor.manipulate
     if not isinstance(prompt, Prompt):
-        raise PromptkitError("A search changes the instruction of a Prompt", got=type(prompt).__name__)
+        kind = type(prompt).__name__
+        raise InputError("A search needs a predictor with a Prompt", code="not-a-prompt", got=kind, manipulation=kind)
     if predictor.chain.calibration:
         hint = "Search without the calibration, then evaluate the instruction with it"
-        raise PromptkitError("A search compares instructions by uncalibrated scores", got=predictor.name, hint=hint)
+        name = predictor.name
+        raise InputError("A search needs uncalibrated scores", code="calibrated-predictor", got=name, hint=hint, predictor=name)
     return prompt
 
 
@@ -139,7 +145,7 @@ def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cach
         answer = {**told, **row.working, LABEL: words.get(row.label, row.label)}
         pairs[row.id] = template.render("input", told) + template.render("target", answer)
     if not pairs:
-        raise PromptkitError(f"The pool of {task.name} has no row for the model to propose an instruction from")
+        raise task.without_rows("to propose an instruction from", "pool")
     return Proposer(ask=Asking(predictor.model, cache), pairs=pairs, chat=prompt.chat, seed=seed)
 
 

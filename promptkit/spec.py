@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StrictBool, StrictInt, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
-from promptkit.errors import PromptkitError, unknown
+from promptkit.errors import PromptkitError, TaskError, unknown
 
 _TAKEN = ("label", "labels")
 _UNION = frozenset({"str", "Cut", "list[str]", "bool", "int", "dict[str,nullable[dict[str,any]]]"})
@@ -56,7 +57,7 @@ class Offer(BaseModel):
     @model_validator(mode="after")
     def _one_way(self) -> Offer:
         if sum(way is not None for way in (self.column, self.columns, self.pattern)) != 1:
-            raise ValueError("choices are one of column, columns and pattern")
+            raise PydanticCustomError("ambiguous-choices", "choices needs exactly one of column, columns and pattern")
         if self.pattern is not None:
             _compiled(self.pattern)
         return self
@@ -97,10 +98,12 @@ class Source(BaseModel):
     @model_validator(mode="after")
     def _one_place(self) -> Source:
         if sum(place is not None for place in (self.files, self.mirror, self.hub)) != 1:
-            raise ValueError("a source is one of files, mirror and hub")
+            raise PydanticCustomError("ambiguous-source", "a source needs exactly one of files, mirror and hub")
         taken = [name for name in (*self.inputs, *self.working) if name in _TAKEN]
         if taken:
-            raise ValueError(f"{taken[0]} is the template's own variable; give this input another name")
+            raise PydanticCustomError(
+                "reserved-variable", "{variable} is a reserved template variable; rename this input", {"variable": taken[0]}
+            )
         return self
 
 
@@ -136,16 +139,27 @@ class TaskSpec(BaseModel):
         ways = (self.labels is not None, self.answer is not None, any(offered) and self.answer is None)
         if sum(ways) != 1 or any(offered) != all(offered):
             named = [name for name, there in zip(("labels", "answer", "choices"), ways, strict=True) if there]
-            has = " and ".join(named) or "none of them"
-            raise ValueError(f"a task has one of labels, answer, and choices in every source, and this has {has}")
+            raise PydanticCustomError(
+                "ambiguous-task-kind",
+                "a task needs exactly one of labels, answer, and choices in every source, and this has {given}",
+                {"given": " and ".join(named) or "none of them"},
+            )
         if isinstance(self.answer, dict) and len(self.answer) != 1:
-            raise ValueError("answer is one extraction's name, or {name: {keyword: value}}")
+            raise PydanticCustomError(
+                "invalid-extraction",
+                "answer must be the name of one extraction, or {name: {keyword: value}}",
+                {"place": "answer"},
+            )
         for source in self.sources:
             if source.label_ids is not None and self.labels is None:
-                raise ValueError("label_ids belongs to a task that has labels")
+                raise PydanticCustomError("label-ids-without-labels", "label_ids needs a task with labels")
             foreign = sorted(set((source.label_ids or {}).values()) - (self.labels or {}).keys())
             if foreign:
-                raise ValueError(f"label_ids names {foreign[0]!r}, which is none of the labels {', '.join(self.labels or ())}")
+                raise PydanticCustomError(
+                    "undeclared-label",
+                    "label_ids contains '{label}', which is not one of the labels {labels}",
+                    {"label": foreign[0], "labels": ", ".join(self.labels or ())},
+                )
         return self
 
 
@@ -157,7 +171,7 @@ class _Loader(yaml.SafeLoader):  # not libyaml's, which dies of deep nesting
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} stands there twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} is given twice", key.start_mark)
             if isinstance(key, yaml.ScalarNode):
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
@@ -177,9 +191,12 @@ def read_yaml(path: Path, kind: str, hint: str) -> dict[str, Any]:
     try:
         given: Any = yaml.load(path.read_text("utf-8"), _Loader)
     except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        raise PromptkitError(f"{path} is not YAML: {_reason(error)}", hint="Mend that line") from None
+        raise TaskError(
+            f"{path} is not YAML: {_reason(error)}", code="not-yaml", hint="Correct that line", file=str(path)
+        ) from None
     if not isinstance(given, dict):
-        raise PromptkitError(f"{path} holds no {kind}", got=str(given)[:100] if given else "an empty file", hint=hint)
+        shown = str(given)[:100] if given else "an empty file"
+        raise TaskError(f"{path} does not define a {kind}", code="not-a-mapping", got=shown, hint=hint, file=str(path))
     return given
 
 
@@ -187,7 +204,7 @@ def _reason(error: Exception) -> str:
     """Why a text is not YAML, and where."""
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
     if mark is None or not isinstance(error, yaml.MarkedYAMLError):
-        return " ".join(str(error).split()) or "it is nested too deeply"
+        return " ".join(str(error).split()) or "nested too deeply"
     while_ = f" {error.context}" if error.context else ""
     return f"{error.problem}{while_} (line {mark.line + 1}, column {mark.column + 1})"
 
@@ -209,18 +226,35 @@ def wrong(
     steps = [str(step) for step in first["loc"] if step not in _UNION and not str(step).startswith("function-")]
     place = ".".join(steps)
     if first["type"] == "extra_forbidden":
-        return unknown(f"key of a {kind} (at {place} in {path})", steps[-1], of(first["loc"]).model_fields)
+        known = of(first["loc"]).model_fields
+        problem = unknown(f"key of a {kind}", steps[-1], known, hint=f"It is at {place} in {path}", error=TaskError)
+        problem.fields.update(file=str(path), place=place)
+        return problem
     if "[key]" in first["loc"]:
-        hint = "Put it in quotes: bare no, yes, on and off are truth values in YAML, and digits are numbers"
-        return PromptkitError(f"{path}: {steps[0]} is wrong: the key {first['input']!r} is no text", hint=hint)
+        return TaskError(
+            f"{path}: the key {first['input']!r} of {steps[0]} is not text",
+            code="key-not-text",
+            hint="Put it in quotes: in YAML, no, yes, on and off without quotes are booleans, and digits are numbers",
+            file=str(path),
+            place=place,
+            key=str(first["input"])[:200],
+        )
     field = of(first["loc"]).model_fields.get(steps[-1]) if steps else None
     meaning = " ".join(((field and field.description) or "").split())
     if first["type"] == "missing":
-        return PromptkitError(f"{path}: {place} is missing", hint=meaning)
-    if first["type"] == "value_error":  # of promptkit's own, which says what is given
-        return PromptkitError(f"{path}: {place or 'the file'} is wrong: {first['msg'].removeprefix('Value error, ')}")
-    said = first["msg"].replace("valid dictionary", "mapping (key: value)")
-    return PromptkitError(f"{path}: {place} is wrong: {said}", got=str(first.get("input"))[:200], hint=meaning)
+        return TaskError(f"{path}: {place} is missing", code="missing-key", hint=meaning, file=str(path), place=place)
+    where: dict[str, Any] = {"file": str(path), "place": place}
+    if "-" in first["type"]:  # a code of a validator here; pydantic's own types have underscores
+        reason = f"{path}: {place or 'the file'} is invalid: {first['msg']}"
+        return TaskError(reason, code=first["type"], **{**where, **first.get("ctx", {})})
+    if first["type"] == "value_error":  # a validator's message, which includes what was given
+        message = first["msg"].removeprefix("Value error, ")
+        return TaskError(f"{path}: {place or 'the file'} is invalid: {message}", code="invalid-value", **where)
+    message = first["msg"].replace("valid dictionary", "mapping (key: value)")
+    value = str(first.get("input"))[:200]
+    return TaskError(
+        f"{path}: {place} is invalid: {message}", code="invalid-value", got=value, hint=meaning, value=value, **where
+    )
 
 
 def _of(loc: tuple[int | str, ...]) -> type[BaseModel]:
@@ -237,4 +271,8 @@ def _compiled(pattern: str) -> None:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        raise PydanticCustomError(
+            "invalid-pattern",
+            "{shown} is not a regular expression: {reason}",
+            {"pattern": pattern, "shown": repr(pattern), "reason": str(error)},
+        ) from None

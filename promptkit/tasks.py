@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from promptkit.cells import cell_text, chosen, offered, text, texts
-from promptkit.errors import PromptkitError, unknown
+from promptkit.errors import PromptkitError, TaskError, unknown
 from promptkit.readers import Row, read_file, read_hub, read_mirror, unreadable
 from promptkit.resources import folder, names
 from promptkit.spec import Source, TaskSpec, read_spec
@@ -42,14 +42,25 @@ class Task:
         """The labels, in the declared order; none where each row has answers of its own."""
         return tuple(self.spec.labels or ())
 
-    def without_rows(self, purpose: str, part: Part) -> PromptkitError:
+    def without_rows(self, purpose: str, part: Part) -> TaskError:
         """The error where a part has no rows but those whose inputs are evaluated, or none at all."""
         own = f"The task {self.name} has no rows {purpose}: "
         if held := len(self.part(part)):
-            reason = f"all {held} rows of the {part} part of its train split have inputs that stand in the evaluated split"
-            return PromptkitError(own + reason, hint="Train by other rows than are evaluated: another --split, or --train")
-        hint = "Give it more train rows; hold_out: 0.5 makes them of a test split"
-        return PromptkitError(f"{own}the {part} part of its train split is empty", hint=hint)
+            return TaskError(
+                f"{own}all {held} rows of the {part} part of its train split have inputs that are also in the evaluated split",
+                code="rows-are-evaluated",
+                hint="Use different rows for training and evaluation: another --split, or --train",
+                task=self.name,
+                part=part,
+                rows=held,
+            )
+        return TaskError(
+            f"{own}the {part} part of its train split is empty",
+            code="empty-part",
+            hint="Add train rows; hold_out: 0.5 takes them from a test split",
+            task=self.name,
+            part=part,
+        )
 
     def rows(self, split: str) -> Sequence[LabelledExample]:
         """The labelled rows of a split, in the source's order."""
@@ -59,9 +70,11 @@ class Task:
         """The rows of one part of the train split, in the source's order."""
         source = self.source
         if source.hold_out is None and source.files is not None and source.splits.get("train", "train") not in source.files:
-            raise PromptkitError(
-                f"The task {self.name} has no train split, which demonstrations and calibrations take their rows from",
-                hint="Use --shots 0, or add to its source a train file or hold_out: 0.5",
+            raise TaskError(
+                f"The task {self.name} has no train split, from which demonstrations and calibrations take their rows",
+                code="no-train-split",
+                hint="Use --shots 0, or add a train file or hold_out: 0.5 to its source",
+                task=self.name,
             )
         if isinstance(source.hold_out, int):
             return self._examples("train") if part == "pool" else []
@@ -97,7 +110,9 @@ class Task:
         theirs = source.splits.get(split, split)
         if source.files is not None:
             if theirs not in source.files:
-                raise unknown(f"split of {self.name}", split, source.files)
+                error = unknown("split", split, source.files, hint=f"The task is {self.name}", error=TaskError)
+                error.fields["task"] = self.name
+                raise error
             rows = read_file(self.base / source.files[theirs])
         elif source.mirror is not None:
             rows = read_mirror(self.base, source.mirror, theirs)
@@ -133,12 +148,21 @@ class Task:
             names |= {str(index): label for index, label in enumerate(self.labels)}
         label = names.get(value)
         if label is None and value == HIDDEN_LABEL:
-            raise PromptkitError(
-                f"The labels of the {split} split of {self.name} are hidden by the owners of the data",
-                hint=f"Use a labelled split, such as --split {'validation' if split != 'validation' else 'train'}",
+            labeled = "validation" if split != "validation" else "train"
+            raise TaskError(
+                f"The owners of the data do not publish the labels of the {split} split of {self.name}",
+                code="hidden-labels",
+                hint=f"Use a labeled split, such as --split {labeled}",
+                task=self.name,
+                split=split,
+                suggested=labeled,
             )
         if label not in self.labels:
-            raise unknown("label", value, self.labels, hint=f"It stands in {where}: declare it, or mend the row")
+            error = unknown(
+                "label", value, self.labels, hint=f"It is in {where}: declare it, or correct the row", error=TaskError
+            )
+            error.fields["where"] = where
+            raise error
         return str(label)
 
 
@@ -166,21 +190,27 @@ def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
         if source.hub is not None and not mirror:
             return Task(label, spec, source, path.parent)
     kinds = "a mirror (--data DIR)" if not mirror else "the hub or files, not a mirror"
-    raise PromptkitError(f"The task {name} can only be read from {kinds}", hint="See its `sources`")
+    raise TaskError(
+        f"The task {name} can only be read from {kinds}",
+        code="needs-hub" if mirror else "needs-mirror",
+        hint="See its `sources`",
+        task=str(name),
+    )
 
 
 def _no_task(name: str | Path) -> PromptkitError:
     """The error for what is given as a task and is neither a shipped one's name nor a YAML file."""
     path = Path(name)
     if path.is_dir() and str(name):
-        return PromptkitError(f"{name} is a folder, and no task", hint="Give a task's YAML file or a data file in it")
+        hint = "Give the YAML file of a task or a data file in it"
+        return TaskError(f"{name} is a folder, not a task", code="is-a-folder", hint=hint, file=str(name))
     if path.is_file():
         return unreadable(path)
     if path.suffix in (".yaml", ".yml"):
-        hint = f"It was looked for in {Path.cwd()}; promptkit task init starts one from a data file"
-        return PromptkitError(f"There is no task file {name}", hint=hint)
-    hint = "Your own is given by the path of its YAML file, or of a data file"
-    return unknown("task", str(name), names("evals", ".yaml"), hint=hint)
+        hint = f"It was searched for in {Path.cwd()}; promptkit task init creates one from a data file"
+        return TaskError(f"There is no task file {name}", code="no-such-file", hint=hint, file=str(name))
+    hint = "For your own task, give the path of its YAML file or of a data file"
+    return unknown("task", str(name), names("evals", ".yaml"), hint=hint, error=TaskError)
 
 
 def described() -> dict[str, TaskSpec]:
@@ -221,16 +251,22 @@ def _divided(rows: Sequence[LabelledExample], hold_out: float) -> dict[str, list
     ranks = [_hash({"hold out": "", **row.inputs}) for row in rows]
     count = hold_out if isinstance(hold_out, int) else round(hold_out * len(rows))
     if not 0 < count < len(rows):
-        raise PromptkitError(
-            f"{count} of {len(rows)} rows cannot be held out for demonstrations: each part needs at least one",
-            hint="Change hold_out in the task, give more rows, or give demonstrations a file of their own (--train)",
+        raise TaskError(
+            f"{count} of {len(rows)} rows cannot be held out for demonstrations: each part needs at least one row",
+            code="invalid-hold-out",
+            hint="Change hold_out in the task, add rows, or give the demonstrations their own file (--train)",
+            hold_out=count,
+            rows=len(rows),
         )
     last = sorted(ranks)[count - 1]
     if last == max(ranks):
-        raise PromptkitError(
-            "The rows are too much alike to hold some out for demonstrations: those of equal inputs stay together",
-            got=f"{len(set(ranks))} different ones of {len(rows)}",
-            hint="Give more rows, or give demonstrations a file of their own (--train)",
+        raise TaskError(
+            "Too few rows differ to hold some out for demonstrations: rows with equal inputs stay together",
+            code="too-few-distinct-rows",
+            got=f"{len(set(ranks))} distinct rows of {len(rows)}",
+            hint="Add rows, or give the demonstrations their own file (--train)",
+            distinct=len(set(ranks)),
+            rows=len(rows),
         )
     return {
         "train": [row for row, rank in zip(rows, ranks, strict=True) if rank <= last],

@@ -24,7 +24,7 @@ from promptkit.asking import NeedsAnswer, Silent
 from promptkit.cache import ScoreCache
 from promptkit.checkpoint import Look, Standing
 from promptkit.composition import base_of
-from promptkit.errors import PromptkitError, Unsupported
+from promptkit.errors import InputError, TrainingError, Unsupported
 from promptkit.fit import Fit
 from promptkit.gradients import Trains
 from promptkit.losses import Batch, ByAnswers, ByGradients, Losses
@@ -68,7 +68,9 @@ def train(
     told = Recipe.of(recipe)
     if not learnables(predictor):
         hint = 'Write pk.Predictor(model, [pk.Prompt("sentiment/review"), pk.SoftPrompt(10)], ...)'
-        raise PromptkitError("There is nothing to be learned in this predictor", hint=hint)
+        raise TrainingError(
+            "The predictor has no trainable parameters", code="nothing-to-train", hint=hint, predictor=predictor.name
+        )
     rows, told = check(predictor, task, split=split, recipe=told)
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if launched not in ("no", told.mixed_precision):
@@ -80,17 +82,24 @@ def train(
 def check(predictor: Predictor, task: Task, *, split: str | None, recipe: Recipe) -> tuple[Rows, Recipe]:
     """The rows of a training and its settled recipe; raises whatever can be known before a model's weights load."""
     if not isinstance(task, Task):
-        raise PromptkitError("A training takes a task, not its name", got=repr(task), hint='Write pk.task("sentiment")')
+        reason, hint = "A training needs a task object, not a name", 'Write pk.task("sentiment")'
+        raise InputError(reason, code="not-a-task", got=repr(task)[:100], hint=hint, value=repr(task)[:100])
     learned = learnables(predictor)
     if predictor.chain.calibration:
         hint = "Train without the calibration, then evaluate with it"
-        raise PromptkitError("A training follows uncalibrated scores", got=predictor.name, hint=hint)
+        name = predictor.name
+        raise InputError(
+            "A training needs uncalibrated scores", code="calibrated-predictor", got=name, hint=hint, predictor=name
+        )
     discrete = {isinstance(each, TriggerTokens) for each in learned}
     if len(discrete) > 1:
-        raise PromptkitError(
-            "Tokens and vectors are not learned at once: no optimiser changes both",
-            got=", ".join(each.name for each in learned),
-            hint="Train one of them alone",
+        found = tuple(each.name for each in learned)
+        raise TrainingError(
+            "Tokens and vectors cannot be trained together: no optimizer changes both",
+            code="tokens-and-vectors",
+            got=", ".join(found),
+            hint="Train each of them alone",
+            manipulations=found,
         )
     settled = recipe.settled(discrete=discrete == {True})
     rows = Rows.of(task, split, settled)
@@ -171,7 +180,8 @@ class _Training:
             self._tell(standing)
         changed = self._losses.weights_hash() != before
         if self._processes.total(np.array([float(changed)]))[0]:
-            raise PromptkitError("The weights of the frozen model have changed while it was trained on: please report this")
+            reason = "The weights of the frozen model have changed during the training: please report this"
+            raise TrainingError(reason, code="frozen-weights-changed", model=self._predictor.model.name)
         self._keep(standing, folder)
 
     def _keep(self, standing: Standing, folder: Path) -> None:
@@ -191,10 +201,15 @@ class _Training:
         if not math.isfinite(loss):
             rates = ", ".join(f"learning_rate={rate}" for rate in self._highest if rate is not None)
             narrow = " and --mixed-precision bf16" if self._recipe.mixed_precision == "fp16" else ""
-            raise PromptkitError(
+            raise TrainingError(
                 f"The loss after {standing.step} steps is {loss}: the training has diverged",
+                code="diverged",
                 got=", ".join(filter(None, [spelling(self._optimizer), rates])),
                 hint=f"Use a lower {'learning rate' if rates else 'sigma'}, or --set dtype=float32{narrow}",
+                step=standing.step,
+                loss=loss,
+                optimizer=spelling(self._optimizer),
+                learning_rates=tuple(rate for rate in self._highest if rate is not None),
             )
 
     def _look(self, standing: Standing, folder: Path) -> None:
@@ -255,8 +270,10 @@ def _losses(material: Material, recipe: Recipe) -> Losses:
     assert optimizer is not None  # the recipe is settled
     if processes().count > 1 and not isinstance(material.model, Trains):
         raise Unsupported(
-            f"Several processes train on an hf model alone, and this one is {material.model.name}",
+            f"Training in several processes needs an hf model, and this one is {material.model.name}",
+            code="several-processes",
             hint="Start one process: an engine such as vllm uses several GPUs by itself, --set tensor_parallel_size=2",
+            model=material.model.name,
         )
     if not optimizer.gradients:
         return ByAnswers(material)
@@ -264,7 +281,8 @@ def _losses(material: Material, recipe: Recipe) -> Losses:
         ways = (
             "Train on an hf model"
             if optimizer.discrete
-            else "Train on an hf model, or without them: --optimizer spsa or cma-es"
+            else "Train on an hf model, or without gradients: --optimizer spsa or cma-es"
         )
-        raise Unsupported(f"No gradients flow through the model {material.model.name}", hint=ways)
+        name = material.model.name
+        raise Unsupported(f"The model {name} does not provide gradients", code="no-gradients", hint=ways, model=name)
     return ByGradients(material, material.model, checkpointing=recipe.gradient_checkpointing, precision=recipe.mixed_precision)

@@ -3,9 +3,10 @@
 import pytest
 
 from promptkit.cells import chosen, offered
-from promptkit.errors import PromptkitError
+from promptkit.errors import TaskError
 from promptkit.manipulate import demos
 from promptkit.spec import Offer, Source
+from tests.support.errors import refused
 
 
 def source(**offer):
@@ -31,22 +32,22 @@ def test_a_number_is_a_place_and_a_text_is_a_text(choices, answer, right):
 @pytest.mark.parametrize("answer", ["5", 7, "d"])
 def test_a_label_that_means_no_answer_is_refused(answer):
     row = {"q": "q", "opts": ["1", "2", "3"], "answer": answer}
-    with pytest.raises(PromptkitError, match="none of the answers that the row offers"):
+    with refused(TaskError, "label-not-in-choices", label=str(answer), where="row 1"):
         chosen(row, source(column="opts"), ("1", "2", "3"), "row 1")
 
 
 @pytest.mark.parametrize("bad", [None, {"x": 1}, ["a"]])
 def test_an_answer_that_is_no_text_is_refused(bad):
-    with pytest.raises(PromptkitError, match="opts is no text in row 1"):
+    with refused(TaskError, "choice-not-text", column="opts", where="row 1"):
         offered({"opts": ["a", bad]}, Offer(column="opts"), {}, "row 1")
 
 
 def test_names_that_stand_twice_name_nothing():
     row = {"opts": ["x", "y"], "names": ["A", "A"], "answer": "A"}
-    with pytest.raises(PromptkitError, match="none of the answers"):
+    with refused(TaskError, "label-not-in-choices", label="A"):
         chosen(row, source(column="opts", names="names"), ("x", "y"), "row 1")
 
 
 def test_balanced_demonstrations_without_labels_are_refused(bench, make_rows):
-    with pytest.raises(PromptkitError, match=r"need labels that are the same for every row.*random"):
+    with refused(TaskError, "no-fixed-labels", selector="balanced"):
         demos.balanced(k=2).over(bench(make_rows(6)))

@@ -12,10 +12,12 @@ import torch
 
 import promptkit as pk
 from promptkit.asking import Asking
+from promptkit.errors import InputError
 from promptkit.evaluation import by_hash
 from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.manipulations import Surroundings
 from promptkit.types import Read, Request
+from tests.support.errors import refused
 from tests.support.tiny import make_model, save, save_reviews
 
 
@@ -85,29 +87,70 @@ def test_a_state_replaced_by_itself_changes_nothing(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "message"),
+    ("made", "code", "fields"),
     [
-        (lambda f: pk.extract_shift(shown(f, demos=pk.demos.zero()), pk.task(f / "task.yaml"), layer=1), "here are none"),
-        (lambda f: pk.extract_shift(shown(f, pk.HiddenShift()), pk.task(f / "task.yaml"), layer=1), "here are none"),
-        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=3), r"that layer. Given: layer=3.*1 to 2"),
-        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, how="sum"), "no way to extract a shift"),
-        (lambda f: pk.extract_shift(shown(f, channel=True), pk.task(f / "task.yaml"), layer=1), "By the channel"),
-        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, how="replace", strength=2), "has no strength"),
+        (
+            lambda f: pk.extract_shift(shown(f, demos=pk.demos.zero()), pk.task(f / "task.yaml"), layer=1),
+            "no-demonstrations",
+            {},
+        ),
+        (lambda f: pk.extract_shift(shown(f, pk.HiddenShift()), pk.task(f / "task.yaml"), layer=1), "no-demonstrations", {}),
+        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=3), "out-of-range", {"layer": 3, "most": 2}),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, how="sum"),
+            "unknown-name",
+            {"kind": "extraction method", "name": "sum"},
+        ),
+        (lambda f: pk.extract_shift(shown(f, channel=True), pk.task(f / "task.yaml"), layer=1), "channel-prompt", {}),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, how="replace", strength=2),
+            "strength-with-replace",
+            {"strength": 2},
+        ),
         (
             lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, strength=1e99),
-            r"too large for a number to hold. Given: strength=1e\+99",
+            "overflow",
+            {"strength": 1e99},
         ),
-        (lambda f: pk.extract_shift(shown(f), "sentiment", layer=1), "not those of its name. Given: 'sentiment'"),
-        (lambda f: pk.extract_shift("x", pk.task(f / "task.yaml"), layer=1), "are a predictor. Given: 'x'"),
-        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1.5), "valid integer. Given: layer=1.5"),
-        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=True), "Given: layer=True"),
-        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, strength=float("nan")), "Given: strength=nan"),
-        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, strength="2"), "Given: strength='2'"),
-        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, rows=0), "Given: rows=0"),
-        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, rows="a"), "Given: rows='a'"),
-        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, at="first"), "no at of shift named 'first'"),
+        (lambda f: pk.extract_shift(shown(f), "sentiment", layer=1), "not-a-task", {"value": "'sentiment'"}),
+        (lambda f: pk.extract_shift("x", pk.task(f / "task.yaml"), layer=1), "not-a-predictor", {"value": "'x'"}),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1.5),
+            "invalid-value",
+            {"keyword": "layer", "value": "1.5"},
+        ),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=True),
+            "invalid-value",
+            {"keyword": "layer", "value": "True"},
+        ),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, strength=float("nan")),
+            "not-finite",
+            {"keyword": "strength", "value": "nan"},
+        ),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, strength="2"),
+            "invalid-value",
+            {"keyword": "strength", "value": "'2'"},
+        ),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, rows=0),
+            "invalid-value",
+            {"keyword": "rows", "value": "0"},
+        ),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, rows="a"),
+            "invalid-value",
+            {"keyword": "rows", "value": "'a'"},
+        ),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, at="first"),
+            "unknown-name",
+            {"kind": "at of shift", "name": "first"},
+        ),
     ],
 )
-def test_what_tells_no_shift_is_told(folder: Path, made: Any, message: str) -> None:
-    with pytest.raises(pk.PromptkitError, match=message):
+def test_what_tells_no_shift_is_told(folder: Path, made: Any, code: str, fields: dict[str, Any]) -> None:
+    with refused(InputError, code, **fields):
         made(folder)

@@ -13,6 +13,7 @@ import torch
 
 import promptkit as pk
 from promptkit.asking import Asking
+from promptkit.errors import InputError, TaskError
 from promptkit.evaluation import by_hash
 from promptkit.function_vectors import Swapped
 from promptkit.manipulate.arrays import as_numpy
@@ -22,10 +23,10 @@ from promptkit.manipulate.order import given
 from promptkit.manipulations import Surroundings
 from promptkit.models.base import ENGINES
 from promptkit.types import LabelledExample
+from tests.support.errors import refused
 from tests.support.tiny import make_model, save, save_reviews
 
 HEADS, LAYERS = 4, 3
-UNSWAPPED = "No demonstration has another's answer.*with different answers"
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_a_share_of_the_heads_is_so_many(folder: Path) -> None:
 
 def test_rows_that_are_evaluated_tell_nothing(folder: Path) -> None:
     task, predictor = pk.task(folder / "task.yaml"), shown(folder)
-    with pytest.raises(pk.PromptkitError, match="no rows to tell the effect of heads by"):
+    with refused(TaskError, "rows-are-evaluated", task="task", part="pool"):
         pk.head_effects(predictor, task, split="train")
 
 
@@ -150,32 +151,37 @@ class Alike:
 
 
 @pytest.mark.parametrize(
-    ("made", "message"),
+    ("made", "code", "fields"),
     [
-        (lambda f: pk.head_effects(shown(f, demos=pk.demos.zero()), pk.task(f / "task.yaml")), "here are none"),
-        (lambda f: pk.head_effects(shown(f), pk.task(f / "task.yaml"), patched=0), "greater than 0. Given: patched=0"),
+        (lambda f: pk.head_effects(shown(f, demos=pk.demos.zero()), pk.task(f / "task.yaml")), "no-demonstrations", {}),
+        (
+            lambda f: pk.head_effects(shown(f), pk.task(f / "task.yaml"), patched=0),
+            "invalid-value",
+            {"keyword": "patched", "value": "0"},
+        ),
         (
             lambda f: pk.head_effects(shown(f, template="sentiment/review_channel", channel=True), pk.task(f / "task.yaml")),
-            "By the channel no answer stands behind",
+            "channel-prompt",
+            {},
         ),
-        (lambda f: FOUND.shift(layer=3), r"that layer. Given: layer=3.*from 1 to 2"),
-        (lambda f: FOUND.shift(layer=1, heads=5), r"some of a model's attention heads. Given: heads=5.*are 4 of them"),
-        (lambda f: FOUND.shift(layer=1, heads=3, up_to=1), "Given: heads=3, up_to=1.*are 2 of them"),
-        (lambda f: FOUND.shift(layer=1, up_to=-1), "are 0 of them"),
-        (lambda f: FOUND.shift(layer=1, heads=1.5), "Given: heads=1.5"),
-        (lambda f: FOUND.best(0.0), "some of a model's attention heads. Given: heads=0.0"),
-        (lambda f: FOUND.best(-0.5), "Given: heads=-0.5"),
-        (lambda f: FOUND.best(float("nan")), "finite number. Given: heads=nan"),
-        (lambda f: FOUND.best(True), "Given: heads=True"),
-        (lambda f: FOUND.best(1, up_to=1.5), "Given: up_to=1.5"),
-        (lambda f: FOUND.shift(layer=1.5), "Given: layer=1.5"),
-        (lambda f: FOUND.shift(layer=1, strength=float("nan")), "finite number. Given: strength=nan"),
-        (lambda f: pk.head_effects(shown(f, demos=pk.demos.random_each(k=1)), pk.task(f / "task.yaml")), UNSWAPPED),
-        (lambda f: pk.head_effects(shown(f, demos=Alike()), pk.task(f / "task.yaml")), UNSWAPPED),
+        (lambda f: FOUND.shift(layer=3), "out-of-range", {"layer": 3, "most": 2}),
+        (lambda f: FOUND.shift(layer=1, heads=5), "out-of-range", {"heads": 5, "up_to": None, "available": 4}),
+        (lambda f: FOUND.shift(layer=1, heads=3, up_to=1), "out-of-range", {"heads": 3, "up_to": 1, "available": 2}),
+        (lambda f: FOUND.shift(layer=1, up_to=-1), "out-of-range", {"up_to": -1, "available": 0}),
+        (lambda f: FOUND.shift(layer=1, heads=1.5), "out-of-range", {"heads": 1.5}),
+        (lambda f: FOUND.best(0.0), "out-of-range", {"heads": 0.0}),
+        (lambda f: FOUND.best(-0.5), "out-of-range", {"heads": -0.5}),
+        (lambda f: FOUND.best(float("nan")), "not-finite", {"keyword": "heads", "value": "nan"}),
+        (lambda f: FOUND.best(True), "invalid-value", {"keyword": "heads", "value": "True"}),
+        (lambda f: FOUND.best(1, up_to=1.5), "invalid-value", {"keyword": "up_to", "value": "1.5"}),
+        (lambda f: FOUND.shift(layer=1.5), "invalid-value", {"keyword": "layer", "value": "1.5"}),
+        (lambda f: FOUND.shift(layer=1, strength=float("nan")), "not-finite", {"keyword": "strength", "value": "nan"}),
+        (lambda f: pk.head_effects(shown(f, demos=pk.demos.random_each(k=1)), pk.task(f / "task.yaml")), "same-answers", {}),
+        (lambda f: pk.head_effects(shown(f, demos=Alike()), pk.task(f / "task.yaml")), "same-answers", {}),
     ],
 )
-def test_what_tells_no_function_vector_is_told(folder: Path, made: Any, message: str) -> None:
-    with pytest.raises(pk.PromptkitError, match=message):
+def test_what_tells_no_function_vector_is_told(folder: Path, made: Any, code: str, fields: dict[str, Any]) -> None:
+    with refused(InputError, code, **fields):
         made(folder)
 
 
@@ -183,7 +189,7 @@ FOUND = pk.HeadEffects(effects=np.zeros((2, 2)), added=np.zeros((2, 2, 4)), base
 
 
 def test_other_engines_refuse_before_anything_is_asked(folder: Path) -> None:
-    with pytest.raises(pk.Unsupported, match="attention heads of the model fake cannot be told apart"):
+    with refused(pk.Unsupported, "no-attention-heads", model="fake"):
         pk.head_effects(shown(folder, model=pk.load("fake")), pk.task(folder / "task.yaml"))
 
 

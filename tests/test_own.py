@@ -14,10 +14,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.errors import PromptkitError
+from promptkit.errors import TaskError, TemplateError
 from promptkit.own import own_task, starter
 from promptkit.template import Template
 from promptkit.types import Example
+from tests.support.errors import refused
 
 TEMPLATE = "{% block input %}Ticket: {{ subject }}. {{ body }}\nKind:{% endblock %}{% block target %} {{ label }}{% endblock %}"
 KINDS = ("question", "bug", "feature")
@@ -103,20 +104,21 @@ def test_a_task_file_is_started_beside_the_data_and_runs_as_it_is(tmp_path: Path
     assert done.returncode == 0, done.stderr
     again = promptkit("task", "init", path, "--label-column", "kind", cwd=tmp_path)
     assert (again.returncode, again.stdout) == (1, "")
-    assert "is there already" in again.stderr
+    assert "tickets.yaml" in again.stderr
 
 
 def test_the_column_of_the_labels_is_found_where_there_is_no_doubt(tmp_path: Path) -> None:
     assert any("label: kind" in content for content in starter(write(tmp_path)).values())
-    with pytest.raises(PromptkitError, match="not clear which column"):
-        starter(write(tmp_path / "few", 3))
+    few = write(tmp_path / "few", 3)
+    with refused(TaskError, "ambiguous-label-column", file=str(few)):
+        starter(few)
 
 
 @pytest.mark.parametrize(("option", "held"), [({"label_column": "kind"}, "labels"), ({"answer_column": "kind"}, "answers")])
 def test_a_template_that_shows_the_answer_is_refused(tmp_path: Path, option: dict[str, str], held: str) -> None:
     (tmp_path / "d.csv").write_text("text,kind\n" + "".join(f"row {n},{'ab'[n % 2]}\n" for n in range(8)))
     leak = "{% block input %}{{ kind }} {{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}"
-    with pytest.raises(pk.PromptkitError, match=f"uses kind, the column of the {held}, so it would show the answer"):
+    with refused(TemplateError, "template-shows-answer", column="kind", holds=held):
         own_task(tmp_path / "d.csv", template=leak, **option)
 
 

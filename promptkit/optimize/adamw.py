@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from promptkit.checkpoint import Standing
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.optimizers import Objective, Rates, Step
 from promptkit.registry import checked
@@ -34,7 +34,8 @@ class AdamW:
         """Refuse a decay that is none."""
         checked(self)
         if self.weight_decay < 0:
-            raise PromptkitError("A weight decay is at least 0", got=f"weight_decay={self.weight_decay}")
+            reason, decay = "The weight decay must be at least 0", self.weight_decay
+            raise InputError(reason, code="out-of-range", got=f"weight_decay={decay}", weight_decay=decay)
 
     def begin(self, standing: Standing, seed: int) -> Step:
         """See `Optimizer`; `state` holds the running means of the gradients and of their squares."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from promptkit.checkpoint import Standing
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError, TrainingError
 from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.manipulate.drawn import generator, number
 from promptkit.optimize.spsa import scale_of
@@ -52,9 +52,14 @@ class CmaEs:
         checked(self)
         few = self.population is not None and self.population < 4
         if self.subspace < 2 or few or not 0 < self.sigma <= MOST:
-            raise PromptkitError(
-                f"A subspace has at least 2 dimensions, a population at least 4 members, and sigma is above 0 up to {MOST:g}",
+            raise InputError(
+                f"The subspace needs at least 2 dimensions, the population at least 4 members, and sigma must be above 0 and "
+                f"at most {MOST:g}",
+                code="out-of-range",
                 got=f"subspace={self.subspace}, population={self.population}, sigma={self.sigma}",
+                subspace=self.subspace,
+                population=self.population,
+                sigma=self.sigma,
             )
 
     def begin(self, standing: Standing, seed: int) -> Step:
@@ -103,5 +108,6 @@ def _projections(origin: dict[str, Array], d: int, seed: int) -> dict[str, Any]:
         }
     except MemoryError:
         size = sum(4 * rows * columns for rows, columns in shapes.values()) / 2**30
-        reason = f"A subspace of {d} dimensions takes {size:.0f} GiB, which is more than there is"
-        raise PromptkitError(reason, hint="Use a smaller one: cma-es:subspace=500") from None
+        reason = f"A subspace of {d} dimensions needs {size:.0f} GiB, which is more than the available memory"
+        hint = "Use a smaller one: cma-es:subspace=500"
+        raise TrainingError(reason, code="subspace-too-large", hint=hint, subspace=d, gib=size) from None

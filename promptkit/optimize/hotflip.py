@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from promptkit.checkpoint import Standing
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.optimizers import Objective, Parameters, Rates, Step
 from promptkit.registry import checked
@@ -40,7 +40,8 @@ class HotFlip:
         """Refuse a search that tries nothing."""
         checked(self)
         if self.candidates < 1:
-            raise PromptkitError("A search of tokens tries one at least", got=f"candidates={self.candidates}")
+            reason, count = "The number of candidate tokens must be at least 1", self.candidates
+            raise InputError(reason, code="out-of-range", got=f"candidates={count}", candidates=count)
 
     def begin(self, standing: Standing, seed: int) -> Step:
         """See `Optimizer`; every place is tried once, in an order by chance, before any is tried again."""

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from promptkit.checkpoint import Standing
-from promptkit.errors import PromptkitError
+from promptkit.errors import InputError
 from promptkit.manipulate.arrays import as_array, as_numpy
 from promptkit.manipulate.drawn import generator
 from promptkit.optimizers import Objective, Rates, Step
@@ -47,9 +47,12 @@ class Spsa:
         """Refuse what no gradient is estimated by."""
         checked(self)
         if self.perturbation <= 0 or self.averaged < 1:
-            raise PromptkitError(
-                "A perturbation is above 0, and the number of estimates at least 1",
+            raise InputError(
+                "The perturbation must be above 0, and the number of averaged estimates at least 1",
+                code="out-of-range",
                 got=f"perturbation={self.perturbation}, averaged={self.averaged}",
+                perturbation=self.perturbation,
+                averaged=self.averaged,
             )
 
     def begin(self, standing: Standing, seed: int) -> Step:
