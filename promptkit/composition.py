@@ -125,7 +125,7 @@ def composed(manipulate: Manipulations) -> Manipulation:
     if any(isinstance(part, type) for part in parts):
         raise InputError(
             "A predictor takes objects, but a class was given",
-            code="not-an-instance",
+            code="class-not-object",
             got=[getattr(part, "__name__", type(part).__name__) for part in parts],
             hint='Write Prompt("..."), with parentheses',
             classes=tuple(part.__name__ for part in parts if isinstance(part, type)),

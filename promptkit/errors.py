@@ -82,7 +82,7 @@ class MissingPackage(PromptkitError):
 
 
 def unknown(
-    kind: str, name: str, known: Iterable[str], *, hint: str = "", error: type[PromptkitError] = InputError
+    kind: str, name: str, known: Iterable[str], *, hint: str = "", error: type[PromptkitError] = InputError, **fields: object
 ) -> PromptkitError:
     """Returns the error for a name that does not exist, with the closest names that do.
 
@@ -92,12 +92,15 @@ def unknown(
         known: The names that exist.
         hint: What else to try.
         error: The type of the error.
+        fields: More values that the problem is about.
     """
     names = sorted(known)
     close = get_close_matches(name, names, n=3, cutoff=0.5)
     listing = f"Did you mean {' or '.join(close)}?" if close else f"There are: {', '.join(names) or 'none'}."
     message = f"There is no {kind} named {name!r}"
-    return error(message, code="unknown-name", hint=f"{listing} {hint}".strip(), kind=kind, name=name, close=close)
+    return error(
+        message, code="unknown-name", hint=f"{listing} {hint}".strip(), kind=kind, name=name, close=tuple(close), **fields
+    )
 
 
 def json_reason(error: Exception) -> str:

@@ -58,9 +58,8 @@ def read_mirror(data: Path, folder: str, split: str) -> list[Row]:
     path = root / f"{split}.jsonl"
     if not path.is_file():
         known = [file.stem for file in root.glob("*.jsonl")]
-        error = unknown("split", split, known, hint=f"It was searched for in {root}", error=TaskError)
-        error.fields.update(data=str(data), folder=folder)
-        raise error
+        hint = f"It was searched for in {root}"
+        raise unknown("split", split, known, hint=hint, error=TaskError, data=str(data), folder=folder)
     return read_file(path)
 
 

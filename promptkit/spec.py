@@ -227,9 +227,8 @@ def wrong(
     place = ".".join(steps)
     if first["type"] == "extra_forbidden":
         known = of(first["loc"]).model_fields
-        problem = unknown(f"key of a {kind}", steps[-1], known, hint=f"It is at {place} in {path}", error=TaskError)
-        problem.fields.update(file=str(path), place=place)
-        return problem
+        hint = f"It is at {place} in {path}"
+        return unknown(f"key of a {kind}", steps[-1], known, hint=hint, error=TaskError, file=str(path), place=place)
     if "[key]" in first["loc"]:
         return TaskError(
             f"{path}: the key {first['input']!r} of {steps[0]} is not text",

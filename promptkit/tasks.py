@@ -110,9 +110,8 @@ class Task:
         theirs = source.splits.get(split, split)
         if source.files is not None:
             if theirs not in source.files:
-                error = unknown("split", split, source.files, hint=f"The task is {self.name}", error=TaskError)
-                error.fields["task"] = self.name
-                raise error
+                hint = f"The task is {self.name}"
+                raise unknown("split", split, source.files, hint=hint, error=TaskError, task=self.name)
             rows = read_file(self.base / source.files[theirs])
         elif source.mirror is not None:
             rows = read_mirror(self.base, source.mirror, theirs)
@@ -158,11 +157,8 @@ class Task:
                 suggested=labeled,
             )
         if label not in self.labels:
-            error = unknown(
-                "label", value, self.labels, hint=f"It is in {where}: declare it, or correct the row", error=TaskError
-            )
-            error.fields["where"] = where
-            raise error
+            hint = f"It is in {where}: declare it, or correct the row"
+            raise unknown("label", value, self.labels, hint=hint, error=TaskError, where=where)
         return str(label)
 
 

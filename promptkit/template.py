@@ -152,9 +152,8 @@ class Template:
             if isinstance(node, nodes.Block):
                 if node.name not in BLOCKS:
                     hint = f"The block is in {self.name}, line {node.lineno}"
-                    error = unknown("template block", node.name, BLOCKS, hint=hint, error=TemplateError)
-                    error.fields |= {"template": self.name, "line": node.lineno}
-                    raise error
+                    where = {"template": self.name, "line": node.lineno}
+                    raise unknown("template block", node.name, BLOCKS, hint=hint, error=TemplateError, **where)
                 if node.name in found:
                     raise TemplateError(
                         f"{self.name}, line {node.lineno}: there are two blocks named {node.name}",

@@ -38,6 +38,10 @@ settings.register_profile("deep", max_examples=3000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-messages", action="store_true", help="Write tests/refusals/messages.txt anew.")
+
+
 @pytest.fixture(autouse=True)
 def scores(tmp_path_factory, monkeypatch):
     """The score cache of one test alone."""

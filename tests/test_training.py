@@ -194,7 +194,7 @@ def test_several_are_saved_beside_nothing_of_another_training(folder: Path, tmp_
     one, two = (pk.train(predictor(folder, *[pk.SoftPrompt(2)] * count), task, **recipe) for count in (1, 2))  # type: ignore[arg-type]
     for first, other in ((one, two), (two, one)):
         place = first.save(first.save(tmp_path / first.path.name.partition("-")[2]))
-        with refused(CheckpointError, "already-exists", folder=str(place)):
+        with refused(CheckpointError, "path-exists", folder=str(place)):
             other.save(place)
 
 

@@ -152,7 +152,7 @@ def check_free(folder: Path, places: Sequence[Path]) -> None:
         held = "a PEFT checkpoint" if peft.is_checkpoint(folder) else ", ".join(f"{each / MANIFEST}" for each in others)
         raise CheckpointError(
             f"The folder {folder} already contains another learned manipulation, and was not changed",
-            code="already-exists",
+            code="path-exists",
             got=held,
             hint="Give another folder",
             folder=str(folder),

@@ -193,7 +193,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
         (tmp_path / place).parent.mkdir(parents=True)
         (tmp_path / place).write_text("{}")
         folder = tmp_path / Path(place).parts[0]
-        with refused(CheckpointError, "already-exists", folder=str(folder)):
+        with refused(CheckpointError, "path-exists", folder=str(folder)):
             save(one, folder)
         assert sorted(each.name for each in folder.rglob("*.*")) == [Path(place).name]
 

@@ -238,7 +238,7 @@ def test_who_cannot_take_them_is_refused_before_any_weights_load(model: Any, mon
         (lambda: pk.SoftPrompt(2, slot="task", place="start"), "conflicting-options", {"slot": "task", "place": "start"}),
         (
             lambda: pk.Predictor(pk.load("fake"), [pk.Prompt("sentiment/review"), pk.SoftPrompt], WORDS),
-            "not-an-instance",
+            "class-not-object",
             {"classes": ("SoftPrompt",)},
         ),
     ],
