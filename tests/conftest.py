@@ -10,28 +10,16 @@ import tokenizers
 from hypothesis import settings
 from tokenizers import models, pre_tokenizers
 
-from promptkit.asking import Asking
-from promptkit.manipulate.bench import Bench
-from promptkit.manipulate.frame import Frame
-from promptkit.manipulations import Surroundings
-from promptkit.models.base import load
+from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.manipulation import Surroundings
+from promptkit.core.model import Card, Encoding
+from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.inputs.text.template import Template
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.layout import Frame
+from promptkit.models.client import Asking
 from promptkit.models.fake import ByteTokenizer, FakeModel
-from promptkit.template import Template
-from promptkit.types import (
-    Card,
-    Encoding,
-    Example,
-    Generate,
-    GenerateOutput,
-    Generation,
-    LabelledExample,
-    Output,
-    Read,
-    ReadOutput,
-    Request,
-    Score,
-    ScoreOutput,
-)
+from promptkit.models.registry import load
 
 settings.register_profile("quick", max_examples=60, deadline=None, derandomize=True, database=None)
 settings.register_profile("deep", max_examples=3000, deadline=None)

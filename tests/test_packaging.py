@@ -9,7 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
 
 
 def test_the_wheel_evaluates_the_bundled_task_elsewhere(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_the_wheel_evaluates_the_bundled_task_elsewhere(tmp_path: Path) -> None:
     elsewhere.mkdir()
     code = (
         "import sys, promptkit; assert promptkit.__file__.startswith(sys.argv[1]), promptkit.__file__; "
-        "sys.argv[1:] = sys.argv[2:]; from promptkit.cli import main; main()"
+        "sys.argv[1:] = sys.argv[2:]; from promptkit.cli.main import main; main()"
     )
     command = ["eval", "sentiment", "--model", "fake", "--limit", "5", "--json"]
     done = subprocess.run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -14,15 +13,17 @@ from typing import Any
 import pytest
 
 import promptkit as pk
-from promptkit.chain import reading
-from promptkit.evaluation import by_hash
-from promptkit.models.source import resolve
-from promptkit.predictor import BoundPredictor
-from promptkit.run import Run
-from promptkit.types import Example, Generate, Rendered, Score, ScoreOutput
+from promptkit.align.chain import reading
+from promptkit.core.examples import Example
+from promptkit.core.rendered import Rendered
+from promptkit.core.requests import Generate, Score, ScoreOutput
+from promptkit.models.files.source import resolve
+from promptkit.predictor.predictor import BoundPredictor
+from promptkit.runs.run import Run
+from promptkit.tasks.sampling import by_hash
+from tests.support.paths import DATA as SHARED
 
 pytestmark = pytest.mark.real
-SHARED = Path(os.environ.get("PROMPTKIT_DATA") or Path(__file__).parents[2] / "shared" / "data")
 needs_data = pytest.mark.skipif(not (SHARED / "sst2").is_dir(), reason=f"there is no mirror of data sets at {SHARED}")
 
 
@@ -103,7 +104,7 @@ def test_banking77s_77_labels_in_one_row_equal_a_row_a_label() -> None:
 
 @needs_data
 def test_every_shipped_task_renders_without_a_warning_for_the_demo_model() -> None:
-    from promptkit.view import views
+    from promptkit.evaluation.preview import views
 
     for name in ("ag_news", "banking77", "cb", "rte", "sst2", "trec"):
         task = pk.task(name, data=SHARED)

@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from promptkit import support
 from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.align.verbalizer import Verbalizer
-from promptkit.alignments import align
-from promptkit.registry import settings_of
-from promptkit.store import RunFolder
-from promptkit.tasks import described
+from promptkit.analysis.realign import align
+from promptkit.core.registry import settings_of
+from promptkit.evaluation import requirements, support
+from promptkit.runs.folder import RunFolder
+from promptkit.tasks.task import described
 
 HERE = Path(__file__).parent
 ROWS, FIT = 10_000, 500
@@ -70,7 +70,7 @@ def written(out: Path) -> Path:
     calibrations = [technique() for technique in CALIBRATIONS.values()]
     stand_ins = [each for calibration in calibrations for each in calibration.needs.stand_ins]
     besides = [line(support.id_of("a b", each), None) for each in stand_ins] + [line(support.PREMISE, None)]
-    besides += [line(f"{support.FIT}{i}", int(generator.integers(len(labels)))) for i in range(FIT)]
+    besides += [line(f"{requirements.FIT}{i}", int(generator.integers(len(labels)))) for i in range(FIT)]
     samples = [line(str(i), int(generator.integers(len(labels)))) for i in range(ROWS)]
     predictions = [{"id": each["id"]} for each in samples]
     settings = {

@@ -20,18 +20,20 @@ from typing import Any
 import numpy as np
 
 import promptkit as pk
-from promptkit.align.learned.linear import probe
-from promptkit.aligners import Needs, PerClass
-from promptkit.asking import Asking
-from promptkit.cache import ScoreCache
-from promptkit.chain import CALIBRATIONS, reading
-from promptkit.evaluation import by_hash
-from promptkit.metrics import mean_of, resamples
-from promptkit.registry import build
-from promptkit.studies.controls import majority, regression
+from promptkit.align.chain import CALIBRATIONS, reading
+from promptkit.align.probes.linear import probe
+from promptkit.core.alignment import Needs, PerClass
+from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.inputs import TextInput
+from promptkit.core.registry import build
+from promptkit.core.requests import Read, ReadOutput, Request
+from promptkit.evaluation.support import taken_of
+from promptkit.metrics.intervals import mean_of, resamples
+from promptkit.models.cache import ScoreCache
+from promptkit.models.client import Asking
+from promptkit.studies.baselines import majority, regression
 from promptkit.studies.measures import interval
-from promptkit.support import taken_of
-from promptkit.types import Example, LabelledExample, Read, ReadOutput, Request, TextInput
+from promptkit.tasks.sampling import by_hash
 
 HERE = Path(__file__).resolve().parent
 TASKS = ("trec", "sst2", "banking77")

@@ -18,8 +18,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 import promptkit as pk
+from promptkit.config.study import StudySpec, run
 from promptkit.studies.progress import RunsBar
-from promptkit.study_file import StudySpec, run
 
 HERE = Path(__file__).resolve().parent
 ADVISED = ("sst2", "ag_news", "trec", "rte")

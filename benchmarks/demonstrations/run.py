@@ -17,8 +17,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 import promptkit as pk
+from promptkit.config.study import controls, read_study, run
 from promptkit.studies.progress import RunsBar
-from promptkit.study_file import controls, read_study, run
 
 HERE = Path(__file__).resolve().parent
 STUDIES = ("trec", "banking77", "sst2_orders")

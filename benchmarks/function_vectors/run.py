@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 import promptkit as pk
-from promptkit.metrics import Estimate
-from promptkit.studies.plots import Series, lines
+from promptkit.display.plots import Series, lines
+from promptkit.metrics.intervals import Estimate
 from promptkit.studies.progress import RunsBar
 
 HERE = Path(__file__).resolve().parent

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import promptkit as pk
-from promptkit.chain import reading
+from promptkit.align.chain import reading
 
 HERE = Path(__file__).resolve().parent
 TASKS = ("singular_to_plural", "first_word_letter", "larger_animal", "sentiment")

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 import promptkit as pk
-from promptkit.chain import reading
-from promptkit.metrics import mean_of, resamples
+from promptkit.align.chain import reading
+from promptkit.metrics.intervals import mean_of, resamples
 from promptkit.studies.measures import interval
 
 HERE = Path(__file__).resolve().parent

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from workload import CASES, Workload, answer, load_model, load_workload
 
-from promptkit.types import Generate, Rendered, Request
+from promptkit.core.rendered import Rendered
+from promptkit.core.requests import Generate, Request
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from tables import HERE, SCALING, renew_readme, scaling_table
 from work_count import Architecture, architecture, needed, peak_flop_per_second, useful_flop
 from workload import CASES, answer, load_model, load_workload, model_folder
 
-from promptkit.types import Model
+from promptkit.core.model import Model
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from statistics import median
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from promptkit.types import Rendered
+from promptkit.core.rendered import Rendered
 
 SIDE = 2048
 """The peak is measured by products of two SIDE x SIDE matrices."""

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import promptkit as pk
-from promptkit.aligners import Scorer
-from promptkit.chain import reading
-from promptkit.evaluation import by_hash
-from promptkit.models.source import resolve
-from promptkit.predictor import BoundPredictor
-from promptkit.types import Example, GenerateOutput, LabelledExample, Model, Output, Rendered, Request, ScoreOutput
+from promptkit.align.chain import reading
+from promptkit.core.alignment import Scorer
+from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.model import Model
+from promptkit.core.rendered import Rendered
+from promptkit.core.requests import GenerateOutput, Output, Request, ScoreOutput
+from promptkit.models.files.source import resolve
+from promptkit.predictor.predictor import BoundPredictor
+from promptkit.tasks.sampling import by_hash
 
 MODEL = "demo"
 SEED = 0

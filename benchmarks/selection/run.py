@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import promptkit as pk
-from promptkit.asking import Asking
-from promptkit.cache import ScoreCache
-from promptkit.chain import reading
-from promptkit.manipulate.bench import Bench
-from promptkit.manipulate.frame import Frame
-from promptkit.manipulations import Surroundings
-from promptkit.template import Template
+from promptkit.align.chain import reading
+from promptkit.core.manipulation import Surroundings
+from promptkit.inputs.text.template import Template
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.layout import Frame
+from promptkit.models.cache import ScoreCache
+from promptkit.models.client import Asking
 
 HERE = Path(__file__).parent
 K = 16

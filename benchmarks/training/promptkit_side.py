@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 
 import promptkit as pk
-from promptkit.manipulate import peft
-from promptkit.manipulate.arrays import as_array
-from promptkit.manipulate.layered import UNITS
-from promptkit.manipulations import Learnable, Surroundings
-from promptkit.material import Rows
-from promptkit.recipe import Recipe
-from promptkit.types import Array
+from promptkit.core.arrays import Array, as_array
+from promptkit.core.manipulation import Learnable, Surroundings
+from promptkit.manipulate.learned import peft
+from promptkit.manipulate.learned.layers import UNITS
+from promptkit.training.dataset import Rows
+from promptkit.training.recipe import Recipe
 
 
 class PlainPrefix(pk.DeepPrefix):

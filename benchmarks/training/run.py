@@ -36,7 +36,7 @@ def main() -> None:
     told = parser.parse_args()
     sizes = {name: getattr(told, name) for name in ("steps", "batch_size", "length")}
     words = [word for name, value in sizes.items() for word in (f"--{name.replace('_', '-')}", value)]
-    question = "from promptkit.models.source import resolve; print(resolve('demo').location)"
+    question = "from promptkit.models.files.source import resolve; print(resolve('demo').location)"
     model = subprocess.run([sys.executable, "-c", question], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     results = {
         "workload": sizes,

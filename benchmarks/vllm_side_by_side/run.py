@@ -86,10 +86,10 @@ def measured(side: str, data: Path, items: int) -> dict[str, Any]:
 def work(data: Path, items: int) -> tuple[list[Any], list[tuple[str, tuple[str, ...]]], str]:
     """The requests, the same prompts and labels as texts, and the model's folder."""
     import promptkit as pk
-    from promptkit.chain import reading
-    from promptkit.evaluation import by_hash
-    from promptkit.models.source import resolve
-    from promptkit.types import Example
+    from promptkit.align.chain import reading
+    from promptkit.core.examples import Example
+    from promptkit.models.files.source import resolve
+    from promptkit.tasks.sampling import by_hash
 
     task = pk.task(TASK, data=data)
     prompt = pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=SHOTS, seed=SEED))

@@ -1,1 +1,1 @@
-"""The way out: how the frozen model's output is read, one technique a file."""
+"""The way out: turns what a model returns into an answer."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 from promptkit.align.verbalizer import sequence_scores
-from promptkit.errors import unknown
-from promptkit.types import Example, ScoreOutput
+from promptkit.core.errors import unknown
+from promptkit.core.examples import Example
+from promptkit.core.requests import ScoreOutput
 
 
 class Choices:

@@ -11,8 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from promptkit.errors import InputError, unknown
-from promptkit.types import Example, ScoreOutput
+from promptkit.core.errors import InputError, unknown
+from promptkit.core.examples import Example
+from promptkit.core.requests import ScoreOutput
 
 
 class Verbalizer:

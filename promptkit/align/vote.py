@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from math import comb
 from typing import ClassVar
 
-from promptkit.align.extract import Extraction, check_drawn
-from promptkit.errors import InputError
-from promptkit.registry import checked
+from promptkit.align.extract.rules import Extraction, check_drawn
+from promptkit.core.errors import InputError
+from promptkit.core.registry import checked
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""The way in: what is changed in front of the frozen model, one technique a file."""
+"""The way in: changes what a frozen model reads."""

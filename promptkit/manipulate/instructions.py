@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from promptkit.aligners import Reading
-from promptkit.errors import InputError
+from promptkit.core.alignment import Reading
+from promptkit.core.errors import InputError
 
 
 def label_space(words: Sequence[str]) -> str:

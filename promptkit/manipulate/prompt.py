@@ -11,18 +11,20 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from promptkit.aligners import Extractor
-from promptkit.errors import InputError, TaskError, Unsupported
-from promptkit.manipulate.bench import Bench
+from promptkit.core.alignment import Extractor
+from promptkit.core.errors import InputError, TaskError, Unsupported
+from promptkit.core.examples import Example, Part
+from promptkit.core.manipulation import Surroundings
+from promptkit.core.registry import settings_of
+from promptkit.core.rendered import Rendered
+from promptkit.core.taxonomy import Kind
+from promptkit.inputs.text.template import Template
 from promptkit.manipulate.cot import Cot
 from promptkit.manipulate.demos import SELECTORS, Selector, zero
-from promptkit.manipulate.frame import Frame
-from promptkit.manipulate.line import Arrange, Choose, Demonstrations, Reason
-from promptkit.manipulate.order import Order, default_order, given
-from promptkit.manipulations import Surroundings
-from promptkit.registry import settings_of
-from promptkit.template import Template
-from promptkit.types import Example, Kind, Part, Rendered
+from promptkit.manipulate.order.fixed import Order, default_order, given
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.layout import Frame
+from promptkit.manipulate.prompting.rows import Arrange, Choose, Demonstrations, Reason
 
 
 @dataclass(frozen=True)

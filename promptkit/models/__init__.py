@@ -1,1 +1,1 @@
-"""The frozen model: one engine a file. An engine sees requests, and never which technique made them."""
+"""The frozen model: engines, batching and the score cache."""

@@ -16,16 +16,17 @@ from typing import Any
 import torch
 from pydantic import PositiveInt
 
-from promptkit.errors import ModelError, Unsupported, json_reason
-from promptkit.models import base
-from promptkit.models.device import device_of
-from promptkit.models.hidden import hidden_state
+from promptkit.core.errors import ModelError, Unsupported, json_reason
+from promptkit.core.model import Card
+from promptkit.core.requests import Output, Read, ReadOutput, Request
+from promptkit.models import registry as base
+from promptkit.models.batching import make_plan
+from promptkit.models.files.device import device_of
+from promptkit.models.files.pretrained import card, fetched, read_config
+from promptkit.models.files.source import Source, resolve
+from promptkit.models.files.tokenizer import TransformersTokenizer
+from promptkit.models.hf.pooling import hidden_state
 from promptkit.models.one_token import refuse_layers
-from promptkit.models.plan import make_plan
-from promptkit.models.pretrained import card, fetched, read_config
-from promptkit.models.source import Source, resolve
-from promptkit.models.tokenizer import TransformersTokenizer
-from promptkit.types import Card, Output, Read, ReadOutput, Request
 
 VECTOR = Read(hidden_layer=-1, mean_from=0)
 """All that an encoder is asked."""

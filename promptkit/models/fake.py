@@ -13,26 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import PositiveInt
 
-from promptkit.models import base
+from promptkit.core.inputs import TextInput, Vectors
+from promptkit.core.model import Card, Encoding
+from promptkit.core.requests import GenerateOutput, Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.models import registry as base
+from promptkit.models.batching import make_plan
+from promptkit.models.generation import outputs_of, texts_of
 from promptkit.models.one_token import refuse_layers
-from promptkit.models.plan import make_plan
-from promptkit.models.writing import outputs_of, texts_of
-from promptkit.types import (
-    Card,
-    Encoding,
-    GenerateOutput,
-    Output,
-    Read,
-    ReadOutput,
-    Request,
-    Score,
-    ScoreOutput,
-    TextInput,
-    Vectors,
-)
 
 if TYPE_CHECKING:
-    from promptkit.types import Floats
+    from promptkit.core.arrays import Floats
 
 CONTROL = {"<bos>": 256, "<turn>": 257, "<end>": 258}
 VOCABULARY = 256 + len(CONTROL)

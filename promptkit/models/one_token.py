@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from promptkit.errors import Unsupported
-from promptkit.types import Output, Read, ReadOutput, Request, Score, ScoreOutput, TextInput
+from promptkit.core.errors import Unsupported
+from promptkit.core.inputs import TextInput
+from promptkit.core.requests import Output, Read, ReadOutput, Request, Score, ScoreOutput
 
 Answer = Mapping[int, float]
 """Token -> its log-probability over the whole vocabulary, natural log."""

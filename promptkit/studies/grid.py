@@ -8,11 +8,10 @@ from inspect import signature
 from itertools import product
 from typing import Any
 
-from promptkit.errors import InputError, unknown
-from promptkit.registry import spelling
+from promptkit.core.errors import InputError, unknown
+from promptkit.core.registry import spelling
+from promptkit.display.table import Plain, text_of
 
-Plain = str | int | float | bool | None
-"""A value as tables and plots name it."""
 ALIGN = "align"
 """The dimension of predictors that share a pass: the last word of each one's chain of aligners."""
 
@@ -87,11 +86,6 @@ def plain(value: object) -> Plain:
     if is_dataclass(value) and isinstance(getattr(type(value), "name", None), str):
         return spelling(value)
     return name if isinstance(name, str) else str(value)
-
-
-def text_of(value: Plain) -> str:
-    """How a table names a value."""
-    return "none" if value is None else str(value)
 
 
 def listed(values: Mapping[str, Plain]) -> str:

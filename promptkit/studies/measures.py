@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promptkit.errors import TaskError, unknown
-from promptkit.metrics import STATISTICS, WITHIN, Estimate, mean_of, resamples
-from promptkit.studies.evaluated import SEED, Cell
-from promptkit.studies.grid import Plain
+from promptkit.core.errors import TaskError, unknown
+from promptkit.display.table import Plain
+from promptkit.metrics.classification import STATISTICS, WITHIN
+from promptkit.metrics.intervals import Estimate, mean_of, resamples
+from promptkit.studies.cells import SEED, Cell
 
 if TYPE_CHECKING:
-    from promptkit.types import Floats
+    from promptkit.core.arrays import Floats
 
 
 def check_metric(cells: Sequence[Cell], metric: str | None) -> str:

@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from promptkit.studies.grid import Plain, listed
+from promptkit.display.table import Plain
+from promptkit.studies.grid import listed
 from promptkit.studies.study import Study
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from promptkit.types import Floats
+    from promptkit.core.arrays import Floats
 
 HALVINGS = 1000
 

@@ -6,15 +6,17 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from promptkit.errors import PromptkitError, RunError
+from promptkit.core.errors import PromptkitError, RunError
+from promptkit.core.model import Model
+from promptkit.display import plots
+from promptkit.display.table import Table, frame
 from promptkit.manipulate.demos import Selector
-from promptkit.studies import controls as without
-from promptkit.studies import measures, pictures, plots, tables
-from promptkit.studies.controls import Controls
-from promptkit.studies.evaluated import SEED, Evaluated, Names
+from promptkit.studies import baselines as without
+from promptkit.studies import figures as pictures
+from promptkit.studies import measures, tables
+from promptkit.studies.baselines import Controls
+from promptkit.studies.cells import SEED, Evaluated, Names
 from promptkit.studies.grid import listed
-from promptkit.studies.table import Table, frame
-from promptkit.types import Model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

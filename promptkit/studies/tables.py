@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from promptkit.errors import InputError
-from promptkit.metrics import Estimate
+from promptkit.core.errors import InputError
+from promptkit.display.table import Entry, Plain, Table, text_of
+from promptkit.metrics.intervals import Estimate
 from promptkit.studies import measures, selection, variance
-from promptkit.studies.controls import Controls
-from promptkit.studies.evaluated import SEED, Cell, Evaluated, Names, several
-from promptkit.studies.grid import Plain, listed, text_of
-from promptkit.studies.table import Entry, Table
+from promptkit.studies.baselines import Controls
+from promptkit.studies.cells import SEED, Cell, Evaluated, Names, several
+from promptkit.studies.grid import listed
 
 SHOTS = ("k", "shots")
 """The dimensions that say how many demonstrations are shown."""

@@ -24,7 +24,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from promptkit.types import Floats
+    from promptkit.core.arrays import Floats
 
 RESIDUAL = "residual"
 PAIRS = 2

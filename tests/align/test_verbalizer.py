@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.align.verbalizer import Verbalizer
-from promptkit.errors import InputError
-from promptkit.types import ScoreOutput
+from promptkit.core.errors import InputError
+from promptkit.core.requests import ScoreOutput
 from tests.support.errors import refused
 
 logprobs = st.floats(-30, 0)

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
+from promptkit.align.chain import make_chain, recorded
 from promptkit.align.vote import majority, right_at
-from promptkit.chain import make_chain, recorded
-from promptkit.errors import InputError
-from promptkit.types import Example
+from promptkit.core.errors import InputError
+from promptkit.core.examples import Example
 from tests.support.errors import refused
 
 Forms = Sequence[str | None]

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import promptkit as pk
-from promptkit.asking import Asking
-from promptkit.evaluation import evaluate
-from promptkit.manipulate.bench import Bench
-from promptkit.manipulate.frame import Frame
-from promptkit.manipulations import Surroundings
+from promptkit.core.manipulation import Surroundings
+from promptkit.evaluation.evaluate import evaluate
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.layout import Frame
+from promptkit.models.client import Asking
 from promptkit.models.fake import ByteTokenizer, FakeModel
 
 WORDS = {"negative": "Negative", "positive": "Positive"}

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.errors import InputError
+from promptkit.core.errors import InputError
+from promptkit.inputs.text.template import Template
 from promptkit.manipulate import instructions
-from promptkit.template import Template
 from tests.support.errors import refused
 
 words = st.lists(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8), min_size=2, max_size=12, unique=True)

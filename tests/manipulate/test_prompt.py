@@ -6,13 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.errors import InputError, PromptkitError, TaskError, TemplateError, Unsupported
-from promptkit.manipulate import demos, order
+from promptkit.core.errors import InputError, PromptkitError, TaskError, TemplateError, Unsupported
+from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.registry import settings_of
+from promptkit.core.taxonomy import Kind
+from promptkit.inputs.text.template import Template
+from promptkit.manipulate import demos
+from promptkit.manipulate.order import fixed as order
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.fake import ByteTokenizer
-from promptkit.registry import settings_of
-from promptkit.template import Template
-from promptkit.types import Example, Kind, LabelledExample
 from tests.support.errors import refused
 
 TEMPLATE = Template(

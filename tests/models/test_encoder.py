@@ -13,8 +13,9 @@ import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 import promptkit as pk
-from promptkit.errors import ModelError
-from promptkit.types import Read, Request, Score, TextInput
+from promptkit.core.errors import ModelError
+from promptkit.core.inputs import TextInput
+from promptkit.core.requests import Read, Request, Score
 from tests.support.errors import refused
 from tests.support.tiny import save
 

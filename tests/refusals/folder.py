@@ -220,8 +220,8 @@ class Given:
         self._patch.setattr(Path, "mkdir", full)
 
     def a_learned_prompt(self) -> None:
-        from promptkit.manipulate.saved import save as keep
-        from promptkit.types import Array
+        from promptkit.core.arrays import Array
+        from promptkit.manipulate.learned.storage import save as keep
 
         base = {"name": "tiny", "d_model": 4, "tokenizer": "t", "content": "c"}
         learned = pk.SoftPrompt(2).learned({"vectors": Array(data=bytes(32), shape=(2, 4))}, base)
@@ -273,8 +273,8 @@ class Given:
         self.a_peft_checkpoint("PREFIX_TUNING", num_layers=2, num_attention_heads=3)
 
     def a_prefix_at_some_layers(self) -> None:
-        from promptkit.manipulate.saved import save as keep
-        from promptkit.types import Array
+        from promptkit.core.arrays import Array
+        from promptkit.manipulate.learned.storage import save as keep
 
         held = Array(data=bytes(32), shape=(2, 1, 2, 2))
         base = {"name": "tiny", "d_model": 4, "tokenizer": "t", "content": "c"}

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from promptkit import cli
-from promptkit.errors import PromptkitError
+from promptkit.cli import main as cli
+from promptkit.core.errors import PromptkitError
 from tests.refusals.folder import FILES, Given
 from tests.support.tiny import save
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from promptkit.align.calibrate.proca import FEWEST
-from promptkit.aligners import Bag, Outputs, Support
+from promptkit.core.alignment import Bag, Outputs, Support
 
 LABELS = 3
 TEXTS = ("N/A", "", "[MASK]")

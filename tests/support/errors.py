@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from promptkit.errors import PromptkitError
+from promptkit.core.errors import PromptkitError
 
 
 @contextmanager

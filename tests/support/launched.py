@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import promptkit as pk
-from promptkit.losses import ByGradients
-from promptkit.processes import processes
+from promptkit.core.distributed import processes
+from promptkit.training.losses import ByGradients
 
 RECIPE: dict[str, Any] = {"steps": 6, "batch_size": 5, "every": 2, "dev": 9}
 FEW = {"spsa": {"dev": 1}, "hotflip": {"batch_size": 1}}
@@ -55,7 +55,7 @@ def tell(wrong: Any) -> None:
 
 
 if __name__ == "__main__":
-    from promptkit.cli import main as command
+    from promptkit.cli.main import main as command
 
     main(Path(sys.argv[1]), Path(sys.argv[2]))
     os.chdir(sys.argv[1])

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.align.calibrate.batch import Mean, prior
-from promptkit.align.calibrate.labelled import Labelled, known, loss
+from promptkit.align.calibrate.labeled import Labelled, known, loss
 from promptkit.align.calibrate.probabilities import Shift
-from promptkit.align.calibrate.unlabelled import seen
-from promptkit.aligners import Support
+from promptkit.align.calibrate.unlabeled import seen
+from promptkit.core.alignment import Support
 
 if TYPE_CHECKING:
-    from promptkit.types import Integers
+    from promptkit.core.arrays import Integers
 
 BOUNDS = (-5.0, 5.0)
 

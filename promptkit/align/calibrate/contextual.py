@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.align.calibrate.probabilities import Shift, normalised
-from promptkit.aligners import Needs, StandIn, Support
-from promptkit.errors import InputError
-from promptkit.registry import checked
+from promptkit.core.alignment import Needs, StandIn, Support
+from promptkit.core.errors import InputError
+from promptkit.core.registry import checked
 
 if TYPE_CHECKING:
-    from promptkit.types import Integers
+    from promptkit.core.arrays import Integers
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.align.calibrate.contextual import averaged
 from promptkit.align.calibrate.probabilities import Shift
-from promptkit.aligners import Bag, Needs, Support
-from promptkit.errors import InputError
-from promptkit.registry import checked
+from promptkit.core.alignment import Bag, Needs, Support
+from promptkit.core.errors import InputError
+from promptkit.core.registry import checked
 
 if TYPE_CHECKING:
-    from promptkit.types import Integers
+    from promptkit.core.arrays import Integers
 
 
 @dataclass(frozen=True)

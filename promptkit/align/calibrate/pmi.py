@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.align.calibrate.probabilities import Shift, normalised
-from promptkit.aligners import Needs, Support
+from promptkit.core.alignment import Needs, Support
 
 if TYPE_CHECKING:
-    from promptkit.types import Integers
+    from promptkit.core.arrays import Integers
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.align.calibrate.probabilities import Shift
-from promptkit.align.calibrate.unlabelled import EstimateOn, check_rows, needed, seen
-from promptkit.aligners import Needs, Support
-from promptkit.errors import InputError
-from promptkit.registry import checked
+from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, needed, seen
+from promptkit.core.alignment import Needs, Support
+from promptkit.core.errors import InputError
+from promptkit.core.registry import checked
 
 if TYPE_CHECKING:
-    from promptkit.types import Floats, Integers
+    from promptkit.core.arrays import Floats, Integers
 
 
 @dataclass(frozen=True)

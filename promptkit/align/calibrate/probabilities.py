@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promptkit.aligners import Outputs
+from promptkit.core.alignment import Outputs
 
 if TYPE_CHECKING:
-    from promptkit.types import Floats
+    from promptkit.core.arrays import Floats
 
 LEAST = -700.0
 """Below the likeliest label, natural log: no label is less likely than that, so that nothing becomes infinite."""

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from promptkit.align.calibrate.probabilities import normalised
-from promptkit.align.calibrate.unlabelled import EstimateOn, check_rows, needed, seen
-from promptkit.aligners import Needs, Outputs, Support
-from promptkit.errors import InputError
-from promptkit.registry import checked
+from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, needed, seen
+from promptkit.core.alignment import Needs, Outputs, Support
+from promptkit.core.errors import InputError
+from promptkit.core.registry import checked
 
 if TYPE_CHECKING:
-    from promptkit.types import Floats, Integers
+    from promptkit.core.arrays import Floats, Integers
 
 FULL = 20
 """With more labels than this a cluster's covariance is diagonal: a full one has K (K + 1) / 2 numbers."""

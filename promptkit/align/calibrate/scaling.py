@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promptkit.align.calibrate.labelled import Labelled, known, loss
+from promptkit.align.calibrate.labeled import Labelled, known, loss
 from promptkit.align.calibrate.probabilities import normalised
-from promptkit.aligners import Outputs, Support
-from promptkit.errors import InputError
+from promptkit.core.alignment import Outputs, Support
+from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
-    from promptkit.types import Floats, Integers
+    from promptkit.core.arrays import Floats, Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.calibrate.labelled import Labelled, known, loss
+from promptkit.align.calibrate.labeled import Labelled, known, loss
 from promptkit.align.calibrate.scaling import Linear
-from promptkit.aligners import Support
+from promptkit.core.alignment import Support
 
 if TYPE_CHECKING:
-    from promptkit.types import Integers
+    from promptkit.core.arrays import Integers
 
 BOUNDS = (0.01, 100.0)
 

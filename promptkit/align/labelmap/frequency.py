@@ -10,12 +10,12 @@ import numpy as np
 
 from promptkit.align.labelmap.mapping import frequencies
 from promptkit.align.labelmap.technique import Technique
-from promptkit.aligners import Needs
-from promptkit.errors import InputError
+from promptkit.core.alignment import Needs
+from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.align.labelmap.technique import Sources
-    from promptkit.types import Floats, Integers
+    from promptkit.core.arrays import Floats, Integers
 
 
 @dataclass(frozen=True, kw_only=True)

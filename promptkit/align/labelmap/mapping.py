@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 if TYPE_CHECKING:
-    from promptkit.types import Floats, Integers
+    from promptkit.core.arrays import Floats, Integers
 
 TINY = float(np.finfo(np.float64).tiny)
 FLOOR = float(np.log(TINY))

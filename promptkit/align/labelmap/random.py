@@ -13,7 +13,7 @@ from promptkit.align.labelmap.frequency import Injective
 
 if TYPE_CHECKING:
     from promptkit.align.labelmap.technique import Sources
-    from promptkit.types import Floats, Integers
+    from promptkit.core.arrays import Floats, Integers
 
 
 @dataclass(frozen=True, kw_only=True)

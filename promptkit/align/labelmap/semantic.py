@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.align.labelmap.frequency import Injective
-from promptkit.aligners import Needs
+from promptkit.core.alignment import Needs
 
 if TYPE_CHECKING:
     from promptkit.align.labelmap.technique import Sources
-    from promptkit.types import Floats, Integers
+    from promptkit.core.arrays import Floats, Integers
 
 
 @dataclass(frozen=True, kw_only=True)

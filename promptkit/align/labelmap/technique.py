@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from promptkit.align.labelled import Learned, ReadOut
+from promptkit.align.fitted import Learned, ReadOut
 from promptkit.align.labelmap.mapping import LabelMap, Over, shrunk
-from promptkit.aligners import Needs, Outputs, Support, TopTokens
-from promptkit.errors import InputError
+from promptkit.core.alignment import Needs, Outputs, Support, TopTokens
+from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
-    from promptkit.types import Floats, Integers
+    from promptkit.core.arrays import Floats, Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

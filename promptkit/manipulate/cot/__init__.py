@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
-from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.cot.least_to_most import least_to_most
 from promptkit.manipulate.cot.zero_shot import zero_shot
-from promptkit.manipulate.line import Reason
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.rows import Reason
 
 
 class Cot(Protocol):

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from promptkit.errors import InputError
-from promptkit.manipulate.bench import Bench
+from promptkit.core.errors import InputError
+from promptkit.core.examples import Example
+from promptkit.core.registry import checked
 from promptkit.manipulate.cot.zero_shot import joined
-from promptkit.manipulate.line import Demonstrations, Reason
-from promptkit.registry import checked
-from promptkit.types import Example
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.rows import Demonstrations, Reason
 
 _QUESTION = re.compile(r"^\s*(?:\d+[.):]|[-*•])\s*(\S.*?[?？])", re.MULTILINE)
 """A line of a list, up to its first question mark."""

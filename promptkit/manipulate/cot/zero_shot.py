@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from promptkit.errors import InputError
-from promptkit.manipulate.bench import Bench, Context
-from promptkit.manipulate.line import Demonstrations, Reason
-from promptkit.registry import checked
-from promptkit.types import Example
+from promptkit.core.errors import InputError
+from promptkit.core.examples import Example
+from promptkit.core.registry import checked
+from promptkit.manipulate.prompting.context import Bench, Context
+from promptkit.manipulate.prompting.rows import Demonstrations, Reason
 
 
 def joined(trigger: str, reasoning: str, answer_trigger: str) -> str:

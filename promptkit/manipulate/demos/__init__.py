@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
-from promptkit.manipulate.bench import Bench
 from promptkit.manipulate.demos.auto_cot import auto_cot
 from promptkit.manipulate.demos.bm25 import bm25
 from promptkit.manipulate.demos.candidates import CANDIDATES
-from promptkit.manipulate.demos.chance import balanced, first, random, random_each, zero
 from promptkit.manipulate.demos.complex import complex
 from promptkit.manipulate.demos.diverse import diverse
 from promptkit.manipulate.demos.dpp import dpp
 from promptkit.manipulate.demos.influence import influence
 from promptkit.manipulate.demos.mdl import mdl
 from promptkit.manipulate.demos.mmr import mmr
+from promptkit.manipulate.demos.random import balanced, first, random, random_each, zero
 from promptkit.manipulate.demos.rerank import rerank
 from promptkit.manipulate.demos.similar import similar
 from promptkit.manipulate.demos.votek import votek
-from promptkit.manipulate.line import Choose
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.rows import Choose
 
 
 class Selector(Protocol):

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from promptkit.errors import ModelError, TemplateError
-from promptkit.manipulate.bench import Bench
+from promptkit.core.errors import ModelError, TemplateError
+from promptkit.core.examples import LabelledExample
+from promptkit.core.registry import checked
 from promptkit.manipulate.cot.zero_shot import zero_shot
-from promptkit.manipulate.embedding import OWN, Space, Vectors
-from promptkit.manipulate.frame import REASONING
-from promptkit.manipulate.line import Choose, distinct, enough, shared
-from promptkit.registry import checked
-from promptkit.types import LabelledExample
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.layout import REASONING
+from promptkit.manipulate.prompting.rows import Choose, distinct, enough, shared
+from promptkit.manipulate.prompting.similarity import OWN, Space, Vectors
 
 WORDS = 60
 """The most words of a question."""

@@ -18,11 +18,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from promptkit.manipulate.bench import Bench
+from promptkit.core.examples import Example
 from promptkit.manipulate.demos.pool import Indices, Pool
 from promptkit.manipulate.demos.ranking import ByLikeness, Rankings, blocks, chosen_by, ranked
-from promptkit.manipulate.line import Choose, text_of
-from promptkit.types import Example
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.rows import Choose, text_of
 
 K1 = 1.5
 B = 0.75

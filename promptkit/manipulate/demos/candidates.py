@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from promptkit.core.registry import build
 from promptkit.manipulate.demos.bm25 import bm25
-from promptkit.manipulate.demos.chance import balanced, first, random, random_each
 from promptkit.manipulate.demos.dpp import dpp
 from promptkit.manipulate.demos.mmr import mmr
+from promptkit.manipulate.demos.random import balanced, first, random, random_each
 from promptkit.manipulate.demos.similar import similar
-from promptkit.registry import build
 
 CANDIDATES: Mapping[str, type] = {
     selector.name: selector for selector in (first, random, random_each, balanced, bm25, similar, mmr, dpp)

@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from promptkit.errors import TaskError
-from promptkit.manipulate.bench import Bench
-from promptkit.manipulate.line import Choose, enough, shared
-from promptkit.registry import checked
-from promptkit.types import LabelledExample
+from promptkit.core.errors import TaskError
+from promptkit.core.examples import LabelledExample
+from promptkit.core.registry import checked
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.rows import Choose, enough, shared
 
 _STEP_END = re.compile(r"\n+|(?<=[.;!?])\s+")
 """The paper parts steps at the ends of lines, and finds much the same by sentences and semicolons."""

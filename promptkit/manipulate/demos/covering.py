@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from promptkit.manipulate.bench import Bench
+from promptkit.core.examples import LabelledExample
 from promptkit.manipulate.demos.greedy import Numbers
 from promptkit.manipulate.demos.pool import Pool
 from promptkit.manipulate.demos.ranking import DIGITS, ByVectors
-from promptkit.manipulate.embedding import Space, Vectors
-from promptkit.manipulate.line import Choose, shared
-from promptkit.manipulate.packing import packing
-from promptkit.types import LabelledExample
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.packing import packing
+from promptkit.manipulate.prompting.rows import Choose, shared
+from promptkit.manipulate.prompting.similarity import Space, Vectors
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from promptkit.manipulate.demos.covering import Covering
 from promptkit.manipulate.demos.greedy import Numbers, greedily
 from promptkit.manipulate.demos.pool import Pool
-from promptkit.manipulate.embedding import Vectors
+from promptkit.manipulate.prompting.similarity import Vectors
 
 ELSEWHERE = 10.0
 """Added to the distance of other clusters' rows, taken only where a cluster has none left; itself it is at most 2."""

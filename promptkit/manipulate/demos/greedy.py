@@ -12,12 +12,12 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from promptkit.manipulate.bench import Bench
+from promptkit.core.examples import Example
 from promptkit.manipulate.demos.pool import NONE, Indices, Pool
 from promptkit.manipulate.demos.ranking import DIGITS, ByVectors, Rankings, best, blocks, chosen_by, ranked
-from promptkit.manipulate.embedding import Space
-from promptkit.manipulate.line import Choose
-from promptkit.types import Example
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.rows import Choose
+from promptkit.manipulate.prompting.similarity import Space
 
 Numbers = NDArray[np.float64]
 

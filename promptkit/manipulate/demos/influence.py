@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import ClassVar
 
-from promptkit.aligners import Extractor
-from promptkit.errors import InputError, TaskError
-from promptkit.manipulate.bench import Bench
-from promptkit.manipulate.line import Choose, Demonstrations, chance, distinct, enough, shared
-from promptkit.registry import checked
-from promptkit.types import LabelledExample, Part
+from promptkit.core.alignment import Extractor
+from promptkit.core.errors import InputError, TaskError
+from promptkit.core.examples import LabelledExample, Part
+from promptkit.core.registry import checked
+from promptkit.core.seeding import chance
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations, distinct, enough, shared
 
 
 @dataclass(frozen=True)

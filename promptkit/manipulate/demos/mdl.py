@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from promptkit.errors import InputError
-from promptkit.manipulate.bench import Bench
+from promptkit.core.errors import InputError
+from promptkit.core.examples import Example, Part
+from promptkit.core.registry import checked
+from promptkit.core.seeding import chance
 from promptkit.manipulate.demos.candidates import inner
-from promptkit.manipulate.entropy import least_undecided
-from promptkit.manipulate.line import Choose, Demonstrations, chance, different, enough, shared
-from promptkit.registry import checked
-from promptkit.types import Example, Part
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.entropy import least_undecided
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations, different, enough, shared
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from promptkit.errors import TaskError
-from promptkit.manipulate.bench import Bench
-from promptkit.manipulate.line import Demonstrations, enough, key_of
-from promptkit.types import Example, LabelledExample
+from promptkit.core.errors import TaskError
+from promptkit.core.examples import Example, LabelledExample
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.rows import Demonstrations, enough, key_of
 
 Indices = NDArray[np.int64]
 NONE = -1

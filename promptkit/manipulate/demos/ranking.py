@@ -15,14 +15,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from promptkit.errors import InputError
-from promptkit.manipulate.bench import Bench
+from promptkit.core.errors import InputError
+from promptkit.core.examples import Example
+from promptkit.core.registry import checked
 from promptkit.manipulate.demos.pool import NONE, Indices, Pool
-from promptkit.manipulate.embedding import OWN
-from promptkit.manipulate.line import Choose, Demonstrations
-from promptkit.manipulate.packing import packing
-from promptkit.registry import checked
-from promptkit.types import Example
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.packing import packing
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations
+from promptkit.manipulate.prompting.similarity import OWN
 
 Rankings = Callable[[Sequence[Example], Indices], Iterator[Sequence[int]]]
 """Rows to choose for, and the number in the pool of each -> the pool's rows by number, the best first; for each of them."""

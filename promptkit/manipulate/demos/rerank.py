@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import ClassVar
 
-from promptkit.aligners import Scorer
-from promptkit.errors import InputError, TaskError
-from promptkit.manipulate.bench import Bench
+from promptkit.core.alignment import Scorer
+from promptkit.core.errors import InputError, TaskError
+from promptkit.core.examples import Example, LabelledExample, Part
+from promptkit.core.registry import checked
 from promptkit.manipulate.demos.candidates import inner
-from promptkit.manipulate.line import Choose, Demonstrations, different, enough, shared
-from promptkit.registry import checked
-from promptkit.types import Example, LabelledExample, Part
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations, different, enough, shared
 
 DECIMALS = 4
 """Kept of a gain."""

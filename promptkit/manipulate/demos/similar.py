@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from promptkit.manipulate.bench import Bench
+from promptkit.core.examples import Example
 from promptkit.manipulate.demos.pool import Indices, Pool
 from promptkit.manipulate.demos.ranking import ByVectors, Rankings, blocks, chosen_by, ranked
-from promptkit.manipulate.embedding import Space
-from promptkit.manipulate.line import Choose
-from promptkit.types import Example
+from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.rows import Choose
+from promptkit.manipulate.prompting.similarity import Space
 
 
 @dataclass(frozen=True)

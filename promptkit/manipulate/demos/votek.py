@@ -18,7 +18,7 @@ from promptkit.manipulate.demos.covering import Covering
 from promptkit.manipulate.demos.greedy import Numbers, greedily
 from promptkit.manipulate.demos.pool import Indices, Pool
 from promptkit.manipulate.demos.ranking import best, blocks
-from promptkit.manipulate.embedding import Vectors
+from promptkit.manipulate.prompting.similarity import Vectors
 
 RHO = 10.0
 NEIGHBOURS = 150

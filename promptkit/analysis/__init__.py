@@ -1,0 +1,1 @@
+"""Analyses of finished runs: comparison, realignment, bias, reliability."""

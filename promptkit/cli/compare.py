@@ -1,0 +1,35 @@
+"""`promptkit compare`: compares finished runs row by row."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from promptkit.cli import options as opts
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders, or RUN:BRANCH (runs/x-12345678:batch).")],
+    flips: Annotated[bool, typer.Option("--flips", help="List the rows that are predicted differently.")] = False,
+    as_json: opts.Json = False,
+) -> None:
+    """Compare finished runs row by row: accuracies, the paired difference with its 95% interval, McNemar's exact p."""
+    from promptkit.analysis.compare import compare_runs
+
+    comparison = compare_runs(runs)
+    if as_json:
+        print(json.dumps(comparison.to_json()))
+        return
+    print(comparison)
+    if comparison.left_out:
+        print(f"{comparison.left_out} rows are not in every run and are left out")
+    for branch in comparison.branches[1:]:
+        print(f"{len(branch.flips)} of {comparison.n} rows are predicted differently by {branch.name}")
+        for flip in branch.flips if flips else ():
+            print(f"  {flip.id}  gold {flip.gold}: {_said(flip.first)} -> {_said(flip.other)}")
+
+
+def _said(answer: str | None) -> str:
+    return "(no answer)" if answer is None else answer

@@ -1,0 +1,121 @@
+"""The errors that a user can cause and fix.
+
+Every message has three parts: what happened, what was given, and what to try. Code that handles an error reads its type,
+its `code` and its `fields`, never the wording. The command line prints the message as one paragraph and exits with code 1.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from json import JSONDecodeError
+
+
+class PromptkitError(Exception):
+    """Base class of every error that a user can fix.
+
+    Attributes:
+        code: A stable name of the problem in kebab case, such as `unknown-label`. Messages may change; codes do not.
+        fields: The values that the problem is about, by name, such as `{"label": "maybe"}`.
+    """
+
+    def __init__(self, what: str, *, code: str = "", got: object = None, hint: str = "", **fields: object) -> None:
+        """Creates an error.
+
+        Args:
+            what: What happened, in one sentence.
+            code: The stable name of the problem.
+            got: The value that was given; the message shows it after "Given:".
+            hint: What to try, in one sentence.
+            fields: The values that the problem is about.
+        """
+        parts = [what.rstrip(".") + "."]
+        if got is not None:
+            parts.append(f"Given: {got}.")
+        if hint:
+            parts.append(hint if hint.endswith((".", "?")) else f"{hint}.")
+        super().__init__(" ".join(parts))
+        self.code = code
+        self.fields = fields
+
+
+class InputError(PromptkitError):
+    """A name, option, keyword or argument has a value that is not allowed."""
+
+
+class TaskError(PromptkitError):
+    """A task, its files or its rows cannot be read or used."""
+
+
+class TemplateError(PromptkitError):
+    """A template cannot be found, parsed or rendered."""
+
+
+class ModelError(PromptkitError):
+    """A model cannot be found or loaded, or it returned something that cannot be used."""
+
+
+class ServerError(ModelError):
+    """A model server cannot be reached or gave an unexpected response."""
+
+
+class OutOfMemory(ModelError):
+    """A single request needs more memory than is available."""
+
+
+class RunError(PromptkitError):
+    """A run folder cannot be read, written, compared or merged."""
+
+
+class CheckpointError(PromptkitError):
+    """Saved parameters or a training checkpoint cannot be read, written or used."""
+
+
+class TrainingError(PromptkitError):
+    """A training cannot start or continue."""
+
+
+class Unsupported(PromptkitError):
+    """A model, engine or aligner does not support what was requested of it."""
+
+
+class MissingPackage(PromptkitError):
+    """An optional package is not installed."""
+
+
+def unknown(
+    kind: str, name: str, known: Iterable[str], *, hint: str = "", error: type[PromptkitError] = InputError, **fields: object
+) -> PromptkitError:
+    """Returns the error for a name that does not exist, with the closest names that do.
+
+    Args:
+        kind: What the name should name, such as `calibration`. The error has the code `unknown-name`.
+        name: The name that was given.
+        known: The names that exist.
+        hint: What else to try.
+        error: The type of the error.
+        fields: More values that the problem is about.
+    """
+    names = sorted(known)
+    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    listing = f"Did you mean {' or '.join(close)}?" if close else f"There are: {', '.join(names) or 'none'}."
+    message = f"There is no {kind} named {name!r}"
+    return error(message, code="unknown-name", hint=f"{listing} {hint}".strip(), kind=kind, name=name, close=close, **fields)
+
+
+def json_reason(error: Exception) -> str:
+    """Returns why a text is not JSON, without the decoder's line number, which counts from the start of that text."""
+    return (
+        f"{error.msg.removesuffix(' at')} at column {error.colno}"
+        if isinstance(error, JSONDecodeError)
+        else str(error) or "too deeply nested"
+    )
+
+
+def missing_extra(package: str, extra: str, purpose: str) -> MissingPackage:
+    """Returns the error for an optional package that is not installed, with the command that installs it."""
+    return MissingPackage(
+        f"{purpose} needs the package {package}, which is not installed",
+        code="missing-package",
+        hint=f"Install it with: pip install 'promptkit[{extra}]'",
+        package=package,
+        extra=extra,
+    )

@@ -1,0 +1,26 @@
+"""Numbers that are drawn by a seed alone."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+def chance(seed: int, *keys: str) -> bytes:
+    """A rank by chance: a hash of the seed and the keys, so that neither order nor subset changes it."""
+    return hashlib.sha256("\0".join([str(seed), *keys]).encode("utf-8", "surrogatepass")).digest()
+
+
+def number(purpose: str, seed: object) -> int:
+    """A large number, another for each purpose and seed."""
+    return int.from_bytes(hashlib.sha256(f"{purpose}\0{seed}".encode()).digest())
+
+
+def generator(purpose: str, seed: object) -> Generator:
+    """Draws numbers, others for each purpose and seed."""
+    return np.random.default_rng(number(purpose, seed))

@@ -1,0 +1,1 @@
+"""Runs predictors over the rows of a task."""

@@ -1,0 +1,1 @@
+"""Text: templates and their encoding as token ids."""

@@ -1,0 +1,1 @@
+"""Function vectors and steering vectors."""

@@ -1,0 +1,1 @@
+"""Learnable manipulations: soft prompts, prefixes, steering vectors, LoReFT, trigger tokens."""

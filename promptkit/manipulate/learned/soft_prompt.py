@@ -1,0 +1,201 @@
+"""Soft prompts: learned vectors among the prompt's tokens, for a frozen model (prompt tuning, Lester et al. 2021, 2104.08691).
+
+(learnable, embedding, concatenative). The vectors stand where the model's embedding module would put a token's, so that a
+model's own scale (Gemma's sqrt(d_model)) is in them already. Knows nothing of how they are trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from promptkit.core.arrays import Array, as_array, check_held
+from promptkit.core.errors import InputError
+from promptkit.core.inputs import TextInput, Vectors, Within
+from promptkit.core.manipulation import Ask, Put, Surroundings
+from promptkit.core.registry import checked, learned
+from promptkit.core.seeding import generator
+from promptkit.core.taxonomy import Kind
+from promptkit.inputs.text.encoding import SLOT_PART
+from promptkit.manipulate.learned.placement import Place, check_beginning, check_slot, place_of, spliced
+from promptkit.manipulate.learned.reparameterization import Reparametrisation, evaluated, made, networked
+from promptkit.manipulate.learned.vocabulary import by_chance, common_tokens
+
+INITS = ("random", "vocabulary", "labels")
+SAMPLED = 1024
+"""Rows of the embedding by which its scale is told."""
+VECTORS = "vectors"
+
+
+@dataclass(frozen=True)
+class SoftPrompt:
+    """Learned vectors before the prompt."""
+
+    length: int = 20
+    """How many vectors."""
+    _: KW_ONLY
+    init: str = "vocabulary"
+    """What they begin as: `random` (at the scale of the embedding's rows), `vocabulary` (rows of common tokens), `labels`
+    (the label words' rows), or a text of several words, whose tokens' rows they are."""
+    place: Place = "after_bos"
+    """Behind the BOS token, if there is one, or at the very `start`, before it, as PEFT places them."""
+    slot: str | None = None
+    """The template's slot that it stands in, wherever and how often that is; {{ soft("task", 8) }} is one named task."""
+    seed: int = 0
+    """Of what is drawn to begin with."""
+    reparametrise: Reparametrisation | None = None
+    """Train it through a network, `mlp`, `lstm` or `residual`, whose numbers are learned with it; the vectors that it makes
+    in the end are what is kept. The first two learn at a lower rate than vectors do: 0.01 rather than 0.1."""
+    width: int | None = None
+    """Of the hidden layers of that network; d_model unless given."""
+    parameters: Mapping[str, Array] = learned()
+    """What was learned: `vectors`, of shape (length, d_model); nothing before that."""
+    base: Mapping[str, str | int] = learned()
+    """The model that it was learned on."""
+
+    name: ClassVar[str] = "soft"
+    kind: ClassVar[Kind] = Kind(format="learnable", location="embedding", operator="concatenative")
+    constants: ClassVar[frozenset[str]] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Refuse what no soft prompt can be."""
+        checked(self)
+        check_beginning("a soft prompt", self.length, self.init, INITS)
+        check_slot(self.slot, self.place)
+        if self.width is not None and (not self.reparametrise or self.width < 1):
+            raise InputError(
+                "The width of a reparameterization must be at least 1, and needs a reparameterization",
+                code="out-of-range" if self.reparametrise else "width-without-network",
+                got=f"width={self.width!r}",
+                hint="Write reparametrise=mlp:width=64",
+                width=self.width,
+            )
+        check_held("a soft prompt", self.parameters, {VECTORS: "length d_model"}, length=self.length)
+
+    @property
+    def room(self) -> int:
+        """Tokens of the model's context that it takes; a slot has been counted already."""
+        return 0 if self.slot else self.length
+
+    @property
+    def learning_rate(self) -> float:
+        """In the units of the embedding; a network that makes all of the vectors wants smaller steps."""
+        return 0.01 if self.reparametrise in ("mlp", "lstm") and not self.parameters else 0.1
+
+    @property
+    def fills(self) -> Mapping[str, int]:
+        """Its slot, if it stands in one."""
+        return {self.slot: self.length} if self.slot else {}
+
+    def settings(self) -> Mapping[str, object]:
+        """How many vectors, where, and which: by content once they are learned, before that by how they begin."""
+        held = self.parameters.get(VECTORS)
+        digest = {"sha256": hashlib.sha256(held.data).hexdigest()[:16]} if held else self._beginning
+        where = {"slot": self.slot} if self.slot else {"place": self.place}
+        return {"name": self.name, "length": self.length, **where, **digest}
+
+    @property
+    def _beginning(self) -> dict[str, object]:
+        network = {"reparametrise": self.reparametrise, "width": self.width} if self.reparametrise else {}
+        return {"init": self.init, "seed": self.seed, **network}
+
+    def over(self, surroundings: Surroundings) -> Put:
+        """What puts the vectors into a prompt."""
+        held = self._vectors(self.begun(surroundings))
+        rows = Vectors(data=held.data, d_model=held.shape[1])
+        bos = surroundings.ask.card.tokenizer.bos
+        return lambda prompt: self._placed(prompt, rows, bos)
+
+    def _placed(self, prompt: TextInput, rows: Vectors, bos: tuple[int, ...]) -> TextInput:
+        if self.slot:
+            return filled(prompt, rows, part=f"{SLOT_PART} {self.slot}")
+        return inserted(prompt, rows, place_of(prompt, self.place, bos), part=SLOT_PART)
+
+    def learned(self, parameters: Mapping[str, Array], base: Mapping[str, str | int]) -> SoftPrompt:
+        """The same soft prompt once it has been trained: its vectors alone, whatever has made them."""
+        return replace(self, parameters={VECTORS: self._vectors(parameters)}, base=dict(base))
+
+    def within(self, trained: Mapping[str, Any]) -> Within[Any]:
+        """The vectors: what is trained, or what a network makes of that."""
+        if self.reparametrise is None or VECTORS in trained:
+            return Within(vectors=trained[VECTORS])
+        return Within(vectors=made(self.reparametrise, trained))
+
+    def _vectors(self, parameters: Mapping[str, Array]) -> Array:
+        if self.reparametrise is None or VECTORS in parameters:
+            return parameters[VECTORS]
+        return evaluated(self.reparametrise, parameters)
+
+    # ---- what they begin as -----------------------------------------------------------------------
+
+    def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
+        """What was learned, or else the parameters before any training."""
+        if self.parameters:
+            return self.parameters
+        begin = self._random(surroundings.ask) if self.init == "random" else self._of_tokens(surroundings)
+        if self.reparametrise is None:
+            return {VECTORS: as_array(begin)}
+        return networked(self.reparametrise, begin, width=self.width or begin.shape[1], seed=self.seed)
+
+    def _random(self, ask: Ask) -> Any:
+        """Normal, at the root mean square of the embedding's rows."""
+        ids = by_chance(ask.card.vocabulary, self.seed)[:SAMPLED]
+        scale = np.sqrt(np.mean(_rows(ask.embed(ids)) ** 2))
+        return scale * generator("soft", self.seed).normal(size=(self.length, ask.card.d_model))
+
+    def _of_tokens(self, surroundings: Surroundings) -> Any:
+        """A row a token, or the mean row of a label word's tokens; from the first again where there are too few."""
+        ask = surroundings.ask
+        groups = self._tokens(surroundings)
+        rows = _rows(ask.embed([token for group in groups for token in group]))
+        ends = np.cumsum([len(group) for group in groups])
+        means = np.stack([part.mean(0) for part in np.split(rows, ends[:-1])])
+        return means[np.arange(self.length) % len(means)]
+
+    def _tokens(self, surroundings: Surroundings) -> Sequence[Sequence[int]]:
+        card = surroundings.ask.card
+        if self.init == "vocabulary":
+            return [[token] for token in common_tokens(card, self.seed)[: self.length]]
+        if self.init != "labels":
+            return [[token] for token in card.tokenizer.encode(self.init).ids]
+        words = [*surroundings.reading.shown().values()]
+        if not words:
+            raise InputError(
+                "A soft prompt cannot be initialized from label words in a task without labels",
+                code="no-label-words",
+                got="init=labels",
+                hint="Use init=vocabulary",
+                init=self.init,
+            )
+        return [card.tokenizer.encode(f" {word}").ids for word in words]
+
+
+def inserted(prompt: TextInput, rows: Vectors, at: int, *, part: str) -> TextInput:
+    """The prompt with more learned vectors before its token `at`, as a span of their own."""
+    table, first, count = _joined(prompt, rows)
+    return replace(spliced(prompt, range(-1 - first, -1 - first - count, -1), at, part=part), vectors=table)
+
+
+def filled(prompt: TextInput, rows: Vectors, *, part: str) -> TextInput:
+    """The prompt with these vectors in every span of a slot."""
+    table, first, count = _joined(prompt, rows)
+    ids = [*prompt.ids]
+    for span in prompt.spans:
+        if span.part == part:
+            ids[span.start : span.stop] = [-1 - first - place % count for place in range(span.stop - span.start)]
+    return replace(prompt, ids=tuple(ids), vectors=table)
+
+
+def _joined(prompt: TextInput, rows: Vectors) -> tuple[Vectors, int, int]:
+    """The prompt's table with more rows, the number of the first of these, and how many they are."""
+    data = prompt.vectors.data if prompt.vectors else b""
+    width = 4 * rows.d_model
+    return Vectors(data=data + rows.data, d_model=rows.d_model), len(data) // width, len(rows.data) // width
+
+
+def _rows(vectors: Vectors) -> Any:
+    return np.frombuffer(vectors.data, "<f4").reshape(-1, vectors.d_model)

@@ -1,0 +1,1 @@
+"""How demonstrations and an instruction become one prompt."""

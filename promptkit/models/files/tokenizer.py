@@ -1,0 +1,141 @@
+"""A transformers tokenizer as promptkit's `Tokenizer`: text is only ever text.
+
+A control token's name inside a text is encoded as plain text. The tokenizer does so itself for tokens flagged special;
+for the others (Gemma's `<start_of_image>`) the rule is: the name's first character is encoded apart from the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from promptkit.core.errors import InputError, ModelError
+from promptkit.core.model import Encoding
+
+_MARKER = re.compile(r"<\|?[^\s<>]+\|?>|\[/?[^\s\[\]]+\]")
+"""How turn, image and tool markers are spelt; whether one is a control token the model's own files decide."""
+
+
+class TransformersTokenizer:
+    """Wraps a fast tokenizer of transformers."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        """`tokenizer` is a `PreTrainedTokenizerFast`; slow ones, which know no character offsets, are refused."""
+        if not tokenizer.is_fast:
+            raise ModelError(
+                "The model's tokenizer is a slow one, which does not return character offsets",
+                code="slow-tokenizer",
+                got=type(tokenizer).__name__,
+                hint="Convert it to a fast tokenizer (a tokenizer.json file) with transformers",
+                tokenizer=type(tokenizer).__name__,
+            )
+        self._tokenizer = tokenizer
+        self._backend = tokenizer.backend_tokenizer
+        self._backend.encode_special_tokens = True
+        self._backend.no_padding()  # either may stand in a tokenizer.json, as sentence encoders' do
+        self._backend.no_truncation()
+        self._added = dict(tokenizer.added_tokens_decoder)  # made anew at each access, slowly
+        self.has_chat = bool(tokenizer.chat_template)
+
+    @cached_property
+    def control(self) -> Mapping[str, int]:
+        """Special tokens, and marker-like ones of the chat template or the model's image and tool settings."""
+        special = set(self._tokenizer.all_special_tokens)
+        chat = str(self._tokenizer.chat_template or "")
+        return {
+            token.content: token_id
+            for token_id, token in self._added.items()
+            if token.special or token.content in special or _acts(token.content, chat)
+        }
+
+    @property
+    def bos(self) -> tuple[int, ...]:
+        """The ids that the tokenizer itself adds before a text."""
+        return self.frame[0]
+
+    @cached_property
+    def frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The ids that the tokenizer itself adds before a text, and those behind it."""
+        plain = self._backend.encode("a", add_special_tokens=False).ids
+        whole = self._backend.encode("a", add_special_tokens=True).ids
+        for start in range(len(whole) - len(plain) + 1):
+            if whole[start : start + len(plain)] == plain:
+                return tuple(whole[:start]), tuple(whole[start + len(plain) :])
+        return (), ()
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The end-of-text token, if there is one."""
+        end = self._tokenizer.eos_token_id
+        return () if end is None else (int(end),)
+
+    def encode(self, text: str) -> Encoding:
+        """Ids and character offsets, no special token added, none parsed."""
+        try:
+            encoding = self._backend.encode(text, add_special_tokens=False)
+        except TypeError:
+            raise InputError(
+                "A text contains an unpaired surrogate, which cannot be tokenized",
+                code="unpaired-surrogate",
+                got=ascii(text[:60]),
+                hint="Remove that character from the text",
+                text=ascii(text[:60]),
+            ) from None
+        if self._unflagged.isdisjoint(encoding.ids):
+            return Encoding(ids=tuple(encoding.ids), starts=_starts(encoding.offsets))
+        return self._escape(text, encoding)
+
+    def name(self, token_id: int) -> str:
+        """The token's spelling in the vocabulary."""
+        return str(self._tokenizer.convert_ids_to_tokens(token_id))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of the ids, control tokens shown, nothing tidied."""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def chat(self, turns: Sequence[tuple[str, str]]) -> str | None:
+        """The model's chat template, or None where it refuses these turns (no system role, say)."""
+        if not self.has_chat:
+            return None
+        import jinja2
+
+        messages = [{"role": role, "content": content} for role, content in turns]
+        try:
+            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        except jinja2.TemplateError:
+            return None
+
+    @cached_property
+    def _unflagged(self) -> frozenset[int]:
+        """Control tokens that the backend parses in a text whatever it is told."""
+        return frozenset(token_id for token_id in self.control.values() if not self._added[token_id].special)
+
+    def _escape(self, text: str, encoding: Any) -> Encoding:
+        ids: list[int] = []
+        starts: list[int] = []
+        cuts = [begin + 1 for token, (begin, _) in zip(encoding.ids, encoding.offsets, strict=True) if token in self._unflagged]
+        for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
+            part = self._backend.encode(text[begin:end], add_special_tokens=False)
+            ids += part.ids
+            starts += [begin + start for start in _starts(part.offsets)]
+        return Encoding(ids=tuple(ids), starts=tuple(starts))
+
+
+def _acts(name: str, chat_template: str) -> bool:
+    image_or_turn = re.search(r"image|audio|video|turn|channel|tool|fim|think|^<\|", name) is not None
+    return _MARKER.fullmatch(name) is not None and (name in chat_template or image_or_turn)
+
+
+def _starts(offsets: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """Where each token's text begins: some tokenizers leave a token's own space out of its offsets.
+
+    The byte tokens of one character all begin where it does.
+    """
+    starts: list[int] = []
+    end = 0
+    for begin, stop in offsets:
+        starts.append(max(min(begin, end), starts[-1] if starts else 0))
+        end = max(end, stop)
+    return tuple(starts)

@@ -1,0 +1,1 @@
+"""The `hf` engine: PyTorch models loaded by Hugging Face transformers."""

@@ -1,0 +1,144 @@
+"""What requests hold that is learned, as tensors. Of vectors the id -1-j stands for row j, where an embedding would stand.
+
+Prefixes are shared and batches planned by ids alone. So the rows of a whole run become one table, in which equal rows have
+one id, and rows that differ have two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from promptkit.core.arrays import Array
+from promptkit.core.errors import CheckpointError, InputError, Unsupported
+from promptkit.core.inputs import Edit, Prefix, TextInput, Vectors, Within
+from promptkit.core.requests import Request
+from promptkit.models.hf.attention import KeyValues
+
+
+def tabled(requests: Sequence[Request], d_model: int) -> list[Request]:
+    """The requests with their learned rows in one table, which every request that has any holds.
+
+    Raises PromptkitError for rows of another width than the model's, and for an id that no row stands for.
+    """
+    numbers: dict[bytes, int] = {}
+    of: dict[Vectors | None, list[int]] = {None: []}
+    for vectors in dict.fromkeys(request.input.vectors for request in requests):
+        if vectors is not None:
+            of[vectors] = [numbers.setdefault(row, len(numbers)) for row in _rows(vectors, d_model)]
+    table = Vectors(data=b"".join(numbers), d_model=d_model)
+    return [replace(request, input=_renumbered(request.input, of[request.input.vectors], table)) for request in requests]
+
+
+def _rows(vectors: Vectors, d_model: int) -> list[bytes]:
+    if vectors.d_model != d_model:
+        raise CheckpointError(
+            "The learned vectors and the model's embeddings have different widths",
+            code="wrong-vector-width",
+            got=f"vectors of width {vectors.d_model} and a model of width {d_model}",
+            hint="Use the model that they were trained on",
+            width=vectors.d_model,
+            model_width=d_model,
+        )
+    width = 4 * d_model
+    return [vectors.data[begin : begin + width] for begin in range(0, len(vectors.data), width)]
+
+
+def _renumbered(prompt: TextInput, numbers: Sequence[int], table: Vectors) -> TextInput:
+    if min(prompt.ids, default=0) < -len(numbers):
+        raise InputError(
+            f"The prompt id {min(prompt.ids)} refers to a learned vector that does not exist",
+            code="unknown-vector-id",
+            got=f"{len(numbers)} learned vectors",
+            hint="The id -1-j stands for vector j, counted from 0",
+            id=min(prompt.ids),
+            vectors=len(numbers),
+        )
+    if not numbers:
+        return prompt
+    return replace(prompt, ids=tuple(i if i >= 0 else -1 - numbers[-1 - i] for i in prompt.ids), vectors=table)
+
+
+def check_prefixes(requests: Sequence[Request], heads: int, width: int) -> None:
+    """Raise PromptkitError for keys and values of another shape than the layers of a model have."""
+    for prefix in {prefix for request in requests for prefix in request.input.prefixes}:
+        found = prefix.keys.shape[1], prefix.keys.shape[3]
+        if found != (heads, width):
+            raise CheckpointError(
+                "The learned keys and values and the model's have different shapes",
+                code="wrong-prefix-shape",
+                got=f"{found[0]} kv heads of width {found[1]}, and the model has {heads} of width {width}",
+                hint="Use the model that they were trained on",
+                kv_heads=found[0],
+                width=found[1],
+                model_kv_heads=heads,
+                model_width=width,
+            )
+
+
+def within_of(requests: Sequence[Request], device: torch.device) -> Within[Tensor]:
+    """What tabled requests of the same prefixes and edits hold."""
+    table = next((request.input.vectors for request in requests if request.input.vectors is not None), None)
+    held = requests[0].input
+
+    def moved(array: Array) -> Tensor:
+        return torch.from_numpy(np.frombuffer(array.data, "<f4").reshape(array.shape).copy()).to(device)
+
+    return Within(
+        vectors=None if table is None else tensor_of(table).to(device),
+        prefixes=tuple(_prefix(each, moved(each.keys), moved(each.values)) for each in held.prefixes),
+        edits=tuple(_edit(each, tuple(map(moved, each.arrays))) for each in held.edits),
+    )
+
+
+def _prefix(prefix: Prefix[Array], keys: Tensor, values: Tensor) -> Prefix[Tensor]:
+    return Prefix(length=prefix.length, layers=prefix.layers, keys=keys, values=values)
+
+
+def _edit(edit: Edit[Array], arrays: tuple[Tensor, ...]) -> Edit[Tensor]:
+    return Edit(**{**{f.name: getattr(edit, f.name) for f in fields(edit)}, "arrays": arrays})
+
+
+def prefix_of(layers: KeyValues) -> Prefix[Array]:
+    """The value of what layers hold, by their numbers from 0."""
+    shapes = {pair[0].shape for pair in layers.values()}
+    if len(shapes) != 1 or any(key.shape != value.shape for key, value in layers.values()):
+        raise Unsupported(
+            "The keys and values of this model do not have the same shape in all layers",
+            code="uneven-keys-values",
+            hint="Use another model",
+            shapes=tuple(sorted(map(str, {tuple(shape) for shape in shapes}))),
+        )
+    keys, values = (array_of(torch.stack([layers[layer][i] for layer in sorted(layers)])) for i in (0, 1))
+    return Prefix(length=keys.shape[2], layers=tuple(layer + 1 for layer in sorted(layers)), keys=keys, values=values)
+
+
+def array_of(numbers: Tensor) -> Array:
+    """The value of a tensor."""
+    return Array(data=numbers.detach().float().cpu().numpy().astype("<f4").tobytes(), shape=tuple(numbers.shape))
+
+
+def tensor_of(vectors: Vectors) -> Tensor:
+    """Shape (rows, d_model), float32."""
+    return torch.from_numpy(np.frombuffer(vectors.data, "<f4").reshape(-1, vectors.d_model).copy())
+
+
+def vectors_of(rows: Tensor) -> Vectors:
+    """The value of rows of shape (rows, d_model)."""
+    return Vectors(data=rows.detach().float().cpu().numpy().astype("<f4").tobytes(), d_model=rows.shape[1])
+
+
+def embedded(embedding: Any, ids: Tensor, vectors: Tensor) -> Tensor:
+    """What a model's layers receive for ids of any shape: (..., d_model). Differentiable in `vectors`, (rows, d_model).
+
+    `embedding` is the model's own module, so that a scale which it has is its own business.
+    """
+    learned = ids < 0
+    rows: Tensor = embedding(ids.clamp(min=0)).clone()
+    rows[learned] = vectors[-1 - ids[learned]].to(rows.dtype)
+    return rows

@@ -1,1 +1,0 @@
-"""Ways to make a loss small, one a file."""

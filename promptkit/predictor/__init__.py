@@ -1,0 +1,1 @@
+"""The formula in one class: y = align(model(manipulate(x)))."""

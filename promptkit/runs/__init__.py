@@ -1,0 +1,1 @@
+"""Run folders: settings, records and results on disk."""

@@ -1,0 +1,1 @@
+"""Tasks: rows, labels and a template, from files or the hub."""

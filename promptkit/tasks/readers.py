@@ -1,0 +1,187 @@
+"""Rows of columns from a file, a mirror folder or the hub. Knows nothing of tasks or labels."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from promptkit.core.errors import TaskError, json_reason, unknown
+from promptkit.tasks.hub import look_first
+
+Row = Mapping[str, Any]
+
+
+def is_data(name: str) -> bool:
+    """Whether a file of that name holds rows, by its suffix."""
+    return Path(name).suffix.lower() in _READERS
+
+
+def read_file(path: Path) -> list[Row]:
+    """The rows of a .jsonl, .csv, .tsv or .parquet file, in its order."""
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise unreadable(path)
+    try:
+        rows = list(reader(path))
+    except OSError as error:
+        reason = f"The file {path} cannot be read: {error.strerror or error}"
+        raise TaskError(reason, code="unreadable-file", file=str(path)) from None
+    if not rows:
+        raise TaskError(f"The file {path} has no rows", code="no-rows", file=str(path))
+    return rows
+
+
+def unreadable(path: Path) -> TaskError:
+    """The error for a file of a kind that has no reader."""
+    kind = path.suffix or path.name
+    return TaskError(
+        f"Data files of type {kind!r} are not supported",
+        code="unsupported-file-type",
+        hint=f"Supported types: {', '.join(_READERS)}",
+        file=str(path),
+        suffix=kind,
+        supported=tuple(_READERS),
+    )
+
+
+def read_mirror(data: Path, folder: str, split: str) -> list[Row]:
+    """The rows of DATA/FOLDER/SPLIT.jsonl, the layout of a mirror of data sets."""
+    root = data / folder
+    if not root.is_dir():
+        hint = "Check --data (or PROMPTKIT_DATA), or leave it out to read from the hub"
+        reason = f"The data folder {data} has no folder {folder}"
+        raise TaskError(reason, code="no-such-folder", hint=hint, data=str(data), folder=folder)
+    path = root / f"{split}.jsonl"
+    if not path.is_file():
+        known = [file.stem for file in root.glob("*.jsonl")]
+        hint = f"It was searched for in {root}"
+        raise unknown("split", split, known, hint=hint, error=TaskError, data=str(data), folder=folder)
+    return read_file(path)
+
+
+def read_hub(name: str, config: str | None, revision: str | None, split: str) -> list[Row]:
+    """The rows of a data set on the hub, by the datasets library."""
+    look_first()
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        return list(datasets.load_dataset(name, config, revision=revision, split=split))
+    except Exception as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise TaskError(
+            f"The dataset {name} could not be read from the hub: {reason}",
+            code="unreadable-dataset",
+            hint="Check the network, or read a local mirror with --data DIR (or PROMPTKIT_DATA); "
+            "the task sentiment needs neither",
+            dataset=name,
+            split=split,
+        ) from error
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise TaskError(
+            f"The file {path} is not UTF-8: byte {error.start}, in line {line}, cannot be decoded",
+            code="not-utf8",
+            hint="Save it as UTF-8",
+            file=str(path),
+            position=error.start,
+            line=line,
+        ) from None
+
+
+def _jsonl(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise TaskError(
+                f"{path}, line {number} is not JSON: {json_reason(error)}",
+                code="not-json",
+                got=line[:60],
+                hint="Write one JSON object per line",
+                file=str(path),
+                line=number,
+            ) from None
+        if not isinstance(row, dict):
+            raise TaskError(
+                f"{path}, line {number} is not a JSON object",
+                code="not-a-json-object",
+                got=line[:60],
+                hint='Write lines like {"text": "fine"}',
+                file=str(path),
+                line=number,
+            )
+        yield row
+
+
+def _separated(delimiter: str) -> Callable[[Path], Iterator[Row]]:
+    def read(path: Path) -> Iterator[Row]:
+        reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
+        csv.field_size_limit(1 << 30)
+        end = 0
+        try:
+            header = reader.fieldnames or ()
+            if len(set(header)) < len(header):
+                raise TaskError(
+                    f"{path} has two columns with the same name",
+                    code="duplicate-column",
+                    got=", ".join(header),
+                    hint="Rename one of them",
+                    file=str(path),
+                    columns=tuple(header),
+                )
+            for row in reader:
+                if None in row or None in row.values():
+                    raise TaskError(
+                        f"{path}, line {reader.line_num} does not have as many cells as the header",
+                        code="wrong-cell-count",
+                        hint="Put cells that contain the delimiter or a line break in double quotes",
+                        file=str(path),
+                        line=reader.line_num,
+                    )
+                end = reader.line_num
+                yield row
+        except csv.Error as error:
+            raise TaskError(
+                f"{path}: the row that starts at line {end + 1} cannot be parsed: {error}",
+                code="malformed-row",
+                hint="Close the double quotes of each cell, and double the quotes inside a cell",
+                file=str(path),
+                line=end + 1,
+            ) from None
+
+    return read
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    import pyarrow.lib
+    import pyarrow.parquet
+
+    try:
+        yield from pyarrow.parquet.read_table(path).to_pylist()
+    except pyarrow.lib.ArrowException as error:
+        reason = f"The file {path} cannot be read as Parquet: {error}"
+        raise TaskError(reason, code="not-parquet", file=str(path)) from None
+    except UnicodeDecodeError as error:
+        reason = f"The file {path} contains text that is not UTF-8: {error.reason}"
+        raise TaskError(reason, code="not-utf8", file=str(path)) from None
+
+
+_READERS: Mapping[str, Callable[[Path], Iterator[Row]]] = {
+    ".jsonl": _jsonl,
+    ".csv": _separated(","),
+    ".tsv": _separated("\t"),
+    ".parquet": _parquet,
+}

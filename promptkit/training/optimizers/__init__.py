@@ -1,0 +1,1 @@
+"""Optimizers: AdamW, SPSA, CMA-ES, HotFlip."""

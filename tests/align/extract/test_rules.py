@@ -1,0 +1,165 @@
+"""What counts as an answer in a text, and when two answers are the same."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import promptkit as pk
+from promptkit.align.extract.normalize import exact, number, words
+from promptkit.align.extract.rules import EXTRACTIONS
+from promptkit.core.errors import InputError
+from promptkit.core.examples import Example
+from tests.support.errors import refused
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"), [(" Paris\nQ: next", "Paris"), ("\n\n  Rome ", "Rome"), ("", None), (" \n\t", None), ("a\r\nb", "a")]
+)
+def test_the_first_line_is_the_first_that_holds_something(text, answer):
+    assert pk.extract.first_line().answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("3 + 4 = 7. The answer is 7.", "7"),
+        ("it costs $1,234.50.", "$1,234.50"),
+        ("from 5 to -3", "-3"),
+        ("5-3", "3"),
+        ("x = (-2)", "-2"),
+        ("either 4, or 5, ", "5"),
+        ("a half, .5", ".5"),
+        ("3.", "3"),
+        ("none at all", None),
+        ("", None),
+    ],
+)
+def test_the_final_number_is_the_last_with_its_sign_and_separators(text, answer):
+    assert pk.extract.final_number().answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("regex", "text", "answer"),
+    [
+        (r"\(([A-Z])\)", "not (A) but (C)", "C"),
+        ("yes|no", "yes and no", "no"),
+        (r"answer is:?\s*(.*?)\.?\s*$", "So the answer is: forty two.\nQ:", "forty two"),
+        ("(x)?y", "y", None),
+        ("zzz", "no such thing", None),
+    ],
+)
+def test_a_pattern_gives_the_first_group_of_its_last_match(regex, text, answer):
+    assert pk.extract.pattern(regex=regex).answer(text) == answer
+
+
+SCRAPS = (
+    'The answer is |Answer:|#### |\\boxed{|}|{"answer": |"|not |no|yes |(B)|A| or |\n|12|3/4|-|.|$|1,000|٣|%|**|Q: '
+    "|I cannot say| = |because |’"
+)
+said = st.lists(st.sampled_from(SCRAPS.split("|")), max_size=12).map("".join)
+
+
+@given(st.one_of(texts, said), st.sampled_from([(), ("(A)", "(B)"), ("red", "blue")]))
+def test_an_answer_stands_in_the_text_and_is_never_blank(text, choices):
+    for extraction in EXTRACTIONS.values():
+        answer = extraction().answer(text, choices)
+        assert answer is None or extraction().form(answer).strip()
+        if extraction in (pk.extract.option, pk.extract.yes_no):
+            assert answer in (None, "yes", "no", *choices) if choices else answer is None or answer.isalpha()
+        elif extraction is not pk.extract.json_field:  # whose texts have escapes
+            assert answer is None or answer in text
+
+
+@given(st.dictionaries(st.text(max_size=3), st.one_of(st.text(max_size=9), st.integers(), st.lists(st.integers()))), texts)
+def test_a_field_is_found_whatever_stands_beside_it(others, answer):
+    written = json.dumps({"first": [others], **others, "answer": answer})
+    found = pk.extract.json_field().answer(f"Sure: ```json\n{written}\n``` {{}}")
+    assert found == (answer.strip() or None)
+
+
+nested = st.recursive(
+    st.text("ab 1\\{}", max_size=4).map(lambda x: x.replace("\\", "").replace("{", "\\{").replace("}", "\\}")),
+    lambda inner: st.lists(inner, max_size=3).map(lambda parts: "x".join(f"{{{part}}}" for part in parts)),
+)
+
+
+@given(nested)
+def test_a_box_ends_where_its_own_brace_is_closed(content):
+    found = pk.extract.boxed().answer(f"{{so}} \\boxed{{{content}}} }} and {{more}}")
+    assert found == (content.strip() or None)
+
+
+@given(texts)
+def test_a_normal_form_is_its_own(text):
+    for same in (exact, words):
+        assert same(same(text)) == same(text)
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**9), max_value=10**9))
+def test_numbers_are_compared_by_value(value):
+    form = number(f"${value:,}")
+    assert Decimal(form) == value
+    assert number(f"{value}00") == form
+    assert number(f" {value} ") == form
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("The Hague", "hague"), ("Washington, D.C.", "washington dc"), ("St.  John's", "st johns"), ("ＡＢ", "ab")],
+)
+def test_words_are_compared_without_case_punctuation_and_articles(one, other):
+    assert words(one) == words(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("été", "ete"), ("a cat", "a dog"), ("the", "a")])
+def test_different_words_stay_different(one, other):
+    assert words(one) != words(other)
+
+
+def test_any_accepted_answer_is_right_and_no_answer_never_is():
+    extraction = pk.extract.first_line()
+    assert extraction.right("kiev.", ("Kyiv", "Kiev"))
+    assert not extraction.right("Lviv", ("Kyiv", "Kiev"))
+    assert not extraction.right(None, ("Kyiv", ""))
+    assert not pk.extract.first_line(normalise="exact").right("kiev", ("Kyiv", "Kiev"))
+    assert pk.extract.final_number().right("$1,200.0", ("1200",))
+
+
+def test_what_is_drawn_depends_on_the_seed_and_the_row_and_greedy_on_neither():
+    rows = [Example(id=name, inputs={}) for name in "ab"]
+    drawn = {pk.extract.first_line(temperature=1.0, seed=s).verb(row, ()).seed for s in (0, 1) for row in rows}
+    assert len(drawn) == 4
+    assert {pk.extract.first_line(seed=s).verb(row, ()).seed for s in (0, 1) for row in rows} == {0}
+
+
+def test_a_text_ends_where_it_is_told_and_where_a_further_example_would_begin():
+    verb = pk.extract.first_line(stop=("\n", "###")).verb(Example(id="a", inputs={}), ("\n\n", ""))
+    assert verb.stop == ("\n", "###", "\n\n")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "fields"),
+    [
+        ({"max_tokens": 0}, "out-of-range", {"aligner": "first_line", "max_tokens": 0}),
+        ({"temperature": -1.0}, "out-of-range", {"aligner": "first_line", "temperature": -1.0}),
+        ({"temperature": float("nan")}, "not-finite", {"of": "first_line", "keyword": "temperature"}),
+        ({"stop": ("",)}, "empty-stop", {"aligner": "first_line", "stop": ("",)}),
+        ({"normalise": "squad"}, "unknown-name", {"kind": "normalise of first_line", "name": "squad"}),
+        ({"seed": "x"}, "invalid-value", {"of": "first_line", "keyword": "seed", "value": "'x'"}),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(wrong, code, fields):
+    with refused(InputError, code, **fields):
+        pk.extract.first_line(**wrong)
+
+
+def test_a_pattern_that_is_none_is_refused():
+    with refused(InputError, "invalid-pattern", pattern="("):
+        pk.extract.pattern(regex="(")

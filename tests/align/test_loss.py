@@ -1,0 +1,75 @@
+"""What a training is made of: the aligner's own rule as its objective, the optimiser, and which rows each step sees."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import promptkit as pk
+from promptkit.align.loss import Target, label_scores, loss_of
+from promptkit.core.arrays import as_array, as_numpy
+from promptkit.core.requests import ScoreOutput
+from promptkit.training.checkpoint import Standing
+from promptkit.training.recipe import Recipe
+
+WORDS = {"no": ["bad, really", "dull"], "yes": ["good"]}
+
+
+class Slope:
+    """An objective of a known gradient."""
+
+    def __init__(self, gradient: Any) -> None:
+        self._gradient = gradient
+
+    def gradient(self, parameters: Any) -> Any:
+        return 0.0, {name: as_array(self._gradient.numpy()) for name in parameters}
+
+
+@given(st.lists(st.lists(st.floats(-9, -0.1), min_size=1, max_size=3), min_size=3, max_size=3), st.integers(0, 8))
+def test_the_objective_is_the_aligners_own_rule(rows: list[list[float]], way: int) -> None:
+    score, pool = ("sum", "mean")[way % 2], ("logsumexp", "mean", "max")[way % 3]
+    words = pk.Verbalizer(WORDS, score=score, pool=pool)  # type: ignore[arg-type]
+    for reading in (words, pk.Choices(score=score)):  # type: ignore[arg-type]
+        expected = reading.align(ScoreOutput(logprobs=tuple(map(tuple, rows))))
+        found = label_scores(reading, [torch.tensor(row) for row in rows])
+        assert found.tolist() == pytest.approx(expected, abs=1e-4)
+        loss, right = loss_of(reading, Target(gold=1), [torch.tensor(row) for row in rows])
+        total = math.log(sum(math.exp(x) for x in expected))
+        assert loss.item() == pytest.approx(total - expected[1], abs=1e-3)
+        assert right == (expected.index(max(expected)) == 1) or sorted(expected)[-1] - sorted(expected)[-2] < 1e-5
+
+
+@pytest.mark.parametrize(("schedule", "decay"), [("linear", 0.0), ("constant", 0.1)])
+def test_the_optimiser_is_adamw(schedule: Any, decay: float) -> None:
+    recipe = Recipe(steps=12, schedule=schedule, warmup=0.25)
+    draw = torch.Generator().manual_seed(0)
+    start, gradients = torch.randn((2, 3), generator=draw), torch.randn((12, 2, 3), generator=draw)
+    standing = Standing(parameters={"0.x": as_array(start.numpy())}, best={})
+    own = torch.nn.Parameter(start.clone())
+    optimiser = torch.optim.AdamW([own], lr=1.0, weight_decay=decay)
+    make_step = pk.AdamW(weight_decay=decay).begin(standing, 0)
+    for step, gradient in enumerate(gradients):
+        make_step(Slope(gradient), {"0.x": 0.3 * recipe.share(step)})
+        standing.step += 1
+        optimiser.param_groups[0]["lr"] = 0.3 * recipe.share(step)
+        own.grad = gradient.clone()
+        optimiser.step()
+    assert as_numpy(standing.parameters["0.x"]) == pytest.approx(own.detach().numpy(), abs=1e-5)
+    rates = [recipe.share(step) for step in range(12)]
+    assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates[2:]))
+
+
+@given(st.integers(1, 30), st.integers(1, 9), st.integers(0, 3))
+def test_every_row_is_seen_once_before_any_is_seen_again(count: int, size: int, seed: int) -> None:
+    ids = [f"row {i}" for i in range(count)]
+    recipe = Recipe(batch_size=size, seed=seed)
+    seen = [index for step in range(40) for index in recipe.batch(ids, step)]
+    for begin in range(0, len(seen) - count, count):
+        assert sorted(seen[begin : begin + count]) == list(range(count))

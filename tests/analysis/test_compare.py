@@ -1,0 +1,78 @@
+"""Paired comparison of finished runs, on the fake engine and against scipy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+import promptkit as pk
+from promptkit.analysis.compare import compare_runs
+from promptkit.core.errors import InputError, RunError
+from promptkit.evaluation.evaluate import evaluate
+from promptkit.metrics.intervals import mcnemar
+from promptkit.runs.run import Run
+from tests.support.errors import refused
+
+WORDS = {"negative": "Negative", "positive": "Positive"}
+
+
+def run(out: Path, *, model: str = "fake", limit: int = 40, **task: Any) -> Run:
+    prompt, labels = pk.Prompt("sentiment/review"), pk.Verbalizer(WORDS)
+    loaded = pk.load(model)
+    branches = [pk.Predictor(loaded, prompt, [labels, *chain]) for chain in ([], [pk.calibrate.Batch(rows=8)])]
+    return evaluate(branches, pk.task("sentiment"), limit=limit, out=out, **task)
+
+
+@given(won=st.integers(0, 300), lost=st.integers(0, 300))
+def test_mcnemars_p_is_scipys_binomial_test(won: int, lost: int) -> None:
+    expected = binomtest(won, won + lost, 0.5).pvalue if won + lost else 1.0
+    assert mcnemar(won, lost) == pytest.approx(expected, rel=1e-9)
+
+
+def test_runs_are_paired_by_row_and_a_branch_is_named_behind_the_run(tmp_path: Path) -> None:
+    one, other = run(tmp_path), run(tmp_path, model="fake:other")
+    comparison = compare_runs([str(one.path), str(other.path), f"{one.path}:batch:rows=8"])
+    answers = [one.results[0], other.results[0], one.results[1]]
+    for compared, result in zip(comparison.branches, answers, strict=True):
+        assert compared.accuracy.value == pytest.approx(result.correct.mean())
+        assert len(compared.flips) == (result.logprobs.argmax(1) != answers[0].logprobs.argmax(1)).sum()
+    for compared, result in list(zip(comparison.branches, answers, strict=True))[1:]:
+        assert compared.difference is not None
+        assert compared.difference.value == pytest.approx((result.correct - answers[0].correct).mean())
+        gain = result.correct - answers[0].correct
+        assert compared.p == mcnemar(int((gain > 0).sum()), int((gain < 0).sum()))
+        assert all(flip.first != flip.other for flip in compared.flips)
+    assert comparison.n == 40
+    assert json.loads(json.dumps(comparison.to_json()))["branches"][0]["p"] is None
+
+
+def test_rows_that_are_not_in_every_run_are_left_out_and_counted(tmp_path: Path) -> None:
+    few, many = run(tmp_path, limit=10), run(tmp_path, limit=25)
+    comparison = compare_runs([str(many.path), str(few.path)])
+    assert (comparison.n, comparison.left_out) == (10, 15)
+    assert np.isclose(comparison.branches[0].accuracy.value, few.results[0].correct.mean())
+    assert comparison.branches[1].flips == ()
+    assert comparison.branches[1].p == 1.0
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+    whole = run(tmp_path)
+    with refused(InputError, "too-few-runs", runs=(str(whole.path),)):
+        compare_runs([str(whole.path)])
+    with refused(RunError, "no-such-folder", folder=str(tmp_path / "absent")):
+        compare_runs([str(whole.path), str(tmp_path / "absent")])
+    with refused(InputError, "unknown-name", name="batch", close=["batch:rows=8"]) as error:
+        compare_runs([str(whole.path), f"{whole.path}:batch"])
+    assert str(error.value.fields["kind"]).startswith("branch")
+    with refused(RunError, "not-a-run", folder=str(tmp_path)):
+        compare_runs([str(whole.path), str(tmp_path)])
+    train = run(tmp_path, split="train")
+    with refused(RunError, "no-common-rows", runs=(str(whole.path), str(train.path))):
+        compare_runs([str(whole.path), str(train.path)])

@@ -1,0 +1,77 @@
+"""Two engines on the same rows: what agrees, what does not, and the command's exit code."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import promptkit as pk
+from promptkit.align.chain import reading
+from promptkit.analysis.doctor import diagnose
+from promptkit.cli.main import app
+from promptkit.models.fake import FakeModel
+
+TASK = pk.task("sentiment")
+PROMPT = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=2))
+
+
+class Shifted(FakeModel):
+    """The fake model with a little more of one byte."""
+
+    by = 0.0
+
+    def _next(self, ids: tuple[int, ...]) -> Any:
+        logprobs = super()._next(ids)
+        logprobs[ord("P")] += self.by
+        return logprobs
+
+
+def shifted(by: float) -> Any:
+    model = Shifted("fake", FakeModel.Settings())
+    model.by = by
+    return model
+
+
+@pytest.mark.parametrize("by", [0.0, 1e-3, 0.5])
+def test_differences_are_those_of_the_label_logprobs(by: float) -> None:
+    found = diagnose(pk.load("fake"), shifted(by), TASK, PROMPT, reading(TASK), limit=30)
+    assert found.largest == pytest.approx(by, abs=1e-9)
+    assert found.mean == pytest.approx(by / 2, abs=1e-9)
+    assert bool(found.reasons) == (by > found.tolerance)
+    assert all(flip.margin < by for flip in found.flips)
+    assert all((flip.first, flip.second) == ("negative", "positive") for flip in found.flips)
+
+
+def test_texts_agree_where_they_are_equal() -> None:
+    task = pk.task("capitals")
+    prompt = pk.Prompt("facts/capital", demos=pk.demos.random(k=2))
+    same = diagnose(pk.load("fake"), shifted(0), task, prompt, reading(task), limit=5)
+    other = diagnose(pk.load("fake"), pk.load("fake:other"), task, prompt, reading(task), limit=5)
+    assert (same.reasons, same.largest, len(same.flips)) == ((), None, 0)
+    assert other.reasons == ("5 of 5 texts differ",)
+
+
+def test_other_tokens_are_named_as_a_cause(merging: Any) -> None:
+    model: Any = pk.load("fake:other")
+    model.card = pk.load("fake").card.__class__(
+        tokenizer=merging([("a", "b")]), d_model=16, vocabulary=2, layers=1, kv_heads=1, context_length=10**6, instruct=False
+    )
+    found = diagnose(pk.load("fake"), model, TASK, PROMPT, reading(TASK), limit=5)
+    assert found.differences[0] == "5 of 5 prompts are other tokens"
+    assert "do not agree" in found.verdict
+    assert "other tokens" in found.verdict
+
+
+def test_the_command_tells_its_verdict_and_its_exit_code() -> None:
+    run = CliRunner().invoke
+    agreed = run(app, ["doctor", "--model", "fake", "--against", "fake", "--limit", "5"])
+    assert agreed.exit_code == 0
+    assert agreed.stdout.splitlines()[-1] == "fake and fake agree"
+    other = run(app, ["doctor", "--model", "fake", "--against", "fake:b", "--limit", "5", "--json"])
+    assert other.exit_code == 1
+    assert json.loads(other.stdout)["agree"] is False
+    assert np.isfinite(json.loads(other.stdout)["largest"])

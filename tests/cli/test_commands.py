@@ -1,0 +1,172 @@
+"""The command line as a user meets it: subprocesses for what only a process shows, the fake engine for the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import promptkit as pk
+from promptkit.core.manipulation import Learnable, Surroundings
+from promptkit.models.client import Asking
+from promptkit.models.registry import ENGINES
+from promptkit.predictor.compatibility import base_of
+
+COMMAND = [sys.executable, "-m", "promptkit"]
+KEYS = ["task", "split", "n", "model", "seconds", "examples_per_second", "resumed", "run", "notes", "results"]
+
+
+def promptkit(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "PROMPTKIT_DATA"}
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=120
+    )
+
+
+def test_json_is_one_object_on_standard_output(tmp_path: Path) -> None:
+    done = promptkit(
+        *("eval", "sentiment", "--model", "fake", "--limit", 12, "--calibrate", "contextual,batch:rows=4", "--json"),
+        *("--out", tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert list(printed) == KEYS
+    assert [result["align"] for result in printed["results"]] == ["verbalizer", "contextual", "batch:rows=4"]
+    for result in printed["results"]:
+        assert set(result["metrics"]) == {"accuracy", "macro_f1", "ece", "brier"}
+        assert all(m["low"] <= m["value"] <= m["high"] for m in result["metrics"].values())
+        assert sum(result["predicted"].values()) == printed["n"] == 12
+    assert (Path(printed["run"]) / "summary.json").is_file()
+
+
+def test_answers_are_scored_by_pmi_as_the_calibration_scores_them(tmp_path: Path) -> None:
+    arguments = ("eval", "sentiment", "--model", "fake", "--limit", 12, "--json", "--out", tmp_path)
+    scored = json.loads(promptkit(*arguments, "--score", "pmi", "--calibrate", "batch").stdout)["results"]
+    calibrated = json.loads(promptkit(*arguments, "--calibrate", "pmi,batch").stdout)["results"]
+    assert [each["align"] for each in scored] == ["pmi", "batch"]
+    assert scored == calibrated[1:]
+
+
+def test_the_table_shows_what_the_json_says(tmp_path: Path) -> None:
+    arguments = ("eval", "sentiment", "--model", "fake", "--limit", 12, "--out", tmp_path)
+    printed = json.loads(promptkit(*arguments, "--json").stdout)
+    table = promptkit(*arguments).stdout
+    assert f"{printed['results'][0]['metrics']['accuracy']['value']:.3f}" in table
+    assert "no row was computed anew" in table
+
+
+def test_a_run_killed_by_sigkill_continues_to_the_same_bytes(tmp_path: Path) -> None:
+    arguments = ["eval", "sentiment", "--model", "fake", "--set", "batch_tokens=2000", "--shots", "16", "--no-cache", "--json"]
+    whole = json.loads(promptkit(*arguments, "--out", tmp_path / "whole").stdout)
+    victim = subprocess.Popen(
+        [*COMMAND, *arguments, "--out", str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    written = tmp_path / "killed" / Path(whole["run"]).name / "samples.jsonl"
+    while time.monotonic() < deadline and not (written.is_file() and written.read_bytes().count(b"\n") >= 5):
+        time.sleep(0.005)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert not (written.parent / "summary.json").exists(), "the run was over before it could be killed"
+    resumed = json.loads(promptkit(*arguments, "--out", tmp_path / "killed").stdout)
+    assert 0 < resumed["resumed"] < resumed["n"]
+    for name in ("run.json", "samples.jsonl", "support.jsonl", "summary.json"):
+        assert (written.parent / name).read_bytes() == (Path(whole["run"]) / name).read_bytes()
+
+
+def test_render_shows_the_exact_prompt(tmp_path: Path) -> None:
+    printed = json.loads(promptkit("render", "sentiment", "--model", "fake", "--shots", 2, "--n", 2, "--json").stdout)
+    assert len(printed["rows"]) == 2
+    for row in printed["rows"]:
+        assert row["prompt"].startswith("<bos>Decide whether each review is Negative or Positive.\n\nReview: ")
+        assert row["prompt"].endswith("\nSentiment:")
+        assert row["bos"] == 1
+        assert row["targets"] == [" Negative", " Positive"]
+        assert bytes(i for i in row["ids"] if i < 256).decode() == row["prompt"].removeprefix("<bos>")
+    shown = promptkit("render", "sentiment", "--model", "fake", "--shots", 2, "--tokens").stdout
+    assert "demonstration 2:" in shown
+    assert f"{printed['rows'][0]['tokens']} tokens, 1 BOS, 2 demonstrations" in shown
+
+
+def test_render_shows_what_was_learned(tmp_path: Path) -> None:
+    block = "{{% block {} %}}{}{{% endblock %}}"
+    text = block.format("input", "{{ soft('task', 2) }} {{ text }} ->") + block.format("target", " {{ label }}")
+    (tmp_path / "t.j2").write_text(text)
+    model = pk.load("fake")
+    made: list[Learnable] = [pk.SoftPrompt(2, slot="task"), pk.TriggerTokens(3)]
+    for number, each in enumerate(made):
+        around = Surroundings(ask=Asking(model), reading=pk.Verbalizer({"negative": "bad", "positive": "good"}))
+        pk.save_manipulation(each.learned(each.begun(around), base_of(model)), tmp_path / f"p{number}")
+    given = ["--template", tmp_path / "t.j2", "--prompt", tmp_path / "p0", "--prompt", tmp_path / "p1", "--shots", 0]
+    shown = promptkit("render", "sentiment", "--model", "fake", *given)
+    assert shown.returncode == 0, shown.stderr
+    assert "learned: 2 of soft task from token 2 on, 3 of tokens from token 4 on" in shown.stdout
+    told = json.loads(promptkit("render", "sentiment", "--model", "fake", *given, "--json").stdout)["rows"][0]
+    assert told["ids"][1:3] == [-1, -2]
+
+
+def test_render_warns_of_a_boundary_that_merges(tmp_path: Path) -> None:
+    template = tmp_path / "spaced.j2"
+    template.write_text("{% block input %}<bos>{{ text }}{% endblock %}{% block target %}{{ label }}{% endblock %}")
+    shown = promptkit("render", "sentiment", "--model", "fake", "--template", template).stdout
+    assert "warning: The text spells out a BOS token" in shown
+
+
+def test_tasks_lists_every_task_with_its_sources() -> None:
+    printed = json.loads(promptkit("tasks", "--json").stdout)
+    names = {task["name"] for task in printed["tasks"]}
+    assert names >= {"ag_news", "banking77", "bbh/navigate", "cb", "rte", "sentiment", "sst2", "trec"}
+    assert all(name in promptkit("tasks").stdout for name in names)
+    table = promptkit("tasks").stdout
+    assert all(task["name"] in table for task in printed["tasks"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["eval", "sentimant", "--model", "fake"], ("'sentimant'", "sentiment?")),
+        (["eval", "sentiment", "--model", "fake", "--out", "/dev/null/runs"], ("/dev/null/runs",)),
+        (["render", "no.yaml", "--model", "fake"], ("no.yaml",)),
+    ],
+)
+def test_a_mistake_is_one_paragraph_and_exit_code_1(arguments: list[str], named: tuple[str, ...], tmp_path: Path) -> None:
+    done = promptkit(*arguments, *([] if "--out" in arguments or arguments[0] == "render" else ["--out", tmp_path]))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert all(each in done.stderr for each in named)
+    assert done.stderr.startswith("promptkit: ")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_usage_is_exit_code_2() -> None:
+    assert promptkit("eval").returncode == 2
+    assert promptkit("eval", "sentiment", "--shots", "many").returncode == 2
+
+
+def test_models_and_kinds_list_what_the_classes_say() -> None:
+    engines = json.loads(promptkit("models", "--json").stdout)["engines"]
+    for engine in engines:
+        where = ENGINES[engine["name"]]
+        assert set(engine["verbs"]) == getattr(import_module(where.module), where.attribute).verbs
+        assert engine["name"] in promptkit("models").stdout
+    found = json.loads(promptkit("kinds", "--json").stdout)["kinds"]
+    assert {"name": "Prompt", "format": "fixed", "location": "input", "operator": "concatenative"}.items() <= found[0].items()
+    assert "concatenative" in promptkit("kinds").stdout
+
+
+@pytest.mark.parametrize("name", [*ENGINES])
+def test_an_engine_says_whether_it_gives_hidden_states_and_takes_vectors(name):
+    from importlib import import_module
+
+    engine = ENGINES[name]
+    constructor = getattr(import_module(engine.module), engine.attribute)
+    assert constructor.hidden_states == engine.hidden_states
+    assert hasattr(constructor, "embed") == engine.learned_vectors

@@ -1,0 +1,312 @@
+"""Multiple choice and generation: what a task file says of answers, and what a run over them holds."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score
+
+import promptkit as pk
+from promptkit.align.chain import reading
+from promptkit.core.errors import InputError, TaskError, Unsupported
+from promptkit.metrics.classification import choice, classification
+from tests.support.errors import refused
+
+TEMPLATE = "{% block input %}Q: {{ q }}\nA:{% endblock %}{% block target %} {{ label }}{% endblock %}"
+
+
+def make(folder: Path, rows: list[dict[str, Any]], *, answer: Any = None, **source: Any) -> pk.Task:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    (folder / "t.j2").write_text(TEMPLATE)
+    whole = {"files": {"test": "rows.jsonl"}, "inputs": {"q": "q"}, "label": "label", **source}
+    spec = {"description": "made up", "template": "t.j2", "sources": [whole]} | ({"answer": answer} if answer else {})
+    (folder / "t.yaml").write_text(yaml.safe_dump(spec))
+    return pk.task(folder / "t.yaml")
+
+
+def lines(run: pk.Run, file: str = "samples.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run.path / file).read_text().splitlines()]
+
+
+OFFERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a list, by text": ({"options": ["red", "blue"], "label": "blue"}, {"column": "options"}),
+    "a list, by number": ({"options": ["red", "blue"], "label": 1}, {"column": "options"}),
+    "a list, by number from 1": ({"options": ["red", "blue"], "label": "2"}, {"column": "options", "count_from": 1}),
+    "a field, by name": (
+        {"choices": {"text": ["red", "blue"], "label": ["A", "B"]}, "label": "B"},
+        {"column": "choices.text", "names": "choices.label"},
+    ),
+    "columns": ({"one": "red", "two": "blue", "label": 1}, {"columns": ["one", "two"]}),
+}
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+def test_a_row_offers_answers_by_any_column(tmp_path: Path, offer: str) -> None:
+    row, choices = OFFERS[offer]
+    (example,) = make(tmp_path, [{"q": "?", **row}], choices=choices).rows("test")
+    assert (example.choices, example.label) == (("red", "blue"), "blue")
+
+
+def test_a_row_offers_what_a_pattern_finds_in_it_each_once(tmp_path: Path) -> None:
+    row = {"q": "Is (B) before (A)?\n(A) no\n(B) yes\n(C) (A)", "label": "(B)"}
+    (example,) = make(tmp_path, [row], choices={"pattern": r"(?m)^\([A-Z]\)"}).rows("test")
+    assert (example.choices, example.label) == (("(A)", "(B)", "(C)"), "(B)")
+
+
+@pytest.mark.parametrize(
+    ("row", "choices", "code", "fields"),
+    [
+        ({"options": ["red"], "label": 0}, {"column": "options"}, "invalid-choices", {"choices": ("red",)}),
+        ({"options": ["red", "red"], "label": 0}, {"column": "options"}, "invalid-choices", {"choices": ("red", "red")}),
+        ({"options": ["red", ""], "label": 0}, {"column": "options"}, "invalid-choices", {"choices": ("red", "")}),
+        ({"options": "red, blue", "label": 0}, {"column": "options"}, "not-a-list", {"column": "options"}),
+        ({"options": ["red", "blue"], "label": 2}, {"column": "options"}, "label-not-in-choices", {"choices": ("red", "blue")}),
+        (
+            {"options": ["red", "blue"], "label": 0},
+            {"column": "options", "count_from": 1},
+            "label-not-in-choices",
+            {"choices": ("red", "blue")},
+        ),
+        (
+            {"options": ["red", "blue"], "label": "C", "n": ["A", "B"]},
+            {"column": "options", "names": "n"},
+            "label-not-in-choices",
+            {"label": "C", "choices": ("red", "blue")},
+        ),
+        (
+            {"options": ["red", "blue"], "label": "0"},
+            {"column": "option"},
+            "unknown-name",
+            {"kind": "column", "name": "option", "close": ["options"]},
+        ),
+        ({"label": "x"}, {"pattern": "[A-Z]"}, "invalid-choices", {"choices": ()}),
+    ],
+)
+def test_a_row_that_offers_no_choice_is_told_with_its_place(
+    tmp_path: Path, row: dict[str, Any], choices: dict[str, Any], code: str, fields: dict[str, Any]
+) -> None:
+    with refused(TaskError, code, where="row 1 of the test split of t", **fields):
+        make(tmp_path, [{"q": "?", **row}], choices=choices).rows("test")
+
+
+def test_rows_with_equal_questions_and_other_answers_to_choose_from_are_other_rows(tmp_path: Path) -> None:
+    rows = [{"q": "?", "o": options, "label": 0} for options in (["a", "b"], ["a", "c"])]
+    one, other = make(tmp_path, rows, choices={"column": "o"}).rows("test")
+    assert one.id.partition("#")[0] != other.id.partition("#")[0]
+
+
+@pytest.mark.parametrize(
+    ("label", "accepted"), [("Kyiv", ("Kyiv",)), (["Kyiv", "Kiev", "Kyiv"], ("Kyiv", "Kiev")), (42, ("42",)), ([7], ("7",))]
+)
+def test_an_answer_is_a_text_or_a_list_of_those_accepted(tmp_path: Path, label: Any, accepted: tuple[str, ...]) -> None:
+    (example,) = make(tmp_path, [{"q": "?", "label": label}], answer="first_line").rows("test")
+    assert (example.accepted, example.label) == (accepted, accepted[0])
+
+
+@pytest.mark.parametrize("label", [[], [""], " ", ["x", ["y"]], {"a": 1}])
+def test_an_answer_that_is_no_text_is_refused(tmp_path: Path, label: Any) -> None:
+    with refused(TaskError, "invalid-answer", column="label", where="row 1 of the test split of t"):
+        make(tmp_path, [{"q": "?", "label": label}], answer="first_line").rows("test")
+
+
+def test_working_is_cut_out_of_a_column_and_shown_in_demonstrations_alone(tmp_path: Path) -> None:
+    def cut(regex: str) -> dict[str, str]:
+        return {"column": "answer", "pattern": regex}
+
+    rows = [{"q": f"{i}+1?", "answer": f"{i} + 1 = {i + 1}\n#### {i + 1}"} for i in range(8)]
+    task = make(
+        tmp_path, rows, answer="final_number", label=cut("#### (.+)"), working={"why": cut(r"(?s)(.*)\n####")}, hold_out=4
+    )
+    text = "{% block input %}{{ q }}{% endblock %}{% block target %} {{ why }} so {{ label }}{% endblock %}"
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(pk.Template(text), demos=pk.demos.random(k=2)), reading(task))
+    (shown,) = predictor.bind(task).apply([task.rows("test")[0]])
+    prompt = "".join(piece.text for piece in shown.pieces if not piece.control)
+    for row in task.pool():
+        assert (f"{row.working['why']} so {row.label}" in prompt) == (row.id in shown.demos)
+    assert prompt.endswith(task.rows("test")[0].inputs["q"])
+
+
+def test_a_pattern_that_cuts_nothing_out_is_told_with_the_row(tmp_path: Path) -> None:
+    with refused(TaskError, "pattern-not-found", pattern="#", column="label", where="row 1 of the test split of t"):
+        make(tmp_path, [{"q": "?", "label": "x"}], answer="first_line", label={"column": "label", "pattern": "#"}).rows("test")
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "fields"),
+    [
+        ({"answer": "first_line", "labels": {"a": "a", "b": "b"}}, "ambiguous-task-kind", {"given": "labels and answer"}),
+        ({}, "ambiguous-task-kind", {"given": "none of them"}),
+        ({"answer": {"first_line": {}, "pattern": {}}}, "invalid-extraction", {}),
+    ],
+)
+def test_a_task_is_of_one_kind(tmp_path: Path, changed: dict[str, Any], code: str, fields: dict[str, Any]) -> None:
+    source = {"files": {"test": "x.csv"}, "inputs": {"q": "q"}, "label": "label"}
+    (tmp_path / "t.yaml").write_text(yaml.safe_dump({"description": "d", "template": "t.j2", "sources": [source], **changed}))
+    with refused(TaskError, code, file=str(tmp_path / "t.yaml"), **fields):
+        pk.task(tmp_path / "t.yaml")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "fields"),
+    [
+        ("firstline", "unknown-name", {"kind": "extraction", "name": "firstline", "close": ["first_line"]}),
+        (
+            {"first_line": {"max_token": 3}},
+            "unknown-name",
+            {"kind": "keyword of the extraction first_line", "name": "max_token", "close": ["max_tokens"]},
+        ),
+        ({"first_line": {"max_tokens": "many"}}, "invalid-value", {"of": "first_line", "keyword": "max_tokens"}),
+        ({"pattern": {"regex": "("}}, "invalid-pattern", {"pattern": "("}),
+    ],
+)
+def test_an_extraction_that_there_is_not_is_refused(tmp_path: Path, answer: Any, code: str, fields: dict[str, Any]) -> None:
+    with refused(InputError, code, **fields):
+        reading(make(tmp_path, [{"q": "?", "label": "x"}], answer=answer))
+
+
+# ---- runs -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[pk.Task, pk.Run]:
+    folder = tmp_path_factory.mktemp("choice")
+    rows = [{"q": f"question {i}", "o": [f"{i}{j}" for j in range(2 + i % 3)], "label": i % 2} for i in range(40)]
+    task = make(folder, rows, choices={"column": "o"})
+    return task, pk.evaluate(pk.Predictor(pk.load("fake"), pk.Prompt(folder / "t.j2"), pk.Choices()), task, out=folder)
+
+
+def test_a_run_of_choices_takes_the_likeliest_that_the_row_offers(chosen: tuple[pk.Task, pk.Run]) -> None:
+    task, run = chosen
+    of_id = {row.id: row for row in task.rows("test")}
+    for line in lines(run):
+        assert tuple(line["logprobs"]) == of_id[line["id"]].choices
+        assert line["prediction"] == max(line["logprobs"], key=line["logprobs"].__getitem__)
+        assert [scored["text"] for scored in line["continuations"]] == [f" {text}" for text in of_id[line["id"]].choices]
+    right = [line["gold"] == line["prediction"] for line in lines(run)]
+    assert run.results[0].metrics["accuracy"]["value"] == pytest.approx(np.mean(right))
+    assert set(run.results[0].metrics) == {"accuracy", "ece", "brier"}
+
+
+def test_the_brier_score_of_choices_is_that_of_their_own_probabilities(chosen: tuple[pk.Task, pk.Run]) -> None:
+    squares = []
+    for line in lines(chosen[1]):
+        total = sum(map(math.exp, line["logprobs"].values()))
+        squares.append(sum((math.exp(x) / total - (text == line["gold"])) ** 2 for text, x in line["logprobs"].items()))
+    assert chosen[1].results[0].metrics["brier"]["value"] == pytest.approx(np.mean(squares), abs=1e-5)
+
+
+def test_choices_are_scored_by_pmi_against_the_premise_of_each_row(chosen: tuple[pk.Task, pk.Run], tmp_path: Path) -> None:
+    """Holtzman et al. 2021: log p(y | x) - log p(y | premise), of the answers that the row offers."""
+    task, plain = chosen
+    model, prompt = pk.load("fake"), pk.Prompt(plain.path.parent / "t.j2")
+    branches = [pk.Predictor(model, prompt, [pk.Choices(), *chain]) for chain in ([], [pk.calibrate.Pmi()])]
+    run = pk.evaluate(branches, task, out=tmp_path)
+    assert run.results[0].to_json() == plain.results[0].to_json()
+    premises = {line["id"]: line["logprobs"] for line in lines(run, "support.jsonl")}
+    assert len(premises) == len(run.ids)
+    for line, said, scores in zip(lines(run), run.results[1].predictions, run.results[1].logprobs, strict=True):
+        gains = {text: score - premises[f"premise of {line['id']}"][text] for text, score in line["logprobs"].items()}
+        assert said == max(gains, key=gains.__getitem__)
+        q = np.exp([*gains.values()]) / np.exp([*gains.values()]).sum()
+        assert np.exp(scores[: len(q)]) / np.exp(scores[: len(q)]).sum() == pytest.approx(q, abs=1e-6)
+        assert np.isneginf(scores[len(q) :]).all()
+    assert run.results[1].align == "pmi"
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.lists(st.floats(-9, 0), min_size=3, max_size=3)), min_size=2, max_size=20))
+def test_figures_of_choices_are_those_of_labels_where_every_row_offers_as_many(rows: list[tuple[int, list[float]]]) -> None:
+    gold, logprobs = np.array([g for g, _ in rows]), np.array([x for _, x in rows])
+    whole = classification(gold, logprobs)
+    of_choices = choice(gold, np.hstack([logprobs, np.full((len(rows), 2), -np.inf)]))
+    for name, figure in of_choices.items():
+        for one, other in zip(
+            (figure.value, figure.low, figure.high), (whole[name].value, whole[name].low, whole[name].high), strict=True
+        ):
+            assert one == pytest.approx(other, abs=1e-12)
+    assert of_choices["accuracy"].value == pytest.approx(accuracy_score(gold, logprobs.argmax(1)))
+
+
+def facts(folder: Path, **keywords: Any) -> tuple[pk.Task, pk.Run]:
+    rows = [{"q": f"question {i}", "label": [f"answer {i}", "@"]} for i in range(30)]
+    task = make(folder, rows, answer={"pattern": {"regex": "[a-z@]+", "max_tokens": 6}}, hold_out=10)
+    prompt = pk.Prompt(folder / "t.j2", demos=pk.demos.random(k=2))
+    return task, pk.evaluate(pk.Predictor(pk.load("fake"), prompt, reading(task, **keywords)), task, out=folder)
+
+
+def test_a_run_of_texts_keeps_what_was_written_and_what_was_read_from_it(tmp_path: Path) -> None:
+    _, run = facts(tmp_path)
+    for line in lines(run):
+        (text,) = line["generations"]
+        assert text["ended"] in ("stop", "end", "length")
+        assert text["tokens"] <= 6
+        assert line["prediction"] is None or line["prediction"] in text["text"]
+        assert line["correct"] == (line["prediction"] in line["accepted"])
+    told = [line["prediction"] for line in lines(run)]
+    assert run.results[0].metrics["no_answer"]["value"] == pytest.approx(np.mean([said is None for said in told]))
+    assert run.results[0].metrics["exact_match"]["value"] == pytest.approx(np.mean([line["correct"] for line in lines(run)]))
+    assert None in told
+    assert "no answer found" in str(run)
+    assert any("most tokens allowed" in note for note in run.notes)
+
+
+def test_a_drawn_text_is_the_row_s_own_whatever_else_is_evaluated(tmp_path: Path) -> None:
+    task, whole = facts(tmp_path, temperature=1.0, seed=3)
+    predictor = pk.Predictor(
+        pk.load("fake"), pk.Prompt(tmp_path / "t.j2", demos=pk.demos.random(k=2)), reading(task, temperature=1.0, seed=3)
+    )
+    few = lines(pk.evaluate(predictor, task, limit=5, out=tmp_path))
+    assert few == lines(whole)[:5]
+    other = facts(tmp_path, temperature=1.0, seed=4)[1]
+    assert [line["generations"] for line in lines(other)] != [line["generations"] for line in lines(whole)]
+
+
+def test_runs_of_texts_are_compared_by_what_is_right_and_not_by_spelling(tmp_path: Path) -> None:
+    from promptkit.analysis.compare import compare_runs
+
+    one, other = facts(tmp_path)[1], facts(tmp_path, temperature=1.0)[1]
+    compared = compare_runs([str(one.path), str(other.path)])
+    assert [branch.accuracy.value for branch in compared.branches] == pytest.approx(
+        [run.results[0].metrics["exact_match"]["value"] for run in (one, other)], abs=1e-5
+    )
+
+
+def test_a_predictor_that_reads_another_kind_of_answer_is_refused(tmp_path: Path) -> None:
+    task = make(tmp_path, [{"q": "?", "label": "x"}], answer="first_line")
+    for wrong in (pk.Choices(), pk.Verbalizer({"x": "x", "y": "y"})):
+        with refused(TaskError, "wrong-task-kind", task="t", kind="generation", aligner=wrong.name):
+            pk.evaluate(pk.Predictor(pk.load("fake"), pk.Prompt(tmp_path / "t.j2"), wrong), task, out=tmp_path)
+    with refused(TaskError, "wrong-task-kind", task="sentiment", kind="classification", aligner="first_line"):
+        pk.evaluate(
+            pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), pk.extract.first_line()),
+            pk.task("sentiment"),
+            out=tmp_path,
+        )
+
+
+def test_a_calibration_of_answers_that_each_row_has_for_itself_is_refused() -> None:
+    with refused(Unsupported, "no-fixed-labels", calibration="contextual", aligner="choices"):
+        pk.Predictor(pk.load("fake"), pk.Prompt("question/answer"), [pk.Choices(), pk.calibrate.Contextual()])
+
+
+def test_room_for_the_text_is_kept_free_by_dropping_demonstrations(surroundings: Any, make_card: Any, make_rows: Any) -> None:
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.first(k=6), instruction="")
+    example = pk.task("sentiment").rows("test")[0]
+
+    def shown(room: int, card: Any) -> Any:
+        return prompt.bind(surroundings(make_rows(8), card=card, reading=pk.extract.first_line(max_tokens=room)))([example])[0]
+
+    whole = shown(1, make_card())
+    card = make_card(context_length=len(whole.input.ids) + 10)
+    assert not shown(10, card).dropped
+    fewer = shown(11, card)
+    assert len(fewer.dropped) == 1
+    assert len(fewer.input.ids) + 11 <= card.context_length

@@ -1,0 +1,121 @@
+"""Shards: merged they are the run of one process, byte for byte, whatever befell one of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import promptkit as pk
+from promptkit.analysis.compare import compare_runs
+from promptkit.core.errors import InputError, RunError
+from promptkit.evaluation.evaluate import evaluate, evaluate_shard
+from promptkit.evaluation.merge import merge
+from promptkit.runs.folder import Shard
+from tests.support.errors import refused
+
+FINAL = ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json")
+
+
+class Killed(BaseException):
+    """Stands for a signal that no code catches."""
+
+
+def sentiment(model: Any) -> tuple[list[pk.Predictor], pk.Task]:
+    words = pk.Verbalizer({"negative": "Negative", "positive": ["Positive", "Good"]}, score="mean")
+    chains: list[list[Any]] = [[], [pk.calibrate.Contextual(content_free=("N/A", ""))], [pk.calibrate.Batch(rows=8)]]
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2))
+    return [pk.Predictor(model, prompt, [words, *chain]) for chain in chains], pk.task("sentiment")
+
+
+def capitals(model: Any) -> tuple[list[pk.Predictor], pk.Task]:
+    prompt = pk.Prompt("facts/capital", demos=pk.demos.random(k=2))
+    return [pk.Predictor(model, prompt, pk.extract.first_line(max_tokens=4, stop=("x", "y")))], pk.task("capitals")
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {name: (path / name).read_bytes() for name in FINAL}
+
+
+@pytest.mark.parametrize("make", [sentiment, capitals])
+@pytest.mark.parametrize("of", [1, 2, 3])
+def test_merged_shards_are_the_run_of_one_process(tmp_path, make, of):
+    predictors, task = make(pk.load("fake", batch_tokens=60))
+    whole = evaluate(predictors, task, limit=20, out=tmp_path / "whole", cache=False)
+    shards = [
+        evaluate_shard(predictors, task, Shard(number, of), limit=20, out=tmp_path / f"{number}", cache=False)
+        for number in range(1, of + 1)
+    ]
+    assert sum(shard.rows for shard in shards) == 20
+    if of > 1:
+        assert max(shard.rows for shard in shards) < 20
+    merged = merge([shard.path for shard in shards], out=tmp_path / "merged")
+    assert contents(merged.path) == contents(whole.path)
+    assert merged.to_json()["results"] == whole.to_json()["results"]
+    assert merge([shard.path for shard in shards], out=tmp_path / "merged").path == merged.path
+
+
+def test_a_shard_that_was_killed_continues(tmp_path):
+    predictors, task = sentiment(pk.load("fake", batch_tokens=600))
+    whole = evaluate(predictors, task, limit=20, out=tmp_path, cache=False)
+    first = evaluate_shard(predictors, task, Shard(1, 2), limit=20, out=tmp_path, cache=False)
+    model: Any = predictors[0].model
+    answer = model.answer
+
+    def killed(*arguments: Any) -> Any:
+        for number, batch in enumerate(answer(*arguments)):
+            if number == 2:
+                raise Killed
+            yield batch
+
+    model.answer = killed
+    with pytest.raises(Killed):
+        evaluate_shard(predictors, task, Shard(2, 2), limit=20, out=tmp_path, cache=False)
+    unfinished = Path(str(first.path).replace("1-of-2", "2-of-2"))
+    with refused(RunError, "unfinished-run", folder=str(unfinished)):
+        merge([first.path, unfinished])
+    model.answer = answer
+    second = evaluate_shard(predictors, task, Shard(2, 2), limit=20, out=tmp_path, cache=False)
+    assert second.resumed > 0
+    assert contents(merge([second.path, first.path], out=tmp_path / "merged").path) == contents(whole.path)
+
+
+def test_shards_that_do_not_belong_together_are_refused(tmp_path):
+    predictors, task = sentiment(pk.load("fake", batch_tokens=300))
+    one, two = (evaluate_shard(predictors, task, Shard(n, 3), limit=20, out=tmp_path).path for n in (1, 2))
+    other = evaluate_shard(predictors, task, Shard(2, 2), limit=20, out=tmp_path).path
+    foreign = evaluate_shard(predictors, task, Shard(3, 3), limit=19, out=tmp_path).path
+    whole = evaluate(predictors, task, limit=20, out=tmp_path).path
+    with refused(InputError, "no-shards"):
+        merge([])
+    cases: list[tuple[list[Path], str, dict[str, object]]] = [
+        ([one, two], "missing-shards", {"shards": ("3/3",)}),
+        ([one, two, foreign], "shards-differ", {"folder": str(foreign), "other": str(one), "settings": ("limit", "rows")}),
+        ([one, one, two], "mismatched-shards", {"shards": ("1/3", "1/3", "2/3")}),
+        ([one, other], "mismatched-shards", {"shards": ("1/3", "2/2")}),
+        ([whole], "not-a-shard", {"folder": str(whole)}),
+        ([tmp_path], "not-a-run", {"folder": str(tmp_path)}),
+    ]
+    for shards, code, fields in cases:
+        with refused(RunError, code, **fields):
+            merge(shards)
+    with refused(RunError, "unmerged-shard", folder=str(one)):
+        compare_runs([str(one), str(two)])
+
+
+@pytest.mark.parametrize("damage", [{"order": 4}, {"order": {"samples": ["nobody"], "support": []}}])
+def test_a_damaged_shard_is_told(tmp_path, damage):
+    predictors, task = sentiment(pk.load("fake"))
+    path = evaluate_shard(predictors, task, Shard(1, 1), limit=5, out=tmp_path).path
+    marker = path / "shard.json"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), **damage}))
+    with refused(RunError, "damaged-file", file=str(marker)):
+        merge([path])
+
+
+@pytest.mark.parametrize("spelling", ["", "3", "0/3", "4/3", "a/b", "1/3/5", "-1/3", "1/"])
+def test_what_is_no_shard_is_refused(spelling):
+    with refused(InputError, "invalid-shard", shard=spelling):
+        Shard.read(spelling)

@@ -1,0 +1,302 @@
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptkit.core.errors import ModelError, PromptkitError, TemplateError
+from promptkit.core.inputs import Piece
+from promptkit.inputs.text.encoding import chat, continuations, encode, framed, turn_end
+from promptkit.models.fake import ByteTokenizer
+from tests.support.errors import refused
+
+CONTROL = ("<bos>", "<turn>", "<end>")
+
+plain = st.text(st.sampled_from("abc \né")) | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+hostile = st.lists(st.sampled_from(["<bos>", "<turn>", "<end>", "<", "turn>user\n", "a", " ", "\n"]), max_size=6).map("".join)
+text_pieces = st.builds(Piece, text=plain | hostile, part=st.sampled_from(["instruction", "demonstration 1", "query"]))
+control_pieces = st.builds(Piece, text=st.sampled_from(CONTROL), part=st.just("frame"), control=st.just(True))
+
+
+@st.composite
+def merge_lists(draw, alphabet: str = "abcĠ", most: int = 14) -> list[tuple[str, str]]:
+    """Merges of a byte-level BPE (a space is Ġ), each of two symbols that are there before it."""
+    symbols = list(alphabet)
+    merges: list[tuple[str, str]] = []
+    for _ in range(draw(st.integers(0, most))):
+        left, right = draw(st.sampled_from(symbols)), draw(st.sampled_from(symbols))
+        if (left, right) not in merges and left + right not in symbols and len(left + right) <= 6:
+            merges.append((left, right))
+            symbols.append(left + right)
+    return merges
+
+
+@pytest.fixture(scope="module", params=["bytes", "merging"])
+def tokenizer(request, merging):
+    merges = [("a", "b"), ("Ġ", "a"), ("Ġa", "b"), ("Ċ", "Ċ"), ("<", "b"), ("<b", "o"), ("<bo", "s"), ("b", "Ġ"), ("a", "Ã")]
+    return ByteTokenizer() if request.param == "bytes" else merging(merges)
+
+
+def query(text: str) -> Piece:
+    return Piece(text=text, part="query")
+
+
+# ---- encode -----------------------------------------------------------------------------------------
+
+
+@given(st.lists(text_pieces))
+def test_the_ids_of_pieces_of_text_are_those_of_their_joined_text(tokenizer, pieces):
+    assert encode(pieces, tokenizer).ids == tokenizer.encode("".join(piece.text for piece in pieces)).ids
+
+
+@given(st.lists(text_pieces | control_pieces), control_pieces, st.lists(text_pieces | control_pieces))
+def test_a_control_piece_is_one_id_and_parts_what_stands_around_it(tokenizer, before, control, after):
+    alone = tokenizer.control[control.text]
+    assert encode([*before, control, *after], tokenizer).ids == (
+        *encode(before, tokenizer).ids,
+        alone,
+        *encode(after, tokenizer).ids,
+    )
+
+
+@given(st.lists(text_pieces | control_pieces))
+def test_text_never_becomes_a_control_token(tokenizer, pieces):
+    acting = [token for token in encode(pieces, tokenizer).ids if token in tokenizer.control.values()]
+    assert acting == [tokenizer.control[piece.text] for piece in pieces if piece.control]
+
+
+@given(st.lists(text_pieces | control_pieces))
+def test_spans_are_contiguous_in_order_and_cover_the_ids(tokenizer, pieces):
+    encoded = encode(pieces, tokenizer)
+    edges = [(span.start, span.stop) for span in encoded.spans]
+    assert [token for start, stop in edges for token in range(start, stop)] == list(range(len(encoded.ids)))
+    assert all(start < stop for start, stop in edges)
+    assert all(one.part != other.part for one, other in zip(encoded.spans, encoded.spans[1:], strict=False))
+
+
+@given(st.lists(plain | hostile, max_size=6))
+def test_a_token_belongs_to_the_part_that_its_first_character_is_of(tokenizer, texts):
+    pieces = [Piece(text=text, part=f"demonstration {number}") for number, text in enumerate(texts)]
+    owner = [piece.part for piece in pieces for _ in piece.text]
+    encoded = encode(pieces, tokenizer)
+    starts = tokenizer.encode("".join(texts)).starts
+    of_token = [span.part for span in encoded.spans for _ in range(span.start, span.stop)]
+    assert of_token == [owner[start] for start in starts]
+
+
+def test_a_token_that_straddles_two_parts_is_the_first_one_s(merging):
+    tokenizer = merging([("a", "b")])
+    first, second = encode([Piece(text="xa", part="instruction"), query("by")], tokenizer).spans
+    assert (first.part, first.stop, second.part, second.stop) == ("instruction", 2, "query", 3)
+
+
+def test_a_control_piece_that_the_model_does_not_have_is_refused(tokenizer):
+    with refused(ModelError, "unknown-control-token", token="<pad>"):
+        encode([Piece(text="<pad>", part="frame", control=True)], tokenizer)
+
+
+@pytest.fixture(scope="module")
+def of_model():
+    """A tokenizer as models have it; the one above it is made for the tests."""
+    from promptkit.models.files.tokenizer import TransformersTokenizer
+    from tests.support.tiny import make_tokenizer
+
+    return TransformersTokenizer(make_tokenizer())
+
+
+anything = (
+    st.text(max_size=20) | st.text(st.characters(), max_size=20) | hostile | st.text("\x00\ud800\udfff\ufeff<bos>", max_size=8)
+)
+
+
+@given(
+    texts=st.lists(st.builds(Piece, text=anything, part=st.just("query"), control=st.booleans()), max_size=4),
+    targets=st.lists(anything, max_size=3),
+)
+def test_any_text_is_encoded_or_refused(of_model, texts, targets):
+    for reader in (of_model, ByteTokenizer()):
+        with suppress(PromptkitError):
+            pieces = framed(texts, reader)
+            assert all(isinstance(token, int) for token in encode(pieces, reader).ids)
+            scored, boundary = continuations(pieces, targets, reader)
+            assert len(scored) == len(targets)
+            assert boundary >= 0
+
+
+# ---- framed -----------------------------------------------------------------------------------------
+
+
+@given(st.lists(text_pieces))
+def test_a_framed_prompt_is_the_bos_token_and_the_text(tokenizer, pieces):
+    ids = encode(framed(pieces, tokenizer), tokenizer).ids
+    assert ids == (*tokenizer.bos, *encode(pieces, tokenizer).ids)
+
+
+def test_a_prompt_is_not_framed_where_the_tokenizer_adds_nothing():
+    tokenizer = ByteTokenizer()
+    tokenizer.bos = ()
+    assert framed([query("a"), query("")], tokenizer) == (query("a"),)
+
+
+# ---- continuations ----------------------------------------------------------------------------------
+
+
+def naive_continuations(pieces, targets, tokenizer):
+    """Every target encoded with the whole prompt, and all cut where the first of them departs from the prompt alone."""
+    prompt = encode(pieces, tokenizer).ids
+    wholes = [encode([*pieces, query(target)], tokenizer).ids for target in targets]
+    cut = len(prompt)
+    for whole in wholes:
+        cut = min(cut, next((i for i, (a, b) in enumerate(zip(whole, prompt, strict=False)) if a != b), len(whole)))
+    return tuple(whole[cut:] for whole in wholes), len(prompt) - cut
+
+
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+TARGETS = [" ab", "a", " a", "b", "c ab", "  ", "aaaaaaaaaaaaaaaaaaaaaaaa"]
+targets_of = st.lists(st.sampled_from(TARGETS) | st.text("abc ", min_size=1, max_size=8), min_size=1, max_size=4)
+
+
+@given(st.lists(text_pieces | control_pieces), targets_of)
+def test_prompt_and_continuation_are_the_encoding_of_prompt_and_target(tokenizer, pieces, targets):
+    scored, boundary = continuations(pieces, targets, tokenizer)
+    prompt = encode(pieces, tokenizer).ids
+    for target, ids in zip(targets, scored, strict=True):
+        assert prompt[: len(prompt) - boundary] + ids == encode([*pieces, query(target)], tokenizer).ids
+        assert ids
+
+
+@pytest.mark.parametrize("split", [None, GPT2])
+@given(merges=merge_lists(), text=st.text("abc ", min_size=0, max_size=150), targets=targets_of)
+def test_long_prompts_give_what_encoding_the_whole_anew_gives(merging, split, merges, text, targets):
+    tokenizer = merging(merges, split=split)
+    pieces = framed([query(text)], tokenizer)
+    assert continuations(pieces, targets, tokenizer) == naive_continuations(pieces, targets, tokenizer)
+
+
+@given(
+    merges=merge_lists("aÃ©Ġ1", 20),
+    unit=st.text("aé 1", min_size=1, max_size=5),
+    count=st.integers(10, 40),
+    end=st.text("aé 1", max_size=6),
+    targets=st.lists(st.text("aé 1", min_size=1, max_size=8), min_size=1, max_size=3),
+)
+def test_long_repetitive_prompts_give_what_encoding_the_whole_anew_gives(merging, merges, unit, count, end, targets):
+    tokenizer = merging(merges)
+    pieces = [query(unit * count + end)]
+    assert continuations(pieces, targets, tokenizer) == naive_continuations(pieces, targets, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("merges", "split", "target"),
+    [
+        pytest.param([("1", "2"), ("12", "3")], r"\p{N}{1,3}(?=(\p{N}{3})*(\P{N}|$))", "4", id="in threes from the right"),
+        pytest.param([("1", "2"), ("2", "3")], r"\p{N}{1,3}", " a", id="in threes from the left"),
+    ],
+)
+@pytest.mark.parametrize("zeros", range(22, 28))
+def test_long_numbers_that_are_split_give_what_encoding_the_whole_anew_gives(merging, merges, split, target, zeros):
+    tokenizer = merging(merges, split=split)
+    pieces = [query("0" * zeros + "123" * (20 if target == "4" else 1))]
+    assert continuations(pieces, [target], tokenizer) == naive_continuations(pieces, [target], tokenizer)
+
+
+def test_a_long_prompt_is_not_encoded_again_for_each_target():
+    class Counting(ByteTokenizer):
+        characters = 0
+
+        def encode(self, text):
+            self.characters += len(text)
+            return super().encode(text)
+
+    tokenizer = Counting()
+    continuations([query("ab " * 3333)], [f" {number}" for number in range(50)], tokenizer)
+    assert tokenizer.characters < 2 * 10_000
+
+
+def test_nothing_is_scored_again_where_no_target_merges(tokenizer):
+    scored, boundary = continuations(framed([query("ab:")], tokenizer), [" ab", "\nb"], tokenizer)
+    assert boundary == 0
+    assert scored == (tokenizer.encode(" ab").ids, tokenizer.encode("\nb").ids)
+
+
+def test_one_target_that_merges_moves_the_boundary_of_all(merging):
+    tokenizer = merging([("Ġ", "a"), ("b", "c")])
+    pieces = framed([query("q: ")], tokenizer)
+    scored, boundary = continuations(pieces, ["a", "c"], tokenizer)
+    assert boundary == 1
+    assert scored == (tokenizer.encode(" a").ids, tokenizer.encode(" c").ids)
+    assert continuations(pieces, ["c"], tokenizer) == ((tokenizer.encode("c").ids,), 0)
+
+
+def test_a_control_token_at_the_end_keeps_targets_from_merging(merging):
+    tokenizer = merging([("Ġ", "a")])
+    pieces = [query("q: "), Piece(text="<turn>", part="frame", control=True)]
+    assert continuations(pieces, ["a"], tokenizer) == ((tokenizer.encode("a").ids,), 0)
+
+
+def test_a_target_without_a_token_is_refused(tokenizer):
+    with refused(TemplateError, "empty-target", target=""):
+        continuations([query("abc")], ["a", ""], tokenizer)
+
+
+def test_a_prompt_that_ends_in_many_digits_gives_what_encoding_the_whole_anew_gives(merging):
+    """A tokenizer that groups digits by three from the left, as many do, and has few of the groups as tokens."""
+    tokenizer = merging([("0", "9")], split=r"\p{N}{1,3}")
+    pieces = [query("0" * 27)]
+    assert continuations(pieces, ["9"], tokenizer) == naive_continuations(pieces, ["9"], tokenizer)
+
+
+# ---- chat -------------------------------------------------------------------------------------------
+
+
+def turns_of(contents):
+    roles = ["user", "assistant"] * len(contents)
+    return [(role, [Piece(text=text, part=f"turn {n}")]) for n, (role, text) in enumerate(zip(roles, contents, strict=False))]
+
+
+@given(st.lists(plain | hostile | st.just("PROMPTKIT-SLOT-0001-"), min_size=1, max_size=5))
+def test_the_chat_template_is_split_exactly_whatever_the_turns_hold(tokenizer, contents):
+    pieces = chat(turns_of(contents), tokenizer)
+    roles = [role for role, _ in turns_of(contents)]
+    assert "".join(piece.text for piece in pieces) == tokenizer.chat(list(zip(roles, contents, strict=True)))
+    shown = [(piece.part, piece.text) for piece in pieces if piece.part != "frame"]
+    assert shown == [(f"turn {n}", text) for n, text in enumerate(contents) if text]
+    assert [piece.text for piece in pieces if piece.control] == ["<bos>", *["<turn>", "<end>"] * len(contents), "<turn>"]
+    acting = [token for token in encode(pieces, tokenizer).ids if token in tokenizer.control.values()]
+    assert len(acting) == 2 + 2 * len(contents)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        pytest.param(lambda turns: None, id="refuses the turns"),
+        pytest.param(lambda turns: "".join(text for _, text in turns[1:]), id="leaves one out"),
+        pytest.param(lambda turns: "".join(text + text for _, text in turns), id="shows each twice"),
+        pytest.param(lambda turns: "".join(text for _, text in reversed(turns)), id="turns them round"),
+        pytest.param(lambda turns: "".join(text.lower() for _, text in turns), id="changes them"),
+    ],
+)
+def test_a_chat_template_that_does_not_show_every_turn_once_in_order_is_not_used(template):
+    tokenizer = ByteTokenizer()
+    tokenizer.chat = template
+    assert chat(turns_of(["one", "two"]), tokenizer) is None
+
+
+@given(st.lists(st.sampled_from(["<turn>", "<turn>x>", "<<turn>", "a", "\n"]), max_size=6).map("".join))
+def test_the_longest_control_token_is_found_in_a_chat_template(frame):
+    tokenizer = ByteTokenizer()
+    tokenizer.control = {"<turn>": 257, "<turn>x>": 258}
+    tokenizer.chat = lambda turns: frame + turns[0][1]
+    pieces = chat(turns_of(["hello"]), tokenizer)
+    assert "".join(piece.text for piece in pieces) == frame + "hello"
+    assert [p.text for p in pieces if p.control].count("<turn>x>") == frame.count("<turn>x>")
+    assert not any(name in piece.text for piece in pieces if not piece.control for name in tokenizer.control)
+
+
+@pytest.mark.parametrize(("said", "end"), [("{}<end>\n", (258,)), ("{}\n<end>", ()), ("{}", ())])
+def test_an_answer_ends_with_the_control_token_that_stands_behind_it_in_a_chat(said, end):
+    tokenizer = ByteTokenizer()
+    tokenizer.chat = lambda turns: "<bos>" + "".join(said.format(content) for _, content in turns)
+    assert turn_end(tokenizer) == end
+    tokenizer.chat = lambda turns: None
+    assert turn_end(tokenizer) == ()

@@ -1,0 +1,156 @@
+"""A shift that is told by demonstrations: the mean of what the model itself holds, of rows that may be seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import promptkit as pk
+from promptkit.core.arrays import as_array, as_numpy
+from promptkit.core.errors import InputError
+from promptkit.core.manipulation import Surroundings
+from promptkit.core.requests import Read, Request
+from promptkit.models.client import Asking
+from promptkit.tasks.sampling import by_hash
+from tests.support.errors import refused
+from tests.support.tiny import make_model, save, save_reviews
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("extraction")
+    save(path / "model", "gemma3")
+    save_reviews(path, 40, hold_out=0.5)
+    return path
+
+
+def shown(folder: Path, *behind: Any, **prompt: Any) -> pk.Predictor:
+    made = pk.Prompt("sentiment/review", **{"demos": pk.demos.random_each(k=2), **prompt})
+    return pk.Predictor(pk.load(str(folder / "model")), [made, *behind], pk.Verbalizer({"no": "bad", "yes": "good"}))
+
+
+@pytest.mark.parametrize("how", ["difference", "mean", "replace"])
+def test_it_is_the_mean_of_the_states_that_transformers_gives(folder: Path, how: Any) -> None:
+    task, predictor, own = pk.task(folder / "task.yaml"), shown(folder), make_model("gemma3")
+    strength = 1.0 if how == "replace" else 3.0
+    shift = pk.extract_shift(predictor, task, layer=2, how=how, rows=5, strength=strength, cache=False)
+    rows = sorted(task.part("pool"), key=lambda row: row.id)
+    means = []
+    for prompt in (predictor.manipulate, replace(predictor.manipulate, demos=pk.demos.zero())):
+        bound = prompt.bind(
+            Surroundings(ask=Asking(predictor.model), reading=predictor.reading, rows={"pool": task.part("pool")})
+        )
+        states = {}
+        for rendered, row in zip(bound(rows), rows, strict=True):
+            with torch.no_grad():
+                hidden = own(torch.tensor([rendered.input.ids]), output_hidden_states=True).hidden_states[2]
+            states[row.id] = hidden[0, -1].numpy()
+        means.append(states)
+    (vector,) = as_numpy(shift.parameters["vectors"])
+    chosen = [row.id for row in by_hash(task.part("pool"), 5)]
+    with_, without = (np.mean([states[row] for row in chosen], axis=0) for states in means)
+    expected = {"difference": 3 * (with_ - without), "mean": 3 * with_, "replace": with_}[how]
+    assert vector == pytest.approx(expected, abs=1e-4)
+    assert (shift.operation, shift.layers) == ("replace" if how == "replace" else "add", (2,))
+
+
+def test_it_is_saved_and_used_in_a_prompt_without_demonstrations(folder: Path, tmp_path: Path) -> None:
+    task = pk.task(folder / "task.yaml")
+    shift = pk.extract_shift(shown(folder), task, layer=1, rows=4)
+    loaded = pk.load_manipulation(pk.save_manipulation(shift, tmp_path / "shift"))
+    assert loaded == shift
+    plain, moved = (
+        pk.evaluate(shown(folder, *behind, demos=pk.demos.zero()), task, out=tmp_path, cache=False)
+        for behind in ((), (loaded,))
+    )
+    assert (plain.path / "samples.jsonl").read_bytes() != (moved.path / "samples.jsonl").read_bytes()
+
+
+def test_a_state_replaced_by_itself_changes_nothing(folder: Path) -> None:
+    predictor = shown(folder, demos=pk.demos.zero())
+    row = pk.task(folder / "task.yaml").rows("test")[0]
+    bound = predictor.manipulate.bind(Surroundings(ask=Asking(predictor.model), reading=predictor.reading))
+    (rendered,) = bound([row])
+    ask = Asking(predictor.model)
+    (read,) = ask([Request(input=rendered.input, verb=Read(hidden_layer=2))])
+    held = np.array([read.hidden])  # type: ignore[union-attr]
+    shift = pk.HiddenShift((2,), operation="replace").learned({"vectors": as_array(held)}, {})
+    around = Surroundings(ask=ask, reading=predictor.reading)
+    changed = shift.over(around)(rendered.input)
+    one, other = (ask([Request(input=each, verb=Read(token_ids=(5, 6, 7)))])[0] for each in (rendered.input, changed))
+    assert other.logprobs == pytest.approx(one.logprobs, abs=1e-4)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("made", "code", "fields"),
+    [
+        (
+            lambda f: pk.extract_shift(shown(f, demos=pk.demos.zero()), pk.task(f / "task.yaml"), layer=1),
+            "no-demonstrations",
+            {},
+        ),
+        (lambda f: pk.extract_shift(shown(f, pk.HiddenShift()), pk.task(f / "task.yaml"), layer=1), "no-demonstrations", {}),
+        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=3), "out-of-range", {"layer": 3, "most": 2}),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, how="sum"),
+            "unknown-name",
+            {"kind": "extraction method", "name": "sum"},
+        ),
+        (lambda f: pk.extract_shift(shown(f, channel=True), pk.task(f / "task.yaml"), layer=1), "channel-prompt", {}),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, how="replace", strength=2),
+            "strength-with-replace",
+            {"strength": 2},
+        ),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, strength=1e99),
+            "overflow",
+            {"strength": 1e99},
+        ),
+        (lambda f: pk.extract_shift(shown(f), "sentiment", layer=1), "not-a-task", {"value": "'sentiment'"}),
+        (lambda f: pk.extract_shift("x", pk.task(f / "task.yaml"), layer=1), "not-a-predictor", {"value": "'x'"}),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1.5),
+            "invalid-value",
+            {"keyword": "layer", "value": "1.5"},
+        ),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=True),
+            "invalid-value",
+            {"keyword": "layer", "value": "True"},
+        ),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, strength=float("nan")),
+            "not-finite",
+            {"keyword": "strength", "value": "nan"},
+        ),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, strength="2"),
+            "invalid-value",
+            {"keyword": "strength", "value": "'2'"},
+        ),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, rows=0),
+            "invalid-value",
+            {"keyword": "rows", "value": "0"},
+        ),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, rows="a"),
+            "invalid-value",
+            {"keyword": "rows", "value": "'a'"},
+        ),
+        (
+            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, at="first"),
+            "unknown-name",
+            {"kind": "at of shift", "name": "first"},
+        ),
+    ],
+)
+def test_what_tells_no_shift_is_told(folder: Path, made: Any, code: str, fields: dict[str, Any]) -> None:
+    with refused(InputError, code, **fields):
+        made(folder)

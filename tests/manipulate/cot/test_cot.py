@@ -1,0 +1,363 @@
+"""Chains of thought on a model that writes as told: what it is asked, in which rounds, and what stands before the answer."""
+
+import re
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+import promptkit as pk
+from promptkit.core.errors import InputError, ModelError, TaskError, TemplateError
+from promptkit.core.examples import Example, LabelledExample
+from promptkit.manipulate.cot import COT, least_to_most, zero_shot
+from promptkit.manipulate.cot.zero_shot import joined
+from promptkit.manipulate.demos import auto_cot
+from promptkit.manipulate.demos.auto_cot import LINES, WORDS, clusters
+from promptkit.manipulate.demos.complex import complex as complex_
+from promptkit.manipulate.demos.complex import steps
+from promptkit.manipulate.prompting.similarity import Space
+from tests.support.errors import refused
+
+LABELS = ("negative", "positive")
+QUESTION = "{% block input %}Q: {{ text }}\nA:{% endblock %}{% block target %} {{ label }}.{% endblock %}"
+WORKED = "{% block input %}Q: {{ text }}\nA:{% endblock %}{% block target %} {{ reasoning }} So: {{ label }}.{% endblock %}"
+few = hypothesis_settings(max_examples=5)
+ROWS = [Example(id=f"q{i}", inputs={"text": f"query {i}"}) for i in range(4)]
+
+
+@pytest.fixture(scope="module")
+def pool(make_rows):
+    return [replace(row, working={"reasoning": f"since {row.id}."}) for row in make_rows(12)]
+
+
+def text_of(rendered):
+    return "".join(piece.text for piece in rendered.pieces if not piece.control)
+
+
+def reasoning_of(rendered):
+    return "".join(piece.text for piece in rendered.pieces if piece.part == "reasoning")
+
+
+def flat(prompt, word):
+    return 0.0
+
+
+# ---- zero-shot --------------------------------------------------------------------------------------
+
+
+def test_zero_shot_asks_for_a_reasoning_and_stands_it_before_the_answer(surroundings, scripted, pool):
+    model = scripted(flat, lambda prompt, verb: [" First this.\nThen that. \n\nQ: more"])
+    prompt = pk.Prompt(QUESTION, cot=zero_shot(max_tokens=9))
+    rendered = prompt.bind(surroundings(pool, LABELS, model=model))(ROWS[:2])
+    assert model.prompts == [f"Q: {row.inputs['text']}\nA: Let's think step by step." for row in ROWS[:2]]
+    assert model.rounds == [2]
+    expected = " Let's think step by step. First this.\nThen that. Therefore, the answer is"
+    for row, each in zip(ROWS, rendered, strict=False):
+        assert text_of(each) == f"Q: {row.inputs['text']}\nA:{expected}"
+        assert reasoning_of(each) == expected
+        assert each.targets == (" negative", " positive")
+        assert [span.part for span in each.input.spans][-1] == "reasoning"
+
+
+def test_a_reasoning_ends_before_a_further_example_and_not_at_an_empty_line(surroundings, scripted, pool):
+    verbs = []
+
+    def writes(prompt, verb):
+        verbs.append(verb)
+        return ["\n\n1. So.\n\nQ: further"]
+
+    around = surroundings(pool, LABELS, model=scripted(flat, writes))
+    (rendered,) = pk.Prompt(QUESTION, cot=zero_shot(max_tokens=7)).bind(around)(ROWS[:1])
+    assert verbs[0].stop == ("Therefore, the answer is", "\n\nQ:")
+    assert verbs[0].max_tokens == 7
+    assert reasoning_of(rendered) == " Let's think step by step.\n\n1. So. Therefore, the answer is"
+
+
+@pytest.mark.parametrize("cot", [zero_shot(), least_to_most()])
+def test_a_model_that_turns_to_the_answer_by_itself_is_not_asked_for_it_twice(surroundings, scripted, pool, cot):
+    model = scripted(flat, lambda prompt, verb: [" Why? So it is. Therefore, the answer is 7.\nAnd more?"])
+    (rendered,) = pk.Prompt(QUESTION, cot=cot).bind(surroundings(pool, LABELS, model=model))(ROWS[:1])
+    assert text_of(rendered).count("Therefore, the answer is") == 1
+    assert text_of(rendered).endswith("So it is. Therefore, the answer is")
+
+
+def test_demonstrations_show_their_reasoning_as_the_row_itself_does(surroundings, scripted, pool):
+    model = scripted(flat, lambda prompt, verb: [" Hm."])
+    for template in (QUESTION, WORKED):
+        prompt = pk.Prompt(template, demos=pk.demos.first(k=1), cot=zero_shot(trigger="Think.", answer_trigger="Hence"))
+        (rendered,) = prompt.bind(surroundings(pool, LABELS, model=model))(ROWS[:1])
+        assert text_of(rendered) == (
+            "Q: review number 0\nA: Think. since id000. Hence negative\n\nQ: query 0\nA: Think. Hm. Hence"
+        )
+    bare = [replace(row, working={}) for row in pool]
+    prompt = pk.Prompt(QUESTION, demos=pk.demos.first(k=1), cot=zero_shot())
+    (rendered,) = prompt.bind(surroundings(bare, LABELS, model=model))(ROWS[:1])
+    assert text_of(rendered).startswith("Q: review number 0\nA: negative.\n\n")
+
+
+def test_in_a_chat_the_answering_turn_begins_with_the_reasoning(surroundings, scripted, pool):
+    model = scripted(flat, lambda prompt, verb: [" Hm."])
+    prompt = pk.Prompt(QUESTION, demos=pk.demos.first(k=1), cot=zero_shot(trigger="Think.", answer_trigger="Hence"), chat=True)
+    (rendered,) = prompt.bind(surroundings(pool, LABELS, model=model))(ROWS[:1])
+    assert model.card.tokenizer.decode(rendered.input.ids) == (
+        "<bos><turn>user\nQ: review number 0\nA:<end>\n<turn>assistant\nThink. since id000. Hence negative<end>\n"
+        "<turn>user\nQ: query 0\nA:<end>\n<turn>assistant\nThink. Hm. Hence"
+    )
+    assert model.prompts[0].endswith("<turn>assistant\nThink.")
+    assert rendered.targets == (" negative", " positive")
+
+
+def test_a_text_that_answers_is_a_line_behind_the_answer_trigger(surroundings, scripted, pool):
+    model = scripted(flat, lambda prompt, verb: [" Hm."])
+    for chat in (False, True):
+        prompt = pk.Prompt(QUESTION, cot=zero_shot(), chat=chat)
+        around = surroundings(pool, model=model, reading=pk.extract.first_line())
+        assert prompt.bind(around)(ROWS[:1])[0].stop == ("\n",)
+
+
+def test_a_content_free_row_reasons_for_itself_behind_the_demonstrations_of_the_row_that_it_is_like(
+    surroundings, scripted, pool
+):
+    model = scripted(flat, lambda prompt, verb: [f" About {prompt.rpartition('Q: ')[2].split()[0]}."])
+    apply = pk.Prompt(QUESTION, demos=pk.demos.random_each(k=2), cot=zero_shot()).bind(surroundings(pool, LABELS, model=model))
+    (own,) = apply(ROWS[:1])
+    (free,) = apply([Example(id="free", inputs={"text": "N/A"})], like=ROWS[:1])
+    assert free.demos == own.demos
+    assert "About N/A." in reasoning_of(free)
+
+
+@given(length=st.integers(150, 700), k=st.integers(0, 6), written=st.integers(0, 40), name=st.sampled_from(sorted(COT)))
+def test_there_is_room_for_the_reasoning_and_both_calls_show_the_same_demonstrations(
+    surroundings, scripted, make_card, pool, length, k, written, name
+):
+    """Every token is a byte, so that a text is as long again when it is read."""
+
+    def writes(prompt, verb):
+        assert len(prompt) + 1 + verb.max_tokens <= length
+        return ["x? "[: verb.max_tokens] + "y" * min(written, verb.max_tokens - 3)]
+
+    cot = COT[name](max_tokens=30, **({"questions": 1} if name == "least-to-most" else {}))
+    model = scripted(flat, writes)
+    model.card = make_card(context_length=length)
+    prompt = pk.Prompt(QUESTION, demos=pk.demos.first(k=k), cot=cot)
+    apply = prompt.bind(surroundings([replace(row, working={}) for row in pool], LABELS, model=model))
+    with suppress(TaskError):
+        (rendered,) = apply(ROWS[:1])
+    if not model.prompts:  # the row alone is too long
+        return
+    assert len(rendered.input.ids) + max(map(len, rendered.continuations)) <= length
+    assert len(rendered.demos) + len(rendered.dropped) == k
+    for asked in model.prompts:
+        assert asked.count("review number") == len(rendered.demos)
+
+
+@given(
+    trigger=st.sampled_from(["", "Think."]), reasoning=st.text("ab \n.", max_size=9), answer=st.sampled_from(["Hence", "So:"])
+)
+def test_what_was_written_stands_as_it_was_written_between_single_spaces(trigger, reasoning, answer):
+    whole = joined(trigger, reasoning, answer)
+    assert whole.startswith(f" {trigger}")
+    assert whole.endswith(f" {answer}")
+    assert reasoning.rstrip() in whole
+    middle = whole[len(trigger) + 1 : len(whole) - len(answer) - 1]
+    assert middle in {reasoning.rstrip(), f" {reasoning.rstrip()}"}
+    assert not reasoning.strip() or middle[0].isspace()
+
+
+@pytest.mark.parametrize(("keywords", "code"), [({"max_tokens": 0}, "out-of-range"), ({"answer_trigger": " "}, "empty-text")])
+@pytest.mark.parametrize("cot", COT.values(), ids=COT)
+def test_a_chain_of_thought_that_could_not_be_written_is_refused(cot, keywords, code):
+    with refused(InputError, code, cot=cot.name, **keywords):
+        cot(**keywords)
+    with refused(InputError, "not-an-instance", keywords=("cot",)):
+        pk.Prompt(QUESTION, cot=cot)
+
+
+# ---- least to most ----------------------------------------------------------------------------------
+
+
+PLANS = {
+    "query 0": " How many sheep? Hm.\n2) How many goats?\n\nThat is all",
+    "query 1": " Why not?\nand then\n2. no question\n- Why not?\n* Who?\n5. When?\n6. Where?",
+    "query 2": " I have no idea",
+}
+
+
+def test_subquestions_are_answered_in_turn_each_behind_those_before_it(surroundings, scripted, pool):
+    def writes(prompt, verb):
+        if prompt.endswith(":\n1."):
+            return [PLANS[prompt.split("\n")[0].removeprefix("Q: ")]]
+        return [f" It is {len(prompt)}.\n7. And so on?"]
+
+    model = scripted(flat, writes)
+    apply = pk.Prompt(QUESTION, cot=least_to_most(trigger="Parts:", questions=3)).bind(surroundings(pool, LABELS, model=model))
+    first, second, third = map(text_of, apply(ROWS[:3]))
+    assert model.rounds == [3, 2, 2, 1]
+    begun = "Q: query 0\nA: Parts:\n1. How many sheep?"
+    whole = f"{begun} It is {len(begun)}.\n2. How many goats?"
+    assert {begun, whole} <= set(model.prompts)
+    assert first == f"{whole} It is {len(whole)}. Therefore, the answer is"
+    assert re.findall(r"\d\. (\w+.*?\?)", second) == ["Why not?", "Who?", "When?"]
+    assert third == "Q: query 2\nA: Therefore, the answer is"
+
+
+def test_a_row_s_parts_do_not_depend_on_the_other_rows(surroundings, scripted, pool):
+    def writes(prompt, verb):
+        return [PLANS[prompt.split("\n")[0].removeprefix("Q: ")]] if prompt.endswith(":\n1.") else [f" {len(prompt)}."]
+
+    apply = pk.Prompt(QUESTION, cot=least_to_most()).bind(surroundings(pool, LABELS, model=scripted(flat, writes)))
+    assert apply(ROWS[:3]) == [apply([row])[0] for row in ROWS[:3]]
+
+
+# ---- auto-cot ---------------------------------------------------------------------------------------
+
+
+def zoo(*topics, each=5):
+    """Rows about so many topics, each with words of its own."""
+    return [
+        LabelledExample(
+            id=f"{topic}{i}", inputs={"text": " ".join([topic] * 4 + [f"{topic}-{i % 3}"] + ["and"] * i)}, label="?"
+        )
+        for topic in topics
+        for i in range(each)
+    ]
+
+
+def thinks(prompt, verb):
+    return [" A sheep.\nTwo goats.\n\n"] if prompt.endswith("step by step.") else [f" {len(prompt) % 7}\n"]
+
+
+def over(bench, rows, model, template=WORKED, **keywords):
+    around = bench(rows, model=model, template=template, reading=pk.extract.first_line(max_tokens=4))
+    return auto_cot(**keywords).over(around)
+
+
+def test_auto_cot_shows_a_row_of_each_cluster_with_the_model_s_own_reasoning_and_answer(bench, scripted):
+    rows = zoo("cat", "dog", "emu")
+    model = scripted(flat, thinks)
+    (chosen,) = over(bench, rows, model, k=3)(ROWS[:1])
+    assert {row.inputs["text"].split()[0] for row in chosen} == {"cat", "dog", "emu"}
+    for row in chosen:
+        assert row.working == {"reasoning": "A sheep. Two goats."}
+        asked = f"Q: {row.inputs['text']}\nA: Let's think step by step. A sheep.\nTwo goats. Therefore, the answer is"
+        assert row.label == str(len(asked) % 7)
+    assert model.rounds == [3, 3]
+
+
+@few
+@given(order=st.randoms(use_true_random=False), seed=st.integers(0, 5))
+def test_auto_cot_does_not_depend_on_the_order_of_the_pool_nor_on_its_labels(bench, scripted, order, seed):
+    rows = zoo("cat", "dog", "emu")
+    mixed = [replace(row, label="other", id=row.id) for row in rows]
+    order.shuffle(mixed)
+    one, other = (over(bench, each, scripted(flat, thinks), k=3, seed=seed)(ROWS[:1]) for each in (rows, mixed))
+    assert one == other
+
+
+def test_a_row_of_a_cluster_is_the_nearest_to_its_centroid():
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    rows = zoo("cat", "dog", "emu", each=6)
+    texts = [row.inputs["text"] for row in rows]
+    vectors = TfidfVectorizer(token_pattern=r"\S+").fit_transform(texts).toarray().astype(np.float32)
+    place = {row.id: vector for row, vector in zip(rows, vectors, strict=True)}
+    found = clusters(rows, vectors, 3, seed=0)
+    assert sorted(row.id for own in found for row in own) == sorted(row.id for row in rows)
+    for own in found:
+        centroid = np.mean([place[row.id] for row in own], axis=0)
+        distances = [float(np.linalg.norm(place[row.id] - centroid)) for row in own]
+        assert np.allclose(distances, sorted(distances), atol=1e-6)
+        for row in own:
+            others = [np.mean([place[r.id] for r in other], axis=0) for other in found if other is not own]
+            assert all(np.linalg.norm(place[row.id] - centroid) < np.linalg.norm(place[row.id] - mean) for mean in others)
+
+
+UNFIT = {
+    "nothing": "",
+    "a sentence without an end": " It is",
+    "too many lines": " a.\n" * (LINES + 1),
+    "no answer": " No answer.",
+}
+
+
+@pytest.mark.parametrize("unfit", UNFIT)
+def test_a_reasoning_that_is_unfit_gives_way_to_the_next_of_its_cluster(bench, scripted, unfit):
+    rows = sorted(zoo("cat", "dog", "emu"), key=lambda row: row.id)
+    vectors = Space(bench(rows, model=scripted()), "model", rows).pool
+    nearest = [own[0] for own in clusters(rows, vectors, 3, seed=0)]
+
+    def writes(prompt, verb):
+        bad = any(f"Q: {row.inputs['text']}\n" in prompt for row in nearest[:2])
+        if prompt.endswith("step by step."):
+            return [UNFIT[unfit] if bad else " Fine."]
+        return ["" if bad and unfit == "no answer" else " 7\n"]
+
+    model = scripted(flat, writes)
+    (chosen,) = over(bench, rows, model, k=3)(ROWS[:1])
+    assert len(chosen) == 3
+    assert [row.id for row in nearest if row.id in {each.id for each in chosen}] == [nearest[2].id]
+    assert model.rounds == [3, 3, 2, 2]
+
+
+def test_a_long_question_is_never_tried_and_a_cluster_without_another_is_left_out(bench, scripted, caplog):
+    long = LabelledExample(id="long", inputs={"text": "fox " * (WORDS + 1)}, label="?")
+    model = scripted(flat, thinks)
+    (chosen,) = over(bench, [*zoo("cat", "dog"), long], model, k=3)(ROWS[:1])
+    assert len(chosen) == 2
+    assert not any("fox" in prompt for prompt in model.prompts)
+    assert caplog.messages == ["auto-cot found a reasoning to show in 2 of 3 clusters."]
+
+
+def test_a_model_that_writes_no_reasoning_is_refused(bench, scripted):
+    with refused(ModelError, "no-generated-reasoning", selector="auto-cot"):
+        over(bench, zoo("cat", "dog"), scripted(flat, lambda prompt, verb: [""]), k=2)
+
+
+def test_a_template_that_shows_no_reasoning_is_refused_but_for_a_chain_of_thought(bench, surroundings, scripted):
+    model = scripted(lambda prompt, word: -float(len(word)), thinks)
+    with refused(TemplateError, "reasoning-not-shown", selector="auto-cot"):
+        over(bench, zoo("cat"), model, template=QUESTION, k=1)
+    prompt = pk.Prompt(QUESTION, demos=auto_cot(k=2), cot=zero_shot())
+    rows = [replace(row, label="negative") for row in zoo("cat", "dog")]
+    (rendered,) = prompt.bind(surroundings(rows, ("negative", "yes"), model=model))(ROWS[:1])
+    assert text_of(rendered).count("A sheep. Two goats. Therefore, the answer is yes\n\n") == 2
+
+
+def test_a_row_is_not_shown_itself(bench, scripted):
+    rows = zoo("cat", "dog", "emu")
+    choose = over(bench, rows, scripted(flat, thinks), k=3)
+    (usual,) = choose(ROWS[:1])
+    (own,) = choose([Example(id="again", inputs=usual[1].inputs)])
+    assert own == (usual[0], usual[2])
+
+
+def test_clusters_of_rows_with_the_same_vector_are_no_error():
+    rows = [LabelledExample(id=f"r{i}", inputs={"text": "a b" if i else "b a"}, label="?") for i in range(2)]
+    assert sorted(map(len, clusters(rows, np.ones((2, 3), np.float32), 2, seed=0))) == [0, 2]
+
+
+# ---- complexity -------------------------------------------------------------------------------------
+
+
+@given(
+    counts=st.lists(st.integers(1, 5), min_size=4, max_size=8), k=st.integers(0, 4), mark=st.sampled_from([". ", ".\n", "; "])
+)
+def test_the_rows_of_most_steps_are_shown(bench, counts, k, mark):
+    rows = [
+        LabelledExample(id=f"r{i}", inputs={"text": f"t{i}"}, label="x", working={"reasoning": mark.join(["3.5 = 7"] * count)})
+        for i, count in enumerate(counts)
+    ]
+    assert [*map(steps, rows)] == counts
+    (chosen,) = complex_(k=k).over(bench(rows, ("x",)))(ROWS[:1])
+    expected = sorted(range(len(counts)), key=lambda i: (-counts[i], i))[:k]
+    assert [row.id for row in chosen] == [f"r{i}" for i in expected]
+
+
+def test_rows_without_worked_reasoning_are_refused(bench, make_rows):
+    with refused(TaskError, "no-reasoning", selector="complex", rows=4):
+        complex_(k=1).over(bench(make_rows(4), LABELS))
+    assert complex_(k=0).over(bench([], LABELS))(ROWS[:1]) == [()]

@@ -1,0 +1,214 @@
+from collections import Counter
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptkit.core.errors import InputError, TaskError
+from promptkit.core.examples import Example, LabelledExample
+from promptkit.manipulate.demos import SELECTORS, balanced, first, random, random_each, votek, zero
+from tests.support.errors import refused
+
+LABELS = ("negative", "neutral", "positive")
+STRANGER = Example(id="stranger", inputs={"text": "in no pool"})
+
+drawn = pytest.mark.parametrize("selector", [random, random_each, balanced])
+choosing = pytest.mark.parametrize("selector", [first, random, random_each, balanced])
+shared = pytest.mark.parametrize("selector", [first, random, balanced, votek])
+
+seeds = st.integers(0, 50)
+counts = st.integers(0, 9)
+
+
+@pytest.fixture(scope="module")
+def pool(make_rows):
+    return make_rows(30, LABELS)
+
+
+def ids(rows):
+    return [row.id for row in rows]
+
+
+@pytest.fixture(scope="module")
+def over(bench):
+    """A selector's choice over a pool, for one row."""
+
+    def make(selector, pool, k=0, seed=0, labels=LABELS):
+        known = {field.name for field in fields(selector)}
+        keywords = {name: value for name, value in (("k", k), ("seed", seed)) if name in known}
+        choose = selector(**keywords).over(bench(pool, labels))
+        return lambda row: choose([row])[0]
+
+    return make
+
+
+@drawn
+@given(order=st.randoms(use_true_random=False), k=counts, seed=seeds)
+def test_drawn_demonstrations_do_not_depend_on_the_order_of_the_pool(over, pool, selector, order, k, seed):
+    mixed = list(pool)
+    order.shuffle(mixed)
+    for row in (STRANGER, pool[0], pool[17]):
+        assert over(selector, mixed, k, seed)(row) == over(selector, pool, k, seed)(row)
+
+
+@given(order=st.randoms(use_true_random=False), k=counts)
+def test_the_first_demonstrations_are_the_first_rows_of_the_pool(over, pool, order, k):
+    mixed = list(pool)
+    order.shuffle(mixed)
+    assert ids(over(first, mixed, k)(STRANGER)) == ids(mixed[:k])
+
+
+@choosing
+@given(k=counts, seed=seeds, index=st.integers(-1, 29))
+def test_k_demonstrations_are_among_the_k_plus_1_of_the_same_seed(over, pool, selector, k, seed, index):
+    row = STRANGER if index < 0 else pool[index]
+    fewer, more = over(selector, pool, k, seed)(row), over(selector, pool, k + 1, seed)(row)
+    assert (len(fewer), len(more)) == (k, k + 1)
+    assert set(ids(fewer)) < set(ids(more))
+
+
+@choosing
+@given(k=st.integers(1, 9), seed=seeds, index=st.integers(0, 29), copies=st.integers(0, 3))
+def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(over, pool, selector, k, seed, index, copies):
+    own = pool[index]
+    twins = [LabelledExample(id=f"{own.id}#{n}", inputs=dict(own.inputs), label=own.label) for n in range(2, 2 + copies)]
+    asked = Example(id="asked again", inputs=dict(own.inputs))
+    for row in (own, asked):
+        chosen = over(selector, [*pool, *twins], k, seed)(row)
+        assert len(chosen) == k
+        assert own.inputs not in [demonstration.inputs for demonstration in chosen]
+
+
+@choosing
+@given(k=st.integers(1, 9), seed=seeds)
+def test_no_two_demonstrations_have_equal_inputs(over, pool, selector, k, seed):
+    twins = [LabelledExample(id=f"{row.id}#2", inputs=row.inputs, label=row.label) for row in pool]
+    texts = [row.inputs["text"] for row in over(selector, [*pool, *twins], k, seed)(STRANGER)]
+    assert len(set(texts)) == k
+
+
+@shared
+@given(k=counts, seed=seeds)
+def test_a_shared_set_is_the_same_for_every_row_outside_of_it(over, pool, selector, k, seed):
+    choose = over(selector, pool, k, seed)
+    usual = choose(STRANGER)
+    assert all(choose(row) == usual for row in pool if row not in usual)
+
+
+@shared
+@given(k=st.integers(1, 9), seed=seeds, data=st.data())
+def test_a_row_in_a_shared_set_has_one_demonstration_replaced(over, pool, selector, k, seed, data):
+    choose = over(selector, pool, k, seed)
+    usual = choose(STRANGER)
+    own = data.draw(st.sampled_from(usual))
+    assert set(ids(usual)) - set(ids(choose(own))) == {own.id}
+    assert len(set(ids(choose(own))) - set(ids(usual))) == 1
+
+
+@shared
+def test_in_a_shared_set_only_the_place_of_the_row_itself_changes(over, pool, selector):
+    choose = over(selector, pool, 6)
+    usual = choose(STRANGER)
+    for place, own in enumerate(usual):
+        assert [n for n, (one, other) in enumerate(zip(usual, choose(own), strict=True)) if one != other] == [place]
+
+
+@given(k=st.integers(1, 9), seed=seeds)
+def test_random_each_draws_anew_for_each_row_by_the_row_alone(over, pool, k, seed):
+    rows = [Example(id=f"query {n}", inputs={"text": f"query {n}"}) for n in range(8)]
+    choose = over(random_each, pool, k, seed)
+    chosen = {row.id: ids(choose(row)) for row in rows}
+    assert len({tuple(demonstrations) for demonstrations in chosen.values()}) > 1
+    assert {row.id: ids(over(random_each, pool, k, seed)(row)) for row in reversed(rows)} == chosen
+
+
+@drawn
+def test_another_seed_draws_other_demonstrations(over, pool, selector):
+    sets = {frozenset(ids(over(selector, pool, 6, seed)(STRANGER))) for seed in range(10)}
+    assert len(sets) >= 9
+
+
+@pytest.mark.parametrize("selector", [random, random_each])
+def test_every_row_of_the_pool_has_an_equal_chance(over, pool, selector):
+    draws = Counter(row.id for seed in range(600) for row in over(selector, pool, 5, seed)(STRANGER))
+    expected = 600 * 5 / len(pool)  # standard deviation about 9
+    assert all(abs(draws[row.id] - expected) < 45 for row in pool)
+
+
+# ---- balanced ---------------------------------------------------------------------------------------
+
+
+@given(k=st.integers(0, 12), seed=seeds, index=st.integers(-1, 29))
+def test_balanced_classes_differ_by_one_demonstration_at_most(over, pool, k, seed, index):
+    chosen = over(balanced, pool, k, seed)(STRANGER if index < 0 else pool[index])
+    held = Counter(row.label for row in chosen)
+    assert len(chosen) == k
+    assert max(held[label] for label in LABELS) - min(held[label] for label in LABELS) <= 1
+
+
+def test_which_class_is_shown_once_more_is_drawn(over, pool):
+    favoured = Counter(
+        Counter(row.label for row in over(balanced, pool, 4, seed)(STRANGER)).most_common(1)[0][0] for seed in range(60)
+    )
+    assert all(favoured[label] >= 8 for label in LABELS)
+
+
+def test_classes_are_mixed_and_not_shown_in_blocks(over, pool):
+    first_shown = {over(balanced, pool, 6, seed)(STRANGER)[0].label for seed in range(20)}
+    assert first_shown == set(LABELS)
+
+
+@given(seed=seeds, k=st.integers(0, 9), order=st.permutations(LABELS))
+def test_balanced_demonstrations_do_not_depend_on_the_declared_order_of_labels(over, pool, seed, k, order):
+    assert over(balanced, pool, k, seed, order)(STRANGER) == over(balanced, pool, k, seed)(STRANGER)
+
+
+@given(seed=seeds)
+def test_balanced_demonstrations_come_from_a_lopsided_pool_too(over, make_rows, seed):
+    lopsided = [*make_rows(40, ("positive",)), LabelledExample(id="rare", inputs={"text": "rare"}, label="negative")]
+    chosen = over(balanced, lopsided, 2, seed, ("negative", "positive"))(STRANGER)
+    assert sorted(row.label for row in chosen) == ["negative", "positive"]
+
+
+# ---- refusals ---------------------------------------------------------------------------------------
+
+
+@choosing
+def test_a_pool_with_fewer_rows_than_k_is_refused(over, pool, selector):
+    with refused(TaskError, "too-few-rows", k=4, rows=3):
+        over(selector, pool[:3], 4)
+
+
+@choosing
+def test_a_negative_number_of_demonstrations_is_refused(over, pool, selector):
+    with refused(InputError, "out-of-range", k=-1):
+        over(selector, pool, -1)
+
+
+def test_a_class_with_too_few_rows_is_refused_by_name(over, pool):
+    few = [row for row in pool if row.label != "neutral"] + [row for row in pool if row.label == "neutral"][:1]
+    with refused(TaskError, "too-few-rows-of-label", k=6, labels=("neutral",), rows=(1,)):
+        over(balanced, few, 6)
+
+
+@choosing
+def test_a_pool_with_fewer_different_inputs_than_k_is_refused(over, pool, selector):
+    twins = [LabelledExample(id=f"{row.id}#2", inputs=row.inputs, label=row.label) for row in pool[:6]]
+    with refused(TaskError, "too-few-rows", k=12, rows=6):
+        over(selector, [*pool[:6], *twins], 12)
+
+
+@choosing
+def test_a_row_of_a_pool_of_just_k_is_shown_all_the_others(over, pool, selector):
+    pool = pool[:6]
+    assert set(ids(over(selector, pool, 6)(pool[0]))) == {row.id for row in pool[1:]}
+
+
+def test_zero_shows_none_whatever_the_pool(over, pool):
+    assert over(zero, pool)(STRANGER) == over(zero, [])(STRANGER) == ()
+
+
+def test_a_selector_s_spelling_is_its_name():
+    assert all(selector.name == spelling for spelling, selector in SELECTORS.items())
+    assert {"zero", "first", "random", "random-each", "balanced"} <= SELECTORS.keys()

@@ -1,0 +1,303 @@
+"""Selectors that ask the model, on answers made by hand: each against its formula worked by numpy."""
+
+import hashlib
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+import promptkit as pk
+from promptkit.core.errors import InputError, TaskError, Unsupported
+from promptkit.core.examples import Example, LabelledExample
+from promptkit.manipulate.demos import influence, mdl, random, random_each, rerank
+from promptkit.manipulate.demos.candidates import CANDIDATES
+from promptkit.manipulate.prompting.context import SHARED
+from promptkit.models.client import Asking
+from tests.support.errors import refused
+
+LABELS = ("negative", "positive")
+ROWS = [Example(id=f"q{i}", inputs={"text": f"query {i}"}) for i in range(6)]
+ASKING = [
+    mdl(k=3, candidates=7, organisations=5),
+    influence(k=3, candidates=8, contexts=8, rows=9),
+    rerank(k=3, candidates=6, rows=2),
+]
+every = pytest.mark.parametrize("selector", ASKING, ids=lambda selector: selector.name)
+few = hypothesis_settings(max_examples=12)
+
+
+@pytest.fixture(scope="module")
+def pool(make_rows):
+    return make_rows(20)
+
+
+@pytest.fixture(scope="module")
+def dev(make_rows):
+    return [replace(row, id=f"d{row.id}", inputs={"text": f"dev {row.inputs['text']}"}) for row in make_rows(12)]
+
+
+def noise(prompt, word):
+    """A log-probability that depends on the whole prompt, and on nothing else."""
+    return -int.from_bytes(hashlib.blake2b(f"{prompt}\0{word}".encode(), digest_size=4).digest()) / 2**30
+
+
+def ids(rows):
+    return [row.id for row in rows]
+
+
+@every
+@few
+@given(order=st.randoms(use_true_random=False))
+def test_many_rows_are_chosen_for_as_one_by_one_and_the_order_of_the_pool_changes_nothing(
+    bench, scripted, pool, dev, selector, order
+):
+    mixed, mixed_dev = [*pool], [*dev]
+    order.shuffle(mixed)
+    order.shuffle(mixed_dev)
+    choose = selector.over(bench(pool, LABELS, dev=dev, model=scripted(noise)))
+    other = selector.over(bench(mixed, LABELS, dev=mixed_dev, model=scripted(noise)))
+    rows = [*ROWS, pool[2], pool[7]]
+    assert choose(rows) == [other([row])[0] for row in rows]
+
+
+@every
+def test_the_label_of_the_row_itself_is_out_of_reach(bench, scripted, pool, dev, selector):
+    """An Example has none; a labelled row that is taken for one is chosen for all the same, whatever its label."""
+    choose = selector.over(bench(pool, LABELS, dev=dev, model=scripted(noise)))
+    labelled = [[LabelledExample(id=row.id, inputs=row.inputs, label=label) for row in ROWS] for label in LABELS]
+    assert choose(ROWS) == choose(labelled[0]) == choose(labelled[1])
+
+
+@every
+def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(bench, scripted, pool, dev, selector):
+    twins = [replace(row, id=f"{row.id}#2") for row in pool]
+    choose = selector.over(bench([*pool, *twins], LABELS, dev=dev, model=scripted(noise)))
+    for row, chosen in zip(pool, choose(pool), strict=True):
+        texts = [each.inputs["text"] for each in chosen]
+        assert len({*texts, row.inputs["text"]}) == 4
+
+
+@every
+def test_what_was_asked_is_not_asked_again(surroundings, scripted, pool, dev, selector):
+    model = scripted(noise)
+    apply = pk.Prompt("sentiment/review", demos=selector).bind(surroundings(pool, LABELS, dev=dev, model=model))
+    apply(ROWS)
+    asked = len(model.prompts)
+    assert asked == len(set(model.prompts))
+    apply(ROWS)
+    apply([Example(id="N/A", inputs={"text": "N/A"})], like=[ROWS[0]])
+    assert len(model.prompts) == asked
+
+
+@every
+def test_answers_that_are_written_or_rows_that_are_missing_are_refused(bench, make_rows, pool, dev, selector):
+    if selector.name != "influence":
+        with refused(Unsupported, "needs-scored-answers", purpose=selector.name):
+            selector.over(bench(pool, LABELS, dev=dev, reading=pk.extract.first_line()))(ROWS)
+    if selector.name != "mdl":
+        with refused(TaskError, "empty-part", part="dev", selector=selector.name):
+            selector.over(bench(pool, LABELS))
+    with refused(TaskError, "too-few-rows", rows=2):
+        selector.over(bench(make_rows(2), LABELS, dev=dev))
+
+
+@every
+def test_for_no_demonstrations_nothing_is_asked(bench, scripted, pool, selector):
+    model = scripted(noise)
+    assert replace(selector, k=0).over(bench(pool, LABELS, model=model))(ROWS) == [()] * len(ROWS)
+    assert model.prompts == []
+
+
+def test_rows_behind_the_same_demonstrations_are_asked_in_a_round_of_their_own(bench, scripted, pool):
+    model = scripted(noise)
+    around = bench(pool, LABELS, model=model)
+    rows = [Example(id=f"r{i}", inputs={"text": f"row {i}"}) for i in range(SHARED)]
+    contexts = [(row, (demo,)) for row in rows for demo in pool[:2]] + [(row, (pool[3],)) for row in rows[:2]]
+    scores = around.scores(contexts, "a test")
+    assert model.rounds == [SHARED, SHARED, 2]
+    assert scores == [around.scores([context], "a test")[0] for context in contexts]
+
+
+# ---- mdl --------------------------------------------------------------------------------------------
+
+
+def entropies(model, bench, row, ways):
+    """By numpy, from the scores of the prompts as the model reads them."""
+    prompts = [model.card.tokenizer.decode(bench.show(row, way).input.ids).removeprefix("<bos>") for way in ways]
+    logprobs = np.array([[noise(prompt, f" {label}") for label in LABELS] for prompt in prompts])
+    p = np.exp(logprobs) / np.exp(logprobs).sum(1, keepdims=True)
+    return -(p * np.log(p)).sum(1)
+
+
+@few
+@given(seed=st.integers(0, 99), k=st.integers(1, 4), candidates=st.integers(4, 9), organisations=st.integers(1, 6))
+def test_mdl_shows_the_organisation_of_least_entropy(bench, scripted, pool, seed, k, candidates, organisations):
+    selector = mdl(k=k, seed=seed, candidates=candidates, organisations=organisations)
+    model = scripted(noise)
+    around = bench(pool, LABELS, model=model)
+    proposed = random_each(k=candidates, seed=seed).over(around)(ROWS)
+    for row, own, chosen in zip(ROWS, proposed, selector.over(around)(ROWS), strict=True):
+        ways = selector._organisations(row, own)
+        assert ways[0] == own[:k]
+        assert all(len(set(ids(way))) == k and {*ids(way)} <= {*ids(own)} for way in ways)
+        assert chosen == ways[int(np.argmin(entropies(model, around, row, ways).round(4)))]
+    assert len(model.prompts) <= len(ROWS) * organisations
+
+
+def test_with_one_organisation_mdl_is_the_selector_of_its_candidates(bench, pool):
+    around = bench(pool, LABELS)
+    for by, selector in CANDIDATES.items():
+        plain = selector(**{key: value for key, value in {"k": 4, "seed": 2}.items() if hasattr(selector, key)}).over(around)
+        assert mdl(k=4, seed=2, candidates=4, organisations=1, by=by).over(around)(ROWS) == plain(ROWS)
+
+
+def test_organisations_of_a_row_and_of_another_are_drawn_apart(pool):
+    first, other = (mdl(k=3)._organisations(row, tuple(pool[:9])) for row in ROWS[:2])
+    assert first[0] == other[0]
+    assert first[1:] != other[1:]
+    assert len({tuple(ids(way)) for way in first}) > 5
+
+
+def test_a_selector_among_another_s_candidates_refuses_what_gives_none():
+    for selector in (mdl, rerank):
+        with refused(InputError, "unknown-name", kind="selector of candidates", name="mdl"):
+            selector(by="mdl")
+        with refused(InputError, "too-few-candidates", selector=selector.name, k=8, candidates=4):
+            selector(k=8, candidates=4)
+    with refused(InputError, "too-few-candidates", selector="influence", k=8, candidates=8):
+        influence(k=8, candidates=8)
+
+
+# ---- influence --------------------------------------------------------------------------------------
+
+
+def held(prompt):
+    """The numbers of the pool's rows that stand in a prompt as demonstrations, and the number of the query."""
+    *demonstrations, query = re.findall(r"Review: (?:dev )?review number (\d+)", prompt)
+    return frozenset(map(int, demonstrations)), int(query)
+
+
+@few
+@given(seed=st.integers(0, 99), k=st.integers(1, 5), helpful=st.sets(st.integers(0, 19)))
+def test_influence_is_the_accuracy_with_a_row_less_that_without_it(bench, scripted, pool, dev, seed, k, helpful):
+    """A model that is right on as many queries as its demonstrations are helpful, each by a chance of its own."""
+
+    def says(prompt, word):
+        shown, query = held(prompt)
+        knows = (query * 7 + 3) % 12 < 3 + 2 * len(shown & helpful) + len(shown) % 2
+        right = LABELS[query % 2]
+        return float((word == f" {right}") is knows)
+
+    model = scripted(says)
+    selector = influence(k=k, seed=seed, candidates=12, contexts=14, rows=12)
+    around = bench(pool, LABELS, dev=dev, model=model)
+    (chosen,) = selector.over(around)(ROWS[:1])
+    contexts, right = {}, {}
+    for prompt in model.prompts:
+        shown, query = held(prompt)
+        scores = [says(prompt, f" {label}") for label in LABELS]
+        order = tuple(re.findall(r"Review: review number (\d+)", prompt))
+        contexts[order] = shown
+        right.setdefault(order, []).append(int(np.argmax(scores)) == query % 2)
+    tried = sorted(set().union(*contexts.values()))
+    if len(contexts) < 14:  # two contexts came out alike, and were asked once
+        return
+    holds = np.array([[row in shown for row in tried] for shown in contexts.values()])
+    accuracy = np.array([np.mean(right[order]) for order in contexts])
+    worth = [accuracy[column].mean() - accuracy[~column].mean() if 0 < column.sum() < 14 else 0.0 for column in holds.T]
+    influences = selector._influences(around, [pool[row] for row in tried])
+    assert np.allclose([influences[pool[row].id] for row in tried], worth)
+    shown = [worth[tried.index(int(row.id.removeprefix("id")))] for row in chosen]
+    assert np.allclose(shown, sorted(worth, reverse=True)[:k], atol=1e-6)
+
+
+def test_every_candidate_is_tried_about_as_often_as_any_other(pool):
+    selector = influence(k=3, candidates=8, contexts=16)
+    contexts = [selector._context(number, pool[:8]) for number in range(16)]
+    times = [sum(row in context for context in contexts) for row in pool[:8]]
+    assert all(len({*ids(context)}) == 3 for context in contexts)
+    assert sum(times) == 48
+    assert min(times) >= 3
+
+
+def test_influence_on_written_answers_is_of_those_that_are_right(bench, scripted, make_rows):
+    rows = make_rows(9)
+    dev = [LabelledExample(id=f"d{i}", inputs={"text": f"d{i}"}, label="yes", accepted=("yes", "Y")) for i in range(9)]
+
+    def writes(prompt, verb):
+        return ["y\n" if "review number 4" in prompt else "no\n"]
+
+    around = bench(rows, dev=dev, model=scripted(writes=writes), reading=pk.extract.first_line(max_tokens=3))
+    (chosen,) = influence(k=1, candidates=9, contexts=18, rows=9).over(around)(ROWS[:1])
+    assert ids(chosen) == ["id004"]
+
+
+# ---- rerank -----------------------------------------------------------------------------------------
+
+
+@few
+@given(seed=st.integers(0, 99), k=st.integers(1, 5), count=st.integers(1, 5))
+def test_candidates_are_ranked_by_what_they_gain_their_own_rows_of_dev(bench, scripted, pool, dev, seed, k, count):
+    model = scripted(noise)
+    around = bench(pool, LABELS, dev=dev, model=model)
+    selector = rerank(k=k, seed=seed, candidates=6, rows=count)
+    proposed = random_each(k=6, seed=seed).over(around)(ROWS)
+    near = random_each(k=count, seed=seed).over(bench(dev, LABELS))
+
+    def logprob(row, demonstrations):
+        prompt = model.card.tokenizer.decode(around.show(row, demonstrations).input.ids).removeprefix("<bos>")
+        return noise(prompt, f" {row.label}")
+
+    for candidates, chosen in zip(proposed, selector.over(around)(ROWS), strict=True):
+        queries = near(candidates)
+        gains = [
+            np.mean([logprob(query, (row,)) - logprob(query, ()) for query in own])
+            for row, own in zip(candidates, queries, strict=True)
+        ]
+        assert ids(chosen) == [candidates[i].id for i in np.argsort(-np.round(gains, 4), kind="stable")[:k]]
+
+
+def test_the_answer_to_a_row_of_dev_that_has_the_row_s_own_inputs_cannot_leak(bench, scripted, pool, dev):
+    """Train and test may overlap: then the label of the test row stands in dev, and what it says of candidates is left out."""
+
+    def chosen(label):
+        twin = LabelledExample(id="twin", inputs=ROWS[0].inputs, label=label)
+        around = bench(pool, LABELS, dev=[twin, *dev[:2]], model=scripted(noise))
+        return [ids(rows) for rows in rerank(k=4, candidates=10, rows=3).over(around)(ROWS[:2])]
+
+    one, other = chosen("negative"), chosen("positive")
+    assert one[0] == other[0]
+    assert one[1] != other[1]
+
+
+def test_a_candidate_is_scored_once_whichever_rows_it_is_a_candidate_of(bench, scripted, pool, dev):
+    model = scripted(noise)
+    around = bench(pool, LABELS, dev=dev, model=model)
+    choose = rerank(k=2, candidates=20, rows=2, by="random").over(around)
+    choose(ROWS[:1])
+    asked = len(model.prompts)
+    choose(ROWS)
+    assert len(model.prompts) == asked
+
+
+def test_what_a_selector_of_candidates_needs_is_given_to_it(surroundings, scripted, pool, dev, monkeypatch):
+    """As for a selector that asks a sentence encoder."""
+
+    class encoded(random):  # noqa: N801
+        models = ("encoder",)
+
+        def over(self, bench):
+            assert bench.others == {"encoder": ask}
+            return super().over(bench)
+
+    ask = Asking(scripted())
+    monkeypatch.setitem(CANDIDATES, "random", encoded)
+    for selector in (mdl(k=2, candidates=4, by="random"), rerank(k=2, candidates=4, by="random")):
+        prompt = pk.Prompt("sentiment/review", demos=selector)
+        assert prompt.models == ("encoder",)
+        around = surroundings(pool, LABELS, dev=dev, model=scripted(noise))
+        prompt.bind(replace(around, others={"encoder": ask}))(ROWS)

@@ -1,0 +1,427 @@
+"""Selectors by likeness: each against an independent computation, and the laws that all of them keep."""
+
+from collections import Counter
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from math import exp, log
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+from sklearn.neighbors import NearestNeighbors
+
+from promptkit.core.errors import InputError, TaskError, Unsupported
+from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.requests import ReadOutput
+from promptkit.manipulate.demos import SELECTORS, bm25, diverse, dpp, mmr, similar, votek
+from promptkit.manipulate.demos.ranking import ByLikeness, ByVectors
+from promptkit.manipulate.demos.votek import Votes, graph
+from promptkit.models.registry import load
+from tests.support.errors import refused
+
+WORDS = ["the", "a", "cat", "Dog", "dog", "ran", "7", "é"]
+LABELS = ("negative", "neutral", "positive")
+LIKE = [selector for selector in SELECTORS.values() if issubclass(selector, ByLikeness)]
+NESTED = [bm25, similar, mmr, dpp, votek]
+PER_ROW = [bm25, similar, mmr, dpp]
+EMBEDDING = [similar, mmr, dpp]
+STRANGER = Example(id="stranger", inputs={"text": "in no pool: a number 7"})
+
+like = pytest.mark.parametrize("selector", LIKE, ids=lambda selector: selector.name)
+seeds = st.integers(0, 10**6)
+counts = st.integers(0, 9)
+
+
+def test_every_law_is_held_to_every_selector_by_likeness():
+    assert {selector.name for selector in LIKE} == {"bm25", "similar", "mmr", "dpp", "votek", "diverse"}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An encoder that was told the vector of each text."""
+
+    vectors: dict[str, np.ndarray]
+
+    @property
+    def card(self):
+        return replace(load("fake").card, d_model=len(next(iter(self.vectors.values()))))
+
+    def __call__(self, requests):
+        texts = [bytes(request.input.ids[1:]).decode() for request in requests]
+        return [ReadOutput(hidden=tuple(self.vectors[text].tolist())) for text in texts]
+
+
+def labelled(names, labels=LABELS):
+    return [LabelledExample(id=n, inputs={"text": n}, label=labels[i % len(labels)]) for i, n in enumerate(names)]
+
+
+@pytest.fixture(scope="module")
+def pool(make_rows):
+    return make_rows(14, LABELS)
+
+
+@pytest.fixture(scope="module")
+def over(bench):
+    """A selector's choice for rows; with vectors, by those."""
+
+    def make(selector, pool, vectors=None, labels=LABELS):
+        made = bench(pool, labels)
+        if vectors is not None:
+            others = {"placed": Placed(vectors)}
+            made = replace(made, surroundings=replace(made.surroundings, others=others))
+        return selector.over(made)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def drawn(over):
+    """A pool of 12 rows at random places of a space, a query, and what a selector chooses for it: numbers of rows."""
+
+    def draw(selector, seed, size=12, width=5):
+        generator = np.random.default_rng(seed)
+        names = [f"{number:02}" for number in range(size)]
+        vectors = {name: generator.normal(size=width) + 3 for name in [*names, "query"]}
+        vectors = {name: vector.astype(np.float32) for name, vector in vectors.items()}
+        centred = np.array([*vectors.values()], dtype=np.float64)
+        centred -= centred[:-1].mean(0)
+        centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+        query = Example(id="query", inputs={"text": "query"})
+        (chosen,) = over(selector, labelled(names), vectors)([query])
+        return centred[:-1], centred[-1], [int(row.id) for row in chosen]
+
+    return draw
+
+
+def ids(rows):
+    return [row.id for row in rows]
+
+
+def made(selector, k, **keywords):
+    known = {field.name for field in fields(selector)}
+    return selector(k=k, **{name: value for name, value in keywords.items() if name in known})
+
+
+# ---- each against an independent computation ----------------------------------------------------------
+
+
+@given(seed=seeds, k=st.integers(1, 12))
+def test_similar_rows_are_the_nearest_neighbours_of_scikit_learn(drawn, seed, k):
+    pool, query, chosen = drawn(similar(k, encoder="placed"), seed)
+    assert chosen == NearestNeighbors(n_neighbors=k, metric="cosine").fit(pool).kneighbors(query[None])[1][0].tolist()
+
+
+def by_hand(texts, query):
+    """BM25 as its formula says, in plain Python: the score of each text."""
+    words = [text.lower().split() for text in texts]
+    mean = sum(map(len, words)) / len(words)
+    scores = []
+    for document in words:
+        score = 0.0
+        for word in query.lower().split():
+            holding = sum(word in other for other in words)
+            idf = log(1 + (len(words) - holding + 0.5) / (holding + 0.5))
+            tf = document.count(word)
+            score += idf * tf / (tf + 1.5 * (1 - 0.75 + 0.75 * len(document) / mean))
+        scores.append(score)
+    return scores
+
+
+texts = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=9), min_size=1, max_size=8)
+
+
+@given(words=texts, query=st.lists(st.sampled_from([*WORDS, "unheard", "É"]), max_size=6))
+def test_bm25_ranks_by_its_formula(over, words, query):
+    names = sorted({" ".join(row) for row in words})
+    scores = dict(zip(names, by_hand(names, " ".join(query)), strict=True))
+    asked = Example(id="query", inputs={"text": "?" + " ".join(query)})
+    (chosen,) = over(bm25(len(names)), labelled(names))([asked])
+    assert ids(chosen) == sorted(names, key=lambda name: (-round(scores[name], 5), name))
+
+
+@given(seed=seeds, k=st.integers(1, 8), relevance=st.sampled_from([0.0, 0.3, 0.5, 1.0]), candidates=st.integers(1, 12))
+def test_mmr_takes_what_its_formula_says(drawn, seed, k, relevance, candidates):
+    pool, query, chosen = drawn(mmr(k, encoder="placed", relevance=relevance, candidates=candidates), seed)
+    nearest = np.argsort(-(pool @ query)).tolist()
+    expected = nearest[:1]
+    while len(expected) < min(k, candidates):
+        left = [d for d in nearest[:candidates] if d not in expected]
+        gain = {d: relevance * (pool[d] @ query) - (1 - relevance) * max(pool[d] @ pool[s] for s in expected) for d in left}
+        expected.append(max(left, key=gain.__getitem__))
+    assert chosen == [*expected, *(d for d in nearest if d not in expected)][:k]
+
+
+@pytest.mark.parametrize("width", [2, 5])
+@given(seed=seeds, k=st.integers(1, 10), candidates=st.integers(1, 12))
+def test_dpp_makes_the_determinant_largest_step_by_step(drawn, seed, k, candidates, width):
+    """With 2 dimensions the kernel's rank is 3: the fourth row adds nothing, and the nearest fill the rest."""
+    pool, query, chosen = drawn(dpp(k, encoder="placed", candidates=candidates), seed, width=width)
+    nearest = np.argsort(-(pool @ query)).tolist()
+    quality = (1 + pool @ query) / 2
+    r = np.array([exp((q - quality.max()) / 0.2) for q in quality])
+    kernel = np.diag(r) @ ((1 + pool @ pool.T) / 2) @ np.diag(r)
+
+    def determinant(rows):
+        return np.linalg.det(kernel[np.ix_(rows, rows)]) if rows else 1.0
+
+    expected = []
+    while len(expected) < min(k, candidates):
+        left = [d for d in nearest[:candidates] if d not in expected]
+        best = max(left, key=lambda d: determinant([*expected, d]))
+        if determinant([*expected, best]) < 1e-8 * kernel[best, best] * determinant(expected):
+            break
+        expected.append(best)
+    assert chosen == [*expected, *(d for d in nearest if d not in expected)][:k]
+
+
+def test_vote_k_on_a_graph_worked_by_hand():
+    """0, 1, 2 point to 3 and to one another; 3 points to 0 and 1; 4 and 5 point to each other and to 3."""
+    pointed = np.array([[1, 3], [2, 3], [0, 3], [0, 1], [5, 3], [4, 3]])
+    votes = Votes(pointed)
+    assert votes.gains().tolist() == [2, 2, 1, 5, 1, 1]
+    votes.take(3)  # all but 3 itself point to it: each of their votes is a tenth; 3 votes no more
+    assert votes.gains() == pytest.approx([0.1, 0.1, 0.1, 0.5, 0.1, 0.1])
+    votes.take(0)  # 2 points to both taken, and 0 votes no more: 1 has lost its vote
+    assert votes.gains() == pytest.approx([0.01, 0, 0.1, 0.31, 0.1, 0.1])
+
+
+@given(seed=seeds, k=st.integers(1, 8), neighbours=st.integers(1, 14))
+def test_vote_k_takes_what_its_formula_says(drawn, seed, k, neighbours):
+    pool, _, chosen = drawn(votek(k, encoder="placed", neighbours=neighbours), seed)
+    cosines = np.round(pool @ pool.T, 5)
+    points = [sorted({*range(12)} - {v}, key=lambda u: (-cosines[v, u], u))[:neighbours] for v in range(12)]
+    assert graph(pool.astype(np.float32), neighbours).tolist() == points
+    taken = []
+    while len(taken) < k:
+        score = {
+            u: sum(10.0 ** -len({*points[v]} & {*taken}) for v in range(12) if v not in taken and u in points[v])
+            for u in range(12)
+            if u not in taken
+        }
+        taken.append(min(score, key=lambda u: (-round(score[u], 5), u)))
+    assert chosen == taken
+
+
+@settings(max_examples=20)
+@given(seed=seeds, k=st.integers(1, 6))
+def test_diverse_rows_are_the_nearest_to_the_centres_of_k_means(drawn, seed, k):
+    pool, _, chosen = drawn(diverse(k, encoder="placed", seed=3), seed)
+    fitted = KMeans(k, n_init=10, random_state=3).fit(pool.astype(np.float32))
+    distances = np.round(fitted.transform(pool.astype(np.float32)), 5)
+    members = [np.flatnonzero(fitted.labels_ == cluster) for cluster in range(k)]
+    assert {*chosen} == {min(rows, key=lambda i: (distances[i, cluster], i)) for cluster, rows in enumerate(members)}
+    sizes = [Counter(fitted.labels_)[fitted.labels_[number]] for number in chosen]
+    assert all(one >= other for one, other in pairwise(sizes))
+
+
+def test_diverse_rows_come_from_every_heap(over):
+    places = {"x": (9.0, 0.0), "y": (0.0, 9.0), "z": (-9.0, -9.0)}
+    vectors = {f"{heap}{n}": np.array(place) + n / 10 for heap, place in places.items() for n in range(-2, 3)}
+    (chosen,) = over(diverse(3, encoder="placed"), labelled(vectors), vectors)([STRANGER])
+    assert {row.id[0] for row in chosen} == {"x", "y", "z"}
+
+
+# ---- laws -------------------------------------------------------------------------------------------
+
+
+@like
+@settings(max_examples=20)
+@given(order=st.randoms(use_true_random=False), k=counts, balanced=st.booleans())
+def test_neither_the_order_of_the_pool_nor_the_company_changes_a_choice(over, pool, selector, order, k, balanced):
+    mixed = list(pool)
+    order.shuffle(mixed)
+    setting = made(selector, k, balanced=balanced)
+    rows = [STRANGER, *pool[:4]]
+    together = over(setting, pool)(rows)
+    choose = over(setting, mixed)
+    assert [choose([row])[0] for row in rows] == together
+    assert choose(rows[::-1]) == together[::-1]
+
+
+@like
+@settings(max_examples=20)
+@given(k=st.integers(1, 9), index=st.integers(0, 13), copies=st.integers(0, 2), balanced=st.booleans())
+def test_a_row_is_never_shown_itself_nor_equal_inputs_nor_any_inputs_twice(over, pool, selector, k, index, copies, balanced):
+    twins = [replace(row, id=f"{row.id}#{n}") for n in range(2, 2 + copies) for row in pool]
+    asked = Example(id="asked again", inputs=dict(pool[index].inputs))
+    for chosen in over(made(selector, k, balanced=balanced), [*pool, *twins])([pool[index], asked]):
+        shown = [row.inputs["text"] for row in chosen]
+        assert len(chosen) == len({*shown}) == k
+        assert asked.inputs["text"] not in shown
+
+
+@like
+@pytest.mark.parametrize("balanced", [False, True])
+def test_a_row_of_a_pool_of_just_k_is_shown_all_the_others(over, pool, selector, balanced):
+    (chosen,) = over(made(selector, 6, balanced=balanced), pool[:6])([pool[0]])
+    assert {*ids(chosen)} == {*ids(pool[1:6])}
+
+
+@pytest.mark.parametrize("selector", NESTED)
+@settings(max_examples=20)
+@given(k=counts, index=st.integers(-1, 13))
+def test_k_demonstrations_are_the_first_of_more(over, pool, selector, k, index):
+    row = STRANGER if index < 0 else pool[index]
+    fewer, more = (over(selector(each), pool)([row])[0] for each in (k, k + 1))
+    assert len(fewer) == k
+    assert index >= 0 or fewer == more[:k]
+    assert {*ids(fewer)} <= {*ids(more)}
+
+
+@like
+@given(k=counts, index=st.integers(-1, 13), sizes=st.tuples(*[st.integers(1, 6)] * 3))
+@settings(max_examples=20)
+def test_balanced_classes_are_as_equal_as_their_sizes_allow(over, pool, selector, k, index, sizes):
+    pool = [
+        replace(row, label=label)
+        for row, label in zip(
+            pool, (label for label, size in zip(LABELS, sizes, strict=True) for _ in range(size)), strict=False
+        )
+    ]
+    k = min(k, len(pool) - 1)
+    row = STRANGER if index < 0 or index >= len(pool) else pool[index]
+    (chosen,) = over(made(selector, k, balanced=True), pool)([row])
+    held = Counter(each.label for each in chosen)
+    left = Counter(each.label for each in pool if each is not row)
+    assert sum(held.values()) == k
+    for one in LABELS:
+        for other in LABELS:  # no class has two fewer than another and rows to spare
+            assert held[one] >= held[other] - 1 or held[one] == left[one]
+
+
+@pytest.mark.parametrize("selector", [bm25, similar])
+@given(k=counts)
+@settings(max_examples=10)
+def test_balanced_demonstrations_are_the_first_of_the_ranking_that_the_shares_allow(over, pool, selector, k):
+    (ranking,) = over(selector(len(pool)), pool)([STRANGER])
+    each, extra = divmod(k, len(LABELS))
+    expected, held = [], Counter()
+    for row in ranking:
+        if held[row.label] < each or (held[row.label] == each and extra > 0):
+            extra -= held[row.label] == each
+            held[row.label] += 1
+            expected.append(row)
+    assert [*over(selector(k, balanced=True), pool)([STRANGER])[0]] == expected
+
+
+@pytest.mark.parametrize("selector", [*EMBEDDING, votek])
+def test_ties_go_to_the_smaller_id_whatever_the_last_digits(over, selector):
+    """All rows but one lie in one place, up to rounding."""
+    names = [f"{n:02}" for n in range(20)]
+    vectors = {name: np.array([1, 1, 1 / 3]) + 1e-8 * np.sin(int(name)) for name in names} | {"far": np.array([-9, 0, 3.0])}
+    vectors["query"] = vectors["00"]
+    chosen = over(selector(5, encoder="placed"), labelled(vectors)[:-1], vectors)([Example(id="q", inputs={"text": "query"})])
+    near = [name for name in ids(chosen[0]) if name != "far"]
+    assert near == names[: len(near)]
+    assert len(near) >= 4
+
+
+def test_words_in_no_row_are_ties_by_id(over, pool):
+    unheard = Example(id="q", inputs={"text": "zzz"})
+    assert ids(over(bm25(5), pool)([unheard])[0]) == sorted(ids(pool))[:5]
+
+
+@pytest.mark.parametrize("selector", PER_ROW)
+def test_many_rows_at_once_are_as_one_at_a_time(over, pool, selector):
+    rows = [Example(id=f"q{n}", inputs={"text": f"query number {n} of {n % 7}"}) for n in range(150)]
+    choose = over(selector(4), pool)
+    assert choose(rows) == [choose([row])[0] for row in rows]
+
+
+@like
+def test_no_demonstrations_ask_nothing(over, pool, selector):
+    assert over(selector(0), pool, vectors={"": np.zeros(2)})([STRANGER]) == [()]
+    assert issubclass(selector, ByVectors) is hasattr(selector, "models")
+    if issubclass(selector, ByVectors):
+        assert (selector(encoder="demo").models, selector(0, encoder="demo").models) == (("demo",), ())
+        assert selector().models == ()
+
+
+# ---- what is embedded, and packing ------------------------------------------------------------------
+
+
+def test_a_text_is_its_inputs_in_the_order_of_their_names_without_the_template(over):
+    vectors = {"one\ntwo": np.array([1.0, 0.0]), "three\nfour": np.array([0.0, 1.0]), "five\nsix": np.array([0.2, 1.0])}
+    rows = [
+        LabelledExample(id=text, inputs=dict(zip("ba", text.split("\n")[::-1], strict=True)), label="neutral")
+        for text in vectors
+    ]
+    assert ids(over(similar(1, encoder="placed"), rows, vectors)([rows[1]])[0]) == ["five\nsix"]
+
+
+def test_texts_longer_than_the_model_reads_and_empty_ones_have_vectors(bench, make_card, make_rows):
+    rows = [*make_rows(3), LabelledExample(id="empty", inputs={"text": ""}, label="negative")]
+    rows.append(LabelledExample(id="long", inputs={"text": "x" * 500}, label="negative"))
+    made_bench = bench(rows, ("negative", "positive"), card=make_card(context_length=64))
+    assert len(similar(5).over(made_bench)([STRANGER])[0]) == 5
+
+
+def test_a_model_without_hidden_states_is_refused_with_what_can_be_done(bench, pool):
+    class Mute:
+        card = load("fake").card
+
+        def __call__(self, requests):
+            raise Unsupported("The model vllm:demo gives no hidden states", code="no-hidden-states", model="vllm:demo")
+
+    around = bench(pool, LABELS)
+    around = replace(around, surroundings=replace(around.surroundings, others={"mute": Mute()}))
+    with refused(Unsupported, "no-hidden-states", model="vllm:demo"):
+        similar(2, encoder="mute").over(around)
+
+
+@like
+@given(budget=st.integers(0, 400))
+@settings(max_examples=20)
+def test_a_budget_keeps_whole_demonstrations_in_order_as_long_as_they_fit(bench, selector, budget):
+    rows = [LabelledExample(id=f"{n:02}", inputs={"text": "word " * (1 + n % 5)}, label=LABELS[n % 3]) for n in range(5)]
+    around = bench(rows, LABELS)
+    (whole,) = selector(5).over(around)([STRANGER])
+    (kept,) = selector(5, budget=budget).over(around)([STRANGER])
+
+    def tokens(shown):
+        return len(around.show(STRANGER, tuple(shown)).input.ids)
+
+    expected, room = [], budget
+    for row in whole:
+        if tokens([row]) - tokens([]) <= room:
+            room -= tokens([row]) - tokens([])
+            expected.append(row)
+    assert [*kept] == expected
+    assert tokens(kept) - tokens([]) <= budget
+
+
+def test_a_demonstration_that_the_context_cannot_hold_fits_no_budget(bench, make_card, make_rows):
+    rows = [*make_rows(2), LabelledExample(id="long", inputs={"text": "review " * 400}, label="negative")]
+    around = bench(rows, ("negative", "positive"), card=make_card(context_length=1000))
+    (kept,) = bm25(3, budget=10**6).over(around)([STRANGER])
+    assert {*ids(kept)} == {"id000", "id001"}
+
+
+# ---- refusals ---------------------------------------------------------------------------------------
+
+
+@like
+def test_too_small_a_pool_no_labels_to_balance_by_and_impossible_numbers_are_refused(over, pool, selector):
+    with refused(TaskError, "too-few-rows", k=4, rows=3):
+        over(selector(4), [*pool[:3], replace(pool[0], id="twin")])
+    with refused(TaskError, "no-fixed-labels", keyword="balanced"):
+        over(selector(2, balanced=True), pool, labels=())
+    with refused(InputError, "out-of-range", k=-1):
+        over(selector(-1), pool)
+    with refused(InputError, "out-of-range", selector=selector.name, budget=-1):
+        selector(2, budget=-1)
+
+
+@pytest.mark.parametrize(
+    ("selector", "keywords"), [(mmr, {"relevance": 1.5}), (dpp, {"candidates": 0}), (votek, {"neighbours": 0})]
+)
+def test_a_keyword_s_impossible_value_is_refused(selector, keywords):
+    with refused(InputError, "out-of-range", selector=selector.name, **keywords):
+        selector(2, **keywords)
+
+
+def test_a_keyword_s_value_of_another_type_is_refused():
+    with refused(InputError, "invalid-value", keyword="k", value="'many'"):
+        similar("many")

@@ -1,0 +1,251 @@
+"""Soft prompts: where their vectors stand, what they begin as, and which models take them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import promptkit as pk
+from promptkit.core.errors import CheckpointError, InputError, TaskError, TemplateError
+from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.inputs import Span, TextInput, Vectors
+from promptkit.core.manipulation import Surroundings
+from promptkit.core.rendered import Rendered
+from promptkit.manipulate.compose import composed
+from promptkit.manipulate.learned.soft_prompt import inserted
+from promptkit.models.client import Asking
+from promptkit.predictor.compatibility import base_of
+from tests.support.errors import refused
+from tests.support.tiny import save
+
+WORDS = {"no": "bad, really", "yes": "good"}
+ROW = Example(id="q", inputs={"text": "so it was"})
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return pk.load(str(save(tmp_path_factory.mktemp("gemma3"), "gemma3")))
+
+
+def rendered(model: Any, *changes: Any, **prompt: Any) -> Rendered:
+    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS))
+    return composed([pk.Prompt("sentiment/review", **prompt), *changes]).bind(around)([ROW])[0]
+
+
+def rows(vectors: Vectors | None) -> Any:
+    assert vectors is not None
+    return np.frombuffer(vectors.data, "<f4").reshape(-1, vectors.d_model)
+
+
+def read(prompt: TextInput, model: Any) -> Any:
+    """What the model reads: a row for each position."""
+    embedded = rows(model.embed([max(0, token) for token in prompt.ids]))
+    return [rows(prompt.vectors)[-1 - token] if token < 0 else row for token, row in zip(prompt.ids, embedded, strict=True)]
+
+
+def test_vectors_stand_where_they_are_placed_in_the_order_of_the_list(model: Any) -> None:
+    plain, bos = rendered(model).input.ids, (0,)
+    a, b = (pk.SoftPrompt(n, init="random", seed=n) for n in (2, 3))
+    start = pk.SoftPrompt(4, init="random", place="start", seed=4)
+    for changes, before, behind in (([a], [], [a]), ([start], [start], []), ([a, start, b], [start], [a, b])):
+        found = rendered(model, *changes)
+        expected = [rows(rendered(model, one).input.vectors) for one in before] + [rows(model.embed(bos))]
+        expected += [rows(rendered(model, one).input.vectors) for one in behind] + [rows(model.embed(plain[1:]))]
+        assert np.array_equal(np.stack(read(found.input, model)), np.concatenate(expected))
+        assert found.continuations == rendered(model).continuations
+        covered = [place for span in found.input.spans for place in range(span.start, span.stop)]
+        assert covered == list(range(len(found.input.ids)))
+        soft = {place for span in found.input.spans if span.part == "soft" for place in range(span.start, span.stop)}
+        assert soft == {place for place, token in enumerate(found.input.ids) if token < 0}
+
+
+SLOTS = (
+    '{% block instruction %}Be fair.{{ soft("task", 2) }} Now:{% endblock %}'
+    '{% block input %}Text: {{ text }}{{ soft("end", 3) }} So{% endblock %}{% block target %} {{ label }}{% endblock %}'
+)
+TEXT = SLOTS.replace('{{ soft("task", 2) }}', "|").replace('{{ soft("end", 3) }}', "|")
+POOL = [LabelledExample(id=f"r{i}", inputs={"text": f"row {i}"}, label="yes") for i in range(3)]
+
+
+def in_slots(model: Any, template: str, changes: list[Any], **prompt: Any) -> Rendered:
+    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
+    return composed([pk.Prompt(template, **prompt), *changes]).bind(around)([ROW])[0]
+
+
+@pytest.mark.parametrize("shots", [0, 2])
+def test_vectors_stand_in_the_slots_of_a_template_and_nothing_else_moves(model: Any, shots: int) -> None:
+    task, end = pk.SoftPrompt(2, slot="task", init="random"), pk.SoftPrompt(3, slot="end", init="random", seed=1)
+    start = pk.SoftPrompt(2, init="random", place="start", seed=2)
+    demos = pk.demos.first(k=shots)
+    own = {each.seed: rows(rendered(model, replace(each, slot=None)).input.vectors) for each in (task, end, start)}
+    found = in_slots(model, SLOTS, [start, end, task], demos=demos)
+    read_ = read(found.input, model)
+    wanted = iter([own[2], own[0], *[own[1]] * (1 + shots)])
+    spans = [span for span in found.input.spans if span.part.startswith("soft")]
+    assert [span.part for span in spans] == ["soft", "soft task", *["soft end"] * (1 + shots)]
+    for span in spans:
+        assert np.array_equal(np.stack(read_[span.start : span.stop]), next(wanted))
+    assert {place for s in spans for place in range(s.start, s.stop)} == {p for p, i in enumerate(found.input.ids) if i < 0}
+    texts, piece = [], []
+    for token in (*found.input.ids, -1):
+        if token >= 0:
+            piece.append(token)
+        elif piece:
+            texts.append(model.card.tokenizer.decode(piece))
+            piece = []
+    plain = in_slots(model, TEXT, [], demos=demos)
+    assert texts == model.card.tokenizer.decode(plain.input.ids).split("|")
+    assert in_slots(model, SLOTS, [task, end, start], demos=demos).continuations == found.continuations
+
+
+def test_a_slot_in_a_chat_stands_within_its_turn(tmp_path: Path) -> None:
+    chatting: Any = pk.load(str(save(tmp_path, "llama", chat=True)))
+    changes = [pk.SoftPrompt(2, slot="task"), pk.SoftPrompt(3, slot="end")]
+    found = in_slots(chatting, SLOTS, changes, chat=True)
+    decode = chatting.card.tokenizer.decode
+    parts = {span.part: span for span in found.input.spans}
+    assert decode(found.input.ids[: parts["soft task"].start]).endswith("Be fair.")
+    assert decode(found.input.ids[parts["soft end"].stop :]).startswith(" So<end_of_turn>")
+
+
+@pytest.mark.parametrize(
+    ("template", "changes", "slots", "soft_prompts"),
+    [
+        (SLOTS, [], (("task", 2), ("end", 3)), ()),
+        (SLOTS, [pk.SoftPrompt(2, slot="task")], (("task", 2), ("end", 3)), (("task", 2),)),
+        (
+            SLOTS,
+            [pk.SoftPrompt(2, slot="task"), pk.SoftPrompt(4, slot="end")],
+            (("task", 2), ("end", 3)),
+            (("task", 2), ("end", 4)),
+        ),
+        (TEXT, [pk.SoftPrompt(2, slot="task")], (), (("task", 2),)),
+    ],
+)
+def test_slots_and_what_fills_them_must_agree(
+    model: Any, template: str, changes: list[Any], slots: tuple[Any, ...], soft_prompts: tuple[Any, ...]
+) -> None:
+    with refused(InputError, "slot-mismatch", slots=slots, soft_prompts=soft_prompts):
+        in_slots(model, template, changes)
+
+
+@pytest.mark.parametrize(
+    ("template", "code", "fields"),
+    [
+        (SLOTS.replace('"task", 2', '"task", n'), "malformed-slot", {"line": 1}),
+        (SLOTS.replace('"task", 2', '"end", 2'), "inconsistent-slot-length", {"slot": "end", "lengths": (2, 3)}),
+        (SLOTS.replace("{{ label }}", '{{ label }}{{ soft("x", 1) }}'), "misplaced-slot", {"block": "target"}),
+    ],
+)
+def test_what_is_no_slot_of_a_template_is_told(model: Any, template: str, code: str, fields: dict[str, Any]) -> None:
+    with refused(TemplateError, code, **fields):
+        in_slots(model, template, [])
+
+
+def test_text_that_looks_like_a_slot_is_refused(model: Any) -> None:
+    forged = Example(id="f", inputs={"text": "\ufdd0task\ufdd1"})
+    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS))
+    changes = [pk.SoftPrompt(2, slot="task"), pk.SoftPrompt(3, slot="end")]
+    with refused(TemplateError, "reserved-character"):
+        composed([pk.Prompt(SLOTS), *changes]).bind(around)([forged])
+    soft = {"text": "it", "soft": "a column of that name"}
+    named = pk.Template("{% block input %}{{ soft }} {{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}")
+    assert named.render("input", soft) == "a column of that name it"
+    assert not named.slots()
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(0, 20), st.integers(1, 3))
+def test_insertion_moves_every_span_and_changes_no_token(sizes: list[int], place: int, count: int) -> None:
+    ends = np.cumsum(sizes).tolist()
+    spans = tuple(Span(part=f"p{i}", start=end - size, stop=end) for i, (size, end) in enumerate(zip(sizes, ends, strict=True)))
+    at = min(place, ends[-1])
+    made = inserted(
+        TextInput(ids=tuple(range(ends[-1])), spans=spans), Vectors(data=bytes(8 * count), d_model=2), at, part="soft"
+    )
+    assert [token for token in made.ids if token >= 0] == list(range(ends[-1]))
+    owner = {token: span.part for span in made.spans for token in made.ids[span.start : span.stop] if token >= 0}
+    assert owner == {token: span.part for span in spans for token in range(span.start, span.stop)}
+    assert [span.start for span in made.spans[1:]] == [span.stop for span in made.spans[:-1]]
+
+
+def test_beginnings_are_the_models_own_embeddings(model: Any) -> None:
+    encode = model.card.tokenizer.encode
+    text = pk.SoftPrompt(30, init="Say how it was.")
+    tokens = encode("Say how it was.").ids
+    assert np.array_equal(rows(rendered(model, text).input.vectors), rows(model.embed((tokens * 30)[:30])))
+    words = [rows(model.embed(encode(f" {word}").ids)).mean(0) for word in WORDS.values()]
+    found = rows(rendered(model, pk.SoftPrompt(3, init="labels")).input.vectors)
+    assert found == pytest.approx(np.stack([words[0], words[1], words[0]]))
+    known = {row.tobytes() for row in rows(model.embed(range(model.card.vocabulary)))}
+    drawn = rows(rendered(model, pk.SoftPrompt(20)).input.vectors)
+    assert len({row.tobytes() for row in drawn} & known) == 20
+    scale = np.sqrt((rows(model.embed(range(320))) ** 2).mean())
+    chance = rows(rendered(model, pk.SoftPrompt(100, init="random")).input.vectors)
+    assert np.sqrt((chance**2).mean()) == pytest.approx(scale, rel=0.1)
+    other = rows(rendered(model, pk.SoftPrompt(100, init="random", seed=1)).input.vectors)
+    assert not np.array_equal(chance, other)
+
+
+def test_a_prompt_leaves_room_for_the_vectors(model: Any) -> None:
+    whole = len(rendered(model).input.ids) + max(map(len, rendered(model).continuations))
+    fits = 512 - whole
+    assert len(rendered(model, pk.SoftPrompt(fits)).input.ids) == 512 - max(map(len, rendered(model).continuations))
+    with refused(TaskError, "prompt-too-long", context_tokens=512 - fits - 1):
+        rendered(model, pk.SoftPrompt(fits + 1))
+
+
+def test_what_leaves_no_room_at_all_is_refused_before_any_weights_load(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(model), "_forward", property(lambda _: pytest.fail("weights were loaded")))
+    parts = [pk.Prompt("sentiment/review"), pk.SoftPrompt(500), pk.DeepPrefix(11)]
+    pk.Predictor(model, parts, WORDS)
+    taken = (("soft", 500), ("prefix", 11), ("tokens", 1))
+    with refused(InputError, "no-room-for-prompt", tokens=512, context_tokens=512, manipulations=taken):
+        pk.Predictor(model, [*parts, pk.TriggerTokens(1)], WORDS)
+
+
+def test_who_cannot_take_them_is_refused_before_any_weights_load(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt = pk.Prompt("sentiment/review")
+    server = pk.load("http:x", base_url="http://127.0.0.1:9/v1")
+    with refused(pk.Unsupported, "no-learned-vectors", model="http:x", manipulation="soft"):
+        pk.Predictor(server, [prompt, pk.SoftPrompt(2)], WORDS)
+    base = base_of(model)
+    soft = pk.SoftPrompt(2)
+    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS))
+    trained = soft.learned(soft.begun(around), base)
+    pk.Predictor(model, [prompt, trained], WORDS)
+    monkeypatch.setattr(type(model), "_forward", property(lambda _: pytest.fail("weights were loaded")))
+    for key, value in (("d_model", 7), ("tokenizer", "another"), ("content", "another")):
+        other = soft.learned(trained.parameters, {**base, key: value})
+        with refused(CheckpointError, "other-model", differs=key, found=base[key], expected=value):
+            pk.Predictor(model, [prompt, other], WORDS)
+
+
+@pytest.mark.parametrize(
+    ("made", "code", "fields"),
+    [
+        (lambda: pk.SoftPrompt(0), "out-of-range", {"length": 0}),
+        (lambda: pk.SoftPrompt(2, place="end"), "unknown-name", {"kind": "place of soft", "name": "end"}),  # type: ignore[arg-type]
+        (lambda: pk.SoftPrompt(2, init="label"), "unknown-name", {"name": "label", "close": ["labels"]}),
+        (lambda: pk.Predictor(pk.load("fake"), [pk.SoftPrompt(2)], WORDS), "invalid-manipulations", {"types": ("SoftPrompt",)}),
+        (
+            lambda: pk.Predictor(pk.load("fake"), [pk.Prompt("sentiment/review"), pk.Prompt("sentiment/review")], WORDS),
+            "invalid-manipulations",
+            {"types": ("Prompt", "Prompt")},
+        ),
+        (lambda: pk.SoftPrompt(2, slot="task", place="start"), "conflicting-options", {"slot": "task", "place": "start"}),
+        (
+            lambda: pk.Predictor(pk.load("fake"), [pk.Prompt("sentiment/review"), pk.SoftPrompt], WORDS),
+            "class-not-object",
+            {"classes": ("SoftPrompt",)},
+        ),
+    ],
+)
+def test_what_makes_no_soft_prompt_is_told(made: Any, code: str, fields: dict[str, Any]) -> None:
+    with refused(InputError, code, **fields):
+        made()

@@ -1,0 +1,130 @@
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptkit.core.errors import InputError, TaskError
+from promptkit.core.examples import Example, LabelledExample
+from promptkit.manipulate import demos
+from promptkit.manipulate.order.fixed import ORDERS, interleaved, nearest_first, nearest_last, shuffled
+from promptkit.manipulate.order.fixed import given as as_given
+from promptkit.manipulate.prompt import Prompt
+from tests.support.errors import refused
+
+
+@pytest.fixture(scope="module")
+def rows(make_rows):
+    return make_rows(9)
+
+
+def arranged(order, rows):
+    arrange = order.over(SimpleNamespace(labels=("negative", "positive")))
+    (shown,) = arrange([Example(id="q", inputs={"text": "?"})], [tuple(rows)])
+    return shown
+
+
+orders = st.randoms(use_true_random=False)
+sizes = st.integers(0, 9)
+seeds = st.integers(0, 50)
+
+
+@given(order=orders, size=sizes, seed=seeds)
+def test_a_shuffle_is_a_permutation_and_independent_of_the_order_of_choice(rows, order, size, seed):
+    mixed = rows[:size]
+    order.shuffle(mixed)
+    shown = arranged(shuffled(seed=seed), mixed)
+    assert sorted(row.id for row in shown) == sorted(row.id for row in mixed)
+    assert shown == arranged(shuffled(seed=seed), rows[:size])
+
+
+def test_every_row_may_stand_at_every_place(rows):
+    places = Counter(
+        (row.id, place) for seed in range(400) for place, row in enumerate(arranged(shuffled(seed=seed), rows[:4]))
+    )
+    assert len(places) == 16
+    assert all(60 < count < 140 for count in places.values())  # 100 expected, standard deviation about 9
+
+
+def test_sets_that_share_rows_are_shuffled_apart_from_each_other(rows):
+    def first_two(seed, others):
+        return [row.id for row in arranged(shuffled(seed=seed), [*rows[:2], *others]) if row in rows[:2]]
+
+    assert any(first_two(seed, rows[2:4]) != first_two(seed, rows[4:6]) for seed in range(20))
+
+
+@given(order=orders)
+def test_given_is_the_order_of_choice(rows, order):
+    mixed = list(rows)
+    order.shuffle(mixed)
+    assert arranged(as_given(), mixed) == tuple(mixed)
+
+
+@given(order=orders, size=sizes)
+def test_what_is_ranked_first_stands_next_to_the_query_or_farthest_from_it(rows, order, size):
+    mixed = list(rows)
+    order.shuffle(mixed)
+    assert arranged(nearest_first(), mixed[:size]) == tuple(mixed[:size])
+    assert arranged(nearest_last(), mixed[:size]) == tuple(reversed(mixed[:size]))
+
+
+@pytest.mark.parametrize("order", [nearest_first(), nearest_last()])
+def test_demonstrations_that_are_not_ranked_have_no_nearest(order):
+    for unranked in (demos.random(4), demos.balanced(4), demos.votek(4), demos.diverse(4)):
+        with refused(InputError, "order-needs-ranking", order=order.name, demos=unranked.name):
+            Prompt("sentiment/review", demos=unranked, order=order)
+    for ranked in (demos.bm25(4), demos.similar(4), demos.mmr(4), demos.dpp(4), demos.zero(), demos.random(0)):
+        Prompt("sentiment/review", demos=ranked, order=order)
+
+
+def by_label(spelling):
+    return [LabelledExample(id=f"{n}", inputs={"text": f"{n}"}, label=label) for n, label in enumerate(spelling)]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "shown"), [("aabbcc", "abcabc"), ("cccbba", "cbcbca"), ("abbb", "bbab"), ("bbba", "bbba"), ("", "")]
+)
+def test_classes_are_interleaved_from_the_last(chosen, shown):
+    arrange = interleaved().over(SimpleNamespace(labels=("a", "b", "c")))
+    (rows,) = arrange([Example(id="q", inputs={})], [tuple(by_label(chosen))])
+    assert "".join(row.label for row in rows) == shown
+
+
+@given(spelling=st.text("abc", max_size=12))
+def test_interleaved_classes_keep_their_rows_in_order_and_the_last_one_last(spelling):
+    chosen = by_label(spelling)
+    arrange = interleaved().over(SimpleNamespace(labels=("a", "b", "c")))
+    (rows,) = arrange([Example(id="q", inputs={})], [tuple(chosen)])
+    assert rows[-1:] == tuple(chosen[-1:])
+    for label in "abc":
+        assert [row for row in rows if row.label == label] == [row for row in chosen if row.label == label]
+    fewest = min(map(spelling.count, "abc"))
+    tail = [row.label for row in rows[len(rows) - 3 * fewest :]]
+    assert all({*tail[i : i + 3]} == {*"abc"} for i in range(0, 3 * fewest, 3))
+
+
+def test_classes_in_turn_need_labels():
+    with refused(TaskError, "no-fixed-labels", order="interleaved"):
+        interleaved().over(SimpleNamespace(labels=()))
+
+
+@pytest.mark.parametrize("order", [as_given, shuffled, nearest_last, nearest_first])
+def test_an_order_does_not_change_what_it_is_given(rows, order):
+    before = list(rows)
+    arranged(order(), rows)
+    assert rows == before
+
+
+def test_an_order_s_spelling_is_its_name():
+    by_model = {"globale", "locale", "mdl"}
+    assert {"given", "shuffled", "nearest-last", "nearest-first", "interleaved"} | by_model == ORDERS.keys()
+    assert all(order.name == spelling for spelling, order in ORDERS.items())
+
+
+def test_unless_an_order_is_given_the_nearest_stands_last_and_the_rest_as_chosen():
+    ranked, drawn = (Prompt("sentiment/review", demos=chosen) for chosen in (demos.bm25(k=2), demos.random(k=2)))
+    assert ranked.arranged == nearest_last()
+    assert drawn.arranged == as_given()
+    assert ranked.settings() == replace(ranked, order=nearest_last()).settings()

@@ -1,0 +1,208 @@
+"""Orders that ask the model, on answers made by hand: each against its formula worked by numpy."""
+
+import hashlib
+import math
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+import promptkit as pk
+from promptkit.core.errors import InputError, ModelError, TaskError, TemplateError, Unsupported
+from promptkit.core.examples import Example, LabelledExample
+from promptkit.manipulate.order.fixed import globale, locale, mdl, shuffled
+from promptkit.manipulate.order.searched import orders_of
+from tests.support.errors import refused
+
+LABELS = ("negative", "neutral", "positive")
+ROWS = [Example(id=f"q{i}", inputs={"text": f"query {i}"}) for i in range(4)]
+shared = pytest.mark.parametrize("order", [globale, locale])
+few = hypothesis_settings(max_examples=10)
+
+
+@pytest.fixture(scope="module")
+def rows(make_rows):
+    return tuple(make_rows(12, LABELS))
+
+
+def noise(prompt, word):
+    return -int.from_bytes(hashlib.blake2b(f"{prompt}\0{word}".encode(), digest_size=4).digest()) / 2**30
+
+
+def writes(prompt, verb):
+    """As many rows as are asked for, which depend on the prompt; every fifth text is none."""
+    digest = hashlib.blake2b(f"{prompt}{verb.seed}".encode()).digest()
+    return [" mumble" if byte % 5 == 0 else f" film {byte}\nSentiment: positive" for byte in digest[: verb.n]]
+
+
+def ids(rows):
+    return [row.id for row in rows]
+
+
+# ---- permutations -----------------------------------------------------------------------------------
+
+
+@given(order=st.randoms(use_true_random=False), size=st.integers(0, 6), most=st.integers(1, 30), seed=st.integers(0, 50))
+def test_orders_are_different_permutations_of_the_set_however_it_comes(rows, order, size, most, seed):
+    mixed = [*rows[:size]]
+    order.shuffle(mixed)
+    found = orders_of(tuple(mixed), most, seed)
+    assert found == orders_of(rows[:size], most, seed)
+    assert len({tuple(ids(each)) for each in found}) == len(found) == min(most, math.factorial(size))
+    assert all(sorted(ids(each)) == ids(rows[:size]) for each in found)
+
+
+def test_fewer_orders_are_the_first_of_more(rows):
+    assert orders_of(rows[:5], 7, 3) == orders_of(rows[:5], 20, 3)[:7]
+    assert orders_of(rows[:5], 7, 3) != orders_of(rows[:5], 7, 4)
+    assert orders_of(rows[:5], 1, 3) == shuffled(seed=3).over(None)([rows[6]], [rows[:5]])
+
+
+# ---- the order shown --------------------------------------------------------------------------------
+
+
+def softmax(logprobs):
+    weights = np.exp(np.asarray(logprobs))
+    return weights / weights.sum(-1, keepdims=True)
+
+
+def entropy(p):
+    p = np.asarray(p, float)
+    p = p[p > 0] / p.sum()
+    return -(p * np.log(p)).sum()
+
+
+@shared
+@few
+@given(size=st.integers(2, 5), seed=st.integers(0, 50))
+def test_the_order_of_highest_entropy_over_rows_that_the_model_writes_is_shown(bench, scripted, rows, order, size, seed):
+    model = scripted(noise, writes)
+    chosen = rows[:size]
+    (shown, *others) = order(seed=seed, permutations=9, probes=20).over(bench(rows, LABELS, model=model))(ROWS, [chosen] * 4)
+    assert others == [shown] * 3
+    asked = [prompt for prompt in model.prompts if prompt.endswith("Review:")]
+    tried = orders_of(chosen, 9, seed)
+    assert len(asked) == len(tried)
+    scored = [prompt for prompt in model.prompts if not prompt.endswith("Review:")]
+    held = Counter(re.findall(r"film \d+", "".join(prompt.rpartition("Review:")[2] for prompt in scored)))
+    contexts = ["\n\n".join(f"Review: {row.inputs['text']}\nSentiment: {row.label}" for row in each) for each in tried]
+    probing = [[f"{context}\n\nReview: {text}\nSentiment:" for text in held] for context in contexts]
+    assert {*scored} == {prompt for own in probing for prompt in own}
+    found = []
+    texts = written(model, bench(rows, LABELS, model=model), order, seed, chosen)
+    for context in contexts:
+        p = softmax([[noise(f"{context}\n\nReview: {t}\nSentiment:", f" {y}") for y in LABELS] for t in texts])
+        histogram = np.bincount(p.argmax(1), minlength=len(LABELS))
+        found.append(entropy(histogram) if order is globale else np.mean([entropy(each) for each in p]))
+    assert shown == tried[int(np.argmax(np.round(found, 4)))]
+
+
+def written(model, bench, order, seed, chosen):
+    """The readable texts, each as often as it was written."""
+    tried = orders_of(chosen, 9, seed)
+    search = order(seed=seed, permutations=9, probes=20)
+    requests = [search._writing(bench, each, number) for number, each in enumerate(tried)]
+    assert all(request.verb.n * len(tried) >= 20 and request.verb.temperature == 1.0 for request in requests)
+    assert len({request.verb.seed for request in requests}) == len(tried)
+    texts = [text.text for request in requests for text in model._output(request).generations]
+    return [text.split("\n")[0].strip() for text in texts if "mumble" not in text]
+
+
+@few
+@given(size=st.integers(2, 4), seed=st.integers(0, 50))
+def test_mdl_shows_each_row_the_order_of_least_entropy(bench, scripted, rows, size, seed):
+    around = bench(rows, LABELS, model=scripted(noise))
+    chosen = [rows[start : start + size] for start in range(4)]
+    for row, own, shown in zip(ROWS, chosen, mdl(seed=seed, permutations=9).over(around)(ROWS, chosen), strict=True):
+        tried = orders_of(own, 9, seed)
+        found = []
+        for each in tried:
+            context = "\n\n".join(f"Review: {r.inputs['text']}\nSentiment: {r.label}" for r in each)
+            p = softmax([noise(f"{context}\n\nReview: {row.inputs['text']}\nSentiment:", f" {y}") for y in LABELS])
+            found.append(entropy(p))
+        assert shown == tried[int(np.argmin(np.round(found, 4)))]
+
+
+def test_a_row_s_order_by_mdl_depends_on_the_row_alone(bench, scripted, rows):
+    arrange = mdl(permutations=6).over(bench(rows, LABELS, model=scripted(noise)))
+    together = arrange(ROWS, [rows[:4]] * 4)
+    assert together == [arrange([row], [rows[3::-1]])[0] for row in ROWS]
+    assert len({tuple(ids(each)) for each in together}) > 1
+
+
+@pytest.mark.parametrize("order", [globale, locale, mdl])
+def test_where_there_is_one_order_only_nothing_is_asked(bench, scripted, rows, order):
+    model = scripted(noise)
+    assert order().over(bench(rows, LABELS, model=model))(ROWS[:2], [(), ()]) == [(), ()]
+    assert order().over(bench(rows, LABELS, model=model))(ROWS[:2], [rows[:1]] * 2) == [rows[:1]] * 2
+    assert model.prompts == []
+
+
+@shared
+def test_a_row_in_the_shared_set_has_a_set_of_its_own_to_be_ordered(surroundings, scripted, rows, order):
+    """Its place is taken by another row; every other row is shown the one set in the one order."""
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.first(k=4), order=order(permutations=4), instruction="")
+    apply = prompt.bind(surroundings(rows, LABELS, model=scripted(noise, writes)))
+    own, *others = apply([rows[1], *ROWS])
+    assert len({each.demos for each in others}) == 1
+    assert rows[1].id not in own.demos
+    assert set(own.demos) - set(others[0].demos) == {rows[4].id}
+
+
+@shared
+def test_in_a_chat_the_model_writes_rows_in_plain_text_and_is_scored_in_turns(bench, scripted, rows, order):
+    model = scripted(noise, writes)
+    around = bench(rows, LABELS, model=model)
+    object.__setattr__(around.show, "chat", True)
+    order(permutations=4).over(around)(ROWS[:1], [rows[:3]])
+    asked = [prompt for prompt in model.prompts if prompt.endswith("Review:")]
+    assert len(asked) == 4
+    assert not [prompt for prompt in asked if "<turn>" in prompt]
+    assert all(prompt.startswith("<turn>user") for prompt in model.prompts if prompt not in asked)
+
+
+# ---- refusals ---------------------------------------------------------------------------------------
+
+
+@shared
+def test_sets_of_each_row_s_own_are_refused(surroundings, scripted, make_rows, order):
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2), order=order(permutations=2))
+    apply = prompt.bind(surroundings(make_rows(30, LABELS), LABELS, model=scripted(noise, writes)))
+    with refused(InputError, "demonstrations-differ", order=order.name):
+        apply(ROWS)
+
+
+@shared
+def test_answers_that_each_row_has_for_itself_are_refused(bench, rows, order):
+    for reading in (pk.Choices(), pk.extract.first_line()):
+        with refused(TaskError, "no-fixed-labels", order=order.name):
+            order().over(bench(rows, reading=reading))
+    with refused(Unsupported, "needs-scored-answers", purpose="mdl"):
+        mdl().over(bench(rows, reading=pk.extract.first_line()))(ROWS[:1], [rows[:3]])
+
+
+@shared
+def test_a_model_that_writes_no_rows_is_refused_with_what_it_wrote(bench, scripted, rows, order):
+    model = scripted(noise, lambda prompt, verb: [" ok\nSentiment:"] + [" mumble"] * (verb.n - 1))
+    with refused(ModelError, "too-few-generated-rows", order=order.name, rows=6, texts=24, text="Review: ok\nSentiment:"):
+        order(permutations=6, probes=24).over(bench(rows, LABELS, model=model))(ROWS[:1], [rows[:3]])
+
+
+@shared
+def test_a_template_that_changes_its_variables_is_refused(bench, scripted, rows, order):
+    template = "{% block input %}{{ text | upper }} ->{% endblock %}{% block target %} {{ label }}{% endblock %}"
+    around = bench(rows, LABELS, template=template, model=scripted(noise, writes))
+    with refused(TemplateError, "variable-not-shown", order=order.name, variables=("text",)):
+        order().over(around)(ROWS[:1], [rows[:3]])
+
+
+def test_rows_of_several_variables_are_read_back(bench, scripted):
+    template = "{% block input %}{{ a }} / {{ b }} =>{% endblock %}{% block target %} {{ label }}{% endblock %}"
+    rows = [LabelledExample(id=f"r{i}", inputs={"a": f"a{i}", "b": f"b{i}"}, label=LABELS[i]) for i in range(3)]
+    model = scripted(noise, lambda prompt, verb: ["x y / z => neutral"] * verb.n)
+    globale().over(bench(rows, LABELS, template=template, model=model))(ROWS[:1], [tuple(rows)])
+    assert any(prompt.endswith("\n\nx y / z =>") for prompt in model.prompts)

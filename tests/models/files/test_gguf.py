@@ -1,0 +1,133 @@
+"""Converting a GGUF file: once, whole or not at all, and by one process at a time."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from promptkit.core.errors import MissingPackage, ModelError
+from promptkit.models.files import gguf
+from promptkit.models.files.source import resolve
+from tests.support.errors import refused
+from tests.support.tiny import make_tokenizer
+
+CONVERT = """
+import sys, time, os
+from pathlib import Path
+from promptkit.models.files import gguf
+
+def convert(file, folder):
+    (folder / "first").write_text("1")
+    with open(Path(os.environ["PROMPTKIT_CACHE"]) / "log", "a") as log:
+        log.write(f"{os.getpid()}\\n")
+    time.sleep(float(sys.argv[2]))
+    (folder / "second").write_bytes(file.read_bytes())
+
+gguf._convert = convert
+print(gguf.gguf_folder(Path(sys.argv[1])))
+"""
+
+
+def conversion(file: Path, cache: Path, seconds: float) -> subprocess.Popen[str]:
+    environment = os.environ | {"PROMPTKIT_CACHE": str(cache)}
+    return subprocess.Popen(
+        [sys.executable, "-c", CONVERT, str(file), str(seconds)],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"GGUF" + bytes(range(256)))
+    return path
+
+
+def test_two_processes_convert_once_and_get_the_same_whole_folder(file: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    both = [conversion(file, cache, 0.5) for _ in range(2)]
+    folders = {process.communicate(timeout=60)[0].strip() for process in both}
+    assert len(folders) == 1
+    folder = Path(folders.pop())
+    assert (folder / "second").read_bytes() == file.read_bytes()
+    assert len((cache / "log").read_text().splitlines()) == 1
+
+
+def test_a_killed_conversion_leaves_no_model_and_the_next_one_succeeds(file: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    victim = conversion(file, cache, 60)
+    deadline = time.monotonic() + 60
+    while not list(cache.glob("*.part-*/first")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    victim.send_signal(signal.SIGKILL)
+    victim.communicate()
+    assert not [path for path in cache.glob("gguf-*") if path.is_dir() and ".part-" not in path.name]
+    folder = Path(conversion(file, cache, 0).communicate(timeout=60)[0].strip())
+    assert (folder / "second").is_file()
+    assert not list(cache.glob("*.part-*"))
+
+
+def test_another_content_is_another_folder(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMPTKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(gguf, "_convert", lambda source, folder: (folder / "x").write_bytes(source.read_bytes()))
+    first = gguf.gguf_folder(file)
+    assert gguf.gguf_folder(file) == first
+    file.write_bytes(b"GGUF other")
+    assert gguf.gguf_folder(file) != first
+
+
+def test_a_file_that_is_no_gguf_is_told_in_a_sentence_and_leaves_nothing(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMPTKIT_CACHE", str(tmp_path / "cache"))
+    with refused(ModelError, "invalid-gguf", file=str(file)):
+        gguf.gguf_folder(file)
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("with_bos", [True, False])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_text_begins_as_the_file_says_whatever_transformers_made_of_it(with_bos: bool, before: bool) -> None:
+    tokenizer = make_tokenizer()
+    plain = tokenizer("so so", add_special_tokens=False).input_ids
+    gguf.begin_texts(tokenizer, with_bos=before)
+    gguf.begin_texts(tokenizer, with_bos=with_bos)
+    assert tokenizer("so so").input_ids == [*[tokenizer.bos_token_id] * with_bos, *plain]
+    assert tokenizer("so so", add_special_tokens=False).input_ids == plain
+
+
+@pytest.mark.parametrize("package", ["gguf", "accelerate"])
+def test_a_package_that_reading_needs_is_named_with_its_pip_line(
+    package: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMPTKIT_CACHE", str(tmp_path / "cache"))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *of: None if name == package else find(name, *of))
+    with refused(MissingPackage, "missing-package", package=package, extra="demo"):
+        gguf.gguf_folder(file)
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed: make test-vllm")
+def test_a_fresh_conversion_equals_the_cached_one_and_leaves_no_copy_behind(tmp_path: Path) -> None:
+    """By a version of transformers whose own conversion loses BOS, of what another may have converted."""
+    code = "import promptkit as pk; model = pk.load('demo'); print(model.identity()['content'], model.card.tokenizer.bos)"
+    environment = os.environ | {"PROMPTKIT_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=900
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"{resolve('demo').fingerprint()} (2,)"
+    assert not list(tmp_path.rglob("*.gguf"))
+    assert [path.suffix for path in (tmp_path / "cache").iterdir() if path.is_file()] == [".lock"]

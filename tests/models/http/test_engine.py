@@ -1,0 +1,359 @@
+"""The http engine against a small server on loopback: as exact as it allows, and faults survived or told."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import promptkit as pk
+from promptkit.core.errors import InputError, PromptkitError, ServerError
+from promptkit.core.inputs import TextInput
+from promptkit.core.requests import Generate, Output, Read, Request, Score, ScoreOutput
+from promptkit.evaluation.evaluate import evaluate
+from promptkit.models.http.engine import label_in
+from tests.support.errors import refused
+from tests.support.tiny import make_tokenizer, save
+
+KEY = "sk-very-secret-4711"
+PROMPTS = [TextInput(ids=(0, *range(20 + n, 30 + n))) for n in range(6)]
+WORDS = tuple(make_tokenizer().encode(text, add_special_tokens=False) for text in (" good", " bad", " bad film", "!"))
+SCORES = [Request(input=prompt, verb=Score(continuations=tuple(map(tuple, WORDS)))) for prompt in PROMPTS]
+
+
+class Scripted:
+    """A server that answers from an hf model in this process, with the abilities and the faults that a test gives it."""
+
+    def __init__(self, folder: Path, *, ids: bool = True, named: bool = True, top: int = 20, completions: bool = True) -> None:
+        self.model: Any = pk.load(folder)
+        self.ids, self.named, self.top, self.completions = ids, named, top, completions
+        self.constrained = ""
+        self.reply = "yes"
+        self.faults: list[Callable[[Any], bool]] = []
+        self.asked: list[dict[str, Any]] = []
+        self.keys: set[str] = set()
+        self.lock = threading.Lock()
+
+    def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:  # noqa: PLR0911
+        if path.endswith("/chat/completions"):
+            return self.chat(body)
+        if not self.completions:
+            return 404, {"error": {"message": "no completions here"}}
+        prompt = body["prompt"]
+        if isinstance(prompt, list) and not self.ids:
+            return 400, {"error": {"message": "prompt must be a text"}}
+        if "logprob_token_ids" in body and not self.named:
+            return 400, {"error": {"message": "logprob_token_ids is unknown"}}
+        if (body.get("logprobs") or 0) > self.top:
+            return 400, {"error": {"message": "too many logprobs"}}
+        tokenizer = self.model.card.tokenizer
+        ids = tuple(prompt) if isinstance(prompt, list) else (*tokenizer.bos, *tokenizer.encode(prompt).ids)
+        usage = {"prompt_tokens": len(ids), "completion_tokens": body["max_tokens"]}
+        with self.lock:
+            if body["max_tokens"] > 1:
+                verb = Generate(max_tokens=body["max_tokens"], stop=tuple(body.get("stop", ())))
+                text = self.one(Request(input=TextInput(ids=ids), verb=verb)).generations[0]
+                choice = {"text": text.text, "finish_reason": "length" if text.ended == "length" else "stop"}
+                return 200, {"choices": [choice], "usage": usage}
+            count = body.get("logprobs") or 0
+            named = tuple(body.get("logprob_token_ids", ()))
+            told = self.one(Request(input=TextInput(ids=ids), verb=Read(token_ids=named, top_m=count)))
+        pairs = zip(named, told.logprobs, strict=True) if named else told.top
+        spelling = (lambda i: f"token_id:{i}") if self.named else lambda i: tokenizer.decode([i])
+        logprobs = {"top_logprobs": [{spelling(i): x for i, x in pairs}]} if count else None
+        return 200, {"choices": [{"text": "", "logprobs": logprobs, "finish_reason": "length"}], "usage": usage}
+
+    def chat(self, body: dict[str, Any]) -> tuple[int, Any]:
+        reply = self.reply
+        if "structured_outputs" in body:
+            if self.constrained != "choice":
+                return 400, {"error": {"message": "structured_outputs is unknown"}}
+            reply = body["structured_outputs"]["choice"][-1]
+        elif "response_format" in body and self.constrained == "schema":
+            schema = body["response_format"]["json_schema"]["schema"]
+            reply = json.dumps({"answer": schema["properties"]["answer"]["enum"][-1]})
+        return 200, {"choices": [{"message": {"content": reply}}], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}
+
+    def one(self, request: Request) -> Any:
+        return next(iter(self.model.answer([request])))[1][0]
+
+
+@contextmanager
+def serving(script: Scripted, port: int = 0) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send(200, {"data": [{"id": "tiny", "max_model_len": 300}]})
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with script.lock:
+                script.keys.add(self.headers["Authorization"])
+                script.asked.append(body)
+                fault = script.faults.pop(0) if script.faults else None
+            if fault is None or fault(self):
+                self.send(*script.answer(self.path, body))
+
+        def send(self, status: int, value: Any, cut: int | None = None, **headers: str) -> None:
+            content = json.dumps(value).encode()[:cut]
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            for name, each in headers.items():
+                self.send_header(name.replace("_", "-"), each)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(tmp_path_factory.mktemp("tiny"), "llama", chat=True)
+
+
+def load(url: str, folder: Path | None, **settings: Any) -> Any:
+    told = {"tokenizer": str(folder)} if folder else {}
+    return pk.load("http:tiny", base_url=url, **{"timeout": 2, "max_retries": 3, **told, **settings})
+
+
+def answers(model: Any, requests: list[Request]) -> list[Output]:
+    outputs: dict[int, Output] = {}
+    for indices, batch in model.answer(requests):
+        outputs |= dict(zip(indices, batch, strict=True))
+    return [outputs[index] for index in range(len(requests))]
+
+
+def scores(outputs: list[Output]) -> list[float]:
+    return [x for output in outputs if isinstance(output, ScoreOutput) for row in output.logprobs for x in row]
+
+
+# ---- how exactly it answers -------------------------------------------------------------------------
+
+
+def test_named_tokens_and_a_long_enough_top_are_as_exact_as_hf(folder: Path) -> None:
+    expected = scores(answers(pk.load(folder), SCORES))
+    with serving(Scripted(folder)) as url:
+        model = load(url, folder)
+        assert scores(answers(model, SCORES)) == pytest.approx(expected, abs=1e-5)
+        assert model.identity()["abilities"] == {"prompts": "ids", "named": True, "top": 20, "constrained": ""}
+        assert model.card.context_length == 300
+        assert len(model.notes()) == 1
+
+
+def test_what_falls_outside_the_top_is_bounded_and_told(folder: Path) -> None:
+    expected = scores(answers(pk.load(folder), SCORES))
+    with serving(Scripted(folder, named=False, top=5)) as url:
+        model = load(url, folder)
+        found = scores(answers(model, SCORES))
+    for one, other in zip(expected, found, strict=True):
+        assert other == pytest.approx(one, abs=1e-5) or other > one
+    assert any("fell outside the server's top" in note for note in model.notes())
+
+
+def test_greedy_texts_are_hfs_and_as_text_prompts_too(folder: Path) -> None:
+    hf = pk.load(folder)
+    texts = ["Review: the film was good", "The answer is"]
+    requests = [
+        Request(
+            input=TextInput(ids=(*hf.card.tokenizer.bos, *hf.card.tokenizer.encode(text).ids)),
+            verb=Generate(max_tokens=8, stop=("e",)),
+        )
+        for text in texts
+    ]
+    expected: list[Any] = answers(hf, requests)
+    for script in (Scripted(folder), Scripted(folder, ids=False)):
+        with serving(script) as url:
+            found: list[Any] = answers(load(url, folder), requests)
+        assert [x.generations[0].text for x in found] == [x.generations[0].text for x in expected]
+
+
+@pytest.mark.parametrize("constrained", ["choice", "schema", ""])
+def test_where_there_is_only_chat_labels_are_read_from_replies_and_the_loss_is_told(
+    folder: Path, tmp_path: Path, constrained: str
+) -> None:
+    script = Scripted(folder, completions=False)
+    script.constrained, script.reply = constrained, "It is Positive, I think."
+    words = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
+    with serving(script) as url:
+        predictor = pk.Predictor(load(url, None), pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=2), chat=True), words)
+        run = evaluate(predictor, pk.task("sentiment"), limit=6, out=tmp_path)
+        assert run.results[0].predictions == ("positive",) * 6
+        assert any("gives no log-probabilities: 6 labels" in note for note in run.notes)
+        roles = [message["role"] for message in script.asked[-1]["messages"]]
+        assert roles[-5:] == ["user", "assistant", "user", "assistant", "user"]
+        script.reply = "I cannot say."
+        if not constrained:
+            other = evaluate(predictor, pk.task("sentiment"), limit=7, out=tmp_path, cache=False)
+            assert any("replies named no label" in note for note in other.notes)
+
+
+@pytest.mark.parametrize(
+    ("reply", "place"),
+    [("good", 0), ("Not good.", 1), ("It is GOOD", 0), ("goodness", None), ("", None), ("bad, not good", 2), ("no", None)],
+)
+def test_a_reply_names_the_first_and_longest_label_in_it(reply: str, place: int | None) -> None:
+    assert label_in(reply, ["good", "not good", "bad"]) == place
+
+
+# ---- faults -----------------------------------------------------------------------------------------
+
+
+def fails(status: int, **headers: str) -> Callable[[Any], bool]:
+    return lambda handler: handler.send(status, {"error": {"message": f"busy, {KEY}"}}, **headers) or False
+
+
+def half(handler: Any) -> bool:
+    handler.send(200, {"choices": [{"text": "a"}]}, cut=12)
+    return False
+
+
+def hangs_up(handler: Any) -> bool:
+    handler.connection.close()
+    return False
+
+
+def slow(handler: Any) -> bool:
+    time.sleep(0.5)
+    return True
+
+
+def never(handler: Any) -> bool:
+    time.sleep(4)
+    return False
+
+
+@pytest.mark.parametrize(
+    "fault", [fails(429, Retry_After="0.1"), fails(500), fails(503), half, slow, hangs_up], ids=lambda f: f.__name__
+)
+def test_faults_that_pass_are_survived(folder: Path, fault: Callable[[Any], bool]) -> None:
+    script = Scripted(folder)
+    with serving(script) as url:
+        model = load(url, folder)
+        model.load()
+        expected = scores(answers(pk.load(folder), SCORES[:2]))
+        script.faults = [fault, fault]
+        assert scores(answers(model, SCORES[:2])) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "fields"),
+    [
+        (fails(429), "too-many-requests", {}),
+        (fails(500), "server-failure", {"status": 500}),
+        (fails(401), "api-key-refused", {"variable": "OPENAI_API_KEY"}),
+        (never, "server-timeout", {"seconds": 0.5}),
+        (half, "response-not-json", {}),
+        (lambda handler: handler.send(200, [1, 2]) or False, "unexpected-response", {"response": "[1, 2]"}),
+        (
+            lambda handler: handler.send(200, {"choices": "no"}) or False,
+            "unexpected-response",
+            {"response": "{'choices': 'no'}"},
+        ),
+        (lambda handler: handler.send(200, {}) or False, "unexpected-response", {"response": "{}"}),
+    ],
+)
+def test_faults_that_stay_are_told_and_no_key_is(
+    folder: Path,
+    fault: Callable[[Any], bool],
+    code: str,
+    fields: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    script = Scripted(folder)
+    with serving(script) as url:
+        model = load(url, folder, max_retries=0, **({"timeout": 0.5} if fault is never else {}))
+        predictor = pk.Predictor(model, pk.Prompt("sentiment/review"), {"negative": "bad", "positive": "good"})
+        model.load()
+        script.faults = [fault] * 500
+        with refused(ServerError, code, url=url, **fields) as told:
+            evaluate(predictor, pk.task("sentiment"), limit=3, out=tmp_path)
+    assert script.keys == {f"Bearer {KEY}"}
+    assert KEY not in f"{told.value} {told.value.fields}"
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes()
+
+
+def test_a_server_that_comes_back_is_waited_for(folder: Path) -> None:
+    script = Scripted(folder)
+    with serving(script) as url:
+        model = load(url, folder, max_retries=10)
+        model.load()
+    port = int(url.split(":")[2].split("/")[0])
+    found: list[Output] = []
+    thread = threading.Thread(target=lambda: found.extend(answers(model, SCORES)))
+    thread.start()
+    time.sleep(1.5)
+    with serving(script, port):
+        thread.join(30)
+    assert scores(found) == pytest.approx(scores(answers(pk.load(folder), SCORES)), abs=1e-5)
+
+
+def test_a_budget_stops_a_run_that_the_same_command_continues(folder: Path, tmp_path: Path) -> None:
+    script = Scripted(folder)
+    words = {"negative": "bad", "positive": "good"}
+    with serving(script) as url:
+
+        def run(name: str, **settings: Any) -> Any:
+            model = load(url, folder, **settings)
+            return evaluate(
+                pk.Predictor(model, pk.Prompt("sentiment/review"), words),
+                pk.task("sentiment"),
+                limit=8,
+                out=tmp_path / name,
+                cache=False,
+            )
+
+        whole = run("whole")
+        with refused(ServerError, "budget-spent", setting="max_requests", limit=20, spent=20):
+            run("broken", max_requests=20)
+        with refused(ServerError, "budget-spent", setting="max_tokens_total", limit=100):
+            run("broken", max_tokens_total=100)
+        again = run("broken")
+    assert again.resumed > 0
+    for file in ("run.json", "samples.jsonl", "summary.json"):
+        assert (again.path / file).read_bytes() == (whole.path / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "code", "fields"),
+    [
+        ({}, InputError, "missing-base-url", {}),
+        ({"base_url": "localhost:8000"}, InputError, "invalid-base-url", {"base_url": "localhost:8000"}),
+        ({"base_url": f"http://user:{KEY}@host/v1"}, InputError, "secret-in-base-url", {}),
+        ({"base_url": f"http://host/v1?key={KEY}"}, InputError, "secret-in-base-url", {}),
+        (
+            {"base_url": "http://127.0.0.1:9/v1", "max_retries": 0},
+            ServerError,
+            "server-unreachable",
+            {"url": "http://127.0.0.1:9/v1"},
+        ),
+    ],
+)
+def test_a_wrong_address_is_told(
+    settings: dict[str, Any], error: type[PromptkitError], code: str, fields: dict[str, str]
+) -> None:
+    with refused(error, code, **fields) as told:
+        pk.load("http:tiny", **settings).load()
+    assert KEY not in f"{told.value} {told.value.fields}"

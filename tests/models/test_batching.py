@@ -1,0 +1,101 @@
+"""The batch plan: a pure function of the requests, whose batches are whole and whose reuse is real."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptkit.core.inputs import TextInput
+from promptkit.core.requests import Read, Request, Score
+from promptkit.models.batching import ROOT, make_plan, tree
+
+ids = st.lists(st.integers(0, 5), min_size=1, max_size=30).map(tuple)
+words = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4).map(tuple), min_size=1, max_size=5).map(tuple)
+
+
+def of(prompts: list[tuple[int, ...]]) -> list[Request]:
+    return [Request(input=TextInput(ids=prompt), verb=Read(top_m=1)) for prompt in prompts]
+
+
+@given(st.lists(ids, max_size=30), st.integers(1, 60), st.booleans())
+def test_every_request_is_in_one_batch_and_begins_with_what_it_reuses(
+    prompts: list[tuple[int, ...]], budget: int, share: bool
+) -> None:
+    plan = make_plan(of(prompts), batch_tokens=budget, batch_pairs=10**6, share=share)
+    assert sorted(i for batch in plan.batches for i in batch.requests) == list(range(len(prompts)))
+    for batch in plan.batches:
+        computed = [len(prompts[i]) - batch.reuse for i in batch.requests]
+        assert all(prompts[i][: batch.reuse] == plan.prefix[: batch.reuse] for i in batch.requests)
+        assert min(computed) >= 1
+        assert len(computed) == 1 or sum(computed) <= budget
+        assert share or batch.reuse == 0
+
+
+@given(st.lists(ids, min_size=2, max_size=20), st.randoms(use_true_random=False))
+def test_the_plan_shares_the_same_work_whatever_the_order_of_requests(
+    prompts: list[tuple[int, ...]], shuffle: random.Random
+) -> None:
+    def work(given_prompts: list[tuple[int, ...]]) -> list[tuple[int, list[tuple[int, ...]]]]:
+        plan = make_plan(of(given_prompts), batch_tokens=40, batch_pairs=10**6, share=True)
+        return [(batch.reuse, [given_prompts[i] for i in batch.requests]) for batch in plan.batches]
+
+    shuffled = prompts[:]
+    shuffle.shuffle(shuffled)
+    assert work(prompts) == work(shuffled)
+
+
+def test_shared_demonstrations_are_reused_and_an_item_that_leaves_them_still_shares_the_instruction() -> None:
+    instruction, demonstrations = tuple(range(100, 120)), tuple(range(200, 260))
+    prompts = [instruction + demonstrations + (i, i, i) for i in range(1, 11)]
+    prompts.append(instruction + demonstrations[:30] + (7, 8, 9))
+    plan = make_plan(of(prompts), batch_tokens=1000, batch_pairs=10**6, share=True)
+    reuse = {i: batch.reuse for batch in plan.batches for i in batch.requests}
+    assert plan.prefix == instruction + demonstrations
+    assert {reuse[i] for i in range(10)} == {80}
+    assert reuse[10] == 50
+
+
+def test_different_demonstrations_for_each_item_share_the_instruction() -> None:
+    draw = random.Random(0)
+    instruction = tuple(range(100, 120))
+    prompts = [instruction + tuple(draw.randrange(10**6) for _ in range(50)) for _ in range(8)]
+    plan = make_plan(of(prompts), batch_tokens=1000, batch_pairs=10**6, share=True)
+    assert plan.prefix == instruction
+    assert {batch.reuse for batch in plan.batches} == {20}
+
+
+def test_a_mean_over_the_whole_input_loses_no_position_to_the_shared_prefix() -> None:
+    prompts = [(*range(100, 140), i, i) for i in range(1, 7)]
+    asked = of(prompts)
+    asked[0] = asked[3] = Request(input=asked[0].input, verb=Read(hidden_layer=1, mean_from=1))
+    plan = make_plan(asked, batch_tokens=1000, batch_pairs=10**6, share=True)
+    assert {i: batch.reuse for batch in plan.batches for i in batch.requests} == {0: 0, 3: 0, 1: 40, 2: 40, 4: 40, 5: 40}
+
+
+@given(words)
+def test_the_tree_spells_every_continuation(continuations: tuple[tuple[int, ...], ...]) -> None:
+    nodes = tree(continuations)
+
+    def path(node: int) -> tuple[int, ...]:
+        return () if node == ROOT else (*path(nodes.parents[node]), nodes.tokens[node])
+
+    for continuation, read in zip(continuations, nodes.reads, strict=True):
+        assert [(path(node), token) for node, token in read] == [
+            (continuation[:depth], token) for depth, token in enumerate(continuation)
+        ]
+    assert len({path(node) for node in range(len(nodes.tokens))}) == len(nodes.tokens)
+    assert all(len(path(node)) == depth for node, depth in enumerate(nodes.depths))
+
+
+def test_labels_that_begin_alike_share_their_nodes() -> None:
+    nodes = tree(((1, 2, 3), (1, 2, 4), (1, 5), (6,)))
+    assert nodes.tokens == (1, 2)
+
+
+@given(words)
+def test_the_tree_is_no_larger_than_the_labels_without_their_last_tokens(continuations: tuple[tuple[int, ...], ...]) -> None:
+    request = Request(input=TextInput(ids=(1,)), verb=Score(continuations=continuations))
+    assert isinstance(request.verb, Score)
+    assert len(tree(request.verb.continuations).tokens) <= sum(len(c) - 1 for c in continuations)

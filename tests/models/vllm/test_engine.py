@@ -1,0 +1,372 @@
+"""vLLM, the real engine: held to transformers on real rows. What needs no engine is tested wherever vLLM is not installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import promptkit as pk
+from promptkit.align.chain import reading
+from promptkit.core.errors import InputError, MissingPackage
+from promptkit.core.examples import Example
+from promptkit.core.inputs import TextInput, Vectors
+from promptkit.core.requests import Generate, Output, Read, Request, Score, ScoreOutput
+from promptkit.manipulate.learned.storage import save
+from promptkit.predictor.compatibility import base_of
+from promptkit.tasks.sampling import by_hash
+from tests.support.errors import refused
+from tests.support.paths import DATA
+
+installed = find_spec("vllm") is not None
+engine = pytest.mark.skipif(not installed, reason="vLLM is not installed: make test-vllm")
+data = pytest.mark.skipif(not (DATA / "sst2").is_dir(), reason=f"there is no mirror of data sets in {DATA}")
+TOLERANCE = 2e-3
+PROMPT = (2, 818, 5279, 529, 7001, 563)  # <bos>The capital of France is
+
+
+def answers(model: Any, requests: list[Request]) -> list[Output]:
+    outputs: dict[int, Output] = {}
+    for indices, batch in model.answer(requests):
+        outputs |= dict(zip(indices, batch, strict=True))
+    return [outputs[index] for index in range(len(requests))]
+
+
+@cache
+def hf() -> Any:
+    return pk.load("demo")
+
+
+@cache
+def vllm() -> Any:
+    """One engine for the module, which takes learned vectors too."""
+    model: Any = pk.load("vllm:demo", max_model_len=8192, dtype="float32")
+    model._started(embeds=True)
+    return model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def closed() -> Any:
+    yield
+    if vllm.cache_info().currsize:
+        vllm().close()
+
+
+def requests_of(name: str, *, k: int, limit: int) -> list[Request]:
+    task = pk.task(name, data=DATA)
+    demos = pk.demos.balanced(k=k) if task.labels else pk.demos.random(k=k)
+    bound = pk.Predictor(hf(), pk.Prompt(task.spec.template, demos=demos), reading(task)).bind(task)
+    rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), limit)]
+    return bound.requests(rows)
+
+
+def rows_of(vectors: Vectors) -> list[float]:
+    import numpy as np
+
+    numbers: list[float] = np.frombuffer(vectors.data, "<f4").tolist()
+    return numbers
+
+
+def scores(outputs: list[Output]) -> list[tuple[float, ...]]:
+    return [row for output in outputs if isinstance(output, ScoreOutput) for row in output.logprobs]
+
+
+# ---- without the engine -----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(installed, reason="vLLM is installed")
+def test_without_vllm_its_pip_line_is_told() -> None:
+    with refused(MissingPackage, "missing-package", package="vllm", extra="vllm"):
+        pk.load("vllm:demo")
+
+
+# ---- with it ----------------------------------------------------------------------------------------
+
+pytest_vllm = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore"), engine]
+
+
+class TestEngine:
+    pytestmark = pytest_vllm
+
+    @data
+    @pytest.mark.parametrize(("name", "k", "limit"), [("sst2", 16, 32), ("banking77", 16, 4), ("trec", 4, 16)])
+    def test_label_logprobs_equal_transformers(self, name: str, k: int, limit: int) -> None:
+        requests = requests_of(name, k=k, limit=limit)
+        expected, found = scores(answers(hf(), requests)), scores(answers(vllm(), requests))
+        for one, other in zip(expected, found, strict=True):
+            assert other == pytest.approx(one, abs=TOLERANCE)
+
+    @data
+    def test_the_prefix_cache_spares_most_of_the_prompts(self) -> None:
+        answers(vllm(), requests_of("sst2", k=16, limit=32))
+        assert vllm().cached_share() > 0.8
+
+    def test_tokens_and_the_likeliest_are_read_as_transformers_does(self) -> None:
+        many = tuple(range(300))
+        requests = [
+            Request(input=TextInput(ids=PROMPT), verb=Read(token_ids=many, top_m=25)),
+            Request(input=TextInput(ids=PROMPT[:4]), verb=Score(continuations=((5279,), (529, 7001)))),
+            Request(input=TextInput(ids=PROMPT[:3]), verb=Read(top_m=3)),
+        ]
+        expected: list[Any] = answers(hf(), requests)
+        found: list[Any] = answers(vllm(), requests)
+        assert found[0].logprobs == pytest.approx(expected[0].logprobs, abs=TOLERANCE)
+        for index in (0, 2):
+            assert [token for token, _ in found[index].top] == [token for token, _ in expected[index].top]
+        assert found[1].logprobs[1] == pytest.approx(expected[1].logprobs[1], abs=TOLERANCE)
+
+    def test_greedy_texts_equal_transformers(self) -> None:
+        requests = [
+            Request(input=TextInput(ids=PROMPT), verb=Generate(max_tokens=12)),
+            Request(input=TextInput(ids=PROMPT), verb=Generate(max_tokens=12, stop=("\n", "."))),
+        ]
+        assert answers(vllm(), requests) == answers(hf(), requests)
+
+    def test_what_is_drawn_depends_on_the_seed_and_the_sample_alone(self) -> None:
+        def texts(seed: int, n: int, *beside: Request, known: int = 0) -> list[str]:
+            verb = Generate(max_tokens=8, n=n, known=known, temperature=1.5, seed=seed)
+            output: Any = answers(vllm(), [Request(input=TextInput(ids=PROMPT), verb=verb), *beside])[0]
+            return [text.text for text in output.generations]
+
+        three = texts(0, 3)
+        assert len(set(three)) == 3
+        assert texts(0, 5)[:3] == three
+        assert texts(0, 3, known=2) == three[2:]
+        assert texts(0, 3, Request(input=TextInput(ids=PROMPT[:3]), verb=Generate(max_tokens=8))) == three
+        assert not set(texts(1, 3)) & set(three)
+
+    def test_learned_vectors_equal_the_embeddings_that_transformers_is_given(self) -> None:
+        import numpy as np
+        import torch
+
+        learned = np.random.default_rng(0).normal(0, 1, (3, 640)).astype("<f4")
+        prompt = TextInput(ids=(2, -1, -2, -3, *PROMPT[1:]), vectors=Vectors(data=learned.tobytes(), d_model=640))
+        mixed = [
+            Request(input=prompt, verb=Score(continuations=((9079,), (7001, 563)))),
+            Request(input=TextInput(ids=PROMPT), verb=Score(continuations=((9079,),))),
+        ]
+        found: list[Any] = answers(vllm(), mixed)
+        hf().load()
+        model = transformers_model()
+        rows = model.get_input_embeddings()(torch.tensor([[max(0, token) for token in prompt.ids] + [7001]]))
+        rows[0, 1:4] = torch.from_numpy(learned.copy())
+        with torch.no_grad():
+            logprobs = model(inputs_embeds=rows).logits[0].log_softmax(-1)
+        at = len(prompt.ids) - 1
+        expected = [logprobs[at, 9079].item(), logprobs[at, 7001].item(), logprobs[at + 1, 563].item()]
+        assert [*found[0].logprobs[0], *found[0].logprobs[1]] == pytest.approx(expected, abs=TOLERANCE)
+        assert found[1].logprobs[0] == pytest.approx(scores(answers(hf(), mixed[1:]))[0], abs=TOLERANCE)
+
+    def test_a_soft_prompt_is_evaluated_as_on_transformers(self, tmp_path: Path) -> None:
+        """What was learned on the one engine is taken by the other, which embeds tokens alike."""
+        task, prompt = pk.task("sentiment"), pk.Prompt("sentiment/review")
+        ids = (2, 818, 5279, 262143)
+        assert rows_of(vllm().embed(ids)) == pytest.approx(rows_of(hf().embed(ids)))
+        blank = pk.SoftPrompt(5, init="Say how the reviewer liked it.", place="start")
+        begun = blank.begun(pk.Predictor(hf(), [prompt, blank], reading(task)).surroundings(task))
+        folder = save(blank.learned(begun, base_of(hf())), tmp_path)
+        rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), 12)]
+        found = []
+        for model in (hf(), vllm()):
+            predictor = pk.Predictor(model, [prompt, pk.load_manipulation(folder)], reading(task))
+            found.append(scores(answers(model, predictor.bind(task).requests(rows))))
+        for one, other in zip(*found, strict=True):
+            assert other == pytest.approx(one, abs=TOLERANCE)
+
+    def test_a_soft_prompt_is_trained_by_its_scores_alone(self, tmp_path: Path) -> None:
+        """One step of simultaneous perturbation goes the way that it goes on transformers."""
+        task, prompt = pk.task("sentiment"), pk.Prompt("sentiment/review")
+        recipe: Any = {"optimizer": "spsa:perturbation=0.3", "steps": 1, "batch_size": 4, "dev": 4, "learning_rate": 1.0}
+        fits = [
+            pk.train(pk.Predictor(model, [prompt, pk.SoftPrompt(3)], reading(task)), task, out=tmp_path, **recipe)
+            for model in (hf(), vllm())
+        ]
+        assert fits[1].losses == pytest.approx(fits[0].losses, abs=TOLERANCE)
+        assert fits[1].evaluations == fits[0].evaluations == {"steps": 8, "dev": 8}
+
+    def test_what_vllm_cannot_give_is_refused_before_the_engine_starts(self) -> None:
+        model: Any = pk.load("vllm:demo")
+        with refused(pk.Unsupported, "no-hidden-states", model="vllm:demo"):
+            answers(model, [Request(input=TextInput(ids=PROMPT), verb=Read(hidden_layer=-1))])
+        assert model._engine is None
+
+    @pytest.mark.parametrize(
+        ("settings", "code", "fields"),
+        [
+            (
+                {"engine_args": '{"swap_spaces": 4}'},
+                "unknown-name",
+                {"kind": "argument of vLLM's engine", "name": "swap_spaces"},
+            ),
+            ({"engine_args": "{"}, "invalid-value", {"engine": "vllm", "setting": "engine_args", "value": "{"}),
+            ({"data_parallel_size": 2}, "unknown-name", {"kind": "setting of the vllm engine", "name": "data_parallel_size"}),
+        ],
+    )
+    def test_wrong_settings_are_told(self, settings: dict[str, Any], code: str, fields: dict[str, str]) -> None:
+        with refused(InputError, code, **fields):
+            pk.load("vllm:demo", **settings).load()
+
+    @data
+    def test_the_command_is_quiet_agrees_with_hf_and_leaves_no_process(self, tmp_path: Path) -> None:
+        """And bfloat16 moves predictions: they are counted."""
+        runs = {}
+        for model, dtype in (("demo", "float32"), ("vllm:demo", "float32"), ("vllm:demo", "bfloat16")):
+            command = ["eval", "sst2", "--model", model, "--shots", "16", "--limit", "24", "--set", f"dtype={dtype}", "--json"]
+            process = started([*command, "--data", str(DATA), "--out", str(tmp_path)])
+            out, told = process.communicate()
+            assert (process.returncode, told) == (0, "")
+            assert ended(process.pid)
+            path = Path(json.loads(out)["run"])
+            runs[model, dtype] = [json.loads(line) for line in (path / "samples.jsonl").read_text().splitlines()]
+        flips = []
+        for one, same, rounded in zip(*runs.values(), strict=True):
+            assert list(same["logprobs"].values()) == pytest.approx(list(one["logprobs"].values()), abs=TOLERANCE)
+            first, second = sorted(one["logprobs"].values())[-1:-3:-1]
+            assert same["prediction"] == one["prediction"] or first - second < TOLERANCE
+            if rounded["prediction"] != one["prediction"]:
+                flips.append(first - second)
+        print(f"bfloat16: {len(flips)} of 24 predictions flip, the largest margin {max(flips, default=0):.3f}")
+        assert len(flips) < 5
+
+    @pytest.mark.parametrize("wait", [1, 45])
+    def test_ctrl_c_ends_the_engine_too(self, tmp_path: Path, wait: float) -> None:
+        """While it starts, and while it works or is about to."""
+        process = started(["eval", "sentiment", "--model", "vllm:demo", "--out", str(tmp_path)])
+        while len(of_session(process.pid)) < 3:
+            time.sleep(0.5)
+        time.sleep(wait)
+        os.killpg(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert told == "promptkit: stopped; the same command continues where it was.\n"
+        assert ended(process.pid)
+
+
+class TestServer:
+    """vLLM's own server on loopback, driven by the http engine."""
+
+    pytestmark = pytest_vllm
+
+    @data
+    def test_completions_chat_and_a_restart_in_the_middle(self, tmp_path: Path) -> None:
+        port = free_port()
+        url = f"http://127.0.0.1:{port}/v1"
+        options = ["--set", f"base_url={url}", "--shots", "16", "--data", str(DATA), "--out", str(tmp_path), "--json"]
+        exact = ["eval", "sst2", "--model", "http:gemma", "--set", "tokenizer=demo", "--set", "max_retries=40", *options]
+        server = serve(port)
+        try:
+            whole = run_of([*exact, "--limit", "32", "--no-cache"])
+            requests = [json.loads(line) for line in (whole / "samples.jsonl").read_text().splitlines()]
+            expected = scores(answers(hf(), requests_of("sst2", k=16, limit=32)))
+            found = [x["logprobs"] for row in requests for x in row["continuations"]]
+            for one, other in zip(expected, found, strict=True):
+                assert other == pytest.approx(one, abs=TOLERANCE)
+            chat = run_of(["eval", "sst2", "--model", "http:gemma", "--chat", *options, "--limit", "8"])
+            notes = json.loads((chat / "timing.json").read_text())["notes"]
+            assert any("gives no log-probabilities: 8 labels were read" in note for note in notes)
+            process = started([*exact, "--limit", "64", "--no-cache"])
+            lines = tmp_path / "none"
+            while not (lines.is_file() and lines.read_bytes().count(b"\n") >= 5):
+                time.sleep(0.05)
+                others = [each for each in tmp_path.glob("sst2-*") if each not in (whole, chat)]
+                lines = others[0] / "samples.jsonl" if others else lines
+            killed(server)
+            server = serve(port)
+            out, told = process.communicate(timeout=120)
+            assert (process.returncode, json.loads(out)["n"]) == (0, 64), told
+        finally:
+            killed(server)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serve(port: int) -> subprocess.Popen[bytes]:
+    """vLLM's server of the demo model; ready when this returns."""
+    from promptkit.models.files.source import resolve
+
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", resolve("demo").location]
+    command += ["--served-model-name", "gemma", "--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
+    command += ["--enforce-eager", "--max-model-len", "4096", "--block-size", "32", "--chat-template", "{{ messages }}"]
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1"}
+    process = subprocess.Popen(command, env=environment, start_new_session=True, **quiet)
+    for _ in range(240):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+                return process
+        except OSError:
+            assert process.poll() is None
+            time.sleep(0.5)
+    killed(process)
+    raise AssertionError("the server does not come up")
+
+
+def killed(server: subprocess.Popen[bytes]) -> None:
+    """Kill the server with its engine's processes, which it cannot end any more."""
+    os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+    assert ended(server.pid)
+
+
+def run_of(arguments: list[str]) -> Path:
+    process = started(arguments)
+    out, told = process.communicate()
+    assert process.returncode == 0, told
+    return Path(json.loads(out)["run"])
+
+
+def started(arguments: list[str]) -> subprocess.Popen[str]:
+    """The command in a session of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "promptkit", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def ended(session: int) -> bool:
+    """Whether every process of a session ends within seconds."""
+    for _ in range(30):
+        if not of_session(session):
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def of_session(session: int) -> list[str]:
+    """The processes of a session that are still there."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (path / "stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:  # it has just ended
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(path.name)
+    return found
+
+
+def transformers_model() -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from promptkit.models.files.source import resolve
+
+    return AutoModelForCausalLM.from_pretrained(resolve("demo").location, dtype=torch.float32).eval()

@@ -1,0 +1,141 @@
+"""Laws of every manipulation, whatever it does. A new one adds an example of itself here."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import promptkit as pk
+from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.manipulation import Manipulation, Surroundings
+from promptkit.core.requests import Output, Request, Score
+from promptkit.core.taxonomy import Kind
+from promptkit.manipulate.compose import composed
+from promptkit.models.client import Asking
+from promptkit.models.hf.engine import TransformersModel
+from tests.support.tiny import make_model, save
+
+POOL = [
+    LabelledExample(id=f"r{i}", inputs={"text": f"row {i} is {'good' if i % 2 else 'bad'}"}, label="yes" if i % 2 else "no")
+    for i in range(12)
+]
+DEV = [
+    LabelledExample(id=f"d{i}", inputs={"text": f"dev {i} was {'fine' if i % 2 else 'dull'}"}, label="yes" if i % 2 else "no")
+    for i in range(6)
+]
+WORDS = {"no": "bad, really", "yes": "good"}
+ROWS = [Example(id=f"q{i}", inputs={"text": "so " * i + "it was"}) for i in range(1, 9)]
+MANIPULATIONS: dict[str, Manipulation] = {
+    "zero-shot": pk.Prompt("sentiment/review"),
+    "few-shot": pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=3, seed=1), order=pk.order.shuffled(seed=2)),
+    "few-shot each": pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2)),
+    "least undecided": pk.Prompt("sentiment/review", demos=pk.demos.mdl(k=2, candidates=4, organisations=3)),
+    "most influential": pk.Prompt("sentiment/review", demos=pk.demos.influence(k=2, candidates=6, contexts=6, rows=4)),
+    "re-ranked": pk.Prompt("sentiment/review", demos=pk.demos.rerank(k=2, candidates=4, rows=2)),
+    "ordered for each": pk.Prompt("sentiment/review", demos=pk.demos.first(k=3), order=pk.order.mdl(permutations=4)),
+    "step by step": pk.Prompt("sentiment/review", demos=pk.demos.first(k=1), cot=pk.cot.zero_shot(max_tokens=6)),
+    "step by step in a chat": pk.Prompt("sentiment/review", cot=pk.cot.zero_shot(max_tokens=5), chat=True),
+    "least to most": pk.Prompt("sentiment/review", cot=pk.cot.least_to_most(max_tokens=8, questions=2)),
+    "soft": composed([pk.Prompt("sentiment/review"), pk.SoftPrompt(4)]),
+    "soft at the start": composed([pk.Prompt("sentiment/review"), pk.SoftPrompt(3, place="start", init="random", seed=2)]),
+    "soft through a network": composed(
+        [pk.Prompt("sentiment/review"), pk.SoftPrompt(3, reparametrise="mlp", width=4), pk.SoftPrompt(2, reparametrise="lstm")]
+    ),
+    "soft as labels in a chat": composed([pk.Prompt("sentiment/review", chat=True), pk.SoftPrompt(3, init="labels")]),
+    "soft in slots": composed(
+        [
+            pk.Prompt(
+                '{% block input %}{{ soft("before", 2) }}Review: {{ text }}{{ soft("behind", 1) }}\nSentiment:{% endblock %}'
+                "{% block target %} {{ label }}{% endblock %}",
+                demos=pk.demos.first(k=2),
+            ),
+            pk.SoftPrompt(1, slot="behind"),
+            pk.SoftPrompt(2, slot="before", init="labels"),
+        ]
+    ),
+    "two soft": composed(
+        [
+            pk.Prompt("sentiment/review", demos=pk.demos.first(k=1)),
+            pk.SoftPrompt(2, init="Say how it was."),
+            pk.SoftPrompt(3, place="start"),
+        ]
+    ),
+    "prefix": composed([pk.Prompt("sentiment/review", demos=pk.demos.first(k=1)), pk.DeepPrefix(4)]),
+    "prefix of a text in some layers": composed([pk.Prompt("sentiment/review"), pk.DeepPrefix(3, layers=(2,), init="Say it.")]),
+    "shift": composed([pk.Prompt("sentiment/review"), pk.HiddenShift()]),
+    "replacing shift": composed([pk.Prompt("sentiment/review"), pk.HiddenShift((2,), operation="replace")]),
+    "low rank": composed([pk.Prompt("sentiment/review"), pk.LowRankEdit(2, first=2, last=2)]),
+    "soft, prefix and shift": composed(
+        [pk.Prompt("sentiment/review"), pk.SoftPrompt(2), pk.DeepPrefix(2, init="random"), pk.HiddenShift((1,), at="all")]
+    ),
+    "tokens": composed([pk.Prompt("sentiment/review"), pk.TriggerTokens(3)]),
+    "tokens at the start of a chat": composed(
+        [pk.Prompt("sentiment/review", chat=True), pk.TriggerTokens(2, place="start", init="Say how it was."), pk.SoftPrompt(2)]
+    ),
+    "instructed chat": pk.Prompt("sentiment/review", demos=pk.demos.first(k=2), instruction="Say it.", chat=True),
+}
+every = pytest.mark.parametrize("manipulation", MANIPULATIONS.values(), ids=MANIPULATIONS)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return pk.load(str(save(tmp_path_factory.mktemp("gemma3"), "gemma3", chat=True)))
+
+
+def requests(manipulation: Manipulation, model: Any) -> list[Request]:
+    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL, "dev": DEV})
+    return [Request(input=r.input, verb=Score(continuations=r.continuations)) for r in manipulation.bind(around)(ROWS)]
+
+
+def answers(model: Any, asked: list[Request]) -> dict[int, Output]:
+    return {i: output for indices, outputs in model.answer(asked) for i, output in zip(indices, outputs, strict=True)}
+
+
+@every
+def test_it_has_a_place_in_the_taxonomy_and_settings_that_a_run_can_record(manipulation: Manipulation) -> None:
+    assert isinstance(manipulation.kind, Kind)
+    assert json.loads(json.dumps(manipulation.settings())) == manipulation.settings()
+
+
+@every
+def test_applying_it_twice_gives_the_same_and_mutates_nothing(manipulation: Manipulation, model: Any) -> None:
+    pool, rows = copy.deepcopy(POOL), copy.deepcopy(ROWS)
+    first = requests(manipulation, model)
+    assert requests(manipulation, model) == first
+    assert pool == POOL
+    assert rows == ROWS
+
+
+@every
+def test_a_batch_equals_one_by_one(manipulation: Manipulation, model: Any) -> None:
+    asked = requests(manipulation, model)
+    together = answers(model, asked)
+    for index, request in enumerate(asked):
+        alone = answers(model, [request])[0]
+        for one, other in zip(together[index].logprobs, alone.logprobs, strict=True):
+            assert one == pytest.approx(other, abs=1e-4)
+
+
+@every
+def test_the_frozen_weights_stay_frozen(manipulation: Manipulation, model: Any) -> None:
+    answers(model, requests(manipulation, model))
+    assert isinstance(model, TransformersModel)
+    loaded = dict(model._forward._decoder.named_parameters())
+    own = dict(make_model("gemma3").named_parameters())
+    assert all(torch.equal(parameter, own[f"model.{name}"]) for name, parameter in loaded.items())
+    assert not any(parameter.requires_grad for parameter in loaded.values())
+
+
+def test_every_kind_of_settings_is_told_apart() -> None:
+    told = [json.dumps(manipulation.settings(), sort_keys=True) for manipulation in MANIPULATIONS.values()]
+    assert len(set(told)) == len(told)
+
+
+def test_no_example_reads_a_file_outside_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert pk.Prompt("sentiment/review").loaded.render("input", {"text": "x"}) == "Review: x\nSentiment:"

@@ -1,0 +1,427 @@
+"""The search for an instruction, on a fake model that follows some instructions better than others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+import promptkit as pk
+from promptkit.core.errors import InputError, TaskError, Unsupported
+from promptkit.core.examples import LabelledExample
+from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Request, Score, ScoreOutput
+from promptkit.metrics.intervals import Estimate, difference, wilson
+from promptkit.models.fake import FakeModel
+from promptkit.runs.records import DECIMALS
+from promptkit.searches import instructions as searching
+from promptkit.searches.trial import Trial
+from tests.support.errors import refused
+
+WORDS = {"no": "bad", "yes": "good"}
+SKILL = {f"Obey {number}.": number / 10 for number in range(11)}
+"""Instructions, and the share of rows that the model has right under each; those of a better one hold those of a worse."""
+BLOCKS = (
+    "{% block instruction %}OWN{% endblock %}{% block input %}{{ text }} ->{% endblock %}"
+    "{% block target %} {{ label }}{% endblock %}"
+)
+
+
+def hardness(text: str) -> float:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
+
+
+class Obedient(FakeModel):
+    """Right on the rows that are easier than the instruction is good; proposes the instructions in turn; counts its work."""
+
+    def __init__(self, *, stop_after: int | None = None) -> None:
+        super().__init__("obedient", FakeModel.Settings(batch_tokens=600))
+        self.answered: Counter[str] = Counter()
+        self.stop_after = stop_after
+
+    def answer(
+        self, requests: Sequence[Request], done: Collection[int] = frozenset()
+    ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
+        for indices, outputs in super().answer(requests, done):
+            if self.stop_after is not None and self.answered.total() + len(indices) > self.stop_after:
+                raise KeyboardInterrupt
+            self.answered.update(type(requests[i].verb).__name__ for i in indices if i not in done)
+            yield indices, outputs
+
+    def _output(self, request: Request) -> Output:
+        prompt = self.card.tokenizer.decode(request.input.ids).removeprefix("<bos>")
+        verb = request.verb
+        if isinstance(verb, Generate) and verb.temperature > 0:
+            first = verb.seed % len(SKILL)
+            texts = [list(SKILL)[(first + number) % len(SKILL)] for number in range(verb.n)]
+            return GenerateOutput(generations=tuple(Generation(ids=(1,), text=f" {text}", ended="stop") for text in texts))
+        instruction, _, query = prompt.rpartition("\n\n")
+        text = query.removesuffix(" ->")
+        skilled = hardness(text) < SKILL.get(instruction.partition("\n\n")[0], 0.25)
+        said = TRUTH[text] if skilled else {"bad": "good", "good": "bad"}[TRUTH[text]]
+        if isinstance(verb, Generate):
+            return GenerateOutput(generations=(Generation(ids=(1,), text=f" {said}", ended="stop"),))
+        assert isinstance(verb, Score)
+        words = [self.card.tokenizer.decode(ids).strip() for ids in verb.continuations]
+        likely = [-1.0 if word == said else -2.0 for word in words]
+        return ScoreOutput(
+            logprobs=tuple((x, *[0.0] * (len(ids) - 1)) for x, ids in zip(likely, verb.continuations, strict=True))
+        )
+
+
+ROWS = [
+    {"text": f"row {number}", "label": ("no", "yes")[number % 2], "word": ("bad", "good")[number % 2]} for number in range(400)
+]
+TRUTH = {str(row["text"]): str(row["word"]) for row in ROWS}
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split, rows in (("train", ROWS[:300]), ("test", ROWS[300:])):
+        Path(f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    Path("t.j2").write_text(BLOCKS, "utf-8")
+    kinds: dict[str, dict[str, Any]] = {
+        "labels": {"labels": WORDS, "label": "label"},
+        "texts": {"answer": "first_line", "label": "word"},
+    }
+    for name, kind in kinds.items():
+        files = {"train": "train.jsonl", "test": "test.jsonl"}
+        source = {"files": files, "inputs": {"text": "text"}, "label": kind.pop("label")}
+        Path(f"{name}.yaml").write_text(yaml.safe_dump({"description": "x", "template": "t.j2", **kind, "sources": [source]}))
+
+
+def predictor(task: pk.Task, model: Any = None, **prompt: Any) -> pk.Predictor:
+    reading = pk.Verbalizer(WORDS) if task.labels else pk.extract.first_line()
+    return pk.Predictor(model or Obedient(), pk.Prompt(task.spec.template, **prompt), reading)
+
+
+def search(kind: str = "labels", model: Any = None, task: Any = None, **keywords: Any) -> pk.Found:
+    loaded = task or pk.task(f"{kind}.yaml")
+    return pk.search(predictor(loaded, model), loaded, **{"candidates": 16, **keywords})
+
+
+def standings(found: pk.Found) -> list[Any]:
+    return [(rung.rows, list(rung.standings.items())) for rung in found.rungs]
+
+
+# ---- what is found ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["labels", "texts"])
+@pytest.mark.parametrize("method", ["ape", "opro", "list"])
+@pytest.mark.parametrize("by", ["accuracy", "logprob"])
+def test_the_best_of_all_is_found_as_by_trying_all_on_all(kind: str, method: Any, by: Any) -> None:
+    given_ = list(SKILL) if method == "list" else []
+    found = search(kind, method=method, instructions=given_, by=by)
+    loaded = pk.task(f"{kind}.yaml")
+    told = predictor(loaded)
+    rows = searching.by_hash(loaded.part("dev"), 128)
+    assert isinstance(told.manipulate, pk.Prompt)
+    every = dict(zip(found.origins, Trial(told, told.manipulate, loaded, rows, None)([*found.origins], len(rows)), strict=True))
+    best = max(SKILL.keys() & found.origins.keys(), key=SKILL.__getitem__)
+    assert SKILL[best] > 0.5
+    assert found.instruction == max(every, key=lambda text: every[text].accuracy) == best
+    assert (
+        found.on_dev.value
+        == every[best].accuracy
+        == sum(hardness(row.inputs["text"]) < SKILL[best] for row in rows) / len(rows)
+    )
+    texts = [row.inputs["text"] for row in loaded.rows("test")]
+    assert found.held_out.value == sum(hardness(text) < SKILL[best] for text in texts) / len(texts)
+
+
+def test_the_prompts_own_instruction_none_and_the_labels_are_always_tried() -> None:
+    assert search(method="list", instructions=["Obey 3."]).origins == {
+        "Obey 3.": "list",
+        "The labels are bad and good.": "labels",
+        "Answer with one of: bad, good.": "labels",
+        "": "none",
+        "OWN": "own",
+    }
+    assert search("texts", method="list", instructions=["", "OWN", "x", "x"]).origins == {"": "none", "OWN": "own", "x": "list"}
+
+
+def test_where_the_own_instruction_is_the_best_nothing_is_gained_and_the_run_is_the_same() -> None:
+    found = search(method="list", instructions=["Obey 0."])
+    assert found.instruction in ("", "OWN", *[text for text, origin in found.origins.items() if origin == "labels"])
+    (own, best) = found.comparison.branches
+    assert (best.difference, best.p, best.accuracy) == (Estimate(value=0, low=0, high=0), 1.0, own.accuracy)
+
+
+def test_opro_is_shown_what_it_has_tried_and_how_it_fared() -> None:
+    asked: list[str] = []
+
+    class Recording(Obedient):
+        def _output(self, request: Request) -> Output:
+            if isinstance(request.verb, Generate):
+                asked.append(self.card.tokenizer.decode(request.input.ids))
+            return super()._output(request)
+
+    found = search(method="opro", model=Recording())
+    assert len(asked) == 2
+    assert asked[0].count("Score:") == 3
+    assert asked[1].count("Score:") == 3 + sum(
+        text not in asked[0] for text in found.origins if f"Instruction: {text}\n" in asked[1]
+    )
+    rung = found.rungs[0]
+    for text, score in rung.standings.items():
+        if f"Instruction: {text}\n" in asked[1] and text:
+            assert f"Instruction: {text}\nScore: {round(100 * score.accuracy)}\n" in asked[1]
+
+
+# ---- a trial says what a run would say ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["sentiment", "capitals", "arithmetic"])
+@pytest.mark.parametrize("shots", [0, 2])
+def test_a_trial_judges_as_a_run_does(task: str, shots: int, tmp_path: Path) -> None:
+    from promptkit.align.chain import reading
+
+    loaded, model = pk.task(task), pk.load("fake")
+    prompt = pk.Prompt(loaded.spec.template, demos=pk.demos.random(k=shots))
+    told = pk.Predictor(model, prompt, reading(loaded))
+    rows = searching.by_hash(loaded.rows("test"), 12)
+    trial = Trial(told, prompt, loaded, rows, None)
+    few, scores = trial(["Say it."], 5), trial(["Say it.", ""], 12)
+    assert few == Trial(told, prompt, loaded, rows, None)(["Say it."], 5)
+    for text, score in zip(["Say it.", ""], scores, strict=True):
+        exchanged = pk.Predictor(model, replace(prompt, instruction=text), told.reading)
+        run = pk.evaluate(exchanged, loaded, limit=12, out=tmp_path)
+        assert score.accuracy == pytest.approx(run.results[0].correct.mean())
+        if loaded.labels:
+            golds = [run.results[0].logprobs[index, run.labels.index(gold)] for index, gold in enumerate(run.gold)]
+            assert score.logprob == pytest.approx(sum(golds) / 12, abs=10**-DECIMALS)
+
+
+def test_how_likely_a_right_text_is_is_the_models_own_log_probability() -> None:
+    loaded, model = pk.task("capitals"), pk.load("fake")
+    prompt = pk.Prompt("facts/capital", instruction="Well.")
+    (row,) = searching.by_hash(loaded.rows("test"), 1)
+    ((_, logprob),) = Trial(pk.Predictor(model, prompt, pk.extract.first_line()), prompt, loaded, [row], None)(["Well."], 1)
+    ids = model.card.tokenizer.bos + tuple(f"Well.\nThe capital of {row.inputs['place']} is".encode())
+    assert isinstance(model, FakeModel)
+    expected = 0.0
+    for token in f" {row.label}.".encode():
+        expected += model._next(ids)[token]
+        ids += (token,)
+    assert logprob == pytest.approx(expected, abs=10**-DECIMALS)
+
+
+# ---- what is seen -----------------------------------------------------------------------------------
+
+
+class Spied(LabelledExample):
+    """Notes when its answer is read."""
+
+    read: ClassVar[list[tuple[str, str]]] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("label", "accepted"):
+            part = object.__getattribute__(self, "working")["part"]
+            Spied.read.append((part, object.__getattribute__(self, "id")))
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("kind", ["labels", "texts"])
+def test_proposals_read_pool_labels_the_choice_dev_labels_and_the_confirmation_alone_test_labels(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spied(row: LabelledExample, part: str) -> LabelledExample:
+        return Spied(id=row.id, inputs=row.inputs, label=row.label, accepted=row.accepted, working={"part": part})
+
+    whole = pk.Task
+    part, rows, compare, propose = whole.part, whole.rows, searching.compare, searching._proposer
+    monkeypatch.setattr(whole, "part", lambda self, name: [spied(row, name) for row in part(self, name)])
+    monkeypatch.setattr(whole, "rows", lambda self, split: [spied(row, split) for row in rows(self, split)])
+    seen: dict[str, set[str]] = {}
+
+    def until(stage: str) -> None:
+        seen[stage] = {part for part, _ in Spied.read}
+        Spied.read.clear()
+
+    def proposing(*args: Any) -> Any:
+        until("before")
+        made = propose(*args)
+        until("pairs")
+        return made
+
+    def comparing(*args: Any, **more: Any) -> Any:
+        until("choice")
+        made = compare(*args, **more)
+        until("confirmation")
+        return made
+
+    monkeypatch.setattr(searching, "_proposer", proposing)
+    monkeypatch.setattr(searching, "compare", comparing)
+    Spied.read.clear()
+    search(kind, method="opro")
+    assert seen == {"before": set(), "pairs": {"pool"}, "choice": {"dev"}, "confirmation": {"test"}}
+
+
+@pytest.mark.parametrize("method", ["ape", "opro"])
+def test_other_test_labels_change_nothing_but_the_confirmation(method: Any) -> None:
+    before = search(method=method)
+    flipped = [{**row, "label": {"no": "yes", "yes": "no"}[str(row["label"])]} for row in ROWS[300:]]
+    Path("test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in flipped), "utf-8")
+    after = search(method=method)
+    assert standings(after) == standings(before)
+    assert after.held_out.value == pytest.approx(1 - before.held_out.value)
+
+
+def test_rows_that_are_evaluated_too_neither_choose_nor_propose() -> None:
+    shared = pk.task("labels.yaml").part("dev")[:20]
+    kept = [{"text": row.inputs["text"], "label": row.label} for row in shared]
+    Path("test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*ROWS[300:], *kept]), "utf-8")
+    task = pk.task("labels.yaml")
+    found = search(task=task)
+    assert found.settings["dev_rows"] == len(task.part("dev")) - 20
+    held = len(task.part("dev"))
+    with refused(TaskError, "rows-are-evaluated", task="labels", part="dev", rows=held):
+        search(split="train")
+
+
+# ---- again -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["labels", "texts"])
+@pytest.mark.parametrize("method", ["ape", "opro"])
+def test_the_same_search_asks_the_model_nothing_again(kind: str, method: Any) -> None:
+    first, again = Obedient(), Obedient()
+    before, after = search(kind, first, method=method), search(kind, again, method=method)
+    assert first.answered.total() > 0
+    assert again.answered.total() == 0
+    assert after.to_json() == before.to_json()
+    other = search(kind, Obedient(), method=method, seed=1)
+    assert other.origins != before.origins
+
+
+@pytest.mark.parametrize("stop_after", [0, 12, 200, 500, 640])
+def test_a_search_that_is_killed_goes_on_without_what_it_has_done(
+    stop_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Obedient()
+    expected = search("texts", whole, out=tmp_path / "whole")
+    monkeypatch.setenv("PROMPTKIT_SCORES", str(tmp_path / "others.sqlite"))
+    broken, later = Obedient(stop_after=stop_after), Obedient()
+    with pytest.raises(KeyboardInterrupt):
+        search("texts", broken, out=tmp_path / "broken")
+    found = search("texts", later, out=tmp_path / "broken")
+    assert standings(found) == standings(expected)
+    assert found.comparison.to_json() == expected.comparison.to_json()
+    assert (broken.answered.total() > 0) == (stop_after > 0)
+    assert later.answered.total() == whole.answered.total() - broken.answered.total()
+
+
+def test_without_the_cache_nothing_is_kept_and_the_same_is_found() -> None:
+    first, again = Obedient(), Obedient()
+    before, after = search(model=first, cache=False, out="one"), search(model=again, cache=False, out="other")
+    assert again.answered == first.answered
+    assert standings(after) == standings(before)
+
+
+def test_a_rung_asks_for_its_new_rows_alone() -> None:
+    model = Obedient()
+    found = search(model=model, method="list", instructions=list(SKILL))
+    rungs = [(rung.rows, len(rung.standings)) for rung in found.rungs]
+    new = sum((rows - before) * left for (rows, left), before in zip(rungs, [0, *(rows for rows, _ in rungs)], strict=False))
+    assert model.answered["Score"] == new + 2 * 100
+
+
+@pytest.mark.parametrize(("shots", "calls"), [(0, 1), (8, 3)])
+def test_prompts_that_have_much_in_common_are_asked_alone_and_others_together(
+    shots: int, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    class Counting(Obedient):
+        def answer(self, requests: Sequence[Request], done: Collection[int] = frozenset()) -> Any:
+            asked.append(len(requests))
+            return super().answer(requests, done)
+
+    loaded = pk.task("labels.yaml")
+    told = predictor(loaded, Counting(), demos=pk.demos.random(k=shots))
+    assert isinstance(told.manipulate, pk.Prompt)
+    trial = Trial(told, told.manipulate, loaded, loaded.part("dev"), None)
+    scores = trial(["Obey 9.", "Obey 1.", ""], 20)
+    assert (len(asked), sum(asked)) == (calls, 60)
+    assert scores == [trial([text], 20)[0] for text in ("Obey 9.", "Obey 1.", "")]
+
+
+# ---- the figures -----------------------------------------------------------------------------------
+
+
+def test_optimism_is_the_dev_score_less_the_held_out_one() -> None:
+    found = search()
+    told = json.loads(json.dumps(found.to_json()))
+    last = told["rungs"][-1]
+    best = last["instructions"][0]
+    assert best["instruction"] == told["instruction"] == found.instruction
+    assert told["dev"]["value"] == best["accuracy"] == found.on_dev.value
+    assert told["held_out"] == told["comparison"]["branches"][1]["accuracy"]
+    assert told["optimism"]["value"] == best["accuracy"] - told["held_out"]["value"]
+    assert f"optimism: {found.on_dev.value:.3f} on the rows" in str(found)
+    assert found.instruction in str(found)
+    run = json.loads((Path(told["runs"][1]) / "run.json").read_text())
+    assert run["manipulate"]["instruction"] == found.instruction
+    assert pk.evaluate(found.predictor, pk.task("labels.yaml")).path == Path(told["runs"][1])
+
+
+def test_the_interval_of_a_difference_is_newcombes() -> None:
+    made = difference(wilson(56, 70), wilson(48, 80))  # the example of Newcombe 1998, table II, row (a), method 10
+    assert (made.value, made.low, made.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+
+
+@given(data=st.data(), n=st.integers(1, 200), m=st.integers(1, 200))
+def test_a_difference_turned_round_has_the_interval_turned_round(data: st.DataObject, n: int, m: int) -> None:
+    one, other = wilson(data.draw(st.integers(0, n)), n), wilson(data.draw(st.integers(0, m)), m)
+    made, turned = difference(one, other), difference(other, one)
+    assert -1 <= made.low <= made.value <= made.high <= 1
+    assert math.isclose(made.low, -turned.high)
+
+
+# ---- refusals --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keywords", "code", "fields"),
+    [
+        ({"method": "appe"}, "unknown-name", {"kind": "search method", "name": "appe", "close": ["ape"]}),
+        ({"by": "acuracy"}, "unknown-name", {"name": "acuracy", "close": ["accuracy"]}),
+        ({"method": "list"}, "no-instructions", {"method": "list"}),
+        ({"instructions": "Say it."}, "not-a-list-of-texts", {"instructions": "'Say it.'"}),
+        ({"candidates": 0}, "out-of-range", {"candidates": 0}),
+        ({"dev": 0}, "out-of-range", {"limit": 0}),
+        ({"task": "labels.yaml"}, "not-a-task", {"value": "'labels.yaml'"}),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(keywords: dict[str, Any], code: str, fields: dict[str, Any]) -> None:
+    loaded = pk.task("labels.yaml")
+    with refused(InputError, code, **fields):
+        pk.search(predictor(loaded), **{"task": loaded, **keywords})
+
+
+def test_a_task_without_dev_rows_and_a_model_that_writes_nothing_are_refused() -> None:
+    spec = yaml.safe_load(Path("labels.yaml").read_text())
+    spec["sources"][0] |= {"files": {"test": "test.jsonl"}, "hold_out": 20}
+    Path("small.yaml").write_text(yaml.safe_dump(spec))
+    with refused(TaskError, "empty-part", task="small", part="dev"):
+        search(task=pk.task("small.yaml"))
+    mute = Obedient()
+    mute.verbs = frozenset({"Score"})  # type: ignore[misc]
+    with refused(Unsupported, "cannot-generate", model=mute.name):
+        search(model=mute)
+    assert search(model=mute, instructions=["Obey 9."]).instruction == "Obey 9."
+    loaded = pk.task("labels.yaml")
+    calibrated = pk.Predictor(Obedient(), pk.Prompt("t.j2"), [pk.Verbalizer(WORDS), pk.calibrate.Contextual()])
+    with refused(InputError, "calibrated-predictor", predictor=calibrated.name):
+        pk.search(calibrated, loaded)

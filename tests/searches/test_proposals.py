@@ -1,0 +1,127 @@
+"""Instructions that a model proposes: what it is shown, and what is made of its texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from promptkit.core.errors import Unsupported
+from promptkit.core.model import Card
+from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Request
+from promptkit.models.client import Asking
+from promptkit.models.fake import ByteTokenizer
+from promptkit.models.registry import load
+from promptkit.searches.proposals import PAIRS, SAMPLES, SHOWN, Proposer, cleaned
+from tests.support.errors import refused
+
+PAIR = {f"id{number}": f"Input: in {number}\nOutput: out {number}" for number in range(30)}
+
+
+class Writer:
+    """Answers every request with numbered texts, and keeps what it was asked."""
+
+    def __init__(self, card: Card) -> None:
+        self.card = card
+        self.asked: list[tuple[str, Generate]] = []
+
+    def __call__(self, requests: Sequence[Request]) -> list[Output]:
+        outputs: list[Output] = []
+        for request in requests:
+            assert isinstance(request.verb, Generate)
+            self.asked.append((ByteTokenizer().decode(request.input.ids), request.verb))
+            texts = [
+                Generation(ids=(1,), text=f" write {len(self.asked)}-{n}.\nMore", ended="stop") for n in range(request.verb.n)
+            ]
+            outputs.append(GenerateOutput(generations=tuple(texts)))
+        return outputs
+
+
+@pytest.fixture
+def writer(make_card: Any) -> Writer:
+    return Writer(make_card())
+
+
+def proposer(ask: Any, **more: Any) -> Proposer:
+    return Proposer(ask=ask, **{"pairs": PAIR, "chat": False, "seed": 0, **more})
+
+
+def shown(prompt: str) -> set[str]:
+    return set(re.findall(r"Input: in \d+\nOutput: out \d+", prompt))
+
+
+@pytest.mark.parametrize(
+    ("count", "shares"), [(1, [1]), (SAMPLES, [SAMPLES]), (SAMPLES + 1, [3, 2]), (3 * SAMPLES, [SAMPLES] * 3)]
+)
+def test_several_sets_of_pairs_are_drawn_and_several_texts_for_each(writer: Writer, count: int, shares: list[int]) -> None:
+    texts = proposer(writer).from_pairs(count)
+    assert [verb.n for _, verb in writer.asked] == shares
+    assert texts == [f"Write {number}-{n}." for number, share in enumerate(shares, start=1) for n in range(share)]
+    sets = [frozenset(shown(prompt)) for prompt, _ in writer.asked]
+    assert len(set(sets)) == len(sets)
+    assert all(len(each) == PAIRS and each <= set(PAIR.values()) for each in sets)
+    assert len({verb.seed for _, verb in writer.asked}) == len(shares)
+    assert all(verb.temperature > 0 for _, verb in writer.asked)
+
+
+def test_the_order_of_the_pool_changes_nothing_and_the_seed_does(make_card: Any) -> None:
+    def prompts(**more: Any) -> list[Any]:
+        ask = Writer(make_card())
+        proposer(ask, **more).from_pairs(8)
+        return ask.asked
+
+    assert prompts(pairs=dict(reversed(PAIR.items()))) == prompts()
+    assert prompts(seed=1) != prompts()
+
+
+def test_the_history_shows_the_best_instructions_the_best_last(writer: Writer) -> None:
+    accuracies = {f"try {number}": (number * 7 % 31) / 31 for number in range(31)}
+    texts = proposer(writer).from_history(accuracies, 5, 0)
+    ((prompt, verb),) = writer.asked
+    told = [(text, int(score)) for text, score in re.findall(r"Instruction: (try \d+)\nScore: (\d+)\n", prompt)]
+    assert told == [(text, round(100 * share)) for text, share in sorted(accuracies.items(), key=lambda each: each[1])[-SHOWN:]]
+    assert len(shown(prompt)) == PAIRS
+    assert (verb.n, len(texts)) == (5, 5)
+    proposer(writer).from_history(accuracies, 5, 1)
+    assert shown(writer.asked[1][0]) != shown(prompt)
+
+
+def test_a_chat_model_is_asked_in_a_turn(writer: Writer) -> None:
+    proposer(writer, chat=True).from_pairs(1)
+    ((prompt, _),) = writer.asked
+    assert prompt.startswith("<bos><turn>user\nI gave a friend")
+    assert prompt.endswith("<end>\n<turn>assistant\n")
+
+
+def test_a_model_without_a_chat_template_is_refused(make_card: Any) -> None:
+    class Bare(ByteTokenizer):
+        def chat(self, turns: Any) -> Any:
+            return None
+
+    with refused(Unsupported, "no-chat-template", turns=("user",)):
+        proposer(Writer(make_card(Bare())), chat=True).from_pairs(1)
+
+
+def test_a_model_proposes_the_same_again(make_card: Any) -> None:
+    assert proposer(Asking(load("fake"))).from_pairs(6) == proposer(Asking(load("fake"))).from_pairs(6)
+
+
+@pytest.mark.parametrize(
+    ("text", "ended", "instruction"),
+    [
+        (" write the opposite of the word.\n\nInput: x", "stop", "Write the opposite of the word."),
+        (" write it. Then go home. And", "length", "Write it."),
+        ("\n\n count to 1.5 and stop", "end", "Count to 1.5 and stop"),
+        (' "say yes!"', "end", "Say yes!"),
+        ("[Name the animal.]", "end", "Name the animal."),
+        (" write the opposite of the", "length", None),
+        (" write the opposite\nof the", "length", "Write the opposite"),
+        ("  \n ", "end", None),
+        (" 1. 2. 3.", "end", None),
+        ("", "end", None),
+    ],
+)
+def test_a_text_is_read_as_its_first_sentence_if_it_has_one(text: str, ended: Any, instruction: str | None) -> None:
+    assert cleaned(Generation(ids=(1,), text=text, ended=ended)) == instruction

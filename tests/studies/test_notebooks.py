@@ -1,0 +1,43 @@
+"""The notebooks run from the first cell to the last, and show the figures that are committed with them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.support.paths import ROOT
+
+STUDIES = ROOT / "evals" / "studies"
+NOTEBOOKS = sorted(path.name for path in STUDIES.glob("*.ipynb"))
+
+
+def figures(book: Any) -> list[float]:
+    """Every figure of three decimals that its cells show as text."""
+    outputs = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
+    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
+    return [float(figure) for figure in re.findall(r"[-+]?\d\.\d\d\d\b", "\n".join(texts))]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_shows_what_is_committed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # so that nothing is there already
+    committed = nbformat.read(STUDIES / name, 4)
+    book = nbformat.read(STUDIES / name, 4)
+    NotebookClient(book, timeout=900, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert not [output for cell in book.cells for output in cell.get("outputs", ()) if output.get("name") == "stderr"]
+    assert len(figures(committed)) > 10
+    assert figures(book) == pytest.approx(figures(committed), abs=0.02)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_is_committed_with_its_output_and_names_no_place_of_its_maker(name: str) -> None:
+    text = (STUDIES / name).read_text("utf-8")
+    book = nbformat.reads(text, 4)
+    assert all(cell.execution_count for cell in book.cells if cell.cell_type == "code")
+    assert not re.search(r"/(?:root|home|work|tmp)/", text)

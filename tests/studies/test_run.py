@@ -1,0 +1,331 @@
+"""Studies on the fake engine: which cells there are, what is asked of the model, and what becomes of those that fail."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+from inspect import signature
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+import promptkit as pk
+from promptkit.cli import main as cli
+from promptkit.cli.evaluate import eval_
+from promptkit.config.study import Options, StudySpec, read_study, run
+from promptkit.core.errors import InputError, PromptkitError, RunError
+from promptkit.core.paths import STUDIES, folder
+from promptkit.core.registry import build as registered
+from promptkit.evaluation.evaluate import evaluate
+from promptkit.models.fake import FakeModel
+from promptkit.studies.grid import cells, dimensions
+from promptkit.studies.progress import LiveTable, Moment, RunsBar
+from tests.support.errors import refused
+
+LIMIT = 12
+WORDS = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
+
+
+class Counting(FakeModel):
+    """Counts what it was asked."""
+
+    asked = 0
+
+    def answer(self, requests: Any, done: Any = frozenset()) -> Any:
+        for indices, outputs in super().answer(requests, done):
+            Counting.asked += len(indices)
+            yield indices, outputs
+
+
+def counting(name: str = "fake") -> Counting:
+    return Counting(name, FakeModel.Settings(batch_tokens=3000))
+
+
+MODEL = counting()
+
+
+def build(demos: str = "random", k: int = 2, seed: int = 0, chain: tuple[Any, ...] = ()) -> pk.Predictor:
+    chosen = registered("demonstration selector", pk.demos.SELECTORS, demos, k=k, seed=seed)
+    return pk.Predictor(MODEL, pk.Prompt("sentiment/review", demos=chosen), [WORDS, *chain])
+
+
+def branches(k: int) -> list[pk.Predictor]:
+    return [build(k=k), build(k=k, chain=(pk.calibrate.Contextual(),))]
+
+
+def made(out: Path, function: Any = build, **grid: Any) -> pk.Study:
+    return pk.study(function, pk.task("sentiment"), limit=LIMIT, out=out, **grid)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_asked() -> None:
+    Counting.asked = 0
+
+
+# ---- the grid ---------------------------------------------------------------------------------------
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), st.lists(st.integers(), min_size=1, max_size=3, unique=True), max_size=3))
+def test_the_cells_are_the_product_of_the_values_in_the_order_given(grid: dict[str, list[int]]) -> None:
+    expected = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    assert cells(dimensions({name: iter(values) for name, values in grid.items()})) == expected
+
+
+def test_a_text_a_number_and_a_mapping_are_constants() -> None:
+    grid = {"template": "{% block input %}", "k": 4, "set": {"dtype": "float32"}, "seed": range(2)}
+    assert cells(dimensions(grid)) == [{**grid, "seed": 0}, {**grid, "seed": 1}]
+
+
+def test_objects_are_named_as_they_are_spelt(tmp_path: Path) -> None:
+    study = made(
+        tmp_path,
+        lambda demos: pk.Predictor(MODEL, pk.Prompt("sentiment/review", demos=demos), WORDS),
+        demos=(pk.demos.random(k=2), pk.demos.balanced(k=2, seed=1)),
+    )
+    assert study.dimensions == {"demos": ("random:k=2", "balanced:k=2:seed=1")}
+
+
+@pytest.mark.parametrize(
+    ("function", "grid", "code", "told"),
+    [
+        (build, {"k": []}, "no-values", {"dimension": "k"}),
+        (build, {"k": [0, 2, 2]}, "duplicate-value", {"dimension": "k", "value": "2"}),
+        (build, {"kk": [0]}, "unknown-name", {"kind": "argument of the function that builds predictors", "name": "kk"}),
+        (branches, {}, "missing-argument", {"arguments": ("k",)}),
+        ("build", {}, "not-a-function", {"value": "'build'"}),
+        (lambda k: None, {"k": [1]}, "not-a-predictor", {"value": "None"}),
+        (lambda k: [], {"k": [1]}, "not-a-predictor", {"value": "[]"}),
+        (lambda align: [build(k=align)], {"align": [0]}, "reserved-dimension", {"dimension": "align"}),
+    ],
+)
+def test_a_grid_that_makes_no_study_is_refused(
+    tmp_path: Path, function: Any, grid: Any, code: str, told: dict[str, Any]
+) -> None:
+    with refused(InputError, code, **told):
+        made(tmp_path, function, **grid)
+
+
+def test_a_study_of_which_every_cell_fails_is_refused_with_the_first_reason(tmp_path: Path) -> None:
+    with pytest.raises(PromptkitError) as first:
+        evaluate(build(k=-1), pk.task("sentiment"), limit=LIMIT, out=tmp_path)
+    with refused(RunError, "all-cells-failed", failures=2, reason=str(first.value)):
+        made(tmp_path, k=[-1, -2])
+
+
+# ---- what is asked ----------------------------------------------------------------------------------
+
+
+def test_cells_of_equal_settings_are_one_run_and_equal_prompts_are_asked_once(tmp_path: Path) -> None:
+    study = made(tmp_path, demos=["random", "balanced", "first"], k=[0, 2], seed=range(3))
+    assert len(study.cells) == 18
+    runs = {cell.run.path for cell in study.cells}
+    assert len(runs) == len(list(tmp_path.iterdir())) == 1 + 3 + 3 + 1  # k=0; each seed of two selectors; first
+    lines = [json.loads(line) for run in runs for line in (run / "samples.jsonl").read_text().splitlines()]
+    prompts = {line["prompt_hash"] for line in lines}
+    assert Counting.asked == len(prompts)
+
+
+def test_a_study_that_is_made_again_asks_nothing_and_says_the_same(tmp_path: Path, scores: Path) -> None:
+    grid = {"demos": ["random", "balanced"], "k": [0, 2], "seed": range(2)}
+    first = made(tmp_path, **grid)
+    scores.unlink()
+    Counting.asked = 0
+    second = made(tmp_path, **grid)
+    assert Counting.asked == 0
+    assert str(second) == str(first)
+
+
+def test_a_broken_study_continues_where_it_was(tmp_path: Path, scores: Path) -> None:
+    def stop(moment: Moment) -> None:
+        if moment.done == 2 and moment.rows[0]:
+            raise KeyboardInterrupt
+
+    grid = {"k": [1, 2, 3, 4]}
+    with pytest.raises(KeyboardInterrupt):
+        made(tmp_path / "a", progress=stop, **grid)
+    broken = Counting.asked
+    assert 2 * LIMIT < broken < 3 * LIMIT
+    scores.unlink()
+    continued = made(tmp_path / "a", **grid)
+    assert Counting.asked == 4 * LIMIT
+    assert str(continued) == str(made(tmp_path / "b", **grid))
+
+
+def test_models_that_are_the_same_are_one(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    def build_anew(k: int) -> pk.Predictor:
+        seen.append(counting())
+        seen[-1].load = lambda model=seen[-1]: loaded.append(model)
+        return pk.Predictor(seen[-1], pk.Prompt("sentiment/review", demos=pk.demos.random(k=k)), WORDS)
+
+    loaded: list[Any] = []
+    made(tmp_path, build_anew, k=[0, 2, 4])
+    assert len(seen) == 3
+    assert {id(model) for model in loaded} == {id(seen[0])}
+
+
+def test_predictors_that_share_a_pass_are_one_more_dimension(tmp_path: Path) -> None:
+    study = made(tmp_path, branches, k=[1, 2])
+    assert study.dimensions == {"k": (1, 2), "align": ("verbalizer", "contextual")}
+    assert len(list(tmp_path.iterdir())) == 2
+    for cell in study.cells:
+        result = next(r for r in cell.run.results if r.align == cell.values["align"])
+        assert cell.result is result
+    alone = made(tmp_path / "alone", k=[1, 2])
+    assert [c.result.metrics for c in study.where(align="verbalizer").cells] == [c.result.metrics for c in alone.cells]
+
+
+def test_progress_tells_every_run_and_what_is_evaluated_so_far(tmp_path: Path) -> None:
+    moments: list[Moment] = []
+    made(tmp_path, demos=["random", "first"], seed=[0, 1], progress=moments.append)
+    assert {moment.of for moment in moments} == {3}
+    assert [len(m.so_far.cells) for m in moments if m.so_far is not None and not m.rows[1]] == [1, 2, 4]
+    assert moments[-1].done == 3
+    assert all(moment.values and moment.rows[0] <= moment.rows[1] for moment in moments[:-1])
+
+
+NOTEBOOK = """
+import promptkit as pk
+def build(k, seed):
+    prompt = pk.Prompt("sentiment/review", demos=pk.demos.random(k=k, seed=seed))
+    return pk.Predictor(pk.load("fake"), prompt, {"negative": "Negative", "positive": "Positive"})
+runs = pk.study(build, pk.task("sentiment"), limit=8, k=[0, 2], seed=range(2))
+runs
+"""
+
+
+def test_a_notebook_shows_a_bar_and_then_the_study_alone(tmp_path: Path) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NOTEBOOK)])
+    NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    bar, shown = book.cells[0].outputs
+    assert bar["data"] == {"text/html": "", "text/plain": ""}
+    assert "<table>" in shown["data"]["text/html"]
+    assert "accuracy" in shown["data"]["text/plain"]
+    assert "data:image/png" in shown["data"]["text/html"]
+
+
+@pytest.mark.parametrize("display", [LiveTable, RunsBar])
+def test_a_display_writes_to_standard_error_alone(tmp_path: Path, display: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with display() as progress:
+        made(tmp_path, k=[0, 2], progress=progress)
+    assert not capsys.readouterr().out
+
+
+# ---- cells that fail --------------------------------------------------------------------------------
+
+
+def test_a_cell_that_fails_leaves_the_others_and_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        study = made(tmp_path, demos=["random", "nearest"], k=[2, 500], seed=[0, 1])
+    assert [dict(cell.values) for cell in study.cells] == [{"demos": "random", "k": 2, "seed": seed} for seed in (0, 1)]
+    assert len(study.failures) == 6
+    assert caplog.messages == [study.trouble]
+    reason = {(failure.values["demos"], failure.values["seed"]): failure.reason for failure in study.failures}
+    assert study.trouble.startswith(
+        f"6 cells of the study failed and are left out: demos=nearest, k=2, seed=0 and 3 more: {reason['nearest', 0]}"
+    )
+    assert f"demos=random, k=500, seed=0 and 1 more: {reason['random', 0]}" in study.trouble
+    assert "nearest" in reason["nearest", 0]
+    assert "500" in reason["random", 0]
+    assert study.trouble in str(study)
+    assert study.table(rows="demos", columns="k").rows[1] == ("nearest", None, None)
+
+
+# ---- from a file ------------------------------------------------------------------------------------
+
+
+def written(folder: Path, **spec: Any) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump({"task": "sentiment", "model": "fake", "limit": LIMIT, **spec}, sort_keys=False))
+    return path
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["promptkit", *shlex.split(command)])
+    try:
+        cli.main()
+    except SystemExit as left:
+        return int(left.code or 0)
+    return 0
+
+
+def test_a_study_s_file_has_every_option_of_eval() -> None:
+    of_eval = {name.rstrip("_") for name in signature(eval_).parameters}
+    own = {"description", "controls", "grid"}
+    assert StudySpec.model_fields.keys() - own == of_eval - {"shard", "no_cache", "out", "as_json"}
+    same = {name.rstrip("_"): each.default for name, each in signature(eval_).parameters.items()}
+    assert all(field.default == same[name] for name, field in Options.model_fields.items() if name != "set")
+
+
+def test_a_cell_of_a_file_is_the_run_that_eval_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    path = written(
+        tmp_path,
+        calibrate=[{"batch": {"rows": 4}}, "contextual"],
+        instruction="Say which.",
+        grid={"demos": ["random-each", {"balanced": {"k": 3}}], "shots": [2], "order": ["shuffled"], "seed": [1]},
+    )
+    study = run(read_study(path), out=tmp_path / "runs")
+    assert study.dimensions["align"] == ("verbalizer", "batch:rows=4", "contextual")
+    for demos in ("random-each", "balanced:k=3"):
+        typed(
+            monkeypatch,
+            f"eval sentiment --model fake --limit {LIMIT} --demos {demos} --shots 2 --order shuffled --seed 1 --json "
+            f"--calibrate batch:rows=4,contextual --instruction 'Say which.' --out {tmp_path / 'runs'}",
+        )
+        printed = json.loads(capsys.readouterr().out)
+        assert printed["resumed"] == LIMIT
+        assert {str(cell.run.path) for cell in study.where(demos=demos).cells} == {printed["run"]}
+
+
+def test_paths_count_from_the_study_s_own_folder(tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}", "label": ["no", "yes"][i % 2]} for i in range(20)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "t.j2").write_text("{% block input %}{{ text }} ->{% endblock %}{% block target %} {{ label }}{% endblock %}")
+    path = written(tmp_path, task="rows.jsonl", grid={"template": ["t.j2"], "shots": [0, 2]})
+    study = run(read_study(path), out=tmp_path / "runs")
+    assert study.task.labels == ("no", "yes")
+    assert len(study.cells) == 2
+
+
+def test_the_command_prints_one_object_and_tells_what_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, controls=["random"], grid={"shots": [2, 500], "seed": [0, 1]})
+    code = typed(monkeypatch, f"study {path} --json --out {tmp_path / 'runs'} --plot {tmp_path / 'plot.svg'}")
+    out, err = capsys.readouterr()
+    printed = json.loads(out)
+    assert code == 1
+    assert err.startswith("promptkit: ")
+    assert "shots=500, seed=0 and 1 more: " in err
+    assert printed["failures"][0]["reason"] in err
+    assert [cell["values"] for cell in printed["cells"]] == [{"shots": 2, "seed": 0}, {"shots": 2, "seed": 1}]
+    assert (printed["n"], len(printed["failures"])) == (LIMIT, 2)
+    assert "<svg" in (tmp_path / "plot.svg").read_text()
+
+
+def test_the_command_shows_a_table_with_the_controls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, controls=["random", "balanced:k=2"], grid={"demos": ["random", "first"], "shots": [0, 2, 4]})
+    assert typed(monkeypatch, f"study {path} --out {tmp_path / 'runs'}") == 0
+    shown = capsys.readouterr().out
+    for name in ("shots=4", "first", "majority of the pool", "vote of random", "regression on balanced"):
+        assert name in shown
+
+
+@pytest.mark.parametrize("name", [path.stem for path in (folder("evals") / STUDIES).glob("*.yaml")])
+def test_a_shipped_study_runs(name: str, tmp_path: Path) -> None:
+    spec = read_study(name)
+    quick = spec.model_copy(update={"model": "fake", "limit": 8})
+    assert not run(quick, out=tmp_path).failures

@@ -1,0 +1,394 @@
+import json
+import subprocess
+import sys
+from contextlib import suppress
+from itertools import combinations
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptkit.core import paths as resources
+from promptkit.core.errors import PromptkitError, TaskError
+from promptkit.tasks.columns import cell_text
+from promptkit.tasks.task import load_task
+from tests.support.errors import refused
+
+LABELS = {"negative": "Negative", "positive": "Positive"}
+SHIPPED = resources.names("evals", ".yaml")
+
+
+@pytest.fixture(autouse=True)
+def _no_mirror(monkeypatch):
+    monkeypatch.delenv("PROMPTKIT_DATA", raising=False)
+
+
+@pytest.fixture(scope="module")
+def make_task(tmp_path_factory):
+    """Makes a task of rows, with keys of its source and of itself changed: `make_task(rows, label_ids={0: "negative"})`."""
+
+    def make(rows, *, split="train", labels=LABELS, **source):
+        folder = tmp_path_factory.mktemp("task", numbered=True)
+        (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        whole = {"files": {split: "rows.jsonl"}, "inputs": {"text": "text"}, "label": "label"} | source
+        return load_task(write(folder, description="made up", template="sentiment/review", labels=labels, sources=[whole]))
+
+    return make
+
+
+def write(folder, **spec):
+    path = folder / "made-up.yaml"
+    path.write_text(yaml.safe_dump(spec, sort_keys=False), "utf-8")
+    return path
+
+
+def row(text, label="negative", **columns):
+    return {"text": text, "label": label, **columns}
+
+
+# ---- ids --------------------------------------------------------------------------------------------
+
+rows_of = st.lists(st.builds(row, st.sampled_from("abcde") | st.text(max_size=5), st.sampled_from(sorted(LABELS))), min_size=1)
+
+
+@given(rows=rows_of)
+def test_an_id_is_a_hash_of_the_inputs_and_the_number_of_the_repeat(make_task, rows):
+    examples = make_task(rows).rows("train")
+    base_of = {}
+    numbers = {}
+    for example, given_row in zip(examples, rows, strict=True):
+        base, _, number = example.id.partition("#")
+        assert base_of.setdefault(given_row["text"], base) == base
+        numbers.setdefault(base, []).append(int(number or 1))
+    assert len(set(base_of.values())) == len(base_of)
+    assert all(sorted(found) == list(range(1, len(found) + 1)) for found in numbers.values())
+
+
+@given(rows=rows_of, order=st.randoms(use_true_random=False))
+def test_a_row_keeps_its_id_where_the_file_is_shuffled_though_equal_inputs_have_other_labels(make_task, rows, order):
+    shuffled = list(rows)
+    order.shuffle(shuffled)
+    before, after = (
+        sorted((e.id, e.inputs["text"], e.label) for e in make_task(each).rows("train")) for each in (rows, shuffled)
+    )
+    assert before == after
+
+
+@given(rows=rows_of, other=st.sampled_from(sorted(LABELS)))
+def test_an_id_does_not_depend_on_columns_that_are_not_inputs_nor_where_inputs_differ_on_labels(make_task, rows, other):
+    extended = [{"extra": number, **given_row} for number, given_row in enumerate(rows)]
+    assert [e.id for e in make_task(extended).rows("train")] == [e.id for e in make_task(rows).rows("train")]
+    different = list({given_row["text"]: given_row for given_row in rows}.values())
+    changed = [{**given_row, "label": other} for given_row in different]
+    assert [e.id for e in make_task(changed).rows("train")] == [e.id for e in make_task(different).rows("train")]
+
+
+def test_an_id_does_not_depend_on_the_task_the_split_or_the_place_in_the_file(make_task):
+    alone = make_task([row("x")], split="test").rows("test")
+    behind = make_task([row("y"), row("x")], labels={"positive": "good", "negative": "bad"}).rows("train")
+    assert alone[0].id == behind[1].id
+
+
+def test_an_id_does_not_depend_on_the_order_in_which_inputs_are_listed(make_task):
+    one, two = (
+        make_task([row("x", other="y")], inputs={v: v for v in order}) for order in (["text", "other"], ["other", "text"])
+    )
+    assert one.rows("train")[0].id == two.rows("train")[0].id
+
+
+def test_an_id_depends_on_which_variable_holds_a_text(make_task):
+    pair = {"text": "text", "other": "other"}
+    one, two = make_task([row("x", other="y"), row("y", other="x")], inputs=pair).rows("train")
+    assert one.id != two.id
+
+
+# ---- parts of the train split -----------------------------------------------------------------------
+
+
+@given(rows=rows_of)
+def test_the_parts_are_disjoint_cover_the_train_split_and_keep_equal_inputs_together(make_task, rows):
+    task = make_task(rows)
+    parts = {name: list(task.part(name)) for name in ("pool", "fit", "dev")}
+    assert sorted(e.id for part in parts.values() for e in part) == sorted(e.id for e in task.rows("train"))
+    texts = [{e.inputs["text"] for e in part} for part in parts.values()]
+    assert not any(one & other for one, other in combinations(texts, 2))
+    assert task.pool() == parts["pool"]
+
+
+def test_the_parts_have_about_60_20_and_20_percent(make_task):
+    task = make_task([row(f"text {number}") for number in range(2000)])
+    shares = {name: len(task.part(name)) / 2000 for name in ("pool", "fit", "dev")}
+    assert shares == pytest.approx({"pool": 0.6, "fit": 0.2, "dev": 0.2}, abs=0.04)
+
+
+@given(rows=rows_of, more=rows_of, order=st.randoms(use_true_random=False))
+def test_the_part_of_a_row_does_not_depend_on_the_other_rows_nor_on_labels(make_task, rows, more, order):
+    changed = [{**given_row, "label": "positive"} for given_row in rows + more]
+    order.shuffle(changed)
+    pool, wider = ({e.inputs["text"] for e in make_task(some).pool()} for some in (rows, changed))
+    texts = {given_row["text"] for given_row in rows}
+    assert pool == wider & texts
+
+
+def test_a_row_s_part_says_nothing_of_its_place_in_a_run(make_task):
+    """The division and the ids, by whose hash a run is ordered, come from different hashes."""
+    task = make_task([row(f"text {number}") for number in range(2000)])
+    first = sorted(e.id for e in task.rows("train"))[:400]
+    held = sum(e.id in set(first) for e in task.pool())
+    assert 200 < held < 280  # 240 expected, standard deviation about 10
+
+
+# ---- labels -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [("negative", "negative"), ("positive", "positive"), (0, "negative"), (1, "positive"), ("1", "positive")],
+)
+def test_a_label_is_its_name_or_its_number_as_declared(make_task, value, label):
+    assert make_task([row("x", value)]).rows("train")[0].label == label
+
+
+@pytest.mark.parametrize(
+    ("value", "label"), [(4, "positive"), ("4", "positive"), ("neg", "negative"), ("positive", "positive")]
+)
+def test_label_ids_say_which_label_a_value_means(make_task, value, label):
+    ids = {4: "positive", "neg": "negative"}
+    assert make_task([row("x", value)], label_ids=ids).rows("train")[0].label == label
+
+
+@pytest.mark.parametrize("value", [0, 1, "neutral", "Negative", "", 2.0, True])
+def test_a_value_that_no_label_has_is_refused_with_its_row(make_task, value):
+    task = make_task([row("x"), row("y", value)], label_ids={4: "positive"})
+    where = "row 2 of the train split of made-up"
+    with refused(TaskError, "unknown-name", kind="label", name=cell_text(value), where=where):
+        task.rows("train")
+
+
+def test_a_label_id_of_a_label_that_is_not_declared_is_refused(make_task):
+    with refused(TaskError, "undeclared-label", label="neutral"):
+        make_task([row("x", 4)], label_ids={4: "neutral"}).rows("train")
+
+
+@pytest.mark.parametrize("value", [-1, "-1"])
+@pytest.mark.parametrize(("split", "suggested"), [("test", "validation"), ("validation", "train")])
+def test_a_hidden_label_is_refused_with_a_split_to_try(make_task, value, split, suggested):
+    with refused(TaskError, "hidden-labels", task="made-up", split=split, suggested=suggested):
+        make_task([row("x", value)], split=split).rows(split)
+
+
+def test_minus_1_may_be_a_label_that_the_task_declares(make_task):
+    task = make_task([row("x", -1)], label_ids={-1: "negative", 1: "positive"})
+    assert task.rows("train")[0].label == "negative"
+
+
+def test_label_ids_hold_where_labels_are_named_by_numbers(make_task):
+    """Stars from 1 to 3 that the data count from 0, as Yelp's reviews do."""
+    stars = {"1": "one star", "2": "two stars", "3": "three stars"}
+    task = make_task([row("x", 0), row("y", 1), row("z", 2)], labels=stars, label_ids={0: "1", 1: "2", 2: "3"})
+    assert [example.label for example in task.rows("train")] == ["1", "2", "3"]
+
+
+def test_labels_named_by_numbers_are_not_counted(make_task):
+    stars = {"1": "one star", "2": "two stars", "3": "three stars"}
+    task = make_task([row("x", 1), row("y", "3")], labels=stars)
+    assert [example.label for example in task.rows("train")] == ["1", "3"]
+    with refused(TaskError, "unknown-name", kind="label", name="0"):
+        make_task([row("x", 0)], labels=stars).rows("train")
+
+
+# ---- columns and splits -----------------------------------------------------------------------------
+
+
+def test_a_column_that_is_not_there_is_refused_with_the_one_that_was_meant(make_task):
+    where = "row 1 of the train split of made-up"
+    with refused(TaskError, "unknown-name", kind="column", name="txt", close=["text"], where=where):
+        make_task([row("x")], inputs={"text": "txt"}).rows("train")
+
+
+@pytest.mark.parametrize(("value", "code"), [(None, "empty-cell"), (["a"], "not-text"), ({"a": "b"}, "not-text")])
+@pytest.mark.parametrize("column", ["text", "label"])
+def test_a_cell_that_is_no_text_is_refused_with_its_column_and_row(make_task, column, value, code):
+    with refused(TaskError, code, column=column, where="row 2 of the train split of made-up"):
+        make_task([row("x"), {**row("y"), column: value}]).rows("train")
+
+
+def test_inputs_map_columns_to_template_variables_and_hold_nothing_else(make_task):
+    task = make_task([row("x", other="y")], inputs={"premise": "other", "hypothesis": "text"})
+    assert task.rows("train")[0].inputs == {"premise": "y", "hypothesis": "x"}
+
+
+def test_a_split_that_is_not_there_is_refused_with_those_there_are(make_task):
+    with refused(TaskError, "unknown-name", kind="split", name="tset", task="made-up"):
+        make_task([row("x")]).rows("tset")
+
+
+def test_a_source_may_have_other_names_for_splits(make_task):
+    task = make_task([row("x")], split="dev_matched", splits={"validation": "dev_matched"})
+    assert [example.inputs["text"] for example in task.rows("validation")] == ["x"]
+
+
+# ---- where tasks are found --------------------------------------------------------------------------
+
+
+def test_a_mirror_is_read_where_its_folder_is_given_or_in_the_environment(tmp_path, monkeypatch):
+    (tmp_path / "sst2").mkdir()
+    (tmp_path / "sst2" / "validation.jsonl").write_bytes(b'{"sentence": "fine", "label": 1}\n')
+    given_folder = load_task("sst2", data=tmp_path)
+    monkeypatch.setenv("PROMPTKIT_DATA", str(tmp_path))
+    for task in (given_folder, load_task("sst2")):
+        (example,) = task.rows("validation")
+        assert (dict(example.inputs), example.label) == ({"text": "fine"}, "positive")
+        assert task.identity()["source"]["mirror"] == "sst2"
+
+
+def test_a_task_is_read_from_the_hub_where_there_is_no_mirror():
+    assert load_task("sst2").identity()["source"]["hub"] == "stanfordnlp/sst2"
+
+
+def test_a_task_with_files_of_its_own_needs_no_mirror(tmp_path):
+    assert load_task("sentiment", data=tmp_path).identity() == load_task("sentiment").identity()
+
+
+@pytest.mark.parametrize(("source", "code"), [({"mirror": "x"}, "needs-mirror"), ({"hub": "a/b"}, "needs-hub")])
+def test_a_task_without_a_source_that_can_be_read_is_refused(tmp_path, source, code):
+    spec = {"inputs": {"text": "text"}, "label": "label"} | source
+    path = write(tmp_path, description="d", template="t", labels=LABELS, sources=[spec])
+    with refused(TaskError, code, task=str(path)):
+        load_task(path, data=tmp_path if "hub" in source else None)
+
+
+def test_an_unknown_task_is_refused_with_the_one_that_was_meant():
+    with refused(TaskError, "unknown-name", kind="task", name="sentimant") as error:
+        load_task("sentimant")
+    assert error.value.fields["close"][0] == "sentiment"
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "field"),
+    [
+        ("missing.yaml", "no-such-file", "file"),
+        ("", "unknown-name", "name"),
+        (".", "is-a-folder", "file"),
+        ("a\0b", "unknown-name", "name"),
+    ],
+)
+def test_a_path_that_is_no_file_is_refused(name, code, field):
+    with refused(TaskError, code, **{field: name}):
+        load_task(name)
+
+
+# ---- YAML -------------------------------------------------------------------------------------------
+
+SPEC = {
+    "description": "d",
+    "template": "sentiment/review",
+    "labels": LABELS,
+    "sources": [{"files": {"test": "x.csv"}, "inputs": {"text": "text"}, "label": "label"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "fields"),
+    [
+        ({**SPEC, "lables": {}}, "unknown-name", {"name": "lables", "place": "lables"}),
+        (
+            {**SPEC, "sources": [{**SPEC["sources"][0], "input": {}}]},
+            "unknown-name",
+            {"name": "input", "place": "sources.0.input"},
+        ),
+        ({**SPEC, "labels": {"one": "One"}}, "invalid-value", {"place": "labels"}),
+        ({**SPEC, "labels": {"a": 1, "b": 2}}, "invalid-value", {"place": "labels.a", "value": "1"}),
+        ({**SPEC, "labels": {"a": "a", True: "b"}}, "key-not-text", {"key": "True"}),
+        ({**SPEC, "sources": []}, "invalid-value", {"place": "sources"}),
+        ({**SPEC, "sources": [{**SPEC["sources"][0], "inputs": {}}]}, "invalid-value", {"place": "sources.0.inputs"}),
+        ({**SPEC, "sources": [{**SPEC["sources"][0], "hub": "a/b"}]}, "ambiguous-source", {"place": "sources.0"}),
+        ({**SPEC, "sources": [{"inputs": {"text": "text"}, "label": "label"}]}, "ambiguous-source", {"place": "sources.0"}),
+        ({key: value for key, value in SPEC.items() if key != "template"}, "missing-key", {"place": "template"}),
+        ({**SPEC, "sources": [{**SPEC["sources"][0], "inputs": {"labels": "x"}}]}, "reserved-variable", {"variable": "labels"}),
+        ({**SPEC, "answer": "first_line"}, "ambiguous-task-kind", {"given": "labels and answer"}),
+        (
+            {**SPEC, "sources": [{**SPEC["sources"][0], "label": {"column": "label", "pattern": "("}}]},
+            "invalid-pattern",
+            {"place": "sources.0.label", "pattern": "("},
+        ),
+        ([], "not-a-mapping", {}),
+        (None, "not-a-mapping", {}),
+    ],
+)
+def test_a_task_file_that_says_something_wrong_is_refused_with_the_place(tmp_path, changed, code, fields):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump(changed), "utf-8")
+    with refused(TaskError, code, file=str(path), **fields) as error:
+        load_task(path)
+    if code == "unknown-name":
+        assert error.value.fields["close"][0] == {"lables": "labels", "input": "inputs"}[fields["name"]]
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\xff", b"a: \0", b"a: !!python/object:os.system x", b"? [a]\n: b", b"\tx: y"])
+def test_a_file_that_is_not_yaml_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    with refused(TaskError, "not-yaml", file=str(path)):
+        load_task(path)
+
+
+@pytest.mark.parametrize(
+    "value", ["2001-99-99", "0x_", "1" * 5000, "2001-01-01 00:00:00+99:99", "!!int x", "!!float x", "!!bool x", "!!timestamp x"]
+)
+def test_a_value_that_yaml_takes_for_a_number_or_a_date_and_cannot_read_is_refused(tmp_path, value):
+    path = tmp_path / "odd.yaml"
+    path.write_text(f"description: {value}\n", "utf-8")
+    with pytest.raises(TaskError) as error:
+        load_task(path)
+    assert error.value.fields["file"] == str(path)
+
+
+def test_yaml_that_is_nested_without_end_does_not_kill_the_process(tmp_path):
+    path = tmp_path / "deep.yaml"
+    path.write_text("[" * 1_000_000, "utf-8")
+    code = (
+        "from promptkit.core.errors import PromptkitError\nfrom promptkit.tasks.task import load_task\n"
+        f"try: load_task({str(path)!r})\nexcept PromptkitError: print('refused')"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout.strip() == "refused"
+
+
+def pieces_of(value):
+    """Every value inside of a value, itself included."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [value, *(piece for part in inside for piece in pieces_of(part))]
+
+
+odd = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(pieces_of(SPEC))
+keys = st.sampled_from([*SPEC, *SPEC["sources"][0], "mirror", "hub", "split", "splits", "label_ids", "no such key"])
+documents = st.recursive(
+    odd,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(keys | odd.filter(lambda key: not isinstance(key, (dict, list))), inner, max_size=5)
+    ),
+    max_leaves=10,
+)
+
+
+@given(change=st.dictionaries(keys, documents, max_size=3), in_source=st.booleans())
+def test_any_document_is_a_task_or_refused(tmp_path_factory, change, in_source):
+    changed = {**SPEC, "sources": [{**SPEC["sources"][0], **change}]} if in_source else {**SPEC, **change}
+    path = tmp_path_factory.mktemp("any", numbered=True) / "any.yaml"
+    path.write_text(yaml.safe_dump(changed, allow_unicode=True), "utf-8")
+    loads_or_refuses(path)
+
+
+@given(content=st.binary(max_size=60) | st.text("{}[]:,-#&*!|>'\"% \n\tab1.", max_size=60).map(str.encode))
+def test_any_text_is_a_task_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("any", numbered=True) / "any.yaml"
+    path.write_bytes(content)
+    loads_or_refuses(path)
+
+
+def loads_or_refuses(path):
+    with suppress(PromptkitError):
+        assert len(load_task(path).labels) >= 2

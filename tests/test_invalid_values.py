@@ -1,0 +1,227 @@
+"""Mistakes that somebody made in earnest: each is told in one paragraph, and none is guessed at."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import promptkit as pk
+from promptkit.core.errors import InputError, PromptkitError, TaskError, TemplateError
+from promptkit.core.registry import build
+from promptkit.display.text_table import as_text
+from promptkit.evaluation.evaluate import evaluate
+from promptkit.evaluation.preview import show, views
+from promptkit.inputs.text.template import Template
+from promptkit.manipulate.learned.storage import LEARNABLE
+from promptkit.models.fake import FakeModel
+from promptkit.runs.run import run_table
+from promptkit.training.recipe import OPTIMIZERS, Recipe
+from tests.support.errors import refused
+
+WORDS = {"negative": "Negative", "positive": "Positive"}
+
+
+def template(text: str) -> Template:
+    return Template(f"{{% block input %}}{text}{{% endblock %}}{{% block target %}} {{{{ label }}}}{{% endblock %}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("{{ text.upper }}", "render-failed"),
+        ('{{ "ab" | map("upper") }}', "render-failed"),
+        ('{{ ["a", "b"] | random }}', "syntax-error"),
+        ("{{ text | truncate(2) }}", "render-failed"),
+    ],
+)
+def test_an_expression_that_reads_otherwise_each_time_or_fails_is_refused(text: str, code: str) -> None:
+    with refused(TemplateError, code):
+        template(text).render("input", {"text": "a text"})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: pk.Predictor("demo", pk.Prompt("sentiment/review"), WORDS),  # type: ignore[arg-type]
+        lambda: pk.Predictor(pk.load("fake"), "sentiment/review", WORDS),  # type: ignore[arg-type]
+        lambda: pk.Prompt("sentiment/review", demos="balanced"),  # type: ignore[arg-type]
+        lambda: pk.Prompt("sentiment/review", order="shuffled"),  # type: ignore[arg-type]
+        lambda: pk.Prompt("sentiment/review", instruction=5),  # type: ignore[arg-type]
+        lambda: pk.demos.balanced(k="8"),  # type: ignore[arg-type]
+        lambda: pk.demos.random(k=8.5),  # type: ignore[arg-type]
+        lambda: pk.demos.first(k=True),
+        lambda: pk.demos.random_each(seed=None),  # type: ignore[arg-type]
+        lambda: pk.order.shuffled(seed="0"),  # type: ignore[arg-type]
+        lambda: pk.Verbalizer(["a", "b"]),  # type: ignore[arg-type]
+        lambda: pk.Verbalizer({"a": 1, "b": 2}),  # type: ignore[dict-item]
+        lambda: pk.Verbalizer({0: "a", 1: "b"}),  # type: ignore[dict-item]
+        lambda: pk.Verbalizer({"a": ["x", "x"], "b": "y"}),
+        lambda: evaluate(pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), WORDS), "sentiment"),  # type: ignore[arg-type]
+        lambda: evaluate(
+            pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), WORDS),
+            pk.task("sentiment"),
+            limit="4",  # type: ignore[arg-type]
+        ),
+        lambda: pk.load("~nosuchuser/model"),
+        lambda: pk.load(Path("./no/such/folder")),
+        lambda: pk.load("fake", batch_tokens=0),
+        lambda: pk.load("fake", batch_tokens=-1),
+    ],
+)
+def test_a_mistake_in_python_is_told_where_it_is_made(make: Any) -> None:
+    with pytest.raises(PromptkitError):
+        make()
+
+
+KEYWORDS = [
+    pytest.param(kind, field.name, id=f"{kind.__name__}:{field.name}")
+    for kind in (*LEARNABLE.values(), *OPTIMIZERS.values(), Recipe)
+    for field in fields(kind)  # type: ignore[arg-type]
+]
+NUMBERS: list[Any] = [-1, 0, 1.5, math.nan, math.inf, -math.inf]
+WRONG: list[Any] = [None, "a", True, *NUMBERS, [], [1], [2, 1], ["a"], (1.5,), {}, {"a": 1}, object()]
+FITS: dict[str, list[Any]] = {
+    "seed": [-1, 0],
+    "slot": [None, "a"],
+    "reparametrise": [None],
+    "width": [None],
+    "population": [None],
+    "layers": [[], [1]],
+    "parameters": [{}],
+    "base": [{}, {"a": 1}],
+    "mlp": [0],
+    "first": [0],
+    "optimizer": [None],
+    "learning_rate": [None, 1.5],
+    "per_class": [None],
+    "patience": [None],
+    "warmup": [0],
+    "gradient_checkpointing": [True],
+    "weight_decay": [0, 1.5],
+    "perturbation": [1.5],
+    "sigma": [1.5],
+}
+"""Of these values, those that are none of the wrong ones."""
+
+
+@pytest.mark.parametrize(("kind", "keyword"), KEYWORDS)
+def test_a_keyword_is_refused_with_what_was_given_or_is_one(kind: Any, keyword: str) -> None:
+    fits, errors = [], []
+    for wrong in WRONG:
+        try:
+            kind(**{keyword: wrong})
+            fits.append(repr(wrong))
+        except PromptkitError as error:
+            errors.append(error)
+    assert fits == [*map(repr, FITS.get(keyword, []))]
+    assert all(error.code and error.fields for error in errors)
+    assert all("Given: " in str(error) or error.code == "unknown-name" for error in errors)
+
+
+def test_layers_may_be_any_sequence_of_numbers() -> None:
+    for kind in (pk.DeepPrefix, pk.HiddenShift, pk.LowRankEdit):
+        made: Any = [kind(layers=layers) for layers in ((1, 2), [1, 2], range(1, 3))]  # type: ignore[arg-type]
+        assert made[0] == made[1] == made[2]
+        assert made[0].settings() == made[1].settings()
+    with refused(InputError, "invalid-value", of="shift", keyword="layers", value="2"):
+        pk.HiddenShift(2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("keyword", ["parameters", "base"])
+def test_what_was_learned_is_no_keyword_of_a_spelling(keyword: str) -> None:
+    for kind in LEARNABLE:
+        of = f"keyword of the learned manipulation {kind}"
+        with refused(InputError, "unknown-name", kind=of, name=keyword) as told:
+            build("learned manipulation", LEARNABLE, f"{kind}:{keyword}=3")
+        assert not {"base", "parameters"} & {*re.split(r"\W+", str(told.value).partition(f"'{keyword}'")[2])}
+
+
+def test_labels_that_read_the_same_to_the_model_are_refused(tmp_path: Path) -> None:
+    same = Template(
+        "{% block input %}{{ text }}{% endblock %}{% block target %} {{ label | replace('Nega', 'Posi') }}{% endblock %}"
+    )
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(same), WORDS)
+    with refused(TemplateError, "indistinguishable-labels", labels=(" Positive", " Positive")):
+        evaluate(predictor, pk.task("sentiment"), limit=4, out=tmp_path)
+
+
+def test_a_label_that_begins_another_is_noted(tmp_path: Path) -> None:
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), {"negative": "not", "positive": "not bad"})
+    notes = evaluate(predictor, pk.task("sentiment"), limit=4, out=tmp_path).notes
+    assert any("' not' is the beginning of another" in note for note in notes)
+
+
+def test_figures_and_names_are_shown_whole_whatever_the_width_and_whatever_they_look_like(tmp_path: Path) -> None:
+    labels, contextual = pk.Verbalizer(WORDS), pk.calibrate.Contextual(("[/x]",))
+    model = pk.load("fake:[/b]")
+    predictor = pk.Predictor(model, pk.Prompt("sentiment/review"), [labels, contextual])
+    run = evaluate(predictor, pk.task("sentiment"), limit=8, out=tmp_path)
+    shown = as_text(run_table(run))
+    assert "fake:[/b]" in shown
+    assert "[/x]" in "".join(shown.split())
+    arguments = ["eval", "sentiment", "--model", "fake", "--limit", "8", "--calibrate", "batch:estimate_on=test"]
+    for width in ("20", "60", "80"):
+        done = subprocess.run(
+            [sys.executable, "-m", "promptkit", *arguments, "--out", str(tmp_path)],
+            env=os.environ | {"COLUMNS": width},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "…" not in done.stdout
+
+
+def test_control_characters_of_a_prompt_are_shown_and_do_not_act(capsys: pytest.CaptureFixture[str]) -> None:
+    task = pk.task("sentiment")
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(template("a\tb\r\x1b[2J\x07{{ text }}")), WORDS)
+    show(views(predictor, task, split="test", n=1)[0], tokens=False)
+    assert r"a\tb\r\x1b[2J\x07" in capsys.readouterr().out
+
+
+def write_task(folder: Path, rows: list[dict[str, Any]], **source: Any) -> Path:
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    spec = {
+        "description": "d",
+        "template": "sentiment/review",
+        "labels": {"no": "bad", "yes": "good"},
+        "sources": [{"files": {"test": "rows.jsonl"}, "inputs": {"text": "text"}, "label": "label", **source}],
+    }
+    path = folder / "own.yaml"
+    path.write_text(json.dumps(spec), "utf-8")  # JSON is YAML
+    return path
+
+
+def test_truth_values_are_labels_as_yaml_and_json_spell_them(tmp_path: Path) -> None:
+    path = write_task(tmp_path, [{"text": "a", "label": True}, {"text": "b", "label": False}])
+    path.write_text(path.read_text().replace('"label": "label"', '"label": "label", "label_ids": {true: "yes", false: "no"}'))
+    assert [row.label for row in pk.task(path).rows("test")] == ["yes", "no"]
+
+
+def test_what_is_not_a_number_is_no_text(tmp_path: Path) -> None:
+    path = write_task(tmp_path, [{"text": float("nan"), "label": "yes"}])
+    with refused(TaskError, "empty-cell", column="text"):
+        pk.task(path).rows("test")
+
+
+def test_a_line_with_a_part_missing_is_computed_again(tmp_path: Path) -> None:
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), WORDS)
+    whole = evaluate(predictor, pk.task("sentiment"), limit=6, out=tmp_path)
+    samples = whole.path / "samples.jsonl"
+    content = samples.read_bytes()
+    (whole.path / "summary.json").unlink()
+    lines = content.splitlines(keepends=True)
+    broken = json.dumps({"id": json.loads(lines[0])["id"]}).encode() + b"\n"
+    samples.write_bytes(b"".join([broken, *lines[1:], lines[1], b'{"id": "foreign"}\n']))
+    again = evaluate(predictor, pk.task("sentiment"), limit=6, out=tmp_path)
+    assert samples.read_bytes() == content
+    assert again.resumed <= 6
+    assert isinstance(predictor.model, FakeModel)
