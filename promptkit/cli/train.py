@@ -50,7 +50,7 @@ def train(
         int | None, typer.Option(min=1, help="Train on N rows of each label, drawn by seed; else on all.")
     ] = None,
     dev: Annotated[int, typer.Option(min=1, help="At most N rows of the dev part choose the best step.")] = 128,
-    every: Annotated[int, typer.Option(min=1, help="Steps between two looks at dev, each with a checkpoint.")] = 10,
+    eval_every: Annotated[int, typer.Option(min=1, help="Steps between two looks at dev, each with a checkpoint.")] = 10,
     patience: Annotated[int, typer.Option(min=1, help="Stop after N looks at dev without a better one.")] = 5,
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Compute activations twice instead of keeping them: less memory.")
@@ -93,7 +93,7 @@ def train(
         warmup=warmup,
         per_class=per_class,
         dev=dev,
-        every=every,
+        eval_every=eval_every,
         patience=patience,
         gradient_checkpointing=gradient_checkpointing,
         mixed_precision=mixed_precision,  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ class LabelledExample(Example):
     """The label, the right one of `choices`, or the text that is a right answer."""
     accepted: tuple[str, ...] = ()
     """Where the answer is a text: every text that is right, `label` first."""
-    working: Mapping[str, str] = field(default_factory=dict)
+    rationale: Mapping[str, str] = field(default_factory=dict)
     """Template variable -> text, for the target block of a demonstration alone: how the answer is come by."""
 
     def unlabelled(self) -> Example:
@@ -39,7 +39,7 @@ class LabelledExample(Example):
 
     def answered(self) -> Example:
         """With its working, and the right answer as the one that is offered, so that how likely that is can be asked."""
-        return Example(id=self.id, inputs={**self.inputs, **self.working}, choices=(self.label,))
+        return Example(id=self.id, inputs={**self.inputs, **self.rationale}, choices=(self.label,))
 
 
 def inputs_of(row_id: str) -> str:

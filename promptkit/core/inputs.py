@@ -35,7 +35,7 @@ class Edit(Generic[T]):
     """`add`: h + v. `replace`: v. `low_rank`: h + R^T (W h + b - R h)."""
     arrays: tuple[T, ...]
     """(v,), of shape (d_model,); or (R, W, b), of shapes (rank, d_model), (rank, d_model) and (rank,)."""
-    everywhere: bool = False
+    all_positions: bool = False
     """At every token, those of continuations and written texts too; else at some of the prompt's own."""
     first: int = 0
     """At so many of the prompt's first tokens."""

@@ -24,10 +24,10 @@ class Rendered:
     """The text of each continuation: the template's target block with one label word."""
     continuations: tuple[tuple[int, ...], ...]
     """Token ids of the targets, counted from the shared boundary."""
-    boundary: int
+    rescored_tokens: int
     """How many of the prompt's own last tokens are scored with every continuation because one of them
     merges with the prompt; 0 where none does, as it should be."""
-    given: tuple[int, ...] = ()
+    label_token_counts: tuple[int, ...] = ()
     """By the channel: how many of each continuation's first tokens are its label's, behind which the input is scored."""
     stop: tuple[str, ...] = ()
     """What would begin a further example: a text that the model writes has ended before it."""

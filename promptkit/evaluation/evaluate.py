@@ -395,7 +395,7 @@ class _Pass:
 
 def _identity(row: LabelledExample) -> str:
     """What of a row determines a result, besides its inputs, which its id is a hash of."""
-    more = (row.accepted, tuple(row.working.items()))
+    more = (row.accepted, tuple(row.rationale.items()))
     return f"{row.id} {row.label}" + (f" {more}" if any(more) else "")
 
 

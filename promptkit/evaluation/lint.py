@@ -59,9 +59,9 @@ def _indistinct_labels(rendered: Rendered) -> str:
 
 
 def _merging_boundary(rendered: Rendered) -> str:
-    if rendered.boundary:
+    if rendered.rescored_tokens:
         return (
-            f"A label merges with the prompt's last tokens, so that every label is scored from {rendered.boundary} token(s) "
+            f"A label merges with the prompt's last tokens, so that every label is scored from {rendered.rescored_tokens} token(s) "
             "earlier: end the input block before the space and begin the target block with it."
         )
     return ""

@@ -75,7 +75,7 @@ class View:
             "tokens": len(rendered.input.ids),
             "learned": self.learned,
             "bos": self.bos,
-            "boundary": rendered.boundary,
+            "boundary": rendered.rescored_tokens,
             "demos": list(rendered.demos),
             "dropped": list(rendered.dropped),
             "warnings": list(self.warnings),

@@ -120,7 +120,7 @@ def _names(ask: Ask, ids: Sequence[int]) -> tuple[str, ...]:
 
 def requests(wants: Wanted, rows: Sequence[Asked], ask: Ask) -> list[Asked]:
     """The further requests of the rows, and those of the texts. Raises by the channel, whose prompts have no answer slot."""
-    if wants.verbs and any(any(row.rendered.given) for row in rows):
+    if wants.verbs and any(any(row.rendered.label_token_counts) for row in rows):
         raise InputError(
             "Channel prompts begin with the answer, so there is no answer slot at which hidden states or tokens can be read",
             code="channel-prompt",
@@ -140,7 +140,7 @@ def _text(text: str, ask: Ask) -> Asked:
     tokenizer = ask.card.tokenizer
     ids = (*tokenizer.bos, *tokenizer.encode(text or " ").ids)
     none: dict[str, Any] = dict.fromkeys(("pieces", "demos", "demo_labels", "dropped", "targets", "continuations"), ())
-    rendered = Rendered(input=TextInput(ids=ids), boundary=0, **none)
+    rendered = Rendered(input=TextInput(ids=ids), rescored_tokens=0, **none)
     example = Example(id=text, inputs={})
     verb = Read(hidden_layer=-1, mean_from=len(tokenizer.bos))
     return Asked(file="outputs", id=NAME + text, example=example, rendered=rendered, verb=verb)

@@ -153,7 +153,7 @@ class Swapped:
         circle = sorted(rows, key=lambda row: chance(self.seed, "answers", row.id))
         givers = dict(zip((row.id for row in circle), [*circle[1:], *circle[:1]], strict=True))
         return tuple(
-            replace(row, label=giver.label, accepted=giver.accepted, working=giver.working)
+            replace(row, label=giver.label, accepted=giver.accepted, rationale=giver.rationale)
             for row in rows
             for giver in [givers[row.id]]
         )
@@ -168,7 +168,7 @@ def _asked(
     plain = [row.unlabelled() for row in rows]
     offered = [row.choices or ((row.label,) if isinstance(reading, Choices) else ()) for row in rows]
     answered = [
-        Example(id=row.id, inputs={**row.inputs, **row.working}, choices=choices)
+        Example(id=row.id, inputs={**row.inputs, **row.rationale}, choices=choices)
         for row, choices in zip(rows, offered, strict=True)
     ]
     shown = predictor.bind(task, cache=cache).apply(answered, like=plain)

@@ -104,7 +104,7 @@ def _prompt(rendered: Rendered) -> dict[str, Any]:
         "demos": list(rendered.demos),
         **({"demo_labels": list(rendered.demo_labels)} if rendered.demo_labels else {}),
         "dropped": list(rendered.dropped),
-        "boundary": rendered.boundary,
+        "boundary": rendered.rescored_tokens,
         "prompt_hash": hashlib.sha256(repr(rendered.input.ids).encode()).hexdigest()[:16],
         "tokens": len(rendered.input.ids),
     }
@@ -140,7 +140,7 @@ def _scored(row: Asked, reading: Scorer, output: ScoreOutput) -> dict[str, Any]:
             {"text": text, "logprobs": [round(x, DECIMALS) for x in tokens]}
             for text, tokens in zip(rendered.targets, output.logprobs, strict=True)
         ],
-        **({"given": list(rendered.given)} if any(rendered.given) else {}),
+        **({"given": list(rendered.label_token_counts)} if any(rendered.label_token_counts) else {}),
     }
 
 

@@ -143,7 +143,7 @@ def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cach
     pairs = {}
     for row in untested(task.part("pool"), task.rows(split)):
         told = {**labels, **row.inputs}
-        answer = {**told, **row.working, LABEL: words.get(row.label, row.label)}
+        answer = {**told, **row.rationale, LABEL: words.get(row.label, row.label)}
         pairs[row.id] = template.render("input", told) + template.render("target", answer)
     if not pairs:
         raise task.without_rows("to propose an instruction from", "pool")

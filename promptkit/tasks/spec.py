@@ -84,7 +84,7 @@ class Source(BaseModel):
     """The column of the label, or of the answer; a column that holds a list of texts gives every answer that is right."""
     choices: Offer | None = None
     """Where the answers stand that each row offers, in a task of multiple choice."""
-    working: dict[str, Column] = {}
+    rationale: dict[str, Column] = {}
     """Template variable -> column, for the target block of a demonstration alone: how its answer is come by."""
     label_ids: dict[StrictBool | StrictInt | str, str] | None = None
     """Value in that column -> label; unless given, a number counts the labels as declared, from 0."""
@@ -99,7 +99,7 @@ class Source(BaseModel):
     def _one_place(self) -> Source:
         if sum(place is not None for place in (self.files, self.mirror, self.hub)) != 1:
             raise PydanticCustomError("ambiguous-source", "a source needs exactly one of files, mirror and hub")
-        taken = [name for name in (*self.inputs, *self.working) if name in _TAKEN]
+        taken = [name for name in (*self.inputs, *self.rationale) if name in _TAKEN]
         if taken:
             raise PydanticCustomError(
                 "reserved-variable", "{variable} is a reserved template variable; rename this input", {"variable": taken[0]}

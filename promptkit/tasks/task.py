@@ -127,7 +127,7 @@ class Task:
         """One row as examples are, still without its id."""
         source = self.source
         inputs = {variable: text(row, column, where) for variable, column in source.inputs.items()}
-        working = {variable: text(row, column, where) for variable, column in source.working.items()}
+        working = {variable: text(row, column, where) for variable, column in source.rationale.items()}
         choices = () if source.choices is None else offered(row, source.choices, inputs, where)
         written = self.spec.kind == "generation"
         right: tuple[str, ...]
@@ -138,7 +138,7 @@ class Task:
         else:
             right = (self._label(text(row, source.label, where), where, split),)
         accepted = right if written else ()
-        return LabelledExample(id="", inputs=inputs, label=right[0], choices=choices, accepted=accepted, working=working)
+        return LabelledExample(id="", inputs=inputs, label=right[0], choices=choices, accepted=accepted, rationale=working)
 
     def _label(self, value: str, where: str, split: str) -> str:
         names = {label: label for label in self.labels}

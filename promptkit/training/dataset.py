@@ -132,7 +132,7 @@ class Material:
         targets = []
         for row, example, rendered in zip(self._seen, self._examples, self._plain, strict=True):
             gold = None if self._written else _gold(row, self.reading.candidates(example))
-            targets.append(Target(gold=gold, given=rendered.given))
+            targets.append(Target(gold=gold, label_token_counts=rendered.label_token_counts))
         return targets
 
     @cached_property

@@ -45,7 +45,7 @@ class Recipe:
     """Train on so many rows of each label, drawn by the seed; on all unless given."""
     dev: int = 128
     """At most so many rows of the dev part choose the best step."""
-    every: int = 10
+    eval_every: int = 10
     """Steps between two looks at dev, each of which also writes a checkpoint."""
     patience: int | None = 5
     """Stop after so many looks at dev without a better one; never where that is None."""

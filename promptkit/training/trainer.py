@@ -176,7 +176,7 @@ class _Training:
             standing.evaluations["steps"] = standing.evaluations.get("steps", 0) + batch.evaluations
             self._check_finite(loss, standing)
             standing.step += 1
-            if standing.step % self._recipe.every == 0 or standing.step == self._recipe.steps:
+            if standing.step % self._recipe.eval_every == 0 or standing.step == self._recipe.steps:
                 self._look(standing, folder)
             self._tell(standing)
         changed = self._losses.weights_hash() != before

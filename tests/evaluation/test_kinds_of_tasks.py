@@ -124,7 +124,7 @@ def test_working_is_cut_out_of_a_column_and_shown_in_demonstrations_alone(tmp_pa
 
     rows = [{"q": f"{i}+1?", "answer": f"{i} + 1 = {i + 1}\n#### {i + 1}"} for i in range(8)]
     task = make(
-        tmp_path, rows, answer="final_number", label=cut("#### (.+)"), working={"why": cut(r"(?s)(.*)\n####")}, hold_out=4
+        tmp_path, rows, answer="final_number", label=cut("#### (.+)"), rationale={"why": cut(r"(?s)(.*)\n####")}, hold_out=4
     )
     text = "{% block input %}{{ q }}{% endblock %}{% block target %} {{ why }} so {{ label }}{% endblock %}"
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt(pk.Template(text), demos=pk.demos.random(k=2)), reading(task))

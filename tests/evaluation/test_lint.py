@@ -64,7 +64,7 @@ def test_two_acting_bos_tokens_are_warned_of(make_card, count, warned):
         dropped=(),
         targets=(" x", " y"),
         continuations=((1,), (2,)),
-        boundary=0,
+        rescored_tokens=0,
     )
     sentences = warnings(rendered, card, tested=(), chat=False)
     assert len(sentences) == warned

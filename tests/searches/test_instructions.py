@@ -237,7 +237,7 @@ def test_proposals_read_pool_labels_the_choice_dev_labels_and_the_confirmation_a
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def spied(row: LabelledExample, part: str) -> LabelledExample:
-        return Spied(id=row.id, inputs=row.inputs, label=row.label, accepted=row.accepted, working={"part": part})
+        return Spied(id=row.id, inputs=row.inputs, label=row.label, accepted=row.accepted, rationale={"part": part})
 
     whole = pk.Task
     part, rows, compare, propose = whole.part, whole.rows, searching.compare, searching._proposer

@@ -25,7 +25,7 @@ def test_every_shipped_task_is_described():
 def test_a_shipped_task_s_template_needs_only_what_each_source_gives(name):
     spec = described()[name]
     needed = Template.load(spec.template).variables - {"label", "labels"}
-    assert all(needed <= source.inputs.keys() | source.working.keys() for source in spec.sources)
+    assert all(needed <= source.inputs.keys() | source.rationale.keys() for source in spec.sources)
     if spec.labels is not None:
         assert Verbalizer(spec.labels).labels == tuple(spec.labels)
 

@@ -152,7 +152,7 @@ def test_labels_outside_pool_and_dev_change_nothing(folder: Path, tmp_path: Path
     save_reviews(tmp_path, 120)
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in other))
     changed = pk.train(
-        predictor(folder), pk.task(tmp_path / "task.yaml"), out=tmp_path, cache=False, steps=8, batch_size=6, every=2, dev=12
+        predictor(folder), pk.task(tmp_path / "task.yaml"), out=tmp_path, cache=False, steps=8, batch_size=6, eval_every=2, dev=12
     )
     assert changed.learned == trained(folder, tmp_path / "own").learned
 
@@ -211,7 +211,7 @@ def test_a_checkpoint_that_was_changed_is_told(folder: Path, tmp_path: Path) -> 
 
 
 def test_any_number_of_steps_begins_at_once(folder: Path, tmp_path: Path) -> None:
-    fit = trained(folder, tmp_path, optimizer="spsa", steps=10**9, every=1, patience=1)
+    fit = trained(folder, tmp_path, optimizer="spsa", steps=10**9, eval_every=1, patience=1)
     assert len(fit.losses) < 50
 
 
@@ -304,7 +304,7 @@ def test_a_training_that_is_killed_comes_to_the_very_same(folder: Path, tmp_path
 
 
 def test_it_stops_where_dev_gets_no_better_and_keeps_the_best(folder: Path, tmp_path: Path) -> None:
-    fit = trained(folder, tmp_path, steps=60, every=1, patience=2, learning_rate=1e-9)
+    fit = trained(folder, tmp_path, steps=60, eval_every=1, patience=2, learning_rate=1e-9)
     assert len(fit.losses) < 60
     assert "no better in 2 looks" in fit.ended
     assert fit.chosen.step <= len(fit.losses) - 2

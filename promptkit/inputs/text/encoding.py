@@ -144,9 +144,9 @@ def continuations(
 
 def counted(rendered: Rendered, output: ScoreOutput) -> ScoreOutput:
     """The output without the tokens that are given: by the channel, those of the label behind which the input is scored."""
-    if not any(rendered.given):
+    if not any(rendered.label_token_counts):
         return output
-    rows = zip(output.logprobs, rendered.given, strict=True)
+    rows = zip(output.logprobs, rendered.label_token_counts, strict=True)
     return ScoreOutput(logprobs=tuple(row[given:] for row, given in rows))
 
 

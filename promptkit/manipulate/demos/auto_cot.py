@@ -103,7 +103,7 @@ class auto_cot:  # noqa: N801
         for row, text, answer in zip(rows, texts, answers, strict=True):
             lines = [line.strip() for line in text.splitlines() if line.strip()]
             fit = answer is not None and 0 < len(lines) <= LINES and lines[-1].endswith((".", "!", "?"))
-            made.append(replace(row, label=answer, working={REASONING: " ".join(lines)}) if fit and answer else None)
+            made.append(replace(row, label=answer, rationale={REASONING: " ".join(lines)}) if fit and answer else None)
         return made
 
 

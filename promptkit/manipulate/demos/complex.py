@@ -18,7 +18,7 @@ _STEP_END = re.compile(r"\n+|(?<=[.;!?])\s+")
 
 def steps(row: LabelledExample) -> int:
     """How many lines and sentences its working has."""
-    return sum(bool(step.strip()) for text in row.working.values() for step in _STEP_END.split(text))
+    return sum(bool(step.strip()) for text in row.rationale.values() for step in _STEP_END.split(text))
 
 
 @dataclass(frozen=True)

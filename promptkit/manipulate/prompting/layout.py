@@ -35,7 +35,7 @@ class _Encoded:
     input: TextInput
     targets: tuple[str, ...]
     continuations: tuple[tuple[int, ...], ...]
-    given: tuple[int, ...]
+    label_token_counts: tuple[int, ...]
     """See `Rendered`."""
     kept: tuple[int, ...]
     """The prompt's ids up to the boundary from which every target is scored."""
@@ -114,8 +114,8 @@ class Frame:
             dropped=tuple(row.id for row in chosen[:drop]),
             targets=prompt.targets,
             continuations=prompt.continuations,
-            boundary=len(prompt.input.ids) - length,
-            given=prompt.given,
+            rescored_tokens=len(prompt.input.ids) - length,
+            label_token_counts=prompt.label_token_counts,
             stop=stop,
         )
 
@@ -195,7 +195,7 @@ class Frame:
         given = tuple(common_prefix(whole, label) for whole, label in pairs)
         scored = tuple((*ids, *closing) for ids in scored)
         kept = text_input.ids[: len(text_input.ids) - boundary]
-        return _Encoded(pieces=pieces, input=text_input, targets=targets, continuations=scored, given=given, kept=kept)
+        return _Encoded(pieces=pieces, input=text_input, targets=targets, continuations=scored, label_token_counts=given, kept=kept)
 
     def _framed(self, pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
         """One turn of the user's, or a text of its own."""
@@ -248,10 +248,10 @@ class Frame:
     def _shown(self, row: LabelledExample) -> str:
         """A demonstration's answer, with its working."""
         word = self.reading.shown().get(row.label, row.label)
-        if self.around is not None and REASONING in row.working:
+        if self.around is not None and REASONING in row.rationale:
             shown = f"{self.around(row.working[REASONING])} {word}"
             return shown.strip() if self.chat else shown
-        return self._target(row, word, row.working)
+        return self._target(row, word, row.rationale)
 
     def _target(self, row: Example, word: str, working: Mapping[str, str] = MappingProxyType({})) -> str:
         text = self._block("target", {**row.inputs, **working, LABEL: word})

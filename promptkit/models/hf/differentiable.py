@@ -95,7 +95,7 @@ class Differentiable:
 def _frozen(requests: Sequence[Request]) -> tuple[int, ...]:
     """The ids that all prompts begin with, before anything that is learned; each keeps a token to be computed."""
     prompts, held = [request.input.ids for request in requests], requests[0].input
-    if held.prefixes or any(edit.everywhere or edit.first for edit in held.edits):
+    if held.prefixes or any(edit.all_positions or edit.first for edit in held.edits):
         return ()
     first, last = min(prompts), max(prompts)
     length = 0

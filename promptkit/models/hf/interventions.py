@@ -50,7 +50,7 @@ def edited(model: Any, edits: Sequence[Edit[Tensor]], positions: Tensor, behind:
 
 def _places(edit: Edit[Tensor], positions: Tensor, behind: Tensor) -> Tensor:
     """Where it is made: bool, shape as `positions`."""
-    if edit.everywhere:
+    if edit.all_positions:
         return torch.ones_like(behind, dtype=torch.bool)
     return (behind >= 0) & ((positions < edit.first) | (behind < edit.last))
 

@@ -31,7 +31,7 @@ ROWS = [Example(id=f"q{i}", inputs={"text": f"query {i}"}) for i in range(4)]
 
 @pytest.fixture(scope="module")
 def pool(make_rows):
-    return [replace(row, working={"reasoning": f"since {row.id}."}) for row in make_rows(12)]
+    return [replace(row, rationale={"reasoning": f"since {row.id}."}) for row in make_rows(12)]
 
 
 def text_of(rendered):
@@ -93,7 +93,7 @@ def test_demonstrations_show_their_reasoning_as_the_row_itself_does(surroundings
         assert text_of(rendered) == (
             "Q: review number 0\nA: Think. since id000. Hence negative\n\nQ: query 0\nA: Think. Hm. Hence"
         )
-    bare = [replace(row, working={}) for row in pool]
+    bare = [replace(row, rationale={}) for row in pool]
     prompt = pk.Prompt(QUESTION, demos=pk.demos.first(k=1), cot=zero_shot())
     (rendered,) = prompt.bind(surroundings(bare, LABELS, model=model))(ROWS[:1])
     assert text_of(rendered).startswith("Q: review number 0\nA: negative.\n\n")
@@ -144,7 +144,7 @@ def test_there_is_room_for_the_reasoning_and_both_calls_show_the_same_demonstrat
     model = scripted(flat, writes)
     model.card = make_card(context_length=length)
     prompt = pk.Prompt(QUESTION, demos=pk.demos.first(k=k), cot=cot)
-    apply = prompt.bind(surroundings([replace(row, working={}) for row in pool], LABELS, model=model))
+    apply = prompt.bind(surroundings([replace(row, rationale={}) for row in pool], LABELS, model=model))
     with suppress(TaskError):
         (rendered,) = apply(ROWS[:1])
     if not model.prompts:  # the row alone is too long
@@ -242,7 +242,7 @@ def test_auto_cot_shows_a_row_of_each_cluster_with_the_model_s_own_reasoning_and
     (chosen,) = over(bench, rows, model, k=3)(ROWS[:1])
     assert {row.inputs["text"].split()[0] for row in chosen} == {"cat", "dog", "emu"}
     for row in chosen:
-        assert row.working == {"reasoning": "A sheep. Two goats."}
+        assert row.rationale == {"reasoning": "A sheep. Two goats."}
         asked = f"Q: {row.inputs['text']}\nA: Let's think step by step. A sheep.\nTwo goats. Therefore, the answer is"
         assert row.label == str(len(asked) % 7)
     assert model.rounds == [3, 3]
@@ -348,7 +348,7 @@ def test_clusters_of_rows_with_the_same_vector_are_no_error():
 )
 def test_the_rows_of_most_steps_are_shown(bench, counts, k, mark):
     rows = [
-        LabelledExample(id=f"r{i}", inputs={"text": f"t{i}"}, label="x", working={"reasoning": mark.join(["3.5 = 7"] * count)})
+        LabelledExample(id=f"r{i}", inputs={"text": f"t{i}"}, label="x", rationale={"reasoning": mark.join(["3.5 = 7"] * count)})
         for i, count in enumerate(counts)
     ]
     assert [*map(steps, rows)] == counts

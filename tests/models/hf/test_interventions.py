@@ -77,7 +77,7 @@ def edits_for(layers: int) -> dict[str, tuple[Edit[Array], ...]]:
     low = (array_of(rows), noise(2, 3, 32), noise(3, 3))
     return {
         "add to the last": (Edit(layer=1, operation="add", last=1, arrays=(noise(4, 32),)),),
-        "add everywhere": (Edit(layer=2, operation="add", everywhere=True, arrays=(noise(5, 32),)),),
+        "add everywhere": (Edit(layer=2, operation="add", all_positions=True, arrays=(noise(5, 32),)),),
         "replace some of the last": (Edit(layer=2, operation="replace", last=3, arrays=(noise(6, 32),)),),
         "low rank first and last": (Edit(layer=1, operation="low_rank", first=2, last=2, arrays=low),),
         "two of one layer, and the last layer": (
@@ -94,7 +94,7 @@ def own(edit: Edit[Array], states: torch.Tensor, prompt: int) -> torch.Tensor:
     new = states.clone()
     for place in range(states.shape[1]):
         among = place < prompt and (place < edit.first or place >= prompt - edit.last)
-        if not (among or edit.everywhere):
+        if not (among or edit.all_positions):
             continue
         h = states[0, place]
         if edit.operation == "low_rank":
