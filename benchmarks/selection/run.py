@@ -56,7 +56,7 @@ def measure(name: str, data: str, encoder: str) -> dict[str, Any]:
     bench, rows = bench_of(task, encoder), task.rows("test")
     selector = pk.demos.bm25(K) if name == "bm25" else getattr(pk.demos, name)(K, encoder=encoder)
     before, cpu, began = resident(), time.process_time(), time.perf_counter()
-    chosen = selector.over(bench)(rows)
+    chosen = selector.bind(bench)(rows)
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     votes = [Counter(each.label for each in shown).most_common(1)[0][0] for shown in chosen]

@@ -24,10 +24,10 @@ from promptkit.training.recipe import Recipe
 class PlainPrefix(pk.DeepPrefix):
     """A prefix that is trained in the numbers that the model reads, as PEFT trains it, and not in the units of each layer."""
 
-    def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
+    def initial_parameters(self, surroundings: Surroundings) -> Mapping[str, Array]:
         """Every unit is 1."""
-        begun = super().begun(surroundings)
-        return {**self.learned(begun, {}).parameters, UNITS: as_array(np.ones(begun[UNITS].shape))}
+        begun = super().initial_parameters(surroundings)
+        return {**self.with_parameters(begun, {}).parameters, UNITS: as_array(np.ones(begun[UNITS].shape))}
 
 
 def made(kind: str, length: int) -> Learnable:
@@ -62,7 +62,7 @@ def main() -> None:
         "dev": told.batch_size,
         "every": told.steps,
     }
-    begun = change.learned(change.begun(predictor.surroundings(task, cache=None)), {})
+    begun = change.with_parameters(change.initial_parameters(predictor.surroundings(task, cache=None)), {})
     peft.write(begun, told.folder / "begun")
     write_batches(predictor, task, Recipe(**numbers), told.folder / "batches.json")
     ends: list[float] = []

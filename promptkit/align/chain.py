@@ -120,7 +120,7 @@ def _parts(align: Aligners) -> list[Any]:
                 hint="Begin with an extraction, such as pk.extract.final_number",
                 aligner=type(parts[0]).__name__,
             )
-        parts[:2] = [parts[1].over(parts[0])]
+        parts[:2] = [parts[1].bind(parts[0])]
     return parts
 
 

@@ -32,7 +32,7 @@ class Majority:
         checked(self)
         check_drawn(self.samples, self.temperature)
 
-    def over(self, extraction: Extraction) -> Extraction:
+    def bind(self, extraction: Extraction) -> Extraction:
         """The extraction, from that many texts. Raises if it says itself how many it draws."""
         if (extraction.samples, extraction.temperature) != (1, 0.0):
             raise InputError(

@@ -117,12 +117,12 @@ class Change(Protocol):
         ...
 
     @property
-    def fills(self) -> Mapping[str, int]:
+    def slots(self) -> Mapping[str, int]:
         """The slots of the prompt's template that it fills: name -> how many vectors."""
         ...
 
     @property
-    def room(self) -> int:
+    def context_tokens(self) -> int:
         """Tokens of the model's context that it takes."""
         ...
 
@@ -130,7 +130,7 @@ class Change(Protocol):
         """Everything about it that determines a result."""
         ...
 
-    def over(self, surroundings: Surroundings) -> Put:
+    def bind(self, surroundings: Surroundings) -> Put:
         """The change for one task and one model: a function of each row's prompt alone."""
         ...
 
@@ -155,18 +155,18 @@ class Learnable(Change, Protocol):
         ...
 
     @property
-    def constants(self) -> frozenset[str]:
+    def fixed_parameters(self) -> frozenset[str]:
         """Of what `begun` gives, the names of what no step changes: the units that the rest is counted in."""
         ...
 
-    def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
+    def initial_parameters(self, surroundings: Surroundings) -> Mapping[str, Array]:
         """What is trained, as it stands before: from what was learned, if anything was."""
         ...
 
-    def within(self, trained: Mapping[str, Any]) -> Within[Any]:
+    def interventions(self, trained: Mapping[str, Any]) -> Within[Any]:
         """What a forward reads, as a differentiable function of tensors of what is trained."""
         ...
 
-    def learned(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:
+    def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:
         """The change with the parameters that were come to."""
         ...

@@ -100,7 +100,7 @@ def keywords_of(value: Any) -> list[Field[Any]]:
     return [field for field in fields(value) if field.init and not field.metadata.get(LEARNED)]
 
 
-def learned() -> Any:
+def parameters_field() -> Any:
     """A field that is no keyword: what was learned, nothing at first."""
     return field(default_factory=dict, repr=False, metadata={LEARNED: True})
 

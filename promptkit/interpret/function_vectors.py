@@ -86,7 +86,7 @@ class HeadEffects:
         check_layer(layer, len(self.effects))
         check_value("strength", strength, float, of="a steering vector")
         vectors = scaled(self.vector(heads, up_to=up_to), strength)
-        return HiddenShift((layer,)).learned({"vectors": vectors}, self.base)
+        return HiddenShift((layer,)).with_parameters({"vectors": vectors}, self.base)
 
 
 def head_effects(
@@ -140,9 +140,9 @@ class Swapped:
 
     name: ClassVar[str] = "swapped"
 
-    def over(self, bench: Bench) -> Arrange:
+    def bind(self, bench: Bench) -> Arrange:
         """The order, and then the answers."""
-        arrange = self.order.over(bench)
+        arrange = self.order.bind(bench)
 
         def swapped(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[Demonstrations]:
             return [self._swapped(each) for each in arrange(examples, chosen)]

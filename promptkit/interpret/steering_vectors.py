@@ -76,7 +76,7 @@ def extract_shift(
     if how == "difference":
         plain = Predictor(predictor.model, replace(prompt, demos=zero(), order=None), predictor.reading)
         state = state - _mean_state(plain, task, chosen, layer, score_cache)
-    return shift.learned({"vectors": scaled(state, strength)}, base_of(predictor.model))
+    return shift.with_parameters({"vectors": scaled(state, strength)}, base_of(predictor.model))
 
 
 def scaled(state: Floats, strength: float) -> Array:

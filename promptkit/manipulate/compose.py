@@ -48,8 +48,8 @@ class Composed:
 
     def bind(self, surroundings: Surroundings) -> BoundComposed:
         """All of them for one task and one model; the prompt leaves room for the changes, and is asked about with them."""
-        narrowed = Narrowed(surroundings.ask, sum(change.room for change in self.changes))
-        changes = tuple(change.over(surroundings) for change in self.changes)
+        narrowed = Narrowed(surroundings.ask, sum(change.context_tokens for change in self.changes))
+        changes = tuple(change.bind(surroundings) for change in self.changes)
         apply = self.prompt.bind(replace(surroundings, ask=narrowed, put=in_turn((*changes, surroundings.put))))
         return BoundComposed(prompt=apply, changes=changes)
 
@@ -134,7 +134,7 @@ def composed(manipulate: Manipulations) -> Manipulation:
 
 def _check_slots(slots: Mapping[str, int], changes: Sequence[Change]) -> None:
     """Raise unless each slot of the template is filled by one change, as long as the slot is."""
-    fills = [each for change in changes for each in change.fills.items()]
+    fills = [each for change in changes for each in change.slots.items()]
     if sorted(fills) != sorted(slots.items()):
         raise InputError(
             "Each slot of a template needs exactly one soft prompt of the same length",

@@ -168,11 +168,11 @@ class Prompt:
                 labels=tuple(foreign[:5]),
                 known=bench.labels,
             )
-        arrange, cot = self.arranged.over(bench), self.cot
-        choose = self.demos.over(bench)  # last, as it may ask a model already
+        arrange, cot = self.arranged.bind(bench), self.cot
+        choose = self.demos.bind(bench)  # last, as it may ask a model already
         if cot is None:
             return BoundPrompt(frame=frame, choose=choose, arrange=arrange)
-        return BoundPrompt(frame=frame, choose=choose, arrange=arrange, reason=cot.over(bench), room=cot.room)
+        return BoundPrompt(frame=frame, choose=choose, arrange=arrange, reason=cot.bind(bench), context_tokens=cot.context_tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +183,7 @@ class BoundPrompt:
     choose: Choose
     arrange: Arrange
     reason: Reason | None = None
-    room: int = 0
+    context_tokens: int = 0
     """Tokens that a reasoning may take."""
     _chosen: dict[str, Demonstrations] = field(default_factory=dict)
     """Row id -> its demonstrations, in order; what was asked to choose them is not asked again."""
@@ -216,7 +216,7 @@ class BoundPrompt:
         """How many demonstrations of each row a reasoning takes the place of, and what stands behind its query."""
         if self.reason is None:
             return [0] * len(shown), [""] * len(shown)
-        drops = [self.frame.without_room(row, chosen, self.room) for row, chosen in zip(patterns, shown, strict=True)]
+        drops = [self.frame.without_room(row, chosen, self.context_tokens) for row, chosen in zip(patterns, shown, strict=True)]
         return drops, self.reason(examples, [chosen[drop:] for chosen, drop in zip(shown, drops, strict=True)])
 
     def demonstrations(self, examples: Sequence[Example]) -> list[Demonstrations]:

@@ -51,18 +51,18 @@ def _check_takes(change: Change, name: str, *, vectors: bool, layers: bool) -> N
 
 def _check_room(changes: Sequence[Change], model: Model) -> None:
     """Raise if the changes alone fill the model's context."""
-    room = sum(change.room for change in changes)
+    room = sum(change.context_tokens for change in changes)
     if room and room >= model.card.context_length:
         raise InputError(
             f"The learned manipulations take {room} tokens and leave no room for a prompt: the context of {model.name} has "
             f"{model.card.context_length} tokens",
             code="no-room-for-prompt",
-            got=", ".join(f"{change.name} with {change.room} tokens" for change in changes if change.room),
+            got=", ".join(f"{change.name} with {change.context_tokens} tokens" for change in changes if change.context_tokens),
             hint="Use fewer tokens, as in soft:length=20, or a model with a longer context",
             model=model.name,
             tokens=room,
             context_tokens=model.card.context_length,
-            manipulations=tuple((change.name, change.room) for change in changes if change.room),
+            manipulations=tuple((change.name, change.context_tokens) for change in changes if change.context_tokens),
         )
 
 

@@ -38,7 +38,7 @@ class Standing:
     parameters: dict[str, Array]
     best: dict[str, Array]
     """The parameters that did best on dev."""
-    constants: dict[str, Array] = field(default_factory=dict)
+    fixed_parameters: dict[str, Array] = field(default_factory=dict)
     """What belongs to the parameters, and no step changes."""
     state: dict[str, Array] = field(default_factory=dict)
     """What the optimiser keeps from one step to the next."""

@@ -72,4 +72,4 @@ def _on(model: Model, learned: Learnable) -> Learnable:
         learned = replace(learned, place="start")
     if isinstance(learned, DeepPrefix) and learned.layers == tuple(range(1, model.card.layers + 1)):
         learned = replace(learned, layers=())
-    return learned.learned(learned.parameters, base_of(model))
+    return learned.with_parameters(learned.parameters, base_of(model))

@@ -84,25 +84,25 @@ class Material:
 
     # ---- what is learned ---------------------------------------------------------------------------
 
-    def begun(self) -> dict[str, Array]:
+    def initial_parameters(self) -> dict[str, Array]:
         """What it learns as it is: what was learned before, or what each begins as."""
-        parts = [each.begun(self.around) for each in self.learnables]
+        parts = [each.initial_parameters(self.around) for each in self.learnables]
         return {f"{place}.{name}": array for place, part in enumerate(parts) for name, array in part.items()}
 
     def is_constant(self, name: str) -> bool:
         """Whether no step changes it."""
-        return name.partition(".")[2] in self.learnables[owner(name)].constants
+        return name.partition(".")[2] in self.learnables[owner(name)].fixed_parameters
 
     def put(self, learned: Sequence[Learnable]) -> list[Put]:
         """What all changes do to a prompt, with these in the place of those that are learned."""
         fixed, own = self.bound.apply.changes, iter(learned)
         changes = self._predictor.manipulate.changes  # type: ignore[attr-defined]
         pairs = zip(changes, fixed, strict=True)
-        return [next(own).over(self.around) if isinstance(change, Learnable) else put for change, put in pairs]
+        return [next(own).bind(self.around) if isinstance(change, Learnable) else put for change, put in pairs]
 
     def with_parameters(self, parameters: Mapping[str, Array]) -> list[Learnable]:
         """What is learned, with these parameters."""
-        return [each.learned(own, {}) for each, own in zip(self.learnables, divided(parameters), strict=True)]
+        return [each.with_parameters(own, {}) for each, own in zip(self.learnables, divided(parameters), strict=True)]
 
     # ---- rows --------------------------------------------------------------------------------------
 

@@ -60,20 +60,20 @@ class Batch:
 
     of: Losses
     chosen: Sequence[int]
-    constants: Parameters
+    fixed_parameters: Parameters
     """What belongs to the parameters, and no optimiser sees."""
     evaluations: int = field(default=0, init=False)
 
     def losses(self, candidates: Sequence[Parameters]) -> list[float]:
         """See `Objective.losses`."""
         self.evaluations += len(candidates) * len(self.chosen)
-        whole = [{**self.constants, **each} for each in candidates]
+        whole = [{**self.fixed_parameters, **each} for each in candidates]
         return [sum(loss for loss, _ in rows) / len(rows) for rows in self.of.judged(whole, self.chosen)]
 
     def gradient(self, parameters: Parameters) -> tuple[float, dict[str, Array]]:
         """See `Objective.gradient`."""
         self.evaluations += len(self.chosen)
-        return self.of.gradient({**self.constants, **parameters}, self.chosen)
+        return self.of.gradient({**self.fixed_parameters, **parameters}, self.chosen)
 
     def swaps(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
         """See `Objective.swaps`."""
@@ -223,7 +223,7 @@ class ByGradients:
     def _part(self, learnable: Learnable, own: Mapping[str, Any]) -> Within[Any]:
         if isinstance(learnable, TriggerTokens):
             return Within(vectors=self._forward.embed(own[IDS].int().tolist()))
-        return learnable.within(own)
+        return learnable.interventions(own)
 
     def _tensors(self, parameters: Parameters) -> dict[str, Tensor]:
         import torch

@@ -147,7 +147,7 @@ class _Training:
         with folder.locked() if self._processes.is_main else nullcontext():
             standing = checkpoint.read(folder.path) or self._begun()
             resumed = standing.step
-            held = digest({**standing.constants, **standing.parameters, **standing.state})
+            held = digest({**standing.fixed_parameters, **standing.parameters, **standing.state})
             self._processes.check_same(f"{folder.path.name} after {resumed} steps, {held} {standing.done}".rstrip())
             if not standing.done:
                 self._trained(standing, folder.path)
@@ -158,10 +158,10 @@ class _Training:
         return fit
 
     def _begun(self) -> Standing:
-        begun = self._material.begun()
+        begun = self._material.initial_parameters()
         constants = {name: array for name, array in begun.items() if self._material.is_constant(name)}
         parameters = {name: array for name, array in begun.items() if name not in constants}
-        return Standing(parameters=parameters, best=dict(parameters), constants=constants)
+        return Standing(parameters=parameters, best=dict(parameters), fixed_parameters=constants)
 
     def _trained(self, standing: Standing, folder: Path) -> None:
         before = self._losses.weights_hash()
@@ -169,7 +169,7 @@ class _Training:
             self._look(standing, folder)
         make_step = self._optimizer.begin(standing, self._recipe.seed)
         while not standing.done:
-            batch = Batch(self._losses, self._material.chosen(standing.step), standing.constants)
+            batch = Batch(self._losses, self._material.chosen(standing.step), standing.fixed_parameters)
             with np.errstate(over="ignore", invalid="ignore"):  # a loss that is no number is told
                 loss = make_step(batch, self._rates(standing))
             standing.losses.append(loss)
@@ -216,7 +216,7 @@ class _Training:
     def _look(self, standing: Standing, folder: Path) -> None:
         """See how good it is on dev, and write a checkpoint."""
         dev = self._material.dev
-        (judged,) = self._losses.judged([{**standing.constants, **standing.parameters}], dev)
+        (judged,) = self._losses.judged([{**standing.fixed_parameters, **standing.parameters}], dev)
         standing.evaluations["dev"] = standing.evaluations.get("dev", 0) + len(dev)
         right = [each for _, each in judged if each is not None]
         accuracy = sum(right) / len(right) if right else None
@@ -240,9 +240,9 @@ class _Training:
 
     def _fit(self, standing: Standing, path: Path, resumed: int) -> Fit:
         base = base_of(self._predictor.model)
-        learned = iter(divided({**standing.constants, **standing.best}))
+        learned = iter(divided({**standing.fixed_parameters, **standing.best}))
         parts = [
-            each.learned(next(learned), base) if isinstance(each, Learnable) else each for each in parts_of(self._predictor)
+            each.with_parameters(next(learned), base) if isinstance(each, Learnable) else each for each in parts_of(self._predictor)
         ]
         aligners = [self._predictor.reading]
         return Fit(

@@ -198,7 +198,7 @@ def of_learned(folder: Path) -> list[Any]:
     model = pk.load("fake")
     around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS))
     made: list[Any] = [pk.SoftPrompt(3), pk.TriggerTokens(2, seed=1)]
-    learned = [each.learned(each.begun(around), base_of(model)) for each in made]
+    learned = [each.with_parameters(each.initial_parameters(around), base_of(model)) for each in made]
     for number, each in enumerate(learned, start=1):
         pk.save_manipulation(each, folder / "train-sentiment-1234" / f"{number}-{each.name}")
     return learned

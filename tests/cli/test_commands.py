@@ -103,7 +103,7 @@ def test_render_shows_what_was_learned(tmp_path: Path) -> None:
     made: list[Learnable] = [pk.SoftPrompt(2, slot="task"), pk.TriggerTokens(3)]
     for number, each in enumerate(made):
         around = Surroundings(ask=Asking(model), reading=pk.Verbalizer({"negative": "bad", "positive": "good"}))
-        pk.save_manipulation(each.learned(each.begun(around), base_of(model)), tmp_path / f"p{number}")
+        pk.save_manipulation(each.with_parameters(each.initial_parameters(around), base_of(model)), tmp_path / f"p{number}")
     given = ["--template", tmp_path / "t.j2", "--prompt", tmp_path / "p0", "--prompt", tmp_path / "p1", "--shots", 0]
     shown = promptkit("render", "sentiment", "--model", "fake", *given)
     assert shown.returncode == 0, shown.stderr

@@ -101,7 +101,7 @@ def test_it_is_what_transformers_alone_comes_to(folder: Path, kind: str) -> None
 
 def test_demonstrations_have_one_anothers_answers_and_all_of_them() -> None:
     rows = tuple(LabelledExample(id=f"r{i}", inputs={"text": str(i)}, label=str(i), accepted=(str(i),)) for i in range(6))
-    arrange = Swapped(given(), seed=1).over(None)  # type: ignore[arg-type]
+    arrange = Swapped(given(), seed=1).bind(None)  # type: ignore[arg-type]
     ((*found,),) = arrange([], [rows])
     assert [row.inputs for row in found] == [row.inputs for row in rows]
     assert sorted(row.label for row in found) == sorted(row.label for row in rows)
@@ -146,7 +146,7 @@ class Alike:
     k: int = 2
     name: ClassVar[str] = "alike"
 
-    def over(self, bench: Bench) -> Choose:
+    def bind(self, bench: Bench) -> Choose:
         return shared([[row for row in bench.pool if row.label == "yes"]] * self.k)
 
 

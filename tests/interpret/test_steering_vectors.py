@@ -79,9 +79,9 @@ def test_a_state_replaced_by_itself_changes_nothing(folder: Path) -> None:
     ask = Asking(predictor.model)
     (read,) = ask([Request(input=rendered.input, verb=Read(hidden_layer=2))])
     held = np.array([read.hidden])  # type: ignore[union-attr]
-    shift = pk.HiddenShift((2,), operation="replace").learned({"vectors": as_array(held)}, {})
+    shift = pk.HiddenShift((2,), operation="replace").with_parameters({"vectors": as_array(held)}, {})
     around = Surroundings(ask=ask, reading=predictor.reading)
-    changed = shift.over(around)(rendered.input)
+    changed = shift.bind(around)(rendered.input)
     one, other = (ask([Request(input=each, verb=Read(token_ids=(5, 6, 7)))])[0] for each in (rendered.input, changed))
     assert other.logprobs == pytest.approx(one.logprobs, abs=1e-4)  # type: ignore[union-attr]
 

@@ -224,7 +224,7 @@ class Given:
         from promptkit.manipulate.learned.storage import save as keep
 
         base = {"name": "tiny", "d_model": 4, "tokenizer": "t", "content": "c"}
-        learned = pk.SoftPrompt(2).learned({"vectors": Array(data=bytes(32), shape=(2, 4))}, base)
+        learned = pk.SoftPrompt(2).with_parameters({"vectors": Array(data=bytes(32), shape=(2, 4))}, base)
         keep(learned, self._folder / "learned")
 
     def a_changed_learned_prompt(self) -> None:
@@ -278,7 +278,7 @@ class Given:
 
         held = Array(data=bytes(32), shape=(2, 1, 2, 2))
         base = {"name": "tiny", "d_model": 4, "tokenizer": "t", "content": "c"}
-        keep(pk.DeepPrefix(2, layers=(1, 3)).learned({"keys": held, "values": held}, base), self._folder / "learned")
+        keep(pk.DeepPrefix(2, layers=(1, 3)).with_parameters({"keys": held, "values": held}, base), self._folder / "learned")
 
     def a_peft_checkpoint_and_a_model(self) -> None:
         self.a_peft_checkpoint()

@@ -46,7 +46,7 @@ class Overlapping:
     k: int = 3
     name: ClassVar[str] = "overlapping"
 
-    def over(self, bench: Any) -> Any:
+    def bind(self, bench: Any) -> Any:
         pool = sorted(bench.pool, key=lambda row: row.id)
         return lambda items: [tuple(sorted(pool, key=lambda row: -overlap(row, item))[: self.k]) for item in items]
 
@@ -58,7 +58,7 @@ class Asking:
     k: int = 2
     name: ClassVar[str] = "asking"
 
-    def over(self, bench: Any) -> Any:
+    def bind(self, bench: Any) -> Any:
         def choose(items: Any) -> Any:
             bench.scores([(item, ()) for item in items], "This")
             return [tuple(bench.pool[: self.k]) for _ in items]

@@ -50,4 +50,4 @@ def test_names_that_stand_twice_name_nothing():
 
 def test_balanced_demonstrations_without_labels_are_refused(bench, make_rows):
     with refused(TaskError, "no-fixed-labels", selector="balanced"):
-        demos.balanced(k=2).over(bench(make_rows(6)))
+        demos.balanced(k=2).bind(bench(make_rows(6)))

@@ -21,7 +21,7 @@ class Cot(Protocol):
     name: ClassVar[str]
 
     @property
-    def room(self) -> int:
+    def context_tokens(self) -> int:
         """The most tokens that it puts behind a query, besides `around("")`."""
         ...
 
@@ -29,7 +29,7 @@ class Cot(Protocol):
         """What stands between an input and its answer, in demonstrations that show a reasoning too."""
         ...
 
-    def over(self, bench: Bench) -> Reason:
+    def bind(self, bench: Bench) -> Reason:
         """What stands behind the query of any rows with the demonstrations that they are shown."""
         ...
 

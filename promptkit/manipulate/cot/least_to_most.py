@@ -53,7 +53,7 @@ class least_to_most:  # noqa: N801
             )
 
     @property
-    def room(self) -> int:
+    def context_tokens(self) -> int:
         """Of the list, and of an answer to each of it."""
         return (self.questions + 1) * self.max_tokens
 
@@ -61,7 +61,7 @@ class least_to_most:  # noqa: N801
         """Trigger, reasoning, answer trigger."""
         return joined(self.trigger, reasoning, self.answer_trigger)
 
-    def over(self, bench: Bench) -> Reason:
+    def bind(self, bench: Bench) -> Reason:
         """The questions of each row, with their answers."""
 
         def reason(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[str]:

@@ -50,7 +50,7 @@ class zero_shot:  # noqa: N801
             )
 
     @property
-    def room(self) -> int:
+    def context_tokens(self) -> int:
         """Of the reasoning."""
         return self.max_tokens
 
@@ -58,7 +58,7 @@ class zero_shot:  # noqa: N801
         """Trigger, reasoning, answer trigger."""
         return joined(self.trigger, reasoning, self.answer_trigger)
 
-    def over(self, bench: Bench) -> Reason:
+    def bind(self, bench: Bench) -> Reason:
         """One reasoning for each row."""
 
         def reason(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[str]:

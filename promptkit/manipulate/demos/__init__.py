@@ -35,7 +35,7 @@ class Selector(Protocol):
 
     name: ClassVar[str]
 
-    def over(self, bench: Bench) -> Choose:
+    def bind(self, bench: Bench) -> Choose:
         """The choice for any rows; raises if the pool is too small."""
         ...
 

@@ -56,7 +56,7 @@ class auto_cot:  # noqa: N801
         """The other model that it asks."""
         return () if self.encoder == OWN or self.k == 0 else (self.encoder,)
 
-    def over(self, bench: Bench) -> Choose:
+    def bind(self, bench: Bench) -> Choose:
         """The same rows for every row, without its own; raises if the prompt shows no reasoning, or the model writes none."""
         enough(self.k, bench.pool)
         if not self.k:

@@ -36,7 +36,7 @@ class bm25(ByLikeness):  # noqa: N801 - a selector's class name is its spelling 
     name: ClassVar[str] = "bm25"
     ranks: ClassVar[bool] = True
 
-    def over(self, bench: Bench) -> Choose:
+    def bind(self, bench: Bench) -> Choose:
         """The nearest by words; raises if the pool is too small."""
         return chosen_by(_rankings, self, bench)
 

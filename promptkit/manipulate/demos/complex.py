@@ -32,7 +32,7 @@ class complex:  # noqa: N801
         """Refuse what is no number."""
         checked(self)
 
-    def over(self, bench: Bench) -> Choose:
+    def bind(self, bench: Bench) -> Choose:
         """The same k rows for every row; raises if no row has a worked reasoning."""
         enough(self.k, bench.pool)
         if self.k and not any(map(steps, bench.pool)):

@@ -24,7 +24,7 @@ class Covering(ByVectors):
         """The pool's rows by number, each with the scores by which another takes its place for a row with its inputs."""
         raise NotImplementedError
 
-    def over(self, bench: Bench) -> Choose:
+    def bind(self, bench: Bench) -> Choose:
         """The same rows for every row; raises if the pool is too small."""
         pool = Pool.of(bench, self.k, balanced=self.balanced)
         if self.k == 0:

@@ -65,7 +65,7 @@ class Greedy(ByVectors):
         """`relevance`: (candidates,), their cosines to the row. `vectors`: (candidates, width), of length 1."""
         raise NotImplementedError
 
-    def over(self, bench: Bench) -> Choose:
+    def bind(self, bench: Bench) -> Choose:
         """The candidates taken, the first first; raises if the pool is too small."""
 
         def rankings(pool: Pool) -> Rankings:

@@ -50,7 +50,7 @@ class influence:  # noqa: N801
                 rows=self.rows,
             )
 
-    def over(self, bench: Bench) -> Choose:
+    def bind(self, bench: Bench) -> Choose:
         """The same rows for every row; raises if there is no dev part."""
         enough(self.k, bench.pool)
         if not self.k:

@@ -60,12 +60,12 @@ class mdl:  # noqa: N801
         """Those that the selector of candidates asks."""
         return tuple(getattr(inner(self.by, self.candidates, self.seed), "models", ()))
 
-    def over(self, bench: Bench) -> Choose:
+    def bind(self, bench: Bench) -> Choose:
         """The choice for each row by its own answers."""
         enough(self.k, bench.pool)
         if not self.k:
             return shared([])
-        propose: Choose = inner(self.by, min(self.candidates, different(bench.pool)), self.seed).over(bench)
+        propose: Choose = inner(self.by, min(self.candidates, different(bench.pool)), self.seed).bind(bench)
 
         def choose(examples: Sequence[Example]) -> list[Demonstrations]:
             pairs = zip(examples, propose(examples), strict=True)

@@ -24,7 +24,7 @@ class zero:  # noqa: N801 - a selector's class name is its spelling everywhere
     name: ClassVar[str] = "zero"
     k: ClassVar[int] = 0
 
-    def over(self, bench: Bench) -> Choose:
+    def bind(self, bench: Bench) -> Choose:
         """Nothing, for every row."""
         return shared([])
 
@@ -40,7 +40,7 @@ class first:  # noqa: N801
         """Refuse what is no number."""
         checked(self)
 
-    def over(self, bench: Bench) -> Choose:
+    def bind(self, bench: Bench) -> Choose:
         """The same k rows for every row."""
         enough(self.k, bench.pool)
         return shared([bench.pool] * self.k)
@@ -58,7 +58,7 @@ class random:  # noqa: N801
         """Refuse what is no number."""
         checked(self)
 
-    def over(self, bench: Bench) -> Choose:
+    def bind(self, bench: Bench) -> Choose:
         """The same k rows for every row."""
         enough(self.k, bench.pool)
         queue = sorted(bench.pool, key=lambda row: chance(self.seed, row.id))
@@ -77,7 +77,7 @@ class random_each:  # noqa: N801
         """Refuse what is no number."""
         checked(self)
 
-    def over(self, bench: Bench) -> Choose:
+    def bind(self, bench: Bench) -> Choose:
         """Another k rows for every row."""
         enough(self.k, bench.pool)
 
@@ -100,7 +100,7 @@ class balanced:  # noqa: N801
         """Refuse what is no number."""
         checked(self)
 
-    def over(self, bench: Bench) -> Choose:
+    def bind(self, bench: Bench) -> Choose:
         """The same k rows for every row, the classes mixed by chance; raises if a class has too few rows."""
         labels = bench.labels
         if not labels:

@@ -71,7 +71,7 @@ class rerank:  # noqa: N801
         """Those that the selector of candidates asks."""
         return tuple(getattr(inner(self.by, self.candidates, self.seed), "models", ()))
 
-    def over(self, bench: Bench) -> Choose:
+    def bind(self, bench: Bench) -> Choose:
         """The choice for each row; a candidate is scored once, when it is first one."""
         enough(self.k, bench.pool)
         if not self.k:
@@ -84,7 +84,7 @@ class rerank:  # noqa: N801
                 part="dev",
                 selector=self.name,
             )
-        propose: Choose = inner(self.by, min(self.candidates, different(bench.pool)), self.seed).over(bench)
+        propose: Choose = inner(self.by, min(self.candidates, different(bench.pool)), self.seed).bind(bench)
         gains: dict[str, Gains] = {}
 
         def choose(examples: Sequence[Example]) -> list[Demonstrations]:
@@ -102,7 +102,7 @@ class rerank:  # noqa: N801
     def _gains(self, bench: Bench, candidates: Sequence[LabelledExample]) -> list[Gains]:
         """Of each candidate."""
         of_dev = replace(bench, surroundings=replace(bench.surroundings, rows={"pool": bench.dev}))
-        near: Choose = inner(self.by, min(self.rows, different(bench.dev)), self.seed).over(of_dev)
+        near: Choose = inner(self.by, min(self.rows, different(bench.dev)), self.seed).bind(of_dev)
         queries = near(candidates)
         alone = _right_scores(bench, [(query, ()) for own in queries for query in own])
         behind = _right_scores(bench, [(query, (row,)) for row, own in zip(candidates, queries, strict=True) for query in own])

@@ -21,7 +21,7 @@ class similar(ByVectors):  # noqa: N801 - a selector's class name is its spellin
     name: ClassVar[str] = "similar"
     ranks: ClassVar[bool] = True
 
-    def over(self, bench: Bench) -> Choose:
+    def bind(self, bench: Bench) -> Choose:
         """The nearest by vectors; raises if the pool is too small."""
 
         def rankings(pool: Pool) -> Rankings:

@@ -18,7 +18,7 @@ from promptkit.core.errors import InputError
 from promptkit.core.inputs import Edit, Within
 from promptkit.core.manipulation import Put, Surroundings
 from promptkit.core.model import Card
-from promptkit.core.registry import learned
+from promptkit.core.registry import parameters_field
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.learned.layers import UNITS, layers_at, scales, settle_layers, settled
@@ -43,16 +43,16 @@ class LowRankEdit:
     """and at so many of its last ones."""
     seed: int = 0
     """Of the subspace that it begins with."""
-    parameters: Mapping[str, Array] = learned()
+    parameters: Mapping[str, Array] = parameters_field()
     """What was learned: `rotation` and `source`, (layers, rank, d_model), and `bias`, (layers, rank); nothing before that."""
-    base: Mapping[str, str | int] = learned()
+    base: Mapping[str, str | int] = parameters_field()
     """The model that it was learned on."""
 
     name: ClassVar[str] = "low-rank"
     kind: ClassVar[Kind] = Kind(format="learnable", location="hidden", operator="parametric")
-    fills: ClassVar[Mapping[str, int]] = {}
-    constants: ClassVar[frozenset[str]] = frozenset({UNITS})
-    room: ClassVar[int] = 0
+    slots: ClassVar[Mapping[str, int]] = {}
+    fixed_parameters: ClassVar[frozenset[str]] = frozenset({UNITS})
+    context_tokens: ClassVar[int] = 0
     learning_rate: ClassVar[float] = 0.001
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class LowRankEdit:
         where = {"layers": list(self.layers), "first": self.first, "last": self.last}
         return {"name": self.name, "rank": self.rank, **where, **told}
 
-    def over(self, surroundings: Surroundings) -> Put:
+    def bind(self, surroundings: Surroundings) -> Put:
         """What puts the edits into a prompt."""
         card = surroundings.ask.card
         layers_at(self.layers, card)
@@ -108,12 +108,12 @@ class LowRankEdit:
 
     # ---- training ---------------------------------------------------------------------------------
 
-    def within(self, trained: Mapping[str, Any]) -> Within[Any]:
+    def interventions(self, trained: Mapping[str, Any]) -> Within[Any]:
         """The edits."""
         made = self._made(trained)
         return Within(edits=self._edits([made[name] for name in NAMES]))
 
-    def learned(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> LowRankEdit:
+    def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> LowRankEdit:
         """The same edit once it has been trained."""
         return replace(self, parameters=settled(trained, self._made), base=dict(base))
 
@@ -125,7 +125,7 @@ class LowRankEdit:
         rotation = (q * signs[:, None]).transpose(1, 2)
         return {ROTATION: rotation, SOURCE: trained[SOURCE], BIAS: trained[BIAS] * trained[UNITS][:, None]}
 
-    def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
+    def initial_parameters(self, surroundings: Surroundings) -> Mapping[str, Array]:
         """What was learned, or what changes nothing; the bias in units of the layer's hidden states."""
         card = surroundings.ask.card
         units = scales(surroundings.ask, layers_at(self.layers, card))

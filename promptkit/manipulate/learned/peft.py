@@ -68,7 +68,7 @@ def read(folder: str | Path) -> Learnable:
         reason = f"{WEIGHTS} must contain only {EMBEDDINGS}, and contains {', '.join(sorted(arrays)) or 'nothing'}"
         raise _damaged(path, "wrong-parameter-names", reason, file=WEIGHTS, names=tuple(sorted(arrays)))
     blank, parameters, own = READ[method](path, config, arrays[EMBEDDINGS])
-    return blank.learned(parameters, base or {"name": config.get("base_model_name_or_path") or "", **own})
+    return blank.with_parameters(parameters, base or {"name": config.get("base_model_name_or_path") or "", **own})
 
 
 def write(learned: Learnable, folder: str | Path) -> Path:

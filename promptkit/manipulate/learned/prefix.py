@@ -17,7 +17,7 @@ from promptkit.core.arrays import Array, as_array, as_numpy, check_held, digest
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import Prefix, Within
 from promptkit.core.manipulation import Put, Surroundings
-from promptkit.core.registry import learned
+from promptkit.core.registry import parameters_field
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.learned.layers import UNITS, layers_at, settle_layers, settled, sizes
@@ -44,15 +44,15 @@ class DeepPrefix:
     """The width of the network that makes them while they are trained, at least `length`; 0 for none."""
     seed: int = 0
     """Of what is drawn to begin with."""
-    parameters: Mapping[str, Array] = learned()
+    parameters: Mapping[str, Array] = parameters_field()
     """What was learned: `keys` and `values`, of shape (layers, kv heads, length, head width); nothing before that."""
-    base: Mapping[str, str | int] = learned()
+    base: Mapping[str, str | int] = parameters_field()
     """The model that it was learned on."""
 
     name: ClassVar[str] = "prefix"
     kind: ClassVar[Kind] = Kind(format="learnable", location="hidden", operator="concatenative")
-    fills: ClassVar[Mapping[str, int]] = {}
-    constants: ClassVar[frozenset[str]] = frozenset({UNITS})
+    slots: ClassVar[Mapping[str, int]] = {}
+    fixed_parameters: ClassVar[frozenset[str]] = frozenset({UNITS})
 
     def __post_init__(self) -> None:
         """Refuse what no prefix can be."""
@@ -71,7 +71,7 @@ class DeepPrefix:
         check_held("a prefix", self.parameters, shapes, length=self.length, layers=len(self.layers))
 
     @property
-    def room(self) -> int:
+    def context_tokens(self) -> int:
         """Tokens of the model's context that it takes: its positions."""
         return self.length
 
@@ -89,10 +89,10 @@ class DeepPrefix:
     def _beginning(self) -> dict[str, object]:
         return {"init": self.init, "seed": self.seed, "mlp": self.mlp}
 
-    def over(self, surroundings: Surroundings) -> Put:
+    def bind(self, surroundings: Surroundings) -> Put:
         """What puts the prefix before a prompt, behind those that are there."""
         layers_at(self.layers, surroundings.ask.card)
-        held = self.parameters or settled(self.begun(surroundings), self._made)
+        held = self.parameters or settled(self.initial_parameters(surroundings), self._made)
         prefix = self._prefix(held[KEYS], held[VALUES], held[KEYS].shape[0])
         return lambda prompt: replace(prompt, prefixes=(*prompt.prefixes, prefix))
 
@@ -102,12 +102,12 @@ class DeepPrefix:
 
     # ---- training ---------------------------------------------------------------------------------
 
-    def within(self, trained: Mapping[str, Any]) -> Within[Any]:
+    def interventions(self, trained: Mapping[str, Any]) -> Within[Any]:
         """The prefix."""
         made = self._made(trained)
         return Within(prefixes=(self._prefix(made[KEYS], made[VALUES], len(made[KEYS])),))
 
-    def learned(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> DeepPrefix:
+    def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> DeepPrefix:
         """The same prefix once it has been trained."""
         return replace(self, parameters=settled(trained, self._made), base=dict(base))
 
@@ -122,7 +122,7 @@ class DeepPrefix:
         pairs = both.unflatten(1, trained["second_bias"].shape).permute(1, 2, 3, 0, 4) * units
         return {KEYS: pairs[0], VALUES: pairs[1]}
 
-    def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
+    def initial_parameters(self, surroundings: Surroundings) -> Mapping[str, Array]:
         """Keys and values in units of their layers, or the network that makes the very same."""
         pairs = self._held() if self.parameters else self._of_tokens(surroundings)
         units = np.stack([sizes(pairs[0]), sizes(pairs[1])])

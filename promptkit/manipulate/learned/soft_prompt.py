@@ -17,7 +17,7 @@ from promptkit.core.arrays import Array, as_array, check_held
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import TextInput, Vectors, Within
 from promptkit.core.manipulation import Ask, Put, Surroundings
-from promptkit.core.registry import checked, learned
+from promptkit.core.registry import checked, parameters_field
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
 from promptkit.inputs.text.encoding import SLOT_PART
@@ -52,14 +52,14 @@ class SoftPrompt:
     in the end are what is kept. The first two learn at a lower rate than vectors do: 0.01 rather than 0.1."""
     width: int | None = None
     """Of the hidden layers of that network; d_model unless given."""
-    parameters: Mapping[str, Array] = learned()
+    parameters: Mapping[str, Array] = parameters_field()
     """What was learned: `vectors`, of shape (length, d_model); nothing before that."""
-    base: Mapping[str, str | int] = learned()
+    base: Mapping[str, str | int] = parameters_field()
     """The model that it was learned on."""
 
     name: ClassVar[str] = "soft"
     kind: ClassVar[Kind] = Kind(format="learnable", location="embedding", operator="concatenative")
-    constants: ClassVar[frozenset[str]] = frozenset()
+    fixed_parameters: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse what no soft prompt can be."""
@@ -77,7 +77,7 @@ class SoftPrompt:
         check_held("a soft prompt", self.parameters, {VECTORS: "length d_model"}, length=self.length)
 
     @property
-    def room(self) -> int:
+    def context_tokens(self) -> int:
         """Tokens of the model's context that it takes; a slot has been counted already."""
         return 0 if self.slot else self.length
 
@@ -87,7 +87,7 @@ class SoftPrompt:
         return 0.01 if self.reparametrise in ("mlp", "lstm") and not self.parameters else 0.1
 
     @property
-    def fills(self) -> Mapping[str, int]:
+    def slots(self) -> Mapping[str, int]:
         """Its slot, if it stands in one."""
         return {self.slot: self.length} if self.slot else {}
 
@@ -103,9 +103,9 @@ class SoftPrompt:
         network = {"reparametrise": self.reparametrise, "width": self.width} if self.reparametrise else {}
         return {"init": self.init, "seed": self.seed, **network}
 
-    def over(self, surroundings: Surroundings) -> Put:
+    def bind(self, surroundings: Surroundings) -> Put:
         """What puts the vectors into a prompt."""
-        held = self._vectors(self.begun(surroundings))
+        held = self._vectors(self.initial_parameters(surroundings))
         rows = Vectors(data=held.data, d_model=held.shape[1])
         bos = surroundings.ask.card.tokenizer.bos
         return lambda prompt: self._placed(prompt, rows, bos)
@@ -115,11 +115,11 @@ class SoftPrompt:
             return filled(prompt, rows, part=f"{SLOT_PART} {self.slot}")
         return inserted(prompt, rows, place_of(prompt, self.place, bos), part=SLOT_PART)
 
-    def learned(self, parameters: Mapping[str, Array], base: Mapping[str, str | int]) -> SoftPrompt:
+    def with_parameters(self, parameters: Mapping[str, Array], base: Mapping[str, str | int]) -> SoftPrompt:
         """The same soft prompt once it has been trained: its vectors alone, whatever has made them."""
         return replace(self, parameters={VECTORS: self._vectors(parameters)}, base=dict(base))
 
-    def within(self, trained: Mapping[str, Any]) -> Within[Any]:
+    def interventions(self, trained: Mapping[str, Any]) -> Within[Any]:
         """The vectors: what is trained, or what a network makes of that."""
         if self.reparametrise is None or VECTORS in trained:
             return Within(vectors=trained[VECTORS])
@@ -132,7 +132,7 @@ class SoftPrompt:
 
     # ---- what they begin as -----------------------------------------------------------------------
 
-    def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
+    def initial_parameters(self, surroundings: Surroundings) -> Mapping[str, Array]:
         """What was learned, or else the parameters before any training."""
         if self.parameters:
             return self.parameters

@@ -17,7 +17,7 @@ from promptkit.core.arrays import Array, as_array, as_numpy, check_held, digest
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import Edit, Within
 from promptkit.core.manipulation import Ask, Put, Surroundings
-from promptkit.core.registry import learned
+from promptkit.core.registry import parameters_field
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.learned.layers import UNITS, layers_at, scales, settle_layers, settled, states
 
@@ -37,17 +37,17 @@ class HiddenShift:
     """At the prompt's `last` token, or at `all`, those of labels and written texts too."""
     operation: Operation = "add"
     """`add`, or `replace`, which is of one layer."""
-    parameters: Mapping[str, Array] = learned()
+    parameters: Mapping[str, Array] = parameters_field()
     """What was learned: `vectors`, of shape (layers, d_model); before that they are zero, which when added changes nothing, or
     the mean state behind common tokens, where they replace."""
-    base: Mapping[str, str | int] = learned()
+    base: Mapping[str, str | int] = parameters_field()
     """The model that it was learned on."""
 
     name: ClassVar[str] = "shift"
     kind: ClassVar[Kind] = Kind(format="learnable", location="hidden", operator="additive")
-    fills: ClassVar[Mapping[str, int]] = {}
-    constants: ClassVar[frozenset[str]] = frozenset({UNITS})
-    room: ClassVar[int] = 0
+    slots: ClassVar[Mapping[str, int]] = {}
+    fixed_parameters: ClassVar[frozenset[str]] = frozenset({UNITS})
+    context_tokens: ClassVar[int] = 0
     learning_rate: ClassVar[float] = 0.02
     """In the units of a layer's hidden states."""
 
@@ -69,7 +69,7 @@ class HiddenShift:
         told = {"sha256": digest(self.parameters)} if self.parameters else {}
         return {"name": self.name, "layers": list(self.layers), "at": self.at, "operation": self.operation, **told}
 
-    def over(self, surroundings: Surroundings) -> Put:
+    def bind(self, surroundings: Surroundings) -> Put:
         """What puts the vectors into a prompt."""
         edits = self._edits([as_array(vector) for vector in self._start(surroundings.ask)])
         return lambda prompt: replace(prompt, edits=(*prompt.edits, *edits))
@@ -82,18 +82,18 @@ class HiddenShift:
 
     # ---- training ---------------------------------------------------------------------------------
 
-    def within(self, trained: Mapping[str, Any]) -> Within[Any]:
+    def interventions(self, trained: Mapping[str, Any]) -> Within[Any]:
         """The vectors."""
         return Within(edits=self._edits(self._made(trained)[VECTORS]))
 
-    def learned(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> HiddenShift:
+    def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> HiddenShift:
         """The same shift once it has been trained."""
         return replace(self, parameters=settled(trained, self._made), base=dict(base))
 
     def _made(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
         return {VECTORS: trained[VECTORS] * trained[UNITS][:, None]}
 
-    def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
+    def initial_parameters(self, surroundings: Surroundings) -> Mapping[str, Array]:
         """The vectors in units of their layers: what was learned, or what they begin as."""
         start, ask = self._start(surroundings.ask), surroundings.ask
         units = scales(ask, layers_at(self.layers, ask.card))

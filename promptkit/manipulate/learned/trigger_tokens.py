@@ -17,7 +17,7 @@ from promptkit.core.errors import CheckpointError, TrainingError
 from promptkit.core.inputs import TextInput, Within
 from promptkit.core.manipulation import Put, Surroundings
 from promptkit.core.model import Tokenizer
-from promptkit.core.registry import checked, learned
+from promptkit.core.registry import checked, parameters_field
 from promptkit.core.taxonomy import Kind
 from promptkit.inputs.text.encoding import SLOT_PART
 from promptkit.manipulate.learned.placement import TOKENS_PART, Place, check_beginning, check_slot, place_of, spliced
@@ -42,14 +42,14 @@ class TriggerTokens:
     """The template's slot that they stand in, as a soft prompt of that length does: {{ soft("task", 5) }}."""
     seed: int = 0
     """Of what is drawn to begin with."""
-    parameters: Mapping[str, Array] = learned()
+    parameters: Mapping[str, Array] = parameters_field()
     """What was found: `ids`, of shape (length,), whole numbers, which float32 holds exactly; nothing before that."""
-    base: Mapping[str, str | int] = learned()
+    base: Mapping[str, str | int] = parameters_field()
     """The model that they were found on; another with the same tokenizer takes them too."""
 
     name: ClassVar[str] = "tokens"
     kind: ClassVar[Kind] = Kind(format="learnable", location="input", operator="concatenative")
-    constants: ClassVar[frozenset[str]] = frozenset()
+    fixed_parameters: ClassVar[frozenset[str]] = frozenset()
     learning_rate: ClassVar[None] = None
 
     def __post_init__(self) -> None:
@@ -67,12 +67,12 @@ class TriggerTokens:
             )
 
     @property
-    def room(self) -> int:
+    def context_tokens(self) -> int:
         """Tokens of the model's context that they take; a slot has been counted already."""
         return 0 if self.slot else self.length
 
     @property
-    def fills(self) -> Mapping[str, int]:
+    def slots(self) -> Mapping[str, int]:
         """Their slot, if they stand in one."""
         return {self.slot: self.length} if self.slot else {}
 
@@ -82,9 +82,9 @@ class TriggerTokens:
         where = {"slot": self.slot} if self.slot else {"place": self.place}
         return {"name": self.name, "length": self.length, **where, **which}
 
-    def over(self, surroundings: Surroundings) -> Put:
+    def bind(self, surroundings: Surroundings) -> Put:
         """What puts the tokens into a prompt."""
-        ids = ids_of(self.begun(surroundings))
+        ids = ids_of(self.initial_parameters(surroundings))
         bos = surroundings.ask.card.tokenizer.bos
         return lambda prompt: self._placed(prompt, ids, bos)
 
@@ -97,18 +97,18 @@ class TriggerTokens:
                 filled[span.start : span.stop] = [ids[place % len(ids)] for place in range(span.stop - span.start)]
         return replace(prompt, ids=tuple(filled))
 
-    def learned(self, parameters: Mapping[str, Array], base: Mapping[str, str | int]) -> TriggerTokens:
+    def with_parameters(self, parameters: Mapping[str, Array], base: Mapping[str, str | int]) -> TriggerTokens:
         """The same once they have been found; of the model its tokenizer alone must be the same."""
         kept = {key: base[key] for key in ("name", "tokenizer") if key in base}
         return replace(self, parameters=dict(parameters), base=kept)
 
     def as_vectors(self, surroundings: Surroundings) -> SoftPrompt:
         """The soft prompt that is these tokens: at the same place, their embeddings, through which gradients flow."""
-        rows = surroundings.ask.embed(ids_of(self.begun(surroundings)))
+        rows = surroundings.ask.embed(ids_of(self.initial_parameters(surroundings)))
         held = Array(data=rows.data, shape=(self.length, rows.d_model))
         return SoftPrompt(self.length, place=self.place, slot=self.slot, parameters={VECTORS: held})
 
-    def within(self, trained: Mapping[str, Any]) -> Within[Any]:
+    def interventions(self, trained: Mapping[str, Any]) -> Within[Any]:
         """No function of the ids is differentiable: see `as_vectors`."""
         raise TrainingError(
             "Trigger tokens are discrete and cannot be trained by gradient descent",
@@ -117,7 +117,7 @@ class TriggerTokens:
             manipulation=self.name,
         )
 
-    def begun(self, surroundings: Surroundings) -> Mapping[str, Array]:
+    def initial_parameters(self, surroundings: Surroundings) -> Mapping[str, Array]:
         """What was found, or the tokens before any search; those of a text from the first again where there are too few."""
         if self.parameters:
             return self.parameters

@@ -72,7 +72,7 @@ class _Probing:
                 max_tokens=self.max_tokens,
             )
 
-    def over(self, bench: Bench) -> Arrange:
+    def bind(self, bench: Bench) -> Arrange:
         """The best order of the set; raises if rows have sets of their own, or where labels are not the same for every row."""
         if not bench.labels:
             raise TaskError(
@@ -205,7 +205,7 @@ class mdl:  # noqa: N801
                 permutations=self.permutations,
             )
 
-    def over(self, bench: Bench) -> Arrange:
+    def bind(self, bench: Bench) -> Arrange:
         """The order for each row by its own answers."""
 
         def arrange(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[Demonstrations]:

@@ -147,20 +147,20 @@ class Frame:
         begins = self._separator + self.outline(example.inputs).opening
         return (begins,) if begins and not self.chat else ()
 
-    def without_room(self, example: Example, chosen: Demonstrations, room: int) -> int:
+    def without_room(self, example: Example, chosen: Demonstrations, context_tokens: int) -> int:
         """How many demonstrations, from the far end, are left out so that a reasoning of `room` tokens has its place."""
-        return self._fitting(example, chosen, self.around("") if self.around else "", room=room)[0]
+        return self._fitting(example, chosen, self.around("") if self.around else "", context_tokens=context_tokens)[0]
 
     def _fitting(
-        self, example: Example, chosen: Demonstrations, behind: str, *, least: int = 0, room: int = 0
+        self, example: Example, chosen: Demonstrations, behind: str, *, least: int = 0, context_tokens: int = 0
     ) -> tuple[int, _Encoded]:
         """How many demonstrations, from the far end, a row's prompt has no room for, and the prompt of the rest."""
-        room += self.reading.max_tokens if isinstance(self.reading, Extractor) else 0
+        context_tokens += self.reading.max_tokens if isinstance(self.reading, Extractor) else 0
         for drop in range(least, len(chosen) + 1):
             prompt = self._encoded(example, chosen[drop:], behind)
-            if prompt.length + room <= self.card.context_length:
+            if prompt.length + context_tokens <= self.card.context_length:
                 return drop, prompt
-        answer_tokens = prompt.length - len(prompt.kept) + room
+        answer_tokens = prompt.length - len(prompt.kept) + context_tokens
         raise TaskError(
             f"The prompt of row {example.id} is too long: without demonstrations it has {len(prompt.input.ids)} tokens and "
             f"{answer_tokens} for the answer, but the context has {self.card.context_length}",

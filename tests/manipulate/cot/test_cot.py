@@ -233,7 +233,7 @@ def thinks(prompt, verb):
 
 def over(bench, rows, model, template=WORKED, **keywords):
     around = bench(rows, model=model, template=template, reading=pk.extract.first_line(max_tokens=4))
-    return auto_cot(**keywords).over(around)
+    return auto_cot(**keywords).bind(around)
 
 
 def test_auto_cot_shows_a_row_of_each_cluster_with_the_model_s_own_reasoning_and_answer(bench, scripted):
@@ -352,12 +352,12 @@ def test_the_rows_of_most_steps_are_shown(bench, counts, k, mark):
         for i, count in enumerate(counts)
     ]
     assert [*map(steps, rows)] == counts
-    (chosen,) = complex_(k=k).over(bench(rows, ("x",)))(ROWS[:1])
+    (chosen,) = complex_(k=k).bind(bench(rows, ("x",)))(ROWS[:1])
     expected = sorted(range(len(counts)), key=lambda i: (-counts[i], i))[:k]
     assert [row.id for row in chosen] == [f"r{i}" for i in expected]
 
 
 def test_rows_without_worked_reasoning_are_refused(bench, make_rows):
     with refused(TaskError, "no-reasoning", selector="complex", rows=4):
-        complex_(k=1).over(bench(make_rows(4), LABELS))
-    assert complex_(k=0).over(bench([], LABELS))(ROWS[:1]) == [()]
+        complex_(k=1).bind(bench(make_rows(4), LABELS))
+    assert complex_(k=0).bind(bench([], LABELS))(ROWS[:1]) == [()]

@@ -37,7 +37,7 @@ def over(bench):
     def make(selector, pool, k=0, seed=0, labels=LABELS):
         known = {field.name for field in fields(selector)}
         keywords = {name: value for name, value in (("k", k), ("seed", seed)) if name in known}
-        choose = selector(**keywords).over(bench(pool, labels))
+        choose = selector(**keywords).bind(bench(pool, labels))
         return lambda row: choose([row])[0]
 
     return make

@@ -58,8 +58,8 @@ def test_many_rows_are_chosen_for_as_one_by_one_and_the_order_of_the_pool_change
     mixed, mixed_dev = [*pool], [*dev]
     order.shuffle(mixed)
     order.shuffle(mixed_dev)
-    choose = selector.over(bench(pool, LABELS, dev=dev, model=scripted(noise)))
-    other = selector.over(bench(mixed, LABELS, dev=mixed_dev, model=scripted(noise)))
+    choose = selector.bind(bench(pool, LABELS, dev=dev, model=scripted(noise)))
+    other = selector.bind(bench(mixed, LABELS, dev=mixed_dev, model=scripted(noise)))
     rows = [*ROWS, pool[2], pool[7]]
     assert choose(rows) == [other([row])[0] for row in rows]
 
@@ -67,7 +67,7 @@ def test_many_rows_are_chosen_for_as_one_by_one_and_the_order_of_the_pool_change
 @every
 def test_the_label_of_the_row_itself_is_out_of_reach(bench, scripted, pool, dev, selector):
     """An Example has none; a labelled row that is taken for one is chosen for all the same, whatever its label."""
-    choose = selector.over(bench(pool, LABELS, dev=dev, model=scripted(noise)))
+    choose = selector.bind(bench(pool, LABELS, dev=dev, model=scripted(noise)))
     labelled = [[LabelledExample(id=row.id, inputs=row.inputs, label=label) for row in ROWS] for label in LABELS]
     assert choose(ROWS) == choose(labelled[0]) == choose(labelled[1])
 
@@ -75,7 +75,7 @@ def test_the_label_of_the_row_itself_is_out_of_reach(bench, scripted, pool, dev,
 @every
 def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(bench, scripted, pool, dev, selector):
     twins = [replace(row, id=f"{row.id}#2") for row in pool]
-    choose = selector.over(bench([*pool, *twins], LABELS, dev=dev, model=scripted(noise)))
+    choose = selector.bind(bench([*pool, *twins], LABELS, dev=dev, model=scripted(noise)))
     for row, chosen in zip(pool, choose(pool), strict=True):
         texts = [each.inputs["text"] for each in chosen]
         assert len({*texts, row.inputs["text"]}) == 4
@@ -97,18 +97,18 @@ def test_what_was_asked_is_not_asked_again(surroundings, scripted, pool, dev, se
 def test_answers_that_are_written_or_rows_that_are_missing_are_refused(bench, make_rows, pool, dev, selector):
     if selector.name != "influence":
         with refused(Unsupported, "needs-scored-answers", purpose=selector.name):
-            selector.over(bench(pool, LABELS, dev=dev, reading=pk.extract.first_line()))(ROWS)
+            selector.bind(bench(pool, LABELS, dev=dev, reading=pk.extract.first_line()))(ROWS)
     if selector.name != "mdl":
         with refused(TaskError, "empty-part", part="dev", selector=selector.name):
-            selector.over(bench(pool, LABELS))
+            selector.bind(bench(pool, LABELS))
     with refused(TaskError, "too-few-rows", rows=2):
-        selector.over(bench(make_rows(2), LABELS, dev=dev))
+        selector.bind(bench(make_rows(2), LABELS, dev=dev))
 
 
 @every
 def test_for_no_demonstrations_nothing_is_asked(bench, scripted, pool, selector):
     model = scripted(noise)
-    assert replace(selector, k=0).over(bench(pool, LABELS, model=model))(ROWS) == [()] * len(ROWS)
+    assert replace(selector, k=0).bind(bench(pool, LABELS, model=model))(ROWS) == [()] * len(ROWS)
     assert model.prompts == []
 
 
@@ -139,8 +139,8 @@ def test_mdl_shows_the_organisation_of_least_entropy(bench, scripted, pool, seed
     selector = mdl(k=k, seed=seed, candidates=candidates, organisations=organisations)
     model = scripted(noise)
     around = bench(pool, LABELS, model=model)
-    proposed = random_each(k=candidates, seed=seed).over(around)(ROWS)
-    for row, own, chosen in zip(ROWS, proposed, selector.over(around)(ROWS), strict=True):
+    proposed = random_each(k=candidates, seed=seed).bind(around)(ROWS)
+    for row, own, chosen in zip(ROWS, proposed, selector.bind(around)(ROWS), strict=True):
         ways = selector._organisations(row, own)
         assert ways[0] == own[:k]
         assert all(len(set(ids(way))) == k and {*ids(way)} <= {*ids(own)} for way in ways)
@@ -151,8 +151,8 @@ def test_mdl_shows_the_organisation_of_least_entropy(bench, scripted, pool, seed
 def test_with_one_organisation_mdl_is_the_selector_of_its_candidates(bench, pool):
     around = bench(pool, LABELS)
     for by, selector in CANDIDATES.items():
-        plain = selector(**{key: value for key, value in {"k": 4, "seed": 2}.items() if hasattr(selector, key)}).over(around)
-        assert mdl(k=4, seed=2, candidates=4, organisations=1, by=by).over(around)(ROWS) == plain(ROWS)
+        plain = selector(**{key: value for key, value in {"k": 4, "seed": 2}.items() if hasattr(selector, key)}).bind(around)
+        assert mdl(k=4, seed=2, candidates=4, organisations=1, by=by).bind(around)(ROWS) == plain(ROWS)
 
 
 def test_organisations_of_a_row_and_of_another_are_drawn_apart(pool):
@@ -195,7 +195,7 @@ def test_influence_is_the_accuracy_with_a_row_less_that_without_it(bench, script
     model = scripted(says)
     selector = influence(k=k, seed=seed, candidates=12, contexts=14, rows=12)
     around = bench(pool, LABELS, dev=dev, model=model)
-    (chosen,) = selector.over(around)(ROWS[:1])
+    (chosen,) = selector.bind(around)(ROWS[:1])
     contexts, right = {}, {}
     for prompt in model.prompts:
         shown, query = held(prompt)
@@ -232,7 +232,7 @@ def test_influence_on_written_answers_is_of_those_that_are_right(bench, scripted
         return ["y\n" if "review number 4" in prompt else "no\n"]
 
     around = bench(rows, dev=dev, model=scripted(writes=writes), reading=pk.extract.first_line(max_tokens=3))
-    (chosen,) = influence(k=1, candidates=9, contexts=18, rows=9).over(around)(ROWS[:1])
+    (chosen,) = influence(k=1, candidates=9, contexts=18, rows=9).bind(around)(ROWS[:1])
     assert ids(chosen) == ["id004"]
 
 
@@ -245,14 +245,14 @@ def test_candidates_are_ranked_by_what_they_gain_their_own_rows_of_dev(bench, sc
     model = scripted(noise)
     around = bench(pool, LABELS, dev=dev, model=model)
     selector = rerank(k=k, seed=seed, candidates=6, rows=count)
-    proposed = random_each(k=6, seed=seed).over(around)(ROWS)
-    near = random_each(k=count, seed=seed).over(bench(dev, LABELS))
+    proposed = random_each(k=6, seed=seed).bind(around)(ROWS)
+    near = random_each(k=count, seed=seed).bind(bench(dev, LABELS))
 
     def logprob(row, demonstrations):
         prompt = model.card.tokenizer.decode(around.show(row, demonstrations).input.ids).removeprefix("<bos>")
         return noise(prompt, f" {row.label}")
 
-    for candidates, chosen in zip(proposed, selector.over(around)(ROWS), strict=True):
+    for candidates, chosen in zip(proposed, selector.bind(around)(ROWS), strict=True):
         queries = near(candidates)
         gains = [
             np.mean([logprob(query, (row,)) - logprob(query, ()) for query in own])
@@ -267,7 +267,7 @@ def test_the_answer_to_a_row_of_dev_that_has_the_row_s_own_inputs_cannot_leak(be
     def chosen(label):
         twin = LabelledExample(id="twin", inputs=ROWS[0].inputs, label=label)
         around = bench(pool, LABELS, dev=[twin, *dev[:2]], model=scripted(noise))
-        return [ids(rows) for rows in rerank(k=4, candidates=10, rows=3).over(around)(ROWS[:2])]
+        return [ids(rows) for rows in rerank(k=4, candidates=10, rows=3).bind(around)(ROWS[:2])]
 
     one, other = chosen("negative"), chosen("positive")
     assert one[0] == other[0]
@@ -277,7 +277,7 @@ def test_the_answer_to_a_row_of_dev_that_has_the_row_s_own_inputs_cannot_leak(be
 def test_a_candidate_is_scored_once_whichever_rows_it_is_a_candidate_of(bench, scripted, pool, dev):
     model = scripted(noise)
     around = bench(pool, LABELS, dev=dev, model=model)
-    choose = rerank(k=2, candidates=20, rows=2, by="random").over(around)
+    choose = rerank(k=2, candidates=20, rows=2, by="random").bind(around)
     choose(ROWS[:1])
     asked = len(model.prompts)
     choose(ROWS)
@@ -290,9 +290,9 @@ def test_what_a_selector_of_candidates_needs_is_given_to_it(surroundings, script
     class encoded(random):  # noqa: N801
         models = ("encoder",)
 
-        def over(self, bench):
+        def bind(self, bench):
             assert bench.others == {"encoder": ask}
-            return super().over(bench)
+            return super().bind(bench)
 
     ask = Asking(scripted())
     monkeypatch.setitem(CANDIDATES, "random", encoded)

@@ -71,7 +71,7 @@ def over(bench):
         if vectors is not None:
             others = {"placed": Placed(vectors)}
             made = replace(made, surroundings=replace(made.surroundings, others=others))
-        return selector.over(made)
+        return selector.bind(made)
 
     return make
 
@@ -355,7 +355,7 @@ def test_texts_longer_than_the_model_reads_and_empty_ones_have_vectors(bench, ma
     rows = [*make_rows(3), LabelledExample(id="empty", inputs={"text": ""}, label="negative")]
     rows.append(LabelledExample(id="long", inputs={"text": "x" * 500}, label="negative"))
     made_bench = bench(rows, ("negative", "positive"), card=make_card(context_length=64))
-    assert len(similar(5).over(made_bench)([STRANGER])[0]) == 5
+    assert len(similar(5).bind(made_bench)([STRANGER])[0]) == 5
 
 
 def test_a_model_without_hidden_states_is_refused_with_what_can_be_done(bench, pool):
@@ -368,7 +368,7 @@ def test_a_model_without_hidden_states_is_refused_with_what_can_be_done(bench, p
     around = bench(pool, LABELS)
     around = replace(around, surroundings=replace(around.surroundings, others={"mute": Mute()}))
     with refused(Unsupported, "no-hidden-states", model="vllm:demo"):
-        similar(2, encoder="mute").over(around)
+        similar(2, encoder="mute").bind(around)
 
 
 @like
@@ -377,8 +377,8 @@ def test_a_model_without_hidden_states_is_refused_with_what_can_be_done(bench, p
 def test_a_budget_keeps_whole_demonstrations_in_order_as_long_as_they_fit(bench, selector, budget):
     rows = [LabelledExample(id=f"{n:02}", inputs={"text": "word " * (1 + n % 5)}, label=LABELS[n % 3]) for n in range(5)]
     around = bench(rows, LABELS)
-    (whole,) = selector(5).over(around)([STRANGER])
-    (kept,) = selector(5, budget=budget).over(around)([STRANGER])
+    (whole,) = selector(5).bind(around)([STRANGER])
+    (kept,) = selector(5, budget=budget).bind(around)([STRANGER])
 
     def tokens(shown):
         return len(around.show(STRANGER, tuple(shown)).input.ids)
@@ -395,7 +395,7 @@ def test_a_budget_keeps_whole_demonstrations_in_order_as_long_as_they_fit(bench,
 def test_a_demonstration_that_the_context_cannot_hold_fits_no_budget(bench, make_card, make_rows):
     rows = [*make_rows(2), LabelledExample(id="long", inputs={"text": "review " * 400}, label="negative")]
     around = bench(rows, ("negative", "positive"), card=make_card(context_length=1000))
-    (kept,) = bm25(3, budget=10**6).over(around)([STRANGER])
+    (kept,) = bm25(3, budget=10**6).bind(around)([STRANGER])
     assert {*ids(kept)} == {"id000", "id001"}
 
 

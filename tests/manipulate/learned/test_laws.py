@@ -68,12 +68,12 @@ def around(model: Any) -> Surroundings:
 def disturbed(change: Learnable, model: Any, seed: int = 0) -> Learnable:
     """As if it had been trained: away from where it begins."""
     draw = np.random.default_rng(seed)
-    begun = change.begun(around(model))
+    begun = change.initial_parameters(around(model))
     moved = {
         name: array if name == "units" else as_array(as_numpy(array) + 0.3 * draw.normal(size=array.shape))
         for name, array in begun.items()
     }
-    return change.learned(moved, {})
+    return change.with_parameters(moved, {})
 
 
 def prompts(model: Any, *changes: Learnable) -> list[TextInput]:
@@ -163,8 +163,8 @@ def test_a_prefix_of_a_text_is_that_text_before_the_prompt(load: Any) -> None:
 def test_a_prefix_takes_room_and_edits_take_none(load: Any) -> None:
     model = load()
     longest = 512 - max(len(each.ids) for each in prompts(model)) - 40
-    assert pk.DeepPrefix(longest).room == longest
-    assert KINDS["shift"].room == KINDS["low rank"].room == 0
+    assert pk.DeepPrefix(longest).context_tokens == longest
+    assert KINDS["shift"].context_tokens == KINDS["low rank"].context_tokens == 0
     with refused(TaskError, "prompt-too-long", row="q1", context_tokens=12):
         prompts(model, pk.DeepPrefix(500))
 
@@ -175,10 +175,10 @@ def test_a_prefix_takes_room_and_edits_take_none(load: Any) -> None:
 @every
 def test_what_it_begins_as_is_what_is_trained_first(change: Learnable, load: Any) -> None:
     model = load()
-    begun = change.begun(around(model))
-    again = change.learned(begun, {})
+    begun = change.initial_parameters(around(model))
+    again = change.with_parameters(begun, {})
     assert scores(model, prompts(model, again)) == pytest.approx(scores(model, prompts(model, change)), abs=1e-4)
-    further = again.learned(again.begun(around(model)), {})
+    further = again.with_parameters(again.initial_parameters(around(model)), {})
     for name, array in again.parameters.items():
         assert as_numpy(further.parameters[name]) == pytest.approx(as_numpy(array), abs=1e-4)
 
@@ -197,11 +197,11 @@ def test_gradients_are_the_slopes_of_scores_and_reach_nothing_frozen(
     weight = torch.randn(3, generator=torch.Generator().manual_seed(1))
 
     def total(tensors: Any) -> torch.Tensor:
-        rows = forward.scores(range(len(asked)), change.within(tensors))
+        rows = forward.scores(range(len(asked)), change.interventions(tensors))
         return sum((torch.cat(row) @ weight for row in rows), torch.zeros(()))
 
     tensors = {name: torch.from_numpy(as_numpy(array).copy()) for name, array in begun.items()}
-    trained = [tensor.requires_grad_() for name, tensor in tensors.items() if name not in change.constants]
+    trained = [tensor.requires_grad_() for name, tensor in tensors.items() if name not in change.fixed_parameters]
     total(tensors).backward()
     assert not any(each.grad is not None or each.requires_grad for each in own._forward.model.parameters())
     slopes = {name: tensor.grad for name, tensor in tensors.items() if tensor.grad is not None}
@@ -220,7 +220,7 @@ def disturbed_start(change: Learnable, model: Any) -> dict[str, Any]:
     draw = np.random.default_rng(3)
     return {
         name: array if name == "units" else as_array(as_numpy(array) + 0.1 * draw.normal(size=array.shape))
-        for name, array in change.begun(around(model)).items()
+        for name, array in change.initial_parameters(around(model)).items()
     }
 
 
@@ -264,7 +264,7 @@ def test_the_rows_of_a_low_rank_edit_stay_orthonormal(load: Any) -> None:
     trained = disturbed(pk.LowRankEdit(4), load())
     rows = as_numpy(trained.parameters["rotation"])
     assert rows @ rows.swapaxes(1, 2) == pytest.approx(np.broadcast_to(np.eye(4), (3, 4, 4)), abs=1e-6)
-    assert np.abs(rows - as_numpy(pk.LowRankEdit(4).begun(around(load()))["rotation"])).max() > 0.05
+    assert np.abs(rows - as_numpy(pk.LowRankEdit(4).initial_parameters(around(load()))["rotation"])).max() > 0.05
 
 
 def test_of_a_network_only_what_it_makes_is_kept(load: Any, tmp_path: Path) -> None:
@@ -319,7 +319,7 @@ def test_what_cannot_be_learned_is_told(made: Any, code: str, fields: dict[str, 
     ("made", "code", "fields"),
     [
         (
-            lambda: pk.HiddenShift((1,)).learned({"vectors": as_array(np.ones((2, 4)))}, {}),
+            lambda: pk.HiddenShift((1,)).with_parameters({"vectors": as_array(np.ones((2, 4)))}, {}),
             "wrong-parameter-shape",
             {"parameter": "vectors", "shape": (2, 4), "expected": "1 layers, d_model"},
         ),
@@ -329,27 +329,27 @@ def test_what_cannot_be_learned_is_told(made: Any, code: str, fields: dict[str, 
             {"parameter": "values", "shape": (5, 1, 3, 4), "expected": "2 layers, 1 kv_heads, 3 length, 4 head_width"},
         ),
         (
-            lambda: pk.DeepPrefix(2).learned(named(KINDS["prefix"], (2, 1, 3, 4)), {}),
+            lambda: pk.DeepPrefix(2).with_parameters(named(KINDS["prefix"], (2, 1, 3, 4)), {}),
             "wrong-parameter-shape",
             {"parameter": "keys", "shape": (2, 1, 3, 4), "expected": "2 layers, 1 kv_heads, 2 length, head_width"},
         ),
         (
-            lambda: pk.LowRankEdit(2).learned(named(KINDS["low rank"], (2, 3)), {}),
+            lambda: pk.LowRankEdit(2).with_parameters(named(KINDS["low rank"], (2, 3)), {}),
             "wrong-parameter-shape",
             {"parameter": "rotation", "shape": (2, 3)},
         ),
         (
-            lambda: pk.DeepPrefix(2).learned({"keys": as_array(np.ones((2, 1, 2, 4)))}, {}),
+            lambda: pk.DeepPrefix(2).with_parameters({"keys": as_array(np.ones((2, 1, 2, 4)))}, {}),
             "wrong-parameter-names",
             {"names": ("keys",), "expected": ("keys", "values")},
         ),
         (
-            lambda: pk.HiddenShift().learned({"bias": as_array(np.ones((2, 3)))}, {}),
+            lambda: pk.HiddenShift().with_parameters({"bias": as_array(np.ones((2, 3)))}, {}),
             "wrong-parameter-names",
             {"names": ("bias",), "expected": ("vectors",)},
         ),
         (
-            lambda: pk.LowRankEdit(3).learned(named(KINDS["prefix"], (2, 3)), {}),
+            lambda: pk.LowRankEdit(3).with_parameters(named(KINDS["prefix"], (2, 3)), {}),
             "wrong-parameter-names",
             {"names": ("keys", "values"), "expected": ("rotation", "source", "bias")},
         ),
@@ -367,7 +367,7 @@ def test_parameters_that_do_not_fit_are_told(made: Any, code: str, fields: dict[
 
 def test_a_prefix_of_another_shape_is_told(load: Any) -> None:
     held = as_array(np.ones((3, 2, 4, 5)))
-    prefix = pk.DeepPrefix(4).learned({"keys": held, "values": held}, {})
+    prefix = pk.DeepPrefix(4).with_parameters({"keys": held, "values": held}, {})
     with refused(CheckpointError, "wrong-prefix-shape", kv_heads=2, width=5, model_kv_heads=2, model_width=8):
         scores(load(), prompts(load(), prefix))
 

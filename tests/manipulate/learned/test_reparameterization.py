@@ -107,4 +107,4 @@ def test_how_it_is_trained_tells_prompts_apart_until_they_are_learned() -> None:
     plain, network = pk.SoftPrompt(2), pk.SoftPrompt(2, reparametrise="mlp", width=3)
     assert plain.settings() != network.settings() != pk.SoftPrompt(2, reparametrise="mlp").settings()
     vectors = {"vectors": as_array(begin(2, 4))}
-    assert plain.learned(vectors, {}).settings() == network.learned(vectors, {}).settings()
+    assert plain.with_parameters(vectors, {}).settings() == network.with_parameters(vectors, {}).settings()

@@ -217,11 +217,11 @@ def test_who_cannot_take_them_is_refused_before_any_weights_load(model: Any, mon
     base = base_of(model)
     soft = pk.SoftPrompt(2)
     around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS))
-    trained = soft.learned(soft.begun(around), base)
+    trained = soft.with_parameters(soft.initial_parameters(around), base)
     pk.Predictor(model, [prompt, trained], WORDS)
     monkeypatch.setattr(type(model), "_forward", property(lambda _: pytest.fail("weights were loaded")))
     for key, value in (("d_model", 7), ("tokenizer", "another"), ("content", "another")):
-        other = soft.learned(trained.parameters, {**base, key: value})
+        other = soft.with_parameters(trained.parameters, {**base, key: value})
         with refused(CheckpointError, "other-model", differs=key, found=base[key], expected=value):
             pk.Predictor(model, [prompt, other], WORDS)
 

@@ -24,7 +24,7 @@ BASE = {"name": "tiny", "d_model": 3, "tokenizer": "t", "content": "c"}
 
 
 def learned(numbers: Any, **keywords: Any) -> pk.SoftPrompt:
-    return pk.SoftPrompt(len(numbers), **keywords).learned({"vectors": as_array(numbers)}, BASE)
+    return pk.SoftPrompt(len(numbers), **keywords).with_parameters({"vectors": as_array(numbers)}, BASE)
 
 
 @given(

@@ -61,7 +61,7 @@ def model(folder: Path) -> Any:
 
 
 def tokens(ids: tuple[int, ...] = IDS, **keywords: Any) -> pk.TriggerTokens:
-    return pk.TriggerTokens(len(ids), **keywords).learned({"ids": as_array(np.array(ids))}, {})
+    return pk.TriggerTokens(len(ids), **keywords).with_parameters({"ids": as_array(np.array(ids))}, {})
 
 
 def rendered(model: Any, *changes: Any, template: str = "sentiment/review", **prompt: Any) -> Rendered:
@@ -115,18 +115,18 @@ def test_no_control_token_and_no_row_without_a_token_may_be_put_in(model: Any) -
     assert len(never) < card.vocabulary
     assert all(card.tokenizer.decode([token]) for token in range(card.vocabulary) if token not in never)
     around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS))
-    begun = ids_of(pk.TriggerTokens(40).begun(around))
+    begun = ids_of(pk.TriggerTokens(40).initial_parameters(around))
     assert not never & set(begun)
     assert len(set(begun)) == 40
     text = card.tokenizer.encode("Say how it was.").ids
-    assert ids_of(pk.TriggerTokens(30, init="Say how it was.").begun(around)) == (text * 30)[:30]
+    assert ids_of(pk.TriggerTokens(30, init="Say how it was.").initial_parameters(around)) == (text * 30)[:30]
 
 
 # ---- what they are saved as ------------------------------------------------------------------------
 
 
 def test_what_is_loaded_is_what_was_saved(model: Any, tmp_path: Path) -> None:
-    found = pk.TriggerTokens(3, seed=4).learned({"ids": as_array(np.array([0, 262143, 2**24 - 1]))}, base_of(model))
+    found = pk.TriggerTokens(3, seed=4).with_parameters({"ids": as_array(np.array([0, 262143, 2**24 - 1]))}, base_of(model))
     loaded = load_manipulation(keep(found, tmp_path))
     assert loaded == found
     assert loaded.settings()["ids"] == [0, 262143, 2**24 - 1]
@@ -134,14 +134,14 @@ def test_what_is_loaded_is_what_was_saved(model: Any, tmp_path: Path) -> None:
 
 
 def test_they_go_to_any_model_of_their_tokenizer_and_to_no_other(model: Any, tmp_path: Path) -> None:
-    found = pk.TriggerTokens(3).learned(tokens().parameters, base_of(model))
+    found = pk.TriggerTokens(3).with_parameters(tokens().parameters, base_of(model))
     larger = pk.load(str(save(tmp_path / "llama", "llama")))
     prompt = pk.Prompt("sentiment/review")
     pk.Predictor(model, [prompt, found], pk.Verbalizer(WORDS))
     with refused(CheckpointError, "other-model", manipulation="tokens", model="fake", differs="tokenizer"):
         pk.Predictor(pk.load("fake"), [prompt, found], pk.Verbalizer(WORDS))
     same_tokenizer = {**found.base, "tokenizer": base_of(larger)["tokenizer"]}
-    pk.Predictor(larger, [prompt, found.learned(found.parameters, same_tokenizer)], pk.Verbalizer(WORDS))
+    pk.Predictor(larger, [prompt, found.with_parameters(found.parameters, same_tokenizer)], pk.Verbalizer(WORDS))
 
 
 # ---- how they are searched -----------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def test_an_estimate_is_the_slope_from_the_token_that_stands_to_the_other(folder
     """By answers to learned vectors, a little on either side of the token that stands."""
     of = material(folder, model, tokens())
     chosen = list(of.everything)
-    loss, estimates = ByGradients(of, model).swaps(of.begun(), chosen)
+    loss, estimates = ByGradients(of, model).swaps(of.initial_parameters(), chosen)
     assert estimates["0.ids"].shape == (3, model.card.vocabulary)
     softened = material(folder, model, pk.SoftPrompt(3))
     answers, h = ByAnswers(softened), 0.02
@@ -216,13 +216,13 @@ def test_a_search_makes_the_loss_smaller_and_comes_to_the_same_if_it_is_broken_o
         (lambda: pk.TriggerTokens(2, init="labels"), InputError, "unknown-name", {"name": "labels"}),
         (lambda: pk.TriggerTokens(2, place="end"), InputError, "unknown-name", {"name": "end"}),  # type: ignore[arg-type]
         (
-            lambda: tokens((1, 2)).learned({"ids": as_array(np.array([1.5, 2]))}, {}),
+            lambda: tokens((1, 2)).with_parameters({"ids": as_array(np.array([1.5, 2]))}, {}),
             CheckpointError,
             "invalid-token-ids",
             {"ids": (1.5, 2.0)},
         ),
         (
-            lambda: tokens((1, 2)).learned({"ids": as_array(np.array([1.0]))}, {}),
+            lambda: tokens((1, 2)).with_parameters({"ids": as_array(np.array([1.0]))}, {}),
             CheckpointError,
             "wrong-parameter-shape",
             {"parameter": "ids", "shape": (1,), "expected": "2 length"},

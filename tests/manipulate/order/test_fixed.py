@@ -21,7 +21,7 @@ def rows(make_rows):
 
 
 def arranged(order, rows):
-    arrange = order.over(SimpleNamespace(labels=("negative", "positive")))
+    arrange = order.bind(SimpleNamespace(labels=("negative", "positive")))
     (shown,) = arrange([Example(id="q", inputs={"text": "?"})], [tuple(rows)])
     return shown
 
@@ -87,7 +87,7 @@ def by_label(spelling):
     ("chosen", "shown"), [("aabbcc", "abcabc"), ("cccbba", "cbcbca"), ("abbb", "bbab"), ("bbba", "bbba"), ("", "")]
 )
 def test_classes_are_interleaved_from_the_last(chosen, shown):
-    arrange = interleaved().over(SimpleNamespace(labels=("a", "b", "c")))
+    arrange = interleaved().bind(SimpleNamespace(labels=("a", "b", "c")))
     (rows,) = arrange([Example(id="q", inputs={})], [tuple(by_label(chosen))])
     assert "".join(row.label for row in rows) == shown
 
@@ -95,7 +95,7 @@ def test_classes_are_interleaved_from_the_last(chosen, shown):
 @given(spelling=st.text("abc", max_size=12))
 def test_interleaved_classes_keep_their_rows_in_order_and_the_last_one_last(spelling):
     chosen = by_label(spelling)
-    arrange = interleaved().over(SimpleNamespace(labels=("a", "b", "c")))
+    arrange = interleaved().bind(SimpleNamespace(labels=("a", "b", "c")))
     (rows,) = arrange([Example(id="q", inputs={})], [tuple(chosen)])
     assert rows[-1:] == tuple(chosen[-1:])
     for label in "abc":
@@ -107,7 +107,7 @@ def test_interleaved_classes_keep_their_rows_in_order_and_the_last_one_last(spel
 
 def test_classes_in_turn_need_labels():
     with refused(TaskError, "no-fixed-labels", order="interleaved"):
-        interleaved().over(SimpleNamespace(labels=()))
+        interleaved().bind(SimpleNamespace(labels=()))
 
 
 @pytest.mark.parametrize("order", [as_given, shuffled, nearest_last, nearest_first])

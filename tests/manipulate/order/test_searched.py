@@ -59,7 +59,7 @@ def test_orders_are_different_permutations_of_the_set_however_it_comes(rows, ord
 def test_fewer_orders_are_the_first_of_more(rows):
     assert orders_of(rows[:5], 7, 3) == orders_of(rows[:5], 20, 3)[:7]
     assert orders_of(rows[:5], 7, 3) != orders_of(rows[:5], 7, 4)
-    assert orders_of(rows[:5], 1, 3) == shuffled(seed=3).over(None)([rows[6]], [rows[:5]])
+    assert orders_of(rows[:5], 1, 3) == shuffled(seed=3).bind(None)([rows[6]], [rows[:5]])
 
 
 # ---- the order shown --------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def entropy(p):
 def test_the_order_of_highest_entropy_over_rows_that_the_model_writes_is_shown(bench, scripted, rows, order, size, seed):
     model = scripted(noise, writes)
     chosen = rows[:size]
-    (shown, *others) = order(seed=seed, permutations=9, probes=20).over(bench(rows, LABELS, model=model))(ROWS, [chosen] * 4)
+    (shown, *others) = order(seed=seed, permutations=9, probes=20).bind(bench(rows, LABELS, model=model))(ROWS, [chosen] * 4)
     assert others == [shown] * 3
     asked = [prompt for prompt in model.prompts if prompt.endswith("Review:")]
     tried = orders_of(chosen, 9, seed)
@@ -117,7 +117,7 @@ def written(model, bench, order, seed, chosen):
 def test_mdl_shows_each_row_the_order_of_least_entropy(bench, scripted, rows, size, seed):
     around = bench(rows, LABELS, model=scripted(noise))
     chosen = [rows[start : start + size] for start in range(4)]
-    for row, own, shown in zip(ROWS, chosen, mdl(seed=seed, permutations=9).over(around)(ROWS, chosen), strict=True):
+    for row, own, shown in zip(ROWS, chosen, mdl(seed=seed, permutations=9).bind(around)(ROWS, chosen), strict=True):
         tried = orders_of(own, 9, seed)
         found = []
         for each in tried:
@@ -128,7 +128,7 @@ def test_mdl_shows_each_row_the_order_of_least_entropy(bench, scripted, rows, si
 
 
 def test_a_row_s_order_by_mdl_depends_on_the_row_alone(bench, scripted, rows):
-    arrange = mdl(permutations=6).over(bench(rows, LABELS, model=scripted(noise)))
+    arrange = mdl(permutations=6).bind(bench(rows, LABELS, model=scripted(noise)))
     together = arrange(ROWS, [rows[:4]] * 4)
     assert together == [arrange([row], [rows[3::-1]])[0] for row in ROWS]
     assert len({tuple(ids(each)) for each in together}) > 1
@@ -137,8 +137,8 @@ def test_a_row_s_order_by_mdl_depends_on_the_row_alone(bench, scripted, rows):
 @pytest.mark.parametrize("order", [globale, locale, mdl])
 def test_where_there_is_one_order_only_nothing_is_asked(bench, scripted, rows, order):
     model = scripted(noise)
-    assert order().over(bench(rows, LABELS, model=model))(ROWS[:2], [(), ()]) == [(), ()]
-    assert order().over(bench(rows, LABELS, model=model))(ROWS[:2], [rows[:1]] * 2) == [rows[:1]] * 2
+    assert order().bind(bench(rows, LABELS, model=model))(ROWS[:2], [(), ()]) == [(), ()]
+    assert order().bind(bench(rows, LABELS, model=model))(ROWS[:2], [rows[:1]] * 2) == [rows[:1]] * 2
     assert model.prompts == []
 
 
@@ -158,7 +158,7 @@ def test_in_a_chat_the_model_writes_rows_in_plain_text_and_is_scored_in_turns(be
     model = scripted(noise, writes)
     around = bench(rows, LABELS, model=model)
     object.__setattr__(around.show, "chat", True)
-    order(permutations=4).over(around)(ROWS[:1], [rows[:3]])
+    order(permutations=4).bind(around)(ROWS[:1], [rows[:3]])
     asked = [prompt for prompt in model.prompts if prompt.endswith("Review:")]
     assert len(asked) == 4
     assert not [prompt for prompt in asked if "<turn>" in prompt]
@@ -180,16 +180,16 @@ def test_sets_of_each_row_s_own_are_refused(surroundings, scripted, make_rows, o
 def test_answers_that_each_row_has_for_itself_are_refused(bench, rows, order):
     for reading in (pk.Choices(), pk.extract.first_line()):
         with refused(TaskError, "no-fixed-labels", order=order.name):
-            order().over(bench(rows, reading=reading))
+            order().bind(bench(rows, reading=reading))
     with refused(Unsupported, "needs-scored-answers", purpose="mdl"):
-        mdl().over(bench(rows, reading=pk.extract.first_line()))(ROWS[:1], [rows[:3]])
+        mdl().bind(bench(rows, reading=pk.extract.first_line()))(ROWS[:1], [rows[:3]])
 
 
 @shared
 def test_a_model_that_writes_no_rows_is_refused_with_what_it_wrote(bench, scripted, rows, order):
     model = scripted(noise, lambda prompt, verb: [" ok\nSentiment:"] + [" mumble"] * (verb.n - 1))
     with refused(ModelError, "too-few-generated-rows", order=order.name, rows=6, texts=24, text="Review: ok\nSentiment:"):
-        order(permutations=6, probes=24).over(bench(rows, LABELS, model=model))(ROWS[:1], [rows[:3]])
+        order(permutations=6, probes=24).bind(bench(rows, LABELS, model=model))(ROWS[:1], [rows[:3]])
 
 
 @shared
@@ -197,12 +197,12 @@ def test_a_template_that_changes_its_variables_is_refused(bench, scripted, rows,
     template = "{% block input %}{{ text | upper }} ->{% endblock %}{% block target %} {{ label }}{% endblock %}"
     around = bench(rows, LABELS, template=template, model=scripted(noise, writes))
     with refused(TemplateError, "variable-not-shown", order=order.name, variables=("text",)):
-        order().over(around)(ROWS[:1], [rows[:3]])
+        order().bind(around)(ROWS[:1], [rows[:3]])
 
 
 def test_rows_of_several_variables_are_read_back(bench, scripted):
     template = "{% block input %}{{ a }} / {{ b }} =>{% endblock %}{% block target %} {{ label }}{% endblock %}"
     rows = [LabelledExample(id=f"r{i}", inputs={"a": f"a{i}", "b": f"b{i}"}, label=LABELS[i]) for i in range(3)]
     model = scripted(noise, lambda prompt, verb: ["x y / z => neutral"] * verb.n)
-    globale().over(bench(rows, LABELS, template=template, model=model))(ROWS[:1], [tuple(rows)])
+    globale().bind(bench(rows, LABELS, template=template, model=model))(ROWS[:1], [tuple(rows)])
     assert any(prompt.endswith("\n\nx y / z =>") for prompt in model.prompts)

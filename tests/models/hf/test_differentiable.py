@@ -58,7 +58,7 @@ def gradient(folder: Path) -> Any:
         task, recipe = pk.task("sentiment"), Recipe(steps=1, batch_size=5, dev=1)
         material = Material(predictor, task, Rows.of(task, None, recipe), recipe, None)
         draw = np.random.default_rng(0)
-        at = {name: as_array(as_numpy(x) * draw.uniform(0.8, 1.2, x.shape)) for name, x in material.begun().items()}
+        at = {name: as_array(as_numpy(x) * draw.uniform(0.8, 1.2, x.shape)) for name, x in material.initial_parameters().items()}
         found: Any = ByGradients(material, model, **how)
         loss, slopes = found.gradient(at, material.chosen(0))
         assert (found._forward._reuse > 0) == (learned == "low-rank behind what is shared" and attention == "packed")

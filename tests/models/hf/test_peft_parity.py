@@ -147,7 +147,7 @@ OURS = {
 @pytest.mark.parametrize("name", OURS)
 def test_what_was_trained_here_gives_the_same_in_peft(name: str, folder: Path, model: Any, tmp_path: Path) -> None:
     around, blank = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS)), OURS[name]
-    ours: Any = blank.learned(blank.begun(around), {"name": str(folder)})
+    ours: Any = blank.with_parameters(blank.initial_parameters(around), {"name": str(folder)})
     pk.convert(keep(ours, tmp_path / "ours"), tmp_path / "theirs")
     changed = peft.PeftModel.from_pretrained(own(folder), tmp_path / "theirs").eval()
     agree(model, changed, ours)

@@ -282,7 +282,7 @@ def material(folder: Path, **keywords: Any) -> Material:
 )
 def test_losses_from_answers_are_those_that_gradients_follow(folder: Path, align: Any) -> None:
     of: Any = material(folder, align=align)
-    begun = of.begun()
+    begun = of.initial_parameters()
     other = {name: as_array(1.5 * as_numpy(array)) for name, array in begun.items()}
     every = list(of.everything)
     one, two = (losses.judged([begun, other], every) for losses in (ByAnswers(of), ByGradients(of, of.model)))
@@ -325,7 +325,7 @@ def test_what_stands_in_the_layers_is_learned_so_too_and_its_units_stay(
     fit = trained(folder, tmp_path, change, optimizer=optimizer, steps=2)
     (learned,), held = fit.learned, checkpoint.read(fit.path)
     assert held is not None
-    assert {*held.constants} == {"0.units"}
+    assert {*held.fixed_parameters} == {"0.units"}
     assert {*held.parameters} == {f"0.{name}" for name in learned.parameters}
     assert fit.trainable == sum(as_numpy(array).size for array in learned.parameters.values())
     assert len({*fit.losses, *(look.loss for look in fit.looks)}) > 1
