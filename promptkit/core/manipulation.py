@@ -93,7 +93,7 @@ class Manipulation(Protocol):
 class Apply(Protocol):
     """A bound manipulation: a function of each row alone, of many rows at a time so that a model is asked in full batches."""
 
-    def __call__(self, examples: Sequence[Example], *, like: Sequence[Example] | None = None) -> list[Rendered]:
+    def __call__(self, examples: Sequence[Example], *, context_of: Sequence[Example] | None = None) -> list[Rendered]:
         """What the model reads for each row, in the context of the row itself or of the one at its place in `like`."""
         ...
 

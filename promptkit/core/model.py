@@ -61,7 +61,7 @@ class Differentiable(Protocol):
         """The chosen requests in parts, each of which is computed at once."""
         ...
 
-    def scores(self, chosen: Sequence[int], within: Within[Any]) -> list[list[Any]]:
+    def scores(self, chosen: Sequence[int], interventions: Within[Any]) -> list[list[Any]]:
         """Of each request, of each continuation, its tokens' log-probabilities: tensors, of those in `within`."""
         ...
 

@@ -114,7 +114,7 @@ def _standing_in(
     texts = _texts(stand_ins, items[0].example.inputs, fit)
     places = [(context, items[index].example, each) for context, index in firsts.items() for each in stand_ins]
     rows = [Example(id=_name(each), inputs=texts[each]) for *_, each in places]
-    rendered = bound.apply(rows, like=[item for _, item, _ in places])
+    rendered = bound.apply(rows, context_of=[item for _, item, _ in places])
     return [
         Asked(file="support", id=id_of(context, each), example=row, rendered=shown)
         for (context, _, each), row, shown in zip(places, rows, rendered, strict=True)

@@ -171,7 +171,7 @@ def _asked(
         Example(id=row.id, inputs={**row.inputs, **row.rationale}, choices=choices)
         for row, choices in zip(rows, offered, strict=True)
     ]
-    shown = predictor.bind(task, cache=cache).apply(answered, like=plain)
+    shown = predictor.bind(task, cache=cache).apply(answered, context_of=plain)
     asked = []
     for row, example, rendered in zip(rows, answered, shown, strict=True):
         place = reading.words(example).index(reading.shown().get(row.label, row.label))

@@ -61,9 +61,9 @@ class BoundComposed:
     prompt: Apply
     changes: tuple[Put, ...]
 
-    def __call__(self, examples: Sequence[Example], *, like: Sequence[Example] | None = None) -> list[Rendered]:
+    def __call__(self, examples: Sequence[Example], *, context_of: Sequence[Example] | None = None) -> list[Rendered]:
         """See `Apply`."""
-        return [self._changed(rendered) for rendered in self.prompt(examples, like=like)]
+        return [self._changed(rendered) for rendered in self.prompt(examples, context_of=context_of)]
 
     def premise(self, example: Example) -> Rendered:
         """See `Apply.premise`."""

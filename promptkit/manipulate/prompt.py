@@ -188,14 +188,14 @@ class BoundPrompt:
     _chosen: dict[str, Demonstrations] = field(default_factory=dict)
     """Row id -> its demonstrations, in order; what was asked to choose them is not asked again."""
 
-    def __call__(self, examples: Sequence[Example], *, like: Sequence[Example] | None = None) -> list[Rendered]:
+    def __call__(self, examples: Sequence[Example], *, context_of: Sequence[Example] | None = None) -> list[Rendered]:
         """What the model reads for each row, behind the demonstrations of the row itself or of the one it shall be like."""
-        patterns = examples if like is None else like
+        patterns = examples if context_of is None else context_of
         shown = self.demonstrations(patterns)
-        drops, behind = self._reasoned(examples, patterns, shown)
-        rows = zip(examples, patterns if like else [None] * len(examples), shown, drops, behind, strict=True)
+        drops, suffix = self._reasoned(examples, patterns, shown)
+        rows = zip(examples, patterns if context_of else [None] * len(examples), shown, drops, suffix, strict=True)
         return [
-            self.frame(example, chosen, like=pattern, behind=text, drop=drop) for example, pattern, chosen, drop, text in rows
+            self.frame(example, chosen, context_of=pattern, suffix=text, drop=drop) for example, pattern, chosen, drop, text in rows
         ]
 
     def premise(self, example: Example) -> Rendered:

@@ -148,16 +148,16 @@ class ByGradients:
         tokens = self._forward.tokens
         return processes().share([tokens[row] for row in rows])
 
-    def _judged(self, within: Within[Tensor], chosen: Sequence[int]) -> list[Judged]:
+    def _judged(self, interventions: Within[Tensor], chosen: Sequence[int]) -> list[Judged]:
         found: dict[int, tuple[Tensor, bool | None]] = {}
         for part in self._forward.batches(chosen):
-            found.update(zip(part, self._losses(within, part), strict=True))
+            found.update(zip(part, self._losses(interventions, part), strict=True))
         return [(float(found[place][0]), found[place][1]) for place in chosen]
 
-    def _losses(self, within: Within[Tensor], part: Sequence[int]) -> list[tuple[Tensor, bool | None]]:
+    def _losses(self, interventions: Within[Tensor], part: Sequence[int]) -> list[tuple[Tensor, bool | None]]:
         """Of rows that are computed at once."""
         reading, targets = self._material.bound.reading, self._material.targets
-        scores = self._forward.scores(part, within)
+        scores = self._forward.scores(part, interventions)
         return [loss_of(reading, targets[place], rows) for place, rows in zip(part, scores, strict=True)]
 
     def gradient(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Array]]:
@@ -172,8 +172,8 @@ class ByGradients:
         import torch
 
         table: Any = self._within(self._tensors(parameters)).vectors
-        within = Within(vectors=table.requires_grad_())
-        total, found = self._slopes(lambda: within, {"table": table}, chosen)
+        interventions = Within(vectors=table.requires_grad_())
+        total, found = self._slopes(lambda: interventions, {"table": table}, chosen)
         slopes = torch.from_numpy(found["table"]).to(table.device)
         changes = self._forward.projected(slopes) - (slopes * table.detach()).sum(1, keepdim=True)
         changes[:, forbidden(self._material.model.card)] = float("inf")
@@ -184,7 +184,7 @@ class ByGradients:
         return total, estimates
 
     def _slopes(
-        self, within: Callable[[], Within[Tensor]], leaves: Mapping[str, Tensor], chosen: Sequence[int]
+        self, interventions: Callable[[], Within[Tensor]], leaves: Mapping[str, Tensor], chosen: Sequence[int]
     ) -> tuple[float, dict[str, Any]]:
         """The mean loss and its slope along each leaf that it depends on, summed over parts of a batch and processes.
 
@@ -196,14 +196,14 @@ class ByGradients:
             for leaf in leaves.values():
                 leaf.grad = None
             with _fitting(self._forward.device):
-                loss = sum(self._backward(within(), part, len(chosen), scale) for part in self._forward.batches(own))
+                loss = sum(self._backward(interventions(), part, len(chosen), scale) for part in self._forward.batches(own))
             total, slopes = _summed(loss, leaves)
             if not np.isfinite(total) or all(np.isfinite(slope).all() for slope in slopes.values()):
                 break
         return total, {name: slope / np.float32(scale) for name, slope in slopes.items()}
 
-    def _backward(self, within: Within[Tensor], part: Sequence[int], count: int, scale: float) -> float:
-        losses = [loss for loss, _ in self._losses(within, part)]
+    def _backward(self, interventions: Within[Tensor], part: Sequence[int], count: int, scale: float) -> float:
+        losses = [loss for loss, _ in self._losses(interventions, part)]
         mean = sum(losses[1:], losses[0]) / count
         (mean * scale).backward()  # type: ignore[no-untyped-call]
         return float(mean.detach())

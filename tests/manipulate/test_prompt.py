@@ -45,9 +45,9 @@ def card(make_card):
 def render(surroundings):
     """What one row's prompt is over a pool."""
 
-    def make(prompt, pool, card, example=QUERY, words=None, like=None):
+    def make(prompt, pool, card, example=QUERY, words=None, context_of=None):
         apply = prompt.bind(surroundings(pool, WORDS, scored=words, card=card))
-        return apply([example], like=None if like is None else [like])[0]
+        return apply([example], context_of=None if context_of is None else [context_of])[0]
 
     return make
 
@@ -151,7 +151,7 @@ def test_an_empty_instruction_shows_none_and_no_separator(render, pool, card, ch
 def test_a_row_can_be_read_in_the_context_of_another(render, pool, card):
     prompt = Prompt(TEMPLATE, demos=demos.random_each(k=4, seed=3))
     own, other = render(prompt, pool, card), render(prompt, pool, card, Example(id="another", inputs={"text": "x"}))
-    free = render(prompt, pool, card, Example(id="content-free", inputs={"text": "N/A"}), like=QUERY)
+    free = render(prompt, pool, card, Example(id="content-free", inputs={"text": "N/A"}), context_of=QUERY)
     assert free.demos == own.demos != other.demos
     assert shown_text(free) == shown_text(own).replace("so so", "N/A")
 

@@ -98,7 +98,7 @@ class auto_cot:  # noqa: N801
         think = zero_shot(max_tokens=self.max_tokens)
         contexts = [(row, ()) for row in rows]
         texts = think.reasonings(bench, contexts)
-        answers = bench.answers(contexts, behind=[*map(think.around, texts)])
+        answers = bench.answers(contexts, suffix=[*map(think.around, texts)])
         made: list[LabelledExample | None] = []
         for row, text, answer in zip(rows, texts, answers, strict=True):
             lines = [line.strip() for line in text.splitlines() if line.strip()]

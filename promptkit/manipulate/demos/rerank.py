@@ -105,8 +105,8 @@ class rerank:  # noqa: N801
         near: Choose = inner(self.by, min(self.rows, different(bench.dev)), self.seed).bind(of_dev)
         queries = near(candidates)
         alone = _right_scores(bench, [(query, ()) for own in queries for query in own])
-        behind = _right_scores(bench, [(query, (row,)) for row, own in zip(candidates, queries, strict=True) for query in own])
-        gained = iter([score - before for score, before in zip(behind, alone, strict=True)])
+        suffix = _right_scores(bench, [(query, (row,)) for row, own in zip(candidates, queries, strict=True) for query in own])
+        gained = iter([score - before for score, before in zip(suffix, alone, strict=True)])
         return [[(query, next(gained)) for query in own] for own in queries]
 
 

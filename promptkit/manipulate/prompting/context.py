@@ -63,7 +63,7 @@ class Bench:
         return self.surroundings.others
 
     def scores(
-        self, contexts: Sequence[Context], purpose: str, *, behind: Sequence[str] | None = None
+        self, contexts: Sequence[Context], purpose: str, *, suffix: Sequence[str] | None = None
     ) -> list[tuple[float, ...]]:
         """Log-probability, unnormalised, of each candidate answer of a row, for each context.
 
@@ -77,7 +77,7 @@ class Bench:
                 hint="Use a task with labels or choices, or a method that needs no scores",
                 purpose=purpose,
             )
-        shown = self._shown(contexts, behind)
+        shown = self._shown(contexts, suffix)
         requests = [self.request(each.input, Score(continuations=each.continuations)) for each in shown]
         scored = []
         for each, output in zip(shown, self._asked(contexts, requests), strict=True):
@@ -85,21 +85,21 @@ class Bench:
             scored.append(reading.align(counted(each, output)))
         return scored
 
-    def answers(self, contexts: Sequence[Context], *, behind: Sequence[str] | None = None) -> list[str | None]:
+    def answers(self, contexts: Sequence[Context], *, suffix: Sequence[str] | None = None) -> list[str | None]:
         """What the run would take for the answer of a row, for each context; None where a text holds none."""
         reading = self.reading
         if isinstance(reading, Scorer):
-            scored = self.scores(contexts, "An answer", behind=behind)
+            scored = self.scores(contexts, "An answer", suffix=suffix)
             pairs = zip(contexts, scored, strict=True)
             return [reading.candidates(example)[scores.index(max(scores))] for (example, _), scores in pairs]
         assert isinstance(reading, Extractor)
-        shown = self._shown(contexts, behind)
+        shown = self._shown(contexts, suffix)
         rows = [(example, each) for (example, _), each in zip(contexts, shown, strict=True)]
         requests = [self.request(each.input, reading.verb(example, each.stop)) for example, each in rows]
         return [reading.answer(_text(output)) for output in self._asked(contexts, requests)]
 
     def texts(
-        self, contexts: Sequence[Context], behind: Sequence[str], *, max_tokens: int, stop: tuple[str, ...] = ()
+        self, contexts: Sequence[Context], suffix: Sequence[str], *, max_tokens: int, stop: tuple[str, ...] = ()
     ) -> list[str]:
         """What the model writes, greedily, behind each context's prompt and what stands `behind` it.
 
@@ -107,7 +107,7 @@ class Bench:
         """
         tokenizer = self.ask.card.tokenizer
         requests = []
-        for (example, _), shown in zip(contexts, self._shown(contexts, behind), strict=True):
+        for (example, _), shown in zip(contexts, self._shown(contexts, suffix), strict=True):
             verb = Generate(max_tokens=max_tokens, stop=(*stop, *self.show.another(example)))
             requests.append(self.request(encode(shown.pieces, tokenizer), verb))
         return [*map(_text, self._asked(contexts, requests))]
@@ -116,9 +116,9 @@ class Bench:
         """What the model is asked behind a prompt, which it reads as the prompt of a row: with the changes of it."""
         return Request(input=self.surroundings.put(prompt), verb=verb)
 
-    def _shown(self, contexts: Sequence[Context], behind: Sequence[str] | None) -> list[Rendered]:
-        pairs = zip(contexts, repeat("") if behind is None else behind, strict=behind is not None)
-        return [self.show(example, demonstrations, behind=text) for (example, demonstrations), text in pairs]
+    def _shown(self, contexts: Sequence[Context], suffix: Sequence[str] | None) -> list[Rendered]:
+        pairs = zip(contexts, repeat("") if suffix is None else suffix, strict=suffix is not None)
+        return [self.show(example, demonstrations, suffix=text) for (example, demonstrations), text in pairs]
 
     def _asked(self, contexts: Sequence[Context], requests: Sequence[Request]) -> list[Output]:
         """The answers, a round for each context that many rows share, and one for all the others."""

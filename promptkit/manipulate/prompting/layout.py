@@ -71,7 +71,7 @@ class Frame:
         return self.around is not None or REASONING in self.template.variables
 
     def __call__(
-        self, example: Example, chosen: Demonstrations, *, like: Example | None = None, behind: str = "", drop: int = 0
+        self, example: Example, chosen: Demonstrations, *, context_of: Example | None = None, suffix: str = "", drop: int = 0
     ) -> Rendered:
         """What the model reads for a row behind the demonstrations chosen for it, or for the row that it shall be `like`.
 
@@ -79,10 +79,10 @@ class Frame:
         demonstrations, the farthest from the query first, the same for every word that is scored; `drop` of them at least.
         Behind a reasoning an answer is a line of its own words, and not the template's target block.
         """
-        drop, prompt = self._fitting(like or example, chosen, behind, least=drop)
-        if like is not None:
-            prompt = self._encoded(example, chosen[drop:], behind)
-        return self._rendered(example, prompt, chosen, drop, stop=("\n",) if behind else self._separating)
+        drop, prompt = self._fitting(context_of or example, chosen, suffix, least=drop)
+        if context_of is not None:
+            prompt = self._encoded(example, chosen[drop:], suffix)
+        return self._rendered(example, prompt, chosen, drop, stop=("\n",) if suffix else self._separating)
 
     def premise(self, example: Example) -> Rendered:
         """The prompt's end alone, what stands behind the last variable of the input block (Holtzman et al. 2021, 2104.08315).
@@ -152,12 +152,12 @@ class Frame:
         return self._fitting(example, chosen, self.around("") if self.around else "", context_tokens=context_tokens)[0]
 
     def _fitting(
-        self, example: Example, chosen: Demonstrations, behind: str, *, least: int = 0, context_tokens: int = 0
+        self, example: Example, chosen: Demonstrations, suffix: str, *, least: int = 0, context_tokens: int = 0
     ) -> tuple[int, _Encoded]:
         """How many demonstrations, from the far end, a row's prompt has no room for, and the prompt of the rest."""
         context_tokens += self.reading.max_tokens if isinstance(self.reading, Extractor) else 0
         for drop in range(least, len(chosen) + 1):
-            prompt = self._encoded(example, chosen[drop:], behind)
+            prompt = self._encoded(example, chosen[drop:], suffix)
             if prompt.length + context_tokens <= self.card.context_length:
                 return drop, prompt
         answer_tokens = prompt.length - len(prompt.kept) + context_tokens
@@ -172,20 +172,20 @@ class Frame:
             context_tokens=self.card.context_length,
         )
 
-    def _encoded(self, example: Example, shown: Demonstrations, behind: str) -> _Encoded:
+    def _encoded(self, example: Example, shown: Demonstrations, suffix: str) -> _Encoded:
         pieces = self._turns(example, shown) if self.chat else self._text(example, shown)
-        return self._scored(example, pieces, behind)
+        return self._scored(example, pieces, suffix)
 
-    def _scored(self, example: Example, pieces: tuple[Piece, ...], behind: str) -> _Encoded:
+    def _scored(self, example: Example, pieces: tuple[Piece, ...], suffix: str) -> _Encoded:
         """Pieces, a reasoning behind them, and the row's words behind that."""
         pieces = self._slotted(pieces)
-        reasoning = behind.lstrip() if self.chat else behind
+        reasoning = suffix.lstrip() if self.chat else suffix
         pieces = (*pieces, *([Piece(text=reasoning, part=REASONING)] if reasoning else []))
         text_input = encode(pieces, self.card.tokenizer)
         words = self.reading.words(example) if isinstance(self.reading, Scorer) else ()
         end = self._separator if self.ends and not self.chat else ""
         closing = turn_end(self.card.tokenizer) if self.ends and self.chat else ()
-        targets = tuple((f" {word}" if behind else self._target(example, word)) + end for word in words)
+        targets = tuple((f" {word}" if suffix else self._target(example, word)) + end for word in words)
         labels = targets if self.channel else ()
         if self.channel:
             targets = tuple(label + self._block("input", example.inputs) for label in labels)

@@ -96,7 +96,7 @@ class Layout:
     """How many tokens of `prefix` are attended to."""
     behind: Tensor
     """Shape (T,): how many tokens of its prompt stand behind each one; less than 0 where it is none of a prompt."""
-    within: Within[Tensor]
+    interventions: Within[Tensor]
     """What is learned and stands in the row, before it, or changes its hidden states."""
     past: Past | None = None
     """The keys and values of the texts whose next tokens the row holds; None where the row holds whole prompts."""
@@ -109,7 +109,7 @@ class Layout:
     @property
     def before(self) -> int:
         """The positions before the prompts' own, which learned prefixes take."""
-        return sum(prefix.length for prefix in self.within.prefixes)
+        return sum(prefix.length for prefix in self.interventions.prefixes)
 
     def index(self, prompt: int, node: int) -> int:
         """The row's index of a tree node, or of the prompt's last token for ROOT."""
@@ -124,7 +124,7 @@ def lay_out(
     prefix: KeyValues,
     reuse: int,
     device: torch.device,
-    within: Within[Tensor],
+    interventions: Within[Tensor],
     keep: bool = False,
     unfinished: bool = False,
 ) -> Layout:
@@ -169,7 +169,7 @@ def lay_out(
         prefix=prefix,
         reuse=reuse,
         behind=torch.tensor(behind, device=device),
-        within=within,
+        interventions=interventions,
         keep=keep,
     )
 
@@ -185,7 +185,7 @@ def _ancestors(parents: tuple[int, ...]) -> Tensor:
 
 
 def lay_out_step(
-    tokens: Sequence[int], past: Past, *, prefix: KeyValues, reuse: int, device: torch.device, within: Within[Tensor]
+    tokens: Sequence[int], past: Past, *, prefix: KeyValues, reuse: int, device: torch.device, interventions: Within[Tensor]
 ) -> Layout:
     """The next token of each text as one row."""
     count = len(tokens)
@@ -205,7 +205,7 @@ def lay_out_step(
         prefix=prefix,
         reuse=reuse,
         behind=torch.full((count,), NO_PROMPT, device=device),
-        within=within,
+        interventions=interventions,
         past=past,
     )
 
@@ -301,7 +301,7 @@ def _learned(packed: Layout, layer: int, window: int | None, dtype: torch.dtype)
     """The learned prefixes that the layer has and some query of the row can see."""
     found = []
     end = 0
-    for prefix in packed.within.prefixes:
+    for prefix in packed.interventions.prefixes:
         begin, end = end, end + prefix.length
         if layer + 1 not in prefix.layers or (window is not None and packed.before + packed.reuse - end + 1 >= window):
             continue

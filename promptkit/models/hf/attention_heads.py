@@ -162,8 +162,8 @@ def _projection(model: Any, layer: nn.Module) -> nn.Module:
     """The output projection of a layer's attention."""
     found: list[nn.Module] = []
     for name, module in layer.named_modules():
-        *within, own = name.split(".")
-        if own in PROJECTIONS and any("att" in part for part in within):
+        *interventions, own = name.split(".")
+        if own in PROJECTIONS and any("att" in part for part in interventions):
             found.append(module)
     if len(found) != 1:
         raise _unidentified(model)

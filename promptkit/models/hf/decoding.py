@@ -38,13 +38,13 @@ def write(
     `states` runs a row through the model and answers its last hidden states, (T, d_model).
     """
     texts = texts_of(requests)
-    within = within_of(requests, device)
+    interventions = within_of(requests, device)
     places: list[tuple[Layout, int]] = []
     last: list[Tensor] = []
     for group in _groups(requests, reuse, batch_tokens):
         prompts = [request.input.ids[reuse:] for request in group]
         trees = [tree(())] * len(prompts)
-        row = lay_out(prompts, trees, prefix=prefix, reuse=reuse, device=device, within=within, keep=True)
+        row = lay_out(prompts, trees, prefix=prefix, reuse=reuse, device=device, interventions=interventions, keep=True)
         hidden = states(row)
         places += [(row, prompt) for prompt in range(len(prompts))]
         last += [hidden[start + length - 1] for start, length in zip(row.starts, row.lengths, strict=True)]
@@ -63,7 +63,7 @@ def write(
             return outputs_of(texts, len(requests))
         if len(going) < WORTH_KEEPING * len(writing):
             past, writing, tokens = past.only(going), [writing[i] for i in going], [tokens[i] for i in going]
-        hidden = states(lay_out_step(tokens, past, prefix=prefix, reuse=reuse, device=device, within=within))
+        hidden = states(lay_out_step(tokens, past, prefix=prefix, reuse=reuse, device=device, interventions=interventions))
         past.lengths = tuple(length + 1 for length in past.lengths)
 
 

@@ -62,14 +62,14 @@ class Differentiable:
         plan = make_plan([self._requests[index] for index in chosen], share=False, **self._bounds)
         return [[chosen[place] for place in batch.requests] for batch in plan.batches]
 
-    def scores(self, chosen: Sequence[int], within: Within[Tensor]) -> list[list[Tensor]]:
+    def scores(self, chosen: Sequence[int], interventions: Within[Tensor]) -> list[list[Tensor]]:
         """Of each chosen request, of each continuation, its tokens' log-probabilities."""
         with ExitStack() as stack:
             if self._checkpointing and torch.is_grad_enabled():
                 stack.enter_context(recomputed(self._forward.model))
             if self._precision != "no":
                 stack.enter_context(torch.autocast(self.device.type, AUTOCAST[self._precision]))
-            return self._forward.scores([self._requests[index] for index in chosen], self._reuse, self._prefix, within)
+            return self._forward.scores([self._requests[index] for index in chosen], self._reuse, self._prefix, interventions)
 
     def embed(self, ids: Sequence[int]) -> Tensor:
         """What the embedding module gives these tokens, (tokens, d_model)."""

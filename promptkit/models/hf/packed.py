@@ -37,7 +37,7 @@ class PackedForward:
         self._batch_tokens = batch_tokens
         self.windows: dict[int, int | None] = {}
 
-    def prefix(self, ids: tuple[int, ...], within: Within[Tensor] = NOTHING) -> KeyValues:
+    def prefix(self, ids: tuple[int, ...], interventions: Within[Tensor] = NOTHING) -> KeyValues:
         """The keys and values of the shared prefix, `batch_tokens` tokens at a time; `within` as `Layout` has it."""
         prefix: KeyValues = {}
         for begin in range(0, len(ids), self._batch_tokens):
@@ -47,7 +47,7 @@ class PackedForward:
                 prefix=prefix,
                 reuse=begin,
                 device=self._device,
-                within=within,
+                interventions=interventions,
                 keep=True,
                 unfinished=True,
             )
@@ -89,9 +89,9 @@ class PackedForward:
             line += len(reads)
         return outputs
 
-    def scores(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, within: Within[Tensor]) -> list[list[Tensor]]:
+    def scores(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Within[Tensor]) -> list[list[Tensor]]:
         """As `answer`, for requests to score with this in the place of what they hold: differentiable in its tensors."""
-        row = self._row(requests, reuse, prefix, within)
+        row = self._row(requests, reuse, prefix, interventions)
         last, _ = self._states(row.layout)
         logprobs, _, _ = self._logprobs(last, row, 0)
         asked = [(place, tokens) for reads in row.wanted for place, tokens in reads.items()]
@@ -102,11 +102,11 @@ class PackedForward:
             found.append([logprobs[[line for line, _ in read], [column for _, column in read]] for read in pairs])
         return found
 
-    def _row(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, within: Within[Tensor]) -> _Row:
+    def _row(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Within[Tensor]) -> _Row:
         """The requests as one row, and what is wanted of it."""
         trees = [tree_of(request) for request in requests]
         prompts = [request.input.ids[reuse:] for request in requests]
-        layout = lay_out(prompts, trees, prefix=prefix, reuse=reuse, device=self._device, within=within)
+        layout = lay_out(prompts, trees, prefix=prefix, reuse=reuse, device=self._device, interventions=interventions)
         pairs = enumerate(zip(requests, trees, strict=True))
         return _Row(
             layout=layout, trees=trees, wanted=[_wanted(request, nodes, place, layout) for place, (request, nodes) in pairs]
@@ -144,11 +144,11 @@ class PackedForward:
         """Last hidden states, shape (T, d_model), and those of every layer if asked for."""
         standing = (
             {"input_ids": layout.ids[None]}
-            if layout.within.vectors is None
-            else {"inputs_embeds": embedded(self._embedding, layout.ids, layout.within.vectors)[None]}
+            if layout.interventions.vectors is None
+            else {"inputs_embeds": embedded(self._embedding, layout.ids, layout.interventions.vectors)[None]}
         )
         positions = layout.before + layout.positions[None]
-        with edited(self._decoder, layout.within.edits, layout.positions[None], layout.behind[None]):
+        with edited(self._decoder, layout.interventions.edits, layout.positions[None], layout.behind[None]):
             output = self._decoder(
                 **standing, position_ids=positions, use_cache=False, output_hidden_states=hidden, packed=layout
             )

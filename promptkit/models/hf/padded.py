@@ -39,7 +39,7 @@ class PlainForward:
         self._trims = "logits_to_keep" in known
         self._past = "cache" if "cache" in known else "past_key_values"  # which is what it was before transformers 5.24
 
-    def prefix(self, ids: tuple[int, ...], within: Within[Tensor] = NOTHING) -> KeyValues:
+    def prefix(self, ids: tuple[int, ...], interventions: Within[Tensor] = NOTHING) -> KeyValues:
         """Nothing is reused here."""
         return {}
 
@@ -58,36 +58,36 @@ class PlainForward:
 
     def answer(self, requests: Sequence[Request], reuse: int, prefix: KeyValues) -> list[Output]:
         """Whole outputs of the requests; nothing is reused here."""
-        within = within_of(requests, self.model.device)
+        interventions = within_of(requests, self.model.device)
         with torch.no_grad():
-            return [self._answer(request, within) for request in requests if not isinstance(request.verb, Generate)]
+            return [self._answer(request, interventions) for request in requests if not isinstance(request.verb, Generate)]
 
-    def _answer(self, request: Request, within: Within[Tensor]) -> Output:
+    def _answer(self, request: Request, interventions: Within[Tensor]) -> Output:
         prompt, verb = request.input.ids, request.verb
         if isinstance(verb, Read):
-            return self._read(prompt, verb, within)
+            return self._read(prompt, verb, interventions)
         assert isinstance(verb, Score)
-        return ScoreOutput(logprobs=tuple(tuple(row.tolist()) for row in self._scores(prompt, verb, within)))
+        return ScoreOutput(logprobs=tuple(tuple(row.tolist()) for row in self._scores(prompt, verb, interventions)))
 
     def write(
         self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, tokenizer: Tokenizer, ends: frozenset[int]
     ) -> list[Output]:
         """Texts one at a time; every step reads the whole text again."""
-        texts, within = texts_of(requests), within_of(requests, self.model.device)
+        texts, interventions = texts_of(requests), within_of(requests, self.model.device)
         for text in texts:
             prompt = requests[text.request].input.ids
             while text.generation is None:
                 row = prompt + tuple(text.ids)
                 with torch.no_grad():
-                    logits, _ = self._forward([row], within, prompt=len(prompt), first=len(row) - 1)
+                    logits, _ = self._forward([row], interventions, prompt=len(prompt), first=len(row) - 1)
                 text.add(next_token(logits[0, -1].float(), text), tokenizer, ends)
         return [*outputs_of(texts, len(requests))]
 
-    def scores(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, within: Within[Tensor]) -> list[list[Tensor]]:
+    def scores(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Within[Tensor]) -> list[list[Tensor]]:
         """As `answer`, for requests to score with this in the place of what they hold: differentiable in its tensors."""
-        return [self._scores(r.input.ids, r.verb, within) for r in requests if isinstance(r.verb, Score)]
+        return [self._scores(r.input.ids, r.verb, interventions) for r in requests if isinstance(r.verb, Score)]
 
-    def _scores(self, prompt: tuple[int, ...], verb: Score, within: Within[Tensor]) -> list[Tensor]:
+    def _scores(self, prompt: tuple[int, ...], verb: Score, interventions: Within[Tensor]) -> list[Tensor]:
         """Of each continuation, its tokens' log-probabilities."""
         width = len(prompt) + max(len(continuation) for continuation in verb.continuations) - 1
         at_once = max(1, self._batch_tokens // width)
@@ -95,15 +95,15 @@ class PlainForward:
         for begin in range(0, len(verb.continuations), at_once):
             group = verb.continuations[begin : begin + at_once]
             rows = [prompt + continuation[:-1] for continuation in group]
-            logits, _ = self._forward(rows, within, prompt=len(prompt), first=len(prompt) - 1)
+            logits, _ = self._forward(rows, interventions, prompt=len(prompt), first=len(prompt) - 1)
             for row, continuation in zip(logits, group, strict=True):
                 scores = row[: len(continuation)].float().log_softmax(-1)
                 logprobs.append(scores.gather(1, torch.tensor(continuation, device=row.device)[:, None])[:, 0])
         return logprobs
 
-    def _read(self, prompt: tuple[int, ...], verb: Read, within: Within[Tensor]) -> ReadOutput:
+    def _read(self, prompt: tuple[int, ...], verb: Read, interventions: Within[Tensor]) -> ReadOutput:
         wants, length = verb.hidden_layer is not None, len(prompt)
-        logits, hidden = self._forward([prompt], within, prompt=length, first=length - 1, hidden=wants)
+        logits, hidden = self._forward([prompt], interventions, prompt=length, first=length - 1, hidden=wants)
         scores = logits[0, -1].float().log_softmax(-1)
         best = scores.topk(verb.top_m)
         return ReadOutput(
@@ -113,7 +113,7 @@ class PlainForward:
         )
 
     def _forward(
-        self, rows: Sequence[tuple[int, ...]], within: Within[Tensor], *, prompt: int, first: int, hidden: bool = False
+        self, rows: Sequence[tuple[int, ...]], interventions: Within[Tensor], *, prompt: int, first: int, hidden: bool = False
     ) -> tuple[Tensor, Any]:
         """Logits from position `first` on, shape (rows, width - first, vocabulary); rows are padded on the right.
 
@@ -121,7 +121,7 @@ class PlainForward:
         """
         width = max(len(row) for row in rows)
         ids = torch.zeros((len(rows), width), dtype=torch.long)
-        before = sum(prefix.length for prefix in within.prefixes)
+        before = sum(prefix.length for prefix in interventions.prefixes)
         mask = torch.zeros((len(rows), before + width), dtype=torch.long)
         mask[:, :before] = 1
         for index, row in enumerate(rows):
@@ -130,13 +130,13 @@ class PlainForward:
         device = self.model.device
         ids = ids.to(device)
         options = {"logits_to_keep": width - first} if self._trims else {}
-        learned = within.vectors
+        learned = interventions.vectors
         standing = {"input_ids": ids} if learned is None else {"inputs_embeds": embedded(self._embedding, ids, learned)}
-        past: dict[str, Any] = {"use_cache": bool(within.prefixes)}
-        if within.prefixes:
-            past[self._past] = _held(within.prefixes, rows=len(rows), dtype=self.dtype)
+        past: dict[str, Any] = {"use_cache": bool(interventions.prefixes)}
+        if interventions.prefixes:
+            past[self._past] = _held(interventions.prefixes, rows=len(rows), dtype=self.dtype)
         positions = torch.arange(width, device=device).expand(len(rows), -1)
-        with edited(self.model, within.edits, positions, prompt - 1 - positions):
+        with edited(self.model, interventions.edits, positions, prompt - 1 - positions):
             output = self.model(**standing, **past, attention_mask=mask.to(device), output_hidden_states=hidden, **options)
         return output.logits if self._trims else output.logits[:, first:], output.hidden_states if hidden else None
 

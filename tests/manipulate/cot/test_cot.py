@@ -125,7 +125,7 @@ def test_a_content_free_row_reasons_for_itself_behind_the_demonstrations_of_the_
     model = scripted(flat, lambda prompt, verb: [f" About {prompt.rpartition('Q: ')[2].split()[0]}."])
     apply = pk.Prompt(QUESTION, demos=pk.demos.random_each(k=2), cot=zero_shot()).bind(surroundings(pool, LABELS, model=model))
     (own,) = apply(ROWS[:1])
-    (free,) = apply([Example(id="free", inputs={"text": "N/A"})], like=ROWS[:1])
+    (free,) = apply([Example(id="free", inputs={"text": "N/A"})], context_of=ROWS[:1])
     assert free.demos == own.demos
     assert "About N/A." in reasoning_of(free)
 

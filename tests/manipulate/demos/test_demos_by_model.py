@@ -89,7 +89,7 @@ def test_what_was_asked_is_not_asked_again(surroundings, scripted, pool, dev, se
     asked = len(model.prompts)
     assert asked == len(set(model.prompts))
     apply(ROWS)
-    apply([Example(id="N/A", inputs={"text": "N/A"})], like=[ROWS[0]])
+    apply([Example(id="N/A", inputs={"text": "N/A"})], context_of=[ROWS[0]])
     assert len(model.prompts) == asked
 
 

@@ -53,10 +53,10 @@ def test_vectors_stand_where_they_are_placed_in_the_order_of_the_list(model: Any
     plain, bos = rendered(model).input.ids, (0,)
     a, b = (pk.SoftPrompt(n, init="random", seed=n) for n in (2, 3))
     start = pk.SoftPrompt(4, init="random", place="start", seed=4)
-    for changes, before, behind in (([a], [], [a]), ([start], [start], []), ([a, start, b], [start], [a, b])):
+    for changes, before, suffix in (([a], [], [a]), ([start], [start], []), ([a, start, b], [start], [a, b])):
         found = rendered(model, *changes)
         expected = [rows(rendered(model, one).input.vectors) for one in before] + [rows(model.embed(bos))]
-        expected += [rows(rendered(model, one).input.vectors) for one in behind] + [rows(model.embed(plain[1:]))]
+        expected += [rows(rendered(model, one).input.vectors) for one in suffix] + [rows(model.embed(plain[1:]))]
         assert np.array_equal(np.stack(read(found.input, model)), np.concatenate(expected))
         assert found.continuations == rendered(model).continuations
         covered = [place for span in found.input.spans for place in range(span.start, span.stop)]
