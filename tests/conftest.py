@@ -118,7 +118,7 @@ class Said:
         self.labels = tuple(shown)
         self._shown, self._scored = shown, tuple(scored)
 
-    def shown(self) -> Mapping[str, str]:
+    def label_words(self) -> Mapping[str, str]:
         return self._shown
 
     def settings(self) -> Mapping[str, object]:

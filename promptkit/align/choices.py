@@ -31,7 +31,7 @@ class Choices:
         """Each candidate is its own word."""
         return example.choices
 
-    def shown(self) -> Mapping[str, str]:
+    def label_words(self) -> Mapping[str, str]:
         """Demonstrations show their right candidate as it stands."""
         return {}
 

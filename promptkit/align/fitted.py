@@ -73,7 +73,7 @@ class Learned:
         raise NotImplementedError
 
     @property
-    def beyond_rows(self) -> bool:
+    def supports_unseen_labels(self) -> bool:
         """Whether a label means something to it without rows, so that it may predict one that has none."""
         return False
 
@@ -82,7 +82,7 @@ class Learned:
         assert labels is not None
         places = support.labelled[self.rows]
         gold = np.asarray(labels)[places]
-        unseen = [] if self.beyond_rows else np.setdiff1d(np.arange(support.rows.logprobs.shape[1]), gold).tolist()
+        unseen = [] if self.supports_unseen_labels else np.setdiff1d(np.arange(support.rows.logprobs.shape[1]), gold).tolist()
         return replace(self.learn(support, places, gold), unseen=tuple(unseen))
 
     def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:

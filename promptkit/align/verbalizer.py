@@ -110,7 +110,7 @@ class Verbalizer:
         """How many words each label has."""
         return [*map(len, self._words.values())]
 
-    def shown(self) -> Mapping[str, str]:
+    def label_words(self) -> Mapping[str, str]:
         """Label -> its first word."""
         return {label: words[0] for label, words in self._words.items()}
 

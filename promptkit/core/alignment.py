@@ -129,7 +129,7 @@ class Reading(Protocol):
         """The labels in the declared order; none where each row has answers of its own."""
         ...
 
-    def shown(self) -> Mapping[str, str]:
+    def label_words(self) -> Mapping[str, str]:
         """Label -> the word by which demonstrations show it; empty where answers stand as they are."""
         ...
 
@@ -177,11 +177,11 @@ class Extractor(Reading, Protocol):
         """The answer in a text, or None if it holds none; `choices` are what the row offers, if it offers any."""
         ...
 
-    def form(self, answer: str) -> str:
+    def normalize(self, answer: str) -> str:
         """The answer after the stated normalisation: answers are the same that have one form."""
         ...
 
-    def right(self, answer: str | None, accepted: Sequence[str]) -> bool:
+    def is_correct(self, answer: str | None, accepted: Sequence[str]) -> bool:
         """Whether the answer is the same as one of those accepted; no answer never is."""
         ...
 

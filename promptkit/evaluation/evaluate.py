@@ -349,7 +349,7 @@ class _Pass:
     @cached_property
     def _wanted(self) -> Wanted:
         """What is read of them besides."""
-        return support.wanted_of(self._asking, self._needs, self._rows, self._first.reading.shown())
+        return support.wanted_of(self._asking, self._needs, self._rows, self._first.reading.label_words())
 
     @cached_property
     def _asked(self) -> list[Asked]:

@@ -158,7 +158,7 @@ def collected(
         labelled={each: np.array([known[i][0] for i in chosen(each, pairs)], int) for each in needs.labelled},
         names={} if observed is None else observed.names(),
         name_vectors={} if observed is None else observed.name_vectors(needs.named),
-        label_vectors=observed.vectors([*chains[0].reading.shown().values()]) if observed and needs.named else None,
+        label_vectors=observed.vectors([*chains[0].reading.label_words().values()]) if observed and needs.named else None,
     )
     return support, np.array([labels.index(line["gold"]) if "gold" in line else UNKNOWN for line in fit], int)
 

@@ -174,6 +174,6 @@ def _asked(
     shown = predictor.bind(task, cache=cache).apply(answered, context_of=plain)
     asked = []
     for row, example, rendered in zip(rows, answered, shown, strict=True):
-        place = reading.words(example).index(reading.shown().get(row.label, row.label))
+        place = reading.words(example).index(reading.label_words().get(row.label, row.label))
         asked.append((rendered.input.ids, rendered.continuations[place]))
     return asked

@@ -43,7 +43,7 @@ def joined(*statements: str) -> str:
 
 def statements(reading: Reading) -> tuple[str, ...]:
     """The instructions that follow from how answers are read alone; none where each row has words of its own."""
-    words = tuple(reading.shown().values())
+    words = tuple(reading.label_words().values())
     if words:
         return label_space(words), answer_format(words)
     return (number_format(),) if reading.name == "final_number" else ()

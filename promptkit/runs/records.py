@@ -146,14 +146,14 @@ def _scored(row: Asked, reading: Scorer, output: ScoreOutput) -> dict[str, Any]:
 
 def _written(row: Asked, reading: Extractor, output: GenerateOutput) -> dict[str, Any]:
     answers = [reading.answer(generation.text, row.example.choices) for generation in output.generations]
-    won = majority([None if answer is None else reading.form(answer) for answer in answers])
+    won = majority([None if answer is None else reading.normalize(answer) for answer in answers])
     answer = None if won is None else answers[won]
     gold = row.gold
     judged = {} if gold is None else {"gold": gold.label, "accepted": list(gold.accepted)}
     return {
         **judged,
         "prediction": answer,
-        **({} if gold is None else {"correct": reading.right(answer, gold.accepted)}),
+        **({} if gold is None else {"correct": reading.is_correct(answer, gold.accepted)}),
         "generations": [
             {"text": text.text, "tokens": len(text.ids), "ended": text.ended, "answer": said}
             for text, said in zip(output.generations, answers, strict=True)

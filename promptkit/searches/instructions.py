@@ -139,7 +139,7 @@ def _given(prompt: Prompt, reading: Reading, instructions: Sequence[str]) -> dic
 
 
 def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cache: ScoreCache | None, seed: int) -> Proposer:
-    words, labels, template = predictor.reading.shown(), _labels(predictor.reading), prompt.loaded
+    words, labels, template = predictor.reading.label_words(), _labels(predictor.reading), prompt.loaded
     pairs = {}
     for row in untested(task.part("pool"), task.rows(split)):
         told = {**labels, **row.inputs}
@@ -171,7 +171,7 @@ def _with(predictor: Predictor, prompt: Prompt, instruction: str) -> Predictor:
 
 
 def _labels(reading: Reading) -> dict[str, object]:
-    words = reading.shown()
+    words = reading.label_words()
     return {"labels": tuple(words.values())} if words else {}
 
 

@@ -62,7 +62,7 @@ def test_words_stand_label_by_label_in_the_declared_order_and_the_first_is_shown
     verbalizer = Verbalizer(WORDS)
     assert verbalizer.labels == ("no", "yes", "maybe")
     assert verbalizer.words() == ("bad", "awful", "poor", "good", "so", "so so")
-    assert verbalizer.shown() == {"no": "bad", "yes": "good", "maybe": "so"}
+    assert verbalizer.label_words() == {"no": "bad", "yes": "good", "maybe": "so"}
 
 
 @pytest.mark.parametrize("words", [{"a": "x", "b": "x"}, {"a": ["x", "y"], "b": ["z", "x"]}])

@@ -68,7 +68,7 @@ class Extraction:
                 stop=self.stop,
             )
 
-    def shown(self) -> Mapping[str, str]:
+    def label_words(self) -> Mapping[str, str]:
         """Demonstrations show answers as they stand."""
         return {}
 
@@ -87,13 +87,13 @@ class Extraction:
         """The answer in a text; `choices` are what the row offers, if it offers any."""
         raise NotImplementedError
 
-    def form(self, answer: str) -> str:
+    def normalize(self, answer: str) -> str:
         """The normal form: answers that have it in common are the same."""
         return NORMALISATIONS[self.normalise](answer)
 
-    def right(self, answer: str | None, accepted: Sequence[str]) -> bool:
+    def is_correct(self, answer: str | None, accepted: Sequence[str]) -> bool:
         """Whether the answer is the same as one of those accepted."""
-        return answer is not None and self.form(answer) in map(self.form, accepted)
+        return answer is not None and self.normalize(answer) in map(self.normalize, accepted)
 
     def settings(self) -> Mapping[str, object]:
         """As given."""

@@ -23,7 +23,7 @@ class Random(Injective):
     name: ClassVar[str] = "random"
 
     @property
-    def beyond_rows(self) -> bool:
+    def supports_unseen_labels(self) -> bool:
         """Rows play no part."""
         return True
 

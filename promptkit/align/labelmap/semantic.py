@@ -27,7 +27,7 @@ class Semantic(Injective):
     name: ClassVar[str] = "semantic"
 
     @property
-    def beyond_rows(self) -> bool:
+    def supports_unseen_labels(self) -> bool:
         """A label means what its word means."""
         return True
 

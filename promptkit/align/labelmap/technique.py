@@ -71,7 +71,7 @@ class Technique(Learned):
         return Needs(labels=True, labelled=(self.rows,), tokens=() if self.sources == "words" else (self.top,))
 
     @property
-    def beyond_rows(self) -> bool:
+    def supports_unseen_labels(self) -> bool:
         """The manual verbalizer's word speaks for a label, if it has a share."""
         return self.manual > 0
 

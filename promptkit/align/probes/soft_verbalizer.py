@@ -37,7 +37,7 @@ class Soft(Learned):
     name: ClassVar[str] = "soft"
 
     @property
-    def beyond_rows(self) -> bool:
+    def supports_unseen_labels(self) -> bool:
         """A label begins as its word."""
         return True
 

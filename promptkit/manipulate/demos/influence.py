@@ -93,4 +93,4 @@ class influence:  # noqa: N801
 
 def _right(bench: Bench, row: LabelledExample, answer: str | None) -> bool:
     reading = bench.reading
-    return reading.right(answer, row.accepted) if isinstance(reading, Extractor) else answer == row.label
+    return reading.is_correct(answer, row.accepted) if isinstance(reading, Extractor) else answer == row.label

@@ -162,7 +162,7 @@ class SoftPrompt:
             return [[token] for token in common_tokens(card, self.seed)[: self.length]]
         if self.init != "labels":
             return [[token] for token in card.tokenizer.encode(self.init).ids]
-        words = [*surroundings.reading.shown().values()]
+        words = [*surroundings.reading.label_words().values()]
         if not words:
             raise InputError(
                 "A soft prompt cannot be initialized from label words in a task without labels",

@@ -50,7 +50,7 @@ class Bench:
     @property
     def labels(self) -> tuple[str, ...]:
         """In the declared order; none where each row has answers of its own."""
-        return tuple(self.reading.shown())
+        return tuple(self.reading.label_words())
 
     @property
     def ask(self) -> Ask:

@@ -247,7 +247,7 @@ class Frame:
 
     def _shown(self, row: LabelledExample) -> str:
         """A demonstration's answer, with its working."""
-        word = self.reading.shown().get(row.label, row.label)
+        word = self.reading.label_words().get(row.label, row.label)
         if self.around is not None and REASONING in row.rationale:
             shown = f"{self.around(row.working[REASONING])} {word}"
             return shown.strip() if self.chat else shown
@@ -258,6 +258,6 @@ class Frame:
         return text.strip() if self.chat else text
 
     def _block(self, name: str, values: Mapping[str, object]) -> str:
-        words = self.reading.shown()
+        words = self.reading.label_words()
         labels = {"labels": tuple(words.values())} if words else {}
         return self.template.render(name, {**labels, **values})

@@ -13,13 +13,13 @@ APART = ["1.5 15", "-5 5", "3/4 34", "C++ C#", "+ -", "! ?", "10:30 1030", "3-5 
 @pytest.mark.parametrize("pair", APART)
 def test_answers_that_punctuation_tells_apart_are_not_the_same(pair: str) -> None:
     one, other = pair.split()
-    assert not first_line().right(one, [other])
+    assert not first_line().is_correct(one, [other])
 
 
 @pytest.mark.parametrize("pair", ["Paris.|paris", "the U.S.A.|usa", "1,000|1000", "“x”|“X”", "well-known|well‐known", "A|a"])
 def test_answers_that_differ_in_decoration_alone_are_the_same(pair: str) -> None:
     one, other = pair.replace("‐", "-").split("|")
-    assert first_line().right(one, [other])
+    assert first_line().is_correct(one, [other])
 
 
 @given(st.text(min_size=1))

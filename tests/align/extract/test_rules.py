@@ -70,7 +70,7 @@ said = st.lists(st.sampled_from(SCRAPS.split("|")), max_size=12).map("".join)
 def test_an_answer_stands_in_the_text_and_is_never_blank(text, choices):
     for extraction in EXTRACTIONS.values():
         answer = extraction().answer(text, choices)
-        assert answer is None or extraction().form(answer).strip()
+        assert answer is None or extraction().normalize(answer).strip()
         if extraction in (pk.extract.option, pk.extract.yes_no):
             assert answer in (None, "yes", "no", *choices) if choices else answer is None or answer.isalpha()
         elif extraction is not pk.extract.json_field:  # whose texts have escapes
@@ -125,11 +125,11 @@ def test_different_words_stay_different(one, other):
 
 def test_any_accepted_answer_is_right_and_no_answer_never_is():
     extraction = pk.extract.first_line()
-    assert extraction.right("kiev.", ("Kyiv", "Kiev"))
-    assert not extraction.right("Lviv", ("Kyiv", "Kiev"))
-    assert not extraction.right(None, ("Kyiv", ""))
-    assert not pk.extract.first_line(normalise="exact").right("kiev", ("Kyiv", "Kiev"))
-    assert pk.extract.final_number().right("$1,200.0", ("1200",))
+    assert extraction.is_correct("kiev.", ("Kyiv", "Kiev"))
+    assert not extraction.is_correct("Lviv", ("Kyiv", "Kiev"))
+    assert not extraction.is_correct(None, ("Kyiv", ""))
+    assert not pk.extract.first_line(normalise="exact").is_correct("kiev", ("Kyiv", "Kiev"))
+    assert pk.extract.final_number().is_correct("$1,200.0", ("1200",))
 
 
 def test_what_is_drawn_depends_on_the_seed_and_the_row_and_greedy_on_neither():

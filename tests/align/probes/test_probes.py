@@ -72,8 +72,8 @@ def test_a_label_without_rows_is_finite_and_never_predicted_from_rows(technique,
     support, gold = make_support(technique, generator, labels, rows)
     scores = technique.fit(support, gold).apply(support.items)
     assert np.isfinite(scores).all()
-    assert technique.beyond_rows == (spelling(technique) in BEYOND)
-    assert technique.beyond_rows or np.isin(scores.argmax(1), gold).all()
+    assert technique.supports_unseen_labels == (spelling(technique) in BEYOND)
+    assert technique.supports_unseen_labels or np.isin(scores.argmax(1), gold).all()
 
 
 @pytest.mark.parametrize("technique", [Frequency(), Bayesian(), Automatic()], ids=spelling)
