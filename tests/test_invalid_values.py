@@ -24,7 +24,7 @@ from promptkit.inputs.text.template import Template
 from promptkit.manipulate.learned.storage import LEARNABLE
 from promptkit.models.fake import FakeModel
 from promptkit.runs.run import run_table
-from promptkit.training.recipe import OPTIMIZERS, Recipe
+from promptkit.training.recipe import OPTIMIZERS, TrainingConfig
 from tests.support.errors import refused
 
 WORDS = {"negative": "Negative", "positive": "Positive"}
@@ -84,7 +84,7 @@ def test_a_mistake_in_python_is_told_where_it_is_made(make: Any) -> None:
 
 KEYWORDS = [
     pytest.param(kind, field.name, id=f"{kind.__name__}:{field.name}")
-    for kind in (*LEARNABLE.values(), *OPTIMIZERS.values(), Recipe)
+    for kind in (*LEARNABLE.values(), *OPTIMIZERS.values(), TrainingConfig)
     for field in fields(kind)  # type: ignore[arg-type]
 ]
 NUMBERS: list[Any] = [-1, 0, 1.5, math.nan, math.inf, -math.inf]

@@ -18,7 +18,7 @@ from promptkit.core.manipulation import Learnable, Surroundings
 from promptkit.manipulate.learned import peft
 from promptkit.manipulate.learned.layers import UNITS
 from promptkit.training.dataset import Rows
-from promptkit.training.recipe import Recipe
+from promptkit.training.recipe import TrainingConfig
 
 
 class PlainPrefix(pk.DeepPrefix):
@@ -64,7 +64,7 @@ def main() -> None:
     }
     begun = change.with_parameters(change.initial_parameters(predictor.surroundings(task, cache=None)), {})
     peft.write(begun, told.folder / "begun")
-    write_batches(predictor, task, Recipe(**numbers), told.folder / "batches.json")
+    write_batches(predictor, task, TrainingConfig(**numbers), told.folder / "batches.json")
     ends: list[float] = []
     fit = pk.train(
         predictor, task, cache=False, out=told.folder, progress=lambda *_: ends.append(time.perf_counter()), **numbers
@@ -74,9 +74,9 @@ def main() -> None:
     (told.folder / "promptkit.json").write_text(json.dumps({"losses": fit.losses, "seconds": seconds, "peak_gib": peak}))
 
 
-def write_batches(predictor: pk.Predictor, task: pk.Task, recipe: Recipe, path: Path) -> None:
+def write_batches(predictor: pk.Predictor, task: pk.Task, recipe: TrainingConfig, path: Path) -> None:
     """Of each step each row: the prompt's ids without what is learned, and those of the right label."""
-    rows = Rows.of(task, None, recipe.settled(discrete=False)).pool
+    rows = Rows.of(task, None, recipe.resolved(discrete=False)).pool
     words = pk.Verbalizer(task.spec.labels)
     bound = pk.Predictor(predictor.model, prompt(task), words).bind(task)
     batches = []

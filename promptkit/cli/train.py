@@ -78,13 +78,13 @@ def train(
 ) -> None:
     """Train a manipulation for a task on a frozen model: rows of its pool, the best step chosen by dev."""
     from promptkit.training import trainer as training
-    from promptkit.training.recipe import Recipe
+    from promptkit.training.recipe import TrainingConfig
 
     loaded = resolve.task(task, data, template, label_column, labels, answer_column, train_file)
     options = PromptOptions(
         template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
     )
-    recipe = Recipe(
+    recipe = TrainingConfig(
         optimizer=build.optimizer(optimizer),
         steps=steps,
         batch_size=batch_size,
@@ -110,7 +110,7 @@ def train(
         raise typer.Exit(opts.INTERRUPTED) from None
     if not processes().is_main:
         return
-    own = {field.name for field in fields(Recipe)} - ({"seed"} if shots else set())  # which draws demonstrations, too
+    own = {field.name for field in fields(TrainingConfig)} - ({"seed"} if shots else set())  # which draws demonstrations, too
     not_told = frozenset({"task", "manipulation", *own, "no_cache", "as_json"})
     words = [*opts.eval_words(context, not_told), *(word for folder in fit.saved for word in ("--prompt", folder))]
     command = shlex.join(words)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from promptkit.predictor.predictor import Predictor
     from promptkit.tasks.task import Task
     from promptkit.training.optimizers.base import Optimizer
-    from promptkit.training.recipe import Recipe
+    from promptkit.training.recipe import TrainingConfig
 
 
 _log = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ def trainable(
     settings: list[str] | None,
     options: PromptOptions,
     changes: Sequence[Learnable],
-    recipe: Recipe,
+    recipe: TrainingConfig,
     split: str | None,
 ) -> Predictor:
     """The predictor that is trained; what is wrong with the rows or the prompt is found before the model is loaded."""

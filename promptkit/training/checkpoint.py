@@ -17,7 +17,7 @@ FILE = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class DevEvaluation:
     """How good the parameters were on dev after so many steps."""
 
     step: int
@@ -32,7 +32,7 @@ class Look:
 
 
 @dataclass(slots=True, kw_only=True)
-class Standing:
+class TrainingState:
     """Everything that the rest of a training depends on."""
 
     parameters: dict[str, Array]
@@ -48,14 +48,14 @@ class Standing:
     """Of each step."""
     evaluations: dict[str, int] = field(default_factory=dict)
     """How many rows the model has computed, for `steps` and for looks at `dev`."""
-    looks: list[Look] = field(default_factory=list)
+    looks: list[DevEvaluation] = field(default_factory=list)
     seconds: float = 0.0
     """That it took up to here, in every call: loading and looks included."""
     done: str = ""
     """Why it has ended; nothing before that."""
 
     @property
-    def chosen(self) -> Look:
+    def chosen(self) -> DevEvaluation:
         """The best look at dev, of equal ones the first."""
         return max(self.looks, key=lambda look: (look.better, -look.step))
 
@@ -63,7 +63,7 @@ class Standing:
 _ARRAYS = ("parameters", "best", "constants", "state")
 
 
-def write(folder: Path, standing: Standing) -> None:
+def write(folder: Path, standing: TrainingState) -> None:
     """Put it in the place of the one before, at once."""
     arrays = {f"{kind}/{name}": array for kind in _ARRAYS for name, array in getattr(standing, kind).items()}
     told: dict[str, Any] = {"step": standing.step, "losses": standing.losses, "done": standing.done}
@@ -78,7 +78,7 @@ def write(folder: Path, standing: Standing) -> None:
     scratch.replace(folder / FILE)
 
 
-def read(folder: Path) -> Standing | None:
+def read(folder: Path) -> TrainingState | None:
     """The one that was left, if there is one."""
     from safetensors import SafetensorError, safe_open
 
@@ -92,8 +92,8 @@ def read(folder: Path) -> Standing | None:
         told: Any = json.loads(held["standing"])
         if held["sha256"] != _hash(held["standing"], arrays):
             raise ValueError("the checksum does not match its content")
-        looks = [Look(**look) for look in told.pop("looks")]
-        return Standing(**{**told, **{kind: _of(kind, arrays) for kind in _ARRAYS}, "looks": looks})
+        looks = [DevEvaluation(**look) for look in told.pop("looks")]
+        return TrainingState(**{**told, **{kind: _of(kind, arrays) for kind in _ARRAYS}, "looks": looks})
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"The checkpoint {path} is damaged: {error}",

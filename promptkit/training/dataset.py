@@ -25,7 +25,7 @@ from promptkit.models.cache import ScoreCache
 from promptkit.predictor.predictor import BoundPredictor, Predictor
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task, untested
-from promptkit.training.recipe import Recipe
+from promptkit.training.recipe import TrainingConfig
 
 PARTS: tuple[Part, Part] = ("pool", "dev")
 """Trained on, and chosen by."""
@@ -41,7 +41,7 @@ class Rows:
     """The step is chosen by them."""
 
     @classmethod
-    def of(cls, task: Task, split: str | None, recipe: Recipe) -> Rows:
+    def of(cls, task: Task, split: str | None, recipe: TrainingConfig) -> Rows:
         """Those of the pool and of dev whose inputs do not stand in the split; raises where there are none."""
         if recipe.per_class is not None and not task.labels:
             raise TaskError(
@@ -71,10 +71,10 @@ class Rows:
         return {"pool": _digest(self.pool), "dev": _digest(self.dev)}
 
 
-class Material:
+class TrainingData:
     """The rows of a training as prompts: first those of the pool that some step sees, then dev's."""
 
-    def __init__(self, predictor: Predictor, task: Task, rows: Rows, recipe: Recipe, cache: ScoreCache | None) -> None:
+    def __init__(self, predictor: Predictor, task: Task, rows: Rows, recipe: TrainingConfig, cache: ScoreCache | None) -> None:
         """`cache` answers what is asked while prompts are made."""
         self.model = predictor.model
         self.reading: Any = predictor.reading
@@ -215,7 +215,7 @@ def refused(prompt: TextInput) -> TextInput:
     )
 
 
-def _drawn(rows: Sequence[LabelledExample], recipe: Recipe) -> list[LabelledExample]:
+def _drawn(rows: Sequence[LabelledExample], recipe: TrainingConfig) -> list[LabelledExample]:
     """At most so many rows of each label as the recipe says, drawn by its seed, in the order given."""
     if recipe.per_class is None:
         return [*rows]

@@ -12,12 +12,12 @@ from promptkit.manipulate.compose import Composed
 from promptkit.manipulate.learned.storage import check_free, save
 from promptkit.manipulate.learned.trigger_tokens import TriggerTokens, ids_of, spelt
 from promptkit.predictor.predictor import Predictor
-from promptkit.training.checkpoint import Look
-from promptkit.training.recipe import Recipe
+from promptkit.training.checkpoint import DevEvaluation
+from promptkit.training.recipe import TrainingConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
+class TrainingResult:
     """A finished training."""
 
     predictor: Predictor
@@ -27,14 +27,14 @@ class Fit:
     trainable: int
     """How many numbers were trained; of a reparametrised soft prompt those of its network too, which are not kept."""
     task: str
-    recipe: Recipe
+    recipe: TrainingConfig
     rates: tuple[float | None, ...]
     """Of each that was learned, the learning rate at its highest; None where the optimiser has none."""
     losses: tuple[float, ...]
     """The mean loss of each step's rows, before the step."""
-    looks: tuple[Look, ...]
+    looks: tuple[DevEvaluation, ...]
     """How good it was on dev, from before the first step on."""
-    chosen: Look
+    chosen: DevEvaluation
     """The best of them."""
     ended: str
     """Why it has ended."""

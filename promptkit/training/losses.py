@@ -20,7 +20,7 @@ from promptkit.core.model import Differentiable, Precision, Trains
 from promptkit.core.requests import Output, Request
 from promptkit.manipulate.learned.trigger_tokens import IDS, TriggerTokens
 from promptkit.manipulate.learned.vocabulary import forbidden
-from promptkit.training.dataset import Material, divided
+from promptkit.training.dataset import TrainingData, divided
 from promptkit.training.optimizers.base import Parameters
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Losses(Protocol):
         """See `Objective.gradient`."""
         ...
 
-    def swaps(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Any]]:
+    def token_swap_scores(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Any]]:
         """See `Objective.swaps`."""
         ...
 
@@ -75,16 +75,16 @@ class Batch:
         self.evaluations += len(self.chosen)
         return self.of.gradient({**self.fixed_parameters, **parameters}, self.chosen)
 
-    def swaps(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
+    def token_swap_scores(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
         """See `Objective.swaps`."""
         self.evaluations += len(self.chosen)
-        return self.of.swaps(parameters, self.chosen)
+        return self.of.token_swap_scores(parameters, self.chosen)
 
 
-class ByAnswers:
+class BlackBoxLosses:
     """From `Score` requests alone, so on any model that answers them. What is tried once is kept in no score cache."""
 
-    def __init__(self, material: Material) -> None:
+    def __init__(self, material: TrainingData) -> None:
         self._material = material
 
     def judged(self, candidates: Sequence[Parameters], chosen: Sequence[int]) -> list[list[Judged]]:
@@ -112,7 +112,7 @@ class ByAnswers:
         hint = "Use an optimizer without gradients: spsa or cma-es"
         raise Unsupported(f"The model {name} does not provide gradients", code="no-gradients", hint=hint, model=name)
 
-    def swaps(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Any]]:
+    def token_swap_scores(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Any]]:
         """There are none."""
         return self.gradient(parameters, chosen)
 
@@ -121,10 +121,10 @@ class ByAnswers:
         return ""
 
 
-class ByGradients:
+class GradientLosses:
     """Through the model, by its differentiable forward. Discrete tokens are read as the vectors that they are."""
 
-    def __init__(self, material: Material, model: Trains, *, checkpointing: bool = False, precision: Precision = "no") -> None:
+    def __init__(self, material: TrainingData, model: Trains, *, checkpointing: bool = False, precision: Precision = "no") -> None:
         """The keywords are those of `Trains.differentiable`."""
         self._material, self._model = material, model
         self._checkpointing, self._precision = checkpointing, precision
@@ -167,7 +167,7 @@ class ByGradients:
         total, slopes = self._slopes(lambda: self._within(tensors), leaves, chosen)
         return total, {name: as_array(slope) for name, slope in slopes.items()}
 
-    def swaps(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Any]]:
+    def token_swap_scores(self, parameters: Parameters, chosen: Sequence[int]) -> tuple[float, dict[str, Any]]:
         """HotFlip's first-order estimates; see `Objective.swaps`."""
         import torch
 

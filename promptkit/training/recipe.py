@@ -25,7 +25,7 @@ _CHANGED = {True: "tokens", False: "numbers"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class TrainingConfig:
     """An optimiser, the rows that it sees, and when it ends."""
 
     optimizer: Optimizer | None = None
@@ -82,7 +82,7 @@ class Recipe:
             )
 
     @classmethod
-    def of(cls, keywords: Mapping[str, Any]) -> Recipe:
+    def of(cls, keywords: Mapping[str, Any]) -> TrainingConfig:
         """The recipe of keywords; raises for one that there is not."""
         known = [field.name for field in fields(cls)]
         for name in keywords:
@@ -93,7 +93,7 @@ class Recipe:
             told["optimizer"] = build("optimizer", OPTIMIZERS, told["optimizer"])
         return cls(**told)
 
-    def settled(self, *, discrete: bool) -> Recipe:
+    def resolved(self, *, discrete: bool) -> TrainingConfig:
         """With an optimiser and its learning rate, if it has one; raises for one that cannot change what is learned."""
         optimizer = self.optimizer or (HotFlip() if discrete else AdamW())
         if optimizer.discrete != discrete:

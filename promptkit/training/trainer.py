@@ -36,12 +36,12 @@ from promptkit.predictor.predictor import Predictor
 from promptkit.runs.folder import RunFolder
 from promptkit.tasks.task import Task
 from promptkit.training import checkpoint
-from promptkit.training.checkpoint import Look, Standing
-from promptkit.training.dataset import Material, Rows, divided, learnables, owner, parts_of, refused
-from promptkit.training.fit import Fit
-from promptkit.training.losses import Batch, ByAnswers, ByGradients, Losses
+from promptkit.training.checkpoint import DevEvaluation, TrainingState
+from promptkit.training.dataset import TrainingData, Rows, divided, learnables, owner, parts_of, refused
+from promptkit.training.fit import TrainingResult
+from promptkit.training.losses import Batch, BlackBoxLosses, GradientLosses, Losses
 from promptkit.training.optimizers.base import Optimizer
-from promptkit.training.recipe import Recipe
+from promptkit.training.recipe import TrainingConfig
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def train(
     cache: bool = True,
     progress: Progress | None = None,
     **recipe: Any,
-) -> Fit:
+) -> TrainingResult:
     """Train what the predictor's list of manipulations learns, such as a soft prompt. `recipe`: the keywords of `Recipe`.
 
     Rows come from the pool, the best step is chosen by dev, and no row whose inputs stand in `split`, which is to be
@@ -66,7 +66,7 @@ def train(
     continues, and at the end what was learned. Raises PromptkitError for what cannot be trained, and for a loss that is no
     number. Several processes train together, see `promptkit.core.distributed`: all of them call this, and learn the same.
     """
-    told = Recipe.of(recipe)
+    told = TrainingConfig.of(recipe)
     if not learnables(predictor):
         hint = 'Write pk.Predictor(model, [pk.Prompt("sentiment/review"), pk.SoftPrompt(10)], ...)'
         raise TrainingError(
@@ -80,7 +80,7 @@ def train(
     return _Training(predictor, task, rows, told, cache=cache, progress=progress).run(out)
 
 
-def check(predictor: Predictor, task: Task, *, split: str | None, recipe: Recipe) -> tuple[Rows, Recipe]:
+def check(predictor: Predictor, task: Task, *, split: str | None, recipe: TrainingConfig) -> tuple[Rows, TrainingConfig]:
     """The rows of a training and its settled recipe; raises whatever can be known before a model's weights load."""
     if not isinstance(task, Task):
         reason, hint = "A training needs a task object, not a name", 'Write pk.task("sentiment")'
@@ -102,7 +102,7 @@ def check(predictor: Predictor, task: Task, *, split: str | None, recipe: Recipe
             hint="Train each of them alone",
             manipulations=found,
         )
-    settled = recipe.settled(discrete=discrete == {True})
+    settled = recipe.resolved(discrete=discrete == {True})
     rows = Rows.of(task, split, settled)
     _check_asks_nothing(predictor, task, rows.pool[0])
     return rows, settled
@@ -120,12 +120,12 @@ class _Training:
     """One training, from wherever it stands to its end."""
 
     def __init__(
-        self, predictor: Predictor, task: Task, rows: Rows, recipe: Recipe, *, cache: bool, progress: Progress | None
+        self, predictor: Predictor, task: Task, rows: Rows, recipe: TrainingConfig, *, cache: bool, progress: Progress | None
     ) -> None:
         assert recipe.optimizer is not None  # the recipe is settled
         self._optimizer: Optimizer = recipe.optimizer
         self._predictor, self._task, self._rows, self._recipe = predictor, task, rows, recipe
-        self._material = Material(predictor, task, rows, recipe, ScoreCache() if cache else None)
+        self._material = TrainingData(predictor, task, rows, recipe, ScoreCache() if cache else None)
         self._losses = _losses(self._material, recipe)
         self._highest = [recipe.highest(each.learning_rate) for each in self._material.learnables]
         self._processes = processes()
@@ -141,7 +141,7 @@ class _Training:
             "align": dict(predictor.reading.settings()),
         }
 
-    def run(self, out: str | Path) -> Fit:
+    def run(self, out: str | Path) -> TrainingResult:
         """Train, or go on with it, or read what has come of it."""
         folder = RunFolder(out, f"train-{self._task.name}", self._settings)
         with folder.locked() if self._processes.is_main else nullcontext():
@@ -157,13 +157,13 @@ class _Training:
         self._processes.total(np.zeros(1))  # for each process the folder is whole
         return fit
 
-    def _begun(self) -> Standing:
+    def _begun(self) -> TrainingState:
         begun = self._material.initial_parameters()
         constants = {name: array for name, array in begun.items() if self._material.is_constant(name)}
         parameters = {name: array for name, array in begun.items() if name not in constants}
-        return Standing(parameters=parameters, best=dict(parameters), fixed_parameters=constants)
+        return TrainingState(parameters=parameters, best=dict(parameters), fixed_parameters=constants)
 
-    def _trained(self, standing: Standing, folder: Path) -> None:
+    def _trained(self, standing: TrainingState, folder: Path) -> None:
         before = self._losses.weights_hash()
         if not standing.looks:
             self._look(standing, folder)
@@ -185,7 +185,7 @@ class _Training:
             raise TrainingError(reason, code="frozen-weights-changed", model=self._predictor.model.name)
         self._keep(standing, folder)
 
-    def _keep(self, standing: Standing, folder: Path) -> None:
+    def _keep(self, standing: TrainingState, folder: Path) -> None:
         """Write a checkpoint, which tells what all calls have taken."""
         now = time.perf_counter()
         standing.seconds += now - self._clock
@@ -193,12 +193,12 @@ class _Training:
         if self._processes.is_main:
             checkpoint.write(folder, standing)
 
-    def _rates(self, standing: Standing) -> dict[str, float]:
+    def _rates(self, standing: TrainingState) -> dict[str, float]:
         """The learning rate of each parameter in this step."""
         share = self._recipe.share(standing.step)
         return {name: (self._highest[owner(name)] or 0.0) * share for name in standing.parameters}
 
-    def _check_finite(self, loss: float, standing: Standing) -> None:
+    def _check_finite(self, loss: float, standing: TrainingState) -> None:
         if not math.isfinite(loss):
             rates = ", ".join(f"learning_rate={rate}" for rate in self._highest if rate is not None)
             narrow = " and --mixed-precision bf16" if self._recipe.mixed_precision == "fp16" else ""
@@ -213,7 +213,7 @@ class _Training:
                 learning_rates=tuple(rate for rate in self._highest if rate is not None),
             )
 
-    def _look(self, standing: Standing, folder: Path) -> None:
+    def _look(self, standing: TrainingState, folder: Path) -> None:
         """See how good it is on dev, and write a checkpoint."""
         dev = self._material.dev
         (judged,) = self._losses.judged([{**standing.fixed_parameters, **standing.parameters}], dev)
@@ -222,7 +222,7 @@ class _Training:
         accuracy = sum(right) / len(right) if right else None
         mean = sum(loss for loss, _ in judged) / len(judged)
         self._check_finite(mean, standing)
-        standing.looks.append(Look(step=standing.step, loss=mean, accuracy=accuracy))
+        standing.looks.append(DevEvaluation(step=standing.step, loss=mean, accuracy=accuracy))
         if standing.chosen is standing.looks[-1]:
             standing.best = dict(standing.parameters)
         patience = self._recipe.patience
@@ -233,19 +233,19 @@ class _Training:
         if not standing.done:  # the last one is written when the weights are seen to be as they were
             self._keep(standing, folder)
 
-    def _tell(self, standing: Standing) -> None:
+    def _tell(self, standing: TrainingState) -> None:
         look = standing.looks[-1]
         dev = f"loss {look.loss:.3f}" if look.accuracy is None else f"accuracy {look.accuracy:.3f}"
         self._progress(standing.step, self._recipe.steps, f"loss {standing.losses[-1]:.3f}, dev {dev}")
 
-    def _fit(self, standing: Standing, path: Path, resumed: int) -> Fit:
+    def _fit(self, standing: TrainingState, path: Path, resumed: int) -> TrainingResult:
         base = base_of(self._predictor.model)
         learned = iter(divided({**standing.fixed_parameters, **standing.best}))
         parts = [
             each.with_parameters(next(learned), base) if isinstance(each, Learnable) else each for each in parts_of(self._predictor)
         ]
         aligners = [self._predictor.reading]
-        return Fit(
+        return TrainingResult(
             predictor=Predictor(self._predictor.model, parts, aligners),
             learned=tuple(each for each in parts if isinstance(each, Learnable)),
             trainable=sum(math.prod(array.shape) for array in standing.best.values()),
@@ -265,7 +265,7 @@ class _Training:
         )
 
 
-def _losses(material: Material, recipe: Recipe) -> Losses:
+def _losses(material: TrainingData, recipe: TrainingConfig) -> Losses:
     """The losses that an optimiser asks for; raises where the model cannot give them."""
     optimizer = recipe.optimizer
     assert optimizer is not None  # the recipe is settled
@@ -277,7 +277,7 @@ def _losses(material: Material, recipe: Recipe) -> Losses:
             model=material.model.name,
         )
     if not optimizer.gradients:
-        return ByAnswers(material)
+        return BlackBoxLosses(material)
     if not isinstance(material.model, Trains):
         ways = (
             "Train on an hf model"
@@ -286,4 +286,4 @@ def _losses(material: Material, recipe: Recipe) -> Losses:
         )
         name = material.model.name
         raise Unsupported(f"The model {name} does not provide gradients", code="no-gradients", hint=ways, model=name)
-    return ByGradients(material, material.model, checkpointing=recipe.gradient_checkpointing, precision=recipe.mixed_precision)
+    return GradientLosses(material, material.model, checkpointing=recipe.gradient_checkpointing, precision=recipe.mixed_precision)

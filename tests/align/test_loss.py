@@ -15,8 +15,8 @@ import promptkit as pk
 from promptkit.align.loss import Target, label_scores, loss_of
 from promptkit.core.arrays import as_array, as_numpy
 from promptkit.core.requests import ScoreOutput
-from promptkit.training.checkpoint import Standing
-from promptkit.training.recipe import Recipe
+from promptkit.training.checkpoint import TrainingState
+from promptkit.training.recipe import TrainingConfig
 
 WORDS = {"no": ["bad, really", "dull"], "yes": ["good"]}
 
@@ -47,10 +47,10 @@ def test_the_objective_is_the_aligners_own_rule(rows: list[list[float]], way: in
 
 @pytest.mark.parametrize(("schedule", "decay"), [("linear", 0.0), ("constant", 0.1)])
 def test_the_optimiser_is_adamw(schedule: Any, decay: float) -> None:
-    recipe = Recipe(steps=12, schedule=schedule, warmup=0.25)
+    recipe = TrainingConfig(steps=12, schedule=schedule, warmup=0.25)
     draw = torch.Generator().manual_seed(0)
     start, gradients = torch.randn((2, 3), generator=draw), torch.randn((12, 2, 3), generator=draw)
-    standing = Standing(parameters={"0.x": as_array(start.numpy())}, best={})
+    standing = TrainingState(parameters={"0.x": as_array(start.numpy())}, best={})
     own = torch.nn.Parameter(start.clone())
     optimiser = torch.optim.AdamW([own], lr=1.0, weight_decay=decay)
     make_step = pk.AdamW(weight_decay=decay).begin(standing, 0)
@@ -69,7 +69,7 @@ def test_the_optimiser_is_adamw(schedule: Any, decay: float) -> None:
 @given(st.integers(1, 30), st.integers(1, 9), st.integers(0, 3))
 def test_every_row_is_seen_once_before_any_is_seen_again(count: int, size: int, seed: int) -> None:
     ids = [f"row {i}" for i in range(count)]
-    recipe = Recipe(batch_size=size, seed=seed)
+    recipe = TrainingConfig(batch_size=size, seed=seed)
     seen = [index for step in range(40) for index in recipe.batch(ids, step)]
     for begin in range(0, len(seen) - count, count):
         assert sorted(seen[begin : begin + count]) == list(range(count))

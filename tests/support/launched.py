@@ -12,7 +12,7 @@ import pytest
 
 import promptkit as pk
 from promptkit.core.distributed import processes
-from promptkit.training.losses import ByGradients
+from promptkit.training.losses import GradientLosses
 
 RECIPE: dict[str, Any] = {"steps": 6, "batch_size": 5, "every": 2, "dev": 9}
 FEW = {"spsa": {"dev": 1}, "hotflip": {"batch_size": 1}}
@@ -43,7 +43,7 @@ def main(folder: Path, out: Path) -> None:
     tell(lambda: trained(folder, out, "adamw", steps=7 + own))
     with pytest.MonkeyPatch.context() as patch:
         if own == 1:
-            patch.setattr(ByGradients, "weights_hash", lambda self: os.urandom(4).hex())
+            patch.setattr(GradientLosses, "weights_hash", lambda self: os.urandom(4).hex())
         tell(lambda: trained(folder, out, "adamw", steps=1))
 
 

@@ -23,7 +23,7 @@ from promptkit.core.errors import CheckpointError, InputError, TaskError, Traini
 from promptkit.core.inputs import TextInput, Within
 from promptkit.core.requests import Request, Score
 from promptkit.models.hf.tensors import vectors_of
-from promptkit.training.recipe import Recipe
+from promptkit.training.recipe import TrainingConfig
 from promptkit.training.trainer import check
 from tests.support.errors import refused
 from tests.support.tiny import CONFIGS, make_model, save, save_reviews
@@ -109,7 +109,7 @@ def test_so_many_rows_of_each_label_are_drawn_by_the_seed_from_the_pool(folder: 
     task = pk.task(folder / "task.yaml")
 
     def drawn(count: int, seed: int) -> list[Any]:
-        rows, _ = check(predictor(folder), task, split=None, recipe=Recipe(per_class=count, seed=seed))
+        rows, _ = check(predictor(folder), task, split=None, recipe=TrainingConfig(per_class=count, seed=seed))
         return [*rows.pool]
 
     rows = drawn(count, seed)

@@ -90,7 +90,7 @@ def sizes(rows: Any) -> Any:
     return np.where(found > 0, found, 1.0)
 
 
-def settled(trained: Mapping[str, Array], made: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> dict[str, Array]:
+def resolved(trained: Mapping[str, Array], made: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> dict[str, Array]:
     """What `made` makes of what is trained, as values; what has been made already stays as it is."""
     if UNITS not in trained:
         return dict(trained)

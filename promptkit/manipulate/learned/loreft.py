@@ -21,7 +21,7 @@ from promptkit.core.model import Card
 from promptkit.core.registry import parameters_field
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
-from promptkit.manipulate.learned.layers import UNITS, layers_at, scales, settle_layers, settled
+from promptkit.manipulate.learned.layers import UNITS, layers_at, scales, settle_layers, resolved
 
 ROTATION, SOURCE, BIAS = "rotation", "source", "bias"
 NAMES = (ROTATION, SOURCE, BIAS)
@@ -115,7 +115,7 @@ class LowRankEdit:
 
     def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> LowRankEdit:
         """The same edit once it has been trained."""
-        return replace(self, parameters=settled(trained, self._made), base=dict(base))
+        return replace(self, parameters=resolved(trained, self._made), base=dict(base))
 
     def _made(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
         import torch

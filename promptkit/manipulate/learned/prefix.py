@@ -20,7 +20,7 @@ from promptkit.core.manipulation import Put, Surroundings
 from promptkit.core.registry import parameters_field
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
-from promptkit.manipulate.learned.layers import UNITS, layers_at, settle_layers, settled, sizes
+from promptkit.manipulate.learned.layers import UNITS, layers_at, settle_layers, resolved, sizes
 from promptkit.manipulate.learned.placement import check_beginning
 from promptkit.manipulate.learned.vocabulary import common_text
 
@@ -92,7 +92,7 @@ class DeepPrefix:
     def bind(self, surroundings: Surroundings) -> Put:
         """What puts the prefix before a prompt, behind those that are there."""
         layers_at(self.layers, surroundings.ask.card)
-        held = self.parameters or settled(self.initial_parameters(surroundings), self._made)
+        held = self.parameters or resolved(self.initial_parameters(surroundings), self._made)
         prefix = self._prefix(held[KEYS], held[VALUES], held[KEYS].shape[0])
         return lambda prompt: replace(prompt, prefixes=(*prompt.prefixes, prefix))
 
@@ -109,7 +109,7 @@ class DeepPrefix:
 
     def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> DeepPrefix:
         """The same prefix once it has been trained."""
-        return replace(self, parameters=settled(trained, self._made), base=dict(base))
+        return replace(self, parameters=resolved(trained, self._made), base=dict(base))
 
     def _made(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
         """Keys and values in the model's own units, of tensors."""

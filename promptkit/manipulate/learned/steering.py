@@ -19,7 +19,7 @@ from promptkit.core.inputs import Edit, Within
 from promptkit.core.manipulation import Ask, Put, Surroundings
 from promptkit.core.registry import parameters_field
 from promptkit.core.taxonomy import Kind
-from promptkit.manipulate.learned.layers import UNITS, layers_at, scales, settle_layers, settled, states
+from promptkit.manipulate.learned.layers import UNITS, layers_at, scales, settle_layers, resolved, states
 
 At = Literal["last", "all"]
 Operation = Literal["add", "replace"]
@@ -88,7 +88,7 @@ class HiddenShift:
 
     def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> HiddenShift:
         """The same shift once it has been trained."""
-        return replace(self, parameters=settled(trained, self._made), base=dict(base))
+        return replace(self, parameters=resolved(trained, self._made), base=dict(base))
 
     def _made(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
         return {VECTORS: trained[VECTORS] * trained[UNITS][:, None]}

@@ -10,7 +10,7 @@ import numpy as np
 from promptkit.core.arrays import as_array, as_numpy
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
-from promptkit.training.checkpoint import Standing
+from promptkit.training.checkpoint import TrainingState
 from promptkit.training.optimizers.base import Objective, Rates, Step
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
@@ -37,7 +37,7 @@ class AdamW:
             reason, decay = "The weight decay must be at least 0", self.weight_decay
             raise InputError(reason, code="out-of-range", got=f"weight_decay={decay}", weight_decay=decay)
 
-    def begin(self, standing: Standing, seed: int) -> Step:
+    def begin(self, standing: TrainingState, seed: int) -> Step:
         """See `Optimizer`; `state` holds the running means of the gradients and of their squares."""
 
         def step(objective: Objective, rates: Rates) -> float:
@@ -49,7 +49,7 @@ class AdamW:
 
         return step
 
-    def _move(self, standing: Standing, name: str, g: np.ndarray, rate: float) -> None:
+    def _move(self, standing: TrainingState, name: str, g: np.ndarray, rate: float) -> None:
         count = standing.step + 1
         p = as_numpy(standing.parameters[name])
         m, v = (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from promptkit.core.arrays import Array
-from promptkit.training.checkpoint import Standing
+from promptkit.training.checkpoint import TrainingState
 
 Parameters = Mapping[str, Array]
 
@@ -22,7 +22,7 @@ class Objective(Protocol):
         """The loss, and its gradient with respect to each parameter."""
         ...
 
-    def swaps(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
+    def token_swap_scores(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
         """Of parameters that are token ids: the loss, and how much it changes, to first order, if another token stood there.
 
         Arrays of shape (tokens, vocabulary); infinite for a token that may not stand there.
@@ -50,7 +50,7 @@ class Optimizer(Protocol):
     discrete: ClassVar[bool]
     """Whether what it changes are token ids, and not numbers."""
 
-    def begin(self, standing: Standing, seed: int) -> Step:
+    def begin(self, standing: TrainingState, seed: int) -> Step:
         """What makes the steps of a training, from wherever it stands; each is a function of the standing alone.
 
         A step changes the standing's `parameters`, and keeps in its `state` whatever the next one depends on.

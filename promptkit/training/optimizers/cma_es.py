@@ -18,7 +18,7 @@ from promptkit.core.arrays import Array, as_array, as_numpy
 from promptkit.core.errors import InputError, TrainingError
 from promptkit.core.registry import checked
 from promptkit.core.seeding import generator, number
-from promptkit.training.checkpoint import Standing
+from promptkit.training.checkpoint import TrainingState
 from promptkit.training.optimizers.base import Objective, Rates, Step
 from promptkit.training.optimizers.spsa import scale_of
 
@@ -61,7 +61,7 @@ class CmaEs:
                 sigma=self.sigma,
             )
 
-    def begin(self, standing: Standing, seed: int) -> Step:
+    def begin(self, standing: TrainingState, seed: int) -> Step:
         """See `Optimizer`; `state` holds what the parameters began as, and every loss, by which the evolution is run again."""
         from cmaes import CMA
 

@@ -19,7 +19,7 @@ import numpy as np
 from promptkit.core.arrays import as_array, as_numpy
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
-from promptkit.training.checkpoint import Standing
+from promptkit.training.checkpoint import TrainingState
 from promptkit.training.optimizers.base import Objective, Parameters, Rates, Step
 
 
@@ -43,11 +43,11 @@ class HotFlip:
             reason, count = "The number of candidate tokens must be at least 1", self.candidates
             raise InputError(reason, code="out-of-range", got=f"candidates={count}", candidates=count)
 
-    def begin(self, standing: Standing, seed: int) -> Step:
+    def begin(self, standing: TrainingState, seed: int) -> Step:
         """See `Optimizer`; every place is tried once, in an order by chance, before any is tried again."""
 
         def step(objective: Objective, rates: Rates) -> float:
-            loss, estimates = objective.swaps(standing.parameters)
+            loss, estimates = objective.token_swap_scores(standing.parameters)
             name, place = _place(standing.parameters, seed, standing.step)
             tokens, promised = as_numpy(standing.parameters[name]), estimates[name][place].copy()
             promised[int(tokens[place])] = np.inf

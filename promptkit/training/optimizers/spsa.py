@@ -20,7 +20,7 @@ from promptkit.core.arrays import Array, as_array, as_numpy
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
 from promptkit.core.seeding import generator
-from promptkit.training.checkpoint import Standing
+from promptkit.training.checkpoint import TrainingState
 from promptkit.training.optimizers.base import Objective, Rates, Step
 
 DECAY = 0.101
@@ -54,7 +54,7 @@ class Spsa:
                 averaged=self.averaged,
             )
 
-    def begin(self, standing: Standing, seed: int) -> Step:
+    def begin(self, standing: TrainingState, seed: int) -> Step:
         """See `Optimizer`; `state` holds each parameter's scale."""
         for name, array in standing.parameters.items():
             standing.state.setdefault(name, as_array(np.array([scale_of(array)])))

@@ -23,9 +23,9 @@ from promptkit.manipulate.learned.trigger_tokens import ids_of
 from promptkit.manipulate.learned.vocabulary import forbidden
 from promptkit.models.client import Asking
 from promptkit.predictor.compatibility import base_of
-from promptkit.training.dataset import Material, Rows
-from promptkit.training.losses import ByAnswers, ByGradients
-from promptkit.training.recipe import Recipe
+from promptkit.training.dataset import TrainingData, Rows
+from promptkit.training.losses import BlackBoxLosses, GradientLosses
+from promptkit.training.recipe import TrainingConfig
 from tests.support.errors import refused
 from tests.support.tiny import save
 
@@ -148,19 +148,19 @@ def test_they_go_to_any_model_of_their_tokenizer_and_to_no_other(model: Any, tmp
 
 
 def material(folder: Path, model: Any, *changes: Any) -> Any:
-    task, recipe = pk.task(folder / "task.yaml"), Recipe(batch_size=5, steps=1, dev=4)
+    task, recipe = pk.task(folder / "task.yaml"), TrainingConfig(batch_size=5, steps=1, dev=4)
     predictor = pk.Predictor(model, [pk.Prompt("sentiment/review"), *changes], pk.Verbalizer(WORDS))
-    return Material(predictor, task, Rows.of(task, None, recipe), recipe, None)
+    return TrainingData(predictor, task, Rows.of(task, None, recipe), recipe, None)
 
 
 def test_an_estimate_is_the_slope_from_the_token_that_stands_to_the_other(folder: Path, model: Any) -> None:
     """By answers to learned vectors, a little on either side of the token that stands."""
     of = material(folder, model, tokens())
     chosen = list(of.everything)
-    loss, estimates = ByGradients(of, model).swaps(of.initial_parameters(), chosen)
+    loss, estimates = GradientLosses(of, model).token_swap_scores(of.initial_parameters(), chosen)
     assert estimates["0.ids"].shape == (3, model.card.vocabulary)
     softened = material(folder, model, pk.SoftPrompt(3))
-    answers, h = ByAnswers(softened), 0.02
+    answers, h = BlackBoxLosses(softened), 0.02
 
     def rows(ids: Any) -> Any:
         return np.frombuffer(model.embed(ids).data, "<f4").reshape(len(ids), -1).astype(float)

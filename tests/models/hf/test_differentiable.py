@@ -14,9 +14,9 @@ import promptkit as pk
 from promptkit.core.arrays import as_array, as_numpy
 from promptkit.core.errors import OutOfMemory
 from promptkit.training import losses
-from promptkit.training.dataset import Material, Rows
-from promptkit.training.losses import LOSS_SCALES, ByGradients
-from promptkit.training.recipe import Recipe
+from promptkit.training.dataset import TrainingData, Rows
+from promptkit.training.losses import LOSS_SCALES, GradientLosses
+from promptkit.training.recipe import TrainingConfig
 from tests.support.errors import refused
 from tests.support.tiny import make_model, save
 
@@ -55,11 +55,11 @@ def gradient(folder: Path) -> Any:
         prompt = pk.Prompt("sentiment/review", instruction="Say what the text below this line is like.")
         words = pk.Verbalizer({"negative": "bad", "positive": "good one"})
         predictor = pk.Predictor(model, [prompt, LEARNED[learned]()], words)
-        task, recipe = pk.task("sentiment"), Recipe(steps=1, batch_size=5, dev=1)
-        material = Material(predictor, task, Rows.of(task, None, recipe), recipe, None)
+        task, recipe = pk.task("sentiment"), TrainingConfig(steps=1, batch_size=5, dev=1)
+        material = TrainingData(predictor, task, Rows.of(task, None, recipe), recipe, None)
         draw = np.random.default_rng(0)
         at = {name: as_array(as_numpy(x) * draw.uniform(0.8, 1.2, x.shape)) for name, x in material.initial_parameters().items()}
-        found: Any = ByGradients(material, model, **how)
+        found: Any = GradientLosses(material, model, **how)
         loss, slopes = found.gradient(at, material.chosen(0))
         assert (found._forward._reuse > 0) == (learned == "low-rank behind what is shared" and attention == "packed")
         return loss, np.concatenate([as_numpy(slopes[name]).ravel() for name in sorted(slopes)])
@@ -154,6 +154,6 @@ def test_gradients_that_do_not_fit_in_memory_are_told(gradient: Any, monkeypatch
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(ByGradients, "_backward", full)
+    monkeypatch.setattr(GradientLosses, "_backward", full)
     with refused(OutOfMemory, "out-of-memory", device="cpu"):
         gradient("llama", "soft")

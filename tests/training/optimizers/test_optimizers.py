@@ -23,11 +23,11 @@ import promptkit as pk
 from promptkit.core.arrays import as_array, as_numpy
 from promptkit.core.errors import InputError, TrainingError
 from promptkit.training import checkpoint
-from promptkit.training.checkpoint import Look, Standing
-from promptkit.training.dataset import Material, Rows
-from promptkit.training.losses import ByAnswers, ByGradients
+from promptkit.training.checkpoint import DevEvaluation, TrainingState
+from promptkit.training.dataset import TrainingData, Rows
+from promptkit.training.losses import BlackBoxLosses, GradientLosses
 from promptkit.training.optimizers.base import Parameters
-from promptkit.training.recipe import OPTIMIZERS, Recipe
+from promptkit.training.recipe import OPTIMIZERS, TrainingConfig
 from tests.support.errors import refused
 from tests.support.tiny import save
 
@@ -60,17 +60,17 @@ class Bowl:
         p = as_numpy(parameters["x"])
         return self._loss(p), {"x": as_array(p - self.target)}
 
-    def swaps(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
+    def token_swap_scores(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
         p = as_numpy(parameters["x"])
         return self._loss(p), {"x": self.table - self.table[np.arange(len(p)), p.astype(int)][:, None]}
 
 
-def standing(numbers: Any) -> Standing:
+def standing(numbers: Any) -> TrainingState:
     held = {"x": as_array(np.asarray(numbers))}
-    return Standing(parameters=held, best=dict(held))
+    return TrainingState(parameters=held, best=dict(held))
 
 
-def steps(optimizer: Any, at: Standing, objective: Any, count: int, rate: float = 0.1, seed: int = 0) -> list[float]:
+def steps(optimizer: Any, at: TrainingState, objective: Any, count: int, rate: float = 0.1, seed: int = 0) -> list[float]:
     step, losses = optimizer.begin(at, seed), []
     for _ in range(count):
         losses.append(step(objective, {"x": rate}))
@@ -180,7 +180,7 @@ def test_a_token_that_may_not_stand_there_is_never_tried() -> None:
 EVERY = [pk.AdamW(weight_decay=0.1), pk.Spsa(), pk.Spsa(averaged=3), pk.CmaEs(subspace=5), pk.HotFlip()]
 
 
-def bowl_for(optimizer: Any) -> tuple[Standing, Bowl]:
+def bowl_for(optimizer: Any) -> tuple[TrainingState, Bowl]:
     chance = np.random.default_rng(1)
     begin = np.zeros(4) if optimizer.discrete else chance.normal(size=(4, 3))
     return standing(begin), Bowl(chance.normal(size=(4, 3)), chance.normal(size=(4, 20)) if optimizer.discrete else None)
@@ -193,7 +193,7 @@ def test_a_step_depends_on_what_a_checkpoint_holds_and_on_nothing_else(optimizer
     cut = bowl_for(optimizer)[0]
     for place in range(9):
         cut.losses += steps(optimizer, cut, bowl, 1)
-        cut.looks, cut.evaluations = [Look(step=place, loss=0.5, accuracy=None)], {"steps": place}
+        cut.looks, cut.evaluations = [DevEvaluation(step=place, loss=0.5, accuracy=None)], {"steps": place}
         checkpoint.write(tmp_path, cut)
         read = checkpoint.read(tmp_path)
         assert read is not None
@@ -217,11 +217,11 @@ def test_another_seed_is_another_way_and_the_same_seed_the_same(optimizer: Any) 
 def test_all_have_names_of_their_own_and_are_recorded() -> None:
     assert {each.name for each in EVERY} == set(OPTIMIZERS)
     for spelling in ("adamw:weight_decay=0.1", "spsa:averaged=3", "cma-es:population=20:sigma=2", "hotflip:candidates=4"):
-        recipe = Recipe.of({"optimizer": spelling})
+        recipe = TrainingConfig.of({"optimizer": spelling})
         assert json.loads(json.dumps(recipe.settings())) == recipe.settings()
         name = spelling.partition(":")[0]
-        assert recipe.settled(discrete=name == "hotflip").optimizer == recipe.optimizer
-        assert Recipe.of(recipe.keywords()) == recipe
+        assert recipe.resolved(discrete=name == "hotflip").optimizer == recipe.optimizer
+        assert TrainingConfig.of(recipe.keywords()) == recipe
 
 
 @pytest.mark.parametrize(
@@ -236,11 +236,11 @@ def test_all_have_names_of_their_own_and_are_recorded() -> None:
         (lambda: pk.HotFlip(candidates=0), "out-of-range", {"candidates": 0}),
         (lambda: pk.AdamW(weight_decay=-1), "out-of-range", {"weight_decay": -1}),
         (
-            lambda: Recipe.of({"optimizer": "cmaes"}),
+            lambda: TrainingConfig.of({"optimizer": "cmaes"}),
             "unknown-name",
             {"kind": "optimizer", "name": "cmaes", "close": ["cma-es"]},
         ),
-        (lambda: Recipe.of({"optimizer": pk.CmaEs}), "class-not-object", {"optimizer": "CmaEs"}),
+        (lambda: TrainingConfig.of({"optimizer": pk.CmaEs}), "class-not-object", {"optimizer": "CmaEs"}),
     ],
 )
 def test_what_no_optimiser_is_made_of_is_told(made: Any, code: str, fields: dict[str, Any]) -> None:
@@ -267,9 +267,9 @@ def predictor(folder: Path, *changes: Any, model: Any = None, align: Any = None)
     return pk.Predictor(loaded, [pk.Prompt("sentiment/review", instruction="Say."), *(changes or (pk.SoftPrompt(3),))], words)
 
 
-def material(folder: Path, **keywords: Any) -> Material:
-    task, recipe = pk.task(folder / "task.yaml"), Recipe(batch_size=5, steps=2, dev=4)
-    return Material(predictor(folder, **keywords), task, Rows.of(task, None, recipe), recipe, None)
+def material(folder: Path, **keywords: Any) -> TrainingData:
+    task, recipe = pk.task(folder / "task.yaml"), TrainingConfig(batch_size=5, steps=2, dev=4)
+    return TrainingData(predictor(folder, **keywords), task, Rows.of(task, None, recipe), recipe, None)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_losses_from_answers_are_those_that_gradients_follow(folder: Path, align
     begun = of.initial_parameters()
     other = {name: as_array(1.5 * as_numpy(array)) for name, array in begun.items()}
     every = list(of.everything)
-    one, two = (losses.judged([begun, other], every) for losses in (ByAnswers(of), ByGradients(of, of.model)))
+    one, two = (losses.judged([begun, other], every) for losses in (BlackBoxLosses(of), GradientLosses(of, of.model)))
     for mine, theirs in zip(one, two, strict=True):
         assert [loss for loss, _ in mine] == pytest.approx([loss for loss, _ in theirs], abs=1e-4)
         assert [right for _, right in mine] == [right for _, right in theirs]
