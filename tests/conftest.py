@@ -17,7 +17,7 @@ from promptkit.core.requests import Generate, GenerateOutput, Generation, Output
 from promptkit.inputs.text.template import Template
 from promptkit.manipulate.prompting.context import Bench
 from promptkit.manipulate.prompting.layout import Frame
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from promptkit.models.fake import ByteTokenizer, FakeModel
 from promptkit.models.registry import load
 
@@ -188,7 +188,7 @@ def surroundings():
     def make(pool=(), words=(), *, scored=None, card=None, model=None, reading=None, dev=(), **more) -> Surroundings:
         shown = words if isinstance(words, Mapping) else {word: word for word in words}
         return Surroundings(
-            ask=Asking(model or load("fake"), card=card),
+            ask=CachedModel(model or load("fake"), card=card),
             reading=reading or Said(shown, shown.values() if scored is None else scored),
             rows={"pool": pool, "dev": dev},
             **more,

@@ -30,7 +30,7 @@ from promptkit.core.requests import Read, ReadOutput, Request
 from promptkit.evaluation.support import taken_of
 from promptkit.metrics.intervals import mean_of, resamples
 from promptkit.models.cache import ScoreCache
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from promptkit.studies.baselines import majority, regression
 from promptkit.studies.measures import interval
 from promptkit.tasks.sampling import by_hash
@@ -134,7 +134,7 @@ def controls(task: pk.Task, told: argparse.Namespace, ids: Sequence[str], gold: 
         "TF-IDF + logistic regression": [regression(labelled, items) for labelled in drawn],
     }
     if told.encoder:
-        encoder = Asking(pk.load(told.encoder), ScoreCache())
+        encoder = CachedModel(pk.load(told.encoder), ScoreCache())
         vectors = embedded(encoder, items)
         said["sentence embeddings + logistic regression"] = [
             probed(task.labels, labelled, embedded(encoder, labelled), vectors) for labelled in drawn
@@ -142,7 +142,7 @@ def controls(task: pk.Task, told: argparse.Namespace, ids: Sequence[str], gold: 
     return {name: [np.array([*map(str.__eq__, each, gold)], float) for each in by_seed] for name, by_seed in said.items()}
 
 
-def embedded(ask: Asking, rows: Sequence[Example]) -> Any:
+def embedded(ask: CachedModel, rows: Sequence[Example]) -> Any:
     """The encoder's vectors of rows' texts, shape (rows, width)."""
     tokenizer, longest = ask.card.tokenizer, ask.card.context_length
     texts = [tokenizer.bos + tokenizer.encode("\n".join(row.inputs.values())).ids for row in rows]

@@ -30,7 +30,7 @@ from promptkit.inputs.text.template import Template
 from promptkit.manipulate.prompting.context import Bench
 from promptkit.manipulate.prompting.layout import Frame
 from promptkit.models.cache import ScoreCache
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 
 HERE = Path(__file__).parent
 K = 16
@@ -42,8 +42,8 @@ GIB = 2**30
 def bench_of(task: pk.Task, encoder: str) -> Bench:
     """All train rows as the pool; the model that would read the prompts is not asked anything."""
     model, read = pk.load("fake"), reading(task)
-    others = {encoder: Asking(pk.load(encoder), ScoreCache())}
-    around = Surroundings(ask=Asking(model), reading=read, rows={"pool": task.rows("train")}, others=others)
+    others = {encoder: CachedModel(pk.load(encoder), ScoreCache())}
+    around = Surroundings(ask=CachedModel(model), reading=read, rows={"pool": task.rows("train")}, others=others)
     template = Template.load(task.spec.template)
     return Bench(
         surroundings=around, show=Frame(template=template, instruction=None, chat=False, card=model.card, reading=read)

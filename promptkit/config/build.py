@@ -45,16 +45,16 @@ def predictors(
     What is wrong with the rows or the prompt is found before the model is loaded, by a rehearsal; with what was learned on a
     model, by one with that model's own card.
     """
-    from promptkit.evaluation.evaluate import rehearse
+    from promptkit.evaluation.evaluate import dry_run
     from promptkit.models.registry import load
 
     told = pairs(settings or [])
     over = branches(task, model, options, chain, calibrate, saved)
     if saved:
         learned_on = over(load(model, **told))
-        rehearse(learned_on, task, split=split, limit=limit)
+        dry_run(learned_on, task, split=split, limit=limit)
         return learned_on
-    rehearse(over(load("fake")), task, split=split, limit=limit)
+    dry_run(over(load("fake")), task, split=split, limit=limit)
     return over(load(model, **told))
 
 
@@ -167,7 +167,7 @@ def trainable(
 ) -> Predictor:
     """The predictor that is trained; what is wrong with the rows or the prompt is found before the model is loaded."""
     from promptkit.align.chain import reading
-    from promptkit.evaluation.evaluate import rehearse
+    from promptkit.evaluation.evaluate import dry_run
     from promptkit.models.registry import load
     from promptkit.predictor.compatibility import check_engine
     from promptkit.predictor.predictor import Predictor
@@ -179,5 +179,5 @@ def trainable(
     shown = [change for change in changes if change.kind.location != "hidden"]  # what is within the layers shows no mistake
     stand_in = Predictor(load("fake"), [prompt, *shown], first)
     check(stand_in, task, split=split, recipe=recipe)
-    rehearse([stand_in], task, split=split)
+    dry_run([stand_in], task, split=split)
     return Predictor(load(model, **told), [prompt, *changes], first)

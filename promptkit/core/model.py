@@ -37,7 +37,7 @@ class Heads(Protocol):
 
 
 @runtime_checkable
-class Attends(Protocol):
+class ExposesHeads(Protocol):
     """A model whose attention heads can be told apart."""
 
     def heads(self) -> Heads:
@@ -49,7 +49,7 @@ Precision = Literal["no", "bf16", "fp16"]
 """In which a forward multiplies matrices, if not in that of its weights."""
 
 
-class Differentiable(Protocol):
+class DifferentiableScores(Protocol):
     """Scores of certain requests as functions of what they all hold that is learned."""
 
     device: Any
@@ -79,12 +79,12 @@ class Differentiable(Protocol):
 
 
 @runtime_checkable
-class Trains(Protocol):
+class Differentiable(Protocol):
     """A model through which gradients flow."""
 
     def differentiable(
         self, requests: Sequence[Request], *, checkpointing: bool = False, precision: Precision = "no"
-    ) -> Differentiable:
+    ) -> DifferentiableScores:
         """Requests to score that all hold the same of what is learned, as functions of it; the weights load now.
 
         With `checkpointing` a backward pass computes each layer again; with a `precision` matrices are multiplied in it.
@@ -190,7 +190,7 @@ class Model(Protocol):
 
 
 @runtime_checkable
-class Embeds(Protocol):
+class SupportsEmbeddings(Protocol):
     """A model that reads learned vectors among the tokens of a prompt."""
 
     def embed(self, ids: Sequence[int]) -> Vectors:
@@ -199,7 +199,7 @@ class Embeds(Protocol):
 
 
 @runtime_checkable
-class Opens(Protocol):
+class SupportsInterventions(Protocol):
     """A model whose layers take learned keys, values and edits."""
 
     def keys_values(self, ids: Sequence[int]) -> Prefix[Array]:

@@ -21,7 +21,7 @@ from promptkit.evaluation import requirements, support
 from promptkit.evaluation import results as figures
 from promptkit.evaluation.readings import Wanted, observed, stored
 from promptkit.models.cache import ScoreCache, joined, without
-from promptkit.models.client import Asking, NeedsAnswer, Silent
+from promptkit.models.client import CachedModel, NeedsAnswer, DryRunModel
 from promptkit.models.registry import load
 from promptkit.predictor.predictor import BoundPredictor, Predictor
 from promptkit.runs.folder import FILES, RunFolder, Shard
@@ -103,13 +103,13 @@ def _made(
     return _Pass(branches, task, split, limit, cache=kept, progress=progress or (lambda done, total: None))
 
 
-def rehearse(predictors: Sequence[Predictor], task: Task, *, split: str | None = None, limit: int | None = None) -> None:
+def dry_run(predictors: Sequence[Predictor], task: Task, *, split: str | None = None, limit: int | None = None) -> None:
     """Raise what a run of these would raise before it asks a model anything: nothing is written.
 
     One row's prompt is made as far as no model need be asked, with predictors of the fake engine in the place of those that
     are slow to load; what is too long is not found, as each model has a length of its own.
     """
-    _Pass(list(predictors), task, split, limit).rehearse()
+    _Pass(list(predictors), task, split, limit).dry_run()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,7 @@ class _Pass:
         self._items = by_hash(task.rows(split), limit)
         self._first = first
         self._model = first.model
-        self._asking = Asking(first.model, cache)
+        self._asking = CachedModel(first.model, cache)
         self._needs = requirements.united(self._chains)
         self._fit = by_hash(task.part("fit"), None) if requirements.uses_fit(self._needs) else []
         self._check_labels()
@@ -180,9 +180,9 @@ class _Pass:
             "align": [chain.settings() for chain in self._chains],
         }
 
-    def rehearse(self) -> None:
+    def dry_run(self) -> None:
         """Make the first row's prompt as if there were no end of room for it."""
-        silent = Silent(replace(self._model.card, context_length=sys.maxsize))
+        silent = DryRunModel(replace(self._model.card, context_length=sys.maxsize))
         try:
             bound = self._first.bind(self._task, ask=silent, others=lambda name: load("fake"))
             if self._needs.premise:

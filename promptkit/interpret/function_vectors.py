@@ -19,7 +19,7 @@ from promptkit.align.choices import Choices
 from promptkit.core.alignment import Extractor, Scorer
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example, LabelledExample
-from promptkit.core.model import Attends
+from promptkit.core.model import ExposesHeads
 from promptkit.core.registry import as_python, check_value
 from promptkit.core.seeding import chance
 from promptkit.interpret.steering_vectors import check_layer, chosen_rows, scaled, shown_by
@@ -107,7 +107,7 @@ def head_effects(
     by the channel, and Unsupported for a model whose heads cannot be told apart.
     """
     prompt, model = shown_by(predictor), predictor.model
-    if not isinstance(model, Attends):
+    if not isinstance(model, ExposesHeads):
         reason = f"The model {model.name} does not give access to its attention heads"
         raise Unsupported(reason, code="no-attention-heads", hint="Use an hf model, by its name alone", model=model.name)
     check_value("patched", patched, PositiveInt, of="the head effects")

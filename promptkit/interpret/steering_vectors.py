@@ -23,7 +23,7 @@ from promptkit.manipulate.demos import zero
 from promptkit.manipulate.learned.steering import At, HiddenShift
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from promptkit.predictor.compatibility import base_of
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.sampling import by_hash
@@ -148,6 +148,6 @@ def _mean_state(
     bound = predictor.bind(task, cache=cache)
     examples = [row.unlabelled() for row in rows]
     asked = [Request(input=each.input, verb=Read(hidden_layer=layer)) for each in bound.apply(examples)]
-    found = Asking(predictor.model, cache)(asked)
+    found = CachedModel(predictor.model, cache)(asked)
     mean: Floats = np.mean([each.hidden for each in found if isinstance(each, ReadOutput)], axis=0)
     return mean

@@ -48,7 +48,7 @@ class Composed:
 
     def bind(self, surroundings: Surroundings) -> BoundComposed:
         """All of them for one task and one model; the prompt leaves room for the changes, and is asked about with them."""
-        narrowed = Narrowed(surroundings.ask, sum(change.context_tokens for change in self.changes))
+        narrowed = ReservedContextModel(surroundings.ask, sum(change.context_tokens for change in self.changes))
         changes = tuple(change.bind(surroundings) for change in self.changes)
         apply = self.prompt.bind(replace(surroundings, ask=narrowed, put=in_turn((*changes, surroundings.put))))
         return BoundComposed(prompt=apply, changes=changes)
@@ -84,7 +84,7 @@ def in_turn(changes: Sequence[Put]) -> Put:
     return put
 
 
-class Narrowed:
+class ReservedContextModel:
     """A model of which a part of the context is taken."""
 
     def __init__(self, ask: Ask, taken: int) -> None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from promptkit.core.arrays import Array
 from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import Prefix, Vectors
-from promptkit.core.model import Card, Embeds, Model, Opens
+from promptkit.core.model import Card, SupportsEmbeddings, Model, SupportsInterventions
 from promptkit.core.requests import Output, Request
 from promptkit.models.cache import ScoreCache
 
@@ -20,7 +20,7 @@ MANY = 256
 _log = logging.getLogger(__name__)
 
 
-class Asking:
+class CachedModel:
     """Answers requests in their order, and counts them."""
 
     def __init__(self, model: Model, cache: ScoreCache | None = None, card: Card | None = None) -> None:
@@ -58,7 +58,7 @@ class Asking:
 
     def embed(self, ids: Sequence[int]) -> Vectors:
         """What the model's embedding gives these tokens."""
-        if not isinstance(self._model, Embeds):
+        if not isinstance(self._model, SupportsEmbeddings):
             raise Unsupported(
                 f"The model {self._model.name} does not support learned vectors",
                 code="no-learned-vectors",
@@ -69,7 +69,7 @@ class Asking:
 
     def keys_values(self, ids: Sequence[int]) -> Prefix[Array]:
         """What the model's layers hold of these tokens."""
-        if not isinstance(self._model, Opens):
+        if not isinstance(self._model, SupportsInterventions):
             raise Unsupported(
                 f"The model {self._model.name} does not support prefixes",
                 code="no-prefixes",
@@ -109,7 +109,7 @@ class NeedsAnswer(Exception):
     """A prompt cannot be made any further without a model's answer."""
 
 
-class Silent:
+class DryRunModel:
     """Stands in for a model in a rehearsal: says what it may be known by, and answers nothing."""
 
     def __init__(self, card: Card) -> None:

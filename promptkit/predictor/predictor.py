@@ -15,7 +15,7 @@ from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Read, Request, Score
 from promptkit.manipulate.compose import Manipulations, composed
 from promptkit.models.cache import ScoreCache
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from promptkit.models.registry import load
 from promptkit.predictor.compatibility import check
 from promptkit.tasks.task import Task
@@ -97,10 +97,10 @@ class Predictor:
     ) -> Surroundings:
         """What its manipulations may see and ask, over a task's rows; see `bind`."""
         return Surroundings(
-            ask=ask or Asking(self.model, cache),
+            ask=ask or CachedModel(self.model, cache),
             reading=self.reading,
             rows={part: task.part(part) for part in self.manipulate.parts},
-            others={name: Asking(others(name), cache) for name in self.manipulate.models},
+            others={name: CachedModel(others(name), cache) for name in self.manipulate.models},
         )
 
 

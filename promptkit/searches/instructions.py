@@ -21,7 +21,7 @@ from promptkit.inputs.text.template import LABEL
 from promptkit.manipulate.instructions import statements
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from promptkit.predictor.predictor import Predictor
 from promptkit.searches.halving import By, halve, sizes
 from promptkit.searches.proposals import Proposer
@@ -147,7 +147,7 @@ def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cach
         pairs[row.id] = template.render("input", told) + template.render("target", answer)
     if not pairs:
         raise task.without_rows("to propose an instruction from", "pool")
-    return Proposer(ask=Asking(predictor.model, cache), pairs=pairs, chat=prompt.chat, seed=seed)
+    return Proposer(ask=CachedModel(predictor.model, cache), pairs=pairs, chat=prompt.chat, seed=seed)
 
 
 def _proposed(

@@ -19,7 +19,7 @@ from promptkit.core.examples import LabelledExample
 from promptkit.core.requests import Request
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from promptkit.predictor.predictor import BoundPredictor, Predictor
 from promptkit.runs.records import Asked, line
 from promptkit.searches.halving import Score
@@ -52,7 +52,7 @@ class Trial:
         self._model, self._prompt, self._task = predictor.model, prompt, task
         self._rows = rows
         self._cache = cache
-        self._ask = Asking(predictor.model, cache)
+        self._ask = CachedModel(predictor.model, cache)
         told = predictor.reading
         self._readings: tuple[Reads, ...] = (told,) if isinstance(told, Scorer) else (told, Choices())
         self._bound: dict[tuple[str, str], BoundPredictor] = {}

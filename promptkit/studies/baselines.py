@@ -24,7 +24,7 @@ from promptkit.manipulate.demos import Selector
 from promptkit.manipulate.prompt import Prompt
 from promptkit.metrics.intervals import Estimate, wilson
 from promptkit.models.cache import ScoreCache
-from promptkit.models.client import Asking, Silent
+from promptkit.models.client import CachedModel, DryRunModel
 from promptkit.models.registry import load
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task
@@ -181,10 +181,10 @@ def _chosen(task: Task, selector: Selector, model: Model | None, items: Sequence
     """The demonstrations of each item, in the order of choice."""
     prompt, cache = Prompt(task.spec.template, demos=selector), ScoreCache()
     surroundings = Surroundings(
-        ask=_Nobody(_name(selector)) if model is None else Asking(model, cache),
+        ask=_Nobody(_name(selector)) if model is None else CachedModel(model, cache),
         reading=reading(task),
         rows={part: task.part(part) for part in prompt.parts},
-        others={name: Asking(load(name), cache) for name in prompt.models},
+        others={name: CachedModel(load(name), cache) for name in prompt.models},
     )
     chosen = prompt.bind(surroundings).choose(items)
     if not all(chosen):
@@ -198,7 +198,7 @@ def _chosen(task: Task, selector: Selector, model: Model | None, items: Sequence
     return chosen
 
 
-class _Nobody(Silent):
+class _Nobody(DryRunModel):
     """Stands for a model where none was given."""
 
     def __init__(self, selector: str) -> None:

@@ -14,7 +14,7 @@ PATIENCE = 3.0
 """Seconds to wait for a connection."""
 
 
-def look_first() -> None:
+def go_offline_if_unreachable() -> None:
     """Put the hub's client offline where no connection to the hub can be made."""
     settled = "HF_HUB_OFFLINE" in os.environ or any(
         os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")

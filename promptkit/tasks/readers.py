@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.core.errors import TaskError, json_reason, unknown
-from promptkit.tasks.hub import look_first
+from promptkit.tasks.hub import go_offline_if_unreachable
 
 Row = Mapping[str, Any]
 
@@ -65,7 +65,7 @@ def read_mirror(data: Path, folder: str, split: str) -> list[Row]:
 
 def read_hub(name: str, config: str | None, revision: str | None, split: str) -> list[Row]:
     """The rows of a data set on the hub, by the datasets library."""
-    look_first()
+    go_offline_if_unreachable()
     import datasets
 
     datasets.disable_progress_bars()

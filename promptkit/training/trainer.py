@@ -24,12 +24,12 @@ from promptkit.core.distributed import processes
 from promptkit.core.errors import InputError, TrainingError, Unsupported
 from promptkit.core.examples import LabelledExample
 from promptkit.core.manipulation import Learnable
-from promptkit.core.model import Trains
+from promptkit.core.model import Differentiable
 from promptkit.core.registry import spelling
 from promptkit.core.version import __version__
 from promptkit.manipulate.learned.trigger_tokens import TriggerTokens
 from promptkit.models.cache import ScoreCache
-from promptkit.models.client import NeedsAnswer, Silent
+from promptkit.models.client import NeedsAnswer, DryRunModel
 from promptkit.models.registry import load
 from promptkit.predictor.compatibility import base_of
 from promptkit.predictor.predictor import Predictor
@@ -111,7 +111,7 @@ def check(predictor: Predictor, task: Task, *, split: str | None, recipe: Traini
 def _check_asks_nothing(predictor: Predictor, task: Task, row: LabelledExample) -> None:
     """Raise for a prompt that the model is asked about while it is made; a text's likeness it may be asked for."""
     card = replace(predictor.model.card, context_length=sys.maxsize)
-    around = predictor.surroundings(task, ask=Silent(card), others=lambda name: load("fake"))
+    around = predictor.surroundings(task, ask=DryRunModel(card), others=lambda name: load("fake"))
     with suppress(NeedsAnswer):
         parts_of(predictor)[0].bind(replace(around, put=refused))([row.unlabelled()])
 
@@ -269,7 +269,7 @@ def _losses(material: TrainingData, recipe: TrainingConfig) -> Losses:
     """The losses that an optimiser asks for; raises where the model cannot give them."""
     optimizer = recipe.optimizer
     assert optimizer is not None  # the recipe is settled
-    if processes().count > 1 and not isinstance(material.model, Trains):
+    if processes().count > 1 and not isinstance(material.model, Differentiable):
         raise Unsupported(
             f"Training in several processes needs an hf model, and this one is {material.model.name}",
             code="several-processes",
@@ -278,7 +278,7 @@ def _losses(material: TrainingData, recipe: TrainingConfig) -> Losses:
         )
     if not optimizer.gradients:
         return BlackBoxLosses(material)
-    if not isinstance(material.model, Trains):
+    if not isinstance(material.model, Differentiable):
         ways = (
             "Train on an hf model"
             if optimizer.discrete

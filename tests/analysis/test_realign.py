@@ -28,7 +28,7 @@ from promptkit.core.registry import build, spelling
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.metrics.classification import BINS
 from promptkit.metrics.intervals import paired_difference
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from promptkit.models.fake import FakeModel
 from promptkit.models.registry import ENGINES
 from promptkit.predictor.compatibility import base_of
@@ -196,7 +196,7 @@ def test_the_command_is_of_this_run_and_offers_nothing_that_eval_refuses(
 def of_learned(folder: Path) -> list[Any]:
     """Two that were learned on the fake model, saved as a training saves them, and one that is not there any more."""
     model = pk.load("fake")
-    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS))
+    around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
     made: list[Any] = [pk.SoftPrompt(3), pk.TriggerTokens(2, seed=1)]
     learned = [each.with_parameters(each.initial_parameters(around), base_of(model)) for each in made]
     for number, each in enumerate(learned, start=1):

@@ -20,7 +20,7 @@ from promptkit.interpret.function_vectors import Swapped
 from promptkit.manipulate.order.fixed import given
 from promptkit.manipulate.prompting.context import Bench
 from promptkit.manipulate.prompting.rows import Choose, shared
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from promptkit.models.registry import ENGINES
 from promptkit.tasks.sampling import by_hash
 from tests.support.errors import refused
@@ -77,7 +77,7 @@ def answer_probability(model: Any, ids: tuple[int, ...], answer: tuple[int, ...]
 def test_it_is_what_transformers_alone_comes_to(folder: Path, kind: str) -> None:
     task, predictor, own = pk.task(folder / f"{kind}.yaml"), shown(folder, kind), make_model("llama")
     found = pk.head_effects(predictor, task, rows=5, patched=3, cache=False)
-    around = Surroundings(ask=Asking(predictor.model), reading=predictor.reading, rows={"pool": task.part("pool")})
+    around = Surroundings(ask=CachedModel(predictor.model), reading=predictor.reading, rows={"pool": task.part("pool")})
     rows = by_hash(task.part("pool"), 5)
     mean = np.mean([last_inputs(own, each.input.ids)[1] for each in predictor.manipulate.bind(around)(rows)], axis=0)
     swapped = replace(predictor.manipulate, order=Swapped(given(), seed=0)).bind(around)(rows[:3])

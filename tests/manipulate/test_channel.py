@@ -14,7 +14,7 @@ from promptkit.core.manipulation import Surroundings
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.manipulate.prompting.context import Bench
 from promptkit.manipulate.prompting.layout import Frame
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from promptkit.models.fake import ByteTokenizer, FakeModel
 
 WORDS = {"negative": "Negative", "positive": "Positive"}
@@ -71,7 +71,7 @@ def test_selectors_that_ask_the_model_see_the_same_scores() -> None:
         reading=words,
         channel=True,
     )
-    bench = Bench(surroundings=Surroundings(ask=Asking(model), reading=words), show=frame)
+    bench = Bench(surroundings=Surroundings(ask=CachedModel(model), reading=words), show=frame)
     row, demo = task.rows("test")[0], task.pool()[0]
     before = f"{WORDS[demo.label]} review: {demo.inputs['text']}\n\n"
     (scores,) = bench.scores([(row, (demo,))], "A test")

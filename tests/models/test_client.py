@@ -14,9 +14,9 @@ from promptkit.align.chain import CALIBRATIONS, reading
 from promptkit.core.errors import InputError, TemplateError
 from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Request, Score
-from promptkit.evaluation.evaluate import evaluate, rehearse
+from promptkit.evaluation.evaluate import evaluate, dry_run
 from promptkit.models.cache import ScoreCache
-from promptkit.models.client import MANY, Asking, NeedsAnswer, Silent
+from promptkit.models.client import MANY, CachedModel, NeedsAnswer, DryRunModel
 from tests.support.errors import refused
 
 
@@ -47,7 +47,7 @@ def killed_after(batches: int, **settings: Any) -> Any:
 def test_answers_come_in_the_order_of_the_requests_and_equal_ones_are_asked_once(scripted: Any) -> None:
     model = scripted()
     asked = [*requests(5), *requests(3), *reversed(requests(5))]
-    ask = Asking(model)
+    ask = CachedModel(model)
     answers = ask(asked)
     assert answers == [model._output(request) for request in asked]
     assert ask.asked == 5
@@ -56,8 +56,8 @@ def test_answers_come_in_the_order_of_the_requests_and_equal_ones_are_asked_once
 
 def test_nothing_is_asked_that_the_cache_knows(scripted: Any) -> None:
     model, cache = scripted(), ScoreCache()
-    first = Asking(model, cache)(requests(6))
-    again = Asking(model, cache)
+    first = CachedModel(model, cache)(requests(6))
+    again = CachedModel(model, cache)
     assert again(requests(6)) == first
     assert (again.asked, again.recalled, model.rounds) == (0, 6, [6])
     assert again.notes() == ("0 requests were asked while prompts were made (0.0 s), and 6 were known from the score cache",)
@@ -67,7 +67,7 @@ def test_what_is_known_changes_no_batch(scripted: Any) -> None:
     """So that a model whose sums depend on the batch gives a run that was broken off the very same numbers."""
     cache = ScoreCache()
     with pytest.raises(Killed):
-        Asking(killed_after(2, batch_tokens=16), cache)(requests(12))
+        CachedModel(killed_after(2, batch_tokens=16), cache)(requests(12))
     model: Any = pk.load("fake", batch_tokens=16)
     asked: list[tuple[int, ...]] = []
     whole = model.answer
@@ -78,12 +78,12 @@ def test_what_is_known_changes_no_batch(scripted: Any) -> None:
             yield indices, outputs
 
     model.answer = answer
-    Asking(model, cache)(requests(12))
+    CachedModel(model, cache)(requests(12))
     assert asked == list(model.batches(requests(12)))[2:]
 
 
 def test_long_work_is_told_of_before_it_is_begun(scripted: Any, caplog: pytest.LogCaptureFixture) -> None:
-    ask = Asking(scripted())
+    ask = CachedModel(scripted())
     with caplog.at_level(logging.WARNING):
         ask(requests(MANY - 1))
         assert not caplog.messages
@@ -95,7 +95,7 @@ def test_long_work_is_told_of_before_it_is_begun(scripted: Any, caplog: pytest.L
 
 
 def test_in_a_rehearsal_no_model_answers() -> None:
-    silent = Silent(pk.load("fake").card)
+    silent = DryRunModel(pk.load("fake").card)
     assert silent([]) == []
     with pytest.raises(NeedsAnswer):
         silent(requests(1))
@@ -121,19 +121,19 @@ def predictors(model: Any, keywords: Any) -> list[pk.Predictor]:
 @every
 def test_a_rehearsal_asks_nothing_and_finds_what_is_wrong(scripted: Any, keywords: Any) -> None:
     model = scripted()
-    rehearse(predictors(model, keywords), pk.task("sentiment"))
+    dry_run(predictors(model, keywords), pk.task("sentiment"))
     assert model.prompts == []
     wrong = pk.Prompt("facts/capital", **keywords)
     with refused(TemplateError, "missing-variables", template="facts/capital"):
-        rehearse([pk.Predictor(model, wrong, {"negative": "bad", "positive": "good"})], pk.task("sentiment"))
+        dry_run([pk.Predictor(model, wrong, {"negative": "bad", "positive": "good"})], pk.task("sentiment"))
 
 
 def test_a_rehearsal_refuses_no_calibration_that_the_run_would_take(scripted: Any) -> None:
     model, words, prompt = scripted(), pk.Verbalizer({"negative": "bad", "positive": "good"}), pk.Prompt("sentiment/review")
     wanted = [each for kind in CALIBRATIONS.values() for each in (kind(), *on_test(kind))]
-    rehearse([pk.Predictor(model, prompt, [words, each]) for each in wanted], pk.task("sentiment"))
+    dry_run([pk.Predictor(model, prompt, [words, each]) for each in wanted], pk.task("sentiment"))
     with refused(InputError, "too-few-rows", calibration="proca", given=7, needed=8):
-        rehearse([pk.Predictor(model, prompt, [words, Proca(estimate_on="test")])], pk.task("sentiment"), limit=7)
+        dry_run([pk.Predictor(model, prompt, [words, Proca(estimate_on="test")])], pk.task("sentiment"), limit=7)
 
 
 def on_test(kind: Any) -> list[Any]:

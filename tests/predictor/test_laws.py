@@ -16,7 +16,7 @@ from promptkit.core.manipulation import Manipulation, Surroundings
 from promptkit.core.requests import Output, Request, Score
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.compose import composed
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from promptkit.models.hf.engine import TransformersModel
 from tests.support.tiny import make_model, save
 
@@ -88,7 +88,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def requests(manipulation: Manipulation, model: Any) -> list[Request]:
-    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL, "dev": DEV})
+    around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL, "dev": DEV})
     return [Request(input=r.input, verb=Score(continuations=r.continuations)) for r in manipulation.bind(around)(ROWS)]
 
 

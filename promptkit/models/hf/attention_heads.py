@@ -20,7 +20,7 @@ from promptkit.core.requests import Request, Score
 from promptkit.models.hf.attention import KeyValues
 from promptkit.models.hf.interventions import layers_of
 from promptkit.models.hf.packed import PackedForward
-from promptkit.models.hf.padded import PlainForward
+from promptkit.models.hf.padded import PaddedForward
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
@@ -34,7 +34,7 @@ Places = list[tuple[int, int]]
 class AttentionHeads:
     """See `promptkit.core.model.Heads`."""
 
-    def __init__(self, forward: PackedForward | PlainForward, *, batch_tokens: int) -> None:
+    def __init__(self, forward: PackedForward | PaddedForward, *, batch_tokens: int) -> None:
         """At most `batch_tokens` tokens are computed at once. Raises Unsupported for a model whose heads cannot be told."""
         config = forward.model.config.get_text_config()
         self._forward = forward

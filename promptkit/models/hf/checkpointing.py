@@ -17,7 +17,7 @@ from promptkit.models.hf.interventions import layers_of
 
 
 @contextmanager
-def recomputed(model: Any) -> Iterator[None]:
+def checkpointing(model: Any) -> Iterator[None]:
     """A forward inside keeps what goes into each layer alone; hooks on a layer stand outside of it, and run once."""
     layers = [*layers_of(model)]
     for layer in layers:

@@ -18,21 +18,21 @@ from promptkit.core.inputs import Within
 from promptkit.core.model import Precision
 from promptkit.core.requests import Request
 from promptkit.models.batching import MIN_SHARED, make_plan, own_tokens, tree_of
-from promptkit.models.hf.checkpointing import recomputed
+from promptkit.models.hf.checkpointing import checkpointing
 from promptkit.models.hf.packed import PackedForward
-from promptkit.models.hf.padded import PlainForward
+from promptkit.models.hf.padded import PaddedForward
 
 TOKENS_AT_ONCE = 8192
 """Of the vocabulary, those whose embeddings are held in float32."""
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class Differentiable:
+class TorchScores:
     """Requests to score that all hold the same of what is learned."""
 
     def __init__(
         self,
-        forward: PackedForward | PlainForward,
+        forward: PackedForward | PaddedForward,
         requests: Sequence[Request],
         *,
         batch_tokens: int,
@@ -66,7 +66,7 @@ class Differentiable:
         """Of each chosen request, of each continuation, its tokens' log-probabilities."""
         with ExitStack() as stack:
             if self._checkpointing and torch.is_grad_enabled():
-                stack.enter_context(recomputed(self._forward.model))
+                stack.enter_context(checkpointing(self._forward.model))
             if self._precision != "no":
                 stack.enter_context(torch.autocast(self.device.type, AUTOCAST[self._precision]))
             return self._forward.scores([self._requests[index] for index in chosen], self._reuse, self._prefix, interventions)

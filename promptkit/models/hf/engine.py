@@ -24,9 +24,9 @@ from promptkit.models.files.source import resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.hf.attention import KeyValues
 from promptkit.models.hf.attention_heads import AttentionHeads
-from promptkit.models.hf.differentiable import Differentiable
+from promptkit.models.hf.differentiable import TorchScores
 from promptkit.models.hf.packed import PackedForward
-from promptkit.models.hf.padded import PlainForward
+from promptkit.models.hf.padded import PaddedForward
 from promptkit.models.hf.tensors import check_prefixes, prefix_of, tabled, within_of
 from promptkit.models.hf.verify import packed_forward, reads_vectors, takes_edits, takes_prefixes
 
@@ -140,11 +140,11 @@ class TransformersModel:
 
     def differentiable(
         self, requests: Sequence[Request], *, checkpointing: bool = False, precision: Precision = "no"
-    ) -> Differentiable:
+    ) -> TorchScores:
         """See `Trains.differentiable`."""
         self._check(requests)
         bounds = {"batch_tokens": self._batch_tokens, "batch_pairs": PAIRS_PER_BATCH}
-        return Differentiable(self._forward, requests, **bounds, checkpointing=checkpointing, precision=precision)
+        return TorchScores(self._forward, requests, **bounds, checkpointing=checkpointing, precision=precision)
 
     def heads(self) -> AttentionHeads:
         """See `Attends.heads`."""
@@ -215,7 +215,7 @@ class TransformersModel:
             ) from None
 
     @cached_property
-    def _forward(self) -> PackedForward | PlainForward:
+    def _forward(self) -> PackedForward | PaddedForward:
         from transformers import AutoModelForCausalLM
 
         model = fetched(AutoModelForCausalLM, self._source, self.name, dtype=self._dtype, **self._own_attention)
@@ -227,7 +227,7 @@ class TransformersModel:
                 return packed
             self._notes.append(f"no shared prefixes: {reason}")
             _log.warning("%s is scored without shared prefixes, which is slow: %s.", self.name, reason)
-        return PlainForward(model, batch_tokens=self._batch_tokens)
+        return PaddedForward(model, batch_tokens=self._batch_tokens)
 
     @cached_property
     def _reads_vectors(self) -> None:

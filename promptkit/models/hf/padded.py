@@ -24,7 +24,7 @@ from promptkit.models.hf.pooling import hidden_state
 from promptkit.models.hf.tensors import embedded, vectors_of, within_of
 
 
-class PlainForward:
+class PaddedForward:
     """Answers requests one padded batch of rows at a time."""
 
     reuses = False

@@ -15,7 +15,7 @@ from promptkit.core.requests import Output, Read, ReadOutput, Request, Score, Sc
 from promptkit.models.hf.attention import ATTENTION, attend
 from promptkit.models.hf.lm_head import Head
 from promptkit.models.hf.packed import PackedForward
-from promptkit.models.hf.padded import PlainForward
+from promptkit.models.hf.padded import PaddedForward
 from promptkit.models.hf.tensors import array_of, prefix_of
 
 TOLERANCE = 1e-3
@@ -34,7 +34,7 @@ def packed_forward(model: Any, *, batch_tokens: int) -> tuple[PackedForward | No
     reason = _structure(model)
     if reason:
         return None, reason
-    plain = PlainForward(model, batch_tokens=batch_tokens)
+    plain = PaddedForward(model, batch_tokens=batch_tokens)
     probe = _probe(model.config.get_text_config().vocab_size)
     expected = _logprobs(plain, probe, 0)
     before = model.config._attn_implementation
@@ -53,7 +53,7 @@ def packed_forward(model: Any, *, batch_tokens: int) -> tuple[PackedForward | No
     return packed, ""
 
 
-def reads_vectors(forward: PackedForward | PlainForward, vocabulary: int) -> bool:
+def reads_vectors(forward: PackedForward | PaddedForward, vocabulary: int) -> bool:
     """Whether the model answers the same when the tokens' own embeddings stand in their place as learned vectors."""
     tokens, _ = _probe(vocabulary)
     ids = tokens.input.ids
@@ -64,7 +64,7 @@ def reads_vectors(forward: PackedForward | PlainForward, vocabulary: int) -> boo
     )
 
 
-def takes_prefixes(forward: PackedForward | PlainForward, vocabulary: int) -> bool:
+def takes_prefixes(forward: PackedForward | PaddedForward, vocabulary: int) -> bool:
     """Whether the model answers the same when a prompt's first tokens stand before it as keys and values."""
     whole, _ = _probe(vocabulary)
     ids = whole.input.ids
@@ -77,7 +77,7 @@ def takes_prefixes(forward: PackedForward | PlainForward, vocabulary: int) -> bo
     return not _difference(expected, found, exact=forward.dtype == torch.float32)
 
 
-def takes_edits(forward: PackedForward | PlainForward, vocabulary: int, layers: int) -> bool:
+def takes_edits(forward: PackedForward | PaddedForward, vocabulary: int, layers: int) -> bool:
     """Whether what is added behind a layer is seen to be added to the state that it makes."""
     told, _ = _probe(vocabulary)
     layer = max(1, layers // 2)
@@ -155,6 +155,6 @@ def _probe(vocabulary: int) -> list[Request]:
     return [Request(input=TextInput(ids=ids), verb=verb) for ids in prompts]
 
 
-def _logprobs(forward: PackedForward | PlainForward, requests: list[Request], reuse: int) -> list[float]:
+def _logprobs(forward: PackedForward | PaddedForward, requests: list[Request], reuse: int) -> list[float]:
     outputs = forward.answer(requests, reuse, forward.prefix(requests[0].input.ids[:reuse]))
     return [x for output in outputs if isinstance(output, ScoreOutput) for row in output.logprobs for x in row]

@@ -17,7 +17,7 @@ NONSENSE = ("qzx", "vvk")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Abilities:
+class ServerCapabilities:
     """The most exact way in which a server answers."""
 
     prompts: Literal["ids", "text", "chat"]
@@ -30,7 +30,7 @@ class Abilities:
     """Of chat: how an answer is held to the labels; by vLLM's choice, OpenAI's JSON schema, or not at all."""
 
 
-def probe(server: Server, model: str, ids: Sequence[int] | None, text: str) -> Abilities:
+def probe(server: Server, model: str, ids: Sequence[int] | None, text: str) -> ServerCapabilities:
     """The abilities of a server, tried on a prompt of `ids` that say `text`; without a tokenizer there are no ids."""
     if ids is not None:
         found = _of_ids(server, model, ids) or _of_text(server, model, text)
@@ -66,7 +66,7 @@ def top_logprobs(server: Server, answer: Mapping[str, Any]) -> Mapping[str, floa
         told = (answer["choices"][0].get("logprobs") or {}).get("top_logprobs") or [{}]
         return {str(token): float(value) for token, value in told[0].items()}
     except (LookupError, TypeError, AttributeError, ValueError):
-        raise server.strange(answer) from None
+        raise server.unexpected_response(answer) from None
 
 
 def named_body(token_ids: Sequence[int]) -> dict[str, object]:
@@ -79,7 +79,7 @@ def spelt(token_id: int) -> str:
     return f"token_id:{token_id}"
 
 
-def _of_ids(server: Server, model: str, ids: Sequence[int]) -> Abilities | None:
+def _of_ids(server: Server, model: str, ids: Sequence[int]) -> ServerCapabilities | None:
     body = {"model": model, "prompt": list(ids), "max_tokens": 1, "temperature": 0}
     wanted = sorted(set(ids))[:2]
     try:
@@ -87,21 +87,21 @@ def _of_ids(server: Server, model: str, ids: Sequence[int]) -> Abilities | None:
     except Refused:
         answer = None
     if answer is not None and {*map(spelt, wanted)} <= top_logprobs(server, answer).keys() and _read(answer) == len(ids):
-        return Abilities(prompts="ids", named=True, top=_most(server, body))
+        return ServerCapabilities(prompts="ids", named=True, top=_most(server, body))
     try:
         answer = server.post("/completions", body)
     except Refused:
         return None
-    return Abilities(prompts="ids", top=_most(server, body)) if _read(answer) in (None, len(ids)) else None
+    return ServerCapabilities(prompts="ids", top=_most(server, body)) if _read(answer) in (None, len(ids)) else None
 
 
-def _of_text(server: Server, model: str, text: str) -> Abilities | None:
+def _of_text(server: Server, model: str, text: str) -> ServerCapabilities | None:
     body = {"model": model, "prompt": text, "max_tokens": 1, "temperature": 0}
     try:
         server.post("/completions", body)
     except Refused:
         return None
-    return Abilities(prompts="text", top=_most(server, body))
+    return ServerCapabilities(prompts="text", top=_most(server, body))
 
 
 def _most(server: Server, body: Mapping[str, object]) -> int:
@@ -114,7 +114,7 @@ def _most(server: Server, body: Mapping[str, object]) -> int:
     return 0
 
 
-def _of_chat(server: Server, model: str) -> Abilities:
+def _of_chat(server: Server, model: str) -> ServerCapabilities:
     messages = [{"role": "user", "content": "Answer yes or no: is water wet?"}]
     body = {"model": model, "messages": messages, "max_tokens": 16, "temperature": 0}
     try:
@@ -134,8 +134,8 @@ def _of_chat(server: Server, model: str) -> Abilities:
         except Refused:
             continue
         if said(constrained, reply).strip() in NONSENSE:
-            return Abilities(prompts="chat", constrained=constrained)
-    return Abilities(prompts="chat")
+            return ServerCapabilities(prompts="chat", constrained=constrained)
+    return ServerCapabilities(prompts="chat")
 
 
 def reply_of(server: Server, answer: Mapping[str, Any]) -> str:
@@ -143,7 +143,7 @@ def reply_of(server: Server, answer: Mapping[str, Any]) -> str:
     try:
         return str(answer["choices"][0]["message"]["content"] or "")
     except (LookupError, TypeError):
-        raise server.strange(answer) from None
+        raise server.unexpected_response(answer) from None
 
 
 def _read(answer: Mapping[str, Any]) -> int | None:

@@ -87,7 +87,7 @@ class Server:
             self.requests += 1
         answer = self._sent("POST", path, body)
         if not isinstance(answer, dict):
-            raise self.strange(answer)
+            raise self.unexpected_response(answer)
         usage = answer.get("usage")
         if isinstance(usage, dict):
             with self._lock:
@@ -103,7 +103,7 @@ class Server:
         """What went over the wire so far."""
         return f"{self.requests} requests to the server, {self.prompt_tokens} tokens read and {self.completion_tokens} written"
 
-    def strange(self, answer: object) -> ServerError:
+    def unexpected_response(self, answer: object) -> ServerError:
         """The error for an answer that is not of the form that was asked for."""
         got = self._clean(repr(answer)[:TOLD])
         return ServerError(

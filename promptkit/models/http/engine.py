@@ -24,7 +24,7 @@ from promptkit.core.requests import Generate, GenerateOutput, Generation, Output
 from promptkit.models.files.pretrained import read_tokenizer
 from promptkit.models.files.source import resolve
 from promptkit.models.generation import seed_of
-from promptkit.models.http.capabilities import Abilities, choices_body, named_body, probe, reply_of, said, spelt, top_logprobs
+from promptkit.models.http.capabilities import ServerCapabilities, choices_body, named_body, probe, reply_of, said, spelt, top_logprobs
 from promptkit.models.http.chat import CharacterTokenizer, messages_of
 from promptkit.models.http.client import Server, ServerSettings
 from promptkit.models.one_token import Answer, Question, answer_of, questions_of, refuse_hidden_states, refuse_layers
@@ -89,7 +89,7 @@ class HttpModel:
         return CharacterTokenizer() if self._source is None else read_tokenizer(self._source, self.name)
 
     @cached_property
-    def _abilities(self) -> Abilities:
+    def _abilities(self) -> ServerCapabilities:
         text = "The capital of France is"
         ids = None if self._source is None else (*self._tokenizer.bos, *self._tokenizer.encode(text).ids)
         return probe(self._server, self._model, ids, text)
@@ -221,7 +221,7 @@ class HttpModel:
             try:
                 return {token: told[spelt(token)] for token in question.token_ids}
             except KeyError:
-                raise self._server.strange(told) from None
+                raise self._server.unexpected_response(told) from None
         told = self._completed({**body, "logprobs": self._abilities.top, "return_tokens_as_token_ids": True}, question.input)
         if question.top_m:
             return self._by_id(told)
@@ -280,7 +280,7 @@ class HttpModel:
             answer = self._server.post("/completions", {**body, "prompt": self._prompt(prompt)})
             text = answer["choices"][0].get("text") if _has_choice(answer) else None
         if not isinstance(text, str):
-            raise self._server.strange(answer)
+            raise self._server.unexpected_response(answer)
         choice = answer["choices"][0]
         return Generation(ids=self._tokenizer.encode(text).ids, text=text, ended=_ended(choice))
 

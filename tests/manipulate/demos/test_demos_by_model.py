@@ -16,7 +16,7 @@ from promptkit.core.examples import Example, LabelledExample
 from promptkit.manipulate.demos import influence, mdl, random, random_each, rerank
 from promptkit.manipulate.demos.candidates import CANDIDATES
 from promptkit.manipulate.prompting.context import SHARED
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from tests.support.errors import refused
 
 LABELS = ("negative", "positive")
@@ -294,7 +294,7 @@ def test_what_a_selector_of_candidates_needs_is_given_to_it(surroundings, script
             assert bench.others == {"encoder": ask}
             return super().bind(bench)
 
-    ask = Asking(scripted())
+    ask = CachedModel(scripted())
     monkeypatch.setitem(CANDIDATES, "random", encoded)
     for selector in (mdl(k=2, candidates=4, by="random"), rerank(k=2, candidates=4, by="random")):
         prompt = pk.Prompt("sentiment/review", demos=selector)

@@ -19,7 +19,7 @@ from promptkit.core.requests import Generate, Output, Request, Score
 from promptkit.manipulate.compose import composed
 from promptkit.manipulate.learned.storage import LEARNABLE, PARAMETERS, load_manipulation, read_manifest
 from promptkit.manipulate.learned.storage import save as written
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from tests.support.errors import refused
 from tests.support.tiny import make_model, save, save_reviews
 
@@ -62,7 +62,7 @@ def load(folder: Path) -> Any:
 
 
 def around(model: Any) -> Surroundings:
-    return Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS))
+    return Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
 
 
 def disturbed(change: Learnable, model: Any, seed: int = 0) -> Learnable:

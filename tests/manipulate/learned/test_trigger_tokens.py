@@ -21,7 +21,7 @@ from promptkit.manipulate.learned.storage import load_manipulation, read_manifes
 from promptkit.manipulate.learned.storage import save as keep
 from promptkit.manipulate.learned.trigger_tokens import ids_of
 from promptkit.manipulate.learned.vocabulary import forbidden
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from promptkit.predictor.compatibility import base_of
 from promptkit.training.dataset import TrainingData, Rows
 from promptkit.training.losses import BlackBoxLosses, GradientLosses
@@ -65,7 +65,7 @@ def tokens(ids: tuple[int, ...] = IDS, **keywords: Any) -> pk.TriggerTokens:
 
 
 def rendered(model: Any, *changes: Any, template: str = "sentiment/review", **prompt: Any) -> Rendered:
-    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
+    around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
     return composed([pk.Prompt(template, **prompt), *changes]).bind(around)([ROW])[0]
 
 
@@ -99,11 +99,11 @@ def test_the_order_of_a_list_is_the_order_in_the_prompt(model: Any) -> None:
 
 
 def test_as_vectors_they_are_the_tokens(model: Any) -> None:
-    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
+    around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
     scored = []
     for change in (tokens(), tokens().as_vectors(around)):
         found = rendered(model, change)
-        (output,) = Asking(model)([Request(input=found.input, verb=Score(continuations=found.continuations))])
+        (output,) = CachedModel(model)([Request(input=found.input, verb=Score(continuations=found.continuations))])
         scored.append([number for row in output.logprobs for number in row])  # type: ignore[union-attr]
     assert scored[0] == pytest.approx(scored[1], abs=1e-5)
 
@@ -114,7 +114,7 @@ def test_no_control_token_and_no_row_without_a_token_may_be_put_in(model: Any) -
     assert set(card.tokenizer.control.values()) <= never
     assert len(never) < card.vocabulary
     assert all(card.tokenizer.decode([token]) for token in range(card.vocabulary) if token not in never)
-    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS))
+    around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
     begun = ids_of(pk.TriggerTokens(40).initial_parameters(around))
     assert not never & set(begun)
     assert len(set(begun)) == 40
@@ -205,7 +205,7 @@ def test_a_search_makes_the_loss_smaller_and_comes_to_the_same_if_it_is_broken_o
     ids = manifest["tokens"]
     assert len(ids) == 3
     assert manifest["text"] == fit.predictor.model.card.tokenizer.decode(ids_of(fit.learned[0].parameters))
-    (output,) = Asking(fit.predictor.model)(fit.predictor.bind(pk.task(folder / "task.yaml")).requests([ROW]))
+    (output,) = CachedModel(fit.predictor.model)(fit.predictor.bind(pk.task(folder / "task.yaml")).requests([ROW]))
     assert output.logprobs  # type: ignore[union-attr]
 
 

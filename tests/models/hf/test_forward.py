@@ -15,7 +15,7 @@ from promptkit.core.requests import Output, Read, ReadOutput, Request, Score, Sc
 from promptkit.models.hf import attention
 from promptkit.models.hf.lm_head import Head
 from promptkit.models.hf.packed import PackedForward
-from promptkit.models.hf.padded import PlainForward
+from promptkit.models.hf.padded import PaddedForward
 from promptkit.models.hf.verify import packed_forward
 from tests.support.tiny import CONFIGS, PACKED, VOCABULARY, make_model
 
@@ -98,7 +98,7 @@ def means(seed: int, count: int = 6) -> list[Request]:
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_mean_hidden_states_equal_transformers_own(kind: str) -> None:
-    forward = forwards(kind)[0] if kind in PACKED else PlainForward(make_model(kind), batch_tokens=64)
+    forward = forwards(kind)[0] if kind in PACKED else PaddedForward(make_model(kind), batch_tokens=64)
     asked = means(seed=5)
     for request, got in zip(asked, forward.answer(asked, 0, {}), strict=True):
         assert numbers(got) == pytest.approx(numbers(naive(make_model(kind), request)), abs=1e-4)
@@ -135,7 +135,7 @@ def test_queries_in_blocks_equal_all_at_once(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_padded_rows_equal_one_prompt_at_a_time(kind: str) -> None:
     model = make_model(kind)
-    plain = PlainForward(model, batch_tokens=200)
+    plain = PaddedForward(model, batch_tokens=200)
     asked = requests_over((5, 6, 7), seed=1, count=3)
     for request, got in zip(asked, plain.answer(asked, 0, {}), strict=True):
         assert numbers(got) == pytest.approx(numbers(naive(model, request)), abs=1e-4)
@@ -148,7 +148,7 @@ def test_models_that_cannot_be_packed_are_found_out_and_keep_their_own_attention
     assert packed is None
     assert reason
     request = requests_over((4, 5, 6), seed=2, count=1)[0]
-    got = PlainForward(model, batch_tokens=64).answer([request], 0, {})[0]
+    got = PaddedForward(model, batch_tokens=64).answer([request], 0, {})[0]
     assert numbers(got) == pytest.approx(numbers(naive(make_model(kind), request)), abs=1e-4)
 
 

@@ -21,7 +21,7 @@ from promptkit.core.arrays import Array
 from promptkit.core.inputs import Edit, Prefix, TextInput
 from promptkit.core.requests import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.cache import ScoreCache
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from promptkit.models.hf.tensors import array_of
 from tests.support.errors import refused
 from tests.support.tiny import CONFIGS, VOCABULARY, make_model, save
@@ -287,7 +287,7 @@ def test_texts_are_those_of_every_step_computed_anew(kind: str, attention: str, 
 
 
 def test_the_score_cache_tells_prefixes_and_edits_apart(load: Any, tmp_path: Path) -> None:
-    ask = Asking(load("llama"), ScoreCache(tmp_path / "scores.sqlite"))
+    ask = CachedModel(load("llama"), ScoreCache(tmp_path / "scores.sqlite"))
     config, (prompt,) = make_model("llama").config, drawn(9, count=1)
     edits = edits_for(3)
     held: list[dict[str, Any]] = [

@@ -21,7 +21,7 @@ from promptkit.core.manipulation import Surroundings
 from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.manipulate.compose import composed
 from promptkit.manipulate.learned.storage import save as keep
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from tests.support.errors import refused
 from tests.support.tiny import VOCABULARY, make_model, make_tokenizer
 
@@ -83,7 +83,7 @@ def trained(folder: Path, config: Any, out: Path, steps: int = 3) -> Any:
 
 
 def rendered(model: Any, *changes: Any) -> list[Any]:
-    around = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS))
+    around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
     return composed([pk.Prompt("sentiment/review"), *changes]).bind(around)(ROWS)
 
 
@@ -146,7 +146,7 @@ OURS = {
 
 @pytest.mark.parametrize("name", OURS)
 def test_what_was_trained_here_gives_the_same_in_peft(name: str, folder: Path, model: Any, tmp_path: Path) -> None:
-    around, blank = Surroundings(ask=Asking(model), reading=pk.Verbalizer(WORDS)), OURS[name]
+    around, blank = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS)), OURS[name]
     ours: Any = blank.with_parameters(blank.initial_parameters(around), {"name": str(folder)})
     pk.convert(keep(ours, tmp_path / "ours"), tmp_path / "theirs")
     changed = peft.PeftModel.from_pretrained(own(folder), tmp_path / "theirs").eval()

@@ -17,7 +17,7 @@ from promptkit.core.errors import CheckpointError, InputError
 from promptkit.core.inputs import TextInput, Vectors
 from promptkit.core.requests import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.cache import ScoreCache
-from promptkit.models.client import Asking
+from promptkit.models.client import CachedModel
 from promptkit.models.hf.tensors import tabled, vectors_of
 from tests.support.errors import refused
 from tests.support.tiny import CONFIGS, VOCABULARY, make_model, save
@@ -135,7 +135,7 @@ def test_equal_vectors_are_computed_once_and_different_ones_apart(load: Any) -> 
 
 
 def test_the_score_cache_tells_vectors_apart(load: Any, tmp_path: Path) -> None:
-    ask = Asking(load("llama"), ScoreCache(tmp_path / "scores.sqlite"))
+    ask = CachedModel(load("llama"), ScoreCache(tmp_path / "scores.sqlite"))
     one, other = (
         Request(input=TextInput(ids=(-1, 5), vectors=vectors_of(torch.full((1, 32), x))), verb=Score(continuations=((7,),)))
         for x in (0.5, -0.5)
