@@ -11,7 +11,7 @@ from hypothesis import settings
 from tokenizers import models, pre_tokenizers
 
 from promptkit.core.examples import Example, LabelledExample
-from promptkit.core.manipulation import Surroundings
+from promptkit.core.manipulation import BindContext
 from promptkit.core.model import Card, Encoding
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.inputs.text.template import Template
@@ -182,12 +182,12 @@ def scripted() -> type[Scripted]:
 
 
 @pytest.fixture(scope="session")
-def surroundings():
+def bind_context():
     """Makes what a manipulation may see and ask: rows of the pool, the words that labels are shown by, a card or a model."""
 
-    def make(pool=(), words=(), *, scored=None, card=None, model=None, reading=None, dev=(), **more) -> Surroundings:
+    def make(pool=(), words=(), *, scored=None, card=None, model=None, reading=None, dev=(), **more) -> BindContext:
         shown = words if isinstance(words, Mapping) else {word: word for word in words}
-        return Surroundings(
+        return BindContext(
             ask=CachedModel(model or load("fake"), card=card),
             reading=reading or Said(shown, shown.values() if scored is None else scored),
             rows={"pool": pool, "dev": dev},
@@ -198,14 +198,14 @@ def surroundings():
 
 
 @pytest.fixture(scope="session")
-def bench(surroundings):
+def bench(bind_context):
     """Makes what selectors and orders work with, around a prompt of no instruction."""
 
     def make(pool=(), words=(), *, template="sentiment/review", **keywords) -> Bench:
-        around = surroundings(pool, words, **keywords)
+        around = bind_context(pool, words, **keywords)
         frame = Frame(
             template=Template.load(template), instruction="", chat=False, card=around.ask.card, reading=around.reading
         )
-        return Bench(surroundings=around, show=frame)
+        return Bench(bind_context=around, show=frame)
 
     return make

@@ -25,7 +25,7 @@ from typing import Any
 
 import promptkit as pk
 from promptkit.align.chain import reading
-from promptkit.core.manipulation import Surroundings
+from promptkit.core.manipulation import BindContext
 from promptkit.inputs.text.template import Template
 from promptkit.manipulate.prompting.context import Bench
 from promptkit.manipulate.prompting.layout import Frame
@@ -43,10 +43,10 @@ def bench_of(task: pk.Task, encoder: str) -> Bench:
     """All train rows as the pool; the model that would read the prompts is not asked anything."""
     model, read = pk.load("fake"), reading(task)
     others = {encoder: CachedModel(pk.load(encoder), ScoreCache())}
-    around = Surroundings(ask=CachedModel(model), reading=read, rows={"pool": task.rows("train")}, others=others)
+    around = BindContext(ask=CachedModel(model), reading=read, rows={"pool": task.rows("train")}, others=others)
     template = Template.load(task.spec.template)
     return Bench(
-        surroundings=around, show=Frame(template=template, instruction=None, chat=False, card=model.card, reading=read)
+        bind_context=around, show=Frame(template=template, instruction=None, chat=False, card=model.card, reading=read)
     )
 
 

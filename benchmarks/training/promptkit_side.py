@@ -14,7 +14,7 @@ import numpy as np
 
 import promptkit as pk
 from promptkit.core.arrays import Array, as_array
-from promptkit.core.manipulation import Learnable, Surroundings
+from promptkit.core.manipulation import Learnable, BindContext
 from promptkit.manipulate.learned import peft
 from promptkit.manipulate.learned.layers import UNITS
 from promptkit.training.dataset import Rows
@@ -24,9 +24,9 @@ from promptkit.training.recipe import TrainingConfig
 class PlainPrefix(pk.DeepPrefix):
     """A prefix that is trained in the numbers that the model reads, as PEFT trains it, and not in the units of each layer."""
 
-    def initial_parameters(self, surroundings: Surroundings) -> Mapping[str, Array]:
+    def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
         """Every unit is 1."""
-        begun = super().initial_parameters(surroundings)
+        begun = super().initial_parameters(bind_context)
         return {**self.with_parameters(begun, {}).parameters, UNITS: as_array(np.ones(begun[UNITS].shape))}
 
 
@@ -62,7 +62,7 @@ def main() -> None:
         "dev": told.batch_size,
         "every": told.steps,
     }
-    begun = change.with_parameters(change.initial_parameters(predictor.surroundings(task, cache=None)), {})
+    begun = change.with_parameters(change.initial_parameters(predictor.bind_context(task, cache=None)), {})
     peft.write(begun, told.folder / "begun")
     write_batches(predictor, task, TrainingConfig(**numbers), told.folder / "batches.json")
     ends: list[float] = []

@@ -11,7 +11,7 @@ from promptkit.config.prompt import CHANNEL, PMI, PromptOptions
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
-    from promptkit.core.manipulation import Change, Learnable, Manipulation
+    from promptkit.core.manipulation import Modifier, Learnable, Manipulation
     from promptkit.core.model import Model
     from promptkit.manipulate.prompt import Prompt
     from promptkit.predictor.predictor import Predictor
@@ -80,7 +80,7 @@ def branches(
         _compare(folder, prompt)
 
     def over(loaded: Model) -> list[Predictor]:
-        changed: list[Manipulation | Change] = [prompt, *changes]
+        changed: list[Manipulation | Modifier] = [prompt, *changes]
         return [Predictor(loaded, changed, plain), *(Predictor(loaded, changed, [first, each]) for each in calibrations)]
 
     return over

@@ -14,7 +14,7 @@ Operation = Literal["add", "replace", "low_rank"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prefix(Generic[T]):
+class KVPrefix(Generic[T]):
     """Keys and values before a prompt: position j of the prefix is position j of all, and the prompt begins behind it."""
 
     length: int
@@ -27,7 +27,7 @@ class Prefix(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edit(Generic[T]):
+class HiddenEdit(Generic[T]):
     """A change of the hidden states that a layer makes, before the next one reads them."""
 
     layer: int
@@ -44,18 +44,18 @@ class Edit(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Within(Generic[T]):
+class Interventions(Generic[T]):
     """All of it."""
 
     vectors: T | None = None
     """Shape (rows, d_model): row j stands where an id is -1-j."""
-    prefixes: tuple[Prefix[T], ...] = ()
+    prefixes: tuple[KVPrefix[T], ...] = ()
     """One behind the other."""
-    edits: tuple[Edit[T], ...] = ()
+    edits: tuple[HiddenEdit[T], ...] = ()
     """One after the other, where they are of one layer."""
 
 
-NOTHING: Within[Any] = Within()
+NO_INTERVENTIONS: Interventions[Any] = Interventions()
 """Of a prompt in which nothing is learned."""
 
 
@@ -101,7 +101,7 @@ class TextInput:
     """Contiguous, in order, and covering `ids`; a token that straddles two parts is the first one's."""
     vectors: Vectors | None = None
     """What stands at the negative ids in the place of what the embedding module gives: already scaled, if it scales."""
-    prefixes: tuple[Prefix[Array], ...] = ()
+    prefixes: tuple[KVPrefix[Array], ...] = ()
     """Keys and values before it."""
-    edits: tuple[Edit[Array], ...] = ()
+    edits: tuple[HiddenEdit[Array], ...] = ()
     """Changes of its hidden states."""

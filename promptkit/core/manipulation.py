@@ -9,13 +9,13 @@ from typing import Any, Protocol, Self, runtime_checkable
 from promptkit.core.alignment import Reading
 from promptkit.core.arrays import Array
 from promptkit.core.examples import Example, LabelledExample, Part
-from promptkit.core.inputs import Prefix, TextInput, Vectors, Within
+from promptkit.core.inputs import KVPrefix, TextInput, Vectors, Interventions
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Request
 from promptkit.core.taxonomy import Kind
 
-Put = Callable[[TextInput], TextInput]
+InputTransform = Callable[[TextInput], TextInput]
 """What a change does to a prompt."""
 
 
@@ -40,13 +40,13 @@ class Ask(Protocol):
         """What the model's embedding gives these tokens; raises Unsupported if it reads no learned vectors."""
         ...
 
-    def keys_values(self, ids: Sequence[int]) -> Prefix[Array]:
+    def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
         """What the model's layers hold of these tokens; raises Unsupported if they take no learned keys and values."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class BindContext:
     """What a manipulation may see and ask."""
 
     ask: Ask
@@ -57,7 +57,7 @@ class Surroundings:
     """The parts that the manipulation has named."""
     others: Mapping[str, Ask] = field(default_factory=dict)
     """The other models that the manipulation has named."""
-    put: Put = unchanged
+    put: InputTransform = unchanged
     """What is done to a prompt that the model is asked while prompts are made; to those that are made it is done after."""
     ends: bool = False
     """Whether an answer is scored to where a text of the model's would end: what separates examples, or the end of a turn."""
@@ -85,7 +85,7 @@ class Manipulation(Protocol):
         """Everything about it that determines a result."""
         ...
 
-    def bind(self, surroundings: Surroundings) -> Apply:
+    def bind(self, bind_context: BindContext) -> Apply:
         """The manipulation for one task and one model; what is searched or fitted once is, here."""
         ...
 
@@ -103,7 +103,7 @@ class Apply(Protocol):
 
 
 @runtime_checkable
-class Change(Protocol):
+class Modifier(Protocol):
     """A change of what a prompt has come to, such as learned vectors among its tokens. In a list it stands behind it."""
 
     @property
@@ -130,13 +130,13 @@ class Change(Protocol):
         """Everything about it that determines a result."""
         ...
 
-    def bind(self, surroundings: Surroundings) -> Put:
+    def bind(self, bind_context: BindContext) -> InputTransform:
         """The change for one task and one model: a function of each row's prompt alone."""
         ...
 
 
 @runtime_checkable
-class Learnable(Change, Protocol):
+class Learnable(Modifier, Protocol):
     """A change that is trained: a value of its parameters."""
 
     @property
@@ -159,11 +159,11 @@ class Learnable(Change, Protocol):
         """Of what `begun` gives, the names of what no step changes: the units that the rest is counted in."""
         ...
 
-    def initial_parameters(self, surroundings: Surroundings) -> Mapping[str, Array]:
+    def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
         """What is trained, as it stands before: from what was learned, if anything was."""
         ...
 
-    def interventions(self, trained: Mapping[str, Any]) -> Within[Any]:
+    def interventions(self, trained: Mapping[str, Any]) -> Interventions[Any]:
         """What a forward reads, as a differentiable function of tensors of what is trained."""
         ...
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from promptkit.core.arrays import Array
-from promptkit.core.inputs import Prefix, Vectors, Within
+from promptkit.core.inputs import KVPrefix, Vectors, Interventions
 from promptkit.core.requests import Output, Request
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class DifferentiableScores(Protocol):
         """The chosen requests in parts, each of which is computed at once."""
         ...
 
-    def scores(self, chosen: Sequence[int], interventions: Within[Any]) -> list[list[Any]]:
+    def scores(self, chosen: Sequence[int], interventions: Interventions[Any]) -> list[list[Any]]:
         """Of each request, of each continuation, its tokens' log-probabilities: tensors, of those in `within`."""
         ...
 
@@ -202,6 +202,6 @@ class SupportsEmbeddings(Protocol):
 class SupportsInterventions(Protocol):
     """A model whose layers take learned keys, values and edits."""
 
-    def keys_values(self, ids: Sequence[int]) -> Prefix[Array]:
+    def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
         """What its layers hold of these tokens, so that as a prefix they are the tokens."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from promptkit.core.manipulation import Change, Manipulation
+from promptkit.core.manipulation import Modifier, Manipulation
 from promptkit.manipulate.learned.loreft import LowRankEdit
 from promptkit.manipulate.learned.prefix import DeepPrefix
 from promptkit.manipulate.learned.soft_prompt import SoftPrompt
@@ -13,7 +13,7 @@ from promptkit.manipulate.learned.steering import HiddenShift
 from promptkit.manipulate.learned.trigger_tokens import TriggerTokens
 from promptkit.manipulate.prompt import Prompt
 
-MANIPULATIONS: Mapping[str, type[Manipulation | Change]] = {
+MANIPULATIONS: Mapping[str, type[Manipulation | Modifier]] = {
     each.__name__: each for each in (Prompt, SoftPrompt, TriggerTokens, DeepPrefix, HiddenShift, LowRankEdit)
 }
 

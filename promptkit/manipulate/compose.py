@@ -9,14 +9,14 @@ from typing import Any
 from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example, Part
-from promptkit.core.inputs import Prefix, TextInput, Vectors
-from promptkit.core.manipulation import Apply, Ask, Change, Manipulation, Put, Surroundings
+from promptkit.core.inputs import KVPrefix, TextInput, Vectors
+from promptkit.core.manipulation import Apply, Ask, Modifier, Manipulation, InputTransform, BindContext
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Request
 from promptkit.core.taxonomy import Kind
 
-Manipulations = Manipulation | Sequence[Manipulation | Change]
+Manipulations = Manipulation | Sequence[Manipulation | Modifier]
 """What a predictor takes: a prompt, or a list that begins with one."""
 
 
@@ -25,7 +25,7 @@ class Composed:
     """A prompt with changes of it."""
 
     prompt: Manipulation
-    changes: tuple[Change, ...]
+    changes: tuple[Modifier, ...]
 
     @property
     def kind(self) -> Kind:
@@ -46,11 +46,11 @@ class Composed:
         """The prompt's, and each change's."""
         return {**self.prompt.settings(), "with": [dict(change.settings()) for change in self.changes]}
 
-    def bind(self, surroundings: Surroundings) -> BoundComposed:
+    def bind(self, bind_context: BindContext) -> BoundComposed:
         """All of them for one task and one model; the prompt leaves room for the changes, and is asked about with them."""
-        narrowed = ReservedContextModel(surroundings.ask, sum(change.context_tokens for change in self.changes))
-        changes = tuple(change.bind(surroundings) for change in self.changes)
-        apply = self.prompt.bind(replace(surroundings, ask=narrowed, put=in_turn((*changes, surroundings.put))))
+        narrowed = ReservedContextModel(bind_context.ask, sum(change.context_tokens for change in self.changes))
+        changes = tuple(change.bind(bind_context) for change in self.changes)
+        apply = self.prompt.bind(replace(bind_context, ask=narrowed, put=in_turn((*changes, bind_context.put))))
         return BoundComposed(prompt=apply, changes=changes)
 
 
@@ -59,7 +59,7 @@ class BoundComposed:
     """A prompt with changes of it, for one task and one model."""
 
     prompt: Apply
-    changes: tuple[Put, ...]
+    changes: tuple[InputTransform, ...]
 
     def __call__(self, examples: Sequence[Example], *, context_of: Sequence[Example] | None = None) -> list[Rendered]:
         """See `Apply`."""
@@ -73,7 +73,7 @@ class BoundComposed:
         return replace(rendered, input=in_turn(self.changes)(rendered.input))
 
 
-def in_turn(changes: Sequence[Put]) -> Put:
+def in_turn(changes: Sequence[InputTransform]) -> InputTransform:
     """One change after the other."""
 
     def put(prompt: TextInput) -> TextInput:
@@ -103,7 +103,7 @@ class ReservedContextModel:
         """The model's embeddings."""
         return self._ask.embed(ids)
 
-    def keys_values(self, ids: Sequence[int]) -> Prefix[Array]:
+    def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
         """The model's keys and values."""
         return self._ask.keys_values(ids)
 
@@ -119,7 +119,7 @@ def composed(manipulate: Manipulations) -> Manipulation:
             hint='Write Prompt("..."), with parentheses',
             classes=tuple(part.__name__ for part in parts if isinstance(part, type)),
         )
-    if not (parts and hasattr(parts[0], "bind") and all(isinstance(part, Change) for part in parts[1:])):
+    if not (parts and hasattr(parts[0], "bind") and all(isinstance(part, Modifier) for part in parts[1:])):
         raise InputError(
             "The manipulations of a predictor must be one prompt, followed by the manipulations that modify it",
             code="invalid-manipulations",
@@ -132,7 +132,7 @@ def composed(manipulate: Manipulations) -> Manipulation:
     return Composed(prompt=first, changes=tuple(parts[1:])) if parts[1:] else first
 
 
-def _check_slots(slots: Mapping[str, int], changes: Sequence[Change]) -> None:
+def _check_slots(slots: Mapping[str, int], changes: Sequence[Modifier]) -> None:
     """Raise unless each slot of the template is filled by one change, as long as the slot is."""
     fills = [each for change in changes for each in change.slots.items()]
     if sorted(fills) != sorted(slots.items()):
@@ -150,6 +150,6 @@ def _told(slots: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{name} of length {count}" for name, count in slots) or "none"
 
 
-def changes_of(manipulation: Manipulation) -> tuple[Change, ...]:
+def changes_of(manipulation: Manipulation) -> tuple[Modifier, ...]:
     """The changes of a prompt."""
     return manipulation.changes if isinstance(manipulation, Composed) else ()

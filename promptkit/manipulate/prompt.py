@@ -14,7 +14,7 @@ from typing import ClassVar
 from promptkit.core.alignment import Extractor
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, Part
-from promptkit.core.manipulation import Surroundings
+from promptkit.core.manipulation import BindContext
 from promptkit.core.registry import settings_of
 from promptkit.core.rendered import Rendered
 from promptkit.core.taxonomy import Kind
@@ -137,9 +137,9 @@ class Prompt:
             "channel": self.channel,
         }
 
-    def bind(self, surroundings: Surroundings) -> BoundPrompt:
+    def bind(self, bind_context: BindContext) -> BoundPrompt:
         """The prompt for one task and one model."""
-        if self.channel and (isinstance(surroundings.reading, Extractor) or surroundings.ends):
+        if self.channel and (isinstance(bind_context.reading, Extractor) or bind_context.ends):
             raise Unsupported(
                 "The option channel scores the input after each answer, but in this task the model generates the answer",
                 code="needs-scored-answers",
@@ -150,13 +150,13 @@ class Prompt:
             template=self.loaded,
             instruction=self.instruction,
             chat=self.chat,
-            card=surroundings.ask.card,
-            reading=surroundings.reading,
+            card=bind_context.ask.card,
+            reading=bind_context.reading,
             channel=self.channel,
             around=self.cot.around if self.cot else None,
-            ends=surroundings.ends,
+            ends=bind_context.ends,
         )
-        bench = Bench(surroundings=surroundings, show=frame)
+        bench = Bench(bind_context=bind_context, show=frame)
         held = {row.label for row in (*bench.pool, *bench.dev)}
         foreign = sorted(held - set(bench.labels)) if bench.labels else []
         if foreign:

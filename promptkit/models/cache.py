@@ -24,7 +24,7 @@ from typing import Any
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import RunError
-from promptkit.core.inputs import Edit, Prefix
+from promptkit.core.inputs import HiddenEdit, KVPrefix
 from promptkit.core.paths import cache_folder, expanded
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.core.version import __version__
@@ -234,7 +234,7 @@ def _keys(model: str, request: Request) -> list[bytes]:
 
 
 @lru_cache(maxsize=4)
-def _layers_digest(prefixes: tuple[Prefix[Array], ...], edits: tuple[Edit[Array], ...]) -> str:
+def _layers_digest(prefixes: tuple[KVPrefix[Array], ...], edits: tuple[HiddenEdit[Array], ...]) -> str:
     """Of what stands in layers; a run asks it of every request, and all of them hold the same."""
     return hashlib.sha256(f"{prefixes}\0{edits}".encode()).hexdigest()
 

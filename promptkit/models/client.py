@@ -9,7 +9,7 @@ from functools import cached_property
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import Unsupported
-from promptkit.core.inputs import Prefix, Vectors
+from promptkit.core.inputs import KVPrefix, Vectors
 from promptkit.core.model import Card, SupportsEmbeddings, Model, SupportsInterventions
 from promptkit.core.requests import Output, Request
 from promptkit.models.cache import ScoreCache
@@ -67,7 +67,7 @@ class CachedModel:
             )
         return self._model.embed(ids)
 
-    def keys_values(self, ids: Sequence[int]) -> Prefix[Array]:
+    def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
         """What the model's layers hold of these tokens."""
         if not isinstance(self._model, SupportsInterventions):
             raise Unsupported(
@@ -125,6 +125,6 @@ class DryRunModel:
         """Nothing, as often as it is asked for."""
         return Vectors(data=bytes(4 * self.card.d_model * len(ids)), d_model=self.card.d_model)
 
-    def keys_values(self, ids: Sequence[int]) -> Prefix[Array]:
+    def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
         """Raise NeedsAnswer: how they look no card says."""
         raise NeedsAnswer

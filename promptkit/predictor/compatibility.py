@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from promptkit.core.errors import CheckpointError, InputError, Unsupported
-from promptkit.core.manipulation import Change, Learnable, Manipulation
+from promptkit.core.manipulation import Modifier, Learnable, Manipulation
 from promptkit.core.model import SupportsEmbeddings, Model, SupportsInterventions
 from promptkit.core.paths import expanded
 from promptkit.manipulate.compose import changes_of
@@ -23,14 +23,14 @@ def check(manipulation: Manipulation, model: Model) -> None:
     _check_room(changes, model)
 
 
-def check_engine(changes: Sequence[Change], name: str) -> None:
+def check_engine(changes: Sequence[Modifier], name: str) -> None:
     """Raise if the engine of that model cannot take the changes, whatever the model is: nothing is loaded or imported."""
     engine = ENGINES[split(name)[0]]
     for change in changes:
         _check_takes(change, name, vectors=engine.learned_vectors, layers=engine.learned_layers)
 
 
-def _check_takes(change: Change, name: str, *, vectors: bool, layers: bool) -> None:
+def _check_takes(change: Modifier, name: str, *, vectors: bool, layers: bool) -> None:
     if change.kind.location == "embedding" and not vectors:
         raise Unsupported(
             f"The model {name} does not accept learned vectors, which {change.name} needs",
@@ -49,7 +49,7 @@ def _check_takes(change: Change, name: str, *, vectors: bool, layers: bool) -> N
         )
 
 
-def _check_room(changes: Sequence[Change], model: Model) -> None:
+def _check_room(changes: Sequence[Modifier], model: Model) -> None:
     """Raise if the changes alone fill the model's context."""
     room = sum(change.context_tokens for change in changes)
     if room and room >= model.card.context_length:

@@ -9,7 +9,7 @@ from promptkit.align.chain import Aligners, Reads, make_chain
 from promptkit.core.alignment import Extractor, Needs, Scorer
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example
-from promptkit.core.manipulation import Apply, Ask, Surroundings
+from promptkit.core.manipulation import Apply, Ask, BindContext
 from promptkit.core.model import Model
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Read, Request, Score
@@ -89,14 +89,14 @@ class Predictor:
 
         `ask` stands in for the model while prompts are made. `others` loads, by name, what the manipulation asks besides it.
         """
-        surroundings = self.surroundings(task, ask=ask, cache=cache, others=others)
-        return BoundPredictor(model=self.model, reading=self.reading, apply=self.manipulate.bind(surroundings))
+        bind_context = self.bind_context(task, ask=ask, cache=cache, others=others)
+        return BoundPredictor(model=self.model, reading=self.reading, apply=self.manipulate.bind(bind_context))
 
-    def surroundings(
+    def bind_context(
         self, task: Task, *, ask: Ask | None = None, cache: ScoreCache | None = None, others: Callable[[str], Model] = load
-    ) -> Surroundings:
+    ) -> BindContext:
         """What its manipulations may see and ask, over a task's rows; see `bind`."""
-        return Surroundings(
+        return BindContext(
             ask=ask or CachedModel(self.model, cache),
             reading=self.reading,
             rows={part: task.part(part) for part in self.manipulate.parts},

@@ -15,7 +15,7 @@ import numpy as np
 from promptkit.align.chain import reading
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example, LabelledExample
-from promptkit.core.manipulation import Surroundings
+from promptkit.core.manipulation import BindContext
 from promptkit.core.model import Model
 from promptkit.core.registry import spelling
 from promptkit.core.requests import Output, Request
@@ -180,13 +180,13 @@ def regressions(chosen: Sequence[Rows], items: Sequence[Example]) -> list[str]:
 def _chosen(task: Task, selector: Selector, model: Model | None, items: Sequence[Example]) -> Sequence[Rows]:
     """The demonstrations of each item, in the order of choice."""
     prompt, cache = Prompt(task.spec.template, demos=selector), ScoreCache()
-    surroundings = Surroundings(
+    bind_context = BindContext(
         ask=_Nobody(_name(selector)) if model is None else CachedModel(model, cache),
         reading=reading(task),
         rows={part: task.part(part) for part in prompt.parts},
         others={name: CachedModel(load(name), cache) for name in prompt.models},
     )
-    chosen = prompt.bind(surroundings).choose(items)
+    chosen = prompt.bind(bind_context).choose(items)
     if not all(chosen):
         raise InputError(
             "A control needs demonstrations, and the selector chooses none",

@@ -16,7 +16,7 @@ from promptkit.core.arrays import Array
 from promptkit.core.errors import TaskError, Unsupported
 from promptkit.core.examples import Example, LabelledExample, Part
 from promptkit.core.inputs import TextInput
-from promptkit.core.manipulation import Learnable, Put, Surroundings
+from promptkit.core.manipulation import Learnable, InputTransform, BindContext
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Request
 from promptkit.evaluation.support import chosen
@@ -93,7 +93,7 @@ class TrainingData:
         """Whether no step changes it."""
         return name.partition(".")[2] in self.learnables[owner(name)].fixed_parameters
 
-    def put(self, learned: Sequence[Learnable]) -> list[Put]:
+    def put(self, learned: Sequence[Learnable]) -> list[InputTransform]:
         """What all changes do to a prompt, with these in the place of those that are learned."""
         fixed, own = self.bound.apply.changes, iter(learned)
         changes = self._predictor.manipulate.changes  # type: ignore[attr-defined]
@@ -115,7 +115,7 @@ class TrainingData:
         """Where dev's rows stand."""
         return range(len(self._places), len(self._examples))
 
-    def requests(self, put: Sequence[Put], chosen: Sequence[int]) -> list[Request]:
+    def requests(self, put: Sequence[InputTransform], chosen: Sequence[int]) -> list[Request]:
         """What the model is asked of these rows."""
         changed = in_turn(put)
         rows = [(self._examples[place], self._plain[place]) for place in chosen]
@@ -136,9 +136,9 @@ class TrainingData:
         return targets
 
     @cached_property
-    def around(self) -> Surroundings:
+    def around(self) -> BindContext:
         """What manipulations may see and ask."""
-        return self._predictor.surroundings(self._task, cache=self._cache)
+        return self._predictor.bind_context(self._task, cache=self._cache)
 
     @cached_property
     def bound(self) -> Any:

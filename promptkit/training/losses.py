@@ -14,7 +14,7 @@ from promptkit.align.loss import loss_of, loss_of_output
 from promptkit.core.arrays import Array, as_array, as_numpy
 from promptkit.core.distributed import processes
 from promptkit.core.errors import OutOfMemory, Unsupported
-from promptkit.core.inputs import Within
+from promptkit.core.inputs import Interventions
 from promptkit.core.manipulation import Learnable
 from promptkit.core.model import DifferentiableScores, Precision, Differentiable
 from promptkit.core.requests import Output, Request
@@ -148,13 +148,13 @@ class GradientLosses:
         tokens = self._forward.tokens
         return processes().share([tokens[row] for row in rows])
 
-    def _judged(self, interventions: Within[Tensor], chosen: Sequence[int]) -> list[Judged]:
+    def _judged(self, interventions: Interventions[Tensor], chosen: Sequence[int]) -> list[Judged]:
         found: dict[int, tuple[Tensor, bool | None]] = {}
         for part in self._forward.batches(chosen):
             found.update(zip(part, self._losses(interventions, part), strict=True))
         return [(float(found[place][0]), found[place][1]) for place in chosen]
 
-    def _losses(self, interventions: Within[Tensor], part: Sequence[int]) -> list[tuple[Tensor, bool | None]]:
+    def _losses(self, interventions: Interventions[Tensor], part: Sequence[int]) -> list[tuple[Tensor, bool | None]]:
         """Of rows that are computed at once."""
         reading, targets = self._material.bound.reading, self._material.targets
         scores = self._forward.scores(part, interventions)
@@ -172,7 +172,7 @@ class GradientLosses:
         import torch
 
         table: Any = self._within(self._tensors(parameters)).vectors
-        interventions = Within(vectors=table.requires_grad_())
+        interventions = Interventions(vectors=table.requires_grad_())
         total, found = self._slopes(lambda: interventions, {"table": table}, chosen)
         slopes = torch.from_numpy(found["table"]).to(table.device)
         changes = self._forward.projected(slopes) - (slopes * table.detach()).sum(1, keepdim=True)
@@ -184,7 +184,7 @@ class GradientLosses:
         return total, estimates
 
     def _slopes(
-        self, interventions: Callable[[], Within[Tensor]], leaves: Mapping[str, Tensor], chosen: Sequence[int]
+        self, interventions: Callable[[], Interventions[Tensor]], leaves: Mapping[str, Tensor], chosen: Sequence[int]
     ) -> tuple[float, dict[str, Any]]:
         """The mean loss and its slope along each leaf that it depends on, summed over parts of a batch and processes.
 
@@ -202,27 +202,27 @@ class GradientLosses:
                 break
         return total, {name: slope / np.float32(scale) for name, slope in slopes.items()}
 
-    def _backward(self, interventions: Within[Tensor], part: Sequence[int], count: int, scale: float) -> float:
+    def _backward(self, interventions: Interventions[Tensor], part: Sequence[int], count: int, scale: float) -> float:
         losses = [loss for loss, _ in self._losses(interventions, part)]
         mean = sum(losses[1:], losses[0]) / count
         (mean * scale).backward()  # type: ignore[no-untyped-call]
         return float(mean.detach())
 
-    def _within(self, parameters: Mapping[str, Tensor]) -> Within[Tensor]:
+    def _within(self, parameters: Mapping[str, Tensor]) -> Interventions[Tensor]:
         """What every prompt holds that is learned."""
         import torch
 
         parts = [self._part(*each) for each in zip(self._material.learnables, divided(parameters), strict=True)]
         rows = [part.vectors for part in parts if part.vectors is not None]
-        return Within(
+        return Interventions(
             vectors=torch.cat(rows) if rows else None,
             prefixes=tuple(prefix for part in parts for prefix in part.prefixes),
             edits=tuple(edit for part in parts for edit in part.edits),
         )
 
-    def _part(self, learnable: Learnable, own: Mapping[str, Any]) -> Within[Any]:
+    def _part(self, learnable: Learnable, own: Mapping[str, Any]) -> Interventions[Any]:
         if isinstance(learnable, TriggerTokens):
-            return Within(vectors=self._forward.embed(own[IDS].int().tolist()))
+            return Interventions(vectors=self._forward.embed(own[IDS].int().tolist()))
         return learnable.interventions(own)
 
     def _tensors(self, parameters: Parameters) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from promptkit.analysis.realign import Alignments, align
 from promptkit.analysis.reliability import bins, confusion, picture
 from promptkit.cli.main import main
 from promptkit.core.errors import InputError
-from promptkit.core.manipulation import Surroundings
+from promptkit.core.manipulation import BindContext
 from promptkit.core.registry import build, spelling
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.metrics.classification import BINS
@@ -196,7 +196,7 @@ def test_the_command_is_of_this_run_and_offers_nothing_that_eval_refuses(
 def of_learned(folder: Path) -> list[Any]:
     """Two that were learned on the fake model, saved as a training saves them, and one that is not there any more."""
     model = pk.load("fake")
-    around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
+    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
     made: list[Any] = [pk.SoftPrompt(3), pk.TriggerTokens(2, seed=1)]
     learned = [each.with_parameters(each.initial_parameters(around), base_of(model)) for each in made]
     for number, each in enumerate(learned, start=1):

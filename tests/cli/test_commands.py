@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import promptkit as pk
-from promptkit.core.manipulation import Learnable, Surroundings
+from promptkit.core.manipulation import Learnable, BindContext
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import ENGINES
 from promptkit.predictor.compatibility import base_of
@@ -102,7 +102,7 @@ def test_render_shows_what_was_learned(tmp_path: Path) -> None:
     model = pk.load("fake")
     made: list[Learnable] = [pk.SoftPrompt(2, slot="task"), pk.TriggerTokens(3)]
     for number, each in enumerate(made):
-        around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer({"negative": "bad", "positive": "good"}))
+        around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer({"negative": "bad", "positive": "good"}))
         pk.save_manipulation(each.with_parameters(each.initial_parameters(around), base_of(model)), tmp_path / f"p{number}")
     given = ["--template", tmp_path / "t.j2", "--prompt", tmp_path / "p0", "--prompt", tmp_path / "p1", "--shots", 0]
     shown = promptkit("render", "sentiment", "--model", "fake", *given)

@@ -297,12 +297,12 @@ def test_a_calibration_of_answers_that_each_row_has_for_itself_is_refused() -> N
         pk.Predictor(pk.load("fake"), pk.Prompt("question/answer"), [pk.Choices(), pk.calibrate.Contextual()])
 
 
-def test_room_for_the_text_is_kept_free_by_dropping_demonstrations(surroundings: Any, make_card: Any, make_rows: Any) -> None:
+def test_room_for_the_text_is_kept_free_by_dropping_demonstrations(bind_context: Any, make_card: Any, make_rows: Any) -> None:
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.first(k=6), instruction="")
     example = pk.task("sentiment").rows("test")[0]
 
     def shown(room: int, card: Any) -> Any:
-        return prompt.bind(surroundings(make_rows(8), card=card, reading=pk.extract.first_line(max_tokens=room)))([example])[0]
+        return prompt.bind(bind_context(make_rows(8), card=card, reading=pk.extract.first_line(max_tokens=room)))([example])[0]
 
     whole = shown(1, make_card())
     card = make_card(context_length=len(whole.input.ids) + 10)

@@ -15,7 +15,7 @@ QUERY = Example(id="query", inputs={"text": "so so"})
 
 
 @pytest.fixture
-def found(surroundings, make_rows, make_card):
+def found(bind_context, make_rows, make_card):
     """The warnings of one row: `found(template, words=..., tokenizer=...)`."""
 
     def find(
@@ -32,7 +32,7 @@ def found(surroundings, make_rows, make_card):
     ):
         card = make_card(tokenizer, context_length=context, instruct=instruct)
         prompt = Prompt(template, demos=selector or demos.zero(), **keywords)
-        (rendered,) = prompt.bind(surroundings(make_rows(8, tuple(words)), words, card=card))([example])
+        (rendered,) = prompt.bind(bind_context(make_rows(8, tuple(words)), words, card=card))([example])
         return warnings(rendered, card, tested=tested, chat=prompt.chat)
 
     return find

@@ -15,7 +15,7 @@ import promptkit as pk
 from promptkit.core.arrays import as_numpy
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabelledExample
-from promptkit.core.manipulation import Surroundings
+from promptkit.core.manipulation import BindContext
 from promptkit.interpret.function_vectors import Swapped
 from promptkit.manipulate.order.fixed import given
 from promptkit.manipulate.prompting.context import Bench
@@ -77,7 +77,7 @@ def answer_probability(model: Any, ids: tuple[int, ...], answer: tuple[int, ...]
 def test_it_is_what_transformers_alone_comes_to(folder: Path, kind: str) -> None:
     task, predictor, own = pk.task(folder / f"{kind}.yaml"), shown(folder, kind), make_model("llama")
     found = pk.head_effects(predictor, task, rows=5, patched=3, cache=False)
-    around = Surroundings(ask=CachedModel(predictor.model), reading=predictor.reading, rows={"pool": task.part("pool")})
+    around = BindContext(ask=CachedModel(predictor.model), reading=predictor.reading, rows={"pool": task.part("pool")})
     rows = by_hash(task.part("pool"), 5)
     mean = np.mean([last_inputs(own, each.input.ids)[1] for each in predictor.manipulate.bind(around)(rows)], axis=0)
     swapped = replace(predictor.manipulate, order=Swapped(given(), seed=0)).bind(around)(rows[:3])

@@ -13,7 +13,7 @@ import torch
 import promptkit as pk
 from promptkit.core.arrays import as_array, as_numpy
 from promptkit.core.errors import InputError
-from promptkit.core.manipulation import Surroundings
+from promptkit.core.manipulation import BindContext
 from promptkit.core.requests import Read, Request
 from promptkit.models.client import CachedModel
 from promptkit.tasks.sampling import by_hash
@@ -43,7 +43,7 @@ def test_it_is_the_mean_of_the_states_that_transformers_gives(folder: Path, how:
     means = []
     for prompt in (predictor.manipulate, replace(predictor.manipulate, demos=pk.demos.zero())):
         bound = prompt.bind(
-            Surroundings(ask=CachedModel(predictor.model), reading=predictor.reading, rows={"pool": task.part("pool")})
+            BindContext(ask=CachedModel(predictor.model), reading=predictor.reading, rows={"pool": task.part("pool")})
         )
         states = {}
         for rendered, row in zip(bound(rows), rows, strict=True):
@@ -74,13 +74,13 @@ def test_it_is_saved_and_used_in_a_prompt_without_demonstrations(folder: Path, t
 def test_a_state_replaced_by_itself_changes_nothing(folder: Path) -> None:
     predictor = shown(folder, demos=pk.demos.zero())
     row = pk.task(folder / "task.yaml").rows("test")[0]
-    bound = predictor.manipulate.bind(Surroundings(ask=CachedModel(predictor.model), reading=predictor.reading))
+    bound = predictor.manipulate.bind(BindContext(ask=CachedModel(predictor.model), reading=predictor.reading))
     (rendered,) = bound([row])
     ask = CachedModel(predictor.model)
     (read,) = ask([Request(input=rendered.input, verb=Read(hidden_layer=2))])
     held = np.array([read.hidden])  # type: ignore[union-attr]
     shift = pk.HiddenShift((2,), operation="replace").with_parameters({"vectors": as_array(held)}, {})
-    around = Surroundings(ask=ask, reading=predictor.reading)
+    around = BindContext(ask=ask, reading=predictor.reading)
     changed = shift.bind(around)(rendered.input)
     one, other = (ask([Request(input=each, verb=Read(token_ids=(5, 6, 7)))])[0] for each in (rendered.input, changed))
     assert other.logprobs == pytest.approx(one.logprobs, abs=1e-4)  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import promptkit as pk
-from promptkit.core.manipulation import Surroundings
+from promptkit.core.manipulation import BindContext
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.manipulate.prompting.context import Bench
 from promptkit.manipulate.prompting.layout import Frame
@@ -71,7 +71,7 @@ def test_selectors_that_ask_the_model_see_the_same_scores() -> None:
         reading=words,
         channel=True,
     )
-    bench = Bench(surroundings=Surroundings(ask=CachedModel(model), reading=words), show=frame)
+    bench = Bench(bind_context=BindContext(ask=CachedModel(model), reading=words), show=frame)
     row, demo = task.rows("test")[0], task.pool()[0]
     before = f"{WORDS[demo.label]} review: {demo.inputs['text']}\n\n"
     (scores,) = bench.scores([(row, (demo,))], "A test")

@@ -79,7 +79,7 @@ class Marks:
     def settings(self) -> dict[str, object]:
         return {"name": self.name}
 
-    def bind(self, surroundings: Any) -> Any:
+    def bind(self, bind_context: Any) -> Any:
         return self._put
 
     def _put(self, prompt: TextInput) -> TextInput:

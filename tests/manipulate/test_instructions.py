@@ -50,7 +50,7 @@ def test_what_can_be_said_follows_from_how_answers_are_read() -> None:
     assert instructions.statements(pk.extract.first_line()) == instructions.statements(pk.Choices()) == ()
 
 
-def test_an_instruction_is_text_and_no_template(surroundings, make_rows) -> None:  # type: ignore[no-untyped-def]
+def test_an_instruction_is_text_and_no_template(bind_context, make_rows) -> None:  # type: ignore[no-untyped-def]
     prompt = pk.Prompt(Template.load("sentiment/review"), instruction="Say {{ text }}.")
-    (rendered,) = prompt.bind(surroundings(words=("bad", "good")))(make_rows(1))
+    (rendered,) = prompt.bind(bind_context(words=("bad", "good")))(make_rows(1))
     assert "Say {{ text }}." in "".join(piece.text for piece in rendered.pieces)

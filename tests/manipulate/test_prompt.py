@@ -42,11 +42,11 @@ def card(make_card):
 
 
 @pytest.fixture(scope="module")
-def render(surroundings):
+def render(bind_context):
     """What one row's prompt is over a pool."""
 
     def make(prompt, pool, card, example=QUERY, words=None, context_of=None):
-        apply = prompt.bind(surroundings(pool, WORDS, scored=words, card=card))
+        apply = prompt.bind(bind_context(pool, WORDS, scored=words, card=card))
         return apply([example], context_of=None if context_of is None else [context_of])[0]
 
     return make
@@ -90,9 +90,9 @@ def test_demonstrations_show_exactly_the_text_that_is_scored(render, pool, card,
 
 
 @given(k=st.integers(0, 3), seed=st.integers(0, 20), chat=st.booleans())
-def test_an_answer_is_scored_to_its_end_as_demonstrations_show_it(surroundings, pool, card, k, seed, chat):
+def test_an_answer_is_scored_to_its_end_as_demonstrations_show_it(bind_context, pool, card, k, seed, chat):
     prompt = Prompt(TEMPLATE, demos=demos.random(k=k, seed=seed), chat=chat)
-    short, whole = (prompt.bind(surroundings(pool, WORDS, card=card, ends=ends))([QUERY])[0] for ends in (False, True))
+    short, whole = (prompt.bind(bind_context(pool, WORDS, card=card, ends=ends))([QUERY])[0] for ends in (False, True))
     end = (card.tokenizer.control["<end>"],) if chat else card.tokenizer.encode("\n--\n").ids
     assert whole.input == short.input
     assert whole.continuations == tuple((*ids, *end) for ids in short.continuations)
@@ -102,9 +102,9 @@ def test_an_answer_is_scored_to_its_end_as_demonstrations_show_it(surroundings, 
 
 
 @given(merges=st.lists(st.sampled_from([("s", "Ċ"), ("Ċ", "-"), ("e", "Ċ"), ("Ġ", "f"), (":", "Ġ")]), unique=True))
-def test_what_ends_an_answer_is_encoded_with_it(surroundings, merging, make_card, merges):
+def test_what_ends_an_answer_is_encoded_with_it(bind_context, merging, make_card, merges):
     card = make_card(merging(merges))
-    (rendered,) = Prompt(TEMPLATE).bind(surroundings((), WORDS, card=card, ends=True))([QUERY])
+    (rendered,) = Prompt(TEMPLATE).bind(bind_context((), WORDS, card=card, ends=True))([QUERY])
     for word, ids in zip(WORDS.values(), rendered.continuations, strict=True):
         text = f"{shown_text(rendered)} {word}\n--\n"
         assert (*rendered.input.ids, *ids) == card.tokenizer.bos + card.tokenizer.encode(text).ids
@@ -273,10 +273,10 @@ def test_turns_carry_no_surrounding_whitespace_and_plain_prompts_keep_it(render,
 
 
 @pytest.mark.parametrize("chat", [False, True])
-def test_rendering_is_pure(surroundings, pool, card, chat):
+def test_rendering_is_pure(bind_context, pool, card, chat):
     own_pool, example, words = copy.deepcopy(pool), copy.deepcopy(QUERY), dict(WORDS)
     prompt = Prompt(TEMPLATE, demos=demos.balanced(k=4), order=order.shuffled(seed=1), chat=chat)
-    apply = prompt.bind(surroundings(own_pool, words, card=card))
+    apply = prompt.bind(bind_context(own_pool, words, card=card))
     (once,) = apply([example])
     assert apply([Example(id="another", inputs={"text": "between"}), example])[1] == once
     assert (own_pool, example, words) == (pool, QUERY, WORDS)

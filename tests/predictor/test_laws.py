@@ -12,7 +12,7 @@ import torch
 
 import promptkit as pk
 from promptkit.core.examples import Example, LabelledExample
-from promptkit.core.manipulation import Manipulation, Surroundings
+from promptkit.core.manipulation import Manipulation, BindContext
 from promptkit.core.requests import Output, Request, Score
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.compose import composed
@@ -88,7 +88,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def requests(manipulation: Manipulation, model: Any) -> list[Request]:
-    around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL, "dev": DEV})
+    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL, "dev": DEV})
     return [Request(input=r.input, verb=Score(continuations=r.continuations)) for r in manipulation.bind(around)(ROWS)]
 
 

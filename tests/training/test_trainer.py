@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.core.errors import CheckpointError, InputError, TaskError, TrainingError
-from promptkit.core.inputs import TextInput, Within
+from promptkit.core.inputs import TextInput, Interventions
 from promptkit.core.requests import Request, Score
 from promptkit.models.hf.tensors import vectors_of
 from promptkit.training.recipe import TrainingConfig
@@ -71,7 +71,7 @@ def test_scores_and_gradients_are_those_of_transformers(kind: str, tmp_path: Pat
     forward = model.differentiable(asked)
     found = {}
     for part in forward.batches(range(4)):
-        for index, scores in zip(part, forward.scores(part, Within(vectors=learned)), strict=True):
+        for index, scores in zip(part, forward.scores(part, Interventions(vectors=learned)), strict=True):
             found[index] = torch.cat(scores)
             (found[index] @ weight).backward(retain_graph=True)
     own, expected = make_model(kind), rows.clone().requires_grad_()

@@ -101,7 +101,7 @@ class rerank:  # noqa: N801
 
     def _gains(self, bench: Bench, candidates: Sequence[LabelledExample]) -> list[Gains]:
         """Of each candidate."""
-        of_dev = replace(bench, surroundings=replace(bench.surroundings, rows={"pool": bench.dev}))
+        of_dev = replace(bench, bind_context=replace(bench.bind_context, rows={"pool": bench.dev}))
         near: Choose = inner(self.by, min(self.rows, different(bench.dev)), self.seed).bind(of_dev)
         queries = near(candidates)
         alone = _right_scores(bench, [(query, ()) for own in queries for query in own])

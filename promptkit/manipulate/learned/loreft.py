@@ -15,8 +15,8 @@ import numpy as np
 
 from promptkit.core.arrays import Array, as_array, as_numpy, check_held, digest
 from promptkit.core.errors import InputError
-from promptkit.core.inputs import Edit, Within
-from promptkit.core.manipulation import Put, Surroundings
+from promptkit.core.inputs import HiddenEdit, Interventions
+from promptkit.core.manipulation import InputTransform, BindContext
 from promptkit.core.model import Card
 from promptkit.core.registry import parameters_field
 from promptkit.core.seeding import generator
@@ -76,19 +76,19 @@ class LowRankEdit:
         where = {"layers": list(self.layers), "first": self.first, "last": self.last}
         return {"name": self.name, "rank": self.rank, **where, **told}
 
-    def bind(self, surroundings: Surroundings) -> Put:
+    def bind(self, bind_context: BindContext) -> InputTransform:
         """What puts the edits into a prompt."""
-        card = surroundings.ask.card
+        card = bind_context.ask.card
         layers_at(self.layers, card)
         held = [as_numpy(self.parameters[name]) for name in NAMES] if self.parameters else self._start(card)
         edits = self._edits([[as_array(row) for row in each] for each in held])
         return lambda prompt: replace(prompt, edits=(*prompt.edits, *edits))
 
-    def _edits(self, held: Any) -> tuple[Edit[Any], ...]:
+    def _edits(self, held: Any) -> tuple[HiddenEdit[Any], ...]:
         layers = self.layers or range(1, len(held[0]) + 1)
         made = zip(layers, *held, strict=True)
         return tuple(
-            Edit(layer=layer, operation="low_rank", first=self.first, last=self.last, arrays=tuple(arrays))
+            HiddenEdit(layer=layer, operation="low_rank", first=self.first, last=self.last, arrays=tuple(arrays))
             for layer, *arrays in made
         )
 
@@ -108,10 +108,10 @@ class LowRankEdit:
 
     # ---- training ---------------------------------------------------------------------------------
 
-    def interventions(self, trained: Mapping[str, Any]) -> Within[Any]:
+    def interventions(self, trained: Mapping[str, Any]) -> Interventions[Any]:
         """The edits."""
         made = self._made(trained)
-        return Within(edits=self._edits([made[name] for name in NAMES]))
+        return Interventions(edits=self._edits([made[name] for name in NAMES]))
 
     def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> LowRankEdit:
         """The same edit once it has been trained."""
@@ -125,10 +125,10 @@ class LowRankEdit:
         rotation = (q * signs[:, None]).transpose(1, 2)
         return {ROTATION: rotation, SOURCE: trained[SOURCE], BIAS: trained[BIAS] * trained[UNITS][:, None]}
 
-    def initial_parameters(self, surroundings: Surroundings) -> Mapping[str, Array]:
+    def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
         """What was learned, or what changes nothing; the bias in units of the layer's hidden states."""
-        card = surroundings.ask.card
-        units = scales(surroundings.ask, layers_at(self.layers, card))
+        card = bind_context.ask.card
+        units = scales(bind_context.ask, layers_at(self.layers, card))
         start = [as_numpy(self.parameters[name]) for name in NAMES] if self.parameters else self._start(card)
         start[2] = start[2] / units[:, None]
         return {**{name: as_array(numbers) for name, numbers in zip(NAMES, start, strict=True)}, UNITS: as_array(units)}

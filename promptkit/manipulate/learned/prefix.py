@@ -15,8 +15,8 @@ import numpy as np
 
 from promptkit.core.arrays import Array, as_array, as_numpy, check_held, digest
 from promptkit.core.errors import InputError
-from promptkit.core.inputs import Prefix, Within
-from promptkit.core.manipulation import Put, Surroundings
+from promptkit.core.inputs import KVPrefix, Interventions
+from promptkit.core.manipulation import InputTransform, BindContext
 from promptkit.core.registry import parameters_field
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
@@ -89,23 +89,23 @@ class DeepPrefix:
     def _beginning(self) -> dict[str, object]:
         return {"init": self.init, "seed": self.seed, "mlp": self.mlp}
 
-    def bind(self, surroundings: Surroundings) -> Put:
+    def bind(self, bind_context: BindContext) -> InputTransform:
         """What puts the prefix before a prompt, behind those that are there."""
-        layers_at(self.layers, surroundings.ask.card)
-        held = self.parameters or resolved(self.initial_parameters(surroundings), self._made)
+        layers_at(self.layers, bind_context.ask.card)
+        held = self.parameters or resolved(self.initial_parameters(bind_context), self._made)
         prefix = self._prefix(held[KEYS], held[VALUES], held[KEYS].shape[0])
         return lambda prompt: replace(prompt, prefixes=(*prompt.prefixes, prefix))
 
-    def _prefix(self, keys: Any, values: Any, count: int) -> Prefix[Any]:
+    def _prefix(self, keys: Any, values: Any, count: int) -> KVPrefix[Any]:
         layers = self.layers or tuple(range(1, count + 1))
-        return Prefix(length=self.length, layers=layers, keys=keys, values=values)
+        return KVPrefix(length=self.length, layers=layers, keys=keys, values=values)
 
     # ---- training ---------------------------------------------------------------------------------
 
-    def interventions(self, trained: Mapping[str, Any]) -> Within[Any]:
+    def interventions(self, trained: Mapping[str, Any]) -> Interventions[Any]:
         """The prefix."""
         made = self._made(trained)
-        return Within(prefixes=(self._prefix(made[KEYS], made[VALUES], len(made[KEYS])),))
+        return Interventions(prefixes=(self._prefix(made[KEYS], made[VALUES], len(made[KEYS])),))
 
     def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> DeepPrefix:
         """The same prefix once it has been trained."""
@@ -122,9 +122,9 @@ class DeepPrefix:
         pairs = both.unflatten(1, trained["second_bias"].shape).permute(1, 2, 3, 0, 4) * units
         return {KEYS: pairs[0], VALUES: pairs[1]}
 
-    def initial_parameters(self, surroundings: Surroundings) -> Mapping[str, Array]:
+    def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
         """Keys and values in units of their layers, or the network that makes the very same."""
-        pairs = self._held() if self.parameters else self._of_tokens(surroundings)
+        pairs = self._held() if self.parameters else self._of_tokens(bind_context)
         units = np.stack([sizes(pairs[0]), sizes(pairs[1])])
         chance = generator("prefix", self.seed)
         pairs = pairs / units[..., None, None, None]
@@ -137,14 +137,14 @@ class DeepPrefix:
     def _held(self) -> Any:
         return np.stack([as_numpy(self.parameters[name]) for name in (KEYS, VALUES)])
 
-    def _of_tokens(self, surroundings: Surroundings) -> Any:
+    def _of_tokens(self, bind_context: BindContext) -> Any:
         """What the chosen layers hold of the tokens that it begins as, (2, layers, kv heads, length, head width)."""
-        card = surroundings.ask.card
+        card = bind_context.ask.card
         tokens = common_text(card, self.length, self.seed)
         if self.init not in INITS:
             told = [*card.tokenizer.encode(self.init).ids]
             tokens = [*card.tokenizer.bos, *told * self.length][: self.length]
-        whole = surroundings.ask.keys_values(tokens)
+        whole = bind_context.ask.keys_values(tokens)
         chosen = [whole.layers.index(layer) for layer in layers_at(self.layers, card)]
         return np.stack([as_numpy(each)[chosen] for each in (whole.keys, whole.values)])
 

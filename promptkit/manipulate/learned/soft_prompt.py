@@ -15,8 +15,8 @@ import numpy as np
 
 from promptkit.core.arrays import Array, as_array, check_held
 from promptkit.core.errors import InputError
-from promptkit.core.inputs import TextInput, Vectors, Within
-from promptkit.core.manipulation import Ask, Put, Surroundings
+from promptkit.core.inputs import TextInput, Vectors, Interventions
+from promptkit.core.manipulation import Ask, InputTransform, BindContext
 from promptkit.core.registry import checked, parameters_field
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
@@ -103,11 +103,11 @@ class SoftPrompt:
         network = {"reparametrise": self.reparametrise, "width": self.width} if self.reparametrise else {}
         return {"init": self.init, "seed": self.seed, **network}
 
-    def bind(self, surroundings: Surroundings) -> Put:
+    def bind(self, bind_context: BindContext) -> InputTransform:
         """What puts the vectors into a prompt."""
-        held = self._vectors(self.initial_parameters(surroundings))
+        held = self._vectors(self.initial_parameters(bind_context))
         rows = Vectors(data=held.data, d_model=held.shape[1])
-        bos = surroundings.ask.card.tokenizer.bos
+        bos = bind_context.ask.card.tokenizer.bos
         return lambda prompt: self._placed(prompt, rows, bos)
 
     def _placed(self, prompt: TextInput, rows: Vectors, bos: tuple[int, ...]) -> TextInput:
@@ -119,11 +119,11 @@ class SoftPrompt:
         """The same soft prompt once it has been trained: its vectors alone, whatever has made them."""
         return replace(self, parameters={VECTORS: self._vectors(parameters)}, base=dict(base))
 
-    def interventions(self, trained: Mapping[str, Any]) -> Within[Any]:
+    def interventions(self, trained: Mapping[str, Any]) -> Interventions[Any]:
         """The vectors: what is trained, or what a network makes of that."""
         if self.reparametrise is None or VECTORS in trained:
-            return Within(vectors=trained[VECTORS])
-        return Within(vectors=made(self.reparametrise, trained))
+            return Interventions(vectors=trained[VECTORS])
+        return Interventions(vectors=made(self.reparametrise, trained))
 
     def _vectors(self, parameters: Mapping[str, Array]) -> Array:
         if self.reparametrise is None or VECTORS in parameters:
@@ -132,11 +132,11 @@ class SoftPrompt:
 
     # ---- what they begin as -----------------------------------------------------------------------
 
-    def initial_parameters(self, surroundings: Surroundings) -> Mapping[str, Array]:
+    def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
         """What was learned, or else the parameters before any training."""
         if self.parameters:
             return self.parameters
-        begin = self._random(surroundings.ask) if self.init == "random" else self._of_tokens(surroundings)
+        begin = self._random(bind_context.ask) if self.init == "random" else self._of_tokens(bind_context)
         if self.reparametrise is None:
             return {VECTORS: as_array(begin)}
         return networked(self.reparametrise, begin, width=self.width or begin.shape[1], seed=self.seed)
@@ -147,22 +147,22 @@ class SoftPrompt:
         scale = np.sqrt(np.mean(_rows(ask.embed(ids)) ** 2))
         return scale * generator("soft", self.seed).normal(size=(self.length, ask.card.d_model))
 
-    def _of_tokens(self, surroundings: Surroundings) -> Any:
+    def _of_tokens(self, bind_context: BindContext) -> Any:
         """A row a token, or the mean row of a label word's tokens; from the first again where there are too few."""
-        ask = surroundings.ask
-        groups = self._tokens(surroundings)
+        ask = bind_context.ask
+        groups = self._tokens(bind_context)
         rows = _rows(ask.embed([token for group in groups for token in group]))
         ends = np.cumsum([len(group) for group in groups])
         means = np.stack([part.mean(0) for part in np.split(rows, ends[:-1])])
         return means[np.arange(self.length) % len(means)]
 
-    def _tokens(self, surroundings: Surroundings) -> Sequence[Sequence[int]]:
-        card = surroundings.ask.card
+    def _tokens(self, bind_context: BindContext) -> Sequence[Sequence[int]]:
+        card = bind_context.ask.card
         if self.init == "vocabulary":
             return [[token] for token in common_tokens(card, self.seed)[: self.length]]
         if self.init != "labels":
             return [[token] for token in card.tokenizer.encode(self.init).ids]
-        words = [*surroundings.reading.label_words().values()]
+        words = [*bind_context.reading.label_words().values()]
         if not words:
             raise InputError(
                 "A soft prompt cannot be initialized from label words in a task without labels",

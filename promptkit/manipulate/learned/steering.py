@@ -15,8 +15,8 @@ import numpy as np
 
 from promptkit.core.arrays import Array, as_array, as_numpy, check_held, digest
 from promptkit.core.errors import InputError
-from promptkit.core.inputs import Edit, Within
-from promptkit.core.manipulation import Ask, Put, Surroundings
+from promptkit.core.inputs import HiddenEdit, Interventions
+from promptkit.core.manipulation import Ask, InputTransform, BindContext
 from promptkit.core.registry import parameters_field
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.learned.layers import UNITS, layers_at, scales, settle_layers, resolved, states
@@ -69,22 +69,22 @@ class HiddenShift:
         told = {"sha256": digest(self.parameters)} if self.parameters else {}
         return {"name": self.name, "layers": list(self.layers), "at": self.at, "operation": self.operation, **told}
 
-    def bind(self, surroundings: Surroundings) -> Put:
+    def bind(self, bind_context: BindContext) -> InputTransform:
         """What puts the vectors into a prompt."""
-        edits = self._edits([as_array(vector) for vector in self._start(surroundings.ask)])
+        edits = self._edits([as_array(vector) for vector in self._start(bind_context.ask)])
         return lambda prompt: replace(prompt, edits=(*prompt.edits, *edits))
 
-    def _edits(self, vectors: Any) -> tuple[Edit[Any], ...]:
+    def _edits(self, vectors: Any) -> tuple[HiddenEdit[Any], ...]:
         layers = self.layers or range(1, len(vectors) + 1)
         where: dict[str, Any] = {"everywhere": True} if self.at == "all" else {"last": 1}
         pairs = zip(layers, vectors, strict=True)
-        return tuple(Edit(layer=layer, operation=self.operation, arrays=(vector,), **where) for layer, vector in pairs)
+        return tuple(HiddenEdit(layer=layer, operation=self.operation, arrays=(vector,), **where) for layer, vector in pairs)
 
     # ---- training ---------------------------------------------------------------------------------
 
-    def interventions(self, trained: Mapping[str, Any]) -> Within[Any]:
+    def interventions(self, trained: Mapping[str, Any]) -> Interventions[Any]:
         """The vectors."""
-        return Within(edits=self._edits(self._made(trained)[VECTORS]))
+        return Interventions(edits=self._edits(self._made(trained)[VECTORS]))
 
     def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> HiddenShift:
         """The same shift once it has been trained."""
@@ -93,9 +93,9 @@ class HiddenShift:
     def _made(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
         return {VECTORS: trained[VECTORS] * trained[UNITS][:, None]}
 
-    def initial_parameters(self, surroundings: Surroundings) -> Mapping[str, Array]:
+    def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
         """The vectors in units of their layers: what was learned, or what they begin as."""
-        start, ask = self._start(surroundings.ask), surroundings.ask
+        start, ask = self._start(bind_context.ask), bind_context.ask
         units = scales(ask, layers_at(self.layers, ask.card))
         return {VECTORS: as_array(start / units[:, None]), UNITS: as_array(units)}
 

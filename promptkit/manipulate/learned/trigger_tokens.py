@@ -14,8 +14,8 @@ import numpy as np
 
 from promptkit.core.arrays import Array, check_held
 from promptkit.core.errors import CheckpointError, TrainingError
-from promptkit.core.inputs import TextInput, Within
-from promptkit.core.manipulation import Put, Surroundings
+from promptkit.core.inputs import TextInput, Interventions
+from promptkit.core.manipulation import InputTransform, BindContext
 from promptkit.core.model import Tokenizer
 from promptkit.core.registry import checked, parameters_field
 from promptkit.core.taxonomy import Kind
@@ -82,10 +82,10 @@ class TriggerTokens:
         where = {"slot": self.slot} if self.slot else {"place": self.place}
         return {"name": self.name, "length": self.length, **where, **which}
 
-    def bind(self, surroundings: Surroundings) -> Put:
+    def bind(self, bind_context: BindContext) -> InputTransform:
         """What puts the tokens into a prompt."""
-        ids = ids_of(self.initial_parameters(surroundings))
-        bos = surroundings.ask.card.tokenizer.bos
+        ids = ids_of(self.initial_parameters(bind_context))
+        bos = bind_context.ask.card.tokenizer.bos
         return lambda prompt: self._placed(prompt, ids, bos)
 
     def _placed(self, prompt: TextInput, ids: tuple[int, ...], bos: tuple[int, ...]) -> TextInput:
@@ -102,13 +102,13 @@ class TriggerTokens:
         kept = {key: base[key] for key in ("name", "tokenizer") if key in base}
         return replace(self, parameters=dict(parameters), base=kept)
 
-    def as_vectors(self, surroundings: Surroundings) -> SoftPrompt:
+    def as_vectors(self, bind_context: BindContext) -> SoftPrompt:
         """The soft prompt that is these tokens: at the same place, their embeddings, through which gradients flow."""
-        rows = surroundings.ask.embed(ids_of(self.initial_parameters(surroundings)))
+        rows = bind_context.ask.embed(ids_of(self.initial_parameters(bind_context)))
         held = Array(data=rows.data, shape=(self.length, rows.d_model))
         return SoftPrompt(self.length, place=self.place, slot=self.slot, parameters={VECTORS: held})
 
-    def interventions(self, trained: Mapping[str, Any]) -> Within[Any]:
+    def interventions(self, trained: Mapping[str, Any]) -> Interventions[Any]:
         """No function of the ids is differentiable: see `as_vectors`."""
         raise TrainingError(
             "Trigger tokens are discrete and cannot be trained by gradient descent",
@@ -117,11 +117,11 @@ class TriggerTokens:
             manipulation=self.name,
         )
 
-    def initial_parameters(self, surroundings: Surroundings) -> Mapping[str, Array]:
+    def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
         """What was found, or the tokens before any search; those of a text from the first again where there are too few."""
         if self.parameters:
             return self.parameters
-        card = surroundings.ask.card
+        card = bind_context.ask.card
         is_text = self.init != "vocabulary"
         ids = [*card.tokenizer.encode(self.init).ids] if is_text else common_tokens(card, self.seed)
         numbers = np.array([ids[place % len(ids)] for place in range(self.length)], "<f4")

@@ -10,7 +10,7 @@ from promptkit.core.alignment import Extractor, Reading, Scorer
 from promptkit.core.errors import Unsupported
 from promptkit.core.examples import Example, LabelledExample
 from promptkit.core.inputs import TextInput
-from promptkit.core.manipulation import Ask, Surroundings
+from promptkit.core.manipulation import Ask, BindContext
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Generate, GenerateOutput, Output, Request, Score, ScoreOutput, Verb
 from promptkit.inputs.text.encoding import counted, encode
@@ -28,24 +28,24 @@ Context = tuple[Example, Demonstrations]
 class Bench:
     """One task, one model, and the prompt that demonstrations will stand in."""
 
-    surroundings: Surroundings
+    bind_context: BindContext
     show: Frame
     """What the model reads for a row behind certain demonstrations."""
 
     @property
     def pool(self) -> Sequence[LabelledExample]:
         """The rows that demonstrations come from."""
-        return self.surroundings.rows.get("pool", ())
+        return self.bind_context.rows.get("pool", ())
 
     @property
     def dev(self) -> Sequence[LabelledExample]:
         """The rows that a search may choose by."""
-        return self.surroundings.rows.get("dev", ())
+        return self.bind_context.rows.get("dev", ())
 
     @property
     def reading(self) -> Reading:
         """How the model's output will be read."""
-        return self.surroundings.reading
+        return self.bind_context.reading
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -55,12 +55,12 @@ class Bench:
     @property
     def ask(self) -> Ask:
         """The model that will read the prompt."""
-        return self.surroundings.ask
+        return self.bind_context.ask
 
     @property
     def others(self) -> Mapping[str, Ask]:
         """The other models that were named."""
-        return self.surroundings.others
+        return self.bind_context.others
 
     def scores(
         self, contexts: Sequence[Context], purpose: str, *, suffix: Sequence[str] | None = None
@@ -114,7 +114,7 @@ class Bench:
 
     def request(self, prompt: TextInput, verb: Verb) -> Request:
         """What the model is asked behind a prompt, which it reads as the prompt of a row: with the changes of it."""
-        return Request(input=self.surroundings.put(prompt), verb=verb)
+        return Request(input=self.bind_context.put(prompt), verb=verb)
 
     def _shown(self, contexts: Sequence[Context], suffix: Sequence[str] | None) -> list[Rendered]:
         pairs = zip(contexts, repeat("") if suffix is None else suffix, strict=suffix is not None)

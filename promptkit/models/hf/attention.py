@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptkit.core.inputs import Within
+from promptkit.core.inputs import Interventions
 from promptkit.models.batching import ROOT, Tree
 from promptkit.models.hf.lm_head import capped
 
@@ -96,7 +96,7 @@ class Layout:
     """How many tokens of `prefix` are attended to."""
     behind: Tensor
     """Shape (T,): how many tokens of its prompt stand behind each one; less than 0 where it is none of a prompt."""
-    interventions: Within[Tensor]
+    interventions: Interventions[Tensor]
     """What is learned and stands in the row, before it, or changes its hidden states."""
     past: Past | None = None
     """The keys and values of the texts whose next tokens the row holds; None where the row holds whole prompts."""
@@ -124,7 +124,7 @@ def lay_out(
     prefix: KeyValues,
     reuse: int,
     device: torch.device,
-    interventions: Within[Tensor],
+    interventions: Interventions[Tensor],
     keep: bool = False,
     unfinished: bool = False,
 ) -> Layout:
@@ -185,7 +185,7 @@ def _ancestors(parents: tuple[int, ...]) -> Tensor:
 
 
 def lay_out_step(
-    tokens: Sequence[int], past: Past, *, prefix: KeyValues, reuse: int, device: torch.device, interventions: Within[Tensor]
+    tokens: Sequence[int], past: Past, *, prefix: KeyValues, reuse: int, device: torch.device, interventions: Interventions[Tensor]
 ) -> Layout:
     """The next token of each text as one row."""
     count = len(tokens)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from promptkit.core.errors import Unsupported
-from promptkit.core.inputs import NOTHING, TextInput
+from promptkit.core.inputs import NO_INTERVENTIONS, TextInput
 from promptkit.core.requests import Request, Score
 from promptkit.models.hf.attention import KeyValues
 from promptkit.models.hf.interventions import layers_of
@@ -112,7 +112,7 @@ class AttentionHeads:
     def _scores(self, ids: Sequence[int], continuation: Sequence[int], copies: int, before: KeyValues) -> Tensor:
         """The continuation's log-probability in each copy, whose last tokens are those of the row in turn, (copies,)."""
         request = Request(input=TextInput(ids=tuple(ids)), verb=Score(continuations=(tuple(continuation),)))
-        found = self._forward.scores([request] * copies, len(ids) - 1, before, NOTHING)
+        found = self._forward.scores([request] * copies, len(ids) - 1, before, NO_INTERVENTIONS)
         return torch.stack([scores[0].sum() for scores in found])
 
     @contextmanager

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from promptkit.core.errors import TrainingError
-from promptkit.core.inputs import Within
+from promptkit.core.inputs import Interventions
 from promptkit.core.model import Precision
 from promptkit.core.requests import Request
 from promptkit.models.batching import MIN_SHARED, make_plan, own_tokens, tree_of
@@ -62,7 +62,7 @@ class TorchScores:
         plan = make_plan([self._requests[index] for index in chosen], share=False, **self._bounds)
         return [[chosen[place] for place in batch.requests] for batch in plan.batches]
 
-    def scores(self, chosen: Sequence[int], interventions: Within[Tensor]) -> list[list[Tensor]]:
+    def scores(self, chosen: Sequence[int], interventions: Interventions[Tensor]) -> list[list[Tensor]]:
         """Of each chosen request, of each continuation, its tokens' log-probabilities."""
         with ExitStack() as stack:
             if self._checkpointing and torch.is_grad_enabled():

@@ -13,7 +13,7 @@ from pydantic import PositiveInt
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import OutOfMemory, Unsupported
-from promptkit.core.inputs import Prefix, Vectors
+from promptkit.core.inputs import KVPrefix, Vectors
 from promptkit.core.model import Card, Precision
 from promptkit.core.requests import Generate, Output, Request
 from promptkit.models import registry as base
@@ -107,7 +107,7 @@ class TransformersModel:
         """What its embedding module gives these tokens."""
         return self._forward.embed(ids)
 
-    def keys_values(self, ids: Sequence[int]) -> Prefix[Array]:
+    def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
         """What its layers hold of these tokens."""
         self._takes_prefixes  # noqa: B018 - raises where it does not
         return prefix_of(self._forward.keys_values(ids))

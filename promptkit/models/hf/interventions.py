@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from promptkit.core.errors import Unsupported
-from promptkit.core.inputs import Edit
+from promptkit.core.inputs import HiddenEdit
 
 
 def layers_of(model: Any) -> nn.ModuleList:
@@ -34,7 +34,7 @@ def layers_of(model: Any) -> nn.ModuleList:
 
 
 @contextmanager
-def edited(model: Any, edits: Sequence[Edit[Tensor]], positions: Tensor, behind: Tensor) -> Iterator[None]:
+def edited(model: Any, edits: Sequence[HiddenEdit[Tensor]], positions: Tensor, behind: Tensor) -> Iterator[None]:
     """Inside, a forward of the model makes the edits.
 
     positions, behind: of each token of a row, how many stand before it in its prompt, and how many behind; less than 0 where
@@ -48,14 +48,14 @@ def edited(model: Any, edits: Sequence[Edit[Tensor]], positions: Tensor, behind:
         yield
 
 
-def _places(edit: Edit[Tensor], positions: Tensor, behind: Tensor) -> Tensor:
+def _places(edit: HiddenEdit[Tensor], positions: Tensor, behind: Tensor) -> Tensor:
     """Where it is made: bool, shape as `positions`."""
     if edit.all_positions:
         return torch.ones_like(behind, dtype=torch.bool)
     return (behind >= 0) & ((positions < edit.first) | (behind < edit.last))
 
 
-def _hook(edit: Edit[Tensor], places: Tensor) -> Any:
+def _hook(edit: HiddenEdit[Tensor], places: Tensor) -> Any:
     def changed(module: Any, given: Any, output: Any) -> Any:
         states = output[0] if isinstance(output, tuple) else output
         new = states.clone()
@@ -65,7 +65,7 @@ def _hook(edit: Edit[Tensor], places: Tensor) -> Any:
     return changed
 
 
-def _applied(edit: Edit[Tensor], states: Tensor) -> Tensor:
+def _applied(edit: HiddenEdit[Tensor], states: Tensor) -> Tensor:
     """In float32: residual streams are large, and what is added to them is small. Shape (N, d_model), as `states`."""
     arrays, exact = [array.float() for array in edit.arrays], states.float()
     if edit.operation == "low_rank":

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptkit.core.inputs import NOTHING, Vectors, Within
+from promptkit.core.inputs import NO_INTERVENTIONS, Vectors, Interventions
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Output, Read, ReadOutput, Request, ScoreOutput
 from promptkit.models.batching import ROOT, Tree, tree, tree_of
@@ -37,7 +37,7 @@ class PackedForward:
         self._batch_tokens = batch_tokens
         self.windows: dict[int, int | None] = {}
 
-    def prefix(self, ids: tuple[int, ...], interventions: Within[Tensor] = NOTHING) -> KeyValues:
+    def prefix(self, ids: tuple[int, ...], interventions: Interventions[Tensor] = NO_INTERVENTIONS) -> KeyValues:
         """The keys and values of the shared prefix, `batch_tokens` tokens at a time; `within` as `Layout` has it."""
         prefix: KeyValues = {}
         for begin in range(0, len(ids), self._batch_tokens):
@@ -89,7 +89,7 @@ class PackedForward:
             line += len(reads)
         return outputs
 
-    def scores(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Within[Tensor]) -> list[list[Tensor]]:
+    def scores(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]) -> list[list[Tensor]]:
         """As `answer`, for requests to score with this in the place of what they hold: differentiable in its tensors."""
         row = self._row(requests, reuse, prefix, interventions)
         last, _ = self._states(row.layout)
@@ -102,7 +102,7 @@ class PackedForward:
             found.append([logprobs[[line for line, _ in read], [column for _, column in read]] for read in pairs])
         return found
 
-    def _row(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Within[Tensor]) -> _Row:
+    def _row(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]) -> _Row:
         """The requests as one row, and what is wanted of it."""
         trees = [tree_of(request) for request in requests]
         prompts = [request.input.ids[reuse:] for request in requests]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptkit.core.inputs import NOTHING, Prefix, Vectors, Within
+from promptkit.core.inputs import NO_INTERVENTIONS, KVPrefix, Vectors, Interventions
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.generation import outputs_of, texts_of
@@ -39,7 +39,7 @@ class PaddedForward:
         self._trims = "logits_to_keep" in known
         self._past = "cache" if "cache" in known else "past_key_values"  # which is what it was before transformers 5.24
 
-    def prefix(self, ids: tuple[int, ...], interventions: Within[Tensor] = NOTHING) -> KeyValues:
+    def prefix(self, ids: tuple[int, ...], interventions: Interventions[Tensor] = NO_INTERVENTIONS) -> KeyValues:
         """Nothing is reused here."""
         return {}
 
@@ -62,7 +62,7 @@ class PaddedForward:
         with torch.no_grad():
             return [self._answer(request, interventions) for request in requests if not isinstance(request.verb, Generate)]
 
-    def _answer(self, request: Request, interventions: Within[Tensor]) -> Output:
+    def _answer(self, request: Request, interventions: Interventions[Tensor]) -> Output:
         prompt, verb = request.input.ids, request.verb
         if isinstance(verb, Read):
             return self._read(prompt, verb, interventions)
@@ -83,11 +83,11 @@ class PaddedForward:
                 text.add(next_token(logits[0, -1].float(), text), tokenizer, ends)
         return [*outputs_of(texts, len(requests))]
 
-    def scores(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Within[Tensor]) -> list[list[Tensor]]:
+    def scores(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]) -> list[list[Tensor]]:
         """As `answer`, for requests to score with this in the place of what they hold: differentiable in its tensors."""
         return [self._scores(r.input.ids, r.verb, interventions) for r in requests if isinstance(r.verb, Score)]
 
-    def _scores(self, prompt: tuple[int, ...], verb: Score, interventions: Within[Tensor]) -> list[Tensor]:
+    def _scores(self, prompt: tuple[int, ...], verb: Score, interventions: Interventions[Tensor]) -> list[Tensor]:
         """Of each continuation, its tokens' log-probabilities."""
         width = len(prompt) + max(len(continuation) for continuation in verb.continuations) - 1
         at_once = max(1, self._batch_tokens // width)
@@ -101,7 +101,7 @@ class PaddedForward:
                 logprobs.append(scores.gather(1, torch.tensor(continuation, device=row.device)[:, None])[:, 0])
         return logprobs
 
-    def _read(self, prompt: tuple[int, ...], verb: Read, interventions: Within[Tensor]) -> ReadOutput:
+    def _read(self, prompt: tuple[int, ...], verb: Read, interventions: Interventions[Tensor]) -> ReadOutput:
         wants, length = verb.hidden_layer is not None, len(prompt)
         logits, hidden = self._forward([prompt], interventions, prompt=length, first=length - 1, hidden=wants)
         scores = logits[0, -1].float().log_softmax(-1)
@@ -113,7 +113,7 @@ class PaddedForward:
         )
 
     def _forward(
-        self, rows: Sequence[tuple[int, ...]], interventions: Within[Tensor], *, prompt: int, first: int, hidden: bool = False
+        self, rows: Sequence[tuple[int, ...]], interventions: Interventions[Tensor], *, prompt: int, first: int, hidden: bool = False
     ) -> tuple[Tensor, Any]:
         """Logits from position `first` on, shape (rows, width - first, vocabulary); rows are padded on the right.
 
@@ -141,7 +141,7 @@ class PaddedForward:
         return output.logits if self._trims else output.logits[:, first:], output.hidden_states if hidden else None
 
 
-def _held(prefixes: Sequence[Prefix[Tensor]], *, rows: int, dtype: torch.dtype) -> Any:
+def _held(prefixes: Sequence[KVPrefix[Tensor]], *, rows: int, dtype: torch.dtype) -> Any:
     """The prefixes as transformers holds keys and values, the same for every row.
 
     A forward adds nothing to them, so that each of its layers may be computed again.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import CheckpointError, InputError, Unsupported
-from promptkit.core.inputs import Edit, Prefix, TextInput, Vectors, Within
+from promptkit.core.inputs import HiddenEdit, KVPrefix, TextInput, Vectors, Interventions
 from promptkit.core.requests import Request
 from promptkit.models.hf.attention import KeyValues
 
@@ -81,7 +81,7 @@ def check_prefixes(requests: Sequence[Request], heads: int, width: int) -> None:
             )
 
 
-def within_of(requests: Sequence[Request], device: torch.device) -> Within[Tensor]:
+def within_of(requests: Sequence[Request], device: torch.device) -> Interventions[Tensor]:
     """What tabled requests of the same prefixes and edits hold."""
     table = next((request.input.vectors for request in requests if request.input.vectors is not None), None)
     held = requests[0].input
@@ -89,22 +89,22 @@ def within_of(requests: Sequence[Request], device: torch.device) -> Within[Tenso
     def moved(array: Array) -> Tensor:
         return torch.from_numpy(np.frombuffer(array.data, "<f4").reshape(array.shape).copy()).to(device)
 
-    return Within(
+    return Interventions(
         vectors=None if table is None else tensor_of(table).to(device),
         prefixes=tuple(_prefix(each, moved(each.keys), moved(each.values)) for each in held.prefixes),
         edits=tuple(_edit(each, tuple(map(moved, each.arrays))) for each in held.edits),
     )
 
 
-def _prefix(prefix: Prefix[Array], keys: Tensor, values: Tensor) -> Prefix[Tensor]:
-    return Prefix(length=prefix.length, layers=prefix.layers, keys=keys, values=values)
+def _prefix(prefix: KVPrefix[Array], keys: Tensor, values: Tensor) -> KVPrefix[Tensor]:
+    return KVPrefix(length=prefix.length, layers=prefix.layers, keys=keys, values=values)
 
 
-def _edit(edit: Edit[Array], arrays: tuple[Tensor, ...]) -> Edit[Tensor]:
-    return Edit(**{**{f.name: getattr(edit, f.name) for f in fields(edit)}, "arrays": arrays})
+def _edit(edit: HiddenEdit[Array], arrays: tuple[Tensor, ...]) -> HiddenEdit[Tensor]:
+    return HiddenEdit(**{**{f.name: getattr(edit, f.name) for f in fields(edit)}, "arrays": arrays})
 
 
-def prefix_of(layers: KeyValues) -> Prefix[Array]:
+def prefix_of(layers: KeyValues) -> KVPrefix[Array]:
     """The value of what layers hold, by their numbers from 0."""
     shapes = {pair[0].shape for pair in layers.values()}
     if len(shapes) != 1 or any(key.shape != value.shape for key, value in layers.values()):
@@ -115,7 +115,7 @@ def prefix_of(layers: KeyValues) -> Prefix[Array]:
             shapes=tuple(sorted(map(str, {tuple(shape) for shape in shapes}))),
         )
     keys, values = (array_of(torch.stack([layers[layer][i] for layer in sorted(layers)])) for i in (0, 1))
-    return Prefix(length=keys.shape[2], layers=tuple(layer + 1 for layer in sorted(layers)), keys=keys, values=values)
+    return KVPrefix(length=keys.shape[2], layers=tuple(layer + 1 for layer in sorted(layers)), keys=keys, values=values)
 
 
 def array_of(numbers: Tensor) -> Array:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from promptkit.core.errors import Unsupported
-from promptkit.core.inputs import Edit, TextInput
+from promptkit.core.inputs import HiddenEdit, TextInput
 from promptkit.core.requests import Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.hf.attention import ATTENTION, attend
 from promptkit.models.hf.lm_head import Head
@@ -86,7 +86,7 @@ def takes_edits(forward: PackedForward | PaddedForward, vocabulary: int, layers:
     asked = Request(input=told.input, verb=Read(hidden_layer=layer, top_m=1))
     before = _read(forward.answer([asked], 0, {}))
     added = 0.5 * before.abs().mean() * torch.ones_like(before)
-    edit = Edit(layer=layer, operation="add", last=1, arrays=(array_of(added),))
+    edit = HiddenEdit(layer=layer, operation="add", last=1, arrays=(array_of(added),))
     try:
         after = _read(forward.answer([replace(asked, input=replace(told.input, edits=(edit,)))], 0, {}))
     except Unsupported:

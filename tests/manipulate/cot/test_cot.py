@@ -49,10 +49,10 @@ def flat(prompt, word):
 # ---- zero-shot --------------------------------------------------------------------------------------
 
 
-def test_zero_shot_asks_for_a_reasoning_and_stands_it_before_the_answer(surroundings, scripted, pool):
+def test_zero_shot_asks_for_a_reasoning_and_stands_it_before_the_answer(bind_context, scripted, pool):
     model = scripted(flat, lambda prompt, verb: [" First this.\nThen that. \n\nQ: more"])
     prompt = pk.Prompt(QUESTION, cot=zero_shot(max_tokens=9))
-    rendered = prompt.bind(surroundings(pool, LABELS, model=model))(ROWS[:2])
+    rendered = prompt.bind(bind_context(pool, LABELS, model=model))(ROWS[:2])
     assert model.prompts == [f"Q: {row.inputs['text']}\nA: Let's think step by step." for row in ROWS[:2]]
     assert model.rounds == [2]
     expected = " Let's think step by step. First this.\nThen that. Therefore, the answer is"
@@ -63,14 +63,14 @@ def test_zero_shot_asks_for_a_reasoning_and_stands_it_before_the_answer(surround
         assert [span.part for span in each.input.spans][-1] == "reasoning"
 
 
-def test_a_reasoning_ends_before_a_further_example_and_not_at_an_empty_line(surroundings, scripted, pool):
+def test_a_reasoning_ends_before_a_further_example_and_not_at_an_empty_line(bind_context, scripted, pool):
     verbs = []
 
     def writes(prompt, verb):
         verbs.append(verb)
         return ["\n\n1. So.\n\nQ: further"]
 
-    around = surroundings(pool, LABELS, model=scripted(flat, writes))
+    around = bind_context(pool, LABELS, model=scripted(flat, writes))
     (rendered,) = pk.Prompt(QUESTION, cot=zero_shot(max_tokens=7)).bind(around)(ROWS[:1])
     assert verbs[0].stop == ("Therefore, the answer is", "\n\nQ:")
     assert verbs[0].max_tokens == 7
@@ -78,31 +78,31 @@ def test_a_reasoning_ends_before_a_further_example_and_not_at_an_empty_line(surr
 
 
 @pytest.mark.parametrize("cot", [zero_shot(), least_to_most()])
-def test_a_model_that_turns_to_the_answer_by_itself_is_not_asked_for_it_twice(surroundings, scripted, pool, cot):
+def test_a_model_that_turns_to_the_answer_by_itself_is_not_asked_for_it_twice(bind_context, scripted, pool, cot):
     model = scripted(flat, lambda prompt, verb: [" Why? So it is. Therefore, the answer is 7.\nAnd more?"])
-    (rendered,) = pk.Prompt(QUESTION, cot=cot).bind(surroundings(pool, LABELS, model=model))(ROWS[:1])
+    (rendered,) = pk.Prompt(QUESTION, cot=cot).bind(bind_context(pool, LABELS, model=model))(ROWS[:1])
     assert text_of(rendered).count("Therefore, the answer is") == 1
     assert text_of(rendered).endswith("So it is. Therefore, the answer is")
 
 
-def test_demonstrations_show_their_reasoning_as_the_row_itself_does(surroundings, scripted, pool):
+def test_demonstrations_show_their_reasoning_as_the_row_itself_does(bind_context, scripted, pool):
     model = scripted(flat, lambda prompt, verb: [" Hm."])
     for template in (QUESTION, WORKED):
         prompt = pk.Prompt(template, demos=pk.demos.first(k=1), cot=zero_shot(trigger="Think.", answer_trigger="Hence"))
-        (rendered,) = prompt.bind(surroundings(pool, LABELS, model=model))(ROWS[:1])
+        (rendered,) = prompt.bind(bind_context(pool, LABELS, model=model))(ROWS[:1])
         assert text_of(rendered) == (
             "Q: review number 0\nA: Think. since id000. Hence negative\n\nQ: query 0\nA: Think. Hm. Hence"
         )
     bare = [replace(row, rationale={}) for row in pool]
     prompt = pk.Prompt(QUESTION, demos=pk.demos.first(k=1), cot=zero_shot())
-    (rendered,) = prompt.bind(surroundings(bare, LABELS, model=model))(ROWS[:1])
+    (rendered,) = prompt.bind(bind_context(bare, LABELS, model=model))(ROWS[:1])
     assert text_of(rendered).startswith("Q: review number 0\nA: negative.\n\n")
 
 
-def test_in_a_chat_the_answering_turn_begins_with_the_reasoning(surroundings, scripted, pool):
+def test_in_a_chat_the_answering_turn_begins_with_the_reasoning(bind_context, scripted, pool):
     model = scripted(flat, lambda prompt, verb: [" Hm."])
     prompt = pk.Prompt(QUESTION, demos=pk.demos.first(k=1), cot=zero_shot(trigger="Think.", answer_trigger="Hence"), chat=True)
-    (rendered,) = prompt.bind(surroundings(pool, LABELS, model=model))(ROWS[:1])
+    (rendered,) = prompt.bind(bind_context(pool, LABELS, model=model))(ROWS[:1])
     assert model.card.tokenizer.decode(rendered.input.ids) == (
         "<bos><turn>user\nQ: review number 0\nA:<end>\n<turn>assistant\nThink. since id000. Hence negative<end>\n"
         "<turn>user\nQ: query 0\nA:<end>\n<turn>assistant\nThink. Hm. Hence"
@@ -111,19 +111,19 @@ def test_in_a_chat_the_answering_turn_begins_with_the_reasoning(surroundings, sc
     assert rendered.targets == (" negative", " positive")
 
 
-def test_a_text_that_answers_is_a_line_behind_the_answer_trigger(surroundings, scripted, pool):
+def test_a_text_that_answers_is_a_line_behind_the_answer_trigger(bind_context, scripted, pool):
     model = scripted(flat, lambda prompt, verb: [" Hm."])
     for chat in (False, True):
         prompt = pk.Prompt(QUESTION, cot=zero_shot(), chat=chat)
-        around = surroundings(pool, model=model, reading=pk.extract.first_line())
+        around = bind_context(pool, model=model, reading=pk.extract.first_line())
         assert prompt.bind(around)(ROWS[:1])[0].stop == ("\n",)
 
 
 def test_a_content_free_row_reasons_for_itself_behind_the_demonstrations_of_the_row_that_it_is_like(
-    surroundings, scripted, pool
+    bind_context, scripted, pool
 ):
     model = scripted(flat, lambda prompt, verb: [f" About {prompt.rpartition('Q: ')[2].split()[0]}."])
-    apply = pk.Prompt(QUESTION, demos=pk.demos.random_each(k=2), cot=zero_shot()).bind(surroundings(pool, LABELS, model=model))
+    apply = pk.Prompt(QUESTION, demos=pk.demos.random_each(k=2), cot=zero_shot()).bind(bind_context(pool, LABELS, model=model))
     (own,) = apply(ROWS[:1])
     (free,) = apply([Example(id="free", inputs={"text": "N/A"})], context_of=ROWS[:1])
     assert free.demos == own.demos
@@ -132,7 +132,7 @@ def test_a_content_free_row_reasons_for_itself_behind_the_demonstrations_of_the_
 
 @given(length=st.integers(150, 700), k=st.integers(0, 6), written=st.integers(0, 40), name=st.sampled_from(sorted(COT)))
 def test_there_is_room_for_the_reasoning_and_both_calls_show_the_same_demonstrations(
-    surroundings, scripted, make_card, pool, length, k, written, name
+    bind_context, scripted, make_card, pool, length, k, written, name
 ):
     """Every token is a byte, so that a text is as long again when it is read."""
 
@@ -144,7 +144,7 @@ def test_there_is_room_for_the_reasoning_and_both_calls_show_the_same_demonstrat
     model = scripted(flat, writes)
     model.card = make_card(context_length=length)
     prompt = pk.Prompt(QUESTION, demos=pk.demos.first(k=k), cot=cot)
-    apply = prompt.bind(surroundings([replace(row, rationale={}) for row in pool], LABELS, model=model))
+    apply = prompt.bind(bind_context([replace(row, rationale={}) for row in pool], LABELS, model=model))
     with suppress(TaskError):
         (rendered,) = apply(ROWS[:1])
     if not model.prompts:  # the row alone is too long
@@ -187,14 +187,14 @@ PLANS = {
 }
 
 
-def test_subquestions_are_answered_in_turn_each_behind_those_before_it(surroundings, scripted, pool):
+def test_subquestions_are_answered_in_turn_each_behind_those_before_it(bind_context, scripted, pool):
     def writes(prompt, verb):
         if prompt.endswith(":\n1."):
             return [PLANS[prompt.split("\n")[0].removeprefix("Q: ")]]
         return [f" It is {len(prompt)}.\n7. And so on?"]
 
     model = scripted(flat, writes)
-    apply = pk.Prompt(QUESTION, cot=least_to_most(trigger="Parts:", questions=3)).bind(surroundings(pool, LABELS, model=model))
+    apply = pk.Prompt(QUESTION, cot=least_to_most(trigger="Parts:", questions=3)).bind(bind_context(pool, LABELS, model=model))
     first, second, third = map(text_of, apply(ROWS[:3]))
     assert model.rounds == [3, 2, 2, 1]
     begun = "Q: query 0\nA: Parts:\n1. How many sheep?"
@@ -205,11 +205,11 @@ def test_subquestions_are_answered_in_turn_each_behind_those_before_it(surroundi
     assert third == "Q: query 2\nA: Therefore, the answer is"
 
 
-def test_a_row_s_parts_do_not_depend_on_the_other_rows(surroundings, scripted, pool):
+def test_a_row_s_parts_do_not_depend_on_the_other_rows(bind_context, scripted, pool):
     def writes(prompt, verb):
         return [PLANS[prompt.split("\n")[0].removeprefix("Q: ")]] if prompt.endswith(":\n1.") else [f" {len(prompt)}."]
 
-    apply = pk.Prompt(QUESTION, cot=least_to_most()).bind(surroundings(pool, LABELS, model=scripted(flat, writes)))
+    apply = pk.Prompt(QUESTION, cot=least_to_most()).bind(bind_context(pool, LABELS, model=scripted(flat, writes)))
     assert apply(ROWS[:3]) == [apply([row])[0] for row in ROWS[:3]]
 
 
@@ -317,13 +317,13 @@ def test_a_model_that_writes_no_reasoning_is_refused(bench, scripted):
         over(bench, zoo("cat", "dog"), scripted(flat, lambda prompt, verb: [""]), k=2)
 
 
-def test_a_template_that_shows_no_reasoning_is_refused_but_for_a_chain_of_thought(bench, surroundings, scripted):
+def test_a_template_that_shows_no_reasoning_is_refused_but_for_a_chain_of_thought(bench, bind_context, scripted):
     model = scripted(lambda prompt, word: -float(len(word)), thinks)
     with refused(TemplateError, "reasoning-not-shown", selector="auto-cot"):
         over(bench, zoo("cat"), model, template=QUESTION, k=1)
     prompt = pk.Prompt(QUESTION, demos=auto_cot(k=2), cot=zero_shot())
     rows = [replace(row, label="negative") for row in zoo("cat", "dog")]
-    (rendered,) = prompt.bind(surroundings(rows, ("negative", "yes"), model=model))(ROWS[:1])
+    (rendered,) = prompt.bind(bind_context(rows, ("negative", "yes"), model=model))(ROWS[:1])
     assert text_of(rendered).count("A sheep. Two goats. Therefore, the answer is yes\n\n") == 2
 
 

@@ -82,9 +82,9 @@ def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(bench, scripted
 
 
 @every
-def test_what_was_asked_is_not_asked_again(surroundings, scripted, pool, dev, selector):
+def test_what_was_asked_is_not_asked_again(bind_context, scripted, pool, dev, selector):
     model = scripted(noise)
-    apply = pk.Prompt("sentiment/review", demos=selector).bind(surroundings(pool, LABELS, dev=dev, model=model))
+    apply = pk.Prompt("sentiment/review", demos=selector).bind(bind_context(pool, LABELS, dev=dev, model=model))
     apply(ROWS)
     asked = len(model.prompts)
     assert asked == len(set(model.prompts))
@@ -284,7 +284,7 @@ def test_a_candidate_is_scored_once_whichever_rows_it_is_a_candidate_of(bench, s
     assert len(model.prompts) == asked
 
 
-def test_what_a_selector_of_candidates_needs_is_given_to_it(surroundings, scripted, pool, dev, monkeypatch):
+def test_what_a_selector_of_candidates_needs_is_given_to_it(bind_context, scripted, pool, dev, monkeypatch):
     """As for a selector that asks a sentence encoder."""
 
     class encoded(random):  # noqa: N801
@@ -299,5 +299,5 @@ def test_what_a_selector_of_candidates_needs_is_given_to_it(surroundings, script
     for selector in (mdl(k=2, candidates=4, by="random"), rerank(k=2, candidates=4, by="random")):
         prompt = pk.Prompt("sentiment/review", demos=selector)
         assert prompt.models == ("encoder",)
-        around = surroundings(pool, LABELS, dev=dev, model=scripted(noise))
+        around = bind_context(pool, LABELS, dev=dev, model=scripted(noise))
         prompt.bind(replace(around, others={"encoder": ask}))(ROWS)

@@ -70,7 +70,7 @@ def over(bench):
         made = bench(pool, labels)
         if vectors is not None:
             others = {"placed": Placed(vectors)}
-            made = replace(made, surroundings=replace(made.surroundings, others=others))
+            made = replace(made, bind_context=replace(made.bind_context, others=others))
         return selector.bind(made)
 
     return make
@@ -366,7 +366,7 @@ def test_a_model_without_hidden_states_is_refused_with_what_can_be_done(bench, p
             raise Unsupported("The model vllm:demo gives no hidden states", code="no-hidden-states", model="vllm:demo")
 
     around = bench(pool, LABELS)
-    around = replace(around, surroundings=replace(around.surroundings, others={"mute": Mute()}))
+    around = replace(around, bind_context=replace(around.bind_context, others={"mute": Mute()}))
     with refused(Unsupported, "no-hidden-states", model="vllm:demo"):
         similar(2, encoder="mute").bind(around)
 

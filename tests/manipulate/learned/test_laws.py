@@ -14,7 +14,7 @@ from promptkit.core.arrays import Array, as_array, as_numpy
 from promptkit.core.errors import CheckpointError, InputError, TaskError
 from promptkit.core.examples import Example
 from promptkit.core.inputs import TextInput
-from promptkit.core.manipulation import Learnable, Surroundings
+from promptkit.core.manipulation import Learnable, BindContext
 from promptkit.core.requests import Generate, Output, Request, Score
 from promptkit.manipulate.compose import composed
 from promptkit.manipulate.learned.storage import LEARNABLE, PARAMETERS, load_manipulation, read_manifest
@@ -61,8 +61,8 @@ def load(folder: Path) -> Any:
     return loaded
 
 
-def around(model: Any) -> Surroundings:
-    return Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
+def around(model: Any) -> BindContext:
+    return BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
 
 
 def disturbed(change: Learnable, model: Any, seed: int = 0) -> Learnable:

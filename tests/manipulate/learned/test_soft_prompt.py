@@ -15,7 +15,7 @@ import promptkit as pk
 from promptkit.core.errors import CheckpointError, InputError, TaskError, TemplateError
 from promptkit.core.examples import Example, LabelledExample
 from promptkit.core.inputs import Span, TextInput, Vectors
-from promptkit.core.manipulation import Surroundings
+from promptkit.core.manipulation import BindContext
 from promptkit.core.rendered import Rendered
 from promptkit.manipulate.compose import composed
 from promptkit.manipulate.learned.soft_prompt import inserted
@@ -34,7 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def rendered(model: Any, *changes: Any, **prompt: Any) -> Rendered:
-    around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
+    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
     return composed([pk.Prompt("sentiment/review", **prompt), *changes]).bind(around)([ROW])[0]
 
 
@@ -74,7 +74,7 @@ POOL = [LabelledExample(id=f"r{i}", inputs={"text": f"row {i}"}, label="yes") fo
 
 
 def in_slots(model: Any, template: str, changes: list[Any], **prompt: Any) -> Rendered:
-    around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
+    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
     return composed([pk.Prompt(template, **prompt), *changes]).bind(around)([ROW])[0]
 
 
@@ -150,7 +150,7 @@ def test_what_is_no_slot_of_a_template_is_told(model: Any, template: str, code: 
 
 def test_text_that_looks_like_a_slot_is_refused(model: Any) -> None:
     forged = Example(id="f", inputs={"text": "\ufdd0task\ufdd1"})
-    around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
+    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
     changes = [pk.SoftPrompt(2, slot="task"), pk.SoftPrompt(3, slot="end")]
     with refused(TemplateError, "reserved-character"):
         composed([pk.Prompt(SLOTS), *changes]).bind(around)([forged])
@@ -216,7 +216,7 @@ def test_who_cannot_take_them_is_refused_before_any_weights_load(model: Any, mon
         pk.Predictor(server, [prompt, pk.SoftPrompt(2)], WORDS)
     base = base_of(model)
     soft = pk.SoftPrompt(2)
-    around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
+    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
     trained = soft.with_parameters(soft.initial_parameters(around), base)
     pk.Predictor(model, [prompt, trained], WORDS)
     monkeypatch.setattr(type(model), "_forward", property(lambda _: pytest.fail("weights were loaded")))

@@ -13,7 +13,7 @@ import promptkit as pk
 from promptkit.core.arrays import as_array
 from promptkit.core.errors import CheckpointError, InputError, TrainingError
 from promptkit.core.examples import Example, LabelledExample
-from promptkit.core.manipulation import Surroundings
+from promptkit.core.manipulation import BindContext
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Request, Score
 from promptkit.manipulate.compose import composed
@@ -65,7 +65,7 @@ def tokens(ids: tuple[int, ...] = IDS, **keywords: Any) -> pk.TriggerTokens:
 
 
 def rendered(model: Any, *changes: Any, template: str = "sentiment/review", **prompt: Any) -> Rendered:
-    around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
+    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
     return composed([pk.Prompt(template, **prompt), *changes]).bind(around)([ROW])[0]
 
 
@@ -99,7 +99,7 @@ def test_the_order_of_a_list_is_the_order_in_the_prompt(model: Any) -> None:
 
 
 def test_as_vectors_they_are_the_tokens(model: Any) -> None:
-    around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
+    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
     scored = []
     for change in (tokens(), tokens().as_vectors(around)):
         found = rendered(model, change)
@@ -114,7 +114,7 @@ def test_no_control_token_and_no_row_without_a_token_may_be_put_in(model: Any) -
     assert set(card.tokenizer.control.values()) <= never
     assert len(never) < card.vocabulary
     assert all(card.tokenizer.decode([token]) for token in range(card.vocabulary) if token not in never)
-    around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
+    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
     begun = ids_of(pk.TriggerTokens(40).initial_parameters(around))
     assert not never & set(begun)
     assert len(set(begun)) == 40

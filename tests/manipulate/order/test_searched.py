@@ -143,10 +143,10 @@ def test_where_there_is_one_order_only_nothing_is_asked(bench, scripted, rows, o
 
 
 @shared
-def test_a_row_in_the_shared_set_has_a_set_of_its_own_to_be_ordered(surroundings, scripted, rows, order):
+def test_a_row_in_the_shared_set_has_a_set_of_its_own_to_be_ordered(bind_context, scripted, rows, order):
     """Its place is taken by another row; every other row is shown the one set in the one order."""
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.first(k=4), order=order(permutations=4), instruction="")
-    apply = prompt.bind(surroundings(rows, LABELS, model=scripted(noise, writes)))
+    apply = prompt.bind(bind_context(rows, LABELS, model=scripted(noise, writes)))
     own, *others = apply([rows[1], *ROWS])
     assert len({each.demos for each in others}) == 1
     assert rows[1].id not in own.demos
@@ -169,9 +169,9 @@ def test_in_a_chat_the_model_writes_rows_in_plain_text_and_is_scored_in_turns(be
 
 
 @shared
-def test_sets_of_each_row_s_own_are_refused(surroundings, scripted, make_rows, order):
+def test_sets_of_each_row_s_own_are_refused(bind_context, scripted, make_rows, order):
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2), order=order(permutations=2))
-    apply = prompt.bind(surroundings(make_rows(30, LABELS), LABELS, model=scripted(noise, writes)))
+    apply = prompt.bind(bind_context(make_rows(30, LABELS), LABELS, model=scripted(noise, writes)))
     with refused(InputError, "demonstrations-differ", order=order.name):
         apply(ROWS)
 

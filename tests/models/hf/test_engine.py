@@ -13,7 +13,7 @@ from tokenizers import processors
 import promptkit as pk
 from promptkit.core.errors import InputError, ModelError, OutOfMemory, PromptkitError, Unsupported
 from promptkit.core.examples import Example, LabelledExample
-from promptkit.core.manipulation import Surroundings
+from promptkit.core.manipulation import BindContext
 from promptkit.core.requests import Request, Score, ScoreOutput
 from promptkit.manipulate.prompt import BoundPrompt
 from promptkit.models.client import CachedModel
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def bound(model: Any, **options: Any) -> BoundPrompt:
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=4, seed=1), **options)
-    return prompt.bind(Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL}))
+    return prompt.bind(BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL}))
 
 
 def asked(model: Any, texts: list[str], **options: Any) -> list[Request]:
@@ -177,7 +177,7 @@ def test_chat_ids_equal_the_chat_templates_own() -> None:
         | {"tokenizer": TransformersTokenizer(make_tokenizer(chat=True))}
     )
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.first(k=2), chat=True, instruction="Rate it.")
-    around = Surroundings(ask=CachedModel(pk.load("fake"), card=card), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
+    around = BindContext(ask=CachedModel(pk.load("fake"), card=card), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
     (rendered,) = prompt.bind(around)([Example(id="q", inputs={"text": "so so"})])
     turns = [("user", "Rate it.\n\nReview: the film was good and long\nSentiment:"), ("assistant", "good")]
     turns += [("user", "Review: the film was bad and long\nSentiment:"), ("assistant", "bad and dull")]

@@ -18,7 +18,7 @@ from transformers import DynamicCache
 
 import promptkit as pk
 from promptkit.core.arrays import Array
-from promptkit.core.inputs import Edit, Prefix, TextInput
+from promptkit.core.inputs import HiddenEdit, KVPrefix, TextInput
 from promptkit.core.requests import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
@@ -64,31 +64,31 @@ def tensor(array: Array) -> torch.Tensor:
     return torch.frombuffer(bytearray(array.data), dtype=torch.float32).reshape(array.shape)
 
 
-def prefix_for(config: Any, length: int = 5, *, layers: tuple[int, ...] = (), seed: int = 0) -> Prefix[Array]:
+def prefix_for(config: Any, length: int = 5, *, layers: tuple[int, ...] = (), seed: int = 0) -> KVPrefix[Array]:
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     at = layers or tuple(range(1, config.num_hidden_layers + 1))
     shape = (len(at), heads, length, width)
-    return Prefix(length=length, layers=at, keys=noise(seed, *shape), values=noise(seed + 1, *shape))
+    return KVPrefix(length=length, layers=at, keys=noise(seed, *shape), values=noise(seed + 1, *shape))
 
 
-def edits_for(layers: int) -> dict[str, tuple[Edit[Array], ...]]:
+def edits_for(layers: int) -> dict[str, tuple[HiddenEdit[Array], ...]]:
     rows = torch.linalg.qr(tensor(noise(1, 32, 3))).Q.T
     low = (array_of(rows), noise(2, 3, 32), noise(3, 3))
     return {
-        "add to the last": (Edit(layer=1, operation="add", last=1, arrays=(noise(4, 32),)),),
-        "add everywhere": (Edit(layer=2, operation="add", all_positions=True, arrays=(noise(5, 32),)),),
-        "replace some of the last": (Edit(layer=2, operation="replace", last=3, arrays=(noise(6, 32),)),),
-        "low rank first and last": (Edit(layer=1, operation="low_rank", first=2, last=2, arrays=low),),
+        "add to the last": (HiddenEdit(layer=1, operation="add", last=1, arrays=(noise(4, 32),)),),
+        "add everywhere": (HiddenEdit(layer=2, operation="add", all_positions=True, arrays=(noise(5, 32),)),),
+        "replace some of the last": (HiddenEdit(layer=2, operation="replace", last=3, arrays=(noise(6, 32),)),),
+        "low rank first and last": (HiddenEdit(layer=1, operation="low_rank", first=2, last=2, arrays=low),),
         "two of one layer, and the last layer": (
-            Edit(layer=1, operation="low_rank", first=15, arrays=low),
-            Edit(layer=1, operation="add", last=30, arrays=(noise(7, 32),)),
-            Edit(layer=layers, operation="add", last=1, arrays=(noise(8, 32),)),
+            HiddenEdit(layer=1, operation="low_rank", first=15, arrays=low),
+            HiddenEdit(layer=1, operation="add", last=30, arrays=(noise(7, 32),)),
+            HiddenEdit(layer=layers, operation="add", last=1, arrays=(noise(8, 32),)),
         ),
     }
 
 
-def own(edit: Edit[Array], states: torch.Tensor, prompt: int) -> torch.Tensor:
+def own(edit: HiddenEdit[Array], states: torch.Tensor, prompt: int) -> torch.Tensor:
     """The edit made place by place, of a row's states, (1, T, d_model)."""
     arrays = [tensor(each) for each in edit.arrays]
     new = states.clone()
@@ -106,13 +106,13 @@ def own(edit: Edit[Array], states: torch.Tensor, prompt: int) -> torch.Tensor:
 
 
 @contextmanager
-def hooked(model: Any, edits: Sequence[Edit[Array]], prompt: int) -> Iterator[None]:
+def hooked(model: Any, edits: Sequence[HiddenEdit[Array]], prompt: int) -> Iterator[None]:
     decoder = model.get_decoder()
     layers = getattr(decoder, "layers", None) or decoder.h
     with ExitStack() as stack:
         for edit in edits:
 
-            def hook(_: Any, __: Any, output: Any, edit: Edit[Array] = edit) -> Any:
+            def hook(_: Any, __: Any, output: Any, edit: HiddenEdit[Array] = edit) -> Any:
                 whole = isinstance(output, tuple)
                 states = own(edit, output[0] if whole else output, prompt)
                 return (states, *output[1:]) if whole else states
@@ -121,7 +121,7 @@ def hooked(model: Any, edits: Sequence[Edit[Array]], prompt: int) -> Iterator[No
         yield
 
 
-def past_of(model: Any, prefixes: Sequence[Prefix[Array]]) -> dict[str, Any]:
+def past_of(model: Any, prefixes: Sequence[KVPrefix[Array]]) -> dict[str, Any]:
     if not prefixes:
         return {}
     cache = DynamicCache(config=model.config)
@@ -207,7 +207,7 @@ def test_edits_are_what_hooks_make_of_hidden_states(kind: str, load: Any) -> Non
 @pytest.mark.parametrize("attention", ["packed", "eager"])
 def test_hidden_states_are_read_as_the_edits_leave_them(kind: str, attention: str, load: Any) -> None:
     model, (prompt,) = load(kind, attention=attention), drawn(5, count=1)
-    add = Edit(layer=1, operation="add", last=1, arrays=(noise(1, 32),))
+    add = HiddenEdit(layer=1, operation="add", last=1, arrays=(noise(1, 32),))
     before, after = (
         answers(model, [Request(input=each, verb=Read(hidden_layer=1))])[0] for each in (prompt, replace(prompt, edits=(add,)))
     )

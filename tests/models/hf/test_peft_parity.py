@@ -17,7 +17,7 @@ from promptkit.core.arrays import as_numpy
 from promptkit.core.errors import CheckpointError
 from promptkit.core.examples import Example
 from promptkit.core.inputs import TextInput
-from promptkit.core.manipulation import Surroundings
+from promptkit.core.manipulation import BindContext
 from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.manipulate.compose import composed
 from promptkit.manipulate.learned.storage import save as keep
@@ -83,7 +83,7 @@ def trained(folder: Path, config: Any, out: Path, steps: int = 3) -> Any:
 
 
 def rendered(model: Any, *changes: Any) -> list[Any]:
-    around = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
+    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
     return composed([pk.Prompt("sentiment/review"), *changes]).bind(around)(ROWS)
 
 
@@ -146,7 +146,7 @@ OURS = {
 
 @pytest.mark.parametrize("name", OURS)
 def test_what_was_trained_here_gives_the_same_in_peft(name: str, folder: Path, model: Any, tmp_path: Path) -> None:
-    around, blank = Surroundings(ask=CachedModel(model), reading=pk.Verbalizer(WORDS)), OURS[name]
+    around, blank = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS)), OURS[name]
     ours: Any = blank.with_parameters(blank.initial_parameters(around), {"name": str(folder)})
     pk.convert(keep(ours, tmp_path / "ours"), tmp_path / "theirs")
     changed = peft.PeftModel.from_pretrained(own(folder), tmp_path / "theirs").eval()

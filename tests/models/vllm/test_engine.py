@@ -174,7 +174,7 @@ class TestEngine:
         ids = (2, 818, 5279, 262143)
         assert rows_of(vllm().embed(ids)) == pytest.approx(rows_of(hf().embed(ids)))
         blank = pk.SoftPrompt(5, init="Say how the reviewer liked it.", place="start")
-        begun = blank.initial_parameters(pk.Predictor(hf(), [prompt, blank], reading(task)).surroundings(task))
+        begun = blank.initial_parameters(pk.Predictor(hf(), [prompt, blank], reading(task)).bind_context(task))
         folder = save(blank.with_parameters(begun, base_of(hf())), tmp_path)
         rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), 12)]
         found = []
