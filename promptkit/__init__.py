@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from promptkit.inputs.text.template import Template as Template
     from promptkit.interpret.function_vectors import HeadEffects as HeadEffects
     from promptkit.interpret.function_vectors import head_effects as head_effects
-    from promptkit.interpret.steering_vectors import extract_shift as extract_shift
+    from promptkit.interpret.steering_vectors import extract_steering_vector as extract_steering_vector
     from promptkit.manipulate import cot as cot
     from promptkit.manipulate import demos as demos
     from promptkit.manipulate import instructions as instructions
     from promptkit.manipulate import order as order
-    from promptkit.manipulate.learned.loreft import LowRankEdit as LowRankEdit
-    from promptkit.manipulate.learned.prefix import DeepPrefix as DeepPrefix
+    from promptkit.manipulate.learned.loreft import LoReFT as LoReFT
+    from promptkit.manipulate.learned.prefix import Prefix as Prefix
     from promptkit.manipulate.learned.soft_prompt import SoftPrompt as SoftPrompt
-    from promptkit.manipulate.learned.steering import HiddenShift as HiddenShift
+    from promptkit.manipulate.learned.steering import SteeringVector as SteeringVector
     from promptkit.manipulate.learned.storage import load_manipulation as load_manipulation
     from promptkit.manipulate.learned.storage import save as save_manipulation  # noqa: F401 - the name that the library is used by
     from promptkit.manipulate.learned.trigger_tokens import TriggerTokens as TriggerTokens
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from promptkit.runs.folder import Shard as Shard
     from promptkit.runs.run import Run as Run
     from promptkit.searches.instructions import search as search
-    from promptkit.searches.result import Found as Found
+    from promptkit.searches.result import SearchResult as SearchResult
     from promptkit.studies.baselines import controls as controls
     from promptkit.studies.run import study as study
     from promptkit.studies.study import Study as Study
@@ -74,16 +74,16 @@ _WHERE = {
     "evaluate": ("promptkit.evaluation.evaluate", "evaluate"),
     "evaluate_shard": ("promptkit.evaluation.evaluate", "evaluate_shard"),
     "search": ("promptkit.searches.instructions", "search"),
-    "extract_shift": ("promptkit.interpret.steering_vectors", "extract_shift"),
+    "extract_steering_vector": ("promptkit.interpret.steering_vectors", "extract_steering_vector"),
     "HeadEffects": ("promptkit.interpret.function_vectors", "HeadEffects"),
     "head_effects": ("promptkit.interpret.function_vectors", "head_effects"),
     "Found": ("promptkit.searches.result", "Found"),
     "merge": ("promptkit.evaluation.merge", "merge"),
     "Shard": ("promptkit.runs.folder", "Shard"),
     "Prompt": ("promptkit.manipulate.prompt", "Prompt"),
-    "DeepPrefix": ("promptkit.manipulate.learned.prefix", "DeepPrefix"),
-    "HiddenShift": ("promptkit.manipulate.learned.steering", "HiddenShift"),
-    "LowRankEdit": ("promptkit.manipulate.learned.loreft", "LowRankEdit"),
+    "Prefix": ("promptkit.manipulate.learned.prefix", "Prefix"),
+    "SteeringVector": ("promptkit.manipulate.learned.steering", "SteeringVector"),
+    "LoReFT": ("promptkit.manipulate.learned.loreft", "LoReFT"),
     "save_manipulation": ("promptkit.manipulate.learned.storage", "save"),
     "load_manipulation": ("promptkit.manipulate.learned.storage", "load_manipulation"),
     "SoftPrompt": ("promptkit.manipulate.learned.soft_prompt", "SoftPrompt"),

@@ -128,12 +128,12 @@ def test_a_keyword_is_refused_with_what_was_given_or_is_one(kind: Any, keyword: 
 
 
 def test_layers_may_be_any_sequence_of_numbers() -> None:
-    for kind in (pk.DeepPrefix, pk.HiddenShift, pk.LowRankEdit):
+    for kind in (pk.Prefix, pk.SteeringVector, pk.LoReFT):
         made: Any = [kind(layers=layers) for layers in ((1, 2), [1, 2], range(1, 3))]  # type: ignore[arg-type]
         assert made[0] == made[1] == made[2]
         assert made[0].settings() == made[1].settings()
     with refused(InputError, "invalid-value", of="shift", keyword="layers", value="2"):
-        pk.HiddenShift(2)  # type: ignore[arg-type]
+        pk.SteeringVector(2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("keyword", ["parameters", "base"])

@@ -68,7 +68,7 @@ def on_task(name: str, model: Any, told: argparse.Namespace) -> dict[str, object
     }
 
 
-def said(found: pk.Found) -> dict[str, object]:
+def said(found: pk.SearchResult) -> dict[str, object]:
     """What a search chose, and how it fared where it was chosen."""
     choice = found.instruction
     return {"instruction": choice, "from": found.origins[choice], "dev": found.on_dev.value, "optimism": asdict(found.optimism)}

@@ -55,9 +55,9 @@ def kinds(task: str, seed: int) -> dict[str, Trained]:
     text = TEXTS.get(task, "vocabulary")
     return {
         "soft": Trained(what=pk.SoftPrompt(LENGTH, init=text, seed=seed)),
-        "prefix": Trained(what=pk.DeepPrefix(LENGTH, init=text, seed=seed)),
-        "shift": Trained(what=pk.HiddenShift()),
-        "low-rank": Trained(what=pk.LowRankEdit(seed=seed)),
+        "prefix": Trained(what=pk.Prefix(LENGTH, init=text, seed=seed)),
+        "shift": Trained(what=pk.SteeringVector()),
+        "low-rank": Trained(what=pk.LoReFT(seed=seed)),
         "tokens": Trained(what=pk.TriggerTokens(seed=seed), share=1 / 3),
         "soft, spsa": Trained(what=pk.SoftPrompt(LENGTH, init=text, seed=seed), optimizer=pk.Spsa()),
     }

@@ -21,7 +21,7 @@ from promptkit.training.dataset import Rows
 from promptkit.training.recipe import TrainingConfig
 
 
-class PlainPrefix(pk.DeepPrefix):
+class PlainPrefix(pk.Prefix):
     """A prefix that is trained in the numbers that the model reads, as PEFT trains it, and not in the units of each layer."""
 
     def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadOut:
+class Probe:
     """A learned read-out that has seen its rows."""
 
     scores: Callable[[Outputs], Floats]
@@ -77,7 +77,7 @@ class Learned:
         """Whether a label means something to it without rows, so that it may predict one that has none."""
         return False
 
-    def fit(self, support: Support, labels: Integers | None = None) -> ReadOut:
+    def fit(self, support: Support, labels: Integers | None = None) -> Probe:
         """Learn from `rows` of the support and their labels."""
         assert labels is not None
         places = support.labelled[self.rows]
@@ -85,6 +85,6 @@ class Learned:
         unseen = [] if self.supports_unseen_labels else np.setdiff1d(np.arange(support.rows.logprobs.shape[1]), gold).tolist()
         return replace(self.learn(support, places, gold), unseen=tuple(unseen))
 
-    def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
+    def learn(self, support: Support, places: Integers, gold: Integers) -> Probe:
         """The read-out of the rows at these places among the support's, of these labels. Both have shape (rows,)."""
         raise NotImplementedError

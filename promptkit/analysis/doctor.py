@@ -22,7 +22,7 @@ TURNS = (("user", "a"), ("assistant", "b"), ("user", "c"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flip:
+class Disagreement:
     """A row that the two predict differently."""
 
     id: str
@@ -44,7 +44,7 @@ class Diagnosis:
     largest: float | None
     """The largest difference of a label's log-probability; None for texts."""
     mean: float | None
-    flips: tuple[Flip, ...]
+    flips: tuple[Disagreement, ...]
     differences: tuple[str, ...]
     """Of their tokenizers, their beginnings of text and their chat templates."""
     seconds: tuple[float, float]
@@ -142,7 +142,7 @@ def _gaps(reading: Scorer, a: Output, b: Output) -> list[float]:
     return [abs(x - y) for x, y in zip(reading.align(a), reading.align(b), strict=True)]
 
 
-def _flip(row: Example, reading: Reads, a: Output, b: Output) -> Flip | None:
+def _flip(row: Example, reading: Reads, a: Output, b: Output) -> Disagreement | None:
     if isinstance(reading, Scorer):
         assert isinstance(a, ScoreOutput)
         assert isinstance(b, ScoreOutput)
@@ -156,7 +156,7 @@ def _flip(row: Example, reading: Reads, a: Output, b: Output) -> Flip | None:
         assert isinstance(b, GenerateOutput)
         first, second = a.generations[0].text, b.generations[0].text
         margin = 0.0
-    return None if first == second else Flip(id=row.id, first=first, second=second, margin=margin)
+    return None if first == second else Disagreement(id=row.id, first=first, second=second, margin=margin)
 
 
 def _differences(bound: Sequence[BoundPredictor], rows: Sequence[Example]) -> list[str]:

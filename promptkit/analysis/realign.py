@@ -35,7 +35,7 @@ KEPT = frozenset({"id", "gold", "logprobs", "demos"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lacking:
+class Unavailable:
     """A calibration that the run has not the outputs for."""
 
     name: str
@@ -59,7 +59,7 @@ class Alignments:
     """The plain verbalizer first."""
     differences: tuple[Estimate | None, ...]
     """Of each result: its accuracy less the plain one's, paired by row; None for the plain one itself."""
-    lacking: tuple[Lacking, ...]
+    lacking: tuple[Unavailable, ...]
     command: str | None
     """What would collect what is missing, if anything is; None too where a run has no spelling on the command line."""
     warnings: tuple[str, ...]
@@ -164,23 +164,23 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     )
 
 
-def _divided(wanted: Sequence[Calibration], there: _Stored) -> tuple[list[Calibration], list[Lacking]]:
+def _divided(wanted: Sequence[Calibration], there: _Stored) -> tuple[list[Calibration], list[Unavailable]]:
     """Those that can be fitted on what there is, each once, and those that cannot."""
     possible: dict[str, Calibration] = {}
-    lacking: dict[str, Lacking] = {}
+    lacking: dict[str, Unavailable] = {}
     for calibration in wanted:
         name, fitting = spelling(calibration), there.fitting(calibration)
         missing = there.missing(fitting)
         if missing is not None:
             refused = there.refused(calibration, missing)
             reason = refused or f"the run has not read {missing}"
-            lacking[name] = Lacking(name=name, reason=reason, collectable=refused is None)
+            lacking[name] = Unavailable(name=name, reason=reason, collectable=refused is None)
             continue
         try:
             there.check(fitting)
             possible[spelling(fitting)] = fitting
         except PromptkitError as error:
-            lacking[name] = Lacking(name=name, reason=str(error), collectable=fitting is not calibration)
+            lacking[name] = Unavailable(name=name, reason=str(error), collectable=fitting is not calibration)
     return [*possible.values()], [*lacking.values()]
 
 

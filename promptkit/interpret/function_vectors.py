@@ -23,7 +23,7 @@ from promptkit.core.model import ExposesHeads
 from promptkit.core.registry import as_python, check_value
 from promptkit.core.seeding import chance
 from promptkit.interpret.steering_vectors import check_layer, chosen_rows, scaled, shown_by
-from promptkit.manipulate.learned.steering import HiddenShift
+from promptkit.manipulate.learned.steering import SteeringVector
 from promptkit.manipulate.order.fixed import Order
 from promptkit.manipulate.prompting.context import Bench
 from promptkit.manipulate.prompting.rows import Arrange, Demonstrations
@@ -80,13 +80,13 @@ class HeadEffects:
         summed: Floats = sum(self.added[layer - 1, head - 1] for layer, head in self.best(heads, up_to=up_to))
         return summed
 
-    def shift(self, *, layer: int, heads: int | float = SHARE, up_to: int | None = None, strength: float = 1.0) -> HiddenShift:
+    def shift(self, *, layer: int, heads: int | float = SHARE, up_to: int | None = None, strength: float = 1.0) -> SteeringVector:
         """The function vector times `strength`, added behind a layer at a prompt's last token; see `best`."""
         layer, strength = as_python(layer), as_python(strength)
         check_layer(layer, len(self.effects))
         check_value("strength", strength, float, of="a steering vector")
         vectors = scaled(self.vector(heads, up_to=up_to), strength)
-        return HiddenShift((layer,)).with_parameters({"vectors": vectors}, self.base)
+        return SteeringVector((layer,)).with_parameters({"vectors": vectors}, self.base)
 
 
 def head_effects(

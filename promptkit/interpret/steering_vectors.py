@@ -20,7 +20,7 @@ from promptkit.core.examples import LabelledExample
 from promptkit.core.registry import as_python, check_value
 from promptkit.core.requests import Read, ReadOutput, Request
 from promptkit.manipulate.demos import zero
-from promptkit.manipulate.learned.steering import At, HiddenShift
+from promptkit.manipulate.learned.steering import At, SteeringVector
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 How = Literal["difference", "mean", "replace"]
 
 
-def extract_shift(
+def extract_steering_vector(
     predictor: Predictor,
     task: Task,
     *,
@@ -46,7 +46,7 @@ def extract_shift(
     rows: int = 64,
     split: str | None = None,
     cache: bool = True,
-) -> HiddenShift:
+) -> SteeringVector:
     """The shift behind `layer` that the prompt's demonstrations come to, for a prompt without them.
 
     States are those of the prompts' last tokens, of at most so many `rows` of the pool whose inputs do not stand in `split`,
@@ -69,7 +69,7 @@ def extract_shift(
         hint = "Use an hf model, by its name alone"
         raise Unsupported(f"The model {name} does not return hidden states", code="no-hidden-states", hint=hint, model=name)
     check_layer(layer, predictor.model.card.layers - 1, "because the states of the last layer are read after normalization")
-    shift = HiddenShift((layer,), at=at, operation="replace" if how == "replace" else "add")
+    shift = SteeringVector((layer,), at=at, operation="replace" if how == "replace" else "add")
     chosen = chosen_rows(task, split, rows, of="a steering vector")
     score_cache = ScoreCache() if cache else None
     state = _mean_state(predictor, task, chosen, layer, score_cache)

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from promptkit.core.manipulation import Modifier, Manipulation
-from promptkit.manipulate.learned.loreft import LowRankEdit
-from promptkit.manipulate.learned.prefix import DeepPrefix
+from promptkit.manipulate.learned.loreft import LoReFT
+from promptkit.manipulate.learned.prefix import Prefix
 from promptkit.manipulate.learned.soft_prompt import SoftPrompt
-from promptkit.manipulate.learned.steering import HiddenShift
+from promptkit.manipulate.learned.steering import SteeringVector
 from promptkit.manipulate.learned.trigger_tokens import TriggerTokens
 from promptkit.manipulate.prompt import Prompt
 
 MANIPULATIONS: Mapping[str, type[Manipulation | Modifier]] = {
-    each.__name__: each for each in (Prompt, SoftPrompt, TriggerTokens, DeepPrefix, HiddenShift, LowRankEdit)
+    each.__name__: each for each in (Prompt, SoftPrompt, TriggerTokens, Prefix, SteeringVector, LoReFT)
 }
 
 

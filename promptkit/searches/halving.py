@@ -17,7 +17,7 @@ DECIMALS = 4
 By = Literal["accuracy", "logprob"]
 
 
-class Score(NamedTuple):
+class CandidateScore(NamedTuple):
     """What a candidate came to over the rows of a rung."""
 
     accuracy: float
@@ -31,7 +31,7 @@ class Rung:
     """Candidates on the same rows."""
 
     rows: int
-    standings: Mapping[str, Score]
+    standings: Mapping[str, CandidateScore]
     """The candidates, best first."""
 
     @property
@@ -41,7 +41,7 @@ class Rung:
 
 
 def halve(
-    candidates: Sequence[str], rows: int, score: Callable[[Sequence[str], int], Sequence[Score]], *, by: By = "accuracy"
+    candidates: Sequence[str], rows: int, score: Callable[[Sequence[str], int], Sequence[CandidateScore]], *, by: By = "accuracy"
 ) -> list[Rung]:
     """The rungs; the best of the last one is what is found. `score` tells what candidates come to on the first n rows."""
     left, rungs = list(candidates), []
@@ -59,7 +59,7 @@ def sizes(candidates: int, rows: int) -> list[int]:
     return sorted({min(rows, max(FEWEST, rows >> later)) for later in range(halvings)})
 
 
-def place(text: str, score: Score, by: By) -> tuple[float, float, int, str]:
+def place(text: str, score: CandidateScore, by: By) -> tuple[float, float, int, str]:
     """What candidates are sorted by: the score, then the other one, then the shorter, then the text itself."""
     figures = {"accuracy": -score.accuracy, "logprob": -round(score.logprob, DECIMALS)}
     first = figures.pop(by)

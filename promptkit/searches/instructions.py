@@ -25,8 +25,8 @@ from promptkit.models.client import CachedModel
 from promptkit.predictor.predictor import Predictor
 from promptkit.searches.halving import By, halve, sizes
 from promptkit.searches.proposals import Proposer
-from promptkit.searches.result import Found
-from promptkit.searches.trial import Trial
+from promptkit.searches.result import SearchResult
+from promptkit.searches.trial import InstructionScorer
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task, untested
 
@@ -52,7 +52,7 @@ def search(
     out: str | Path = OUT,
     cache: bool = True,
     progress: Progress | None = None,
-) -> Found:
+) -> SearchResult:
     """The best instruction for a predictor's prompt.
 
     `method`: `ape` or `opro` have the model propose `candidates` texts besides the `instructions` given; `list` tries those
@@ -70,7 +70,7 @@ def search(
         raise Unsupported(reason, code="cannot-generate", hint=hint, model=name)
     split = split or task.spec.split
     kept = ScoreCache() if cache else None
-    trial = Trial(predictor, prompt, task, rows, kept)
+    trial = InstructionScorer(predictor, prompt, task, rows, kept)
     origins = _given(prompt, predictor.reading, instructions)
     if method != "list":
         proposer = _proposer(predictor, prompt, task, split, kept, seed)
@@ -81,7 +81,7 @@ def search(
     comparison = compare(task, split=split, limit=test, out=out, cache=cache, progress=progress, **pair)
     told = {"method": method, "candidates": len(origins), "by": by, "seed": seed, "dev_rows": len(rows)}
     notes = _notes(origins, method, candidates)
-    return Found(
+    return SearchResult(
         task=task.name,
         model=predictor.model.name,
         settings=told,
@@ -151,7 +151,7 @@ def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cach
 
 
 def _proposed(
-    proposer: Proposer, trial: Trial, given: dict[str, str], method: Method, candidates: int, rows: int
+    proposer: Proposer, trial: InstructionScorer, given: dict[str, str], method: Method, candidates: int, rows: int
 ) -> dict[str, str]:
     """The different instructions that the model writes, and that are not given."""
     if method == "ape":

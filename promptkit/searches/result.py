@@ -13,7 +13,7 @@ from promptkit.searches.halving import Rung
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class SearchResult:
     """The best instruction of a search: chosen by the dev part of the task, confirmed on a split that the search never saw."""
 
     task: str

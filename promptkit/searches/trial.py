@@ -22,7 +22,7 @@ from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.predictor.predictor import BoundPredictor, Predictor
 from promptkit.runs.records import Asked, line
-from promptkit.searches.halving import Score
+from promptkit.searches.halving import CandidateScore
 from promptkit.tasks.task import Task
 
 WORTH_A_CALL = 1024
@@ -42,7 +42,7 @@ class _Question:
     request: Request
 
 
-class Trial:
+class InstructionScorer:
     """A prompt whose instruction is exchanged, over certain rows; what is known of one is not asked again."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Trial:
         self._bound: dict[tuple[str, str], BoundPredictor] = {}
         self._lines: dict[tuple[str, str], list[Any]] = defaultdict(list)
 
-    def __call__(self, instructions: Sequence[str], count: int) -> list[Score]:
+    def __call__(self, instructions: Sequence[str], count: int) -> list[CandidateScore]:
         """What each comes to on the first `count` rows."""
         unknown = [[*self._unknown(text, count)] for text in instructions]
         if any(unknown):
@@ -93,10 +93,10 @@ class Trial:
             self._bound[key] = exchanged.bind(self._task, cache=self._cache)
         return self._bound[key]
 
-    def _score(self, text: str, count: int) -> Score:
+    def _score(self, text: str, count: int) -> CandidateScore:
         judged, scored = (self._lines[text, reading.name][:count] for reading in (self._readings[0], self._readings[-1]))
         right = sum(each.get("correct", each["prediction"] == each["gold"]) for each in judged)
-        return Score(right / count, sum(each["logprobs"][each["gold"]] for each in scored) / count)
+        return CandidateScore(right / count, sum(each["logprobs"][each["gold"]] for each in scored) / count)
 
 
 def _repeated(group: Sequence[_Question]) -> int:

@@ -12,7 +12,7 @@ from promptkit.core.manipulation import Learnable
 from promptkit.core.model import Model
 from promptkit.core.paths import expanded
 from promptkit.manipulate.learned import peft
-from promptkit.manipulate.learned.prefix import DeepPrefix
+from promptkit.manipulate.learned.prefix import Prefix
 from promptkit.manipulate.learned.soft_prompt import SoftPrompt
 from promptkit.manipulate.learned.storage import load_manipulation, save
 from promptkit.predictor.compatibility import base_of, check_base
@@ -70,6 +70,6 @@ def _on(model: Model, learned: Learnable) -> Learnable:
     check_base(learned, model)
     if isinstance(learned, SoftPrompt) and not learned.slot and not model.card.tokenizer.bos:
         learned = replace(learned, place="start")
-    if isinstance(learned, DeepPrefix) and learned.layers == tuple(range(1, model.card.layers + 1)):
+    if isinstance(learned, Prefix) and learned.layers == tuple(range(1, model.card.layers + 1)):
         learned = replace(learned, layers=())
     return learned.with_parameters(learned.parameters, base_of(model))

@@ -155,7 +155,7 @@ def test_a_number_of_numpy_is_taken_as_python_s_own(number: object, plain: objec
 
 
 def test_layers_may_be_counted_by_numpy_and_other_numbers_are_told_how() -> None:
-    assert pk.HiddenShift(np.arange(2, 4)).settings()["layers"] == pk.HiddenShift((2, 3)).settings()["layers"]  # type: ignore[arg-type]
+    assert pk.SteeringVector(np.arange(2, 4)).settings()["layers"] == pk.SteeringVector((2, 3)).settings()["layers"]  # type: ignore[arg-type]
     with refused(InputError, "invalid-value", keyword="length", value="np.int64(3)") as raised:
         pk.SoftPrompt(np.int64(3))  # type: ignore[arg-type]
     assert "int(...)" in str(raised.value)

@@ -38,7 +38,7 @@ def shown(folder: Path, *behind: Any, **prompt: Any) -> pk.Predictor:
 def test_it_is_the_mean_of_the_states_that_transformers_gives(folder: Path, how: Any) -> None:
     task, predictor, own = pk.task(folder / "task.yaml"), shown(folder), make_model("gemma3")
     strength = 1.0 if how == "replace" else 3.0
-    shift = pk.extract_shift(predictor, task, layer=2, how=how, rows=5, strength=strength, cache=False)
+    shift = pk.extract_steering_vector(predictor, task, layer=2, how=how, rows=5, strength=strength, cache=False)
     rows = sorted(task.part("pool"), key=lambda row: row.id)
     means = []
     for prompt in (predictor.manipulate, replace(predictor.manipulate, demos=pk.demos.zero())):
@@ -61,7 +61,7 @@ def test_it_is_the_mean_of_the_states_that_transformers_gives(folder: Path, how:
 
 def test_it_is_saved_and_used_in_a_prompt_without_demonstrations(folder: Path, tmp_path: Path) -> None:
     task = pk.task(folder / "task.yaml")
-    shift = pk.extract_shift(shown(folder), task, layer=1, rows=4)
+    shift = pk.extract_steering_vector(shown(folder), task, layer=1, rows=4)
     loaded = pk.load_manipulation(pk.save_manipulation(shift, tmp_path / "shift"))
     assert loaded == shift
     plain, moved = (
@@ -79,7 +79,7 @@ def test_a_state_replaced_by_itself_changes_nothing(folder: Path) -> None:
     ask = CachedModel(predictor.model)
     (read,) = ask([Request(input=rendered.input, verb=Read(hidden_layer=2))])
     held = np.array([read.hidden])  # type: ignore[union-attr]
-    shift = pk.HiddenShift((2,), operation="replace").with_parameters({"vectors": as_array(held)}, {})
+    shift = pk.SteeringVector((2,), operation="replace").with_parameters({"vectors": as_array(held)}, {})
     around = BindContext(ask=ask, reading=predictor.reading)
     changed = shift.bind(around)(rendered.input)
     one, other = (ask([Request(input=each, verb=Read(token_ids=(5, 6, 7)))])[0] for each in (rendered.input, changed))
@@ -90,62 +90,62 @@ def test_a_state_replaced_by_itself_changes_nothing(folder: Path) -> None:
     ("made", "code", "fields"),
     [
         (
-            lambda f: pk.extract_shift(shown(f, demos=pk.demos.zero()), pk.task(f / "task.yaml"), layer=1),
+            lambda f: pk.extract_steering_vector(shown(f, demos=pk.demos.zero()), pk.task(f / "task.yaml"), layer=1),
             "no-demonstrations",
             {},
         ),
-        (lambda f: pk.extract_shift(shown(f, pk.HiddenShift()), pk.task(f / "task.yaml"), layer=1), "no-demonstrations", {}),
-        (lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=3), "out-of-range", {"layer": 3, "most": 2}),
+        (lambda f: pk.extract_steering_vector(shown(f, pk.SteeringVector()), pk.task(f / "task.yaml"), layer=1), "no-demonstrations", {}),
+        (lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=3), "out-of-range", {"layer": 3, "most": 2}),
         (
-            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, how="sum"),
+            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, how="sum"),
             "unknown-name",
             {"kind": "extraction method", "name": "sum"},
         ),
-        (lambda f: pk.extract_shift(shown(f, channel=True), pk.task(f / "task.yaml"), layer=1), "channel-prompt", {}),
+        (lambda f: pk.extract_steering_vector(shown(f, channel=True), pk.task(f / "task.yaml"), layer=1), "channel-prompt", {}),
         (
-            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, how="replace", strength=2),
+            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, how="replace", strength=2),
             "strength-with-replace",
             {"strength": 2},
         ),
         (
-            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, strength=1e99),
+            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, strength=1e99),
             "overflow",
             {"strength": 1e99},
         ),
-        (lambda f: pk.extract_shift(shown(f), "sentiment", layer=1), "not-a-task", {"value": "'sentiment'"}),
-        (lambda f: pk.extract_shift("x", pk.task(f / "task.yaml"), layer=1), "not-a-predictor", {"value": "'x'"}),
+        (lambda f: pk.extract_steering_vector(shown(f), "sentiment", layer=1), "not-a-task", {"value": "'sentiment'"}),
+        (lambda f: pk.extract_steering_vector("x", pk.task(f / "task.yaml"), layer=1), "not-a-predictor", {"value": "'x'"}),
         (
-            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1.5),
+            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1.5),
             "invalid-value",
             {"keyword": "layer", "value": "1.5"},
         ),
         (
-            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=True),
+            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=True),
             "invalid-value",
             {"keyword": "layer", "value": "True"},
         ),
         (
-            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, strength=float("nan")),
+            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, strength=float("nan")),
             "not-finite",
             {"keyword": "strength", "value": "nan"},
         ),
         (
-            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, strength="2"),
+            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, strength="2"),
             "invalid-value",
             {"keyword": "strength", "value": "'2'"},
         ),
         (
-            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, rows=0),
+            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, rows=0),
             "invalid-value",
             {"keyword": "rows", "value": "0"},
         ),
         (
-            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, rows="a"),
+            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, rows="a"),
             "invalid-value",
             {"keyword": "rows", "value": "'a'"},
         ),
         (
-            lambda f: pk.extract_shift(shown(f), pk.task(f / "task.yaml"), layer=1, at="first"),
+            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, at="first"),
             "unknown-name",
             {"kind": "at of shift", "name": "first"},
         ),

@@ -65,13 +65,13 @@ MANIPULATIONS: dict[str, Manipulation] = {
             pk.SoftPrompt(3, place="start"),
         ]
     ),
-    "prefix": composed([pk.Prompt("sentiment/review", demos=pk.demos.first(k=1)), pk.DeepPrefix(4)]),
-    "prefix of a text in some layers": composed([pk.Prompt("sentiment/review"), pk.DeepPrefix(3, layers=(2,), init="Say it.")]),
-    "shift": composed([pk.Prompt("sentiment/review"), pk.HiddenShift()]),
-    "replacing shift": composed([pk.Prompt("sentiment/review"), pk.HiddenShift((2,), operation="replace")]),
-    "low rank": composed([pk.Prompt("sentiment/review"), pk.LowRankEdit(2, first=2, last=2)]),
+    "prefix": composed([pk.Prompt("sentiment/review", demos=pk.demos.first(k=1)), pk.Prefix(4)]),
+    "prefix of a text in some layers": composed([pk.Prompt("sentiment/review"), pk.Prefix(3, layers=(2,), init="Say it.")]),
+    "shift": composed([pk.Prompt("sentiment/review"), pk.SteeringVector()]),
+    "replacing shift": composed([pk.Prompt("sentiment/review"), pk.SteeringVector((2,), operation="replace")]),
+    "low rank": composed([pk.Prompt("sentiment/review"), pk.LoReFT(2, first=2, last=2)]),
     "soft, prefix and shift": composed(
-        [pk.Prompt("sentiment/review"), pk.SoftPrompt(2), pk.DeepPrefix(2, init="random"), pk.HiddenShift((1,), at="all")]
+        [pk.Prompt("sentiment/review"), pk.SoftPrompt(2), pk.Prefix(2, init="random"), pk.SteeringVector((1,), at="all")]
     ),
     "tokens": composed([pk.Prompt("sentiment/review"), pk.TriggerTokens(3)]),
     "tokens at the start of a chat": composed(

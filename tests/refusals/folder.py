@@ -278,7 +278,7 @@ class Given:
 
         held = Array(data=bytes(32), shape=(2, 1, 2, 2))
         base = {"name": "tiny", "d_model": 4, "tokenizer": "t", "content": "c"}
-        keep(pk.DeepPrefix(2, layers=(1, 3)).with_parameters({"keys": held, "values": held}, base), self._folder / "learned")
+        keep(pk.Prefix(2, layers=(1, 3)).with_parameters({"keys": held, "values": held}, base), self._folder / "learned")
 
     def a_peft_checkpoint_and_a_model(self) -> None:
         self.a_peft_checkpoint()

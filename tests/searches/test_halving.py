@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.searches.halving import FEWEST, By, Score, halve, place, sizes
+from promptkit.searches.halving import FEWEST, By, CandidateScore, halve, place, sizes
 
 counts = st.integers(1, 70)
 texts = st.lists(st.text("abcde", min_size=1, max_size=6), min_size=1, max_size=40, unique=True)
@@ -40,9 +40,9 @@ def test_where_the_better_is_right_wherever_the_worse_is_the_best_of_all_is_foun
     hardness = data.draw(st.lists(st.integers(0, 9), min_size=rows, max_size=rows))
     skill = {text: data.draw(st.integers(0, 10)) for text in names}
 
-    def score(candidates: Sequence[str], count: int) -> list[Score]:
+    def score(candidates: Sequence[str], count: int) -> list[CandidateScore]:
         rights = [sum(hard < skill[text] for hard in hardness[:count]) for text in candidates]
-        return [Score(right / count, float(skill[text])) for text, right in zip(candidates, rights, strict=True)]
+        return [CandidateScore(right / count, float(skill[text])) for text, right in zip(candidates, rights, strict=True)]
 
     every = dict(zip(names, score(names, rows), strict=True))
     assert halve(names, rows, score, by=by)[-1].best == min(names, key=lambda text: place(text, every[text], by))
@@ -55,9 +55,9 @@ def test_all_of_a_rung_have_the_same_rows_and_the_better_half_goes_on(
     right = {text: data.draw(st.lists(st.booleans(), min_size=rows, max_size=rows)) for text in names}
     asked: list[tuple[frozenset[str], int]] = []
 
-    def score(candidates: Sequence[str], count: int) -> list[Score]:
+    def score(candidates: Sequence[str], count: int) -> list[CandidateScore]:
         asked.append((frozenset(candidates), count))
-        return [Score(sum(right[text][:count]) / count, 0.0) for text in candidates]
+        return [CandidateScore(sum(right[text][:count]) / count, 0.0) for text in candidates]
 
     rungs = halve(names, rows, score)
     assert asked == [(frozenset(rung.standings), rung.rows) for rung in rungs]
@@ -76,12 +76,12 @@ def test_all_of_a_rung_have_the_same_rows_and_the_better_half_goes_on(
 )
 def test_ties_go_by_the_other_score_then_to_the_shorter_then_to_the_first_by_letter(by: By, order: list[str]) -> None:
     told = {
-        "dd": Score(0.4, -0.5),
-        "bb": Score(0.5, -2.0),
-        "aa": Score(0.5, -2.00001),  # no difference that counts
-        "a": Score(0.5, -2.0),
-        "b": Score(0.5, -1.9),
-        "cc": Score(0.6, -1.8),
+        "dd": CandidateScore(0.4, -0.5),
+        "bb": CandidateScore(0.5, -2.0),
+        "aa": CandidateScore(0.5, -2.00001),  # no difference that counts
+        "a": CandidateScore(0.5, -2.0),
+        "b": CandidateScore(0.5, -1.9),
+        "cc": CandidateScore(0.6, -1.8),
     }
     (rung,) = halve(list(told), 8, lambda texts, _: [told[text] for text in texts], by=by)
     assert list(rung.standings) == order

@@ -24,7 +24,7 @@ from promptkit.metrics.intervals import Estimate, difference, wilson
 from promptkit.models.fake import FakeModel
 from promptkit.runs.records import DECIMALS
 from promptkit.searches import instructions as searching
-from promptkit.searches.trial import Trial
+from promptkit.searches.trial import InstructionScorer
 from tests.support.errors import refused
 
 WORDS = {"no": "bad", "yes": "good"}
@@ -105,12 +105,12 @@ def predictor(task: pk.Task, model: Any = None, **prompt: Any) -> pk.Predictor:
     return pk.Predictor(model or Obedient(), pk.Prompt(task.spec.template, **prompt), reading)
 
 
-def search(kind: str = "labels", model: Any = None, task: Any = None, **keywords: Any) -> pk.Found:
+def search(kind: str = "labels", model: Any = None, task: Any = None, **keywords: Any) -> pk.SearchResult:
     loaded = task or pk.task(f"{kind}.yaml")
     return pk.search(predictor(loaded, model), loaded, **{"candidates": 16, **keywords})
 
 
-def standings(found: pk.Found) -> list[Any]:
+def standings(found: pk.SearchResult) -> list[Any]:
     return [(rung.rows, list(rung.standings.items())) for rung in found.rungs]
 
 
@@ -127,7 +127,7 @@ def test_the_best_of_all_is_found_as_by_trying_all_on_all(kind: str, method: Any
     told = predictor(loaded)
     rows = searching.by_hash(loaded.part("dev"), 128)
     assert isinstance(told.manipulate, pk.Prompt)
-    every = dict(zip(found.origins, Trial(told, told.manipulate, loaded, rows, None)([*found.origins], len(rows)), strict=True))
+    every = dict(zip(found.origins, InstructionScorer(told, told.manipulate, loaded, rows, None)([*found.origins], len(rows)), strict=True))
     best = max(SKILL.keys() & found.origins.keys(), key=SKILL.__getitem__)
     assert SKILL[best] > 0.5
     assert found.instruction == max(every, key=lambda text: every[text].accuracy) == best
@@ -191,9 +191,9 @@ def test_a_trial_judges_as_a_run_does(task: str, shots: int, tmp_path: Path) -> 
     prompt = pk.Prompt(loaded.spec.template, demos=pk.demos.random(k=shots))
     told = pk.Predictor(model, prompt, reading(loaded))
     rows = searching.by_hash(loaded.rows("test"), 12)
-    trial = Trial(told, prompt, loaded, rows, None)
+    trial = InstructionScorer(told, prompt, loaded, rows, None)
     few, scores = trial(["Say it."], 5), trial(["Say it.", ""], 12)
-    assert few == Trial(told, prompt, loaded, rows, None)(["Say it."], 5)
+    assert few == InstructionScorer(told, prompt, loaded, rows, None)(["Say it."], 5)
     for text, score in zip(["Say it.", ""], scores, strict=True):
         exchanged = pk.Predictor(model, replace(prompt, instruction=text), told.reading)
         run = pk.evaluate(exchanged, loaded, limit=12, out=tmp_path)
@@ -207,7 +207,7 @@ def test_how_likely_a_right_text_is_is_the_models_own_log_probability() -> None:
     loaded, model = pk.task("capitals"), pk.load("fake")
     prompt = pk.Prompt("facts/capital", instruction="Well.")
     (row,) = searching.by_hash(loaded.rows("test"), 1)
-    ((_, logprob),) = Trial(pk.Predictor(model, prompt, pk.extract.first_line()), prompt, loaded, [row], None)(["Well."], 1)
+    ((_, logprob),) = InstructionScorer(pk.Predictor(model, prompt, pk.extract.first_line()), prompt, loaded, [row], None)(["Well."], 1)
     ids = model.card.tokenizer.bos + tuple(f"Well.\nThe capital of {row.inputs['place']} is".encode())
     assert isinstance(model, FakeModel)
     expected = 0.0
@@ -351,7 +351,7 @@ def test_prompts_that_have_much_in_common_are_asked_alone_and_others_together(
     loaded = pk.task("labels.yaml")
     told = predictor(loaded, Counting(), demos=pk.demos.random(k=shots))
     assert isinstance(told.manipulate, pk.Prompt)
-    trial = Trial(told, told.manipulate, loaded, loaded.part("dev"), None)
+    trial = InstructionScorer(told, told.manipulate, loaded, loaded.part("dev"), None)
     scores = trial(["Obey 9.", "Obey 1.", ""], 20)
     assert (len(asked), sum(asked)) == (calls, 60)
     assert scores == [trial([text], 20)[0] for text in ("Obey 9.", "Obey 1.", "")]

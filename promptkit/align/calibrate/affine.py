@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from promptkit.align.calibrate.scaling import Linear, Scaling
+from promptkit.align.calibrate.scaling import LinearScaling, Scaling
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,6 @@ class Affine(Scaling):
 
     name: ClassVar[str] = "affine"
 
-    def identity(self, labels: int) -> Linear:
+    def identity(self, labels: int) -> LinearScaling:
         """K (K + 1) numbers."""
-        return Linear(weight=np.eye(labels), bias=np.zeros(labels))
+        return LinearScaling(weight=np.eye(labels), bias=np.zeros(labels))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Linear:
+class LinearScaling:
     """log q = W log p + b."""
 
     weight: Floats
@@ -39,7 +39,7 @@ class Linear:
         return moved + self.bias
 
 
-def penalised(logprobs: Floats, labels: Integers, start: Linear, l2: float) -> Linear:
+def penalised(logprobs: Floats, labels: Integers, start: LinearScaling, l2: float) -> LinearScaling:
     """Minimises the sum over rows of -log q, and l2 / 2 times the squared distance of all parameters from `start`.
 
     The loss is convex, and with the penalty strictly so: there is one minimum, and it is finite whatever the labels are.
@@ -50,8 +50,8 @@ def penalised(logprobs: Floats, labels: Integers, start: Linear, l2: float) -> L
     origin = np.concatenate([start.weight.ravel(), start.bias])
     shape, count = start.weight.shape, start.weight.size
 
-    def at(parameters: Floats) -> Linear:
-        return Linear(weight=parameters[:count].reshape(shape), bias=parameters[count:])
+    def at(parameters: Floats) -> LinearScaling:
+        return LinearScaling(weight=parameters[:count].reshape(shape), bias=parameters[count:])
 
     def objective(parameters: Floats) -> tuple[float, Floats]:
         scores = at(parameters).of(logprobs)
@@ -85,11 +85,11 @@ class Scaling(Labelled):
                 l2=self.l2,
             )
 
-    def identity(self, labels: int) -> Linear:
+    def identity(self, labels: int) -> LinearScaling:
         """The correction that changes nothing, of as many parameters as are fitted."""
         raise NotImplementedError
 
-    def fit(self, support: Support, labels: Integers | None = None) -> Linear:
+    def fit(self, support: Support, labels: Integers | None = None) -> LinearScaling:
         """From the identity."""
         logprobs, gold = known(self.name, support, labels, self.rows)
         return penalised(logprobs, gold, self.identity(logprobs.shape[1]), self.l2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.align.calibrate.labeled import Labelled, known, loss
-from promptkit.align.calibrate.scaling import Linear
+from promptkit.align.calibrate.scaling import LinearScaling
 from promptkit.core.alignment import Support
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Temperature(Labelled):
 
     name: ClassVar[str] = "temperature"
 
-    def fit(self, support: Support, labels: Integers | None = None) -> Linear:
+    def fit(self, support: Support, labels: Integers | None = None) -> LinearScaling:
         """One temperature."""
         from scipy.optimize import minimize_scalar
 
@@ -31,4 +31,4 @@ class Temperature(Labelled):
         low, high = np.log(BOUNDS)
         found = minimize_scalar(lambda t: loss(logprobs / np.exp(t), gold), bounds=(low, high), method="bounded")
         size = logprobs.shape[1]
-        return Linear(weight=np.full(size, 1 / np.exp(found.x)), bias=np.zeros(size))
+        return LinearScaling(weight=np.full(size, 1 / np.exp(found.x)), bias=np.zeros(size))

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from promptkit.align.calibrate.scaling import Linear, Scaling
+from promptkit.align.calibrate.scaling import LinearScaling, Scaling
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,6 @@ class Vector(Scaling):
 
     name: ClassVar[str] = "vector"
 
-    def identity(self, labels: int) -> Linear:
+    def identity(self, labels: int) -> LinearScaling:
         """2 K numbers."""
-        return Linear(weight=np.ones(labels), bias=np.zeros(labels))
+        return LinearScaling(weight=np.ones(labels), bias=np.zeros(labels))

@@ -10,9 +10,9 @@ from promptkit.align.labelmap.iterative import Iterative
 from promptkit.align.labelmap.mapping import LabelMap
 from promptkit.align.labelmap.random import Random
 from promptkit.align.labelmap.semantic import Semantic
-from promptkit.align.labelmap.technique import Technique
+from promptkit.align.labelmap.technique import LabelMapping
 
-MAPS: Mapping[str, type[Technique]] = {
+MAPS: Mapping[str, type[LabelMapping]] = {
     technique.name: technique for technique in (Random, Frequency, Iterative, Bayesian, BayesianPlus, Semantic)
 }
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.align.labelmap.mapping import frequencies, soft_frequencies
-from promptkit.align.labelmap.technique import Technique
+from promptkit.align.labelmap.technique import LabelMapping
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bayesian(Technique):
+class Bayesian(LabelMapping):
     """BLM: F counts the likeliest source class of each row."""
 
     lap: float = 1.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.align.labelmap.mapping import frequencies
-from promptkit.align.labelmap.technique import Technique
+from promptkit.align.labelmap.technique import LabelMapping
 from promptkit.core.alignment import Needs
 from promptkit.core.errors import InputError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Injective(Technique):
+class Injective(LabelMapping):
     """A map in which no source class serves two labels."""
 
     each: int = 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from promptkit.align.fitted import Learned, ReadOut
+from promptkit.align.fitted import Learned, Probe
 from promptkit.align.labelmap.mapping import LabelMap, Over, shrunk
 from promptkit.core.alignment import Needs, Outputs, Support, TopTokens
 from promptkit.core.errors import InputError
@@ -33,7 +33,7 @@ class Sources:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Technique(Learned):
+class LabelMapping(Learned):
     """A way to find a label map."""
 
     sources: Literal["tokens", "words"] = "tokens"
@@ -80,10 +80,10 @@ class Technique(Learned):
         """The tokens that are its source classes."""
         return TopTokens(self.tokens, self.rows)
 
-    def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
+    def learn(self, support: Support, places: Integers, gold: Integers) -> Probe:
         """The map of its labelled rows."""
         found = self.map(self._sources(support, places), gold)
-        return ReadOut(scores=lambda outputs: found(self.columns(self._read(outputs), outputs.logprobs)), map=found)
+        return Probe(scores=lambda outputs: found(self.columns(self._read(outputs), outputs.logprobs)), map=found)
 
     def _sources(self, support: Support, places: Integers) -> Sources:
         words = self.sources == "words"

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from promptkit.align.fitted import Learned
 from promptkit.align.probes.centroids import Hidden, Prototypical
 from promptkit.align.probes.knn import Knn
-from promptkit.align.probes.linear import Linear
+from promptkit.align.probes.linear import LinearProbe
 from promptkit.align.probes.petal import Automatic
-from promptkit.align.probes.soft_verbalizer import Soft
+from promptkit.align.probes.soft_verbalizer import SoftVerbalizer
 
-LEARNED: Mapping[str, type[Learned]] = {each.name: each for each in (Knn, Hidden, Prototypical, Automatic, Soft, Linear)}
+LEARNED: Mapping[str, type[Learned]] = {each.name: each for each in (Knn, Hidden, Prototypical, Automatic, SoftVerbalizer, LinearProbe)}
 
-__all__ = ["LEARNED", "Automatic", "Hidden", "Knn", "Linear", "Prototypical", "Soft"]
+__all__ = ["LEARNED", "Automatic", "Hidden", "Knn", "LinearProbe", "Prototypical", "SoftVerbalizer"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.fitted import Learned, ReadOut
+from promptkit.align.fitted import Learned, Probe
 from promptkit.align.probes.folds import folds
 from promptkit.core.alignment import LAYERS, Layer, Needs, Support
 
@@ -35,13 +35,13 @@ class Hidden(Learned):
         """Labelled rows, and the hidden state of every row."""
         return Needs(labels=True, labelled=(self.rows,), layers=self._layers)
 
-    def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
+    def learn(self, support: Support, places: Integers, gold: Integers) -> Probe:
         """The class means of its labelled rows."""
         count = support.rows.logprobs.shape[1]
         of_layers = {layer: support.rows.hidden[layer][places] for layer in self._layers}
         layer = min(of_layers, key=lambda each: self._errors(of_layers[each], gold, count))
         rows = of_layers[layer]
-        return ReadOut(scores=lambda outputs: self.scores(rows, gold, outputs.hidden[layer], count))
+        return Probe(scores=lambda outputs: self.scores(rows, gold, outputs.hidden[layer], count))
 
     @property
     def _layers(self) -> tuple[Layer, ...]:

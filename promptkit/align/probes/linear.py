@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from promptkit.align.fitted import Learned, ReadOut
+from promptkit.align.fitted import Learned, Probe
 from promptkit.align.labelmap.mapping import FLOOR, LabelMap
 from promptkit.align.probes.folds import folds, log_loss
 from promptkit.core.alignment import LAYERS, Layer, Needs, Outputs, Support, TopTokens
@@ -30,7 +30,7 @@ FIRST = 1e-2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linear(Learned):
+class LinearProbe(Learned):
     """Logistic regression on hidden states, source tokens or label words."""
 
     on: Literal["hidden", "tokens", "words"] = "hidden"
@@ -61,7 +61,7 @@ class Linear(Learned):
             labels=True, labelled=(self.rows,), layers=self._layers, tokens=(self._top,) if self.on == "tokens" else ()
         )
 
-    def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
+    def learn(self, support: Support, places: Integers, gold: Integers) -> Probe:
         """The probe of its labelled rows; on source classes its weights are a label map."""
         count = support.rows.logprobs.shape[1]
         of_layers = {layer: self._features(support.rows, layer)[places] for layer in self._layers or (0,)}
@@ -71,7 +71,7 @@ class Linear(Learned):
         names = support.names[self._top] if self.on == "tokens" else support.labels
         weights = found.weights / found.deviation[:, None]
         mapped = LabelMap(sources=names, labels=support.labels, weights=weights, over="logprobs")
-        return ReadOut(scores=lambda outputs: found(self._features(outputs, layer)), map=None if self._layers else mapped)
+        return Probe(scores=lambda outputs: found(self._features(outputs, layer)), map=None if self._layers else mapped)
 
     @property
     def _top(self) -> TopTokens:
@@ -90,7 +90,7 @@ class Linear(Learned):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class FittedLinear:
     """A fitted logistic regression."""
 
     mean: Floats
@@ -110,7 +110,7 @@ class Probe:
         return scores
 
 
-def probe(features: Floats, gold: Integers, labels: int, strengths: Sequence[float] = STRENGTHS) -> Probe:
+def probe(features: Floats, gold: Integers, labels: int, strengths: Sequence[float] = STRENGTHS) -> FittedLinear:
     """The probe of labelled rows, with the strength of least log-loss over the folds; ties go to the first.
 
     features: shape (rows, width); gold: shape (rows,), indices of labels.
@@ -132,7 +132,7 @@ def probe_losses(features: Floats, gold: Integers, labels: int, strengths: Seque
     }
 
 
-def fitted(features: Floats, gold: Integers, labels: int, strength: float) -> Probe:
+def fitted(features: Floats, gold: Integers, labels: int, strength: float) -> FittedLinear:
     """The probe of one strength."""
     mean, deviation = features.mean(0), features.std(0)
     deviation = np.where(deviation > 0, deviation, 1.0)
@@ -142,7 +142,7 @@ def fitted(features: Floats, gold: Integers, labels: int, strength: float) -> Pr
         bias[seen] = 0.0
     else:
         weights[:, seen], bias[seen] = _regression((features - mean) / deviation, gold, strength)
-    return Probe(mean=mean, deviation=deviation, weights=weights, bias=bias, strength=strength)
+    return FittedLinear(mean=mean, deviation=deviation, weights=weights, bias=bias, strength=strength)
 
 
 def _regression(features: Floats, gold: Integers, strength: float) -> tuple[Floats, Floats]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.fitted import Learned, ReadOut
+from promptkit.align.fitted import Learned, Probe
 from promptkit.align.labelmap.mapping import FLOOR, LabelMap
 from promptkit.core.alignment import Needs, Support, TopTokens
 from promptkit.core.errors import InputError
@@ -50,13 +50,13 @@ class Automatic(Learned):
         """Labelled rows, and the tokens' log-probabilities of every row."""
         return Needs(labels=True, labelled=(self.rows,), tokens=(self._top,))
 
-    def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
+    def learn(self, support: Support, places: Integers, gold: Integers) -> Probe:
         """The words of its labelled rows."""
         top = self._top
         odds = log_odds(support.rows.tokens[top][places], gold, len(support.labels))
         weights = best_words(odds, self.words)
         found = LabelMap(sources=support.names[top], labels=support.labels, weights=weights, over="logprobs")
-        return ReadOut(scores=lambda outputs: found(outputs.tokens[top]), map=found)
+        return Probe(scores=lambda outputs: found(outputs.tokens[top]), map=found)
 
     @property
     def _top(self) -> TopTokens:

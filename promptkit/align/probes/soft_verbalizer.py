@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.fitted import Learned, ReadOut
+from promptkit.align.fitted import Learned, Probe
 from promptkit.align.labelmap.mapping import FLOOR
 from promptkit.align.probes.folds import folds, log_loss
 from promptkit.core.alignment import Needs, Outputs, Support
@@ -29,7 +29,7 @@ STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Soft(Learned):
+class SoftVerbalizer(Learned):
     """The manual verbalizer's words as vectors, trained on labelled rows."""
 
     layer: int = -1
@@ -46,11 +46,11 @@ class Soft(Learned):
         """Labelled rows, and the hidden state of every row."""
         return Needs(labels=True, labelled=(self.rows,), layers=(self.layer,))
 
-    def learn(self, support: Support, places: Integers, gold: Integers) -> ReadOut:
+    def learn(self, support: Support, places: Integers, gold: Integers) -> Probe:
         """The vectors of its labelled rows."""
         hidden, manual = (read[places] for read in self._features(support.rows))
         trained = class_vectors(hidden, manual, gold)
-        return ReadOut(scores=lambda outputs: trained(*self._features(outputs)))
+        return Probe(scores=lambda outputs: trained(*self._features(outputs)))
 
     def _features(self, outputs: Outputs) -> tuple[Floats, Floats]:
         return outputs.hidden[self.layer], np.maximum(outputs.logprobs, FLOOR)

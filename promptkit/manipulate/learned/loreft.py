@@ -29,7 +29,7 @@ SHAPES = {ROTATION: "layers rank d_model", SOURCE: "layers rank d_model", BIAS: 
 
 
 @dataclass(frozen=True)
-class LowRankEdit:
+class LoReFT:
     """A learned change of hidden states within a subspace of few dimensions."""
 
     rank: int = 4
@@ -113,7 +113,7 @@ class LowRankEdit:
         made = self._made(trained)
         return Interventions(edits=self._edits([made[name] for name in NAMES]))
 
-    def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> LowRankEdit:
+    def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> LoReFT:
         """The same edit once it has been trained."""
         return replace(self, parameters=resolved(trained, self._made), base=dict(base))
 

@@ -23,7 +23,7 @@ from promptkit.core.arrays import Array, as_array, as_numpy, deserialised, put, 
 from promptkit.core.errors import CheckpointError, json_reason
 from promptkit.core.manipulation import Learnable
 from promptkit.core.paths import expanded
-from promptkit.manipulate.learned.prefix import KEYS, VALUES, DeepPrefix
+from promptkit.manipulate.learned.prefix import KEYS, VALUES, Prefix
 from promptkit.manipulate.learned.soft_prompt import VECTORS, SoftPrompt
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
@@ -141,7 +141,7 @@ def _prefix(path: Path, config: Mapping[str, Any], embeddings: Array) -> Parts:
     # (positions, layers, keys or values, kv heads, head width) -> (keys or values, layers, kv heads, positions, head width)
     pairs = as_numpy(embeddings).reshape(length, layers, 2, heads, width // heads).transpose(2, 1, 3, 0, 4)
     held = {KEYS: as_array(pairs[0]), VALUES: as_array(pairs[1])}
-    return DeepPrefix(length), held, {"layers": layers, "kv_heads": heads}
+    return Prefix(length), held, {"layers": layers, "kv_heads": heads}
 
 
 def _of_prefix(learned: Any) -> tuple[dict[str, object], Array]:
@@ -173,7 +173,7 @@ READ: Mapping[str, Callable[[Path, Mapping[str, Any], Array], Parts]] = {
 """PEFT's methods, by its own names."""
 WRITTEN: Mapping[str, Callable[[Any], tuple[dict[str, object], Array]]] = {
     SoftPrompt.name: _of_soft,
-    DeepPrefix.name: _of_prefix,
+    Prefix.name: _of_prefix,
 }
 """What PEFT can express: the entries of its configuration, and its embeddings."""
 

@@ -29,7 +29,7 @@ KEYS, VALUES = "keys", "values"
 
 
 @dataclass(frozen=True)
-class DeepPrefix:
+class Prefix:
     """Learned keys and values before the prompt, in every layer or in some."""
 
     length: int = 10
@@ -107,7 +107,7 @@ class DeepPrefix:
         made = self._made(trained)
         return Interventions(prefixes=(self._prefix(made[KEYS], made[VALUES], len(made[KEYS])),))
 
-    def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> DeepPrefix:
+    def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Prefix:
         """The same prefix once it has been trained."""
         return replace(self, parameters=resolved(trained, self._made), base=dict(base))
 

@@ -1,6 +1,6 @@
 """A vector in the residual stream: steering, and the mean states of demonstrations (Todd et al. 2023, 2310.15213).
 
-(learnable, hidden, additive). It is trained from zero, or told by `extract_shift` of what a model holds behind
+(learnable, hidden, additive). It is trained from zero, or told by `extract_steering_vector` of what a model holds behind
 demonstrations; in the place of the state it is a task vector (Hendel et al. 2023, 2310.15916). That is trained from a mean
 state: at zero a norm is so steep that the first gradient outweighs all others in Adam's running means.
 """
@@ -27,7 +27,7 @@ VECTORS = "vectors"
 
 
 @dataclass(frozen=True)
-class HiddenShift:
+class SteeringVector:
     """A vector that is added to the hidden state behind a layer, or stands in its place."""
 
     layers: tuple[int, ...] = ()
@@ -86,7 +86,7 @@ class HiddenShift:
         """The vectors."""
         return Interventions(edits=self._edits(self._made(trained)[VECTORS]))
 
-    def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> HiddenShift:
+    def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> SteeringVector:
         """The same shift once it has been trained."""
         return replace(self, parameters=resolved(trained, self._made), base=dict(base))
 

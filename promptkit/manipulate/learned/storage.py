@@ -25,14 +25,14 @@ from promptkit.core.paths import expanded
 from promptkit.core.registry import build_from, keywords_of
 from promptkit.core.version import __version__
 from promptkit.manipulate.learned import peft
-from promptkit.manipulate.learned.loreft import LowRankEdit
-from promptkit.manipulate.learned.prefix import DeepPrefix
+from promptkit.manipulate.learned.loreft import LoReFT
+from promptkit.manipulate.learned.prefix import Prefix
 from promptkit.manipulate.learned.soft_prompt import SoftPrompt
-from promptkit.manipulate.learned.steering import HiddenShift
+from promptkit.manipulate.learned.steering import SteeringVector
 from promptkit.manipulate.learned.trigger_tokens import TriggerTokens
 
 LEARNABLE: Mapping[str, type[Learnable]] = {
-    each.name: each for each in (SoftPrompt, TriggerTokens, DeepPrefix, HiddenShift, LowRankEdit)
+    each.name: each for each in (SoftPrompt, TriggerTokens, Prefix, SteeringVector, LoReFT)
 }
 """Every manipulation that is learned, by the name that the command line spells."""
 MANIFEST, PARAMETERS = "manifest.json", "parameters.safetensors"

@@ -27,14 +27,14 @@ WORDS = {"no": "bad, really", "yes": "good"}
 ROWS = [Example(id=f"q{i}", inputs={"text": "so " * i + "it was"}) for i in range(1, 6)]
 KINDS: dict[str, Learnable] = {
     "soft": pk.SoftPrompt(4),
-    "prefix": pk.DeepPrefix(4),
-    "prefix of some layers by chance": pk.DeepPrefix(15, layers=(1, 3), init="random", seed=1),
-    "prefix of a text, by a network": pk.DeepPrefix(5, init="Say how it was.", mlp=8),
-    "shift": pk.HiddenShift(),
-    "shift everywhere": pk.HiddenShift((2,), at="all"),
-    "replacing shift": pk.HiddenShift((2,), operation="replace"),
-    "low rank": pk.LowRankEdit(3),
-    "low rank first and last": pk.LowRankEdit(2, layers=(1, 2), first=3, last=2, seed=1),
+    "prefix": pk.Prefix(4),
+    "prefix of some layers by chance": pk.Prefix(15, layers=(1, 3), init="random", seed=1),
+    "prefix of a text, by a network": pk.Prefix(5, init="Say how it was.", mlp=8),
+    "shift": pk.SteeringVector(),
+    "shift everywhere": pk.SteeringVector((2,), at="all"),
+    "replacing shift": pk.SteeringVector((2,), operation="replace"),
+    "low rank": pk.LoReFT(3),
+    "low rank first and last": pk.LoReFT(2, layers=(1, 2), first=3, last=2, seed=1),
 }
 every = pytest.mark.parametrize("change", KINDS.values(), ids=KINDS)
 STEP = 0.01
@@ -155,7 +155,7 @@ def test_at_the_beginning_nothing_is_changed(name: str, load: Any) -> None:
 def test_a_prefix_of_a_text_is_that_text_before_the_prompt(load: Any) -> None:
     model = load()
     tokens = (*model.card.tokenizer.bos, *model.card.tokenizer.encode("Say how it was.").ids)
-    found = scores(model, prompts(model, pk.DeepPrefix(len(tokens), init="Say how it was.")))
+    found = scores(model, prompts(model, pk.Prefix(len(tokens), init="Say how it was.")))
     whole = [TextInput(ids=tokens + each.ids) for each in prompts(model)]
     assert found == pytest.approx(scores(model, whole), abs=1e-4)
 
@@ -163,10 +163,10 @@ def test_a_prefix_of_a_text_is_that_text_before_the_prompt(load: Any) -> None:
 def test_a_prefix_takes_room_and_edits_take_none(load: Any) -> None:
     model = load()
     longest = 512 - max(len(each.ids) for each in prompts(model)) - 40
-    assert pk.DeepPrefix(longest).context_tokens == longest
+    assert pk.Prefix(longest).context_tokens == longest
     assert KINDS["shift"].context_tokens == KINDS["low rank"].context_tokens == 0
     with refused(TaskError, "prompt-too-long", row="q1", context_tokens=12):
-        prompts(model, pk.DeepPrefix(500))
+        prompts(model, pk.Prefix(500))
 
 
 # ---- trained, saved ------------------------------------------------------------------------------------
@@ -261,14 +261,14 @@ def test_two_kinds_are_learned_at_once_each_at_its_own_rate(folder: Path, load: 
 
 
 def test_the_rows_of_a_low_rank_edit_stay_orthonormal(load: Any) -> None:
-    trained = disturbed(pk.LowRankEdit(4), load())
+    trained = disturbed(pk.LoReFT(4), load())
     rows = as_numpy(trained.parameters["rotation"])
     assert rows @ rows.swapaxes(1, 2) == pytest.approx(np.broadcast_to(np.eye(4), (3, 4, 4)), abs=1e-6)
-    assert np.abs(rows - as_numpy(pk.LowRankEdit(4).initial_parameters(around(load()))["rotation"])).max() > 0.05
+    assert np.abs(rows - as_numpy(pk.LoReFT(4).initial_parameters(around(load()))["rotation"])).max() > 0.05
 
 
 def test_of_a_network_only_what_it_makes_is_kept(load: Any, tmp_path: Path) -> None:
-    direct, made = pk.DeepPrefix(5), pk.DeepPrefix(5, mlp=16)
+    direct, made = pk.Prefix(5), pk.Prefix(5, mlp=16)
     assert scores(load(), prompts(load(), made)) == pytest.approx(scores(load(), prompts(load(), direct)), abs=1e-3)
     trained = disturbed(made, load())
     assert {name: array.shape for name, array in trained.parameters.items()} == {"keys": (3, 2, 5, 8), "values": (3, 2, 5, 8)}
@@ -278,7 +278,7 @@ def test_of_a_network_only_what_it_makes_is_kept(load: Any, tmp_path: Path) -> N
 # ---- who takes them, and what is none -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", [pk.DeepPrefix(2), pk.HiddenShift(), pk.LowRankEdit()], ids=lambda change: change.name)
+@pytest.mark.parametrize("change", [pk.Prefix(2), pk.SteeringVector(), pk.LoReFT()], ids=lambda change: change.name)
 @pytest.mark.parametrize("engine", ["fake", "http", "vllm"])
 def test_other_engines_refuse_them_before_any_weights_load(change: Any, engine: str, folder: Path) -> None:
     if engine == "vllm":
@@ -298,16 +298,16 @@ def named(kind: Learnable, *shapes: tuple[int, ...]) -> dict[str, Array]:
 @pytest.mark.parametrize(
     ("made", "code", "fields"),
     [
-        (lambda: pk.DeepPrefix(0), "out-of-range", {"length": 0}),
-        (lambda: pk.DeepPrefix(2, init="vocabulry"), "unknown-name", {"name": "vocabulry", "close": ["vocabulary"]}),
-        (lambda: pk.DeepPrefix(9, mlp=4), "network-too-narrow", {"mlp": 4, "length": 9}),
-        (lambda: pk.DeepPrefix(2, layers=(0,)), "invalid-layers", {"layers": (0,)}),
-        (lambda: pk.HiddenShift((2, 2)), "invalid-layers", {"layers": (2, 2)}),
-        (lambda: pk.HiddenShift(at="first"), "unknown-name", {"kind": "at of shift", "name": "first"}),  # type: ignore[arg-type]
-        (lambda: pk.HiddenShift(operation="multiply"), "unknown-name", {"kind": "operation of shift", "name": "multiply"}),  # type: ignore[arg-type]
-        (lambda: pk.HiddenShift(operation="replace"), "needs-one-layer", {"layers": ()}),
-        (lambda: pk.LowRankEdit(0), "out-of-range", {"rank": 0}),
-        (lambda: pk.LowRankEdit(last=0), "no-edited-token", {"first": 0, "last": 0}),
+        (lambda: pk.Prefix(0), "out-of-range", {"length": 0}),
+        (lambda: pk.Prefix(2, init="vocabulry"), "unknown-name", {"name": "vocabulry", "close": ["vocabulary"]}),
+        (lambda: pk.Prefix(9, mlp=4), "network-too-narrow", {"mlp": 4, "length": 9}),
+        (lambda: pk.Prefix(2, layers=(0,)), "invalid-layers", {"layers": (0,)}),
+        (lambda: pk.SteeringVector((2, 2)), "invalid-layers", {"layers": (2, 2)}),
+        (lambda: pk.SteeringVector(at="first"), "unknown-name", {"kind": "at of shift", "name": "first"}),  # type: ignore[arg-type]
+        (lambda: pk.SteeringVector(operation="multiply"), "unknown-name", {"kind": "operation of shift", "name": "multiply"}),  # type: ignore[arg-type]
+        (lambda: pk.SteeringVector(operation="replace"), "needs-one-layer", {"layers": ()}),
+        (lambda: pk.LoReFT(0), "out-of-range", {"rank": 0}),
+        (lambda: pk.LoReFT(last=0), "no-edited-token", {"first": 0, "last": 0}),
     ],
 )
 def test_what_cannot_be_learned_is_told(made: Any, code: str, fields: dict[str, Any]) -> None:
@@ -319,42 +319,42 @@ def test_what_cannot_be_learned_is_told(made: Any, code: str, fields: dict[str, 
     ("made", "code", "fields"),
     [
         (
-            lambda: pk.HiddenShift((1,)).with_parameters({"vectors": as_array(np.ones((2, 4)))}, {}),
+            lambda: pk.SteeringVector((1,)).with_parameters({"vectors": as_array(np.ones((2, 4)))}, {}),
             "wrong-parameter-shape",
             {"parameter": "vectors", "shape": (2, 4), "expected": "1 layers, d_model"},
         ),
         (
-            lambda: pk.DeepPrefix(3, parameters=named(KINDS["prefix"], (2, 1, 3, 4), (5, 1, 3, 4))),
+            lambda: pk.Prefix(3, parameters=named(KINDS["prefix"], (2, 1, 3, 4), (5, 1, 3, 4))),
             "wrong-parameter-shape",
             {"parameter": "values", "shape": (5, 1, 3, 4), "expected": "2 layers, 1 kv_heads, 3 length, 4 head_width"},
         ),
         (
-            lambda: pk.DeepPrefix(2).with_parameters(named(KINDS["prefix"], (2, 1, 3, 4)), {}),
+            lambda: pk.Prefix(2).with_parameters(named(KINDS["prefix"], (2, 1, 3, 4)), {}),
             "wrong-parameter-shape",
             {"parameter": "keys", "shape": (2, 1, 3, 4), "expected": "2 layers, 1 kv_heads, 2 length, head_width"},
         ),
         (
-            lambda: pk.LowRankEdit(2).with_parameters(named(KINDS["low rank"], (2, 3)), {}),
+            lambda: pk.LoReFT(2).with_parameters(named(KINDS["low rank"], (2, 3)), {}),
             "wrong-parameter-shape",
             {"parameter": "rotation", "shape": (2, 3)},
         ),
         (
-            lambda: pk.DeepPrefix(2).with_parameters({"keys": as_array(np.ones((2, 1, 2, 4)))}, {}),
+            lambda: pk.Prefix(2).with_parameters({"keys": as_array(np.ones((2, 1, 2, 4)))}, {}),
             "wrong-parameter-names",
             {"names": ("keys",), "expected": ("keys", "values")},
         ),
         (
-            lambda: pk.HiddenShift().with_parameters({"bias": as_array(np.ones((2, 3)))}, {}),
+            lambda: pk.SteeringVector().with_parameters({"bias": as_array(np.ones((2, 3)))}, {}),
             "wrong-parameter-names",
             {"names": ("bias",), "expected": ("vectors",)},
         ),
         (
-            lambda: pk.LowRankEdit(3).with_parameters(named(KINDS["prefix"], (2, 3)), {}),
+            lambda: pk.LoReFT(3).with_parameters(named(KINDS["prefix"], (2, 3)), {}),
             "wrong-parameter-names",
             {"names": ("keys", "values"), "expected": ("rotation", "source", "bias")},
         ),
         (
-            lambda: pk.HiddenShift(parameters={"vectors": Array(data=bytes(9), shape=(1, 2))}),
+            lambda: pk.SteeringVector(parameters={"vectors": Array(data=bytes(9), shape=(1, 2))}),
             "wrong-parameter-size",
             {"parameter": "vectors", "shape": (1, 2), "bytes": 9},
         ),
@@ -367,14 +367,14 @@ def test_parameters_that_do_not_fit_are_told(made: Any, code: str, fields: dict[
 
 def test_a_prefix_of_another_shape_is_told(load: Any) -> None:
     held = as_array(np.ones((3, 2, 4, 5)))
-    prefix = pk.DeepPrefix(4).with_parameters({"keys": held, "values": held}, {})
+    prefix = pk.Prefix(4).with_parameters({"keys": held, "values": held}, {})
     with refused(CheckpointError, "wrong-prefix-shape", kv_heads=2, width=5, model_kv_heads=2, model_width=8):
         scores(load(), prompts(load(), prefix))
 
 
-@pytest.mark.parametrize("change", [pk.DeepPrefix(2, layers=(9,)), pk.HiddenShift((9,)), pk.LowRankEdit(layers=(9,))])
+@pytest.mark.parametrize("change", [pk.Prefix(2, layers=(9,)), pk.SteeringVector((9,)), pk.LoReFT(layers=(9,))])
 def test_a_layer_that_a_model_does_not_have_is_told(change: Any, load: Any) -> None:
     with refused(InputError, "unknown-layer", layer=9, model_layers=3):
         prompts(load(), change)
     with refused(InputError, "rank-too-large", rank=33, d_model=32):
-        prompts(load(), pk.LowRankEdit(33))
+        prompts(load(), pk.LoReFT(33))

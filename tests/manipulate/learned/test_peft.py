@@ -46,9 +46,9 @@ def prefix_checkpoint(folder: Path, **config: Any) -> Path:
     return checkpoint(folder, {"prompt_embeddings": torch.arange(48.0).view(2, 24)}, peft_type="PREFIX_TUNING", **sizes)
 
 
-def learned_prefix(count: int = 3, length: int = 4, **keywords: Any) -> pk.DeepPrefix:
+def learned_prefix(count: int = 3, length: int = 4, **keywords: Any) -> pk.Prefix:
     held = np.random.default_rng(count + length).normal(size=(2, count, 2, length, 5))
-    blank = pk.DeepPrefix(length, **keywords)
+    blank = pk.Prefix(length, **keywords)
     return blank.with_parameters({"keys": as_array(held[0]), "values": as_array(held[1])}, {"name": "m"})
 
 
@@ -172,9 +172,9 @@ def test_numbers_that_are_no_floats_are_told(tmp_path: Path) -> None:
         (learned(np.ones((2, 3)), place="after_bos"), "no-peft-place", {"place": "after_bos", "slot": None}),
         (learned(np.ones((2, 3)), slot="task", place="after_bos"), "no-peft-place", {"slot": "task"}),
         (pk.SoftPrompt(2, place="start"), "not-trained", {"manipulation": "soft"}),
-        (pk.DeepPrefix(2), "not-trained", {"manipulation": "prefix"}),
+        (pk.Prefix(2), "not-trained", {"manipulation": "prefix"}),
         (learned_prefix(2, layers=(1, 3)), "no-peft-layers", {"layers": (1, 3)}),
-        (pk.HiddenShift((1,)).with_parameters({"vectors": as_array(np.ones((1, 4)))}, {}), "no-peft-format", {"manipulation": "shift"}),
+        (pk.SteeringVector((1,)).with_parameters({"vectors": as_array(np.ones((1, 4)))}, {}), "no-peft-format", {"manipulation": "shift"}),
     ],
 )
 def test_what_peft_cannot_express_is_told_and_not_written(soft: Any, code: str, fields: dict[str, Any], tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_a_prompt_leaves_room_for_the_vectors(model: Any) -> None:
 
 def test_what_leaves_no_room_at_all_is_refused_before_any_weights_load(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(model), "_forward", property(lambda _: pytest.fail("weights were loaded")))
-    parts = [pk.Prompt("sentiment/review"), pk.SoftPrompt(500), pk.DeepPrefix(11)]
+    parts = [pk.Prompt("sentiment/review"), pk.SoftPrompt(500), pk.Prefix(11)]
     pk.Predictor(model, parts, WORDS)
     taken = (("soft", 500), ("prefix", 11), ("tokens", 1))
     with refused(InputError, "no-room-for-prompt", tokens=512, context_tokens=512, manipulations=taken):

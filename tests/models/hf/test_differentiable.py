@@ -24,11 +24,11 @@ KINDS = ("llama", "gpt2", "gemma3")
 LEARNED: dict[str, Callable[[], Any]] = {
     "soft": lambda: pk.SoftPrompt(3),
     "soft by a network": lambda: pk.SoftPrompt(3, place="start", reparametrise="mlp", width=4),
-    "prefix": lambda: pk.DeepPrefix(3),
-    "prefix by a network": lambda: pk.DeepPrefix(2, mlp=4),
-    "shift": lambda: pk.HiddenShift((2,), at="all"),
-    "low-rank": lambda: pk.LowRankEdit(rank=2, first=2, last=2),
-    "low-rank behind what is shared": lambda: pk.LowRankEdit(rank=2, last=2),
+    "prefix": lambda: pk.Prefix(3),
+    "prefix by a network": lambda: pk.Prefix(2, mlp=4),
+    "shift": lambda: pk.SteeringVector((2,), at="all"),
+    "low-rank": lambda: pk.LoReFT(rank=2, first=2, last=2),
+    "low-rank behind what is shared": lambda: pk.LoReFT(rank=2, last=2),
 }
 EACH = pytest.mark.parametrize(("kind", "attention"), [(kind, way) for kind in KINDS for way in ("packed", "eager")])
 

@@ -139,8 +139,8 @@ def test_what_peft_has_trained_gives_the_same_here(name: str, folder: Path, mode
 
 OURS = {
     "soft": pk.SoftPrompt(6, init="random", place="start", seed=3, reparametrise="lstm", width=7),
-    "prefix": pk.DeepPrefix(6, init="random", seed=3),
-    "prefix of a text, by a network": pk.DeepPrefix(15, init="so it was", mlp=16),
+    "prefix": pk.Prefix(6, init="random", seed=3),
+    "prefix of a text, by a network": pk.Prefix(15, init="so it was", mlp=16),
 }
 
 

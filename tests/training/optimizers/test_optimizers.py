@@ -317,7 +317,7 @@ def test_it_learns_from_scores_alone_and_keeps_none_of_them(
     assert pk.load_manipulation(fit.saved[0]) == fit.learned[0]
 
 
-@pytest.mark.parametrize("change", [pk.DeepPrefix(2), pk.HiddenShift((1,)), pk.LowRankEdit(2)], ids=lambda each: each.name)
+@pytest.mark.parametrize("change", [pk.Prefix(2), pk.SteeringVector((1,)), pk.LoReFT(2)], ids=lambda each: each.name)
 @pytest.mark.parametrize("optimizer", WAYS)
 def test_what_stands_in_the_layers_is_learned_so_too_and_its_units_stay(
     folder: Path, tmp_path: Path, optimizer: str, change: Any
