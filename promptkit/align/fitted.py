@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.align.calibrate.probabilities import LEAST
-from promptkit.core.alignment import Needs, Outputs, PerClass, Support
+from promptkit.core.alignment import Needs, Outputs, PerClass, FitData
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
 
@@ -77,7 +77,7 @@ class Learned:
         """Whether a label means something to it without rows, so that it may predict one that has none."""
         return False
 
-    def fit(self, support: Support, labels: Integers | None = None) -> Probe:
+    def fit(self, support: FitData, labels: Integers | None = None) -> Probe:
         """Learn from `rows` of the support and their labels."""
         assert labels is not None
         places = support.labelled[self.rows]
@@ -85,6 +85,6 @@ class Learned:
         unseen = [] if self.supports_unseen_labels else np.setdiff1d(np.arange(support.rows.logprobs.shape[1]), gold).tolist()
         return replace(self.learn(support, places, gold), unseen=tuple(unseen))
 
-    def learn(self, support: Support, places: Integers, gold: Integers) -> Probe:
+    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
         """The read-out of the rows at these places among the support's, of these labels. Both have shape (rows,)."""
         raise NotImplementedError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from promptkit.align.choices import Choices
 from promptkit.align.verbalizer import Verbalizer
-from promptkit.core.alignment import Reading
+from promptkit.core.alignment import OutputReader
 from promptkit.core.errors import Unsupported
 from promptkit.core.requests import ScoreOutput
 
@@ -31,7 +31,7 @@ class Target:
     """See `Rendered.given`."""
 
 
-def loss_of(reading: Reading, target: Target, rows: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
+def loss_of(reading: OutputReader, target: Target, rows: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
     """The loss of one request, and whether the right candidate is the likeliest. rows: (tokens,) each."""
     counted = [row[given:] for row, given in zip(rows, target.label_token_counts, strict=True)] if target.label_token_counts else rows
     if target.gold is None:
@@ -40,7 +40,7 @@ def loss_of(reading: Reading, target: Target, rows: Sequence[Tensor]) -> tuple[T
     return -scores.log_softmax(0)[target.gold], int(scores.argmax()) == target.gold
 
 
-def loss_of_output(reading: Reading, target: Target, output: ScoreOutput) -> tuple[float, bool | None]:
+def loss_of_output(reading: OutputReader, target: Target, output: ScoreOutput) -> tuple[float, bool | None]:
     """The same of what a model has answered, without gradients."""
     rows = output.logprobs
     counted = tuple(row[given:] for row, given in zip(rows, target.label_token_counts, strict=True)) if target.label_token_counts else rows
@@ -52,7 +52,7 @@ def loss_of_output(reading: Reading, target: Target, output: ScoreOutput) -> tup
     return total - scores[target.gold], scores.index(highest) == target.gold
 
 
-def _scorer(reading: Reading) -> Verbalizer | Choices:
+def _scorer(reading: OutputReader) -> Verbalizer | Choices:
     if not isinstance(reading, Verbalizer | Choices):
         raise Unsupported(
             f"The scores of the aligner {reading.name} cannot be used for training",
@@ -63,7 +63,7 @@ def _scorer(reading: Reading) -> Verbalizer | Choices:
     return reading
 
 
-def label_scores(reading: Reading, rows: Sequence[Tensor]) -> Tensor:
+def label_scores(reading: OutputReader, rows: Sequence[Tensor]) -> Tensor:
     """One score a candidate, (candidates,): `align` of a verbalizer or of choices, differentiable."""
     import torch
 

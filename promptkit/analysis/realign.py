@@ -16,7 +16,7 @@ from promptkit.core.registry import build, spelling
 from promptkit.display.text_table import FEW_LABELS, as_text, new_table, with_interval
 from promptkit.evaluation import requirements, support
 from promptkit.evaluation import results as figures
-from promptkit.evaluation.readings import Observed, stored
+from promptkit.evaluation.readings import ReadOutputs, stored
 from promptkit.metrics.intervals import Estimate, paired_difference
 from promptkit.models.registry import ENGINES
 from promptkit.runs.command import eval_command, explained, without_premise
@@ -160,7 +160,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
         differences=(None, *(paired_difference(each.correct, results[0].correct) for each in results[1:])),
         lacking=tuple(lacking),
         command=eval_command(settings, [*had, *more], beside=path.parent) if more else None,
-        warnings=tuple(requirements.cautions(chains, samples, besides)),
+        warnings=tuple(requirements.fit_warnings(chains, samples, besides)),
     )
 
 
@@ -193,7 +193,7 @@ class _Stored:
         samples: Sequence[Any],
         besides: Sequence[Any],
         made: Sequence[Chain],
-        observed: Observed | None,
+        observed: ReadOutputs | None,
     ) -> None:
         """`made` are the chains of its settings."""
         fit = [line for line in besides if line["id"].startswith(requirements.FIT)]

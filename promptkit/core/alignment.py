@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
 
-class Bag(NamedTuple):
+class RandomWords(NamedTuple):
     """Random words of the fit part's inputs, as many for each variable as its texts have on average; drawn by hash."""
 
     seed: int
     number: int
 
 
-StandIn = str | Bag
+ContentFreeInput = str | RandomWords
 """A text that stands for every input of a row, or words by chance that stand for each."""
 
 Layer = int | float
@@ -52,7 +52,7 @@ class TopTokens(NamedTuple):
 class Needs:
     """What an aligner must see besides the rows that are evaluated; collected in the same pass."""
 
-    stand_ins: tuple[StandIn, ...] = ()
+    stand_ins: tuple[ContentFreeInput, ...] = ()
     """Each is read in the place of a row's inputs, under every context that an evaluated row is read in."""
     premise: bool = False
     """The prompt's end alone: no instruction, no demonstrations, no inputs."""
@@ -93,14 +93,14 @@ class Outputs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Support:
+class FitData:
     """What a fit may see."""
 
     items: Outputs
     """The rows that are evaluated, for what is estimated on them."""
     rows: Outputs
     """Rows of the fit part: at least as many as `Needs` says, if there are so many."""
-    stand_ins: Mapping[StandIn, Floats]
+    stand_ins: Mapping[ContentFreeInput, Floats]
     """Each -> label log-probabilities, shape (contexts, K)."""
     premise: Floats | None
     """Label log-probabilities, shape (1, K); shape (rows, K) where each of `items` has answers of its own."""
@@ -116,7 +116,7 @@ class Support:
     """Shape (K, d_model)."""
 
 
-class Reading(Protocol):
+class OutputReader(Protocol):
     """The first aligner of a chain: says what the model is asked of a row, and reads the answer from its output."""
 
     @property
@@ -139,7 +139,7 @@ class Reading(Protocol):
 
 
 @runtime_checkable
-class Scorer(Reading, Protocol):
+class Scorer(OutputReader, Protocol):
     """Scores words, and turns their scores into labels."""
 
     def candidates(self, example: Example) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ class Scorer(Reading, Protocol):
 
 
 @runtime_checkable
-class Extractor(Reading, Protocol):
+class Extractor(OutputReader, Protocol):
     """Finds the answer in a text that the model writes, or the one that most of several texts give."""
 
     @property
@@ -211,6 +211,6 @@ class Calibration(Protocol):
         """What `fit` must see."""
         ...
 
-    def fit(self, support: Support, labels: Integers | None = None) -> Fitted:
+    def fit(self, support: FitData, labels: Integers | None = None) -> Fitted:
         """Estimate it. `labels`, where it needs them: of `support.rows`, shape (rows,), -1 for one that may not be known."""
         ...

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
-from promptkit.core.alignment import Reading
+from promptkit.core.alignment import OutputReader
 from promptkit.core.arrays import Array
 from promptkit.core.examples import Example, LabelledExample, Part
 from promptkit.core.inputs import KVPrefix, TextInput, Vectors, Interventions
@@ -51,7 +51,7 @@ class BindContext:
 
     ask: Ask
     """The model that will read what the manipulation makes."""
-    reading: Reading
+    reading: OutputReader
     """How its output will be read: which words are scored, or how much is written."""
     rows: Mapping[Part, Sequence[LabelledExample]] = field(default_factory=dict)
     """The parts that the manipulation has named."""

@@ -19,13 +19,13 @@ from promptkit.core.requests import GenerateOutput, Output, Request
 from promptkit.core.version import __version__
 from promptkit.evaluation import requirements, support
 from promptkit.evaluation import results as figures
-from promptkit.evaluation.readings import Wanted, observed, stored
+from promptkit.evaluation.readings import ReadPlan, observed, stored
 from promptkit.models.cache import ScoreCache, joined, without
 from promptkit.models.client import CachedModel, NeedsAnswer, DryRunModel
 from promptkit.models.registry import load
 from promptkit.predictor.predictor import BoundPredictor, Predictor
 from promptkit.runs.folder import FILES, RunFolder, Shard
-from promptkit.runs.records import Asked, is_whole, line, peculiarities
+from promptkit.runs.records import Query, is_whole, line, row_warnings
 from promptkit.runs.run import Run, ShardRun
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task, untested
@@ -216,7 +216,7 @@ class _Pass:
             seconds=time.perf_counter() - started,
             examples_per_second=done.rate,
             resumed=done.resumed,
-            notes=(*peculiarities(done.samples), *requirements.cautions(self._chains, done.samples, done.support), *notes),
+            notes=(*row_warnings(done.samples), *requirements.fit_warnings(self._chains, done.samples, done.support), *notes),
         )
 
     def run_shard(self, out: str | Path, shard: Shard) -> ShardRun:
@@ -339,20 +339,20 @@ class _Pass:
         return self._first.bind(self._task, ask=self._asking, cache=self._cache)
 
     @cached_property
-    def _rows(self) -> list[Asked]:
+    def _rows(self) -> list[Query]:
         """Every row that the model is asked about, in the run's order: those evaluated, then those that aligners need."""
         items = [item.unlabelled() for item in self._items]
         rendered = zip(items, self._items, self._bound.apply(items), strict=True)
-        rows = [Asked(file="samples", id=item.id, example=item, rendered=each, gold=gold) for item, gold, each in rendered]
+        rows = [Query(file="samples", id=item.id, example=item, rendered=each, gold=gold) for item, gold, each in rendered]
         return [*rows, *support.asked(self._bound, rows, self._needs, self._fit, self._task.rows(self._split))]
 
     @cached_property
-    def _wanted(self) -> Wanted:
+    def _wanted(self) -> ReadPlan:
         """What is read of them besides."""
         return support.wanted_of(self._asking, self._needs, self._rows, self._first.reading.label_words())
 
     @cached_property
-    def _asked(self) -> list[Asked]:
+    def _asked(self) -> list[Query]:
         """Every question of the run: for a row's answer, and for what is read besides."""
         return [*self._rows, *support.reads(self._wanted, self._rows, self._asking)]
 

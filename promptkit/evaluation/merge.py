@@ -14,7 +14,7 @@ from promptkit.evaluation import requirements
 from promptkit.evaluation import results as figures
 from promptkit.evaluation.readings import observed
 from promptkit.runs.folder import FILES, RunFolder, damaged, read_json, read_shard
-from promptkit.runs.records import peculiarities
+from promptkit.runs.records import row_warnings
 from promptkit.runs.run import Run
 
 
@@ -57,7 +57,7 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
         seconds=time.perf_counter() - started,
         examples_per_second=0.0,
         resumed=len(samples),
-        notes=(*peculiarities(samples), *requirements.cautions(chains, samples, besides), *notes),
+        notes=(*row_warnings(samples), *requirements.fit_warnings(chains, samples, besides), *notes),
     )
 
 

@@ -23,7 +23,7 @@ from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Read, ReadOutput, Request
-from promptkit.runs.records import Asked, unpacked
+from promptkit.runs.records import Query, unpacked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ TOKENS, NAMES = "tokens", "names"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class ReadPlan:
     """What is read of every row, and of which texts."""
 
     token_ids: tuple[int, ...]
@@ -68,14 +68,14 @@ class Wanted:
         return [{"id": SOURCES, **told, "layers": list(self.layers), "texts": list(self.texts)}]
 
 
-def wanted(needs: Needs, ask: Ask, labelled: Mapping[PerClass, Sequence[Rendered]], words: Sequence[str]) -> Wanted:
+def wanted(needs: Needs, ask: Ask, labelled: Mapping[PerClass, Sequence[Rendered]], words: Sequence[str]) -> ReadPlan:
     """What `needs` come to, with the labelled rows asked for their likeliest tokens; `words` stand for the labels."""
     sets = {top: _likeliest(ask, top.most, labelled[top.of]) for top in needs.tokens}
     ids = tuple(sorted({token for tokens in sets.values() for token in tokens}))
     place = {token: number for number, token in enumerate(ids)}
     names = _names(ask, ids)
     named = [names[place[token]] for top in needs.named for token in sets.get(top, ())]
-    return Wanted(
+    return ReadPlan(
         token_ids=ids,
         names=names,
         sets={top: tuple(place[token] for token in tokens) for top, tokens in sets.items()},
@@ -118,7 +118,7 @@ def _names(ask: Ask, ids: Sequence[int]) -> tuple[str, ...]:
     return tuple(text if counts[text] == 1 else tokenizer.name(token) for text, token in zip(texts, ids, strict=True))
 
 
-def requests(wants: Wanted, rows: Sequence[Asked], ask: Ask) -> list[Asked]:
+def requests(wants: ReadPlan, rows: Sequence[Query], ask: Ask) -> list[Query]:
     """The further requests of the rows, and those of the texts. Raises by the channel, whose prompts have no answer slot."""
     if wants.verbs and any(any(row.rendered.label_token_counts) for row in rows):
         raise InputError(
@@ -128,14 +128,14 @@ def requests(wants: Wanted, rows: Sequence[Asked], ask: Ask) -> list[Asked]:
             option="channel",
         )
     own = [
-        Asked(file="outputs", id=f"{number} of {row.id}", example=row.example, rendered=row.rendered, verb=verb)
+        Query(file="outputs", id=f"{number} of {row.id}", example=row.example, rendered=row.rendered, verb=verb)
         for number, verb in enumerate(wants.verbs)
         for row in rows
     ]
     return [*own, *(_text(text, ask) for text in wants.texts)]
 
 
-def _text(text: str, ask: Ask) -> Asked:
+def _text(text: str, ask: Ask) -> Query:
     """A text behind what begins every text of the model; its vector is the mean over its own tokens."""
     tokenizer = ask.card.tokenizer
     ids = (*tokenizer.bos, *tokenizer.encode(text or " ").ids)
@@ -143,11 +143,11 @@ def _text(text: str, ask: Ask) -> Asked:
     rendered = Rendered(input=TextInput(ids=ids), rescored_tokens=0, **none)
     example = Example(id=text, inputs={})
     verb = Read(hidden_layer=-1, mean_from=len(tokenizer.bos))
-    return Asked(file="outputs", id=NAME + text, example=example, rendered=rendered, verb=verb)
+    return Query(file="outputs", id=NAME + text, example=example, rendered=rendered, verb=verb)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class ReadOutputs:
     """What a run has read of its rows."""
 
     told: Mapping[str, Any]
@@ -156,7 +156,7 @@ class Observed:
     """`tokens`: shape (rows, tokens); `hidden LAYER`: shape (rows, d_model); `names`: shape (texts, d_model)."""
 
     @classmethod
-    def of(cls, lines: Sequence[Mapping[str, Any]]) -> Observed:
+    def of(cls, lines: Sequence[Mapping[str, Any]]) -> ReadOutputs:
         """From the lines of a run, in its order."""
         told, *read = lines
         named = [line for line in read if line["id"].startswith(NAME)]
@@ -171,7 +171,7 @@ class Observed:
         return cls(told={**told, "rows": rows}, tensors=tensors)
 
     @classmethod
-    def read(cls, content: bytes) -> Observed:
+    def read(cls, content: bytes) -> ReadOutputs:
         """From a file of tensors."""
         from safetensors.numpy import load
 
@@ -219,14 +219,14 @@ class Observed:
         return [place[row] for row in rows]
 
 
-def observed(lines: Sequence[Mapping[str, Any]]) -> Observed | None:
+def observed(lines: Sequence[Mapping[str, Any]]) -> ReadOutputs | None:
     """What the lines say, if there are any."""
-    return Observed.of(lines) if lines else None
+    return ReadOutputs.of(lines) if lines else None
 
 
-def stored(content: bytes | None) -> Observed | None:
+def stored(content: bytes | None) -> ReadOutputs | None:
     """What the file of a finished run says, if it has one."""
-    return None if content is None else Observed.read(content)
+    return None if content is None else ReadOutputs.read(content)
 
 
 def _layer(layer: Layer) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from promptkit.align.chain import Chain
-from promptkit.core.alignment import Bag, Calibration, Needs, PerClass, TopTokens
+from promptkit.core.alignment import RandomWords, Calibration, Needs, PerClass, TopTokens
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example
-from promptkit.evaluation.readings import Observed
+from promptkit.evaluation.readings import ReadOutputs
 
 FIT = "fit "
 """How the id of the line of a row of the fit part begins."""
@@ -108,7 +108,7 @@ def check(calibration: Calibration, *, labels: int, items: int, known: Sequence[
         )
 
 
-def cautions(chains: Sequence[Chain], samples: Sequence[Any], lines: Sequence[Any]) -> list[str]:
+def fit_warnings(chains: Sequence[Chain], samples: Sequence[Any], lines: Sequence[Any]) -> list[str]:
     """What a reader of the figures should know of the rows that their calibrations are fitted on; no fit is told of it."""
     labels = chains[0].reading.labels
     items, fit = [line["gold"] for line in samples], [line.get("gold") for line in lines if line["id"].startswith(FIT)]
@@ -148,10 +148,10 @@ def skew(calibration: Calibration, items: Sequence[str], rows: Sequence[str | No
 
 def uses_fit(needs: Needs) -> bool:
     """Whether any of the needs are met by the fit part."""
-    return bool(needs.rows or needs.labelled or any(isinstance(each, Bag) for each in needs.stand_ins))
+    return bool(needs.rows or needs.labelled or any(isinstance(each, RandomWords) for each in needs.stand_ins))
 
 
-def unread(needs: Needs, had: Needs, observed: Observed | None) -> str | None:
+def unread(needs: Needs, had: Needs, observed: ReadOutputs | None) -> str | None:
     """What of the rows chosen by their labels, and of what is read besides scores, a run lacks that `had` these needs."""
     layers = [] if observed is None else observed.told["layers"]
     states = [f"hidden states of layer {layer}" for layer in needs.layers if layer not in layers]

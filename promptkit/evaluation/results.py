@@ -11,8 +11,8 @@ import numpy as np
 
 from promptkit.align.chain import Chain
 from promptkit.align.vote import right_at
-from promptkit.core.alignment import Extractor, Support
-from promptkit.evaluation.readings import Observed
+from promptkit.core.alignment import Extractor, FitData
+from promptkit.evaluation.readings import ReadOutputs
 from promptkit.evaluation.support import collected, collected_of_choices
 from promptkit.metrics.classification import choice, classification, generation, voting
 from promptkit.metrics.intervals import Estimate, mean_share
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def results(
-    chains: Sequence[Chain], samples: Sequence[Any], besides: Sequence[Any], observed: Observed | None = None
+    chains: Sequence[Chain], samples: Sequence[Any], besides: Sequence[Any], observed: ReadOutputs | None = None
 ) -> tuple[Result, ...]:
     """What each chain makes of the lines of a run's rows and of those that it needed besides, and of what was read of both."""
     reading = chains[0].reading
@@ -36,7 +36,7 @@ def results(
     return of_labels(chains, samples, *collected(chains, samples, besides, observed))
 
 
-def of_labels(chains: Sequence[Chain], samples: Sequence[Any], support: Support, known: Integers) -> tuple[Result, ...]:
+def of_labels(chains: Sequence[Chain], samples: Sequence[Any], support: FitData, known: Integers) -> tuple[Result, ...]:
     """Every branch over labels that are the same for each row: its calibration corrects the scores of the pass.
 
     `known`: labels of the fit part's rows, for the fits that need them.
@@ -131,7 +131,7 @@ def conclude(
     samples: Sequence[Any],
     besides: Sequence[Any],
     branches: Sequence[Result],
-    seen: Observed | None,
+    seen: ReadOutputs | None,
 ) -> None:
     """Mark a run finished: its lines in its order, what was read beside them, what it predicts, and its figures."""
     lines = {"samples": samples, "support": besides, "predictions": predictions(samples, branches)}

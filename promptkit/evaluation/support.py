@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promptkit.align.chain import Chain
-from promptkit.core.alignment import Bag, Needs, Outputs, PerClass, StandIn, Support
+from promptkit.core.alignment import RandomWords, Needs, Outputs, PerClass, ContentFreeInput, FitData
 from promptkit.core.examples import Example, LabelledExample
 from promptkit.core.manipulation import Ask
 from promptkit.core.rendered import Rendered
 from promptkit.core.seeding import chance
-from promptkit.evaluation.readings import Observed, Wanted, requests, wanted
+from promptkit.evaluation.readings import ReadOutputs, ReadPlan, requests, wanted
 from promptkit.evaluation.requirements import FIT, united
 from promptkit.predictor.predictor import BoundPredictor
-from promptkit.runs.records import Asked
+from promptkit.runs.records import Query
 from promptkit.tasks.task import untested
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ _log = logging.getLogger(__name__)
 
 
 def asked(
-    bound: BoundPredictor, items: Sequence[Asked], needs: Needs, fit: Sequence[LabelledExample], evaluated: Sequence[Example]
-) -> list[Asked]:
+    bound: BoundPredictor, items: Sequence[Query], needs: Needs, fit: Sequence[LabelledExample], evaluated: Sequence[Example]
+) -> list[Query]:
     """What stands in under each context in which `items` are read, the premise, and as many rows of `fit` as are needed.
 
     A row with inputs of one of those `evaluated` goes without its label.
@@ -51,14 +51,14 @@ def asked(
     for item in (items if items[0].example.choices else items[:1]) if needs.premise else ():
         rendered = bound.apply.premise(item.example)
         rows.append(
-            Asked(file="support", id=premise_id(item.id, item.example.choices), example=item.example, rendered=rendered)
+            Query(file="support", id=premise_id(item.id, item.example.choices), example=item.example, rendered=rendered)
         )
     known = {row.id for row in untested(fit, evaluated)}
     taken = taken_of(needs, fit, evaluated)
     unlabelled = [row.unlabelled() for row in taken]
     for row, example, rendered in zip(taken, unlabelled, bound.apply(unlabelled), strict=True):
         gold = row if row.id in known else None
-        rows.append(Asked(file="support", id=FIT + row.id, example=example, rendered=rendered, gold=gold))
+        rows.append(Query(file="support", id=FIT + row.id, example=example, rendered=rendered, gold=gold))
     return rows
 
 
@@ -84,11 +84,11 @@ def chosen(each: PerClass, rows: Sequence[tuple[str, str]]) -> list[int]:
 
 def used_of(needs: Needs, fit: Sequence[LabelledExample], evaluated: Sequence[Example]) -> Sequence[LabelledExample]:
     """The rows of `fit` that determine a result: those that are read, or all where words are drawn from them."""
-    bagged = any(isinstance(each, Bag) for each in needs.stand_ins)
+    bagged = any(isinstance(each, RandomWords) for each in needs.stand_ins)
     return fit if bagged else taken_of(needs, fit, evaluated)
 
 
-def wanted_of(ask: Ask, needs: Needs, rows: Sequence[Asked], shown: Mapping[str, str]) -> Wanted:
+def wanted_of(ask: Ask, needs: Needs, rows: Sequence[Query], shown: Mapping[str, str]) -> ReadPlan:
     """What is read besides their scores of the evaluated rows and those of the fit part, which stand among `rows`.
 
     `shown`: label -> its word.
@@ -99,14 +99,14 @@ def wanted_of(ask: Ask, needs: Needs, rows: Sequence[Asked], shown: Mapping[str,
     return wanted(needs, ask, labelled, [*shown.values()])
 
 
-def reads(wants: Wanted, rows: Sequence[Asked], ask: Ask) -> list[Asked]:
+def reads(wants: ReadPlan, rows: Sequence[Query], ask: Ask) -> list[Query]:
     """The requests for it."""
     return requests(wants, [row for row in rows if row.file == "samples" or row.id.startswith(FIT)], ask)
 
 
 def _standing_in(
-    bound: BoundPredictor, items: Sequence[Asked], stand_ins: Sequence[StandIn], fit: Sequence[Example]
-) -> list[Asked]:
+    bound: BoundPredictor, items: Sequence[Query], stand_ins: Sequence[ContentFreeInput], fit: Sequence[Example]
+) -> list[Query]:
     firsts = _contexts(item.rendered for item in items)
     if len(firsts) * len(stand_ins) > len(items) and len(firsts) > 1:
         told = "The %d rows are read in %d contexts, so that their calibrations read %d rows more."
@@ -116,32 +116,32 @@ def _standing_in(
     rows = [Example(id=_name(each), inputs=texts[each]) for *_, each in places]
     rendered = bound.apply(rows, context_of=[item for _, item, _ in places])
     return [
-        Asked(file="support", id=id_of(context, each), example=row, rendered=shown)
+        Query(file="support", id=id_of(context, each), example=row, rendered=shown)
         for (context, _, each), row, shown in zip(places, rows, rendered, strict=True)
     ]
 
 
-def _texts(stand_ins: Sequence[StandIn], variables: Iterable[str], fit: Sequence[Example]) -> dict[StandIn, Mapping[str, str]]:
+def _texts(stand_ins: Sequence[ContentFreeInput], variables: Iterable[str], fit: Sequence[Example]) -> dict[ContentFreeInput, Mapping[str, str]]:
     """The inputs that each stands for; neither the order of `fit` nor its labels change them."""
     variables = [*variables]
-    bags = [each for each in stand_ins if isinstance(each, Bag)]
+    bags = [each for each in stand_ins if isinstance(each, RandomWords)]
     ordered = sorted(fit, key=lambda row: row.id) if bags else []
     words = {name: [word for row in ordered for word in row.inputs[name].split()] for name in variables}
-    texts: dict[StandIn, Mapping[str, str]] = {
+    texts: dict[ContentFreeInput, Mapping[str, str]] = {
         each: dict.fromkeys(variables, each) for each in stand_ins if isinstance(each, str)
     }
     return texts | {bag: {name: _drawn(bag, name, words[name], len(ordered)) for name in variables} for bag in bags}
 
 
-def _drawn(bag: Bag, variable: str, words: Sequence[str], rows: int) -> str:
+def _drawn(bag: RandomWords, variable: str, words: Sequence[str], rows: int) -> str:
     """As many of the words as a row has on average, with replacement."""
     ranks = [chance(bag.seed, "bag", str(bag.number), variable, str(place)) for place in range(round(len(words) / rows))]
     return " ".join(words[int.from_bytes(rank[:8]) % len(words)] for rank in ranks)
 
 
 def collected(
-    chains: Sequence[Chain], samples: Sequence[Any], lines: Sequence[Any], observed: Observed | None = None
-) -> tuple[Support, Integers]:
+    chains: Sequence[Chain], samples: Sequence[Any], lines: Sequence[Any], observed: ReadOutputs | None = None
+) -> tuple[FitData, Integers]:
     """What a run says, as fits read it, and the labels of the fit part's rows. Reads no label of `samples`."""
     labels, needs = chains[0].reading.labels, united(chains)
     of_id = {line["id"]: line for line in lines}
@@ -149,7 +149,7 @@ def collected(
     fit = [line for line in lines if line["id"].startswith(FIT)]
     known = [(place, line) for place, line in enumerate(fit) if "gold" in line]
     pairs = [(line["id"].removeprefix(FIT), line["gold"]) for _, line in known]
-    support = Support(
+    support = FitData(
         items=_outputs(samples, labels, contexts, observed),
         rows=_outputs(fit, labels, contexts, observed),
         stand_ins={each: matrix([of_id[id_of(context, each)] for context in contexts], labels) for each in needs.stand_ins},
@@ -163,12 +163,12 @@ def collected(
     return support, np.array([labels.index(line["gold"]) if "gold" in line else UNKNOWN for line in fit], int)
 
 
-def collected_of_choices(samples: Sequence[Any], lines: Sequence[Any]) -> Support:
+def collected_of_choices(samples: Sequence[Any], lines: Sequence[Any]) -> FitData:
     """As `collected`, where each row has answers of its own: all that there is besides is their premises."""
     of_id = {line["id"]: line for line in lines}
     premises = [of_id[premise_id(line["id"], line["logprobs"])] for line in samples] if lines else []
     none = Outputs(logprobs=np.empty((0, 0)), context=np.empty(0, int))
-    return Support(
+    return FitData(
         items=Outputs(logprobs=padded(samples), context=np.arange(len(samples))),
         rows=none,
         stand_ins={},
@@ -184,7 +184,7 @@ def padded(lines: Sequence[Any]) -> Floats:
     return logprobs
 
 
-def _outputs(lines: Sequence[Any], labels: Sequence[str], contexts: Mapping[str, int], observed: Observed | None) -> Outputs:
+def _outputs(lines: Sequence[Any], labels: Sequence[str], contexts: Mapping[str, int], observed: ReadOutputs | None) -> Outputs:
     context = np.array([contexts.get(context_of(line["demos"]), UNKNOWN) for line in lines], int)
     ids = [line["id"] for line in lines]
     return Outputs(
@@ -218,10 +218,10 @@ def _contexts(rendered: Iterable[Rendered]) -> dict[str, int]:
     return contexts
 
 
-def _name(stand_in: StandIn) -> str:
-    return f"bag {stand_in.number} of seed {stand_in.seed}" if isinstance(stand_in, Bag) else f"content-free {stand_in!r}"
+def _name(stand_in: ContentFreeInput) -> str:
+    return f"bag {stand_in.number} of seed {stand_in.seed}" if isinstance(stand_in, RandomWords) else f"content-free {stand_in!r}"
 
 
-def id_of(context: str, stand_in: StandIn) -> str:
+def id_of(context: str, stand_in: ContentFreeInput) -> str:
     """The id of the line of what stands in for inputs in a context."""
     return f"{_name(stand_in)} after {hashlib.sha256(context.encode()).hexdigest()[:12]}"

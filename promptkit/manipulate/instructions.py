@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from promptkit.core.alignment import Reading
+from promptkit.core.alignment import OutputReader
 from promptkit.core.errors import InputError
 
 
@@ -41,7 +41,7 @@ def joined(*statements: str) -> str:
     return " ".join(filter(None, map(str.strip, statements)))
 
 
-def statements(reading: Reading) -> tuple[str, ...]:
+def statements(reading: OutputReader) -> tuple[str, ...]:
     """The instructions that follow from how answers are read alone; none where each row has words of its own."""
     words = tuple(reading.label_words().values())
     if words:

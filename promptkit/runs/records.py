@@ -29,7 +29,7 @@ _PARTS = frozenset({"text", "tokens", "ended", "answer"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Query:
     """One row that the model is asked about, and the file that its line goes to."""
 
     file: File
@@ -41,7 +41,7 @@ class Asked:
     """What is read of it beside its answer, which goes to a line of its own."""
 
 
-def line(row: Asked, reading: Scorer | Extractor, output: Output) -> dict[str, Any]:
+def line(row: Query, reading: Scorer | Extractor, output: Output) -> dict[str, Any]:
     """What is kept of one row: its answer, what the answer was read from, and the prompt that it was asked in."""
     if isinstance(output, ReadOutput):
         numbers = {"logprobs": _packed(output.logprobs), "hidden": _packed(output.hidden)}
@@ -55,7 +55,7 @@ def line(row: Asked, reading: Scorer | Extractor, output: Output) -> dict[str, A
     return {"id": row.id, **read, **_prompt(row.rendered)}
 
 
-def is_whole(kept: Mapping[str, Any], row: Asked, reading: Scorer | Extractor, d_model: int) -> bool:
+def is_whole(kept: Mapping[str, Any], row: Query, reading: Scorer | Extractor, d_model: int) -> bool:
     """Whether a line that was kept is one of this row, with all its parts; what is not is computed again."""
     if row.verb is not None:
         numbers = {"logprobs": len(row.verb.token_ids), "hidden": 0 if row.verb.hidden_layer is None else d_model}
@@ -74,7 +74,7 @@ def is_whole(kept: Mapping[str, Any], row: Asked, reading: Scorer | Extractor, d
     return all(isinstance(x, float | int) for x in logprobs.values()) and isinstance(kept.get("continuations"), list)
 
 
-def _question(row: Asked) -> str:
+def _question(row: Query) -> str:
     """A hash of what was asked."""
     return hashlib.sha256(repr((row.rendered.input.ids, row.verb)).encode()).hexdigest()[:16]
 
@@ -110,7 +110,7 @@ def _prompt(rendered: Rendered) -> dict[str, Any]:
     }
 
 
-def _scored(row: Asked, reading: Scorer, output: ScoreOutput) -> dict[str, Any]:
+def _scored(row: Query, reading: Scorer, output: ScoreOutput) -> dict[str, Any]:
     rendered = row.rendered
     pairs = zip(rendered.targets, rendered.continuations, strict=True)
     alike = [text for text, ids in pairs if rendered.continuations.count(ids) > 1]
@@ -144,7 +144,7 @@ def _scored(row: Asked, reading: Scorer, output: ScoreOutput) -> dict[str, Any]:
     }
 
 
-def _written(row: Asked, reading: Extractor, output: GenerateOutput) -> dict[str, Any]:
+def _written(row: Query, reading: Extractor, output: GenerateOutput) -> dict[str, Any]:
     answers = [reading.answer(generation.text, row.example.choices) for generation in output.generations]
     won = majority([None if answer is None else reading.normalize(answer) for answer in answers])
     answer = None if won is None else answers[won]
@@ -161,7 +161,7 @@ def _written(row: Asked, reading: Extractor, output: GenerateOutput) -> dict[str
     }
 
 
-def peculiarities(samples: Sequence[Any]) -> list[str]:
+def row_warnings(samples: Sequence[Any]) -> list[str]:
     """What befell some rows, and what a reader of the figures should know of the answers."""
     inputs = {inputs_of(line["id"]) for line in samples}
     most = max(len(line["demos"]) + len(line["dropped"]) for line in samples)

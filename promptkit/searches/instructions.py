@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from promptkit.analysis.compare import compare
-from promptkit.core.alignment import Reading
+from promptkit.core.alignment import OutputReader
 from promptkit.core.errors import InputError, Unsupported, unknown
 from promptkit.core.examples import LabelledExample
 from promptkit.evaluation.evaluate import OUT, Progress
@@ -132,7 +132,7 @@ def _prompt(predictor: Predictor) -> Prompt:
     return prompt
 
 
-def _given(prompt: Prompt, reading: Reading, instructions: Sequence[str]) -> dict[str, str]:
+def _given(prompt: Prompt, reading: OutputReader, instructions: Sequence[str]) -> dict[str, str]:
     """The instructions that need no proposing, with where they are from."""
     own = prompt.loaded.render("instruction", _labels(reading)) if prompt.instruction is None else prompt.instruction
     return dict.fromkeys(instructions, "list") | dict.fromkeys(statements(reading), "labels") | {"": "none"} | {own: "own"}
@@ -170,7 +170,7 @@ def _with(predictor: Predictor, prompt: Prompt, instruction: str) -> Predictor:
     return Predictor(predictor.model, replace(prompt, instruction=instruction), predictor.reading)
 
 
-def _labels(reading: Reading) -> dict[str, object]:
+def _labels(reading: OutputReader) -> dict[str, object]:
     words = reading.label_words()
     return {"labels": tuple(words.values())} if words else {}
 

@@ -21,7 +21,7 @@ from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.predictor.predictor import BoundPredictor, Predictor
-from promptkit.runs.records import Asked, line
+from promptkit.runs.records import Query, line
 from promptkit.searches.halving import CandidateScore
 from promptkit.tasks.task import Task
 
@@ -37,7 +37,7 @@ class _Question:
     """One row under one instruction."""
 
     text: str
-    asked: Asked
+    asked: Query
     reading: Reads
     request: Request
 
@@ -83,7 +83,7 @@ class InstructionScorer:
             own = reading is self._readings[0]
             examples = [row.unlabelled() if own else row.answered() for row in rows]
             for row, example, rendered in zip(rows, examples, bound.apply(examples), strict=True):
-                asked = Asked(file="samples", id=row.id, example=example, rendered=rendered, gold=row)
+                asked = Query(file="samples", id=row.id, example=example, rendered=rendered, gold=row)
                 yield _Question(text=text, asked=asked, reading=reading, request=bound.request(example, rendered))
 
     def _predictor(self, text: str, reading: Reads) -> BoundPredictor:

@@ -8,7 +8,7 @@ from math import isnan
 
 from promptkit.core.errors import TaskError, unknown
 from promptkit.tasks.readers import Row
-from promptkit.tasks.spec import Column, Cut, Offer, Source
+from promptkit.tasks.spec import Column, RegexColumn, ChoicesSource, Source
 
 
 def _cell(row: Row, column: str, where: str) -> object:
@@ -28,7 +28,7 @@ def _cell(row: Row, column: str, where: str) -> object:
 
 def text(row: Row, column: Column, where: str) -> str:
     """A column's text, or the part of it that is cut out."""
-    name = column.column if isinstance(column, Cut) else column
+    name = column.column if isinstance(column, RegexColumn) else column
     value = _cell(row, name, where)
     if isinstance(value, (dict, list)):
         kind = type(value).__name__
@@ -45,7 +45,7 @@ def text(row: Row, column: Column, where: str) -> str:
 
 def texts(row: Row, column: Column, where: str) -> tuple[str, ...]:
     """Every text of a column that may hold a list, none of them empty or twice."""
-    name = column.column if isinstance(column, Cut) else column
+    name = column.column if isinstance(column, RegexColumn) else column
     value = _cell(row, name, where)
     listed = value if isinstance(value, list) else [value]
     found = tuple(dict.fromkeys(_cut(cell_text(each), column, where) for each in listed if not isinstance(each, (dict, list))))
@@ -62,7 +62,7 @@ def texts(row: Row, column: Column, where: str) -> tuple[str, ...]:
 
 
 def _cut(whole: str, column: Column, where: str) -> str:
-    if not isinstance(column, Cut):
+    if not isinstance(column, RegexColumn):
         return whole
     match = re.search(column.pattern, whole)
     if match is None:
@@ -78,7 +78,7 @@ def _cut(whole: str, column: Column, where: str) -> str:
     return (match[1] or "") if match.re.groups else match[0]
 
 
-def offered(row: Row, offer: Offer, inputs: Mapping[str, str], where: str) -> tuple[str, ...]:
+def offered(row: Row, offer: ChoicesSource, inputs: Mapping[str, str], where: str) -> tuple[str, ...]:
     """The answers that a row offers, in its order; raises for fewer than two, or two that are equal."""
     if offer.pattern is not None:
         matches = [match for content in inputs.values() for match in re.finditer(offer.pattern, content)]

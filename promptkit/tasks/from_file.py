@@ -28,7 +28,7 @@ _NO_VARIABLE = {
 """Names that mean something else in a template."""
 
 
-def own_task(
+def task_from_file(
     file: str | Path,
     *,
     template: str | Path | None,

@@ -21,7 +21,7 @@ def task(
     train: Path | None,
 ) -> Task:
     """The task of that name, or of that data file."""
-    from promptkit.tasks.from_file import own_task
+    from promptkit.tasks.from_file import task_from_file
     from promptkit.tasks.readers import is_data
     from promptkit.tasks.task import load_task
 
@@ -43,7 +43,7 @@ def task(
                 hint="Leave out --answer-column, or --label-column and --labels",
                 options=("--answer-column", *(["--label-column"] if label_column else []), *(["--labels"] if labels else [])),
             )
-        return own_task(
+        return task_from_file(
             name, template=template, label_column=label_column, labels=declared, answer_column=answer_column, train=train
         )
     given = {"--label-column": label_column, "--labels": labels, "--answer-column": answer_column, "--train": train}

@@ -18,7 +18,7 @@ _UNION = frozenset({"str", "Cut", "list[str]", "bool", "int", "dict[str,nullable
 """What pydantic puts into a place for each type that a value may have."""
 
 
-class Cut(BaseModel):
+class RegexColumn(BaseModel):
     """A part of a column's text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -29,16 +29,16 @@ class Cut(BaseModel):
     """A regular expression: its first group, or the whole match if it has none, is the text."""
 
     @model_validator(mode="after")
-    def _compiles(self) -> Cut:
+    def _compiles(self) -> RegexColumn:
         _compiled(self.pattern)
         return self
 
 
-Column = str | Cut
+Column = str | RegexColumn
 """A column's name, or the part of it that a pattern matches."""
 
 
-class Offer(BaseModel):
+class ChoicesSource(BaseModel):
     """Where the answers stand that a row offers, of which one is right."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -55,7 +55,7 @@ class Offer(BaseModel):
     """Where the label is a number that counts them: what the first is called."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> Offer:
+    def _one_way(self) -> ChoicesSource:
         if sum(way is not None for way in (self.column, self.columns, self.pattern)) != 1:
             raise PydanticCustomError("ambiguous-choices", "choices needs exactly one of column, columns and pattern")
         if self.pattern is not None:
@@ -82,7 +82,7 @@ class Source(BaseModel):
     """Template variable -> column."""
     label: Column
     """The column of the label, or of the answer; a column that holds a list of texts gives every answer that is right."""
-    choices: Offer | None = None
+    choices: ChoicesSource | None = None
     """Where the answers stand that each row offers, in a task of multiple choice."""
     rationale: dict[str, Column] = {}
     """Template variable -> column, for the target block of a demonstration alone: how its answer is come by."""
@@ -260,9 +260,9 @@ def _of(loc: tuple[int | str, ...]) -> type[BaseModel]:
     """The model whose keys stand at a place of the file."""
     above = [str(step) for step in loc[:-1]]
     if "choices" in above:
-        return Offer
+        return ChoicesSource
     if any("Cut" in step for step in above):
-        return Cut
+        return RegexColumn
     return Source if "sources" in above else TaskSpec
 
 

@@ -21,7 +21,7 @@ from promptkit.core.registry import build
 from promptkit.core.requests import Read, Request
 from promptkit.evaluation.evaluate import evaluate, evaluate_shard
 from promptkit.evaluation.merge import merge
-from promptkit.evaluation.readings import Observed
+from promptkit.evaluation.readings import ReadOutputs
 from promptkit.evaluation.support import chosen
 from promptkit.models.registry import ENGINES
 from promptkit.runs.folder import RunFolder, Shard
@@ -69,8 +69,8 @@ def contents(path: Path) -> dict[str, bytes]:
     return {name: (path / name).read_bytes() for name in FINAL}
 
 
-def observed(run: pk.Run) -> Observed:
-    return Observed.read((run.path / "outputs.safetensors").read_bytes())
+def observed(run: pk.Run) -> ReadOutputs:
+    return ReadOutputs.read((run.path / "outputs.safetensors").read_bytes())
 
 
 def asked(spellings: list[str], task: pk.Task, rows: Any) -> dict[str, Any]:

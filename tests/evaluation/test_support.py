@@ -15,7 +15,7 @@ import pytest
 import promptkit as pk
 from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.analysis.realign import align
-from promptkit.core.alignment import Bag, Needs, Outputs, PerClass, Support
+from promptkit.core.alignment import RandomWords, Needs, Outputs, PerClass, FitData
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import LabelledExample
 from promptkit.evaluation.evaluate import evaluate
@@ -35,13 +35,13 @@ class Spy:
 
     rows: int = 8
     name: ClassVar[str] = "spy"
-    seen: ClassVar[list[tuple[Support, Any]]] = []
+    seen: ClassVar[list[tuple[FitData, Any]]] = []
 
     @property
     def needs(self) -> Needs:
-        return Needs(rows=self.rows, labels=True, stand_ins=(Bag(0, 0), Bag(0, 1), Bag(1, 0)), premise=True)
+        return Needs(rows=self.rows, labels=True, stand_ins=(RandomWords(0, 0), RandomWords(0, 1), RandomWords(1, 0)), premise=True)
 
-    def fit(self, support: Support, labels: Any = None) -> Spy:
+    def fit(self, support: FitData, labels: Any = None) -> Spy:
         self.seen.append((support, labels))
         return self
 
@@ -65,7 +65,7 @@ def write_task(folder: Path, *, flipped: bool = False, backwards: bool = False) 
     return pk.task(folder / "task.yaml")
 
 
-def fitted(task: pk.Task, out: Path, *, rows: int = 8, limit: int = 20, **prompt: Any) -> tuple[Support, Any, pk.Run]:
+def fitted(task: pk.Task, out: Path, *, rows: int = 8, limit: int = 20, **prompt: Any) -> tuple[FitData, Any, pk.Run]:
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review", **prompt), [pk.Verbalizer(WORDS), Spy(rows)])
     run = evaluate(predictor, task, limit=limit, out=out, cache=False)
     return *Spy.seen[-1], run
@@ -158,7 +158,7 @@ def test_what_demonstrations_of_each_row_cost_is_told_before_it_is_paid(
         assert not caplog.messages
         support, _, _ = fitted(task, tmp_path, demos=pk.demos.random_each(k=6))
     assert caplog.messages == ["The 20 rows are read in 20 contexts, so that their calibrations read 60 rows more."]
-    assert support.stand_ins[Bag(0, 0)].shape == (20, 2)
+    assert support.stand_ins[RandomWords(0, 0)].shape == (20, 2)
     assert support.items.context.tolist() == [*range(20)]
 
 

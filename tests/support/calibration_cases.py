@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from promptkit.align.calibrate.proca import FEWEST
-from promptkit.core.alignment import Bag, Outputs, Support
+from promptkit.core.alignment import RandomWords, Outputs, FitData
 
 LABELS = 3
 TEXTS = ("N/A", "", "[MASK]")
-BAGS = tuple(Bag(0, number) for number in range(4))
+BAGS = tuple(RandomWords(0, number) for number in range(4))
 
 
 def outputs(logprobs, context=None):
@@ -20,7 +20,7 @@ def support_of(items, rows, stand_ins=None, premise=None):
     """What is not given is uniform."""
     size = items.logprobs.shape[1]
     flat = np.zeros((max(items.context.max(initial=0) + 1, 1), size))
-    return Support(
+    return FitData(
         items=items,
         rows=rows,
         stand_ins=dict.fromkeys((*TEXTS, *BAGS), flat) if stand_ins is None else stand_ins,
@@ -34,7 +34,7 @@ def make_case(seed, size=LABELS):
     items, contexts = generator.integers(1, [7, 4])
     rows = generator.integers(FEWEST * size, FEWEST * size + 9)
     draw = lambda *shape: generator.uniform(-12, 0, shape)  # noqa: E731
-    support = Support(
+    support = FitData(
         items=outputs(draw(items, size), generator.integers(contexts, size=items)),
         rows=outputs(draw(rows, size)),
         stand_ins={each: draw(contexts, size) for each in (*TEXTS, *BAGS)},

@@ -5,7 +5,7 @@ import pytest
 from promptkit.core.errors import TaskError
 from promptkit.manipulate import demos
 from promptkit.tasks.columns import chosen, offered
-from promptkit.tasks.spec import Offer, Source
+from promptkit.tasks.spec import ChoicesSource, Source
 from tests.support.errors import refused
 
 
@@ -39,7 +39,7 @@ def test_a_label_that_means_no_answer_is_refused(answer):
 @pytest.mark.parametrize("bad", [None, {"x": 1}, ["a"]])
 def test_an_answer_that_is_no_text_is_refused(bad):
     with refused(TaskError, "choice-not-text", column="opts", where="row 1"):
-        offered({"opts": ["a", bad]}, Offer(column="opts"), {}, "row 1")
+        offered({"opts": ["a", bad]}, ChoicesSource(column="opts"), {}, "row 1")
 
 
 def test_names_that_stand_twice_name_nothing():

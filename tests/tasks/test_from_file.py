@@ -17,7 +17,7 @@ import promptkit as pk
 from promptkit.core.errors import TaskError, TemplateError
 from promptkit.core.examples import Example
 from promptkit.inputs.text.template import Template
-from promptkit.tasks.from_file import own_task, starter
+from promptkit.tasks.from_file import task_from_file, starter
 from tests.support.errors import refused
 
 TEMPLATE = "{% block input %}Ticket: {{ subject }}. {{ body }}\nKind:{% endblock %}{% block target %} {{ label }}{% endblock %}"
@@ -55,7 +55,7 @@ def test_a_file_is_evaluated_in_one_command(tmp_path: Path) -> None:
 
 
 def test_half_of_the_file_is_held_out_and_no_row_is_in_both_halves(tmp_path: Path) -> None:
-    task = own_task(write(tmp_path), template=TEMPLATE, label_column="kind")
+    task = task_from_file(write(tmp_path), template=TEMPLATE, label_column="kind")
     train, test = task.rows("train"), task.rows("test")
     assert (len(train), len(test)) == (30, 30)
     assert not {row.id for row in train} & {row.id for row in test}
@@ -88,7 +88,7 @@ def test_equal_inputs_are_held_out_together_whatever_the_order(
 
 def test_demonstrations_may_come_from_another_file(tmp_path: Path) -> None:
     train = write(tmp_path / "a", 20)
-    task = own_task(write(tmp_path / "b", 10), template=TEMPLATE, label_column="kind", train=train)
+    task = task_from_file(write(tmp_path / "b", 10), template=TEMPLATE, label_column="kind", train=train)
     assert (len(task.rows("train")), len(task.rows("test"))) == (20, 10)
 
 
@@ -119,7 +119,7 @@ def test_a_template_that_shows_the_answer_is_refused(tmp_path: Path, option: dic
     (tmp_path / "d.csv").write_text("text,kind\n" + "".join(f"row {n},{'ab'[n % 2]}\n" for n in range(8)))
     leak = "{% block input %}{{ kind }} {{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}"
     with refused(TemplateError, "template-shows-answer", column="kind", holds=held):
-        own_task(tmp_path / "d.csv", template=leak, **option)
+        task_from_file(tmp_path / "d.csv", template=leak, **option)
 
 
 @given(

@@ -9,7 +9,7 @@ import numpy as np
 
 from promptkit.align.calibrate.probabilities import Shift, normalised
 from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, needed, seen
-from promptkit.core.alignment import Needs, Support
+from promptkit.core.alignment import Needs, FitData
 from promptkit.core.registry import checked
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Batch:
         """Rows of the fit part, unless the test rows serve."""
         return needed(self.estimate_on, self.rows)
 
-    def fit(self, support: Support, labels: Integers | None = None) -> Shift:
+    def fit(self, support: FitData, labels: Integers | None = None) -> Shift:
         """One prior for every context."""
         return Shift(prior=prior(seen(support, self.estimate_on, self.rows if self.estimate_on == "fit" else None), self.mean))
 

@@ -9,7 +9,7 @@ from promptkit.align.calibrate.batch import Mean, prior
 from promptkit.align.calibrate.labeled import Labelled, known, loss
 from promptkit.align.calibrate.probabilities import Shift
 from promptkit.align.calibrate.unlabeled import seen
-from promptkit.core.alignment import Support
+from promptkit.core.alignment import FitData
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Integers
@@ -29,7 +29,7 @@ class BatchFitted(Labelled):
     """The mean of log p (the default), or the log of the mean of p."""
     name: ClassVar[str] = "batch-fitted"
 
-    def fit(self, support: Support, labels: Integers | None = None) -> Shift:
+    def fit(self, support: FitData, labels: Integers | None = None) -> Shift:
         """One number."""
         from scipy.optimize import minimize_scalar
 

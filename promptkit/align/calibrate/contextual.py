@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.align.calibrate.probabilities import Shift, normalised
-from promptkit.core.alignment import Needs, StandIn, Support
+from promptkit.core.alignment import Needs, ContentFreeInput, FitData
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
 
@@ -46,12 +46,12 @@ class Contextual:
         """The content-free texts."""
         return Needs(stand_ins=self.content_free)
 
-    def fit(self, support: Support, labels: Integers | None = None) -> Shift:
+    def fit(self, support: FitData, labels: Integers | None = None) -> Shift:
         """A prior a context."""
         return averaged(support, self.content_free)
 
 
-def averaged(support: Support, stand_ins: Sequence[StandIn]) -> Shift:
+def averaged(support: FitData, stand_ins: Sequence[ContentFreeInput]) -> Shift:
     """The mean of p over what stands in for the inputs, as a prior a context."""
     read = np.stack([support.stand_ins[each] for each in stand_ins])
     return Shift(prior=normalised(np.logaddexp.reduce(read, axis=0)))  # (contexts, K); the mean's 1/M falls away

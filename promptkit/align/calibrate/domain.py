@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.align.calibrate.contextual import averaged
 from promptkit.align.calibrate.probabilities import Shift
-from promptkit.core.alignment import Bag, Needs, Support
+from promptkit.core.alignment import RandomWords, Needs, FitData
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
 
@@ -42,9 +42,9 @@ class Domain:
         return Needs(stand_ins=self._bags)
 
     @property
-    def _bags(self) -> tuple[Bag, ...]:
-        return tuple(Bag(self.seed, number) for number in range(self.bags))
+    def _bags(self) -> tuple[RandomWords, ...]:
+        return tuple(RandomWords(self.seed, number) for number in range(self.bags))
 
-    def fit(self, support: Support, labels: Integers | None = None) -> Shift:
+    def fit(self, support: FitData, labels: Integers | None = None) -> Shift:
         """A prior a context."""
         return averaged(support, self._bags)

@@ -9,7 +9,7 @@ import numpy as np
 
 from promptkit.align.calibrate.probabilities import normalised
 from promptkit.align.calibrate.unlabeled import check_rows
-from promptkit.core.alignment import Needs, Support
+from promptkit.core.alignment import Needs, FitData
 from promptkit.core.errors import TaskError
 from promptkit.core.registry import checked
 
@@ -35,7 +35,7 @@ class Labelled:
         return Needs(rows=self.rows, labels=True)
 
 
-def known(name: str, support: Support, labels: Integers | None, rows: int) -> tuple[Floats, Integers]:
+def known(name: str, support: FitData, labels: Integers | None, rows: int) -> tuple[Floats, Integers]:
     """Normalised log-probabilities (rows, K) and labels (rows,) of the first rows, less those whose label may not be known."""
     if labels is None or not (labels[:rows] >= 0).any():
         raise TaskError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.align.calibrate.probabilities import Shift, normalised
-from promptkit.core.alignment import Needs, Support
+from promptkit.core.alignment import Needs, FitData
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Integers
@@ -22,7 +22,7 @@ class Pmi:
     name: ClassVar[str] = "pmi"
     needs: ClassVar[Needs] = Needs(premise=True)
 
-    def fit(self, support: Support, labels: Integers | None = None) -> Shift:
+    def fit(self, support: FitData, labels: Integers | None = None) -> Shift:
         """One prior for every row, or one a row where each has answers of its own."""
         assert support.premise is not None
         return Shift(prior=normalised(support.premise))

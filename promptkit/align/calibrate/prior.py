@@ -18,7 +18,7 @@ import numpy as np
 
 from promptkit.align.calibrate.probabilities import Shift
 from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, needed, seen
-from promptkit.core.alignment import Needs, Support
+from promptkit.core.alignment import Needs, FitData
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
 
@@ -56,7 +56,7 @@ class Prior:
         """Rows of the fit part, unless the test rows serve; and as many labels as the target has shares."""
         return replace(needed(self.estimate_on, self.rows), classes=len(self.target))
 
-    def fit(self, support: Support, labels: Integers | None = None) -> Shift:
+    def fit(self, support: FitData, labels: Integers | None = None) -> Shift:
         """K weights."""
         logprobs = seen(support, self.estimate_on, self.rows if self.estimate_on == "fit" else None)
         size = logprobs.shape[1]

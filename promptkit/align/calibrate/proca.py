@@ -16,7 +16,7 @@ import numpy as np
 
 from promptkit.align.calibrate.probabilities import normalised
 from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, needed, seen
-from promptkit.core.alignment import Needs, Outputs, Support
+from promptkit.core.alignment import Needs, Outputs, FitData
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
 
@@ -82,7 +82,7 @@ class Proca:
         """Rows of the fit part, unless the test rows serve: enough for as many clusters as there are labels."""
         return replace(needed(self.estimate_on, self.rows), rows_each=FEWEST)
 
-    def fit(self, support: Support, labels: Integers | None = None) -> Clusters:
+    def fit(self, support: FitData, labels: Integers | None = None) -> Clusters:
         """The start whose clusters match the labels best."""
         points = seen(support, self.estimate_on, self.rows)
         starts = (self._start(points, number) for number in range(self.restarts))

@@ -13,7 +13,7 @@ import numpy as np
 
 from promptkit.align.calibrate.labeled import Labelled, known, loss
 from promptkit.align.calibrate.probabilities import normalised
-from promptkit.core.alignment import Outputs, Support
+from promptkit.core.alignment import Outputs, FitData
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Scaling(Labelled):
         """The correction that changes nothing, of as many parameters as are fitted."""
         raise NotImplementedError
 
-    def fit(self, support: Support, labels: Integers | None = None) -> LinearScaling:
+    def fit(self, support: FitData, labels: Integers | None = None) -> LinearScaling:
         """From the identity."""
         logprobs, gold = known(self.name, support, labels, self.rows)
         return penalised(logprobs, gold, self.identity(logprobs.shape[1]), self.l2)

@@ -9,7 +9,7 @@ import numpy as np
 
 from promptkit.align.calibrate.labeled import Labelled, known, loss
 from promptkit.align.calibrate.scaling import LinearScaling
-from promptkit.core.alignment import Support
+from promptkit.core.alignment import FitData
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Integers
@@ -23,7 +23,7 @@ class Temperature(Labelled):
 
     name: ClassVar[str] = "temperature"
 
-    def fit(self, support: Support, labels: Integers | None = None) -> LinearScaling:
+    def fit(self, support: FitData, labels: Integers | None = None) -> LinearScaling:
         """One temperature."""
         from scipy.optimize import minimize_scalar
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from promptkit.align.calibrate.probabilities import normalised
-from promptkit.core.alignment import Needs, Support
+from promptkit.core.alignment import Needs, FitData
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def needed(estimate_on: EstimateOn, rows: int) -> Needs:
     return Needs(rows=rows if estimate_on == "fit" else 0)
 
 
-def seen(support: Support, estimate_on: EstimateOn, rows: int | None) -> Floats:
+def seen(support: FitData, estimate_on: EstimateOn, rows: int | None) -> Floats:
     """Log-probabilities of at most so many rows, shape (rows, K), normalised."""
     return normalised((support.rows if estimate_on == "fit" else support.items).logprobs[:rows])
 

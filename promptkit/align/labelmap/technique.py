@@ -9,7 +9,7 @@ import numpy as np
 
 from promptkit.align.fitted import Learned, Probe
 from promptkit.align.labelmap.mapping import LabelMap, Over, shrunk
-from promptkit.core.alignment import Needs, Outputs, Support, TopTokens
+from promptkit.core.alignment import Needs, Outputs, FitData, TopTokens
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,12 +80,12 @@ class LabelMapping(Learned):
         """The tokens that are its source classes."""
         return TopTokens(self.tokens, self.rows)
 
-    def learn(self, support: Support, places: Integers, gold: Integers) -> Probe:
+    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
         """The map of its labelled rows."""
         found = self.map(self._sources(support, places), gold)
         return Probe(scores=lambda outputs: found(self.columns(self._read(outputs), outputs.logprobs)), map=found)
 
-    def _sources(self, support: Support, places: Integers) -> Sources:
+    def _sources(self, support: FitData, places: Integers) -> Sources:
         words = self.sources == "words"
         none = np.empty((0, 0))
         own = none if support.label_vectors is None else support.label_vectors

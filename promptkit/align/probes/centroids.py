@@ -15,7 +15,7 @@ import numpy as np
 
 from promptkit.align.fitted import Learned, Probe
 from promptkit.align.probes.folds import folds
-from promptkit.core.alignment import LAYERS, Layer, Needs, Support
+from promptkit.core.alignment import LAYERS, Layer, Needs, FitData
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -35,7 +35,7 @@ class Hidden(Learned):
         """Labelled rows, and the hidden state of every row."""
         return Needs(labels=True, labelled=(self.rows,), layers=self._layers)
 
-    def learn(self, support: Support, places: Integers, gold: Integers) -> Probe:
+    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
         """The class means of its labelled rows."""
         count = support.rows.logprobs.shape[1]
         of_layers = {layer: support.rows.hidden[layer][places] for layer in self._layers}

@@ -14,7 +14,7 @@ import numpy as np
 
 from promptkit.align.fitted import Learned, Probe
 from promptkit.align.labelmap.mapping import FLOOR, TINY
-from promptkit.core.alignment import Needs, Support, TopTokens
+from promptkit.core.alignment import Needs, FitData, TopTokens
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Knn(Learned):
         """Labelled rows, no fewer than neighbours, and the tokens' log-probabilities of every row."""
         return Needs(labels=True, labelled=(self.rows,), labelled_fewest=self.k, tokens=(self._top,))
 
-    def learn(self, support: Support, places: Integers, gold: Integers) -> Probe:
+    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
         """Its labelled rows are the anchors."""
         anchors, top, count = support.rows.tokens[self._top][places], self._top, support.rows.logprobs.shape[1]
         return Probe(scores=lambda outputs: neighbour_scores(anchors, gold, outputs.tokens[top], count, self.k))

@@ -17,7 +17,7 @@ import numpy as np
 from promptkit.align.fitted import Learned, Probe
 from promptkit.align.labelmap.mapping import FLOOR, LabelMap
 from promptkit.align.probes.folds import folds, log_loss
-from promptkit.core.alignment import LAYERS, Layer, Needs, Outputs, Support, TopTokens
+from promptkit.core.alignment import LAYERS, Layer, Needs, Outputs, FitData, TopTokens
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class LinearProbe(Learned):
             labels=True, labelled=(self.rows,), layers=self._layers, tokens=(self._top,) if self.on == "tokens" else ()
         )
 
-    def learn(self, support: Support, places: Integers, gold: Integers) -> Probe:
+    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
         """The probe of its labelled rows; on source classes its weights are a label map."""
         count = support.rows.logprobs.shape[1]
         of_layers = {layer: self._features(support.rows, layer)[places] for layer in self._layers or (0,)}

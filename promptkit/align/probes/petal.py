@@ -15,7 +15,7 @@ import numpy as np
 
 from promptkit.align.fitted import Learned, Probe
 from promptkit.align.labelmap.mapping import FLOOR, LabelMap
-from promptkit.core.alignment import Needs, Support, TopTokens
+from promptkit.core.alignment import Needs, FitData, TopTokens
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Automatic(Learned):
         """Labelled rows, and the tokens' log-probabilities of every row."""
         return Needs(labels=True, labelled=(self.rows,), tokens=(self._top,))
 
-    def learn(self, support: Support, places: Integers, gold: Integers) -> Probe:
+    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
         """The words of its labelled rows."""
         top = self._top
         odds = log_odds(support.rows.tokens[top][places], gold, len(support.labels))

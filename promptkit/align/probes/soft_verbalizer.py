@@ -19,7 +19,7 @@ import numpy as np
 from promptkit.align.fitted import Learned, Probe
 from promptkit.align.labelmap.mapping import FLOOR
 from promptkit.align.probes.folds import folds, log_loss
-from promptkit.core.alignment import Needs, Outputs, Support
+from promptkit.core.alignment import Needs, Outputs, FitData
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -46,7 +46,7 @@ class SoftVerbalizer(Learned):
         """Labelled rows, and the hidden state of every row."""
         return Needs(labels=True, labelled=(self.rows,), layers=(self.layer,))
 
-    def learn(self, support: Support, places: Integers, gold: Integers) -> Probe:
+    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
         """The vectors of its labelled rows."""
         hidden, manual = (read[places] for read in self._features(support.rows))
         trained = class_vectors(hidden, manual, gold)

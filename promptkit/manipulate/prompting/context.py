@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
-from promptkit.core.alignment import Extractor, Reading, Scorer
+from promptkit.core.alignment import Extractor, OutputReader, Scorer
 from promptkit.core.errors import Unsupported
 from promptkit.core.examples import Example, LabelledExample
 from promptkit.core.inputs import TextInput
@@ -43,7 +43,7 @@ class Bench:
         return self.bind_context.rows.get("dev", ())
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> OutputReader:
         """How the model's output will be read."""
         return self.bind_context.reading
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from promptkit.core.alignment import Extractor, Reading, Scorer
+from promptkit.core.alignment import Extractor, OutputReader, Scorer
 from promptkit.core.errors import TaskError, TemplateError, Unsupported
 from promptkit.core.examples import Example, LabelledExample
 from promptkit.core.inputs import Piece, TextInput
@@ -56,7 +56,7 @@ class Frame:
     chat: bool
     """Whether it stands in the model's chat template."""
     card: Card
-    reading: Reading
+    reading: OutputReader
     """Says which words are scored behind the prompt, or how much is written."""
     channel: bool = False
     """Whether the input is scored behind each label; demonstrations are turned likewise, the target block before the input."""

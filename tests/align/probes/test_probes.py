@@ -17,7 +17,7 @@ from promptkit.align.probes.knn import divergences, neighbour_scores, with_rest
 from promptkit.align.probes.linear import fitted, probe
 from promptkit.align.probes.petal import best_words, log_odds
 from promptkit.align.probes.soft_verbalizer import class_vectors, differences
-from promptkit.core.alignment import LAYERS, Outputs, Support
+from promptkit.core.alignment import LAYERS, Outputs, FitData
 from promptkit.core.registry import build, spelling
 
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
@@ -44,7 +44,7 @@ def make_support(technique, generator, labels, rows):
         return Outputs(logprobs=shares[:, :labels], context=np.zeros(count, int), tokens=read, hidden=hidden)
 
     tops = technique.needs.tokens
-    support = Support(
+    support = FitData(
         items=outputs(5, 1e3),
         rows=outputs(rows, 0.0),
         stand_ins={},
@@ -293,7 +293,7 @@ def test_of_two_layers_that_is_read_which_tells_of_the_labels(name, telling, gen
         told = noise | {telling: centres[rows] + noise[telling]}
         return Outputs(logprobs=np.zeros((len(rows), labels)), context=np.zeros(len(rows), int), hidden=told)
 
-    support = Support(
+    support = FitData(
         items=outputs(gold), rows=outputs(gold), stand_ins={}, premise=None, labelled={technique.rows: np.arange(len(gold))}
     )
     assert (technique.fit(support, gold).apply(support.items).argmax(1) == gold).all()
