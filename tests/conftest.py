@@ -15,8 +15,8 @@ from promptkit.core.manipulation import BindContext
 from promptkit.core.model import Card, Encoding
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.inputs.text.template import Template
-from promptkit.manipulate.prompting.context import Bench
-from promptkit.manipulate.prompting.layout import Frame
+from promptkit.manipulate.prompting.context import SelectionContext
+from promptkit.manipulate.prompting.layout import PromptLayout
 from promptkit.models.client import CachedModel
 from promptkit.models.fake import ByteTokenizer, FakeModel
 from promptkit.models.registry import load
@@ -198,14 +198,14 @@ def bind_context():
 
 
 @pytest.fixture(scope="session")
-def bench(bind_context):
+def context(bind_context):
     """Makes what selectors and orders work with, around a prompt of no instruction."""
 
-    def make(pool=(), words=(), *, template="sentiment/review", **keywords) -> Bench:
+    def make(pool=(), words=(), *, template="sentiment/review", **keywords) -> SelectionContext:
         around = bind_context(pool, words, **keywords)
-        frame = Frame(
+        frame = PromptLayout(
             template=Template.load(template), instruction="", chat=False, card=around.ask.card, reading=around.reading
         )
-        return Bench(bind_context=around, show=frame)
+        return SelectionContext(bind_context=around, show=frame)
 
     return make

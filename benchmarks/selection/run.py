@@ -27,8 +27,8 @@ import promptkit as pk
 from promptkit.align.chain import reading
 from promptkit.core.manipulation import BindContext
 from promptkit.inputs.text.template import Template
-from promptkit.manipulate.prompting.context import Bench
-from promptkit.manipulate.prompting.layout import Frame
+from promptkit.manipulate.prompting.context import SelectionContext
+from promptkit.manipulate.prompting.layout import PromptLayout
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 
@@ -39,24 +39,24 @@ BOUNDS = {"bm25": 5, "similar": 5, "mmr": None, "dpp": 30, "votek": None, "diver
 GIB = 2**30
 
 
-def bench_of(task: pk.Task, encoder: str) -> Bench:
+def bench_of(task: pk.Task, encoder: str) -> SelectionContext:
     """All train rows as the pool; the model that would read the prompts is not asked anything."""
     model, read = pk.load("fake"), reading(task)
     others = {encoder: CachedModel(pk.load(encoder), ScoreCache())}
     around = BindContext(ask=CachedModel(model), reading=read, rows={"pool": task.rows("train")}, others=others)
     template = Template.load(task.spec.template)
-    return Bench(
-        bind_context=around, show=Frame(template=template, instruction=None, chat=False, card=model.card, reading=read)
+    return SelectionContext(
+        bind_context=around, show=PromptLayout(template=template, instruction=None, chat=False, card=model.card, reading=read)
     )
 
 
 def measure(name: str, data: str, encoder: str) -> dict[str, Any]:
     """One selector in this process."""
     task = pk.task("banking77", data=data)
-    bench, rows = bench_of(task, encoder), task.rows("test")
+    context, rows = bench_of(task, encoder), task.rows("test")
     selector = pk.demos.bm25(K) if name == "bm25" else getattr(pk.demos, name)(K, encoder=encoder)
     before, cpu, began = resident(), time.process_time(), time.perf_counter()
-    chosen = selector.bind(bench)(rows)
+    chosen = selector.bind(context)(rows)
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     votes = [Counter(each.label for each in shown).most_common(1)[0][0] for shown in chosen]

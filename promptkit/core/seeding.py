@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 
-def chance(seed: int, *keys: str) -> bytes:
+def hash_rank(seed: int, *keys: str) -> bytes:
     """A rank by chance: a hash of the seed and the keys, so that neither order nor subset changes it."""
     return hashlib.sha256("\0".join([str(seed), *keys]).encode("utf-8", "surrogatepass")).digest()
 

@@ -19,7 +19,7 @@ from promptkit.core.alignment import RandomWords, Needs, Outputs, PerClass, Cont
 from promptkit.core.examples import Example, LabelledExample
 from promptkit.core.manipulation import Ask
 from promptkit.core.rendered import Rendered
-from promptkit.core.seeding import chance
+from promptkit.core.seeding import hash_rank
 from promptkit.evaluation.readings import ReadOutputs, ReadPlan, requests, wanted
 from promptkit.evaluation.requirements import FIT, united
 from promptkit.predictor.predictor import BoundPredictor
@@ -71,7 +71,7 @@ def taken_of(needs: Needs, fit: Sequence[LabelledExample], evaluated: Sequence[E
 
 def chosen(each: PerClass, rows: Sequence[tuple[str, str]]) -> list[int]:
     """The places of so many of each label, of rows by id and label; those left out of `rows` change none of the others."""
-    ranks = sorted(range(len(rows)), key=lambda place: chance(each.seed, "labelled", rows[place][0]))
+    ranks = sorted(range(len(rows)), key=lambda place: hash_rank(each.seed, "labelled", rows[place][0]))
     counts: Counter[str] = Counter()
     taken = []
     for place in ranks:
@@ -135,7 +135,7 @@ def _texts(stand_ins: Sequence[ContentFreeInput], variables: Iterable[str], fit:
 
 def _drawn(bag: RandomWords, variable: str, words: Sequence[str], rows: int) -> str:
     """As many of the words as a row has on average, with replacement."""
-    ranks = [chance(bag.seed, "bag", str(bag.number), variable, str(place)) for place in range(round(len(words) / rows))]
+    ranks = [hash_rank(bag.seed, "bag", str(bag.number), variable, str(place)) for place in range(round(len(words) / rows))]
     return " ".join(words[int.from_bytes(rank[:8]) % len(words)] for rank in ranks)
 
 

@@ -21,11 +21,11 @@ from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example, LabelledExample
 from promptkit.core.model import ExposesHeads
 from promptkit.core.registry import as_python, check_value
-from promptkit.core.seeding import chance
+from promptkit.core.seeding import hash_rank
 from promptkit.interpret.steering_vectors import check_layer, chosen_rows, scaled, shown_by
 from promptkit.manipulate.learned.steering import SteeringVector
 from promptkit.manipulate.order.fixed import Order
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Arrange, Demonstrations
 from promptkit.models.cache import ScoreCache
 from promptkit.predictor.compatibility import base_of
@@ -140,7 +140,7 @@ class Swapped:
 
     name: ClassVar[str] = "swapped"
 
-    def bind(self, bench: Bench) -> Arrange:
+    def bind(self, bench: SelectionContext) -> Arrange:
         """The order, and then the answers."""
         arrange = self.order.bind(bench)
 
@@ -150,7 +150,7 @@ class Swapped:
         return swapped
 
     def _swapped(self, rows: Demonstrations) -> Demonstrations:
-        circle = sorted(rows, key=lambda row: chance(self.seed, "answers", row.id))
+        circle = sorted(rows, key=lambda row: hash_rank(self.seed, "answers", row.id))
         givers = dict(zip((row.id for row in circle), [*circle[1:], *circle[:1]], strict=True))
         return tuple(
             replace(row, label=giver.label, accepted=giver.accepted, rationale=giver.rationale)

@@ -22,8 +22,8 @@ from promptkit.inputs.text.template import Template
 from promptkit.manipulate.cot import Cot
 from promptkit.manipulate.demos import SELECTORS, Selector, zero
 from promptkit.manipulate.order.fixed import Order, default_order, given
-from promptkit.manipulate.prompting.context import Bench
-from promptkit.manipulate.prompting.layout import Frame
+from promptkit.manipulate.prompting.context import SelectionContext
+from promptkit.manipulate.prompting.layout import PromptLayout
 from promptkit.manipulate.prompting.rows import Arrange, Choose, Demonstrations, Reason
 
 
@@ -146,7 +146,7 @@ class Prompt:
                 hint="Use a task with labels or choices, or leave channel out",
                 purpose="channel",
             )
-        frame = Frame(
+        frame = PromptLayout(
             template=self.loaded,
             instruction=self.instruction,
             chat=self.chat,
@@ -156,9 +156,9 @@ class Prompt:
             around=self.cot.around if self.cot else None,
             ends=bind_context.ends,
         )
-        bench = Bench(bind_context=bind_context, show=frame)
-        held = {row.label for row in (*bench.pool, *bench.dev)}
-        foreign = sorted(held - set(bench.labels)) if bench.labels else []
+        context = SelectionContext(bind_context=bind_context, show=frame)
+        held = {row.label for row in (*context.pool, *context.dev)}
+        foreign = sorted(held - set(context.labels)) if context.labels else []
         if foreign:
             raise TaskError(
                 f"There is no label word for {', '.join(foreign[:5])}, which occurs as a label of train rows",
@@ -166,20 +166,20 @@ class Prompt:
                 got=f"words for {', '.join(bench.labels)}",
                 hint="Give each label a word",
                 labels=tuple(foreign[:5]),
-                known=bench.labels,
+                known=context.labels,
             )
-        arrange, cot = self.arranged.bind(bench), self.cot
-        choose = self.demos.bind(bench)  # last, as it may ask a model already
+        arrange, cot = self.arranged.bind(context), self.cot
+        choose = self.demos.bind(context)  # last, as it may ask a model already
         if cot is None:
             return BoundPrompt(frame=frame, choose=choose, arrange=arrange)
-        return BoundPrompt(frame=frame, choose=choose, arrange=arrange, reason=cot.bind(bench), context_tokens=cot.context_tokens)
+        return BoundPrompt(frame=frame, choose=choose, arrange=arrange, reason=cot.bind(context), context_tokens=cot.context_tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundPrompt:
     """A prompt for one task and one model: a function of rows."""
 
-    frame: Frame
+    frame: PromptLayout
     choose: Choose
     arrange: Arrange
     reason: Reason | None = None

@@ -16,7 +16,7 @@ from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import Piece, TextInput
 from promptkit.core.manipulation import Ask
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Request
-from promptkit.core.seeding import chance
+from promptkit.core.seeding import hash_rank
 from promptkit.inputs.text.encoding import chat, encode, framed
 
 PAIRS = 5
@@ -65,7 +65,7 @@ class Proposer:
         return self._proposed([_OPRO.format(tried=tried, pairs=self._drawn(f"opro {step}"))], count)
 
     def _drawn(self, purpose: str) -> str:
-        ids = sorted(self.pairs, key=lambda row: chance(self.seed, purpose, row))[:PAIRS]
+        ids = sorted(self.pairs, key=lambda row: hash_rank(self.seed, purpose, row))[:PAIRS]
         return "\n\n".join(self.pairs[row].strip() for row in ids)
 
     def _proposed(self, prompts: Sequence[str], count: int) -> list[str]:
@@ -75,7 +75,7 @@ class Proposer:
             Request(
                 input=self._input(prompt),
                 verb=Generate(
-                    max_tokens=MAX_TOKENS, n=share, temperature=TEMPERATURE, seed=int.from_bytes(chance(self.seed, prompt)[:6])
+                    max_tokens=MAX_TOKENS, n=share, temperature=TEMPERATURE, seed=int.from_bytes(hash_rank(self.seed, prompt)[:6])
                 ),
             )
             for prompt, share in zip(prompts, shares, strict=True)

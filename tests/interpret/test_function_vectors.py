@@ -18,7 +18,7 @@ from promptkit.core.examples import LabelledExample
 from promptkit.core.manipulation import BindContext
 from promptkit.interpret.function_vectors import Swapped
 from promptkit.manipulate.order.fixed import given
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Choose, shared
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import ENGINES
@@ -146,8 +146,8 @@ class Alike:
     k: int = 2
     name: ClassVar[str] = "alike"
 
-    def bind(self, bench: Bench) -> Choose:
-        return shared([[row for row in bench.pool if row.label == "yes"]] * self.k)
+    def bind(self, context: SelectionContext) -> Choose:
+        return shared([[row for row in context.pool if row.label == "yes"]] * self.k)
 
 
 @pytest.mark.parametrize(

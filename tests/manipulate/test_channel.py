@@ -12,8 +12,8 @@ import pytest
 import promptkit as pk
 from promptkit.core.manipulation import BindContext
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.manipulate.prompting.context import Bench
-from promptkit.manipulate.prompting.layout import Frame
+from promptkit.manipulate.prompting.context import SelectionContext
+from promptkit.manipulate.prompting.layout import PromptLayout
 from promptkit.models.client import CachedModel
 from promptkit.models.fake import ByteTokenizer, FakeModel
 
@@ -63,7 +63,7 @@ def test_a_branch_of_the_channel_is_a_run_of_its_own_and_is_calibrated_as_any(tm
 
 def test_selectors_that_ask_the_model_see_the_same_scores() -> None:
     model, task, words = FakeModel("fake", FakeModel.Settings()), pk.task("sentiment"), pk.Verbalizer(WORDS)
-    frame = Frame(
+    frame = PromptLayout(
         template=pk.Template.load("sentiment/review_channel"),
         instruction=None,
         chat=False,
@@ -71,10 +71,10 @@ def test_selectors_that_ask_the_model_see_the_same_scores() -> None:
         reading=words,
         channel=True,
     )
-    bench = Bench(bind_context=BindContext(ask=CachedModel(model), reading=words), show=frame)
+    context = SelectionContext(bind_context=BindContext(ask=CachedModel(model), reading=words), show=frame)
     row, demo = task.rows("test")[0], task.pool()[0]
     before = f"{WORDS[demo.label]} review: {demo.inputs['text']}\n\n"
-    (scores,) = bench.scores([(row, (demo,))], "A test")
+    (scores,) = context.scores([(row, (demo,))], "A test")
     expected = [of_text(model, f"{before}{word} review:", f" {row.inputs['text']}") for word in WORDS.values()]
     assert scores == pytest.approx(expected, abs=1e-6)
 

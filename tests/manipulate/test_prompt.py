@@ -127,8 +127,8 @@ def test_what_stands_in_the_data_is_shown_as_it_is_and_never_acts(render, card, 
 
 
 @given(k=st.integers(0, 6), seed=st.integers(0, 20))
-def test_the_order_arranges_what_the_selector_chose(bench, render, pool, card, k, seed):
-    around = bench(pool, WORDS)
+def test_the_order_arranges_what_the_selector_chose(context, render, pool, card, k, seed):
+    around = context(pool, WORDS)
     chosen = demos.random(k=k, seed=seed).bind(around)([QUERY])
     (arranged,) = order.shuffled(seed=seed).bind(around)([QUERY], chosen)
     rendered = render(Prompt(TEMPLATE, demos=demos.random(k=k, seed=seed), order=order.shuffled(seed=seed)), pool, card)
@@ -329,8 +329,8 @@ def test_a_selector_of_one_s_own_needs_the_pool():
     class Longest:
         name = "longest"
 
-        def bind(self, bench):
-            return lambda examples: [(max(bench.pool, key=lambda row: len(row.inputs["text"])),) for _ in examples]
+        def bind(self, context):
+            return lambda examples: [(max(context.pool, key=lambda row: len(row.inputs["text"])),) for _ in examples]
 
     assert Prompt(TEMPLATE, demos=Longest()).parts == ("pool",)
 

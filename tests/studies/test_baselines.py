@@ -46,8 +46,8 @@ class Overlapping:
     k: int = 3
     name: ClassVar[str] = "overlapping"
 
-    def bind(self, bench: Any) -> Any:
-        pool = sorted(bench.pool, key=lambda row: row.id)
+    def bind(self, context: Any) -> Any:
+        pool = sorted(context.pool, key=lambda row: row.id)
         return lambda items: [tuple(sorted(pool, key=lambda row: -overlap(row, item))[: self.k]) for item in items]
 
 
@@ -58,10 +58,10 @@ class Asking:
     k: int = 2
     name: ClassVar[str] = "asking"
 
-    def bind(self, bench: Any) -> Any:
+    def bind(self, context: Any) -> Any:
         def choose(items: Any) -> Any:
-            bench.scores([(item, ()) for item in items], "This")
-            return [tuple(bench.pool[: self.k]) for _ in items]
+            context.scores([(item, ()) for item in items], "This")
+            return [tuple(context.pool[: self.k]) for _ in items]
 
         return choose
 

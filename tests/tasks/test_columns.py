@@ -48,6 +48,6 @@ def test_names_that_stand_twice_name_nothing():
         chosen(row, source(column="opts", names="names"), ("x", "y"), "row 1")
 
 
-def test_balanced_demonstrations_without_labels_are_refused(bench, make_rows):
+def test_balanced_demonstrations_without_labels_are_refused(context, make_rows):
     with refused(TaskError, "no-fixed-labels", selector="balanced"):
-        demos.balanced(k=2).bind(bench(make_rows(6)))
+        demos.balanced(k=2).bind(context(make_rows(6)))

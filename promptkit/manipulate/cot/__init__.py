@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol
 
 from promptkit.manipulate.cot.least_to_most import least_to_most
 from promptkit.manipulate.cot.zero_shot import zero_shot
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Reason
 
 
@@ -29,7 +29,7 @@ class Cot(Protocol):
         """What stands between an input and its answer, in demonstrations that show a reasoning too."""
         ...
 
-    def bind(self, bench: Bench) -> Reason:
+    def bind(self, context: SelectionContext) -> Reason:
         """What stands behind the query of any rows with the demonstrations that they are shown."""
         ...
 

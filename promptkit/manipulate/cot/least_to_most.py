@@ -17,7 +17,7 @@ from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from promptkit.core.registry import checked
 from promptkit.manipulate.cot.zero_shot import joined
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Demonstrations, Reason
 
 _QUESTION = re.compile(r"^\s*(?:\d+[.):]|[-*•])\s*(\S.*?[?？])", re.MULTILINE)
@@ -61,12 +61,12 @@ class least_to_most:  # noqa: N801
         """Trigger, reasoning, answer trigger."""
         return joined(self.trigger, reasoning, self.answer_trigger)
 
-    def bind(self, bench: Bench) -> Reason:
+    def bind(self, context: SelectionContext) -> Reason:
         """The questions of each row, with their answers."""
 
         def reason(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[str]:
             contexts, end = [*zip(examples, chosen, strict=True)], self.answer_trigger.strip()
-            listed = bench.texts(contexts, [f" {self.trigger}\n1."] * len(contexts), max_tokens=self.max_tokens, stop=(end,))
+            listed = context.texts(contexts, [f" {self.trigger}\n1."] * len(contexts), max_tokens=self.max_tokens, stop=(end,))
             questions = [self._questions(f"1.{text}") for text in listed]
             parts = ["" for _ in contexts]
             for number in range(max(map(len, questions), default=0)):
@@ -74,7 +74,7 @@ class least_to_most:  # noqa: N801
                 for index in open_:
                     parts[index] += f"\n{number + 1}. {questions[index][number]}"
                 begun = [f" {self.trigger}{parts[index]}" for index in open_]
-                answers = bench.texts([contexts[i] for i in open_], begun, max_tokens=self.max_tokens, stop=("\n", end))
+                answers = context.texts([contexts[i] for i in open_], begun, max_tokens=self.max_tokens, stop=("\n", end))
                 for index, answer in zip(open_, answers, strict=True):
                     parts[index] += f" {answer.strip()}"
             return [self.around(own) if own else f" {self.answer_trigger}" for own in parts]

@@ -13,7 +13,7 @@ from typing import ClassVar
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from promptkit.core.registry import checked
-from promptkit.manipulate.prompting.context import Bench, Context
+from promptkit.manipulate.prompting.context import SelectionContext, Context
 from promptkit.manipulate.prompting.rows import Demonstrations, Reason
 
 
@@ -58,15 +58,15 @@ class zero_shot:  # noqa: N801
         """Trigger, reasoning, answer trigger."""
         return joined(self.trigger, reasoning, self.answer_trigger)
 
-    def bind(self, bench: Bench) -> Reason:
+    def bind(self, context: SelectionContext) -> Reason:
         """One reasoning for each row."""
 
         def reason(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[str]:
-            return [*map(self.around, self.reasonings(bench, [*zip(examples, chosen, strict=True)]))]
+            return [*map(self.around, self.reasonings(context, [*zip(examples, chosen, strict=True)]))]
 
         return reason
 
-    def reasonings(self, bench: Bench, contexts: Sequence[Context]) -> list[str]:
+    def reasonings(self, context: SelectionContext, contexts: Sequence[Context]) -> list[str]:
         """What the model writes behind the trigger, before it turns to the answer by itself."""
         begun = [f" {self.trigger}"] * len(contexts)
-        return bench.texts(contexts, begun, max_tokens=self.max_tokens, stop=(self.answer_trigger.strip(),))
+        return context.texts(contexts, begun, max_tokens=self.max_tokens, stop=(self.answer_trigger.strip(),))

@@ -22,7 +22,7 @@ from promptkit.manipulate.demos.random import balanced, first, random, random_ea
 from promptkit.manipulate.demos.rerank import rerank
 from promptkit.manipulate.demos.similar import similar
 from promptkit.manipulate.demos.votek import votek
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Choose
 
 
@@ -35,7 +35,7 @@ class Selector(Protocol):
 
     name: ClassVar[str]
 
-    def bind(self, bench: Bench) -> Choose:
+    def bind(self, context: SelectionContext) -> Choose:
         """The choice for any rows; raises if the pool is too small."""
         ...
 

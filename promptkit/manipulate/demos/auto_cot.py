@@ -16,9 +16,9 @@ from promptkit.core.errors import ModelError, TemplateError
 from promptkit.core.examples import LabelledExample
 from promptkit.core.registry import checked
 from promptkit.manipulate.cot.zero_shot import zero_shot
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.layout import REASONING
-from promptkit.manipulate.prompting.rows import Choose, distinct, enough, shared
+from promptkit.manipulate.prompting.rows import Choose, distinct, check_pool_size, shared
 from promptkit.manipulate.prompting.similarity import OWN, Space, Vectors
 
 WORDS = 60
@@ -56,21 +56,21 @@ class auto_cot:  # noqa: N801
         """The other model that it asks."""
         return () if self.encoder == OWN or self.k == 0 else (self.encoder,)
 
-    def bind(self, bench: Bench) -> Choose:
+    def bind(self, context: SelectionContext) -> Choose:
         """The same rows for every row, without its own; raises if the prompt shows no reasoning, or the model writes none."""
-        enough(self.k, bench.pool)
+        check_pool_size(self.k, context.pool)
         if not self.k:
             return shared([])
-        if not bench.show.shows_reasoning:
+        if not context.show.shows_reasoning:
             raise TemplateError(
-                f"The template {bench.show.template.name} does not show the reasoning that auto-cot generates",
+                f"The template {context.show.template.name} does not show the reasoning that auto-cot generates",
                 code="reasoning-not-shown",
                 hint="Add --cot zero-shot, which shows it, or use a template with {{ reasoning }} in its target block",
-                template=bench.show.template.name,
+                template=context.show.template.name,
                 selector=self.name,
             )
-        rows = distinct(sorted(bench.pool, key=lambda row: row.id))
-        made = self._made(bench, clusters(rows, Space(bench, self.encoder, rows).pool, self.k, self.seed))
+        rows = distinct(sorted(context.pool, key=lambda row: row.id))
+        made = self._made(context, clusters(rows, Space(context, self.encoder, rows).pool, self.k, self.seed))
         if not made:
             raise ModelError(
                 f"The model generated no reasoning of at most {LINES} lines with an answer, which auto-cot needs",
@@ -83,22 +83,22 @@ class auto_cot:  # noqa: N801
             _log.warning("auto-cot found a reasoning to show in %d of %d clusters.", len(made), self.k)
         return shared([[row] for row in made])
 
-    def _made(self, bench: Bench, parted: Sequence[Sequence[LabelledExample]]) -> list[LabelledExample]:
+    def _made(self, context: SelectionContext, parted: Sequence[Sequence[LabelledExample]]) -> list[LabelledExample]:
         """The first row of each cluster for which it can be made, in the clusters' order; all are asked for at once."""
         short = [[row for row in rows if len(" ".join(row.inputs.values()).split()) <= WORDS] for rows in parted]
         made: dict[int, LabelledExample] = {}
         for turn in range(TRIES):
             asked = {number: rows[turn] for number, rows in enumerate(short) if number not in made and turn < len(rows)}
-            worked = self._worked(bench, [*asked.values()])
+            worked = self._worked(context, [*asked.values()])
             made |= {number: row for number, row in zip(asked, worked, strict=True) if row is not None}
         return [made[number] for number in sorted(made)]
 
-    def _worked(self, bench: Bench, rows: Sequence[LabelledExample]) -> list[LabelledExample | None]:
+    def _worked(self, context: SelectionContext, rows: Sequence[LabelledExample]) -> list[LabelledExample | None]:
         """Each row as a demonstration with the model's own reasoning and answer; None where it cannot be shown."""
         think = zero_shot(max_tokens=self.max_tokens)
         contexts = [(row, ()) for row in rows]
-        texts = think.reasonings(bench, contexts)
-        answers = bench.answers(contexts, suffix=[*map(think.around, texts)])
+        texts = think.reasonings(context, contexts)
+        answers = context.answers(contexts, suffix=[*map(think.around, texts)])
         made: list[LabelledExample | None] = []
         for row, text, answer in zip(rows, texts, answers, strict=True):
             lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -21,7 +21,7 @@ import numpy as np
 from promptkit.core.examples import Example
 from promptkit.manipulate.demos.pool import Indices, Pool
 from promptkit.manipulate.demos.ranking import ByLikeness, Rankings, blocks, chosen_by, ranked
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Choose, text_of
 
 K1 = 1.5
@@ -36,9 +36,9 @@ class bm25(ByLikeness):  # noqa: N801 - a selector's class name is its spelling 
     name: ClassVar[str] = "bm25"
     ranks: ClassVar[bool] = True
 
-    def bind(self, bench: Bench) -> Choose:
+    def bind(self, context: SelectionContext) -> Choose:
         """The nearest by words; raises if the pool is too small."""
-        return chosen_by(_rankings, self, bench)
+        return chosen_by(_rankings, self, context)
 
 
 def _rankings(pool: Pool) -> Rankings:

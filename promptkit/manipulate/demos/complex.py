@@ -9,8 +9,8 @@ from typing import ClassVar
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabelledExample
 from promptkit.core.registry import checked
-from promptkit.manipulate.prompting.context import Bench
-from promptkit.manipulate.prompting.rows import Choose, enough, shared
+from promptkit.manipulate.prompting.context import SelectionContext
+from promptkit.manipulate.prompting.rows import Choose, check_pool_size, shared
 
 _STEP_END = re.compile(r"\n+|(?<=[.;!?])\s+")
 """The paper parts steps at the ends of lines, and finds much the same by sentences and semicolons."""
@@ -32,16 +32,16 @@ class complex:  # noqa: N801
         """Refuse what is no number."""
         checked(self)
 
-    def bind(self, bench: Bench) -> Choose:
+    def bind(self, context: SelectionContext) -> Choose:
         """The same k rows for every row; raises if no row has a worked reasoning."""
-        enough(self.k, bench.pool)
-        if self.k and not any(map(steps, bench.pool)):
+        check_pool_size(self.k, context.pool)
+        if self.k and not any(map(steps, context.pool)):
             raise TaskError(
                 "complex selects rows by the number of reasoning steps, but no row of the pool has a written reasoning",
                 code="no-reasoning",
                 hint="Give its column under `working` in the task, or use --demos auto-cot, which generates it with the model",
                 selector=self.name,
-                rows=len(bench.pool),
+                rows=len(context.pool),
             )
-        ranked = sorted(bench.pool, key=lambda row: (-steps(row), row.id))
+        ranked = sorted(context.pool, key=lambda row: (-steps(row), row.id))
         return shared([ranked] * self.k)

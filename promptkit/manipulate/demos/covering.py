@@ -10,29 +10,29 @@ from promptkit.core.examples import LabelledExample
 from promptkit.manipulate.demos.greedy import Numbers
 from promptkit.manipulate.demos.pool import Pool
 from promptkit.manipulate.demos.ranking import DIGITS, ByVectors
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.packing import packing
 from promptkit.manipulate.prompting.rows import Choose, shared
 from promptkit.manipulate.prompting.similarity import Space, Vectors
 
 
 @dataclass(frozen=True)
-class Covering(ByVectors):
+class Coreset(ByVectors):
     """A selector of one set."""
 
     def places(self, pool: Pool, vectors: Vectors) -> list[tuple[int, Numbers]]:
         """The pool's rows by number, each with the scores by which another takes its place for a row with its inputs."""
         raise NotImplementedError
 
-    def bind(self, bench: Bench) -> Choose:
+    def bind(self, context: SelectionContext) -> Choose:
         """The same rows for every row; raises if the pool is too small."""
-        pool = Pool.of(bench, self.k, balanced=self.balanced)
+        pool = Pool.of(context, self.k, balanced=self.balanced)
         if self.k == 0:
             return shared([])
-        places = self.places(pool, Space(bench, self.encoder, pool.rows).pool)
+        places = self.places(pool, Space(context, self.encoder, pool.rows).pool)
         taken = [number for number, _ in places]
         choose = shared([[pool.rows[number], *_instead(number, taken, scores, pool)] for number, scores in places])
-        pack = packing(bench, self.budget)
+        pack = packing(context, self.budget)
         return lambda examples: [*map(pack, choose(examples))]
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from promptkit.manipulate.demos.covering import Covering
+from promptkit.manipulate.demos.covering import Coreset
 from promptkit.manipulate.demos.greedy import Numbers, greedily
 from promptkit.manipulate.demos.pool import Pool
 from promptkit.manipulate.prompting.similarity import Vectors
@@ -21,7 +21,7 @@ ELSEWHERE = 10.0
 
 
 @dataclass(frozen=True)
-class diverse(Covering):  # noqa: N801 - a selector's class name is its spelling everywhere
+class diverse(Coreset):  # noqa: N801 - a selector's class name is its spelling everywhere
     """k rows by k-means, that of the largest cluster first."""
 
     seed: int = 0

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from promptkit.core.examples import Example
 from promptkit.manipulate.demos.pool import NONE, Indices, Pool
 from promptkit.manipulate.demos.ranking import DIGITS, ByVectors, Rankings, best, blocks, chosen_by, ranked
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Choose
 from promptkit.manipulate.prompting.similarity import Space
 
@@ -36,7 +36,7 @@ class Taking(Protocol):
 
 def greedily(state: Taking, candidates: Indices, pool: Pool, own: int = NONE) -> list[int]:
     """At most k of the candidates: rows of the pool by number, ascending, so that of equal gains the smaller id's is taken."""
-    room = pool.room(own)
+    room = pool.quota(own)
     classes = pool.classes[candidates]
     free = candidates != own
     taken = []
@@ -65,11 +65,11 @@ class Greedy(ByVectors):
         """`relevance`: (candidates,), their cosines to the row. `vectors`: (candidates, width), of length 1."""
         raise NotImplementedError
 
-    def bind(self, bench: Bench) -> Choose:
+    def bind(self, context: SelectionContext) -> Choose:
         """The candidates taken, the first first; raises if the pool is too small."""
 
         def rankings(pool: Pool) -> Rankings:
-            space = Space(bench, self.encoder, pool.rows)
+            space = Space(context, self.encoder, pool.rows)
             alike = np.zeros_like(pool.classes)
 
             def rank(examples: Sequence[Example], own: Indices) -> Iterator[Sequence[int]]:
@@ -85,4 +85,4 @@ class Greedy(ByVectors):
 
             return rank
 
-        return chosen_by(rankings, self, bench)
+        return chosen_by(rankings, self, context)

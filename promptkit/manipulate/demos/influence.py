@@ -15,9 +15,9 @@ from promptkit.core.alignment import Extractor
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabelledExample, Part
 from promptkit.core.registry import checked
-from promptkit.core.seeding import chance
-from promptkit.manipulate.prompting.context import Bench
-from promptkit.manipulate.prompting.rows import Choose, Demonstrations, distinct, enough, shared
+from promptkit.core.seeding import hash_rank
+from promptkit.manipulate.prompting.context import SelectionContext
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations, distinct, check_pool_size, shared
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class influence:  # noqa: N801
                 rows=self.rows,
             )
 
-    def bind(self, bench: Bench) -> Choose:
+    def bind(self, bench: SelectionContext) -> Choose:
         """The same rows for every row; raises if there is no dev part."""
-        enough(self.k, bench.pool)
+        check_pool_size(self.k, bench.pool)
         if not self.k:
             return shared([])
         if not bench.dev:
@@ -65,10 +65,10 @@ class influence:  # noqa: N801
             )
         tried = distinct(self._drawn("candidate", bench.pool))[: self.candidates]
         influences = self._influences(bench, tried)
-        ranked = sorted(tried, key=lambda row: (-round(influences[row.id], 6), chance(self.seed, row.id)))
+        ranked = sorted(tried, key=lambda row: (-round(influences[row.id], 6), hash_rank(self.seed, row.id)))
         return shared([ranked] * self.k)
 
-    def _influences(self, bench: Bench, tried: Sequence[LabelledExample]) -> dict[str, float]:
+    def _influences(self, bench: SelectionContext, tried: Sequence[LabelledExample]) -> dict[str, float]:
         """Row id -> its influence; 0 for a row that every context holds, or none does."""
         contexts = [self._context(number, tried) for number in range(self.contexts)]
         rows = self._drawn("dev", bench.dev)[: self.rows]
@@ -88,9 +88,9 @@ class influence:  # noqa: N801
         return tuple(self._drawn(f"context {turn}", tried)[place * self.k : (place + 1) * self.k])
 
     def _drawn(self, purpose: str, rows: Sequence[LabelledExample]) -> list[LabelledExample]:
-        return sorted(rows, key=lambda row: chance(self.seed, purpose, row.id))
+        return sorted(rows, key=lambda row: hash_rank(self.seed, purpose, row.id))
 
 
-def _right(bench: Bench, row: LabelledExample, answer: str | None) -> bool:
+def _right(bench: SelectionContext, row: LabelledExample, answer: str | None) -> bool:
     reading = bench.reading
     return reading.is_correct(answer, row.accepted) if isinstance(reading, Extractor) else answer == row.label

@@ -13,11 +13,11 @@ from typing import ClassVar
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example, Part
 from promptkit.core.registry import checked
-from promptkit.core.seeding import chance
+from promptkit.core.seeding import hash_rank
 from promptkit.manipulate.demos.candidates import inner
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.entropy import least_undecided
-from promptkit.manipulate.prompting.rows import Choose, Demonstrations, different, enough, shared
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations, count_distinct, check_pool_size, shared
 
 
 @dataclass(frozen=True)
@@ -60,21 +60,21 @@ class mdl:  # noqa: N801
         """Those that the selector of candidates asks."""
         return tuple(getattr(inner(self.by, self.candidates, self.seed), "models", ()))
 
-    def bind(self, bench: Bench) -> Choose:
+    def bind(self, context: SelectionContext) -> Choose:
         """The choice for each row by its own answers."""
-        enough(self.k, bench.pool)
+        check_pool_size(self.k, context.pool)
         if not self.k:
             return shared([])
-        propose: Choose = inner(self.by, min(self.candidates, different(bench.pool)), self.seed).bind(bench)
+        propose: Choose = inner(self.by, min(self.candidates, count_distinct(context.pool)), self.seed).bind(context)
 
         def choose(examples: Sequence[Example]) -> list[Demonstrations]:
             pairs = zip(examples, propose(examples), strict=True)
-            return least_undecided(bench, [(row, self._organisations(row, own)) for row, own in pairs], "mdl")
+            return least_undecided(context, [(row, self._organisations(row, own)) for row, own in pairs], "mdl")
 
         return choose
 
     def _organisations(self, example: Example, candidates: Demonstrations) -> list[Demonstrations]:
         def drawn(number: int) -> Demonstrations:
-            return tuple(sorted(candidates, key=lambda row: chance(self.seed, example.id, str(number), row.id))[: self.k])
+            return tuple(sorted(candidates, key=lambda row: hash_rank(self.seed, example.id, str(number), row.id))[: self.k])
 
         return [candidates[: self.k], *map(drawn, range(1, self.organisations))]

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import Example, LabelledExample
-from promptkit.manipulate.prompting.context import Bench
-from promptkit.manipulate.prompting.rows import Demonstrations, enough, key_of
+from promptkit.manipulate.prompting.context import SelectionContext
+from promptkit.manipulate.prompting.rows import Demonstrations, check_pool_size, key_of
 
 Indices = NDArray[np.int64]
 NONE = -1
 """Stands where the pool has no row."""
 
 
-class Room:
+class ClassQuota:
     """How many more demonstrations there may be, of each class: as equal numbers as their sizes allow."""
 
     def __init__(self, k: int, sizes: Indices) -> None:
@@ -56,17 +56,17 @@ class Pool:
     """Shape (rows,): the number of each row's class; 0 for all where classes do not matter."""
 
     @classmethod
-    def of(cls, bench: Bench, k: int, *, balanced: bool) -> Pool:
+    def of(cls, context: SelectionContext, k: int, *, balanced: bool) -> Pool:
         """The bench's pool; raises if it has too few rows, or no labels to balance by."""
-        enough(k, bench.pool)
-        if balanced and not bench.labels:
+        check_pool_size(k, context.pool)
+        if balanced and not context.labels:
             raise TaskError(
                 "Balanced demonstrations need a task whose labels are the same for every row",
                 code="no-fixed-labels",
                 hint="Leave out balanced",
                 keyword="balanced",
             )
-        first = {key_of(row): row for row in sorted(bench.pool, key=lambda row: row.id, reverse=True)}
+        first = {key_of(row): row for row in sorted(context.pool, key=lambda row: row.id, reverse=True)}
         rows = tuple(sorted(first.values(), key=lambda row: row.id))
         numbers = {label: number for number, label in enumerate(sorted({row.label for row in rows}))}
         classes = np.array([numbers[row.label] if balanced else 0 for row in rows], dtype=np.int64)
@@ -77,16 +77,16 @@ class Pool:
         numbers = {key_of(row): number for number, row in enumerate(self.rows)}
         return np.array([numbers.get(key_of(example), NONE) for example in examples], dtype=np.int64)
 
-    def room(self, own: int = NONE) -> Room:
+    def quota(self, own: int = NONE) -> ClassQuota:
         """For k demonstrations, of which the row `own` shall not be one."""
         sizes = np.bincount(self.classes)
         if own != NONE:
             sizes[self.classes[own]] -= 1
-        return Room(self.k, sizes)
+        return ClassQuota(self.k, sizes)
 
     def taken(self, ranking: Iterable[int], own: int) -> Demonstrations:
         """The first k of a ranking for which there is room; a row may stand in it several times, `own` is passed over."""
-        room = self.room(own)
+        room = self.quota(own)
         taken: dict[int, None] = {}
         for number in ranking:
             label = int(self.classes[number])

@@ -12,9 +12,9 @@ from typing import ClassVar
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import Example
 from promptkit.core.registry import checked
-from promptkit.core.seeding import chance
-from promptkit.manipulate.prompting.context import Bench
-from promptkit.manipulate.prompting.rows import Choose, Demonstrations, different, enough, in_line, shared
+from promptkit.core.seeding import hash_rank
+from promptkit.manipulate.prompting.context import SelectionContext
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations, count_distinct, check_pool_size, draw_excluding_self, shared
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class zero:  # noqa: N801 - a selector's class name is its spelling everywhere
     name: ClassVar[str] = "zero"
     k: ClassVar[int] = 0
 
-    def bind(self, bench: Bench) -> Choose:
+    def bind(self, context: SelectionContext) -> Choose:
         """Nothing, for every row."""
         return shared([])
 
@@ -40,10 +40,10 @@ class first:  # noqa: N801
         """Refuse what is no number."""
         checked(self)
 
-    def bind(self, bench: Bench) -> Choose:
+    def bind(self, context: SelectionContext) -> Choose:
         """The same k rows for every row."""
-        enough(self.k, bench.pool)
-        return shared([bench.pool] * self.k)
+        check_pool_size(self.k, context.pool)
+        return shared([context.pool] * self.k)
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class random:  # noqa: N801
         """Refuse what is no number."""
         checked(self)
 
-    def bind(self, bench: Bench) -> Choose:
+    def bind(self, context: SelectionContext) -> Choose:
         """The same k rows for every row."""
-        enough(self.k, bench.pool)
-        queue = sorted(bench.pool, key=lambda row: chance(self.seed, row.id))
+        check_pool_size(self.k, context.pool)
+        queue = sorted(context.pool, key=lambda row: hash_rank(self.seed, row.id))
         return shared([queue] * self.k)
 
 
@@ -77,13 +77,13 @@ class random_each:  # noqa: N801
         """Refuse what is no number."""
         checked(self)
 
-    def bind(self, bench: Bench) -> Choose:
+    def bind(self, context: SelectionContext) -> Choose:
         """Another k rows for every row."""
-        enough(self.k, bench.pool)
+        check_pool_size(self.k, context.pool)
 
         def drawn(example: Example) -> Demonstrations:
-            queue = sorted(bench.pool, key=lambda row: chance(self.seed, example.id, row.id))
-            return in_line([queue] * self.k, example)
+            queue = sorted(context.pool, key=lambda row: hash_rank(self.seed, example.id, row.id))
+            return draw_excluding_self([queue] * self.k, example)
 
         return lambda examples: [*map(drawn, examples)]
 
@@ -100,9 +100,9 @@ class balanced:  # noqa: N801
         """Refuse what is no number."""
         checked(self)
 
-    def bind(self, bench: Bench) -> Choose:
+    def bind(self, context: SelectionContext) -> Choose:
         """The same k rows for every row, the classes mixed by chance; raises if a class has too few rows."""
-        labels = bench.labels
+        labels = context.labels
         if not labels:
             raise TaskError(
                 "Balanced demonstrations need a task whose labels are the same for every row",
@@ -110,24 +110,24 @@ class balanced:  # noqa: N801
                 hint="Use random or random-each demonstrations",
                 selector=self.name,
             )
-        enough(self.k, bench.pool)
-        lines = {label: [row for row in bench.pool if row.label == label] for label in labels}
+        check_pool_size(self.k, context.pool)
+        lines = {label: [row for row in context.pool if row.label == label] for label in labels}
         for line in lines.values():
-            line.sort(key=lambda row: chance(self.seed, row.id))
-        by_chance = sorted(labels, key=lambda label: chance(self.seed, "class", label))
+            line.sort(key=lambda row: hash_rank(self.seed, row.id))
+        by_chance = sorted(labels, key=lambda label: hash_rank(self.seed, "class", label))
         share, rest = divmod(self.k, len(labels))
         places = {label: share + (by_chance.index(label) < rest) for label in labels}
-        short = [label for label, count in places.items() if count > different(lines[label])]
+        short = [label for label, count in places.items() if count > count_distinct(lines[label])]
         if short:
             raise TaskError(
                 f"The pool has too few rows with the label {', '.join(short[:5])} for {self.k} balanced demonstrations",
                 code="too-few-rows-of-label",
-                got=", ".join(f"{different(lines[label])} of {label}" for label in short[:5]),
+                got=", ".join(f"{count_distinct(lines[label])} of {label}" for label in short[:5]),
                 hint="Use fewer shots, or --demos random",
                 k=self.k,
                 labels=tuple(short[:5]),
-                rows=tuple(different(lines[label]) for label in short[:5]),
+                rows=tuple(count_distinct(lines[label]) for label in short[:5]),
             )
-        slots = [(chance(self.seed, row.id), label) for label in labels for row in lines[label][: places[label]]]
+        slots = [(hash_rank(self.seed, row.id), label) for label in labels for row in lines[label][: places[label]]]
         queues = [lines[label] for _, label in sorted(slots)]
         return shared(queues)

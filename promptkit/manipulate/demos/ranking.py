@@ -19,7 +19,7 @@ from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from promptkit.core.registry import checked
 from promptkit.manipulate.demos.pool import NONE, Indices, Pool
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.packing import packing
 from promptkit.manipulate.prompting.rows import Choose, Demonstrations
 from promptkit.manipulate.prompting.similarity import OWN
@@ -82,12 +82,12 @@ class ByVectors(ByLikeness):
         return () if self.encoder == OWN or self.k == 0 else (self.encoder,)
 
 
-def chosen_by(make: Callable[[Pool], Rankings], selector: ByLikeness, bench: Bench) -> Choose:
+def chosen_by(make: Callable[[Pool], Rankings], selector: ByLikeness, context: SelectionContext) -> Choose:
     """The choice by rankings of the pool, made once they are needed."""
-    pool = Pool.of(bench, selector.k, balanced=selector.balanced)
+    pool = Pool.of(context, selector.k, balanced=selector.balanced)
     if selector.k == 0:
         return lambda examples: [()] * len(examples)
-    pack = packing(bench, selector.budget)
+    pack = packing(context, selector.budget)
     rank = make(pool)
 
     def choose(examples: Sequence[Example]) -> list[Demonstrations]:
@@ -100,7 +100,7 @@ def chosen_by(make: Callable[[Pool], Rankings], selector: ByLikeness, bench: Ben
 
 def ranked(scores: NDArray[Any], own: Indices, pool: Pool) -> Indices:
     """Of scores of shape (B, rows): the numbers of enough rows to choose from, the best first, shape (B, R)."""
-    return best(scores, own, pool.classes, pool.room().each + 2)
+    return best(scores, own, pool.classes, pool.quota().each + 2)
 
 
 def best(scores: NDArray[Any], own: Indices, classes: Indices, count: int) -> Indices:

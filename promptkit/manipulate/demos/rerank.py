@@ -22,8 +22,8 @@ from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example, LabelledExample, Part
 from promptkit.core.registry import checked
 from promptkit.manipulate.demos.candidates import inner
-from promptkit.manipulate.prompting.context import Bench
-from promptkit.manipulate.prompting.rows import Choose, Demonstrations, different, enough, shared
+from promptkit.manipulate.prompting.context import SelectionContext
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations, count_distinct, check_pool_size, shared
 
 DECIMALS = 4
 """Kept of a gain."""
@@ -71,12 +71,12 @@ class rerank:  # noqa: N801
         """Those that the selector of candidates asks."""
         return tuple(getattr(inner(self.by, self.candidates, self.seed), "models", ()))
 
-    def bind(self, bench: Bench) -> Choose:
+    def bind(self, context: SelectionContext) -> Choose:
         """The choice for each row; a candidate is scored once, when it is first one."""
-        enough(self.k, bench.pool)
+        check_pool_size(self.k, context.pool)
         if not self.k:
             return shared([])
-        if not bench.dev:
+        if not context.dev:
             raise TaskError(
                 "rerank scores candidates on the dev part of the train split, which is empty",
                 code="empty-part",
@@ -84,13 +84,13 @@ class rerank:  # noqa: N801
                 part="dev",
                 selector=self.name,
             )
-        propose: Choose = inner(self.by, min(self.candidates, different(bench.pool)), self.seed).bind(bench)
+        propose: Choose = inner(self.by, min(self.candidates, count_distinct(context.pool)), self.seed).bind(context)
         gains: dict[str, Gains] = {}
 
         def choose(examples: Sequence[Example]) -> list[Demonstrations]:
             candidates = propose(examples)
             fresh = {row.id: row for rows in candidates for row in rows if row.id not in gains}
-            gains.update(zip(fresh, self._gains(bench, [*fresh.values()]), strict=True))
+            gains.update(zip(fresh, self._gains(context, [*fresh.values()]), strict=True))
 
             def best(example: Example, rows: Demonstrations) -> Demonstrations:
                 return tuple(sorted(rows, key=lambda row: -_score(gains[row.id], example))[: self.k])
@@ -99,21 +99,21 @@ class rerank:  # noqa: N801
 
         return choose
 
-    def _gains(self, bench: Bench, candidates: Sequence[LabelledExample]) -> list[Gains]:
+    def _gains(self, context: SelectionContext, candidates: Sequence[LabelledExample]) -> list[Gains]:
         """Of each candidate."""
-        of_dev = replace(bench, bind_context=replace(bench.bind_context, rows={"pool": bench.dev}))
-        near: Choose = inner(self.by, min(self.rows, different(bench.dev)), self.seed).bind(of_dev)
+        of_dev = replace(context, bind_context=replace(context.bind_context, rows={"pool": context.dev}))
+        near: Choose = inner(self.by, min(self.rows, count_distinct(context.dev)), self.seed).bind(of_dev)
         queries = near(candidates)
-        alone = _right_scores(bench, [(query, ()) for own in queries for query in own])
-        suffix = _right_scores(bench, [(query, (row,)) for row, own in zip(candidates, queries, strict=True) for query in own])
+        alone = _right_scores(context, [(query, ()) for own in queries for query in own])
+        suffix = _right_scores(context, [(query, (row,)) for row, own in zip(candidates, queries, strict=True) for query in own])
         gained = iter([score - before for score, before in zip(suffix, alone, strict=True)])
         return [[(query, next(gained)) for query in own] for own in queries]
 
 
-def _right_scores(bench: Bench, contexts: Sequence[tuple[LabelledExample, Demonstrations]]) -> list[float]:
+def _right_scores(context: SelectionContext, contexts: Sequence[tuple[LabelledExample, Demonstrations]]) -> list[float]:
     """log p of the right answer of each row."""
-    reading = bench.reading
-    scored = bench.scores(contexts, "rerank")
+    reading = context.reading
+    scored = context.scores(contexts, "rerank")
     assert isinstance(reading, Scorer)
     pairs = zip(contexts, scored, strict=True)
     return [scores[reading.candidates(row).index(row.label)] for (row, _), scores in pairs]

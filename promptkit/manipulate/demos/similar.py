@@ -9,7 +9,7 @@ from typing import ClassVar
 from promptkit.core.examples import Example
 from promptkit.manipulate.demos.pool import Indices, Pool
 from promptkit.manipulate.demos.ranking import ByVectors, Rankings, blocks, chosen_by, ranked
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Choose
 from promptkit.manipulate.prompting.similarity import Space
 
@@ -21,11 +21,11 @@ class similar(ByVectors):  # noqa: N801 - a selector's class name is its spellin
     name: ClassVar[str] = "similar"
     ranks: ClassVar[bool] = True
 
-    def bind(self, bench: Bench) -> Choose:
+    def bind(self, context: SelectionContext) -> Choose:
         """The nearest by vectors; raises if the pool is too small."""
 
         def rankings(pool: Pool) -> Rankings:
-            space = Space(bench, self.encoder, pool.rows)
+            space = Space(context, self.encoder, pool.rows)
 
             def rank(examples: Sequence[Example], own: Indices) -> Iterator[Sequence[int]]:
                 vectors = space(examples)
@@ -34,4 +34,4 @@ class similar(ByVectors):  # noqa: N801 - a selector's class name is its spellin
 
             return rank
 
-        return chosen_by(rankings, self, bench)
+        return chosen_by(rankings, self, context)

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from promptkit.manipulate.demos.covering import Covering
+from promptkit.manipulate.demos.covering import Coreset
 from promptkit.manipulate.demos.greedy import Numbers, greedily
 from promptkit.manipulate.demos.pool import Indices, Pool
 from promptkit.manipulate.demos.ranking import best, blocks
@@ -27,7 +27,7 @@ SHARE = 0.05
 
 
 @dataclass(frozen=True)
-class votek(Covering):  # noqa: N801 - a selector's class name is its spelling everywhere
+class votek(Coreset):  # noqa: N801 - a selector's class name is its spelling everywhere
     """k rows by fast vote-k, in the order in which they are taken."""
 
     neighbours: int | None = None

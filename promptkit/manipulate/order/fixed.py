@@ -10,7 +10,7 @@ from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabelledExample
 from promptkit.core.registry import checked
 from promptkit.manipulate.order.searched import globale, locale, mdl
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Arrange, Demonstrations, shuffled_by
 
 
@@ -22,7 +22,7 @@ class Order(Protocol):
 
     name: ClassVar[str]
 
-    def bind(self, bench: Bench) -> Arrange:
+    def bind(self, context: SelectionContext) -> Arrange:
         """The order shown, for any rows and the demonstrations chosen for them."""
         ...
 
@@ -33,7 +33,7 @@ class given:  # noqa: N801 - an order's class name is its spelling everywhere
 
     name: ClassVar[str] = "given"
 
-    def bind(self, bench: Bench) -> Arrange:
+    def bind(self, context: SelectionContext) -> Arrange:
         """The order of choice."""
         return lambda examples, chosen: [*chosen]
 
@@ -49,7 +49,7 @@ class shuffled:  # noqa: N801
         """Refuse what is no number."""
         checked(self)
 
-    def bind(self, bench: Bench) -> Arrange:
+    def bind(self, context: SelectionContext) -> Arrange:
         """By the hash of (seed, the set, the row)."""
         return lambda examples, chosen: [shuffled_by(self.seed, rows) for rows in chosen]
 
@@ -61,7 +61,7 @@ class nearest_last:  # noqa: N801
     name: ClassVar[str] = "nearest-last"
     by_rank: ClassVar[bool] = True
 
-    def bind(self, bench: Bench) -> Arrange:
+    def bind(self, context: SelectionContext) -> Arrange:
         """The order of choice, backwards."""
         return lambda examples, chosen: [rows[::-1] for rows in chosen]
 
@@ -73,7 +73,7 @@ class nearest_first:  # noqa: N801
     name: ClassVar[str] = "nearest-first"
     by_rank: ClassVar[bool] = True
 
-    def bind(self, bench: Bench) -> Arrange:
+    def bind(self, context: SelectionContext) -> Arrange:
         """The order of choice."""
         return lambda examples, chosen: [*chosen]
 
@@ -87,9 +87,9 @@ class interleaved:  # noqa: N801
 
     name: ClassVar[str] = "interleaved"
 
-    def bind(self, bench: Bench) -> Arrange:
+    def bind(self, context: SelectionContext) -> Arrange:
         """From the last place to the first; raises if rows have no labels in common."""
-        labels = bench.labels
+        labels = context.labels
         if not labels:
             raise TaskError(
                 "The order interleaved needs a task whose labels are the same for every row",

@@ -25,8 +25,8 @@ from promptkit.core.errors import InputError, ModelError, TaskError, TemplateErr
 from promptkit.core.examples import Example
 from promptkit.core.registry import checked
 from promptkit.core.requests import Generate, GenerateOutput, Request
-from promptkit.core.seeding import chance
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.core.seeding import hash_rank
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.entropy import DECIMALS, entropy, label_entropy, least_undecided
 from promptkit.manipulate.prompting.rows import Arrange, Demonstrations, key_of, shuffled_by
 
@@ -72,16 +72,16 @@ class _Probing:
                 max_tokens=self.max_tokens,
             )
 
-    def bind(self, bench: Bench) -> Arrange:
+    def bind(self, context: SelectionContext) -> Arrange:
         """The best order of the set; raises if rows have sets of their own, or where labels are not the same for every row."""
-        if not bench.labels:
+        if not context.labels:
             raise TaskError(
                 f"The order {self.name} needs a task whose labels are the same for every row",
                 code="no-fixed-labels",
                 hint="Use another order, such as shuffled",
                 order=self.name,
             )
-        pool = {*map(key_of, bench.pool)}
+        pool = {*map(key_of, context.pool)}
         best: dict[tuple[str, ...], Demonstrations] = {}
         shared: set[tuple[str, ...]] = set()
 
@@ -96,7 +96,7 @@ class _Probing:
                     order=self.name,
                 )
             fresh = {key: rows for key, rows in zip(sets, chosen, strict=True) if key not in best}
-            best.update({key: self._best(bench, rows) for key, rows in fresh.items()})
+            best.update({key: self._best(context, rows) for key, rows in fresh.items()})
             return [best[key] for key in sets]
 
         return arrange
@@ -105,20 +105,20 @@ class _Probing:
         """The entropy of the model behind one order, from the label log-probabilities of each row of the probing set."""
         raise NotImplementedError
 
-    def _best(self, bench: Bench, rows: Demonstrations) -> Demonstrations:
+    def _best(self, context: SelectionContext, rows: Demonstrations) -> Demonstrations:
         orders = orders_of(rows, self.permutations, self.seed)
         if len(orders) == 1:
             return orders[0]
-        probing = self._probing(bench, orders)
-        scores = bench.scores([(row, order) for order in orders for row in probing], self.name)
+        probing = self._probing(context, orders)
+        scores = context.scores([(row, order) for order in orders for row in probing], self.name)
         size = len(probing)
         found = [round(self.undecided(scores[i : i + size]), DECIMALS) for i in range(0, len(scores), size)]
         return orders[found.index(max(found))]
 
-    def _probing(self, bench: Bench, orders: Sequence[Demonstrations]) -> list[Example]:
+    def _probing(self, context: SelectionContext, orders: Sequence[Demonstrations]) -> list[Example]:
         """The rows that the model writes: texts behind each order that can be read by the template's input block."""
-        outline = bench.show.outline(orders[0][0].inputs)
-        hidden = sorted(bench.show.template.variables & orders[0][0].inputs.keys() - {*outline.variables})
+        outline = context.show.outline(orders[0][0].inputs)
+        hidden = sorted(context.show.template.variables & orders[0][0].inputs.keys() - {*outline.variables})
         if hidden:
             raise TemplateError(
                 f"The order {self.name} parses generated rows with the template's input block, which does not show "
@@ -127,9 +127,9 @@ class _Probing:
                 hint="Use another order, such as shuffled, or a template that shows its variables unchanged",
                 order=self.name,
                 variables=tuple(hidden),
-                template=bench.show.template.name,
+                template=context.show.template.name,
             )
-        outputs = bench.ask([self._writing(bench, order, number) for number, order in enumerate(orders)])
+        outputs = context.ask([self._writing(context, order, number) for number, order in enumerate(orders)])
         texts = [text.text for output in outputs if isinstance(output, GenerateOutput) for text in output.generations]
         read = [inputs for text in texts if (inputs := outline.read(outline.opening + text)) is not None]
         if len(read) < READABLE * len(texts):
@@ -146,9 +146,9 @@ class _Probing:
             )
         return [Example(id=f"probe {number}", inputs=inputs) for number, inputs in enumerate(read)]
 
-    def _writing(self, bench: Bench, order: Demonstrations, number: int) -> Request:
+    def _writing(self, context: SelectionContext, order: Demonstrations, number: int) -> Request:
         """The request for further rows behind an order; in plain text also where the prompt itself is a chat."""
-        plain = replace(bench.show, chat=False)
+        plain = replace(context.show, chat=False)
         blank = Example(id="probe", inputs=dict.fromkeys(order[0].inputs, "?"))
         shown = plain(blank, order, drop=plain.without_room(blank, order, self.max_tokens))
         whole = ",".join(sorted(row.id for row in order))
@@ -157,9 +157,9 @@ class _Probing:
             n=-(-self.probes // min(self.permutations, math.factorial(len(order)))),
             stop=tuple(filter(None, shown.stop)),
             temperature=1.0,
-            seed=int.from_bytes(chance(self.seed, "probe", whole, str(number))[:6]),
+            seed=int.from_bytes(hash_rank(self.seed, "probe", whole, str(number))[:6]),
         )
-        return bench.request(plain.opening(blank, order[len(shown.dropped) :]), verb)
+        return context.request(plain.opening(blank, order[len(shown.dropped) :]), verb)
 
 
 @dataclass(frozen=True)
@@ -205,11 +205,11 @@ class mdl:  # noqa: N801
                 permutations=self.permutations,
             )
 
-    def bind(self, bench: Bench) -> Arrange:
+    def bind(self, context: SelectionContext) -> Arrange:
         """The order for each row by its own answers."""
 
         def arrange(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[Demonstrations]:
             pairs = zip(examples, chosen, strict=True)
-            return least_undecided(bench, [(row, orders_of(own, self.permutations, self.seed)) for row, own in pairs], "mdl")
+            return least_undecided(context, [(row, orders_of(own, self.permutations, self.seed)) for row, own in pairs], "mdl")
 
         return arrange

@@ -14,7 +14,7 @@ from promptkit.core.manipulation import Ask, BindContext
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Generate, GenerateOutput, Output, Request, Score, ScoreOutput, Verb
 from promptkit.inputs.text.encoding import counted, encode
-from promptkit.manipulate.prompting.layout import Frame
+from promptkit.manipulate.prompting.layout import PromptLayout
 from promptkit.manipulate.prompting.rows import Demonstrations
 
 SHARED = 8
@@ -25,11 +25,11 @@ Context = tuple[Example, Demonstrations]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class SelectionContext:
     """One task, one model, and the prompt that demonstrations will stand in."""
 
     bind_context: BindContext
-    show: Frame
+    show: PromptLayout
     """What the model reads for a row behind certain demonstrations."""
 
     @property

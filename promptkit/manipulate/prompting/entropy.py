@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from promptkit.core.examples import Example
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Demonstrations
 
 DECIMALS = 4
@@ -26,11 +26,11 @@ def label_entropy(logprobs: Sequence[float]) -> float:
 
 
 def least_undecided(
-    bench: Bench, ways: Sequence[tuple[Example, Sequence[Demonstrations]]], purpose: str
+    context: SelectionContext, ways: Sequence[tuple[Example, Sequence[Demonstrations]]], purpose: str
 ) -> list[Demonstrations]:
     """For each row, those of its demonstrations behind which the model is least undecided about it; the first of equal ones."""
     contexts = [(example, way) for example, own in ways if len(own) > 1 for way in own]
-    undecided = iter([round(label_entropy(scores), DECIMALS) for scores in bench.scores(contexts, purpose)])
+    undecided = iter([round(label_entropy(scores), DECIMALS) for scores in context.scores(contexts, purpose)])
     found = []
     for _, own in ways:
         entropies = [next(undecided) for _ in own] if len(own) > 1 else [0.0]

@@ -47,7 +47,7 @@ class _Encoded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class PromptLayout:
     """A prompt as one model will read it, still without demonstrations: a pure function of a row and of them."""
 
     template: Template

@@ -7,14 +7,14 @@ from dataclasses import replace
 from math import inf
 
 from promptkit.core.examples import LabelledExample
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Demonstrations
 
 Pack = Callable[[Demonstrations], Demonstrations]
 """Those of the demonstrations that are kept, in their order."""
 
 
-def packing(bench: Bench, budget: int | None) -> Pack:
+def packing(context: SelectionContext, budget: int | None) -> Pack:
     """Keeps, from the first to the last, each demonstration that still fits `budget` tokens; without a budget all.
 
     One that is too long is passed over, and the next ones are tried. A demonstration's length is what it adds to the prompt.
@@ -28,7 +28,7 @@ def packing(bench: Bench, budget: int | None) -> Pack:
         kept = []
         for row in rows:
             if row.id not in lengths:
-                lengths[row.id] = _added(bench, row)
+                lengths[row.id] = _added(context, row)
             if lengths[row.id] <= room:
                 room -= lengths[row.id]
                 kept.append(row)
@@ -37,8 +37,8 @@ def packing(bench: Bench, budget: int | None) -> Pack:
     return pack
 
 
-def _added(bench: Bench, row: LabelledExample) -> float:
+def _added(context: SelectionContext, row: LabelledExample) -> float:
     """How many tokens longer a prompt is for a second copy of the row; the query's inputs are empty."""
     query = replace(row, inputs=dict.fromkeys(row.inputs, ""))
-    one, two = (bench.show(query, (row,) * count) for count in (1, 2))
+    one, two = (context.show(query, (row,) * count) for count in (1, 2))
     return inf if two.dropped else len(two.input.ids) - len(one.input.ids)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example, LabelledExample
-from promptkit.core.seeding import chance
+from promptkit.core.seeding import hash_rank
 
 Demonstrations = tuple[LabelledExample, ...]
 
@@ -27,7 +27,7 @@ Reason = Callable[[Sequence[Example], Sequence[Demonstrations]], list[str]]
 """What stands between each row's query and its answer."""
 
 
-def in_line(queues: Sequence[Sequence[LabelledExample]], example: Example) -> Demonstrations:
+def draw_excluding_self(queues: Sequence[Sequence[LabelledExample]], example: Example) -> Demonstrations:
     """One row from each queue; a queue may stand in several places.
 
     The place of a row with inputs equal to the example's is taken by the next in its queue; the others stay.
@@ -57,13 +57,13 @@ def text_of(example: Example) -> str:
 
 def shared(queues: Sequence[Sequence[LabelledExample]]) -> Choose:
     """The same queues for every row."""
-    return lambda examples: [in_line(queues, example) for example in examples]
+    return lambda examples: [draw_excluding_self(queues, example) for example in examples]
 
 
 def shuffled_by(seed: int, rows: Demonstrations) -> Demonstrations:
     """The set in an order by chance, whichever order it comes in."""
     whole = ",".join(sorted(row.id for row in rows))
-    return tuple(sorted(rows, key=lambda row: chance(seed, whole, row.id)))
+    return tuple(sorted(rows, key=lambda row: hash_rank(seed, whole, row.id)))
 
 
 def key_of(example: Example) -> Hashable:
@@ -71,7 +71,7 @@ def key_of(example: Example) -> Hashable:
     return frozenset(example.inputs.items())
 
 
-def different(rows: Sequence[LabelledExample]) -> int:
+def count_distinct(rows: Sequence[LabelledExample]) -> int:
     """How many of them have different inputs."""
     return len(distinct(rows))
 
@@ -84,15 +84,15 @@ def distinct(rows: Sequence[LabelledExample]) -> list[LabelledExample]:
     return [*first.values()]
 
 
-def enough(k: int, pool: Sequence[LabelledExample]) -> None:
+def check_pool_size(k: int, pool: Sequence[LabelledExample]) -> None:
     """Raise if the pool has too few rows for k demonstrations."""
     if k < 0:
         raise InputError("The number of demonstrations must not be negative", code="out-of-range", got=f"k={k}", k=k)
-    if k > different(pool):
+    if k > count_distinct(pool):
         raise TaskError(
-            f"{k} demonstrations were requested, but the pool has only {different(pool)} distinct rows",
+            f"{k} demonstrations were requested, but the pool has only {count_distinct(pool)} distinct rows",
             code="too-few-rows",
             hint="Use fewer shots, or add train rows: most of them form the pool, the others are reserved for calibration",
             k=k,
-            rows=different(pool),
+            rows=count_distinct(pool),
         )

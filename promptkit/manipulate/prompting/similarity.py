@@ -17,7 +17,7 @@ from promptkit.core.examples import Example
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask
 from promptkit.core.requests import Read, ReadOutput, Request
-from promptkit.manipulate.prompting.context import Bench
+from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import text_of
 
 Vectors = NDArray[np.float32]
@@ -33,9 +33,9 @@ ASKED_AT_ONCE = 2048
 class Space:
     """The vectors of a pool, and of any rows beside it."""
 
-    def __init__(self, bench: Bench, encoder: str, pool: Sequence[Example]) -> None:
+    def __init__(self, context: SelectionContext, encoder: str, pool: Sequence[Example]) -> None:
         """`encoder` is `model`, for the model that will read the prompt, or the name of another."""
-        self._ask = bench.ask if encoder == OWN else bench.others[encoder]
+        self._ask = context.ask if encoder == OWN else context.others[encoder]
         vectors = _embedded(self._ask, pool)
         self._mean = vectors.mean(0, dtype=np.float64).astype(np.float32)
         self.pool = self._placed(vectors)

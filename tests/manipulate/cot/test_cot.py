@@ -231,15 +231,15 @@ def thinks(prompt, verb):
     return [" A sheep.\nTwo goats.\n\n"] if prompt.endswith("step by step.") else [f" {len(prompt) % 7}\n"]
 
 
-def over(bench, rows, model, template=WORKED, **keywords):
-    around = bench(rows, model=model, template=template, reading=pk.extract.first_line(max_tokens=4))
+def over(context, rows, model, template=WORKED, **keywords):
+    around = context(rows, model=model, template=template, reading=pk.extract.first_line(max_tokens=4))
     return auto_cot(**keywords).bind(around)
 
 
-def test_auto_cot_shows_a_row_of_each_cluster_with_the_model_s_own_reasoning_and_answer(bench, scripted):
+def test_auto_cot_shows_a_row_of_each_cluster_with_the_model_s_own_reasoning_and_answer(context, scripted):
     rows = zoo("cat", "dog", "emu")
     model = scripted(flat, thinks)
-    (chosen,) = over(bench, rows, model, k=3)(ROWS[:1])
+    (chosen,) = over(context, rows, model, k=3)(ROWS[:1])
     assert {row.inputs["text"].split()[0] for row in chosen} == {"cat", "dog", "emu"}
     for row in chosen:
         assert row.rationale == {"reasoning": "A sheep. Two goats."}
@@ -250,11 +250,11 @@ def test_auto_cot_shows_a_row_of_each_cluster_with_the_model_s_own_reasoning_and
 
 @few
 @given(order=st.randoms(use_true_random=False), seed=st.integers(0, 5))
-def test_auto_cot_does_not_depend_on_the_order_of_the_pool_nor_on_its_labels(bench, scripted, order, seed):
+def test_auto_cot_does_not_depend_on_the_order_of_the_pool_nor_on_its_labels(context, scripted, order, seed):
     rows = zoo("cat", "dog", "emu")
     mixed = [replace(row, label="other", id=row.id) for row in rows]
     order.shuffle(mixed)
-    one, other = (over(bench, each, scripted(flat, thinks), k=3, seed=seed)(ROWS[:1]) for each in (rows, mixed))
+    one, other = (over(context, each, scripted(flat, thinks), k=3, seed=seed)(ROWS[:1]) for each in (rows, mixed))
     assert one == other
 
 
@@ -285,9 +285,9 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("unfit", UNFIT)
-def test_a_reasoning_that_is_unfit_gives_way_to_the_next_of_its_cluster(bench, scripted, unfit):
+def test_a_reasoning_that_is_unfit_gives_way_to_the_next_of_its_cluster(context, scripted, unfit):
     rows = sorted(zoo("cat", "dog", "emu"), key=lambda row: row.id)
-    vectors = Space(bench(rows, model=scripted()), "model", rows).pool
+    vectors = Space(context(rows, model=scripted()), "model", rows).pool
     nearest = [own[0] for own in clusters(rows, vectors, 3, seed=0)]
 
     def writes(prompt, verb):
@@ -297,39 +297,39 @@ def test_a_reasoning_that_is_unfit_gives_way_to_the_next_of_its_cluster(bench, s
         return ["" if bad and unfit == "no answer" else " 7\n"]
 
     model = scripted(flat, writes)
-    (chosen,) = over(bench, rows, model, k=3)(ROWS[:1])
+    (chosen,) = over(context, rows, model, k=3)(ROWS[:1])
     assert len(chosen) == 3
     assert [row.id for row in nearest if row.id in {each.id for each in chosen}] == [nearest[2].id]
     assert model.rounds == [3, 3, 2, 2]
 
 
-def test_a_long_question_is_never_tried_and_a_cluster_without_another_is_left_out(bench, scripted, caplog):
+def test_a_long_question_is_never_tried_and_a_cluster_without_another_is_left_out(context, scripted, caplog):
     long = LabelledExample(id="long", inputs={"text": "fox " * (WORDS + 1)}, label="?")
     model = scripted(flat, thinks)
-    (chosen,) = over(bench, [*zoo("cat", "dog"), long], model, k=3)(ROWS[:1])
+    (chosen,) = over(context, [*zoo("cat", "dog"), long], model, k=3)(ROWS[:1])
     assert len(chosen) == 2
     assert not any("fox" in prompt for prompt in model.prompts)
     assert caplog.messages == ["auto-cot found a reasoning to show in 2 of 3 clusters."]
 
 
-def test_a_model_that_writes_no_reasoning_is_refused(bench, scripted):
+def test_a_model_that_writes_no_reasoning_is_refused(context, scripted):
     with refused(ModelError, "no-generated-reasoning", selector="auto-cot"):
-        over(bench, zoo("cat", "dog"), scripted(flat, lambda prompt, verb: [""]), k=2)
+        over(context, zoo("cat", "dog"), scripted(flat, lambda prompt, verb: [""]), k=2)
 
 
-def test_a_template_that_shows_no_reasoning_is_refused_but_for_a_chain_of_thought(bench, bind_context, scripted):
+def test_a_template_that_shows_no_reasoning_is_refused_but_for_a_chain_of_thought(context, bind_context, scripted):
     model = scripted(lambda prompt, word: -float(len(word)), thinks)
     with refused(TemplateError, "reasoning-not-shown", selector="auto-cot"):
-        over(bench, zoo("cat"), model, template=QUESTION, k=1)
+        over(context, zoo("cat"), model, template=QUESTION, k=1)
     prompt = pk.Prompt(QUESTION, demos=auto_cot(k=2), cot=zero_shot())
     rows = [replace(row, label="negative") for row in zoo("cat", "dog")]
     (rendered,) = prompt.bind(bind_context(rows, ("negative", "yes"), model=model))(ROWS[:1])
     assert text_of(rendered).count("A sheep. Two goats. Therefore, the answer is yes\n\n") == 2
 
 
-def test_a_row_is_not_shown_itself(bench, scripted):
+def test_a_row_is_not_shown_itself(context, scripted):
     rows = zoo("cat", "dog", "emu")
-    choose = over(bench, rows, scripted(flat, thinks), k=3)
+    choose = over(context, rows, scripted(flat, thinks), k=3)
     (usual,) = choose(ROWS[:1])
     (own,) = choose([Example(id="again", inputs=usual[1].inputs)])
     assert own == (usual[0], usual[2])
@@ -346,18 +346,18 @@ def test_clusters_of_rows_with_the_same_vector_are_no_error():
 @given(
     counts=st.lists(st.integers(1, 5), min_size=4, max_size=8), k=st.integers(0, 4), mark=st.sampled_from([". ", ".\n", "; "])
 )
-def test_the_rows_of_most_steps_are_shown(bench, counts, k, mark):
+def test_the_rows_of_most_steps_are_shown(context, counts, k, mark):
     rows = [
         LabelledExample(id=f"r{i}", inputs={"text": f"t{i}"}, label="x", rationale={"reasoning": mark.join(["3.5 = 7"] * count)})
         for i, count in enumerate(counts)
     ]
     assert [*map(steps, rows)] == counts
-    (chosen,) = complex_(k=k).bind(bench(rows, ("x",)))(ROWS[:1])
+    (chosen,) = complex_(k=k).bind(context(rows, ("x",)))(ROWS[:1])
     expected = sorted(range(len(counts)), key=lambda i: (-counts[i], i))[:k]
     assert [row.id for row in chosen] == [f"r{i}" for i in expected]
 
 
-def test_rows_without_worked_reasoning_are_refused(bench, make_rows):
+def test_rows_without_worked_reasoning_are_refused(context, make_rows):
     with refused(TaskError, "no-reasoning", selector="complex", rows=4):
-        complex_(k=1).bind(bench(make_rows(4), LABELS))
-    assert complex_(k=0).bind(bench([], LABELS))(ROWS[:1]) == [()]
+        complex_(k=1).bind(context(make_rows(4), LABELS))
+    assert complex_(k=0).bind(context([], LABELS))(ROWS[:1]) == [()]

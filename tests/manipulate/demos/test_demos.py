@@ -31,13 +31,13 @@ def ids(rows):
 
 
 @pytest.fixture(scope="module")
-def over(bench):
+def over(context):
     """A selector's choice over a pool, for one row."""
 
     def make(selector, pool, k=0, seed=0, labels=LABELS):
         known = {field.name for field in fields(selector)}
         keywords = {name: value for name, value in (("k", k), ("seed", seed)) if name in known}
-        choose = selector(**keywords).bind(bench(pool, labels))
+        choose = selector(**keywords).bind(context(pool, labels))
         return lambda row: choose([row])[0]
 
     return make

@@ -53,29 +53,29 @@ def ids(rows):
 @few
 @given(order=st.randoms(use_true_random=False))
 def test_many_rows_are_chosen_for_as_one_by_one_and_the_order_of_the_pool_changes_nothing(
-    bench, scripted, pool, dev, selector, order
+    context, scripted, pool, dev, selector, order
 ):
     mixed, mixed_dev = [*pool], [*dev]
     order.shuffle(mixed)
     order.shuffle(mixed_dev)
-    choose = selector.bind(bench(pool, LABELS, dev=dev, model=scripted(noise)))
-    other = selector.bind(bench(mixed, LABELS, dev=mixed_dev, model=scripted(noise)))
+    choose = selector.bind(context(pool, LABELS, dev=dev, model=scripted(noise)))
+    other = selector.bind(context(mixed, LABELS, dev=mixed_dev, model=scripted(noise)))
     rows = [*ROWS, pool[2], pool[7]]
     assert choose(rows) == [other([row])[0] for row in rows]
 
 
 @every
-def test_the_label_of_the_row_itself_is_out_of_reach(bench, scripted, pool, dev, selector):
+def test_the_label_of_the_row_itself_is_out_of_reach(context, scripted, pool, dev, selector):
     """An Example has none; a labelled row that is taken for one is chosen for all the same, whatever its label."""
-    choose = selector.bind(bench(pool, LABELS, dev=dev, model=scripted(noise)))
+    choose = selector.bind(context(pool, LABELS, dev=dev, model=scripted(noise)))
     labelled = [[LabelledExample(id=row.id, inputs=row.inputs, label=label) for row in ROWS] for label in LABELS]
     assert choose(ROWS) == choose(labelled[0]) == choose(labelled[1])
 
 
 @every
-def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(bench, scripted, pool, dev, selector):
+def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(context, scripted, pool, dev, selector):
     twins = [replace(row, id=f"{row.id}#2") for row in pool]
-    choose = selector.bind(bench([*pool, *twins], LABELS, dev=dev, model=scripted(noise)))
+    choose = selector.bind(context([*pool, *twins], LABELS, dev=dev, model=scripted(noise)))
     for row, chosen in zip(pool, choose(pool), strict=True):
         texts = [each.inputs["text"] for each in chosen]
         assert len({*texts, row.inputs["text"]}) == 4
@@ -94,27 +94,27 @@ def test_what_was_asked_is_not_asked_again(bind_context, scripted, pool, dev, se
 
 
 @every
-def test_answers_that_are_written_or_rows_that_are_missing_are_refused(bench, make_rows, pool, dev, selector):
+def test_answers_that_are_written_or_rows_that_are_missing_are_refused(context, make_rows, pool, dev, selector):
     if selector.name != "influence":
         with refused(Unsupported, "needs-scored-answers", purpose=selector.name):
-            selector.bind(bench(pool, LABELS, dev=dev, reading=pk.extract.first_line()))(ROWS)
+            selector.bind(context(pool, LABELS, dev=dev, reading=pk.extract.first_line()))(ROWS)
     if selector.name != "mdl":
         with refused(TaskError, "empty-part", part="dev", selector=selector.name):
-            selector.bind(bench(pool, LABELS))
+            selector.bind(context(pool, LABELS))
     with refused(TaskError, "too-few-rows", rows=2):
-        selector.bind(bench(make_rows(2), LABELS, dev=dev))
+        selector.bind(context(make_rows(2), LABELS, dev=dev))
 
 
 @every
-def test_for_no_demonstrations_nothing_is_asked(bench, scripted, pool, selector):
+def test_for_no_demonstrations_nothing_is_asked(context, scripted, pool, selector):
     model = scripted(noise)
-    assert replace(selector, k=0).bind(bench(pool, LABELS, model=model))(ROWS) == [()] * len(ROWS)
+    assert replace(selector, k=0).bind(context(pool, LABELS, model=model))(ROWS) == [()] * len(ROWS)
     assert model.prompts == []
 
 
-def test_rows_behind_the_same_demonstrations_are_asked_in_a_round_of_their_own(bench, scripted, pool):
+def test_rows_behind_the_same_demonstrations_are_asked_in_a_round_of_their_own(context, scripted, pool):
     model = scripted(noise)
-    around = bench(pool, LABELS, model=model)
+    around = context(pool, LABELS, model=model)
     rows = [Example(id=f"r{i}", inputs={"text": f"row {i}"}) for i in range(SHARED)]
     contexts = [(row, (demo,)) for row in rows for demo in pool[:2]] + [(row, (pool[3],)) for row in rows[:2]]
     scores = around.scores(contexts, "a test")
@@ -125,9 +125,9 @@ def test_rows_behind_the_same_demonstrations_are_asked_in_a_round_of_their_own(b
 # ---- mdl --------------------------------------------------------------------------------------------
 
 
-def entropies(model, bench, row, ways):
+def entropies(model, context, row, ways):
     """By numpy, from the scores of the prompts as the model reads them."""
-    prompts = [model.card.tokenizer.decode(bench.show(row, way).input.ids).removeprefix("<bos>") for way in ways]
+    prompts = [model.card.tokenizer.decode(context.show(row, way).input.ids).removeprefix("<bos>") for way in ways]
     logprobs = np.array([[noise(prompt, f" {label}") for label in LABELS] for prompt in prompts])
     p = np.exp(logprobs) / np.exp(logprobs).sum(1, keepdims=True)
     return -(p * np.log(p)).sum(1)
@@ -135,10 +135,10 @@ def entropies(model, bench, row, ways):
 
 @few
 @given(seed=st.integers(0, 99), k=st.integers(1, 4), candidates=st.integers(4, 9), organisations=st.integers(1, 6))
-def test_mdl_shows_the_organisation_of_least_entropy(bench, scripted, pool, seed, k, candidates, organisations):
+def test_mdl_shows_the_organisation_of_least_entropy(context, scripted, pool, seed, k, candidates, organisations):
     selector = mdl(k=k, seed=seed, candidates=candidates, organisations=organisations)
     model = scripted(noise)
-    around = bench(pool, LABELS, model=model)
+    around = context(pool, LABELS, model=model)
     proposed = random_each(k=candidates, seed=seed).bind(around)(ROWS)
     for row, own, chosen in zip(ROWS, proposed, selector.bind(around)(ROWS), strict=True):
         ways = selector._organisations(row, own)
@@ -148,8 +148,8 @@ def test_mdl_shows_the_organisation_of_least_entropy(bench, scripted, pool, seed
     assert len(model.prompts) <= len(ROWS) * organisations
 
 
-def test_with_one_organisation_mdl_is_the_selector_of_its_candidates(bench, pool):
-    around = bench(pool, LABELS)
+def test_with_one_organisation_mdl_is_the_selector_of_its_candidates(context, pool):
+    around = context(pool, LABELS)
     for by, selector in CANDIDATES.items():
         plain = selector(**{key: value for key, value in {"k": 4, "seed": 2}.items() if hasattr(selector, key)}).bind(around)
         assert mdl(k=4, seed=2, candidates=4, organisations=1, by=by).bind(around)(ROWS) == plain(ROWS)
@@ -183,7 +183,7 @@ def held(prompt):
 
 @few
 @given(seed=st.integers(0, 99), k=st.integers(1, 5), helpful=st.sets(st.integers(0, 19)))
-def test_influence_is_the_accuracy_with_a_row_less_that_without_it(bench, scripted, pool, dev, seed, k, helpful):
+def test_influence_is_the_accuracy_with_a_row_less_that_without_it(context, scripted, pool, dev, seed, k, helpful):
     """A model that is right on as many queries as its demonstrations are helpful, each by a chance of its own."""
 
     def says(prompt, word):
@@ -194,7 +194,7 @@ def test_influence_is_the_accuracy_with_a_row_less_that_without_it(bench, script
 
     model = scripted(says)
     selector = influence(k=k, seed=seed, candidates=12, contexts=14, rows=12)
-    around = bench(pool, LABELS, dev=dev, model=model)
+    around = context(pool, LABELS, dev=dev, model=model)
     (chosen,) = selector.bind(around)(ROWS[:1])
     contexts, right = {}, {}
     for prompt in model.prompts:
@@ -224,14 +224,14 @@ def test_every_candidate_is_tried_about_as_often_as_any_other(pool):
     assert min(times) >= 3
 
 
-def test_influence_on_written_answers_is_of_those_that_are_right(bench, scripted, make_rows):
+def test_influence_on_written_answers_is_of_those_that_are_right(context, scripted, make_rows):
     rows = make_rows(9)
     dev = [LabelledExample(id=f"d{i}", inputs={"text": f"d{i}"}, label="yes", accepted=("yes", "Y")) for i in range(9)]
 
     def writes(prompt, verb):
         return ["y\n" if "review number 4" in prompt else "no\n"]
 
-    around = bench(rows, dev=dev, model=scripted(writes=writes), reading=pk.extract.first_line(max_tokens=3))
+    around = context(rows, dev=dev, model=scripted(writes=writes), reading=pk.extract.first_line(max_tokens=3))
     (chosen,) = influence(k=1, candidates=9, contexts=18, rows=9).bind(around)(ROWS[:1])
     assert ids(chosen) == ["id004"]
 
@@ -241,12 +241,12 @@ def test_influence_on_written_answers_is_of_those_that_are_right(bench, scripted
 
 @few
 @given(seed=st.integers(0, 99), k=st.integers(1, 5), count=st.integers(1, 5))
-def test_candidates_are_ranked_by_what_they_gain_their_own_rows_of_dev(bench, scripted, pool, dev, seed, k, count):
+def test_candidates_are_ranked_by_what_they_gain_their_own_rows_of_dev(context, scripted, pool, dev, seed, k, count):
     model = scripted(noise)
-    around = bench(pool, LABELS, dev=dev, model=model)
+    around = context(pool, LABELS, dev=dev, model=model)
     selector = rerank(k=k, seed=seed, candidates=6, rows=count)
     proposed = random_each(k=6, seed=seed).bind(around)(ROWS)
-    near = random_each(k=count, seed=seed).bind(bench(dev, LABELS))
+    near = random_each(k=count, seed=seed).bind(context(dev, LABELS))
 
     def logprob(row, demonstrations):
         prompt = model.card.tokenizer.decode(around.show(row, demonstrations).input.ids).removeprefix("<bos>")
@@ -261,12 +261,12 @@ def test_candidates_are_ranked_by_what_they_gain_their_own_rows_of_dev(bench, sc
         assert ids(chosen) == [candidates[i].id for i in np.argsort(-np.round(gains, 4), kind="stable")[:k]]
 
 
-def test_the_answer_to_a_row_of_dev_that_has_the_row_s_own_inputs_cannot_leak(bench, scripted, pool, dev):
+def test_the_answer_to_a_row_of_dev_that_has_the_row_s_own_inputs_cannot_leak(context, scripted, pool, dev):
     """Train and test may overlap: then the label of the test row stands in dev, and what it says of candidates is left out."""
 
     def chosen(label):
         twin = LabelledExample(id="twin", inputs=ROWS[0].inputs, label=label)
-        around = bench(pool, LABELS, dev=[twin, *dev[:2]], model=scripted(noise))
+        around = context(pool, LABELS, dev=[twin, *dev[:2]], model=scripted(noise))
         return [ids(rows) for rows in rerank(k=4, candidates=10, rows=3).bind(around)(ROWS[:2])]
 
     one, other = chosen("negative"), chosen("positive")
@@ -274,9 +274,9 @@ def test_the_answer_to_a_row_of_dev_that_has_the_row_s_own_inputs_cannot_leak(be
     assert one[1] != other[1]
 
 
-def test_a_candidate_is_scored_once_whichever_rows_it_is_a_candidate_of(bench, scripted, pool, dev):
+def test_a_candidate_is_scored_once_whichever_rows_it_is_a_candidate_of(context, scripted, pool, dev):
     model = scripted(noise)
-    around = bench(pool, LABELS, dev=dev, model=model)
+    around = context(pool, LABELS, dev=dev, model=model)
     choose = rerank(k=2, candidates=20, rows=2, by="random").bind(around)
     choose(ROWS[:1])
     asked = len(model.prompts)
@@ -290,9 +290,9 @@ def test_what_a_selector_of_candidates_needs_is_given_to_it(bind_context, script
     class encoded(random):  # noqa: N801
         models = ("encoder",)
 
-        def bind(self, bench):
-            assert bench.others == {"encoder": ask}
-            return super().bind(bench)
+        def bind(self, context):
+            assert context.others == {"encoder": ask}
+            return super().bind(context)
 
     ask = CachedModel(scripted())
     monkeypatch.setitem(CANDIDATES, "random", encoded)

@@ -63,11 +63,11 @@ def pool(make_rows):
 
 
 @pytest.fixture(scope="module")
-def over(bench):
+def over(context):
     """A selector's choice for rows; with vectors, by those."""
 
     def make(selector, pool, vectors=None, labels=LABELS):
-        made = bench(pool, labels)
+        made = context(pool, labels)
         if vectors is not None:
             others = {"placed": Placed(vectors)}
             made = replace(made, bind_context=replace(made.bind_context, others=others))
@@ -351,21 +351,21 @@ def test_a_text_is_its_inputs_in_the_order_of_their_names_without_the_template(o
     assert ids(over(similar(1, encoder="placed"), rows, vectors)([rows[1]])[0]) == ["five\nsix"]
 
 
-def test_texts_longer_than_the_model_reads_and_empty_ones_have_vectors(bench, make_card, make_rows):
+def test_texts_longer_than_the_model_reads_and_empty_ones_have_vectors(context, make_card, make_rows):
     rows = [*make_rows(3), LabelledExample(id="empty", inputs={"text": ""}, label="negative")]
     rows.append(LabelledExample(id="long", inputs={"text": "x" * 500}, label="negative"))
-    made_bench = bench(rows, ("negative", "positive"), card=make_card(context_length=64))
+    made_bench = context(rows, ("negative", "positive"), card=make_card(context_length=64))
     assert len(similar(5).bind(made_bench)([STRANGER])[0]) == 5
 
 
-def test_a_model_without_hidden_states_is_refused_with_what_can_be_done(bench, pool):
+def test_a_model_without_hidden_states_is_refused_with_what_can_be_done(context, pool):
     class Mute:
         card = load("fake").card
 
         def __call__(self, requests):
             raise Unsupported("The model vllm:demo gives no hidden states", code="no-hidden-states", model="vllm:demo")
 
-    around = bench(pool, LABELS)
+    around = context(pool, LABELS)
     around = replace(around, bind_context=replace(around.bind_context, others={"mute": Mute()}))
     with refused(Unsupported, "no-hidden-states", model="vllm:demo"):
         similar(2, encoder="mute").bind(around)
@@ -374,9 +374,9 @@ def test_a_model_without_hidden_states_is_refused_with_what_can_be_done(bench, p
 @like
 @given(budget=st.integers(0, 400))
 @settings(max_examples=20)
-def test_a_budget_keeps_whole_demonstrations_in_order_as_long_as_they_fit(bench, selector, budget):
+def test_a_budget_keeps_whole_demonstrations_in_order_as_long_as_they_fit(context, selector, budget):
     rows = [LabelledExample(id=f"{n:02}", inputs={"text": "word " * (1 + n % 5)}, label=LABELS[n % 3]) for n in range(5)]
-    around = bench(rows, LABELS)
+    around = context(rows, LABELS)
     (whole,) = selector(5).bind(around)([STRANGER])
     (kept,) = selector(5, budget=budget).bind(around)([STRANGER])
 
@@ -392,9 +392,9 @@ def test_a_budget_keeps_whole_demonstrations_in_order_as_long_as_they_fit(bench,
     assert tokens(kept) - tokens([]) <= budget
 
 
-def test_a_demonstration_that_the_context_cannot_hold_fits_no_budget(bench, make_card, make_rows):
+def test_a_demonstration_that_the_context_cannot_hold_fits_no_budget(context, make_card, make_rows):
     rows = [*make_rows(2), LabelledExample(id="long", inputs={"text": "review " * 400}, label="negative")]
-    around = bench(rows, ("negative", "positive"), card=make_card(context_length=1000))
+    around = context(rows, ("negative", "positive"), card=make_card(context_length=1000))
     (kept,) = bm25(3, budget=10**6).bind(around)([STRANGER])
     assert {*ids(kept)} == {"id000", "id001"}
 

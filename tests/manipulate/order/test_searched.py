@@ -79,10 +79,10 @@ def entropy(p):
 @shared
 @few
 @given(size=st.integers(2, 5), seed=st.integers(0, 50))
-def test_the_order_of_highest_entropy_over_rows_that_the_model_writes_is_shown(bench, scripted, rows, order, size, seed):
+def test_the_order_of_highest_entropy_over_rows_that_the_model_writes_is_shown(context, scripted, rows, order, size, seed):
     model = scripted(noise, writes)
     chosen = rows[:size]
-    (shown, *others) = order(seed=seed, permutations=9, probes=20).bind(bench(rows, LABELS, model=model))(ROWS, [chosen] * 4)
+    (shown, *others) = order(seed=seed, permutations=9, probes=20).bind(context(rows, LABELS, model=model))(ROWS, [chosen] * 4)
     assert others == [shown] * 3
     asked = [prompt for prompt in model.prompts if prompt.endswith("Review:")]
     tried = orders_of(chosen, 9, seed)
@@ -93,7 +93,7 @@ def test_the_order_of_highest_entropy_over_rows_that_the_model_writes_is_shown(b
     probing = [[f"{context}\n\nReview: {text}\nSentiment:" for text in held] for context in contexts]
     assert {*scored} == {prompt for own in probing for prompt in own}
     found = []
-    texts = written(model, bench(rows, LABELS, model=model), order, seed, chosen)
+    texts = written(model, context(rows, LABELS, model=model), order, seed, chosen)
     for context in contexts:
         p = softmax([[noise(f"{context}\n\nReview: {t}\nSentiment:", f" {y}") for y in LABELS] for t in texts])
         histogram = np.bincount(p.argmax(1), minlength=len(LABELS))
@@ -101,11 +101,11 @@ def test_the_order_of_highest_entropy_over_rows_that_the_model_writes_is_shown(b
     assert shown == tried[int(np.argmax(np.round(found, 4)))]
 
 
-def written(model, bench, order, seed, chosen):
+def written(model, context, order, seed, chosen):
     """The readable texts, each as often as it was written."""
     tried = orders_of(chosen, 9, seed)
     search = order(seed=seed, permutations=9, probes=20)
-    requests = [search._writing(bench, each, number) for number, each in enumerate(tried)]
+    requests = [search._writing(context, each, number) for number, each in enumerate(tried)]
     assert all(request.verb.n * len(tried) >= 20 and request.verb.temperature == 1.0 for request in requests)
     assert len({request.verb.seed for request in requests}) == len(tried)
     texts = [text.text for request in requests for text in model._output(request).generations]
@@ -114,8 +114,8 @@ def written(model, bench, order, seed, chosen):
 
 @few
 @given(size=st.integers(2, 4), seed=st.integers(0, 50))
-def test_mdl_shows_each_row_the_order_of_least_entropy(bench, scripted, rows, size, seed):
-    around = bench(rows, LABELS, model=scripted(noise))
+def test_mdl_shows_each_row_the_order_of_least_entropy(context, scripted, rows, size, seed):
+    around = context(rows, LABELS, model=scripted(noise))
     chosen = [rows[start : start + size] for start in range(4)]
     for row, own, shown in zip(ROWS, chosen, mdl(seed=seed, permutations=9).bind(around)(ROWS, chosen), strict=True):
         tried = orders_of(own, 9, seed)
@@ -127,18 +127,18 @@ def test_mdl_shows_each_row_the_order_of_least_entropy(bench, scripted, rows, si
         assert shown == tried[int(np.argmin(np.round(found, 4)))]
 
 
-def test_a_row_s_order_by_mdl_depends_on_the_row_alone(bench, scripted, rows):
-    arrange = mdl(permutations=6).bind(bench(rows, LABELS, model=scripted(noise)))
+def test_a_row_s_order_by_mdl_depends_on_the_row_alone(context, scripted, rows):
+    arrange = mdl(permutations=6).bind(context(rows, LABELS, model=scripted(noise)))
     together = arrange(ROWS, [rows[:4]] * 4)
     assert together == [arrange([row], [rows[3::-1]])[0] for row in ROWS]
     assert len({tuple(ids(each)) for each in together}) > 1
 
 
 @pytest.mark.parametrize("order", [globale, locale, mdl])
-def test_where_there_is_one_order_only_nothing_is_asked(bench, scripted, rows, order):
+def test_where_there_is_one_order_only_nothing_is_asked(context, scripted, rows, order):
     model = scripted(noise)
-    assert order().bind(bench(rows, LABELS, model=model))(ROWS[:2], [(), ()]) == [(), ()]
-    assert order().bind(bench(rows, LABELS, model=model))(ROWS[:2], [rows[:1]] * 2) == [rows[:1]] * 2
+    assert order().bind(context(rows, LABELS, model=model))(ROWS[:2], [(), ()]) == [(), ()]
+    assert order().bind(context(rows, LABELS, model=model))(ROWS[:2], [rows[:1]] * 2) == [rows[:1]] * 2
     assert model.prompts == []
 
 
@@ -154,9 +154,9 @@ def test_a_row_in_the_shared_set_has_a_set_of_its_own_to_be_ordered(bind_context
 
 
 @shared
-def test_in_a_chat_the_model_writes_rows_in_plain_text_and_is_scored_in_turns(bench, scripted, rows, order):
+def test_in_a_chat_the_model_writes_rows_in_plain_text_and_is_scored_in_turns(context, scripted, rows, order):
     model = scripted(noise, writes)
-    around = bench(rows, LABELS, model=model)
+    around = context(rows, LABELS, model=model)
     object.__setattr__(around.show, "chat", True)
     order(permutations=4).bind(around)(ROWS[:1], [rows[:3]])
     asked = [prompt for prompt in model.prompts if prompt.endswith("Review:")]
@@ -177,32 +177,32 @@ def test_sets_of_each_row_s_own_are_refused(bind_context, scripted, make_rows, o
 
 
 @shared
-def test_answers_that_each_row_has_for_itself_are_refused(bench, rows, order):
+def test_answers_that_each_row_has_for_itself_are_refused(context, rows, order):
     for reading in (pk.Choices(), pk.extract.first_line()):
         with refused(TaskError, "no-fixed-labels", order=order.name):
-            order().bind(bench(rows, reading=reading))
+            order().bind(context(rows, reading=reading))
     with refused(Unsupported, "needs-scored-answers", purpose="mdl"):
-        mdl().bind(bench(rows, reading=pk.extract.first_line()))(ROWS[:1], [rows[:3]])
+        mdl().bind(context(rows, reading=pk.extract.first_line()))(ROWS[:1], [rows[:3]])
 
 
 @shared
-def test_a_model_that_writes_no_rows_is_refused_with_what_it_wrote(bench, scripted, rows, order):
+def test_a_model_that_writes_no_rows_is_refused_with_what_it_wrote(context, scripted, rows, order):
     model = scripted(noise, lambda prompt, verb: [" ok\nSentiment:"] + [" mumble"] * (verb.n - 1))
     with refused(ModelError, "too-few-generated-rows", order=order.name, rows=6, texts=24, text="Review: ok\nSentiment:"):
-        order(permutations=6, probes=24).bind(bench(rows, LABELS, model=model))(ROWS[:1], [rows[:3]])
+        order(permutations=6, probes=24).bind(context(rows, LABELS, model=model))(ROWS[:1], [rows[:3]])
 
 
 @shared
-def test_a_template_that_changes_its_variables_is_refused(bench, scripted, rows, order):
+def test_a_template_that_changes_its_variables_is_refused(context, scripted, rows, order):
     template = "{% block input %}{{ text | upper }} ->{% endblock %}{% block target %} {{ label }}{% endblock %}"
-    around = bench(rows, LABELS, template=template, model=scripted(noise, writes))
+    around = context(rows, LABELS, template=template, model=scripted(noise, writes))
     with refused(TemplateError, "variable-not-shown", order=order.name, variables=("text",)):
         order().bind(around)(ROWS[:1], [rows[:3]])
 
 
-def test_rows_of_several_variables_are_read_back(bench, scripted):
+def test_rows_of_several_variables_are_read_back(context, scripted):
     template = "{% block input %}{{ a }} / {{ b }} =>{% endblock %}{% block target %} {{ label }}{% endblock %}"
     rows = [LabelledExample(id=f"r{i}", inputs={"a": f"a{i}", "b": f"b{i}"}, label=LABELS[i]) for i in range(3)]
     model = scripted(noise, lambda prompt, verb: ["x y / z => neutral"] * verb.n)
-    globale().bind(bench(rows, LABELS, template=template, model=model))(ROWS[:1], [tuple(rows)])
+    globale().bind(context(rows, LABELS, template=template, model=model))(ROWS[:1], [tuple(rows)])
     assert any(prompt.endswith("\n\nx y / z =>") for prompt in model.prompts)
