@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from promptkit.runs.run import Run as Run
     from promptkit.searches.instructions import search as search
     from promptkit.searches.result import SearchResult as SearchResult
-    from promptkit.studies.baselines import controls as controls
+    from promptkit.studies.baselines import baselines as baselines
     from promptkit.studies.run import study as study
     from promptkit.studies.study import Study as Study
     from promptkit.tasks.task import Task as Task

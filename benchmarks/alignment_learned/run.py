@@ -76,7 +76,7 @@ def on_task(task: pk.Task, model: Any, told: argparse.Namespace) -> dict[str, An
     """Every read-out and control: its accuracy over rows and seeds, and what it gains over the manual verbalizer."""
     runs = {shots: one_pass(task, model, told, shots) for shots in told.shots}
     run = runs[told.shots[0]]
-    without = controls(task, told, run.ids, run.gold)
+    without = baselines(task, told, run.ids, run.gold)
     versions = {each: version(each) for each in ("torch", "transformers", "scikit-learn")} | {"promptkit": pk.__version__}
     return {
         "task": task.name,
@@ -123,7 +123,7 @@ def figures(correct: Correct) -> dict[str, Any]:
 # ---- without a language model ----------------------------------------------------------------------------
 
 
-def controls(task: pk.Task, told: argparse.Namespace, ids: Sequence[str], gold: Sequence[str]) -> Correct:
+def baselines(task: pk.Task, told: argparse.Namespace, ids: Sequence[str], gold: Sequence[str]) -> Correct:
     """Fitted on the very rows that the read-outs are fitted on."""
     rows = {row.id: row for row in task.rows(task.spec.split)}
     items = [Example(id=row, inputs=rows[row].inputs) for row in ids]

@@ -17,7 +17,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import promptkit as pk
-from promptkit.config.study import controls, read_study, run
+from promptkit.config.study import baselines, read_study, run
 from promptkit.studies.progress import RunsBar
 
 HERE = Path(__file__).resolve().parent
@@ -34,7 +34,7 @@ def main() -> None:
         spec = read_study(HERE / f"{name}.yaml").model_copy(update={"data": str(told.data)})
         with RunsBar() as progress:
             study = run(spec, out=told.out, progress=progress)
-        figures = orders(study) if name == "sst2_orders" else selectors(study, controls(spec, study))
+        figures = orders(study) if name == "sst2_orders" else selectors(study, baselines(spec, study))
         versions = {each: version(each) for each in ("torch", "transformers")} | {"promptkit": pk.__version__}
         told_of = {"study": spec.description, "items": study.n, "seconds": round(study.seconds), "versions": versions}
         (HERE / f"results_{name}.json").write_text(json.dumps(told_of | figures, indent=1) + "\n", "utf-8")

@@ -23,7 +23,7 @@ def study(
     as_json: opts.Json = False,
 ) -> None:
     """Evaluate a grid of options over one task: each cell a run, finished ones read, a broken study continued."""
-    from promptkit.config.study import controls, read_study, run
+    from promptkit.config.study import baselines, read_study, run
     from promptkit.display import plots
     from promptkit.studies import figures as pictures
     from promptkit.studies.progress import LiveTable, RunsBar
@@ -37,13 +37,13 @@ def study(
     except KeyboardInterrupt:
         print("promptkit: stopped; the same command continues where it was.", file=sys.stderr)
         raise typer.Exit(opts.INTERRUPTED) from None
-    without = controls(spec, made)
+    without = baselines(spec, made)
     if plot is not None:
         plots.write(pictures.by_itself(made, without), plot)
     if as_json:
         print(json.dumps(made.to_json() | ({"controls": without.to_json()} if without else {})))
     else:
-        print_wide(made.table(controls=without).rich())
+        print_wide(made.table(baselines=without).rich())
         print(f"{made.seconds:.1f} s, {len({cell.run.path for cell in made.cells})} runs in {out}")
     if made.failures:
         raise RunError(made.trouble, code="cells-failed", failures=len(made.failures))

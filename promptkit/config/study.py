@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from promptkit.core.model import Model
     from promptkit.manipulate.demos import Selector
     from promptkit.predictor.predictor import Predictor
-    from promptkit.studies.baselines import Controls
+    from promptkit.studies.baselines import Baselines
     from promptkit.studies.progress import Progress
     from promptkit.studies.study import Study
     from promptkit.tasks.task import Task
@@ -127,7 +127,7 @@ class StudySpec(Options):
     """For a data file whose answers are texts to be written: the column that holds them."""
     train: str | None = None
     """For a data file: where demonstrations come from, a path from here."""
-    controls: list[Spelled] | None = None
+    baselines: list[Spelled] | None = None
     """Show what no language model would get from the pool, and from the demonstrations of these selectors, [random]: with
     as many as the cells have, unless one says k."""
     grid: dict[str, list[Any]] = Field(min_length=1)
@@ -219,17 +219,17 @@ def run(spec: StudySpec, *, out: Path, cache: bool = True, progress: Progress | 
     )
 
 
-def controls(spec: StudySpec, study: Study) -> Controls | None:
+def baselines(spec: StudySpec, study: Study) -> Baselines | None:
     """The controls that the file asks for, over the items of its study."""
     from promptkit.models.registry import load
 
-    if spec.controls is None:
+    if spec.baselines is None:
         return None
     own = build.count(spec.shots, spec.prompt)
     shots = list(dict.fromkeys(int(cell.values.get("shots", own) or 0) for cell in study.cells))
     selectors = _selectors(spec, shots)
     model = load(spec.grid.get("model", [spec.model])[0], **spec.set) if selectors else None
-    return study.controls(*selectors, model=model)
+    return study.baselines(*selectors, model=model)
 
 
 def _selectors(spec: StudySpec, shots: Sequence[int]) -> list[Selector]:
@@ -237,7 +237,7 @@ def _selectors(spec: StudySpec, shots: Sequence[int]) -> list[Selector]:
     from promptkit.core.registry import build, parse
     from promptkit.manipulate.demos import SELECTORS
 
-    several = [(each, [0] if "k" in parse(each)[1] else filter(None, shots)) for each in spec.controls or ()]
+    several = [(each, [0] if "k" in parse(each)[1] else filter(None, shots)) for each in spec.baselines or ()]
     return [build("demonstration selector", SELECTORS, each, k=k, seed=spec.seed) for each, ks in several for k in ks]
 
 

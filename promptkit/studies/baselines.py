@@ -62,13 +62,13 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Controls:
+class Baselines:
     """Several, over the same items. Prints as a table."""
 
     title: str
     pool: int
     """How many labelled rows the pool has."""
-    controls: tuple[Control, ...]
+    baselines: tuple[Control, ...]
     against: str = ""
     """What of the study the differences are of."""
 
@@ -77,7 +77,7 @@ class Controls:
         columns = ("without a model", "k", "accuracy", *([LESS] if self.against else []))
         rows: list[tuple[Entry, ...]] = [
             (each.name, self.pool if each.k is None else each.k, each.accuracy, *([each.difference] if self.against else []))
-            for each in self.controls
+            for each in self.baselines
         ]
         over = "Wilson; of differences, over items and seeds" if self.against else "Wilson"
         told = f"model: {self.against}; paired by item. " if self.against else ""
@@ -92,7 +92,7 @@ class Controls:
 
     def to_json(self) -> list[dict[str, object]]:
         """What `promptkit study --json` prints of them."""
-        return [each.to_json() for each in self.controls]
+        return [each.to_json() for each in self.baselines]
 
     def __str__(self) -> str:
         """The table."""
@@ -104,9 +104,9 @@ class Controls:
         return self.table()._repr_html_()
 
 
-def controls(
+def baselines(
     task: Task, *selectors: Selector, model: Model | None = None, split: str | None = None, limit: int | None = None
-) -> Controls:
+) -> Baselines:
     """The majority of the pool and a regression on it; for each selector a vote of the rows it chooses, and a regression.
 
     The rows are those that a study of the task evaluates, with the same `split` and `limit`; `model` is what a selector asks
@@ -136,7 +136,7 @@ def controls(
         found.append(control(f"vote of {name}", k, [*map(vote, chosen)]))
         found.append(control(f"regression on {name}", k, regressions(chosen, items)))
     title = f"{task.name} · {split} · {len(items)} rows · no language model"
-    return Controls(title=title, pool=len(pool), controls=tuple(found))
+    return Baselines(title=title, pool=len(pool), baselines=tuple(found))
 
 
 def majority(pool: Rows, labels: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from promptkit.display import plots
 from promptkit.display.table import Plain, text_of
 from promptkit.runs.run import TITLES
 from promptkit.studies import measures
-from promptkit.studies.baselines import Controls
+from promptkit.studies.baselines import Baselines
 from promptkit.studies.cells import SEED, Evaluated, Names, several
 from promptkit.studies.tables import SHOTS, beside, mean_of, number
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def plot(study: Evaluated, x: str | None, color: str | None, metric: str | None, controls: Controls | None) -> Figure:
+def plot(study: Evaluated, x: str | None, color: str | None, metric: str | None, baselines: Baselines | None) -> Figure:
     """See `Study.plot`."""
     metric = measures.check_metric(study.cells, metric)
     x = x or number(study)
@@ -36,7 +36,7 @@ def plot(study: Evaluated, x: str | None, color: str | None, metric: str | None,
         plots.Series(name=label(*values.values()), points=tuple(mean_of(study, metric, values | place) for place in places))
         for values in study.combinations(several(color or []))
     ]
-    for name, points in beside(controls, metric, places).items():
+    for name, points in beside(baselines, metric, places).items():
         series.append(plots.Series(name=name, points=tuple(points), control=True))
     return plots.lines(
         series,
@@ -86,10 +86,10 @@ def spread(study: Evaluated, over: str, by: Names | None, metric: str | None) ->
     )
 
 
-def by_itself(study: Evaluated, controls: Controls | None = None) -> Figure | None:
+def by_itself(study: Evaluated, baselines: Baselines | None = None) -> Figure | None:
     """What a study shows of its own accord; None where it has too few dimensions."""
     if number(study) is not None:
-        return plot(study, None, None, None, controls)
+        return plot(study, None, None, None, baselines)
     names = study.varying([SEED])
     if len(names) == 2:
         return heatmap(study, names[0], names[1], None)

@@ -14,7 +14,7 @@ from promptkit.manipulate.demos import Selector
 from promptkit.studies import baselines as without
 from promptkit.studies import figures as pictures
 from promptkit.studies import measures, tables
-from promptkit.studies.baselines import Controls
+from promptkit.studies.baselines import Baselines
 from promptkit.studies.cells import SEED, Evaluated, Names
 from promptkit.studies.grid import listed
 
@@ -31,19 +31,19 @@ class Study(Evaluated):
     """
 
     def table(
-        self, rows: Names | None = None, columns: str | None = None, metric: str | None = None, controls: Controls | None = None
+        self, rows: Names | None = None, columns: str | None = None, metric: str | None = None, baselines: Baselines | None = None
     ) -> Table:
         """The mean of a metric for the values of `rows` and of `columns`, with its 95% interval.
 
         Unless either is given, the dimension that counts demonstrations goes across, and the others but seeds go down.
         """
-        return tables.means(self, rows, columns, metric, controls)
+        return tables.means(self, rows, columns, metric, baselines)
 
     def plot(
-        self, x: str | None = None, color: str | None = None, metric: str | None = None, controls: Controls | None = None
+        self, x: str | None = None, color: str | None = None, metric: str | None = None, baselines: Baselines | None = None
     ) -> Figure:
         """The mean of a metric along `x`, a line for each value of `color`, with 95% intervals."""
-        return pictures.plot(self, x, color, metric, controls)
+        return pictures.plot(self, x, color, metric, baselines)
 
     def heatmap(self, rows: str = "template", columns: str = "order", metric: str | None = None) -> Figure:
         """The mean of a metric for each value of `rows` and of `columns`, in colours and in figures."""
@@ -75,26 +75,26 @@ class Study(Evaluated):
         """
         return tables.compare(self, on, to, by, metric)
 
-    def controls(self, *selectors: Selector, model: Model | None = None) -> Controls:
+    def baselines(self, *selectors: Selector, model: Model | None = None) -> Baselines:
         """What no language model would get on the same items, and the mean accuracy of these cells less it.
 
         See `pk.controls`; `where` says which cells it is set against.
         """
-        found = without.controls(self.task, *selectors, model=model, split=self.split, limit=self.limit)
-        if len(found.controls[0].correct) != self.n:
+        found = without.baselines(self.task, *selectors, model=model, split=self.split, limit=self.limit)
+        if len(found.baselines[0].correct) != self.n:
             raise RunError(
                 f"The data of the task {self.task.name} have changed since the study was made",
                 code="data-changed",
-                got=f"{len(found.controls[0].correct)} rows instead of {self.n}",
+                got=f"{len(found.baselines[0].correct)} rows instead of {self.n}",
                 hint="Run the study again",
                 task=self.task.name,
-                rows=len(found.controls[0].correct),
+                rows=len(found.baselines[0].correct),
                 expected=self.n,
             )
         fixed = {name: values[0] for name, values in self.dimensions.items() if len(values) == 1}
         return replace(
             found,
-            controls=tuple(replace(each, difference=measures.less(self.cells, each.correct)) for each in found.controls),
+            baselines=tuple(replace(each, difference=measures.less(self.cells, each.correct)) for each in found.baselines),
             against="; ".join(filter(None, [listed(fixed) if fixed else "", self.averaged(fixed)])) or "the only cell",
         )
 

@@ -11,7 +11,7 @@ from promptkit.core.errors import InputError
 from promptkit.display.table import Entry, Plain, Table, text_of
 from promptkit.metrics.intervals import Estimate
 from promptkit.studies import measures, selection, variance
-from promptkit.studies.baselines import Controls
+from promptkit.studies.baselines import Baselines
 from promptkit.studies.cells import SEED, Cell, Evaluated, Names, several
 from promptkit.studies.grid import listed
 
@@ -42,7 +42,7 @@ def caption(study: Evaluated, named: Names) -> str:
     return "; ".join(filter(None, [study.averaged(names), f"below each figure its 95% interval over {over}"]))
 
 
-def means(study: Evaluated, rows: Names | None, columns: str | None, metric: str | None, controls: Controls | None) -> Table:
+def means(study: Evaluated, rows: Names | None, columns: str | None, metric: str | None, baselines: Baselines | None) -> Table:
     """See `Study.table`."""
     metric = measures.check_metric(study.cells, metric)
     if rows is None and columns is None:
@@ -56,7 +56,7 @@ def means(study: Evaluated, rows: Names | None, columns: str | None, metric: str
         for values in study.combinations(down)
     ]
     blank = [""] * (len(down) - 1)
-    lines += [(name, *blank, *figures) for name, figures in beside(controls, metric, across).items()]
+    lines += [(name, *blank, *figures) for name, figures in beside(baselines, metric, across).items()]
     return Table(
         title=study.title,
         columns=(*(down or ["figure"]), *(f"{columns}={text_of(more[columns])}" if columns else metric for more in across)),
@@ -66,9 +66,9 @@ def means(study: Evaluated, rows: Names | None, columns: str | None, metric: str
     )
 
 
-def beside(controls: Controls | None, metric: str, across: Sequence[Mapping[str, Plain]]) -> dict[str, list[Estimate | None]]:
+def beside(baselines: Baselines | None, metric: str, across: Sequence[Mapping[str, Plain]]) -> dict[str, list[Estimate | None]]:
     """The accuracy of each control, by name, wherever it is comparable: it sees as many rows, or the whole pool."""
-    if controls is not None and metric != "accuracy":
+    if baselines is not None and metric != "accuracy":
         raise InputError(
             "Controls have no metric other than accuracy",
             code="controls-without-metric",
@@ -77,7 +77,7 @@ def beside(controls: Controls | None, metric: str, across: Sequence[Mapping[str,
             metric=metric,
         )
     found: dict[str, list[Estimate | None]] = {}
-    for control in controls.controls if controls else ():
+    for control in baselines.baselines if baselines else ():
         shots = [[value for name, value in values.items() if name in SHOTS] for values in across]
         counted = any(shots)
         name = control.name if control.k is None or counted else f"{control.name}, k={control.k}"

@@ -51,13 +51,13 @@ def test_a_line_goes_through_the_figures_of_the_table(study: pk.Study) -> None:
 
 
 def test_controls_are_lines_of_their_own(study: pk.Study) -> None:
-    controls = study.controls(pk.demos.random(k=2), pk.demos.random(k=4))
-    (axes, *_) = study.plot(controls=controls).axes
+    baselines = study.baselines(pk.demos.random(k=2), pk.demos.random(k=4))
+    (axes, *_) = study.plot(baselines=baselines).axes
     names = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert names == ["random", "balanced", "first", *dict.fromkeys(each.name for each in controls.controls)]
+    assert names == ["random", "balanced", "first", *dict.fromkeys(each.name for each in baselines.baselines)]
     drawn = {line.get_label(): line for line in axes.get_lines()}
     majority, vote = drawn["majority of the pool"], drawn["vote of random"]
-    assert set(majority.get_ydata()) == {controls.controls[0].accuracy.value}
+    assert set(majority.get_ydata()) == {baselines.baselines[0].accuracy.value}
     assert tuple(majority.get_xdata()[[0, -1]]) == axes.get_xlim()
     assert list(vote.get_xdata()) == [1, 2]
     assert vote.get_marker() != ""

@@ -17,7 +17,7 @@ from promptkit.core.errors import InputError, PromptkitError, RunError, TaskErro
 from promptkit.core.examples import LabelledExample
 from promptkit.metrics.intervals import wilson
 from promptkit.models.registry import load
-from promptkit.studies.baselines import Control, Controls, majority, regressions, vote
+from promptkit.studies.baselines import Control, Baselines, majority, regressions, vote
 from promptkit.tasks.sampling import by_hash
 from tests.support.errors import refused
 
@@ -28,7 +28,7 @@ ITEMS = by_hash(TASK.rows("test"), LIMIT)
 
 
 def found(*selectors: Any, **options: Any) -> dict[str, Control]:
-    return {each.name: each for each in pk.controls(TASK, *selectors, limit=LIMIT, **options).controls}
+    return {each.name: each for each in pk.baselines(TASK, *selectors, limit=LIMIT, **options).baselines}
 
 
 def rows(*labels: str) -> list[LabelledExample]:
@@ -84,8 +84,8 @@ def test_a_vote_is_of_the_rows_chosen_and_the_nearest_breaks_ties() -> None:
 
 
 def test_the_vote_of_a_shared_set_is_its_majority() -> None:
-    controls = found(pk.demos.random(k=3, seed=2))
-    (said,) = set(controls["vote of random:seed=2"].predictions)
+    baselines = found(pk.demos.random(k=3, seed=2))
+    (said,) = set(baselines["vote of random:seed=2"].predictions)
     shown = pk.Predictor(
         load("fake"), pk.Prompt("sentiment/review", demos=pk.demos.random(k=3, seed=2)), TASK.spec.labels or {}
     )
@@ -110,11 +110,11 @@ def test_a_regression_on_few_rows_sees_no_others() -> None:
 
 
 def test_the_order_of_the_pool_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = pk.controls(TASK, pk.demos.balanced(k=4), pk.demos.random_each(k=3), limit=LIMIT)
+    before = pk.baselines(TASK, pk.demos.balanced(k=4), pk.demos.random_each(k=3), limit=LIMIT)
     part = pk.Task.part
     monkeypatch.setattr(pk.Task, "part", lambda task, name: part(task, name)[::-1])
-    after = pk.controls(TASK, pk.demos.balanced(k=4), pk.demos.random_each(k=3), limit=LIMIT)
-    assert [each.predictions for each in after.controls] == [each.predictions for each in before.controls]
+    after = pk.baselines(TASK, pk.demos.balanced(k=4), pk.demos.random_each(k=3), limit=LIMIT)
+    assert [each.predictions for each in after.baselines] == [each.predictions for each in before.baselines]
 
 
 def test_one_that_asks_the_model_needs_it() -> None:
@@ -134,7 +134,7 @@ def test_what_has_no_label_to_give_is_refused(
     task: str, selector: Any, error: type[PromptkitError], code: str, told: dict[str, Any]
 ) -> None:
     with refused(error, code, **told):
-        pk.controls(pk.task(task), selector, limit=2)
+        pk.baselines(pk.task(task), selector, limit=2)
 
 
 # ---- beside a study ---------------------------------------------------------------------------------
@@ -153,38 +153,38 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> pk.Study:
 
 def test_a_study_is_paired_with_its_controls_by_item(study: pk.Study) -> None:
     part = study.where(k=4)
-    controls = part.controls(pk.demos.random(k=4))
-    assert controls.against == "k=4; mean over seed (3)"
+    baselines = part.baselines(pk.demos.random(k=4))
+    assert baselines.against == "k=4; mean over seed (3)"
     correct = np.mean([cell.result.correct for cell in part.cells], axis=0)
-    for each in controls.controls:
+    for each in baselines.baselines:
         assert each.difference is not None
         assert each.difference.value == pytest.approx((correct - each.correct).mean())
         assert each.difference.low < each.difference.value < each.difference.high
-    shown = str(controls)
+    shown = str(baselines)
     assert "model less it" in shown
     assert "vote of random" in shown
 
 
 def test_controls_stand_in_the_table_where_they_see_as_many_rows(study: pk.Study) -> None:
-    controls = study.controls(pk.demos.random(k=2), pk.demos.random(k=4), pk.demos.balanced(k=4))
-    lines = {line[0]: line[1:] for line in study.table(rows=[], columns="k", controls=controls).rows}
-    of = {(each.name, each.k): each.accuracy for each in controls.controls}
+    baselines = study.baselines(pk.demos.random(k=2), pk.demos.random(k=4), pk.demos.balanced(k=4))
+    lines = {line[0]: line[1:] for line in study.table(rows=[], columns="k", baselines=baselines).rows}
+    of = {(each.name, each.k): each.accuracy for each in baselines.baselines}
     assert lines["majority of the pool"] == (of["majority of the pool", None],) * 3
     assert lines["vote of random"] == (None, of["vote of random", 2], of["vote of random", 4])
     assert lines["vote of balanced"] == (None, None, of["vote of balanced", 4])
-    alone = study.table(rows="seed", controls=controls).rows
+    alone = study.table(rows="seed", baselines=baselines).rows
     assert ("vote of random, k=4", of["vote of random", 4]) in alone
     with refused(InputError, "controls-without-metric", metric="ece"):
-        study.table(metric="ece", controls=controls)
+        study.table(metric="ece", baselines=baselines)
 
 
 def test_data_that_changed_since_are_told(study: pk.Study) -> None:
     with refused(RunError, "data-changed", task="sentiment", rows=LIMIT - 1, expected=LIMIT):
-        replace(study, limit=LIMIT - 1).controls()
+        replace(study, limit=LIMIT - 1).baselines()
 
 
 def test_controls_alone_have_no_difference(tmp_path: Path) -> None:
-    controls = pk.controls(TASK, limit=5)
-    assert isinstance(controls, Controls)
-    assert controls.table().columns == ("without a model", "k", "accuracy")
-    assert [each["difference"] for each in controls.to_json()] == [None, None]
+    baselines = pk.baselines(TASK, limit=5)
+    assert isinstance(baselines, Baselines)
+    assert baselines.table().columns == ("without a model", "k", "accuracy")
+    assert [each["difference"] for each in baselines.to_json()] == [None, None]

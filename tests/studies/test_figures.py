@@ -101,7 +101,7 @@ def test_texts_that_a_model_writes_have_their_own_figures(tmp_path: Path) -> Non
     found = runs.to_pandas().groupby("k")["no_answer"].mean()
     assert [line[1].value for line in runs.table(rows="k", metric="no_answer").rows] == pytest.approx([*found])
     with refused(TaskError, "no-fixed-labels", task="capitals"):
-        runs.controls()
+        runs.baselines()
 
 
 @pytest.mark.parametrize(

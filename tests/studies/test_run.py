@@ -301,7 +301,7 @@ def test_paths_count_from_the_study_s_own_folder(tmp_path: Path) -> None:
 def test_the_command_prints_one_object_and_tells_what_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = written(tmp_path, controls=["random"], grid={"shots": [2, 500], "seed": [0, 1]})
+    path = written(tmp_path, baselines=["random"], grid={"shots": [2, 500], "seed": [0, 1]})
     code = typed(monkeypatch, f"study {path} --json --out {tmp_path / 'runs'} --plot {tmp_path / 'plot.svg'}")
     out, err = capsys.readouterr()
     printed = json.loads(out)
@@ -317,7 +317,7 @@ def test_the_command_prints_one_object_and_tells_what_failed(
 def test_the_command_shows_a_table_with_the_controls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = written(tmp_path, controls=["random", "balanced:k=2"], grid={"demos": ["random", "first"], "shots": [0, 2, 4]})
+    path = written(tmp_path, baselines=["random", "balanced:k=2"], grid={"demos": ["random", "first"], "shots": [0, 2, 4]})
     assert typed(monkeypatch, f"study {path} --out {tmp_path / 'runs'}") == 0
     shown = capsys.readouterr().out
     for name in ("shots=4", "first", "majority of the pool", "vote of random", "regression on balanced"):
