@@ -131,7 +131,9 @@ def trained(kind: Trained, task: pk.Task, model: Any, told: argparse.Namespace, 
     predictor = pk.Predictor(model, [pk.Prompt(task.spec.template), kind.what], [reading(task)])
     rows = {"per_class": None, "dev": 128} if told.whole else {"per_class": told.per_class, "dev": told.dev}
     steps, eval_every = (max(1, round(kind.share * each)) for each in (told.steps, told.steps // LOOKS))
-    return pk.train(predictor, task, **rows, optimizer=kind.optimizer, steps=steps, eval_every=eval_every, seed=seed, out=told.out)
+    return pk.train(
+        predictor, task, **rows, optimizer=kind.optimizer, steps=steps, eval_every=eval_every, seed=seed, out=told.out
+    )
 
 
 def evaluated(predictor: pk.Predictor, task: pk.Task, told: argparse.Namespace) -> pk.Run:

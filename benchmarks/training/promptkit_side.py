@@ -14,7 +14,7 @@ import numpy as np
 
 import promptkit as pk
 from promptkit.core.arrays import Array, as_array
-from promptkit.core.manipulation import Learnable, BindContext
+from promptkit.core.manipulation import BindContext, Learnable
 from promptkit.manipulate.learned import peft
 from promptkit.manipulate.learned.layers import UNITS
 from promptkit.training.dataset import Rows

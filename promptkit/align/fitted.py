@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.align.calibrate.probabilities import LEAST
-from promptkit.core.alignment import Needs, Outputs, PerClass, FitData
+from promptkit.core.alignment import FitData, Needs, Outputs, PerClass
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
 

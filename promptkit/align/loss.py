@@ -33,7 +33,9 @@ class Target:
 
 def loss_of(reading: OutputReader, target: Target, rows: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
     """The loss of one request, and whether the right candidate is the likeliest. rows: (tokens,) each."""
-    counted = [row[given:] for row, given in zip(rows, target.label_token_counts, strict=True)] if target.label_token_counts else rows
+    counted = (
+        [row[given:] for row, given in zip(rows, target.label_token_counts, strict=True)] if target.label_token_counts else rows
+    )
     if target.gold is None:
         return -counted[0].mean(), None
     scores = label_scores(reading, counted)
@@ -43,7 +45,11 @@ def loss_of(reading: OutputReader, target: Target, rows: Sequence[Tensor]) -> tu
 def loss_of_output(reading: OutputReader, target: Target, output: ScoreOutput) -> tuple[float, bool | None]:
     """The same of what a model has answered, without gradients."""
     rows = output.logprobs
-    counted = tuple(row[given:] for row, given in zip(rows, target.label_token_counts, strict=True)) if target.label_token_counts else rows
+    counted = (
+        tuple(row[given:] for row, given in zip(rows, target.label_token_counts, strict=True))
+        if target.label_token_counts
+        else rows
+    )
     if target.gold is None:
         return -sum(counted[0]) / len(counted[0]), None
     scores = _scorer(reading).align(ScoreOutput(logprobs=counted))

@@ -11,7 +11,7 @@ from promptkit.config.prompt import CHANNEL, PMI, PromptOptions
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
-    from promptkit.core.manipulation import Modifier, Learnable, Manipulation
+    from promptkit.core.manipulation import Learnable, Manipulation, Modifier
     from promptkit.core.model import Model
     from promptkit.manipulate.prompt import Prompt
     from promptkit.predictor.predictor import Predictor

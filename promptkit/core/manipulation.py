@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 from promptkit.core.alignment import OutputReader
 from promptkit.core.arrays import Array
 from promptkit.core.examples import Example, LabelledExample, Part
-from promptkit.core.inputs import KVPrefix, TextInput, Vectors, Interventions
+from promptkit.core.inputs import Interventions, KVPrefix, TextInput, Vectors
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Request

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from promptkit.core.arrays import Array
-from promptkit.core.inputs import KVPrefix, Vectors, Interventions
+from promptkit.core.inputs import Interventions, KVPrefix, Vectors
 from promptkit.core.requests import Output, Request
 
 if TYPE_CHECKING:

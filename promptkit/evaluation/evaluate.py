@@ -21,7 +21,7 @@ from promptkit.evaluation import requirements, support
 from promptkit.evaluation import results as figures
 from promptkit.evaluation.readings import ReadPlan, observed, stored
 from promptkit.models.cache import ScoreCache, joined, without
-from promptkit.models.client import CachedModel, NeedsAnswer, DryRunModel
+from promptkit.models.client import CachedModel, DryRunModel, NeedsAnswer
 from promptkit.models.registry import load
 from promptkit.predictor.predictor import BoundPredictor, Predictor
 from promptkit.runs.folder import FILES, RunFolder, Shard

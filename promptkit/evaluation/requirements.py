@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from promptkit.align.chain import Chain
-from promptkit.core.alignment import RandomWords, Calibration, Needs, PerClass, TopTokens
+from promptkit.core.alignment import Calibration, Needs, PerClass, RandomWords, TopTokens
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example
 from promptkit.evaluation.readings import ReadOutputs

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promptkit.align.chain import Chain
-from promptkit.core.alignment import RandomWords, Needs, Outputs, PerClass, ContentFreeInput, FitData
+from promptkit.core.alignment import ContentFreeInput, FitData, Needs, Outputs, PerClass, RandomWords
 from promptkit.core.examples import Example, LabelledExample
 from promptkit.core.manipulation import Ask
 from promptkit.core.rendered import Rendered
@@ -121,7 +121,9 @@ def _standing_in(
     ]
 
 
-def _texts(stand_ins: Sequence[ContentFreeInput], variables: Iterable[str], fit: Sequence[Example]) -> dict[ContentFreeInput, Mapping[str, str]]:
+def _texts(
+    stand_ins: Sequence[ContentFreeInput], variables: Iterable[str], fit: Sequence[Example]
+) -> dict[ContentFreeInput, Mapping[str, str]]:
     """The inputs that each stands for; neither the order of `fit` nor its labels change them."""
     variables = [*variables]
     bags = [each for each in stand_ins if isinstance(each, RandomWords)]
@@ -219,7 +221,9 @@ def _contexts(rendered: Iterable[Rendered]) -> dict[str, int]:
 
 
 def _name(stand_in: ContentFreeInput) -> str:
-    return f"bag {stand_in.number} of seed {stand_in.seed}" if isinstance(stand_in, RandomWords) else f"content-free {stand_in!r}"
+    return (
+        f"bag {stand_in.number} of seed {stand_in.seed}" if isinstance(stand_in, RandomWords) else f"content-free {stand_in!r}"
+    )
 
 
 def id_of(context: str, stand_in: ContentFreeInput) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from promptkit.core.manipulation import Modifier, Manipulation
+from promptkit.core.manipulation import Manipulation, Modifier
 from promptkit.manipulate.learned.loreft import LoReFT
 from promptkit.manipulate.learned.prefix import Prefix
 from promptkit.manipulate.learned.soft_prompt import SoftPrompt

@@ -10,7 +10,7 @@ from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example, Part
 from promptkit.core.inputs import KVPrefix, TextInput, Vectors
-from promptkit.core.manipulation import Apply, Ask, Modifier, Manipulation, InputTransform, BindContext
+from promptkit.core.manipulation import Apply, Ask, BindContext, InputTransform, Manipulation, Modifier
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Request

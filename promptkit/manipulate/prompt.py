@@ -163,7 +163,7 @@ class Prompt:
             raise TaskError(
                 f"There is no label word for {', '.join(foreign[:5])}, which occurs as a label of train rows",
                 code="label-without-word",
-                got=f"words for {', '.join(bench.labels)}",
+                got=f"words for {', '.join(context.labels)}",
                 hint="Give each label a word",
                 labels=tuple(foreign[:5]),
                 known=context.labels,
@@ -172,7 +172,9 @@ class Prompt:
         choose = self.demos.bind(context)  # last, as it may ask a model already
         if cot is None:
             return BoundPrompt(frame=frame, choose=choose, arrange=arrange)
-        return BoundPrompt(frame=frame, choose=choose, arrange=arrange, reason=cot.bind(context), context_tokens=cot.context_tokens)
+        return BoundPrompt(
+            frame=frame, choose=choose, arrange=arrange, reason=cot.bind(context), context_tokens=cot.context_tokens
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +197,8 @@ class BoundPrompt:
         drops, suffix = self._reasoned(examples, patterns, shown)
         rows = zip(examples, patterns if context_of else [None] * len(examples), shown, drops, suffix, strict=True)
         return [
-            self.frame(example, chosen, context_of=pattern, suffix=text, drop=drop) for example, pattern, chosen, drop, text in rows
+            self.frame(example, chosen, context_of=pattern, suffix=text, drop=drop)
+            for example, pattern, chosen, drop, text in rows
         ]
 
     def premise(self, example: Example) -> Rendered:

@@ -10,7 +10,7 @@ from functools import cached_property
 from promptkit.core.arrays import Array
 from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import KVPrefix, Vectors
-from promptkit.core.model import Card, SupportsEmbeddings, Model, SupportsInterventions
+from promptkit.core.model import Card, Model, SupportsEmbeddings, SupportsInterventions
 from promptkit.core.requests import Output, Request
 from promptkit.models.cache import ScoreCache
 

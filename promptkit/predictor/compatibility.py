@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from promptkit.core.errors import CheckpointError, InputError, Unsupported
-from promptkit.core.manipulation import Modifier, Learnable, Manipulation
-from promptkit.core.model import SupportsEmbeddings, Model, SupportsInterventions
+from promptkit.core.manipulation import Learnable, Manipulation, Modifier
+from promptkit.core.model import Model, SupportsEmbeddings, SupportsInterventions
 from promptkit.core.paths import expanded
 from promptkit.manipulate.compose import changes_of
 from promptkit.models.registry import ENGINES, load, split
@@ -16,7 +16,9 @@ def check(manipulation: Manipulation, model: Model) -> None:
     """Raise if the model cannot take the changes or has no room, or is another than they were learned on; no weights load."""
     changes = changes_of(manipulation)
     for change in changes:
-        _check_takes(change, model.name, vectors=isinstance(model, SupportsEmbeddings), layers=isinstance(model, SupportsInterventions))
+        _check_takes(
+            change, model.name, vectors=isinstance(model, SupportsEmbeddings), layers=isinstance(model, SupportsInterventions)
+        )
         if isinstance(change, Learnable) and change.base:
             check_base(change, model)
             _check_name(change, model)

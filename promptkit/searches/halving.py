@@ -41,7 +41,11 @@ class Rung:
 
 
 def halve(
-    candidates: Sequence[str], rows: int, score: Callable[[Sequence[str], int], Sequence[CandidateScore]], *, by: By = "accuracy"
+    candidates: Sequence[str],
+    rows: int,
+    score: Callable[[Sequence[str], int], Sequence[CandidateScore]],
+    *,
+    by: By = "accuracy",
 ) -> list[Rung]:
     """The rungs; the best of the last one is what is found. `score` tells what candidates come to on the first n rows."""
     left, rungs = list(candidates), []

@@ -75,7 +75,10 @@ class Proposer:
             Request(
                 input=self._input(prompt),
                 verb=Generate(
-                    max_tokens=MAX_TOKENS, n=share, temperature=TEMPERATURE, seed=int.from_bytes(hash_rank(self.seed, prompt)[:6])
+                    max_tokens=MAX_TOKENS,
+                    n=share,
+                    temperature=TEMPERATURE,
+                    seed=int.from_bytes(hash_rank(self.seed, prompt)[:6]),
                 ),
             )
             for prompt, share in zip(prompts, shares, strict=True)

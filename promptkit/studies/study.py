@@ -31,7 +31,11 @@ class Study(Evaluated):
     """
 
     def table(
-        self, rows: Names | None = None, columns: str | None = None, metric: str | None = None, baselines: Baselines | None = None
+        self,
+        rows: Names | None = None,
+        columns: str | None = None,
+        metric: str | None = None,
+        baselines: Baselines | None = None,
     ) -> Table:
         """The mean of a metric for the values of `rows` and of `columns`, with its 95% interval.
 

@@ -8,7 +8,7 @@ from math import isnan
 
 from promptkit.core.errors import TaskError, unknown
 from promptkit.tasks.readers import Row
-from promptkit.tasks.spec import Column, RegexColumn, ChoicesSource, Source
+from promptkit.tasks.spec import ChoicesSource, Column, RegexColumn, Source
 
 
 def _cell(row: Row, column: str, where: str) -> object:

@@ -16,7 +16,7 @@ from promptkit.core.arrays import Array
 from promptkit.core.errors import TaskError, Unsupported
 from promptkit.core.examples import Example, LabelledExample, Part
 from promptkit.core.inputs import TextInput
-from promptkit.core.manipulation import Learnable, InputTransform, BindContext
+from promptkit.core.manipulation import BindContext, InputTransform, Learnable
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Request
 from promptkit.evaluation.support import chosen
@@ -235,5 +235,5 @@ def _gold(row: LabelledExample, candidates: Sequence[str]) -> int:
 
 
 def _digest(rows: Sequence[LabelledExample]) -> str:
-    lines = "\n".join(f"{row.id} {row.label} {row.accepted} {dict(row.working)}" for row in rows)
+    lines = "\n".join(f"{row.id} {row.label} {row.accepted} {dict(row.rationale)}" for row in rows)
     return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -16,7 +16,7 @@ from promptkit.core.distributed import processes
 from promptkit.core.errors import OutOfMemory, Unsupported
 from promptkit.core.inputs import Interventions
 from promptkit.core.manipulation import Learnable
-from promptkit.core.model import DifferentiableScores, Precision, Differentiable
+from promptkit.core.model import Differentiable, DifferentiableScores, Precision
 from promptkit.core.requests import Output, Request
 from promptkit.manipulate.learned.trigger_tokens import IDS, TriggerTokens
 from promptkit.manipulate.learned.vocabulary import forbidden
@@ -124,7 +124,9 @@ class BlackBoxLosses:
 class GradientLosses:
     """Through the model, by its differentiable forward. Discrete tokens are read as the vectors that they are."""
 
-    def __init__(self, material: TrainingData, model: Differentiable, *, checkpointing: bool = False, precision: Precision = "no") -> None:
+    def __init__(
+        self, material: TrainingData, model: Differentiable, *, checkpointing: bool = False, precision: Precision = "no"
+    ) -> None:
         """The keywords are those of `Trains.differentiable`."""
         self._material, self._model = material, model
         self._checkpointing, self._precision = checkpointing, precision

@@ -29,7 +29,7 @@ from promptkit.core.registry import spelling
 from promptkit.core.version import __version__
 from promptkit.manipulate.learned.trigger_tokens import TriggerTokens
 from promptkit.models.cache import ScoreCache
-from promptkit.models.client import NeedsAnswer, DryRunModel
+from promptkit.models.client import DryRunModel, NeedsAnswer
 from promptkit.models.registry import load
 from promptkit.predictor.compatibility import base_of
 from promptkit.predictor.predictor import Predictor
@@ -37,7 +37,7 @@ from promptkit.runs.folder import RunFolder
 from promptkit.tasks.task import Task
 from promptkit.training import checkpoint
 from promptkit.training.checkpoint import DevEvaluation, TrainingState
-from promptkit.training.dataset import TrainingData, Rows, divided, learnables, owner, parts_of, refused
+from promptkit.training.dataset import Rows, TrainingData, divided, learnables, owner, parts_of, refused
 from promptkit.training.fit import TrainingResult
 from promptkit.training.losses import Batch, BlackBoxLosses, GradientLosses, Losses
 from promptkit.training.optimizers.base import Optimizer
@@ -242,7 +242,8 @@ class _Training:
         base = base_of(self._predictor.model)
         learned = iter(divided({**standing.fixed_parameters, **standing.best}))
         parts = [
-            each.with_parameters(next(learned), base) if isinstance(each, Learnable) else each for each in parts_of(self._predictor)
+            each.with_parameters(next(learned), base) if isinstance(each, Learnable) else each
+            for each in parts_of(self._predictor)
         ]
         aligners = [self._predictor.reading]
         return TrainingResult(
@@ -286,4 +287,6 @@ def _losses(material: TrainingData, recipe: TrainingConfig) -> Losses:
         )
         name = material.model.name
         raise Unsupported(f"The model {name} does not provide gradients", code="no-gradients", hint=ways, model=name)
-    return GradientLosses(material, material.model, checkpointing=recipe.gradient_checkpointing, precision=recipe.mixed_precision)
+    return GradientLosses(
+        material, material.model, checkpointing=recipe.gradient_checkpointing, precision=recipe.mixed_precision
+    )

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import promptkit as pk
-from promptkit.core.manipulation import Learnable, BindContext
+from promptkit.core.manipulation import BindContext, Learnable
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import ENGINES
 from promptkit.predictor.compatibility import base_of

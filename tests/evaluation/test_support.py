@@ -15,7 +15,7 @@ import pytest
 import promptkit as pk
 from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.analysis.realign import align
-from promptkit.core.alignment import RandomWords, Needs, Outputs, PerClass, FitData
+from promptkit.core.alignment import FitData, Needs, Outputs, PerClass, RandomWords
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import LabelledExample
 from promptkit.evaluation.evaluate import evaluate
@@ -39,7 +39,9 @@ class Spy:
 
     @property
     def needs(self) -> Needs:
-        return Needs(rows=self.rows, labels=True, stand_ins=(RandomWords(0, 0), RandomWords(0, 1), RandomWords(1, 0)), premise=True)
+        return Needs(
+            rows=self.rows, labels=True, stand_ins=(RandomWords(0, 0), RandomWords(0, 1), RandomWords(1, 0)), premise=True
+        )
 
     def fit(self, support: FitData, labels: Any = None) -> Spy:
         self.seen.append((support, labels))

@@ -94,8 +94,16 @@ def test_a_state_replaced_by_itself_changes_nothing(folder: Path) -> None:
             "no-demonstrations",
             {},
         ),
-        (lambda f: pk.extract_steering_vector(shown(f, pk.SteeringVector()), pk.task(f / "task.yaml"), layer=1), "no-demonstrations", {}),
-        (lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=3), "out-of-range", {"layer": 3, "most": 2}),
+        (
+            lambda f: pk.extract_steering_vector(shown(f, pk.SteeringVector()), pk.task(f / "task.yaml"), layer=1),
+            "no-demonstrations",
+            {},
+        ),
+        (
+            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=3),
+            "out-of-range",
+            {"layer": 3, "most": 2},
+        ),
         (
             lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, how="sum"),
             "unknown-name",

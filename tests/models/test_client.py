@@ -14,9 +14,9 @@ from promptkit.align.chain import CALIBRATIONS, reading
 from promptkit.core.errors import InputError, TemplateError
 from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Request, Score
-from promptkit.evaluation.evaluate import evaluate, dry_run
+from promptkit.evaluation.evaluate import dry_run, evaluate
 from promptkit.models.cache import ScoreCache
-from promptkit.models.client import MANY, CachedModel, NeedsAnswer, DryRunModel
+from promptkit.models.client import MANY, CachedModel, DryRunModel, NeedsAnswer
 from tests.support.errors import refused
 
 

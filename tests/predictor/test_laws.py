@@ -12,7 +12,7 @@ import torch
 
 import promptkit as pk
 from promptkit.core.examples import Example, LabelledExample
-from promptkit.core.manipulation import Manipulation, BindContext
+from promptkit.core.manipulation import BindContext, Manipulation
 from promptkit.core.requests import Output, Request, Score
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.compose import composed

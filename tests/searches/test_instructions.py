@@ -127,7 +127,13 @@ def test_the_best_of_all_is_found_as_by_trying_all_on_all(kind: str, method: Any
     told = predictor(loaded)
     rows = searching.by_hash(loaded.part("dev"), 128)
     assert isinstance(told.manipulate, pk.Prompt)
-    every = dict(zip(found.origins, InstructionScorer(told, told.manipulate, loaded, rows, None)([*found.origins], len(rows)), strict=True))
+    every = dict(
+        zip(
+            found.origins,
+            InstructionScorer(told, told.manipulate, loaded, rows, None)([*found.origins], len(rows)),
+            strict=True,
+        )
+    )
     best = max(SKILL.keys() & found.origins.keys(), key=SKILL.__getitem__)
     assert SKILL[best] > 0.5
     assert found.instruction == max(every, key=lambda text: every[text].accuracy) == best
@@ -207,7 +213,9 @@ def test_how_likely_a_right_text_is_is_the_models_own_log_probability() -> None:
     loaded, model = pk.task("capitals"), pk.load("fake")
     prompt = pk.Prompt("facts/capital", instruction="Well.")
     (row,) = searching.by_hash(loaded.rows("test"), 1)
-    ((_, logprob),) = InstructionScorer(pk.Predictor(model, prompt, pk.extract.first_line()), prompt, loaded, [row], None)(["Well."], 1)
+    ((_, logprob),) = InstructionScorer(pk.Predictor(model, prompt, pk.extract.first_line()), prompt, loaded, [row], None)(
+        ["Well."], 1
+    )
     ids = model.card.tokenizer.bos + tuple(f"Well.\nThe capital of {row.inputs['place']} is".encode())
     assert isinstance(model, FakeModel)
     expected = 0.0

@@ -17,7 +17,7 @@ from promptkit.core.errors import InputError, PromptkitError, RunError, TaskErro
 from promptkit.core.examples import LabelledExample
 from promptkit.metrics.intervals import wilson
 from promptkit.models.registry import load
-from promptkit.studies.baselines import Control, Baselines, majority, regressions, vote
+from promptkit.studies.baselines import Baselines, Control, majority, regressions, vote
 from promptkit.tasks.sampling import by_hash
 from tests.support.errors import refused
 

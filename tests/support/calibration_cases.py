@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from promptkit.align.calibrate.proca import FEWEST
-from promptkit.core.alignment import RandomWords, Outputs, FitData
+from promptkit.core.alignment import FitData, Outputs, RandomWords
 
 LABELS = 3
 TEXTS = ("N/A", "", "[MASK]")

@@ -17,7 +17,7 @@ import promptkit as pk
 from promptkit.core.errors import TaskError, TemplateError
 from promptkit.core.examples import Example
 from promptkit.inputs.text.template import Template
-from promptkit.tasks.from_file import task_from_file, starter
+from promptkit.tasks.from_file import starter, task_from_file
 from tests.support.errors import refused
 
 TEMPLATE = "{% block input %}Ticket: {{ subject }}. {{ body }}\nKind:{% endblock %}{% block target %} {{ label }}{% endblock %}"

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.core.errors import CheckpointError, InputError, TaskError, TrainingError
-from promptkit.core.inputs import TextInput, Interventions
+from promptkit.core.inputs import Interventions, TextInput
 from promptkit.core.requests import Request, Score
 from promptkit.models.hf.tensors import vectors_of
 from promptkit.training.recipe import TrainingConfig
@@ -152,7 +152,14 @@ def test_labels_outside_pool_and_dev_change_nothing(folder: Path, tmp_path: Path
     save_reviews(tmp_path, 120)
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in other))
     changed = pk.train(
-        predictor(folder), pk.task(tmp_path / "task.yaml"), out=tmp_path, cache=False, steps=8, batch_size=6, eval_every=2, dev=12
+        predictor(folder),
+        pk.task(tmp_path / "task.yaml"),
+        out=tmp_path,
+        cache=False,
+        steps=8,
+        batch_size=6,
+        eval_every=2,
+        dev=12,
     )
     assert changed.learned == trained(folder, tmp_path / "own").learned
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from promptkit.align.calibrate.probabilities import Shift, normalised
 from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, needed, seen
-from promptkit.core.alignment import Needs, FitData
+from promptkit.core.alignment import FitData, Needs
 from promptkit.core.registry import checked
 
 if TYPE_CHECKING:

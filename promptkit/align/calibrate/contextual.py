@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from promptkit.align.calibrate.probabilities import Shift, normalised
-from promptkit.core.alignment import Needs, ContentFreeInput, FitData
+from promptkit.core.alignment import ContentFreeInput, FitData, Needs
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
 

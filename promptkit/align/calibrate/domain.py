@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.align.calibrate.contextual import averaged
 from promptkit.align.calibrate.probabilities import Shift
-from promptkit.core.alignment import RandomWords, Needs, FitData
+from promptkit.core.alignment import FitData, Needs, RandomWords
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from promptkit.align.calibrate.probabilities import normalised
 from promptkit.align.calibrate.unlabeled import check_rows
-from promptkit.core.alignment import Needs, FitData
+from promptkit.core.alignment import FitData, Needs
 from promptkit.core.errors import TaskError
 from promptkit.core.registry import checked
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.align.calibrate.probabilities import Shift, normalised
-from promptkit.core.alignment import Needs, FitData
+from promptkit.core.alignment import FitData, Needs
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Integers

@@ -18,7 +18,7 @@ import numpy as np
 
 from promptkit.align.calibrate.probabilities import Shift
 from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, needed, seen
-from promptkit.core.alignment import Needs, FitData
+from promptkit.core.alignment import FitData, Needs
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
 

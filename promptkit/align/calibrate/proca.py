@@ -16,7 +16,7 @@ import numpy as np
 
 from promptkit.align.calibrate.probabilities import normalised
 from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, needed, seen
-from promptkit.core.alignment import Needs, Outputs, FitData
+from promptkit.core.alignment import FitData, Needs, Outputs
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from promptkit.align.calibrate.labeled import Labelled, known, loss
 from promptkit.align.calibrate.probabilities import normalised
-from promptkit.core.alignment import Outputs, FitData
+from promptkit.core.alignment import FitData, Outputs
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from promptkit.align.calibrate.probabilities import normalised
-from promptkit.core.alignment import Needs, FitData
+from promptkit.core.alignment import FitData, Needs
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:

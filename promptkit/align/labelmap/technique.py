@@ -9,7 +9,7 @@ import numpy as np
 
 from promptkit.align.fitted import Learned, Probe
 from promptkit.align.labelmap.mapping import LabelMap, Over, shrunk
-from promptkit.core.alignment import Needs, Outputs, FitData, TopTokens
+from promptkit.core.alignment import FitData, Needs, Outputs, TopTokens
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:

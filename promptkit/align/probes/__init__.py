@@ -11,6 +11,8 @@ from promptkit.align.probes.linear import LinearProbe
 from promptkit.align.probes.petal import Automatic
 from promptkit.align.probes.soft_verbalizer import SoftVerbalizer
 
-LEARNED: Mapping[str, type[Learned]] = {each.name: each for each in (Knn, Hidden, Prototypical, Automatic, SoftVerbalizer, LinearProbe)}
+LEARNED: Mapping[str, type[Learned]] = {
+    each.name: each for each in (Knn, Hidden, Prototypical, Automatic, SoftVerbalizer, LinearProbe)
+}
 
 __all__ = ["LEARNED", "Automatic", "Hidden", "Knn", "LinearProbe", "Prototypical", "SoftVerbalizer"]

@@ -15,7 +15,7 @@ import numpy as np
 
 from promptkit.align.fitted import Learned, Probe
 from promptkit.align.probes.folds import folds
-from promptkit.core.alignment import LAYERS, Layer, Needs, FitData
+from promptkit.core.alignment import LAYERS, FitData, Layer, Needs
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers

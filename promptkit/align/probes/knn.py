@@ -14,7 +14,7 @@ import numpy as np
 
 from promptkit.align.fitted import Learned, Probe
 from promptkit.align.labelmap.mapping import FLOOR, TINY
-from promptkit.core.alignment import Needs, FitData, TopTokens
+from promptkit.core.alignment import FitData, Needs, TopTokens
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy as np
 from promptkit.align.fitted import Learned, Probe
 from promptkit.align.labelmap.mapping import FLOOR, LabelMap
 from promptkit.align.probes.folds import folds, log_loss
-from promptkit.core.alignment import LAYERS, Layer, Needs, Outputs, FitData, TopTokens
+from promptkit.core.alignment import LAYERS, FitData, Layer, Needs, Outputs, TopTokens
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:

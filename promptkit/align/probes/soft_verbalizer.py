@@ -19,7 +19,7 @@ import numpy as np
 from promptkit.align.fitted import Learned, Probe
 from promptkit.align.labelmap.mapping import FLOOR
 from promptkit.align.probes.folds import folds, log_loss
-from promptkit.core.alignment import Needs, Outputs, FitData
+from promptkit.core.alignment import FitData, Needs, Outputs
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers

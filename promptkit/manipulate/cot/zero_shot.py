@@ -13,7 +13,7 @@ from typing import ClassVar
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from promptkit.core.registry import checked
-from promptkit.manipulate.prompting.context import SelectionContext, Context
+from promptkit.manipulate.prompting.context import Context, SelectionContext
 from promptkit.manipulate.prompting.rows import Demonstrations, Reason
 
 

@@ -18,7 +18,7 @@ from promptkit.core.registry import checked
 from promptkit.manipulate.cot.zero_shot import zero_shot
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.layout import REASONING
-from promptkit.manipulate.prompting.rows import Choose, distinct, check_pool_size, shared
+from promptkit.manipulate.prompting.rows import Choose, check_pool_size, distinct, shared
 from promptkit.manipulate.prompting.similarity import OWN, Space, Vectors
 
 WORDS = 60

@@ -17,7 +17,7 @@ from promptkit.core.examples import LabelledExample, Part
 from promptkit.core.registry import checked
 from promptkit.core.seeding import hash_rank
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Choose, Demonstrations, distinct, check_pool_size, shared
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations, check_pool_size, distinct, shared
 
 
 @dataclass(frozen=True)

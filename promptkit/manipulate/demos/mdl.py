@@ -17,7 +17,7 @@ from promptkit.core.seeding import hash_rank
 from promptkit.manipulate.demos.candidates import inner
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.entropy import least_undecided
-from promptkit.manipulate.prompting.rows import Choose, Demonstrations, count_distinct, check_pool_size, shared
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations, check_pool_size, count_distinct, shared
 
 
 @dataclass(frozen=True)

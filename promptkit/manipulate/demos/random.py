@@ -14,7 +14,14 @@ from promptkit.core.examples import Example
 from promptkit.core.registry import checked
 from promptkit.core.seeding import hash_rank
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Choose, Demonstrations, count_distinct, check_pool_size, draw_excluding_self, shared
+from promptkit.manipulate.prompting.rows import (
+    Choose,
+    Demonstrations,
+    check_pool_size,
+    count_distinct,
+    draw_excluding_self,
+    shared,
+)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from promptkit.core.examples import Example, LabelledExample, Part
 from promptkit.core.registry import checked
 from promptkit.manipulate.demos.candidates import inner
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Choose, Demonstrations, count_distinct, check_pool_size, shared
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations, check_pool_size, count_distinct, shared
 
 DECIMALS = 4
 """Kept of a gain."""
@@ -105,7 +105,9 @@ class rerank:  # noqa: N801
         near: Choose = inner(self.by, min(self.rows, count_distinct(context.dev)), self.seed).bind(of_dev)
         queries = near(candidates)
         alone = _right_scores(context, [(query, ()) for own in queries for query in own])
-        suffix = _right_scores(context, [(query, (row,)) for row, own in zip(candidates, queries, strict=True) for query in own])
+        suffix = _right_scores(
+            context, [(query, (row,)) for row, own in zip(candidates, queries, strict=True) for query in own]
+        )
         gained = iter([score - before for score, before in zip(suffix, alone, strict=True)])
         return [[(query, next(gained)) for query in own] for own in queries]
 

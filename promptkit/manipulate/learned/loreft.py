@@ -16,12 +16,12 @@ import numpy as np
 from promptkit.core.arrays import Array, as_array, as_numpy, check_held, digest
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import HiddenEdit, Interventions
-from promptkit.core.manipulation import InputTransform, BindContext
+from promptkit.core.manipulation import BindContext, InputTransform
 from promptkit.core.model import Card
 from promptkit.core.registry import parameters_field
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
-from promptkit.manipulate.learned.layers import UNITS, layers_at, scales, settle_layers, resolved
+from promptkit.manipulate.learned.layers import UNITS, layers_at, resolved, scales, settle_layers
 
 ROTATION, SOURCE, BIAS = "rotation", "source", "bias"
 NAMES = (ROTATION, SOURCE, BIAS)

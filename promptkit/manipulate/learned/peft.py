@@ -171,10 +171,7 @@ READ: Mapping[str, Callable[[Path, Mapping[str, Any], Array], Parts]] = {
     "PREFIX_TUNING": _prefix,
 }
 """PEFT's methods, by its own names."""
-WRITTEN: Mapping[str, Callable[[Any], tuple[dict[str, object], Array]]] = {
-    SoftPrompt.name: _of_soft,
-    Prefix.name: _of_prefix,
-}
+WRITTEN: Mapping[str, Callable[[Any], tuple[dict[str, object], Array]]] = {SoftPrompt.name: _of_soft, Prefix.name: _of_prefix}
 """What PEFT can express: the entries of its configuration, and its embeddings."""
 
 

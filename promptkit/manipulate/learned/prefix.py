@@ -15,12 +15,12 @@ import numpy as np
 
 from promptkit.core.arrays import Array, as_array, as_numpy, check_held, digest
 from promptkit.core.errors import InputError
-from promptkit.core.inputs import KVPrefix, Interventions
-from promptkit.core.manipulation import InputTransform, BindContext
+from promptkit.core.inputs import Interventions, KVPrefix
+from promptkit.core.manipulation import BindContext, InputTransform
 from promptkit.core.registry import parameters_field
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
-from promptkit.manipulate.learned.layers import UNITS, layers_at, settle_layers, resolved, sizes
+from promptkit.manipulate.learned.layers import UNITS, layers_at, resolved, settle_layers, sizes
 from promptkit.manipulate.learned.placement import check_beginning
 from promptkit.manipulate.learned.vocabulary import common_text
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from promptkit.core.arrays import Array, as_array, check_held
 from promptkit.core.errors import InputError
-from promptkit.core.inputs import TextInput, Vectors, Interventions
-from promptkit.core.manipulation import Ask, InputTransform, BindContext
+from promptkit.core.inputs import Interventions, TextInput, Vectors
+from promptkit.core.manipulation import Ask, BindContext, InputTransform
 from promptkit.core.registry import checked, parameters_field
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind

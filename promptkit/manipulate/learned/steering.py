@@ -16,10 +16,10 @@ import numpy as np
 from promptkit.core.arrays import Array, as_array, as_numpy, check_held, digest
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import HiddenEdit, Interventions
-from promptkit.core.manipulation import Ask, InputTransform, BindContext
+from promptkit.core.manipulation import Ask, BindContext, InputTransform
 from promptkit.core.registry import parameters_field
 from promptkit.core.taxonomy import Kind
-from promptkit.manipulate.learned.layers import UNITS, layers_at, scales, settle_layers, resolved, states
+from promptkit.manipulate.learned.layers import UNITS, layers_at, resolved, scales, settle_layers, states
 
 At = Literal["last", "all"]
 Operation = Literal["add", "replace"]

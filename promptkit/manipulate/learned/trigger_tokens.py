@@ -14,8 +14,8 @@ import numpy as np
 
 from promptkit.core.arrays import Array, check_held
 from promptkit.core.errors import CheckpointError, TrainingError
-from promptkit.core.inputs import TextInput, Interventions
-from promptkit.core.manipulation import InputTransform, BindContext
+from promptkit.core.inputs import Interventions, TextInput
+from promptkit.core.manipulation import BindContext, InputTransform
 from promptkit.core.model import Tokenizer
 from promptkit.core.registry import checked, parameters_field
 from promptkit.core.taxonomy import Kind

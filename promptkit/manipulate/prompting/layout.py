@@ -195,7 +195,9 @@ class PromptLayout:
         given = tuple(common_prefix(whole, label) for whole, label in pairs)
         scored = tuple((*ids, *closing) for ids in scored)
         kept = text_input.ids[: len(text_input.ids) - boundary]
-        return _Encoded(pieces=pieces, input=text_input, targets=targets, continuations=scored, label_token_counts=given, kept=kept)
+        return _Encoded(
+            pieces=pieces, input=text_input, targets=targets, continuations=scored, label_token_counts=given, kept=kept
+        )
 
     def _framed(self, pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
         """One turn of the user's, or a text of its own."""
@@ -249,7 +251,7 @@ class PromptLayout:
         """A demonstration's answer, with its working."""
         word = self.reading.label_words().get(row.label, row.label)
         if self.around is not None and REASONING in row.rationale:
-            shown = f"{self.around(row.working[REASONING])} {word}"
+            shown = f"{self.around(row.rationale[REASONING])} {word}"
             return shown.strip() if self.chat else shown
         return self._target(row, word, row.rationale)
 

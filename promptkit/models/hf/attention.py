@@ -185,7 +185,13 @@ def _ancestors(parents: tuple[int, ...]) -> Tensor:
 
 
 def lay_out_step(
-    tokens: Sequence[int], past: Past, *, prefix: KeyValues, reuse: int, device: torch.device, interventions: Interventions[Tensor]
+    tokens: Sequence[int],
+    past: Past,
+    *,
+    prefix: KeyValues,
+    reuse: int,
+    device: torch.device,
+    interventions: Interventions[Tensor],
 ) -> Layout:
     """The next token of each text as one row."""
     count = len(tokens)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptkit.core.inputs import NO_INTERVENTIONS, Vectors, Interventions
+from promptkit.core.inputs import NO_INTERVENTIONS, Interventions, Vectors
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Output, Read, ReadOutput, Request, ScoreOutput
 from promptkit.models.batching import ROOT, Tree, tree, tree_of
@@ -89,7 +89,9 @@ class PackedForward:
             line += len(reads)
         return outputs
 
-    def scores(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]) -> list[list[Tensor]]:
+    def scores(
+        self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]
+    ) -> list[list[Tensor]]:
         """As `answer`, for requests to score with this in the place of what they hold: differentiable in its tensors."""
         row = self._row(requests, reuse, prefix, interventions)
         last, _ = self._states(row.layout)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptkit.core.inputs import NO_INTERVENTIONS, KVPrefix, Vectors, Interventions
+from promptkit.core.inputs import NO_INTERVENTIONS, Interventions, KVPrefix, Vectors
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.generation import outputs_of, texts_of
@@ -83,7 +83,9 @@ class PaddedForward:
                 text.add(next_token(logits[0, -1].float(), text), tokenizer, ends)
         return [*outputs_of(texts, len(requests))]
 
-    def scores(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]) -> list[list[Tensor]]:
+    def scores(
+        self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]
+    ) -> list[list[Tensor]]:
         """As `answer`, for requests to score with this in the place of what they hold: differentiable in its tensors."""
         return [self._scores(r.input.ids, r.verb, interventions) for r in requests if isinstance(r.verb, Score)]
 
@@ -113,7 +115,13 @@ class PaddedForward:
         )
 
     def _forward(
-        self, rows: Sequence[tuple[int, ...]], interventions: Interventions[Tensor], *, prompt: int, first: int, hidden: bool = False
+        self,
+        rows: Sequence[tuple[int, ...]],
+        interventions: Interventions[Tensor],
+        *,
+        prompt: int,
+        first: int,
+        hidden: bool = False,
     ) -> tuple[Tensor, Any]:
         """Logits from position `first` on, shape (rows, width - first, vocabulary); rows are padded on the right.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import CheckpointError, InputError, Unsupported
-from promptkit.core.inputs import HiddenEdit, KVPrefix, TextInput, Vectors, Interventions
+from promptkit.core.inputs import HiddenEdit, Interventions, KVPrefix, TextInput, Vectors
 from promptkit.core.requests import Request
 from promptkit.models.hf.attention import KeyValues
 

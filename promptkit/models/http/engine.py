@@ -24,7 +24,16 @@ from promptkit.core.requests import Generate, GenerateOutput, Generation, Output
 from promptkit.models.files.pretrained import read_tokenizer
 from promptkit.models.files.source import resolve
 from promptkit.models.generation import seed_of
-from promptkit.models.http.capabilities import ServerCapabilities, choices_body, named_body, probe, reply_of, said, spelt, top_logprobs
+from promptkit.models.http.capabilities import (
+    ServerCapabilities,
+    choices_body,
+    named_body,
+    probe,
+    reply_of,
+    said,
+    spelt,
+    top_logprobs,
+)
 from promptkit.models.http.chat import CharacterTokenizer, messages_of
 from promptkit.models.http.client import Server, ServerSettings
 from promptkit.models.one_token import Answer, Question, answer_of, questions_of, refuse_hidden_states, refuse_layers

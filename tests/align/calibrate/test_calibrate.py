@@ -13,7 +13,7 @@ import promptkit as pk
 from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.align.calibrate.probabilities import normalised
 from promptkit.align.calibrate.proca import FEWEST
-from promptkit.core.alignment import RandomWords, Outputs, FitData
+from promptkit.core.alignment import FitData, Outputs, RandomWords
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.registry import build, settings_of, spelling
 from tests.support.calibration_cases import BAGS, LABELS, TEXTS, applied, cases, make_case, outputs, probabilities, support_of
@@ -162,7 +162,8 @@ def test_a_row_is_divided_by_the_mean_of_what_stands_in_under_its_own_context(ca
 
 
 @pytest.mark.parametrize(
-    ("calibration", "alone"), [(calibrate.Contextual(content_free=("N/A",)), "N/A"), (calibrate.Domain(bags=1), RandomWords(0, 0))]
+    ("calibration", "alone"),
+    [(calibrate.Contextual(content_free=("N/A",)), "N/A"), (calibrate.Domain(bags=1), RandomWords(0, 0))],
 )
 @given(cases)
 def test_what_has_no_content_is_itself_calibrated_to_uniform(calibration, alone, case):

@@ -17,7 +17,7 @@ from promptkit.align.probes.knn import divergences, neighbour_scores, with_rest
 from promptkit.align.probes.linear import fitted, probe
 from promptkit.align.probes.petal import best_words, log_odds
 from promptkit.align.probes.soft_verbalizer import class_vectors, differences
-from promptkit.core.alignment import LAYERS, Outputs, FitData
+from promptkit.core.alignment import LAYERS, FitData, Outputs
 from promptkit.core.registry import build, spelling
 
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)

@@ -348,7 +348,9 @@ def test_clusters_of_rows_with_the_same_vector_are_no_error():
 )
 def test_the_rows_of_most_steps_are_shown(context, counts, k, mark):
     rows = [
-        LabelledExample(id=f"r{i}", inputs={"text": f"t{i}"}, label="x", rationale={"reasoning": mark.join(["3.5 = 7"] * count)})
+        LabelledExample(
+            id=f"r{i}", inputs={"text": f"t{i}"}, label="x", rationale={"reasoning": mark.join(["3.5 = 7"] * count)}
+        )
         for i, count in enumerate(counts)
     ]
     assert [*map(steps, rows)] == counts

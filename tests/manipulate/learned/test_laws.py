@@ -14,7 +14,7 @@ from promptkit.core.arrays import Array, as_array, as_numpy
 from promptkit.core.errors import CheckpointError, InputError, TaskError
 from promptkit.core.examples import Example
 from promptkit.core.inputs import TextInput
-from promptkit.core.manipulation import Learnable, BindContext
+from promptkit.core.manipulation import BindContext, Learnable
 from promptkit.core.requests import Generate, Output, Request, Score
 from promptkit.manipulate.compose import composed
 from promptkit.manipulate.learned.storage import LEARNABLE, PARAMETERS, load_manipulation, read_manifest

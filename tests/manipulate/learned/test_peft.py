@@ -28,7 +28,9 @@ FLOATS = arrays.arrays("<f4", st.tuples(st.integers(1, 4), st.just(3)), elements
 
 
 def learned(numbers: Any, *, base: Any = None, place: Any = "start", **keywords: Any) -> pk.SoftPrompt:
-    return pk.SoftPrompt(len(numbers), place=place, **keywords).with_parameters({"vectors": as_array(numbers)}, base or {"name": "m"})
+    return pk.SoftPrompt(len(numbers), place=place, **keywords).with_parameters(
+        {"vectors": as_array(numbers)}, base or {"name": "m"}
+    )
 
 
 def checkpoint(folder: Path, tensors: dict[str, torch.Tensor] | None = None, **config: Any) -> Path:
@@ -174,7 +176,11 @@ def test_numbers_that_are_no_floats_are_told(tmp_path: Path) -> None:
         (pk.SoftPrompt(2, place="start"), "not-trained", {"manipulation": "soft"}),
         (pk.Prefix(2), "not-trained", {"manipulation": "prefix"}),
         (learned_prefix(2, layers=(1, 3)), "no-peft-layers", {"layers": (1, 3)}),
-        (pk.SteeringVector((1,)).with_parameters({"vectors": as_array(np.ones((1, 4)))}, {}), "no-peft-format", {"manipulation": "shift"}),
+        (
+            pk.SteeringVector((1,)).with_parameters({"vectors": as_array(np.ones((1, 4)))}, {}),
+            "no-peft-format",
+            {"manipulation": "shift"},
+        ),
     ],
 )
 def test_what_peft_cannot_express_is_told_and_not_written(soft: Any, code: str, fields: dict[str, Any], tmp_path: Path) -> None:

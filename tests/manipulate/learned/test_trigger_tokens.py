@@ -23,7 +23,7 @@ from promptkit.manipulate.learned.trigger_tokens import ids_of
 from promptkit.manipulate.learned.vocabulary import forbidden
 from promptkit.models.client import CachedModel
 from promptkit.predictor.compatibility import base_of
-from promptkit.training.dataset import TrainingData, Rows
+from promptkit.training.dataset import Rows, TrainingData
 from promptkit.training.losses import BlackBoxLosses, GradientLosses
 from promptkit.training.recipe import TrainingConfig
 from tests.support.errors import refused

@@ -14,7 +14,7 @@ import promptkit as pk
 from promptkit.core.arrays import as_array, as_numpy
 from promptkit.core.errors import OutOfMemory
 from promptkit.training import losses
-from promptkit.training.dataset import TrainingData, Rows
+from promptkit.training.dataset import Rows, TrainingData
 from promptkit.training.losses import LOSS_SCALES, GradientLosses
 from promptkit.training.recipe import TrainingConfig
 from tests.support.errors import refused
@@ -58,7 +58,9 @@ def gradient(folder: Path) -> Any:
         task, recipe = pk.task("sentiment"), TrainingConfig(steps=1, batch_size=5, dev=1)
         material = TrainingData(predictor, task, Rows.of(task, None, recipe), recipe, None)
         draw = np.random.default_rng(0)
-        at = {name: as_array(as_numpy(x) * draw.uniform(0.8, 1.2, x.shape)) for name, x in material.initial_parameters().items()}
+        at = {
+            name: as_array(as_numpy(x) * draw.uniform(0.8, 1.2, x.shape)) for name, x in material.initial_parameters().items()
+        }
         found: Any = GradientLosses(material, model, **how)
         loss, slopes = found.gradient(at, material.chosen(0))
         assert (found._forward._reuse > 0) == (learned == "low-rank behind what is shared" and attention == "packed")

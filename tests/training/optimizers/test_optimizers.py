@@ -24,7 +24,7 @@ from promptkit.core.arrays import as_array, as_numpy
 from promptkit.core.errors import InputError, TrainingError
 from promptkit.training import checkpoint
 from promptkit.training.checkpoint import DevEvaluation, TrainingState
-from promptkit.training.dataset import TrainingData, Rows
+from promptkit.training.dataset import Rows, TrainingData
 from promptkit.training.losses import BlackBoxLosses, GradientLosses
 from promptkit.training.optimizers.base import Parameters
 from promptkit.training.recipe import OPTIMIZERS, TrainingConfig
