@@ -10,7 +10,7 @@ import tokenizers
 from hypothesis import settings
 from tokenizers import models, pre_tokenizers
 
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import BindContext
 from promptkit.core.model import Card, Encoding
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Read, ReadOutput, Request, Score, ScoreOutput
@@ -98,11 +98,11 @@ def make_card():
 
 @pytest.fixture(scope="session")
 def make_rows():
-    """Makes n labelled rows, no two alike, the labels in turn."""
+    """Makes n labeled rows, no two alike, the labels in turn."""
 
-    def make(n: int, labels: Sequence[str] = ("negative", "positive")) -> list[LabelledExample]:
+    def make(n: int, labels: Sequence[str] = ("negative", "positive")) -> list[LabeledExample]:
         return [
-            LabelledExample(id=f"id{i:03}", inputs={"text": f"review number {i}"}, label=labels[i % len(labels)])
+            LabeledExample(id=f"id{i:03}", inputs={"text": f"review number {i}"}, label=labels[i % len(labels)])
             for i in range(n)
         ]
 

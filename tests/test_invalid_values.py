@@ -92,7 +92,7 @@ WRONG: list[Any] = [None, "a", True, *NUMBERS, [], [1], [2, 1], ["a"], (1.5,), {
 FITS: dict[str, list[Any]] = {
     "seed": [-1, 0],
     "slot": [None, "a"],
-    "reparametrise": [None],
+    "reparameterize": [None],
     "width": [None],
     "population": [None],
     "layers": [[], [1]],

@@ -1,6 +1,6 @@
-"""Read-outs learned from 16 labelled rows a class, beside the manual verbalizer and what needs no language model.
+"""Read-outs learned from 16 labeled rows a class, beside the manual verbalizer and what needs no language model.
 
-Each task is a pass without demonstrations and one with 8: every read-out, at each of the seeds that choose the labelled rows,
+Each task is a pass without demonstrations and one with 8: every read-out, at each of the seeds that choose the labeled rows,
 is fitted on what that pass has read. A run that is stopped goes on where it was; a finished one is read.
 
     python benchmarks/alignment_learned/run.py --data DIR --encoder encoder:FOLDER [trec] [sst2] [banking77]
@@ -23,7 +23,7 @@ import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS, reading
 from promptkit.align.probes.linear import probe
 from promptkit.core.alignment import Needs, PerClass
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import TextInput
 from promptkit.core.registry import build
 from promptkit.core.requests import Read, ReadOutput, Request
@@ -55,8 +55,8 @@ def main() -> None:
     parser.add_argument("--encoder", help="whose sentence embeddings: encoder:FOLDER")
     parser.add_argument("--model", default="demo")
     parser.add_argument("--limit", default=300, type=int, help="rows that are evaluated")
-    parser.add_argument("--per-class", default=16, type=int, help="labelled rows of each label")
-    parser.add_argument("--seeds", default=3, type=int, help="draws of the labelled rows")
+    parser.add_argument("--per-class", default=16, type=int, help="labeled rows of each label")
+    parser.add_argument("--seeds", default=3, type=int, help="draws of the labeled rows")
     parser.add_argument("--shots", nargs="+", default=[0, 8], type=int, help="demonstrations, a pass each")
     parser.add_argument("--out", default=Path("runs"), type=Path)
     parser.add_argument("--results", default=HERE, type=Path, help="the folder of results_TASK.json and of README.md")
@@ -128,16 +128,16 @@ def baselines(task: pk.Task, told: argparse.Namespace, ids: Sequence[str], gold:
     rows = {row.id: row for row in task.rows(task.spec.split)}
     items = [Example(id=row, inputs=rows[row].inputs) for row in ids]
     fit, evaluated = by_hash(task.part("fit"), None), task.rows(task.spec.split)
-    drawn = [taken_of(Needs(labelled=(PerClass(told.per_class, s),)), fit, evaluated) for s in range(told.seeds)]
+    drawn = [taken_of(Needs(labeled=(PerClass(told.per_class, s),)), fit, evaluated) for s in range(told.seeds)]
     said: dict[str, list[Sequence[str]]] = {
         "majority of the pool": [[majority(task.pool(), task.labels)] * len(items)] * told.seeds,
-        "TF-IDF + logistic regression": [regression(labelled, items) for labelled in drawn],
+        "TF-IDF + logistic regression": [regression(labeled, items) for labeled in drawn],
     }
     if told.encoder:
         encoder = CachedModel(pk.load(told.encoder), ScoreCache())
         vectors = embedded(encoder, items)
         said["sentence embeddings + logistic regression"] = [
-            probed(task.labels, labelled, embedded(encoder, labelled), vectors) for labelled in drawn
+            probed(task.labels, labeled, embedded(encoder, labeled), vectors) for labeled in drawn
         ]
     return {name: [np.array([*map(str.__eq__, each, gold)], float) for each in by_seed] for name, by_seed in said.items()}
 
@@ -151,7 +151,7 @@ def embedded(ask: CachedModel, rows: Sequence[Example]) -> Any:
     return np.array([output.hidden for output in outputs if isinstance(output, ReadOutput)])
 
 
-def probed(labels: Sequence[str], rows: Sequence[LabelledExample], vectors: Any, queries: Any) -> list[str]:
+def probed(labels: Sequence[str], rows: Sequence[LabeledExample], vectors: Any, queries: Any) -> list[str]:
     """The probe that `linear` is of hidden states, of sentence embeddings."""
     gold = np.array([labels.index(row.label) for row in rows])
     return [labels[best] for best in probe(vectors, gold, len(labels))(queries).argmax(1)]
@@ -170,7 +170,7 @@ def table(results: Mapping[str, Any]) -> str:
         shown = f"*{name}*" if name in without else MANUAL if name == MANUAL else f"`{name}`"
         cells = [cell for found in passes.values() for cell in cells_of(found[name], gained=name != MANUAL)]
         lines.append(f"| {shown} | {' | '.join(cells)} |")
-    told = f"{results['rows']} test rows, {results['labels']} labels, {results['per_class']} labelled rows of each"
+    told = f"{results['rows']} test rows, {results['labels']} labels, {results['per_class']} labeled rows of each"
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     return "\n".join([*lines, "", f"{told}, {results['seeds']} draws of them; `{results['model']}`. {versions}."])
 

@@ -51,7 +51,7 @@ def selectors(study: pk.Study, without: Any) -> dict[str, Any]:
             {**cell.values, "accuracy": float(cell.result.correct.mean())} for cell in shown.where(demos="random").cells
         ],
         "compared": shown.compare(on="demos", to="random", by="shots").to_json(),
-        "controls": without.to_json(),
+        "baselines": without.to_json(),
     }
 
 
@@ -101,7 +101,7 @@ def selectors_table(results: Mapping[str, Any]) -> Iterable[str]:
     yield ""
     yield "| without a model | k | accuracy |"
     yield "|---|---:|---:|"
-    for control in results["controls"]:
+    for control in results["baselines"]:
         yield f"| {control['name']} | {control['k'] or 'the pool'} | {interval(control['accuracy'])} |"
 
 

@@ -117,7 +117,7 @@ def effects(shown: pk.Predictor, task: pk.Task, told: argparse.Namespace) -> tup
 
 
 def plotted(results: Mapping[str, Any]) -> Any:
-    """Exact match by layer, a line a shift; in grey what the prompt gives alone and with demonstrations."""
+    """Exact match by layer, a line a shift; in gray what the prompt gives alone and with demonstrations."""
     layers = layers_of(results)
     series = [
         Series(name=shift, points=tuple(Estimate(**figures(results)[shift, layer]) for layer in layers))

@@ -1,4 +1,4 @@
-"""What is learned from 16 labelled rows of each class, every kind beside prompts that learn nothing: accuracy, numbers, time.
+"""What is learned from 16 labeled rows of each class, every kind beside prompts that learn nothing: accuracy, numbers, time.
 
 Every seed draws other rows, the same for every kind, and other demonstrations. A study that is stopped goes on where it was,
 and a finished one is read. `--whole` trains on all of the pool instead.
@@ -71,8 +71,8 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], help="options of the model, as dtype=bfloat16")
     parser.add_argument("--only", nargs="+", default=[*kinds("", 0)], help="the kinds that are trained")
     parser.add_argument("--limit", default=200, type=int, help="rows that are evaluated; 0 for all")
-    parser.add_argument("--per-class", default=16, type=int, help="labelled rows of each label")
-    parser.add_argument("--dev", default=32, type=int, help="labelled rows that choose the step")
+    parser.add_argument("--per-class", default=16, type=int, help="labeled rows of each label")
+    parser.add_argument("--dev", default=32, type=int, help="labeled rows that choose the step")
     parser.add_argument("--whole", action="store_true", help="all rows of the pool, and 128 of dev")
     parser.add_argument("--steps", default=STEPS, type=int)
     parser.add_argument("--seeds", default=3, type=int)
@@ -107,7 +107,7 @@ def on_task(task: pk.Task, model: Any, told: argparse.Namespace) -> dict[str, An
         "task": task.name,
         "rows": len(first.ids),
         "labels": len(first.labels),
-        "labelled": dict(next(iter(fits.values()))[0].rows),
+        "labeled": dict(next(iter(fits.values()))[0].rows),
         "seeds": told.seeds,
         "model": first.model,
         "kinds": {name: {**found[name], **cost(fits.get(name, ()))} for name in runs},
@@ -177,7 +177,7 @@ def table(results: Mapping[str, Any]) -> str:
         costs = [found.get("trainable", ""), found.get("rows_computed", ""), found.get("seconds", "")]
         shown = name if name in FIXED else f"`{name}`"
         lines.append(f"| {shown} | {estimate(found['accuracy'])} | {gain} | {' | '.join(map(str, costs))} |")
-    rows = results["labelled"]
+    rows = results["labeled"]
     told = f"{results['rows']} test rows, {results['labels']} labels; trained on {rows['pool']} rows, {rows['dev']} of dev"
     versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
     return "\n".join([*lines, "", f"{told}, {results['seeds']} seeds; `{results['model']}`. {versions}."])

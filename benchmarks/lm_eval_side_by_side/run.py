@@ -151,7 +151,7 @@ def both_seconds(before: Side, after: Side) -> list[float]:
 
 
 def compare(ours: Side, theirs: Side, gold: Sequence[int | None]) -> dict[str, object]:
-    """Ratios above 1 favour promptkit; what is compared of the answers is what both gave."""
+    """Ratios above 1 favor promptkit; what is compared of the answers is what both gave."""
     told: dict[str, object] = {
         "speed_ratio": round(theirs.scoring_seconds / theirs.items / (ours.scoring_seconds / ours.items), 2),
         "wall_ratio": round(theirs.wall_seconds / ours.wall_seconds, 2) if ours.items == theirs.items else None,

@@ -12,7 +12,7 @@ from typing import Literal
 import promptkit as pk
 from promptkit.align.chain import reading
 from promptkit.core.alignment import Scorer
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.model import Model
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import GenerateOutput, Output, Request, ScoreOutput
@@ -51,7 +51,7 @@ SELECTORS = {"balanced": pk.demos.balanced, "random": pk.demos.random, "random-e
 class Workload:
     """Items to answer and the prompt that they are answered by; the demonstrations are drawn already."""
 
-    rows: tuple[LabelledExample, ...]
+    rows: tuple[LabeledExample, ...]
     labels: tuple[str, ...]
     bound: BoundPredictor
 

@@ -60,7 +60,7 @@ def main() -> None:
         "schedule": "constant",
         "warmup": 0.0,
         "dev": told.batch_size,
-        "every": told.steps,
+        "eval_every": told.steps,
     }
     begun = change.with_parameters(change.initial_parameters(predictor.bind_context(task, cache=None)), {})
     peft.write(begun, told.folder / "begun")

@@ -1,4 +1,4 @@
-"""What every read-out that is learned from a few labelled rows has in common: which rows those are.
+"""What every read-out that is learned from a few labeled rows has in common: which rows those are.
 
 They are rows of the train split's fit part, so many of each label; demonstrations and evaluated rows are never among them.
 A label that no row has is never the likeliest, unless a technique knows it by its name or by its word.
@@ -42,10 +42,10 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Learned:
-    """A read-out that is fitted on labelled rows."""
+    """A read-out that is fitted on labeled rows."""
 
     per_class: int = 16
-    """Labelled rows of each label, or all that the fit part has."""
+    """Labeled rows of each label, or all that the fit part has."""
     seed: int = 0
     """Which rows they are."""
     name: ClassVar[str]
@@ -69,7 +69,7 @@ class Learned:
 
     @property
     def needs(self) -> Needs:
-        """Its labelled rows, and what it reads of each row."""
+        """Its labeled rows, and what it reads of each row."""
         raise NotImplementedError
 
     @property
@@ -80,7 +80,7 @@ class Learned:
     def fit(self, support: FitData, labels: Integers | None = None) -> Probe:
         """Learn from `rows` of the support and their labels."""
         assert labels is not None
-        places = support.labelled[self.rows]
+        places = support.labeled[self.rows]
         gold = np.asarray(labels)[places]
         unseen = [] if self.supports_unseen_labels else np.setdiff1d(np.arange(support.rows.logprobs.shape[1]), gold).tolist()
         return replace(self.learn(support, places, gold), unseen=tuple(unseen))

@@ -1,6 +1,6 @@
 """The three biases of in-context predictors (Zhao et al. 2021, 2102.09690, section 4), from what a finished run stored.
 
-Each names the labels that a prompt would favour in a row: those that most of its demonstrations have (majority label), that
+Each names the labels that a prompt would favor in a row: those that most of its demonstrations have (majority label), that
 of its last demonstration (recency), and the one that is likeliest behind the prompt's end alone (common token). A predictor
 has the bias as far as it predicts favoured labels more often than they are right.
 """

@@ -98,7 +98,7 @@ def diagnose(
     tolerance: float = TOLERANCE,
 ) -> Diagnosis:
     """Ask both models about the `limit` rows with the smallest hash of id; no cache is read, nothing is kept."""
-    rows = [row.unlabelled() for row in by_hash(task.rows(task.spec.split), limit)]
+    rows = [row.unlabeled() for row in by_hash(task.rows(task.spec.split), limit)]
     bound = [Predictor(model, manipulate, reading).bind(task) for model in (first, second)]
     (outputs, one), (others, other) = (_answered(each, rows) for each in bound)
     gaps, flips = [], []

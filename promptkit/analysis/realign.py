@@ -239,7 +239,7 @@ class _Stored:
             return "every row of the fit part, whose labels it needs, is itself evaluated"
         try:
             requirements.check(
-                calibration, labels=self._size, items=self._items, known=[True] * max(needs.rows, needs.labelled_fewest, 1)
+                calibration, labels=self._size, items=self._items, known=[True] * max(needs.rows, needs.labeled_fewest, 1)
             )
         except PromptkitError as error:
             return str(error)

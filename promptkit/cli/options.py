@@ -42,7 +42,7 @@ Calibrate = Annotated[
     str,
     typer.Option(
         help="Alignments besides the plain scores, with commas. Corrections: contextual, domain, batch, batch-fitted, pmi, "
-        "prior, proca, temperature, vector, affine. Learned from labelled rows: linear, hidden, prototypical, soft, knn, "
+        "prior, proca, temperature, vector, affine. Learned from labeled rows: linear, hidden, prototypical, soft, knn, "
         "automatic; as label maps: blm, blm+, frequency, iterative, random, semantic. With keywords as in "
         "knn:k=3:per_class=16."
     ),

@@ -37,7 +37,7 @@ def render(
     set_: opts.Set = None,
     as_json: opts.Json = False,
 ) -> None:
-    """Show the exact prompts of a task, coloured by part, and what is likely wrong with them."""
+    """Show the exact prompts of a task, colored by part, and what is likely wrong with them."""
     from promptkit.evaluation.preview import show, views
 
     loaded = resolve.task(task, data, template, label_column, labels, answer_column, train)

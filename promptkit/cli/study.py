@@ -41,7 +41,7 @@ def study(
     if plot is not None:
         plots.write(pictures.by_itself(made, without), plot)
     if as_json:
-        print(json.dumps(made.to_json() | ({"controls": without.to_json()} if without else {})))
+        print(json.dumps(made.to_json() | ({"baselines": without.to_json()} if without else {})))
     else:
         print_wide(made.table(baselines=without).rich())
         print(f"{made.seconds:.1f} s, {len({cell.run.path for cell in made.cells})} runs in {out}")

@@ -1,4 +1,4 @@
-"""What aligners need and give: the interfaces that their implementations in `align/` keep. Without behaviour."""
+"""What aligners need and give: the interfaces that their implementations in `align/` keep. Without behavior."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ ContentFreeInput = str | RandomWords
 """A text that stands for every input of a row, or words by chance that stand for each."""
 
 Layer = int | float
-"""As `Read.hidden_layer` counts layers: 0 the embedding, -1 the last one's normalised output. Between 0 and 1 it is a share of
+"""As `Read.hidden_layer` counts layers: 0 the embedding, -1 the last one's normalized output. Between 0 and 1 it is a share of
 the depth: 0.5 is the layer half-way."""
 LAYERS: tuple[Layer, ...] = (0.6, -1)
-"""Those that a read-out chooses from by its labelled rows: where a text's meaning has gathered, and where it has given way to
+"""Those that a read-out chooses from by its labeled rows: where a text's meaning has gathered, and where it has given way to
 that of the next tokens. Which of them knows more of the labels is a matter of the task (`benchmarks/alignment_learned`)."""
 
 
 class PerClass(NamedTuple):
-    """Labelled rows of the fit part: so many of each label, or all where there are fewer; drawn by hash."""
+    """Labeled rows of the fit part: so many of each label, or all where there are fewer; drawn by hash."""
 
     rows: int
     seed: int
 
 
 class TopTokens(NamedTuple):
-    """The likeliest tokens at the answer slot, by their mean probability over labelled rows: the same for every row.
+    """The likeliest tokens at the answer slot, by their mean probability over labeled rows: the same for every row.
 
     A row speaks for as many tokens as there are to be.
     """
@@ -60,9 +60,9 @@ class Needs:
     """How many rows of the fit part."""
     labels: bool = False
     """Whether the labels of rows of the fit part too."""
-    labelled: tuple[PerClass, ...] = ()
+    labeled: tuple[PerClass, ...] = ()
     """Rows of the fit part, chosen by their labels."""
-    labelled_fewest: int = 0
+    labeled_fewest: int = 0
     """The fewest of them, of all labels together."""
     tokens: tuple[TopTokens, ...] = ()
     """Tokens whose log-probabilities at the answer slot are read of every row."""
@@ -83,7 +83,7 @@ class Outputs:
     """What a model gave for rows, and nothing of their labels: each field has a line a row."""
 
     logprobs: Floats
-    """Shape (rows, K): of the labels in the declared order, not normalised."""
+    """Shape (rows, K): of the labels in the declared order, not normalized."""
     context: Integers
     """Shape (rows,): which of the evaluated rows' contexts each was read under; -1 where it is none of them."""
     tokens: Mapping[TopTokens, Floats] = field(default_factory=dict)
@@ -106,7 +106,7 @@ class FitData:
     """Label log-probabilities, shape (1, K); shape (rows, K) where each of `items` has answers of its own."""
     labels: tuple[str, ...] = ()
     """In the declared order."""
-    labelled: Mapping[PerClass, Integers] = field(default_factory=dict)
+    labeled: Mapping[PerClass, Integers] = field(default_factory=dict)
     """Which of `rows` they are."""
     names: Mapping[TopTokens, tuple[str, ...]] = field(default_factory=dict)
     """The text of each token."""
@@ -177,8 +177,8 @@ class Extractor(OutputReader, Protocol):
         """The answer in a text, or None if it holds none; `choices` are what the row offers, if it offers any."""
         ...
 
-    def normalize(self, answer: str) -> str:
-        """The answer after the stated normalisation: answers are the same that have one form."""
+    def normalized(self, answer: str) -> str:
+        """The answer after the stated normalization: answers are the same that have one form."""
         ...
 
     def is_correct(self, answer: str | None, accepted: Sequence[str]) -> bool:

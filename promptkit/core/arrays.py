@@ -92,7 +92,7 @@ def check_held(kind: str, parameters: Mapping[str, Array], shapes: Mapping[str, 
             )
 
 
-def serialised(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
+def serialize(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
     """Arrays as the bytes of a safetensors file."""
     from safetensors.numpy import save as dumped
 
@@ -100,7 +100,7 @@ def serialised(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None =
     return content
 
 
-def deserialised(content: bytes) -> dict[str, Array]:
+def deserialize(content: bytes) -> dict[str, Array]:
     """The arrays of the bytes of a safetensors file. Raises ValueError for other bytes, and for numbers that are no floats."""
     from safetensors import SafetensorError, deserialize
 

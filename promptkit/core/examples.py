@@ -23,7 +23,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledExample(Example):
+class LabeledExample(Example):
     """One row with its answer: a demonstration, a row to fit on, or the gold of a test row."""
 
     label: str
@@ -33,7 +33,7 @@ class LabelledExample(Example):
     rationale: Mapping[str, str] = field(default_factory=dict)
     """Template variable -> text, for the target block of a demonstration alone: how the answer is come by."""
 
-    def unlabelled(self) -> Example:
+    def unlabeled(self) -> Example:
         """What a model may see of it."""
         return Example(id=self.id, inputs=self.inputs, choices=self.choices)
 

@@ -1,4 +1,4 @@
-"""What manipulations need and give: the interfaces that their implementations in `manipulate/` keep. Without behaviour."""
+"""What manipulations need and give: the interfaces that their implementations in `manipulate/` keep. Without behavior."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from promptkit.core.alignment import OutputReader
 from promptkit.core.arrays import Array
-from promptkit.core.examples import Example, LabelledExample, Part
+from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.inputs import Interventions, KVPrefix, TextInput, Vectors
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered
@@ -53,7 +53,7 @@ class BindContext:
     """The model that will read what the manipulation makes."""
     reading: OutputReader
     """How its output will be read: which words are scored, or how much is written."""
-    rows: Mapping[Part, Sequence[LabelledExample]] = field(default_factory=dict)
+    rows: Mapping[Part, Sequence[LabeledExample]] = field(default_factory=dict)
     """The parts that the manipulation has named."""
     others: Mapping[str, Ask] = field(default_factory=dict)
     """The other models that the manipulation has named."""

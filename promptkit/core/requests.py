@@ -25,7 +25,7 @@ class Read:
     top_m: int = 0
     """How many of the likeliest next tokens are wanted."""
     hidden_layer: int | None = None
-    """The layer whose hidden state is wanted: 0 is the embedding, -1 the last layer's normalised output."""
+    """The layer whose hidden state is wanted: 0 is the embedding, -1 the last layer's normalized output."""
     mean_from: int | None = None
     """The hidden state's mean over the input's positions from this one on is wanted, and not that of the last alone."""
 

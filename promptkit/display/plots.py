@@ -1,6 +1,6 @@
 """The figures of a study, drawn with matplotlib. Knows nothing of studies: what is drawn is handed over as numbers.
 
-The colours are Okabe and Ito's (2008), which the colour-blind tell apart; where there is no colour, markers and dashes do.
+The colors are Okabe and Ito's (2008), which the color-blind tell apart; where there is no color, markers and dashes do.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Series:
     name: str
     points: tuple[Estimate | None, ...]
     control: bool = False
-    """Whether it is drawn as what one compares with: grey, and without an interval."""
+    """Whether it is drawn as what one compares with: gray, and without an interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Dots:
 
     name: str
     style: int
-    """Rows of one style have one colour and one marker."""
+    """Rows of one style have one color and one marker."""
     values: tuple[float, ...]
 
 
@@ -75,7 +75,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 @styled
 def lines(series: Sequence[Series], *, ticks: Sequence[str], x: str, y: str, legend: str, title: str, caption: str) -> Figure:
-    """A line a series over evenly spaced places, each point with its interval as a bar; controls behind them, in grey."""
+    """A line a series over evenly spaced places, each point with its interval as a bar; controls behind them, in gray."""
     figure, axes = _new(6.8, 3.9, title, caption)
     mine, theirs = [each for each in series if not each.control], [each for each in series if each.control]
     step = min(0.09, 0.5 / len(mine))

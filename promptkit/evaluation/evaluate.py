@@ -14,7 +14,7 @@ from typing import Any
 
 from promptkit.core.alignment import Extractor
 from promptkit.core.errors import InputError, TaskError
-from promptkit.core.examples import LabelledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.core.requests import GenerateOutput, Output, Request
 from promptkit.core.version import __version__
 from promptkit.evaluation import requirements, support
@@ -186,8 +186,8 @@ class _Pass:
         try:
             bound = self._first.bind(self._task, ask=silent, others=lambda name: load("fake"))
             if self._needs.premise:
-                bound.apply.premise(self._items[0].unlabelled())
-            bound.apply([self._items[0].unlabelled()])
+                bound.apply.premise(self._items[0].unlabeled())
+            bound.apply([self._items[0].unlabeled()])
         except NeedsAnswer:
             return
 
@@ -341,7 +341,7 @@ class _Pass:
     @cached_property
     def _rows(self) -> list[Query]:
         """Every row that the model is asked about, in the run's order: those evaluated, then those that aligners need."""
-        items = [item.unlabelled() for item in self._items]
+        items = [item.unlabeled() for item in self._items]
         rendered = zip(items, self._items, self._bound.apply(items), strict=True)
         rows = [Query(file="samples", id=item.id, example=item, rendered=each, gold=gold) for item, gold, each in rendered]
         return [*rows, *support.asked(self._bound, rows, self._needs, self._fit, self._task.rows(self._split))]
@@ -385,7 +385,7 @@ class _Pass:
                 known=self._labels,
             )
 
-    def _check_support(self, evaluated: Sequence[LabelledExample]) -> None:
+    def _check_support(self, evaluated: Sequence[LabeledExample]) -> None:
         may_see = {row.id for row in untested(self._fit, evaluated)}
         known = [row.id in may_see for row in self._fit]
         for calibration in (chain.calibration for chain in self._chains if chain.calibration):
@@ -393,7 +393,7 @@ class _Pass:
             requirements.check(calibration, labels=len(self._labels), items=len(self._items), known=known)
 
 
-def _identity(row: LabelledExample) -> str:
+def _identity(row: LabeledExample) -> str:
     """What of a row determines a result, besides its inputs, which its id is a hash of."""
     more = (row.accepted, tuple(row.rationale.items()))
     return f"{row.id} {row.label}" + (f" {more}" if any(more) else "")

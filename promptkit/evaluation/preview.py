@@ -90,7 +90,7 @@ def views(predictor: Predictor, task: Task, *, split: str, n: int) -> list[View]
     chat = bool(predictor.manipulate.settings().get("chat"))
     card = predictor.model.card
     shown = []
-    examples = [row.unlabelled() for row in by_hash(rows, n)]
+    examples = [row.unlabeled() for row in by_hash(rows, n)]
     for example, rendered in zip(examples, bound.apply(examples), strict=True):
         found = lint.warnings(rendered, card, tested=tested, chat=chat)
         verb = bound.request(example, rendered).verb

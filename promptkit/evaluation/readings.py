@@ -1,6 +1,6 @@
 """What is read of rows beside the scores of label words: source tokens' log-probabilities, and hidden states.
 
-The source tokens are one set for all rows, so that the labelled rows are asked for their likeliest tokens first, while the
+The source tokens are one set for all rows, so that the labeled rows are asked for their likeliest tokens first, while the
 requests are made; then every row is asked for the log-probabilities of those. While a run goes, what was read stands in
 lines as other answers do; when it has finished, in one file of tensors.
 """
@@ -68,9 +68,9 @@ class ReadPlan:
         return [{"id": SOURCES, **told, "layers": list(self.layers), "texts": list(self.texts)}]
 
 
-def wanted(needs: Needs, ask: Ask, labelled: Mapping[PerClass, Sequence[Rendered]], words: Sequence[str]) -> ReadPlan:
-    """What `needs` come to, with the labelled rows asked for their likeliest tokens; `words` stand for the labels."""
-    sets = {top: _likeliest(ask, top.most, labelled[top.of]) for top in needs.tokens}
+def wanted(needs: Needs, ask: Ask, labeled: Mapping[PerClass, Sequence[Rendered]], words: Sequence[str]) -> ReadPlan:
+    """What `needs` come to, with the labeled rows asked for their likeliest tokens; `words` stand for the labels."""
+    sets = {top: _likeliest(ask, top.most, labeled[top.of]) for top in needs.tokens}
     ids = tuple(sorted({token for tokens in sets.values() for token in tokens}))
     place = {token: number for number, token in enumerate(ids)}
     names = _names(ask, ids)

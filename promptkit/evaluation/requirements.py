@@ -32,7 +32,7 @@ def united(chains: Sequence[Chain]) -> Needs:
         premise=any(need.premise for need in needs),
         rows=max((need.rows for need in needs), default=0),
         labels=any(need.labels for need in needs),
-        labelled=tuple(dict.fromkeys(each for need in needs for each in need.labelled)),
+        labeled=tuple(dict.fromkeys(each for need in needs for each in need.labeled)),
         tokens=tuple(dict.fromkeys(each for need in needs for each in need.tokens)),
         layers=tuple(sorted({each for need in needs for each in need.layers})),
         named=tuple(dict.fromkeys(each for need in needs for each in need.named)),
@@ -84,16 +84,16 @@ def check(calibration: Calibration, *, labels: int, items: int, known: Sequence[
             hint="Evaluate a split other than train, on which aligners are fitted",
             calibration=calibration.name,
         )
-    learned = min([sum(known), *(each.rows * labels for each in needs.labelled)])
-    if learned < needs.labelled_fewest:
+    learned = min([sum(known), *(each.rows * labels for each in needs.labeled)])
+    if learned < needs.labeled_fewest:
         raise InputError(
-            f"The calibration {calibration.name} needs at least {needs.labelled_fewest} labeled rows to vote",
+            f"The calibration {calibration.name} needs at least {needs.labeled_fewest} labeled rows to vote",
             code="too-few-labeled-rows",
             got=f"at most {learned} labeled rows",
             hint="Use a smaller k, or a larger per_class",
             calibration=calibration.name,
             given=learned,
-            needed=needs.labelled_fewest,
+            needed=needs.labeled_fewest,
         )
     there = len(known[: needs.rows]) if needs.rows else items
     if there < needs.rows_each * labels:
@@ -118,7 +118,7 @@ def fit_warnings(chains: Sequence[Chain], samples: Sequence[Any], lines: Sequenc
 
 def _scarcity(needs: Needs, labels: Sequence[str], counts: Mapping[str | None, int]) -> str | None:
     """Which labels have fewer rows than are to be learned from."""
-    most = max((each.rows for each in needs.labelled), default=0)
+    most = max((each.rows for each in needs.labeled), default=0)
     fewer = [f"{label} ({counts.get(label, 0)})" for label in labels if counts.get(label, 0) < most]
     if not fewer:
         return None
@@ -148,7 +148,7 @@ def skew(calibration: Calibration, items: Sequence[str], rows: Sequence[str | No
 
 def uses_fit(needs: Needs) -> bool:
     """Whether any of the needs are met by the fit part."""
-    return bool(needs.rows or needs.labelled or any(isinstance(each, RandomWords) for each in needs.stand_ins))
+    return bool(needs.rows or needs.labeled or any(isinstance(each, RandomWords) for each in needs.stand_ins))
 
 
 def unread(needs: Needs, had: Needs, observed: ReadOutputs | None) -> str | None:
@@ -156,14 +156,14 @@ def unread(needs: Needs, had: Needs, observed: ReadOutputs | None) -> str | None
     layers = [] if observed is None else observed.told["layers"]
     states = [f"hidden states of layer {layer}" for layer in needs.layers if layer not in layers]
     sets = set() if observed is None else {top for top, _ in observed.sets()}
-    rows = [f"{each.rows} labelled rows of each label" for each in needs.labelled if not _holds(had.labelled, each)]
+    rows = [f"{each.rows} labeled rows of each label" for each in needs.labeled if not _holds(had.labeled, each)]
     tokens = [_chosen_tokens(top) for top in needs.tokens if top not in sets]
     names = ["hidden states of the tokens' texts" for top in needs.named if top not in had.named]
     return next(iter([*states, *names, *rows, *tokens]), None)
 
 
 def _chosen_tokens(top: TopTokens) -> str:
-    return f"the log-probabilities of the {top.most} tokens that are likeliest for {top.of.rows} labelled rows of each label"
+    return f"the log-probabilities of the {top.most} tokens that are likeliest for {top.of.rows} labeled rows of each label"
 
 
 def _holds(had: Sequence[PerClass], wanted: PerClass) -> bool:

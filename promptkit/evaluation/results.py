@@ -93,9 +93,9 @@ def of_texts(chain: Chain, reading: Extractor, samples: Sequence[Any]) -> Result
     correct = np.array([line["correct"] for line in samples], float)
     shares = generation(correct, np.array([said is not None for said in predictions]))
     if reading.samples > 1:
-        forms = [[text["answer"] and reading.normalize(text["answer"]) for text in line["generations"]] for line in samples]
+        forms = [[text["answer"] and reading.normalized(text["answer"]) for text in line["generations"]] for line in samples]
         right = [
-            right_at(given, {*map(reading.normalize, line["accepted"])}) for given, line in zip(forms, samples, strict=True)
+            right_at(given, {*map(reading.normalized, line["accepted"])}) for given, line in zip(forms, samples, strict=True)
         ]
         found = [[form is not None for form in given] for given in forms]
         shares |= voting(np.array(right), np.array(found))

@@ -16,7 +16,7 @@ import numpy as np
 
 from promptkit.align.chain import Chain
 from promptkit.core.alignment import ContentFreeInput, FitData, Needs, Outputs, PerClass, RandomWords
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import Ask
 from promptkit.core.rendered import Rendered
 from promptkit.core.seeding import hash_rank
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 def asked(
-    bound: BoundPredictor, items: Sequence[Query], needs: Needs, fit: Sequence[LabelledExample], evaluated: Sequence[Example]
+    bound: BoundPredictor, items: Sequence[Query], needs: Needs, fit: Sequence[LabeledExample], evaluated: Sequence[Example]
 ) -> list[Query]:
     """What stands in under each context in which `items` are read, the premise, and as many rows of `fit` as are needed.
 
@@ -55,23 +55,23 @@ def asked(
         )
     known = {row.id for row in untested(fit, evaluated)}
     taken = taken_of(needs, fit, evaluated)
-    unlabelled = [row.unlabelled() for row in taken]
-    for row, example, rendered in zip(taken, unlabelled, bound.apply(unlabelled), strict=True):
+    unlabeled = [row.unlabeled() for row in taken]
+    for row, example, rendered in zip(taken, unlabeled, bound.apply(unlabeled), strict=True):
         gold = row if row.id in known else None
         rows.append(Query(file="support", id=FIT + row.id, example=example, rendered=rendered, gold=gold))
     return rows
 
 
-def taken_of(needs: Needs, fit: Sequence[LabelledExample], evaluated: Sequence[Example]) -> list[LabelledExample]:
+def taken_of(needs: Needs, fit: Sequence[LabeledExample], evaluated: Sequence[Example]) -> list[LabeledExample]:
     """The rows that are read of `fit`: its first ones, and behind them, in its order, those chosen by their labels."""
     known = [(row.id, row.label) for row in untested(fit, evaluated)]
-    wanted = {known[place][0] for each in needs.labelled for place in chosen(each, known)}
+    wanted = {known[place][0] for each in needs.labeled for place in chosen(each, known)}
     return [row for place, row in enumerate(fit) if place < needs.rows or row.id in wanted]
 
 
 def chosen(each: PerClass, rows: Sequence[tuple[str, str]]) -> list[int]:
     """The places of so many of each label, of rows by id and label; those left out of `rows` change none of the others."""
-    ranks = sorted(range(len(rows)), key=lambda place: hash_rank(each.seed, "labelled", rows[place][0]))
+    ranks = sorted(range(len(rows)), key=lambda place: hash_rank(each.seed, "labeled", rows[place][0]))
     counts: Counter[str] = Counter()
     taken = []
     for place in ranks:
@@ -82,7 +82,7 @@ def chosen(each: PerClass, rows: Sequence[tuple[str, str]]) -> list[int]:
     return sorted(taken)
 
 
-def used_of(needs: Needs, fit: Sequence[LabelledExample], evaluated: Sequence[Example]) -> Sequence[LabelledExample]:
+def used_of(needs: Needs, fit: Sequence[LabeledExample], evaluated: Sequence[Example]) -> Sequence[LabeledExample]:
     """The rows of `fit` that determine a result: those that are read, or all where words are drawn from them."""
     bagged = any(isinstance(each, RandomWords) for each in needs.stand_ins)
     return fit if bagged else taken_of(needs, fit, evaluated)
@@ -95,8 +95,8 @@ def wanted_of(ask: Ask, needs: Needs, rows: Sequence[Query], shown: Mapping[str,
     """
     known = [(row.id, row.gold.label, row.rendered) for row in rows if row.id.startswith(FIT) and row.gold is not None]
     pairs = [(row.removeprefix(FIT), label) for row, label, _ in known]
-    labelled = {each: [known[place][2] for place in chosen(each, pairs)] for each in needs.labelled}
-    return wanted(needs, ask, labelled, [*shown.values()])
+    labeled = {each: [known[place][2] for place in chosen(each, pairs)] for each in needs.labeled}
+    return wanted(needs, ask, labeled, [*shown.values()])
 
 
 def reads(wants: ReadPlan, rows: Sequence[Query], ask: Ask) -> list[Query]:
@@ -157,7 +157,7 @@ def collected(
         stand_ins={each: matrix([of_id[id_of(context, each)] for context in contexts], labels) for each in needs.stand_ins},
         premise=matrix([of_id[PREMISE]], labels) if needs.premise else None,
         labels=labels,
-        labelled={each: np.array([known[i][0] for i in chosen(each, pairs)], int) for each in needs.labelled},
+        labeled={each: np.array([known[i][0] for i in chosen(each, pairs)], int) for each in needs.labeled},
         names={} if observed is None else observed.names(),
         name_vectors={} if observed is None else observed.name_vectors(needs.named),
         label_vectors=observed.vectors([*chains[0].reading.label_words().values()]) if observed and needs.named else None,

@@ -18,7 +18,7 @@ from pydantic import PositiveInt
 from promptkit.align.choices import Choices
 from promptkit.core.alignment import Extractor, Scorer
 from promptkit.core.errors import InputError, Unsupported
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.model import ExposesHeads
 from promptkit.core.registry import as_python, check_value
 from promptkit.core.seeding import hash_rank
@@ -162,12 +162,12 @@ class Swapped:
 
 
 def _asked(
-    predictor: Predictor, task: Task, rows: Sequence[LabelledExample], cache: ScoreCache | None
+    predictor: Predictor, task: Task, rows: Sequence[LabeledExample], cache: ScoreCache | None
 ) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Of each row, what the model reads, and the right answer behind it."""
     reading = predictor.reading
     assert isinstance(reading, Scorer)
-    plain = [row.unlabelled() for row in rows]
+    plain = [row.unlabeled() for row in rows]
     offered = [row.choices or ((row.label,) if isinstance(reading, Choices) else ()) for row in rows]
     answered = [
         Example(id=row.id, inputs={**row.inputs, **row.rationale}, choices=choices)

@@ -16,7 +16,7 @@ from pydantic import PositiveInt
 
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError, Unsupported, unknown
-from promptkit.core.examples import LabelledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.core.registry import as_python, check_value
 from promptkit.core.requests import Read, ReadOutput, Request
 from promptkit.manipulate.demos import zero
@@ -52,7 +52,7 @@ def extract_steering_vector(
     States are those of the prompts' last tokens, of at most so many `rows` of the pool whose inputs do not stand in `split`,
     which is to be evaluated. `how`: the `difference` that demonstrations make or the `mean` behind them, each times
     `strength` and added; or the mean in the state's place (`replace`). Raises PromptkitError for a prompt without
-    demonstrations and for a last layer, whose states are read normalised, and Unsupported for a model without hidden states.
+    demonstrations and for a last layer, whose states are read normalized, and Unsupported for a model without hidden states.
     """
     if how not in get_args(How):
         raise unknown("extraction method", str(how), get_args(How))
@@ -123,7 +123,7 @@ def check_layer(layer: int, most: int, reason: str = "") -> None:
         )
 
 
-def chosen_rows(task: Task, split: str | None, count: int, *, of: str) -> list[LabelledExample]:
+def chosen_rows(task: Task, split: str | None, count: int, *, of: str) -> list[LabeledExample]:
     """So many rows of the pool, by hash, whose inputs are not evaluated; raises PromptkitError where there are none."""
     if not isinstance(task, Task):
         hint = 'Write pk.task("sentiment")'
@@ -142,11 +142,11 @@ def chosen_rows(task: Task, split: str | None, count: int, *, of: str) -> list[L
 
 
 def _mean_state(
-    predictor: Predictor, task: Task, rows: Sequence[LabelledExample], layer: int, cache: ScoreCache | None
+    predictor: Predictor, task: Task, rows: Sequence[LabeledExample], layer: int, cache: ScoreCache | None
 ) -> Floats:
     """The mean over the rows of the hidden state at the last token of each one's prompt, (d_model,)."""
     bound = predictor.bind(task, cache=cache)
-    examples = [row.unlabelled() for row in rows]
+    examples = [row.unlabeled() for row in rows]
     asked = [Request(input=each.input, verb=Read(hidden_layer=layer)) for each in bound.apply(examples)]
     found = CachedModel(predictor.model, cache)(asked)
     mean: Floats = np.mean([each.hidden for each in found if isinstance(each, ReadOutput)], axis=0)

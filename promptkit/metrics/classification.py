@@ -30,7 +30,7 @@ AT = "exact_match@"
 def classification(gold: Integers, logprobs: Floats) -> dict[str, Estimate]:
     """Accuracy, macro-F1, ECE and Brier score over labels that are the same for every row.
 
-    gold: shape (N,), indices of labels. logprobs: shape (N, K), unnormalised; ties go to the first label. Macro-F1 is
+    gold: shape (N,), indices of labels. logprobs: shape (N, K), unnormalized; ties go to the first label. Macro-F1 is
     the mean over the labels that occur in gold. Brier is the mean over rows of the squared distance between the label
     probabilities and the gold one-hot, 0 to 2.
     """

@@ -56,9 +56,9 @@ Statistic = Callable[["Floats"], "Floats"]
 def wilson(successes: float, count: float) -> Estimate:
     """A share and its Wilson (1927) score interval."""
     share = successes / count
-    centre = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
+    center = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
     half = _Z / (1 + _Z**2 / count) * sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    return Estimate(value=share, low=min(share, max(0.0, centre - half)), high=max(share, min(1.0, centre + half)))
+    return Estimate(value=share, low=min(share, max(0.0, center - half)), high=max(share, min(1.0, center + half)))
 
 
 def mean_share(shares: Floats) -> Estimate:

@@ -161,8 +161,8 @@ class FakeModel:
     def _next(self, ids: tuple[int, ...]) -> Floats:
         """Next-token log-probabilities, shape (VOCABULARY,)."""
         logits = self._noise(ids, VOCABULARY, "logits")
-        normalised: Floats = logits - np.logaddexp.reduce(logits)
-        return normalised
+        normalized: Floats = logits - np.logaddexp.reduce(logits)
+        return normalized
 
     def _noise(self, ids: tuple[int, ...], size: int, purpose: str) -> Floats:
         key = f"{self.name}\0{purpose}\0{ids}".encode()

@@ -14,7 +14,7 @@ import numpy as np
 from promptkit.align.vote import majority
 from promptkit.core.alignment import Extractor, Scorer
 from promptkit.core.errors import ModelError, TemplateError
-from promptkit.core.examples import Example, LabelledExample, inputs_of
+from promptkit.core.examples import Example, LabeledExample, inputs_of
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import GenerateOutput, Output, Read, ReadOutput, ScoreOutput
 from promptkit.inputs.text.encoding import counted
@@ -36,7 +36,7 @@ class Query:
     id: str
     example: Example
     rendered: Rendered
-    gold: LabelledExample | None = None
+    gold: LabeledExample | None = None
     verb: Read | None = None
     """What is read of it beside its answer, which goes to a line of its own."""
 
@@ -146,7 +146,7 @@ def _scored(row: Query, reading: Scorer, output: ScoreOutput) -> dict[str, Any]:
 
 def _written(row: Query, reading: Extractor, output: GenerateOutput) -> dict[str, Any]:
     answers = [reading.answer(generation.text, row.example.choices) for generation in output.generations]
-    won = majority([None if answer is None else reading.normalize(answer) for answer in answers])
+    won = majority([None if answer is None else reading.normalized(answer) for answer in answers])
     answer = None if won is None else answers[won]
     gold = row.gold
     judged = {} if gold is None else {"gold": gold.label, "accepted": list(gold.accepted)}

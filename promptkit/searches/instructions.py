@@ -15,7 +15,7 @@ from typing import Literal, get_args
 from promptkit.analysis.compare import compare
 from promptkit.core.alignment import OutputReader
 from promptkit.core.errors import InputError, Unsupported, unknown
-from promptkit.core.examples import LabelledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.evaluation.evaluate import OUT, Progress
 from promptkit.inputs.text.template import LABEL
 from promptkit.manipulate.instructions import statements
@@ -95,7 +95,7 @@ def search(
 
 def check(
     task: Task, *, method: str | None, instructions: Sequence[str], candidates: int, by: str, dev: int | None, split: str | None
-) -> list[LabelledExample]:
+) -> list[LabeledExample]:
     """The rows that a search would choose by; raises what it would raise before it has a model."""
     if not isinstance(task, Task):
         reason, hint = "A search needs a task object, not a name", 'Write pk.task("sentiment")'

@@ -1,4 +1,4 @@
-"""Instructions tried on labelled rows: whether the answer is right, and how likely the right answer was.
+"""Instructions tried on labeled rows: whether the answer is right, and how likely the right answer was.
 
 What a run would say of the same rows is what a trial says. A text that the model writes is right or wrong; how likely the right
 one was is asked besides, by scoring it behind the same prompt (APE's second score function, 2211.01910 section 3.2).
@@ -15,7 +15,7 @@ from typing import Any
 from promptkit.align.chain import Reads
 from promptkit.align.choices import Choices
 from promptkit.core.alignment import Scorer
-from promptkit.core.examples import LabelledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.core.requests import Request
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
@@ -46,7 +46,7 @@ class InstructionScorer:
     """A prompt whose instruction is exchanged, over certain rows; what is known of one is not asked again."""
 
     def __init__(
-        self, predictor: Predictor, prompt: Prompt, task: Task, rows: Sequence[LabelledExample], cache: ScoreCache | None
+        self, predictor: Predictor, prompt: Prompt, task: Task, rows: Sequence[LabeledExample], cache: ScoreCache | None
     ) -> None:
         """`prompt` is the predictor's own manipulation."""
         self._model, self._prompt, self._task = predictor.model, prompt, task
@@ -81,7 +81,7 @@ class InstructionScorer:
             rows = self._rows[len(self._lines[text, reading.name]) : count]
             bound = self._predictor(text, reading)
             own = reading is self._readings[0]
-            examples = [row.unlabelled() if own else row.answered() for row in rows]
+            examples = [row.unlabeled() if own else row.answered() for row in rows]
             for row, example, rendered in zip(rows, examples, bound.apply(examples), strict=True):
                 asked = Query(file="samples", id=row.id, example=example, rendered=rendered, gold=row)
                 yield _Question(text=text, asked=asked, reading=reading, request=bound.request(example, rendered))

@@ -14,7 +14,7 @@ import numpy as np
 
 from promptkit.align.chain import reading
 from promptkit.core.errors import InputError, TaskError
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import BindContext
 from promptkit.core.model import Model
 from promptkit.core.registry import spelling
@@ -32,7 +32,7 @@ from promptkit.tasks.task import Task
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
-Rows = Sequence[LabelledExample]
+Rows = Sequence[LabeledExample]
 LESS = "model less it"
 """The column of differences."""
 
@@ -43,7 +43,7 @@ class Control:
 
     name: str
     k: int | None
-    """How many labelled rows it sees for an item; None where it sees the whole pool."""
+    """How many labeled rows it sees for an item; None where it sees the whole pool."""
     predictions: tuple[str, ...]
     correct: Floats
     """Shape (N,): 1.0 or 0.0."""
@@ -67,7 +67,7 @@ class Baselines:
 
     title: str
     pool: int
-    """How many labelled rows the pool has."""
+    """How many labeled rows the pool has."""
     baselines: tuple[Control, ...]
     against: str = ""
     """What of the study the differences are of."""
@@ -86,7 +86,7 @@ class Baselines:
             columns=columns,
             rows=tuple(rows),
             names=2,
-            caption=f"{told}k: the labelled rows that it sees. Below each figure its 95% interval ({over})",
+            caption=f"{told}k: the labeled rows that it sees. Below each figure its 95% interval ({over})",
             signed=(LESS,),
         )
 
@@ -121,7 +121,7 @@ def baselines(
         )
     split = split or task.spec.split
     rows, pool = by_hash(task.rows(split), limit), task.pool()
-    items, gold = [row.unlabelled() for row in rows], [row.label for row in rows]
+    items, gold = [row.unlabeled() for row in rows], [row.label for row in rows]
 
     def control(name: str, k: int | None, said: Sequence[str]) -> Control:
         correct = np.array([one == other for one, other in zip(said, gold, strict=True)], float)

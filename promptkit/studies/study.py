@@ -50,7 +50,7 @@ class Study(Evaluated):
         return pictures.plot(self, x, color, metric, baselines)
 
     def heatmap(self, rows: str = "template", columns: str = "order", metric: str | None = None) -> Figure:
-        """The mean of a metric for each value of `rows` and of `columns`, in colours and in figures."""
+        """The mean of a metric for each value of `rows` and of `columns`, in colors and in figures."""
         return pictures.heatmap(self, rows, columns, metric)
 
     def spread(self, over: str = SEED, by: Names | None = None, metric: str | None = None) -> Figure:

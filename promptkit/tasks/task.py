@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from promptkit.core.errors import PromptkitError, TaskError, unknown
-from promptkit.core.examples import Example, LabelledExample, Part, inputs_of
+from promptkit.core.examples import Example, LabeledExample, Part, inputs_of
 from promptkit.core.paths import folder, names
 from promptkit.tasks.columns import cell_text, chosen, offered, text, texts
 from promptkit.tasks.readers import Row, read_file, read_hub, read_mirror, unreadable
@@ -64,11 +64,11 @@ class Task:
             part=part,
         )
 
-    def rows(self, split: str) -> Sequence[LabelledExample]:
-        """The labelled rows of a split, in the source's order."""
+    def rows(self, split: str) -> Sequence[LabeledExample]:
+        """The labeled rows of a split, in the source's order."""
         return self._examples(split)
 
-    def part(self, part: Part) -> Sequence[LabelledExample]:
+    def part(self, part: Part) -> Sequence[LabeledExample]:
         """The rows of one part of the train split, in the source's order."""
         source = self.source
         if source.hold_out is None and source.files is not None and source.splits.get("train", "train") not in source.files:
@@ -83,7 +83,7 @@ class Task:
         low, high = _SHARES[part]
         return [row for row in self._examples("train") if low <= _place(row) < high]
 
-    def pool(self) -> Sequence[LabelledExample]:
+    def pool(self) -> Sequence[LabeledExample]:
         """The rows that demonstrations are drawn from."""
         return self.part("pool")
 
@@ -96,10 +96,10 @@ class Task:
         }
 
     @cached_property
-    def _splits(self) -> dict[str, list[LabelledExample]]:
+    def _splits(self) -> dict[str, list[LabeledExample]]:
         return {}
 
-    def _examples(self, split: str) -> list[LabelledExample]:
+    def _examples(self, split: str) -> list[LabeledExample]:
         if split not in self._splits:
             if self.source.hold_out is not None and split in ("train", "test"):
                 self._splits.update(_divided(self._read("test"), self.source.hold_out))
@@ -107,7 +107,7 @@ class Task:
                 self._splits[split] = self._read(split)
         return self._splits[split]
 
-    def _read(self, split: str) -> list[LabelledExample]:
+    def _read(self, split: str) -> list[LabeledExample]:
         source = self.source
         theirs = source.splits.get(split, split)
         if source.files is not None:
@@ -123,11 +123,11 @@ class Task:
         read = [self._row(row, f"row {number} of {place}", split) for number, row in enumerate(rows, start=1)]
         return [replace(row, id=row_id) for row_id, row in zip(_ids(read), read, strict=True)]
 
-    def _row(self, row: Row, where: str, split: str) -> LabelledExample:
+    def _row(self, row: Row, where: str, split: str) -> LabeledExample:
         """One row as examples are, still without its id."""
         source = self.source
         inputs = {variable: text(row, column, where) for variable, column in source.inputs.items()}
-        working = {variable: text(row, column, where) for variable, column in source.rationale.items()}
+        rationale = {variable: text(row, column, where) for variable, column in source.rationale.items()}
         choices = () if source.choices is None else offered(row, source.choices, inputs, where)
         written = self.spec.kind == "generation"
         right: tuple[str, ...]
@@ -138,7 +138,7 @@ class Task:
         else:
             right = (self._label(text(row, source.label, where), where, split),)
         accepted = right if written else ()
-        return LabelledExample(id="", inputs=inputs, label=right[0], choices=choices, accepted=accepted, rationale=working)
+        return LabeledExample(id="", inputs=inputs, label=right[0], choices=choices, accepted=accepted, rationale=rationale)
 
     def _label(self, value: str, where: str, split: str) -> str:
         names = {label: label for label in self.labels}
@@ -216,7 +216,7 @@ def described() -> dict[str, TaskSpec]:
     return {name: read_spec(folder("evals") / f"{name}.yaml") for name in names("evals", ".yaml")}
 
 
-def _ids(rows: Sequence[LabelledExample]) -> list[str]:
+def _ids(rows: Sequence[LabeledExample]) -> list[str]:
     """Hashes of the inputs. Repeats are numbered by label first, so that shuffling a file changes no row's id."""
     digests = [_hash({**row.inputs, **{f"choice {i}": text for i, text in enumerate(row.choices)}})[:12] for row in rows]
     seen: Counter[str] = Counter()
@@ -228,7 +228,7 @@ def _ids(rows: Sequence[LabelledExample]) -> list[str]:
     return ids
 
 
-def untested(rows: Sequence[LabelledExample], evaluated: Sequence[Example]) -> list[LabelledExample]:
+def untested(rows: Sequence[LabeledExample], evaluated: Sequence[Example]) -> list[LabeledExample]:
     """The rows whose labels a fit or a search may see: those whose inputs are not evaluated."""
     tested = {inputs_of(row.id) for row in evaluated}
     return [row for row in rows if inputs_of(row.id) not in tested]
@@ -239,7 +239,7 @@ def _hash(inputs: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _divided(rows: Sequence[LabelledExample], hold_out: float) -> dict[str, list[LabelledExample]]:
+def _divided(rows: Sequence[LabeledExample], hold_out: float) -> dict[str, list[LabeledExample]]:
     """Train and test: the rows of smallest hash, and the others. A count may be passed by rows of equal inputs."""
     ranks = [_hash({"hold out": "", **row.inputs}) for row in rows]
     count = hold_out if isinstance(hold_out, int) else round(hold_out * len(rows))
@@ -267,6 +267,6 @@ def _divided(rows: Sequence[LabelledExample], hold_out: float) -> dict[str, list
     }
 
 
-def _place(row: LabelledExample) -> float:
+def _place(row: LabeledExample) -> float:
     """Where in [0, 1) a row's inputs fall, by hash."""
     return int(_hash({"part": "", **row.inputs})[:13], 16) / 16**13

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from promptkit.core.arrays import Array, as_array, digest, serialised
+from promptkit.core.arrays import Array, as_array, digest, serialize
 from promptkit.core.errors import CheckpointError
 
 FILE = "checkpoint.safetensors"
@@ -41,7 +41,7 @@ class TrainingState:
     fixed_parameters: dict[str, Array] = field(default_factory=dict)
     """What belongs to the parameters, and no step changes."""
     state: dict[str, Array] = field(default_factory=dict)
-    """What the optimiser keeps from one step to the next."""
+    """What the optimizer keeps from one step to the next."""
     step: int = 0
     """Steps that were made."""
     losses: list[float] = field(default_factory=list)
@@ -60,7 +60,7 @@ class TrainingState:
         return max(self.looks, key=lambda look: (look.better, -look.step))
 
 
-_ARRAYS = ("parameters", "best", "constants", "state")
+_ARRAYS = ("parameters", "best", "fixed_parameters", "state")
 
 
 def write(folder: Path, standing: TrainingState) -> None:
@@ -72,7 +72,7 @@ def write(folder: Path, standing: TrainingState) -> None:
     text = json.dumps(told)
     scratch = folder / f".{FILE}.part"
     with scratch.open("wb") as stream:
-        stream.write(serialised(arrays, {"standing": text, "sha256": _hash(text, arrays)}))
+        stream.write(serialize(arrays, {"standing": text, "sha256": _hash(text, arrays)}))
         stream.flush()
         os.fsync(stream.fileno())
     scratch.replace(folder / FILE)

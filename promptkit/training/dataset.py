@@ -1,4 +1,4 @@
-"""What is trained, and on what: rows, the prompts made of them, and what is right of each. Knows nothing of optimisers."""
+"""What is trained, and on what: rows, the prompts made of them, and what is right of each. Knows nothing of optimizers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from promptkit.align.loss import Target
 from promptkit.core.alignment import Extractor, PerClass
 from promptkit.core.arrays import Array
 from promptkit.core.errors import TaskError, Unsupported
-from promptkit.core.examples import Example, LabelledExample, Part
+from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import BindContext, InputTransform, Learnable
 from promptkit.core.rendered import Rendered
@@ -35,9 +35,9 @@ PARTS: tuple[Part, Part] = ("pool", "dev")
 class Rows:
     """What a training sees."""
 
-    pool: Sequence[LabelledExample]
+    pool: Sequence[LabeledExample]
     """Trained on."""
-    dev: Sequence[LabelledExample]
+    dev: Sequence[LabeledExample]
     """The step is chosen by them."""
 
     @classmethod
@@ -173,13 +173,13 @@ class TrainingData:
         return {index: place for place, index in enumerate(sorted(seen))}
 
     @cached_property
-    def _seen(self) -> list[LabelledExample]:
+    def _seen(self) -> list[LabeledExample]:
         return [*(self._rows.pool[index] for index in self._places), *self._rows.dev]
 
     @cached_property
     def _examples(self) -> list[Example]:
         """A right text stands as the one answer that is offered."""
-        return [row.answered() if self._written else row.unlabelled() for row in self._seen]
+        return [row.answered() if self._written else row.unlabeled() for row in self._seen]
 
 
 def learnables(predictor: Predictor) -> tuple[Learnable, ...]:
@@ -215,14 +215,14 @@ def refused(prompt: TextInput) -> TextInput:
     )
 
 
-def _drawn(rows: Sequence[LabelledExample], recipe: TrainingConfig) -> list[LabelledExample]:
+def _drawn(rows: Sequence[LabeledExample], recipe: TrainingConfig) -> list[LabeledExample]:
     """At most so many rows of each label as the recipe says, drawn by its seed, in the order given."""
     if recipe.per_class is None:
         return [*rows]
     return [rows[place] for place in chosen(PerClass(recipe.per_class, recipe.seed), [(row.id, row.label) for row in rows])]
 
 
-def _gold(row: LabelledExample, candidates: Sequence[str]) -> int:
+def _gold(row: LabeledExample, candidates: Sequence[str]) -> int:
     if row.label not in candidates:
         raise TaskError(
             f"Row {row.id} has the label {row.label}, for which the aligner has no word",
@@ -234,6 +234,6 @@ def _gold(row: LabelledExample, candidates: Sequence[str]) -> int:
     return candidates.index(row.label)
 
 
-def _digest(rows: Sequence[LabelledExample]) -> str:
+def _digest(rows: Sequence[LabeledExample]) -> str:
     lines = "\n".join(f"{row.id} {row.label} {row.accepted} {dict(row.rationale)}" for row in rows)
     return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()[:16]

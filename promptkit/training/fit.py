@@ -25,11 +25,11 @@ class TrainingResult:
     learned: tuple[Learnable, ...]
     """What was learned."""
     trainable: int
-    """How many numbers were trained; of a reparametrised soft prompt those of its network too, which are not kept."""
+    """How many numbers were trained; of a reparameterized soft prompt those of its network too, which are not kept."""
     task: str
     recipe: TrainingConfig
     rates: tuple[float | None, ...]
-    """Of each that was learned, the learning rate at its highest; None where the optimiser has none."""
+    """Of each that was learned, the learning rate at its highest; None where the optimizer has none."""
     losses: tuple[float, ...]
     """The mean loss of each step's rows, before the step."""
     looks: tuple[DevEvaluation, ...]

@@ -61,7 +61,7 @@ class Batch:
     of: Losses
     chosen: Sequence[int]
     fixed_parameters: Parameters
-    """What belongs to the parameters, and no optimiser sees."""
+    """What belongs to the parameters, and no optimizer sees."""
     evaluations: int = field(default=0, init=False)
 
     def losses(self, candidates: Sequence[Parameters]) -> list[float]:

@@ -19,14 +19,14 @@ from promptkit.training.optimizers.spsa import Spsa
 
 Schedule = Literal["linear", "constant"]
 OPTIMIZERS: Mapping[str, type[Optimizer]] = {each.name: each for each in (AdamW, Spsa, CmaEs, HotFlip)}
-"""Every optimiser, by the name that the command line spells."""
+"""Every optimizer, by the name that the command line spells."""
 
 _CHANGED = {True: "tokens", False: "numbers"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
-    """An optimiser, the rows that it sees, and when it ends."""
+    """An optimizer, the rows that it sees, and when it ends."""
 
     optimizer: Optimizer | None = None
     """What changes the parameters; unless given, AdamW, or for discrete tokens HotFlip. Its keywords are its own."""
@@ -50,7 +50,7 @@ class TrainingConfig:
     patience: int | None = 5
     """Stop after so many looks at dev without a better one; never where that is None."""
     seed: int = 0
-    """Of the rows of each label, of their order, and of what the optimiser draws."""
+    """Of the rows of each label, of their order, and of what the optimizer draws."""
     gradient_checkpointing: bool = False
     """Compute each layer's activations again in the backward pass instead of keeping them: the same, from less memory."""
     mixed_precision: Precision = "no"
@@ -67,7 +67,7 @@ class TrainingConfig:
                 optimizer=self.optimizer.__name__,
             )
         checked(self, "a training")
-        for name in ("steps", "batch_size", "dev", "every", "per_class", "patience"):
+        for name in ("steps", "batch_size", "dev", "eval_every", "per_class", "patience"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} must be at least 1", code="out-of-range", got=f"{name}={value!r}", **{name: value})
@@ -94,7 +94,7 @@ class TrainingConfig:
         return cls(**told)
 
     def resolved(self, *, discrete: bool) -> TrainingConfig:
-        """With an optimiser and its learning rate, if it has one; raises for one that cannot change what is learned."""
+        """With an optimizer and its learning rate, if it has one; raises for one that cannot change what is learned."""
         optimizer = self.optimizer or (HotFlip() if discrete else AdamW())
         if optimizer.discrete != discrete:
             fitting = [name for name, each in OPTIMIZERS.items() if each.discrete == discrete]

@@ -22,7 +22,7 @@ import numpy as np
 from promptkit.core.arrays import digest
 from promptkit.core.distributed import processes
 from promptkit.core.errors import InputError, TrainingError, Unsupported
-from promptkit.core.examples import LabelledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import Learnable
 from promptkit.core.model import Differentiable
 from promptkit.core.registry import spelling
@@ -108,12 +108,12 @@ def check(predictor: Predictor, task: Task, *, split: str | None, recipe: Traini
     return rows, settled
 
 
-def _check_asks_nothing(predictor: Predictor, task: Task, row: LabelledExample) -> None:
+def _check_asks_nothing(predictor: Predictor, task: Task, row: LabeledExample) -> None:
     """Raise for a prompt that the model is asked about while it is made; a text's likeness it may be asked for."""
     card = replace(predictor.model.card, context_length=sys.maxsize)
     around = predictor.bind_context(task, ask=DryRunModel(card), others=lambda name: load("fake"))
     with suppress(NeedsAnswer):
-        parts_of(predictor)[0].bind(replace(around, put=refused))([row.unlabelled()])
+        parts_of(predictor)[0].bind(replace(around, put=refused))([row.unlabeled()])
 
 
 class _Training:
@@ -267,7 +267,7 @@ class _Training:
 
 
 def _losses(material: TrainingData, recipe: TrainingConfig) -> Losses:
-    """The losses that an optimiser asks for; raises where the model cannot give them."""
+    """The losses that an optimizer asks for; raises where the model cannot give them."""
     optimizer = recipe.optimizer
     assert optimizer is not None  # the recipe is settled
     if processes().count > 1 and not isinstance(material.model, Differentiable):

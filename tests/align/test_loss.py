@@ -1,4 +1,4 @@
-"""What a training is made of: the aligner's own rule as its objective, the optimiser, and which rows each step sees."""
+"""What a training is made of: the aligner's own rule as its objective, the optimizer, and which rows each step sees."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ def test_the_objective_is_the_aligners_own_rule(rows: list[list[float]], way: in
 
 
 @pytest.mark.parametrize(("schedule", "decay"), [("linear", 0.0), ("constant", 0.1)])
-def test_the_optimiser_is_adamw(schedule: Any, decay: float) -> None:
+def test_the_optimizer_is_adamw(schedule: Any, decay: float) -> None:
     recipe = TrainingConfig(steps=12, schedule=schedule, warmup=0.25)
     draw = torch.Generator().manual_seed(0)
     start, gradients = torch.randn((2, 3), generator=draw), torch.randn((12, 2, 3), generator=draw)
     standing = TrainingState(parameters={"0.x": as_array(start.numpy())}, best={})
     own = torch.nn.Parameter(start.clone())
-    optimiser = torch.optim.AdamW([own], lr=1.0, weight_decay=decay)
+    optimizer = torch.optim.AdamW([own], lr=1.0, weight_decay=decay)
     make_step = pk.AdamW(weight_decay=decay).begin(standing, 0)
     for step, gradient in enumerate(gradients):
         make_step(Slope(gradient), {"0.x": 0.3 * recipe.share(step)})
         standing.step += 1
-        optimiser.param_groups[0]["lr"] = 0.3 * recipe.share(step)
+        optimizer.param_groups[0]["lr"] = 0.3 * recipe.share(step)
         own.grad = gradient.clone()
-        optimiser.step()
+        optimizer.step()
     assert as_numpy(standing.parameters["0.x"]) == pytest.approx(own.detach().numpy(), abs=1e-5)
     rates = [recipe.share(step) for step in range(12)]
     assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])

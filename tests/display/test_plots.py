@@ -88,14 +88,14 @@ def test_a_combination_that_is_missing_is_left_out(study: pk.Study) -> None:
     assert len(part.spread().axes[0].get_yticklabels()) == 8
 
 
-def luminance(colour: str) -> float:
-    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour))
+def luminance(color: str) -> float:
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color))
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def test_lines_differ_without_their_colours_and_colours_show_on_white() -> None:
+def test_lines_differ_without_their_colors_and_colors_show_on_white() -> None:
     assert len(set(plots.MARKERS)) == len(plots.COLOURS) == 8
-    assert all(1.05 / (luminance(colour) + 0.05) > 2 for colour in plots.COLOURS)
+    assert all(1.05 / (luminance(color) + 0.05) > 2 for color in plots.COLOURS)
     styles = [(plots.MARKERS[i % len(plots.MARKERS)], str(plots.DASHES[i % len(plots.DASHES)])) for i in range(16)]
     assert all(one != other for one, other in pairwise(styles))
     assert len(set(styles)) == 16

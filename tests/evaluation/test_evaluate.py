@@ -12,7 +12,7 @@ import pytest
 
 import promptkit as pk
 from promptkit.core.errors import InputError, TaskError
-from promptkit.core.examples import LabelledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.models.fake import FakeModel
 from promptkit.runs.run import Run
@@ -94,7 +94,7 @@ def test_a_subset_of_rows_gets_the_same_rows_with_the_same_answers(tmp_path: Pat
 
 def test_answers_do_not_depend_on_the_order_of_the_files_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = run(tmp_path / "a")
-    backwards: Callable[[Any, str], list[LabelledExample]] = lambda task, split: task._examples(split)[::-1]  # noqa: E731
+    backwards: Callable[[Any, str], list[LabeledExample]] = lambda task, split: task._examples(split)[::-1]  # noqa: E731
     monkeypatch.setattr(pk.Task, "rows", backwards)
     assert contents(run(tmp_path / "b")) == contents(expected)
 

@@ -131,7 +131,7 @@ def test_working_is_cut_out_of_a_column_and_shown_in_demonstrations_alone(tmp_pa
     (shown,) = predictor.bind(task).apply([task.rows("test")[0]])
     prompt = "".join(piece.text for piece in shown.pieces if not piece.control)
     for row in task.pool():
-        assert (f"{row.working['why']} so {row.label}" in prompt) == (row.id in shown.demos)
+        assert (f"{row.rationale['why']} so {row.label}" in prompt) == (row.id in shown.demos)
     assert prompt.endswith(task.rows("test")[0].inputs["q"])
 
 

@@ -15,7 +15,7 @@ from promptkit.align.chain import CALIBRATIONS
 from promptkit.analysis.realign import align
 from promptkit.core.alignment import PerClass, TopTokens
 from promptkit.core.errors import InputError, RunError, Unsupported
-from promptkit.core.examples import LabelledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.core.inputs import TextInput
 from promptkit.core.registry import build
 from promptkit.core.requests import Read, Request
@@ -111,13 +111,13 @@ def test_what_calibrations_are_fitted_on_is_said_beside_the_figures_however_they
 # ---- the numbers --------------------------------------------------------------------------------------
 
 
-def test_tokens_are_the_likeliest_by_mean_probability_over_the_labelled_rows_and_states_the_models(tmp_path):
+def test_tokens_are_the_likeliest_by_mean_probability_over_the_labeled_rows_and_states_the_models(tmp_path):
     task = write_task(tmp_path / "task")
     learned = ["blm:per_class=4:tokens=7", "knn:per_class=2:seed=1:tokens=3", "hidden:layer=0", "linear", "linear:layer=-1"]
     made = run(task, tmp_path, learned)
     seen, model = observed(made), pk.load("fake")
     tested = {row.id for row in task.rows("test")}
-    fit: list[LabelledExample] = [row for row in task.part("fit") if row.id not in tested]
+    fit: list[LabeledExample] = [row for row in task.part("fit") if row.id not in tested]
     every = tuple(range(259))
     prompts = asked(["hidden"], task, [*task.part("fit"), *task.rows("test")])
 
@@ -347,23 +347,23 @@ def test_what_a_run_has_not_read_is_named_with_the_command_that_would_read_it(tm
     again = align(made.path, "hidden:layer=0:per_class=8,hidden:per_class=9,linear:seed=1,knn:per_class=8:tokens=7,batch")
     assert [each.reason for each in again.lacking] == [
         "the run has not read hidden states of layer 0",
-        "the run has not read 9 labelled rows of each label",
-        "the run has not read 16 labelled rows of each label",
-        "the run has not read the log-probabilities of the 7 tokens that are likeliest for 8 labelled rows of each label",
+        "the run has not read 9 labeled rows of each label",
+        "the run has not read 16 labeled rows of each label",
+        "the run has not read the log-probabilities of the 7 tokens that are likeliest for 8 labeled rows of each label",
         "the run has not read rows of the fit part",
     ]
     assert again.command is not None
     assert again.command.endswith("8:layer=0,hidden:per_class=9,linear:seed=1,knn:per_class=8:tokens=7,batch")
 
 
-def test_tokens_chosen_on_other_rows_and_too_many_neighbours_are_said_to_be_what_is_missing(tmp_path):
+def test_tokens_chosen_on_other_rows_and_too_many_neighbors_are_said_to_be_what_is_missing(tmp_path):
     task = write_task(tmp_path / "task")
     with refused(InputError, "too-few-labeled-rows", calibration="knn", given=8, needed=9) as error:
         run(task, tmp_path, ["knn:per_class=4:tokens=9:k=9"])
     made = run(task, tmp_path, ["knn:per_class=4:tokens=9"])
     again = align(made.path, "knn:per_class=3:tokens=9,knn:per_class=4:tokens=9:k=9,knn:per_class=4:tokens=9:k=8")
     assert [each.reason for each in again.lacking] == [
-        "the run has not read the log-probabilities of the 9 tokens that are likeliest for 3 labelled rows of each label",
+        "the run has not read the log-probabilities of the 9 tokens that are likeliest for 3 labeled rows of each label",
         str(error.value),
     ]
     assert again.results[1].align == "knn:per_class=4:k=8:tokens=9"

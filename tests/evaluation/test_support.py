@@ -17,7 +17,7 @@ from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.analysis.realign import align
 from promptkit.core.alignment import FitData, Needs, Outputs, PerClass, RandomWords
 from promptkit.core.errors import InputError, TaskError, Unsupported
-from promptkit.core.examples import LabelledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.evaluation.requirements import skew
 from promptkit.evaluation.support import chosen, taken_of
@@ -181,7 +181,7 @@ def test_a_run_of_the_fit_part_itself_is_aligned_without_labels(tmp_path: Path) 
 
 def test_a_label_without_a_word_is_refused_in_the_fit_part_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = write_task(tmp_path / "task")
-    foreign: list[LabelledExample] = [replace(row, label="maybe") for row in task.part("fit")]
+    foreign: list[LabeledExample] = [replace(row, label="maybe") for row in task.part("fit")]
     monkeypatch.setattr(pk.Task, "part", lambda self, part: foreign)
     with refused(TaskError, "label-without-word", labels=("maybe",)):
         fitted(task, tmp_path)
@@ -248,6 +248,6 @@ def test_so_many_rows_of_each_label_are_chosen_and_more_of_them_hold_those(make_
 def test_rows_that_are_evaluated_too_are_never_chosen(make_rows):
     fit = make_rows(20)
     evaluated = fit[:12]
-    needs = Needs(labels=True, labelled=(PerClass(100, 0),))
+    needs = Needs(labels=True, labeled=(PerClass(100, 0),))
     assert taken_of(needs, fit, evaluated) == fit[12:]
-    assert taken_of(Needs(rows=3, labelled=(PerClass(100, 0),)), fit, evaluated) == [*fit[:3], *fit[12:]]
+    assert taken_of(Needs(rows=3, labeled=(PerClass(100, 0),)), fit, evaluated) == [*fit[:3], *fit[12:]]

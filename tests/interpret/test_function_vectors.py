@@ -14,7 +14,7 @@ import torch
 import promptkit as pk
 from promptkit.core.arrays import as_numpy
 from promptkit.core.errors import InputError, TaskError
-from promptkit.core.examples import LabelledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import BindContext
 from promptkit.interpret.function_vectors import Swapped
 from promptkit.manipulate.order.fixed import given
@@ -100,7 +100,7 @@ def test_it_is_what_transformers_alone_comes_to(folder: Path, kind: str) -> None
 
 
 def test_demonstrations_have_one_anothers_answers_and_all_of_them() -> None:
-    rows = tuple(LabelledExample(id=f"r{i}", inputs={"text": str(i)}, label=str(i), accepted=(str(i),)) for i in range(6))
+    rows = tuple(LabeledExample(id=f"r{i}", inputs={"text": str(i)}, label=str(i), accepted=(str(i),)) for i in range(6))
     arrange = Swapped(given(), seed=1).bind(None)  # type: ignore[arg-type]
     ((*found,),) = arrange([], [rows])
     assert [row.inputs for row in found] == [row.inputs for row in rows]

@@ -22,7 +22,7 @@ TASK = """
 description: made up
 template: t.j2
 labels: {"no": bad, "yes": good}
-sources: [{files: {test: rows.jsonl}, inputs: {text: text}, label: label, working: {reasoning: why}, hold_out: 0.8}]
+sources: [{files: {test: rows.jsonl}, inputs: {text: text}, label: label, rationale: {reasoning: why}, hold_out: 0.8}]
 """
 TEXT = "{% block input %}{{ text }} ->{% endblock %}{% block target %} {{ label }}{% endblock %}"
 SLOT = "{{ soft('task', 2) }}"
@@ -70,11 +70,11 @@ def listens(scripted: Any) -> Any:
 class Marks:
     """A change that leaves its mark, and takes no room."""
 
-    name, room = "marks", 0
+    name, context_tokens = "marks", 0
     kind = pk.SoftPrompt.kind
 
     def __init__(self, slots: dict[str, int]) -> None:
-        self.fills = slots
+        self.slots = slots
 
     def settings(self) -> dict[str, object]:
         return {"name": self.name}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.core.errors import InputError, PromptkitError, TaskError, TemplateError, Unsupported
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.registry import settings_of
 from promptkit.core.taxonomy import Kind
 from promptkit.inputs.text.template import Template
@@ -112,8 +112,8 @@ def test_what_ends_an_answer_is_encoded_with_it(bind_context, merging, make_card
 
 @given(text=texts, demonstration=texts, label=st.sampled_from(sorted(WORDS)), chat=st.booleans())
 def test_what_stands_in_the_data_is_shown_as_it_is_and_never_acts(render, card, text, demonstration, label, chat):
-    row = LabelledExample(id="row", inputs={"text": demonstration + "."}, label=label)
-    harmless = LabelledExample(id="row", inputs={"text": "y"}, label=label)
+    row = LabeledExample(id="row", inputs={"text": demonstration + "."}, label=label)
+    harmless = LabeledExample(id="row", inputs={"text": "y"}, label=label)
     prompt = Prompt(TEMPLATE, demos=demos.first(k=1), chat=chat)
     rendered = render(prompt, [row], card, Example(id="q", inputs={"text": text}))
     usual = render(prompt, [harmless], card, Example(id="q", inputs={"text": "x"}))
@@ -361,6 +361,6 @@ def test_a_row_without_a_variable_that_the_template_needs_is_refused(render, poo
 
 
 def test_a_demonstration_whose_label_has_no_word_is_refused(render, pool, card):
-    odd = [*pool[:3], LabelledExample(id="odd", inputs={"text": "meh"}, label="neutral")]
+    odd = [*pool[:3], LabeledExample(id="odd", inputs={"text": "meh"}, label="neutral")]
     with refused(TaskError, "label-without-word", labels=("neutral",)):
         render(Prompt(TEMPLATE, demos=demos.first(k=4)), odd, card)

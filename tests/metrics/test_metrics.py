@@ -12,7 +12,7 @@ from promptkit.metrics.intervals import paired_difference, wilson
 
 
 def make_case(seed: int):
-    """Gold labels and log-probabilities, not normalised, of up to 60 rows and 2 to 5 labels, some of which may be missing."""
+    """Gold labels and log-probabilities, not normalized, of up to 60 rows and 2 to 5 labels, some of which may be missing."""
     generator = np.random.default_rng(seed)
     count, labels = int(generator.integers(1, 60)), int(generator.integers(2, 6))
     sharpness = generator.choice([0.1, 1, 8])

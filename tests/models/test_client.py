@@ -102,7 +102,7 @@ def test_in_a_rehearsal_no_model_answers() -> None:
 
 
 ASKING: dict[str, dict[str, Any]] = {
-    "demos.mdl": {"demos": pk.demos.mdl(k=2, candidates=6, organisations=4)},
+    "demos.mdl": {"demos": pk.demos.mdl(k=2, candidates=6, organizations=4)},
     "demos.influence": {"demos": pk.demos.influence(k=2, candidates=6, contexts=6, rows=9)},
     "demos.rerank": {"demos": pk.demos.rerank(k=2, candidates=3, rows=2)},
     "order.mdl": {"demos": pk.demos.random_each(k=3), "order": pk.order.mdl(permutations=3)},

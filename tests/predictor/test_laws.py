@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import promptkit as pk
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import BindContext, Manipulation
 from promptkit.core.requests import Output, Request, Score
 from promptkit.core.taxonomy import Kind
@@ -21,11 +21,11 @@ from promptkit.models.hf.engine import TransformersModel
 from tests.support.tiny import make_model, save
 
 POOL = [
-    LabelledExample(id=f"r{i}", inputs={"text": f"row {i} is {'good' if i % 2 else 'bad'}"}, label="yes" if i % 2 else "no")
+    LabeledExample(id=f"r{i}", inputs={"text": f"row {i} is {'good' if i % 2 else 'bad'}"}, label="yes" if i % 2 else "no")
     for i in range(12)
 ]
 DEV = [
-    LabelledExample(id=f"d{i}", inputs={"text": f"dev {i} was {'fine' if i % 2 else 'dull'}"}, label="yes" if i % 2 else "no")
+    LabeledExample(id=f"d{i}", inputs={"text": f"dev {i} was {'fine' if i % 2 else 'dull'}"}, label="yes" if i % 2 else "no")
     for i in range(6)
 ]
 WORDS = {"no": "bad, really", "yes": "good"}
@@ -34,7 +34,7 @@ MANIPULATIONS: dict[str, Manipulation] = {
     "zero-shot": pk.Prompt("sentiment/review"),
     "few-shot": pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=3, seed=1), order=pk.order.shuffled(seed=2)),
     "few-shot each": pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2)),
-    "least undecided": pk.Prompt("sentiment/review", demos=pk.demos.mdl(k=2, candidates=4, organisations=3)),
+    "least undecided": pk.Prompt("sentiment/review", demos=pk.demos.mdl(k=2, candidates=4, organizations=3)),
     "most influential": pk.Prompt("sentiment/review", demos=pk.demos.influence(k=2, candidates=6, contexts=6, rows=4)),
     "re-ranked": pk.Prompt("sentiment/review", demos=pk.demos.rerank(k=2, candidates=4, rows=2)),
     "ordered for each": pk.Prompt("sentiment/review", demos=pk.demos.first(k=3), order=pk.order.mdl(permutations=4)),
@@ -44,7 +44,11 @@ MANIPULATIONS: dict[str, Manipulation] = {
     "soft": composed([pk.Prompt("sentiment/review"), pk.SoftPrompt(4)]),
     "soft at the start": composed([pk.Prompt("sentiment/review"), pk.SoftPrompt(3, place="start", init="random", seed=2)]),
     "soft through a network": composed(
-        [pk.Prompt("sentiment/review"), pk.SoftPrompt(3, reparametrise="mlp", width=4), pk.SoftPrompt(2, reparametrise="lstm")]
+        [
+            pk.Prompt("sentiment/review"),
+            pk.SoftPrompt(3, reparameterize="mlp", width=4),
+            pk.SoftPrompt(2, reparameterize="lstm"),
+        ]
     ),
     "soft as labels in a chat": composed([pk.Prompt("sentiment/review", chat=True), pk.SoftPrompt(3, init="labels")]),
     "soft in slots": composed(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.core.errors import InputError, TaskError, Unsupported
-from promptkit.core.examples import LabelledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Request, Score, ScoreOutput
 from promptkit.metrics.intervals import Estimate, difference, wilson
 from promptkit.models.fake import FakeModel
@@ -228,14 +228,14 @@ def test_how_likely_a_right_text_is_is_the_models_own_log_probability() -> None:
 # ---- what is seen -----------------------------------------------------------------------------------
 
 
-class Spied(LabelledExample):
+class Spied(LabeledExample):
     """Notes when its answer is read."""
 
     read: ClassVar[list[tuple[str, str]]] = []
 
     def __getattribute__(self, name: str) -> Any:
         if name in ("label", "accepted"):
-            part = object.__getattribute__(self, "working")["part"]
+            part = object.__getattribute__(self, "rationale")["part"]
             Spied.read.append((part, object.__getattribute__(self, "id")))
         return super().__getattribute__(name)
 
@@ -244,7 +244,7 @@ class Spied(LabelledExample):
 def test_proposals_read_pool_labels_the_choice_dev_labels_and_the_confirmation_alone_test_labels(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spied(row: LabelledExample, part: str) -> LabelledExample:
+    def spied(row: LabeledExample, part: str) -> LabeledExample:
         return Spied(id=row.id, inputs=row.inputs, label=row.label, accepted=row.accepted, rationale={"part": part})
 
     whole = pk.Task

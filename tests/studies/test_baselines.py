@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 import promptkit as pk
 from promptkit.core.errors import InputError, PromptkitError, RunError, TaskError
-from promptkit.core.examples import LabelledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.metrics.intervals import wilson
 from promptkit.models.registry import load
 from promptkit.studies.baselines import Baselines, Control, majority, regressions, vote
@@ -31,8 +31,8 @@ def found(*selectors: Any, **options: Any) -> dict[str, Control]:
     return {each.name: each for each in pk.baselines(TASK, *selectors, limit=LIMIT, **options).baselines}
 
 
-def rows(*labels: str) -> list[LabelledExample]:
-    return [LabelledExample(id=f"{i}", inputs={"text": f"words {i} {label}"}, label=label) for i, label in enumerate(labels)]
+def rows(*labels: str) -> list[LabeledExample]:
+    return [LabeledExample(id=f"{i}", inputs={"text": f"words {i} {label}"}, label=label) for i, label in enumerate(labels)]
 
 
 def overlap(one: Any, other: Any) -> int:

@@ -262,7 +262,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
 
 def test_a_study_s_file_has_every_option_of_eval() -> None:
     of_eval = {name.rstrip("_") for name in signature(eval_).parameters}
-    own = {"description", "controls", "grid"}
+    own = {"description", "baselines", "grid"}
     assert StudySpec.model_fields.keys() - own == of_eval - {"shard", "no_cache", "out", "as_json"}
     same = {name.rstrip("_"): each.default for name, each in signature(eval_).parameters.items()}
     assert all(field.default == same[name] for name, field in Options.model_fields.items() if name != "set")

@@ -29,7 +29,7 @@ def support_of(items, rows, stand_ins=None, premise=None):
 
 
 def make_case(seed, size=LABELS):
-    """Log-probabilities of 1 to 6 items, not normalised, under 1 to 3 contexts, and what was collected for them."""
+    """Log-probabilities of 1 to 6 items, not normalized, under 1 to 3 contexts, and what was collected for them."""
     generator = np.random.default_rng(seed)
     items, contexts = generator.integers(1, [7, 4])
     rows = generator.integers(FEWEST * size, FEWEST * size + 9)

@@ -14,12 +14,12 @@ import promptkit as pk
 from promptkit.core.distributed import processes
 from promptkit.training.losses import GradientLosses
 
-RECIPE: dict[str, Any] = {"steps": 6, "batch_size": 5, "every": 2, "dev": 9}
+RECIPE: dict[str, Any] = {"steps": 6, "batch_size": 5, "eval_every": 2, "dev": 9}
 FEW = {"spsa": {"dev": 1}, "hotflip": {"batch_size": 1}}
 """A process for which there is nothing to do."""
 KINDS: dict[str, Any] = {
     "spsa": lambda: pk.SoftPrompt(3),
-    "adamw": lambda: pk.SoftPrompt(3, reparametrise="mlp", width=5),
+    "adamw": lambda: pk.SoftPrompt(3, reparameterize="mlp", width=5),
     "hotflip": lambda: pk.TriggerTokens(2),
 }
 

@@ -37,7 +37,7 @@ def typed(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(
     ("name", "how", "trainable", "kept"),
     [
-        ("soft", "place=start:reparametrise=mlp:width=4", 3 * 32 + 32 * 4 + 4 + 4 * 4 + 4 + 4 * 32 + 32, 3 * 32),
+        ("soft", "place=start:reparameterize=mlp:width=4", 3 * 32 + 32 * 4 + 4 + 4 * 4 + 4 + 4 * 32 + 32, 3 * 32),
         ("prefix", "mlp=4", 3 * 4 + 4 * 4 + 4 + (4 + 1) * 2 * 3 * 2 * 8, 3 * 2 * 3 * 2 * 8),
     ],
 )

@@ -46,7 +46,7 @@ def predictor(folder: Path, *changes: Any, model: Any = None, align: Any = None)
 
 
 def trained(folder: Path, out: Path, **recipe: Any) -> Any:
-    given = {"steps": 8, "batch_size": 6, "every": 2, "dev": 12, **recipe}
+    given = {"steps": 8, "batch_size": 6, "eval_every": 2, "dev": 12, **recipe}
     return pk.train(predictor(folder), pk.task(folder / "task.yaml"), out=out, cache=False, **given)
 
 
@@ -244,7 +244,7 @@ def test_a_training_that_is_broken_off_comes_to_the_very_same(folder: Path, tmp_
         if done == 5:
             raise Stop
 
-    task, recipe = pk.task(folder / "task.yaml"), {"steps": 8, "batch_size": 6, "every": 2, "dev": 12}
+    task, recipe = pk.task(folder / "task.yaml"), {"steps": 8, "batch_size": 6, "eval_every": 2, "dev": 12}
     with pytest.raises(Stop):
         pk.train(predictor(folder), task, out=tmp_path / "cut", cache=False, progress=stop, **recipe)
     fit = trained(folder, tmp_path / "cut")
@@ -256,8 +256,8 @@ def test_a_training_that_is_broken_off_comes_to_the_very_same(folder: Path, tmp_
 
 @pytest.mark.parametrize("kind", ["mlp", "lstm", "residual"])
 def test_a_network_is_trained_with_the_vectors_and_its_result_alone_is_kept(kind: Any, folder: Path, tmp_path: Path) -> None:
-    task, recipe = pk.task(folder / "task.yaml"), {"steps": 10, "batch_size": 6, "every": 2, "dev": 12, "learning_rate": 0.05}
-    soft = pk.SoftPrompt(3, reparametrise=kind, width=5)
+    task, recipe = pk.task(folder / "task.yaml"), {"steps": 10, "batch_size": 6, "eval_every": 2, "dev": 12, "learning_rate": 0.05}
+    soft = pk.SoftPrompt(3, reparameterize=kind, width=5)
 
     def fitted(out: str, **more: Any) -> Any:
         return pk.train(predictor(folder, soft), task, out=tmp_path / out, cache=False, **recipe, **more)
@@ -288,8 +288,8 @@ def test_a_network_is_trained_with_the_vectors_and_its_result_alone_is_kept(kind
 
 def test_a_training_that_is_killed_comes_to_the_very_same(folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "promptkit", "train", "task.yaml", "--model", str(folder / "model"), "--steps", "60"]
-    command += ["--every", "1", "--dev", "8", "--batch-size", "2", "--patience", "99", "--manipulation", "soft:length=2"]
-    command += ["--manipulation", "soft:length=2:reparametrise=residual:width=5"]
+    command += ["--eval-every", "1", "--dev", "8", "--batch-size", "2", "--patience", "99", "--manipulation", "soft:length=2"]
+    command += ["--manipulation", "soft:length=2:reparameterize=residual:width=5"]
 
     def start(out: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen([*command, "--out", str(out)], cwd=folder, stdout=subprocess.DEVNULL, start_new_session=True)

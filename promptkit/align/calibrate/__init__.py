@@ -1,7 +1,7 @@
 """Statistical alignment: label log-probabilities corrected after the fact, one technique a file.
 
-A calibration is fitted on what it states as its `needs`, and then answers log q[i, y] for log p[i, y], normalised over the
-labels. None of them makes a label impossible: see `normalised`.
+A calibration is fitted on what it states as its `needs`, and then answers log q[i, y] for log p[i, y], normalized over the
+labels. None of them makes a label impossible: see `normalized`.
 """
 
 from __future__ import annotations

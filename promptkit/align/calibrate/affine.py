@@ -1,6 +1,6 @@
 """Matrix scaling (Guo et al. 2017, 1706.04599): log q = W log p + b, W of full rank, held to the identity.
 
-Kull et al. 2019 (1910.12656, ODIR) penalise b and W off the diagonal. Here the diagonal is held to 1 as well, with one strength
+Kull et al. 2019 (1910.12656, ODIR) penalize b and W off the diagonal. Here the diagonal is held to 1 as well, with one strength
 for all.
 """
 
@@ -16,7 +16,7 @@ from promptkit.align.calibrate.scaling import LinearScaling, Scaling
 
 @dataclass(frozen=True)
 class Affine(Scaling):
-    """A score of each label from the log-probabilities of all, fitted on labelled rows of the fit part."""
+    """A score of each label from the log-probabilities of all, fitted on labeled rows of the fit part."""
 
     name: ClassVar[str] = "affine"
 

@@ -1,4 +1,4 @@
-"""Batch calibration (Zhou et al. 2023, 2309.17249): the prior is the mean over unlabelled inputs."""
+"""Batch calibration (Zhou et al. 2023, 2309.17249): the prior is the mean over unlabeled inputs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from promptkit.align.calibrate.probabilities import Shift, normalised
+from promptkit.align.calibrate.probabilities import Shift, normalized
 from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, needed, seen
 from promptkit.core.alignment import FitData, Needs
 from promptkit.core.registry import checked
@@ -20,7 +20,7 @@ Mean = Literal["geometric", "arithmetic"]
 
 @dataclass(frozen=True)
 class Batch:
-    """log q = log p - mean over unlabelled inputs of log p."""
+    """log q = log p - mean over unlabeled inputs of log p."""
 
     estimate_on: EstimateOn = "fit"
     """Rows of the train split's fit part, or all the rows that are evaluated (transductive)."""
@@ -48,5 +48,5 @@ class Batch:
 def prior(logprobs: Floats, mean: Mean) -> Floats:
     """The mean of rows (rows, K), as (1, K)."""
     if mean == "geometric":
-        return normalised(logprobs.mean(0, keepdims=True))
-    return normalised(np.logaddexp.reduce(logprobs, axis=0, keepdims=True))
+        return normalized(logprobs.mean(0, keepdims=True))
+    return normalized(np.logaddexp.reduce(logprobs, axis=0, keepdims=True))

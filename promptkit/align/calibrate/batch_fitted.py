@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.align.calibrate.batch import Mean, prior
-from promptkit.align.calibrate.labeled import Labelled, known, loss
+from promptkit.align.calibrate.labeled import Labeled, known, loss
 from promptkit.align.calibrate.probabilities import Shift
 from promptkit.align.calibrate.unlabeled import seen
 from promptkit.core.alignment import FitData
@@ -18,10 +18,10 @@ BOUNDS = (-5.0, 5.0)
 
 
 @dataclass(frozen=True)
-class BatchFitted(Labelled):
-    """log q = log p - gamma mean log p, gamma in [-5, 5] the likeliest on labelled rows of the fit part.
+class BatchFitted(Labeled):
+    """log q = log p - gamma mean log p, gamma in [-5, 5] the likeliest on labeled rows of the fit part.
 
-    The paper picks gamma from a grid by what a few labelled rows say; the likelihood is convex in gamma, and needs no grid.
+    The paper picks gamma from a grid by what a few labeled rows say; the likelihood is convex in gamma, and needs no grid.
     The prior is estimated on the same rows, those included whose label may not be known.
     """
 

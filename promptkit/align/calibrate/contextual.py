@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.calibrate.probabilities import Shift, normalised
+from promptkit.align.calibrate.probabilities import Shift, normalized
 from promptkit.core.alignment import ContentFreeInput, FitData, Needs
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Contextual:
     """q = p / p_cf, where p_cf is the mean of p over content-free inputs under the row's own context.
 
-    The mean is of the label probabilities as the model gives them, and is renormalised once, at the end.
+    The mean is of the label probabilities as the model gives them, and is renormalized once, at the end.
     """
 
     content_free: tuple[str, ...] = ("N/A", "", "[MASK]")
@@ -54,4 +54,4 @@ class Contextual:
 def averaged(support: FitData, stand_ins: Sequence[ContentFreeInput]) -> Shift:
     """The mean of p over what stands in for the inputs, as a prior a context."""
     read = np.stack([support.stand_ins[each] for each in stand_ins])
-    return Shift(prior=normalised(np.logaddexp.reduce(read, axis=0)))  # (contexts, K); the mean's 1/M falls away
+    return Shift(prior=normalized(np.logaddexp.reduce(read, axis=0)))  # (contexts, K); the mean's 1/M falls away

@@ -1,4 +1,4 @@
-"""Calibrations that are fitted on labelled rows of the fit part: those rows, and the loss over them."""
+"""Calibrations that are fitted on labeled rows of the fit part: those rows, and the loss over them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.calibrate.probabilities import normalised
+from promptkit.align.calibrate.probabilities import normalized
 from promptkit.align.calibrate.unlabeled import check_rows
 from promptkit.core.alignment import FitData, Needs
 from promptkit.core.errors import TaskError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Labeled:
     """Fitted on the first rows of the fit part, less those whose label may not be known."""
 
     rows: int = 128
@@ -31,12 +31,12 @@ class Labelled:
 
     @property
     def needs(self) -> Needs:
-        """Labelled rows."""
+        """Labeled rows."""
         return Needs(rows=self.rows, labels=True)
 
 
 def known(name: str, support: FitData, labels: Integers | None, rows: int) -> tuple[Floats, Integers]:
-    """Normalised log-probabilities (rows, K) and labels (rows,) of the first rows, less those whose label may not be known."""
+    """Normalized log-probabilities (rows, K) and labels (rows,) of the first rows, less those whose label may not be known."""
     if labels is None or not (labels[:rows] >= 0).any():
         raise TaskError(
             f"The calibration {name} has no labeled rows to fit on",
@@ -45,10 +45,10 @@ def known(name: str, support: FitData, labels: Integers | None, rows: int) -> tu
             calibration=name,
         )
     may = labels[:rows] >= 0
-    return normalised(support.rows.logprobs[:rows][may]), labels[:rows][may]
+    return normalized(support.rows.logprobs[:rows][may]), labels[:rows][may]
 
 
 def loss(logprobs: Floats, labels: Integers) -> float:
-    """The mean over rows of -log q of the right label, q renormalised."""
+    """The mean over rows of -log q of the right label, q renormalized."""
     right = logprobs[np.arange(len(labels)), labels]
     return float((np.logaddexp.reduce(logprobs, axis=1) - right).mean())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from promptkit.align.calibrate.probabilities import Shift, normalised
+from promptkit.align.calibrate.probabilities import Shift, normalized
 from promptkit.core.alignment import FitData, Needs
 
 if TYPE_CHECKING:
@@ -25,4 +25,4 @@ class Pmi:
     def fit(self, support: FitData, labels: Integers | None = None) -> Shift:
         """One prior for every row, or one a row where each has answers of its own."""
         assert support.premise is not None
-        return Shift(prior=normalised(support.premise))
+        return Shift(prior=normalized(support.premise))

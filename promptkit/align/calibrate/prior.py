@@ -1,4 +1,4 @@
-"""Prior matching (Liusie et al. 2023, 2309.04992): labels are weighted so that, over unlabelled inputs, each is as likely as it
+"""Prior matching (Liusie et al. 2023, 2309.04992): labels are weighted so that, over unlabeled inputs, each is as likely as it
 should be.
 
 The weights a solve mean_i a[k] p[i, k] / sum_j a[j] p[i, j] = target[k]. With b = log a that is where the gradient of

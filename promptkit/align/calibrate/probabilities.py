@@ -16,7 +16,7 @@ LEAST = -700.0
 """Below the likeliest label, natural log: no label is less likely than that, so that nothing becomes infinite."""
 
 
-def normalised(logprobs: Floats) -> Floats:
+def normalized(logprobs: Floats) -> Floats:
     """Renormalised over the labels, the last axis; a row of nothing but -inf is uniform."""
     best = logprobs.max(-1, keepdims=True)
     held = np.maximum(logprobs - np.where(np.isfinite(best), best, 0.0), LEAST)
@@ -34,4 +34,4 @@ class Shift:
     def apply(self, outputs: Outputs) -> Floats:
         """Shape (rows, K)."""
         context = outputs.context if len(self.prior) > 1 else 0
-        return normalised(normalised(outputs.logprobs) - self.prior[context])
+        return normalized(normalized(outputs.logprobs) - self.prior[context])

@@ -1,6 +1,6 @@
-"""Prototypical calibration (Han et al. 2022, 2205.10183): clusters of unlabelled outputs, each matched to a label.
+"""Prototypical calibration (Han et al. 2022, 2205.10183): clusters of unlabeled outputs, each matched to a label.
 
-A mixture of K Gaussians is fitted to the log-probability vectors of unlabelled rows, renormalised over the labels. Cluster c
+A mixture of K Gaussians is fitted to the log-probability vectors of unlabeled rows, renormalized over the labels. Cluster c
 becomes label y so that the sum of mean_c[y] is greatest (the Hungarian method); of several starts that with the greatest sum
 is kept. A row's score of a label is the log-density of the label's cluster, each cluster weighing the same.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from promptkit.align.calibrate.probabilities import normalised
+from promptkit.align.calibrate.probabilities import normalized
 from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, needed, seen
 from promptkit.core.alignment import FitData, Needs, Outputs
 from promptkit.core.errors import InputError
@@ -42,8 +42,8 @@ class Clusters:
 
     def apply(self, outputs: Outputs) -> Floats:
         """Shape (rows, K)."""
-        points = normalised(outputs.logprobs)
-        return normalised(np.stack([self._density(points, label) for label in range(len(self.means))], axis=1))
+        points = normalized(outputs.logprobs)
+        return normalized(np.stack([self._density(points, label) for label in range(len(self.means))], axis=1))
 
     def _density(self, points: Floats, label: int) -> Floats:
         away, root = points - self.means[label], self.roots[label]

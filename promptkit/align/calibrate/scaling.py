@@ -1,4 +1,4 @@
-"""Linear corrections of log-probabilities, fitted on labelled rows and held to the identity as by a normal prior.
+"""Linear corrections of log-probabilities, fitted on labeled rows and held to the identity as by a normal prior.
 
 Supervised calibration (2505.23783) has a trust region for that. A label which occurs in no row, or in every one, keeps finite
 scores.
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promptkit.align.calibrate.labeled import Labelled, known, loss
-from promptkit.align.calibrate.probabilities import normalised
+from promptkit.align.calibrate.labeled import Labeled, known, loss
+from promptkit.align.calibrate.probabilities import normalized
 from promptkit.core.alignment import FitData, Outputs
 from promptkit.core.errors import InputError
 
@@ -31,15 +31,15 @@ class LinearScaling:
 
     def apply(self, outputs: Outputs) -> Floats:
         """Shape (rows, K)."""
-        return normalised(self.of(normalised(outputs.logprobs)))
+        return normalized(self.of(normalized(outputs.logprobs)))
 
     def of(self, logprobs: Floats) -> Floats:
-        """Shape (rows, K), before it is normalised."""
+        """Shape (rows, K), before it is normalized."""
         moved: Floats = logprobs @ self.weight.T if self.weight.ndim == 2 else logprobs * self.weight
         return moved + self.bias
 
 
-def penalised(logprobs: Floats, labels: Integers, start: LinearScaling, l2: float) -> LinearScaling:
+def penalized(logprobs: Floats, labels: Integers, start: LinearScaling, l2: float) -> LinearScaling:
     """Minimises the sum over rows of -log q, and l2 / 2 times the squared distance of all parameters from `start`.
 
     The loss is convex, and with the penalty strictly so: there is one minimum, and it is finite whatever the labels are.
@@ -67,7 +67,7 @@ def penalised(logprobs: Floats, labels: Integers, start: LinearScaling, l2: floa
 
 
 @dataclass(frozen=True)
-class Scaling(Labelled):
+class Scaling(Labeled):
     """The linear correction of least loss near the identity."""
 
     l2: float = 1.0
@@ -92,4 +92,4 @@ class Scaling(Labelled):
     def fit(self, support: FitData, labels: Integers | None = None) -> LinearScaling:
         """From the identity."""
         logprobs, gold = known(self.name, support, labels, self.rows)
-        return penalised(logprobs, gold, self.identity(logprobs.shape[1]), self.l2)
+        return penalized(logprobs, gold, self.identity(logprobs.shape[1]), self.l2)

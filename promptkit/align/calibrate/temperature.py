@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.calibrate.labeled import Labelled, known, loss
+from promptkit.align.calibrate.labeled import Labeled, known, loss
 from promptkit.align.calibrate.scaling import LinearScaling
 from promptkit.core.alignment import FitData
 
@@ -18,8 +18,8 @@ BOUNDS = (0.01, 100.0)
 
 
 @dataclass(frozen=True)
-class Temperature(Labelled):
-    """log q = log p / T, T in [0.01, 100] the likeliest on labelled rows of the fit part."""
+class Temperature(Labeled):
+    """log q = log p / T, T in [0.01, 100] the likeliest on labeled rows of the fit part."""
 
     name: ClassVar[str] = "temperature"
 

@@ -1,10 +1,10 @@
-"""The unlabelled rows on which a prior is estimated: the fit part's, or the very rows that are evaluated."""
+"""The unlabeled rows on which a prior is estimated: the fit part's, or the very rows that are evaluated."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from promptkit.align.calibrate.probabilities import normalised
+from promptkit.align.calibrate.probabilities import normalized
 from promptkit.core.alignment import FitData, Needs
 from promptkit.core.errors import InputError
 
@@ -21,8 +21,8 @@ def needed(estimate_on: EstimateOn, rows: int) -> Needs:
 
 
 def seen(support: FitData, estimate_on: EstimateOn, rows: int | None) -> Floats:
-    """Log-probabilities of at most so many rows, shape (rows, K), normalised."""
-    return normalised((support.rows if estimate_on == "fit" else support.items).logprobs[:rows])
+    """Log-probabilities of at most so many rows, shape (rows, K), normalized."""
+    return normalized((support.rows if estimate_on == "fit" else support.items).logprobs[:rows])
 
 
 def check_rows(name: str, rows: int) -> None:

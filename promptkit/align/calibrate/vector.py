@@ -12,7 +12,7 @@ from promptkit.align.calibrate.scaling import LinearScaling, Scaling
 
 @dataclass(frozen=True)
 class Vector(Scaling):
-    """A weight and a bias for each label, fitted on labelled rows of the fit part."""
+    """A weight and a bias for each label, fitted on labeled rows of the fit part."""
 
     name: ClassVar[str] = "vector"
 

@@ -1,4 +1,4 @@
-"""When two answers are the same: each normalisation maps a text to the form that is compared."""
+"""When two answers are the same: each normalization maps a text to the form that is compared."""
 
 from __future__ import annotations
 

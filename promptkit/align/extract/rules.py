@@ -34,8 +34,8 @@ class Extraction:
     """The most tokens that are written."""
     stop: tuple[str, ...] = ()
     """Texts before which it ends, besides what would begin a further example."""
-    normalise: Same = "words"
-    """What of two answers is compared: see `align/normalise.py`."""
+    normalize: Same = "words"
+    """What of two answers is compared: see `align/normalize.py`."""
     samples: int = 1
     """How many texts are drawn for a row; the answer that most of them give is the row's: see `align/vote.py`."""
     temperature: float = 0.0
@@ -87,13 +87,13 @@ class Extraction:
         """The answer in a text; `choices` are what the row offers, if it offers any."""
         raise NotImplementedError
 
-    def normalize(self, answer: str) -> str:
+    def normalized(self, answer: str) -> str:
         """The normal form: answers that have it in common are the same."""
-        return NORMALISATIONS[self.normalise](answer)
+        return NORMALISATIONS[self.normalize](answer)
 
     def is_correct(self, answer: str | None, accepted: Sequence[str]) -> bool:
         """Whether the answer is the same as one of those accepted."""
-        return answer is not None and self.normalize(answer) in map(self.normalize, accepted)
+        return answer is not None and self.normalized(answer) in map(self.normalized, accepted)
 
     def settings(self) -> Mapping[str, object]:
         """As given."""
@@ -154,7 +154,7 @@ class final_number(Extraction):  # noqa: N801
     In the sentence that says so it is the first, behind its last equals sign if it has one.
     """
 
-    normalise: Same = "number"
+    normalize: Same = "number"
     name: ClassVar[str] = "final_number"
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
@@ -204,7 +204,7 @@ class yes_no(Extraction):  # noqa: N801
 class boxed(Extraction):  # noqa: N801
     """What stands in the last `\\boxed{...}` that is closed."""
 
-    normalise: Same = "number"
+    normalize: Same = "number"
     name: ClassVar[str] = "boxed"
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:

@@ -5,7 +5,7 @@ how often it is seen with it. On a language model it is a verbalizer that is lea
 
 F is counted from the likeliest source class of each row (BLM), or summed from the probabilities of the top
 k = max(1, int(alpha K)) (BLM+). Where a source class never occurs, or lap is 0, nothing is divided by 0; a label without
-rows has every source class alike, and is kept from being the likeliest (see `labelled`).
+rows has every source class alike, and is kept from being the likeliest (see `labeled`).
 """
 
 from __future__ import annotations

@@ -56,14 +56,14 @@ class LabelMap:
         return "\n".join(f"{label:<{width}}  {line}" for label, line in told.items())
 
 
-def shrunk(weights: Floats, towards_manual: float) -> Floats:
-    """W <- (1 - a) W_manual + a W, a = 1 - `towards_manual`.
+def shrunk(weights: Floats, toward_manual: float) -> Floats:
+    """W <- (1 - a) W_manual + a W, a = 1 - `toward_manual`.
 
     W_manual gives each label the words of the manual verbalizer, which stand as K further source classes behind the S
     others: shape (S, K) -> (S + K, K). Columns keep their sums where these are 1.
     """
     manual = np.eye(weights.shape[1])
-    return np.vstack([(1 - towards_manual) * weights, towards_manual * manual])
+    return np.vstack([(1 - toward_manual) * weights, toward_manual * manual])
 
 
 def frequencies(logprobs: Floats, gold: Integers, labels: int) -> Floats:

@@ -43,10 +43,10 @@ class Semantic(Injective):
 
 def cosines(one: Floats, other: Floats) -> Floats:
     """Between all rows of both, less the mean of all; a row that is the mean has a cosine of 0. Shape (S, K)."""
-    centre = np.vstack([one, other]).mean(0)
+    center = np.vstack([one, other]).mean(0)
     units = []
     for vectors in (one, other):
-        lengths = np.linalg.norm(vectors - centre, axis=1, keepdims=True)
-        units.append((vectors - centre) / np.where(lengths > 0, lengths, 1))
+        lengths = np.linalg.norm(vectors - center, axis=1, keepdims=True)
+        units.append((vectors - center) / np.where(lengths > 0, lengths, 1))
     between: Floats = units[0] @ units[1].T
     return between

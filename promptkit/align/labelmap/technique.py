@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """What a frozen model gives for labelled rows."""
+    """What a frozen model gives for labeled rows."""
 
     names: tuple[str, ...]
     """Of the S source classes."""
@@ -39,7 +39,7 @@ class LabelMapping(Learned):
     sources: Literal["tokens", "words"] = "tokens"
     """The source classes: the likeliest tokens at the answer slot, or the label words of the manual verbalizer."""
     tokens: int = 500
-    """How many tokens; one set for all rows, by the mean probability over the labelled rows."""
+    """How many tokens; one set for all rows, by the mean probability over the labeled rows."""
     over: Over = "probabilities"
     """What of a source class is weighed: its probability, or its logarithm."""
     manual: float = 0.0
@@ -67,8 +67,8 @@ class LabelMapping(Learned):
 
     @property
     def needs(self) -> Needs:
-        """Labelled rows, and the tokens' log-probabilities of every row."""
-        return Needs(labels=True, labelled=(self.rows,), tokens=() if self.sources == "words" else (self.top,))
+        """Labeled rows, and the tokens' log-probabilities of every row."""
+        return Needs(labels=True, labeled=(self.rows,), tokens=() if self.sources == "words" else (self.top,))
 
     @property
     def supports_unseen_labels(self) -> bool:
@@ -81,7 +81,7 @@ class LabelMapping(Learned):
         return TopTokens(self.tokens, self.rows)
 
     def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
-        """The map of its labelled rows."""
+        """The map of its labeled rows."""
         found = self.map(self._sources(support, places), gold)
         return Probe(scores=lambda outputs: found(self.columns(self._read(outputs), outputs.logprobs)), map=found)
 
@@ -102,7 +102,7 @@ class LabelMapping(Learned):
         return outputs.logprobs if self.sources == "words" else outputs.tokens[self.top]
 
     def weights(self, sources: Sources, gold: Integers) -> Floats:
-        """W of the labelled rows, whose labels are `gold`; shape (S, K)."""
+        """W of the labeled rows, whose labels are `gold`; shape (S, K)."""
         raise NotImplementedError
 
     def map(self, sources: Sources, gold: Integers) -> LabelMap:

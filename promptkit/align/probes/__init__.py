@@ -1,4 +1,4 @@
-"""Read-outs that are learned from a few labelled rows, one technique a file; label maps are in `labelmap`."""
+"""Read-outs that are learned from a few labeled rows, one technique a file; label maps are in `labelmap`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The nearest class mean of hidden states at the answer slot: hidden calibration, and a prototypical verbalizer.
 
 - hidden (Cho et al. 2024, 2406.16535): log q[y] = -|h - c_y|^2 / s, the Euclidean distance from the mean of a label's
-  rows, in units of the mean squared distance s of a labelled row from its own.
+  rows, in units of the mean squared distance s of a labeled row from its own.
 - prototypical (Cui et al. 2022, 2203.09770, without its contrastive training): log q[y] = cos(h, c_y), c_y the mean of
   the label's rows at length 1, all less the mean of all rows, which is most of a hidden state whatever the text.
 """
@@ -26,17 +26,17 @@ class Hidden(Learned):
     """Hidden calibration: the nearest class mean by Euclidean distance."""
 
     layer: Layer | None = None
-    """Of the hidden state: 0 is the embedding, -1 the last layer's normalised output, 0.5 half-way; unless given, that of
+    """Of the hidden state: 0 is the embedding, -1 the last layer's normalized output, 0.5 half-way; unless given, that of
     `LAYERS` whose class means err least over the folds."""
     name: ClassVar[str] = "hidden"
 
     @property
     def needs(self) -> Needs:
-        """Labelled rows, and the hidden state of every row."""
-        return Needs(labels=True, labelled=(self.rows,), layers=self._layers)
+        """Labeled rows, and the hidden state of every row."""
+        return Needs(labels=True, labeled=(self.rows,), layers=self._layers)
 
     def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
-        """The class means of its labelled rows."""
+        """The class means of its labeled rows."""
         count = support.rows.logprobs.shape[1]
         of_layers = {layer: support.rows.hidden[layer][places] for layer in self._layers}
         layer = min(of_layers, key=lambda each: self._errors(of_layers[each], gold, count))
@@ -48,7 +48,7 @@ class Hidden(Learned):
         return LAYERS if self.layer is None else (self.layer,)
 
     def _errors(self, rows: Floats, gold: Integers, count: int) -> int:
-        """How many labelled rows the other folds' class means get wrong."""
+        """How many labeled rows the other folds' class means get wrong."""
         said = ((self.scores(rows[fit], gold[fit], rows[held], count).argmax(1), gold[held]) for fit, held in folds(gold))
         return sum(int((best != right).sum()) for best, right in said)
 
@@ -79,8 +79,8 @@ def centroid_scores(rows: Floats, gold: Integers, queries: Floats, labels: int) 
 
 def prototype_scores(rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
     """The prototypical verbalizer's scores, shape (queries, K)."""
-    centre = rows.mean(0)
-    cosines: Floats = _unit(queries - centre) @ _unit(class_means(_unit(rows - centre), gold, labels)).T
+    center = rows.mean(0)
+    cosines: Floats = _unit(queries - center) @ _unit(class_means(_unit(rows - center), gold, labels)).T
     return cosines
 
 

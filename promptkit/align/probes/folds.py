@@ -1,4 +1,4 @@
-"""Labelled rows divided for a choice within them, class by class, so that no chance is in it."""
+"""Labeled rows divided for a choice within them, class by class, so that no chance is in it."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ def folds(gold: Integers) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]
 
 
 def log_loss(scores: NDArray[np.float64], gold: Integers) -> float:
-    """The sum over rows of -log of the probability of the right label. scores: shape (rows, K), unnormalised logarithms."""
+    """The sum over rows of -log of the probability of the right label. scores: shape (rows, K), unnormalized logarithms."""
     right = scores[np.arange(len(gold)), gold]
     return float((np.logaddexp.reduce(scores, axis=1) - right).sum())

@@ -25,12 +25,12 @@ RESOLVED = float(np.finfo(np.float32).eps)
 
 @dataclass(frozen=True, kw_only=True)
 class Knn(Learned):
-    """The majority of the k labelled rows whose next-token distributions are nearest."""
+    """The majority of the k labeled rows whose next-token distributions are nearest."""
 
     k: int = 3
     """How many anchors vote."""
     tokens: int = 500
-    """How many tokens stand apart from the rest; one set for all rows, by the mean probability over the labelled rows."""
+    """How many tokens stand apart from the rest; one set for all rows, by the mean probability over the labeled rows."""
     name: ClassVar[str] = "knn"
 
     def __post_init__(self) -> None:
@@ -48,20 +48,20 @@ class Knn(Learned):
 
     @property
     def needs(self) -> Needs:
-        """Labelled rows, no fewer than neighbours, and the tokens' log-probabilities of every row."""
-        return Needs(labels=True, labelled=(self.rows,), labelled_fewest=self.k, tokens=(self._top,))
+        """Labeled rows, no fewer than neighbors, and the tokens' log-probabilities of every row."""
+        return Needs(labels=True, labeled=(self.rows,), labeled_fewest=self.k, tokens=(self._top,))
 
     def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
-        """Its labelled rows are the anchors."""
+        """Its labeled rows are the anchors."""
         anchors, top, count = support.rows.tokens[self._top][places], self._top, support.rows.logprobs.shape[1]
-        return Probe(scores=lambda outputs: neighbour_scores(anchors, gold, outputs.tokens[top], count, self.k))
+        return Probe(scores=lambda outputs: neighbor_scores(anchors, gold, outputs.tokens[top], count, self.k))
 
     @property
     def _top(self) -> TopTokens:
         return TopTokens(self.tokens, self.rows)
 
 
-def neighbour_scores(anchors: Floats, gold: Integers, queries: Floats, labels: int, k: int) -> Floats:
+def neighbor_scores(anchors: Floats, gold: Integers, queries: Floats, labels: int, k: int) -> Floats:
     """The logarithm of each label's share of k votes and one more, shape (rows, K).
 
     The one more is divided among the labels by exp(-d) of the nearest anchor of each, so that it settles ties and nothing
@@ -86,8 +86,8 @@ def with_rest(logprobs: Floats) -> Floats:
     held = np.maximum(logprobs, FLOOR)
     rest = np.log(np.maximum(1 - np.exp(held).sum(1, keepdims=True), RESOLVED))
     whole = np.hstack([held, rest])
-    normalised: Floats = whole - np.logaddexp.reduce(whole, axis=1, keepdims=True)
-    return normalised
+    normalized: Floats = whole - np.logaddexp.reduce(whole, axis=1, keepdims=True)
+    return normalized
 
 
 def divergences(anchors: Floats, queries: Floats) -> Floats:

@@ -3,7 +3,7 @@
 
     log q[y] = w_y . (z - mean) / deviation + b_y
 
-Its penalty is chosen by cross-validation within the labelled rows.
+Its penalty is chosen by cross-validation within the labeled rows.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class LinearProbe(Learned):
     on: Literal["hidden", "tokens", "words"] = "hidden"
     """The hidden state at the answer slot, or the log-probabilities there: of the likeliest tokens, or of the labels."""
     layer: Layer | None = None
-    """Of the hidden state: 0 is the embedding, -1 the last layer's normalised output, 0.5 half-way; unless given, that of
+    """Of the hidden state: 0 is the embedding, -1 the last layer's normalized output, 0.5 half-way; unless given, that of
     `LAYERS` whose probe has the least log-loss over the folds."""
     tokens: int = 500
-    """How many tokens; one set for all rows, by the mean probability over the labelled rows."""
+    """How many tokens; one set for all rows, by the mean probability over the labeled rows."""
     name: ClassVar[str] = "linear"
 
     def __post_init__(self) -> None:
@@ -56,13 +56,11 @@ class LinearProbe(Learned):
 
     @property
     def needs(self) -> Needs:
-        """Labelled rows, and what the probe is on."""
-        return Needs(
-            labels=True, labelled=(self.rows,), layers=self._layers, tokens=(self._top,) if self.on == "tokens" else ()
-        )
+        """Labeled rows, and what the probe is on."""
+        return Needs(labels=True, labeled=(self.rows,), layers=self._layers, tokens=(self._top,) if self.on == "tokens" else ())
 
     def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
-        """The probe of its labelled rows; on source classes its weights are a label map."""
+        """The probe of its labeled rows; on source classes its weights are a label map."""
         count = support.rows.logprobs.shape[1]
         of_layers = {layer: self._features(support.rows, layer)[places] for layer in self._layers or (0,)}
         losses = {layer: probe_losses(features, gold, count) for layer, features in of_layers.items()}
@@ -111,7 +109,7 @@ class FittedLinear:
 
 
 def probe(features: Floats, gold: Integers, labels: int, strengths: Sequence[float] = STRENGTHS) -> FittedLinear:
-    """The probe of labelled rows, with the strength of least log-loss over the folds; ties go to the first.
+    """The probe of labeled rows, with the strength of least log-loss over the folds; ties go to the first.
 
     features: shape (rows, width); gold: shape (rows,), indices of labels.
     """

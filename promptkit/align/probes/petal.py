@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Automatic(Learned):
-    """Label words found from labelled rows."""
+    """Label words found from labeled rows."""
 
     words: int = 10
     """Label words of each label."""
     tokens: int = 500
-    """Among how many tokens; one set for all rows, by the mean probability over the labelled rows."""
+    """Among how many tokens; one set for all rows, by the mean probability over the labeled rows."""
     name: ClassVar[str] = "automatic"
 
     def __post_init__(self) -> None:
@@ -47,11 +47,11 @@ class Automatic(Learned):
 
     @property
     def needs(self) -> Needs:
-        """Labelled rows, and the tokens' log-probabilities of every row."""
-        return Needs(labels=True, labelled=(self.rows,), tokens=(self._top,))
+        """Labeled rows, and the tokens' log-probabilities of every row."""
+        return Needs(labels=True, labeled=(self.rows,), tokens=(self._top,))
 
     def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
-        """The words of its labelled rows."""
+        """The words of its labeled rows."""
         top = self._top
         odds = log_odds(support.rows.tokens[top][places], gold, len(support.labels))
         weights = best_words(odds, self.words)

@@ -4,7 +4,7 @@
 
 Since h . e(word) is log p(word) up to a constant of the row, where the output head is linear, the vectors begin as the
 manual verbalizer's, and what is trained are the differences d_y, under the penalty |d|^2 / (2 C) with h scaled to unit
-mean square length. C is chosen by cross-validation within the labelled rows; none at all is the manual verbalizer.
+mean square length. C is chosen by cross-validation within the labeled rows; none at all is the manual verbalizer.
 A label without rows keeps its word, and may be predicted.
 """
 
@@ -30,10 +30,10 @@ STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
 @dataclass(frozen=True, kw_only=True)
 class SoftVerbalizer(Learned):
-    """The manual verbalizer's words as vectors, trained on labelled rows."""
+    """The manual verbalizer's words as vectors, trained on labeled rows."""
 
     layer: int = -1
-    """Of the hidden state: 0 is the embedding, -1 the last layer's normalised output, which the output head reads."""
+    """Of the hidden state: 0 is the embedding, -1 the last layer's normalized output, which the output head reads."""
     name: ClassVar[str] = "soft"
 
     @property
@@ -43,11 +43,11 @@ class SoftVerbalizer(Learned):
 
     @property
     def needs(self) -> Needs:
-        """Labelled rows, and the hidden state of every row."""
-        return Needs(labels=True, labelled=(self.rows,), layers=(self.layer,))
+        """Labeled rows, and the hidden state of every row."""
+        return Needs(labels=True, labeled=(self.rows,), layers=(self.layer,))
 
     def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
-        """The vectors of its labelled rows."""
+        """The vectors of its labeled rows."""
         hidden, manual = (read[places] for read in self._features(support.rows))
         trained = class_vectors(hidden, manual, gold)
         return Probe(scores=lambda outputs: trained(*self._features(outputs)))
@@ -61,7 +61,7 @@ class ClassVectors:
     """What is added to the manual verbalizer's vectors."""
 
     scale: float
-    """The root mean square length of the labelled rows' hidden states."""
+    """The root mean square length of the labeled rows' hidden states."""
     differences: Floats
     """Shape (d_model, K)."""
     strength: float
@@ -74,7 +74,7 @@ class ClassVectors:
 
 
 def class_vectors(hidden: Floats, manual: Floats, gold: Integers, strengths: Sequence[float] = STRENGTHS) -> ClassVectors:
-    """Trained on labelled rows, with the strength of least log-loss over the folds; ties go to the weakest.
+    """Trained on labeled rows, with the strength of least log-loss over the folds; ties go to the weakest.
 
     hidden: shape (rows, d_model); manual: shape (rows, K), the label words' log-probabilities; gold: shape (rows,).
     """

@@ -25,7 +25,7 @@ TAIL = 16
 """How many of a prompt's last tokens are encoded again with each target to see whether they merge."""
 SETTLED = 4
 """How many of those must come out unchanged for the rest of the prompt to be out of the target's reach: a subword
-tokenizer merges neighbours only, so nothing crosses a token boundary that stays where it was."""
+tokenizer merges neighbors only, so nothing crosses a token boundary that stays where it was."""
 
 
 def framed(pieces: Sequence[Piece], tokenizer: Tokenizer) -> tuple[Piece, ...]:

@@ -249,7 +249,7 @@ _STAND_INS = ("\x1c", "\x1d", "\x1e", "\x1f", *map(chr, range(0xE000, 0xF8FF)))
 
 
 def _parse(source: str, name: str) -> nodes.Template:
-    """Parse without Jinja's newline normalisation: carriage returns travel as a character that the source lacks."""
+    """Parse without Jinja's newline normalization: carriage returns travel as a character that the source lacks."""
     stand_in = next(mark for mark in _STAND_INS if mark not in source)
     try:
         tree = _ENVIRONMENT.parse(source.replace("\r", stand_in))

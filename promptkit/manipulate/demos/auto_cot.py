@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from promptkit.core.errors import ModelError, TemplateError
-from promptkit.core.examples import LabelledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.core.registry import checked
 from promptkit.manipulate.cot.zero_shot import zero_shot
 from promptkit.manipulate.prompting.context import SelectionContext
@@ -83,23 +83,23 @@ class auto_cot:  # noqa: N801
             _log.warning("auto-cot found a reasoning to show in %d of %d clusters.", len(made), self.k)
         return shared([[row] for row in made])
 
-    def _made(self, context: SelectionContext, parted: Sequence[Sequence[LabelledExample]]) -> list[LabelledExample]:
+    def _made(self, context: SelectionContext, parted: Sequence[Sequence[LabeledExample]]) -> list[LabeledExample]:
         """The first row of each cluster for which it can be made, in the clusters' order; all are asked for at once."""
         short = [[row for row in rows if len(" ".join(row.inputs.values()).split()) <= WORDS] for rows in parted]
-        made: dict[int, LabelledExample] = {}
+        made: dict[int, LabeledExample] = {}
         for turn in range(TRIES):
             asked = {number: rows[turn] for number, rows in enumerate(short) if number not in made and turn < len(rows)}
             worked = self._worked(context, [*asked.values()])
             made |= {number: row for number, row in zip(asked, worked, strict=True) if row is not None}
         return [made[number] for number in sorted(made)]
 
-    def _worked(self, context: SelectionContext, rows: Sequence[LabelledExample]) -> list[LabelledExample | None]:
+    def _worked(self, context: SelectionContext, rows: Sequence[LabeledExample]) -> list[LabeledExample | None]:
         """Each row as a demonstration with the model's own reasoning and answer; None where it cannot be shown."""
         think = zero_shot(max_tokens=self.max_tokens)
         contexts = [(row, ()) for row in rows]
         texts = think.reasonings(context, contexts)
         answers = context.answers(contexts, suffix=[*map(think.around, texts)])
-        made: list[LabelledExample | None] = []
+        made: list[LabeledExample | None] = []
         for row, text, answer in zip(rows, texts, answers, strict=True):
             lines = [line.strip() for line in text.splitlines() if line.strip()]
             fit = answer is not None and 0 < len(lines) <= LINES and lines[-1].endswith((".", "!", "?"))
@@ -107,7 +107,7 @@ class auto_cot:  # noqa: N801
         return made
 
 
-def clusters(rows: Sequence[LabelledExample], vectors: Vectors, k: int, seed: int) -> list[list[LabelledExample]]:
+def clusters(rows: Sequence[LabeledExample], vectors: Vectors, k: int, seed: int) -> list[list[LabeledExample]]:
     """k clusters of the rows by their vectors, each from its centroid outwards; a cluster may be empty."""
     import warnings
 
@@ -118,7 +118,7 @@ def clusters(rows: Sequence[LabelledExample], vectors: Vectors, k: int, seed: in
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different vectors than clusters
         means = KMeans(n_clusters=k, n_init=10, random_state=seed).fit(vectors)
     distances = means.transform(vectors).round(DECIMALS)
-    found: list[list[LabelledExample]] = [[] for _ in range(k)]
+    found: list[list[LabeledExample]] = [[] for _ in range(k)]
     for own in sorted(range(len(rows)), key=lambda i: (distances[i, means.labels_[i]], rows[i].id)):
         found[means.labels_[own]].append(rows[own])
     return found

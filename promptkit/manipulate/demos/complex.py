@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from promptkit.core.errors import TaskError
-from promptkit.core.examples import LabelledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.core.registry import checked
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Choose, check_pool_size, shared
@@ -16,7 +16,7 @@ _STEP_END = re.compile(r"\n+|(?<=[.;!?])\s+")
 """The paper parts steps at the ends of lines, and finds much the same by sentences and semicolons."""
 
 
-def steps(row: LabelledExample) -> int:
+def steps(row: LabeledExample) -> int:
     """How many lines and sentences its working has."""
     return sum(bool(step.strip()) for text in row.rationale.values() for step in _STEP_END.split(text))
 
@@ -39,7 +39,7 @@ class complex:  # noqa: N801
             raise TaskError(
                 "complex selects rows by the number of reasoning steps, but no row of the pool has a written reasoning",
                 code="no-reasoning",
-                hint="Give its column under `working` in the task, or use --demos auto-cot, which generates it with the model",
+                hint="Give its column under `rationale` in the task, or use --demos auto-cot, which generates it with the model",
                 selector=self.name,
                 rows=len(context.pool),
             )

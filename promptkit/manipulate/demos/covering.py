@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from promptkit.core.examples import LabelledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.manipulate.demos.greedy import Numbers
 from promptkit.manipulate.demos.pool import Pool
 from promptkit.manipulate.demos.ranking import DIGITS, ByVectors
@@ -36,7 +36,7 @@ class Coreset(ByVectors):
         return lambda examples: [*map(pack, choose(examples))]
 
 
-def _instead(number: int, taken: list[int], scores: Numbers, pool: Pool) -> list[LabelledExample]:
+def _instead(number: int, taken: list[int], scores: Numbers, pool: Pool) -> list[LabeledExample]:
     """The rows that are not taken: those of the row's own class first, and of them the best first."""
     order = np.lexsort((-np.round(scores, DIGITS), pool.classes != pool.classes[number]))
     return [pool.rows[other] for other in order[~np.isin(order, taken)].tolist()]

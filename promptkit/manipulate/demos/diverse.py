@@ -1,4 +1,4 @@
-"""A demonstration of each sort: the row nearest to the centre of each of k clusters (Auto-CoT, Zhang et al. 2022, 2210.03493).
+"""A demonstration of each sort: the row nearest to the center of each of k clusters (Auto-CoT, Zhang et al. 2022, 2210.03493).
 
 Vectors are clustered by k-means. Where classes are balanced, the nearest row of a class that may still give one.
 """
@@ -29,13 +29,13 @@ class diverse(Coreset):  # noqa: N801 - a selector's class name is its spelling 
     name: ClassVar[str] = "diverse"
 
     def places(self, pool: Pool, vectors: Vectors) -> list[tuple[int, Numbers]]:
-        """Each cluster's nearest row to its centre."""
+        """Each cluster's nearest row to its center."""
         distances = self._distances(vectors)
         taken = greedily(_InTurn(distances), np.arange(len(vectors)), pool)
         return [(number, -distance) for number, distance in zip(taken, distances, strict=True)]
 
     def _distances(self, vectors: Vectors) -> list[Numbers]:
-        """How far every row is from each centre, that of the largest cluster first."""
+        """How far every row is from each center, that of the largest cluster first."""
         from sklearn.cluster import KMeans
         from sklearn.exceptions import ConvergenceWarning
 

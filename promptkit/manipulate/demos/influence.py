@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from promptkit.core.alignment import Extractor
 from promptkit.core.errors import InputError, TaskError
-from promptkit.core.examples import LabelledExample, Part
+from promptkit.core.examples import LabeledExample, Part
 from promptkit.core.registry import checked
 from promptkit.core.seeding import hash_rank
 from promptkit.manipulate.prompting.context import SelectionContext
@@ -68,7 +68,7 @@ class influence:  # noqa: N801
         ranked = sorted(tried, key=lambda row: (-round(influences[row.id], 6), hash_rank(self.seed, row.id)))
         return shared([ranked] * self.k)
 
-    def _influences(self, bench: SelectionContext, tried: Sequence[LabelledExample]) -> dict[str, float]:
+    def _influences(self, bench: SelectionContext, tried: Sequence[LabeledExample]) -> dict[str, float]:
         """Row id -> its influence; 0 for a row that every context holds, or none does."""
         contexts = [self._context(number, tried) for number in range(self.contexts)]
         rows = self._drawn("dev", bench.dev)[: self.rows]
@@ -82,15 +82,15 @@ class influence:  # noqa: N801
             found[row.id] = fmean(with_it) - fmean(without) if with_it and without else 0.0
         return found
 
-    def _context(self, number: int, tried: Sequence[LabelledExample]) -> Demonstrations:
+    def _context(self, number: int, tried: Sequence[LabeledExample]) -> Demonstrations:
         """k candidates: the candidates are mixed and dealt out until fewer than k are left, and then mixed anew."""
         turn, place = divmod(number, max(1, len(tried) // self.k))
         return tuple(self._drawn(f"context {turn}", tried)[place * self.k : (place + 1) * self.k])
 
-    def _drawn(self, purpose: str, rows: Sequence[LabelledExample]) -> list[LabelledExample]:
+    def _drawn(self, purpose: str, rows: Sequence[LabeledExample]) -> list[LabeledExample]:
         return sorted(rows, key=lambda row: hash_rank(self.seed, purpose, row.id))
 
 
-def _right(bench: SelectionContext, row: LabelledExample, answer: str | None) -> bool:
+def _right(bench: SelectionContext, row: LabeledExample, answer: str | None) -> bool:
     reading = bench.reading
     return reading.is_correct(answer, row.accepted) if isinstance(reading, Extractor) else answer == row.label

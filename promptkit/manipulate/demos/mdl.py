@@ -1,7 +1,7 @@
 """Self-adaptive choice by minimum description length (Wu et al. 2022, 2212.10375).
 
-Of T organisations of the candidates (which k of them, and in which order) the one is shown behind which the model is least
-undecided about the row: argmin_C H(p(. | x, C)), p renormalised over the row's candidate answers. No label is looked at.
+Of T organizations of the candidates (which k of them, and in which order) the one is shown behind which the model is least
+undecided about the row: argmin_C H(p(. | x, C)), p renormalized over the row's candidate answers. No label is looked at.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from promptkit.manipulate.prompting.rows import Choose, Demonstrations, check_po
 
 @dataclass(frozen=True)
 class mdl:  # noqa: N801
-    """k of each row's candidates, in the organisation behind which the model is least undecided."""
+    """k of each row's candidates, in the organization behind which the model is least undecided."""
 
     k: int = 8
     seed: int = 0
     candidates: int = 30
     """How many rows of the pool are candidates for a row."""
-    organisations: int = 10
+    organizations: int = 10
     """How many are tried for each row: the first k candidates as they stand, and others by chance."""
     by: str = "random-each"
     """The selector that gives the candidates, best first."""
@@ -37,16 +37,16 @@ class mdl:  # noqa: N801
     def __post_init__(self) -> None:
         """Refuse what leaves nothing to choose."""
         checked(self)
-        if self.candidates < self.k or self.organisations < 1:
+        if self.candidates < self.k or self.organizations < 1:
             raise InputError(
-                "mdl needs at least k candidates, and organisations must be at least 1",
+                "mdl needs at least k candidates, and organizations must be at least 1",
                 code="too-few-candidates" if self.candidates < self.k else "out-of-range",
-                got=f"k={self.k}, candidates={self.candidates}, organisations={self.organisations}",
-                hint="Write --demos mdl:candidates=30:organisations=10",
+                got=f"k={self.k}, candidates={self.candidates}, organizations={self.organizations}",
+                hint="Write --demos mdl:candidates=30:organizations=10",
                 selector=self.name,
                 k=self.k,
                 candidates=self.candidates,
-                organisations=self.organisations,
+                organizations=self.organizations,
             )
         inner(self.by, self.candidates, self.seed)
 
@@ -69,12 +69,12 @@ class mdl:  # noqa: N801
 
         def choose(examples: Sequence[Example]) -> list[Demonstrations]:
             pairs = zip(examples, propose(examples), strict=True)
-            return least_undecided(context, [(row, self._organisations(row, own)) for row, own in pairs], "mdl")
+            return least_undecided(context, [(row, self._organizations(row, own)) for row, own in pairs], "mdl")
 
         return choose
 
-    def _organisations(self, example: Example, candidates: Demonstrations) -> list[Demonstrations]:
+    def _organizations(self, example: Example, candidates: Demonstrations) -> list[Demonstrations]:
         def drawn(number: int) -> Demonstrations:
             return tuple(sorted(candidates, key=lambda row: hash_rank(self.seed, example.id, str(number), row.id))[: self.k])
 
-        return [candidates[: self.k], *map(drawn, range(1, self.organisations))]
+        return [candidates[: self.k], *map(drawn, range(1, self.organizations))]

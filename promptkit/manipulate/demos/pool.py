@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptkit.core.errors import TaskError
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Demonstrations, check_pool_size, key_of
 
@@ -49,7 +49,7 @@ class ClassQuota:
 class Pool:
     """Rows by number."""
 
-    rows: tuple[LabelledExample, ...]
+    rows: tuple[LabeledExample, ...]
     k: int
     """How many are chosen."""
     classes: Indices

@@ -33,7 +33,7 @@ AT_ONCE = 128
 BOUNDS: Mapping[str, tuple[float, float]] = {
     "budget": (0, inf),
     "candidates": (1, inf),
-    "neighbours": (1, inf),
+    "neighbors": (1, inf),
     "relevance": (0, 1),
 }
 """What the keywords of selectors may be, where they are numbers."""

@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from promptkit.core.alignment import Scorer
 from promptkit.core.errors import InputError, TaskError
-from promptkit.core.examples import Example, LabelledExample, Part
+from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.registry import checked
 from promptkit.manipulate.demos.candidates import inner
 from promptkit.manipulate.prompting.context import SelectionContext
@@ -27,7 +27,7 @@ from promptkit.manipulate.prompting.rows import Choose, Demonstrations, check_po
 
 DECIMALS = 4
 """Kept of a gain."""
-Gains = Sequence[tuple[LabelledExample, float]]
+Gains = Sequence[tuple[LabeledExample, float]]
 """What a candidate gains each of its training queries."""
 
 
@@ -99,7 +99,7 @@ class rerank:  # noqa: N801
 
         return choose
 
-    def _gains(self, context: SelectionContext, candidates: Sequence[LabelledExample]) -> list[Gains]:
+    def _gains(self, context: SelectionContext, candidates: Sequence[LabeledExample]) -> list[Gains]:
         """Of each candidate."""
         of_dev = replace(context, bind_context=replace(context.bind_context, rows={"pool": context.dev}))
         near: Choose = inner(self.by, min(self.rows, count_distinct(context.dev)), self.seed).bind(of_dev)
@@ -112,7 +112,7 @@ class rerank:  # noqa: N801
         return [[(query, next(gained)) for query in own] for own in queries]
 
 
-def _right_scores(context: SelectionContext, contexts: Sequence[tuple[LabelledExample, Demonstrations]]) -> list[float]:
+def _right_scores(context: SelectionContext, contexts: Sequence[tuple[LabeledExample, Demonstrations]]) -> list[float]:
     """log p of the right answer of each row."""
     reading = context.reading
     scored = context.scores(contexts, "rerank")

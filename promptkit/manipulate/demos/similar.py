@@ -1,4 +1,4 @@
-"""Demonstrations that mean what the row means: nearest neighbours by cosine (KATE, Liu et al. 2021, 2101.06804)."""
+"""Demonstrations that mean what the row means: nearest neighbors by cosine (KATE, Liu et al. 2021, 2101.06804)."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ In the graph in which each row v points to its nearest rows, repeatedly the row 
 
     score(u) = sum over v not taken that point to u of rho^-(number of rows taken that v points to),  rho = 10.
 
-The set depends on no row that is asked for: it is also the one to label first where nothing is labelled yet.
+The set depends on no row that is asked for: it is also the one to label first where nothing is labeled yet.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from promptkit.manipulate.demos.ranking import best, blocks
 from promptkit.manipulate.prompting.similarity import Vectors
 
 RHO = 10.0
-NEIGHBOURS = 150
+NEIGHBORS = 150
 SHARE = 0.05
-"""The paper has 150 neighbours among 3,000 rows."""
+"""The paper has 150 neighbors among 3,000 rows."""
 
 
 @dataclass(frozen=True)
 class votek(Coreset):  # noqa: N801 - a selector's class name is its spelling everywhere
     """k rows by fast vote-k, in the order in which they are taken."""
 
-    neighbours: int | None = None
+    neighbors: int | None = None
     """How many rows each points to: unless given 150, or a twentieth of a pool of fewer than 3,000 rows."""
     name: ClassVar[str] = "votek"
 
     def places(self, pool: Pool, vectors: Vectors) -> list[tuple[int, Numbers]]:
         """See the formula above."""
-        usual = min(NEIGHBOURS, max(1, round(SHARE * len(vectors))))
-        votes = Votes(graph(vectors, self.neighbours or usual))
+        usual = min(NEIGHBORS, max(1, round(SHARE * len(vectors))))
+        votes = Votes(graph(vectors, self.neighbors or usual))
         taken = greedily(votes, np.arange(len(vectors)), pool)
         return [(number, votes.gains()) for number in taken]
 
@@ -46,7 +46,7 @@ class Votes:
     """The scores of a graph's rows as some are taken."""
 
     def __init__(self, pointed: Indices) -> None:
-        """`pointed`: shape (rows, neighbours)."""
+        """`pointed`: shape (rows, neighbors)."""
         self._pointed = pointed
         self._weights = np.ones(len(pointed))
         """What each row's votes count: 0 once it is taken."""
@@ -62,8 +62,8 @@ class Votes:
         self._weights[place] = 0
 
 
-def graph(vectors: Vectors, neighbours: int) -> Indices:
-    """The nearest other rows that each row points to, shape (rows, neighbours); of a small pool all the others."""
+def graph(vectors: Vectors, neighbors: int) -> Indices:
+    """The nearest other rows that each row points to, shape (rows, neighbors); of a small pool all the others."""
     own = np.arange(len(vectors))
-    found = [best(vectors[block] @ vectors.T, own[block], 0 * own, neighbours) for block in blocks(len(vectors))]
+    found = [best(vectors[block] @ vectors.T, own[block], 0 * own, neighbors) for block in blocks(len(vectors))]
     return np.concatenate(found)[:, : len(vectors) - 1]

@@ -74,7 +74,7 @@ def scales(ask: Ask, layers: Sequence[int]) -> Any:
 
 def states(ask: Ask, layers: Sequence[int]) -> Any:
     """Each layer's hidden states behind common tokens, (layers, texts, d_model)."""
-    shown = [min(layer, ask.card.layers - 1) for layer in layers]  # the last one's is read as it is once normalised
+    shown = [min(layer, ask.card.layers - 1) for layer in layers]  # the last one's is read as it is once normalized
     texts = [TextInput(ids=tuple(common_text(ask.card, TOKENS, seed))) for seed in range(TEXTS)]
     found = ask([Request(input=text, verb=Read(hidden_layer=layer)) for layer in shown for text in texts])
     held = [each.hidden for each in found if isinstance(each, ReadOutput)]

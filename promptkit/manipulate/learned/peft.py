@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, as_numpy, deserialised, put, serialised
+from promptkit.core.arrays import Array, as_array, as_numpy, deserialize, put, serialize
 from promptkit.core.errors import CheckpointError, json_reason
 from promptkit.core.manipulation import Learnable
 from promptkit.core.paths import expanded
@@ -92,7 +92,7 @@ def write(learned: Learnable, folder: str | Path) -> Path:
     config = json.dumps({**own, **common, "num_transformer_submodules": 1}, indent=2) + "\n"
     told = {"format": "pt", BASE: json.dumps(dict(learned.base))}
     path = expanded(folder)
-    put(path, {WEIGHTS: serialised({EMBEDDINGS: embeddings}, told), CONFIG: config.encode()})
+    put(path, {WEIGHTS: serialize({EMBEDDINGS: embeddings}, told), CONFIG: config.encode()})
     return path
 
 
@@ -208,7 +208,7 @@ def _arrays(path: Path) -> tuple[dict[str, Array], Any]:
             )
         raise _damaged(path, "missing-file", f"{WEIGHTS} does not exist", file=WEIGHTS)
     try:
-        arrays = deserialised((path / WEIGHTS).read_bytes())
+        arrays = deserialize((path / WEIGHTS).read_bytes())
         with safe_open(path / WEIGHTS, "np") as stream:
             told = json.loads((stream.metadata() or {}).get(BASE, "{}"))
     except ValueError as error:

@@ -1,7 +1,7 @@
 """Prefix tuning: learned keys and values before the prompt in a model's layers (Li and Liang 2021, 2101.00190).
 
-(learnable, hidden, concatenative). At every layer and without reparametrisation it is P-tuning v2 (Liu et al. 2021,
-2110.07602). Prefix tuning's reparametrisation is keys and values that a small network makes of a learned row a position,
+(learnable, hidden, concatenative). At every layer and without reparameterization it is P-tuning v2 (Liu et al. 2021,
+2110.07602). Prefix tuning's reparameterization is keys and values that a small network makes of a learned row a position,
 W2 tanh(W1 e + b1) + b2; what is saved is what they come to.
 """
 

@@ -21,14 +21,14 @@ from promptkit.core.seeding import generator
 if TYPE_CHECKING:
     from torch import Tensor
 
-Reparametrisation = Literal["mlp", "lstm", "residual"]
+Reparameterization = Literal["mlp", "lstm", "residual"]
 EMBEDDING = "embedding.weight"
 """E or P, shape (vectors, d_model)."""
 LAYERS = 2
 """Of the LSTM."""
 
 
-def networked(kind: Reparametrisation, rows: Any, *, width: int, seed: int) -> dict[str, Array]:
+def networked(kind: Reparameterization, rows: Any, *, width: int, seed: int) -> dict[str, Array]:
     """The parameters of a network before any training. rows: (vectors, d_model), what the vectors would begin as."""
     shapes = dict(_shapes(kind, rows.shape[1], width))
     chance = generator(kind, seed)
@@ -42,7 +42,7 @@ def networked(kind: Reparametrisation, rows: Any, *, width: int, seed: int) -> d
     return {**begun, **{name: as_array(as_numpy(begun[name]) * (scale / found)) for name in last}}
 
 
-def evaluated(kind: Reparametrisation, parameters: Mapping[str, Array]) -> Array:
+def evaluated(kind: Reparameterization, parameters: Mapping[str, Array]) -> Array:
     """The vectors that a network makes, shape (vectors, d_model)."""
     import torch
 
@@ -51,7 +51,7 @@ def evaluated(kind: Reparametrisation, parameters: Mapping[str, Array]) -> Array
         return as_array(made(kind, tensors).numpy())
 
 
-def made(kind: Reparametrisation, parameters: Mapping[str, Tensor]) -> Tensor:
+def made(kind: Reparameterization, parameters: Mapping[str, Tensor]) -> Tensor:
     """The vectors that a network makes, (vectors, d_model), as a differentiable function of its parameters."""
     from torch.nn.functional import layer_norm, linear
 
@@ -78,7 +78,7 @@ def _lstm(x: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
     return read[0]
 
 
-def _shapes(kind: Reparametrisation, d_model: int, width: int) -> Iterator[tuple[str, tuple[tuple[int, ...], float]]]:
+def _shapes(kind: Reparameterization, d_model: int, width: int) -> Iterator[tuple[str, tuple[tuple[int, ...], float]]]:
     """Of each parameter but the embedding its shape, and how far from 0 it may begin: torch's own bounds."""
     if kind == "residual":
         yield from _linear("down", d_model, width)

@@ -22,7 +22,7 @@ from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
 from promptkit.inputs.text.encoding import SLOT_PART
 from promptkit.manipulate.learned.placement import Place, check_beginning, check_slot, place_of, spliced
-from promptkit.manipulate.learned.reparameterization import Reparametrisation, evaluated, made, networked
+from promptkit.manipulate.learned.reparameterization import Reparameterization, evaluated, made, networked
 from promptkit.manipulate.learned.vocabulary import by_chance, common_tokens
 
 INITS = ("random", "vocabulary", "labels")
@@ -47,7 +47,7 @@ class SoftPrompt:
     """The template's slot that it stands in, wherever and how often that is; {{ soft("task", 8) }} is one named task."""
     seed: int = 0
     """Of what is drawn to begin with."""
-    reparametrise: Reparametrisation | None = None
+    reparameterize: Reparameterization | None = None
     """Train it through a network, `mlp`, `lstm` or `residual`, whose numbers are learned with it; the vectors that it makes
     in the end are what is kept. The first two learn at a lower rate than vectors do: 0.01 rather than 0.1."""
     width: int | None = None
@@ -66,12 +66,12 @@ class SoftPrompt:
         checked(self)
         check_beginning("a soft prompt", self.length, self.init, INITS)
         check_slot(self.slot, self.place)
-        if self.width is not None and (not self.reparametrise or self.width < 1):
+        if self.width is not None and (not self.reparameterize or self.width < 1):
             raise InputError(
                 "The width of a reparameterization must be at least 1, and needs a reparameterization",
-                code="out-of-range" if self.reparametrise else "width-without-network",
+                code="out-of-range" if self.reparameterize else "width-without-network",
                 got=f"width={self.width!r}",
-                hint="Write reparametrise=mlp:width=64",
+                hint="Write reparameterize=mlp:width=64",
                 width=self.width,
             )
         check_held("a soft prompt", self.parameters, {VECTORS: "length d_model"}, length=self.length)
@@ -84,7 +84,7 @@ class SoftPrompt:
     @property
     def learning_rate(self) -> float:
         """In the units of the embedding; a network that makes all of the vectors wants smaller steps."""
-        return 0.01 if self.reparametrise in ("mlp", "lstm") and not self.parameters else 0.1
+        return 0.01 if self.reparameterize in ("mlp", "lstm") and not self.parameters else 0.1
 
     @property
     def slots(self) -> Mapping[str, int]:
@@ -100,7 +100,7 @@ class SoftPrompt:
 
     @property
     def _beginning(self) -> dict[str, object]:
-        network = {"reparametrise": self.reparametrise, "width": self.width} if self.reparametrise else {}
+        network = {"reparameterize": self.reparameterize, "width": self.width} if self.reparameterize else {}
         return {"init": self.init, "seed": self.seed, **network}
 
     def bind(self, bind_context: BindContext) -> InputTransform:
@@ -121,14 +121,14 @@ class SoftPrompt:
 
     def interventions(self, trained: Mapping[str, Any]) -> Interventions[Any]:
         """The vectors: what is trained, or what a network makes of that."""
-        if self.reparametrise is None or VECTORS in trained:
+        if self.reparameterize is None or VECTORS in trained:
             return Interventions(vectors=trained[VECTORS])
-        return Interventions(vectors=made(self.reparametrise, trained))
+        return Interventions(vectors=made(self.reparameterize, trained))
 
     def _vectors(self, parameters: Mapping[str, Array]) -> Array:
-        if self.reparametrise is None or VECTORS in parameters:
+        if self.reparameterize is None or VECTORS in parameters:
             return parameters[VECTORS]
-        return evaluated(self.reparametrise, parameters)
+        return evaluated(self.reparameterize, parameters)
 
     # ---- what they begin as -----------------------------------------------------------------------
 
@@ -137,9 +137,9 @@ class SoftPrompt:
         if self.parameters:
             return self.parameters
         begin = self._random(bind_context.ask) if self.init == "random" else self._of_tokens(bind_context)
-        if self.reparametrise is None:
+        if self.reparameterize is None:
             return {VECTORS: as_array(begin)}
-        return networked(self.reparametrise, begin, width=self.width or begin.shape[1], seed=self.seed)
+        return networked(self.reparameterize, begin, width=self.width or begin.shape[1], seed=self.seed)
 
     def _random(self, ask: Ask) -> Any:
         """Normal, at the root mean square of the embedding's rows."""

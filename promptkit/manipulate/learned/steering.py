@@ -76,7 +76,7 @@ class SteeringVector:
 
     def _edits(self, vectors: Any) -> tuple[HiddenEdit[Any], ...]:
         layers = self.layers or range(1, len(vectors) + 1)
-        where: dict[str, Any] = {"everywhere": True} if self.at == "all" else {"last": 1}
+        where: dict[str, Any] = {"all_positions": True} if self.at == "all" else {"last": 1}
         pairs = zip(layers, vectors, strict=True)
         return tuple(HiddenEdit(layer=layer, operation=self.operation, arrays=(vector,), **where) for layer, vector in pairs)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from promptkit.core.arrays import Array, deserialised, put, serialised
+from promptkit.core.arrays import Array, deserialize, put, serialize
 from promptkit.core.errors import CheckpointError, InputError, json_reason
 from promptkit.core.manipulation import Learnable
 from promptkit.core.paths import expanded
@@ -94,7 +94,7 @@ def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] |
             keyword="prompt",
             value=repr(prompt)[:200],
         )
-    content, manifest = serialised(learned.parameters), json.loads(json.dumps({**own, **(told or {})}))
+    content, manifest = serialize(learned.parameters), json.loads(json.dumps({**own, **(told or {})}))
     manifest["sha256"] = _hash(content, manifest)
     path = expanded(folder)
     check_free(path, [path])
@@ -219,7 +219,7 @@ def _arrays(path: Path, told: Any) -> dict[str, Array]:
     if _hash(content, told) != told["sha256"]:
         raise _damaged(path, "changed-since-saved", f"{PARAMETERS} or {MANIFEST} was changed after it was saved")
     try:
-        return deserialised(content)
+        return deserialize(content)
     except ValueError as error:
         reason = f"{PARAMETERS} cannot be read: {error}"
         raise _damaged(path, "unreadable-parameters", reason, file=PARAMETERS, reason=str(error)) from None

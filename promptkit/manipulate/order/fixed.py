@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from promptkit.core.errors import TaskError
-from promptkit.core.examples import LabelledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.core.registry import checked
 from promptkit.manipulate.order.searched import globale, locale, mdl
 from promptkit.manipulate.prompting.context import SelectionContext
@@ -101,7 +101,7 @@ class interleaved:  # noqa: N801
         def interleave(rows: Demonstrations) -> Demonstrations:
             last = labels.index(rows[-1].label) + 1 if rows else 0
             waiting = {label: [row for row in rows if row.label == label] for label in labels}
-            shown: list[LabelledExample] = []
+            shown: list[LabeledExample] = []
             while len(shown) < len(rows):
                 shown += [waiting[label].pop() for label in (*labels[:last][::-1], *labels[last:][::-1]) if waiting[label]]
             return tuple(shown[::-1])

@@ -8,7 +8,7 @@ from itertools import repeat
 
 from promptkit.core.alignment import Extractor, OutputReader, Scorer
 from promptkit.core.errors import Unsupported
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask, BindContext
 from promptkit.core.rendered import Rendered
@@ -33,12 +33,12 @@ class SelectionContext:
     """What the model reads for a row behind certain demonstrations."""
 
     @property
-    def pool(self) -> Sequence[LabelledExample]:
+    def pool(self) -> Sequence[LabeledExample]:
         """The rows that demonstrations come from."""
         return self.bind_context.rows.get("pool", ())
 
     @property
-    def dev(self) -> Sequence[LabelledExample]:
+    def dev(self) -> Sequence[LabeledExample]:
         """The rows that a search may choose by."""
         return self.bind_context.rows.get("dev", ())
 
@@ -65,7 +65,7 @@ class SelectionContext:
     def scores(
         self, contexts: Sequence[Context], purpose: str, *, suffix: Sequence[str] | None = None
     ) -> list[tuple[float, ...]]:
-        """Log-probability, unnormalised, of each candidate answer of a row, for each context.
+        """Log-probability, unnormalized, of each candidate answer of a row, for each context.
 
         Raises Unsupported, naming the `purpose`, where the model's answers are texts.
         """

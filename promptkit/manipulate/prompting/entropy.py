@@ -20,7 +20,7 @@ def entropy(weights: Sequence[float]) -> float:
 
 
 def label_entropy(logprobs: Sequence[float]) -> float:
-    """Of the probabilities of a row's candidate answers, renormalised over these."""
+    """Of the probabilities of a row's candidate answers, renormalized over these."""
     highest = max(logprobs)
     return entropy([math.exp(logprob - highest) for logprob in logprobs])
 

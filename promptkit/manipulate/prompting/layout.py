@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from promptkit.core.alignment import Extractor, OutputReader, Scorer
 from promptkit.core.errors import TaskError, TemplateError, Unsupported
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import Piece, TextInput
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered
@@ -247,7 +247,7 @@ class PromptLayout:
     def _instruction(self) -> str:
         return self._block("instruction", {}) if self.instruction is None else self.instruction
 
-    def _shown(self, row: LabelledExample) -> str:
+    def _shown(self, row: LabeledExample) -> str:
         """A demonstration's answer, with its working."""
         word = self.reading.label_words().get(row.label, row.label)
         if self.around is not None and REASONING in row.rationale:
@@ -255,8 +255,8 @@ class PromptLayout:
             return shown.strip() if self.chat else shown
         return self._target(row, word, row.rationale)
 
-    def _target(self, row: Example, word: str, working: Mapping[str, str] = MappingProxyType({})) -> str:
-        text = self._block("target", {**row.inputs, **working, LABEL: word})
+    def _target(self, row: Example, word: str, rationale: Mapping[str, str] = MappingProxyType({})) -> str:
+        text = self._block("target", {**row.inputs, **rationale, LABEL: word})
         return text.strip() if self.chat else text
 
     def _block(self, name: str, values: Mapping[str, object]) -> str:

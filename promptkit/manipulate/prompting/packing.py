@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 
-from promptkit.core.examples import LabelledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Demonstrations
 
@@ -37,7 +37,7 @@ def packing(context: SelectionContext, budget: int | None) -> Pack:
     return pack
 
 
-def _added(context: SelectionContext, row: LabelledExample) -> float:
+def _added(context: SelectionContext, row: LabeledExample) -> float:
     """How many tokens longer a prompt is for a second copy of the row; the query's inputs are empty."""
     query = replace(row, inputs=dict.fromkeys(row.inputs, ""))
     one, two = (context.show(query, (row,) * count) for count in (1, 2))

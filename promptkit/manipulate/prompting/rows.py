@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from promptkit.core.errors import InputError, TaskError
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.seeding import hash_rank
 
-Demonstrations = tuple[LabelledExample, ...]
+Demonstrations = tuple[LabeledExample, ...]
 
 
 Choose = Callable[[Sequence[Example]], list[Demonstrations]]
@@ -27,14 +27,14 @@ Reason = Callable[[Sequence[Example], Sequence[Demonstrations]], list[str]]
 """What stands between each row's query and its answer."""
 
 
-def draw_excluding_self(queues: Sequence[Sequence[LabelledExample]], example: Example) -> Demonstrations:
+def draw_excluding_self(queues: Sequence[Sequence[LabeledExample]], example: Example) -> Demonstrations:
     """One row from each queue; a queue may stand in several places.
 
     The place of a row with inputs equal to the example's is taken by the next in its queue; the others stay.
     """
     taken: list[Mapping[str, str]] = []
 
-    def next_of(queue: Sequence[LabelledExample]) -> LabelledExample | None:
+    def next_of(queue: Sequence[LabeledExample]) -> LabeledExample | None:
         row = next((row for row in queue if row.inputs not in taken), None)
         if row is not None:
             taken.append(row.inputs)
@@ -55,7 +55,7 @@ def text_of(example: Example) -> str:
     return "\n".join(text for _, text in sorted(example.inputs.items()))
 
 
-def shared(queues: Sequence[Sequence[LabelledExample]]) -> Choose:
+def shared(queues: Sequence[Sequence[LabeledExample]]) -> Choose:
     """The same queues for every row."""
     return lambda examples: [draw_excluding_self(queues, example) for example in examples]
 
@@ -71,20 +71,20 @@ def key_of(example: Example) -> Hashable:
     return frozenset(example.inputs.items())
 
 
-def count_distinct(rows: Sequence[LabelledExample]) -> int:
+def count_distinct(rows: Sequence[LabeledExample]) -> int:
     """How many of them have different inputs."""
     return len(distinct(rows))
 
 
-def distinct(rows: Sequence[LabelledExample]) -> list[LabelledExample]:
+def distinct(rows: Sequence[LabeledExample]) -> list[LabeledExample]:
     """Those whose inputs no earlier one has."""
-    first: dict[Hashable, LabelledExample] = {}
+    first: dict[Hashable, LabeledExample] = {}
     for row in rows:
         first.setdefault(key_of(row), row)
     return [*first.values()]
 
 
-def check_pool_size(k: int, pool: Sequence[LabelledExample]) -> None:
+def check_pool_size(k: int, pool: Sequence[LabeledExample]) -> None:
     """Raise if the pool has too few rows for k demonstrations."""
     if k < 0:
         raise InputError("The number of demonstrations must not be negative", code="out-of-range", got=f"k={k}", k=k)

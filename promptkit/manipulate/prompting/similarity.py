@@ -1,7 +1,7 @@
 """Texts as vectors, to choose demonstrations by likeness: a sentence encoder's, or a language model's own mean hidden state.
 
 What is embedded is a row's inputs without the template, so that the choice is the same under every template and each text
-is embedded once. The hidden state is the last layer's, averaged over the text's own tokens. Vectors are centred on the
+is embedded once. The hidden state is the last layer's, averaged over the text's own tokens. Vectors are centered on the
 pool's mean, which is most of a language model's mean hidden state whatever the text, and scaled to length 1.
 """
 
@@ -25,7 +25,7 @@ Vectors = NDArray[np.float32]
 OWN = "model"
 """How the model that will read the prompt is named as an encoder."""
 LAYER = -1
-"""The last layer finds the best neighbours in Gemma 3 270M: on TREC a vote of 4 is right in 0.84, of the ninth's in 0.66."""
+"""The last layer finds the best neighbors in Gemma 3 270M: on TREC a vote of 4 is right in 0.84, of the ninth's in 0.66."""
 ASKED_AT_ONCE = 2048
 """Texts; their outputs are held as Python numbers until they are vectors."""
 
@@ -45,14 +45,14 @@ class Space:
         return self._placed(_embedded(self._ask, examples))
 
     def _placed(self, vectors: Vectors) -> Vectors:
-        centred = vectors - self._mean
-        lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-        placed: Vectors = centred / np.where(lengths > 0, lengths, 1)
+        centered = vectors - self._mean
+        lengths = np.linalg.norm(centered, axis=1, keepdims=True)
+        placed: Vectors = centered / np.where(lengths > 0, lengths, 1)
         return placed
 
 
 def _embedded(ask: Ask, examples: Sequence[Example]) -> Vectors:
-    """The model's own vectors, neither centred nor scaled."""
+    """The model's own vectors, neither centered nor scaled."""
     requests = [_request(ask, example) for example in examples]
     vectors = np.empty((len(requests), ask.card.d_model), np.float32)
     for begin in range(0, len(requests), ASKED_AT_ONCE):

@@ -26,7 +26,7 @@ class Head:
     softcap: float | None
 
     def logprobs(self, hidden: Tensor, tokens: Tensor, top_m: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probabilities at S positions, normalised over the whole vocabulary.
+        """Log-probabilities at S positions, normalized over the whole vocabulary.
 
         hidden: (S, d_model). tokens: (S, W) the ids wanted at each position. Returns (S, W), and the `top_m`
         likeliest as (S, top_m) log-probabilities and ids. Where S is 0 the head is not run.

@@ -56,7 +56,7 @@ class VllmModel:
         dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
         """`auto` is float32 on a CPU and bfloat16 on a GPU; or float32, bfloat16, float16."""
         quantization: str | None = None
-        """How the weights are quantised, as vLLM spells it: awq, gptq, fp8, bitsandbytes."""
+        """How the weights are quantized, as vLLM spells it: awq, gptq, fp8, bitsandbytes."""
         max_model_len: PositiveInt | None = None
         """The most tokens of a prompt and its continuation; the model's own length unless given."""
         gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)

@@ -1,4 +1,4 @@
-"""What optimisers need and give: the interfaces that their implementations in `optimize/` keep. Without behaviour."""
+"""What optimizers need and give: the interfaces that their implementations in `optimize/` keep. Without behavior."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Objective(Protocol):
 
 
 Rates = Mapping[str, float]
-"""Parameter -> the learning rate of a step; 0 for an optimiser that has none."""
+"""Parameter -> the learning rate of a step; 0 for an optimizer that has none."""
 Step = Callable[[Objective, Rates], float]
 """Makes one step, and gives the loss before it, or the mean loss of what it has tried."""
 

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 
 import promptkit as pk
 from promptkit.align.calibrate import CALIBRATIONS
-from promptkit.align.calibrate.probabilities import normalised
+from promptkit.align.calibrate.probabilities import normalized
 from promptkit.align.calibrate.proca import FEWEST
 from promptkit.core.alignment import FitData, Outputs, RandomWords
 from promptkit.core.errors import InputError, TaskError
@@ -63,7 +63,7 @@ def test_a_uniform_prior_is_the_identity(calibration, case, level):
         # every rotation of every row, so that the labels are alike over the rows
         rotated = np.vstack([np.roll(support.items.logprobs, shift, axis=1) for shift in range(LABELS)])
         flat = replace(flat, items=outputs(rotated))
-    np.testing.assert_allclose(applied(calibration, flat, None), normalised(flat.items.logprobs), atol=1e-6)
+    np.testing.assert_allclose(applied(calibration, flat, None), normalized(flat.items.logprobs), atol=1e-6)
 
 
 @each_of([each for each in EVERY if not getattr(each, "target", ())])
@@ -152,7 +152,7 @@ def test_two_to_a_thousand_labels_of_which_most_occur_in_no_row(calibration, siz
 @pytest.mark.parametrize(("calibration", "texts"), [(calibrate.Contextual(), TEXTS), (calibrate.Domain(bags=4), BAGS)])
 @given(cases)
 def test_a_row_is_divided_by_the_mean_of_what_stands_in_under_its_own_context(calibration, texts, case):
-    """In probabilities: the mean as the model gives them, renormalised once; W = diag(p_cf)^-1."""
+    """In probabilities: the mean as the model gives them, renormalized once; W = diag(p_cf)^-1."""
     support, _ = case
     rows = zip(support.items.logprobs, support.items.context, applied(calibration, support, None), strict=True)
     for own, context, aligned in rows:
@@ -243,7 +243,7 @@ def test_no_strength_within_its_bounds_is_likelier_than_the_one_that_is_fitted(m
     gains = (probabilities(np.log(seen) - gamma * np.log(prior)) for gamma in np.linspace(-5, 5, 501))
     best = min(summed_loss(each, labels) for each in gains)
     assert summed_loss(np.exp(fitted.apply(support.rows)), labels) <= best + 1e-3
-    moved = fitted.apply(outputs(np.zeros((1, LABELS))))[0]  # -gamma log prior, normalised
+    moved = fitted.apply(outputs(np.zeros((1, LABELS))))[0]  # -gamma log prior, normalized
     np.testing.assert_allclose(
         np.diff(moved) * np.diff(np.log(prior))[0], np.diff(np.log(prior)) * np.diff(moved)[0], atol=1e-6
     )
@@ -252,7 +252,7 @@ def test_no_strength_within_its_bounds_is_likelier_than_the_one_that_is_fitted(m
 @pytest.mark.parametrize(("calibration", "weights"), [(calibrate.Vector, LABELS), (calibrate.Affine, LABELS**2)])
 @pytest.mark.parametrize("l2", [0.1, 1.0, 10.0])
 @pytest.mark.parametrize("seed", range(3))
-def test_scaling_minimises_its_loss_as_scipy_does_from_the_formula_alone(calibration, weights, l2, seed):
+def test_scaling_minimizes_its_loss_as_scipy_does_from_the_formula_alone(calibration, weights, l2, seed):
     support, labels = make_case(seed)
     seen = np.log(probabilities(support.rows.logprobs))
     start = np.concatenate([np.ones(LABELS) if weights == LABELS else np.eye(LABELS).ravel(), np.zeros(LABELS)])
@@ -305,8 +305,8 @@ def test_every_calibration_has_its_spelling_and_is_made_again_from_its_settings(
 
 
 def test_what_each_needs():
-    labelled = {each.name for each in EVERY if each.needs.labels}
-    assert labelled == {"batch-fitted", "temperature", "vector", "affine"}
+    labeled = {each.name for each in EVERY if each.needs.labels}
+    assert labeled == {"batch-fitted", "temperature", "vector", "affine"}
     assert [each.name for each in EVERY if each.needs.premise] == ["pmi"]
     assert {each.name: len(each.needs.stand_ins) for each in EVERY if each.needs.stand_ins} == {"contextual": 3, "domain": 4}
     assert all(each.needs.rows == 0 for each in EVERY if getattr(each, "estimate_on", "fit") == "test")
@@ -337,6 +337,6 @@ def test_a_value_that_a_calibration_cannot_have_is_refused_in_python_too(kind, w
 
 
 @given(cases)
-def test_normalised_log_probabilities_sum_to_1_and_keep_their_differences(case):
+def test_normalized_log_probabilities_sum_to_1_and_keep_their_differences(case):
     logprobs = case[0].items.logprobs
-    np.testing.assert_allclose(normalised(logprobs), logprobs - logsumexp(logprobs, axis=1, keepdims=True), atol=1e-12)
+    np.testing.assert_allclose(normalized(logprobs), logprobs - logsumexp(logprobs, axis=1, keepdims=True), atol=1e-12)

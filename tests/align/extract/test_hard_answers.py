@@ -20,7 +20,7 @@ def test_the_answer_in_a_text_is_found(name: str, case: list[Any]) -> None:
     text, expected, *choices = case
     extraction = EXTRACTIONS[name]()
     answer = extraction.answer(text, *map(tuple, choices))
-    forms = [None if each is None else extraction.normalize(each) for each in (answer, expected)]
+    forms = [None if each is None else extraction.normalized(each) for each in (answer, expected)]
     assert forms[0] == forms[1], f"{answer!r} and not {expected!r}"
 
 

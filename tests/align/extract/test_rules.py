@@ -70,7 +70,7 @@ said = st.lists(st.sampled_from(SCRAPS.split("|")), max_size=12).map("".join)
 def test_an_answer_stands_in_the_text_and_is_never_blank(text, choices):
     for extraction in EXTRACTIONS.values():
         answer = extraction().answer(text, choices)
-        assert answer is None or extraction().normalize(answer).strip()
+        assert answer is None or extraction().normalized(answer).strip()
         if extraction in (pk.extract.option, pk.extract.yes_no):
             assert answer in (None, "yes", "no", *choices) if choices else answer is None or answer.isalpha()
         elif extraction is not pk.extract.json_field:  # whose texts have escapes
@@ -128,7 +128,7 @@ def test_any_accepted_answer_is_right_and_no_answer_never_is():
     assert extraction.is_correct("kiev.", ("Kyiv", "Kiev"))
     assert not extraction.is_correct("Lviv", ("Kyiv", "Kiev"))
     assert not extraction.is_correct(None, ("Kyiv", ""))
-    assert not pk.extract.first_line(normalise="exact").is_correct("kiev", ("Kyiv", "Kiev"))
+    assert not pk.extract.first_line(normalize="exact").is_correct("kiev", ("Kyiv", "Kiev"))
     assert pk.extract.final_number().is_correct("$1,200.0", ("1200",))
 
 
@@ -151,7 +151,7 @@ def test_a_text_ends_where_it_is_told_and_where_a_further_example_would_begin():
         ({"temperature": -1.0}, "out-of-range", {"aligner": "first_line", "temperature": -1.0}),
         ({"temperature": float("nan")}, "not-finite", {"of": "first_line", "keyword": "temperature"}),
         ({"stop": ("",)}, "empty-stop", {"aligner": "first_line", "stop": ("",)}),
-        ({"normalise": "squad"}, "unknown-name", {"kind": "normalise of first_line", "name": "squad"}),
+        ({"normalize": "squad"}, "unknown-name", {"kind": "normalize of first_line", "name": "squad"}),
         ({"seed": "x"}, "invalid-value", {"of": "first_line", "keyword": "seed", "value": "'x'"}),
     ],
 )

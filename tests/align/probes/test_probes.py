@@ -1,4 +1,4 @@
-"""Learned read-outs: probe, class vectors, neighbours, centroids and chosen label words, beside independent computations."""
+"""Learned read-outs: probe, class vectors, neighbors, centroids and chosen label words, beside independent computations."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from promptkit.align.labelmap import MAPS, Bayesian, Frequency
 from promptkit.align.probes import LEARNED, Automatic
 from promptkit.align.probes.centroids import centroid_scores, prototype_scores
 from promptkit.align.probes.folds import FOLDS, folds
-from promptkit.align.probes.knn import divergences, neighbour_scores, with_rest
+from promptkit.align.probes.knn import divergences, neighbor_scores, with_rest
 from promptkit.align.probes.linear import fitted, probe
 from promptkit.align.probes.petal import best_words, log_odds
 from promptkit.align.probes.soft_verbalizer import class_vectors, differences
@@ -33,7 +33,7 @@ def make_rows(generator: np.random.Generator, labels: int, rows: int, width: int
 
 
 def make_support(technique, generator, labels, rows):
-    """What a fit sees: `rows` labelled rows, and evaluated rows far from all of them; some labels have no row."""
+    """What a fit sees: `rows` labeled rows, and evaluated rows far from all of them; some labels have no row."""
     gold = generator.choice(generator.permutation(labels)[: generator.integers(1, labels + 1)], size=rows)
 
     def outputs(count, far):
@@ -50,7 +50,7 @@ def make_support(technique, generator, labels, rows):
         stand_ins={},
         premise=None,
         labels=tuple(map(str, range(labels))),
-        labelled={technique.rows: np.arange(rows)},
+        labeled={technique.rows: np.arange(rows)},
         names={top: tuple(map(str, range(2 * labels))) for top in tops},
         name_vectors={top: generator.normal(size=(2 * labels, 4)) for top in tops},
         label_vectors=generator.normal(size=(labels, 4)),
@@ -103,7 +103,7 @@ def test_each_row_is_held_out_at_most_once_and_a_class_of_many_rows_is_in_every_
 
 
 @pytest.mark.parametrize(("labels", "rows", "width"), [(2, 30, 5), (4, 40, 6), (3, 12, 50), (2, 8, 40)])
-def test_the_probe_is_scikit_learns_logistic_regression_of_standardised_features(labels, rows, width):
+def test_the_probe_is_scikit_learns_logistic_regression_of_standardized_features(labels, rows, width):
     features, gold = make_rows(np.random.default_rng(0), labels, rows, width)
     queries = np.random.default_rng(1).normal(size=(20, width))
     mean, deviation = features.mean(0), features.std(0)
@@ -170,7 +170,7 @@ def test_class_vectors_of_any_rows_give_a_number_for_every_label(generator, labe
     assert np.isfinite(class_vectors(np.zeros((rows, 3)), manual, np.zeros(rows, int))(hidden, manual)).all()
 
 
-# ---- neighbours -------------------------------------------------------------------------------------
+# ---- neighbors -------------------------------------------------------------------------------------
 
 
 @given(seeds)
@@ -190,24 +190,24 @@ def test_what_float32_cannot_tell_of_the_rest_is_no_distance():
     assert abs(divergences(anchor, none) - divergences(anchor, some)) < 0.05
 
 
-def test_neighbours_vote_and_the_nearer_settles_a_tie():
+def test_neighbors_vote_and_the_nearer_settles_a_tie():
     """One token beside the rest: distances from 0.5 grow with |p - 0.5|."""
     anchors = np.log([[0.5], [0.55], [0.6], [0.7], [0.8]])
     gold = np.array([0, 1, 1, 0, 2])
     query = np.log([[0.5]])
-    votes = [neighbour_scores(anchors, gold, query, 3, k).argmax() for k in (1, 2, 3, 4, 5)]
+    votes = [neighbor_scores(anchors, gold, query, 3, k).argmax() for k in (1, 2, 3, 4, 5)]
     assert votes == [0, 0, 1, 0, 0]
-    shares = np.exp(neighbour_scores(anchors, gold, query, 3, 3)[0])
+    shares = np.exp(neighbor_scores(anchors, gold, query, 3, 3)[0])
     assert shares.sum() == pytest.approx(1)
     assert (shares * 4).astype(int).tolist() == [1, 2, 0]
 
 
 @given(seeds, st.integers(2, 6), st.integers(1, 8), st.integers(1, 9))
-def test_a_vote_of_neighbours_is_won_by_a_label_that_most_of_them_have(generator, labels, anchors, k):
+def test_a_vote_of_neighbors_is_won_by_a_label_that_most_of_them_have(generator, labels, anchors, k):
     with np.errstate(divide="ignore"):
         logprobs = np.log(generator.dirichlet(np.full(5, 0.1), size=anchors + 3)[:, :4])
     gold = generator.integers(labels, size=anchors)
-    scores = neighbour_scores(logprobs[:anchors], gold, logprobs[anchors:], labels, k)
+    scores = neighbor_scores(logprobs[:anchors], gold, logprobs[anchors:], labels, k)
     assert np.isfinite(scores).all()
     distances = divergences(with_rest(logprobs[:anchors]), with_rest(logprobs[anchors:]))
     for row, own in zip(scores, distances, strict=True):
@@ -294,6 +294,6 @@ def test_of_two_layers_that_is_read_which_tells_of_the_labels(name, telling, gen
         return Outputs(logprobs=np.zeros((len(rows), labels)), context=np.zeros(len(rows), int), hidden=told)
 
     support = FitData(
-        items=outputs(gold), rows=outputs(gold), stand_ins={}, premise=None, labelled={technique.rows: np.arange(len(gold))}
+        items=outputs(gold), rows=outputs(gold), stand_ins={}, premise=None, labeled={technique.rows: np.arange(len(gold))}
     )
     assert (technique.fit(support, gold).apply(support.items).argmax(1) == gold).all()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.core.errors import InputError, ModelError, TaskError, TemplateError
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.manipulate.cot import COT, least_to_most, zero_shot
 from promptkit.manipulate.cot.zero_shot import joined
 from promptkit.manipulate.demos import auto_cot
@@ -219,9 +219,7 @@ def test_a_row_s_parts_do_not_depend_on_the_other_rows(bind_context, scripted, p
 def zoo(*topics, each=5):
     """Rows about so many topics, each with words of its own."""
     return [
-        LabelledExample(
-            id=f"{topic}{i}", inputs={"text": " ".join([topic] * 4 + [f"{topic}-{i % 3}"] + ["and"] * i)}, label="?"
-        )
+        LabeledExample(id=f"{topic}{i}", inputs={"text": " ".join([topic] * 4 + [f"{topic}-{i % 3}"] + ["and"] * i)}, label="?")
         for topic in topics
         for i in range(each)
     ]
@@ -304,7 +302,7 @@ def test_a_reasoning_that_is_unfit_gives_way_to_the_next_of_its_cluster(context,
 
 
 def test_a_long_question_is_never_tried_and_a_cluster_without_another_is_left_out(context, scripted, caplog):
-    long = LabelledExample(id="long", inputs={"text": "fox " * (WORDS + 1)}, label="?")
+    long = LabeledExample(id="long", inputs={"text": "fox " * (WORDS + 1)}, label="?")
     model = scripted(flat, thinks)
     (chosen,) = over(context, [*zoo("cat", "dog"), long], model, k=3)(ROWS[:1])
     assert len(chosen) == 2
@@ -336,7 +334,7 @@ def test_a_row_is_not_shown_itself(context, scripted):
 
 
 def test_clusters_of_rows_with_the_same_vector_are_no_error():
-    rows = [LabelledExample(id=f"r{i}", inputs={"text": "a b" if i else "b a"}, label="?") for i in range(2)]
+    rows = [LabeledExample(id=f"r{i}", inputs={"text": "a b" if i else "b a"}, label="?") for i in range(2)]
     assert sorted(map(len, clusters(rows, np.ones((2, 3), np.float32), 2, seed=0))) == [0, 2]
 
 
@@ -348,9 +346,7 @@ def test_clusters_of_rows_with_the_same_vector_are_no_error():
 )
 def test_the_rows_of_most_steps_are_shown(context, counts, k, mark):
     rows = [
-        LabelledExample(
-            id=f"r{i}", inputs={"text": f"t{i}"}, label="x", rationale={"reasoning": mark.join(["3.5 = 7"] * count)}
-        )
+        LabeledExample(id=f"r{i}", inputs={"text": f"t{i}"}, label="x", rationale={"reasoning": mark.join(["3.5 = 7"] * count)})
         for i, count in enumerate(counts)
     ]
     assert [*map(steps, rows)] == counts

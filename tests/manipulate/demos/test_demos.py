@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.core.errors import InputError, TaskError
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.manipulate.demos import SELECTORS, balanced, first, random, random_each, votek, zero
 from tests.support.errors import refused
 
@@ -72,7 +72,7 @@ def test_k_demonstrations_are_among_the_k_plus_1_of_the_same_seed(over, pool, se
 @given(k=st.integers(1, 9), seed=seeds, index=st.integers(0, 29), copies=st.integers(0, 3))
 def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(over, pool, selector, k, seed, index, copies):
     own = pool[index]
-    twins = [LabelledExample(id=f"{own.id}#{n}", inputs=dict(own.inputs), label=own.label) for n in range(2, 2 + copies)]
+    twins = [LabeledExample(id=f"{own.id}#{n}", inputs=dict(own.inputs), label=own.label) for n in range(2, 2 + copies)]
     asked = Example(id="asked again", inputs=dict(own.inputs))
     for row in (own, asked):
         chosen = over(selector, [*pool, *twins], k, seed)(row)
@@ -83,7 +83,7 @@ def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(over, pool, sel
 @choosing
 @given(k=st.integers(1, 9), seed=seeds)
 def test_no_two_demonstrations_have_equal_inputs(over, pool, selector, k, seed):
-    twins = [LabelledExample(id=f"{row.id}#2", inputs=row.inputs, label=row.label) for row in pool]
+    twins = [LabeledExample(id=f"{row.id}#2", inputs=row.inputs, label=row.label) for row in pool]
     texts = [row.inputs["text"] for row in over(selector, [*pool, *twins], k, seed)(STRANGER)]
     assert len(set(texts)) == k
 
@@ -166,7 +166,7 @@ def test_balanced_demonstrations_do_not_depend_on_the_declared_order_of_labels(o
 
 @given(seed=seeds)
 def test_balanced_demonstrations_come_from_a_lopsided_pool_too(over, make_rows, seed):
-    lopsided = [*make_rows(40, ("positive",)), LabelledExample(id="rare", inputs={"text": "rare"}, label="negative")]
+    lopsided = [*make_rows(40, ("positive",)), LabeledExample(id="rare", inputs={"text": "rare"}, label="negative")]
     chosen = over(balanced, lopsided, 2, seed, ("negative", "positive"))(STRANGER)
     assert sorted(row.label for row in chosen) == ["negative", "positive"]
 
@@ -194,7 +194,7 @@ def test_a_class_with_too_few_rows_is_refused_by_name(over, pool):
 
 @choosing
 def test_a_pool_with_fewer_different_inputs_than_k_is_refused(over, pool, selector):
-    twins = [LabelledExample(id=f"{row.id}#2", inputs=row.inputs, label=row.label) for row in pool[:6]]
+    twins = [LabeledExample(id=f"{row.id}#2", inputs=row.inputs, label=row.label) for row in pool[:6]]
     with refused(TaskError, "too-few-rows", k=12, rows=6):
         over(selector, [*pool[:6], *twins], 12)
 

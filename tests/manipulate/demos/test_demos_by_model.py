@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.core.errors import InputError, TaskError, Unsupported
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.manipulate.demos import influence, mdl, random, random_each, rerank
 from promptkit.manipulate.demos.candidates import CANDIDATES
 from promptkit.manipulate.prompting.context import SHARED
@@ -22,7 +22,7 @@ from tests.support.errors import refused
 LABELS = ("negative", "positive")
 ROWS = [Example(id=f"q{i}", inputs={"text": f"query {i}"}) for i in range(6)]
 ASKING = [
-    mdl(k=3, candidates=7, organisations=5),
+    mdl(k=3, candidates=7, organizations=5),
     influence(k=3, candidates=8, contexts=8, rows=9),
     rerank(k=3, candidates=6, rows=2),
 ]
@@ -66,10 +66,10 @@ def test_many_rows_are_chosen_for_as_one_by_one_and_the_order_of_the_pool_change
 
 @every
 def test_the_label_of_the_row_itself_is_out_of_reach(context, scripted, pool, dev, selector):
-    """An Example has none; a labelled row that is taken for one is chosen for all the same, whatever its label."""
+    """An Example has none; a labeled row that is taken for one is chosen for all the same, whatever its label."""
     choose = selector.bind(context(pool, LABELS, dev=dev, model=scripted(noise)))
-    labelled = [[LabelledExample(id=row.id, inputs=row.inputs, label=label) for row in ROWS] for label in LABELS]
-    assert choose(ROWS) == choose(labelled[0]) == choose(labelled[1])
+    labeled = [[LabeledExample(id=row.id, inputs=row.inputs, label=label) for row in ROWS] for label in LABELS]
+    assert choose(ROWS) == choose(labeled[0]) == choose(labeled[1])
 
 
 @every
@@ -134,29 +134,29 @@ def entropies(model, context, row, ways):
 
 
 @few
-@given(seed=st.integers(0, 99), k=st.integers(1, 4), candidates=st.integers(4, 9), organisations=st.integers(1, 6))
-def test_mdl_shows_the_organisation_of_least_entropy(context, scripted, pool, seed, k, candidates, organisations):
-    selector = mdl(k=k, seed=seed, candidates=candidates, organisations=organisations)
+@given(seed=st.integers(0, 99), k=st.integers(1, 4), candidates=st.integers(4, 9), organizations=st.integers(1, 6))
+def test_mdl_shows_the_organization_of_least_entropy(context, scripted, pool, seed, k, candidates, organizations):
+    selector = mdl(k=k, seed=seed, candidates=candidates, organizations=organizations)
     model = scripted(noise)
     around = context(pool, LABELS, model=model)
     proposed = random_each(k=candidates, seed=seed).bind(around)(ROWS)
     for row, own, chosen in zip(ROWS, proposed, selector.bind(around)(ROWS), strict=True):
-        ways = selector._organisations(row, own)
+        ways = selector._organizations(row, own)
         assert ways[0] == own[:k]
         assert all(len(set(ids(way))) == k and {*ids(way)} <= {*ids(own)} for way in ways)
         assert chosen == ways[int(np.argmin(entropies(model, around, row, ways).round(4)))]
-    assert len(model.prompts) <= len(ROWS) * organisations
+    assert len(model.prompts) <= len(ROWS) * organizations
 
 
-def test_with_one_organisation_mdl_is_the_selector_of_its_candidates(context, pool):
+def test_with_one_organization_mdl_is_the_selector_of_its_candidates(context, pool):
     around = context(pool, LABELS)
     for by, selector in CANDIDATES.items():
         plain = selector(**{key: value for key, value in {"k": 4, "seed": 2}.items() if hasattr(selector, key)}).bind(around)
-        assert mdl(k=4, seed=2, candidates=4, organisations=1, by=by).bind(around)(ROWS) == plain(ROWS)
+        assert mdl(k=4, seed=2, candidates=4, organizations=1, by=by).bind(around)(ROWS) == plain(ROWS)
 
 
-def test_organisations_of_a_row_and_of_another_are_drawn_apart(pool):
-    first, other = (mdl(k=3)._organisations(row, tuple(pool[:9])) for row in ROWS[:2])
+def test_organizations_of_a_row_and_of_another_are_drawn_apart(pool):
+    first, other = (mdl(k=3)._organizations(row, tuple(pool[:9])) for row in ROWS[:2])
     assert first[0] == other[0]
     assert first[1:] != other[1:]
     assert len({tuple(ids(way)) for way in first}) > 5
@@ -226,7 +226,7 @@ def test_every_candidate_is_tried_about_as_often_as_any_other(pool):
 
 def test_influence_on_written_answers_is_of_those_that_are_right(context, scripted, make_rows):
     rows = make_rows(9)
-    dev = [LabelledExample(id=f"d{i}", inputs={"text": f"d{i}"}, label="yes", accepted=("yes", "Y")) for i in range(9)]
+    dev = [LabeledExample(id=f"d{i}", inputs={"text": f"d{i}"}, label="yes", accepted=("yes", "Y")) for i in range(9)]
 
     def writes(prompt, verb):
         return ["y\n" if "review number 4" in prompt else "no\n"]
@@ -265,7 +265,7 @@ def test_the_answer_to_a_row_of_dev_that_has_the_row_s_own_inputs_cannot_leak(co
     """Train and test may overlap: then the label of the test row stands in dev, and what it says of candidates is left out."""
 
     def chosen(label):
-        twin = LabelledExample(id="twin", inputs=ROWS[0].inputs, label=label)
+        twin = LabeledExample(id="twin", inputs=ROWS[0].inputs, label=label)
         around = context(pool, LABELS, dev=[twin, *dev[:2]], model=scripted(noise))
         return [ids(rows) for rows in rerank(k=4, candidates=10, rows=3).bind(around)(ROWS[:2])]
 

@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
 
 from promptkit.core.errors import InputError, TaskError, Unsupported
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.requests import ReadOutput
 from promptkit.manipulate.demos import SELECTORS, bm25, diverse, dpp, mmr, similar, votek
 from promptkit.manipulate.demos.ranking import ByLikeness, ByVectors
@@ -53,8 +53,8 @@ class Placed:
         return [ReadOutput(hidden=tuple(self.vectors[text].tolist())) for text in texts]
 
 
-def labelled(names, labels=LABELS):
-    return [LabelledExample(id=n, inputs={"text": n}, label=labels[i % len(labels)]) for i, n in enumerate(names)]
+def labeled(names, labels=LABELS):
+    return [LabeledExample(id=n, inputs={"text": n}, label=labels[i % len(labels)]) for i, n in enumerate(names)]
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +85,12 @@ def drawn(over):
         names = [f"{number:02}" for number in range(size)]
         vectors = {name: generator.normal(size=width) + 3 for name in [*names, "query"]}
         vectors = {name: vector.astype(np.float32) for name, vector in vectors.items()}
-        centred = np.array([*vectors.values()], dtype=np.float64)
-        centred -= centred[:-1].mean(0)
-        centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+        centered = np.array([*vectors.values()], dtype=np.float64)
+        centered -= centered[:-1].mean(0)
+        centered /= np.linalg.norm(centered, axis=1, keepdims=True)
         query = Example(id="query", inputs={"text": "query"})
-        (chosen,) = over(selector, labelled(names), vectors)([query])
-        return centred[:-1], centred[-1], [int(row.id) for row in chosen]
+        (chosen,) = over(selector, labeled(names), vectors)([query])
+        return centered[:-1], centered[-1], [int(row.id) for row in chosen]
 
     return draw
 
@@ -108,7 +108,7 @@ def made(selector, k, **keywords):
 
 
 @given(seed=seeds, k=st.integers(1, 12))
-def test_similar_rows_are_the_nearest_neighbours_of_scikit_learn(drawn, seed, k):
+def test_similar_rows_are_the_nearest_neighbors_of_scikit_learn(drawn, seed, k):
     pool, query, chosen = drawn(similar(k, encoder="placed"), seed)
     assert chosen == NearestNeighbors(n_neighbors=k, metric="cosine").fit(pool).kneighbors(query[None])[1][0].tolist()
 
@@ -137,7 +137,7 @@ def test_bm25_ranks_by_its_formula(over, words, query):
     names = sorted({" ".join(row) for row in words})
     scores = dict(zip(names, by_hand(names, " ".join(query)), strict=True))
     asked = Example(id="query", inputs={"text": "?" + " ".join(query)})
-    (chosen,) = over(bm25(len(names)), labelled(names))([asked])
+    (chosen,) = over(bm25(len(names)), labeled(names))([asked])
     assert ids(chosen) == sorted(names, key=lambda name: (-round(scores[name], 5), name))
 
 
@@ -187,12 +187,12 @@ def test_vote_k_on_a_graph_worked_by_hand():
     assert votes.gains() == pytest.approx([0.01, 0, 0.1, 0.31, 0.1, 0.1])
 
 
-@given(seed=seeds, k=st.integers(1, 8), neighbours=st.integers(1, 14))
-def test_vote_k_takes_what_its_formula_says(drawn, seed, k, neighbours):
-    pool, _, chosen = drawn(votek(k, encoder="placed", neighbours=neighbours), seed)
+@given(seed=seeds, k=st.integers(1, 8), neighbors=st.integers(1, 14))
+def test_vote_k_takes_what_its_formula_says(drawn, seed, k, neighbors):
+    pool, _, chosen = drawn(votek(k, encoder="placed", neighbors=neighbors), seed)
     cosines = np.round(pool @ pool.T, 5)
-    points = [sorted({*range(12)} - {v}, key=lambda u: (-cosines[v, u], u))[:neighbours] for v in range(12)]
-    assert graph(pool.astype(np.float32), neighbours).tolist() == points
+    points = [sorted({*range(12)} - {v}, key=lambda u: (-cosines[v, u], u))[:neighbors] for v in range(12)]
+    assert graph(pool.astype(np.float32), neighbors).tolist() == points
     taken = []
     while len(taken) < k:
         score = {
@@ -219,7 +219,7 @@ def test_diverse_rows_are_the_nearest_to_the_centres_of_k_means(drawn, seed, k):
 def test_diverse_rows_come_from_every_heap(over):
     places = {"x": (9.0, 0.0), "y": (0.0, 9.0), "z": (-9.0, -9.0)}
     vectors = {f"{heap}{n}": np.array(place) + n / 10 for heap, place in places.items() for n in range(-2, 3)}
-    (chosen,) = over(diverse(3, encoder="placed"), labelled(vectors), vectors)([STRANGER])
+    (chosen,) = over(diverse(3, encoder="placed"), labeled(vectors), vectors)([STRANGER])
     assert {row.id[0] for row in chosen} == {"x", "y", "z"}
 
 
@@ -312,7 +312,7 @@ def test_ties_go_to_the_smaller_id_whatever_the_last_digits(over, selector):
     names = [f"{n:02}" for n in range(20)]
     vectors = {name: np.array([1, 1, 1 / 3]) + 1e-8 * np.sin(int(name)) for name in names} | {"far": np.array([-9, 0, 3.0])}
     vectors["query"] = vectors["00"]
-    chosen = over(selector(5, encoder="placed"), labelled(vectors)[:-1], vectors)([Example(id="q", inputs={"text": "query"})])
+    chosen = over(selector(5, encoder="placed"), labeled(vectors)[:-1], vectors)([Example(id="q", inputs={"text": "query"})])
     near = [name for name in ids(chosen[0]) if name != "far"]
     assert near == names[: len(near)]
     assert len(near) >= 4
@@ -345,15 +345,15 @@ def test_no_demonstrations_ask_nothing(over, pool, selector):
 def test_a_text_is_its_inputs_in_the_order_of_their_names_without_the_template(over):
     vectors = {"one\ntwo": np.array([1.0, 0.0]), "three\nfour": np.array([0.0, 1.0]), "five\nsix": np.array([0.2, 1.0])}
     rows = [
-        LabelledExample(id=text, inputs=dict(zip("ba", text.split("\n")[::-1], strict=True)), label="neutral")
+        LabeledExample(id=text, inputs=dict(zip("ba", text.split("\n")[::-1], strict=True)), label="neutral")
         for text in vectors
     ]
     assert ids(over(similar(1, encoder="placed"), rows, vectors)([rows[1]])[0]) == ["five\nsix"]
 
 
 def test_texts_longer_than_the_model_reads_and_empty_ones_have_vectors(context, make_card, make_rows):
-    rows = [*make_rows(3), LabelledExample(id="empty", inputs={"text": ""}, label="negative")]
-    rows.append(LabelledExample(id="long", inputs={"text": "x" * 500}, label="negative"))
+    rows = [*make_rows(3), LabeledExample(id="empty", inputs={"text": ""}, label="negative")]
+    rows.append(LabeledExample(id="long", inputs={"text": "x" * 500}, label="negative"))
     made_bench = context(rows, ("negative", "positive"), card=make_card(context_length=64))
     assert len(similar(5).bind(made_bench)([STRANGER])[0]) == 5
 
@@ -375,7 +375,7 @@ def test_a_model_without_hidden_states_is_refused_with_what_can_be_done(context,
 @given(budget=st.integers(0, 400))
 @settings(max_examples=20)
 def test_a_budget_keeps_whole_demonstrations_in_order_as_long_as_they_fit(context, selector, budget):
-    rows = [LabelledExample(id=f"{n:02}", inputs={"text": "word " * (1 + n % 5)}, label=LABELS[n % 3]) for n in range(5)]
+    rows = [LabeledExample(id=f"{n:02}", inputs={"text": "word " * (1 + n % 5)}, label=LABELS[n % 3]) for n in range(5)]
     around = context(rows, LABELS)
     (whole,) = selector(5).bind(around)([STRANGER])
     (kept,) = selector(5, budget=budget).bind(around)([STRANGER])
@@ -393,7 +393,7 @@ def test_a_budget_keeps_whole_demonstrations_in_order_as_long_as_they_fit(contex
 
 
 def test_a_demonstration_that_the_context_cannot_hold_fits_no_budget(context, make_card, make_rows):
-    rows = [*make_rows(2), LabelledExample(id="long", inputs={"text": "review " * 400}, label="negative")]
+    rows = [*make_rows(2), LabeledExample(id="long", inputs={"text": "review " * 400}, label="negative")]
     around = context(rows, ("negative", "positive"), card=make_card(context_length=1000))
     (kept,) = bm25(3, budget=10**6).bind(around)([STRANGER])
     assert {*ids(kept)} == {"id000", "id001"}
@@ -415,7 +415,7 @@ def test_too_small_a_pool_no_labels_to_balance_by_and_impossible_numbers_are_ref
 
 
 @pytest.mark.parametrize(
-    ("selector", "keywords"), [(mmr, {"relevance": 1.5}), (dpp, {"candidates": 0}), (votek, {"neighbours": 0})]
+    ("selector", "keywords"), [(mmr, {"relevance": 1.5}), (dpp, {"candidates": 0}), (votek, {"neighbors": 0})]
 )
 def test_a_keyword_s_impossible_value_is_refused(selector, keywords):
     with refused(InputError, "out-of-range", selector=selector.name, **keywords):

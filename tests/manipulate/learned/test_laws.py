@@ -231,7 +231,7 @@ def test_it_is_trained_saved_and_used_and_the_model_stays_as_it_was(
     task, model = pk.task(folder / "task.yaml"), load()
     made = pk.Predictor(model, [pk.Prompt("sentiment/review"), change], pk.Verbalizer({"no": "bad", "yes": "good"}))
     whole = len(task.part("pool"))
-    recipe: dict[str, Any] = {"steps": 4, "batch_size": whole, "every": 2, "dev": 8, "out": tmp_path, "cache": False}
+    recipe: dict[str, Any] = {"steps": 4, "batch_size": whole, "eval_every": 2, "dev": 8, "out": tmp_path, "cache": False}
     fit = pk.train(made, task, **recipe)
     assert min(fit.losses[1:]) < fit.losses[0]
     before = make_model("gemma3").state_dict()

@@ -93,18 +93,18 @@ def test_every_number_of_it_is_learned_and_seeds_draw_others(kind: Any) -> None:
 @pytest.mark.parametrize(
     ("keywords", "code", "fields"),
     [
-        ({"reparametrise": "lstmm"}, "unknown-name", {"name": "lstmm", "close": ["lstm"]}),
+        ({"reparameterize": "lstmm"}, "unknown-name", {"name": "lstmm", "close": ["lstm"]}),
         ({"width": 4}, "width-without-network", {"width": 4}),
-        ({"reparametrise": "mlp", "width": 0}, "out-of-range", {"width": 0}),
+        ({"reparameterize": "mlp", "width": 0}, "out-of-range", {"width": 0}),
     ],
 )
-def test_what_is_no_reparametrisation_is_told(keywords: Any, code: str, fields: dict[str, Any]) -> None:
+def test_what_is_no_reparameterization_is_told(keywords: Any, code: str, fields: dict[str, Any]) -> None:
     with refused(InputError, code, **fields):
         pk.SoftPrompt(2, **keywords)
 
 
 def test_how_it_is_trained_tells_prompts_apart_until_they_are_learned() -> None:
-    plain, network = pk.SoftPrompt(2), pk.SoftPrompt(2, reparametrise="mlp", width=3)
-    assert plain.settings() != network.settings() != pk.SoftPrompt(2, reparametrise="mlp").settings()
+    plain, network = pk.SoftPrompt(2), pk.SoftPrompt(2, reparameterize="mlp", width=3)
+    assert plain.settings() != network.settings() != pk.SoftPrompt(2, reparameterize="mlp").settings()
     vectors = {"vectors": as_array(begin(2, 4))}
     assert plain.with_parameters(vectors, {}).settings() == network.with_parameters(vectors, {}).settings()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.core.errors import CheckpointError, InputError, TaskError, TemplateError
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import Span, TextInput, Vectors
 from promptkit.core.manipulation import BindContext
 from promptkit.core.rendered import Rendered
@@ -70,7 +70,7 @@ SLOTS = (
     '{% block input %}Text: {{ text }}{{ soft("end", 3) }} So{% endblock %}{% block target %} {{ label }}{% endblock %}'
 )
 TEXT = SLOTS.replace('{{ soft("task", 2) }}', "|").replace('{{ soft("end", 3) }}', "|")
-POOL = [LabelledExample(id=f"r{i}", inputs={"text": f"row {i}"}, label="yes") for i in range(3)]
+POOL = [LabeledExample(id=f"r{i}", inputs={"text": f"row {i}"}, label="yes") for i in range(3)]
 
 
 def in_slots(model: Any, template: str, changes: list[Any], **prompt: Any) -> Rendered:

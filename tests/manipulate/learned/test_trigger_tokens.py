@@ -12,7 +12,7 @@ import pytest
 import promptkit as pk
 from promptkit.core.arrays import as_array
 from promptkit.core.errors import CheckpointError, InputError, TrainingError
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import BindContext
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Request, Score
@@ -31,7 +31,7 @@ from tests.support.tiny import save
 
 WORDS = {"no": "bad", "yes": "good"}
 ROW = Example(id="q", inputs={"text": "so it was"})
-POOL = [LabelledExample(id=f"r{i}", inputs={"text": f"row {i}"}, label="yes") for i in range(3)]
+POOL = [LabeledExample(id=f"r{i}", inputs={"text": f"row {i}"}, label="yes") for i in range(3)]
 IDS = (70, 300, 71)
 TASK = """
 description: made up
@@ -183,7 +183,7 @@ def test_a_search_makes_the_loss_smaller_and_comes_to_the_same_if_it_is_broken_o
         loaded = pk.load(str(folder / "model"))
         changes = (pk.TriggerTokens(3), pk.TriggerTokens(1, place="start"))
         predictor = pk.Predictor(loaded, [pk.Prompt("sentiment/review"), *changes], pk.Verbalizer(WORDS))
-        recipe = {"steps": 6, "batch_size": 6, "per_class": 3, "every": 2, "dev": 4, "patience": None}
+        recipe = {"steps": 6, "batch_size": 6, "per_class": 3, "eval_every": 2, "dev": 4, "patience": None}
         return pk.train(predictor, pk.task(folder / "task.yaml"), out=out, **recipe, **more)
 
     def stop(done: int, total: int, told: str) -> None:

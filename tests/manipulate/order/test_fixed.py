@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.core.errors import InputError, TaskError
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.manipulate import demos
 from promptkit.manipulate.order.fixed import ORDERS, interleaved, nearest_first, nearest_last, shuffled
 from promptkit.manipulate.order.fixed import given as as_given
@@ -80,7 +80,7 @@ def test_demonstrations_that_are_not_ranked_have_no_nearest(order):
 
 
 def by_label(spelling):
-    return [LabelledExample(id=f"{n}", inputs={"text": f"{n}"}, label=label) for n, label in enumerate(spelling)]
+    return [LabeledExample(id=f"{n}", inputs={"text": f"{n}"}, label=label) for n, label in enumerate(spelling)]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.core.errors import InputError, ModelError, TaskError, TemplateError, Unsupported
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.manipulate.order.fixed import globale, locale, mdl, shuffled
 from promptkit.manipulate.order.searched import orders_of
 from tests.support.errors import refused
@@ -202,7 +202,7 @@ def test_a_template_that_changes_its_variables_is_refused(context, scripted, row
 
 def test_rows_of_several_variables_are_read_back(context, scripted):
     template = "{% block input %}{{ a }} / {{ b }} =>{% endblock %}{% block target %} {{ label }}{% endblock %}"
-    rows = [LabelledExample(id=f"r{i}", inputs={"a": f"a{i}", "b": f"b{i}"}, label=LABELS[i]) for i in range(3)]
+    rows = [LabeledExample(id=f"r{i}", inputs={"a": f"a{i}", "b": f"b{i}"}, label=LABELS[i]) for i in range(3)]
     model = scripted(noise, lambda prompt, verb: ["x y / z => neutral"] * verb.n)
     globale().bind(context(rows, LABELS, template=template, model=model))(ROWS[:1], [tuple(rows)])
     assert any(prompt.endswith("\n\nx y / z =>") for prompt in model.prompts)

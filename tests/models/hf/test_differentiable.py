@@ -23,7 +23,7 @@ from tests.support.tiny import make_model, save
 KINDS = ("llama", "gpt2", "gemma3")
 LEARNED: dict[str, Callable[[], Any]] = {
     "soft": lambda: pk.SoftPrompt(3),
-    "soft by a network": lambda: pk.SoftPrompt(3, place="start", reparametrise="mlp", width=4),
+    "soft by a network": lambda: pk.SoftPrompt(3, place="start", reparameterize="mlp", width=4),
     "prefix": lambda: pk.Prefix(3),
     "prefix by a network": lambda: pk.Prefix(2, mlp=4),
     "shift": lambda: pk.SteeringVector((2,), at="all"),
@@ -140,7 +140,7 @@ def test_a_model_trained_on_in_mixed_precision_stays_as_it_was(folder: Path, tmp
     model: Any = pk.load(str(folder / "gemma3"))
     words = pk.Verbalizer({"negative": "bad", "positive": "good one"})
     predictor = pk.Predictor(model, [pk.Prompt("sentiment/review"), pk.SoftPrompt(3)], words)
-    recipe: Any = {"steps": 12, "batch_size": 6, "every": 4, "dev": 12, "learning_rate": 0.3}
+    recipe: Any = {"steps": 12, "batch_size": 6, "eval_every": 4, "dev": 12, "learning_rate": 0.3}
     fits = [
         pk.train(predictor, pk.task("sentiment"), out=tmp_path, cache=False, **recipe, **more)
         for more in ({}, {"gradient_checkpointing": True}, {"mixed_precision": "bf16"})

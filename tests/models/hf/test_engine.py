@@ -12,7 +12,7 @@ from tokenizers import processors
 
 import promptkit as pk
 from promptkit.core.errors import InputError, ModelError, OutOfMemory, PromptkitError, Unsupported
-from promptkit.core.examples import Example, LabelledExample
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import BindContext
 from promptkit.core.requests import Request, Score, ScoreOutput
 from promptkit.manipulate.prompt import BoundPrompt
@@ -25,7 +25,7 @@ from tests.support.tiny import make_model, make_tokenizer, save
 
 WORDS = {"negative": "bad and dull", "positive": "good"}
 POOL = [
-    LabelledExample(id=f"r{i}", inputs={"text": f"the film was {word} and long"}, label=label)
+    LabeledExample(id=f"r{i}", inputs={"text": f"the film was {word} and long"}, label=label)
     for i, (word, label) in enumerate([("good", "positive"), ("bad", "negative"), ("dull", "negative"), ("fine", "positive")])
 ]
 TEXTS = [

@@ -72,12 +72,12 @@ def trained(folder: Path, config: Any, out: Path, steps: int = 3) -> Any:
     torch.manual_seed(1)
     changed = peft.get_peft_model(own(folder), config)
     changed.train()
-    optimiser = torch.optim.AdamW([each for each in changed.parameters() if each.requires_grad], lr=0.05)
+    optimizer = torch.optim.AdamW([each for each in changed.parameters() if each.requires_grad], lr=0.05)
     ids = torch.randint(3, VOCABULARY, (4, 12))
     for _ in range(steps):
         changed(input_ids=ids, labels=ids).loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
     changed.save_pretrained(out)
     return changed.eval()
 
@@ -138,7 +138,7 @@ def test_what_peft_has_trained_gives_the_same_here(name: str, folder: Path, mode
 
 
 OURS = {
-    "soft": pk.SoftPrompt(6, init="random", place="start", seed=3, reparametrise="lstm", width=7),
+    "soft": pk.SoftPrompt(6, init="random", place="start", seed=3, reparameterize="lstm", width=7),
     "prefix": pk.Prefix(6, init="random", seed=3),
     "prefix of a text, by a network": pk.Prefix(15, init="so it was", mlp=16),
 }

@@ -243,7 +243,7 @@ def test_all_have_names_of_their_own_and_are_recorded() -> None:
         (lambda: TrainingConfig.of({"optimizer": pk.CmaEs}), "class-not-object", {"optimizer": "CmaEs"}),
     ],
 )
-def test_what_no_optimiser_is_made_of_is_told(made: Any, code: str, fields: dict[str, Any]) -> None:
+def test_what_no_optimizer_is_made_of_is_told(made: Any, code: str, fields: dict[str, Any]) -> None:
     with refused(InputError, code, **fields):
         made()
 
@@ -293,7 +293,7 @@ def test_losses_from_answers_are_those_that_gradients_follow(folder: Path, align
 
 
 def trained(folder: Path, out: Path, *changes: Any, model: Any = None, **recipe: Any) -> Any:
-    given = {"steps": 6, "batch_size": 4, "every": 2, "dev": 6, "patience": None, **recipe}
+    given = {"steps": 6, "batch_size": 4, "eval_every": 2, "dev": 6, "patience": None, **recipe}
     return pk.train(predictor(folder, *changes, model=model), pk.task(folder / "task.yaml"), out=out, **given)
 
 
@@ -351,7 +351,7 @@ def test_it_runs_on_a_model_without_gradients_and_comes_to_the_very_same_if_it_i
 
 def test_one_that_is_killed_comes_to_the_very_same(folder: Path, tmp_path: Path) -> None:
     """On `fake` no step takes long, so that the kill falls anywhere."""
-    command = [sys.executable, "-m", "promptkit", "train", "task.yaml", "--model", "fake", "--steps", "60", "--every", "1"]
+    command = [sys.executable, "-m", "promptkit", "train", "task.yaml", "--model", "fake", "--steps", "60", "--eval-every", "1"]
     command += ["--dev", "4", "--batch-size", "4", "--optimizer", "cma-es:subspace=30", "--patience", "99"]
 
     def start(out: str) -> subprocess.Popen[bytes]:
