@@ -132,7 +132,7 @@ def test_layers_may_be_any_sequence_of_numbers() -> None:
         made: Any = [kind(layers=layers) for layers in ((1, 2), [1, 2], range(1, 3))]  # type: ignore[arg-type]
         assert made[0] == made[1] == made[2]
         assert made[0].settings() == made[1].settings()
-    with refused(InputError, "invalid-value", of="shift", keyword="layers", value="2"):
+    with refused(InputError, "invalid-value", of="steering", keyword="layers", value="2"):
         pk.SteeringVector(2)  # type: ignore[arg-type]
 
 

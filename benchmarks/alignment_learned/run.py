@@ -38,7 +38,7 @@ from promptkit.tasks.sampling import by_hash
 HERE = Path(__file__).resolve().parent
 TASKS = ("trec", "sst2", "banking77")
 READ_OUTS = (  # alpha=1000 is all tokens
-    *("random", "semantic", "frequency", "blm", "blm:lap=0", "blm:over=logprobs", "blm+"),
+    *("random-map", "semantic", "frequency", "blm", "blm:lap=0", "blm:over=logprobs", "blm+"),
     *("blm+:lap=0:alpha=1000", "blm+:lap=0:alpha=1000:manual=0.02", "automatic"),
     *("knn", "soft", "linear:on=words", "linear:on=tokens"),
     *(f"{name}{layer}" for name in ("prototypical", "hidden", "linear") for layer in (":layer=-1", ":layer=0.6", "")),

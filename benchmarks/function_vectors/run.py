@@ -75,8 +75,8 @@ def studied(name: str, told: argparse.Namespace) -> dict[str, Any]:
     }
     with RunsBar() as progress:
         study = pk.study(build, task, shift=[*STRENGTHS, DIFFERENCE, TASK], layer=told.layers, progress=progress, **common)
-    by_layer = study.table(rows=("shift", "layer"), columns=None).to_json()
-    best = max((line for line in by_layer if line["shift"] == FUNCTION), key=lambda line: line[METRIC]["value"])["layer"]
+    by_layer = study.table(rows=("steering", "layer"), columns=None).to_json()
+    best = max((line for line in by_layer if line["steering"] == FUNCTION), key=lambda line: line[METRIC]["value"])["layer"]
     with RunsBar() as progress:
         heads = pk.study(of_heads, task, heads=HEADS, up_to=[len(found.effects), best + 2], progress=progress, **common)
     return {
@@ -137,7 +137,7 @@ def plotted(results: Mapping[str, Any]) -> Any:
 
 
 def figures(results: Mapping[str, Any]) -> dict[tuple[str, int], Any]:
-    return {(line["shift"], line["layer"]): line[METRIC] for line in results["by_layer"]}
+    return {(line["steering"], line["layer"]): line[METRIC] for line in results["by_layer"]}
 
 
 def layers_of(results: Mapping[str, Any]) -> list[int]:
@@ -145,7 +145,7 @@ def layers_of(results: Mapping[str, Any]) -> list[int]:
 
 
 def shifts_of(results: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(line["shift"] for line in results["by_layer"]))
+    return list(dict.fromkeys(line["steering"] for line in results["by_layer"]))
 
 
 def renew_readme(folder: Path) -> None:

@@ -4,7 +4,7 @@ Every seed draws other rows, the same for every kind, and other demonstrations. 
 and a finished one is read. `--whole` trains on all of the pool instead.
 
     python benchmarks/learned_prompts/run.py [sst2] [trec] --data DIR
-    python benchmarks/learned_prompts/run.py trec --data DIR --steps 100 --only soft prefix shift low-rank
+    python benchmarks/learned_prompts/run.py trec --data DIR --steps 100 --only soft prefix shift loreft
     python benchmarks/learned_prompts/run.py sst2 --data DIR --whole --steps 60 --seeds 1 --limit 0 --only soft prefix
 """
 
@@ -56,8 +56,8 @@ def kinds(task: str, seed: int) -> dict[str, Trained]:
     return {
         "soft": Trained(what=pk.SoftPrompt(LENGTH, init=text, seed=seed)),
         "prefix": Trained(what=pk.Prefix(LENGTH, init=text, seed=seed)),
-        "shift": Trained(what=pk.SteeringVector()),
-        "low-rank": Trained(what=pk.LoReFT(seed=seed)),
+        "steering": Trained(what=pk.SteeringVector()),
+        "loreft": Trained(what=pk.LoReFT(seed=seed)),
         "tokens": Trained(what=pk.TriggerTokens(seed=seed), share=1 / 3),
         "soft, spsa": Trained(what=pk.SoftPrompt(LENGTH, init=text, seed=seed), optimizer=pk.Spsa()),
     }

@@ -106,7 +106,7 @@ Demos = Annotated[
 Order = Annotated[
     str | None,
     typer.Option(
-        help="given, shuffled, nearest-last, nearest-first, interleaved, or by asking the model: globale, locale, mdl. "
+        help="given, shuffled, nearest-last, nearest-first, interleaved, or by asking the model: globale, locale, least-entropy. "
         "Unless given, the nearest last where demonstrations are ranked by nearness, else as they were chosen."
     ),
 ]

@@ -28,8 +28,8 @@ def train(
     manipulation: Annotated[
         list[str] | None,
         typer.Option(
-            help="What is learned: soft, prefix, shift or low-rank, with keywords as in soft:length=20:init=random:place=start "
-            "or prefix:length=10:layers=1|2; or tokens:length=5. May be repeated."
+            help="What is learned: soft, prefix, steering or loreft, with keywords as in soft:length=20:init=random:place=start "
+            "or prefix:length=10:layers=1|2; or trigger-tokens:length=5. May be repeated."
         ),
     ] = None,
     optimizer: Annotated[

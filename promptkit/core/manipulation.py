@@ -63,6 +63,7 @@ class BindContext:
     """Whether an answer is scored to where a text of the model's would end: what separates examples, or the end of a turn."""
 
 
+@runtime_checkable
 class Manipulation(Protocol):
     """A change of what goes into the model; `bind` gives it what it may see and ask."""
 

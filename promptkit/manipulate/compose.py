@@ -119,7 +119,7 @@ def composed(manipulate: Manipulations) -> Manipulation:
             hint='Write Prompt("..."), with parentheses',
             classes=tuple(part.__name__ for part in parts if isinstance(part, type)),
         )
-    if not (parts and hasattr(parts[0], "bind") and all(isinstance(part, Modifier) for part in parts[1:])):
+    if not (parts and isinstance(parts[0], Manipulation) and all(isinstance(part, Modifier) for part in parts[1:])):
         raise InputError(
             "The manipulations of a predictor must be one prompt, followed by the manipulations that modify it",
             code="invalid-manipulations",

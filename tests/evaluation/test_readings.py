@@ -32,8 +32,8 @@ WORDS = {"no": "bad", "yes": "good"}
 FINAL = ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "outputs.safetensors", "summary.json")
 FEW = "per_class=4"
 LEARNED = [
-    *(f"{name}:{FEW}" for name in ("knn", "hidden", "prototypical", "soft", "linear")),
-    *(f"{name}:{FEW}:tokens=20" for name in ("linear:on=tokens", "automatic", "random", "frequency", "iterative")),
+    *(f"{name}:{FEW}" for name in ("knn", "hidden", "prototypical", "soft-verbalizer", "linear")),
+    *(f"{name}:{FEW}:tokens=20" for name in ("linear:on=tokens", "automatic", "random-map", "frequency", "iterative")),
     *(f"{name}:{FEW}:tokens=20" for name in ("blm", "blm+", "semantic", "blm+:manual=0.5")),
     *(f"{name}:{FEW}" for name in ("linear:on=words", "blm:sources=words", "semantic:sources=words", "hidden:layer=0")),
 ]
@@ -188,7 +188,7 @@ def test_no_label_of_a_test_row_changes_a_read_out_and_labels_of_the_fit_part_do
     for name, logprobs in results(flipped).items():
         np.testing.assert_array_equal(logprobs, results(whole)[name], err_msg=name)
     other = results(run(write_task(tmp_path / "b", other_fit=True), tmp_path / "b", LEARNED))
-    blind = {"random", "semantic"}
+    blind = {"random-map", "semantic"}
     for name, logprobs in other.items():
         if "sources=words" not in name:  # where every row's likeliest word is one and the same, labels tell nothing
             assert (logprobs == results(whole)[name]).all() == (name.split(":")[0] in blind), name
@@ -298,7 +298,7 @@ def test_a_run_without_learned_read_outs_has_no_tensors(tmp_path):
     assert align(made.path, "contextual").results[1].metrics == made.results[0].metrics
 
 
-@pytest.mark.parametrize("spelling", ["hidden", "prototypical", "soft", "linear", "semantic"])
+@pytest.mark.parametrize("spelling", ["hidden", "prototypical", "soft-verbalizer", "linear", "semantic"])
 def test_hidden_states_are_refused_up_front_of_an_engine_that_has_none(spelling):
     model: Any = pk.load("fake")
     model.hidden_states = False

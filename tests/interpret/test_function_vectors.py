@@ -112,7 +112,7 @@ def test_demonstrations_have_one_anothers_answers_and_all_of_them() -> None:
 def test_it_is_saved_and_evaluated_as_any_other_shift(folder: Path, tmp_path: Path) -> None:
     task = pk.task(folder / "task.yaml")
     shift = pk.head_effects(shown(folder), task, rows=3, patched=2).shift(layer=3, heads=0.5)
-    loaded = pk.load_manipulation(pk.save_manipulation(shift, tmp_path / "shift"))
+    loaded = pk.load_manipulation(pk.save_manipulation(shift, tmp_path / "steering"))
     assert loaded == shift
     plain = pk.Prompt("sentiment/review")
     reading = pk.Verbalizer({"no": "bad", "yes": "good"})

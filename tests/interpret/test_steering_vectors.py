@@ -62,7 +62,7 @@ def test_it_is_the_mean_of_the_states_that_transformers_gives(folder: Path, how:
 def test_it_is_saved_and_used_in_a_prompt_without_demonstrations(folder: Path, tmp_path: Path) -> None:
     task = pk.task(folder / "task.yaml")
     shift = pk.extract_steering_vector(shown(folder), task, layer=1, rows=4)
-    loaded = pk.load_manipulation(pk.save_manipulation(shift, tmp_path / "shift"))
+    loaded = pk.load_manipulation(pk.save_manipulation(shift, tmp_path / "steering"))
     assert loaded == shift
     plain, moved = (
         pk.evaluate(shown(folder, *behind, demos=pk.demos.zero()), task, out=tmp_path, cache=False)
@@ -155,7 +155,7 @@ def test_a_state_replaced_by_itself_changes_nothing(folder: Path) -> None:
         (
             lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, at="first"),
             "unknown-name",
-            {"kind": "at of shift", "name": "first"},
+            {"kind": "at of steering", "name": "first"},
         ),
     ],
 )

@@ -34,7 +34,7 @@ TEMPLATES = {
 }
 PARTS: list[dict[str, Any]] = [
     *({"cot": COT[name](max_tokens=4)} for name in COT),
-    *({"order": ORDERS[name](), "demos": pk.demos.balanced(k=4)} for name in ("globale", "locale", "mdl")),
+    *({"order": ORDERS[name](), "demos": pk.demos.balanced(k=4)} for name in ("globale", "locale", "least-entropy")),
     *({"demos": SELECTORS[name](k=2)} for name in ("mdl", "influence", "rerank")),
     {"demos": SELECTORS["auto-cot"](k=2), "cot": COT["zero-shot"](max_tokens=4)},
 ]

@@ -105,7 +105,7 @@ ASKING: dict[str, dict[str, Any]] = {
     "demos.mdl": {"demos": pk.demos.mdl(k=2, candidates=6, organizations=4)},
     "demos.influence": {"demos": pk.demos.influence(k=2, candidates=6, contexts=6, rows=9)},
     "demos.rerank": {"demos": pk.demos.rerank(k=2, candidates=3, rows=2)},
-    "order.mdl": {"demos": pk.demos.random_each(k=3), "order": pk.order.mdl(permutations=3)},
+    "order.least_entropy": {"demos": pk.demos.random_each(k=3), "order": pk.order.least_entropy(permutations=3)},
     "cot.zero_shot": {"demos": pk.demos.random_each(k=1), "cot": pk.cot.zero_shot(max_tokens=4)},
     "cot.least_to_most": {"demos": pk.demos.first(k=1), "cot": pk.cot.least_to_most(max_tokens=4, questions=2)},
 }

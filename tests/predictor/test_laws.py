@@ -37,7 +37,7 @@ MANIPULATIONS: dict[str, Manipulation] = {
     "least undecided": pk.Prompt("sentiment/review", demos=pk.demos.mdl(k=2, candidates=4, organizations=3)),
     "most influential": pk.Prompt("sentiment/review", demos=pk.demos.influence(k=2, candidates=6, contexts=6, rows=4)),
     "re-ranked": pk.Prompt("sentiment/review", demos=pk.demos.rerank(k=2, candidates=4, rows=2)),
-    "ordered for each": pk.Prompt("sentiment/review", demos=pk.demos.first(k=3), order=pk.order.mdl(permutations=4)),
+    "ordered for each": pk.Prompt("sentiment/review", demos=pk.demos.first(k=3), order=pk.order.least_entropy(permutations=4)),
     "step by step": pk.Prompt("sentiment/review", demos=pk.demos.first(k=1), cot=pk.cot.zero_shot(max_tokens=6)),
     "step by step in a chat": pk.Prompt("sentiment/review", cot=pk.cot.zero_shot(max_tokens=5), chat=True),
     "least to most": pk.Prompt("sentiment/review", cot=pk.cot.least_to_most(max_tokens=8, questions=2)),
@@ -71,7 +71,7 @@ MANIPULATIONS: dict[str, Manipulation] = {
     ),
     "prefix": composed([pk.Prompt("sentiment/review", demos=pk.demos.first(k=1)), pk.Prefix(4)]),
     "prefix of a text in some layers": composed([pk.Prompt("sentiment/review"), pk.Prefix(3, layers=(2,), init="Say it.")]),
-    "shift": composed([pk.Prompt("sentiment/review"), pk.SteeringVector()]),
+    "steering": composed([pk.Prompt("sentiment/review"), pk.SteeringVector()]),
     "replacing shift": composed([pk.Prompt("sentiment/review"), pk.SteeringVector((2,), operation="replace")]),
     "low rank": composed([pk.Prompt("sentiment/review"), pk.LoReFT(2, first=2, last=2)]),
     "soft, prefix and shift": composed(

@@ -256,7 +256,10 @@ def test_a_training_that_is_broken_off_comes_to_the_very_same(folder: Path, tmp_
 
 @pytest.mark.parametrize("kind", ["mlp", "lstm", "residual"])
 def test_a_network_is_trained_with_the_vectors_and_its_result_alone_is_kept(kind: Any, folder: Path, tmp_path: Path) -> None:
-    task, recipe = pk.task(folder / "task.yaml"), {"steps": 10, "batch_size": 6, "eval_every": 2, "dev": 12, "learning_rate": 0.05}
+    task, recipe = (
+        pk.task(folder / "task.yaml"),
+        {"steps": 10, "batch_size": 6, "eval_every": 2, "dev": 12, "learning_rate": 0.05},
+    )
     soft = pk.SoftPrompt(3, reparameterize=kind, width=5)
 
     def fitted(out: str, **more: Any) -> Any:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Random(Injective):
     """Each label has a source class by lot, which `seed` draws, whatever the rows say."""
 
-    name: ClassVar[str] = "random"
+    name: ClassVar[str] = "random-map"
 
     @property
     def supports_unseen_labels(self) -> bool:

@@ -34,7 +34,7 @@ class SoftVerbalizer(Learned):
 
     layer: int = -1
     """Of the hidden state: 0 is the embedding, -1 the last layer's normalized output, which the output head reads."""
-    name: ClassVar[str] = "soft"
+    name: ClassVar[str] = "soft-verbalizer"
 
     @property
     def supports_unseen_labels(self) -> bool:

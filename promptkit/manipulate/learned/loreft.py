@@ -48,7 +48,7 @@ class LoReFT:
     base: Mapping[str, str | int] = parameters_field()
     """The model that it was learned on."""
 
-    name: ClassVar[str] = "low-rank"
+    name: ClassVar[str] = "loreft"
     kind: ClassVar[Kind] = Kind(format="learnable", location="hidden", operator="parametric")
     slots: ClassVar[Mapping[str, int]] = {}
     fixed_parameters: ClassVar[frozenset[str]] = frozenset({UNITS})
@@ -62,13 +62,13 @@ class LoReFT:
             raise InputError("The rank must be at least 1", code="out-of-range", got=f"rank={self.rank!r}", rank=self.rank)
         if min(self.first, self.last) < 0 or self.first + self.last < 1:
             raise InputError(
-                "A low-rank edit must apply to at least one of the prompt's first or last tokens",
+                "A loreft edit must apply to at least one of the prompt's first or last tokens",
                 code="no-edited-token",
                 got=f"first={self.first}, last={self.last}",
                 first=self.first,
                 last=self.last,
             )
-        check_held("a low-rank edit", self.parameters, SHAPES, rank=self.rank, layers=len(self.layers))
+        check_held("a loreft edit", self.parameters, SHAPES, rank=self.rank, layers=len(self.layers))
 
     def settings(self) -> Mapping[str, object]:
         """Where, of which rank, and what: by content once it is learned."""

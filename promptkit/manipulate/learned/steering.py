@@ -43,7 +43,7 @@ class SteeringVector:
     base: Mapping[str, str | int] = parameters_field()
     """The model that it was learned on."""
 
-    name: ClassVar[str] = "shift"
+    name: ClassVar[str] = "steering"
     kind: ClassVar[Kind] = Kind(format="learnable", location="hidden", operator="additive")
     slots: ClassVar[Mapping[str, int]] = {}
     fixed_parameters: ClassVar[frozenset[str]] = frozenset({UNITS})

@@ -47,7 +47,7 @@ class TriggerTokens:
     base: Mapping[str, str | int] = parameters_field()
     """The model that they were found on; another with the same tokenizer takes them too."""
 
-    name: ClassVar[str] = "tokens"
+    name: ClassVar[str] = "trigger-tokens"
     kind: ClassVar[Kind] = Kind(format="learnable", location="input", operator="concatenative")
     fixed_parameters: ClassVar[frozenset[str]] = frozenset()
     learning_rate: ClassVar[None] = None

@@ -8,5 +8,5 @@ from promptkit.manipulate.order.fixed import nearest_first as nearest_first
 from promptkit.manipulate.order.fixed import nearest_last as nearest_last
 from promptkit.manipulate.order.fixed import shuffled as shuffled
 from promptkit.manipulate.order.searched import globale as globale
+from promptkit.manipulate.order.searched import least_entropy as least_entropy
 from promptkit.manipulate.order.searched import locale as locale
-from promptkit.manipulate.order.searched import mdl as mdl

@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.registry import checked
-from promptkit.manipulate.order.searched import globale, locale, mdl
+from promptkit.manipulate.order.searched import globale, least_entropy, locale
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Arrange, Demonstrations, shuffled_by
 
@@ -115,5 +115,5 @@ def default_order(demos: object) -> Order:
 
 
 ORDERS: Mapping[str, type] = {
-    order.name: order for order in (given, shuffled, nearest_last, nearest_first, interleaved, globale, locale, mdl)
+    order.name: order for order in (given, shuffled, nearest_last, nearest_first, interleaved, globale, locale, least_entropy)
 }

@@ -92,7 +92,7 @@ class _Probing:
                 raise InputError(
                     f"The order {self.name} needs demonstrations that all rows share, but here they differ between rows",
                     code="demonstrations-differ",
-                    hint="Use --order mdl, which orders them for each row, or shared demonstrations, such as balanced",
+                    hint="Use --order least-entropy, which orders them for each row, or shared demonstrations, such as balanced",
                     order=self.name,
                 )
             fresh = {key: rows for key, rows in zip(sets, chosen, strict=True) if key not in best}
@@ -185,20 +185,20 @@ class locale(_Probing):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class mdl:  # noqa: N801
+class least_entropy:  # noqa: N801
     """For each row, the order behind which the model is least undecided about it."""
 
     seed: int = 0
     permutations: int = 24
     """The most orders that are tried for a row."""
-    name: ClassVar[str] = "mdl"
+    name: ClassVar[str] = "least-entropy"
 
     def __post_init__(self) -> None:
         """Refuse what leaves nothing to choose."""
         checked(self)
         if self.permutations < 1:
             raise InputError(
-                "The permutations of mdl must be at least 1",
+                "The permutations of least-entropy must be at least 1",
                 code="out-of-range",
                 got=f"permutations={self.permutations}",
                 order=self.name,
@@ -210,6 +210,8 @@ class mdl:  # noqa: N801
 
         def arrange(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[Demonstrations]:
             pairs = zip(examples, chosen, strict=True)
-            return least_undecided(context, [(row, orders_of(own, self.permutations, self.seed)) for row, own in pairs], "mdl")
+            return least_undecided(
+                context, [(row, orders_of(own, self.permutations, self.seed)) for row, own in pairs], self.name
+            )
 
         return arrange

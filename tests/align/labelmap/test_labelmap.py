@@ -280,4 +280,4 @@ def test_a_map_says_which_source_classes_mean_which_label():
 
 
 def test_every_map_has_a_name_of_its_own():
-    assert [*MAPS] == ["random", "frequency", "iterative", "blm", "blm+", "semantic"]
+    assert [*MAPS] == ["random-map", "frequency", "iterative", "blm", "blm+", "semantic"]

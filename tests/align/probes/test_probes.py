@@ -62,7 +62,7 @@ READ_OUTS = [
     *(technique() for technique in {**LEARNED, **MAPS}.values()),
     *(build("calibration", CALIBRATIONS, each) for each in ("frequency:sources=words", "blm:over=logprobs", "blm+:manual=0.3")),
 ]
-BEYOND = {"random", "semantic", "soft", "blm+:manual=0.3"}
+BEYOND = {"random-map", "semantic", "soft-verbalizer", "blm+:manual=0.3"}
 """Those that know a label by its name or its word."""
 
 

@@ -30,7 +30,7 @@ KINDS: dict[str, Learnable] = {
     "prefix": pk.Prefix(4),
     "prefix of some layers by chance": pk.Prefix(15, layers=(1, 3), init="random", seed=1),
     "prefix of a text, by a network": pk.Prefix(5, init="Say how it was.", mlp=8),
-    "shift": pk.SteeringVector(),
+    "steering": pk.SteeringVector(),
     "shift everywhere": pk.SteeringVector((2,), at="all"),
     "replacing shift": pk.SteeringVector((2,), operation="replace"),
     "low rank": pk.LoReFT(3),
@@ -89,7 +89,7 @@ def scores(model: Any, inputs: list[TextInput]) -> Any:
 
 
 def test_every_kind_that_is_learned_is_among_the_examples() -> None:
-    searched = {"tokens"}  # along no gradient: see test_tokens
+    searched = {"trigger-tokens"}  # along no gradient: see test_tokens
     assert {change.name for change in KINDS.values()} == {*LEARNABLE} - searched
 
 
@@ -129,7 +129,7 @@ def test_a_text_is_what_every_step_computed_anew_would_write(change: Learnable, 
     "parts",
     [
         ("soft", "prefix"),
-        ("soft", "shift"),
+        ("soft", "steering"),
         ("prefix", "low rank first and last"),
         ("prefix", "soft", "prefix of some layers by chance", "shift everywhere"),
     ],
@@ -146,7 +146,7 @@ def test_they_compose_and_each_is_read(parts: tuple[str, ...], load: Any) -> Non
     assert scores(model, prompts(model, one, other)) == pytest.approx(scores(model, prompts(model, other, one)), abs=1e-4)
 
 
-@pytest.mark.parametrize("name", ["shift", "shift everywhere", "low rank", "low rank first and last"])
+@pytest.mark.parametrize("name", ["steering", "shift everywhere", "low rank", "low rank first and last"])
 def test_at_the_beginning_nothing_is_changed(name: str, load: Any) -> None:
     model = load()
     assert scores(model, prompts(model, KINDS[name])) == pytest.approx(scores(model, prompts(model)), abs=1e-5)
@@ -164,7 +164,7 @@ def test_a_prefix_takes_room_and_edits_take_none(load: Any) -> None:
     model = load()
     longest = 512 - max(len(each.ids) for each in prompts(model)) - 40
     assert pk.Prefix(longest).context_tokens == longest
-    assert KINDS["shift"].context_tokens == KINDS["low rank"].context_tokens == 0
+    assert KINDS["steering"].context_tokens == KINDS["low rank"].context_tokens == 0
     with refused(TaskError, "prompt-too-long", row="q1", context_tokens=12):
         prompts(model, pk.Prefix(500))
 
@@ -252,7 +252,7 @@ def test_two_kinds_are_learned_at_once_each_at_its_own_rate(folder: Path, load: 
     task, changes = pk.task(folder / "task.yaml"), [KINDS["soft"], KINDS["prefix"], KINDS["low rank"]]
     made = pk.Predictor(load(), [pk.Prompt("sentiment/review"), *changes], pk.Verbalizer({"no": "bad", "yes": "good"}))
     fit = pk.train(made, task, steps=4, batch_size=4, dev=8, out=tmp_path, cache=False)
-    assert [each.name for each in fit.learned] == ["soft", "prefix", "low-rank"]
+    assert [each.name for each in fit.learned] == ["soft", "prefix", "loreft"]
     assert fit.rates == tuple(each.learning_rate for each in changes)
     assert len({*fit.rates}) == 3
     manifests: list[Any] = [*map(read_manifest, fit.saved)]
@@ -291,7 +291,7 @@ def test_other_engines_refuse_them_before_any_weights_load(change: Any, engine: 
 
 def named(kind: Learnable, *shapes: tuple[int, ...]) -> dict[str, Array]:
     """Parameters of the names that a kind has, of these shapes, or all of the one."""
-    names = {"prefix": ("keys", "values"), "low-rank": ("rotation", "source", "bias")}[kind.name]
+    names = {"prefix": ("keys", "values"), "loreft": ("rotation", "source", "bias")}[kind.name]
     return {name: as_array(np.ones(shape)) for name, shape in zip(names, shapes * (len(names) // len(shapes)), strict=True)}
 
 
@@ -303,8 +303,8 @@ def named(kind: Learnable, *shapes: tuple[int, ...]) -> dict[str, Array]:
         (lambda: pk.Prefix(9, mlp=4), "network-too-narrow", {"mlp": 4, "length": 9}),
         (lambda: pk.Prefix(2, layers=(0,)), "invalid-layers", {"layers": (0,)}),
         (lambda: pk.SteeringVector((2, 2)), "invalid-layers", {"layers": (2, 2)}),
-        (lambda: pk.SteeringVector(at="first"), "unknown-name", {"kind": "at of shift", "name": "first"}),  # type: ignore[arg-type]
-        (lambda: pk.SteeringVector(operation="multiply"), "unknown-name", {"kind": "operation of shift", "name": "multiply"}),  # type: ignore[arg-type]
+        (lambda: pk.SteeringVector(at="first"), "unknown-name", {"kind": "at of steering", "name": "first"}),  # type: ignore[arg-type]
+        (lambda: pk.SteeringVector(operation="multiply"), "unknown-name", {"kind": "operation of steering", "name": "multiply"}),  # type: ignore[arg-type]
         (lambda: pk.SteeringVector(operation="replace"), "needs-one-layer", {"layers": ()}),
         (lambda: pk.LoReFT(0), "out-of-range", {"rank": 0}),
         (lambda: pk.LoReFT(last=0), "no-edited-token", {"first": 0, "last": 0}),

@@ -179,7 +179,7 @@ def test_numbers_that_are_no_floats_are_told(tmp_path: Path) -> None:
         (
             pk.SteeringVector((1,)).with_parameters({"vectors": as_array(np.ones((1, 4)))}, {}),
             "no-peft-format",
-            {"manipulation": "shift"},
+            {"manipulation": "steering"},
         ),
     ],
 )

@@ -204,7 +204,7 @@ def test_what_leaves_no_room_at_all_is_refused_before_any_weights_load(model: An
     monkeypatch.setattr(type(model), "_forward", property(lambda _: pytest.fail("weights were loaded")))
     parts = [pk.Prompt("sentiment/review"), pk.SoftPrompt(500), pk.Prefix(11)]
     pk.Predictor(model, parts, WORDS)
-    taken = (("soft", 500), ("prefix", 11), ("tokens", 1))
+    taken = (("soft", 500), ("prefix", 11), ("trigger-tokens", 1))
     with refused(InputError, "no-room-for-prompt", tokens=512, context_tokens=512, manipulations=taken):
         pk.Predictor(model, [*parts, pk.TriggerTokens(1)], WORDS)
 

@@ -95,7 +95,7 @@ def test_what_is_damaged_is_told(tmp_path: Path, damage: Callable[[Path], None],
 @pytest.mark.parametrize(
     ("manipulation", "error", "code", "fields"),
     [
-        ({"name": "softer", "length": 2}, InputError, "unknown-name", {"name": "softer", "close": ["soft", "shift"]}),
+        ({"name": "softer", "length": 2}, InputError, "unknown-name", {"name": "softer", "close": ["soft", "steering"]}),
         (
             {"name": "soft", "length": 3},
             CheckpointError,
@@ -118,7 +118,7 @@ def test_what_a_manifest_cannot_make_is_told(
 
 def test_a_keyword_of_another_type_in_a_manifest_is_told(tmp_path: Path) -> None:
     save(learned(np.ones((2, 3))), tmp_path)
-    forged(tmp_path, manipulation={"name": "shift", "layers": 2})
+    forged(tmp_path, manipulation={"name": "steering", "layers": 2})
     with refused(InputError, "invalid-value", keyword="layers", value="2"):
         load_manipulation(tmp_path)
 

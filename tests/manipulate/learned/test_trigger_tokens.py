@@ -138,7 +138,7 @@ def test_they_go_to_any_model_of_their_tokenizer_and_to_no_other(model: Any, tmp
     larger = pk.load(str(save(tmp_path / "llama", "llama")))
     prompt = pk.Prompt("sentiment/review")
     pk.Predictor(model, [prompt, found], pk.Verbalizer(WORDS))
-    with refused(CheckpointError, "other-model", manipulation="tokens", model="fake", differs="tokenizer"):
+    with refused(CheckpointError, "other-model", manipulation="trigger-tokens", model="fake", differs="tokenizer"):
         pk.Predictor(pk.load("fake"), [prompt, found], pk.Verbalizer(WORDS))
     same_tokenizer = {**found.base, "tokenizer": base_of(larger)["tokenizer"]}
     pk.Predictor(larger, [prompt, found.with_parameters(found.parameters, same_tokenizer)], pk.Verbalizer(WORDS))
@@ -249,7 +249,7 @@ def test_a_training_that_cannot_search_tokens_is_told(
 
 
 def test_tokens_and_vectors_are_not_trained_together(model: Any) -> None:
-    with refused(TrainingError, "tokens-and-vectors", manipulations=("tokens", "soft")):
+    with refused(TrainingError, "tokens-and-vectors", manipulations=("trigger-tokens", "soft")):
         trained(model, pk.TriggerTokens(2), pk.SoftPrompt(2))
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit.core.errors import InputError, ModelError, TaskError, TemplateError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
-from promptkit.manipulate.order.fixed import globale, locale, mdl, shuffled
+from promptkit.manipulate.order.fixed import globale, least_entropy, locale, shuffled
 from promptkit.manipulate.order.searched import orders_of
 from tests.support.errors import refused
 
@@ -117,7 +117,7 @@ def written(model, context, order, seed, chosen):
 def test_mdl_shows_each_row_the_order_of_least_entropy(context, scripted, rows, size, seed):
     around = context(rows, LABELS, model=scripted(noise))
     chosen = [rows[start : start + size] for start in range(4)]
-    for row, own, shown in zip(ROWS, chosen, mdl(seed=seed, permutations=9).bind(around)(ROWS, chosen), strict=True):
+    for row, own, shown in zip(ROWS, chosen, least_entropy(seed=seed, permutations=9).bind(around)(ROWS, chosen), strict=True):
         tried = orders_of(own, 9, seed)
         found = []
         for each in tried:
@@ -128,13 +128,13 @@ def test_mdl_shows_each_row_the_order_of_least_entropy(context, scripted, rows, 
 
 
 def test_a_row_s_order_by_mdl_depends_on_the_row_alone(context, scripted, rows):
-    arrange = mdl(permutations=6).bind(context(rows, LABELS, model=scripted(noise)))
+    arrange = least_entropy(permutations=6).bind(context(rows, LABELS, model=scripted(noise)))
     together = arrange(ROWS, [rows[:4]] * 4)
     assert together == [arrange([row], [rows[3::-1]])[0] for row in ROWS]
     assert len({tuple(ids(each)) for each in together}) > 1
 
 
-@pytest.mark.parametrize("order", [globale, locale, mdl])
+@pytest.mark.parametrize("order", [globale, locale, least_entropy])
 def test_where_there_is_one_order_only_nothing_is_asked(context, scripted, rows, order):
     model = scripted(noise)
     assert order().bind(context(rows, LABELS, model=model))(ROWS[:2], [(), ()]) == [(), ()]
@@ -181,8 +181,8 @@ def test_answers_that_each_row_has_for_itself_are_refused(context, rows, order):
     for reading in (pk.Choices(), pk.extract.first_line()):
         with refused(TaskError, "no-fixed-labels", order=order.name):
             order().bind(context(rows, reading=reading))
-    with refused(Unsupported, "needs-scored-answers", purpose="mdl"):
-        mdl().bind(context(rows, reading=pk.extract.first_line()))(ROWS[:1], [rows[:3]])
+    with refused(Unsupported, "needs-scored-answers", purpose="least-entropy"):
+        least_entropy().bind(context(rows, reading=pk.extract.first_line()))(ROWS[:1], [rows[:3]])
 
 
 @shared

@@ -26,9 +26,9 @@ LEARNED: dict[str, Callable[[], Any]] = {
     "soft by a network": lambda: pk.SoftPrompt(3, place="start", reparameterize="mlp", width=4),
     "prefix": lambda: pk.Prefix(3),
     "prefix by a network": lambda: pk.Prefix(2, mlp=4),
-    "shift": lambda: pk.SteeringVector((2,), at="all"),
-    "low-rank": lambda: pk.LoReFT(rank=2, first=2, last=2),
-    "low-rank behind what is shared": lambda: pk.LoReFT(rank=2, last=2),
+    "steering": lambda: pk.SteeringVector((2,), at="all"),
+    "loreft": lambda: pk.LoReFT(rank=2, first=2, last=2),
+    "loreft behind what is shared": lambda: pk.LoReFT(rank=2, last=2),
 }
 EACH = pytest.mark.parametrize(("kind", "attention"), [(kind, way) for kind in KINDS for way in ("packed", "eager")])
 
@@ -63,7 +63,7 @@ def gradient(folder: Path) -> Any:
         }
         found: Any = GradientLosses(material, model, **how)
         loss, slopes = found.gradient(at, material.chosen(0))
-        assert (found._forward._reuse > 0) == (learned == "low-rank behind what is shared" and attention == "packed")
+        assert (found._forward._reuse > 0) == (learned == "loreft behind what is shared" and attention == "packed")
         return loss, np.concatenate([as_numpy(slopes[name]).ravel() for name in sorted(slopes)])
 
     return made
@@ -88,7 +88,7 @@ def kept(make: Callable[[], Any]) -> tuple[int, Any]:
 
 @EACH
 def test_any_budget_of_tokens_comes_to_the_same_gradient(kind: str, attention: str, gradient: Any) -> None:
-    for learned in ("soft", "prefix", "low-rank behind what is shared"):
+    for learned in ("soft", "prefix", "loreft behind what is shared"):
         loss, whole = gradient(kind, learned, attention)
         for budget in (1, 150):
             other, parts = gradient(kind, learned, attention, budget)
@@ -112,7 +112,7 @@ def test_what_is_computed_again_is_the_same_from_less_memory(kind: str, attentio
 
 @EACH
 def test_mixed_precision_comes_close(kind: str, attention: str, gradient: Any) -> None:
-    shared = "low-rank behind what is shared"
+    shared = "loreft behind what is shared"
     ways = [("soft", "bf16"), ("prefix", "bf16"), (shared, "bf16"), ("prefix", "fp16"), (shared, "fp16")]
     for learned, precision in ways:
         loss, whole = gradient(kind, learned, attention)
