@@ -22,7 +22,12 @@ PROGRAMS = [
 ]
 """Each program with the output that the page shows after it, if it shows one."""
 COMMANDS = sorted(
-    {line for text in TEXTS.values() for line in re.findall(r"^(?:    )?(promptkit (?!\w*/).*)$", text, re.MULTILINE)}
+    {
+        command
+        for text in TEXTS.values()
+        for block in re.findall(r"(?:^    .*\n)+|^```sh\n(?:.*\n)*?```$", text, re.MULTILINE)
+        for command in re.findall(r"^ *(promptkit [a-z]+ .*)$", block, re.MULTILINE)
+    }
 )
 LINKS = [(page, link) for page in PAGES for link in re.findall(r"\]\(([^)#:]+)\)", TEXTS[page.name])]
 
@@ -58,7 +63,7 @@ def test_every_guide_is_linked_and_most_have_programs() -> None:
 def test_the_options_of_a_command_exist(command: str) -> None:
     name = command.split()[1]
     done = subprocess.run([sys.executable, "-m", "promptkit", name, "--help"], capture_output=True, text=True, check=True)
-    for option in re.findall(r"--[a-z][a-z-]*", command.split("  #")[0]):
+    for option in re.findall(r"--[a-z][a-z-]*", command.partition("  #")[0]):
         assert option in done.stdout
 
 
