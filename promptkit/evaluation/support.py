@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
 
+SALT = "labelled"
+"""Part of the hash that draws labeled rows; changing it would change which rows are drawn."""
 PREMISE = "premise"
 
 
@@ -71,7 +73,7 @@ def taken_of(needs: Needs, fit: Sequence[LabeledExample], evaluated: Sequence[Ex
 
 def chosen(each: PerClass, rows: Sequence[tuple[str, str]]) -> list[int]:
     """The places of so many of each label, of rows by id and label; those left out of `rows` change none of the others."""
-    ranks = sorted(range(len(rows)), key=lambda place: hash_rank(each.seed, "labeled", rows[place][0]))
+    ranks = sorted(range(len(rows)), key=lambda place: hash_rank(each.seed, SALT, rows[place][0]))
     counts: Counter[str] = Counter()
     taken = []
     for place in ranks:
