@@ -83,15 +83,6 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vectors:
-    """Learned vectors, in the space of the model's token embeddings."""
-
-    data: bytes
-    """float32, little-endian, row by row: shape (rows, d_model)."""
-    d_model: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TextInput:
     """A prompt as a language model reads it."""
 
@@ -99,7 +90,7 @@ class TextInput:
     """Token ids, control tokens included; -1-j stands for row j of `vectors`, -1 also for a slot that is not filled."""
     spans: tuple[Span, ...] = ()
     """Contiguous, in order, and covering `ids`; a token that straddles two parts is the first one's."""
-    vectors: Vectors | None = None
+    vectors: Array | None = None
     """What stands at the negative ids in the place of what the embedding module gives: already scaled, if it scales."""
     prefixes: tuple[KVPrefix[Array], ...] = ()
     """Keys and values before it."""

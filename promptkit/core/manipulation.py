@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 from promptkit.core.alignment import OutputReader
 from promptkit.core.arrays import Array
 from promptkit.core.examples import Example, LabeledExample, Part
-from promptkit.core.inputs import Interventions, KVPrefix, TextInput, Vectors
+from promptkit.core.inputs import Interventions, KVPrefix, TextInput
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Request
@@ -36,7 +36,7 @@ class Ask(Protocol):
         """The answers in the order of the requests, which are computed in full batches: ask all that is known at once."""
         ...
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """What the model's embedding gives these tokens; raises Unsupported if it reads no learned vectors."""
         ...
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from promptkit.core.arrays import Array
-from promptkit.core.inputs import Interventions, KVPrefix, Vectors
+from promptkit.core.inputs import Interventions, KVPrefix
 from promptkit.core.requests import Output, Request
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class Model(Protocol):
 class SupportsEmbeddings(Protocol):
     """A model that reads learned vectors among the tokens of a prompt."""
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """What its embedding module gives these tokens, so that as vectors they are the tokens."""
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from promptkit.core.arrays import Array
 from promptkit.core.inputs import TextInput
 
 
@@ -75,8 +76,8 @@ class ReadOutput:
     """Of the tokens asked for, in their order."""
     top: tuple[tuple[int, float], ...] = ()
     """The likeliest next tokens and their log-probabilities, likeliest first."""
-    hidden: tuple[float, ...] = ()
-    """Shape (d_model,), each a float32."""
+    hidden: Array | None = None
+    """The hidden state, of shape (d_model,); None where none was requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

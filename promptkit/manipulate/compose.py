@@ -9,7 +9,7 @@ from typing import Any
 from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example, Part
-from promptkit.core.inputs import KVPrefix, TextInput, Vectors
+from promptkit.core.inputs import KVPrefix, TextInput
 from promptkit.core.manipulation import Apply, Ask, BindContext, InputTransform, Manipulation, Modifier
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered
@@ -99,7 +99,7 @@ class ReservedContextModel:
         """The model's answers."""
         return self._ask(requests)
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """The model's embeddings."""
         return self._ask.embed(ids)
 

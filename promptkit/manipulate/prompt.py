@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import ClassVar
 from promptkit.core.alignment import Extractor
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, Part
+from promptkit.core.hashing import short_hash
 from promptkit.core.manipulation import BindContext
 from promptkit.core.registry import settings_of
 from promptkit.core.rendered import Rendered
@@ -128,7 +128,7 @@ class Prompt:
         demos, order = (self.demos, self.arranged) if self.parts else (zero(), given())
         return {
             "template": self.loaded.name,
-            "template_sha256": hashlib.sha256(self.loaded.source.encode("utf-8", "surrogatepass")).hexdigest()[:16],
+            "template_sha256": short_hash(self.loaded.source),
             "demos": settings_of(demos),
             "order": settings_of(order),
             "instruction": self.instruction,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from promptkit.core.alignment import Extractor, PerClass
 from promptkit.core.arrays import Array
 from promptkit.core.errors import TaskError, Unsupported
 from promptkit.core.examples import Example, LabeledExample, Part
+from promptkit.core.hashing import short_hash
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import BindContext, InputTransform, Learnable
 from promptkit.core.rendered import Rendered
@@ -236,4 +236,4 @@ def _gold(row: LabeledExample, candidates: Sequence[str]) -> int:
 
 def _digest(rows: Sequence[LabeledExample]) -> str:
     lines = "\n".join(f"{row.id} {row.label} {row.accepted} {dict(row.rationale)}" for row in rows)
-    return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return short_hash(lines)

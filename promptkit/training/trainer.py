@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from promptkit.core.arrays import digest
+from promptkit.core.arrays import parameters_digest
 from promptkit.core.distributed import processes
 from promptkit.core.errors import InputError, TrainingError, Unsupported
 from promptkit.core.examples import LabeledExample
@@ -147,7 +147,7 @@ class _Training:
         with folder.locked() if self._processes.is_main else nullcontext():
             standing = checkpoint.read(folder.path) or self._begun()
             resumed = standing.step
-            held = digest({**standing.fixed_parameters, **standing.parameters, **standing.state})
+            held = parameters_digest({**standing.fixed_parameters, **standing.parameters, **standing.state})
             self._processes.check_same(f"{folder.path.name} after {resumed} steps, {held} {standing.done}".rstrip())
             if not standing.done:
                 self._trained(standing, folder.path)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
 
+from promptkit.core.arrays import as_array
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.requests import ReadOutput
@@ -50,7 +51,7 @@ class Placed:
 
     def __call__(self, requests):
         texts = [bytes(request.input.ids[1:]).decode() for request in requests]
-        return [ReadOutput(hidden=tuple(self.vectors[text].tolist())) for text in texts]
+        return [ReadOutput(hidden=as_array(self.vectors[text])) for text in texts]
 
 
 def labeled(names, labels=LABELS):
