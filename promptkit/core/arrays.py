@@ -11,6 +11,7 @@ from promptkit.core.hashing import Hasher, sha256_hex
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
+    from pydantic_core import CoreSchema
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
@@ -65,6 +66,12 @@ class Array:
 
     def __reduce__(self) -> tuple[object, ...]:
         return as_array, (self._numbers,)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> CoreSchema:
+        from pydantic_core.core_schema import is_instance_schema
+
+        return is_instance_schema(cls)
 
 
 def as_array(values: ArrayLike) -> Array:

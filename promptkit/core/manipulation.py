@@ -82,6 +82,16 @@ class Manipulation(Protocol):
         """The names of other models that it asks, such as a sentence encoder."""
         ...
 
+    @property
+    def slots(self) -> Mapping[str, int]:
+        """The slots of its template that modifiers must fill: name -> number of learned vectors. Usually empty."""
+        ...
+
+    @property
+    def modifiers(self) -> tuple[Modifier, ...]:
+        """The modifiers that are applied to its prompts, in their order. Empty for a prompt alone."""
+        ...
+
     def settings(self) -> Mapping[str, object]:
         """Everything about it that determines a result."""
         ...
@@ -127,6 +137,11 @@ class Modifier(Protocol):
         """Tokens of the model's context that it takes."""
         ...
 
+    @property
+    def base(self) -> Mapping[str, str | int]:
+        """Identifies the model that it was trained on; empty if it was not trained."""
+        ...
+
     def settings(self) -> Mapping[str, object]:
         """Everything about it that determines a result."""
         ...
@@ -143,11 +158,6 @@ class Learnable(Modifier, Protocol):
     @property
     def parameters(self) -> Mapping[str, Array]:
         """Name -> what was learned; nothing before that."""
-        ...
-
-    @property
-    def base(self) -> Mapping[str, str | int]:
-        """The model that it was learned on."""
         ...
 
     @property

@@ -160,7 +160,11 @@ class Model(Protocol):
     verbs: frozenset[str]
     """The names of the verbs that it answers: a subset of {"Score", "Read", "Generate"}."""
     hidden_states: bool
-    """Whether `Read` gives them."""
+    """Whether `Read` returns hidden states."""
+    learned_vectors: bool
+    """Whether prompts may contain learned vectors; the model is then a `SupportsEmbeddings`."""
+    learned_layers: bool
+    """Whether prompts may have prefixes and hidden edits; the model is then a `SupportsInterventions`."""
 
     def identity(self) -> Mapping[str, object]:
         """Everything about the model and its settings that determines a result; needs no weights."""

@@ -14,7 +14,7 @@ from promptkit.core.alignment import Extractor
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, Part
 from promptkit.core.hashing import short_hash
-from promptkit.core.manipulation import BindContext
+from promptkit.core.manipulation import BindContext, Modifier
 from promptkit.core.registry import settings_of
 from promptkit.core.rendered import Rendered
 from promptkit.core.taxonomy import Kind
@@ -51,6 +51,7 @@ class Prompt:
     Noisy channel (Min et al. 2021, 2108.04106): demonstrations are turned likewise; a pass over the input for each label."""
 
     kind: ClassVar[Kind] = Kind(format="fixed", location="input", operator="concatenative")
+    modifiers: ClassVar[tuple[Modifier, ...]] = ()
 
     def __post_init__(self) -> None:
         """Load the template if it is named."""

@@ -65,6 +65,8 @@ class FakeModel:
 
     verbs = frozenset({"Score", "Read", "Generate"})
     hidden_states = True
+    learned_vectors = True
+    learned_layers = False
 
     class Settings(base.Settings):
         """Settings of the fake engine."""

@@ -96,7 +96,7 @@ class TrainingData:
     def put(self, learned: Sequence[Learnable]) -> list[InputTransform]:
         """What all changes do to a prompt, with these in the place of those that are learned."""
         fixed, own = self.bound.apply.changes, iter(learned)
-        changes = self._predictor.manipulate.changes  # type: ignore[attr-defined]
+        changes = self._predictor.manipulate.modifiers
         pairs = zip(changes, fixed, strict=True)
         return [next(own).bind(self.around) if isinstance(change, Learnable) else put for change, put in pairs]
 
@@ -190,7 +190,7 @@ def learnables(predictor: Predictor) -> tuple[Learnable, ...]:
 def parts_of(predictor: Predictor) -> list[Any]:
     """The prompt, and what changes it."""
     whole = predictor.manipulate
-    return [whole.prompt, *whole.changes] if isinstance(whole, Composed) else [whole]
+    return [whole.prompt, *whole.modifiers] if isinstance(whole, Composed) else [whole]
 
 
 def divided(named: Mapping[str, Any]) -> list[dict[str, Any]]:

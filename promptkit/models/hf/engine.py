@@ -42,6 +42,8 @@ class TransformersModel:
 
     verbs = frozenset({"Score", "Read", "Generate"})
     hidden_states = True
+    learned_vectors = True
+    learned_layers = True
 
     class Settings(base.Settings):
         """Settings of the hf engine."""

@@ -50,6 +50,8 @@ class VllmModel:
 
     verbs = frozenset({"Score", "Read", "Generate"})
     hidden_states = False
+    learned_vectors = True
+    learned_layers = False
 
     class Settings(base.Settings):
         """Settings of the vllm engine."""
