@@ -184,7 +184,7 @@ class _Pass:
         """Make the first row's prompt as if there were no end of room for it."""
         silent = DryRunModel(replace(self._model.card, context_length=sys.maxsize))
         try:
-            bound = self._first.bind(self._task, ask=silent, others=lambda name: load("fake"))
+            bound = self._first.bind(self._task, ask=silent, load_model=lambda name: load("fake"))
             if self._needs.premise:
                 bound.apply.premise(self._items[0].unlabeled())
             bound.apply([self._items[0].unlabeled()])

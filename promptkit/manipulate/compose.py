@@ -53,7 +53,7 @@ class Composed:
         """All of them for one task and one model; the prompt leaves room for the changes, and is asked about with them."""
         narrowed = ReservedContextModel(bind_context.ask, sum(change.context_tokens for change in self.modifiers))
         changes = tuple(change.bind(bind_context) for change in self.modifiers)
-        apply = self.prompt.bind(replace(bind_context, ask=narrowed, put=in_turn((*changes, bind_context.put))))
+        apply = self.prompt.bind(replace(bind_context, ask=narrowed, transform=in_turn((*changes, bind_context.transform))))
         return BoundComposed(prompt=apply, changes=changes)
 
 

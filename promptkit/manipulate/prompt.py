@@ -140,7 +140,7 @@ class Prompt:
 
     def bind(self, bind_context: BindContext) -> BoundPrompt:
         """The prompt for one task and one model."""
-        if self.channel and (isinstance(bind_context.reading, Extractor) or bind_context.ends):
+        if self.channel and (isinstance(bind_context.reading, Extractor) or bind_context.scores_end):
             raise Unsupported(
                 "The option channel scores the input after each answer, but in this task the model generates the answer",
                 code="needs-scored-answers",
@@ -155,7 +155,7 @@ class Prompt:
             reading=bind_context.reading,
             channel=self.channel,
             around=self.cot.around if self.cot else None,
-            ends=bind_context.ends,
+            ends=bind_context.scores_end,
         )
         context = SelectionContext(bind_context=bind_context, show=frame)
         held = {row.label for row in (*context.pool, *context.dev)}

@@ -144,7 +144,7 @@ class TrainingData:
     def bound(self) -> Any:
         """For a text that the model is to write, the right text is scored, to its end."""
         reading: Any = Choices() if self._written else self.reading
-        around = replace(self.around, reading=reading, put=refused, ends=self._written)
+        around = replace(self.around, reading=reading, transform=refused, scores_end=self._written)
         return BoundPredictor(model=self.model, reading=reading, apply=self._predictor.manipulate.bind(around))
 
     @property

@@ -111,9 +111,9 @@ def check(predictor: Predictor, task: Task, *, split: str | None, recipe: Traini
 def _check_asks_nothing(predictor: Predictor, task: Task, row: LabeledExample) -> None:
     """Raise for a prompt that the model is asked about while it is made; a text's likeness it may be asked for."""
     card = replace(predictor.model.card, context_length=sys.maxsize)
-    around = predictor.bind_context(task, ask=DryRunModel(card), others=lambda name: load("fake"))
+    around = predictor.bind_context(task, ask=DryRunModel(card), load_model=lambda name: load("fake"))
     with suppress(NeedsAnswer):
-        parts_of(predictor)[0].bind(replace(around, put=refused))([row.unlabeled()])
+        parts_of(predictor)[0].bind(replace(around, transform=refused))([row.unlabeled()])
 
 
 class _Training:
