@@ -6,7 +6,6 @@ those of a row of the evaluated split.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from promptkit.align.chain import Chain
 from promptkit.core.alignment import ContentFreeInput, FitData, Needs, Outputs, PerClass, RandomWords
 from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.hashing import sha256_hex
 from promptkit.core.manipulation import Ask
 from promptkit.core.rendered import Rendered
 from promptkit.core.seeding import hash_rank
@@ -230,4 +230,4 @@ def _name(stand_in: ContentFreeInput) -> str:
 
 def id_of(context: str, stand_in: ContentFreeInput) -> str:
     """The id of the line of what stands in for inputs in a context."""
-    return f"{_name(stand_in)} after {hashlib.sha256(context.encode()).hexdigest()[:12]}"
+    return f"{_name(stand_in)} after {sha256_hex(context)[:12]}"

@@ -6,7 +6,6 @@ aligners are fitted on (fit, 20%) and what searches choose by (dev, 20%); rows w
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections import Counter
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from promptkit.core.errors import PromptkitError, TaskError, unknown
 from promptkit.core.examples import Example, LabeledExample, Part, inputs_of
+from promptkit.core.hashing import sha256_hex
 from promptkit.core.paths import folder, names
 from promptkit.tasks.columns import cell_text, chosen, offered, text, texts
 from promptkit.tasks.readers import Row, read_file, read_hub, read_mirror, unreadable
@@ -236,7 +236,7 @@ def untested(rows: Sequence[LabeledExample], evaluated: Sequence[Example]) -> li
 
 def _hash(inputs: Mapping[str, str]) -> str:
     text = json.dumps(inputs, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return sha256_hex(text)
 
 
 def _divided(rows: Sequence[LabeledExample], hold_out: float) -> dict[str, list[LabeledExample]]:

@@ -220,11 +220,11 @@ class Given:
         self._patch.setattr(Path, "mkdir", full)
 
     def a_learned_prompt(self) -> None:
-        from promptkit.core.arrays import Array
+        from promptkit.core.arrays import zeros
         from promptkit.manipulate.learned.storage import save as keep
 
         base = {"name": "tiny", "d_model": 4, "tokenizer": "t", "content": "c"}
-        learned = pk.SoftPrompt(2).with_parameters({"vectors": Array(data=bytes(32), shape=(2, 4))}, base)
+        learned = pk.SoftPrompt(2).with_parameters({"vectors": zeros(2, 4)}, base)
         keep(learned, self._folder / "learned")
 
     def a_changed_learned_prompt(self) -> None:
@@ -273,10 +273,10 @@ class Given:
         self.a_peft_checkpoint("PREFIX_TUNING", num_layers=2, num_attention_heads=3)
 
     def a_prefix_at_some_layers(self) -> None:
-        from promptkit.core.arrays import Array
+        from promptkit.core.arrays import zeros
         from promptkit.manipulate.learned.storage import save as keep
 
-        held = Array(data=bytes(32), shape=(2, 1, 2, 2))
+        held = zeros(2, 1, 2, 2)
         base = {"name": "tiny", "d_model": 4, "tokenizer": "t", "content": "c"}
         keep(pk.Prefix(2, layers=(1, 3)).with_parameters({"keys": held, "values": held}, base), self._folder / "learned")
 
