@@ -59,7 +59,7 @@ def test_the_table_shows_what_the_json_says(tmp_path: Path) -> None:
     printed = json.loads(promptkit(*arguments, "--json").stdout)
     table = promptkit(*arguments).stdout
     assert f"{printed['results'][0]['metrics']['accuracy']['value']:.3f}" in table
-    assert "no row was computed anew" in table
+    assert "no new rows computed" in table
 
 
 def test_a_run_killed_by_sigkill_continues_to_the_same_bytes(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ import promptkit as pk
 from promptkit.core.errors import TaskError, TemplateError
 from promptkit.core.examples import Example
 from promptkit.inputs.text.template import Template
-from promptkit.tasks.from_file import starter, task_from_file
+from promptkit.tasks.from_file import task_from_file
+from promptkit.tasks.starter import starter_files
 from tests.support.errors import refused
 
 TEMPLATE = "{% block input %}Ticket: {{ subject }}. {{ body }}\nKind:{% endblock %}{% block target %} {{ label }}{% endblock %}"
@@ -108,10 +109,10 @@ def test_a_task_file_is_started_beside_the_data_and_runs_as_it_is(tmp_path: Path
 
 
 def test_the_column_of_the_labels_is_found_where_there_is_no_doubt(tmp_path: Path) -> None:
-    assert any("label: kind" in content for content in starter(write(tmp_path)).values())
+    assert any("label: kind" in content for content in starter_files(write(tmp_path)).values())
     few = write(tmp_path / "few", 3)
     with refused(TaskError, "ambiguous-label-column", file=str(few)):
-        starter(few)
+        starter_files(few)
 
 
 @pytest.mark.parametrize(("option", "held"), [({"label_column": "kind"}, "labels"), ({"answer_column": "kind"}, "answers")])
@@ -132,7 +133,7 @@ def test_what_a_starter_names_its_variables_loads_and_renders(
     folder = tmp_path_factory.mktemp("own", numbered=True)
     rows = [{**{column: f"{column} {n}" for column in columns}, "label": "ab"[n % 2]} for n in range(12)]
     (folder / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for path, content in starter(folder / "d.jsonl").items():
+    for path, content in starter_files(folder / "d.jsonl").items():
         path.write_text(content, "utf-8", newline="")
     task = pk.task(folder / "d.yaml")
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt(task.spec.template), {"a": "a", "b": "b"})

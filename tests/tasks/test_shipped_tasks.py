@@ -10,20 +10,20 @@ from promptkit.align.chain import reading
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.core import paths as resources
 from promptkit.inputs.text.template import Template
-from promptkit.tasks.task import described, load_task
+from promptkit.tasks.task import load_task, read_shipped_specs
 from tests.support.paths import DATA as SHARED
 
 SHIPPED = resources.names("evals", ".yaml")
 
 
 def test_every_shipped_task_is_described():
-    assert list(described()) == SHIPPED
+    assert list(read_shipped_specs()) == SHIPPED
     assert "sentiment" in SHIPPED
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_task_s_template_needs_only_what_each_source_gives(name):
-    spec = described()[name]
+    spec = read_shipped_specs()[name]
     needed = Template.load(spec.template).variables - {"label", "labels"}
     assert all(needed <= source.inputs.keys() | source.rationale.keys() for source in spec.sources)
     if spec.labels is not None:
@@ -32,7 +32,7 @@ def test_a_shipped_task_s_template_needs_only_what_each_source_gives(name):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_task_s_sources_have_the_same_inputs_and_known_labels(name):
-    spec = described()[name]
+    spec = read_shipped_specs()[name]
     assert len({frozenset(source.inputs) for source in spec.sources}) == 1
     assert all(set((source.label_ids or {}).values()) <= (spec.labels or {}).keys() for source in spec.sources)
 
@@ -86,7 +86,7 @@ def test_the_bundled_sentiment_parts_hold_enough_of_both_labels_for_the_default_
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_task_runs_and_reads_again(name, tmp_path):
-    spec = described()[name]
+    spec = read_shipped_specs()[name]
     mirrored = next((source.mirror for source in spec.sources if source.mirror), None)
     if mirrored is not None and not (SHARED / mirrored).is_dir():
         pytest.skip(f"{SHARED} holds no {mirrored}")
