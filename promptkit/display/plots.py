@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C7A00")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C7A00")
 """Okabe and Ito's, their yellow darkened so that it is seen on white."""
 MARKERS = "osD^v<>p"
 DASHES: Sequence[Any] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
-GREY = "#555555"
+GRAY = "#555555"
 POINTS = 9
 """The size of the type, in a figure that is printed as wide as it is drawn."""
 DPI = 200
@@ -37,7 +37,7 @@ class Series:
 
     name: str
     points: tuple[Estimate | None, ...]
-    control: bool = False
+    is_baseline: bool = False
     """Whether it is drawn as what one compares with: gray, and without an interval."""
 
 
@@ -77,7 +77,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 def lines(series: Sequence[Series], *, ticks: Sequence[str], x: str, y: str, legend: str, title: str, caption: str) -> Figure:
     """A line a series over evenly spaced places, each point with its interval as a bar; controls behind them, in gray."""
     figure, axes = _new(6.8, 3.9, title, caption)
-    mine, theirs = [each for each in series if not each.control], [each for each in series if each.control]
+    mine, theirs = [each for each in series if not each.is_baseline], [each for each in series if each.is_baseline]
     step = min(0.09, 0.5 / len(mine))
     handles = [_line(axes, each, step * (number - (len(mine) - 1) / 2), number) for number, each in enumerate(mine)]
     handles += [_control(axes, each, len(ticks), number) for number, each in enumerate(theirs)]
@@ -104,7 +104,7 @@ def _line(axes: Axes, series: Series, offset: float, number: int) -> Any:
         [place for place, _ in places],
         [point.value for _, point in places],
         yerr=[[p.value - p.low for _, p in places], [p.high - p.value for _, p in places]],
-        color=COLOURS[number % len(COLOURS)],
+        color=COLORS[number % len(COLORS)],
         marker=MARKERS[number % len(MARKERS)],
         linestyle=DASHES[number % len(DASHES)],
         markersize=5,
@@ -125,7 +125,7 @@ def _control(axes: Axes, series: Series, ticks: int, number: int) -> Any:
     (line,) = axes.plot(
         [place for place, _ in places],
         [value for _, value in places],
-        color=GREY,
+        color=GRAY,
         linestyle=DASHES[1 + number % (len(DASHES) - 1)],
         linewidth=1,
         marker="" if everywhere else MARKERS[number % len(MARKERS)],
@@ -159,7 +159,7 @@ def heatmap(
     for row, line in enumerate(values):
         for column, each in enumerate(line):
             if each is None:
-                axes.text(column, row, "–", ha="center", va="center", color=GREY)
+                axes.text(column, row, "–", ha="center", va="center", color=GRAY)
             else:
                 ink = "white" if high == low or (each.value - low) / (high - low) < 0.5 else "black"
                 text = f"{each.value:.3f}\n{each.low:.2f}–{each.high:.2f}"
@@ -184,7 +184,7 @@ def dots(rows: Sequence[Dots], *, x: str, y: str, title: str, caption: str) -> F
         axes.plot(
             row.values,
             [number + 0.56 * ((place + 0.5) / len(row.values) - 0.5) for place in range(len(row.values))],
-            color=COLOURS[row.style % len(COLOURS)],
+            color=COLORS[row.style % len(COLORS)],
             marker=MARKERS[row.style % len(MARKERS)],
             linestyle="",
             markersize=5,
@@ -228,7 +228,7 @@ def page(width: float, height: float, caption: str) -> Figure:
             return png(self)
 
     figure = Plot(figsize=(width, height), dpi=DPI, layout="constrained")
-    figure.text(0.01, -0.01, caption, fontsize=POINTS - 2, color=GREY, va="top")
+    figure.text(0.01, -0.01, caption, fontsize=POINTS - 2, color=GRAY, va="top")
     return figure
 
 

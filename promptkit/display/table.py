@@ -68,7 +68,7 @@ class Table:
                 else:
                     line[name] = entry
             lines.append(line)
-        return frame(lines)
+        return to_dataframe(lines)
 
     def rich(self) -> RichTable:
         """For a terminal."""
@@ -111,7 +111,7 @@ class Table:
         return f"{entry:.{self.decimals}f}" if isinstance(entry, float) else str(entry)
 
 
-def frame(lines: list[dict[str, object]]) -> Any:
+def to_dataframe(lines: list[dict[str, object]]) -> Any:
     """A frame of pandas."""
     try:
         import pandas as pd

@@ -94,8 +94,8 @@ def luminance(color: str) -> float:
 
 
 def test_lines_differ_without_their_colors_and_colors_show_on_white() -> None:
-    assert len(set(plots.MARKERS)) == len(plots.COLOURS) == 8
-    assert all(1.05 / (luminance(color) + 0.05) > 2 for color in plots.COLOURS)
+    assert len(set(plots.MARKERS)) == len(plots.COLORS) == 8
+    assert all(1.05 / (luminance(color) + 0.05) > 2 for color in plots.COLORS)
     styles = [(plots.MARKERS[i % len(plots.MARKERS)], str(plots.DASHES[i % len(plots.DASHES)])) for i in range(16)]
     assert all(one != other for one, other in pairwise(styles))
     assert len(set(styles)) == 16
