@@ -7,13 +7,13 @@ with the field's docstring as the help text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from types import MappingProxyType, NoneType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, cast, get_args, get_origin
 
 import typer
 from annotated_types import Ge, Gt, Le
@@ -110,7 +110,7 @@ def expand_options(command: Callable[..., None]) -> Callable[..., None]:
         }
         command(**values, **groups)
 
-    with_options.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    vars(with_options)["__signature__"] = Signature(parameters)
     with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return with_options
 
@@ -130,9 +130,8 @@ def _option(name: str, info: FieldInfo, help_text: str | None) -> Any:
     option = typer.Option(
         f"--{name.replace('_', '-')}",
         metavar=METAVARS.get(name),
-        min=next((_lower_bound(item) for item in metadata if isinstance(item, Ge | Gt)), None),
-        max=next((_upper_bound(item) for item in metadata if isinstance(item, Le)), None),
         help=help_text or " ".join((info.description or "").split()),
+        **_bounds(metadata),
     )
     return Annotated[kind, option]
 
@@ -146,13 +145,18 @@ def _split(info: FieldInfo) -> tuple[Any, list[object]]:
     return kind | None, [*info.metadata, *metadata]
 
 
-def _lower_bound(bound: Ge | Gt) -> Any:
-    """The smallest value; exclusive bounds are those of integers."""
-    return bound.ge if isinstance(bound, Ge) else int(str(bound.gt)) + 1
-
-
-def _upper_bound(bound: Le) -> Any:
-    return bound.le
+def _bounds(metadata: Iterable[object]) -> dict[str, Any]:
+    """The arguments `min` and `max` of a typer option. Exclusive bounds are only used for integers."""
+    bounds: dict[str, Any] = {}
+    for item in metadata:
+        match item:
+            case Ge(ge=bound):
+                bounds["min"] = bound
+            case Gt(gt=bound):
+                bounds["min"] = cast(int, bound) + 1
+            case Le(le=bound):
+                bounds["max"] = bound
+    return bounds
 
 
 def eval_words(context: typer.Context, without: frozenset[str]) -> list[str]:
