@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from types import MappingProxyType, NoneType
+from types import NoneType
 from typing import Annotated, Any, cast, get_args, get_origin
 
 import typer
@@ -62,16 +62,16 @@ Plot = Annotated[Path | None, typer.Option(help="Write a plot to this .png, .pdf
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expand:
-    """Says how the fields of a model become the options of one command."""
+    """How the fields of a model become the options of one command."""
 
     only: tuple[str, ...] | None = None
     """The fields that become options; by default all."""
     without: tuple[str, ...] = ()
     """The fields that do not become options."""
-    defaults: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
-    """Field -> default value in this command, where it is not the model's."""
-    help: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Field -> help text in this command, where it is not the field's docstring."""
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    """Field -> default value in this command, if it differs from that of the model."""
+    help: Mapping[str, str] = field(default_factory=dict)
+    """Field -> help text in this command, if it differs from the field's docstring."""
 
     def parameters(self, model: type[BaseModel]) -> Iterator[Parameter]:
         """Yields one command line parameter for each field."""
@@ -83,13 +83,13 @@ class Expand:
 
 
 ZERO_SHOT = Expand(without=("cot", "prompt"), defaults={"shots": 0}, help={"shots": "Number of demonstrations."})
-"""How `PromptOptions` become options of the commands that use no demonstrations by default."""
+"""The options of a prompt in commands that use no demonstrations by default."""
 
 
 def expand_options(command: Callable[..., None]) -> Callable[..., None]:
     """Turns each parameter that is a pydantic model into one option for each of its fields.
 
-    The values are validated by typer. How a model is expanded is said by `Annotated[Model, Expand(...)]`.
+    `Annotated[Model, Expand(...)]` selects fields and changes their defaults. The values are validated by typer.
     """
     parameters: list[Parameter] = []
     models: dict[str, tuple[type[BaseModel], list[str]]] = {}
