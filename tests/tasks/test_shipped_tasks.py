@@ -2,6 +2,7 @@
 
 import re
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from promptkit.align.chain import reading
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.core import paths as resources
 from promptkit.inputs.text.template import Template
-from promptkit.tasks.task import load_task, read_shipped_specs
+from promptkit.tasks.task import Task, load_task, read_shipped_specs
 from tests.support.paths import DATA as SHARED
 
 SHIPPED = resources.names("evals", ".yaml")
@@ -35,6 +36,13 @@ def test_all_sources_have_the_same_inputs_and_declared_labels(name):
     spec = read_shipped_specs()[name]
     assert len({frozenset(source.inputs) for source in spec.sources}) == 1
     assert all(set((source.label_ids or {}).values()) <= (spec.labels or {}).keys() for source in spec.sources)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_answer_settings_of_every_shipped_task_are_valid(name):
+    spec = read_shipped_specs()[name]
+    task = Task(name, spec, spec.sources[0], Path())
+    assert reading(task).name
 
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if name.startswith("bbh/")])
