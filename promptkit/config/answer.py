@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 
 from promptkit.config.spelling import Spelled
+from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
     from promptkit.align.chain import Reads
@@ -16,10 +17,8 @@ PMI, CHANNEL = "pmi", "channel"
 """The scores that are computed from summed log-probabilities: by a calibration, and with a channel template."""
 
 
-class AnswerOptions(BaseModel):
+class AnswerOptions(StrictModel):
     """How the model's answers are scored or generated."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     score: str = "sum"
     """Score of an answer: sum or mean of its token log-probabilities, pmi, or channel."""

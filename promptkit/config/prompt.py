@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeInt
+from pydantic import BeforeValidator, NonNegativeInt
 
 from promptkit.config.spelling import Spelled, as_list
 from promptkit.core.errors import InputError, TemplateError
+from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt
@@ -16,10 +17,8 @@ if TYPE_CHECKING:
 DEFAULT_SHOTS = 8
 
 
-class PromptOptions(BaseModel):
+class PromptOptions(StrictModel):
     """The options that define a prompt."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     template: str | None = None
     """Template name, path of a .j2 file, or template text; by default the task's template."""

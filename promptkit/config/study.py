@@ -17,7 +17,7 @@ from promptkit.core.paths import STUDIES, expanded, folder
 from promptkit.tasks.options import DataOptions
 from promptkit.tasks.readers import is_data
 from promptkit.tasks.resolve import resolve_task
-from promptkit.tasks.spec import read_yaml, validation_error
+from promptkit.tasks.yaml_file import read_yaml, validation_error
 
 if TYPE_CHECKING:
     from promptkit.core.model import Model
@@ -52,8 +52,8 @@ class StudySpec(Options, DataOptions):
     calibrate: Annotated[str, BeforeValidator(join_spellings)] = ""
     """Calibrations, such as [contextual, batch]; with the uncalibrated scores they form one more dimension, `align`."""
     baselines: list[Spelled] | None = None
-    """Demonstration selectors, such as [random], whose demonstrations are classified without a language model, along with
-    the whole pool; with the cells' numbers of demonstrations unless a selector has its own k."""
+    """Adds baselines without a language model: from the whole pool, and from the demonstrations of these selectors, such as
+    [random]. A selector without k is used with the numbers of demonstrations of the cells."""
     grid: dict[str, list[Any]] = Field(min_length=1)
     """Option -> list of values: the dimensions of the study, in order."""
 
@@ -66,8 +66,7 @@ class StudySpec(Options, DataOptions):
 
     def options(self, cell: Mapping[str, Any]) -> Options:
         """Returns the options of a cell, whose values take precedence over the shared options."""
-        shared = {name: getattr(self, name) for name in Options.model_fields}
-        return Options.model_validate(shared | dict(cell))
+        return Options.model_validate(self.model_dump(include=set(Options.model_fields)) | dict(cell))
 
 
 def read_study(name: str | Path) -> StudySpec:
@@ -87,9 +86,14 @@ def read_study(name: str | Path) -> StudySpec:
     except ValidationError as error:
         raise validation_error(path, error, "study", lambda location: StudySpec) from None
     grid = {option: [_grid_value(path, option, value) for value in values] for option, values in spec.grid.items()}
-    paths = {key: path.parent / expanded(value) for key in ("data", "train") if (value := getattr(spec, key))}
-    names = {key: _resolve_path(path, key, value) for key in ("task", "template", "prompt") if (value := getattr(spec, key))}
-    return spec.model_copy(update={"grid": grid, **paths, **names})
+    paths = {
+        "data": spec.data and path.parent / expanded(spec.data),
+        "train": spec.train and path.parent / expanded(spec.train),
+        "task": _resolve_path(path, spec.task),
+        "template": spec.template and _resolve_path(path, spec.template),
+        "prompt": spec.prompt and [_join(path, learned) for learned in spec.prompt],
+    }
+    return spec.model_copy(update={"grid": grid, **paths})
 
 
 def _study_path(name: str | Path) -> Path:
@@ -105,12 +109,14 @@ def _study_path(name: str | Path) -> Path:
     return path
 
 
-def _resolve_path(path: Path, option: str, value: Any) -> Any:
-    """Makes a path relative to the study file absolute; names and template texts are unchanged."""
-    if isinstance(value, list):
-        return [_resolve_path(path, option, item) for item in value]
-    is_path = option == "prompt" or value.endswith((*SUFFIXES, ".j2")) or is_data(value)
-    return str(path.parent / expanded(value)) if is_path else value
+def _resolve_path(study: Path, value: str) -> str:
+    """Joins a path to the folder of the study file; names and template texts are unchanged."""
+    is_path = value.endswith((*SUFFIXES, ".j2")) or is_data(value)
+    return _join(study, value) if is_path else value
+
+
+def _join(study: Path, path: str) -> str:
+    return str(study.parent / expanded(path))
 
 
 def _grid_value(path: Path, option: str, value: object) -> object:
@@ -125,10 +131,14 @@ def _grid_value(path: Path, option: str, value: object) -> object:
             )
         raise unknown("option of the grid", option, Options.model_fields, hint=f"It is in the grid of {path}")
     try:
-        validated = getattr(Options.model_validate({option: value}), option)
+        options = Options.model_validate({option: value})
     except ValidationError as error:
         raise validation_error(path, error, "study", lambda location: Options) from None
-    return _resolve_path(path, option, validated) if option in ("template", "prompt") and validated else validated
+    if option == "template" and options.template:
+        return _resolve_path(path, options.template)
+    if option == "prompt" and options.prompt:
+        return [_join(path, learned) for learned in options.prompt]
+    return options.model_dump()[option]
 
 
 def run(spec: StudySpec, *, out: Path, cache: bool = True, progress: Progress | None = None) -> Study:

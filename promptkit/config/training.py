@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
     from promptkit.training.recipe import TrainingConfig
 
 
-class TrainingOptions(BaseModel):
+class TrainingOptions(StrictModel):
     """The options of a `TrainingConfig`, with the optimizer as the command line spells it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     optimizer: str | None = None
     """Optimizer: adamw, hotflip for tokens, or spsa or cma-es without gradients; with settings as in cma-es:sigma=1."""

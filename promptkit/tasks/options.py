@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from promptkit.tasks.strict_model import StrictModel
 
 
-class DataOptions(BaseModel):
+class DataOptions(StrictModel):
     """Where the rows of a task come from. All but `split` and `data` apply to data files, which have no task file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     split: str | None = None
     """Split to evaluate; by default the one that the task defines."""
