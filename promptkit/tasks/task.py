@@ -6,10 +6,7 @@ aligners on (fit, 20%) and a part for searches and early stopping (dev, 20%). Ro
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,9 +18,7 @@ from promptkit.core.paths import folder, names
 from promptkit.tasks.columns import cell_text, read_choices, read_correct_choice, text, texts
 from promptkit.tasks.readers import Row, read_file, read_hub, read_mirror, unreadable
 from promptkit.tasks.spec import Source, TaskSpec, read_spec
-
-_SHARES: Mapping[Part, tuple[float, float]] = {"pool": (0.0, 0.6), "fit": (0.6, 0.8), "dev": (0.8, 1.0)}
-
+from promptkit.tasks.splits import assign_ids, divide_train_test, rows_of_part
 
 HIDDEN_LABEL = "-1"
 """The value that datasets on the hub use for labels that are not published."""
@@ -99,8 +94,7 @@ class Task:
             )
         if isinstance(source.hold_out, int):
             return self._examples("train") if part == "pool" else []
-        low, high = _SHARES[part]
-        return [row for row in self._examples("train") if low <= _hash_fraction(row) < high]
+        return rows_of_part(self._examples("train"), part)
 
     def pool(self) -> Sequence[LabeledExample]:
         """Returns the rows that demonstrations are chosen from."""
@@ -121,7 +115,7 @@ class Task:
     def _examples(self, split: str) -> list[LabeledExample]:
         if split not in self._splits:
             if self.source.hold_out is not None and split in ("train", "test"):
-                self._splits.update(_hold_out(self._read("test"), self.source.hold_out))
+                self._splits.update(divide_train_test(self._read("test"), self.source.hold_out))
             else:
                 self._splits[split] = self._read(split)
         return self._splits[split]
@@ -140,7 +134,7 @@ class Task:
             rows = read_hub(str(source.hub), source.config, source.revision, source_split)
         suffix = f"of the {split} split of {self.name}"
         examples = [self._example(row, f"row {number} {suffix}", split) for number, row in enumerate(rows, start=1)]
-        return [replace(example, id=row_id) for row_id, example in zip(_ids(examples), examples, strict=True)]
+        return [replace(example, id=row_id) for row_id, example in zip(assign_ids(examples), examples, strict=True)]
 
     def _example(self, row: Row, where: str, split: str) -> LabeledExample:
         """Converts a row to an example, with an empty id."""
@@ -239,57 +233,7 @@ def read_shipped_specs() -> dict[str, TaskSpec]:
     return {name: read_spec(folder("evals") / f"{name}.yaml") for name in names("evals", ".yaml")}
 
 
-def _ids(rows: Sequence[LabeledExample]) -> list[str]:
-    """Hashes of the inputs. Repeats are numbered in the order of their labels, so ids do not depend on the order of rows."""
-    digests = [_hash({**row.inputs, **{f"choice {i}": text for i, text in enumerate(row.choices)}})[:12] for row in rows]
-    counts: Counter[str] = Counter()
-    ids = [""] * len(rows)
-    for index in sorted(range(len(rows)), key=lambda i: (digests[i], rows[i].label)):
-        digest = digests[index]
-        counts[digest] += 1
-        ids[index] = digest if counts[digest] == 1 else f"{digest}#{counts[digest]}"
-    return ids
-
-
 def untested(rows: Sequence[LabeledExample], evaluated: Sequence[Example]) -> list[LabeledExample]:
     """Returns the rows whose inputs are not among the evaluated ones. Only their labels may be used by a fit or a search."""
     evaluated_inputs = {inputs_of(row.id) for row in evaluated}
     return [row for row in rows if inputs_of(row.id) not in evaluated_inputs]
-
-
-def _hash(inputs: Mapping[str, str]) -> str:
-    serialized = json.dumps(inputs, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(serialized.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _hold_out(rows: Sequence[LabeledExample], hold_out: float) -> dict[str, list[LabeledExample]]:
-    """Splits rows into train, those with the smallest hashes, and test. Equal inputs may make train a little larger."""
-    ranks = [_hash({"hold out": "", **row.inputs}) for row in rows]
-    count = hold_out if isinstance(hold_out, int) else round(hold_out * len(rows))
-    if not 0 < count < len(rows):
-        raise TaskError(
-            f"{count} of {len(rows)} rows cannot be held out for demonstrations: each part needs at least one row",
-            code="invalid-hold-out",
-            hint="Change hold_out in the task, add rows, or give the demonstrations their own file (--train)",
-            hold_out=count,
-            rows=len(rows),
-        )
-    last = sorted(ranks)[count - 1]
-    if last == max(ranks):
-        raise TaskError(
-            "Too few rows differ to hold some out for demonstrations: rows with equal inputs stay together",
-            code="too-few-distinct-rows",
-            got=f"{len(set(ranks))} distinct rows of {len(rows)}",
-            hint="Add rows, or give the demonstrations their own file (--train)",
-            distinct=len(set(ranks)),
-            rows=len(rows),
-        )
-    return {
-        "train": [row for row, rank in zip(rows, ranks, strict=True) if rank <= last],
-        "test": [row for row, rank in zip(rows, ranks, strict=True) if rank > last],
-    }
-
-
-def _hash_fraction(row: LabeledExample) -> float:
-    """The hash of a row's inputs as a number in [0, 1)."""
-    return int(_hash({"part": "", **row.inputs})[:13], 16) / 16**13
