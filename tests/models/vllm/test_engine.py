@@ -248,7 +248,7 @@ class TestEngine:
         os.killpg(process.pid, signal.SIGINT)
         _, told = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert told == "promptkit: stopped; the same command continues where it was.\n"
+        assert told == "promptkit: Interrupted. Run the same command again to continue.\n"
         assert ended(process.pid)
 
 
