@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from promptkit.align.fitted import Learned
-from promptkit.align.probes.centroids import Hidden, Prototypical
-from promptkit.align.probes.knn import Knn
+from promptkit.align.probes.centroids import HiddenCalibration, PrototypicalVerbalizer
+from promptkit.align.probes.knn import KNNPrompting
 from promptkit.align.probes.linear import LinearProbe
-from promptkit.align.probes.petal import Automatic
+from promptkit.align.probes.petal import AutomaticVerbalizer
 from promptkit.align.probes.soft_verbalizer import SoftVerbalizer
 
 LEARNED: Mapping[str, type[Learned]] = {
-    each.name: each for each in (Knn, Hidden, Prototypical, Automatic, SoftVerbalizer, LinearProbe)
+    each.name: each for each in (KNNPrompting, HiddenCalibration, PrototypicalVerbalizer, AutomaticVerbalizer, SoftVerbalizer, LinearProbe)
 }
 
-__all__ = ["LEARNED", "Automatic", "Hidden", "Knn", "LinearProbe", "Prototypical", "SoftVerbalizer"]
+__all__ = ["LEARNED", "AutomaticVerbalizer", "HiddenCalibration", "KNNPrompting", "LinearProbe", "PrototypicalVerbalizer", "SoftVerbalizer"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hidden(Learned):
+class HiddenCalibration(Learned):
     """Hidden calibration: the nearest class mean by Euclidean distance."""
 
     layer: Layer | None = None
@@ -58,7 +58,7 @@ class Hidden(Learned):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prototypical(Hidden):
+class PrototypicalVerbalizer(HiddenCalibration):
     """A prototypical verbalizer: the nearest class mean by cosine."""
 
     name: ClassVar[str] = "prototypical"

@@ -24,7 +24,7 @@ RESOLVED = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knn(Learned):
+class KNNPrompting(Learned):
     """The majority of the k labeled rows whose next-token distributions are nearest."""
 
     k: int = 3

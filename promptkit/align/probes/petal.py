@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Automatic(Learned):
+class AutomaticVerbalizer(Learned):
     """Label words found from labeled rows."""
 
     words: int = 10

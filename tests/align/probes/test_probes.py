@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestCentroid
 
 from promptkit.align.chain import CALIBRATIONS
 from promptkit.align.labelmap import MAPS, Bayesian, Frequency
-from promptkit.align.probes import LEARNED, Automatic
+from promptkit.align.probes import LEARNED, AutomaticVerbalizer
 from promptkit.align.probes.centroids import centroid_scores, prototype_scores
 from promptkit.align.probes.folds import FOLDS, folds
 from promptkit.align.probes.knn import divergences, neighbor_scores, with_rest
@@ -76,7 +76,7 @@ def test_a_label_without_rows_is_finite_and_never_predicted_from_rows(technique,
     assert technique.supports_unseen_labels or np.isin(scores.argmax(1), gold).all()
 
 
-@pytest.mark.parametrize("technique", [Frequency(), Bayesian(), Automatic()], ids=spelling)
+@pytest.mark.parametrize("technique", [Frequency(), Bayesian(), AutomaticVerbalizer()], ids=spelling)
 def test_a_label_with_rows_has_the_scores_of_its_technique_alone(technique):
     support, gold = make_support(technique, np.random.default_rng(5), 3, 12)
     found = technique.fit(support, gold)
