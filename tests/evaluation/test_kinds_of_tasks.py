@@ -208,7 +208,7 @@ def test_choices_are_scored_by_pmi_against_the_premise_of_each_row(chosen: tuple
     """Holtzman et al. 2021: log p(y | x) - log p(y | premise), of the answers that the row offers."""
     task, plain = chosen
     model, prompt = pk.load("fake"), pk.Prompt(plain.path.parent / "t.j2")
-    branches = [pk.Predictor(model, prompt, [pk.Choices(), *chain]) for chain in ([], [pk.calibrate.Pmi()])]
+    branches = [pk.Predictor(model, prompt, [pk.Choices(), *chain]) for chain in ([], [pk.calibrate.PMI()])]
     run = pk.evaluate(branches, task, out=tmp_path)
     assert run.results[0].to_json() == plain.results[0].to_json()
     premises = {line["id"]: line["logprobs"] for line in lines(run, "support.jsonl")}

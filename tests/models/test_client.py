@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import promptkit as pk
-from promptkit.align.calibrate import Proca
+from promptkit.align.calibrate import ProCa
 from promptkit.align.chain import CALIBRATIONS, reading
 from promptkit.core.errors import InputError, TemplateError
 from promptkit.core.inputs import TextInput
@@ -133,7 +133,7 @@ def test_a_rehearsal_refuses_no_calibration_that_the_run_would_take(scripted: An
     wanted = [each for kind in CALIBRATIONS.values() for each in (kind(), *on_test(kind))]
     dry_run([pk.Predictor(model, prompt, [words, each]) for each in wanted], pk.task("sentiment"))
     with refused(InputError, "too-few-rows", calibration="proca", given=7, needed=8):
-        dry_run([pk.Predictor(model, prompt, [words, Proca(estimate_on="test")])], pk.task("sentiment"), limit=7)
+        dry_run([pk.Predictor(model, prompt, [words, ProCa(estimate_on="test")])], pk.task("sentiment"), limit=7)
 
 
 def on_test(kind: Any) -> list[Any]:

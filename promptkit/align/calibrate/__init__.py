@@ -13,13 +13,13 @@ from promptkit.align.calibrate.batch import Batch
 from promptkit.align.calibrate.batch_fitted import BatchFitted
 from promptkit.align.calibrate.contextual import Contextual
 from promptkit.align.calibrate.domain import Domain
-from promptkit.align.calibrate.pmi import Pmi
+from promptkit.align.calibrate.pmi import PMI
 from promptkit.align.calibrate.prior import Prior
-from promptkit.align.calibrate.proca import Proca
+from promptkit.align.calibrate.proca import ProCa
 from promptkit.align.calibrate.temperature import Temperature
 from promptkit.align.calibrate.vector import Vector
 
-_ALL = (Contextual, Domain, Batch, BatchFitted, Pmi, Prior, Proca, Temperature, Vector, Affine)
+_ALL = (Contextual, Domain, Batch, BatchFitted, PMI, Prior, ProCa, Temperature, Vector, Affine)
 CALIBRATIONS: Mapping[str, type] = {calibration.name: calibration for calibration in _ALL}
 
 __all__ = [
@@ -29,9 +29,9 @@ __all__ = [
     "BatchFitted",
     "Contextual",
     "Domain",
-    "Pmi",
+    "PMI",
     "Prior",
-    "Proca",
+    "ProCa",
     "Temperature",
     "Vector",
 ]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pmi:
+class PMI:
     """log q = log p(y | x, C) - log p(y | premise): how much likelier the prompt makes the answer than its end alone does.
 
     The premise is the end of the prompt, without instruction, demonstrations and inputs: `Sentiment:`.

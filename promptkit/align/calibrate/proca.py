@@ -53,7 +53,7 @@ class Clusters:
 
 
 @dataclass(frozen=True)
-class Proca:
+class ProCa:
     """Each row's label is that of the cluster of outputs it lies in."""
 
     estimate_on: EstimateOn = "fit"

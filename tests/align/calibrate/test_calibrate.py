@@ -23,7 +23,7 @@ calibrate = pk.calibrate
 BY_A_PRIOR = [
     calibrate.Contextual(),
     calibrate.Domain(bags=4),
-    calibrate.Pmi(),
+    calibrate.PMI(),
     *(calibrate.Batch(mean=mean, estimate_on=on) for mean in ("geometric", "arithmetic") for on in ("fit", "test")),
     *(calibrate.Prior(estimate_on=on) for on in ("fit", "test")),
 ]
@@ -34,7 +34,7 @@ BY_LABELS = [
     calibrate.Vector(),
     calibrate.Affine(),
 ]
-EVERY = [*BY_A_PRIOR, *BY_LABELS, calibrate.Prior(target=(0.5, 0.3, 0.2)), calibrate.Proca(restarts=3)]
+EVERY = [*BY_A_PRIOR, *BY_LABELS, calibrate.Prior(target=(0.5, 0.3, 0.2)), calibrate.ProCa(restarts=3)]
 
 
 def each_of(calibrations):
@@ -196,7 +196,7 @@ def test_batch_divides_by_the_mean_over_the_rows_it_is_estimated_on(on, case):
 def test_pmi_is_the_log_probability_less_that_after_the_premise(case):
     support, _ = case
     expected = support.items.logprobs - support.premise
-    np.testing.assert_allclose(np.exp(applied(calibrate.Pmi(), support, None)), probabilities(expected), atol=1e-9)
+    np.testing.assert_allclose(np.exp(applied(calibrate.PMI(), support, None)), probabilities(expected), atol=1e-9)
 
 
 @pytest.mark.parametrize("target", [(), (0.7, 0.2, 0.1)])
@@ -325,7 +325,7 @@ def test_what_each_needs():
         (calibrate.Domain, {"bags": 0}, "out-of-range", {"aligner": "domain", "bags": 0}),
         (calibrate.Prior, {"target": (0.5, 0.6)}, "not-a-distribution", {"target": (0.5, 0.6)}),
         (calibrate.Prior, {"target": (0.0, 1.0)}, "not-a-distribution", {"target": (0.0, 1.0)}),
-        (calibrate.Proca, {"restarts": 0}, "out-of-range", {"aligner": "proca", "restarts": 0}),
+        (calibrate.ProCa, {"restarts": 0}, "out-of-range", {"aligner": "proca", "restarts": 0}),
         (calibrate.Vector, {"l2": 0.0}, "out-of-range", {"aligner": "vector", "l2": 0.0}),
         (calibrate.Affine, {"l2": float("inf")}, "not-finite", {"of": "affine", "keyword": "l2"}),
         (calibrate.Temperature, {"rows": 0}, "out-of-range", {"aligner": "temperature", "rows": 0}),

@@ -27,11 +27,11 @@ def test_clusters_are_found_and_named_where_the_likeliest_label_says_nothing():
     rows, gold = planted()
     support = support_of(rows, rows)
     assert (rows.logprobs.argmax(1) == 0).mean() > 0.95
-    assert (applied(calibrate.Proca(), support, None).argmax(1) == gold).mean() > 0.95
+    assert (applied(calibrate.ProCa(), support, None).argmax(1) == gold).mean() > 0.95
 
 
 def test_clusters_are_matched_to_labels_so_that_the_sum_of_their_means_is_greatest():
-    fitted = calibrate.Proca(restarts=4).fit(make_case(3)[0])
+    fitted = calibrate.ProCa(restarts=4).fit(make_case(3)[0])
     sums = [sum(fitted.means[c, y] for y, c in enumerate(order)) for order in permutations(range(LABELS))]
     assert np.trace(fitted.means) == pytest.approx(max(sums))
 
@@ -39,7 +39,7 @@ def test_clusters_are_matched_to_labels_so_that_the_sum_of_their_means_is_greate
 @pytest.mark.parametrize("size", [2, 3, 21])
 def test_a_rows_score_is_the_density_of_the_labels_cluster(size):
     support = make_case(1, size)[0]
-    fitted = calibrate.Proca(restarts=1).fit(support)
+    fitted = calibrate.ProCa(restarts=1).fit(support)
     points = np.log(probabilities(support.items.logprobs))
     densities = []
     for mean, root in zip(fitted.means, fitted.roots, strict=True):
@@ -53,8 +53,8 @@ def test_a_rows_score_is_the_density_of_the_labels_cluster(size):
 
 def test_more_starts_never_match_worse_and_a_seed_says_which():
     support = make_case(8)[0]
-    traces = [np.trace(calibrate.Proca(restarts=n).fit(support).means) for n in (1, 5, 20)]
+    traces = [np.trace(calibrate.ProCa(restarts=n).fit(support).means) for n in (1, 5, 20)]
     assert traces == sorted(traces)
-    one, same, other = (calibrate.Proca(restarts=1, seed=seed).fit(support).means for seed in (0, 0, 3))
+    one, same, other = (calibrate.ProCa(restarts=1, seed=seed).fit(support).means for seed in (0, 0, 3))
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
