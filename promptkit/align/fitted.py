@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class FittedAligner:
     """A learned read-out that has seen its rows."""
 
     scores: Callable[[Outputs], Floats]
-    map: LabelMap | None = None
+    label_map: LabelMap | None = None
     """Which source classes mean which label, where it is a matter of source classes."""
-    unseen: tuple[int, ...] = ()
+    labels_without_rows: tuple[int, ...] = ()
     """The labels that it can say nothing of, as no row has them."""
 
     def apply(self, outputs: Outputs) -> Floats:
         """One score per label, natural-log units, shape (rows, K)."""
         scores = self.scores(outputs)
-        if self.unseen:
-            scores[:, self.unseen] = np.delete(scores, self.unseen, axis=1).max(1, keepdims=True) + LEAST
+        if self.labels_without_rows:
+            scores[:, self.labels_without_rows] = np.delete(scores, self.labels_without_rows, axis=1).max(1, keepdims=True) + LEAST
         return scores
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learned:
+class LearnedAligner:
     """A read-out that is fitted on labeled rows."""
 
     per_class: int = 16
@@ -77,14 +77,14 @@ class Learned:
         """Whether a label means something to it without rows, so that it may predict one that has none."""
         return False
 
-    def fit(self, support: FitData, labels: Integers | None = None) -> Probe:
+    def fit(self, support: FitData, labels: Integers | None = None) -> FittedAligner:
         """Learn from `rows` of the support and their labels."""
         assert labels is not None
         places = support.labeled[self.rows]
         gold = np.asarray(labels)[places]
         unseen = [] if self.supports_unseen_labels else np.setdiff1d(np.arange(support.rows.logprobs.shape[1]), gold).tolist()
-        return replace(self.learn(support, places, gold), unseen=tuple(unseen))
+        return replace(self.fit_labeled(support, places, gold), unseen=tuple(unseen))
 
-    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
+    def fit_labeled(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
         """The read-out of the rows at these places among the support's, of these labels. Both have shape (rows,)."""
         raise NotImplementedError

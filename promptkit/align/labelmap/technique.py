@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from promptkit.align.fitted import Learned, Probe
+from promptkit.align.fitted import LearnedAligner, FittedAligner
 from promptkit.align.labelmap.mapping import LabelMap, Over, shrunk
 from promptkit.core.alignment import FitData, Needs, Outputs, TopTokens
 from promptkit.core.errors import InputError
@@ -33,7 +33,7 @@ class Sources:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelMapping(Learned):
+class LabelMapping(LearnedAligner):
     """A way to find a label map."""
 
     sources: Literal["tokens", "words"] = "tokens"
@@ -80,10 +80,10 @@ class LabelMapping(Learned):
         """The tokens that are its source classes."""
         return TopTokens(self.tokens, self.rows)
 
-    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
+    def learn(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
         """The map of its labeled rows."""
         found = self.map(self._sources(support, places), gold)
-        return Probe(scores=lambda outputs: found(self.columns(self._read(outputs), outputs.logprobs)), map=found)
+        return FittedAligner(scores=lambda outputs: found(self.columns(self._read(outputs), outputs.logprobs)), label_map=found)
 
     def _sources(self, support: FitData, places: Integers) -> Sources:
         words = self.sources == "words"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from promptkit.align.fitted import Learned
+from promptkit.align.fitted import LearnedAligner
 from promptkit.align.probes.centroids import HiddenCalibration, PrototypicalVerbalizer
 from promptkit.align.probes.knn import KNNPrompting
 from promptkit.align.probes.linear import LinearProbe
 from promptkit.align.probes.petal import AutomaticVerbalizer
 from promptkit.align.probes.soft_verbalizer import SoftVerbalizer
 
-LEARNED: Mapping[str, type[Learned]] = {
+LEARNED: Mapping[str, type[LearnedAligner]] = {
     each.name: each for each in (KNNPrompting, HiddenCalibration, PrototypicalVerbalizer, AutomaticVerbalizer, SoftVerbalizer, LinearProbe)
 }
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.fitted import Learned, Probe
+from promptkit.align.fitted import LearnedAligner, FittedAligner
 from promptkit.align.probes.folds import folds
 from promptkit.core.alignment import LAYERS, FitData, Layer, Needs
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HiddenCalibration(Learned):
+class HiddenCalibration(LearnedAligner):
     """Hidden calibration: the nearest class mean by Euclidean distance."""
 
     layer: Layer | None = None
@@ -35,13 +35,13 @@ class HiddenCalibration(Learned):
         """Labeled rows, and the hidden state of every row."""
         return Needs(labels=True, labeled=(self.rows,), layers=self._layers)
 
-    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
+    def learn(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
         """The class means of its labeled rows."""
         count = support.rows.logprobs.shape[1]
         of_layers = {layer: support.rows.hidden[layer][places] for layer in self._layers}
         layer = min(of_layers, key=lambda each: self._errors(of_layers[each], gold, count))
         rows = of_layers[layer]
-        return Probe(scores=lambda outputs: self.scores(rows, gold, outputs.hidden[layer], count))
+        return FittedAligner(scores=lambda outputs: self.scores(rows, gold, outputs.hidden[layer], count))
 
     @property
     def _layers(self) -> tuple[Layer, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.fitted import Learned, Probe
+from promptkit.align.fitted import LearnedAligner, FittedAligner
 from promptkit.align.labelmap.mapping import FLOOR, TINY
 from promptkit.core.alignment import FitData, Needs, TopTokens
 from promptkit.core.errors import InputError
@@ -24,7 +24,7 @@ RESOLVED = float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True, kw_only=True)
-class KNNPrompting(Learned):
+class KNNPrompting(LearnedAligner):
     """The majority of the k labeled rows whose next-token distributions are nearest."""
 
     k: int = 3
@@ -51,10 +51,10 @@ class KNNPrompting(Learned):
         """Labeled rows, no fewer than neighbors, and the tokens' log-probabilities of every row."""
         return Needs(labels=True, labeled=(self.rows,), labeled_fewest=self.k, tokens=(self._top,))
 
-    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
+    def learn(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
         """Its labeled rows are the anchors."""
         anchors, top, count = support.rows.tokens[self._top][places], self._top, support.rows.logprobs.shape[1]
-        return Probe(scores=lambda outputs: neighbor_scores(anchors, gold, outputs.tokens[top], count, self.k))
+        return FittedAligner(scores=lambda outputs: neighbor_scores(anchors, gold, outputs.tokens[top], count, self.k))
 
     @property
     def _top(self) -> TopTokens:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.fitted import Learned, Probe
+from promptkit.align.fitted import LearnedAligner, FittedAligner
 from promptkit.align.labelmap.mapping import FLOOR, LabelMap
 from promptkit.core.alignment import FitData, Needs, TopTokens
 from promptkit.core.errors import InputError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutomaticVerbalizer(Learned):
+class AutomaticVerbalizer(LearnedAligner):
     """Label words found from labeled rows."""
 
     words: int = 10
@@ -50,13 +50,13 @@ class AutomaticVerbalizer(Learned):
         """Labeled rows, and the tokens' log-probabilities of every row."""
         return Needs(labels=True, labeled=(self.rows,), tokens=(self._top,))
 
-    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
+    def learn(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
         """The words of its labeled rows."""
         top = self._top
         odds = log_odds(support.rows.tokens[top][places], gold, len(support.labels))
         weights = best_words(odds, self.words)
         found = LabelMap(sources=support.names[top], labels=support.labels, weights=weights, over="logprobs")
-        return Probe(scores=lambda outputs: found(outputs.tokens[top]), map=found)
+        return FittedAligner(scores=lambda outputs: found(outputs.tokens[top]), label_map=found)
 
     @property
     def _top(self) -> TopTokens:

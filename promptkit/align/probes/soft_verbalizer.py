@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.fitted import Learned, Probe
+from promptkit.align.fitted import LearnedAligner, FittedAligner
 from promptkit.align.labelmap.mapping import FLOOR
 from promptkit.align.probes.folds import folds, log_loss
 from promptkit.core.alignment import FitData, Needs, Outputs
@@ -29,7 +29,7 @@ STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SoftVerbalizer(Learned):
+class SoftVerbalizer(LearnedAligner):
     """The manual verbalizer's words as vectors, trained on labeled rows."""
 
     layer: int = -1
@@ -46,11 +46,11 @@ class SoftVerbalizer(Learned):
         """Labeled rows, and the hidden state of every row."""
         return Needs(labels=True, labeled=(self.rows,), layers=(self.layer,))
 
-    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
+    def learn(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
         """The vectors of its labeled rows."""
         hidden, manual = (read[places] for read in self._features(support.rows))
         trained = class_vectors(hidden, manual, gold)
-        return Probe(scores=lambda outputs: trained(*self._features(outputs)))
+        return FittedAligner(scores=lambda outputs: trained(*self._features(outputs)))
 
     def _features(self, outputs: Outputs) -> tuple[Floats, Floats]:
         return outputs.hidden[self.layer], np.maximum(outputs.logprobs, FLOOR)
