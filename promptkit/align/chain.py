@@ -12,8 +12,8 @@ from typing import Any, Literal
 from promptkit.align.calibrate import CALIBRATIONS as CORRECTIONS
 from promptkit.align.choices import Choices
 from promptkit.align.extract.rules import EXTRACTIONS, Extraction
-from promptkit.align.labelmap import MAPS
-from promptkit.align.probes import LEARNED
+from promptkit.align.labelmap import LABEL_MAPPINGS
+from promptkit.align.probes import PROBES
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.align.vote import Majority
 from promptkit.core.alignment import Calibration, Extractor, Needs, Scorer
@@ -25,7 +25,7 @@ Reads = Scorer | Extractor
 """What may begin a chain of aligners."""
 Aligners = Reads | type[Extraction] | Mapping[str, str] | Sequence[Reads | type[Extraction] | Majority | Calibration]
 """What a chain is made from."""
-CALIBRATIONS: Mapping[str, type] = {**CORRECTIONS, **LEARNED, **MAPS}
+CALIBRATIONS: Mapping[str, type] = {**CORRECTIONS, **PROBES, **LABEL_MAPPINGS}
 """What may follow a scorer, by name: corrections of its label log-probabilities, and read-outs that are learned."""
 SCORERS: Mapping[str, Callable[..., Scorer]] = {Verbalizer.name: Verbalizer, Choices.name: Choices}
 

@@ -49,4 +49,4 @@ def _decimal(worth: Fraction) -> str:
     return str(worth) if behind is None else f"{Decimal(f'{worth * 10**behind}e-{behind}'):f}"
 
 
-NORMALISATIONS: Mapping[str, Callable[[str], str]] = {"exact": exact, "words": words, "number": number}
+NORMALIZATIONS: Mapping[str, Callable[[str], str]] = {"exact": exact, "words": words, "number": number}

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 
 from promptkit.align.extract import boxed as enclosed
 from promptkit.align.extract.conclusion import bare, conclusions, denied, own, refuses
-from promptkit.align.extract.normalize import NORMALISATIONS
+from promptkit.align.extract.normalize import NORMALIZATIONS
 from promptkit.align.extract.numbers import places
 from promptkit.align.extract.options import letter, yes_or_no
 from promptkit.core.errors import InputError
@@ -89,7 +89,7 @@ class Extraction:
 
     def normalized(self, answer: str) -> str:
         """The normal form: answers that have it in common are the same."""
-        return NORMALISATIONS[self.normalize](answer)
+        return NORMALIZATIONS[self.normalize](answer)
 
     def is_correct(self, answer: str | None, accepted: Sequence[str]) -> bool:
         """Whether the answer is the same as one of those accepted."""

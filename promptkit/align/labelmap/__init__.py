@@ -12,8 +12,8 @@ from promptkit.align.labelmap.random import Random
 from promptkit.align.labelmap.semantic import Semantic
 from promptkit.align.labelmap.technique import LabelMapping
 
-MAPS: Mapping[str, type[LabelMapping]] = {
+LABEL_MAPPINGS: Mapping[str, type[LabelMapping]] = {
     technique.name: technique for technique in (Random, Frequency, Iterative, Bayesian, BayesianPlus, Semantic)
 }
 
-__all__ = ["MAPS", "Bayesian", "BayesianPlus", "Frequency", "Iterative", "LabelMap", "Random", "Semantic"]
+__all__ = ["LABEL_MAPPINGS", "Bayesian", "BayesianPlus", "Frequency", "Iterative", "LabelMap", "Random", "Semantic"]

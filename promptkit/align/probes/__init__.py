@@ -11,8 +11,8 @@ from promptkit.align.probes.linear import LinearProbe
 from promptkit.align.probes.petal import AutomaticVerbalizer
 from promptkit.align.probes.soft_verbalizer import SoftVerbalizer
 
-LEARNED: Mapping[str, type[LearnedAligner]] = {
+PROBES: Mapping[str, type[LearnedAligner]] = {
     each.name: each for each in (KNNPrompting, HiddenCalibration, PrototypicalVerbalizer, AutomaticVerbalizer, SoftVerbalizer, LinearProbe)
 }
 
-__all__ = ["LEARNED", "AutomaticVerbalizer", "HiddenCalibration", "KNNPrompting", "LinearProbe", "PrototypicalVerbalizer", "SoftVerbalizer"]
+__all__ = ["PROBES", "AutomaticVerbalizer", "HiddenCalibration", "KNNPrompting", "LinearProbe", "PrototypicalVerbalizer", "SoftVerbalizer"]

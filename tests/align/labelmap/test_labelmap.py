@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
-from promptkit.align.labelmap import MAPS, Bayesian, BayesianPlus, Frequency, Iterative, LabelMap, Random, Semantic
+from promptkit.align.labelmap import LABEL_MAPPINGS, Bayesian, BayesianPlus, Frequency, Iterative, LabelMap, Random, Semantic
 from promptkit.align.labelmap.bayesian import bayesian
 from promptkit.align.labelmap.frequency import greedy
 from promptkit.align.labelmap.mapping import frequencies, soft_frequencies
@@ -280,4 +280,4 @@ def test_a_map_says_which_source_classes_mean_which_label():
 
 
 def test_every_map_has_a_name_of_its_own():
-    assert [*MAPS] == ["random-map", "frequency", "iterative", "blm", "blm+", "semantic"]
+    assert [*LABEL_MAPPINGS] == ["random-map", "frequency", "iterative", "blm", "blm+", "semantic"]

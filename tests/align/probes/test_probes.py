@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestCentroid
 
 from promptkit.align.chain import CALIBRATIONS
-from promptkit.align.labelmap import MAPS, Bayesian, Frequency
-from promptkit.align.probes import LEARNED, AutomaticVerbalizer
+from promptkit.align.labelmap import LABEL_MAPPINGS, Bayesian, Frequency
+from promptkit.align.probes import PROBES, AutomaticVerbalizer
 from promptkit.align.probes.centroids import centroid_scores, prototype_scores
 from promptkit.align.probes.folds import FOLDS, folds
 from promptkit.align.probes.knn import divergences, neighbor_scores, with_rest
@@ -59,7 +59,7 @@ def make_support(technique, generator, labels, rows):
 
 
 READ_OUTS = [
-    *(technique() for technique in {**LEARNED, **MAPS}.values()),
+    *(technique() for technique in {**PROBES, **LABEL_MAPPINGS}.values()),
     *(build("calibration", CALIBRATIONS, each) for each in ("frequency:sources=words", "blm:over=logprobs", "blm+:manual=0.3")),
 ]
 BEYOND = {"random-map", "semantic", "soft-verbalizer", "blm+:manual=0.3"}
