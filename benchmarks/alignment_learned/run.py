@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import promptkit as pk
-from promptkit.align.chain import CALIBRATIONS, reading
+from promptkit.align.chain import CALIBRATIONS, reader_for
 from promptkit.align.probes.linear import probe
 from promptkit.core.alignment import Needs, PerClass
 from promptkit.core.examples import Example, LabeledExample
@@ -93,7 +93,7 @@ def on_task(task: pk.Task, model: Any, told: argparse.Namespace) -> dict[str, An
 
 def one_pass(task: pk.Task, model: Any, told: argparse.Namespace, shots: int) -> pk.Run:
     """The manual verbalizer, and each read-out at each seed."""
-    first, prompt = reading(task), pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=shots))
+    first, prompt = reader_for(task), pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=shots))
     chosen = [f"{name}:per_class={told.per_class}:seed={seed}" for name in READ_OUTS for seed in range(told.seeds)]
     aligned = [[first], *([first, build("calibration", CALIBRATIONS, spelling)] for spelling in chosen)]
     return pk.evaluate([pk.Predictor(model, prompt, each) for each in aligned], task, limit=told.limit, out=told.out)

@@ -21,9 +21,9 @@ from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.registry import build_from, parse, settings_of, spelling
 from promptkit.tasks.task import Task
 
-Reads = Scorer | Extractor
+Reader = Scorer | Extractor
 """What may begin a chain of aligners."""
-Aligners = Reads | type[Extraction] | Mapping[str, str] | Sequence[Reads | type[Extraction] | Majority | Calibration]
+Aligners = Reader | type[Extraction] | Mapping[str, str] | Sequence[Reader | type[Extraction] | Majority | Calibration]
 """What a chain is made from."""
 CALIBRATIONS: Mapping[str, type] = {**CORRECTIONS, **PROBES, **LABEL_MAPPINGS}
 """What may follow a scorer, by name: corrections of its label log-probabilities, and read-outs that are learned."""
@@ -34,7 +34,7 @@ SCORERS: Mapping[str, Callable[..., Scorer]] = {Verbalizer.name: Verbalizer, Cho
 class Chain:
     """How a predictor's output is read."""
 
-    reading: Reads
+    reader: Reader
     """Reads labels or answers from what the model gives."""
     calibration: Calibration | None = None
     """What corrects the scores of a reading, if anything does."""
@@ -44,11 +44,11 @@ class Chain:
         """The chain's last word: `verbalizer`, `majority`, or the calibration as the command line spells it."""
         if self.calibration:
             return spelling(self.calibration)
-        return Majority.name if isinstance(self.reading, Extractor) and self.reading.samples > 1 else self.reading.name
+        return Majority.name if isinstance(self.reader, Extractor) and self.reader.samples > 1 else self.reader.name
 
     def settings(self) -> list[dict[str, object]]:
         """Everything about it that determines a result."""
-        return [dict(self.reading.settings()), *([settings_of(self.calibration)] if self.calibration else [])]
+        return [dict(self.reader.settings()), *([settings_of(self.calibration)] if self.calibration else [])]
 
 
 def make_chain(align: Aligners) -> Chain:
@@ -101,7 +101,7 @@ def make_chain(align: Aligners) -> Chain:
             calibration=calibration.name,
             aligner=parts[0].name,
         )
-    return Chain(reading=parts[0], calibration=calibration)
+    return Chain(reader=parts[0], calibration=calibration)
 
 
 def _parts(align: Aligners) -> list[Any]:
@@ -124,15 +124,15 @@ def _parts(align: Aligners) -> list[Any]:
     return parts
 
 
-def recorded(settings: Sequence[Mapping[str, Any]]) -> Chain:
+def chain_from_settings(settings: Sequence[Mapping[str, Any]]) -> Chain:
     """The chain whose `settings` a run has recorded."""
     first, *rest = ({**part} for part in settings)
     name = first.pop("name")
-    reading: Reads = SCORERS[name](**first) if name in SCORERS else build_from("extraction", EXTRACTIONS, name, first)
+    reading: Reader = SCORERS[name](**first) if name in SCORERS else build_from("extraction", EXTRACTIONS, name, first)
     return make_chain([reading, *(build_from("calibration", CALIBRATIONS, each.pop("name"), each) for each in rest)])
 
 
-def reading(task: Task, *, score: Literal["sum", "mean"] = "sum", extract: str | None = None, **keywords: object) -> Reads:
+def reader_for(task: Task, *, score: Literal["sum", "mean"] = "sum", extract: str | None = None, **keywords: object) -> Reader:
     """The first aligner that a task calls for: a verbalizer of its labels, choices, or an extraction.
 
     `score` is of label words and choices; `extract` (`name:key=value`) and `keywords` are of an extraction, and go before
@@ -164,5 +164,5 @@ def reading(task: Task, *, score: Literal["sum", "mean"] = "sum", extract: str |
         other, more = parse(extract)
         name, told = other, {**(told or {}), **more} if other == name else more
     drawn = {"temperature": Majority.temperature} if keywords.get("samples", 1) != 1 else {}
-    built: Reads = build_from("extraction", EXTRACTIONS, name, {**drawn, **(told or {}), **keywords})
+    built: Reader = build_from("extraction", EXTRACTIONS, name, {**drawn, **(told or {}), **keywords})
     return built

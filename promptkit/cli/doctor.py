@@ -30,7 +30,7 @@ def doctor(
     as_json: opts.Json = False,
 ) -> None:
     """Ask two engines the same and tell whether they agree; exit code 1 if they do not."""
-    from promptkit.align.chain import reading
+    from promptkit.align.chain import reader_for
     from promptkit.analysis.doctor import diagnose
 
     loaded = resolve.task(task, data, template, None, None, None, None)
@@ -38,7 +38,7 @@ def doctor(
         loaded
     )
     first, second = build.model(model, set_), build.model(against, set_against)
-    found = diagnose(first, second, loaded, prompt, reading(loaded), limit=limit, tolerance=tolerance)
+    found = diagnose(first, second, loaded, prompt, reader_for(loaded), limit=limit, tolerance=tolerance)
     print(json.dumps(found.to_json()) if as_json else found)
     if found.reasons:
         raise typer.Exit(1)

@@ -62,7 +62,7 @@ def branches(
     task: Task, model: str, options: PromptOptions, chain: dict[str, Any], calibrate: str = "", saved: Sequence[str] = ()
 ) -> Callable[[Model], list[Predictor]]:
     """What makes, of a loaded `model`, the plain predictor, or that which scores by pmi, and one for each calibration."""
-    from promptkit.align.chain import CALIBRATIONS, reading
+    from promptkit.align.chain import CALIBRATIONS, reader_for
     from promptkit.core.registry import build
     from promptkit.manipulate.learned.storage import load_manipulation
     from promptkit.predictor.compatibility import check_engine
@@ -70,7 +70,7 @@ def branches(
 
     told = chain.get("score", "sum")
     prompt = options.prompt(task, channel=told == CHANNEL)
-    first = reading(task, **(chain | {"score": "sum"} if told in (PMI, CHANNEL) else chain))
+    first = reader_for(task, **(chain | {"score": "sum"} if told in (PMI, CHANNEL) else chain))
     plain = [first, CALIBRATIONS[PMI]()] if told == PMI else first
     calibrations = [build("calibration", CALIBRATIONS, spelling) for spelling in calibrate.split(",") if spelling.strip()]
 
@@ -166,7 +166,7 @@ def trainable(
     split: str | None,
 ) -> Predictor:
     """The predictor that is trained; what is wrong with the rows or the prompt is found before the model is loaded."""
-    from promptkit.align.chain import reading
+    from promptkit.align.chain import reader_for
     from promptkit.evaluation.evaluate import dry_run
     from promptkit.models.registry import load
     from promptkit.predictor.compatibility import check_engine
@@ -175,7 +175,7 @@ def trainable(
 
     told = pairs(settings or [])
     check_engine(changes, model)
-    prompt, first = options.prompt(task), reading(task)
+    prompt, first = options.prompt(task), reader_for(task)
     shown = [change for change in changes if change.kind.location != "hidden"]  # what is within the layers shows no mistake
     stand_in = Predictor(load("fake"), [prompt, *shown], first)
     check(stand_in, task, split=split, recipe=recipe)

@@ -28,7 +28,7 @@ def results(
     chains: Sequence[Chain], samples: Sequence[Any], besides: Sequence[Any], observed: ReadOutputs | None = None
 ) -> tuple[Result, ...]:
     """What each chain makes of the lines of a run's rows and of those that it needed besides, and of what was read of both."""
-    reading = chains[0].reading
+    reading = chains[0].reader
     if isinstance(reading, Extractor):
         return (of_texts(chains[0], reading, samples),)
     if not reading.labels:
@@ -41,7 +41,7 @@ def of_labels(chains: Sequence[Chain], samples: Sequence[Any], support: FitData,
 
     `known`: labels of the fit part's rows, for the fits that need them.
     """
-    labels = chains[0].reading.labels
+    labels = chains[0].reader.labels
     gold = np.array([labels.index(line["gold"]) for line in samples])
     branches = []
     for chain in chains:

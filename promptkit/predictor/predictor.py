@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from promptkit.align.chain import Aligners, Reads, make_chain
+from promptkit.align.chain import Aligners, Reader, make_chain
 from promptkit.core.alignment import Extractor, Needs, Scorer
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example
@@ -42,7 +42,7 @@ class Predictor:
             )
         whole = composed(manipulate)
         chain = make_chain(align)
-        needed = "Score" if isinstance(chain.reading, Scorer) else "Generate"
+        needed = "Score" if isinstance(chain.reader, Scorer) else "Generate"
         if needed not in model.verbs:
             raise Unsupported(
                 f"The model {model.name} does not support the request {needed}",
@@ -65,9 +65,9 @@ class Predictor:
         self.chain = chain
 
     @property
-    def reading(self) -> Reads:
+    def reading(self) -> Reader:
         """The first aligner of its chain."""
-        return self.chain.reading
+        return self.chain.reader
 
     @property
     def name(self) -> str:
@@ -109,7 +109,7 @@ class BoundPredictor:
     """A predictor over a task's rows: rows become requests."""
 
     model: Model
-    reading: Reads
+    reading: Reader
     apply: Apply
     """What the model reads for rows, with a continuation for each word that is scored."""
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.align.chain import make_chain, recorded
+from promptkit.align.chain import make_chain, chain_from_settings
 from promptkit.align.vote import majority, right_at
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
@@ -85,7 +85,7 @@ def test_of_many_texts_some_answer_wins_unless_there_is_none() -> None:
 @pytest.mark.parametrize("extraction", [pk.extract.final_number, pk.extract.final_number()])
 def test_a_vote_draws_its_texts_at_its_temperature_by_the_extractions_seed(extraction: Any) -> None:
     chain = make_chain([extraction, pk.vote.Majority(samples=5, temperature=0.9)])
-    reading: Any = chain.reading
+    reading: Any = chain.reader
     verb = reading.verb(Example(id="x", inputs={}), ())
     assert (verb.n, verb.temperature, chain.name) == (5, 0.9, "majority")
     assert verb.seed == pk.extract.final_number(temperature=0.9).verb(Example(id="x", inputs={}), ()).seed
@@ -93,7 +93,7 @@ def test_a_vote_draws_its_texts_at_its_temperature_by_the_extractions_seed(extra
 
 def test_a_chain_with_a_vote_is_made_again_from_what_a_run_records() -> None:
     chain = make_chain([pk.extract.option(letters="ABCD", seed=3), pk.vote.Majority(samples=4)])
-    assert recorded(chain.settings()) == chain
+    assert chain_from_settings(chain.settings()) == chain
 
 
 WORDS = {"no": "bad", "yes": "good"}

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import promptkit as pk
-from promptkit.align.chain import CALIBRATIONS, recorded
+from promptkit.align.chain import CALIBRATIONS, chain_from_settings
 from promptkit.align.labelmap import LABEL_MAPPINGS
 from promptkit.align.probes import PROBES
 from promptkit.analysis.bias import bias
@@ -184,7 +184,7 @@ def test_the_command_is_of_this_run_and_offers_nothing_that_eval_refuses(
 
     path = Path(typed(f"promptkit eval sentiment --model fake --limit 10 {given}")["run"])
     settings = json.loads((path / "run.json").read_text())
-    had = [spelling(each) for chain in settings["align"] if (each := recorded(chain).calibration)]
+    had = [spelling(each) for chain in settings["align"] if (each := chain_from_settings(chain).calibration)]
     assert typed(eval_command(settings, had))["run"] == str(path)
     found = align(path)
     again = align(typed(found.command)["run"])

@@ -10,7 +10,7 @@ import pytest
 
 import promptkit as pk
 from promptkit.align.calibrate import ProCa
-from promptkit.align.chain import CALIBRATIONS, reading
+from promptkit.align.chain import CALIBRATIONS, reader_for
 from promptkit.core.errors import InputError, TemplateError
 from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Request, Score
@@ -173,7 +173,7 @@ def test_merged_shards_are_the_run_of_one_process(tmp_path: Any, keywords: Any) 
 def test_a_run_keeps_each_row_s_reasoning_and_is_read_again(tmp_path: Any, name: str, template: str, cot: Any) -> None:
     task = pk.task(name)
     prompt = pk.Prompt(template, demos=pk.demos.first(k=1), cot=cot)
-    predictor = pk.Predictor(pk.load("fake"), prompt, reading(task))
+    predictor = pk.Predictor(pk.load("fake"), prompt, reader_for(task))
     run = evaluate(predictor, task, limit=4, out=tmp_path)
     samples = run.path / "samples.jsonl"
     for line in map(json.loads, samples.read_text().splitlines()):

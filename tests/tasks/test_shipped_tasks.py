@@ -6,7 +6,7 @@ from itertools import combinations
 import pytest
 
 import promptkit as pk
-from promptkit.align.chain import reading
+from promptkit.align.chain import reader_for
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.core import paths as resources
 from promptkit.inputs.text.template import Template
@@ -93,7 +93,7 @@ def test_a_shipped_task_runs_and_reads_again(name, tmp_path):
     task = load_task(name, data=SHARED if mirrored is not None else None)
     k = 2 * len(task.labels) if len(task.labels) < 10 else 2
     demos = pk.demos.balanced(k=k) if 0 < len(task.labels) < 10 else pk.demos.random(k=k or 2)
-    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(spec.template, demos=demos), reading(task))
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(spec.template, demos=demos), reader_for(task))
     run = pk.evaluate(predictor, task, limit=5, out=tmp_path)
     figures = {
         "classification": {"accuracy", "macro_f1", "ece", "brier"},
