@@ -53,7 +53,7 @@ def majority(forms: Sequence[str | None]) -> int | None:
     return next((place for place, form in enumerate(forms) if form is not None and counts[form] == most), None)
 
 
-def right_at(forms: Sequence[str | None], right: Collection[str]) -> list[float]:
+def vote_accuracy(forms: Sequence[str | None], right: Collection[str]) -> list[float]:
     """For k = 1 to n texts, the share of all their subsets of size k whose vote is one of the `right` forms.
 
     Counted, not drawn. A form wins with `count` texts, the first of them at `first`, where each other has fewer, or as many

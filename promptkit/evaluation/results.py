@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promptkit.align.chain import Chain
-from promptkit.align.vote import right_at
+from promptkit.align.vote import vote_accuracy
 from promptkit.core.alignment import Extractor, FitData
 from promptkit.evaluation.readings import ReadOutputs
 from promptkit.evaluation.support import collected, collected_of_choices
@@ -95,7 +95,7 @@ def of_texts(chain: Chain, reading: Extractor, samples: Sequence[Any]) -> Result
     if reading.samples > 1:
         forms = [[text["answer"] and reading.normalized(text["answer"]) for text in line["generations"]] for line in samples]
         right = [
-            right_at(given, {*map(reading.normalized, line["accepted"])}) for given, line in zip(forms, samples, strict=True)
+            vote_accuracy(given, {*map(reading.normalized, line["accepted"])}) for given, line in zip(forms, samples, strict=True)
         ]
         found = [[form is not None for form in given] for given in forms]
         shares |= voting(np.array(right), np.array(found))

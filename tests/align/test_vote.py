@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.align.chain import make_chain, chain_from_settings
-from promptkit.align.vote import majority, right_at
+from promptkit.align.vote import majority, vote_accuracy
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from tests.support.errors import refused
@@ -60,21 +60,21 @@ def test_texts_without_an_answer_never_win(given_: list[str | None], more: int) 
 
 @given(forms, right)
 def test_the_accuracy_at_k_is_the_mean_over_every_subset(given_: list[str | None], right_: set[str]) -> None:
-    for k, found in enumerate(right_at(given_, right_), start=1):
+    for k, found in enumerate(vote_accuracy(given_, right_), start=1):
         subsets = [voted(subset) in right_ for subset in combinations(given_, k)]
         assert found == sum(subsets) / len(subsets)
 
 
 @given(forms, right)
 def test_one_text_is_right_as_often_as_texts_are_and_all_texts_are_the_vote(given_: list[str | None], right_: set[str]) -> None:
-    shares = right_at(given_, right_)
+    shares = vote_accuracy(given_, right_)
     assert shares[0] == sum(form in right_ for form in given_) / len(given_)
     assert shares[-1] == (winner(given_) in right_)
 
 
 def test_of_many_texts_some_answer_wins_unless_there_is_none() -> None:
     given_ = [*"aabacbddca" * 4, *[None] * 10]
-    each = [right_at(given_, form) for form in "abcd"]
+    each = [vote_accuracy(given_, form) for form in "abcd"]
     for k, shares in enumerate(zip(*each, strict=True), start=1):
         assert sum(shares) == pytest.approx(1 - comb(10, k) / comb(50, k), abs=1e-12)
 
