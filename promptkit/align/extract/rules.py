@@ -23,7 +23,7 @@ from promptkit.core.examples import Example
 from promptkit.core.registry import checked, settings_of
 from promptkit.core.requests import Generate
 
-Same = Literal["exact", "words", "number"]
+Normalization = Literal["exact", "words", "number"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Extraction:
     """The most tokens that are written."""
     stop: tuple[str, ...] = ()
     """Texts before which it ends, besides what would begin a further example."""
-    normalize: Same = "words"
+    normalize: Normalization = "words"
     """What of two answers is compared: see `align/normalize.py`."""
     samples: int = 1
     """How many texts are drawn for a row; the answer that most of them give is the row's: see `align/vote.py`."""
@@ -154,7 +154,7 @@ class final_number(Extraction):  # noqa: N801
     In the sentence that says so it is the first, behind its last equals sign if it has one.
     """
 
-    normalize: Same = "number"
+    normalize: Normalization = "number"
     name: ClassVar[str] = "final_number"
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
@@ -204,7 +204,7 @@ class yes_no(Extraction):  # noqa: N801
 class boxed(Extraction):  # noqa: N801
     """What stands in the last `\\boxed{...}` that is closed."""
 
-    normalize: Same = "number"
+    normalize: Normalization = "number"
     name: ClassVar[str] = "boxed"
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
