@@ -95,7 +95,8 @@ def of_texts(chain: Chain, reading: Extractor, samples: Sequence[Any]) -> Result
     if reading.samples > 1:
         forms = [[text["answer"] and reading.normalized(text["answer"]) for text in line["generations"]] for line in samples]
         right = [
-            vote_accuracy(given, {*map(reading.normalized, line["accepted"])}) for given, line in zip(forms, samples, strict=True)
+            vote_accuracy(given, {*map(reading.normalized, line["accepted"])})
+            for given, line in zip(forms, samples, strict=True)
         ]
         found = [[form is not None for form in given] for given in forms]
         shares |= voting(np.array(right), np.array(found))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.align.chain import make_chain, chain_from_settings
+from promptkit.align.chain import chain_from_settings, make_chain
 from promptkit.align.vote import majority, vote_accuracy
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example

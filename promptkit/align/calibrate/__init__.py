@@ -24,12 +24,12 @@ CALIBRATIONS: Mapping[str, type] = {calibration.name: calibration for calibratio
 
 __all__ = [
     "CALIBRATIONS",
+    "PMI",
     "Affine",
     "Batch",
     "BatchFitted",
     "Contextual",
     "Domain",
-    "PMI",
     "Prior",
     "ProCa",
     "Temperature",

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from promptkit.align.labelmap.base import LabelMapping
 from promptkit.align.labelmap.mapping import frequencies
-from promptkit.align.labelmap.technique import LabelMapping
 from promptkit.core.alignment import Needs
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
-    from promptkit.align.labelmap.technique import Sources
+    from promptkit.align.labelmap.base import Sources
     from promptkit.core.arrays import Floats, Integers
 
 

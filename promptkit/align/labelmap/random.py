@@ -12,7 +12,7 @@ import numpy as np
 from promptkit.align.labelmap.frequency import Injective
 
 if TYPE_CHECKING:
-    from promptkit.align.labelmap.technique import Sources
+    from promptkit.align.labelmap.base import Sources
     from promptkit.core.arrays import Floats, Integers
 
 

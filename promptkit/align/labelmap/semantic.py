@@ -16,7 +16,7 @@ from promptkit.align.labelmap.frequency import Injective
 from promptkit.core.alignment import Needs
 
 if TYPE_CHECKING:
-    from promptkit.align.labelmap.technique import Sources
+    from promptkit.align.labelmap.base import Sources
     from promptkit.core.arrays import Floats, Integers
 
 

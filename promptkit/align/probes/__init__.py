@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from promptkit.align.fitted import LearnedAligner
+from promptkit.align.learned import LearnedAligner
+from promptkit.align.probes.automatic_verbalizer import AutomaticVerbalizer
 from promptkit.align.probes.centroids import HiddenCalibration, PrototypicalVerbalizer
 from promptkit.align.probes.knn import KNNPrompting
 from promptkit.align.probes.linear import LinearProbe
-from promptkit.align.probes.petal import AutomaticVerbalizer
 from promptkit.align.probes.soft_verbalizer import SoftVerbalizer
 
 PROBES: Mapping[str, type[LearnedAligner]] = {
-    each.name: each for each in (KNNPrompting, HiddenCalibration, PrototypicalVerbalizer, AutomaticVerbalizer, SoftVerbalizer, LinearProbe)
+    each.name: each
+    for each in (KNNPrompting, HiddenCalibration, PrototypicalVerbalizer, AutomaticVerbalizer, SoftVerbalizer, LinearProbe)
 }
 
-__all__ = ["PROBES", "AutomaticVerbalizer", "HiddenCalibration", "KNNPrompting", "LinearProbe", "PrototypicalVerbalizer", "SoftVerbalizer"]
+__all__ = [
+    "PROBES",
+    "AutomaticVerbalizer",
+    "HiddenCalibration",
+    "KNNPrompting",
+    "LinearProbe",
+    "PrototypicalVerbalizer",
+    "SoftVerbalizer",
+]

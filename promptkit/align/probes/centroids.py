@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.fitted import LearnedAligner, FittedAligner
+from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.align.probes.folds import folds
 from promptkit.core.alignment import LAYERS, FitData, Layer, Needs
 
@@ -35,7 +35,7 @@ class HiddenCalibration(LearnedAligner):
         """Labeled rows, and the hidden state of every row."""
         return Needs(labels=True, labeled=(self.rows,), layers=self._layers)
 
-    def learn(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
+    def fit_labeled(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
         """The class means of its labeled rows."""
         count = support.rows.logprobs.shape[1]
         of_layers = {layer: support.rows.hidden[layer][places] for layer in self._layers}

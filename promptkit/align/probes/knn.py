@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.fitted import LearnedAligner, FittedAligner
 from promptkit.align.labelmap.mapping import FLOOR, TINY
+from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.core.alignment import FitData, Needs, TopTokens
 from promptkit.core.errors import InputError
 
@@ -51,7 +51,7 @@ class KNNPrompting(LearnedAligner):
         """Labeled rows, no fewer than neighbors, and the tokens' log-probabilities of every row."""
         return Needs(labels=True, labeled=(self.rows,), labeled_fewest=self.k, tokens=(self._top,))
 
-    def learn(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
+    def fit_labeled(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
         """Its labeled rows are the anchors."""
         anchors, top, count = support.rows.tokens[self._top][places], self._top, support.rows.logprobs.shape[1]
         return FittedAligner(scores=lambda outputs: neighbor_scores(anchors, gold, outputs.tokens[top], count, self.k))

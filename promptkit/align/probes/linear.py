@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from promptkit.align.fitted import LearnedAligner, FittedAligner
 from promptkit.align.labelmap.mapping import FLOOR, LabelMap
+from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.align.probes.folds import folds, log_loss
 from promptkit.core.alignment import LAYERS, FitData, Layer, Needs, Outputs, TopTokens
 from promptkit.core.errors import InputError
@@ -59,7 +59,7 @@ class LinearProbe(LearnedAligner):
         """Labeled rows, and what the probe is on."""
         return Needs(labels=True, labeled=(self.rows,), layers=self._layers, tokens=(self._top,) if self.on == "tokens" else ())
 
-    def learn(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
+    def fit_labeled(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
         """The probe of its labeled rows; on source classes its weights are a label map."""
         count = support.rows.logprobs.shape[1]
         of_layers = {layer: self._features(support.rows, layer)[places] for layer in self._layers or (0,)}
@@ -69,7 +69,9 @@ class LinearProbe(LearnedAligner):
         names = support.names[self._top] if self.on == "tokens" else support.labels
         weights = found.weights / found.deviation[:, None]
         mapped = LabelMap(sources=names, labels=support.labels, weights=weights, over="logprobs")
-        return FittedAligner(scores=lambda outputs: found(self._features(outputs, layer)), label_map=None if self._layers else mapped)
+        return FittedAligner(
+            scores=lambda outputs: found(self._features(outputs, layer)), label_map=None if self._layers else mapped
+        )
 
     @property
     def _top(self) -> TopTokens:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.fitted import LearnedAligner, FittedAligner
 from promptkit.align.labelmap.mapping import FLOOR
+from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.align.probes.folds import folds, log_loss
 from promptkit.core.alignment import FitData, Needs, Outputs
 
@@ -46,7 +46,7 @@ class SoftVerbalizer(LearnedAligner):
         """Labeled rows, and the hidden state of every row."""
         return Needs(labels=True, labeled=(self.rows,), layers=(self.layer,))
 
-    def learn(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
+    def fit_labeled(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
         """The vectors of its labeled rows."""
         hidden, manual = (read[places] for read in self._features(support.rows))
         trained = class_vectors(hidden, manual, gold)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from promptkit.align.labelmap import LABEL_MAPPINGS, Bayesian, BayesianPlus, Frequency, Iterative, LabelMap, Random, Semantic
+from promptkit.align.labelmap.base import Sources
 from promptkit.align.labelmap.bayesian import bayesian
 from promptkit.align.labelmap.frequency import greedy
 from promptkit.align.labelmap.mapping import frequencies, soft_frequencies
-from promptkit.align.labelmap.technique import Sources
 from promptkit.core.errors import InputError
 from tests.support.errors import refused
 

@@ -11,11 +11,11 @@ from sklearn.neighbors import NearestCentroid
 from promptkit.align.chain import CALIBRATIONS
 from promptkit.align.labelmap import LABEL_MAPPINGS, Bayesian, Frequency
 from promptkit.align.probes import PROBES, AutomaticVerbalizer
+from promptkit.align.probes.automatic_verbalizer import best_words, log_odds
 from promptkit.align.probes.centroids import centroid_scores, prototype_scores
 from promptkit.align.probes.folds import FOLDS, folds
 from promptkit.align.probes.knn import divergences, neighbor_scores, with_rest
 from promptkit.align.probes.linear import fitted, probe
-from promptkit.align.probes.petal import best_words, log_odds
 from promptkit.align.probes.soft_verbalizer import class_vectors, differences
 from promptkit.core.alignment import LAYERS, FitData, Outputs
 from promptkit.core.registry import build, spelling

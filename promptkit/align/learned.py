@@ -36,7 +36,9 @@ class FittedAligner:
         """One score per label, natural-log units, shape (rows, K)."""
         scores = self.scores(outputs)
         if self.labels_without_rows:
-            scores[:, self.labels_without_rows] = np.delete(scores, self.labels_without_rows, axis=1).max(1, keepdims=True) + LEAST
+            scores[:, self.labels_without_rows] = (
+                np.delete(scores, self.labels_without_rows, axis=1).max(1, keepdims=True) + LEAST
+            )
         return scores
 
 
@@ -83,7 +85,7 @@ class LearnedAligner:
         places = support.labeled[self.rows]
         gold = np.asarray(labels)[places]
         unseen = [] if self.supports_unseen_labels else np.setdiff1d(np.arange(support.rows.logprobs.shape[1]), gold).tolist()
-        return replace(self.fit_labeled(support, places, gold), unseen=tuple(unseen))
+        return replace(self.fit_labeled(support, places, gold), labels_without_rows=tuple(unseen))
 
     def fit_labeled(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
         """The read-out of the rows at these places among the support's, of these labels. Both have shape (rows,)."""

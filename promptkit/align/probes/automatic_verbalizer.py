@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.fitted import LearnedAligner, FittedAligner
 from promptkit.align.labelmap.mapping import FLOOR, LabelMap
+from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.core.alignment import FitData, Needs, TopTokens
 from promptkit.core.errors import InputError
 
@@ -50,7 +50,7 @@ class AutomaticVerbalizer(LearnedAligner):
         """Labeled rows, and the tokens' log-probabilities of every row."""
         return Needs(labels=True, labeled=(self.rows,), tokens=(self._top,))
 
-    def learn(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
+    def fit_labeled(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
         """The words of its labeled rows."""
         top = self._top
         odds = log_odds(support.rows.tokens[top][places], gold, len(support.labels))

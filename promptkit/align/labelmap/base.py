@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from promptkit.align.fitted import LearnedAligner, FittedAligner
 from promptkit.align.labelmap.mapping import LabelMap, Over, shrunk
+from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.core.alignment import FitData, Needs, Outputs, TopTokens
 from promptkit.core.errors import InputError
 
@@ -80,7 +80,7 @@ class LabelMapping(LearnedAligner):
         """The tokens that are its source classes."""
         return TopTokens(self.tokens, self.rows)
 
-    def learn(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
+    def fit_labeled(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
         """The map of its labeled rows."""
         found = self.map(self._sources(support, places), gold)
         return FittedAligner(scores=lambda outputs: found(self.columns(self._read(outputs), outputs.logprobs)), label_map=found)
