@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.align.loss import Target, label_scores, loss_of
+from promptkit.align.loss import Target, loss_of
 from promptkit.core.arrays import as_array, as_numpy
 from promptkit.core.requests import ScoreOutput
 from promptkit.training.checkpoint import TrainingState
@@ -37,7 +37,7 @@ def test_the_objective_is_the_aligners_own_rule(rows: list[list[float]], way: in
     words = pk.Verbalizer(WORDS, score=score, pool=pool)  # type: ignore[arg-type]
     for reading in (words, pk.Choices(score=score)):  # type: ignore[arg-type]
         expected = reading.align(ScoreOutput(logprobs=tuple(map(tuple, rows))))
-        found = label_scores(reading, [torch.tensor(row) for row in rows])
+        found = reading.align_tensors([torch.tensor(row) for row in rows])
         assert found.tolist() == pytest.approx(expected, abs=1e-4)
         loss, right = loss_of(reading, Target(gold=1), [torch.tensor(row) for row in rows])
         total = math.log(sum(math.exp(x) for x in expected))
