@@ -21,7 +21,7 @@ import numpy as np
 
 import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS, reader_for
-from promptkit.align.probes.linear import probe
+from promptkit.align.probes.linear import fit_probe
 from promptkit.core.alignment import Needs, PerClass
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import TextInput
@@ -154,7 +154,7 @@ def embedded(ask: CachedModel, rows: Sequence[Example]) -> Any:
 def probed(labels: Sequence[str], rows: Sequence[LabeledExample], vectors: Any, queries: Any) -> list[str]:
     """The probe that `linear` is of hidden states, of sentence embeddings."""
     gold = np.array([labels.index(row.label) for row in rows])
-    return [labels[best] for best in probe(vectors, gold, len(labels))(queries).argmax(1)]
+    return [labels[best] for best in fit_probe(vectors, gold, len(labels))(queries).argmax(1)]
 
 
 # ---- the tables --------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""What every read-out that is learned from a few labeled rows has in common: which rows those are.
+"""Base classes of aligners that are learned from a few labeled rows: probes and label mappings.
 
-They are rows of the train split's fit part, so many of each label; demonstrations and evaluated rows are never among them.
-A label that no row has is never the likeliest, unless a technique knows it by its name or by its word.
+The labeled rows come from the fit part of the train split, the same number for each label. They are neither demonstrations nor
+evaluated rows.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.calibrate.probabilities import LEAST
+from promptkit.align.logprobs import MAX_GAP
 from promptkit.core.alignment import FitData, Needs, Outputs, PerClass
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
@@ -24,40 +24,46 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedAligner:
-    """A learned read-out that has seen its rows."""
+    """A learned aligner after fitting."""
 
     scores: Callable[[Outputs], Floats]
+    """Computes label scores, shape (rows, K)."""
     label_map: LabelMap | None = None
-    """Which source classes mean which label, where it is a matter of source classes."""
+    """The weights of source classes for each label, if the scores are a function of source classes."""
     labels_without_rows: tuple[int, ...] = ()
-    """The labels that it can say nothing of, as no row has them."""
+    """Indices of labels that had no labeled rows and are therefore never predicted."""
 
     def apply(self, outputs: Outputs) -> Floats:
-        """One score per label, natural-log units, shape (rows, K)."""
+        """Returns one score for each label, in natural-log units, shape (rows, K)."""
         scores = self.scores(outputs)
         if self.labels_without_rows:
-            scores[:, self.labels_without_rows] = (
-                np.delete(scores, self.labels_without_rows, axis=1).max(1, keepdims=True) + LEAST
-            )
+            best = np.delete(scores, self.labels_without_rows, axis=1).max(1, keepdims=True)
+            scores[:, self.labels_without_rows] = best - MAX_GAP
         return scores
 
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedAligner:
-    """A read-out that is fitted on labeled rows."""
+    """An aligner that is fitted on labeled rows.
+
+    Subclasses implement `needs` and `fit_labeled`.
+
+    Raises:
+        InputError: A setting is out of range.
+    """
 
     per_class: int = 16
-    """Labeled rows of each label, or all that the fit part has."""
+    """Labeled rows for each label; all rows of a label that has fewer."""
     seed: int = 0
-    """Which rows they are."""
+    """Random seed of the choice of labeled rows."""
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        """Refuse to learn from nothing."""
+        """Checks the settings."""
         checked(self)
         if self.per_class < 1:
             raise InputError(
-                f"{self.name} needs at least one row of each label",
+                f"The aligner {self.name} needs at least one labeled row for each label",
                 code="out-of-range",
                 got=f"per_class={self.per_class}",
                 aligner=self.name,
@@ -66,27 +72,53 @@ class LearnedAligner:
 
     @property
     def rows(self) -> PerClass:
-        """The rows that it is fitted on."""
+        """The labeled rows that it is fitted on."""
         return PerClass(self.per_class, self.seed)
 
     @property
     def needs(self) -> Needs:
-        """Its labeled rows, and what it reads of each row."""
+        """The labeled rows, and what the model must return for every row."""
         raise NotImplementedError
 
     @property
     def supports_unseen_labels(self) -> bool:
-        """Whether a label means something to it without rows, so that it may predict one that has none."""
+        """Whether a label without labeled rows can be predicted, for example by its name or its label word."""
         return False
 
     def fit(self, support: FitData, labels: Integers | None = None) -> FittedAligner:
-        """Learn from `rows` of the support and their labels."""
-        assert labels is not None
-        places = support.labeled[self.rows]
-        gold = np.asarray(labels)[places]
-        unseen = [] if self.supports_unseen_labels else np.setdiff1d(np.arange(support.rows.logprobs.shape[1]), gold).tolist()
-        return replace(self.fit_labeled(support, places, gold), labels_without_rows=tuple(unseen))
+        """Fits the aligner.
 
-    def fit_labeled(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
-        """The read-out of the rows at these places among the support's, of these labels. Both have shape (rows,)."""
+        Args:
+            support: The model's outputs for the rows of the fit part.
+            labels: Indices of the labels of `support.rows`, shape (rows,).
+        """
+        assert labels is not None
+        rows = support.labeled[self.rows]
+        gold = np.asarray(labels)[rows]
+        fitted = self.fit_labeled(support, rows, gold)
+        if self.supports_unseen_labels:
+            return fitted
+        unseen = np.setdiff1d(np.arange(support.rows.logprobs.shape[1]), gold)
+        return replace(fitted, labels_without_rows=tuple(unseen.tolist()))
+
+    def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
+        """Fits the aligner on labeled rows.
+
+        Args:
+            support: The model's outputs for the rows of the fit part.
+            rows: Indices of the labeled rows in `support.rows`, shape (labeled rows,).
+            gold: Indices of their labels, shape (labeled rows,).
+        """
         raise NotImplementedError
+
+
+def check_tokens(name: str, tokens: int) -> None:
+    """Raises InputError if an aligner has no source tokens."""
+    if tokens < 1:
+        raise InputError(
+            f"The aligner {name} needs at least one source token",
+            code="out-of-range",
+            got=f"tokens={tokens}",
+            aligner=name,
+            tokens=tokens,
+        )

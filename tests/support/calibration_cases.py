@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from promptkit.align.calibrate.proca import FEWEST
+from promptkit.align.calibrate.proca import MIN_ROWS_PER_LABEL
 from promptkit.core.alignment import FitData, Outputs, RandomWords
 
 LABELS = 3
@@ -32,7 +32,7 @@ def make_case(seed, size=LABELS):
     """Log-probabilities of 1 to 6 items, not normalized, under 1 to 3 contexts, and what was collected for them."""
     generator = np.random.default_rng(seed)
     items, contexts = generator.integers(1, [7, 4])
-    rows = generator.integers(FEWEST * size, FEWEST * size + 9)
+    rows = generator.integers(MIN_ROWS_PER_LABEL * size, MIN_ROWS_PER_LABEL * size + 9)
     draw = lambda *shape: generator.uniform(-12, 0, shape)  # noqa: E731
     support = FitData(
         items=outputs(draw(items, size), generator.integers(contexts, size=items)),

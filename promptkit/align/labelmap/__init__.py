@@ -1,4 +1,4 @@
-"""Statistical alignment: source classes of a frozen model mapped to a task's labels, one technique a file."""
+"""Label mappings: learned maps from source classes of a frozen model to the labels of a task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from promptkit.align.labelmap.random import Random
 from promptkit.align.labelmap.semantic import Semantic
 
 LABEL_MAPPINGS: Mapping[str, type[LabelMapping]] = {
-    technique.name: technique for technique in (Random, Frequency, Iterative, Bayesian, BayesianPlus, Semantic)
+    mapping.name: mapping for mapping in (Random, Frequency, Iterative, Bayesian, BayesianPlus, Semantic)
 }
+"""All label mappings, by name."""
 
 __all__ = ["LABEL_MAPPINGS", "Bayesian", "BayesianPlus", "Frequency", "Iterative", "LabelMap", "Random", "Semantic"]

@@ -1,4 +1,4 @@
-"""What the techniques of label mapping have in common: what they see of the rows, and the map that comes of their weights."""
+"""Base class of label mappings: aligners that learn a map from source classes to labels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from promptkit.align.labelmap.mapping import LabelMap, Over, shrunk
-from promptkit.align.learned import FittedAligner, LearnedAligner
+from promptkit.align.labelmap.mapping import LabelMap, Over, shrink_to_manual
+from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
 from promptkit.core.alignment import FitData, Needs, Outputs, TopTokens
 from promptkit.core.errors import InputError
 
@@ -18,47 +18,46 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """What a frozen model gives for labeled rows."""
+    """Outputs of a frozen model for labeled rows, from which a label map is learned."""
 
     names: tuple[str, ...]
-    """Of the S source classes."""
+    """Names of the S source classes."""
     labels: tuple[str, ...]
     """The K labels in the declared order."""
     logprobs: Floats
-    """Shape (rows, S)."""
+    """Log-probabilities of the source classes, shape (rows, S)."""
     name_vectors: Floats
-    """The names in an embedding space, shape (S, width); empty for techniques that need none."""
+    """Embeddings of the source class names, shape (S, width); empty for mappings that do not use them."""
     label_vectors: Floats
-    """The labels in the same space, shape (K, width)."""
+    """Embeddings of the labels in the same space, shape (K, width)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelMapping(LearnedAligner):
-    """A way to find a label map."""
+    """Learns a map from source classes to labels.
+
+    Subclasses implement `weights`.
+
+    Raises:
+        InputError: A setting is out of range.
+    """
 
     sources: Literal["tokens", "words"] = "tokens"
-    """The source classes: the likeliest tokens at the answer slot, or the label words of the manual verbalizer."""
+    """The source classes: the most likely tokens at the answer position, or the label words of the manual verbalizer."""
     tokens: int = 500
-    """How many tokens; one set for all rows, by the mean probability over the labeled rows."""
+    """Number of source tokens; the same tokens for all rows, chosen by their mean probability over the labeled rows."""
     over: Over = "probabilities"
-    """What of a source class is weighed: its probability, or its logarithm."""
+    """Whether the weights multiply the probabilities of source classes or their logarithms."""
     manual: float = 0.0
-    """The share of the manual verbalizer: W <- (1 - a) W_manual + a W, with a = 1 - manual."""
+    """Share of the manual verbalizer, between 0 and 1: W <- (1 - manual) W + manual W_manual."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no share."""
+        """Checks the settings."""
         super().__post_init__()
-        if self.tokens < 1:
-            raise InputError(
-                f"The label map {self.name} needs at least one token as a source class",
-                code="out-of-range",
-                got=f"tokens={self.tokens}",
-                aligner=self.name,
-                tokens=self.tokens,
-            )
+        check_tokens(self.name, self.tokens)
         if not 0 <= self.manual <= 1:
             raise InputError(
-                f"The manual verbalizer's share in the label map {self.name} must be between 0 and 1",
+                f"The manual verbalizer's share in the label mapping {self.name} must be between 0 and 1",
                 code="out-of-range",
                 got=f"manual={self.manual}",
                 aligner=self.name,
@@ -67,51 +66,68 @@ class LabelMapping(LearnedAligner):
 
     @property
     def needs(self) -> Needs:
-        """Labeled rows, and the tokens' log-probabilities of every row."""
-        return Needs(labels=True, labeled=(self.rows,), tokens=() if self.sources == "words" else (self.top,))
+        """The labeled rows, and the source tokens' log-probabilities of every row."""
+        return Needs(labels=True, labeled=(self.rows,), tokens=() if self.sources == "words" else (self.source_tokens,))
 
     @property
     def supports_unseen_labels(self) -> bool:
-        """The manual verbalizer's word speaks for a label, if it has a share."""
+        """Whether the manual verbalizer has a share, so that a label without rows can be predicted by its word."""
         return self.manual > 0
 
     @property
-    def top(self) -> TopTokens:
-        """The tokens that are its source classes."""
+    def source_tokens(self) -> TopTokens:
+        """The tokens that are the source classes."""
         return TopTokens(self.tokens, self.rows)
 
-    def fit_labeled(self, support: FitData, places: Integers, gold: Integers) -> FittedAligner:
-        """The map of its labeled rows."""
-        found = self.map(self._sources(support, places), gold)
-        return FittedAligner(scores=lambda outputs: found(self.columns(self._read(outputs), outputs.logprobs)), label_map=found)
+    def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
+        """Learns the label map."""
+        label_map = self.map(self._sources(support, rows), gold)
 
-    def _sources(self, support: FitData, places: Integers) -> Sources:
+        def scores(outputs: Outputs) -> Floats:
+            return label_map(self.with_manual(self._source_logprobs(outputs), outputs.logprobs))
+
+        return FittedAligner(scores=scores, label_map=label_map)
+
+    def _sources(self, support: FitData, rows: Integers) -> Sources:
+        empty = np.empty((0, 0))
+        label_vectors = empty if support.label_vectors is None else support.label_vectors
         words = self.sources == "words"
-        none = np.empty((0, 0))
-        own = none if support.label_vectors is None else support.label_vectors
         return Sources(
-            names=support.labels if words else support.names[self.top],
+            names=support.labels if words else support.names[self.source_tokens],
             labels=support.labels,
-            logprobs=self._read(support.rows)[places],
-            name_vectors=own if words else support.name_vectors.get(self.top, none),
-            label_vectors=own,
+            logprobs=self._source_logprobs(support.rows)[rows],
+            name_vectors=label_vectors if words else support.name_vectors.get(self.source_tokens, empty),
+            label_vectors=label_vectors,
         )
 
-    def _read(self, outputs: Outputs) -> Floats:
-        """The source classes' log-probabilities, shape (rows, S)."""
-        return outputs.logprobs if self.sources == "words" else outputs.tokens[self.top]
+    def _source_logprobs(self, outputs: Outputs) -> Floats:
+        return outputs.logprobs if self.sources == "words" else outputs.tokens[self.source_tokens]
 
     def weights(self, sources: Sources, gold: Integers) -> Floats:
-        """W of the labeled rows, whose labels are `gold`; shape (S, K)."""
+        """Estimates the weights of source classes for each label.
+
+        Args:
+            sources: Outputs of the model for the labeled rows.
+            gold: Indices of the labels of these rows, shape (rows,).
+
+        Returns:
+            Weights of shape (S, K).
+        """
         raise NotImplementedError
 
     def map(self, sources: Sources, gold: Integers) -> LabelMap:
-        """The map over the source classes, and behind them the manual verbalizer's labels where it has a share."""
+        """Learns the label map; with a manual share, the label words are additional source classes after the others."""
         weights, names = self.weights(sources, gold), sources.names
         if self.manual:
-            weights, names = shrunk(weights, self.manual), (*names, *(f"[{label}]" for label in sources.labels))
+            weights = shrink_to_manual(weights, self.manual)
+            names = (*names, *(f"[{label}]" for label in sources.labels))
         return LabelMap(sources=names, labels=sources.labels, weights=weights, over=self.over)
 
-    def columns(self, logprobs: Floats, manual: Floats) -> Floats:
-        """What the map is of: source classes, shape (rows, S), and with a share of it the manual verbalizer's labels."""
+    def with_manual(self, logprobs: Floats, manual: Floats) -> Floats:
+        """Returns the columns that the label map reads.
+
+        Args:
+            logprobs: Log-probabilities of the source classes, shape (rows, S).
+            manual: Label log-probabilities of the manual verbalizer, shape (rows, K); appended if it has a share.
+        """
         return np.hstack([logprobs, manual]) if self.manual else logprobs

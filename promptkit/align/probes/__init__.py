@@ -1,4 +1,4 @@
-"""Read-outs that are learned from a few labeled rows, one technique a file; label maps are in `labelmap`."""
+"""Probes: aligners that are learned from a few labeled rows. Learned mappings of source classes to labels are in `labelmap`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from promptkit.align.probes.linear import LinearProbe
 from promptkit.align.probes.soft_verbalizer import SoftVerbalizer
 
 PROBES: Mapping[str, type[LearnedAligner]] = {
-    each.name: each
-    for each in (KNNPrompting, HiddenCalibration, PrototypicalVerbalizer, AutomaticVerbalizer, SoftVerbalizer, LinearProbe)
+    probe.name: probe
+    for probe in (KNNPrompting, HiddenCalibration, PrototypicalVerbalizer, AutomaticVerbalizer, SoftVerbalizer, LinearProbe)
 }
+"""All probes, by name."""
 
 __all__ = [
     "PROBES",

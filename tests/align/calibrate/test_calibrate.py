@@ -11,8 +11,8 @@ from scipy.special import logsumexp
 
 import promptkit as pk
 from promptkit.align.calibrate import CALIBRATIONS
-from promptkit.align.calibrate.probabilities import normalized
-from promptkit.align.calibrate.proca import FEWEST
+from promptkit.align.calibrate.proca import MIN_ROWS_PER_LABEL
+from promptkit.align.logprobs import normalize_logprobs
 from promptkit.core.alignment import FitData, Outputs, RandomWords
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.registry import build, settings_of, spelling
@@ -63,7 +63,7 @@ def test_a_uniform_prior_is_the_identity(calibration, case, level):
         # every rotation of every row, so that the labels are alike over the rows
         rotated = np.vstack([np.roll(support.items.logprobs, shift, axis=1) for shift in range(LABELS)])
         flat = replace(flat, items=outputs(rotated))
-    np.testing.assert_allclose(applied(calibration, flat, None), normalized(flat.items.logprobs), atol=1e-6)
+    np.testing.assert_allclose(applied(calibration, flat, None), normalize_logprobs(flat.items.logprobs), atol=1e-6)
 
 
 @each_of([each for each in EVERY if not getattr(each, "target", ())])
@@ -120,7 +120,7 @@ def array(draw, rows, size):
 def hostile(draw):
     """Whatever log-probabilities there can be; classes without a row; one item."""
     size = draw(st.integers(2, 4))
-    rows = FEWEST * size if draw(st.booleans()) else draw(st.integers(1, 2))
+    rows = MIN_ROWS_PER_LABEL * size if draw(st.booleans()) else draw(st.integers(1, 2))
     items = outputs(array(draw, draw(st.integers(1, 3)), size))
     stand_ins = {each: array(draw, 1, size) for each in (*TEXTS, *BAGS)}
     support = support_of(items, outputs(array(draw, rows, size)), stand_ins, array(draw, 1, size))
@@ -339,4 +339,4 @@ def test_a_value_that_a_calibration_cannot_have_is_refused_in_python_too(kind, w
 @given(cases)
 def test_normalized_log_probabilities_sum_to_1_and_keep_their_differences(case):
     logprobs = case[0].items.logprobs
-    np.testing.assert_allclose(normalized(logprobs), logprobs - logsumexp(logprobs, axis=1, keepdims=True), atol=1e-12)
+    np.testing.assert_allclose(normalize_logprobs(logprobs), logprobs - logsumexp(logprobs, axis=1, keepdims=True), atol=1e-12)

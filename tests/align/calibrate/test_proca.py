@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 import promptkit as pk
-from promptkit.align.calibrate.proca import FLOOR
+from promptkit.align.calibrate.proca import MIN_VARIANCE
 from tests.support.calibration_cases import LABELS, applied, make_case, outputs, probabilities, support_of
 
 calibrate = pk.calibrate
@@ -42,13 +42,13 @@ def test_a_rows_score_is_the_density_of_the_labels_cluster(size):
     fitted = calibrate.ProCa(restarts=1).fit(support)
     points = np.log(probabilities(support.items.logprobs))
     densities = []
-    for mean, root in zip(fitted.means, fitted.roots, strict=True):
+    for mean, root in zip(fitted.means, fitted.precision_roots, strict=True):
         matrix = np.linalg.inv(root @ root.T) if root.ndim == 2 else np.diag(root**-2.0)
-        assert np.linalg.eigvalsh(matrix).min() >= FLOOR * 0.99
+        assert np.linalg.eigvalsh(matrix).min() >= MIN_VARIANCE * 0.99
         densities.append(multivariate_normal(mean, matrix).logpdf(points))
     expected = probabilities(np.reshape(densities, (size, -1)).T)
     np.testing.assert_allclose(np.exp(fitted.apply(support.items)), expected, atol=1e-6)
-    assert (fitted.roots.ndim == 2) == (size > 20)
+    assert (fitted.precision_roots.ndim == 2) == (size > 20)
 
 
 def test_more_starts_never_match_worse_and_a_seed_says_which():

@@ -10,15 +10,21 @@ from scipy.special import logsumexp
 
 from promptkit.align.labelmap import LABEL_MAPPINGS, Bayesian, BayesianPlus, Frequency, Iterative, LabelMap, Random, Semantic
 from promptkit.align.labelmap.base import Sources
-from promptkit.align.labelmap.bayesian import bayesian
-from promptkit.align.labelmap.frequency import greedy
+from promptkit.align.labelmap.bayesian import bayesian_weights
+from promptkit.align.labelmap.injective import assign_greedily
 from promptkit.align.labelmap.mapping import frequencies, soft_frequencies
 from promptkit.core.errors import InputError
 from tests.support.errors import refused
 
 EVERY = [
     *(make() for make in (Random, Frequency, Iterative, Bayesian, BayesianPlus, Semantic)),
-    *(Bayesian(lap=0), BayesianPlus(lap=0, alpha=3), Frequency(each=2), Random(each=2, seed=1), Semantic(each=2)),
+    *(
+        Bayesian(lap=0),
+        BayesianPlus(lap=0, alpha=3),
+        Frequency(per_label=2),
+        Random(per_label=2, seed=1),
+        Semantic(per_label=2),
+    ),
 ]
 every = pytest.mark.parametrize("technique", EVERY, ids=repr)
 one_to_one = pytest.mark.parametrize("technique", [Random(), Frequency(), Iterative(), Semantic()], ids=repr)
@@ -71,7 +77,7 @@ def test_a_map_that_is_one_to_one_gives_each_label_a_source_class_of_its_own(tec
     assert (weights.sum(1) <= 1).all()
 
 
-@pytest.mark.parametrize("technique", [Random(each=2), Frequency(each=2), Semantic(each=2)], ids=repr)
+@pytest.mark.parametrize("technique", [Random(per_label=2), Frequency(per_label=2), Semantic(per_label=2)], ids=repr)
 @given(case=cases())
 def test_many_to_one_gives_each_label_so_many_and_none_of_them_twice(technique, case):
     weights = technique.weights(*case)
@@ -144,7 +150,7 @@ def test_the_greedy_choice_is_the_first_of_all_by_its_sorted_entries(labels, mor
     scores = np.random.default_rng(seed).permutation(labels * (labels + more)).reshape(labels + more, labels)
     ways = permutations(range(labels + more), labels)
     best = max(ways, key=lambda way: sorted((scores[s, t] for t, s in enumerate(way)), reverse=True))
-    np.testing.assert_array_equal(greedy(scores).argmax(0), best)
+    np.testing.assert_array_equal(assign_greedily(scores).argmax(0), best)
 
 
 def test_frequency_takes_the_most_frequent_pair_first_and_iterative_is_the_same_without_a_program():
@@ -166,7 +172,7 @@ def test_frequency_takes_the_most_frequent_pair_first_and_iterative_is_the_same_
 
 def test_too_few_source_classes_are_refused():
     with refused(InputError, "too-few-source-classes", labels=3, needed=6, given=5):
-        greedy(np.zeros((5, 3)), each=2)
+        assign_greedily(np.zeros((5, 3)), per_label=2)
 
 
 # ---- Bayesian ---------------------------------------------------------------------------------------
@@ -175,13 +181,13 @@ def test_too_few_source_classes_are_refused():
 def test_bayesian_weights_are_those_worked_by_hand():
     """F = [[3, 1], [0, 2], [0, 0]], lap = 1: [[3/5, 1/5], [0, 2/3], [0, 0]]; columns sum to 3/5 and 13/15."""
     counts = np.array([[3, 1], [0, 2], [0, 0]], float)
-    np.testing.assert_allclose(bayesian(counts, 1), [[1, 3 / 13], [0, 10 / 13], [0, 0]])
+    np.testing.assert_allclose(bayesian_weights(counts, 1), [[1, 3 / 13], [0, 10 / 13], [0, 0]])
     # lap = 0: [[3/4, 1/4], [0, 1], [0, 0]]; columns sum to 3/4 and 5/4
-    np.testing.assert_allclose(bayesian(counts, 0), [[1, 1 / 5], [0, 4 / 5], [0, 0]])
+    np.testing.assert_allclose(bayesian_weights(counts, 0), [[1, 1 / 5], [0, 4 / 5], [0, 0]])
 
 
 def test_a_label_without_rows_has_every_source_class_alike():
-    np.testing.assert_allclose(bayesian(np.array([[2.0, 0], [1, 0]]), 1)[:, 1], [0.5, 0.5])
+    np.testing.assert_allclose(bayesian_weights(np.array([[2.0, 0], [1, 0]]), 1)[:, 1], [0.5, 0.5])
 
 
 @pytest.mark.parametrize(
@@ -259,7 +265,7 @@ def test_the_manual_verbalizer_alone_is_left_at_its_whole_share_and_none_of_it_a
         (Bayesian(manual=0.0), Bayesian().map(sources, gold)(sources.logprobs)),
         (Bayesian(manual=1.0, over="logprobs"), manual),
     ):
-        scores = technique.map(sources, gold)(technique.columns(sources.logprobs, manual))
+        scores = technique.map(sources, gold)(technique.with_manual(sources.logprobs, manual))
         np.testing.assert_allclose(scores, expected)
 
 
@@ -268,7 +274,7 @@ def test_shrinkage_mixes_the_two_in_probabilities():
     sources, gold = make_sources(generator, 3, 8, 10)
     manual = np.log(generator.dirichlet(np.ones(3), size=10))
     technique = BayesianPlus(manual=0.3)
-    scores = technique.map(sources, gold)(technique.columns(sources.logprobs, manual))
+    scores = technique.map(sources, gold)(technique.with_manual(sources.logprobs, manual))
     own = np.exp(np.maximum(sources.logprobs, -700)) @ BayesianPlus().weights(sources, gold)
     np.testing.assert_allclose(np.exp(scores), 0.7 * own + 0.3 * np.exp(manual))
 

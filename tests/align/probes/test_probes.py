@@ -15,8 +15,8 @@ from promptkit.align.probes.automatic_verbalizer import best_words, log_odds
 from promptkit.align.probes.centroids import centroid_scores, prototype_scores
 from promptkit.align.probes.folds import FOLDS, folds
 from promptkit.align.probes.knn import divergences, neighbor_scores, with_rest
-from promptkit.align.probes.linear import fitted, probe
-from promptkit.align.probes.soft_verbalizer import class_vectors, differences
+from promptkit.align.probes.linear import fit_probe
+from promptkit.align.probes.soft_verbalizer import fit_class_vectors, fit_offsets
 from promptkit.core.alignment import LAYERS, FitData, Outputs
 from promptkit.core.registry import build, spelling
 
@@ -108,7 +108,7 @@ def test_the_probe_is_scikit_learns_logistic_regression_of_standardized_features
     queries = np.random.default_rng(1).normal(size=(20, width))
     mean, deviation = features.mean(0), features.std(0)
     whole = LogisticRegression(C=0.1, max_iter=5000, tol=1e-8).fit((features - mean) / deviation, gold)
-    scores = fitted(features, gold, labels, 0.1)(queries)
+    scores = fit_probe(features, gold, labels, (0.1,))(queries)
     np.testing.assert_allclose(softmax(scores, axis=1), whole.predict_proba((queries - mean) / deviation), atol=1e-4)
 
 
@@ -120,11 +120,11 @@ def test_the_strength_of_least_log_loss_over_the_folds_is_chosen():
         total = 0.0
         for fold in range(FOLDS):
             held = np.array([(gold[:i] == label).sum() % FOLDS == fold for i, label in enumerate(gold)])
-            shares = softmax(fitted(features[~held], gold[~held], 3, strength)(features[held]), axis=1)
+            shares = softmax(fit_probe(features[~held], gold[~held], 3, (strength,))(features[held]), axis=1)
             total -= np.log(shares[np.arange(held.sum()), gold[held]]).sum()
         return total
 
-    assert probe(features, gold, 3, strengths).strength == min(strengths, key=loss)
+    assert fit_probe(features, gold, 3, strengths).strength == min(strengths, key=loss)
 
 
 @given(seeds, st.integers(2, 6), st.integers(1, 9))
@@ -132,7 +132,7 @@ def test_a_probe_of_any_rows_gives_a_number_for_every_label_and_never_one_withou
     features = generator.normal(size=(rows, 3))
     features[:, 1] = 4.0  # says nothing
     gold = generator.integers(0, max(1, labels - 1), size=rows)
-    scores = probe(features, gold, labels, (0.1, 1.0))(features)
+    scores = fit_probe(features, gold, labels, (0.1, 1.0))(features)
     assert scores.shape == (rows, labels)
     assert np.isfinite(scores).all()
     assert np.isin(scores.argmax(1), gold).all()
@@ -143,7 +143,7 @@ def test_a_probe_of_any_rows_gives_a_number_for_every_label_and_never_one_withou
 
 def test_class_vectors_without_a_manual_verbalizer_are_a_regression_without_intercept():
     hidden, gold = make_rows(np.random.default_rng(3), 4, 40, 5)
-    trained = differences(hidden, np.zeros((40, 4)), gold, 0.5)
+    trained = fit_offsets(hidden, np.zeros((40, 4)), gold, 0.5)
     whole = LogisticRegression(C=0.5, fit_intercept=False, max_iter=5000, tol=1e-8).fit(hidden, gold)
     np.testing.assert_allclose(softmax(hidden @ trained, axis=1), whole.predict_proba(hidden), atol=1e-3)
 
@@ -152,12 +152,12 @@ def test_class_vectors_stay_the_manual_verbalizers_where_it_is_right_and_leave_i
     generator = np.random.default_rng(4)
     noise, manual = generator.normal(size=(60, 6)), generator.normal(size=(60, 3)) * 3
     drawn = np.array([generator.choice(3, p=shares) for shares in softmax(manual, axis=1)])
-    kept = class_vectors(noise, manual, drawn, (100.0,))
+    kept = fit_class_vectors(noise, manual, drawn, (100.0,))
     assert kept.strength == 0
     np.testing.assert_array_equal(kept(noise, manual), manual)
     hidden, gold = make_rows(generator, 3, 45, 6)
     wrong = np.log(np.eye(3)[(gold + 1) % 3] * 0.7 + 0.1)
-    left = class_vectors(hidden, wrong, gold)
+    left = fit_class_vectors(hidden, wrong, gold)
     assert left.strength > 0
     assert (left(hidden, wrong).argmax(1) == gold).mean() > 0.8
 
@@ -165,9 +165,9 @@ def test_class_vectors_stay_the_manual_verbalizers_where_it_is_right_and_leave_i
 @given(seeds, st.integers(2, 5), st.integers(1, 8))
 def test_class_vectors_of_any_rows_give_a_number_for_every_label(generator, labels, rows):
     hidden, manual = generator.normal(size=(rows, 3)), generator.uniform(-9, 0, (rows, labels))
-    trained = class_vectors(hidden, manual, generator.integers(labels, size=rows), (1.0,))
+    trained = fit_class_vectors(hidden, manual, generator.integers(labels, size=rows), (1.0,))
     assert np.isfinite(trained(hidden, manual)).all()
-    assert np.isfinite(class_vectors(np.zeros((rows, 3)), manual, np.zeros(rows, int))(hidden, manual)).all()
+    assert np.isfinite(fit_class_vectors(np.zeros((rows, 3)), manual, np.zeros(rows, int))(hidden, manual)).all()
 
 
 # ---- neighbors -------------------------------------------------------------------------------------
