@@ -44,10 +44,11 @@ class LabelMap:
             Scores of shape (rows, K).
         """
         finite = np.maximum(logprobs, LOG_TINY)
-        if self.over == "probabilities":
+        if self.over == "logprobs":
+            scores: Floats = finite @ self.weights
+        else:
             best = finite.max(1, keepdims=True)
-            return np.log(np.maximum(np.exp(finite - best) @ self.weights, TINY)) + best
-        scores: Floats = finite @ self.weights
+            scores = np.log(np.maximum(np.exp(finite - best) @ self.weights, TINY)) + best
         return scores
 
     def table(self, most: int = 5) -> Mapping[str, Mapping[str, float]]:
