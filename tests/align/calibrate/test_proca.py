@@ -1,4 +1,4 @@
-"""Prototypical calibration: clusters of outputs, and which label each is."""
+"""Prototypical calibration: clusters of predictions and their labels."""
 
 from itertools import permutations
 
@@ -13,8 +13,8 @@ from tests.support.calibration_cases import LABELS, applied, make_case, outputs,
 calibrate = pk.calibrate
 
 
-def planted(size=3, rows=90, seed=0):
-    """Clusters, one a label, all of which the model takes for the first label."""
+def make_clusters(size=3, rows=90, seed=0):
+    """One cluster for each label; the first label is the most likely in all of them."""
     generator = np.random.default_rng(seed)
     gold = generator.integers(size, size=rows)
     means = np.full((size, size), -4.0)
@@ -23,21 +23,21 @@ def planted(size=3, rows=90, seed=0):
     return outputs(means[gold] + generator.normal(0, 0.2, (rows, size))), gold
 
 
-def test_clusters_are_found_and_named_where_the_likeliest_label_says_nothing():
-    rows, gold = planted()
+def test_clusters_are_recovered_when_one_label_is_always_most_likely():
+    rows, gold = make_clusters()
     support = support_of(rows, rows)
     assert (rows.logprobs.argmax(1) == 0).mean() > 0.95
     assert (applied(calibrate.ProCa(), support, None).argmax(1) == gold).mean() > 0.95
 
 
-def test_clusters_are_matched_to_labels_so_that_the_sum_of_their_means_is_greatest():
+def test_clusters_are_matched_to_labels_with_maximal_sum_of_means():
     fitted = calibrate.ProCa(restarts=4).fit(make_case(3)[0])
     sums = [sum(fitted.means[c, y] for y, c in enumerate(order)) for order in permutations(range(LABELS))]
     assert np.trace(fitted.means) == pytest.approx(max(sums))
 
 
 @pytest.mark.parametrize("size", [2, 3, 21])
-def test_a_rows_score_is_the_density_of_the_labels_cluster(size):
+def test_score_is_density_of_the_labels_cluster(size):
     support = make_case(1, size)[0]
     fitted = calibrate.ProCa(restarts=1).fit(support)
     points = np.log(probabilities(support.items.logprobs))
@@ -51,7 +51,7 @@ def test_a_rows_score_is_the_density_of_the_labels_cluster(size):
     assert (fitted.precision_roots.ndim == 2) == (size > 20)
 
 
-def test_more_starts_never_match_worse_and_a_seed_says_which():
+def test_more_restarts_never_match_worse_and_the_seed_is_used():
     support = make_case(8)[0]
     traces = [np.trace(calibrate.ProCa(restarts=n).fit(support).means) for n in (1, 5, 20)]
     assert traces == sorted(traces)
