@@ -66,27 +66,32 @@ def make_chain(align: Aligners) -> Chain:
         InputError: The aligners cannot be combined in this order.
         Unsupported: The calibration needs the same labels for every row, and the reader has none.
     """
-    reader, *rest = _with_vote(_as_list(align))
+    reader, rest = _split_reader(_with_vote(_as_list(align)))
     calibration = _calibration(reader, rest)
     if calibration:
         _check_labels(reader, calibration)
     return Chain(reader=reader, calibration=calibration)
 
 
-def _as_list(align: Aligners) -> list[Any]:
-    """The aligners as objects; label words become a verbalizer, and the class of an extraction its default object."""
+def _as_list(align: Aligners) -> list[object]:
+    """The aligners; label words become a verbalizer, and the class of an extraction its default object."""
     if isinstance(align, Mapping):
         return [Verbalizer(align)]
-    aligners: list[Any] = [*align] if isinstance(align, Sequence) else [align]
+    aligners: list[object] = [*align] if isinstance(align, Sequence) else [align]
     if aligners and isinstance(aligners[0], type) and issubclass(aligners[0], Extraction):
         aligners[0] = aligners[0]()
     return aligners
 
 
-def _with_vote(aligners: list[Any]) -> list[Any]:
-    """The aligners with a vote merged into the extraction before it; the first one is a reader."""
+def _with_vote(aligners: list[object]) -> list[object]:
+    """The aligners with a vote merged into the extraction before it."""
     if aligners[1:] and isinstance(aligners[1], Majority):
-        aligners = [aligners[1].bind(aligners[0]), *aligners[2:]]
+        return [aligners[1].bind(aligners[0]), *aligners[2:]]
+    return aligners
+
+
+def _split_reader(aligners: list[object]) -> tuple[Reader, list[object]]:
+    """The first aligner and those that follow it."""
     for aligner in aligners:
         if isinstance(aligner, type):
             raise InputError(
@@ -103,7 +108,7 @@ def _with_vote(aligners: list[Any]) -> list[Any]:
             aligners,
             hint="Begin with a Verbalizer, Choices or an extraction",
         )
-    return aligners
+    return aligners[0], aligners[1:]
 
 
 def _calibration(reader: Reader, rest: Sequence[object]) -> Calibration | None:

@@ -17,7 +17,7 @@ from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Majority:
     """Samples several texts for each row and predicts their most frequent answer.
 

@@ -14,7 +14,7 @@ import numpy as np
 from promptkit.align.calibrate.scaling import LinearScaling, Scaling
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Affine(Scaling):
     """Matrix scaling: the score of a label is a linear function of the log-probabilities of all labels."""
 

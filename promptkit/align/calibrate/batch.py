@@ -20,7 +20,7 @@ Mean = Literal["geometric", "arithmetic"]
 """The mean of log-probabilities, or of probabilities."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Batch:
     """Batch calibration: log q = log p - mean of log p over unlabeled rows.
 

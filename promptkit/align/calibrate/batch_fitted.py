@@ -19,7 +19,7 @@ BOUNDS = (-5.0, 5.0)
 """Bounds of gamma."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BatchFitted(LabeledCalibration):
     """Batch calibration with few labels: log q = log p - gamma mean log p, with the most likely gamma in [-5, 5].
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Integers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Contextual:
     """Contextual calibration: q = p / p_cf, with the mean p_cf over content-free inputs in the context of the row.
 
@@ -40,7 +40,7 @@ class Contextual:
                 "Contextual calibration needs at least one content-free text",
                 code="empty-value",
                 got=f"content_free={self.content_free!r}",
-                hint='Use ("N/A",)',
+                hint='Use content_free=("N/A",)',
                 aligner=self.name,
                 content_free=self.content_free,
             )

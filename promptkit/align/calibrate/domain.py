@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Integers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Domain:
     """Domain-context calibration: q = p / p_d, with the mean p_d over bags of random in-domain words of average length.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabeledCalibration:
     """A calibration that is fitted on the first rows of the fit part, without rows that are themselves evaluated.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Integers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PMI:
     """Domain-conditional PMI: log q = log p(y | x, C) - log p(y | premise).
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prior:
     """Prior matching: log q = log p + log a, with the weights a that make the mean of q over unlabeled rows the target.
 

@@ -54,7 +54,7 @@ class Clusters:
         return density
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProCa:
     """Prototypical calibration: predicts the label whose cluster of predictions is the most likely for the row.
 

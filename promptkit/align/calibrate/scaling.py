@@ -71,7 +71,7 @@ def fit_scaling(logprobs: Floats, gold: Integers, start: LinearScaling, l2: floa
     return unpack(minimize(objective, origin, jac=True, method="L-BFGS-B", options=options).x)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scaling(LabeledCalibration):
     """Linear scaling that is fitted on labeled rows. Subclasses define its parameters by `identity`.
 

@@ -22,7 +22,7 @@ BOUNDS = (0.01, 100.0)
 """Bounds of the temperature."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Temperature(LabeledCalibration):
     """Temperature scaling: log q = log p / T, with the most likely T in [0.01, 100] on labeled rows."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from promptkit.align.calibrate.scaling import LinearScaling, Scaling
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Vector(Scaling):
     """Vector scaling: a weight and a bias for each label, fitted on labeled rows."""
 

@@ -17,7 +17,7 @@ Normalization = Literal["exact", "words", "number"]
 """How answers are normalized before they are compared; see `promptkit.align.extract.normalize`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Extraction:
     """Generates text and extracts the answer from it.
 

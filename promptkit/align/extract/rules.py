@@ -19,7 +19,7 @@ from promptkit.align.extract.options import find_option, find_yes_no
 from promptkit.core.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class first_line(Extraction):
     """Extracts the first line that is not blank, without surrounding white space."""
 
@@ -32,7 +32,7 @@ class first_line(Extraction):
         return text.strip().split("\n")[0].strip() or None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class final_answer(Extraction):
     r"""Extracts the answer that the text states last.
 
@@ -47,7 +47,7 @@ class final_answer(Extraction):
         return None if stated is None or declines_to_answer(stated) else stated
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class final_number(Extraction):
     """Extracts the number in the answer that the text states last, or else the last number of the text.
 
@@ -74,7 +74,7 @@ def _affirmed_numbers(text: str) -> list[tuple[int, str]]:
     return [(start, text[start:end]) for start, end in number_spans(text) if not is_negated(text[:start])]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class option(Extraction):
     """Extracts the letter of the option that the text chooses, or the row's candidate under that letter."""
 
@@ -92,7 +92,7 @@ class option(Extraction):
         return chosen and options.get(chosen, chosen)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class yes_no(Extraction):
     """Extracts `yes` or `no`: the stated answer, or else the first word of the text, or else the last of these words."""
 
@@ -103,7 +103,7 @@ class yes_no(Extraction):
         return find_yes_no(text)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class boxed(Extraction):
     r"""Extracts the content of the last complete `\boxed{...}`."""
 
@@ -115,7 +115,7 @@ class boxed(Extraction):
         return last_boxed(before_next_question(text))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class json_field(Extraction):
     """Extracts a field of the first valid JSON object in the text that has the field."""
 
@@ -128,7 +128,7 @@ class json_field(Extraction):
         return find_json_field(text, self.field)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class pattern(Extraction):
     """Extracts a group of the last match of a regular expression.
 
