@@ -46,13 +46,13 @@ def for_each(calibrations):
     return pytest.mark.parametrize("calibration", calibrations, ids=spelling)
 
 
-def mapped(support, change):
+def mapped(support, function):
     """The fit data with a function applied to every array of log-probabilities."""
     return FitData(
-        items=replace(support.items, logprobs=change(support.items.logprobs)),
-        rows=replace(support.rows, logprobs=change(support.rows.logprobs)),
-        stand_ins={each: change(logprobs) for each, logprobs in support.stand_ins.items()},
-        premise=change(support.premise),
+        items=replace(support.items, logprobs=function(support.items.logprobs)),
+        rows=replace(support.rows, logprobs=function(support.rows.logprobs)),
+        stand_ins={each: function(logprobs) for each, logprobs in support.stand_ins.items()},
+        premise=function(support.premise),
     )
 
 
@@ -77,8 +77,8 @@ def test_uniform_prior_is_the_identity(calibration, case, level):
 def test_permuting_the_labels_permutes_the_result(calibration, case, order):
     support, labels = case
     permuted = mapped(support, lambda logprobs: logprobs[..., order])
-    moved = applied(calibration, permuted, np.argsort(order)[labels])
-    np.testing.assert_allclose(moved, applied(calibration, support, labels)[:, order], atol=1e-4, rtol=1e-4)
+    shifted = applied(calibration, permuted, np.argsort(order)[labels])
+    np.testing.assert_allclose(shifted, applied(calibration, support, labels)[:, order], atol=1e-4, rtol=1e-4)
 
 
 @for_each(ALL_CALIBRATIONS)
@@ -87,12 +87,12 @@ def test_permuting_the_labels_permutes_the_result(calibration, case, order):
 def test_only_ratios_of_probabilities_matter(calibration, case, level):
     """Scales p by a different factor for each row, and what is averaged unnormalized by one factor for all."""
     support, labels = case
-    moved = replace(
+    shifted = replace(
         mapped(support, lambda logprobs: logprobs + level),
         items=replace(support.items, logprobs=support.items.logprobs + level * np.arange(len(support.items.logprobs))[:, None]),
         rows=replace(support.rows, logprobs=support.rows.logprobs - level * np.arange(len(labels))[:, None]),
     )
-    one, other = (applied(calibration, each, labels) for each in (support, moved))
+    one, other = (applied(calibration, each, labels) for each in (support, shifted))
     np.testing.assert_allclose(one, other, atol=1e-4, rtol=1e-4)
 
 
@@ -105,8 +105,8 @@ def test_rows_are_independent_inputs_unchanged_and_q_normalized(calibration, cas
     fitted = calibration.fit(support, labels if calibration.needs.labels else None)
     calibrated = fitted.apply(support.items)
     for index, row in enumerate(calibrated):
-        alone = Outputs(logprobs=support.items.logprobs[[index]], context=support.items.context[[index]])
-        np.testing.assert_allclose(fitted.apply(alone)[0], row, atol=1e-9)
+        single = Outputs(logprobs=support.items.logprobs[[index]], context=support.items.context[[index]])
+        np.testing.assert_allclose(fitted.apply(single)[0], row, atol=1e-9)
     np.testing.assert_allclose(np.exp(calibrated).sum(1), 1)
     np.testing.assert_equal(support.stand_ins, copied.stand_ins)
     for name in ("items", "rows"):
@@ -160,19 +160,19 @@ def test_probabilities_are_divided_by_the_content_free_prior_of_the_context(cali
     """In probabilities: the mean as the model gives them, renormalized once; W = diag(p_cf)^-1."""
     support, _ = case
     rows = zip(support.items.logprobs, support.items.context, applied(calibration, support, None), strict=True)
-    for own, context, aligned in rows:
+    for row_logprobs, context, aligned in rows:
         mean = np.mean([np.exp(support.stand_ins[each][context]) for each in texts], axis=0)
-        expected = probabilities(own) / (mean / mean.sum())
+        expected = probabilities(row_logprobs) / (mean / mean.sum())
         np.testing.assert_allclose(np.exp(aligned), expected / expected.sum(), atol=1e-9)
 
 
 @pytest.mark.parametrize(
-    ("calibration", "alone"),
+    ("calibration", "content_free"),
     [(calibrate.Contextual(content_free=("N/A",)), "N/A"), (calibrate.Domain(bags=1), RandomWords(0, 0))],
 )
 @given(cases)
-def test_content_free_input_is_calibrated_to_uniform(calibration, alone, case):
-    read = case[0].stand_ins[alone]
+def test_content_free_input_is_calibrated_to_uniform(calibration, content_free, case):
+    read = case[0].stand_ins[content_free]
     support = replace(case[0], items=outputs(read, np.arange(len(read))))
     np.testing.assert_allclose(np.exp(applied(calibration, support, None)), 1 / LABELS, atol=1e-9)
 
@@ -189,8 +189,8 @@ def test_average_of_content_free_inputs_is_calibrated_to_uniform(case):
 @given(cases)
 def test_batch_divides_by_the_mean_over_unlabeled_rows(on, case):
     support, _ = case
-    seen = probabilities((support.rows if on == "fit" else support.items).logprobs)
-    means = {"geometric": np.prod(seen, axis=0) ** (1 / len(seen)), "arithmetic": seen.mean(0)}
+    probs = probabilities((support.rows if on == "fit" else support.items).logprobs)
+    means = {"geometric": np.prod(probs, axis=0) ** (1 / len(probs)), "arithmetic": probs.mean(0)}
     for mean, prior in means.items():
         expected = probabilities(support.items.logprobs) / prior
         aligned = applied(calibrate.Batch(estimate_on=on, mean=mean), support, None)
@@ -210,10 +210,10 @@ def test_pmi_subtracts_the_log_probability_after_the_premise(case):
 def test_prior_matching_solves_its_equation(on, target, case):
     """mean_i a_k p_ik / sum_j a_j p_ij = target_k, with a computed from the result for a uniform row."""
     support, _ = case
-    seen = probabilities((support.rows if on == "fit" else support.items).logprobs)
+    probs = probabilities((support.rows if on == "fit" else support.items).logprobs)
     fitted = calibrate.Prior(estimate_on=on, target=target).fit(support)
     a = np.exp(fitted.apply(outputs(np.zeros((1, LABELS)))))[0]
-    q = a * seen / (a * seen).sum(1, keepdims=True)
+    q = a * probs / (a * probs).sum(1, keepdims=True)
     np.testing.assert_allclose(q.mean(0), target or np.full(LABELS, 1 / LABELS), atol=1e-6)
 
 
@@ -228,12 +228,12 @@ def summed_loss(q, labels):
 @given(cases)
 def test_fitted_temperature_is_the_most_likely(case):
     support, labels = case
-    seen = probabilities(support.rows.logprobs)
+    probs = probabilities(support.rows.logprobs)
     fitted = np.exp(calibrate.Temperature().fit(support, labels).apply(support.rows))
-    powers = (seen ** (1 / t) for t in np.geomspace(0.05, 100, 2000))
+    powers = (probs ** (1 / t) for t in np.geomspace(0.05, 100, 2000))
     best = min(summed_loss(each / each.sum(1, keepdims=True), labels) for each in powers)
     assert summed_loss(fitted, labels) <= best + 1e-3
-    ratio = np.log(fitted[:, 0] / fitted[:, 1]) / np.log(seen[:, 0] / seen[:, 1])
+    ratio = np.log(fitted[:, 0] / fitted[:, 1]) / np.log(probs[:, 0] / probs[:, 1])
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-6)
 
 
@@ -242,15 +242,15 @@ def test_fitted_temperature_is_the_most_likely(case):
 @given(cases)
 def test_fitted_strength_of_batch_calibration_is_the_most_likely(mean, case):
     support, labels = case
-    seen = probabilities(support.rows.logprobs)
-    prior = np.exp(np.log(seen).mean(0)) if mean == "geometric" else seen.mean(0)
+    probs = probabilities(support.rows.logprobs)
+    prior = np.exp(np.log(probs).mean(0)) if mean == "geometric" else probs.mean(0)
     fitted = calibrate.BatchFitted(mean=mean).fit(support, labels)
-    gains = (probabilities(np.log(seen) - gamma * np.log(prior)) for gamma in np.linspace(-5, 5, 501))
+    gains = (probabilities(np.log(probs) - gamma * np.log(prior)) for gamma in np.linspace(-5, 5, 501))
     best = min(summed_loss(each, labels) for each in gains)
     assert summed_loss(np.exp(fitted.apply(support.rows)), labels) <= best + 1e-3
-    moved = fitted.apply(outputs(np.zeros((1, LABELS))))[0]  # -gamma log prior, normalized
+    shifted = fitted.apply(outputs(np.zeros((1, LABELS))))[0]  # -gamma log prior, normalized
     np.testing.assert_allclose(
-        np.diff(moved) * np.diff(np.log(prior))[0], np.diff(np.log(prior)) * np.diff(moved)[0], atol=1e-6
+        np.diff(shifted) * np.diff(np.log(prior))[0], np.diff(np.log(prior)) * np.diff(shifted)[0], atol=1e-6
     )
 
 
@@ -259,16 +259,16 @@ def test_fitted_strength_of_batch_calibration_is_the_most_likely(mean, case):
 @pytest.mark.parametrize("seed", range(3))
 def test_scaling_equals_independent_minimization(calibration, weights, l2, seed):
     support, labels = make_case(seed)
-    seen = np.log(probabilities(support.rows.logprobs))
+    probs = np.log(probabilities(support.rows.logprobs))
     start = np.concatenate([np.ones(LABELS) if weights == LABELS else np.eye(LABELS).ravel(), np.zeros(LABELS)])
 
     def scores(parameters, logprobs):
         weight, bias = parameters[:weights], parameters[weights:]
-        moved = logprobs * weight if weights == LABELS else logprobs @ weight.reshape(LABELS, LABELS).T
-        return moved + bias
+        scaled = logprobs * weight if weights == LABELS else logprobs @ weight.reshape(LABELS, LABELS).T
+        return scaled + bias
 
     def objective(parameters):
-        return summed_loss(probabilities(scores(parameters, seen)), labels) + l2 / 2 * ((parameters - start) ** 2).sum()
+        return summed_loss(probabilities(scores(parameters, probs)), labels) + l2 / 2 * ((parameters - start) ** 2).sum()
 
     found = minimize(objective, start, method="BFGS", options={"gtol": 1e-5}).x
     expected = probabilities(scores(found, np.log(probabilities(support.items.logprobs))))
@@ -281,14 +281,16 @@ def test_rows_with_hidden_labels_are_not_used(calibration):
     support, labels = make_case(5)
     hidden = labels.copy()
     hidden[::3] = -1
-    held = hidden >= 0
-    few = replace(support, rows=outputs(support.rows.logprobs[held]))
+    known = hidden >= 0
+    known_only = replace(support, rows=outputs(support.rows.logprobs[known]))
     if calibration.name == "batch-fitted":  # its prior is estimated on every row
         aligned = applied(calibration, support, hidden)
         hidden[::3] = -1
         np.testing.assert_array_equal(aligned, applied(calibration, support, hidden))
     else:
-        np.testing.assert_allclose(applied(calibration, support, hidden), applied(calibration, few, labels[held]), atol=1e-9)
+        np.testing.assert_allclose(
+            applied(calibration, support, hidden), applied(calibration, known_only, labels[known]), atol=1e-9
+        )
     for none in (np.full_like(labels, -1), None):
         with refused(TaskError, "no-labeled-rows", calibration=calibration.name):
             calibration.fit(support, none)

@@ -107,7 +107,7 @@ def test_weights_do_not_depend_on_row_order(technique, case, random):
 def test_permuting_the_labels_permutes_the_columns(technique, case, random):
     sources, gold = case
     order = random.sample(range(len(sources.labels)), len(sources.labels))
-    place = {old: new for new, old in enumerate(order)}
+    new_index = {old: new for new, old in enumerate(order)}
     reordered = Sources(
         names=sources.names,
         labels=tuple(sources.labels[old] for old in order),
@@ -115,7 +115,7 @@ def test_permuting_the_labels_permutes_the_columns(technique, case, random):
         name_vectors=sources.name_vectors,
         label_vectors=sources.label_vectors[order],
     )
-    permuted = technique.weights(reordered, np.array([place[label] for label in gold]))
+    permuted = technique.weights(reordered, np.array([new_index[label] for label in gold]))
     np.testing.assert_allclose(permuted, technique.weights(sources, gold)[:, order], atol=1e-12)
 
 
