@@ -161,7 +161,7 @@ def test_a_label_that_begins_another_is_noted(tmp_path: Path) -> None:
 
 
 def test_figures_and_names_are_shown_whole_whatever_the_width_and_whatever_they_look_like(tmp_path: Path) -> None:
-    labels, contextual = pk.Verbalizer(WORDS), pk.calibrate.Contextual(("[/x]",))
+    labels, contextual = pk.Verbalizer(WORDS), pk.calibrate.Contextual(content_free=("[/x]",))
     model = pk.load("fake:[/b]")
     predictor = pk.Predictor(model, pk.Prompt("sentiment/review"), [labels, contextual])
     run = evaluate(predictor, pk.task("sentiment"), limit=8, out=tmp_path)

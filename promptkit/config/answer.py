@@ -10,7 +10,7 @@ from promptkit.config.spelling import Spelled
 from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
-    from promptkit.align.chain import Reads
+    from promptkit.align.chain import Reader
     from promptkit.tasks.task import Task
 
 PMI, CHANNEL = "pmi", "channel"
@@ -32,7 +32,7 @@ class AnswerOptions(StrictModel):
     temperature: NonNegativeFloat | None = None
     """Sampling temperature; 0 is greedy decoding; by default 0.7 for several samples."""
 
-    def build_first_aligner(self, task: Task, *, seed: int = 0) -> Reads:
+    def build_first_aligner(self, task: Task, *, seed: int = 0) -> Reader:
         """Builds the aligner that scores labels or extracts answers.
 
         Args:
@@ -42,11 +42,11 @@ class AnswerOptions(StrictModel):
         Raises:
             InputError: An option does not apply to this kind of task.
         """
-        from promptkit.align.chain import reading
+        from promptkit.align.chain import reader_for
 
         generation = {"max_tokens": self.max_tokens, "samples": self.samples, "temperature": self.temperature}
         keywords: dict[str, Any] = {name: value for name, value in generation.items() if value is not None}
         if self.temperature or self.samples:
             keywords["seed"] = seed
         keywords["score"] = "sum" if self.score in (PMI, CHANNEL) else self.score
-        return reading(task, extract=self.extract, **keywords)
+        return reader_for(task, extract=self.extract, **keywords)

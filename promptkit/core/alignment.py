@@ -1,4 +1,4 @@
-"""What aligners need and give: the interfaces that their implementations in `align/` keep. Without behavior."""
+"""Protocols and values of aligners, which turn a model's output into an answer. The aligners are in `promptkit.align`."""
 
 from __future__ import annotations
 
@@ -14,203 +14,235 @@ if TYPE_CHECKING:
 
 
 class RandomWords(NamedTuple):
-    """Random words of the fit part's inputs, as many for each variable as its texts have on average; drawn by hash."""
+    """A bag of random words from the inputs of the fit part, a content-free input.
+
+    For each template variable it has as many words as the texts of the fit part have on average.
+    """
 
     seed: int
+    """Random seed."""
     number: int
+    """Number of the bag; different numbers give different words."""
 
 
 ContentFreeInput = str | RandomWords
-"""A text that stands for every input of a row, or words by chance that stand for each."""
+"""A text, or random in-domain words, that replaces the inputs of a row to measure the prior of a prompt."""
 
 Layer = int | float
-"""As `Read.hidden_layer` counts layers: 0 the embedding, -1 the last one's normalized output. Between 0 and 1 it is a share of
-the depth: 0.5 is the layer half-way."""
+"""A layer by its index, where 0 is the embedding and -1 the last layer's normalized output, or as a fraction of the depth
+between 0 and 1: 0.5 is the middle layer."""
 LAYERS: tuple[Layer, ...] = (0.6, -1)
-"""Those that a read-out chooses from by its labeled rows: where a text's meaning has gathered, and where it has given way to
-that of the next tokens. Which of them knows more of the labels is a matter of the task (`benchmarks/alignment_learned`)."""
+"""Candidate layers of hidden-state probes; the layer is chosen by cross-validation. Middle layers represent the meaning of a
+text best, and the last layer the next tokens; which is better depends on the task (`benchmarks/alignment_learned`)."""
 
 
 class PerClass(NamedTuple):
-    """Labeled rows of the fit part: so many of each label, or all where there are fewer; drawn by hash."""
+    """Labeled rows of the fit part, the same number for each label."""
 
     rows: int
+    """Rows for each label; all rows of a label that has fewer."""
     seed: int
+    """Random seed of the choice of rows."""
 
 
 class TopTokens(NamedTuple):
-    """The likeliest tokens at the answer slot, by their mean probability over labeled rows: the same for every row.
+    """The tokens with the highest mean probability at the answer position, which are the same for every row.
 
-    A row speaks for as many tokens as there are to be.
+    The mean is over labeled rows, each of which contributes its `most` most likely tokens.
     """
 
     most: int
+    """Number of tokens."""
     of: PerClass
+    """The labeled rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What an aligner must see besides the rows that are evaluated; collected in the same pass."""
+    """The data that an aligner is fitted on, besides the outputs for the evaluated rows. It is collected in the same pass."""
 
     stand_ins: tuple[ContentFreeInput, ...] = ()
-    """Each is read in the place of a row's inputs, under every context that an evaluated row is read in."""
+    """Content-free inputs; each replaces a row's inputs in every context in which an evaluated row is scored."""
     premise: bool = False
-    """The prompt's end alone: no instruction, no demonstrations, no inputs."""
+    """Whether labels are also scored after the premise: the prompt's end without instruction, demonstrations and inputs."""
     rows: int = 0
-    """How many rows of the fit part."""
+    """Number of rows of the fit part."""
     labels: bool = False
-    """Whether the labels of rows of the fit part too."""
+    """Whether the labels of rows of the fit part are needed."""
     labeled: tuple[PerClass, ...] = ()
-    """Rows of the fit part, chosen by their labels."""
+    """Labeled rows of the fit part."""
     labeled_fewest: int = 0
-    """The fewest of them, of all labels together."""
+    """Minimum number of labeled rows, over all labels."""
     tokens: tuple[TopTokens, ...] = ()
-    """Tokens whose log-probabilities at the answer slot are read of every row."""
+    """Tokens whose log-probabilities at the answer position are needed for every row."""
     tokens_each: int = 0
-    """The fewest tokens for each label."""
+    """Minimum number of tokens for each label."""
     layers: tuple[Layer, ...] = ()
-    """Layers whose hidden state at the answer slot is read of every row."""
+    """Layers whose hidden state at the answer position is needed for every row."""
     named: tuple[TopTokens, ...] = ()
-    """Tokens whose texts, and with them the labels' words, are read as mean hidden states of the last layer."""
+    """Tokens whose texts are embedded as mean hidden states of the last layer, together with the label words."""
     rows_each: int = 0
-    """The fewest rows for each label that it can be estimated on."""
+    """Minimum number of rows for each label."""
     classes: int = 0
-    """How many labels there must be; 0 for any number."""
+    """Required number of labels; 0 for any number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """What a model gave for rows, and nothing of their labels: each field has a line a row."""
+    """A model's outputs for rows, without their labels. The first axis of every array is the row."""
 
     logprobs: Floats
-    """Shape (rows, K): of the labels in the declared order, not normalized."""
+    """Label log-probabilities in the declared order, not normalized, shape (rows, K)."""
     context: Integers
-    """Shape (rows,): which of the evaluated rows' contexts each was read under; -1 where it is none of them."""
+    """Index of the context of each row, among the contexts of the evaluated rows, shape (rows,); -1 for any other context."""
     tokens: Mapping[TopTokens, Floats] = field(default_factory=dict)
-    """Next-token log-probabilities over the whole vocabulary, shape (rows, tokens)."""
+    """Next-token log-probabilities over the full vocabulary, shape (rows, tokens)."""
     hidden: Mapping[Layer, Floats] = field(default_factory=dict)
     """Layer -> hidden states, shape (rows, d_model)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitData:
-    """What a fit may see."""
+    """The data that an aligner may use to fit."""
 
     items: Outputs
-    """The rows that are evaluated, for what is estimated on them."""
+    """Outputs for the evaluated rows, for transductive methods."""
     rows: Outputs
-    """Rows of the fit part: at least as many as `Needs` says, if there are so many."""
+    """Outputs for rows of the fit part: at least as many as `Needs` asks for, if the fit part has them."""
     stand_ins: Mapping[ContentFreeInput, Floats]
-    """Each -> label log-probabilities, shape (contexts, K)."""
+    """Content-free input -> label log-probabilities, shape (contexts, K)."""
     premise: Floats | None
-    """Label log-probabilities, shape (1, K); shape (rows, K) where each of `items` has answers of its own."""
+    """Label log-probabilities after the premise, shape (1, K), or (rows, K) if each row has its own candidates."""
     labels: tuple[str, ...] = ()
-    """In the declared order."""
+    """The labels in the declared order."""
     labeled: Mapping[PerClass, Integers] = field(default_factory=dict)
-    """Which of `rows` they are."""
+    """Labeled rows -> their indices in `rows`."""
     names: Mapping[TopTokens, tuple[str, ...]] = field(default_factory=dict)
-    """The text of each token."""
+    """Source tokens -> the text of each token."""
     name_vectors: Mapping[TopTokens, Floats] = field(default_factory=dict)
-    """Shape (tokens, d_model)."""
+    """Source tokens -> embeddings of their texts, shape (tokens, d_model)."""
     label_vectors: Floats | None = None
-    """Shape (K, d_model)."""
+    """Embeddings of the label words, shape (K, d_model)."""
 
 
 class OutputReader(Protocol):
-    """The first aligner of a chain: says what the model is asked of a row, and reads the answer from its output."""
+    """The first aligner of a chain: defines the request for a row and reads the answer from the model's output."""
 
     @property
     def name(self) -> str:
-        """Its spelling."""
+        """The name on the command line."""
         ...
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels in the declared order; none where each row has answers of its own."""
+        """The labels in the declared order; empty if each row has its own candidates or the answer is generated."""
         ...
 
     def label_words(self) -> Mapping[str, str]:
-        """Label -> the word by which demonstrations show it; empty where answers stand as they are."""
+        """Returns the word that demonstrations show for each label; empty if they show the answer itself."""
         ...
 
     def settings(self) -> Mapping[str, object]:
-        """Everything about it that determines a result."""
+        """Returns the settings that determine the result."""
         ...
 
 
 @runtime_checkable
 class Scorer(OutputReader, Protocol):
-    """Scores words, and turns their scores into labels."""
+    """Scores the candidates of a row by the log-probabilities of words."""
 
     def candidates(self, example: Example) -> tuple[str, ...]:
-        """The labels that the row may have, in order; ties go to the first."""
+        """Returns the candidates of a row, in order; ties go to the first."""
         ...
 
     def words(self, example: Example) -> tuple[str, ...]:
-        """Every word to score, in a fixed order."""
+        """Returns the words to score, in a fixed order."""
         ...
 
     def align(self, output: ScoreOutput) -> tuple[float, ...]:
-        """One score per candidate, in order; natural-log units."""
+        """Returns one score for each candidate, in order, in natural-log units.
+
+        Args:
+            output: Token log-probabilities of each of the `words`.
+        """
         ...
 
 
 @runtime_checkable
 class Extractor(OutputReader, Protocol):
-    """Finds the answer in a text that the model writes, or the one that most of several texts give."""
+    """Extracts the answer from generated text; with several samples, the most frequent answer."""
 
     @property
     def max_tokens(self) -> int:
-        """The most tokens of a text."""
+        """Maximum number of tokens of a text."""
         ...
 
     @property
     def samples(self) -> int:
-        """How many texts are written for a row."""
+        """Number of texts generated for each row."""
         ...
 
     def verb(self, example: Example, stop: Sequence[str]) -> Generate:
-        """What is to be written for the row; `stop` is what would begin a further example."""
+        """Returns the generation request for a row.
+
+        Args:
+            example: The row.
+            stop: Stop strings that mark the start of the next example.
+        """
         ...
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """The answer in a text, or None if it holds none; `choices` are what the row offers, if it offers any."""
+        """Extracts the answer.
+
+        Args:
+            text: The generated text.
+            choices: The answer candidates of the row, if it has any.
+
+        Returns:
+            The answer, or None if the text has none.
+        """
         ...
 
     def normalized(self, answer: str) -> str:
-        """The answer after the stated normalization: answers are the same that have one form."""
+        """Returns the normal form of an answer; answers with the same normal form are equal."""
         ...
 
     def is_correct(self, answer: str | None, accepted: Sequence[str]) -> bool:
-        """Whether the answer is the same as one of those accepted; no answer never is."""
+        """Returns whether an answer equals one of the accepted answers; None is never correct."""
         ...
 
 
 class Fitted(Protocol):
-    """A calibration that has seen its support."""
+    """A calibration after fitting."""
 
     def apply(self, outputs: Outputs) -> Floats:
-        """Calibrated label log-probabilities, shape (rows, K); each row's own, whatever the others are."""
+        """Returns calibrated label log-probabilities, shape (rows, K). A row's result does not depend on the other rows."""
         ...
 
 
 @runtime_checkable
 class Calibration(Protocol):
-    """A later aligner: label log-probabilities to label log-probabilities, after the fact.
+    """An aligner that follows a scorer and corrects its label log-probabilities.
 
-    A dataclass, whose fields are everything about it that determines a result.
+    Implementations are dataclasses; their fields are the settings that determine the result.
     """
 
     @property
     def name(self) -> str:
-        """Its spelling."""
+        """The name on the command line."""
         ...
 
     @property
     def needs(self) -> Needs:
-        """What `fit` must see."""
+        """The data that `fit` needs."""
         ...
 
     def fit(self, support: FitData, labels: Integers | None = None) -> Fitted:
-        """Estimate it. `labels`, where it needs them: of `support.rows`, shape (rows,), -1 for one that may not be known."""
+        """Fits the calibration.
+
+        Args:
+            support: The model's outputs that `needs` asks for.
+            labels: Indices of the labels of `support.rows`, shape (rows,), if it needs them; -1 for a row that is itself
+                evaluated.
+        """
         ...

@@ -360,9 +360,9 @@ class _Pass:
         kind = self._task.spec.kind
         first = self._chains[0]
         scored = "classification" if self._labels else "choice"
-        if kind != ("generation" if isinstance(first.reading, Extractor) else scored):
+        if kind != ("generation" if isinstance(first.reader, Extractor) else scored):
             raise TaskError(
-                f"{self._task.name} is a {kind} task, and the first aligner of this predictor is {first.reading.name}",
+                f"{self._task.name} is a {kind} task, and the first aligner of this predictor is {first.reader.name}",
                 code="wrong-task-kind",
                 hint={
                     "classification": "Use a Verbalizer of its labels",
@@ -371,7 +371,7 @@ class _Pass:
                 }[kind],
                 task=self._task.name,
                 kind=kind,
-                aligner=first.reading.name,
+                aligner=first.reader.name,
             )
         foreign = sorted({row.label for row in (*self._items, *self._fit)} - set(self._labels)) if self._labels else []
         if foreign:

@@ -147,7 +147,7 @@ def collected(
     chains: Sequence[Chain], samples: Sequence[Any], lines: Sequence[Any], observed: ReadOutputs | None = None
 ) -> tuple[FitData, Integers]:
     """What a run says, as fits read it, and the labels of the fit part's rows. Reads no label of `samples`."""
-    labels, needs = chains[0].reading.labels, united(chains)
+    labels, needs = chains[0].reader.labels, united(chains)
     of_id = {line["id"]: line for line in lines}
     contexts = {context: number for number, context in enumerate(dict.fromkeys(context_of(line["demos"]) for line in samples))}
     fit = [line for line in lines if line["id"].startswith(FIT)]
@@ -162,7 +162,7 @@ def collected(
         labeled={each: np.array([known[i][0] for i in chosen(each, pairs)], int) for each in needs.labeled},
         names={} if observed is None else observed.names(),
         name_vectors={} if observed is None else observed.name_vectors(needs.named),
-        label_vectors=observed.vectors([*chains[0].reading.label_words().values()]) if observed and needs.named else None,
+        label_vectors=observed.vectors([*chains[0].reader.label_words().values()]) if observed and needs.named else None,
     )
     return support, np.array([labels.index(line["gold"]) if "gold" in line else UNKNOWN for line in fit], int)
 

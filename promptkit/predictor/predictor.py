@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from promptkit.align.chain import Aligners, Chain, Reads, make_chain
+from promptkit.align.chain import Aligners, Chain, Reader, make_chain
 from promptkit.core.alignment import Extractor, Needs, Scorer
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example
@@ -48,9 +48,9 @@ class Predictor:
         self.chain = chain
 
     @property
-    def reading(self) -> Reads:
+    def reading(self) -> Reader:
         """The first aligner of the chain, which reads the model's output."""
-        return self.chain.reading
+        return self.chain.reader
 
     @property
     def name(self) -> str:
@@ -105,7 +105,7 @@ def _check_objects(model: object, manipulate: object) -> None:
 
 def _check_requests(chain: Chain, model: Model) -> None:
     """Raises Unsupported if the model cannot answer the requests of a chain of aligners."""
-    verb = "Score" if isinstance(chain.reading, Scorer) else "Generate"
+    verb = "Score" if isinstance(chain.reader, Scorer) else "Generate"
     if verb not in model.verbs:
         raise Unsupported(
             f"The model {model.name} does not support the request {verb}",
@@ -129,7 +129,7 @@ class BoundPredictor:
     """A predictor for one task: turns rows into requests."""
 
     model: Model
-    reading: Reads
+    reading: Reader
     """The first aligner of the chain, which reads the model's output."""
     apply: Apply
     """Makes the prompt of each row, with a continuation for each word that is scored."""

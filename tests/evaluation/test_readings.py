@@ -318,7 +318,7 @@ def test_a_map_says_what_its_tokens_mean(tmp_path):
     )
     chain = predictors(pk.load("fake"), [f"blm:{FEW}:tokens=20"])[0].chain
     support, labels = collected([chain], samples, lines, observed(made))
-    found = Bayesian(per_class=4, tokens=20).fit(support, labels).map
+    found = Bayesian(per_class=4, tokens=20).fit(support, labels).label_map
     assert found is not None
     assert found.table(most=3).keys() == WORDS.keys()
     assert set(found.table()["no"]) <= set(support.names[TopTokens(20, PerClass(4, 0))])

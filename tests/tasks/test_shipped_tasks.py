@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import promptkit as pk
-from promptkit.align.chain import reading
+from promptkit.align.chain import reader_for
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.core import paths as resources
 from promptkit.inputs.text.template import Template
@@ -42,7 +42,7 @@ def test_all_sources_have_the_same_inputs_and_declared_labels(name):
 def test_the_answer_settings_of_every_shipped_task_are_valid(name):
     spec = read_shipped_specs()[name]
     task = Task(name, spec, spec.sources[0], Path())
-    assert reading(task).name
+    assert reader_for(task).name
 
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if name.startswith("bbh/")])
@@ -101,7 +101,7 @@ def test_shipped_tasks_run_and_resume(name, tmp_path):
     task = load_task(name, data=SHARED if mirrored is not None else None)
     k = 2 * len(task.labels) if len(task.labels) < 10 else 2
     demos = pk.demos.balanced(k=k) if 0 < len(task.labels) < 10 else pk.demos.random(k=k or 2)
-    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(spec.template, demos=demos), reading(task))
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(spec.template, demos=demos), reader_for(task))
     run = pk.evaluate(predictor, task, limit=5, out=tmp_path)
     metrics = {
         "classification": {"accuracy", "macro_f1", "ece", "brier"},

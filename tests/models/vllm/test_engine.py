@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import promptkit as pk
-from promptkit.align.chain import reading
+from promptkit.align.chain import reader_for
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError, MissingPackage
 from promptkit.core.examples import Example
@@ -67,7 +67,7 @@ def closed() -> Any:
 def requests_of(name: str, *, k: int, limit: int) -> list[Request]:
     task = pk.task(name, data=DATA)
     demos = pk.demos.balanced(k=k) if task.labels else pk.demos.random(k=k)
-    bound = pk.Predictor(hf(), pk.Prompt(task.spec.template, demos=demos), reading(task)).bind(task)
+    bound = pk.Predictor(hf(), pk.Prompt(task.spec.template, demos=demos), reader_for(task)).bind(task)
     rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), limit)]
     return bound.requests(rows)
 
@@ -173,12 +173,12 @@ class TestEngine:
         ids = (2, 818, 5279, 262143)
         assert rows_of(vllm().embed(ids)) == pytest.approx(rows_of(hf().embed(ids)))
         blank = pk.SoftPrompt(5, init="Say how the reviewer liked it.", place="start")
-        begun = blank.initial_parameters(pk.Predictor(hf(), [prompt, blank], reading(task)).bind_context(task))
+        begun = blank.initial_parameters(pk.Predictor(hf(), [prompt, blank], reader_for(task)).bind_context(task))
         folder = save(blank.with_parameters(begun, base_of(hf())), tmp_path)
         rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), 12)]
         found = []
         for model in (hf(), vllm()):
-            predictor = pk.Predictor(model, [prompt, pk.load_manipulation(folder)], reading(task))
+            predictor = pk.Predictor(model, [prompt, pk.load_manipulation(folder)], reader_for(task))
             found.append(scores(answers(model, predictor.bind(task).requests(rows))))
         for one, other in zip(*found, strict=True):
             assert other == pytest.approx(one, abs=TOLERANCE)
@@ -188,7 +188,7 @@ class TestEngine:
         task, prompt = pk.task("sentiment"), pk.Prompt("sentiment/review")
         recipe: Any = {"optimizer": "spsa:perturbation=0.3", "steps": 1, "batch_size": 4, "dev": 4, "learning_rate": 1.0}
         fits = [
-            pk.train(pk.Predictor(model, [prompt, pk.SoftPrompt(3)], reading(task)), task, out=tmp_path, **recipe)
+            pk.train(pk.Predictor(model, [prompt, pk.SoftPrompt(3)], reader_for(task)), task, out=tmp_path, **recipe)
             for model in (hf(), vllm())
         ]
         assert fits[1].losses == pytest.approx(fits[0].losses, abs=TOLERANCE)
