@@ -1,4 +1,4 @@
-"""What calibrations are fitted on and applied to, by chance."""
+"""Random cases for calibrations."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ def outputs(logprobs, context=None):
 
 
 def support_of(items, rows, stand_ins=None, premise=None):
-    """What is not given is uniform."""
+    """Returns data to fit on, uniform where an argument is omitted."""
     size = items.logprobs.shape[1]
     flat = np.zeros((max(items.context.max(initial=0) + 1, 1), size))
     return FitData(
@@ -29,11 +29,14 @@ def support_of(items, rows, stand_ins=None, premise=None):
 
 
 def make_case(seed, size=LABELS):
-    """Log-probabilities of 1 to 6 items, not normalized, under 1 to 3 contexts, and what was collected for them."""
+    """Returns data to fit on for 1 to 6 items under 1 to 3 contexts, with labels. Log-probabilities are not normalized."""
     generator = np.random.default_rng(seed)
     items, contexts = generator.integers(1, [7, 4])
     rows = generator.integers(FEWEST * size, FEWEST * size + 9)
-    draw = lambda *shape: generator.uniform(-12, 0, shape)  # noqa: E731
+
+    def draw(*shape):
+        return generator.uniform(-12, 0, shape)
+
     support = FitData(
         items=outputs(draw(items, size), generator.integers(contexts, size=items)),
         rows=outputs(draw(rows, size)),
