@@ -1,4 +1,4 @@
-"""Protocols and values of aligners, which turn a model's output into an answer. The aligners are in `promptkit.align`."""
+"""Protocols of aligners, which turn model outputs into labels and answers. The package `align` implements them."""
 
 from __future__ import annotations
 
@@ -14,172 +14,169 @@ if TYPE_CHECKING:
 
 
 class RandomWords(NamedTuple):
-    """A bag of random words from the inputs of the fit part, a content-free input.
+    """Random in-domain words used as content-free input (Fei et al. 2023, arXiv 2305.19148).
 
-    For each template variable it has as many words as the texts of the fit part have on average.
+    The words are drawn by hash from the inputs of the fit part, for each variable as many as its texts have on average.
     """
 
     seed: int
-    """Random seed."""
+    """The seed of the draw."""
     number: int
-    """Number of the bag; different numbers give different words."""
+    """Which of several draws with the same seed, counted from 0."""
 
 
 ContentFreeInput = str | RandomWords
-"""A text, or random in-domain words, that replaces the inputs of a row to measure the prior of a prompt."""
+"""Replaces the inputs of a row to measure the bias of a prompt: one text for every variable, such as `N/A`, or random words."""
 
 Layer = int | float
-"""A layer by its index, where 0 is the embedding and -1 the last layer's normalized output, or as a fraction of the depth
-between 0 and 1: 0.5 is the middle layer."""
+"""A layer, counted as in `Read.hidden_layer`: 0 is the embedding, -1 the normalized output of the last layer. A number between
+0 and 1 is a share of the depth: 0.5 is the layer half-way."""
 LAYERS: tuple[Layer, ...] = (0.6, -1)
-"""Candidate layers of hidden-state probes; the layer is chosen by cross-validation. Middle layers represent the meaning of a
-text best, and the last layer the next tokens; which is better depends on the task (`benchmarks/alignment_learned`)."""
+"""Candidate layers for hidden-state probes; the layer is chosen by cross-validation on the labeled rows. Which one is better
+depends on the task (`benchmarks/alignment_learned`)."""
 
 
 class PerClass(NamedTuple):
-    """Labeled rows of the fit part, the same number for each label."""
+    """Labeled rows of the fit part: the same number of each label, drawn by hash."""
 
     rows: int
-    """Rows for each label; all rows of a label that has fewer."""
+    """Rows of each label; a label with fewer rows contributes all of them."""
     seed: int
-    """Random seed of the choice of rows."""
+    """The seed of the draw."""
 
 
 class TopTokens(NamedTuple):
-    """The tokens with the highest mean probability at the answer position, which are the same for every row.
-
-    The mean is over labeled rows, each of which contributes its `most` most likely tokens.
-    """
+    """The likeliest tokens at the answer slot, by their mean probability over labeled rows. They are the same for every row."""
 
     most: int
-    """Number of tokens."""
+    """How many tokens. The mean of a row counts only this many of its own likeliest tokens."""
     of: PerClass
     """The labeled rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """The data that an aligner is fitted on, besides the outputs for the evaluated rows. It is collected in the same pass."""
+    """What an aligner needs besides the evaluated rows. It is collected in the same pass of the model."""
 
     stand_ins: tuple[ContentFreeInput, ...] = ()
-    """Content-free inputs; each replaces a row's inputs in every context in which an evaluated row is scored."""
+    """Content-free inputs, each read in every context of the evaluated rows."""
     premise: bool = False
-    """Whether labels are also scored after the premise: the prompt's end without instruction, demonstrations and inputs."""
+    """Whether the end of the prompt is read without instruction, demonstrations and inputs."""
     rows: int = 0
-    """Number of rows of the fit part."""
+    """How many rows of the fit part to read."""
     labels: bool = False
-    """Whether the labels of rows of the fit part are needed."""
+    """Whether the labels of these rows are needed too."""
     labeled: tuple[PerClass, ...] = ()
-    """Labeled rows of the fit part."""
+    """Rows of the fit part to read, chosen by their labels."""
     labeled_fewest: int = 0
-    """Minimum number of labeled rows, over all labels."""
+    """The minimum number of `labeled` rows, over all labels together."""
     tokens: tuple[TopTokens, ...] = ()
-    """Tokens whose log-probabilities at the answer position are needed for every row."""
+    """Tokens whose log-probabilities at the answer slot to read for every row."""
     tokens_each: int = 0
-    """Minimum number of tokens for each label."""
+    """The minimum number of tokens per label."""
     layers: tuple[Layer, ...] = ()
-    """Layers whose hidden state at the answer position is needed for every row."""
+    """Layers whose hidden state at the answer slot to read for every row."""
     named: tuple[TopTokens, ...] = ()
-    """Tokens whose texts are embedded as mean hidden states of the last layer, together with the label words."""
+    """Tokens whose texts, like the label words, to read as mean hidden states of the last layer."""
     rows_each: int = 0
-    """Minimum number of rows for each label."""
+    """The minimum number of rows per label for an estimate."""
     classes: int = 0
-    """Required number of labels; 0 for any number."""
+    """The required number of labels; 0 for any number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """A model's outputs for rows, without their labels. The first axis of every array is the row."""
+    """The model's outputs for rows, without their labels. The first axis of every array is the row."""
 
     logprobs: Floats
-    """Label log-probabilities in the declared order, not normalized, shape (rows, K)."""
+    """Log-probabilities of the labels in the declared order, not normalized, shape (rows, K)."""
     context: Integers
-    """Index of the context of each row, among the contexts of the evaluated rows, shape (rows,); -1 for any other context."""
+    """The context in which each row was read, as an index into those of the evaluated rows, shape (rows,); -1 for another."""
     tokens: Mapping[TopTokens, Floats] = field(default_factory=dict)
     """Next-token log-probabilities over the full vocabulary, shape (rows, tokens)."""
     hidden: Mapping[Layer, Floats] = field(default_factory=dict)
-    """Layer -> hidden states, shape (rows, d_model)."""
+    """Hidden states by layer, shape (rows, d_model)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitData:
-    """The data that an aligner may use to fit."""
+    """What an aligner is fitted on."""
 
     items: Outputs
-    """Outputs for the evaluated rows, for transductive methods."""
+    """The evaluated rows, for unsupervised estimates."""
     rows: Outputs
-    """Outputs for rows of the fit part: at least as many as `Needs` asks for, if the fit part has them."""
+    """Rows of the fit part: as many as `Needs` requests, or all where there are fewer."""
     stand_ins: Mapping[ContentFreeInput, Floats]
-    """Content-free input -> label log-probabilities, shape (contexts, K)."""
+    """Label log-probabilities for each content-free input, shape (contexts, K)."""
     premise: Floats | None
-    """Label log-probabilities after the premise, shape (1, K), or (rows, K) if each row has its own candidates."""
+    """Label log-probabilities of the premise, shape (1, K), or (rows, K) if each of `items` has its own answers."""
     labels: tuple[str, ...] = ()
     """The labels in the declared order."""
     labeled: Mapping[PerClass, Integers] = field(default_factory=dict)
-    """Labeled rows -> their indices in `rows`."""
+    """The indices into `rows` of each choice of labeled rows."""
     names: Mapping[TopTokens, tuple[str, ...]] = field(default_factory=dict)
     """Source tokens -> the text of each token."""
     name_vectors: Mapping[TopTokens, Floats] = field(default_factory=dict)
-    """Source tokens -> embeddings of their texts, shape (tokens, d_model)."""
+    """The mean hidden state of each token's text, shape (tokens, d_model)."""
     label_vectors: Floats | None = None
-    """Embeddings of the label words, shape (K, d_model)."""
+    """The mean hidden state of each label word, shape (K, d_model)."""
 
 
 class OutputReader(Protocol):
-    """The first aligner of a chain: defines the request for a row and reads the answer from the model's output."""
+    """The first aligner of a chain: decides what to request from the model, and reads the answer from its output."""
 
     @property
     def name(self) -> str:
-        """The name on the command line."""
+        """Its name on the command line."""
         ...
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels in the declared order; empty if each row has its own candidates or the answer is generated."""
+        """The labels in the declared order; empty if each row has its own answers."""
         ...
 
     def label_words(self) -> Mapping[str, str]:
-        """Returns the word that demonstrations show for each label; empty if they show the answer itself."""
+        """Returns the word that demonstrations show for each label; empty if they show answers unchanged."""
         ...
 
     def settings(self) -> Mapping[str, object]:
-        """Returns the settings that determine the result."""
+        """Returns everything about it that determines a result, as JSON values."""
         ...
 
 
 @runtime_checkable
 class Scorer(OutputReader, Protocol):
-    """Scores the candidates of a row by the log-probabilities of words."""
+    """Scores words and turns their scores into scores of labels."""
 
     def candidates(self, example: Example) -> tuple[str, ...]:
-        """Returns the candidates of a row, in order; ties go to the first."""
+        """Returns the labels that a row may have, in order. Ties go to the first."""
         ...
 
     def words(self, example: Example) -> tuple[str, ...]:
-        """Returns the words to score, in a fixed order."""
+        """Returns all words to score for a row, in a fixed order."""
         ...
 
     def align(self, output: ScoreOutput) -> tuple[float, ...]:
-        """Returns one score for each candidate, in order, in natural-log units.
+        """Returns one score per candidate, in order, as natural-log values.
 
         Args:
-            output: Token log-probabilities of each of the `words`.
+            output: The model's output, with one continuation per word of `words`.
         """
         ...
 
 
 @runtime_checkable
 class Extractor(OutputReader, Protocol):
-    """Extracts the answer from generated text; with several samples, the most frequent answer."""
+    """Extracts the answer from generated text, or the majority answer from several texts."""
 
     @property
     def max_tokens(self) -> int:
-        """Maximum number of tokens of a text."""
+        """The maximum number of tokens of a text."""
         ...
 
     @property
     def samples(self) -> int:
-        """Number of texts generated for each row."""
+        """The number of texts generated for a row."""
         ...
 
     def verb(self, example: Example, stop: Sequence[str]) -> Generate:
@@ -192,57 +189,53 @@ class Extractor(OutputReader, Protocol):
         ...
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """Extracts the answer.
+        """Returns the answer in a text, or None if there is none.
 
         Args:
             text: The generated text.
-            choices: The answer candidates of the row, if it has any.
-
-        Returns:
-            The answer, or None if the text has none.
+            choices: The row's own choices, if it has any.
         """
         ...
 
     def normalized(self, answer: str) -> str:
-        """Returns the normal form of an answer; answers with the same normal form are equal."""
+        """Returns the normalized form of an answer. Two answers are equal if their normalized forms are."""
         ...
 
     def is_correct(self, answer: str | None, accepted: Sequence[str]) -> bool:
-        """Returns whether an answer equals one of the accepted answers; None is never correct."""
+        """Whether an answer equals one of the accepted answers. No answer is never correct."""
         ...
 
 
 class Fitted(Protocol):
-    """A calibration after fitting."""
+    """A fitted calibration, probe or label mapping."""
 
     def apply(self, outputs: Outputs) -> Floats:
-        """Returns calibrated label log-probabilities, shape (rows, K). A row's result does not depend on the other rows."""
+        """Returns label log-probabilities, shape (rows, K). Each row's result depends only on that row."""
         ...
 
 
 @runtime_checkable
 class Calibration(Protocol):
-    """An aligner that follows a scorer and corrects its label log-probabilities.
+    """A later aligner: maps label log-probabilities, tokens or hidden states to label log-probabilities.
 
-    Implementations are dataclasses; their fields are the settings that determine the result.
+    Implementations are dataclasses whose fields are everything that determines a result.
     """
 
     @property
     def name(self) -> str:
-        """The name on the command line."""
+        """Its name on the command line."""
         ...
 
     @property
     def needs(self) -> Needs:
-        """The data that `fit` needs."""
+        """What `fit` needs besides the evaluated rows."""
         ...
 
     def fit(self, support: FitData, labels: Integers | None = None) -> Fitted:
-        """Fits the calibration.
+        """Fits it.
 
         Args:
-            support: The model's outputs that `needs` asks for.
-            labels: Indices of the labels of `support.rows`, shape (rows,), if it needs them; -1 for a row that is itself
-                evaluated.
+            support: What it may be fitted on.
+            labels: The labels of `support.rows` if `needs.labels`, shape (rows,); -1 for a label that may not be used.
         """
         ...

@@ -71,7 +71,7 @@ class Piece:
     text: str
     """The text, or the name of a control token or of a slot."""
     part: str
-    """What it belongs to: `instruction`, `demonstration 3`, `query`, `separator`, `frame` (BOS, turn markers), or `soft NAME`."""
+    """`instruction`, `demonstration 3`, `query`, `separator`, `frame` (BOS, turn markers) or `soft NAME`."""
     control: bool = False
     """Whether it is a control token. Text is never parsed for control tokens."""
     learned: int = 0

@@ -1,4 +1,4 @@
-"""Numbers that are drawn by a seed alone."""
+"""Random numbers that are functions of a purpose and a seed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def hash_rank(seed: int, *keys: str) -> bytes:
-    """A rank by chance: a hash of the seed and the keys, so that neither order nor subset changes it."""
+    """Returns a hash of a seed and keys to sort by. Sorting by it shuffles rows independently of their order and number."""
     return sha256("\0".join([str(seed), *keys]))
 
 
 def number(purpose: str, seed: object) -> int:
-    """A large number, another for each purpose and seed."""
+    """Returns a 256-bit integer that differs for each purpose and seed."""
     return sha256_int(f"{purpose}\0{seed}")
 
 
 def generator(purpose: str, seed: object) -> Generator:
-    """Draws numbers, others for each purpose and seed."""
+    """Returns a random number generator with a stream of its own for each purpose and seed."""
     return np.random.default_rng(number(purpose, seed))

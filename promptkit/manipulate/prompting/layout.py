@@ -17,8 +17,9 @@ from promptkit.core.inputs import Piece, TextInput
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered
 from promptkit.core.sequences import common_prefix_length
+from promptkit.inputs.text.blocks import MARKS
 from promptkit.inputs.text.encoding import chat, continuations, encode, framed, slotted, turn_end, unslotted
-from promptkit.inputs.text.template import LABEL, MARKS, Template
+from promptkit.inputs.text.template import LABEL, Template
 from promptkit.manipulate.prompting.outline import Outline
 from promptkit.manipulate.prompting.rows import Demonstrations
 
