@@ -204,8 +204,8 @@ def context(bind_context):
     def make(pool=(), words=(), *, template="sentiment/review", **keywords) -> SelectionContext:
         around = bind_context(pool, words, **keywords)
         frame = PromptLayout(
-            template=Template.load(template), instruction="", chat=False, card=around.ask.card, reading=around.reading
+            template=Template.load(template), instruction="", chat=False, card=around.ask.card, reader=around.reading
         )
-        return SelectionContext(bind_context=around, show=frame)
+        return SelectionContext(bind_context=around, layout=frame)
 
     return make

@@ -118,7 +118,7 @@ def head_effects(
     scored = Choices() if isinstance(predictor.reading, Extractor) else predictor.reading
     score_cache = ScoreCache() if cache else None
     right = _asked(Predictor(model, prompt, scored), task, chosen, score_cache)
-    wrong = replace(prompt, order=Swapped(prompt.arranged, seed=seed))
+    wrong = replace(prompt, order=Swapped(prompt.resolved_order, seed=seed))
     corrupted = _asked(Predictor(model, wrong, scored), task, chosen[:patched], score_cache)
     if corrupted == right[:patched]:
         raise InputError(

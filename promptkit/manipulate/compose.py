@@ -25,12 +25,12 @@ class Composed:
     """A prompt with changes of it."""
 
     prompt: Manipulation
-    changes: tuple[Modifier, ...]
+    modifiers: tuple[Modifier, ...]
 
     @property
     def kind(self) -> Kind:
         """That of the last change."""
-        return self.changes[-1].kind
+        return self.modifiers[-1].kind
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -44,14 +44,14 @@ class Composed:
 
     def settings(self) -> Mapping[str, object]:
         """The prompt's, and each change's."""
-        return {**self.prompt.settings(), "with": [dict(change.settings()) for change in self.changes]}
+        return {**self.prompt.settings(), "with": [dict(change.settings()) for change in self.modifiers]}
 
     def bind(self, bind_context: BindContext) -> BoundComposed:
         """All of them for one task and one model; the prompt leaves room for the changes, and is asked about with them."""
-        narrowed = ReservedContextModel(bind_context.ask, sum(change.context_tokens for change in self.changes))
-        changes = tuple(change.bind(bind_context) for change in self.changes)
-        apply = self.prompt.bind(replace(bind_context, ask=narrowed, put=in_turn((*changes, bind_context.put))))
-        return BoundComposed(prompt=apply, changes=changes)
+        narrowed = ReservedContextModel(bind_context.ask, sum(change.context_tokens for change in self.modifiers))
+        changes = tuple(change.bind(bind_context) for change in self.modifiers)
+        apply = self.prompt.bind(replace(bind_context, ask=narrowed, put=chain_transforms((*changes, bind_context.put))))
+        return BoundComposed(prompt=apply, transforms=changes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class BoundComposed:
     """A prompt with changes of it, for one task and one model."""
 
     prompt: Apply
-    changes: tuple[InputTransform, ...]
+    transforms: tuple[InputTransform, ...]
 
     def __call__(self, examples: Sequence[Example], *, context_of: Sequence[Example] | None = None) -> list[Rendered]:
         """See `Apply`."""
@@ -70,10 +70,10 @@ class BoundComposed:
         return self._changed(self.prompt.premise(example))
 
     def _changed(self, rendered: Rendered) -> Rendered:
-        return replace(rendered, input=in_turn(self.changes)(rendered.input))
+        return replace(rendered, input=chain_transforms(self.transforms)(rendered.input))
 
 
-def in_turn(changes: Sequence[InputTransform]) -> InputTransform:
+def chain_transforms(changes: Sequence[InputTransform]) -> InputTransform:
     """One change after the other."""
 
     def put(prompt: TextInput) -> TextInput:
@@ -129,7 +129,7 @@ def composed(manipulate: Manipulations) -> Manipulation:
         )
     first: Manipulation = parts[0]
     _check_slots(getattr(first, "slots", {}), parts[1:])
-    return Composed(prompt=first, changes=tuple(parts[1:])) if parts[1:] else first
+    return Composed(prompt=first, modifiers=tuple(parts[1:])) if parts[1:] else first
 
 
 def _check_slots(slots: Mapping[str, int], changes: Sequence[Modifier]) -> None:
@@ -150,6 +150,6 @@ def _told(slots: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{name} of length {count}" for name, count in slots) or "none"
 
 
-def changes_of(manipulation: Manipulation) -> tuple[Modifier, ...]:
+def modifiers_of(manipulation: Manipulation) -> tuple[Modifier, ...]:
     """The changes of a prompt."""
-    return manipulation.changes if isinstance(manipulation, Composed) else ()
+    return manipulation.modifiers if isinstance(manipulation, Composed) else ()

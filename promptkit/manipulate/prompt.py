@@ -94,7 +94,7 @@ class Prompt:
             object.__setattr__(self, "template", Template.load(self.template))
 
     @property
-    def loaded(self) -> Template:
+    def resolved_template(self) -> Template:
         """The template itself."""
         assert isinstance(self.template, Template)
         return self.template
@@ -102,10 +102,10 @@ class Prompt:
     @property
     def slots(self) -> Mapping[str, int]:
         """The places that its template leaves for learned vectors: name -> how many."""
-        return self.loaded.slots(without="" if self.instruction is None else "instruction")
+        return self.resolved_template.slots(without="" if self.instruction is None else "instruction")
 
     @property
-    def arranged(self) -> Order:
+    def resolved_order(self) -> Order:
         """The order given, or the one that stands for none."""
         return self.order or default_order(self.demos)
 
@@ -125,10 +125,10 @@ class Prompt:
 
         Without demonstrations nothing orders them.
         """
-        demos, order = (self.demos, self.arranged) if self.parts else (zero(), given())
+        demos, order = (self.demos, self.resolved_order) if self.parts else (zero(), given())
         return {
-            "template": self.loaded.name,
-            "template_sha256": hashlib.sha256(self.loaded.source.encode("utf-8", "surrogatepass")).hexdigest()[:16],
+            "template": self.resolved_template.name,
+            "template_sha256": hashlib.sha256(self.resolved_template.source.encode("utf-8", "surrogatepass")).hexdigest()[:16],
             "demos": settings_of(demos),
             "order": settings_of(order),
             "instruction": self.instruction,
@@ -147,16 +147,16 @@ class Prompt:
                 purpose="channel",
             )
         frame = PromptLayout(
-            template=self.loaded,
+            template=self.resolved_template,
             instruction=self.instruction,
             chat=self.chat,
             card=bind_context.ask.card,
-            reading=bind_context.reading,
+            reader=bind_context.reading,
             channel=self.channel,
-            around=self.cot.around if self.cot else None,
+            format_reasoning=self.cot.format_reasoning if self.cot else None,
             ends=bind_context.ends,
         )
-        context = SelectionContext(bind_context=bind_context, show=frame)
+        context = SelectionContext(bind_context=bind_context, layout=frame)
         held = {row.label for row in (*context.pool, *context.dev)}
         foreign = sorted(held - set(context.labels)) if context.labels else []
         if foreign:
@@ -168,12 +168,12 @@ class Prompt:
                 labels=tuple(foreign[:5]),
                 known=context.labels,
             )
-        arrange, cot = self.arranged.bind(context), self.cot
+        arrange, cot = self.resolved_order.bind(context), self.cot
         choose = self.demos.bind(context)  # last, as it may ask a model already
         if cot is None:
-            return BoundPrompt(frame=frame, choose=choose, arrange=arrange)
+            return BoundPrompt(layout=frame, choose=choose, arrange=arrange)
         return BoundPrompt(
-            frame=frame, choose=choose, arrange=arrange, reason=cot.bind(context), context_tokens=cot.context_tokens
+            layout=frame, choose=choose, arrange=arrange, reason=cot.bind(context), context_tokens=cot.context_tokens
         )
 
 
@@ -181,7 +181,7 @@ class Prompt:
 class BoundPrompt:
     """A prompt for one task and one model: a function of rows."""
 
-    frame: PromptLayout
+    layout: PromptLayout
     choose: Choose
     arrange: Arrange
     reason: Reason | None = None
@@ -197,21 +197,21 @@ class BoundPrompt:
         drops, suffix = self._reasoned(examples, patterns, shown)
         rows = zip(examples, patterns if context_of else [None] * len(examples), shown, drops, suffix, strict=True)
         return [
-            self.frame(example, chosen, context_of=pattern, suffix=text, drop=drop)
+            self.layout(example, chosen, context_of=pattern, suffix=text, drop=drop)
             for example, pattern, chosen, drop, text in rows
         ]
 
     def premise(self, example: Example) -> Rendered:
         """See `Apply.premise`."""
-        if self.reason is not None or self.frame.channel:
-            option, name = ("channel", "the channel") if self.frame.channel else ("cot", "a chain of thought")
+        if self.reason is not None or self.layout.channel:
+            option, name = ("channel", "the channel") if self.layout.channel else ("cot", "a chain of thought")
             raise Unsupported(
                 f"A prompt with {name} has no premise without inputs, which this calibration needs",
                 code="no-premise",
                 hint=f"Use a calibration that needs none, such as batch, or leave out {name}",
                 option=option,
             )
-        return self.frame.premise(example)
+        return self.layout.premise(example)
 
     def _reasoned(
         self, examples: Sequence[Example], patterns: Sequence[Example], shown: Sequence[Demonstrations]
@@ -219,7 +219,9 @@ class BoundPrompt:
         """How many demonstrations of each row a reasoning takes the place of, and what stands behind its query."""
         if self.reason is None:
             return [0] * len(shown), [""] * len(shown)
-        drops = [self.frame.without_room(row, chosen, self.context_tokens) for row, chosen in zip(patterns, shown, strict=True)]
+        drops = [
+            self.layout.count_dropped(row, chosen, self.context_tokens) for row, chosen in zip(patterns, shown, strict=True)
+        ]
         return drops, self.reason(examples, [chosen[drop:] for chosen, drop in zip(shown, drops, strict=True)])
 
     def demonstrations(self, examples: Sequence[Example]) -> list[Demonstrations]:

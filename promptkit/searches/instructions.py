@@ -134,12 +134,12 @@ def _prompt(predictor: Predictor) -> Prompt:
 
 def _given(prompt: Prompt, reading: OutputReader, instructions: Sequence[str]) -> dict[str, str]:
     """The instructions that need no proposing, with where they are from."""
-    own = prompt.loaded.render("instruction", _labels(reading)) if prompt.instruction is None else prompt.instruction
+    own = prompt.resolved_template.render("instruction", _labels(reading)) if prompt.instruction is None else prompt.instruction
     return dict.fromkeys(instructions, "list") | dict.fromkeys(statements(reading), "labels") | {"": "none"} | {own: "own"}
 
 
 def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cache: ScoreCache | None, seed: int) -> Proposer:
-    words, labels, template = predictor.reading.label_words(), _labels(predictor.reading), prompt.loaded
+    words, labels, template = predictor.reading.label_words(), _labels(predictor.reading), prompt.resolved_template
     pairs = {}
     for row in untested(task.part("pool"), task.rows(split)):
         told = {**labels, **row.inputs}

@@ -19,7 +19,7 @@ from promptkit.core.manipulation import BindContext
 from promptkit.interpret.function_vectors import Swapped
 from promptkit.manipulate.order.fixed import given
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Choose, shared
+from promptkit.manipulate.prompting.rows import Choose, choose_shared
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import ENGINES
 from promptkit.tasks.sampling import by_hash
@@ -147,7 +147,7 @@ class Alike:
     name: ClassVar[str] = "alike"
 
     def bind(self, context: SelectionContext) -> Choose:
-        return shared([[row for row in context.pool if row.label == "yes"]] * self.k)
+        return choose_shared([[row for row in context.pool if row.label == "yes"]] * self.k)
 
 
 @pytest.mark.parametrize(

@@ -68,10 +68,10 @@ def test_selectors_that_ask_the_model_see_the_same_scores() -> None:
         instruction=None,
         chat=False,
         card=model.card,
-        reading=words,
+        reader=words,
         channel=True,
     )
-    context = SelectionContext(bind_context=BindContext(ask=CachedModel(model), reading=words), show=frame)
+    context = SelectionContext(bind_context=BindContext(ask=CachedModel(model), reading=words), layout=frame)
     row, demo = task.rows("test")[0], task.pool()[0]
     before = f"{WORDS[demo.label]} review: {demo.inputs['text']}\n\n"
     (scores,) = context.scores([(row, (demo,))], "A test")

@@ -142,4 +142,4 @@ def test_every_kind_of_settings_is_told_apart() -> None:
 
 def test_no_example_reads_a_file_outside_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert pk.Prompt("sentiment/review").loaded.render("input", {"text": "x"}) == "Review: x\nSentiment:"
+    assert pk.Prompt("sentiment/review").resolved_template.render("input", {"text": "x"}) == "Review: x\nSentiment:"

@@ -25,7 +25,7 @@ class Cot(Protocol):
         """The most tokens that it puts behind a query, besides `around("")`."""
         ...
 
-    def around(self, reasoning: str) -> str:
+    def format_reasoning(self, reasoning: str) -> str:
         """What stands between an input and its answer, in demonstrations that show a reasoning too."""
         ...
 

@@ -16,7 +16,7 @@ from typing import ClassVar
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from promptkit.core.registry import checked
-from promptkit.manipulate.cot.zero_shot import joined
+from promptkit.manipulate.cot.zero_shot import join_reasoning
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Demonstrations, Reason
 
@@ -57,9 +57,9 @@ class least_to_most:  # noqa: N801
         """Of the list, and of an answer to each of it."""
         return (self.questions + 1) * self.max_tokens
 
-    def around(self, reasoning: str) -> str:
+    def format_reasoning(self, reasoning: str) -> str:
         """Trigger, reasoning, answer trigger."""
-        return joined(self.trigger, reasoning, self.answer_trigger)
+        return join_reasoning(self.trigger, reasoning, self.answer_trigger)
 
     def bind(self, context: SelectionContext) -> Reason:
         """The questions of each row, with their answers."""
@@ -77,7 +77,7 @@ class least_to_most:  # noqa: N801
                 answers = context.texts([contexts[i] for i in open_], begun, max_tokens=self.max_tokens, stop=("\n", end))
                 for index, answer in zip(open_, answers, strict=True):
                     parts[index] += f" {answer.strip()}"
-            return [self.around(own) if own else f" {self.answer_trigger}" for own in parts]
+            return [self.format_reasoning(own) if own else f" {self.answer_trigger}" for own in parts]
 
         return reason
 

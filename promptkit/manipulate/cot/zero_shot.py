@@ -17,7 +17,7 @@ from promptkit.manipulate.prompting.context import Context, SelectionContext
 from promptkit.manipulate.prompting.rows import Demonstrations, Reason
 
 
-def joined(trigger: str, reasoning: str, answer_trigger: str) -> str:
+def join_reasoning(trigger: str, reasoning: str, answer_trigger: str) -> str:
     """They, as they stand behind an input: white space that a reasoning begins with is kept, else it is one space."""
     end = reasoning.rstrip()
     gap = "" if not end or end[0].isspace() else " "
@@ -54,15 +54,15 @@ class zero_shot:  # noqa: N801
         """Of the reasoning."""
         return self.max_tokens
 
-    def around(self, reasoning: str) -> str:
+    def format_reasoning(self, reasoning: str) -> str:
         """Trigger, reasoning, answer trigger."""
-        return joined(self.trigger, reasoning, self.answer_trigger)
+        return join_reasoning(self.trigger, reasoning, self.answer_trigger)
 
     def bind(self, context: SelectionContext) -> Reason:
         """One reasoning for each row."""
 
         def reason(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[str]:
-            return [*map(self.around, self.reasonings(context, [*zip(examples, chosen, strict=True)]))]
+            return [*map(self.format_reasoning, self.reasonings(context, [*zip(examples, chosen, strict=True)]))]
 
         return reason
 

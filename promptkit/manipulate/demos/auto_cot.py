@@ -18,8 +18,8 @@ from promptkit.core.registry import checked
 from promptkit.manipulate.cot.zero_shot import zero_shot
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.layout import REASONING
-from promptkit.manipulate.prompting.rows import Choose, check_pool_size, distinct, shared
-from promptkit.manipulate.prompting.similarity import OWN, Space, Vectors
+from promptkit.manipulate.prompting.rows import Choose, check_pool_size, choose_shared, distinct
+from promptkit.manipulate.prompting.similarity import THIS_MODEL, EmbeddingSpace, Vectors
 
 WORDS = 60
 """The most words of a question."""
@@ -40,7 +40,7 @@ class auto_cot:  # noqa: N801
     k: int = 8
     seed: int = 0
     """Of the clusters."""
-    encoder: str = OWN
+    encoder: str = THIS_MODEL
     """Whose vectors are clustered: `model`, the model that reads the prompt, or the name of another, `[engine:]name`."""
     max_tokens: int = 128
     """The most tokens of a reasoning."""
@@ -54,23 +54,23 @@ class auto_cot:  # noqa: N801
     @property
     def models(self) -> tuple[str, ...]:
         """The other model that it asks."""
-        return () if self.encoder == OWN or self.k == 0 else (self.encoder,)
+        return () if self.encoder == THIS_MODEL or self.k == 0 else (self.encoder,)
 
     def bind(self, context: SelectionContext) -> Choose:
         """The same rows for every row, without its own; raises if the prompt shows no reasoning, or the model writes none."""
         check_pool_size(self.k, context.pool)
         if not self.k:
-            return shared([])
-        if not context.show.shows_reasoning:
+            return choose_shared([])
+        if not context.layout.shows_reasoning:
             raise TemplateError(
-                f"The template {context.show.template.name} does not show the reasoning that auto-cot generates",
+                f"The template {context.layout.template.name} does not show the reasoning that auto-cot generates",
                 code="reasoning-not-shown",
                 hint="Add --cot zero-shot, which shows it, or use a template with {{ reasoning }} in its target block",
-                template=context.show.template.name,
+                template=context.layout.template.name,
                 selector=self.name,
             )
         rows = distinct(sorted(context.pool, key=lambda row: row.id))
-        made = self._made(context, clusters(rows, Space(context, self.encoder, rows).pool, self.k, self.seed))
+        made = self._made(context, clusters(rows, EmbeddingSpace(context, self.encoder, rows).pool, self.k, self.seed))
         if not made:
             raise ModelError(
                 f"The model generated no reasoning of at most {LINES} lines with an answer, which auto-cot needs",
@@ -81,7 +81,7 @@ class auto_cot:  # noqa: N801
             )
         if len(made) < self.k:
             _log.warning("auto-cot found a reasoning to show in %d of %d clusters.", len(made), self.k)
-        return shared([[row] for row in made])
+        return choose_shared([[row] for row in made])
 
     def _made(self, context: SelectionContext, parted: Sequence[Sequence[LabeledExample]]) -> list[LabeledExample]:
         """The first row of each cluster for which it can be made, in the clusters' order; all are asked for at once."""
@@ -98,7 +98,7 @@ class auto_cot:  # noqa: N801
         think = zero_shot(max_tokens=self.max_tokens)
         contexts = [(row, ()) for row in rows]
         texts = think.reasonings(context, contexts)
-        answers = context.answers(contexts, suffix=[*map(think.around, texts)])
+        answers = context.answers(contexts, suffix=[*map(think.format_reasoning, texts)])
         made: list[LabeledExample | None] = []
         for row, text, answer in zip(rows, texts, answers, strict=True):
             lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -20,9 +20,9 @@ import numpy as np
 
 from promptkit.core.examples import Example
 from promptkit.manipulate.demos.pool import Indices, Pool
-from promptkit.manipulate.demos.ranking import ByLikeness, Rankings, blocks, chosen_by, ranked
+from promptkit.manipulate.demos.ranking import Rankings, SimilaritySelector, batches, choose_by_ranking, rank_pool
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Choose, text_of
+from promptkit.manipulate.prompting.rows import Choose, inputs_text
 
 K1 = 1.5
 B = 0.75
@@ -30,7 +30,7 @@ _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
-class bm25(ByLikeness):  # noqa: N801 - a selector's class name is its spelling everywhere
+class bm25(SimilaritySelector):  # noqa: N801 - a selector's class name is its spelling everywhere
     """The k rows whose words fit the row's best, the best first."""
 
     name: ClassVar[str] = "bm25"
@@ -38,7 +38,7 @@ class bm25(ByLikeness):  # noqa: N801 - a selector's class name is its spelling 
 
     def bind(self, context: SelectionContext) -> Choose:
         """The nearest by words; raises if the pool is too small."""
-        return chosen_by(_rankings, self, context)
+        return choose_by_ranking(_rankings, self, context)
 
 
 def _rankings(pool: Pool) -> Rankings:
@@ -52,13 +52,13 @@ def _rankings(pool: Pool) -> Rankings:
 
     def rank(examples: Sequence[Example], own: Indices) -> Iterator[Sequence[int]]:
         asked = [[number_of[word] for word in words_of(example) if word in number_of] for example in examples]
-        for block in blocks(len(examples)):
+        for block in batches(len(examples)):
             scores = np.stack([index.get_scores_from_ids(row) for row in asked[block]])
-            yield from ranked(scores, own[block], pool).tolist()
+            yield from rank_pool(scores, own[block], pool).tolist()
 
     return rank
 
 
 def words_of(example: Example) -> list[str]:
     """A row's words, in order."""
-    return _WORD.findall(text_of(example).lower())
+    return _WORD.findall(inputs_text(example).lower())

@@ -10,7 +10,7 @@ from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.registry import checked
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Choose, check_pool_size, shared
+from promptkit.manipulate.prompting.rows import Choose, check_pool_size, choose_shared
 
 _STEP_END = re.compile(r"\n+|(?<=[.;!?])\s+")
 """The paper parts steps at the ends of lines, and finds much the same by sentences and semicolons."""
@@ -44,4 +44,4 @@ class complex:  # noqa: N801
                 rows=len(context.pool),
             )
         ranked = sorted(context.pool, key=lambda row: (-steps(row), row.id))
-        return shared([ranked] * self.k)
+        return choose_shared([ranked] * self.k)

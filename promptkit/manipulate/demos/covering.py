@@ -9,15 +9,15 @@ import numpy as np
 from promptkit.core.examples import LabeledExample
 from promptkit.manipulate.demos.greedy import Numbers
 from promptkit.manipulate.demos.pool import Pool
-from promptkit.manipulate.demos.ranking import DIGITS, ByVectors
+from promptkit.manipulate.demos.ranking import DIGITS, EmbeddingSelector
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.packing import packing
-from promptkit.manipulate.prompting.rows import Choose, shared
-from promptkit.manipulate.prompting.similarity import Space, Vectors
+from promptkit.manipulate.prompting.rows import Choose, choose_shared
+from promptkit.manipulate.prompting.similarity import EmbeddingSpace, Vectors
 
 
 @dataclass(frozen=True)
-class Coreset(ByVectors):
+class CoresetSelector(EmbeddingSelector):
     """A selector of one set."""
 
     def places(self, pool: Pool, vectors: Vectors) -> list[tuple[int, Numbers]]:
@@ -26,12 +26,12 @@ class Coreset(ByVectors):
 
     def bind(self, context: SelectionContext) -> Choose:
         """The same rows for every row; raises if the pool is too small."""
-        pool = Pool.of(context, self.k, balanced=self.balanced)
+        pool = Pool.from_context(context, self.k, balanced=self.balanced)
         if self.k == 0:
-            return shared([])
-        places = self.places(pool, Space(context, self.encoder, pool.rows).pool)
+            return choose_shared([])
+        places = self.places(pool, EmbeddingSpace(context, self.encoder, pool.rows).pool)
         taken = [number for number, _ in places]
-        choose = shared([[pool.rows[number], *_instead(number, taken, scores, pool)] for number, scores in places])
+        choose = choose_shared([[pool.rows[number], *_instead(number, taken, scores, pool)] for number, scores in places])
         pack = packing(context, self.budget)
         return lambda examples: [*map(pack, choose(examples))]
 

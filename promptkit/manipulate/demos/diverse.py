@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from promptkit.manipulate.demos.covering import Coreset
-from promptkit.manipulate.demos.greedy import Numbers, greedily
+from promptkit.manipulate.demos.covering import CoresetSelector
+from promptkit.manipulate.demos.greedy import Numbers, select_greedily
 from promptkit.manipulate.demos.pool import Pool
 from promptkit.manipulate.prompting.similarity import Vectors
 
@@ -21,7 +21,7 @@ ELSEWHERE = 10.0
 
 
 @dataclass(frozen=True)
-class diverse(Coreset):  # noqa: N801 - a selector's class name is its spelling everywhere
+class diverse(CoresetSelector):  # noqa: N801 - a selector's class name is its spelling everywhere
     """k rows by k-means, that of the largest cluster first."""
 
     seed: int = 0
@@ -31,7 +31,7 @@ class diverse(Coreset):  # noqa: N801 - a selector's class name is its spelling 
     def places(self, pool: Pool, vectors: Vectors) -> list[tuple[int, Numbers]]:
         """Each cluster's nearest row to its center."""
         distances = self._distances(vectors)
-        taken = greedily(_InTurn(distances), np.arange(len(vectors)), pool)
+        taken = select_greedily(_InTurn(distances), np.arange(len(vectors)), pool)
         return [(number, -distance) for number, distance in zip(taken, distances, strict=True)]
 
     def _distances(self, vectors: Vectors) -> list[Numbers]:

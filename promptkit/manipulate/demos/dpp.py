@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from promptkit.manipulate.demos.greedy import Greedy, Numbers, Taking
+from promptkit.manipulate.demos.greedy import GreedySelector, GreedyState, Numbers
 
 SCALE = 0.1
 NOTHING = 1e-10
@@ -22,12 +22,12 @@ NOTHING = 1e-10
 
 
 @dataclass(frozen=True)
-class dpp(Greedy):  # noqa: N801 - a selector's class name is its spelling everywhere
+class dpp(GreedySelector):  # noqa: N801 - a selector's class name is its spelling everywhere
     """k rows by greedy maximisation of the determinant, in the order in which they are taken."""
 
     name: ClassVar[str] = "dpp"
 
-    def taking(self, relevance: Numbers, vectors: Numbers) -> Taking:
+    def taking(self, relevance: Numbers, vectors: Numbers) -> GreedyState:
         """See the formula above."""
         quality = (1 + relevance) / 2
         return _Determinant(np.exp((quality - quality.max()) / (2 * SCALE)), vectors)

@@ -13,16 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptkit.core.examples import Example
-from promptkit.manipulate.demos.pool import NONE, Indices, Pool
-from promptkit.manipulate.demos.ranking import DIGITS, ByVectors, Rankings, best, blocks, chosen_by, ranked
+from promptkit.manipulate.demos.pool import NOT_IN_POOL, Indices, Pool
+from promptkit.manipulate.demos.ranking import (
+    DIGITS,
+    EmbeddingSelector,
+    Rankings,
+    batches,
+    choose_by_ranking,
+    rank_pool,
+    top_per_class,
+)
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Choose
-from promptkit.manipulate.prompting.similarity import Space
+from promptkit.manipulate.prompting.similarity import EmbeddingSpace
 
 Numbers = NDArray[np.float64]
 
 
-class Taking(Protocol):
+class GreedyState(Protocol):
     """What it is worth to take each candidate next; changes as candidates are taken."""
 
     def gains(self) -> Numbers:
@@ -34,7 +42,7 @@ class Taking(Protocol):
         ...
 
 
-def greedily(state: Taking, candidates: Indices, pool: Pool, own: int = NONE) -> list[int]:
+def select_greedily(state: GreedyState, candidates: Indices, pool: Pool, own: int = NOT_IN_POOL) -> list[int]:
     """At most k of the candidates: rows of the pool by number, ascending, so that of equal gains the smaller id's is taken."""
     room = pool.quota(own)
     classes = pool.classes[candidates]
@@ -54,14 +62,14 @@ def greedily(state: Taking, candidates: Indices, pool: Pool, own: int = NONE) ->
 
 
 @dataclass(frozen=True)
-class Greedy(ByVectors):
+class GreedySelector(EmbeddingSelector):
     """A selector that takes candidates one after another."""
 
     candidates: int = 100
     """How many of the nearest rows it takes them from."""
     ranks: ClassVar[bool] = True
 
-    def taking(self, relevance: Numbers, vectors: Numbers) -> Taking:
+    def taking(self, relevance: Numbers, vectors: Numbers) -> GreedyState:
         """`relevance`: (candidates,), their cosines to the row. `vectors`: (candidates, width), of length 1."""
         raise NotImplementedError
 
@@ -69,20 +77,20 @@ class Greedy(ByVectors):
         """The candidates taken, the first first; raises if the pool is too small."""
 
         def rankings(pool: Pool) -> Rankings:
-            space = Space(context, self.encoder, pool.rows)
+            space = EmbeddingSpace(context, self.encoder, pool.rows)
             alike = np.zeros_like(pool.classes)
 
             def rank(examples: Sequence[Example], own: Indices) -> Iterator[Sequence[int]]:
                 vectors = space(examples)
-                for block in blocks(len(examples)):
+                for block in batches(len(examples)):
                     cosines = vectors[block] @ space.pool.T
-                    near = np.sort(best(cosines, own[block], alike, self.candidates), axis=1)
-                    rest = ranked(cosines, own[block], pool)
+                    near = np.sort(top_per_class(cosines, own[block], alike, self.candidates), axis=1)
+                    rest = rank_pool(cosines, own[block], pool)
                     for row, number in enumerate(own[block].tolist()):
                         relevance, among = cosines[row, near[row]], space.pool[near[row]]
                         state = self.taking(relevance.astype(np.float64), among.astype(np.float64))
-                        yield [*greedily(state, near[row], pool, number), *rest[row].tolist()]
+                        yield [*select_greedily(state, near[row], pool, number), *rest[row].tolist()]
 
             return rank
 
-        return chosen_by(rankings, self, context)
+        return choose_by_ranking(rankings, self, context)

@@ -17,7 +17,7 @@ from promptkit.core.examples import LabeledExample, Part
 from promptkit.core.registry import checked
 from promptkit.core.seeding import hash_rank
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Choose, Demonstrations, check_pool_size, distinct, shared
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations, check_pool_size, choose_shared, distinct
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class influence:  # noqa: N801
         """The same rows for every row; raises if there is no dev part."""
         check_pool_size(self.k, bench.pool)
         if not self.k:
-            return shared([])
+            return choose_shared([])
         if not bench.dev:
             raise TaskError(
                 "influence selects rows by the accuracy on the dev part of the train split, which is empty",
@@ -66,7 +66,7 @@ class influence:  # noqa: N801
         tried = distinct(self._drawn("candidate", bench.pool))[: self.candidates]
         influences = self._influences(bench, tried)
         ranked = sorted(tried, key=lambda row: (-round(influences[row.id], 6), hash_rank(self.seed, row.id)))
-        return shared([ranked] * self.k)
+        return choose_shared([ranked] * self.k)
 
     def _influences(self, bench: SelectionContext, tried: Sequence[LabeledExample]) -> dict[str, float]:
         """Row id -> its influence; 0 for a row that every context holds, or none does."""
@@ -92,5 +92,5 @@ class influence:  # noqa: N801
 
 
 def _right(bench: SelectionContext, row: LabeledExample, answer: str | None) -> bool:
-    reading = bench.reading
+    reading = bench.reader
     return reading.is_correct(answer, row.accepted) if isinstance(reading, Extractor) else answer == row.label

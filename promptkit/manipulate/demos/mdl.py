@@ -17,7 +17,7 @@ from promptkit.core.seeding import hash_rank
 from promptkit.manipulate.demos.candidates import inner
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.entropy import least_undecided
-from promptkit.manipulate.prompting.rows import Choose, Demonstrations, check_pool_size, count_distinct, shared
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations, check_pool_size, choose_shared, count_distinct
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class mdl:  # noqa: N801
         """The choice for each row by its own answers."""
         check_pool_size(self.k, context.pool)
         if not self.k:
-            return shared([])
+            return choose_shared([])
         propose: Choose = inner(self.by, min(self.candidates, count_distinct(context.pool)), self.seed).bind(context)
 
         def choose(examples: Sequence[Example]) -> list[Demonstrations]:

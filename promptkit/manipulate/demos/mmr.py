@@ -12,18 +12,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from promptkit.manipulate.demos.greedy import Greedy, Numbers, Taking
+from promptkit.manipulate.demos.greedy import GreedySelector, GreedyState, Numbers
 
 
 @dataclass(frozen=True)
-class mmr(Greedy):  # noqa: N801 - a selector's class name is its spelling everywhere
+class mmr(GreedySelector):  # noqa: N801 - a selector's class name is its spelling everywhere
     """k rows by maximal marginal relevance, in the order in which they are taken."""
 
     relevance: float = 0.5
     """Lambda, from 0 (unlike those taken, whatever the row) to 1 (the nearest)."""
     name: ClassVar[str] = "mmr"
 
-    def taking(self, relevance: Numbers, vectors: Numbers) -> Taking:
+    def taking(self, relevance: Numbers, vectors: Numbers) -> GreedyState:
         """See the formula above."""
         return _Marginal(relevance, vectors, self.relevance)
 

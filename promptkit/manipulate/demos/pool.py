@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Demonstrations, check_pool_size, key_of
+from promptkit.manipulate.prompting.rows import Demonstrations, check_pool_size, inputs_key
 
 Indices = NDArray[np.int64]
-NONE = -1
+NOT_IN_POOL = -1
 """Stands where the pool has no row."""
 
 
@@ -56,7 +56,7 @@ class Pool:
     """Shape (rows,): the number of each row's class; 0 for all where classes do not matter."""
 
     @classmethod
-    def of(cls, context: SelectionContext, k: int, *, balanced: bool) -> Pool:
+    def from_context(cls, context: SelectionContext, k: int, *, balanced: bool) -> Pool:
         """The bench's pool; raises if it has too few rows, or no labels to balance by."""
         check_pool_size(k, context.pool)
         if balanced and not context.labels:
@@ -66,25 +66,25 @@ class Pool:
                 hint="Leave out balanced",
                 keyword="balanced",
             )
-        first = {key_of(row): row for row in sorted(context.pool, key=lambda row: row.id, reverse=True)}
+        first = {inputs_key(row): row for row in sorted(context.pool, key=lambda row: row.id, reverse=True)}
         rows = tuple(sorted(first.values(), key=lambda row: row.id))
         numbers = {label: number for number, label in enumerate(sorted({row.label for row in rows}))}
         classes = np.array([numbers[row.label] if balanced else 0 for row in rows], dtype=np.int64)
         return cls(rows=rows, k=k, classes=classes)
 
-    def places(self, examples: Sequence[Example]) -> Indices:
+    def indices_of(self, examples: Sequence[Example]) -> Indices:
         """The number of the row with inputs equal to each example's, which is never shown for it; NONE where there is none."""
-        numbers = {key_of(row): number for number, row in enumerate(self.rows)}
-        return np.array([numbers.get(key_of(example), NONE) for example in examples], dtype=np.int64)
+        numbers = {inputs_key(row): number for number, row in enumerate(self.rows)}
+        return np.array([numbers.get(inputs_key(example), NOT_IN_POOL) for example in examples], dtype=np.int64)
 
-    def quota(self, own: int = NONE) -> ClassQuota:
+    def quota(self, own: int = NOT_IN_POOL) -> ClassQuota:
         """For k demonstrations, of which the row `own` shall not be one."""
         sizes = np.bincount(self.classes)
-        if own != NONE:
+        if own != NOT_IN_POOL:
             sizes[self.classes[own]] -= 1
         return ClassQuota(self.k, sizes)
 
-    def taken(self, ranking: Iterable[int], own: int) -> Demonstrations:
+    def select(self, ranking: Iterable[int], own: int) -> Demonstrations:
         """The first k of a ranking for which there is room; a row may stand in it several times, `own` is passed over."""
         room = self.quota(own)
         taken: dict[int, None] = {}

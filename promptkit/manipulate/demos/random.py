@@ -18,9 +18,9 @@ from promptkit.manipulate.prompting.rows import (
     Choose,
     Demonstrations,
     check_pool_size,
+    choose_shared,
     count_distinct,
     draw_excluding_self,
-    shared,
 )
 
 
@@ -33,7 +33,7 @@ class zero:  # noqa: N801 - a selector's class name is its spelling everywhere
 
     def bind(self, context: SelectionContext) -> Choose:
         """Nothing, for every row."""
-        return shared([])
+        return choose_shared([])
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class first:  # noqa: N801
     def bind(self, context: SelectionContext) -> Choose:
         """The same k rows for every row."""
         check_pool_size(self.k, context.pool)
-        return shared([context.pool] * self.k)
+        return choose_shared([context.pool] * self.k)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class random:  # noqa: N801
         """The same k rows for every row."""
         check_pool_size(self.k, context.pool)
         queue = sorted(context.pool, key=lambda row: hash_rank(self.seed, row.id))
-        return shared([queue] * self.k)
+        return choose_shared([queue] * self.k)
 
 
 @dataclass(frozen=True)
@@ -137,4 +137,4 @@ class balanced:  # noqa: N801
             )
         slots = [(hash_rank(self.seed, row.id), label) for label in labels for row in lines[label][: places[label]]]
         queues = [lines[label] for _, label in sorted(slots)]
-        return shared(queues)
+        return choose_shared(queues)

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from promptkit.core.registry import checked
-from promptkit.manipulate.demos.pool import NONE, Indices, Pool
+from promptkit.manipulate.demos.pool import NOT_IN_POOL, Indices, Pool
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.packing import packing
 from promptkit.manipulate.prompting.rows import Choose, Demonstrations
-from promptkit.manipulate.prompting.similarity import OWN
+from promptkit.manipulate.prompting.similarity import THIS_MODEL
 
 Rankings = Callable[[Sequence[Example], Indices], Iterator[Sequence[int]]]
 """Rows to choose for, and the number in the pool of each -> the pool's rows by number, the best first; for each of them."""
@@ -40,7 +40,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
 
 
 @dataclass(frozen=True)
-class ByLikeness:
+class SimilaritySelector:
     """The keywords that every selector by likeness has."""
 
     k: int = 8
@@ -70,44 +70,44 @@ class ByLikeness:
 
 
 @dataclass(frozen=True)
-class ByVectors(ByLikeness):
+class EmbeddingSelector(SimilaritySelector):
     """The keywords of a selector that compares vectors."""
 
-    encoder: str = OWN
+    encoder: str = THIS_MODEL
     """Whose vectors: `model`, the model that reads the prompt, or the name of another, `[engine:]name`."""
 
     @property
     def models(self) -> tuple[str, ...]:
         """The other model that it asks."""
-        return () if self.encoder == OWN or self.k == 0 else (self.encoder,)
+        return () if self.encoder == THIS_MODEL or self.k == 0 else (self.encoder,)
 
 
-def chosen_by(make: Callable[[Pool], Rankings], selector: ByLikeness, context: SelectionContext) -> Choose:
+def choose_by_ranking(make: Callable[[Pool], Rankings], selector: SimilaritySelector, context: SelectionContext) -> Choose:
     """The choice by rankings of the pool, made once they are needed."""
-    pool = Pool.of(context, selector.k, balanced=selector.balanced)
+    pool = Pool.from_context(context, selector.k, balanced=selector.balanced)
     if selector.k == 0:
         return lambda examples: [()] * len(examples)
     pack = packing(context, selector.budget)
     rank = make(pool)
 
     def choose(examples: Sequence[Example]) -> list[Demonstrations]:
-        places = pool.places(examples)
+        places = pool.indices_of(examples)
         rankings = zip(rank(examples, places), places.tolist(), strict=True)
-        return [pack(pool.taken(ranking, own)) for ranking, own in rankings]
+        return [pack(pool.select(ranking, own)) for ranking, own in rankings]
 
     return choose
 
 
-def ranked(scores: NDArray[Any], own: Indices, pool: Pool) -> Indices:
+def rank_pool(scores: NDArray[Any], own: Indices, pool: Pool) -> Indices:
     """Of scores of shape (B, rows): the numbers of enough rows to choose from, the best first, shape (B, R)."""
-    return best(scores, own, pool.classes, pool.quota().each + 2)
+    return top_per_class(scores, own, pool.classes, pool.quota().each + 2)
 
 
-def best(scores: NDArray[Any], own: Indices, classes: Indices, count: int) -> Indices:
+def top_per_class(scores: NDArray[Any], own: Indices, classes: Indices, count: int) -> Indices:
     """The numbers of the `count` best rows of each class, all of them the best first; the own row, if at all, the last."""
     width = scores.shape[1]
     keys = np.rint(scores * 10.0**DIGITS).astype(np.int64) * width + np.arange(width)[::-1]
-    known = own != NONE
+    known = own != NOT_IN_POOL
     keys[known, own[known]] = np.iinfo(np.int64).min
     found = []
     for number in range(classes.max() + 1):
@@ -119,7 +119,7 @@ def best(scores: NDArray[Any], own: Indices, classes: Indices, count: int) -> In
     return np.take_along_axis(numbers, order, 1)
 
 
-def blocks(count: int) -> Iterator[slice]:
+def batches(count: int) -> Iterator[slice]:
     """AT_ONCE at a time."""
     for begin in range(0, count, AT_ONCE):
         yield slice(begin, begin + AT_ONCE)

@@ -23,7 +23,7 @@ from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.registry import checked
 from promptkit.manipulate.demos.candidates import inner
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Choose, Demonstrations, check_pool_size, count_distinct, shared
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations, check_pool_size, choose_shared, count_distinct
 
 DECIMALS = 4
 """Kept of a gain."""
@@ -75,7 +75,7 @@ class rerank:  # noqa: N801
         """The choice for each row; a candidate is scored once, when it is first one."""
         check_pool_size(self.k, context.pool)
         if not self.k:
-            return shared([])
+            return choose_shared([])
         if not context.dev:
             raise TaskError(
                 "rerank scores candidates on the dev part of the train split, which is empty",
@@ -114,7 +114,7 @@ class rerank:  # noqa: N801
 
 def _right_scores(context: SelectionContext, contexts: Sequence[tuple[LabeledExample, Demonstrations]]) -> list[float]:
     """log p of the right answer of each row."""
-    reading = context.reading
+    reading = context.reader
     scored = context.scores(contexts, "rerank")
     assert isinstance(reading, Scorer)
     pairs = zip(contexts, scored, strict=True)

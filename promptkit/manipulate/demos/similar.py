@@ -8,14 +8,14 @@ from typing import ClassVar
 
 from promptkit.core.examples import Example
 from promptkit.manipulate.demos.pool import Indices, Pool
-from promptkit.manipulate.demos.ranking import ByVectors, Rankings, blocks, chosen_by, ranked
+from promptkit.manipulate.demos.ranking import EmbeddingSelector, Rankings, batches, choose_by_ranking, rank_pool
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Choose
-from promptkit.manipulate.prompting.similarity import Space
+from promptkit.manipulate.prompting.similarity import EmbeddingSpace
 
 
 @dataclass(frozen=True)
-class similar(ByVectors):  # noqa: N801 - a selector's class name is its spelling everywhere
+class similar(EmbeddingSelector):  # noqa: N801 - a selector's class name is its spelling everywhere
     """The k rows with the largest cosine to the row's vector, the largest first."""
 
     name: ClassVar[str] = "similar"
@@ -25,13 +25,13 @@ class similar(ByVectors):  # noqa: N801 - a selector's class name is its spellin
         """The nearest by vectors; raises if the pool is too small."""
 
         def rankings(pool: Pool) -> Rankings:
-            space = Space(context, self.encoder, pool.rows)
+            space = EmbeddingSpace(context, self.encoder, pool.rows)
 
             def rank(examples: Sequence[Example], own: Indices) -> Iterator[Sequence[int]]:
                 vectors = space(examples)
-                for block in blocks(len(examples)):
-                    yield from ranked(vectors[block] @ space.pool.T, own[block], pool).tolist()
+                for block in batches(len(examples)):
+                    yield from rank_pool(vectors[block] @ space.pool.T, own[block], pool).tolist()
 
             return rank
 
-        return chosen_by(rankings, self, context)
+        return choose_by_ranking(rankings, self, context)

@@ -14,10 +14,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from promptkit.manipulate.demos.covering import Coreset
-from promptkit.manipulate.demos.greedy import Numbers, greedily
+from promptkit.manipulate.demos.covering import CoresetSelector
+from promptkit.manipulate.demos.greedy import Numbers, select_greedily
 from promptkit.manipulate.demos.pool import Indices, Pool
-from promptkit.manipulate.demos.ranking import best, blocks
+from promptkit.manipulate.demos.ranking import batches, top_per_class
 from promptkit.manipulate.prompting.similarity import Vectors
 
 RHO = 10.0
@@ -27,7 +27,7 @@ SHARE = 0.05
 
 
 @dataclass(frozen=True)
-class votek(Coreset):  # noqa: N801 - a selector's class name is its spelling everywhere
+class votek(CoresetSelector):  # noqa: N801 - a selector's class name is its spelling everywhere
     """k rows by fast vote-k, in the order in which they are taken."""
 
     neighbors: int | None = None
@@ -38,7 +38,7 @@ class votek(Coreset):  # noqa: N801 - a selector's class name is its spelling ev
         """See the formula above."""
         usual = min(NEIGHBORS, max(1, round(SHARE * len(vectors))))
         votes = Votes(graph(vectors, self.neighbors or usual))
-        taken = greedily(votes, np.arange(len(vectors)), pool)
+        taken = select_greedily(votes, np.arange(len(vectors)), pool)
         return [(number, votes.gains()) for number in taken]
 
 
@@ -65,5 +65,5 @@ class Votes:
 def graph(vectors: Vectors, neighbors: int) -> Indices:
     """The nearest other rows that each row points to, shape (rows, neighbors); of a small pool all the others."""
     own = np.arange(len(vectors))
-    found = [best(vectors[block] @ vectors.T, own[block], 0 * own, neighbors) for block in blocks(len(vectors))]
+    found = [top_per_class(vectors[block] @ vectors.T, own[block], 0 * own, neighbors) for block in batches(len(vectors))]
     return np.concatenate(found)[:, : len(vectors) - 1]

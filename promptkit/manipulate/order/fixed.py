@@ -11,7 +11,7 @@ from promptkit.core.examples import LabeledExample
 from promptkit.core.registry import checked
 from promptkit.manipulate.order.searched import globale, least_entropy, locale
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Arrange, Demonstrations, shuffled_by
+from promptkit.manipulate.prompting.rows import Arrange, Demonstrations, shuffle_by_hash
 
 
 class Order(Protocol):
@@ -51,7 +51,7 @@ class shuffled:  # noqa: N801
 
     def bind(self, context: SelectionContext) -> Arrange:
         """By the hash of (seed, the set, the row)."""
-        return lambda examples, chosen: [shuffled_by(self.seed, rows) for rows in chosen]
+        return lambda examples, chosen: [shuffle_by_hash(self.seed, rows) for rows in chosen]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from promptkit.core.requests import Generate, GenerateOutput, Request
 from promptkit.core.seeding import hash_rank
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.entropy import DECIMALS, entropy, label_entropy, least_undecided
-from promptkit.manipulate.prompting.rows import Arrange, Demonstrations, key_of, shuffled_by
+from promptkit.manipulate.prompting.rows import Arrange, Demonstrations, inputs_key, shuffle_by_hash
 
 READABLE = 1 / 3
 """The share of the texts that must be rows of the task for them to be a probing set."""
@@ -40,7 +40,7 @@ def orders_of(rows: Demonstrations, most: int, seed: int) -> list[Demonstrations
     for number in count(seed):
         if len(found) == min(most, math.factorial(len(rows))):
             return [*found.values()]
-        order = shuffled_by(number, rows)
+        order = shuffle_by_hash(number, rows)
         found.setdefault(tuple(row.id for row in order), order)
     raise AssertionError("count ends")
 
@@ -81,13 +81,13 @@ class _Probing:
                 hint="Use another order, such as shuffled",
                 order=self.name,
             )
-        pool = {*map(key_of, context.pool)}
+        pool = {*map(inputs_key, context.pool)}
         best: dict[tuple[str, ...], Demonstrations] = {}
         shared: set[tuple[str, ...]] = set()
 
         def arrange(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[Demonstrations]:
             sets = [tuple(sorted(row.id for row in rows)) for rows in chosen]
-            shared.update(key for key, row in zip(sets, examples, strict=True) if key_of(row) not in pool)
+            shared.update(key for key, row in zip(sets, examples, strict=True) if inputs_key(row) not in pool)
             if len(shared) > 1:  # a row of the pool has a set without itself
                 raise InputError(
                     f"The order {self.name} needs demonstrations that all rows share, but here they differ between rows",
@@ -117,8 +117,8 @@ class _Probing:
 
     def _probing(self, context: SelectionContext, orders: Sequence[Demonstrations]) -> list[Example]:
         """The rows that the model writes: texts behind each order that can be read by the template's input block."""
-        outline = context.show.outline(orders[0][0].inputs)
-        hidden = sorted(context.show.template.variables & orders[0][0].inputs.keys() - {*outline.variables})
+        outline = context.layout.outline(orders[0][0].inputs)
+        hidden = sorted(context.layout.template.variables & orders[0][0].inputs.keys() - {*outline.variables})
         if hidden:
             raise TemplateError(
                 f"The order {self.name} parses generated rows with the template's input block, which does not show "
@@ -127,7 +127,7 @@ class _Probing:
                 hint="Use another order, such as shuffled, or a template that shows its variables unchanged",
                 order=self.name,
                 variables=tuple(hidden),
-                template=context.show.template.name,
+                template=context.layout.template.name,
             )
         outputs = context.ask([self._writing(context, order, number) for number, order in enumerate(orders)])
         texts = [text.text for output in outputs if isinstance(output, GenerateOutput) for text in output.generations]
@@ -148,9 +148,9 @@ class _Probing:
 
     def _writing(self, context: SelectionContext, order: Demonstrations, number: int) -> Request:
         """The request for further rows behind an order; in plain text also where the prompt itself is a chat."""
-        plain = replace(context.show, chat=False)
+        plain = replace(context.layout, chat=False)
         blank = Example(id="probe", inputs=dict.fromkeys(order[0].inputs, "?"))
-        shown = plain(blank, order, drop=plain.without_room(blank, order, self.max_tokens))
+        shown = plain(blank, order, drop=plain.count_dropped(blank, order, self.max_tokens))
         whole = ",".join(sorted(row.id for row in order))
         verb = Generate(
             max_tokens=self.max_tokens,

@@ -29,7 +29,7 @@ class SelectionContext:
     """One task, one model, and the prompt that demonstrations will stand in."""
 
     bind_context: BindContext
-    show: PromptLayout
+    layout: PromptLayout
     """What the model reads for a row behind certain demonstrations."""
 
     @property
@@ -43,14 +43,14 @@ class SelectionContext:
         return self.bind_context.rows.get("dev", ())
 
     @property
-    def reading(self) -> OutputReader:
+    def reader(self) -> OutputReader:
         """How the model's output will be read."""
         return self.bind_context.reading
 
     @property
     def labels(self) -> tuple[str, ...]:
         """In the declared order; none where each row has answers of its own."""
-        return tuple(self.reading.label_words())
+        return tuple(self.reader.label_words())
 
     @property
     def ask(self) -> Ask:
@@ -69,7 +69,7 @@ class SelectionContext:
 
         Raises Unsupported, naming the `purpose`, where the model's answers are texts.
         """
-        reading = self.reading
+        reading = self.reader
         if not isinstance(reading, Scorer):
             raise Unsupported(
                 f"{purpose} needs scored answers, but in this task the model generates them",
@@ -87,7 +87,7 @@ class SelectionContext:
 
     def answers(self, contexts: Sequence[Context], *, suffix: Sequence[str] | None = None) -> list[str | None]:
         """What the run would take for the answer of a row, for each context; None where a text holds none."""
-        reading = self.reading
+        reading = self.reader
         if isinstance(reading, Scorer):
             scored = self.scores(contexts, "An answer", suffix=suffix)
             pairs = zip(contexts, scored, strict=True)
@@ -108,7 +108,7 @@ class SelectionContext:
         tokenizer = self.ask.card.tokenizer
         requests = []
         for (example, _), shown in zip(contexts, self._shown(contexts, suffix), strict=True):
-            verb = Generate(max_tokens=max_tokens, stop=(*stop, *self.show.another(example)))
+            verb = Generate(max_tokens=max_tokens, stop=(*stop, *self.layout.next_example_stop(example)))
             requests.append(self.request(encode(shown.pieces, tokenizer), verb))
         return [*map(_text, self._asked(contexts, requests))]
 
@@ -118,7 +118,7 @@ class SelectionContext:
 
     def _shown(self, contexts: Sequence[Context], suffix: Sequence[str] | None) -> list[Rendered]:
         pairs = zip(contexts, repeat("") if suffix is None else suffix, strict=suffix is not None)
-        return [self.show(example, demonstrations, suffix=text) for (example, demonstrations), text in pairs]
+        return [self.layout(example, demonstrations, suffix=text) for (example, demonstrations), text in pairs]
 
     def _asked(self, contexts: Sequence[Context], requests: Sequence[Request]) -> list[Output]:
         """The answers, a round for each context that many rows share, and one for all the others."""

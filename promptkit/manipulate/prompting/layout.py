@@ -56,11 +56,11 @@ class PromptLayout:
     chat: bool
     """Whether it stands in the model's chat template."""
     card: Card
-    reading: OutputReader
+    reader: OutputReader
     """Says which words are scored behind the prompt, or how much is written."""
     channel: bool = False
     """Whether the input is scored behind each label; demonstrations are turned likewise, the target block before the input."""
-    around: Callable[[str], str] | None = None
+    format_reasoning: Callable[[str], str] | None = None
     """What stands between an input and its answer if a reasoning does; unless given, the template alone says so."""
     ends: bool = False
     """Whether an answer is scored to where a text of the model's would end: what separates examples, or the end of a turn."""
@@ -68,7 +68,7 @@ class PromptLayout:
     @property
     def shows_reasoning(self) -> bool:
         """Whether a demonstration's working is shown."""
-        return self.around is not None or REASONING in self.template.variables
+        return self.format_reasoning is not None or REASONING in self.template.variables
 
     def __call__(
         self, example: Example, chosen: Demonstrations, *, context_of: Example | None = None, suffix: str = "", drop: int = 0
@@ -110,7 +110,7 @@ class PromptLayout:
             input=replace(prompt.input, ids=prompt.kept, spans=spans),
             pieces=prompt.pieces,
             demos=tuple(row.id for row in chosen[drop:]),
-            demo_labels=tuple(row.label for row in chosen[drop:]) if self.reading.labels else (),
+            demo_labels=tuple(row.label for row in chosen[drop:]) if self.reader.labels else (),
             dropped=tuple(row.id for row in chosen[:drop]),
             targets=prompt.targets,
             continuations=prompt.continuations,
@@ -130,11 +130,11 @@ class PromptLayout:
 
     def outline(self, variables: Iterable[str]) -> Outline:
         """What stands around these variables in a row's input, in text."""
-        return Outline.of(lambda values: unslotted(self._block("input", values), MARKS), variables)
+        return Outline.from_renderer(lambda values: unslotted(self._block("input", values), MARKS), variables)
 
     def opening(self, example: Example, chosen: Demonstrations) -> TextInput:
         """The prompt up to the first variable of its query: the model goes on with an example of its own."""
-        begun = Outline.of(lambda values: self._block("input", values), example.inputs).opening
+        begun = Outline.from_renderer(lambda values: self._block("input", values), example.inputs).opening
         pieces = (*self._text(example, chosen)[:-1], *([Piece(text=begun, part="query")] if begun else []))
         return encode(self._slotted(pieces), self.card.tokenizer)
 
@@ -142,20 +142,22 @@ class PromptLayout:
         slots = self.template.slots()
         return slotted(pieces, slots, MARKS) if slots else tuple(pieces)
 
-    def another(self, example: Example) -> tuple[str, ...]:
+    def next_example_stop(self, example: Example) -> tuple[str, ...]:
         """What would begin a further example behind a text that the model writes; nothing in a chat, where turns end."""
         begins = self._separator + self.outline(example.inputs).opening
         return (begins,) if begins and not self.chat else ()
 
-    def without_room(self, example: Example, chosen: Demonstrations, context_tokens: int) -> int:
+    def count_dropped(self, example: Example, chosen: Demonstrations, context_tokens: int) -> int:
         """How many demonstrations, from the far end, are left out so that a reasoning of `room` tokens has its place."""
-        return self._fitting(example, chosen, self.around("") if self.around else "", context_tokens=context_tokens)[0]
+        return self._fitting(
+            example, chosen, self.format_reasoning("") if self.format_reasoning else "", context_tokens=context_tokens
+        )[0]
 
     def _fitting(
         self, example: Example, chosen: Demonstrations, suffix: str, *, least: int = 0, context_tokens: int = 0
     ) -> tuple[int, _Encoded]:
         """How many demonstrations, from the far end, a row's prompt has no room for, and the prompt of the rest."""
-        context_tokens += self.reading.max_tokens if isinstance(self.reading, Extractor) else 0
+        context_tokens += self.reader.max_tokens if isinstance(self.reader, Extractor) else 0
         for drop in range(least, len(chosen) + 1):
             prompt = self._encoded(example, chosen[drop:], suffix)
             if prompt.length + context_tokens <= self.card.context_length:
@@ -182,7 +184,7 @@ class PromptLayout:
         reasoning = suffix.lstrip() if self.chat else suffix
         pieces = (*pieces, *([Piece(text=reasoning, part=REASONING)] if reasoning else []))
         text_input = encode(pieces, self.card.tokenizer)
-        words = self.reading.words(example) if isinstance(self.reading, Scorer) else ()
+        words = self.reader.words(example) if isinstance(self.reader, Scorer) else ()
         end = self._separator if self.ends and not self.chat else ""
         closing = turn_end(self.card.tokenizer) if self.ends and self.chat else ()
         targets = tuple((f" {word}" if suffix else self._target(example, word)) + end for word in words)
@@ -249,9 +251,9 @@ class PromptLayout:
 
     def _shown(self, row: LabeledExample) -> str:
         """A demonstration's answer, with its working."""
-        word = self.reading.label_words().get(row.label, row.label)
-        if self.around is not None and REASONING in row.rationale:
-            shown = f"{self.around(row.rationale[REASONING])} {word}"
+        word = self.reader.label_words().get(row.label, row.label)
+        if self.format_reasoning is not None and REASONING in row.rationale:
+            shown = f"{self.format_reasoning(row.rationale[REASONING])} {word}"
             return shown.strip() if self.chat else shown
         return self._target(row, word, row.rationale)
 
@@ -260,6 +262,6 @@ class PromptLayout:
         return text.strip() if self.chat else text
 
     def _block(self, name: str, values: Mapping[str, object]) -> str:
-        words = self.reading.label_words()
+        words = self.reader.label_words()
         labels = {"labels": tuple(words.values())} if words else {}
         return self.template.render(name, {**labels, **values})

@@ -17,7 +17,7 @@ class Outline:
     """One for each place, in order; one may have several."""
 
     @classmethod
-    def of(cls, render: Callable[[Mapping[str, str]], str], variables: Iterable[str]) -> Outline:
+    def from_renderer(cls, render: Callable[[Mapping[str, str]], str], variables: Iterable[str]) -> Outline:
         """Of a block that is rendered from these variables: they are given marks, which are looked for."""
         marks = {name: f"PROMPTKIT-slot-{number:04d}-" for number, name in enumerate(variables)}
         name_of = {mark: name for name, mark in marks.items()}

@@ -40,5 +40,5 @@ def packing(context: SelectionContext, budget: int | None) -> Pack:
 def _added(context: SelectionContext, row: LabeledExample) -> float:
     """How many tokens longer a prompt is for a second copy of the row; the query's inputs are empty."""
     query = replace(row, inputs=dict.fromkeys(row.inputs, ""))
-    one, two = (context.show(query, (row,) * count) for count in (1, 2))
+    one, two = (context.layout(query, (row,) * count) for count in (1, 2))
     return inf if two.dropped else len(two.input.ids) - len(one.input.ids)

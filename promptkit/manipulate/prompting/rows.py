@@ -50,23 +50,23 @@ def draw_excluding_self(queues: Sequence[Sequence[LabeledExample]], example: Exa
     return tuple(row for row in chosen if row is not None)
 
 
-def text_of(example: Example) -> str:
+def inputs_text(example: Example) -> str:
     """What a row is compared by: its inputs, a line each in the order of their names; the template does not change it."""
     return "\n".join(text for _, text in sorted(example.inputs.items()))
 
 
-def shared(queues: Sequence[Sequence[LabeledExample]]) -> Choose:
+def choose_shared(queues: Sequence[Sequence[LabeledExample]]) -> Choose:
     """The same queues for every row."""
     return lambda examples: [draw_excluding_self(queues, example) for example in examples]
 
 
-def shuffled_by(seed: int, rows: Demonstrations) -> Demonstrations:
+def shuffle_by_hash(seed: int, rows: Demonstrations) -> Demonstrations:
     """The set in an order by chance, whichever order it comes in."""
     whole = ",".join(sorted(row.id for row in rows))
     return tuple(sorted(rows, key=lambda row: hash_rank(seed, whole, row.id)))
 
 
-def key_of(example: Example) -> Hashable:
+def inputs_key(example: Example) -> Hashable:
     """Equal for rows of equal inputs, and for no others."""
     return frozenset(example.inputs.items())
 
@@ -80,7 +80,7 @@ def distinct(rows: Sequence[LabeledExample]) -> list[LabeledExample]:
     """Those whose inputs no earlier one has."""
     first: dict[Hashable, LabeledExample] = {}
     for row in rows:
-        first.setdefault(key_of(row), row)
+        first.setdefault(inputs_key(row), row)
     return [*first.values()]
 
 

@@ -18,11 +18,11 @@ from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask
 from promptkit.core.requests import Read, ReadOutput, Request
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import text_of
+from promptkit.manipulate.prompting.rows import inputs_text
 
 Vectors = NDArray[np.float32]
 """Shape (rows, width)."""
-OWN = "model"
+THIS_MODEL = "model"
 """How the model that will read the prompt is named as an encoder."""
 LAYER = -1
 """The last layer finds the best neighbors in Gemma 3 270M: on TREC a vote of 4 is right in 0.84, of the ninth's in 0.66."""
@@ -30,12 +30,12 @@ ASKED_AT_ONCE = 2048
 """Texts; their outputs are held as Python numbers until they are vectors."""
 
 
-class Space:
+class EmbeddingSpace:
     """The vectors of a pool, and of any rows beside it."""
 
     def __init__(self, context: SelectionContext, encoder: str, pool: Sequence[Example]) -> None:
         """`encoder` is `model`, for the model that will read the prompt, or the name of another."""
-        self._ask = context.ask if encoder == OWN else context.others[encoder]
+        self._ask = context.ask if encoder == THIS_MODEL else context.others[encoder]
         vectors = _embedded(self._ask, pool)
         self._mean = vectors.mean(0, dtype=np.float64).astype(np.float32)
         self.pool = self._placed(vectors)
@@ -74,5 +74,5 @@ def _embedded(ask: Ask, examples: Sequence[Example]) -> Vectors:
 def _request(ask: Ask, example: Example) -> Request:
     """A text behind what begins every text of the model, cut where the model reads no further; an empty one is a space."""
     before = ask.card.tokenizer.bos
-    ids = before + ask.card.tokenizer.encode(text_of(example) or " ").ids
+    ids = before + ask.card.tokenizer.encode(inputs_text(example) or " ").ids
     return Request(input=TextInput(ids=ids[: ask.card.context_length]), verb=Read(hidden_layer=LAYER, mean_from=len(before)))

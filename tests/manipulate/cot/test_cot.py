@@ -14,12 +14,12 @@ import promptkit as pk
 from promptkit.core.errors import InputError, ModelError, TaskError, TemplateError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.manipulate.cot import COT, least_to_most, zero_shot
-from promptkit.manipulate.cot.zero_shot import joined
+from promptkit.manipulate.cot.zero_shot import join_reasoning
 from promptkit.manipulate.demos import auto_cot
 from promptkit.manipulate.demos.auto_cot import LINES, WORDS, clusters
 from promptkit.manipulate.demos.complex import complex as complex_
 from promptkit.manipulate.demos.complex import steps
-from promptkit.manipulate.prompting.similarity import Space
+from promptkit.manipulate.prompting.similarity import EmbeddingSpace
 from tests.support.errors import refused
 
 LABELS = ("negative", "positive")
@@ -159,7 +159,7 @@ def test_there_is_room_for_the_reasoning_and_both_calls_show_the_same_demonstrat
     trigger=st.sampled_from(["", "Think."]), reasoning=st.text("ab \n.", max_size=9), answer=st.sampled_from(["Hence", "So:"])
 )
 def test_what_was_written_stands_as_it_was_written_between_single_spaces(trigger, reasoning, answer):
-    whole = joined(trigger, reasoning, answer)
+    whole = join_reasoning(trigger, reasoning, answer)
     assert whole.startswith(f" {trigger}")
     assert whole.endswith(f" {answer}")
     assert reasoning.rstrip() in whole
@@ -285,7 +285,7 @@ UNFIT = {
 @pytest.mark.parametrize("unfit", UNFIT)
 def test_a_reasoning_that_is_unfit_gives_way_to_the_next_of_its_cluster(context, scripted, unfit):
     rows = sorted(zoo("cat", "dog", "emu"), key=lambda row: row.id)
-    vectors = Space(context(rows, model=scripted()), "model", rows).pool
+    vectors = EmbeddingSpace(context(rows, model=scripted()), "model", rows).pool
     nearest = [own[0] for own in clusters(rows, vectors, 3, seed=0)]
 
     def writes(prompt, verb):

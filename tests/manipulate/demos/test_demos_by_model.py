@@ -127,7 +127,7 @@ def test_rows_behind_the_same_demonstrations_are_asked_in_a_round_of_their_own(c
 
 def entropies(model, context, row, ways):
     """By numpy, from the scores of the prompts as the model reads them."""
-    prompts = [model.card.tokenizer.decode(context.show(row, way).input.ids).removeprefix("<bos>") for way in ways]
+    prompts = [model.card.tokenizer.decode(context.layout(row, way).input.ids).removeprefix("<bos>") for way in ways]
     logprobs = np.array([[noise(prompt, f" {label}") for label in LABELS] for prompt in prompts])
     p = np.exp(logprobs) / np.exp(logprobs).sum(1, keepdims=True)
     return -(p * np.log(p)).sum(1)
@@ -249,7 +249,7 @@ def test_candidates_are_ranked_by_what_they_gain_their_own_rows_of_dev(context, 
     near = random_each(k=count, seed=seed).bind(context(dev, LABELS))
 
     def logprob(row, demonstrations):
-        prompt = model.card.tokenizer.decode(around.show(row, demonstrations).input.ids).removeprefix("<bos>")
+        prompt = model.card.tokenizer.decode(around.layout(row, demonstrations).input.ids).removeprefix("<bos>")
         return noise(prompt, f" {row.label}")
 
     for candidates, chosen in zip(proposed, selector.bind(around)(ROWS), strict=True):

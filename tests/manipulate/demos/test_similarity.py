@@ -16,14 +16,14 @@ from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.requests import ReadOutput
 from promptkit.manipulate.demos import SELECTORS, bm25, diverse, dpp, mmr, similar, votek
-from promptkit.manipulate.demos.ranking import ByLikeness, ByVectors
+from promptkit.manipulate.demos.ranking import EmbeddingSelector, SimilaritySelector
 from promptkit.manipulate.demos.votek import Votes, graph
 from promptkit.models.registry import load
 from tests.support.errors import refused
 
 WORDS = ["the", "a", "cat", "Dog", "dog", "ran", "7", "é"]
 LABELS = ("negative", "neutral", "positive")
-LIKE = [selector for selector in SELECTORS.values() if issubclass(selector, ByLikeness)]
+LIKE = [selector for selector in SELECTORS.values() if issubclass(selector, SimilaritySelector)]
 NESTED = [bm25, similar, mmr, dpp, votek]
 PER_ROW = [bm25, similar, mmr, dpp]
 EMBEDDING = [similar, mmr, dpp]
@@ -333,8 +333,8 @@ def test_many_rows_at_once_are_as_one_at_a_time(over, pool, selector):
 @like
 def test_no_demonstrations_ask_nothing(over, pool, selector):
     assert over(selector(0), pool, vectors={"": np.zeros(2)})([STRANGER]) == [()]
-    assert issubclass(selector, ByVectors) is hasattr(selector, "models")
-    if issubclass(selector, ByVectors):
+    assert issubclass(selector, EmbeddingSelector) is hasattr(selector, "models")
+    if issubclass(selector, EmbeddingSelector):
         assert (selector(encoder="demo").models, selector(0, encoder="demo").models) == (("demo",), ())
         assert selector().models == ()
 
@@ -381,7 +381,7 @@ def test_a_budget_keeps_whole_demonstrations_in_order_as_long_as_they_fit(contex
     (kept,) = selector(5, budget=budget).bind(around)([STRANGER])
 
     def tokens(shown):
-        return len(around.show(STRANGER, tuple(shown)).input.ids)
+        return len(around.layout(STRANGER, tuple(shown)).input.ids)
 
     expected, room = [], budget
     for row in whole:

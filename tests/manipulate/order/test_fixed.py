@@ -125,6 +125,6 @@ def test_an_order_s_spelling_is_its_name():
 
 def test_unless_an_order_is_given_the_nearest_stands_last_and_the_rest_as_chosen():
     ranked, drawn = (Prompt("sentiment/review", demos=chosen) for chosen in (demos.bm25(k=2), demos.random(k=2)))
-    assert ranked.arranged == nearest_last()
-    assert drawn.arranged == as_given()
+    assert ranked.resolved_order == nearest_last()
+    assert drawn.resolved_order == as_given()
     assert ranked.settings() == replace(ranked, order=nearest_last()).settings()

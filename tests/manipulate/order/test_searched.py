@@ -157,7 +157,7 @@ def test_a_row_in_the_shared_set_has_a_set_of_its_own_to_be_ordered(bind_context
 def test_in_a_chat_the_model_writes_rows_in_plain_text_and_is_scored_in_turns(context, scripted, rows, order):
     model = scripted(noise, writes)
     around = context(rows, LABELS, model=model)
-    object.__setattr__(around.show, "chat", True)
+    object.__setattr__(around.layout, "chat", True)
     order(permutations=4).bind(around)(ROWS[:1], [rows[:3]])
     asked = [prompt for prompt in model.prompts if prompt.endswith("Review:")]
     assert len(asked) == 4

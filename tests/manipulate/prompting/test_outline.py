@@ -18,7 +18,7 @@ words = st.text("abc 'é1", min_size=1, max_size=9).map(str.strip).filter(bool)
 
 def outline(block, variables=("text", "premise")):
     template = Template("{% block input %}" + block + "{% endblock %}{% block target %} {{ label }}{% endblock %}")
-    return Outline.of(lambda values: template.render("input", values), variables), template
+    return Outline.from_renderer(lambda values: template.render("input", values), variables), template
 
 
 @pytest.mark.parametrize("block", BLOCKS)
