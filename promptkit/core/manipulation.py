@@ -82,6 +82,16 @@ class Manipulation(Protocol):
         """The names of other models that it asks, such as a sentence encoder."""
         ...
 
+    @property
+    def slots(self) -> Mapping[str, int]:
+        """The template's slots that modifiers must fill: name -> number of vectors."""
+        ...
+
+    @property
+    def modifiers(self) -> tuple[Modifier, ...]:
+        """The modifiers of the prompt, in order; none for a prompt alone."""
+        ...
+
     def settings(self) -> Mapping[str, object]:
         """Everything about it that determines a result."""
         ...

@@ -8,13 +8,12 @@ from promptkit.core.errors import CheckpointError, InputError, Unsupported
 from promptkit.core.manipulation import Learnable, Manipulation, Modifier
 from promptkit.core.model import Model, SupportsEmbeddings, SupportsInterventions
 from promptkit.core.paths import expanded
-from promptkit.manipulate.compose import modifiers_of
 from promptkit.models.registry import ENGINES, load, split
 
 
 def check(manipulation: Manipulation, model: Model) -> None:
     """Raise if the model cannot take the changes or has no room, or is another than they were learned on; no weights load."""
-    changes = modifiers_of(manipulation)
+    changes = manipulation.modifiers
     for change in changes:
         _check_takes(
             change, model.name, vectors=isinstance(model, SupportsEmbeddings), layers=isinstance(model, SupportsInterventions)

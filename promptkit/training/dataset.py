@@ -96,7 +96,7 @@ class TrainingData:
     def put(self, learned: Sequence[Learnable]) -> list[InputTransform]:
         """What all changes do to a prompt, with these in the place of those that are learned."""
         fixed, own = self.bound.apply.transforms, iter(learned)
-        changes = self._predictor.manipulate.modifiers  # type: ignore[attr-defined]
+        changes = self._predictor.manipulate.modifiers
         pairs = zip(changes, fixed, strict=True)
         return [next(own).bind(self.around) if isinstance(change, Learnable) else put for change, put in pairs]
 

@@ -17,6 +17,7 @@ from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import BindContext
 from promptkit.interpret.function_vectors import Swapped
+from promptkit.manipulate.demos.selector import Selector
 from promptkit.manipulate.order.fixed import given
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Choose, choose_shared
@@ -140,7 +141,7 @@ def test_rows_that_are_evaluated_tell_nothing(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Alike:
+class Alike(Selector):
     """Demonstrations that all have one answer."""
 
     k: int = 2

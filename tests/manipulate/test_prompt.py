@@ -326,7 +326,7 @@ def test_a_prompt_without_demonstrations_needs_no_pool_and_one_with_them_does():
 
 
 def test_a_selector_of_one_s_own_needs_the_pool():
-    class Longest:
+    class Longest(demos.Selector):
         name = "longest"
 
         def bind(self, context):

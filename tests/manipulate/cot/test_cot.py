@@ -18,7 +18,7 @@ from promptkit.manipulate.cot.zero_shot import join_reasoning
 from promptkit.manipulate.demos import auto_cot
 from promptkit.manipulate.demos.auto_cot import LINES, WORDS, clusters
 from promptkit.manipulate.demos.complex import complex as complex_
-from promptkit.manipulate.demos.complex import steps
+from promptkit.manipulate.demos.complex import count_steps
 from promptkit.manipulate.prompting.similarity import EmbeddingSpace
 from tests.support.errors import refused
 
@@ -307,7 +307,9 @@ def test_a_long_question_is_never_tried_and_a_cluster_without_another_is_left_ou
     (chosen,) = over(context, [*zoo("cat", "dog"), long], model, k=3)(ROWS[:1])
     assert len(chosen) == 2
     assert not any("fox" in prompt for prompt in model.prompts)
-    assert caplog.messages == ["auto-cot found a reasoning to show in 2 of 3 clusters."]
+    (message,) = caplog.messages
+    assert "auto-cot" in message
+    assert "2 of 3" in message
 
 
 def test_a_model_that_writes_no_reasoning_is_refused(context, scripted):
@@ -349,7 +351,7 @@ def test_the_rows_of_most_steps_are_shown(context, counts, k, mark):
         LabeledExample(id=f"r{i}", inputs={"text": f"t{i}"}, label="x", rationale={"reasoning": mark.join(["3.5 = 7"] * count)})
         for i, count in enumerate(counts)
     ]
-    assert [*map(steps, rows)] == counts
+    assert [*map(count_steps, rows)] == counts
     (chosen,) = complex_(k=k).bind(context(rows, ("x",)))(ROWS[:1])
     expected = sorted(range(len(counts)), key=lambda i: (-counts[i], i))[:k]
     assert [row.id for row in chosen] == [f"r{i}" for i in expected]

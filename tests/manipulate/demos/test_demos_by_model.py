@@ -15,7 +15,7 @@ from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.manipulate.demos import influence, mdl, random, random_each, rerank
 from promptkit.manipulate.demos.candidates import CANDIDATES
-from promptkit.manipulate.prompting.context import SHARED
+from promptkit.manipulate.prompting.context import MIN_SHARED
 from promptkit.models.client import CachedModel
 from tests.support.errors import refused
 
@@ -115,10 +115,10 @@ def test_for_no_demonstrations_nothing_is_asked(context, scripted, pool, selecto
 def test_rows_behind_the_same_demonstrations_are_asked_in_a_round_of_their_own(context, scripted, pool):
     model = scripted(noise)
     around = context(pool, LABELS, model=model)
-    rows = [Example(id=f"r{i}", inputs={"text": f"row {i}"}) for i in range(SHARED)]
+    rows = [Example(id=f"r{i}", inputs={"text": f"row {i}"}) for i in range(MIN_SHARED)]
     contexts = [(row, (demo,)) for row in rows for demo in pool[:2]] + [(row, (pool[3],)) for row in rows[:2]]
     scores = around.scores(contexts, "a test")
-    assert model.rounds == [SHARED, SHARED, 2]
+    assert model.rounds == [MIN_SHARED, MIN_SHARED, 2]
     assert scores == [around.scores([context], "a test")[0] for context in contexts]
 
 

@@ -15,7 +15,7 @@ import promptkit as pk
 from promptkit.core.errors import InputError, ModelError, TaskError, TemplateError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.manipulate.order.fixed import globale, least_entropy, locale, shuffled
-from promptkit.manipulate.order.searched import orders_of
+from promptkit.manipulate.order.searched import permutations_of
 from tests.support.errors import refused
 
 LABELS = ("negative", "neutral", "positive")
@@ -50,16 +50,16 @@ def ids(rows):
 def test_orders_are_different_permutations_of_the_set_however_it_comes(rows, order, size, most, seed):
     mixed = [*rows[:size]]
     order.shuffle(mixed)
-    found = orders_of(tuple(mixed), most, seed)
-    assert found == orders_of(rows[:size], most, seed)
+    found = permutations_of(tuple(mixed), most, seed)
+    assert found == permutations_of(rows[:size], most, seed)
     assert len({tuple(ids(each)) for each in found}) == len(found) == min(most, math.factorial(size))
     assert all(sorted(ids(each)) == ids(rows[:size]) for each in found)
 
 
 def test_fewer_orders_are_the_first_of_more(rows):
-    assert orders_of(rows[:5], 7, 3) == orders_of(rows[:5], 20, 3)[:7]
-    assert orders_of(rows[:5], 7, 3) != orders_of(rows[:5], 7, 4)
-    assert orders_of(rows[:5], 1, 3) == shuffled(seed=3).bind(None)([rows[6]], [rows[:5]])
+    assert permutations_of(rows[:5], 7, 3) == permutations_of(rows[:5], 20, 3)[:7]
+    assert permutations_of(rows[:5], 7, 3) != permutations_of(rows[:5], 7, 4)
+    assert permutations_of(rows[:5], 1, 3) == shuffled(seed=3).bind(None)([rows[6]], [rows[:5]])
 
 
 # ---- the order shown --------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def test_the_order_of_highest_entropy_over_rows_that_the_model_writes_is_shown(c
     (shown, *others) = order(seed=seed, permutations=9, probes=20).bind(context(rows, LABELS, model=model))(ROWS, [chosen] * 4)
     assert others == [shown] * 3
     asked = [prompt for prompt in model.prompts if prompt.endswith("Review:")]
-    tried = orders_of(chosen, 9, seed)
+    tried = permutations_of(chosen, 9, seed)
     assert len(asked) == len(tried)
     scored = [prompt for prompt in model.prompts if not prompt.endswith("Review:")]
     held = Counter(re.findall(r"film \d+", "".join(prompt.rpartition("Review:")[2] for prompt in scored)))
@@ -103,7 +103,7 @@ def test_the_order_of_highest_entropy_over_rows_that_the_model_writes_is_shown(c
 
 def written(model, context, order, seed, chosen):
     """The readable texts, each as often as it was written."""
-    tried = orders_of(chosen, 9, seed)
+    tried = permutations_of(chosen, 9, seed)
     search = order(seed=seed, permutations=9, probes=20)
     requests = [search._writing(context, each, number) for number, each in enumerate(tried)]
     assert all(request.verb.n * len(tried) >= 20 and request.verb.temperature == 1.0 for request in requests)
@@ -118,7 +118,7 @@ def test_mdl_shows_each_row_the_order_of_least_entropy(context, scripted, rows, 
     around = context(rows, LABELS, model=scripted(noise))
     chosen = [rows[start : start + size] for start in range(4)]
     for row, own, shown in zip(ROWS, chosen, least_entropy(seed=seed, permutations=9).bind(around)(ROWS, chosen), strict=True):
-        tried = orders_of(own, 9, seed)
+        tried = permutations_of(own, 9, seed)
         found = []
         for each in tried:
             context = "\n\n".join(f"Review: {r.inputs['text']}\nSentiment: {r.label}" for r in each)
