@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptkit.searches.halving import FEWEST, By, CandidateScore, halve, place, sizes
+from promptkit.searches.halving import FEWEST, By, CandidateScore, halve, sizes, sort_key
 
 counts = st.integers(1, 70)
 texts = st.lists(st.text("abcde", min_size=1, max_size=6), min_size=1, max_size=40, unique=True)
@@ -45,7 +45,7 @@ def test_where_the_better_is_right_wherever_the_worse_is_the_best_of_all_is_foun
         return [CandidateScore(right / count, float(skill[text])) for text, right in zip(candidates, rights, strict=True)]
 
     every = dict(zip(names, score(names, rows), strict=True))
-    assert halve(names, rows, score, by=by)[-1].best == min(names, key=lambda text: place(text, every[text], by))
+    assert halve(names, rows, score, by=by)[-1].best == min(names, key=lambda text: sort_key(text, every[text], by))
 
 
 @given(names=texts, rows=st.integers(1, 100), order=st.randoms(use_true_random=False), data=st.data())
@@ -64,8 +64,8 @@ def test_all_of_a_rung_have_the_same_rows_and_the_better_half_goes_on(
     for rung, later in pairwise(rungs):
         kept = list(later.standings)
         assert len(kept) == (len(rung.standings) + 1) // 2
-        worst = max(place(text, rung.standings[text], "accuracy") for text in kept)
-        assert all(place(text, rung.standings[text], "accuracy") > worst for text in rung.standings.keys() - kept)
+        worst = max(sort_key(text, rung.standings[text], "accuracy") for text in kept)
+        assert all(sort_key(text, rung.standings[text], "accuracy") > worst for text in rung.standings.keys() - kept)
     order.shuffle(names)  # type: ignore[attr-defined]
     again = halve(names, rows, score)
     assert [list(rung.standings.items()) for rung in again] == [list(rung.standings.items()) for rung in rungs]

@@ -24,7 +24,7 @@ from promptkit.metrics.intervals import Estimate, difference, wilson
 from promptkit.models.fake import FakeModel
 from promptkit.runs.records import DECIMALS
 from promptkit.searches import instructions as searching
-from promptkit.searches.trial import InstructionScorer
+from promptkit.searches.scorer import InstructionScorer
 from tests.support.errors import refused
 
 WORDS = {"no": "bad", "yes": "good"}
@@ -377,7 +377,7 @@ def test_optimism_is_the_dev_score_less_the_held_out_one() -> None:
     assert told["dev"]["value"] == best["accuracy"] == found.on_dev.value
     assert told["held_out"] == told["comparison"]["branches"][1]["accuracy"]
     assert told["optimism"]["value"] == best["accuracy"] - told["held_out"]["value"]
-    assert f"optimism: {found.on_dev.value:.3f} on the rows" in str(found)
+    assert f"{found.on_dev.value:.3f} on dev" in str(found)
     assert found.instruction in str(found)
     run = json.loads((Path(told["runs"][1]) / "run.json").read_text())
     assert run["manipulate"]["instruction"] == found.instruction

@@ -14,7 +14,7 @@ from promptkit.core.requests import Generate, GenerateOutput, Generation, Output
 from promptkit.models.client import CachedModel
 from promptkit.models.fake import ByteTokenizer
 from promptkit.models.registry import load
-from promptkit.searches.proposals import PAIRS, SAMPLES, SHOWN, Proposer, cleaned
+from promptkit.searches.proposals import PAIRS, SAMPLES, SHOWN, Proposer, extract_instruction
 from tests.support.errors import refused
 
 PAIR = {f"id{number}": f"Input: in {number}\nOutput: out {number}" for number in range(30)}
@@ -124,4 +124,4 @@ def test_a_model_proposes_the_same_again(make_card: Any) -> None:
     ],
 )
 def test_a_text_is_read_as_its_first_sentence_if_it_has_one(text: str, ended: Any, instruction: str | None) -> None:
-    assert cleaned(Generation(ids=(1,), text=text, ended=ended)) == instruction
+    assert extract_instruction(Generation(ids=(1,), text=text, ended=ended)) == instruction

@@ -217,7 +217,7 @@ def test_influence_is_the_accuracy_with_a_row_less_that_without_it(context, scri
 
 def test_every_candidate_is_tried_about_as_often_as_any_other(pool):
     selector = influence(k=3, candidates=8, contexts=16)
-    contexts = [selector._context(number, pool[:8]) for number in range(16)]
+    contexts = [selector._random_context(number, pool[:8]) for number in range(16)]
     times = [sum(row in context for context in contexts) for row in pool[:8]]
     assert all(len({*ids(context)}) == 3 for context in contexts)
     assert sum(times) == 48

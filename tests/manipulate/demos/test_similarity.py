@@ -7,7 +7,7 @@ from math import exp, log
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
@@ -271,6 +271,7 @@ def test_k_demonstrations_are_the_first_of_more(over, pool, selector, k, index):
 
 
 @like
+@example(k=2, index=6, sizes=(6, 1, 3))  # the shown row is the only one of its class
 @given(k=counts, index=st.integers(-1, 13), sizes=st.tuples(*[st.integers(1, 6)] * 3))
 @settings(max_examples=20)
 def test_balanced_classes_are_as_equal_as_their_sizes_allow(over, pool, selector, k, index, sizes):

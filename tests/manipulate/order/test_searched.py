@@ -90,12 +90,12 @@ def test_the_order_of_highest_entropy_over_rows_that_the_model_writes_is_shown(c
     scored = [prompt for prompt in model.prompts if not prompt.endswith("Review:")]
     held = Counter(re.findall(r"film \d+", "".join(prompt.rpartition("Review:")[2] for prompt in scored)))
     contexts = ["\n\n".join(f"Review: {row.inputs['text']}\nSentiment: {row.label}" for row in each) for each in tried]
-    probing = [[f"{context}\n\nReview: {text}\nSentiment:" for text in held] for context in contexts]
+    probing = [[f"{shots}\n\nReview: {text}\nSentiment:" for text in held] for shots in contexts]
     assert {*scored} == {prompt for own in probing for prompt in own}
     found = []
     texts = written(model, context(rows, LABELS, model=model), order, seed, chosen)
-    for context in contexts:
-        p = softmax([[noise(f"{context}\n\nReview: {t}\nSentiment:", f" {y}") for y in LABELS] for t in texts])
+    for shots in contexts:
+        p = softmax([[noise(f"{shots}\n\nReview: {t}\nSentiment:", f" {y}") for y in LABELS] for t in texts])
         histogram = np.bincount(p.argmax(1), minlength=len(LABELS))
         found.append(entropy(histogram) if order is globale else np.mean([entropy(each) for each in p]))
     assert shown == tried[int(np.argmax(np.round(found, 4)))]
@@ -105,7 +105,7 @@ def written(model, context, order, seed, chosen):
     """The readable texts, each as often as it was written."""
     tried = permutations_of(chosen, 9, seed)
     search = order(seed=seed, permutations=9, probes=20)
-    requests = [search._writing(context, each, number) for number, each in enumerate(tried)]
+    requests = [search._generation(context, each, number) for number, each in enumerate(tried)]
     assert all(request.verb.n * len(tried) >= 20 and request.verb.temperature == 1.0 for request in requests)
     assert len({request.verb.seed for request in requests}) == len(tried)
     texts = [text.text for request in requests for text in model._output(request).generations]
