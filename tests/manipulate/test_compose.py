@@ -1,4 +1,4 @@
-"""What a model is asked while a prompt is made it reads as it reads the prompt: with what was learned."""
+"""Tests that queries during the construction of a prompt have the modifiers of the prompt."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def task(tmp_path: Path) -> pk.Task:
 
 
 def listens(scripted: Any) -> Any:
-    """A model that keeps every input that it reads but those that are read as texts of their own, for likeness."""
+    """Returns a model that records every input except texts that are embedded for similarity."""
 
     class Listens(scripted):
         def answer(self, requests: Any, done: Any = frozenset()) -> Any:
@@ -68,7 +68,7 @@ def listens(scripted: Any) -> Any:
 
 
 class Marks:
-    """A change that leaves its mark, and takes no room."""
+    """A modifier that adds a span and reserves no context."""
 
     name, context_tokens = "marks", 0
     kind = pk.SoftPrompt.kind
@@ -89,7 +89,7 @@ class Marks:
 
 @every
 @pytest.mark.parametrize("slot", TEMPLATES)
-def test_each_request_behind_the_prompt_has_the_changes_of_it(
+def test_every_request_during_prompt_construction_has_the_modifiers(
     scripted: Any, task: pk.Task, tmp_path: Path, parts: dict[str, Any], slot: str
 ) -> None:
     model = listens(scripted)
@@ -102,7 +102,7 @@ def test_each_request_behind_the_prompt_has_the_changes_of_it(
 
 
 @every
-def test_no_training_takes_a_prompt_that_asks_the_model(
+def test_training_refuses_prompts_that_depend_on_the_model(
     scripted: Any, task: pk.Task, tmp_path: Path, parts: dict[str, Any]
 ) -> None:
     (tmp_path / "t.j2").write_text(TEXT)

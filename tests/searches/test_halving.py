@@ -1,4 +1,4 @@
-"""Successive halving, against trying everything on everything."""
+"""Tests of successive halving against exhaustive scoring."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ texts = st.lists(st.text("abcde", min_size=1, max_size=6), min_size=1, max_size=
 
 
 @given(candidates=counts, rows=st.integers(1, 300))
-def test_rungs_grow_to_all_rows_and_are_one_a_halving_at_most(candidates: int, rows: int) -> None:
+def test_rungs_grow_to_all_rows_with_at_most_one_per_halving(candidates: int, rows: int) -> None:
     made = sizes(candidates, rows)
     assert made == sorted(set(made))
     assert made[-1] == rows
@@ -25,7 +25,7 @@ def test_rungs_grow_to_all_rows_and_are_one_a_halving_at_most(candidates: int, r
     assert all(later <= 2 * sooner + 1 for sooner, later in pairwise(made))
 
 
-def test_thirty_two_on_a_hundred_rows_by_hand() -> None:
+def test_sizes_computed_by_hand() -> None:
     assert sizes(32, 100) == [8, 12, 25, 50, 100]
     assert sizes(1, 100) == sizes(2, 100) == [100]
     assert sizes(3, 100) == [50, 100]
@@ -34,9 +34,7 @@ def test_thirty_two_on_a_hundred_rows_by_hand() -> None:
 
 
 @given(names=texts, rows=st.integers(1, 200), by=st.sampled_from(["accuracy", "logprob"]), data=st.data())
-def test_where_the_better_is_right_wherever_the_worse_is_the_best_of_all_is_found(
-    names: list[str], rows: int, by: By, data: st.DataObject
-) -> None:
+def test_the_best_candidate_is_found_if_candidates_are_nested(names: list[str], rows: int, by: By, data: st.DataObject) -> None:
     hardness = data.draw(st.lists(st.integers(0, 9), min_size=rows, max_size=rows))
     skill = {text: data.draw(st.integers(0, 10)) for text in names}
 
@@ -49,7 +47,7 @@ def test_where_the_better_is_right_wherever_the_worse_is_the_best_of_all_is_foun
 
 
 @given(names=texts, rows=st.integers(1, 100), order=st.randoms(use_true_random=False), data=st.data())
-def test_all_of_a_rung_have_the_same_rows_and_the_better_half_goes_on(
+def test_candidates_of_a_rung_have_the_same_rows_and_the_better_half_is_kept(
     names: list[str], rows: int, order: object, data: st.DataObject
 ) -> None:
     right = {text: data.draw(st.lists(st.booleans(), min_size=rows, max_size=rows)) for text in names}
@@ -74,7 +72,7 @@ def test_all_of_a_rung_have_the_same_rows_and_the_better_half_goes_on(
 @pytest.mark.parametrize(
     ("by", "order"), [("accuracy", ["cc", "b", "a", "aa", "bb", "dd"]), ("logprob", ["dd", "cc", "b", "a", "aa", "bb"])]
 )
-def test_ties_go_by_the_other_score_then_to_the_shorter_then_to_the_first_by_letter(by: By, order: list[str]) -> None:
+def test_ties_are_broken_by_the_other_score_then_length_then_text(by: By, order: list[str]) -> None:
     told = {
         "dd": CandidateScore(0.4, -0.5),
         "bb": CandidateScore(0.5, -2.0),

@@ -1,4 +1,4 @@
-"""Chains of thought on a model that writes as told: what it is asked, in which rounds, and what stands before the answer."""
+"""Tests of chains of thought with a scripted model: its queries, its rounds, and the text before the answer."""
 
 import re
 from contextlib import suppress
@@ -49,7 +49,7 @@ def flat(prompt, word):
 # ---- zero-shot --------------------------------------------------------------------------------------
 
 
-def test_zero_shot_asks_for_a_reasoning_and_stands_it_before_the_answer(bind_context, scripted, pool):
+def test_zero_shot_generates_a_reasoning_before_the_answer(bind_context, scripted, pool):
     model = scripted(flat, lambda prompt, verb: [" First this.\nThen that. \n\nQ: more"])
     prompt = pk.Prompt(QUESTION, cot=zero_shot(max_tokens=9))
     rendered = prompt.bind(bind_context(pool, LABELS, model=model))(ROWS[:2])
@@ -63,7 +63,7 @@ def test_zero_shot_asks_for_a_reasoning_and_stands_it_before_the_answer(bind_con
         assert [span.part for span in each.input.spans][-1] == "reasoning"
 
 
-def test_a_reasoning_ends_before_a_further_example_and_not_at_an_empty_line(bind_context, scripted, pool):
+def test_a_reasoning_stops_at_the_next_example_and_not_at_an_empty_line(bind_context, scripted, pool):
     verbs = []
 
     def writes(prompt, verb):
@@ -78,14 +78,14 @@ def test_a_reasoning_ends_before_a_further_example_and_not_at_an_empty_line(bind
 
 
 @pytest.mark.parametrize("cot", [zero_shot(), least_to_most()])
-def test_a_model_that_turns_to_the_answer_by_itself_is_not_asked_for_it_twice(bind_context, scripted, pool, cot):
+def test_an_answer_trigger_generated_by_the_model_is_not_repeated(bind_context, scripted, pool, cot):
     model = scripted(flat, lambda prompt, verb: [" Why? So it is. Therefore, the answer is 7.\nAnd more?"])
     (rendered,) = pk.Prompt(QUESTION, cot=cot).bind(bind_context(pool, LABELS, model=model))(ROWS[:1])
     assert text_of(rendered).count("Therefore, the answer is") == 1
     assert text_of(rendered).endswith("So it is. Therefore, the answer is")
 
 
-def test_demonstrations_show_their_reasoning_as_the_row_itself_does(bind_context, scripted, pool):
+def test_demonstrations_format_their_reasoning_like_the_query(bind_context, scripted, pool):
     model = scripted(flat, lambda prompt, verb: [" Hm."])
     for template in (QUESTION, WORKED):
         prompt = pk.Prompt(template, demos=pk.demos.first(k=1), cot=zero_shot(trigger="Think.", answer_trigger="Hence"))
@@ -99,7 +99,7 @@ def test_demonstrations_show_their_reasoning_as_the_row_itself_does(bind_context
     assert text_of(rendered).startswith("Q: review number 0\nA: negative.\n\n")
 
 
-def test_in_a_chat_the_answering_turn_begins_with_the_reasoning(bind_context, scripted, pool):
+def test_in_a_chat_the_assistant_turn_starts_with_the_reasoning(bind_context, scripted, pool):
     model = scripted(flat, lambda prompt, verb: [" Hm."])
     prompt = pk.Prompt(QUESTION, demos=pk.demos.first(k=1), cot=zero_shot(trigger="Think.", answer_trigger="Hence"), chat=True)
     (rendered,) = prompt.bind(bind_context(pool, LABELS, model=model))(ROWS[:1])
@@ -111,7 +111,7 @@ def test_in_a_chat_the_answering_turn_begins_with_the_reasoning(bind_context, sc
     assert rendered.targets == (" negative", " positive")
 
 
-def test_a_text_that_answers_is_a_line_behind_the_answer_trigger(bind_context, scripted, pool):
+def test_a_generated_answer_stops_at_the_end_of_the_line(bind_context, scripted, pool):
     model = scripted(flat, lambda prompt, verb: [" Hm."])
     for chat in (False, True):
         prompt = pk.Prompt(QUESTION, cot=zero_shot(), chat=chat)
@@ -119,9 +119,7 @@ def test_a_text_that_answers_is_a_line_behind_the_answer_trigger(bind_context, s
         assert prompt.bind(around)(ROWS[:1])[0].stop == ("\n",)
 
 
-def test_a_content_free_row_reasons_for_itself_behind_the_demonstrations_of_the_row_that_it_is_like(
-    bind_context, scripted, pool
-):
+def test_a_content_free_row_has_its_own_reasoning_and_the_demonstrations_of_its_context(bind_context, scripted, pool):
     model = scripted(flat, lambda prompt, verb: [f" About {prompt.rpartition('Q: ')[2].split()[0]}."])
     apply = pk.Prompt(QUESTION, demos=pk.demos.random_each(k=2), cot=zero_shot()).bind(bind_context(pool, LABELS, model=model))
     (own,) = apply(ROWS[:1])
@@ -132,10 +130,10 @@ def test_a_content_free_row_reasons_for_itself_behind_the_demonstrations_of_the_
 
 @example(length=236, k=4, written=27, name="zero-shot")  # the space before the reasoning takes the last token
 @given(length=st.integers(150, 700), k=st.integers(0, 6), written=st.integers(0, 40), name=st.sampled_from(sorted(COT)))
-def test_there_is_room_for_the_reasoning_and_both_calls_show_the_same_demonstrations(
+def test_context_is_reserved_for_the_reasoning_so_that_both_calls_show_the_same_demonstrations(
     bind_context, scripted, make_card, pool, length, k, written, name
 ):
-    """Every token is a byte, so that a text is as long again when it is read."""
+    """Every token is a byte, so generated text has the same length when it is encoded again."""
 
     def writes(prompt, verb):
         assert len(prompt) + 1 + verb.max_tokens <= length
@@ -159,7 +157,7 @@ def test_there_is_room_for_the_reasoning_and_both_calls_show_the_same_demonstrat
 @given(
     trigger=st.sampled_from(["", "Think."]), reasoning=st.text("ab \n.", max_size=9), answer=st.sampled_from(["Hence", "So:"])
 )
-def test_what_was_written_stands_as_it_was_written_between_single_spaces(trigger, reasoning, answer):
+def test_a_reasoning_is_joined_unchanged_with_single_spaces(trigger, reasoning, answer):
     whole = join_reasoning(trigger, reasoning, answer)
     assert whole.startswith(f" {trigger}")
     assert whole.endswith(f" {answer}")
@@ -171,7 +169,7 @@ def test_what_was_written_stands_as_it_was_written_between_single_spaces(trigger
 
 @pytest.mark.parametrize(("keywords", "code"), [({"max_tokens": 0}, "out-of-range"), ({"answer_trigger": " "}, "empty-text")])
 @pytest.mark.parametrize("cot", COT.values(), ids=COT)
-def test_a_chain_of_thought_that_could_not_be_written_is_refused(cot, keywords, code):
+def test_invalid_settings_of_a_chain_of_thought_are_refused(cot, keywords, code):
     with refused(InputError, code, cot=cot.name, **keywords):
         cot(**keywords)
     with refused(InputError, "not-an-instance", keywords=("cot",)):
@@ -188,7 +186,7 @@ PLANS = {
 }
 
 
-def test_subquestions_are_answered_in_turn_each_behind_those_before_it(bind_context, scripted, pool):
+def test_subquestions_are_answered_one_by_one_after_the_previous_ones(bind_context, scripted, pool):
     def writes(prompt, verb):
         if prompt.endswith(":\n1."):
             return [PLANS[prompt.split("\n")[0].removeprefix("Q: ")]]
@@ -206,7 +204,7 @@ def test_subquestions_are_answered_in_turn_each_behind_those_before_it(bind_cont
     assert third == "Q: query 2\nA: Therefore, the answer is"
 
 
-def test_a_row_s_parts_do_not_depend_on_the_other_rows(bind_context, scripted, pool):
+def test_subquestions_of_a_row_do_not_depend_on_other_rows(bind_context, scripted, pool):
     def writes(prompt, verb):
         return [PLANS[prompt.split("\n")[0].removeprefix("Q: ")]] if prompt.endswith(":\n1.") else [f" {len(prompt)}."]
 
@@ -218,7 +216,7 @@ def test_a_row_s_parts_do_not_depend_on_the_other_rows(bind_context, scripted, p
 
 
 def zoo(*topics, each=5):
-    """Rows about so many topics, each with words of its own."""
+    """Returns rows about several topics, each with distinct words."""
     return [
         LabeledExample(id=f"{topic}{i}", inputs={"text": " ".join([topic] * 4 + [f"{topic}-{i % 3}"] + ["and"] * i)}, label="?")
         for topic in topics
@@ -249,7 +247,7 @@ def test_auto_cot_shows_a_row_of_each_cluster_with_the_model_s_own_reasoning_and
 
 @few
 @given(order=st.randoms(use_true_random=False), seed=st.integers(0, 5))
-def test_auto_cot_does_not_depend_on_the_order_of_the_pool_nor_on_its_labels(context, scripted, order, seed):
+def test_auto_cot_depends_neither_on_the_order_of_the_pool_nor_on_its_labels(context, scripted, order, seed):
     rows = zoo("cat", "dog", "emu")
     mixed = [replace(row, label="other", id=row.id) for row in rows]
     order.shuffle(mixed)
@@ -257,7 +255,7 @@ def test_auto_cot_does_not_depend_on_the_order_of_the_pool_nor_on_its_labels(con
     assert one == other
 
 
-def test_a_row_of_a_cluster_is_the_nearest_to_its_centroid():
+def test_clusters_are_sorted_by_distance_to_their_centroid():
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     rows = zoo("cat", "dog", "emu", each=6)
@@ -284,7 +282,7 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("unfit", UNFIT)
-def test_a_reasoning_that_is_unfit_gives_way_to_the_next_of_its_cluster(context, scripted, unfit):
+def test_an_unusable_reasoning_is_replaced_by_the_next_row_of_the_cluster(context, scripted, unfit):
     rows = sorted(zoo("cat", "dog", "emu"), key=lambda row: row.id)
     vectors = EmbeddingSpace(context(rows, model=scripted()), "model", rows).pool
     nearest = [own[0] for own in clusters(rows, vectors, 3, seed=0)]
@@ -302,7 +300,7 @@ def test_a_reasoning_that_is_unfit_gives_way_to_the_next_of_its_cluster(context,
     assert model.rounds == [3, 3, 2, 2]
 
 
-def test_a_long_question_is_never_tried_and_a_cluster_without_another_is_left_out(context, scripted, caplog):
+def test_long_questions_are_skipped_and_clusters_without_others_are_left_out(context, scripted, caplog):
     long = LabeledExample(id="long", inputs={"text": "fox " * (WORDS + 1)}, label="?")
     model = scripted(flat, thinks)
     (chosen,) = over(context, [*zoo("cat", "dog"), long], model, k=3)(ROWS[:1])
@@ -313,12 +311,12 @@ def test_a_long_question_is_never_tried_and_a_cluster_without_another_is_left_ou
     assert "2 of 3" in message
 
 
-def test_a_model_that_writes_no_reasoning_is_refused(context, scripted):
+def test_a_model_that_generates_no_reasoning_is_refused(context, scripted):
     with refused(ModelError, "no-generated-reasoning", selector="auto-cot"):
         over(context, zoo("cat", "dog"), scripted(flat, lambda prompt, verb: [""]), k=2)
 
 
-def test_a_template_that_shows_no_reasoning_is_refused_but_for_a_chain_of_thought(context, bind_context, scripted):
+def test_a_template_without_reasoning_is_refused_unless_a_chain_of_thought_shows_it(context, bind_context, scripted):
     model = scripted(lambda prompt, word: -float(len(word)), thinks)
     with refused(TemplateError, "reasoning-not-shown", selector="auto-cot"):
         over(context, zoo("cat"), model, template=QUESTION, k=1)
@@ -328,7 +326,7 @@ def test_a_template_that_shows_no_reasoning_is_refused_but_for_a_chain_of_though
     assert text_of(rendered).count("A sheep. Two goats. Therefore, the answer is yes\n\n") == 2
 
 
-def test_a_row_is_not_shown_itself(context, scripted):
+def test_a_row_is_not_its_own_demonstration(context, scripted):
     rows = zoo("cat", "dog", "emu")
     choose = over(context, rows, scripted(flat, thinks), k=3)
     (usual,) = choose(ROWS[:1])
@@ -336,7 +334,7 @@ def test_a_row_is_not_shown_itself(context, scripted):
     assert own == (usual[0], usual[2])
 
 
-def test_clusters_of_rows_with_the_same_vector_are_no_error():
+def test_rows_with_equal_vectors_can_be_clustered():
     rows = [LabeledExample(id=f"r{i}", inputs={"text": "a b" if i else "b a"}, label="?") for i in range(2)]
     assert sorted(map(len, clusters(rows, np.ones((2, 3), np.float32), 2, seed=0))) == [0, 2]
 
@@ -347,7 +345,7 @@ def test_clusters_of_rows_with_the_same_vector_are_no_error():
 @given(
     counts=st.lists(st.integers(1, 5), min_size=4, max_size=8), k=st.integers(0, 4), mark=st.sampled_from([". ", ".\n", "; "])
 )
-def test_the_rows_of_most_steps_are_shown(context, counts, k, mark):
+def test_the_rows_with_the_most_steps_are_shown(context, counts, k, mark):
     rows = [
         LabeledExample(id=f"r{i}", inputs={"text": f"t{i}"}, label="x", rationale={"reasoning": mark.join(["3.5 = 7"] * count)})
         for i, count in enumerate(counts)
@@ -358,7 +356,7 @@ def test_the_rows_of_most_steps_are_shown(context, counts, k, mark):
     assert [row.id for row in chosen] == [f"r{i}" for i in expected]
 
 
-def test_rows_without_worked_reasoning_are_refused(context, make_rows):
+def test_a_pool_without_rationales_is_refused(context, make_rows):
     with refused(TaskError, "no-reasoning", selector="complex", rows=4):
         complex_(k=1).bind(context(make_rows(4), LABELS))
     assert complex_(k=0).bind(context([], LABELS))(ROWS[:1]) == [()]

@@ -32,7 +32,7 @@ def ids(rows):
 
 @pytest.fixture(scope="module")
 def over(context):
-    """A selector's choice over a pool, for one row."""
+    """Binds a selector to a pool."""
 
     def make(selector, pool, k=0, seed=0, labels=LABELS):
         known = {field.name for field in fields(selector)}
@@ -45,7 +45,7 @@ def over(context):
 
 @drawn
 @given(order=st.randoms(use_true_random=False), k=counts, seed=seeds)
-def test_drawn_demonstrations_do_not_depend_on_the_order_of_the_pool(over, pool, selector, order, k, seed):
+def test_random_demonstrations_do_not_depend_on_the_order_of_the_pool(over, pool, selector, order, k, seed):
     mixed = list(pool)
     order.shuffle(mixed)
     for row in (STRANGER, pool[0], pool[17]):
@@ -70,7 +70,7 @@ def test_k_demonstrations_are_among_the_k_plus_1_of_the_same_seed(over, pool, se
 
 @choosing
 @given(k=st.integers(1, 9), seed=seeds, index=st.integers(0, 29), copies=st.integers(0, 3))
-def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(over, pool, selector, k, seed, index, copies):
+def test_neither_the_row_nor_one_with_equal_inputs_is_its_demonstration(over, pool, selector, k, seed, index, copies):
     own = pool[index]
     twins = [LabeledExample(id=f"{own.id}#{n}", inputs=dict(own.inputs), label=own.label) for n in range(2, 2 + copies)]
     asked = Example(id="asked again", inputs=dict(own.inputs))
@@ -90,7 +90,7 @@ def test_no_two_demonstrations_have_equal_inputs(over, pool, selector, k, seed):
 
 @shared
 @given(k=counts, seed=seeds)
-def test_a_shared_set_is_the_same_for_every_row_outside_of_it(over, pool, selector, k, seed):
+def test_a_shared_set_is_the_same_for_every_row_that_is_not_in_it(over, pool, selector, k, seed):
     choose = over(selector, pool, k, seed)
     usual = choose(STRANGER)
     assert all(choose(row) == usual for row in pool if row not in usual)
@@ -107,7 +107,7 @@ def test_a_row_in_a_shared_set_has_one_demonstration_replaced(over, pool, select
 
 
 @shared
-def test_in_a_shared_set_only_the_place_of_the_row_itself_changes(over, pool, selector):
+def test_only_the_row_itself_is_replaced_in_a_shared_set(over, pool, selector):
     choose = over(selector, pool, 6)
     usual = choose(STRANGER)
     for place, own in enumerate(usual):
@@ -115,7 +115,7 @@ def test_in_a_shared_set_only_the_place_of_the_row_itself_changes(over, pool, se
 
 
 @given(k=st.integers(1, 9), seed=seeds)
-def test_random_each_draws_anew_for_each_row_by_the_row_alone(over, pool, k, seed):
+def test_random_each_draws_separately_for_each_row(over, pool, k, seed):
     rows = [Example(id=f"query {n}", inputs={"text": f"query {n}"}) for n in range(8)]
     choose = over(random_each, pool, k, seed)
     chosen = {row.id: ids(choose(row)) for row in rows}
@@ -124,13 +124,13 @@ def test_random_each_draws_anew_for_each_row_by_the_row_alone(over, pool, k, see
 
 
 @drawn
-def test_another_seed_draws_other_demonstrations(over, pool, selector):
+def test_a_different_seed_draws_different_demonstrations(over, pool, selector):
     sets = {frozenset(ids(over(selector, pool, 6, seed)(STRANGER))) for seed in range(10)}
     assert len(sets) >= 9
 
 
 @pytest.mark.parametrize("selector", [random, random_each])
-def test_every_row_of_the_pool_has_an_equal_chance(over, pool, selector):
+def test_every_row_of_the_pool_is_drawn_equally_often(over, pool, selector):
     draws = Counter(row.id for seed in range(600) for row in over(selector, pool, 5, seed)(STRANGER))
     expected = 600 * 5 / len(pool)  # standard deviation about 9
     assert all(abs(draws[row.id] - expected) < 45 for row in pool)
@@ -147,14 +147,14 @@ def test_balanced_classes_differ_by_one_demonstration_at_most(over, pool, k, see
     assert max(held[label] for label in LABELS) - min(held[label] for label in LABELS) <= 1
 
 
-def test_which_class_is_shown_once_more_is_drawn(over, pool):
+def test_the_classes_that_get_the_remainder_are_random(over, pool):
     favoured = Counter(
         Counter(row.label for row in over(balanced, pool, 4, seed)(STRANGER)).most_common(1)[0][0] for seed in range(60)
     )
     assert all(favoured[label] >= 8 for label in LABELS)
 
 
-def test_classes_are_mixed_and_not_shown_in_blocks(over, pool):
+def test_balanced_classes_are_shuffled(over, pool):
     first_shown = {over(balanced, pool, 6, seed)(STRANGER)[0].label for seed in range(20)}
     assert first_shown == set(LABELS)
 
@@ -165,7 +165,7 @@ def test_balanced_demonstrations_do_not_depend_on_the_declared_order_of_labels(o
 
 
 @given(seed=seeds)
-def test_balanced_demonstrations_come_from_a_lopsided_pool_too(over, make_rows, seed):
+def test_balanced_demonstrations_of_an_imbalanced_pool(over, make_rows, seed):
     lopsided = [*make_rows(40, ("positive",)), LabeledExample(id="rare", inputs={"text": "rare"}, label="negative")]
     chosen = over(balanced, lopsided, 2, seed, ("negative", "positive"))(STRANGER)
     assert sorted(row.label for row in chosen) == ["negative", "positive"]
@@ -200,7 +200,7 @@ def test_a_pool_with_fewer_different_inputs_than_k_is_refused(over, pool, select
 
 
 @choosing
-def test_a_row_of_a_pool_of_just_k_is_shown_all_the_others(over, pool, selector):
+def test_a_row_of_a_pool_of_k_rows_is_shown_all_others(over, pool, selector):
     pool = pool[:6]
     assert set(ids(over(selector, pool, 6)(pool[0]))) == {row.id for row in pool[1:]}
 

@@ -1,4 +1,4 @@
-"""Selectors that ask the model, on answers made by hand: each against its formula worked by numpy."""
+"""Tests of selectors that query the model, against their formulas in NumPy with scripted outputs."""
 
 import hashlib
 import re
@@ -41,7 +41,7 @@ def dev(make_rows):
 
 
 def noise(prompt, word):
-    """A log-probability that depends on the whole prompt, and on nothing else."""
+    """Returns a log-probability that depends only on the prompt and the word."""
     return -int.from_bytes(hashlib.blake2b(f"{prompt}\0{word}".encode(), digest_size=4).digest()) / 2**30
 
 
@@ -52,9 +52,7 @@ def ids(rows):
 @every
 @few
 @given(order=st.randoms(use_true_random=False))
-def test_many_rows_are_chosen_for_as_one_by_one_and_the_order_of_the_pool_changes_nothing(
-    context, scripted, pool, dev, selector, order
-):
+def test_selection_is_independent_of_other_rows_and_of_the_order_of_the_pool(context, scripted, pool, dev, selector, order):
     mixed, mixed_dev = [*pool], [*dev]
     order.shuffle(mixed)
     order.shuffle(mixed_dev)
@@ -65,15 +63,15 @@ def test_many_rows_are_chosen_for_as_one_by_one_and_the_order_of_the_pool_change
 
 
 @every
-def test_the_label_of_the_row_itself_is_out_of_reach(context, scripted, pool, dev, selector):
-    """An Example has none; a labeled row that is taken for one is chosen for all the same, whatever its label."""
+def test_the_label_of_the_row_is_not_used(context, scripted, pool, dev, selector):
+    """An Example has no label; a labeled row gets the same demonstrations whatever its label."""
     choose = selector.bind(context(pool, LABELS, dev=dev, model=scripted(noise)))
     labeled = [[LabeledExample(id=row.id, inputs=row.inputs, label=label) for row in ROWS] for label in LABELS]
     assert choose(ROWS) == choose(labeled[0]) == choose(labeled[1])
 
 
 @every
-def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(context, scripted, pool, dev, selector):
+def test_neither_the_row_nor_one_with_equal_inputs_is_its_demonstration(context, scripted, pool, dev, selector):
     twins = [replace(row, id=f"{row.id}#2") for row in pool]
     choose = selector.bind(context([*pool, *twins], LABELS, dev=dev, model=scripted(noise)))
     for row, chosen in zip(pool, choose(pool), strict=True):
@@ -82,7 +80,7 @@ def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(context, script
 
 
 @every
-def test_what_was_asked_is_not_asked_again(bind_context, scripted, pool, dev, selector):
+def test_queries_are_not_repeated(bind_context, scripted, pool, dev, selector):
     model = scripted(noise)
     apply = pk.Prompt("sentiment/review", demos=selector).bind(bind_context(pool, LABELS, dev=dev, model=model))
     apply(ROWS)
@@ -94,7 +92,7 @@ def test_what_was_asked_is_not_asked_again(bind_context, scripted, pool, dev, se
 
 
 @every
-def test_answers_that_are_written_or_rows_that_are_missing_are_refused(context, make_rows, pool, dev, selector):
+def test_generated_answers_and_missing_rows_are_refused(context, make_rows, pool, dev, selector):
     if selector.name != "influence":
         with refused(Unsupported, "needs-scored-answers", purpose=selector.name):
             selector.bind(context(pool, LABELS, dev=dev, reading=pk.extract.first_line()))(ROWS)
@@ -106,13 +104,13 @@ def test_answers_that_are_written_or_rows_that_are_missing_are_refused(context, 
 
 
 @every
-def test_for_no_demonstrations_nothing_is_asked(context, scripted, pool, selector):
+def test_zero_demonstrations_need_no_query(context, scripted, pool, selector):
     model = scripted(noise)
     assert replace(selector, k=0).bind(context(pool, LABELS, model=model))(ROWS) == [()] * len(ROWS)
     assert model.prompts == []
 
 
-def test_rows_behind_the_same_demonstrations_are_asked_in_a_round_of_their_own(context, scripted, pool):
+def test_rows_with_the_same_demonstrations_form_a_separate_round(context, scripted, pool):
     model = scripted(noise)
     around = context(pool, LABELS, model=model)
     rows = [Example(id=f"r{i}", inputs={"text": f"row {i}"}) for i in range(MIN_SHARED)]
@@ -126,7 +124,7 @@ def test_rows_behind_the_same_demonstrations_are_asked_in_a_round_of_their_own(c
 
 
 def entropies(model, context, row, ways):
-    """By numpy, from the scores of the prompts as the model reads them."""
+    """Computes the entropies with NumPy from the scores of the decoded prompts."""
     prompts = [model.card.tokenizer.decode(context.layout(row, way).input.ids).removeprefix("<bos>") for way in ways]
     logprobs = np.array([[noise(prompt, f" {label}") for label in LABELS] for prompt in prompts])
     p = np.exp(logprobs) / np.exp(logprobs).sum(1, keepdims=True)
@@ -135,7 +133,7 @@ def entropies(model, context, row, ways):
 
 @few
 @given(seed=st.integers(0, 99), k=st.integers(1, 4), candidates=st.integers(4, 9), organizations=st.integers(1, 6))
-def test_mdl_shows_the_organization_of_least_entropy(context, scripted, pool, seed, k, candidates, organizations):
+def test_mdl_shows_the_organization_with_the_lowest_entropy(context, scripted, pool, seed, k, candidates, organizations):
     selector = mdl(k=k, seed=seed, candidates=candidates, organizations=organizations)
     model = scripted(noise)
     around = context(pool, LABELS, model=model)
@@ -148,21 +146,21 @@ def test_mdl_shows_the_organization_of_least_entropy(context, scripted, pool, se
     assert len(model.prompts) <= len(ROWS) * organizations
 
 
-def test_with_one_organization_mdl_is_the_selector_of_its_candidates(context, pool):
+def test_mdl_with_one_organization_equals_its_selector_of_candidates(context, pool):
     around = context(pool, LABELS)
     for by, selector in CANDIDATES.items():
         plain = selector(**{key: value for key, value in {"k": 4, "seed": 2}.items() if hasattr(selector, key)}).bind(around)
         assert mdl(k=4, seed=2, candidates=4, organizations=1, by=by).bind(around)(ROWS) == plain(ROWS)
 
 
-def test_organizations_of_a_row_and_of_another_are_drawn_apart(pool):
+def test_organizations_differ_between_rows(pool):
     first, other = (mdl(k=3)._organizations(row, tuple(pool[:9])) for row in ROWS[:2])
     assert first[0] == other[0]
     assert first[1:] != other[1:]
     assert len({tuple(ids(way)) for way in first}) > 5
 
 
-def test_a_selector_among_another_s_candidates_refuses_what_gives_none():
+def test_invalid_settings_of_model_based_selectors_are_refused():
     for selector in (mdl, rerank):
         with refused(InputError, "unknown-name", kind="selector of candidates", name="mdl"):
             selector(by="mdl")
@@ -176,15 +174,15 @@ def test_a_selector_among_another_s_candidates_refuses_what_gives_none():
 
 
 def held(prompt):
-    """The numbers of the pool's rows that stand in a prompt as demonstrations, and the number of the query."""
+    """Returns the numbers of the pool rows shown in a prompt, and the number of the query."""
     *demonstrations, query = re.findall(r"Review: (?:dev )?review number (\d+)", prompt)
     return frozenset(map(int, demonstrations)), int(query)
 
 
 @few
 @given(seed=st.integers(0, 99), k=st.integers(1, 5), helpful=st.sets(st.integers(0, 19)))
-def test_influence_is_the_accuracy_with_a_row_less_that_without_it(context, scripted, pool, dev, seed, k, helpful):
-    """A model that is right on as many queries as its demonstrations are helpful, each by a chance of its own."""
+def test_influence_is_the_accuracy_with_a_row_minus_that_without_it(context, scripted, pool, dev, seed, k, helpful):
+    """The model is correct on a share of queries that grows with the number of helpful demonstrations."""
 
     def says(prompt, word):
         shown, query = held(prompt)
@@ -215,7 +213,7 @@ def test_influence_is_the_accuracy_with_a_row_less_that_without_it(context, scri
     assert np.allclose(shown, sorted(worth, reverse=True)[:k], atol=1e-6)
 
 
-def test_every_candidate_is_tried_about_as_often_as_any_other(pool):
+def test_candidates_occur_in_contexts_equally_often(pool):
     selector = influence(k=3, candidates=8, contexts=16)
     contexts = [selector._random_context(number, pool[:8]) for number in range(16)]
     times = [sum(row in context for context in contexts) for row in pool[:8]]
@@ -224,7 +222,7 @@ def test_every_candidate_is_tried_about_as_often_as_any_other(pool):
     assert min(times) >= 3
 
 
-def test_influence_on_written_answers_is_of_those_that_are_right(context, scripted, make_rows):
+def test_influence_on_generated_answers_counts_the_correct_ones(context, scripted, make_rows):
     rows = make_rows(9)
     dev = [LabeledExample(id=f"d{i}", inputs={"text": f"d{i}"}, label="yes", accepted=("yes", "Y")) for i in range(9)]
 
@@ -241,7 +239,7 @@ def test_influence_on_written_answers_is_of_those_that_are_right(context, script
 
 @few
 @given(seed=st.integers(0, 99), k=st.integers(1, 5), count=st.integers(1, 5))
-def test_candidates_are_ranked_by_what_they_gain_their_own_rows_of_dev(context, scripted, pool, dev, seed, k, count):
+def test_candidates_are_ranked_by_the_mean_gain_on_their_training_queries(context, scripted, pool, dev, seed, k, count):
     model = scripted(noise)
     around = context(pool, LABELS, dev=dev, model=model)
     selector = rerank(k=k, seed=seed, candidates=6, rows=count)
@@ -261,8 +259,8 @@ def test_candidates_are_ranked_by_what_they_gain_their_own_rows_of_dev(context, 
         assert ids(chosen) == [candidates[i].id for i in np.argsort(-np.round(gains, 4), kind="stable")[:k]]
 
 
-def test_the_answer_to_a_row_of_dev_that_has_the_row_s_own_inputs_cannot_leak(context, scripted, pool, dev):
-    """Train and test may overlap: then the label of the test row stands in dev, and what it says of candidates is left out."""
+def test_a_dev_row_with_the_same_inputs_does_not_leak_its_answer(context, scripted, pool, dev):
+    """Train and test may overlap; a dev row with the inputs of the test row is left out of the gains."""
 
     def chosen(label):
         twin = LabeledExample(id="twin", inputs=ROWS[0].inputs, label=label)
@@ -274,7 +272,7 @@ def test_the_answer_to_a_row_of_dev_that_has_the_row_s_own_inputs_cannot_leak(co
     assert one[1] != other[1]
 
 
-def test_a_candidate_is_scored_once_whichever_rows_it_is_a_candidate_of(context, scripted, pool, dev):
+def test_a_candidate_is_scored_once(context, scripted, pool, dev):
     model = scripted(noise)
     around = context(pool, LABELS, dev=dev, model=model)
     choose = rerank(k=2, candidates=20, rows=2, by="random").bind(around)
@@ -284,8 +282,8 @@ def test_a_candidate_is_scored_once_whichever_rows_it_is_a_candidate_of(context,
     assert len(model.prompts) == asked
 
 
-def test_what_a_selector_of_candidates_needs_is_given_to_it(bind_context, scripted, pool, dev, monkeypatch):
-    """As for a selector that asks a sentence encoder."""
+def test_the_selector_of_candidates_can_query_other_models(bind_context, scripted, pool, dev, monkeypatch):
+    """For example a selector that queries a sentence encoder."""
 
     class encoded(random):  # noqa: N801
         models = ("encoder",)

@@ -1,4 +1,4 @@
-"""Selectors by likeness: each against an independent computation, and the laws that all of them keep."""
+"""Tests of similarity selectors: each against an independent computation, and properties of all of them."""
 
 from collections import Counter
 from dataclasses import dataclass, fields, replace
@@ -34,13 +34,13 @@ seeds = st.integers(0, 10**6)
 counts = st.integers(0, 9)
 
 
-def test_every_law_is_held_to_every_selector_by_likeness():
+def test_all_similarity_selectors_are_tested():
     assert {selector.name for selector in LIKE} == {"bm25", "similar", "mmr", "dpp", "votek", "diverse"}
 
 
 @dataclass(frozen=True)
 class Placed:
-    """An encoder that was told the vector of each text."""
+    """An encoder with a given vector for each text."""
 
     vectors: dict[str, np.ndarray]
 
@@ -64,7 +64,7 @@ def pool(make_rows):
 
 @pytest.fixture(scope="module")
 def over(context):
-    """A selector's choice for rows; with vectors, by those."""
+    """Binds a selector to a pool, optionally with given vectors."""
 
     def make(selector, pool, vectors=None, labels=LABELS):
         made = context(pool, labels)
@@ -78,7 +78,7 @@ def over(context):
 
 @pytest.fixture(scope="module")
 def drawn(over):
-    """A pool of 12 rows at random places of a space, a query, and what a selector chooses for it: numbers of rows."""
+    """Returns random vectors of 12 pool rows and a query, and the indices of the rows selected for it."""
 
     def draw(selector, seed, size=12, width=5):
         generator = np.random.default_rng(seed)
@@ -114,7 +114,7 @@ def test_similar_rows_are_the_nearest_neighbors_of_scikit_learn(drawn, seed, k):
 
 
 def by_hand(texts, query):
-    """BM25 as its formula says, in plain Python: the score of each text."""
+    """Computes the BM25 score of each text in plain Python."""
     words = [text.lower().split() for text in texts]
     mean = sum(map(len, words)) / len(words)
     scores = []
@@ -142,7 +142,7 @@ def test_bm25_ranks_by_its_formula(over, words, query):
 
 
 @given(seed=seeds, k=st.integers(1, 8), relevance=st.sampled_from([0.0, 0.3, 0.5, 1.0]), candidates=st.integers(1, 12))
-def test_mmr_takes_what_its_formula_says(drawn, seed, k, relevance, candidates):
+def test_mmr_selects_by_its_formula(drawn, seed, k, relevance, candidates):
     pool, query, chosen = drawn(mmr(k, encoder="placed", relevance=relevance, candidates=candidates), seed)
     nearest = np.argsort(-(pool @ query)).tolist()
     expected = nearest[:1]
@@ -155,8 +155,8 @@ def test_mmr_takes_what_its_formula_says(drawn, seed, k, relevance, candidates):
 
 @pytest.mark.parametrize("width", [2, 5])
 @given(seed=seeds, k=st.integers(1, 10), candidates=st.integers(1, 12))
-def test_dpp_makes_the_determinant_largest_step_by_step(drawn, seed, k, candidates, width):
-    """With 2 dimensions the kernel's rank is 3: the fourth row adds nothing, and the nearest fill the rest."""
+def test_dpp_maximizes_the_determinant_greedily(drawn, seed, k, candidates, width):
+    """With 2 dimensions the rank of the kernel is 3, so from the fourth row on the nearest rows are selected."""
     pool, query, chosen = drawn(dpp(k, encoder="placed", candidates=candidates), seed, width=width)
     nearest = np.argsort(-(pool @ query)).tolist()
     quality = (1 + pool @ query) / 2
@@ -188,7 +188,7 @@ def test_vote_k_on_a_graph_worked_by_hand():
 
 
 @given(seed=seeds, k=st.integers(1, 8), neighbors=st.integers(1, 14))
-def test_vote_k_takes_what_its_formula_says(drawn, seed, k, neighbors):
+def test_vote_k_selects_by_its_formula(drawn, seed, k, neighbors):
     pool, _, chosen = drawn(votek(k, encoder="placed", neighbors=neighbors), seed)
     cosines = np.round(pool @ pool.T, 5)
     points = [sorted({*range(12)} - {v}, key=lambda u: (-cosines[v, u], u))[:neighbors] for v in range(12)]
@@ -206,7 +206,7 @@ def test_vote_k_takes_what_its_formula_says(drawn, seed, k, neighbors):
 
 @settings(max_examples=20)
 @given(seed=seeds, k=st.integers(1, 6))
-def test_diverse_rows_are_the_nearest_to_the_centres_of_k_means(drawn, seed, k):
+def test_diverse_rows_are_the_nearest_to_the_centroids_of_k_means(drawn, seed, k):
     pool, _, chosen = drawn(diverse(k, encoder="placed", seed=3), seed)
     fitted = KMeans(k, n_init=10, random_state=3).fit(pool.astype(np.float32))
     distances = np.round(fitted.transform(pool.astype(np.float32)), 5)
@@ -216,7 +216,7 @@ def test_diverse_rows_are_the_nearest_to_the_centres_of_k_means(drawn, seed, k):
     assert all(one >= other for one, other in pairwise(sizes))
 
 
-def test_diverse_rows_come_from_every_heap(over):
+def test_diverse_rows_come_from_every_cluster(over):
     places = {"x": (9.0, 0.0), "y": (0.0, 9.0), "z": (-9.0, -9.0)}
     vectors = {f"{heap}{n}": np.array(place) + n / 10 for heap, place in places.items() for n in range(-2, 3)}
     (chosen,) = over(diverse(3, encoder="placed"), labeled(vectors), vectors)([STRANGER])
@@ -229,7 +229,7 @@ def test_diverse_rows_come_from_every_heap(over):
 @like
 @settings(max_examples=20)
 @given(order=st.randoms(use_true_random=False), k=counts, balanced=st.booleans())
-def test_neither_the_order_of_the_pool_nor_the_company_changes_a_choice(over, pool, selector, order, k, balanced):
+def test_selection_depends_neither_on_the_order_of_the_pool_nor_on_other_rows(over, pool, selector, order, k, balanced):
     mixed = list(pool)
     order.shuffle(mixed)
     setting = made(selector, k, balanced=balanced)
@@ -243,7 +243,7 @@ def test_neither_the_order_of_the_pool_nor_the_company_changes_a_choice(over, po
 @like
 @settings(max_examples=20)
 @given(k=st.integers(1, 9), index=st.integers(0, 13), copies=st.integers(0, 2), balanced=st.booleans())
-def test_a_row_is_never_shown_itself_nor_equal_inputs_nor_any_inputs_twice(over, pool, selector, k, index, copies, balanced):
+def test_demonstrations_differ_from_the_row_and_from_each_other(over, pool, selector, k, index, copies, balanced):
     twins = [replace(row, id=f"{row.id}#{n}") for n in range(2, 2 + copies) for row in pool]
     asked = Example(id="asked again", inputs=dict(pool[index].inputs))
     for chosen in over(made(selector, k, balanced=balanced), [*pool, *twins])([pool[index], asked]):
@@ -254,7 +254,7 @@ def test_a_row_is_never_shown_itself_nor_equal_inputs_nor_any_inputs_twice(over,
 
 @like
 @pytest.mark.parametrize("balanced", [False, True])
-def test_a_row_of_a_pool_of_just_k_is_shown_all_the_others(over, pool, selector, balanced):
+def test_a_row_of_a_pool_of_k_rows_is_shown_all_others(over, pool, selector, balanced):
     (chosen,) = over(made(selector, 6, balanced=balanced), pool[:6])([pool[0]])
     assert {*ids(chosen)} == {*ids(pool[1:6])}
 
@@ -295,7 +295,7 @@ def test_balanced_classes_are_as_equal_as_their_sizes_allow(over, pool, selector
 @pytest.mark.parametrize("selector", [bm25, similar])
 @given(k=counts)
 @settings(max_examples=10)
-def test_balanced_demonstrations_are_the_first_of_the_ranking_that_the_shares_allow(over, pool, selector, k):
+def test_balanced_demonstrations_are_the_first_of_the_ranking_within_the_quotas(over, pool, selector, k):
     (ranking,) = over(selector(len(pool)), pool)([STRANGER])
     each, extra = divmod(k, len(LABELS))
     expected, held = [], Counter()
@@ -308,8 +308,8 @@ def test_balanced_demonstrations_are_the_first_of_the_ranking_that_the_shares_al
 
 
 @pytest.mark.parametrize("selector", [*EMBEDDING, votek])
-def test_ties_go_to_the_smaller_id_whatever_the_last_digits(over, selector):
-    """All rows but one lie in one place, up to rounding."""
+def test_ties_up_to_rounding_are_broken_by_id(over, selector):
+    """All vectors but one are equal up to rounding."""
     names = [f"{n:02}" for n in range(20)]
     vectors = {name: np.array([1, 1, 1 / 3]) + 1e-8 * np.sin(int(name)) for name in names} | {"far": np.array([-9, 0, 3.0])}
     vectors["query"] = vectors["00"]
@@ -319,20 +319,20 @@ def test_ties_go_to_the_smaller_id_whatever_the_last_digits(over, selector):
     assert len(near) >= 4
 
 
-def test_words_in_no_row_are_ties_by_id(over, pool):
+def test_unknown_words_give_ties_broken_by_id(over, pool):
     unheard = Example(id="q", inputs={"text": "zzz"})
     assert ids(over(bm25(5), pool)([unheard])[0]) == sorted(ids(pool))[:5]
 
 
 @pytest.mark.parametrize("selector", PER_ROW)
-def test_many_rows_at_once_are_as_one_at_a_time(over, pool, selector):
+def test_many_rows_at_once_give_the_same_result_as_one_at_a_time(over, pool, selector):
     rows = [Example(id=f"q{n}", inputs={"text": f"query number {n} of {n % 7}"}) for n in range(150)]
     choose = over(selector(4), pool)
     assert choose(rows) == [choose([row])[0] for row in rows]
 
 
 @like
-def test_no_demonstrations_ask_nothing(over, pool, selector):
+def test_k_of_zero_needs_no_embeddings(over, pool, selector):
     assert over(selector(0), pool, vectors={"": np.zeros(2)})([STRANGER]) == [()]
     if issubclass(selector, EmbeddingSelector):
         assert (selector(encoder="demo").models, selector(0, encoder="demo").models) == (("demo",), ())
@@ -342,7 +342,7 @@ def test_no_demonstrations_ask_nothing(over, pool, selector):
 # ---- what is embedded, and packing ------------------------------------------------------------------
 
 
-def test_a_text_is_its_inputs_in_the_order_of_their_names_without_the_template(over):
+def test_embedded_texts_are_the_inputs_sorted_by_name(over):
     vectors = {"one\ntwo": np.array([1.0, 0.0]), "three\nfour": np.array([0.0, 1.0]), "five\nsix": np.array([0.2, 1.0])}
     rows = [
         LabeledExample(id=text, inputs=dict(zip("ba", text.split("\n")[::-1], strict=True)), label="neutral")
@@ -351,14 +351,14 @@ def test_a_text_is_its_inputs_in_the_order_of_their_names_without_the_template(o
     assert ids(over(similar(1, encoder="placed"), rows, vectors)([rows[1]])[0]) == ["five\nsix"]
 
 
-def test_texts_longer_than_the_model_reads_and_empty_ones_have_vectors(context, make_card, make_rows):
+def test_long_and_empty_texts_are_embedded(context, make_card, make_rows):
     rows = [*make_rows(3), LabeledExample(id="empty", inputs={"text": ""}, label="negative")]
     rows.append(LabeledExample(id="long", inputs={"text": "x" * 500}, label="negative"))
     made_bench = context(rows, ("negative", "positive"), card=make_card(context_length=64))
     assert len(similar(5).bind(made_bench)([STRANGER])[0]) == 5
 
 
-def test_a_model_without_hidden_states_is_refused_with_what_can_be_done(context, pool):
+def test_a_model_without_hidden_states_is_refused(context, pool):
     class Mute:
         card = load("fake").card
 
@@ -374,7 +374,7 @@ def test_a_model_without_hidden_states_is_refused_with_what_can_be_done(context,
 @like
 @given(budget=st.integers(0, 400))
 @settings(max_examples=20)
-def test_a_budget_keeps_whole_demonstrations_in_order_as_long_as_they_fit(context, selector, budget):
+def test_a_budget_keeps_the_demonstrations_that_fit_in_order(context, selector, budget):
     rows = [LabeledExample(id=f"{n:02}", inputs={"text": "word " * (1 + n % 5)}, label=LABELS[n % 3]) for n in range(5)]
     around = context(rows, LABELS)
     (whole,) = selector(5).bind(around)([STRANGER])
@@ -392,7 +392,7 @@ def test_a_budget_keeps_whole_demonstrations_in_order_as_long_as_they_fit(contex
     assert tokens(kept) - tokens([]) <= budget
 
 
-def test_a_demonstration_that_the_context_cannot_hold_fits_no_budget(context, make_card, make_rows):
+def test_a_demonstration_longer_than_the_context_fits_no_budget(context, make_card, make_rows):
     rows = [*make_rows(2), LabeledExample(id="long", inputs={"text": "review " * 400}, label="negative")]
     around = context(rows, ("negative", "positive"), card=make_card(context_length=1000))
     (kept,) = bm25(3, budget=10**6).bind(around)([STRANGER])
@@ -403,7 +403,7 @@ def test_a_demonstration_that_the_context_cannot_hold_fits_no_budget(context, ma
 
 
 @like
-def test_too_small_a_pool_no_labels_to_balance_by_and_impossible_numbers_are_refused(over, pool, selector):
+def test_small_pools_missing_labels_and_negative_numbers_are_refused(over, pool, selector):
     with refused(TaskError, "too-few-rows", k=4, rows=3):
         over(selector(4), [*pool[:3], replace(pool[0], id="twin")])
     with refused(TaskError, "no-fixed-labels", keyword="balanced"):
@@ -417,11 +417,11 @@ def test_too_small_a_pool_no_labels_to_balance_by_and_impossible_numbers_are_ref
 @pytest.mark.parametrize(
     ("selector", "keywords"), [(mmr, {"relevance": 1.5}), (dpp, {"candidates": 0}), (votek, {"neighbors": 0})]
 )
-def test_a_keyword_s_impossible_value_is_refused(selector, keywords):
+def test_a_keyword_out_of_range_is_refused(selector, keywords):
     with refused(InputError, "out-of-range", selector=selector.name, **keywords):
         selector(2, **keywords)
 
 
-def test_a_keyword_s_value_of_another_type_is_refused():
+def test_a_keyword_of_the_wrong_type_is_refused():
     with refused(InputError, "invalid-value", keyword="k", value="'many'"):
         similar("many")
