@@ -65,7 +65,7 @@ def test_channel_predictions_are_a_separate_run_and_can_be_calibrated(tmp_path: 
 
 def test_selectors_use_channel_scores() -> None:
     model, task, words = FakeModel("fake", FakeModel.Settings()), pk.task("sentiment"), pk.Verbalizer(WORDS)
-    frame = PromptLayout(
+    layout = PromptLayout(
         template=pk.Template.load("sentiment/review_channel"),
         instruction=None,
         chat=False,
@@ -73,7 +73,7 @@ def test_selectors_use_channel_scores() -> None:
         reader=words,
         channel=True,
     )
-    context = SelectionContext(bind_context=BindContext(ask=CachedModel(model), reading=words), layout=frame)
+    context = SelectionContext(bind_context=BindContext(ask=CachedModel(model), reading=words), layout=layout)
     row, demo = task.rows("test")[0], task.pool()[0]
     before = f"{WORDS[demo.label]} review: {demo.inputs['text']}\n\n"
     (scores,) = context.scores([(row, (demo,))], "A test")

@@ -92,13 +92,13 @@ def test_demonstrations_show_exactly_the_text_that_is_scored(render, pool, card,
 @given(k=st.integers(0, 3), seed=st.integers(0, 20), chat=st.booleans())
 def test_an_answer_is_scored_with_its_end_as_shown_in_demonstrations(bind_context, pool, card, k, seed, chat):
     prompt = Prompt(TEMPLATE, demos=demos.random(k=k, seed=seed), chat=chat)
-    short, whole = (prompt.bind(bind_context(pool, WORDS, card=card, ends=ends))([QUERY])[0] for ends in (False, True))
+    short, full = (prompt.bind(bind_context(pool, WORDS, card=card, ends=ends))([QUERY])[0] for ends in (False, True))
     end = (card.tokenizer.control["<end>"],) if chat else card.tokenizer.encode("\n--\n").ids
-    assert whole.input == short.input
-    assert whole.continuations == tuple((*ids, *end) for ids in short.continuations)
-    ends = {span.part: span.stop for span in whole.input.spans if span.part.startswith("demonstration")}
+    assert full.input == short.input
+    assert full.continuations == tuple((*ids, *end) for ids in short.continuations)
+    ends = {span.part: span.stop for span in full.input.spans if span.part.startswith("demonstration")}
     assert len(ends) == k
-    assert all(whole.input.ids[stop : stop + len(end)] == end for stop in ends.values())
+    assert all(full.input.ids[stop : stop + len(end)] == end for stop in ends.values())
 
 
 @given(merges=st.lists(st.sampled_from([("s", "Ċ"), ("Ċ", "-"), ("e", "Ċ"), ("Ġ", "f"), (":", "Ġ")]), unique=True))
@@ -128,9 +128,9 @@ def test_data_is_shown_unchanged_and_is_never_interpreted(render, card, text, de
 
 @given(k=st.integers(0, 6), seed=st.integers(0, 20))
 def test_the_order_is_applied_to_the_selected_demonstrations(context, render, pool, card, k, seed):
-    around = context(pool, WORDS)
-    chosen = demos.random(k=k, seed=seed).bind(around)([QUERY])
-    (arranged,) = order.shuffled(seed=seed).bind(around)([QUERY], chosen)
+    setup = context(pool, WORDS)
+    chosen = demos.random(k=k, seed=seed).bind(setup)([QUERY])
+    (arranged,) = order.shuffled(seed=seed).bind(setup)([QUERY], chosen)
     rendered = render(Prompt(TEMPLATE, demos=demos.random(k=k, seed=seed), order=order.shuffled(seed=seed)), pool, card)
     assert rendered.demos == tuple(row.id for row in arranged)
 

@@ -17,12 +17,12 @@ texts = st.lists(st.text("abcde", min_size=1, max_size=6), min_size=1, max_size=
 
 @given(candidates=counts, rows=st.integers(1, 300))
 def test_rungs_grow_to_all_rows_with_at_most_one_per_halving(candidates: int, rows: int) -> None:
-    made = sizes(candidates, rows)
-    assert made == sorted(set(made))
-    assert made[-1] == rows
-    assert made[0] >= min(rows, FEWEST)
-    assert 2 ** len(made) <= max(2, 2 * candidates)
-    assert all(later <= 2 * sooner + 1 for sooner, later in pairwise(made))
+    rung_sizes = sizes(candidates, rows)
+    assert rung_sizes == sorted(set(rung_sizes))
+    assert rung_sizes[-1] == rows
+    assert rung_sizes[0] >= min(rows, FEWEST)
+    assert 2 ** len(rung_sizes) <= max(2, 2 * candidates)
+    assert all(later <= 2 * sooner + 1 for sooner, later in pairwise(rung_sizes))
 
 
 def test_sizes_computed_by_hand() -> None:
@@ -51,14 +51,14 @@ def test_candidates_of_a_rung_have_the_same_rows_and_the_better_half_is_kept(
     names: list[str], rows: int, order: object, data: st.DataObject
 ) -> None:
     right = {text: data.draw(st.lists(st.booleans(), min_size=rows, max_size=rows)) for text in names}
-    asked: list[tuple[frozenset[str], int]] = []
+    calls: list[tuple[frozenset[str], int]] = []
 
     def score(candidates: Sequence[str], count: int) -> list[CandidateScore]:
-        asked.append((frozenset(candidates), count))
+        calls.append((frozenset(candidates), count))
         return [CandidateScore(sum(right[text][:count]) / count, 0.0) for text in candidates]
 
     rungs = halve(names, rows, score)
-    assert asked == [(frozenset(rung.standings), rung.rows) for rung in rungs]
+    assert calls == [(frozenset(rung.standings), rung.rows) for rung in rungs]
     for rung, later in pairwise(rungs):
         kept = list(later.standings)
         assert len(kept) == (len(rung.standings) + 1) // 2
@@ -73,7 +73,7 @@ def test_candidates_of_a_rung_have_the_same_rows_and_the_better_half_is_kept(
     ("by", "order"), [("accuracy", ["cc", "b", "a", "aa", "bb", "dd"]), ("logprob", ["dd", "cc", "b", "a", "aa", "bb"])]
 )
 def test_ties_are_broken_by_the_other_score_then_length_then_text(by: By, order: list[str]) -> None:
-    told = {
+    scores = {
         "dd": CandidateScore(0.4, -0.5),
         "bb": CandidateScore(0.5, -2.0),
         "aa": CandidateScore(0.5, -2.00001),  # no difference that counts
@@ -81,5 +81,5 @@ def test_ties_are_broken_by_the_other_score_then_length_then_text(by: By, order:
         "b": CandidateScore(0.5, -1.9),
         "cc": CandidateScore(0.6, -1.8),
     }
-    (rung,) = halve(list(told), 8, lambda texts, _: [told[text] for text in texts], by=by)
+    (rung,) = halve(list(scores), 8, lambda texts, _: [scores[text] for text in texts], by=by)
     assert list(rung.standings) == order

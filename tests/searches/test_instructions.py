@@ -124,13 +124,13 @@ def test_the_search_finds_the_same_instruction_as_exhaustive_scoring(kind: str, 
     given_ = list(SKILL) if method == "list" else []
     found = search(kind, method=method, instructions=given_, by=by)
     loaded = pk.task(f"{kind}.yaml")
-    told = predictor(loaded)
+    base = predictor(loaded)
     rows = searching.by_hash(loaded.part("dev"), 128)
-    assert isinstance(told.manipulate, pk.Prompt)
+    assert isinstance(base.manipulate, pk.Prompt)
     every = dict(
         zip(
             found.origins,
-            InstructionScorer(told, told.manipulate, loaded, rows, None)([*found.origins], len(rows)),
+            InstructionScorer(base, base.manipulate, loaded, rows, None)([*found.origins], len(rows)),
             strict=True,
         )
     )
@@ -165,24 +165,24 @@ def test_if_no_instruction_is_better_the_runs_do_not_differ() -> None:
 
 
 def test_opro_sees_instructions_with_their_accuracies() -> None:
-    asked: list[str] = []
+    prompts: list[str] = []
 
     class Recording(Obedient):
         def _output(self, request: Request) -> Output:
             if isinstance(request.verb, Generate):
-                asked.append(self.card.tokenizer.decode(request.input.ids))
+                prompts.append(self.card.tokenizer.decode(request.input.ids))
             return super()._output(request)
 
     found = search(method="opro", model=Recording())
-    assert len(asked) == 2
-    assert asked[0].count("Score:") == 3
-    assert asked[1].count("Score:") == 3 + sum(
-        text not in asked[0] for text in found.origins if f"Instruction: {text}\n" in asked[1]
+    assert len(prompts) == 2
+    assert prompts[0].count("Score:") == 3
+    assert prompts[1].count("Score:") == 3 + sum(
+        text not in prompts[0] for text in found.origins if f"Instruction: {text}\n" in prompts[1]
     )
     rung = found.rungs[0]
     for text, score in rung.standings.items():
-        if f"Instruction: {text}\n" in asked[1] and text:
-            assert f"Instruction: {text}\nScore: {round(100 * score.accuracy)}\n" in asked[1]
+        if f"Instruction: {text}\n" in prompts[1] and text:
+            assert f"Instruction: {text}\nScore: {round(100 * score.accuracy)}\n" in prompts[1]
 
 
 # ---- a trial says what a run would say ---------------------------------------------------------------
@@ -195,13 +195,13 @@ def test_scores_equal_those_of_a_run(task: str, shots: int, tmp_path: Path) -> N
 
     loaded, model = pk.task(task), pk.load("fake")
     prompt = pk.Prompt(loaded.spec.template, demos=pk.demos.random(k=shots))
-    told = pk.Predictor(model, prompt, reading(loaded))
+    base = pk.Predictor(model, prompt, reading(loaded))
     rows = searching.by_hash(loaded.rows("test"), 12)
-    trial = InstructionScorer(told, prompt, loaded, rows, None)
+    trial = InstructionScorer(base, prompt, loaded, rows, None)
     few, scores = trial(["Say it."], 5), trial(["Say it.", ""], 12)
-    assert few == InstructionScorer(told, prompt, loaded, rows, None)(["Say it."], 5)
+    assert few == InstructionScorer(base, prompt, loaded, rows, None)(["Say it."], 5)
     for text, score in zip(["Say it.", ""], scores, strict=True):
-        exchanged = pk.Predictor(model, replace(prompt, instruction=text), told.reading)
+        exchanged = pk.Predictor(model, replace(prompt, instruction=text), base.reading)
         run = pk.evaluate(exchanged, loaded, limit=12, out=tmp_path)
         assert score.accuracy == pytest.approx(run.results[0].correct.mean())
         if loaded.labels:
@@ -257,15 +257,15 @@ def test_each_stage_reads_only_the_labels_of_its_part(kind: str, monkeypatch: py
 
     def proposing(*args: Any) -> Any:
         until("before")
-        made = propose(*args)
+        result = propose(*args)
         until("pairs")
-        return made
+        return result
 
     def comparing(*args: Any, **more: Any) -> Any:
         until("choice")
-        made = compare(*args, **more)
+        result = compare(*args, **more)
         until("confirmation")
-        return made
+        return result
 
     monkeypatch.setattr(searching, "_proposer", proposing)
     monkeypatch.setattr(searching, "compare", comparing)
@@ -347,19 +347,19 @@ def test_a_rung_queries_only_its_new_rows() -> None:
 def test_prompts_with_a_long_common_prefix_have_a_separate_call(
     shots: int, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
+    call_sizes: list[int] = []
 
     class Counting(Obedient):
         def answer(self, requests: Sequence[Request], done: Collection[int] = frozenset()) -> Any:
-            asked.append(len(requests))
+            call_sizes.append(len(requests))
             return super().answer(requests, done)
 
     loaded = pk.task("labels.yaml")
-    told = predictor(loaded, Counting(), demos=pk.demos.random(k=shots))
-    assert isinstance(told.manipulate, pk.Prompt)
-    trial = InstructionScorer(told, told.manipulate, loaded, loaded.part("dev"), None)
+    base = predictor(loaded, Counting(), demos=pk.demos.random(k=shots))
+    assert isinstance(base.manipulate, pk.Prompt)
+    trial = InstructionScorer(base, base.manipulate, loaded, loaded.part("dev"), None)
     scores = trial(["Obey 9.", "Obey 1.", ""], 20)
-    assert (len(asked), sum(asked)) == (calls, 60)
+    assert (len(call_sizes), sum(call_sizes)) == (calls, 60)
     assert scores == [trial([text], 20)[0] for text in ("Obey 9.", "Obey 1.", "")]
 
 
@@ -368,31 +368,31 @@ def test_prompts_with_a_long_common_prefix_have_a_separate_call(
 
 def test_optimism_is_the_dev_score_minus_the_held_out_score() -> None:
     found = search()
-    told = json.loads(json.dumps(found.to_json()))
-    last = told["rungs"][-1]
+    record = json.loads(json.dumps(found.to_json()))
+    last = record["rungs"][-1]
     best = last["instructions"][0]
-    assert best["instruction"] == told["instruction"] == found.instruction
-    assert told["dev"]["value"] == best["accuracy"] == found.on_dev.value
-    assert told["held_out"] == told["comparison"]["branches"][1]["accuracy"]
-    assert told["optimism"]["value"] == best["accuracy"] - told["held_out"]["value"]
+    assert best["instruction"] == record["instruction"] == found.instruction
+    assert record["dev"]["value"] == best["accuracy"] == found.on_dev.value
+    assert record["held_out"] == record["comparison"]["branches"][1]["accuracy"]
+    assert record["optimism"]["value"] == best["accuracy"] - record["held_out"]["value"]
     assert f"{found.on_dev.value:.3f} on dev" in str(found)
     assert found.instruction in str(found)
-    run = json.loads((Path(told["runs"][1]) / "run.json").read_text())
+    run = json.loads((Path(record["runs"][1]) / "run.json").read_text())
     assert run["manipulate"]["instruction"] == found.instruction
-    assert pk.evaluate(found.predictor, pk.task("labels.yaml")).path == Path(told["runs"][1])
+    assert pk.evaluate(found.predictor, pk.task("labels.yaml")).path == Path(record["runs"][1])
 
 
 def test_difference_interval_of_newcombe() -> None:
-    made = difference(wilson(56, 70), wilson(48, 80))  # the example of Newcombe 1998, table II, row (a), method 10
-    assert (made.value, made.low, made.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+    result = difference(wilson(56, 70), wilson(48, 80))  # the example of Newcombe 1998, table II, row (a), method 10
+    assert (result.value, result.low, result.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
 
 
 @given(data=st.data(), n=st.integers(1, 200), m=st.integers(1, 200))
 def test_a_reversed_difference_has_the_reversed_interval(data: st.DataObject, n: int, m: int) -> None:
     one, other = wilson(data.draw(st.integers(0, n)), n), wilson(data.draw(st.integers(0, m)), m)
-    made, turned = difference(one, other), difference(other, one)
-    assert -1 <= made.low <= made.value <= made.high <= 1
-    assert math.isclose(made.low, -turned.high)
+    result, turned = difference(one, other), difference(other, one)
+    assert -1 <= result.low <= result.value <= result.high <= 1
+    assert math.isclose(result.low, -turned.high)
 
 
 # ---- refusals --------------------------------------------------------------------------------------

@@ -80,8 +80,10 @@ def test_opro_shows_the_best_instructions_with_the_best_last(writer: Writer) -> 
     accuracies = {f"try {number}": (number * 7 % 31) / 31 for number in range(31)}
     texts = proposer(writer).from_history(accuracies, 5, 0)
     ((prompt, verb),) = writer.asked
-    told = [(text, int(score)) for text, score in re.findall(r"Instruction: (try \d+)\nScore: (\d+)\n", prompt)]
-    assert told == [(text, round(100 * share)) for text, share in sorted(accuracies.items(), key=lambda each: each[1])[-SHOWN:]]
+    history = [(text, int(score)) for text, score in re.findall(r"Instruction: (try \d+)\nScore: (\d+)\n", prompt)]
+    assert history == [
+        (text, round(100 * share)) for text, share in sorted(accuracies.items(), key=lambda each: each[1])[-SHOWN:]
+    ]
     assert len(shown(prompt)) == PAIRS
     assert (verb.n, len(texts)) == (5, 5)
     proposer(writer).from_history(accuracies, 5, 1)

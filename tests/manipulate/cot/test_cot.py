@@ -70,8 +70,8 @@ def test_a_reasoning_stops_at_the_next_example_and_not_at_an_empty_line(bind_con
         verbs.append(verb)
         return ["\n\n1. So.\n\nQ: further"]
 
-    around = bind_context(pool, LABELS, model=scripted(flat, writes))
-    (rendered,) = pk.Prompt(QUESTION, cot=zero_shot(max_tokens=7)).bind(around)(ROWS[:1])
+    setup = bind_context(pool, LABELS, model=scripted(flat, writes))
+    (rendered,) = pk.Prompt(QUESTION, cot=zero_shot(max_tokens=7)).bind(setup)(ROWS[:1])
     assert verbs[0].stop == ("Therefore, the answer is", "\n\nQ:")
     assert verbs[0].max_tokens == 7
     assert reasoning_of(rendered) == " Let's think step by step.\n\n1. So. Therefore, the answer is"
@@ -115,8 +115,8 @@ def test_a_generated_answer_stops_at_the_end_of_the_line(bind_context, scripted,
     model = scripted(flat, lambda prompt, verb: [" Hm."])
     for chat in (False, True):
         prompt = pk.Prompt(QUESTION, cot=zero_shot(), chat=chat)
-        around = bind_context(pool, model=model, reading=pk.extract.first_line())
-        assert prompt.bind(around)(ROWS[:1])[0].stop == ("\n",)
+        setup = bind_context(pool, model=model, reading=pk.extract.first_line())
+        assert prompt.bind(setup)(ROWS[:1])[0].stop == ("\n",)
 
 
 def test_a_content_free_row_has_its_own_reasoning_and_the_demonstrations_of_its_context(bind_context, scripted, pool):
@@ -150,19 +150,19 @@ def test_context_is_reserved_for_the_reasoning_so_that_both_calls_show_the_same_
         return
     assert len(rendered.input.ids) + max(map(len, rendered.continuations)) <= length
     assert len(rendered.demos) + len(rendered.dropped) == k
-    for asked in model.prompts:
-        assert asked.count("review number") == len(rendered.demos)
+    for prompt_text in model.prompts:
+        assert prompt_text.count("review number") == len(rendered.demos)
 
 
 @given(
     trigger=st.sampled_from(["", "Think."]), reasoning=st.text("ab \n.", max_size=9), answer=st.sampled_from(["Hence", "So:"])
 )
 def test_a_reasoning_is_joined_unchanged_with_single_spaces(trigger, reasoning, answer):
-    whole = join_reasoning(trigger, reasoning, answer)
-    assert whole.startswith(f" {trigger}")
-    assert whole.endswith(f" {answer}")
-    assert reasoning.rstrip() in whole
-    middle = whole[len(trigger) + 1 : len(whole) - len(answer) - 1]
+    full_text = join_reasoning(trigger, reasoning, answer)
+    assert full_text.startswith(f" {trigger}")
+    assert full_text.endswith(f" {answer}")
+    assert reasoning.rstrip() in full_text
+    middle = full_text[len(trigger) + 1 : len(full_text) - len(answer) - 1]
     assert middle in {reasoning.rstrip(), f" {reasoning.rstrip()}"}
     assert not reasoning.strip() or middle[0].isspace()
 
@@ -196,10 +196,10 @@ def test_subquestions_are_answered_one_by_one_after_the_previous_ones(bind_conte
     apply = pk.Prompt(QUESTION, cot=least_to_most(trigger="Parts:", questions=3)).bind(bind_context(pool, LABELS, model=model))
     first, second, third = map(text_of, apply(ROWS[:3]))
     assert model.rounds == [3, 2, 2, 1]
-    begun = "Q: query 0\nA: Parts:\n1. How many sheep?"
-    whole = f"{begun} It is {len(begun)}.\n2. How many goats?"
-    assert {begun, whole} <= set(model.prompts)
-    assert first == f"{whole} It is {len(whole)}. Therefore, the answer is"
+    first_prompt = "Q: query 0\nA: Parts:\n1. How many sheep?"
+    full_text = f"{first_prompt} It is {len(first_prompt)}.\n2. How many goats?"
+    assert {first_prompt, full_text} <= set(model.prompts)
+    assert first == f"{full_text} It is {len(full_text)}. Therefore, the answer is"
     assert re.findall(r"\d\. (\w+.*?\?)", second) == ["Why not?", "Who?", "When?"]
     assert third == "Q: query 2\nA: Therefore, the answer is"
 
@@ -229,8 +229,8 @@ def thinks(prompt, verb):
 
 
 def over(context, rows, model, template=WORKED, **keywords):
-    around = context(rows, model=model, template=template, reading=pk.extract.first_line(max_tokens=4))
-    return auto_cot(**keywords).bind(around)
+    setup = context(rows, model=model, template=template, reading=pk.extract.first_line(max_tokens=4))
+    return auto_cot(**keywords).bind(setup)
 
 
 def test_auto_cot_shows_a_row_of_each_cluster_with_the_model_s_own_reasoning_and_answer(context, scripted):
@@ -240,8 +240,8 @@ def test_auto_cot_shows_a_row_of_each_cluster_with_the_model_s_own_reasoning_and
     assert {row.inputs["text"].split()[0] for row in chosen} == {"cat", "dog", "emu"}
     for row in chosen:
         assert row.rationale == {"reasoning": "A sheep. Two goats."}
-        asked = f"Q: {row.inputs['text']}\nA: Let's think step by step. A sheep.\nTwo goats. Therefore, the answer is"
-        assert row.label == str(len(asked) % 7)
+        prompt_text = f"Q: {row.inputs['text']}\nA: Let's think step by step. A sheep.\nTwo goats. Therefore, the answer is"
+        assert row.label == str(len(prompt_text) % 7)
     assert model.rounds == [3, 3]
 
 

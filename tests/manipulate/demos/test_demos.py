@@ -73,8 +73,8 @@ def test_k_demonstrations_are_among_the_k_plus_1_of_the_same_seed(over, pool, se
 def test_neither_the_row_nor_one_with_equal_inputs_is_its_demonstration(over, pool, selector, k, seed, index, copies):
     own = pool[index]
     twins = [LabeledExample(id=f"{own.id}#{n}", inputs=dict(own.inputs), label=own.label) for n in range(2, 2 + copies)]
-    asked = Example(id="asked again", inputs=dict(own.inputs))
-    for row in (own, asked):
+    query_row = Example(id="asked again", inputs=dict(own.inputs))
+    for row in (own, query_row):
         chosen = over(selector, [*pool, *twins], k, seed)(row)
         assert len(chosen) == k
         assert own.inputs not in [demonstration.inputs for demonstration in chosen]
@@ -142,9 +142,9 @@ def test_every_row_of_the_pool_is_drawn_equally_often(over, pool, selector):
 @given(k=st.integers(0, 12), seed=seeds, index=st.integers(-1, 29))
 def test_balanced_classes_differ_by_one_demonstration_at_most(over, pool, k, seed, index):
     chosen = over(balanced, pool, k, seed)(STRANGER if index < 0 else pool[index])
-    held = Counter(row.label for row in chosen)
+    counts_by_label = Counter(row.label for row in chosen)
     assert len(chosen) == k
-    assert max(held[label] for label in LABELS) - min(held[label] for label in LABELS) <= 1
+    assert max(counts_by_label[label] for label in LABELS) - min(counts_by_label[label] for label in LABELS) <= 1
 
 
 def test_the_classes_that_get_the_remainder_are_random(over, pool):

@@ -84,11 +84,11 @@ def test_queries_are_not_repeated(bind_context, scripted, pool, dev, selector):
     model = scripted(noise)
     apply = pk.Prompt("sentiment/review", demos=selector).bind(bind_context(pool, LABELS, dev=dev, model=model))
     apply(ROWS)
-    asked = len(model.prompts)
-    assert asked == len(set(model.prompts))
+    queries = len(model.prompts)
+    assert queries == len(set(model.prompts))
     apply(ROWS)
     apply([Example(id="N/A", inputs={"text": "N/A"})], context_of=[ROWS[0]])
-    assert len(model.prompts) == asked
+    assert len(model.prompts) == queries
 
 
 @every
@@ -112,12 +112,12 @@ def test_zero_demonstrations_need_no_query(context, scripted, pool, selector):
 
 def test_rows_with_the_same_demonstrations_form_a_separate_round(context, scripted, pool):
     model = scripted(noise)
-    around = context(pool, LABELS, model=model)
+    setup = context(pool, LABELS, model=model)
     rows = [Example(id=f"r{i}", inputs={"text": f"row {i}"}) for i in range(MIN_SHARED)]
     contexts = [(row, (demo,)) for row in rows for demo in pool[:2]] + [(row, (pool[3],)) for row in rows[:2]]
-    scores = around.scores(contexts, "a test")
+    scores = setup.scores(contexts, "a test")
     assert model.rounds == [MIN_SHARED, MIN_SHARED, 2]
-    assert scores == [around.scores([context], "a test")[0] for context in contexts]
+    assert scores == [setup.scores([context], "a test")[0] for context in contexts]
 
 
 # ---- mdl --------------------------------------------------------------------------------------------
@@ -136,21 +136,21 @@ def entropies(model, context, row, ways):
 def test_mdl_shows_the_organization_with_the_lowest_entropy(context, scripted, pool, seed, k, candidates, organizations):
     selector = mdl(k=k, seed=seed, candidates=candidates, organizations=organizations)
     model = scripted(noise)
-    around = context(pool, LABELS, model=model)
-    proposed = random_each(k=candidates, seed=seed).bind(around)(ROWS)
-    for row, own, chosen in zip(ROWS, proposed, selector.bind(around)(ROWS), strict=True):
+    setup = context(pool, LABELS, model=model)
+    proposed = random_each(k=candidates, seed=seed).bind(setup)(ROWS)
+    for row, own, chosen in zip(ROWS, proposed, selector.bind(setup)(ROWS), strict=True):
         ways = selector._organizations(row, own)
         assert ways[0] == own[:k]
         assert all(len(set(ids(way))) == k and {*ids(way)} <= {*ids(own)} for way in ways)
-        assert chosen == ways[int(np.argmin(entropies(model, around, row, ways).round(4)))]
+        assert chosen == ways[int(np.argmin(entropies(model, setup, row, ways).round(4)))]
     assert len(model.prompts) <= len(ROWS) * organizations
 
 
 def test_mdl_with_one_organization_equals_its_selector_of_candidates(context, pool):
-    around = context(pool, LABELS)
+    setup = context(pool, LABELS)
     for by, selector in CANDIDATES.items():
-        plain = selector(**{key: value for key, value in {"k": 4, "seed": 2}.items() if hasattr(selector, key)}).bind(around)
-        assert mdl(k=4, seed=2, candidates=4, organizations=1, by=by).bind(around)(ROWS) == plain(ROWS)
+        plain = selector(**{key: value for key, value in {"k": 4, "seed": 2}.items() if hasattr(selector, key)}).bind(setup)
+        assert mdl(k=4, seed=2, candidates=4, organizations=1, by=by).bind(setup)(ROWS) == plain(ROWS)
 
 
 def test_organizations_differ_between_rows(pool):
@@ -173,7 +173,7 @@ def test_invalid_settings_of_model_based_selectors_are_refused():
 # ---- influence --------------------------------------------------------------------------------------
 
 
-def held(prompt):
+def shown_numbers(prompt):
     """Returns the numbers of the pool rows shown in a prompt, and the number of the query."""
     *demonstrations, query = re.findall(r"Review: (?:dev )?review number (\d+)", prompt)
     return frozenset(map(int, demonstrations)), int(query)
@@ -185,18 +185,18 @@ def test_influence_is_the_accuracy_with_a_row_minus_that_without_it(context, scr
     """The model is correct on a share of queries that grows with the number of helpful demonstrations."""
 
     def says(prompt, word):
-        shown, query = held(prompt)
+        shown, query = shown_numbers(prompt)
         knows = (query * 7 + 3) % 12 < 3 + 2 * len(shown & helpful) + len(shown) % 2
         right = LABELS[query % 2]
         return float((word == f" {right}") is knows)
 
     model = scripted(says)
     selector = influence(k=k, seed=seed, candidates=12, contexts=14, rows=12)
-    around = context(pool, LABELS, dev=dev, model=model)
-    (chosen,) = selector.bind(around)(ROWS[:1])
+    setup = context(pool, LABELS, dev=dev, model=model)
+    (chosen,) = selector.bind(setup)(ROWS[:1])
     contexts, right = {}, {}
     for prompt in model.prompts:
-        shown, query = held(prompt)
+        shown, query = shown_numbers(prompt)
         scores = [says(prompt, f" {label}") for label in LABELS]
         order = tuple(re.findall(r"Review: review number (\d+)", prompt))
         contexts[order] = shown
@@ -207,7 +207,7 @@ def test_influence_is_the_accuracy_with_a_row_minus_that_without_it(context, scr
     holds = np.array([[row in shown for row in tried] for shown in contexts.values()])
     accuracy = np.array([np.mean(right[order]) for order in contexts])
     worth = [accuracy[column].mean() - accuracy[~column].mean() if 0 < column.sum() < 14 else 0.0 for column in holds.T]
-    influences = selector._influences(around, [pool[row] for row in tried])
+    influences = selector._influences(setup, [pool[row] for row in tried])
     assert np.allclose([influences[pool[row].id] for row in tried], worth)
     shown = [worth[tried.index(int(row.id.removeprefix("id")))] for row in chosen]
     assert np.allclose(shown, sorted(worth, reverse=True)[:k], atol=1e-6)
@@ -229,8 +229,8 @@ def test_influence_on_generated_answers_counts_the_correct_ones(context, scripte
     def writes(prompt, verb):
         return ["y\n" if "review number 4" in prompt else "no\n"]
 
-    around = context(rows, dev=dev, model=scripted(writes=writes), reading=pk.extract.first_line(max_tokens=3))
-    (chosen,) = influence(k=1, candidates=9, contexts=18, rows=9).bind(around)(ROWS[:1])
+    setup = context(rows, dev=dev, model=scripted(writes=writes), reading=pk.extract.first_line(max_tokens=3))
+    (chosen,) = influence(k=1, candidates=9, contexts=18, rows=9).bind(setup)(ROWS[:1])
     assert ids(chosen) == ["id004"]
 
 
@@ -241,16 +241,16 @@ def test_influence_on_generated_answers_counts_the_correct_ones(context, scripte
 @given(seed=st.integers(0, 99), k=st.integers(1, 5), count=st.integers(1, 5))
 def test_candidates_are_ranked_by_the_mean_gain_on_their_training_queries(context, scripted, pool, dev, seed, k, count):
     model = scripted(noise)
-    around = context(pool, LABELS, dev=dev, model=model)
+    setup = context(pool, LABELS, dev=dev, model=model)
     selector = rerank(k=k, seed=seed, candidates=6, rows=count)
-    proposed = random_each(k=6, seed=seed).bind(around)(ROWS)
+    proposed = random_each(k=6, seed=seed).bind(setup)(ROWS)
     near = random_each(k=count, seed=seed).bind(context(dev, LABELS))
 
     def logprob(row, demonstrations):
-        prompt = model.card.tokenizer.decode(around.layout(row, demonstrations).input.ids).removeprefix("<bos>")
+        prompt = model.card.tokenizer.decode(setup.layout(row, demonstrations).input.ids).removeprefix("<bos>")
         return noise(prompt, f" {row.label}")
 
-    for candidates, chosen in zip(proposed, selector.bind(around)(ROWS), strict=True):
+    for candidates, chosen in zip(proposed, selector.bind(setup)(ROWS), strict=True):
         queries = near(candidates)
         gains = [
             np.mean([logprob(query, (row,)) - logprob(query, ()) for query in own])
@@ -264,8 +264,8 @@ def test_a_dev_row_with_the_same_inputs_does_not_leak_its_answer(context, script
 
     def chosen(label):
         twin = LabeledExample(id="twin", inputs=ROWS[0].inputs, label=label)
-        around = context(pool, LABELS, dev=[twin, *dev[:2]], model=scripted(noise))
-        return [ids(rows) for rows in rerank(k=4, candidates=10, rows=3).bind(around)(ROWS[:2])]
+        setup = context(pool, LABELS, dev=[twin, *dev[:2]], model=scripted(noise))
+        return [ids(rows) for rows in rerank(k=4, candidates=10, rows=3).bind(setup)(ROWS[:2])]
 
     one, other = chosen("negative"), chosen("positive")
     assert one[0] == other[0]
@@ -274,12 +274,12 @@ def test_a_dev_row_with_the_same_inputs_does_not_leak_its_answer(context, script
 
 def test_a_candidate_is_scored_once(context, scripted, pool, dev):
     model = scripted(noise)
-    around = context(pool, LABELS, dev=dev, model=model)
-    choose = rerank(k=2, candidates=20, rows=2, by="random").bind(around)
+    setup = context(pool, LABELS, dev=dev, model=model)
+    choose = rerank(k=2, candidates=20, rows=2, by="random").bind(setup)
     choose(ROWS[:1])
-    asked = len(model.prompts)
+    queries = len(model.prompts)
     choose(ROWS)
-    assert len(model.prompts) == asked
+    assert len(model.prompts) == queries
 
 
 def test_the_selector_of_candidates_can_query_other_models(bind_context, scripted, pool, dev, monkeypatch):
@@ -297,5 +297,5 @@ def test_the_selector_of_candidates_can_query_other_models(bind_context, scripte
     for selector in (mdl(k=2, candidates=4, by="random"), rerank(k=2, candidates=4, by="random")):
         prompt = pk.Prompt("sentiment/review", demos=selector)
         assert prompt.models == ("encoder",)
-        around = bind_context(pool, LABELS, dev=dev, model=scripted(noise))
-        prompt.bind(replace(around, others={"encoder": ask}))(ROWS)
+        setup = bind_context(pool, LABELS, dev=dev, model=scripted(noise))
+        prompt.bind(replace(setup, others={"encoder": ask}))(ROWS)

@@ -67,11 +67,11 @@ def over(context):
     """Binds a selector to a pool, optionally with given vectors."""
 
     def make(selector, pool, vectors=None, labels=LABELS):
-        made = context(pool, labels)
+        setup = context(pool, labels)
         if vectors is not None:
             others = {"placed": Placed(vectors)}
-            made = replace(made, bind_context=replace(made.bind_context, others=others))
-        return selector.bind(made)
+            setup = replace(setup, bind_context=replace(setup.bind_context, others=others))
+        return selector.bind(setup)
 
     return make
 
@@ -99,7 +99,7 @@ def ids(rows):
     return [row.id for row in rows]
 
 
-def made(selector, k, **keywords):
+def build(selector, k, **keywords):
     known = {field.name for field in fields(selector)}
     return selector(k=k, **{name: value for name, value in keywords.items() if name in known})
 
@@ -136,8 +136,8 @@ texts = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=9), min_s
 def test_bm25_ranks_by_its_formula(over, words, query):
     names = sorted({" ".join(row) for row in words})
     scores = dict(zip(names, by_hand(names, " ".join(query)), strict=True))
-    asked = Example(id="query", inputs={"text": "?" + " ".join(query)})
-    (chosen,) = over(bm25(len(names)), labeled(names))([asked])
+    query_row = Example(id="query", inputs={"text": "?" + " ".join(query)})
+    (chosen,) = over(bm25(len(names)), labeled(names))([query_row])
     assert ids(chosen) == sorted(names, key=lambda name: (-round(scores[name], 5), name))
 
 
@@ -232,7 +232,7 @@ def test_diverse_rows_come_from_every_cluster(over):
 def test_selection_depends_neither_on_the_order_of_the_pool_nor_on_other_rows(over, pool, selector, order, k, balanced):
     mixed = list(pool)
     order.shuffle(mixed)
-    setting = made(selector, k, balanced=balanced)
+    setting = build(selector, k, balanced=balanced)
     rows = [STRANGER, *pool[:4]]
     together = over(setting, pool)(rows)
     choose = over(setting, mixed)
@@ -245,17 +245,17 @@ def test_selection_depends_neither_on_the_order_of_the_pool_nor_on_other_rows(ov
 @given(k=st.integers(1, 9), index=st.integers(0, 13), copies=st.integers(0, 2), balanced=st.booleans())
 def test_demonstrations_differ_from_the_row_and_from_each_other(over, pool, selector, k, index, copies, balanced):
     twins = [replace(row, id=f"{row.id}#{n}") for n in range(2, 2 + copies) for row in pool]
-    asked = Example(id="asked again", inputs=dict(pool[index].inputs))
-    for chosen in over(made(selector, k, balanced=balanced), [*pool, *twins])([pool[index], asked]):
+    query_row = Example(id="asked again", inputs=dict(pool[index].inputs))
+    for chosen in over(build(selector, k, balanced=balanced), [*pool, *twins])([pool[index], query_row]):
         shown = [row.inputs["text"] for row in chosen]
         assert len(chosen) == len({*shown}) == k
-        assert asked.inputs["text"] not in shown
+        assert query_row.inputs["text"] not in shown
 
 
 @like
 @pytest.mark.parametrize("balanced", [False, True])
 def test_a_row_of_a_pool_of_k_rows_is_shown_all_others(over, pool, selector, balanced):
-    (chosen,) = over(made(selector, 6, balanced=balanced), pool[:6])([pool[0]])
+    (chosen,) = over(build(selector, 6, balanced=balanced), pool[:6])([pool[0]])
     assert {*ids(chosen)} == {*ids(pool[1:6])}
 
 
@@ -283,13 +283,13 @@ def test_balanced_classes_are_as_equal_as_their_sizes_allow(over, pool, selector
     ]
     k = min(k, len(pool) - 1)
     row = STRANGER if index < 0 or index >= len(pool) else pool[index]
-    (chosen,) = over(made(selector, k, balanced=True), pool)([row])
-    held = Counter(each.label for each in chosen)
+    (chosen,) = over(build(selector, k, balanced=True), pool)([row])
+    counts_by_label = Counter(each.label for each in chosen)
     left = Counter(each.label for each in pool if each is not row)
-    assert sum(held.values()) == k
+    assert sum(counts_by_label.values()) == k
     for one in LABELS:
         for other in LABELS:  # no class has two fewer than another and rows to spare
-            assert held[one] >= held[other] - 1 or held[one] == left[one]
+            assert counts_by_label[one] >= counts_by_label[other] - 1 or counts_by_label[one] == left[one]
 
 
 @pytest.mark.parametrize("selector", [bm25, similar])
@@ -298,11 +298,11 @@ def test_balanced_classes_are_as_equal_as_their_sizes_allow(over, pool, selector
 def test_balanced_demonstrations_are_the_first_of_the_ranking_within_the_quotas(over, pool, selector, k):
     (ranking,) = over(selector(len(pool)), pool)([STRANGER])
     each, extra = divmod(k, len(LABELS))
-    expected, held = [], Counter()
+    expected, counts_by_label = [], Counter()
     for row in ranking:
-        if held[row.label] < each or (held[row.label] == each and extra > 0):
-            extra -= held[row.label] == each
-            held[row.label] += 1
+        if counts_by_label[row.label] < each or (counts_by_label[row.label] == each and extra > 0):
+            extra -= counts_by_label[row.label] == each
+            counts_by_label[row.label] += 1
             expected.append(row)
     assert [*over(selector(k, balanced=True), pool)([STRANGER])[0]] == expected
 
@@ -354,8 +354,8 @@ def test_embedded_texts_are_the_inputs_sorted_by_name(over):
 def test_long_and_empty_texts_are_embedded(context, make_card, make_rows):
     rows = [*make_rows(3), LabeledExample(id="empty", inputs={"text": ""}, label="negative")]
     rows.append(LabeledExample(id="long", inputs={"text": "x" * 500}, label="negative"))
-    made_bench = context(rows, ("negative", "positive"), card=make_card(context_length=64))
-    assert len(similar(5).bind(made_bench)([STRANGER])[0]) == 5
+    setup = context(rows, ("negative", "positive"), card=make_card(context_length=64))
+    assert len(similar(5).bind(setup)([STRANGER])[0]) == 5
 
 
 def test_a_model_without_hidden_states_is_refused(context, pool):
@@ -365,10 +365,10 @@ def test_a_model_without_hidden_states_is_refused(context, pool):
         def __call__(self, requests):
             raise Unsupported("The model vllm:demo gives no hidden states", code="no-hidden-states", model="vllm:demo")
 
-    around = context(pool, LABELS)
-    around = replace(around, bind_context=replace(around.bind_context, others={"mute": Mute()}))
+    setup = context(pool, LABELS)
+    setup = replace(setup, bind_context=replace(setup.bind_context, others={"mute": Mute()}))
     with refused(Unsupported, "no-hidden-states", model="vllm:demo"):
-        similar(2, encoder="mute").bind(around)
+        similar(2, encoder="mute").bind(setup)
 
 
 @like
@@ -376,15 +376,15 @@ def test_a_model_without_hidden_states_is_refused(context, pool):
 @settings(max_examples=20)
 def test_a_budget_keeps_the_demonstrations_that_fit_in_order(context, selector, budget):
     rows = [LabeledExample(id=f"{n:02}", inputs={"text": "word " * (1 + n % 5)}, label=LABELS[n % 3]) for n in range(5)]
-    around = context(rows, LABELS)
-    (whole,) = selector(5).bind(around)([STRANGER])
-    (kept,) = selector(5, budget=budget).bind(around)([STRANGER])
+    setup = context(rows, LABELS)
+    (unlimited,) = selector(5).bind(setup)([STRANGER])
+    (kept,) = selector(5, budget=budget).bind(setup)([STRANGER])
 
     def tokens(shown):
-        return len(around.layout(STRANGER, tuple(shown)).input.ids)
+        return len(setup.layout(STRANGER, tuple(shown)).input.ids)
 
     expected, room = [], budget
-    for row in whole:
+    for row in unlimited:
         if tokens([row]) - tokens([]) <= room:
             room -= tokens([row]) - tokens([])
             expected.append(row)
@@ -394,8 +394,8 @@ def test_a_budget_keeps_the_demonstrations_that_fit_in_order(context, selector, 
 
 def test_a_demonstration_longer_than_the_context_fits_no_budget(context, make_card, make_rows):
     rows = [*make_rows(2), LabeledExample(id="long", inputs={"text": "review " * 400}, label="negative")]
-    around = context(rows, ("negative", "positive"), card=make_card(context_length=1000))
-    (kept,) = bm25(3, budget=10**6).bind(around)([STRANGER])
+    setup = context(rows, ("negative", "positive"), card=make_card(context_length=1000))
+    (kept,) = bm25(3, budget=10**6).bind(setup)([STRANGER])
     assert {*ids(kept)} == {"id000", "id001"}
 
 

@@ -84,13 +84,13 @@ def test_the_order_with_the_highest_entropy_over_generated_rows_is_shown(context
     chosen = rows[:size]
     (shown, *others) = order(seed=seed, permutations=9, probes=20).bind(context(rows, LABELS, model=model))(ROWS, [chosen] * 4)
     assert others == [shown] * 3
-    asked = [prompt for prompt in model.prompts if prompt.endswith("Review:")]
+    generation_prompts = [prompt for prompt in model.prompts if prompt.endswith("Review:")]
     tried = permutations_of(chosen, 9, seed)
-    assert len(asked) == len(tried)
+    assert len(generation_prompts) == len(tried)
     scored = [prompt for prompt in model.prompts if not prompt.endswith("Review:")]
-    held = Counter(re.findall(r"film \d+", "".join(prompt.rpartition("Review:")[2] for prompt in scored)))
+    probes = Counter(re.findall(r"film \d+", "".join(prompt.rpartition("Review:")[2] for prompt in scored)))
     contexts = ["\n\n".join(f"Review: {row.inputs['text']}\nSentiment: {row.label}" for row in each) for each in tried]
-    probing = [[f"{shots}\n\nReview: {text}\nSentiment:" for text in held] for shots in contexts]
+    probing = [[f"{shots}\n\nReview: {text}\nSentiment:" for text in probes] for shots in contexts]
     assert {*scored} == {prompt for own in probing for prompt in own}
     found = []
     texts = written(model, context(rows, LABELS, model=model), order, seed, chosen)
@@ -115,9 +115,9 @@ def written(model, context, order, seed, chosen):
 @few
 @given(size=st.integers(2, 4), seed=st.integers(0, 50))
 def test_least_entropy_shows_the_order_with_the_lowest_entropy_for_each_row(context, scripted, rows, size, seed):
-    around = context(rows, LABELS, model=scripted(noise))
+    setup = context(rows, LABELS, model=scripted(noise))
     chosen = [rows[start : start + size] for start in range(4)]
-    for row, own, shown in zip(ROWS, chosen, least_entropy(seed=seed, permutations=9).bind(around)(ROWS, chosen), strict=True):
+    for row, own, shown in zip(ROWS, chosen, least_entropy(seed=seed, permutations=9).bind(setup)(ROWS, chosen), strict=True):
         tried = permutations_of(own, 9, seed)
         found = []
         for each in tried:
@@ -156,13 +156,13 @@ def test_a_row_in_the_shared_set_has_a_separate_order(bind_context, scripted, ro
 @shared
 def test_in_a_chat_rows_are_generated_in_plain_text_and_scored_in_turns(context, scripted, rows, order):
     model = scripted(noise, writes)
-    around = context(rows, LABELS, model=model)
-    object.__setattr__(around.layout, "chat", True)
-    order(permutations=4).bind(around)(ROWS[:1], [rows[:3]])
-    asked = [prompt for prompt in model.prompts if prompt.endswith("Review:")]
-    assert len(asked) == 4
-    assert not [prompt for prompt in asked if "<turn>" in prompt]
-    assert all(prompt.startswith("<turn>user") for prompt in model.prompts if prompt not in asked)
+    setup = context(rows, LABELS, model=model)
+    object.__setattr__(setup.layout, "chat", True)
+    order(permutations=4).bind(setup)(ROWS[:1], [rows[:3]])
+    generation_prompts = [prompt for prompt in model.prompts if prompt.endswith("Review:")]
+    assert len(generation_prompts) == 4
+    assert not [prompt for prompt in generation_prompts if "<turn>" in prompt]
+    assert all(prompt.startswith("<turn>user") for prompt in model.prompts if prompt not in generation_prompts)
 
 
 # ---- refusals ---------------------------------------------------------------------------------------
@@ -195,9 +195,9 @@ def test_a_model_that_generates_no_rows_is_refused_with_its_text(context, script
 @shared
 def test_a_template_that_modifies_its_variables_is_refused(context, scripted, rows, order):
     template = "{% block input %}{{ text | upper }} ->{% endblock %}{% block target %} {{ label }}{% endblock %}"
-    around = context(rows, LABELS, template=template, model=scripted(noise, writes))
+    setup = context(rows, LABELS, template=template, model=scripted(noise, writes))
     with refused(TemplateError, "variable-not-shown", order=order.name, variables=("text",)):
-        order().bind(around)(ROWS[:1], [rows[:3]])
+        order().bind(setup)(ROWS[:1], [rows[:3]])
 
 
 def test_generated_rows_with_several_variables_are_parsed(context, scripted):
