@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from promptkit.core.alignment import Extractor
 from promptkit.core.errors import InputError, TaskError, Unsupported
@@ -76,8 +76,12 @@ class Prompt:
 
     def _check_types(self) -> None:
         values: dict[str, object] = {"demos": self.demos, "order": self.order, "cot": self.cot}
-        types: dict[str, Any] = {"demos": Selector, "order": Order | None, "cot": Cot | None}
-        invalid = tuple(name for name, value in values.items() if isinstance(value, type) or not isinstance(value, types[name]))
+        valid = {
+            "demos": isinstance(self.demos, Selector),
+            "order": isinstance(self.order, Order | None),
+            "cot": isinstance(self.cot, Cot | None) and not isinstance(self.cot, type),
+        }
+        invalid = tuple(name for name in values if not valid[name])
         if invalid:
             raise InputError(
                 f"Invalid {' and '.join(invalid)} of a prompt: a selector, an order or a chain of thought is required",

@@ -65,7 +65,7 @@ class InstructionScorer:
         self._readers: tuple[Reads, ...] = (reader,) if isinstance(reader, Scorer) else (reader, Choices())
         """The first reader determines the accuracy, the last one the log-probability."""
         self._bound: dict[tuple[str, str], BoundPredictor] = {}
-        self._records: dict[tuple[str, str], list[Any]] = defaultdict(list)
+        self._records: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         """(instruction, name of the reader) -> the record of each row queried so far."""
 
     def __call__(self, instructions: Sequence[str], count: int) -> list[CandidateScore]:

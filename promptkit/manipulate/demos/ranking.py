@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -58,17 +58,13 @@ class SimilaritySelector(Selector, ABC):
     def __post_init__(self) -> None:
         """Validate the keywords and their ranges."""
         checked(self)
-        for field in fields(self):
-            value = getattr(self, field.name)
-            low, high = BOUNDS.get(field.name, (-inf, inf))
+        for name, value in vars(self).items():
+            low, high = BOUNDS.get(name, (-inf, inf))
             if isinstance(value, int | float) and not low <= value <= high:
-                error_fields: dict[str, Any] = {"selector": self.name, field.name: value}
+                error_fields: dict[str, Any] = {"selector": self.name, name: value}
                 allowed = f"at least {low}" if high == inf else f"from {low} to {high}"
                 raise InputError(
-                    f"The {field.name} of {self.name} must be {allowed}",
-                    code="out-of-range",
-                    got=f"{field.name}={value}",
-                    **error_fields,
+                    f"The {name} of {self.name} must be {allowed}", code="out-of-range", got=f"{name}={value}", **error_fields
                 )
 
 
