@@ -33,7 +33,7 @@ def test_statements_are_joined_with_a_custom_instruction() -> None:
     assert instructions.joined(" Judge it. ", "", format_) == "Judge it. Answer with one of: Negative, Positive."
     assert instructions.joined() == ""
     prompt = pk.Prompt("sentiment/review", instruction=format_)
-    assert prompt.settings()["instruction"] == format_  # what is shown is what is recorded
+    assert prompt.settings()["instruction"] == format_  # the recorded text is the shown text
 
 
 @pytest.mark.parametrize("given_words", [[], ["one"], ["one", ""], "ab"])

@@ -60,7 +60,7 @@ def parts(rendered):
     return [span.part for span in rendered.input.spans]
 
 
-# ---- what is shown ----------------------------------------------------------------------------------
+# ---- rendering --------------------------------------------------------------------------------------
 
 
 def test_a_prompt_is_instruction_demonstrations_and_query_with_separators_between(render, pool, card):
@@ -267,7 +267,7 @@ def test_turns_are_stripped_and_plain_prompts_are_not(render, pool, card, space,
     assert rendered.targets == tuple(kept + word + kept for word in WORDS.values())
 
 
-# ---- the manipulation as a value --------------------------------------------------------------------
+# ---- values and settings ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("chat", [False, True])

@@ -76,7 +76,7 @@ def test_ties_are_broken_by_the_other_score_then_length_then_text(by: By, order:
     scores = {
         "dd": CandidateScore(0.4, -0.5),
         "bb": CandidateScore(0.5, -2.0),
-        "aa": CandidateScore(0.5, -2.00001),  # no difference that counts
+        "aa": CandidateScore(0.5, -2.00001),  # equal after rounding
         "a": CandidateScore(0.5, -2.0),
         "b": CandidateScore(0.5, -1.9),
         "cc": CandidateScore(0.6, -1.8),

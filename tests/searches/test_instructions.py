@@ -114,7 +114,7 @@ def standings(found: pk.SearchResult) -> list[Any]:
     return [(rung.rows, list(rung.standings.items())) for rung in found.rungs]
 
 
-# ---- what is found ----------------------------------------------------------------------------------
+# ---- results ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["labels", "texts"])
@@ -185,7 +185,7 @@ def test_opro_sees_instructions_with_their_accuracies() -> None:
             assert f"Instruction: {text}\nScore: {round(100 * score.accuracy)}\n" in prompts[1]
 
 
-# ---- a trial says what a run would say ---------------------------------------------------------------
+# ---- scores ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("task", ["sentiment", "capitals", "arithmetic"])
@@ -197,8 +197,8 @@ def test_scores_equal_those_of_a_run(task: str, shots: int, tmp_path: Path) -> N
     prompt = pk.Prompt(loaded.spec.template, demos=pk.demos.random(k=shots))
     base = pk.Predictor(model, prompt, reading(loaded))
     rows = searching.by_hash(loaded.rows("test"), 12)
-    trial = InstructionScorer(base, prompt, loaded, rows, None)
-    few, scores = trial(["Say it."], 5), trial(["Say it.", ""], 12)
+    scorer = InstructionScorer(base, prompt, loaded, rows, None)
+    few, scores = scorer(["Say it."], 5), scorer(["Say it.", ""], 12)
     assert few == InstructionScorer(base, prompt, loaded, rows, None)(["Say it."], 5)
     for text, score in zip(["Say it.", ""], scores, strict=True):
         exchanged = pk.Predictor(model, replace(prompt, instruction=text), base.reading)
@@ -225,10 +225,10 @@ def test_the_log_probability_of_a_correct_text_is_the_model_s() -> None:
     assert logprob == pytest.approx(expected, abs=10**-DECIMALS)
 
 
-# ---- what is seen -----------------------------------------------------------------------------------
+# ---- data access ------------------------------------------------------------------------------------
 
 
-class Spied(LabeledExample):
+class RecordingExample(LabeledExample):
     """Records each access to its answer."""
 
     read: ClassVar[list[tuple[str, str]]] = []
@@ -236,14 +236,14 @@ class Spied(LabeledExample):
     def __getattribute__(self, name: str) -> Any:
         if name in ("label", "accepted"):
             part = object.__getattribute__(self, "rationale")["part"]
-            Spied.read.append((part, object.__getattribute__(self, "id")))
+            RecordingExample.read.append((part, object.__getattribute__(self, "id")))
         return super().__getattribute__(name)
 
 
 @pytest.mark.parametrize("kind", ["labels", "texts"])
 def test_each_stage_reads_only_the_labels_of_its_part(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def spied(row: LabeledExample, part: str) -> LabeledExample:
-        return Spied(id=row.id, inputs=row.inputs, label=row.label, accepted=row.accepted, rationale={"part": part})
+        return RecordingExample(id=row.id, inputs=row.inputs, label=row.label, accepted=row.accepted, rationale={"part": part})
 
     whole = pk.Task
     part, rows, compare, propose = whole.part, whole.rows, searching.compare, searching._proposer
@@ -252,8 +252,8 @@ def test_each_stage_reads_only_the_labels_of_its_part(kind: str, monkeypatch: py
     seen: dict[str, set[str]] = {}
 
     def until(stage: str) -> None:
-        seen[stage] = {part for part, _ in Spied.read}
-        Spied.read.clear()
+        seen[stage] = {part for part, _ in RecordingExample.read}
+        RecordingExample.read.clear()
 
     def proposing(*args: Any) -> Any:
         until("before")
@@ -269,7 +269,7 @@ def test_each_stage_reads_only_the_labels_of_its_part(kind: str, monkeypatch: py
 
     monkeypatch.setattr(searching, "_proposer", proposing)
     monkeypatch.setattr(searching, "compare", comparing)
-    Spied.read.clear()
+    RecordingExample.read.clear()
     search(kind, method="opro")
     assert seen == {"before": set(), "pairs": {"pool"}, "choice": {"dev"}, "confirmation": {"test"}}
 
@@ -296,7 +296,7 @@ def test_rows_of_the_evaluated_split_are_not_used_before_the_confirmation() -> N
         search(split="train")
 
 
-# ---- again -----------------------------------------------------------------------------------------
+# ---- cache -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["labels", "texts"])
@@ -357,13 +357,13 @@ def test_prompts_with_a_long_common_prefix_have_a_separate_call(
     loaded = pk.task("labels.yaml")
     base = predictor(loaded, Counting(), demos=pk.demos.random(k=shots))
     assert isinstance(base.manipulate, pk.Prompt)
-    trial = InstructionScorer(base, base.manipulate, loaded, loaded.part("dev"), None)
-    scores = trial(["Obey 9.", "Obey 1.", ""], 20)
+    scorer = InstructionScorer(base, base.manipulate, loaded, loaded.part("dev"), None)
+    scores = scorer(["Obey 9.", "Obey 1.", ""], 20)
     assert (len(call_sizes), sum(call_sizes)) == (calls, 60)
-    assert scores == [trial([text], 20)[0] for text in ("Obey 9.", "Obey 1.", "")]
+    assert scores == [scorer([text], 20)[0] for text in ("Obey 9.", "Obey 1.", "")]
 
 
-# ---- the figures -----------------------------------------------------------------------------------
+# ---- estimates -------------------------------------------------------------------------------------
 
 
 def test_optimism_is_the_dev_score_minus_the_held_out_score() -> None:

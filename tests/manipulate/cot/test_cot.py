@@ -42,7 +42,7 @@ def reasoning_of(rendered):
     return "".join(piece.text for piece in rendered.pieces if piece.part == "reasoning")
 
 
-def flat(prompt, word):
+def uniform(prompt, word):
     return 0.0
 
 
@@ -50,7 +50,7 @@ def flat(prompt, word):
 
 
 def test_zero_shot_generates_a_reasoning_before_the_answer(bind_context, scripted, pool):
-    model = scripted(flat, lambda prompt, verb: [" First this.\nThen that. \n\nQ: more"])
+    model = scripted(uniform, lambda prompt, verb: [" First this.\nThen that. \n\nQ: more"])
     prompt = pk.Prompt(QUESTION, cot=zero_shot(max_tokens=9))
     rendered = prompt.bind(bind_context(pool, LABELS, model=model))(ROWS[:2])
     assert model.prompts == [f"Q: {row.inputs['text']}\nA: Let's think step by step." for row in ROWS[:2]]
@@ -70,7 +70,7 @@ def test_a_reasoning_stops_at_the_next_example_and_not_at_an_empty_line(bind_con
         verbs.append(verb)
         return ["\n\n1. So.\n\nQ: further"]
 
-    setup = bind_context(pool, LABELS, model=scripted(flat, writes))
+    setup = bind_context(pool, LABELS, model=scripted(uniform, writes))
     (rendered,) = pk.Prompt(QUESTION, cot=zero_shot(max_tokens=7)).bind(setup)(ROWS[:1])
     assert verbs[0].stop == ("Therefore, the answer is", "\n\nQ:")
     assert verbs[0].max_tokens == 7
@@ -79,14 +79,14 @@ def test_a_reasoning_stops_at_the_next_example_and_not_at_an_empty_line(bind_con
 
 @pytest.mark.parametrize("cot", [zero_shot(), least_to_most()])
 def test_an_answer_trigger_generated_by_the_model_is_not_repeated(bind_context, scripted, pool, cot):
-    model = scripted(flat, lambda prompt, verb: [" Why? So it is. Therefore, the answer is 7.\nAnd more?"])
+    model = scripted(uniform, lambda prompt, verb: [" Why? So it is. Therefore, the answer is 7.\nAnd more?"])
     (rendered,) = pk.Prompt(QUESTION, cot=cot).bind(bind_context(pool, LABELS, model=model))(ROWS[:1])
     assert text_of(rendered).count("Therefore, the answer is") == 1
     assert text_of(rendered).endswith("So it is. Therefore, the answer is")
 
 
 def test_demonstrations_format_their_reasoning_like_the_query(bind_context, scripted, pool):
-    model = scripted(flat, lambda prompt, verb: [" Hm."])
+    model = scripted(uniform, lambda prompt, verb: [" Hm."])
     for template in (QUESTION, WORKED):
         prompt = pk.Prompt(template, demos=pk.demos.first(k=1), cot=zero_shot(trigger="Think.", answer_trigger="Hence"))
         (rendered,) = prompt.bind(bind_context(pool, LABELS, model=model))(ROWS[:1])
@@ -100,7 +100,7 @@ def test_demonstrations_format_their_reasoning_like_the_query(bind_context, scri
 
 
 def test_in_a_chat_the_assistant_turn_starts_with_the_reasoning(bind_context, scripted, pool):
-    model = scripted(flat, lambda prompt, verb: [" Hm."])
+    model = scripted(uniform, lambda prompt, verb: [" Hm."])
     prompt = pk.Prompt(QUESTION, demos=pk.demos.first(k=1), cot=zero_shot(trigger="Think.", answer_trigger="Hence"), chat=True)
     (rendered,) = prompt.bind(bind_context(pool, LABELS, model=model))(ROWS[:1])
     assert model.card.tokenizer.decode(rendered.input.ids) == (
@@ -112,7 +112,7 @@ def test_in_a_chat_the_assistant_turn_starts_with_the_reasoning(bind_context, sc
 
 
 def test_a_generated_answer_stops_at_the_end_of_the_line(bind_context, scripted, pool):
-    model = scripted(flat, lambda prompt, verb: [" Hm."])
+    model = scripted(uniform, lambda prompt, verb: [" Hm."])
     for chat in (False, True):
         prompt = pk.Prompt(QUESTION, cot=zero_shot(), chat=chat)
         setup = bind_context(pool, model=model, reading=pk.extract.first_line())
@@ -120,7 +120,7 @@ def test_a_generated_answer_stops_at_the_end_of_the_line(bind_context, scripted,
 
 
 def test_a_content_free_row_has_its_own_reasoning_and_the_demonstrations_of_its_context(bind_context, scripted, pool):
-    model = scripted(flat, lambda prompt, verb: [f" About {prompt.rpartition('Q: ')[2].split()[0]}."])
+    model = scripted(uniform, lambda prompt, verb: [f" About {prompt.rpartition('Q: ')[2].split()[0]}."])
     apply = pk.Prompt(QUESTION, demos=pk.demos.random_each(k=2), cot=zero_shot()).bind(bind_context(pool, LABELS, model=model))
     (own,) = apply(ROWS[:1])
     (free,) = apply([Example(id="free", inputs={"text": "N/A"})], context_of=ROWS[:1])
@@ -140,13 +140,13 @@ def test_context_is_reserved_for_the_reasoning_so_that_both_calls_show_the_same_
         return ["x? "[: verb.max_tokens] + "y" * min(written, verb.max_tokens - 3)]
 
     cot = COT[name](max_tokens=30, **({"questions": 1} if name == "least-to-most" else {}))
-    model = scripted(flat, writes)
+    model = scripted(uniform, writes)
     model.card = make_card(context_length=length)
     prompt = pk.Prompt(QUESTION, demos=pk.demos.first(k=k), cot=cot)
     apply = prompt.bind(bind_context([replace(row, rationale={}) for row in pool], LABELS, model=model))
     with suppress(TaskError):
         (rendered,) = apply(ROWS[:1])
-    if not model.prompts:  # the row alone is too long
+    if not model.prompts:  # the row is too long without demonstrations
         return
     assert len(rendered.input.ids) + max(map(len, rendered.continuations)) <= length
     assert len(rendered.demos) + len(rendered.dropped) == k
@@ -192,7 +192,7 @@ def test_subquestions_are_answered_one_by_one_after_the_previous_ones(bind_conte
             return [PLANS[prompt.split("\n")[0].removeprefix("Q: ")]]
         return [f" It is {len(prompt)}.\n7. And so on?"]
 
-    model = scripted(flat, writes)
+    model = scripted(uniform, writes)
     apply = pk.Prompt(QUESTION, cot=least_to_most(trigger="Parts:", questions=3)).bind(bind_context(pool, LABELS, model=model))
     first, second, third = map(text_of, apply(ROWS[:3]))
     assert model.rounds == [3, 2, 2, 1]
@@ -208,14 +208,14 @@ def test_subquestions_of_a_row_do_not_depend_on_other_rows(bind_context, scripte
     def writes(prompt, verb):
         return [PLANS[prompt.split("\n")[0].removeprefix("Q: ")]] if prompt.endswith(":\n1.") else [f" {len(prompt)}."]
 
-    apply = pk.Prompt(QUESTION, cot=least_to_most()).bind(bind_context(pool, LABELS, model=scripted(flat, writes)))
+    apply = pk.Prompt(QUESTION, cot=least_to_most()).bind(bind_context(pool, LABELS, model=scripted(uniform, writes)))
     assert apply(ROWS[:3]) == [apply([row])[0] for row in ROWS[:3]]
 
 
 # ---- auto-cot ---------------------------------------------------------------------------------------
 
 
-def zoo(*topics, each=5):
+def rows_about(*topics, each=5):
     """Returns rows about several topics, each with distinct words."""
     return [
         LabeledExample(id=f"{topic}{i}", inputs={"text": " ".join([topic] * 4 + [f"{topic}-{i % 3}"] + ["and"] * i)}, label="?")
@@ -224,19 +224,19 @@ def zoo(*topics, each=5):
     ]
 
 
-def thinks(prompt, verb):
+def generate_reasoning(prompt, verb):
     return [" A sheep.\nTwo goats.\n\n"] if prompt.endswith("step by step.") else [f" {len(prompt) % 7}\n"]
 
 
-def over(context, rows, model, template=WORKED, **keywords):
+def bind_auto_cot(context, rows, model, template=WORKED, **keywords):
     setup = context(rows, model=model, template=template, reading=pk.extract.first_line(max_tokens=4))
     return auto_cot(**keywords).bind(setup)
 
 
 def test_auto_cot_shows_a_row_of_each_cluster_with_the_model_s_own_reasoning_and_answer(context, scripted):
-    rows = zoo("cat", "dog", "emu")
-    model = scripted(flat, thinks)
-    (chosen,) = over(context, rows, model, k=3)(ROWS[:1])
+    rows = rows_about("cat", "dog", "emu")
+    model = scripted(uniform, generate_reasoning)
+    (chosen,) = bind_auto_cot(context, rows, model, k=3)(ROWS[:1])
     assert {row.inputs["text"].split()[0] for row in chosen} == {"cat", "dog", "emu"}
     for row in chosen:
         assert row.rationale == {"reasoning": "A sheep. Two goats."}
@@ -248,17 +248,19 @@ def test_auto_cot_shows_a_row_of_each_cluster_with_the_model_s_own_reasoning_and
 @few
 @given(order=st.randoms(use_true_random=False), seed=st.integers(0, 5))
 def test_auto_cot_depends_neither_on_the_order_of_the_pool_nor_on_its_labels(context, scripted, order, seed):
-    rows = zoo("cat", "dog", "emu")
+    rows = rows_about("cat", "dog", "emu")
     mixed = [replace(row, label="other", id=row.id) for row in rows]
     order.shuffle(mixed)
-    one, other = (over(context, each, scripted(flat, thinks), k=3, seed=seed)(ROWS[:1]) for each in (rows, mixed))
+    one, other = (
+        bind_auto_cot(context, each, scripted(uniform, generate_reasoning), k=3, seed=seed)(ROWS[:1]) for each in (rows, mixed)
+    )
     assert one == other
 
 
 def test_clusters_are_sorted_by_distance_to_their_centroid():
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    rows = zoo("cat", "dog", "emu", each=6)
+    rows = rows_about("cat", "dog", "emu", each=6)
     texts = [row.inputs["text"] for row in rows]
     vectors = TfidfVectorizer(token_pattern=r"\S+").fit_transform(texts).toarray().astype(np.float32)
     place = {row.id: vector for row, vector in zip(rows, vectors, strict=True)}
@@ -273,7 +275,7 @@ def test_clusters_are_sorted_by_distance_to_their_centroid():
             assert all(np.linalg.norm(place[row.id] - centroid) < np.linalg.norm(place[row.id] - mean) for mean in others)
 
 
-UNFIT = {
+UNUSABLE = {
     "nothing": "",
     "a sentence without an end": " It is",
     "too many lines": " a.\n" * (LINES + 1),
@@ -281,20 +283,20 @@ UNFIT = {
 }
 
 
-@pytest.mark.parametrize("unfit", UNFIT)
-def test_an_unusable_reasoning_is_replaced_by_the_next_row_of_the_cluster(context, scripted, unfit):
-    rows = sorted(zoo("cat", "dog", "emu"), key=lambda row: row.id)
+@pytest.mark.parametrize("unusable", UNUSABLE)
+def test_an_unusable_reasoning_is_replaced_by_the_next_row_of_the_cluster(context, scripted, unusable):
+    rows = sorted(rows_about("cat", "dog", "emu"), key=lambda row: row.id)
     vectors = EmbeddingSpace(context(rows, model=scripted()), "model", rows).pool
     nearest = [own[0] for own in clusters(rows, vectors, 3, seed=0)]
 
     def writes(prompt, verb):
         bad = any(f"Q: {row.inputs['text']}\n" in prompt for row in nearest[:2])
         if prompt.endswith("step by step."):
-            return [UNFIT[unfit] if bad else " Fine."]
-        return ["" if bad and unfit == "no answer" else " 7\n"]
+            return [UNUSABLE[unusable] if bad else " Fine."]
+        return ["" if bad and unusable == "no answer" else " 7\n"]
 
-    model = scripted(flat, writes)
-    (chosen,) = over(context, rows, model, k=3)(ROWS[:1])
+    model = scripted(uniform, writes)
+    (chosen,) = bind_auto_cot(context, rows, model, k=3)(ROWS[:1])
     assert len(chosen) == 3
     assert [row.id for row in nearest if row.id in {each.id for each in chosen}] == [nearest[2].id]
     assert model.rounds == [3, 3, 2, 2]
@@ -302,8 +304,8 @@ def test_an_unusable_reasoning_is_replaced_by_the_next_row_of_the_cluster(contex
 
 def test_long_questions_are_skipped_and_clusters_without_others_are_left_out(context, scripted, caplog):
     long = LabeledExample(id="long", inputs={"text": "fox " * (WORDS + 1)}, label="?")
-    model = scripted(flat, thinks)
-    (chosen,) = over(context, [*zoo("cat", "dog"), long], model, k=3)(ROWS[:1])
+    model = scripted(uniform, generate_reasoning)
+    (chosen,) = bind_auto_cot(context, [*rows_about("cat", "dog"), long], model, k=3)(ROWS[:1])
     assert len(chosen) == 2
     assert not any("fox" in prompt for prompt in model.prompts)
     (message,) = caplog.messages
@@ -313,22 +315,22 @@ def test_long_questions_are_skipped_and_clusters_without_others_are_left_out(con
 
 def test_a_model_that_generates_no_reasoning_is_refused(context, scripted):
     with refused(ModelError, "no-generated-reasoning", selector="auto-cot"):
-        over(context, zoo("cat", "dog"), scripted(flat, lambda prompt, verb: [""]), k=2)
+        bind_auto_cot(context, rows_about("cat", "dog"), scripted(uniform, lambda prompt, verb: [""]), k=2)
 
 
 def test_a_template_without_reasoning_is_refused_unless_a_chain_of_thought_shows_it(context, bind_context, scripted):
-    model = scripted(lambda prompt, word: -float(len(word)), thinks)
+    model = scripted(lambda prompt, word: -float(len(word)), generate_reasoning)
     with refused(TemplateError, "reasoning-not-shown", selector="auto-cot"):
-        over(context, zoo("cat"), model, template=QUESTION, k=1)
+        bind_auto_cot(context, rows_about("cat"), model, template=QUESTION, k=1)
     prompt = pk.Prompt(QUESTION, demos=auto_cot(k=2), cot=zero_shot())
-    rows = [replace(row, label="negative") for row in zoo("cat", "dog")]
+    rows = [replace(row, label="negative") for row in rows_about("cat", "dog")]
     (rendered,) = prompt.bind(bind_context(rows, ("negative", "yes"), model=model))(ROWS[:1])
     assert text_of(rendered).count("A sheep. Two goats. Therefore, the answer is yes\n\n") == 2
 
 
 def test_a_row_is_not_its_own_demonstration(context, scripted):
-    rows = zoo("cat", "dog", "emu")
-    choose = over(context, rows, scripted(flat, thinks), k=3)
+    rows = rows_about("cat", "dog", "emu")
+    choose = bind_auto_cot(context, rows, scripted(uniform, generate_reasoning), k=3)
     (usual,) = choose(ROWS[:1])
     (own,) = choose([Example(id="again", inputs=usual[1].inputs)])
     assert own == (usual[0], usual[2])

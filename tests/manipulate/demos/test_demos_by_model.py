@@ -21,12 +21,12 @@ from tests.support.errors import refused
 
 LABELS = ("negative", "positive")
 ROWS = [Example(id=f"q{i}", inputs={"text": f"query {i}"}) for i in range(6)]
-ASKING = [
+SELECTORS_WITH_QUERIES = [
     mdl(k=3, candidates=7, organizations=5),
     influence(k=3, candidates=8, contexts=8, rows=9),
     rerank(k=3, candidates=6, rows=2),
 ]
-every = pytest.mark.parametrize("selector", ASKING, ids=lambda selector: selector.name)
+every_selector = pytest.mark.parametrize("selector", SELECTORS_WITH_QUERIES, ids=lambda selector: selector.name)
 few = hypothesis_settings(max_examples=12)
 
 
@@ -49,7 +49,7 @@ def ids(rows):
     return [row.id for row in rows]
 
 
-@every
+@every_selector
 @few
 @given(order=st.randoms(use_true_random=False))
 def test_selection_is_independent_of_other_rows_and_of_the_order_of_the_pool(context, scripted, pool, dev, selector, order):
@@ -62,7 +62,7 @@ def test_selection_is_independent_of_other_rows_and_of_the_order_of_the_pool(con
     assert choose(rows) == [other([row])[0] for row in rows]
 
 
-@every
+@every_selector
 def test_the_label_of_the_row_is_not_used(context, scripted, pool, dev, selector):
     """An Example has no label; a labeled row gets the same demonstrations whatever its label."""
     choose = selector.bind(context(pool, LABELS, dev=dev, model=scripted(noise)))
@@ -70,7 +70,7 @@ def test_the_label_of_the_row_is_not_used(context, scripted, pool, dev, selector
     assert choose(ROWS) == choose(labeled[0]) == choose(labeled[1])
 
 
-@every
+@every_selector
 def test_neither_the_row_nor_one_with_equal_inputs_is_its_demonstration(context, scripted, pool, dev, selector):
     twins = [replace(row, id=f"{row.id}#2") for row in pool]
     choose = selector.bind(context([*pool, *twins], LABELS, dev=dev, model=scripted(noise)))
@@ -79,7 +79,7 @@ def test_neither_the_row_nor_one_with_equal_inputs_is_its_demonstration(context,
         assert len({*texts, row.inputs["text"]}) == 4
 
 
-@every
+@every_selector
 def test_queries_are_not_repeated(bind_context, scripted, pool, dev, selector):
     model = scripted(noise)
     apply = pk.Prompt("sentiment/review", demos=selector).bind(bind_context(pool, LABELS, dev=dev, model=model))
@@ -91,7 +91,7 @@ def test_queries_are_not_repeated(bind_context, scripted, pool, dev, selector):
     assert len(model.prompts) == queries
 
 
-@every
+@every_selector
 def test_generated_answers_and_missing_rows_are_refused(context, make_rows, pool, dev, selector):
     if selector.name != "influence":
         with refused(Unsupported, "needs-scored-answers", purpose=selector.name):
@@ -103,7 +103,7 @@ def test_generated_answers_and_missing_rows_are_refused(context, make_rows, pool
         selector.bind(context(make_rows(2), LABELS, dev=dev))
 
 
-@every
+@every_selector
 def test_zero_demonstrations_need_no_query(context, scripted, pool, selector):
     model = scripted(noise)
     assert replace(selector, k=0).bind(context(pool, LABELS, model=model))(ROWS) == [()] * len(ROWS)
@@ -202,7 +202,7 @@ def test_influence_is_the_accuracy_with_a_row_minus_that_without_it(context, scr
         contexts[order] = shown
         right.setdefault(order, []).append(int(np.argmax(scores)) == query % 2)
     tried = sorted(set().union(*contexts.values()))
-    if len(contexts) < 14:  # two contexts came out alike, and were asked once
+    if len(contexts) < 14:  # equal contexts are queried once
         return
     holds = np.array([[row in shown for row in tried] for shown in contexts.values()])
     accuracy = np.array([np.mean(right[order]) for order in contexts])
