@@ -129,7 +129,7 @@ def test_a_batch_equals_one_by_one(manipulation: Manipulation, model: Any) -> No
 def test_the_frozen_weights_stay_frozen(manipulation: Manipulation, model: Any) -> None:
     answers(model, requests(manipulation, model))
     assert isinstance(model, TransformersModel)
-    loaded = dict(model._forward._decoder.named_parameters())
+    loaded = dict(model._forward.model.get_decoder().named_parameters())
     own = dict(make_model("gemma3").named_parameters())
     assert all(torch.equal(parameter, own[f"model.{name}"]) for name, parameter in loaded.items())
     assert not any(parameter.requires_grad for parameter in loaded.values())

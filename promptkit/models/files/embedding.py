@@ -14,7 +14,7 @@ from torch import Tensor
 from promptkit.core.errors import ModelError
 from promptkit.core.inputs import TextInput, Vectors
 from promptkit.models.files.source import Source
-from promptkit.models.hf.tensors import embedded, tensor_of, vectors_of
+from promptkit.models.hf.tensors import embed_ids, tensor_of, vectors_of
 
 
 class Embedding:
@@ -29,7 +29,7 @@ class Embedding:
     def rows(self, prompt: TextInput) -> Tensor:
         """What the first layer receives for a prompt: shape (tokens, d_model)."""
         ids = torch.tensor(prompt.ids)
-        return self._module(ids) if prompt.vectors is None else embedded(self._module, ids, tensor_of(prompt.vectors))
+        return self._module(ids) if prompt.vectors is None else embed_ids(self._module, ids, tensor_of(prompt.vectors))
 
     def vectors(self, ids: Sequence[int]) -> Vectors:
         """The rows that the embedding gives these tokens."""

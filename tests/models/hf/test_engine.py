@@ -263,5 +263,5 @@ def test_a_models_own_weights_are_not_changed_by_loading(folder: Path) -> None:
     loaded.load()
     assert isinstance(loaded, TransformersModel)
     own = dict(make_model("gemma3").named_parameters())
-    for name, parameter in loaded._forward._decoder.named_parameters():
+    for name, parameter in loaded._forward.model.get_decoder().named_parameters():
         assert torch.equal(parameter, own[f"model.{name}"])

@@ -18,7 +18,7 @@ from promptkit.core.inputs import TextInput, Vectors
 from promptkit.core.requests import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
-from promptkit.models.hf.tensors import tabled, vectors_of
+from promptkit.models.hf.tensors import merge_vectors, vectors_of
 from tests.support.errors import refused
 from tests.support.tiny import CONFIGS, VOCABULARY, make_model, save
 
@@ -118,18 +118,18 @@ def test_a_batch_of_many_equals_one_by_one_in_any_order(load: Any, seed: int, or
 
 
 def test_only_equal_rows_share_an_id() -> None:
-    asked = tabled(mixed(0), 32)
+    asked = merge_vectors(mixed(0), 32)
     learned = [request.input.ids[:10] for request in asked if request.input.vectors]
     assert learned[0] == learned[2]  # the same rows, in a table turned round
     assert not set(learned[0]) & set(learned[1])
     assert len({request.input.vectors for request in asked} - {None}) == 1
-    assert tabled(asked, 32) == asked
+    assert merge_vectors(asked, 32) == asked
 
 
 def test_equal_vectors_are_computed_once_and_different_ones_apart(load: Any) -> None:
     model = load("llama")
     shared = [request for request in mixed(2) if request.input.vectors]
-    ((_, plan),) = model._plans(tabled(shared, 32))
+    ((_, plan),) = model._plans(merge_vectors(shared, 32))
     assert any(batch.reuse >= 10 for batch in plan.batches)
     assert any(batch.reuse == 0 for batch in plan.batches)
 
