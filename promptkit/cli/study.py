@@ -39,11 +39,11 @@ def study(
         raise typer.Exit(opts.INTERRUPTED) from None
     without = baselines(spec, made)
     if plot is not None:
-        plots.write(pictures.by_itself(made, without), plot)
+        plots.write(pictures.default_figure(made, without), plot)
     if as_json:
         print(json.dumps(made.to_json() | ({"baselines": without.to_json()} if without else {})))
     else:
         print_wide(made.table(baselines=without).rich())
         print(f"{made.seconds:.1f} s, {len({cell.run.path for cell in made.cells})} runs in {out}")
     if made.failures:
-        raise RunError(made.trouble, code="cells-failed", failures=len(made.failures))
+        raise RunError(made.failure_summary, code="cells-failed", failures=len(made.failures))

@@ -198,7 +198,7 @@ def run(spec: StudySpec, *, out: Path, cache: bool = True, progress: Progress | 
     """Evaluate every cell, each as `promptkit eval` would; what is misspelt is told before the first."""
     from promptkit.models.registry import load
     from promptkit.studies.grid import cells, dimensions
-    from promptkit.studies.run import evaluated
+    from promptkit.studies.run import evaluate_grid
 
     task = _task(spec)
     models: dict[str, Model] = {}
@@ -214,7 +214,7 @@ def run(spec: StudySpec, *, out: Path, cache: bool = True, progress: Progress | 
     for cell in cells(dimensions(spec.grid)):
         _branches(spec, task, cell)
     _selectors(spec, [build.count(spec.shots, spec.prompt)])
-    return evaluated(
+    return evaluate_grid(
         predictors_of, task, spec.grid, out=out, split=spec.split, limit=spec.limit, cache=cache, progress=progress
     )
 

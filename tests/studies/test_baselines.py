@@ -17,7 +17,8 @@ from promptkit.core.errors import InputError, PromptkitError, RunError, TaskErro
 from promptkit.core.examples import LabeledExample
 from promptkit.metrics.intervals import wilson
 from promptkit.models.registry import load
-from promptkit.studies.baselines import Baselines, Control, majority, regressions, vote
+from promptkit.studies.baseline_models import majority, regressions, vote
+from promptkit.studies.baselines import DIFFERENCE, Baseline, Baselines
 from promptkit.tasks.sampling import by_hash
 from tests.support.errors import refused
 
@@ -27,7 +28,7 @@ POOL = TASK.pool()
 ITEMS = by_hash(TASK.rows("test"), LIMIT)
 
 
-def found(*selectors: Any, **options: Any) -> dict[str, Control]:
+def found(*selectors: Any, **options: Any) -> dict[str, Baseline]:
     return {each.name: each for each in pk.baselines(TASK, *selectors, limit=LIMIT, **options).baselines}
 
 
@@ -154,14 +155,14 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> pk.Study:
 def test_a_study_is_paired_with_its_controls_by_item(study: pk.Study) -> None:
     part = study.where(k=4)
     baselines = part.baselines(pk.demos.random(k=4))
-    assert baselines.against == "k=4; mean over seed (3)"
+    assert baselines.reference == "k=4; mean over seed (3)"
     correct = np.mean([cell.result.correct for cell in part.cells], axis=0)
     for each in baselines.baselines:
         assert each.difference is not None
         assert each.difference.value == pytest.approx((correct - each.correct).mean())
         assert each.difference.low < each.difference.value < each.difference.high
     shown = str(baselines)
-    assert "model less it" in shown
+    assert DIFFERENCE in shown
     assert "vote of random" in shown
 
 
@@ -174,7 +175,7 @@ def test_controls_stand_in_the_table_where_they_see_as_many_rows(study: pk.Study
     assert lines["vote of balanced"] == (None, None, of["vote of balanced", 4])
     alone = study.table(rows="seed", baselines=baselines).rows
     assert ("vote of random, k=4", of["vote of random", 4]) in alone
-    with refused(InputError, "controls-without-metric", metric="ece"):
+    with refused(InputError, "baselines-without-metric", metric="ece"):
         study.table(metric="ece", baselines=baselines)
 
 
@@ -186,5 +187,5 @@ def test_data_that_changed_since_are_told(study: pk.Study) -> None:
 def test_controls_alone_have_no_difference(tmp_path: Path) -> None:
     baselines = pk.baselines(TASK, limit=5)
     assert isinstance(baselines, Baselines)
-    assert baselines.table().columns == ("without a model", "k", "accuracy")
+    assert baselines.table().columns == ("baseline", "k", "accuracy")
     assert [each["difference"] for each in baselines.to_json()] == [None, None]

@@ -26,7 +26,7 @@ from promptkit.core.registry import build as registered
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.models.fake import FakeModel
 from promptkit.studies.grid import cells, dimensions
-from promptkit.studies.progress import LiveTable, Moment, RunsBar
+from promptkit.studies.progress import LiveTable, RunsBar, StudyProgress
 from tests.support.errors import refused
 
 LIMIT = 12
@@ -143,7 +143,7 @@ def test_a_study_that_is_made_again_asks_nothing_and_says_the_same(tmp_path: Pat
 
 
 def test_a_broken_study_continues_where_it_was(tmp_path: Path, scores: Path) -> None:
-    def stop(moment: Moment) -> None:
+    def stop(moment: StudyProgress) -> None:
         if moment.done == 2 and moment.rows[0]:
             raise KeyboardInterrupt
 
@@ -184,10 +184,10 @@ def test_predictors_that_share_a_pass_are_one_more_dimension(tmp_path: Path) -> 
 
 
 def test_progress_tells_every_run_and_what_is_evaluated_so_far(tmp_path: Path) -> None:
-    moments: list[Moment] = []
+    moments: list[StudyProgress] = []
     made(tmp_path, demos=["random", "first"], seed=[0, 1], progress=moments.append)
-    assert {moment.of for moment in moments} == {3}
-    assert [len(m.so_far.cells) for m in moments if m.so_far is not None and not m.rows[1]] == [1, 2, 4]
+    assert {moment.total for moment in moments} == {3}
+    assert [len(m.study.cells) for m in moments if m.study is not None and not m.rows[1]] == [1, 2, 4]
     assert moments[-1].done == 3
     assert all(moment.values and moment.rows[0] <= moment.rows[1] for moment in moments[:-1])
 
@@ -230,15 +230,15 @@ def test_a_cell_that_fails_leaves_the_others_and_is_told(tmp_path: Path, caplog:
         study = made(tmp_path, demos=["random", "nearest"], k=[2, 500], seed=[0, 1])
     assert [dict(cell.values) for cell in study.cells] == [{"demos": "random", "k": 2, "seed": seed} for seed in (0, 1)]
     assert len(study.failures) == 6
-    assert caplog.messages == [study.trouble]
+    assert caplog.messages == [study.failure_summary]
     reason = {(failure.values["demos"], failure.values["seed"]): failure.reason for failure in study.failures}
-    assert study.trouble.startswith(
+    assert study.failure_summary.startswith(
         f"6 cells of the study failed and are left out: demos=nearest, k=2, seed=0 and 3 more: {reason['nearest', 0]}"
     )
-    assert f"demos=random, k=500, seed=0 and 1 more: {reason['random', 0]}" in study.trouble
+    assert f"demos=random, k=500, seed=0 and 1 more: {reason['random', 0]}" in study.failure_summary
     assert "nearest" in reason["nearest", 0]
     assert "500" in reason["random", 0]
-    assert study.trouble in str(study)
+    assert study.failure_summary in str(study)
     assert study.table(rows="demos", columns="k").rows[1] == ("nearest", None, None)
 
 
