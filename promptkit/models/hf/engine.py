@@ -19,7 +19,7 @@ from promptkit.core.requests import Generate, Output, Request
 from promptkit.models import registry as base
 from promptkit.models.batching import Plan, make_plan
 from promptkit.models.files.device import device_of
-from promptkit.models.files.pretrained import card, end_tokens, fetched, read_config, read_tokenizer
+from promptkit.models.files.pretrained import caps_attention_logits, card, end_tokens, fetched, read_config, read_tokenizer
 from promptkit.models.files.source import resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.hf.attention_heads import AttentionHeads
@@ -223,7 +223,7 @@ class TransformersModel:
     def _load_attention(self) -> Mapping[str, str]:
         """The attention that transformers loads the model with: its default, unless that ignores the model's soft cap."""
         chosen = self._settings.attention
-        if not getattr(self._config, "attn_logit_softcapping", None):
+        if not caps_attention_logits(self._config):
             return {} if chosen == "packed" else {"attn_implementation": chosen}
         if chosen == "sdpa":
             raise Unsupported(
