@@ -17,7 +17,8 @@ All layers but attention treat the tokens of the row alike. Attention has to kee
    the tokens of the query's prompt (causal; a tree node sees the prompt and its own ancestors),
    the shared prefix, and learned prefixes (prefix tuning).
 3. *Attend* to all sources with one softmax. Each source s is scored apart, so that the keys of the shared prefix multiply the
-   queries of all prompts in a single matrix product. With S_s the scaled scores, V_s the values and m the largest score,
+   queries of all prompts in a single matrix product. With S_s the scaled scores, V_s the values and m the largest score of the
+   query over all sources,
 
        output = sum_s exp(S_s - m) V_s / sum_s sum_keys exp(S_s - m),
 
