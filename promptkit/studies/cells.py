@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, Self
+from typing import Self
 
 from promptkit.core.errors import InputError, unknown
 from promptkit.display.table import Plain, text_of
 from promptkit.runs.run import Result, Run
-from promptkit.studies.grid import format_values
+from promptkit.studies.grid import format_values, is_collection, plain_value
 from promptkit.tasks.task import Task
 
 SEED = "seed"
@@ -90,7 +90,7 @@ class EvaluatedGrid:
         subject = "A cell of the study failed and is" if count == 1 else f"{count} cells of the study failed and are"
         return f"{subject} left out: {' '.join(reasons[:MAX_REASONS])}{more}"
 
-    def where(self, **values: Any) -> Self:
+    def where(self, **values: object) -> Self:
         """Returns the part of the study with certain values, such as `where(demos="random", k=[2, 4])`.
 
         Args:
@@ -99,7 +99,10 @@ class EvaluatedGrid:
         Raises:
             InputError: If a dimension or a value is not part of the study, or no such cell was evaluated.
         """
-        selected = {name: {text_of(value) for value in as_list(value_or_values)} for name, value_or_values in values.items()}
+        selected = {
+            name: {text_of(plain_value(value)) for value in _as_values(value_or_values)}
+            for name, value_or_values in values.items()
+        }
         for name, texts in selected.items():
             self.check(name)
             known = list(map(text_of, self.dimensions[name]))
@@ -140,6 +143,10 @@ class EvaluatedGrid:
         return f"mean over {', '.join(over)}" if over else ""
 
 
-def as_list(value: object) -> list[Any]:
-    """Returns an iterable as a list, and any other value, or a text, as a list of one."""
-    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+def as_names(names: Names) -> list[str]:
+    """Returns one or several names as a list."""
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _as_values(value: object) -> list[object]:
+    return list(value) if is_collection(value) else [value]

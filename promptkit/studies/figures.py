@@ -12,7 +12,7 @@ from promptkit.display.table import Plain, text_of
 from promptkit.runs.run import TITLES
 from promptkit.studies import measures
 from promptkit.studies.baselines import Baselines
-from promptkit.studies.cells import SEED, EvaluatedGrid, Names, as_list
+from promptkit.studies.cells import SEED, EvaluatedGrid, Names, as_names
 from promptkit.studies.tables import SHOTS, baseline_rows, mean_of, numeric_dimension
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def plot(study: EvaluatedGrid, x: str | None, color: str | None, metric: str | N
             dimensions=tuple(study.dimensions),
         )
     color = color or next(iter(study.varying([SEED, x])), None)
-    color_names = as_list(color or [])
+    color_names = as_names(color or [])
     study.check(x, *color_names)
     x_values = study.combinations([x])
     series = [
@@ -71,7 +71,7 @@ def heatmap(study: EvaluatedGrid, rows: str, columns: str, metric: str | None) -
 def spread(study: EvaluatedGrid, over: str, by: Names | None, metric: str | None) -> Figure:
     """Returns a plot with a dot for each value of a dimension; see `Study.spread`."""
     metric = measures.check_metric(study.cells, metric)
-    names = study.varying([over]) if by is None else as_list(by)
+    names = study.varying([over]) if by is None else as_names(by)
     study.check(over, *names)
     rows = []
     for values in study.combinations(names):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from inspect import signature
 from itertools import product
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.registry import spelling
@@ -22,7 +22,7 @@ def dimensions(grid: Mapping[str, object]) -> dict[str, tuple[object, ...]]:
     Raises:
         InputError: If a dimension has no values, or two values with the same name.
     """
-    values_of = {name: tuple(value) if _is_collection(value) else (value,) for name, value in grid.items()}
+    values_of = {name: tuple(value) if is_collection(value) else (value,) for name, value in grid.items()}
     for name, values in values_of.items():
         texts = [text_of(plain_value(value)) for value in values]
         if not values:
@@ -41,11 +41,12 @@ def dimensions(grid: Mapping[str, object]) -> dict[str, tuple[object, ...]]:
     return values_of
 
 
-def _is_collection(value: object) -> TypeGuard[Iterable[object]]:
+def is_collection(value: object) -> TypeGuard[Iterable[object]]:
+    """Returns whether a value is a list, a range or another iterable, but not a text, bytes or a mapping."""
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
 
 
-def cells(dimensions: Mapping[str, Sequence[object]]) -> list[dict[str, Any]]:
+def cells(dimensions: Mapping[str, Sequence[object]]) -> list[dict[str, object]]:
     """Returns every combination of the values; the last dimension varies fastest."""
     return [dict(zip(dimensions, values, strict=True)) for values in product(*dimensions.values())]
 
@@ -92,7 +93,7 @@ def plain_value(value: object) -> Plain:
         return value
     if isinstance(value, Mapping):
         return ", ".join(f"{key}={text_of(plain_value(item))}" for key, item in value.items())
-    if _is_collection(value):
+    if is_collection(value):
         return ", ".join(text_of(plain_value(item)) for item in value)
     if is_dataclass(value) and isinstance(getattr(type(value), "name", None), str):
         return spelling(value)

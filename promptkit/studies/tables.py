@@ -4,7 +4,6 @@ frames."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from promptkit.display.table import Entry, Plain, Table, text_of
 from promptkit.metrics.intervals import Estimate
 from promptkit.studies import measures, selection, variance
 from promptkit.studies.baselines import Baseline, Baselines
-from promptkit.studies.cells import SEED, Cell, EvaluatedGrid, Names, as_list
+from promptkit.studies.cells import SEED, Cell, EvaluatedGrid, Names, as_names
 from promptkit.studies.grid import format_values
 
 SHOTS = ("k", "shots")
@@ -46,8 +45,8 @@ def means(
     metric = measures.check_metric(study.cells, metric)
     if rows is None and columns is None:
         columns = numeric_dimension(study)
-    column_names = as_list(columns or [])
-    row_names = study.varying([SEED, *column_names]) if rows is None else as_list(rows)
+    column_names = as_names(columns or [])
+    row_names = study.varying([SEED, *column_names]) if rows is None else as_names(rows)
     study.check(*row_names, *column_names)
     column_values = study.combinations(column_names)
     lines: list[tuple[Entry, ...]] = [
@@ -107,7 +106,7 @@ def _row_name(baseline: Baseline, *, shots_in_columns: bool) -> str:
 
 def best(study: EvaluatedGrid, over: Names) -> Table:
     """Returns a table with the best of several options; see `Study.best`."""
-    option_names = as_list(over)
+    option_names = as_names(over)
     study.check(*option_names)
     row_names = study.varying([SEED, *option_names])
     lines = [(*values.values(), *_best_of(study, values, option_names)) for values in study.combinations(row_names)]
@@ -141,10 +140,10 @@ def _best_of(study: EvaluatedGrid, values: dict[str, Plain], option_names: Seque
     return len(accuracy), mean, min(accuracy.values()), accuracy[best_name], optimism, best_name
 
 
-def compare(study: EvaluatedGrid, on: str, to: Any, by: Names, metric: str | None) -> Table:
+def compare(study: EvaluatedGrid, on: str, to: object, by: Names, metric: str | None) -> Table:
     """Returns a table of paired differences; see `Study.compare`."""
     metric = measures.check_metric(study.cells, metric)
-    by_names = as_list(by)
+    by_names = as_names(by)
     study.check(on, *by_names)
     (reference,) = study.where(**{on: to}).dimensions[on]
     difference = f"difference to {text_of(reference)}"

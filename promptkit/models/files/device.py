@@ -26,7 +26,7 @@ def device_of(setting: str) -> torch.device:
     try:
         device = torch.device(setting)
         if not torch.empty(1, device=device).tolist():
-            raise RuntimeError("it cannot hold tensors")
+            raise RuntimeError("tensors on it cannot be read")
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0][:200]
         if reason.startswith("Expected one of"):  # followed by a long list of device types

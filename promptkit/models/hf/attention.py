@@ -90,7 +90,7 @@ def attend(
         The outputs, of shape (1, T, H, W), and None in place of the attention weights.
 
     Raises:
-        NotImplementedError: If the model uses a mask of its own or attention sinks.
+        NotImplementedError: If the model passes a mask or attention sinks.
     """
     if s_aux is not None or attention_mask is not None:
         raise NotImplementedError("attention sinks and ready-made masks")

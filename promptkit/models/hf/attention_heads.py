@@ -142,7 +142,7 @@ class AttentionHeads:
     def _detecting_norms(self) -> Iterator[None]:
         """Within the context, a forward pass finds the norms that layers apply to the output of attention (Gemma, OLMo 2).
 
-        Such a norm is the child of the layer whose input is the very tensor that the output projection returned.
+        Such a norm is a child of the layer whose input is the tensor that the output projection returned.
         """
         outputs: dict[int, Tensor] = {}
 

@@ -111,7 +111,7 @@ def _difference(expected: list[float], actual: list[float], dtype: torch.dtype) 
     low_precision = dtype != torch.float32
     if worst <= TOLERANCE or (low_precision and worst <= LOW_PRECISION_WORST and mean <= LOW_PRECISION_MEAN):
         return ""
-    return f"its packed forward differs from its own by {worst:.2g} in log-probability"
+    return f"its packed forward differs from its padded forward by {worst:.2g} in log-probability"
 
 
 def _unsupported_structure(causal_lm: CausalLM) -> str:
