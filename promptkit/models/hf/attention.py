@@ -12,7 +12,7 @@ but never computed.
 
 All layers but attention treat the tokens of the row alike. Attention has to keep the prompts apart, and does so in four steps:
 
-1. *Unpack*: queries, keys and values are gathered from the row (T tokens) into one padded line a prompt (B, M).
+1. *Unpack*: queries, keys and values are gathered from the row (T tokens) into one padded line for each prompt (B, M).
 2. *Collect* up to three kinds of `KeySource`s that the queries of a layer may attend to:
    the tokens of the query's prompt (causal; a tree node sees the prompt and its own ancestors),
    the shared prefix, and learned prefixes (prefix tuning).

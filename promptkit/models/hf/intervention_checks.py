@@ -76,7 +76,7 @@ class InterventionChecks:
         all_layers = tuple(range(1, self._forward.causal_lm.num_layers + 1))
         if any(prefix.layers != all_layers for request in requests for prefix in request.input.prefixes):
             raise Unsupported(
-                f"The model {self._name} runs with the attention of transformers, which needs a prefix at every layer or at none",
+                f"The model {self._name} runs with attention of transformers, which needs a prefix at every layer or none",
                 code="prefix-at-some-layers",
                 hint="Do not set layers; if attention is set, leave it out",
                 model=self._name,

@@ -108,22 +108,22 @@ def pack(
         unfinished: Whether the prompts continue after the row, so that the distance to their ends is unknown.
     """
     lengths = [len(prompt) for prompt in prompts]
-    sizes = [length + len(tree.tokens) for length, tree in zip(lengths, trees, strict=True)]
+    lengths_and_trees = list(zip(lengths, trees, strict=True))
+    ids = [token for prompt, tree in zip(prompts, trees, strict=True) for token in prompt + tree.tokens]
+    sizes = [length + len(tree.tokens) for length, tree in lengths_and_trees]
     starts = [0, *accumulate(sizes)][:-1]
     total, widest = sum(sizes), max(sizes)
-    positions = [_positions(length, tree, reuse) for length, tree in zip(lengths, trees, strict=True)]
-    after = [_tokens_after(length, tree, unfinished) for length, tree in zip(lengths, trees, strict=True)]
+    positions = [_positions(length, tree, reuse) for length, tree in lengths_and_trees]
+    after = [_tokens_after(length, tree, unfinished) for length, tree in lengths_and_trees]
     indices = [torch.arange(start, start + size) for start, size in zip(starts, sizes, strict=True)]
     padded_positions = pad_sequence(positions, batch_first=True).to(device)
     return PackedRow(
-        ids=torch.tensor([token for prompt, tree in zip(prompts, trees, strict=True) for token in prompt + tree.tokens]).to(
-            device
-        ),
+        ids=torch.tensor(ids, device=device),
         positions=torch.cat(positions).to(device),
         tokens_after=torch.cat(after).to(device),
         unpack_index=pad_sequence(indices, batch_first=True, padding_value=total).to(device),
         pack_index=torch.cat([number * widest + torch.arange(size) for number, size in enumerate(sizes)]).to(device),
-        visible=torch.stack([_visible(*pair, widest) for pair in zip(lengths, trees, strict=True)]).to(device),
+        visible=torch.stack([_visible(length, tree, widest) for length, tree in lengths_and_trees]).to(device),
         query_positions=padded_positions,
         key_positions=padded_positions,
         starts=tuple(starts),
