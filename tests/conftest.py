@@ -10,6 +10,7 @@ import tokenizers
 from hypothesis import settings
 from tokenizers import models, pre_tokenizers
 
+from promptkit.core.arrays import as_array
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import BindContext
 from promptkit.core.model import Card, Encoding
@@ -160,7 +161,7 @@ class Scripted(FakeModel):
         prompt = decode(request.input.ids).removeprefix("<bos>")
         if isinstance(verb, Read):
             places = Counter(crc32(word.encode()) % self.card.d_model for word in prompt.split())
-            return ReadOutput(hidden=tuple(float(places[place]) for place in range(self.card.d_model)))
+            return ReadOutput(hidden=as_array([places[place] for place in range(self.card.d_model)]))
         self.prompts.append(prompt)
         if isinstance(verb, Score) and self.scores is not None:
             rows = [(self.scores(prompt, decode(ids)), *[0.0] * (len(ids) - 1)) for ids in verb.continuations]

@@ -148,7 +148,9 @@ def embedded(ask: CachedModel, rows: Sequence[Example]) -> Any:
     texts = [tokenizer.bos + tokenizer.encode("\n".join(row.inputs.values())).ids for row in rows]
     verb = Read(hidden_layer=-1, mean_from=len(tokenizer.bos))
     outputs = ask([Request(input=TextInput(ids=ids[:longest]), verb=verb) for ids in texts])
-    return np.array([output.hidden for output in outputs if isinstance(output, ReadOutput)])
+    return np.array(
+        [output.hidden.numpy() for output in outputs if isinstance(output, ReadOutput) and output.hidden is not None], float
+    )
 
 
 def probed(labels: Sequence[str], rows: Sequence[LabeledExample], vectors: Any, queries: Any) -> list[str]:

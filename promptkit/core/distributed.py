@@ -7,7 +7,6 @@ does so where there is none. Nothing else than sums passes between them. A proce
 from __future__ import annotations
 
 import atexit
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from promptkit.core.errors import TrainingError
+from promptkit.core.hashing import sha256_int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Processes:
         """Raise, at least in one process, where they do not all tell the same."""
         import numpy as np
 
-        number = float(int.from_bytes(hashlib.sha256(told.encode()).digest()[:5]))  # so that sums of them are exact
+        number = float(sha256_int(told, size=5))  # so that sums of them are exact
         if self.total(np.array([number]))[0] != number * self.count:
             raise TrainingError(
                 "The processes of this training start with different inputs",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from promptkit.core.arrays import Array
-from promptkit.core.inputs import Interventions, KVPrefix, Vectors
+from promptkit.core.inputs import Interventions, KVPrefix
 from promptkit.core.requests import Output, Request
 
 if TYPE_CHECKING:
@@ -160,7 +160,11 @@ class Model(Protocol):
     verbs: frozenset[str]
     """The names of the verbs that it answers: a subset of {"Score", "Read", "Generate"}."""
     hidden_states: bool
-    """Whether `Read` gives them."""
+    """Whether `Read` returns hidden states."""
+    learned_vectors: bool
+    """Whether prompts may contain learned vectors; the model is then a `SupportsEmbeddings`."""
+    learned_layers: bool
+    """Whether prompts may have prefixes and hidden edits; the model is then a `SupportsInterventions`."""
 
     def identity(self) -> Mapping[str, object]:
         """Everything about the model and its settings that determines a result; needs no weights."""
@@ -193,7 +197,7 @@ class Model(Protocol):
 class SupportsEmbeddings(Protocol):
     """A model that reads learned vectors among the tokens of a prompt."""
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """What its embedding module gives these tokens, so that as vectors they are the tokens."""
         ...
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from promptkit.core.hashing import sha256, sha256_int
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -13,12 +14,12 @@ if TYPE_CHECKING:
 
 def hash_rank(seed: int, *keys: str) -> bytes:
     """A rank by chance: a hash of the seed and the keys, so that neither order nor subset changes it."""
-    return hashlib.sha256("\0".join([str(seed), *keys]).encode("utf-8", "surrogatepass")).digest()
+    return sha256("\0".join([str(seed), *keys]))
 
 
 def number(purpose: str, seed: object) -> int:
     """A large number, another for each purpose and seed."""
-    return int.from_bytes(hashlib.sha256(f"{purpose}\0{seed}".encode()).digest())
+    return sha256_int(f"{purpose}\0{seed}")
 
 
 def generator(purpose: str, seed: object) -> Generator:

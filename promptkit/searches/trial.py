@@ -17,6 +17,7 @@ from promptkit.align.choices import Choices
 from promptkit.core.alignment import Scorer
 from promptkit.core.examples import LabeledExample
 from promptkit.core.requests import Request
+from promptkit.core.sequences import common_prefix_length
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
@@ -105,5 +106,4 @@ def _repeated(group: Sequence[_Question]) -> int:
     if not prompts:
         return 0
     first, last = min(prompts), max(prompts)  # all that are sorted between agree as far as these do
-    shared = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
-    return shared * (len(prompts) - 1)
+    return common_prefix_length(first, last) * (len(prompts) - 1)

@@ -161,7 +161,7 @@ def _choose(task: Task, selector: Selector, model: Model | None, items: Sequence
         ask=_MissingModel(_name(selector)) if model is None else CachedModel(model, cache),
         reading=reading(task),
         rows={part: task.part(part) for part in prompt.parts},
-        others={name: CachedModel(load(name), cache) for name in prompt.models},
+        other_models={name: CachedModel(load(name), cache) for name in prompt.models},
     )
     chosen = prompt.bind(bind_context).choose(items)
     if not all(chosen):

@@ -39,7 +39,7 @@ def plot(study: EvaluatedGrid, x: str | None, color: str | None, metric: str | N
         for values in study.combinations(color_names)
     ]
     for name, points in baseline_rows(baselines, metric, x_values).items():
-        series.append(plots.Series(name=name, points=tuple(points), control=True))
+        series.append(plots.Series(name=name, points=tuple(points), is_baseline=True))
     return plots.lines(
         series,
         ticks=[_label(value[x]) for value in x_values],

@@ -22,7 +22,7 @@ import numpy as np
 
 from promptkit.core.errors import TaskError, unknown
 from promptkit.display.table import Plain
-from promptkit.metrics.classification import STATISTICS, WITHIN
+from promptkit.metrics.classification import BOUNDS, STATISTICS
 from promptkit.metrics.intervals import Estimate, mean_of, resamples
 from promptkit.studies.cells import SEED, Cell
 
@@ -48,7 +48,7 @@ def mean(cells: Sequence[Cell], metric: str) -> Estimate:
     if all(cell.result is first for cell in cells):
         return Estimate(**first.metrics[metric])
     values = _by_seed((cell.values.get(SEED), _resampled(cell, metric)) for cell in cells)
-    return interval(values, len(first.correct), WITHIN.get(metric, (0.0, 1.0)))
+    return interval(values, len(first.correct), BOUNDS.get(metric, (0.0, 1.0)))
 
 
 def difference(pairs: Sequence[tuple[Cell, Cell]], metric: str) -> Estimate:
@@ -57,7 +57,7 @@ def difference(pairs: Sequence[tuple[Cell, Cell]], metric: str) -> Estimate:
     A pair belongs to the seed of its first cell.
     """
     first, _ = pairs[0]
-    _, largest = WITHIN.get(metric, (0.0, 1.0))
+    _, largest = BOUNDS.get(metric, (0.0, 1.0))
     values = _by_seed((a.values.get(SEED), _resampled(a, metric) - _resampled(b, metric)) for a, b in pairs)
     return interval(values, len(first.result.correct), (-largest, largest))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.core.errors import PromptkitError, RunError
 from promptkit.core.model import Model
 from promptkit.display import plots
-from promptkit.display.table import Table, frame
+from promptkit.display.table import Table, to_dataframe
 from promptkit.manipulate.demos import Selector
 from promptkit.studies import baselines as study_baselines
 from promptkit.studies import figures, measures, tables
@@ -145,8 +145,8 @@ class Study(EvaluatedGrid):
     def to_pandas(self, *, items: bool = False) -> Any:
         """Returns a data frame with a row for each cell, or with `items` for each cell and item."""
         if items:
-            return frame([record for cell in self.cells for record in tables.item_records(cell)])
-        return frame([tables.cell_record(cell) for cell in self.cells])
+            return to_dataframe([record for cell in self.cells for record in tables.item_records(cell)])
+        return to_dataframe([tables.cell_record(cell) for cell in self.cells])
 
     def to_json(self) -> dict[str, object]:
         """Returns the study as `promptkit study --json` prints it."""

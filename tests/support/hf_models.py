@@ -24,7 +24,7 @@ def numbers(output: Output) -> list[float]:
     if isinstance(output, ScoreOutput):
         return [x for row in output.logprobs for x in row]
     assert isinstance(output, ReadOutput)
-    return [*output.logprobs, *(x for _, x in output.top), *output.hidden]
+    return [*output.logprobs, *(x for _, x in output.top), *([] if output.hidden is None else output.hidden.numpy().tolist())]
 
 
 def random_prompts(count: int, *, seed: int, shared: int = 12, shortest: int = 2, longest: int = 9) -> list[tuple[int, ...]]:

@@ -7,7 +7,6 @@ is kept. A row's score of a label is the log-density of the label's cluster, eac
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +17,7 @@ from promptkit.align.calibrate.probabilities import normalized
 from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, needed, seen
 from promptkit.core.alignment import FitData, Needs, Outputs
 from promptkit.core.errors import InputError
+from promptkit.core.hashing import sha256_int
 from promptkit.core.registry import checked
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Proca:
             covariance_type="full" if size <= FULL else "diag",
             init_params="k-means++",
             reg_covar=FLOOR,
-            random_state=int.from_bytes(hashlib.sha256(f"{self.seed} {number}".encode()).digest()[:4]),
+            random_state=sha256_int(f"{self.seed} {number}", size=4),
         )
         with warnings.catch_warnings():  # a start that has not settled in 100 steps is a start as good as another
             warnings.simplefilter("ignore", ConvergenceWarning)

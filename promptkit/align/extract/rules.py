@@ -6,7 +6,6 @@ that goes on with a question of its own making, only what stands before that is 
 
 from __future__ import annotations
 
-import hashlib
 import re
 import string
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from promptkit.align.extract.numbers import places
 from promptkit.align.extract.options import letter, yes_or_no
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
+from promptkit.core.hashing import sha256
 from promptkit.core.registry import checked, settings_of
 from promptkit.core.requests import Generate
 
@@ -74,7 +74,7 @@ class Extraction:
 
     def verb(self, example: Example, stop: Sequence[str]) -> Generate:
         """All the row's texts; of `stop` only what is no empty text."""
-        key = hashlib.sha256(f"{self.seed}\0{example.id}".encode()).digest()
+        key = sha256(f"{self.seed}\0{example.id}")
         return Generate(
             max_tokens=self.max_tokens,
             n=self.samples,

@@ -3,13 +3,13 @@ to beat. As rows play no part, a label without rows is predicted like any other.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from promptkit.align.labelmap.frequency import Injective
+from promptkit.core.hashing import sha256_int
 
 if TYPE_CHECKING:
     from promptkit.align.labelmap.technique import Sources
@@ -34,4 +34,4 @@ class Random(Injective):
 
 def _lot(text: str) -> float:
     """In [0, 1)."""
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:6]) / 2**48
+    return sha256_int(text, size=6) / 2**48

@@ -17,6 +17,7 @@ from promptkit.core.inputs import Piece, Span, TextInput
 from promptkit.core.model import Encoding, Tokenizer
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import ScoreOutput
+from promptkit.core.sequences import common_prefix_length
 
 FRAME = "frame"
 SLOT_PART = "soft"
@@ -124,11 +125,11 @@ def continuations(
     prompt = tokenizer.encode(run)
     tail, first = _tail(run, prompt, tokenizer)
     wholes = [tokenizer.encode(tail + target).ids for target in targets]
-    shared = [common_prefix(whole, prompt.ids[first:]) for whole in wholes]
+    shared = [common_prefix_length(whole, prompt.ids[first:]) for whole in wholes]
     if first and min(shared, default=SETTLED) < SETTLED:
         first = 0
         wholes = [tokenizer.encode(run + target).ids for target in targets]
-        shared = [common_prefix(whole, prompt.ids) for whole in wholes]
+        shared = [common_prefix_length(whole, prompt.ids) for whole in wholes]
     boundary = min(shared, default=len(prompt.ids) - first)
     scored = tuple(whole[boundary:] for whole in wholes)
     for target, ids in zip(targets, scored, strict=True):
@@ -169,16 +170,6 @@ def _tail(run: str, prompt: Encoding, tokenizer: Tokenizer) -> tuple[str, int]:
         if first and text[:1].isspace() and tokenizer.encode(text).ids == prompt.ids[first:]:
             return text, first
     return run, 0
-
-
-def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many ids both begin with."""
-    length = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length
 
 
 def _split_controls(text: str, tokenizer: Tokenizer) -> list[Piece]:

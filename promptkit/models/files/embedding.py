@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from promptkit.core.arrays import Array
 from promptkit.core.errors import ModelError
-from promptkit.core.inputs import TextInput, Vectors
+from promptkit.core.inputs import TextInput
 from promptkit.models.files.source import Source
-from promptkit.models.hf.tensors import embed_ids, tensor_of, vectors_of
+from promptkit.models.hf.tensors import array_of, embed_ids, tensor_of
 
 
 class Embedding:
@@ -40,9 +41,9 @@ class Embedding:
         rows: Tensor = self._module(ids)
         return rows
 
-    def vectors(self, ids: Sequence[int]) -> Vectors:
+    def vectors(self, ids: Sequence[int]) -> Array:
         """Returns the embeddings of tokens."""
-        return vectors_of(self._module(torch.tensor(ids)))
+        return array_of(self._module(torch.tensor(ids)))
 
     @cached_property
     def _module(self) -> nn.Module:

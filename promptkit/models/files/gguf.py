@@ -6,7 +6,6 @@ place, so that an interrupted conversion does not leave an incomplete model.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import logging
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.core.errors import ModelError, missing_extra
+from promptkit.core.hashing import file_sha256_hex
 from promptkit.core.paths import cache_folder
 
 CONVERTER = 3
@@ -57,8 +57,7 @@ def gguf_folder(file: Path) -> Path:
         ModelError: If the file cannot be read or converted, or the folder cannot be written.
     """
     try:
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256")
+        digest = file_sha256_hex(file)
     except OSError as error:
         raise ModelError(
             f"The file {file} cannot be read: {error.strerror or error}",
@@ -67,7 +66,7 @@ def gguf_folder(file: Path) -> Path:
             file=str(file),
         ) from None
 
-    return _converted(digest.hexdigest(), lambda: nullcontext(file))
+    return _converted(digest, lambda: nullcontext(file))
 
 
 def is_converted(folder: Path) -> bool:

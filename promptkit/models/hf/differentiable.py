@@ -6,7 +6,6 @@ The tokens that all prompts begin with, up to the first learned one, are compute
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from promptkit.core.errors import TrainingError
+from promptkit.core.hashing import Hasher
 from promptkit.core.inputs import Interventions
 from promptkit.core.model import Precision
 from promptkit.core.requests import Request
@@ -97,11 +97,11 @@ class TorchScores:
 
     def weights_hash(self) -> str:
         """Returns the SHA-256 of the names and values of all weights of the model."""
-        digest = hashlib.sha256()
+        hasher = Hasher()
         for name, weight in self._forward.model.state_dict().items():
-            digest.update(name.encode())
-            digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()
+            hasher.update(name)
+            hasher.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return hasher.hexdigest()
 
 
 def _shared_constant_ids(requests: Sequence[Request]) -> tuple[int, ...]:

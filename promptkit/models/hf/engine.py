@@ -13,7 +13,7 @@ from pydantic import PositiveInt
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import OutOfMemory, Unsupported
-from promptkit.core.inputs import KVPrefix, Vectors
+from promptkit.core.inputs import KVPrefix
 from promptkit.core.model import Card, Precision
 from promptkit.core.requests import Generate, Output, Request
 from promptkit.models import registry as base
@@ -46,6 +46,8 @@ class TransformersModel:
 
     verbs = frozenset({"Score", "Read", "Generate"})
     hidden_states = True
+    learned_vectors = True
+    learned_layers = True
 
     class Settings(base.Settings):
         """Settings of the hf engine."""
@@ -107,7 +109,7 @@ class TransformersModel:
         """Loads the weights, and determines which forward pass the model supports."""
         _ = self._forward
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """Returns the embeddings of tokens."""
         return self._forward.embed(ids)
 

@@ -9,12 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from promptkit.core.inputs import NO_INTERVENTIONS, Interventions, Vectors
+from promptkit.core.arrays import Array
+from promptkit.core.inputs import NO_INTERVENTIONS, Interventions
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Output, Request
 from promptkit.models.hf.causal_lm import CausalLM
 from promptkit.models.hf.kv_cache import KeyValues
-from promptkit.models.hf.tensors import vectors_of
+from promptkit.models.hf.tensors import array_of
 
 
 class Forward(ABC):
@@ -48,9 +49,9 @@ class Forward(ABC):
         """The device of the weights."""
         return self.causal_lm.device
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """Returns the embeddings of tokens."""
-        return vectors_of(self.causal_lm.embed(torch.tensor(ids, device=self.device)))
+        return array_of(self.causal_lm.embed(torch.tensor(ids, device=self.device)))
 
     @abstractmethod
     def prefill(self, ids: tuple[int, ...], interventions: Interventions[Tensor] = NO_INTERVENTIONS) -> KeyValues:

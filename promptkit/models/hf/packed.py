@@ -185,7 +185,7 @@ class _Answers:
             logprobs = self.logprobs[line][: len(verb.token_ids)]
             top = [*zip(self.top_ids[line], self.top[line], strict=True)][: verb.top_m]
         tokens = self.batch.row.prompt_slice(prompt)
-        hidden = () if verb.hidden_layer is None else hidden_state(verb, self.layers[verb.hidden_layer][tokens])
+        hidden = None if verb.hidden_layer is None else hidden_state(verb, self.layers[verb.hidden_layer][tokens])
         return ReadOutput(logprobs=tuple(logprobs), top=tuple(top), hidden=hidden)
 
 

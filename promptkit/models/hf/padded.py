@@ -93,7 +93,7 @@ class PaddedForward(Forward):
         return ReadOutput(
             logprobs=tuple(scores[list(verb.token_ids)].tolist()),
             top=tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
-            hidden=() if verb.hidden_layer is None else hidden_state(verb, layers[verb.hidden_layer][0]),
+            hidden=None if verb.hidden_layer is None else hidden_state(verb, layers[verb.hidden_layer][0]),
         )
 
     def _logits(

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from promptkit.core.arrays import Array, as_array, as_numpy
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import CheckpointError, InputError, Unsupported
-from promptkit.core.inputs import HiddenEdit, Interventions, KVPrefix, TextInput, Vectors
+from promptkit.core.inputs import HiddenEdit, Interventions, KVPrefix, TextInput
 from promptkit.core.requests import Request
 from promptkit.models.hf.kv_cache import KeyValues
 
@@ -28,29 +28,29 @@ def merge_vectors(requests: Sequence[Request], d_model: int) -> list[Request]:
         InputError: If a prompt refers to a vector that does not exist.
     """
     row_ids: dict[bytes, int] = {}
-    new_rows: dict[Vectors | None, list[int]] = {None: []}
+    new_rows: dict[Array | None, list[int]] = {None: []}
     for vectors in dict.fromkeys(request.input.vectors for request in requests):
         if vectors is not None:
             new_rows[vectors] = [row_ids.setdefault(row, len(row_ids)) for row in _rows(vectors, d_model)]
-    table = Vectors(data=b"".join(row_ids), d_model=d_model)
+    table = as_array(np.frombuffer(b"".join(row_ids), "<f4").reshape(-1, d_model))
     return [replace(request, input=_renumber(request.input, new_rows[request.input.vectors], table)) for request in requests]
 
 
-def _rows(vectors: Vectors, d_model: int) -> list[bytes]:
-    if vectors.d_model != d_model:
+def _rows(vectors: Array, d_model: int) -> list[bytes]:
+    width = vectors.shape[1]
+    if width != d_model:
         raise CheckpointError(
             "The learned vectors and the model's embeddings have different widths",
             code="wrong-vector-width",
-            got=f"vectors of width {vectors.d_model} and a model of width {d_model}",
+            got=f"vectors of width {width} and a model of width {d_model}",
             hint="Use the model that they were trained on",
-            width=vectors.d_model,
+            width=width,
             model_width=d_model,
         )
-    width = 4 * d_model
-    return [vectors.data[begin : begin + width] for begin in range(0, len(vectors.data), width)]
+    return [row.tobytes() for row in vectors.numpy()]
 
 
-def _renumber(prompt: TextInput, new_rows: Sequence[int], table: Vectors) -> TextInput:
+def _renumber(prompt: TextInput, new_rows: Sequence[int], table: Array) -> TextInput:
     """The prompt with the ids of the table's rows; `new_rows` has the table's row for each of the prompt's own vectors."""
     if min(prompt.ids, default=0) < -len(new_rows):
         raise InputError(
@@ -101,7 +101,7 @@ def interventions_of(requests: Sequence[Request], device: torch.device) -> Inter
     first = requests[0].input
 
     def tensor(array: Array) -> Tensor:
-        return torch.from_numpy(as_numpy(array).copy()).to(device)
+        return tensor_of(array).to(device)
 
     return Interventions(
         vectors=None if table is None else tensor_of(table).to(device),
@@ -143,18 +143,13 @@ def prefix_of(layers: KeyValues) -> KVPrefix[Array]:
 
 
 def array_of(numbers: Tensor) -> Array:
-    """Returns the value of a tensor."""
+    """Returns a tensor's values as an array."""
     return as_array(numbers.detach().float().cpu().numpy())
 
 
-def tensor_of(vectors: Vectors) -> Tensor:
-    """Returns vectors as a tensor of shape (rows, d_model), float32."""
-    return torch.from_numpy(np.frombuffer(vectors.data, "<f4").reshape(-1, vectors.d_model).copy())
-
-
-def vectors_of(rows: Tensor) -> Vectors:
-    """Returns the value of a tensor of shape (rows, d_model)."""
-    return Vectors(data=rows.detach().float().cpu().numpy().astype("<f4").tobytes(), d_model=rows.shape[1])
+def tensor_of(array: Array) -> Tensor:
+    """Returns a float32 tensor of the same shape, a copy."""
+    return torch.from_numpy(array.numpy().copy())
 
 
 def embed_ids(embedding: Callable[[Tensor], Tensor], ids: Tensor, vectors: Tensor) -> Tensor:

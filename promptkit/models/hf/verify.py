@@ -15,7 +15,7 @@ from promptkit.models.hf.causal_lm import CausalLM
 from promptkit.models.hf.forward import Forward
 from promptkit.models.hf.packed import PackedForward
 from promptkit.models.hf.padded import PaddedForward
-from promptkit.models.hf.tensors import array_of, prefix_of
+from promptkit.models.hf.tensors import array_of, prefix_of, tensor_of
 
 TOLERANCE = 1e-3
 """The largest difference of log-probabilities between two computations of the same in float32."""
@@ -101,7 +101,8 @@ def supports_edits(forward: Forward) -> bool:
 def _hidden_state(forward: Forward, request: Request) -> torch.Tensor:
     (output,) = forward.answer([request], 0, {})
     assert isinstance(output, ReadOutput)
-    return torch.tensor(output.hidden)
+    assert output.hidden is not None
+    return tensor_of(output.hidden)
 
 
 def _difference(expected: list[float], actual: list[float], dtype: torch.dtype) -> str:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import promptkit as pk
-from promptkit.core.arrays import as_array, as_numpy
+from promptkit.core.arrays import as_array
 from promptkit.core.errors import OutOfMemory
 from promptkit.training import losses
 from promptkit.training.dataset import Rows, TrainingData
@@ -61,12 +61,12 @@ def gradient(folder: Path) -> Any:
         data = TrainingData(predictor, task, Rows.of(task, None, recipe), recipe, None)
         draw = np.random.default_rng(0)
         parameters = {
-            name: as_array(as_numpy(x) * draw.uniform(0.8, 1.2, x.shape)) for name, x in data.initial_parameters().items()
+            name: as_array(x.numpy() * draw.uniform(0.8, 1.2, x.shape)) for name, x in data.initial_parameters().items()
         }
         gradient_losses: Any = GradientLosses(data, model, **how)
         loss, slopes = gradient_losses.gradient(parameters, data.chosen(0))
         assert (gradient_losses._forward._reuse > 0) == (learned == "loreft after a shared prefix" and attention == "packed")
-        return loss, np.concatenate([as_numpy(slopes[name]).ravel() for name in sorted(slopes)])
+        return loss, np.concatenate([slopes[name].numpy().ravel() for name in sorted(slopes)])
 
     return compute
 

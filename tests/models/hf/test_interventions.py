@@ -37,7 +37,7 @@ def noise(seed: int, *shape: int) -> Array:
 
 
 def tensor(array: Array) -> torch.Tensor:
-    return torch.frombuffer(bytearray(array.data), dtype=torch.float32).reshape(array.shape)
+    return torch.tensor(array.numpy())
 
 
 def prefix_for(config: Any, length: int = 5, *, layers: tuple[int, ...] = (), seed: int = 0) -> KVPrefix[Array]:

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import promptkit as pk
+from promptkit.core.arrays import zeros
 from promptkit.core.errors import CheckpointError, InputError
-from promptkit.core.inputs import TextInput, Vectors
+from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
-from promptkit.models.hf.tensors import merge_vectors, vectors_of
+from promptkit.models.hf.tensors import array_of, merge_vectors
 from tests.support.errors import refused
 from tests.support.hf_models import LoadModel, answer, numbers, random_prompts
 from tests.support.tiny import CONFIGS, make_model
@@ -34,7 +35,7 @@ def as_vectors(request: Request, embedding: Any, places: set[int]) -> Request:
     """The request with some of its tokens replaced by their embeddings, in a shuffled table."""
     ids = request.input.ids
     chosen = sorted((place for place in places if place < len(ids)), key=lambda place: (place * 7) % 5)
-    rows = vectors_of(embedding(torch.tensor([ids[place] for place in chosen])))
+    rows = array_of(embedding(torch.tensor([ids[place] for place in chosen])))
     learned = {place: -1 - row for row, place in enumerate(chosen)}
     return replace(request, input=TextInput(ids=tuple(learned.get(i, t) for i, t in enumerate(ids)), vectors=rows))
 
@@ -54,7 +55,7 @@ def test_embeddings_as_vectors_give_the_results_of_the_tokens(kind: str, load_mo
 def test_random_vectors_give_the_results_of_transformers(kind: str, load_model: LoadModel) -> None:
     model = make_model(kind)
     rows = torch.randn((4, 32), generator=torch.Generator().manual_seed(3))
-    prompt = TextInput(ids=(-1, -2, 5, 9, 30, -4, 77, -1), vectors=vectors_of(rows))
+    prompt = TextInput(ids=(-1, -2, 5, 9, 30, -4, 77, -1), vectors=array_of(rows))
     (found,) = answer(load_model(kind), [Request(input=prompt, verb=Score(continuations=((8, 12), (40,))))])
     whole = torch.tensor([[*prompt.ids, 8]])
     embeds = model.get_input_embeddings()(whole.clamp(min=0))
@@ -74,7 +75,7 @@ def mixed(seed: int) -> list[Request]:
         rows = (one, other, one.flip(0), None)[index % 4]
         ids = first[::-1] if index % 4 == 2 else first
         learned = TextInput(ids=request.input.ids) if rows is None else None
-        made.append(replace(request, input=learned or TextInput(ids=ids + request.input.ids, vectors=vectors_of(rows))))
+        made.append(replace(request, input=learned or TextInput(ids=ids + request.input.ids, vectors=array_of(rows))))
     return made
 
 
@@ -107,7 +108,7 @@ def test_only_equal_vectors_are_shared(load_model: LoadModel) -> None:
 def test_the_score_cache_distinguishes_vectors(load_model: LoadModel, tmp_path: Path) -> None:
     cached = CachedModel(load_model("llama"), ScoreCache(tmp_path / "scores.sqlite"))
     one, other = (
-        Request(input=TextInput(ids=(-1, 5), vectors=vectors_of(torch.full((1, 32), x))), verb=Score(continuations=((7,),)))
+        Request(input=TextInput(ids=(-1, 5), vectors=array_of(torch.full((1, 32), x))), verb=Score(continuations=((7,),)))
         for x in (0.5, -0.5)
     )
     first = cached([one])
@@ -118,13 +119,13 @@ def test_the_score_cache_distinguishes_vectors(load_model: LoadModel, tmp_path: 
 
 def test_invalid_vectors_are_refused(load_model: LoadModel, monkeypatch: pytest.MonkeyPatch) -> None:
     model, verb = load_model("llama"), Read(top_m=1)
-    narrow = Vectors(data=bytes(16), d_model=4)
+    narrow = zeros(1, 4)
     with refused(CheckpointError, "wrong-vector-width", width=4, model_width=32):
         answer(model, [Request(input=TextInput(ids=(-1, 3), vectors=narrow), verb=verb)])
     with refused(InputError, "unknown-vector-id", id=-2, vectors=1):
-        answer(model, [Request(input=TextInput(ids=(-2, 3), vectors=vectors_of(torch.ones(1, 32))), verb=verb)])
+        answer(model, [Request(input=TextInput(ids=(-2, 3), vectors=array_of(torch.ones(1, 32))), verb=verb)])
     other_model = load_model("qwen3")
     other_model.load()
-    monkeypatch.setattr(other_model._forward, "embed", lambda ids: vectors_of(torch.ones(len(ids), 32)))
+    monkeypatch.setattr(other_model._forward, "embed", lambda ids: array_of(torch.ones(len(ids), 32)))
     with refused(pk.Unsupported, "no-learned-vectors", model=other_model.name):
-        answer(other_model, [Request(input=TextInput(ids=(-1, 3), vectors=vectors_of(torch.ones(1, 32))), verb=verb)])
+        answer(other_model, [Request(input=TextInput(ids=(-1, 3), vectors=array_of(torch.ones(1, 32))), verb=verb)])

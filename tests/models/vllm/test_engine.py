@@ -19,9 +19,10 @@ import pytest
 
 import promptkit as pk
 from promptkit.align.chain import reading
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError, MissingPackage
 from promptkit.core.examples import Example
-from promptkit.core.inputs import TextInput, Vectors
+from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Generate, Output, Read, Request, Score, ScoreOutput
 from promptkit.manipulate.learned.storage import save
 from promptkit.predictor.compatibility import base_of
@@ -71,10 +72,8 @@ def requests_of(name: str, *, k: int, limit: int) -> list[Request]:
     return bound.requests(rows)
 
 
-def rows_of(vectors: Vectors) -> list[float]:
-    import numpy as np
-
-    numbers: list[float] = np.frombuffer(vectors.data, "<f4").tolist()
+def rows_of(vectors: Array) -> list[float]:
+    numbers: list[float] = vectors.numpy().ravel().tolist()
     return numbers
 
 
@@ -151,7 +150,7 @@ class TestEngine:
         import torch
 
         learned = np.random.default_rng(0).normal(0, 1, (3, 640)).astype("<f4")
-        prompt = TextInput(ids=(2, -1, -2, -3, *PROMPT[1:]), vectors=Vectors(data=learned.tobytes(), d_model=640))
+        prompt = TextInput(ids=(2, -1, -2, -3, *PROMPT[1:]), vectors=as_array(learned))
         mixed = [
             Request(input=prompt, verb=Score(continuations=((9079,), (7001, 563)))),
             Request(input=TextInput(ids=PROMPT), verb=Score(continuations=((9079,),))),
@@ -249,7 +248,7 @@ class TestEngine:
         os.killpg(process.pid, signal.SIGINT)
         _, told = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert told == "promptkit: stopped; the same command continues where it was.\n"
+        assert told == "promptkit: Interrupted. Run the same command again to continue.\n"
         assert ended(process.pid)
 
 
