@@ -31,7 +31,7 @@ from promptkit.evaluation.support import taken_of
 from promptkit.metrics.intervals import mean_of, resamples
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
-from promptkit.studies.baselines import majority, regression
+from promptkit.studies.baseline_models import majority, regression
 from promptkit.studies.measures import interval
 from promptkit.tasks.sampling import by_hash
 

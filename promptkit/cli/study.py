@@ -37,11 +37,11 @@ def study(
         result = run(spec, out=out, cache=not no_cache, progress=progress)
     baseline_results = baselines(spec, result)
     if plot is not None:
-        plots.write(figures.by_itself(result, baseline_results), plot)
+        plots.write(figures.default_figure(result, baseline_results), plot)
     if as_json:
         print(json.dumps(result.to_json() | ({"baselines": baseline_results.to_json()} if baseline_results else {})))
     else:
         print_wide(result.table(baselines=baseline_results).rich())
         print(f"{result.seconds:.1f} s, {len({cell.run.path for cell in result.cells})} runs in {out}")
     if result.failures:
-        raise RunError(result.trouble, code="cells-failed", failures=len(result.failures))
+        raise RunError(result.failure_summary, code="cells-failed", failures=len(result.failures))

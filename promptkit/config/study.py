@@ -154,7 +154,7 @@ def run(spec: StudySpec, *, out: Path, cache: bool = True, progress: Progress | 
     """
     from promptkit.models.registry import load
     from promptkit.studies.grid import cells, dimensions
-    from promptkit.studies.run import evaluated
+    from promptkit.studies.run import evaluate_grid
 
     task = _load_task(spec)
     models: dict[str, Model] = {}
@@ -170,7 +170,9 @@ def run(spec: StudySpec, *, out: Path, cache: bool = True, progress: Progress | 
     for cell in cells(dimensions(spec.grid)):
         _cell_builder(spec, task, cell)
     _baseline_selectors(spec, [spec.num_shots])
-    return evaluated(build_cell, task, spec.grid, out=out, split=spec.split, limit=spec.limit, cache=cache, progress=progress)
+    return evaluate_grid(
+        build_cell, task, spec.grid, out=out, split=spec.split, limit=spec.limit, cache=cache, progress=progress
+    )
 
 
 def baselines(spec: StudySpec, study: Study) -> Baselines | None:

@@ -1,11 +1,10 @@
-"""What no language model would get: the majority class, a vote of the demonstrations, TF-IDF with logistic regression.
+"""Baselines without a language model: majority class, vote of demonstrations, TF-IDF with logistic regression.
 
-They see the rows that the model is shown, or could be, and their labels; nothing else.
+They use only labeled rows that a prompt could contain: the pool, or the demonstrations that a selector chooses.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ import numpy as np
 
 from promptkit.align.chain import reader_for
 from promptkit.core.errors import InputError, TaskError
-from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.examples import Example
 from promptkit.core.manipulation import BindContext
 from promptkit.core.model import Model
 from promptkit.core.registry import spelling
@@ -26,76 +25,81 @@ from promptkit.metrics.intervals import Estimate, wilson
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel, DryRunModel
 from promptkit.models.registry import load
+from promptkit.studies.baseline_models import Rows, majority, regression, regressions, vote
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
-Rows = Sequence[LabeledExample]
-LESS = "model less it"
-"""The column of differences."""
+DIFFERENCE = "model - baseline"
+"""The column with differences of accuracy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Control:
-    """One way to answer without a language model."""
+class Baseline:
+    """The predictions of one baseline."""
 
     name: str
     k: int | None
-    """How many labeled rows it sees for an item; None where it sees the whole pool."""
+    """The number of labeled rows it uses for each item; None for the whole pool."""
     predictions: tuple[str, ...]
+    """The predicted label of each item."""
     correct: Floats
-    """Shape (N,): 1.0 or 0.0."""
+    """1.0 for a correct prediction, 0.0 for a wrong one; shape (items,)."""
     difference: Estimate | None = None
-    """The study's accuracy less its own, paired by item."""
+    """The mean accuracy of a study's cells minus that of the baseline, paired by item; None without a study."""
 
     @property
     def accuracy(self) -> Estimate:
-        """With its Wilson interval."""
+        """The accuracy, with its 95% Wilson interval."""
         return wilson(int(self.correct.sum()), len(self.correct))
 
     def to_json(self) -> dict[str, object]:
-        """Its figures."""
+        """Returns name, k, accuracy and difference."""
         difference = None if self.difference is None else asdict(self.difference)
         return {"name": self.name, "k": self.k, "accuracy": asdict(self.accuracy), "difference": difference}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baselines:
-    """Several, over the same items. Prints as a table."""
+    """Several baselines on the same items. Prints as a table."""
 
     title: str
     pool: int
-    """How many labeled rows the pool has."""
-    baselines: tuple[Control, ...]
-    against: str = ""
-    """What of the study the differences are of."""
+    """The number of labeled rows in the pool."""
+    baselines: tuple[Baseline, ...]
+    reference: str = ""
+    """Describes the cells of a study from which the baselines are subtracted; empty without a study."""
 
     def table(self) -> Table:
-        """A line a control."""
-        columns = ("without a model", "k", "accuracy", *([LESS] if self.against else []))
+        """Returns a table with a row for each baseline."""
         rows: list[tuple[Entry, ...]] = [
-            (each.name, self.pool if each.k is None else each.k, each.accuracy, *([each.difference] if self.against else []))
-            for each in self.baselines
+            (
+                baseline.name,
+                self.pool if baseline.k is None else baseline.k,
+                baseline.accuracy,
+                *([baseline.difference] if self.reference else []),
+            )
+            for baseline in self.baselines
         ]
-        over = "Wilson; of differences, over items and seeds" if self.against else "Wilson"
-        told = f"model: {self.against}; paired by item. " if self.against else ""
+        interval = "Wilson; of differences, over items and seeds" if self.reference else "Wilson"
+        model = f"model: {self.reference}; paired by item. " if self.reference else ""
         return Table(
             title=self.title,
-            columns=columns,
+            columns=("baseline", "k", "accuracy", *([DIFFERENCE] if self.reference else [])),
             rows=tuple(rows),
             names=2,
-            caption=f"{told}k: the labeled rows that it sees. Below each figure its 95% interval ({over})",
-            signed=(LESS,),
+            caption=f"{model}k: number of labeled rows used. Below each figure its 95% interval ({interval})",
+            signed=(DIFFERENCE,),
         )
 
     def to_json(self) -> list[dict[str, object]]:
-        """What `promptkit study --json` prints of them."""
-        return [each.to_json() for each in self.baselines]
+        """Returns the baselines as `promptkit study --json` prints them."""
+        return [baseline.to_json() for baseline in self.baselines]
 
     def __str__(self) -> str:
-        """The table."""
+        """Returns the table as text."""
         return str(self.table())
 
     __repr__ = __str__
@@ -107,81 +111,54 @@ class Baselines:
 def baselines(
     task: Task, *selectors: Selector, model: Model | None = None, split: str | None = None, limit: int | None = None
 ) -> Baselines:
-    """The majority of the pool and a regression on it; for each selector a vote of the rows it chooses, and a regression.
+    """Evaluates baselines without a language model on the items that a study of the task evaluates.
 
-    The rows are those that a study of the task evaluates, with the same `split` and `limit`; `model` is what a selector asks
-    that asks the model. Raises for a task whose rows have no labels in common.
+    The majority class of the pool and a regression on the pool are always included. Each selector adds a vote of the
+    demonstrations that it chooses for an item, and a regression on them.
+
+    Args:
+        task: The task; all rows must have the same labels.
+        selectors: Selectors of demonstrations.
+        model: The model for selectors that query one.
+        split: The split to evaluate; that of the task by default.
+        limit: The number of items to evaluate; all by default.
+
+    Raises:
+        TaskError: If the rows of the task do not have a fixed set of labels.
+        InputError: If a selector chooses no demonstrations, or queries a model and `model` is None.
     """
     if not task.labels:
         raise TaskError(
-            f"Controls need labels that are the same for every row, and the task {task.name} has none",
+            f"Baselines need labels that are the same for every row, and the task {task.name} has none",
             code="no-fixed-labels",
-            hint="Leave out the controls, or use a task that declares labels",
+            hint="Leave out the baselines, or use a task that declares labels",
             task=task.name,
         )
     split = split or task.spec.split
     rows, pool = by_hash(task.rows(split), limit), task.pool()
     items, gold = [row.unlabeled() for row in rows], [row.label for row in rows]
-
-    def control(name: str, k: int | None, said: Sequence[str]) -> Control:
-        correct = np.array([one == other for one, other in zip(said, gold, strict=True)], float)
-        return Control(name=name, k=k, predictions=tuple(said), correct=correct)
-
     found = [
-        control("majority of the pool", None, [majority(pool, task.labels)] * len(items)),
-        control("regression on the pool", None, regression(pool, items)),
+        _baseline("majority of the pool", None, [majority(pool, task.labels)] * len(items), gold),
+        _baseline("regression on the pool", None, regression(pool, items), gold),
     ]
     for selector in selectors:
-        chosen, k, name = _chosen(task, selector, model, items), getattr(selector, "k", None), _name(selector)
-        found.append(control(f"vote of {name}", k, [*map(vote, chosen)]))
-        found.append(control(f"regression on {name}", k, regressions(chosen, items)))
+        chosen, k, name = _choose(task, selector, model, items), selector.k, _name(selector)
+        found.append(_baseline(f"vote of {name}", k, [*map(vote, chosen)], gold))
+        found.append(_baseline(f"regression on {name}", k, regressions(chosen, items), gold))
     title = f"{task.name} · {split} · {len(items)} rows · no language model"
     return Baselines(title=title, pool=len(pool), baselines=tuple(found))
 
 
-def majority(pool: Rows, labels: Sequence[str]) -> str:
-    """The most frequent label of the pool; ties go to the first that is declared."""
-    counts = Counter(row.label for row in pool)
-    return max(labels, key=lambda label: counts[label])
+def _baseline(name: str, k: int | None, predictions: Sequence[str], gold: Sequence[str]) -> Baseline:
+    correct = np.array([prediction == label for prediction, label in zip(predictions, gold, strict=True)], float)
+    return Baseline(name=name, k=k, predictions=tuple(predictions), correct=correct)
 
 
-def vote(chosen: Rows) -> str:
-    """The most frequent label of the demonstrations chosen for a row; ties go to the one that was chosen first."""
-    return Counter(row.label for row in chosen).most_common(1)[0][0]
-
-
-def regression(rows: Rows, items: Sequence[Example]) -> list[str]:
-    """The items' labels by TF-IDF of words, then logistic regression (scikit-learn, its defaults), fitted on the rows."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-
-    rows = sorted(rows, key=lambda row: row.id)
-    labels = [row.label for row in rows]
-    if len(set(labels)) == 1:
-        return labels[:1] * len(items)
-    pipeline = make_pipeline(TfidfVectorizer(token_pattern=r"\w+"), LogisticRegression(max_iter=1000))
-    pipeline.fit([_text(row) for row in rows], labels)
-    return [str(label) for label in pipeline.predict([_text(item) for item in items])]
-
-
-def regressions(chosen: Sequence[Rows], items: Sequence[Example]) -> list[str]:
-    """For each item a regression on the rows chosen for it; those that have the same rows share it."""
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for number, rows in enumerate(chosen):
-        groups.setdefault(tuple(sorted(row.id for row in rows)), []).append(number)
-    said: dict[int, str] = {}
-    for numbers in groups.values():
-        labels = regression(chosen[numbers[0]], [items[number] for number in numbers])
-        said |= dict(zip(numbers, labels, strict=True))
-    return [said[number] for number in range(len(items))]
-
-
-def _chosen(task: Task, selector: Selector, model: Model | None, items: Sequence[Example]) -> Sequence[Rows]:
-    """The demonstrations of each item, in the order of choice."""
+def _choose(task: Task, selector: Selector, model: Model | None, items: Sequence[Example]) -> Sequence[Rows]:
+    """The demonstrations of each item, in the order in which they were chosen."""
     prompt, cache = Prompt(task.spec.template, demos=selector), ScoreCache()
     bind_context = BindContext(
-        ask=_Nobody(_name(selector)) if model is None else CachedModel(model, cache),
+        ask=_MissingModel(_name(selector)) if model is None else CachedModel(model, cache),
         reading=reader_for(task),
         rows={part: task.part(part) for part in prompt.parts},
         other_models={name: CachedModel(load(name), cache) for name in prompt.models},
@@ -189,7 +166,7 @@ def _chosen(task: Task, selector: Selector, model: Model | None, items: Sequence
     chosen = prompt.bind(bind_context).choose(items)
     if not all(chosen):
         raise InputError(
-            "A control needs demonstrations, and the selector chooses none",
+            "A baseline of a selector needs demonstrations, and the selector chooses none",
             code="no-demonstrations",
             got=_name(selector),
             hint="Give a selector with k above 0",
@@ -198,26 +175,24 @@ def _chosen(task: Task, selector: Selector, model: Model | None, items: Sequence
     return chosen
 
 
-class _Nobody(DryRunModel):
-    """Stands for a model where none was given."""
+class _MissingModel(DryRunModel):
+    """Refuses the requests of a selector that queries a model, if none was given."""
 
     def __init__(self, selector: str) -> None:
         super().__init__(load("fake").card)
         self._selector = selector
 
     def __call__(self, requests: Sequence[Request]) -> list[Output]:
-        hint = "Give one with controls(..., model=model)"
         raise InputError(
-            f"The selector {self._selector} needs a model", code="missing-model", hint=hint, selector=self._selector
+            f"The selector {self._selector} needs a model",
+            code="missing-model",
+            hint="Give one with baselines(..., model=model)",
+            selector=self._selector,
         )
 
 
 def _name(selector: Selector) -> str:
-    """Its spelling, which k is no part of."""
+    """The selector's spelling without k, which has a column of its own."""
     if not is_dataclass(selector):
         return selector.name
     return ":".join(part for part in spelling(selector).split(":") if not part.startswith("k="))
-
-
-def _text(example: Example) -> str:
-    return "\n".join(example.inputs.values())

@@ -1,36 +1,37 @@
-"""The evaluated cells of a grid, and how some of them are picked out. Knows nothing of figures."""
+"""The evaluated cells of a study: access to them by the values of their dimensions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, Self
+from typing import Self
 
 from promptkit.core.errors import InputError, unknown
 from promptkit.display.table import Plain, text_of
 from promptkit.runs.run import Result, Run
-from promptkit.studies.grid import listed
+from promptkit.studies.grid import format_values, is_collection, plain_value
 from promptkit.tasks.task import Task
 
 SEED = "seed"
-"""The dimension whose values are a sample of what there could have been."""
-REASONS = 3
-"""How many different reasons of failed cells are told."""
+"""The dimension of random seeds, whose values are a sample of all possible ones."""
+MAX_REASONS = 3
+"""The most different reasons of failed cells that a summary lists."""
 
 Names = str | Sequence[str]
+"""The name of one dimension, or of several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One combination of a study's values, evaluated."""
+    """One evaluated combination of a study's values."""
 
     values: Mapping[str, Plain]
     """Dimension -> value."""
     run: Run
-    """Cells of equal settings share it."""
+    """The run with the cell's results; cells with equal settings share a run."""
     result: Result
-    """The branch of the run."""
+    """The cell's results: one chain of aligners of the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,93 +39,114 @@ class Failure:
     """A combination of values that could not be evaluated."""
 
     values: Mapping[str, Plain]
+    """Dimension -> value."""
     reason: str
+    """The message of the error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluated:
-    """Cells over the same items."""
+class EvaluatedGrid:
+    """The cells of a study, all evaluated on the same items."""
 
     task: Task
     split: str
     limit: int | None
+    """The limit on the number of items; None for all items."""
     dimensions: Mapping[str, tuple[Plain, ...]]
-    """Each with its values in the order given; `align` last, where predictors share a pass."""
+    """Dimension -> its values, in the order in which they were given; `align` comes last, if predictors share a pass."""
     cells: tuple[Cell, ...]
-    """In the order of their dimensions."""
+    """The cells that were evaluated, in the order of their values."""
     failures: tuple[Failure, ...] = ()
+    """The cells that could not be evaluated."""
     seconds: float = 0.0
+    """Wall time of the study."""
 
     @property
     def n(self) -> int:
-        """How many items."""
+        """The number of items."""
         return len(self.cells[0].run.ids)
 
     @property
     def title(self) -> str:
-        """Task, split, items and models."""
+        """Task, split, number of items and models."""
         models = list(dict.fromkeys(cell.run.model for cell in self.cells))
-        named = models[0] if len(models) == 1 else f"{len(models)} models"
-        return f"{self.task.name} · {self.split} · {self.n} rows · {named}"
+        model = models[0] if len(models) == 1 else f"{len(models)} models"
+        return f"{self.task.name} · {self.split} · {self.n} rows · {model}"
 
     @property
-    def trouble(self) -> str:
-        """Which combinations could not be evaluated, and why, in one paragraph; empty if all could."""
-        reasons: dict[str, list[Failure]] = {}
+    def failure_summary(self) -> str:
+        """Which cells could not be evaluated and why, in one paragraph; empty if all could."""
+        if not self.failures:
+            return ""
+        by_reason: dict[str, list[Failure]] = {}
         for failure in self.failures:
-            reasons.setdefault(failure.reason, []).append(failure)
-        told = [
-            f"{listed(failed[0].values)}{f' and {len(failed) - 1} more' if len(failed) > 1 else ''}: {reason}"
-            for reason, failed in reasons.items()
+            by_reason.setdefault(failure.reason, []).append(failure)
+        reasons = [
+            f"{format_values(failed[0].values)}{f' and {len(failed) - 1} more' if len(failed) > 1 else ''}: {reason}"
+            for reason, failed in by_reason.items()
         ]
-        more = f" And {len(told) - REASONS} other reasons." if len(told) > REASONS else ""
+        more = f" And {len(reasons) - MAX_REASONS} other reasons." if len(reasons) > MAX_REASONS else ""
         count = len(self.failures)
-        failed = "A cell of the study failed and is" if count == 1 else f"{count} cells of the study failed and are"
-        return f"{failed} left out: {' '.join(told[:REASONS])}{more}" if count else ""
+        subject = "A cell of the study failed and is" if count == 1 else f"{count} cells of the study failed and are"
+        return f"{subject} left out: {' '.join(reasons[:MAX_REASONS])}{more}"
 
-    def where(self, **values: Any) -> Self:
-        """The cells of these values, each one or a list: `where(demos="random", k=[2, 4])`."""
-        wanted = {name: {text_of(value) for value in several(given)} for name, given in values.items()}
-        for name, texts in wanted.items():
+    def where(self, **values: object) -> Self:
+        """Returns the part of the study with certain values, such as `where(demos="random", k=[2, 4])`.
+
+        Args:
+            values: Dimension -> one value, or a list of values; dimensions that are not named keep all their values.
+
+        Raises:
+            InputError: If a dimension or a value is not part of the study, or no such cell was evaluated.
+        """
+        selected = {
+            name: {text_of(plain_value(value)) for value in _as_values(value_or_values)}
+            for name, value_or_values in values.items()
+        }
+        for name, texts in selected.items():
             self.check(name)
             known = list(map(text_of, self.dimensions[name]))
-            foreign = sorted(texts - set(known))
-            if foreign:
-                raise unknown(f"value of {name} in the study", foreign[0], known)
-        table = {
-            name: tuple(value for value in known if name not in wanted or text_of(value) in wanted[name])
+            unknown_texts = sorted(texts - set(known))
+            if unknown_texts:
+                raise unknown(f"value of {name} in the study", unknown_texts[0], known)
+        dimensions = {
+            name: tuple(value for value in known if name not in selected or text_of(value) in selected[name])
             for name, known in self.dimensions.items()
         }
-        cells = tuple(cell for cell in self.cells if all(cell.values[name] in table[name] for name in table))
+        cells = tuple(cell for cell in self.cells if all(cell.values[name] in dimensions[name] for name in dimensions))
         if not cells:
-            given = listed({k: str(v) for k, v in values.items()})
-            raise InputError("No cell with these values was evaluated", code="no-such-cell", got=given, values=given)
-        return replace(self, dimensions=table, cells=cells)
+            got = format_values({name: str(value) for name, value in values.items()})
+            raise InputError("No cell with these values was evaluated", code="no-such-cell", got=got, values=got)
+        return replace(self, dimensions=dimensions, cells=cells)
 
     def check(self, *names: str) -> None:
-        """Raise for what is no dimension of the study."""
+        """Raises InputError for a name that is not a dimension of the study."""
         for name in names:
             if name not in self.dimensions:
                 raise unknown("dimension of the study", name, self.dimensions)
 
-    def varying(self, besides: Iterable[str] = ()) -> list[str]:
-        """The dimensions that have several values."""
-        return [name for name, values in self.dimensions.items() if len(values) > 1 and name not in besides]
+    def varying(self, excluding: Iterable[str] = ()) -> list[str]:
+        """Returns the dimensions with more than one value."""
+        return [name for name, values in self.dimensions.items() if len(values) > 1 and name not in excluding]
 
     def combinations(self, names: Sequence[str]) -> list[dict[str, Plain]]:
-        """Every combination of the values of some dimensions."""
+        """Returns every combination of the values of some dimensions."""
         return [dict(zip(names, values, strict=True)) for values in product(*(self.dimensions[name] for name in names))]
 
     def having(self, values: Mapping[str, Plain]) -> list[Cell]:
-        """The cells of these values."""
+        """Returns the cells with these values."""
         return [cell for cell in self.cells if all(cell.values[name] == value for name, value in values.items())]
 
-    def averaged(self, named: Iterable[str]) -> str:
-        """What is averaged over where only these dimensions are named: `mean over seed (5)`, or nothing."""
+    def averaged_over(self, named: Iterable[str]) -> str:
+        """Describes what is averaged over if only `named` dimensions are shown: `mean over seed (5)`, or an empty text."""
         over = [f"{name} ({len(self.dimensions[name])})" for name in self.varying(named)]
         return f"mean over {', '.join(over)}" if over else ""
 
 
-def several(given: object) -> list[Any]:
-    """What is given, one or several, as a list."""
-    return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+def as_names(names: Names) -> list[str]:
+    """Returns one or several names as a list."""
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _as_values(value: object) -> list[object]:
+    return list(value) if is_collection(value) else [value]

@@ -1,7 +1,8 @@
-"""The figures of a study: which numbers are drawn, and what is written beside them. `plots` draws them."""
+"""The figures of a study: selects the numbers and labels; `promptkit.display.plots` draws them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -11,17 +12,17 @@ from promptkit.display.table import Plain, text_of
 from promptkit.runs.run import TITLES
 from promptkit.studies import measures
 from promptkit.studies.baselines import Baselines
-from promptkit.studies.cells import SEED, Evaluated, Names, several
-from promptkit.studies.tables import SHOTS, beside, mean_of, number
+from promptkit.studies.cells import SEED, EvaluatedGrid, Names, as_names
+from promptkit.studies.tables import SHOTS, baseline_rows, mean_of, numeric_dimension
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def plot(study: Evaluated, x: str | None, color: str | None, metric: str | None, baselines: Baselines | None) -> Figure:
-    """See `Study.plot`."""
+def plot(study: EvaluatedGrid, x: str | None, color: str | None, metric: str | None, baselines: Baselines | None) -> Figure:
+    """Returns a line plot; see `Study.plot`."""
     metric = measures.check_metric(study.cells, metric)
-    x = x or number(study)
+    x = x or numeric_dimension(study)
     if x is None:
         raise InputError(
             "The study has no numeric dimension for the x axis",
@@ -30,65 +31,70 @@ def plot(study: Evaluated, x: str | None, color: str | None, metric: str | None,
             dimensions=tuple(study.dimensions),
         )
     color = color or next(iter(study.varying([SEED, x])), None)
-    study.check(x, *several(color or []))
-    places = study.combinations([x])
+    color_names = as_names(color or [])
+    study.check(x, *color_names)
+    x_values = study.combinations([x])
     series = [
-        plots.Series(name=label(*values.values()), points=tuple(mean_of(study, metric, values | place) for place in places))
-        for values in study.combinations(several(color or []))
+        plots.Series(name=_label(*values.values()), points=tuple(mean_of(study, metric, values | at) for at in x_values))
+        for values in study.combinations(color_names)
     ]
-    for name, points in beside(baselines, metric, places).items():
+    for name, points in baseline_rows(baselines, metric, x_values).items():
         series.append(plots.Series(name=name, points=tuple(points), is_baseline=True))
     return plots.lines(
         series,
-        ticks=[label(place[x]) for place in places],
-        x=dimension(x),
-        y=axis(study, metric),
+        ticks=[_label(value[x]) for value in x_values],
+        x=_dimension_title(x),
+        y=_metric_title(study, metric),
         legend=color or "",
         title=study.title,
-        caption=caption(study, [x, *several(color or [])]),
+        caption=_caption(study, [x, *color_names]),
     )
 
 
-def heatmap(study: Evaluated, rows: str, columns: str, metric: str | None) -> Figure:
-    """See `Study.heatmap`."""
+def heatmap(study: EvaluatedGrid, rows: str, columns: str, metric: str | None) -> Figure:
+    """Returns a heat map; see `Study.heatmap`."""
     metric = measures.check_metric(study.cells, metric)
     study.check(rows, columns)
-    down, across = study.combinations([rows]), study.combinations([columns])
+    row_values, column_values = study.combinations([rows]), study.combinations([columns])
     return plots.heatmap(
-        [[mean_of(study, metric, one | other) for other in across] for one in down],
-        rows=[label(each[rows]) for each in down],
-        columns=[label(each[columns]) for each in across],
-        y=dimension(rows),
-        x=dimension(columns),
-        unit=axis(study, metric),
+        [[mean_of(study, metric, row | column) for column in column_values] for row in row_values],
+        rows=[_label(row[rows]) for row in row_values],
+        columns=[_label(column[columns]) for column in column_values],
+        y=_dimension_title(rows),
+        x=_dimension_title(columns),
+        unit=_metric_title(study, metric),
         title=study.title,
-        caption=caption(study, [rows, columns]),
+        caption=_caption(study, [rows, columns]),
     )
 
 
-def spread(study: Evaluated, over: str, by: Names | None, metric: str | None) -> Figure:
-    """See `Study.spread`."""
+def spread(study: EvaluatedGrid, over: str, by: Names | None, metric: str | None) -> Figure:
+    """Returns a plot with a dot for each value of a dimension; see `Study.spread`."""
     metric = measures.check_metric(study.cells, metric)
-    names = study.varying([over]) if by is None else several(by)
+    names = study.varying([over]) if by is None else as_names(by)
     study.check(over, *names)
     rows = []
     for values in study.combinations(names):
-        found = [mean_of(study, metric, values | one) for one in study.combinations([over])]
-        name, first = label(*values.values()), next(iter(values.items()), None)
+        means = [mean_of(study, metric, values | value) for value in study.combinations([over])]
+        first = next(iter(values.items()), None)
         style = study.dimensions[first[0]].index(first[1]) if first else 0
-        rows.append(plots.Dots(name=name, style=style, values=tuple(each.value for each in found if each is not None)))
+        dots = tuple(mean.value for mean in means if mean is not None)
+        rows.append(plots.Dots(name=_label(*values.values()), style=style, values=dots))
     return plots.dots(
         [row for row in rows if row.values],
-        x=axis(study, metric),
-        y=", ".join(map(dimension, names)),
+        x=_metric_title(study, metric),
+        y=", ".join(map(_dimension_title, names)),
         title=study.title,
-        caption="; ".join(filter(None, [f"a dot: one {over}; the bar: their mean", study.averaged([over, *names])])),
+        caption="; ".join(filter(None, [f"a dot: one {over}; the bar: their mean", study.averaged_over([over, *names])])),
     )
 
 
-def by_itself(study: Evaluated, baselines: Baselines | None = None) -> Figure | None:
-    """What a study shows of its own accord; None where it has too few dimensions."""
-    if number(study) is not None:
+def default_figure(study: EvaluatedGrid, baselines: Baselines | None = None) -> Figure | None:
+    """Returns the figure that fits the dimensions of a study best, or None if there are too few.
+
+    A line plot if a dimension is numeric, a heat map for two dimensions, and otherwise the spread over seeds.
+    """
+    if numeric_dimension(study) is not None:
         return plot(study, None, None, None, baselines)
     names = study.varying([SEED])
     if len(names) == 2:
@@ -96,22 +102,22 @@ def by_itself(study: Evaluated, baselines: Baselines | None = None) -> Figure | 
     return spread(study, SEED, None, None) if SEED in study.varying() else None
 
 
-def axis(study: Evaluated, metric: str) -> str:
-    """A metric's name, and its unit if it has one."""
+def _metric_title(study: EvaluatedGrid, metric: str) -> str:
+    """The title of a metric, with its unit if it has one."""
     return TITLES.get(metric, metric) + (" (share of items)" if metric in study.cells[0].result.shares else "")
 
 
-def label(*values: Plain) -> str:
-    """Values as a picture names them: a text of many words in a few short lines."""
+def _label(*values: Plain) -> str:
+    """Values as a label, on at most three short lines."""
     return fill(", ".join(map(text_of, values)), 28, max_lines=3, placeholder=" …")
 
 
-def dimension(name: str) -> str:
-    """A dimension's name and unit."""
+def _dimension_title(name: str) -> str:
+    """The name of a dimension, with its unit if it has one."""
     return f"{name} (demonstrations)" if name in SHOTS else name
 
 
-def caption(study: Evaluated, named: list[str]) -> str:
-    """What a point is a mean of, and what its interval is over."""
-    over = "items and seeds" if SEED in study.varying(named) else "items"
-    return "; ".join(filter(None, [study.averaged(named), f"95% intervals over {over}"]))
+def _caption(study: EvaluatedGrid, names: Sequence[str]) -> str:
+    """What a figure averages over, and what its intervals account for."""
+    over = "items and seeds" if SEED in study.varying(names) else "items"
+    return "; ".join(filter(None, [study.averaged_over(names), f"95% intervals over {over}"]))

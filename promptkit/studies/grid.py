@@ -1,4 +1,4 @@
-"""The dimensions of a study and their cells: the product of the values, in the order given. Knows nothing of models."""
+"""The dimensions of a study and their combinations."""
 
 from __future__ import annotations
 
@@ -6,48 +6,61 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from inspect import signature
 from itertools import product
-from typing import Any
+from typing import TypeGuard
 
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.registry import spelling
 from promptkit.display.table import Plain, text_of
 
 ALIGN = "align"
-"""The dimension of predictors that share a pass: the last word of each one's chain of aligners."""
+"""The dimension of predictors that share a pass: the spelling of the last aligner in the chain of each."""
 
 
 def dimensions(grid: Mapping[str, object]) -> dict[str, tuple[object, ...]]:
-    """The values of each dimension; what is no list of values (a text, a number, a mapping) is a constant."""
-    table = {name: tuple(given) if _several(given) else (given,) for name, given in grid.items()}  # type: ignore[arg-type]
-    for name, values in table.items():
-        named = [text_of(plain(value)) for value in values]
+    """Returns the values of each dimension; a text, a number or a mapping is a dimension with one value.
+
+    Raises:
+        InputError: If a dimension has no values, or two values with the same name.
+    """
+    values_of = {name: tuple(value) if is_collection(value) else (value,) for name, value in grid.items()}
+    for name, values in values_of.items():
+        texts = [text_of(plain_value(value)) for value in values]
         if not values:
             hint = "Give at least one value, or leave the dimension out"
             raise InputError(f"The dimension {name} of the study has no values", code="no-values", hint=hint, dimension=name)
-        twice = next((text for text in named if named.count(text) > 1), None)
-        if twice is not None:
+        duplicate = next((text for text in texts if texts.count(text) > 1), None)
+        if duplicate is not None:
             raise InputError(
                 f"Two values of the dimension {name} have the same name",
                 code="duplicate-value",
-                got=twice,
+                got=duplicate,
                 hint="Give each value once, or give the objects different names or settings",
                 dimension=name,
-                value=twice,
+                value=duplicate,
             )
-    return table
+    return values_of
 
 
-def _several(value: object) -> bool:
+def is_collection(value: object) -> TypeGuard[Iterable[object]]:
+    """Returns whether a value is a list, a range or another iterable, but not a text, bytes or a mapping."""
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
 
 
-def cells(table: Mapping[str, Sequence[object]]) -> list[dict[str, Any]]:
-    """Every combination of the values, the last dimension running fastest."""
-    return [dict(zip(table, values, strict=True)) for values in product(*table.values())]
+def cells(dimensions: Mapping[str, Sequence[object]]) -> list[dict[str, object]]:
+    """Returns every combination of the values; the last dimension varies fastest."""
+    return [dict(zip(dimensions, values, strict=True)) for values in product(*dimensions.values())]
 
 
-def check_takes(build: Callable[..., object], names: Iterable[str]) -> None:
-    """Raise unless the function takes every dimension by its name, and asks for no more."""
+def check_parameters(build: Callable[..., object], names: Iterable[str]) -> None:
+    """Checks that a function can be called with exactly these keyword arguments.
+
+    Args:
+        build: The function.
+        names: The names of the dimensions.
+
+    Raises:
+        InputError: If `build` is not a function, does not accept a dimension, or has another parameter without a default.
+    """
     try:
         parameters = signature(build).parameters.values()
     except (TypeError, ValueError):
@@ -58,36 +71,36 @@ def check_takes(build: Callable[..., object], names: Iterable[str]) -> None:
             hint="Write pk.study(build, task, k=[0, 4])",
             value=repr(build)[:100],
         ) from None
-    named = {each.name: each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}
-    anything = any(each.kind is each.VAR_KEYWORD for each in parameters)
-    given = list(names)
-    foreign = next((name for name in given if name not in named and not anything), None)
-    if foreign is not None:
-        raise unknown("argument of the function that builds predictors", foreign, named)
-    absent = [name for name, each in named.items() if each.default is each.empty and name not in given]
-    if absent:
+    names = list(names)
+    keywords = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    accepts_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    unexpected = next((name for name in names if name not in keywords and not accepts_any), None)
+    if unexpected is not None:
+        raise unknown("argument of the function that builds predictors", unexpected, keywords)
+    missing = [name for name, p in keywords.items() if p.default is p.empty and name not in names]
+    if missing:
         raise InputError(
-            f"The function that builds predictors needs values for {', '.join(absent)}",
+            f"The function that builds predictors needs values for {', '.join(missing)}",
             code="missing-argument",
-            hint=f"Add {absent[0]}= to the study, with one value or several",
-            arguments=tuple(absent),
+            hint=f"Add {missing[0]}= to the study, with one value or several",
+            arguments=tuple(missing),
         )
 
 
-def plain(value: object) -> Plain:
-    """A value of a dimension as tables name it; objects by their spelling or name."""
+def plain_value(value: object) -> Plain:
+    """Returns a value as tables show it; objects by their spelling or name."""
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}={text_of(plain(each))}" for key, each in value.items())
-    if _several(value):
-        return ", ".join(text_of(plain(each)) for each in value)  # type: ignore[attr-defined]
-    name = getattr(value, "name", None) or getattr(value, "__name__", None)
+        return ", ".join(f"{key}={text_of(plain_value(item))}" for key, item in value.items())
+    if is_collection(value):
+        return ", ".join(text_of(plain_value(item)) for item in value)
     if is_dataclass(value) and isinstance(getattr(type(value), "name", None), str):
         return spelling(value)
+    name = getattr(value, "name", None) or getattr(value, "__name__", None)  # any object of the user's
     return name if isinstance(name, str) else str(value)
 
 
-def listed(values: Mapping[str, Plain]) -> str:
-    """A cell's values in one line: `demos=random, k=4`."""
+def format_values(values: Mapping[str, Plain]) -> str:
+    """Returns the values of a cell in one line, such as `demos=random, k=4`."""
     return ", ".join(f"{name}={text_of(value)}" for name, value in values.items()) or "the only cell"

@@ -1,4 +1,4 @@
-"""How far a study is, and how that is shown: a table that fills on a terminal, a bar in a log, another in a notebook."""
+"""The progress of a study: a live table on a terminal, a progress bar in a log or a notebook."""
 
 from __future__ import annotations
 
@@ -10,50 +10,53 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from promptkit.display.table import Plain
-from promptkit.studies.grid import listed
+from promptkit.studies.grid import format_values
 from promptkit.studies.study import Study
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-PAUSE = 0.2
-"""Seconds between two pictures of the progress."""
+UPDATE_INTERVAL = 0.2
+"""The least number of seconds between two updates of a notebook's bar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """How far a study is."""
+class StudyProgress:
+    """The state of a study while it runs."""
 
     done: int
-    """How many of its runs are over."""
-    of: int
-    """How many runs it has: cells of equal settings are one."""
+    """The number of runs that have finished or failed."""
+    total: int
+    """The number of runs; cells with equal settings share one."""
     values: Mapping[str, Plain]
-    """The cell that is evaluated now; nothing at the end."""
+    """The values of the cell that is being evaluated; empty at the end."""
     rows: tuple[int, int] = (0, 0)
-    """How many of this run's rows are done, of how many."""
-    so_far: Study | None = None
-    """The cells that are evaluated; None before the first."""
+    """The number of evaluated rows of this run, and of all its rows; (0, 0) before the first."""
+    study: Study | None = None
+    """The cells that are evaluated so far; None before the first."""
 
     @property
     def line(self) -> str:
-        """In one line."""
+        """The state as one line of text."""
+        if self.done == self.total:
+            return f"{self.total} runs"
         rows = f", row {self.rows[0]} of {self.rows[1]}" if self.rows[1] else ""
-        return f"run {self.done + 1} of {self.of}: {listed(self.values)}{rows}" if self.done < self.of else f"{self.of} runs"
+        return f"run {self.done + 1} of {self.total}: {format_values(self.values)}{rows}"
 
 
-Progress = Callable[[Moment], None]
+Progress = Callable[[StudyProgress], None]
+"""Displays the progress of a study."""
 
 
 class LiveTable(AbstractContextManager["LiveTable"]):
-    """The study's table as it fills, on a terminal; gone when the study is over."""
+    """Shows the table of the study on a terminal while it fills; removed when the study ends."""
 
     def __init__(self) -> None:
         from rich.console import Console
         from rich.live import Live
 
         self._live = Live(console=Console(stderr=True), transient=True, refresh_per_second=4)
-        self._drawn: tuple[Study, RichTable] | None = None
+        self._rendered: tuple[Study, RichTable] | None = None
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -62,20 +65,20 @@ class LiveTable(AbstractContextManager["LiveTable"]):
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def __call__(self, moment: Moment) -> None:
-        """Show it; the table is computed anew when a run is over."""
+    def __call__(self, progress: StudyProgress) -> None:
+        """Updates the display; the table is computed only after a run."""
         from rich.console import Group
         from rich.text import Text
 
-        study = moment.so_far
-        if study is not None and (self._drawn is None or self._drawn[0] is not study):
-            self._drawn = study, study.table().rich()
-        table = [] if self._drawn is None else [self._drawn[1]]
-        self._live.update(Group(*table, Text(moment.line, style="bright_black")))
+        study = progress.study
+        if study is not None and (self._rendered is None or self._rendered[0] is not study):
+            self._rendered = study, study.table().rich()
+        table = [] if self._rendered is None else [self._rendered[1]]
+        self._live.update(Group(*table, Text(progress.line, style="bright_black")))
 
 
 class RunsBar(AbstractContextManager["RunsBar"]):
-    """tqdm on standard error; in a log, a line now and then."""
+    """Shows a bar of tqdm on standard error, at most every ten seconds."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -84,37 +87,39 @@ class RunsBar(AbstractContextManager["RunsBar"]):
         if self._bar is not None:
             self._bar.close()
 
-    def __call__(self, moment: Moment) -> None:
-        """Show it."""
+    def __call__(self, progress: StudyProgress) -> None:
+        """Updates the bar."""
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=moment.of, unit="run", file=sys.stderr, mininterval=10)
-        self._bar.update(moment.done - self._bar.n)
+            self._bar = tqdm(total=progress.total, unit="run", file=sys.stderr, mininterval=10)
+        self._bar.update(progress.done - self._bar.n)
 
 
 class NotebookBar:
-    """A bar in a notebook's output that leaves nothing behind."""
+    """Shows a progress bar in the output of a notebook cell; removed when the study ends."""
 
     def __init__(self) -> None:
         from IPython.display import display
 
-        self._last = 0.0
+        self._last_update = 0.0
         self._handle: Any = display({"text/plain": ""}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
 
-    def __call__(self, moment: Moment) -> None:
-        """Show it, unless it was shown a moment ago."""
-        over = moment.done == moment.of
-        if over or time.monotonic() - self._last > PAUSE:
-            self._last = time.monotonic()
-            within = moment.rows[0] / moment.rows[1] if moment.rows[1] else 0.0
-            text = "" if over else f"{moment.line}"
-            bar = "" if over else f'<progress value="{moment.done + within:.3f}" max="{moment.of}"></progress> {text}'
-            self._handle.update({"text/html": bar, "text/plain": text}, raw=True)
+    def __call__(self, progress: StudyProgress) -> None:
+        """Updates the bar, unless the last update is less than `UPDATE_INTERVAL` seconds ago."""
+        finished = progress.done == progress.total
+        if not finished and time.monotonic() - self._last_update <= UPDATE_INTERVAL:
+            return
+        self._last_update = time.monotonic()
+        rows, all_rows = progress.rows
+        value = progress.done + (rows / all_rows if all_rows else 0.0)
+        text = "" if finished else progress.line
+        bar = "" if finished else f'<progress value="{value:.3f}" max="{progress.total}"></progress> {text}'
+        self._handle.update({"text/html": bar, "text/plain": text}, raw=True)
 
 
 def in_notebook() -> bool:
-    """Whether this runs in a notebook's kernel."""
+    """Returns whether this process is the kernel of a notebook."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return getattr(shell, "kernel", None) is not None

@@ -1,8 +1,8 @@
-"""What it is worth to pick the best of several, and by how much its figure flatters.
+"""The optimism of selecting the best of several options and reporting its score on the same items.
 
-The best of N on the items that it was picked by looks better than it is. The optimism is estimated by random halvings of
-the items: the best on one half, its share of right answers there less that on the other half. A half is noisier than the
-whole, so that this is rather too large than too small: up to sqrt(2) times, where all are equally good.
+The optimism is estimated from random halvings of the items: the best option on one half, its accuracy on that half minus its
+accuracy on the other. As half the items have more noise than all of them, the estimate is rather too large than too small: by a
+factor of up to sqrt(2) if all options are equally good.
 """
 
 from __future__ import annotations
@@ -15,19 +15,27 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
 HALVINGS = 1000
+"""The number of random halvings."""
 
 
 def optimism(correct: Floats, seed: int = 0) -> float:
-    """The mean, over halvings and their two halves, of how much better the best is on the half that it was picked by.
+    """Estimates by how much the accuracy of the best option overestimates its accuracy on new items.
 
-    correct: shape (options, items). The first of several that are equally good is picked.
+    Args:
+        correct: 1.0 for a correct answer, 0.0 for a wrong one; shape (options, items).
+        seed: Seed of the halvings.
+
+    Returns:
+        The mean over halvings and both of their halves. If options are tied, the first one is selected. 0 for fewer than two
+        items.
     """
     items = correct.shape[1]
     size = items // 2
     if not size:
         return 0.0
-    mine = np.random.default_rng(seed).random((HALVINGS, items)).argsort(axis=1) < size
-    one, other = correct @ mine.T / size, correct @ ~mine.T / (items - size)
-    every = np.arange(HALVINGS)
-    gaps = (one - other)[one.argmax(0), every] + (other - one)[other.argmax(0), every]
+    in_first_half = np.random.default_rng(seed).random((HALVINGS, items)).argsort(axis=1) < size
+    first = correct @ in_first_half.T / size  # accuracy of each option on each half, (options, halvings)
+    second = correct @ ~in_first_half.T / (items - size)
+    halvings = np.arange(HALVINGS)
+    gaps = (first - second)[first.argmax(0), halvings] + (second - first)[second.argmax(0), halvings]
     return float(gaps.mean() / 2)

@@ -1,4 +1,4 @@
-"""A study as its user holds it: what can be asked of the evaluated cells of a grid."""
+"""A study: the evaluated cells of a grid, with tables, plots and statistics of them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from promptkit.core.model import Model
 from promptkit.display import plots
 from promptkit.display.table import Table, to_dataframe
 from promptkit.manipulate.demos import Selector
-from promptkit.studies import baselines as without
-from promptkit.studies import figures as pictures
-from promptkit.studies import measures, tables
+from promptkit.studies import baselines as study_baselines
+from promptkit.studies import figures, measures, tables
 from promptkit.studies.baselines import Baselines
-from promptkit.studies.cells import SEED, Evaluated, Names
-from promptkit.studies.grid import listed
+from promptkit.studies.cells import SEED, EvaluatedGrid, Names
+from promptkit.studies.grid import format_values
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Study(Evaluated):
-    """What `pk.study` gives. Prints as a table, and shows itself in a notebook as a table and a plot.
+class Study(EvaluatedGrid):
+    """The result of `pk.study`. Prints as a table, and displays in a notebook as a table and a plot.
 
-    A method averages over the dimensions that it does not name, and its caption says so; `where` takes a part of the study.
-    A metric is accuracy, or exact match, unless one is named. How intervals are come by: `promptkit.studies.measures`.
+    Methods average over the dimensions that they do not name, and the caption says so; `where` selects a part of the study.
+    The default metric is accuracy, or exact match for tasks without labels. `promptkit.studies.measures` describes the
+    intervals.
     """
 
     def table(
@@ -37,79 +37,119 @@ class Study(Evaluated):
         metric: str | None = None,
         baselines: Baselines | None = None,
     ) -> Table:
-        """The mean of a metric for the values of `rows` and of `columns`, with its 95% interval.
+        """Returns the mean of a metric with its 95% interval, for each value of `rows` and `columns`.
 
-        Unless either is given, the dimension that counts demonstrations goes across, and the others but seeds go down.
+        Args:
+            rows: One or several dimensions; by default all that vary except seeds and `columns`.
+            columns: One dimension; if `rows` is also omitted, the one that counts demonstrations.
+            metric: The metric.
+            baselines: Baselines to append as rows; only for accuracy.
+
+        Raises:
+            InputError: If a dimension or the metric is not part of the study.
         """
         return tables.means(self, rows, columns, metric, baselines)
 
     def plot(
         self, x: str | None = None, color: str | None = None, metric: str | None = None, baselines: Baselines | None = None
     ) -> Figure:
-        """The mean of a metric along `x`, a line for each value of `color`, with 95% intervals."""
-        return pictures.plot(self, x, color, metric, baselines)
+        """Plots the mean of a metric along a dimension, with 95% intervals.
+
+        Args:
+            x: The dimension of the x axis; by default the one that counts demonstrations.
+            color: The dimension with a line for each value; by default the first other one that varies, except seeds.
+            metric: The metric.
+            baselines: Baselines to draw as lines in gray; only for accuracy.
+
+        Raises:
+            InputError: If no dimension is numeric and `x` is not given, or a name is not part of the study.
+        """
+        return figures.plot(self, x, color, metric, baselines)
 
     def heatmap(self, rows: str = "template", columns: str = "order", metric: str | None = None) -> Figure:
-        """The mean of a metric for each value of `rows` and of `columns`, in colors and in figures."""
-        return pictures.heatmap(self, rows, columns, metric)
+        """Plots the mean of a metric for each pair of values of two dimensions, as colors and numbers."""
+        return figures.heatmap(self, rows, columns, metric)
 
     def spread(self, over: str = SEED, by: Names | None = None, metric: str | None = None) -> Figure:
-        """Every value of `over` a dot, in a row for each combination of `by`: of all other dimensions unless given."""
-        return pictures.spread(self, over, by, metric)
+        """Plots a dot for each value of a dimension, in a row for each combination of others.
+
+        Args:
+            over: The dimension with a dot for each value.
+            by: The dimensions with a row for each combination; by default all others that vary.
+            metric: The metric.
+        """
+        return figures.spread(self, over, by, metric)
 
     def variance(self) -> Table:
-        """How the variance of right and wrong answers splits over the items and the dimensions that have several values.
+        """Decomposes the variance of correctness into components of the items and of each dimension that varies.
 
-        The estimator: `promptkit.studies.variance`. Raises unless every combination of them was evaluated. A seed means
-        other demonstrations to every selector and k: narrow the study to one of each with `where` first.
+        `promptkit.studies.variance` describes the estimator. A seed selects different demonstrations for each selector and k:
+        use `where` to keep one of each first.
+
+        Raises:
+            InputError: If there are fewer than two items, or some combination of values was not evaluated.
         """
-        return tables.split(self)
+        return tables.variance_components(self)
 
     def best(self, over: Names = SEED) -> Table:
-        """The mean, worst and best accuracy over the values of `over`, and the optimism of reporting the best.
+        """Returns the mean, worst and best accuracy over the values of some dimensions, and the optimism of the best.
 
-        A line for each combination of the other dimensions, seeds averaged. The estimator: `promptkit.studies.selection`.
+        The optimism is by how much the best accuracy overestimates that on new items; see `promptkit.studies.selection`. Has a
+        row for each combination of the other dimensions; seeds are averaged.
         """
         return tables.best(self, over)
 
     def compare(self, on: str, to: object, by: Names = (), metric: str | None = None) -> Table:
-        """The difference of every other value of `on` to the value `to`, paired by item, with its 95% interval.
+        """Returns differences to a reference value of a dimension, paired by item, with 95% intervals.
 
-        A line for each of them, and for each combination of the dimensions `by`.
+        Args:
+            on: The dimension.
+            to: Its reference value, which is subtracted from each other value.
+            by: Dimensions with a row for each combination of their values.
+            metric: The metric.
         """
         return tables.compare(self, on, to, by, metric)
 
     def baselines(self, *selectors: Selector, model: Model | None = None) -> Baselines:
-        """What no language model would get on the same items, and the mean accuracy of these cells less it.
+        """Evaluates baselines without a language model on the study's items, and subtracts them from the study's cells.
 
-        See `pk.controls`; `where` says which cells it is set against.
+        Use `where` to select the cells whose mean accuracy is compared.
+
+        Args:
+            selectors: Selectors of demonstrations; see `promptkit.baselines`.
+            model: The model for selectors that query one.
+
+        Raises:
+            RunError: If the data of the task have changed since the study.
         """
-        found = without.baselines(self.task, *selectors, model=model, split=self.split, limit=self.limit)
-        if len(found.baselines[0].correct) != self.n:
+        evaluated = study_baselines.baselines(self.task, *selectors, model=model, split=self.split, limit=self.limit)
+        items = len(evaluated.baselines[0].correct)
+        if items != self.n:
             raise RunError(
                 f"The data of the task {self.task.name} have changed since the study was made",
                 code="data-changed",
-                got=f"{len(found.baselines[0].correct)} rows instead of {self.n}",
+                got=f"{items} rows instead of {self.n}",
                 hint="Run the study again",
                 task=self.task.name,
-                rows=len(found.baselines[0].correct),
+                rows=items,
                 expected=self.n,
             )
         fixed = {name: values[0] for name, values in self.dimensions.items() if len(values) == 1}
-        return replace(
-            found,
-            baselines=tuple(replace(each, difference=measures.less(self.cells, each.correct)) for each in found.baselines),
-            against="; ".join(filter(None, [listed(fixed) if fixed else "", self.averaged(fixed)])) or "the only cell",
+        reference = "; ".join(filter(None, [format_values(fixed) if fixed else "", self.averaged_over(fixed)]))
+        compared = (
+            replace(baseline, difference=measures.difference_to_baseline(self.cells, baseline.correct))
+            for baseline in evaluated.baselines
         )
+        return replace(evaluated, baselines=tuple(compared), reference=reference or "the only cell")
 
     def to_pandas(self, *, items: bool = False) -> Any:
-        """A frame with a line for each cell; with `items`, for each cell and item."""
+        """Returns a data frame with a row for each cell, or with `items` for each cell and item."""
         if items:
-            return to_dataframe([line for cell in self.cells for line in tables.item_lines(cell)])
-        return to_dataframe([tables.cell_line(cell) for cell in self.cells])
+            return to_dataframe([record for cell in self.cells for record in tables.item_records(cell)])
+        return to_dataframe([tables.cell_record(cell) for cell in self.cells])
 
     def to_json(self) -> dict[str, object]:
-        """What `promptkit study --json` prints."""
+        """Returns the study as `promptkit study --json` prints it."""
         return {
             "task": self.task.name,
             "split": self.split,
@@ -124,20 +164,21 @@ class Study(Evaluated):
         }
 
     def __str__(self) -> str:
-        """Its table, and what is missing in it."""
-        return "\n".join(filter(None, [str(self.table()), self.trouble]))
+        """Returns the table and a summary of failed cells, as text."""
+        return "\n".join(filter(None, [str(self.table()), self.failure_summary]))
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         from base64 import b64encode
 
-        shown = self.table()._repr_html_() + (f"<p>{escape(self.trouble)}</p>" if self.trouble else "")
+        summary = f"<p>{escape(self.failure_summary)}</p>" if self.failure_summary else ""
+        html = self.table()._repr_html_() + summary
         try:
-            figure = pictures.by_itself(self)
-        except PromptkitError:  # without matplotlib the table is all
-            return shown
+            figure = figures.default_figure(self)
+        except PromptkitError:  # matplotlib is not installed
+            return html
         if figure is None:
-            return shown
-        picture = b64encode(plots.png(figure)).decode()
-        return f'{shown}<img width="{round(figure.get_figwidth() * 100)}" src="data:image/png;base64,{picture}">'
+            return html
+        image = b64encode(plots.png(figure)).decode()
+        return f'{html}<img width="{round(figure.get_figwidth() * 100)}" src="data:image/png;base64,{image}">'

@@ -1,9 +1,9 @@
-"""The tables of a study: means, the best of several, paired differences, the split of the variance, and frames."""
+"""The tables of a study: means, the best of several options, paired differences, variance components, and records for
+frames."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -11,176 +11,205 @@ from promptkit.core.errors import InputError
 from promptkit.display.table import Entry, Plain, Table, text_of
 from promptkit.metrics.intervals import Estimate
 from promptkit.studies import measures, selection, variance
-from promptkit.studies.baselines import Baselines
-from promptkit.studies.cells import SEED, Cell, Evaluated, Names, several
-from promptkit.studies.grid import listed
+from promptkit.studies.baselines import Baseline, Baselines
+from promptkit.studies.cells import SEED, Cell, EvaluatedGrid, Names, as_names
+from promptkit.studies.grid import format_values
 
 SHOTS = ("k", "shots")
-"""The dimensions that say how many demonstrations are shown."""
+"""The dimensions whose values are numbers of demonstrations."""
 
 
-def mean_of(study: Evaluated, metric: str, values: Mapping[str, Plain]) -> Estimate | None:
-    """The mean over the cells of these values; None where there is none."""
+def mean_of(study: EvaluatedGrid, metric: str, values: Mapping[str, Plain]) -> Estimate | None:
+    """Returns the mean of a metric over the cells with these values, or None if there are none."""
     cells = study.having(values)
     return measures.mean(cells, metric) if cells else None
 
 
-def number(study: Evaluated) -> str | None:
-    """The dimension that counts something, if there is one: what goes across a table, and along a plot."""
-    counts = [
+def numeric_dimension(study: EvaluatedGrid) -> str | None:
+    """Returns the dimension for the columns of a table or the x axis of a plot, or None if none is numeric.
+
+    Prefers a number of demonstrations to other numbers. Seeds do not count as numbers.
+    """
+    numeric = [
         name
         for name in study.varying([SEED])
         if all(isinstance(value, int | float) and not isinstance(value, bool) for value in study.dimensions[name])
     ]
-    return next((name for name in SHOTS if name in counts), counts[0] if counts else None)
+    return next((name for name in SHOTS if name in numeric), numeric[0] if numeric else None)
 
 
-def caption(study: Evaluated, named: Names) -> str:
-    """What the figures are a mean of, and what their intervals are over."""
-    names = several(named)
-    over = "items and seeds" if SEED in study.varying(names) else "items"
-    return "; ".join(filter(None, [study.averaged(names), f"below each figure its 95% interval over {over}"]))
-
-
-def means(study: Evaluated, rows: Names | None, columns: str | None, metric: str | None, baselines: Baselines | None) -> Table:
-    """See `Study.table`."""
+def means(
+    study: EvaluatedGrid, rows: Names | None, columns: str | None, metric: str | None, baselines: Baselines | None
+) -> Table:
+    """Returns a table of means; see `Study.table`."""
     metric = measures.check_metric(study.cells, metric)
     if rows is None and columns is None:
-        columns = number(study)
-    across_of = several(columns or [])
-    down = study.varying([SEED, *across_of]) if rows is None else several(rows)
-    study.check(*down, *across_of)
-    across = study.combinations(across_of)
+        columns = numeric_dimension(study)
+    column_names = as_names(columns or [])
+    row_names = study.varying([SEED, *column_names]) if rows is None else as_names(rows)
+    study.check(*row_names, *column_names)
+    column_values = study.combinations(column_names)
     lines: list[tuple[Entry, ...]] = [
-        (*(values.values() or [metric]), *(mean_of(study, metric, values | more) for more in across))
-        for values in study.combinations(down)
+        (*(values.values() or [metric]), *(mean_of(study, metric, values | column) for column in column_values))
+        for values in study.combinations(row_names)
     ]
-    blank = [""] * (len(down) - 1)
-    lines += [(name, *blank, *figures) for name, figures in beside(baselines, metric, across).items()]
+    blank = [""] * (len(row_names) - 1)
+    lines += [(name, *blank, *cells) for name, cells in baseline_rows(baselines, metric, column_values).items()]
+    headers = (f"{columns}={text_of(column[columns])}" if columns else metric for column in column_values)
     return Table(
         title=study.title,
-        columns=(*(down or ["figure"]), *(f"{columns}={text_of(more[columns])}" if columns else metric for more in across)),
+        columns=(*(row_names or ["figure"]), *headers),
         rows=tuple(lines),
-        names=max(len(down), 1),
-        caption=caption(study, [*down, *across_of]),
+        names=max(len(row_names), 1),
+        caption=_caption(study, [*row_names, *column_names]),
     )
 
 
-def beside(baselines: Baselines | None, metric: str, across: Sequence[Mapping[str, Plain]]) -> dict[str, list[Estimate | None]]:
-    """The accuracy of each control, by name, wherever it is comparable: it sees as many rows, or the whole pool."""
+def _caption(study: EvaluatedGrid, names: Sequence[str]) -> str:
+    """What a table averages over, and what its intervals account for."""
+    over = "items and seeds" if SEED in study.varying(names) else "items"
+    return "; ".join(filter(None, [study.averaged_over(names), f"below each figure its 95% interval over {over}"]))
+
+
+def baseline_rows(
+    baselines: Baselines | None, metric: str, columns: Sequence[Mapping[str, Plain]]
+) -> dict[str, list[Estimate | None]]:
+    """Returns the accuracy of each baseline in each column of a table, by the name of its row.
+
+    A baseline that uses k demonstrations appears in the columns with that number of demonstrations, one that uses the whole
+    pool in all columns.
+
+    Raises:
+        InputError: If the metric is not accuracy.
+    """
     if baselines is not None and metric != "accuracy":
         raise InputError(
-            "Controls have no metric other than accuracy",
-            code="controls-without-metric",
+            "Baselines have no metric other than accuracy",
+            code="baselines-without-metric",
             got=metric,
-            hint="Leave out controls=, or use metric='accuracy'",
+            hint="Leave out baselines=, or use metric='accuracy'",
             metric=metric,
         )
-    found: dict[str, list[Estimate | None]] = {}
-    for control in baselines.baselines if baselines else ():
-        shots = [[value for name, value in values.items() if name in SHOTS] for values in across]
-        counted = any(shots)
-        name = control.name if control.k is None or counted else f"{control.name}, k={control.k}"
-        line = found.setdefault(name, [None] * len(across))
-        for place, those in enumerate(shots):
-            if control.k is None or not those or control.k in those:
-                line[place] = control.accuracy
-    return found
+    shots = [[value for name, value in column.items() if name in SHOTS] for column in columns]
+    rows: dict[str, list[Estimate | None]] = {}
+    for baseline in baselines.baselines if baselines else ():
+        row = rows.setdefault(_row_name(baseline, shots_in_columns=any(shots)), [None] * len(columns))
+        for index, counts in enumerate(shots):
+            if baseline.k is None or not counts or baseline.k in counts:
+                row[index] = baseline.accuracy
+    return rows
 
 
-def best(study: Evaluated, over: Names) -> Table:
-    """See `Study.best`."""
-    picked = several(over)
-    study.check(*picked)
-    down = study.varying([SEED, *picked])
-    lines: list[tuple[Entry, ...]] = []
-    for values in study.combinations(down):
-        options = {listed(of): study.having(values | of) for of in study.combinations(picked)}
-        correct = {name: np.mean([cell.result.correct for cell in cells], axis=0) for name, cells in options.items() if cells}
-        if correct:
-            shares = {name: float(each.mean()) for name, each in correct.items()}
-            top, low = max(shares, key=shares.__getitem__), min(shares.values())
-            average, flattery = float(np.mean([*shares.values()])), selection.optimism(np.array([*correct.values()]))
-            lines.append((*values.values(), len(shares), average, low, shares[top], flattery, top))
+def _row_name(baseline: Baseline, *, shots_in_columns: bool) -> str:
+    return baseline.name if baseline.k is None or shots_in_columns else f"{baseline.name}, k={baseline.k}"
+
+
+def best(study: EvaluatedGrid, over: Names) -> Table:
+    """Returns a table with the best of several options; see `Study.best`."""
+    option_names = as_names(over)
+    study.check(*option_names)
+    row_names = study.varying([SEED, *option_names])
+    lines = [(*values.values(), *_best_of(study, values, option_names)) for values in study.combinations(row_names)]
+    average = study.averaged_over([*row_names, *option_names])
+    optimism = (
+        "optimism: of the best on a random half of the items, its accuracy on that half minus that on the other half; "
+        f"mean of {selection.HALVINGS} halvings"
+    )
     return Table(
-        title=f"{study.title} · the best over {' × '.join(picked)}",
-        columns=(*down, "N", "mean", "worst", "best", "optimism", "the best is"),
-        rows=tuple(lines),
-        names=len(down),
-        caption=f"{study.averaged([*down, *picked])}; ".removeprefix("; ")
-        + "optimism: of the best on a random half of the items, its accuracy there less that on the other half; "
-        f"mean of {selection.HALVINGS} halvings",
+        title=f"{study.title} · the best over {' × '.join(option_names)}",
+        columns=(*row_names, "N", "mean", "worst", "best", "optimism", "the best is"),
+        rows=tuple(line for line in lines if len(line) > len(row_names)),
+        names=len(row_names),
+        caption="; ".join(filter(None, [average, optimism])),
     )
 
 
-def compare(study: Evaluated, on: str, to: Any, by: Names, metric: str | None) -> Table:
-    """See `Study.compare`."""
+def _best_of(study: EvaluatedGrid, values: dict[str, Plain], option_names: Sequence[str]) -> tuple[Entry, ...]:
+    """Number of options, mean, worst and best accuracy, optimism, name of the best; empty if no option was evaluated."""
+    correct = {
+        format_values(option): np.mean([cell.result.correct for cell in cells], axis=0)
+        for option in study.combinations(option_names)
+        if (cells := study.having(values | option))
+    }
+    if not correct:
+        return ()
+    accuracy = {name: float(items.mean()) for name, items in correct.items()}
+    best_name = max(accuracy, key=accuracy.__getitem__)
+    optimism = selection.optimism(np.array([*correct.values()]))
+    mean = float(np.mean([*accuracy.values()]))
+    return len(accuracy), mean, min(accuracy.values()), accuracy[best_name], optimism, best_name
+
+
+def compare(study: EvaluatedGrid, on: str, to: object, by: Names, metric: str | None) -> Table:
+    """Returns a table of paired differences; see `Study.compare`."""
     metric = measures.check_metric(study.cells, metric)
-    down = several(by)
-    study.check(on, *down)
+    by_names = as_names(by)
+    study.check(on, *by_names)
     (reference,) = study.where(**{on: to}).dimensions[on]
-    head = f"difference to {text_of(reference)}"
+    difference = f"difference to {text_of(reference)}"
     lines: list[tuple[Entry, ...]] = []
-    for values in study.combinations([on, *down]):
+    for values in study.combinations([on, *by_names]):
         if values[on] != reference:
-            pairs = paired(study, on, reference, values)
+            pairs = _pairs(study, on, reference, values)
             cells = [cell for cell, _ in pairs]
-            figures = (measures.mean(cells, metric), measures.difference(pairs, metric)) if pairs else (None, None)
-            lines.append((*values.values(), *figures))
+            estimates = (measures.mean(cells, metric), measures.difference(pairs, metric)) if pairs else (None, None)
+            lines.append((*values.values(), *estimates))
     return Table(
         title=study.title,
-        columns=(on, *down, metric, head),
+        columns=(on, *by_names, metric, difference),
         rows=tuple(lines),
-        names=1 + len(down),
-        caption=f"differences paired by item; {caption(study, [on, *down])}",
-        signed=(head,),
+        names=1 + len(by_names),
+        caption=f"differences paired by item; {_caption(study, [on, *by_names])}",
+        signed=(difference,),
     )
 
 
-def paired(study: Evaluated, on: str, to: Plain, values: Mapping[str, Plain]) -> list[tuple[Cell, Cell]]:
-    """The cells of these values, each with the one that differs from it in having `to` as its value of `on`."""
-    pairs = [(cell, study.having({**cell.values, on: to})) for cell in study.having(values)]
-    return [(cell, others[0]) for cell, others in pairs if others]
+def _pairs(study: EvaluatedGrid, on: str, reference: Plain, values: Mapping[str, Plain]) -> list[tuple[Cell, Cell]]:
+    """The cells with these values, each with the cell that differs only in having `reference` as its value of `on`."""
+    pairs = [(cell, study.having({**cell.values, on: reference})) for cell in study.having(values)]
+    return [(cell, references[0]) for cell, references in pairs if references]
 
 
-def split(study: Evaluated) -> Table:
-    """See `Study.variance`."""
+def variance_components(study: EvaluatedGrid) -> Table:
+    """Returns a table of variance components; see `Study.variance`."""
     factors = study.varying()
-    found = [study.having(values) for values in study.combinations(factors)]
-    if study.n < 2 or not all(found):
+    cells_of = [study.having(values) for values in study.combinations(factors)]
+    if study.n < 2 or not all(cells_of):
         raise InputError(
             "The variance decomposition needs at least two items and every combination of the values",
             code="too-few-items" if study.n < 2 else "missing-combinations",
-            got=f"{study.n} items, {sum(map(bool, found))} of {len(found)} combinations",
+            got=f"{study.n} items, {sum(map(bool, cells_of))} of {len(cells_of)} combinations",
             hint="Use where() to select values of which every combination was evaluated",
             items=study.n,
-            combinations=len(found),
-            evaluated=sum(map(bool, found)),
+            combinations=len(cells_of),
+            evaluated=sum(map(bool, cells_of)),
         )
     shape = [*(len(study.dimensions[name]) for name in factors), study.n]
-    correct = np.array([cells[0].result.correct for cells in found]).reshape(shape)
+    correct = np.array([cells[0].result.correct for cells in cells_of]).reshape(shape)
     parts = variance.components(correct, [*factors, "items"])
     return Table(
         title=f"{study.title} · variance of right and wrong answers",
         columns=("part", "variance", "share", "standard deviation", "degrees of freedom"),
-        rows=tuple((p.name, p.variance, p.share, max(0.0, p.variance) ** 0.5, p.degrees) for p in parts),
+        rows=tuple((p.name, p.variance, p.share, max(0.0, p.variance) ** 0.5, p.degrees_of_freedom) for p in parts),
         names=1,
         decimals=4,
-        caption="random effects by the method of moments, which may put a variance near 0 below it; "
-        f"{variance.RESIDUAL}: what is left, noise included",
+        caption="random effects, estimated by the method of moments, which may be negative near 0; "
+        f"{variance.RESIDUAL}: all higher interactions, and noise",
     )
 
 
-def cell_line(cell: Cell) -> dict[str, object]:
-    """A cell's values, run and figures."""
-    figures: dict[str, object] = {}
+def cell_record(cell: Cell) -> dict[str, object]:
+    """Returns the values, the run and the metrics of a cell, by column."""
+    metrics: dict[str, object] = {}
     for name, metric in cell.result.metrics.items():
-        figures |= {name: metric["value"], f"{name} low": metric["low"], f"{name} high": metric["high"]}
-    return {**cell.values, "run": str(cell.run.path), **figures}
+        metrics |= {name: metric["value"], f"{name} low": metric["low"], f"{name} high": metric["high"]}
+    return {**cell.values, "run": str(cell.run.path), **metrics}
 
 
-def item_lines(cell: Cell) -> list[dict[str, object]]:
-    """A cell's values with each item's answer."""
+def item_records(cell: Cell) -> list[dict[str, object]]:
+    """Returns the values of a cell with the prediction for each item, by column."""
     run, result = cell.run, cell.result
-    rows = zip(run.ids, run.gold, result.predictions, result.correct, strict=True)
-    return [{**cell.values, "id": i, "gold": gold, "prediction": said, "correct": bool(right)} for i, gold, said, right in rows]
+    return [
+        {**cell.values, "id": row_id, "gold": gold, "prediction": prediction, "correct": bool(correct)}
+        for row_id, gold, prediction, correct in zip(run.ids, run.gold, result.predictions, result.correct, strict=True)
+    ]

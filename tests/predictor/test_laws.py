@@ -129,7 +129,7 @@ def test_a_batch_equals_single_requests(manipulation: Manipulation, model: Any) 
 def test_the_weights_do_not_change(manipulation: Manipulation, model: Any) -> None:
     answers(model, requests(manipulation, model))
     assert isinstance(model, TransformersModel)
-    loaded = dict(model._forward._decoder.named_parameters())
+    loaded = dict(model._forward.model.get_decoder().named_parameters())
     original = dict(make_model("gemma3").named_parameters())
     assert all(torch.equal(parameter, original[f"model.{name}"]) for name, parameter in loaded.items())
     assert not any(parameter.requires_grad for parameter in loaded.values())

@@ -1,4 +1,4 @@
-"""What no language model would get, against computations of the tests' own."""
+"""Baselines without a language model, compared with independent computations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from promptkit.core.errors import InputError, PromptkitError, RunError, TaskErro
 from promptkit.core.examples import LabeledExample
 from promptkit.metrics.intervals import wilson
 from promptkit.models.registry import load
-from promptkit.studies.baselines import Baselines, Control, majority, regressions, vote
+from promptkit.studies.baseline_models import majority, regressions, vote
+from promptkit.studies.baselines import DIFFERENCE, Baseline, Baselines
 from promptkit.tasks.sampling import by_hash
 from tests.support.errors import refused
 
@@ -27,7 +28,7 @@ POOL = TASK.pool()
 ITEMS = by_hash(TASK.rows("test"), LIMIT)
 
 
-def found(*selectors: Any, **options: Any) -> dict[str, Control]:
+def evaluated(*selectors: Any, **options: Any) -> dict[str, Baseline]:
     return {each.name: each for each in pk.baselines(TASK, *selectors, limit=LIMIT, **options).baselines}
 
 
@@ -40,8 +41,8 @@ def overlap(one: Any, other: Any) -> int:
 
 
 @dataclass(frozen=True)
-class Overlapping(pk.demos.Selector):
-    """A selector of somebody's own: the k rows that share most words, ties by id."""
+class WordOverlap(pk.demos.Selector):
+    """A third-party selector: the k rows that share most words, ties by id."""
 
     k: int = 3
     name: ClassVar[str] = "overlapping"
@@ -52,8 +53,8 @@ class Overlapping(pk.demos.Selector):
 
 
 @dataclass(frozen=True)
-class Asking(pk.demos.Selector):
-    """A selector that asks the model before it chooses."""
+class ModelQuerying(pk.demos.Selector):
+    """A selector that queries the model before it chooses."""
 
     k: int = 2
     name: ClassVar[str] = "asking"
@@ -66,50 +67,50 @@ class Asking(pk.demos.Selector):
         return choose
 
 
-def test_the_majority_is_the_commonest_label_of_the_pool() -> None:
+def test_majority_predicts_the_most_frequent_label_of_the_pool() -> None:
     most = Counter(row.label for row in POOL).most_common(1)[0][0]
-    control = found()["majority of the pool"]
-    assert control.predictions == (most,) * LIMIT
-    assert control.accuracy == wilson(sum(row.label == most for row in ITEMS), LIMIT)
+    baseline = evaluated()["majority of the pool"]
+    assert baseline.predictions == (most,) * LIMIT
+    assert baseline.accuracy == wilson(sum(row.label == most for row in ITEMS), LIMIT)
     assert majority(rows("b", "a", "b", "a"), ("a", "b")) == "a"
 
 
-def test_a_vote_is_of_the_rows_chosen_and_the_nearest_breaks_ties() -> None:
+def test_vote_predicts_the_most_frequent_label_with_ties_to_the_first() -> None:
     assert [vote(rows(*labels)) for labels in ("ab", "ba", "abb", "cabab")] == ["a", "b", "b", "a"]
-    control = found(Overlapping(k=3))["vote of overlapping"]
-    for item, said in zip(ITEMS, control.predictions, strict=True):
+    baseline = evaluated(WordOverlap(k=3))["vote of overlapping"]
+    for item, prediction in zip(ITEMS, baseline.predictions, strict=True):
         nearest = sorted(sorted(POOL, key=lambda row: row.id), key=lambda row: -overlap(row, item))[:3]
-        assert said == max(("negative", "positive"), key=[row.label for row in nearest].count)
-    assert control.correct.tolist() == [float(a == b.label) for a, b in zip(control.predictions, ITEMS, strict=True)]
+        assert prediction == max(("negative", "positive"), key=[row.label for row in nearest].count)
+    assert baseline.correct.tolist() == [float(a == b.label) for a, b in zip(baseline.predictions, ITEMS, strict=True)]
 
 
-def test_the_vote_of_a_shared_set_is_its_majority() -> None:
-    baselines = found(pk.demos.random(k=3, seed=2))
-    (said,) = set(baselines["vote of random:seed=2"].predictions)
-    shown = pk.Predictor(
+def test_vote_of_shared_demonstrations_is_their_majority() -> None:
+    baselines = evaluated(pk.demos.random(k=3, seed=2))
+    (prediction,) = set(baselines["vote of random:seed=2"].predictions)
+    predictor = pk.Predictor(
         load("fake"), pk.Prompt("sentiment/review", demos=pk.demos.random(k=3, seed=2)), TASK.spec.labels or {}
     )
-    ids = shown.bind(TASK).apply(ITEMS[:1])[0].demos
-    assert said == Counter(row.label for row in POOL if row.id in ids).most_common(1)[0][0]
+    ids = predictor.bind(TASK).apply(ITEMS[:1])[0].demos
+    assert prediction == Counter(row.label for row in POOL if row.id in ids).most_common(1)[0][0]
 
 
-def test_the_regression_is_scikit_learn_s() -> None:
+def test_regression_equals_scikit_learn() -> None:
     counts = CountVectorizer(token_pattern=r"\w+")
     weights = TfidfTransformer()
     train = sorted(POOL, key=lambda row: row.id)
     features = weights.fit_transform(counts.fit_transform([row.inputs["text"] for row in train]))
     model = LogisticRegression(max_iter=1000).fit(features, [row.label for row in train])
     expected = model.predict(weights.transform(counts.transform([row.inputs["text"] for row in ITEMS])))
-    assert found()["regression on the pool"].predictions == tuple(expected)
+    assert evaluated()["regression on the pool"].predictions == tuple(expected)
 
 
-def test_a_regression_on_few_rows_sees_no_others() -> None:
+def test_regressions_use_only_the_rows_of_each_item() -> None:
     items, (a, b, c, d) = rows("a", "b", "c"), rows("a", "b", "a", "b")
-    assert regressions([[a, b], [b, a], [a, c]], items) == ["a", "b", "a"]  # of one class alone there is no choice
+    assert regressions([[a, b], [b, a], [a, c]], items) == ["a", "b", "a"]  # rows of one class have one prediction
     assert regressions([[b, d]] * 3, items) == ["b"] * 3
 
 
-def test_the_order_of_the_pool_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_baselines_do_not_depend_on_the_order_of_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     before = pk.baselines(TASK, pk.demos.balanced(k=4), pk.demos.random_each(k=3), limit=LIMIT)
     part = pk.Task.part
     monkeypatch.setattr(pk.Task, "part", lambda task, name: part(task, name)[::-1])
@@ -117,27 +118,27 @@ def test_the_order_of_the_pool_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
     assert [each.predictions for each in after.baselines] == [each.predictions for each in before.baselines]
 
 
-def test_one_that_asks_the_model_needs_it() -> None:
+def test_a_selector_that_queries_a_model_needs_one() -> None:
     with refused(InputError, "missing-model", selector="asking"):
-        found(Asking())
-    assert found(Asking(), model=load("fake"))["vote of asking"].k == 2
+        evaluated(ModelQuerying())
+    assert evaluated(ModelQuerying(), model=load("fake"))["vote of asking"].k == 2
 
 
 @pytest.mark.parametrize(
-    ("task", "selector", "error", "code", "told"),
+    ("task", "selector", "error", "code", "fields"),
     [
         ("capitals", pk.demos.random(k=2), TaskError, "no-fixed-labels", {"task": "capitals"}),
         ("sentiment", pk.demos.zero(), InputError, "no-demonstrations", {"selector": "zero"}),
     ],
 )
-def test_what_has_no_label_to_give_is_refused(
-    task: str, selector: Any, error: type[PromptkitError], code: str, told: dict[str, Any]
+def test_tasks_without_labels_and_empty_selections_are_refused(
+    task: str, selector: Any, error: type[PromptkitError], code: str, fields: dict[str, Any]
 ) -> None:
-    with refused(error, code, **told):
+    with refused(error, code, **fields):
         pk.baselines(pk.task(task), selector, limit=2)
 
 
-# ---- beside a study ---------------------------------------------------------------------------------
+# ---- compared with a study -----------------------------------------------------------------------------
 
 
 def build(k: int, seed: int) -> pk.Predictor:
@@ -151,40 +152,40 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> pk.Study:
     return pk.study(build, TASK, limit=LIMIT, out=tmp_path_factory.mktemp("runs"), cache=False, k=[0, 2, 4], seed=range(3))
 
 
-def test_a_study_is_paired_with_its_controls_by_item(study: pk.Study) -> None:
+def test_differences_to_a_study_are_paired_by_item(study: pk.Study) -> None:
     part = study.where(k=4)
     baselines = part.baselines(pk.demos.random(k=4))
-    assert baselines.against == "k=4; mean over seed (3)"
+    assert baselines.reference == "k=4; mean over seed (3)"
     correct = np.mean([cell.result.correct for cell in part.cells], axis=0)
     for each in baselines.baselines:
         assert each.difference is not None
         assert each.difference.value == pytest.approx((correct - each.correct).mean())
         assert each.difference.low < each.difference.value < each.difference.high
-    shown = str(baselines)
-    assert "model less it" in shown
-    assert "vote of random" in shown
+    text = str(baselines)
+    assert DIFFERENCE in text
+    assert "vote of random" in text
 
 
-def test_controls_stand_in_the_table_where_they_see_as_many_rows(study: pk.Study) -> None:
+def test_baselines_appear_in_columns_with_their_number_of_demonstrations(study: pk.Study) -> None:
     baselines = study.baselines(pk.demos.random(k=2), pk.demos.random(k=4), pk.demos.balanced(k=4))
     lines = {line[0]: line[1:] for line in study.table(rows=[], columns="k", baselines=baselines).rows}
-    of = {(each.name, each.k): each.accuracy for each in baselines.baselines}
-    assert lines["majority of the pool"] == (of["majority of the pool", None],) * 3
-    assert lines["vote of random"] == (None, of["vote of random", 2], of["vote of random", 4])
-    assert lines["vote of balanced"] == (None, None, of["vote of balanced", 4])
+    accuracy = {(baseline.name, baseline.k): baseline.accuracy for baseline in baselines.baselines}
+    assert lines["majority of the pool"] == (accuracy["majority of the pool", None],) * 3
+    assert lines["vote of random"] == (None, accuracy["vote of random", 2], accuracy["vote of random", 4])
+    assert lines["vote of balanced"] == (None, None, accuracy["vote of balanced", 4])
     alone = study.table(rows="seed", baselines=baselines).rows
-    assert ("vote of random, k=4", of["vote of random", 4]) in alone
-    with refused(InputError, "controls-without-metric", metric="ece"):
+    assert ("vote of random, k=4", accuracy["vote of random", 4]) in alone
+    with refused(InputError, "baselines-without-metric", metric="ece"):
         study.table(metric="ece", baselines=baselines)
 
 
-def test_data_that_changed_since_are_told(study: pk.Study) -> None:
+def test_changed_data_are_refused(study: pk.Study) -> None:
     with refused(RunError, "data-changed", task="sentiment", rows=LIMIT - 1, expected=LIMIT):
         replace(study, limit=LIMIT - 1).baselines()
 
 
-def test_controls_alone_have_no_difference(tmp_path: Path) -> None:
+def test_baselines_without_a_study_have_no_difference(tmp_path: Path) -> None:
     baselines = pk.baselines(TASK, limit=5)
     assert isinstance(baselines, Baselines)
-    assert baselines.table().columns == ("without a model", "k", "accuracy")
+    assert baselines.table().columns == ("baseline", "k", "accuracy")
     assert [each["difference"] for each in baselines.to_json()] == [None, None]

@@ -41,7 +41,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> pk.Study:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "ece", "brier"])
-def test_a_table_holds_the_means(study: pk.Study, metric: str) -> None:
+def test_a_table_shows_means(study: pk.Study, metric: str) -> None:
     table = study.table(rows=["demos", "align"], columns="k", metric=metric)
     expected = study.to_pandas().groupby(["demos", "align", "k"])[metric].mean()
     assert table.columns == ("demos", "align", "k=0", "k=2", "k=4")
@@ -53,7 +53,7 @@ def test_a_table_holds_the_means(study: pk.Study, metric: str) -> None:
             assert each.low <= each.value <= each.high
 
 
-def test_of_one_run_alone_the_interval_is_its_own(study: pk.Study) -> None:
+def test_a_single_run_keeps_its_interval(study: pk.Study) -> None:
     (line,) = study.where(k=0, demos="random", align="verbalizer").table(rows="demos").rows
     assert line[1] == Estimate(**study.cells[0].result.metrics["accuracy"])
 
@@ -69,18 +69,18 @@ def test_a_comparison_is_the_mean_of_paired_differences(study: pk.Study) -> None
     assert table.rows[0][-1] == Estimate(value=0.0, low=0.0, high=0.0)  # without demonstrations they are one run
 
 
-def test_the_best_is_the_best(study: pk.Study) -> None:
+def test_best_equals_that_of_pandas(study: pk.Study) -> None:
     frame = study.where(align="contextual").to_pandas()
     groups = frame.groupby(["demos", "k"])["accuracy"]
-    for demos, k, count, mean, worst, best, flattery, which in study.where(align="contextual").best().rows:
+    for demos, k, count, mean, worst, best, optimism_of_best, which in study.where(align="contextual").best().rows:
         group = groups.get_group((demos, k))
         assert (count, worst, best) == (3, pytest.approx(group.min(), abs=1e-6), pytest.approx(group.max(), abs=1e-6))
         assert mean == pytest.approx(group.mean(), abs=1e-6)
         assert which == f"seed={frame.loc[group.idxmax(), 'seed']}"
-        assert flattery == 0 if k == 0 else flattery > -0.1
+        assert optimism_of_best == 0 if k == 0 else optimism_of_best > -0.1
 
 
-def test_a_frame_of_items_has_every_answer(study: pk.Study) -> None:
+def test_the_frame_of_items_has_every_prediction(study: pk.Study) -> None:
     items = study.to_pandas(items=True)
     assert len(items) == len(study.cells) * study.n
     assert ((items["gold"] == items["prediction"]) == items["correct"]).all()
@@ -91,7 +91,7 @@ def test_a_frame_of_items_has_every_answer(study: pk.Study) -> None:
     )
 
 
-def test_texts_that_a_model_writes_have_their_own_figures(tmp_path: Path) -> None:
+def test_generated_texts_have_their_own_metrics(tmp_path: Path) -> None:
     def write(k: int, seed: int) -> pk.Predictor:
         prompt = pk.Prompt("facts/capital", demos=pk.demos.random(k=k, seed=seed))
         return pk.Predictor(load("fake"), prompt, pk.extract.first_line(max_tokens=3))
@@ -105,7 +105,7 @@ def test_texts_that_a_model_writes_have_their_own_figures(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("ask", "kind", "name", "close"),
+    ("query", "kind", "name", "close"),
     [
         (lambda s: s.where(k=3), "value of k in the study", "3", []),
         (lambda s: s.where(kk=3), "dimension of the study", "kk", ["k"]),
@@ -117,23 +117,25 @@ def test_texts_that_a_model_writes_have_their_own_figures(tmp_path: Path) -> Non
         (lambda s: s.plot(x="q"), "dimension of the study", "q", []),
     ],
 )
-def test_what_a_study_has_not_is_told(study: pk.Study, ask: Any, kind: str, name: str, close: list[str]) -> None:
+def test_unknown_values_dimensions_and_metrics_are_refused(
+    study: pk.Study, query: Any, kind: str, name: str, close: list[str]
+) -> None:
     with refused(InputError, "unknown-name", kind=kind, name=name, close=close):
-        ask(study)
+        query(study)
 
 
-def test_a_plot_needs_a_dimension_of_numbers(study: pk.Study) -> None:
+def test_a_plot_needs_a_numeric_dimension(study: pk.Study) -> None:
     with refused(InputError, "no-numeric-dimension", dimensions=("demos", "k", "seed", "align")):
         study.where(k=0).plot()
 
 
-# ---- the split of the variance ----------------------------------------------------------------------
+# ---- variance components ----------------------------------------------------------------------
 
 shapes = st.lists(st.integers(2, 4), min_size=2, max_size=4)
 
 
 @given(shapes, st.integers(0, 2**32 - 1))
-def test_the_squares_add_up_and_the_levels_have_no_order(shape: list[int], seed: int) -> None:
+def test_mean_squares_sum_to_the_variance_and_ignore_the_order_of_levels(shape: list[int], seed: int) -> None:
     generator = np.random.default_rng(seed)
     values = generator.integers(0, 2, shape).astype(float)
     table = mean_squares(values)
@@ -143,19 +145,23 @@ def test_the_squares_add_up_and_the_levels_have_no_order(shape: list[int], seed:
     assert mean_squares(moved) == pytest.approx(table)
 
 
-def test_two_axes_are_the_textbook_s() -> None:
+def test_two_factors_equal_the_textbook_formulas() -> None:
     values = np.random.default_rng(1).normal(size=(4, 9))
     seeds, items = values.shape
-    of_seeds, of_items = items * values.mean(1).var(ddof=1), seeds * values.mean(0).var(ddof=1)
+    seed_square, item_square = items * values.mean(1).var(ddof=1), seeds * values.mean(0).var(ddof=1)
     left = values - values.mean(1, keepdims=True) - values.mean(0, keepdims=True) + values.mean()
-    of_both = (left**2).sum() / ((seeds - 1) * (items - 1))
+    interaction = (left**2).sum() / ((seeds - 1) * (items - 1))
     found = {part.name: part.variance for part in components(values, ["seed", "items"])}
-    expected = {"seed": (of_seeds - of_both) / items, "items": (of_items - of_both) / seeds, RESIDUAL: of_both}
+    expected = {
+        "seed": (seed_square - interaction) / items,
+        "items": (item_square - interaction) / seeds,
+        RESIDUAL: interaction,
+    }
     assert found == pytest.approx(expected)
 
 
-def test_the_estimates_are_unbiased_for_known_components() -> None:
-    """Three crossed factors, an effect of known variance for every set of them; the mean of many estimates is the truth."""
+def test_estimates_of_known_components_are_unbiased() -> None:
+    """Simulates three crossed factors with an effect of known variance for every set of them."""
     shape, generator, count = (4, 3, 6), np.random.default_rng(2), 3000
     truth = {(0,): 0.5, (1,): 0.3, (2,): 1.0, (0, 1): 0.0, (0, 2): 0.4, (1, 2): 0.2, (0, 1, 2): 0.6}
     found = []
@@ -169,8 +175,8 @@ def test_the_estimates_are_unbiased_for_known_components() -> None:
     assert (np.abs(np.mean(found, axis=0) - [*truth.values()]) < 4 * errors).all()
 
 
-def test_right_and_wrong_answers_are_split_as_their_cause_says() -> None:
-    """Seeds shift the chance of every item alike: with p_s = 0.5 +- 0.2 its variance is 0.04, and the rest is noise."""
+def test_components_of_binary_answers_equal_their_known_values() -> None:
+    """Seeds shift the probability of all items: the variance of p_s = 0.5 +- 0.2 is 0.04, and the rest is noise."""
     generator = np.random.default_rng(3)
     shares = []
     for _ in range(200):
@@ -183,7 +189,7 @@ def test_right_and_wrong_answers_are_split_as_their_cause_says() -> None:
     assert residual == pytest.approx(0.25 - 0.04, abs=0.004)
 
 
-def test_a_study_s_split_names_its_dimensions_and_needs_all_of_them(study: pk.Study) -> None:
+def test_variance_needs_every_combination_and_names_the_dimensions(study: pk.Study) -> None:
     table = study.where(align="contextual", k=[2, 4]).variance()
     assert [line[0] for line in table.rows] == [
         *("demos", "k", "seed", "items", "demos × k", "demos × seed", "demos × items", "k × seed", "k × items", "seed × items"),
@@ -201,7 +207,7 @@ def test_a_study_s_split_names_its_dimensions_and_needs_all_of_them(study: pk.St
 # ---- intervals --------------------------------------------------------------------------------------
 
 
-def test_for_a_share_the_variance_is_that_of_two_crossed_factors() -> None:
+def test_the_variance_of_a_proportion_is_that_of_two_crossed_factors() -> None:
     generator = np.random.default_rng(4)
     correct = (generator.normal(1, 1, 300) + generator.normal(0, 0.4, (6, 1)) + generator.normal(0, 0.5, (6, 300)) > 0) * 1.0
     found = interval(np.array([mean_of(row)(resamples(300)) for row in correct]), 300, (0, 1))
@@ -212,20 +218,20 @@ def test_for_a_share_the_variance_is_that_of_two_crossed_factors() -> None:
     assert (found.value - found.low, found.high - found.value) == pytest.approx((half, half), rel=0.06)
 
 
-@pytest.mark.parametrize(("seeds", "of_seed", "of_both"), [(5, 0.3, 0.5), (5, 0.0, 0.5), (3, 0.3, 0.3), (5, 0.6, 0.5)])
-def test_the_interval_holds_the_truth_about_as_often_as_it_says(seeds: int, of_seed: float, of_both: float) -> None:
-    """An item is right where item + seed + their interaction, all normal, is above 0."""
-    generator, held, rounds, items = np.random.default_rng(5), 0, 200, 150
-    truth = norm.cdf(1 / np.sqrt(1 + of_seed**2 + of_both**2))
+@pytest.mark.parametrize(("seeds", "seed_effect", "interaction"), [(5, 0.3, 0.5), (5, 0.0, 0.5), (3, 0.3, 0.3), (5, 0.6, 0.5)])
+def test_the_interval_has_its_nominal_coverage(seeds: int, seed_effect: float, interaction: float) -> None:
+    """An item is correct if the sum of item, seed and interaction effects, all normal, is above 0."""
+    generator, covered, rounds, items = np.random.default_rng(5), 0, 200, 150
+    truth = norm.cdf(1 / np.sqrt(1 + seed_effect**2 + interaction**2))
     for _ in range(rounds):
-        latent = 1 + generator.normal(0, 1, items) + generator.normal(0, of_seed, (seeds, 1))
-        correct = (latent + generator.normal(0, of_both, (seeds, items)) > 0) * 1.0
+        latent = 1 + generator.normal(0, 1, items) + generator.normal(0, seed_effect, (seeds, 1))
+        correct = (latent + generator.normal(0, interaction, (seeds, items)) > 0) * 1.0
         found = interval(correct @ resamples(items).T / items, items, (0, 1))
-        held += found.low <= truth <= found.high
-    assert 0.88 <= held / rounds <= 0.995
+        covered += found.low <= truth <= found.high
+    assert 0.88 <= covered / rounds <= 0.995
 
 
-def test_seeds_that_make_no_difference_leave_the_items_alone() -> None:
+def test_equal_seeds_do_not_change_the_interval() -> None:
     values = mean_of((np.random.default_rng(6).random(200) < 0.7) * 1.0)(resamples(200))
     one, five = interval(values[None], 200, (0, 1)), interval(np.tile(values, (5, 1)), 200, (0, 1))
     assert one == five
@@ -234,20 +240,20 @@ def test_seeds_that_make_no_difference_leave_the_items_alone() -> None:
 # ---- optimism ---------------------------------------------------------------------------------------
 
 
-def test_options_that_are_the_same_flatter_nobody() -> None:
+def test_equal_options_have_no_optimism() -> None:
     correct = (np.random.default_rng(7).random(60) < 0.6) * 1.0
     assert optimism(np.tile(correct, (4, 1))) == optimism(correct[None]) == 0
 
 
-def test_of_equally_good_options_the_best_flatters_as_the_largest_of_normals_does() -> None:
-    """Halves of n items: the mean of the largest of N normals of variance p (1 - p) / n, and nothing on the other half."""
+def test_optimism_of_equally_good_options_is_that_of_the_largest_normal() -> None:
+    """On half of the items, the mean of the largest of N normals of variance p (1 - p) / n; on the other half 0."""
     generator, items, options = np.random.default_rng(8), 100, 5
     found = [optimism((generator.random((options, items)) < 0.7) * 1.0, seed=i) for i in range(60)]
     largest = generator.normal(size=(200_000, options)).max(1).mean()
     assert np.mean(found) == pytest.approx(largest * (0.7 * 0.3 / (items / 2)) ** 0.5, rel=0.1)
 
 
-def test_an_option_far_above_the_others_flatters_little() -> None:
+def test_a_clearly_best_option_has_little_optimism() -> None:
     generator = np.random.default_rng(9)
     correct = np.vstack([(generator.random((4, 200)) < 0.5) * 1.0, (generator.random((1, 200)) < 0.95) * 1.0])
     assert abs(optimism(correct)) < 1e-9

@@ -1,4 +1,4 @@
-"""The notebooks run from the first cell to the last, and show the figures that are committed with them."""
+"""The notebooks run from the first cell to the last, and reproduce the numbers in their committed output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOTEBOOKS = sorted(path.name for path in STUDIES.glob("*.ipynb"))
 
 
 def figures(book: Any) -> list[float]:
-    """Every figure of three decimals that its cells show as text."""
+    """All numbers with three decimals in the text output of the cells."""
     outputs = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
     texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
     return [float(figure) for figure in re.findall(r"[-+]?\d\.\d\d\d\b", "\n".join(texts))]
@@ -25,8 +25,8 @@ def figures(book: Any) -> list[float]:
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_notebook_shows_what_is_committed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # so that nothing is there already
+def test_a_notebook_reproduces_its_committed_output(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # an empty folder
     committed = nbformat.read(STUDIES / name, 4)
     book = nbformat.read(STUDIES / name, 4)
     NotebookClient(book, timeout=900, resources={"metadata": {"path": str(tmp_path)}}).execute()
@@ -36,7 +36,7 @@ def test_a_notebook_shows_what_is_committed(name: str, tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_notebook_is_committed_with_its_output_and_names_no_place_of_its_maker(name: str) -> None:
+def test_a_notebook_is_committed_with_output_and_without_local_paths(name: str) -> None:
     text = (STUDIES / name).read_text("utf-8")
     book = nbformat.reads(text, 4)
     assert all(cell.execution_count for cell in book.cells if cell.cell_type == "code")

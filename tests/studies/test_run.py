@@ -1,4 +1,4 @@
-"""Studies on the fake engine: which cells there are, what is asked of the model, and what becomes of those that fail."""
+"""Studies on the fake engine: cells, requests to the model, and cells that fail."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from promptkit.core.registry import build as registered
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.models.fake import FakeModel
 from promptkit.studies.grid import cells, dimensions
-from promptkit.studies.progress import LiveTable, Moment, RunsBar
+from promptkit.studies.progress import LiveTable, RunsBar, StudyProgress
 from tests.support.errors import refused
 
 LIMIT = 12
 WORDS = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
 
 
-class Counting(FakeModel):
-    """Counts what it was asked."""
+class CountingModel(FakeModel):
+    """Counts the requests that it answers."""
 
     asked = 0
 
     def answer(self, requests: Any, done: Any = frozenset()) -> Any:
         for indices, outputs in super().answer(requests, done):
-            Counting.asked += len(indices)
+            CountingModel.asked += len(indices)
             yield indices, outputs
 
 
-def counting(name: str = "fake") -> Counting:
-    return Counting(name, FakeModel.Settings(batch_tokens=3000))
+def counting_model(name: str = "fake") -> CountingModel:
+    return CountingModel(name, FakeModel.Settings(batch_tokens=3000))
 
 
-MODEL = counting()
+MODEL = counting_model()
 
 
 def build(demos: str = "random", k: int = 2, seed: int = 0, chain: tuple[Any, ...] = ()) -> pk.Predictor:
@@ -56,24 +56,24 @@ def build(demos: str = "random", k: int = 2, seed: int = 0, chain: tuple[Any, ..
     return pk.Predictor(MODEL, pk.Prompt("sentiment/review", demos=chosen), [WORDS, *chain])
 
 
-def branches(k: int) -> list[pk.Predictor]:
+def build_pair(k: int) -> list[pk.Predictor]:
     return [build(k=k), build(k=k, chain=(pk.calibrate.Contextual(),))]
 
 
-def made(out: Path, function: Any = build, **grid: Any) -> pk.Study:
+def run_study(out: Path, function: Any = build, **grid: Any) -> pk.Study:
     return pk.study(function, pk.task("sentiment"), limit=LIMIT, out=out, **grid)
 
 
 @pytest.fixture(autouse=True)
-def _nothing_asked() -> None:
-    Counting.asked = 0
+def _reset_count() -> None:
+    CountingModel.asked = 0
 
 
 # ---- the grid ---------------------------------------------------------------------------------------
 
 
 @given(st.dictionaries(st.text("abc", min_size=1), st.lists(st.integers(), min_size=1, max_size=3, unique=True), max_size=3))
-def test_the_cells_are_the_product_of_the_values_in_the_order_given(grid: dict[str, list[int]]) -> None:
+def test_cells_are_the_product_of_the_values_in_order(grid: dict[str, list[int]]) -> None:
     expected = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
     assert cells(dimensions({name: iter(values) for name, values in grid.items()})) == expected
 
@@ -83,8 +83,8 @@ def test_a_text_a_number_and_a_mapping_are_constants() -> None:
     assert cells(dimensions(grid)) == [{**grid, "seed": 0}, {**grid, "seed": 1}]
 
 
-def test_objects_are_named_as_they_are_spelt(tmp_path: Path) -> None:
-    study = made(
+def test_objects_are_named_by_their_spelling(tmp_path: Path) -> None:
+    study = run_study(
         tmp_path,
         lambda demos: pk.Predictor(MODEL, pk.Prompt("sentiment/review", demos=demos), WORDS),
         demos=(pk.demos.random(k=2), pk.demos.balanced(k=2, seed=1)),
@@ -93,103 +93,101 @@ def test_objects_are_named_as_they_are_spelt(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "grid", "code", "told"),
+    ("function", "grid", "code", "fields"),
     [
         (build, {"k": []}, "no-values", {"dimension": "k"}),
         (build, {"k": [0, 2, 2]}, "duplicate-value", {"dimension": "k", "value": "2"}),
         (build, {"kk": [0]}, "unknown-name", {"kind": "argument of the function that builds predictors", "name": "kk"}),
-        (branches, {}, "missing-argument", {"arguments": ("k",)}),
+        (build_pair, {}, "missing-argument", {"arguments": ("k",)}),
         ("build", {}, "not-a-function", {"value": "'build'"}),
         (lambda k: None, {"k": [1]}, "not-a-predictor", {"value": "None"}),
         (lambda k: [], {"k": [1]}, "not-a-predictor", {"value": "[]"}),
         (lambda align: [build(k=align)], {"align": [0]}, "reserved-dimension", {"dimension": "align"}),
     ],
 )
-def test_a_grid_that_makes_no_study_is_refused(
-    tmp_path: Path, function: Any, grid: Any, code: str, told: dict[str, Any]
-) -> None:
-    with refused(InputError, code, **told):
-        made(tmp_path, function, **grid)
+def test_invalid_grids_are_refused(tmp_path: Path, function: Any, grid: Any, code: str, fields: dict[str, Any]) -> None:
+    with refused(InputError, code, **fields):
+        run_study(tmp_path, function, **grid)
 
 
-def test_a_study_of_which_every_cell_fails_is_refused_with_the_first_reason(tmp_path: Path) -> None:
+def test_a_study_fails_if_every_cell_fails(tmp_path: Path) -> None:
     with pytest.raises(PromptkitError) as first:
         evaluate(build(k=-1), pk.task("sentiment"), limit=LIMIT, out=tmp_path)
     with refused(RunError, "all-cells-failed", failures=2, reason=str(first.value)):
-        made(tmp_path, k=[-1, -2])
+        run_study(tmp_path, k=[-1, -2])
 
 
-# ---- what is asked ----------------------------------------------------------------------------------
+# ---- requests to the model --------------------------------------------------------------------------
 
 
-def test_cells_of_equal_settings_are_one_run_and_equal_prompts_are_asked_once(tmp_path: Path) -> None:
-    study = made(tmp_path, demos=["random", "balanced", "first"], k=[0, 2], seed=range(3))
+def test_equal_cells_share_a_run_and_equal_prompts_are_sent_once(tmp_path: Path) -> None:
+    study = run_study(tmp_path, demos=["random", "balanced", "first"], k=[0, 2], seed=range(3))
     assert len(study.cells) == 18
     runs = {cell.run.path for cell in study.cells}
     assert len(runs) == len(list(tmp_path.iterdir())) == 1 + 3 + 3 + 1  # k=0; each seed of two selectors; first
     lines = [json.loads(line) for run in runs for line in (run / "samples.jsonl").read_text().splitlines()]
     prompts = {line["prompt_hash"] for line in lines}
-    assert Counting.asked == len(prompts)
+    assert CountingModel.asked == len(prompts)
 
 
-def test_a_study_that_is_made_again_asks_nothing_and_says_the_same(tmp_path: Path, scores: Path) -> None:
+def test_a_repeated_study_sends_no_requests(tmp_path: Path, scores: Path) -> None:
     grid = {"demos": ["random", "balanced"], "k": [0, 2], "seed": range(2)}
-    first = made(tmp_path, **grid)
+    first = run_study(tmp_path, **grid)
     scores.unlink()
-    Counting.asked = 0
-    second = made(tmp_path, **grid)
-    assert Counting.asked == 0
+    CountingModel.asked = 0
+    second = run_study(tmp_path, **grid)
+    assert CountingModel.asked == 0
     assert str(second) == str(first)
 
 
-def test_a_broken_study_continues_where_it_was(tmp_path: Path, scores: Path) -> None:
-    def stop(moment: Moment) -> None:
-        if moment.done == 2 and moment.rows[0]:
+def test_an_interrupted_study_continues(tmp_path: Path, scores: Path) -> None:
+    def stop(event: StudyProgress) -> None:
+        if event.done == 2 and event.rows[0]:
             raise KeyboardInterrupt
 
     grid = {"k": [1, 2, 3, 4]}
     with pytest.raises(KeyboardInterrupt):
-        made(tmp_path / "a", progress=stop, **grid)
-    broken = Counting.asked
+        run_study(tmp_path / "a", progress=stop, **grid)
+    broken = CountingModel.asked
     assert 2 * LIMIT < broken < 3 * LIMIT
     scores.unlink()
-    continued = made(tmp_path / "a", **grid)
-    assert Counting.asked == 4 * LIMIT
-    assert str(continued) == str(made(tmp_path / "b", **grid))
+    continued = run_study(tmp_path / "a", **grid)
+    assert CountingModel.asked == 4 * LIMIT
+    assert str(continued) == str(run_study(tmp_path / "b", **grid))
 
 
-def test_models_that_are_the_same_are_one(tmp_path: Path) -> None:
-    seen: list[Any] = []
+def test_equal_models_are_loaded_once(tmp_path: Path) -> None:
+    models: list[Any] = []
 
     def build_anew(k: int) -> pk.Predictor:
-        seen.append(counting())
-        seen[-1].load = lambda model=seen[-1]: loaded.append(model)
-        return pk.Predictor(seen[-1], pk.Prompt("sentiment/review", demos=pk.demos.random(k=k)), WORDS)
+        models.append(counting_model())
+        models[-1].load = lambda model=models[-1]: loaded.append(model)
+        return pk.Predictor(models[-1], pk.Prompt("sentiment/review", demos=pk.demos.random(k=k)), WORDS)
 
     loaded: list[Any] = []
-    made(tmp_path, build_anew, k=[0, 2, 4])
-    assert len(seen) == 3
-    assert {id(model) for model in loaded} == {id(seen[0])}
+    run_study(tmp_path, build_anew, k=[0, 2, 4])
+    assert len(models) == 3
+    assert {id(model) for model in loaded} == {id(models[0])}
 
 
-def test_predictors_that_share_a_pass_are_one_more_dimension(tmp_path: Path) -> None:
-    study = made(tmp_path, branches, k=[1, 2])
+def test_predictors_that_share_a_pass_form_a_dimension(tmp_path: Path) -> None:
+    study = run_study(tmp_path, build_pair, k=[1, 2])
     assert study.dimensions == {"k": (1, 2), "align": ("verbalizer", "contextual")}
     assert len(list(tmp_path.iterdir())) == 2
     for cell in study.cells:
         result = next(r for r in cell.run.results if r.align == cell.values["align"])
         assert cell.result is result
-    alone = made(tmp_path / "alone", k=[1, 2])
+    alone = run_study(tmp_path / "alone", k=[1, 2])
     assert [c.result.metrics for c in study.where(align="verbalizer").cells] == [c.result.metrics for c in alone.cells]
 
 
-def test_progress_tells_every_run_and_what_is_evaluated_so_far(tmp_path: Path) -> None:
-    moments: list[Moment] = []
-    made(tmp_path, demos=["random", "first"], seed=[0, 1], progress=moments.append)
-    assert {moment.of for moment in moments} == {3}
-    assert [len(m.so_far.cells) for m in moments if m.so_far is not None and not m.rows[1]] == [1, 2, 4]
-    assert moments[-1].done == 3
-    assert all(moment.values and moment.rows[0] <= moment.rows[1] for moment in moments[:-1])
+def test_progress_reports_every_run_and_the_study_so_far(tmp_path: Path) -> None:
+    events: list[StudyProgress] = []
+    run_study(tmp_path, demos=["random", "first"], seed=[0, 1], progress=events.append)
+    assert {event.total for event in events} == {3}
+    assert [len(m.study.cells) for m in events if m.study is not None and not m.rows[1]] == [1, 2, 4]
+    assert events[-1].done == 3
+    assert all(event.values and event.rows[0] <= event.rows[1] for event in events[:-1])
 
 
 NOTEBOOK = """
@@ -202,7 +200,7 @@ runs
 """
 
 
-def test_a_notebook_shows_a_bar_and_then_the_study_alone(tmp_path: Path) -> None:
+def test_a_notebook_shows_a_bar_and_then_only_the_study(tmp_path: Path) -> None:
     import nbformat
     from nbclient import NotebookClient
 
@@ -216,42 +214,42 @@ def test_a_notebook_shows_a_bar_and_then_the_study_alone(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("display", [LiveTable, RunsBar])
-def test_a_display_writes_to_standard_error_alone(tmp_path: Path, display: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_displays_write_to_standard_error_only(tmp_path: Path, display: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with display() as progress:
-        made(tmp_path, k=[0, 2], progress=progress)
+        run_study(tmp_path, k=[0, 2], progress=progress)
     assert not capsys.readouterr().out
 
 
 # ---- cells that fail --------------------------------------------------------------------------------
 
 
-def test_a_cell_that_fails_leaves_the_others_and_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_cell_is_reported_and_does_not_stop_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        study = made(tmp_path, demos=["random", "nearest"], k=[2, 500], seed=[0, 1])
+        study = run_study(tmp_path, demos=["random", "nearest"], k=[2, 500], seed=[0, 1])
     assert [dict(cell.values) for cell in study.cells] == [{"demos": "random", "k": 2, "seed": seed} for seed in (0, 1)]
     assert len(study.failures) == 6
-    assert caplog.messages == [study.trouble]
+    assert caplog.messages == [study.failure_summary]
     reason = {(failure.values["demos"], failure.values["seed"]): failure.reason for failure in study.failures}
-    assert study.trouble.startswith(
+    assert study.failure_summary.startswith(
         f"6 cells of the study failed and are left out: demos=nearest, k=2, seed=0 and 3 more: {reason['nearest', 0]}"
     )
-    assert f"demos=random, k=500, seed=0 and 1 more: {reason['random', 0]}" in study.trouble
+    assert f"demos=random, k=500, seed=0 and 1 more: {reason['random', 0]}" in study.failure_summary
     assert "nearest" in reason["nearest", 0]
     assert "500" in reason["random", 0]
-    assert study.trouble in str(study)
+    assert study.failure_summary in str(study)
     assert study.table(rows="demos", columns="k").rows[1] == ("nearest", None, None)
 
 
 # ---- from a file ------------------------------------------------------------------------------------
 
 
-def written(folder: Path, **spec: Any) -> Path:
+def write_study(folder: Path, **spec: Any) -> Path:
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump({"task": "sentiment", "model": "fake", "limit": LIMIT, **spec}, sort_keys=False))
     return path
 
 
-def typed(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
+def run_command(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
     monkeypatch.setattr(sys, "argv", ["promptkit", *shlex.split(command)])
     try:
         cli.main()
@@ -260,7 +258,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
     return 0
 
 
-def test_a_study_s_file_has_every_option_of_eval() -> None:
+def test_a_study_file_has_every_option_of_eval() -> None:
     of_eval = {name.rstrip("_") for name in signature(eval_).parameters}
     own = {"description", "baselines", "grid"}
     assert StudySpec.model_fields.keys() - own == of_eval - {"shard", "no_cache", "out", "as_json"}
@@ -268,8 +266,8 @@ def test_a_study_s_file_has_every_option_of_eval() -> None:
     assert all(field.default == same[name] for name, field in Options.model_fields.items() if name != "set")
 
 
-def test_a_cell_of_a_file_is_the_run_that_eval_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    path = written(
+def test_a_cell_of_a_file_is_the_run_of_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    path = write_study(
         tmp_path,
         calibrate=[{"batch": {"rows": 4}}, "contextual"],
         instruction="Say which.",
@@ -278,7 +276,7 @@ def test_a_cell_of_a_file_is_the_run_that_eval_makes(tmp_path: Path, monkeypatch
     study = run(read_study(path), out=tmp_path / "runs")
     assert study.dimensions["align"] == ("verbalizer", "batch:rows=4", "contextual")
     for demos in ("random-each", "balanced:k=3"):
-        typed(
+        run_command(
             monkeypatch,
             f"eval sentiment --model fake --limit {LIMIT} --demos {demos} --shots 2 --order shuffled --seed 1 --json "
             f"--calibrate batch:rows=4,contextual --instruction 'Say which.' --out {tmp_path / 'runs'}",
@@ -288,21 +286,21 @@ def test_a_cell_of_a_file_is_the_run_that_eval_makes(tmp_path: Path, monkeypatch
         assert {str(cell.run.path) for cell in study.where(demos=demos).cells} == {printed["run"]}
 
 
-def test_paths_count_from_the_study_s_own_folder(tmp_path: Path) -> None:
+def test_paths_are_relative_to_the_study_file(tmp_path: Path) -> None:
     rows = [{"text": f"text {i}", "label": ["no", "yes"][i % 2]} for i in range(20)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "t.j2").write_text("{% block input %}{{ text }} ->{% endblock %}{% block target %} {{ label }}{% endblock %}")
-    path = written(tmp_path, task="rows.jsonl", grid={"template": ["t.j2"], "shots": [0, 2]})
+    path = write_study(tmp_path, task="rows.jsonl", grid={"template": ["t.j2"], "shots": [0, 2]})
     study = run(read_study(path), out=tmp_path / "runs")
     assert study.task.labels == ("no", "yes")
     assert len(study.cells) == 2
 
 
-def test_the_command_prints_one_object_and_tells_what_failed(
+def test_the_command_prints_one_json_object_and_reports_failures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = written(tmp_path, baselines=["random"], grid={"shots": [2, 500], "seed": [0, 1]})
-    code = typed(monkeypatch, f"study {path} --json --out {tmp_path / 'runs'} --plot {tmp_path / 'plot.svg'}")
+    path = write_study(tmp_path, baselines=["random"], grid={"shots": [2, 500], "seed": [0, 1]})
+    code = run_command(monkeypatch, f"study {path} --json --out {tmp_path / 'runs'} --plot {tmp_path / 'plot.svg'}")
     out, err = capsys.readouterr()
     printed = json.loads(out)
     assert code == 1
@@ -314,11 +312,11 @@ def test_the_command_prints_one_object_and_tells_what_failed(
     assert "<svg" in (tmp_path / "plot.svg").read_text()
 
 
-def test_the_command_shows_a_table_with_the_controls(
+def test_the_command_shows_a_table_with_baselines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = written(tmp_path, baselines=["random", "balanced:k=2"], grid={"demos": ["random", "first"], "shots": [0, 2, 4]})
-    assert typed(monkeypatch, f"study {path} --out {tmp_path / 'runs'}") == 0
+    path = write_study(tmp_path, baselines=["random", "balanced:k=2"], grid={"demos": ["random", "first"], "shots": [0, 2, 4]})
+    assert run_command(monkeypatch, f"study {path} --out {tmp_path / 'runs'}") == 0
     shown = capsys.readouterr().out
     for name in ("shots=4", "first", "majority of the pool", "vote of random", "regression on balanced"):
         assert name in shown

@@ -1,4 +1,4 @@
-"""The device that a model runs on, tried before anything is put there."""
+"""The device that a model runs on, checked before a model is moved there."""
 
 from __future__ import annotations
 
@@ -9,22 +9,27 @@ from promptkit.core.errors import InputError
 
 
 def device_of(setting: str) -> torch.device:
-    """The device of that name; `auto` is a GPU if there is one, and of several processes each has its own.
+    """Returns the device that a setting names.
 
-    Raises PromptkitError for one that cannot be used.
+    Args:
+        setting: The name of a PyTorch device, or `auto`: a GPU if there is one, and in a distributed run the device that is
+            assigned to this process.
+
+    Raises:
+        InputError: If the device does not exist or cannot be used.
     """
-    own = processes().device
-    if own is not None and setting in ("auto", own.type):
-        return torch.device(own)
+    assigned = processes().device
+    if assigned is not None and setting in ("auto", assigned.type):
+        return torch.device(assigned)
     if setting == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(setting)
         if not torch.empty(1, device=device).tolist():
-            raise RuntimeError("it cannot hold tensors")
+            raise RuntimeError("tensors on it cannot be read")
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0][:200]
-        if reason.startswith("Expected one of"):  # torch lists all that it was ever built for
+        if reason.startswith("Expected one of"):  # followed by a long list of device types
             reason = "PyTorch has no device type of that name"
         raise InputError(
             f"The device {setting} cannot be used: {reason}",

@@ -1,4 +1,4 @@
-"""A model's token embeddings alone, with the model's own scale: what learned vectors stand between."""
+"""The token embeddings of a model without its other weights, for engines that receive prompts as embeddings."""
 
 from __future__ import annotations
 
@@ -9,45 +9,54 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import ModelError
 from promptkit.core.inputs import TextInput
 from promptkit.models.files.source import Source
-from promptkit.models.hf.tensors import array_of, embedded, tensor_of
+from promptkit.models.hf.tensors import array_of, embed_ids, tensor_of
 
 
 class Embedding:
-    """Reads the rows of the embedding from a model's files when they are first wanted."""
+    """The embedding of a language model, scaled as the model scales it; read from the model's files at the first use."""
 
     def __init__(self, source: Source, config: Any, dtype: torch.dtype) -> None:
-        """`config` is the model's own, of its language model; `dtype` is what the model computes in."""
+        """Reads no files yet.
+
+        Args:
+            source: The model's files.
+            config: The transformers configuration of the language model.
+            dtype: The data type of the model.
+        """
         self._source = source
         self._config = config
         self._dtype = dtype
 
     def rows(self, prompt: TextInput) -> Tensor:
-        """What the first layer receives for a prompt: shape (tokens, d_model)."""
+        """Returns the embeddings of a prompt, learned vectors included, shape (tokens, d_model)."""
         ids = torch.tensor(prompt.ids)
-        return self._module(ids) if prompt.vectors is None else embedded(self._module, ids, tensor_of(prompt.vectors))
+        if prompt.vectors is not None:
+            return embed_ids(self._module, ids, tensor_of(prompt.vectors))
+        rows: Tensor = self._module(ids)
+        return rows
 
     def vectors(self, ids: Sequence[int]) -> Array:
-        """The rows that the embedding gives these tokens."""
+        """Returns the embeddings of tokens."""
         return array_of(self._module(torch.tensor(ids)))
 
     @cached_property
-    def _module(self) -> Any:
-        """The embedding module of the model's own class, so that its scale is the model's."""
+    def _module(self) -> nn.Module:
+        """The embedding module as the class of the model creates it, which may scale its rows; the model has one layer only."""
         from transformers import AutoModelForCausalLM
 
         auto: Any = AutoModelForCausalLM
-        small = copy.deepcopy(self._config)
-        small.num_hidden_layers = 1
-        if getattr(small, "layer_types", None):
-            small.layer_types = small.layer_types[:1]
-        model = auto.from_config(small, dtype=self._dtype)
-        module = model.get_input_embeddings()
+        one_layer = copy.deepcopy(self._config)
+        one_layer.num_hidden_layers = 1
+        if getattr(one_layer, "layer_types", None):
+            one_layer.layer_types = one_layer.layer_types[:1]
+        model = auto.from_config(one_layer, dtype=self._dtype)
+        module: nn.Embedding = model.get_input_embeddings()
         name = next(name for name, parameter in model.named_parameters() if parameter is module.weight)
         with torch.no_grad():
             module.weight.copy_(_stored(self._folder, name))
@@ -63,15 +72,15 @@ class Embedding:
 
 
 def _stored(folder: Path, name: str) -> Tensor:
-    """The tensor of that name in a folder's safetensors files; files may leave out or add the name of the base model."""
+    """A tensor of a folder's safetensors files; its stored name may lack the prefix of the base model, or add one."""
     from safetensors import safe_open
 
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, "pt") as tensors:
-            for key in tensors.keys():  # noqa: SIM118 - no mapping
+            for key in tensors.keys():  # noqa: SIM118 - not a mapping
                 if f".{key}".endswith(f".{name}") or f".{name}".endswith(f".{key}"):
-                    found: Tensor = tensors.get_tensor(key)
-                    return found
+                    tensor: Tensor = tensors.get_tensor(key)
+                    return tensor
     raise ModelError(
         f"No safetensors file in the folder {folder} contains the tensor {name}",
         code="missing-tensor",

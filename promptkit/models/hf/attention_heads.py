@@ -1,186 +1,173 @@
-"""Attention heads, read and changed by hooks on what a layer's output projection is given.
+"""The attention heads of a model, read and replaced by hooks on the output projection of each layer.
 
-Of a prompt only the last token is computed for each head that is changed: a copy of it for each, side by side, behind the
-keys and values of the tokens before, which are computed once (the plain forward computes the prompt anew for each).
+The effect of replacing a head is measured at the prompt's last token only. The tokens before it are computed once; the packed
+forward then computes one copy of the last token for each head, many in one row. The padded forward computes the prompt anew for
+each head.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import NO_INTERVENTIONS, TextInput
 from promptkit.core.requests import Request, Score
-from promptkit.models.hf.attention import KeyValues
-from promptkit.models.hf.interventions import layers_of
-from promptkit.models.hf.packed import PackedForward
-from promptkit.models.hf.padded import PaddedForward
+from promptkit.models.hf.forward import Forward
+from promptkit.models.hf.kv_cache import KeyValues
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
-PROJECTIONS = frozenset({"o_proj", "c_proj", "out_proj", "dense", "wo"})
-"""What a layer's attention may call its output projection."""
-Places = list[tuple[int, int]]
+LayersAndHeads = Sequence[tuple[int, int]]
 """(layer, head), each counted from 0."""
+HookInputs = tuple[Tensor, ...]
+"""The positional arguments of a module, as a hook receives them."""
 
 
 class AttentionHeads:
-    """See `promptkit.core.model.Heads`."""
+    """The attention heads of a model of transformers; implements `promptkit.core.model.Heads`."""
 
-    def __init__(self, forward: PackedForward | PaddedForward, *, batch_tokens: int) -> None:
-        """At most `batch_tokens` tokens are computed at once. Raises Unsupported for a model whose heads cannot be told."""
-        config = forward.model.config.get_text_config()
+    def __init__(self, forward: Forward, *, batch_tokens: int) -> None:
+        """At most `batch_tokens` tokens are computed at once.
+
+        Raises:
+            Unsupported: If the heads of the model cannot be identified.
+        """
         self._forward = forward
         self._batch_tokens = batch_tokens
-        self._layers = layers_of(forward.model)
-        self._projections = [_projection(forward.model, layer) for layer in self._layers]
-        self._heads: int = config.num_attention_heads
-        self._multiplier = float(getattr(config, "residual_multiplier", None) or 1.0)
+        self._layers = forward.causal_lm.layers
+        self._projections = forward.causal_lm.output_projections
+        self._heads = forward.causal_lm.num_heads
         self._norms: dict[int, nn.Module] = {}
-        with self._seeking_norms():
+        """Layer -> the norm that follows its attention, for the layers that have one."""
+        with self._detecting_norms():
             self.outputs((1, 2, 3))
 
     def outputs(self, ids: Sequence[int]) -> Floats:
-        """See `Heads.outputs`."""
-        found: dict[int, Tensor] = {}
+        """Returns the output of each head at the prompt's last token; see `Heads.outputs`."""
+        outputs: dict[int, Tensor] = {}
 
-        def kept(layer: int, states: Tensor) -> None:
-            found[layer] = states[0, -1].float().reshape(self._heads, -1)
+        def record(layer: int, states: Tensor) -> None:
+            outputs[layer] = states[0, -1].float().reshape(self._heads, -1)
 
-        with torch.no_grad(), self._hooked(range(len(self._layers)), kept):
-            self._scores(ids, (0,), 1, self._before(ids))
-        if len(found) < len(self._layers) or len({each.shape for each in found.values()}) > 1:
-            raise _unidentified(self._forward.model)
-        return _values(torch.stack([found[layer] for layer in sorted(found)]))
+        with torch.no_grad(), self._projection_hooks(range(len(self._layers)), record):
+            self._logprobs(ids, (0,), 1, self._prefill(ids))
+        if len(outputs) < len(self._layers) or len({output.shape for output in outputs.values()}) > 1:
+            raise self._forward.causal_lm.unidentified_heads()
+        return _as_floats(torch.stack([outputs[layer] for layer in sorted(outputs)]))
 
     def effects(self, ids: Sequence[int], continuation: Sequence[int], outputs: Floats) -> Floats:
-        """See `Heads.effects`."""
-        given = self._tensor(outputs)
-        places = [(layer, head) for layer in range(len(self._layers)) for head in range(self._heads)]
-        most = max(1, self._batch_tokens // len(continuation)) if self._forward.reuses else 1
+        """Returns the effect of each head on a continuation's probability; see `Heads.effects`."""
+        replacements = self._tensor(outputs)
+        heads = [(layer, head) for layer in range(len(self._layers)) for head in range(self._heads)]
+        at_once = max(1, self._batch_tokens // len(continuation)) if self._forward.shares_prefixes else 1
         with torch.no_grad():
-            before = self._before(ids)
-            found = [self._scores(ids, continuation, 1, before)]
-            for begin in range(0, len(places), most):
-                found.append(self._changed(ids, continuation, places[begin : begin + most], given, before))
-        plain, *changed = torch.cat(found).cpu().double().exp()
-        return _values(torch.stack(changed) - plain).reshape(len(self._layers), self._heads)
+            prefix = self._prefill(ids)
+            logprobs = [self._logprobs(ids, continuation, 1, prefix)]
+            for begin in range(0, len(heads), at_once):
+                logprobs.append(self._patched(ids, continuation, heads[begin : begin + at_once], replacements, prefix))
+        original, *patched = torch.cat(logprobs).cpu().double().exp()
+        return _as_floats(torch.stack(patched) - original).reshape(len(self._layers), self._heads)
 
     def projected(self, outputs: Floats) -> Floats:
-        """See `Heads.projected`."""
+        """Returns what each head adds to the residual stream; see `Heads.projected`."""
         with torch.no_grad():
-            return _values(torch.stack([self._added(layer, each) for layer, each in enumerate(self._tensor(outputs))]))
+            return _as_floats(torch.stack([self._project(layer, rows) for layer, rows in enumerate(self._tensor(outputs))]))
 
-    def _added(self, layer: int, outputs: Tensor) -> Tensor:
-        """Of the heads of one layer, (heads, d_model). outputs: (heads, width)."""
+    def _project(self, layer: int, outputs: Tensor) -> Tensor:
+        """What each head of a layer adds, (heads, d_model). outputs: (heads, width)."""
         projection = self._projections[layer]
         rows = torch.block_diag(*outputs).to(self._forward.dtype)  # type: ignore[no-untyped-call]
         bias = projection(torch.zeros_like(rows[:1]))
-        each: Tensor = (projection(rows) - bias).float()
-        if layer in self._norms:
-            whole = each.sum(0) + bias.float()[0]
-            scaled = self._norms[layer](whole.to(self._forward.dtype)[None])[0].float()
-            each = each * torch.where(whole == 0, 0, scaled / whole)
-        return self._multiplier * each
+        added: Tensor = (projection(rows) - bias).float()
+        if layer in self._norms:  # a norm is not linear: scale each head as it scales the sum of all
+            total = added.sum(0) + bias.float()[0]
+            normalized = self._norms[layer](total.to(self._forward.dtype)[None])[0].float()
+            added = added * torch.where(total == 0, 0, normalized / total)
+        return self._forward.causal_lm.residual_multiplier * added
 
-    def _changed(
-        self, ids: Sequence[int], continuation: Sequence[int], places: Places, given: Tensor, before: KeyValues
+    def _patched(
+        self, ids: Sequence[int], continuation: Sequence[int], heads: LayersAndHeads, replacements: Tensor, prefix: KeyValues
     ) -> Tensor:
-        """The continuation's log-probability with each of these heads changed alone, (places,)."""
+        """The continuation's log-probability with each of these heads replaced alone, shape (heads,).
 
-        def changed(layer: int, states: Tensor) -> Tensor:
+        replacements: (layers, heads, width).
+        """
+
+        def replace(layer: int, states: Tensor) -> Tensor:
             new = states.clone(memory_format=torch.contiguous_format)
-            copies = new.view(len(places), -1, self._heads, new.shape[-1] // self._heads)
-            for copy, (at, head) in enumerate(places):
-                if at == layer:
-                    copies[copy, -len(continuation), head] = given[layer, head].to(new.dtype)
+            copies = new.view(len(heads), -1, self._heads, new.shape[-1] // self._heads)
+            for copy, (head_layer, head) in enumerate(heads):
+                if head_layer == layer:
+                    copies[copy, -len(continuation), head] = replacements[layer, head].to(new.dtype)
             return new
 
-        with self._hooked(sorted({layer for layer, _ in places}), changed):
-            return self._scores(ids, continuation, len(places), before)
+        with self._projection_hooks(sorted({layer for layer, _ in heads}), replace):
+            return self._logprobs(ids, continuation, len(heads), prefix)
 
-    def _before(self, ids: Sequence[int]) -> KeyValues:
-        return self._forward.prefix(tuple(ids[:-1]))
+    def _prefill(self, ids: Sequence[int]) -> KeyValues:
+        return self._forward.prefill(tuple(ids[:-1]))
 
-    def _scores(self, ids: Sequence[int], continuation: Sequence[int], copies: int, before: KeyValues) -> Tensor:
-        """The continuation's log-probability in each copy, whose last tokens are those of the row in turn, (copies,)."""
+    def _logprobs(self, ids: Sequence[int], continuation: Sequence[int], copies: int, prefix: KeyValues) -> Tensor:
+        """The continuation's log-probability in each of several copies of the request, shape (copies,)."""
         request = Request(input=TextInput(ids=tuple(ids)), verb=Score(continuations=(tuple(continuation),)))
-        found = self._forward.scores([request] * copies, len(ids) - 1, before, NO_INTERVENTIONS)
-        return torch.stack([scores[0].sum() for scores in found])
+        logprobs = self._forward.token_logprobs([request] * copies, len(ids) - 1, prefix, NO_INTERVENTIONS)
+        return torch.stack([continuations[0].sum() for continuations in logprobs])
 
     @contextmanager
-    def _hooked(self, layers: Sequence[int], change: Callable[[int, Tensor], Tensor | None]) -> Iterator[None]:
-        """Inside, `change` sees what these layers' projections are given, (..., T, heads * width), and may give another."""
+    def _projection_hooks(self, layers: Sequence[int], function: Callable[[int, Tensor], Tensor | None]) -> Iterator[None]:
+        """Within the context, calls a function with each layer and the input of its projection, (..., T, heads * width).
 
-        def hook(layer: int) -> Callable[[Any, Any], Any]:
-            def changed(_: Any, given: Any) -> Any:
-                new = change(layer, given[0])
-                return None if new is None else (new, *given[1:])
+        If the function returns a tensor, it replaces the input.
+        """
 
-            return changed
+        def hook_for(layer: int) -> Callable[[nn.Module, HookInputs], HookInputs | None]:
+            def hook(module: nn.Module, inputs: HookInputs) -> HookInputs | None:
+                new = function(layer, inputs[0])
+                return None if new is None else (new, *inputs[1:])
+
+            return hook
 
         with ExitStack() as stack:
             for layer in layers:
-                stack.callback(self._projections[layer].register_forward_pre_hook(hook(layer)).remove)
+                stack.callback(self._projections[layer].register_forward_pre_hook(hook_for(layer)).remove)
             yield
 
     @contextmanager
-    def _seeking_norms(self) -> Iterator[None]:
-        """Inside, a forward shows which layers norm what their attention gives, before they add it (Gemma, OLMo 2)."""
-        given: dict[int, Tensor] = {}
+    def _detecting_norms(self) -> Iterator[None]:
+        """Within the context, a forward pass finds the norms that layers apply to the output of attention (Gemma, OLMo 2).
 
-        def projecting(layer: int) -> Callable[[Any, Any, Any], None]:
-            return lambda _, __, output: given.__setitem__(layer, output)
+        Such a norm is a child of the layer whose input is the tensor that the output projection returned.
+        """
+        outputs: dict[int, Tensor] = {}
 
-        def norming(layer: int) -> Callable[[Any, Any], None]:
-            def seen(module: nn.Module, told: Any) -> None:
-                if told and layer in given and told[0].data_ptr() == given[layer].data_ptr():
+        def record_for(layer: int) -> Callable[[nn.Module, HookInputs, Tensor], None]:
+            return lambda module, inputs, output: outputs.__setitem__(layer, output)
+
+        def compare_for(layer: int) -> Callable[[nn.Module, HookInputs], None]:
+            def compare(module: nn.Module, inputs: HookInputs) -> None:
+                if inputs and layer in outputs and inputs[0].data_ptr() == outputs[layer].data_ptr():
                     self._norms.setdefault(layer, module)
 
-            return seen
+            return compare
 
         with ExitStack() as stack:
             for number, (layer, projection) in enumerate(zip(self._layers, self._projections, strict=True)):
-                stack.callback(projection.register_forward_hook(projecting(number)).remove)
+                stack.callback(projection.register_forward_hook(record_for(number)).remove)
                 for child in layer.children():
                     if any(True for _ in child.parameters()):
-                        stack.callback(child.register_forward_pre_hook(norming(number)).remove)
+                        stack.callback(child.register_forward_pre_hook(compare_for(number)).remove)
             yield
 
     def _tensor(self, outputs: Floats) -> Tensor:
-        return torch.from_numpy(np.asarray(outputs, "<f4")).to(self._forward.model.device)
+        return torch.from_numpy(np.asarray(outputs, "<f4")).to(self._forward.device)
 
 
-def _projection(model: Any, layer: nn.Module) -> nn.Module:
-    """The output projection of a layer's attention."""
-    found: list[nn.Module] = []
-    for name, module in layer.named_modules():
-        *interventions, own = name.split(".")
-        if own in PROJECTIONS and any("att" in part for part in interventions):
-            found.append(module)
-    if len(found) != 1:
-        raise _unidentified(model)
-    return found[0]
-
-
-def _unidentified(model: Any) -> Unsupported:
-    kind = str(model.config.model_type)
-    return Unsupported(
-        "The attention heads of this model cannot be identified",
-        code="unidentified-heads",
-        got=f"a model of type {kind}",
-        hint="Use another model",
-        model_type=kind,
-    )
-
-
-def _values(numbers: Tensor) -> Floats:
-    found: Floats = numbers.cpu().double().numpy()
-    return found
+def _as_floats(tensor: Tensor) -> Floats:
+    floats: Floats = tensor.cpu().double().numpy()
+    return floats

@@ -1,25 +1,27 @@
-"""Gradient checkpointing: of a forward no layer's activations are kept, and the backward pass computes them again.
+"""Gradient checkpointing: activations inside a layer are discarded, and computed again by the backward pass.
 
-It takes less memory, and one forward more (Chen et al. 2016, 1604.06174). Transformers' own asks for a model in training mode,
-in which it drops out, and leaves out the keys and values that stand before a prompt.
+Takes less memory, for the time of one more forward pass (Chen et al. 2016, arXiv 1604.06174). The implementation of
+transformers does not fit a frozen model: it requires training mode, which enables dropout, and drops keys and values before the
+prompt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
+from torch import nn
 from torch.utils.checkpoint import checkpoint
-
-from promptkit.models.hf.interventions import layers_of
 
 
 @contextmanager
-def checkpointing(model: Any) -> Iterator[None]:
-    """A forward inside keeps what goes into each layer alone; hooks on a layer stand outside of it, and run once."""
-    layers = [*layers_of(model)]
+def checkpointing(layers: Iterable[nn.Module]) -> Iterator[None]:
+    """Within the context, a forward pass stores the inputs of each layer only.
+
+    Forward hooks on a layer are outside of the part that is computed again, and run once.
+    """
+    layers = list(layers)
     for layer in layers:
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
     try:

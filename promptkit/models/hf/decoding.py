@@ -1,103 +1,154 @@
-"""Texts written by a packed model, a token of every text a step; the prompts are read once for all their samples."""
+"""Text generation with packed rows: a step computes the next token of every text.
+
+A prompt is computed once for all of its samples.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from promptkit.core.inputs import Interventions
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import GenerateOutput, Request
 from promptkit.models.batching import tree
 from promptkit.models.generation import Text, outputs_of, texts_of
-from promptkit.models.hf.attention import KeyValues, Layout, Past, lay_out, lay_out_step
-from promptkit.models.hf.lm_head import Head
-from promptkit.models.hf.tensors import within_of
+from promptkit.models.hf.kv_cache import GenerationCache, KeyValues
+from promptkit.models.hf.lm_head import LMHead
+from promptkit.models.hf.packed_row import PackedRow, pack, pack_next_tokens
 
-DRAWN_AT_ONCE = 32
-"""Texts whose whole next-token distributions are held at a time."""
-WORTH_KEEPING = 0.75
-"""Texts that have ended stay in the row until fewer than this share of it is still being written."""
+SAMPLED_AT_ONCE = 32
+"""Texts whose whole next-token distributions are in memory at once."""
+MIN_ACTIVE_SHARE = 0.75
+"""Texts that have ended are removed from the batch when less than this share of it is still being generated."""
 
 
-def write(
-    states: Callable[[Layout], Tensor],
-    head: Head,
-    requests: Sequence[Request],
-    reuse: int,
-    prefix: KeyValues,
-    *,
-    tokenizer: Tokenizer,
-    ends: frozenset[int],
-    batch_tokens: int,
-    device: torch.device,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """The model and the shared prefix with which a batch of texts is generated."""
+
+    hidden_states: Callable[[PackedRow], Tensor]
+    """Runs a row through the model; returns its last hidden states, shape (T, d_model)."""
+    head: LMHead
+    prefix: KeyValues
+    """Keys and values that all prompts share."""
+    reuse: int
+    """How many tokens of `prefix` the prompts begin with."""
+    interventions: Interventions[Tensor]
+    """What the prompts contain that is learned."""
+    device: torch.device
+    batch_tokens: int
+    """The most tokens computed at once."""
+
+    def prefill(self, requests: Sequence[Request]) -> tuple[list[KeyValues], list[Tensor]]:
+        """Computes the prompts: the keys and values of each, and the last hidden state of each, shape (d_model,)."""
+        prompts: list[KeyValues] = []
+        last_states: list[Tensor] = []
+        for group in _groups(requests, self.reuse, self.batch_tokens):
+            row = pack(
+                [request.input.ids[self.reuse :] for request in group],
+                [tree(())] * len(group),
+                prefix=self.prefix,
+                reuse=self.reuse,
+                device=self.device,
+                interventions=self.interventions,
+                store=True,
+            )
+            states = self.hidden_states(row)
+            prompts += [row.stored_prompt(prompt) for prompt in range(len(group))]
+            last_states += [states[start + length - 1] for start, length in zip(row.starts, row.lengths, strict=True)]
+        return prompts, last_states
+
+    def step(self, tokens: Sequence[int], cache: GenerationCache) -> Tensor:
+        """Computes one more token of each text and adds it to the cache; returns hidden states, shape (texts, d_model)."""
+        row = pack_next_tokens(
+            tokens, cache, prefix=self.prefix, reuse=self.reuse, device=self.device, interventions=self.interventions
+        )
+        states = self.hidden_states(row)
+        cache.advance()
+        return states
+
+
+def generate(
+    decoding: Decoding, requests: Sequence[Request], *, tokenizer: Tokenizer, ends: frozenset[int]
 ) -> list[GenerateOutput]:
-    """Outputs of `Generate` requests that all begin with the first `reuse` tokens that `prefix` was made of.
+    """Returns the outputs of `Generate` requests that all begin with the shared prefix.
 
-    `states` runs a row through the model and answers its last hidden states, (T, d_model).
+    Args:
+        decoding: The model and the prefix.
+        requests: The requests; each may ask for several samples.
+        tokenizer: Decodes texts, to find stop strings in them.
+        ends: Tokens that end a text.
     """
     texts = texts_of(requests)
-    interventions = within_of(requests, device)
-    places: list[tuple[Layout, int]] = []
-    last: list[Tensor] = []
-    for group in _groups(requests, reuse, batch_tokens):
-        prompts = [request.input.ids[reuse:] for request in group]
-        trees = [tree(())] * len(prompts)
-        row = lay_out(prompts, trees, prefix=prefix, reuse=reuse, device=device, interventions=interventions, keep=True)
-        hidden = states(row)
-        places += [(row, prompt) for prompt in range(len(prompts))]
-        last += [hidden[start + length - 1] for start, length in zip(row.starts, row.lengths, strict=True)]
-    room = max(len(r.input.ids) - reuse for r in requests) + max(text.verb.max_tokens for text in texts)
-    past = Past.copied([places[text.request] for text in texts], room)
-    del places
-    hidden = torch.stack([last[text.request] for text in texts])
-    writing = list(texts)
+    cache, hidden = _start(decoding, requests, texts)
+    active = list(texts)
     while True:
-        tokens = _next_tokens(head, hidden, writing)
-        for text, token in zip(writing, tokens, strict=True):
+        tokens = _next_tokens(decoding.head, hidden, active)
+        for text, token in zip(active, tokens, strict=True):
             if text.generation is None:
                 text.add(token, tokenizer, ends)
-        going = [index for index, text in enumerate(writing) if text.generation is None]
-        if not going:
+        unfinished = [index for index, text in enumerate(active) if text.generation is None]
+        if not unfinished:
             return outputs_of(texts, len(requests))
-        if len(going) < WORTH_KEEPING * len(writing):
-            past, writing, tokens = past.only(going), [writing[i] for i in going], [tokens[i] for i in going]
-        hidden = states(lay_out_step(tokens, past, prefix=prefix, reuse=reuse, device=device, interventions=interventions))
-        past.lengths = tuple(length + 1 for length in past.lengths)
+        if len(unfinished) < MIN_ACTIVE_SHARE * len(active):
+            cache = cache.select(unfinished)
+            active, tokens = [active[i] for i in unfinished], [tokens[i] for i in unfinished]
+        hidden = decoding.step(tokens, cache)
+
+
+def _start(decoding: Decoding, requests: Sequence[Request], texts: Sequence[Text]) -> tuple[GenerationCache, Tensor]:
+    """A cache with each text's prompt, and the hidden states that predict each text's first token, (texts, d_model)."""
+    prompts, last_states = decoding.prefill(requests)
+    longest_prompt = max(len(request.input.ids) - decoding.reuse for request in requests)
+    capacity = longest_prompt + max(text.verb.max_tokens for text in texts)
+    cache = GenerationCache.from_prompts([prompts[text.request] for text in texts], capacity)
+    return cache, torch.stack([last_states[text.request] for text in texts])
 
 
 def next_token(logits: Tensor, text: Text) -> int:
-    """The likeliest token, or the one drawn by inverting the distribution at the text's chance. logits: (vocabulary,)."""
+    """Returns the most likely token, or for a temperature above 0 a sampled one.
+
+    Samples by inverting the cumulative distribution at a number in [0, 1) that depends only on the text's seed, sample and
+    step.
+
+    Args:
+        logits: Shape (vocabulary,).
+        text: The text so far, with its sampling settings.
+    """
     if text.verb.temperature == 0:
         return int(logits.argmax())
     cumulative = (logits / text.verb.temperature).softmax(-1).double().cumsum(-1)
-    mark = torch.tensor([text.chance], dtype=torch.float64, device=logits.device) * cumulative[-1]
-    return min(int(torch.searchsorted(cumulative, mark, right=True)), len(logits) - 1)
+    target = torch.tensor([text.chance], dtype=torch.float64, device=logits.device) * cumulative[-1]
+    return min(int(torch.searchsorted(cumulative, target, right=True)), len(logits) - 1)
 
 
-def _next_tokens(head: Head, hidden: Tensor, texts: Sequence[Text]) -> list[int]:
+def _next_tokens(head: LMHead, hidden: Tensor, texts: Sequence[Text]) -> list[int]:
     if all(text.verb.temperature == 0 for text in texts):
-        none = torch.zeros((len(hidden), 0), dtype=torch.long, device=hidden.device)
-        likeliest: list[int] = head.logprobs(hidden, none, 1)[2][:, 0].tolist()
-        return likeliest
+        no_tokens = torch.zeros((len(hidden), 0), dtype=torch.long, device=hidden.device)
+        _, _, best_ids = head.logprobs(hidden, no_tokens, 1)
+        most_likely: list[int] = best_ids[:, 0].tolist()
+        return most_likely
     tokens: list[int] = []
-    for begin in range(0, len(texts), DRAWN_AT_ONCE):
-        some = slice(begin, begin + DRAWN_AT_ONCE)
+    for begin in range(0, len(texts), SAMPLED_AT_ONCE):
+        some = slice(begin, begin + SAMPLED_AT_ONCE)
         tokens += [next_token(row, text) for row, text in zip(head.logits(hidden[some]), texts[some], strict=True)]
     return tokens
 
 
 def _groups(requests: Sequence[Request], reuse: int, batch_tokens: int) -> Iterator[list[Request]]:
-    """Requests in their order, at most `batch_tokens` computed tokens at a time."""
+    """Yields consecutive requests with at most `batch_tokens` tokens to compute together."""
     group: list[Request] = []
     size = 0
     for request in requests:
-        own = len(request.input.ids) - reuse
-        if group and size + own > batch_tokens:
+        tokens = len(request.input.ids) - reuse
+        if group and size + tokens > batch_tokens:
             yield group
             group, size = [], 0
         group.append(request)
-        size += own
+        size += tokens
     if group:
         yield group

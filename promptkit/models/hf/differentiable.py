@@ -1,13 +1,13 @@
-"""Scores of certain requests as functions of what is learned: the forward that answers requests, with gradients.
+"""Differentiable scores: the forward pass that answers requests, with gradients for learned values.
 
-What all prompts begin with before anything learned is computed once. Knows nothing of losses or of how parameters make rows.
+The tokens that all prompts begin with, up to the first learned one, are computed once. Losses and parameters are defined in
+`promptkit.training`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,20 +19,19 @@ from promptkit.core.model import Precision
 from promptkit.core.requests import Request
 from promptkit.models.batching import MIN_SHARED, make_plan, own_tokens, tree_of
 from promptkit.models.hf.checkpointing import checkpointing
-from promptkit.models.hf.packed import PackedForward
-from promptkit.models.hf.padded import PaddedForward
+from promptkit.models.hf.forward import Forward
 
-TOKENS_AT_ONCE = 8192
-"""Of the vocabulary, those whose embeddings are held in float32."""
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+EMBEDDINGS_AT_ONCE = 8192
+"""Tokens of the vocabulary whose embeddings are in memory in float32 at once."""
+AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchScores:
-    """Requests to score that all hold the same of what is learned."""
+    """The scores of requests as functions of their learned values; implements `promptkit.core.model.DifferentiableScores`."""
 
     def __init__(
         self,
-        forward: PackedForward | PaddedForward,
+        forward: Forward,
         requests: Sequence[Request],
         *,
         batch_tokens: int,
@@ -40,8 +39,20 @@ class TorchScores:
         checkpointing: bool,
         precision: Precision,
     ) -> None:
-        """At most `batch_tokens` tokens and `batch_pairs` query-key pairs are computed at once."""
-        if len({(each.input.vectors, each.input.prefixes, each.input.edits) for each in requests}) > 1:
+        """Computes the tokens that the requests share.
+
+        Args:
+            forward: The forward pass.
+            requests: `Score` requests with the same learned values.
+            batch_tokens: The most tokens computed at once.
+            batch_pairs: The most query-key pairs computed at once.
+            checkpointing: Whether the backward pass computes the activations of each layer again.
+            precision: The precision of matrix products, if not that of the weights.
+
+        Raises:
+            TrainingError: If the requests do not have the same learned values.
+        """
+        if len({(request.input.vectors, request.input.prefixes, request.input.edits) for request in requests}) > 1:
             raise TrainingError(
                 "Requests that are trained together must have the same learned vectors, prefixes and edits",
                 code="mixed-interventions",
@@ -50,41 +61,42 @@ class TorchScores:
         self._forward, self._requests = forward, requests
         self._checkpointing, self._precision = checkpointing, precision
         self._bounds = {"batch_tokens": batch_tokens, "batch_pairs": batch_pairs}
-        frozen = _frozen(requests) if forward.reuses else ()
-        self._reuse = len(frozen) if len(frozen) >= MIN_SHARED else 0
-        self._prefix = forward.prefix(frozen[: self._reuse])
-        self._embedding: Any = forward.model.get_input_embeddings()
-        self.device: torch.device = forward.model.device
-        self.tokens = [len(each.input.ids) - self._reuse + len(tree_of(each).tokens) for each in requests]
+        shared = _shared_constant_ids(requests) if forward.shares_prefixes else ()
+        self._reuse = len(shared) if len(shared) >= MIN_SHARED else 0
+        self._prefix = forward.prefill(shared[: self._reuse])
+        self.device: torch.device = forward.device
+        self.tokens = [len(request.input.ids) - self._reuse + len(tree_of(request).tokens) for request in requests]
 
     def batches(self, chosen: Sequence[int]) -> list[list[int]]:
-        """The chosen requests in parts of like lengths, each as much as is computed at once."""
+        """Splits the chosen requests into batches of similar lengths that are each computed at once."""
         plan = make_plan([self._requests[index] for index in chosen], share=False, **self._bounds)
         return [[chosen[place] for place in batch.requests] for batch in plan.batches]
 
     def scores(self, chosen: Sequence[int], interventions: Interventions[Tensor]) -> list[list[Tensor]]:
-        """Of each chosen request, of each continuation, its tokens' log-probabilities."""
+        """Returns the token log-probabilities of each continuation of each chosen request."""
+        requests = [self._requests[index] for index in chosen]
         with ExitStack() as stack:
             if self._checkpointing and torch.is_grad_enabled():
-                stack.enter_context(checkpointing(self._forward.model))
+                stack.enter_context(checkpointing(self._forward.causal_lm.layers))
             if self._precision != "no":
-                stack.enter_context(torch.autocast(self.device.type, AUTOCAST[self._precision]))
-            return self._forward.scores([self._requests[index] for index in chosen], self._reuse, self._prefix, interventions)
+                stack.enter_context(torch.autocast(self.device.type, AUTOCAST_DTYPES[self._precision]))
+            return self._forward.token_logprobs(requests, self._reuse, self._prefix, interventions)
 
     def embed(self, ids: Sequence[int]) -> Tensor:
-        """What the embedding module gives these tokens, (tokens, d_model)."""
+        """Returns the embeddings of tokens, shape (tokens, d_model), in float32."""
         with torch.no_grad():
-            rows: Tensor = self._embedding(torch.tensor(ids, device=self.device)).float()
-        return rows
+            return self._forward.causal_lm.embed(torch.tensor(ids, device=self.device)).float()
 
     def projected(self, vectors: Tensor) -> Tensor:
-        """The inner product of each vector with each token's embedding, (rows, vocabulary). vectors: (rows, d_model)."""
-        ids = torch.arange(self._embedding.num_embeddings, device=self.device)
+        """Returns the inner products of vectors, (rows, d_model), with the embeddings of all tokens, (rows, vocabulary)."""
+        causal_lm = self._forward.causal_lm
+        ids = torch.arange(causal_lm.num_embeddings, device=self.device)
         with torch.no_grad():
-            return torch.cat([vectors @ self._embedding(part).float().T for part in torch.split(ids, TOKENS_AT_ONCE)], dim=1)
+            blocks = torch.split(ids, EMBEDDINGS_AT_ONCE)
+            return torch.cat([vectors @ causal_lm.embed(block).float().T for block in blocks], dim=1)
 
     def weights_hash(self) -> str:
-        """Of every weight of the model, which is frozen."""
+        """Returns the SHA-256 of the names and values of all weights of the model."""
         hasher = Hasher()
         for name, weight in self._forward.model.state_dict().items():
             hasher.update(name)
@@ -92,14 +104,14 @@ class TorchScores:
         return hasher.hexdigest()
 
 
-def _frozen(requests: Sequence[Request]) -> tuple[int, ...]:
-    """The ids that all prompts begin with, before anything that is learned; each keeps a token to be computed."""
-    prompts, held = [request.input.ids for request in requests], requests[0].input
-    if held.prefixes or any(edit.all_positions or edit.first for edit in held.edits):
+def _shared_constant_ids(requests: Sequence[Request]) -> tuple[int, ...]:
+    """The ids that all prompts begin with, before the first learned value; leaves at least one token of each prompt."""
+    prompts, first_input = [request.input.ids for request in requests], requests[0].input
+    if first_input.prefixes or any(edit.all_positions or edit.first for edit in first_input.edits):
         return ()
-    first, last = min(prompts), max(prompts)
+    smallest, largest = min(prompts), max(prompts)
+    limit = min(map(len, prompts)) - own_tokens(requests[0])
     length = 0
-    room = min(map(len, prompts)) - own_tokens(requests[0])
-    while length < room and first[length] == last[length] >= 0:
+    while length < limit and smallest[length] == largest[length] >= 0:
         length += 1
-    return first[:length]
+    return smallest[:length]

@@ -1,10 +1,10 @@
-"""The hf engine: any causal language model of transformers, frozen."""
+"""The hf engine: frozen causal language models, loaded by Hugging Face transformers and run by PyTorch."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, Literal
 
@@ -19,26 +19,30 @@ from promptkit.core.requests import Generate, Output, Request
 from promptkit.models import registry as base
 from promptkit.models.batching import Plan, make_plan
 from promptkit.models.files.device import device_of
-from promptkit.models.files.pretrained import card, end_tokens, fetched, read_config, read_tokenizer
+from promptkit.models.files.pretrained import caps_attention_logits, card, end_tokens, fetched, read_config, read_tokenizer
 from promptkit.models.files.source import resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
-from promptkit.models.hf.attention import KeyValues
 from promptkit.models.hf.attention_heads import AttentionHeads
+from promptkit.models.hf.causal_lm import CausalLM
 from promptkit.models.hf.differentiable import TorchScores
-from promptkit.models.hf.packed import PackedForward
+from promptkit.models.hf.forward import Forward
+from promptkit.models.hf.intervention_checks import InterventionChecks
+from promptkit.models.hf.kv_cache import KeyValues
+from promptkit.models.hf.memory import reporting_out_of_memory
 from promptkit.models.hf.padded import PaddedForward
-from promptkit.models.hf.tensors import check_prefixes, prefix_of, tabled, within_of
-from promptkit.models.hf.verify import packed_forward, reads_vectors, takes_edits, takes_prefixes
+from promptkit.models.hf.tensors import interventions_of, merge_vectors, prefix_of
+from promptkit.models.hf.verify import packed_forward
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
+"""The most tokens of a batch by default, for each type of device."""
 PAIRS_PER_BATCH = 2**22
-"""Query-key pairs of one batch, per head."""
+"""The most query-key pairs of a batch, per head."""
 
 _log = logging.getLogger(__name__)
 
 
 class TransformersModel:
-    """A causal language model of transformers, its weights loaded at the first request."""
+    """A causal language model of transformers; its weights are loaded at the first request."""
 
     verbs = frozenset({"Score", "Read", "Generate"})
     hidden_states = True
@@ -55,15 +59,15 @@ class TransformersModel:
         revision: str | None = None
         """Branch, tag or commit of a model on the hub."""
         tokenizer: str | None = None
-        """Hub id or folder of another tokenizer than the model's own."""
+        """Hub id or folder of a tokenizer to use in place of the model's."""
         attention: Literal["packed", "eager", "sdpa", "flash_attention_2"] = "packed"
-        """`packed` shares prefixes and packs labels; eager, sdpa and flash_attention_2 are transformers' own, and
+        """`packed` shares prefixes and packs labels; eager, sdpa and flash_attention_2 are those of transformers, which
         share nothing."""
         batch_tokens: PositiveInt | None = None
-        """Tokens computed at once: 1024 on a CPU and 16384 on a GPU unless given; at least 1."""
+        """The most tokens computed at once, at least 1; 1024 on a CPU and 16384 on a GPU by default."""
 
     def __init__(self, name: str, settings: Settings) -> None:
-        """Resolve the name, and read configuration and tokenizer."""
+        """Resolves the name and reads the configuration."""
         self.name = name
         self._settings = settings
         self._source = resolve(name, settings.revision)
@@ -73,7 +77,7 @@ class TransformersModel:
 
     @cached_property
     def card(self) -> Card:
-        """What manipulations may know of the model; reads the tokenizer the first time."""
+        """What manipulations may know of the model; reads the tokenizer at the first access."""
         return card(self._config, self._tokenizer)
 
     @cached_property
@@ -81,7 +85,7 @@ class TransformersModel:
         return read_tokenizer(self._tokenizer_source, self.name)
 
     def identity(self) -> Mapping[str, object]:
-        """Content, settings and library versions that determine a result."""
+        """Returns the content, settings and library versions that determine a result."""
         import transformers
 
         return {
@@ -98,98 +102,84 @@ class TransformersModel:
         }
 
     def notes(self) -> Sequence[str]:
-        """What happened on the way that a reader of the timings should know."""
+        """Returns what slowed the model down, such as a batch that was split."""
         return tuple(self._notes)
 
     def load(self) -> None:
-        """Load the weights, and see which forward the model can be run by."""
-        self._forward  # noqa: B018 - a cached property
+        """Loads the weights, and determines which forward pass the model supports."""
+        _ = self._forward
 
     def embed(self, ids: Sequence[int]) -> Array:
-        """What its embedding module gives these tokens."""
+        """Returns the embeddings of tokens."""
         return self._forward.embed(ids)
 
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
-        """What its layers hold of these tokens."""
-        self._takes_prefixes  # noqa: B018 - raises where it does not
+        """Returns the keys and values of a text in every layer."""
+        self._checks.check_prefixes()
         return prefix_of(self._forward.keys_values(ids))
 
     def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
-        """See `Model.batches`."""
+        """Returns the indices of the requests that are computed together; see `Model.batches`."""
         return [
-            tuple(some[i] for i in batch.requests)
-            for some, plan in self._plans(self._tabled(requests))
+            tuple(indices[i] for i in batch.requests)
+            for indices, plan in self._plans(self._merged(requests))
             for batch in plan.batches
         ]
 
     def answer(
         self, requests: Sequence[Request], done: Collection[int] = frozenset()
     ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
-        """Answer a batch of the plan at a time; see `Model.answer`."""
-        requests = self._tabled(requests)
-        self._check(requests)
+        """Yields the outputs of one batch of the plan at a time; see `Model.answer`."""
+        requests = self._merged(requests)
+        self._checks.check(requests)
         finished = frozenset(done)
-        for some, plan in self._plans(requests):
+        for indices, plan in self._plans(requests):
             prefix: KeyValues | None = None
             for batch in plan.batches:
-                indices = tuple(some[i] for i in batch.requests)
-                if finished.issuperset(indices):
+                batch_indices = tuple(indices[i] for i in batch.requests)
+                if finished.issuperset(batch_indices):
                     continue
                 if prefix is None:
-                    with self._fitting(f"A shared prompt of {len(plan.prefix)} tokens", tokens=len(plan.prefix)):
-                        prefix = self._forward.prefix(plan.prefix, within_of([requests[i] for i in some], self._device))
-                yield indices, tuple(self._halving([requests[i] for i in indices], batch.reuse, prefix))
+                    prefix = self._prefill(plan, [requests[i] for i in indices])
+                outputs = self._answer_or_split([requests[i] for i in batch_indices], batch.reuse, prefix)
+                yield batch_indices, tuple(outputs)
 
     def differentiable(
         self, requests: Sequence[Request], *, checkpointing: bool = False, precision: Precision = "no"
     ) -> TorchScores:
-        """See `Trains.differentiable`."""
-        self._check(requests)
-        bounds = {"batch_tokens": self._batch_tokens, "batch_pairs": PAIRS_PER_BATCH}
-        return TorchScores(self._forward, requests, **bounds, checkpointing=checkpointing, precision=precision)
+        """Returns requests as functions of their learned values; see `Differentiable.differentiable`."""
+        self._checks.check(requests)
+        return TorchScores(self._forward, requests, **self._bounds, checkpointing=checkpointing, precision=precision)
 
     def heads(self) -> AttentionHeads:
-        """See `Attends.heads`."""
+        """Returns the attention heads; see `ExposesHeads.heads`."""
         return AttentionHeads(self._forward, batch_tokens=self._batch_tokens)
 
-    def _tabled(self, requests: Sequence[Request]) -> Sequence[Request]:
-        return tabled(requests, self._config.hidden_size)
+    def _merged(self, requests: Sequence[Request]) -> Sequence[Request]:
+        return merge_vectors(requests, self._config.hidden_size)
 
     def _plans(self, requests: Sequence[Request]) -> list[tuple[list[int], Plan]]:
-        """A plan for all requests that hold the same prefixes and edits, since what is shared holds them too."""
-        bounds = {"batch_tokens": self._batch_tokens, "batch_pairs": PAIRS_PER_BATCH}
-        alike: dict[object, list[int]] = {}
+        """A plan, with the indices of its requests, for all requests with the same prefixes and edits.
+
+        Prefixes and edits change the keys and values of the tokens that a plan shares.
+        """
+        groups: dict[object, list[int]] = {}
         for index, request in enumerate(requests):
-            alike.setdefault((request.input.prefixes, request.input.edits), []).append(index)
-        return [(some, make_plan([requests[i] for i in some], share=self._forward.reuses, **bounds)) for some in alike.values()]
+            groups.setdefault((request.input.prefixes, request.input.edits), []).append(index)
+        share = self._forward.shares_prefixes
+        return [
+            (indices, make_plan([requests[i] for i in indices], share=share, **self._bounds)) for indices in groups.values()
+        ]
 
-    def _check(self, requests: Sequence[Request]) -> None:
-        """Raise where the model cannot take what is learned."""
-        if any(request.input.vectors for request in requests):
-            self._reads_vectors  # noqa: B018 - raises where it does not
-        if any(request.input.prefixes for request in requests):
-            check_prefixes(requests, *self._takes_prefixes)
-        if any(request.input.edits for request in requests):
-            self._takes_edits  # noqa: B018 - raises where it does not
-        if self._forward.reuses:
-            return
-        layers = range(1, self._config.num_hidden_layers + 1)
-        if any(prefix.layers != tuple(layers) for request in requests for prefix in request.input.prefixes):
-            raise Unsupported(
-                f"The model {self.name} runs with its own attention, which needs a prefix at every layer or at none",
-                code="prefix-at-some-layers",
-                hint="Do not set layers; if attention is set, leave it out",
-                model=self.name,
-            )
+    def _prefill(self, plan: Plan, requests: Sequence[Request]) -> KeyValues:
+        tokens = len(plan.prefix)
+        with self._reporting_out_of_memory(f"A shared prompt of {tokens} tokens", tokens=tokens):
+            return self._forward.prefill(plan.prefix, interventions_of(requests, self._device))
 
-    def _halving(self, requests: list[Request], reuse: int, prefix: KeyValues) -> list[Output]:
-        """One batch; in two halves if memory runs out, and so on down to single requests."""
+    def _answer_or_split(self, requests: list[Request], reuse: int, prefix: KeyValues) -> list[Output]:
+        """Answers a batch; if memory runs out, splits it into halves, repeatedly down to single requests."""
         try:
-            tokens = len(requests[0].input.ids)
-            with self._fitting(f"A prompt of {tokens} tokens", tokens=tokens):
-                if isinstance(requests[0].verb, Generate):
-                    return self._forward.write(requests, reuse, prefix, tokenizer=self.card.tokenizer, ends=self._ends)
-                return self._forward.answer(requests, reuse, prefix)
+            return self._answer(requests, reuse, prefix)
         except OutOfMemory:
             if len(requests) == 1:
                 raise
@@ -198,77 +188,44 @@ class TransformersModel:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         half = len(requests) // 2
-        return self._halving(requests[:half], reuse, prefix) + self._halving(requests[half:], reuse, prefix)
+        first = self._answer_or_split(requests[:half], reuse, prefix)
+        return first + self._answer_or_split(requests[half:], reuse, prefix)
 
-    @contextmanager
-    def _fitting(self, what: str, **fields: object) -> Iterator[None]:
-        try:
-            yield
-        except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
-                raise
-            raise OutOfMemory(
-                f"{what} does not fit in memory on {self._device}",
-                code="out-of-memory",
-                hint="Use fewer shots, a smaller model, or --set dtype=bfloat16",
-                model=self.name,
-                device=str(self._device),
-                **fields,
-            ) from None
+    def _answer(self, requests: list[Request], reuse: int, prefix: KeyValues) -> list[Output]:
+        tokens = len(requests[0].input.ids)
+        with self._reporting_out_of_memory(f"A prompt of {tokens} tokens", tokens=tokens):
+            if isinstance(requests[0].verb, Generate):
+                return self._forward.generate(requests, reuse, prefix, tokenizer=self.card.tokenizer, ends=self._ends)
+            return self._forward.answer(requests, reuse, prefix)
+
+    def _reporting_out_of_memory(self, what: str, **fields: object) -> AbstractContextManager[None]:
+        return reporting_out_of_memory(what, model=self.name, device=self._device, **fields)
 
     @cached_property
-    def _forward(self) -> PackedForward | PaddedForward:
+    def _forward(self) -> Forward:
         from transformers import AutoModelForCausalLM
 
-        model = fetched(AutoModelForCausalLM, self._source, self.name, dtype=self._dtype, **self._own_attention)
-        with self._fitting(f"The model {self.name}"):
+        model = fetched(AutoModelForCausalLM, self._source, self.name, dtype=self._dtype, **self._load_attention)
+        with self._reporting_out_of_memory(f"The model {self.name}"):
             model.eval().requires_grad_(False).to(self._device)
+        causal_lm = CausalLM(model)
         if self._settings.attention == "packed":
-            packed, reason = packed_forward(model, batch_tokens=self._batch_tokens)
+            packed, reason = packed_forward(causal_lm, batch_tokens=self._batch_tokens)
             if packed is not None:
                 return packed
             self._notes.append(f"no shared prefixes: {reason}")
             _log.warning("%s is scored without shared prefixes, which is slow: %s.", self.name, reason)
-        return PaddedForward(model, batch_tokens=self._batch_tokens)
+        return PaddedForward(causal_lm, batch_tokens=self._batch_tokens)
 
     @cached_property
-    def _reads_vectors(self) -> None:
-        if not reads_vectors(self._forward, self._config.vocab_size):
-            raise Unsupported(
-                f"The model {self.name} does not support learned vectors: its own embeddings give other results than token ids",
-                code="no-learned-vectors",
-                hint="Use another model",
-                model=self.name,
-            )
-
-    @cached_property
-    def _takes_prefixes(self) -> tuple[int, int]:
-        """The kv heads of its layers, and their width."""
-        if not takes_prefixes(self._forward, self._config.vocab_size):
-            raise Unsupported(
-                f"The model {self.name} does not support prefixes: its own keys and values give other results than tokens",
-                code="no-prefixes",
-                hint="Use another model",
-                model=self.name,
-            )
-        _, heads, _, width = prefix_of(self._forward.keys_values((0,))).keys.shape
-        return heads, width
-
-    @cached_property
-    def _takes_edits(self) -> None:
-        if not takes_edits(self._forward, self._config.vocab_size, self._config.num_hidden_layers):
-            raise Unsupported(
-                f"The hidden states of the model {self.name} cannot be edited layer by layer",
-                code="no-edits",
-                hint="Use another model",
-                model=self.name,
-            )
+    def _checks(self) -> InterventionChecks:
+        return InterventionChecks(self._forward, self.name)
 
     @property
-    def _own_attention(self) -> Mapping[str, str]:
-        """The attention that transformers loads the model with: its default, unless that would leave out a soft cap."""
+    def _load_attention(self) -> Mapping[str, str]:
+        """The attention that transformers loads the model with: its default, unless that ignores the model's soft cap."""
         chosen = self._settings.attention
-        if not getattr(self._config, "attn_logit_softcapping", None):
+        if not caps_attention_logits(self._config):
             return {} if chosen == "packed" else {"attn_implementation": chosen}
         if chosen == "sdpa":
             raise Unsupported(
@@ -299,8 +256,7 @@ class TransformersModel:
     def _batch_tokens(self) -> int:
         return self._settings.batch_tokens or BATCH_TOKENS.get(self._device.type, BATCH_TOKENS["cpu"])
 
-
-def _out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
+    @property
+    def _bounds(self) -> dict[str, int]:
+        """The most tokens and query-key pairs of a batch, as keywords."""
+        return {"batch_tokens": self._batch_tokens, "batch_pairs": PAIRS_PER_BATCH}

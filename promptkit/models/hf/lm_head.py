@@ -1,7 +1,7 @@
-"""The output head at scored positions only, in float32, a block of the vocabulary at a time.
+"""Log-probabilities from the output head, at scored positions only and in float32.
 
-A block of the head's rows stays in the processor's cache and is multiplied from the left, which on a CPU is about twice
-as fast as the whole product; full logits are never held.
+The vocabulary is processed in blocks. A block of the head's rows stays in the processor's cache and is multiplied from the
+left, which on a CPU is about twice as fast as one product with the whole head; the full logits are never in memory.
 """
 
 from __future__ import annotations
@@ -16,44 +16,53 @@ VOCABULARY_BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """The output head with what the model does to its logits: log-probabilities in float32, vocabulary by blocks."""
+class LMHead:
+    """The output head of a language model, with the scale and the soft cap that the model applies to its logits."""
 
     weight: Tensor
     """Shape (vocabulary, d_model)."""
     bias: Tensor | None
+    """Shape (vocabulary,)."""
     scale: float
+    """Factor of the logits."""
     softcap: float | None
+    """Soft cap of the scaled logits; see `capped`."""
 
     def logprobs(self, hidden: Tensor, tokens: Tensor, top_m: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probabilities at S positions, normalized over the whole vocabulary.
+        """Computes next-token log-probabilities at S positions, normalized over the whole vocabulary.
 
-        hidden: (S, d_model). tokens: (S, W) the ids wanted at each position. Returns (S, W), and the `top_m`
-        likeliest as (S, top_m) log-probabilities and ids. Where S is 0 the head is not run.
+        Args:
+            hidden: Last hidden states, shape (S, d_model). If S is 0, the head is not run.
+            tokens: The ids to score at each position, shape (S, W).
+            top_m: How many of the most likely tokens to return.
+
+        Returns:
+            The log-probabilities of `tokens`, shape (S, W); and the log-probabilities and ids of the `top_m` most likely
+            tokens, each of shape (S, top_m), most likely first.
         """
         states = hidden.float()
-        total = torch.full((len(states),), -torch.inf, device=states.device)
-        wanted = torch.zeros(tokens.shape, device=states.device)
+        log_normalizer = torch.full((len(states),), -torch.inf, device=states.device)
+        logits_of_tokens = torch.zeros(tokens.shape, device=states.device)
         best = states.new_empty((len(states), 0))
         best_ids = tokens.new_empty((len(states), 0))
         for begin in range(0, len(self.weight) if len(states) else 0, VOCABULARY_BLOCK):
-            logits = self._logits(states, begin)
-            total = torch.logaddexp(total, logits.logsumexp(-1))
-            inside = (tokens >= begin) & (tokens < begin + logits.shape[1])
-            picked = logits.gather(1, (tokens - begin).clamp(0, logits.shape[1] - 1))
-            wanted = torch.where(inside, picked, wanted)
+            logits = self._block_logits(states, begin)
+            size = logits.shape[1]
+            log_normalizer = torch.logaddexp(log_normalizer, logits.logsumexp(-1))
+            in_block = (tokens >= begin) & (tokens < begin + size)
+            logits_of_tokens = torch.where(in_block, logits.gather(1, (tokens - begin).clamp(0, size - 1)), logits_of_tokens)
             if top_m:
-                ids = torch.arange(begin, begin + logits.shape[1], device=tokens.device).expand(len(states), -1)
-                best, chosen = torch.cat([best, logits], 1).topk(min(top_m, best.shape[1] + logits.shape[1]))
+                ids = torch.arange(begin, begin + size, device=tokens.device).expand(len(states), -1)
+                best, chosen = torch.cat([best, logits], 1).topk(min(top_m, best.shape[1] + size))
                 best_ids = torch.cat([best_ids, ids], 1).gather(1, chosen)
-        return wanted - total[:, None], best - total[:, None], best_ids
+        return logits_of_tokens - log_normalizer[:, None], best - log_normalizer[:, None], best_ids
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits of the whole vocabulary in float32. hidden: (S, d_model) -> (S, vocabulary)."""
+        """Computes the logits of the whole vocabulary in float32: (S, d_model) -> (S, vocabulary)."""
         states = hidden.float()
-        return torch.cat([self._logits(states, begin) for begin in range(0, len(self.weight), VOCABULARY_BLOCK)], 1)
+        return torch.cat([self._block_logits(states, begin) for begin in range(0, len(self.weight), VOCABULARY_BLOCK)], 1)
 
-    def _logits(self, states: Tensor, begin: int) -> Tensor:
+    def _block_logits(self, states: Tensor, begin: int) -> Tensor:
         block = slice(begin, begin + VOCABULARY_BLOCK)
         with torch.autocast(states.device.type, enabled=False):
             logits = (self.weight[block].float() @ states.T).T
@@ -63,5 +72,5 @@ class Head:
 
 
 def capped(scores: Tensor, softcap: float | None) -> Tensor:
-    """Gemma 2's soft cap: softcap * tanh(scores / softcap); the scores themselves where there is none."""
+    """Applies the soft cap of Gemma 2, softcap * tanh(scores / softcap); returns the scores themselves if it is None."""
     return scores if softcap is None else torch.tanh(scores / softcap) * softcap

@@ -4,193 +4,198 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from promptkit.core.arrays import Array
 from promptkit.core.inputs import NO_INTERVENTIONS, Interventions
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Output, Read, ReadOutput, Request, ScoreOutput
 from promptkit.models.batching import ROOT, Tree, tree, tree_of
-from promptkit.models.hf.attention import KeyValues, Layout, extend, lay_out
-from promptkit.models.hf.decoding import write
-from promptkit.models.hf.interventions import edited
-from promptkit.models.hf.lm_head import Head
+from promptkit.models.hf.causal_lm import CausalLM
+from promptkit.models.hf.decoding import Decoding, generate
+from promptkit.models.hf.forward import Forward
+from promptkit.models.hf.hidden_edits import edited
+from promptkit.models.hf.kv_cache import KeyValues, extend
+from promptkit.models.hf.lm_head import LMHead
+from promptkit.models.hf.packed_row import PackedRow, pack
 from promptkit.models.hf.pooling import hidden_state
-from promptkit.models.hf.tensors import array_of, embedded, within_of
+from promptkit.models.hf.tensors import interventions_of
 
 
-class PackedForward:
-    """Answers requests by packed rows over one shared prefix."""
+class PackedForward(Forward):
+    """Answers requests with packed rows; see `promptkit.models.hf.attention`."""
 
-    reuses = True
+    shares_prefixes = True
 
-    def __init__(self, model: Any, head: Head, *, batch_tokens: int) -> None:
-        """`model` is a causal language model whose attention implementation is set to `ATTENTION`."""
-        self.model = model
-        self._decoder = model.get_decoder()
-        self._embedding = model.get_input_embeddings()
-        self._device = model.device
-        self.dtype: torch.dtype = model.dtype
+    def __init__(self, causal_lm: CausalLM, head: LMHead, *, batch_tokens: int) -> None:
+        """The attention implementation of `causal_lm` must be set to `promptkit.models.hf.attention.ATTENTION`."""
+        super().__init__(causal_lm, batch_tokens=batch_tokens)
         self._head = head
-        self._batch_tokens = batch_tokens
         self.windows: dict[int, int | None] = {}
+        """The sliding window that each layer applied, for the check at load."""
 
-    def prefix(self, ids: tuple[int, ...], interventions: Interventions[Tensor] = NO_INTERVENTIONS) -> KeyValues:
-        """The keys and values of the shared prefix, `batch_tokens` tokens at a time; `within` as `Layout` has it."""
+    def prefill(self, ids: tuple[int, ...], interventions: Interventions[Tensor] = NO_INTERVENTIONS) -> KeyValues:
+        """Computes the keys and values of a shared prefix, `batch_tokens` tokens at a time."""
         prefix: KeyValues = {}
         for begin in range(0, len(ids), self._batch_tokens):
-            layout = lay_out(
+            row = pack(
                 [ids[begin : begin + self._batch_tokens]],
                 [tree(())],
                 prefix=prefix,
                 reuse=begin,
-                device=self._device,
+                device=self.device,
                 interventions=interventions,
-                keep=True,
+                store=True,
                 unfinished=True,
             )
             with torch.no_grad():
-                self._states(layout)
-            prefix = extend(prefix, layout.kept)
+                self._hidden_states(row)
+            prefix = extend(prefix, row.stored)
         return prefix
 
-    def embed(self, ids: Sequence[int]) -> Array:
-        """The rows that the embedding gives these tokens."""
-        return array_of(self._embedding(torch.tensor(ids, device=self._device)))
-
     def keys_values(self, ids: Sequence[int]) -> KeyValues:
-        """What every layer holds of these tokens, by its number from 0."""
-        return self.prefix(tuple(ids))
+        """Computes the keys and values of a text."""
+        return self.prefill(tuple(ids))
 
     def answer(self, requests: Sequence[Request], reuse: int, prefix: KeyValues) -> list[Output]:
-        """Outputs of requests to score or read that all begin with the first `reuse` tokens that `prefix` was made of."""
-        layers = {r.verb.hidden_layer for r in requests if isinstance(r.verb, Read) and r.verb.hidden_layer is not None}
-        top_m = max((r.verb.top_m for r in requests if isinstance(r.verb, Read)), default=0)
+        """Returns the outputs of `Score` and `Read` requests."""
+        reads = [request.verb for request in requests if isinstance(request.verb, Read)]
+        needs_layers = any(read.hidden_layer is not None for read in reads)
+        top_m = max((read.top_m for read in reads), default=0)
         with torch.no_grad():
-            row = self._row(requests, reuse, prefix, within_of(requests, self._device))
-            last, hidden = self._states(row.layout, hidden=bool(layers))
-            logprobs, best, best_ids = (x.tolist() for x in self._logprobs(last, row, top_m))
-        outputs: list[Output] = []
-        line = 0
-        for prompt, (request, nodes, reads) in enumerate(zip(requests, row.trees, row.wanted, strict=True)):
-            of_place = {
-                place: dict(zip(wanted, logprobs[line + i], strict=False)) for i, (place, wanted) in enumerate(reads.items())
-            }
-            end = row.layout.index(prompt, ROOT)
-            if isinstance(request.verb, Read):
-                top = [*zip(best_ids[line], best[line], strict=True)] if reads else []
-                own = slice(row.layout.starts[prompt], end + 1)
-                outputs.append(_read(request.verb, of_place.get(end, {}), top, hidden, own))
-            else:
-                scored = (tuple(of_place[place][token] for place, token in read) for read in _places(row, prompt, nodes))
-                outputs.append(ScoreOutput(logprobs=tuple(scored)))
-            line += len(reads)
-        return outputs
+            batch = self._pack(requests, reuse, prefix, interventions_of(requests, self.device))
+            last, layers = self._hidden_states(batch.row, all_layers=needs_layers)
+            logprobs, top, top_ids = self._logprobs(last, batch, top_m)
+        answers = _Answers(batch=batch, logprobs=logprobs.tolist(), top=top.tolist(), top_ids=top_ids.tolist(), layers=layers)
+        return [answers.output(prompt, request) for prompt, request in enumerate(requests)]
 
-    def scores(
+    def token_logprobs(
         self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]
     ) -> list[list[Tensor]]:
-        """As `answer`, for requests to score with this in the place of what they hold: differentiable in its tensors."""
-        row = self._row(requests, reuse, prefix, interventions)
-        last, _ = self._states(row.layout)
-        logprobs, _, _ = self._logprobs(last, row, 0)
-        asked = [(place, tokens) for reads in row.wanted for place, tokens in reads.items()]
-        at = {(place, token): (line, column) for line, (place, ids) in enumerate(asked) for column, token in enumerate(ids)}
-        found = []
-        for prompt, nodes in enumerate(row.trees):
-            pairs = ([at[each] for each in read] for read in _places(row, prompt, nodes))
-            found.append([logprobs[[line for line, _ in read], [column for _, column in read]] for read in pairs])
-        return found
+        """Returns the log-probabilities of each request's continuations; see `Forward.token_logprobs`."""
+        batch = self._pack(requests, reuse, prefix, interventions)
+        last, _ = self._hidden_states(batch.row)
+        logprobs, _, _ = self._logprobs(last, batch, 0)
+        return [
+            [logprobs[[line for line, _ in cells], [column for _, column in cells]] for cells in batch.continuations(prompt)]
+            for prompt in range(len(requests))
+        ]
 
-    def _row(self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]) -> _Row:
-        """The requests as one row, and what is wanted of it."""
-        trees = [tree_of(request) for request in requests]
-        prompts = [request.input.ids[reuse:] for request in requests]
-        layout = lay_out(prompts, trees, prefix=prefix, reuse=reuse, device=self._device, interventions=interventions)
-        pairs = enumerate(zip(requests, trees, strict=True))
-        return _Row(
-            layout=layout, trees=trees, wanted=[_wanted(request, nodes, place, layout) for place, (request, nodes) in pairs]
-        )
-
-    def _logprobs(self, last: Tensor, row: _Row, top_m: int) -> tuple[Tensor, Tensor, Tensor]:
-        """See `Head.logprobs`: a line for each wanted place of the row."""
-        wanted = [(place, tokens) for reads in row.wanted for place, tokens in reads.items()]
-        tokens = torch.zeros((len(wanted), max((len(ids) for _, ids in wanted), default=0)), dtype=torch.long)
-        for line, (_, ids) in enumerate(wanted):
-            tokens[line, : len(ids)] = torch.tensor(ids, dtype=torch.long)
-        states = last[torch.tensor([place for place, _ in wanted], device=self._device, dtype=torch.long)]
-        return self._head.logprobs(states, tokens.to(self._device), top_m)
-
-    def write(
+    def generate(
         self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, tokenizer: Tokenizer, ends: frozenset[int]
     ) -> list[Output]:
-        """As `answer`, for requests to generate; a text ends at any token of `ends`."""
-        with torch.no_grad():
-            return [
-                *write(
-                    lambda layout: self._states(layout)[0],
-                    self._head,
-                    requests,
-                    reuse,
-                    prefix,
-                    tokenizer=tokenizer,
-                    ends=ends,
-                    batch_tokens=self._batch_tokens,
-                    device=self._device,
-                )
-            ]
-
-    def _states(self, layout: Layout, *, hidden: bool = False) -> tuple[Tensor, Any]:
-        """Last hidden states, shape (T, d_model), and those of every layer if asked for."""
-        standing = (
-            {"input_ids": layout.ids[None]}
-            if layout.interventions.vectors is None
-            else {"inputs_embeds": embedded(self._embedding, layout.ids, layout.interventions.vectors)[None]}
+        """Returns the outputs of `Generate` requests; a text ends at any token of `ends`."""
+        decoding = Decoding(
+            hidden_states=lambda row: self._hidden_states(row)[0],
+            head=self._head,
+            prefix=prefix,
+            reuse=reuse,
+            interventions=interventions_of(requests, self.device),
+            device=self.device,
+            batch_tokens=self._batch_tokens,
         )
-        positions = layout.before + layout.positions[None]
-        with edited(self._decoder, layout.interventions.edits, layout.positions[None], layout.behind[None]):
-            output = self._decoder(
-                **standing, position_ids=positions, use_cache=False, output_hidden_states=hidden, packed=layout
-            )
-        self.windows |= layout.windows
-        return output.last_hidden_state[0], output.hidden_states if hidden else None
+        with torch.no_grad():
+            return [*generate(decoding, requests, tokenizer=tokenizer, ends=ends)]
+
+    def _pack(
+        self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]
+    ) -> _PackedRequests:
+        trees = [tree_of(request) for request in requests]
+        prompts = [request.input.ids[reuse:] for request in requests]
+        row = pack(prompts, trees, prefix=prefix, reuse=reuse, device=self.device, interventions=interventions)
+        targets: dict[int, tuple[int, ...]] = {}
+        for prompt, (request, nodes) in enumerate(zip(requests, trees, strict=True)):
+            targets |= _targets(request, nodes, prompt, row)
+        return _PackedRequests(
+            row=row,
+            trees=trees,
+            targets=targets,
+            lines={index: line for line, index in enumerate(targets)},
+            cells={
+                (index, token): (line, column)
+                for line, (index, tokens) in enumerate(targets.items())
+                for column, token in enumerate(tokens)
+            },
+        )
+
+    def _hidden_states(self, row: PackedRow, *, all_layers: bool = False) -> tuple[Tensor, Sequence[Tensor]]:
+        """See `CausalLM.hidden_states`; applies the row's edits."""
+        with edited(self.causal_lm, row.interventions.edits, row.positions[None], row.tokens_after[None]):
+            states = self.causal_lm.hidden_states(row, all_layers=all_layers)
+        self.windows |= row.windows
+        return states
+
+    def _logprobs(self, last: Tensor, batch: _PackedRequests, top_m: int) -> tuple[Tensor, Tensor, Tensor]:
+        """See `LMHead.logprobs`: a line for each entry of `batch.targets`, padded with token 0."""
+        tokens = torch.zeros((len(batch.targets), max(map(len, batch.targets.values()), default=0)), dtype=torch.long)
+        for line, ids in enumerate(batch.targets.values()):
+            tokens[line, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+        states = last[torch.tensor([*batch.targets], device=self.device, dtype=torch.long)]
+        return self._head.logprobs(states, tokens.to(self.device), top_m)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    """Requests as one row."""
+class _PackedRequests:
+    """Requests as one row, and which log-probabilities they need of it."""
 
-    layout: Layout
+    row: PackedRow
     trees: Sequence[Tree]
-    """Of each request."""
-    wanted: Sequence[dict[int, tuple[int, ...]]]
-    """Of each request: place in the row -> the tokens whose log-probabilities are wanted there."""
+    """The tree of each request."""
+    targets: dict[int, tuple[int, ...]]
+    """Row index -> the tokens whose log-probabilities are needed there; empty if only the most likely ones are."""
+
+    lines: dict[int, int]
+    """Row index -> its line in the log-probabilities, which have one for each of the targets."""
+    cells: dict[tuple[int, int], tuple[int, int]]
+    """(Row index, token) -> line and column of its log-probability."""
+
+    def continuations(self, prompt: int) -> Iterator[list[tuple[int, int]]]:
+        """Yields, for each continuation of a prompt, the line and column of the log-probability of each of its tokens."""
+        for read in self.trees[prompt].reads:
+            yield [self.cells[self.row.index(prompt, node), token] for node, token in read]
 
 
-def _places(row: _Row, prompt: int, nodes: Tree) -> Iterator[list[tuple[int, int]]]:
-    """Of each continuation of a prompt: the place that predicts each token, and the token."""
-    for read in nodes.reads:
-        yield [(row.layout.index(prompt, node), token) for node, token in read]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answers:
+    """What a forward pass computed for a batch of requests."""
+
+    batch: _PackedRequests
+    logprobs: list[list[float]]
+    """A line for each of the batch's targets."""
+    top: list[list[float]]
+    """The log-probabilities of the most likely tokens, a line for each of the batch's targets."""
+    top_ids: list[list[int]]
+    """The ids of the most likely tokens."""
+    layers: Sequence[Tensor]
+    """The hidden states of each layer, shape (T, d_model), embeddings first; empty if no request reads them."""
+
+    def output(self, prompt: int, request: Request) -> Output:
+        """Returns the output of one request."""
+        if isinstance(request.verb, Read):
+            return self._read(prompt, request.verb)
+        cells = self.batch.continuations(prompt)
+        return ScoreOutput(logprobs=tuple(tuple(self.logprobs[line][column] for line, column in each) for each in cells))
+
+    def _read(self, prompt: int, verb: Read) -> ReadOutput:
+        logprobs: list[float] = []
+        top: list[tuple[int, float]] = []
+        line = self.batch.lines.get(self.batch.row.index(prompt, ROOT))
+        if line is not None:
+            logprobs = self.logprobs[line][: len(verb.token_ids)]
+            top = [*zip(self.top_ids[line], self.top[line], strict=True)][: verb.top_m]
+        tokens = self.batch.row.prompt_slice(prompt)
+        hidden = None if verb.hidden_layer is None else hidden_state(verb, self.layers[verb.hidden_layer][tokens])
+        return ReadOutput(logprobs=tuple(logprobs), top=tuple(top), hidden=hidden)
 
 
-def _wanted(request: Request, nodes: Tree, prompt: int, layout: Layout) -> dict[int, tuple[int, ...]]:
-    """Place in the row -> the tokens whose log-probabilities are wanted there."""
+def _targets(request: Request, nodes: Tree, prompt: int, row: PackedRow) -> dict[int, tuple[int, ...]]:
+    """Row index -> the tokens whose log-probabilities a request needs there."""
     if isinstance(request.verb, Read):
-        heard = bool(request.verb.token_ids) or request.verb.top_m > 0
-        return {layout.index(prompt, ROOT): request.verb.token_ids} if heard else {}
-    wanted: dict[int, dict[int, None]] = {}
+        needs_logprobs = bool(request.verb.token_ids) or request.verb.top_m > 0
+        return {row.index(prompt, ROOT): request.verb.token_ids} if needs_logprobs else {}
+    targets: dict[int, dict[int, None]] = {}
     for read in nodes.reads:
         for node, token in read:
-            wanted.setdefault(layout.index(prompt, node), {})[token] = None
-    return {place: tuple(tokens) for place, tokens in wanted.items()}
-
-
-def _read(verb: Read, logprobs: dict[int, float], top: list[tuple[int, float]], hidden: Any, own: slice) -> ReadOutput:
-    return ReadOutput(
-        logprobs=tuple(logprobs[token] for token in verb.token_ids),
-        top=tuple(top[: verb.top_m]),
-        hidden=None if verb.hidden_layer is None else hidden_state(verb, hidden[verb.hidden_layer][0, own]),
-    )
+            targets.setdefault(row.index(prompt, node), {})[token] = None
+    return {index: tuple(tokens) for index, tokens in targets.items()}

@@ -1,4 +1,4 @@
-"""Which hidden state a `Read` is answered with: that of the last position, or the mean over several."""
+"""The hidden state that answers a `Read` request: that of the last position, or a mean over positions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from promptkit.models.hf.tensors import array_of
 
 
 def hidden_state(verb: Read, states: Tensor) -> Array:
-    """Of a layer's states at an input's positions, shape (positions, d_model); the last ones are enough without a mean."""
+    """Returns the pooled hidden state of one layer, of length d_model.
+
+    Args:
+        verb: Whether to take the last position or a mean.
+        states: The layer's states at the input's positions, shape (positions, d_model). For the last position alone, the states
+            of a suffix of the input are sufficient.
+    """
     state = states[-1] if verb.mean_from is None else states[verb.mean_from :].float().mean(0)
     return array_of(state)

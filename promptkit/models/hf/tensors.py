@@ -1,14 +1,13 @@
-"""What requests hold that is learned, as tensors. Of vectors the id -1-j stands for row j, where an embedding would stand.
+"""Learned values of requests as PyTorch tensors, and tensors as values.
 
-Prefixes are shared and batches planned by ids alone. So the rows of a whole run become one table, in which equal rows have
-one id, and rows that differ have two.
+In a prompt, the id -1-j refers to row j of the prompt's learned vectors. Prefixes are shared and batches are planned by ids
+alone. The vectors of all requests of a run are therefore merged into one table, in which equal rows have equal ids.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,21 +17,23 @@ from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import CheckpointError, InputError, Unsupported
 from promptkit.core.inputs import HiddenEdit, Interventions, KVPrefix, TextInput
 from promptkit.core.requests import Request
-from promptkit.models.hf.attention import KeyValues
+from promptkit.models.hf.kv_cache import KeyValues
 
 
-def tabled(requests: Sequence[Request], d_model: int) -> list[Request]:
-    """The requests with their learned rows in one table, which every request that has any holds.
+def merge_vectors(requests: Sequence[Request], d_model: int) -> list[Request]:
+    """Returns the requests with one table of learned vectors, which all requests that have any share.
 
-    Raises PromptkitError for rows of another width than the model's, and for an id that no row stands for.
+    Raises:
+        CheckpointError: If the vectors do not have the width `d_model`.
+        InputError: If a prompt refers to a vector that does not exist.
     """
-    numbers: dict[bytes, int] = {}
-    of: dict[Array | None, list[int]] = {None: []}
+    row_ids: dict[bytes, int] = {}
+    new_rows: dict[Array | None, list[int]] = {None: []}
     for vectors in dict.fromkeys(request.input.vectors for request in requests):
         if vectors is not None:
-            of[vectors] = [numbers.setdefault(row, len(numbers)) for row in _rows(vectors, d_model)]
-    table = as_array(np.frombuffer(b"".join(numbers), "<f4").reshape(-1, d_model))
-    return [replace(request, input=_renumbered(request.input, of[request.input.vectors], table)) for request in requests]
+            new_rows[vectors] = [row_ids.setdefault(row, len(row_ids)) for row in _rows(vectors, d_model)]
+    table = as_array(np.frombuffer(b"".join(row_ids), "<f4").reshape(-1, d_model))
+    return [replace(request, input=_renumber(request.input, new_rows[request.input.vectors], table)) for request in requests]
 
 
 def _rows(vectors: Array, d_model: int) -> list[bytes]:
@@ -49,63 +50,86 @@ def _rows(vectors: Array, d_model: int) -> list[bytes]:
     return [row.tobytes() for row in vectors.numpy()]
 
 
-def _renumbered(prompt: TextInput, numbers: Sequence[int], table: Array) -> TextInput:
-    if min(prompt.ids, default=0) < -len(numbers):
+def _renumber(prompt: TextInput, new_rows: Sequence[int], table: Array) -> TextInput:
+    """The prompt with the ids of the table's rows; `new_rows` has the table's row for each of the prompt's own vectors."""
+    if min(prompt.ids, default=0) < -len(new_rows):
         raise InputError(
             f"The prompt id {min(prompt.ids)} refers to a learned vector that does not exist",
             code="unknown-vector-id",
-            got=f"{len(numbers)} learned vectors",
+            got=f"{len(new_rows)} learned vectors",
             hint="The id -1-j stands for vector j, counted from 0",
             id=min(prompt.ids),
-            vectors=len(numbers),
+            vectors=len(new_rows),
         )
-    if not numbers:
+    if not new_rows:
         return prompt
-    return replace(prompt, ids=tuple(i if i >= 0 else -1 - numbers[-1 - i] for i in prompt.ids), vectors=table)
+    return replace(prompt, ids=tuple(i if i >= 0 else -1 - new_rows[-1 - i] for i in prompt.ids), vectors=table)
 
 
 def check_prefixes(requests: Sequence[Request], heads: int, width: int) -> None:
-    """Raise PromptkitError for keys and values of another shape than the layers of a model have."""
+    """Checks the shape of learned prefixes.
+
+    Args:
+        requests: The requests.
+        heads: The number of key-value heads of the model's layers.
+        width: The width of a head.
+
+    Raises:
+        CheckpointError: If keys and values have another shape.
+    """
     for prefix in {prefix for request in requests for prefix in request.input.prefixes}:
-        found = prefix.keys.shape[1], prefix.keys.shape[3]
-        if found != (heads, width):
+        prefix_heads, prefix_width = prefix.keys.shape[1], prefix.keys.shape[3]
+        if (prefix_heads, prefix_width) != (heads, width):
             raise CheckpointError(
                 "The learned keys and values and the model's have different shapes",
                 code="wrong-prefix-shape",
-                got=f"{found[0]} kv heads of width {found[1]}, and the model has {heads} of width {width}",
+                got=f"{prefix_heads} kv heads of width {prefix_width}, and the model has {heads} of width {width}",
                 hint="Use the model that they were trained on",
-                kv_heads=found[0],
-                width=found[1],
+                kv_heads=prefix_heads,
+                width=prefix_width,
                 model_kv_heads=heads,
                 model_width=width,
             )
 
 
-def within_of(requests: Sequence[Request], device: torch.device) -> Interventions[Tensor]:
-    """What tabled requests of the same prefixes and edits hold."""
-    table = next((request.input.vectors for request in requests if request.input.vectors is not None), None)
-    held = requests[0].input
+def interventions_of(requests: Sequence[Request], device: torch.device) -> Interventions[Tensor]:
+    """Returns the learned values of requests as tensors.
 
-    def moved(array: Array) -> Tensor:
+    All requests must have the same prefixes and edits, and a merged table of vectors; see `merge_vectors`.
+    """
+    table = next((request.input.vectors for request in requests if request.input.vectors is not None), None)
+    first = requests[0].input
+
+    def tensor(array: Array) -> Tensor:
         return tensor_of(array).to(device)
 
     return Interventions(
         vectors=None if table is None else tensor_of(table).to(device),
-        prefixes=tuple(_prefix(each, moved(each.keys), moved(each.values)) for each in held.prefixes),
-        edits=tuple(_edit(each, tuple(map(moved, each.arrays))) for each in held.edits),
+        prefixes=tuple(
+            KVPrefix(length=prefix.length, layers=prefix.layers, keys=tensor(prefix.keys), values=tensor(prefix.values))
+            for prefix in first.prefixes
+        ),
+        edits=tuple(_edit(edit, tuple(map(tensor, edit.arrays))) for edit in first.edits),
     )
 
 
-def _prefix(prefix: KVPrefix[Array], keys: Tensor, values: Tensor) -> KVPrefix[Tensor]:
-    return KVPrefix(length=prefix.length, layers=prefix.layers, keys=keys, values=values)
-
-
 def _edit(edit: HiddenEdit[Array], arrays: tuple[Tensor, ...]) -> HiddenEdit[Tensor]:
-    return HiddenEdit(**{**{f.name: getattr(edit, f.name) for f in fields(edit)}, "arrays": arrays})
+    return HiddenEdit(
+        layer=edit.layer,
+        operation=edit.operation,
+        arrays=arrays,
+        all_positions=edit.all_positions,
+        first=edit.first,
+        last=edit.last,
+    )
 
 
 def prefix_of(layers: KeyValues) -> KVPrefix[Array]:
-    """The value of what layers hold, by their numbers from 0."""
+    """Returns the keys and values of all layers as a prefix.
+
+    Raises:
+        Unsupported: If the layers do not have the same shape.
+    """
     shapes = {pair[0].shape for pair in layers.values()}
     if len(shapes) != 1 or any(key.shape != value.shape for key, value in layers.values()):
         raise Unsupported(
@@ -128,12 +152,18 @@ def tensor_of(array: Array) -> Tensor:
     return torch.from_numpy(array.numpy().copy())
 
 
-def embedded(embedding: Any, ids: Tensor, vectors: Tensor) -> Tensor:
-    """What a model's layers receive for ids of any shape: (..., d_model). Differentiable in `vectors`, (rows, d_model).
+def embed_ids(embedding: Callable[[Tensor], Tensor], ids: Tensor, vectors: Tensor) -> Tensor:
+    """Returns the embeddings of ids, learned vectors included. Differentiable in `vectors`.
 
-    `embedding` is the model's own module, so that a scale which it has is its own business.
+    Args:
+        embedding: The model's embedding module, which may scale what it returns. Vectors are not scaled.
+        ids: Token ids of any shape; -1-j refers to row j of `vectors`.
+        vectors: Shape (rows, d_model).
+
+    Returns:
+        Shape (..., d_model).
     """
     learned = ids < 0
-    rows: Tensor = embedding(ids.clamp(min=0)).clone()
+    rows = embedding(ids.clamp(min=0)).clone()
     rows[learned] = vectors[-1 - ids[learned]].to(rows.dtype)
     return rows

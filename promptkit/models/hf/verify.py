@@ -1,161 +1,155 @@
-"""Whether a model may be run by the packed forward: decided by comparing it with the plain forward, not by its name."""
+"""Checks at load what a model supports, by comparing it with its padded forward on a few tokens and not by its name."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from math import inf, isfinite
-from typing import Any
 
 import torch
-from torch import nn
 
 from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import HiddenEdit, TextInput
-from promptkit.core.requests import Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.core.requests import Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.hf.attention import ATTENTION, attend
-from promptkit.models.hf.lm_head import Head
+from promptkit.models.hf.causal_lm import CausalLM
+from promptkit.models.hf.forward import Forward
 from promptkit.models.hf.packed import PackedForward
 from promptkit.models.hf.padded import PaddedForward
 from promptkit.models.hf.tensors import array_of, prefix_of, tensor_of
 
 TOLERANCE = 1e-3
+"""The largest difference of log-probabilities between two computations of the same in float32."""
 LOW_PRECISION_WORST, LOW_PRECISION_MEAN = 1.0, 0.3
-"""For 16-bit weights: rounding alone moves an unlikely token's log-probability by up to 0.4 and all by 0.13 on average
-(Gemma 3 270M in bfloat16, where the plain forward, whose head is rounded too, is the farther one from float32)."""
+"""The largest and the mean difference for 16-bit weights. Rounding alone changes the log-probability of an unlikely token by up
+to 0.4, and those of all by 0.13 on average (Gemma 3 270M in bfloat16, where the padded forward, which also rounds in the output
+head, is farther from float32)."""
 KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
+"""The kinds of layers whose attention can be replaced."""
 LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
-"""Rotary embeddings that change with the length of the batch, so that a prefix computed alone would differ."""
+"""Rotary embeddings that depend on the length of the batch, so that a prefix computed alone would differ."""
+SHARED_PROBE_TOKENS = 6
+"""How many tokens the two probes have in common."""
 
 
-def packed_forward(model: Any, *, batch_tokens: int) -> tuple[PackedForward | None, str]:
-    """The model's packed forward, or None and the reason why it has none. Sets the model's attention."""
+def packed_forward(causal_lm: CausalLM, *, batch_tokens: int) -> tuple[PackedForward | None, str]:
+    """Returns the model's packed forward and an empty text, or None and the reason why the model does not support it.
+
+    Sets the model's attention to packed attention, unless it is not supported.
+    """
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    reason = _structure(model)
-    if reason:
-        return None, reason
-    plain = PaddedForward(model, batch_tokens=batch_tokens)
-    probe = _probe(model.config.get_text_config().vocab_size)
-    expected = _logprobs(plain, probe, 0)
-    before = model.config._attn_implementation
+    head = causal_lm.lm_head()
+    reason = _unsupported_structure(causal_lm)
+    if head is None or reason:
+        return None, reason or "its output head is not a linear layer"
+    probes = _probes(causal_lm.vocabulary_size)
+    expected = _logprobs(PaddedForward(causal_lm, batch_tokens=batch_tokens), probes, reuse=0)
+    original_attention = causal_lm.attention
     ALL_ATTENTION_FUNCTIONS.register(ATTENTION, attend)
     try:
-        model.set_attn_implementation(ATTENTION)
-        packed = PackedForward(model, _head(model), batch_tokens=batch_tokens)
-        shared = 6
-        found = _logprobs(packed, probe, shared)
-        reason = _windows(model, packed) or _difference(expected, found, exact=model.dtype == torch.float32)
-    except Exception as error:  # whatever a model's own code does with an attention that is not its own
+        causal_lm.set_attention(ATTENTION)
+        packed = PackedForward(causal_lm, head, batch_tokens=batch_tokens)
+        actual = _logprobs(packed, probes, reuse=SHARED_PROBE_TOKENS)
+        reason = _wrong_windows(causal_lm, packed.windows) or _difference(expected, actual, packed.dtype)
+    except Exception as error:  # the code of a model may fail in any way with an attention that it does not expect
         reason = f"its code does not take another attention ({type(error).__name__})"
     if reason:
-        model.set_attn_implementation(before)
+        causal_lm.set_attention(original_attention)
         return None, reason
     return packed, ""
 
 
-def reads_vectors(forward: PackedForward | PaddedForward, vocabulary: int) -> bool:
-    """Whether the model answers the same when the tokens' own embeddings stand in their place as learned vectors."""
-    tokens, _ = _probe(vocabulary)
+def supports_vectors(forward: Forward) -> bool:
+    """Whether the model gives the same results for the embeddings of tokens, as learned vectors, as for the tokens."""
+    tokens, _ = _probes(forward.causal_lm.vocabulary_size)
     ids = tokens.input.ids
-    vectors = TextInput(ids=tuple(-1 - i for i in range(len(ids))), vectors=forward.embed(ids))
-    exact = forward.dtype == torch.float32
-    return not _difference(
-        _logprobs(forward, [tokens], 0), _logprobs(forward, [replace(tokens, input=vectors)], 0), exact=exact
-    )
+    vectors = replace(tokens, input=TextInput(ids=tuple(-1 - i for i in range(len(ids))), vectors=forward.embed(ids)))
+    return not _difference(_logprobs(forward, [tokens]), _logprobs(forward, [vectors]), forward.dtype)
 
 
-def takes_prefixes(forward: PackedForward | PaddedForward, vocabulary: int) -> bool:
-    """Whether the model answers the same when a prompt's first tokens stand before it as keys and values."""
-    whole, _ = _probe(vocabulary)
-    ids = whole.input.ids
+def supports_prefixes(forward: Forward) -> bool:
+    """Whether the model gives the same results for the keys and values of a prompt's first tokens as for the tokens."""
+    tokens, _ = _probes(forward.causal_lm.vocabulary_size)
+    ids = tokens.input.ids
     try:
         prefix = prefix_of(forward.keys_values(ids[:4]))
-        held = replace(whole, input=TextInput(ids=ids[4:], prefixes=(prefix,)))
-        expected, found = _logprobs(forward, [whole], 0), _logprobs(forward, [held], 0)
-    except (Unsupported, TypeError, AttributeError, IndexError):  # one that holds no keys and values, such as a recurrent one
+        prefixed = replace(tokens, input=TextInput(ids=ids[4:], prefixes=(prefix,)))
+        expected, actual = _logprobs(forward, [tokens]), _logprobs(forward, [prefixed])
+    except (Unsupported, TypeError, AttributeError, IndexError):  # a model without keys and values, such as a recurrent one
         return False
-    return not _difference(expected, found, exact=forward.dtype == torch.float32)
+    return not _difference(expected, actual, forward.dtype)
 
 
-def takes_edits(forward: PackedForward | PaddedForward, vocabulary: int, layers: int) -> bool:
-    """Whether what is added behind a layer is seen to be added to the state that it makes."""
-    told, _ = _probe(vocabulary)
+def supports_edits(forward: Forward) -> bool:
+    """Whether a vector that is added to the output of a middle layer appears in the hidden state that is read there."""
+    tokens, _ = _probes(forward.causal_lm.vocabulary_size)
+    layers = forward.causal_lm.num_layers
     layer = max(1, layers // 2)
     if layer == layers:
         return True
-    asked = Request(input=told.input, verb=Read(hidden_layer=layer, top_m=1))
-    before = _read(forward.answer([asked], 0, {}))
+    request = Request(input=tokens.input, verb=Read(hidden_layer=layer, top_m=1))
+    before = _hidden_state(forward, request)
     added = 0.5 * before.abs().mean() * torch.ones_like(before)
     edit = HiddenEdit(layer=layer, operation="add", last=1, arrays=(array_of(added),))
     try:
-        after = _read(forward.answer([replace(asked, input=replace(told.input, edits=(edit,)))], 0, {}))
+        after = _hidden_state(forward, replace(request, input=replace(tokens.input, edits=(edit,))))
     except Unsupported:
         return False
     return torch.allclose(after, before + added, rtol=0.02, atol=0.02 * float(added.abs().max()))
 
 
-def _read(outputs: list[Output]) -> torch.Tensor:
-    (output,) = outputs
+def _hidden_state(forward: Forward, request: Request) -> torch.Tensor:
+    (output,) = forward.answer([request], 0, {})
     assert isinstance(output, ReadOutput)
     assert output.hidden is not None
     return tensor_of(output.hidden)
 
 
-def _difference(expected: list[float], found: list[float], *, exact: bool) -> str:
-    apart = [abs(a - b) if isfinite(a) and isfinite(b) else inf for a, b in zip(expected, found, strict=True)]
-    worst, mean = max(apart), sum(apart) / len(apart)
-    if worst <= TOLERANCE or (not exact and worst <= LOW_PRECISION_WORST and mean <= LOW_PRECISION_MEAN):
+def _difference(expected: list[float], actual: list[float], dtype: torch.dtype) -> str:
+    """How log-probabilities differ, as the reason for a refusal; empty if they are close enough for the data type."""
+    gaps = [abs(a - b) if isfinite(a) and isfinite(b) else inf for a, b in zip(expected, actual, strict=True)]
+    worst, mean = max(gaps), sum(gaps) / len(gaps)
+    low_precision = dtype != torch.float32
+    if worst <= TOLERANCE or (low_precision and worst <= LOW_PRECISION_WORST and mean <= LOW_PRECISION_MEAN):
         return ""
-    return f"its packed forward differs from its own by {worst:.2g} in log-probability"
+    return f"its packed forward differs from its padded forward by {worst:.2g} in log-probability"
 
 
-def _structure(model: Any) -> str:
-    config = model.config.get_text_config()
-    layers = set(getattr(config, "layer_types", None) or ())
-    if not layers <= KNOWN_LAYERS:
-        return f"it has layers of the kind {', '.join(sorted(layers - KNOWN_LAYERS))}"
-    rope = str(getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or "")
-    if any(f"'{kind}'" in rope for kind in LENGTH_DEPENDENT_ROPE):
+def _unsupported_structure(causal_lm: CausalLM) -> str:
+    """The first reason in the configuration why the model cannot be packed; empty if there is none."""
+    unknown_layers = set(causal_lm.layer_types or ()) - KNOWN_LAYERS
+    if unknown_layers:
+        return f"it has layers of the kind {', '.join(sorted(unknown_layers))}"
+    if any(f"'{kind}'" in causal_lm.rope_settings for kind in LENGTH_DEPENDENT_ROPE):
         return "its rotary embedding depends on the length of the batch"
-    if not isinstance(model.get_output_embeddings(), nn.Linear):
-        return "its output head is not a linear layer"
     return ""
 
 
-def _head(model: Any) -> Head:
-    config = model.config.get_text_config()
-    linear = model.get_output_embeddings()
-    divisor = getattr(config, "logits_scaling", None)
-    return Head(
-        weight=linear.weight,
-        bias=linear.bias,
-        scale=1 / divisor if divisor else getattr(config, "logit_scale", None) or 1.0,
-        softcap=getattr(config, "final_logit_softcapping", None),
-    )
+def _wrong_windows(causal_lm: CausalLM, windows: dict[int, int | None]) -> str:
+    """Why the sliding windows of the layers are not those of the configuration; empty if they are.
 
-
-def _windows(model: Any, packed: PackedForward) -> str:
-    """The probe is shorter than a sliding window, so that the windows are checked by what the layers said."""
-    config = model.config.get_text_config()
-    layer_types = getattr(config, "layer_types", None)
-    if set(packed.windows) != set(range(config.num_hidden_layers)):
+    The probes are shorter than a window, so that a wrong window does not show in log-probabilities.
+    """
+    layers = range(causal_lm.num_layers)
+    if set(windows) != set(layers):
         return "not every layer has attention that can be replaced"
+    layer_types = causal_lm.layer_types
     if layer_types is None:
         return ""
-    told = [packed.windows[layer] is not None for layer in range(config.num_hidden_layers)]
-    return (
-        "" if told == [kind == "sliding_attention" for kind in layer_types] else "its layers do not tell their sliding window"
-    )
+    sliding = [windows[layer] is not None for layer in layers]
+    expected = [layer_type == "sliding_attention" for layer_type in layer_types]
+    return "" if sliding == expected else "its layers do not pass on their sliding window"
 
 
-def _probe(vocabulary: int) -> list[Request]:
-    """Two prompts that share six tokens, each with continuations that branch."""
+def _probes(vocabulary: int) -> list[Request]:
+    """Two prompts that share `SHARED_PROBE_TOKENS` tokens, each with continuations that branch."""
     token = [(7 * index * index + 3 * index + 5) % vocabulary for index in range(24)]
     verb = Score(continuations=((token[12], token[13], token[14]), (token[12], token[15]), (token[16],)))
-    prompts = (tuple(token[:11]), (*token[:6], token[18], token[19]))
+    prompts = (tuple(token[:11]), (*token[:SHARED_PROBE_TOKENS], token[18], token[19]))
     return [Request(input=TextInput(ids=ids), verb=verb) for ids in prompts]
 
 
-def _logprobs(forward: PackedForward | PaddedForward, requests: list[Request], reuse: int) -> list[float]:
-    outputs = forward.answer(requests, reuse, forward.prefix(requests[0].input.ids[:reuse]))
+def _logprobs(forward: Forward, requests: list[Request], *, reuse: int = 0) -> list[float]:
+    """The log-probabilities of all tokens of all continuations."""
+    outputs = forward.answer(requests, reuse, forward.prefill(requests[0].input.ids[:reuse]))
     return [x for output in outputs if isinstance(output, ScoreOutput) for row in output.logprobs for x in row]

@@ -1,4 +1,4 @@
-"""Converting a GGUF file: once, whole or not at all, and by one process at a time."""
+"""GGUF files are converted once, atomically, and by one process at a time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ print(gguf.gguf_folder(Path(sys.argv[1])))
 """
 
 
-def conversion(file: Path, cache: Path, seconds: float) -> subprocess.Popen[str]:
+def start_conversion(file: Path, cache: Path, seconds: float) -> subprocess.Popen[str]:
     environment = os.environ | {"PROMPTKIT_CACHE": str(cache)}
     return subprocess.Popen(
         [sys.executable, "-c", CONVERT, str(file), str(seconds)],
@@ -53,32 +53,32 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_two_processes_convert_once_and_get_the_same_whole_folder(file: Path, tmp_path: Path) -> None:
+def test_two_processes_convert_a_file_once(file: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    both = [conversion(file, cache, 0.5) for _ in range(2)]
-    folders = {process.communicate(timeout=60)[0].strip() for process in both}
+    processes = [start_conversion(file, cache, 0.5) for _ in range(2)]
+    folders = {process.communicate(timeout=60)[0].strip() for process in processes}
     assert len(folders) == 1
     folder = Path(folders.pop())
     assert (folder / "second").read_bytes() == file.read_bytes()
     assert len((cache / "log").read_text().splitlines()) == 1
 
 
-def test_a_killed_conversion_leaves_no_model_and_the_next_one_succeeds(file: Path, tmp_path: Path) -> None:
+def test_conversion_recovers_from_a_killed_process(file: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    victim = conversion(file, cache, 60)
+    killed = start_conversion(file, cache, 60)
     deadline = time.monotonic() + 60
     while not list(cache.glob("*.part-*/first")):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    victim.send_signal(signal.SIGKILL)
-    victim.communicate()
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
     assert not [path for path in cache.glob("gguf-*") if path.is_dir() and ".part-" not in path.name]
-    folder = Path(conversion(file, cache, 0).communicate(timeout=60)[0].strip())
+    folder = Path(start_conversion(file, cache, 0).communicate(timeout=60)[0].strip())
     assert (folder / "second").is_file()
     assert not list(cache.glob("*.part-*"))
 
 
-def test_another_content_is_another_folder(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_different_files_have_different_folders(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMPTKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(gguf, "_convert", lambda source, folder: (folder / "x").write_bytes(source.read_bytes()))
     first = gguf.gguf_folder(file)
@@ -87,9 +87,7 @@ def test_another_content_is_another_folder(file: Path, tmp_path: Path, monkeypat
     assert gguf.gguf_folder(file) != first
 
 
-def test_a_file_that_is_no_gguf_is_told_in_a_sentence_and_leaves_nothing(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_invalid_file_is_refused_and_leaves_no_folder(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMPTKIT_CACHE", str(tmp_path / "cache"))
     with refused(ModelError, "invalid-gguf", file=str(file)):
         gguf.gguf_folder(file)
@@ -98,7 +96,7 @@ def test_a_file_that_is_no_gguf_is_told_in_a_sentence_and_leaves_nothing(
 
 @pytest.mark.parametrize("with_bos", [True, False])
 @pytest.mark.parametrize("before", [True, False])
-def test_a_text_begins_as_the_file_says_whatever_transformers_made_of_it(with_bos: bool, before: bool) -> None:
+def test_bos_is_set_as_the_file_states(with_bos: bool, before: bool) -> None:
     tokenizer = make_tokenizer()
     plain = tokenizer("so so", add_special_tokens=False).input_ids
     gguf.begin_texts(tokenizer, with_bos=before)
@@ -108,9 +106,7 @@ def test_a_text_begins_as_the_file_says_whatever_transformers_made_of_it(with_bo
 
 
 @pytest.mark.parametrize("package", ["gguf", "accelerate"])
-def test_a_package_that_reading_needs_is_named_with_its_pip_line(
-    package: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_package_is_reported(package: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMPTKIT_CACHE", str(tmp_path / "cache"))
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *of: None if name == package else find(name, *of))
@@ -120,8 +116,8 @@ def test_a_package_that_reading_needs_is_named_with_its_pip_line(
 
 @pytest.mark.vllm
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed: make test-vllm")
-def test_a_fresh_conversion_equals_the_cached_one_and_leaves_no_copy_behind(tmp_path: Path) -> None:
-    """By a version of transformers whose own conversion loses BOS, of what another may have converted."""
+def test_a_new_conversion_equals_the_cached_one(tmp_path: Path) -> None:
+    """With a version of transformers whose conversion loses BOS; another version may have converted the cached folder."""
     code = "import promptkit as pk; model = pk.load('demo'); print(model.identity()['content'], model.card.tokenizer.bos)"
     environment = os.environ | {"PROMPTKIT_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
     done = subprocess.run(

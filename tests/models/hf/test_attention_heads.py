@@ -1,10 +1,9 @@
-"""Attention heads: what raw hooks on transformers' own modules read and change, and the laws of their sum."""
+"""Attention heads, compared with hooks on the modules of transformers; and the sum of what all heads of a layer add."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ import torch
 
 import promptkit as pk
 from tests.support.errors import refused
-from tests.support.tiny import make_model, save
+from tests.support.hf_models import LoadModel
+from tests.support.tiny import make_model
 
 ATTENTION: dict[str, Callable[[Any, int], Any]] = {
     "llama": lambda model, layer: model.model.layers[layer].self_attn,
@@ -21,21 +21,9 @@ ATTENTION: dict[str, Callable[[Any, int], Any]] = {
     "granite": lambda model, layer: model.model.layers[layer].self_attn,
     "gpt2": lambda model, layer: model.transformer.h[layer].attn,
 }
-"""Grouped queries; a norm behind attention, and sliding windows; a multiplier; a projection that is stored transposed."""
+"""They have grouped queries; a norm after attention and sliding windows; a residual multiplier; a transposed projection."""
 IDS = (0, *range(20, 37), 9)
 HEADS = 4
-
-
-@pytest.fixture(scope="module")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    made: dict[str, Path] = {}
-
-    def loaded(kind: str, **options: object) -> Any:
-        if kind not in made:
-            made[kind] = save(tmp_path_factory.mktemp(kind), kind)
-        return pk.load(str(made[kind]), **options)
-
-    return loaded
 
 
 def projection(attention: Any) -> Any:
@@ -49,8 +37,8 @@ def hooked(module: Any, hook: Any) -> Iterator[None]:
     handle.remove()
 
 
-def own_outputs(model: Any, kind: str) -> np.ndarray:
-    """What each projection is given at the last token, head by head, by transformers itself."""
+def hooked_outputs(model: Any, kind: str) -> np.ndarray:
+    """The input of each output projection at the last token, (layers, heads, width), as hooks on transformers record it."""
     found = []
     for layer in range(model.config.num_hidden_layers):
         with hooked(projection(ATTENTION[kind](model, layer)), lambda _, given: found.append(given[0][0, -1])):
@@ -59,7 +47,7 @@ def own_outputs(model: Any, kind: str) -> np.ndarray:
 
 
 def greedy(model: Any, count: int) -> tuple[int, ...]:
-    """The likeliest tokens behind the prompt, so that their probability is not too small to change."""
+    """The most likely continuation of the prompt: its probability is large enough to change."""
     ids = [*IDS]
     for _ in range(count):
         ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
@@ -71,18 +59,18 @@ def probability(model: Any, answer: tuple[int, ...]) -> float:
     return float(sum(logprobs[len(IDS) - 1 + place, token] for place, token in enumerate(answer)).exp())
 
 
-def own_effects(model: Any, kind: str, answer: tuple[int, ...], outputs: np.ndarray) -> np.ndarray:
-    """A whole forward for each head, with its slice replaced at the prompt's last token."""
+def hooked_effects(model: Any, kind: str, answer: tuple[int, ...], outputs: np.ndarray) -> np.ndarray:
+    """The effect of each head by one forward pass each, with the head's slice replaced at the prompt's last token."""
     width, plain = outputs.shape[2], probability(model, answer)
     effects = np.zeros(outputs.shape[:2])
     for layer, head in np.ndindex(*effects.shape):
 
-        def put(_: Any, given: Any, layer: int = layer, head: int = head) -> Any:
+        def replace(_: Any, given: Any, layer: int = layer, head: int = head) -> Any:
             states = given[0].clone()
             states[0, len(IDS) - 1, head * width : (head + 1) * width] = torch.from_numpy(outputs[layer, head])
             return (states, *given[1:])
 
-        with hooked(projection(ATTENTION[kind](model, layer)), put):
+        with hooked(projection(ATTENTION[kind](model, layer)), replace):
             effects[layer, head] = probability(model, answer) - plain
     return effects
 
@@ -93,33 +81,33 @@ def noise(shape: tuple[int, ...]) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ATTENTION)
 @pytest.mark.parametrize("attention", ["packed", "eager"])
-def test_outputs_and_effects_are_what_raw_hooks_find(kind: str, attention: str, load: Any) -> None:
-    model, heads = make_model(kind), load(kind, attention=attention).heads()
-    outputs = own_outputs(model, kind)
+def test_outputs_and_effects_equal_those_of_hooks(kind: str, attention: str, load_model: LoadModel) -> None:
+    model, heads = make_model(kind), load_model(kind, attention=attention).heads()
+    outputs = hooked_outputs(model, kind)
     assert heads.outputs(IDS) == pytest.approx(outputs, abs=1e-5)
     other = noise(outputs.shape)
     for answer in (greedy(model, 1), greedy(model, 3)):
-        expected = own_effects(model, kind, answer, other)
+        expected = hooked_effects(model, kind, answer, other)
         size = np.abs(expected).max()
         assert size > 1e-3 or len(answer) > 1
         assert heads.effects(IDS, answer, other) == pytest.approx(expected, abs=min(1e-5, 1e-3 * size))
 
 
 @pytest.mark.parametrize("kind", ATTENTION)
-def test_effects_are_the_same_in_any_batch(kind: str, load: Any) -> None:
-    whole, few = (load(kind, batch_tokens=tokens).heads() for tokens in (4096, 10))
+def test_effects_do_not_depend_on_the_batch_size(kind: str, load_model: LoadModel) -> None:
+    whole, few = (load_model(kind, batch_tokens=tokens).heads() for tokens in (4096, 10))
     other, answer = noise(whole.outputs(IDS).shape), greedy(make_model(kind), 2)
     assert few.effects(IDS, answer, other) == pytest.approx(whole.effects(IDS, answer, other), abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ATTENTION)
-def test_a_heads_own_output_in_its_place_changes_nothing(kind: str, load: Any) -> None:
-    heads, answer = load(kind).heads(), greedy(make_model(kind), 1)
+def test_replacing_a_head_by_its_own_output_has_no_effect(kind: str, load_model: LoadModel) -> None:
+    heads, answer = load_model(kind).heads(), greedy(make_model(kind), 1)
     assert heads.effects(IDS, answer, heads.outputs(IDS)) == pytest.approx(np.zeros((3, HEADS)), abs=1e-5)
 
 
 def added(model: Any, kind: str) -> list[torch.Tensor]:
-    """What each layer's attention adds to the residual stream at the last token, (layers, d_model)."""
+    """What the attention of each layer adds to the residual stream at the last token, (layers, d_model)."""
     found: list[torch.Tensor] = []
     for layer in range(model.config.num_hidden_layers):
         attention = ATTENTION[kind](model, layer)
@@ -131,8 +119,8 @@ def added(model: Any, kind: str) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("kind", ATTENTION)
-def test_what_all_heads_add_is_what_the_layers_attention_adds(kind: str, load: Any) -> None:
-    model, heads = make_model(kind), load(kind).heads()
+def test_heads_sum_to_the_output_of_attention(kind: str, load_model: LoadModel) -> None:
+    model, heads = make_model(kind), load_model(kind).heads()
     each = heads.projected(heads.outputs(IDS))
     assert each.shape == (3, HEADS, 32)
     multiplier = getattr(model.config, "residual_multiplier", 1.0)
@@ -143,8 +131,8 @@ def test_what_all_heads_add_is_what_the_layers_attention_adds(kind: str, load: A
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
-def test_what_a_head_adds_is_its_slice_of_the_projection(kind: str, load: Any) -> None:
-    model, heads = make_model(kind), load(kind).heads()
+def test_a_head_adds_its_slice_of_the_projection(kind: str, load_model: LoadModel) -> None:
+    model, heads = make_model(kind), load_model(kind).heads()
     outputs = heads.outputs(IDS)
     for layer in range(3):
         module = projection(ATTENTION[kind](model, layer))
@@ -153,13 +141,13 @@ def test_what_a_head_adds_is_its_slice_of_the_projection(kind: str, load: Any) -
         assert heads.projected(outputs)[layer] == pytest.approx(np.einsum("hw,hwd->hd", outputs[layer], slices), abs=1e-5)
 
 
-def test_it_leaves_no_hook_behind(load: Any) -> None:
-    model = load("gemma3")
+def test_hooks_are_removed(load_model: LoadModel) -> None:
+    model = load_model("gemma3")
     heads = model.heads()
     heads.effects(IDS, (5,), heads.outputs(IDS))
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in model._forward.model.modules())
 
 
-def test_a_model_without_attention_says_so(load: Any) -> None:
+def test_a_model_without_attention_is_refused(load_model: LoadModel) -> None:
     with refused(pk.Unsupported, "unidentified-heads", model_type="mamba"):
-        load("mamba").heads()
+        load_model("mamba").heads()

@@ -1,4 +1,4 @@
-"""Gradients in parts of a batch, from less memory, in 16 bits: what they are depends on none of it."""
+"""Gradients do not depend on batch size or checkpointing, and little on mixed precision."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ from tests.support.tiny import make_model, save
 KINDS = ("llama", "gpt2", "gemma3")
 LEARNED: dict[str, Callable[[], Any]] = {
     "soft": lambda: pk.SoftPrompt(3),
-    "soft by a network": lambda: pk.SoftPrompt(3, place="start", reparameterize="mlp", width=4),
+    "soft with mlp": lambda: pk.SoftPrompt(3, place="start", reparameterize="mlp", width=4),
     "prefix": lambda: pk.Prefix(3),
-    "prefix by a network": lambda: pk.Prefix(2, mlp=4),
+    "prefix with mlp": lambda: pk.Prefix(2, mlp=4),
     "steering": lambda: pk.SteeringVector((2,), at="all"),
     "loreft": lambda: pk.LoReFT(rank=2, first=2, last=2),
-    "loreft behind what is shared": lambda: pk.LoReFT(rank=2, last=2),
+    "loreft after a shared prefix": lambda: pk.LoReFT(rank=2, last=2),
 }
-EACH = pytest.mark.parametrize(("kind", "attention"), [(kind, way) for kind in KINDS for way in ("packed", "eager")])
+KIND_AND_ATTENTION = pytest.mark.parametrize(
+    ("kind", "attention"), [(kind, way) for kind in KINDS for way in ("packed", "eager")]
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +45,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def gradient(folder: Path) -> Any:
-    """What makes the loss and the gradients of five rows, all as one array, of parameters that are not as they begin."""
+    """Returns a function that computes the loss of five rows and its gradients, as one array, at perturbed values."""
 
     loaded: dict[Any, Any] = {}
 
-    def made(kind: str, learned: str, attention: str = "packed", batch_tokens: int = 4096, **how: Any) -> tuple[float, Any]:
+    def compute(kind: str, learned: str, attention: str = "packed", batch_tokens: int = 4096, **how: Any) -> tuple[float, Any]:
         settings = (kind, attention, batch_tokens)
         if settings not in loaded:
             loaded[settings] = pk.load(str(folder / kind), attention=attention, batch_tokens=batch_tokens)
@@ -56,23 +58,25 @@ def gradient(folder: Path) -> Any:
         words = pk.Verbalizer({"negative": "bad", "positive": "good one"})
         predictor = pk.Predictor(model, [prompt, LEARNED[learned]()], words)
         task, recipe = pk.task("sentiment"), TrainingConfig(steps=1, batch_size=5, dev=1)
-        material = TrainingData(predictor, task, Rows.of(task, None, recipe), recipe, None)
+        data = TrainingData(predictor, task, Rows.of(task, None, recipe), recipe, None)
         draw = np.random.default_rng(0)
-        at = {name: as_array(x.numpy() * draw.uniform(0.8, 1.2, x.shape)) for name, x in material.initial_parameters().items()}
-        found: Any = GradientLosses(material, model, **how)
-        loss, slopes = found.gradient(at, material.chosen(0))
-        assert (found._forward._reuse > 0) == (learned == "loreft behind what is shared" and attention == "packed")
+        parameters = {
+            name: as_array(x.numpy() * draw.uniform(0.8, 1.2, x.shape)) for name, x in data.initial_parameters().items()
+        }
+        gradient_losses: Any = GradientLosses(data, model, **how)
+        loss, slopes = gradient_losses.gradient(parameters, data.chosen(0))
+        assert (gradient_losses._forward._reuse > 0) == (learned == "loreft after a shared prefix" and attention == "packed")
         return loss, np.concatenate([slopes[name].numpy().ravel() for name in sorted(slopes)])
 
-    return made
+    return compute
 
 
 def cosine(one: Any, other: Any) -> float:
     return float(one @ other / np.sqrt((one @ one) * (other @ other)))
 
 
-def kept(make: Callable[[], Any]) -> tuple[int, Any]:
-    """How many bytes wait for the backward pass, each storage once; and what is made."""
+def saved_bytes(compute: Callable[[], Any]) -> tuple[int, Any]:
+    """Returns the number of bytes that are saved for the backward pass, each storage counted once; and the result."""
     storages: dict[int, torch.UntypedStorage] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -80,13 +84,13 @@ def kept(make: Callable[[], Any]) -> tuple[int, Any]:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        made = make()
-    return sum(storage.nbytes() for storage in storages.values()), made
+        result = compute()
+    return sum(storage.nbytes() for storage in storages.values()), result
 
 
-@EACH
-def test_any_budget_of_tokens_comes_to_the_same_gradient(kind: str, attention: str, gradient: Any) -> None:
-    for learned in ("soft", "prefix", "loreft behind what is shared"):
+@KIND_AND_ATTENTION
+def test_gradients_do_not_depend_on_the_batch_size(kind: str, attention: str, gradient: Any) -> None:
+    for learned in ("soft", "prefix", "loreft after a shared prefix"):
         loss, whole = gradient(kind, learned, attention)
         for budget in (1, 150):
             other, parts = gradient(kind, learned, attention, budget)
@@ -94,11 +98,11 @@ def test_any_budget_of_tokens_comes_to_the_same_gradient(kind: str, attention: s
             assert parts == pytest.approx(whole, abs=float(1e-5 * np.abs(whole).max())), (learned, budget)
 
 
-@EACH
-def test_what_is_computed_again_is_the_same_from_less_memory(kind: str, attention: str, gradient: Any) -> None:
+@KIND_AND_ATTENTION
+def test_checkpointing_gives_equal_gradients_with_less_memory(kind: str, attention: str, gradient: Any) -> None:
     for learned in LEARNED:
         found = [
-            kept(lambda again=again, learned=learned: gradient(kind, learned, attention, checkpointing=again))
+            saved_bytes(lambda again=again, learned=learned: gradient(kind, learned, attention, checkpointing=again))
             for again in (False, True)
         ]
         (much, (loss, whole)), (little, (same, again)) = found
@@ -108,9 +112,9 @@ def test_what_is_computed_again_is_the_same_from_less_memory(kind: str, attentio
         assert little < 0.6 * much, learned
 
 
-@EACH
-def test_mixed_precision_comes_close(kind: str, attention: str, gradient: Any) -> None:
-    shared = "loreft behind what is shared"
+@KIND_AND_ATTENTION
+def test_mixed_precision_gradients_are_close(kind: str, attention: str, gradient: Any) -> None:
+    shared = "loreft after a shared prefix"
     ways = [("soft", "bf16"), ("prefix", "bf16"), (shared, "bf16"), ("prefix", "fp16"), (shared, "fp16")]
     for learned, precision in ways:
         loss, whole = gradient(kind, learned, attention)
@@ -121,39 +125,39 @@ def test_mixed_precision_comes_close(kind: str, attention: str, gradient: Any) -
         assert cosine(narrow, whole) > 0.99, (learned, precision)
 
 
-def test_in_fp16_the_loss_is_multiplied_as_far_as_no_slope_is_infinite(gradient: Any, monkeypatch: Any) -> None:
+def test_fp16_scales_the_loss_as_far_as_gradients_are_finite(gradient: Any, monkeypatch: Any) -> None:
     _, whole = gradient("llama", "soft")
-    far = {}
+    errors = {}
     for scales in ((2.0**-24,), (2.0**40,), (2.0**40, 1.0), LOSS_SCALES):
         monkeypatch.setattr(losses, "LOSS_SCALES", scales)
         _, narrow = gradient("llama", "soft", precision="fp16")
-        far[scales] = float(np.abs(narrow - whole).max() / np.abs(whole).max())
-    vanished, infinite, *near = far.values()
+        errors[scales] = float(np.abs(narrow - whole).max() / np.abs(whole).max())
+    vanished, infinite, *near = errors.values()
     assert vanished > 0.05
     assert not np.isfinite(infinite)
     assert max(near) < 0.05
 
 
-def test_a_model_trained_on_in_mixed_precision_stays_as_it_was(folder: Path, tmp_path: Path) -> None:
+def test_training_does_not_change_the_weights(folder: Path, tmp_path: Path) -> None:
     model: Any = pk.load(str(folder / "gemma3"))
     words = pk.Verbalizer({"negative": "bad", "positive": "good one"})
     predictor = pk.Predictor(model, [pk.Prompt("sentiment/review"), pk.SoftPrompt(3)], words)
     recipe: Any = {"steps": 12, "batch_size": 6, "eval_every": 4, "dev": 12, "learning_rate": 0.3}
-    fits = [
+    results = [
         pk.train(predictor, pk.task("sentiment"), out=tmp_path, cache=False, **recipe, **more)
         for more in ({}, {"gradient_checkpointing": True}, {"mixed_precision": "bf16"})
     ]
-    assert fits[0].path == fits[1].path != fits[2].path
-    assert fits[1].resumed == 12
-    assert fits[2].chosen.loss < fits[2].looks[0].loss
+    assert results[0].path == results[1].path != results[2].path
+    assert results[1].resumed == 12
+    assert results[2].chosen.loss < results[2].looks[0].loss
     expected = make_model("gemma3").state_dict()
     assert all(torch.equal(weight, expected[name]) for name, weight in model._forward.model.state_dict().items())
 
 
-def test_gradients_that_do_not_fit_in_memory_are_told(gradient: Any, monkeypatch: Any) -> None:
-    def full(*_: object) -> None:
+def test_running_out_of_memory_is_reported(gradient: Any, monkeypatch: Any) -> None:
+    def out_of_memory(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(GradientLosses, "_backward", full)
+    monkeypatch.setattr(GradientLosses, "_backward", out_of_memory)
     with refused(OutOfMemory, "out-of-memory", device="cpu"):
         gradient("llama", "soft")

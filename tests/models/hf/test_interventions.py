@@ -1,8 +1,7 @@
-"""Prefixes and edits: what transformers itself makes of the same keys and values, and of hooks; in any batch."""
+"""Learned prefixes and edits, compared with caches and hooks of transformers, in any batch."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -19,41 +18,18 @@ from transformers import DynamicCache
 import promptkit as pk
 from promptkit.core.arrays import Array
 from promptkit.core.inputs import HiddenEdit, KVPrefix, TextInput
-from promptkit.core.requests import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.models.hf.tensors import array_of
 from tests.support.errors import refused
-from tests.support.tiny import CONFIGS, VOCABULARY, make_model, save
+from tests.support.hf_models import LoadModel, answer, numbers, random_prompts
+from tests.support.tiny import CONFIGS, make_model
 
 WORDS = ((5, 6), (5, 7, 8), (9,))
-OPEN = [kind for kind in CONFIGS if kind != "mamba"]
-EACH = ("llama", "gemma3", "gpt2")
+SUPPORTED = [kind for kind in CONFIGS if kind != "mamba"]
+REPRESENTATIVE = ("llama", "gemma3", "gpt2")
 """Grouped queries; sliding windows; learned positions."""
-
-
-@pytest.fixture(scope="module")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    made: dict[str, Path] = {}
-
-    def loaded(kind: str, **options: object) -> Any:
-        if kind not in made:
-            made[kind] = save(tmp_path_factory.mktemp(kind), kind)
-        return pk.load(str(made[kind]), **options)
-
-    return loaded
-
-
-def answers(model: Any, asked: Sequence[Request]) -> list[Output]:
-    found = {i: output for indices, outputs in model.answer(asked) for i, output in zip(indices, outputs, strict=True)}
-    return [found[i] for i in range(len(asked))]
-
-
-def numbers(output: Output) -> list[float]:
-    if isinstance(output, ScoreOutput):
-        return [x for row in output.logprobs for x in row]
-    assert isinstance(output, ReadOutput)
-    return [*output.logprobs, *(x for _, x in output.top), *([] if output.hidden is None else output.hidden.numpy().tolist())]
 
 
 def noise(seed: int, *shape: int) -> Array:
@@ -88,8 +64,8 @@ def edits_for(layers: int) -> dict[str, tuple[HiddenEdit[Array], ...]]:
     }
 
 
-def own(edit: HiddenEdit[Array], states: torch.Tensor, prompt: int) -> torch.Tensor:
-    """The edit made place by place, of a row's states, (1, T, d_model)."""
+def apply_by_position(edit: HiddenEdit[Array], states: torch.Tensor, prompt: int) -> torch.Tensor:
+    """The edit applied position by position to hidden states, (1, T, d_model)."""
     arrays = [tensor(each) for each in edit.arrays]
     new = states.clone()
     for place in range(states.shape[1]):
@@ -106,7 +82,7 @@ def own(edit: HiddenEdit[Array], states: torch.Tensor, prompt: int) -> torch.Ten
 
 
 @contextmanager
-def hooked(model: Any, edits: Sequence[HiddenEdit[Array]], prompt: int) -> Iterator[None]:
+def edit_hooks(model: Any, edits: Sequence[HiddenEdit[Array]], prompt: int) -> Iterator[None]:
     decoder = model.get_decoder()
     layers = getattr(decoder, "layers", None) or decoder.h
     with ExitStack() as stack:
@@ -114,7 +90,7 @@ def hooked(model: Any, edits: Sequence[HiddenEdit[Array]], prompt: int) -> Itera
 
             def hook(_: Any, __: Any, output: Any, edit: HiddenEdit[Array] = edit) -> Any:
                 whole = isinstance(output, tuple)
-                states = own(edit, output[0] if whole else output, prompt)
+                states = apply_by_position(edit, output[0] if whole else output, prompt)
                 return (states, *output[1:]) if whole else states
 
             stack.callback(layers[edit.layer - 1].register_forward_hook(hook).remove)
@@ -132,163 +108,161 @@ def past_of(model: Any, prefixes: Sequence[KVPrefix[Array]]) -> dict[str, Any]:
 
 
 def expected(model: Any, request: Request) -> list[float]:
-    """Of transformers itself, a continuation at a time."""
+    """The log-probabilities of transformers, computed one continuation at a time."""
     prompt, found = request.input, []
     for word in request.verb.continuations:
-        with torch.no_grad(), hooked(model, prompt.edits, len(prompt.ids)):
+        with torch.no_grad(), edit_hooks(model, prompt.edits, len(prompt.ids)):
             logits = model(torch.tensor([(*prompt.ids, *word)]), **past_of(model, prompt.prefixes)).logits[0]
         logprobs = logits.log_softmax(-1)
         found += [logprobs[len(prompt.ids) - 1 + depth, token].item() for depth, token in enumerate(word)]
     return found
 
 
-def drawn(seed: int, count: int = 5, shared: int = 12) -> list[TextInput]:
-    draw = random.Random(seed)
-    head = tuple(draw.randrange(3, VOCABULARY) for _ in range(shared))
-    return [TextInput(ids=head + tuple(draw.randrange(3, VOCABULARY) for _ in range(draw.randint(2, 9)))) for _ in range(count)]
+def prompts_of(seed: int, count: int = 5, shared: int = 12) -> list[TextInput]:
+    return [TextInput(ids=ids) for ids in random_prompts(count, seed=seed, shared=shared)]
 
 
 def scoring(prompts: Sequence[TextInput], **held: Any) -> list[Request]:
     return [Request(input=replace(prompt, **held), verb=Score(continuations=WORDS)) for prompt in prompts]
 
 
-# ---- transformers ------------------------------------------------------------------------------------
+# ---- compared with transformers ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", OPEN)
+@pytest.mark.parametrize("kind", SUPPORTED)
 @pytest.mark.parametrize("length", [4, 15])
-def test_a_prefix_is_what_transformers_makes_of_past_keys_and_values(kind: str, length: int, load: Any) -> None:
-    """Longer, too, than the sliding window, which is 12."""
+def test_a_prefix_equals_past_keys_and_values_of_transformers(kind: str, length: int, load_model: LoadModel) -> None:
+    """The longer prefix exceeds the sliding window, which is 12."""
     model = make_model(kind)
-    asked = scoring(drawn(length), prefixes=(prefix_for(model.config, length),))
-    for request, found in zip(asked, answers(load(kind, batch_tokens=60), asked), strict=True):
+    requests = scoring(prompts_of(length), prefixes=(prefix_for(model.config, length),))
+    for request, found in zip(requests, answer(load_model(kind, batch_tokens=60), requests), strict=True):
         assert numbers(found) == pytest.approx(expected(model, request), abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", EACH)
-def test_two_prefixes_stand_one_behind_the_other(kind: str, load: Any) -> None:
+@pytest.mark.parametrize("kind", REPRESENTATIVE)
+def test_two_prefixes_are_concatenated(kind: str, load_model: LoadModel) -> None:
     model = make_model(kind)
-    asked = scoring(drawn(2), prefixes=(prefix_for(model.config, 3), prefix_for(model.config, 4, seed=9)))
-    for request, found in zip(asked, answers(load(kind), asked), strict=True):
+    requests = scoring(prompts_of(2), prefixes=(prefix_for(model.config, 3), prefix_for(model.config, 4, seed=9)))
+    for request, found in zip(requests, answer(load_model(kind), requests), strict=True):
         assert numbers(found) == pytest.approx(expected(model, request), abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])
-def test_at_chosen_layers_the_others_see_nothing_of_it(kind: str, load: Any) -> None:
-    """Against transformers with the prefix at every layer, and hidden from the layers that are not chosen by their masks."""
+def test_a_prefix_at_chosen_layers_is_invisible_to_the_others(kind: str, load_model: LoadModel) -> None:
+    """Compared with transformers with the prefix at every layer, masked in the layers that are not chosen."""
     model = make_model(kind)
     model.set_attn_implementation("eager")
     whole = prefix_for(model.config, 5)
     keys, values = (array_of(tensor(each)[[1]]) for each in (whole.keys, whole.values))
-    asked = scoring(drawn(3), prefixes=(replace(whole, layers=(2,), keys=keys, values=values),))
+    requests = scoring(prompts_of(3), prefixes=(replace(whole, layers=(2,), keys=keys, values=values),))
 
-    def blind(_: Any, given: Any, told: dict[str, Any]) -> Any:
-        mask = told["attention_mask"].clone()
+    def blind(_: Any, given: Any, keywords: dict[str, Any]) -> Any:
+        mask = keywords["attention_mask"].clone()
         mask[..., :5] = torch.finfo(mask.dtype).min
-        return given, {**told, "attention_mask": mask}
+        return given, {**keywords, "attention_mask": mask}
 
     for index in (0, 2):
         model.model.layers[index].self_attn.register_forward_pre_hook(blind, with_kwargs=True)
-    for request, found in zip(asked, answers(load(kind), asked), strict=True):
+    for request, found in zip(requests, answer(load_model(kind), requests), strict=True):
         held = replace(request, input=replace(request.input, prefixes=(whole,)))
         assert numbers(found) == pytest.approx(expected(model, held), abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", OPEN)
-def test_edits_are_what_hooks_make_of_hidden_states(kind: str, load: Any) -> None:
+@pytest.mark.parametrize("kind", SUPPORTED)
+def test_edits_equal_hooks_on_hidden_states(kind: str, load_model: LoadModel) -> None:
     model = make_model(kind)
     for name, edits in edits_for(model.config.num_hidden_layers).items():
-        asked = scoring(drawn(4, count=3), edits=edits)
-        for request, found in zip(asked, answers(load(kind), asked), strict=True):
+        requests = scoring(prompts_of(4, count=3), edits=edits)
+        for request, found in zip(requests, answer(load_model(kind), requests), strict=True):
             assert numbers(found) == pytest.approx(expected(model, request), abs=2e-4), name
 
 
-@pytest.mark.parametrize("kind", EACH)
+@pytest.mark.parametrize("kind", REPRESENTATIVE)
 @pytest.mark.parametrize("attention", ["packed", "eager"])
-def test_hidden_states_are_read_as_the_edits_leave_them(kind: str, attention: str, load: Any) -> None:
-    model, (prompt,) = load(kind, attention=attention), drawn(5, count=1)
+def test_hidden_states_are_read_after_edits(kind: str, attention: str, load_model: LoadModel) -> None:
+    model, (prompt,) = load_model(kind, attention=attention), prompts_of(5, count=1)
     add = HiddenEdit(layer=1, operation="add", last=1, arrays=(noise(1, 32),))
     before, after = (
-        answers(model, [Request(input=each, verb=Read(hidden_layer=1))])[0] for each in (prompt, replace(prompt, edits=(add,)))
+        answer(model, [Request(input=each, verb=Read(hidden_layer=1))])[0] for each in (prompt, replace(prompt, edits=(add,)))
     )
     assert numbers(after) == pytest.approx(
         [x + y for x, y in zip(numbers(before), tensor(add.arrays[0]).tolist(), strict=True)], abs=1e-4
     )
 
 
-@pytest.mark.parametrize("kind", OPEN)
+@pytest.mark.parametrize("kind", SUPPORTED)
 @pytest.mark.parametrize("attention", ["packed", "eager"])
-def test_a_texts_own_keys_and_values_are_the_text(kind: str, attention: str, load: Any) -> None:
-    model, prompts = load(kind, attention=attention), drawn(6, shared=16)
+def test_keys_and_values_of_a_text_give_the_results_of_the_text(kind: str, attention: str, load_model: LoadModel) -> None:
+    model, prompts = load_model(kind, attention=attention), prompts_of(6, shared=16)
     prefix = model.keys_values(prompts[0].ids[:14])
     held = scoring([replace(prompt, ids=prompt.ids[14:]) for prompt in prompts], prefixes=(prefix,))
-    for found, plain in zip(answers(model, held), answers(model, scoring(prompts)), strict=True):
+    for found, plain in zip(answer(model, held), answer(model, scoring(prompts)), strict=True):
         assert numbers(found) == pytest.approx(numbers(plain), abs=1e-4)
 
 
-# ---- batches, prefixes that are shared, texts --------------------------------------------------------
+# ---- batches, shared prefixes, generation --------------------------------------------------------
 
 
 def mixed(config: Any, seed: int) -> list[Request]:
-    """Requests of every verb with different prefixes and edits, and none, behind the same tokens."""
+    """Requests with different prefixes and edits, and without, whose prompts begin with the same tokens."""
     edits = [*edits_for(config.num_hidden_layers).values(), ()]
     prefixes = ((prefix_for(config, 3),), (), (prefix_for(config, 13, seed=5, layers=(1, 3)),))
     verbs = (Score(continuations=WORDS), Read(token_ids=(4, 9), top_m=2, hidden_layer=1), Read(hidden_layer=2, mean_from=1))
     made = []
-    for index, prompt in enumerate(drawn(seed, count=12)):
+    for index, prompt in enumerate(prompts_of(seed, count=12)):
         held = replace(prompt, edits=edits[(seed + index) % len(edits)], prefixes=prefixes[index % 3])
         made.append(Request(input=held, verb=verbs[(index + seed) % 7 % 3]))
     return made
 
 
 @settings(max_examples=6)
-@given(st.integers(0, 10**6), st.permutations(range(12)), st.sampled_from([1, 40, 4096]), st.sampled_from(EACH))
-def test_a_batch_of_many_equals_one_by_one_in_any_order(
-    load: Any, seed: int, order: list[int], batch_tokens: int, kind: str
+@given(st.integers(0, 10**6), st.permutations(range(12)), st.sampled_from([1, 40, 4096]), st.sampled_from(REPRESENTATIVE))
+def test_results_do_not_depend_on_batch_or_order(
+    load_model: LoadModel, seed: int, order: list[int], batch_tokens: int, kind: str
 ) -> None:
-    model = load(kind, batch_tokens=batch_tokens)
-    asked = mixed(model._config, seed)
-    together = answers(model, [asked[i] for i in order])
+    model = load_model(kind, batch_tokens=batch_tokens)
+    requests = mixed(model._config, seed)
+    together = answer(model, [requests[i] for i in order])
     for place, index in enumerate(order):
-        assert numbers(together[place]) == pytest.approx(numbers(answers(model, [asked[index]])[0]), abs=1e-4)
+        assert numbers(together[place]) == pytest.approx(numbers(answer(model, [requests[index]])[0]), abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", EACH)
-def test_what_is_shared_is_computed_with_what_is_learned_and_changes_nothing(kind: str, load: Any) -> None:
-    packed, plain = load(kind), load(kind, attention="eager")
+@pytest.mark.parametrize("kind", REPRESENTATIVE)
+def test_sharing_prompts_with_learned_values_does_not_change_results(kind: str, load_model: LoadModel) -> None:
+    packed, plain = load_model(kind), load_model(kind, attention="eager")
     for edits in (*edits_for(packed._config.num_hidden_layers).values(), ()):
         held = {"edits": edits, "prefixes": (prefix_for(packed._config),)}
-        asked = scoring(drawn(7, shared=20), **held)
-        ((_, plan),) = packed._plans(asked)
+        requests = scoring(prompts_of(7, shared=20), **held)
+        ((_, plan),) = packed._plans(requests)
         last = max([1, *(edit.last for edit in edits)])
         assert max(batch.reuse for batch in plan.batches) == (0 if last == 30 else 20)
-        for found, other in zip(answers(packed, asked), answers(plain, asked), strict=True):
+        for found, other in zip(answer(packed, requests), answer(plain, requests), strict=True):
             assert numbers(found) == pytest.approx(numbers(other), abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", EACH)
+@pytest.mark.parametrize("kind", REPRESENTATIVE)
 @pytest.mark.parametrize("attention", ["packed", "eager"])
-def test_texts_are_those_of_every_step_computed_anew(kind: str, attention: str, load: Any) -> None:
-    model, own = load(kind, attention=attention), make_model(kind)
-    prefixes = (prefix_for(own.config, 4),)
-    for edits in edits_for(own.config.num_hidden_layers).values():
-        prompts = [replace(prompt, edits=edits, prefixes=prefixes) for prompt in drawn(8, count=3)]
-        outputs: list[Any] = answers(model, [Request(input=prompt, verb=Generate(max_tokens=5)) for prompt in prompts])
+def test_texts_equal_those_of_recomputing_every_step(kind: str, attention: str, load_model: LoadModel) -> None:
+    model, reference = load_model(kind, attention=attention), make_model(kind)
+    prefixes = (prefix_for(reference.config, 4),)
+    for edits in edits_for(reference.config.num_hidden_layers).values():
+        prompts = [replace(prompt, edits=edits, prefixes=prefixes) for prompt in prompts_of(8, count=3)]
+        outputs: list[Any] = answer(model, [Request(input=prompt, verb=Generate(max_tokens=5)) for prompt in prompts])
         for prompt, output in zip(prompts, outputs, strict=True):
             (text,) = output.generations
             for step, token in enumerate(text.ids):
                 whole = torch.tensor([(*prompt.ids, *text.ids[:step])])
-                with torch.no_grad(), hooked(own, edits, len(prompt.ids)):
-                    logits = own(whole, **past_of(own, prefixes)).logits[0, -1]
+                with torch.no_grad(), edit_hooks(reference, edits, len(prompt.ids)):
+                    logits = reference(whole, **past_of(reference, prefixes)).logits[0, -1]
                 assert logits[token] >= logits.max() - 1e-4
 
 
-# ---- what tells them apart, and who takes them ---------------------------------------------------------
+# ---- caching and refusals ---------------------------------------------------------
 
 
-def test_the_score_cache_tells_prefixes_and_edits_apart(load: Any, tmp_path: Path) -> None:
-    ask = CachedModel(load("llama"), ScoreCache(tmp_path / "scores.sqlite"))
-    config, (prompt,) = make_model("llama").config, drawn(9, count=1)
+def test_the_score_cache_distinguishes_prefixes_and_edits(load_model: LoadModel, tmp_path: Path) -> None:
+    cached = CachedModel(load_model("llama"), ScoreCache(tmp_path / "scores.sqlite"))
+    config, (prompt,) = make_model("llama").config, prompts_of(9, count=1)
     edits = edits_for(3)
     held: list[dict[str, Any]] = [
         {},
@@ -297,11 +271,11 @@ def test_the_score_cache_tells_prefixes_and_edits_apart(load: Any, tmp_path: Pat
         *({"edits": each} for each in edits.values()),
         {"edits": (replace(edits["add to the last"][0], last=2),)},
     ]
-    asked = [request for each in held for request in scoring([prompt], **each)]
-    first = [ask([request])[0] for request in asked]
-    assert ask.asked == len(asked)
-    assert ask(asked) == first
-    assert ask.asked == len(asked)
+    requests = [request for learned in held for request in scoring([prompt], **learned)]
+    first = [cached([request])[0] for request in requests]
+    assert cached.asked == len(requests)
+    assert cached(requests) == first
+    assert cached.asked == len(requests)
     assert len(set(first)) == len(first)
 
 
@@ -317,14 +291,14 @@ def unsupported() -> list[tuple[str, Callable[[Any], Any], str]]:
 
 
 @pytest.mark.parametrize(("kind", "held", "code"), unsupported())
-def test_who_cannot_take_them_says_so(kind: str, held: Any, code: str, load: Any) -> None:
-    model = pk.load(kind) if kind == "fake" else load(kind)
-    (prompt,) = drawn(1, count=1)
+def test_unsupported_learned_values_are_refused(kind: str, held: Any, code: str, load_model: LoadModel) -> None:
+    model = pk.load(kind) if kind == "fake" else load_model(kind)
+    (prompt,) = prompts_of(1, count=1)
     with refused(pk.Unsupported, code, model=model.name):
-        answers(model, scoring([held(prompt)]))
+        answer(model, scoring([held(prompt)]))
 
 
-def test_a_models_own_attention_takes_no_prefix_at_some_layers(load: Any) -> None:
-    model, (prompt,) = load("llama", attention="eager"), drawn(1, count=1)
+def test_attention_of_transformers_refuses_a_prefix_at_some_layers(load_model: LoadModel) -> None:
+    model, (prompt,) = load_model("llama", attention="eager"), prompts_of(1, count=1)
     with refused(pk.Unsupported, "prefix-at-some-layers", model=model.name):
-        answers(model, scoring([prompt], prefixes=(prefix_for(model._config, layers=(1,)),)))
+        answer(model, scoring([prompt], prefixes=(prefix_for(model._config, layers=(1,)),)))

@@ -1,4 +1,4 @@
-"""PEFT's checkpoints give here what they give in PEFT, and ours there; where PEFT goes wrong, ours does not."""
+"""Checkpoints give the same results here and in PEFT, in both directions; known errors of PEFT do not occur here."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from promptkit.manipulate.compose import composed
 from promptkit.manipulate.learned.storage import save as keep
 from promptkit.models.client import CachedModel
 from tests.support.errors import refused
+from tests.support.hf_models import answer
 from tests.support.tiny import VOCABULARY, make_model, make_tokenizer
 
-pytestmark = [  # what PEFT reads and gives
+pytestmark = [  # raised inside PEFT
     pytest.mark.filterwarnings(f"ignore:`{name}` is deprecated:FutureWarning")
     for name in ("is_gradient_checkpointing", "past_key_values")
 ]
@@ -50,7 +51,7 @@ CONFIGS = {
 
 @pytest.fixture(scope="module", params=["llama", "gemma3"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Grouped-query attention both; Gemma 3 scales its embeddings, has sliding windows, and heads wider than its embeddings."""
+    """Both have grouped-query attention; Gemma 3 also scaled embeddings, sliding windows and wide heads."""
     path = tmp_path_factory.mktemp(request.param)
     make_model(request.param, **({"head_dim": 20} if request.param == "gemma3" else {})).save_pretrained(path)
     make_tokenizer().save_pretrained(path)
@@ -62,134 +63,134 @@ def model(folder: Path) -> Any:
     return pk.load(str(folder))
 
 
-def own(folder: Path) -> Any:
+def base_model(folder: Path) -> Any:
     return transformers.AutoModelForCausalLM.from_pretrained(folder)
 
 
-def trained(folder: Path, config: Any, out: Path, steps: int = 3) -> Any:
-    """A model that PEFT has trained for a few steps, and saved in a folder."""
+def train_with_peft(folder: Path, config: Any, out: Path, steps: int = 3) -> Any:
+    """Trains a model with PEFT for a few steps and saves it in a folder."""
     torch.manual_seed(1)
-    changed = peft.get_peft_model(own(folder), config)
-    changed.train()
-    optimizer = torch.optim.AdamW([each for each in changed.parameters() if each.requires_grad], lr=0.05)
+    peft_model = peft.get_peft_model(base_model(folder), config)
+    peft_model.train()
+    optimizer = torch.optim.AdamW([parameter for parameter in peft_model.parameters() if parameter.requires_grad], lr=0.05)
     ids = torch.randint(3, VOCABULARY, (4, 12))
     for _ in range(steps):
-        changed(input_ids=ids, labels=ids).loss.backward()
+        peft_model(input_ids=ids, labels=ids).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    changed.save_pretrained(out)
-    return changed.eval()
+    peft_model.save_pretrained(out)
+    return peft_model.eval()
 
 
-def rendered(model: Any, *changes: Any) -> list[Any]:
-    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
-    return composed([pk.Prompt("sentiment/review"), *changes]).bind(around)(ROWS)
+def rendered(model: Any, *manipulations: Any) -> list[Any]:
+    context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
+    return composed([pk.Prompt("sentiment/review"), *manipulations]).bind(context)(ROWS)
 
 
-def answers(model: Any, asked: list[Request]) -> list[Any]:
-    found = {i: output for indices, outputs in model.answer(asked) for i, output in zip(indices, outputs, strict=True)}
-    return [found[i] for i in range(len(asked))]
+def label_logprobs(model: Any, *manipulations: Any) -> list[list[float]]:
+    """The log-probabilities of all tokens of all labels for each row, computed in one batch."""
+    requests = [
+        Request(input=each.input, verb=Score(continuations=each.continuations)) for each in rendered(model, *manipulations)
+    ]
+    return [[x for label in output.logprobs for x in label] for output in answer(model, requests)]
 
 
-def labels_of(model: Any, *changes: Any) -> list[list[float]]:
-    """Of each row, the log-probability of every token of every label, all rows asked at once."""
-    asked = [Request(input=each.input, verb=Score(continuations=each.continuations)) for each in rendered(model, *changes)]
-    return [[x for label in output.logprobs for x in label] for output in answers(model, asked)]
-
-
-def next_of(model: Any, *changes: Any) -> list[tuple[float, ...]]:
-    """Of each row, the whole vocabulary's log-probabilities behind the prompt."""
+def next_token_logprobs(model: Any, *manipulations: Any) -> list[tuple[float, ...]]:
+    """The log-probabilities of the whole vocabulary after the prompt, for each row."""
     every = Read(token_ids=tuple(range(VOCABULARY)))
     return [
-        output.logprobs for output in answers(model, [Request(input=r.input, verb=every) for r in rendered(model, *changes)])
+        output.logprobs
+        for output in answer(model, [Request(input=r.input, verb=every) for r in rendered(model, *manipulations)])
     ]
 
 
-def in_peft(changed: Any, ids: tuple[int, ...], words: tuple[tuple[int, ...], ...]) -> tuple[list[float], list[float]]:
-    """The same two of one row by itself, each label behind the whole prompt, by PEFT's own forward."""
+def peft_logprobs(peft_model: Any, ids: tuple[int, ...], words: tuple[tuple[int, ...], ...]) -> tuple[list[float], list[float]]:
+    """Label log-probabilities, and those of the vocabulary after the prompt, of one row by PEFT, one label at a time."""
     labels: list[float] = []
     after: list[float] = []
     for word in words:
         with torch.no_grad():
-            logits = changed(input_ids=torch.tensor([[*ids, *word]])).logits[0]
+            logits = peft_model(input_ids=torch.tensor([[*ids, *word]])).logits[0]
         read = logits[-len(word) - 1 :].log_softmax(-1)
         labels += [read[place, token].item() for place, token in enumerate(word)]
         after = read[0].tolist()
     return labels, after
 
 
-def agree(model: Any, changed: Any, soft: Any) -> None:
-    labels, after = labels_of(model, soft), next_of(model, soft)
+def assert_equal_logprobs(model: Any, peft_model: Any, soft: Any) -> None:
+    labels, after = label_logprobs(model, soft), next_token_logprobs(model, soft)
     for place, plain in enumerate(rendered(model)):
-        expected = in_peft(changed, plain.input.ids, plain.continuations)
+        expected = peft_logprobs(peft_model, plain.input.ids, plain.continuations)
         assert labels[place] == pytest.approx(expected[0], abs=1e-4)
         assert after[place] == pytest.approx(expected[1], abs=1e-4)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_what_peft_has_trained_gives_the_same_here(name: str, folder: Path, model: Any, tmp_path: Path) -> None:
-    changed = trained(folder, CONFIGS[name](), tmp_path)
+def test_peft_checkpoints_give_equal_results(name: str, folder: Path, model: Any, tmp_path: Path) -> None:
+    peft_model = train_with_peft(folder, CONFIGS[name](), tmp_path)
     soft: Any = pk.load_manipulation(tmp_path)
     assert soft.name == ("prefix" if "prefix" in name else "soft")
-    agree(model, changed, soft)
-    agree(model, peft.PeftModel.from_pretrained(own(folder), tmp_path).eval(), soft)
-    assert max(abs(x - y) for x, y in zip(next_of(model)[0], next_of(model, soft)[0], strict=True)) > 0.1
+    assert_equal_logprobs(model, peft_model, soft)
+    assert_equal_logprobs(model, peft.PeftModel.from_pretrained(base_model(folder), tmp_path).eval(), soft)
+    assert (
+        max(abs(x - y) for x, y in zip(next_token_logprobs(model)[0], next_token_logprobs(model, soft)[0], strict=True)) > 0.1
+    )
 
 
-OURS = {
+MANIPULATIONS = {
     "soft": pk.SoftPrompt(6, init="random", place="start", seed=3, reparameterize="lstm", width=7),
     "prefix": pk.Prefix(6, init="random", seed=3),
-    "prefix of a text, by a network": pk.Prefix(15, init="so it was", mlp=16),
+    "prefix of a text, with mlp": pk.Prefix(15, init="so it was", mlp=16),
 }
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_what_was_trained_here_gives_the_same_in_peft(name: str, folder: Path, model: Any, tmp_path: Path) -> None:
-    around, blank = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS)), OURS[name]
-    ours: Any = blank.with_parameters(blank.initial_parameters(around), {"name": str(folder)})
+@pytest.mark.parametrize("name", MANIPULATIONS)
+def test_converted_checkpoints_give_equal_results_in_peft(name: str, folder: Path, model: Any, tmp_path: Path) -> None:
+    context, blank = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS)), MANIPULATIONS[name]
+    ours: Any = blank.with_parameters(blank.initial_parameters(context), {"name": str(folder)})
     pk.convert(keep(ours, tmp_path / "ours"), tmp_path / "theirs")
-    changed = peft.PeftModel.from_pretrained(own(folder), tmp_path / "theirs").eval()
-    agree(model, changed, ours)
-    assert changed.peft_config["default"].base_model_name_or_path == str(folder)
+    peft_model = peft.PeftModel.from_pretrained(base_model(folder), tmp_path / "theirs").eval()
+    assert_equal_logprobs(model, peft_model, ours)
+    assert peft_model.peft_config["default"].base_model_name_or_path == str(folder)
     back = pk.load_manipulation(pk.convert(tmp_path / "theirs", tmp_path / "back").path)
     assert (back.parameters, back.base, back.settings()) == (ours.parameters, ours.base, ours.settings())
 
 
 def padded_on_the_left(prompts: list[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Their ids, and which of them are no padding."""
+    """Padded ids, and the mask of what is not padding."""
     blanks = [max(map(len, prompts)) - len(ids) for ids in prompts]
     mask = [[0] * blank + [1] * len(ids) for blank, ids in zip(blanks, prompts, strict=True)]
     return torch.tensor([[2] * blank + [*ids] for blank, ids in zip(blanks, prompts, strict=True)]), torch.tensor(mask)
 
 
-def test_padding_on_the_left_is_a_trap_in_peft_and_none_here(folder: Path, model: Any, tmp_path: Path) -> None:
-    """PEFT puts its vectors before the padding, so that the tokens stand away from them."""
-    changed = trained(folder, CONFIGS["prompt tuning"](), tmp_path)
+def test_left_padding_changes_results_in_peft_only(folder: Path, model: Any, tmp_path: Path) -> None:
+    """PEFT inserts its vectors before the padding, which separates them from the tokens."""
+    peft_model = train_with_peft(folder, CONFIGS["prompt tuning"](), tmp_path)
     soft = pk.load_manipulation(tmp_path)
     prompts = [each.input.ids for each in rendered(model)]
-    alone = torch.tensor([in_peft(changed, ids, ((5,),))[1] for ids in prompts])
+    alone = torch.tensor([peft_logprobs(peft_model, ids, ((5,),))[1] for ids in prompts])
     padded, mask = padded_on_the_left(prompts)
     with torch.no_grad():
-        theirs = changed(input_ids=padded, attention_mask=mask).logits[:, -1].log_softmax(-1)
-    moved = (theirs - alone).abs().amax(1)
-    assert moved[0] > 0.1  # the shortest
-    assert moved[-1] < 1e-4  # the longest has no padding
+        theirs = peft_model(input_ids=padded, attention_mask=mask).logits[:, -1].log_softmax(-1)
+    shift = (theirs - alone).abs().amax(1)
+    assert shift[0] > 0.1  # the shortest
+    assert shift[-1] < 1e-4  # the longest has no padding
 
-    assert torch.allclose(torch.tensor(next_of(model, soft)), alone, atol=1e-4)  # packed, without padding
+    assert torch.allclose(torch.tensor(next_token_logprobs(model, soft)), alone, atol=1e-4)  # packed, without padding
     padding: Any = pk.load(str(folder), attention="eager")  # labels of a row padded on the right
-    by_itself = [answers(padding, [one])[0].logprobs for one in scored(padding, soft)]
-    for found, expected in zip(answers(model, scored(model, soft)), by_itself, strict=True):
+    by_itself = [answer(padding, [one])[0].logprobs for one in score_requests(padding, soft)]
+    for found, expected in zip(answer(model, score_requests(model, soft)), by_itself, strict=True):
         for label, other in zip(found.logprobs, expected, strict=True):
             assert label == pytest.approx(other, abs=1e-4)
-    assert torch.allclose(left_padded(own(folder), prompts, soft), alone, atol=1e-4)
+    assert torch.allclose(left_padded(base_model(folder), prompts, soft), alone, atol=1e-4)
 
 
-def scored(model: Any, soft: Any) -> list[Request]:
+def score_requests(model: Any, soft: Any) -> list[Request]:
     return [Request(input=each.input, verb=Score(continuations=each.continuations)) for each in rendered(model, soft)]
 
 
 def left_padded(model: Any, prompts: list[tuple[int, ...]], soft: Any) -> torch.Tensor:
-    """Transformers' own forward with the padding where it belongs, before the vectors."""
+    """The forward of transformers with the padding before the vectors, where it belongs."""
     vectors = torch.tensor(soft.parameters["vectors"].numpy())
     width, embedding, rows, masks = max(map(len, prompts)), model.get_input_embeddings(), [], []
     for ids in prompts:
@@ -201,58 +202,61 @@ def left_padded(model: Any, prompts: list[tuple[int, ...]], soft: Any) -> torch.
     return read.log_softmax(-1)
 
 
-def test_so_it_is_before_a_prefix_and_in_sliding_windows_even_with_positions(folder: Path, model: Any, tmp_path: Path) -> None:
-    """PEFT puts padding between a prefix and the tokens. Positions mend it, but not that a window counts the padding too."""
-    changed, prefix = trained(folder, CONFIGS["prefix tuning"](), tmp_path), pk.load_manipulation(tmp_path)
+def test_left_padding_with_a_prefix_changes_results_in_peft_only(folder: Path, model: Any, tmp_path: Path) -> None:
+    """PEFT has the padding between prefix and tokens. Position ids correct that, but sliding windows still count it."""
+    peft_model, prefix = train_with_peft(folder, CONFIGS["prefix tuning"](), tmp_path), pk.load_manipulation(tmp_path)
     prompts = [each.input.ids for each in rendered(model)]
-    alone = torch.tensor([in_peft(changed, ids, ((5,),))[1] for ids in prompts])
+    alone = torch.tensor([peft_logprobs(peft_model, ids, ((5,),))[1] for ids in prompts])
     padded, mask = padded_on_the_left(prompts)
 
-    def moved(**more: Any) -> torch.Tensor:
+    def shift(**more: Any) -> torch.Tensor:
         with torch.no_grad():
-            theirs = changed(input_ids=padded, attention_mask=mask, **more).logits[:, -1].log_softmax(-1)
+            theirs = peft_model(input_ids=padded, attention_mask=mask, **more).logits[:, -1].log_softmax(-1)
         return (theirs - alone).abs().amax(1)
 
-    assert moved()[0] > 0.1  # the shortest
-    assert moved()[-1] < 1e-4  # the longest has no padding
-    shortest = moved(position_ids=(mask.cumsum(1) - 1).clamp(min=0))[0]
-    assert shortest > 0.1 if changed.config.model_type.startswith("gemma3") else shortest < 1e-4
+    assert shift()[0] > 0.1  # the shortest
+    assert shift()[-1] < 1e-4  # the longest has no padding
+    shortest = shift(position_ids=(mask.cumsum(1) - 1).clamp(min=0))[0]
+    assert shortest > 0.1 if peft_model.config.model_type.startswith("gemma3") else shortest < 1e-4
 
-    assert torch.allclose(torch.tensor(next_of(model, prefix)), alone, atol=1e-4)  # packed, without padding
+    assert torch.allclose(torch.tensor(next_token_logprobs(model, prefix)), alone, atol=1e-4)  # packed, without padding
     padding: Any = pk.load(str(folder), attention="eager")
-    assert torch.allclose(torch.tensor(next_of(padding, prefix)), alone, atol=1e-4)
+    assert torch.allclose(torch.tensor(next_token_logprobs(padding, prefix)), alone, atol=1e-4)
 
 
-def test_texts_are_written_behind_a_prefix_that_peft_may_lose(folder: Path, model: Any, tmp_path: Path) -> None:
-    """Where transformers calls a cache `cache`, `generate` of PEFT 0.21 writes as if there were no prefix."""
-    changed, prefix = trained(folder, CONFIGS["prefix tuning"](), tmp_path), pk.load_manipulation(tmp_path)
-    held, bare = rendered(model, prefix)[0].input.prefixes, [tuple(range(4 + i, 8 + 2 * i)) for i in range(5)]
-    told = {"max_new_tokens": 3, "do_sample": False, "eos_token_id": None}
+def test_generation_uses_the_prefix_that_peft_may_ignore(folder: Path, model: Any, tmp_path: Path) -> None:
+    """With versions of transformers that name the argument `cache`, `generate` of PEFT 0.21 ignores the prefix."""
+    peft_model, prefix = train_with_peft(folder, CONFIGS["prefix tuning"](), tmp_path), pk.load_manipulation(tmp_path)
+    prefixes = rendered(model, prefix)[0].input.prefixes
+    prompts = [tuple(range(4 + i, 8 + 2 * i)) for i in range(5)]
+    settings = {"max_new_tokens": 3, "do_sample": False, "eos_token_id": None}
 
     def stepwise(ids: tuple[int, ...]) -> list[int]:
         for _ in range(3):
             with torch.no_grad():
-                ids += (int(changed(input_ids=torch.tensor([ids])).logits[0, -1].argmax()),)
+                ids += (int(peft_model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()),)
         return [*ids[-3:]]
 
-    def written(*prefixes: Any) -> list[list[int]]:
-        asked = [Request(input=TextInput(ids=ids, prefixes=prefixes), verb=Generate(max_tokens=3)) for ids in bare]
-        return [[*output.generations[0].ids] for output in answers(model, asked)]
+    def generated(*learned: Any) -> list[list[int]]:
+        requests = [Request(input=TextInput(ids=ids, prefixes=learned), verb=Generate(max_tokens=3)) for ids in prompts]
+        return [[*output.generations[0].ids] for output in answer(model, requests)]
 
-    assert written(*held) == [stepwise(ids) for ids in bare] != written()
-    loses = "cache" in signature(type(changed.get_base_model()).forward).parameters
-    with pytest.warns(FutureWarning, match="ignoring deprecated `past_key_values=") if loses else nullcontext():
-        rows = [torch.tensor([ids]) for ids in bare]
-        theirs = [changed.generate(input_ids=row, attention_mask=row.ge(0).long(), **told)[0, -3:].tolist() for row in rows]
-    assert theirs == (written() if loses else written(*held))
+    assert generated(*prefixes) == [stepwise(ids) for ids in prompts] != generated()
+    ignores_prefix = "cache" in signature(type(peft_model.get_base_model()).forward).parameters
+    with pytest.warns(FutureWarning, match="ignoring deprecated `past_key_values=") if ignores_prefix else nullcontext():
+        rows = [torch.tensor([ids]) for ids in prompts]
+        theirs = [
+            peft_model.generate(input_ids=row, attention_mask=row.ge(0).long(), **settings)[0, -3:].tolist() for row in rows
+        ]
+    assert theirs == (generated() if ignores_prefix else generated(*prefixes))
 
 
-def test_a_checkpoint_is_evaluated_by_its_folder(folder: Path, model: Any, tmp_path: Path) -> None:
-    trained(folder, CONFIGS["p-tuning"](), tmp_path)
+def test_a_checkpoint_refuses_another_base_model(folder: Path, model: Any, tmp_path: Path) -> None:
+    train_with_peft(folder, CONFIGS["p-tuning"](), tmp_path)
     soft = pk.load_manipulation(tmp_path)
     predictor = pk.Predictor(model, [pk.Prompt("sentiment/review"), soft], pk.Verbalizer(WORDS))
     assert predictor.manipulate.settings()["with"] == [soft.settings()]
-    other = own(folder)
+    other = base_model(folder)
     with torch.no_grad():
         other.get_input_embeddings().weight[5] += 1
     other.save_pretrained(tmp_path / "other")

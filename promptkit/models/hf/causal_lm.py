@@ -1,0 +1,253 @@
+"""Typed access to a causal language model of transformers.
+
+The modules and configurations of transformers are untyped, and the names of their attributes differ between architectures. This
+is the only module of the engine that looks inside them. All others work with PyTorch tensors and modules.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from promptkit.core.errors import Unsupported
+from promptkit.models.hf.kv_cache import KeyValues
+from promptkit.models.hf.lm_head import LMHead
+from promptkit.models.hf.tensors import embed_ids
+
+if TYPE_CHECKING:
+    from promptkit.core.inputs import Interventions, KVPrefix
+    from promptkit.models.hf.packed_row import PackedRow
+
+OUTPUT_PROJECTIONS = frozenset({"o_proj", "c_proj", "out_proj", "dense", "wo"})
+"""The names of the output projection in the attention modules of transformers."""
+
+
+class CausalLM:
+    """A frozen causal language model of transformers."""
+
+    def __init__(self, model: Any) -> None:
+        """Wraps a `transformers.PreTrainedModel` with a language modeling head, in evaluation mode."""
+        self._model = model
+        self._config: Any = model.config.get_text_config()
+        self._embedding: Any = model.get_input_embeddings()
+        parameters = inspect.signature(model.forward).parameters
+        self._slices_logits = "logits_to_keep" in parameters
+        self._cache_argument = "cache" if "cache" in parameters else "past_key_values"  # renamed in transformers 5.24
+
+    # ---- what the model is ---------------------------------------------------------------------------
+
+    @property
+    def module(self) -> nn.Module:
+        """The model as a PyTorch module."""
+        module: nn.Module = self._model
+        return module
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        device: torch.device = self._model.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The data type of the weights."""
+        dtype: torch.dtype = self._model.dtype
+        return dtype
+
+    @property
+    def model_type(self) -> str:
+        """The name of the architecture in transformers, such as `llama`."""
+        return str(self._model.config.model_type)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of tokens that the configuration states."""
+        return int(self._config.vocab_size)
+
+    @property
+    def num_embeddings(self) -> int:
+        """The number of rows of the embedding."""
+        return int(self._embedding.num_embeddings)
+
+    @property
+    def num_layers(self) -> int:
+        """The number of layers."""
+        return int(self._config.num_hidden_layers)
+
+    @property
+    def num_heads(self) -> int:
+        """The number of query heads of each layer."""
+        return int(self._config.num_attention_heads)
+
+    @property
+    def layer_types(self) -> tuple[str, ...] | None:
+        """The kind of each layer's attention, such as `sliding_attention`; None if the configuration does not state it."""
+        types = getattr(self._config, "layer_types", None)
+        return None if types is None else tuple(types)
+
+    @property
+    def rope_settings(self) -> str:
+        """The settings of the rotary embedding, as text; empty if there is none."""
+        return str(getattr(self._config, "rope_parameters", None) or getattr(self._config, "rope_scaling", None) or "")
+
+    @property
+    def residual_multiplier(self) -> float:
+        """The factor of what each layer adds to the residual stream; 1 for most architectures."""
+        return float(getattr(self._config, "residual_multiplier", None) or 1.0)
+
+    @cached_property
+    def layers(self) -> nn.ModuleList:
+        """The layers, first to last.
+
+        Raises:
+            Unsupported: If no list of modules has the number of layers that the configuration states.
+        """
+        lists = (module for module in self.module.modules() if isinstance(module, nn.ModuleList))
+        layers = next((modules for modules in lists if len(modules) == self.num_layers), None)
+        if layers is None:
+            raise Unsupported(
+                "The layers of this model cannot be identified among its modules",
+                code="unidentified-layers",
+                got=f"a model of type {self.model_type}",
+                hint="Use another model",
+                model_type=self.model_type,
+            )
+        return layers
+
+    @cached_property
+    def output_projections(self) -> list[nn.Module]:
+        """The output projection of each layer's attention, to which the concatenated outputs of its heads are passed.
+
+        Raises:
+            Unsupported: If some layer has none, or several.
+        """
+        return [self._output_projection(layer) for layer in self.layers]
+
+    def _output_projection(self, layer: nn.Module) -> nn.Module:
+        projections: list[nn.Module] = []
+        for path, module in layer.named_modules():
+            *parents, name = path.split(".")
+            if name in OUTPUT_PROJECTIONS and any("att" in parent for parent in parents):
+                projections.append(module)
+        if len(projections) != 1:
+            raise self.unidentified_heads()
+        return projections[0]
+
+    def unidentified_heads(self) -> Unsupported:
+        """Returns the error for a model whose attention heads cannot be told apart."""
+        return Unsupported(
+            "The attention heads of this model cannot be identified",
+            code="unidentified-heads",
+            got=f"a model of type {self.model_type}",
+            hint="Use another model",
+            model_type=self.model_type,
+        )
+
+    def lm_head(self) -> LMHead | None:
+        """Returns the output head, or None if it is not a linear layer."""
+        linear = self._model.get_output_embeddings()
+        if not isinstance(linear, nn.Linear):
+            return None
+        divisor = getattr(self._config, "logits_scaling", None)
+        return LMHead(
+            weight=linear.weight,
+            bias=linear.bias,
+            scale=1 / divisor if divisor else getattr(self._config, "logit_scale", None) or 1.0,
+            softcap=getattr(self._config, "final_logit_softcapping", None),
+        )
+
+    @property
+    def attention(self) -> str:
+        """The name of the attention implementation."""
+        return str(self._model.config._attn_implementation)
+
+    def set_attention(self, name: str) -> None:
+        """Sets the attention implementation, by a name that is registered with transformers."""
+        self._model.set_attn_implementation(name)
+
+    # ---- what it computes ----------------------------------------------------------------------------
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Returns the embeddings of token ids, shape (..., d_model), as the first layer receives them."""
+        rows: Tensor = self._embedding(ids)
+        return rows
+
+    def hidden_states(self, row: PackedRow, *, all_layers: bool = False) -> tuple[Tensor, Sequence[Tensor]]:
+        """Runs a packed row through the decoder, whose attention must be packed attention.
+
+        Returns:
+            The last hidden states, shape (T, d_model); and with `all_layers` the states of every layer, embeddings first, each
+            of shape (T, d_model).
+        """
+        output = self._model.get_decoder()(
+            **self._inputs(row.ids[None], row.interventions.vectors),
+            position_ids=row.learned_tokens + row.positions[None],
+            use_cache=False,
+            output_hidden_states=all_layers,
+            packed=row,
+        )
+        return output.last_hidden_state[0], [states[0] for states in output.hidden_states] if all_layers else ()
+
+    def logits(
+        self, ids: Tensor, mask: Tensor, interventions: Interventions[Tensor], *, first: int, all_layers: bool = False
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Runs padded rows through the model.
+
+        Args:
+            ids: Token ids, shape (rows, width); a negative id refers to a learned vector.
+            mask: 1 for a token, 0 for padding, shape (rows, learned prefix + width).
+            interventions: Learned vectors and prefixes; edits are not applied here.
+            first: The first position of which logits are returned.
+            all_layers: Whether to return hidden states.
+
+        Returns:
+            Logits, shape (rows, width - first, vocabulary); and with `all_layers` the states of every layer, embeddings first,
+            each of shape (rows, width, d_model).
+        """
+        options: dict[str, Any] = {"use_cache": bool(interventions.prefixes)}
+        if interventions.prefixes:
+            options[self._cache_argument] = _prefix_cache(interventions.prefixes, rows=len(ids), dtype=self.dtype)
+        if self._slices_logits:
+            options["logits_to_keep"] = ids.shape[1] - first
+        inputs = self._inputs(ids, interventions.vectors)
+        output = self._model(**inputs, **options, attention_mask=mask, output_hidden_states=all_layers)
+        logits = output.logits if self._slices_logits else output.logits[:, first:]
+        return logits, output.hidden_states if all_layers else ()
+
+    def keys_values(self, ids: Sequence[int]) -> KeyValues:
+        """Returns the keys and values of a text, as the model's own attention computes them."""
+        from transformers import DynamicCache
+
+        cache: Any = DynamicCache()
+        with torch.no_grad():
+            self._model(torch.tensor([ids], device=self.device), use_cache=True, **{self._cache_argument: cache})
+        return {number: (layer.keys[0], layer.values[0]) for number, layer in enumerate(cache.layers)}
+
+    def _inputs(self, ids: Tensor, vectors: Tensor | None) -> dict[str, Tensor]:
+        return {"input_ids": ids} if vectors is None else {"inputs_embeds": embed_ids(self._embedding, ids, vectors)}
+
+
+def _prefix_cache(prefixes: Sequence[KVPrefix[Tensor]], *, rows: int, dtype: torch.dtype) -> Any:
+    """Learned prefixes as a cache of transformers, the same for every row.
+
+    A forward pass does not add to it, so that gradient checkpointing can compute a layer again.
+    """
+    from transformers import DynamicCache
+
+    cache: Any = DynamicCache()
+    for prefix in prefixes:
+        for layer, *pair in zip(prefix.layers, prefix.keys, prefix.values, strict=True):
+            keys, values = (tensor.to(dtype).expand(rows, *tensor.shape) for tensor in pair)
+            cache.update(keys, values, layer - 1)
+
+    def prepend(keys: Tensor, values: Tensor, layer: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+        prefix = cache.layers[layer]
+        return torch.cat([prefix.keys, keys], dim=-2), torch.cat([prefix.values, values], dim=-2)
+
+    cache.update = prepend
+    return cache

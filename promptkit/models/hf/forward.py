@@ -1,0 +1,88 @@
+"""The forward pass of a model: what the packed and the padded implementation have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from promptkit.core.arrays import Array
+from promptkit.core.inputs import NO_INTERVENTIONS, Interventions
+from promptkit.core.model import Tokenizer
+from promptkit.core.requests import Output, Request
+from promptkit.models.hf.causal_lm import CausalLM
+from promptkit.models.hf.kv_cache import KeyValues
+from promptkit.models.hf.tensors import array_of
+
+
+class Forward(ABC):
+    """Answers batches of requests by forward passes of a model.
+
+    Several methods take `reuse` and `prefix`: all requests of the batch begin with the same `reuse` tokens, and `prefix` has
+    the keys and values of at least these, as `prefill` returns them. An implementation that does not share prefixes ignores
+    both.
+    """
+
+    shares_prefixes: ClassVar[bool]
+    """Whether requests reuse the keys and values of their common beginning."""
+
+    def __init__(self, causal_lm: CausalLM, *, batch_tokens: int) -> None:
+        """At most `batch_tokens` tokens are computed at once."""
+        self.causal_lm = causal_lm
+        self._batch_tokens = batch_tokens
+
+    @property
+    def model(self) -> nn.Module:
+        """The model as a PyTorch module."""
+        return self.causal_lm.module
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The data type of the weights."""
+        return self.causal_lm.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return self.causal_lm.device
+
+    def embed(self, ids: Sequence[int]) -> Array:
+        """Returns the embeddings of tokens."""
+        return array_of(self.causal_lm.embed(torch.tensor(ids, device=self.device)))
+
+    @abstractmethod
+    def prefill(self, ids: tuple[int, ...], interventions: Interventions[Tensor] = NO_INTERVENTIONS) -> KeyValues:
+        """Computes the keys and values of a shared prefix; returns an empty mapping if prefixes are not shared."""
+
+    @abstractmethod
+    def keys_values(self, ids: Sequence[int]) -> KeyValues:
+        """Computes the keys and values of a text."""
+
+    @abstractmethod
+    def answer(self, requests: Sequence[Request], reuse: int, prefix: KeyValues) -> list[Output]:
+        """Returns the outputs of `Score` and `Read` requests."""
+
+    @abstractmethod
+    def generate(
+        self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, tokenizer: Tokenizer, ends: frozenset[int]
+    ) -> list[Output]:
+        """Returns the outputs of `Generate` requests; a text ends at any token of `ends`."""
+
+    @abstractmethod
+    def token_logprobs(
+        self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]
+    ) -> list[list[Tensor]]:
+        """Returns the log-probabilities of each request's continuations, differentiable in the tensors of `interventions`.
+
+        Args:
+            requests: `Score` requests.
+            reuse: See the class.
+            prefix: See the class.
+            interventions: Replaces what the requests themselves contain.
+
+        Returns:
+            For each request and each of its continuations, a tensor of shape (tokens of the continuation,).
+        """

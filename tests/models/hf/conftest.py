@@ -1,0 +1,25 @@
+"""Fixtures of the hf engine's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import promptkit as pk
+from tests.support.hf_models import LoadModel
+from tests.support.tiny import save
+
+
+@pytest.fixture(scope="session")
+def load_model(tmp_path_factory: pytest.TempPathFactory) -> LoadModel:
+    """Returns `load_model(kind, **settings)`, which saves a tiny model of a kind once and loads it anew at each call."""
+    folders: dict[str, Path] = {}
+
+    def load(kind: str, **settings: Any) -> Any:
+        if kind not in folders:
+            folders[kind] = save(tmp_path_factory.mktemp(kind), kind)
+        return pk.load(str(folders[kind]), **settings)
+
+    return load
