@@ -78,13 +78,13 @@ def train(
 ) -> None:
     """Train a manipulation for a task on a frozen model: rows of its pool, the best step chosen by dev."""
     from promptkit.training import trainer as training
-    from promptkit.training.recipe import TrainingConfig
+    from promptkit.training.config import TrainingConfig
 
     loaded = resolve.task(task, data, template, label_column, labels, answer_column, train_file)
     options = PromptOptions(
         template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
     )
-    recipe = TrainingConfig(
+    config = TrainingConfig(
         optimizer=build.optimizer(optimizer),
         steps=steps,
         batch_size=batch_size,
@@ -100,10 +100,10 @@ def train(
         seed=seed,
     )
     changes = build.learnables(manipulation or ["soft"], seed)
-    predictor = build.trainable(loaded, model, set_, options, changes, recipe, split)
+    predictor = build.trainable(loaded, model, set_, options, changes, config, split)
     try:
         with Bar(hidden=as_json, unit="step") as bar:
-            fit = training.train(predictor, loaded, split=split, out=out, cache=not no_cache, progress=bar, **recipe.keywords())
+            fit = training.train(predictor, loaded, split=split, out=out, cache=not no_cache, progress=bar, **config.keywords())
     except KeyboardInterrupt:
         if processes().is_main:
             typer.echo("promptkit: stopped; the same command continues from its last checkpoint.", err=True)

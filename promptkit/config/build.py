@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt
     from promptkit.predictor.predictor import Predictor
     from promptkit.tasks.task import Task
+    from promptkit.training.config import TrainingConfig
     from promptkit.training.optimizers.base import Optimizer
-    from promptkit.training.recipe import TrainingConfig
 
 
 _log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ def learnables(spellings: Sequence[str], seed: int) -> list[Learnable]:
 def optimizer(spelling: str | None) -> Optimizer | None:
     """What changes it, as --optimizer spells it."""
     from promptkit.core.registry import build
-    from promptkit.training.recipe import OPTIMIZERS
+    from promptkit.training.config import OPTIMIZERS
 
     return build("optimizer", OPTIMIZERS, spelling) if spelling else None
 
@@ -162,7 +162,7 @@ def trainable(
     settings: list[str] | None,
     options: PromptOptions,
     changes: Sequence[Learnable],
-    recipe: TrainingConfig,
+    config: TrainingConfig,
     split: str | None,
 ) -> Predictor:
     """The predictor that is trained; what is wrong with the rows or the prompt is found before the model is loaded."""
@@ -171,13 +171,13 @@ def trainable(
     from promptkit.models.registry import load
     from promptkit.predictor.compatibility import check_engine
     from promptkit.predictor.predictor import Predictor
-    from promptkit.training.trainer import check
+    from promptkit.training.checks import check
 
     told = pairs(settings or [])
     check_engine(changes, model)
     prompt, first = options.prompt(task), reading(task)
     shown = [change for change in changes if change.kind.location != "hidden"]  # what is within the layers shows no mistake
     stand_in = Predictor(load("fake"), [prompt, *shown], first)
-    check(stand_in, task, split=split, recipe=recipe)
+    check(stand_in, task, split=split, config=config)
     dry_run([stand_in], task, split=split)
     return Predictor(load(model, **told), [prompt, *changes], first)

@@ -10,13 +10,15 @@ from promptkit.core.alignment import OutputReader
 from promptkit.core.arrays import Array
 from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.inputs import Interventions, KVPrefix, TextInput, Vectors
-from promptkit.core.model import Card
+from promptkit.core.model import Card, Tokenizer
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Request
 from promptkit.core.taxonomy import Kind
 
 InputTransform = Callable[[TextInput], TextInput]
 """What a change does to a prompt."""
+Embed = Callable[[Sequence[int]], Any]
+"""The token embedding of a model: token ids -> a tensor of shape (tokens, d_model)."""
 
 
 def unchanged(prompt: TextInput) -> TextInput:
@@ -138,36 +140,62 @@ class Modifier(Protocol):
 
 @runtime_checkable
 class Learnable(Modifier, Protocol):
-    """A change that is trained: a value of its parameters."""
+    """A modifier whose parameters are trained while the model stays frozen.
+
+    A learnable manipulation is an immutable value: training returns a copy with new parameters.
+    """
 
     @property
     def parameters(self) -> Mapping[str, Array]:
-        """Name -> what was learned; nothing before that."""
+        """The trained parameters by name; empty before training."""
         ...
 
     @property
     def base(self) -> Mapping[str, str | int]:
-        """The model that it was learned on."""
+        """The identity of the model that the parameters were trained on; empty before training."""
+        ...
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether the parameters are token ids, which are searched, instead of real numbers."""
         ...
 
     @property
     def learning_rate(self) -> float | None:
-        """What suits it along gradients, unless another is asked for; None where it is not learned along them."""
+        """The default peak learning rate for gradient descent; None for discrete parameters."""
         ...
 
     @property
     def fixed_parameters(self) -> frozenset[str]:
-        """Of what `begun` gives, the names of what no step changes: the units that the rest is counted in."""
+        """The names of the initial parameters that training leaves unchanged, such as the units of the others."""
         ...
 
     def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
-        """What is trained, as it stands before: from what was learned, if anything was."""
+        """Returns the parameters that training starts from: the trained ones, if there are any."""
         ...
 
-    def interventions(self, trained: Mapping[str, Any]) -> Interventions[Any]:
-        """What a forward reads, as a differentiable function of tensors of what is trained."""
+    def interventions(self, trained: Mapping[str, Any], embed: Embed) -> Interventions[Any]:
+        """Returns what the model's forward pass reads, as a differentiable function of the parameters.
+
+        Args:
+            trained: A tensor for each of the initial parameters.
+            embed: The model's token embedding, for discrete parameters: token ids -> tensor of shape (tokens, d_model).
+        """
+        ...
+
+    def differentiable_form(self, bind_context: BindContext) -> Learnable:
+        """Returns an equivalent manipulation that gradients flow through; the manipulation itself unless it is discrete."""
+        ...
+
+    def describe(self, tokenizer: Tokenizer) -> Mapping[str, object]:
+        """Returns a readable form of the trained parameters for reports, such as the text of tokens; empty by default."""
         ...
 
     def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:
-        """The change with the parameters that were come to."""
+        """Returns a copy with the trained parameters.
+
+        Args:
+            trained: An array for each of the initial parameters.
+            base: The identity of the model that they were trained on.
+        """
         ...

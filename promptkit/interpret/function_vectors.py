@@ -80,7 +80,7 @@ class HeadEffects:
         summed: Floats = sum(self.added[layer - 1, head - 1] for layer, head in self.best(heads, up_to=up_to))
         return summed
 
-    def shift(
+    def steering_vector(
         self, *, layer: int, heads: int | float = SHARE, up_to: int | None = None, strength: float = 1.0
     ) -> SteeringVector:
         """The function vector times `strength`, added behind a layer at a prompt's last token; see `best`."""

@@ -95,7 +95,7 @@ def test_it_is_what_transformers_alone_comes_to(folder: Path, kind: str) -> None
     assert found.added == pytest.approx(added, abs=1e-5)
     best = sorted(np.ndindex(LAYERS, HEADS), key=lambda place: -effects.mean(0)[place])[:2]
     assert found.best(2) == [(layer + 1, head + 1) for layer, head in best]
-    (vector,) = as_numpy(found.shift(layer=2, heads=2, strength=3.0).parameters["vectors"])
+    (vector,) = as_numpy(found.steering_vector(layer=2, heads=2, strength=3.0).parameters["vectors"])
     assert vector == pytest.approx(3 * sum(added[place] for place in best), abs=1e-4)
 
 
@@ -111,7 +111,7 @@ def test_demonstrations_have_one_anothers_answers_and_all_of_them() -> None:
 
 def test_it_is_saved_and_evaluated_as_any_other_shift(folder: Path, tmp_path: Path) -> None:
     task = pk.task(folder / "task.yaml")
-    shift = pk.head_effects(shown(folder), task, rows=3, patched=2).shift(layer=3, heads=0.5)
+    shift = pk.head_effects(shown(folder), task, rows=3, patched=2).steering_vector(layer=3, heads=0.5)
     loaded = pk.load_manipulation(pk.save_manipulation(shift, tmp_path / "steering"))
     assert loaded == shift
     plain = pk.Prompt("sentiment/review")
@@ -164,18 +164,22 @@ class Alike:
             "channel-prompt",
             {},
         ),
-        (lambda f: FOUND.shift(layer=3), "out-of-range", {"layer": 3, "most": 2}),
-        (lambda f: FOUND.shift(layer=1, heads=5), "out-of-range", {"heads": 5, "up_to": None, "available": 4}),
-        (lambda f: FOUND.shift(layer=1, heads=3, up_to=1), "out-of-range", {"heads": 3, "up_to": 1, "available": 2}),
-        (lambda f: FOUND.shift(layer=1, up_to=-1), "out-of-range", {"up_to": -1, "available": 0}),
-        (lambda f: FOUND.shift(layer=1, heads=1.5), "out-of-range", {"heads": 1.5}),
+        (lambda f: FOUND.steering_vector(layer=3), "out-of-range", {"layer": 3, "most": 2}),
+        (lambda f: FOUND.steering_vector(layer=1, heads=5), "out-of-range", {"heads": 5, "up_to": None, "available": 4}),
+        (lambda f: FOUND.steering_vector(layer=1, heads=3, up_to=1), "out-of-range", {"heads": 3, "up_to": 1, "available": 2}),
+        (lambda f: FOUND.steering_vector(layer=1, up_to=-1), "out-of-range", {"up_to": -1, "available": 0}),
+        (lambda f: FOUND.steering_vector(layer=1, heads=1.5), "out-of-range", {"heads": 1.5}),
         (lambda f: FOUND.best(0.0), "out-of-range", {"heads": 0.0}),
         (lambda f: FOUND.best(-0.5), "out-of-range", {"heads": -0.5}),
         (lambda f: FOUND.best(float("nan")), "not-finite", {"keyword": "heads", "value": "nan"}),
         (lambda f: FOUND.best(True), "invalid-value", {"keyword": "heads", "value": "True"}),
         (lambda f: FOUND.best(1, up_to=1.5), "invalid-value", {"keyword": "up_to", "value": "1.5"}),
-        (lambda f: FOUND.shift(layer=1.5), "invalid-value", {"keyword": "layer", "value": "1.5"}),
-        (lambda f: FOUND.shift(layer=1, strength=float("nan")), "not-finite", {"keyword": "strength", "value": "nan"}),
+        (lambda f: FOUND.steering_vector(layer=1.5), "invalid-value", {"keyword": "layer", "value": "1.5"}),
+        (
+            lambda f: FOUND.steering_vector(layer=1, strength=float("nan")),
+            "not-finite",
+            {"keyword": "strength", "value": "nan"},
+        ),
         (lambda f: pk.head_effects(shown(f, demos=pk.demos.random_each(k=1)), pk.task(f / "task.yaml")), "same-answers", {}),
         (lambda f: pk.head_effects(shown(f, demos=Alike()), pk.task(f / "task.yaml")), "same-answers", {}),
     ],

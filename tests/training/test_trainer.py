@@ -23,8 +23,8 @@ from promptkit.core.errors import CheckpointError, InputError, TaskError, Traini
 from promptkit.core.inputs import Interventions, TextInput
 from promptkit.core.requests import Request, Score
 from promptkit.models.hf.tensors import vectors_of
-from promptkit.training.recipe import TrainingConfig
-from promptkit.training.trainer import check
+from promptkit.training.checks import check
+from promptkit.training.config import TrainingConfig
 from tests.support.errors import refused
 from tests.support.tiny import CONFIGS, make_model, save, save_reviews
 
@@ -109,7 +109,7 @@ def test_so_many_rows_of_each_label_are_drawn_by_the_seed_from_the_pool(folder: 
     task = pk.task(folder / "task.yaml")
 
     def drawn(count: int, seed: int) -> list[Any]:
-        rows, _ = check(predictor(folder), task, split=None, recipe=TrainingConfig(per_class=count, seed=seed))
+        rows, _ = check(predictor(folder), task, split=None, config=TrainingConfig(per_class=count, seed=seed))
         return [*rows.pool]
 
     rows = drawn(count, seed)
@@ -123,8 +123,8 @@ def test_it_learns_from_the_pool_alone_and_leaves_the_model_as_it_was(folder: Pa
     task = pk.task(folder / "task.yaml")
     before = {name: weight.clone() for name, weight in make_model("gemma3").state_dict().items()}
     fit = trained(folder, tmp_path, steps=20, learning_rate=0.3)
-    assert fit.chosen.loss < fit.looks[0].loss
-    assert fit.chosen.better == max(look.better for look in fit.looks)
+    assert fit.best.loss < fit.dev_evaluations[0].loss
+    assert fit.best.sort_key == max(evaluation.sort_key for evaluation in fit.dev_evaluations)
     model: Any = fit.predictor.model
     assert all(torch.equal(weight, before[name]) for name, weight in model._forward.model.state_dict().items())
     assert fit.rows == {"pool": len(task.part("pool")), "dev": 12}
@@ -182,7 +182,7 @@ def test_two_are_learned_at_once_and_both_are_used(folder: Path, tmp_path: Path)
     assert tuple(loaded) == fit.learned
     assert [dict(each.settings())["length"] for each in loaded] == [2, 3]
     again = pk.train(predictor(folder, *loaded), task, out=tmp_path, cache=False, steps=1, batch_size=4, dev=8)
-    assert again.looks[0].loss == pytest.approx(fit.chosen.loss, abs=1e-5)
+    assert again.dev_evaluations[0].loss == pytest.approx(fit.best.loss, abs=1e-5)
 
 
 def test_a_text_that_is_to_be_written_becomes_likelier(folder: Path, tmp_path: Path) -> None:
@@ -190,9 +190,9 @@ def test_a_text_that_is_to_be_written_becomes_likelier(folder: Path, tmp_path: P
         pk.load(str(folder / "model")), [pk.Prompt(folder / "t.j2"), pk.SoftPrompt(3)], pk.extract.first_line()
     )
     fit = pk.train(written, pk.task(folder / "texts.yaml"), out=tmp_path, cache=False, steps=20, dev=8, learning_rate=0.3)
-    assert fit.chosen.loss < fit.looks[0].loss
-    assert fit.chosen.accuracy is None
-    assert f"dev loss on 8 rows: {fit.looks[0].loss:.3f} before, {fit.chosen.loss:.3f} after" in str(fit)
+    assert fit.best.loss < fit.dev_evaluations[0].loss
+    assert fit.best.accuracy is None
+    assert f"dev loss on 8 rows: {fit.dev_evaluations[0].loss:.3f} before, {fit.best.loss:.3f} after" in str(fit)
     assert "accuracy" not in str(fit)
 
 
@@ -249,7 +249,7 @@ def test_a_training_that_is_broken_off_comes_to_the_very_same(folder: Path, tmp_
         pk.train(predictor(folder), task, out=tmp_path / "cut", cache=False, progress=stop, **recipe)
     fit = trained(folder, tmp_path / "cut")
     assert fit.resumed == 4
-    assert (fit.learned, fit.losses, fit.looks) == (whole.learned, whole.losses, whole.looks)
+    assert (fit.learned, fit.losses, fit.dev_evaluations) == (whole.learned, whole.losses, whole.dev_evaluations)
     read = trained(folder, tmp_path / "cut")
     assert (read.resumed, read.seconds) == (8, fit.seconds)
 
@@ -273,19 +273,19 @@ def test_a_network_is_trained_with_the_vectors_and_its_result_alone_is_kept(kind
             raise Stop
 
     whole = fitted("whole")
-    assert whole.chosen.loss < whole.looks[0].loss
+    assert whole.best.loss < whole.dev_evaluations[0].loss
     with pytest.raises(Stop):
         fitted("cut", progress=stop)
     fit = fitted("cut")
     assert fit.resumed == 4
-    assert (fit.learned, fit.losses, fit.looks) == (whole.learned, whole.losses, whole.looks)
+    assert (fit.learned, fit.losses, fit.dev_evaluations) == (whole.learned, whole.losses, whole.dev_evaluations)
     loaded: Any = pk.load_manipulation(fit.path)
     assert (loaded,) == fit.learned
     assert {name: array.shape for name, array in loaded.parameters.items()} == {"vectors": (3, 32)}
     assert fit.trainable > 3 * 32
     recipe["steps"] = 1
     again = pk.train(predictor(folder, loaded), task, out=tmp_path / "again", cache=False, **recipe)
-    assert again.looks[0].loss == pytest.approx(fit.chosen.loss, abs=1e-5)
+    assert again.dev_evaluations[0].loss == pytest.approx(fit.best.loss, abs=1e-5)
     assert again.trainable == 3 * 32
 
 
@@ -316,8 +316,8 @@ def test_a_training_that_is_killed_comes_to_the_very_same(folder: Path, tmp_path
 def test_it_stops_where_dev_gets_no_better_and_keeps_the_best(folder: Path, tmp_path: Path) -> None:
     fit = trained(folder, tmp_path, steps=60, eval_every=1, patience=2, learning_rate=1e-9)
     assert len(fit.losses) < 60
-    assert "no better in 2 looks" in fit.ended
-    assert fit.chosen.step <= len(fit.losses) - 2
+    assert len(fit.dev_evaluations) - 1 - fit.dev_evaluations.index(fit.best) == 2
+    assert fit.best.step <= len(fit.losses) - 2
 
 
 def test_a_loss_that_is_no_number_stops_it_with_a_reason(folder: Path, tmp_path: Path) -> None:

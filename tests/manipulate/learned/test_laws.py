@@ -197,7 +197,7 @@ def test_gradients_are_the_slopes_of_scores_and_reach_nothing_frozen(
     weight = torch.randn(3, generator=torch.Generator().manual_seed(1))
 
     def total(tensors: Any) -> torch.Tensor:
-        rows = forward.scores(range(len(asked)), change.interventions(tensors))
+        rows = forward.scores(range(len(asked)), change.interventions(tensors, forward.embed))
         return sum((torch.cat(row) @ weight for row in rows), torch.zeros(()))
 
     tensors = {name: torch.from_numpy(as_numpy(array).copy()) for name, array in begun.items()}
@@ -245,7 +245,7 @@ def test_it_is_trained_saved_and_used_and_the_model_stays_as_it_was(
     assert (fit.path / PARAMETERS).stat().st_size < 4 * numbers + 1000
     on = pk.Predictor(model, [pk.Prompt("sentiment/review"), loaded], made.reading)
     again = pk.train(on, task, **{**recipe, "steps": 1})
-    assert again.looks[0].loss == pytest.approx(fit.chosen.loss, abs=1e-4)
+    assert again.dev_evaluations[0].loss == pytest.approx(fit.best.loss, abs=1e-4)
 
 
 def test_two_kinds_are_learned_at_once_each_at_its_own_rate(folder: Path, load: Any, tmp_path: Path) -> None:
@@ -253,10 +253,10 @@ def test_two_kinds_are_learned_at_once_each_at_its_own_rate(folder: Path, load: 
     made = pk.Predictor(load(), [pk.Prompt("sentiment/review"), *changes], pk.Verbalizer({"no": "bad", "yes": "good"}))
     fit = pk.train(made, task, steps=4, batch_size=4, dev=8, out=tmp_path, cache=False)
     assert [each.name for each in fit.learned] == ["soft", "prefix", "loreft"]
-    assert fit.rates == tuple(each.learning_rate for each in changes)
-    assert len({*fit.rates}) == 3
+    assert fit.learning_rates == tuple(each.learning_rate for each in changes)
+    assert len({*fit.learning_rates}) == 3
     manifests: list[Any] = [*map(read_manifest, fit.saved)]
-    assert [each.model_extra["recipe"]["learning_rate"] for each in manifests] == [*fit.rates]
+    assert [each.model_extra["training"]["learning_rate"] for each in manifests] == [*fit.learning_rates]
     assert [*map(load_manipulation, fit.saved)] == [*fit.learned]
 
 
@@ -304,7 +304,11 @@ def named(kind: Learnable, *shapes: tuple[int, ...]) -> dict[str, Array]:
         (lambda: pk.Prefix(2, layers=(0,)), "invalid-layers", {"layers": (0,)}),
         (lambda: pk.SteeringVector((2, 2)), "invalid-layers", {"layers": (2, 2)}),
         (lambda: pk.SteeringVector(at="first"), "unknown-name", {"kind": "at of steering", "name": "first"}),  # type: ignore[arg-type]
-        (lambda: pk.SteeringVector(operation="multiply"), "unknown-name", {"kind": "operation of steering", "name": "multiply"}),  # type: ignore[arg-type]
+        (
+            lambda: pk.SteeringVector(operation="multiply"),
+            "unknown-name",
+            {"kind": "operation of steering", "name": "multiply"},
+        ),  # type: ignore[arg-type]
         (lambda: pk.SteeringVector(operation="replace"), "needs-one-layer", {"layers": ()}),
         (lambda: pk.LoReFT(0), "out-of-range", {"rank": 0}),
         (lambda: pk.LoReFT(last=0), "no-edited-token", {"first": 0, "last": 0}),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit.core.arrays import as_array, as_numpy
 from promptkit.core.errors import InputError
-from promptkit.manipulate.learned.reparameterization import evaluated, made, networked
+from promptkit.manipulate.learned.reparameterization import differentiable_output, initial_network, network_output
 from tests.support.errors import refused
 
 KINDS = ("mlp", "lstm", "residual")
@@ -46,22 +46,22 @@ def test_p_tunings_encoder_is_pefts(kind: Any, length: int, d_model: int, width:
         encoder_reparameterization_type=kind.upper(),
     )
     encoder = peft.PromptEncoder(config)
-    parameters = moved(networked(kind, begin(length, d_model), width=width, seed=1))
+    parameters = moved(initial_network(kind, begin(length, d_model), width=width, seed=1))
     encoder.load_state_dict(tensors(parameters), strict=True)
     with torch.no_grad():
         expected = encoder(torch.arange(length)[None])[0].numpy()
-    assert as_numpy(evaluated(kind, parameters)) == pytest.approx(expected, abs=1e-5)
+    assert as_numpy(network_output(kind, parameters)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_residual_network_is_that_of_its_paper() -> None:
-    parameters = moved(networked("residual", begin(4, 6), width=3, seed=1))
+    parameters = moved(initial_network("residual", begin(4, 6), width=3, seed=1))
     own = torch.nn.Sequential(torch.nn.Linear(6, 3), torch.nn.ReLU(), torch.nn.Linear(3, 6), torch.nn.LayerNorm(6))
     held = tensors(parameters)
     names = {"0": "down", "2": "up", "3": "norm"}
     own.load_state_dict({f"{at}.{x}": held[f"{name}.{x}"] for at, name in names.items() for x in ("weight", "bias")})
     with torch.no_grad():
         expected = (held["embedding.weight"] + own(held["embedding.weight"])).numpy()
-    assert as_numpy(evaluated("residual", parameters)) == pytest.approx(expected, abs=1e-5)
+    assert as_numpy(network_output("residual", parameters)) == pytest.approx(expected, abs=1e-5)
 
 
 @given(st.sampled_from(KINDS), st.integers(1, 4), st.integers(2, 6), st.integers(1, 5), st.floats(0.01, 50))
@@ -69,7 +69,7 @@ def test_it_begins_at_the_scale_of_the_vectors_and_a_residual_one_as_they_are(
     kind: Any, length: int, d_model: int, width: int, scale: float
 ) -> None:
     rows = begin(length, d_model, scale)
-    found = as_numpy(evaluated(kind, networked(kind, rows, width=width, seed=2)))
+    found = as_numpy(network_output(kind, initial_network(kind, rows, width=width, seed=2)))
     assert found.shape == rows.shape
     assert np.sqrt((found**2).mean()) == pytest.approx(np.sqrt((rows**2).mean()), rel=1e-3)
     if kind == "residual":
@@ -78,15 +78,15 @@ def test_it_begins_at_the_scale_of_the_vectors_and_a_residual_one_as_they_are(
 
 @every
 def test_every_number_of_it_is_learned_and_seeds_draw_others(kind: Any) -> None:
-    parameters = moved(networked(kind, begin(3, 4), width=5, seed=0))
+    parameters = moved(initial_network(kind, begin(3, 4), width=5, seed=0))
     held = {name: tensor.double().requires_grad_() for name, tensor in tensors(parameters).items()}
     names = [*held]
     assert torch.autograd.gradcheck(
-        lambda *given: made(kind, dict(zip(names, given, strict=True))), [held[name] for name in names], atol=1e-4
+        lambda *given: differentiable_output(kind, dict(zip(names, given, strict=True))), [held[name] for name in names], atol=1e-4
     )
-    made(kind, held).square().sum().backward()
+    differentiable_output(kind, held).square().sum().backward()
     assert all(tensor.grad is not None and tensor.grad.abs().sum() > 0 for tensor in held.values())
-    one, other, same = (networked(kind, begin(3, 4), width=5, seed=seed) for seed in (0, 1, 0))
+    one, other, same = (initial_network(kind, begin(3, 4), width=5, seed=seed) for seed in (0, 1, 0))
     assert one == same != other
 
 

@@ -1,4 +1,4 @@
-"""What was learned survives being saved, exactly; what is damaged is told."""
+"""What was learned survives being saved, exactly; what is damaged is metadata."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def learned(numbers: Any, **keywords: Any) -> pk.SoftPrompt:
 )
 def test_what_is_loaded_is_what_was_saved(tmp_path_factory: Any, numbers: Any, place: Any, seed: int) -> None:
     soft = learned(numbers, place=place, seed=seed, init="Say: how was it?")
-    folder = save(soft, tmp_path_factory.mktemp("saved"), told={"metrics": {"dev": 0.5}})
+    folder = save(soft, tmp_path_factory.mktemp("saved"), metadata={"metrics": {"dev": 0.5}})
     found = load_manipulation(folder)
     assert found == soft
     assert found.settings() == soft.settings()
@@ -49,15 +49,15 @@ def test_another_seed_or_beginning_is_no_other_prompt_once_it_is_learned() -> No
     assert learned(numbers).settings() != learned(2 * numbers).settings()
 
 
-def changed(folder: Path, **told: Any) -> None:
+def changed(folder: Path, **metadata: Any) -> None:
     """A manifest that says other things, as one that was edited."""
     path = folder / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **told}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), **metadata}))
 
 
-def forged(folder: Path, **told: Any) -> None:
+def forged(folder: Path, **metadata: Any) -> None:
     """The same, with the hash of what it says."""
-    changed(folder, **told)
+    changed(folder, **metadata)
     whole = json.loads((folder / "manifest.json").read_text())
     del whole["sha256"]
     content = (folder / "parameters.safetensors").read_bytes() + json.dumps(whole, sort_keys=True).encode()
@@ -95,7 +95,12 @@ def test_what_is_damaged_is_told(tmp_path: Path, damage: Callable[[Path], None],
 @pytest.mark.parametrize(
     ("manipulation", "error", "code", "fields"),
     [
-        ({"name": "softer", "length": 2}, InputError, "unknown-name", {"name": "softer", "close": ["soft", "steering", "loreft"]}),
+        (
+            {"name": "softer", "length": 2},
+            InputError,
+            "unknown-name",
+            {"name": "softer", "close": ["soft", "steering", "loreft"]},
+        ),
         (
             {"name": "soft", "length": 3},
             CheckpointError,
@@ -132,7 +137,7 @@ FITTING = [("promptkit", "x"), ("prompt", {"name": ["soft"]}), ("prompt", {"vect
 
 @pytest.mark.parametrize(("key", "wrong"), [(key, wrong) for key in KEYS for wrong in WRONG if (key, wrong) not in FITTING])
 def test_a_value_of_the_wrong_kind_is_told(tmp_path: Path, key: str, wrong: Any) -> None:
-    save(learned(np.ones((2, 3))), tmp_path, told={"prompt": {"template": "t"}})
+    save(learned(np.ones((2, 3))), tmp_path, metadata={"prompt": {"template": "t"}})
     (changed if key == "sha256" else forged)(tmp_path, **{key: wrong})
     for use in (load_manipulation, lambda folder: pk.convert(folder, tmp_path / "theirs")):
         with pytest.raises(CheckpointError) as raised:
@@ -151,12 +156,12 @@ def test_a_value_that_is_lost_is_told(tmp_path: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [{"base": {}}, {"base": {"name": "tiny", "d_model": 3}}, {"prompt": {}}, {"metrics": {"dev": 0.9}}, {"more": 1}]
+    "metadata", [{"base": {}}, {"base": {"name": "tiny", "d_model": 3}}, {"prompt": {}}, {"metrics": {"dev": 0.9}}, {"more": 1}]
 )
-def test_what_was_changed_since_is_told_whatever_it_says(tmp_path: Path, told: dict[str, Any]) -> None:
+def test_what_was_changed_since_is_told_whatever_it_says(tmp_path: Path, metadata: dict[str, Any]) -> None:
     """Among it the model that it was learned on, without which no other model would be refused."""
-    save(learned(np.ones((2, 3))), tmp_path, told={"prompt": {"template": "t"}, "metrics": {"dev": 0.5}})
-    changed(tmp_path, **told)
+    save(learned(np.ones((2, 3))), tmp_path, metadata={"prompt": {"template": "t"}, "metrics": {"dev": 0.5}})
+    changed(tmp_path, **metadata)
     with refused(CheckpointError, "changed-since-saved", folder=str(tmp_path)):
         load_manipulation(tmp_path)
 
@@ -171,7 +176,7 @@ def test_of_several_in_a_folder_it_is_told_how_each_is_given(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("told", "code", "fields"),
+    ("metadata", "code", "fields"),
     [
         ({"base": "gemma", "format": 2}, "reserved-name", {"names": ("base", "format")}),
         ({"sha256": ""}, "reserved-name", {"names": ("sha256",)}),
@@ -179,10 +184,10 @@ def test_of_several_in_a_folder_it_is_told_how_each_is_given(tmp_path: Path) -> 
     ],
 )
 def test_what_a_manifest_could_not_be_read_with_is_not_saved(
-    tmp_path: Path, told: dict[str, Any], code: str, fields: dict[str, Any]
+    tmp_path: Path, metadata: dict[str, Any], code: str, fields: dict[str, Any]
 ) -> None:
     with refused(InputError, code, **fields):
-        save(learned(np.ones((2, 3))), tmp_path / "x", told=told)
+        save(learned(np.ones((2, 3))), tmp_path / "x", metadata=metadata)
     assert not (tmp_path / "x").exists()
 
 

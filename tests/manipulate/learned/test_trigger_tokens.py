@@ -19,13 +19,15 @@ from promptkit.core.requests import Request, Score
 from promptkit.manipulate.compose import composed
 from promptkit.manipulate.learned.storage import load_manipulation, read_manifest
 from promptkit.manipulate.learned.storage import save as keep
-from promptkit.manipulate.learned.trigger_tokens import ids_of
-from promptkit.manipulate.learned.vocabulary import forbidden
+from promptkit.manipulate.learned.trigger_tokens import token_ids
+from promptkit.manipulate.learned.vocabulary import non_text_ids
 from promptkit.models.client import CachedModel
 from promptkit.predictor.compatibility import base_of
-from promptkit.training.dataset import Rows, TrainingData
-from promptkit.training.losses import BlackBoxLosses, GradientLosses
-from promptkit.training.recipe import TrainingConfig
+from promptkit.training.black_box import BlackBoxLosses
+from promptkit.training.config import TrainingConfig
+from promptkit.training.dataset import TrainingData
+from promptkit.training.gradients import GradientLosses
+from promptkit.training.rows import TrainingRows
 from tests.support.errors import refused
 from tests.support.tiny import save
 
@@ -101,7 +103,7 @@ def test_the_order_of_a_list_is_the_order_in_the_prompt(model: Any) -> None:
 def test_as_vectors_they_are_the_tokens(model: Any) -> None:
     around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
     scored = []
-    for change in (tokens(), tokens().as_vectors(around)):
+    for change in (tokens(), tokens().differentiable_form(around)):
         found = rendered(model, change)
         (output,) = CachedModel(model)([Request(input=found.input, verb=Score(continuations=found.continuations))])
         scored.append([number for row in output.logprobs for number in row])  # type: ignore[union-attr]
@@ -110,16 +112,16 @@ def test_as_vectors_they_are_the_tokens(model: Any) -> None:
 
 def test_no_control_token_and_no_row_without_a_token_may_be_put_in(model: Any) -> None:
     card = model.card
-    never = set(forbidden(card))
+    never = set(non_text_ids(card))
     assert set(card.tokenizer.control.values()) <= never
     assert len(never) < card.vocabulary
     assert all(card.tokenizer.decode([token]) for token in range(card.vocabulary) if token not in never)
     around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
-    begun = ids_of(pk.TriggerTokens(40).initial_parameters(around))
+    begun = token_ids(pk.TriggerTokens(40).initial_parameters(around))
     assert not never & set(begun)
     assert len(set(begun)) == 40
     text = card.tokenizer.encode("Say how it was.").ids
-    assert ids_of(pk.TriggerTokens(30, init="Say how it was.").initial_parameters(around)) == (text * 30)[:30]
+    assert token_ids(pk.TriggerTokens(30, init="Say how it was.").initial_parameters(around)) == (text * 30)[:30]
 
 
 # ---- what they are saved as ------------------------------------------------------------------------
@@ -150,13 +152,13 @@ def test_they_go_to_any_model_of_their_tokenizer_and_to_no_other(model: Any, tmp
 def material(folder: Path, model: Any, *changes: Any) -> Any:
     task, recipe = pk.task(folder / "task.yaml"), TrainingConfig(batch_size=5, steps=1, dev=4)
     predictor = pk.Predictor(model, [pk.Prompt("sentiment/review"), *changes], pk.Verbalizer(WORDS))
-    return TrainingData(predictor, task, Rows.of(task, None, recipe), recipe, None)
+    return TrainingData(predictor, task, TrainingRows.from_task(task, None, recipe), recipe, None)
 
 
 def test_an_estimate_is_the_slope_from_the_token_that_stands_to_the_other(folder: Path, model: Any) -> None:
     """By answers to learned vectors, a little on either side of the token that stands."""
     of = material(folder, model, tokens())
-    chosen = list(of.everything)
+    chosen = list(of.all_rows)
     loss, estimates = GradientLosses(of, model).token_swap_scores(of.initial_parameters(), chosen)
     assert estimates["0.ids"].shape == (3, model.card.vocabulary)
     softened = material(folder, model, pk.SoftPrompt(3))
@@ -166,7 +168,7 @@ def test_an_estimate_is_the_slope_from_the_token_that_stands_to_the_other(folder
         return np.frombuffer(model.embed(ids).data, "<f4").reshape(len(ids), -1).astype(float)
 
     def at(numbers: Any) -> float:
-        (judged,) = answers.judged([{"0.vectors": as_array(numbers)}], chosen)
+        (judged,) = answers.row_losses([{"0.vectors": as_array(numbers)}], chosen)
         return float(np.mean([each for each, _ in judged]))
 
     assert loss == pytest.approx(at(rows(IDS)), abs=1e-5)
@@ -175,7 +177,7 @@ def test_an_estimate_is_the_slope_from_the_token_that_stands_to_the_other(folder
         way[place] = rows([other])[0] - rows([IDS[place]])[0]
         slope = (at(rows(IDS) + h * way) - at(rows(IDS) - h * way)) / (2 * h)
         assert estimates["0.ids"][place, other] == pytest.approx(slope, abs=0.02 * (1 + abs(slope)))
-    assert np.isinf(estimates["0.ids"][:, forbidden(model.card)]).all()
+    assert np.isinf(estimates["0.ids"][:, non_text_ids(model.card)]).all()
 
 
 def test_a_search_makes_the_loss_smaller_and_comes_to_the_same_if_it_is_broken_off(folder: Path, tmp_path: Path) -> None:
@@ -196,7 +198,7 @@ def test_a_search_makes_the_loss_smaller_and_comes_to_the_same_if_it_is_broken_o
         searched(tmp_path / "cut", progress=stop, optimizer=search)
     fit = searched(tmp_path / "cut", optimizer=search)
     assert fit.resumed == 4
-    assert (fit.learned, fit.losses, fit.looks) == (whole.learned, whole.losses, whole.looks)
+    assert (fit.learned, fit.losses, fit.dev_evaluations) == (whole.learned, whole.losses, whole.dev_evaluations)
     assert fit.path.name == whole.path.name
     assert whole.losses[-1] < whole.losses[0]
     told: Any = read_manifest(whole.saved[0])
@@ -204,7 +206,7 @@ def test_a_search_makes_the_loss_smaller_and_comes_to_the_same_if_it_is_broken_o
     assert "4 tokens searched on 6 rows" in str(fit)
     ids = manifest["tokens"]
     assert len(ids) == 3
-    assert manifest["text"] == fit.predictor.model.card.tokenizer.decode(ids_of(fit.learned[0].parameters))
+    assert manifest["text"] == fit.predictor.model.card.tokenizer.decode(token_ids(fit.learned[0].parameters))
     (output,) = CachedModel(fit.predictor.model)(fit.predictor.bind(pk.task(folder / "task.yaml")).requests([ROW]))
     assert output.logprobs  # type: ignore[union-attr]
 

@@ -13,10 +13,11 @@ import torch
 import promptkit as pk
 from promptkit.core.arrays import as_array, as_numpy
 from promptkit.core.errors import OutOfMemory
-from promptkit.training import losses
-from promptkit.training.dataset import Rows, TrainingData
-from promptkit.training.losses import LOSS_SCALES, GradientLosses
-from promptkit.training.recipe import TrainingConfig
+from promptkit.training import gradients
+from promptkit.training.config import TrainingConfig
+from promptkit.training.dataset import TrainingData
+from promptkit.training.gradients import LOSS_SCALES, GradientLosses
+from promptkit.training.rows import TrainingRows
 from tests.support.errors import refused
 from tests.support.tiny import make_model, save
 
@@ -56,13 +57,13 @@ def gradient(folder: Path) -> Any:
         words = pk.Verbalizer({"negative": "bad", "positive": "good one"})
         predictor = pk.Predictor(model, [prompt, LEARNED[learned]()], words)
         task, recipe = pk.task("sentiment"), TrainingConfig(steps=1, batch_size=5, dev=1)
-        material = TrainingData(predictor, task, Rows.of(task, None, recipe), recipe, None)
+        material = TrainingData(predictor, task, TrainingRows.from_task(task, None, recipe), recipe, None)
         draw = np.random.default_rng(0)
         at = {
             name: as_array(as_numpy(x) * draw.uniform(0.8, 1.2, x.shape)) for name, x in material.initial_parameters().items()
         }
         found: Any = GradientLosses(material, model, **how)
-        loss, slopes = found.gradient(at, material.chosen(0))
+        loss, slopes = found.gradient(at, material.batch(0))
         assert (found._forward._reuse > 0) == (learned == "loreft behind what is shared" and attention == "packed")
         return loss, np.concatenate([as_numpy(slopes[name]).ravel() for name in sorted(slopes)])
 
@@ -127,7 +128,7 @@ def test_in_fp16_the_loss_is_multiplied_as_far_as_no_slope_is_infinite(gradient:
     _, whole = gradient("llama", "soft")
     far = {}
     for scales in ((2.0**-24,), (2.0**40,), (2.0**40, 1.0), LOSS_SCALES):
-        monkeypatch.setattr(losses, "LOSS_SCALES", scales)
+        monkeypatch.setattr(gradients, "LOSS_SCALES", scales)
         _, narrow = gradient("llama", "soft", precision="fp16")
         far[scales] = float(np.abs(narrow - whole).max() / np.abs(whole).max())
     vanished, infinite, *near = far.values()
@@ -147,7 +148,7 @@ def test_a_model_trained_on_in_mixed_precision_stays_as_it_was(folder: Path, tmp
     ]
     assert fits[0].path == fits[1].path != fits[2].path
     assert fits[1].resumed == 12
-    assert fits[2].chosen.loss < fits[2].looks[0].loss
+    assert fits[2].best.loss < fits[2].dev_evaluations[0].loss
     expected = make_model("gemma3").state_dict()
     assert all(torch.equal(weight, expected[name]) for name, weight in model._forward.model.state_dict().items())
 

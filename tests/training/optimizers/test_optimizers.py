@@ -23,11 +23,13 @@ import promptkit as pk
 from promptkit.core.arrays import as_array, as_numpy
 from promptkit.core.errors import InputError, TrainingError
 from promptkit.training import checkpoint
+from promptkit.training.black_box import BlackBoxLosses
 from promptkit.training.checkpoint import DevEvaluation, TrainingState
-from promptkit.training.dataset import Rows, TrainingData
-from promptkit.training.losses import BlackBoxLosses, GradientLosses
+from promptkit.training.config import OPTIMIZERS, TrainingConfig
+from promptkit.training.dataset import TrainingData
+from promptkit.training.gradients import GradientLosses
 from promptkit.training.optimizers.base import Parameters
-from promptkit.training.recipe import OPTIMIZERS, TrainingConfig
+from promptkit.training.rows import TrainingRows
 from tests.support.errors import refused
 from tests.support.tiny import save
 
@@ -67,7 +69,7 @@ class Bowl:
 
 def standing(numbers: Any) -> TrainingState:
     held = {"x": as_array(np.asarray(numbers))}
-    return TrainingState(parameters=held, best=dict(held))
+    return TrainingState(parameters=held, best_parameters=dict(held))
 
 
 def steps(optimizer: Any, at: TrainingState, objective: Any, count: int, rate: float = 0.1, seed: int = 0) -> list[float]:
@@ -182,8 +184,8 @@ EVERY = [pk.AdamW(weight_decay=0.1), pk.Spsa(), pk.Spsa(averaged=3), pk.CmaEs(su
 
 def bowl_for(optimizer: Any) -> tuple[TrainingState, Bowl]:
     chance = np.random.default_rng(1)
-    begin = np.zeros(4) if optimizer.discrete else chance.normal(size=(4, 3))
-    return standing(begin), Bowl(chance.normal(size=(4, 3)), chance.normal(size=(4, 20)) if optimizer.discrete else None)
+    begin = np.zeros(4) if optimizer.is_discrete else chance.normal(size=(4, 3))
+    return standing(begin), Bowl(chance.normal(size=(4, 3)), chance.normal(size=(4, 20)) if optimizer.is_discrete else None)
 
 
 @pytest.mark.parametrize("optimizer", EVERY, ids=str)
@@ -193,7 +195,7 @@ def test_a_step_depends_on_what_a_checkpoint_holds_and_on_nothing_else(optimizer
     cut = bowl_for(optimizer)[0]
     for place in range(9):
         cut.losses += steps(optimizer, cut, bowl, 1)
-        cut.looks, cut.evaluations = [DevEvaluation(step=place, loss=0.5, accuracy=None)], {"steps": place}
+        cut.dev_evaluations, cut.rows_computed = [DevEvaluation(step=place, loss=0.5, accuracy=None)], {"steps": place}
         checkpoint.write(tmp_path, cut)
         read = checkpoint.read(tmp_path)
         assert read is not None
@@ -217,11 +219,11 @@ def test_another_seed_is_another_way_and_the_same_seed_the_same(optimizer: Any) 
 def test_all_have_names_of_their_own_and_are_recorded() -> None:
     assert {each.name for each in EVERY} == set(OPTIMIZERS)
     for spelling in ("adamw:weight_decay=0.1", "spsa:averaged=3", "cma-es:population=20:sigma=2", "hotflip:candidates=4"):
-        recipe = TrainingConfig.of({"optimizer": spelling})
+        recipe = TrainingConfig.from_keywords({"optimizer": spelling})
         assert json.loads(json.dumps(recipe.settings())) == recipe.settings()
         name = spelling.partition(":")[0]
         assert recipe.resolved(discrete=name == "hotflip").optimizer == recipe.optimizer
-        assert TrainingConfig.of(recipe.keywords()) == recipe
+        assert TrainingConfig.from_keywords(recipe.keywords()) == recipe
 
 
 @pytest.mark.parametrize(
@@ -236,11 +238,11 @@ def test_all_have_names_of_their_own_and_are_recorded() -> None:
         (lambda: pk.HotFlip(candidates=0), "out-of-range", {"candidates": 0}),
         (lambda: pk.AdamW(weight_decay=-1), "out-of-range", {"weight_decay": -1}),
         (
-            lambda: TrainingConfig.of({"optimizer": "cmaes"}),
+            lambda: TrainingConfig.from_keywords({"optimizer": "cmaes"}),
             "unknown-name",
             {"kind": "optimizer", "name": "cmaes", "close": ["cma-es"]},
         ),
-        (lambda: TrainingConfig.of({"optimizer": pk.CmaEs}), "class-not-object", {"optimizer": "CmaEs"}),
+        (lambda: TrainingConfig.from_keywords({"optimizer": pk.CmaEs}), "class-not-object", {"optimizer": "CmaEs"}),
     ],
 )
 def test_what_no_optimizer_is_made_of_is_told(made: Any, code: str, fields: dict[str, Any]) -> None:
@@ -269,7 +271,7 @@ def predictor(folder: Path, *changes: Any, model: Any = None, align: Any = None)
 
 def material(folder: Path, **keywords: Any) -> TrainingData:
     task, recipe = pk.task(folder / "task.yaml"), TrainingConfig(batch_size=5, steps=2, dev=4)
-    return TrainingData(predictor(folder, **keywords), task, Rows.of(task, None, recipe), recipe, None)
+    return TrainingData(predictor(folder, **keywords), task, TrainingRows.from_task(task, None, recipe), recipe, None)
 
 
 @pytest.mark.parametrize(
@@ -284,8 +286,8 @@ def test_losses_from_answers_are_those_that_gradients_follow(folder: Path, align
     of: Any = material(folder, align=align)
     begun = of.initial_parameters()
     other = {name: as_array(1.5 * as_numpy(array)) for name, array in begun.items()}
-    every = list(of.everything)
-    one, two = (losses.judged([begun, other], every) for losses in (BlackBoxLosses(of), GradientLosses(of, of.model)))
+    every = list(of.all_rows)
+    one, two = (losses.row_losses([begun, other], every) for losses in (BlackBoxLosses(of), GradientLosses(of, of.model)))
     for mine, theirs in zip(one, two, strict=True):
         assert [loss for loss, _ in mine] == pytest.approx([loss for loss, _ in theirs], abs=1e-4)
         assert [right for _, right in mine] == [right for _, right in theirs]
@@ -310,9 +312,9 @@ def test_it_learns_from_scores_alone_and_keeps_none_of_them(
     model.load()
     before = {name: weight.clone() for name, weight in model._forward.model.state_dict().items()}
     fit = trained(folder, tmp_path, model=model, optimizer=optimizer, steps=20)
-    assert fit.chosen.loss < fit.looks[0].loss
+    assert fit.best.loss < fit.dev_evaluations[0].loss
     candidates = 4 if optimizer.startswith("spsa") else 5
-    assert fit.evaluations == {"steps": 20 * 4 * candidates, "dev": 11 * 6}
+    assert fit.rows_computed == {"steps": 20 * 4 * candidates, "dev": 11 * 6}
     assert all(bool((weight == before[name]).all()) for name, weight in model._forward.model.state_dict().items())
     assert pk.load_manipulation(fit.saved[0]) == fit.learned[0]
 
@@ -328,7 +330,7 @@ def test_what_stands_in_the_layers_is_learned_so_too_and_its_units_stay(
     assert {*held.fixed_parameters} == {"0.units"}
     assert {*held.parameters} == {f"0.{name}" for name in learned.parameters}
     assert fit.trainable == sum(as_numpy(array).size for array in learned.parameters.values())
-    assert len({*fit.losses, *(look.loss for look in fit.looks)}) > 1
+    assert len({*fit.losses, *(evaluation.loss for evaluation in fit.dev_evaluations)}) > 1
 
 
 @pytest.mark.parametrize("optimizer", WAYS)
@@ -344,7 +346,7 @@ def test_it_runs_on_a_model_without_gradients_and_comes_to_the_very_same_if_it_i
         trained(folder, tmp_path / "cut", model=pk.load("fake"), optimizer=optimizer, progress=stop)
     fit = trained(folder, tmp_path / "cut", model=pk.load("fake"), optimizer=optimizer)
     assert fit.resumed == 4
-    told = [(each.learned, each.losses, each.looks, each.evaluations) for each in (fit, whole)]
+    told = [(each.learned, each.losses, each.dev_evaluations, each.rows_computed) for each in (fit, whole)]
     assert told[0] == told[1]
     assert len(set(whole.losses)) == 6
 
