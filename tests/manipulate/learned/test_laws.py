@@ -1,4 +1,4 @@
-"""Laws of all learned manipulations: they train, save, compose, and give the same results in each_manipulation forward pass."""
+"""Laws of all learned manipulations: they train, save, compose, and give the same results in every forward pass."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KINDS: dict[str, Learnable] = {
     "loreft": pk.LoReFT(3),
     "loreft first and last": pk.LoReFT(2, layers=(1, 2), first=3, last=2, seed=1),
 }
-each_manipulation = pytest.mark.parametrize("change", KINDS.values(), ids=KINDS)
+each_manipulation = pytest.mark.parametrize("manipulation", KINDS.values(), ids=KINDS)
 STEP = 0.01
 """The distance on both sides at which a slope is measured."""
 MODELS = ("llama", "gemma3", "gpt2")
@@ -65,32 +65,32 @@ def context(model: Any) -> BindContext:
     return BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
 
 
-def perturbed(change: Learnable, model: Any, seed: int = 0) -> Learnable:
+def perturbed(manipulation: Learnable, model: Any, seed: int = 0) -> Learnable:
     """Returns the manipulation with parameters moved away from the initial ones."""
     draw = np.random.default_rng(seed)
-    initial = change.initial_parameters(context(model))
+    initial = manipulation.initial_parameters(context(model))
     moved = {
         name: array if name == "units" else as_array(as_numpy(array) + 0.3 * draw.normal(size=array.shape))
         for name, array in initial.items()
     }
-    return change.with_parameters(moved, {})
+    return manipulation.with_parameters(moved, {})
 
 
 def prompts(model: Any, *manipulations: Learnable) -> list[TextInput]:
-    return [each.input for each in composed([pk.Prompt("sentiment/review"), *manipulations]).bind(context(model))(ROWS)]
+    return [rendered.input for rendered in composed([pk.Prompt("sentiment/review"), *manipulations]).bind(context(model))(ROWS)]
 
 
 def scores(model: Any, inputs: list[TextInput]) -> Any:
-    asked = [Request(input=each, verb=Score(continuations=((5, 6), (5, 7, 8), (9,)))) for each in inputs]
+    requests = [Request(input=prompt, verb=Score(continuations=((5, 6), (5, 7, 8), (9,)))) for prompt in inputs]
     found: dict[int, Output] = {}
-    for indices, outputs in model.answer(asked):
+    for indices, outputs in model.answer(requests):
         found |= zip(indices, outputs, strict=True)
-    return np.array([[x for row in found[i].logprobs for x in row] for i in range(len(asked))])  # type: ignore[union-attr]
+    return np.array([[x for row in found[i].logprobs for x in row] for i in range(len(requests))])  # type: ignore[union-attr]
 
 
 def test_the_examples_cover_every_learned_manipulation() -> None:
     searched = {"trigger-tokens"}  # tested in test_trigger_tokens
-    assert {change.name for change in KINDS.values()} == {*LEARNABLE} - searched
+    assert {manipulation.name for manipulation in KINDS.values()} == {*LEARNABLE} - searched
 
 
 # ---- forward passes ------------------------------------------------------------------------------------
@@ -98,31 +98,31 @@ def test_the_examples_cover_every_learned_manipulation() -> None:
 
 @each_manipulation
 @pytest.mark.parametrize("kind", MODELS)
-def test_packed_padded_and_single_passes_are_equal(change: Learnable, kind: str, load: Any) -> None:
+def test_packed_padded_and_single_passes_are_equal(manipulation: Learnable, kind: str, load: Any) -> None:
     model = load(kind)
-    inputs = prompts(model, perturbed(change, model))
+    inputs = prompts(model, perturbed(manipulation, model))
     packed = scores(model, inputs)
     assert np.abs(packed - scores(model, prompts(model))).max() > 1e-3
-    assert packed == pytest.approx(np.concatenate([scores(model, [each]) for each in inputs]), abs=1e-4)
-    if not (change.name == "prefix" and getattr(change, "layers", ())):  # not supported by transformers' attention
+    assert packed == pytest.approx(np.concatenate([scores(model, [prompt]) for prompt in inputs]), abs=1e-4)
+    if not (manipulation.name == "prefix" and manipulation.settings()["layers"]):  # not supported by transformers' attention
         assert packed == pytest.approx(scores(load(kind, attention="eager"), inputs), abs=1e-4)
 
 
 @each_manipulation
-def test_generation_equals_greedy_scoring_of_each_token(change: Learnable, load: Any) -> None:
+def test_generation_equals_greedy_scoring_of_each_token(manipulation: Learnable, load: Any) -> None:
     model = load()
-    inputs = prompts(model, perturbed(change, model))
+    inputs = prompts(model, perturbed(manipulation, model))
     outputs: dict[int, Any] = {}
-    for indices, found in model.answer([Request(input=each, verb=Generate(max_tokens=4)) for each in inputs]):
+    for indices, found in model.answer([Request(input=prompt, verb=Generate(max_tokens=4)) for prompt in inputs]):
         outputs |= zip(indices, found, strict=True)
     for index, prompt in enumerate(inputs[:2]):
         ids = outputs[index].generations[0].ids
-        asked = Request(input=prompt, verb=Score(continuations=(ids,)))
-        ((_, (told,)),) = model.answer([asked])
+        requests = Request(input=prompt, verb=Score(continuations=(ids,)))
+        ((_, (output,)),) = model.answer([requests])
         for step in range(len(ids)):
             others = tuple((*ids[:step], token) for token in range(model.card.vocabulary))
             ((_, (every_token,)),) = model.answer([Request(input=prompt, verb=Score(continuations=others))])
-            assert told.logprobs[0][step] >= max(row[step] for row in every_token.logprobs) - 1e-4
+            assert output.logprobs[0][step] >= max(row[step] for row in every_token.logprobs) - 1e-4
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_manipulations_compose_and_each_has_an_effect(parts: tuple[str, ...], lo
     for index in range(len(manipulations)):
         without = manipulations[:index] + manipulations[index + 1 :]
         assert np.abs(whole - scores(model, prompts(model, *without))).max() > 1e-3
-    one, other = (change for change in manipulations[:2])
+    one, other = (manipulation for manipulation in manipulations[:2])
     assert scores(model, prompts(model, one, other)) == pytest.approx(scores(model, prompts(model, other, one)), abs=1e-4)
 
 
@@ -156,13 +156,13 @@ def test_a_prefix_of_a_text_equals_the_text_before_the_prompt(load: Any) -> None
     model = load()
     tokens = (*model.card.tokenizer.bos, *model.card.tokenizer.encode("Say how it was.").ids)
     found = scores(model, prompts(model, pk.Prefix(len(tokens), init="Say how it was.")))
-    whole = [TextInput(ids=tokens + each.ids) for each in prompts(model)]
+    whole = [TextInput(ids=tokens + prompt.ids) for prompt in prompts(model)]
     assert found == pytest.approx(scores(model, whole), abs=1e-4)
 
 
 def test_a_prefix_takes_context_and_edits_do_not(load: Any) -> None:
     model = load()
-    longest = 512 - max(len(each.ids) for each in prompts(model)) - 40
+    longest = 512 - max(len(prompt.ids) for prompt in prompts(model)) - 40
     assert pk.Prefix(longest).context_tokens == longest
     assert KINDS["steering"].context_tokens == KINDS["loreft"].context_tokens == 0
     with refused(TaskError, "prompt-too-long", row="q1", context_tokens=12):
@@ -173,11 +173,11 @@ def test_a_prefix_takes_context_and_edits_do_not(load: Any) -> None:
 
 
 @each_manipulation
-def test_training_starts_from_the_current_parameters(change: Learnable, load: Any) -> None:
+def test_training_starts_from_the_current_parameters(manipulation: Learnable, load: Any) -> None:
     model = load()
-    initial = change.initial_parameters(context(model))
-    again = change.with_parameters(initial, {})
-    assert scores(model, prompts(model, again)) == pytest.approx(scores(model, prompts(model, change)), abs=1e-4)
+    initial = manipulation.initial_parameters(context(model))
+    again = manipulation.with_parameters(initial, {})
+    assert scores(model, prompts(model, again)) == pytest.approx(scores(model, prompts(model, manipulation)), abs=1e-4)
     further = again.with_parameters(again.initial_parameters(context(model)), {})
     for name, array in again.parameters.items():
         assert as_numpy(further.parameters[name]) == pytest.approx(as_numpy(array), abs=1e-4)
@@ -187,23 +187,23 @@ def test_training_starts_from_the_current_parameters(change: Learnable, load: An
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("attention", ["packed", "eager"])
 def test_gradients_equal_slopes_and_do_not_reach_frozen_weights(
-    change: Learnable, kind: str, attention: str, load: Any
+    manipulation: Learnable, kind: str, attention: str, load: Any
 ) -> None:
-    if attention == "eager" and getattr(change, "layers", ()) and change.name == "prefix":
-        pytest.skip("a model's own attention takes a prefix at all layers or none")
-    own = load(kind, attention=attention)
-    asked = [Request(input=each, verb=Score(continuations=((5, 6), (9,)))) for each in prompts(own, change)]
-    forward, initial = own.differentiable(asked), perturbed_parameters(change, own)
+    if attention == "eager" and manipulation.name == "prefix" and manipulation.settings()["layers"]:
+        pytest.skip("a model's model attention takes a prefix at all layers or none")
+    model = load(kind, attention=attention)
+    requests = [Request(input=prompt, verb=Score(continuations=((5, 6), (9,)))) for prompt in prompts(model, manipulation)]
+    forward, initial = model.differentiable(requests), perturbed_parameters(manipulation, model)
     weight = torch.randn(3, generator=torch.Generator().manual_seed(1))
 
     def total(tensors: Any) -> torch.Tensor:
-        rows = forward.scores(range(len(asked)), change.interventions(tensors, forward.embed))
+        rows = forward.scores(range(len(requests)), manipulation.interventions(tensors, forward.embed))
         return sum((torch.cat(row) @ weight for row in rows), torch.zeros(()))
 
     tensors = {name: torch.from_numpy(as_numpy(array).copy()) for name, array in initial.items()}
-    trained = [tensor.requires_grad_() for name, tensor in tensors.items() if name not in change.fixed_parameters]
+    trained = [tensor.requires_grad_() for name, tensor in tensors.items() if name not in manipulation.fixed_parameters]
     total(tensors).backward()
-    assert not any(each.grad is not None or each.requires_grad for each in own._forward.model.parameters())
+    assert not any(each.grad is not None or each.requires_grad for each in model._forward.model.parameters())
     slopes = {name: tensor.grad for name, tensor in tensors.items() if tensor.grad is not None}
     assert len(slopes) == len(trained)
     assert all(slope.abs().max() > 0 for slope in slopes.values())
@@ -216,23 +216,23 @@ def test_gradients_equal_slopes_and_do_not_reach_frozen_weights(
     assert float(up - down) / (2 * STEP) == pytest.approx(steepest, rel=0.03)
 
 
-def perturbed_parameters(change: Learnable, model: Any) -> dict[str, Any]:
+def perturbed_parameters(manipulation: Learnable, model: Any) -> dict[str, Any]:
     draw = np.random.default_rng(3)
     return {
         name: array if name == "units" else as_array(as_numpy(array) + 0.1 * draw.normal(size=array.shape))
-        for name, array in change.initial_parameters(context(model)).items()
+        for name, array in manipulation.initial_parameters(context(model)).items()
     }
 
 
 @each_manipulation
 def test_training_saving_and_loading_leave_the_model_unchanged(
-    change: Learnable, folder: Path, load: Any, tmp_path: Path
+    manipulation: Learnable, folder: Path, load: Any, tmp_path: Path
 ) -> None:
     task, model = pk.task(folder / "task.yaml"), load()
-    made = pk.Predictor(model, [pk.Prompt("sentiment/review"), change], pk.Verbalizer({"no": "bad", "yes": "good"}))
+    predictor = pk.Predictor(model, [pk.Prompt("sentiment/review"), manipulation], pk.Verbalizer({"no": "bad", "yes": "good"}))
     whole = len(task.part("pool"))
-    recipe: dict[str, Any] = {"steps": 4, "batch_size": whole, "eval_every": 2, "dev": 8, "out": tmp_path, "cache": False}
-    fit = pk.train(made, task, **recipe)
+    config: dict[str, Any] = {"steps": 4, "batch_size": whole, "eval_every": 2, "dev": 8, "out": tmp_path, "cache": False}
+    fit = pk.train(predictor, task, **config)
     assert min(fit.losses[1:]) < fit.losses[0]
     before = make_model("gemma3").state_dict()
     assert all(torch.equal(weight, before[name]) for name, weight in model._forward.model.state_dict().items())
@@ -243,15 +243,17 @@ def test_training_saving_and_loading_leave_the_model_unchanged(
     assert np.array_equal(scores(model, prompts(model, loaded)), scores(model, prompts(model, learned)))
     numbers = sum(int(np.prod(array.shape)) for array in loaded.parameters.values())
     assert (fit.path / PARAMETERS).stat().st_size < 4 * numbers + 1000
-    on = pk.Predictor(model, [pk.Prompt("sentiment/review"), loaded], made.reading)
-    again = pk.train(on, task, **{**recipe, "steps": 1})
+    on = pk.Predictor(model, [pk.Prompt("sentiment/review"), loaded], predictor.reading)
+    again = pk.train(on, task, **{**config, "steps": 1})
     assert again.dev_evaluations[0].loss == pytest.approx(fit.best.loss, abs=1e-4)
 
 
 def test_several_manipulations_train_together_at_their_learning_rates(folder: Path, load: Any, tmp_path: Path) -> None:
     task, manipulations = pk.task(folder / "task.yaml"), [KINDS["soft"], KINDS["prefix"], KINDS["loreft"]]
-    made = pk.Predictor(load(), [pk.Prompt("sentiment/review"), *manipulations], pk.Verbalizer({"no": "bad", "yes": "good"}))
-    fit = pk.train(made, task, steps=4, batch_size=4, dev=8, out=tmp_path, cache=False)
+    predictor = pk.Predictor(
+        load(), [pk.Prompt("sentiment/review"), *manipulations], pk.Verbalizer({"no": "bad", "yes": "good"})
+    )
+    fit = pk.train(predictor, task, steps=4, batch_size=4, dev=8, out=tmp_path, cache=False)
     assert [each.name for each in fit.learned] == ["soft", "prefix", "loreft"]
     assert fit.learning_rates == tuple(each.learning_rate for each in manipulations)
     assert len({*fit.learning_rates}) == 3
@@ -268,9 +270,9 @@ def test_the_rows_of_a_loreft_rotation_stay_orthonormal(load: Any) -> None:
 
 
 def test_only_the_output_of_a_network_is_saved(load: Any, tmp_path: Path) -> None:
-    direct, made = pk.Prefix(5), pk.Prefix(5, mlp=16)
-    assert scores(load(), prompts(load(), made)) == pytest.approx(scores(load(), prompts(load(), direct)), abs=1e-3)
-    trained = perturbed(made, load())
+    direct, predictor = pk.Prefix(5), pk.Prefix(5, mlp=16)
+    assert scores(load(), prompts(load(), predictor)) == pytest.approx(scores(load(), prompts(load(), direct)), abs=1e-3)
+    trained = perturbed(predictor, load())
     assert {name: array.shape for name, array in trained.parameters.items()} == {"keys": (3, 2, 5, 8), "values": (3, 2, 5, 8)}
     assert load_manipulation(save_manipulation(trained, tmp_path)) == trained
 
@@ -278,15 +280,17 @@ def test_only_the_output_of_a_network_is_saved(load: Any, tmp_path: Path) -> Non
 # ---- refusals -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", [pk.Prefix(2), pk.SteeringVector(), pk.LoReFT()], ids=lambda change: change.name)
+@pytest.mark.parametrize(
+    "manipulation", [pk.Prefix(2), pk.SteeringVector(), pk.LoReFT()], ids=lambda manipulation: manipulation.name
+)
 @pytest.mark.parametrize("engine", ["fake", "http", "vllm"])
-def test_other_engines_are_refused_before_weights_load(change: Any, engine: str, folder: Path) -> None:
+def test_other_engines_are_refused_before_weights_load(manipulation: Any, engine: str, folder: Path) -> None:
     if engine == "vllm":
         pytest.importorskip("vllm")
     options = {"base_url": "http://127.0.0.1:9/v1"} if engine == "http" else {}
     model = pk.load("fake") if engine == "fake" else pk.load(f"{engine}:{folder / 'llama'}", **options)
-    with refused(pk.Unsupported, "no-prefixes-or-edits", model=model.name, manipulation=change.name):
-        pk.Predictor(model, [pk.Prompt("sentiment/review"), change], WORDS)
+    with refused(pk.Unsupported, "no-prefixes-or-edits", model=model.name, manipulation=manipulation.name):
+        pk.Predictor(model, [pk.Prompt("sentiment/review"), manipulation], WORDS)
 
 
 def named(kind: Learnable, *shapes: tuple[int, ...]) -> dict[str, Array]:
@@ -376,9 +380,9 @@ def test_a_prefix_that_does_not_fit_the_model_is_refused(load: Any) -> None:
         scores(load(), prompts(load(), prefix))
 
 
-@pytest.mark.parametrize("change", [pk.Prefix(2, layers=(9,)), pk.SteeringVector((9,)), pk.LoReFT(layers=(9,))])
-def test_layers_that_the_model_lacks_are_refused(change: Any, load: Any) -> None:
+@pytest.mark.parametrize("manipulation", [pk.Prefix(2, layers=(9,)), pk.SteeringVector((9,)), pk.LoReFT(layers=(9,))])
+def test_layers_that_the_model_lacks_are_refused(manipulation: Any, load: Any) -> None:
     with refused(InputError, "unknown-layer", layer=9, model_layers=3):
-        prompts(load(), change)
+        prompts(load(), manipulation)
     with refused(InputError, "rank-too-large", rank=33, d_model=32):
         prompts(load(), pk.LoReFT(33))
