@@ -59,7 +59,7 @@ def test_scores_and_gradients_equal_those_of_transformers(kind: str, tmp_path: P
     model: Any = pk.load(str(save(tmp_path, kind)), batch_tokens=50)
     rows = torch.randn((3, 32), generator=torch.Generator().manual_seed(1))
     head, words = tuple(range(20, 32)), ((5, 6), (5, 7, 8), (9,))
-    asked = [
+    requests = [
         Request(
             input=TextInput(ids=(*head, -1, -2, 40 + i, -3, *range(50, 53 + i)), vectors=vectors_of(rows)),
             verb=Score(continuations=words),
@@ -68,20 +68,20 @@ def test_scores_and_gradients_equal_those_of_transformers(kind: str, tmp_path: P
     ]
     weight = torch.randn(6, generator=torch.Generator().manual_seed(2))
     learned = rows.clone().requires_grad_()
-    forward = model.differentiable(asked)
+    forward = model.differentiable(requests)
     found = {}
     for part in forward.batches(range(4)):
         for index, scores in zip(part, forward.scores(part, Interventions(vectors=learned)), strict=True):
             found[index] = torch.cat(scores)
             (found[index] @ weight).backward(retain_graph=True)
-    own, expected = make_model(kind), rows.clone().requires_grad_()
-    for index, request in enumerate(asked):
+    reference, expected = make_model(kind), rows.clone().requires_grad_()
+    for index, request in enumerate(requests):
         scores = []
         for word in words:
             whole = torch.tensor([(*request.input.ids, *word)])
-            embeds = own.get_input_embeddings()(whole.clamp(min=0)).clone()
+            embeds = reference.get_input_embeddings()(whole.clamp(min=0)).clone()
             embeds[whole < 0] = expected[-1 - whole[whole < 0]]
-            logprobs = own(inputs_embeds=embeds).logits[0].log_softmax(-1)
+            logprobs = reference(inputs_embeds=embeds).logits[0].log_softmax(-1)
             first = len(request.input.ids) - 1
             scores += [logprobs[first + place, token] for place, token in enumerate(word)]
         assert found[index].tolist() == pytest.approx([score.item() for score in scores], abs=1e-4)
@@ -94,11 +94,11 @@ def test_scores_and_gradients_equal_those_of_transformers(kind: str, tmp_path: P
 def test_a_frozen_beginning_is_computed_once(folder: Path) -> None:
     model: Any = pk.load(str(folder / "model"))
     ids = (*range(20, 40), -1, 7)
-    asked = [
+    requests = [
         Request(input=TextInput(ids=(*ids, i), vectors=vectors_of(torch.ones(1, 32))), verb=Score(continuations=((5,),)))
         for i in (60, 61)
     ]
-    assert model.differentiable(asked)._reuse == 20
+    assert model.differentiable(requests)._reuse == 20
 
 
 # ---- trainings ---------------------------------------------------------------------------------------
@@ -145,9 +145,9 @@ def test_labels_with_too_few_rows_are_noted(folder: Path, tmp_path: Path) -> Non
 
 def test_labels_outside_pool_and_dev_are_not_used(folder: Path, tmp_path: Path) -> None:
     task = pk.task(folder / "task.yaml")
-    kept = {row.inputs["text"] for part in ("pool", "dev") for row in task.part(part)}  # type: ignore[arg-type]
+    used = {row.inputs["text"] for part in ("pool", "dev") for row in task.part(part)}  # type: ignore[arg-type]
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
-    other = [row if row["text"] in kept else {**row, "label": "no"} for row in rows]
+    other = [row if row["text"] in used else {**row, "label": "no"} for row in rows]
     assert other != rows
     save_reviews(tmp_path, 120)
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in other))
@@ -307,9 +307,9 @@ def test_a_killed_training_resumes_exactly(folder: Path, tmp_path: Path) -> None
     assert not list((tmp_path / "cut").rglob("parameters.safetensors"))
     for out in ("cut", "whole"):
         assert start(tmp_path / out).wait() == 0
-    found = {out: sorted((tmp_path / out).rglob("parameters.safetensors")) for out in ("cut", "whole")}
-    assert [len(files) for files in found.values()] == [2, 2]
-    for one, other in zip(*found.values(), strict=True):
+    files = {out: sorted((tmp_path / out).rglob("parameters.safetensors")) for out in ("cut", "whole")}
+    assert [len(paths) for paths in files.values()] == [2, 2]
+    for one, other in zip(*files.values(), strict=True):
         assert one.read_bytes() == other.read_bytes()
 
 
@@ -341,13 +341,13 @@ def test_the_command_trains_a_prompt_that_eval_uses(folder: Path, tmp_path: Path
 
     output = run("train", "task.yaml", "--manipulation", "soft:length=3:init=labels", "--steps", "4", "--dev", "8")
     assert output["trainable"] == 96
-    found = run("eval", "task.yaml", "--prompt", output["path"])
+    evaluation = run("eval", "task.yaml", "--prompt", output["path"])
     soft = pk.load_manipulation(output["path"])
-    own = pk.evaluate(predictor(folder, soft), pk.task(folder / "task.yaml"), out=tmp_path / "own", cache=False)
-    mine, theirs = ((Path(path) / "samples.jsonl").read_bytes() for path in (own.path, found["run"]))
+    evaluated = pk.evaluate(predictor(folder, soft), pk.task(folder / "task.yaml"), out=tmp_path / "own", cache=False)
+    mine, theirs = ((Path(path) / "samples.jsonl").read_bytes() for path in (evaluated.path, evaluation["run"]))
     assert mine == theirs
-    shown = run("train", "task.yaml", "--shots", "1", "--demos", "random", "--seed", "7", "--steps", "1", "--dev", "4")
-    assert "--seed 7" in shown["command"]
+    seeded = run("train", "task.yaml", "--shots", "1", "--demos", "random", "--seed", "7", "--steps", "1", "--dev", "4")
+    assert "--seed 7" in seeded["command"]
     assert "--seed" not in output["command"]
     plain = run("eval", "task.yaml", "--shots", "0")
     assert (Path(plain["run"]) / "samples.jsonl").read_bytes() != theirs

@@ -53,10 +53,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def load(folder: Path) -> Any:
-    held: dict[str, Any] = {}
+    models: dict[str, Any] = {}
 
     def loaded(kind: str = "gemma3", **options: object) -> Any:
-        return held.setdefault(f"{kind}{options}", pk.load(str(folder / kind), **options))
+        return models.setdefault(f"{kind}{options}", pk.load(str(folder / kind), **options))
 
     return loaded
 
@@ -374,8 +374,8 @@ def test_parameters_of_wrong_names_or_shapes_are_refused(action: Any, code: str,
 
 
 def test_a_prefix_that_does_not_fit_the_model_is_refused(load: Any) -> None:
-    held = as_array(np.ones((3, 2, 4, 5)))
-    prefix = pk.Prefix(4).with_parameters({"keys": held, "values": held}, {})
+    array = as_array(np.ones((3, 2, 4, 5)))
+    prefix = pk.Prefix(4).with_parameters({"keys": array, "values": array}, {})
     with refused(CheckpointError, "wrong-prefix-shape", kv_heads=2, width=5, model_kv_heads=2, model_width=8):
         scores(load(), prompts(load(), prefix))
 

@@ -82,13 +82,13 @@ def test_a_prefix_stores_keys_then_values_for_each_position_and_layer(tmp_path: 
 
 
 @given(st.integers(1, 4), st.integers(1, 5))
-def test_a_prefix_that_is_read_is_what_was_written(tmp_path_factory: Any, layers: int, length: int) -> None:
+def test_reading_a_prefix_returns_what_was_written(tmp_path_factory: Any, layers: int, length: int) -> None:
     prefix = learned_prefix(layers, length)
     found = read(write(prefix, tmp_path_factory.mktemp("peft")))
     assert (found.parameters, found.base, found.settings()) == (prefix.parameters, prefix.base, prefix.settings())
 
 
-def test_nothing_of_it_needs_peft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_and_writing_do_not_import_peft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     write(learned(np.ones((2, 3))), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
@@ -147,7 +147,7 @@ def pickled(folder: Path) -> None:
         ),
     ],
 )
-def test_what_is_no_checkpoint_of_vectors_is_told(
+def test_damaged_and_unsupported_checkpoints_are_refused(
     tmp_path: Path, damage: Callable[[Path], object], code: str, fields: dict[str, Any]
 ) -> None:
     damage(checkpoint(tmp_path))
@@ -161,7 +161,7 @@ def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
         pk.load_manipulation(tmp_path)
 
 
-def test_numbers_that_are_no_floats_are_told(tmp_path: Path) -> None:
+def test_parameters_that_are_not_floats_are_refused(tmp_path: Path) -> None:
     checkpoint(tmp_path, {"prompt_embeddings": torch.ones(2, 3).int()})
     with refused(CheckpointError, "unreadable-parameters", file="adapter_model.safetensors") as raised:
         pk.load_manipulation(tmp_path)

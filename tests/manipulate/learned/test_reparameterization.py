@@ -56,11 +56,11 @@ def test_p_tuning_encoders_equal_peft(kind: Any, length: int, d_model: int, widt
 def test_the_residual_network_equals_its_definition() -> None:
     parameters = perturbed(initial_network("residual", initial_vectors(4, 6), width=3, seed=1))
     reference = torch.nn.Sequential(torch.nn.Linear(6, 3), torch.nn.ReLU(), torch.nn.Linear(3, 6), torch.nn.LayerNorm(6))
-    held = tensors(parameters)
+    weights = tensors(parameters)
     names = {"0": "down", "2": "up", "3": "norm"}
-    reference.load_state_dict({f"{at}.{x}": held[f"{name}.{x}"] for at, name in names.items() for x in ("weight", "bias")})
+    reference.load_state_dict({f"{at}.{x}": weights[f"{name}.{x}"] for at, name in names.items() for x in ("weight", "bias")})
     with torch.no_grad():
-        expected = (held["embedding.weight"] + reference(held["embedding.weight"])).numpy()
+        expected = (weights["embedding.weight"] + reference(weights["embedding.weight"])).numpy()
     assert as_numpy(network_output("residual", parameters)) == pytest.approx(expected, abs=1e-5)
 
 
@@ -79,15 +79,15 @@ def test_initial_output_has_the_scale_of_the_vectors_and_a_residual_one_equals_t
 @each_kind
 def test_every_parameter_gets_a_gradient_and_seeds_differ(kind: Any) -> None:
     parameters = perturbed(initial_network(kind, initial_vectors(3, 4), width=5, seed=0))
-    held = {name: tensor.double().requires_grad_() for name, tensor in tensors(parameters).items()}
-    names = [*held]
+    weights = {name: tensor.double().requires_grad_() for name, tensor in tensors(parameters).items()}
+    names = [*weights]
     assert torch.autograd.gradcheck(
         lambda *given: differentiable_output(kind, dict(zip(names, given, strict=True))),
-        [held[name] for name in names],
+        [weights[name] for name in names],
         atol=1e-4,
     )
-    differentiable_output(kind, held).square().sum().backward()
-    assert all(tensor.grad is not None and tensor.grad.abs().sum() > 0 for tensor in held.values())
+    differentiable_output(kind, weights).square().sum().backward()
+    assert all(tensor.grad is not None and tensor.grad.abs().sum() > 0 for tensor in weights.values())
     one, other, same = (initial_network(kind, initial_vectors(3, 4), width=5, seed=seed) for seed in (0, 1, 0))
     assert one == same != other
 

@@ -356,7 +356,7 @@ def test_training_without_gradients_resumes_exactly(folder: Path, tmp_path: Path
 
 
 def test_a_killed_training_resumes_exactly(folder: Path, tmp_path: Path) -> None:
-    """Steps with `fake` are short, and the process is killed state any point of one."""
+    """Steps with `fake` are short, and the process is killed at any point of one."""
     command = [sys.executable, "-m", "promptkit", "train", "task.yaml", "--model", "fake", "--steps", "60", "--eval-every", "1"]
     command += ["--dev", "4", "--batch-size", "4", "--optimizer", "cma-es:subspace=30", "--patience", "99"]
 
