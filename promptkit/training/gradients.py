@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promptkit.align.loss import loss_of
-from promptkit.core.arrays import Array, as_array, as_numpy
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.distributed import processes
 from promptkit.core.errors import OutOfMemory
 from promptkit.core.inputs import Interventions
 from promptkit.core.model import Differentiable, DifferentiableScores, Precision
+from promptkit.manipulate.learned.tensors import to_tensor
 from promptkit.manipulate.learned.vocabulary import non_text_ids
 from promptkit.training.dataset import TrainingData
 from promptkit.training.losses import RowLoss, gathered
@@ -140,10 +141,7 @@ class GradientLosses:
         )
 
     def _tensors(self, parameters: Parameters) -> dict[str, Tensor]:
-        import torch
-
-        device = self._forward.device
-        return {name: torch.from_numpy(as_numpy(array).copy()).to(device) for name, array in parameters.items()}
+        return {name: to_tensor(array).to(self._forward.device) for name, array in parameters.items()}
 
     @cached_property
     def _forward(self) -> DifferentiableScores:

@@ -35,13 +35,9 @@ class LearnedManipulation(ABC):
     fixed_parameters: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
-        self._convert_fields()
         checked(self)
         self._check_settings()
         check_held(self.title, self.parameters, self.shapes, **self._sizes())
-
-    def _convert_fields(self) -> None:  # noqa: B027 - by default there is nothing to convert
-        """Converts fields that accept several types, before they are checked."""
 
     @abstractmethod
     def _check_settings(self) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from promptkit.core.arrays import Array, as_array, as_numpy
 from promptkit.core.inputs import HiddenEdit, Interventions
 from promptkit.core.manipulation import Ask, BindContext, Embed, InputTransform
 from promptkit.manipulate.learned.layers import UNITS, LayerManipulation, layer_scales, layers_at
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +24,7 @@ class EditManipulation(LayerManipulation):
     """The parameter that is trained in units of the hidden states."""
 
     @abstractmethod
-    def _untrained(self, ask: Ask) -> Mapping[str, Any]:
+    def _untrained(self, ask: Ask) -> Mapping[str, Floats]:
         """Returns the parameters before training, in the model's units."""
 
     @abstractmethod
@@ -50,7 +53,7 @@ class EditManipulation(LayerManipulation):
         scaled = trained[self.scaled_parameter] * trained[UNITS][:, None]
         return {**{name: trained[name] for name in self.shapes}, self.scaled_parameter: scaled}
 
-    def _values(self, ask: Ask) -> Mapping[str, Any]:
+    def _values(self, ask: Ask) -> Mapping[str, Floats]:
         """Returns the trained parameters, or else the initial ones, in the model's units."""
         layers_at(self.layers, ask.card)
         return {name: as_numpy(self.parameters[name]) for name in self.shapes} if self.parameters else self._untrained(ask)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, as_numpy
+from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask
@@ -21,7 +21,11 @@ from promptkit.core.model import Card
 from promptkit.core.registry import as_python
 from promptkit.core.requests import Read, ReadOutput, Request
 from promptkit.manipulate.learned.base import LearnedManipulation
+from promptkit.manipulate.learned.tensors import to_array, to_tensor
 from promptkit.manipulate.learned.vocabulary import common_text
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
 
 UNITS = "units"
 """The name of the parameter with the unit of each layer; training leaves it unchanged."""
@@ -40,10 +44,11 @@ class LayerManipulation(LearnedManipulation):
 
     fixed_parameters: ClassVar[frozenset[str]] = frozenset({UNITS})
 
-    def _convert_fields(self) -> None:
+    def __post_init__(self) -> None:
         layers: object = self.layers  # any sequence of integers is accepted
         if isinstance(layers, Sequence | np.ndarray) and not isinstance(layers, str | bytes):
             object.__setattr__(self, "layers", tuple(map(as_python, layers)))
+        LearnedManipulation.__post_init__(self)
 
     def _check_settings(self) -> None:
         check_layers(self.layers)
@@ -70,8 +75,8 @@ class LayerManipulation(LearnedManipulation):
         import torch
 
         with torch.no_grad():
-            tensors = {name: torch.from_numpy(as_numpy(array).copy()) for name, array in trained.items()}
-            return {name: as_array(tensor.numpy()) for name, tensor in self._in_model_units(tensors).items()}
+            tensors = {name: to_tensor(array) for name, array in trained.items()}
+            return {name: to_array(tensor) for name, tensor in self._in_model_units(tensors).items()}
 
 
 def layers_at(selected: Sequence[int], card: Card) -> tuple[int, ...]:
@@ -109,24 +114,26 @@ def _spelling(layers: Sequence[int]) -> str:
     return "|".join(map(str, layers))
 
 
-def layer_scales(ask: Ask, layers: Sequence[int]) -> Any:
+def layer_scales(ask: Ask, layers: Sequence[int]) -> Floats:
     """Returns the typical size of each layer's hidden states on common tokens, shape (layers,)."""
     return typical_sizes(common_states(ask, layers))
 
 
-def common_states(ask: Ask, layers: Sequence[int]) -> Any:
+def common_states(ask: Ask, layers: Sequence[int]) -> Floats:
     """Returns each layer's hidden states after texts of common tokens, shape (layers, texts, d_model)."""
     readable = [min(layer, ask.card.layers - 1) for layer in layers]  # states of the last layer are read after its norm
     texts = [TextInput(ids=tuple(common_text(ask.card, TOKENS, seed))) for seed in range(TEXTS)]
     outputs = ask([Request(input=text, verb=Read(hidden_layer=layer)) for layer in readable for text in texts])
     states = [output.hidden for output in outputs if isinstance(output, ReadOutput)]
-    return np.array(states, "<f4").reshape(len(layers), TEXTS, -1)
+    array: Floats = np.array(states, "<f4").reshape(len(layers), TEXTS, -1)
+    return array
 
 
-def typical_sizes(rows: Any) -> Any:
+def typical_sizes(rows: Floats) -> Floats:
     """Returns the typical size of the numbers in each row, shape (rows,): a robust estimate of their standard deviation.
 
     The root mean square would be dominated by the few outlier dimensions of the residual stream.
     """
     sizes = np.median(np.abs(rows).reshape(len(rows), -1), axis=1) / MEDIAN
-    return np.where(sizes > 0, sizes, 1.0)
+    positive: Floats = np.where(sizes > 0, sizes, 1.0)
+    return positive

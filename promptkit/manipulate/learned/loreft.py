@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.learned.edits import EditManipulation
 from promptkit.manipulate.learned.layers import LayerManipulation, layers_at
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
 
 ROTATION, SOURCE, BIAS = "rotation", "source", "bias"
 
@@ -78,7 +81,7 @@ class LoReFT(EditManipulation):
     def _edit(self, layer: int, arrays: tuple[Any, ...]) -> HiddenEdit[Any]:
         return HiddenEdit(layer=layer, operation="low_rank", first=self.first, last=self.last, arrays=arrays)
 
-    def _untrained(self, ask: Ask) -> Mapping[str, Any]:
+    def _untrained(self, ask: Ask) -> Mapping[str, Floats]:
         count, d_model = len(layers_at(self.layers, ask.card)), ask.card.d_model
         if self.rank > d_model:
             raise InputError(
@@ -88,7 +91,7 @@ class LoReFT(EditManipulation):
                 rank=self.rank,
                 d_model=d_model,
             )
-        rows = np.linalg.qr(generator("low_rank", self.seed).normal(size=(count, d_model, self.rank))).Q.swapaxes(1, 2)
+        rows: Floats = np.linalg.qr(generator("low_rank", self.seed).normal(size=(count, d_model, self.rank))).Q.swapaxes(1, 2)
         return {ROTATION: rows, SOURCE: rows, BIAS: np.zeros((count, self.rank))}
 
     def _in_model_units(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:

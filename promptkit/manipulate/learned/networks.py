@@ -7,10 +7,9 @@ from torch import Tensor, nn
 
 
 class PromptNetwork(nn.Module):
-    """A network that computes soft prompt vectors from an embedding of their positions."""
+    """A network that computes the vectors of a soft prompt from a learned embedding of each."""
 
-    def __init__(self, length: int, d_model: int, width: int) -> None:
-        """Args: the number of vectors, their width, and the width of the hidden layers."""
+    def __init__(self, length: int, d_model: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(length, d_model)
 
@@ -19,7 +18,7 @@ class MLPEncoder(PromptNetwork):
     """P-tuning's multilayer perceptron, with the parameter names of PEFT's `PromptEncoder`."""
 
     def __init__(self, length: int, d_model: int, width: int) -> None:
-        super().__init__(length, d_model, width)
+        super().__init__(length, d_model)
         self.mlp_head = nn.Sequential(
             nn.Linear(d_model, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, d_model)
         )
@@ -34,7 +33,7 @@ class LSTMEncoder(PromptNetwork):
     """P-tuning's LSTM, with the parameter names of PEFT's `PromptEncoder`."""
 
     def __init__(self, length: int, d_model: int, width: int) -> None:
-        super().__init__(length, d_model, width)
+        super().__init__(length, d_model)
         self.lstm_head = nn.LSTM(d_model, width, num_layers=2, bidirectional=True, batch_first=True)
         self.mlp_head = nn.Sequential(nn.Linear(2 * width, 2 * width), nn.ReLU(), nn.Linear(2 * width, d_model))
 
@@ -49,7 +48,7 @@ class ResidualNetwork(PromptNetwork):
     """The bottleneck of residual prompt tuning, with the vectors themselves as its embedding."""
 
     def __init__(self, length: int, d_model: int, width: int) -> None:
-        super().__init__(length, d_model, width)
+        super().__init__(length, d_model)
         self.down = nn.Linear(d_model, width)
         self.up = nn.Linear(width, d_model)
         self.norm = nn.LayerNorm(d_model)

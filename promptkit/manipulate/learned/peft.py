@@ -121,7 +121,7 @@ def _read_soft_prompt(path: Path, config: Mapping[str, Any], embeddings: Array) 
     return SoftPrompt(length, place="start"), {VECTORS: embeddings}, {"d_model": d_model}
 
 
-def _write_soft_prompt(learned: Any) -> tuple[dict[str, object], Array]:
+def _write_soft_prompt(learned: SoftPrompt) -> tuple[dict[str, object], Array]:
     if learned.slot or learned.place != "start":
         where = f"in the slot {learned.slot}" if learned.slot else "after BOS"
         raise CheckpointError(
@@ -152,7 +152,7 @@ def _read_prefix(path: Path, config: Mapping[str, Any], embeddings: Array) -> Pa
     return Prefix(length), parameters, {"layers": layers, "kv_heads": heads}
 
 
-def _write_prefix(learned: Any) -> tuple[dict[str, object], Array]:
+def _write_prefix(learned: Prefix) -> tuple[dict[str, object], Array]:
     if learned.layers:
         got = f"layers={'|'.join(map(str, learned.layers))}"
         raise CheckpointError(

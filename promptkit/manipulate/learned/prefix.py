@@ -30,6 +30,8 @@ from promptkit.manipulate.learned.vocabulary import common_text, repeated
 if TYPE_CHECKING:
     from numpy.random import Generator
 
+    from promptkit.core.arrays import Floats
+
 INITS = ("random", "vocabulary")
 KEYS, VALUES = "keys", "values"
 
@@ -135,10 +137,10 @@ class Prefix(LayerManipulation):
         trained = self._network(pairs, draw) if self._has_network else {KEYS: pairs[0], VALUES: pairs[1]}
         return {name: as_array(numbers) for name, numbers in {**trained, UNITS: units}.items()}
 
-    def _trained_pairs(self) -> Any:
+    def _trained_pairs(self) -> Floats:
         return np.stack([as_numpy(self.parameters[name]) for name in (KEYS, VALUES)])
 
-    def _pairs_of_tokens(self, bind_context: BindContext) -> Any:
+    def _pairs_of_tokens(self, bind_context: BindContext) -> Floats:
         """Returns the selected layers' keys and values of the initial tokens: (2, layers, kv heads, length, head width)."""
         card = bind_context.ask.card
         tokens = common_text(card, self.length, self.seed)
@@ -149,7 +151,7 @@ class Prefix(LayerManipulation):
         selected = [prefix.layers.index(layer) for layer in layers_at(self.layers, card)]
         return np.stack([as_numpy(array)[selected] for array in (prefix.keys, prefix.values)])
 
-    def _network(self, pairs: Any, draw: Generator) -> dict[str, Any]:
+    def _network(self, pairs: Floats, draw: Generator) -> dict[str, Floats]:
         """Returns a random network whose last layer is fitted to compute these keys and values."""
         rows = draw.normal(size=(self.length, self.mlp))
         first = draw.normal(size=(self.mlp, self.mlp)) / np.sqrt(self.mlp)

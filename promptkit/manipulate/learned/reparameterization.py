@@ -11,16 +11,19 @@ the residual network's norm is initialized as 0, so that P equals the initial ve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from promptkit.core.arrays import Array, as_array, as_numpy
 from promptkit.core.seeding import number
+from promptkit.manipulate.learned.tensors import to_array, to_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from promptkit.core.arrays import Floats
 
 Reparameterization = Literal["mlp", "lstm", "residual"]
 EMBEDDING = "embedding.weight"
@@ -29,7 +32,7 @@ LAST_LAYERS = {"mlp": "mlp_head.4", "lstm": "mlp_head.2"}
 """The last layer of each network that is rescaled."""
 
 
-def initial_network(kind: Reparameterization, vectors: Any, *, width: int, seed: int) -> dict[str, Array]:
+def initial_network(kind: Reparameterization, vectors: Floats, *, width: int, seed: int) -> dict[str, Array]:
     """Returns the parameters of an untrained network.
 
     Args:
@@ -44,7 +47,7 @@ def initial_network(kind: Reparameterization, vectors: Any, *, width: int, seed:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(number(kind, seed) % 2**63)
         module = _network(kind, length, d_model, width)
-    drawn = {name: as_array(weight.detach().numpy()) for name, weight in module.named_parameters()}
+    drawn = {name: to_array(weight) for name, weight in module.named_parameters()}
     if kind == "residual":
         return {**drawn, EMBEDDING: as_array(vectors)}
     scale = np.sqrt(np.mean(vectors**2)) or 1.0
@@ -58,9 +61,8 @@ def network_output(kind: Reparameterization, parameters: Mapping[str, Array]) ->
     """Returns the vectors that a network computes, shape (vectors, d_model)."""
     import torch
 
-    tensors = {name: torch.from_numpy(as_numpy(array).copy()) for name, array in parameters.items()}
     with torch.no_grad():
-        return as_array(differentiable_output(kind, tensors).numpy())
+        return to_array(differentiable_output(kind, {name: to_tensor(array) for name, array in parameters.items()}))
 
 
 def differentiable_output(kind: Reparameterization, parameters: Mapping[str, Tensor]) -> Tensor:
@@ -83,7 +85,7 @@ def _width(kind: Reparameterization, parameters: Mapping[str, Tensor]) -> int:
 def _network(kind: Reparameterization, length: int, d_model: int, width: int) -> nn.Module:
     from promptkit.manipulate.learned import networks
 
-    architectures: dict[str, type[networks.PromptNetwork]] = {
+    architectures: dict[str, Callable[[int, int, int], nn.Module]] = {
         "mlp": networks.MLPEncoder,
         "lstm": networks.LSTMEncoder,
         "residual": networks.ResidualNetwork,

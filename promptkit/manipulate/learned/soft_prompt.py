@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from promptkit.manipulate.learned.reparameterization import (
     network_output,
 )
 from promptkit.manipulate.learned.vocabulary import common_tokens, shuffled_ids
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
 
 SAMPLED = 1024
 """The number of embedding rows that the embedding's scale is estimated from."""
@@ -121,20 +124,22 @@ class SoftPrompt(TokenManipulation):
             return {VECTORS: as_array(vectors)}
         return initial_network(self.reparameterize, vectors, width=self.width or vectors.shape[1], seed=self.seed)
 
-    def _random(self, ask: Ask) -> Any:
+    def _random(self, ask: Ask) -> Floats:
         """Returns normal vectors with the root mean square of the embedding's rows."""
         ids = shuffled_ids(ask.card.vocabulary, self.seed)[:SAMPLED]
         scale = np.sqrt(np.mean(_rows(ask.embed(ids)) ** 2))
-        return scale * generator("soft", self.seed).normal(size=(self.length, ask.card.d_model))
+        vectors: Floats = scale * generator("soft", self.seed).normal(size=(self.length, ask.card.d_model))
+        return vectors
 
-    def _of_tokens(self, bind_context: BindContext) -> Any:
+    def _of_tokens(self, bind_context: BindContext) -> Floats:
         """Returns the mean embedding of each group of tokens, starting over where there are too few groups."""
         ask = bind_context.ask
         groups = self._token_groups(bind_context)
         rows = _rows(ask.embed([token for group in groups for token in group]))
         ends = np.cumsum([len(group) for group in groups])
         means = np.stack([part.mean(0) for part in np.split(rows, ends[:-1])])
-        return means[np.arange(self.length) % len(means)]
+        repeated: Floats = means[np.arange(self.length) % len(means)]
+        return repeated
 
     def _token_groups(self, bind_context: BindContext) -> Sequence[Sequence[int]]:
         """Returns single tokens, or the tokens of each label word."""

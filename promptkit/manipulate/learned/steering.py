@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from promptkit.core.manipulation import Ask
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.learned.edits import EditManipulation
 from promptkit.manipulate.learned.layers import common_states, layers_at
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
 
 At = Literal["last", "all"]
 Operation = Literal["add", "replace"]
@@ -73,7 +76,7 @@ class SteeringVector(EditManipulation):
         last = 0 if everywhere else 1
         return HiddenEdit(layer=layer, operation=self.operation, arrays=arrays, all_positions=everywhere, last=last)
 
-    def _untrained(self, ask: Ask) -> Mapping[str, Any]:
+    def _untrained(self, ask: Ask) -> Mapping[str, Floats]:
         layers = layers_at(self.layers, ask.card)
         if self.operation == "replace":
             return {VECTORS: common_states(ask, layers).mean(1)}

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, as_numpy
+from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
+from promptkit.manipulate.learned.tensors import to_array, to_tensor
 from promptkit.training.checkpoint import TrainingState
 from promptkit.training.optimizers.base import Objective, Rates, Step
 
@@ -45,7 +46,7 @@ class AdamW:
         """Returns the step function; the optimizer state is torch's: `exp_avg`, `exp_avg_sq` and `step` of each parameter."""
         import torch
 
-        tensors = {name: _tensor(array).requires_grad_() for name, array in state.parameters.items()}
+        tensors = {name: to_tensor(array).requires_grad_() for name, array in state.parameters.items()}
         groups = [{"params": [tensor], "name": name} for name, tensor in tensors.items()]
         optimizer = torch.optim.AdamW(groups, weight_decay=self.weight_decay, foreach=False)
         _restore(optimizer, tensors, state.optimizer_state)
@@ -55,11 +56,11 @@ class AdamW:
             if not np.isfinite(loss):
                 return loss
             for name, tensor in tensors.items():
-                tensor.grad = _tensor(gradients[name]) if name in gradients else None
+                tensor.grad = to_tensor(gradients[name]) if name in gradients else None
             for group in optimizer.param_groups:
                 group["lr"] = min(rates[group["name"]], MAX_RATE)
             optimizer.step()
-            state.parameters.update({name: _array(tensor) for name, tensor in tensors.items()})
+            state.parameters.update({name: to_array(tensor) for name, tensor in tensors.items()})
             state.optimizer_state.update(_saved_state(optimizer, tensors))
             return loss
 
@@ -69,21 +70,11 @@ class AdamW:
 def _saved_state(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> dict[str, Array]:
     """Returns the optimizer's state of each parameter: `name/key` -> array."""
     return {
-        f"{name}/{key}": _array(value) for name, tensor in tensors.items() for key, value in optimizer.state[tensor].items()
+        f"{name}/{key}": to_array(value) for name, tensor in tensors.items() for key, value in optimizer.state[tensor].items()
     }
 
 
 def _restore(optimizer: Optimizer, tensors: Mapping[str, Tensor], saved: Mapping[str, Array]) -> None:
     for path, array in saved.items():
         name, _, key = path.rpartition("/")
-        optimizer.state[tensors[name]][key] = _tensor(array)
-
-
-def _tensor(array: Array) -> Tensor:
-    import torch
-
-    return torch.from_numpy(as_numpy(array).copy())
-
-
-def _array(tensor: Tensor) -> Array:
-    return as_array(tensor.detach().numpy())
+        optimizer.state[tensors[name]][key] = to_tensor(array)
