@@ -103,5 +103,6 @@ def _mean_state(
     rendered = predictor.bind(task, cache=cache).apply([row.unlabeled() for row in rows])
     requests = [Request(input=prompt.input, verb=Read(hidden_layer=layer)) for prompt in rendered]
     outputs = CachedModel(predictor.model, cache)(requests)
-    mean: Floats = np.mean([output.hidden for output in outputs if isinstance(output, ReadOutput)], axis=0)
+    states = [output.hidden.numpy() for output in outputs if isinstance(output, ReadOutput) and output.hidden is not None]
+    mean: Floats = np.mean(np.array(states, np.float64), axis=0)
     return mean

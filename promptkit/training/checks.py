@@ -73,9 +73,9 @@ def _is_discrete(learned: Sequence[Learnable]) -> bool:
 def _check_prompt(predictor: Predictor, task: Task, row: LabeledExample) -> None:
     """Raises Unsupported for a prompt that depends on the model's answers, by rendering one; embeddings are allowed."""
     card = replace(predictor.model.card, context_length=sys.maxsize)
-    context = predictor.bind_context(task, ask=DryRunModel(card), others=lambda name: load("fake"))
+    context = predictor.bind_context(task, ask=DryRunModel(card), load_model=lambda name: load("fake"))
     with suppress(NeedsAnswer):
-        prompt_of(predictor).bind(replace(context, put=refuse_model_calls))([row.unlabeled()])
+        prompt_of(predictor).bind(replace(context, transform=refuse_model_calls))([row.unlabeled()])
 
 
 def check_model(model: Model, optimizer: Optimizer) -> None:

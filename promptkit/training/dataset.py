@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from promptkit.align.chain import Reads
+from promptkit.align.chain import Reader
 from promptkit.align.choices import Choices
 from promptkit.align.loss import Target
 from promptkit.core.alignment import Extractor, Scorer
@@ -68,7 +68,7 @@ class TrainingData:
     def transform(self, replacements: Sequence[Learnable]) -> InputTransform:
         """Returns what all modifiers do to a prompt, with these in place of the learnable ones."""
         remaining = iter(replacements)
-        modifiers = zip(self._manipulation.changes, self._bound.changes, strict=True)
+        modifiers = zip(self._manipulation.modifiers, self._bound.changes, strict=True)
         return in_turn(
             [
                 next(remaining).bind(self.bind_context) if isinstance(modifier, Learnable) else transform
@@ -132,7 +132,7 @@ class TrainingData:
     @property
     def reader(self) -> Scorer:
         """The aligner whose scores are trained; for generated texts, one that scores the gold text."""
-        aligner: Reads = self._predictor.reading
+        aligner: Reader = self._predictor.reading
         return Choices() if isinstance(aligner, Extractor) else aligner
 
     @property
@@ -142,7 +142,7 @@ class TrainingData:
 
     @cached_property
     def _bound(self) -> BoundComposed:
-        context = replace(self.bind_context, reading=self.reader, put=refuse_model_calls, ends=self._generates)
+        context = replace(self.bind_context, reading=self.reader, transform=refuse_model_calls, scores_end=self._generates)
         return self._manipulation.bind(context)
 
     @cached_property

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from promptkit.core.errors import TrainingError
 from promptkit.core.manipulation import Learnable, Manipulation
-from promptkit.manipulate.compose import Composed, changes_of
+from promptkit.manipulate.compose import Composed
 from promptkit.predictor.predictor import Predictor
 
 
 def learnables(predictor: Predictor) -> tuple[Learnable, ...]:
     """Returns the learnable manipulations of a predictor, in order."""
-    return tuple(modifier for modifier in changes_of(predictor.manipulate) if isinstance(modifier, Learnable))
+    return tuple(modifier for modifier in predictor.manipulate.modifiers if isinstance(modifier, Learnable))
 
 
 def prompt_of(predictor: Predictor) -> Manipulation:

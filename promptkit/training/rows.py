@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from promptkit.core.alignment import PerClass
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabeledExample, Part
+from promptkit.core.hashing import short_hash
 from promptkit.evaluation.support import chosen
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task, untested
@@ -79,4 +79,4 @@ def _sampled(rows: Sequence[LabeledExample], config: TrainingConfig) -> list[Lab
 
 def _digest(rows: Sequence[LabeledExample]) -> str:
     lines = "\n".join(f"{row.id} {row.label} {row.accepted} {dict(row.rationale)}" for row in rows)
-    return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return short_hash(lines)

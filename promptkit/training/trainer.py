@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from promptkit.core.arrays import digest
+from promptkit.core.arrays import parameters_digest
 from promptkit.core.distributed import processes
 from promptkit.core.errors import TrainingError
 from promptkit.core.manipulation import Learnable, Manipulation, Modifier
 from promptkit.core.model import Differentiable
 from promptkit.core.registry import spelling
 from promptkit.core.version import __version__
-from promptkit.manipulate.compose import changes_of
 from promptkit.models.cache import ScoreCache
 from promptkit.predictor.compatibility import base_of
 from promptkit.predictor.predictor import Predictor
@@ -127,7 +126,7 @@ class _Training:
         with folder.locked() if self._processes.is_main else nullcontext():
             state = checkpoint.read(folder.path) or self._initial_state()
             resumed = state.step
-            arrays = digest({**state.all_parameters, **state.optimizer_state})
+            arrays = parameters_digest({**state.all_parameters, **state.optimizer_state})
             self._processes.check_same(f"{folder.path.name} after {resumed} steps, {arrays} {state.stop_reason}".rstrip())
             if not state.stop_reason:
                 self._train(state, folder.path)
@@ -241,7 +240,7 @@ class _Training:
         warnings = self._rows.row_warnings(self._task.labels, self._config.per_class)
         return TrainingResult(
             predictor=predictor,
-            learned=tuple(part for part in changes_of(predictor.manipulate) if isinstance(part, Learnable)),
+            learned=tuple(part for part in predictor.manipulate.modifiers if isinstance(part, Learnable)),
             trainable=sum(math.prod(array.shape) for array in state.best_parameters.values()),
             task=self._task.name,
             config=self._config,
@@ -264,7 +263,7 @@ class _Training:
         learned = iter(divided({**state.fixed_parameters, **state.best_parameters}))
         modifiers: list[Manipulation | Modifier] = [
             modifier.with_parameters(next(learned), base) if isinstance(modifier, Learnable) else modifier
-            for modifier in changes_of(self._predictor.manipulate)
+            for modifier in self._predictor.manipulate.modifiers
         ]
         return Predictor(self._predictor.model, [prompt_of(self._predictor), *modifiers], [self._predictor.reading])
 

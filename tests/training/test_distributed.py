@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.core.arrays import as_numpy
 from promptkit.core.distributed import Processes, processes
 from promptkit.core.errors import TrainingError
 from tests.support import launched
@@ -128,4 +127,4 @@ def test_two_processes_learn_what_one_does_after_being_killed(folder: Path, tmp_
         assert (two.rows_computed, two.stop_reason) == (one.rows_computed, one.stop_reason)
         for learned, expected in zip(two.learned, one.learned, strict=True):
             for name, array in learned.parameters.items():
-                assert as_numpy(array) == pytest.approx(as_numpy(expected.parameters[name]), abs=1e-5), (optimizer, name)
+                assert array.numpy() == pytest.approx(expected.parameters[name].numpy(), abs=1e-5), (optimizer, name)

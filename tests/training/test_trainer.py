@@ -22,7 +22,7 @@ import promptkit as pk
 from promptkit.core.errors import CheckpointError, InputError, TaskError, TrainingError
 from promptkit.core.inputs import Interventions, TextInput
 from promptkit.core.requests import Request, Score
-from promptkit.models.hf.tensors import vectors_of
+from promptkit.models.hf.tensors import array_of
 from promptkit.training.checks import check
 from promptkit.training.config import TrainingConfig
 from tests.support.errors import refused
@@ -61,7 +61,7 @@ def test_scores_and_gradients_equal_those_of_transformers(kind: str, tmp_path: P
     head, words = tuple(range(20, 32)), ((5, 6), (5, 7, 8), (9,))
     requests = [
         Request(
-            input=TextInput(ids=(*head, -1, -2, 40 + i, -3, *range(50, 53 + i)), vectors=vectors_of(rows)),
+            input=TextInput(ids=(*head, -1, -2, 40 + i, -3, *range(50, 53 + i)), vectors=array_of(rows)),
             verb=Score(continuations=words),
         )
         for i in range(4)
@@ -95,7 +95,7 @@ def test_a_frozen_beginning_is_computed_once(folder: Path) -> None:
     model: Any = pk.load(str(folder / "model"))
     ids = (*range(20, 40), -1, 7)
     requests = [
-        Request(input=TextInput(ids=(*ids, i), vectors=vectors_of(torch.ones(1, 32))), verb=Score(continuations=((5,),)))
+        Request(input=TextInput(ids=(*ids, i), vectors=array_of(torch.ones(1, 32))), verb=Score(continuations=((5,),)))
         for i in (60, 61)
     ]
     assert model.differentiable(requests)._reuse == 20

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from promptkit.core.arrays import Array, check_held, digest
+from promptkit.core.arrays import Array, check_parameters, parameters_digest
 from promptkit.core.errors import CheckpointError
 from promptkit.core.inputs import Interventions
 from promptkit.core.manipulation import BindContext, Embed, InputTransform, Learnable
@@ -37,7 +37,7 @@ class LearnedManipulation(ABC):
     def __post_init__(self) -> None:
         checked(self)
         self._check_settings()
-        check_held(self.title, self.parameters, self.shapes, **self._sizes())
+        check_parameters(self.title, self.parameters, self.shapes, **self._sizes())
 
     @abstractmethod
     def _check_settings(self) -> None:
@@ -76,7 +76,7 @@ class LearnedManipulation(ABC):
         """Returns the settings that determine the initial parameters."""
 
     def _trained_settings(self) -> Mapping[str, object]:
-        return {"sha256": digest(self.parameters)}
+        return {"sha256": parameters_digest(self.parameters)}
 
     @abstractmethod
     def bind(self, bind_context: BindContext) -> InputTransform:

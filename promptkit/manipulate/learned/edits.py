@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from promptkit.core.arrays import Array, as_array, as_numpy
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.inputs import HiddenEdit, Interventions
 from promptkit.core.manipulation import Ask, BindContext, Embed, InputTransform
 from promptkit.manipulate.learned.layers import UNITS, LayerManipulation, layer_scales, layers_at
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from promptkit.core.arrays import Floats
 
 
@@ -53,10 +56,10 @@ class EditManipulation(LayerManipulation):
         scaled = trained[self.scaled_parameter] * trained[UNITS][:, None]
         return {**{name: trained[name] for name in self.shapes}, self.scaled_parameter: scaled}
 
-    def _values(self, ask: Ask) -> Mapping[str, Floats]:
+    def _values(self, ask: Ask) -> Mapping[str, NDArray[np.floating]]:
         """Returns the trained parameters, or else the initial ones, in the model's units."""
         layers_at(self.layers, ask.card)
-        return {name: as_numpy(self.parameters[name]) for name in self.shapes} if self.parameters else self._untrained(ask)
+        return {name: self.parameters[name].numpy() for name in self.shapes} if self.parameters else self._untrained(ask)
 
     def _edits(self, values: Mapping[str, Sequence[Any]]) -> tuple[HiddenEdit[Any], ...]:
         rows = [*zip(*(values[name] for name in self.shapes), strict=True)]

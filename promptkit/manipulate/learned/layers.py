@@ -124,7 +124,7 @@ def common_states(ask: Ask, layers: Sequence[int]) -> Floats:
     readable = [min(layer, ask.card.layers - 1) for layer in layers]  # states of the last layer are read after its norm
     texts = [TextInput(ids=tuple(common_text(ask.card, TOKENS, seed))) for seed in range(TEXTS)]
     outputs = ask([Request(input=text, verb=Read(hidden_layer=layer)) for layer in readable for text in texts])
-    states = [output.hidden for output in outputs if isinstance(output, ReadOutput)]
+    states = [output.hidden.numpy() for output in outputs if isinstance(output, ReadOutput) and output.hidden is not None]
     array: Floats = np.array(states, "<f4").reshape(len(layers), TEXTS, -1)
     return array
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, as_numpy
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import Interventions, KVPrefix
 from promptkit.core.manipulation import BindContext, Embed, InputTransform
@@ -138,7 +138,7 @@ class Prefix(LayerManipulation):
         return {name: as_array(numbers) for name, numbers in {**trained, UNITS: units}.items()}
 
     def _trained_pairs(self) -> Floats:
-        return np.stack([as_numpy(self.parameters[name]) for name in (KEYS, VALUES)])
+        return np.stack([self.parameters[name].numpy() for name in (KEYS, VALUES)])
 
     def _pairs_of_tokens(self, bind_context: BindContext) -> Floats:
         """Returns the selected layers' keys and values of the initial tokens: (2, layers, kv heads, length, head width)."""
@@ -149,7 +149,7 @@ class Prefix(LayerManipulation):
             tokens = [*card.tokenizer.bos, *repeated(text, self.length)][: self.length]
         prefix = bind_context.ask.keys_values(tokens)
         selected = [prefix.layers.index(layer) for layer in layers_at(self.layers, card)]
-        return np.stack([as_numpy(array)[selected] for array in (prefix.keys, prefix.values)])
+        return np.stack([array.numpy()[selected] for array in (prefix.keys, prefix.values)])
 
     def _network(self, pairs: Floats, draw: Generator) -> dict[str, Floats]:
         """Returns a random network whose last layer is fitted to compute these keys and values."""

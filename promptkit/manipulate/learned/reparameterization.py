@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, as_numpy
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.seeding import number
 from promptkit.manipulate.learned.tensors import to_array, to_tensor
 
@@ -52,9 +52,9 @@ def initial_network(kind: Reparameterization, vectors: Floats, *, width: int, se
         return {**drawn, EMBEDDING: as_array(vectors)}
     scale = np.sqrt(np.mean(vectors**2)) or 1.0
     parameters = {**drawn, EMBEDDING: as_array(vectors / scale)}
-    factor = scale / (np.sqrt(np.mean(as_numpy(network_output(kind, parameters)) ** 2)) or 1.0)
+    factor = scale / (np.sqrt(np.mean(network_output(kind, parameters).numpy() ** 2)) or 1.0)
     last = [f"{LAST_LAYERS[kind]}.{name}" for name in ("weight", "bias")]
-    return {**parameters, **{name: as_array(as_numpy(parameters[name]) * factor) for name in last}}
+    return {**parameters, **{name: as_array(parameters[name].numpy() * factor) for name in last}}
 
 
 def network_output(kind: Reparameterization, parameters: Mapping[str, Array]) -> Array:

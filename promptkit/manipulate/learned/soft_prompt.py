@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from promptkit.core.arrays import Array, as_array
-from promptkit.core.errors import InputError
-from promptkit.core.inputs import Interventions, TextInput, Vectors
+from promptkit.core.errors import CheckpointError, InputError
+from promptkit.core.inputs import Interventions, TextInput
 from promptkit.core.manipulation import Ask, BindContext, Embed, InputTransform
 from promptkit.core.model import Card
 from promptkit.core.seeding import generator
@@ -89,12 +89,11 @@ class SoftPrompt(TokenManipulation):
 
     def bind(self, bind_context: BindContext) -> InputTransform:
         """Returns the transform that inserts the vectors into encoded prompts."""
-        held = self._vectors(self.initial_parameters(bind_context))
-        rows = Vectors(data=held.data, d_model=held.shape[1])
+        rows = self._vectors(self.initial_parameters(bind_context))
         bos = bind_context.ask.card.tokenizer.bos
         return lambda prompt: self.insert(prompt, rows, bos)
 
-    def insert(self, prompt: TextInput, rows: Vectors, bos: tuple[int, ...]) -> TextInput:
+    def insert(self, prompt: TextInput, rows: Array, bos: tuple[int, ...]) -> TextInput:
         """Returns the prompt with the vectors in its slot or at its place, after vectors that it already has."""
         table, first, count = _joined(prompt, rows)
         return replace(self._with_ids(prompt, range(-1 - first, -1 - first - count, -1), bos), vectors=table)
@@ -127,7 +126,7 @@ class SoftPrompt(TokenManipulation):
     def _random(self, ask: Ask) -> Floats:
         """Returns normal vectors with the root mean square of the embedding's rows."""
         ids = shuffled_ids(ask.card.vocabulary, self.seed)[:SAMPLED]
-        scale = np.sqrt(np.mean(_rows(ask.embed(ids)) ** 2))
+        scale = np.sqrt(np.mean(ask.embed(ids).numpy() ** 2))
         vectors: Floats = scale * generator("soft", self.seed).normal(size=(self.length, ask.card.d_model))
         return vectors
 
@@ -135,7 +134,7 @@ class SoftPrompt(TokenManipulation):
         """Returns the mean embedding of each group of tokens, starting over where there are too few groups."""
         ask = bind_context.ask
         groups = self._token_groups(bind_context)
-        rows = _rows(ask.embed([token for group in groups for token in group]))
+        rows = ask.embed([token for group in groups for token in group]).numpy()
         ends = np.cumsum([len(group) for group in groups])
         means = np.stack([part.mean(0) for part in np.split(rows, ends[:-1])])
         repeated: Floats = means[np.arange(self.length) % len(means)]
@@ -160,12 +159,18 @@ class SoftPrompt(TokenManipulation):
         return [card.tokenizer.encode(f" {word}").ids for word in words]
 
 
-def _joined(prompt: TextInput, rows: Vectors) -> tuple[Vectors, int, int]:
+def _joined(prompt: TextInput, rows: Array) -> tuple[Array, int, int]:
     """Returns the prompt's table of vectors with more rows, the index of the first new row, and the number of new rows."""
-    data = prompt.vectors.data if prompt.vectors else b""
-    width = 4 * rows.d_model
-    return Vectors(data=data + rows.data, d_model=rows.d_model), len(data) // width, len(rows.data) // width
-
-
-def _rows(vectors: Vectors) -> Any:
-    return np.frombuffer(vectors.data, "<f4").reshape(-1, vectors.d_model)
+    if prompt.vectors is None:
+        return rows, 0, rows.shape[0]
+    if prompt.vectors.shape[1] != rows.shape[1]:
+        raise CheckpointError(
+            "The learned vectors of one prompt must have the same width",
+            code="wrong-vector-width",
+            got=f"vectors of width {prompt.vectors.shape[1]} and of width {rows.shape[1]}",
+            hint="Use learned prompts of the same model",
+            width=rows.shape[1],
+            model_width=prompt.vectors.shape[1],
+        )
+    table = as_array(np.concatenate([prompt.vectors.numpy(), rows.numpy()]))
+    return table, prompt.vectors.shape[0], rows.shape[0]

@@ -9,7 +9,6 @@ Loading executes nothing in the folder. Whether a model is the one it was traine
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -18,8 +17,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from promptkit.core.arrays import Array, deserialize, put, serialize
+from promptkit.core.arrays import Array, deserialize, serialize
 from promptkit.core.errors import CheckpointError, InputError, json_reason
+from promptkit.core.files import write_folder
+from promptkit.core.hashing import sha256_hex
 from promptkit.core.manipulation import Learnable
 from promptkit.core.paths import expanded
 from promptkit.core.registry import build_from, keywords_of
@@ -82,7 +83,7 @@ def save(learned: Learnable, folder: str | Path, *, metadata: Mapping[str, objec
     manifest = _new_manifest(learned, content, metadata or {})
     path = expanded(folder)
     check_free(path, [path])
-    put(path, {PARAMETERS: content, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()})
+    write_folder(path, {PARAMETERS: content, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()})
     return path
 
 
@@ -249,7 +250,7 @@ def _read_arrays(path: Path, entries: Mapping[str, Any]) -> dict[str, Array]:
 def _hash(content: bytes, entries: Mapping[str, Any]) -> str:
     """Returns a hash of the parameter file and of all entries of the manifest but the hash itself."""
     hashed = {name: value for name, value in entries.items() if name != "sha256"}
-    return hashlib.sha256(content + json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+    return sha256_hex(content + json.dumps(hashed, sort_keys=True).encode())
 
 
 def _damaged(path: Path, code: str, description: str, **fields: object) -> CheckpointError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from promptkit.core.arrays import Array, as_array, as_numpy
+from promptkit.core.arrays import Array, as_array
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,7 +14,7 @@ def to_tensor(array: Array) -> Tensor:
     """Returns a copy of the array as a float32 tensor on the CPU."""
     import torch
 
-    return torch.from_numpy(as_numpy(array).copy())
+    return torch.from_numpy(array.numpy().copy())
 
 
 def to_array(tensor: Tensor) -> Array:

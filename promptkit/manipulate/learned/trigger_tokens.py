@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, as_numpy
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import CheckpointError
 from promptkit.core.inputs import Interventions
 from promptkit.core.manipulation import BindContext, Embed, InputTransform
@@ -48,7 +48,7 @@ class TriggerTokens(TokenManipulation):
 
     def __post_init__(self) -> None:
         TokenManipulation.__post_init__(self)
-        numbers: list[float] = as_numpy(self.parameters[IDS]).tolist() if self.parameters else []
+        numbers: list[float] = self.parameters[IDS].numpy().tolist() if self.parameters else []
         if any(number < 0 or number % 1 for number in numbers):
             raise CheckpointError(
                 "The ids of trigger tokens must be non-negative whole numbers",
@@ -79,8 +79,7 @@ class TriggerTokens(TokenManipulation):
     def differentiable_form(self, bind_context: BindContext) -> SoftPrompt:
         """Returns a soft prompt of the tokens' embeddings at the same place."""
         rows = bind_context.ask.embed(token_ids(self.initial_parameters(bind_context)))
-        held = Array(data=rows.data, shape=(self.length, rows.d_model))
-        return SoftPrompt(self.length, place=self.place, slot=self.slot, parameters={VECTORS: held})
+        return SoftPrompt(self.length, place=self.place, slot=self.slot, parameters={VECTORS: rows})
 
     def interventions(self, trained: Mapping[str, Any], embed: Embed) -> Interventions[Any]:
         """Returns the embeddings of the tokens."""
@@ -108,4 +107,4 @@ class TriggerTokens(TokenManipulation):
 
 def token_ids(parameters: Mapping[str, Array]) -> tuple[int, ...]:
     """Returns the token ids among the parameters of trigger tokens."""
-    return tuple(int(number) for number in as_numpy(parameters[IDS]))
+    return tuple(int(number) for number in parameters[IDS].numpy())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-
+from promptkit.core.hashing import blake2b
 from promptkit.core.model import Card
 
 COMMON = 5000
@@ -12,7 +11,7 @@ COMMON = 5000
 
 def shuffled_ids(count: int, seed: int) -> list[int]:
     """Returns the ids below `count` in a pseudo-random order."""
-    return sorted(range(count), key=lambda token: hashlib.blake2b(f"{seed}\0{token}".encode()).digest())
+    return sorted(range(count), key=lambda token: blake2b(f"{seed}\0{token}"))
 
 
 def non_text_ids(card: Card) -> list[int]:

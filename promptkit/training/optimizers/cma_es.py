@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, as_numpy
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError, TrainingError
 from promptkit.core.registry import checked
 from promptkit.core.seeding import generator, number
@@ -24,6 +24,8 @@ from promptkit.training.optimizers.base import Objective, Parameters, Rates, Ste
 from promptkit.training.optimizers.spsa import root_mean_square
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from promptkit.core.arrays import Floats
 
 MAX_SIGMA = 1000.0
@@ -91,18 +93,17 @@ class CmaEs:
         return step
 
 
-def _past_losses(state: TrainingState, population: int) -> Floats:
+def _past_losses(state: TrainingState, population: int) -> NDArray[np.float32]:
     """Returns the losses of each population so far, shape (steps, population)."""
-    losses: Floats = (
-        as_numpy(state.optimizer_state[LOSSES]) if LOSSES in state.optimizer_state else np.empty((0, population), np.float32)
-    )
-    return losses
+    if LOSSES in state.optimizer_state:
+        return state.optimizer_state[LOSSES].numpy()
+    return np.empty((0, population), np.float32)
 
 
 def _projected(origin: Parameters, projections: Mapping[str, Any], z: Floats) -> dict[str, Array]:
     """Returns the parameters at z, p0 + A z."""
     return {
-        name: as_array(as_numpy(array) + (projections[name] @ z.astype(np.float32)).reshape(array.shape))
+        name: as_array(array.numpy() + (projections[name] @ z.astype(np.float32)).reshape(array.shape))
         for name, array in origin.items()
     }
 

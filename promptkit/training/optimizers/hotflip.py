@@ -10,14 +10,14 @@ best replaces the current token if its loss is lower.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from promptkit.core.arrays import as_array, as_numpy
+from promptkit.core.arrays import as_array
 from promptkit.core.errors import InputError
+from promptkit.core.hashing import sha256
 from promptkit.core.registry import checked
 from promptkit.training.checkpoint import TrainingState
 from promptkit.training.optimizers.base import Objective, Parameters, Rates, Step
@@ -58,7 +58,7 @@ class HotFlip:
 
     def _candidates(self, parameters: Parameters, name: str, position: int, scores: Any) -> list[Parameters]:
         """Returns the parameters with each of the most promising tokens at the position."""
-        tokens = as_numpy(parameters[name])
+        tokens = parameters[name].numpy()
         scores = scores.copy()
         scores[int(tokens[position])] = np.inf
         candidates: list[Parameters] = []
@@ -74,4 +74,4 @@ def _position(parameters: Parameters, seed: int, step: int) -> tuple[str, int]:
     """Returns the parameter and the position in it that a step changes."""
     positions = [(name, index) for name, array in sorted(parameters.items()) for index in range(array.shape[0])]
     sweep, number = divmod(step, len(positions))
-    return sorted(positions, key=lambda position: hashlib.sha256(f"{seed}\0{sweep}\0{position}".encode()).digest())[number]
+    return sorted(positions, key=lambda position: sha256(f"{seed}\0{sweep}\0{position}"))[number]

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, as_numpy
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
 from promptkit.core.seeding import generator
@@ -58,10 +58,10 @@ class Spsa:
         """Returns the step function; the optimizer state is each parameter's scale."""
         for name, array in state.parameters.items():
             state.optimizer_state.setdefault(name, as_array(np.array([root_mean_square(array)])))
-        scales = {name: float(as_numpy(state.optimizer_state[name])[0]) for name in state.parameters}
+        scales = {name: float(state.optimizer_state[name].numpy()[0]) for name in state.parameters}
 
         def step(objective: Objective, rates: Rates) -> float:
-            values = {name: as_numpy(array) for name, array in state.parameters.items()}
+            values = {name: array.numpy() for name, array in state.parameters.items()}
             signs = [_signs(state.parameters, (seed, state.step, number)) for number in range(self.averaged)]
             c = self.perturbation / (state.step + 1) ** DECAY
             moves = [(sign, distance) for sign in signs for distance in (c, -c)]
@@ -82,7 +82,7 @@ class Spsa:
 
 def root_mean_square(array: Array) -> float:
     """Returns the root mean square of the numbers; 1 if all are 0."""
-    return float(np.sqrt(np.mean(as_numpy(array).astype(np.float64) ** 2))) or 1.0
+    return float(np.sqrt(np.mean(array.numpy().astype(np.float64) ** 2))) or 1.0
 
 
 def _signs(parameters: Mapping[str, Array], seed: tuple[int, ...]) -> dict[str, Any]:

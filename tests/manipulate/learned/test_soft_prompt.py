@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
+from promptkit.core.arrays import Array
 from promptkit.core.errors import CheckpointError, InputError, TaskError, TemplateError
 from promptkit.core.examples import Example, LabeledExample
-from promptkit.core.inputs import Span, TextInput, Vectors
+from promptkit.core.inputs import Span, TextInput
 from promptkit.core.manipulation import BindContext
 from promptkit.core.rendered import Rendered
 from promptkit.manipulate.compose import composed
@@ -38,9 +39,9 @@ def rendered(model: Any, *modifiers: Any, **prompt: Any) -> Rendered:
     return composed([pk.Prompt("sentiment/review", **prompt), *modifiers]).bind(context)([ROW])[0]
 
 
-def rows(vectors: Vectors | None) -> Any:
+def rows(vectors: Array | None) -> Any:
     assert vectors is not None
-    return np.frombuffer(vectors.data, "<f4").reshape(-1, vectors.d_model)
+    return vectors.numpy()
 
 
 def read_vectors(prompt: TextInput, model: Any) -> Any:

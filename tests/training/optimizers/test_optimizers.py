@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.core.arrays import as_array, as_numpy
+from promptkit.core.arrays import as_array
 from promptkit.core.errors import InputError, TrainingError
 from promptkit.training import checkpoint
 from promptkit.training.black_box import BlackBoxLosses
@@ -49,8 +49,8 @@ class QuadraticObjective:
         self.tried: list[Any] = []
 
     def losses(self, candidates: Sequence[Parameters]) -> list[float]:
-        self.tried += [as_numpy(each["x"]).copy() for each in candidates]
-        return [self._loss(as_numpy(each["x"])) for each in candidates]
+        self.tried += [each["x"].numpy().copy() for each in candidates]
+        return [self._loss(each["x"].numpy()) for each in candidates]
 
     def _loss(self, p: Any) -> float:
         if self.table is None:
@@ -59,11 +59,11 @@ class QuadraticObjective:
         return float(self.table[np.arange(len(ids)), ids].sum() + np.cos(ids[:-1] * ids[1:]).sum())
 
     def gradient(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
-        p = as_numpy(parameters["x"])
+        p = parameters["x"].numpy()
         return self._loss(p), {"x": as_array(p - self.target)}
 
     def token_swap_scores(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
-        p = as_numpy(parameters["x"])
+        p = parameters["x"].numpy()
         return self._loss(p), {"x": self.table - self.table[np.arange(len(p)), p.astype(int)][:, None]}
 
 
@@ -91,7 +91,7 @@ def test_spsa_estimates_the_gradient_without_bias(seed: int, perturbation: float
     state, scale, rate, count = initial_state(begin), math.sqrt(np.mean(begin**2)), 0.1, 1000
     steps(pk.Spsa(perturbation=perturbation, averaged=count), state, QuadraticObjective(target), 1, rate, seed)
     gradient = (begin - target) * scale
-    estimated = -(as_numpy(state.parameters["x"]) - begin) / scale / rate
+    estimated = -(state.parameters["x"].numpy() - begin) / scale / rate
     assert estimated == pytest.approx(gradient, abs=6 * np.linalg.norm(gradient) / math.sqrt(count))
 
 
@@ -104,13 +104,13 @@ def test_one_spsa_estimate_is_the_slope_along_its_signs(seed: int) -> None:
     assert np.abs(signs) == pytest.approx(np.ones(3), abs=1e-5)
     assert objective.tried[1] == pytest.approx(2 * begin - objective.tried[0], abs=1e-5)
     slope = float((begin - target) @ signs) * scale
-    assert as_numpy(state.parameters["x"]) == pytest.approx(begin - 0.1 * scale * slope * signs, abs=1e-4)
+    assert state.parameters["x"].numpy() == pytest.approx(begin - 0.1 * scale * slope * signs, abs=1e-4)
 
 
 def test_spsa_converges_to_the_optimum() -> None:
     state, target = initial_state(np.ones(6)), np.arange(6.0) / 5
     steps(pk.Spsa(averaged=2), state, QuadraticObjective(target), 200, 0.1)
-    assert as_numpy(state.parameters["x"]) == pytest.approx(target, abs=0.05)
+    assert state.parameters["x"].numpy() == pytest.approx(target, abs=0.05)
 
 
 # ---- CMA-ES -----------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ def test_cma_es_finds_the_optimum_of_its_subspace_and_stays_in_it(seed: int) -> 
     sizes, basis = np.linalg.svd(moved[:50])[1:]
     assert (sizes > 1e-4).sum() == 4
     wanted = begin.ravel() + basis[:4].T @ (basis[:4] @ (target - begin).ravel())
-    assert as_numpy(state.parameters["x"]).ravel() == pytest.approx(wanted, abs=0.02)
+    assert state.parameters["x"].numpy().ravel() == pytest.approx(wanted, abs=0.02)
 
 
 def test_the_first_population_deviates_by_the_scale_of_the_parameters() -> None:
@@ -146,7 +146,7 @@ def test_hotflip_never_raises_the_loss(seed: int, candidates: int, length: int) 
     table = np.random.default_rng(seed).normal(size=(length, 12))
     state, objective = initial_state(np.zeros(length)), QuadraticObjective(0, table)
     losses = steps(pk.HotFlip(candidates=candidates), state, objective, 3 * length, seed=seed)
-    losses.append(objective._loss(as_numpy(state.parameters["x"])))
+    losses.append(objective._loss(state.parameters["x"].numpy()))
     assert all(later <= earlier for earlier, later in itertools.pairwise(losses))
 
 
@@ -156,7 +156,7 @@ def test_hotflip_visits_every_position_once_a_sweep_and_tries_the_best_tokens() 
     state, objective = initial_state(np.zeros(4)), QuadraticObjective(0, table)
     step, places = pk.HotFlip(candidates=3).begin(state, 0), []
     for _ in range(8):
-        before = as_numpy(state.parameters["x"]).astype(int)
+        before = state.parameters["x"].numpy().astype(int)
         objective.tried.clear()
         step(objective, {})
         state.step += 1
@@ -287,7 +287,7 @@ def training_data(folder: Path, **keywords: Any) -> TrainingData:
 def test_black_box_losses_equal_gradient_losses(folder: Path, align: Any) -> None:
     data: Any = training_data(folder, align=align)
     initial = data.initial_parameters()
-    other = {name: as_array(1.5 * as_numpy(array)) for name, array in initial.items()}
+    other = {name: as_array(1.5 * array.numpy()) for name, array in initial.items()}
     every = list(data.all_rows)
     one, two = (
         losses.row_losses([initial, other], every) for losses in (BlackBoxLosses(data), GradientLosses(data, data.model))
@@ -333,7 +333,7 @@ def test_layer_manipulations_train_from_scores_and_keep_their_units(
     assert state is not None
     assert {*state.fixed_parameters} == {"0.units"}
     assert {*state.parameters} == {f"0.{name}" for name in learned.parameters}
-    assert result.trainable == sum(as_numpy(array).size for array in learned.parameters.values())
+    assert result.trainable == sum(array.numpy().size for array in learned.parameters.values())
     assert len({*result.losses, *(evaluation.loss for evaluation in result.dev_evaluations)}) > 1
 
 
