@@ -24,7 +24,7 @@ from promptkit.inputs.text.template import Template
 from promptkit.manipulate.learned.storage import LEARNABLE
 from promptkit.models.fake import FakeModel
 from promptkit.runs.run import run_table
-from promptkit.training.recipe import OPTIMIZERS, TrainingConfig
+from promptkit.training.config import OPTIMIZERS, TrainingConfig
 from tests.support.errors import refused
 
 WORDS = {"negative": "Negative", "positive": "Positive"}

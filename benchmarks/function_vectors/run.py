@@ -59,14 +59,14 @@ def studied(name: str, told: argparse.Namespace) -> dict[str, Any]:
 
     def build(shift: str, layer: int) -> pk.Predictor:
         if shift in STRENGTHS:
-            return predictor(model, pk.demos.zero(), found.shift(layer=layer, strength=STRENGTHS[shift]))
+            return predictor(model, pk.demos.zero(), found.steering_vector(layer=layer, strength=STRENGTHS[shift]))
         how: Any = {DIFFERENCE: "difference", TASK: "replace"}[shift]
         return predictor(
             model, pk.demos.zero(), pk.extract_steering_vector(shown, task, layer=layer, how=how, rows=told.state_rows)
         )
 
     def of_heads(heads: int, up_to: int) -> pk.Predictor:
-        return predictor(model, pk.demos.zero(), found.shift(layer=best, heads=heads, up_to=up_to))
+        return predictor(model, pk.demos.zero(), found.steering_vector(layer=best, heads=heads, up_to=up_to))
 
     common: dict[str, Any] = {"out": told.out, "limit": told.limit}
     ends = {

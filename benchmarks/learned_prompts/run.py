@@ -162,10 +162,10 @@ def cost(fits: Sequence[pk.Fit]) -> dict[str, Any]:
     return {
         "trainable": fits[0].trainable,
         "steps": [len(fit.losses) for fit in fits],
-        "chosen": [fit.chosen.step for fit in fits],
-        "rows_computed": round(float(np.mean([sum(fit.evaluations.values()) for fit in fits]))),
+        "best_step": [fit.best.step for fit in fits],
+        "rows_computed": round(float(np.mean([sum(fit.rows_computed.values()) for fit in fits]))),
         "seconds": round(float(np.median([fit.seconds for fit in fits])), 1),
-        "dev": [[asdict(look) for look in fit.looks] for fit in fits],
+        "dev": [[asdict(evaluation) for evaluation in fit.dev_evaluations] for fit in fits],
     }
 
 

@@ -17,8 +17,8 @@ from promptkit.core.arrays import Array, as_array
 from promptkit.core.manipulation import BindContext, Learnable
 from promptkit.manipulate.learned import peft
 from promptkit.manipulate.learned.layers import UNITS
-from promptkit.training.dataset import Rows
-from promptkit.training.recipe import TrainingConfig
+from promptkit.training.config import TrainingConfig
+from promptkit.training.rows import TrainingRows
 
 
 class PlainPrefix(pk.Prefix):
@@ -76,7 +76,7 @@ def main() -> None:
 
 def write_batches(predictor: pk.Predictor, task: pk.Task, recipe: TrainingConfig, path: Path) -> None:
     """Of each step each row: the prompt's ids without what is learned, and those of the right label."""
-    rows = Rows.of(task, None, recipe.resolved(discrete=False)).pool
+    rows = TrainingRows.from_task(task, None, recipe.resolved(discrete=False)).pool
     words = pk.Verbalizer(task.spec.labels)
     bound = pk.Predictor(predictor.model, prompt(task), words).bind(task)
     batches = []

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt
     from promptkit.predictor.predictor import Predictor
     from promptkit.tasks.task import Task
-    from promptkit.training.recipe import TrainingConfig
+    from promptkit.training.config import TrainingConfig
 
 _log = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ def build_trainable_predictor(
     from promptkit.models.registry import load
     from promptkit.predictor.compatibility import check_engine
     from promptkit.predictor.predictor import Predictor
-    from promptkit.training.trainer import check
+    from promptkit.training.checks import check
 
     model_settings = parse_settings(settings or [])
     check_engine(learnables, model)
@@ -181,6 +181,6 @@ def build_trainable_predictor(
     # the fake model has no layers, so manipulations of hidden states are not part of the dry run
     outside_layers = [learnable for learnable in learnables if learnable.kind.location != "hidden"]
     fake = Predictor(load("fake"), [built_prompt, *outside_layers], aligner)
-    check(fake, task, split=split, recipe=config)
+    check(fake, task, split=split, config=config)
     dry_run([fake], task, split=split)
     return Predictor(load(model, **model_settings), [built_prompt, *learnables], aligner)

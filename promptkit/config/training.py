@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
-    from promptkit.training.recipe import TrainingConfig
+    from promptkit.training.config import TrainingConfig
 
 
 class TrainingOptions(StrictModel):
@@ -46,6 +46,6 @@ class TrainingOptions(StrictModel):
         Raises:
             InputError: An option has an invalid value.
         """
-        from promptkit.training.recipe import TrainingConfig
+        from promptkit.training.config import TrainingConfig
 
-        return TrainingConfig.of({name: value for name, value in self if value is not None} | {"seed": seed})
+        return TrainingConfig.from_keywords({name: value for name, value in self if value is not None} | {"seed": seed})

@@ -10,13 +10,15 @@ from promptkit.core.alignment import OutputReader
 from promptkit.core.arrays import Array
 from promptkit.core.examples import Example, LabeledExample, Part
 from promptkit.core.inputs import Interventions, KVPrefix, TextInput
-from promptkit.core.model import Card
+from promptkit.core.model import Card, Tokenizer
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Request
 from promptkit.core.taxonomy import Kind
 
 InputTransform = Callable[[TextInput], TextInput]
 """Maps an encoded prompt to a modified one."""
+Embed = Callable[[Sequence[int]], Any]
+"""The token embedding of a model: token ids -> a tensor of shape (tokens, d_model)."""
 
 
 def unchanged(prompt: TextInput) -> TextInput:
@@ -166,7 +168,10 @@ class Modifier(Protocol):
 
 @runtime_checkable
 class Learnable(Modifier, Protocol):
-    """A modifier with trainable parameters. Instances are values: training returns a new one."""
+    """A modifier whose parameters are trained while the model stays frozen.
+
+    Instances are immutable values: training returns a copy with new parameters.
+    """
 
     @property
     def parameters(self) -> Mapping[str, Array]:
@@ -174,25 +179,39 @@ class Learnable(Modifier, Protocol):
         ...
 
     @property
+    def is_discrete(self) -> bool:
+        """Whether the parameters are token ids, which are searched, instead of real numbers."""
+        ...
+
+    @property
     def learning_rate(self) -> float | None:
-        """The default learning rate; None if it is not trained by gradient descent."""
+        """The default peak learning rate for gradient descent; None for discrete parameters."""
         ...
 
     @property
     def fixed_parameters(self) -> frozenset[str]:
-        """The names of initial parameters that no training step changes, such as units."""
+        """The names of the initial parameters that training leaves unchanged, such as the units of the others."""
         ...
 
     def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
-        """Returns the parameters at the start of a training: those of an earlier training, if there was one."""
+        """Returns the parameters that training starts from: the trained ones, if there are any."""
         ...
 
-    def interventions(self, trained: Mapping[str, Any]) -> Interventions[Any]:
+    def interventions(self, trained: Mapping[str, Any], embed: Embed) -> Interventions[Any]:
         """Returns what a forward pass reads, as a differentiable function of the parameters.
 
         Args:
-            trained: The parameters as torch tensors, by name.
+            trained: A torch tensor for each of the initial parameters, by name.
+            embed: The model's token embedding, for discrete parameters: token ids -> tensor of shape (tokens, d_model).
         """
+        ...
+
+    def differentiable_form(self, bind_context: BindContext) -> Learnable:
+        """Returns an equivalent manipulation that gradients flow through; the manipulation itself unless it is discrete."""
+        ...
+
+    def describe(self, tokenizer: Tokenizer) -> Mapping[str, object]:
+        """Returns a readable form of the trained parameters for reports, such as the text of tokens; empty by default."""
         ...
 
     def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:

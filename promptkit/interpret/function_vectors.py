@@ -1,9 +1,9 @@
-"""Function vectors: what a few attention heads carry of a task, told by patching (Todd et al. 2023, 2310.15213).
+"""Function vectors: what a few attention heads carry of a task, found by patching (Todd et al. 2023, arXiv:2310.15213).
 
-A head's mean output at the last token behind demonstrations is put into prompts whose demonstrations have one another's
-answers. Its effect is how much likelier that makes the right answer, on average. The function vector is the sum, over the
-heads of greatest effect, of what their mean outputs add to the residual stream. Other than in the paper, the effect is of the
-whole answer and not of its first token, and heads are chosen for the task itself and not over several.
+A head's mean output at the last token of prompts with demonstrations replaces its output in prompts whose demonstrations have
+swapped answers. Its effect is the mean increase of the gold answer's probability. The function vector is the sum, over the
+heads with the largest effects, of what their mean outputs add to the residual stream. Unlike in the paper, the effect is
+measured on the whole answer instead of its first token, and heads are selected for the task itself instead of over several.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.model import ExposesHeads
 from promptkit.core.registry import as_python, check_value
 from promptkit.core.seeding import hash_rank
-from promptkit.interpret.steering_vectors import check_layer, chosen_rows, scaled, shown_by
+from promptkit.interpret.checks import check_layer, demonstration_prompt, pool_rows, scaled_vector
 from promptkit.manipulate.learned.steering import SteeringVector
 from promptkit.manipulate.order.order import Order
+from promptkit.manipulate.prompt import Prompt
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Arrange, Demonstrations
 from promptkit.models.cache import ScoreCache
@@ -35,26 +36,33 @@ from promptkit.tasks.task import Task
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
+Scored = tuple[tuple[int, ...], tuple[int, ...]]
+"""The token ids of a prompt and of the gold answer after it."""
 SHARE = 0.02
-"""Of a model's heads, as the paper's 10 of the 448 of GPT-J. Of the 72 of Gemma 3 270M ten are too many, for among them are
-heads far behind the layer, which drown the others (`benchmarks/function_vectors`)."""
+"""The default share of heads, as the paper's 10 of the 448 heads of GPT-J. Ten of the 72 heads of Gemma 3 270M are too many:
+they include heads far after the layer, whose contribution dominates (see `benchmarks/function_vectors`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeadEffects:
-    """What each attention head of a model is worth to a task, and what it adds."""
+    """The effect of each attention head on a task, and what it adds to the residual stream."""
 
     effects: Floats
-    """How much likelier the right answer is by the head's mean output alone: a difference of probabilities, (layers, heads)."""
+    """The increase of the gold answer's probability by the head's mean output, shape (layers, heads)."""
     added: Floats
-    """What its mean output adds to the residual stream, (layers, heads, d_model)."""
+    """What the head's mean output adds to the residual stream, shape (layers, heads, d_model)."""
     base: Mapping[str, str | int]
-    """The model."""
+    """The identity of the model."""
 
     def best(self, heads: int | float = SHARE, *, up_to: int | None = None) -> list[tuple[int, int]]:
-        """(layer, head), each counted from 1, of those of greatest effect, greatest first: so many, or a share of all.
+        """Returns the heads with the largest effects as (layer, head), each counted from 1, the largest first.
 
-        `up_to` leaves out the heads of the layers behind that one.
+        Args:
+            heads: The number of heads, or as a float the share of all heads.
+            up_to: The last layer whose heads are considered; all layers if None.
+
+        Raises:
+            InputError: If there are not as many heads.
         """
         heads, up_to = as_python(heads), as_python(up_to)
         check_value("heads", heads, float, of="a function vector")
@@ -73,21 +81,31 @@ class HeadEffects:
                 available=effects.size,
             )
         order = np.argsort(-effects, axis=None, kind="stable")[:count].tolist()
-        return [(place // width + 1, place % width + 1) for place in order]
+        return [(index // width + 1, index % width + 1) for index in order]
 
     def vector(self, heads: int | float = SHARE, *, up_to: int | None = None) -> Floats:
-        """The function vector of these heads, (d_model,); see `best`."""
+        """Returns the function vector of the best heads, shape (d_model,); the arguments are those of `best`."""
         summed: Floats = sum(self.added[layer - 1, head - 1] for layer, head in self.best(heads, up_to=up_to))
         return summed
 
-    def shift(
+    def steering_vector(
         self, *, layer: int, heads: int | float = SHARE, up_to: int | None = None, strength: float = 1.0
     ) -> SteeringVector:
-        """The function vector times `strength`, added behind a layer at a prompt's last token; see `best`."""
+        """Returns a steering vector that adds the function vector at a prompt's last token.
+
+        Args:
+            layer: The layer, counted from 1, after which it is added.
+            heads: The number or share of heads, see `best`.
+            up_to: The last layer whose heads are considered, see `best`.
+            strength: A factor of the vector.
+
+        Raises:
+            InputError: If an argument is out of range.
+        """
         layer, strength = as_python(layer), as_python(strength)
         check_layer(layer, len(self.effects))
         check_value("strength", strength, float, of="a steering vector")
-        vectors = scaled(self.vector(heads, up_to=up_to), strength)
+        vectors = scaled_vector(self.vector(heads, up_to=up_to), strength)
         return SteeringVector((layer,)).with_parameters({"vectors": vectors}, self.base)
 
 
@@ -101,26 +119,35 @@ def head_effects(
     split: str | None = None,
     cache: bool = True,
 ) -> HeadEffects:
-    """What the attention heads carry of a task, by the predictor's prompt with demonstrations.
+    """Measures the effect of each attention head on a task, with the predictor's demonstrations.
 
-    Mean outputs are over at most so many `rows` of the pool, and effects over the first `patched` of them; none whose inputs
-    stand in `split`, which is to be evaluated. `seed` says which demonstrations change answers. No label is seen but those of
-    the demonstrations and of the rows that are patched. Raises PromptkitError for a prompt without demonstrations and for one
-    by the channel, and Unsupported for a model whose heads cannot be told apart.
+    Only the labels of the demonstrations and of the patched rows are used.
+
+    Args:
+        predictor: A predictor with a prompt that shows demonstrations.
+        task: The task; rows come from its pool.
+        rows: The maximum number of rows that the mean outputs are computed from.
+        patched: The number of these rows, from the first, that effects are measured on.
+        seed: The seed of the swapped answers.
+        split: The split that will be evaluated, whose inputs are excluded; the task's default split if None.
+        cache: Whether to cache the model's answers.
+
+    Raises:
+        InputError: If the prompt shows no demonstrations or scores by the channel, or an argument is out of range.
+        Unsupported: If the model does not expose its attention heads.
     """
-    prompt, model = shown_by(predictor), predictor.model
+    prompt, model = demonstration_prompt(predictor), predictor.model
     if not isinstance(model, ExposesHeads):
         reason = f"The model {model.name} does not give access to its attention heads"
         raise Unsupported(reason, code="no-attention-heads", hint="Use an hf model, by its name alone", model=model.name)
     check_value("patched", patched, PositiveInt, of="the head effects")
     check_value("seed", seed, int, of="the head effects")
-    chosen = chosen_rows(task, split, rows, of="the head effects")
-    scored = Choices() if isinstance(predictor.reading, Extractor) else predictor.reading
+    selected = pool_rows(task, split, rows, of="the head effects")
     score_cache = ScoreCache() if cache else None
-    right = _asked(Predictor(model, prompt, scored), task, chosen, score_cache)
-    wrong = replace(prompt, order=Swapped(prompt.resolved_order, seed=seed))
-    corrupted = _asked(Predictor(model, wrong, scored), task, chosen[:patched], score_cache)
-    if corrupted == right[:patched]:
+    clean = _with_answers(predictor, prompt, task, selected, score_cache)
+    swapped = replace(prompt, order=SwappedAnswers(prompt.resolved_order, seed=seed))
+    corrupted = _with_answers(predictor, swapped, task, selected[:patched], score_cache)
+    if corrupted == clean[:patched]:
         raise InputError(
             "Swapping the answers of the demonstrations changes no prompt, so the effect of a head cannot be measured",
             code="same-answers",
@@ -128,54 +155,54 @@ def head_effects(
             predictor=predictor.name,
         )
     heads = model.heads()
-    mean = np.mean([heads.outputs(ids) for ids, _ in right], axis=0)
+    mean = np.mean([heads.outputs(ids) for ids, _ in clean], axis=0)
     effects = np.mean([heads.effects(ids, answer, mean) for ids, answer in corrupted], axis=0)
     return HeadEffects(effects=effects, added=heads.projected(mean), base=base_of(model))
 
 
 @dataclass(frozen=True, slots=True)
-class Swapped(Order):
-    """An order in which demonstrations have one another's answers: each the next one's, in a circle by chance."""
+class SwappedAnswers(Order):
+    """An order that also gives each demonstration the answer of the next one in a pseudo-random cycle."""
 
     order: Order
+    """The order of the demonstrations."""
     seed: int
+    """The seed of the cycle."""
 
     name: ClassVar[str] = "swapped"
 
-    def bind(self, bench: SelectionContext) -> Arrange:
-        """The order, and then the answers."""
-        arrange = self.order.bind(bench)
+    def bind(self, context: SelectionContext) -> Arrange:
+        """Returns the function that orders the demonstrations and swaps their answers."""
+        arrange = self.order.bind(context)
 
         def swapped(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[Demonstrations]:
-            return [self._swapped(each) for each in arrange(examples, chosen)]
+            return [self._swapped(demonstrations) for demonstrations in arrange(examples, chosen)]
 
         return swapped
 
     def _swapped(self, rows: Demonstrations) -> Demonstrations:
-        circle = sorted(rows, key=lambda row: hash_rank(self.seed, "answers", row.id))
-        givers = dict(zip((row.id for row in circle), [*circle[1:], *circle[:1]], strict=True))
+        cycle = sorted(rows, key=lambda row: hash_rank(self.seed, "answers", row.id))
+        sources = dict(zip((row.id for row in cycle), [*cycle[1:], *cycle[:1]], strict=True))
         return tuple(
-            replace(row, label=giver.label, accepted=giver.accepted, rationale=giver.rationale)
-            for row in rows
-            for giver in [givers[row.id]]
+            replace(row, label=source.label, accepted=source.accepted, rationale=source.rationale)
+            for row, source in ((row, sources[row.id]) for row in rows)
         )
 
 
-def _asked(
-    predictor: Predictor, task: Task, rows: Sequence[LabeledExample], cache: ScoreCache | None
-) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Of each row, what the model reads, and the right answer behind it."""
-    reading = predictor.reading
-    assert isinstance(reading, Scorer)
-    plain = [row.unlabeled() for row in rows]
-    offered = [row.choices or ((row.label,) if isinstance(reading, Choices) else ()) for row in rows]
+def _with_answers(
+    predictor: Predictor, prompt: Prompt, task: Task, rows: Sequence[LabeledExample], cache: ScoreCache | None
+) -> list[Scored]:
+    """Returns the rendered prompt of each row, and the gold answer after it."""
+    reader: Scorer = Choices() if isinstance(predictor.reading, Extractor) else predictor.reading
+    offered = [row.choices or ((row.label,) if isinstance(reader, Choices) else ()) for row in rows]
     answered = [
         Example(id=row.id, inputs={**row.inputs, **row.rationale}, choices=choices)
         for row, choices in zip(rows, offered, strict=True)
     ]
-    shown = predictor.bind(task, cache=cache).apply(answered, context_of=plain)
-    asked = []
-    for row, example, rendered in zip(rows, answered, shown, strict=True):
-        place = reading.words(example).index(reading.label_words().get(row.label, row.label))
-        asked.append((rendered.input.ids, rendered.continuations[place]))
-    return asked
+    bound = Predictor(predictor.model, prompt, reader).bind(task, cache=cache)
+    rendered = bound.apply(answered, context_of=[row.unlabeled() for row in rows])
+    scored = []
+    for row, example, result in zip(rows, answered, rendered, strict=True):
+        gold = reader.words(example).index(reader.label_words().get(row.label, row.label))
+        scored.append((result.input.ids, result.continuations[gold]))
+    return scored

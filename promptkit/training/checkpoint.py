@@ -1,4 +1,4 @@
-"""Where a training stands, as one file: what `kill -9` leaves is a whole checkpoint, the last one or the one before."""
+"""The state of a training as one file, written atomically: an interrupted training leaves its last complete checkpoint."""
 
 from __future__ import annotations
 
@@ -18,63 +18,79 @@ FILE = "checkpoint.safetensors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevEvaluation:
-    """How good the parameters were on dev after so many steps."""
+    """The loss and accuracy on the dev rows after a number of steps."""
 
     step: int
+    """The number of steps that were done before it."""
     loss: float
+    """The mean loss of the dev rows."""
     accuracy: float | None
-    """None where the answers are texts."""
+    """The share of dev rows answered correctly; None where answers are generated texts."""
 
     @property
-    def better(self) -> tuple[float, float]:
-        """The greater the better: accuracy, then the loss."""
+    def sort_key(self) -> tuple[float, float]:
+        """A key that is greater for a better evaluation: by accuracy, then by loss."""
         return (self.accuracy or 0.0, -self.loss)
 
 
 @dataclass(slots=True, kw_only=True)
 class TrainingState:
-    """Everything that the rest of a training depends on."""
+    """Everything that the remaining steps of a training depend on."""
 
     parameters: dict[str, Array]
-    best: dict[str, Array]
-    """The parameters that did best on dev."""
+    """The trained parameters."""
+    best_parameters: dict[str, Array]
+    """The parameters with the best dev evaluation."""
     fixed_parameters: dict[str, Array] = field(default_factory=dict)
-    """What belongs to the parameters, and no step changes."""
-    state: dict[str, Array] = field(default_factory=dict)
-    """What the optimizer keeps from one step to the next."""
+    """Parameters that training leaves unchanged, such as units."""
+    optimizer_state: dict[str, Array] = field(default_factory=dict)
+    """The optimizer's state, such as AdamW's running averages."""
     step: int = 0
-    """Steps that were made."""
+    """The number of steps done."""
     losses: list[float] = field(default_factory=list)
-    """Of each step."""
-    evaluations: dict[str, int] = field(default_factory=dict)
-    """How many rows the model has computed, for `steps` and for looks at `dev`."""
-    looks: list[DevEvaluation] = field(default_factory=list)
+    """The mean loss of each step's rows."""
+    rows_computed: dict[str, int] = field(default_factory=dict)
+    """The number of rows that the model computed, for `steps` and for evaluations on `dev`."""
+    dev_evaluations: list[DevEvaluation] = field(default_factory=list)
+    """The evaluations on dev so far."""
     seconds: float = 0.0
-    """That it took up to here, in every call: loading and looks included."""
-    done: str = ""
-    """Why it has ended; nothing before that."""
+    """The time of all calls so far, including loading and evaluation."""
+    stop_reason: str = ""
+    """Why the training ended; empty while it continues."""
 
     @property
-    def chosen(self) -> DevEvaluation:
-        """The best look at dev, of equal ones the first."""
-        return max(self.looks, key=lambda look: (look.better, -look.step))
+    def best(self) -> DevEvaluation:
+        """The best dev evaluation; the earliest of equal ones."""
+        return max(self.dev_evaluations, key=lambda evaluation: (evaluation.sort_key, -evaluation.step))
+
+    @property
+    def all_parameters(self) -> dict[str, Array]:
+        """The trained and the fixed parameters."""
+        return {**self.fixed_parameters, **self.parameters}
 
 
-_ARRAYS = ("parameters", "best", "fixed_parameters", "state")
-
-
-def write(folder: Path, standing: TrainingState) -> None:
-    """Put it in the place of the one before, at once."""
-    arrays = {f"{kind}/{name}": array for kind in _ARRAYS for name, array in getattr(standing, kind).items()}
-    told: dict[str, Any] = {"step": standing.step, "losses": standing.losses, "done": standing.done}
-    told |= {"evaluations": standing.evaluations, "seconds": standing.seconds}
-    told["looks"] = [asdict(look) for look in standing.looks]
-    text = json.dumps(told)
-    write_atomically(folder / FILE, serialize(arrays, {"standing": text, "sha256": _hash(text, arrays)}))
+def write(folder: Path, state: TrainingState) -> None:
+    """Writes the checkpoint of a folder, replacing the previous one atomically."""
+    arrays = {f"{group}/{name}": array for group, named in _groups(state).items() for name, array in named.items()}
+    text = json.dumps(
+        {
+            "step": state.step,
+            "losses": state.losses,
+            "rows_computed": state.rows_computed,
+            "dev_evaluations": [asdict(evaluation) for evaluation in state.dev_evaluations],
+            "seconds": state.seconds,
+            "stop_reason": state.stop_reason,
+        }
+    )
+    write_atomically(folder / FILE, serialize(arrays, {"state": text, "sha256": _hash(text, arrays)}))
 
 
 def read(folder: Path) -> TrainingState | None:
-    """The one that was left, if there is one."""
+    """Reads the checkpoint of a folder; None if there is none.
+
+    Raises:
+        CheckpointError: If it is damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     path = folder / FILE
@@ -82,13 +98,12 @@ def read(folder: Path) -> TrainingState | None:
         return None
     try:
         with safe_open(path, "np") as stream:
-            held = stream.metadata()
-            arrays = {key: as_array(stream.get_tensor(key)) for key in stream.keys()}  # noqa: SIM118 - no mapping
-        told: Any = json.loads(held["standing"])
-        if held["sha256"] != _hash(held["standing"], arrays):
+            metadata = stream.metadata()
+            names: list[str] = list(stream.keys())
+            arrays = {name: as_array(stream.get_tensor(name)) for name in names}
+        if metadata["sha256"] != _hash(metadata["state"], arrays):
             raise ValueError("the checksum does not match its content")
-        looks = [DevEvaluation(**look) for look in told.pop("looks")]
-        return TrainingState(**{**told, **{kind: _of(kind, arrays) for kind in _ARRAYS}, "looks": looks})
+        return _state(json.loads(metadata["state"]), arrays)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"The checkpoint {path} is damaged: {error}",
@@ -98,9 +113,30 @@ def read(folder: Path) -> TrainingState | None:
         ) from None
 
 
+def _groups(state: TrainingState) -> dict[str, dict[str, Array]]:
+    return {
+        "parameters": state.parameters,
+        "best_parameters": state.best_parameters,
+        "fixed_parameters": state.fixed_parameters,
+        "optimizer_state": state.optimizer_state,
+    }
+
+
+def _state(values: dict[str, Any], arrays: Mapping[str, Array]) -> TrainingState:
+    evaluations = [DevEvaluation(**evaluation) for evaluation in values.pop("dev_evaluations")]
+    return TrainingState(
+        parameters=_group("parameters", arrays),
+        best_parameters=_group("best_parameters", arrays),
+        fixed_parameters=_group("fixed_parameters", arrays),
+        optimizer_state=_group("optimizer_state", arrays),
+        dev_evaluations=evaluations,
+        **values,
+    )
+
+
+def _group(group: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name.partition("/")[2]: array for name, array in arrays.items() if name.partition("/")[0] == group}
+
+
 def _hash(text: str, arrays: Mapping[str, Array]) -> str:
     return sha256_hex(text + parameters_digest(arrays))
-
-
-def _of(kind: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    return {name.partition("/")[2]: array for name, array in arrays.items() if name.partition("/")[0] == kind}

@@ -16,7 +16,7 @@ from promptkit.align.loss import Target, loss_of
 from promptkit.core.arrays import as_array
 from promptkit.core.requests import ScoreOutput
 from promptkit.training.checkpoint import TrainingState
-from promptkit.training.recipe import TrainingConfig
+from promptkit.training.config import TrainingConfig
 
 WORDS = {"no": ["bad, really", "dull"], "yes": ["good"]}
 
@@ -50,18 +50,18 @@ def test_optimizer_equals_torch_adamw(schedule: Any, decay: float) -> None:
     recipe = TrainingConfig(steps=12, schedule=schedule, warmup=0.25)
     draw = torch.Generator().manual_seed(0)
     start, gradients = torch.randn((2, 3), generator=draw), torch.randn((12, 2, 3), generator=draw)
-    standing = TrainingState(parameters={"0.x": as_array(start.numpy())}, best={})
+    standing = TrainingState(parameters={"0.x": as_array(start.numpy())}, best_parameters={})
     own = torch.nn.Parameter(start.clone())
     optimizer = torch.optim.AdamW([own], lr=1.0, weight_decay=decay)
     make_step = pk.AdamW(weight_decay=decay).begin(standing, 0)
     for step, gradient in enumerate(gradients):
-        make_step(Slope(gradient), {"0.x": 0.3 * recipe.share(step)})
+        make_step(Slope(gradient), {"0.x": 0.3 * recipe.lr_factor(step)})
         standing.step += 1
-        optimizer.param_groups[0]["lr"] = 0.3 * recipe.share(step)
+        optimizer.param_groups[0]["lr"] = 0.3 * recipe.lr_factor(step)
         own.grad = gradient.clone()
         optimizer.step()
     assert standing.parameters["0.x"].numpy() == pytest.approx(own.detach().numpy(), abs=1e-5)
-    rates = [recipe.share(step) for step in range(12)]
+    rates = [recipe.lr_factor(step) for step in range(12)]
     assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert all(later <= earlier for earlier, later in itertools.pairwise(rates[2:]))
 

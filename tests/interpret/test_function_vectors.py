@@ -1,4 +1,4 @@
-"""Function vectors: what a recomputation by transformers alone comes to, from the rows that may be seen."""
+"""Function vectors: equal to a recomputation with transformers alone, from the pool rows only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import promptkit as pk
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import BindContext
-from promptkit.interpret.function_vectors import Swapped
+from promptkit.interpret.function_vectors import SwappedAnswers
 from promptkit.manipulate.demos.selector import Selector
 from promptkit.manipulate.order.fixed import given
 from promptkit.manipulate.prompting.context import SelectionContext
@@ -38,33 +38,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def shown(folder: Path, kind: str = "task", model: Any = None, template: str = "", **prompt: Any) -> pk.Predictor:
+def make_predictor(folder: Path, kind: str = "task", model: Any = None, template: str = "", **prompt: Any) -> pk.Predictor:
     template = template or {"task": "sentiment/review", "texts": "question/answer"}[kind]
-    reading: Any = pk.Verbalizer({"no": "bad", "yes": "good"}) if kind == "task" else pk.extract.first_line(max_tokens=4)
-    made = pk.Prompt(template, **{"demos": pk.demos.random_each(k=3), **prompt})
-    return pk.Predictor(model or pk.load(str(folder / "model")), made, reading)
+    reader: Any = pk.Verbalizer({"no": "bad", "yes": "good"}) if kind == "task" else pk.extract.first_line(max_tokens=4)
+    prompt = pk.Prompt(template, **{"demos": pk.demos.random_each(k=3), **prompt})
+    return pk.Predictor(model or pk.load(str(folder / "model")), prompt, reader)
 
 
 def last_inputs(model: Any, ids: tuple[int, ...], changed: Any = None) -> tuple[Any, np.ndarray]:
-    """Logits, and what each output projection is given at the last token, with one head's slice replaced before."""
-    found: list[Any] = []
+    """Returns the logits, and each output projection's input at the last token, after replacing one head's slice."""
+    inputs: list[Any] = []
 
     def hook(layer: int) -> Any:
-        def seen(_: Any, told: Any) -> Any:
-            states = told[0].clone()
+        def record(_: Any, arguments: Any) -> Any:
+            states = arguments[0].clone()
             if changed is not None and changed[0] == layer:
                 _, head, position, value = changed
                 states[0, position, 8 * head : 8 * head + 8] = torch.from_numpy(value).float()
-            found.append(states[0, -1].reshape(HEADS, 8).numpy())
+            inputs.append(states[0, -1].reshape(HEADS, 8).numpy())
             return (states,)
 
-        return seen
+        return record
 
     handles = [layer.self_attn.o_proj.register_forward_pre_hook(hook(i)) for i, layer in enumerate(model.model.layers)]
     logits = model(torch.tensor([ids])).logits[0]
     for handle in handles:
         handle.remove()
-    return logits, np.stack(found)
+    return logits, np.stack(inputs)
 
 
 def answer_probability(model: Any, ids: tuple[int, ...], answer: tuple[int, ...], changed: Any = None) -> float:
@@ -74,34 +74,36 @@ def answer_probability(model: Any, ids: tuple[int, ...], answer: tuple[int, ...]
 
 
 @pytest.mark.parametrize("kind", ["task", "texts"])
-def test_it_is_what_transformers_alone_comes_to(folder: Path, kind: str) -> None:
-    task, predictor, own = pk.task(folder / f"{kind}.yaml"), shown(folder, kind), make_model("llama")
+def test_effects_and_vectors_equal_a_recomputation_with_transformers(folder: Path, kind: str) -> None:
+    task, predictor, reference = pk.task(folder / f"{kind}.yaml"), make_predictor(folder, kind), make_model("llama")
     found = pk.head_effects(predictor, task, rows=5, patched=3, cache=False)
-    around = BindContext(ask=CachedModel(predictor.model), reading=predictor.reading, rows={"pool": task.part("pool")})
+    context = BindContext(ask=CachedModel(predictor.model), reading=predictor.reading, rows={"pool": task.part("pool")})
     rows = by_hash(task.part("pool"), 5)
-    mean = np.mean([last_inputs(own, each.input.ids)[1] for each in predictor.manipulate.bind(around)(rows)], axis=0)
-    swapped = replace(predictor.manipulate, order=Swapped(given(), seed=0)).bind(around)(rows[:3])
+    mean = np.mean(
+        [last_inputs(reference, rendered.input.ids)[1] for rendered in predictor.manipulate.bind(context)(rows)], axis=0
+    )
+    swapped = replace(predictor.manipulate, order=SwappedAnswers(given(), seed=0)).bind(context)(rows[:3])
     words = {"yes": " good", "no": " bad"} if kind == "task" else {"yes": " yes", "no": " no"}
     effects = np.zeros((3, LAYERS, HEADS))
     for number, (row, rendered) in enumerate(zip(rows, swapped, strict=False)):
         ids, answer = rendered.input.ids, predictor.model.card.tokenizer.encode(words[row.label]).ids
-        plain = answer_probability(own, ids, answer)
+        plain = answer_probability(reference, ids, answer)
         for layer, head in np.ndindex(LAYERS, HEADS):
             changed = (layer, head, len(ids) - 1, mean[layer, head])
-            effects[number, layer, head] = answer_probability(own, ids, answer, changed) - plain
+            effects[number, layer, head] = answer_probability(reference, ids, answer, changed) - plain
     assert found.effects == pytest.approx(effects.mean(0), abs=1e-5, rel=1e-3)
-    weights = [layer.self_attn.o_proj.weight.T.reshape(HEADS, 8, 32).numpy() for layer in own.model.layers]
+    weights = [layer.self_attn.o_proj.weight.T.reshape(HEADS, 8, 32).numpy() for layer in reference.model.layers]
     added = np.einsum("lhw,lhwd->lhd", mean, np.stack(weights))
     assert found.added == pytest.approx(added, abs=1e-5)
     best = sorted(np.ndindex(LAYERS, HEADS), key=lambda place: -effects.mean(0)[place])[:2]
     assert found.best(2) == [(layer + 1, head + 1) for layer, head in best]
-    (vector,) = found.shift(layer=2, heads=2, strength=3.0).parameters["vectors"].numpy()
+    (vector,) = found.steering_vector(layer=2, heads=2, strength=3.0).parameters["vectors"].numpy()
     assert vector == pytest.approx(3 * sum(added[place] for place in best), abs=1e-4)
 
 
-def test_demonstrations_have_one_anothers_answers_and_all_of_them() -> None:
+def test_swapping_permutes_the_answers_and_moves_every_one() -> None:
     rows = tuple(LabeledExample(id=f"r{i}", inputs={"text": str(i)}, label=str(i), accepted=(str(i),)) for i in range(6))
-    arrange = Swapped(given(), seed=1).bind(None)  # type: ignore[arg-type]
+    arrange = SwappedAnswers(given(), seed=1).bind(None)  # type: ignore[arg-type]
     ((*found,),) = arrange([], [rows])
     assert [row.inputs for row in found] == [row.inputs for row in rows]
     assert sorted(row.label for row in found) == sorted(row.label for row in rows)
@@ -109,23 +111,23 @@ def test_demonstrations_have_one_anothers_answers_and_all_of_them() -> None:
     assert arrange([], [rows[:1]]) == [rows[:1]]
 
 
-def test_it_is_saved_and_evaluated_as_any_other_shift(folder: Path, tmp_path: Path) -> None:
+def test_a_function_vector_is_saved_and_evaluated_as_a_steering_vector(folder: Path, tmp_path: Path) -> None:
     task = pk.task(folder / "task.yaml")
-    shift = pk.head_effects(shown(folder), task, rows=3, patched=2).shift(layer=3, heads=0.5)
-    loaded = pk.load_manipulation(pk.save_manipulation(shift, tmp_path / "steering"))
-    assert loaded == shift
+    vector = pk.head_effects(make_predictor(folder), task, rows=3, patched=2).steering_vector(layer=3, heads=0.5)
+    loaded = pk.load_manipulation(pk.save_manipulation(vector, tmp_path / "steering"))
+    assert loaded == vector
     plain = pk.Prompt("sentiment/review")
-    reading = pk.Verbalizer({"no": "bad", "yes": "good"})
+    reader = pk.Verbalizer({"no": "bad", "yes": "good"})
     model = pk.load(str(folder / "model"))
     runs = [
-        pk.evaluate(pk.Predictor(model, [plain, *behind], reading), task, out=tmp_path, cache=False)
-        for behind in ((), (loaded,))
+        pk.evaluate(pk.Predictor(model, [plain, *modifiers], reader), task, out=tmp_path, cache=False)
+        for modifiers in ((), (loaded,))
     ]
     one, other = ((run.path / "samples.jsonl").read_bytes() for run in runs)
     assert one != other
 
 
-def test_a_share_of_the_heads_is_so_many(folder: Path) -> None:
+def test_heads_are_selected_by_number_or_share(folder: Path) -> None:
     found = pk.HeadEffects(effects=np.array([[0.1, 0.3], [0.2, -0.1]]), added=np.eye(4).reshape(2, 2, 4), base={})
     assert found.best(0.5) == found.best(2) == [(1, 2), (2, 1)]
     assert found.best(0.01) == found.best() == [(1, 2)]
@@ -133,66 +135,82 @@ def test_a_share_of_the_heads_is_so_many(folder: Path) -> None:
     assert found.vector(4).tolist() == [1, 1, 1, 1]
 
 
-def test_rows_that_are_evaluated_tell_nothing(folder: Path) -> None:
-    task, predictor = pk.task(folder / "task.yaml"), shown(folder)
+def test_evaluated_rows_are_excluded(folder: Path) -> None:
+    task, predictor = pk.task(folder / "task.yaml"), make_predictor(folder)
     with refused(TaskError, "rows-are-evaluated", task="task", part="pool"):
         pk.head_effects(predictor, task, split="train")
 
 
 @dataclass(frozen=True)
-class Alike(Selector):
-    """Demonstrations that all have one answer."""
+class OneAnswer(Selector):
+    """Selects demonstrations that all have the same answer."""
 
     k: int = 2
-    name: ClassVar[str] = "alike"
+    name: ClassVar[str] = "one-answer"
 
     def bind(self, context: SelectionContext) -> Choose:
         return choose_shared([[row for row in context.pool if row.label == "yes"]] * self.k)
 
 
 @pytest.mark.parametrize(
-    ("made", "code", "fields"),
+    ("action", "code", "fields"),
     [
-        (lambda f: pk.head_effects(shown(f, demos=pk.demos.zero()), pk.task(f / "task.yaml")), "no-demonstrations", {}),
         (
-            lambda f: pk.head_effects(shown(f), pk.task(f / "task.yaml"), patched=0),
+            lambda f: pk.head_effects(make_predictor(f, demos=pk.demos.zero()), pk.task(f / "task.yaml")),
+            "no-demonstrations",
+            {},
+        ),
+        (
+            lambda f: pk.head_effects(make_predictor(f), pk.task(f / "task.yaml"), patched=0),
             "invalid-value",
             {"keyword": "patched", "value": "0"},
         ),
         (
-            lambda f: pk.head_effects(shown(f, template="sentiment/review_channel", channel=True), pk.task(f / "task.yaml")),
+            lambda f: pk.head_effects(
+                make_predictor(f, template="sentiment/review_channel", channel=True), pk.task(f / "task.yaml")
+            ),
             "channel-prompt",
             {},
         ),
-        (lambda f: FOUND.shift(layer=3), "out-of-range", {"layer": 3, "most": 2}),
-        (lambda f: FOUND.shift(layer=1, heads=5), "out-of-range", {"heads": 5, "up_to": None, "available": 4}),
-        (lambda f: FOUND.shift(layer=1, heads=3, up_to=1), "out-of-range", {"heads": 3, "up_to": 1, "available": 2}),
-        (lambda f: FOUND.shift(layer=1, up_to=-1), "out-of-range", {"up_to": -1, "available": 0}),
-        (lambda f: FOUND.shift(layer=1, heads=1.5), "out-of-range", {"heads": 1.5}),
+        (lambda f: FOUND.steering_vector(layer=3), "out-of-range", {"layer": 3, "most": 2}),
+        (lambda f: FOUND.steering_vector(layer=1, heads=5), "out-of-range", {"heads": 5, "up_to": None, "available": 4}),
+        (lambda f: FOUND.steering_vector(layer=1, heads=3, up_to=1), "out-of-range", {"heads": 3, "up_to": 1, "available": 2}),
+        (lambda f: FOUND.steering_vector(layer=1, up_to=-1), "out-of-range", {"up_to": -1, "available": 0}),
+        (lambda f: FOUND.steering_vector(layer=1, heads=1.5), "out-of-range", {"heads": 1.5}),
         (lambda f: FOUND.best(0.0), "out-of-range", {"heads": 0.0}),
         (lambda f: FOUND.best(-0.5), "out-of-range", {"heads": -0.5}),
         (lambda f: FOUND.best(float("nan")), "not-finite", {"keyword": "heads", "value": "nan"}),
         (lambda f: FOUND.best(True), "invalid-value", {"keyword": "heads", "value": "True"}),
         (lambda f: FOUND.best(1, up_to=1.5), "invalid-value", {"keyword": "up_to", "value": "1.5"}),
-        (lambda f: FOUND.shift(layer=1.5), "invalid-value", {"keyword": "layer", "value": "1.5"}),
-        (lambda f: FOUND.shift(layer=1, strength=float("nan")), "not-finite", {"keyword": "strength", "value": "nan"}),
-        (lambda f: pk.head_effects(shown(f, demos=pk.demos.random_each(k=1)), pk.task(f / "task.yaml")), "same-answers", {}),
-        (lambda f: pk.head_effects(shown(f, demos=Alike()), pk.task(f / "task.yaml")), "same-answers", {}),
+        (lambda f: FOUND.steering_vector(layer=1.5), "invalid-value", {"keyword": "layer", "value": "1.5"}),
+        (
+            lambda f: FOUND.steering_vector(layer=1, strength=float("nan")),
+            "not-finite",
+            {"keyword": "strength", "value": "nan"},
+        ),
+        (
+            lambda f: pk.head_effects(make_predictor(f, demos=pk.demos.random_each(k=1)), pk.task(f / "task.yaml")),
+            "same-answers",
+            {},
+        ),
+        (lambda f: pk.head_effects(make_predictor(f, demos=OneAnswer()), pk.task(f / "task.yaml")), "same-answers", {}),
     ],
 )
-def test_what_tells_no_function_vector_is_told(folder: Path, made: Any, code: str, fields: dict[str, Any]) -> None:
+def test_invalid_arguments_are_refused(folder: Path, action: Any, code: str, fields: dict[str, Any]) -> None:
     with refused(InputError, code, **fields):
-        made(folder)
+        action(folder)
 
 
 FOUND = pk.HeadEffects(effects=np.zeros((2, 2)), added=np.zeros((2, 2, 4)), base={})
 
 
-def test_other_engines_refuse_before_anything_is_asked(folder: Path) -> None:
+def test_other_engines_are_refused(folder: Path) -> None:
     with refused(pk.Unsupported, "no-attention-heads", model="fake"):
-        pk.head_effects(shown(folder, model=pk.load("fake")), pk.task(folder / "task.yaml"))
+        pk.head_effects(make_predictor(folder, model=pk.load("fake")), pk.task(folder / "task.yaml"))
 
 
-def test_the_engines_that_tell_heads_apart_are_hf_alone() -> None:
-    able = {name for name, each in ENGINES.items() if hasattr(getattr(import_module(each.module), each.attribute), "heads")}
-    assert able == {"hf"}
+def test_only_hf_exposes_attention_heads() -> None:
+    engines = {
+        name for name, engine in ENGINES.items() if hasattr(getattr(import_module(engine.module), engine.attribute), "heads")
+    }
+    assert engines == {"hf"}

@@ -1,4 +1,4 @@
-"""A shift that is told by demonstrations: the mean of what the model itself holds, of rows that may be seen."""
+"""Steering vectors extracted from demonstrations: means of the model's hidden states over pool rows."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def shown(folder: Path, *behind: Any, **prompt: Any) -> pk.Predictor:
-    made = pk.Prompt("sentiment/review", **{"demos": pk.demos.random_each(k=2), **prompt})
-    return pk.Predictor(pk.load(str(folder / "model")), [made, *behind], pk.Verbalizer({"no": "bad", "yes": "good"}))
+def make_predictor(folder: Path, *modifiers: Any, **prompt: Any) -> pk.Predictor:
+    prompt = pk.Prompt("sentiment/review", **{"demos": pk.demos.random_each(k=2), **prompt})
+    return pk.Predictor(pk.load(str(folder / "model")), [prompt, *modifiers], pk.Verbalizer({"no": "bad", "yes": "good"}))
 
 
 @pytest.mark.parametrize("how", ["difference", "mean", "replace"])
-def test_it_is_the_mean_of_the_states_that_transformers_gives(folder: Path, how: Any) -> None:
-    task, predictor, own = pk.task(folder / "task.yaml"), shown(folder), make_model("gemma3")
+def test_the_vector_is_the_mean_state_of_transformers(folder: Path, how: Any) -> None:
+    task, predictor, reference = pk.task(folder / "task.yaml"), make_predictor(folder), make_model("gemma3")
     strength = 1.0 if how == "replace" else 3.0
-    shift = pk.extract_steering_vector(predictor, task, layer=2, how=how, rows=5, strength=strength, cache=False)
+    steering = pk.extract_steering_vector(predictor, task, layer=2, how=how, rows=5, strength=strength, cache=False)
     rows = sorted(task.part("pool"), key=lambda row: row.id)
     means = []
     for prompt in (predictor.manipulate, replace(predictor.manipulate, demos=pk.demos.zero())):
@@ -48,117 +48,123 @@ def test_it_is_the_mean_of_the_states_that_transformers_gives(folder: Path, how:
         states = {}
         for rendered, row in zip(bound(rows), rows, strict=True):
             with torch.no_grad():
-                hidden = own(torch.tensor([rendered.input.ids]), output_hidden_states=True).hidden_states[2]
+                hidden = reference(torch.tensor([rendered.input.ids]), output_hidden_states=True).hidden_states[2]
             states[row.id] = hidden[0, -1].numpy()
         means.append(states)
-    (vector,) = shift.parameters["vectors"].numpy()
-    chosen = [row.id for row in by_hash(task.part("pool"), 5)]
-    with_, without = (np.mean([states[row] for row in chosen], axis=0) for states in means)
+    (vector,) = steering.parameters["vectors"].numpy()
+    selected = [row.id for row in by_hash(task.part("pool"), 5)]
+    with_, without = (np.mean([states[row] for row in selected], axis=0) for states in means)
     expected = {"difference": 3 * (with_ - without), "mean": 3 * with_, "replace": with_}[how]
     assert vector == pytest.approx(expected, abs=1e-4)
-    assert (shift.operation, shift.layers) == ("replace" if how == "replace" else "add", (2,))
+    assert (steering.operation, steering.layers) == ("replace" if how == "replace" else "add", (2,))
 
 
-def test_it_is_saved_and_used_in_a_prompt_without_demonstrations(folder: Path, tmp_path: Path) -> None:
+def test_a_saved_vector_changes_a_prompt_without_demonstrations(folder: Path, tmp_path: Path) -> None:
     task = pk.task(folder / "task.yaml")
-    shift = pk.extract_steering_vector(shown(folder), task, layer=1, rows=4)
-    loaded = pk.load_manipulation(pk.save_manipulation(shift, tmp_path / "steering"))
-    assert loaded == shift
+    steering = pk.extract_steering_vector(make_predictor(folder), task, layer=1, rows=4)
+    loaded = pk.load_manipulation(pk.save_manipulation(steering, tmp_path / "steering"))
+    assert loaded == steering
     plain, moved = (
-        pk.evaluate(shown(folder, *behind, demos=pk.demos.zero()), task, out=tmp_path, cache=False)
-        for behind in ((), (loaded,))
+        pk.evaluate(make_predictor(folder, *modifiers, demos=pk.demos.zero()), task, out=tmp_path, cache=False)
+        for modifiers in ((), (loaded,))
     )
     assert (plain.path / "samples.jsonl").read_bytes() != (moved.path / "samples.jsonl").read_bytes()
 
 
-def test_a_state_replaced_by_itself_changes_nothing(folder: Path) -> None:
-    predictor = shown(folder, demos=pk.demos.zero())
+def test_replacing_a_state_by_itself_changes_nothing(folder: Path) -> None:
+    predictor = make_predictor(folder, demos=pk.demos.zero())
     row = pk.task(folder / "task.yaml").rows("test")[0]
     bound = predictor.manipulate.bind(BindContext(ask=CachedModel(predictor.model), reading=predictor.reading))
     (rendered,) = bound([row])
     ask = CachedModel(predictor.model)
     (read,) = ask([Request(input=rendered.input, verb=Read(hidden_layer=2))])
-    held = read.hidden.numpy()[None]  # type: ignore[union-attr]
-    shift = pk.SteeringVector((2,), operation="replace").with_parameters({"vectors": as_array(held)}, {})
-    around = BindContext(ask=ask, reading=predictor.reading)
-    changed = shift.bind(around)(rendered.input)
-    one, other = (ask([Request(input=each, verb=Read(token_ids=(5, 6, 7)))])[0] for each in (rendered.input, changed))
+    state = read.hidden.numpy()[None]  # type: ignore[union-attr]
+    steering = pk.SteeringVector((2,), operation="replace").with_parameters({"vectors": as_array(state)}, {})
+    context = BindContext(ask=ask, reading=predictor.reading)
+    changed = steering.bind(context)(rendered.input)
+    one, other = (ask([Request(input=prompt, verb=Read(token_ids=(5, 6, 7)))])[0] for prompt in (rendered.input, changed))
     assert other.logprobs == pytest.approx(one.logprobs, abs=1e-4)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
-    ("made", "code", "fields"),
+    ("action", "code", "fields"),
     [
         (
-            lambda f: pk.extract_steering_vector(shown(f, demos=pk.demos.zero()), pk.task(f / "task.yaml"), layer=1),
+            lambda f: pk.extract_steering_vector(make_predictor(f, demos=pk.demos.zero()), pk.task(f / "task.yaml"), layer=1),
             "no-demonstrations",
             {},
         ),
         (
-            lambda f: pk.extract_steering_vector(shown(f, pk.SteeringVector()), pk.task(f / "task.yaml"), layer=1),
+            lambda f: pk.extract_steering_vector(make_predictor(f, pk.SteeringVector()), pk.task(f / "task.yaml"), layer=1),
             "no-demonstrations",
             {},
         ),
         (
-            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=3),
+            lambda f: pk.extract_steering_vector(make_predictor(f), pk.task(f / "task.yaml"), layer=3),
             "out-of-range",
             {"layer": 3, "most": 2},
         ),
         (
-            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, how="sum"),
+            lambda f: pk.extract_steering_vector(make_predictor(f), pk.task(f / "task.yaml"), layer=1, how="sum"),
             "unknown-name",
             {"kind": "extraction method", "name": "sum"},
         ),
-        (lambda f: pk.extract_steering_vector(shown(f, channel=True), pk.task(f / "task.yaml"), layer=1), "channel-prompt", {}),
         (
-            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, how="replace", strength=2),
+            lambda f: pk.extract_steering_vector(make_predictor(f, channel=True), pk.task(f / "task.yaml"), layer=1),
+            "channel-prompt",
+            {},
+        ),
+        (
+            lambda f: pk.extract_steering_vector(
+                make_predictor(f), pk.task(f / "task.yaml"), layer=1, how="replace", strength=2
+            ),
             "strength-with-replace",
             {"strength": 2},
         ),
         (
-            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, strength=1e99),
+            lambda f: pk.extract_steering_vector(make_predictor(f), pk.task(f / "task.yaml"), layer=1, strength=1e99),
             "overflow",
             {"strength": 1e99},
         ),
-        (lambda f: pk.extract_steering_vector(shown(f), "sentiment", layer=1), "not-a-task", {"value": "'sentiment'"}),
+        (lambda f: pk.extract_steering_vector(make_predictor(f), "sentiment", layer=1), "not-a-task", {"value": "'sentiment'"}),
         (lambda f: pk.extract_steering_vector("x", pk.task(f / "task.yaml"), layer=1), "not-a-predictor", {"value": "'x'"}),
         (
-            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1.5),
+            lambda f: pk.extract_steering_vector(make_predictor(f), pk.task(f / "task.yaml"), layer=1.5),
             "invalid-value",
             {"keyword": "layer", "value": "1.5"},
         ),
         (
-            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=True),
+            lambda f: pk.extract_steering_vector(make_predictor(f), pk.task(f / "task.yaml"), layer=True),
             "invalid-value",
             {"keyword": "layer", "value": "True"},
         ),
         (
-            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, strength=float("nan")),
+            lambda f: pk.extract_steering_vector(make_predictor(f), pk.task(f / "task.yaml"), layer=1, strength=float("nan")),
             "not-finite",
             {"keyword": "strength", "value": "nan"},
         ),
         (
-            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, strength="2"),
+            lambda f: pk.extract_steering_vector(make_predictor(f), pk.task(f / "task.yaml"), layer=1, strength="2"),
             "invalid-value",
             {"keyword": "strength", "value": "'2'"},
         ),
         (
-            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, rows=0),
+            lambda f: pk.extract_steering_vector(make_predictor(f), pk.task(f / "task.yaml"), layer=1, rows=0),
             "invalid-value",
             {"keyword": "rows", "value": "0"},
         ),
         (
-            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, rows="a"),
+            lambda f: pk.extract_steering_vector(make_predictor(f), pk.task(f / "task.yaml"), layer=1, rows="a"),
             "invalid-value",
             {"keyword": "rows", "value": "'a'"},
         ),
         (
-            lambda f: pk.extract_steering_vector(shown(f), pk.task(f / "task.yaml"), layer=1, at="first"),
+            lambda f: pk.extract_steering_vector(make_predictor(f), pk.task(f / "task.yaml"), layer=1, at="first"),
             "unknown-name",
             {"kind": "at of steering", "name": "first"},
         ),
     ],
 )
-def test_what_tells_no_shift_is_told(folder: Path, made: Any, code: str, fields: dict[str, Any]) -> None:
+def test_invalid_arguments_are_refused(folder: Path, action: Any, code: str, fields: dict[str, Any]) -> None:
     with refused(InputError, code, **fields):
-        made(folder)
+        action(folder)

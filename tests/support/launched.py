@@ -13,7 +13,7 @@ import pytest
 
 import promptkit as pk
 from promptkit.core.distributed import processes
-from promptkit.training.losses import GradientLosses
+from promptkit.training.gradients import GradientLosses
 
 SETTINGS: dict[str, Any] = {"steps": 6, "batch_size": 5, "eval_every": 2, "dev": 9}
 SMALL = {"spsa": {"dev": 1}, "hotflip": {"batch_size": 1}}

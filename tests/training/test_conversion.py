@@ -1,4 +1,4 @@
-"""promptkit convert, typed: either way, and eval takes both."""
+"""The command `promptkit convert`: both directions, and `promptkit eval` gives the same result for each."""
 
 from __future__ import annotations
 
@@ -35,30 +35,37 @@ def typed(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("name", "how", "trainable", "kept"),
+    ("name", "settings", "trainable", "saved"),
     [
         ("soft", "place=start:reparameterize=mlp:width=4", 3 * 32 + 32 * 4 + 4 + 4 * 4 + 4 + 4 * 32 + 32, 3 * 32),
         ("prefix", "mlp=4", 3 * 4 + 4 * 4 + 4 + (4 + 1) * 2 * 3 * 2 * 8, 3 * 2 * 3 * 2 * 8),
     ],
 )
-def test_a_learned_prompt_goes_to_peft_and_back(
-    name: str, how: str, trainable: int, kept: int, tmp_path: Path, typed: Any
+def test_a_learned_prompt_is_converted_to_peft_and_back(
+    name: str, settings: str, trainable: int, saved: int, tmp_path: Path, typed: Any
 ) -> None:
     save(tmp_path / "model", "gemma3")
     rows = [{"text": f"it was {i}", "label": ("yes", "no")[i % 2]} for i in range(60)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "task.yaml").write_text(TASK)
-    on = ("--model", "model", "--json")
-    what = ("--manipulation", f"{name}:length=3:{how}", "--steps", "3", "--dev", "8")
-    trained = typed("train", "task.yaml", *what, "--learning-rate", "0.01", *on)
+    model = ("--model", "model", "--json")
+    options = ("--manipulation", f"{name}:length=3:{settings}", "--steps", "3", "--dev", "8")
+    trained = typed("train", "task.yaml", *options, "--learning-rate", "0.01", *model)
     assert trained["trainable"] == trainable
 
-    told = typed("convert", trained["path"], "theirs", "--json")
-    assert (told["to"], told["learned"]["length"], told["base"]["name"], told["path"]) == ("peft", 3, "model", "theirs")
+    converted = typed("convert", trained["path"], "theirs", "--json")
+    assert (converted["to"], converted["learned"]["length"], converted["base"]["name"], converted["path"]) == (
+        "peft",
+        3,
+        "model",
+        "theirs",
+    )
     assert typed("convert", "theirs", "back").splitlines() == [
-        f"{name} · {kept} numbers learned on model",
+        f"{name} · {saved} numbers learned on model",
         "use it: promptkit eval TASK --model model --prompt back",
     ]
-    found = [Path(typed("eval", "task.yaml", "--prompt", each, *on)["run"]) for each in (trained["path"], "theirs", "back")]
+    found = [
+        Path(typed("eval", "task.yaml", "--prompt", folder, *model)["run"]) for folder in (trained["path"], "theirs", "back")
+    ]
     assert len({(run / "samples.jsonl").read_bytes() for run in found}) == 1
-    assert len(set(found)) == 1  # by content they are one prompt
+    assert len(set(found)) == 1  # they have the same content

@@ -1,101 +1,139 @@
-"""What is learned in a model's layers has in common: which layers, the scale of what they hold, and tensors as values.
+"""Selects layers of a model, and expresses parameters in units of a layer's typical hidden-state size.
 
-What is trained is counted in the units of a layer, the size that is common in it, so that one learning rate suits every layer
-of every model. What is saved is in the model's own.
+Parameters are trained in units of a layer, so that one learning rate suits every layer of every model. They are saved in the
+model's units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array
+from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask
 from promptkit.core.model import Card
-from promptkit.core.registry import as_python, checked
+from promptkit.core.registry import as_python
 from promptkit.core.requests import Read, ReadOutput, Request
+from promptkit.manipulate.learned.base import LearnedManipulation
+from promptkit.manipulate.learned.tensors import to_array, to_tensor
 from promptkit.manipulate.learned.vocabulary import common_text
 
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
+
 UNITS = "units"
-"""The name of the scale, among what is trained."""
+"""The name of the parameter with the unit of each layer; training leaves it unchanged."""
 MEDIAN = 0.6745
-"""The median of the size of a standard normal variable."""
+"""The median absolute value of a standard normal variable."""
 TEXTS, TOKENS = 4, 16
-"""Texts, and tokens of each, by which the scale of hidden states is told."""
+"""The number of texts, and of tokens in each, that the scale of hidden states is estimated from."""
 
 
-def settle_layers(kind: Any) -> None:
-    """Keep the layers of what is being made, any sequence of numbers, as a tuple; and check all that it is made of."""
-    if isinstance(kind.layers, Sequence | np.ndarray) and not isinstance(kind.layers, str | bytes):
-        object.__setattr__(kind, "layers", tuple(map(as_python, kind.layers)))
-    checked(kind)
-    check_layers(kind.layers)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerManipulation(LearnedManipulation):
+    """A learned manipulation of a model's layers, trained in units of each layer."""
+
+    layers: tuple[int, ...] = ()
+    """The layers that it applies to, counted from 1; all layers by default."""
+
+    fixed_parameters: ClassVar[frozenset[str]] = frozenset({UNITS})
+
+    def __post_init__(self) -> None:
+        layers: object = self.layers  # any sequence of integers is accepted
+        if isinstance(layers, Sequence | np.ndarray) and not isinstance(layers, str | bytes):
+            object.__setattr__(self, "layers", tuple(map(as_python, layers)))
+        LearnedManipulation.__post_init__(self)
+
+    def _check_settings(self) -> None:
+        check_layers(self.layers)
+        self._check_options()
+
+    @abstractmethod
+    def _check_options(self) -> None:
+        """Raises InputError for settings besides the layers that are out of range."""
+
+    def _sizes(self) -> Mapping[str, int]:
+        return {"layers": len(self.layers)}
+
+    def _layer_numbers(self, count: int) -> tuple[int, ...]:
+        """Returns the selected layers of a model with `count` layers."""
+        return self.layers or tuple(range(1, count + 1))
+
+    @abstractmethod
+    def _in_model_units(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Returns the parameters in the model's units, as a differentiable function of the trained tensors."""
+
+    def _saved_parameters(self, trained: Mapping[str, Array]) -> Mapping[str, Array]:
+        if UNITS not in trained:  # they are in the model's units already
+            return dict(trained)
+        import torch
+
+        with torch.no_grad():
+            tensors = {name: to_tensor(array) for name, array in trained.items()}
+            return {name: to_array(tensor) for name, tensor in self._in_model_units(tensors).items()}
 
 
-def layers_at(chosen: Sequence[int], card: Card) -> tuple[int, ...]:
-    """The layers, counted from 1; all unless some are chosen. Raises InputError for one that the model does not have."""
-    foreign = [layer for layer in chosen if layer > card.layers]
-    if foreign:
+def layers_at(selected: Sequence[int], card: Card) -> tuple[int, ...]:
+    """Returns the selected layers, counted from 1; all layers if none is selected.
+
+    Raises:
+        InputError: If the model does not have one of them.
+    """
+    unknown_layers = [layer for layer in selected if layer > card.layers]
+    if unknown_layers:
         raise InputError(
-            f"This model has no layer {foreign[0]}",
+            f"This model has no layer {unknown_layers[0]}",
             code="unknown-layer",
-            got=f"layers={_told(chosen)}",
+            got=f"layers={_spelling(selected)}",
             hint=f"Its layers are numbered from 1 to {card.layers}",
-            layer=foreign[0],
+            layer=unknown_layers[0],
             model_layers=card.layers,
         )
-    return tuple(chosen) or tuple(range(1, card.layers + 1))
+    return tuple(selected) or tuple(range(1, card.layers + 1))
 
 
-def check_layers(chosen: Sequence[int]) -> None:
-    """Raise for what are no layers, whatever the model."""
-    if sorted(set(chosen)) != [*chosen] or any(layer < 1 for layer in chosen):
+def check_layers(selected: Sequence[int]) -> None:
+    """Raises InputError for layers that no model can have."""
+    if sorted(set(selected)) != [*selected] or any(layer < 1 for layer in selected):
         raise InputError(
             "Layers are numbered from 1, and must be given in ascending order without repeats",
             code="invalid-layers",
-            got=f"layers={_told(chosen)}",
+            got=f"layers={_spelling(selected)}",
             hint="Write layers=9, or layers=8|9|10; leave them out to use all layers",
-            layers=tuple(chosen),
+            layers=tuple(selected),
         )
 
 
-def _told(layers: Sequence[int]) -> str:
+def _spelling(layers: Sequence[int]) -> str:
     return "|".join(map(str, layers))
 
 
-def scales(ask: Ask, layers: Sequence[int]) -> Any:
-    """The common size of each layer's hidden states behind common tokens, (layers,)."""
-    return sizes(states(ask, layers))
+def layer_scales(ask: Ask, layers: Sequence[int]) -> Floats:
+    """Returns the typical size of each layer's hidden states on common tokens, shape (layers,)."""
+    return typical_sizes(common_states(ask, layers))
 
 
-def states(ask: Ask, layers: Sequence[int]) -> Any:
-    """Each layer's hidden states behind common tokens, (layers, texts, d_model)."""
-    shown = [min(layer, ask.card.layers - 1) for layer in layers]  # the last one's is read as it is once normalized
+def common_states(ask: Ask, layers: Sequence[int]) -> Floats:
+    """Returns each layer's hidden states after texts of common tokens, shape (layers, texts, d_model)."""
+    readable = [min(layer, ask.card.layers - 1) for layer in layers]  # states of the last layer are read after its norm
     texts = [TextInput(ids=tuple(common_text(ask.card, TOKENS, seed))) for seed in range(TEXTS)]
-    found = ask([Request(input=text, verb=Read(hidden_layer=layer)) for layer in shown for text in texts])
-    held = [each.hidden.numpy() for each in found if isinstance(each, ReadOutput) and each.hidden is not None]
-    return np.array(held).reshape(len(layers), TEXTS, -1)
+    outputs = ask([Request(input=text, verb=Read(hidden_layer=layer)) for layer in readable for text in texts])
+    states = [output.hidden.numpy() for output in outputs if isinstance(output, ReadOutput) and output.hidden is not None]
+    array: Floats = np.array(states, "<f4").reshape(len(layers), TEXTS, -1)
+    return array
 
 
-def sizes(rows: Any) -> Any:
-    """The size that is common in each row, (rows,): the standard deviation of a normal variable of that median size.
+def typical_sizes(rows: Floats) -> Floats:
+    """Returns the typical size of the numbers in each row, shape (rows,): a robust estimate of their standard deviation.
 
-    Not the root mean square, which a few dimensions of the residual stream make many times as large.
+    The root mean square would be dominated by the few outlier dimensions of the residual stream.
     """
-    found = np.median(np.abs(rows).reshape(len(rows), -1), axis=1) / MEDIAN
-    return np.where(found > 0, found, 1.0)
-
-
-def resolved(trained: Mapping[str, Array], made: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> dict[str, Array]:
-    """What `made` makes of what is trained, as values; what has been made already stays as it is."""
-    if UNITS not in trained:
-        return dict(trained)
-    import torch
-
-    with torch.no_grad():
-        tensors = {name: torch.from_numpy(array.numpy().copy()) for name, array in trained.items()}
-        return {name: as_array(tensor.numpy()) for name, tensor in made(tensors).items()}
+    sizes = np.median(np.abs(rows).reshape(len(rows), -1), axis=1) / MEDIAN
+    positive: Floats = np.where(sizes > 0, sizes, 1.0)
+    return positive

@@ -1,13 +1,13 @@
-"""A checkpoint of PEFT's prompt tuning or p-tuning as a soft prompt, of its prefix tuning as a prefix, and back; without PEFT.
+"""Reads and writes PEFT checkpoints, without PEFT: soft prompts of prompt tuning and P-tuning, and prefixes of prefix tuning.
 
-    adapter_config.json         which method, how many vectors or positions, the model's name
-    adapter_model.safetensors   prompt_embeddings: floats, of shape (vectors, d_model), or for a prefix
-                                (positions, layers * 2 * kv heads * head width), in each layer the keys, then the values
+    adapter_config.json         the method, the number of vectors or positions, and the model's name
+    adapter_model.safetensors   prompt_embeddings: floats of shape (vectors, d_model), or for a prefix
+                                (positions, layers * 2 * kv heads * head width): in each layer the keys, then the values
 
-PEFT puts its vectors before everything, BOS too, and a prefix into every layer, at the positions before the prompt's. It
-evaluates p-tuning's encoder and the projection of a prefix once, as it saves, and keeps what they make. An adapter_model.bin
-is a pickle, and never opened. What PEFT has no word for, the identity of the model that something was learned on, stands in
-the metadata of the safetensors file.
+PEFT places soft prompts before everything, including BOS, and a prefix in every layer, at the positions before the prompt's.
+When it saves, it evaluates P-tuning's encoder or the projection of a prefix, and stores only the result. An adapter_model.bin
+is a pickle and is never opened. The identity of the base model, which PEFT has no field for, is stored in the metadata of the
+safetensors file.
 """
 
 from __future__ import annotations
@@ -24,31 +24,48 @@ from promptkit.core.errors import CheckpointError, json_reason
 from promptkit.core.files import write_folder
 from promptkit.core.manipulation import Learnable
 from promptkit.core.paths import expanded
+from promptkit.manipulate.learned.base import LearnedManipulation, check_trained
 from promptkit.manipulate.learned.prefix import KEYS, VALUES, Prefix
 from promptkit.manipulate.learned.soft_prompt import VECTORS, SoftPrompt
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 EMBEDDINGS = "prompt_embeddings"
 BASE = "promptkit.base"
-"""The metadata that says which model."""
+"""The metadata key of the base model's identity."""
+SIZES = ("num_virtual_tokens", "num_layers", "num_attention_heads", "token_dim")
+"""The sizes of a prefix in PEFT's configuration: positions, layers, kv heads, and kv heads times head width."""
 
 
 def is_checkpoint(folder: str | Path) -> bool:
-    """Whether PEFT, or `write`, has made it."""
+    """Returns whether the folder contains a PEFT checkpoint."""
     return (expanded(folder) / CONFIG).is_file()
 
 
-def read(folder: str | Path) -> Learnable:
-    """What a checkpoint has learned. Raises CheckpointError for a method, a task or a file that is not read here."""
+def read(folder: str | Path) -> LearnedManipulation:
+    """Reads a PEFT checkpoint as a learned manipulation.
+
+    Raises:
+        CheckpointError: If its method or task is not supported, or a file is missing or damaged.
+    """
     path = expanded(folder)
-    config = _config(path)
+    config = _read_config(path)
+    method = _supported_method(path, config)
+    arrays, base = _read_arrays(path)
+    if arrays.keys() != {EMBEDDINGS}:
+        reason = f"{WEIGHTS} must contain only {EMBEDDINGS}, and contains {', '.join(sorted(arrays)) or 'nothing'}"
+        raise _damaged(path, "wrong-parameter-names", reason, file=WEIGHTS, names=tuple(sorted(arrays)))
+    untrained, parameters, sizes = READERS[method](path, config, arrays[EMBEDDINGS])
+    return untrained.with_parameters(parameters, base or {"name": config.get("base_model_name_or_path") or "", **sizes})
+
+
+def _supported_method(path: Path, config: Mapping[str, Any]) -> str:
     method = config.get("peft_type")
-    if not isinstance(method, str) or method not in READ:
+    if not isinstance(method, str) or method not in READERS:
         raise CheckpointError(
             f"The method of the PEFT checkpoint in {path} is not supported",
             code="unsupported-method",
             got=method,
-            hint=f"Supported methods: {', '.join(READ)}",
+            hint=f"Supported methods: {', '.join(READERS)}",
             folder=str(path),
             method=method,
         )
@@ -64,46 +81,39 @@ def read(folder: str | Path) -> Learnable:
             task_type=task,
             modules_to_save=str(more) if more else None,
         )
-    arrays, base = _arrays(path)
-    if arrays.keys() != {EMBEDDINGS}:
-        reason = f"{WEIGHTS} must contain only {EMBEDDINGS}, and contains {', '.join(sorted(arrays)) or 'nothing'}"
-        raise _damaged(path, "wrong-parameter-names", reason, file=WEIGHTS, names=tuple(sorted(arrays)))
-    blank, parameters, own = READ[method](path, config, arrays[EMBEDDINGS])
-    return blank.with_parameters(parameters, base or {"name": config.get("base_model_name_or_path") or "", **own})
+    return method
 
 
 def write(learned: Learnable, folder: str | Path) -> Path:
-    """Write a checkpoint that `peft.PeftModel.from_pretrained` reads. Raises CheckpointError where PEFT has none for it."""
-    if learned.name not in WRITTEN:
+    """Writes a checkpoint that `peft.PeftModel.from_pretrained` reads.
+
+    Raises:
+        CheckpointError: If PEFT has no format for the manipulation or its settings, or nothing is trained.
+    """
+    if learned.name not in WRITERS:
         raise CheckpointError(
             f"PEFT has no checkpoint format for {learned.name}",
             code="no-peft-format",
-            hint=f"There is one for: {', '.join(WRITTEN)}",
+            hint=f"There is one for: {', '.join(WRITERS)}",
             manipulation=learned.name,
         )
-    if not learned.parameters:
-        raise CheckpointError(
-            f"This {learned.name} has no trained parameters to save",
-            code="not-trained",
-            hint="Train it: pk.train",
-            manipulation=learned.name,
-        )
-    own, embeddings = WRITTEN[learned.name](learned)
+    check_trained(learned)
+    specific, embeddings = WRITERS[learned.name](learned)
     common = {"task_type": "CAUSAL_LM", "base_model_name_or_path": _loadable(learned.base), "inference_mode": True}
-    config = json.dumps({**own, **common, "num_transformer_submodules": 1}, indent=2) + "\n"
-    told = {"format": "pt", BASE: json.dumps(dict(learned.base))}
+    config = json.dumps({**specific, **common, "num_transformer_submodules": 1}, indent=2) + "\n"
+    metadata = {"format": "pt", BASE: json.dumps(dict(learned.base))}
     path = expanded(folder)
-    write_folder(path, {WEIGHTS: serialize({EMBEDDINGS: embeddings}, told), CONFIG: config.encode()})
+    write_folder(path, {WEIGHTS: serialize({EMBEDDINGS: embeddings}, metadata), CONFIG: config.encode()})
     return path
 
 
-# ---- a method each ------------------------------------------------------------------------------------
+# ---- methods ------------------------------------------------------------------------------------------
 
-Parts = tuple[Learnable, Mapping[str, Array], Mapping[str, int]]
-"""The manipulation, what it has learned, and what is known of the model that it was learned on."""
+Parts = tuple[LearnedManipulation, Mapping[str, Array], Mapping[str, int]]
+"""The untrained manipulation, its parameters, and the known sizes of the model it was trained on."""
 
 
-def _soft(path: Path, config: Mapping[str, Any], embeddings: Array) -> Parts:
+def _read_soft_prompt(path: Path, config: Mapping[str, Any], embeddings: Array) -> Parts:
     shape = (config.get("num_virtual_tokens"), config.get("token_dim"))
     if embeddings.shape != shape:
         reason = f"its vectors have the shape {embeddings.shape}, but {CONFIG} specifies {shape}"
@@ -112,7 +122,7 @@ def _soft(path: Path, config: Mapping[str, Any], embeddings: Array) -> Parts:
     return SoftPrompt(length, place="start"), {VECTORS: embeddings}, {"d_model": d_model}
 
 
-def _of_soft(learned: Any) -> tuple[dict[str, object], Array]:
+def _write_soft_prompt(learned: SoftPrompt) -> tuple[dict[str, object], Array]:
     if learned.slot or learned.place != "start":
         where = f"in the slot {learned.slot}" if learned.slot else "after BOS"
         raise CheckpointError(
@@ -122,30 +132,28 @@ def _of_soft(learned: Any) -> tuple[dict[str, object], Array]:
             place=learned.place,
             slot=learned.slot,
         )
-    held = learned.parameters[VECTORS]
-    sizes = {"num_virtual_tokens": held.shape[0], "token_dim": held.shape[1]}
-    return {"peft_type": "PROMPT_TUNING", "prompt_tuning_init": "RANDOM", **sizes}, held
+    vectors = learned.parameters[VECTORS]
+    sizes = {"num_virtual_tokens": vectors.shape[0], "token_dim": vectors.shape[1]}
+    return {"peft_type": "PROMPT_TUNING", "prompt_tuning_init": "RANDOM", **sizes}, vectors
 
 
-SIZES = ("num_virtual_tokens", "num_layers", "num_attention_heads", "token_dim")
-"""Of a prefix: its positions, layers and kv heads, and all that these hold of a position's keys."""
-
-
-def _prefix(path: Path, config: Mapping[str, Any], embeddings: Array) -> Parts:
+def _read_prefix(path: Path, config: Mapping[str, Any], embeddings: Array) -> Parts:
     sizes: dict[str, Any] = {name: config.get(name) for name in SIZES}
     length, layers, heads, width = sizes.values()
     if not all(isinstance(size, int) and size > 0 for size in sizes.values()) or width % heads:
-        raise _damaged(path, "invalid-sizes", f"{CONFIG} has invalid sizes for a prefix: {_told(sizes)}", file=CONFIG, **sizes)
+        raise _damaged(
+            path, "invalid-sizes", f"{CONFIG} has invalid sizes for a prefix: {_spelling(sizes)}", file=CONFIG, **sizes
+        )
     if embeddings.shape != (length, layers * 2 * width):
-        reason = f"its keys and values have the shape {embeddings.shape}, but {CONFIG} specifies {_told(sizes)}"
+        reason = f"its keys and values have the shape {embeddings.shape}, but {CONFIG} specifies {_spelling(sizes)}"
         raise _damaged(path, "wrong-parameter-shape", reason, shape=embeddings.shape, **sizes)
     # (positions, layers, keys or values, kv heads, head width) -> (keys or values, layers, kv heads, positions, head width)
     pairs = embeddings.numpy().reshape(length, layers, 2, heads, width // heads).transpose(2, 1, 3, 0, 4)
-    held = {KEYS: as_array(pairs[0]), VALUES: as_array(pairs[1])}
-    return Prefix(length), held, {"layers": layers, "kv_heads": heads}
+    parameters = {KEYS: as_array(pairs[0]), VALUES: as_array(pairs[1])}
+    return Prefix(length), parameters, {"layers": layers, "kv_heads": heads}
 
 
-def _of_prefix(learned: Any) -> tuple[dict[str, object], Array]:
+def _write_prefix(learned: Prefix) -> tuple[dict[str, object], Array]:
     if learned.layers:
         got = f"layers={'|'.join(map(str, learned.layers))}"
         raise CheckpointError(
@@ -162,30 +170,33 @@ def _of_prefix(learned: Any) -> tuple[dict[str, object], Array]:
     return {"peft_type": "PREFIX_TUNING", "prefix_projection": False, **sizes}, rows
 
 
-def _told(sizes: Mapping[str, object]) -> str:
+def _spelling(sizes: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={size}" for name, size in sizes.items())
 
 
-READ: Mapping[str, Callable[[Path, Mapping[str, Any], Array], Parts]] = {
-    "PROMPT_TUNING": _soft,
-    "P_TUNING": _soft,
-    "PREFIX_TUNING": _prefix,
+READERS: Mapping[str, Callable[[Path, Mapping[str, Any], Array], Parts]] = {
+    "PROMPT_TUNING": _read_soft_prompt,
+    "P_TUNING": _read_soft_prompt,
+    "PREFIX_TUNING": _read_prefix,
 }
-"""PEFT's methods, by its own names."""
-WRITTEN: Mapping[str, Callable[[Any], tuple[dict[str, object], Array]]] = {SoftPrompt.name: _of_soft, Prefix.name: _of_prefix}
-"""What PEFT can express: the entries of its configuration, and its embeddings."""
+"""The supported methods by PEFT's names."""
+WRITERS: Mapping[str, Callable[[Any], tuple[dict[str, object], Array]]] = {
+    SoftPrompt.name: _write_soft_prompt,
+    Prefix.name: _write_prefix,
+}
+"""Return the entries of PEFT's configuration and its embeddings, for each manipulation that PEFT has a format for."""
 
 
 def _loadable(base: Mapping[str, str | int]) -> str | None:
-    """The model's name, if transformers can load it by that."""
+    """Returns the model's name, if transformers can load a model by it."""
     name = str(base.get("name", ""))
     return None if name in ("", "demo", "fake") or name.endswith(".gguf") else name
 
 
-# ---- its two files ------------------------------------------------------------------------------------
+# ---- files -------------------------------------------------------------------------------------------
 
 
-def _config(path: Path) -> Any:
+def _read_config(path: Path) -> Mapping[str, Any]:
     try:
         config = json.loads((path / CONFIG).read_text("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -195,8 +206,8 @@ def _config(path: Path) -> Any:
     return config
 
 
-def _arrays(path: Path) -> tuple[dict[str, Array], Any]:
-    """Its arrays, and the model that `write` has named, if it was that."""
+def _read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, str | int]]:
+    """Returns the arrays, and the base model's identity if `write` recorded it."""
     from safetensors import safe_open
 
     if not (path / WEIGHTS).is_file():
@@ -211,13 +222,13 @@ def _arrays(path: Path) -> tuple[dict[str, Array], Any]:
     try:
         arrays = deserialize((path / WEIGHTS).read_bytes())
         with safe_open(path / WEIGHTS, "np") as stream:
-            told = json.loads((stream.metadata() or {}).get(BASE, "{}"))
+            base = json.loads((stream.metadata() or {}).get(BASE, "{}"))
     except ValueError as error:
         reason = f"{WEIGHTS} cannot be read: {error}"
         raise _damaged(path, "unreadable-parameters", reason, file=WEIGHTS, reason=str(error)) from None
-    return arrays, told if isinstance(told, dict) else {}
+    return arrays, base if isinstance(base, dict) else {}
 
 
-def _damaged(path: Path, code: str, what: str, **fields: object) -> CheckpointError:
-    message, hint = f"The PEFT checkpoint in {path} is damaged: {what}", "Save it again, or copy it again"
+def _damaged(path: Path, code: str, description: str, **fields: object) -> CheckpointError:
+    message, hint = f"The PEFT checkpoint in {path} is damaged: {description}", "Save it again, or copy it again"
     return CheckpointError(message, code=code, hint=hint, folder=str(path), **fields)

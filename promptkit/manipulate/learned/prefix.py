@@ -1,63 +1,81 @@
-"""Prefix tuning: learned keys and values before the prompt in a model's layers (Li and Liang 2021, 2101.00190).
+"""Prefix tuning: learned keys and values before the prompt in a model's layers (Li and Liang 2021, arXiv:2101.00190).
 
-(learnable, hidden, concatenative). At every layer and without reparameterization it is P-tuning v2 (Liu et al. 2021,
-2110.07602). Prefix tuning's reparameterization is keys and values that a small network makes of a learned row a position,
-W2 tanh(W1 e + b1) + b2; what is saved is what they come to.
+In every layer and without a network it is P-tuning v2 (Liu et al. 2021, arXiv:2110.07602). With a network, the paper's
+reparameterization, keys and values are computed from a learned row for each position,
+
+    W2 tanh(W1 e + b1) + b2
+
+and only the keys and values are saved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, check_parameters, parameters_digest
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import Interventions, KVPrefix
-from promptkit.core.manipulation import BindContext, InputTransform
-from promptkit.core.registry import parameters_field
+from promptkit.core.manipulation import BindContext, Embed, InputTransform
+from promptkit.core.model import Card
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
-from promptkit.manipulate.learned.layers import UNITS, layers_at, resolved, settle_layers, sizes
-from promptkit.manipulate.learned.placement import check_beginning
-from promptkit.manipulate.learned.vocabulary import common_text
+from promptkit.manipulate.learned.layers import UNITS, LayerManipulation, layers_at, typical_sizes
+from promptkit.manipulate.learned.placement import check_initialization
+from promptkit.manipulate.learned.vocabulary import common_text, repeated
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+    from promptkit.core.arrays import Floats
 
 INITS = ("random", "vocabulary")
 KEYS, VALUES = "keys", "values"
 
 
-@dataclass(frozen=True)
-class Prefix:
-    """Learned keys and values before the prompt, in every layer or in some."""
+@dataclass(frozen=True, slots=True)
+class Prefix(LayerManipulation):
+    """Prepends learned keys and values to the prompt in a model's layers (Li and Liang 2021, arXiv:2101.00190).
+
+    Its parameters are `keys` and `values`, of shape (layers, kv heads, length, head width).
+    """
 
     length: int = 10
-    """How many positions, before the prompt's first token."""
+    """The number of positions before the prompt's first token."""
     _: KW_ONLY
-    layers: tuple[int, ...] = ()
-    """The layers that have them, counted from 1; all unless given."""
     init: str = "vocabulary"
-    """What they begin as: `random` (at the scale of a layer's own), or the keys and values of common tokens (`vocabulary`) or
-    of a text of several words, as the model reads them behind its BOS."""
+    """The initial keys and values: `random` at the scale of each layer, those of common tokens (`vocabulary`), or those of a
+    text of several words, each as the model computes them after its BOS token."""
     mlp: int = 0
-    """The width of the network that makes them while they are trained, at least `length`; 0 for none."""
+    """The width of the network that computes keys and values during training, at least `length`; 0 for no network."""
     seed: int = 0
-    """Of what is drawn to begin with."""
-    parameters: Mapping[str, Array] = parameters_field()
-    """What was learned: `keys` and `values`, of shape (layers, kv heads, length, head width); nothing before that."""
-    base: Mapping[str, str | int] = parameters_field()
-    """The model that it was learned on."""
+    """The seed of the initial parameters."""
 
     name: ClassVar[str] = "prefix"
     kind: ClassVar[Kind] = Kind(format="learnable", location="hidden", operator="concatenative")
-    slots: ClassVar[Mapping[str, int]] = {}
-    fixed_parameters: ClassVar[frozenset[str]] = frozenset({UNITS})
+    title: ClassVar[str] = "a prefix"
+    shapes: ClassVar[Mapping[str, str]] = dict.fromkeys((KEYS, VALUES), "layers kv_heads length head_width")
 
-    def __post_init__(self) -> None:
-        """Refuse what no prefix can be."""
-        settle_layers(self)
-        check_beginning("a prefix", self.length, self.init, INITS)
+    @property
+    def context_tokens(self) -> int:
+        """The number of tokens that it takes from the model's context: its length."""
+        return self.length
+
+    @property
+    def learning_rate(self) -> float:
+        """The default peak learning rate, in units of a layer's keys and values; lower for a network."""
+        return 0.002 if self._has_network else 0.03
+
+    @property
+    def _has_network(self) -> bool:
+        """Whether training uses a network; trained keys and values are trained further without one."""
+        return bool(self.mlp) and not self.parameters
+
+    def _check_options(self) -> None:
+        check_initialization("a prefix", self.length, self.init, INITS)
         if self.mlp and self.mlp < self.length:
             raise InputError(
                 "The width of a prefix's network must be at least the length of the prefix",
@@ -67,52 +85,38 @@ class Prefix:
                 mlp=self.mlp,
                 length=self.length,
             )
-        shapes = dict.fromkeys((KEYS, VALUES), "layers kv_heads length head_width")
-        check_parameters("a prefix", self.parameters, shapes, length=self.length, layers=len(self.layers))
 
-    @property
-    def context_tokens(self) -> int:
-        """Tokens of the model's context that it takes: its positions."""
-        return self.length
+    def _sizes(self) -> Mapping[str, int]:
+        return {**LayerManipulation._sizes(self), "length": self.length}
 
-    @property
-    def learning_rate(self) -> float:
-        """In the units of a layer's keys and values; a network wants smaller steps."""
-        return 0.002 if self.mlp and not self.parameters else 0.03
+    def _placement_settings(self) -> Mapping[str, object]:
+        return {"length": self.length, "layers": list(self.layers)}
 
-    def settings(self) -> Mapping[str, object]:
-        """How many positions, where, and which: by content once they are learned, before that by how they begin."""
-        told = {"sha256": parameters_digest(self.parameters)} if self.parameters else self._beginning
-        return {"name": self.name, "length": self.length, "layers": list(self.layers), **told}
-
-    @property
-    def _beginning(self) -> dict[str, object]:
+    def _initial_settings(self) -> Mapping[str, object]:
         return {"init": self.init, "seed": self.seed, "mlp": self.mlp}
 
+    def canonical(self, card: Card) -> Self:
+        """Returns the prefix without a list of layers, if these are all layers of the model."""
+        return replace(self, layers=()) if self.layers == tuple(range(1, card.layers + 1)) else self
+
     def bind(self, bind_context: BindContext) -> InputTransform:
-        """What puts the prefix before a prompt, behind those that are there."""
+        """Returns the transform that adds the prefix to encoded prompts, after the prefixes that they already have."""
         layers_at(self.layers, bind_context.ask.card)
-        held = self.parameters or resolved(self.initial_parameters(bind_context), self._made)
-        prefix = self._prefix(held[KEYS], held[VALUES], held[KEYS].shape[0])
+        values = self.parameters or self._saved_parameters(self.initial_parameters(bind_context))
+        prefix = self._prefix(values[KEYS], values[VALUES], values[KEYS].shape[0])
         return lambda prompt: replace(prompt, prefixes=(*prompt.prefixes, prefix))
 
     def _prefix(self, keys: Any, values: Any, count: int) -> KVPrefix[Any]:
-        layers = self.layers or tuple(range(1, count + 1))
-        return KVPrefix(length=self.length, layers=layers, keys=keys, values=values)
+        return KVPrefix(length=self.length, layers=self._layer_numbers(count), keys=keys, values=values)
 
     # ---- training ---------------------------------------------------------------------------------
 
-    def interventions(self, trained: Mapping[str, Any]) -> Interventions[Any]:
-        """The prefix."""
-        made = self._made(trained)
-        return Interventions(prefixes=(self._prefix(made[KEYS], made[VALUES], len(made[KEYS])),))
+    def interventions(self, trained: Mapping[str, Any], embed: Embed) -> Interventions[Any]:
+        """Returns the prefix as a differentiable function of the parameters."""
+        pairs = self._in_model_units(trained)
+        return Interventions(prefixes=(self._prefix(pairs[KEYS], pairs[VALUES], len(pairs[KEYS])),))
 
-    def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Prefix:
-        """The same prefix once it has been trained."""
-        return replace(self, parameters=resolved(trained, self._made), base=dict(base))
-
-    def _made(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Keys and values in the model's own units, of tensors."""
+    def _in_model_units(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
         units = trained[UNITS][..., None, None, None]  # (2, layers, 1, 1, 1)
         if KEYS in trained:
             return {KEYS: trained[KEYS] * units[0], VALUES: trained[VALUES] * units[1]}
@@ -123,37 +127,36 @@ class Prefix:
         return {KEYS: pairs[0], VALUES: pairs[1]}
 
     def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
-        """Keys and values in units of their layers, or the network that makes the very same."""
-        pairs = self._held() if self.parameters else self._of_tokens(bind_context)
-        units = np.stack([sizes(pairs[0]), sizes(pairs[1])])
-        chance = generator("prefix", self.seed)
+        """Returns keys and values in units of their layers, or a network that computes them, and the units."""
+        pairs = self._trained_pairs() if self.parameters else self._pairs_of_tokens(bind_context)
+        units = np.stack([typical_sizes(pairs[0]), typical_sizes(pairs[1])])
+        draw = generator("prefix", self.seed)
         pairs = pairs / units[..., None, None, None]
         if self.init == "random" and not self.parameters:
-            pairs = chance.normal(size=pairs.shape)
-        network = self.mlp and not self.parameters  # what it has made goes on without it
-        trained = self._network(pairs, chance) if network else {KEYS: pairs[0], VALUES: pairs[1]}
+            pairs = draw.normal(size=pairs.shape)
+        trained = self._network(pairs, draw) if self._has_network else {KEYS: pairs[0], VALUES: pairs[1]}
         return {name: as_array(numbers) for name, numbers in {**trained, UNITS: units}.items()}
 
-    def _held(self) -> Any:
+    def _trained_pairs(self) -> Floats:
         return np.stack([self.parameters[name].numpy() for name in (KEYS, VALUES)])
 
-    def _of_tokens(self, bind_context: BindContext) -> Any:
-        """What the chosen layers hold of the tokens that it begins as, (2, layers, kv heads, length, head width)."""
+    def _pairs_of_tokens(self, bind_context: BindContext) -> Floats:
+        """Returns the selected layers' keys and values of the initial tokens: (2, layers, kv heads, length, head width)."""
         card = bind_context.ask.card
         tokens = common_text(card, self.length, self.seed)
         if self.init not in INITS:
-            told = [*card.tokenizer.encode(self.init).ids]
-            tokens = [*card.tokenizer.bos, *told * self.length][: self.length]
-        whole = bind_context.ask.keys_values(tokens)
-        chosen = [whole.layers.index(layer) for layer in layers_at(self.layers, card)]
-        return np.stack([each.numpy()[chosen] for each in (whole.keys, whole.values)])
+            text = [*card.tokenizer.encode(self.init).ids]
+            tokens = [*card.tokenizer.bos, *repeated(text, self.length)][: self.length]
+        prefix = bind_context.ask.keys_values(tokens)
+        selected = [prefix.layers.index(layer) for layer in layers_at(self.layers, card)]
+        return np.stack([array.numpy()[selected] for array in (prefix.keys, prefix.values)])
 
-    def _network(self, pairs: Any, chance: Any) -> dict[str, Any]:
-        """A network drawn by chance whose last layer is such that it makes these pairs."""
-        rows = chance.normal(size=(self.length, self.mlp))
-        first = chance.normal(size=(self.mlp, self.mlp)) / np.sqrt(self.mlp)
-        wanted = np.moveaxis(pairs, 3, 0)  # (length, 2, layers, kv heads, head width)
-        second = np.linalg.pinv(np.tanh(rows @ first)) @ wanted.reshape(self.length, -1)
-        shape = wanted.shape[1:]
+    def _network(self, pairs: Floats, draw: Generator) -> dict[str, Floats]:
+        """Returns a random network whose last layer is fitted to compute these keys and values."""
+        rows = draw.normal(size=(self.length, self.mlp))
+        first = draw.normal(size=(self.mlp, self.mlp)) / np.sqrt(self.mlp)
+        target = np.moveaxis(pairs, 3, 0)  # (length, 2, layers, kv heads, head width)
+        second = np.linalg.pinv(np.tanh(rows @ first)) @ target.reshape(self.length, -1)
+        shape = target.shape[1:]
         biases = {"first_bias": np.zeros(self.mlp), "second_bias": np.zeros(shape)}
         return {"rows": rows, "first": first, "second": second.reshape(self.mlp, *shape), **biases}

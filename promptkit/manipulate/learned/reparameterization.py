@@ -1,109 +1,93 @@
-"""Networks that make a soft prompt's vectors while it is trained, and are dropped afterwards.
+"""Networks that compute a soft prompt's vectors P during training; only the vectors are saved.
 
-    mlp       P' = W3 relu(W2 relu(W1 E + b1) + b2) + b3            (P-tuning, Liu et al. 2021, 2103.10385)
-    lstm      P' = W2 relu(W1 lstm(E) + b1) + b2, in two layers, both ways
-    residual  P' = P + norm(U relu(D P + d) + u)                    (Razdaibiedina et al. 2023, 2305.03937)
+    mlp       P = W3 relu(W2 relu(W1 E + b1) + b2) + b3            (P-tuning, Liu et al. 2021, arXiv:2103.10385)
+    lstm      P = W2 relu(W1 lstm(E) + b1) + b2, with a bidirectional LSTM of two layers
+    residual  P = E + norm(U relu(D E + d) + u)                    (Razdaibiedina et al. 2023, arXiv:2305.03937)
 
-The first two are shaped and named as PEFT's PromptEncoder has them. E begins as what the vectors would begin as, at unit
-scale, and the last layer such that P' begins at the scale that they would have. The norm's gain begins as 0, so that P' is P.
+The first two have the architecture and parameter names of PEFT's `PromptEncoder`. E is initialized with the initial vectors,
+for `mlp` and `lstm` at unit scale, and their last layer is rescaled so that P has the scale of the initial vectors. The gain of
+the residual network's norm is initialized as 0, so that P equals the initial vectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from promptkit.core.arrays import Array, as_array
-from promptkit.core.seeding import generator
+from promptkit.core.seeding import number
+from promptkit.manipulate.learned.tensors import to_array, to_tensor
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from promptkit.core.arrays import Floats
 
 Reparameterization = Literal["mlp", "lstm", "residual"]
 EMBEDDING = "embedding.weight"
-"""E or P, shape (vectors, d_model)."""
-LAYERS = 2
-"""Of the LSTM."""
+"""The name of E, shape (vectors, d_model)."""
+LAST_LAYERS = {"mlp": "mlp_head.4", "lstm": "mlp_head.2"}
+"""The last layer of each network that is rescaled."""
 
 
-def networked(kind: Reparameterization, rows: Any, *, width: int, seed: int) -> dict[str, Array]:
-    """The parameters of a network before any training. rows: (vectors, d_model), what the vectors would begin as."""
-    shapes = dict(_shapes(kind, rows.shape[1], width))
-    chance = generator(kind, seed)
-    drawn = {name: as_array(chance.uniform(-bound, bound, size=shape)) for name, (shape, bound) in shapes.items()}
-    if kind == "residual":
-        return {EMBEDDING: as_array(rows), **drawn}
-    scale = np.sqrt(np.mean(rows**2)) or 1.0
-    begun = {EMBEDDING: as_array(rows / scale), **drawn}
-    found = np.sqrt(np.mean(evaluated(kind, begun).numpy() ** 2)) or 1.0
-    last = [name for name in shapes if name.startswith("mlp_head")][-2:]
-    return {**begun, **{name: as_array(begun[name].numpy() * (scale / found)) for name in last}}
+def initial_network(kind: Reparameterization, vectors: Floats, *, width: int, seed: int) -> dict[str, Array]:
+    """Returns the parameters of an untrained network.
 
-
-def evaluated(kind: Reparameterization, parameters: Mapping[str, Array]) -> Array:
-    """The vectors that a network makes, shape (vectors, d_model)."""
+    Args:
+        kind: The architecture.
+        vectors: The initial vectors of the soft prompt, shape (vectors, d_model).
+        width: The width of the hidden layers.
+        seed: The seed of the weights, which are drawn with torch's default initialization.
+    """
     import torch
 
-    tensors = {name: torch.from_numpy(array.numpy().copy()) for name, array in parameters.items()}
+    length, d_model = vectors.shape
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(number(kind, seed) % 2**63)
+        module = _network(kind, length, d_model, width)
+    drawn = {name: to_array(weight) for name, weight in module.named_parameters()}
+    if kind == "residual":
+        return {**drawn, EMBEDDING: as_array(vectors)}
+    scale = np.sqrt(np.mean(vectors**2)) or 1.0
+    parameters = {**drawn, EMBEDDING: as_array(vectors / scale)}
+    factor = scale / (np.sqrt(np.mean(network_output(kind, parameters).numpy() ** 2)) or 1.0)
+    last = [f"{LAST_LAYERS[kind]}.{name}" for name in ("weight", "bias")]
+    return {**parameters, **{name: as_array(parameters[name].numpy() * factor) for name in last}}
+
+
+def network_output(kind: Reparameterization, parameters: Mapping[str, Array]) -> Array:
+    """Returns the vectors that a network computes, shape (vectors, d_model)."""
+    import torch
+
     with torch.no_grad():
-        return as_array(made(kind, tensors).numpy())
+        return to_array(differentiable_output(kind, {name: to_tensor(array) for name, array in parameters.items()}))
 
 
-def made(kind: Reparameterization, parameters: Mapping[str, Tensor]) -> Tensor:
-    """The vectors that a network makes, (vectors, d_model), as a differentiable function of its parameters."""
-    from torch.nn.functional import layer_norm, linear
-
-    def layer(x: Tensor, name: str) -> Tensor:
-        return linear(x, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
-
-    held = parameters[EMBEDDING]
-    if kind == "residual":
-        change = layer(layer(held, "down").relu(), "up")
-        return held + layer_norm(change, change.shape[-1:], parameters["norm.weight"], parameters["norm.bias"])
-    if kind == "lstm":
-        return layer(layer(_lstm(held, parameters), "mlp_head.0").relu(), "mlp_head.2")
-    return layer(layer(layer(held, "mlp_head.0").relu(), "mlp_head.2").relu(), "mlp_head.4")
-
-
-def _lstm(x: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-    """(vectors, d_model) -> (vectors, 2 width)."""
+def differentiable_output(kind: Reparameterization, parameters: Mapping[str, Tensor]) -> Tensor:
+    """Returns the vectors that a network computes, as a differentiable function of its parameters."""
     import torch
+    from torch.func import functional_call
 
-    width = parameters["lstm_head.weight_hh_l0"].shape[1]
-    weights = [parameters[name] for name, _ in _lstm_shapes(x.shape[1], width)]
-    zeros = x.new_zeros(2 * LAYERS, 1, width)
-    read, _, _ = torch.lstm(x[None], (zeros, zeros), weights, True, LAYERS, 0.0, False, True, True)
-    return read[0]
-
-
-def _shapes(kind: Reparameterization, d_model: int, width: int) -> Iterator[tuple[str, tuple[tuple[int, ...], float]]]:
-    """Of each parameter but the embedding its shape, and how far from 0 it may begin: torch's own bounds."""
-    if kind == "residual":
-        yield from _linear("down", d_model, width)
-        yield from _linear("up", width, d_model)
-        yield from (("norm.weight", ((d_model,), 0.0)), ("norm.bias", ((d_model,), 0.0)))
-    elif kind == "lstm":
-        yield from _lstm_shapes(d_model, width)
-        yield from _linear("mlp_head.0", 2 * width, 2 * width)
-        yield from _linear("mlp_head.2", 2 * width, d_model)
-    else:
-        yield from _linear("mlp_head.0", d_model, width)
-        yield from _linear("mlp_head.2", width, width)
-        yield from _linear("mlp_head.4", width, d_model)
+    length, d_model = parameters[EMBEDDING].shape
+    with torch.device("meta"):  # only the architecture is needed: the weights are passed in
+        module = _network(kind, length, d_model, _width(kind, parameters))
+    vectors: Tensor = functional_call(module, dict(parameters), (), strict=True)
+    return vectors
 
 
-def _linear(name: str, width: int, out: int) -> Iterator[tuple[str, tuple[tuple[int, ...], float]]]:
-    yield f"{name}.weight", ((out, width), width**-0.5)
-    yield f"{name}.bias", ((out,), width**-0.5)
+def _width(kind: Reparameterization, parameters: Mapping[str, Tensor]) -> int:
+    first = {"mlp": "mlp_head.0.weight", "lstm": "lstm_head.weight_hh_l0", "residual": "up.weight"}[kind]
+    return parameters[first].shape[0 if kind == "mlp" else 1]
 
 
-def _lstm_shapes(d_model: int, width: int) -> Iterator[tuple[str, tuple[tuple[int, ...], float]]]:
-    """In the order in which torch reads them."""
-    bound = width**-0.5
-    for number in range(LAYERS):
-        for way in ("", "_reverse"):
-            sizes = {"weight_ih": (4 * width, 2 * width if number else d_model), "weight_hh": (4 * width, width)}
-            for name, shape in {**sizes, "bias_ih": (4 * width,), "bias_hh": (4 * width,)}.items():
-                yield f"lstm_head.{name}_l{number}{way}", (shape, bound)
+def _network(kind: Reparameterization, length: int, d_model: int, width: int) -> nn.Module:
+    from promptkit.manipulate.learned import networks
+
+    architectures: dict[str, Callable[[int, int, int], nn.Module]] = {
+        "mlp": networks.MLPEncoder,
+        "lstm": networks.LSTMEncoder,
+        "residual": networks.ResidualNetwork,
+    }
+    return architectures[kind](length, d_model, width)

@@ -1,10 +1,10 @@
-"""A learned manipulation as a folder: its parameters as safetensors, and a manifest that says what they are.
+"""Saves and loads a learned manipulation as a folder.
 
     parameters.safetensors   name -> float32
-    manifest.json            which manipulation, its shapes, the model it was learned on, the prompt, the figures, and a hash
-                             of all that and of the parameters
+    manifest.json            the manipulation's name and settings, the shapes of its parameters, the model it was trained on,
+                             the prompt, the metrics, and a hash of all of these and of the parameters
 
-Nothing in it is ever executed. Whether a model is the one that it was learned on, a predictor sees when it is made.
+Loading executes nothing in the folder. Whether a model is the one it was trained on is checked by the predictor.
 """
 
 from __future__ import annotations
@@ -26,67 +26,85 @@ from promptkit.core.paths import expanded
 from promptkit.core.registry import build_from, keywords_of
 from promptkit.core.version import __version__
 from promptkit.manipulate.learned import peft
+from promptkit.manipulate.learned.base import LearnedManipulation, check_trained
 from promptkit.manipulate.learned.loreft import LoReFT
 from promptkit.manipulate.learned.prefix import Prefix
 from promptkit.manipulate.learned.soft_prompt import SoftPrompt
 from promptkit.manipulate.learned.steering import SteeringVector
 from promptkit.manipulate.learned.trigger_tokens import TriggerTokens
 
-LEARNABLE: Mapping[str, type[Learnable]] = {
-    each.name: each for each in (SoftPrompt, TriggerTokens, Prefix, SteeringVector, LoReFT)
+LEARNABLE: Mapping[str, type[LearnedManipulation]] = {
+    kind.name: kind for kind in (SoftPrompt, TriggerTokens, Prefix, SteeringVector, LoReFT)
 }
-"""Every manipulation that is learned, by the name that the command line spells."""
+"""The learned manipulations by name."""
 MANIFEST, PARAMETERS = "manifest.json", "parameters.safetensors"
 FORMAT = 1
-"""Of the manifest; another one has another number."""
+"""The version of the manifest's format."""
 
 
 class Manifest(BaseModel):
-    """What a saved manipulation says of itself; besides that, what a reader should know, which nothing is made of."""
+    """The manifest of a saved manipulation; keys that are not fields are metadata for readers."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
     format: int
+    """The version of the manifest's format."""
     promptkit: str
-    """The version that has written it."""
+    """The version of promptkit that wrote it."""
     manipulation: dict[str, Any]
-    """Its name, and the keywords that it was made with."""
+    """The name and settings of the manipulation."""
     parameters: dict[str, list[int]]
     """Name -> shape."""
     base: dict[str, str | int]
-    """The model that it was learned on."""
+    """The identity of the model it was trained on."""
     prompt: dict[str, Any] = Field(default_factory=dict)
-    """The settings of the prompt that it was trained behind."""
+    """The settings of the prompt it was trained with."""
     sha256: str
-    """Of the parameters' bytes, and of all that is told here."""
+    """A hash of the parameter file and of everything else in the manifest."""
 
 
-def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] | None = None) -> Path:
-    """Write it into a folder; `told` is what else a reader should know, such as the prompt and the figures."""
-    if not learned.parameters:
-        raise CheckpointError(
-            f"This {learned.name} has no trained parameters to save",
-            code="not-trained",
-            hint="Train it: pk.train",
-            manipulation=learned.name,
-        )
-    own = {
+def save(learned: Learnable, folder: str | Path, *, metadata: Mapping[str, object] | None = None) -> Path:
+    """Saves a learned manipulation into a folder.
+
+    Args:
+        learned: The manipulation; it must have trained parameters.
+        folder: The folder, which is created if it does not exist.
+        metadata: Further entries of the manifest, such as the settings of the `prompt` and the metrics.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CheckpointError: If nothing is trained, the folder contains another manipulation, or it cannot be written to.
+        InputError: If `metadata` uses a reserved name.
+    """
+    check_trained(learned)
+    content = serialize(learned.parameters)
+    manifest = _new_manifest(learned, content, metadata or {})
+    path = expanded(folder)
+    check_free(path, [path])
+    write_folder(path, {PARAMETERS: content, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()})
+    return path
+
+
+def _new_manifest(learned: Learnable, content: bytes, metadata: Mapping[str, object]) -> dict[str, Any]:
+    entries = {
         "format": FORMAT,
         "promptkit": __version__,
         "manipulation": {"name": learned.name, **{field.name: getattr(learned, field.name) for field in keywords_of(learned)}},
         "parameters": {name: list(array.shape) for name, array in learned.parameters.items()},
         "base": dict(learned.base),
     }
-    if taken := sorted({*own, "sha256"} & (told or {}).keys()):
+    if reserved := sorted({*entries, "sha256"} & metadata.keys()):
         raise InputError(
             "These names are reserved in a manifest",
             code="reserved-name",
-            got=", ".join(taken),
+            got=", ".join(reserved),
             hint="Use other names",
-            names=tuple(taken),
+            names=tuple(reserved),
         )
-    if not isinstance((told or {}).get("prompt", {}), Mapping):
-        prompt = (told or {})["prompt"]
+    prompt = metadata.get("prompt", {})
+    if not isinstance(prompt, Mapping):
         raise InputError(
             "The prompt in a manifest must be a mapping of settings",
             code="invalid-value",
@@ -95,86 +113,77 @@ def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] |
             keyword="prompt",
             value=repr(prompt)[:200],
         )
-    content, manifest = serialize(learned.parameters), json.loads(json.dumps({**own, **(told or {})}))
-    manifest["sha256"] = _hash(content, manifest)
-    path = expanded(folder)
-    check_free(path, [path])
-    write_folder(path, {PARAMETERS: content, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()})
-    return path
+    manifest: dict[str, Any] = json.loads(json.dumps({**entries, **metadata}))
+    return {**manifest, "sha256": _hash(content, manifest)}
 
 
-def load_manipulation(folder: str | Path) -> Learnable:
-    """The manipulation that was saved in a folder, exactly, or that of a PEFT checkpoint.
+def load_manipulation(folder: str | Path) -> LearnedManipulation:
+    """Loads a learned manipulation from a folder.
 
-    Raises CheckpointError for what is damaged, was changed since, or is of another version.
+    Args:
+        folder: A folder written by `save` or by `train`, or a PEFT checkpoint.
+
+    Raises:
+        CheckpointError: If it is damaged, was changed after it was saved, or was saved by another version.
     """
     path = expanded(folder)
     if peft.is_checkpoint(path):
         return peft.read(path)
-    told = _told(path)
-    manifest, arrays = _manifest(path, told), _arrays(path, told)
-    if {name: list(array.shape) for name, array in arrays.items()} != manifest.parameters:
-        shapes = {
-            "found": str({name: list(array.shape) for name, array in arrays.items()}),
-            "expected": str(manifest.parameters),
-        }
-        raise _damaged(
-            path, "wrong-parameter-shape", "the shapes of its parameters differ from those in its manifest", **shapes
-        )
+    entries = _read_entries(path)
+    manifest, arrays = _validated(path, entries), _read_arrays(path, entries)
+    shapes = {name: list(array.shape) for name, array in arrays.items()}
+    if shapes != manifest.parameters:
+        reason = "the shapes of its parameters differ from those in its manifest"
+        raise _damaged(path, "wrong-parameter-shape", reason, found=str(shapes), expected=str(manifest.parameters))
     keywords = {**manifest.manipulation}
     name = keywords.pop("name")
-    learned: Learnable = build_from("learned manipulation", LEARNABLE, name, keywords, parameters=arrays, base=manifest.base)
+    learned: LearnedManipulation = build_from(
+        "learned manipulation", LEARNABLE, name, keywords, parameters=arrays, base=manifest.base
+    )
     return learned
 
 
 def read_manifest(folder: str | Path) -> Manifest | None:
-    """What a saved manipulation says of itself; None for a PEFT checkpoint, which says nothing of the prompt before it."""
+    """Returns the manifest of a saved manipulation; None for a PEFT checkpoint, which does not record the prompt."""
     path = expanded(folder)
-    return None if peft.is_checkpoint(path) else _manifest(path, _told(path))
+    return None if peft.is_checkpoint(path) else _validated(path, _read_entries(path))
 
 
-def _told(path: Path) -> Any:
-    try:
-        return json.loads((path / MANIFEST).read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise _absent(path) from None
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, "not-json", f"{MANIFEST} is not JSON: {json_reason(error)}", file=MANIFEST) from None
-    except OSError as error:
-        reason = f"{MANIFEST} cannot be read: {error.strerror}"
-        raise _damaged(path, "unreadable-file", reason, file=MANIFEST, reason=error.strerror) from None
+def check_free(folder: Path, targets: Sequence[Path]) -> None:
+    """Checks that saving into the target folders leaves no other manipulation in `folder`.
 
-
-def check_free(folder: Path, places: Sequence[Path]) -> None:
-    """Raise if a folder holds what would be read in the place of what is saved into it, or beside that as a part of it."""
-    others = [each for each in [*([folder] if (folder / MANIFEST).exists() else []), *_several(folder)] if each not in places]
+    Raises:
+        CheckpointError: If the folder contains a PEFT checkpoint, or a learned manipulation outside the targets.
+    """
+    saved = [*([folder] if (folder / MANIFEST).exists() else []), *_numbered_folders(folder)]
+    others = [path for path in saved if path not in targets]
     if peft.is_checkpoint(folder) or others:
-        held = "a PEFT checkpoint" if peft.is_checkpoint(folder) else ", ".join(f"{each / MANIFEST}" for each in others)
+        found = "a PEFT checkpoint" if peft.is_checkpoint(folder) else ", ".join(f"{path / MANIFEST}" for path in others)
         raise CheckpointError(
             f"The folder {folder} already contains another learned manipulation, and was not changed",
             code="path-exists",
-            got=held,
+            got=found,
             hint="Give another folder",
             folder=str(folder),
         )
 
 
-def _several(path: Path) -> list[Path]:
-    """The folders of those that were learned at once, in their order."""
-    found = [each.parent for each in path.glob(f"*-*/{MANIFEST}") if each.parent.name.partition("-")[0].isdecimal()]
-    return sorted(found, key=lambda each: int(each.name.partition("-")[0]))
+def _numbered_folders(path: Path) -> list[Path]:
+    """Returns the folders of manipulations that were trained together, in order."""
+    folders = [file.parent for file in path.glob(f"*-*/{MANIFEST}") if file.parent.name.partition("-")[0].isdecimal()]
+    return sorted(folders, key=lambda folder: int(folder.name.partition("-")[0]))
 
 
-def _absent(path: Path) -> CheckpointError:
-    """The error for a folder without a manifest."""
-    if several := _several(path):
-        each = " ".join(f"--prompt {shlex.quote(str(place))}" for place in several)
+def _missing_manifest(path: Path) -> CheckpointError:
+    """Returns the error for a folder without a manifest."""
+    if folders := _numbered_folders(path):
+        options = " ".join(f"--prompt {shlex.quote(str(folder))}" for folder in folders)
         return CheckpointError(
             f"There are several learned manipulations in {path}, each in its own folder",
             code="several-checkpoints",
-            hint=f"Give one of them, or, to evaluate them together, all: {each}",
+            hint=f"Give one of them, or, to evaluate them together, all: {options}",
             folder=str(path),
-            folders=tuple(map(str, several)),
+            folders=tuple(map(str, folders)),
         )
     return CheckpointError(
         f"There is no learned manipulation in {path}: it has no {MANIFEST}",
@@ -185,39 +194,51 @@ def _absent(path: Path) -> CheckpointError:
     )
 
 
-def _manifest(path: Path, told: Any) -> Manifest:
-    """What was read, if it is a manifest of this version."""
-    number = told.get("format") if isinstance(told, dict) else None
+def _read_entries(path: Path) -> Any:
+    """Returns the content of the manifest, which may be any JSON value."""
+    try:
+        return json.loads((path / MANIFEST).read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise _missing_manifest(path) from None
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, "not-json", f"{MANIFEST} is not JSON: {json_reason(error)}", file=MANIFEST) from None
+    except OSError as error:
+        reason = f"{MANIFEST} cannot be read: {error.strerror}"
+        raise _damaged(path, "unreadable-file", reason, file=MANIFEST, reason=error.strerror) from None
+
+
+def _validated(path: Path, entries: Any) -> Manifest:
+    number = entries.get("format") if isinstance(entries, dict) else None
     if isinstance(number, int) and number != FORMAT:
         raise CheckpointError(
             f"The learned manipulation in {path} was saved by a different version of promptkit",
             code="other-version",
-            got=f"format {number}, by promptkit {told.get('promptkit')}; this is promptkit {__version__}",
+            got=f"format {number}, by promptkit {entries.get('promptkit')}; this is promptkit {__version__}",
             hint="Update promptkit (pip install -U promptkit), or train it again",
             folder=str(path),
             format=number,
-            version=str(told.get("promptkit")),
+            version=str(entries.get("promptkit")),
         )
     try:
-        manifest = Manifest.model_validate(told)
+        manifest = Manifest.model_validate(entries)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        reason = f"{MANIFEST} is not the manifest of a learned manipulation: {where}{': ' if where else ''}{first['msg']}"
-        raise _damaged(path, "invalid-manifest", reason, file=MANIFEST, key=where, problem=first["type"]) from None
+        key = ".".join(map(str, first["loc"]))
+        reason = f"{MANIFEST} is not the manifest of a learned manipulation: {key}{': ' if key else ''}{first['msg']}"
+        raise _damaged(path, "invalid-manifest", reason, file=MANIFEST, key=key, problem=first["type"]) from None
     if not isinstance(manifest.manipulation.get("name"), str):
         reason = f"{MANIFEST} does not name a manipulation"
         raise _damaged(path, "invalid-manifest", reason, file=MANIFEST, key="manipulation.name", problem="string_type")
     return manifest
 
 
-def _arrays(path: Path, told: Any) -> dict[str, Array]:
-    """The parameters, if neither they nor what is told of them was changed since they were saved."""
+def _read_arrays(path: Path, entries: Mapping[str, Any]) -> dict[str, Array]:
+    """Returns the parameters, if neither they nor the manifest were changed after they were saved."""
     try:
         content = (path / PARAMETERS).read_bytes()
     except FileNotFoundError:
         raise _damaged(path, "missing-file", f"{PARAMETERS} does not exist", file=PARAMETERS) from None
-    if _hash(content, told) != told["sha256"]:
+    if _hash(content, entries) != entries["sha256"]:
         raise _damaged(path, "changed-since-saved", f"{PARAMETERS} or {MANIFEST} was changed after it was saved")
     try:
         return deserialize(content)
@@ -226,12 +247,12 @@ def _arrays(path: Path, told: Any) -> dict[str, Array]:
         raise _damaged(path, "unreadable-parameters", reason, file=PARAMETERS, reason=str(error)) from None
 
 
-def _hash(content: bytes, told: Mapping[str, Any]) -> str:
-    """Of the parameters' bytes, and of everything that is told of them."""
-    kept = {name: value for name, value in told.items() if name != "sha256"}
-    return sha256_hex(content + json.dumps(kept, sort_keys=True).encode())
+def _hash(content: bytes, entries: Mapping[str, Any]) -> str:
+    """Returns a hash of the parameter file and of all entries of the manifest but the hash itself."""
+    hashed = {name: value for name, value in entries.items() if name != "sha256"}
+    return sha256_hex(content + json.dumps(hashed, sort_keys=True).encode())
 
 
-def _damaged(path: Path, code: str, what: str, **fields: object) -> CheckpointError:
-    message, hint = f"The learned manipulation in {path} is damaged: {what}", "Train it again, or copy it again"
+def _damaged(path: Path, code: str, description: str, **fields: object) -> CheckpointError:
+    message, hint = f"The learned manipulation in {path} is damaged: {description}", "Train it again, or copy it again"
     return CheckpointError(message, code=code, hint=hint, folder=str(path), **fields)

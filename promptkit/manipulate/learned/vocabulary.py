@@ -1,4 +1,4 @@
-"""The tokens of a vocabulary that something learned may begin as, or come to."""
+"""Selects tokens of a model's vocabulary: pseudo-random common tokens for initialization, and tokens that spell no text."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from promptkit.core.hashing import blake2b
 from promptkit.core.model import Card
 
 COMMON = 5000
-"""Of a vocabulary, those tokens that are common: the first ones, which a subword tokenizer has learned first."""
+"""The number of ids, from 0, that count as common tokens: a subword tokenizer learns frequent tokens first."""
 
 
-def by_chance(count: int, seed: int) -> list[int]:
-    """The tokens below `count`, in an order by chance."""
+def shuffled_ids(count: int, seed: int) -> list[int]:
+    """Returns the ids below `count` in a pseudo-random order."""
     return sorted(range(count), key=lambda token: blake2b(f"{seed}\0{token}"))
 
 
-def forbidden(card: Card) -> list[int]:
-    """Ids that stand for no text: control tokens, and rows at the end of the embedding that are no token."""
+def non_text_ids(card: Card) -> list[int]:
+    """Returns the ids that spell no text: control tokens, and unused rows at the end of the embedding matrix."""
     end = card.vocabulary
     while end and not card.tokenizer.decode([end - 1]):
         end -= 1
@@ -23,12 +23,16 @@ def forbidden(card: Card) -> list[int]:
 
 
 def common_tokens(card: Card, seed: int) -> list[int]:
-    """Common tokens of text, in an order by chance."""
-    not_these = set(forbidden(card))
-    return [token for token in by_chance(min(COMMON, card.vocabulary), seed) if token not in not_these]
+    """Returns the common text tokens in a pseudo-random order."""
+    excluded = set(non_text_ids(card))
+    return [token for token in shuffled_ids(min(COMMON, card.vocabulary), seed) if token not in excluded]
 
 
 def common_text(card: Card, count: int, seed: int) -> list[int]:
-    """Common tokens behind the model's BOS, `count` in all."""
-    ids = [*card.tokenizer.bos, *common_tokens(card, seed)]
-    return [ids[place % len(ids)] for place in range(count)]
+    """Returns `count` ids: the model's BOS tokens, then common tokens, repeated where there are too few."""
+    return repeated([*card.tokenizer.bos, *common_tokens(card, seed)], count)
+
+
+def repeated(ids: list[int], count: int) -> list[int]:
+    """Returns the first `count` of the ids, starting over where there are too few."""
+    return [ids[index % len(ids)] for index in range(count)]

@@ -1,4 +1,4 @@
-"""What optimizers need and give: the interfaces that their implementations in `optimize/` keep. Without behavior."""
+"""The protocols between a training and its optimizers."""
 
 from __future__ import annotations
 
@@ -12,47 +12,54 @@ Parameters = Mapping[str, Array]
 
 
 class Objective(Protocol):
-    """What a step makes small: the mean loss of its rows, as a function of the parameters."""
+    """The mean loss of a step's rows, as a function of the parameters."""
 
     def losses(self, candidates: Sequence[Parameters]) -> list[float]:
-        """The loss under each of these: ask all that is known at once, since they are computed in full batches."""
+        """Returns the loss of each candidate; pass all candidates at once, so that the model computes full batches."""
         ...
 
     def gradient(self, parameters: Parameters) -> tuple[float, dict[str, Array]]:
-        """The loss, and its gradient with respect to each parameter."""
+        """Returns the loss, and its gradient with respect to each parameter."""
         ...
 
     def token_swap_scores(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
-        """Of parameters that are token ids: the loss, and how much it changes, to first order, if another token stood there.
+        """Returns the loss, and to first order its change for each replacement of a token.
 
-        Arrays of shape (tokens, vocabulary); infinite for a token that may not stand there.
+        Returns:
+            The loss, and for each parameter an array of shape (tokens, vocabulary), infinite for tokens that are not allowed.
         """
         ...
 
 
 Rates = Mapping[str, float]
-"""Parameter -> the learning rate of a step; 0 for an optimizer that has none."""
+"""The learning rate of each parameter in a step; 0 for an optimizer without a learning rate."""
 Step = Callable[[Objective, Rates], float]
-"""Makes one step, and gives the loss before it, or the mean loss of what it has tried."""
+"""Does one step; returns the loss before it, or the mean loss of the candidates that it tried."""
 
 
 @runtime_checkable
 class Optimizer(Protocol):
-    """A dataclass, whose fields are everything about it that determines a result."""
+    """An optimizer: a dataclass whose fields are its settings."""
 
     name: ClassVar[str]
-    rated: ClassVar[bool]
+    """Its name on the command line."""
+    has_learning_rate: ClassVar[bool]
     """Whether it has a learning rate."""
     learning_rate: ClassVar[float | None]
-    """That, unless another is given; None where each kind of what is learned has its own."""
-    gradients: ClassVar[bool]
-    """Whether it asks for them; one that does not asks for losses alone, which any model that scores can give."""
-    discrete: ClassVar[bool]
-    """Whether what it changes are token ids, and not numbers."""
+    """The default learning rate; None if each learned manipulation has its default."""
+    uses_gradients: ClassVar[bool]
+    """Whether it needs gradients; one that does not works with any model that returns log-probabilities."""
+    is_discrete: ClassVar[bool]
+    """Whether it searches token ids instead of changing real numbers."""
 
-    def begin(self, standing: TrainingState, seed: int) -> Step:
-        """What makes the steps of a training, from wherever it stands; each is a function of the standing alone.
+    def begin(self, state: TrainingState, seed: int) -> Step:
+        """Returns the function that does the steps of a training.
 
-        A step changes the standing's `parameters`, and keeps in its `state` whatever the next one depends on.
+        A step depends only on `state` and `seed`, so that a resumed training equals an uninterrupted one. It updates
+        `state.parameters`, and keeps everything that the next step depends on in `state.optimizer_state`.
+
+        Args:
+            state: The state of the training, at its start or read from a checkpoint.
+            seed: The seed of everything that is drawn.
         """
         ...

@@ -1,17 +1,17 @@
-"""Gradient-guided search of discrete tokens, a place at a time (AutoPrompt, Shin et al. 2020, 2010.15980).
+"""Gradient-guided search of discrete tokens, one position at a time (AutoPrompt, Shin et al. 2020, arXiv:2010.15980).
 
-The gradient at a token's embedding e tells, to first order, what another token w in its place would do to the loss:
+The gradient at a token's embedding e estimates, to first order, how the loss changes if another token w replaces it:
 
     L(w) - L(e) ~ (w - e) . dL/de
 
-(HotFlip, Ebrahimi et al. 2018, 1712.06751). The tokens that promise most are tried on the step's rows, and the best of them is
-kept if it is better there than the one that stands.
+(HotFlip, Ebrahimi et al. 2018, arXiv:1712.06751). The tokens with the lowest estimates are tried on the step's rows, and the
+best replaces the current token if its loss is lower.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,47 +25,53 @@ from promptkit.training.optimizers.base import Objective, Parameters, Rates, Ste
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HotFlip:
-    """Swaps one token a step for the best of those that its gradient points to."""
+    """Replaces one token in each step by the best of its candidates (AutoPrompt, Shin et al. 2020, arXiv:2010.15980)."""
 
     candidates: int = 10
-    """How many tokens are tried."""
+    """The number of replacements that are tried in each step."""
 
     name: ClassVar[str] = "hotflip"
-    rated: ClassVar[bool] = False
+    has_learning_rate: ClassVar[bool] = False
     learning_rate: ClassVar[float | None] = None
-    gradients: ClassVar[bool] = True
-    discrete: ClassVar[bool] = True
+    uses_gradients: ClassVar[bool] = True
+    is_discrete: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        """Refuse a search that tries nothing."""
         checked(self)
         if self.candidates < 1:
             reason, count = "The number of candidate tokens must be at least 1", self.candidates
             raise InputError(reason, code="out-of-range", got=f"candidates={count}", candidates=count)
 
-    def begin(self, standing: TrainingState, seed: int) -> Step:
-        """See `Optimizer`; every place is tried once, in an order by chance, before any is tried again."""
+    def begin(self, state: TrainingState, seed: int) -> Step:
+        """Returns the step function, which visits all positions in a pseudo-random order before it visits one again."""
 
         def step(objective: Objective, rates: Rates) -> float:
-            loss, estimates = objective.token_swap_scores(standing.parameters)
-            name, place = _place(standing.parameters, seed, standing.step)
-            tokens, promised = standing.parameters[name].numpy(), estimates[name][place].copy()
-            promised[int(tokens[place])] = np.inf
-            best = [token for token in np.argsort(promised, kind="stable")[: self.candidates] if np.isfinite(promised[token])]
-            tried: list[Parameters] = []
-            for token in best:
-                swapped = tokens.copy()
-                swapped[place] = token
-                tried.append({**standing.parameters, name: as_array(swapped)})
-            losses = objective.losses(tried)
+            loss, scores = objective.token_swap_scores(state.parameters)
+            name, position = _position(state.parameters, seed, state.step)
+            candidates = self._candidates(state.parameters, name, position, scores[name][position])
+            losses = objective.losses(candidates)
             if min(losses, default=loss) < loss:
-                standing.parameters.update(tried[int(np.argmin(losses))])
+                state.parameters.update(candidates[int(np.argmin(losses))])
             return loss
 
         return step
 
+    def _candidates(self, parameters: Parameters, name: str, position: int, scores: Any) -> list[Parameters]:
+        """Returns the parameters with each of the most promising tokens at the position."""
+        tokens = parameters[name].numpy()
+        scores = scores.copy()
+        scores[int(tokens[position])] = np.inf
+        candidates: list[Parameters] = []
+        for token in np.argsort(scores, kind="stable")[: self.candidates]:
+            if np.isfinite(scores[token]):
+                swapped = tokens.copy()
+                swapped[position] = token
+                candidates.append({**parameters, name: as_array(swapped)})
+        return candidates
 
-def _place(parameters: Parameters, seed: int, step: int) -> tuple[str, int]:
-    places = [(name, place) for name, array in sorted(parameters.items()) for place in range(array.shape[0])]
-    sweep, number = divmod(step, len(places))
-    return sorted(places, key=lambda each: sha256(f"{seed}\0{sweep}\0{each}"))[number]
+
+def _position(parameters: Parameters, seed: int, step: int) -> tuple[str, int]:
+    """Returns the parameter and the position in it that a step changes."""
+    positions = [(name, index) for name, array in sorted(parameters.items()) for index in range(array.shape[0])]
+    sweep, number = divmod(step, len(positions))
+    return sorted(positions, key=lambda position: sha256(f"{seed}\0{sweep}\0{position}"))[number]

@@ -1,11 +1,12 @@
-"""Simultaneous perturbation: a gradient estimated from losses alone, two of them whatever the number of parameters.
+"""SPSA: a gradient estimated from two losses, regardless of the number of parameters.
 
     g = (L(p + c s) - L(p - c s)) / (2 c) * s,  s uniform in {-1, 1}^D
 
-(SPSA, Spall 1992, IEEE Transactions on Automatic Control 37(3)), the mean of several; c falls as (step + 1)^-0.101, the gain
-that Spall advises (1998, IEEE Transactions on Aerospace and Electronic Systems 34(3)). Perturbation and learning rate are in
-units of each parameter's own scale, its root mean square at the beginning: that of the model's embedding for a soft prompt.
-BlackVIP's correction, a momentum that looks ahead (Oh et al. 2023, 2303.14773), is left out: a trial gained nothing by it.
+(simultaneous perturbation, Spall 1992, IEEE Transactions on Automatic Control 37(3)), averaged over several s. c falls as
+(step + 1)^-0.101, as Spall recommends (1998, IEEE Transactions on Aerospace and Electronic Systems 34(3)). The perturbation and
+the learning rate are in units of each parameter's scale, its initial root mean square: for a soft prompt, that of the model's
+embedding. BlackVIP's correction, a look-ahead momentum (Oh et al. 2023, arXiv:2303.14773), is omitted: it did not help in a
+trial.
 """
 
 from __future__ import annotations
@@ -24,26 +25,25 @@ from promptkit.training.checkpoint import TrainingState
 from promptkit.training.optimizers.base import Objective, Rates, Step
 
 DECAY = 0.101
-"""Of the perturbation."""
+"""The exponent with which the perturbation decays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spsa:
-    """Follows gradients estimated from losses."""
+    """Gradient descent with gradients estimated from losses (Spall 1992)."""
 
     perturbation: float = 0.1
-    """How far to either side the loss is asked for at first, in units of the parameters' own scale."""
+    """The initial size of the perturbation, in units of the parameters' scale."""
     averaged: int = 1
-    """How many estimates, of two losses each, a step takes the mean of."""
+    """The number of estimates, from two losses each, that a step averages."""
 
     name: ClassVar[str] = "spsa"
-    rated: ClassVar[bool] = True
+    has_learning_rate: ClassVar[bool] = True
     learning_rate: ClassVar[float | None] = 1.0
-    gradients: ClassVar[bool] = False
-    discrete: ClassVar[bool] = False
+    uses_gradients: ClassVar[bool] = False
+    is_discrete: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Refuse what no gradient is estimated by."""
         checked(self)
         if self.perturbation <= 0 or self.averaged < 1:
             raise InputError(
@@ -54,33 +54,38 @@ class Spsa:
                 averaged=self.averaged,
             )
 
-    def begin(self, standing: TrainingState, seed: int) -> Step:
-        """See `Optimizer`; `state` holds each parameter's scale."""
-        for name, array in standing.parameters.items():
-            standing.state.setdefault(name, as_array(np.array([scale_of(array)])))
-        scales = {name: float(standing.state[name].numpy()[0]) for name in standing.parameters}
+    def begin(self, state: TrainingState, seed: int) -> Step:
+        """Returns the step function; the optimizer state is each parameter's scale."""
+        for name, array in state.parameters.items():
+            state.optimizer_state.setdefault(name, as_array(np.array([root_mean_square(array)])))
+        scales = {name: float(state.optimizer_state[name].numpy()[0]) for name in state.parameters}
 
         def step(objective: Objective, rates: Rates) -> float:
-            at = {name: array.numpy() for name, array in standing.parameters.items()}
-            signs = [_signs(standing.parameters, (seed, standing.step, number)) for number in range(self.averaged)]
-            c = self.perturbation / (standing.step + 1) ** DECAY
-            ways = [(sign, way) for sign in signs for way in (c, -c)]
-            losses = objective.losses([{n: as_array(at[n] + way * scales[n] * sign[n]) for n in at} for sign, way in ways])
-            for name, numbers in at.items():
-                terms = [loss / (2 * way) * sign[name] for loss, (sign, way) in zip(losses, ways, strict=True)]
-                slope = sum(terms[1:], terms[0]) / self.averaged
-                standing.parameters[name] = as_array(numbers - rates[name] * scales[name] * slope)
+            values = {name: array.numpy() for name, array in state.parameters.items()}
+            signs = [_signs(state.parameters, (seed, state.step, number)) for number in range(self.averaged)]
+            c = self.perturbation / (state.step + 1) ** DECAY
+            moves = [(sign, distance) for sign in signs for distance in (c, -c)]
+            losses = objective.losses(
+                [
+                    {name: as_array(value + distance * scales[name] * sign[name]) for name, value in values.items()}
+                    for sign, distance in moves
+                ]
+            )
+            for name, value in values.items():
+                terms = [loss / (2 * distance) * sign[name] for loss, (sign, distance) in zip(losses, moves, strict=True)]
+                gradient = sum(terms[1:], terms[0]) / self.averaged
+                state.parameters[name] = as_array(value - rates[name] * scales[name] * gradient)
             return float(np.mean(losses))
 
         return step
 
 
-def scale_of(array: Array) -> float:
-    """The root mean square of its numbers; 1 where they are all 0."""
+def root_mean_square(array: Array) -> float:
+    """Returns the root mean square of the numbers; 1 if all are 0."""
     return float(np.sqrt(np.mean(array.numpy().astype(np.float64) ** 2))) or 1.0
 
 
-def _signs(parameters: Mapping[str, Array], drawn: tuple[int, ...]) -> dict[str, Any]:
-    """-1 or 1 for each number."""
-    chance = generator("spsa", drawn)
-    return {name: 2.0 * chance.integers(0, 2, array.shape) - 1 for name, array in sorted(parameters.items())}
+def _signs(parameters: Mapping[str, Array], seed: tuple[int, ...]) -> dict[str, Any]:
+    """Returns a random sign, -1 or 1, for each number."""
+    draw = generator("spsa", seed)
+    return {name: 2.0 * draw.integers(0, 2, array.shape) - 1 for name, array in sorted(parameters.items())}

@@ -1,4 +1,4 @@
-"""Laws of everything that is learned, whatever it is: trained alone, saved, composed, and read by every forward alike."""
+"""Laws of all learned manipulations: they train, save, compose, and give the same results in every forward pass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from promptkit.core.manipulation import BindContext, Learnable
 from promptkit.core.requests import Generate, Output, Request, Score
 from promptkit.manipulate.compose import composed
 from promptkit.manipulate.learned.storage import LEARNABLE, PARAMETERS, load_manipulation, read_manifest
-from promptkit.manipulate.learned.storage import save as written
+from promptkit.manipulate.learned.storage import save as save_manipulation
 from promptkit.models.client import CachedModel
 from tests.support.errors import refused
 from tests.support.tiny import make_model, save, save_reviews
@@ -28,17 +28,17 @@ ROWS = [Example(id=f"q{i}", inputs={"text": "so " * i + "it was"}) for i in rang
 KINDS: dict[str, Learnable] = {
     "soft": pk.SoftPrompt(4),
     "prefix": pk.Prefix(4),
-    "prefix of some layers by chance": pk.Prefix(15, layers=(1, 3), init="random", seed=1),
-    "prefix of a text, by a network": pk.Prefix(5, init="Say how it was.", mlp=8),
+    "random prefix in some layers": pk.Prefix(15, layers=(1, 3), init="random", seed=1),
+    "prefix of a text with a network": pk.Prefix(5, init="Say how it was.", mlp=8),
     "steering": pk.SteeringVector(),
-    "shift everywhere": pk.SteeringVector((2,), at="all"),
-    "replacing shift": pk.SteeringVector((2,), operation="replace"),
-    "low rank": pk.LoReFT(3),
-    "low rank first and last": pk.LoReFT(2, layers=(1, 2), first=3, last=2, seed=1),
+    "steering at all tokens": pk.SteeringVector((2,), at="all"),
+    "task vector": pk.SteeringVector((2,), operation="replace"),
+    "loreft": pk.LoReFT(3),
+    "loreft first and last": pk.LoReFT(2, layers=(1, 2), first=3, last=2, seed=1),
 }
-every = pytest.mark.parametrize("change", KINDS.values(), ids=KINDS)
+each_manipulation = pytest.mark.parametrize("manipulation", KINDS.values(), ids=KINDS)
 STEP = 0.01
-"""How far to either side a slope is measured."""
+"""The distance on both sides at which a slope is measured."""
 MODELS = ("llama", "gemma3", "gpt2")
 
 
@@ -53,76 +53,76 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def load(folder: Path) -> Any:
-    held: dict[str, Any] = {}
+    models: dict[str, Any] = {}
 
     def loaded(kind: str = "gemma3", **options: object) -> Any:
-        return held.setdefault(f"{kind}{options}", pk.load(str(folder / kind), **options))
+        return models.setdefault(f"{kind}{options}", pk.load(str(folder / kind), **options))
 
     return loaded
 
 
-def around(model: Any) -> BindContext:
+def context(model: Any) -> BindContext:
     return BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
 
 
-def disturbed(change: Learnable, model: Any, seed: int = 0) -> Learnable:
-    """As if it had been trained: away from where it begins."""
+def perturbed(manipulation: Learnable, model: Any, seed: int = 0) -> Learnable:
+    """Returns the manipulation with parameters moved away from the initial ones."""
     draw = np.random.default_rng(seed)
-    begun = change.initial_parameters(around(model))
+    initial = manipulation.initial_parameters(context(model))
     moved = {
         name: array if name == "units" else as_array(array.numpy() + 0.3 * draw.normal(size=array.shape))
-        for name, array in begun.items()
+        for name, array in initial.items()
     }
-    return change.with_parameters(moved, {})
+    return manipulation.with_parameters(moved, {})
 
 
-def prompts(model: Any, *changes: Learnable) -> list[TextInput]:
-    return [each.input for each in composed([pk.Prompt("sentiment/review"), *changes]).bind(around(model))(ROWS)]
+def prompts(model: Any, *manipulations: Learnable) -> list[TextInput]:
+    return [rendered.input for rendered in composed([pk.Prompt("sentiment/review"), *manipulations]).bind(context(model))(ROWS)]
 
 
 def scores(model: Any, inputs: list[TextInput]) -> Any:
-    asked = [Request(input=each, verb=Score(continuations=((5, 6), (5, 7, 8), (9,)))) for each in inputs]
+    requests = [Request(input=prompt, verb=Score(continuations=((5, 6), (5, 7, 8), (9,)))) for prompt in inputs]
     found: dict[int, Output] = {}
-    for indices, outputs in model.answer(asked):
+    for indices, outputs in model.answer(requests):
         found |= zip(indices, outputs, strict=True)
-    return np.array([[x for row in found[i].logprobs for x in row] for i in range(len(asked))])  # type: ignore[union-attr]
+    return np.array([[x for row in found[i].logprobs for x in row] for i in range(len(requests))])  # type: ignore[union-attr]
 
 
-def test_every_kind_that_is_learned_is_among_the_examples() -> None:
-    searched = {"trigger-tokens"}  # along no gradient: see test_tokens
-    assert {change.name for change in KINDS.values()} == {*LEARNABLE} - searched
+def test_the_examples_cover_every_learned_manipulation() -> None:
+    searched = {"trigger-tokens"}  # tested in test_trigger_tokens
+    assert {manipulation.name for manipulation in KINDS.values()} == {*LEARNABLE} - searched
 
 
-# ---- read by every forward alike -----------------------------------------------------------------------
+# ---- forward passes ------------------------------------------------------------------------------------
 
 
-@every
+@each_manipulation
 @pytest.mark.parametrize("kind", MODELS)
-def test_packed_padded_and_single_are_equal(change: Learnable, kind: str, load: Any) -> None:
+def test_packed_padded_and_single_passes_are_equal(manipulation: Learnable, kind: str, load: Any) -> None:
     model = load(kind)
-    inputs = prompts(model, disturbed(change, model))
+    inputs = prompts(model, perturbed(manipulation, model))
     packed = scores(model, inputs)
     assert np.abs(packed - scores(model, prompts(model))).max() > 1e-3
-    assert packed == pytest.approx(np.concatenate([scores(model, [each]) for each in inputs]), abs=1e-4)
-    if not (change.name == "prefix" and getattr(change, "layers", ())):  # which transformers' own attention does not take
+    assert packed == pytest.approx(np.concatenate([scores(model, [prompt]) for prompt in inputs]), abs=1e-4)
+    if not (manipulation.name == "prefix" and manipulation.settings()["layers"]):  # not supported by transformers' attention
         assert packed == pytest.approx(scores(load(kind, attention="eager"), inputs), abs=1e-4)
 
 
-@every
-def test_a_text_is_what_every_step_computed_anew_would_write(change: Learnable, load: Any) -> None:
+@each_manipulation
+def test_generation_equals_greedy_scoring_of_each_token(manipulation: Learnable, load: Any) -> None:
     model = load()
-    inputs = prompts(model, disturbed(change, model))
+    inputs = prompts(model, perturbed(manipulation, model))
     outputs: dict[int, Any] = {}
-    for indices, found in model.answer([Request(input=each, verb=Generate(max_tokens=4)) for each in inputs]):
+    for indices, found in model.answer([Request(input=prompt, verb=Generate(max_tokens=4)) for prompt in inputs]):
         outputs |= zip(indices, found, strict=True)
     for index, prompt in enumerate(inputs[:2]):
         ids = outputs[index].generations[0].ids
-        asked = Request(input=prompt, verb=Score(continuations=(ids,)))
-        ((_, (told,)),) = model.answer([asked])
+        requests = Request(input=prompt, verb=Score(continuations=(ids,)))
+        ((_, (output,)),) = model.answer([requests])
         for step in range(len(ids)):
             others = tuple((*ids[:step], token) for token in range(model.card.vocabulary))
             ((_, (every_token,)),) = model.answer([Request(input=prompt, verb=Score(continuations=others))])
-            assert told.logprobs[0][step] >= max(row[step] for row in every_token.logprobs) - 1e-4
+            assert output.logprobs[0][step] >= max(row[step] for row in every_token.logprobs) - 1e-4
 
 
 @pytest.mark.parametrize(
@@ -130,80 +130,80 @@ def test_a_text_is_what_every_step_computed_anew_would_write(change: Learnable, 
     [
         ("soft", "prefix"),
         ("soft", "steering"),
-        ("prefix", "low rank first and last"),
-        ("prefix", "soft", "prefix of some layers by chance", "shift everywhere"),
+        ("prefix", "loreft first and last"),
+        ("prefix", "soft", "random prefix in some layers", "steering at all tokens"),
     ],
     ids=" + ".join,
 )
-def test_they_compose_and_each_is_read(parts: tuple[str, ...], load: Any) -> None:
+def test_manipulations_compose_and_each_has_an_effect(parts: tuple[str, ...], load: Any) -> None:
     model = load()
-    changes = [disturbed(KINDS[name], model, seed) for seed, name in enumerate(parts)]
-    whole = scores(model, prompts(model, *changes))
-    for index in range(len(changes)):
-        without = changes[:index] + changes[index + 1 :]
+    manipulations = [perturbed(KINDS[name], model, seed) for seed, name in enumerate(parts)]
+    whole = scores(model, prompts(model, *manipulations))
+    for index in range(len(manipulations)):
+        without = manipulations[:index] + manipulations[index + 1 :]
         assert np.abs(whole - scores(model, prompts(model, *without))).max() > 1e-3
-    one, other = (change for change in changes[:2])
+    one, other = (manipulation for manipulation in manipulations[:2])
     assert scores(model, prompts(model, one, other)) == pytest.approx(scores(model, prompts(model, other, one)), abs=1e-4)
 
 
-@pytest.mark.parametrize("name", ["steering", "shift everywhere", "low rank", "low rank first and last"])
-def test_at_the_beginning_nothing_is_changed(name: str, load: Any) -> None:
+@pytest.mark.parametrize("name", ["steering", "steering at all tokens", "loreft", "loreft first and last"])
+def test_initial_edits_change_nothing(name: str, load: Any) -> None:
     model = load()
     assert scores(model, prompts(model, KINDS[name])) == pytest.approx(scores(model, prompts(model)), abs=1e-5)
 
 
-def test_a_prefix_of_a_text_is_that_text_before_the_prompt(load: Any) -> None:
+def test_a_prefix_of_a_text_equals_the_text_before_the_prompt(load: Any) -> None:
     model = load()
     tokens = (*model.card.tokenizer.bos, *model.card.tokenizer.encode("Say how it was.").ids)
     found = scores(model, prompts(model, pk.Prefix(len(tokens), init="Say how it was.")))
-    whole = [TextInput(ids=tokens + each.ids) for each in prompts(model)]
+    whole = [TextInput(ids=tokens + prompt.ids) for prompt in prompts(model)]
     assert found == pytest.approx(scores(model, whole), abs=1e-4)
 
 
-def test_a_prefix_takes_room_and_edits_take_none(load: Any) -> None:
+def test_a_prefix_takes_context_and_edits_do_not(load: Any) -> None:
     model = load()
-    longest = 512 - max(len(each.ids) for each in prompts(model)) - 40
+    longest = 512 - max(len(prompt.ids) for prompt in prompts(model)) - 40
     assert pk.Prefix(longest).context_tokens == longest
-    assert KINDS["steering"].context_tokens == KINDS["low rank"].context_tokens == 0
+    assert KINDS["steering"].context_tokens == KINDS["loreft"].context_tokens == 0
     with refused(TaskError, "prompt-too-long", row="q1", context_tokens=12):
         prompts(model, pk.Prefix(500))
 
 
-# ---- trained, saved ------------------------------------------------------------------------------------
+# ---- training, saving ----------------------------------------------------------------------------------
 
 
-@every
-def test_what_it_begins_as_is_what_is_trained_first(change: Learnable, load: Any) -> None:
+@each_manipulation
+def test_training_starts_from_the_current_parameters(manipulation: Learnable, load: Any) -> None:
     model = load()
-    begun = change.initial_parameters(around(model))
-    again = change.with_parameters(begun, {})
-    assert scores(model, prompts(model, again)) == pytest.approx(scores(model, prompts(model, change)), abs=1e-4)
-    further = again.with_parameters(again.initial_parameters(around(model)), {})
+    initial = manipulation.initial_parameters(context(model))
+    again = manipulation.with_parameters(initial, {})
+    assert scores(model, prompts(model, again)) == pytest.approx(scores(model, prompts(model, manipulation)), abs=1e-4)
+    further = again.with_parameters(again.initial_parameters(context(model)), {})
     for name, array in again.parameters.items():
         assert further.parameters[name].numpy() == pytest.approx(array.numpy(), abs=1e-4)
 
 
-@every
+@each_manipulation
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("attention", ["packed", "eager"])
-def test_gradients_are_the_slopes_of_scores_and_reach_nothing_frozen(
-    change: Learnable, kind: str, attention: str, load: Any
+def test_gradients_equal_slopes_and_do_not_reach_frozen_weights(
+    manipulation: Learnable, kind: str, attention: str, load: Any
 ) -> None:
-    if attention == "eager" and getattr(change, "layers", ()) and change.name == "prefix":
-        pytest.skip("a model's own attention takes a prefix at all layers or none")
-    own = load(kind, attention=attention)
-    asked = [Request(input=each, verb=Score(continuations=((5, 6), (9,)))) for each in prompts(own, change)]
-    forward, begun = own.differentiable(asked), disturbed_start(change, own)
+    if attention == "eager" and manipulation.name == "prefix" and manipulation.settings()["layers"]:
+        pytest.skip("a model's model attention takes a prefix at all layers or none")
+    model = load(kind, attention=attention)
+    requests = [Request(input=prompt, verb=Score(continuations=((5, 6), (9,)))) for prompt in prompts(model, manipulation)]
+    forward, initial = model.differentiable(requests), perturbed_parameters(manipulation, model)
     weight = torch.randn(3, generator=torch.Generator().manual_seed(1))
 
     def total(tensors: Any) -> torch.Tensor:
-        rows = forward.scores(range(len(asked)), change.interventions(tensors))
+        rows = forward.scores(range(len(requests)), manipulation.interventions(tensors, forward.embed))
         return sum((torch.cat(row) @ weight for row in rows), torch.zeros(()))
 
-    tensors = {name: torch.from_numpy(array.numpy().copy()) for name, array in begun.items()}
-    trained = [tensor.requires_grad_() for name, tensor in tensors.items() if name not in change.fixed_parameters]
+    tensors = {name: torch.from_numpy(array.numpy().copy()) for name, array in initial.items()}
+    trained = [tensor.requires_grad_() for name, tensor in tensors.items() if name not in manipulation.fixed_parameters]
     total(tensors).backward()
-    assert not any(each.grad is not None or each.requires_grad for each in own._forward.model.parameters())
+    assert not any(each.grad is not None or each.requires_grad for each in model._forward.model.parameters())
     slopes = {name: tensor.grad for name, tensor in tensors.items() if tensor.grad is not None}
     assert len(slopes) == len(trained)
     assert all(slope.abs().max() > 0 for slope in slopes.values())
@@ -216,23 +216,23 @@ def test_gradients_are_the_slopes_of_scores_and_reach_nothing_frozen(
     assert float(up - down) / (2 * STEP) == pytest.approx(steepest, rel=0.03)
 
 
-def disturbed_start(change: Learnable, model: Any) -> dict[str, Any]:
+def perturbed_parameters(manipulation: Learnable, model: Any) -> dict[str, Any]:
     draw = np.random.default_rng(3)
     return {
         name: array if name == "units" else as_array(array.numpy() + 0.1 * draw.normal(size=array.shape))
-        for name, array in change.initial_parameters(around(model)).items()
+        for name, array in manipulation.initial_parameters(context(model)).items()
     }
 
 
-@every
-def test_it_is_trained_saved_and_used_and_the_model_stays_as_it_was(
-    change: Learnable, folder: Path, load: Any, tmp_path: Path
+@each_manipulation
+def test_training_saving_and_loading_leave_the_model_unchanged(
+    manipulation: Learnable, folder: Path, load: Any, tmp_path: Path
 ) -> None:
     task, model = pk.task(folder / "task.yaml"), load()
-    made = pk.Predictor(model, [pk.Prompt("sentiment/review"), change], pk.Verbalizer({"no": "bad", "yes": "good"}))
+    predictor = pk.Predictor(model, [pk.Prompt("sentiment/review"), manipulation], pk.Verbalizer({"no": "bad", "yes": "good"}))
     whole = len(task.part("pool"))
-    recipe: dict[str, Any] = {"steps": 4, "batch_size": whole, "eval_every": 2, "dev": 8, "out": tmp_path, "cache": False}
-    fit = pk.train(made, task, **recipe)
+    config: dict[str, Any] = {"steps": 4, "batch_size": whole, "eval_every": 2, "dev": 8, "out": tmp_path, "cache": False}
+    fit = pk.train(predictor, task, **config)
     assert min(fit.losses[1:]) < fit.losses[0]
     before = make_model("gemma3").state_dict()
     assert all(torch.equal(weight, before[name]) for name, weight in model._forward.model.state_dict().items())
@@ -243,60 +243,64 @@ def test_it_is_trained_saved_and_used_and_the_model_stays_as_it_was(
     assert np.array_equal(scores(model, prompts(model, loaded)), scores(model, prompts(model, learned)))
     numbers = sum(int(np.prod(array.shape)) for array in loaded.parameters.values())
     assert (fit.path / PARAMETERS).stat().st_size < 4 * numbers + 1000
-    on = pk.Predictor(model, [pk.Prompt("sentiment/review"), loaded], made.reading)
-    again = pk.train(on, task, **{**recipe, "steps": 1})
-    assert again.looks[0].loss == pytest.approx(fit.chosen.loss, abs=1e-4)
+    on = pk.Predictor(model, [pk.Prompt("sentiment/review"), loaded], predictor.reading)
+    again = pk.train(on, task, **{**config, "steps": 1})
+    assert again.dev_evaluations[0].loss == pytest.approx(fit.best.loss, abs=1e-4)
 
 
-def test_two_kinds_are_learned_at_once_each_at_its_own_rate(folder: Path, load: Any, tmp_path: Path) -> None:
-    task, changes = pk.task(folder / "task.yaml"), [KINDS["soft"], KINDS["prefix"], KINDS["low rank"]]
-    made = pk.Predictor(load(), [pk.Prompt("sentiment/review"), *changes], pk.Verbalizer({"no": "bad", "yes": "good"}))
-    fit = pk.train(made, task, steps=4, batch_size=4, dev=8, out=tmp_path, cache=False)
+def test_several_manipulations_train_together_at_their_learning_rates(folder: Path, load: Any, tmp_path: Path) -> None:
+    task, manipulations = pk.task(folder / "task.yaml"), [KINDS["soft"], KINDS["prefix"], KINDS["loreft"]]
+    predictor = pk.Predictor(
+        load(), [pk.Prompt("sentiment/review"), *manipulations], pk.Verbalizer({"no": "bad", "yes": "good"})
+    )
+    fit = pk.train(predictor, task, steps=4, batch_size=4, dev=8, out=tmp_path, cache=False)
     assert [each.name for each in fit.learned] == ["soft", "prefix", "loreft"]
-    assert fit.rates == tuple(each.learning_rate for each in changes)
-    assert len({*fit.rates}) == 3
+    assert fit.learning_rates == tuple(each.learning_rate for each in manipulations)
+    assert len({*fit.learning_rates}) == 3
     manifests: list[Any] = [*map(read_manifest, fit.saved)]
-    assert [each.model_extra["recipe"]["learning_rate"] for each in manifests] == [*fit.rates]
+    assert [each.model_extra["training"]["learning_rate"] for each in manifests] == [*fit.learning_rates]
     assert [*map(load_manipulation, fit.saved)] == [*fit.learned]
 
 
-def test_the_rows_of_a_low_rank_edit_stay_orthonormal(load: Any) -> None:
-    trained = disturbed(pk.LoReFT(4), load())
+def test_the_rows_of_a_loreft_rotation_stay_orthonormal(load: Any) -> None:
+    trained = perturbed(pk.LoReFT(4), load())
     rows = trained.parameters["rotation"].numpy()
     assert rows @ rows.swapaxes(1, 2) == pytest.approx(np.broadcast_to(np.eye(4), (3, 4, 4)), abs=1e-6)
-    assert np.abs(rows - pk.LoReFT(4).initial_parameters(around(load()))["rotation"].numpy()).max() > 0.05
+    assert np.abs(rows - pk.LoReFT(4).initial_parameters(context(load()))["rotation"].numpy()).max() > 0.05
 
 
-def test_of_a_network_only_what_it_makes_is_kept(load: Any, tmp_path: Path) -> None:
-    direct, made = pk.Prefix(5), pk.Prefix(5, mlp=16)
-    assert scores(load(), prompts(load(), made)) == pytest.approx(scores(load(), prompts(load(), direct)), abs=1e-3)
-    trained = disturbed(made, load())
+def test_only_the_output_of_a_network_is_saved(load: Any, tmp_path: Path) -> None:
+    direct, predictor = pk.Prefix(5), pk.Prefix(5, mlp=16)
+    assert scores(load(), prompts(load(), predictor)) == pytest.approx(scores(load(), prompts(load(), direct)), abs=1e-3)
+    trained = perturbed(predictor, load())
     assert {name: array.shape for name, array in trained.parameters.items()} == {"keys": (3, 2, 5, 8), "values": (3, 2, 5, 8)}
-    assert load_manipulation(written(trained, tmp_path)) == trained
+    assert load_manipulation(save_manipulation(trained, tmp_path)) == trained
 
 
-# ---- who takes them, and what is none -----------------------------------------------------------------------
+# ---- refusals -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", [pk.Prefix(2), pk.SteeringVector(), pk.LoReFT()], ids=lambda change: change.name)
+@pytest.mark.parametrize(
+    "manipulation", [pk.Prefix(2), pk.SteeringVector(), pk.LoReFT()], ids=lambda manipulation: manipulation.name
+)
 @pytest.mark.parametrize("engine", ["fake", "http", "vllm"])
-def test_other_engines_refuse_them_before_any_weights_load(change: Any, engine: str, folder: Path) -> None:
+def test_other_engines_are_refused_before_weights_load(manipulation: Any, engine: str, folder: Path) -> None:
     if engine == "vllm":
         pytest.importorskip("vllm")
     options = {"base_url": "http://127.0.0.1:9/v1"} if engine == "http" else {}
     model = pk.load("fake") if engine == "fake" else pk.load(f"{engine}:{folder / 'llama'}", **options)
-    with refused(pk.Unsupported, "no-prefixes-or-edits", model=model.name, manipulation=change.name):
-        pk.Predictor(model, [pk.Prompt("sentiment/review"), change], WORDS)
+    with refused(pk.Unsupported, "no-prefixes-or-edits", model=model.name, manipulation=manipulation.name):
+        pk.Predictor(model, [pk.Prompt("sentiment/review"), manipulation], WORDS)
 
 
 def named(kind: Learnable, *shapes: tuple[int, ...]) -> dict[str, Array]:
-    """Parameters of the names that a kind has, of these shapes, or all of the one."""
+    """Returns parameters with the names of a kind and these shapes, or one shape for all."""
     names = {"prefix": ("keys", "values"), "loreft": ("rotation", "source", "bias")}[kind.name]
     return {name: as_array(np.ones(shape)) for name, shape in zip(names, shapes * (len(names) // len(shapes)), strict=True)}
 
 
 @pytest.mark.parametrize(
-    ("made", "code", "fields"),
+    ("action", "code", "fields"),
     [
         (lambda: pk.Prefix(0), "out-of-range", {"length": 0}),
         (lambda: pk.Prefix(2, init="vocabulry"), "unknown-name", {"name": "vocabulry", "close": ["vocabulary"]}),
@@ -314,13 +318,13 @@ def named(kind: Learnable, *shapes: tuple[int, ...]) -> dict[str, Array]:
         (lambda: pk.LoReFT(last=0), "no-edited-token", {"first": 0, "last": 0}),
     ],
 )
-def test_what_cannot_be_learned_is_told(made: Any, code: str, fields: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(action: Any, code: str, fields: dict[str, Any]) -> None:
     with refused(InputError, code, **fields):
-        made()
+        action()
 
 
 @pytest.mark.parametrize(
-    ("made", "code", "fields"),
+    ("action", "code", "fields"),
     [
         (
             lambda: pk.SteeringVector((1,)).with_parameters({"vectors": as_array(np.ones((2, 4)))}, {}),
@@ -338,7 +342,7 @@ def test_what_cannot_be_learned_is_told(made: Any, code: str, fields: dict[str, 
             {"parameter": "keys", "shape": (2, 1, 3, 4), "expected": "2 layers, 1 kv_heads, 2 length, head_width"},
         ),
         (
-            lambda: pk.LoReFT(2).with_parameters(named(KINDS["low rank"], (2, 3)), {}),
+            lambda: pk.LoReFT(2).with_parameters(named(KINDS["loreft"], (2, 3)), {}),
             "wrong-parameter-shape",
             {"parameter": "rotation", "shape": (2, 3)},
         ),
@@ -359,21 +363,21 @@ def test_what_cannot_be_learned_is_told(made: Any, code: str, fields: dict[str, 
         ),
     ],
 )
-def test_parameters_that_do_not_fit_are_told(made: Any, code: str, fields: dict[str, Any]) -> None:
+def test_parameters_of_wrong_names_or_shapes_are_refused(action: Any, code: str, fields: dict[str, Any]) -> None:
     with refused(CheckpointError, code, **fields):
-        made()
+        action()
 
 
-def test_a_prefix_of_another_shape_is_told(load: Any) -> None:
-    held = as_array(np.ones((3, 2, 4, 5)))
-    prefix = pk.Prefix(4).with_parameters({"keys": held, "values": held}, {})
+def test_a_prefix_that_does_not_fit_the_model_is_refused(load: Any) -> None:
+    array = as_array(np.ones((3, 2, 4, 5)))
+    prefix = pk.Prefix(4).with_parameters({"keys": array, "values": array}, {})
     with refused(CheckpointError, "wrong-prefix-shape", kv_heads=2, width=5, model_kv_heads=2, model_width=8):
         scores(load(), prompts(load(), prefix))
 
 
-@pytest.mark.parametrize("change", [pk.Prefix(2, layers=(9,)), pk.SteeringVector((9,)), pk.LoReFT(layers=(9,))])
-def test_a_layer_that_a_model_does_not_have_is_told(change: Any, load: Any) -> None:
+@pytest.mark.parametrize("manipulation", [pk.Prefix(2, layers=(9,)), pk.SteeringVector((9,)), pk.LoReFT(layers=(9,))])
+def test_layers_that_the_model_lacks_are_refused(manipulation: Any, load: Any) -> None:
     with refused(InputError, "unknown-layer", layer=9, model_layers=3):
-        prompts(load(), change)
+        prompts(load(), manipulation)
     with refused(InputError, "rank-too-large", rank=33, d_model=32):
         prompts(load(), pk.LoReFT(33))

@@ -1,4 +1,4 @@
-"""PEFT's checkpoints as files: what is written is read again, exactly; what is none, or of another model, is told."""
+"""PEFT checkpoints: reading returns what was written, and damaged or foreign checkpoints are refused."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ def learned(numbers: Any, *, base: Any = None, place: Any = "start", **keywords:
 
 
 def checkpoint(folder: Path, tensors: dict[str, torch.Tensor] | None = None, **config: Any) -> Path:
-    """As PEFT writes it."""
+    """Writes a checkpoint as PEFT does."""
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 2, "token_dim": 3, **config}
-    (folder / "adapter_config.json").write_text(json.dumps(told))
+    settings = {"peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 2, "token_dim": 3, **config}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
     save_file(tensors or {"prompt_embeddings": torch.ones(2, 3)}, folder / "adapter_model.safetensors")
     return folder
 
 
 def prefix_checkpoint(folder: Path, **config: Any) -> Path:
-    """As PEFT writes it: two positions, three layers, two kv heads of two numbers, counted up as they stand there."""
+    """Writes a prefix as PEFT does: two positions, three layers, two kv heads of width two, numbered in file order."""
     sizes = {"num_layers": 3, "num_attention_heads": 2, "token_dim": 4, **config}
     return checkpoint(folder, {"prompt_embeddings": torch.arange(48.0).view(2, 24)}, peft_type="PREFIX_TUNING", **sizes)
 
 
 def learned_prefix(count: int = 3, length: int = 4, **keywords: Any) -> pk.Prefix:
-    held = np.random.default_rng(count + length).normal(size=(2, count, 2, length, 5))
-    blank = pk.Prefix(length, **keywords)
-    return blank.with_parameters({"keys": as_array(held[0]), "values": as_array(held[1])}, {"name": "m"})
+    pairs = np.random.default_rng(count + length).normal(size=(2, count, 2, length, 5))
+    untrained = pk.Prefix(length, **keywords)
+    return untrained.with_parameters({"keys": as_array(pairs[0]), "values": as_array(pairs[1])}, {"name": "m"})
 
 
 @given(FLOATS, st.dictionaries(st.sampled_from(["name", "content"]), st.text(max_size=5)))
-def test_what_is_read_is_what_was_written(tmp_path_factory: Any, numbers: Any, base: dict[str, Any]) -> None:
+def test_reading_returns_what_was_written(tmp_path_factory: Any, numbers: Any, base: dict[str, Any]) -> None:
     soft = learned(numbers, base={**base, "d_model": 3})
     found = read(write(soft, tmp_path_factory.mktemp("peft")))
     assert (found.parameters, found.base, found.settings()) == (soft.parameters, soft.base, soft.settings())
@@ -63,14 +63,14 @@ def test_what_is_read_is_what_was_written(tmp_path_factory: Any, numbers: Any, b
 
 @pytest.mark.parametrize("method", ["PROMPT_TUNING", "P_TUNING"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
-def test_vectors_of_every_float_are_read(method: str, dtype: Any, tmp_path: Path) -> None:
+def test_vectors_of_every_float_type_are_read(method: str, dtype: Any, tmp_path: Path) -> None:
     numbers = torch.tensor([[1.5, -2.25, 1e-3], [0, 300, -0.1]], dtype=dtype)
     soft: Any = pk.load_manipulation(checkpoint(tmp_path, {"prompt_embeddings": numbers}, peft_type=method))
     assert soft.parameters["vectors"] == as_array(numbers.float().numpy())
     assert (soft.place, soft.length, dict(soft.base)) == ("start", 2, {"name": "", "d_model": 3})
 
 
-def test_of_every_position_and_layer_a_prefix_is_its_keys_then_its_values(tmp_path: Path) -> None:
+def test_a_prefix_stores_keys_then_values_for_each_position_and_layer(tmp_path: Path) -> None:
     prefix: Any = pk.load_manipulation(prefix_checkpoint(tmp_path))
     assert dict(prefix.base) == {"name": "", "layers": 3, "kv_heads": 2}
     keys, values = (prefix.parameters[name].numpy() for name in ("keys", "values"))
@@ -82,13 +82,13 @@ def test_of_every_position_and_layer_a_prefix_is_its_keys_then_its_values(tmp_pa
 
 
 @given(st.integers(1, 4), st.integers(1, 5))
-def test_a_prefix_that_is_read_is_what_was_written(tmp_path_factory: Any, layers: int, length: int) -> None:
+def test_reading_a_prefix_returns_what_was_written(tmp_path_factory: Any, layers: int, length: int) -> None:
     prefix = learned_prefix(layers, length)
     found = read(write(prefix, tmp_path_factory.mktemp("peft")))
     assert (found.parameters, found.base, found.settings()) == (prefix.parameters, prefix.base, prefix.settings())
 
 
-def test_nothing_of_it_needs_peft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_and_writing_do_not_import_peft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     write(learned(np.ones((2, 3))), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
@@ -147,7 +147,7 @@ def pickled(folder: Path) -> None:
         ),
     ],
 )
-def test_what_is_no_checkpoint_of_vectors_is_told(
+def test_damaged_and_unsupported_checkpoints_are_refused(
     tmp_path: Path, damage: Callable[[Path], object], code: str, fields: dict[str, Any]
 ) -> None:
     damage(checkpoint(tmp_path))
@@ -161,7 +161,7 @@ def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
         pk.load_manipulation(tmp_path)
 
 
-def test_numbers_that_are_no_floats_are_told(tmp_path: Path) -> None:
+def test_parameters_that_are_not_floats_are_refused(tmp_path: Path) -> None:
     checkpoint(tmp_path, {"prompt_embeddings": torch.ones(2, 3).int()})
     with refused(CheckpointError, "unreadable-parameters", file="adapter_model.safetensors") as raised:
         pk.load_manipulation(tmp_path)
@@ -183,7 +183,7 @@ def test_numbers_that_are_no_floats_are_told(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_peft_cannot_express_is_told_and_not_written(soft: Any, code: str, fields: dict[str, Any], tmp_path: Path) -> None:
+def test_manipulations_without_a_peft_format_are_refused(soft: Any, code: str, fields: dict[str, Any], tmp_path: Path) -> None:
     with refused(CheckpointError, code, **fields):
         write(soft, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -192,41 +192,41 @@ def test_what_peft_cannot_express_is_told_and_not_written(soft: Any, code: str, 
 # ---- which model ------------------------------------------------------------------------------------
 
 
-def predicted(folder: Path, name: str) -> pk.Predictor:
+def predictor(folder: Path, name: str) -> pk.Predictor:
     return pk.Predictor(pk.load(name), [pk.Prompt("sentiment/review"), pk.load_manipulation(folder)], pk.Verbalizer(WORDS))
 
 
-def of_fake(folder: Path, name: str, width: int = 16) -> Path:
+def checkpoint_of(folder: Path, name: str, width: int = 16) -> Path:
     vectors = {"prompt_embeddings": torch.ones(2, width)}
     return checkpoint(folder, vectors, token_dim=width, base_model_name_or_path=name)
 
 
-def test_a_checkpoint_is_of_the_model_that_it_names(tmp_path: Path) -> None:
-    predicted(of_fake(tmp_path / "it", "fake"), "fake")
-    predicted(of_fake(tmp_path / "none", ""), "fake")
+def test_a_checkpoint_is_accepted_by_the_model_it_names(tmp_path: Path) -> None:
+    predictor(checkpoint_of(tmp_path / "it", "fake"), "fake")
+    predictor(checkpoint_of(tmp_path / "none", ""), "fake")
     with refused(CheckpointError, "unconfirmed-model", base="google/x", model="fake"):
-        predicted(of_fake(tmp_path / "other", "google/x"), "fake")
+        predictor(checkpoint_of(tmp_path / "other", "google/x"), "fake")
     with refused(CheckpointError, "other-model", base="google/x", model="fake", differs="d_model", found=16, expected=8):
-        predicted(of_fake(tmp_path / "wide", "google/x", 8), "fake")
+        predictor(checkpoint_of(tmp_path / "wide", "google/x", 8), "fake")
 
 
-def test_whoever_converts_it_may_say_that_it_is_the_model(tmp_path: Path) -> None:
-    told = pk.convert(of_fake(tmp_path / "theirs", "google/x"), tmp_path / "ours", model=pk.load("fake"))
-    assert told.learned.base["name"] == "fake"
-    predicted(told.path, "fake")
+def test_conversion_can_confirm_the_model(tmp_path: Path) -> None:
+    conversion = pk.convert(checkpoint_of(tmp_path / "theirs", "google/x"), tmp_path / "ours", model=pk.load("fake"))
+    assert conversion.learned.base["name"] == "fake"
+    predictor(conversion.path, "fake")
     with refused(CheckpointError, "other-model", model="fake", differs="d_model", found=16, expected=8):
-        pk.convert(of_fake(tmp_path / "wide", "google/x", 8), tmp_path / "none", model=pk.load("fake"))
+        pk.convert(checkpoint_of(tmp_path / "wide", "google/x", 8), tmp_path / "none", model=pk.load("fake"))
     assert not (tmp_path / "none").exists()
 
 
-def test_a_name_that_is_none_to_transformers_is_not_told_to_peft(tmp_path: Path) -> None:
+def test_names_that_transformers_cannot_load_are_not_written(tmp_path: Path) -> None:
     for name, expected in (("demo", None), ("x/m.gguf", None), ("google/gemma-3-270m", "google/gemma-3-270m"), ("./m", "./m")):
         folder = write(learned(np.ones((2, 3)), base={"name": name, "d_model": 3}), tmp_path / name)
         assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == expected
         assert read(folder).base == {"name": name, "d_model": 3}
 
 
-def test_behind_a_bos_that_there_is_not_is_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_bos_equals_start_for_a_model_without_bos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model: Any = pk.load("fake")
     ours = save(learned(np.ones((2, 16)), place="after_bos"), tmp_path / "ours")
     with refused(CheckpointError, "no-peft-place", place="after_bos", slot=None):
@@ -235,7 +235,7 @@ def test_behind_a_bos_that_there_is_not_is_at_the_start(tmp_path: Path, monkeypa
     assert pk.convert(ours, tmp_path / "theirs", model=pk.load("fake")).to == "peft"
 
 
-def test_a_prefix_that_names_every_layer_of_its_model_is_at_all(tmp_path: Path) -> None:
+def test_a_prefix_that_lists_all_layers_is_converted(tmp_path: Path) -> None:
     model: Any = pk.load("fake")
     for layers in ((1,), (1, 2)):
         save(learned_prefix(len(layers), layers=layers), tmp_path / f"{layers}")
@@ -247,16 +247,16 @@ def test_a_prefix_that_names_every_layer_of_its_model_is_at_all(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("differs", "expected"), [("layers", 3), ("kv_heads", 2)])
-def test_a_prefix_of_another_shape_than_the_model_is_told(differs: str, expected: int, tmp_path: Path) -> None:
+def test_a_prefix_that_does_not_fit_the_model_is_refused(differs: str, expected: int, tmp_path: Path) -> None:
     layers = {} if differs == "layers" else {"num_layers": 1, "token_dim": 12}
     with refused(CheckpointError, "other-model", differs=differs, found=1, expected=expected):
         pk.convert(prefix_checkpoint(tmp_path / "theirs", **layers), tmp_path / "none", model=pk.load("fake"))
 
 
-def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
+def test_existing_output_is_not_overwritten(tmp_path: Path) -> None:
     theirs = checkpoint(tmp_path / "theirs")
     (tmp_path / "out").mkdir()
     pk.convert(theirs, tmp_path / "out")
-    for there in (tmp_path / "out", theirs, theirs / "adapter_config.json"):
-        with refused(CheckpointError, "path-exists", path=str(there)):
-            pk.convert(theirs, there)
+    for existing in (tmp_path / "out", theirs, theirs / "adapter_config.json"):
+        with refused(CheckpointError, "path-exists", path=str(existing)):
+            pk.convert(theirs, existing)

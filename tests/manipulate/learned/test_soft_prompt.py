@@ -1,4 +1,4 @@
-"""Soft prompts: where their vectors stand, what they begin as, and which models take them."""
+"""Soft prompts: placement, initialization, and the models that support them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.core.arrays import Array, zeros
+from promptkit.core.arrays import Array
 from promptkit.core.errors import CheckpointError, InputError, TaskError, TemplateError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import Span, TextInput
 from promptkit.core.manipulation import BindContext
 from promptkit.core.rendered import Rendered
 from promptkit.manipulate.compose import composed
-from promptkit.manipulate.learned.soft_prompt import inserted
+from promptkit.manipulate.learned.placement import splice
 from promptkit.models.client import CachedModel
 from promptkit.predictor.compatibility import base_of
 from tests.support.errors import refused
@@ -34,9 +34,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return pk.load(str(save(tmp_path_factory.mktemp("gemma3"), "gemma3")))
 
 
-def rendered(model: Any, *changes: Any, **prompt: Any) -> Rendered:
-    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
-    return composed([pk.Prompt("sentiment/review", **prompt), *changes]).bind(around)([ROW])[0]
+def rendered(model: Any, *modifiers: Any, **prompt: Any) -> Rendered:
+    context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
+    return composed([pk.Prompt("sentiment/review", **prompt), *modifiers]).bind(context)([ROW])[0]
 
 
 def rows(vectors: Array | None) -> Any:
@@ -44,21 +44,21 @@ def rows(vectors: Array | None) -> Any:
     return vectors.numpy()
 
 
-def read(prompt: TextInput, model: Any) -> Any:
-    """What the model reads: a row for each position."""
+def read_vectors(prompt: TextInput, model: Any) -> Any:
+    """Returns the vector that the model reads at each position."""
     embedded = rows(model.embed([max(0, token) for token in prompt.ids]))
     return [rows(prompt.vectors)[-1 - token] if token < 0 else row for token, row in zip(prompt.ids, embedded, strict=True)]
 
 
-def test_vectors_stand_where_they_are_placed_in_the_order_of_the_list(model: Any) -> None:
+def test_vectors_are_placed_in_the_order_of_the_list(model: Any) -> None:
     plain, bos = rendered(model).input.ids, (0,)
     a, b = (pk.SoftPrompt(n, init="random", seed=n) for n in (2, 3))
     start = pk.SoftPrompt(4, init="random", place="start", seed=4)
-    for changes, before, suffix in (([a], [], [a]), ([start], [start], []), ([a, start, b], [start], [a, b])):
-        found = rendered(model, *changes)
+    for modifiers, before, suffix in (([a], [], [a]), ([start], [start], []), ([a, start, b], [start], [a, b])):
+        found = rendered(model, *modifiers)
         expected = [rows(rendered(model, one).input.vectors) for one in before] + [rows(model.embed(bos))]
         expected += [rows(rendered(model, one).input.vectors) for one in suffix] + [rows(model.embed(plain[1:]))]
-        assert np.array_equal(np.stack(read(found.input, model)), np.concatenate(expected))
+        assert np.array_equal(np.stack(read_vectors(found.input, model)), np.concatenate(expected))
         assert found.continuations == rendered(model).continuations
         covered = [place for span in found.input.spans for place in range(span.start, span.stop)]
         assert covered == list(range(len(found.input.ids)))
@@ -74,24 +74,24 @@ TEXT = SLOTS.replace('{{ soft("task", 2) }}', "|").replace('{{ soft("end", 3) }}
 POOL = [LabeledExample(id=f"r{i}", inputs={"text": f"row {i}"}, label="yes") for i in range(3)]
 
 
-def in_slots(model: Any, template: str, changes: list[Any], **prompt: Any) -> Rendered:
-    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
-    return composed([pk.Prompt(template, **prompt), *changes]).bind(around)([ROW])[0]
+def in_slots(model: Any, template: str, modifiers: list[Any], **prompt: Any) -> Rendered:
+    context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
+    return composed([pk.Prompt(template, **prompt), *modifiers]).bind(context)([ROW])[0]
 
 
 @pytest.mark.parametrize("shots", [0, 2])
-def test_vectors_stand_in_the_slots_of_a_template_and_nothing_else_moves(model: Any, shots: int) -> None:
+def test_vectors_fill_slots_and_nothing_else_moves(model: Any, shots: int) -> None:
     task, end = pk.SoftPrompt(2, slot="task", init="random"), pk.SoftPrompt(3, slot="end", init="random", seed=1)
     start = pk.SoftPrompt(2, init="random", place="start", seed=2)
     demos = pk.demos.first(k=shots)
-    own = {each.seed: rows(rendered(model, replace(each, slot=None)).input.vectors) for each in (task, end, start)}
+    vectors = {soft.seed: rows(rendered(model, replace(soft, slot=None)).input.vectors) for soft in (task, end, start)}
     found = in_slots(model, SLOTS, [start, end, task], demos=demos)
-    read_ = read(found.input, model)
-    wanted = iter([own[2], own[0], *[own[1]] * (1 + shots)])
+    positions = read_vectors(found.input, model)
+    expected = iter([vectors[2], vectors[0], *[vectors[1]] * (1 + shots)])
     spans = [span for span in found.input.spans if span.part.startswith("soft")]
     assert [span.part for span in spans] == ["soft", "soft task", *["soft end"] * (1 + shots)]
     for span in spans:
-        assert np.array_equal(np.stack(read_[span.start : span.stop]), next(wanted))
+        assert np.array_equal(np.stack(positions[span.start : span.stop]), next(expected))
     assert {place for s in spans for place in range(s.start, s.stop)} == {p for p, i in enumerate(found.input.ids) if i < 0}
     texts, piece = [], []
     for token in (*found.input.ids, -1):
@@ -105,10 +105,10 @@ def test_vectors_stand_in_the_slots_of_a_template_and_nothing_else_moves(model: 
     assert in_slots(model, SLOTS, [task, end, start], demos=demos).continuations == found.continuations
 
 
-def test_a_slot_in_a_chat_stands_within_its_turn(tmp_path: Path) -> None:
+def test_a_slot_in_a_chat_is_within_its_turn(tmp_path: Path) -> None:
     chatting: Any = pk.load(str(save(tmp_path, "llama", chat=True)))
-    changes = [pk.SoftPrompt(2, slot="task"), pk.SoftPrompt(3, slot="end")]
-    found = in_slots(chatting, SLOTS, changes, chat=True)
+    modifiers = [pk.SoftPrompt(2, slot="task"), pk.SoftPrompt(3, slot="end")]
+    found = in_slots(chatting, SLOTS, modifiers, chat=True)
     decode = chatting.card.tokenizer.decode
     parts = {span.part: span for span in found.input.spans}
     assert decode(found.input.ids[: parts["soft task"].start]).endswith("Be fair.")
@@ -116,7 +116,7 @@ def test_a_slot_in_a_chat_stands_within_its_turn(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "changes", "slots", "soft_prompts"),
+    ("template", "modifiers", "slots", "soft_prompts"),
     [
         (SLOTS, [], (("task", 2), ("end", 3)), ()),
         (SLOTS, [pk.SoftPrompt(2, slot="task")], (("task", 2), ("end", 3)), (("task", 2),)),
@@ -129,11 +129,11 @@ def test_a_slot_in_a_chat_stands_within_its_turn(tmp_path: Path) -> None:
         (TEXT, [pk.SoftPrompt(2, slot="task")], (), (("task", 2),)),
     ],
 )
-def test_slots_and_what_fills_them_must_agree(
-    model: Any, template: str, changes: list[Any], slots: tuple[Any, ...], soft_prompts: tuple[Any, ...]
+def test_slots_and_soft_prompts_must_match(
+    model: Any, template: str, modifiers: list[Any], slots: tuple[Any, ...], soft_prompts: tuple[Any, ...]
 ) -> None:
     with refused(InputError, "slot-mismatch", slots=slots, soft_prompts=soft_prompts):
-        in_slots(model, template, changes)
+        in_slots(model, template, modifiers)
 
 
 @pytest.mark.parametrize(
@@ -144,17 +144,17 @@ def test_slots_and_what_fills_them_must_agree(
         (SLOTS.replace("{{ label }}", '{{ label }}{{ soft("x", 1) }}'), "misplaced-slot", {"block": "target"}),
     ],
 )
-def test_what_is_no_slot_of_a_template_is_told(model: Any, template: str, code: str, fields: dict[str, Any]) -> None:
+def test_malformed_slots_are_refused(model: Any, template: str, code: str, fields: dict[str, Any]) -> None:
     with refused(TemplateError, code, **fields):
         in_slots(model, template, [])
 
 
 def test_text_that_looks_like_a_slot_is_refused(model: Any) -> None:
     forged = Example(id="f", inputs={"text": "\ufdd0task\ufdd1"})
-    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
-    changes = [pk.SoftPrompt(2, slot="task"), pk.SoftPrompt(3, slot="end")]
+    context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
+    modifiers = [pk.SoftPrompt(2, slot="task"), pk.SoftPrompt(3, slot="end")]
     with refused(TemplateError, "reserved-character"):
-        composed([pk.Prompt(SLOTS), *changes]).bind(around)([forged])
+        composed([pk.Prompt(SLOTS), *modifiers]).bind(context)([forged])
     soft = {"text": "it", "soft": "a column of that name"}
     named = pk.Template("{% block input %}{{ soft }} {{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}")
     assert named.render("input", soft) == "a column of that name it"
@@ -166,14 +166,14 @@ def test_insertion_moves_every_span_and_changes_no_token(sizes: list[int], place
     ends = np.cumsum(sizes).tolist()
     spans = tuple(Span(part=f"p{i}", start=end - size, stop=end) for i, (size, end) in enumerate(zip(sizes, ends, strict=True)))
     at = min(place, ends[-1])
-    made = inserted(TextInput(ids=tuple(range(ends[-1])), spans=spans), zeros(count, 2), at, part="soft")
-    assert [token for token in made.ids if token >= 0] == list(range(ends[-1]))
-    owner = {token: span.part for span in made.spans for token in made.ids[span.start : span.stop] if token >= 0}
+    spliced = splice(TextInput(ids=tuple(range(ends[-1])), spans=spans), range(-1, -1 - count, -1), at, part="soft")
+    assert [token for token in spliced.ids if token >= 0] == list(range(ends[-1]))
+    owner = {token: span.part for span in spliced.spans for token in spliced.ids[span.start : span.stop] if token >= 0}
     assert owner == {token: span.part for span in spans for token in range(span.start, span.stop)}
-    assert [span.start for span in made.spans[1:]] == [span.stop for span in made.spans[:-1]]
+    assert [span.start for span in spliced.spans[1:]] == [span.stop for span in spliced.spans[:-1]]
 
 
-def test_beginnings_are_the_models_own_embeddings(model: Any) -> None:
+def test_initial_vectors_are_embeddings_of_the_model(model: Any) -> None:
     encode = model.card.tokenizer.encode
     text = pk.SoftPrompt(30, init="Say how it was.")
     tokens = encode("Say how it was.").ids
@@ -185,38 +185,40 @@ def test_beginnings_are_the_models_own_embeddings(model: Any) -> None:
     drawn = rows(rendered(model, pk.SoftPrompt(20)).input.vectors)
     assert len({row.tobytes() for row in drawn} & known) == 20
     scale = np.sqrt((rows(model.embed(range(320))) ** 2).mean())
-    chance = rows(rendered(model, pk.SoftPrompt(100, init="random")).input.vectors)
-    assert np.sqrt((chance**2).mean()) == pytest.approx(scale, rel=0.1)
+    random = rows(rendered(model, pk.SoftPrompt(100, init="random")).input.vectors)
+    assert np.sqrt((random**2).mean()) == pytest.approx(scale, rel=0.1)
     other = rows(rendered(model, pk.SoftPrompt(100, init="random", seed=1)).input.vectors)
-    assert not np.array_equal(chance, other)
+    assert not np.array_equal(random, other)
 
 
-def test_a_prompt_leaves_room_for_the_vectors(model: Any) -> None:
-    whole = len(rendered(model).input.ids) + max(map(len, rendered(model).continuations))
-    fits = 512 - whole
+def test_a_prompt_reserves_context_for_the_vectors(model: Any) -> None:
+    tokens = len(rendered(model).input.ids) + max(map(len, rendered(model).continuations))
+    fits = 512 - tokens
     assert len(rendered(model, pk.SoftPrompt(fits)).input.ids) == 512 - max(map(len, rendered(model).continuations))
     with refused(TaskError, "prompt-too-long", context_tokens=512 - fits - 1):
         rendered(model, pk.SoftPrompt(fits + 1))
 
 
-def test_what_leaves_no_room_at_all_is_refused_before_any_weights_load(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_manipulations_that_fill_the_context_are_refused_before_weights_load(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(type(model), "_forward", property(lambda _: pytest.fail("weights were loaded")))
     parts = [pk.Prompt("sentiment/review"), pk.SoftPrompt(500), pk.Prefix(11)]
     pk.Predictor(model, parts, WORDS)
-    taken = (("soft", 500), ("prefix", 11), ("trigger-tokens", 1))
-    with refused(InputError, "no-room-for-prompt", tokens=512, context_tokens=512, manipulations=taken):
+    sizes = (("soft", 500), ("prefix", 11), ("trigger-tokens", 1))
+    with refused(InputError, "no-room-for-prompt", tokens=512, context_tokens=512, manipulations=sizes):
         pk.Predictor(model, [*parts, pk.TriggerTokens(1)], WORDS)
 
 
-def test_who_cannot_take_them_is_refused_before_any_weights_load(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsuitable_models_are_refused_before_weights_load(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     prompt = pk.Prompt("sentiment/review")
     server = pk.load("http:x", base_url="http://127.0.0.1:9/v1")
     with refused(pk.Unsupported, "no-learned-vectors", model="http:x", manipulation="soft"):
         pk.Predictor(server, [prompt, pk.SoftPrompt(2)], WORDS)
     base = base_of(model)
     soft = pk.SoftPrompt(2)
-    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
-    trained = soft.with_parameters(soft.initial_parameters(around), base)
+    context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
+    trained = soft.with_parameters(soft.initial_parameters(context), base)
     pk.Predictor(model, [prompt, trained], WORDS)
     monkeypatch.setattr(type(model), "_forward", property(lambda _: pytest.fail("weights were loaded")))
     for key, value in (("d_model", 7), ("tokenizer", "another"), ("content", "another")):
@@ -226,7 +228,7 @@ def test_who_cannot_take_them_is_refused_before_any_weights_load(model: Any, mon
 
 
 @pytest.mark.parametrize(
-    ("made", "code", "fields"),
+    ("action", "code", "fields"),
     [
         (lambda: pk.SoftPrompt(0), "out-of-range", {"length": 0}),
         (lambda: pk.SoftPrompt(2, place="end"), "unknown-name", {"kind": "place of soft", "name": "end"}),  # type: ignore[arg-type]
@@ -245,6 +247,6 @@ def test_who_cannot_take_them_is_refused_before_any_weights_load(model: Any, mon
         ),
     ],
 )
-def test_what_makes_no_soft_prompt_is_told(made: Any, code: str, fields: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(action: Any, code: str, fields: dict[str, Any]) -> None:
     with refused(InputError, code, **fields):
-        made()
+        action()

@@ -1,4 +1,4 @@
-"""Trigger tokens: where they stand, what they are saved as, and estimates that are the model's own slopes."""
+"""Trigger tokens: placement, saving, and first-order estimates that equal the slopes of the model's losses."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Request, Score
 from promptkit.manipulate.compose import composed
 from promptkit.manipulate.learned.storage import load_manipulation, read_manifest
-from promptkit.manipulate.learned.storage import save as keep
-from promptkit.manipulate.learned.trigger_tokens import ids_of
-from promptkit.manipulate.learned.vocabulary import forbidden
+from promptkit.manipulate.learned.storage import save as save_manipulation
+from promptkit.manipulate.learned.trigger_tokens import token_ids
+from promptkit.manipulate.learned.vocabulary import non_text_ids
 from promptkit.models.client import CachedModel
 from promptkit.predictor.compatibility import base_of
-from promptkit.training.dataset import Rows, TrainingData
-from promptkit.training.losses import BlackBoxLosses, GradientLosses
-from promptkit.training.recipe import TrainingConfig
+from promptkit.training.black_box import BlackBoxLosses
+from promptkit.training.config import TrainingConfig
+from promptkit.training.dataset import TrainingData
+from promptkit.training.gradients import GradientLosses
+from promptkit.training.rows import TrainingRows
 from tests.support.errors import refused
 from tests.support.tiny import save
 
@@ -64,15 +66,15 @@ def tokens(ids: tuple[int, ...] = IDS, **keywords: Any) -> pk.TriggerTokens:
     return pk.TriggerTokens(len(ids), **keywords).with_parameters({"ids": as_array(np.array(ids))}, {})
 
 
-def rendered(model: Any, *changes: Any, template: str = "sentiment/review", **prompt: Any) -> Rendered:
-    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
-    return composed([pk.Prompt(template, **prompt), *changes]).bind(around)([ROW])[0]
+def rendered(model: Any, *modifiers: Any, template: str = "sentiment/review", **prompt: Any) -> Rendered:
+    context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
+    return composed([pk.Prompt(template, **prompt), *modifiers]).bind(context)([ROW])[0]
 
 
-# ---- where they stand ------------------------------------------------------------------------------
+# ---- placement -------------------------------------------------------------------------------------
 
 
-def test_they_stand_as_ids_where_they_are_placed_and_nothing_else_moves(model: Any) -> None:
+def test_tokens_are_inserted_as_ids_and_nothing_else_moves(model: Any) -> None:
     plain = rendered(model).input.ids
     for change, expected in ((tokens(), (plain[0], *IDS, *plain[1:])), (tokens(place="start"), (*IDS, *plain))):
         found = rendered(model, change)
@@ -83,14 +85,14 @@ def test_they_stand_as_ids_where_they_are_placed_and_nothing_else_moves(model: A
         assert [place for span in found.input.spans for place in range(span.start, span.stop)] == [*range(len(expected))]
 
 
-def test_they_stand_in_a_slot_as_often_as_it_does(model: Any) -> None:
+def test_tokens_fill_every_occurrence_of_a_slot(model: Any) -> None:
     found = rendered(model, tokens(slot="end"), template=SLOT, demos=pk.demos.first(k=2)).input
     spans = [span for span in found.spans if span.part == "soft end"]
     assert [found.ids[span.start : span.stop] for span in spans] == [IDS] * 3
     assert min(found.ids) >= 0
 
 
-def test_the_order_of_a_list_is_the_order_in_the_prompt(model: Any) -> None:
+def test_modifiers_are_placed_in_the_order_of_the_list(model: Any) -> None:
     soft = pk.SoftPrompt(2)
     plain = rendered(model).input.ids
     assert rendered(model, soft, tokens()).input.ids == (plain[0], -1, -2, *IDS, *plain[1:])
@@ -98,42 +100,42 @@ def test_the_order_of_a_list_is_the_order_in_the_prompt(model: Any) -> None:
     assert rendered(model, tokens(), tokens((9,))).input.ids == (plain[0], *IDS, 9, *plain[1:])
 
 
-def test_as_vectors_they_are_the_tokens(model: Any) -> None:
-    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
+def test_the_differentiable_form_gives_the_same_scores(model: Any) -> None:
+    context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
     scored = []
-    for change in (tokens(), tokens().as_vectors(around)):
+    for change in (tokens(), tokens().differentiable_form(context)):
         found = rendered(model, change)
         (output,) = CachedModel(model)([Request(input=found.input, verb=Score(continuations=found.continuations))])
         scored.append([number for row in output.logprobs for number in row])  # type: ignore[union-attr]
     assert scored[0] == pytest.approx(scored[1], abs=1e-5)
 
 
-def test_no_control_token_and_no_row_without_a_token_may_be_put_in(model: Any) -> None:
+def test_control_tokens_and_unused_rows_are_never_inserted(model: Any) -> None:
     card = model.card
-    never = set(forbidden(card))
-    assert set(card.tokenizer.control.values()) <= never
-    assert len(never) < card.vocabulary
-    assert all(card.tokenizer.decode([token]) for token in range(card.vocabulary) if token not in never)
-    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
-    begun = ids_of(pk.TriggerTokens(40).initial_parameters(around))
-    assert not never & set(begun)
-    assert len(set(begun)) == 40
+    excluded = set(non_text_ids(card))
+    assert set(card.tokenizer.control.values()) <= excluded
+    assert len(excluded) < card.vocabulary
+    assert all(card.tokenizer.decode([token]) for token in range(card.vocabulary) if token not in excluded)
+    context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
+    initial = token_ids(pk.TriggerTokens(40).initial_parameters(context))
+    assert not excluded & set(initial)
+    assert len(set(initial)) == 40
     text = card.tokenizer.encode("Say how it was.").ids
-    assert ids_of(pk.TriggerTokens(30, init="Say how it was.").initial_parameters(around)) == (text * 30)[:30]
+    assert token_ids(pk.TriggerTokens(30, init="Say how it was.").initial_parameters(context)) == (text * 30)[:30]
 
 
-# ---- what they are saved as ------------------------------------------------------------------------
+# ---- saving ----------------------------------------------------------------------------------------
 
 
-def test_what_is_loaded_is_what_was_saved(model: Any, tmp_path: Path) -> None:
+def test_loading_returns_what_was_saved(model: Any, tmp_path: Path) -> None:
     found = pk.TriggerTokens(3, seed=4).with_parameters({"ids": as_array(np.array([0, 262143, 2**24 - 1]))}, base_of(model))
-    loaded = load_manipulation(keep(found, tmp_path))
+    loaded = load_manipulation(save_manipulation(found, tmp_path))
     assert loaded == found
     assert loaded.settings()["ids"] == [0, 262143, 2**24 - 1]
     assert set(found.base) == {"name", "tokenizer"}
 
 
-def test_they_go_to_any_model_of_their_tokenizer_and_to_no_other(model: Any, tmp_path: Path) -> None:
+def test_models_with_the_same_tokenizer_accept_them_and_others_do_not(model: Any, tmp_path: Path) -> None:
     found = pk.TriggerTokens(3).with_parameters(tokens().parameters, base_of(model))
     larger = pk.load(str(save(tmp_path / "llama", "llama")))
     prompt = pk.Prompt("sentiment/review")
@@ -144,30 +146,30 @@ def test_they_go_to_any_model_of_their_tokenizer_and_to_no_other(model: Any, tmp
     pk.Predictor(larger, [prompt, found.with_parameters(found.parameters, same_tokenizer)], pk.Verbalizer(WORDS))
 
 
-# ---- how they are searched -----------------------------------------------------------------------------
+# ---- search --------------------------------------------------------------------------------------------
 
 
-def material(folder: Path, model: Any, *changes: Any) -> Any:
-    task, recipe = pk.task(folder / "task.yaml"), TrainingConfig(batch_size=5, steps=1, dev=4)
-    predictor = pk.Predictor(model, [pk.Prompt("sentiment/review"), *changes], pk.Verbalizer(WORDS))
-    return TrainingData(predictor, task, Rows.of(task, None, recipe), recipe, None)
+def training_data(folder: Path, model: Any, *modifiers: Any) -> Any:
+    task, config = pk.task(folder / "task.yaml"), TrainingConfig(batch_size=5, steps=1, dev=4)
+    predictor = pk.Predictor(model, [pk.Prompt("sentiment/review"), *modifiers], pk.Verbalizer(WORDS))
+    return TrainingData(predictor, task, TrainingRows.from_task(task, None, config), config, None)
 
 
-def test_an_estimate_is_the_slope_from_the_token_that_stands_to_the_other(folder: Path, model: Any) -> None:
-    """By answers to learned vectors, a little on either side of the token that stands."""
-    of = material(folder, model, tokens())
-    chosen = list(of.everything)
+def test_an_estimate_is_the_slope_between_two_tokens(folder: Path, model: Any) -> None:
+    """The slope is measured from scores with soft prompts on both sides of the current token."""
+    of = training_data(folder, model, tokens())
+    chosen = list(of.all_rows)
     loss, estimates = GradientLosses(of, model).token_swap_scores(of.initial_parameters(), chosen)
     assert estimates["0.ids"].shape == (3, model.card.vocabulary)
-    softened = material(folder, model, pk.SoftPrompt(3))
+    softened = training_data(folder, model, pk.SoftPrompt(3))
     answers, h = BlackBoxLosses(softened), 0.02
 
     def rows(ids: Any) -> Any:
         return model.embed(ids).numpy().astype(float)
 
     def at(numbers: Any) -> float:
-        (judged,) = answers.judged([{"0.vectors": as_array(numbers)}], chosen)
-        return float(np.mean([each for each, _ in judged]))
+        (losses,) = answers.row_losses([{"0.vectors": as_array(numbers)}], chosen)
+        return float(np.mean([loss for loss, _ in losses]))
 
     assert loss == pytest.approx(at(rows(IDS)), abs=1e-5)
     for place, other in ((0, 200), (1, 33), (2, 99), (2, 71)):
@@ -175,18 +177,18 @@ def test_an_estimate_is_the_slope_from_the_token_that_stands_to_the_other(folder
         way[place] = rows([other])[0] - rows([IDS[place]])[0]
         slope = (at(rows(IDS) + h * way) - at(rows(IDS) - h * way)) / (2 * h)
         assert estimates["0.ids"][place, other] == pytest.approx(slope, abs=0.02 * (1 + abs(slope)))
-    assert np.isinf(estimates["0.ids"][:, forbidden(model.card)]).all()
+    assert np.isinf(estimates["0.ids"][:, non_text_ids(model.card)]).all()
 
 
-def test_a_search_makes_the_loss_smaller_and_comes_to_the_same_if_it_is_broken_off(folder: Path, tmp_path: Path) -> None:
+def test_a_search_lowers_the_loss_and_resumes_exactly(folder: Path, tmp_path: Path) -> None:
     def searched(out: Path, **more: Any) -> Any:
         loaded = pk.load(str(folder / "model"))
-        changes = (pk.TriggerTokens(3), pk.TriggerTokens(1, place="start"))
-        predictor = pk.Predictor(loaded, [pk.Prompt("sentiment/review"), *changes], pk.Verbalizer(WORDS))
-        recipe = {"steps": 6, "batch_size": 6, "per_class": 3, "eval_every": 2, "dev": 4, "patience": None}
-        return pk.train(predictor, pk.task(folder / "task.yaml"), out=out, **recipe, **more)
+        modifiers = (pk.TriggerTokens(3), pk.TriggerTokens(1, place="start"))
+        predictor = pk.Predictor(loaded, [pk.Prompt("sentiment/review"), *modifiers], pk.Verbalizer(WORDS))
+        config = {"steps": 6, "batch_size": 6, "per_class": 3, "eval_every": 2, "dev": 4, "patience": None}
+        return pk.train(predictor, pk.task(folder / "task.yaml"), out=out, **config, **more)
 
-    def stop(done: int, total: int, told: str) -> None:
+    def stop(done: int, total: int, metrics: str) -> None:
         if done == 5:
             raise InterruptedError
 
@@ -196,21 +198,21 @@ def test_a_search_makes_the_loss_smaller_and_comes_to_the_same_if_it_is_broken_o
         searched(tmp_path / "cut", progress=stop, optimizer=search)
     fit = searched(tmp_path / "cut", optimizer=search)
     assert fit.resumed == 4
-    assert (fit.learned, fit.losses, fit.looks) == (whole.learned, whole.losses, whole.looks)
+    assert (fit.learned, fit.losses, fit.dev_evaluations) == (whole.learned, whole.losses, whole.dev_evaluations)
     assert fit.path.name == whole.path.name
     assert whole.losses[-1] < whole.losses[0]
-    told: Any = read_manifest(whole.saved[0])
-    manifest = told.model_extra
+    manifest: Any = read_manifest(whole.saved[0])
+    metadata = manifest.model_extra
     assert "4 tokens searched on 6 rows" in str(fit)
-    ids = manifest["tokens"]
+    ids = metadata["tokens"]
     assert len(ids) == 3
-    assert manifest["text"] == fit.predictor.model.card.tokenizer.decode(ids_of(fit.learned[0].parameters))
+    assert metadata["text"] == fit.predictor.model.card.tokenizer.decode(token_ids(fit.learned[0].parameters))
     (output,) = CachedModel(fit.predictor.model)(fit.predictor.bind(pk.task(folder / "task.yaml")).requests([ROW]))
     assert output.logprobs  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
-    ("made", "error", "code", "fields"),
+    ("action", "error", "code", "fields"),
     [
         (lambda: pk.TriggerTokens(0), InputError, "out-of-range", {"length": 0}),
         (lambda: pk.TriggerTokens(2, init="labels"), InputError, "unknown-name", {"name": "labels"}),
@@ -229,35 +231,35 @@ def test_a_search_makes_the_loss_smaller_and_comes_to_the_same_if_it_is_broken_o
         ),
     ],
 )
-def test_what_makes_no_trigger_tokens_is_told(made: Any, error: Any, code: str, fields: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(action: Any, error: Any, code: str, fields: dict[str, Any]) -> None:
     with refused(error, code, **fields):
-        made()
+        action()
 
 
 @pytest.mark.parametrize(
-    ("recipe", "code", "fields"),
+    ("config", "code", "fields"),
     [
         ({"optimizer": "spsa"}, "wrong-optimizer", {"optimizer": "spsa"}),
         ({"learning_rate": 0.1}, "no-learning-rate", {"optimizer": "hotflip", "learning_rate": 0.1}),
     ],
 )
-def test_a_training_that_cannot_search_tokens_is_told(
-    model: Any, recipe: dict[str, Any], code: str, fields: dict[str, Any]
+def test_optimizers_that_cannot_search_tokens_are_refused(
+    model: Any, config: dict[str, Any], code: str, fields: dict[str, Any]
 ) -> None:
     with refused(InputError, code, **fields):
-        trained(model, pk.TriggerTokens(2), **recipe)
+        trained(model, pk.TriggerTokens(2), **config)
 
 
-def test_tokens_and_vectors_are_not_trained_together(model: Any) -> None:
+def test_tokens_and_vectors_cannot_be_trained_together(model: Any) -> None:
     with refused(TrainingError, "tokens-and-vectors", manipulations=("trigger-tokens", "soft")):
         trained(model, pk.TriggerTokens(2), pk.SoftPrompt(2))
 
 
-def test_a_model_without_gradients_has_no_tokens_searched() -> None:
+def test_a_model_without_gradients_is_refused() -> None:
     with refused(pk.Unsupported, "no-gradients", model="fake"):
         trained(pk.load("fake"), pk.TriggerTokens(2))
 
 
-def trained(model: Any, *changes: Any, **recipe: Any) -> Any:
-    predictor = pk.Predictor(model, [pk.Prompt("sentiment/review"), *changes], pk.Verbalizer(WORDS))
-    return pk.train(predictor, pk.task("sentiment"), **recipe)
+def trained(model: Any, *modifiers: Any, **config: Any) -> Any:
+    predictor = pk.Predictor(model, [pk.Prompt("sentiment/review"), *modifiers], pk.Verbalizer(WORDS))
+    return pk.train(predictor, pk.task("sentiment"), **config)

@@ -13,10 +13,11 @@ import torch
 import promptkit as pk
 from promptkit.core.arrays import as_array
 from promptkit.core.errors import OutOfMemory
-from promptkit.training import losses
-from promptkit.training.dataset import Rows, TrainingData
-from promptkit.training.losses import LOSS_SCALES, GradientLosses
-from promptkit.training.recipe import TrainingConfig
+from promptkit.training import gradients
+from promptkit.training.config import TrainingConfig
+from promptkit.training.dataset import TrainingData
+from promptkit.training.gradients import LOSS_SCALES, GradientLosses
+from promptkit.training.rows import TrainingRows
 from tests.support.errors import refused
 from tests.support.tiny import make_model, save
 
@@ -58,13 +59,13 @@ def gradient(folder: Path) -> Any:
         words = pk.Verbalizer({"negative": "bad", "positive": "good one"})
         predictor = pk.Predictor(model, [prompt, LEARNED[learned]()], words)
         task, recipe = pk.task("sentiment"), TrainingConfig(steps=1, batch_size=5, dev=1)
-        data = TrainingData(predictor, task, Rows.of(task, None, recipe), recipe, None)
+        data = TrainingData(predictor, task, TrainingRows.from_task(task, None, recipe), recipe, None)
         draw = np.random.default_rng(0)
         parameters = {
             name: as_array(x.numpy() * draw.uniform(0.8, 1.2, x.shape)) for name, x in data.initial_parameters().items()
         }
         gradient_losses: Any = GradientLosses(data, model, **how)
-        loss, slopes = gradient_losses.gradient(parameters, data.chosen(0))
+        loss, slopes = gradient_losses.gradient(parameters, data.batch(0))
         assert (gradient_losses._forward._reuse > 0) == (learned == "loreft after a shared prefix" and attention == "packed")
         return loss, np.concatenate([slopes[name].numpy().ravel() for name in sorted(slopes)])
 
@@ -129,7 +130,7 @@ def test_fp16_scales_the_loss_as_far_as_gradients_are_finite(gradient: Any, monk
     _, whole = gradient("llama", "soft")
     errors = {}
     for scales in ((2.0**-24,), (2.0**40,), (2.0**40, 1.0), LOSS_SCALES):
-        monkeypatch.setattr(losses, "LOSS_SCALES", scales)
+        monkeypatch.setattr(gradients, "LOSS_SCALES", scales)
         _, narrow = gradient("llama", "soft", precision="fp16")
         errors[scales] = float(np.abs(narrow - whole).max() / np.abs(whole).max())
     vanished, infinite, *near = errors.values()
@@ -149,7 +150,7 @@ def test_training_does_not_change_the_weights(folder: Path, tmp_path: Path) -> N
     ]
     assert results[0].path == results[1].path != results[2].path
     assert results[1].resumed == 12
-    assert results[2].chosen.loss < results[2].looks[0].loss
+    assert results[2].best.loss < results[2].dev_evaluations[0].loss
     expected = make_model("gemma3").state_dict()
     assert all(torch.equal(weight, expected[name]) for name, weight in model._forward.model.state_dict().items())
 

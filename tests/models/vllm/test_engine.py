@@ -192,7 +192,7 @@ class TestEngine:
             for model in (hf(), vllm())
         ]
         assert fits[1].losses == pytest.approx(fits[0].losses, abs=TOLERANCE)
-        assert fits[1].evaluations == fits[0].evaluations == {"steps": 8, "dev": 8}
+        assert fits[1].rows_computed == fits[0].rows_computed == {"steps": 8, "dev": 8}
 
     def test_what_vllm_cannot_give_is_refused_before_the_engine_starts(self) -> None:
         model: Any = pk.load("vllm:demo")

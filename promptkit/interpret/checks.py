@@ -1,0 +1,101 @@
+"""The checks and rows that function vectors and steering vectors share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import PositiveInt
+
+from promptkit.core.arrays import Array, as_array
+from promptkit.core.errors import InputError
+from promptkit.core.examples import LabeledExample
+from promptkit.core.registry import check_value
+from promptkit.manipulate.prompt import Prompt
+from promptkit.predictor.predictor import Predictor
+from promptkit.tasks.sampling import by_hash
+from promptkit.tasks.task import Task, untested
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
+
+
+def demonstration_prompt(predictor: Predictor) -> Prompt:
+    """Returns the predictor's prompt.
+
+    Raises:
+        InputError: If it shows no demonstrations, is followed by a modifier, or scores by the channel, where no answer
+            follows the prompt's last token.
+    """
+    if not isinstance(predictor, Predictor):
+        raise InputError(
+            "The first argument must be a predictor",
+            code="not-a-predictor",
+            got=repr(predictor)[:100],
+            hint="Write pk.Predictor(...)",
+            value=repr(predictor)[:100],
+        )
+    prompt = predictor.manipulate
+    if not isinstance(prompt, Prompt) or not prompt.parts:
+        raise InputError(
+            "The predictor needs a single prompt with demonstrations, and it has none",
+            code="no-demonstrations",
+            hint='Write pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=8)), with no modifier after it',
+            predictor=predictor.name,
+        )
+    if prompt.channel:
+        reason = "With channel=True no answer follows the last token of the prompt"
+        raise InputError(reason, code="channel-prompt", hint="Leave channel out", predictor=predictor.name)
+    return prompt
+
+
+def check_layer(layer: int, most: int, reason: str = "") -> None:
+    """Raises InputError unless the layer is from 1 to `most`; `reason` says why there are no more."""
+    check_value("layer", layer, int, of="a steering vector")
+    if not 1 <= layer <= most:
+        hint = f"Use a layer from 1 to {most}" + (f", {reason}" if reason else "")
+        raise InputError(
+            "The layer is out of range", code="out-of-range", got=f"layer={layer}", hint=hint, layer=layer, most=most
+        )
+
+
+def pool_rows(task: Task, split: str | None, count: int, *, of: str) -> list[LabeledExample]:
+    """Returns rows of the task's pool, selected by hash, without inputs of the evaluated split.
+
+    Args:
+        task: The task.
+        split: The split that will be evaluated; the task's default split if None.
+        count: The maximum number of rows.
+        of: What is computed from the rows, for error messages.
+
+    Raises:
+        InputError: If `task` is not a task or `count` is not positive.
+        TaskError: If no rows are left.
+    """
+    if not isinstance(task, Task):
+        raise InputError(
+            f"The rows for {of} need a task object, not a name",
+            code="not-a-task",
+            got=repr(task)[:100],
+            hint='Write pk.task("sentiment")',
+            value=repr(task)[:100],
+        )
+    check_value("rows", count, PositiveInt, of=of)
+    rows = by_hash(untested(task.part("pool"), task.rows(split or task.spec.split)), count)
+    if not rows:
+        raise task.without_rows(f"to compute {of} from", "pool")
+    return rows
+
+
+def scaled_vector(vector: Floats, strength: float) -> Array:
+    """Returns the vector times the strength as the parameter of a steering vector, shape (1, d_model).
+
+    Raises:
+        InputError: If it is too large for float32.
+    """
+    with np.errstate(over="ignore"):
+        vectors = (strength * vector)[None].astype(np.float32)
+    if not np.isfinite(vectors).all():
+        reason = "The steering vector is too large for float32 at this strength"
+        raise InputError(reason, code="overflow", got=f"strength={strength}", hint="Use a smaller strength", strength=strength)
+    return as_array(vectors)

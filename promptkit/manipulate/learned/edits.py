@@ -1,0 +1,66 @@
+"""The base class of learned edits of hidden states: steering vectors and LoReFT."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from promptkit.core.arrays import Array, as_array
+from promptkit.core.inputs import HiddenEdit, Interventions
+from promptkit.core.manipulation import Ask, BindContext, Embed, InputTransform
+from promptkit.manipulate.learned.layers import UNITS, LayerManipulation, layer_scales, layers_at
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from promptkit.core.arrays import Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditManipulation(LayerManipulation):
+    """A learned edit of the hidden states after each of several layers."""
+
+    scaled_parameter: ClassVar[str]
+    """The parameter that is trained in units of the hidden states."""
+
+    @abstractmethod
+    def _untrained(self, ask: Ask) -> Mapping[str, Floats]:
+        """Returns the parameters before training, in the model's units."""
+
+    @abstractmethod
+    def _edit(self, layer: int, arrays: tuple[Any, ...]) -> HiddenEdit[Any]:
+        """Returns the edit of one layer, from its slice of each parameter."""
+
+    def bind(self, bind_context: BindContext) -> InputTransform:
+        """Returns the transform that adds the edits to encoded prompts."""
+        values = self._values(bind_context.ask)
+        edits = self._edits({name: [as_array(row) for row in numbers] for name, numbers in values.items()})
+        return lambda prompt: replace(prompt, edits=(*prompt.edits, *edits))
+
+    def interventions(self, trained: Mapping[str, Any], embed: Embed) -> Interventions[Any]:
+        """Returns the edits as a differentiable function of the parameters."""
+        return Interventions(edits=self._edits(self._in_model_units(trained)))
+
+    def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
+        """Returns the parameters that training starts from, and the unit of each layer."""
+        ask = bind_context.ask
+        units = layer_scales(ask, layers_at(self.layers, ask.card))
+        values = dict(self._values(ask))
+        values[self.scaled_parameter] = values[self.scaled_parameter] / units[:, None]
+        return {name: as_array(numbers) for name, numbers in {**values, UNITS: units}.items()}
+
+    def _in_model_units(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
+        scaled = trained[self.scaled_parameter] * trained[UNITS][:, None]
+        return {**{name: trained[name] for name in self.shapes}, self.scaled_parameter: scaled}
+
+    def _values(self, ask: Ask) -> Mapping[str, NDArray[np.floating]]:
+        """Returns the trained parameters, or else the initial ones, in the model's units."""
+        layers_at(self.layers, ask.card)
+        return {name: self.parameters[name].numpy() for name in self.shapes} if self.parameters else self._untrained(ask)
+
+    def _edits(self, values: Mapping[str, Sequence[Any]]) -> tuple[HiddenEdit[Any], ...]:
+        rows = [*zip(*(values[name] for name in self.shapes), strict=True)]
+        return tuple(self._edit(layer, arrays) for layer, arrays in zip(self._layer_numbers(len(rows)), rows, strict=True))

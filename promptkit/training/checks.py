@@ -1,0 +1,103 @@
+"""Checks a training before the model's weights load."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from promptkit.core.distributed import processes
+from promptkit.core.errors import InputError, TrainingError, Unsupported
+from promptkit.core.examples import LabeledExample
+from promptkit.core.manipulation import Learnable
+from promptkit.core.model import Differentiable, Model
+from promptkit.models.client import DryRunModel, NeedsAnswer
+from promptkit.models.registry import load
+from promptkit.predictor.predictor import Predictor
+from promptkit.tasks.task import Task
+from promptkit.training.config import ResolvedConfig, TrainingConfig
+from promptkit.training.dataset import refuse_model_calls
+from promptkit.training.learnables import learnables, prompt_of
+from promptkit.training.optimizers.base import Optimizer
+from promptkit.training.rows import TrainingRows
+
+
+def check(
+    predictor: Predictor, task: Task, *, split: str | None, config: TrainingConfig
+) -> tuple[TrainingRows, ResolvedConfig]:
+    """Checks everything that is known before the model's weights load.
+
+    Args:
+        predictor: The predictor to train.
+        task: The task to train it on.
+        split: The split that will be evaluated; the task's default split if None.
+        config: The configuration.
+
+    Returns:
+        The rows of the training, and its configuration with the optimizer and the learning rate filled in.
+
+    Raises:
+        PromptkitError: If the predictor cannot be trained on the task with this configuration.
+    """
+    if not isinstance(task, Task):
+        reason, hint = "A training needs a task object, not a name", 'Write pk.task("sentiment")'
+        raise InputError(reason, code="not-a-task", got=repr(task)[:100], hint=hint, value=repr(task)[:100])
+    if predictor.chain.calibration:
+        hint = "Train without the calibration, then evaluate with it"
+        name = predictor.name
+        raise InputError(
+            "A training needs uncalibrated scores", code="calibrated-predictor", got=name, hint=hint, predictor=name
+        )
+    resolved = config.resolved(discrete=_is_discrete(learnables(predictor)))
+    rows = TrainingRows.from_task(task, split, resolved)
+    _check_prompt(predictor, task, rows.pool[0])
+    return rows, resolved
+
+
+def _is_discrete(learned: Sequence[Learnable]) -> bool:
+    """Returns whether all parameters are discrete; raises TrainingError if only some are."""
+    kinds = {learnable.is_discrete for learnable in learned}
+    if len(kinds) > 1:
+        names = tuple(learnable.name for learnable in learned)
+        raise TrainingError(
+            "Tokens and vectors cannot be trained together: no optimizer changes both",
+            code="tokens-and-vectors",
+            got=", ".join(names),
+            hint="Train each of them alone",
+            manipulations=names,
+        )
+    return kinds == {True}
+
+
+def _check_prompt(predictor: Predictor, task: Task, row: LabeledExample) -> None:
+    """Raises Unsupported for a prompt that depends on the model's answers, by rendering one; embeddings are allowed."""
+    card = replace(predictor.model.card, context_length=sys.maxsize)
+    context = predictor.bind_context(task, ask=DryRunModel(card), load_model=lambda name: load("fake"))
+    with suppress(NeedsAnswer):
+        prompt_of(predictor).bind(replace(context, transform=refuse_model_calls))([row.unlabeled()])
+
+
+def check_model(model: Model, optimizer: Optimizer) -> None:
+    """Checks that a model can be trained on with an optimizer, in this number of processes.
+
+    Raises:
+        Unsupported: If it provides no gradients and the optimizer needs them, or several processes were started.
+    """
+    if isinstance(model, Differentiable):
+        return
+    if processes().count > 1:
+        raise Unsupported(
+            f"Training in several processes needs an hf model, and this one is {model.name}",
+            code="several-processes",
+            hint="Start one process: an engine such as vllm uses several GPUs by itself, --set tensor_parallel_size=2",
+            model=model.name,
+        )
+    if optimizer.uses_gradients:
+        alternative = "" if optimizer.is_discrete else ", or without gradients: --optimizer spsa or cma-es"
+        raise Unsupported(
+            f"The model {model.name} does not provide gradients",
+            code="no-gradients",
+            hint=f"Train on an hf model{alternative}",
+            model=model.name,
+        )

@@ -1,0 +1,34 @@
+"""The learnable manipulations of a predictor."""
+
+from __future__ import annotations
+
+from promptkit.core.errors import TrainingError
+from promptkit.core.manipulation import Learnable, Manipulation
+from promptkit.manipulate.compose import Composed
+from promptkit.predictor.predictor import Predictor
+
+
+def learnables(predictor: Predictor) -> tuple[Learnable, ...]:
+    """Returns the learnable manipulations of a predictor, in order."""
+    return tuple(modifier for modifier in predictor.manipulate.modifiers if isinstance(modifier, Learnable))
+
+
+def prompt_of(predictor: Predictor) -> Manipulation:
+    """Returns the predictor's prompt, without the modifiers that follow it."""
+    manipulation = predictor.manipulate
+    return manipulation.prompt if isinstance(manipulation, Composed) else manipulation
+
+
+def trainable_manipulation(predictor: Predictor) -> Composed:
+    """Returns the predictor's prompt with its modifiers.
+
+    Raises:
+        TrainingError: If none of them is learnable.
+    """
+    manipulation = predictor.manipulate
+    if not isinstance(manipulation, Composed) or not learnables(predictor):
+        hint = 'Write pk.Predictor(model, [pk.Prompt("sentiment/review"), pk.SoftPrompt(10)], ...)'
+        raise TrainingError(
+            "The predictor has no trainable parameters", code="nothing-to-train", hint=hint, predictor=predictor.name
+        )
+    return manipulation

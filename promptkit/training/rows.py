@@ -1,0 +1,82 @@
+"""Selects the rows that a training may see: rows to train on, and dev rows to select the best step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from promptkit.core.alignment import PerClass
+from promptkit.core.errors import TaskError
+from promptkit.core.examples import LabeledExample, Part
+from promptkit.core.hashing import short_hash
+from promptkit.evaluation.support import chosen
+from promptkit.tasks.sampling import by_hash
+from promptkit.tasks.task import Task, untested
+from promptkit.training.config import TrainingConfig
+
+PARTS: tuple[Part, Part] = ("pool", "dev")
+"""The parts of the train split that a training uses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRows:
+    """The rows of a training."""
+
+    pool: Sequence[LabeledExample]
+    """The rows that are trained on."""
+    dev: Sequence[LabeledExample]
+    """The rows that select the best step."""
+
+    @classmethod
+    def from_task(cls, task: Task, split: str | None, config: TrainingConfig) -> TrainingRows:
+        """Returns the rows of the pool and dev parts without those whose inputs are in the evaluated split.
+
+        Args:
+            task: The task.
+            split: The split that will be evaluated; the task's default split if None.
+            config: Its `per_class`, `seed` and `dev` limit the rows.
+
+        Raises:
+            TaskError: If a part has no rows left, or `per_class` is set for a task without labels.
+        """
+        if config.per_class is not None and not task.labels:
+            raise TaskError(
+                f"per_class needs a task with labels, and {task.name} declares none",
+                code="no-fixed-labels",
+                got=f"per_class={config.per_class}",
+                hint="Leave it out",
+                task=task.name,
+                per_class=config.per_class,
+            )
+        evaluated = task.rows(split or task.spec.split)
+        pool, dev = (by_hash(untested(task.part(part), evaluated), None) for part in PARTS)
+        for part, rows in zip(PARTS, (pool, dev), strict=True):
+            if not rows:
+                raise task.without_rows("to train by", part)
+        return cls(pool=_sampled(pool, config), dev=dev[: config.dev])
+
+    def row_warnings(self, labels: Sequence[str], per_class: int | None) -> tuple[str, ...]:
+        """Returns a warning if labels have fewer rows than `per_class`."""
+        counts = Counter(row.label for row in self.pool)
+        fewer = [f"{label} ({counts[label]})" for label in labels if counts[label] < (per_class or 0)]
+        if not fewer:
+            return ()
+        listed = ", ".join(fewer[:5]) + (", ..." if len(fewer) > 5 else "")
+        return (f"{len(fewer)} of {len(labels)} labels have fewer than {per_class} rows to train on: {listed}",)
+
+    def digests(self) -> dict[str, str]:
+        """Returns a hash of the rows of each part."""
+        return {"pool": _digest(self.pool), "dev": _digest(self.dev)}
+
+
+def _sampled(rows: Sequence[LabeledExample], config: TrainingConfig) -> list[LabeledExample]:
+    """Returns at most `per_class` rows of each label, drawn by the seed, in the order given."""
+    if config.per_class is None:
+        return [*rows]
+    return [rows[index] for index in chosen(PerClass(config.per_class, config.seed), [(row.id, row.label) for row in rows])]
+
+
+def _digest(rows: Sequence[LabeledExample]) -> str:
+    lines = "\n".join(f"{row.id} {row.label} {row.accepted} {dict(row.rationale)}" for row in rows)
+    return short_hash(lines)
