@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from promptkit.align.choices import Choices as Choices
     from promptkit.align.verbalizer import Verbalizer as Verbalizer
     from promptkit.analysis.compare import compare as compare
+    from promptkit.core.errors import CheckpointError as CheckpointError
+    from promptkit.core.errors import InputError as InputError
+    from promptkit.core.errors import MissingPackage as MissingPackage
+    from promptkit.core.errors import ModelError as ModelError
+    from promptkit.core.errors import OutOfMemory as OutOfMemory
     from promptkit.core.errors import PromptkitError as PromptkitError
+    from promptkit.core.errors import RunError as RunError
+    from promptkit.core.errors import ServerError as ServerError
+    from promptkit.core.errors import TaskError as TaskError
+    from promptkit.core.errors import TemplateError as TemplateError
+    from promptkit.core.errors import TrainingError as TrainingError
     from promptkit.core.errors import Unsupported as Unsupported
     from promptkit.evaluation.evaluate import evaluate as evaluate
     from promptkit.evaluation.evaluate import evaluate_shard as evaluate_shard
@@ -49,11 +59,13 @@ if TYPE_CHECKING:
     from promptkit.studies.study import Study as Study
     from promptkit.tasks.task import Task as Task
     from promptkit.tasks.task import load_task as task  # noqa: F401 - a public name
+    from promptkit.training.config import TrainingConfig as TrainingConfig
     from promptkit.training.conversion import convert as convert
     from promptkit.training.optimizers.adamw import AdamW as AdamW
     from promptkit.training.optimizers.cma_es import CmaEs as CmaEs
     from promptkit.training.optimizers.hotflip import HotFlip as HotFlip
     from promptkit.training.optimizers.spsa import Spsa as Spsa
+    from promptkit.training.result import TrainingResult as TrainingResult
     from promptkit.training.trainer import train as train
 
 _MODULES = {
@@ -89,6 +101,16 @@ _ATTRIBUTES = {
     "Prefix": ("promptkit.manipulate.learned.prefix", "Prefix"),
     "Prompt": ("promptkit.manipulate.prompt", "Prompt"),
     "PromptkitError": ("promptkit.core.errors", "PromptkitError"),
+    "InputError": ("promptkit.core.errors", "InputError"),
+    "TaskError": ("promptkit.core.errors", "TaskError"),
+    "TemplateError": ("promptkit.core.errors", "TemplateError"),
+    "ModelError": ("promptkit.core.errors", "ModelError"),
+    "ServerError": ("promptkit.core.errors", "ServerError"),
+    "OutOfMemory": ("promptkit.core.errors", "OutOfMemory"),
+    "RunError": ("promptkit.core.errors", "RunError"),
+    "CheckpointError": ("promptkit.core.errors", "CheckpointError"),
+    "TrainingError": ("promptkit.core.errors", "TrainingError"),
+    "MissingPackage": ("promptkit.core.errors", "MissingPackage"),
     "Run": ("promptkit.runs.run", "Run"),
     "save_manipulation": ("promptkit.manipulate.learned.storage", "save"),
     "search": ("promptkit.searches.instructions", "search"),
@@ -103,6 +125,8 @@ _ATTRIBUTES = {
     "task": ("promptkit.tasks.task", "load_task"),
     "Template": ("promptkit.inputs.text.template", "Template"),
     "train": ("promptkit.training.trainer", "train"),
+    "TrainingConfig": ("promptkit.training.config", "TrainingConfig"),
+    "TrainingResult": ("promptkit.training.result", "TrainingResult"),
     "TriggerTokens": ("promptkit.manipulate.learned.trigger_tokens", "TriggerTokens"),
     "Unsupported": ("promptkit.core.errors", "Unsupported"),
     "Verbalizer": ("promptkit.align.verbalizer", "Verbalizer"),

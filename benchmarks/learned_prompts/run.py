@@ -92,7 +92,7 @@ def main() -> None:
 def on_task(task: pk.Task, model: Any, told: argparse.Namespace) -> dict[str, Any]:
     """Each kind at each seed; one seed is finished before the next begins."""
     runs: dict[str, list[pk.Run]] = {}
-    fits: dict[str, list[pk.Fit]] = {}
+    fits: dict[str, list[pk.TrainingResult]] = {}
     for seed in range(told.seeds):
         for name, predictor in fixed(task, model, seed).items():
             runs.setdefault(name, []).append(evaluated(predictor, task, told))
@@ -126,7 +126,7 @@ def fixed(task: pk.Task, model: Any, seed: int) -> dict[str, pk.Predictor]:
     }
 
 
-def trained(kind: Trained, task: pk.Task, model: Any, told: argparse.Namespace, seed: int) -> pk.Fit:
+def trained(kind: Trained, task: pk.Task, model: Any, told: argparse.Namespace, seed: int) -> pk.TrainingResult:
     """A training, or what it has come to."""
     predictor = pk.Predictor(model, [pk.Prompt(task.spec.template), kind.what], [reader_for(task)])
     rows = {"per_class": None, "dev": 128} if told.whole else {"per_class": told.per_class, "dev": told.dev}
@@ -155,7 +155,7 @@ def figures(correct: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def cost(fits: Sequence[pk.Fit]) -> dict[str, Any]:
+def cost(fits: Sequence[pk.TrainingResult]) -> dict[str, Any]:
     """Numbers that are trained, steps, rows that the model has computed (mean of all seeds), and the median seed's seconds."""
     if not fits:
         return {}
