@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt as Prompt
     from promptkit.models.registry import load as load
     from promptkit.predictor.predictor import Predictor as Predictor
-    from promptkit.runs.folder import Shard as Shard
+    from promptkit.runs.shard import Shard as Shard
     from promptkit.runs.run import Run as Run
     from promptkit.searches.instructions import search as search
     from promptkit.searches.result import SearchResult as SearchResult
@@ -79,7 +79,7 @@ _WHERE = {
     "head_effects": ("promptkit.interpret.function_vectors", "head_effects"),
     "SearchResult": ("promptkit.searches.result", "SearchResult"),
     "merge": ("promptkit.evaluation.merge", "merge"),
-    "Shard": ("promptkit.runs.folder", "Shard"),
+    "Shard": ("promptkit.runs.shard", "Shard"),
     "Prompt": ("promptkit.manipulate.prompt", "Prompt"),
     "Prefix": ("promptkit.manipulate.learned.prefix", "Prefix"),
     "SteeringVector": ("promptkit.manipulate.learned.steering", "SteeringVector"),

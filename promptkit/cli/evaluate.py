@@ -52,7 +52,7 @@ def eval_(
 ) -> None:
     """Evaluate a prompt on a task: accuracy, macro-F1, ECE and Brier with 95% intervals."""
     from promptkit.evaluation.evaluate import evaluate, evaluate_shard
-    from promptkit.runs.folder import Shard
+    from promptkit.runs.shard import Shard
     from promptkit.runs.run import ShardRun
 
     part = None if shard is None else Shard.read(shard)
