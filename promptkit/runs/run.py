@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
 
-_CAPTION = "below each value its 95% interval ({}: Wilson; others: bootstrap)"
+_CAPTION = "below each figure its 95% interval ({}: Wilson; others: bootstrap)"
 
 
 TITLES = {
@@ -142,7 +142,7 @@ def run_table(run: Run) -> Table:
     from rich.text import Text
 
     titles = {name: title for name, title in TITLES.items() if name in run.results[0].metrics}
-    caption = _CAPTION.format("accuracy") if "ece" in titles else "below each value its 95% interval (Wilson)"
+    caption = _CAPTION.format("accuracy") if "ece" in titles else "below each figure its 95% interval (Wilson)"
     table = new_table(f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}", caption=caption)
     gold_counts = Counter(run.gold)
     answers = run.labels or tuple(sorted(gold_counts.keys() | run.results[0].predicted.keys()))

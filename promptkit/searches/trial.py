@@ -21,7 +21,7 @@ from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.predictor.predictor import BoundPredictor, Predictor
-from promptkit.runs.records import Query, line
+from promptkit.runs.records import Query, row_record
 from promptkit.searches.halving import CandidateScore
 from promptkit.tasks.task import Task
 
@@ -73,7 +73,7 @@ class InstructionScorer:
             outputs = self._ask([question.request for question in group])
             for question, output in zip(group, outputs, strict=True):
                 kept = self._lines[question.text, question.reading.name]
-                kept.append(line(question.asked, question.reading, output))
+                kept.append(row_record(question.asked, question.reading, output))
         return [self._score(text, count) for text in instructions]
 
     def _unknown(self, text: str, count: int) -> Iterator[_Question]:

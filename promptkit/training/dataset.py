@@ -19,7 +19,7 @@ from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import BindContext, InputTransform, Learnable
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Request
-from promptkit.evaluation.support import chosen
+from promptkit.evaluation.fit_rows import draw_per_class
 from promptkit.manipulate.compose import Composed, in_turn
 from promptkit.models.cache import ScoreCache
 from promptkit.predictor.predictor import BoundPredictor, Predictor
@@ -219,7 +219,7 @@ def _drawn(rows: Sequence[LabeledExample], recipe: TrainingConfig) -> list[Label
     """At most so many rows of each label as the recipe says, drawn by its seed, in the order given."""
     if recipe.per_class is None:
         return [*rows]
-    return [rows[place] for place in chosen(PerClass(recipe.per_class, recipe.seed), [(row.id, row.label) for row in rows])]
+    return [rows[place] for place in draw_per_class(PerClass(recipe.per_class, recipe.seed), [(row.id, row.label) for row in rows])]
 
 
 def _gold(row: LabeledExample, candidates: Sequence[str]) -> int:
