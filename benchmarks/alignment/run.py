@@ -91,7 +91,7 @@ def measure(run: str, calibrate: str) -> dict[str, Any]:
     """In this process."""
     began, cpu = time.perf_counter(), time.process_time()
     found = align(run, {READ: "", "all": ALL}.get(calibrate, calibrate))
-    assert not found.lacking
+    assert not found.unavailable
     return {
         "alignment": calibrate,
         "alignments": len(found.results),

@@ -29,15 +29,15 @@ def align(
         check_drawable(plot)
     found = alignments.align(run, calibrate)
     if plot is not None:
-        from promptkit.analysis.reliability import picture
+        from promptkit.analysis.reliability import draw
         from promptkit.display.plots import write
 
-        write(picture(found), plot)
+        write(draw(found), plot)
     if as_json:
         typer.echo(json.dumps(found.to_json()))
         return
     print_wide(found.table())
-    for line in found.told():
+    for line in found.notes():
         typer.echo(line)
 
 
