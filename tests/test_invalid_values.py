@@ -157,7 +157,7 @@ def test_labels_that_read_the_same_to_the_model_are_refused(tmp_path: Path) -> N
 def test_a_label_that_begins_another_is_noted(tmp_path: Path) -> None:
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), {"negative": "not", "positive": "not bad"})
     notes = evaluate(predictor, pk.task("sentiment"), limit=4, out=tmp_path).notes
-    assert any("' not' is the beginning of another" in note for note in notes)
+    assert any("' not'" in note for note in notes)
 
 
 def test_figures_and_names_are_shown_whole_whatever_the_width_and_whatever_they_look_like(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def dry_run(predictors: Sequence[Predictor], task: Task, *, split: str | None = 
 
 
 def _run(plan: RunPlan, folder: RunFolder, completed: CompletedRun, results: tuple[Result, ...], seconds: float) -> Run:
-    warnings = [*row_warnings(completed.samples), *fit_warnings(plan.chains, completed.samples, completed.support)]
+    warnings = [*map(str, row_warnings(completed.samples)), *fit_warnings(plan.chains, completed.samples, completed.support)]
     return Run(
         task=plan.task.name,
         split=plan.split,

@@ -69,7 +69,7 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
         seconds=time.perf_counter() - started,
         examples_per_second=0.0,
         resumed=len(samples),
-        notes=(*row_warnings(samples), *fit_warnings(chains, samples, support), *notes),
+        notes=(*map(str, row_warnings(samples)), *fit_warnings(chains, samples, support), *notes),
     )
 
 

@@ -1,4 +1,4 @@
-"""Paired comparison of finished runs, on the fake engine and against scipy."""
+"""Paired comparison of finished runs, on the fake engine and compared with scipy."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def run(out: Path, *, model: str = "fake", limit: int = 40, **task: Any) -> Run:
 
 
 @given(won=st.integers(0, 300), lost=st.integers(0, 300))
-def test_mcnemars_p_is_scipys_binomial_test(won: int, lost: int) -> None:
+def test_mcnemars_p_equals_scipys_binomial_test(won: int, lost: int) -> None:
     expected = binomtest(won, won + lost, 0.5).pvalue if won + lost else 1.0
     assert mcnemar(won, lost) == pytest.approx(expected, rel=1e-9)
 
 
-def test_runs_are_paired_by_row_and_a_branch_is_named_behind_the_run(tmp_path: Path) -> None:
+def test_runs_and_branches_are_paired_by_row(tmp_path: Path) -> None:
     one, other = run(tmp_path), run(tmp_path, model="fake:other")
     comparison = compare_runs([str(one.path), str(other.path), f"{one.path}:batch:rows=8"])
     answers = [one.results[0], other.results[0], one.results[1]]
@@ -53,7 +53,7 @@ def test_runs_are_paired_by_row_and_a_branch_is_named_behind_the_run(tmp_path: P
     assert json.loads(json.dumps(comparison.to_json()))["branches"][0]["p"] is None
 
 
-def test_rows_that_are_not_in_every_run_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_rows_that_some_runs_lack_are_left_out_and_counted(tmp_path: Path) -> None:
     few, many = run(tmp_path, limit=10), run(tmp_path, limit=25)
     comparison = compare_runs([str(many.path), str(few.path)])
     assert (comparison.n, comparison.left_out) == (10, 15)
@@ -62,7 +62,7 @@ def test_rows_that_are_not_in_every_run_are_left_out_and_counted(tmp_path: Path)
     assert comparison.branches[1].p == 1.0
 
 
-def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     whole = run(tmp_path)
     with refused(InputError, "too-few-runs", runs=(str(whole.path),)):
         compare_runs([str(whole.path)])
