@@ -69,7 +69,8 @@ def written(out: Path) -> Path:
 
     calibrations = [technique() for technique in CALIBRATIONS.values()]
     stand_ins = [each for calibration in calibrations for each in calibration.needs.stand_ins]
-    besides = [line(str(ContentFreeRow(content=each, context="a b")), None) for each in stand_ins] + [line(str(Premise()), None)]
+    besides = [line(str(ContentFreeRow(content=each, context="a b")), None) for each in stand_ins]
+    besides.append(line(str(Premise()), None))
     besides += [line(str(FitRow(row=str(i))), int(generator.integers(len(labels)))) for i in range(FIT)]
     samples = [line(str(i), int(generator.integers(len(labels)))) for i in range(ROWS)]
     predictions = [{"id": each["id"]} for each in samples]

@@ -161,8 +161,7 @@ class StoredOutputs:
 
     def _missing_content_free(self, needs: Needs) -> _Missing | None:
         ids = [
-            {str(ContentFreeRow(content=content, context=context)) for context in self._contexts}
-            for content in needs.stand_ins
+            {str(ContentFreeRow(content=content, context=context)) for context in self._contexts} for content in needs.stand_ins
         ]
         absent = sum(not rows <= self._support for rows in ids)
         outputs = f"{absent} of the {len(ids)} content-free inputs"

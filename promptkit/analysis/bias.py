@@ -114,9 +114,7 @@ class Biases:
             more = " …" if len(bias.favored) > MOST_LABELS_SHOWN else ""
             favored = ", ".join(list(bias.favored)[:MOST_LABELS_SHOWN]) + more
             excess = f"{bias.excess.value:+.3f} {bias.excess.low:+.2f} to {bias.excess.high:+.2f}"
-            table.add_row(
-                bias.name, Text(favored), str(bias.rows), f"{bias.predicted:.3f}", f"{bias.correct:.3f}", excess
-            )
+            table.add_row(bias.name, Text(favored), str(bias.rows), f"{bias.predicted:.3f}", f"{bias.correct:.3f}", excess)
         return as_text(table)
 
     def _label_table(self) -> str:
@@ -199,9 +197,7 @@ def _likeliest_without_inputs(support: Sequence[RowRecord], labels: Sequence[str
     return set() if scores is None else {max(labels, key=lambda label: scores[label])}
 
 
-def _measure(
-    name: str, favored: Sequence[set[str]], predicted: Sequence[str], gold: Sequence[str], reason: str
-) -> Bias:
+def _measure(name: str, favored: Sequence[set[str]], predicted: Sequence[str], gold: Sequence[str], reason: str) -> Bias:
     rows = [index for index, labels in enumerate(favored) if labels]
     hits, truths = (np.array([labels[i] in favored[i] for i in rows], float) for labels in (predicted, gold))
     counts = Counter(label for labels in favored for label in sorted(labels))

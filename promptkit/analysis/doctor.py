@@ -76,7 +76,9 @@ class Diagnosis:
         """Why the engines do not agree; empty if they do."""
         reasons = []
         if self.largest is not None and not self.largest <= self.tolerance:
-            reasons.append(f"a label's log-probability differs by {self.largest:.2g}, more than the tolerance {self.tolerance:g}")
+            reasons.append(
+                f"a label's log-probability differs by {self.largest:.2g}, more than the tolerance {self.tolerance:g}"
+            )
         beyond_tolerance = [flip for flip in self.flips if flip.margin > self.tolerance or self.largest is None]
         if beyond_tolerance:
             kind = "texts differ" if self.largest is None else f"predictions differ with a margin above {self.tolerance:g}"
@@ -100,7 +102,10 @@ class Diagnosis:
         if self.largest is not None and self.mean is not None:
             lines.append(f"label log-probabilities differ by {self.mean:.2g} on average and {self.largest:.2g} at most")
         lines.append(f"{len(self.flips)} of {self.n} rows are answered differently")
-        lines += [f"  {flip.id}  {flip.first!r} -> {flip.second!r}, margin {flip.margin:.3f}" for flip in self.flips[:MOST_FLIPS_SHOWN]]
+        lines += [
+            f"  {flip.id}  {flip.first!r} -> {flip.second!r}, margin {flip.margin:.3f}"
+            for flip in self.flips[:MOST_FLIPS_SHOWN]
+        ]
         lines += [f"difference: {difference}" for difference in self.differences]
         for name, seconds in zip((self.first, self.second), self.seconds, strict=True):
             lines.append(f"{name}: {self.n / seconds:.1f} rows/s")

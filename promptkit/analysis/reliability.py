@@ -59,7 +59,7 @@ def confusion_matrix(result: Result, gold: Sequence[str], labels: Sequence[str])
 
 @styled
 def draw(alignments: Alignments) -> Figure:
-    """Returns a figure with a reliability diagram and a confusion matrix for each alignment, the uncalibrated verbalizer first."""
+    """Returns a figure with a reliability diagram and a confusion matrix for each alignment."""
     columns = min(COLUMNS, len(alignments.results))
     lines = -(-len(alignments.results) // columns)
     title = f"{alignments.task} · {alignments.split} · {len(alignments.gold)} rows · {alignments.model}"
@@ -84,7 +84,9 @@ def _draw_reliability(axes: Axes, result: Result) -> None:
     below = [each.accuracy.value - each.accuracy.low for each in bins]
     above = [each.accuracy.high - each.accuracy.value for each in bins]
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)
-    axes.errorbar(confidences, accuracies, yerr=[below, above], fmt="none", ecolor=COLOURS[0], elinewidth=0.9, capsize=2, zorder=2)
+    axes.errorbar(
+        confidences, accuracies, yerr=[below, above], fmt="none", ecolor=COLOURS[0], elinewidth=0.9, capsize=2, zorder=2
+    )
     areas = [8 + 160 * each.rows / len(result.correct) for each in bins]
     axes.scatter(confidences, accuracies, s=areas, color=COLOURS[0], edgecolors="white", linewidths=0.5, zorder=3)
     axes.set_xlim(-0.03, 1.03)

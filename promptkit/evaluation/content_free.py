@@ -34,12 +34,7 @@ def content_free_queries(
     examples = [Example(id=content_free_name(content), inputs=inputs[content]) for *_, content in pairs]
     rendered = bound.apply(examples, context_of=[row for _, row, _ in pairs])
     return [
-        Query(
-            file="support",
-            id=str(ContentFreeRow(content=content, context=context)),
-            example=example,
-            rendered=prompt,
-        )
+        Query(file="support", id=str(ContentFreeRow(content=content, context=context)), example=example, rendered=prompt)
         for (context, _, content), example, prompt in zip(pairs, examples, rendered, strict=True)
     ]
 

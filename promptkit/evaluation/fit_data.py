@@ -27,10 +27,7 @@ UNKNOWN = -1
 
 
 def collect_fit_data(
-    chains: Sequence[Chain],
-    samples: Sequence[RowRecord],
-    support: Sequence[RowRecord],
-    read_outputs: ReadOutputs | None = None,
+    chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord], read_outputs: ReadOutputs | None = None
 ) -> tuple[FitData, Integers]:
     """Returns what calibrations over fixed labels may be fitted on.
 
@@ -63,7 +60,7 @@ def collect_fit_data(
 
 
 def collect_choice_data(samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> FitData:
-    """Returns what calibrations may be fitted on if each row has its own choices: the scores, and the premises if there are any.
+    """Returns what calibrations may be fitted on if each row has its own choices: scores, and premises if there are any.
 
     Args:
         samples: Records of the evaluated rows.

@@ -73,9 +73,7 @@ def scarce_labels(chains: Sequence[Chain], fit: Sequence[str | None]) -> ScarceL
     return ScarceLabels(counts=scarce, labels=len(labels), needed=needed) if scarce else None
 
 
-def class_skew(
-    calibration: Calibration, evaluated: Sequence[str], fit: Sequence[str | None], labels: int
-) -> ClassSkew | None:
+def class_skew(calibration: Calibration, evaluated: Sequence[str], fit: Sequence[str | None], labels: int) -> ClassSkew | None:
     """Returns the class that is over-represented where a calibration assumes equal classes, or None.
 
     A one-sided binomial test, with Bonferroni's correction for the number of labels.

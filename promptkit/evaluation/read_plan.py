@@ -73,7 +73,7 @@ class ReadPlan:
         read_rows = [row for row in rows if row.file == "samples" or FitRow.parse(row.id)]
         if self.verbs and any(any(row.rendered.label_token_counts) for row in read_rows):
             raise InputError(
-                "Channel prompts begin with the answer, so there is no answer slot at which hidden states or tokens can be read",
+                "Channel prompts begin with the answer, so they have no answer slot for hidden states or tokens",
                 code="channel-prompt",
                 hint="Leave out --score channel, or the aligners that read hidden states or tokens",
                 option="channel",

@@ -36,10 +36,7 @@ class RunTitle(TypedDict):
 
 
 def compute_results(
-    chains: Sequence[Chain],
-    samples: Sequence[RowRecord],
-    support: Sequence[RowRecord],
-    read_outputs: ReadOutputs | None = None,
+    chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord], read_outputs: ReadOutputs | None = None
 ) -> tuple[Result, ...]:
     """Returns the results of each branch.
 

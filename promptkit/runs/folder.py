@@ -125,10 +125,7 @@ class RunFolder:
             stream.writelines(to_line(record) + "\n" for record in records)
 
     def finish(
-        self,
-        records: Mapping[str, Sequence[Mapping[str, Any]]],
-        summary: Mapping[str, Any],
-        tensors: bytes | None = None,
+        self, records: Mapping[str, Sequence[Mapping[str, Any]]], summary: Mapping[str, Any], tensors: bytes | None = None
     ) -> None:
         """Writes every file in its final order and marks the run or shard as finished.
 

@@ -45,7 +45,9 @@ class Result:
     predictions: tuple[str | None, ...]
     """The prediction for each row; None if no answer was found in the generated text."""
     logprobs: Floats
-    """Shape (N, K), rows and labels in the run's order. -inf where a row has fewer than K choices; K is 0 for generated texts."""
+    """Calibrated log-probabilities, shape (N, K), rows and labels in the run's order.
+
+    -inf where a row has fewer than K choices; K is 0 for generated texts."""
     correct: Floats
     """Shape (N,): 1.0 for each correct prediction, 0.0 for the others."""
     shares: Mapping[str, Floats]

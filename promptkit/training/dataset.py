@@ -219,7 +219,8 @@ def _drawn(rows: Sequence[LabeledExample], recipe: TrainingConfig) -> list[Label
     """At most so many rows of each label as the recipe says, drawn by its seed, in the order given."""
     if recipe.per_class is None:
         return [*rows]
-    return [rows[place] for place in draw_per_class(PerClass(recipe.per_class, recipe.seed), [(row.id, row.label) for row in rows])]
+    pairs = [(row.id, row.label) for row in rows]
+    return [rows[place] for place in draw_per_class(PerClass(recipe.per_class, recipe.seed), pairs)]
 
 
 def _gold(row: LabeledExample, candidates: Sequence[str]) -> int:

@@ -96,9 +96,7 @@ rows = st.lists(
 
 
 @given(rows, st.sampled_from([None, *LABELS]))
-def test_biases_equal_those_counted_by_hand(
-    tmp_path_factory: pytest.TempPathFactory, rows: Any, premise: str | None
-) -> None:
+def test_biases_equal_those_counted_by_hand(tmp_path_factory: pytest.TempPathFactory, rows: Any, premise: str | None) -> None:
     found = bias(str(write(tmp_path_factory.mktemp("run"), rows, premise)))
     recency = [(shown[-1], gold, said) for shown, gold, said in rows if shown]
     majority = []

@@ -125,7 +125,12 @@ def test_a_rationale_comes_from_a_column_and_appears_only_in_demonstrations(tmp_
 
     rows = [{"q": f"{i}+1?", "answer": f"{i} + 1 = {i + 1}\n#### {i + 1}"} for i in range(8)]
     task = make(
-        tmp_path, rows, answer="final_number", label=regex_column("#### (.+)"), rationale={"why": regex_column(r"(?s)(.*)\n####")}, hold_out=4
+        tmp_path,
+        rows,
+        answer="final_number",
+        label=regex_column("#### (.+)"),
+        rationale={"why": regex_column(r"(?s)(.*)\n####")},
+        hold_out=4,
     )
     text = "{% block input %}{{ q }}{% endblock %}{% block target %} {{ why }} so {{ label }}{% endblock %}"
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt(pk.Template(text), demos=pk.demos.random(k=2)), reading(task))
@@ -252,7 +257,9 @@ def test_a_run_of_texts_records_the_texts_and_the_extracted_answers(tmp_path: Pa
         assert line["prediction"] is None or line["prediction"] in text["text"]
         assert line["correct"] == (line["prediction"] in line["accepted"])
     predictions = [line["prediction"] for line in lines(run)]
-    assert run.results[0].metrics["no_answer"]["value"] == pytest.approx(np.mean([prediction is None for prediction in predictions]))
+    assert run.results[0].metrics["no_answer"]["value"] == pytest.approx(
+        np.mean([prediction is None for prediction in predictions])
+    )
     assert run.results[0].metrics["exact_match"]["value"] == pytest.approx(np.mean([line["correct"] for line in lines(run)]))
     assert None in predictions
     assert "no answer found" in str(run)
@@ -307,7 +314,9 @@ def test_demonstrations_are_dropped_to_leave_context_for_the_text(bind_context: 
     example = pk.task("sentiment").rows("test")[0]
 
     def render(max_tokens: int, card: Any) -> Any:
-        return prompt.bind(bind_context(make_rows(8), card=card, reading=pk.extract.first_line(max_tokens=max_tokens)))([example])[0]
+        return prompt.bind(bind_context(make_rows(8), card=card, reading=pk.extract.first_line(max_tokens=max_tokens)))(
+            [example]
+        )[0]
 
     whole = render(1, make_card())
     card = make_card(context_length=len(whole.input.ids) + 10)

@@ -20,10 +20,10 @@ from promptkit.core.inputs import TextInput
 from promptkit.core.registry import build
 from promptkit.core.requests import Read, Request
 from promptkit.evaluation.evaluate import evaluate, evaluate_shard
-from promptkit.evaluation.merge import merge
 from promptkit.evaluation.fit_data import collect_fit_data
 from promptkit.evaluation.fit_rows import draw_per_class
 from promptkit.evaluation.fit_warnings import ScarceLabels, class_skew, scarce_labels
+from promptkit.evaluation.merge import merge
 from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.models.registry import ENGINES
 from promptkit.runs.folder import RunFolder

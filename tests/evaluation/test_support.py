@@ -14,6 +14,8 @@ import pytest
 
 import promptkit as pk
 from promptkit.align.calibrate import CALIBRATIONS
+from promptkit.align.labelmap import MAPS
+from promptkit.align.probes import LEARNED
 from promptkit.analysis.realign import align
 from promptkit.core.alignment import FitData, Needs, Outputs, PerClass, RandomWords
 from promptkit.core.errors import InputError, TaskError, Unsupported
@@ -151,9 +153,7 @@ def test_a_prompt_with_a_chain_of_thought_has_no_premise(tmp_path: Path) -> None
         fitted(write_task(tmp_path / "task"), tmp_path, cot=pk.cot.zero_shot(max_tokens=4))
 
 
-def test_many_contexts_are_warned_of_before_the_model_is_asked(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_many_contexts_are_warned_of_before_the_model_is_asked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     task = write_task(tmp_path / "task")
     with caplog.at_level(logging.WARNING):
         fitted(task, tmp_path, demos=pk.demos.first(k=2))
@@ -175,7 +175,7 @@ def test_a_run_of_the_fit_part_is_aligned_without_labels(tmp_path: Path) -> None
     branches = [pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [pk.Verbalizer(WORDS), pk.calibrate.Batch()])]
     found = align(evaluate(branches, task, split="train", out=tmp_path).path)
     unavailable = {each.name for each in found.unavailable if each.code == "rows-are-evaluated"}
-    assert unavailable == {"batch-fitted", "temperature", "vector", "affine"}
+    assert unavailable == {"batch-fitted", "temperature", "vector", "affine", *LEARNED, *MAPS}
     assert "batch" in {result.align for result in found.results}
 
 
@@ -224,7 +224,9 @@ def test_equal_classes_are_rarely_reported_as_unequal(labels: int, rows: int) ->
     assert class_skew(prior, [], skewed, labels) is None
 
 
-def test_a_calibration_that_cannot_be_fitted_is_refused_before_the_model_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_calibration_that_cannot_be_fitted_is_refused_before_the_model_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = write_task(tmp_path / "task")
     monkeypatch.setattr(FakeModel, "answer", None)
     for calibration, code, fields in (

@@ -136,9 +136,7 @@ def test_a_killed_run_continues_to_the_same_bytes_and_shards_merge_to_them(task:
 
 
 @pytest.mark.parametrize(("before", "after", "written"), [(4, 8, 4), (8, 4, 0), (1, 3, 3)])
-def test_cached_texts_are_not_generated_again(
-    task: pk.Task, tmp_path: Path, before: int, after: int, written: int
-) -> None:
+def test_cached_texts_are_not_generated_again(task: pk.Task, tmp_path: Path, before: int, after: int, written: int) -> None:
     run(task, before, tmp_path / "before", cache=True)
     assert Counting.written == 30 * before
     again = run(task, after, tmp_path / "after", cache=True)
@@ -157,7 +155,9 @@ def test_a_killed_run_with_some_cached_texts_continues_to_the_same_bytes(task: p
     assert contents(resumed) == contents(run(task, 8, tmp_path / "whole"))
 
 
-def test_runs_with_a_vote_can_be_compared_and_rendered(task: pk.Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_with_a_vote_can_be_compared_and_rendered(
+    task: pk.Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     one, other = run(task, 1, tmp_path), run(task, 5, tmp_path)
     compared = compare_runs([str(one.path), f"{other.path}:majority"])
     assert [branch.accuracy.value for branch in compared.branches] == pytest.approx(
@@ -186,7 +186,9 @@ def test_an_option_is_extracted_only_if_it_is_a_choice_of_the_row(tmp_path: Path
     model._write = lambda request: GenerateOutput(
         generations=tuple(type(g)(ids=g.ids, text=next(texts), ended=g.ended) for g in write(request).generations)
     )
-    finished = evaluate(pk.Predictor(model, pk.Prompt(tmp_path / "t.j2"), pk.extract.option(max_tokens=2)), option_task, out=tmp_path)
+    finished = evaluate(
+        pk.Predictor(model, pk.Prompt(tmp_path / "t.j2"), pk.extract.option(max_tokens=2)), option_task, out=tmp_path
+    )
     said = {line["generations"][0]["text"]: (line["prediction"], line["correct"]) for line in lines(finished)}
     assert said == {
         "The answer is B.": ("(B)", True),
