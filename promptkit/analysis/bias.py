@@ -1,7 +1,7 @@
 """Measures three biases of in-context learning (Zhao et al. 2021, arXiv 2102.09690, section 4) in a finished run.
 
 Each bias favors some labels in a row: the labels of most of its demonstrations (majority label), the label of its last
-demonstration (recency), and the label that is likeliest without instruction, demonstrations and inputs (common token). The
+demonstration (recency), and the likeliest label without instruction, demonstrations and inputs (common token). The
 excess is the share of rows in which a favored label is predicted minus the share of rows in which one is correct.
 """
 
@@ -179,7 +179,7 @@ def _fixed_labels(path: Path, settings: RunSettings) -> tuple[str, ...]:
 
 
 def _why_no_premise(settings: RunSettings, path: Path) -> str:
-    command = eval_command(settings, ["pmi"], beside=path.parent)
+    command = eval_command(settings, ["pmi"], trainings=path.parent)
     collect = explained(command) if command else "evaluate it again with the calibration pmi"
     return why_no_premise(settings) or f"the run does not contain the scores of the premise: {collect}"
 

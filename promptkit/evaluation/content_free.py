@@ -25,7 +25,7 @@ def content_free_queries(
         bound: The predictor.
         rows: Queries of the evaluated rows.
         contents: The content-free inputs.
-        fit: Rows of the fit part, from whose inputs random words are drawn.
+        fit: Rows of the fit part; random words are drawn from their inputs.
     """
     contexts = _first_in_context(row.rendered for row in rows)
     _warn_if_many(len(rows), len(contexts), len(contents))

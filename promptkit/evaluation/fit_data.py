@@ -1,6 +1,6 @@
 """Turns the records of a run into the data that calibrations are fitted on.
 
-A fit sees model outputs, and labels of the fit part alone: never a label of an evaluated row, nor of a row with the same
+A fit sees model outputs and labels of the fit part. It never sees the label of an evaluated row, or of a row with the same
 inputs as a row of the evaluated split.
 """
 
@@ -29,7 +29,7 @@ UNKNOWN = -1
 def collect_fit_data(
     chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord], read_outputs: ReadOutputs | None = None
 ) -> tuple[FitData, Integers]:
-    """Returns what calibrations over fixed labels may be fitted on.
+    """Returns the data for fitting calibrations if all rows have the same labels.
 
     Args:
         chains: The branches of the run.
@@ -60,7 +60,7 @@ def collect_fit_data(
 
 
 def collect_choice_data(samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> FitData:
-    """Returns what calibrations may be fitted on if each row has its own choices: scores, and premises if there are any.
+    """Returns the data for fitting calibrations if each row has its own choices.
 
     Args:
         samples: Records of the evaluated rows.

@@ -19,7 +19,7 @@ from promptkit.tasks.task import Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """One pass of a model over the rows of a task, whose outputs serve all predictors."""
+    """One pass of a model over the rows of a task. All predictors use its outputs."""
 
     predictors: tuple[Predictor, ...]
     """The branches of the run."""
@@ -35,7 +35,7 @@ class RunPlan:
 
     @property
     def predictor(self) -> Predictor:
-        """The predictor whose model, manipulation and first aligner all share."""
+        """The first predictor. All predictors share its model, manipulation and first aligner."""
         return self.predictors[0]
 
     @property

@@ -1,4 +1,4 @@
-"""What a run has read at the answer slots: token log-probabilities and hidden states, as tensors."""
+"""Token log-probabilities and hidden states that a run has read at the answer slots, as tensors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ METADATA = "read_plan"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOutputs:
-    """What a run has read at the answer slots."""
+    """Token log-probabilities and hidden states that a run has read at the answer slots."""
 
     metadata: ReadMetadata
     """The tokens, layers, texts and rows that were read."""
@@ -36,7 +36,7 @@ class ReadOutputs:
 
     @classmethod
     def from_records(cls, records: Sequence[ReadRecord | ReadPlanRecord]) -> Self | None:
-        """Returns what the records of `outputs.jsonl`, in the run's order, contain, or None if there are none."""
+        """Returns the outputs in records of `outputs.jsonl`, which must be in the run's order; None if there are no records."""
         if not records:
             return None
         plan = cast("ReadPlanRecord", records[0])
@@ -54,7 +54,7 @@ class ReadOutputs:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Returns what the contents of `outputs.safetensors` contain."""
+        """Returns the outputs in the contents of `outputs.safetensors`."""
         from safetensors.numpy import load
 
         header_length = int.from_bytes(content[:8], "little")

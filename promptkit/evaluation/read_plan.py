@@ -1,7 +1,7 @@
 """Plans what is read at the answer slot besides scores: log-probabilities of tokens, and hidden states.
 
-All rows share one set of tokens: the likeliest tokens of the labeled rows, which are asked for first, while the requests are
-planned. Then every row is asked for the log-probabilities of these tokens and for the hidden states of the layers.
+All rows share one set of tokens: the likeliest tokens of the labeled rows. The model is asked for these tokens first, while
+the requests are planned, and then for their log-probabilities and the hidden states of every row.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class ReadPlan:
         """Returns the read requests of rows, and those of the texts.
 
         Args:
-            rows: Queries of the evaluated rows and of the further rows, of which those of the fit part are read.
+            rows: Queries of the evaluated rows and of the further rows. Only the fit part of the latter is read.
             ask: The model.
 
         Raises:

@@ -57,10 +57,7 @@ def compute_results(
 
 
 def _label_result(chain: Chain, gold: Integers, data: FitData, fit_labels: Integers) -> Result:
-    """The results of a branch whose rows all have the same labels.
-
-    fit_labels: indices of the labels of the fit part's rows, for calibrations that need them.
-    """
+    """The results of a branch with the same labels for every row."""
     labels, logprobs, calibration = chain.reading.labels, data.items.logprobs, chain.calibration
     if calibration:
         logprobs = calibration.fit(data, fit_labels if calibration.needs.labels else None).apply(data.items)
@@ -79,7 +76,7 @@ def _label_result(chain: Chain, gold: Integers, data: FitData, fit_labels: Integ
 
 
 def _choice_result(chain: Chain, samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> Result:
-    """The results of a branch whose rows have their own choices; rows with fewer choices than others are padded with -inf."""
+    """The results of a branch with other choices for every row; rows with fewer choices are padded with -inf."""
     data = collect_choice_data(samples, support)
     logprobs = data.items.logprobs
     if chain.calibration:

@@ -23,7 +23,7 @@ from promptkit.runs.schema import RunSettings
 TASK_PLACEHOLDER = "TASK"
 """Replaces the path of a task file, which a run does not record."""
 LEARNED_PLACEHOLDER = "FOLDER"
-"""Replaces the folder of a learned manipulation that is not found beside the run."""
+"""Replaces the folder of a learned manipulation that is not found."""
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "hf": ("device", "dtype", "attention", "batch_tokens"),
     "vllm": (
@@ -36,13 +36,13 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 """Engine -> the settings of its models that `--set` takes, under the names that a run records."""
 
 
-def eval_command(settings: RunSettings, calibrate: Sequence[str], *, beside: Path | None = None) -> str | None:
+def eval_command(settings: RunSettings, calibrate: Sequence[str], *, trainings: Path | None = None) -> str | None:
     """Returns the command that makes a run with given calibrations.
 
     Args:
         settings: Settings of the run.
         calibrate: The calibrations, as the command line spells them.
-        beside: The folder with trainings in which learned manipulations of the run are looked up.
+        trainings: A folder with trainings, in which the learned manipulations of the run are looked up.
 
     Returns:
         The command, or None if the command line cannot express the run, such as one whose template was given as text.
@@ -58,7 +58,7 @@ def eval_command(settings: RunSettings, calibrate: Sequence[str], *, beside: Pat
         *("--model", model["name"], *_model_options(model)),
         *_prompt_options(prompt),
         *(() if score == "sum" else ("--score", score)),
-        *_saved_options(prompt.get("with", ()), beside, model),
+        *_saved_options(prompt.get("with", ()), trainings, model),
         *("--split", settings["split"]),
         *(() if limit is None else ("--limit", str(limit))),
         *("--calibrate", ",".join(name for name in calibrate if not (is_pmi and name == "pmi"))),
@@ -119,17 +119,17 @@ def _prompt_options(prompt: Mapping[str, Any]) -> list[str]:
     return options
 
 
-def _saved_options(modifiers: Sequence[Mapping[str, Any]], beside: Path | None, model: Mapping[str, Any]) -> list[str]:
-    folders = _learned_folders(beside, model) if beside is not None and modifiers else {}
+def _saved_options(modifiers: Sequence[Mapping[str, Any]], trainings: Path | None, model: Mapping[str, Any]) -> list[str]:
+    folders = _learned_folders(trainings, model) if trainings is not None and modifiers else {}
     paths = [folders.get(json.dumps(modifier, sort_keys=True), LEARNED_PLACEHOLDER) for modifier in modifiers]
     return [word for path in paths for word in ("--prompt", str(path))]
 
 
-def _learned_folders(beside: Path, model: Mapping[str, Any]) -> dict[str, Path]:
+def _learned_folders(trainings: Path, model: Mapping[str, Any]) -> dict[str, Path]:
     """For every manipulation learned on a model that is saved below a folder: its settings as JSON -> its folder."""
     folders: dict[str, Path] = {}
     content = content_of(model["name"], model)
-    for manifest in sorted(path for depth in ("*", "*/*") for path in beside.glob(f"{depth}/{MANIFEST}")):
+    for manifest in sorted(path for depth in ("*", "*/*") for path in trainings.glob(f"{depth}/{MANIFEST}")):
         with suppress(PromptkitError):  # damaged folders are skipped
             learned = load_manipulation(manifest.parent)
             if all(learned.base.get(part, content[part]) == content[part] for part in ("tokenizer", "content")):

@@ -12,12 +12,12 @@ from typing import Any
 from promptkit.core.errors import RunError, json_reason
 
 
-def to_line(value: Mapping[str, Any]) -> str:
+def to_line(value: Mapping[str, object]) -> str:
     """Returns JSON on one line, without a line break at its end."""
     return json.dumps(value, ensure_ascii=True, separators=(", ", ": "))
 
 
-def to_file(value: Mapping[str, Any]) -> bytes:
+def to_file(value: Mapping[str, object]) -> bytes:
     """Returns JSON as the indented contents of a file."""
     return (json.dumps(value, ensure_ascii=True, indent=1) + "\n").encode()
 

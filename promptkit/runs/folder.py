@@ -1,4 +1,4 @@
-"""Writes run folders: one folder per run, written while the run computes, so that an interrupted run can continue.
+"""Writes run folders: one folder per run, written while the run computes, so an interrupted run can continue.
 
     run.json              everything that determines the results
     samples.jsonl         one record per evaluated row
@@ -50,7 +50,7 @@ class RunFolder:
         shard: The shard, if the folder is that of a shard.
     """
 
-    def __init__(self, out: str | Path, task: str, settings: Mapping[str, Any], shard: Shard | None = None) -> None:
+    def __init__(self, out: str | Path, task: str, settings: Mapping[str, object], shard: Shard | None = None) -> None:
         digest = hashlib.sha256(to_line(settings).encode("utf-8", "surrogatepass")).hexdigest()[:8]
         suffix = f".shard-{shard.number}-of-{shard.of}" if shard else ""
         self.path = expanded(out) / f"{task.replace('/', '-')}-{digest}{suffix}"
@@ -117,7 +117,7 @@ class RunFolder:
                 stream.truncate(len(complete))
         return [parse_record(path, number, line) for number, line in enumerate(complete.splitlines(), start=1)]
 
-    def append(self, file: File, records: Sequence[Mapping[str, Any]]) -> None:
+    def append(self, file: File, records: Sequence[Mapping[str, object]]) -> None:
         """Appends records to a file and flushes them to the operating system."""
         if not records:
             return
@@ -125,7 +125,7 @@ class RunFolder:
             stream.writelines(to_line(record) + "\n" for record in records)
 
     def finish(
-        self, records: Mapping[str, Sequence[Mapping[str, Any]]], summary: Mapping[str, Any], tensors: bytes | None = None
+        self, records: Mapping[str, Sequence[Mapping[str, object]]], summary: Mapping[str, object], tensors: bytes | None = None
     ) -> None:
         """Writes every file in its final order and marks the run or shard as finished.
 
@@ -149,7 +149,7 @@ class RunFolder:
         if self._marker == SUMMARY:
             (self.path / "outputs.jsonl").unlink(missing_ok=True)
 
-    def record_timing(self, timing: Mapping[str, Any]) -> None:
+    def record_timing(self, timing: Mapping[str, object]) -> None:
         """Writes the timing of this execution."""
         self._write(TIMING, to_file(timing))
 

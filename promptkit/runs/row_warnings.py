@@ -15,7 +15,7 @@ MESSAGES = {
     "evaluated-demonstration": "have a demonstration that is itself evaluated: train and test overlap",
     "max-tokens": "reached the maximum number of generated tokens (max_tokens)",
 }
-"""Code of a warning -> what is the case for its rows."""
+"""Code of a warning -> what its rows have in common, as the end of a sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,16 +63,16 @@ def test_rows_that_some_runs_lack_are_left_out_and_counted(tmp_path: Path) -> No
 
 
 def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
-    whole = run(tmp_path)
-    with refused(InputError, "too-few-runs", runs=(str(whole.path),)):
-        compare_runs([str(whole.path)])
+    full = run(tmp_path)
+    with refused(InputError, "too-few-runs", runs=(str(full.path),)):
+        compare_runs([str(full.path)])
     with refused(RunError, "no-such-folder", folder=str(tmp_path / "absent")):
-        compare_runs([str(whole.path), str(tmp_path / "absent")])
+        compare_runs([str(full.path), str(tmp_path / "absent")])
     with refused(InputError, "unknown-name", name="batch", close=["batch:rows=8"]) as error:
-        compare_runs([str(whole.path), f"{whole.path}:batch"])
+        compare_runs([str(full.path), f"{full.path}:batch"])
     assert str(error.value.fields["kind"]).startswith("branch")
     with refused(RunError, "not-a-run", folder=str(tmp_path)):
-        compare_runs([str(whole.path), str(tmp_path)])
+        compare_runs([str(full.path), str(tmp_path)])
     train = run(tmp_path, split="train")
-    with refused(RunError, "no-common-rows", runs=(str(whole.path), str(train.path))):
-        compare_runs([str(whole.path), str(train.path)])
+    with refused(RunError, "no-common-rows", runs=(str(full.path), str(train.path))):
+        compare_runs([str(full.path), str(train.path)])

@@ -48,24 +48,26 @@ def run(out: Path, *calibrations: str, limit: int = 40, model: str = "fake", **p
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> pk.Run:
+def full_run(tmp_path_factory: pytest.TempPathFactory) -> pk.Run:
     return run(tmp_path_factory.mktemp("runs"), *CALIBRATIONS)
 
 
-def test_a_finished_run_is_aligned_to_the_same_numbers_without_a_model(whole: pk.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_run_is_aligned_to_the_same_numbers_without_a_model(
+    full_run: pk.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(FakeModel, "__init__", None)
-    found = align(whole.path)
+    found = align(full_run.path)
     again = {result.align: result for result in found.results}
-    for result in whole.results:
+    for result in full_run.results:
         assert again[result.align].to_json() == result.to_json()
         np.testing.assert_array_equal(again[result.align].logprobs, result.logprobs)
     assert [*again] == sorted(again, key=[*again].index)
-    assert again.keys() - {result.align for result in whole.results} == {*TRANSDUCTIVE}
+    assert again.keys() - {result.align for result in full_run.results} == {*TRANSDUCTIVE}
     assert (found.unavailable, found.command) == ((), None)
 
 
-def test_differences_are_to_the_plain_verbalizer(whole: pk.Run) -> None:
-    found = align(whole.path)
+def test_differences_are_to_the_plain_verbalizer(full_run: pk.Run) -> None:
+    found = align(full_run.path)
     plain = found.results[0]
     assert (plain.align, found.differences[0]) == ("verbalizer", None)
     for result, difference in zip(found.results[1:], found.differences[1:], strict=True):
@@ -127,10 +129,10 @@ def test_the_command_collects_nothing_that_the_prompt_cannot_provide(
     assert {"contextual", "domain", "vector"} <= {*collected}
 
 
-def test_alignments_are_chosen_by_name(whole: pk.Run) -> None:
-    assert names(align(whole.path, "prior:target=0.2|0.8, pmi")) == ["verbalizer", "prior:target=0.2|0.8", "pmi"]
+def test_alignments_are_chosen_by_name(full_run: pk.Run) -> None:
+    assert names(align(full_run.path, "prior:target=0.2|0.8, pmi")) == ["verbalizer", "prior:target=0.2|0.8", "pmi"]
     with refused(InputError, "unknown-name", kind="calibration", name="contextul") as error:
-        align(whole.path, "contextul")
+        align(full_run.path, "contextul")
     assert error.value.fields["close"][0] == "contextual"
 
 
@@ -221,12 +223,12 @@ def test_the_command_names_the_folders_of_learned_manipulations(
         return json.loads(capsys.readouterr().out)
 
     settings = json.loads((made.path / "run.json").read_text())
-    assert typed(eval_command(settings, [], beside=tmp_path))["run"] == str(made.path)
+    assert typed(eval_command(settings, [], trainings=tmp_path))["run"] == str(made.path)
     found = align(made.path, "contextual,batch")
     again = align(typed(found.command)["run"], "contextual,batch")
     assert again.unavailable == ()
     other_model = eval_command(
-        {**settings, "model": {**settings["model"], "name": "fake:b", "tokenizer": "b"}}, [], beside=tmp_path
+        {**settings, "model": {**settings["model"], "name": "fake:b", "tokenizer": "b"}}, [], trainings=tmp_path
     )
     assert other_model is not None
     assert other_model.count("--prompt FOLDER ") == 2
@@ -276,10 +278,10 @@ def test_a_task_file_is_a_placeholder_in_the_command() -> None:
     assert eval_command(settings | {"manipulate": dict(inline.settings())}, ["pmi"]) is None
 
 
-def test_the_table_and_the_json_have_the_same_values(whole: pk.Run) -> None:
-    found = align(whole.path)
+def test_the_table_and_the_json_have_the_same_values(full_run: pk.Run) -> None:
+    found = align(full_run.path)
     as_json = json.loads(json.dumps(found.to_json()))
-    assert as_json["gold"] == Counter(whole.gold)
+    assert as_json["gold"] == Counter(full_run.gold)
     assert [each["align"] for each in as_json["results"]] == names(found)
     for each in as_json["results"]:
         assert f"{each['metrics']['ece']['value']:.3f}" in str(found)
@@ -287,7 +289,7 @@ def test_the_table_and_the_json_have_the_same_values(whole: pk.Run) -> None:
 
 
 def test_the_commands_print_json_or_a_table_and_draw(
-    whole: pk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    full_run: pk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def typed(*words: str) -> str:
         monkeypatch.setattr("sys.argv", ["promptkit", *words])
@@ -295,9 +297,9 @@ def test_the_commands_print_json_or_a_table_and_draw(
             main()
         return capsys.readouterr().out
 
-    path = str(whole.path)
+    path = str(full_run.path)
     assert json.loads(typed("align", path, "--json")) == align(path).to_json()
-    assert json.loads(typed("bias", path, "--json"))["n"] == len(whole.gold)
+    assert json.loads(typed("bias", path, "--json"))["n"] == len(full_run.gold)
     table = typed("align", path, "--calibrate", "pmi", "--plot", str(tmp_path / "drawn.pdf"))
     assert f"{align(path, 'pmi').results[1].metrics['brier']['value']:.3f}" in table
     assert (tmp_path / "drawn.pdf").read_bytes().startswith(b"%PDF")
@@ -307,21 +309,21 @@ def test_the_commands_print_json_or_a_table_and_draw(
 # ---- reliability diagrams ---------------------------------------------------------------------------
 
 
-def test_bins_are_those_of_the_ece_and_the_matrix_counts_every_row(whole: pk.Run) -> None:
-    found = align(whole.path)
+def test_bins_are_those_of_the_ece_and_the_matrix_counts_every_row(full_run: pk.Run) -> None:
+    found = align(full_run.path)
     for result in found.results:
         bins = confidence_bins(result)
-        gaps = sum(each.rows * abs(each.accuracy.value - each.confidence) for each in bins) / len(whole.gold)
+        gaps = sum(each.rows * abs(each.accuracy.value - each.confidence) for each in bins) / len(full_run.gold)
         assert gaps == pytest.approx(result.metrics["ece"]["value"], abs=1e-5)
         assert len(bins) <= BINS
         counts = confusion_matrix(result, found.gold, found.labels)
-        assert counts.sum(1).tolist() == [Counter(whole.gold)[label] for label in found.labels]
+        assert counts.sum(1).tolist() == [Counter(full_run.gold)[label] for label in found.labels]
         assert counts.sum(0).tolist() == [result.predicted[label] for label in found.labels]
         assert np.trace(counts) == result.correct.sum()
 
 
-def test_each_alignment_has_a_diagram_and_a_matrix_with_its_values(whole: pk.Run) -> None:
-    found = align(whole.path)
+def test_each_alignment_has_a_diagram_and_a_matrix_with_its_values(full_run: pk.Run) -> None:
+    found = align(full_run.path)
     shown = [axes for axes in draw(found).axes if axes.get_visible()]
     assert len(shown) == 2 * len(found.results)
     for left, right, result in zip(shown[::2], shown[1::2], found.results, strict=True):

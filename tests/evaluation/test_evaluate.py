@@ -70,14 +70,14 @@ def killed_after(batches: int) -> Any:
 @pytest.mark.parametrize("batches", [0, 1, 3])
 @pytest.mark.parametrize("torn", [b"", b'{"id": "half a li'])
 def test_a_killed_run_continues_to_the_same_bytes(tmp_path: Path, batches: int, torn: bytes) -> None:
-    whole = run(tmp_path / "whole")
+    full = run(tmp_path / "full")
     with pytest.raises(Killed):
         run(tmp_path / "killed", model=killed_after(batches))
     samples = next((tmp_path / "killed").glob("sentiment-*")) / "samples.jsonl"
     with samples.open("ab") as stream:
         stream.write(torn)
     resumed = run(tmp_path / "killed")
-    assert contents(resumed) == contents(whole)
+    assert contents(resumed) == contents(full)
     assert resumed.resumed < 30
 
 

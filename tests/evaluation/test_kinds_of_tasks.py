@@ -19,6 +19,7 @@ from promptkit.align.chain import reading
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.metrics.classification import choice, classification
 from promptkit.runs.row_warnings import RowWarning, row_warnings
+from promptkit.runs.run import TITLES
 from tests.support.errors import refused
 
 TEMPLATE = "{% block input %}Q: {{ q }}\nA:{% endblock %}{% block target %} {{ label }}{% endblock %}"
@@ -28,8 +29,8 @@ def make(folder: Path, rows: list[dict[str, Any]], *, answer: Any = None, **sour
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     (folder / "t.j2").write_text(TEMPLATE)
-    whole = {"files": {"test": "rows.jsonl"}, "inputs": {"q": "q"}, "label": "label", **source}
-    spec = {"description": "made up", "template": "t.j2", "sources": [whole]} | ({"answer": answer} if answer else {})
+    source = {"files": {"test": "rows.jsonl"}, "inputs": {"q": "q"}, "label": "label", **source}
+    spec = {"description": "made up", "template": "t.j2", "sources": [source]} | ({"answer": answer} if answer else {})
     (folder / "t.yaml").write_text(yaml.safe_dump(spec))
     return pk.task(folder / "t.yaml")
 
@@ -38,7 +39,7 @@ def lines(run: pk.Run, file: str = "samples.jsonl") -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run.path / file).read_text().splitlines()]
 
 
-OFFERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+CHOICES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a list, by text": ({"options": ["red", "blue"], "label": "blue"}, {"column": "options"}),
     "a list, by number": ({"options": ["red", "blue"], "label": 1}, {"column": "options"}),
     "a list, by number from 1": ({"options": ["red", "blue"], "label": "2"}, {"column": "options", "count_from": 1}),
@@ -50,9 +51,9 @@ OFFERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("offer", OFFERS)
-def test_choices_come_from_columns(tmp_path: Path, offer: str) -> None:
-    row, choices = OFFERS[offer]
+@pytest.mark.parametrize("kind", CHOICES)
+def test_choices_come_from_columns(tmp_path: Path, kind: str) -> None:
+    row, choices = CHOICES[kind]
     (example,) = make(tmp_path, [{"q": "?", **row}], choices=choices).rows("test")
     assert (example.choices, example.label) == (("red", "blue"), "blue")
 
@@ -231,11 +232,11 @@ def test_choices_are_scored_by_pmi_against_the_premise_of_each_row(chosen: tuple
 @given(st.lists(st.tuples(st.integers(0, 2), st.lists(st.floats(-9, 0), min_size=3, max_size=3)), min_size=2, max_size=20))
 def test_metrics_of_choices_equal_those_of_labels_if_all_rows_have_as_many(rows: list[tuple[int, list[float]]]) -> None:
     gold, logprobs = np.array([g for g, _ in rows]), np.array([x for _, x in rows])
-    whole = classification(gold, logprobs)
+    full = classification(gold, logprobs)
     of_choices = choice(gold, np.hstack([logprobs, np.full((len(rows), 2), -np.inf)]))
     for name, figure in of_choices.items():
         for one, other in zip(
-            (figure.value, figure.low, figure.high), (whole[name].value, whole[name].low, whole[name].high), strict=True
+            (figure.value, figure.low, figure.high), (full[name].value, full[name].low, full[name].high), strict=True
         ):
             assert one == pytest.approx(other, abs=1e-12)
     assert of_choices["accuracy"].value == pytest.approx(accuracy_score(gold, logprobs.argmax(1)))
@@ -262,7 +263,7 @@ def test_a_run_of_texts_records_the_texts_and_the_extracted_answers(tmp_path: Pa
     )
     assert run.results[0].metrics["exact_match"]["value"] == pytest.approx(np.mean([line["correct"] for line in lines(run)]))
     assert None in predictions
-    assert "no answer found" in str(run)
+    assert TITLES["no_answer"] in str(run)
     cut_off = sum(line["generations"][0]["ended"] == "length" for line in lines(run))
     warning = RowWarning(code="max-tokens", rows=cut_off, of=len(run.ids))
     assert cut_off > 0
@@ -271,14 +272,14 @@ def test_a_run_of_texts_records_the_texts_and_the_extracted_answers(tmp_path: Pa
 
 
 def test_a_sampled_text_does_not_depend_on_the_other_rows(tmp_path: Path) -> None:
-    task, whole = facts(tmp_path, temperature=1.0, seed=3)
+    task, full = facts(tmp_path, temperature=1.0, seed=3)
     predictor = pk.Predictor(
         pk.load("fake"), pk.Prompt(tmp_path / "t.j2", demos=pk.demos.random(k=2)), reading(task, temperature=1.0, seed=3)
     )
     few = lines(pk.evaluate(predictor, task, limit=5, out=tmp_path))
-    assert few == lines(whole)[:5]
+    assert few == lines(full)[:5]
     other = facts(tmp_path, temperature=1.0, seed=4)[1]
-    assert [line["generations"] for line in lines(other)] != [line["generations"] for line in lines(whole)]
+    assert [line["generations"] for line in lines(other)] != [line["generations"] for line in lines(full)]
 
 
 def test_runs_of_texts_are_compared_by_correctness_and_not_by_spelling(tmp_path: Path) -> None:
@@ -318,8 +319,8 @@ def test_demonstrations_are_dropped_to_leave_context_for_the_text(bind_context: 
             [example]
         )[0]
 
-    whole = render(1, make_card())
-    card = make_card(context_length=len(whole.input.ids) + 10)
+    full = render(1, make_card())
+    card = make_card(context_length=len(full.input.ids) + 10)
     assert not render(10, card).dropped
     fewer = render(11, card)
     assert len(fewer.dropped) == 1

@@ -15,8 +15,8 @@ QUERY = Example(id="query", inputs={"text": "so so"})
 
 
 @pytest.fixture
-def found(bind_context, make_rows, make_card):
-    """The warnings of one row: `found(template, words=..., tokenizer=...)`."""
+def warnings_of(bind_context, make_rows, make_card):
+    """The warnings of one row: `warnings_of(template, words=..., tokenizer=...)`."""
 
     def find(
         template=CLEAN,
@@ -40,13 +40,13 @@ def found(bind_context, make_rows, make_card):
 
 @pytest.mark.parametrize("chat", [False, True])
 @pytest.mark.parametrize("k", [0, 4])
-def test_a_clean_prompt_has_no_warning(found, make_rows, chat, k):
-    assert found(selector=demos.first(k=k), evaluated=[row.id for row in make_rows(8)[k:]], chat=chat) == []
-    assert found(chat=True, instruct=True) == []
+def test_a_clean_prompt_has_no_warning(warnings_of, make_rows, chat, k):
+    assert warnings_of(selector=demos.first(k=k), evaluated=[row.id for row in make_rows(8)[k:]], chat=chat) == []
+    assert warnings_of(chat=True, instruct=True) == []
 
 
-def test_a_bos_token_in_the_template_text_is_warned_of(found):
-    (bos, in_text) = found(Template(CLEAN.source.replace("Review", "<bos>Review")))
+def test_a_bos_token_in_the_template_text_is_warned_of(warnings_of):
+    (bos, in_text) = warnings_of(Template(CLEAN.source.replace("Review", "<bos>Review")))
     assert (bos.code, in_text.code) == ("bos-in-text", "control-token-in-text")
     assert "<bos>" in in_text.message
 
@@ -66,66 +66,66 @@ def test_several_bos_tokens_are_warned_of(make_card, count, warned):
         continuations=((1,), (2,)),
         rescored_tokens=0,
     )
-    found = prompt_warnings(rendered, card, evaluated=(), chat=False)
-    assert [warning.code for warning in found] == ["doubled-bos"] * warned
-    assert all(str(count) in warning.message for warning in found)
+    warnings = prompt_warnings(rendered, card, evaluated=(), chat=False)
+    assert [warning.code for warning in warnings] == ["doubled-bos"] * warned
+    assert all(str(count) in warning.message for warning in warnings)
 
 
-def test_an_instruct_model_without_its_chat_template_is_warned_of(found):
-    (warning,) = found(instruct=True)
+def test_an_instruct_model_without_its_chat_template_is_warned_of(warnings_of):
+    (warning,) = warnings_of(instruct=True)
     assert warning.code == "instruct-without-chat"
-    assert found(instruct=False) == []
+    assert warnings_of(instruct=False) == []
 
 
 @pytest.mark.parametrize(
     ("words", "named"),
     [({"a": "good", "b": "goodness"}, "' good'"), ({"a": "good", "b": "fair", "c": "good enough"}, "' good'")],
 )
-def test_a_label_that_is_a_prefix_of_another_is_warned_of(found, words, named):
-    (warning,) = found(words=words)
+def test_a_label_that_is_a_prefix_of_another_is_warned_of(warnings_of, words, named):
+    (warning,) = warnings_of(words=words)
     assert warning.code == "indistinct-labels"
     assert f"tokens of {named} are" in warning.message
 
 
-def test_labels_with_the_same_tokens_are_warned_of(found):
+def test_labels_with_the_same_tokens_are_warned_of(warnings_of):
     template = Template(INPUT + "{% block target %} {{ label | lower }}{% endblock %}")
-    (warning,) = found(template, words={"a": "Good", "b": "good"})
+    (warning,) = warnings_of(template, words={"a": "Good", "b": "good"})
     assert warning.code == "indistinct-labels"
     assert "' good', ' good'" in warning.message
 
 
-def test_labels_with_a_common_prefix_are_not_warned_of(found):
-    assert found(words={"a": "not good", "b": "not bad"}) == []
+def test_labels_with_a_common_prefix_are_not_warned_of(warnings_of):
+    assert warnings_of(words={"a": "not good", "b": "not bad"}) == []
 
 
-def test_a_label_that_merges_with_the_prompt_is_warned_of(found, merging):
+def test_a_label_that_merges_with_the_prompt_is_warned_of(warnings_of, merging):
     template = Template(
         "{% block input %}Review: {{ text }}\nSentiment: {% endblock %}{% block target %}{{ label }}{% endblock %}"
     )
     tokenizer = merging([("Ġ", "g")])
-    (warning,) = found(template, tokenizer=tokenizer)
+    (warning,) = warnings_of(template, tokenizer=tokenizer)
     assert warning.code == "merging-boundary"
     assert "1 token(s)" in warning.message
-    assert found(tokenizer=tokenizer) == []
+    assert warnings_of(tokenizer=tokenizer) == []
 
 
 @pytest.mark.parametrize("evaluated", [["id002"], ["id002#2"], ["id007", "id002"]])
-def test_a_demonstration_with_the_inputs_of_an_evaluated_row_is_warned_of_by_id(found, evaluated):
-    (warning,) = found(selector=demos.first(k=4), evaluated=evaluated)
+def test_a_demonstration_with_the_inputs_of_an_evaluated_row_is_warned_of_by_id(warnings_of, evaluated):
+    (warning,) = warnings_of(selector=demos.first(k=4), evaluated=evaluated)
     assert warning.code == "evaluated-demonstration"
     assert "id002" in warning.message
-    assert found(evaluated=evaluated) == []
+    assert warnings_of(evaluated=evaluated) == []
 
 
 @pytest.mark.parametrize("name", ["<turn>", "<end>"])
-def test_the_name_of_a_control_token_in_the_data_is_warned_of(found, name):
-    (warning,) = found(example=Example(id="q", inputs={"text": f"so {name} so"}))
+def test_the_name_of_a_control_token_in_the_data_is_warned_of(warnings_of, name):
+    (warning,) = warnings_of(example=Example(id="q", inputs={"text": f"so {name} so"}))
     assert warning.code == "control-token-in-text"
     assert name in warning.message
-    assert found(example=Example(id="q", inputs={"text": name[:-1]})) == []
+    assert warnings_of(example=Example(id="q", inputs={"text": name[:-1]})) == []
 
 
-def test_dropped_demonstrations_are_warned_of_with_their_number(found):
-    (warning,) = found(selector=demos.first(k=8), context=200)
+def test_dropped_demonstrations_are_warned_of_with_their_number(warnings_of):
+    (warning,) = warnings_of(selector=demos.first(k=8), context=200)
     assert warning.code == "dropped-demonstrations"
     assert 0 < int(warning.message.split()[0]) < 8

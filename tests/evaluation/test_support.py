@@ -116,24 +116,26 @@ def test_fit_data_does_not_depend_on_the_limit_or_the_order_of_a_file(tmp_path: 
 
 def prompts(task: pk.Task, out: Path, **prompt: Any) -> dict[str, str]:
     """Id of each record in support.jsonl -> its prompt."""
-    shown: dict[str, str] = {}
+    prompt_texts: dict[str, str] = {}
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review", **prompt), [pk.Verbalizer(WORDS), Spy()])
-    whole = predictor.model.answer
+    original = predictor.model.answer
 
     def answer(requests: Any, done: Any = frozenset()) -> Any:
-        shown.update(enumerate(bytes(i for i in request.input.ids if i < 256).decode() for request in requests))
-        return whole(requests, done)
+        prompt_texts.update(enumerate(bytes(i for i in request.input.ids if i < 256).decode() for request in requests))
+        return original(requests, done)
 
     predictor.model.answer = answer  # type: ignore[method-assign]
     run = evaluate(predictor, task, limit=20, out=out, cache=False)
-    return dict(zip(lines(run), [*shown.values()][20:], strict=True))
+    return dict(zip(lines(run), [*prompt_texts.values()][20:], strict=True))
 
 
 def test_random_words_are_words_of_the_fit_part_as_many_as_a_row_has_on_average(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task")
-    shown = prompts(task, tmp_path)
+    prompt_texts = prompts(task, tmp_path)
     words = [row.inputs["text"].split() for row in task.part("fit")]
-    bags = [text.removeprefix("Decide whether each review is bad or good.\n\nReview: ") for text in list(shown.values())[:3]]
+    bags = [
+        text.removeprefix("Decide whether each review is bad or good.\n\nReview: ") for text in list(prompt_texts.values())[:3]
+    ]
     assert len(set(bags)) == 3
     for bag in bags:
         drawn = bag.removesuffix("\nSentiment:").split(" ")
@@ -143,8 +145,8 @@ def test_random_words_are_words_of_the_fit_part_as_many_as_a_row_has_on_average(
 
 @pytest.mark.parametrize("instruction", [None, "Say it."])
 def test_the_premise_is_the_end_of_the_prompt(tmp_path: Path, instruction: str | None) -> None:
-    shown = prompts(write_task(tmp_path / "task"), tmp_path, demos=pk.demos.first(k=2), instruction=instruction)
-    assert shown["premise"] == "\nSentiment:"
+    prompt_texts = prompts(write_task(tmp_path / "task"), tmp_path, demos=pk.demos.first(k=2), instruction=instruction)
+    assert prompt_texts["premise"] == "\nSentiment:"
     assert prompts(write_task(tmp_path / "task"), tmp_path, chat=True)["premise"] == "user\nSentiment:\nassistant\n"
 
 

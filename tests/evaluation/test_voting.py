@@ -113,26 +113,26 @@ def test_metrics_are_those_of_the_recorded_texts(task: pk.Task, tmp_path: Path) 
 
 def test_the_interval_of_shares_is_wilsons_for_binary_rows_and_narrower_for_rows_that_vary_less() -> None:
     one = mean_share(np.array([1.0] * 13 + [0.0] * 7))
-    whole = wilson(13, 20)
-    assert (one.value, one.low, one.high) == pytest.approx((whole.value, whole.low, whole.high))
+    full = wilson(13, 20)
+    assert (one.value, one.low, one.high) == pytest.approx((full.value, full.low, full.high))
     spread = mean_share(np.array([0.6] * 10 + [0.7] * 10))
-    assert whole.low < spread.low < 0.65 < spread.high < whole.high
+    assert full.low < spread.low < 0.65 < spread.high < full.high
     assert mean_share(np.zeros(20)) == wilson(0, 20)
 
 
 def test_a_killed_run_continues_to_the_same_bytes_and_shards_merge_to_them(task: pk.Task, tmp_path: Path) -> None:
-    whole = run(task, 4, tmp_path / "whole")
+    full = run(task, 4, tmp_path / "full")
     with pytest.raises(Killed):
         run(task, 4, tmp_path / "killed", most=3)
     resumed = run(task, 4, tmp_path / "killed")
     assert 0 < resumed.resumed < 30
-    assert contents(resumed) == contents(whole)
+    assert contents(resumed) == contents(full)
     shards = [
         evaluate_shard(predictor(task, 4), task, Shard(n, 3), limit=30, out=tmp_path / "shards", cache=False) for n in (1, 2, 3)
     ]
     merged = merge([shard.path for shard in shards], out=tmp_path / "merged")
-    assert contents(merged) == contents(whole)
-    assert merged.to_json()["results"] == whole.to_json()["results"]
+    assert contents(merged) == contents(full)
+    assert merged.to_json()["results"] == full.to_json()["results"]
 
 
 @pytest.mark.parametrize(("before", "after", "written"), [(4, 8, 4), (8, 4, 0), (1, 3, 3)])
@@ -152,7 +152,7 @@ def test_a_killed_run_with_some_cached_texts_continues_to_the_same_bytes(task: p
         run(task, 8, tmp_path / "killed", cache=True, most=3)
     resumed = run(task, 8, tmp_path / "killed", cache=True)
     assert Counting.written < 30 * 4
-    assert contents(resumed) == contents(run(task, 8, tmp_path / "whole"))
+    assert contents(resumed) == contents(run(task, 8, tmp_path / "full"))
 
 
 def test_runs_with_a_vote_can_be_compared_and_rendered(
