@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from promptkit.align.chain import recorded
+from promptkit.align.chain import Chain, recorded
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.paths import expanded
 from promptkit.evaluation.fit_warnings import fit_warnings
@@ -17,7 +18,7 @@ from promptkit.runs.finished import FinishedShard, read_shard
 from promptkit.runs.folder import SHARD, TIMING, RunFolder
 from promptkit.runs.row_warnings import row_warnings
 from promptkit.runs.run import Run
-from promptkit.runs.schema import Timing
+from promptkit.runs.schema import RowRecord, Timing
 from promptkit.runs.shard import Shard
 
 
@@ -38,38 +39,57 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
     parts = [read_shard(expanded(shard)) for shard in shards]
     _check_same_run(parts)
     _check_complete([Shard(*part.summary["shard"]) for part in parts])
-    first = parts[0]
-    settings, order = first.settings, first.summary["order"]
-    rows = {record_id: record for part in parts for record_id, record in part.rows.items()}
-    reads = {record_id: record for part in parts for record_id, record in part.outputs.items()}
-    with expect(first.path / SHARD, "the description of a shard"):
-        samples, support = ([rows[record_id] for record_id in order[file]] for file in ("samples", "support"))
-        outputs = [reads[record_id] for record_id in order["outputs"]]
-        chains = [recorded(chain) for chain in settings["align"]]
-        title = RunTitle(
-            task=settings["task"]["name"], split=settings["split"], n=len(samples), model=settings["model"]["name"]
-        )
-    read_outputs = ReadOutputs.from_records(outputs)
-    results = compute_results(chains, samples, support, read_outputs)
-    folder = RunFolder(first.path.parent if out is None else out, title["task"], settings)
+    joined = _join(parts)
+    samples, support, title = joined.samples, joined.support, joined.title
+    results = compute_results(joined.chains, samples, support, joined.read_outputs)
+    folder = RunFolder(parts[0].path.parent if out is None else out, title["task"], parts[0].settings)
     notes = [note for part in parts for note in _notes(part)]
     with folder.locked():
         if not folder.finished():
-            finish_run(folder, title, samples, support, results, read_outputs)
+            finish_run(folder, title, samples, support, results, joined.read_outputs)
             folder.record_timing(Timing(seconds=0.0, examples_per_second=0.0, resumed=0, notes=notes))
     return Run(
         task=title["task"],
         split=title["split"],
         model=title["model"],
         path=folder.path,
-        labels=chains[0].reading.labels,
+        labels=joined.chains[0].reading.labels,
         ids=tuple(record["id"] for record in samples),
         gold=tuple(record["gold"] for record in samples),
         results=results,
         seconds=time.perf_counter() - started,
         examples_per_second=0.0,
         resumed=len(samples),
-        notes=(*map(str, row_warnings(samples)), *fit_warnings(chains, samples, support), *notes),
+        notes=(*map(str, row_warnings(samples)), *fit_warnings(joined.chains, samples, support), *notes),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _JoinedShards:
+    """The records of all shards in the order of the whole run."""
+
+    title: RunTitle
+    chains: Sequence[Chain]
+    samples: Sequence[RowRecord]
+    support: Sequence[RowRecord]
+    read_outputs: ReadOutputs | None
+
+
+def _join(parts: Sequence[FinishedShard]) -> _JoinedShards:
+    settings, order = parts[0].settings, parts[0].summary["order"]
+    rows = {record_id: record for part in parts for record_id, record in part.rows.items()}
+    reads = {record_id: record for part in parts for record_id, record in part.outputs.items()}
+    with expect(parts[0].path / SHARD, "the description of a shard"):
+        samples, support = ([rows[record_id] for record_id in order[file]] for file in ("samples", "support"))
+        outputs = [reads[record_id] for record_id in order["outputs"]]
+        chains = [recorded(chain) for chain in settings["align"]]
+        task, split, model = settings["task"]["name"], settings["split"], settings["model"]["name"]
+    return _JoinedShards(
+        title=RunTitle(task=task, split=split, n=len(samples), model=model),
+        chains=chains,
+        samples=samples,
+        support=support,
+        read_outputs=ReadOutputs.from_records(outputs),
     )
 
 
