@@ -55,7 +55,7 @@ def _bos(rendered: Rendered, card: Card) -> PromptWarning | None:
         message = f"The prompt begins with {acting} BOS tokens, but the model was trained with one."
         return PromptWarning(code="doubled-bos", message=message)
     if acting and spelled_out:
-        message = "The text contains the name of the BOS token, which the tokenizer already adds: remove it from the template."
+        message = "The text spells out a BOS token, which the tokenizer already adds: remove it from the template."
         return PromptWarning(code="bos-in-text", message=message)
     return None
 

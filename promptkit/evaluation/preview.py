@@ -57,7 +57,7 @@ class View:
         prompt = self.rendered.input
         spans = [span for span in prompt.spans if span.part.split()[0] in (SLOT_PART, TOKENS_PART)]
         return [
-            *(f"{span.part}: {span.stop - span.start} from token {span.start + 1}" for span in spans),
+            *(f"{span.stop - span.start} of {span.part} from token {span.start + 1} on" for span in spans),
             *(f"prefix of {prefix.length} in {len(prefix.layers)} layers" for prefix in prompt.prefixes),
             *([f"{len(prompt.edits)} hidden-state edits"] if prompt.edits else []),
         ]
