@@ -28,11 +28,11 @@ def write(out: Path, rows: Sequence[tuple[Sequence[str], str, str]], premise: st
         {
             "id": f"r{i}",
             "gold": gold,
-            "prediction": said,
-            "demos": [f"d{i}{j}" for j in range(len(shown))],
-            "demo_labels": shown,
+            "prediction": predicted,
+            "demos": [f"d{i}{j}" for j in range(len(demo_labels))],
+            "demo_labels": demo_labels,
         }
-        for i, (shown, gold, said) in enumerate(rows)
+        for i, (demo_labels, gold, predicted) in enumerate(rows)
     ]
     predictions = [
         {
@@ -60,22 +60,22 @@ def write(out: Path, rows: Sequence[tuple[Sequence[str], str, str]], premise: st
     return folder.path
 
 
-def of(found: Biases) -> dict[str, Bias]:
-    return {each.name: each for each in found.biases}
+def by_name(biases: Biases) -> dict[str, Bias]:
+    return {each.name: each for each in biases.biases}
 
 
 def test_each_bias_is_found_only_in_the_run_that_has_it(tmp_path: Path) -> None:
     """Balanced labels, demonstrations with every majority and every last label, and one predictor for each bias."""
-    shown = [(major, major, last) for major in LABELS for last in LABELS if major != last for _ in range(3)]
-    golds = [LABELS[i % 3] for i in range(len(shown))]
-    said = {
-        "majority label": [each[0] for each in shown],
-        "recency": [each[-1] for each in shown],
-        "common token": ["b"] * len(shown),
+    demo_labels = [(major, major, last) for major in LABELS for last in LABELS if major != last for _ in range(3)]
+    golds = [LABELS[i % 3] for i in range(len(demo_labels))]
+    predictions_of = {
+        "majority label": [each[0] for each in demo_labels],
+        "recency": [each[-1] for each in demo_labels],
+        "common token": ["b"] * len(demo_labels),
         None: golds,
     }
-    for name, predicted in said.items():
-        path = write(tmp_path / str(name), [*zip(shown, golds, predicted, strict=True)], premise="b")
+    for name, predicted in predictions_of.items():
+        path = write(tmp_path / str(name), [*zip(demo_labels, golds, predicted, strict=True)], premise="b")
         for each in bias(str(path)).biases:
             assert each.excess is not None
             if each.name == name:
@@ -98,26 +98,26 @@ rows = st.lists(
 @given(rows, st.sampled_from([None, *LABELS]))
 def test_biases_equal_those_counted_by_hand(tmp_path_factory: pytest.TempPathFactory, rows: Any, premise: str | None) -> None:
     found = bias(str(write(tmp_path_factory.mktemp("run"), rows, premise)))
-    recency = [(shown[-1], gold, said) for shown, gold, said in rows if shown]
+    recency = [(demo_labels[-1], gold, predicted) for demo_labels, gold, predicted in rows if demo_labels]
     majority = []
-    for shown, gold, said in rows:
-        most = max((shown.count(label) for label in LABELS), default=0)
-        favored = [label for label in LABELS if shown.count(label) == most]
+    for demo_labels, gold, predicted in rows:
+        most = max((demo_labels.count(label) for label in LABELS), default=0)
+        favored = [label for label in LABELS if demo_labels.count(label) == most]
         if len(favored) < 3:
-            majority.append((favored, gold, said))
-    common = [] if premise is None else [(premise, gold, said) for _, gold, said in rows]
+            majority.append((favored, gold, predicted))
+    common = [] if premise is None else [(premise, gold, predicted) for _, gold, predicted in rows]
     for name, cases in {"recency": recency, "majority label": majority, "common token": common}.items():
-        each = of(found)[name]
+        each = by_name(found)[name]
         assert each.rows == len(cases)
         assert (each.excess is None, bool(each.reason)) == (not cases, not cases)
         if each.excess is not None:
-            gained = sum((said in favored) - (gold in favored) for favored, gold, said in cases)
+            gained = sum((predicted in favored) - (gold in favored) for favored, gold, predicted in cases)
             assert each.excess.value == pytest.approx(gained / len(cases))
             assert each.predicted - each.correct == pytest.approx(gained / len(cases))
     for recall in found.labels:
-        held = [said for _, gold, said in rows if gold == recall.label]
-        assert recall.gold == len(held)
-        assert recall.accuracy == (wilson(held.count(recall.label), len(held)) if held else None)
+        labeled = [predicted for _, gold, predicted in rows if gold == recall.label]
+        assert recall.gold == len(labeled)
+        assert recall.accuracy == (wilson(labeled.count(recall.label), len(labeled)) if labeled else None)
     assert sum(recall.predicted for recall in found.labels) == len(rows)
     json.dumps(found.to_json())
 
@@ -128,14 +128,14 @@ def test_missing_biases_have_a_reason_and_each_branch_has_its_own_biases(tmp_pat
     chains: list[list[Any]] = [[words], [words, pk.calibrate.Batch(rows=8)]]
     run = evaluate([pk.Predictor(model, prompt, chain) for chain in chains], pk.task("sentiment"), limit=30, out=tmp_path)
     plain, batch = bias(str(run.path)), bias(f"{run.path}:batch:rows=8")
-    assert of(plain)["majority label"].reason == BALANCED
-    assert "--calibrate pmi" in of(plain)["common token"].reason
+    assert by_name(plain)["majority label"].reason == BALANCED
+    assert "--calibrate pmi" in by_name(plain)["common token"].reason
     assert plain.contexts == 1
     assert plain.caution
     assert plain.caution in str(plain)
-    last = next(iter(of(plain)["recency"].favored))
+    last = next(iter(by_name(plain)["recency"].favored))
     for found, result in zip((plain, batch), run.results, strict=True):
-        excess = of(found)["recency"].excess
+        excess = by_name(found)["recency"].excess
         assert excess is not None
         assert excess.value == pytest.approx((result.predicted[last] - run.gold.count(last)) / 30)
         assert f"{excess.value:+.3f}" in str(found)
@@ -143,7 +143,7 @@ def test_missing_biases_have_a_reason_and_each_branch_has_its_own_biases(tmp_pat
 
 
 def test_a_run_without_demonstrations_can_only_have_a_common_token_bias(tmp_path: Path) -> None:
-    found = of(bias(str(write(tmp_path, [((), "a", "b"), ((), "b", "b")], premise="b"))))
+    found = by_name(bias(str(write(tmp_path, [((), "a", "b"), ((), "b", "b")], premise="b"))))
     assert found["recency"].reason == found["majority label"].reason == NO_DEMOS
     assert found["common token"].excess is not None
     assert found["common token"].excess.value == 0.5
