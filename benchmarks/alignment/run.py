@@ -27,7 +27,7 @@ from promptkit.analysis.realign import align
 from promptkit.core.registry import settings_of
 from promptkit.runs.folder import RunFolder
 from promptkit.runs.row_ids import ContentFreeRow, FitRow, Premise
-from promptkit.tasks.task import described
+from promptkit.tasks.task import read_shipped_specs
 
 HERE = Path(__file__).parent
 ROWS, FIT = 10_000, 500
@@ -43,7 +43,7 @@ ALL = ",".join((*ALONE, "proca:estimate_on=test"))
 
 def written(out: Path) -> Path:
     """The folder of the run."""
-    spec = described()["banking77"]
+    spec = read_shipped_specs()["banking77"]
     reading = Verbalizer(spec.labels or {})
     labels, generator = reading.labels, np.random.default_rng(0)
     preference = generator.normal(-8, 1.5, len(labels))

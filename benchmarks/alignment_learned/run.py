@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 import promptkit as pk
-from promptkit.align.chain import CALIBRATIONS, reading
-from promptkit.align.probes.linear import probe
+from promptkit.align.chain import CALIBRATIONS, reader_for
+from promptkit.align.probes.linear import fit_probe
 from promptkit.core.alignment import Needs, PerClass
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import TextInput
@@ -93,7 +93,7 @@ def on_task(task: pk.Task, model: Any, told: argparse.Namespace) -> dict[str, An
 
 def one_pass(task: pk.Task, model: Any, told: argparse.Namespace, shots: int) -> pk.Run:
     """The manual verbalizer, and each read-out at each seed."""
-    first, prompt = reading(task), pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=shots))
+    first, prompt = reader_for(task), pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=shots))
     chosen = [f"{name}:per_class={told.per_class}:seed={seed}" for name in READ_OUTS for seed in range(told.seeds)]
     aligned = [[first], *([first, build("calibration", CALIBRATIONS, spelling)] for spelling in chosen)]
     return pk.evaluate([pk.Predictor(model, prompt, each) for each in aligned], task, limit=told.limit, out=told.out)
@@ -148,13 +148,15 @@ def embedded(ask: CachedModel, rows: Sequence[Example]) -> Any:
     texts = [tokenizer.bos + tokenizer.encode("\n".join(row.inputs.values())).ids for row in rows]
     verb = Read(hidden_layer=-1, mean_from=len(tokenizer.bos))
     outputs = ask([Request(input=TextInput(ids=ids[:longest]), verb=verb) for ids in texts])
-    return np.array([output.hidden for output in outputs if isinstance(output, ReadOutput)])
+    return np.array(
+        [output.hidden.numpy() for output in outputs if isinstance(output, ReadOutput) and output.hidden is not None], float
+    )
 
 
 def probed(labels: Sequence[str], rows: Sequence[LabeledExample], vectors: Any, queries: Any) -> list[str]:
     """The probe that `linear` is of hidden states, of sentence embeddings."""
     gold = np.array([labels.index(row.label) for row in rows])
-    return [labels[best] for best in probe(vectors, gold, len(labels))(queries).argmax(1)]
+    return [labels[best] for best in fit_probe(vectors, gold, len(labels))(queries).argmax(1)]
 
 
 # ---- the tables --------------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def plotted(results: Mapping[str, Any]) -> Any:
         for shift in shifts_of(results)
     ]
     for name, end in results["ends"].items():
-        series.append(Series(name=name, points=(Estimate(**end),) * len(layers), control=True))
+        series.append(Series(name=name, points=(Estimate(**end),) * len(layers), is_baseline=True))
     return lines(
         series,
         ticks=[str(layer) for layer in layers],

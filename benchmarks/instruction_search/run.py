@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import promptkit as pk
-from promptkit.align.chain import reading
+from promptkit.align.chain import reader_for
 
 HERE = Path(__file__).resolve().parent
 TASKS = ("singular_to_plural", "first_word_letter", "larger_animal", "sentiment")
@@ -53,7 +53,7 @@ def on_task(name: str, model: Any, told: argparse.Namespace) -> dict[str, object
     task = pk.task(folder, data=told.data)
     people = json.loads((told.data / folder / "annotations.json").read_text("utf-8"))["annotations"]
     prompt = pk.Prompt(task.spec.template, demos=pk.demos.random(k=told.shots))
-    none = pk.Predictor(model, prompt, reading(task))
+    none = pk.Predictor(model, prompt, reader_for(task))
     keywords: dict[str, Any] = {"dev": DEV, "out": told.out}
     written = pk.search(none, task, method="list", instructions=people, **keywords)
     found = pk.search(none, task, method=told.method, candidates=CANDIDATES, **keywords)

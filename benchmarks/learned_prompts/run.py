@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import promptkit as pk
-from promptkit.align.chain import reading
+from promptkit.align.chain import reader_for
 from promptkit.metrics.intervals import mean_of, resamples
 from promptkit.studies.measures import interval
 
@@ -117,7 +117,7 @@ def on_task(task: pk.Task, model: Any, told: argparse.Namespace) -> dict[str, An
 
 def fixed(task: pk.Task, model: Any, seed: int) -> dict[str, pk.Predictor]:
     """What learns nothing."""
-    plain, read = pk.Prompt(task.spec.template), reading(task)
+    plain, read = pk.Prompt(task.spec.template), reader_for(task)
     shown = pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=16, seed=seed))
     return {
         ZERO: pk.Predictor(model, plain, [read]),
@@ -128,7 +128,7 @@ def fixed(task: pk.Task, model: Any, seed: int) -> dict[str, pk.Predictor]:
 
 def trained(kind: Trained, task: pk.Task, model: Any, told: argparse.Namespace, seed: int) -> pk.Fit:
     """A training, or what it has come to."""
-    predictor = pk.Predictor(model, [pk.Prompt(task.spec.template), kind.what], [reading(task)])
+    predictor = pk.Predictor(model, [pk.Prompt(task.spec.template), kind.what], [reader_for(task)])
     rows = {"per_class": None, "dev": 128} if told.whole else {"per_class": told.per_class, "dev": told.dev}
     steps, eval_every = (max(1, round(kind.share * each)) for each in (told.steps, told.steps // LOOKS))
     return pk.train(

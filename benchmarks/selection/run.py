@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import promptkit as pk
-from promptkit.align.chain import reading
+from promptkit.align.chain import reader_for
 from promptkit.core.manipulation import BindContext
 from promptkit.inputs.text.template import Template
 from promptkit.manipulate.prompting.context import SelectionContext
@@ -41,7 +41,7 @@ GIB = 2**30
 
 def bench_of(task: pk.Task, encoder: str) -> SelectionContext:
     """All train rows as the pool; the model that would read the prompts is not asked anything."""
-    model, read = pk.load("fake"), reading(task)
+    model, read = pk.load("fake"), reader_for(task)
     others = {encoder: CachedModel(pk.load(encoder), ScoreCache())}
     around = BindContext(ask=CachedModel(model), reading=read, rows={"pool": task.rows("train")}, others=others)
     template = Template.load(task.spec.template)

@@ -86,14 +86,14 @@ def measured(side: str, data: Path, items: int) -> dict[str, Any]:
 def work(data: Path, items: int) -> tuple[list[Any], list[tuple[str, tuple[str, ...]]], str]:
     """The requests, the same prompts and labels as texts, and the model's folder."""
     import promptkit as pk
-    from promptkit.align.chain import reading
+    from promptkit.align.chain import reader_for
     from promptkit.core.examples import Example
     from promptkit.models.files.source import resolve
     from promptkit.tasks.sampling import by_hash
 
     task = pk.task(TASK, data=data)
     prompt = pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=SHOTS, seed=SEED))
-    bound = pk.Predictor(pk.load("demo"), prompt, reading(task)).bind(task)
+    bound = pk.Predictor(pk.load("demo"), prompt, reader_for(task)).bind(task)
     rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), items)]
     rendered = bound.apply(rows)
     texts = [("".join(piece.text for piece in each.pieces if not piece.control), each.targets) for each in rendered]

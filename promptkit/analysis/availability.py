@@ -87,7 +87,7 @@ class StoredOutputs:
         read_outputs: ReadOutputs | None,
     ) -> None:
         self._settings = settings
-        self._labels = len(chains[0].reading.labels)
+        self._labels = len(chains[0].reader.labels)
         self._evaluated = len(samples)
         self._contexts = {context_of(record["demos"]) for record in samples}
         self._support = {record["id"] for record in support}

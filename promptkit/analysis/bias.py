@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from promptkit.align.chain import recorded
+from promptkit.align.chain import chain_from_settings
 from promptkit.analysis.branches import locate, read_branch
 from promptkit.core.alignment import Scorer
 from promptkit.core.errors import RunError
@@ -165,7 +165,7 @@ def bias(spelling: str) -> Biases:
 
 def _fixed_labels(path: Path, settings: RunSettings) -> tuple[str, ...]:
     with expect(path / SETTINGS, "the settings of a run"):
-        reader = recorded(settings["align"][0]).reading
+        reader = chain_from_settings(settings["align"][0]).reader
     if not isinstance(reader, Scorer) or not reader.labels:
         raise RunError(
             f"The run {path} does not have the same labels for every row, which biases need",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol, runtime_checkable
 
-from promptkit.align.chain import Reads
+from promptkit.align.chain import Reader
 from promptkit.core.alignment import Scorer
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Manipulation
@@ -117,7 +117,7 @@ def diagnose(
     second: Model,
     task: Task,
     manipulate: Manipulation,
-    reader: Reads,
+    reader: Reader,
     *,
     limit: int,
     tolerance: float = TOLERANCE,
@@ -181,7 +181,7 @@ def _scores(scorer: Scorer, output: Output) -> tuple[float, ...]:
     return scorer.align(output)
 
 
-def _flip(row: Example, reader: Reads, a: Output, b: Output) -> Disagreement | None:
+def _flip(row: Example, reader: Reader, a: Output, b: Output) -> Disagreement | None:
     if isinstance(reader, Scorer):
         labels, scores, other_scores = reader.candidates(row), _scores(reader, a), _scores(reader, b)
         first, second = (labels[values.index(max(values))] for values in (scores, other_scores))

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promptkit.align.chain import CALIBRATIONS, Chain, recorded
+from promptkit.align.chain import CALIBRATIONS, Chain, chain_from_settings
 from promptkit.analysis.availability import StoredOutputs, Unavailable, split_by_availability
 from promptkit.core.alignment import Calibration, Scorer
 from promptkit.core.errors import RunError
@@ -127,7 +127,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     path = expanded(run)
     settings, samples, support = read_rows(path, KEYS)
     chains, title = _described(path, settings, len(samples))
-    reader = chains[0].reading
+    reader = chains[0].reader
     if not isinstance(reader, Scorer) or not reader.labels:
         raise RunError(
             f"The run {path} does not have the same labels for every row, which alignments after a run need",
@@ -141,7 +141,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     read_outputs = None if tensors is None else ReadOutputs.from_bytes(tensors)
     stored = StoredOutputs(settings, samples, support, chains, read_outputs)
     available, unavailable = split_by_availability(_requested(calibrate, chains), stored)
-    new_chains = [Chain(reading=reader), *(Chain(reading=reader, calibration=each) for each in available)]
+    new_chains = [Chain(reader=reader), *(Chain(reader=reader, calibration=each) for each in available)]
     results = compute_results(new_chains, samples, support, read_outputs)
     return Alignments(
         task=title["task"],
@@ -160,7 +160,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
 
 def _described(path: Path, settings: RunSettings, rows: int) -> tuple[list[Chain], RunTitle]:
     with expect(path / SETTINGS, "the settings of a run"):
-        chains = [recorded(chain) for chain in settings["align"]]
+        chains = [chain_from_settings(chain) for chain in settings["align"]]
         task, split, model = settings["task"]["name"], settings["split"], settings["model"]["name"]
         return chains, RunTitle(task=task, split=split, n=rows, model=model)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from promptkit.analysis.realign import Alignments
-from promptkit.display.plots import COLOURS, GREY, POINTS, page, styled
+from promptkit.display.plots import COLORS, GRAY, POINTS, page, styled
 from promptkit.display.text_table import FEW_LABELS
 from promptkit.metrics.classification import BINS
 from promptkit.metrics.intervals import Estimate, wilson
@@ -83,12 +83,12 @@ def _draw_reliability(axes: Axes, result: Result) -> None:
     confidences, accuracies = [each.confidence for each in bins], [each.accuracy.value for each in bins]
     below = [each.accuracy.value - each.accuracy.low for each in bins]
     above = [each.accuracy.high - each.accuracy.value for each in bins]
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)
+    axes.plot([0, 1], [0, 1], color=GRAY, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)
     axes.errorbar(
-        confidences, accuracies, yerr=[below, above], fmt="none", ecolor=COLOURS[0], elinewidth=0.9, capsize=2, zorder=2
+        confidences, accuracies, yerr=[below, above], fmt="none", ecolor=COLORS[0], elinewidth=0.9, capsize=2, zorder=2
     )
     areas = [8 + 160 * each.rows / len(result.correct) for each in bins]
-    axes.scatter(confidences, accuracies, s=areas, color=COLOURS[0], edgecolors="white", linewidths=0.5, zorder=3)
+    axes.scatter(confidences, accuracies, s=areas, color=COLORS[0], edgecolors="white", linewidths=0.5, zorder=3)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     axes.set_box_aspect(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from promptkit.align.chain import Reads
+from promptkit.align.chain import Reader
 from promptkit.core.alignment import Extractor
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample
@@ -46,7 +46,7 @@ def check_predictors(predictors: Sequence[Predictor]) -> None:
         )
 
 
-def check_task_kind(task: Task, reader: Reads) -> None:
+def check_task_kind(task: Task, reader: Reader) -> None:
     """Refuses a first aligner that reads another kind of answer than the task has."""
     kind = task.spec.kind
     scored = "classification" if reader.labels else "choice"

@@ -149,7 +149,7 @@ def dry_run(predictors: Sequence[Predictor], task: Task, *, split: str | None = 
     unlimited = replace(plan.model.card, context_length=sys.maxsize)
     example = plan.rows[0].unlabeled()
     try:
-        bound = plan.predictor.bind(task, ask=DryRunModel(unlimited), others=lambda name: load("fake"))
+        bound = plan.predictor.bind(task, ask=DryRunModel(unlimited), load_model=lambda name: load("fake"))
         if plan.needs.premise:
             bound.apply.premise(example)
         bound.apply([example])

@@ -40,7 +40,7 @@ def collect_fit_data(
     Returns:
         The data, and the index of the label of each row of the fit part, shape (rows,); -1 for an unknown label.
     """
-    reader, needs = chains[0].reading, combine_needs(chains)
+    reader, needs = chains[0].reader, combine_needs(chains)
     labels = reader.labels
     by_id = {record["id"]: record for record in support}
     contexts = {context: index for index, context in enumerate(dict.fromkeys(context_of(row["demos"]) for row in samples))}

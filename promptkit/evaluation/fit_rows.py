@@ -10,6 +10,9 @@ from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.seeding import hash_rank
 from promptkit.tasks.task import untested
 
+SALT = "labelled"
+"""Part of the hash that draws labeled rows. Changing it would change which rows are drawn."""
+
 
 def draw_per_class(per_class: PerClass, rows: Sequence[tuple[str, str]]) -> list[int]:
     """Draws the same number of rows of each label, by hash.
@@ -23,7 +26,7 @@ def draw_per_class(per_class: PerClass, rows: Sequence[tuple[str, str]]) -> list
     Returns:
         The indices of the drawn rows, ascending.
     """
-    ranked = sorted(range(len(rows)), key=lambda index: hash_rank(per_class.seed, "labeled", rows[index][0]))
+    ranked = sorted(range(len(rows)), key=lambda index: hash_rank(per_class.seed, SALT, rows[index][0]))
     counts: Counter[str] = Counter()
     drawn = []
     for index in ranked:

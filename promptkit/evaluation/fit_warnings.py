@@ -53,7 +53,7 @@ class ScarceLabels:
 
 def fit_warnings(chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> list[str]:
     """Returns warnings about the rows that the calibrations of a run are fitted on."""
-    labels = chains[0].reading.labels
+    labels = chains[0].reader.labels
     evaluated = [record["gold"] for record in samples]
     fit = [record.get("gold") for record in support if FitRow.parse(record["id"])]
     skews = [class_skew(chain.calibration, evaluated, fit, len(labels)) for chain in chains if chain.calibration]
@@ -67,7 +67,7 @@ def scarce_labels(chains: Sequence[Chain], fit: Sequence[str | None]) -> ScarceL
         chains: The branches of the run.
         fit: Labels of the rows of the fit part; None for a label that may not be used.
     """
-    labels, counts = chains[0].reading.labels, Counter(fit)
+    labels, counts = chains[0].reader.labels, Counter(fit)
     needed = max((per_class.rows for per_class in combine_needs(chains).labeled), default=0)
     scarce = {label: counts[label] for label in labels if counts[label] < needed}
     return ScarceLabels(counts=scarce, labels=len(labels), needed=needed) if scarce else None

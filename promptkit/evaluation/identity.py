@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 
 from promptkit.core.examples import LabeledExample
+from promptkit.core.hashing import short_hash
 from promptkit.core.version import __version__
 from promptkit.evaluation.fit_rows import rows_affecting_results
 from promptkit.evaluation.plan import RunPlan
@@ -32,8 +32,7 @@ def run_settings(plan: RunPlan) -> RunSettings:
 
 
 def _digest(rows: Iterable[LabeledExample]) -> str:
-    text = "\n".join(map(_row_identity, rows))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return short_hash("\n".join(map(_row_identity, rows)))
 
 
 def _row_identity(row: LabeledExample) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from promptkit.align.chain import Chain, recorded
+from promptkit.align.chain import Chain, chain_from_settings
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.paths import expanded
 from promptkit.evaluation.fit_warnings import fit_warnings
@@ -53,7 +53,7 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
         split=title["split"],
         model=title["model"],
         path=folder.path,
-        labels=joined.chains[0].reading.labels,
+        labels=joined.chains[0].reader.labels,
         ids=tuple(record["id"] for record in samples),
         gold=tuple(record["gold"] for record in samples),
         results=results,
@@ -82,7 +82,7 @@ def _join(parts: Sequence[FinishedShard]) -> _JoinedShards:
     with expect(parts[0].path / SHARD, "the description of a shard"):
         samples, support = ([rows[record_id] for record_id in order[file]] for file in ("samples", "support"))
         outputs = [reads[record_id] for record_id in order["outputs"]]
-        chains = [recorded(chain) for chain in settings["align"]]
+        chains = [chain_from_settings(chain) for chain in settings["align"]]
         task, split, model = settings["task"]["name"], settings["split"], settings["model"]["name"]
     return _JoinedShards(
         title=RunTitle(task=task, split=split, n=len(samples), model=model),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from promptkit.align.chain import Chain, Reads
+from promptkit.align.chain import Chain, Reader
 from promptkit.core.alignment import Needs
 from promptkit.core.examples import LabeledExample
 from promptkit.core.model import Model
@@ -44,7 +44,7 @@ class RunPlan:
         return self.predictor.model
 
     @property
-    def reader(self) -> Reads:
+    def reader(self) -> Reader:
         """The first aligner of all predictors."""
         return self.predictor.reading
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from promptkit.align.chain import Chain
-from promptkit.align.vote import right_at
+from promptkit.align.vote import vote_accuracy
 from promptkit.core.alignment import Extractor, FitData
 from promptkit.evaluation.fit_data import collect_choice_data, collect_fit_data
 from promptkit.evaluation.read_outputs import ReadOutputs
@@ -46,7 +46,7 @@ def compute_results(
         support: Records of the further rows that the aligners need.
         read_outputs: What was read at the answer slots, if anything.
     """
-    reader = chains[0].reading
+    reader = chains[0].reader
     if isinstance(reader, Extractor):
         return (_generation_result(chains[0], reader, samples),)
     if not reader.labels:
@@ -58,7 +58,7 @@ def compute_results(
 
 def _label_result(chain: Chain, gold: Integers, data: FitData, fit_labels: Integers) -> Result:
     """The results of a branch with the same labels for every row."""
-    labels, logprobs, calibration = chain.reading.labels, data.items.logprobs, chain.calibration
+    labels, logprobs, calibration = chain.reader.labels, data.items.logprobs, chain.calibration
     if calibration:
         logprobs = calibration.fit(data, fit_labels if calibration.needs.labels else None).apply(data.items)
     predicted = logprobs.argmax(1)
@@ -121,7 +121,7 @@ def _voting_shares(extractor: Extractor, samples: Sequence[RowRecord]) -> dict[s
         [text["answer"] and extractor.normalized(text["answer"]) for text in record["generations"]] for record in samples
     ]
     correct = [
-        right_at(answers, {*map(extractor.normalized, record["accepted"])})
+        vote_accuracy(answers, {*map(extractor.normalized, record["accepted"])})
         for answers, record in zip(normalized, samples, strict=True)
     ]
     found = [[answer is not None for answer in answers] for answers in normalized]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from promptkit.core.requests import Generate, Read, Request, Score
+from promptkit.core.sequences import common_prefix_length
 
 ROOT = -1
 HELD_PER_COMPUTED = 16
@@ -142,7 +143,7 @@ def _shared_prefixes(prompts: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...
     while len(following) > 1:
         depth = len(spine)
         room = min(len(ids) for ids in following) - 1
-        stop = max(depth, min(room, _common_prefix(following[0], following[-1])))
+        stop = max(depth, min(room, common_prefix_length(following[0], following[-1])))
         spine += following[0][depth:stop]
         agreeing += [len(following)] * (stop - depth)
         branches: dict[int, list[tuple[int, ...]]] = {}
@@ -163,13 +164,3 @@ def _shared_prefixes(prompts: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...
 def _longest_cut(ids: tuple[int, ...], spine: tuple[int, ...], cuts: tuple[int, ...]) -> int:
     usable = [cut for cut in cuts if cut < len(ids) and ids[:cut] == spine[:cut]]
     return max(usable, default=0)
-
-
-def _common_prefix(one: tuple[int, ...], other: tuple[int, ...]) -> int:
-    """How far two sorted prompts agree, and with them all that are sorted between."""
-    length = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length

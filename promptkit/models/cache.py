@@ -8,12 +8,10 @@ damaged is a miss, a damaged file is set aside, and one that cannot be written i
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import logging
 import os
 import sqlite3
-import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,8 +20,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from promptkit.core.arrays import Array
+import numpy as np
+
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import RunError
+from promptkit.core.hashing import blake2b, sha256, sha256_hex
 from promptkit.core.inputs import HiddenEdit, KVPrefix
 from promptkit.core.paths import cache_folder, expanded
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Read, ReadOutput, Request, Score, ScoreOutput
@@ -213,13 +214,13 @@ _PAGES = ("page_count", "freelist_count", "page_size")
 
 
 def _digest(model: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps([__version__, model], sort_keys=True).encode()).hexdigest()
+    return sha256_hex(json.dumps([__version__, model], sort_keys=True))
 
 
 def _keys(model: str, request: Request) -> list[bytes]:
     """One key, or one for each sample of a text that is drawn."""
     verb, held = request.verb, request.input
-    learned = hashlib.sha256(held.vectors.data).hexdigest() if held.vectors else ""
+    learned = held.vectors.digest if held.vectors is not None else ""
     learned += _layers_digest(held.prefixes, held.edits) if held.prefixes or held.edits else ""
     if isinstance(verb, Generate):
         drawn = verb.temperature > 0
@@ -227,16 +228,13 @@ def _keys(model: str, request: Request) -> list[bytes]:
         asked = [(sample if drawn else 0, repr(replace(verb, n=1, known=0))) for sample in range(verb.known, verb.n)]
     else:
         asked = [(0, repr(verb))]
-    return [
-        hashlib.sha256(f"{model}\0{held.ids}\0{learned}\0{told}\0{sample}".encode("utf-8", "surrogatepass")).digest()
-        for sample, told in asked
-    ]
+    return [sha256(f"{model}\0{held.ids}\0{learned}\0{told}\0{sample}") for sample, told in asked]
 
 
 @lru_cache(maxsize=4)
 def _layers_digest(prefixes: tuple[KVPrefix[Array], ...], edits: tuple[HiddenEdit[Array], ...]) -> str:
     """Of what stands in layers; a run asks it of every request, and all of them hold the same."""
-    return hashlib.sha256(f"{prefixes}\0{edits}".encode()).hexdigest()
+    return sha256_hex(f"{prefixes}\0{edits}")
 
 
 def without(request: Request, known: GenerateOutput) -> Request:
@@ -252,7 +250,7 @@ def joined(known: GenerateOutput, output: Output) -> GenerateOutput:
 
 
 def _check(key: bytes, text: str) -> bytes:
-    return hashlib.blake2b(key + text.encode(), digest_size=8).digest()
+    return blake2b(key + text.encode(), size=8)
 
 
 def _values(output: Output) -> list[Any]:
@@ -260,7 +258,9 @@ def _values(output: Output) -> list[Any]:
     if isinstance(output, ScoreOutput):
         return [output.logprobs]
     if isinstance(output, ReadOutput):
-        return [[output.logprobs, output.top, _packed(output.hidden)]]
+        return [
+            [output.logprobs, output.top, None if output.hidden is None else base64.b64encode(output.hidden.tobytes()).decode()]
+        ]
     return [[text.ids, text.text, text.ended] for text in output.generations]
 
 
@@ -273,19 +273,15 @@ def _output(request: Request, values: Sequence[Any]) -> Output | None:
             return ScoreOutput(logprobs=logprobs) if [*map(len, logprobs)] == [*map(len, verb.continuations)] else None
         if isinstance(verb, Read):
             told, top, hidden = values[0]
-            return ReadOutput(logprobs=tuple(told), top=tuple((int(i), float(x)) for i, x in top), hidden=_unpacked(hidden))
+            state = None if hidden is None else _unpacked(hidden)
+            return ReadOutput(logprobs=tuple(told), top=tuple((int(i), float(x)) for i, x in top), hidden=state)
         return GenerateOutput(
             generations=tuple(Generation(ids=tuple(ids), text=text, ended=ended) for ids, text, ended in values)
         )
-    except (TypeError, ValueError, struct.error):
+    except (TypeError, ValueError):
         return None
 
 
-def _packed(numbers: Sequence[float]) -> str:
-    """Numbers as float32, little-endian, in base64: a hidden state takes a quarter of what its digits would."""
-    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
-
-
-def _unpacked(text: str) -> tuple[float, ...]:
-    data = base64.b64decode(text, validate=True)
-    return struct.unpack(f"<{len(data) // 4}f", data)
+def _unpacked(text: str) -> Array:
+    """Returns a hidden state from its float32 bytes in base64, which take a quarter of the space of decimal digits."""
+    return as_array(np.frombuffer(base64.b64decode(text, validate=True), "<f4"))

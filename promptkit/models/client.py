@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from promptkit.core.arrays import Array
+from promptkit.core.arrays import Array, zeros
 from promptkit.core.errors import Unsupported
-from promptkit.core.inputs import KVPrefix, Vectors
+from promptkit.core.inputs import KVPrefix
 from promptkit.core.model import Card, Model, SupportsEmbeddings, SupportsInterventions
 from promptkit.core.requests import Output, Request
 from promptkit.models.cache import ScoreCache
@@ -56,7 +56,7 @@ class CachedModel:
         answers = {different[index]: output for index, output in known.items()}
         return [answers[request] for request in requests]
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """What the model's embedding gives these tokens."""
         if not isinstance(self._model, SupportsEmbeddings):
             raise Unsupported(
@@ -121,9 +121,9 @@ class DryRunModel:
             raise NeedsAnswer
         return []
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """Nothing, as often as it is asked for."""
-        return Vectors(data=bytes(4 * self.card.d_model * len(ids)), d_model=self.card.d_model)
+        return zeros(len(ids), self.card.d_model)
 
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
         """Raise NeedsAnswer: how they look no card says."""

@@ -56,6 +56,8 @@ class EncoderModel:
 
     verbs = frozenset({"Read"})
     hidden_states = True
+    learned_vectors = False
+    learned_layers = False
 
     class Settings(base.Settings):
         """Settings of the encoder engine."""

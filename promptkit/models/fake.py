@@ -6,14 +6,15 @@ and knows nothing. No weights, no torch.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import PositiveInt
 
-from promptkit.core.inputs import TextInput, Vectors
+from promptkit.core.arrays import Array, as_array
+from promptkit.core.hashing import blake2b_int
+from promptkit.core.inputs import TextInput
 from promptkit.core.model import Card, Encoding
 from promptkit.core.requests import GenerateOutput, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models import registry as base
@@ -64,6 +65,8 @@ class FakeModel:
 
     verbs = frozenset({"Score", "Read", "Generate"})
     hidden_states = True
+    learned_vectors = True
+    learned_layers = False
 
     class Settings(base.Settings):
         """Settings of the fake engine."""
@@ -90,10 +93,10 @@ class FakeModel:
         """The name is the model."""
         return {"engine": "fake", "name": self.name, "batch_tokens": self._settings.batch_tokens}
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """The tokens' vectors; as learned ones they are other tokens than those."""
         self._hidden((0,), 0, None)
-        return Vectors(data=self._vectors[0][list(ids)].astype("<f4").tobytes(), d_model=D_MODEL)
+        return as_array(self._vectors[0][list(ids)])
 
     def notes(self) -> Sequence[str]:
         """Nothing ever happens."""
@@ -147,16 +150,16 @@ class FakeModel:
         return ReadOutput(
             logprobs=tuple(float(logprobs[token]) for token in verb.token_ids),
             top=tuple((int(token), float(logprobs[token])) for token in best),
-            hidden=() if verb.hidden_layer is None else self._hidden(ids, verb.hidden_layer, verb.mean_from),
+            hidden=None if verb.hidden_layer is None else self._hidden(ids, verb.hidden_layer, verb.mean_from),
         )
 
-    def _hidden(self, ids: tuple[int, ...], layer: int, mean_from: int | None) -> tuple[float, ...]:
+    def _hidden(self, ids: tuple[int, ...], layer: int, mean_from: int | None) -> Array:
         """A token has a vector; the hidden state at a position is the mean of those of the tokens so far."""
         if layer not in self._vectors:
             self._vectors[layer] = self._noise((), VOCABULARY * D_MODEL, f"hidden {layer}").reshape(VOCABULARY, D_MODEL)
         states = self._vectors[layer][[token % VOCABULARY for token in ids]].cumsum(0) / np.arange(1, len(ids) + 1)[:, None]
         state = states[-1] if mean_from is None else states[mean_from:].mean(0)
-        return tuple(state.astype(np.float32).tolist())
+        return as_array(state)
 
     def _next(self, ids: tuple[int, ...]) -> Floats:
         """Next-token log-probabilities, shape (VOCABULARY,)."""
@@ -165,8 +168,7 @@ class FakeModel:
         return normalized
 
     def _noise(self, ids: tuple[int, ...], size: int, purpose: str) -> Floats:
-        key = f"{self.name}\0{purpose}\0{ids}".encode()
-        seed = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest())
+        seed = blake2b_int(f"{self.name}\0{purpose}\0{ids}")
         return np.random.default_rng(seed).normal(size=size)
 
 
@@ -174,7 +176,5 @@ def _distinct(prompt: TextInput) -> tuple[int, ...]:
     """The ids, those of learned vectors by what the vectors hold."""
     if prompt.vectors is None:
         return prompt.ids
-    width = 4 * prompt.vectors.d_model
-    rows = [prompt.vectors.data[begin : begin + width] for begin in range(0, len(prompt.vectors.data), width)]
-    held = [-1 - int.from_bytes(hashlib.blake2b(row, digest_size=6).digest()) for row in rows]
+    held = [-1 - blake2b_int(row.tobytes(), size=6) for row in prompt.vectors.numpy()]
     return tuple(token if token >= 0 else held[-1 - token] for token in prompt.ids)

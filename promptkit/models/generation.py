@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from promptkit.core.hashing import blake2b_int
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Request
 
@@ -32,8 +32,7 @@ class Text:
     @property
     def chance(self) -> float:
         """In [0, 1): what is drawn at this step, a function of (seed, sample, step) alone."""
-        key = f"{self.verb.seed}\0{self.sample}\0{len(self.ids)}".encode()
-        return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest()) / 2**64
+        return blake2b_int(f"{self.verb.seed}\0{self.sample}\0{len(self.ids)}") / 2**64
 
     def add(self, token: int, tokenizer: Tokenizer, ends: frozenset[int]) -> None:
         """Take the next token, and see whether the text has ended."""
@@ -79,4 +78,4 @@ def outputs_of(texts: Sequence[Text], count: int) -> list[GenerateOutput]:
 
 def seed_of(seed: int, sample: int) -> int:
     """For an engine that draws by itself: a seed of 63 bits, such that no sample of one seed is a sample of another."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}\0{sample}".encode(), digest_size=8).digest()) >> 1
+    return blake2b_int(f"{seed}\0{sample}") >> 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,11 +19,6 @@ def to_line(value: Mapping[str, object]) -> str:
 def to_file(value: Mapping[str, object]) -> bytes:
     """Returns JSON as the indented contents of a file."""
     return (json.dumps(value, ensure_ascii=True, indent=1) + "\n").encode()
-
-
-def sha256(content: bytes) -> str:
-    """Returns the hash by which a finished run checks its files."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def read_json(path: Path) -> Any:

@@ -15,17 +15,17 @@ the order in which they are computed, and finishing the run puts them in the run
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast, overload
 
 from promptkit.core.errors import RunError
+from promptkit.core.files import write_atomically
+from promptkit.core.hashing import sha256_hex
 from promptkit.core.paths import expanded
-from promptkit.runs.files import damaged, parse_record, read_json, sha256, to_file, to_line
+from promptkit.runs.files import damaged, parse_record, read_json, to_file, to_line
 from promptkit.runs.schema import ReadPlanRecord, ReadRecord, RowRecord, Timing
 from promptkit.runs.shard import Shard
 
@@ -51,7 +51,7 @@ class RunFolder:
     """
 
     def __init__(self, out: str | Path, task: str, settings: Mapping[str, object], shard: Shard | None = None) -> None:
-        digest = hashlib.sha256(to_line(settings).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        digest = sha256_hex(to_line(settings))[:8]
         suffix = f".shard-{shard.number}-of-{shard.of}" if shard else ""
         self.path = expanded(out) / f"{task.replace('/', '-')}-{digest}{suffix}"
         self._settings = settings
@@ -144,7 +144,7 @@ class RunFolder:
         for name, content in contents.items():
             self._write(name, content)
         contents[SETTINGS] = to_file(self._settings)
-        hashes = {name: sha256(content) for name, content in contents.items()}
+        hashes = {name: sha256_hex(content) for name, content in contents.items()}
         self._write(self._marker, to_file({**summary, "sha256": hashes}))
         if self._marker == SUMMARY:
             (self.path / "outputs.jsonl").unlink(missing_ok=True)
@@ -165,12 +165,7 @@ class RunFolder:
 
     def _write(self, name: str, content: bytes) -> None:
         with self._writing():
-            scratch = self.path / f".{name}.part"
-            with scratch.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            scratch.replace(self.path / name)
+            write_atomically(self.path / name, content)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -207,7 +202,7 @@ def read_marker(path: Path, marker: str, files: Sequence[str]) -> Any:
         file = path / name
         if not file.is_file():
             return None
-        if sha256(file.read_bytes()) != hashes.get(name):
+        if sha256_hex(file.read_bytes()) != hashes.get(name):
             again = "writes it" if name == SETTINGS else "computes its rows"
             raise RunError(
                 f"{file} was changed after its run had finished",

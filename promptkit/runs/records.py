@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -15,6 +14,7 @@ from promptkit.align.vote import majority
 from promptkit.core.alignment import Extractor, Scorer
 from promptkit.core.errors import ModelError, TemplateError
 from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.hashing import short_hash
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import GenerateOutput, Output, Read, ReadOutput, ScoreOutput
 from promptkit.inputs.text.encoding import counted
@@ -103,7 +103,7 @@ def read_record(query: Query, output: Output) -> ReadRecord:
         "id": query.id,
         "question": _request_hash(query),
         "logprobs": _packed(output.logprobs),
-        "hidden": _packed(output.hidden),
+        "hidden": _packed(() if output.hidden is None else output.hidden.numpy()),
     }
 
 
@@ -142,10 +142,10 @@ def _has_scores(record: Mapping[str, object], candidates: Sequence[str]) -> bool
 
 
 def _request_hash(query: Query) -> str:
-    return hashlib.sha256(repr((query.rendered.input.ids, query.verb)).encode()).hexdigest()[:16]
+    return short_hash(repr((query.rendered.input.ids, query.verb)))
 
 
-def _packed(numbers: Sequence[float]) -> str:
+def _packed(numbers: Sequence[float] | NDArray[np.float32]) -> str:
     """Numbers as little-endian float32 in base64."""
     return base64.b64encode(np.array(numbers, "<f4").tobytes()).decode()
 
@@ -172,7 +172,7 @@ def _prompt_fields(rendered: Rendered) -> _PromptFields:
         **labels,
         "dropped": list(rendered.dropped),
         "boundary": rendered.rescored_tokens,
-        "prompt_hash": hashlib.sha256(repr(rendered.input.ids).encode()).hexdigest()[:16],
+        "prompt_hash": short_hash(repr(rendered.input.ids)),
         "tokens": len(rendered.input.ids),
     }
 

@@ -13,12 +13,12 @@ An evaluated row has the id of its example. Every other record has an id that sa
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from promptkit.core.alignment import ContentFreeInput, RandomWords
+from promptkit.core.hashing import sha256_hex
 
 READ_PLAN = "read plan"
 """The id of the record that says what was read of each row."""
@@ -61,7 +61,7 @@ class ContentFreeRow:
     """The context, as `context_of` returns it."""
 
     def __str__(self) -> str:
-        return f"{content_free_name(self.content)} after {hashlib.sha256(self.context.encode()).hexdigest()[:12]}"
+        return f"{content_free_name(self.content)} after {sha256_hex(self.context)[:12]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

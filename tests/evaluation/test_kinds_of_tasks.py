@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score
 
 import promptkit as pk
-from promptkit.align.chain import reading
+from promptkit.align.chain import reader_for
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.metrics.classification import choice, classification
 from promptkit.runs.row_warnings import RowWarning, row_warnings
@@ -134,7 +134,7 @@ def test_a_rationale_comes_from_a_column_and_appears_only_in_demonstrations(tmp_
         hold_out=4,
     )
     text = "{% block input %}{{ q }}{% endblock %}{% block target %} {{ why }} so {{ label }}{% endblock %}"
-    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(pk.Template(text), demos=pk.demos.random(k=2)), reading(task))
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(pk.Template(text), demos=pk.demos.random(k=2)), reader_for(task))
     (rendered,) = predictor.bind(task).apply([task.rows("test")[0]])
     prompt = "".join(piece.text for piece in rendered.pieces if not piece.control)
     for row in task.pool():
@@ -177,7 +177,7 @@ def test_a_task_is_of_one_kind(tmp_path: Path, changed: dict[str, Any], code: st
 )
 def test_an_invalid_extraction_is_refused(tmp_path: Path, answer: Any, code: str, fields: dict[str, Any]) -> None:
     with refused(InputError, code, **fields):
-        reading(make(tmp_path, [{"q": "?", "label": "x"}], answer=answer))
+        reader_for(make(tmp_path, [{"q": "?", "label": "x"}], answer=answer))
 
 
 # ---- runs -------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def test_choices_are_scored_by_pmi_against_the_premise_of_each_row(chosen: tuple
     """Holtzman et al. 2021: log p(y | x) - log p(y | premise), over the choices of the row."""
     task, plain = chosen
     model, prompt = pk.load("fake"), pk.Prompt(plain.path.parent / "t.j2")
-    branches = [pk.Predictor(model, prompt, [pk.Choices(), *chain]) for chain in ([], [pk.calibrate.Pmi()])]
+    branches = [pk.Predictor(model, prompt, [pk.Choices(), *chain]) for chain in ([], [pk.calibrate.PMI()])]
     run = pk.evaluate(branches, task, out=tmp_path)
     assert run.results[0].to_json() == plain.results[0].to_json()
     premises = {line["id"]: line["logprobs"] for line in lines(run, "support.jsonl")}
@@ -246,7 +246,7 @@ def facts(folder: Path, **keywords: Any) -> tuple[pk.Task, pk.Run]:
     rows = [{"q": f"question {i}", "label": [f"answer {i}", "@"]} for i in range(30)]
     task = make(folder, rows, answer={"pattern": {"regex": "[a-z@]+", "max_tokens": 6}}, hold_out=10)
     prompt = pk.Prompt(folder / "t.j2", demos=pk.demos.random(k=2))
-    return task, pk.evaluate(pk.Predictor(pk.load("fake"), prompt, reading(task, **keywords)), task, out=folder)
+    return task, pk.evaluate(pk.Predictor(pk.load("fake"), prompt, reader_for(task, **keywords)), task, out=folder)
 
 
 def test_a_run_of_texts_records_the_texts_and_the_extracted_answers(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_run_of_texts_records_the_texts_and_the_extracted_answers(tmp_path: Pa
 def test_a_sampled_text_does_not_depend_on_the_other_rows(tmp_path: Path) -> None:
     task, full = facts(tmp_path, temperature=1.0, seed=3)
     predictor = pk.Predictor(
-        pk.load("fake"), pk.Prompt(tmp_path / "t.j2", demos=pk.demos.random(k=2)), reading(task, temperature=1.0, seed=3)
+        pk.load("fake"), pk.Prompt(tmp_path / "t.j2", demos=pk.demos.random(k=2)), reader_for(task, temperature=1.0, seed=3)
     )
     few = lines(pk.evaluate(predictor, task, limit=5, out=tmp_path))
     assert few == lines(full)[:5]

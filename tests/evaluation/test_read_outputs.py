@@ -156,7 +156,7 @@ def test_tokens_are_the_likeliest_over_the_labeled_rows_and_numbers_are_the_mode
     read = outputs.tokens(ids)
     for number, row in enumerate(ids):
         for layer, counted in {0: 0, 0.6: 1, -1: -1}.items():
-            np.testing.assert_allclose(states[layer][number], ask(row, Read(hidden_layer=counted)).hidden, rtol=1e-6)
+            np.testing.assert_allclose(states[layer][number], ask(row, Read(hidden_layer=counted)).hidden.numpy(), rtol=1e-6)
         for top, positions in outputs.sets():
             tokens = tuple(outputs.metadata["token_ids"][place] for place in positions)
             np.testing.assert_allclose(read[top][number], ask(row, Read(token_ids=tokens)).logprobs, rtol=1e-6)
@@ -170,7 +170,7 @@ def test_vectors_of_texts_are_mean_hidden_states_of_the_texts(tmp_path):
     model = pk.load("fake")
     encoded = [256, *b"good"]
     ((_, (output,)),) = model.answer([Request(input=TextInput(ids=tuple(encoded)), verb=Read(hidden_layer=-1, mean_from=1))])
-    np.testing.assert_allclose(outputs.vectors(["good"])[0], output.hidden, rtol=1e-6)
+    np.testing.assert_allclose(outputs.vectors(["good"])[0], output.hidden.numpy(), rtol=1e-6)
 
 
 # ---- what results may depend on --------------------------------------------------------------------------
@@ -332,7 +332,7 @@ def test_a_label_map_lists_its_tokens(tmp_path):
     )
     chain = predictors(pk.load("fake"), [f"blm:{FEW}:tokens=20"])[0].chain
     support, labels = collect_fit_data([chain], samples, lines, read_outputs(finished))
-    found = Bayesian(per_class=4, tokens=20).fit(support, labels).map
+    found = Bayesian(per_class=4, tokens=20).fit(support, labels).label_map
     assert found is not None
     assert found.table(most=3).keys() == WORDS.keys()
     assert set(found.table()["no"]) <= set(support.names[TopTokens(20, PerClass(4, 0))])
@@ -414,4 +414,4 @@ def test_numbers_read_in_a_batch_with_a_shared_prefix_equal_those_of_each_row_al
         (rendered,) = bound.apply([rows[row.removeprefix("fit ")]])
         ((_, (alone,)),) = model.answer([Request(input=rendered.input, verb=Read(token_ids=tokens, hidden_layer=-1))])
         np.testing.assert_allclose(logprobs, alone.logprobs, atol=1e-4)
-        np.testing.assert_allclose(hidden, alone.hidden, atol=1e-4)
+        np.testing.assert_allclose(hidden, alone.hidden.numpy(), atol=1e-4)

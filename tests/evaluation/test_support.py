@@ -14,8 +14,8 @@ import pytest
 
 import promptkit as pk
 from promptkit.align.calibrate import CALIBRATIONS
-from promptkit.align.labelmap import MAPS
-from promptkit.align.probes import LEARNED
+from promptkit.align.labelmap import LABEL_MAPPINGS
+from promptkit.align.probes import PROBES
 from promptkit.analysis.realign import align
 from promptkit.core.alignment import FitData, Needs, Outputs, PerClass, RandomWords
 from promptkit.core.errors import InputError, TaskError, Unsupported
@@ -177,7 +177,7 @@ def test_a_run_of_the_fit_part_is_aligned_without_labels(tmp_path: Path) -> None
     branches = [pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [pk.Verbalizer(WORDS), pk.calibrate.Batch()])]
     found = align(evaluate(branches, task, split="train", out=tmp_path).path)
     unavailable = {each.name for each in found.unavailable if each.code == "rows-are-evaluated"}
-    assert unavailable == {"batch-fitted", "temperature", "vector", "affine", *LEARNED, *MAPS}
+    assert unavailable == {"batch-fitted", "temperature", "vector", "affine", *PROBES, *LABEL_MAPPINGS}
     assert "batch" in {result.align for result in found.results}
 
 
@@ -232,7 +232,7 @@ def test_a_calibration_that_cannot_be_fitted_is_refused_before_the_model_is_aske
     task = write_task(tmp_path / "task")
     monkeypatch.setattr(FakeModel, "answer", None)
     for calibration, code, fields in (
-        (pk.calibrate.Proca(rows=7), "too-few-rows", {"calibration": "proca", "given": 7, "needed": 8}),
+        (pk.calibrate.ProCa(rows=7), "too-few-rows", {"calibration": "proca", "given": 7, "needed": 8}),
         (pk.calibrate.Prior(target=(0.2, 0.3, 0.5)), "wrong-length", {"calibration": "prior", "given": 3, "needed": 2}),
     ):
         with refused(InputError, code, **fields):

@@ -53,6 +53,8 @@ class HttpModel:
 
     verbs = frozenset({"Score", "Read", "Generate"})
     hidden_states = False
+    learned_vectors = False
+    learned_layers = False
 
     class Settings(ServerSettings):
         """Settings of the http engine."""

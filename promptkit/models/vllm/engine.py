@@ -18,8 +18,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt
 
+from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError, MissingPackage, ModelError, PromptkitError, missing_extra, unknown
-from promptkit.core.inputs import TextInput, Vectors
+from promptkit.core.inputs import TextInput
 from promptkit.core.model import Card
 from promptkit.core.requests import Generate, Output, Request
 from promptkit.models import registry as base
@@ -49,6 +50,8 @@ class VllmModel:
 
     verbs = frozenset({"Score", "Read", "Generate"})
     hidden_states = False
+    learned_vectors = True
+    learned_layers = False
 
     class Settings(base.Settings):
         """Settings of the vllm engine."""
@@ -134,9 +137,9 @@ class VllmModel:
         """Start the engine."""
         self._started(embeds=False)
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """What its embedding module gives these tokens; read from its files."""
-        rows: Vectors = self._embedding.vectors(ids)
+        rows: Array = self._embedding.vectors(ids)
         return rows
 
     def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
