@@ -210,8 +210,8 @@ def context(bind_context):
     def make(pool=(), words=(), *, template="sentiment/review", **keywords) -> SelectionContext:
         bound = bind_context(pool, words, **keywords)
         frame = PromptLayout(
-            template=Template.load(template), instruction="", chat=False, card=bound.ask.card, reading=bound.reading
+            template=Template.load(template), instruction="", chat=False, card=bound.ask.card, reader=bound.reading
         )
-        return SelectionContext(bind_context=bound, show=frame)
+        return SelectionContext(bind_context=bound, layout=frame)
 
     return make

@@ -46,7 +46,7 @@ def bench_of(task: pk.Task, encoder: str) -> SelectionContext:
     around = BindContext(ask=CachedModel(model), reading=read, rows={"pool": task.rows("train")}, others=others)
     template = Template.load(task.spec.template)
     return SelectionContext(
-        bind_context=around, show=PromptLayout(template=template, instruction=None, chat=False, card=model.card, reading=read)
+        bind_context=around, layout=PromptLayout(template=template, instruction=None, chat=False, card=model.card, reader=read)
     )
 
 

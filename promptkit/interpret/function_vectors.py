@@ -24,7 +24,7 @@ from promptkit.core.registry import as_python, check_value
 from promptkit.core.seeding import hash_rank
 from promptkit.interpret.steering_vectors import check_layer, chosen_rows, scaled, shown_by
 from promptkit.manipulate.learned.steering import SteeringVector
-from promptkit.manipulate.order.fixed import Order
+from promptkit.manipulate.order.order import Order
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Arrange, Demonstrations
 from promptkit.models.cache import ScoreCache
@@ -118,7 +118,7 @@ def head_effects(
     scored = Choices() if isinstance(predictor.reading, Extractor) else predictor.reading
     score_cache = ScoreCache() if cache else None
     right = _asked(Predictor(model, prompt, scored), task, chosen, score_cache)
-    wrong = replace(prompt, order=Swapped(prompt.arranged, seed=seed))
+    wrong = replace(prompt, order=Swapped(prompt.resolved_order, seed=seed))
     corrupted = _asked(Predictor(model, wrong, scored), task, chosen[:patched], score_cache)
     if corrupted == right[:patched]:
         raise InputError(
@@ -134,7 +134,7 @@ def head_effects(
 
 
 @dataclass(frozen=True, slots=True)
-class Swapped:
+class Swapped(Order):
     """An order in which demonstrations have one another's answers: each the next one's, in a circle by chance."""
 
     order: Order

@@ -1,1 +1,1 @@
-"""The way in: changes what a frozen model reads."""
+"""Manipulations: everything that changes what a frozen model reads."""

@@ -1,11 +1,13 @@
-"""Every manipulation by name, with its place in the taxonomy of neural network reprogrammability."""
+"""The manipulations by name, with their coordinates in the taxonomy of neural network reprogrammability (arXiv 2506.04650)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from inspect import getdoc
+from typing import ClassVar, Protocol
 
-from promptkit.core.manipulation import Manipulation, Modifier
+from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.learned.loreft import LoReFT
 from promptkit.manipulate.learned.prefix import Prefix
 from promptkit.manipulate.learned.soft_prompt import SoftPrompt
@@ -13,14 +15,22 @@ from promptkit.manipulate.learned.steering import SteeringVector
 from promptkit.manipulate.learned.trigger_tokens import TriggerTokens
 from promptkit.manipulate.prompt import Prompt
 
-MANIPULATIONS: Mapping[str, type[Manipulation | Modifier]] = {
-    each.__name__: each for each in (Prompt, SoftPrompt, TriggerTokens, Prefix, SteeringVector, LoReFT)
+
+class HasKind(Protocol):
+    """A class whose instances all have the same coordinates in the taxonomy."""
+
+    kind: ClassVar[Kind]
+    """The coordinates."""
+
+
+MANIPULATIONS: Mapping[str, type[HasKind]] = {
+    manipulation.__name__: manipulation for manipulation in (Prompt, SoftPrompt, TriggerTokens, Prefix, SteeringVector, LoReFT)
 }
 
 
 def described() -> list[dict[str, str]]:
-    """One entry a manipulation: its name, format, location, operator, and what it is."""
+    """Returns one entry per manipulation: name, format, location, operator, and the first line of its docstring."""
     return [
-        {"name": name, **asdict(kind.kind), "description": str(kind.__doc__).splitlines()[0]}  # type: ignore[call-overload]
-        for name, kind in MANIPULATIONS.items()
+        {"name": name, **asdict(manipulation.kind), "description": (getdoc(manipulation) or "").partition("\n")[0]}
+        for name, manipulation in MANIPULATIONS.items()
     ]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Any, ClassVar
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError
@@ -18,111 +16,127 @@ from promptkit.core.requests import Output, Request
 from promptkit.core.taxonomy import Kind
 
 Manipulations = Manipulation | Sequence[Manipulation | Modifier]
-"""What a predictor takes: a prompt, or a list that begins with one."""
+"""The manipulations of a predictor: a prompt, or a list of a prompt and its modifiers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composed:
-    """A prompt with changes of it."""
+    """A prompt with modifiers."""
 
     prompt: Manipulation
+    """Renders the rows."""
     modifiers: tuple[Modifier, ...]
-    slots: ClassVar[Mapping[str, int]] = MappingProxyType({})
-    """The modifiers fill all slots."""
+    """Applied to each rendered prompt, in order."""
 
     @property
     def kind(self) -> Kind:
-        """That of the last change."""
+        """The taxonomy coordinates of the last modifier."""
         return self.modifiers[-1].kind
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Those of the prompt."""
+        """The parts of the train split that the prompt reads."""
         return self.prompt.parts
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Those of the prompt."""
+        """The names of other models that the prompt queries."""
         return self.prompt.models
 
+    @property
+    def slots(self) -> Mapping[str, int]:
+        """No slots are left, because the modifiers fill all of them."""
+        return {}
+
     def settings(self) -> Mapping[str, object]:
-        """The prompt's, and each change's."""
-        return {**self.prompt.settings(), "with": [dict(change.settings()) for change in self.modifiers]}
+        """Returns the settings of the prompt and, under `with`, of each modifier."""
+        return {**self.prompt.settings(), "with": [dict(modifier.settings()) for modifier in self.modifiers]}
 
     def bind(self, bind_context: BindContext) -> BoundComposed:
-        """All of them for one task and one model; the prompt leaves room for the changes, and is asked about with them."""
-        narrowed = ReservedContextModel(bind_context.ask, sum(change.context_tokens for change in self.modifiers))
-        changes = tuple(change.bind(bind_context) for change in self.modifiers)
-        apply = self.prompt.bind(replace(bind_context, ask=narrowed, transform=in_turn((*changes, bind_context.transform))))
-        return BoundComposed(prompt=apply, changes=changes)
+        """Binds prompt and modifiers to one task and one model.
+
+        The prompt reserves context for the modifiers, and its own queries to the model have them applied.
+        """
+        reserved = ReservedContextModel(bind_context.ask, sum(modifier.context_tokens for modifier in self.modifiers))
+        transforms = tuple(modifier.bind(bind_context) for modifier in self.modifiers)
+        transform = chain_transforms((*transforms, bind_context.transform))
+        return BoundComposed(
+            prompt=self.prompt.bind(replace(bind_context, ask=reserved, transform=transform)), transforms=transforms
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundComposed:
-    """A prompt with changes of it, for one task and one model."""
+    """A prompt with modifiers, bound to one task and one model."""
 
     prompt: Apply
-    changes: tuple[InputTransform, ...]
+    """Renders the rows."""
+    transforms: tuple[InputTransform, ...]
+    """The bound modifiers."""
 
     def __call__(self, examples: Sequence[Example], *, context_of: Sequence[Example] | None = None) -> list[Rendered]:
-        """See `Apply`."""
-        return [self._changed(rendered) for rendered in self.prompt(examples, context_of=context_of)]
+        """Renders rows and applies the modifiers; see `Apply.__call__`."""
+        return [self._transform(rendered) for rendered in self.prompt(examples, context_of=context_of)]
 
     def premise(self, example: Example) -> Rendered:
-        """See `Apply.premise`."""
-        return self._changed(self.prompt.premise(example))
+        """Renders the domain premise and applies the modifiers; see `Apply.premise`."""
+        return self._transform(self.prompt.premise(example))
 
-    def _changed(self, rendered: Rendered) -> Rendered:
-        return replace(rendered, input=in_turn(self.changes)(rendered.input))
+    def _transform(self, rendered: Rendered) -> Rendered:
+        return replace(rendered, input=chain_transforms(self.transforms)(rendered.input))
 
 
-def in_turn(changes: Sequence[InputTransform]) -> InputTransform:
-    """One change after the other."""
+def chain_transforms(transforms: Sequence[InputTransform]) -> InputTransform:
+    """Returns the composition of transforms, the first applied first."""
 
-    def put(prompt: TextInput) -> TextInput:
-        for change in changes:
-            prompt = change(prompt)
+    def transform(prompt: TextInput) -> TextInput:
+        for step in transforms:
+            prompt = step(prompt)
         return prompt
 
-    return put
+    return transform
 
 
 class ReservedContextModel:
-    """A model of which a part of the context is taken."""
+    """A view of a model with part of its context reserved."""
 
-    def __init__(self, ask: Ask, taken: int) -> None:
-        self._ask, self._taken = ask, taken
+    def __init__(self, ask: Ask, reserved: int) -> None:
+        """`reserved` is the number of tokens by which the context is shortened."""
+        self._ask, self._reserved = ask, reserved
 
     @property
     def card(self) -> Card:
-        """The model's, with less room."""
-        return replace(self._ask.card, context_length=self._ask.card.context_length - self._taken)
+        """The model's card, with the shortened context."""
+        return replace(self._ask.card, context_length=self._ask.card.context_length - self._reserved)
 
     def __call__(self, requests: Sequence[Request]) -> list[Output]:
-        """The model's answers."""
+        """Returns the model's outputs."""
         return self._ask(requests)
 
     def embed(self, ids: Sequence[int]) -> Array:
-        """The model's embeddings."""
+        """Returns the model's embeddings of tokens."""
         return self._ask.embed(ids)
 
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
-        """The model's keys and values."""
+        """Returns the model's keys and values of tokens."""
         return self._ask.keys_values(ids)
 
 
 def composed(manipulate: Manipulations) -> Manipulation:
-    """One manipulation of a list. Raises InputError unless a prompt comes first, and changes alone behind it."""
-    parts: list[Any] = [*manipulate] if isinstance(manipulate, Sequence) else [manipulate]
-    if any(isinstance(part, type) for part in parts):
-        raise InputError(
-            "A predictor takes objects, but a class was given",
-            code="class-not-object",
-            got=[getattr(part, "__name__", type(part).__name__) for part in parts],
-            hint='Write Prompt("..."), with parentheses',
-            classes=tuple(part.__name__ for part in parts if isinstance(part, type)),
-        )
-    if not (parts and isinstance(parts[0], Manipulation) and all(isinstance(part, Modifier) for part in parts[1:])):
+    """Composes a list of manipulations into one.
+
+    Args:
+        manipulate: A prompt, or a list of a prompt followed by modifiers.
+
+    Raises:
+        InputError: A class was given in place of an object, the list does not have this order, or the slots of the template
+            do not match the modifiers.
+    """
+    parts = (*manipulate,) if isinstance(manipulate, Sequence) else (manipulate,)
+    _check_objects(parts)
+    first, *rest = parts or (None,)
+    modifiers = tuple(part for part in rest if isinstance(part, Modifier))
+    if not isinstance(first, Manipulation) or len(modifiers) != len(rest):
         raise InputError(
             "The manipulations of a predictor must be one prompt, followed by the manipulations that modify it",
             code="invalid-manipulations",
@@ -130,24 +144,34 @@ def composed(manipulate: Manipulations) -> Manipulation:
             hint='Write [pk.Prompt("sentiment/review"), pk.SoftPrompt(10)]',
             types=tuple(type(part).__name__ for part in parts),
         )
-    first: Manipulation = parts[0]
-    _check_slots(first.slots, parts[1:])
-    return Composed(prompt=first, modifiers=tuple(parts[1:])) if parts[1:] else first
+    _check_slots(first.slots, modifiers)
+    return Composed(prompt=first, modifiers=modifiers) if modifiers else first
 
 
-def _check_slots(slots: Mapping[str, int], changes: Sequence[Modifier]) -> None:
-    """Raise unless each slot of the template is filled by one change, as long as the slot is."""
-    fills = [each for change in changes for each in change.slots.items()]
-    if sorted(fills) != sorted(slots.items()):
+def _check_objects(parts: Sequence[object]) -> None:
+    classes = tuple(part.__name__ for part in parts if isinstance(part, type))
+    if classes:
         raise InputError(
-            "Each slot of a template needs exactly one soft prompt of the same length",
-            code="slot-mismatch",
-            got=f"slots {_told(slots.items())}; soft prompts {_told(fills)}",
-            hint='Write {{ soft("task", 8) }} in the template, and pk.SoftPrompt(8, slot="task") or soft:length=8:slot=task',
-            slots=tuple(slots.items()),
-            soft_prompts=tuple(fills),
+            "A predictor takes objects, but a class was given",
+            code="class-not-object",
+            got=[part.__name__ if isinstance(part, type) else type(part).__name__ for part in parts],
+            hint='Write Prompt("..."), with parentheses',
+            classes=classes,
         )
 
 
-def _told(slots: Iterable[tuple[str, int]]) -> str:
-    return ", ".join(f"{name} of length {count}" for name, count in slots) or "none"
+def _check_slots(slots: Mapping[str, int], modifiers: Sequence[Modifier]) -> None:
+    filled = [slot for modifier in modifiers for slot in modifier.slots.items()]
+    if sorted(filled) != sorted(slots.items()):
+        raise InputError(
+            "Each slot of a template needs exactly one soft prompt of the same length",
+            code="slot-mismatch",
+            got=f"slots {_list_slots(slots.items())}; soft prompts {_list_slots(filled)}",
+            hint='Write {{ soft("task", 8) }} in the template, and pk.SoftPrompt(8, slot="task") or soft:length=8:slot=task',
+            slots=tuple(slots.items()),
+            soft_prompts=tuple(filled),
+        )
+
+
+def _list_slots(slots: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} of length {length}" for name, length in slots) or "none"

@@ -1,7 +1,6 @@
-"""Texts of an instruction that follow from the answers there are: which labels, and in what form.
+"""Instructions derived from a task's labels or answer format.
 
-An instruction of one's own is any text: `Prompt(..., instruction="...")`. These are texts too, so that they are put together
-with it and recorded as they are read: `joined("Judge the review.", answer_format(words))`. Knows nothing of models.
+They are plain texts, so they can be joined with any other instruction: `joined("Judge the review.", answer_format(words))`.
 """
 
 from __future__ import annotations
@@ -13,43 +12,55 @@ from promptkit.core.errors import InputError
 
 
 def label_space(words: Sequence[str]) -> str:
-    """Which labels there are.
+    """Returns an instruction that lists the labels.
+
+    Args:
+        words: At least two label words, none of them empty.
+
+    Raises:
+        InputError: `words` is a single string, has fewer than two words, or has an empty one.
 
     >>> label_space(["negative", "neutral", "positive"])
     'The labels are negative, neutral and positive.'
     """
-    *rest, last = _words(words)
+    *rest, last = _checked_words(words)
     return f"The labels are {', '.join(rest)} and {last}."
 
 
 def answer_format(words: Sequence[str]) -> str:
-    """What is to be answered, word by word.
+    """Returns an instruction to answer with one of the label words.
+
+    Args:
+        words: At least two label words, none of them empty.
+
+    Raises:
+        InputError: `words` is a single string, has fewer than two words, or has an empty one.
 
     >>> answer_format(["negative", "positive"])
     'Answer with one of: negative, positive.'
     """
-    return f"Answer with one of: {', '.join(_words(words))}."
+    return f"Answer with one of: {', '.join(_checked_words(words))}."
 
 
 def number_format() -> str:
-    """That a number is to be answered."""
+    """Returns an instruction to answer with a number."""
     return "Answer with a number."
 
 
 def joined(*statements: str) -> str:
-    """One instruction of several, empty ones left out."""
+    """Joins instructions with spaces, without the empty ones."""
     return " ".join(filter(None, map(str.strip, statements)))
 
 
-def statements(reading: OutputReader) -> tuple[str, ...]:
-    """The instructions that follow from how answers are read alone; none where each row has words of its own."""
-    words = tuple(reading.label_words().values())
+def statements(reader: OutputReader) -> tuple[str, ...]:
+    """Returns the instructions that follow from how answers are read; none if each row has its own answers."""
+    words = tuple(reader.label_words().values())
     if words:
         return label_space(words), answer_format(words)
-    return (number_format(),) if reading.name == "final_number" else ()
+    return (number_format(),) if reader.name == "final_number" else ()
 
 
-def _words(words: Sequence[str]) -> Sequence[str]:
+def _checked_words(words: Sequence[str]) -> Sequence[str]:
     if isinstance(words, str) or len(words) < 2 or not all(words):
         raise InputError(
             "A list of label words must have at least two words, and none of them empty",

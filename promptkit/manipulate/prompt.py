@@ -1,6 +1,6 @@
-"""Fixed-format manipulation at the context: instruction, demonstrations, query, from one template, and a reasoning.
+"""The prompt: instruction, demonstrations and query from one template, and an optional chain of thought.
 
-(fixed, input, concatenative): in-context learning (Brown et al. 2020, 2005.14165).
+Taxonomy: fixed format, at the input, concatenative. In-context learning (Brown et al. 2020, arXiv 2005.14165).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from promptkit.core.taxonomy import Kind
 from promptkit.inputs.text.template import Template
 from promptkit.manipulate.cot import Cot
 from promptkit.manipulate.demos import SELECTORS, Selector, zero
-from promptkit.manipulate.order.fixed import Order, default_order, given
+from promptkit.manipulate.order.fixed import default_order, given
+from promptkit.manipulate.order.order import Order
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.layout import PromptLayout
 from promptkit.manipulate.prompting.rows import Arrange, Choose, Demonstrations, Reason
@@ -29,50 +30,66 @@ from promptkit.manipulate.prompting.rows import Arrange, Choose, Demonstrations,
 
 @dataclass(frozen=True)
 class Prompt:
-    """An instruction, demonstrations of the task, the query, and a chain of thought."""
+    """An instruction, demonstrations of the task, the query, and a chain of thought.
+
+    Args:
+        template: A template, the name of a shipped one, or the path of a `.j2` file.
+        demos: Selects the demonstrations, such as `demos.balanced(k=8, seed=0)`; none by default.
+        order: Orders the demonstrations. By default the most similar comes last if the selector ranks by similarity, and
+            otherwise the selector's order is kept.
+        instruction: Replaces the template's instruction block; "" shows none.
+        chat: Whether to use the model's chat template, with a user turn and an assistant turn per demonstration.
+        cot: Generates a reasoning before the answer, such as `cot.zero_shot()`; by default the model answers directly.
+        channel: Whether to score the input after each label, log p(x | C, v(y)), with a template that puts the target block
+            first (noisy channel; Min et al. 2021, arXiv 2108.04106). Takes one pass over the input per label.
+
+    Raises:
+        InputError: A value is of the wrong type, or two options cannot be combined.
+        TemplateError: There is no such template, or it is invalid.
+    """
 
     template: Template | str | Path
     """A template, the name of a shipped one, or the path of a `.j2` file."""
     _: KW_ONLY
     demos: Selector = field(default_factory=zero)
-    """Which demonstrations are shown: `demos.balanced(k=8, seed=0)`."""
+    """Selects the demonstrations."""
     order: Order | None = None
-    """In which order; unless given the nearest last where the demonstrations are ranked by nearness, else as chosen."""
+    """Orders the demonstrations; None for the default of the selector."""
     instruction: str | None = None
     """Replaces the template's instruction block; "" shows none."""
     chat: bool = False
-    """Whether to use the model's chat template, each demonstration a turn of user and of assistant."""
+    """Whether to use the model's chat template."""
     cot: Cot | None = None
-    """How the model reasons about a row before it answers: `cot.zero_shot()`; unless given, it answers at once."""
-
+    """Generates a reasoning before the answer."""
     channel: bool = False
-    """Whether the input is scored behind each label, log p(x | C, v(y)), by a template that puts the target block before it.
-
-    Noisy channel (Min et al. 2021, 2108.04106): demonstrations are turned likewise; a pass over the input for each label."""
+    """Whether to score the input after each label."""
 
     kind: ClassVar[Kind] = Kind(format="fixed", location="input", operator="concatenative")
-    modifiers: ClassVar[tuple[Modifier, ...]] = ()
 
     def __post_init__(self) -> None:
-        """Load the template if it is named."""
-        if any(isinstance(given, (type, str)) for given in (self.demos, self.order, self.cot)):
-            wrong = {"demos": self.demos, "order": self.order, "cot": self.cot}
+        """Validate the options and load the template."""
+        self._check_types()
+        self._check_order()
+        self._check_channel()
+        if not isinstance(self.template, Template):
+            object.__setattr__(self, "template", Template.load(self.template))
+
+    def _check_types(self) -> None:
+        values: dict[str, object] = {"demos": self.demos, "order": self.order, "cot": self.cot}
+        valid = {
+            "demos": isinstance(self.demos, Selector),
+            "order": isinstance(self.order, Order | None),
+            "cot": isinstance(self.cot, Cot | None) and not isinstance(self.cot, type),
+        }
+        invalid = tuple(name for name in values if not valid[name])
+        if invalid:
             raise InputError(
-                "The demos, order and cot of a prompt must be objects, but a class or a name was given",
+                f"Invalid {' and '.join(invalid)} of a prompt: a selector, an order or a chain of thought is required",
                 code="not-an-instance",
-                got=f"demos={self.demos!r}, order={self.order!r}, cot={self.cot!r}",
-                hint="Write demos=pk.demos.balanced(k=8), with parentheses",
-                keywords=tuple(keyword for keyword, value in wrong.items() if isinstance(value, (type, str))),
-            )
-        if self.order and getattr(self.order, "by_rank", False) and self.parts and not getattr(self.demos, "ranks", False):
-            ranking = ", ".join(name for name, selector in SELECTORS.items() if getattr(selector, "ranks", False))
-            raise InputError(
-                f"The order {self.order.name} needs demonstrations ranked by similarity to the row, which {self.demos.name} "
-                "does not provide",
-                code="order-needs-ranking",
-                hint=f"Use it with {ranking}, or use no order, or shuffled",
-                order=self.order.name,
-                demos=self.demos.name,
+                got=", ".join(f"{name}={values[name]!r}" for name in invalid),
+                hint="Write demos=pk.demos.balanced(k=8), with parentheses; a custom selector inherits from pk.demos.Selector, "
+                "and a custom order from pk.order.Order",
+                keywords=invalid,
             )
         if not isinstance(self.instruction, str | None):
             raise InputError(
@@ -82,6 +99,20 @@ class Prompt:
                 keyword="instruction",
                 value=repr(self.instruction)[:200],
             )
+
+    def _check_order(self) -> None:
+        if self.order and self.order.needs_ranking and self.parts and not self.demos.ranks_by_similarity:
+            ranking = ", ".join(name for name, selector in SELECTORS.items() if selector.ranks_by_similarity)
+            raise InputError(
+                f"The order {self.order.name} needs demonstrations ranked by similarity to the row, which {self.demos.name} "
+                "does not provide",
+                code="order-needs-ranking",
+                hint=f"Use it with {ranking}, or use no order, or shuffled",
+                order=self.order.name,
+                demos=self.demos.name,
+            )
+
+    def _check_channel(self) -> None:
         if self.channel and (self.chat or self.cot):
             other = "chat" if self.chat else "cot"
             raise InputError(
@@ -91,45 +122,45 @@ class Prompt:
                 hint="Leave one out",
                 options=("channel", other),
             )
-        if not isinstance(self.template, Template):
-            object.__setattr__(self, "template", Template.load(self.template))
 
     @property
-    def loaded(self) -> Template:
-        """The template itself."""
+    def resolved_template(self) -> Template:
+        """The loaded template."""
         assert isinstance(self.template, Template)
         return self.template
 
     @property
-    def slots(self) -> Mapping[str, int]:
-        """The places that its template leaves for learned vectors: name -> how many."""
-        return self.loaded.slots(without="" if self.instruction is None else "instruction")
-
-    @property
-    def arranged(self) -> Order:
-        """The order given, or the one that stands for none."""
+    def resolved_order(self) -> Order:
+        """The order, or the default of the selector."""
         return self.order or default_order(self.demos)
 
     @property
+    def slots(self) -> Mapping[str, int]:
+        """The template's slots for learned vectors: name -> number of vectors."""
+        return self.resolved_template.slots(without="" if self.instruction is None else "instruction")
+
+    @property
+    def modifiers(self) -> tuple[Modifier, ...]:
+        """A prompt alone has no modifiers."""
+        return ()
+
+    @property
     def parts(self) -> tuple[Part, ...]:
-        """The pool if it shows demonstrations at all, and what its selector uses besides."""
-        shows = getattr(self.demos, "k", None) != 0  # a selector of somebody's own may have no such field
-        return tuple(dict.fromkeys(("pool", *getattr(self.demos, "parts", ())))) if shows else ()
+        """The parts of the train split that are read: none without demonstrations, otherwise the pool and the selector's."""
+        return () if self.demos.k == 0 else tuple(dict.fromkeys(("pool", *self.demos.parts)))
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The other models that its selector asks."""
-        return tuple(getattr(self.demos, "models", ()))
+        """The names of other models that the selector queries."""
+        return self.demos.models
 
     def settings(self) -> Mapping[str, object]:
-        """Template (by content), demonstrations, order, instruction, chat, chain of thought and channel.
-
-        Without demonstrations nothing orders them.
-        """
-        demos, order = (self.demos, self.arranged) if self.parts else (zero(), given())
+        """Returns everything that determines a result: template (by content), demonstrations, order and options."""
+        demos, order = (self.demos, self.resolved_order) if self.parts else (zero(), given())
+        template = self.resolved_template
         return {
-            "template": self.loaded.name,
-            "template_sha256": short_hash(self.loaded.source),
+            "template": template.name,
+            "template_sha256": short_hash(template.source),
             "demos": settings_of(demos),
             "order": settings_of(order),
             "instruction": self.instruction,
@@ -139,7 +170,15 @@ class Prompt:
         }
 
     def bind(self, bind_context: BindContext) -> BoundPrompt:
-        """The prompt for one task and one model."""
+        """Binds the prompt to one task and one model.
+
+        Args:
+            bind_context: The rows, the model and the output reader.
+
+        Raises:
+            Unsupported: `channel` is set, but the model generates the answers.
+            TaskError: A train row has a label without a label word, or the selector cannot choose.
+        """
         if self.channel and (isinstance(bind_context.reading, Extractor) or bind_context.scores_end):
             raise Unsupported(
                 "The option channel scores the input after each answer, but in this task the model generates the answer",
@@ -147,86 +186,112 @@ class Prompt:
                 hint="Use a task with labels or choices, or leave channel out",
                 purpose="channel",
             )
-        frame = PromptLayout(
-            template=self.loaded,
+        layout = self._layout(bind_context)
+        context = SelectionContext(bind_context=bind_context, layout=layout)
+        _check_labels_have_words(context)
+        arrange, cot = self.resolved_order.bind(context), self.cot
+        choose = self.demos.bind(context)  # last, because it may query the model
+        if cot is None:
+            return BoundPrompt(layout=layout, choose=choose, arrange=arrange)
+        return BoundPrompt(
+            layout=layout, choose=choose, arrange=arrange, reason=cot.bind(context), context_tokens=cot.context_tokens
+        )
+
+    def _layout(self, bind_context: BindContext) -> PromptLayout:
+        return PromptLayout(
+            template=self.resolved_template,
             instruction=self.instruction,
             chat=self.chat,
             card=bind_context.ask.card,
-            reading=bind_context.reading,
+            reader=bind_context.reading,
             channel=self.channel,
-            around=self.cot.around if self.cot else None,
+            format_reasoning=self.cot.format_reasoning if self.cot else None,
             ends=bind_context.scores_end,
         )
-        context = SelectionContext(bind_context=bind_context, show=frame)
-        held = {row.label for row in (*context.pool, *context.dev)}
-        foreign = sorted(held - set(context.labels)) if context.labels else []
-        if foreign:
-            raise TaskError(
-                f"There is no label word for {', '.join(foreign[:5])}, which occurs as a label of train rows",
-                code="label-without-word",
-                got=f"words for {', '.join(context.labels)}",
-                hint="Give each label a word",
-                labels=tuple(foreign[:5]),
-                known=context.labels,
-            )
-        arrange, cot = self.arranged.bind(context), self.cot
-        choose = self.demos.bind(context)  # last, as it may ask a model already
-        if cot is None:
-            return BoundPrompt(frame=frame, choose=choose, arrange=arrange)
-        return BoundPrompt(
-            frame=frame, choose=choose, arrange=arrange, reason=cot.bind(context), context_tokens=cot.context_tokens
+
+
+def _check_labels_have_words(context: SelectionContext) -> None:
+    labels = {row.label for row in (*context.pool, *context.dev)}
+    unknown = sorted(labels - set(context.labels)) if context.labels else []
+    if unknown:
+        raise TaskError(
+            f"There is no label word for {', '.join(unknown[:5])}, which occurs as a label of train rows",
+            code="label-without-word",
+            got=f"words for {', '.join(context.labels)}",
+            hint="Give each label a word",
+            labels=tuple(unknown[:5]),
+            known=context.labels,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundPrompt:
-    """A prompt for one task and one model: a function of rows."""
+    """A prompt bound to one task and one model: a function of rows."""
 
-    frame: PromptLayout
+    layout: PromptLayout
+    """Encodes a row with its demonstrations."""
     choose: Choose
+    """Selects demonstrations."""
     arrange: Arrange
+    """Orders demonstrations."""
     reason: Reason | None = None
+    """Generates the reasoning."""
     context_tokens: int = 0
-    """Tokens that a reasoning may take."""
-    _chosen: dict[str, Demonstrations] = field(default_factory=dict)
-    """Row id -> its demonstrations, in order; what was asked to choose them is not asked again."""
+    """Number of tokens of the context reserved for a reasoning."""
+    _demonstrations: dict[str, Demonstrations] = field(default_factory=dict)
+    """Row id -> ordered demonstrations, so that the model is queried for a row once."""
 
     def __call__(self, examples: Sequence[Example], *, context_of: Sequence[Example] | None = None) -> list[Rendered]:
-        """What the model reads for each row, behind the demonstrations of the row itself or of the one it shall be like."""
-        patterns = examples if context_of is None else context_of
-        shown = self.demonstrations(patterns)
-        drops, suffix = self._reasoned(examples, patterns, shown)
-        rows = zip(examples, patterns if context_of else [None] * len(examples), shown, drops, suffix, strict=True)
+        """Renders rows.
+
+        Args:
+            examples: The rows.
+            context_of: For each row, the row whose demonstrations it is shown with; by default its own.
+
+        Returns:
+            The rendered prompt of each row.
+        """
+        context_rows = examples if context_of is None else context_of
+        demonstrations = self.demonstrations(context_rows)
+        drops, suffixes = self._reasoning(examples, context_rows, demonstrations)
+        others: Sequence[Example | None] = context_of or [None] * len(examples)
         return [
-            self.frame(example, chosen, context_of=pattern, suffix=text, drop=drop)
-            for example, pattern, chosen, drop, text in rows
+            self.layout(example, chosen, context_of=other, suffix=suffix, drop=drop)
+            for example, other, chosen, drop, suffix in zip(examples, others, demonstrations, drops, suffixes, strict=True)
         ]
 
     def premise(self, example: Example) -> Rendered:
-        """See `Apply.premise`."""
-        if self.reason is not None or self.frame.channel:
-            option, name = ("channel", "the channel") if self.frame.channel else ("cot", "a chain of thought")
+        """Renders the domain premise, which is the end of the prompt without inputs; see `Apply.premise`.
+
+        Raises:
+            Unsupported: The prompt scores by the channel or has a chain of thought.
+        """
+        if self.reason is not None or self.layout.channel:
+            option, name = ("channel", "the channel") if self.layout.channel else ("cot", "a chain of thought")
             raise Unsupported(
                 f"A prompt with {name} has no premise without inputs, which this calibration needs",
                 code="no-premise",
                 hint=f"Use a calibration that needs none, such as batch, or leave out {name}",
                 option=option,
             )
-        return self.frame.premise(example)
-
-    def _reasoned(
-        self, examples: Sequence[Example], patterns: Sequence[Example], shown: Sequence[Demonstrations]
-    ) -> tuple[list[int], list[str]]:
-        """How many demonstrations of each row a reasoning takes the place of, and what stands behind its query."""
-        if self.reason is None:
-            return [0] * len(shown), [""] * len(shown)
-        drops = [self.frame.without_room(row, chosen, self.context_tokens) for row, chosen in zip(patterns, shown, strict=True)]
-        return drops, self.reason(examples, [chosen[drop:] for chosen, drop in zip(shown, drops, strict=True)])
+        return self.layout.premise(example)
 
     def demonstrations(self, examples: Sequence[Example]) -> list[Demonstrations]:
-        """Those of each row, in the order shown, before any is left out for want of room."""
-        fresh = [*{example.id: example for example in examples if example.id not in self._chosen}.values()]
-        if fresh:
-            arranged = self.arrange(fresh, self.choose(fresh))
-            self._chosen.update({example.id: rows for example, rows in zip(fresh, arranged, strict=True)})
-        return [self._chosen[example.id] for example in examples]
+        """Returns the ordered demonstrations of each row, before any is dropped because the prompt is too long."""
+        new = [*{example.id: example for example in examples if example.id not in self._demonstrations}.values()]
+        if new:
+            arranged = self.arrange(new, self.choose(new))
+            self._demonstrations.update({example.id: rows for example, rows in zip(new, arranged, strict=True)})
+        return [self._demonstrations[example.id] for example in examples]
+
+    def _reasoning(
+        self, examples: Sequence[Example], context_rows: Sequence[Example], demonstrations: Sequence[Demonstrations]
+    ) -> tuple[list[int], list[str]]:
+        """Returns how many demonstrations each row drops for its reasoning, and the reasoning."""
+        if self.reason is None:
+            return [0] * len(examples), [""] * len(examples)
+        drops = [
+            self.layout.count_dropped(row, chosen, self.context_tokens)
+            for row, chosen in zip(context_rows, demonstrations, strict=True)
+        ]
+        return drops, self.reason(examples, [chosen[drop:] for chosen, drop in zip(demonstrations, drops, strict=True)])

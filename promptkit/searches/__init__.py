@@ -1,1 +1,1 @@
-"""Searches for instructions."""
+"""Searches for the instruction of a prompt."""

@@ -1,7 +1,7 @@
-"""Successive halving: many candidates on few rows, the better half of them on more, to the best on all rows.
+"""Successive halving: many candidates are scored on few rows, the better half on more rows, and so on up to all rows.
 
-Jamieson and Talwalkar 2016 (1502.07943, algorithm 1), with rungs of about equal cost. The rows of a rung are among those of
-the next, and every candidate of a rung is scored on the same ones. Knows nothing of what candidates are.
+Algorithm 1 of Jamieson and Talwalkar 2016 (arXiv 1502.07943), with rungs of about equal cost. The rows of a rung are a subset
+of those of the next, and all candidates of a rung are scored on the same rows.
 """
 
 from __future__ import annotations
@@ -11,32 +11,34 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 FEWEST = 8
-"""Rows of the first rung, where there are so many."""
+"""Minimum number of rows of the first rung, if there are that many."""
 DECIMALS = 4
-"""To which mean log-probabilities are compared; what is beyond them may come of how a model's batches fall."""
+"""Decimals to which mean log-probabilities are rounded before comparison; results of different batches differ by less."""
 By = Literal["accuracy", "logprob"]
+"""The score that candidates are ranked by; the other one breaks ties."""
 
 
 class CandidateScore(NamedTuple):
-    """What a candidate came to over the rows of a rung."""
+    """The scores of a candidate on the rows of a rung."""
 
     accuracy: float
-    """The share of rows whose answer is right."""
+    """Share of rows with a correct answer, from 0 to 1."""
     logprob: float
-    """The mean log-probability of the right answer."""
+    """Mean log-probability of the correct answer, in nats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rung:
-    """Candidates on the same rows."""
+    """The scores of several candidates on the same rows."""
 
     rows: int
+    """Number of rows."""
     standings: Mapping[str, CandidateScore]
-    """The candidates, best first."""
+    """Candidate -> score, best first."""
 
     @property
     def best(self) -> str:
-        """The first of them."""
+        """The best candidate."""
         return next(iter(self.standings))
 
 
@@ -47,25 +49,35 @@ def halve(
     *,
     by: By = "accuracy",
 ) -> list[Rung]:
-    """The rungs; the best of the last one is what is found. `score` tells what candidates come to on the first n rows."""
-    left, rungs = list(candidates), []
-    for size in sizes(len(left), rows):
-        scores = dict(zip(left, score(left, size), strict=True))
-        left.sort(key=lambda text: place(text, scores[text], by))
-        rungs.append(Rung(rows=size, standings={text: scores[text] for text in left}))
-        left = left[: (len(left) + 1) // 2]
+    """Runs successive halving.
+
+    Args:
+        candidates: The candidates of the first rung, at least one.
+        rows: Number of rows of the last rung.
+        score: Scores candidates on the first n rows.
+        by: The score to rank by.
+
+    Returns:
+        The rungs in order. The result is the best candidate of the last one.
+    """
+    remaining, rungs = list(candidates), []
+    for size in sizes(len(remaining), rows):
+        scores = dict(zip(remaining, score(remaining, size), strict=True))
+        remaining.sort(key=lambda text: sort_key(text, scores[text], by))
+        rungs.append(Rung(rows=size, standings={text: scores[text] for text in remaining}))
+        remaining = remaining[: (len(remaining) + 1) // 2]
     return rungs
 
 
 def sizes(candidates: int, rows: int) -> list[int]:
-    """The rows of each rung: all on the last, on each before it half as many, until a halving for each is there."""
+    """Returns the number of rows of each rung: all in the last, half as many in each one before, one rung per halving."""
     halvings = max(1, (candidates - 1).bit_length())
     return sorted({min(rows, max(FEWEST, rows >> later)) for later in range(halvings)})
 
 
-def place(text: str, score: CandidateScore, by: By) -> tuple[float, float, int, str]:
-    """What candidates are sorted by: the score, then the other one, then the shorter, then the text itself."""
-    figures = {"accuracy": -score.accuracy, "logprob": -round(score.logprob, DECIMALS)}
-    first = figures.pop(by)
-    (second,) = figures.values()
+def sort_key(text: str, score: CandidateScore, by: By) -> tuple[float, float, int, str]:
+    """Returns the key that sorts candidates, best first: the score, the other score, the length, the text."""
+    values = {"accuracy": -score.accuracy, "logprob": -round(score.logprob, DECIMALS)}
+    first = values.pop(by)
+    (second,) = values.values()
     return first, second, len(text), text

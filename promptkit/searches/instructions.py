@@ -1,21 +1,22 @@
-"""The search for an instruction: proposed by the model or given, chosen on dev by successive halving, confirmed on test.
+"""Searches for an instruction: proposed by the model or given, chosen on dev by successive halving, confirmed on a test split.
 
-Proposals see rows of the pool, the choice sees rows of dev, and the confirmation alone sees the labels of the evaluated split;
-rows of the pool or of dev whose inputs are evaluated too are left out. All that the model answers is kept in the score cache,
-and the confirmation is two ordinary runs, so that a search which was broken off goes on where it was.
+Proposals see pool rows, the choice sees dev rows, and only the confirmation sees the labels of the evaluated split; pool and
+dev rows whose inputs occur in that split are left out. The score cache keeps all outputs of the model, and the confirmation
+consists of two ordinary runs, so that an interrupted search continues where it stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from promptkit.analysis.compare import compare
+from promptkit.analysis.compare import Comparison, compare
 from promptkit.core.alignment import OutputReader
 from promptkit.core.errors import InputError, Unsupported, unknown
 from promptkit.core.examples import LabeledExample
+from promptkit.core.model import Model
 from promptkit.evaluation.evaluate import OUT
 from promptkit.evaluation.execution import Progress
 from promptkit.inputs.text.template import LABEL
@@ -24,18 +25,18 @@ from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.predictor.predictor import Predictor
-from promptkit.searches.halving import By, halve, sizes
+from promptkit.searches.halving import By, Rung, halve, sizes
 from promptkit.searches.proposals import Proposer
 from promptkit.searches.result import SearchResult
-from promptkit.searches.trial import InstructionScorer
+from promptkit.searches.scorer import InstructionScorer
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task, untested
 
 Method = Literal["ape", "opro", "list"]
 STEP = 8
-"""Instructions that OPRO asks for at a time (2309.03409, section 5.1)."""
+"""Number of instructions that OPRO asks for in each round (arXiv 2309.03409, section 5.1)."""
 OWN, FOUND = "own instruction", "found instruction"
-"""The names of the two that are compared."""
+"""Names of the two predictors that are compared."""
 
 
 def search(
@@ -54,50 +55,112 @@ def search(
     cache: bool = True,
     progress: Progress | None = None,
 ) -> SearchResult:
-    """The best instruction for a predictor's prompt.
+    """Searches for the best instruction of a predictor's prompt.
 
-    `method`: `ape` or `opro` have the model propose `candidates` texts besides the `instructions` given; `list` tries those
-    alone, and is meant where there are any. The prompt's own instruction, none, and what can be said of the labels are always
-    tried. `dev` and `test` are how many rows choose and confirm, those with the smallest hash of id. `by` says which score
-    goes first. Raises PromptkitError for a task without rows to choose by, or if there is nothing to try.
+    The prompt's own instruction, no instruction, and statements of the labels are always among the candidates.
+
+    Args:
+        predictor: A predictor with a `Prompt` and without calibration.
+        task: The task, with train rows.
+        method: `ape` or `opro`: the model proposes instructions, in addition to those given. `list`: only those given. The
+            default is `list` if `instructions` are given, otherwise `ape`.
+        instructions: Instructions to include.
+        candidates: Number of instructions that the model is asked for.
+        by: The score to choose by; the other one breaks ties.
+        dev: Maximum number of dev rows to choose by, those with the smallest hash of id; None for all.
+        test: Maximum number of rows of the split to confirm on; None for all.
+        split: The split to confirm on; the task's default split by default.
+        seed: Seed of the proposals.
+        out: Folder that contains the run folders.
+        cache: Whether to keep the model's outputs in the score cache.
+        progress: Called as rows are evaluated.
+
+    Returns:
+        The best instruction, with its scores and the confirmation.
+
+    Raises:
+        InputError: A setting is invalid, or the predictor is calibrated or has no `Prompt`.
+        TaskError: The task has no rows to choose by or to propose from.
+        Unsupported: The model cannot generate text, so it cannot propose instructions.
     """
     prompt = _prompt(predictor)
     method = method or ("list" if instructions else "ape")
     rows = check(task, method=method, instructions=instructions, candidates=candidates, by=by, dev=dev, split=split)
-    if method != "list" and "Generate" not in predictor.model.verbs:
-        hint = "Give a list of instructions, or use an hf model"
-        name = predictor.model.name
-        reason = f"The model {name} cannot generate text, so it cannot propose instructions"
-        raise Unsupported(reason, code="cannot-generate", hint=hint, model=name)
-    split = split or task.spec.split
-    kept = ScoreCache() if cache else None
-    trial = InstructionScorer(predictor, prompt, task, rows, kept)
-    origins = _given(prompt, predictor.reading, instructions)
-    if method != "list":
-        proposer = _proposer(predictor, prompt, task, split, kept, seed)
-        origins |= _proposed(proposer, trial, origins, method, candidates, len(rows))
-    rungs = halve([*origins], len(rows), trial, by=by)
-    found = _with(predictor, prompt, rungs[-1].best)
-    pair = {OWN: predictor, FOUND: found}
-    comparison = compare(task, split=split, limit=test, out=out, cache=cache, progress=progress, **pair)
-    told = {"method": method, "candidates": len(origins), "by": by, "seed": seed, "dev_rows": len(rows)}
-    notes = _notes(origins, method, candidates)
-    return SearchResult(
-        task=task.name,
-        model=predictor.model.name,
-        settings=told,
-        origins=origins,
-        rungs=tuple(rungs),
-        predictor=found,
-        comparison=comparison,
-        notes=notes,
+    settings = _Search(
+        predictor=predictor, prompt=prompt, task=task, method=method, candidates=candidates, by=by, rows=rows, seed=seed
     )
+    split = split or task.spec.split
+    origins, rungs = settings.choose(instructions, split, ScoreCache() if cache else None)
+    pair = {OWN: predictor, FOUND: settings.with_instruction(rungs[-1].best)}
+    comparison = compare(task, split=split, limit=test, out=out, cache=cache, progress=progress, **pair)
+    return settings.result(origins, rungs, pair[FOUND], comparison)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Search:
+    """The validated settings of a search."""
+
+    predictor: Predictor
+    prompt: Prompt
+    task: Task
+    method: Method
+    candidates: int
+    by: By
+    rows: Sequence[LabeledExample]
+    """The dev rows to choose by."""
+    seed: int
+
+    def choose(
+        self, instructions: Sequence[str], split: str, cache: ScoreCache | None
+    ) -> tuple[dict[str, str], tuple[Rung, ...]]:
+        """Collects the candidates and runs successive halving; returns the origin of each candidate, and the rungs."""
+        scorer = InstructionScorer(self.predictor, self.prompt, self.task, self.rows, cache)
+        origins = _fixed_origins(self.prompt, self.predictor.reading, instructions)
+        if self.method != "list":
+            _check_generates(self.predictor.model)
+            proposer = _proposer(self.predictor, self.prompt, self.task, split, cache, self.seed)
+            origins |= _proposed(proposer, scorer, origins, self.method, self.candidates, len(self.rows))
+        return origins, tuple(halve([*origins], len(self.rows), scorer, by=self.by))
+
+    def with_instruction(self, instruction: str) -> Predictor:
+        """Returns the predictor with another instruction."""
+        return Predictor(self.predictor.model, replace(self.prompt, instruction=instruction), self.predictor.reading)
+
+    def result(
+        self, origins: Mapping[str, str], rungs: tuple[Rung, ...], best: Predictor, comparison: Comparison
+    ) -> SearchResult:
+        return SearchResult(
+            task=self.task.name,
+            model=self.predictor.model.name,
+            settings={
+                "method": self.method,
+                "candidates": len(origins),
+                "by": self.by,
+                "seed": self.seed,
+                "dev_rows": len(self.rows),
+            },
+            origins=origins,
+            rungs=rungs,
+            predictor=best,
+            comparison=comparison,
+            notes=_notes(origins, self.method, self.candidates),
+        )
 
 
 def check(
     task: Task, *, method: str | None, instructions: Sequence[str], candidates: int, by: str, dev: int | None, split: str | None
 ) -> list[LabeledExample]:
-    """The rows that a search would choose by; raises what it would raise before it has a model."""
+    """Checks the settings of a search before a model is loaded.
+
+    The arguments are those of `search`.
+
+    Returns:
+        The dev rows to choose by.
+
+    Raises:
+        InputError: A setting is invalid.
+        TaskError: The task has no dev rows.
+    """
     if not isinstance(task, Task):
         reason, hint = "A search needs a task object, not a name", 'Write pk.task("sentiment")'
         raise InputError(reason, code="not-a-task", got=repr(task)[:100], hint=hint, value=repr(task)[:100])
@@ -105,13 +168,7 @@ def check(
         raise unknown("search method", method, get_args(Method))
     if by not in get_args(By):
         raise unknown("selection score", by, get_args(By))
-    if isinstance(instructions, str) or not all(isinstance(text, str) for text in instructions):
-        shown = repr(instructions)[:100]
-        raise InputError("The instructions must be a list of texts", code="not-a-list-of-texts", got=shown, instructions=shown)
-    if method == "list" and not instructions:
-        reason = "The search method list needs a list of instructions"
-        hint = "Give one, or let the model propose instructions: ape, opro"
-        raise InputError(reason, code="no-instructions", hint=hint, method=method)
+    _check_instructions(instructions, method)
     if candidates < 1:
         reason = "The number of candidates must be at least 1"
         raise InputError(reason, code="out-of-range", got=f"candidates={candidates}", candidates=candidates)
@@ -121,7 +178,25 @@ def check(
     return rows
 
 
+def _check_instructions(instructions: Sequence[str], method: str | None) -> None:
+    if isinstance(instructions, str) or not all(isinstance(text, str) for text in instructions):
+        value = repr(instructions)[:100]
+        raise InputError("The instructions must be a list of texts", code="not-a-list-of-texts", got=value, instructions=value)
+    if method == "list" and not instructions:
+        reason = "The search method list needs a list of instructions"
+        hint = "Give one, or let the model propose instructions: ape, opro"
+        raise InputError(reason, code="no-instructions", hint=hint, method=method)
+
+
+def _check_generates(model: Model) -> None:
+    if "Generate" not in model.verbs:
+        reason = f"The model {model.name} cannot generate text, so it cannot propose instructions"
+        hint = "Give a list of instructions, or use an hf model"
+        raise Unsupported(reason, code="cannot-generate", hint=hint, model=model.name)
+
+
 def _prompt(predictor: Predictor) -> Prompt:
+    """The predictor's prompt; raises InputError if the predictor has none or is calibrated."""
     prompt = predictor.manipulate
     if not isinstance(prompt, Prompt):
         kind = type(prompt).__name__
@@ -133,53 +208,49 @@ def _prompt(predictor: Predictor) -> Prompt:
     return prompt
 
 
-def _given(prompt: Prompt, reading: OutputReader, instructions: Sequence[str]) -> dict[str, str]:
-    """The instructions that need no proposing, with where they are from."""
-    own = prompt.loaded.render("instruction", _labels(reading)) if prompt.instruction is None else prompt.instruction
-    return dict.fromkeys(instructions, "list") | dict.fromkeys(statements(reading), "labels") | {"": "none"} | {own: "own"}
+def _fixed_origins(prompt: Prompt, reader: OutputReader, instructions: Sequence[str]) -> dict[str, str]:
+    """The instructions that are not proposed by the model -> their origins."""
+    own = prompt.instruction
+    if own is None:
+        own = prompt.resolved_template.render("instruction", _labels(reader))
+    return dict.fromkeys(instructions, "list") | dict.fromkeys(statements(reader), "labels") | {"": "none"} | {own: "own"}
 
 
 def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cache: ScoreCache | None, seed: int) -> Proposer:
-    words, labels, template = predictor.reading.label_words(), _labels(predictor.reading), prompt.loaded
+    words, labels, template = predictor.reading.label_words(), _labels(predictor.reading), prompt.resolved_template
     pairs = {}
     for row in untested(task.part("pool"), task.rows(split)):
-        told = {**labels, **row.inputs}
-        answer = {**told, **row.rationale, LABEL: words.get(row.label, row.label)}
-        pairs[row.id] = template.render("input", told) + template.render("target", answer)
+        inputs = {**labels, **row.inputs}
+        target = {**inputs, **row.rationale, LABEL: words.get(row.label, row.label)}
+        pairs[row.id] = template.render("input", inputs) + template.render("target", target)
     if not pairs:
         raise task.without_rows("to propose an instruction from", "pool")
     return Proposer(ask=CachedModel(predictor.model, cache), pairs=pairs, chat=prompt.chat, seed=seed)
 
 
 def _proposed(
-    proposer: Proposer, trial: InstructionScorer, given: dict[str, str], method: Method, candidates: int, rows: int
+    proposer: Proposer, scorer: InstructionScorer, fixed: Mapping[str, str], method: Method, candidates: int, rows: int
 ) -> dict[str, str]:
-    """The different instructions that the model writes, and that are not given."""
+    """The distinct instructions that the model proposes in addition to the fixed ones -> the method."""
     if method == "ape":
-        return {text: "ape" for text in proposer.from_pairs(candidates) if text not in given}
-    first, *_ = sizes(len(given) + candidates, rows)
-    tried = {text: origin for text, origin in given.items() if text}
+        return {text: "ape" for text in proposer.from_pairs(candidates) if text not in fixed}
+    first, *_ = sizes(len(fixed) + candidates, rows)
+    tried = {text: origin for text, origin in fixed.items() if text}
     for step, begin in enumerate(range(0, candidates, STEP)):
-        scores = trial([*tried], first)
+        scores = scorer([*tried], first)
         accuracies = {text: score.accuracy for text, score in zip(tried, scores, strict=True)}
-        fresh = proposer.from_history(accuracies, min(STEP, candidates - begin), step)
-        tried |= {text: "opro" for text in fresh if text not in tried}
-    return {text: origin for text, origin in tried.items() if text not in given}
+        proposals = proposer.from_history(accuracies, min(STEP, candidates - begin), step)
+        tried |= {text: "opro" for text in proposals if text not in tried}
+    return {text: origin for text, origin in tried.items() if text not in fixed}
 
 
-def _with(predictor: Predictor, prompt: Prompt, instruction: str) -> Predictor:
-    return Predictor(predictor.model, replace(prompt, instruction=instruction), predictor.reading)
-
-
-def _labels(reading: OutputReader) -> dict[str, object]:
-    words = reading.label_words()
+def _labels(reader: OutputReader) -> dict[str, object]:
+    words = reader.label_words()
     return {"labels": tuple(words.values())} if words else {}
 
 
-def _notes(origins: dict[str, str], method: Method, candidates: int) -> tuple[str, ...]:
+def _notes(origins: Mapping[str, str], method: Method, candidates: int) -> tuple[str, ...]:
     usable = sum(origin == method for origin in origins.values())
     if method == "list" or usable == candidates:
         return ()
-    return (
-        f"{usable} of the {candidates} instructions that the model wrote are tried: the others are broken off or there twice",
-    )
+    return (f"{usable} of {candidates} proposed instructions were scored: the others were truncated or repeated",)

@@ -1,9 +1,9 @@
-"""Instructions that a model proposes: for demonstrations of the task (APE), or from what has been tried (OPRO).
+"""Instructions proposed by a model, from demonstrations (APE) or from the instructions scored so far (OPRO).
 
-APE (Zhou et al. 2022, 2211.01910) asks which instruction would have led to some input-output pairs; several sets of pairs are
-drawn, and several texts for each. Its resampling around the best is left out, which the paper finds to add little. OPRO (Yang
-et al. 2023, 2309.03409) shows pairs and the instructions tried so far with their accuracies, the best one last, and asks for
-a better one. Knows nothing of how an instruction is tried.
+APE (Zhou et al. 2022, arXiv 2211.01910) asks which instruction led to given input-output pairs, with several samples for each
+of several sets of pairs. Its resampling around the best instructions, which the paper finds to add little, is not implemented.
+OPRO (Yang et al. 2023, arXiv 2309.03409) shows pairs and the scored instructions with their accuracies, the best one last, and
+asks for a better one.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from promptkit.core.seeding import hash_rank
 from promptkit.inputs.text.encoding import chat, encode, framed
 
 PAIRS = 5
-"""Demonstrations in a prompt that asks for instructions."""
+"""Number of input-output pairs in a prompt."""
 SAMPLES = 4
-"""Texts written for each set of them."""
+"""Number of texts generated for each set of pairs."""
 SHOWN = 20
-"""The most instructions that OPRO shows, the best ones."""
+"""Maximum number of instructions that OPRO shows, the best ones."""
 TEMPERATURE = 1.0
+"""Sampling temperature."""
 MAX_TOKENS = 50
+"""Maximum number of tokens of a text."""
 
 _APE = (
     "I gave a friend an instruction. Based on the instruction they produced the following input-output pairs:\n\n"
@@ -43,51 +45,62 @@ _SENTENCE = re.compile(r"(.+?[.!?])(?:\s|$)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposer:
-    """A model that is asked for instructions."""
+    """Asks a model for instructions."""
 
     ask: Ask
+    """The model."""
     pairs: Mapping[str, str]
-    """Id of a row of the pool -> its input and its answer, as a demonstration shows them."""
+    """Id of a pool row -> its input and its answer, formatted as a demonstration."""
     chat: bool
-    """Whether it is asked in a turn of its chat template."""
+    """Whether to ask in a user turn of the model's chat template."""
     seed: int
+    """Seed of the pairs and of the samples."""
 
     def from_pairs(self, count: int) -> list[str]:
-        """What the model takes the instruction of drawn pairs to have been: of `count` texts those that are whole."""
-        return self._proposed(
-            [_APE.format(pairs=self._drawn(f"ape {number}")) for number in range(-(-count // SAMPLES))], count
-        )
+        """Proposes instructions from random pairs (APE).
+
+        Args:
+            count: Number of texts to generate.
+
+        Returns:
+            The usable instructions, at most `count`; they may repeat.
+        """
+        numbers = range(-(-count // SAMPLES))
+        return self._propose([_APE.format(pairs=self._draw_pairs(f"ape {number}")) for number in numbers], count)
 
     def from_history(self, accuracies: Mapping[str, float], count: int, step: int) -> list[str]:
-        """What the model writes after instructions and their accuracies; `step` is the round, which draws its own pairs."""
+        """Proposes instructions from scored instructions (OPRO).
+
+        Args:
+            accuracies: Instruction -> accuracy, from 0 to 1.
+            count: Number of texts to generate.
+            step: Number of the round; each round shows different pairs.
+
+        Returns:
+            The usable instructions, at most `count`; they may repeat.
+        """
         best = sorted(accuracies, key=lambda text: accuracies[text])[-SHOWN:]
         tried = "".join(f"Instruction: {text}\nScore: {round(100 * accuracies[text])}\n\n" for text in best)
-        return self._proposed([_OPRO.format(tried=tried, pairs=self._drawn(f"opro {step}"))], count)
+        return self._propose([_OPRO.format(tried=tried, pairs=self._draw_pairs(f"opro {step}"))], count)
 
-    def _drawn(self, purpose: str) -> str:
+    def _draw_pairs(self, purpose: str) -> str:
         ids = sorted(self.pairs, key=lambda row: hash_rank(self.seed, purpose, row))[:PAIRS]
         return "\n\n".join(self.pairs[row].strip() for row in ids)
 
-    def _proposed(self, prompts: Sequence[str], count: int) -> list[str]:
-        """The usable ones of `count` texts, shared out among the prompts."""
-        shares = [count // len(prompts) + (number < count % len(prompts)) for number in range(len(prompts))]
-        requests = [
-            Request(
-                input=self._input(prompt),
-                verb=Generate(
-                    max_tokens=MAX_TOKENS,
-                    n=share,
-                    temperature=TEMPERATURE,
-                    seed=int.from_bytes(hash_rank(self.seed, prompt)[:6]),
-                ),
-            )
-            for prompt, share in zip(prompts, shares, strict=True)
-        ]
-        texts = []
+    def _propose(self, prompts: Sequence[str], count: int) -> list[str]:
+        """Generates `count` texts, divided among the prompts, and returns the usable instructions."""
+        share, remainder = divmod(count, len(prompts))
+        requests = [self._request(prompt, share + (number < remainder)) for number, prompt in enumerate(prompts)]
+        instructions = []
         for output in self.ask(requests):
             assert isinstance(output, GenerateOutput)
-            texts += [cleaned(each) for each in output.generations]
-        return [text for text in texts if text is not None]
+            instructions += [extract_instruction(generation) for generation in output.generations]
+        return [text for text in instructions if text is not None]
+
+    def _request(self, prompt: str, samples: int) -> Request:
+        seed = int.from_bytes(hash_rank(self.seed, prompt)[:6])
+        verb = Generate(max_tokens=MAX_TOKENS, n=samples, temperature=TEMPERATURE, seed=seed)
+        return Request(input=self._input(prompt), verb=verb)
 
     def _input(self, prompt: str) -> TextInput:
         piece = Piece(text=prompt, part="query")
@@ -103,11 +116,18 @@ class Proposer:
         return encode(pieces, tokenizer)
 
 
-def cleaned(written: Generation) -> str | None:
-    """The first sentence of a text, as an instruction begins; None if it was broken off before one, or says nothing."""
-    line, *more = written.text.strip().split("\n")
+def extract_instruction(generation: Generation) -> str | None:
+    """Returns the first sentence of a generated text, or its first line if it has no complete sentence.
+
+    Args:
+        generation: The text, and why it ended.
+
+    Returns:
+        The capitalized instruction without quotation marks, or None if it is truncated or has no letters.
+    """
+    line, *more = generation.text.strip().split("\n")
     sentence = _SENTENCE.match(line)
-    if sentence is None and not more and written.ended == "length":
+    if sentence is None and not more and generation.ended == "length":
         return None
     text = (sentence[1] if sentence else line).strip().strip("\"'“”‘’[]<>*` ")
     return text[0].upper() + text[1:] if any(map(str.isalpha, text)) else None

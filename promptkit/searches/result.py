@@ -1,4 +1,4 @@
-"""What a search found, and how sure one can be of it. Knows nothing of how it was searched."""
+"""The result of a search for an instruction."""
 
 from __future__ import annotations
 
@@ -14,46 +14,53 @@ from promptkit.searches.halving import Rung
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """The best instruction of a search: chosen by the dev part of the task, confirmed on a split that the search never saw."""
+    """The best instruction of a search.
+
+    It is chosen by its score on dev rows and confirmed on rows of the evaluated split, which the search does not use otherwise.
+    Printing it shows the scores of the instructions, the confirmation and the optimism.
+    """
 
     task: str
+    """Name of the task."""
     model: str
+    """Name of the model."""
     settings: Mapping[str, object]
-    """How it was searched."""
+    """The settings of the search: method, candidates, by, seed, dev_rows."""
     origins: Mapping[str, str]
-    """Each instruction that was tried -> where it is from: `own` is the prompt's own, `none` shows none, `labels` says what can
-    be said of the labels, `list` was given, `ape` and `opro` were proposed by the model."""
+    """Instruction -> origin: `own` (the prompt's instruction), `none` (no instruction), `labels` (derived from the labels),
+    `list` (given by the user), `ape` or `opro` (proposed by the model)."""
     rungs: tuple[Rung, ...]
-    """The instructions on ever more rows of dev."""
+    """The scores of the instructions on more and more dev rows."""
     predictor: Predictor
-    """With the instruction that was found."""
+    """The predictor with the best instruction."""
     comparison: Comparison
-    """The prompt's own instruction and the one found, on rows that the search never saw."""
+    """Compares the prompt's instruction and the best one on the evaluated split."""
     notes: tuple[str, ...]
+    """Remarks on the search, such as how many proposals were usable."""
 
     @property
     def instruction(self) -> str:
-        """The best of the last rung."""
+        """The best instruction; "" for none."""
         return self.rungs[-1].best
 
     @property
     def on_dev(self) -> Estimate:
-        """Its accuracy on the rows that it was chosen by."""
+        """Its accuracy on the dev rows it was chosen by, with a Wilson interval."""
         last = self.rungs[-1]
         return wilson(round(last.standings[last.best].accuracy * last.rows), last.rows)
 
     @property
     def held_out(self) -> Estimate:
-        """Its accuracy on rows that the search never saw."""
+        """Its accuracy on the evaluated split."""
         return self.comparison.branches[-1].accuracy
 
     @property
     def optimism(self) -> Estimate:
-        """How much better it looked where it was chosen."""
+        """The accuracy on dev minus the accuracy on the evaluated split."""
         return difference(self.on_dev, self.held_out)
 
     def to_json(self) -> dict[str, object]:
-        """What `promptkit search --json` prints."""
+        """Returns the result as JSON values, as `promptkit search --json` prints them."""
         return {
             "task": self.task,
             "model": self.model,
@@ -63,42 +70,39 @@ class SearchResult:
             "dev": asdict(self.on_dev),
             "held_out": asdict(self.held_out),
             "optimism": asdict(self.optimism),
-            "rungs": [
-                {
-                    "rows": rung.rows,
-                    "instructions": [
-                        {"instruction": text, "from": self.origins[text], **score._asdict()}
-                        for text, score in rung.standings.items()
-                    ],
-                }
-                for rung in self.rungs
-            ],
+            "rungs": [self._rung_to_json(rung) for rung in self.rungs],
             "comparison": self.comparison.to_json(),
             "runs": [str(run.path) for run in self.comparison.runs],
             "notes": list(self.notes),
         }
 
+    def _rung_to_json(self, rung: Rung) -> dict[str, object]:
+        instructions = [
+            {"instruction": text, "from": self.origins[text], **score._asdict()} for text, score in rung.standings.items()
+        ]
+        return {"rows": rung.rows, "instructions": instructions}
+
     def __str__(self) -> str:
-        """The instructions that were kept, and the confirmation."""
-        dev, held_out, more = self.on_dev, self.held_out, self.optimism
-        optimism = (
-            f"optimism: {dev.value:.3f} on the rows that it was chosen by, {held_out.value:.3f} held out: "
-            f"{more.value:+.3f} ({more.low:+.2f} to {more.high:+.2f})"
+        """The table of instructions, the comparison and the optimism."""
+        dev, held_out, optimism = self.on_dev, self.held_out, self.optimism
+        summary = (
+            f"optimism: accuracy {dev.value:.3f} on dev, {held_out.value:.3f} held out: "
+            f"{optimism.value:+.3f} ({optimism.low:+.2f} to {optimism.high:+.2f})"
         )
         notes = [f"note: {note}" for note in self.notes]
-        found = f"found instruction: {self.instruction or '(none)'}"
-        return "\n".join([self._tried(), "", str(self.comparison), "", found, optimism, *notes])
+        best = f"best instruction: {self.instruction or '(none)'}"
+        return "\n".join([self._table(), "", str(self.comparison), "", best, summary, *notes])
 
-    def _tried(self) -> str:
-        """One line for each instruction that was kept at least once, and for those that need no search."""
+    def _table(self) -> str:
+        """One row for each instruction that passed the first rung, for the prompt's instruction and for none."""
         from rich.text import Text
 
-        last = {text: rung.standings[text] for rung in self.rungs for text in rung.standings}
         order = list(dict.fromkeys(text for rung in reversed(self.rungs) for text in rung.standings))
-        kept = {text for rung in self.rungs[1:] or self.rungs for text in rung.standings}
+        shown = {text for rung in self.rungs[1:] or self.rungs for text in rung.standings}
+        last = {text: score for rung in self.rungs for text, score in rung.standings.items()}
         table = new_table(
-            f"{self.task} · {len(order)} instructions on rows of dev · {self.model}",
-            caption="accuracy on ever more rows, the better half going on; log p: of the right answer, mean",
+            f"{self.task} · {len(order)} instructions on dev rows · {self.model}",
+            caption="accuracy per rung, the better half is kept; log p: mean log-probability of the correct answer",
         )
         table.add_column("instruction", overflow="fold")
         table.add_column("from", no_wrap=True)
@@ -106,7 +110,7 @@ class SearchResult:
             table.add_column(f"{rung.rows} rows", justify="right", no_wrap=True)
         table.add_column("log p", justify="right", no_wrap=True)
         for text in order:
-            if text in kept or self.origins[text] in ("own", "none"):
-                figures = [f"{rung.standings[text].accuracy:.3f}" if text in rung.standings else "" for rung in self.rungs]
-                table.add_row(Text(text or "(none)"), self.origins[text], *figures, f"{last[text].logprob:.2f}")
+            if text in shown or self.origins[text] in ("own", "none"):
+                accuracies = [f"{rung.standings[text].accuracy:.3f}" if text in rung.standings else "" for rung in self.rungs]
+                table.add_row(Text(text or "(none)"), self.origins[text], *accuracies, f"{last[text].logprob:.2f}")
         return as_text(table)

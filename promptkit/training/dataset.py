@@ -20,7 +20,7 @@ from promptkit.core.manipulation import BindContext, InputTransform, Learnable
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Request
 from promptkit.evaluation.fit_rows import draw_per_class
-from promptkit.manipulate.compose import Composed, in_turn
+from promptkit.manipulate.compose import Composed, chain_transforms
 from promptkit.models.cache import ScoreCache
 from promptkit.predictor.predictor import BoundPredictor, Predictor
 from promptkit.tasks.sampling import by_hash
@@ -95,7 +95,7 @@ class TrainingData:
 
     def put(self, learned: Sequence[Learnable]) -> list[InputTransform]:
         """What all changes do to a prompt, with these in the place of those that are learned."""
-        fixed, own = self.bound.apply.changes, iter(learned)
+        fixed, own = self.bound.apply.transforms, iter(learned)
         changes = self._predictor.manipulate.modifiers
         pairs = zip(changes, fixed, strict=True)
         return [next(own).bind(self.around) if isinstance(change, Learnable) else put for change, put in pairs]
@@ -117,7 +117,7 @@ class TrainingData:
 
     def requests(self, put: Sequence[InputTransform], chosen: Sequence[int]) -> list[Request]:
         """What the model is asked of these rows."""
-        changed = in_turn(put)
+        changed = chain_transforms(put)
         rows = [(self._examples[place], self._plain[place]) for place in chosen]
         return [self.bound.request(row, replace(plain, input=changed(plain.input))) for row, plain in rows]
 

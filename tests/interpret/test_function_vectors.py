@@ -16,9 +16,10 @@ from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import BindContext
 from promptkit.interpret.function_vectors import Swapped
+from promptkit.manipulate.demos.selector import Selector
 from promptkit.manipulate.order.fixed import given
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Choose, shared
+from promptkit.manipulate.prompting.rows import Choose, choose_shared
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import ENGINES
 from promptkit.tasks.sampling import by_hash
@@ -139,14 +140,14 @@ def test_rows_that_are_evaluated_tell_nothing(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Alike:
+class Alike(Selector):
     """Demonstrations that all have one answer."""
 
     k: int = 2
     name: ClassVar[str] = "alike"
 
     def bind(self, context: SelectionContext) -> Choose:
-        return shared([[row for row in context.pool if row.label == "yes"]] * self.k)
+        return choose_shared([[row for row in context.pool if row.label == "yes"]] * self.k)
 
 
 @pytest.mark.parametrize(

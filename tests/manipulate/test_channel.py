@@ -1,4 +1,4 @@
-"""The noisy channel: log p(x | C, v(y)), token by token, against a model that is asked without promptkit's prompts."""
+"""Tests of the noisy channel, log p(x | C, v(y)), token by token against a model that is queried directly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = {"negative": "Negative", "positive": "Positive"}
 
 
 def of_text(model: Any, before: str, text: str) -> float:
-    """log p(text | BOS, before), a byte at a time."""
+    """Returns log p(text | BOS, before), computed byte by byte."""
     ids = (*ByteTokenizer.bos, *before.encode())
     total = 0.0
     for token in text.encode():
@@ -31,7 +31,9 @@ def of_text(model: Any, before: str, text: str) -> float:
 
 
 @pytest.mark.parametrize("k", [0, 2])
-def test_a_labels_score_is_the_inputs_behind_turned_demonstrations_and_the_label(tmp_path: Path, k: int) -> None:
+def test_channel_score_is_the_log_probability_of_the_input_given_flipped_demonstrations_and_label(
+    tmp_path: Path, k: int
+) -> None:
     model, task = FakeModel("fake", FakeModel.Settings()), pk.task("sentiment")
     prompt = pk.Prompt("sentiment/review_channel", demos=pk.demos.first(k=k), channel=True)
     run = evaluate(pk.Predictor(model, prompt, pk.Verbalizer(WORDS)), task, limit=3, out=tmp_path, cache=False)
@@ -47,7 +49,7 @@ def test_a_labels_score_is_the_inputs_behind_turned_demonstrations_and_the_label
         assert line["given"] == [len(f"{word} review:") for word in WORDS.values()]
 
 
-def test_a_branch_of_the_channel_is_a_run_of_its_own_and_is_calibrated_as_any(tmp_path: Path) -> None:
+def test_channel_predictions_are_a_separate_run_and_can_be_calibrated(tmp_path: Path) -> None:
     words, model, task = pk.Verbalizer(WORDS), pk.load("fake"), pk.task("sentiment")
     both = [pk.Prompt("sentiment/review_channel", channel=turned) for turned in (False, True)]
     direct, channel = (evaluate(pk.Predictor(model, prompt, words), task, limit=8, out=tmp_path) for prompt in both)
@@ -61,17 +63,17 @@ def test_a_branch_of_the_channel_is_a_run_of_its_own_and_is_calibrated_as_any(tm
     np.testing.assert_array_equal(calibrated.results[0].logprobs, channel.results[0].logprobs)
 
 
-def test_selectors_that_ask_the_model_see_the_same_scores() -> None:
+def test_selectors_use_channel_scores() -> None:
     model, task, words = FakeModel("fake", FakeModel.Settings()), pk.task("sentiment"), pk.Verbalizer(WORDS)
-    frame = PromptLayout(
+    layout = PromptLayout(
         template=pk.Template.load("sentiment/review_channel"),
         instruction=None,
         chat=False,
         card=model.card,
-        reading=words,
+        reader=words,
         channel=True,
     )
-    context = SelectionContext(bind_context=BindContext(ask=CachedModel(model), reading=words), show=frame)
+    context = SelectionContext(bind_context=BindContext(ask=CachedModel(model), reading=words), layout=layout)
     row, demo = task.rows("test")[0], task.pool()[0]
     before = f"{WORDS[demo.label]} review: {demo.inputs['text']}\n\n"
     (scores,) = context.scores([(row, (demo,))], "A test")
@@ -80,7 +82,7 @@ def test_selectors_that_ask_the_model_see_the_same_scores() -> None:
 
 
 @pytest.mark.parametrize("turned", ["sentiment/review", "news/topic", "question/answer_type"])
-def test_every_shipped_template_of_the_channel_uses_what_its_direct_one_uses(turned: str) -> None:
+def test_channel_templates_use_the_same_variables_as_their_direct_templates(turned: str) -> None:
     direct, channel = pk.Template.load(turned), pk.Template.load(f"{turned}_channel")
     assert channel.variables == direct.variables - {"labels"}
     assert channel.source.index("block target") < channel.source.index("block input")

@@ -1,4 +1,4 @@
-"""What a model is asked while a prompt is made it reads as it reads the prompt: with what was learned."""
+"""Tests that queries during the construction of a prompt have the modifiers of the prompt."""
 
 from __future__ import annotations
 
@@ -51,24 +51,24 @@ def task(tmp_path: Path) -> pk.Task:
     return pk.task(tmp_path / "task.yaml")
 
 
-def listens(scripted: Any) -> Any:
-    """A model that keeps every input that it reads but those that are read as texts of their own, for likeness."""
+def recording_model(scripted: Any) -> Any:
+    """Returns a model that records every input except texts that are embedded for similarity."""
 
-    class Listens(scripted):
+    class Recording(scripted):
         def answer(self, requests: Any, done: Any = frozenset()) -> Any:
-            self.heard += [request.input for request in requests if not isinstance(request.verb, Read)]
+            self.recorded += [request.input for request in requests if not isinstance(request.verb, Read)]
             yield from super().answer(requests, done)
 
     def writes(prompt: str, verb: Generate) -> list[str]:
         return [f" film {len(prompt)}? -> good because 1. it is.\n2. Is it?" for _ in range(verb.n)]
 
-    model = Listens(lambda prompt, word: float(len(prompt) % 7 - len(word)), writes)
-    model.heard = []
+    model = Recording(lambda prompt, word: float(len(prompt) % 7 - len(word)), writes)
+    model.recorded = []
     return model
 
 
-class Marks:
-    """A change that leaves its mark, and takes no room."""
+class AddsSpan:
+    """A modifier that adds a span and reserves no context."""
 
     name, context_tokens = "marks", 0
     kind = pk.SoftPrompt.kind
@@ -90,28 +90,28 @@ class Marks:
 
 @every
 @pytest.mark.parametrize("slot", TEMPLATES)
-def test_each_request_behind_the_prompt_has_the_changes_of_it(
+def test_every_request_during_prompt_construction_has_the_modifiers(
     scripted: Any, task: pk.Task, tmp_path: Path, parts: dict[str, Any], slot: str
 ) -> None:
-    model = listens(scripted)
+    model = recording_model(scripted)
     (tmp_path / "t.j2").write_text(TEMPLATES[slot])
     prompt = pk.Prompt(tmp_path / "t.j2", **parts)
-    predictor = pk.Predictor(model, [prompt, Marks({} if slot == "none" else {"task": 2})], pk.Verbalizer(task.spec.labels))
+    predictor = pk.Predictor(model, [prompt, AddsSpan({} if slot == "none" else {"task": 2})], pk.Verbalizer(task.spec.labels))
     predictor.bind(task).requests(task.rows("test")[:3])
-    assert model.heard
-    assert all(prompt.spans[-1].part == "mark" and min(prompt.ids) >= 0 for prompt in model.heard)
+    assert model.recorded
+    assert all(prompt.spans[-1].part == "mark" and min(prompt.ids) >= 0 for prompt in model.recorded)
 
 
 @every
-def test_no_training_takes_a_prompt_that_asks_the_model(
+def test_training_refuses_prompts_that_depend_on_the_model(
     scripted: Any, task: pk.Task, tmp_path: Path, parts: dict[str, Any]
 ) -> None:
     (tmp_path / "t.j2").write_text(TEXT)
     prompt = pk.Prompt(tmp_path / "t.j2", **parts)
-    model = listens(scripted)
+    model = recording_model(scripted)
     predictor = pk.Predictor(model, [prompt, pk.SoftPrompt(2, init="random")], pk.Verbalizer(task.spec.labels))
     with refused(Unsupported, "prompt-depends-on-model"):
         pk.train(predictor, task, optimizer="spsa", steps=1, dev=4, batch_size=2, cache=False, out=tmp_path / "runs")
-    assert not model.heard
-    if not isinstance(parts.get("demos"), pk.demos.auto_cot):  # whose likeness is asked for first
+    assert not model.recorded
+    if not isinstance(parts.get("demos"), pk.demos.auto_cot):  # which embeds rows before it queries the model
         assert not (tmp_path / "runs").exists()

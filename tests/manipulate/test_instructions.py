@@ -1,4 +1,4 @@
-"""What can be said of the answers that there are."""
+"""Tests of instructions derived from labels and answer formats."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ words = st.lists(st.text(st.characters(categories=["L", "N"]), min_size=1, max_s
 
 
 @given(words)
-def test_both_statements_name_every_word_in_its_order(labels: list[str]) -> None:
+def test_both_statements_list_every_word_in_order(labels: list[str]) -> None:
     for statement in (instructions.label_space(labels), instructions.answer_format(labels)):
         listed = statement.removesuffix(".").replace(" and ", ", ").replace(": ", ", ").replace("labels are ", "labels are, ")
         assert listed.split(", ")[-len(labels) :] == labels
 
 
-def test_the_examples_of_the_documentation_hold() -> None:
+def test_docstring_examples() -> None:
     assert doctest.testmod(instructions).failed == 0
 
 
-def test_statements_are_put_together_with_an_instruction_of_ones_own() -> None:
+def test_statements_are_joined_with_a_custom_instruction() -> None:
     format_ = pk.instructions.answer_format(["Negative", "Positive"])
     assert instructions.joined(" Judge it. ", "", format_) == "Judge it. Answer with one of: Negative, Positive."
     assert instructions.joined() == ""
     prompt = pk.Prompt("sentiment/review", instruction=format_)
-    assert prompt.settings()["instruction"] == format_  # what is shown is what is recorded
+    assert prompt.settings()["instruction"] == format_  # the recorded text is the shown text
 
 
 @pytest.mark.parametrize("given_words", [[], ["one"], ["one", ""], "ab"])
-def test_what_are_no_words_of_labels_is_refused(given_words: list[str]) -> None:
+def test_invalid_label_words_are_refused(given_words: list[str]) -> None:
     words = given_words if isinstance(given_words, str) else tuple(given_words)
     with refused(InputError, "invalid-label-words", words=words):
         instructions.answer_format(given_words)
 
 
-def test_what_can_be_said_follows_from_how_answers_are_read() -> None:
+def test_statements_depend_on_the_output_reader() -> None:
     several = pk.Verbalizer({"n": ["bad", "awful"], "p": "good"})
     assert instructions.statements(several) == ("The labels are bad and good.", "Answer with one of: bad, good.")
     assert instructions.statements(pk.extract.final_number()) == ("Answer with a number.",)
     assert instructions.statements(pk.extract.first_line()) == instructions.statements(pk.Choices()) == ()
 
 
-def test_an_instruction_is_text_and_no_template(bind_context, make_rows) -> None:  # type: ignore[no-untyped-def]
+def test_an_instruction_is_not_rendered_as_a_template(bind_context, make_rows) -> None:  # type: ignore[no-untyped-def]
     prompt = pk.Prompt(Template.load("sentiment/review"), instruction="Say {{ text }}.")
     (rendered,) = prompt.bind(bind_context(words=("bad", "good")))(make_rows(1))
     assert "Say {{ text }}." in "".join(piece.text for piece in rendered.pieces)

@@ -43,7 +43,7 @@ def card(make_card):
 
 @pytest.fixture(scope="module")
 def render(bind_context):
-    """What one row's prompt is over a pool."""
+    """Renders one row's prompt with a pool."""
 
     def make(prompt, pool, card, example=QUERY, words=None, context_of=None):
         apply = prompt.bind(bind_context(pool, WORDS, scored=words, card=card))
@@ -60,7 +60,7 @@ def parts(rendered):
     return [span.part for span in rendered.input.spans]
 
 
-# ---- what is shown ----------------------------------------------------------------------------------
+# ---- rendering --------------------------------------------------------------------------------------
 
 
 def test_a_prompt_is_instruction_demonstrations_and_query_with_separators_between(render, pool, card):
@@ -90,19 +90,19 @@ def test_demonstrations_show_exactly_the_text_that_is_scored(render, pool, card,
 
 
 @given(k=st.integers(0, 3), seed=st.integers(0, 20), chat=st.booleans())
-def test_an_answer_is_scored_to_its_end_as_demonstrations_show_it(bind_context, pool, card, k, seed, chat):
+def test_an_answer_is_scored_with_its_end_as_shown_in_demonstrations(bind_context, pool, card, k, seed, chat):
     prompt = Prompt(TEMPLATE, demos=demos.random(k=k, seed=seed), chat=chat)
-    short, whole = (prompt.bind(bind_context(pool, WORDS, card=card, scores_end=ends))([QUERY])[0] for ends in (False, True))
+    short, full = (prompt.bind(bind_context(pool, WORDS, card=card, scores_end=ends))([QUERY])[0] for ends in (False, True))
     end = (card.tokenizer.control["<end>"],) if chat else card.tokenizer.encode("\n--\n").ids
-    assert whole.input == short.input
-    assert whole.continuations == tuple((*ids, *end) for ids in short.continuations)
-    ends = {span.part: span.stop for span in whole.input.spans if span.part.startswith("demonstration")}
+    assert full.input == short.input
+    assert full.continuations == tuple((*ids, *end) for ids in short.continuations)
+    ends = {span.part: span.stop for span in full.input.spans if span.part.startswith("demonstration")}
     assert len(ends) == k
-    assert all(whole.input.ids[stop : stop + len(end)] == end for stop in ends.values())
+    assert all(full.input.ids[stop : stop + len(end)] == end for stop in ends.values())
 
 
 @given(merges=st.lists(st.sampled_from([("s", "Ċ"), ("Ċ", "-"), ("e", "Ċ"), ("Ġ", "f"), (":", "Ġ")]), unique=True))
-def test_what_ends_an_answer_is_encoded_with_it(bind_context, merging, make_card, merges):
+def test_the_end_of_an_answer_is_encoded_together_with_it(bind_context, merging, make_card, merges):
     card = make_card(merging(merges))
     (rendered,) = Prompt(TEMPLATE).bind(bind_context((), WORDS, card=card, scores_end=True))([QUERY])
     for word, ids in zip(WORDS.values(), rendered.continuations, strict=True):
@@ -111,7 +111,7 @@ def test_what_ends_an_answer_is_encoded_with_it(bind_context, merging, make_card
 
 
 @given(text=texts, demonstration=texts, label=st.sampled_from(sorted(WORDS)), chat=st.booleans())
-def test_what_stands_in_the_data_is_shown_as_it_is_and_never_acts(render, card, text, demonstration, label, chat):
+def test_data_is_shown_unchanged_and_is_never_interpreted(render, card, text, demonstration, label, chat):
     row = LabeledExample(id="row", inputs={"text": demonstration + "."}, label=label)
     harmless = LabeledExample(id="row", inputs={"text": "y"}, label=label)
     prompt = Prompt(TEMPLATE, demos=demos.first(k=1), chat=chat)
@@ -127,16 +127,16 @@ def test_what_stands_in_the_data_is_shown_as_it_is_and_never_acts(render, card, 
 
 
 @given(k=st.integers(0, 6), seed=st.integers(0, 20))
-def test_the_order_arranges_what_the_selector_chose(context, render, pool, card, k, seed):
-    around = context(pool, WORDS)
-    chosen = demos.random(k=k, seed=seed).bind(around)([QUERY])
-    (arranged,) = order.shuffled(seed=seed).bind(around)([QUERY], chosen)
+def test_the_order_is_applied_to_the_selected_demonstrations(context, render, pool, card, k, seed):
+    setup = context(pool, WORDS)
+    chosen = demos.random(k=k, seed=seed).bind(setup)([QUERY])
+    (arranged,) = order.shuffled(seed=seed).bind(setup)([QUERY], chosen)
     rendered = render(Prompt(TEMPLATE, demos=demos.random(k=k, seed=seed), order=order.shuffled(seed=seed)), pool, card)
     assert rendered.demos == tuple(row.id for row in arranged)
 
 
 @pytest.mark.parametrize("written", ["Say it.", "{{ not rendered }} <bos>"])
-def test_an_instruction_that_is_given_replaces_the_template_s_and_is_not_rendered(render, pool, card, written):
+def test_a_given_instruction_replaces_the_template_s_and_is_not_rendered(render, pool, card, written):
     rendered = render(Prompt(TEMPLATE, instruction=written), pool, card)
     assert shown_text(rendered) == written + "\n--\nReview: so so\nSentiment:"
 
@@ -148,7 +148,7 @@ def test_an_empty_instruction_shows_none_and_no_separator(render, pool, card, ch
     assert "Choose" not in shown_text(rendered)
 
 
-def test_a_row_can_be_read_in_the_context_of_another(render, pool, card):
+def test_a_row_can_be_rendered_with_the_demonstrations_of_another(render, pool, card):
     prompt = Prompt(TEMPLATE, demos=demos.random_each(k=4, seed=3))
     own, other = render(prompt, pool, card), render(prompt, pool, card, Example(id="another", inputs={"text": "x"}))
     free = render(prompt, pool, card, Example(id="content-free", inputs={"text": "N/A"}), context_of=QUERY)
@@ -160,9 +160,7 @@ def test_a_row_can_be_read_in_the_context_of_another(render, pool, card):
 
 
 @given(k=st.integers(0, 6), fit=st.integers(0, 6), slack=st.sampled_from([-1, 0, 1]), chat=st.booleans())
-def test_a_long_prompt_loses_whole_demonstrations_from_the_farthest_and_no_more_than_it_must(
-    render, pool, make_card, k, fit, slack, chat
-):
+def test_a_long_prompt_drops_the_fewest_demonstrations_farthest_from_the_query(render, pool, make_card, k, fit, slack, chat):
     def shows(rows, card):
         return render(Prompt(TEMPLATE, demos=demos.first(k=len(rows)), instruction="", chat=chat), rows, card)
 
@@ -180,7 +178,7 @@ def test_a_long_prompt_loses_whole_demonstrations_from_the_farthest_and_no_more_
 
 
 @given(words=st.permutations(["a", "very, very long words", "b"]), length=st.integers(70, 300))
-def test_what_is_dropped_is_the_same_for_every_word_and_whatever_their_order(render, pool, make_card, words, length):
+def test_dropped_demonstrations_are_the_same_for_every_word_in_any_order(render, pool, make_card, words, length):
     prompt = Prompt(TEMPLATE, demos=demos.first(k=6), instruction="")
     card = make_card(context_length=length)
     rendered = render(prompt, pool, card, words=tuple(words))
@@ -188,13 +186,13 @@ def test_what_is_dropped_is_the_same_for_every_word_and_whatever_their_order(ren
     assert rendered.dropped == render(prompt, pool, card, words=(max(words, key=len),)).dropped
 
 
-def test_what_is_dropped_does_not_depend_on_the_label_s_words_but_for_their_length(render, pool, make_card):
+def test_dropped_demonstrations_depend_only_on_the_length_of_label_words(render, pool, make_card):
     card = make_card(context_length=200)
     prompt = Prompt(TEMPLATE, demos=demos.first(k=6), instruction="")
     assert render(prompt, pool, card, words=("one", "two")).dropped == render(prompt, pool, card, words=("six", "ten")).dropped
 
 
-def test_a_prompt_that_does_not_fit_without_demonstrations_is_refused_with_the_length_and_the_room(render, make_card):
+def test_a_prompt_too_long_without_demonstrations_is_refused_with_its_length(render, make_card):
     row = Example(id="long", inputs={"text": "x" * 1000})
     with refused(TaskError, "prompt-too-long", row="long", context_tokens=500) as raised:
         render(Prompt(TEMPLATE), [], make_card(context_length=500), row)
@@ -203,8 +201,8 @@ def test_a_prompt_that_does_not_fit_without_demonstrations_is_refused_with_the_l
 
 
 @pytest.mark.parametrize(("word", "context_length"), [("cd", 4), ("cde", 5)])
-def test_prompt_and_answer_fit_the_context_where_they_merge(render, merging, make_card, word, context_length):
-    """`ab` and `cde` are a token each, and `abcde` is `a`, `bc`, `d` and `e`."""
+def test_prompt_and_merged_answer_fit_the_context(render, merging, make_card, word, context_length):
+    """`ab` and `cde` are one token each, but `abcde` is `a`, `bc`, `d` and `e`."""
     tokenizer = merging([("b", "c"), ("a", "b"), ("c", "d"), ("cd", "e")])
     template = Template("{% block input %}{{ text }}ab{% endblock %}{% block target %}{{ label }}{% endblock %}")
     card = make_card(tokenizer, context_length=context_length)
@@ -214,7 +212,7 @@ def test_prompt_and_answer_fit_the_context_where_they_merge(render, merging, mak
 
 
 @given(boundary_text=st.sampled_from(["x", "ab", "x ", " "]), words=st.sets(st.sampled_from(["a", "b", " a"]), min_size=1))
-def test_spans_cover_the_ids_also_where_the_answer_merges_with_the_prompt(render, merging, make_card, boundary_text, words):
+def test_spans_cover_the_ids_if_the_answer_merges_with_the_prompt(render, merging, make_card, boundary_text, words):
     template = Template("{% block input %}{{ text }}{% endblock %}{% block target %}{{ label }}{% endblock %}")
     tokenizer = merging([("Ġ", "a"), ("a", "b"), ("b", "b"), ("b", "a")])
     rendered = render(
@@ -230,7 +228,7 @@ def test_spans_cover_the_ids_also_where_the_answer_merges_with_the_prompt(render
 # ---- chat -------------------------------------------------------------------------------------------
 
 
-def test_each_demonstration_is_a_turn_of_user_and_of_assistant(render, pool, card):
+def test_each_demonstration_is_a_user_turn_and_an_assistant_turn(render, pool, card):
     rendered = render(Prompt(TEMPLATE, demos=demos.first(k=1), chat=True), pool, card)
     assert card.tokenizer.decode(rendered.input.ids) == (
         "<bos><turn>system\nChoose: bad, awful/fine.<end>\n"
@@ -242,7 +240,7 @@ def test_each_demonstration_is_a_turn_of_user_and_of_assistant(render, pool, car
     assert rendered.targets == ("bad, awful", "fine")
 
 
-def test_the_instruction_opens_the_first_turn_where_a_chat_template_refuses_a_system_turn(render, pool, make_card):
+def test_the_instruction_starts_the_first_user_turn_without_a_system_role(render, pool, make_card):
     tokenizer = ByteTokenizer()
     tokenizer.chat = lambda turns: None if turns[0][0] == "system" else ByteTokenizer().chat(turns)
     rendered = render(Prompt(TEMPLATE, demos=demos.first(k=1), chat=True), pool, make_card(tokenizer))
@@ -258,7 +256,7 @@ def test_a_model_without_a_chat_template_is_refused(render, pool, make_card):
 
 
 @given(space=st.text(" \n\t\r", max_size=3), chat=st.booleans())
-def test_turns_carry_no_surrounding_whitespace_and_plain_prompts_keep_it(render, pool, card, space, chat):
+def test_turns_are_stripped_and_plain_prompts_are_not(render, pool, card, space, chat):
     template = Template(
         "{% block input %}" + space + "{{ text }}" + space + "{% endblock %}"
         "{% block target %}" + space + "{{ label }}" + space + "{% endblock %}"
@@ -269,7 +267,7 @@ def test_turns_carry_no_surrounding_whitespace_and_plain_prompts_keep_it(render,
     assert rendered.targets == tuple(kept + word + kept for word in WORDS.values())
 
 
-# ---- the manipulation as a value --------------------------------------------------------------------
+# ---- values and settings ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("chat", [False, True])
@@ -282,7 +280,7 @@ def test_rendering_is_pure(bind_context, pool, card, chat):
     assert (own_pool, example, words) == (pool, QUERY, WORDS)
 
 
-def test_a_template_may_be_given_by_name_by_path_and_as_itself(render, tmp_path, pool, card):
+def test_a_template_is_given_by_name_path_or_object(render, tmp_path, pool, card):
     shipped = Template.load("sentiment/review")
     path = tmp_path / "own.j2"
     path.write_bytes(shipped.source.encode())
@@ -290,7 +288,7 @@ def test_a_template_may_be_given_by_name_by_path_and_as_itself(render, tmp_path,
     assert all(other == one for other in others)
 
 
-def test_settings_tell_apart_whatever_changes_the_prompt():
+def test_settings_differ_if_the_prompt_differs():
     changed = Template(TEMPLATE.source + "\n", name="test")
     prompts = [
         Prompt(TEMPLATE),
@@ -314,19 +312,19 @@ def test_settings_tell_apart_whatever_changes_the_prompt():
     assert settings[2]["demos"] == settings_of(demos.random(k=4))
 
 
-def test_without_demonstrations_no_selector_seed_or_order_makes_another_prompt():
+def test_without_demonstrations_selector_seed_and_order_do_not_change_settings():
     none = [demos.zero(), demos.random(k=0, seed=3), demos.balanced(k=0)]
     settings = [Prompt(TEMPLATE, demos=each, order=order.shuffled(seed=n)).settings() for n, each in enumerate(none)]
     assert settings == [Prompt(TEMPLATE).settings()] * 3
 
 
-def test_a_prompt_without_demonstrations_needs_no_pool_and_one_with_them_does():
+def test_only_a_prompt_with_demonstrations_reads_the_pool():
     assert Prompt(TEMPLATE).parts == Prompt(TEMPLATE, demos=demos.random(k=0)).parts == ()
     assert Prompt(TEMPLATE, demos=demos.random(k=1)).parts == ("pool",)
 
 
-def test_a_selector_of_one_s_own_needs_the_pool():
-    class Longest:
+def test_a_custom_selector_reads_the_pool():
+    class Longest(demos.Selector):
         name = "longest"
 
         def bind(self, context):
@@ -336,13 +334,13 @@ def test_a_selector_of_one_s_own_needs_the_pool():
 
 
 @pytest.mark.parametrize("keywords", [{"demos": demos.random}, {"order": order.shuffled}])
-def test_a_class_in_place_of_an_object_is_refused(keywords):
+def test_a_class_instead_of_an_object_is_refused(keywords):
     with refused(InputError, "not-an-instance", keywords=tuple(keywords)):
         Prompt(TEMPLATE, **keywords)
 
 
-def test_a_prompt_that_is_wholly_scored_with_the_answer_is_refused(render, merging, make_card):
-    """Where there is no BOS token and the answer merges with all there is, nothing is left to condition on."""
+def test_a_prompt_that_is_entirely_rescored_is_refused(render, merging, make_card):
+    """Without a BOS token, an answer that merges with the whole prompt leaves nothing to condition on."""
     tokenizer = merging([("Ġ", "a")])
     tokenizer.bos = ()
     template = Template("{% block input %} {% endblock %}{% block target %}{{ label }}{% endblock %}")
@@ -350,17 +348,17 @@ def test_a_prompt_that_is_wholly_scored_with_the_answer_is_refused(render, mergi
         render(Prompt(template), [], make_card(tokenizer), words=("a", "b"))
 
 
-def test_a_prompt_is_fixed_at_the_input_and_concatenative():
+def test_taxonomy_of_a_prompt():
     assert Prompt.kind == Kind(format="fixed", location="input", operator="concatenative")
     assert pk.Prompt is Prompt
 
 
-def test_a_row_without_a_variable_that_the_template_needs_is_refused(render, pool, card):
+def test_a_row_without_a_template_variable_is_refused(render, pool, card):
     with refused(TemplateError, "missing-variables", block="input", variables=("text",)):
         render(Prompt(TEMPLATE), pool, card, Example(id="q", inputs={"sentence": "x"}))
 
 
-def test_a_demonstration_whose_label_has_no_word_is_refused(render, pool, card):
+def test_a_demonstration_with_a_label_without_word_is_refused(render, pool, card):
     odd = [*pool[:3], LabeledExample(id="odd", inputs={"text": "meh"}, label="neutral")]
     with refused(TaskError, "label-without-word", labels=("neutral",)):
         render(Prompt(TEMPLATE, demos=demos.first(k=4)), odd, card)

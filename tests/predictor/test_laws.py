@@ -142,4 +142,4 @@ def test_all_settings_differ() -> None:
 
 def test_bundled_templates_do_not_depend_on_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert pk.Prompt("sentiment/review").loaded.render("input", {"text": "x"}) == "Review: x\nSentiment:"
+    assert pk.Prompt("sentiment/review").resolved_template.render("input", {"text": "x"}) == "Review: x\nSentiment:"

@@ -1,4 +1,4 @@
-"""The search for an instruction, on a fake model that follows some instructions better than others."""
+"""Tests of the instruction search with a fake model that follows some instructions better than others."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from promptkit.metrics.intervals import Estimate, difference, wilson
 from promptkit.models.fake import FakeModel
 from promptkit.runs.records import DECIMALS
 from promptkit.searches import instructions as searching
-from promptkit.searches.trial import InstructionScorer
+from promptkit.searches.scorer import InstructionScorer
 from tests.support.errors import refused
 
 WORDS = {"no": "bad", "yes": "good"}
 SKILL = {f"Obey {number}.": number / 10 for number in range(11)}
-"""Instructions, and the share of rows that the model has right under each; those of a better one hold those of a worse."""
+"""Instruction -> accuracy of the model; the correct rows of a better instruction include those of a worse one."""
 BLOCKS = (
     "{% block instruction %}OWN{% endblock %}{% block input %}{{ text }} ->{% endblock %}"
     "{% block target %} {{ label }}{% endblock %}"
@@ -41,7 +41,7 @@ def hardness(text: str) -> float:
 
 
 class Obedient(FakeModel):
-    """Right on the rows that are easier than the instruction is good; proposes the instructions in turn; counts its work."""
+    """A model that is correct on rows easier than the skill of the instruction; it counts its requests."""
 
     def __init__(self, *, stop_after: int | None = None) -> None:
         super().__init__("obedient", FakeModel.Settings(batch_tokens=600))
@@ -114,23 +114,23 @@ def standings(found: pk.SearchResult) -> list[Any]:
     return [(rung.rows, list(rung.standings.items())) for rung in found.rungs]
 
 
-# ---- what is found ----------------------------------------------------------------------------------
+# ---- results ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["labels", "texts"])
 @pytest.mark.parametrize("method", ["ape", "opro", "list"])
 @pytest.mark.parametrize("by", ["accuracy", "logprob"])
-def test_the_best_of_all_is_found_as_by_trying_all_on_all(kind: str, method: Any, by: Any) -> None:
+def test_the_search_finds_the_same_instruction_as_exhaustive_scoring(kind: str, method: Any, by: Any) -> None:
     given_ = list(SKILL) if method == "list" else []
     found = search(kind, method=method, instructions=given_, by=by)
     loaded = pk.task(f"{kind}.yaml")
-    told = predictor(loaded)
+    base = predictor(loaded)
     rows = searching.by_hash(loaded.part("dev"), 128)
-    assert isinstance(told.manipulate, pk.Prompt)
+    assert isinstance(base.manipulate, pk.Prompt)
     every = dict(
         zip(
             found.origins,
-            InstructionScorer(told, told.manipulate, loaded, rows, None)([*found.origins], len(rows)),
+            InstructionScorer(base, base.manipulate, loaded, rows, None)([*found.origins], len(rows)),
             strict=True,
         )
     )
@@ -146,7 +146,7 @@ def test_the_best_of_all_is_found_as_by_trying_all_on_all(kind: str, method: Any
     assert found.held_out.value == sum(hardness(text) < SKILL[best] for text in texts) / len(texts)
 
 
-def test_the_prompts_own_instruction_none_and_the_labels_are_always_tried() -> None:
+def test_fixed_candidates_are_always_included() -> None:
     assert search(method="list", instructions=["Obey 3."]).origins == {
         "Obey 3.": "list",
         "The labels are bad and good.": "labels",
@@ -157,51 +157,51 @@ def test_the_prompts_own_instruction_none_and_the_labels_are_always_tried() -> N
     assert search("texts", method="list", instructions=["", "OWN", "x", "x"]).origins == {"": "none", "OWN": "own", "x": "list"}
 
 
-def test_where_the_own_instruction_is_the_best_nothing_is_gained_and_the_run_is_the_same() -> None:
+def test_if_no_instruction_is_better_the_runs_do_not_differ() -> None:
     found = search(method="list", instructions=["Obey 0."])
     assert found.instruction in ("", "OWN", *[text for text, origin in found.origins.items() if origin == "labels"])
     (own, best) = found.comparison.branches
     assert (best.difference, best.p, best.accuracy) == (Estimate(value=0, low=0, high=0), 1.0, own.accuracy)
 
 
-def test_opro_is_shown_what_it_has_tried_and_how_it_fared() -> None:
-    asked: list[str] = []
+def test_opro_sees_instructions_with_their_accuracies() -> None:
+    prompts: list[str] = []
 
     class Recording(Obedient):
         def _output(self, request: Request) -> Output:
             if isinstance(request.verb, Generate):
-                asked.append(self.card.tokenizer.decode(request.input.ids))
+                prompts.append(self.card.tokenizer.decode(request.input.ids))
             return super()._output(request)
 
     found = search(method="opro", model=Recording())
-    assert len(asked) == 2
-    assert asked[0].count("Score:") == 3
-    assert asked[1].count("Score:") == 3 + sum(
-        text not in asked[0] for text in found.origins if f"Instruction: {text}\n" in asked[1]
+    assert len(prompts) == 2
+    assert prompts[0].count("Score:") == 3
+    assert prompts[1].count("Score:") == 3 + sum(
+        text not in prompts[0] for text in found.origins if f"Instruction: {text}\n" in prompts[1]
     )
     rung = found.rungs[0]
     for text, score in rung.standings.items():
-        if f"Instruction: {text}\n" in asked[1] and text:
-            assert f"Instruction: {text}\nScore: {round(100 * score.accuracy)}\n" in asked[1]
+        if f"Instruction: {text}\n" in prompts[1] and text:
+            assert f"Instruction: {text}\nScore: {round(100 * score.accuracy)}\n" in prompts[1]
 
 
-# ---- a trial says what a run would say ---------------------------------------------------------------
+# ---- scores ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("task", ["sentiment", "capitals", "arithmetic"])
 @pytest.mark.parametrize("shots", [0, 2])
-def test_a_trial_judges_as_a_run_does(task: str, shots: int, tmp_path: Path) -> None:
+def test_scores_equal_those_of_a_run(task: str, shots: int, tmp_path: Path) -> None:
     from promptkit.align.chain import reader_for
 
     loaded, model = pk.task(task), pk.load("fake")
     prompt = pk.Prompt(loaded.spec.template, demos=pk.demos.random(k=shots))
-    told = pk.Predictor(model, prompt, reader_for(loaded))
+    base = pk.Predictor(model, prompt, reader_for(loaded))
     rows = searching.by_hash(loaded.rows("test"), 12)
-    trial = InstructionScorer(told, prompt, loaded, rows, None)
-    few, scores = trial(["Say it."], 5), trial(["Say it.", ""], 12)
-    assert few == InstructionScorer(told, prompt, loaded, rows, None)(["Say it."], 5)
+    scorer = InstructionScorer(base, prompt, loaded, rows, None)
+    few, scores = scorer(["Say it."], 5), scorer(["Say it.", ""], 12)
+    assert few == InstructionScorer(base, prompt, loaded, rows, None)(["Say it."], 5)
     for text, score in zip(["Say it.", ""], scores, strict=True):
-        exchanged = pk.Predictor(model, replace(prompt, instruction=text), told.reading)
+        exchanged = pk.Predictor(model, replace(prompt, instruction=text), base.reading)
         run = pk.evaluate(exchanged, loaded, limit=12, out=tmp_path)
         assert score.accuracy == pytest.approx(run.results[0].correct.mean())
         if loaded.labels:
@@ -209,7 +209,7 @@ def test_a_trial_judges_as_a_run_does(task: str, shots: int, tmp_path: Path) -> 
             assert score.logprob == pytest.approx(sum(golds) / 12, abs=10**-DECIMALS)
 
 
-def test_how_likely_a_right_text_is_is_the_models_own_log_probability() -> None:
+def test_the_log_probability_of_a_correct_text_is_the_model_s() -> None:
     loaded, model = pk.task("capitals"), pk.load("fake")
     prompt = pk.Prompt("facts/capital", instruction="Well.")
     (row,) = searching.by_hash(loaded.rows("test"), 1)
@@ -225,27 +225,25 @@ def test_how_likely_a_right_text_is_is_the_models_own_log_probability() -> None:
     assert logprob == pytest.approx(expected, abs=10**-DECIMALS)
 
 
-# ---- what is seen -----------------------------------------------------------------------------------
+# ---- data access ------------------------------------------------------------------------------------
 
 
-class Spied(LabeledExample):
-    """Notes when its answer is read."""
+class RecordingExample(LabeledExample):
+    """Records each access to its answer."""
 
     read: ClassVar[list[tuple[str, str]]] = []
 
     def __getattribute__(self, name: str) -> Any:
         if name in ("label", "accepted"):
             part = object.__getattribute__(self, "rationale")["part"]
-            Spied.read.append((part, object.__getattribute__(self, "id")))
+            RecordingExample.read.append((part, object.__getattribute__(self, "id")))
         return super().__getattribute__(name)
 
 
 @pytest.mark.parametrize("kind", ["labels", "texts"])
-def test_proposals_read_pool_labels_the_choice_dev_labels_and_the_confirmation_alone_test_labels(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_stage_reads_only_the_labels_of_its_part(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def spied(row: LabeledExample, part: str) -> LabeledExample:
-        return Spied(id=row.id, inputs=row.inputs, label=row.label, accepted=row.accepted, rationale={"part": part})
+        return RecordingExample(id=row.id, inputs=row.inputs, label=row.label, accepted=row.accepted, rationale={"part": part})
 
     whole = pk.Task
     part, rows, compare, propose = whole.part, whole.rows, searching.compare, searching._proposer
@@ -254,30 +252,30 @@ def test_proposals_read_pool_labels_the_choice_dev_labels_and_the_confirmation_a
     seen: dict[str, set[str]] = {}
 
     def until(stage: str) -> None:
-        seen[stage] = {part for part, _ in Spied.read}
-        Spied.read.clear()
+        seen[stage] = {part for part, _ in RecordingExample.read}
+        RecordingExample.read.clear()
 
     def proposing(*args: Any) -> Any:
         until("before")
-        made = propose(*args)
+        result = propose(*args)
         until("pairs")
-        return made
+        return result
 
     def comparing(*args: Any, **more: Any) -> Any:
         until("choice")
-        made = compare(*args, **more)
+        result = compare(*args, **more)
         until("confirmation")
-        return made
+        return result
 
     monkeypatch.setattr(searching, "_proposer", proposing)
     monkeypatch.setattr(searching, "compare", comparing)
-    Spied.read.clear()
+    RecordingExample.read.clear()
     search(kind, method="opro")
     assert seen == {"before": set(), "pairs": {"pool"}, "choice": {"dev"}, "confirmation": {"test"}}
 
 
 @pytest.mark.parametrize("method", ["ape", "opro"])
-def test_other_test_labels_change_nothing_but_the_confirmation(method: Any) -> None:
+def test_test_labels_change_only_the_confirmation(method: Any) -> None:
     before = search(method=method)
     flipped = [{**row, "label": {"no": "yes", "yes": "no"}[str(row["label"])]} for row in ROWS[300:]]
     Path("test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in flipped), "utf-8")
@@ -286,7 +284,7 @@ def test_other_test_labels_change_nothing_but_the_confirmation(method: Any) -> N
     assert after.held_out.value == pytest.approx(1 - before.held_out.value)
 
 
-def test_rows_that_are_evaluated_too_neither_choose_nor_propose() -> None:
+def test_rows_of_the_evaluated_split_are_not_used_before_the_confirmation() -> None:
     shared = pk.task("labels.yaml").part("dev")[:20]
     kept = [{"text": row.inputs["text"], "label": row.label} for row in shared]
     Path("test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*ROWS[300:], *kept]), "utf-8")
@@ -298,12 +296,12 @@ def test_rows_that_are_evaluated_too_neither_choose_nor_propose() -> None:
         search(split="train")
 
 
-# ---- again -----------------------------------------------------------------------------------------
+# ---- cache -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["labels", "texts"])
 @pytest.mark.parametrize("method", ["ape", "opro"])
-def test_the_same_search_asks_the_model_nothing_again(kind: str, method: Any) -> None:
+def test_a_repeated_search_does_not_query_the_model(kind: str, method: Any) -> None:
     first, again = Obedient(), Obedient()
     before, after = search(kind, first, method=method), search(kind, again, method=method)
     assert first.answered.total() > 0
@@ -314,7 +312,7 @@ def test_the_same_search_asks_the_model_nothing_again(kind: str, method: Any) ->
 
 
 @pytest.mark.parametrize("stop_after", [0, 12, 200, 500, 640])
-def test_a_search_that_is_killed_goes_on_without_what_it_has_done(
+def test_an_interrupted_search_continues_where_it_stopped(
     stop_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Obedient()
@@ -330,14 +328,14 @@ def test_a_search_that_is_killed_goes_on_without_what_it_has_done(
     assert later.answered.total() == whole.answered.total() - broken.answered.total()
 
 
-def test_without_the_cache_nothing_is_kept_and_the_same_is_found() -> None:
+def test_without_cache_the_result_is_the_same_and_nothing_is_kept() -> None:
     first, again = Obedient(), Obedient()
     before, after = search(model=first, cache=False, out="one"), search(model=again, cache=False, out="other")
     assert again.answered == first.answered
     assert standings(after) == standings(before)
 
 
-def test_a_rung_asks_for_its_new_rows_alone() -> None:
+def test_a_rung_queries_only_its_new_rows() -> None:
     model = Obedient()
     found = search(model=model, method="list", instructions=list(SKILL))
     rungs = [(rung.rows, len(rung.standings)) for rung in found.rungs]
@@ -346,55 +344,55 @@ def test_a_rung_asks_for_its_new_rows_alone() -> None:
 
 
 @pytest.mark.parametrize(("shots", "calls"), [(0, 1), (8, 3)])
-def test_prompts_that_have_much_in_common_are_asked_alone_and_others_together(
+def test_prompts_with_a_long_common_prefix_have_a_separate_call(
     shots: int, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
+    call_sizes: list[int] = []
 
     class Counting(Obedient):
         def answer(self, requests: Sequence[Request], done: Collection[int] = frozenset()) -> Any:
-            asked.append(len(requests))
+            call_sizes.append(len(requests))
             return super().answer(requests, done)
 
     loaded = pk.task("labels.yaml")
-    told = predictor(loaded, Counting(), demos=pk.demos.random(k=shots))
-    assert isinstance(told.manipulate, pk.Prompt)
-    trial = InstructionScorer(told, told.manipulate, loaded, loaded.part("dev"), None)
-    scores = trial(["Obey 9.", "Obey 1.", ""], 20)
-    assert (len(asked), sum(asked)) == (calls, 60)
-    assert scores == [trial([text], 20)[0] for text in ("Obey 9.", "Obey 1.", "")]
+    base = predictor(loaded, Counting(), demos=pk.demos.random(k=shots))
+    assert isinstance(base.manipulate, pk.Prompt)
+    scorer = InstructionScorer(base, base.manipulate, loaded, loaded.part("dev"), None)
+    scores = scorer(["Obey 9.", "Obey 1.", ""], 20)
+    assert (len(call_sizes), sum(call_sizes)) == (calls, 60)
+    assert scores == [scorer([text], 20)[0] for text in ("Obey 9.", "Obey 1.", "")]
 
 
-# ---- the figures -----------------------------------------------------------------------------------
+# ---- estimates -------------------------------------------------------------------------------------
 
 
-def test_optimism_is_the_dev_score_less_the_held_out_one() -> None:
+def test_optimism_is_the_dev_score_minus_the_held_out_score() -> None:
     found = search()
-    told = json.loads(json.dumps(found.to_json()))
-    last = told["rungs"][-1]
+    record = json.loads(json.dumps(found.to_json()))
+    last = record["rungs"][-1]
     best = last["instructions"][0]
-    assert best["instruction"] == told["instruction"] == found.instruction
-    assert told["dev"]["value"] == best["accuracy"] == found.on_dev.value
-    assert told["held_out"] == told["comparison"]["branches"][1]["accuracy"]
-    assert told["optimism"]["value"] == best["accuracy"] - told["held_out"]["value"]
-    assert f"optimism: {found.on_dev.value:.3f} on the rows" in str(found)
+    assert best["instruction"] == record["instruction"] == found.instruction
+    assert record["dev"]["value"] == best["accuracy"] == found.on_dev.value
+    assert record["held_out"] == record["comparison"]["branches"][1]["accuracy"]
+    assert record["optimism"]["value"] == best["accuracy"] - record["held_out"]["value"]
+    assert f"{found.on_dev.value:.3f} on dev" in str(found)
     assert found.instruction in str(found)
-    run = json.loads((Path(told["runs"][1]) / "run.json").read_text())
+    run = json.loads((Path(record["runs"][1]) / "run.json").read_text())
     assert run["manipulate"]["instruction"] == found.instruction
-    assert pk.evaluate(found.predictor, pk.task("labels.yaml")).path == Path(told["runs"][1])
+    assert pk.evaluate(found.predictor, pk.task("labels.yaml")).path == Path(record["runs"][1])
 
 
-def test_the_interval_of_a_difference_is_newcombes() -> None:
-    made = difference(wilson(56, 70), wilson(48, 80))  # the example of Newcombe 1998, table II, row (a), method 10
-    assert (made.value, made.low, made.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+def test_difference_interval_of_newcombe() -> None:
+    result = difference(wilson(56, 70), wilson(48, 80))  # the example of Newcombe 1998, table II, row (a), method 10
+    assert (result.value, result.low, result.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
 
 
 @given(data=st.data(), n=st.integers(1, 200), m=st.integers(1, 200))
-def test_a_difference_turned_round_has_the_interval_turned_round(data: st.DataObject, n: int, m: int) -> None:
+def test_a_reversed_difference_has_the_reversed_interval(data: st.DataObject, n: int, m: int) -> None:
     one, other = wilson(data.draw(st.integers(0, n)), n), wilson(data.draw(st.integers(0, m)), m)
-    made, turned = difference(one, other), difference(other, one)
-    assert -1 <= made.low <= made.value <= made.high <= 1
-    assert math.isclose(made.low, -turned.high)
+    result, turned = difference(one, other), difference(other, one)
+    assert -1 <= result.low <= result.value <= result.high <= 1
+    assert math.isclose(result.low, -turned.high)
 
 
 # ---- refusals --------------------------------------------------------------------------------------
@@ -412,13 +410,13 @@ def test_a_difference_turned_round_has_the_interval_turned_round(data: st.DataOb
         ({"task": "labels.yaml"}, "not-a-task", {"value": "'labels.yaml'"}),
     ],
 )
-def test_what_cannot_be_searched_is_refused(keywords: dict[str, Any], code: str, fields: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(keywords: dict[str, Any], code: str, fields: dict[str, Any]) -> None:
     loaded = pk.task("labels.yaml")
     with refused(InputError, code, **fields):
         pk.search(predictor(loaded), **{"task": loaded, **keywords})
 
 
-def test_a_task_without_dev_rows_and_a_model_that_writes_nothing_are_refused() -> None:
+def test_missing_dev_rows_models_without_generation_and_calibrations_are_refused() -> None:
     spec = yaml.safe_load(Path("labels.yaml").read_text())
     spec["sources"][0] |= {"files": {"test": "test.jsonl"}, "hold_out": 20}
     Path("small.yaml").write_text(yaml.safe_dump(spec))

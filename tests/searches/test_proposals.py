@@ -1,4 +1,4 @@
-"""Instructions that a model proposes: what it is shown, and what is made of its texts."""
+"""Tests of proposed instructions: the prompts and the parsing of generated texts."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from promptkit.core.requests import Generate, GenerateOutput, Generation, Output
 from promptkit.models.client import CachedModel
 from promptkit.models.fake import ByteTokenizer
 from promptkit.models.registry import load
-from promptkit.searches.proposals import PAIRS, SAMPLES, SHOWN, Proposer, cleaned
+from promptkit.searches.proposals import PAIRS, SAMPLES, SHOWN, Proposer, extract_instruction
 from tests.support.errors import refused
 
 PAIR = {f"id{number}": f"Input: in {number}\nOutput: out {number}" for number in range(30)}
 
 
 class Writer:
-    """Answers every request with numbered texts, and keeps what it was asked."""
+    """Answers every request with numbered texts and records the requests."""
 
     def __init__(self, card: Card) -> None:
         self.card = card
@@ -55,7 +55,7 @@ def shown(prompt: str) -> set[str]:
 @pytest.mark.parametrize(
     ("count", "shares"), [(1, [1]), (SAMPLES, [SAMPLES]), (SAMPLES + 1, [3, 2]), (3 * SAMPLES, [SAMPLES] * 3)]
 )
-def test_several_sets_of_pairs_are_drawn_and_several_texts_for_each(writer: Writer, count: int, shares: list[int]) -> None:
+def test_ape_draws_several_sets_of_pairs_and_several_samples_for_each(writer: Writer, count: int, shares: list[int]) -> None:
     texts = proposer(writer).from_pairs(count)
     assert [verb.n for _, verb in writer.asked] == shares
     assert texts == [f"Write {number}-{n}." for number, share in enumerate(shares, start=1) for n in range(share)]
@@ -66,7 +66,7 @@ def test_several_sets_of_pairs_are_drawn_and_several_texts_for_each(writer: Writ
     assert all(verb.temperature > 0 for _, verb in writer.asked)
 
 
-def test_the_order_of_the_pool_changes_nothing_and_the_seed_does(make_card: Any) -> None:
+def test_prompts_depend_on_the_seed_and_not_on_the_order_of_the_pool(make_card: Any) -> None:
     def prompts(**more: Any) -> list[Any]:
         ask = Writer(make_card())
         proposer(ask, **more).from_pairs(8)
@@ -76,19 +76,21 @@ def test_the_order_of_the_pool_changes_nothing_and_the_seed_does(make_card: Any)
     assert prompts(seed=1) != prompts()
 
 
-def test_the_history_shows_the_best_instructions_the_best_last(writer: Writer) -> None:
+def test_opro_shows_the_best_instructions_with_the_best_last(writer: Writer) -> None:
     accuracies = {f"try {number}": (number * 7 % 31) / 31 for number in range(31)}
     texts = proposer(writer).from_history(accuracies, 5, 0)
     ((prompt, verb),) = writer.asked
-    told = [(text, int(score)) for text, score in re.findall(r"Instruction: (try \d+)\nScore: (\d+)\n", prompt)]
-    assert told == [(text, round(100 * share)) for text, share in sorted(accuracies.items(), key=lambda each: each[1])[-SHOWN:]]
+    history = [(text, int(score)) for text, score in re.findall(r"Instruction: (try \d+)\nScore: (\d+)\n", prompt)]
+    assert history == [
+        (text, round(100 * share)) for text, share in sorted(accuracies.items(), key=lambda each: each[1])[-SHOWN:]
+    ]
     assert len(shown(prompt)) == PAIRS
     assert (verb.n, len(texts)) == (5, 5)
     proposer(writer).from_history(accuracies, 5, 1)
     assert shown(writer.asked[1][0]) != shown(prompt)
 
 
-def test_a_chat_model_is_asked_in_a_turn(writer: Writer) -> None:
+def test_a_chat_model_is_asked_in_a_user_turn(writer: Writer) -> None:
     proposer(writer, chat=True).from_pairs(1)
     ((prompt, _),) = writer.asked
     assert prompt.startswith("<bos><turn>user\nI gave a friend")
@@ -104,7 +106,7 @@ def test_a_model_without_a_chat_template_is_refused(make_card: Any) -> None:
         proposer(Writer(make_card(Bare())), chat=True).from_pairs(1)
 
 
-def test_a_model_proposes_the_same_again(make_card: Any) -> None:
+def test_proposals_are_deterministic(make_card: Any) -> None:
     assert proposer(CachedModel(load("fake"))).from_pairs(6) == proposer(CachedModel(load("fake"))).from_pairs(6)
 
 
@@ -123,5 +125,5 @@ def test_a_model_proposes_the_same_again(make_card: Any) -> None:
         ("", "end", None),
     ],
 )
-def test_a_text_is_read_as_its_first_sentence_if_it_has_one(text: str, ended: Any, instruction: str | None) -> None:
-    assert cleaned(Generation(ids=(1,), text=text, ended=ended)) == instruction
+def test_the_first_sentence_of_a_text_is_extracted(text: str, ended: Any, instruction: str | None) -> None:
+    assert extract_instruction(Generation(ids=(1,), text=text, ended=ended)) == instruction

@@ -40,7 +40,7 @@ def overlap(one: Any, other: Any) -> int:
 
 
 @dataclass(frozen=True)
-class Overlapping:
+class Overlapping(pk.demos.Selector):
     """A selector of somebody's own: the k rows that share most words, ties by id."""
 
     k: int = 3
@@ -52,7 +52,7 @@ class Overlapping:
 
 
 @dataclass(frozen=True)
-class Asking:
+class Asking(pk.demos.Selector):
     """A selector that asks the model before it chooses."""
 
     k: int = 2

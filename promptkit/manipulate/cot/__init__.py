@@ -1,13 +1,13 @@
-"""How the model reasons about a row before it answers, one technique a file.
+"""Chains of thought: how the model reasons about a row before it answers, one technique per file.
 
-Few-shot chain of thought (Wei et al. 2022, 2201.11903) needs none of these: there the demonstrations show their working, by a
-template such as `arithmetic/cot`, and the model writes its own before its answer.
+Few-shot chain of thought (Wei et al. 2022, arXiv 2201.11903) needs none of these: a template such as `arithmetic/cot` shows the
+rationale of demonstrations, and the model writes its own rationale before its answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from promptkit.manipulate.cot.least_to_most import least_to_most
 from promptkit.manipulate.cot.zero_shot import zero_shot
@@ -15,25 +15,35 @@ from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Reason
 
 
+@runtime_checkable
 class Cot(Protocol):
-    """Has the model reason behind each row's query; one instance is one setting."""
+    """Generates a reasoning after each row's query; one instance is one setting."""
 
     name: ClassVar[str]
+    """The spelling on the command line and in YAML."""
 
     @property
     def context_tokens(self) -> int:
-        """The most tokens that it puts behind a query, besides `around("")`."""
+        """Maximum number of generated tokens, without the text that `format_reasoning` adds."""
         ...
 
-    def around(self, reasoning: str) -> str:
-        """What stands between an input and its answer, in demonstrations that show a reasoning too."""
+    def format_reasoning(self, reasoning: str) -> str:
+        """Returns the text between an input and its answer, for generated reasoning and for demonstrations alike.
+
+        Args:
+            reasoning: The reasoning, with the white space it was generated with.
+        """
         ...
 
     def bind(self, context: SelectionContext) -> Reason:
-        """What stands behind the query of any rows with the demonstrations that they are shown."""
+        """Returns a function that generates the reasoning of any rows with given demonstrations.
+
+        Args:
+            context: The model and the prompt layout.
+        """
         ...
 
 
-COT: Mapping[str, type] = {cot.name: cot for cot in (zero_shot, least_to_most)}
+COT: Mapping[str, type[zero_shot | least_to_most]] = {cot.name: cot for cot in (zero_shot, least_to_most)}
 
 __all__ = ["COT", "Cot", "least_to_most", "zero_shot"]

@@ -1,9 +1,9 @@
-"""Least-to-most prompting (Zhou et al. 2022, 2205.10625): a problem is taken apart, and its parts are answered in turn.
+"""Least-to-most prompting (Zhou et al. 2022, arXiv 2205.10625): the model splits a problem and solves its parts one by one.
 
-In the first call the model lists subquestions; then it answers them one by one, each behind those before it and their
-answers, and last of all the question itself. Each round asks for all rows at once. The paper shows demonstrations of taking
-apart, written for each task; here a trigger alone asks for it, so that any task can do it. A row for which the model lists
-no question is answered at once.
+In the first call the model lists subquestions. Then it answers them one at a time, each after the previous ones and their
+answers, and finally the question itself. Each round queries all rows at once. The paper shows demonstrations of decomposition,
+written for each task; here a trigger asks for it without demonstrations, so that it works for any task. A row for which the
+model lists no question is answered directly.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import ClassVar
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from promptkit.core.registry import checked
-from promptkit.manipulate.cot.zero_shot import joined
-from promptkit.manipulate.prompting.context import SelectionContext
+from promptkit.manipulate.cot.zero_shot import join_reasoning
+from promptkit.manipulate.prompting.context import Context, SelectionContext
 from promptkit.manipulate.prompting.rows import Demonstrations, Reason
 
 _QUESTION = re.compile(r"^\s*(?:\d+[.):]|[-*•])\s*(\S.*?[?？])", re.MULTILINE)
@@ -25,21 +25,21 @@ _QUESTION = re.compile(r"^\s*(?:\d+[.):]|[-*•])\s*(\S.*?[?？])", re.MULTILINE
 
 
 @dataclass(frozen=True)
-class least_to_most:  # noqa: N801
-    """Lists smaller questions, answers them in turn, then the question itself."""
+class least_to_most:
+    """Lists subquestions, answers them one by one, then answers the question itself."""
 
     trigger: str = "Let's break this down into smaller questions:"
-    """What the list begins with."""
+    """The text that the list continues."""
     answer_trigger: str = "Therefore, the answer is"
-    """What stands between the last part and the answer."""
+    """The text between the last subquestion and the answer."""
     questions: int = 4
-    """The most subquestions."""
+    """Maximum number of subquestions."""
     max_tokens: int = 64
-    """The most tokens of the list, and of each answer to one of it."""
+    """Maximum number of tokens of the list, and of the answer to each subquestion."""
     name: ClassVar[str] = "least-to-most"
 
     def __post_init__(self) -> None:
-        """Refuse what lets nothing be written."""
+        """Validate the keywords."""
         checked(self)
         if min(self.max_tokens, self.questions) < 1 or not self.answer_trigger.strip():
             raise InputError(
@@ -54,33 +54,43 @@ class least_to_most:  # noqa: N801
 
     @property
     def context_tokens(self) -> int:
-        """Of the list, and of an answer to each of it."""
+        """Maximum number of tokens of the list and of the answers to its subquestions."""
         return (self.questions + 1) * self.max_tokens
 
-    def around(self, reasoning: str) -> str:
-        """Trigger, reasoning, answer trigger."""
-        return joined(self.trigger, reasoning, self.answer_trigger)
+    def format_reasoning(self, reasoning: str) -> str:
+        """Returns trigger, reasoning and answer trigger."""
+        return join_reasoning(self.trigger, reasoning, self.answer_trigger)
 
     def bind(self, context: SelectionContext) -> Reason:
-        """The questions of each row, with their answers."""
+        """Returns the subquestions of each row with their answers."""
 
         def reason(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[str]:
-            contexts, end = [*zip(examples, chosen, strict=True)], self.answer_trigger.strip()
-            listed = context.texts(contexts, [f" {self.trigger}\n1."] * len(contexts), max_tokens=self.max_tokens, stop=(end,))
-            questions = [self._questions(f"1.{text}") for text in listed]
-            parts = ["" for _ in contexts]
-            for number in range(max(map(len, questions), default=0)):
-                open_ = [index for index, own in enumerate(questions) if number < len(own)]
-                for index in open_:
-                    parts[index] += f"\n{number + 1}. {questions[index][number]}"
-                begun = [f" {self.trigger}{parts[index]}" for index in open_]
-                answers = context.texts([contexts[i] for i in open_], begun, max_tokens=self.max_tokens, stop=("\n", end))
-                for index, answer in zip(open_, answers, strict=True):
-                    parts[index] += f" {answer.strip()}"
-            return [self.around(own) if own else f" {self.answer_trigger}" for own in parts]
+            contexts = [*zip(examples, chosen, strict=True)]
+            parts = self._solve(context, contexts, self._decompose(context, contexts))
+            return [self.format_reasoning(text) if text else f" {self.answer_trigger}" for text in parts]
 
         return reason
 
-    def _questions(self, text: str) -> list[str]:
-        """Each once."""
-        return [*dict.fromkeys(_QUESTION.findall(text))][: self.questions]
+    def _decompose(self, context: SelectionContext, contexts: Sequence[Context]) -> list[list[str]]:
+        """Generates the distinct subquestions of each row."""
+        starts = [f" {self.trigger}\n1."] * len(contexts)
+        stop = (self.answer_trigger.strip(),)
+        lists = context.texts(contexts, starts, max_tokens=self.max_tokens, stop=stop)
+        return [[*dict.fromkeys(_QUESTION.findall(f"1.{text}"))][: self.questions] for text in lists]
+
+    def _solve(self, context: SelectionContext, contexts: Sequence[Context], questions: Sequence[Sequence[str]]) -> list[str]:
+        """Answers the subquestions of all rows, one round per number, and returns them with their answers."""
+        parts = ["" for _ in contexts]
+        for number in range(max(map(len, questions), default=0)):
+            rows = [index for index, row_questions in enumerate(questions) if number < len(row_questions)]
+            for index in rows:
+                parts[index] += f"\n{number + 1}. {questions[index][number]}"
+            answers = context.texts(
+                [contexts[index] for index in rows],
+                [f" {self.trigger}{parts[index]}" for index in rows],
+                max_tokens=self.max_tokens,
+                stop=("\n", self.answer_trigger.strip()),
+            )
+            for index, answer in zip(rows, answers, strict=True):
+                parts[index] += f" {answer.strip()}"
+        return parts

@@ -1,7 +1,7 @@
-"""Zero-shot chain of thought (Kojima et al. 2022, 2205.11916), in two calls.
+"""Zero-shot chain of thought (Kojima et al. 2022, arXiv 2205.11916), in two calls.
 
-The first has the model go on from the query and a trigger; the second asks for the answer behind what it wrote and an answer
-trigger. The second is the run's own request: label words are scored there, or a short text is written.
+In the first call the model continues the query and a trigger. The second call asks for the answer after that reasoning and an
+answer trigger. The second call is the request of the run itself, in which label words are scored or a short text is generated.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from promptkit.manipulate.prompting.context import Context, SelectionContext
 from promptkit.manipulate.prompting.rows import Demonstrations, Reason
 
 
-def joined(trigger: str, reasoning: str, answer_trigger: str) -> str:
-    """They, as they stand behind an input: white space that a reasoning begins with is kept, else it is one space."""
-    end = reasoning.rstrip()
-    gap = "" if not end or end[0].isspace() else " "
-    return f" {trigger}{gap}{end} {answer_trigger}"
+def join_reasoning(trigger: str, reasoning: str, answer_trigger: str) -> str:
+    """Joins trigger, reasoning and answer trigger; the reasoning keeps its leading white space, or is given one space."""
+    text = reasoning.rstrip()
+    gap = "" if not text or text[0].isspace() else " "
+    return f" {trigger}{gap}{text} {answer_trigger}"
 
 
 @dataclass(frozen=True)
-class zero_shot:  # noqa: N801
+class zero_shot:
     """Thinks step by step, then answers."""
 
     trigger: str = "Let's think step by step."
-    """What the reasoning begins with."""
+    """The text that the reasoning continues."""
     answer_trigger: str = "Therefore, the answer is"
-    """What stands between the reasoning and the answer."""
+    """The text between the reasoning and the answer."""
     max_tokens: int = 128
-    """The most tokens of the reasoning."""
+    """Maximum number of tokens of the reasoning."""
     name: ClassVar[str] = "zero-shot"
 
     def __post_init__(self) -> None:
-        """Refuse what lets nothing be written."""
+        """Validate the keywords."""
         checked(self)
         if self.max_tokens < 1 or not self.answer_trigger.strip():
             raise InputError(
@@ -51,22 +51,27 @@ class zero_shot:  # noqa: N801
 
     @property
     def context_tokens(self) -> int:
-        """Of the reasoning."""
+        """Maximum number of tokens of the reasoning."""
         return self.max_tokens
 
-    def around(self, reasoning: str) -> str:
-        """Trigger, reasoning, answer trigger."""
-        return joined(self.trigger, reasoning, self.answer_trigger)
+    def format_reasoning(self, reasoning: str) -> str:
+        """Returns trigger, reasoning and answer trigger."""
+        return join_reasoning(self.trigger, reasoning, self.answer_trigger)
 
     def bind(self, context: SelectionContext) -> Reason:
-        """One reasoning for each row."""
+        """Returns one reasoning per row."""
 
         def reason(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[str]:
-            return [*map(self.around, self.reasonings(context, [*zip(examples, chosen, strict=True)]))]
+            return [*map(self.format_reasoning, self.generate(context, [*zip(examples, chosen, strict=True)]))]
 
         return reason
 
-    def reasonings(self, context: SelectionContext, contexts: Sequence[Context]) -> list[str]:
-        """What the model writes behind the trigger, before it turns to the answer by itself."""
-        begun = [f" {self.trigger}"] * len(contexts)
-        return context.texts(contexts, begun, max_tokens=self.max_tokens, stop=(self.answer_trigger.strip(),))
+    def generate(self, context: SelectionContext, contexts: Sequence[Context]) -> list[str]:
+        """Generates the text after the trigger, up to the answer trigger.
+
+        Args:
+            context: The model and the prompt layout.
+            contexts: Rows and their demonstrations.
+        """
+        triggers = [f" {self.trigger}"] * len(contexts)
+        return context.texts(contexts, triggers, max_tokens=self.max_tokens, stop=(self.answer_trigger.strip(),))

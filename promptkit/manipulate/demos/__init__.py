@@ -1,13 +1,12 @@
-"""Which rows of the pool are shown as demonstrations, one technique a file.
+"""Demonstration selectors, one technique per file.
 
-A choice is a function of the row's input, the set of pool rows, the selector's keywords and the model: neither the order of
-the pool, nor the other rows that are asked for, change it.
+The chosen demonstrations are a function of the row's inputs, the set of pool rows, the selector's keywords and the model. They
+depend neither on the order of the pool nor on the other rows of a call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
 
 from promptkit.manipulate.demos.auto_cot import auto_cot
 from promptkit.manipulate.demos.bm25 import bm25
@@ -20,27 +19,11 @@ from promptkit.manipulate.demos.mdl import mdl
 from promptkit.manipulate.demos.mmr import mmr
 from promptkit.manipulate.demos.random import balanced, first, random, random_each, zero
 from promptkit.manipulate.demos.rerank import rerank
+from promptkit.manipulate.demos.selector import Selector
 from promptkit.manipulate.demos.similar import similar
 from promptkit.manipulate.demos.votek import votek
-from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Choose
 
-
-class Selector(Protocol):
-    """Chooses demonstrations; one instance is one setting.
-
-    It may have `k`, how many it chooses; `parts`, those of the train split that it uses if not the pool alone; `models`,
-    the names of other models that it asks; and `ranks`, true where what it chooses first is the nearest to the row.
-    """
-
-    name: ClassVar[str]
-
-    def bind(self, context: SelectionContext) -> Choose:
-        """The choice for any rows; raises if the pool is too small."""
-        ...
-
-
-SELECTORS: Mapping[str, type] = {
+SELECTORS: Mapping[str, type[Selector]] = {
     zero.name: zero,
     **CANDIDATES,
     **{selector.name: selector for selector in (votek, diverse, mdl, influence, rerank, complex, auto_cot)},

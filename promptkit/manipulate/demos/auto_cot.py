@@ -1,8 +1,8 @@
-"""Automatic chain of thought (Auto-CoT; Zhang et al. 2022, 2210.03493): the model writes the demonstrations' reasoning.
+"""Automatic chain of thought (Auto-CoT; Zhang et al. 2022, arXiv 2210.03493): the model writes the demonstrations' reasoning.
 
-The pool is parted into k clusters, and of each the row nearest to its centroid is shown for which the model, by zero-shot
-chain of thought, writes a short reasoning and an answer: a question of at most 60 words, a reasoning of at most 5 lines that
-ends with its sentence. Both reasoning and answer are the model's own, right or wrong: no label is looked at.
+The pool is divided into k clusters. From each cluster, the demonstration is the row nearest to the centroid for which zero-shot
+chain of thought gives a short reasoning and an answer. A question may have 60 words, and a reasoning 5 lines, the last of which
+must end with punctuation. Reasoning and answer are the model's, correct or not: no labels are used.
 """
 
 from __future__ import annotations
@@ -16,62 +16,66 @@ from promptkit.core.errors import ModelError, TemplateError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.registry import checked
 from promptkit.manipulate.cot.zero_shot import zero_shot
+from promptkit.manipulate.demos.kmeans import fit_kmeans
+from promptkit.manipulate.demos.selector import Selector
+from promptkit.manipulate.prompting.blocks import REASONING
+from promptkit.manipulate.prompting.checks import check_pool_size
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.layout import REASONING
-from promptkit.manipulate.prompting.rows import Choose, check_pool_size, distinct, shared
-from promptkit.manipulate.prompting.similarity import OWN, Space, Vectors
+from promptkit.manipulate.prompting.rows import Choose, choose_shared, distinct
+from promptkit.manipulate.prompting.similarity import THIS_MODEL, EmbeddingSpace, Vectors
 
 WORDS = 60
-"""The most words of a question."""
+"""Maximum number of words of a question."""
 LINES = 5
-"""The most lines of a reasoning."""
+"""Maximum number of lines of a reasoning."""
 TRIES = 8
-"""The most rows of a cluster for which a reasoning is asked."""
+"""Maximum number of rows of a cluster for which a reasoning is generated."""
 DECIMALS = 6
-"""Kept of the distance to a centroid; ties go by id."""
+"""Decimals to which distances to a centroid are rounded; ties are broken by id."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class auto_cot:  # noqa: N801
-    """One row of each of k clusters, with a reasoning and an answer that the model has written."""
+class auto_cot(Selector):
+    """Shows one row of each of k clusters, with a reasoning and an answer that the model generates."""
 
     k: int = 8
+    """Number of demonstrations, and of clusters."""
     seed: int = 0
-    """Of the clusters."""
-    encoder: str = OWN
-    """Whose vectors are clustered: `model`, the model that reads the prompt, or the name of another, `[engine:]name`."""
+    """Seed of the clustering."""
+    encoder: str = THIS_MODEL
+    """Model that embeds the rows: `model`, the one that reads the prompt, or the name of another, `[engine:]name`."""
     max_tokens: int = 128
-    """The most tokens of a reasoning."""
+    """Maximum number of tokens of a reasoning."""
     name: ClassVar[str] = "auto-cot"
 
     def __post_init__(self) -> None:
-        """Refuse what lets nothing be written."""
+        """Validate the keywords, `max_tokens` as `zero_shot` does."""
         checked(self)
         zero_shot(max_tokens=self.max_tokens)
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The other model that it asks."""
-        return () if self.encoder == OWN or self.k == 0 else (self.encoder,)
+        """The encoder, if it is another model."""
+        return () if self.encoder == THIS_MODEL or self.k == 0 else (self.encoder,)
 
     def bind(self, context: SelectionContext) -> Choose:
-        """The same rows for every row, without its own; raises if the prompt shows no reasoning, or the model writes none."""
+        """Generates the demonstrations and returns the same ones for every row.
+
+        Raises:
+            TaskError: The pool has too few rows.
+            TemplateError: The prompt does not show the reasoning of demonstrations.
+            ModelError: The model generated no usable reasoning.
+        """
         check_pool_size(self.k, context.pool)
         if not self.k:
-            return shared([])
-        if not context.show.shows_reasoning:
-            raise TemplateError(
-                f"The template {context.show.template.name} does not show the reasoning that auto-cot generates",
-                code="reasoning-not-shown",
-                hint="Add --cot zero-shot, which shows it, or use a template with {{ reasoning }} in its target block",
-                template=context.show.template.name,
-                selector=self.name,
-            )
+            return choose_shared([])
+        self._check_reasoning_is_shown(context)
         rows = distinct(sorted(context.pool, key=lambda row: row.id))
-        made = self._made(context, clusters(rows, Space(context, self.encoder, rows).pool, self.k, self.seed))
-        if not made:
+        vectors = EmbeddingSpace(context, self.encoder, rows).pool
+        demonstrations = self._generate(context, clusters(rows, vectors, self.k, self.seed))
+        if not demonstrations:
             raise ModelError(
                 f"The model generated no reasoning of at most {LINES} lines with an answer, which auto-cot needs",
                 code="no-generated-reasoning",
@@ -79,46 +83,64 @@ class auto_cot:  # noqa: N801
                 selector=self.name,
                 max_tokens=self.max_tokens,
             )
-        if len(made) < self.k:
-            _log.warning("auto-cot found a reasoning to show in %d of %d clusters.", len(made), self.k)
-        return shared([[row] for row in made])
+        if len(demonstrations) < self.k:
+            _log.warning("auto-cot generated usable reasoning in %d of %d clusters.", len(demonstrations), self.k)
+        return choose_shared([[row] for row in demonstrations])
 
-    def _made(self, context: SelectionContext, parted: Sequence[Sequence[LabeledExample]]) -> list[LabeledExample]:
-        """The first row of each cluster for which it can be made, in the clusters' order; all are asked for at once."""
-        short = [[row for row in rows if len(" ".join(row.inputs.values()).split()) <= WORDS] for rows in parted]
-        made: dict[int, LabeledExample] = {}
-        for turn in range(TRIES):
-            asked = {number: rows[turn] for number, rows in enumerate(short) if number not in made and turn < len(rows)}
-            worked = self._worked(context, [*asked.values()])
-            made |= {number: row for number, row in zip(asked, worked, strict=True) if row is not None}
-        return [made[number] for number in sorted(made)]
+    def _check_reasoning_is_shown(self, context: SelectionContext) -> None:
+        if not context.layout.shows_reasoning:
+            template = context.layout.template.name
+            raise TemplateError(
+                f"The template {template} does not show the reasoning that auto-cot generates",
+                code="reasoning-not-shown",
+                hint="Add --cot zero-shot, which shows it, or use a template with {{ reasoning }} in its target block",
+                template=template,
+                selector=self.name,
+            )
 
-    def _worked(self, context: SelectionContext, rows: Sequence[LabeledExample]) -> list[LabeledExample | None]:
-        """Each row as a demonstration with the model's own reasoning and answer; None where it cannot be shown."""
-        think = zero_shot(max_tokens=self.max_tokens)
+    def _generate(self, context: SelectionContext, clustered: Sequence[Sequence[LabeledExample]]) -> list[LabeledExample]:
+        """Generates one demonstration per cluster, in the order of the clusters; each round queries all open clusters."""
+        short = [[row for row in rows if len(" ".join(row.inputs.values()).split()) <= WORDS] for rows in clustered]
+        found: dict[int, LabeledExample] = {}
+        for attempt in range(TRIES):
+            open_rows = {
+                number: rows[attempt] for number, rows in enumerate(short) if number not in found and attempt < len(rows)
+            }
+            demonstrations = self._with_reasoning(context, [*open_rows.values()])
+            found |= {number: row for number, row in zip(open_rows, demonstrations, strict=True) if row is not None}
+        return [found[number] for number in sorted(found)]
+
+    def _with_reasoning(self, context: SelectionContext, rows: Sequence[LabeledExample]) -> list[LabeledExample | None]:
+        """Returns each row with generated reasoning and answer, or None if they are not usable."""
+        cot = zero_shot(max_tokens=self.max_tokens)
         contexts = [(row, ()) for row in rows]
-        texts = think.reasonings(context, contexts)
-        answers = context.answers(contexts, suffix=[*map(think.around, texts)])
-        made: list[LabeledExample | None] = []
-        for row, text, answer in zip(rows, texts, answers, strict=True):
-            lines = [line.strip() for line in text.splitlines() if line.strip()]
-            fit = answer is not None and 0 < len(lines) <= LINES and lines[-1].endswith((".", "!", "?"))
-            made.append(replace(row, label=answer, rationale={REASONING: " ".join(lines)}) if fit and answer else None)
-        return made
+        texts = cot.generate(context, contexts)
+        answers = context.answers(contexts, suffix=[*map(cot.format_reasoning, texts)])
+        return [_demonstration(row, text, answer) for row, text, answer in zip(rows, texts, answers, strict=True)]
+
+
+def _demonstration(row: LabeledExample, text: str, answer: str | None) -> LabeledExample | None:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not answer or not 0 < len(lines) <= LINES or not lines[-1].endswith((".", "!", "?")):
+        return None
+    return replace(row, label=answer, rationale={REASONING: " ".join(lines)})
 
 
 def clusters(rows: Sequence[LabeledExample], vectors: Vectors, k: int, seed: int) -> list[list[LabeledExample]]:
-    """k clusters of the rows by their vectors, each from its centroid outwards; a cluster may be empty."""
-    import warnings
+    """Divides rows into k clusters by k-means.
 
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
+    Args:
+        rows: The rows to cluster.
+        vectors: Their embeddings, shape (rows, width).
+        k: Number of clusters.
+        seed: Seed of k-means.
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different vectors than clusters
-        means = KMeans(n_clusters=k, n_init=10, random_state=seed).fit(vectors)
-    distances = means.transform(vectors).round(DECIMALS)
-    found: list[list[LabeledExample]] = [[] for _ in range(k)]
-    for own in sorted(range(len(rows)), key=lambda i: (distances[i, means.labels_[i]], rows[i].id)):
-        found[means.labels_[own]].append(rows[own])
-    return found
+    Returns:
+        The rows of each cluster, the nearest to the centroid first. A cluster may be empty.
+    """
+    means = fit_kmeans(vectors, k, seed)
+    distances = means.distances.round(DECIMALS)
+    members: list[list[LabeledExample]] = [[] for _ in range(k)]
+    for index in sorted(range(len(rows)), key=lambda i: (distances[i, means.labels[i]], rows[i].id)):
+        members[means.labels[index]].append(rows[index])
+    return members

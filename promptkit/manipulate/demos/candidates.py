@@ -1,22 +1,75 @@
-"""Selectors that choose by themselves, and so can give candidates to those that choose among another's."""
+"""Selectors that choose among the candidates of another selector."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from abc import ABC
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
 
-from promptkit.core.registry import build
+from promptkit.core.errors import InputError
+from promptkit.core.examples import LabeledExample, Part
+from promptkit.core.registry import build, checked
 from promptkit.manipulate.demos.bm25 import bm25
 from promptkit.manipulate.demos.dpp import dpp
 from promptkit.manipulate.demos.mmr import mmr
 from promptkit.manipulate.demos.random import balanced, first, random, random_each
+from promptkit.manipulate.demos.selector import Selector
 from promptkit.manipulate.demos.similar import similar
+from promptkit.manipulate.prompting.context import SelectionContext
+from promptkit.manipulate.prompting.rows import Choose, count_distinct
 
-CANDIDATES: Mapping[str, type] = {
+CANDIDATES: Mapping[str, type[Selector]] = {
     selector.name: selector for selector in (first, random, random_each, balanced, bm25, similar, mmr, dpp)
 }
+"""Selectors that can propose candidates, by name."""
 
 
-def inner(by: str, k: int, seed: int) -> Any:
-    """The selector of k candidates that a spelling names, such as `random-each`."""
-    return build("selector of candidates", CANDIDATES, by, k=k, seed=seed)
+@dataclass(frozen=True)
+class CandidateSelector(Selector, ABC):
+    """Chooses k of the candidates that another selector proposes."""
+
+    k: int = 8
+    """Number of demonstrations."""
+    seed: int = 0
+    """Seed of this selector and of the selector of candidates."""
+    candidates: int = 16
+    """Number of candidate rows from the pool."""
+    by: str = "random-each"
+    """Spelling of the selector that proposes the candidates, best first."""
+
+    def __post_init__(self) -> None:
+        """Validate the keywords, those of the selector of candidates included."""
+        checked(self)
+        self._candidate_selector(self.candidates)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that the selector of candidates reads."""
+        return self._candidate_selector(self.candidates).parts
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that the selector of candidates queries."""
+        return self._candidate_selector(self.candidates).models
+
+    def _check_counts(self, requirement: str, hint: str, **counts: int) -> None:
+        """Raise unless there are at least k candidates and every further count is positive."""
+        if self.candidates >= self.k and min(counts.values()) >= 1:
+            return
+        values = {"k": self.k, "candidates": self.candidates, **counts}
+        raise InputError(
+            f"{self.name} needs at least k candidates, and {requirement}",
+            code="too-few-candidates" if self.candidates < self.k else "out-of-range",
+            got=", ".join(f"{name}={value}" for name, value in values.items()),
+            hint=hint,
+            selector=self.name,
+            **values,
+        )
+
+    def _propose(self, context: SelectionContext, rows: Sequence[LabeledExample], count: int) -> Choose:
+        """Returns the selection of at most `count` candidates among the distinct `rows`, which are the context's pool."""
+        return self._candidate_selector(min(count, count_distinct(rows))).bind(context)
+
+    def _candidate_selector(self, k: int) -> Selector:
+        return cast(Selector, build("selector of candidates", CANDIDATES, self.by, k=k, seed=self.seed))

@@ -1,63 +1,58 @@
-"""A demonstration of each sort: the row nearest to the center of each of k clusters (Auto-CoT, Zhang et al. 2022, 2210.03493).
+"""Diverse selection by clustering: the row nearest to each of k centroids (Auto-CoT, Zhang et al. 2022, arXiv 2210.03493).
 
-Vectors are clustered by k-means. Where classes are balanced, the nearest row of a class that may still give one.
+The vectors are clustered by k-means. With `balanced`, only rows of a class whose quota is not exhausted are considered.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from promptkit.manipulate.demos.covering import Coreset
-from promptkit.manipulate.demos.greedy import Numbers, greedily
+from promptkit.manipulate.demos.coreset import CoresetSelector
+from promptkit.manipulate.demos.greedy import Numbers, select_greedily
+from promptkit.manipulate.demos.kmeans import fit_kmeans
 from promptkit.manipulate.demos.pool import Pool
 from promptkit.manipulate.prompting.similarity import Vectors
 
-ELSEWHERE = 10.0
-"""Added to the distance of other clusters' rows, taken only where a cluster has none left; itself it is at most 2."""
+OTHER_CLUSTER = 10.0
+"""Added to the distance (at most 2) of rows of other clusters, which are used only if a cluster has no row left."""
 
 
 @dataclass(frozen=True)
-class diverse(Coreset):  # noqa: N801 - a selector's class name is its spelling everywhere
-    """k rows by k-means, that of the largest cluster first."""
+class diverse(CoresetSelector):
+    """Shows the row nearest to each of k centroids, that of the largest cluster first."""
 
     seed: int = 0
-    """Of the clusters' first centres."""
+    """Seed of k-means."""
     name: ClassVar[str] = "diverse"
 
-    def places(self, pool: Pool, vectors: Vectors) -> list[tuple[int, Numbers]]:
-        """Each cluster's nearest row to its center."""
+    def coreset(self, pool: Pool, vectors: Vectors) -> list[tuple[int, Numbers]]:
+        """Returns the nearest row to each centroid."""
         distances = self._distances(vectors)
-        taken = greedily(_InTurn(distances), np.arange(len(vectors)), pool)
-        return [(number, -distance) for number, distance in zip(taken, distances, strict=True)]
+        chosen = select_greedily(_PerCluster(distances), np.arange(len(vectors)), pool)
+        return [(index, -distance) for index, distance in zip(chosen, distances, strict=True)]
 
     def _distances(self, vectors: Vectors) -> list[Numbers]:
-        """How far every row is from each center, that of the largest cluster first."""
-        from sklearn.cluster import KMeans
-        from sklearn.exceptions import ConvergenceWarning
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different vectors than clusters: some stay empty
-            fitted = KMeans(n_clusters=self.k, n_init=10, random_state=self.seed).fit(vectors)
-        sizes = np.bincount(fitted.labels_, minlength=self.k)
-        distances = fitted.transform(vectors).astype(np.float64)
+        """The distances of all rows to each centroid, that of the largest cluster first."""
+        means = fit_kmeans(vectors, self.k, self.seed)
+        sizes = np.bincount(means.labels, minlength=self.k)
+        distances = means.distances.astype(np.float64)
         return [
-            distances[:, cluster] + ELSEWHERE * (fitted.labels_ != cluster) for cluster in np.argsort(-sizes, kind="stable")
+            distances[:, cluster] + OTHER_CLUSTER * (means.labels != cluster) for cluster in np.argsort(-sizes, kind="stable")
         ]
 
 
-class _InTurn:
-    """A row for each cluster in turn."""
+class _PerCluster:
+    """Selects one row for each cluster, in order."""
 
     def __init__(self, distances: list[Numbers]) -> None:
         self._distances = distances
-        self._turn = 0
+        self._cluster = 0
 
     def gains(self) -> Numbers:
-        return -self._distances[self._turn]
+        return -self._distances[self._cluster]
 
     def take(self, place: int) -> None:
-        self._turn += 1
+        self._cluster += 1

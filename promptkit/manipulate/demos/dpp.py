@@ -1,10 +1,10 @@
-"""Demonstrations near the row and diverse as a set: a determinantal point process (CEIL, Ye et al. 2023, 2302.05698).
+"""Selection by a determinantal point process: similar to the row and diverse (CEIL; Ye et al. 2023, arXiv 2302.05698).
 
     L = diag(r) S diag(r),  S_ij = (1 + cos(i, j)) / 2,  r_i = exp((q_i - max q) / (2 s)),  q_i = (1 + cos(x, i)) / 2,  s = 0.1
 
-Greedily the row that makes det(L_S) largest, by an update of the Cholesky factor (Chen, Zhang and Zhou 2018, 1709.05135):
-taking i multiplies the determinant by d_i^2, which is L_ii less the squares in i's column of the factor. Where none is
-above 0 the candidates' dimensions are used up, and it stops.
+Greedy MAP inference adds the row that maximizes det(L_S), with incremental updates of the Cholesky factor (Chen, Zhang and Zhou
+2018, arXiv 1709.05135): adding i multiplies the determinant by d_i^2, which is L_ii minus the squared norm of column i of the
+factor. Selection stops when no d_i^2 is positive, because the candidates' rank is exhausted.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from typing import ClassVar
 
 import numpy as np
 
-from promptkit.manipulate.demos.greedy import Greedy, Numbers, Taking
+from promptkit.manipulate.demos.greedy import GreedySelector, GreedyState, Numbers
 
 SCALE = 0.1
-NOTHING = 1e-10
-"""The share of a candidate's own L_ii below which what is left of it is rounding."""
+"""The scale s of the relevance."""
+EPSILON = 1e-10
+"""d_i^2 below this share of L_ii is rounding error."""
 
 
 @dataclass(frozen=True)
-class dpp(Greedy):  # noqa: N801 - a selector's class name is its spelling everywhere
-    """k rows by greedy maximisation of the determinant, in the order in which they are taken."""
+class dpp(GreedySelector):
+    """Shows k rows by greedy maximization of the determinant, in the order of selection."""
 
     name: ClassVar[str] = "dpp"
 
-    def taking(self, relevance: Numbers, vectors: Numbers) -> Taking:
-        """See the formula above."""
+    def initial_state(self, relevance: Numbers, vectors: Numbers) -> GreedyState:
+        """Returns the kernel of the candidates."""
         quality = (1 + relevance) / 2
         return _Determinant(np.exp((quality - quality.max()) / (2 * SCALE)), vectors)
 
@@ -36,21 +37,21 @@ class dpp(Greedy):  # noqa: N801 - a selector's class name is its spelling every
 class _Determinant:
     def __init__(self, weight: Numbers, vectors: Numbers) -> None:
         self._weight, self._vectors = weight, vectors
-        self._whole = weight**2 * (1 + (vectors**2).sum(1)) / 2
+        self._diagonal = weight**2 * (1 + (vectors**2).sum(1)) / 2
         """L_ii of each candidate."""
-        self._left = self._whole
+        self._residual = self._diagonal
         """d_i^2 of each candidate."""
         self._factor = np.zeros((0, len(weight)))
-        """A row of the Cholesky factor for each that is taken."""
+        """The Cholesky factor, one row per selected candidate."""
 
     def gains(self) -> Numbers:
-        """Logarithm of what the determinant is multiplied by."""
-        positive = self._left > NOTHING * self._whole
-        gains: Numbers = np.log(self._left, where=positive, out=np.full_like(self._left, -np.inf))
+        """Returns the logarithm of the factor by which each candidate multiplies the determinant."""
+        positive = self._residual > EPSILON * self._diagonal
+        gains: Numbers = np.log(self._residual, where=positive, out=np.full_like(self._residual, -np.inf))
         return gains
 
     def take(self, place: int) -> None:
         kernel = self._weight[place] * (1 + self._vectors @ self._vectors[place]) / 2 * self._weight
-        row = (kernel - self._factor[:, place] @ self._factor) / np.sqrt(self._left[place])
+        row = (kernel - self._factor[:, place] @ self._factor) / np.sqrt(self._residual[place])
         self._factor = np.vstack([self._factor, row])
-        self._left = self._left - row**2
+        self._residual = self._residual - row**2

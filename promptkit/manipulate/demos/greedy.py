@@ -1,10 +1,11 @@
-"""Demonstrations taken one after another, each for what it adds to those before it, from the row's nearest candidates.
+"""Greedy selection: demonstrations are added one at a time by their marginal gain, from the row's nearest candidates.
 
-Where nothing adds any more, or no candidate is of a class that may still give one, the nearest rows fill the rest.
+If no candidate has a gain, or the quotas of all candidates' classes are exhausted, the nearest rows fill the remaining places.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -13,76 +14,100 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptkit.core.examples import Example
-from promptkit.manipulate.demos.pool import NONE, Indices, Pool
-from promptkit.manipulate.demos.ranking import DIGITS, ByVectors, Rankings, best, blocks, chosen_by, ranked
+from promptkit.manipulate.demos.pool import NOT_IN_POOL, Indices, Pool
+from promptkit.manipulate.demos.ranking import (
+    DIGITS,
+    EmbeddingSelector,
+    Rankings,
+    batches,
+    choose_by_ranking,
+    rank_pool,
+    top_per_class,
+)
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Choose
-from promptkit.manipulate.prompting.similarity import Space
+from promptkit.manipulate.prompting.similarity import EmbeddingSpace
 
 Numbers = NDArray[np.float64]
 
 
-class Taking(Protocol):
-    """What it is worth to take each candidate next; changes as candidates are taken."""
+class GreedyState(Protocol):
+    """The marginal gains of candidates, given those selected so far."""
 
     def gains(self) -> Numbers:
-        """Shape (candidates,); -inf for what must not be taken."""
+        """Returns the gain of each candidate, shape (candidates,); -inf excludes a candidate."""
         ...
 
     def take(self, place: int) -> None:
-        """The candidate at that place is taken."""
+        """Adds the candidate at that place to the selection."""
         ...
 
 
-def greedily(state: Taking, candidates: Indices, pool: Pool, own: int = NONE) -> list[int]:
-    """At most k of the candidates: rows of the pool by number, ascending, so that of equal gains the smaller id's is taken."""
-    room = pool.quota(own)
+def select_greedily(state: GreedyState, candidates: Indices, pool: Pool, own: int = NOT_IN_POOL) -> list[int]:
+    """Selects up to k candidates by their gains.
+
+    Args:
+        state: The gains, updated with each selection.
+        candidates: Indices in the pool, ascending, so that ties are broken by the smaller id.
+        pool: The pool, which says how many demonstrations of each class are allowed.
+        own: Index in the pool of the row itself, which is never selected.
+
+    Returns:
+        Indices in the pool, in the order of selection.
+    """
+    quota = pool.quota(own)
     classes = pool.classes[candidates]
-    free = candidates != own
-    taken = []
-    while room.left:
-        admitted = np.array([room.admits(label) for label in range(pool.classes.max() + 1)])
-        gains = np.where(free & admitted[classes], np.round(state.gains(), DIGITS), -np.inf)
+    available = candidates != own
+    selected = []
+    while quota.left:
+        admitted = np.array([quota.admits(label) for label in range(pool.classes.max() + 1)])
+        gains = np.where(available & admitted[classes], np.round(state.gains(), DIGITS), -np.inf)
         place = int(gains.argmax())
         if np.isneginf(gains[place]):
             break
         state.take(place)
-        room.take(int(classes[place]))
-        free[place] = False
-        taken.append(int(candidates[place]))
-    return taken
+        quota.take(int(classes[place]))
+        available[place] = False
+        selected.append(int(candidates[place]))
+    return selected
 
 
 @dataclass(frozen=True)
-class Greedy(ByVectors):
-    """A selector that takes candidates one after another."""
+class GreedySelector(EmbeddingSelector):
+    """Base class of selectors that add candidates one at a time."""
 
     candidates: int = 100
-    """How many of the nearest rows it takes them from."""
-    ranks: ClassVar[bool] = True
+    """Number of nearest rows to select from."""
+    ranks_by_similarity: ClassVar[bool] = True
 
-    def taking(self, relevance: Numbers, vectors: Numbers) -> Taking:
-        """`relevance`: (candidates,), their cosines to the row. `vectors`: (candidates, width), of length 1."""
-        raise NotImplementedError
+    @abstractmethod
+    def initial_state(self, relevance: Numbers, vectors: Numbers) -> GreedyState:
+        """Returns the state before the first selection.
+
+        Args:
+            relevance: Cosine of each candidate to the row, shape (candidates,).
+            vectors: Unit vectors of the candidates, shape (candidates, width).
+        """
 
     def bind(self, context: SelectionContext) -> Choose:
-        """The candidates taken, the first first; raises if the pool is too small."""
+        """Returns the selection for each row, in the order of selection."""
 
         def rankings(pool: Pool) -> Rankings:
-            space = Space(context, self.encoder, pool.rows)
-            alike = np.zeros_like(pool.classes)
+            space = EmbeddingSpace(context, self.encoder, pool.rows)
+            return lambda examples, own: self._rankings(pool, space, examples, own)
 
-            def rank(examples: Sequence[Example], own: Indices) -> Iterator[Sequence[int]]:
-                vectors = space(examples)
-                for block in blocks(len(examples)):
-                    cosines = vectors[block] @ space.pool.T
-                    near = np.sort(best(cosines, own[block], alike, self.candidates), axis=1)
-                    rest = ranked(cosines, own[block], pool)
-                    for row, number in enumerate(own[block].tolist()):
-                        relevance, among = cosines[row, near[row]], space.pool[near[row]]
-                        state = self.taking(relevance.astype(np.float64), among.astype(np.float64))
-                        yield [*greedily(state, near[row], pool, number), *rest[row].tolist()]
+        return choose_by_ranking(rankings, self, context)
 
-            return rank
-
-        return chosen_by(rankings, self, context)
+    def _rankings(
+        self, pool: Pool, space: EmbeddingSpace, examples: Sequence[Example], own: Indices
+    ) -> Iterator[Sequence[int]]:
+        one_class = np.zeros_like(pool.classes)
+        vectors = space(examples)
+        for batch in batches(len(examples)):
+            cosines = vectors[batch] @ space.pool.T
+            nearest = np.sort(top_per_class(cosines, own[batch], one_class, self.candidates), axis=1)
+            fallback = rank_pool(cosines, own[batch], pool)
+            for row, index in enumerate(own[batch].tolist()):
+                relevance, candidates = cosines[row, nearest[row]], space.pool[nearest[row]]
+                state = self.initial_state(relevance.astype(np.float64), candidates.astype(np.float64))
+                yield [*select_greedily(state, nearest[row], pool, index), *fallback[row].tolist()]

@@ -1,7 +1,11 @@
-"""Choice by influence (Nguyen and Wong 2023, 2302.11042).
+"""Selection by influence (Nguyen and Wong 2023, arXiv 2302.11042).
 
-I(e) is the mean accuracy behind those of the contexts drawn by chance that hold e, less that behind those that do not; the
-accuracy is of rows of dev. The k of greatest influence are shown to all rows alike.
+The influence of a candidate e is the mean accuracy of random contexts that contain e, minus the mean accuracy of those that do
+not:
+
+    I(e) = mean of accuracy(C) over C with e in C - mean of accuracy(C) over C with e not in C,
+
+where accuracy is measured on dev rows. The k candidates with the highest influence are shown for all rows.
 """
 
 from __future__ import annotations
@@ -12,31 +16,37 @@ from statistics import fmean
 from typing import ClassVar
 
 from promptkit.core.alignment import Extractor
-from promptkit.core.errors import InputError, TaskError
+from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample, Part
 from promptkit.core.registry import checked
 from promptkit.core.seeding import hash_rank
+from promptkit.manipulate.demos.selector import Selector
+from promptkit.manipulate.prompting.checks import check_has_dev, check_pool_size
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Choose, Demonstrations, check_pool_size, distinct, shared
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations, choose_shared, distinct
+
+DECIMALS = 6
+"""Decimals to which influences are rounded before comparison."""
 
 
 @dataclass(frozen=True)
-class influence:  # noqa: N801
-    """The k rows of greatest influence on the accuracy on dev, the greatest first."""
+class influence(Selector):
+    """Shows the k candidates with the highest influence on dev accuracy, the highest first."""
 
     k: int = 8
+    """Number of demonstrations."""
     seed: int = 0
+    """Seed of the candidates, contexts and dev rows."""
     candidates: int = 32
-    """How many rows of the pool are tried, drawn by chance."""
+    """Number of candidate rows drawn from the pool."""
     contexts: int = 48
-    """How many contexts of k candidates are drawn."""
+    """Number of random contexts of k candidates."""
     rows: int = 32
-    """How many rows of dev are answered behind each, drawn by chance."""
+    """Number of dev rows that each context is evaluated on."""
     name: ClassVar[str] = "influence"
-    parts: ClassVar[tuple[Part, ...]] = ("pool", "dev")
 
     def __post_init__(self) -> None:
-        """Refuse what leaves nothing to measure."""
+        """Validate the keywords."""
         checked(self)
         if self.candidates <= self.k or self.contexts < 2 or self.rows < 1:
             raise InputError(
@@ -50,47 +60,49 @@ class influence:  # noqa: N801
                 rows=self.rows,
             )
 
-    def bind(self, bench: SelectionContext) -> Choose:
-        """The same rows for every row; raises if there is no dev part."""
-        check_pool_size(self.k, bench.pool)
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The pool and dev."""
+        return ("pool", "dev")
+
+    def bind(self, context: SelectionContext) -> Choose:
+        """Measures the influences and returns the same rows for every row."""
+        check_pool_size(self.k, context.pool)
         if not self.k:
-            return shared([])
-        if not bench.dev:
-            raise TaskError(
-                "influence selects rows by the accuracy on the dev part of the train split, which is empty",
-                code="empty-part",
-                hint="Use another selector, or add train rows to the task",
-                part="dev",
-                selector=self.name,
-            )
-        tried = distinct(self._drawn("candidate", bench.pool))[: self.candidates]
-        influences = self._influences(bench, tried)
-        ranked = sorted(tried, key=lambda row: (-round(influences[row.id], 6), hash_rank(self.seed, row.id)))
-        return shared([ranked] * self.k)
+            return choose_shared([])
+        check_has_dev(context, self.name)
+        candidates = distinct(self._shuffle("candidate", context.pool))[: self.candidates]
+        influences = self._influences(context, candidates)
+        queue = sorted(candidates, key=lambda row: (-round(influences[row.id], DECIMALS), hash_rank(self.seed, row.id)))
+        return choose_shared([queue] * self.k)
 
-    def _influences(self, bench: SelectionContext, tried: Sequence[LabeledExample]) -> dict[str, float]:
-        """Row id -> its influence; 0 for a row that every context holds, or none does."""
-        contexts = [self._context(number, tried) for number in range(self.contexts)]
-        rows = self._drawn("dev", bench.dev)[: self.rows]
-        answers = bench.answers([(row, context) for context in contexts for row in rows])
-        right = [_right(bench, row, answer) for row, answer in zip(rows * self.contexts, answers, strict=True)]
-        accuracies = [fmean(right[start : start + len(rows)]) for start in range(0, len(right), len(rows))]
-        found = {}
-        for row in tried:
-            pairs = [(accuracy, row in context) for accuracy, context in zip(accuracies, contexts, strict=True)]
-            with_it, without = ([accuracy for accuracy, holds in pairs if holds is side] for side in (True, False))
-            found[row.id] = fmean(with_it) - fmean(without) if with_it and without else 0.0
-        return found
+    def _influences(self, context: SelectionContext, candidates: Sequence[LabeledExample]) -> dict[str, float]:
+        """Maps row id to influence; 0 for a row that is in every context or in none."""
+        contexts = [self._random_context(number, candidates) for number in range(self.contexts)]
+        accuracies = self._accuracies(context, contexts)
+        influences = {}
+        for row in candidates:
+            pairs = [(accuracy, row in demonstrations) for accuracy, demonstrations in zip(accuracies, contexts, strict=True)]
+            present = [accuracy for accuracy, contains in pairs if contains]
+            absent = [accuracy for accuracy, contains in pairs if not contains]
+            influences[row.id] = fmean(present) - fmean(absent) if present and absent else 0.0
+        return influences
 
-    def _context(self, number: int, tried: Sequence[LabeledExample]) -> Demonstrations:
-        """k candidates: the candidates are mixed and dealt out until fewer than k are left, and then mixed anew."""
-        turn, place = divmod(number, max(1, len(tried) // self.k))
-        return tuple(self._drawn(f"context {turn}", tried)[place * self.k : (place + 1) * self.k])
+    def _accuracies(self, context: SelectionContext, contexts: Sequence[Demonstrations]) -> list[float]:
+        rows = self._shuffle("dev", context.dev)[: self.rows]
+        answers = context.answers([(row, demonstrations) for demonstrations in contexts for row in rows])
+        correct = [_is_correct(context, row, answer) for row, answer in zip(rows * self.contexts, answers, strict=True)]
+        return [fmean(correct[start : start + len(rows)]) for start in range(0, len(correct), len(rows))]
 
-    def _drawn(self, purpose: str, rows: Sequence[LabeledExample]) -> list[LabeledExample]:
+    def _random_context(self, number: int, candidates: Sequence[LabeledExample]) -> Demonstrations:
+        """Draws k candidates without replacement until fewer than k are left, then reshuffles all of them."""
+        shuffle, place = divmod(number, max(1, len(candidates) // self.k))
+        return tuple(self._shuffle(f"context {shuffle}", candidates)[place * self.k : (place + 1) * self.k])
+
+    def _shuffle(self, purpose: str, rows: Sequence[LabeledExample]) -> list[LabeledExample]:
         return sorted(rows, key=lambda row: hash_rank(self.seed, purpose, row.id))
 
 
-def _right(bench: SelectionContext, row: LabeledExample, answer: str | None) -> bool:
-    reading = bench.reading
-    return reading.is_correct(answer, row.accepted) if isinstance(reading, Extractor) else answer == row.label
+def _is_correct(context: SelectionContext, row: LabeledExample, answer: str | None) -> bool:
+    reader = context.reader
+    return reader.is_correct(answer, row.accepted) if isinstance(reader, Extractor) else answer == row.label

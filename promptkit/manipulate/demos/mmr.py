@@ -1,8 +1,8 @@
-"""Demonstrations near the row and unlike each other: maximal marginal relevance (Carbonell and Goldstein 1998).
+"""Selection by maximal marginal relevance: similar to the row, dissimilar to each other (Carbonell and Goldstein 1998).
 
-    next = argmax over d not in S of lambda cos(x, d) - (1 - lambda) max over s in S of cos(s, d)
+    next = argmax over d not in S of lambda cos(x, d) - (1 - lambda) max over s in S of cos(s, d),
 
-S is what is taken so far; the first is the nearest row.
+where S is the current selection. The first demonstration is the nearest row.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ from typing import ClassVar
 
 import numpy as np
 
-from promptkit.manipulate.demos.greedy import Greedy, Numbers, Taking
+from promptkit.manipulate.demos.greedy import GreedySelector, GreedyState, Numbers
 
 
 @dataclass(frozen=True)
-class mmr(Greedy):  # noqa: N801 - a selector's class name is its spelling everywhere
-    """k rows by maximal marginal relevance, in the order in which they are taken."""
+class mmr(GreedySelector):
+    """Shows k rows by maximal marginal relevance, in the order of selection."""
 
     relevance: float = 0.5
-    """Lambda, from 0 (unlike those taken, whatever the row) to 1 (the nearest)."""
+    """Lambda, from 0 (only dissimilarity to the selection counts) to 1 (only similarity to the row counts)."""
     name: ClassVar[str] = "mmr"
 
-    def taking(self, relevance: Numbers, vectors: Numbers) -> Taking:
-        """See the formula above."""
-        return _Marginal(relevance, vectors, self.relevance)
+    def initial_state(self, relevance: Numbers, vectors: Numbers) -> GreedyState:
+        """Returns the relevance of the candidates, with nothing selected."""
+        return _MarginalRelevance(relevance, vectors, self.relevance)
 
 
-class _Marginal:
+class _MarginalRelevance:
     def __init__(self, relevance: Numbers, vectors: Numbers, weight: float) -> None:
         self._relevance, self._vectors, self._weight = relevance, vectors, weight
-        self._closest: Numbers | None = None
-        """Each candidate's cosine to the nearest that is taken."""
+        self._redundancy: Numbers | None = None
+        """Each candidate's largest cosine to a selected one."""
 
     def gains(self) -> Numbers:
-        if self._closest is None:
+        if self._redundancy is None:
             return self._relevance
-        return self._weight * self._relevance - (1 - self._weight) * self._closest
+        return self._weight * self._relevance - (1 - self._weight) * self._redundancy
 
     def take(self, place: int) -> None:
         cosines = self._vectors @ self._vectors[place]
-        self._closest = cosines if self._closest is None else np.maximum(self._closest, cosines)
+        self._redundancy = cosines if self._redundancy is None else np.maximum(self._redundancy, cosines)

@@ -1,6 +1,6 @@
-"""The pool as selectors by likeness see it: rows of different inputs in the order of their ids, and each class's share.
+"""The pool as similarity selectors see it: rows with distinct inputs, sorted by id, and the quota of each class.
 
-Neither the pool's order nor repeats of its rows change what is chosen: a repeat counts once, ties go to the smaller id.
+Neither the order of the pool nor repeated rows change the selection: a repeated row counts once, and ties are broken by id.
 """
 
 from __future__ import annotations
@@ -12,85 +12,84 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from promptkit.core.errors import TaskError
 from promptkit.core.examples import Example, LabeledExample
+from promptkit.manipulate.prompting.checks import check_has_labels, check_pool_size
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Demonstrations, check_pool_size, key_of
+from promptkit.manipulate.prompting.rows import Demonstrations, inputs_key
 
 Indices = NDArray[np.int64]
-NONE = -1
-"""Stands where the pool has no row."""
+"""Indices of pool rows or of classes."""
+NOT_IN_POOL = -1
+"""The index of a row that is not in the pool."""
 
 
 class ClassQuota:
-    """How many more demonstrations there may be, of each class: as equal numbers as their sizes allow."""
+    """How many more demonstrations of each class are allowed, so that classes are as balanced as their sizes permit."""
 
     def __init__(self, k: int, sizes: Indices) -> None:
-        """`sizes`: how many rows each class has."""
+        """`k` is the number of demonstrations, `sizes` the number of available rows of each class, shape (classes,)."""
         self.left = k
-        self.each = max(level for level in range(k + 1) if np.minimum(sizes, level).sum() <= k)
-        self._extra = k - np.minimum(sizes, self.each).sum()
-        """How many classes may have one more, whichever come first."""
-        self._held = Counter[int]()
+        """Number of demonstrations still to be selected."""
+        self.per_class = max(level for level in range(k + 1) if np.minimum(sizes, level).sum() <= k)
+        """Number of demonstrations that every class may have."""
+        self._extra = k - np.minimum(sizes, self.per_class).sum()
+        """Number of classes that may have one more, first come, first served."""
+        self._selected = Counter[int]()
 
     def admits(self, label: int) -> bool:
-        """Whether there may be one more of the class."""
-        held = self._held[label]
-        return self.left > 0 and (held < self.each or (held == self.each and self._extra > 0))
+        """Returns whether one more demonstration of the class is allowed."""
+        count = self._selected[label]
+        return self.left > 0 and (count < self.per_class or (count == self.per_class and self._extra > 0))
 
     def take(self, label: int) -> None:
-        """There is one more of the class."""
-        self._extra -= self._held[label] == self.each
-        self._held[label] += 1
+        """Counts one more demonstration of the class."""
+        self._extra -= self._selected[label] == self.per_class
+        self._selected[label] += 1
         self.left -= 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """Rows by number."""
+    """Pool rows, addressed by index."""
 
     rows: tuple[LabeledExample, ...]
+    """Rows with distinct inputs, sorted by id."""
     k: int
-    """How many are chosen."""
+    """Number of demonstrations to select."""
     classes: Indices
-    """Shape (rows,): the number of each row's class; 0 for all where classes do not matter."""
+    """The class of each row, shape (rows,); 0 for all rows if demonstrations are not balanced."""
 
     @classmethod
-    def of(cls, context: SelectionContext, k: int, *, balanced: bool) -> Pool:
-        """The bench's pool; raises if it has too few rows, or no labels to balance by."""
+    def from_context(cls, context: SelectionContext, k: int, *, balanced: bool) -> Pool:
+        """Builds the pool; raises TaskError if it has too few rows, or no labels to balance by."""
         check_pool_size(k, context.pool)
-        if balanced and not context.labels:
-            raise TaskError(
-                "Balanced demonstrations need a task whose labels are the same for every row",
-                code="no-fixed-labels",
-                hint="Leave out balanced",
-                keyword="balanced",
-            )
-        first = {key_of(row): row for row in sorted(context.pool, key=lambda row: row.id, reverse=True)}
+        if balanced:
+            check_has_labels(context, "Balanced demonstrations need", hint="Leave out balanced", keyword="balanced")
+        first = {inputs_key(row): row for row in sorted(context.pool, key=lambda row: row.id, reverse=True)}
         rows = tuple(sorted(first.values(), key=lambda row: row.id))
-        numbers = {label: number for number, label in enumerate(sorted({row.label for row in rows}))}
-        classes = np.array([numbers[row.label] if balanced else 0 for row in rows], dtype=np.int64)
+        class_ids = {label: index for index, label in enumerate(sorted({row.label for row in rows}))}
+        classes = np.array([class_ids[row.label] if balanced else 0 for row in rows], dtype=np.int64)
         return cls(rows=rows, k=k, classes=classes)
 
-    def places(self, examples: Sequence[Example]) -> Indices:
-        """The number of the row with inputs equal to each example's, which is never shown for it; NONE where there is none."""
-        numbers = {key_of(row): number for number, row in enumerate(self.rows)}
-        return np.array([numbers.get(key_of(example), NONE) for example in examples], dtype=np.int64)
+    def indices_of(self, examples: Sequence[Example]) -> Indices:
+        """Returns the index of the pool row with each example's inputs, which is never shown for it, or NOT_IN_POOL."""
+        indices = {inputs_key(row): index for index, row in enumerate(self.rows)}
+        return np.array([indices.get(inputs_key(example), NOT_IN_POOL) for example in examples], dtype=np.int64)
 
-    def quota(self, own: int = NONE) -> ClassQuota:
-        """For k demonstrations, of which the row `own` shall not be one."""
+    def quota(self, own: int = NOT_IN_POOL) -> ClassQuota:
+        """Returns the quota for k demonstrations, among all rows but `own`."""
         sizes = np.bincount(self.classes)
-        if own != NONE:
+        if own != NOT_IN_POOL:
             sizes[self.classes[own]] -= 1
         return ClassQuota(self.k, sizes)
 
-    def taken(self, ranking: Iterable[int], own: int) -> Demonstrations:
-        """The first k of a ranking for which there is room; a row may stand in it several times, `own` is passed over."""
-        room = self.quota(own)
-        taken: dict[int, None] = {}
-        for number in ranking:
-            label = int(self.classes[number])
-            if number != own and number not in taken and room.admits(label):
-                room.take(label)
-                taken[number] = None
-        return tuple(self.rows[number] for number in taken)
+    def select(self, ranking: Iterable[int], own: int) -> Demonstrations:
+        """Returns the first k rows of a ranking that the quota admits, without `own`; a ranking may repeat rows."""
+        quota = self.quota(own)
+        selected: dict[int, None] = {}
+        for index in ranking:
+            label = int(self.classes[index])
+            if index != own and index not in selected and quota.admits(label):
+                quota.take(label)
+                selected[index] = None
+        return tuple(self.rows[index] for index in selected)

@@ -1,140 +1,133 @@
-"""Demonstrations without regard to the row: none, the first, or by chance.
+"""Selection without regard to the row: no demonstrations, the first k, or random ones.
 
-Chance comes from hashes of (seed, id) and not from a generator's state, so that neither the order nor the subset in which
-rows are asked for changes it, and the k demonstrations of one seed are among the k + 1 of the same seed.
+Random selection sorts by a hash of (seed, id) instead of drawing from a generator, so that it depends neither on the order nor
+on the subset of the rows, and the k demonstrations of a seed are among the k + 1 of the same seed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from promptkit.core.errors import TaskError
-from promptkit.core.examples import Example
-from promptkit.core.registry import checked
+from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.seeding import hash_rank
+from promptkit.manipulate.demos.selector import Selector
+from promptkit.manipulate.prompting.checks import check_has_labels, check_pool_size
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import (
-    Choose,
-    Demonstrations,
-    check_pool_size,
-    count_distinct,
-    draw_excluding_self,
-    shared,
-)
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations, choose_shared, count_distinct, draw_excluding_self
 
 
 @dataclass(frozen=True)
-class zero:  # noqa: N801 - a selector's class name is its spelling everywhere
-    """No demonstrations."""
+class zero(Selector):
+    """Shows no demonstrations."""
 
     name: ClassVar[str] = "zero"
-    k: ClassVar[int] = 0
+
+    @property
+    def k(self) -> int:
+        """Always 0."""
+        return 0
 
     def bind(self, context: SelectionContext) -> Choose:
-        """Nothing, for every row."""
-        return shared([])
+        """Returns a selection without demonstrations."""
+        return choose_shared([])
 
 
 @dataclass(frozen=True)
-class first:  # noqa: N801
-    """The first k rows of the pool, in the file's order."""
+class first(Selector):
+    """Shows the first k rows of the pool, in the order of the file."""
 
     k: int = 8
+    """Number of demonstrations."""
     name: ClassVar[str] = "first"
 
-    def __post_init__(self) -> None:
-        """Refuse what is no number."""
-        checked(self)
-
     def bind(self, context: SelectionContext) -> Choose:
-        """The same k rows for every row."""
+        """Returns the same k rows for every row."""
         check_pool_size(self.k, context.pool)
-        return shared([context.pool] * self.k)
+        return choose_shared([context.pool] * self.k)
 
 
 @dataclass(frozen=True)
-class random:  # noqa: N801
-    """k rows drawn once, for all rows alike."""
+class random(Selector):
+    """Shows k random rows, the same for all rows."""
 
     k: int = 8
+    """Number of demonstrations."""
     seed: int = 0
+    """Seed of the draw."""
     name: ClassVar[str] = "random"
 
-    def __post_init__(self) -> None:
-        """Refuse what is no number."""
-        checked(self)
-
     def bind(self, context: SelectionContext) -> Choose:
-        """The same k rows for every row."""
+        """Returns the same k rows for every row."""
         check_pool_size(self.k, context.pool)
         queue = sorted(context.pool, key=lambda row: hash_rank(self.seed, row.id))
-        return shared([queue] * self.k)
+        return choose_shared([queue] * self.k)
 
 
 @dataclass(frozen=True)
-class random_each:  # noqa: N801
-    """k rows drawn anew for each row."""
+class random_each(Selector):
+    """Shows k random rows, drawn separately for each row."""
 
     k: int = 8
+    """Number of demonstrations."""
     seed: int = 0
+    """Seed of the draws."""
     name: ClassVar[str] = "random-each"
 
-    def __post_init__(self) -> None:
-        """Refuse what is no number."""
-        checked(self)
-
     def bind(self, context: SelectionContext) -> Choose:
-        """Another k rows for every row."""
+        """Returns a separate draw for every row."""
         check_pool_size(self.k, context.pool)
 
-        def drawn(example: Example) -> Demonstrations:
+        def draw(example: Example) -> Demonstrations:
             queue = sorted(context.pool, key=lambda row: hash_rank(self.seed, example.id, row.id))
             return draw_excluding_self([queue] * self.k, example)
 
-        return lambda examples: [*map(drawn, examples)]
+        return lambda examples: [*map(draw, examples)]
 
 
 @dataclass(frozen=True)
-class balanced:  # noqa: N801
-    """k rows drawn once, k / K of each class; which classes get the remainder is drawn too."""
+class balanced(Selector):
+    """Shows k random rows, k / K of each of K classes; the classes that get the remainder are random too."""
 
     k: int = 8
+    """Number of demonstrations."""
     seed: int = 0
+    """Seed of the draw."""
     name: ClassVar[str] = "balanced"
 
-    def __post_init__(self) -> None:
-        """Refuse what is no number."""
-        checked(self)
-
     def bind(self, context: SelectionContext) -> Choose:
-        """The same k rows for every row, the classes mixed by chance; raises if a class has too few rows."""
-        labels = context.labels
-        if not labels:
-            raise TaskError(
-                "Balanced demonstrations need a task whose labels are the same for every row",
-                code="no-fixed-labels",
-                hint="Use random or random-each demonstrations",
-                selector=self.name,
-            )
+        """Returns the same k rows for every row, in random order; raises TaskError if a class has too few rows."""
+        check_has_labels(
+            context, "Balanced demonstrations need", hint="Use random or random-each demonstrations", selector=self.name
+        )
         check_pool_size(self.k, context.pool)
-        lines = {label: [row for row in context.pool if row.label == label] for label in labels}
-        for line in lines.values():
-            line.sort(key=lambda row: hash_rank(self.seed, row.id))
-        by_chance = sorted(labels, key=lambda label: hash_rank(self.seed, "class", label))
-        share, rest = divmod(self.k, len(labels))
-        places = {label: share + (by_chance.index(label) < rest) for label in labels}
-        short = [label for label, count in places.items() if count > count_distinct(lines[label])]
+        queues = {
+            label: sorted((row for row in context.pool if row.label == label), key=lambda row: hash_rank(self.seed, row.id))
+            for label in context.labels
+        }
+        counts = self._counts(context.labels)
+        self._check_class_sizes(counts, queues)
+        drawn = [(hash_rank(self.seed, row.id), label) for label, rows in queues.items() for row in rows[: counts[label]]]
+        return choose_shared([queues[label] for _, label in sorted(drawn)])
+
+    def _counts(self, labels: tuple[str, ...]) -> dict[str, int]:
+        """The number of demonstrations of each class."""
+        shuffled = sorted(labels, key=lambda label: hash_rank(self.seed, "class", label))
+        share, remainder = divmod(self.k, len(labels))
+        return {label: share + (shuffled.index(label) < remainder) for label in labels}
+
+    def _check_class_sizes(self, counts: Mapping[str, int], queues: Mapping[str, list[LabeledExample]]) -> None:
+        sizes = {label: count_distinct(rows) for label, rows in queues.items()}
+        short = [label for label, count in counts.items() if count > sizes[label]][:5]
         if short:
             raise TaskError(
-                f"The pool has too few rows with the label {', '.join(short[:5])} for {self.k} balanced demonstrations",
+                f"The pool has too few rows with the label {', '.join(short)} for {self.k} balanced demonstrations",
                 code="too-few-rows-of-label",
-                got=", ".join(f"{count_distinct(lines[label])} of {label}" for label in short[:5]),
+                got=", ".join(f"{sizes[label]} of {label}" for label in short),
                 hint="Use fewer shots, or --demos random",
                 k=self.k,
-                labels=tuple(short[:5]),
-                rows=tuple(count_distinct(lines[label]) for label in short[:5]),
+                labels=tuple(short),
+                rows=tuple(sizes[label] for label in short),
             )
-        slots = [(hash_rank(self.seed, row.id), label) for label in labels for row in lines[label][: places[label]]]
-        queues = [lines[label] for _, label in sorted(slots)]
-        return shared(queues)

@@ -1,13 +1,13 @@
-"""Candidates re-ranked by what they do for training queries (the scoring function of EPR; Rubin et al. 2021, 2112.08633).
+"""Reranking of candidates by their effect on training queries (the scoring function of EPR; Rubin et al. 2021, 2112.08633).
 
-EPR scores a candidate e by the model's own log p(y' | e, x') on training queries (x', y'), and trains a retriever on these
-scores, because the answer to a test query is not known. Here nothing is trained: the training queries of e are the rows of
-dev that the selector of candidates puts nearest to it, and e's score is its mean gain over no demonstration,
+EPR scores a candidate e by the model's log p(y' | e, x') on training queries (x', y') and trains a retriever on these scores,
+because the answer to a test query is unknown. Nothing is trained here: the training queries of e are the dev rows that the
+selector of candidates ranks first for e, and the score of e is its mean gain over a prompt without demonstrations,
 
     s(e) = mean over x' of log p(y' | e, x') - log p(y' | x'),
 
-which makes candidates comparable whose training queries differ. The row that demonstrations are chosen for plays no part in
-its candidates' scores, and a row of dev that has its inputs is left out of them: its answer cannot leak.
+so that candidates with different training queries are comparable. A score does not depend on the row that demonstrations are
+chosen for, and a dev row with the same inputs as that row is left out of the mean, so that its answer cannot leak.
 """
 
 from __future__ import annotations
@@ -18,110 +18,76 @@ from statistics import fmean
 from typing import ClassVar
 
 from promptkit.core.alignment import Scorer
-from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example, LabeledExample, Part
-from promptkit.core.registry import checked
-from promptkit.manipulate.demos.candidates import inner
+from promptkit.manipulate.demos.candidates import CandidateSelector
+from promptkit.manipulate.prompting.checks import check_has_dev, check_pool_size
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Choose, Demonstrations, check_pool_size, count_distinct, shared
+from promptkit.manipulate.prompting.rows import Choose, Demonstrations, choose_shared
 
 DECIMALS = 4
-"""Kept of a gain."""
+"""Decimals to which mean gains are rounded before comparison."""
 Gains = Sequence[tuple[LabeledExample, float]]
-"""What a candidate gains each of its training queries."""
+"""Training queries of a candidate, and the gain in log-probability of each."""
 
 
 @dataclass(frozen=True)
-class rerank:  # noqa: N801
-    """The k of each row's candidates that gain their training queries most, the best first."""
+class rerank(CandidateSelector):
+    """Shows the k candidates with the largest mean gain on training queries, the largest first."""
 
-    k: int = 8
-    seed: int = 0
-    candidates: int = 16
-    """How many rows of the pool are candidates for a row."""
     rows: int = 4
-    """How many rows of dev a candidate is scored by."""
-    by: str = "random-each"
-    """The selector that gives a row its candidates, and a candidate its rows of dev."""
+    """Number of dev rows that a candidate is scored on."""
     name: ClassVar[str] = "rerank"
 
     def __post_init__(self) -> None:
-        """Refuse what leaves nothing to rank."""
-        checked(self)
-        if self.candidates < self.k or self.rows < 1:
-            raise InputError(
-                "rerank needs at least k candidates and at least one dev row",
-                code="too-few-candidates" if self.candidates < self.k else "out-of-range",
-                got=f"k={self.k}, candidates={self.candidates}, rows={self.rows}",
-                hint="Write --demos rerank:candidates=16:rows=4",
-                selector=self.name,
-                k=self.k,
-                candidates=self.candidates,
-                rows=self.rows,
-            )
-        inner(self.by, self.candidates, self.seed)
+        """Validate the keywords."""
+        super().__post_init__()
+        self._check_counts("at least one dev row", hint="Write --demos rerank:candidates=16:rows=4", rows=self.rows)
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Training queries come from dev."""
-        return ("dev", *getattr(inner(self.by, self.candidates, self.seed), "parts", ()))
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """Those that the selector of candidates asks."""
-        return tuple(getattr(inner(self.by, self.candidates, self.seed), "models", ()))
+        """Dev, which has the training queries, and the parts that the selector of candidates reads."""
+        return ("dev", *super().parts)
 
     def bind(self, context: SelectionContext) -> Choose:
-        """The choice for each row; a candidate is scored once, when it is first one."""
+        """Returns the selection; each candidate is scored once, the first time it is proposed."""
         check_pool_size(self.k, context.pool)
         if not self.k:
-            return shared([])
-        if not context.dev:
-            raise TaskError(
-                "rerank scores candidates on the dev part of the train split, which is empty",
-                code="empty-part",
-                hint="Use another selector, or add train rows to the task",
-                part="dev",
-                selector=self.name,
-            )
-        propose: Choose = inner(self.by, min(self.candidates, count_distinct(context.pool)), self.seed).bind(context)
+            return choose_shared([])
+        check_has_dev(context, self.name)
+        propose = self._propose(context, context.pool, self.candidates)
         gains: dict[str, Gains] = {}
 
         def choose(examples: Sequence[Example]) -> list[Demonstrations]:
             candidates = propose(examples)
-            fresh = {row.id: row for rows in candidates for row in rows if row.id not in gains}
-            gains.update(zip(fresh, self._gains(context, [*fresh.values()]), strict=True))
+            new = {row.id: row for rows in candidates for row in rows if row.id not in gains}
+            gains.update(zip(new, self._gains(context, [*new.values()]), strict=True))
 
             def best(example: Example, rows: Demonstrations) -> Demonstrations:
-                return tuple(sorted(rows, key=lambda row: -_score(gains[row.id], example))[: self.k])
+                return tuple(sorted(rows, key=lambda row: -_mean_gain(gains[row.id], example))[: self.k])
 
             return [*map(best, examples, candidates)]
 
         return choose
 
     def _gains(self, context: SelectionContext, candidates: Sequence[LabeledExample]) -> list[Gains]:
-        """Of each candidate."""
-        of_dev = replace(context, bind_context=replace(context.bind_context, rows={"pool": context.dev}))
-        near: Choose = inner(self.by, min(self.rows, count_distinct(context.dev)), self.seed).bind(of_dev)
-        queries = near(candidates)
-        alone = _right_scores(context, [(query, ()) for own in queries for query in own])
-        suffix = _right_scores(
-            context, [(query, (row,)) for row, own in zip(candidates, queries, strict=True) for query in own]
-        )
-        gained = iter([score - before for score, before in zip(suffix, alone, strict=True)])
-        return [[(query, next(gained)) for query in own] for own in queries]
+        """Scores each candidate on its training queries."""
+        dev_context = replace(context, bind_context=replace(context.bind_context, rows={"pool": context.dev}))
+        queries = self._propose(dev_context, context.dev, self.rows)(candidates)
+        without = _gold_logprobs(context, [(query, ()) for own_queries in queries for query in own_queries])
+        pairs = [(query, (row,)) for row, own_queries in zip(candidates, queries, strict=True) for query in own_queries]
+        gains = iter([after - before for after, before in zip(_gold_logprobs(context, pairs), without, strict=True)])
+        return [[(query, next(gains)) for query in own_queries] for own_queries in queries]
 
 
-def _right_scores(context: SelectionContext, contexts: Sequence[tuple[LabeledExample, Demonstrations]]) -> list[float]:
-    """log p of the right answer of each row."""
-    reading = context.reading
+def _gold_logprobs(context: SelectionContext, contexts: Sequence[tuple[LabeledExample, Demonstrations]]) -> list[float]:
+    reader = context.reader
     scored = context.scores(contexts, "rerank")
-    assert isinstance(reading, Scorer)
+    assert isinstance(reader, Scorer)
     pairs = zip(contexts, scored, strict=True)
-    return [scores[reading.candidates(row).index(row.label)] for (row, _), scores in pairs]
+    return [scores[reader.candidates(row).index(row.label)] for (row, _), scores in pairs]
 
 
-def _score(gains: Gains, example: Example) -> float:
-    """The mean gain, without a row of dev that has the example's inputs."""
-    kept = [gain for query, gain in gains if query.inputs != example.inputs]
-    return round(fmean(kept), DECIMALS) if kept else 0.0
+def _mean_gain(gains: Gains, example: Example) -> float:
+    """The mean gain over the training queries whose inputs differ from the example's."""
+    values = [gain for query, gain in gains if query.inputs != example.inputs]
+    return round(fmean(values), DECIMALS) if values else 0.0

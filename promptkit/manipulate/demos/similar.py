@@ -1,4 +1,4 @@
-"""Demonstrations that mean what the row means: nearest neighbors by cosine (KATE, Liu et al. 2021, 2101.06804)."""
+"""Selection of nearest neighbors by cosine similarity (KATE; Liu et al. 2021, arXiv 2101.06804)."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import ClassVar
 
 from promptkit.core.examples import Example
 from promptkit.manipulate.demos.pool import Indices, Pool
-from promptkit.manipulate.demos.ranking import ByVectors, Rankings, blocks, chosen_by, ranked
+from promptkit.manipulate.demos.ranking import EmbeddingSelector, Rankings, batches, choose_by_ranking, rank_pool
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Choose
-from promptkit.manipulate.prompting.similarity import Space
+from promptkit.manipulate.prompting.similarity import EmbeddingSpace
 
 
 @dataclass(frozen=True)
-class similar(ByVectors):  # noqa: N801 - a selector's class name is its spelling everywhere
-    """The k rows with the largest cosine to the row's vector, the largest first."""
+class similar(EmbeddingSelector):
+    """Shows the k rows with the highest cosine similarity to the row, the highest first."""
 
     name: ClassVar[str] = "similar"
-    ranks: ClassVar[bool] = True
+    ranks_by_similarity: ClassVar[bool] = True
 
     def bind(self, context: SelectionContext) -> Choose:
-        """The nearest by vectors; raises if the pool is too small."""
+        """Returns the nearest neighbors of each row."""
 
         def rankings(pool: Pool) -> Rankings:
-            space = Space(context, self.encoder, pool.rows)
+            space = EmbeddingSpace(context, self.encoder, pool.rows)
 
             def rank(examples: Sequence[Example], own: Indices) -> Iterator[Sequence[int]]:
                 vectors = space(examples)
-                for block in blocks(len(examples)):
-                    yield from ranked(vectors[block] @ space.pool.T, own[block], pool).tolist()
+                for batch in batches(len(examples)):
+                    yield from rank_pool(vectors[batch] @ space.pool.T, own[batch], pool).tolist()
 
             return rank
 
-        return chosen_by(rankings, self, context)
+        return choose_by_ranking(rankings, self, context)

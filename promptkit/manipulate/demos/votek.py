@@ -1,10 +1,10 @@
-"""Demonstrations that many rows are near to, and not the same rows: fast vote-k (Su et al. 2022, 2209.01975).
+"""Fast vote-k: representative and diverse rows (Su et al. 2022, arXiv 2209.01975).
 
-In the graph in which each row v points to its nearest rows, repeatedly the row u with the largest
+In the graph in which each row v points to its nearest rows, vote-k repeatedly selects the row u with the largest
 
-    score(u) = sum over v not taken that point to u of rho^-(number of rows taken that v points to),  rho = 10.
+    score(u) = sum over unselected v that point to u of rho^-(number of selected rows that v points to),  rho = 10.
 
-The set depends on no row that is asked for: it is also the one to label first where nothing is labeled yet.
+The set does not depend on the row to be answered, so it is also the set to label first in an unlabeled pool.
 """
 
 from __future__ import annotations
@@ -14,56 +14,59 @@ from typing import ClassVar
 
 import numpy as np
 
-from promptkit.manipulate.demos.covering import Coreset
-from promptkit.manipulate.demos.greedy import Numbers, greedily
+from promptkit.manipulate.demos.coreset import CoresetSelector
+from promptkit.manipulate.demos.greedy import Numbers, select_greedily
 from promptkit.manipulate.demos.pool import Indices, Pool
-from promptkit.manipulate.demos.ranking import best, blocks
+from promptkit.manipulate.demos.ranking import batches, top_per_class
 from promptkit.manipulate.prompting.similarity import Vectors
 
 RHO = 10.0
+"""Discount of the votes of a row for each selected row that it points to."""
 NEIGHBORS = 150
+"""Default number of neighbors in a large pool."""
 SHARE = 0.05
-"""The paper has 150 neighbors among 3,000 rows."""
+"""Default number of neighbors in a small pool, as a share of its rows; the paper uses 150 neighbors for 3,000 rows."""
 
 
 @dataclass(frozen=True)
-class votek(Coreset):  # noqa: N801 - a selector's class name is its spelling everywhere
-    """k rows by fast vote-k, in the order in which they are taken."""
+class votek(CoresetSelector):
+    """Shows k rows by fast vote-k, in the order of selection."""
 
     neighbors: int | None = None
-    """How many rows each points to: unless given 150, or a twentieth of a pool of fewer than 3,000 rows."""
+    """Number of neighbors that each row points to; by default 150, or 5% of a pool of fewer than 3,000 rows."""
     name: ClassVar[str] = "votek"
 
-    def places(self, pool: Pool, vectors: Vectors) -> list[tuple[int, Numbers]]:
-        """See the formula above."""
-        usual = min(NEIGHBORS, max(1, round(SHARE * len(vectors))))
-        votes = Votes(graph(vectors, self.neighbors or usual))
-        taken = greedily(votes, np.arange(len(vectors)), pool)
-        return [(number, votes.gains()) for number in taken]
+    def coreset(self, pool: Pool, vectors: Vectors) -> list[tuple[int, Numbers]]:
+        """Returns the rows by vote-k; a replacement is ranked by its votes after the last selection."""
+        default = min(NEIGHBORS, max(1, round(SHARE * len(vectors))))
+        votes = Votes(neighbor_graph(vectors, self.neighbors or default))
+        selected = select_greedily(votes, np.arange(len(vectors)), pool)
+        return [(index, votes.gains()) for index in selected]
 
 
 class Votes:
-    """The scores of a graph's rows as some are taken."""
+    """The votes of a graph's rows, discounted as rows are selected."""
 
-    def __init__(self, pointed: Indices) -> None:
-        """`pointed`: shape (rows, neighbors)."""
-        self._pointed = pointed
-        self._weights = np.ones(len(pointed))
-        """What each row's votes count: 0 once it is taken."""
+    def __init__(self, graph: Indices) -> None:
+        """`graph` has the neighbors that each row points to, shape (rows, neighbors)."""
+        self._graph = graph
+        self._weights = np.ones(len(graph))
+        """The weight of each row's votes: 0 once it is selected."""
 
     def gains(self) -> Numbers:
-        """The score of each row."""
-        weights = np.repeat(self._weights, self._pointed.shape[1])
-        return np.bincount(self._pointed.ravel(), weights=weights, minlength=len(self._pointed)).astype(np.float64)
+        """Returns the score of each row, shape (rows,)."""
+        weights = np.repeat(self._weights, self._graph.shape[1])
+        return np.bincount(self._graph.ravel(), weights=weights, minlength=len(self._graph)).astype(np.float64)
 
     def take(self, place: int) -> None:
-        """The votes of those that point to it count for less."""
-        self._weights[(self._pointed == place).any(1)] /= RHO
+        """Selects a row and discounts the votes of the rows that point to it."""
+        self._weights[(self._graph == place).any(1)] /= RHO
         self._weights[place] = 0
 
 
-def graph(vectors: Vectors, neighbors: int) -> Indices:
-    """The nearest other rows that each row points to, shape (rows, neighbors); of a small pool all the others."""
+def neighbor_graph(vectors: Vectors, neighbors: int) -> Indices:
+    """Returns the nearest other rows of each row, shape (rows, min(neighbors, rows - 1))."""
     own = np.arange(len(vectors))
-    found = [best(vectors[block] @ vectors.T, own[block], 0 * own, neighbors) for block in blocks(len(vectors))]
-    return np.concatenate(found)[:, : len(vectors) - 1]
+    one_class = np.zeros_like(own)
+    nearest = [top_per_class(vectors[batch] @ vectors.T, own[batch], one_class, neighbors) for batch in batches(len(vectors))]
+    return np.concatenate(nearest)[:, : len(vectors) - 1]

@@ -1,119 +1,100 @@
-"""In which order the chosen demonstrations are shown; the last one stands nearest to the query."""
+"""Orders of demonstrations that need no model; the last demonstration is adjacent to the query."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
-from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabeledExample
-from promptkit.core.registry import checked
+from promptkit.manipulate.demos.selector import Selector
+from promptkit.manipulate.order.order import Order
 from promptkit.manipulate.order.searched import globale, least_entropy, locale
+from promptkit.manipulate.prompting.checks import check_has_labels
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.rows import Arrange, Demonstrations, shuffled_by
-
-
-class Order(Protocol):
-    """Puts demonstrations in order; one instance is one setting.
-
-    It may have `by_rank`, true where it takes what was chosen first for the nearest to the row.
-    """
-
-    name: ClassVar[str]
-
-    def bind(self, context: SelectionContext) -> Arrange:
-        """The order shown, for any rows and the demonstrations chosen for them."""
-        ...
+from promptkit.manipulate.prompting.rows import Arrange, Demonstrations, shuffle_by_hash
 
 
 @dataclass(frozen=True)
-class given:  # noqa: N801 - an order's class name is its spelling everywhere
-    """As the selector chose them."""
+class given(Order):
+    """Keeps the order of the selector."""
 
     name: ClassVar[str] = "given"
 
     def bind(self, context: SelectionContext) -> Arrange:
-        """The order of choice."""
+        """Returns the identity."""
         return lambda examples, chosen: [*chosen]
 
 
 @dataclass(frozen=True)
-class shuffled:  # noqa: N801
-    """By chance, the same for the same set and seed, whatever order it was chosen in."""
+class shuffled(Order):
+    """Shuffles the demonstrations, equally for equal sets, whatever their order."""
 
     seed: int = 0
+    """Seed of the shuffle."""
     name: ClassVar[str] = "shuffled"
 
-    def __post_init__(self) -> None:
-        """Refuse what is no number."""
-        checked(self)
-
     def bind(self, context: SelectionContext) -> Arrange:
-        """By the hash of (seed, the set, the row)."""
-        return lambda examples, chosen: [shuffled_by(self.seed, rows) for rows in chosen]
+        """Returns a sort by the hash of (seed, set, row)."""
+        return lambda examples, chosen: [shuffle_by_hash(self.seed, rows) for rows in chosen]
 
 
 @dataclass(frozen=True)
-class nearest_last:  # noqa: N801
-    """What the selector ranks first stands next to the query."""
+class nearest_last(Order):
+    """Places the demonstration most similar to the row next to the query."""
 
     name: ClassVar[str] = "nearest-last"
-    by_rank: ClassVar[bool] = True
+    needs_ranking: ClassVar[bool] = True
 
     def bind(self, context: SelectionContext) -> Arrange:
-        """The order of choice, backwards."""
+        """Returns the reverse of the selector's order."""
         return lambda examples, chosen: [rows[::-1] for rows in chosen]
 
 
 @dataclass(frozen=True)
-class nearest_first:  # noqa: N801
-    """What the selector ranks first stands farthest from the query."""
+class nearest_first(Order):
+    """Places the demonstration most similar to the row farthest from the query."""
 
     name: ClassVar[str] = "nearest-first"
-    by_rank: ClassVar[bool] = True
+    needs_ranking: ClassVar[bool] = True
 
     def bind(self, context: SelectionContext) -> Arrange:
-        """The order of choice."""
+        """Returns the selector's order."""
         return lambda examples, chosen: [*chosen]
 
 
 @dataclass(frozen=True)
-class interleaved:  # noqa: N801
-    """Classes in turn, as they are declared; what stood last stays last, and rows of one class keep their order.
+class interleaved(Order):
+    """Alternates between the classes in their declared order.
 
-    A class that has fewer rows than others runs out at the far end.
+    The last demonstration stays the last, and rows of one class keep their order. A class with fewer rows than others has none
+    farthest from the query.
     """
 
     name: ClassVar[str] = "interleaved"
 
     def bind(self, context: SelectionContext) -> Arrange:
-        """From the last place to the first; raises if rows have no labels in common."""
+        """Returns the interleaving; raises TaskError if the task declares no labels."""
+        check_has_labels(context, "The order interleaved needs", hint="Use the order given or shuffled", order=self.name)
         labels = context.labels
-        if not labels:
-            raise TaskError(
-                "The order interleaved needs a task whose labels are the same for every row",
-                code="no-fixed-labels",
-                hint="Use the order given or shuffled",
-                order=self.name,
-            )
 
         def interleave(rows: Demonstrations) -> Demonstrations:
             last = labels.index(rows[-1].label) + 1 if rows else 0
-            waiting = {label: [row for row in rows if row.label == label] for label in labels}
-            shown: list[LabeledExample] = []
-            while len(shown) < len(rows):
-                shown += [waiting[label].pop() for label in (*labels[:last][::-1], *labels[last:][::-1]) if waiting[label]]
-            return tuple(shown[::-1])
+            remaining = {label: [row for row in rows if row.label == label] for label in labels}
+            backward: list[LabeledExample] = []
+            while len(backward) < len(rows):
+                cycle = (*labels[:last][::-1], *labels[last:][::-1])
+                backward += [remaining[label].pop() for label in cycle if remaining[label]]
+            return tuple(backward[::-1])
 
         return lambda examples, chosen: [*map(interleave, chosen)]
 
 
-def default_order(demos: object) -> Order:
-    """Of demonstrations for which none is given: the nearest last where they are ranked by nearness, else as chosen."""
-    return nearest_last() if getattr(demos, "ranks", False) else given()
+def default_order(demos: Selector | type[Selector]) -> Order:
+    """Returns the order that is used if none is given: nearest last for ranked demonstrations, else the selector's order."""
+    return nearest_last() if demos.ranks_by_similarity else given()
 
 
-ORDERS: Mapping[str, type] = {
+ORDERS: Mapping[str, type[Order]] = {
     order.name: order for order in (given, shuffled, nearest_last, nearest_first, interleaved, globale, locale, least_entropy)
 }

@@ -1,124 +1,158 @@
-"""Orders found by asking the model how undecided it is behind each of some permutations of the demonstrations.
+"""Orders that are chosen by the entropy of the model's predictions under permutations of the demonstrations.
 
-GlobalE and LocalE (Lu et al. 2021, 2104.08786) order a set that all rows share, without labels: the model itself writes
-rows behind permuted demonstrations, g_m ~ P(. | c_m), and their inputs are the probing set. Behind a good order
+GlobalE and LocalE (Lu et al. 2021, arXiv 2104.08786) order one set of demonstrations for all rows, without labels. The model
+generates rows after permuted demonstrations, g_m ~ P(. | c_m), whose inputs form the probing set. The order m is chosen that
+maximizes
 
-    GlobalE(m) = H of the histogram of the labels predicted for the probing set under order m
-    LocalE(m)  = mean over the probing set of H(p(. | x_i, c_m))
+    GlobalE(m) = H of the histogram of the labels predicted for the probing set under order m, or
+    LocalE(m)  = mean over the probing set of H(p(. | x_i, c_m)):
 
-is high: the model neither answers always the same nor is always sure. The best permutation is shown; the paper reports the
-mean accuracy of the best 4 of 24, which is no order that one could show. MDL (Wu et al. 2022, 2212.10375) orders each row's
-demonstrations by themselves: the permutation behind which the model is least undecided about the row.
+under a good order the model neither predicts one label only nor is always certain. The paper reports the mean accuracy of the
+best 4 of 24 permutations; here the best one is shown. MDL (Wu et al. 2022, arXiv 2212.10375) chooses an order for each row: the
+permutation with the lowest entropy of the prediction for that row.
 """
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from statistics import fmean
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from promptkit.core.errors import InputError, ModelError, TaskError, TemplateError
+from promptkit.core.errors import InputError, ModelError, TemplateError
 from promptkit.core.examples import Example
 from promptkit.core.registry import checked
 from promptkit.core.requests import Generate, GenerateOutput, Request
 from promptkit.core.seeding import hash_rank
+from promptkit.manipulate.order.order import Order
+from promptkit.manipulate.prompting.checks import check_has_labels
 from promptkit.manipulate.prompting.context import SelectionContext
-from promptkit.manipulate.prompting.entropy import DECIMALS, entropy, label_entropy, least_undecided
-from promptkit.manipulate.prompting.rows import Arrange, Demonstrations, key_of, shuffled_by
+from promptkit.manipulate.prompting.entropy import DECIMALS, entropy, label_entropy, lowest_entropy
+from promptkit.manipulate.prompting.outline import Outline
+from promptkit.manipulate.prompting.rows import Arrange, Demonstrations, inputs_key, shuffle_by_hash
 
 READABLE = 1 / 3
-"""The share of the texts that must be rows of the task for them to be a probing set."""
+"""Minimum share of generated texts that must parse as rows of the task."""
+SetKey = tuple[str, ...]
+"""The sorted ids of a set of demonstrations."""
 
 
-def orders_of(rows: Demonstrations, most: int, seed: int) -> list[Demonstrations]:
-    """Different orders of a set, at most so many: those that `shuffled` shows by this seed and the next ones."""
-    found: dict[tuple[str, ...], Demonstrations] = {}
-    for number in count(seed):
-        if len(found) == min(most, math.factorial(len(rows))):
-            return [*found.values()]
-        order = shuffled_by(number, rows)
-        found.setdefault(tuple(row.id for row in order), order)
-    raise AssertionError("count ends")
+def permutations_of(rows: Demonstrations, most: int, seed: int) -> list[Demonstrations]:
+    """Returns distinct permutations of a set of demonstrations.
+
+    Args:
+        rows: The set; its order does not matter.
+        most: Maximum number of permutations.
+        seed: The permutations are those of `shuffled` with this seed and the following ones.
+    """
+    found: dict[SetKey, Demonstrations] = {}
+    seeds = count(seed)
+    while len(found) < min(most, math.factorial(len(rows))):
+        permutation = shuffle_by_hash(next(seeds), rows)
+        found.setdefault(tuple(row.id for row in permutation), permutation)
+    return [*found.values()]
 
 
 @dataclass(frozen=True)
-class _Probing:
-    """An order of the demonstrations that all rows share, by the entropy of answers to rows that the model writes."""
+class ProbedOrder(Order):
+    """Base class of orders that maximize an entropy over rows that the model generates."""
 
     seed: int = 0
+    """Seed of the permutations and of the generated rows."""
     permutations: int = 24
-    """The most orders that are tried."""
+    """Maximum number of permutations."""
     probes: int = 24
-    """About how many rows the model writes, as many behind each order."""
+    """Approximate number of generated rows, divided equally among the permutations."""
     max_tokens: int = 64
-    """The most tokens of each."""
-    name: ClassVar[str]
+    """Maximum number of tokens of a generated row."""
 
     def __post_init__(self) -> None:
-        """Refuse what leaves nothing to choose."""
+        """Validate the keywords."""
         checked(self)
-        if min(self.permutations, self.probes, self.max_tokens) < 1:
-            raise InputError(
-                f"The permutations, probes and max_tokens of {self.name} must each be at least 1",
-                code="out-of-range",
-                got=f"permutations={self.permutations}, probes={self.probes}, max_tokens={self.max_tokens}",
-                order=self.name,
-                permutations=self.permutations,
-                probes=self.probes,
-                max_tokens=self.max_tokens,
-            )
+        _check_positive(self, permutations=self.permutations, probes=self.probes, max_tokens=self.max_tokens)
+
+    @abstractmethod
+    def criterion(self, scores: Sequence[Sequence[float]]) -> float:
+        """Returns the entropy under one order, from the label log-probabilities of each probing row."""
 
     def bind(self, context: SelectionContext) -> Arrange:
-        """The best order of the set; raises if rows have sets of their own, or where labels are not the same for every row."""
-        if not context.labels:
-            raise TaskError(
-                f"The order {self.name} needs a task whose labels are the same for every row",
-                code="no-fixed-labels",
-                hint="Use another order, such as shuffled",
-                order=self.name,
-            )
-        pool = {*map(key_of, context.pool)}
-        best: dict[tuple[str, ...], Demonstrations] = {}
-        shared: set[tuple[str, ...]] = set()
+        """Returns the best order of the set that all rows share.
+
+        Raises:
+            TaskError: The task declares no labels.
+            InputError: The demonstrations differ between rows (raised by the returned function).
+            ModelError: The model generates too few rows of the task (raised by the returned function).
+        """
+        check_has_labels(context, f"The order {self.name} needs", hint="Use another order, such as shuffled", order=self.name)
+        pool = {*map(inputs_key, context.pool)}
+        best: dict[SetKey, Demonstrations] = {}
+        shared: set[SetKey] = set()
 
         def arrange(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[Demonstrations]:
-            sets = [tuple(sorted(row.id for row in rows)) for rows in chosen]
-            shared.update(key for key, row in zip(sets, examples, strict=True) if key_of(row) not in pool)
-            if len(shared) > 1:  # a row of the pool has a set without itself
-                raise InputError(
-                    f"The order {self.name} needs demonstrations that all rows share, but here they differ between rows",
-                    code="demonstrations-differ",
-                    hint="Use --order least-entropy, which orders them for each row, or shared demonstrations, such as balanced",
-                    order=self.name,
-                )
-            fresh = {key: rows for key, rows in zip(sets, chosen, strict=True) if key not in best}
-            best.update({key: self._best(context, rows) for key, rows in fresh.items()})
-            return [best[key] for key in sets]
+            keys = [tuple(sorted(row.id for row in rows)) for rows in chosen]
+            # the demonstrations of a pool row differ, because they exclude the row itself
+            shared.update(key for key, row in zip(keys, examples, strict=True) if inputs_key(row) not in pool)
+            self._check_shared(len(shared))
+            for key, rows in zip(keys, chosen, strict=True):
+                if key not in best:
+                    best[key] = self._best(context, rows)
+            return [best[key] for key in keys]
 
         return arrange
 
-    def undecided(self, scores: Sequence[Sequence[float]]) -> float:
-        """The entropy of the model behind one order, from the label log-probabilities of each row of the probing set."""
-        raise NotImplementedError
+    def _check_shared(self, sets: int) -> None:
+        if sets > 1:
+            raise InputError(
+                f"The order {self.name} needs demonstrations that all rows share, but here they differ between rows",
+                code="demonstrations-differ",
+                hint="Use --order least-entropy, which orders each row's demonstrations, or shared ones, such as balanced",
+                order=self.name,
+            )
 
     def _best(self, context: SelectionContext, rows: Demonstrations) -> Demonstrations:
-        orders = orders_of(rows, self.permutations, self.seed)
+        orders = permutations_of(rows, self.permutations, self.seed)
         if len(orders) == 1:
             return orders[0]
-        probing = self._probing(context, orders)
-        scores = context.scores([(row, order) for order in orders for row in probing], self.name)
-        size = len(probing)
-        found = [round(self.undecided(scores[i : i + size]), DECIMALS) for i in range(0, len(scores), size)]
-        return orders[found.index(max(found))]
+        probes = self._probing_set(context, orders)
+        scores = context.scores([(probe, order) for order in orders for probe in probes], self.name)
+        size = len(probes)
+        values = [round(self.criterion(scores[i : i + size]), DECIMALS) for i in range(0, len(scores), size)]
+        return orders[values.index(max(values))]
 
-    def _probing(self, context: SelectionContext, orders: Sequence[Demonstrations]) -> list[Example]:
-        """The rows that the model writes: texts behind each order that can be read by the template's input block."""
-        outline = context.show.outline(orders[0][0].inputs)
-        hidden = sorted(context.show.template.variables & orders[0][0].inputs.keys() - {*outline.variables})
+    def _probing_set(self, context: SelectionContext, orders: Sequence[Demonstrations]) -> list[Example]:
+        """Generates rows after each order and parses them with the template's input block."""
+        variables = orders[0][0].inputs.keys()
+        outline = context.layout.outline(variables)
+        self._check_variables_are_shown(context, outline, {*variables})
+        outputs = context.ask([self._generation(context, order, number) for number, order in enumerate(orders)])
+        texts = [
+            outline.opening + generation.text
+            for output in outputs
+            if isinstance(output, GenerateOutput)
+            for generation in output.generations
+        ]
+        parsed = [inputs for text in texts if (inputs := outline.read(text)) is not None]
+        if len(parsed) < READABLE * len(texts):
+            raise ModelError(
+                f"The order {self.name} needs rows generated by the model, but only {len(parsed)} of {len(texts)} generated "
+                "texts could be parsed as rows",
+                code="too-few-generated-rows",
+                got=repr(texts[0])[:200],
+                hint="Use more demonstrations, a larger max_tokens, or another order, such as shuffled",
+                order=self.name,
+                rows=len(parsed),
+                texts=len(texts),
+                text=texts[0][:200],
+            )
+        return [Example(id=f"probe {number}", inputs=inputs) for number, inputs in enumerate(parsed)]
+
+    def _check_variables_are_shown(self, context: SelectionContext, outline: Outline, variables: set[str]) -> None:
+        template = context.layout.template
+        hidden = sorted(template.variables & variables - {*outline.variables})
         if hidden:
             raise TemplateError(
                 f"The order {self.name} parses generated rows with the template's input block, which does not show "
@@ -127,91 +161,81 @@ class _Probing:
                 hint="Use another order, such as shuffled, or a template that shows its variables unchanged",
                 order=self.name,
                 variables=tuple(hidden),
-                template=context.show.template.name,
+                template=template.name,
             )
-        outputs = context.ask([self._writing(context, order, number) for number, order in enumerate(orders)])
-        texts = [text.text for output in outputs if isinstance(output, GenerateOutput) for text in output.generations]
-        read = [inputs for text in texts if (inputs := outline.read(outline.opening + text)) is not None]
-        if len(read) < READABLE * len(texts):
-            raise ModelError(
-                f"The order {self.name} needs rows generated by the model, but only {len(read)} of {len(texts)} generated "
-                "texts could be parsed as rows",
-                code="too-few-generated-rows",
-                got=repr(outline.opening + texts[0])[:200],
-                hint="Use more demonstrations, a larger max_tokens, or another order, such as shuffled",
-                order=self.name,
-                rows=len(read),
-                texts=len(texts),
-                text=(outline.opening + texts[0])[:200],
-            )
-        return [Example(id=f"probe {number}", inputs=inputs) for number, inputs in enumerate(read)]
 
-    def _writing(self, context: SelectionContext, order: Demonstrations, number: int) -> Request:
-        """The request for further rows behind an order; in plain text also where the prompt itself is a chat."""
-        plain = replace(context.show, chat=False)
+    def _generation(self, context: SelectionContext, order: Demonstrations, number: int) -> Request:
+        """The request that continues the demonstrations with new rows, in plain text even if the prompt is a chat."""
+        plain = replace(context.layout, chat=False)
         blank = Example(id="probe", inputs=dict.fromkeys(order[0].inputs, "?"))
-        shown = plain(blank, order, drop=plain.without_room(blank, order, self.max_tokens))
-        whole = ",".join(sorted(row.id for row in order))
+        rendered = plain(blank, order, drop=plain.count_dropped(blank, order, self.max_tokens))
+        set_key = ",".join(sorted(row.id for row in order))
         verb = Generate(
             max_tokens=self.max_tokens,
             n=-(-self.probes // min(self.permutations, math.factorial(len(order)))),
-            stop=tuple(filter(None, shown.stop)),
+            stop=tuple(filter(None, rendered.stop)),
             temperature=1.0,
-            seed=int.from_bytes(hash_rank(self.seed, "probe", whole, str(number))[:6]),
+            seed=int.from_bytes(hash_rank(self.seed, "probe", set_key, str(number))[:6]),
         )
-        return context.request(plain.opening(blank, order[len(shown.dropped) :]), verb)
+        return context.request(plain.opening(blank, order[len(rendered.dropped) :]), verb)
 
 
 @dataclass(frozen=True)
-class globale(_Probing):  # noqa: N801
-    """Behind which the predicted labels are most even."""
+class globale(ProbedOrder):
+    """Shows the order under which the predicted labels of generated rows are most evenly distributed (GlobalE)."""
 
     name: ClassVar[str] = "globale"
 
-    def undecided(self, scores: Sequence[Sequence[float]]) -> float:
-        """Of the histogram of predicted labels."""
-        return entropy([*Counter(each.index(max(each)) for each in scores).values()])
+    def criterion(self, scores: Sequence[Sequence[float]]) -> float:
+        """Returns the entropy of the histogram of predicted labels."""
+        return entropy([*Counter(row_scores.index(max(row_scores)) for row_scores in scores).values()])
 
 
 @dataclass(frozen=True)
-class locale(_Probing):  # noqa: N801
-    """Behind which the model is least sure of its labels."""
+class locale(ProbedOrder):
+    """Shows the order under which the predictions for generated rows have the highest mean entropy (LocalE)."""
 
     name: ClassVar[str] = "locale"
 
-    def undecided(self, scores: Sequence[Sequence[float]]) -> float:
-        """Of the label probabilities, on average."""
+    def criterion(self, scores: Sequence[Sequence[float]]) -> float:
+        """Returns the mean entropy of the label probabilities."""
         return fmean(map(label_entropy, scores))
 
 
 @dataclass(frozen=True)
-class least_entropy:  # noqa: N801
-    """For each row, the order behind which the model is least undecided about it."""
+class least_entropy(Order):
+    """Shows, for each row, the order under which the prediction for that row has the lowest entropy (MDL)."""
 
     seed: int = 0
+    """Seed of the permutations."""
     permutations: int = 24
-    """The most orders that are tried for a row."""
+    """Maximum number of permutations per row."""
     name: ClassVar[str] = "least-entropy"
 
     def __post_init__(self) -> None:
-        """Refuse what leaves nothing to choose."""
+        """Validate the keywords."""
         checked(self)
-        if self.permutations < 1:
-            raise InputError(
-                "The permutations of least-entropy must be at least 1",
-                code="out-of-range",
-                got=f"permutations={self.permutations}",
-                order=self.name,
-                permutations=self.permutations,
-            )
+        _check_positive(self, permutations=self.permutations)
 
     def bind(self, context: SelectionContext) -> Arrange:
-        """The order for each row by its own answers."""
+        """Returns the order for each row, which scores the row's own candidate answers."""
 
         def arrange(examples: Sequence[Example], chosen: Sequence[Demonstrations]) -> list[Demonstrations]:
-            pairs = zip(examples, chosen, strict=True)
-            return least_undecided(
-                context, [(row, orders_of(own, self.permutations, self.seed)) for row, own in pairs], self.name
-            )
+            options = [
+                (example, permutations_of(rows, self.permutations, self.seed))
+                for example, rows in zip(examples, chosen, strict=True)
+            ]
+            return lowest_entropy(context, options, self.name)
 
         return arrange
+
+
+def _check_positive(order: Order, **values: int) -> None:
+    if min(values.values()) < 1:
+        fields: dict[str, Any] = {"order": order.name, **values}
+        raise InputError(
+            f"These settings of {order.name} must be at least 1: {', '.join(values)}",
+            code="out-of-range",
+            got=", ".join(f"{name}={value}" for name, value in values.items()),
+            **fields,
+        )

@@ -1,1 +1,1 @@
-"""How demonstrations and an instruction become one prompt."""
+"""Renders and encodes prompts, and queries a model with them to select and order demonstrations."""

@@ -1,4 +1,4 @@
-"""What selectors, orders and chains of thought work with: the rows that they may see, and the model, asked behind a prompt."""
+"""The view that selectors, orders and chains of thought have of a task: its rows, and a model to query with prompts."""
 
 from __future__ import annotations
 
@@ -17,116 +17,143 @@ from promptkit.inputs.text.encoding import counted, encode
 from promptkit.manipulate.prompting.layout import PromptLayout
 from promptkit.manipulate.prompting.rows import Demonstrations
 
-SHARED = 8
-"""Rows behind the same demonstrations that are worth a round of their own, so that the model reads these once."""
+MIN_SHARED = 8
+"""Number of rows with the same demonstrations from which they form a round of their own, so that the model reads those once."""
 
 Context = tuple[Example, Demonstrations]
-"""A row, and the demonstrations that it is read behind."""
+"""A row and the demonstrations that precede it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionContext:
-    """One task, one model, and the prompt that demonstrations will stand in."""
+    """One task, one model, and the layout of the prompt that shows the demonstrations."""
 
     bind_context: BindContext
-    show: PromptLayout
-    """What the model reads for a row behind certain demonstrations."""
+    """The task's rows, the model and the output reader."""
+    layout: PromptLayout
+    """Encodes a row with certain demonstrations."""
 
     @property
     def pool(self) -> Sequence[LabeledExample]:
-        """The rows that demonstrations come from."""
+        """The rows that demonstrations are selected from."""
         return self.bind_context.rows.get("pool", ())
 
     @property
     def dev(self) -> Sequence[LabeledExample]:
-        """The rows that a search may choose by."""
+        """The rows that a search evaluates on."""
         return self.bind_context.rows.get("dev", ())
 
     @property
-    def reading(self) -> OutputReader:
-        """How the model's output will be read."""
+    def reader(self) -> OutputReader:
+        """Reads the model's output."""
         return self.bind_context.reading
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """In the declared order; none where each row has answers of its own."""
-        return tuple(self.reading.label_words())
+        """The labels in the declared order; empty if each row has its own answers."""
+        return tuple(self.reader.label_words())
 
     @property
     def ask(self) -> Ask:
-        """The model that will read the prompt."""
+        """The model that reads the prompt."""
         return self.bind_context.ask
 
     @property
     def others(self) -> Mapping[str, Ask]:
-        """The other models that were named."""
+        """The other models that the selector names, by name."""
         return self.bind_context.other_models
 
     def scores(
         self, contexts: Sequence[Context], purpose: str, *, suffix: Sequence[str] | None = None
     ) -> list[tuple[float, ...]]:
-        """Log-probability, unnormalized, of each candidate answer of a row, for each context.
+        """Scores the candidate answers of each row.
 
-        Raises Unsupported, naming the `purpose`, where the model's answers are texts.
+        Args:
+            contexts: Rows and their demonstrations.
+            purpose: What needs the scores, for the error message.
+            suffix: For each context, a reasoning between the query and the answer.
+
+        Returns:
+            For each context, the unnormalized log-probability of each candidate answer of its row.
+
+        Raises:
+            Unsupported: The model generates the answers of this task.
         """
-        reading = self.reading
-        if not isinstance(reading, Scorer):
+        reader = self.reader
+        if not isinstance(reader, Scorer):
             raise Unsupported(
                 f"{purpose} needs scored answers, but in this task the model generates them",
                 code="needs-scored-answers",
                 hint="Use a task with labels or choices, or a method that needs no scores",
                 purpose=purpose,
             )
-        shown = self._shown(contexts, suffix)
-        requests = [self.request(each.input, Score(continuations=each.continuations)) for each in shown]
+        prompts = self._render(contexts, suffix)
+        requests = [self.request(rendered.input, Score(continuations=rendered.continuations)) for rendered in prompts]
         scored = []
-        for each, output in zip(shown, self._asked(contexts, requests), strict=True):
+        for rendered, output in zip(prompts, self._query(contexts, requests), strict=True):
             assert isinstance(output, ScoreOutput)
-            scored.append(reading.align(counted(each, output)))
+            scored.append(reader.align(counted(rendered, output)))
         return scored
 
     def answers(self, contexts: Sequence[Context], *, suffix: Sequence[str] | None = None) -> list[str | None]:
-        """What the run would take for the answer of a row, for each context; None where a text holds none."""
-        reading = self.reading
-        if isinstance(reading, Scorer):
+        """Predicts the answer of each row, as a run does.
+
+        Args:
+            contexts: Rows and their demonstrations.
+            suffix: For each context, a reasoning between the query and the answer.
+
+        Returns:
+            For each context, the predicted answer, or None if a generated text contains none.
+        """
+        reader = self.reader
+        if isinstance(reader, Scorer):
             scored = self.scores(contexts, "An answer", suffix=suffix)
             pairs = zip(contexts, scored, strict=True)
-            return [reading.candidates(example)[scores.index(max(scores))] for (example, _), scores in pairs]
-        assert isinstance(reading, Extractor)
-        shown = self._shown(contexts, suffix)
-        rows = [(example, each) for (example, _), each in zip(contexts, shown, strict=True)]
-        requests = [self.request(each.input, reading.verb(example, each.stop)) for example, each in rows]
-        return [reading.answer(_text(output)) for output in self._asked(contexts, requests)]
+            return [reader.candidates(example)[scores.index(max(scores))] for (example, _), scores in pairs]
+        assert isinstance(reader, Extractor)
+        prompts = self._render(contexts, suffix)
+        requests = [
+            self.request(rendered.input, reader.verb(example, rendered.stop))
+            for (example, _), rendered in zip(contexts, prompts, strict=True)
+        ]
+        return [reader.answer(_text(output)) for output in self._query(contexts, requests)]
 
     def texts(
         self, contexts: Sequence[Context], suffix: Sequence[str], *, max_tokens: int, stop: tuple[str, ...] = ()
     ) -> list[str]:
-        """What the model writes, greedily, behind each context's prompt and what stands `behind` it.
+        """Generates a text greedily for each context.
 
-        It ends at `stop`, or before a further example.
+        Args:
+            contexts: Rows and their demonstrations.
+            suffix: For each context, the text after the query that the model continues.
+            max_tokens: Maximum number of tokens of a text.
+            stop: Stop strings, in addition to the start of a next example.
+
+        Returns:
+            The generated text of each context.
         """
         tokenizer = self.ask.card.tokenizer
         requests = []
-        for (example, _), shown in zip(contexts, self._shown(contexts, suffix), strict=True):
-            verb = Generate(max_tokens=max_tokens, stop=(*stop, *self.show.another(example)))
-            requests.append(self.request(encode(shown.pieces, tokenizer), verb))
-        return [*map(_text, self._asked(contexts, requests))]
+        for (example, _), rendered in zip(contexts, self._render(contexts, suffix), strict=True):
+            verb = Generate(max_tokens=max_tokens, stop=(*stop, *self.layout.next_example_stop(example)))
+            requests.append(self.request(encode(rendered.pieces, tokenizer), verb))
+        return [*map(_text, self._query(contexts, requests))]
 
     def request(self, prompt: TextInput, verb: Verb) -> Request:
-        """What the model is asked behind a prompt, which it reads as the prompt of a row: with the changes of it."""
+        """Returns the request for a prompt, with the modifiers that apply to the prompts of rows."""
         return Request(input=self.bind_context.transform(prompt), verb=verb)
 
-    def _shown(self, contexts: Sequence[Context], suffix: Sequence[str] | None) -> list[Rendered]:
+    def _render(self, contexts: Sequence[Context], suffix: Sequence[str] | None) -> list[Rendered]:
         pairs = zip(contexts, repeat("") if suffix is None else suffix, strict=suffix is not None)
-        return [self.show(example, demonstrations, suffix=text) for (example, demonstrations), text in pairs]
+        return [self.layout(example, demonstrations, suffix=text) for (example, demonstrations), text in pairs]
 
-    def _asked(self, contexts: Sequence[Context], requests: Sequence[Request]) -> list[Output]:
-        """The answers, a round for each context that many rows share, and one for all the others."""
+    def _query(self, contexts: Sequence[Context], requests: Sequence[Request]) -> list[Output]:
+        """Queries the model in one round per context that many rows share, and one for all other rows."""
         sharing: dict[tuple[str, ...], list[int]] = {}
         for index, (_, demonstrations) in enumerate(contexts):
             sharing.setdefault(tuple(row.id for row in demonstrations), []).append(index)
-        rounds = [each for each in sharing.values() if len(each) >= SHARED]
-        rounds.append(sorted(index for each in sharing.values() if len(each) < SHARED for index in each))
+        rounds = [indices for indices in sharing.values() if len(indices) >= MIN_SHARED]
+        rounds.append(sorted(index for indices in sharing.values() if len(indices) < MIN_SHARED for index in indices))
         outputs: dict[int, Output] = {}
         for indices in rounds:
             outputs.update(zip(indices, self.ask([requests[index] for index in indices]), strict=True))

@@ -1,4 +1,4 @@
-"""How undecided a model is: the entropy of its answers, in nats."""
+"""The entropy of a model's predictions, in nats."""
 
 from __future__ import annotations
 
@@ -10,29 +10,38 @@ from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Demonstrations
 
 DECIMALS = 4
-"""Kept of an entropy that choices are made by: what a model answers in one batch and another differs by less."""
+"""Decimals to which entropies are rounded before comparison; results of different batches differ by less."""
 
 
 def entropy(weights: Sequence[float]) -> float:
-    """- sum p log p, where p is the weights over their sum."""
+    """Returns - sum p log p, where p are the weights divided by their sum."""
     total = sum(weights)
     return -sum(weight / total * math.log(weight / total) for weight in weights if weight > 0)
 
 
 def label_entropy(logprobs: Sequence[float]) -> float:
-    """Of the probabilities of a row's candidate answers, renormalized over these."""
+    """Returns the entropy of the candidate answers' probabilities, renormalized over the candidates."""
     highest = max(logprobs)
     return entropy([math.exp(logprob - highest) for logprob in logprobs])
 
 
-def least_undecided(
-    context: SelectionContext, ways: Sequence[tuple[Example, Sequence[Demonstrations]]], purpose: str
+def lowest_entropy(
+    context: SelectionContext, options: Sequence[tuple[Example, Sequence[Demonstrations]]], purpose: str
 ) -> list[Demonstrations]:
-    """For each row, those of its demonstrations behind which the model is least undecided about it; the first of equal ones."""
-    contexts = [(example, way) for example, own in ways if len(own) > 1 for way in own]
-    undecided = iter([round(label_entropy(scores), DECIMALS) for scores in context.scores(contexts, purpose)])
-    found = []
-    for _, own in ways:
-        entropies = [next(undecided) for _ in own] if len(own) > 1 else [0.0]
-        found.append(own[entropies.index(min(entropies))])
-    return found
+    """Chooses, for each row, the demonstrations with the lowest entropy of the model's prediction.
+
+    Args:
+        context: The model and the prompt layout.
+        options: Rows, each with the demonstrations to choose from. A single option is chosen without a query.
+        purpose: What needs the scores, for the error message.
+
+    Returns:
+        The chosen demonstrations of each row; ties go to the first.
+    """
+    queries = [(example, option) for example, row_options in options if len(row_options) > 1 for option in row_options]
+    entropies = iter([round(label_entropy(scores), DECIMALS) for scores in context.scores(queries, purpose)])
+    chosen = []
+    for _, row_options in options:
+        row_entropies = [next(entropies) for _ in row_options] if len(row_options) > 1 else [0.0]
+        chosen.append(row_options[row_entropies.index(min(row_entropies))])
+    return chosen

@@ -1,4 +1,4 @@
-"""The text around a template's variables, by which a row's inputs are found again in a text that a model writes."""
+"""The literal text around a template's variables, used to parse the rows that a model generates."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
-    """A block's literal text, and the variables that stand between its parts as they are."""
+    """The literal texts of a template block, and the variables between them."""
 
     literals: tuple[str, ...]
-    """One more than there are places for variables."""
+    """The texts before, between and after the variables: one more than there are variables."""
     variables: tuple[str, ...]
-    """One for each place, in order; one may have several."""
+    """The variables in order of occurrence; a variable may occur several times."""
 
     @classmethod
-    def of(cls, render: Callable[[Mapping[str, str]], str], variables: Iterable[str]) -> Outline:
-        """Of a block that is rendered from these variables: they are given marks, which are looked for."""
+    def from_renderer(cls, render: Callable[[Mapping[str, str]], str], variables: Iterable[str]) -> Outline:
+        """Builds the outline of a block by rendering it with marks as the values of its variables.
+
+        Args:
+            render: Renders the block with these values.
+            variables: Names of the block's variables.
+        """
         marks = {name: f"PROMPTKIT-slot-{number:04d}-" for number, name in enumerate(variables)}
         name_of = {mark: name for name, mark in marks.items()}
         parts = re.split("(" + "|".join(marks.values()) + ")", render(marks)) if marks else [render(marks)]
@@ -26,17 +31,24 @@ class Outline:
 
     @property
     def opening(self) -> str:
-        """What a block begins with, up to the space before its first variable: the words of models begin with theirs."""
+        """The start of the block up to the space before its first variable, because models generate words with that space."""
         return self.literals[0].rstrip(" \t")
 
     def read(self, text: str) -> dict[str, str] | None:
-        """The variables of the block with which a text begins, without surrounding white space; None if it does not."""
+        """Parses the block at the start of a text.
+
+        Args:
+            text: A generated text that starts with the block.
+
+        Returns:
+            The value of each variable without surrounding white space, or None if the text does not match or a value is empty.
+        """
         pattern = re.escape(self.literals[0])
         for name, literal in zip(self.variables, self.literals[1:], strict=True):
             group = f"(?P={name})" if f"(?P<{name}>" in pattern else f"(?P<{name}>.+?)"
             pattern += group + re.escape(literal)
         if not self.literals[-1].strip():
             pattern += r"(?=\n|\Z)"
-        found = re.match(pattern, text, re.DOTALL)
-        values = {name: value.strip() for name, value in found.groupdict().items()} if found else {}
+        match = re.match(pattern, text, re.DOTALL)
+        values = {name: value.strip() for name, value in match.groupdict().items()} if match else {}
         return values if values and all(values.values()) else None

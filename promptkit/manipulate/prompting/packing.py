@@ -1,4 +1,4 @@
-"""As many demonstrations as a number of tokens has room for."""
+"""Limits demonstrations to a token budget."""
 
 from __future__ import annotations
 
@@ -11,34 +11,39 @@ from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Demonstrations
 
 Pack = Callable[[Demonstrations], Demonstrations]
-"""Those of the demonstrations that are kept, in their order."""
+"""Returns the demonstrations that fit the budget, in their order."""
 
 
 def packing(context: SelectionContext, budget: int | None) -> Pack:
-    """Keeps, from the first to the last, each demonstration that still fits `budget` tokens; without a budget all.
+    """Returns a function that keeps the demonstrations that fit a token budget.
 
-    One that is too long is passed over, and the next ones are tried. A demonstration's length is what it adds to the prompt.
+    Demonstrations are considered in order; one that exceeds the remaining budget is skipped. The length of a demonstration is
+    the number of tokens that it adds to the prompt.
+
+    Args:
+        context: Encodes the demonstrations.
+        budget: Maximum number of tokens, or None for no limit.
     """
     if budget is None:
         return lambda rows: rows
     lengths: dict[str, float] = {}
 
     def pack(rows: Demonstrations) -> Demonstrations:
-        room: float = budget
-        kept = []
+        remaining: float = budget
+        fitting = []
         for row in rows:
             if row.id not in lengths:
-                lengths[row.id] = _added(context, row)
-            if lengths[row.id] <= room:
-                room -= lengths[row.id]
-                kept.append(row)
-        return tuple(kept)
+                lengths[row.id] = _added_tokens(context, row)
+            if lengths[row.id] <= remaining:
+                remaining -= lengths[row.id]
+                fitting.append(row)
+        return tuple(fitting)
 
     return pack
 
 
-def _added(context: SelectionContext, row: LabeledExample) -> float:
-    """How many tokens longer a prompt is for a second copy of the row; the query's inputs are empty."""
+def _added_tokens(context: SelectionContext, row: LabeledExample) -> float:
+    """The number of tokens that a second copy of the row adds to a prompt with an empty query."""
     query = replace(row, inputs=dict.fromkeys(row.inputs, ""))
-    one, two = (context.show(query, (row,) * count) for count in (1, 2))
+    one, two = (context.layout(query, (row,) * count) for count in (1, 2))
     return inf if two.dropped else len(two.input.ids) - len(one.input.ids)

@@ -1,4 +1,4 @@
-"""Chains of thought on a model that writes as told: what it is asked, in which rounds, and what stands before the answer."""
+"""Tests of chains of thought with a scripted model: its queries, its rounds, and the text before the answer."""
 
 import re
 from contextlib import suppress
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -14,12 +14,12 @@ import promptkit as pk
 from promptkit.core.errors import InputError, ModelError, TaskError, TemplateError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.manipulate.cot import COT, least_to_most, zero_shot
-from promptkit.manipulate.cot.zero_shot import joined
+from promptkit.manipulate.cot.zero_shot import join_reasoning
 from promptkit.manipulate.demos import auto_cot
 from promptkit.manipulate.demos.auto_cot import LINES, WORDS, clusters
 from promptkit.manipulate.demos.complex import complex as complex_
-from promptkit.manipulate.demos.complex import steps
-from promptkit.manipulate.prompting.similarity import Space
+from promptkit.manipulate.demos.complex import count_steps
+from promptkit.manipulate.prompting.similarity import EmbeddingSpace
 from tests.support.errors import refused
 
 LABELS = ("negative", "positive")
@@ -42,15 +42,15 @@ def reasoning_of(rendered):
     return "".join(piece.text for piece in rendered.pieces if piece.part == "reasoning")
 
 
-def flat(prompt, word):
+def uniform(prompt, word):
     return 0.0
 
 
 # ---- zero-shot --------------------------------------------------------------------------------------
 
 
-def test_zero_shot_asks_for_a_reasoning_and_stands_it_before_the_answer(bind_context, scripted, pool):
-    model = scripted(flat, lambda prompt, verb: [" First this.\nThen that. \n\nQ: more"])
+def test_zero_shot_generates_a_reasoning_before_the_answer(bind_context, scripted, pool):
+    model = scripted(uniform, lambda prompt, verb: [" First this.\nThen that. \n\nQ: more"])
     prompt = pk.Prompt(QUESTION, cot=zero_shot(max_tokens=9))
     rendered = prompt.bind(bind_context(pool, LABELS, model=model))(ROWS[:2])
     assert model.prompts == [f"Q: {row.inputs['text']}\nA: Let's think step by step." for row in ROWS[:2]]
@@ -63,30 +63,30 @@ def test_zero_shot_asks_for_a_reasoning_and_stands_it_before_the_answer(bind_con
         assert [span.part for span in each.input.spans][-1] == "reasoning"
 
 
-def test_a_reasoning_ends_before_a_further_example_and_not_at_an_empty_line(bind_context, scripted, pool):
+def test_a_reasoning_stops_at_the_next_example_and_not_at_an_empty_line(bind_context, scripted, pool):
     verbs = []
 
     def writes(prompt, verb):
         verbs.append(verb)
         return ["\n\n1. So.\n\nQ: further"]
 
-    around = bind_context(pool, LABELS, model=scripted(flat, writes))
-    (rendered,) = pk.Prompt(QUESTION, cot=zero_shot(max_tokens=7)).bind(around)(ROWS[:1])
+    setup = bind_context(pool, LABELS, model=scripted(uniform, writes))
+    (rendered,) = pk.Prompt(QUESTION, cot=zero_shot(max_tokens=7)).bind(setup)(ROWS[:1])
     assert verbs[0].stop == ("Therefore, the answer is", "\n\nQ:")
     assert verbs[0].max_tokens == 7
     assert reasoning_of(rendered) == " Let's think step by step.\n\n1. So. Therefore, the answer is"
 
 
 @pytest.mark.parametrize("cot", [zero_shot(), least_to_most()])
-def test_a_model_that_turns_to_the_answer_by_itself_is_not_asked_for_it_twice(bind_context, scripted, pool, cot):
-    model = scripted(flat, lambda prompt, verb: [" Why? So it is. Therefore, the answer is 7.\nAnd more?"])
+def test_an_answer_trigger_generated_by_the_model_is_not_repeated(bind_context, scripted, pool, cot):
+    model = scripted(uniform, lambda prompt, verb: [" Why? So it is. Therefore, the answer is 7.\nAnd more?"])
     (rendered,) = pk.Prompt(QUESTION, cot=cot).bind(bind_context(pool, LABELS, model=model))(ROWS[:1])
     assert text_of(rendered).count("Therefore, the answer is") == 1
     assert text_of(rendered).endswith("So it is. Therefore, the answer is")
 
 
-def test_demonstrations_show_their_reasoning_as_the_row_itself_does(bind_context, scripted, pool):
-    model = scripted(flat, lambda prompt, verb: [" Hm."])
+def test_demonstrations_format_their_reasoning_like_the_query(bind_context, scripted, pool):
+    model = scripted(uniform, lambda prompt, verb: [" Hm."])
     for template in (QUESTION, WORKED):
         prompt = pk.Prompt(template, demos=pk.demos.first(k=1), cot=zero_shot(trigger="Think.", answer_trigger="Hence"))
         (rendered,) = prompt.bind(bind_context(pool, LABELS, model=model))(ROWS[:1])
@@ -99,8 +99,8 @@ def test_demonstrations_show_their_reasoning_as_the_row_itself_does(bind_context
     assert text_of(rendered).startswith("Q: review number 0\nA: negative.\n\n")
 
 
-def test_in_a_chat_the_answering_turn_begins_with_the_reasoning(bind_context, scripted, pool):
-    model = scripted(flat, lambda prompt, verb: [" Hm."])
+def test_in_a_chat_the_assistant_turn_starts_with_the_reasoning(bind_context, scripted, pool):
+    model = scripted(uniform, lambda prompt, verb: [" Hm."])
     prompt = pk.Prompt(QUESTION, demos=pk.demos.first(k=1), cot=zero_shot(trigger="Think.", answer_trigger="Hence"), chat=True)
     (rendered,) = prompt.bind(bind_context(pool, LABELS, model=model))(ROWS[:1])
     assert model.card.tokenizer.decode(rendered.input.ids) == (
@@ -111,18 +111,16 @@ def test_in_a_chat_the_answering_turn_begins_with_the_reasoning(bind_context, sc
     assert rendered.targets == (" negative", " positive")
 
 
-def test_a_text_that_answers_is_a_line_behind_the_answer_trigger(bind_context, scripted, pool):
-    model = scripted(flat, lambda prompt, verb: [" Hm."])
+def test_a_generated_answer_stops_at_the_end_of_the_line(bind_context, scripted, pool):
+    model = scripted(uniform, lambda prompt, verb: [" Hm."])
     for chat in (False, True):
         prompt = pk.Prompt(QUESTION, cot=zero_shot(), chat=chat)
-        around = bind_context(pool, model=model, reading=pk.extract.first_line())
-        assert prompt.bind(around)(ROWS[:1])[0].stop == ("\n",)
+        setup = bind_context(pool, model=model, reading=pk.extract.first_line())
+        assert prompt.bind(setup)(ROWS[:1])[0].stop == ("\n",)
 
 
-def test_a_content_free_row_reasons_for_itself_behind_the_demonstrations_of_the_row_that_it_is_like(
-    bind_context, scripted, pool
-):
-    model = scripted(flat, lambda prompt, verb: [f" About {prompt.rpartition('Q: ')[2].split()[0]}."])
+def test_a_content_free_row_has_its_own_reasoning_and_the_demonstrations_of_its_context(bind_context, scripted, pool):
+    model = scripted(uniform, lambda prompt, verb: [f" About {prompt.rpartition('Q: ')[2].split()[0]}."])
     apply = pk.Prompt(QUESTION, demos=pk.demos.random_each(k=2), cot=zero_shot()).bind(bind_context(pool, LABELS, model=model))
     (own,) = apply(ROWS[:1])
     (free,) = apply([Example(id="free", inputs={"text": "N/A"})], context_of=ROWS[:1])
@@ -130,47 +128,48 @@ def test_a_content_free_row_reasons_for_itself_behind_the_demonstrations_of_the_
     assert "About N/A." in reasoning_of(free)
 
 
+@example(length=236, k=4, written=27, name="zero-shot")  # the space before the reasoning takes the last token
 @given(length=st.integers(150, 700), k=st.integers(0, 6), written=st.integers(0, 40), name=st.sampled_from(sorted(COT)))
-def test_there_is_room_for_the_reasoning_and_both_calls_show_the_same_demonstrations(
+def test_context_is_reserved_for_the_reasoning_so_that_both_calls_show_the_same_demonstrations(
     bind_context, scripted, make_card, pool, length, k, written, name
 ):
-    """Every token is a byte, so that a text is as long again when it is read."""
+    """Every token is a byte, so generated text has the same length when it is encoded again."""
 
     def writes(prompt, verb):
         assert len(prompt) + 1 + verb.max_tokens <= length
         return ["x? "[: verb.max_tokens] + "y" * min(written, verb.max_tokens - 3)]
 
     cot = COT[name](max_tokens=30, **({"questions": 1} if name == "least-to-most" else {}))
-    model = scripted(flat, writes)
+    model = scripted(uniform, writes)
     model.card = make_card(context_length=length)
     prompt = pk.Prompt(QUESTION, demos=pk.demos.first(k=k), cot=cot)
     apply = prompt.bind(bind_context([replace(row, rationale={}) for row in pool], LABELS, model=model))
     with suppress(TaskError):
         (rendered,) = apply(ROWS[:1])
-    if not model.prompts:  # the row alone is too long
+    if not model.prompts:  # the row is too long without demonstrations
         return
     assert len(rendered.input.ids) + max(map(len, rendered.continuations)) <= length
     assert len(rendered.demos) + len(rendered.dropped) == k
-    for asked in model.prompts:
-        assert asked.count("review number") == len(rendered.demos)
+    for prompt_text in model.prompts:
+        assert prompt_text.count("review number") == len(rendered.demos)
 
 
 @given(
     trigger=st.sampled_from(["", "Think."]), reasoning=st.text("ab \n.", max_size=9), answer=st.sampled_from(["Hence", "So:"])
 )
-def test_what_was_written_stands_as_it_was_written_between_single_spaces(trigger, reasoning, answer):
-    whole = joined(trigger, reasoning, answer)
-    assert whole.startswith(f" {trigger}")
-    assert whole.endswith(f" {answer}")
-    assert reasoning.rstrip() in whole
-    middle = whole[len(trigger) + 1 : len(whole) - len(answer) - 1]
+def test_a_reasoning_is_joined_unchanged_with_single_spaces(trigger, reasoning, answer):
+    full_text = join_reasoning(trigger, reasoning, answer)
+    assert full_text.startswith(f" {trigger}")
+    assert full_text.endswith(f" {answer}")
+    assert reasoning.rstrip() in full_text
+    middle = full_text[len(trigger) + 1 : len(full_text) - len(answer) - 1]
     assert middle in {reasoning.rstrip(), f" {reasoning.rstrip()}"}
     assert not reasoning.strip() or middle[0].isspace()
 
 
 @pytest.mark.parametrize(("keywords", "code"), [({"max_tokens": 0}, "out-of-range"), ({"answer_trigger": " "}, "empty-text")])
 @pytest.mark.parametrize("cot", COT.values(), ids=COT)
-def test_a_chain_of_thought_that_could_not_be_written_is_refused(cot, keywords, code):
+def test_invalid_settings_of_a_chain_of_thought_are_refused(cot, keywords, code):
     with refused(InputError, code, cot=cot.name, **keywords):
         cot(**keywords)
     with refused(InputError, "not-an-instance", keywords=("cot",)):
@@ -187,37 +186,37 @@ PLANS = {
 }
 
 
-def test_subquestions_are_answered_in_turn_each_behind_those_before_it(bind_context, scripted, pool):
+def test_subquestions_are_answered_one_by_one_after_the_previous_ones(bind_context, scripted, pool):
     def writes(prompt, verb):
         if prompt.endswith(":\n1."):
             return [PLANS[prompt.split("\n")[0].removeprefix("Q: ")]]
         return [f" It is {len(prompt)}.\n7. And so on?"]
 
-    model = scripted(flat, writes)
+    model = scripted(uniform, writes)
     apply = pk.Prompt(QUESTION, cot=least_to_most(trigger="Parts:", questions=3)).bind(bind_context(pool, LABELS, model=model))
     first, second, third = map(text_of, apply(ROWS[:3]))
     assert model.rounds == [3, 2, 2, 1]
-    begun = "Q: query 0\nA: Parts:\n1. How many sheep?"
-    whole = f"{begun} It is {len(begun)}.\n2. How many goats?"
-    assert {begun, whole} <= set(model.prompts)
-    assert first == f"{whole} It is {len(whole)}. Therefore, the answer is"
+    first_prompt = "Q: query 0\nA: Parts:\n1. How many sheep?"
+    full_text = f"{first_prompt} It is {len(first_prompt)}.\n2. How many goats?"
+    assert {first_prompt, full_text} <= set(model.prompts)
+    assert first == f"{full_text} It is {len(full_text)}. Therefore, the answer is"
     assert re.findall(r"\d\. (\w+.*?\?)", second) == ["Why not?", "Who?", "When?"]
     assert third == "Q: query 2\nA: Therefore, the answer is"
 
 
-def test_a_row_s_parts_do_not_depend_on_the_other_rows(bind_context, scripted, pool):
+def test_subquestions_of_a_row_do_not_depend_on_other_rows(bind_context, scripted, pool):
     def writes(prompt, verb):
         return [PLANS[prompt.split("\n")[0].removeprefix("Q: ")]] if prompt.endswith(":\n1.") else [f" {len(prompt)}."]
 
-    apply = pk.Prompt(QUESTION, cot=least_to_most()).bind(bind_context(pool, LABELS, model=scripted(flat, writes)))
+    apply = pk.Prompt(QUESTION, cot=least_to_most()).bind(bind_context(pool, LABELS, model=scripted(uniform, writes)))
     assert apply(ROWS[:3]) == [apply([row])[0] for row in ROWS[:3]]
 
 
 # ---- auto-cot ---------------------------------------------------------------------------------------
 
 
-def zoo(*topics, each=5):
-    """Rows about so many topics, each with words of its own."""
+def rows_about(*topics, each=5):
+    """Returns rows about several topics, each with distinct words."""
     return [
         LabeledExample(id=f"{topic}{i}", inputs={"text": " ".join([topic] * 4 + [f"{topic}-{i % 3}"] + ["and"] * i)}, label="?")
         for topic in topics
@@ -225,41 +224,43 @@ def zoo(*topics, each=5):
     ]
 
 
-def thinks(prompt, verb):
+def generate_reasoning(prompt, verb):
     return [" A sheep.\nTwo goats.\n\n"] if prompt.endswith("step by step.") else [f" {len(prompt) % 7}\n"]
 
 
-def over(context, rows, model, template=WORKED, **keywords):
-    around = context(rows, model=model, template=template, reading=pk.extract.first_line(max_tokens=4))
-    return auto_cot(**keywords).bind(around)
+def bind_auto_cot(context, rows, model, template=WORKED, **keywords):
+    setup = context(rows, model=model, template=template, reading=pk.extract.first_line(max_tokens=4))
+    return auto_cot(**keywords).bind(setup)
 
 
 def test_auto_cot_shows_a_row_of_each_cluster_with_the_model_s_own_reasoning_and_answer(context, scripted):
-    rows = zoo("cat", "dog", "emu")
-    model = scripted(flat, thinks)
-    (chosen,) = over(context, rows, model, k=3)(ROWS[:1])
+    rows = rows_about("cat", "dog", "emu")
+    model = scripted(uniform, generate_reasoning)
+    (chosen,) = bind_auto_cot(context, rows, model, k=3)(ROWS[:1])
     assert {row.inputs["text"].split()[0] for row in chosen} == {"cat", "dog", "emu"}
     for row in chosen:
         assert row.rationale == {"reasoning": "A sheep. Two goats."}
-        asked = f"Q: {row.inputs['text']}\nA: Let's think step by step. A sheep.\nTwo goats. Therefore, the answer is"
-        assert row.label == str(len(asked) % 7)
+        prompt_text = f"Q: {row.inputs['text']}\nA: Let's think step by step. A sheep.\nTwo goats. Therefore, the answer is"
+        assert row.label == str(len(prompt_text) % 7)
     assert model.rounds == [3, 3]
 
 
 @few
 @given(order=st.randoms(use_true_random=False), seed=st.integers(0, 5))
-def test_auto_cot_does_not_depend_on_the_order_of_the_pool_nor_on_its_labels(context, scripted, order, seed):
-    rows = zoo("cat", "dog", "emu")
+def test_auto_cot_depends_neither_on_the_order_of_the_pool_nor_on_its_labels(context, scripted, order, seed):
+    rows = rows_about("cat", "dog", "emu")
     mixed = [replace(row, label="other", id=row.id) for row in rows]
     order.shuffle(mixed)
-    one, other = (over(context, each, scripted(flat, thinks), k=3, seed=seed)(ROWS[:1]) for each in (rows, mixed))
+    one, other = (
+        bind_auto_cot(context, each, scripted(uniform, generate_reasoning), k=3, seed=seed)(ROWS[:1]) for each in (rows, mixed)
+    )
     assert one == other
 
 
-def test_a_row_of_a_cluster_is_the_nearest_to_its_centroid():
+def test_clusters_are_sorted_by_distance_to_their_centroid():
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    rows = zoo("cat", "dog", "emu", each=6)
+    rows = rows_about("cat", "dog", "emu", each=6)
     texts = [row.inputs["text"] for row in rows]
     vectors = TfidfVectorizer(token_pattern=r"\S+").fit_transform(texts).toarray().astype(np.float32)
     place = {row.id: vector for row, vector in zip(rows, vectors, strict=True)}
@@ -274,7 +275,7 @@ def test_a_row_of_a_cluster_is_the_nearest_to_its_centroid():
             assert all(np.linalg.norm(place[row.id] - centroid) < np.linalg.norm(place[row.id] - mean) for mean in others)
 
 
-UNFIT = {
+UNUSABLE = {
     "nothing": "",
     "a sentence without an end": " It is",
     "too many lines": " a.\n" * (LINES + 1),
@@ -282,58 +283,60 @@ UNFIT = {
 }
 
 
-@pytest.mark.parametrize("unfit", UNFIT)
-def test_a_reasoning_that_is_unfit_gives_way_to_the_next_of_its_cluster(context, scripted, unfit):
-    rows = sorted(zoo("cat", "dog", "emu"), key=lambda row: row.id)
-    vectors = Space(context(rows, model=scripted()), "model", rows).pool
+@pytest.mark.parametrize("unusable", UNUSABLE)
+def test_an_unusable_reasoning_is_replaced_by_the_next_row_of_the_cluster(context, scripted, unusable):
+    rows = sorted(rows_about("cat", "dog", "emu"), key=lambda row: row.id)
+    vectors = EmbeddingSpace(context(rows, model=scripted()), "model", rows).pool
     nearest = [own[0] for own in clusters(rows, vectors, 3, seed=0)]
 
     def writes(prompt, verb):
         bad = any(f"Q: {row.inputs['text']}\n" in prompt for row in nearest[:2])
         if prompt.endswith("step by step."):
-            return [UNFIT[unfit] if bad else " Fine."]
-        return ["" if bad and unfit == "no answer" else " 7\n"]
+            return [UNUSABLE[unusable] if bad else " Fine."]
+        return ["" if bad and unusable == "no answer" else " 7\n"]
 
-    model = scripted(flat, writes)
-    (chosen,) = over(context, rows, model, k=3)(ROWS[:1])
+    model = scripted(uniform, writes)
+    (chosen,) = bind_auto_cot(context, rows, model, k=3)(ROWS[:1])
     assert len(chosen) == 3
     assert [row.id for row in nearest if row.id in {each.id for each in chosen}] == [nearest[2].id]
     assert model.rounds == [3, 3, 2, 2]
 
 
-def test_a_long_question_is_never_tried_and_a_cluster_without_another_is_left_out(context, scripted, caplog):
+def test_long_questions_are_skipped_and_clusters_without_others_are_left_out(context, scripted, caplog):
     long = LabeledExample(id="long", inputs={"text": "fox " * (WORDS + 1)}, label="?")
-    model = scripted(flat, thinks)
-    (chosen,) = over(context, [*zoo("cat", "dog"), long], model, k=3)(ROWS[:1])
+    model = scripted(uniform, generate_reasoning)
+    (chosen,) = bind_auto_cot(context, [*rows_about("cat", "dog"), long], model, k=3)(ROWS[:1])
     assert len(chosen) == 2
     assert not any("fox" in prompt for prompt in model.prompts)
-    assert caplog.messages == ["auto-cot found a reasoning to show in 2 of 3 clusters."]
+    (message,) = caplog.messages
+    assert "auto-cot" in message
+    assert "2 of 3" in message
 
 
-def test_a_model_that_writes_no_reasoning_is_refused(context, scripted):
+def test_a_model_that_generates_no_reasoning_is_refused(context, scripted):
     with refused(ModelError, "no-generated-reasoning", selector="auto-cot"):
-        over(context, zoo("cat", "dog"), scripted(flat, lambda prompt, verb: [""]), k=2)
+        bind_auto_cot(context, rows_about("cat", "dog"), scripted(uniform, lambda prompt, verb: [""]), k=2)
 
 
-def test_a_template_that_shows_no_reasoning_is_refused_but_for_a_chain_of_thought(context, bind_context, scripted):
-    model = scripted(lambda prompt, word: -float(len(word)), thinks)
+def test_a_template_without_reasoning_is_refused_unless_a_chain_of_thought_shows_it(context, bind_context, scripted):
+    model = scripted(lambda prompt, word: -float(len(word)), generate_reasoning)
     with refused(TemplateError, "reasoning-not-shown", selector="auto-cot"):
-        over(context, zoo("cat"), model, template=QUESTION, k=1)
+        bind_auto_cot(context, rows_about("cat"), model, template=QUESTION, k=1)
     prompt = pk.Prompt(QUESTION, demos=auto_cot(k=2), cot=zero_shot())
-    rows = [replace(row, label="negative") for row in zoo("cat", "dog")]
+    rows = [replace(row, label="negative") for row in rows_about("cat", "dog")]
     (rendered,) = prompt.bind(bind_context(rows, ("negative", "yes"), model=model))(ROWS[:1])
     assert text_of(rendered).count("A sheep. Two goats. Therefore, the answer is yes\n\n") == 2
 
 
-def test_a_row_is_not_shown_itself(context, scripted):
-    rows = zoo("cat", "dog", "emu")
-    choose = over(context, rows, scripted(flat, thinks), k=3)
+def test_a_row_is_not_its_own_demonstration(context, scripted):
+    rows = rows_about("cat", "dog", "emu")
+    choose = bind_auto_cot(context, rows, scripted(uniform, generate_reasoning), k=3)
     (usual,) = choose(ROWS[:1])
     (own,) = choose([Example(id="again", inputs=usual[1].inputs)])
     assert own == (usual[0], usual[2])
 
 
-def test_clusters_of_rows_with_the_same_vector_are_no_error():
+def test_rows_with_equal_vectors_can_be_clustered():
     rows = [LabeledExample(id=f"r{i}", inputs={"text": "a b" if i else "b a"}, label="?") for i in range(2)]
     assert sorted(map(len, clusters(rows, np.ones((2, 3), np.float32), 2, seed=0))) == [0, 2]
 
@@ -344,18 +347,18 @@ def test_clusters_of_rows_with_the_same_vector_are_no_error():
 @given(
     counts=st.lists(st.integers(1, 5), min_size=4, max_size=8), k=st.integers(0, 4), mark=st.sampled_from([". ", ".\n", "; "])
 )
-def test_the_rows_of_most_steps_are_shown(context, counts, k, mark):
+def test_the_rows_with_the_most_steps_are_shown(context, counts, k, mark):
     rows = [
         LabeledExample(id=f"r{i}", inputs={"text": f"t{i}"}, label="x", rationale={"reasoning": mark.join(["3.5 = 7"] * count)})
         for i, count in enumerate(counts)
     ]
-    assert [*map(steps, rows)] == counts
+    assert [*map(count_steps, rows)] == counts
     (chosen,) = complex_(k=k).bind(context(rows, ("x",)))(ROWS[:1])
     expected = sorted(range(len(counts)), key=lambda i: (-counts[i], i))[:k]
     assert [row.id for row in chosen] == [f"r{i}" for i in expected]
 
 
-def test_rows_without_worked_reasoning_are_refused(context, make_rows):
+def test_a_pool_without_rationales_is_refused(context, make_rows):
     with refused(TaskError, "no-reasoning", selector="complex", rows=4):
         complex_(k=1).bind(context(make_rows(4), LABELS))
     assert complex_(k=0).bind(context([], LABELS))(ROWS[:1]) == [()]

@@ -11,11 +11,11 @@ from promptkit.manipulate.demos import SELECTORS, balanced, first, random, rando
 from tests.support.errors import refused
 
 LABELS = ("negative", "neutral", "positive")
-STRANGER = Example(id="stranger", inputs={"text": "in no pool"})
+UNSEEN = Example(id="stranger", inputs={"text": "in no pool"})
 
-drawn = pytest.mark.parametrize("selector", [random, random_each, balanced])
-choosing = pytest.mark.parametrize("selector", [first, random, random_each, balanced])
-shared = pytest.mark.parametrize("selector", [first, random, balanced, votek])
+random_selectors = pytest.mark.parametrize("selector", [random, random_each, balanced])
+all_selectors = pytest.mark.parametrize("selector", [first, random, random_each, balanced])
+shared_set_selectors = pytest.mark.parametrize("selector", [first, random, balanced, votek])
 
 seeds = st.integers(0, 50)
 counts = st.integers(0, 9)
@@ -31,8 +31,8 @@ def ids(rows):
 
 
 @pytest.fixture(scope="module")
-def over(context):
-    """A selector's choice over a pool, for one row."""
+def bind_selector(context):
+    """Binds a selector to a pool."""
 
     def make(selector, pool, k=0, seed=0, labels=LABELS):
         known = {field.name for field in fields(selector)}
@@ -43,95 +43,95 @@ def over(context):
     return make
 
 
-@drawn
+@random_selectors
 @given(order=st.randoms(use_true_random=False), k=counts, seed=seeds)
-def test_drawn_demonstrations_do_not_depend_on_the_order_of_the_pool(over, pool, selector, order, k, seed):
+def test_random_demonstrations_do_not_depend_on_the_order_of_the_pool(bind_selector, pool, selector, order, k, seed):
     mixed = list(pool)
     order.shuffle(mixed)
-    for row in (STRANGER, pool[0], pool[17]):
-        assert over(selector, mixed, k, seed)(row) == over(selector, pool, k, seed)(row)
+    for row in (UNSEEN, pool[0], pool[17]):
+        assert bind_selector(selector, mixed, k, seed)(row) == bind_selector(selector, pool, k, seed)(row)
 
 
 @given(order=st.randoms(use_true_random=False), k=counts)
-def test_the_first_demonstrations_are_the_first_rows_of_the_pool(over, pool, order, k):
+def test_the_first_demonstrations_are_the_first_rows_of_the_pool(bind_selector, pool, order, k):
     mixed = list(pool)
     order.shuffle(mixed)
-    assert ids(over(first, mixed, k)(STRANGER)) == ids(mixed[:k])
+    assert ids(bind_selector(first, mixed, k)(UNSEEN)) == ids(mixed[:k])
 
 
-@choosing
+@all_selectors
 @given(k=counts, seed=seeds, index=st.integers(-1, 29))
-def test_k_demonstrations_are_among_the_k_plus_1_of_the_same_seed(over, pool, selector, k, seed, index):
-    row = STRANGER if index < 0 else pool[index]
-    fewer, more = over(selector, pool, k, seed)(row), over(selector, pool, k + 1, seed)(row)
+def test_k_demonstrations_are_among_the_k_plus_1_of_the_same_seed(bind_selector, pool, selector, k, seed, index):
+    row = UNSEEN if index < 0 else pool[index]
+    fewer, more = bind_selector(selector, pool, k, seed)(row), bind_selector(selector, pool, k + 1, seed)(row)
     assert (len(fewer), len(more)) == (k, k + 1)
     assert set(ids(fewer)) < set(ids(more))
 
 
-@choosing
+@all_selectors
 @given(k=st.integers(1, 9), seed=seeds, index=st.integers(0, 29), copies=st.integers(0, 3))
-def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(over, pool, selector, k, seed, index, copies):
+def test_neither_the_row_nor_one_with_equal_inputs_is_its_demonstration(bind_selector, pool, selector, k, seed, index, copies):
     own = pool[index]
     twins = [LabeledExample(id=f"{own.id}#{n}", inputs=dict(own.inputs), label=own.label) for n in range(2, 2 + copies)]
-    asked = Example(id="asked again", inputs=dict(own.inputs))
-    for row in (own, asked):
-        chosen = over(selector, [*pool, *twins], k, seed)(row)
+    query_row = Example(id="asked again", inputs=dict(own.inputs))
+    for row in (own, query_row):
+        chosen = bind_selector(selector, [*pool, *twins], k, seed)(row)
         assert len(chosen) == k
         assert own.inputs not in [demonstration.inputs for demonstration in chosen]
 
 
-@choosing
+@all_selectors
 @given(k=st.integers(1, 9), seed=seeds)
-def test_no_two_demonstrations_have_equal_inputs(over, pool, selector, k, seed):
+def test_no_two_demonstrations_have_equal_inputs(bind_selector, pool, selector, k, seed):
     twins = [LabeledExample(id=f"{row.id}#2", inputs=row.inputs, label=row.label) for row in pool]
-    texts = [row.inputs["text"] for row in over(selector, [*pool, *twins], k, seed)(STRANGER)]
+    texts = [row.inputs["text"] for row in bind_selector(selector, [*pool, *twins], k, seed)(UNSEEN)]
     assert len(set(texts)) == k
 
 
-@shared
+@shared_set_selectors
 @given(k=counts, seed=seeds)
-def test_a_shared_set_is_the_same_for_every_row_outside_of_it(over, pool, selector, k, seed):
-    choose = over(selector, pool, k, seed)
-    usual = choose(STRANGER)
+def test_a_shared_set_is_the_same_for_every_row_that_is_not_in_it(bind_selector, pool, selector, k, seed):
+    choose = bind_selector(selector, pool, k, seed)
+    usual = choose(UNSEEN)
     assert all(choose(row) == usual for row in pool if row not in usual)
 
 
-@shared
+@shared_set_selectors
 @given(k=st.integers(1, 9), seed=seeds, data=st.data())
-def test_a_row_in_a_shared_set_has_one_demonstration_replaced(over, pool, selector, k, seed, data):
-    choose = over(selector, pool, k, seed)
-    usual = choose(STRANGER)
+def test_a_row_in_a_shared_set_has_one_demonstration_replaced(bind_selector, pool, selector, k, seed, data):
+    choose = bind_selector(selector, pool, k, seed)
+    usual = choose(UNSEEN)
     own = data.draw(st.sampled_from(usual))
     assert set(ids(usual)) - set(ids(choose(own))) == {own.id}
     assert len(set(ids(choose(own))) - set(ids(usual))) == 1
 
 
-@shared
-def test_in_a_shared_set_only_the_place_of_the_row_itself_changes(over, pool, selector):
-    choose = over(selector, pool, 6)
-    usual = choose(STRANGER)
+@shared_set_selectors
+def test_only_the_row_itself_is_replaced_in_a_shared_set(bind_selector, pool, selector):
+    choose = bind_selector(selector, pool, 6)
+    usual = choose(UNSEEN)
     for place, own in enumerate(usual):
         assert [n for n, (one, other) in enumerate(zip(usual, choose(own), strict=True)) if one != other] == [place]
 
 
 @given(k=st.integers(1, 9), seed=seeds)
-def test_random_each_draws_anew_for_each_row_by_the_row_alone(over, pool, k, seed):
+def test_random_each_draws_separately_for_each_row(bind_selector, pool, k, seed):
     rows = [Example(id=f"query {n}", inputs={"text": f"query {n}"}) for n in range(8)]
-    choose = over(random_each, pool, k, seed)
+    choose = bind_selector(random_each, pool, k, seed)
     chosen = {row.id: ids(choose(row)) for row in rows}
     assert len({tuple(demonstrations) for demonstrations in chosen.values()}) > 1
-    assert {row.id: ids(over(random_each, pool, k, seed)(row)) for row in reversed(rows)} == chosen
+    assert {row.id: ids(bind_selector(random_each, pool, k, seed)(row)) for row in reversed(rows)} == chosen
 
 
-@drawn
-def test_another_seed_draws_other_demonstrations(over, pool, selector):
-    sets = {frozenset(ids(over(selector, pool, 6, seed)(STRANGER))) for seed in range(10)}
+@random_selectors
+def test_a_different_seed_draws_different_demonstrations(bind_selector, pool, selector):
+    sets = {frozenset(ids(bind_selector(selector, pool, 6, seed)(UNSEEN))) for seed in range(10)}
     assert len(sets) >= 9
 
 
 @pytest.mark.parametrize("selector", [random, random_each])
-def test_every_row_of_the_pool_has_an_equal_chance(over, pool, selector):
-    draws = Counter(row.id for seed in range(600) for row in over(selector, pool, 5, seed)(STRANGER))
+def test_every_row_of_the_pool_is_drawn_equally_often(bind_selector, pool, selector):
+    draws = Counter(row.id for seed in range(600) for row in bind_selector(selector, pool, 5, seed)(UNSEEN))
     expected = 600 * 5 / len(pool)  # standard deviation about 9
     assert all(abs(draws[row.id] - expected) < 45 for row in pool)
 
@@ -140,73 +140,73 @@ def test_every_row_of_the_pool_has_an_equal_chance(over, pool, selector):
 
 
 @given(k=st.integers(0, 12), seed=seeds, index=st.integers(-1, 29))
-def test_balanced_classes_differ_by_one_demonstration_at_most(over, pool, k, seed, index):
-    chosen = over(balanced, pool, k, seed)(STRANGER if index < 0 else pool[index])
-    held = Counter(row.label for row in chosen)
+def test_balanced_classes_differ_by_one_demonstration_at_most(bind_selector, pool, k, seed, index):
+    chosen = bind_selector(balanced, pool, k, seed)(UNSEEN if index < 0 else pool[index])
+    counts_by_label = Counter(row.label for row in chosen)
     assert len(chosen) == k
-    assert max(held[label] for label in LABELS) - min(held[label] for label in LABELS) <= 1
+    assert max(counts_by_label[label] for label in LABELS) - min(counts_by_label[label] for label in LABELS) <= 1
 
 
-def test_which_class_is_shown_once_more_is_drawn(over, pool):
+def test_the_classes_that_get_the_remainder_are_random(bind_selector, pool):
     favoured = Counter(
-        Counter(row.label for row in over(balanced, pool, 4, seed)(STRANGER)).most_common(1)[0][0] for seed in range(60)
+        Counter(row.label for row in bind_selector(balanced, pool, 4, seed)(UNSEEN)).most_common(1)[0][0] for seed in range(60)
     )
     assert all(favoured[label] >= 8 for label in LABELS)
 
 
-def test_classes_are_mixed_and_not_shown_in_blocks(over, pool):
-    first_shown = {over(balanced, pool, 6, seed)(STRANGER)[0].label for seed in range(20)}
+def test_balanced_classes_are_shuffled(bind_selector, pool):
+    first_shown = {bind_selector(balanced, pool, 6, seed)(UNSEEN)[0].label for seed in range(20)}
     assert first_shown == set(LABELS)
 
 
 @given(seed=seeds, k=st.integers(0, 9), order=st.permutations(LABELS))
-def test_balanced_demonstrations_do_not_depend_on_the_declared_order_of_labels(over, pool, seed, k, order):
-    assert over(balanced, pool, k, seed, order)(STRANGER) == over(balanced, pool, k, seed)(STRANGER)
+def test_balanced_demonstrations_do_not_depend_on_the_declared_order_of_labels(bind_selector, pool, seed, k, order):
+    assert bind_selector(balanced, pool, k, seed, order)(UNSEEN) == bind_selector(balanced, pool, k, seed)(UNSEEN)
 
 
 @given(seed=seeds)
-def test_balanced_demonstrations_come_from_a_lopsided_pool_too(over, make_rows, seed):
+def test_balanced_demonstrations_of_an_imbalanced_pool(bind_selector, make_rows, seed):
     lopsided = [*make_rows(40, ("positive",)), LabeledExample(id="rare", inputs={"text": "rare"}, label="negative")]
-    chosen = over(balanced, lopsided, 2, seed, ("negative", "positive"))(STRANGER)
+    chosen = bind_selector(balanced, lopsided, 2, seed, ("negative", "positive"))(UNSEEN)
     assert sorted(row.label for row in chosen) == ["negative", "positive"]
 
 
 # ---- refusals ---------------------------------------------------------------------------------------
 
 
-@choosing
-def test_a_pool_with_fewer_rows_than_k_is_refused(over, pool, selector):
+@all_selectors
+def test_a_pool_with_fewer_rows_than_k_is_refused(bind_selector, pool, selector):
     with refused(TaskError, "too-few-rows", k=4, rows=3):
-        over(selector, pool[:3], 4)
+        bind_selector(selector, pool[:3], 4)
 
 
-@choosing
-def test_a_negative_number_of_demonstrations_is_refused(over, pool, selector):
+@all_selectors
+def test_a_negative_number_of_demonstrations_is_refused(bind_selector, pool, selector):
     with refused(InputError, "out-of-range", k=-1):
-        over(selector, pool, -1)
+        bind_selector(selector, pool, -1)
 
 
-def test_a_class_with_too_few_rows_is_refused_by_name(over, pool):
+def test_a_class_with_too_few_rows_is_refused_by_name(bind_selector, pool):
     few = [row for row in pool if row.label != "neutral"] + [row for row in pool if row.label == "neutral"][:1]
     with refused(TaskError, "too-few-rows-of-label", k=6, labels=("neutral",), rows=(1,)):
-        over(balanced, few, 6)
+        bind_selector(balanced, few, 6)
 
 
-@choosing
-def test_a_pool_with_fewer_different_inputs_than_k_is_refused(over, pool, selector):
+@all_selectors
+def test_a_pool_with_fewer_different_inputs_than_k_is_refused(bind_selector, pool, selector):
     twins = [LabeledExample(id=f"{row.id}#2", inputs=row.inputs, label=row.label) for row in pool[:6]]
     with refused(TaskError, "too-few-rows", k=12, rows=6):
-        over(selector, [*pool[:6], *twins], 12)
+        bind_selector(selector, [*pool[:6], *twins], 12)
 
 
-@choosing
-def test_a_row_of_a_pool_of_just_k_is_shown_all_the_others(over, pool, selector):
+@all_selectors
+def test_a_row_of_a_pool_of_k_rows_is_shown_all_others(bind_selector, pool, selector):
     pool = pool[:6]
-    assert set(ids(over(selector, pool, 6)(pool[0]))) == {row.id for row in pool[1:]}
+    assert set(ids(bind_selector(selector, pool, 6)(pool[0]))) == {row.id for row in pool[1:]}
 
 
-def test_zero_shows_none_whatever_the_pool(over, pool):
-    assert over(zero, pool)(STRANGER) == over(zero, [])(STRANGER) == ()
+def test_zero_shows_none_whatever_the_pool(bind_selector, pool):
+    assert bind_selector(zero, pool)(UNSEEN) == bind_selector(zero, [])(UNSEEN) == ()
 
 
 def test_a_selector_s_spelling_is_its_name():

@@ -1,4 +1,4 @@
-"""Selectors that ask the model, on answers made by hand: each against its formula worked by numpy."""
+"""Tests of selectors that query the model, against their formulas in NumPy with scripted outputs."""
 
 import hashlib
 import re
@@ -15,18 +15,18 @@ from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.manipulate.demos import influence, mdl, random, random_each, rerank
 from promptkit.manipulate.demos.candidates import CANDIDATES
-from promptkit.manipulate.prompting.context import SHARED
+from promptkit.manipulate.prompting.context import MIN_SHARED
 from promptkit.models.client import CachedModel
 from tests.support.errors import refused
 
 LABELS = ("negative", "positive")
 ROWS = [Example(id=f"q{i}", inputs={"text": f"query {i}"}) for i in range(6)]
-ASKING = [
+SELECTORS_WITH_QUERIES = [
     mdl(k=3, candidates=7, organizations=5),
     influence(k=3, candidates=8, contexts=8, rows=9),
     rerank(k=3, candidates=6, rows=2),
 ]
-every = pytest.mark.parametrize("selector", ASKING, ids=lambda selector: selector.name)
+every_selector = pytest.mark.parametrize("selector", SELECTORS_WITH_QUERIES, ids=lambda selector: selector.name)
 few = hypothesis_settings(max_examples=12)
 
 
@@ -41,7 +41,7 @@ def dev(make_rows):
 
 
 def noise(prompt, word):
-    """A log-probability that depends on the whole prompt, and on nothing else."""
+    """Returns a log-probability that depends only on the prompt and the word."""
     return -int.from_bytes(hashlib.blake2b(f"{prompt}\0{word}".encode(), digest_size=4).digest()) / 2**30
 
 
@@ -49,12 +49,10 @@ def ids(rows):
     return [row.id for row in rows]
 
 
-@every
+@every_selector
 @few
 @given(order=st.randoms(use_true_random=False))
-def test_many_rows_are_chosen_for_as_one_by_one_and_the_order_of_the_pool_changes_nothing(
-    context, scripted, pool, dev, selector, order
-):
+def test_selection_is_independent_of_other_rows_and_of_the_order_of_the_pool(context, scripted, pool, dev, selector, order):
     mixed, mixed_dev = [*pool], [*dev]
     order.shuffle(mixed)
     order.shuffle(mixed_dev)
@@ -64,16 +62,16 @@ def test_many_rows_are_chosen_for_as_one_by_one_and_the_order_of_the_pool_change
     assert choose(rows) == [other([row])[0] for row in rows]
 
 
-@every
-def test_the_label_of_the_row_itself_is_out_of_reach(context, scripted, pool, dev, selector):
-    """An Example has none; a labeled row that is taken for one is chosen for all the same, whatever its label."""
+@every_selector
+def test_the_label_of_the_row_is_not_used(context, scripted, pool, dev, selector):
+    """An Example has no label; a labeled row gets the same demonstrations whatever its label."""
     choose = selector.bind(context(pool, LABELS, dev=dev, model=scripted(noise)))
     labeled = [[LabeledExample(id=row.id, inputs=row.inputs, label=label) for row in ROWS] for label in LABELS]
     assert choose(ROWS) == choose(labeled[0]) == choose(labeled[1])
 
 
-@every
-def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(context, scripted, pool, dev, selector):
+@every_selector
+def test_neither_the_row_nor_one_with_equal_inputs_is_its_demonstration(context, scripted, pool, dev, selector):
     twins = [replace(row, id=f"{row.id}#2") for row in pool]
     choose = selector.bind(context([*pool, *twins], LABELS, dev=dev, model=scripted(noise)))
     for row, chosen in zip(pool, choose(pool), strict=True):
@@ -81,20 +79,20 @@ def test_a_row_is_never_shown_itself_nor_a_row_with_equal_inputs(context, script
         assert len({*texts, row.inputs["text"]}) == 4
 
 
-@every
-def test_what_was_asked_is_not_asked_again(bind_context, scripted, pool, dev, selector):
+@every_selector
+def test_queries_are_not_repeated(bind_context, scripted, pool, dev, selector):
     model = scripted(noise)
     apply = pk.Prompt("sentiment/review", demos=selector).bind(bind_context(pool, LABELS, dev=dev, model=model))
     apply(ROWS)
-    asked = len(model.prompts)
-    assert asked == len(set(model.prompts))
+    queries = len(model.prompts)
+    assert queries == len(set(model.prompts))
     apply(ROWS)
     apply([Example(id="N/A", inputs={"text": "N/A"})], context_of=[ROWS[0]])
-    assert len(model.prompts) == asked
+    assert len(model.prompts) == queries
 
 
-@every
-def test_answers_that_are_written_or_rows_that_are_missing_are_refused(context, make_rows, pool, dev, selector):
+@every_selector
+def test_generated_answers_and_missing_rows_are_refused(context, make_rows, pool, dev, selector):
     if selector.name != "influence":
         with refused(Unsupported, "needs-scored-answers", purpose=selector.name):
             selector.bind(context(pool, LABELS, dev=dev, reading=pk.extract.first_line()))(ROWS)
@@ -105,29 +103,29 @@ def test_answers_that_are_written_or_rows_that_are_missing_are_refused(context, 
         selector.bind(context(make_rows(2), LABELS, dev=dev))
 
 
-@every
-def test_for_no_demonstrations_nothing_is_asked(context, scripted, pool, selector):
+@every_selector
+def test_zero_demonstrations_need_no_query(context, scripted, pool, selector):
     model = scripted(noise)
     assert replace(selector, k=0).bind(context(pool, LABELS, model=model))(ROWS) == [()] * len(ROWS)
     assert model.prompts == []
 
 
-def test_rows_behind_the_same_demonstrations_are_asked_in_a_round_of_their_own(context, scripted, pool):
+def test_rows_with_the_same_demonstrations_form_a_separate_round(context, scripted, pool):
     model = scripted(noise)
-    around = context(pool, LABELS, model=model)
-    rows = [Example(id=f"r{i}", inputs={"text": f"row {i}"}) for i in range(SHARED)]
+    setup = context(pool, LABELS, model=model)
+    rows = [Example(id=f"r{i}", inputs={"text": f"row {i}"}) for i in range(MIN_SHARED)]
     contexts = [(row, (demo,)) for row in rows for demo in pool[:2]] + [(row, (pool[3],)) for row in rows[:2]]
-    scores = around.scores(contexts, "a test")
-    assert model.rounds == [SHARED, SHARED, 2]
-    assert scores == [around.scores([context], "a test")[0] for context in contexts]
+    scores = setup.scores(contexts, "a test")
+    assert model.rounds == [MIN_SHARED, MIN_SHARED, 2]
+    assert scores == [setup.scores([context], "a test")[0] for context in contexts]
 
 
 # ---- mdl --------------------------------------------------------------------------------------------
 
 
 def entropies(model, context, row, ways):
-    """By numpy, from the scores of the prompts as the model reads them."""
-    prompts = [model.card.tokenizer.decode(context.show(row, way).input.ids).removeprefix("<bos>") for way in ways]
+    """Computes the entropies with NumPy from the scores of the decoded prompts."""
+    prompts = [model.card.tokenizer.decode(context.layout(row, way).input.ids).removeprefix("<bos>") for way in ways]
     logprobs = np.array([[noise(prompt, f" {label}") for label in LABELS] for prompt in prompts])
     p = np.exp(logprobs) / np.exp(logprobs).sum(1, keepdims=True)
     return -(p * np.log(p)).sum(1)
@@ -135,34 +133,34 @@ def entropies(model, context, row, ways):
 
 @few
 @given(seed=st.integers(0, 99), k=st.integers(1, 4), candidates=st.integers(4, 9), organizations=st.integers(1, 6))
-def test_mdl_shows_the_organization_of_least_entropy(context, scripted, pool, seed, k, candidates, organizations):
+def test_mdl_shows_the_organization_with_the_lowest_entropy(context, scripted, pool, seed, k, candidates, organizations):
     selector = mdl(k=k, seed=seed, candidates=candidates, organizations=organizations)
     model = scripted(noise)
-    around = context(pool, LABELS, model=model)
-    proposed = random_each(k=candidates, seed=seed).bind(around)(ROWS)
-    for row, own, chosen in zip(ROWS, proposed, selector.bind(around)(ROWS), strict=True):
+    setup = context(pool, LABELS, model=model)
+    proposed = random_each(k=candidates, seed=seed).bind(setup)(ROWS)
+    for row, own, chosen in zip(ROWS, proposed, selector.bind(setup)(ROWS), strict=True):
         ways = selector._organizations(row, own)
         assert ways[0] == own[:k]
         assert all(len(set(ids(way))) == k and {*ids(way)} <= {*ids(own)} for way in ways)
-        assert chosen == ways[int(np.argmin(entropies(model, around, row, ways).round(4)))]
+        assert chosen == ways[int(np.argmin(entropies(model, setup, row, ways).round(4)))]
     assert len(model.prompts) <= len(ROWS) * organizations
 
 
-def test_with_one_organization_mdl_is_the_selector_of_its_candidates(context, pool):
-    around = context(pool, LABELS)
+def test_mdl_with_one_organization_equals_its_selector_of_candidates(context, pool):
+    setup = context(pool, LABELS)
     for by, selector in CANDIDATES.items():
-        plain = selector(**{key: value for key, value in {"k": 4, "seed": 2}.items() if hasattr(selector, key)}).bind(around)
-        assert mdl(k=4, seed=2, candidates=4, organizations=1, by=by).bind(around)(ROWS) == plain(ROWS)
+        plain = selector(**{key: value for key, value in {"k": 4, "seed": 2}.items() if hasattr(selector, key)}).bind(setup)
+        assert mdl(k=4, seed=2, candidates=4, organizations=1, by=by).bind(setup)(ROWS) == plain(ROWS)
 
 
-def test_organizations_of_a_row_and_of_another_are_drawn_apart(pool):
+def test_organizations_differ_between_rows(pool):
     first, other = (mdl(k=3)._organizations(row, tuple(pool[:9])) for row in ROWS[:2])
     assert first[0] == other[0]
     assert first[1:] != other[1:]
     assert len({tuple(ids(way)) for way in first}) > 5
 
 
-def test_a_selector_among_another_s_candidates_refuses_what_gives_none():
+def test_invalid_settings_of_model_based_selectors_are_refused():
     for selector in (mdl, rerank):
         with refused(InputError, "unknown-name", kind="selector of candidates", name="mdl"):
             selector(by="mdl")
@@ -175,64 +173,64 @@ def test_a_selector_among_another_s_candidates_refuses_what_gives_none():
 # ---- influence --------------------------------------------------------------------------------------
 
 
-def held(prompt):
-    """The numbers of the pool's rows that stand in a prompt as demonstrations, and the number of the query."""
+def shown_numbers(prompt):
+    """Returns the numbers of the pool rows shown in a prompt, and the number of the query."""
     *demonstrations, query = re.findall(r"Review: (?:dev )?review number (\d+)", prompt)
     return frozenset(map(int, demonstrations)), int(query)
 
 
 @few
 @given(seed=st.integers(0, 99), k=st.integers(1, 5), helpful=st.sets(st.integers(0, 19)))
-def test_influence_is_the_accuracy_with_a_row_less_that_without_it(context, scripted, pool, dev, seed, k, helpful):
-    """A model that is right on as many queries as its demonstrations are helpful, each by a chance of its own."""
+def test_influence_is_the_accuracy_with_a_row_minus_that_without_it(context, scripted, pool, dev, seed, k, helpful):
+    """The model is correct on a share of queries that grows with the number of helpful demonstrations."""
 
     def says(prompt, word):
-        shown, query = held(prompt)
+        shown, query = shown_numbers(prompt)
         knows = (query * 7 + 3) % 12 < 3 + 2 * len(shown & helpful) + len(shown) % 2
         right = LABELS[query % 2]
         return float((word == f" {right}") is knows)
 
     model = scripted(says)
     selector = influence(k=k, seed=seed, candidates=12, contexts=14, rows=12)
-    around = context(pool, LABELS, dev=dev, model=model)
-    (chosen,) = selector.bind(around)(ROWS[:1])
+    setup = context(pool, LABELS, dev=dev, model=model)
+    (chosen,) = selector.bind(setup)(ROWS[:1])
     contexts, right = {}, {}
     for prompt in model.prompts:
-        shown, query = held(prompt)
+        shown, query = shown_numbers(prompt)
         scores = [says(prompt, f" {label}") for label in LABELS]
         order = tuple(re.findall(r"Review: review number (\d+)", prompt))
         contexts[order] = shown
         right.setdefault(order, []).append(int(np.argmax(scores)) == query % 2)
     tried = sorted(set().union(*contexts.values()))
-    if len(contexts) < 14:  # two contexts came out alike, and were asked once
+    if len(contexts) < 14:  # equal contexts are queried once
         return
     holds = np.array([[row in shown for row in tried] for shown in contexts.values()])
     accuracy = np.array([np.mean(right[order]) for order in contexts])
     worth = [accuracy[column].mean() - accuracy[~column].mean() if 0 < column.sum() < 14 else 0.0 for column in holds.T]
-    influences = selector._influences(around, [pool[row] for row in tried])
+    influences = selector._influences(setup, [pool[row] for row in tried])
     assert np.allclose([influences[pool[row].id] for row in tried], worth)
     shown = [worth[tried.index(int(row.id.removeprefix("id")))] for row in chosen]
     assert np.allclose(shown, sorted(worth, reverse=True)[:k], atol=1e-6)
 
 
-def test_every_candidate_is_tried_about_as_often_as_any_other(pool):
+def test_candidates_occur_in_contexts_equally_often(pool):
     selector = influence(k=3, candidates=8, contexts=16)
-    contexts = [selector._context(number, pool[:8]) for number in range(16)]
+    contexts = [selector._random_context(number, pool[:8]) for number in range(16)]
     times = [sum(row in context for context in contexts) for row in pool[:8]]
     assert all(len({*ids(context)}) == 3 for context in contexts)
     assert sum(times) == 48
     assert min(times) >= 3
 
 
-def test_influence_on_written_answers_is_of_those_that_are_right(context, scripted, make_rows):
+def test_influence_on_generated_answers_counts_the_correct_ones(context, scripted, make_rows):
     rows = make_rows(9)
     dev = [LabeledExample(id=f"d{i}", inputs={"text": f"d{i}"}, label="yes", accepted=("yes", "Y")) for i in range(9)]
 
     def writes(prompt, verb):
         return ["y\n" if "review number 4" in prompt else "no\n"]
 
-    around = context(rows, dev=dev, model=scripted(writes=writes), reading=pk.extract.first_line(max_tokens=3))
-    (chosen,) = influence(k=1, candidates=9, contexts=18, rows=9).bind(around)(ROWS[:1])
+    setup = context(rows, dev=dev, model=scripted(writes=writes), reading=pk.extract.first_line(max_tokens=3))
+    (chosen,) = influence(k=1, candidates=9, contexts=18, rows=9).bind(setup)(ROWS[:1])
     assert ids(chosen) == ["id004"]
 
 
@@ -241,18 +239,18 @@ def test_influence_on_written_answers_is_of_those_that_are_right(context, script
 
 @few
 @given(seed=st.integers(0, 99), k=st.integers(1, 5), count=st.integers(1, 5))
-def test_candidates_are_ranked_by_what_they_gain_their_own_rows_of_dev(context, scripted, pool, dev, seed, k, count):
+def test_candidates_are_ranked_by_the_mean_gain_on_their_training_queries(context, scripted, pool, dev, seed, k, count):
     model = scripted(noise)
-    around = context(pool, LABELS, dev=dev, model=model)
+    setup = context(pool, LABELS, dev=dev, model=model)
     selector = rerank(k=k, seed=seed, candidates=6, rows=count)
-    proposed = random_each(k=6, seed=seed).bind(around)(ROWS)
+    proposed = random_each(k=6, seed=seed).bind(setup)(ROWS)
     near = random_each(k=count, seed=seed).bind(context(dev, LABELS))
 
     def logprob(row, demonstrations):
-        prompt = model.card.tokenizer.decode(around.show(row, demonstrations).input.ids).removeprefix("<bos>")
+        prompt = model.card.tokenizer.decode(setup.layout(row, demonstrations).input.ids).removeprefix("<bos>")
         return noise(prompt, f" {row.label}")
 
-    for candidates, chosen in zip(proposed, selector.bind(around)(ROWS), strict=True):
+    for candidates, chosen in zip(proposed, selector.bind(setup)(ROWS), strict=True):
         queries = near(candidates)
         gains = [
             np.mean([logprob(query, (row,)) - logprob(query, ()) for query in own])
@@ -261,31 +259,31 @@ def test_candidates_are_ranked_by_what_they_gain_their_own_rows_of_dev(context, 
         assert ids(chosen) == [candidates[i].id for i in np.argsort(-np.round(gains, 4), kind="stable")[:k]]
 
 
-def test_the_answer_to_a_row_of_dev_that_has_the_row_s_own_inputs_cannot_leak(context, scripted, pool, dev):
-    """Train and test may overlap: then the label of the test row stands in dev, and what it says of candidates is left out."""
+def test_a_dev_row_with_the_same_inputs_does_not_leak_its_answer(context, scripted, pool, dev):
+    """Train and test may overlap; a dev row with the inputs of the test row is left out of the gains."""
 
     def chosen(label):
         twin = LabeledExample(id="twin", inputs=ROWS[0].inputs, label=label)
-        around = context(pool, LABELS, dev=[twin, *dev[:2]], model=scripted(noise))
-        return [ids(rows) for rows in rerank(k=4, candidates=10, rows=3).bind(around)(ROWS[:2])]
+        setup = context(pool, LABELS, dev=[twin, *dev[:2]], model=scripted(noise))
+        return [ids(rows) for rows in rerank(k=4, candidates=10, rows=3).bind(setup)(ROWS[:2])]
 
     one, other = chosen("negative"), chosen("positive")
     assert one[0] == other[0]
     assert one[1] != other[1]
 
 
-def test_a_candidate_is_scored_once_whichever_rows_it_is_a_candidate_of(context, scripted, pool, dev):
+def test_a_candidate_is_scored_once(context, scripted, pool, dev):
     model = scripted(noise)
-    around = context(pool, LABELS, dev=dev, model=model)
-    choose = rerank(k=2, candidates=20, rows=2, by="random").bind(around)
+    setup = context(pool, LABELS, dev=dev, model=model)
+    choose = rerank(k=2, candidates=20, rows=2, by="random").bind(setup)
     choose(ROWS[:1])
-    asked = len(model.prompts)
+    queries = len(model.prompts)
     choose(ROWS)
-    assert len(model.prompts) == asked
+    assert len(model.prompts) == queries
 
 
-def test_what_a_selector_of_candidates_needs_is_given_to_it(bind_context, scripted, pool, dev, monkeypatch):
-    """As for a selector that asks a sentence encoder."""
+def test_the_selector_of_candidates_can_query_other_models(bind_context, scripted, pool, dev, monkeypatch):
+    """For example a selector that queries a sentence encoder."""
 
     class encoded(random):  # noqa: N801
         models = ("encoder",)
@@ -299,5 +297,5 @@ def test_what_a_selector_of_candidates_needs_is_given_to_it(bind_context, script
     for selector in (mdl(k=2, candidates=4, by="random"), rerank(k=2, candidates=4, by="random")):
         prompt = pk.Prompt("sentiment/review", demos=selector)
         assert prompt.models == ("encoder",)
-        around = bind_context(pool, LABELS, dev=dev, model=scripted(noise))
-        prompt.bind(replace(around, other_models={"encoder": ask}))(ROWS)
+        setup = bind_context(pool, LABELS, dev=dev, model=scripted(noise))
+        prompt.bind(replace(setup, other_models={"encoder": ask}))(ROWS)

@@ -1,4 +1,4 @@
-"""Selectors by likeness: each against an independent computation, and the laws that all of them keep."""
+"""Tests of similarity selectors: each against an independent computation, and properties of all of them."""
 
 from collections import Counter
 from dataclasses import dataclass, fields, replace
@@ -7,7 +7,7 @@ from math import exp, log
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
@@ -17,31 +17,31 @@ from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.requests import ReadOutput
 from promptkit.manipulate.demos import SELECTORS, bm25, diverse, dpp, mmr, similar, votek
-from promptkit.manipulate.demos.ranking import ByLikeness, ByVectors
-from promptkit.manipulate.demos.votek import Votes, graph
+from promptkit.manipulate.demos.ranking import EmbeddingSelector, SimilaritySelector
+from promptkit.manipulate.demos.votek import Votes, neighbor_graph
 from promptkit.models.registry import load
 from tests.support.errors import refused
 
 WORDS = ["the", "a", "cat", "Dog", "dog", "ran", "7", "é"]
 LABELS = ("negative", "neutral", "positive")
-LIKE = [selector for selector in SELECTORS.values() if issubclass(selector, ByLikeness)]
+SIMILARITY_SELECTORS = [selector for selector in SELECTORS.values() if issubclass(selector, SimilaritySelector)]
 NESTED = [bm25, similar, mmr, dpp, votek]
 PER_ROW = [bm25, similar, mmr, dpp]
 EMBEDDING = [similar, mmr, dpp]
-STRANGER = Example(id="stranger", inputs={"text": "in no pool: a number 7"})
+UNSEEN = Example(id="stranger", inputs={"text": "in no pool: a number 7"})
 
-like = pytest.mark.parametrize("selector", LIKE, ids=lambda selector: selector.name)
+every_selector = pytest.mark.parametrize("selector", SIMILARITY_SELECTORS, ids=lambda selector: selector.name)
 seeds = st.integers(0, 10**6)
 counts = st.integers(0, 9)
 
 
-def test_every_law_is_held_to_every_selector_by_likeness():
-    assert {selector.name for selector in LIKE} == {"bm25", "similar", "mmr", "dpp", "votek", "diverse"}
+def test_all_similarity_selectors_are_tested():
+    assert {selector.name for selector in SIMILARITY_SELECTORS} == {"bm25", "similar", "mmr", "dpp", "votek", "diverse"}
 
 
 @dataclass(frozen=True)
-class Placed:
-    """An encoder that was told the vector of each text."""
+class FixedEncoder:
+    """An encoder with a given vector for each text."""
 
     vectors: dict[str, np.ndarray]
 
@@ -64,22 +64,22 @@ def pool(make_rows):
 
 
 @pytest.fixture(scope="module")
-def over(context):
-    """A selector's choice for rows; with vectors, by those."""
+def bind_selector(context):
+    """Binds a selector to a pool, optionally with given vectors."""
 
     def make(selector, pool, vectors=None, labels=LABELS):
-        made = context(pool, labels)
+        setup = context(pool, labels)
         if vectors is not None:
-            others = {"placed": Placed(vectors)}
-            made = replace(made, bind_context=replace(made.bind_context, other_models=others))
-        return selector.bind(made)
+            others = {"placed": FixedEncoder(vectors)}
+            setup = replace(setup, bind_context=replace(setup.bind_context, other_models=others))
+        return selector.bind(setup)
 
     return make
 
 
 @pytest.fixture(scope="module")
-def drawn(over):
-    """A pool of 12 rows at random places of a space, a query, and what a selector chooses for it: numbers of rows."""
+def random_pool(bind_selector):
+    """Returns random vectors of 12 pool rows and a query, and the indices of the rows selected for it."""
 
     def draw(selector, seed, size=12, width=5):
         generator = np.random.default_rng(seed)
@@ -90,7 +90,7 @@ def drawn(over):
         centered -= centered[:-1].mean(0)
         centered /= np.linalg.norm(centered, axis=1, keepdims=True)
         query = Example(id="query", inputs={"text": "query"})
-        (chosen,) = over(selector, labeled(names), vectors)([query])
+        (chosen,) = bind_selector(selector, labeled(names), vectors)([query])
         return centered[:-1], centered[-1], [int(row.id) for row in chosen]
 
     return draw
@@ -100,22 +100,22 @@ def ids(rows):
     return [row.id for row in rows]
 
 
-def made(selector, k, **keywords):
+def build(selector, k, **keywords):
     known = {field.name for field in fields(selector)}
     return selector(k=k, **{name: value for name, value in keywords.items() if name in known})
 
 
-# ---- each against an independent computation ----------------------------------------------------------
+# ---- independent computations -------------------------------------------------------------------------
 
 
 @given(seed=seeds, k=st.integers(1, 12))
-def test_similar_rows_are_the_nearest_neighbors_of_scikit_learn(drawn, seed, k):
-    pool, query, chosen = drawn(similar(k, encoder="placed"), seed)
+def test_similar_rows_are_the_nearest_neighbors_of_scikit_learn(random_pool, seed, k):
+    pool, query, chosen = random_pool(similar(k, encoder="placed"), seed)
     assert chosen == NearestNeighbors(n_neighbors=k, metric="cosine").fit(pool).kneighbors(query[None])[1][0].tolist()
 
 
-def by_hand(texts, query):
-    """BM25 as its formula says, in plain Python: the score of each text."""
+def bm25_scores(texts, query):
+    """Computes the BM25 score of each text in plain Python."""
     words = [text.lower().split() for text in texts]
     mean = sum(map(len, words)) / len(words)
     scores = []
@@ -134,17 +134,17 @@ texts = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=9), min_s
 
 
 @given(words=texts, query=st.lists(st.sampled_from([*WORDS, "unheard", "É"]), max_size=6))
-def test_bm25_ranks_by_its_formula(over, words, query):
+def test_bm25_ranks_by_its_formula(bind_selector, words, query):
     names = sorted({" ".join(row) for row in words})
-    scores = dict(zip(names, by_hand(names, " ".join(query)), strict=True))
-    asked = Example(id="query", inputs={"text": "?" + " ".join(query)})
-    (chosen,) = over(bm25(len(names)), labeled(names))([asked])
+    scores = dict(zip(names, bm25_scores(names, " ".join(query)), strict=True))
+    query_row = Example(id="query", inputs={"text": "?" + " ".join(query)})
+    (chosen,) = bind_selector(bm25(len(names)), labeled(names))([query_row])
     assert ids(chosen) == sorted(names, key=lambda name: (-round(scores[name], 5), name))
 
 
 @given(seed=seeds, k=st.integers(1, 8), relevance=st.sampled_from([0.0, 0.3, 0.5, 1.0]), candidates=st.integers(1, 12))
-def test_mmr_takes_what_its_formula_says(drawn, seed, k, relevance, candidates):
-    pool, query, chosen = drawn(mmr(k, encoder="placed", relevance=relevance, candidates=candidates), seed)
+def test_mmr_selects_by_its_formula(random_pool, seed, k, relevance, candidates):
+    pool, query, chosen = random_pool(mmr(k, encoder="placed", relevance=relevance, candidates=candidates), seed)
     nearest = np.argsort(-(pool @ query)).tolist()
     expected = nearest[:1]
     while len(expected) < min(k, candidates):
@@ -156,9 +156,9 @@ def test_mmr_takes_what_its_formula_says(drawn, seed, k, relevance, candidates):
 
 @pytest.mark.parametrize("width", [2, 5])
 @given(seed=seeds, k=st.integers(1, 10), candidates=st.integers(1, 12))
-def test_dpp_makes_the_determinant_largest_step_by_step(drawn, seed, k, candidates, width):
-    """With 2 dimensions the kernel's rank is 3: the fourth row adds nothing, and the nearest fill the rest."""
-    pool, query, chosen = drawn(dpp(k, encoder="placed", candidates=candidates), seed, width=width)
+def test_dpp_maximizes_the_determinant_greedily(random_pool, seed, k, candidates, width):
+    """With 2 dimensions the rank of the kernel is 3, so from the fourth row on the nearest rows are selected."""
+    pool, query, chosen = random_pool(dpp(k, encoder="placed", candidates=candidates), seed, width=width)
     nearest = np.argsort(-(pool @ query)).tolist()
     quality = (1 + pool @ query) / 2
     r = np.array([exp((q - quality.max()) / 0.2) for q in quality])
@@ -182,18 +182,18 @@ def test_vote_k_on_a_graph_worked_by_hand():
     pointed = np.array([[1, 3], [2, 3], [0, 3], [0, 1], [5, 3], [4, 3]])
     votes = Votes(pointed)
     assert votes.gains().tolist() == [2, 2, 1, 5, 1, 1]
-    votes.take(3)  # all but 3 itself point to it: each of their votes is a tenth; 3 votes no more
+    votes.take(3)  # all others point to 3: their votes count a tenth, and 3 has no vote
     assert votes.gains() == pytest.approx([0.1, 0.1, 0.1, 0.5, 0.1, 0.1])
-    votes.take(0)  # 2 points to both taken, and 0 votes no more: 1 has lost its vote
+    votes.take(0)  # 2 points to both, and 0 has no vote, so 1 has lost it
     assert votes.gains() == pytest.approx([0.01, 0, 0.1, 0.31, 0.1, 0.1])
 
 
 @given(seed=seeds, k=st.integers(1, 8), neighbors=st.integers(1, 14))
-def test_vote_k_takes_what_its_formula_says(drawn, seed, k, neighbors):
-    pool, _, chosen = drawn(votek(k, encoder="placed", neighbors=neighbors), seed)
+def test_vote_k_selects_by_its_formula(random_pool, seed, k, neighbors):
+    pool, _, chosen = random_pool(votek(k, encoder="placed", neighbors=neighbors), seed)
     cosines = np.round(pool @ pool.T, 5)
     points = [sorted({*range(12)} - {v}, key=lambda u: (-cosines[v, u], u))[:neighbors] for v in range(12)]
-    assert graph(pool.astype(np.float32), neighbors).tolist() == points
+    assert neighbor_graph(pool.astype(np.float32), neighbors).tolist() == points
     taken = []
     while len(taken) < k:
         score = {
@@ -207,8 +207,8 @@ def test_vote_k_takes_what_its_formula_says(drawn, seed, k, neighbors):
 
 @settings(max_examples=20)
 @given(seed=seeds, k=st.integers(1, 6))
-def test_diverse_rows_are_the_nearest_to_the_centres_of_k_means(drawn, seed, k):
-    pool, _, chosen = drawn(diverse(k, encoder="placed", seed=3), seed)
+def test_diverse_rows_are_the_nearest_to_the_centroids_of_k_means(random_pool, seed, k):
+    pool, _, chosen = random_pool(diverse(k, encoder="placed", seed=3), seed)
     fitted = KMeans(k, n_init=10, random_state=3).fit(pool.astype(np.float32))
     distances = np.round(fitted.transform(pool.astype(np.float32)), 5)
     members = [np.flatnonzero(fitted.labels_ == cluster) for cluster in range(k)]
@@ -217,64 +217,67 @@ def test_diverse_rows_are_the_nearest_to_the_centres_of_k_means(drawn, seed, k):
     assert all(one >= other for one, other in pairwise(sizes))
 
 
-def test_diverse_rows_come_from_every_heap(over):
+def test_diverse_rows_come_from_every_cluster(bind_selector):
     places = {"x": (9.0, 0.0), "y": (0.0, 9.0), "z": (-9.0, -9.0)}
     vectors = {f"{heap}{n}": np.array(place) + n / 10 for heap, place in places.items() for n in range(-2, 3)}
-    (chosen,) = over(diverse(3, encoder="placed"), labeled(vectors), vectors)([STRANGER])
+    (chosen,) = bind_selector(diverse(3, encoder="placed"), labeled(vectors), vectors)([UNSEEN])
     assert {row.id[0] for row in chosen} == {"x", "y", "z"}
 
 
-# ---- laws -------------------------------------------------------------------------------------------
+# ---- properties -------------------------------------------------------------------------------------------
 
 
-@like
+@every_selector
 @settings(max_examples=20)
 @given(order=st.randoms(use_true_random=False), k=counts, balanced=st.booleans())
-def test_neither_the_order_of_the_pool_nor_the_company_changes_a_choice(over, pool, selector, order, k, balanced):
+def test_selection_depends_neither_on_the_order_of_the_pool_nor_on_other_rows(
+    bind_selector, pool, selector, order, k, balanced
+):
     mixed = list(pool)
     order.shuffle(mixed)
-    setting = made(selector, k, balanced=balanced)
-    rows = [STRANGER, *pool[:4]]
-    together = over(setting, pool)(rows)
-    choose = over(setting, mixed)
+    setting = build(selector, k, balanced=balanced)
+    rows = [UNSEEN, *pool[:4]]
+    together = bind_selector(setting, pool)(rows)
+    choose = bind_selector(setting, mixed)
     assert [choose([row])[0] for row in rows] == together
     assert choose(rows[::-1]) == together[::-1]
 
 
-@like
+@every_selector
 @settings(max_examples=20)
 @given(k=st.integers(1, 9), index=st.integers(0, 13), copies=st.integers(0, 2), balanced=st.booleans())
-def test_a_row_is_never_shown_itself_nor_equal_inputs_nor_any_inputs_twice(over, pool, selector, k, index, copies, balanced):
+def test_demonstrations_differ_from_the_row_and_from_each_other(bind_selector, pool, selector, k, index, copies, balanced):
     twins = [replace(row, id=f"{row.id}#{n}") for n in range(2, 2 + copies) for row in pool]
-    asked = Example(id="asked again", inputs=dict(pool[index].inputs))
-    for chosen in over(made(selector, k, balanced=balanced), [*pool, *twins])([pool[index], asked]):
+    query_row = Example(id="asked again", inputs=dict(pool[index].inputs))
+    for chosen in bind_selector(build(selector, k, balanced=balanced), [*pool, *twins])([pool[index], query_row]):
         shown = [row.inputs["text"] for row in chosen]
         assert len(chosen) == len({*shown}) == k
-        assert asked.inputs["text"] not in shown
+        assert query_row.inputs["text"] not in shown
 
 
-@like
+@every_selector
 @pytest.mark.parametrize("balanced", [False, True])
-def test_a_row_of_a_pool_of_just_k_is_shown_all_the_others(over, pool, selector, balanced):
-    (chosen,) = over(made(selector, 6, balanced=balanced), pool[:6])([pool[0]])
+def test_a_row_of_a_pool_of_k_rows_is_shown_all_others(bind_selector, pool, selector, balanced):
+    (chosen,) = bind_selector(build(selector, 6, balanced=balanced), pool[:6])([pool[0]])
     assert {*ids(chosen)} == {*ids(pool[1:6])}
 
 
 @pytest.mark.parametrize("selector", NESTED)
 @settings(max_examples=20)
 @given(k=counts, index=st.integers(-1, 13))
-def test_k_demonstrations_are_the_first_of_more(over, pool, selector, k, index):
-    row = STRANGER if index < 0 else pool[index]
-    fewer, more = (over(selector(each), pool)([row])[0] for each in (k, k + 1))
+def test_k_demonstrations_are_the_first_of_more(bind_selector, pool, selector, k, index):
+    row = UNSEEN if index < 0 else pool[index]
+    fewer, more = (bind_selector(selector(each), pool)([row])[0] for each in (k, k + 1))
     assert len(fewer) == k
     assert index >= 0 or fewer == more[:k]
     assert {*ids(fewer)} <= {*ids(more)}
 
 
-@like
+@every_selector
+@example(k=2, index=6, sizes=(6, 1, 3))  # the shown row is the only one of its class
 @given(k=counts, index=st.integers(-1, 13), sizes=st.tuples(*[st.integers(1, 6)] * 3))
 @settings(max_examples=20)
-def test_balanced_classes_are_as_equal_as_their_sizes_allow(over, pool, selector, k, index, sizes):
+def test_balanced_classes_are_as_equal_as_their_sizes_allow(bind_selector, pool, selector, k, index, sizes):
     pool = [
         replace(row, label=label)
         for row, label in zip(
@@ -282,110 +285,111 @@ def test_balanced_classes_are_as_equal_as_their_sizes_allow(over, pool, selector
         )
     ]
     k = min(k, len(pool) - 1)
-    row = STRANGER if index < 0 or index >= len(pool) else pool[index]
-    (chosen,) = over(made(selector, k, balanced=True), pool)([row])
-    held = Counter(each.label for each in chosen)
+    row = UNSEEN if index < 0 or index >= len(pool) else pool[index]
+    (chosen,) = bind_selector(build(selector, k, balanced=True), pool)([row])
+    counts_by_label = Counter(each.label for each in chosen)
     left = Counter(each.label for each in pool if each is not row)
-    assert sum(held.values()) == k
+    assert sum(counts_by_label.values()) == k
     for one in LABELS:
         for other in LABELS:  # no class has two fewer than another and rows to spare
-            assert held[one] >= held[other] - 1 or held[one] == left[one]
+            assert counts_by_label[one] >= counts_by_label[other] - 1 or counts_by_label[one] == left[one]
 
 
 @pytest.mark.parametrize("selector", [bm25, similar])
 @given(k=counts)
 @settings(max_examples=10)
-def test_balanced_demonstrations_are_the_first_of_the_ranking_that_the_shares_allow(over, pool, selector, k):
-    (ranking,) = over(selector(len(pool)), pool)([STRANGER])
+def test_balanced_demonstrations_are_the_first_of_the_ranking_within_the_quotas(bind_selector, pool, selector, k):
+    (ranking,) = bind_selector(selector(len(pool)), pool)([UNSEEN])
     each, extra = divmod(k, len(LABELS))
-    expected, held = [], Counter()
+    expected, counts_by_label = [], Counter()
     for row in ranking:
-        if held[row.label] < each or (held[row.label] == each and extra > 0):
-            extra -= held[row.label] == each
-            held[row.label] += 1
+        if counts_by_label[row.label] < each or (counts_by_label[row.label] == each and extra > 0):
+            extra -= counts_by_label[row.label] == each
+            counts_by_label[row.label] += 1
             expected.append(row)
-    assert [*over(selector(k, balanced=True), pool)([STRANGER])[0]] == expected
+    assert [*bind_selector(selector(k, balanced=True), pool)([UNSEEN])[0]] == expected
 
 
 @pytest.mark.parametrize("selector", [*EMBEDDING, votek])
-def test_ties_go_to_the_smaller_id_whatever_the_last_digits(over, selector):
-    """All rows but one lie in one place, up to rounding."""
+def test_ties_up_to_rounding_are_broken_by_id(bind_selector, selector):
+    """All vectors but one are equal up to rounding."""
     names = [f"{n:02}" for n in range(20)]
     vectors = {name: np.array([1, 1, 1 / 3]) + 1e-8 * np.sin(int(name)) for name in names} | {"far": np.array([-9, 0, 3.0])}
     vectors["query"] = vectors["00"]
-    chosen = over(selector(5, encoder="placed"), labeled(vectors)[:-1], vectors)([Example(id="q", inputs={"text": "query"})])
+    chosen = bind_selector(selector(5, encoder="placed"), labeled(vectors)[:-1], vectors)(
+        [Example(id="q", inputs={"text": "query"})]
+    )
     near = [name for name in ids(chosen[0]) if name != "far"]
     assert near == names[: len(near)]
     assert len(near) >= 4
 
 
-def test_words_in_no_row_are_ties_by_id(over, pool):
+def test_unknown_words_give_ties_broken_by_id(bind_selector, pool):
     unheard = Example(id="q", inputs={"text": "zzz"})
-    assert ids(over(bm25(5), pool)([unheard])[0]) == sorted(ids(pool))[:5]
+    assert ids(bind_selector(bm25(5), pool)([unheard])[0]) == sorted(ids(pool))[:5]
 
 
 @pytest.mark.parametrize("selector", PER_ROW)
-def test_many_rows_at_once_are_as_one_at_a_time(over, pool, selector):
+def test_many_rows_at_once_give_the_same_result_as_one_at_a_time(bind_selector, pool, selector):
     rows = [Example(id=f"q{n}", inputs={"text": f"query number {n} of {n % 7}"}) for n in range(150)]
-    choose = over(selector(4), pool)
+    choose = bind_selector(selector(4), pool)
     assert choose(rows) == [choose([row])[0] for row in rows]
 
 
-@like
-def test_no_demonstrations_ask_nothing(over, pool, selector):
-    assert over(selector(0), pool, vectors={"": np.zeros(2)})([STRANGER]) == [()]
-    assert issubclass(selector, ByVectors) is hasattr(selector, "models")
-    if issubclass(selector, ByVectors):
+@every_selector
+def test_k_of_zero_needs_no_embeddings(bind_selector, pool, selector):
+    assert bind_selector(selector(0), pool, vectors={"": np.zeros(2)})([UNSEEN]) == [()]
+    if issubclass(selector, EmbeddingSelector):
         assert (selector(encoder="demo").models, selector(0, encoder="demo").models) == (("demo",), ())
         assert selector().models == ()
 
 
-# ---- what is embedded, and packing ------------------------------------------------------------------
+# ---- embedding and packing --------------------------------------------------------------------------
 
 
-def test_a_text_is_its_inputs_in_the_order_of_their_names_without_the_template(over):
+def test_embedded_texts_are_the_inputs_sorted_by_name(bind_selector):
     vectors = {"one\ntwo": np.array([1.0, 0.0]), "three\nfour": np.array([0.0, 1.0]), "five\nsix": np.array([0.2, 1.0])}
     rows = [
         LabeledExample(id=text, inputs=dict(zip("ba", text.split("\n")[::-1], strict=True)), label="neutral")
         for text in vectors
     ]
-    assert ids(over(similar(1, encoder="placed"), rows, vectors)([rows[1]])[0]) == ["five\nsix"]
+    assert ids(bind_selector(similar(1, encoder="placed"), rows, vectors)([rows[1]])[0]) == ["five\nsix"]
 
 
-def test_texts_longer_than_the_model_reads_and_empty_ones_have_vectors(context, make_card, make_rows):
+def test_long_and_empty_texts_are_embedded(context, make_card, make_rows):
     rows = [*make_rows(3), LabeledExample(id="empty", inputs={"text": ""}, label="negative")]
     rows.append(LabeledExample(id="long", inputs={"text": "x" * 500}, label="negative"))
-    made_bench = context(rows, ("negative", "positive"), card=make_card(context_length=64))
-    assert len(similar(5).bind(made_bench)([STRANGER])[0]) == 5
+    setup = context(rows, ("negative", "positive"), card=make_card(context_length=64))
+    assert len(similar(5).bind(setup)([UNSEEN])[0]) == 5
 
 
-def test_a_model_without_hidden_states_is_refused_with_what_can_be_done(context, pool):
+def test_a_model_without_hidden_states_is_refused(context, pool):
     class Mute:
         card = load("fake").card
 
         def __call__(self, requests):
             raise Unsupported("The model vllm:demo gives no hidden states", code="no-hidden-states", model="vllm:demo")
 
-    around = context(pool, LABELS)
-    around = replace(around, bind_context=replace(around.bind_context, other_models={"mute": Mute()}))
+    setup = context(pool, LABELS)
+    setup = replace(setup, bind_context=replace(setup.bind_context, other_models={"mute": Mute()}))
     with refused(Unsupported, "no-hidden-states", model="vllm:demo"):
-        similar(2, encoder="mute").bind(around)
+        similar(2, encoder="mute").bind(setup)
 
 
-@like
+@every_selector
 @given(budget=st.integers(0, 400))
 @settings(max_examples=20)
-def test_a_budget_keeps_whole_demonstrations_in_order_as_long_as_they_fit(context, selector, budget):
+def test_a_budget_keeps_the_demonstrations_that_fit_in_order(context, selector, budget):
     rows = [LabeledExample(id=f"{n:02}", inputs={"text": "word " * (1 + n % 5)}, label=LABELS[n % 3]) for n in range(5)]
-    around = context(rows, LABELS)
-    (whole,) = selector(5).bind(around)([STRANGER])
-    (kept,) = selector(5, budget=budget).bind(around)([STRANGER])
+    setup = context(rows, LABELS)
+    (unlimited,) = selector(5).bind(setup)([UNSEEN])
+    (kept,) = selector(5, budget=budget).bind(setup)([UNSEEN])
 
     def tokens(shown):
-        return len(around.show(STRANGER, tuple(shown)).input.ids)
+        return len(setup.layout(UNSEEN, tuple(shown)).input.ids)
 
     expected, room = [], budget
-    for row in whole:
+    for row in unlimited:
         if tokens([row]) - tokens([]) <= room:
             room -= tokens([row]) - tokens([])
             expected.append(row)
@@ -393,24 +397,24 @@ def test_a_budget_keeps_whole_demonstrations_in_order_as_long_as_they_fit(contex
     assert tokens(kept) - tokens([]) <= budget
 
 
-def test_a_demonstration_that_the_context_cannot_hold_fits_no_budget(context, make_card, make_rows):
+def test_a_demonstration_longer_than_the_context_fits_no_budget(context, make_card, make_rows):
     rows = [*make_rows(2), LabeledExample(id="long", inputs={"text": "review " * 400}, label="negative")]
-    around = context(rows, ("negative", "positive"), card=make_card(context_length=1000))
-    (kept,) = bm25(3, budget=10**6).bind(around)([STRANGER])
+    setup = context(rows, ("negative", "positive"), card=make_card(context_length=1000))
+    (kept,) = bm25(3, budget=10**6).bind(setup)([UNSEEN])
     assert {*ids(kept)} == {"id000", "id001"}
 
 
 # ---- refusals ---------------------------------------------------------------------------------------
 
 
-@like
-def test_too_small_a_pool_no_labels_to_balance_by_and_impossible_numbers_are_refused(over, pool, selector):
+@every_selector
+def test_small_pools_missing_labels_and_negative_numbers_are_refused(bind_selector, pool, selector):
     with refused(TaskError, "too-few-rows", k=4, rows=3):
-        over(selector(4), [*pool[:3], replace(pool[0], id="twin")])
+        bind_selector(selector(4), [*pool[:3], replace(pool[0], id="twin")])
     with refused(TaskError, "no-fixed-labels", keyword="balanced"):
-        over(selector(2, balanced=True), pool, labels=())
+        bind_selector(selector(2, balanced=True), pool, labels=())
     with refused(InputError, "out-of-range", k=-1):
-        over(selector(-1), pool)
+        bind_selector(selector(-1), pool)
     with refused(InputError, "out-of-range", selector=selector.name, budget=-1):
         selector(2, budget=-1)
 
@@ -418,11 +422,11 @@ def test_too_small_a_pool_no_labels_to_balance_by_and_impossible_numbers_are_ref
 @pytest.mark.parametrize(
     ("selector", "keywords"), [(mmr, {"relevance": 1.5}), (dpp, {"candidates": 0}), (votek, {"neighbors": 0})]
 )
-def test_a_keyword_s_impossible_value_is_refused(selector, keywords):
+def test_a_keyword_out_of_range_is_refused(selector, keywords):
     with refused(InputError, "out-of-range", selector=selector.name, **keywords):
         selector(2, **keywords)
 
 
-def test_a_keyword_s_value_of_another_type_is_refused():
+def test_a_keyword_of_the_wrong_type_is_refused():
     with refused(InputError, "invalid-value", keyword="k", value="'many'"):
         similar("many")

@@ -32,7 +32,7 @@ seeds = st.integers(0, 50)
 
 
 @given(order=orders, size=sizes, seed=seeds)
-def test_a_shuffle_is_a_permutation_and_independent_of_the_order_of_choice(rows, order, size, seed):
+def test_a_shuffle_is_a_permutation_independent_of_the_selector_s_order(rows, order, size, seed):
     mixed = rows[:size]
     order.shuffle(mixed)
     shown = arranged(shuffled(seed=seed), mixed)
@@ -40,7 +40,7 @@ def test_a_shuffle_is_a_permutation_and_independent_of_the_order_of_choice(rows,
     assert shown == arranged(shuffled(seed=seed), rows[:size])
 
 
-def test_every_row_may_stand_at_every_place(rows):
+def test_every_row_occurs_at_every_position(rows):
     places = Counter(
         (row.id, place) for seed in range(400) for place, row in enumerate(arranged(shuffled(seed=seed), rows[:4]))
     )
@@ -48,7 +48,7 @@ def test_every_row_may_stand_at_every_place(rows):
     assert all(60 < count < 140 for count in places.values())  # 100 expected, standard deviation about 9
 
 
-def test_sets_that_share_rows_are_shuffled_apart_from_each_other(rows):
+def test_overlapping_sets_are_shuffled_independently(rows):
     def first_two(seed, others):
         return [row.id for row in arranged(shuffled(seed=seed), [*rows[:2], *others]) if row in rows[:2]]
 
@@ -56,14 +56,14 @@ def test_sets_that_share_rows_are_shuffled_apart_from_each_other(rows):
 
 
 @given(order=orders)
-def test_given_is_the_order_of_choice(rows, order):
+def test_given_keeps_the_selector_s_order(rows, order):
     mixed = list(rows)
     order.shuffle(mixed)
     assert arranged(as_given(), mixed) == tuple(mixed)
 
 
 @given(order=orders, size=sizes)
-def test_what_is_ranked_first_stands_next_to_the_query_or_farthest_from_it(rows, order, size):
+def test_the_first_ranked_row_is_nearest_to_the_query_or_farthest_from_it(rows, order, size):
     mixed = list(rows)
     order.shuffle(mixed)
     assert arranged(nearest_first(), mixed[:size]) == tuple(mixed[:size])
@@ -71,7 +71,7 @@ def test_what_is_ranked_first_stands_next_to_the_query_or_farthest_from_it(rows,
 
 
 @pytest.mark.parametrize("order", [nearest_first(), nearest_last()])
-def test_demonstrations_that_are_not_ranked_have_no_nearest(order):
+def test_unranked_demonstrations_are_refused_by_orders_by_rank(order):
     for unranked in (demos.random(4), demos.balanced(4), demos.votek(4), demos.diverse(4)):
         with refused(InputError, "order-needs-ranking", order=order.name, demos=unranked.name):
             Prompt("sentiment/review", demos=unranked, order=order)
@@ -86,14 +86,14 @@ def by_label(spelling):
 @pytest.mark.parametrize(
     ("chosen", "shown"), [("aabbcc", "abcabc"), ("cccbba", "cbcbca"), ("abbb", "bbab"), ("bbba", "bbba"), ("", "")]
 )
-def test_classes_are_interleaved_from_the_last(chosen, shown):
+def test_classes_are_interleaved_backward_from_the_last(chosen, shown):
     arrange = interleaved().bind(SimpleNamespace(labels=("a", "b", "c")))
     (rows,) = arrange([Example(id="q", inputs={})], [tuple(by_label(chosen))])
     assert "".join(row.label for row in rows) == shown
 
 
 @given(spelling=st.text("abc", max_size=12))
-def test_interleaved_classes_keep_their_rows_in_order_and_the_last_one_last(spelling):
+def test_interleaving_keeps_the_order_within_classes_and_the_last_row(spelling):
     chosen = by_label(spelling)
     arrange = interleaved().bind(SimpleNamespace(labels=("a", "b", "c")))
     (rows,) = arrange([Example(id="q", inputs={})], [tuple(chosen)])
@@ -105,26 +105,26 @@ def test_interleaved_classes_keep_their_rows_in_order_and_the_last_one_last(spel
     assert all({*tail[i : i + 3]} == {*"abc"} for i in range(0, 3 * fewest, 3))
 
 
-def test_classes_in_turn_need_labels():
+def test_interleaving_needs_labels():
     with refused(TaskError, "no-fixed-labels", order="interleaved"):
         interleaved().bind(SimpleNamespace(labels=()))
 
 
 @pytest.mark.parametrize("order", [as_given, shuffled, nearest_last, nearest_first])
-def test_an_order_does_not_change_what_it_is_given(rows, order):
+def test_an_order_does_not_modify_its_arguments(rows, order):
     before = list(rows)
     arranged(order(), rows)
     assert rows == before
 
 
-def test_an_order_s_spelling_is_its_name():
+def test_the_spelling_of_an_order_is_its_name():
     by_model = {"globale", "locale", "least-entropy"}
     assert {"given", "shuffled", "nearest-last", "nearest-first", "interleaved"} | by_model == ORDERS.keys()
     assert all(order.name == spelling for spelling, order in ORDERS.items())
 
 
-def test_unless_an_order_is_given_the_nearest_stands_last_and_the_rest_as_chosen():
+def test_default_order_depends_on_whether_demonstrations_are_ranked():
     ranked, drawn = (Prompt("sentiment/review", demos=chosen) for chosen in (demos.bm25(k=2), demos.random(k=2)))
-    assert ranked.arranged == nearest_last()
-    assert drawn.arranged == as_given()
+    assert ranked.resolved_order == nearest_last()
+    assert drawn.resolved_order == as_given()
     assert ranked.settings() == replace(ranked, order=nearest_last()).settings()

@@ -1,4 +1,4 @@
-"""Orders that ask the model, on answers made by hand: each against its formula worked by numpy."""
+"""Tests of orders that query the model, against their formulas in NumPy with scripted outputs."""
 
 import hashlib
 import math
@@ -15,7 +15,7 @@ import promptkit as pk
 from promptkit.core.errors import InputError, ModelError, TaskError, TemplateError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.manipulate.order.fixed import globale, least_entropy, locale, shuffled
-from promptkit.manipulate.order.searched import orders_of
+from promptkit.manipulate.order.searched import permutations_of
 from tests.support.errors import refused
 
 LABELS = ("negative", "neutral", "positive")
@@ -34,7 +34,7 @@ def noise(prompt, word):
 
 
 def writes(prompt, verb):
-    """As many rows as are asked for, which depend on the prompt; every fifth text is none."""
+    """Generates rows that depend on the prompt; every fifth text is not a row."""
     digest = hashlib.blake2b(f"{prompt}{verb.seed}".encode()).digest()
     return [" mumble" if byte % 5 == 0 else f" film {byte}\nSentiment: positive" for byte in digest[: verb.n]]
 
@@ -47,19 +47,19 @@ def ids(rows):
 
 
 @given(order=st.randoms(use_true_random=False), size=st.integers(0, 6), most=st.integers(1, 30), seed=st.integers(0, 50))
-def test_orders_are_different_permutations_of_the_set_however_it_comes(rows, order, size, most, seed):
+def test_permutations_are_distinct_and_independent_of_the_order_of_the_set(rows, order, size, most, seed):
     mixed = [*rows[:size]]
     order.shuffle(mixed)
-    found = orders_of(tuple(mixed), most, seed)
-    assert found == orders_of(rows[:size], most, seed)
+    found = permutations_of(tuple(mixed), most, seed)
+    assert found == permutations_of(rows[:size], most, seed)
     assert len({tuple(ids(each)) for each in found}) == len(found) == min(most, math.factorial(size))
     assert all(sorted(ids(each)) == ids(rows[:size]) for each in found)
 
 
-def test_fewer_orders_are_the_first_of_more(rows):
-    assert orders_of(rows[:5], 7, 3) == orders_of(rows[:5], 20, 3)[:7]
-    assert orders_of(rows[:5], 7, 3) != orders_of(rows[:5], 7, 4)
-    assert orders_of(rows[:5], 1, 3) == shuffled(seed=3).bind(None)([rows[6]], [rows[:5]])
+def test_fewer_permutations_are_a_prefix_of_more(rows):
+    assert permutations_of(rows[:5], 7, 3) == permutations_of(rows[:5], 20, 3)[:7]
+    assert permutations_of(rows[:5], 7, 3) != permutations_of(rows[:5], 7, 4)
+    assert permutations_of(rows[:5], 1, 3) == shuffled(seed=3).bind(None)([rows[6]], [rows[:5]])
 
 
 # ---- the order shown --------------------------------------------------------------------------------
@@ -79,33 +79,33 @@ def entropy(p):
 @shared
 @few
 @given(size=st.integers(2, 5), seed=st.integers(0, 50))
-def test_the_order_of_highest_entropy_over_rows_that_the_model_writes_is_shown(context, scripted, rows, order, size, seed):
+def test_the_order_with_the_highest_entropy_over_generated_rows_is_shown(context, scripted, rows, order, size, seed):
     model = scripted(noise, writes)
     chosen = rows[:size]
     (shown, *others) = order(seed=seed, permutations=9, probes=20).bind(context(rows, LABELS, model=model))(ROWS, [chosen] * 4)
     assert others == [shown] * 3
-    asked = [prompt for prompt in model.prompts if prompt.endswith("Review:")]
-    tried = orders_of(chosen, 9, seed)
-    assert len(asked) == len(tried)
+    generation_prompts = [prompt for prompt in model.prompts if prompt.endswith("Review:")]
+    tried = permutations_of(chosen, 9, seed)
+    assert len(generation_prompts) == len(tried)
     scored = [prompt for prompt in model.prompts if not prompt.endswith("Review:")]
-    held = Counter(re.findall(r"film \d+", "".join(prompt.rpartition("Review:")[2] for prompt in scored)))
+    probes = Counter(re.findall(r"film \d+", "".join(prompt.rpartition("Review:")[2] for prompt in scored)))
     contexts = ["\n\n".join(f"Review: {row.inputs['text']}\nSentiment: {row.label}" for row in each) for each in tried]
-    probing = [[f"{context}\n\nReview: {text}\nSentiment:" for text in held] for context in contexts]
+    probing = [[f"{shots}\n\nReview: {text}\nSentiment:" for text in probes] for shots in contexts]
     assert {*scored} == {prompt for own in probing for prompt in own}
     found = []
     texts = written(model, context(rows, LABELS, model=model), order, seed, chosen)
-    for context in contexts:
-        p = softmax([[noise(f"{context}\n\nReview: {t}\nSentiment:", f" {y}") for y in LABELS] for t in texts])
+    for shots in contexts:
+        p = softmax([[noise(f"{shots}\n\nReview: {t}\nSentiment:", f" {y}") for y in LABELS] for t in texts])
         histogram = np.bincount(p.argmax(1), minlength=len(LABELS))
         found.append(entropy(histogram) if order is globale else np.mean([entropy(each) for each in p]))
     assert shown == tried[int(np.argmax(np.round(found, 4)))]
 
 
 def written(model, context, order, seed, chosen):
-    """The readable texts, each as often as it was written."""
-    tried = orders_of(chosen, 9, seed)
+    """Returns the texts that parse as rows, with repetitions."""
+    tried = permutations_of(chosen, 9, seed)
     search = order(seed=seed, permutations=9, probes=20)
-    requests = [search._writing(context, each, number) for number, each in enumerate(tried)]
+    requests = [search._generation(context, each, number) for number, each in enumerate(tried)]
     assert all(request.verb.n * len(tried) >= 20 and request.verb.temperature == 1.0 for request in requests)
     assert len({request.verb.seed for request in requests}) == len(tried)
     texts = [text.text for request in requests for text in model._output(request).generations]
@@ -114,11 +114,11 @@ def written(model, context, order, seed, chosen):
 
 @few
 @given(size=st.integers(2, 4), seed=st.integers(0, 50))
-def test_mdl_shows_each_row_the_order_of_least_entropy(context, scripted, rows, size, seed):
-    around = context(rows, LABELS, model=scripted(noise))
+def test_least_entropy_shows_the_order_with_the_lowest_entropy_for_each_row(context, scripted, rows, size, seed):
+    setup = context(rows, LABELS, model=scripted(noise))
     chosen = [rows[start : start + size] for start in range(4)]
-    for row, own, shown in zip(ROWS, chosen, least_entropy(seed=seed, permutations=9).bind(around)(ROWS, chosen), strict=True):
-        tried = orders_of(own, 9, seed)
+    for row, own, shown in zip(ROWS, chosen, least_entropy(seed=seed, permutations=9).bind(setup)(ROWS, chosen), strict=True):
+        tried = permutations_of(own, 9, seed)
         found = []
         for each in tried:
             context = "\n\n".join(f"Review: {r.inputs['text']}\nSentiment: {r.label}" for r in each)
@@ -127,7 +127,7 @@ def test_mdl_shows_each_row_the_order_of_least_entropy(context, scripted, rows, 
         assert shown == tried[int(np.argmin(np.round(found, 4)))]
 
 
-def test_a_row_s_order_by_mdl_depends_on_the_row_alone(context, scripted, rows):
+def test_least_entropy_orders_do_not_depend_on_other_rows(context, scripted, rows):
     arrange = least_entropy(permutations=6).bind(context(rows, LABELS, model=scripted(noise)))
     together = arrange(ROWS, [rows[:4]] * 4)
     assert together == [arrange([row], [rows[3::-1]])[0] for row in ROWS]
@@ -135,7 +135,7 @@ def test_a_row_s_order_by_mdl_depends_on_the_row_alone(context, scripted, rows):
 
 
 @pytest.mark.parametrize("order", [globale, locale, least_entropy])
-def test_where_there_is_one_order_only_nothing_is_asked(context, scripted, rows, order):
+def test_a_single_permutation_needs_no_query(context, scripted, rows, order):
     model = scripted(noise)
     assert order().bind(context(rows, LABELS, model=model))(ROWS[:2], [(), ()]) == [(), ()]
     assert order().bind(context(rows, LABELS, model=model))(ROWS[:2], [rows[:1]] * 2) == [rows[:1]] * 2
@@ -143,8 +143,8 @@ def test_where_there_is_one_order_only_nothing_is_asked(context, scripted, rows,
 
 
 @shared
-def test_a_row_in_the_shared_set_has_a_set_of_its_own_to_be_ordered(bind_context, scripted, rows, order):
-    """Its place is taken by another row; every other row is shown the one set in the one order."""
+def test_a_row_in_the_shared_set_has_a_separate_order(bind_context, scripted, rows, order):
+    """The row is replaced by another one; all other rows have the same set in the same order."""
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.first(k=4), order=order(permutations=4), instruction="")
     apply = prompt.bind(bind_context(rows, LABELS, model=scripted(noise, writes)))
     own, *others = apply([rows[1], *ROWS])
@@ -154,22 +154,22 @@ def test_a_row_in_the_shared_set_has_a_set_of_its_own_to_be_ordered(bind_context
 
 
 @shared
-def test_in_a_chat_the_model_writes_rows_in_plain_text_and_is_scored_in_turns(context, scripted, rows, order):
+def test_in_a_chat_rows_are_generated_in_plain_text_and_scored_in_turns(context, scripted, rows, order):
     model = scripted(noise, writes)
-    around = context(rows, LABELS, model=model)
-    object.__setattr__(around.show, "chat", True)
-    order(permutations=4).bind(around)(ROWS[:1], [rows[:3]])
-    asked = [prompt for prompt in model.prompts if prompt.endswith("Review:")]
-    assert len(asked) == 4
-    assert not [prompt for prompt in asked if "<turn>" in prompt]
-    assert all(prompt.startswith("<turn>user") for prompt in model.prompts if prompt not in asked)
+    setup = context(rows, LABELS, model=model)
+    object.__setattr__(setup.layout, "chat", True)
+    order(permutations=4).bind(setup)(ROWS[:1], [rows[:3]])
+    generation_prompts = [prompt for prompt in model.prompts if prompt.endswith("Review:")]
+    assert len(generation_prompts) == 4
+    assert not [prompt for prompt in generation_prompts if "<turn>" in prompt]
+    assert all(prompt.startswith("<turn>user") for prompt in model.prompts if prompt not in generation_prompts)
 
 
 # ---- refusals ---------------------------------------------------------------------------------------
 
 
 @shared
-def test_sets_of_each_row_s_own_are_refused(bind_context, scripted, make_rows, order):
+def test_demonstrations_that_differ_between_rows_are_refused(bind_context, scripted, make_rows, order):
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.random_each(k=2), order=order(permutations=2))
     apply = prompt.bind(bind_context(make_rows(30, LABELS), LABELS, model=scripted(noise, writes)))
     with refused(InputError, "demonstrations-differ", order=order.name):
@@ -177,7 +177,7 @@ def test_sets_of_each_row_s_own_are_refused(bind_context, scripted, make_rows, o
 
 
 @shared
-def test_answers_that_each_row_has_for_itself_are_refused(context, rows, order):
+def test_tasks_without_common_labels_are_refused(context, rows, order):
     for reading in (pk.Choices(), pk.extract.first_line()):
         with refused(TaskError, "no-fixed-labels", order=order.name):
             order().bind(context(rows, reading=reading))
@@ -186,21 +186,21 @@ def test_answers_that_each_row_has_for_itself_are_refused(context, rows, order):
 
 
 @shared
-def test_a_model_that_writes_no_rows_is_refused_with_what_it_wrote(context, scripted, rows, order):
+def test_a_model_that_generates_no_rows_is_refused_with_its_text(context, scripted, rows, order):
     model = scripted(noise, lambda prompt, verb: [" ok\nSentiment:"] + [" mumble"] * (verb.n - 1))
     with refused(ModelError, "too-few-generated-rows", order=order.name, rows=6, texts=24, text="Review: ok\nSentiment:"):
         order(permutations=6, probes=24).bind(context(rows, LABELS, model=model))(ROWS[:1], [rows[:3]])
 
 
 @shared
-def test_a_template_that_changes_its_variables_is_refused(context, scripted, rows, order):
+def test_a_template_that_modifies_its_variables_is_refused(context, scripted, rows, order):
     template = "{% block input %}{{ text | upper }} ->{% endblock %}{% block target %} {{ label }}{% endblock %}"
-    around = context(rows, LABELS, template=template, model=scripted(noise, writes))
+    setup = context(rows, LABELS, template=template, model=scripted(noise, writes))
     with refused(TemplateError, "variable-not-shown", order=order.name, variables=("text",)):
-        order().bind(around)(ROWS[:1], [rows[:3]])
+        order().bind(setup)(ROWS[:1], [rows[:3]])
 
 
-def test_rows_of_several_variables_are_read_back(context, scripted):
+def test_generated_rows_with_several_variables_are_parsed(context, scripted):
     template = "{% block input %}{{ a }} / {{ b }} =>{% endblock %}{% block target %} {{ label }}{% endblock %}"
     rows = [LabeledExample(id=f"r{i}", inputs={"a": f"a{i}", "b": f"b{i}"}, label=LABELS[i]) for i in range(3)]
     model = scripted(noise, lambda prompt, verb: ["x y / z => neutral"] * verb.n)

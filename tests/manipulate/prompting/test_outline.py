@@ -18,19 +18,19 @@ words = st.text("abc 'é1", min_size=1, max_size=9).map(str.strip).filter(bool)
 
 def outline(block, variables=("text", "premise")):
     template = Template("{% block input %}" + block + "{% endblock %}{% block target %} {{ label }}{% endblock %}")
-    return Outline.of(lambda values: template.render("input", values), variables), template
+    return Outline.from_renderer(lambda values: template.render("input", values), variables), template
 
 
 @pytest.mark.parametrize("block", BLOCKS)
 @given(text=words, premise=words, rest=st.sampled_from(["", "\n\nReview: more", "\nSentiment: x"]))
-def test_what_was_rendered_is_read_back(block, text, premise, rest):
+def test_a_rendered_block_is_parsed(block, text, premise, rest):
     found, template = outline(block)
     inputs = {name: value for name, value in (("text", text), ("premise", premise)) if name in found.variables}
     assert found.read(template.render("input", {"text": text, "premise": premise}) + rest) == inputs
 
 
 @given(text=words, blank=st.sampled_from(["", " ", "\t"]))
-def test_a_block_is_read_from_its_opening_on_whatever_blanks_the_model_writes(text, blank):
+def test_a_block_is_parsed_with_any_white_space_after_its_opening(text, blank):
     found, _ = outline("Review: {{ text }}\nSentiment:")
     assert found.opening == "Review:"
     assert found.read(f"{found.opening} {blank}{text}{blank}\nSentiment: good") == {"text": text}
@@ -40,18 +40,18 @@ def test_a_block_is_read_from_its_opening_on_whatever_blanks_the_model_writes(te
     "text",
     ["", "Review:", "Review: fine", "Review: \nSentiment: good", "Opinion: fine\nSentiment: good", " Review: x\nSentiment:"],
 )
-def test_what_is_no_row_is_not_read(text):
+def test_other_texts_are_not_parsed(text):
     found, _ = outline("Review: {{ text }}\nSentiment:")
     assert found.read(text) is None
 
 
-def test_a_variable_that_stands_twice_must_read_the_same_twice():
+def test_a_repeated_variable_must_have_the_same_value():
     found, _ = outline("{{ text }} is {{ text }}, not {{ premise }}.")
     assert found.read("a is a, not b.") == {"text": "a", "premise": "b"}
     assert found.read("a is c, not b.") is None
 
 
-def test_a_variable_that_is_changed_on_the_way_has_no_place():
+def test_a_variable_modified_by_a_filter_is_not_found():
     for change in ("lower", "upper", "replace('-', ' ')"):
         found, _ = outline("{{ text | " + change + " }} {{ premise }}")
         assert found.variables == ("premise",)

@@ -1,0 +1,57 @@
+"""The base class of demonstration selectors."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from promptkit.core.examples import Part
+from promptkit.core.registry import checked
+from promptkit.manipulate.prompting.context import SelectionContext
+from promptkit.manipulate.prompting.rows import Choose
+
+
+class Selector(ABC):
+    """Chooses demonstrations from the pool; one instance is one setting.
+
+    A custom selector is a frozen dataclass that inherits from this class, sets `name` and implements `bind`. Its fields are
+    its keywords and are validated when it is created.
+    """
+
+    name: ClassVar[str]
+    """The spelling on the command line and in YAML."""
+    ranks_by_similarity: ClassVar[bool] = False
+    """Whether the demonstrations are ordered from the most to the least similar to the row."""
+
+    def __post_init__(self) -> None:
+        """Validate the values of the keywords."""
+        checked(self)
+
+    @property
+    def k(self) -> int | None:
+        """The number of demonstrations per row, or None if it varies."""
+        return None
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of the train split that are read."""
+        return ("pool",)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of other models that are queried, such as a sentence encoder."""
+        return ()
+
+    @abstractmethod
+    def bind(self, context: SelectionContext) -> Choose:
+        """Returns a function that chooses the demonstrations of any rows.
+
+        Args:
+            context: The pool, the model and the prompt layout.
+
+        Returns:
+            A function of rows. Each row's demonstrations depend on that row's inputs only, not on the other rows.
+
+        Raises:
+            TaskError: The pool has too few rows.
+        """

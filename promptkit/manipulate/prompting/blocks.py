@@ -1,0 +1,138 @@
+"""Renders a template's blocks into the pieces of a prompt: plain text, or the turns of a chat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from promptkit.core.alignment import OutputReader
+from promptkit.core.errors import Unsupported
+from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.inputs import Piece
+from promptkit.core.model import Card
+from promptkit.inputs.text.blocks import MARKS
+from promptkit.inputs.text.encoding import chat, framed, slotted, unslotted
+from promptkit.inputs.text.template import LABEL, Template
+from promptkit.manipulate.prompting.outline import Outline
+from promptkit.manipulate.prompting.rows import Demonstrations
+
+REASONING = "reasoning"
+"""The part of a prompt in which the model reasons, and the template variable of a demonstration's rationale."""
+PLACEHOLDER = "\ue000"
+"""A private-use character, which no template contains and Jinja's filters leave unchanged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptBlocks:
+    """A template with everything that determines its text: instruction, label words, chat turns and reasoning."""
+
+    template: Template
+    """The template."""
+    instruction: str | None
+    """Replaces the template's instruction block; "" shows none."""
+    chat: bool
+    """Whether to use the model's chat template."""
+    card: Card
+    """The model that reads the prompt."""
+    reader: OutputReader
+    """Determines the label words, and what is scored or generated after the prompt."""
+    channel: bool = False
+    """Whether the input is scored after each label; in demonstrations the target block then precedes the input block."""
+    format_reasoning: Callable[[str], str] | None = None
+    """Formats a reasoning as the text between an input and its answer; by default the template determines that text."""
+
+    @property
+    def shows_reasoning(self) -> bool:
+        """Whether the reasoning of demonstrations is shown."""
+        return self.format_reasoning is not None or REASONING in self.template.variables
+
+    @property
+    def separator(self) -> str:
+        """The text between two examples."""
+        return self.block("separator", {})
+
+    def block(self, name: str, values: Mapping[str, object]) -> str:
+        """Renders a block of the template with the label words and these values."""
+        words = self.reader.label_words()
+        labels = {"labels": tuple(words.values())} if words else {}
+        return self.template.render(name, {**labels, **values})
+
+    def target(self, row: Example, word: str, rationale: Mapping[str, str] = MappingProxyType({})) -> str:
+        """Renders the target block of a row with a label word."""
+        text = self.block("target", {**row.inputs, **rationale, LABEL: word})
+        return text.strip() if self.chat else text
+
+    def outline(self, variables: Iterable[str]) -> Outline:
+        """Returns the literal text around these variables in the input block."""
+        return Outline.from_renderer(lambda values: unslotted(self.block("input", values), MARKS), variables)
+
+    def pieces(self, example: Example, demonstrations: Demonstrations) -> tuple[Piece, ...]:
+        """Returns the pieces of a prompt: instruction, demonstrations, query."""
+        return self._turns(example, demonstrations) if self.chat else self.plain_pieces(example, demonstrations)
+
+    def plain_pieces(self, example: Example, demonstrations: Demonstrations) -> tuple[Piece, ...]:
+        """Returns the pieces of a prompt in plain text, without a chat template."""
+        separator = Piece(text=self.separator, part="separator")
+        pieces = []
+        if instruction := self._instruction():
+            pieces += [Piece(text=instruction, part="instruction"), separator]
+        for number, row in enumerate(demonstrations, start=1):
+            texts = [self.block("input", row.inputs), self._answer(row)]
+            pieces += [Piece(text="".join(texts[::-1] if self.channel else texts), part=_part(number)), separator]
+        if not self.channel:
+            pieces.append(Piece(text=self.block("input", example.inputs), part="query"))
+        return framed(pieces, self.card.tokenizer)
+
+    def bare_pieces(self, text: str) -> tuple[Piece, ...]:
+        """Returns a query as the whole prompt, or as the only user turn."""
+        if not self.chat:
+            return framed((Piece(text=text, part="query"),), self.card.tokenizer)
+        return self._chat([("user", [Piece(text=text.strip(), part="query")])])
+
+    def with_slots(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+        """Splits the pieces at the template's slots for learned vectors."""
+        slots = self.template.slots()
+        return slotted(pieces, slots, MARKS) if slots else tuple(pieces)
+
+    def _turns(self, example: Example, demonstrations: Demonstrations) -> tuple[Piece, ...]:
+        turns = []
+        for number, row in enumerate(demonstrations, start=1):
+            turns.append(("user", [Piece(text=self.block("input", row.inputs).strip(), part=_part(number))]))
+            turns.append(("assistant", [Piece(text=self._answer(row), part=_part(number))]))
+        turns.append(("user", [Piece(text=self.block("input", example.inputs).strip(), part="query")]))
+        if not (text := self._instruction().strip()):
+            return self._chat(turns)
+        instruction = Piece(text=text, part="instruction")
+        pieces = chat([("system", [instruction]), *turns], self.card.tokenizer)
+        if pieces is not None:
+            return pieces
+        role, first = turns[0]  # the chat template has no system role
+        turns[0] = (role, [instruction, Piece(text=self.separator, part="separator"), *first])
+        return self._chat(turns)
+
+    def _chat(self, turns: Sequence[tuple[str, Sequence[Piece]]]) -> tuple[Piece, ...]:
+        pieces = chat(turns, self.card.tokenizer)
+        if pieces is None:
+            raise Unsupported(
+                "The model has no chat template that accepts these turns",
+                code="no-chat-template",
+                hint="Leave out --chat for a base model, or use an instruction-tuned model",
+                turns=tuple(role for role, _ in turns),
+            )
+        return pieces
+
+    def _instruction(self) -> str:
+        return self.block("instruction", {}) if self.instruction is None else self.instruction
+
+    def _answer(self, row: LabeledExample) -> str:
+        """The answer of a demonstration, with its rationale."""
+        word = self.reader.label_words().get(row.label, row.label)
+        if self.format_reasoning is not None and REASONING in row.rationale:
+            text = f"{self.format_reasoning(row.rationale[REASONING])} {word}"
+            return text.strip() if self.chat else text
+        return self.target(row, word, row.rationale)
+
+
+def _part(number: int) -> str:
+    return f"demonstration {number}"

@@ -1,0 +1,62 @@
+"""Checks of the rows and labels that selectors and orders need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from promptkit.core.errors import InputError, TaskError
+from promptkit.core.examples import LabeledExample
+from promptkit.manipulate.prompting.context import SelectionContext
+from promptkit.manipulate.prompting.rows import count_distinct
+
+
+def check_pool_size(k: int, pool: Sequence[LabeledExample]) -> None:
+    """Checks that the pool has k rows with distinct inputs.
+
+    Raises:
+        InputError: k is negative.
+        TaskError: The pool has fewer than k distinct rows.
+    """
+    if k < 0:
+        raise InputError("The number of demonstrations must not be negative", code="out-of-range", got=f"k={k}", k=k)
+    if k > count_distinct(pool):
+        raise TaskError(
+            f"{k} demonstrations were requested, but the pool has only {count_distinct(pool)} distinct rows",
+            code="too-few-rows",
+            hint="Use fewer shots, or add train rows: most of them form the pool, the others are reserved for calibration",
+            k=k,
+            rows=count_distinct(pool),
+        )
+
+
+def check_has_dev(context: SelectionContext, selector: str) -> None:
+    """Checks that the dev part has rows.
+
+    Raises:
+        TaskError: The dev part is empty.
+    """
+    if not context.dev:
+        raise TaskError(
+            f"{selector} evaluates demonstrations on the dev part of the train split, which is empty",
+            code="empty-part",
+            hint="Use another selector, or add train rows to the task",
+            part="dev",
+            selector=selector,
+        )
+
+
+def check_has_labels(context: SelectionContext, requirement: str, *, hint: str, **fields: str) -> None:
+    """Checks that the task declares labels that are the same for every row.
+
+    Args:
+        context: The task and its output reader.
+        requirement: Subject and verb of the message, such as "The order interleaved needs".
+        hint: What to use instead.
+        **fields: Fields of the error.
+
+    Raises:
+        TaskError: Each row has its own answers.
+    """
+    if not context.labels:
+        reason = f"{requirement} a task whose labels are the same for every row"
+        raise TaskError(reason, code="no-fixed-labels", hint=hint, **fields)

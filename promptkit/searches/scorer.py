@@ -1,0 +1,120 @@
+"""Scores instructions on labeled rows by accuracy and by the log-probability of the correct answer.
+
+The results are those of a run on the same rows. If the model generates the answers, its texts determine the accuracy, and the
+log-probability is obtained by scoring the correct answer after the same prompt (APE's second score function; Zhou et al. 2022,
+arXiv 2211.01910, section 3.2).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from promptkit.align.chain import Reader
+from promptkit.align.choices import Choices
+from promptkit.core.alignment import Scorer
+from promptkit.core.examples import LabeledExample
+from promptkit.core.requests import Request
+from promptkit.manipulate.prompt import Prompt
+from promptkit.models.cache import ScoreCache
+from promptkit.models.client import CachedModel
+from promptkit.predictor.predictor import BoundPredictor, Predictor
+from promptkit.runs.records import Query, row_record
+from promptkit.runs.schema import RowRecord
+from promptkit.searches.halving import CandidateScore
+from promptkit.tasks.task import Task
+
+MIN_SAVED_TOKENS = 1024
+"""Number of tokens that a separate call must save by reading the common prefix of an instruction's prompts once. Below it,
+instructions share calls, so that batches are full."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """One row under one instruction."""
+
+    instruction: str
+    query: Query
+    reader: Reader
+    request: Request
+
+
+class InstructionScorer:
+    """Scores a prompt with different instructions on fixed rows; results are kept, so that no row is queried twice.
+
+    Args:
+        predictor: The predictor whose prompt is scored.
+        prompt: The manipulation of the predictor, whose instruction is replaced.
+        task: The task.
+        rows: The labeled rows.
+        cache: Keeps the model's outputs, or None.
+    """
+
+    def __init__(
+        self, predictor: Predictor, prompt: Prompt, task: Task, rows: Sequence[LabeledExample], cache: ScoreCache | None
+    ) -> None:
+        self._model, self._prompt, self._task = predictor.model, prompt, task
+        self._rows = rows
+        self._cache = cache
+        self._ask = CachedModel(predictor.model, cache)
+        reader = predictor.reading
+        self._readers: tuple[Reader, ...] = (reader,) if isinstance(reader, Scorer) else (reader, Choices())
+        """The first reader determines the accuracy, the last one the log-probability."""
+        self._bound: dict[tuple[str, str], BoundPredictor] = {}
+        self._records: dict[tuple[str, str], list[RowRecord]] = defaultdict(list)
+        """(instruction, name of the reader) -> the record of each row queried so far."""
+
+    def __call__(self, instructions: Sequence[str], count: int) -> list[CandidateScore]:
+        """Scores instructions on the first `count` rows."""
+        questions = [[*self._new_questions(text, count)] for text in instructions]
+        if any(questions):
+            _log.warning("Scoring %d instructions on %d rows.", len(instructions), count)
+        for call in _calls(questions):
+            outputs = self._ask([question.request for question in call])
+            for question, output in zip(call, outputs, strict=True):
+                records = self._records[question.instruction, question.reader.name]
+                records.append(row_record(question.query, question.reader, output))
+        return [self._score(text, count) for text in instructions]
+
+    def _new_questions(self, instruction: str, count: int) -> Iterator[_Question]:
+        for reader in self._readers:
+            rows = self._rows[len(self._records[instruction, reader.name]) : count]
+            bound = self._bind(instruction, reader)
+            examples = [row.unlabeled() if reader is self._readers[0] else row.answered() for row in rows]
+            for row, example, rendered in zip(rows, examples, bound.apply(examples), strict=True):
+                query = Query(file="samples", id=row.id, example=example, rendered=rendered, gold=row)
+                request = bound.request(example, rendered)
+                yield _Question(instruction=instruction, query=query, reader=reader, request=request)
+
+    def _bind(self, instruction: str, reader: Reader) -> BoundPredictor:
+        key = instruction, reader.name
+        if key not in self._bound:
+            predictor = Predictor(self._model, replace(self._prompt, instruction=instruction), reader)
+            self._bound[key] = predictor.bind(self._task, cache=self._cache)
+        return self._bound[key]
+
+    def _score(self, instruction: str, count: int) -> CandidateScore:
+        judged, scored = (self._records[instruction, reader.name][:count] for reader in (self._readers[0], self._readers[-1]))
+        correct = sum(record.get("correct", record["prediction"] == record["gold"]) for record in judged)
+        return CandidateScore(correct / count, sum(record["logprobs"][record["gold"]] for record in scored) / count)
+
+
+def _calls(questions: Sequence[list[_Question]]) -> list[list[_Question]]:
+    """Groups the questions of several instructions into calls to the model."""
+    separate = [group for group in questions if _saved_tokens(group) >= MIN_SAVED_TOKENS]
+    together = [question for group in questions if _saved_tokens(group) < MIN_SAVED_TOKENS for question in group]
+    return [together, *separate]
+
+
+def _saved_tokens(group: Sequence[_Question]) -> int:
+    """The number of tokens that are read once instead of once per prompt if the prompts are in one call."""
+    prompts = [question.request.input.ids for question in group]
+    if not prompts:
+        return 0
+    first, last = min(prompts), max(prompts)  # the common prefix of the extremes is that of all prompts
+    shared = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
+    return shared * (len(prompts) - 1)
