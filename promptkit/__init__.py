@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt as Prompt
     from promptkit.models.registry import load as load
     from promptkit.predictor.predictor import Predictor as Predictor
-    from promptkit.runs.folder import Shard as Shard
     from promptkit.runs.run import Run as Run
+    from promptkit.runs.shard import Shard as Shard
     from promptkit.searches.instructions import search as search
     from promptkit.searches.result import SearchResult as SearchResult
     from promptkit.studies.baselines import baselines as baselines
@@ -115,7 +115,7 @@ _ATTRIBUTES = {
     "save_manipulation": ("promptkit.manipulate.learned.storage", "save"),
     "search": ("promptkit.searches.instructions", "search"),
     "SearchResult": ("promptkit.searches.result", "SearchResult"),
-    "Shard": ("promptkit.runs.folder", "Shard"),
+    "Shard": ("promptkit.runs.shard", "Shard"),
     "SoftPrompt": ("promptkit.manipulate.learned.soft_prompt", "SoftPrompt"),
     "Spsa": ("promptkit.training.optimizers.spsa", "Spsa"),
     "SteeringVector": ("promptkit.manipulate.learned.steering", "SteeringVector"),

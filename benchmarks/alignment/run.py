@@ -25,8 +25,8 @@ from promptkit.align.calibrate import CALIBRATIONS
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.analysis.realign import align
 from promptkit.core.registry import settings_of
-from promptkit.evaluation import requirements, support
 from promptkit.runs.folder import RunFolder
+from promptkit.runs.row_ids import ContentFreeRow, FitRow, Premise
 from promptkit.tasks.task import read_shipped_specs
 
 HERE = Path(__file__).parent
@@ -69,8 +69,9 @@ def written(out: Path) -> Path:
 
     calibrations = [technique() for technique in CALIBRATIONS.values()]
     stand_ins = [each for calibration in calibrations for each in calibration.needs.stand_ins]
-    besides = [line(support.id_of("a b", each), None) for each in stand_ins] + [line(support.PREMISE, None)]
-    besides += [line(f"{requirements.FIT}{i}", int(generator.integers(len(labels)))) for i in range(FIT)]
+    besides = [line(str(ContentFreeRow(content=each, context="a b")), None) for each in stand_ins]
+    besides.append(line(str(Premise()), None))
+    besides += [line(str(FitRow(row=str(i))), int(generator.integers(len(labels)))) for i in range(FIT)]
     samples = [line(str(i), int(generator.integers(len(labels)))) for i in range(ROWS)]
     predictions = [{"id": each["id"]} for each in samples]
     settings = {
@@ -91,7 +92,7 @@ def measure(run: str, calibrate: str) -> dict[str, Any]:
     """In this process."""
     began, cpu = time.perf_counter(), time.process_time()
     found = align(run, {READ: "", "all": ALL}.get(calibrate, calibrate))
-    assert not found.lacking
+    assert not found.unavailable
     return {
         "alignment": calibrate,
         "alignments": len(found.results),

@@ -27,7 +27,7 @@ from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import TextInput
 from promptkit.core.registry import build
 from promptkit.core.requests import Read, ReadOutput, Request
-from promptkit.evaluation.support import taken_of
+from promptkit.evaluation.fit_rows import select_fit_rows
 from promptkit.metrics.intervals import mean_of, resamples
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
@@ -128,7 +128,7 @@ def baselines(task: pk.Task, told: argparse.Namespace, ids: Sequence[str], gold:
     rows = {row.id: row for row in task.rows(task.spec.split)}
     items = [Example(id=row, inputs=rows[row].inputs) for row in ids]
     fit, evaluated = by_hash(task.part("fit"), None), task.rows(task.spec.split)
-    drawn = [taken_of(Needs(labeled=(PerClass(told.per_class, s),)), fit, evaluated) for s in range(told.seeds)]
+    drawn = [select_fit_rows(Needs(labeled=(PerClass(told.per_class, s),)), fit, evaluated) for s in range(told.seeds)]
     said: dict[str, list[Sequence[str]]] = {
         "majority of the pool": [[majority(task.pool(), task.labels)] * len(items)] * told.seeds,
         "TF-IDF + logistic regression": [regression(labeled, items) for labeled in drawn],

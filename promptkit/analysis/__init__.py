@@ -1,1 +1,1 @@
-"""Analyses of finished runs: comparison, realignment, bias, reliability."""
+"""Analyses of finished runs: comparison, calibration after the run, bias, reliability; and of engines."""

@@ -1,8 +1,8 @@
-"""The three biases of in-context predictors (Zhao et al. 2021, 2102.09690, section 4), from what a finished run stored.
+"""Measures three biases of in-context learning (Zhao et al. 2021, arXiv 2102.09690, section 4) in a finished run.
 
-Each names the labels that a prompt would favor in a row: those that most of its demonstrations have (majority label), that
-of its last demonstration (recency), and the one that is likeliest behind the prompt's end alone (common token). A predictor
-has the bias as far as it predicts favoured labels more often than they are right.
+Each bias favors some labels in a row: the labels of most of its demonstrations (majority label), the label of its last
+demonstration (recency), and the likeliest label without instruction, demonstrations and inputs (common token). The
+excess is the share of rows in which a favored label is predicted minus the share of rows in which one is correct.
 """
 
 from __future__ import annotations
@@ -10,185 +10,210 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
 from promptkit.align.chain import chain_from_settings
-from promptkit.analysis.compare import located, read_branch
+from promptkit.analysis.branches import locate, read_branch
 from promptkit.core.alignment import Scorer
 from promptkit.core.errors import RunError
 from promptkit.display.text_table import as_text, new_table, with_interval
-from promptkit.evaluation import support
 from promptkit.metrics.intervals import Estimate, paired_difference, wilson
-from promptkit.runs.command import eval_command, explained, without_premise
-from promptkit.runs.folder import damaged, read_outputs
+from promptkit.runs.command import eval_command, explained, why_no_premise
+from promptkit.runs.files import expect
+from promptkit.runs.finished import read_rows
+from promptkit.runs.folder import SETTINGS
+from promptkit.runs.row_ids import Premise, context_of
+from promptkit.runs.schema import RowRecord, RunSettings
 
-KEPT = frozenset({"id", "demos", "demo_labels", "logprobs"})
-"""What is read of the lines of a run."""
+KEYS = frozenset({"id", "demos", "demo_labels", "logprobs"})
+"""The keys of a run's records that are read."""
+NO_DEMOS = "no row has demonstrations"
+BALANCED = "all labels have equally many demonstrations"
+MOST_LABELS_SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bias:
-    """How much more often favoured labels are predicted than they are right."""
+    """How much more often favored labels are predicted than they are correct."""
 
     name: str
-    favoured: Mapping[str, int]
-    """Label -> in how many rows it is favoured."""
+    favored: Mapping[str, int]
+    """Label -> number of rows in which it is favored."""
     rows: int
-    """Rows in which some labels are favoured and others are not."""
+    """Number of rows in which some labels are favored and others are not."""
     predicted: float
-    """The share of these in which a favoured label is predicted."""
-    right: float
-    """The share of these in which one is right."""
+    """Share of these rows in which a favored label is predicted."""
+    correct: float
+    """Share of these rows in which a favored label is correct."""
     excess: Estimate | None
-    """The one less the other; None where there are no such rows."""
+    """`predicted` minus `correct`; None if there are no such rows."""
     reason: str
-    """Why there are none, if there are none."""
+    """Why there are no such rows; empty if there are some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recall:
-    """One label of a run."""
+    """The accuracy of one label."""
 
     label: str
-    right: int
-    """Rows that have it."""
+    gold: int
+    """Number of rows with this label."""
     predicted: int
-    """Rows that it is predicted for."""
+    """Number of rows that it is predicted for."""
     accuracy: Estimate | None
-    """Of the rows that have it; None where none has."""
+    """Accuracy over the rows with this label; None if there are none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Biases:
-    """A branch of a finished run, by the labels that it predicts."""
+    """The biases of one branch of a finished run. `print(biases)` shows two tables."""
 
     run: str
     task: str
     split: str
     n: int
+    """Number of rows."""
     contexts: int
-    """How many different lists of demonstrations its rows are read behind."""
+    """Number of different lists of demonstrations."""
     biases: tuple[Bias, ...]
     labels: tuple[Recall, ...]
 
     @property
     def caution(self) -> str:
-        """What one context cannot tell."""
+        """What cannot be concluded if all rows have the same demonstrations; empty if they differ."""
         if self.contexts > 1:
             return ""
         return (
-            "all rows are read behind the same demonstrations, so that an excess may be a preference of the model's own: "
+            "all rows have the same demonstrations, so an excess may also be a general preference of the model: "
             "vary the seed, or use --demos random-each"
         )
 
     def to_json(self) -> dict[str, object]:
-        """What `promptkit bias --json` prints."""
+        """Returns what `promptkit bias --json` prints."""
         return asdict(self) | {"caution": self.caution}
 
     def __str__(self) -> str:
-        """Both tables, and what to know besides."""
-        from rich.text import Text
-
-        title = f"{self.task} · {self.split} · {self.n} rows · {self.run}"
-        biases = new_table(title, caption="excess: the share predicted less the share right, with its 95% interval")
-        for name in ("bias", "favours", "rows", "predicted", "right", "excess"):
-            biases.add_column(name, justify="left" if name in ("bias", "favours") else "right")
-        for each in self.biases:
-            if each.excess is None:
-                biases.add_row(each.name, Text(f"({each.reason})"))
-            else:
-                low, high = each.excess.low, each.excess.high
-                favoured = ", ".join(list(each.favoured)[:4]) + (" …" if len(each.favoured) > 4 else "")
-                shares = (f"{each.predicted:.3f}", f"{each.right:.3f}", f"{each.excess.value:+.3f} {low:+.2f} to {high:+.2f}")
-                biases.add_row(each.name, Text(favoured), str(each.rows), *shares)
-        labels = new_table("by label")
-        for name in ("label", "right", "predicted", "accuracy of those that have it"):
-            labels.add_column(name, justify="left" if name == "label" else "right")
-        for recall in self.labels:
-            accuracy = "" if recall.accuracy is None else with_interval(asdict(recall.accuracy))
-            labels.add_row(Text(recall.label), str(recall.right), str(recall.predicted), accuracy)
-        return "\n\n".join([as_text(biases), as_text(labels), *([f"note: {self.caution}"] if self.caution else [])])
+        notes = [f"note: {self.caution}"] if self.caution else []
+        return "\n\n".join([self._bias_table(), self._label_table(), *notes])
 
     __repr__ = __str__
 
+    def _bias_table(self) -> str:
+        from rich.text import Text
+
+        title = f"{self.task} · {self.split} · {self.n} rows · {self.run}"
+        table = new_table(title, caption="excess: share predicted minus share correct, with its 95% interval")
+        for name in ("bias", "favors", "rows", "predicted", "correct", "excess"):
+            table.add_column(name, justify="left" if name in ("bias", "favors") else "right")
+        for bias in self.biases:
+            if bias.excess is None:
+                table.add_row(bias.name, Text(f"({bias.reason})"))
+                continue
+            more = " …" if len(bias.favored) > MOST_LABELS_SHOWN else ""
+            favored = ", ".join(list(bias.favored)[:MOST_LABELS_SHOWN]) + more
+            excess = f"{bias.excess.value:+.3f} {bias.excess.low:+.2f} to {bias.excess.high:+.2f}"
+            table.add_row(bias.name, Text(favored), str(bias.rows), f"{bias.predicted:.3f}", f"{bias.correct:.3f}", excess)
+        return as_text(table)
+
+    def _label_table(self) -> str:
+        from rich.text import Text
+
+        table = new_table("by label")
+        for name in ("label", "gold", "predicted", "accuracy"):
+            table.add_column(name, justify="left" if name == "label" else "right")
+        for recall in self.labels:
+            accuracy = "" if recall.accuracy is None else with_interval(asdict(recall.accuracy))
+            table.add_row(Text(recall.label), str(recall.gold), str(recall.predicted), accuracy)
+        return as_text(table)
+
 
 def bias(spelling: str) -> Biases:
-    """Of RUN, or of its branch RUN:BRANCH. Raises for a run whose rows have answers of their own."""
-    path, _ = located(spelling)
-    branch = read_branch(spelling)
-    settings, samples, besides = read_outputs(path, KEPT)
-    try:
-        reading = chain_from_settings(settings["align"][0]).reader
-    except (TypeError, LookupError, AttributeError):
-        raise damaged(path / "run.json", "it is not the settings of a run") from None
-    if not isinstance(reading, Scorer) or not reading.labels:
-        raise RunError(
-            f"The run {path} does not have the same labels for every row, which biases need",
-            code="no-fixed-labels",
-            got=f"answers read by {reading.name}",
-            hint="Use a run of a task that declares labels",
-            folder=str(path),
-            aligner=reading.name,
-        )
-    rows = [branch.rows[line["id"]] for line in samples]
-    said, gold = [str(row.said) for row in rows], [row.gold for row in rows]
-    shown = [line.get("demo_labels", []) for line in samples]
-    common = _common(besides, reading.labels)
-    command = explained(eval_command(settings, ["pmi"], beside=path.parent) or "evaluate it again with the calibration pmi")
-    unread = without_premise(settings) or f"the run has not read its premise: {command}"
-    none = "no row is shown demonstrations"
+    """Measures the biases of a finished run.
+
+    Args:
+        spelling: The run's folder, or RUN:BRANCH for one of its branches.
+
+    Raises:
+        RunError: If the run is not finished, or its rows do not have the same labels.
+    """
+    path, branch_name = locate(spelling)
+    branch = read_branch(path, branch_name, name=spelling)
+    settings, samples, support = read_rows(path, KEYS)
+    labels = _fixed_labels(path, settings)
+    rows = [branch.rows[record["id"]] for record in samples]
+    predicted, gold = [str(row.predicted) for row in rows], [row.gold for row in rows]
+    demo_labels = [record.get("demo_labels", []) for record in samples]
+    majority = [_majority(shown, labels) for shown in demo_labels]
+    recency = [set(shown[-1:]) for shown in demo_labels]
+    common = [_likeliest_without_inputs(support, labels)] * len(rows)
     return Biases(
         run=spelling,
         task=branch.task,
         split=branch.split,
         n=len(rows),
-        contexts=len({support.context_of(line["demos"]) for line in samples}),
+        contexts=len({context_of(record["demos"]) for record in samples}),
         biases=(
-            _measured(
-                "majority label",
-                [_majority(each, reading.labels) for each in shown],
-                said,
-                gold,
-                "every label is shown as often as the others" if any(shown) else none,
-            ),
-            _measured("recency", [{each[-1]} if each else set() for each in shown], said, gold, none),
-            _measured("common token", [common] * len(rows), said, gold, unread),
+            _measure("majority label", majority, predicted, gold, BALANCED if any(demo_labels) else NO_DEMOS),
+            _measure("recency", recency, predicted, gold, NO_DEMOS),
+            _measure("common token", common, predicted, gold, _why_no_premise(settings, path)),
         ),
-        labels=tuple(_recall(label, said, gold) for label in reading.labels),
+        labels=tuple(_recall(label, predicted, gold) for label in labels),
     )
 
 
-def _majority(shown: Sequence[str], labels: Sequence[str]) -> set[str]:
-    """The labels that most demonstrations have, unless all have them equally."""
-    counts = Counter(shown)
-    most = {label for label in labels if shown and counts[label] == max(counts.values())}
+def _fixed_labels(path: Path, settings: RunSettings) -> tuple[str, ...]:
+    with expect(path / SETTINGS, "the settings of a run"):
+        reader = chain_from_settings(settings["align"][0]).reader
+    if not isinstance(reader, Scorer) or not reader.labels:
+        raise RunError(
+            f"The run {path} does not have the same labels for every row, which biases need",
+            code="no-fixed-labels",
+            got=f"answers read by {reader.name}",
+            hint="Use a run of a task that declares labels",
+            folder=str(path),
+            aligner=reader.name,
+        )
+    return reader.labels
+
+
+def _why_no_premise(settings: RunSettings, path: Path) -> str:
+    command = eval_command(settings, ["pmi"], trainings=path.parent)
+    collect = explained(command) if command else "evaluate it again with the calibration pmi"
+    return why_no_premise(settings) or f"the run does not contain the scores of the premise: {collect}"
+
+
+def _majority(demo_labels: Sequence[str], labels: Sequence[str]) -> set[str]:
+    """The labels of most demonstrations, unless all labels have equally many."""
+    counts = Counter(demo_labels)
+    most = {label for label in labels if demo_labels and counts[label] == max(counts.values())}
     return most if len(most) < len(labels) else set()
 
 
-def _common(besides: Sequence[Any], labels: Sequence[str]) -> set[str]:
-    """The label that is likeliest behind the premise; nothing where the run has not read it."""
-    premise = next((line["logprobs"] for line in besides if line["id"] == support.PREMISE), None)
-    return set() if premise is None else {max(labels, key=lambda label: premise[label])}
+def _likeliest_without_inputs(support: Sequence[RowRecord], labels: Sequence[str]) -> set[str]:
+    """The label with the highest score after the premise; empty if the run does not contain the premise."""
+    scores = next((record["logprobs"] for record in support if record["id"] == str(Premise())), None)
+    return set() if scores is None else {max(labels, key=lambda label: scores[label])}
 
 
-def _measured(name: str, favoured: Sequence[set[str]], said: Sequence[str], gold: Sequence[str], reason: str) -> Bias:
-    rows = [index for index, labels in enumerate(favoured) if labels]
-    predicted, right = (np.array([each[index] in favoured[index] for index in rows], float) for each in (said, gold))
-    counts = Counter(label for labels in favoured for label in sorted(labels))
+def _measure(name: str, favored: Sequence[set[str]], predicted: Sequence[str], gold: Sequence[str], reason: str) -> Bias:
+    rows = [index for index, labels in enumerate(favored) if labels]
+    hits, truths = (np.array([labels[i] in favored[i] for i in rows], float) for labels in (predicted, gold))
+    counts = Counter(label for labels in favored for label in sorted(labels))
     return Bias(
         name=name,
-        favoured=dict(counts.most_common()),
+        favored=dict(counts.most_common()),
         rows=len(rows),
-        predicted=float(predicted.mean()) if rows else 0.0,
-        right=float(right.mean()) if rows else 0.0,
-        excess=paired_difference(predicted, right) if rows else None,
+        predicted=float(hits.mean()) if rows else 0.0,
+        correct=float(truths.mean()) if rows else 0.0,
+        excess=paired_difference(hits, truths) if rows else None,
         reason="" if rows else reason,
     )
 
 
-def _recall(label: str, said: Sequence[str], gold: Sequence[str]) -> Recall:
-    held = gold.count(label)
-    hits = sum(one == other == label for one, other in zip(said, gold, strict=True))
-    return Recall(label=label, right=held, predicted=said.count(label), accuracy=wilson(hits, held) if held else None)
+def _recall(label: str, predicted: Sequence[str], gold: Sequence[str]) -> Recall:
+    count = gold.count(label)
+    hits = sum(one == other == label for one, other in zip(predicted, gold, strict=True))
+    accuracy = wilson(hits, count) if count else None
+    return Recall(label=label, gold=count, predicted=predicted.count(label), accuracy=accuracy)

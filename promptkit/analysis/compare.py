@@ -1,7 +1,7 @@
-"""The paired comparison of predictors, or of runs that were made before, over the same rows.
+"""Paired comparison of predictors, or of finished runs, over the same rows.
 
-The difference of accuracies has its bootstrap interval over rows; p is McNemar's exact test (1947): of the rows that just
-one of the two has right, each is as likely to be the one's as the other's if both are equally good.
+The difference of two accuracies has a bootstrap interval over rows. p is that of McNemar's exact test (McNemar 1947): if both
+predictors are equally good, each row that exactly one of them answers correctly is equally likely to be either's.
 """
 
 from __future__ import annotations
@@ -9,38 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from promptkit.core.errors import InputError, RunError, unknown
+from promptkit.analysis.branches import Branch, locate, read_branch
+from promptkit.core.errors import InputError, RunError
 from promptkit.display.text_table import as_text, new_table, with_interval
-from promptkit.evaluation.evaluate import OUT, Progress, evaluate
+from promptkit.evaluation.evaluate import OUT, evaluate
+from promptkit.evaluation.execution import Progress
 from promptkit.metrics.intervals import Estimate, mcnemar, paired_difference, wilson
 from promptkit.predictor.predictor import Predictor
-from promptkit.runs.folder import damaged, read_finished
 from promptkit.runs.run import Run
 from promptkit.tasks.task import Task
-
-
-class Predicted(NamedTuple):
-    """One row of a branch."""
-
-    gold: str
-    said: str | None
-    """None where a text held no answer."""
-    right: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Branch:
-    """What one branch of a finished run predicted."""
-
-    name: str
-    task: str
-    split: str
-    rows: Mapping[str, Predicted]
-    """Row id -> what was predicted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,58 +30,51 @@ class Flip:
     id: str
     gold: str
     first: str | None
+    """Prediction of the first branch; None if it found no answer."""
     other: str | None
+    """Prediction of the other branch; None if it found no answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One branch against the first, over the rows that all branches hold."""
+    """One branch compared with the first branch, over the rows that all branches have."""
 
     name: str
     accuracy: Estimate
     difference: Estimate | None
-    """Its accuracy less the first's, paired by row; None for the first itself."""
+    """Its accuracy minus that of the first branch, paired by row; None for the first branch."""
     p: float | None
-    """McNemar's exact test, two-sided; None for the first itself."""
+    """p of McNemar's exact two-sided test; None for the first branch."""
     flips: tuple[Flip, ...]
-    """The rows that it predicts otherwise than the first."""
+    """The rows that the branch and the first branch predict differently."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Branches over the same rows."""
+    """Branches compared over the same rows. `print(comparison)` shows a table."""
 
     task: str
     split: str
     n: int
-    """How many rows all of them hold."""
+    """Number of rows that all branches have."""
     left_out: int
-    """How many rows some of them hold and others do not."""
+    """Number of rows that only some branches have."""
     branches: tuple[Compared, ...]
+    """The first one is the one that the others are compared with."""
     runs: tuple[Run, ...] = ()
     """The runs that `compare` made."""
 
     def to_json(self) -> dict[str, object]:
-        """What `promptkit compare --json` prints."""
+        """Returns what `promptkit compare --json` prints."""
         return {
             "task": self.task,
             "split": self.split,
             "n": self.n,
             "left_out": self.left_out,
-            "branches": [
-                {
-                    "name": each.name,
-                    "accuracy": asdict(each.accuracy),
-                    "difference": None if each.difference is None else asdict(each.difference),
-                    "p": each.p,
-                    "flips": [asdict(flip) for flip in each.flips],
-                }
-                for each in self.branches
-            ],
+            "branches": [asdict(branch) for branch in self.branches],
         }
 
     def __str__(self) -> str:
-        """The table."""
         from rich.text import Text
 
         table = new_table(f"{self.task} · {self.split} · {self.n} rows")
@@ -109,14 +82,14 @@ class Comparison:
         table.add_column("accuracy, 95%", justify="right", no_wrap=True)
         table.add_column(Text(f"difference to {self.branches[0].name}, 95%"), justify="right")
         table.add_column("McNemar p", justify="right", no_wrap=True)
-        for each in self.branches:
-            accuracy = with_interval(asdict(each.accuracy))
-            if each.difference is None or each.p is None:
-                table.add_row(Text(each.name), accuracy)
+        for branch in self.branches:
+            accuracy = with_interval(asdict(branch.accuracy))
+            if branch.difference is None or branch.p is None:
+                table.add_row(Text(branch.name), accuracy)
             else:
-                low, high = each.difference.low, each.difference.high
-                difference = f"{each.difference.value:+.3f} {low:+.2f} to {high:+.2f}"
-                table.add_row(Text(each.name), accuracy, difference, f"{each.p:.2g}")
+                low, high = branch.difference.low, branch.difference.high
+                difference = f"{branch.difference.value:+.3f} {low:+.2f} to {high:+.2f}"
+                table.add_row(Text(branch.name), accuracy, difference, f"{branch.p:.2g}")
         return as_text(table)
 
     __repr__ = __str__
@@ -132,9 +105,21 @@ def compare(
     progress: Progress | None = None,
     **predictors: Predictor,
 ) -> Comparison:
-    """Evaluate named predictors on the same rows; those that differ in calibration alone share one pass.
+    """Evaluates named predictors on the same rows and compares them with the first one.
 
-    Prints as a table of accuracy with 95% intervals, the paired difference to the first predictor and McNemar's p.
+    Predictors that differ only in calibration share one pass of the model.
+
+    Args:
+        task: The task.
+        split: The split to evaluate; the task's default if None.
+        limit: Evaluate only the `limit` rows with the smallest hash of id.
+        out: The folder for run folders.
+        cache: Whether to take answers from the score cache and to add new ones.
+        progress: Called with the number of finished requests and the number of all requests of a run.
+        predictors: Name -> predictor, as in `compare(task, plain=..., calibrated=...)`.
+
+    Returns:
+        The comparison: accuracies with 95% intervals, paired differences to the first predictor, and McNemar's p.
     """
     if not predictors:
         raise InputError(
@@ -142,79 +127,67 @@ def compare(
             code="no-predictors",
             hint="Give predictors by name: compare(task, plain=..., calibrated=...)",
         )
+    branches: dict[str, Branch] = {}
+    runs: list[Run] = []
+    for names in _shared_passes(predictors):
+        group = [predictors[name] for name in names]
+        run = evaluate(group, task, split=split, limit=limit, out=out, cache=cache, progress=progress)
+        branches |= {name: read_branch(run.path, predictors[name].name, name=name) for name in names}
+        runs.append(run)
+    return _compare_branches([branches[name] for name in predictors], tuple(runs))
+
+
+def _shared_passes(predictors: Mapping[str, Predictor]) -> list[list[str]]:
+    """The names of predictors that one run can evaluate together, for each run."""
     passes: list[list[str]] = []
     for name, predictor in predictors.items():
         for names in passes:
-            alike = predictor.shares_pass_with(predictors[names[0]])
-            if alike and predictor.name not in {predictors[other].name for other in names}:
+            repeated = any(predictor.name == predictors[other].name for other in names)
+            if predictor.shares_pass_with(predictors[names[0]]) and not repeated:
                 names.append(name)
                 break
         else:
             passes.append([name])
-    branches: dict[str, Branch] = {}
-    runs: list[Run] = []
-    for names in passes:
-        together = [predictors[name] for name in names]
-        run = evaluate(together, task, split=split, limit=limit, out=out, cache=cache, progress=progress)
-        branches |= {name: _branch(run.path, predictors[name].name, name) for name in names}
-        runs.append(run)
-    return _compared([branches[name] for name in predictors], tuple(runs))
+    return passes
 
 
 def compare_runs(spellings: Sequence[str]) -> Comparison:
-    """Finished runs side by side: each a run's folder, or RUN:BRANCH for one of its branches (`runs/sst2-1a2b3c4d:batch`).
+    """Compares finished runs with the first one. Rows are paired by id.
 
-    Rows are paired by id. Raises for a run that is not finished, for runs of different tasks, and for runs that have no
-    row in common.
+    Args:
+        spellings: Run folders, or RUN:BRANCH for a branch of a run (`runs/sst2-1a2b3c4d:batch`); a folder alone means the
+            first branch.
+
+    Raises:
+        InputError: If there are fewer than two runs, or a run has no such branch.
+        RunError: If a run is not finished, or the runs are of different tasks or have no row in common.
     """
     if len(spellings) < 2:
-        hint = "Write promptkit compare RUN OTHER, or RUN RUN:BRANCH"
         raise InputError(
             "A comparison needs at least two runs",
             code="too-few-runs",
             got=", ".join(spellings) or "none",
-            hint=hint,
+            hint="Write promptkit compare RUN OTHER, or RUN RUN:BRANCH",
             runs=tuple(spellings),
         )
-    return _compared([read_branch(spelling) for spelling in spellings])
+    return _compare_branches([read_branch(*locate(spelling), name=spelling) for spelling in spellings])
 
 
-def read_branch(spelling: str) -> Branch:
-    """A branch of a finished run by its spelling; a run's folder alone means its first branch."""
-    return _branch(*located(spelling), spelling)
-
-
-def located(spelling: str) -> tuple[Path, str | None]:
-    """The folder and the branch, if one is named, that RUN or RUN:BRANCH means."""
-    path = Path(spelling)
-    if path.is_dir():
-        return path, None
-    for place in (index for index, character in enumerate(spelling) if character == ":"):
-        path = Path(spelling[:place])
-        if path.is_dir():
-            return path, spelling[place + 1 :]
-    raise RunError(
-        f"There is no run folder {spelling}",
-        code="no-such-folder",
-        hint="Use a folder that promptkit eval printed, or RUN:BRANCH",
-        folder=spelling,
+def _compare_branches(branches: Sequence[Branch], runs: tuple[Run, ...] = ()) -> Comparison:
+    first = branches[0]
+    shared = _shared_rows(branches)
+    return Comparison(
+        task=first.task,
+        split=first.split,
+        n=len(shared),
+        left_out=len(set().union(*(branch.rows for branch in branches))) - len(shared),
+        branches=tuple(_against(first, branch, shared) for branch in branches),
+        runs=runs,
     )
 
 
-def _branch(path: Path, branch: str | None, name: str) -> Branch:
-    summary, lines = read_finished(path)
-    try:
-        known = [str(result["align"]) for result in summary["results"]]
-        chosen = known[0] if branch is None else branch
-        if chosen not in known:
-            raise unknown(f"branch of the run {path}", chosen, known)
-        rows = {line["id"]: Predicted(line["gold"], line["predictions"][chosen], line["correct"][chosen]) for line in lines}
-        return Branch(name=name, task=summary["task"], split=summary["split"], rows=rows)
-    except (TypeError, LookupError, AttributeError):
-        raise damaged(path / "summary.json", "it is not the summary of a run") from None
-
-
-def _compared(branches: Sequence[Branch], runs: tuple[Run, ...] = ()) -> Comparison:
+def _shared_rows(branches: Sequence[Branch]) -> list[str]:
+    """The ids of the rows that all branches have, after a check that these are rows of the same data."""
     first = branches[0]
     for other in branches[1:]:
         if other.task != first.task:
@@ -243,25 +216,19 @@ def _compared(branches: Sequence[Branch], runs: tuple[Run, ...] = ()) -> Compari
                 row=changed,
                 runs=(first.name, other.name),
             )
-    every = set().union(*(branch.rows for branch in branches))
-    return Comparison(
-        task=first.task,
-        split=first.split,
-        n=len(shared),
-        left_out=len(every) - len(shared),
-        branches=tuple(_against(first, branch, shared) for branch in branches),
-        runs=runs,
-    )
+    return shared
 
 
 def _against(first: Branch, other: Branch, rows: Sequence[str]) -> Compared:
-    before, after = (np.array([branch.rows[row].right for row in rows], float) for branch in (first, other))
+    before, after = (np.array([branch.rows[row].correct for row in rows], float) for branch in (first, other))
     accuracy = wilson(int(after.sum()), len(rows))
     if other is first:
         return Compared(name=other.name, accuracy=accuracy, difference=None, p=None, flips=())
     pairs = ((row, first.rows[row], other.rows[row]) for row in rows)
     flips = tuple(
-        Flip(id=row, gold=one.gold, first=one.said, other=two.said) for row, one, two in pairs if one.said != two.said
+        Flip(id=row, gold=one.gold, first=one.predicted, other=two.predicted)
+        for row, one, two in pairs
+        if one.predicted != two.predicted
     )
     return Compared(
         name=other.name,

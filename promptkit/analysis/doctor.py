@@ -1,10 +1,11 @@
-"""The same rows on two engines: whether they read the same tokens and give the same answers, and how fast each is."""
+"""Compares two engines on the same rows: their tokens, their answers and their speed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Protocol, runtime_checkable
 
 from promptkit.align.chain import Reader
 from promptkit.core.alignment import Scorer
@@ -17,71 +18,95 @@ from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task
 
 TOLERANCE = 2e-3
-"""Of a label's log-probability, natural log; for float32. In 16 bits, rounding alone moves it by some tenths."""
+"""The tolerated difference of a label's log-probability (natural log) in float32. In 16 bits, rounding alone changes it by some
+tenths."""
 TURNS = (("user", "a"), ("assistant", "b"), ("user", "c"))
+"""The chat turns by which chat templates are compared."""
+MOST_FLIPS_SHOWN = 10
+
+
+@runtime_checkable
+class Closeable(Protocol):
+    """A model whose engine keeps memory until it is closed."""
+
+    def close(self) -> None:
+        """Frees the memory of the engine."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disagreement:
-    """A row that the two predict differently."""
+    """A row that the two engines answer differently."""
 
     id: str
     first: str
+    """Answer of the first engine."""
     second: str
+    """Answer of the second engine."""
     margin: float
-    """Log-probability, by the first, of its prediction less that of its next label; 0 for texts."""
+    """Log-probability of the first engine's prediction minus that of its second-best label; 0 for generated texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """What was found."""
+    """The differences between two engines."""
 
     first: str
+    """Name of the first model."""
     second: str
+    """Name of the second model."""
     task: str
     n: int
+    """Number of rows."""
     tolerance: float
+    """The tolerated difference of a label's log-probability."""
     largest: float | None
-    """The largest difference of a label's log-probability; None for texts."""
+    """The largest difference of a label's log-probability; None for generated texts."""
     mean: float | None
+    """The mean difference of a label's log-probability; None for generated texts."""
     flips: tuple[Disagreement, ...]
+    """The rows that the engines answer differently."""
     differences: tuple[str, ...]
-    """Of their tokenizers, their beginnings of text and their chat templates."""
+    """Differences in token ids, BOS tokens and chat templates."""
     seconds: tuple[float, float]
-    """Of each one's work, loading not counted."""
+    """Seconds that each engine took, without loading."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why they are not the same; none if they are."""
+        """Why the engines do not agree; empty if they do."""
         reasons = []
         if self.largest is not None and not self.largest <= self.tolerance:
-            reasons.append(f"a label's log-probability differs by {self.largest:.2g}, and {self.tolerance:g} is tolerated")
-        wide = [flip for flip in self.flips if flip.margin > self.tolerance or self.largest is None]
-        if wide:
-            what = "texts differ" if self.largest is None else f"predictions flip by a margin above {self.tolerance:g}"
-            reasons.append(f"{len(wide)} of {self.n} {what}")
+            reasons.append(
+                f"a label's log-probability differs by {self.largest:.2g}, more than the tolerance {self.tolerance:g}"
+            )
+        beyond_tolerance = [flip for flip in self.flips if flip.margin > self.tolerance or self.largest is None]
+        if beyond_tolerance:
+            kind = "texts differ" if self.largest is None else f"predictions differ with a margin above {self.tolerance:g}"
+            reasons.append(f"{len(beyond_tolerance)} of {self.n} {kind}")
         return tuple(reasons)
 
     @property
     def verdict(self) -> str:
-        """In one sentence."""
+        """Whether the engines agree, in one sentence."""
         if not self.reasons:
             return f"{self.first} and {self.second} agree"
-        causes = f" (perhaps because {'; '.join(self.differences)})" if self.differences else ""
+        causes = f" (possible causes: {'; '.join(self.differences)})" if self.differences else ""
         return f"{self.first} and {self.second} do not agree: {'; '.join(self.reasons)}{causes}"
 
     def to_json(self) -> dict[str, object]:
-        """What `promptkit doctor --json` prints."""
+        """Returns what `promptkit doctor --json` prints."""
         return {**asdict(self), "agree": not self.reasons, "verdict": self.verdict}
 
     def __str__(self) -> str:
-        """As the command line shows it."""
         lines = [f"{self.task}, {self.n} rows, tolerance {self.tolerance:g}"]
         if self.largest is not None and self.mean is not None:
             lines.append(f"label log-probabilities differ by {self.mean:.2g} on average and {self.largest:.2g} at most")
         lines.append(f"{len(self.flips)} of {self.n} rows are answered differently")
-        lines += [f"  {flip.id}  {flip.first!r} -> {flip.second!r}, margin {flip.margin:.3f}" for flip in self.flips[:10]]
-        lines += [f"difference: {each}" for each in self.differences]
+        lines += [
+            f"  {flip.id}  {flip.first!r} -> {flip.second!r}, margin {flip.margin:.3f}"
+            for flip in self.flips[:MOST_FLIPS_SHOWN]
+        ]
+        lines += [f"difference: {difference}" for difference in self.differences]
         for name, seconds in zip((self.first, self.second), self.seconds, strict=True):
             lines.append(f"{name}: {self.n / seconds:.1f} rows/s")
         return "\n".join([*lines, self.verdict])
@@ -92,20 +117,30 @@ def diagnose(
     second: Model,
     task: Task,
     manipulate: Manipulation,
-    reading: Reader,
+    reader: Reader,
     *,
     limit: int,
     tolerance: float = TOLERANCE,
 ) -> Diagnosis:
-    """Ask both models about the `limit` rows with the smallest hash of id; no cache is read, nothing is kept."""
+    """Compares two models on the same rows, without the score cache.
+
+    Args:
+        first: The first model.
+        second: The second model.
+        task: The task.
+        manipulate: The manipulation.
+        reader: The first aligner, which scores labels or reads answers.
+        limit: Number of rows: those with the smallest hash of id.
+        tolerance: The tolerated difference of a label's log-probability (natural log).
+    """
     rows = [row.unlabeled() for row in by_hash(task.rows(task.spec.split), limit)]
-    bound = [Predictor(model, manipulate, reading).bind(task) for model in (first, second)]
-    (outputs, one), (others, other) = (_answered(each, rows) for each in bound)
+    bound = [Predictor(model, manipulate, reader).bind(task) for model in (first, second)]
+    (outputs, seconds), (other_outputs, other_seconds) = (_answers(predictor, rows) for predictor in bound)
     gaps, flips = [], []
-    for row, a, b in zip(rows, outputs, others, strict=True):
-        if isinstance(reading, Scorer):
-            gaps += _gaps(reading, a, b)
-        flip = _flip(row, reading, a, b)
+    for row, a, b in zip(rows, outputs, other_outputs, strict=True):
+        if isinstance(reader, Scorer):
+            gaps += _gaps(reader, a, b)
+        flip = _flip(row, reader, a, b)
         if flip is not None:
             flips.append(flip)
     return Diagnosis(
@@ -118,39 +153,40 @@ def diagnose(
         mean=sum(gaps) / len(gaps) if gaps else None,
         flips=tuple(flips),
         differences=tuple(_differences(bound, rows)),
-        seconds=(one, other),
+        seconds=(seconds, other_seconds),
     )
 
 
-def _answered(bound: BoundPredictor, rows: Sequence[Example]) -> tuple[list[Output], float]:
-    requests = bound.requests(rows)
-    bound.model.load()
-    began = time.perf_counter()
-    found: dict[int, Output] = {}
-    for indices, outputs in bound.model.answer(requests):
-        found |= dict(zip(indices, outputs, strict=True))
-    seconds = time.perf_counter() - began
-    close = getattr(bound.model, "close", None)
-    if close is not None:  # an engine holds memory that the other may need
-        close()
-    return [found[index] for index in range(len(rows))], seconds
+def _answers(predictor: BoundPredictor, rows: Sequence[Example]) -> tuple[list[Output], float]:
+    """The outputs for rows, and the seconds that they took."""
+    requests = predictor.requests(rows)
+    predictor.model.load()
+    started = time.perf_counter()
+    by_index: dict[int, Output] = {}
+    for indices, outputs in predictor.model.answer(requests):
+        by_index |= dict(zip(indices, outputs, strict=True))
+    seconds = time.perf_counter() - started
+    if isinstance(predictor.model, Closeable):
+        predictor.model.close()
+    return [by_index[index] for index in range(len(rows))], seconds
 
 
-def _gaps(reading: Scorer, a: Output, b: Output) -> list[float]:
-    assert isinstance(a, ScoreOutput)
-    assert isinstance(b, ScoreOutput)
-    return [abs(x - y) for x, y in zip(reading.align(a), reading.align(b), strict=True)]
+def _gaps(scorer: Scorer, a: Output, b: Output) -> list[float]:
+    """The absolute difference of each label's log-probability."""
+    return [abs(x - y) for x, y in zip(_scores(scorer, a), _scores(scorer, b), strict=True)]
 
 
-def _flip(row: Example, reading: Reader, a: Output, b: Output) -> Disagreement | None:
-    if isinstance(reading, Scorer):
-        assert isinstance(a, ScoreOutput)
-        assert isinstance(b, ScoreOutput)
-        scores = reading.align(a)
-        labels = reading.candidates(row)
-        first, second = (labels[max(range(len(x)), key=x.__getitem__)] for x in (scores, reading.align(b)))
-        best, next_ = sorted(scores)[-1:-3:-1]
-        margin = best - next_
+def _scores(scorer: Scorer, output: Output) -> tuple[float, ...]:
+    assert isinstance(output, ScoreOutput)
+    return scorer.align(output)
+
+
+def _flip(row: Example, reader: Reader, a: Output, b: Output) -> Disagreement | None:
+    if isinstance(reader, Scorer):
+        labels, scores, other_scores = reader.candidates(row), _scores(reader, a), _scores(reader, b)
+        first, second = (labels[values.index(max(values))] for values in (scores, other_scores))
+        best, runner_up = sorted(scores)[-1:-3:-1]
+        margin = best - runner_up
     else:
         assert isinstance(a, GenerateOutput)
         assert isinstance(b, GenerateOutput)
@@ -160,18 +196,18 @@ def _flip(row: Example, reading: Reader, a: Output, b: Output) -> Disagreement |
 
 
 def _differences(bound: Sequence[BoundPredictor], rows: Sequence[Example]) -> list[str]:
-    one, other = (each.model.card for each in bound)
-    prompts = [[request.input.ids for request in each.requests(rows)] for each in bound]
-    told = []
-    apart = sum(a != b for a, b in zip(*prompts, strict=True))
-    if apart:
-        told.append(f"{apart} of {len(rows)} prompts are other tokens")
-    if _beginning(one) != _beginning(other):
-        told.append(f"a text begins with {_beginning(one)} for the first and {_beginning(other)} for the second")
+    one, other = (predictor.model.card for predictor in bound)
+    prompts = [[request.input.ids for request in predictor.requests(rows)] for predictor in bound]
+    differing = sum(a != b for a, b in zip(*prompts, strict=True))
+    differences = []
+    if differing:
+        differences.append(f"{differing} of {len(rows)} prompts have different tokens")
+    if _bos(one) != _bos(other):
+        differences.append(f"the first begins texts with {_bos(one)}, the second with {_bos(other)}")
     if one.tokenizer.chat(TURNS) != other.tokenizer.chat(TURNS):
-        told.append("their chat templates differ")
-    return told
+        differences.append("their chat templates differ")
+    return differences
 
 
-def _beginning(card: Card) -> str:
+def _bos(card: Card) -> str:
     return " ".join(map(card.tokenizer.name, card.tokenizer.bos)) or "no special token"

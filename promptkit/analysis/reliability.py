@@ -1,7 +1,7 @@
-"""The reliability diagram and the confusion matrix of each alignment of a run, drawn with matplotlib.
+"""Draws a reliability diagram and a confusion matrix for each alignment of a run, with matplotlib.
 
-The bins are those of the expected calibration error (Guo et al. 2017, 1706.04599): of each, the mean confidence and the share
-of rows that are right, which would lie on the diagonal.
+A reliability diagram shows accuracy over mean confidence for each bin of the expected calibration error (Guo et al. 2017, arXiv
+1706.04599); perfectly calibrated probabilities lie on the diagonal.
 """
 
 from __future__ import annotations
@@ -24,88 +24,93 @@ if TYPE_CHECKING:
 
     from promptkit.core.arrays import Floats
 
-NAMED = 24
-"""With more labels than this their names do not fit beside the matrix."""
-ACROSS = 2
-"""Alignments side by side."""
+MOST_TICK_LABELS = 24
+"""With more labels than this, a matrix has no tick labels."""
+COLUMNS = 2
+"""Number of alignments in one line of the figure."""
 
 
 class Bin(NamedTuple):
-    """The rows whose predicted label has about one probability."""
+    """The rows whose predicted labels have a probability within one interval."""
 
     confidence: float
-    """Its mean."""
+    """Mean probability of the predicted labels."""
     rows: int
-    right: Estimate
-    """The share of them that are right."""
+    accuracy: Estimate
 
 
-def bins(result: Result) -> list[Bin]:
-    """Those that hold rows, by confidence."""
+def confidence_bins(result: Result) -> list[Bin]:
+    """Returns the non-empty bins of a result, by ascending confidence."""
     confidence = np.exp(result.logprobs.max(1) - np.logaddexp.reduce(result.logprobs, axis=1))
     number = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    held = [number == each for each in range(BINS) if (number == each).any()]
-    return [Bin(float(confidence[one].mean()), int(one.sum()), wilson(result.correct[one].sum(), one.sum())) for one in held]
+    members = [number == index for index in range(BINS) if (number == index).any()]
+    return [
+        Bin(float(confidence[rows].mean()), int(rows.sum()), wilson(result.correct[rows].sum(), rows.sum())) for rows in members
+    ]
 
 
-def confusion(result: Result, gold: Sequence[str], labels: Sequence[str]) -> Floats:
-    """How many rows of each label (a line) are predicted as each (a column)."""
-    place = {label: number for number, label in enumerate(labels)}
+def confusion_matrix(result: Result, gold: Sequence[str], labels: Sequence[str]) -> Floats:
+    """Returns the number of rows with each gold label (rows) and predicted label (columns), shape (labels, labels)."""
+    index = {label: number for number, label in enumerate(labels)}
     counts: Floats = np.zeros((len(labels), len(labels)))
-    np.add.at(counts, ([place[label] for label in gold], [place[str(label)] for label in result.predictions]), 1)
+    np.add.at(counts, ([index[label] for label in gold], [index[str(label)] for label in result.predictions]), 1)
     return counts
 
 
 @styled
-def picture(alignments: Alignments) -> Figure:
-    """A reliability diagram and a confusion matrix for each alignment, the plain verbalizer first."""
-    across = min(ACROSS, len(alignments.results))
-    down = -(-len(alignments.results) // across)
+def draw(alignments: Alignments) -> Figure:
+    """Returns a figure with a reliability diagram and a confusion matrix for each alignment."""
+    columns = min(COLUMNS, len(alignments.results))
+    lines = -(-len(alignments.results) // columns)
     title = f"{alignments.task} · {alignments.split} · {len(alignments.gold)} rows · {alignments.model}"
-    told = (
-        "reliability: a disc's area is its share of the rows, bars are 95% Wilson intervals; confusion: share of a gold label"
+    legend = (
+        "reliability: the area of a disc is the bin's share of rows, bars are 95% Wilson intervals; "
+        "confusion: share of the rows with a gold label"
     )
-    figure = page(5.8 * across, 2.9 * down, f"{title}; {told}")
-    grid = figure.subplots(down, 2 * across, squeeze=False)
+    figure = page(5.8 * columns, 2.9 * lines, f"{title}; {legend}")
+    grid = figure.subplots(lines, 2 * columns, squeeze=False)
     panels = grid.reshape(-1, 2)
     for axes in panels[len(alignments.results) :].ravel():
         axes.set_visible(False)
     for (left, right), result in zip(panels, alignments.results, strict=False):
-        _reliability(left, result)
-        _confusion(right, confusion(result, alignments.gold, alignments.labels), alignments.labels)
+        _draw_reliability(left, result)
+        _draw_confusion(right, confusion_matrix(result, alignments.gold, alignments.labels), alignments.labels)
     return figure
 
 
-def _reliability(axes: Axes, result: Result) -> None:
-    found = bins(result)
-    xs, values = [each.confidence for each in found], [each.right.value for each in found]
-    spread = [[each.right.value - each.right.low for each in found], [each.right.high - each.right.value for each in found]]
+def _draw_reliability(axes: Axes, result: Result) -> None:
+    bins = confidence_bins(result)
+    confidences, accuracies = [each.confidence for each in bins], [each.accuracy.value for each in bins]
+    below = [each.accuracy.value - each.accuracy.low for each in bins]
+    above = [each.accuracy.high - each.accuracy.value for each in bins]
     axes.plot([0, 1], [0, 1], color=GRAY, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)
-    axes.errorbar(xs, values, yerr=spread, fmt="none", ecolor=COLORS[0], elinewidth=0.9, capsize=2, zorder=2)
-    areas = [8 + 160 * each.rows / len(result.correct) for each in found]
-    axes.scatter(xs, values, s=areas, color=COLORS[0], edgecolors="white", linewidths=0.5, zorder=3)
+    axes.errorbar(
+        confidences, accuracies, yerr=[below, above], fmt="none", ecolor=COLORS[0], elinewidth=0.9, capsize=2, zorder=2
+    )
+    areas = [8 + 160 * each.rows / len(result.correct) for each in bins]
+    axes.scatter(confidences, accuracies, s=areas, color=COLORS[0], edgecolors="white", linewidths=0.5, zorder=3)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     axes.set_box_aspect(1)
     axes.set_xlabel("confidence")
-    axes.set_ylabel("share right")
+    axes.set_ylabel("accuracy")
     accuracy, ece = (result.metrics[name]["value"] for name in ("accuracy", "ece"))
     axes.set_title(f"{result.align}\naccuracy {accuracy:.3f}, ECE {ece:.3f}", loc="left")
 
 
-def _confusion(axes: Axes, counts: Floats, labels: Sequence[str]) -> None:
+def _draw_confusion(axes: Axes, counts: Floats, labels: Sequence[str]) -> None:
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="cividis", vmin=0, vmax=1)
     axes.set_xlabel("predicted")
     axes.set_ylabel("gold")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    named = len(labels) <= NAMED
+    ticks = labels if len(labels) <= MOST_TICK_LABELS else []
     few = len(labels) <= FEW_LABELS
-    axes.set_xticks(range(len(labels)) if named else [], labels if named else [], rotation=0 if len(labels) < 3 else 90)
-    axes.set_yticks(range(len(labels)) if named else [], labels if named else [])
+    axes.set_xticks(range(len(ticks)), ticks, rotation=0 if len(labels) < 3 else 90)
+    axes.set_yticks(range(len(ticks)), ticks)
     if not few:
         axes.tick_params(labelsize=POINTS - 4)
     for (row, column), count in np.ndenumerate(counts) if few else ():
-        ink = "white" if shares[row, column] < 0.5 else "black"
-        axes.text(column, row, f"{count:.0f}", ha="center", va="center", color=ink, fontsize=POINTS - 1)
+        color = "white" if shares[row, column] < 0.5 else "black"
+        axes.text(column, row, f"{count:.0f}", ha="center", va="center", color=color, fontsize=POINTS - 1)

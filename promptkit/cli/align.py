@@ -27,15 +27,15 @@ def align(
         check_drawable(plot)
     alignment = realign.align(run, calibrate)
     if plot is not None:
-        from promptkit.analysis.reliability import picture
+        from promptkit.analysis.reliability import draw
         from promptkit.display.plots import write
 
-        write(picture(alignment), plot)
+        write(draw(alignment), plot)
     if as_json:
         typer.echo(json.dumps(alignment.to_json()))
         return
     print_wide(alignment.table())
-    for line in alignment.told():
+    for line in alignment.notes():
         typer.echo(line)
 
 

@@ -38,8 +38,8 @@ def eval_(
 ) -> None:
     """Evaluate a prompt on a task, with 95% confidence intervals for each metric."""
     from promptkit.evaluation.evaluate import evaluate, evaluate_shard
-    from promptkit.runs.folder import Shard
     from promptkit.runs.run import ShardRun
+    from promptkit.runs.shard import Shard
 
     part = None if shard is None else Shard.read(shard)
     split = data_options.split

@@ -1,100 +1,126 @@
-"""What is likely wrong with a prompt, said before a run is spent on it. Knows nothing of how prompts are made."""
+"""Finds likely mistakes in a rendered prompt before a run is spent on it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from promptkit.core.examples import inputs_of
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered
 
 
-def warnings(rendered: Rendered, card: Card, *, tested: Collection[str], chat: bool) -> list[str]:
-    """One sentence for each thing in one rendered row that its author should look at.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptWarning:
+    """A likely mistake in a prompt."""
 
-    `tested` holds the ids of the rows that are evaluated.
+    code: str
+    """Stable name of the problem in kebab case, such as `doubled-bos`."""
+    message: str
+    """What is likely wrong, and what to try."""
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def prompt_warnings(rendered: Rendered, card: Card, *, evaluated: Collection[str], chat: bool) -> list[PromptWarning]:
+    """Returns the likely mistakes in a prompt.
+
+    Args:
+        rendered: The rendered row.
+        card: The card of the model.
+        evaluated: Ids of the evaluated rows.
+        chat: Whether the prompt uses the model's chat template.
     """
-    found = [
-        _doubled_bos(rendered, card),
+    checks = (
+        _bos(rendered, card),
         _instruct_without_chat(card, chat=chat),
         _indistinct_labels(rendered),
         _merging_boundary(rendered),
         _space_before_text(rendered),
-        _tested_demonstration(rendered, tested),
+        _evaluated_demonstration(rendered, evaluated),
         _control_in_text(rendered, card),
         _dropped(rendered),
-    ]
-    return [sentence for sentence in found if sentence]
+    )
+    return [warning for warning in checks if warning is not None]
 
 
-def _doubled_bos(rendered: Rendered, card: Card) -> str:
+def _bos(rendered: Rendered, card: Card) -> PromptWarning | None:
     tokenizer = card.tokenizer
     names = {tokenizer.name(token) for token in tokenizer.bos} or {"<bos>", "<s>", "<|begin_of_text|>"}
     ids = {tokenizer.control[name] for name in names if name in tokenizer.control}
     acting = sum(token in ids for token in rendered.input.ids[:8])
-    written = sum(piece.text.count(name) for piece in rendered.pieces if not piece.control for name in names)
+    spelled_out = sum(piece.text.count(name) for piece in rendered.pieces if not piece.control for name in names)
     if acting > 1:
-        return f"The prompt begins with {acting} BOS tokens: the model was trained with one."
-    if acting and written:
-        return "The text spells out a BOS token besides the one that the tokenizer adds: leave it out of the template."
-    return ""
+        message = f"The prompt begins with {acting} BOS tokens, but the model was trained with one."
+        return PromptWarning(code="doubled-bos", message=message)
+    if acting and spelled_out:
+        message = "The text spells out a BOS token, which the tokenizer already adds: remove it from the template."
+        return PromptWarning(code="bos-in-text", message=message)
+    return None
 
 
-def _instruct_without_chat(card: Card, *, chat: bool) -> str:
-    if card.instruct and not chat:
-        return "The model was trained on chat turns, and this prompt is plain text: consider --chat."
-    return ""
+def _instruct_without_chat(card: Card, *, chat: bool) -> PromptWarning | None:
+    if not card.instruct or chat:
+        return None
+    message = "The model was trained on chat turns, but this prompt is plain text: consider --chat."
+    return PromptWarning(code="instruct-without-chat", message=message)
 
 
-def _indistinct_labels(rendered: Rendered) -> str:
-    """Labels of which one says nothing that another does not: equal, or one the beginning of the other."""
-    same = [
+def _indistinct_labels(rendered: Rendered) -> PromptWarning | None:
+    """Labels whose tokens all begin another label's tokens, so that the other label cannot score higher by sum."""
+    indistinct = [
         repr(target)
         for target, ids in zip(rendered.targets, rendered.continuations, strict=True)
         if sum(other[: len(ids)] == ids for other in rendered.continuations) > 1
     ]
-    if same:
-        return f"Every scored token of {', '.join(same)} is a token of another label too, which only goes on after it."
-    return ""
+    if not indistinct:
+        return None
+    message = f"The scored tokens of {', '.join(indistinct)} are all of, or the beginning of, those of another label."
+    return PromptWarning(code="indistinct-labels", message=message)
 
 
-def _merging_boundary(rendered: Rendered) -> str:
-    if rendered.rescored_tokens:
-        return (
-            f"A label merges with the prompt's last tokens, so that every label is scored from {rendered.rescored_tokens} token(s) "
-            "earlier: end the input block before the space and begin the target block with it."
-        )
-    return ""
+def _merging_boundary(rendered: Rendered) -> PromptWarning | None:
+    if not rendered.rescored_tokens:
+        return None
+    message = (
+        f"A label merges with the prompt's last tokens, so every label is scored from {rendered.rescored_tokens} token(s) "
+        "earlier: end the input block before the space and begin the target block with it."
+    )
+    return PromptWarning(code="merging-boundary", message=message)
 
 
-def _space_before_text(rendered: Rendered) -> str:
+def _space_before_text(rendered: Rendered) -> PromptWarning | None:
     last = rendered.pieces[-1]
-    if not rendered.targets and not last.control and last.text.endswith((" ", "\t")):
-        return (
-            "The prompt ends in a space, after which a model seldom writes a word, since its words begin with theirs: "
-            "end the input block before the space and begin the target block with it."
-        )
-    return ""
+    if rendered.targets or last.control or not last.text.endswith((" ", "\t")):
+        return None
+    message = (
+        "The prompt ends in a space, after which models rarely write a word, because their word tokens begin with a space: "
+        "end the input block before the space and begin the target block with it."
+    )
+    return PromptWarning(code="trailing-space", message=message)
 
 
-def _tested_demonstration(rendered: Rendered, tested: Collection[str]) -> str:
-    """Train and test overlap: an id is a hash of the inputs, whichever split they stand in."""
-    evaluated = {inputs_of(row) for row in tested}
-    same = [demo for demo in rendered.demos if inputs_of(demo) in evaluated]
-    return f"The demonstration {same[0]} is also a row that is evaluated: train and test overlap." if same else ""
+def _evaluated_demonstration(rendered: Rendered, evaluated: Collection[str]) -> PromptWarning | None:
+    evaluated_inputs = {inputs_of(row_id) for row_id in evaluated}
+    demo = next((demo for demo in rendered.demos if inputs_of(demo) in evaluated_inputs), None)
+    if demo is None:
+        return None
+    message = f"The demonstration {demo} is also an evaluated row: train and test overlap."
+    return PromptWarning(code="evaluated-demonstration", message=message)
 
 
-def _control_in_text(rendered: Rendered, card: Card) -> str:
+def _control_in_text(rendered: Rendered, card: Card) -> PromptWarning | None:
     text = "".join(piece.text for piece in rendered.pieces if not piece.control)
-    held = [name for name in card.tokenizer.control if name in text]
-    if held:
-        return (
-            f"The text holds {', '.join(held[:3])}, a control token of the model: it is encoded as plain text and does not act."
-        )
-    return ""
+    names = [name for name in card.tokenizer.control if name in text]
+    if not names:
+        return None
+    message = f"The text contains {', '.join(names[:3])}: these control tokens of the model are encoded as plain text."
+    return PromptWarning(code="control-token-in-text", message=message)
 
 
-def _dropped(rendered: Rendered) -> str:
-    if rendered.dropped:
-        return f"{len(rendered.dropped)} demonstration(s) were dropped because the prompt would not fit the model's context."
-    return ""
+def _dropped(rendered: Rendered) -> PromptWarning | None:
+    if not rendered.dropped:
+        return None
+    message = f"{len(rendered.dropped)} demonstration(s) were dropped because the prompt would not fit the model's context."
+    return PromptWarning(code="dropped-demonstrations", message=message)

@@ -1,104 +1,139 @@
-"""The shards of a run -> the run: the same files, byte for byte, as one process would have written."""
+"""Merges the shards of a run into the files that one process would have written, byte for byte."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from promptkit.align.chain import chain_from_settings
+from promptkit.align.chain import Chain, chain_from_settings
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.paths import expanded
-from promptkit.evaluation import requirements
-from promptkit.evaluation import results as figures
-from promptkit.evaluation.readings import observed
-from promptkit.runs.folder import FILES, RunFolder, damaged, read_json, read_shard
-from promptkit.runs.records import row_warnings
+from promptkit.evaluation.fit_warnings import fit_warnings
+from promptkit.evaluation.read_outputs import ReadOutputs
+from promptkit.evaluation.results import RunTitle, compute_results, finish_run
+from promptkit.runs.files import expect, read_json
+from promptkit.runs.finished import FinishedShard, read_shard
+from promptkit.runs.folder import SHARD, TIMING, RunFolder
+from promptkit.runs.row_warnings import row_warnings
 from promptkit.runs.run import Run
+from promptkit.runs.schema import RowRecord, Timing
+from promptkit.runs.shard import Shard
 
 
 def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run:
-    """The run whose shards lie in these folders; written below `out`, which is the first shard's place unless given.
+    """Merges the shards of a run. No model is loaded.
 
-    No model is loaded. Raises if a shard is missing, given twice, unfinished, or of another run.
+    Args:
+        shards: The folders of all shards of the run.
+        out: The folder for the run's folder; that of the first shard if None.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        RunError: If a shard is missing, repeated, unfinished, or of another run.
     """
     started = time.perf_counter()
-    paths = [expanded(shard) for shard in shards]
-    read = [read_shard(path) for path in paths]
-    _check(paths, read)
-    settings, shard, *_ = read[0]
-    try:
-        of_id = {line["id"]: line for *_, lines in read for line in lines}
-        samples, besides, outputs = ([of_id[row] for row in shard["order"][file]] for file in FILES)
-        chains = [chain_from_settings(chain) for chain in settings["align"]]
-        name, split, model = settings["task"]["name"], settings["split"], settings["model"]["name"]
-    except (TypeError, LookupError, AttributeError):
-        raise damaged(paths[0] / "shard.json", "it is not the description of a shard") from None
-    seen = observed(outputs)
-    results = figures.results(chains, samples, besides, seen)
-    folder = RunFolder(paths[0].parent if out is None else out, name, settings)
+    parts = [read_shard(expanded(shard)) for shard in shards]
+    _check_same_run(parts)
+    _check_complete([Shard(*part.summary["shard"]) for part in parts])
+    joined = _join(parts)
+    samples, support, title = joined.samples, joined.support, joined.title
+    results = compute_results(joined.chains, samples, support, joined.read_outputs)
+    folder = RunFolder(parts[0].path.parent if out is None else out, title["task"], parts[0].settings)
+    notes = [note for part in parts for note in _notes(part)]
     with folder.locked():
-        finished = folder.finished()
-        notes = [note for path, (_, shard, *_) in zip(paths, read, strict=True) for note in _notes(path, shard)]
-        if not finished:
-            told = {"task": name, "split": split, "n": len(samples), "model": model}
-            figures.conclude(folder, told, samples, besides, results, seen)
-            folder.record_timing({"seconds": 0.0, "examples_per_second": 0.0, "resumed": 0, "notes": notes})
+        if not folder.finished():
+            finish_run(folder, title, samples, support, results, joined.read_outputs)
+            folder.record_timing(Timing(seconds=0.0, examples_per_second=0.0, resumed=0, notes=notes))
     return Run(
-        task=name,
-        split=split,
-        model=model,
+        task=title["task"],
+        split=title["split"],
+        model=title["model"],
         path=folder.path,
-        labels=chains[0].reader.labels,
-        ids=tuple(line["id"] for line in samples),
-        gold=tuple(line["gold"] for line in samples),
+        labels=joined.chains[0].reader.labels,
+        ids=tuple(record["id"] for record in samples),
+        gold=tuple(record["gold"] for record in samples),
         results=results,
         seconds=time.perf_counter() - started,
         examples_per_second=0.0,
         resumed=len(samples),
-        notes=(*row_warnings(samples), *requirements.fit_warnings(chains, samples, besides), *notes),
+        notes=(*map(str, row_warnings(samples)), *fit_warnings(joined.chains, samples, support), *notes),
     )
 
 
-def _check(paths: Sequence[Path], read: Sequence[Any]) -> None:
-    if not read:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _JoinedShards:
+    """The records of all shards in the order of the whole run."""
+
+    title: RunTitle
+    chains: Sequence[Chain]
+    samples: Sequence[RowRecord]
+    support: Sequence[RowRecord]
+    read_outputs: ReadOutputs | None
+
+
+def _join(parts: Sequence[FinishedShard]) -> _JoinedShards:
+    settings, order = parts[0].settings, parts[0].summary["order"]
+    rows = {record_id: record for part in parts for record_id, record in part.rows.items()}
+    reads = {record_id: record for part in parts for record_id, record in part.outputs.items()}
+    with expect(parts[0].path / SHARD, "the description of a shard"):
+        samples, support = ([rows[record_id] for record_id in order[file]] for file in ("samples", "support"))
+        outputs = [reads[record_id] for record_id in order["outputs"]]
+        chains = [chain_from_settings(chain) for chain in settings["align"]]
+        task, split, model = settings["task"]["name"], settings["split"], settings["model"]["name"]
+    return _JoinedShards(
+        title=RunTitle(task=task, split=split, n=len(samples), model=model),
+        chains=chains,
+        samples=samples,
+        support=support,
+        read_outputs=ReadOutputs.from_records(outputs),
+    )
+
+
+def _check_same_run(shards: Sequence[FinishedShard]) -> None:
+    if not shards:
         raise InputError(
             "There are no shards to merge", code="no-shards", hint="Write promptkit merge runs/sst2-1a2b3c4d.shard-*"
         )
-    first = read[0][0]
-    for path, (settings, *_) in zip(paths, read, strict=True):
-        if settings != first:
-            differing = [key for key in {**first, **settings} if first.get(key) != settings.get(key)]
+    first = shards[0]
+    for shard in shards[1:]:
+        keys = {**first.settings, **shard.settings}
+        differing = tuple(key for key in keys if first.settings.get(key) != shard.settings.get(key))
+        if differing:
             raise RunError(
-                f"{path} and {paths[0]} are shards of different runs: they differ in {', '.join(differing)}",
+                f"{shard.path} and {first.path} are shards of different runs: they differ in {', '.join(differing)}",
                 code="shards-differ",
                 hint="Merge shards that were made by the same command with the same versions of all packages",
-                folder=str(path),
-                other=str(paths[0]),
-                settings=tuple(differing),
+                folder=str(shard.path),
+                other=str(first.path),
+                settings=differing,
             )
-    numbers = [tuple(shard["shard"]) for _, shard, *_ in read]
-    of = numbers[0][1]
-    missing = [f"{number}/{of}" for number in range(1, of + 1) if (number, of) not in numbers]
-    if any(other != of for _, other in numbers) or len(set(numbers)) < len(numbers):
-        given = tuple(f"{number}/{of}" for number, of in numbers)
+
+
+def _check_complete(shards: Sequence[Shard]) -> None:
+    expected = [Shard(number, shards[0].of) for number in range(1, shards[0].of + 1)]
+    if any(shard not in expected for shard in shards) or len(set(shards)) < len(shards):
+        spellings = tuple(map(str, shards))
         raise RunError(
-            "The shards do not fit together",
+            "The shards do not belong together",
             code="mismatched-shards",
-            got=", ".join(given),
-            hint="Give the shards 1/n to n/n, each once",
-            shards=given,
+            got=", ".join(spellings),
+            hint="Use the shards 1/n to n/n, each once",
+            shards=spellings,
         )
+    missing = tuple(str(shard) for shard in expected if shard not in shards)
     if missing:
         raise RunError(
             f"The run is incomplete: the shards {', '.join(missing)} are missing",
             code="missing-shards",
             hint="Run the same command with those shards, then merge all of them",
-            shards=tuple(missing),
+            shards=missing,
         )
 
 
-def _notes(path: Path, shard: Any) -> list[str]:
-    number, of = shard["shard"]
-    return [f"shard {number}/{of}: {note}" for note in (read_json(path / "timing.json") or {}).get("notes", ())]
+def _notes(shard: FinishedShard) -> list[str]:
+    timing: Timing | None = read_json(shard.path / TIMING)
+    return [f"shard {Shard(*shard.summary['shard'])}: {note}" for note in (timing["notes"] if timing else ())]

@@ -1,16 +1,17 @@
-"""What `promptkit render` shows of a row: the exact prompt by parts, its tokens, and what is likely wrong."""
+"""Shows rendered prompts: their parts, their tokens, and likely mistakes. Implements `promptkit render`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from promptkit.core.examples import Example
 from promptkit.core.inputs import Piece
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Generate, Verb
-from promptkit.evaluation import lint
+from promptkit.evaluation.lint import PromptWarning, prompt_warnings
 from promptkit.inputs.text.encoding import SLOT_PART
 from promptkit.manipulate.learned.placement import TOKENS_PART
 from promptkit.models.cache import ScoreCache
@@ -18,7 +19,10 @@ from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task
 
-_COLOURS = {
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_COLORS = {
     "instruction": "magenta",
     "demonstration": "cyan",
     "query": "green",
@@ -28,41 +32,42 @@ _COLOURS = {
     "separator": "default",
     "frame": "bright_black",
 }
-_TARGET_COLOUR = "yellow"
+_TARGET_COLOR = "yellow"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One rendered row."""
+    """One rendered row and its likely mistakes."""
 
     example: Example
     rendered: Rendered
     verb: Verb
+    """What the model is asked to do with the prompt."""
     card: Card
-    warnings: Sequence[str]
+    warnings: Sequence[PromptWarning]
 
     @property
     def bos(self) -> int:
-        """How many BOS tokens the prompt holds."""
+        """Number of BOS tokens in the prompt."""
         return sum(token in self.card.tokenizer.bos for token in self.rendered.input.ids)
 
     @property
     def learned(self) -> list[str]:
-        """What of the prompt was learned, and where it stands."""
+        """Descriptions of the learned parts of the prompt, with their positions."""
         prompt = self.rendered.input
-        among = [span for span in prompt.spans if span.part.split()[0] in (SLOT_PART, TOKENS_PART)]
+        spans = [span for span in prompt.spans if span.part.split()[0] in (SLOT_PART, TOKENS_PART)]
         return [
-            *(f"{span.stop - span.start} of {span.part} from token {span.start + 1} on" for span in among),
-            *(f"a prefix of {prefix.length} before it in {len(prefix.layers)} layers" for prefix in prompt.prefixes),
-            *([f"{len(prompt.edits)} changes of hidden states"] if prompt.edits else []),
+            *(f"{span.stop - span.start} of {span.part} from token {span.start + 1} on" for span in spans),
+            *(f"prefix of {prefix.length} in {len(prefix.layers)} layers" for prefix in prompt.prefixes),
+            *([f"{len(prompt.edits)} hidden-state edits"] if prompt.edits else []),
         ]
 
     def to_json(self) -> dict[str, object]:
-        """What `promptkit render --json` prints of a row."""
+        """Returns what `promptkit render --json` prints for a row."""
         rendered = self.rendered
         return {
             "id": self.example.id,
-            "prompt": "".join(_shown(piece) for piece in rendered.pieces),
+            "prompt": "".join(_piece_text(piece) for piece in rendered.pieces),
             "pieces": [
                 {"part": p.part, "text": p.text, "control": p.control, **({"learned": p.learned} if p.learned else {})}
                 for p in rendered.pieces
@@ -78,49 +83,58 @@ class View:
             "boundary": rendered.rescored_tokens,
             "demos": list(rendered.demos),
             "dropped": list(rendered.dropped),
-            "warnings": list(self.warnings),
+            "warnings": [str(warning) for warning in self.warnings],
         }
 
 
 def views(predictor: Predictor, task: Task, *, split: str, n: int) -> list[View]:
-    """The first `n` rows of a run over the split."""
+    """Renders the first rows of a run.
+
+    Args:
+        predictor: The predictor.
+        task: The task.
+        split: The evaluated split.
+        n: Number of rows.
+    """
     bound = predictor.bind(task, cache=ScoreCache())
     rows = task.rows(split)
-    tested = {row.id for row in rows}
+    evaluated = {row.id for row in rows}
     chat = bool(predictor.manipulate.settings().get("chat"))
     card = predictor.model.card
-    shown = []
     examples = [row.unlabeled() for row in by_hash(rows, n)]
-    for example, rendered in zip(examples, bound.apply(examples), strict=True):
-        found = lint.warnings(rendered, card, tested=tested, chat=chat)
-        verb = bound.request(example, rendered).verb
-        shown.append(View(example=example, rendered=rendered, verb=verb, card=card, warnings=found))
-    return shown
+    return [
+        View(
+            example=example,
+            rendered=rendered,
+            verb=bound.request(example, rendered).verb,
+            card=card,
+            warnings=prompt_warnings(rendered, card, evaluated=evaluated, chat=chat),
+        )
+        for example, rendered in zip(examples, bound.apply(examples), strict=True)
+    ]
 
 
 def show(view: View, *, tokens: bool) -> None:
-    """Print a row: nothing is added to the prompt's text, so that what stands between the rules is the prompt."""
+    """Prints a row. The text between the first two rules is exactly the prompt.
+
+    Args:
+        view: The rendered row.
+        tokens: Whether to print token ids.
+    """
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False, soft_wrap=True)
-    rendered = view.rendered
     console.rule(f"row {view.example.id}")
     prompt = Text()
-    for piece in rendered.pieces:
-        prompt.append(_visible(_shown(piece)), style="reverse" if piece.control else _COLOURS[piece.part.split()[0]])
+    for piece in view.rendered.pieces:
+        style = "reverse" if piece.control else _COLORS[piece.part.split()[0]]
+        prompt.append(_escaped(_piece_text(piece)), style=style)
     console.print(prompt)
-    counts = f"{len(rendered.input.ids)} tokens, {view.bos} BOS, {len(rendered.demos)} demonstrations"
     if isinstance(view.verb, Generate):
-        console.rule("text to be written")
-        stops = ", ".join(map(repr, view.verb.stop)) or "nothing but the model's own end token"
-        texts = f"{view.verb.n} texts at temperature {view.verb.temperature:g}, each of " if view.verb.n > 1 else ""
-        console.print(Text(f"{texts}at most {view.verb.max_tokens} tokens, ended by {stops}", style=_TARGET_COLOUR))
-        console.print(counts)
+        _show_generation(console, view, view.verb)
     else:
-        console.rule("answers scored")
-        console.print(Text(" | ").join(Text(repr(target), style=_TARGET_COLOUR) for target in rendered.targets))
-        console.print(f"{counts}, {sum(map(len, rendered.continuations))} answer tokens")
+        _show_answers(console, view)
     if tokens:
         _show_tokens(console, view)
     if view.learned:
@@ -129,27 +143,48 @@ def show(view: View, *, tokens: bool) -> None:
         console.print(f"warning: {warning}", style="bold red", markup=False)
 
 
-def _shown(piece: Piece) -> str:
-    """The text of a piece, or what stands in its place."""
+def _counts(view: View) -> str:
+    return f"{len(view.rendered.input.ids)} tokens, {view.bos} BOS, {len(view.rendered.demos)} demonstrations"
+
+
+def _show_generation(console: Console, view: View, verb: Generate) -> None:
+    from rich.text import Text
+
+    console.rule("generation")
+    stops = ", ".join(map(repr, verb.stop))
+    stop = f"stop strings {stops}" if stops else "no stop string"
+    texts = f"{verb.n} texts at temperature {verb.temperature:g}, each of " if verb.n > 1 else ""
+    console.print(Text(f"{texts}at most {verb.max_tokens} tokens, {stop}", style=_TARGET_COLOR))
+    console.print(_counts(view))
+
+
+def _show_answers(console: Console, view: View) -> None:
+    from rich.text import Text
+
+    console.rule("answers scored")
+    console.print(Text(" | ").join(Text(repr(target), style=_TARGET_COLOR) for target in view.rendered.targets))
+    console.print(f"{_counts(view)}, {sum(map(len, view.rendered.continuations))} answer tokens")
+
+
+def _piece_text(piece: Piece) -> str:
+    """The text of a piece, or a description of its learned vectors."""
     return f"[{piece.text}: {piece.learned} vectors]" if piece.learned else piece.text
 
 
-def _visible(text: str) -> str:
-    """Control characters by their escapes: a terminal would act on them, and not show them."""
+def _escaped(text: str) -> str:
+    """The text with control characters escaped, since a terminal would interpret them."""
     return "".join(c if c == "\n" or c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
 
 
-def _show_tokens(console: object, view: View) -> None:
-    from rich.console import Console
+def _show_tokens(console: Console, view: View) -> None:
     from rich.text import Text
 
-    assert isinstance(console, Console)
     name = view.card.tokenizer.name
     for span in view.rendered.input.spans:
         line = Text(f"{span.part}: ", style="bold")
         for token in view.rendered.input.ids[span.start : span.stop]:
-            line.append(f"{token}", style=_COLOURS[span.part.split()[0]])
+            line.append(f"{token}", style=_COLORS[span.part.split()[0]])
             line.append(f" {name(token)!r}  " if token >= 0 else "  ", style="bright_black")
         console.print(line)
     for target, ids in zip(view.rendered.targets, view.rendered.continuations, strict=True):
-        console.print(Text(f"{target!r}: {' '.join(map(str, ids))}", style=_TARGET_COLOUR))
+        console.print(Text(f"{target!r}: {' '.join(map(str, ids))}", style=_TARGET_COLOR))

@@ -1,80 +1,90 @@
-"""A run's lines -> the figures of each of its branches, and its finished folder."""
+"""Computes the results of each branch from the records of a run, and finishes its folder."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from promptkit.align.chain import Chain
 from promptkit.align.vote import vote_accuracy
 from promptkit.core.alignment import Extractor, FitData
-from promptkit.evaluation.readings import ReadOutputs
-from promptkit.evaluation.support import collected, collected_of_choices
+from promptkit.evaluation.fit_data import collect_choice_data, collect_fit_data
+from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.metrics.classification import choice, classification, generation, voting
 from promptkit.metrics.intervals import Estimate, mean_share
 from promptkit.runs.folder import RunFolder
 from promptkit.runs.records import DECIMALS
 from promptkit.runs.run import Result
+from promptkit.runs.schema import PredictionRecord, RowRecord
 
 if TYPE_CHECKING:
-    from promptkit.core.arrays import Integers
+    from promptkit.core.arrays import Floats, Integers
 
 
-def results(
-    chains: Sequence[Chain], samples: Sequence[Any], besides: Sequence[Any], observed: ReadOutputs | None = None
+class RunTitle(TypedDict):
+    """What a run's summary says besides its results."""
+
+    task: str
+    split: str
+    n: int
+    """Number of evaluated rows."""
+    model: str
+
+
+def compute_results(
+    chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord], read_outputs: ReadOutputs | None = None
 ) -> tuple[Result, ...]:
-    """What each chain makes of the lines of a run's rows and of those that it needed besides, and of what was read of both."""
-    reading = chains[0].reader
-    if isinstance(reading, Extractor):
-        return (of_texts(chains[0], reading, samples),)
-    if not reading.labels:
-        return tuple(of_choices(chain, samples, besides) for chain in chains)
-    return of_labels(chains, samples, *collected(chains, samples, besides, observed))
+    """Returns the results of each branch.
 
-
-def of_labels(chains: Sequence[Chain], samples: Sequence[Any], support: FitData, known: Integers) -> tuple[Result, ...]:
-    """Every branch over labels that are the same for each row: its calibration corrects the scores of the pass.
-
-    `known`: labels of the fit part's rows, for the fits that need them.
+    Args:
+        chains: The branches, which share their first aligner.
+        samples: Records of the evaluated rows.
+        support: Records of the further rows that the aligners need.
+        read_outputs: What was read at the answer slots, if anything.
     """
-    labels = chains[0].reader.labels
-    gold = np.array([labels.index(line["gold"]) for line in samples])
-    branches = []
-    for chain in chains:
-        aligned, calibration = support.items.logprobs, chain.calibration
-        if calibration:
-            aligned = calibration.fit(support, known if calibration.needs.labels else None).apply(support.items)
-        predicted = aligned.argmax(1)
-        correct = (predicted == gold).astype(float)
-        histogram = np.bincount(predicted, minlength=len(labels)).tolist()
-        branches.append(
-            Result(
-                align=chain.name,
-                metrics=_rounded(classification(gold, aligned)),
-                predicted=dict(zip(labels, histogram, strict=True)),
-                predictions=tuple(labels[index] for index in predicted),
-                logprobs=aligned,
-                correct=correct,
-                shares={"accuracy": correct},
-            )
-        )
-    return tuple(branches)
+    reader = chains[0].reader
+    if isinstance(reader, Extractor):
+        return (_generation_result(chains[0], reader, samples),)
+    if not reader.labels:
+        return tuple(_choice_result(chain, samples, support) for chain in chains)
+    data, fit_labels = collect_fit_data(chains, samples, support, read_outputs)
+    gold = np.array([reader.labels.index(record["gold"]) for record in samples])
+    return tuple(_label_result(chain, gold, data, fit_labels) for chain in chains)
 
 
-def of_choices(chain: Chain, samples: Sequence[Any], besides: Sequence[Any]) -> Result:
-    """A branch over answers that each row offers; rows that offer fewer than others have -inf in their place."""
-    support = collected_of_choices(samples, besides)
-    logprobs = support.items.logprobs
+def _label_result(chain: Chain, gold: Integers, data: FitData, fit_labels: Integers) -> Result:
+    """The results of a branch with the same labels for every row."""
+    labels, logprobs, calibration = chain.reader.labels, data.items.logprobs, chain.calibration
+    if calibration:
+        logprobs = calibration.fit(data, fit_labels if calibration.needs.labels else None).apply(data.items)
+    predicted = logprobs.argmax(1)
+    histogram = np.bincount(predicted, minlength=len(labels)).tolist()
+    correct = (predicted == gold).astype(float)
+    return Result(
+        align=chain.name,
+        metrics=_rounded(classification(gold, logprobs)),
+        predicted=dict(zip(labels, histogram, strict=True)),
+        predictions=tuple(labels[index] for index in predicted),
+        logprobs=logprobs,
+        correct=correct,
+        shares={"accuracy": correct},
+    )
+
+
+def _choice_result(chain: Chain, samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> Result:
+    """The results of a branch with other choices for every row; rows with fewer choices are padded with -inf."""
+    data = collect_choice_data(samples, support)
+    logprobs = data.items.logprobs
     if chain.calibration:
-        aligned = chain.calibration.fit(support).apply(support.items)
-        logprobs = np.where(np.isneginf(support.items.logprobs), -np.inf, aligned)
-    candidates = [list(line["logprobs"]) for line in samples]
-    gold = np.array([own.index(line["gold"]) for own, line in zip(candidates, samples, strict=True)])
-    predictions = tuple(own[index] for own, index in zip(candidates, logprobs.argmax(1), strict=True))
+        calibrated = chain.calibration.fit(data).apply(data.items)
+        logprobs = np.where(np.isneginf(data.items.logprobs), -np.inf, calibrated)
+    choices = [list(record["logprobs"]) for record in samples]
+    gold = np.array([answers.index(record["gold"]) for answers, record in zip(choices, samples, strict=True)])
+    predictions = tuple(answers[index] for answers, index in zip(choices, logprobs.argmax(1), strict=True))
     correct = (logprobs.argmax(1) == gold).astype(float)
     return Result(
         align=chain.name,
@@ -87,22 +97,16 @@ def of_choices(chain: Chain, samples: Sequence[Any], besides: Sequence[Any]) -> 
     )
 
 
-def of_texts(chain: Chain, reading: Extractor, samples: Sequence[Any]) -> Result:
-    """The one branch over texts that the model wrote."""
-    predictions = tuple(line["prediction"] for line in samples)
-    correct = np.array([line["correct"] for line in samples], float)
-    shares = generation(correct, np.array([said is not None for said in predictions]))
-    if reading.samples > 1:
-        forms = [[text["answer"] and reading.normalized(text["answer"]) for text in line["generations"]] for line in samples]
-        right = [
-            vote_accuracy(given, {*map(reading.normalized, line["accepted"])})
-            for given, line in zip(forms, samples, strict=True)
-        ]
-        found = [[form is not None for form in given] for given in forms]
-        shares |= voting(np.array(right), np.array(found))
+def _generation_result(chain: Chain, extractor: Extractor, samples: Sequence[RowRecord]) -> Result:
+    """The results of the only branch of a run with generated texts."""
+    predictions = tuple(record["prediction"] for record in samples)
+    correct = np.array([record["correct"] for record in samples], float)
+    shares = generation(correct, np.array([prediction is not None for prediction in predictions]))
+    if extractor.samples > 1:
+        shares |= _voting_shares(extractor, samples)
     return Result(
         align=chain.name,
-        metrics=_rounded({name: mean_share(each) for name, each in shares.items()}),
+        metrics=_rounded({name: mean_share(values) for name, values in shares.items()}),
         predicted={},
         predictions=predictions,
         logprobs=np.zeros((len(samples), 0)),
@@ -111,32 +115,55 @@ def of_texts(chain: Chain, reading: Extractor, samples: Sequence[Any]) -> Result
     )
 
 
+def _voting_shares(extractor: Extractor, samples: Sequence[RowRecord]) -> dict[str, Floats]:
+    """The shares of votes over several texts per row."""
+    normalized = [
+        [text["answer"] and extractor.normalized(text["answer"]) for text in record["generations"]] for record in samples
+    ]
+    correct = [
+        vote_accuracy(answers, {*map(extractor.normalized, record["accepted"])})
+        for answers, record in zip(normalized, samples, strict=True)
+    ]
+    found = [[answer is not None for answer in answers] for answers in normalized]
+    return voting(np.array(correct), np.array(found))
+
+
 def _rounded(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
-    return {name: {key: round(value, DECIMALS) for key, value in asdict(each).items()} for name, each in metrics.items()}
+    return {
+        name: {key: round(value, DECIMALS) for key, value in asdict(estimate).items()} for name, estimate in metrics.items()
+    }
 
 
-def predictions(samples: Sequence[Any], branches: Sequence[Result]) -> list[dict[str, object]]:
-    """What each branch predicts, a line a row."""
+def _prediction_records(samples: Sequence[RowRecord], results: Sequence[Result]) -> list[PredictionRecord]:
     return [
         {
-            "id": line["id"],
-            "gold": line["gold"],
-            "predictions": {branch.align: branch.predictions[index] for branch in branches},
-            "correct": {branch.align: bool(branch.correct[index]) for branch in branches},
+            "id": record["id"],
+            "gold": record["gold"],
+            "predictions": {result.align: result.predictions[index] for result in results},
+            "correct": {result.align: bool(result.correct[index]) for result in results},
         }
-        for index, line in enumerate(samples)
+        for index, record in enumerate(samples)
     ]
 
 
-def conclude(
+def finish_run(
     folder: RunFolder,
-    told: Mapping[str, object],
-    samples: Sequence[Any],
-    besides: Sequence[Any],
-    branches: Sequence[Result],
-    seen: ReadOutputs | None,
+    title: RunTitle,
+    samples: Sequence[RowRecord],
+    support: Sequence[RowRecord],
+    results: Sequence[Result],
+    read_outputs: ReadOutputs | None,
 ) -> None:
-    """Mark a run finished: its lines in its order, what was read beside them, what it predicts, and its figures."""
-    lines = {"samples": samples, "support": besides, "predictions": predictions(samples, branches)}
-    tensors = None if seen is None else seen.content()
-    folder.finish(lines, {**told, "results": [result.to_json() for result in branches]}, tensors)
+    """Writes the final files of a run and marks it as finished.
+
+    Args:
+        folder: The run's folder.
+        title: What the summary should contain besides the results.
+        samples: Records of the evaluated rows, in the run's order.
+        support: Records of the further rows, in the run's order.
+        results: The results of each branch.
+        read_outputs: What was read at the answer slots, if anything.
+    """
+    records = {"samples": samples, "support": support, "predictions": _prediction_records(samples, results)}
+    tensors = None if read_outputs is None else read_outputs.to_bytes()
+    folder.finish(records, {**title, "results": [result.to_json() for result in results]}, tensors)

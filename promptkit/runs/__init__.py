@@ -1,1 +1,1 @@
-"""Run folders: settings, records and results on disk."""
+"""Run folders: their files, the records in them, and finished runs."""

@@ -1,4 +1,4 @@
-"""The `promptkit eval` command that a run's settings stand for, so that it can be made again with more calibrations."""
+"""Writes the `promptkit eval` command that repeats a run, for example with more calibrations."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from promptkit.manipulate.demos import SELECTORS
 from promptkit.manipulate.learned.storage import LEARNABLE, MANIFEST, load_manipulation
 from promptkit.manipulate.order.fixed import ORDERS, default_order
 from promptkit.predictor.compatibility import content_of
+from promptkit.runs.schema import RunSettings
 
-OWN_TASK = "TASK"
-"""Stands for a task that is no shipped one: a run does not say where its file lies."""
-LEARNED = "FOLDER"
-"""Stands for the folder of something learned that is not found beside the run, which says what it is, not where it lies."""
+TASK_PLACEHOLDER = "TASK"
+"""Replaces the path of a task file, which a run does not record."""
+LEARNED_PLACEHOLDER = "FOLDER"
+"""Replaces the folder of a learned manipulation that is not found."""
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "hf": ("device", "dtype", "attention", "batch_tokens"),
     "vllm": (
@@ -32,79 +33,116 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "http": ("base_url",),
     "fake": ("batch_tokens",),
 }
-"""Of each engine, the settings that a run records as they are given to `--set`."""
+"""Engine -> the settings of its models that `--set` takes, under the names that a run records."""
 
 
-def eval_command(settings: Mapping[str, Any], calibrate: Sequence[str], *, beside: Path | None = None) -> str | None:
-    """As the command line would spell the run, with these calibrations; None where it was made by what has no spelling.
+def eval_command(settings: RunSettings, calibrate: Sequence[str], *, trainings: Path | None = None) -> str | None:
+    """Returns the command that makes a run with given calibrations.
 
-    What was learned is looked for among the trainings in the folder `beside`.
+    Args:
+        settings: Settings of the run.
+        calibrate: The calibrations, as the command line spells them.
+        trainings: A folder with trainings, in which the learned manipulations of the run are looked up.
+
+    Returns:
+        The command, or None if the command line cannot express the run, such as one whose template was given as text.
     """
-    task, prompt, (first, *after) = settings["task"], settings["manipulate"], settings["align"][0]
-    changes = prompt.get("with", ())
-    if "template" not in prompt or prompt["template"] == Template.name or not all(map(_is_saved, changes)):
+    prompt, chains = settings["manipulate"], settings["align"]
+    if not _has_command(prompt):
         return None
-    places = _places(beside, settings["model"]) if changes else {}
-    words = ["promptkit", "eval", task["name"] if task["name"] in names("evals", ".yaml") else OWN_TASK]
-    words += ["--model", settings["model"]["name"], *_set(settings["model"]), "--template", prompt["template"]]
-    demos = prompt["demos"]
-    words += [] if demos["name"] == "zero" else ["--demos", _spelled("demonstration selector", SELECTORS, demos)]
-    words += ["--shots", str(demos.get("k", 0))] if changes or demos["name"] == "zero" else []
-    if prompt["order"]["name"] != default_order(SELECTORS[prompt["demos"]["name"]]).name:
-        words += ["--order", _spelled("order", ORDERS, prompt["order"])]
-    if prompt["instruction"] is not None:
-        words += ["--instruction", prompt["instruction"]]
-    words += ["--chat"] if prompt["chat"] else []
-    words += ["--cot", _spelled("chain of thought", COT, prompt["cot"])] if prompt["cot"] else []
-    by_pmi = [each["name"] for each in after] == ["pmi"] and all(len(chain) > 1 for chain in settings["align"])
-    score = "channel" if prompt["channel"] else "pmi" if by_pmi else first.get("score", "sum")
-    words += ["--score", score] if score != "sum" else []
-    words += [word for each in changes for word in ("--prompt", str(places.get(json.dumps(each, sort_keys=True), LEARNED)))]
-    words += ["--split", settings["split"]]
-    words += ["--limit", str(settings["limit"])] if settings["limit"] is not None else []
-    return shlex.join([*words, "--calibrate", ",".join(each for each in calibrate if not (by_pmi and each == "pmi"))])
+    is_pmi = all(len(chain) > 1 for chain in chains) and [aligner["name"] for aligner in chains[0][1:]] == ["pmi"]
+    score = "channel" if prompt["channel"] else "pmi" if is_pmi else chains[0][0].get("score", "sum")
+    task, model, limit = settings["task"]["name"], settings["model"], settings["limit"]
+    words = [
+        *("promptkit", "eval", task if task in names("evals", ".yaml") else TASK_PLACEHOLDER),
+        *("--model", model["name"], *_model_options(model)),
+        *_prompt_options(prompt),
+        *(() if score == "sum" else ("--score", score)),
+        *_saved_options(prompt.get("with", ()), trainings, model),
+        *("--split", settings["split"]),
+        *(() if limit is None else ("--limit", str(limit))),
+        *("--calibrate", ",".join(name for name in calibrate if not (is_pmi and name == "pmi"))),
+    ]
+    return shlex.join(words)
 
 
-def explained(command: str) -> str:
-    """The command, and what its reader has to put in."""
-    told = []
-    if command.startswith(f"promptkit eval {OWN_TASK} "):
-        told.append(f"{OWN_TASK} stands for the file of your own, with the options that it was given")
-    if f" --prompt {LEARNED} " in command:
-        told.append(f"{LEARNED} stands for the folder of what was learned")
-    return command + (f" ({'; '.join(told)})" if told else "")
-
-
-def without_premise(settings: Mapping[str, Any]) -> str | None:
-    """Why the prompts of a run have no premise, or None."""
-    prompt = settings["manipulate"]
-    where = "by the channel" if prompt.get("channel") else "behind a chain of thought" if prompt.get("cot") else None
-    return where and f"{where} there is no premise without inputs"
-
-
-def _is_saved(change: Mapping[str, Any]) -> bool:
-    """Whether a folder can hold what has these settings: one of ours, once it has learned something."""
-    return change.get("name") in LEARNABLE and bool({"sha256", "ids"} & change.keys())
-
-
-def _places(beside: Path | None, model: Mapping[str, Any]) -> dict[str, Path]:
-    """Of what was learned on a model and saved among the trainings in a folder: its settings, as JSON -> where it lies."""
-    found: dict[str, Path] = {}
-    for manifest in sorted(each for depth in ("*", "*/*") for each in beside.glob(f"{depth}/{MANIFEST}")) if beside else ():
-        with suppress(PromptkitError):  # another one, which is damaged
-            learned = load_manipulation(manifest.parent)
-            own = content_of(model["name"], model)
-            if all(learned.base.get(part, own[part]) == own[part] for part in ("tokenizer", "content")):
-                found.setdefault(json.dumps(dict(learned.settings()), sort_keys=True), manifest.parent)
+def placeholders(command: str) -> dict[str, str]:
+    """Returns the placeholders in a command, each with what the user should replace it by."""
+    found = {}
+    if command.startswith(f"promptkit eval {TASK_PLACEHOLDER} "):
+        found[TASK_PLACEHOLDER] = "your task file and its options"
+    if f" --prompt {LEARNED_PLACEHOLDER} " in command:
+        found[LEARNED_PLACEHOLDER] = "the folder of the learned manipulation"
     return found
 
 
-def _set(model: Mapping[str, Any]) -> list[str]:
-    told = {key: model[key] for key in SETTINGS.get(model.get("engine", ""), ()) if model.get(key) not in (None, {})}
-    texts = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in told.items()}
-    return [word for key, text in texts.items() for word in ("--set", f"{key}={text}")]
+def explained(command: str) -> str:
+    """Returns a command, followed by an explanation of its placeholders in parentheses."""
+    notes = [f"replace {name} by {value}" for name, value in placeholders(command).items()]
+    return command + (f" ({'; '.join(notes)})" if notes else "")
 
 
-def _spelled(kind: str, table: Mapping[str, type], given: Mapping[str, Any]) -> str:
-    keywords = {key: value for key, value in given.items() if key != "name"}
-    return spelling(build_from(kind, table, given["name"], keywords))
+def why_no_premise(settings: RunSettings) -> str | None:
+    """Returns why the prompts of a run have no premise, or None if they have one."""
+    prompt = settings["manipulate"]
+    if prompt.get("channel"):
+        return "channel prompts have no premise: they score the inputs"
+    return "prompts with a chain of thought have no premise: the reasoning depends on the inputs" if prompt.get("cot") else None
+
+
+def _has_command(prompt: Mapping[str, Any]) -> bool:
+    named = "template" in prompt and prompt["template"] != Template.name
+    return named and all(_is_saved(modifier) for modifier in prompt.get("with", ()))
+
+
+def _is_saved(modifier: Mapping[str, Any]) -> bool:
+    """Whether a folder can contain the modifier: a learnable one of promptkit that has been trained."""
+    return modifier.get("name") in LEARNABLE and bool({"sha256", "ids"} & modifier.keys())
+
+
+def _prompt_options(prompt: Mapping[str, Any]) -> list[str]:
+    demos, order = prompt["demos"], prompt["order"]
+    has_demos = demos["name"] != "zero"
+    options = ["--template", prompt["template"]]
+    if has_demos:
+        options += ["--demos", _spelled("demonstration selector", SELECTORS, demos)]
+    if prompt.get("with") or not has_demos:
+        options += ["--shots", str(demos.get("k", 0))]
+    if order["name"] != default_order(SELECTORS[demos["name"]]).name:
+        options += ["--order", _spelled("order", ORDERS, order)]
+    if prompt["instruction"] is not None:
+        options += ["--instruction", prompt["instruction"]]
+    if prompt["chat"]:
+        options.append("--chat")
+    if prompt["cot"]:
+        options += ["--cot", _spelled("chain of thought", COT, prompt["cot"])]
+    return options
+
+
+def _saved_options(modifiers: Sequence[Mapping[str, Any]], trainings: Path | None, model: Mapping[str, Any]) -> list[str]:
+    folders = _learned_folders(trainings, model) if trainings is not None and modifiers else {}
+    paths = [folders.get(json.dumps(modifier, sort_keys=True), LEARNED_PLACEHOLDER) for modifier in modifiers]
+    return [word for path in paths for word in ("--prompt", str(path))]
+
+
+def _learned_folders(trainings: Path, model: Mapping[str, Any]) -> dict[str, Path]:
+    """For every manipulation learned on a model that is saved below a folder: its settings as JSON -> its folder."""
+    folders: dict[str, Path] = {}
+    content = content_of(model["name"], model)
+    for manifest in sorted(path for depth in ("*", "*/*") for path in trainings.glob(f"{depth}/{MANIFEST}")):
+        with suppress(PromptkitError):  # damaged folders are skipped
+            learned = load_manipulation(manifest.parent)
+            if all(learned.base.get(part, content[part]) == content[part] for part in ("tokenizer", "content")):
+                folders.setdefault(json.dumps(dict(learned.settings()), sort_keys=True), manifest.parent)
+    return folders
+
+
+def _model_options(model: Mapping[str, Any]) -> list[str]:
+    values = {key: model.get(key) for key in SETTINGS.get(model.get("engine", ""), ())}
+    texts = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return [word for key in values if values[key] not in (None, {}) for word in ("--set", f"{key}={texts[key]}")]
+
+
+def _spelled(kind: str, table: Mapping[str, type], settings: Mapping[str, Any]) -> str:
+    keywords = {key: value for key, value in settings.items() if key != "name"}
+    return spelling(build_from(kind, table, settings["name"], keywords))

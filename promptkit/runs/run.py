@@ -1,4 +1,4 @@
-"""A finished run and how it is shown. Knows nothing of how it was computed."""
+"""Finished runs: their results, tables and JSON."""
 
 from __future__ import annotations
 
@@ -29,35 +29,38 @@ TITLES = {
     "no_answer": "no answer found",
     "no_answer_samples": "no answer in a text",
 }
-"""How each metric is called where it is shown."""
+"""Metric -> its title in tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One branch of a run: one chain of aligners over the run's rows."""
+    """The results of one branch of a run, that is, of one chain of aligners."""
 
     align: str
+    """Name of the branch, such as `contextual`."""
     metrics: Mapping[str, Mapping[str, float]]
-    """Name -> value, low, high (95%)."""
+    """Metric -> `value`, and `low` and `high` of its 95% interval."""
     predicted: Mapping[str, int]
-    """How many rows each label, or each answer that rows offer, was predicted for; empty for texts."""
+    """Label or choice -> number of rows that it is predicted for; empty for generated texts."""
     predictions: tuple[str | None, ...]
-    """Of each row; None where a text holds no answer."""
+    """The prediction for each row; None if no answer was found in the generated text."""
     logprobs: Floats
-    """Shape (N, K), rows and labels in the run's order; -inf where a row offers fewer than K; K is 0 for texts."""
+    """Calibrated log-probabilities, shape (N, K), rows and labels in the run's order.
+
+    -inf where a row has fewer than K choices; K is 0 for generated texts."""
     correct: Floats
-    """Shape (N,): 1.0 or 0.0."""
+    """Shape (N,): 1.0 for each correct prediction, 0.0 for the others."""
     shares: Mapping[str, Floats]
-    """Of the metrics that are a mean over rows, each row's part, shape (N,)."""
+    """Metric -> the value of each row, shape (N,), for metrics that are a mean over rows."""
 
     def to_json(self) -> dict[str, object]:
-        """Its figures."""
+        """Returns the metrics and the number of predictions of each label."""
         return {"align": self.align, "metrics": self.metrics, "predicted": self.predicted}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A finished run."""
+    """A finished run: its rows, results and notes. `print(run)` shows a table of its metrics."""
 
     task: str
     split: str
@@ -66,20 +69,22 @@ class Run:
     labels: tuple[str, ...]
     ids: tuple[str, ...]
     gold: tuple[str, ...]
-    """The label, or an answer that is right, of each row."""
+    """The label or a correct answer of each row."""
     results: tuple[Result, ...]
+    """One for each branch."""
     seconds: float
-    """Of this call, loading included."""
+    """Duration of this call, including loading."""
     examples_per_second: float
-    """New rows of the run per second of the model's work; 0 if none was new.
+    """Newly computed rows per second of model time; 0 if none was computed.
 
-    Loading and rendering do not count as work; the rows that aligners needed besides do."""
+    Model time excludes loading and rendering, and includes the further rows that aligners need."""
     resumed: int
-    """How many rows were there already."""
+    """Number of rows that an earlier execution had computed."""
     notes: tuple[str, ...]
+    """Warnings and remarks about the run."""
 
     def to_json(self) -> dict[str, object]:
-        """What `promptkit eval --json` prints."""
+        """Returns what `promptkit eval --json` prints."""
         return {
             "task": self.task,
             "split": self.split,
@@ -94,7 +99,6 @@ class Run:
         }
 
     def __str__(self) -> str:
-        """The run's table."""
         return as_text(run_table(self))
 
     __repr__ = __str__
@@ -102,25 +106,25 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardRun:
-    """A finished shard of a run: its rows, and as yet no figures."""
+    """A finished shard of a run. Its metrics are computed when all shards are merged."""
 
     task: str
     split: str
     model: str
     path: Path
     shard: str
-    """As the command line spells it: `1/3`."""
+    """The shard as `1/3`."""
     rows: int
-    """Of the shard."""
+    """Number of rows in the shard."""
     n: int
-    """Of the run."""
+    """Number of rows in the run."""
     seconds: float
     examples_per_second: float
     resumed: int
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, object]:
-        """What `promptkit eval --shard --json` prints."""
+        """Returns what `promptkit eval --shard --json` prints."""
         return {
             "task": self.task,
             "split": self.split,
@@ -136,14 +140,14 @@ class ShardRun:
 
 
 def run_table(run: Run) -> Table:
-    """One line a branch: each figure with its 95% interval, and how often each label was predicted."""
+    """Returns a table with one line per branch: its metrics with 95% intervals, and how often each label is predicted."""
     from rich.text import Text
 
     titles = {name: title for name, title in TITLES.items() if name in run.results[0].metrics}
     caption = _CAPTION.format("accuracy") if "ece" in titles else "below each figure its 95% interval (Wilson)"
     table = new_table(f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}", caption=caption)
-    held = Counter(run.gold)
-    answers = run.labels or tuple(sorted(held.keys() | run.results[0].predicted.keys()))
+    gold_counts = Counter(run.gold)
+    answers = run.labels or tuple(sorted(gold_counts.keys() | run.results[0].predicted.keys()))
     few = len(answers) <= FEW_LABELS
     table.add_column("alignment", overflow="fold", max_width=12)
     for title in titles.values():
@@ -153,16 +157,16 @@ def run_table(run: Run) -> Table:
     for result in run.results:
         row: list[Text | str] = [Text(result.align), *(with_interval(result.metrics[name], "\n") for name in titles)]
         if result.predicted:
-            shares = [f"{result.predicted.get(answer, 0)}/{held[answer]} {answer}" for answer in answers]
-            used = f"{sum(map(bool, result.predicted.values()))} of {len(answers)} labels"
-            row.append(Text("\n".join(shares) if few else used))
+            counts = [f"{result.predicted.get(answer, 0)}/{gold_counts[answer]} {answer}" for answer in answers]
+            used_labels = f"{sum(map(bool, result.predicted.values()))} of {len(answers)} labels"
+            row.append(Text("\n".join(counts) if few else used_labels))
         table.add_row(*row)
-        for k in shown_at(result.metrics):
+        for k in tabulated_sample_counts(result.metrics):
             table.add_row(f"  of {k}", with_interval(result.metrics[f"{AT}{k}"], "\n"))
     return table
 
 
-def shown_at(metrics: Mapping[str, object]) -> list[int]:
-    """Of the numbers of texts that an accuracy is of: one, the powers of two, and all."""
+def tabulated_sample_counts(metrics: Mapping[str, object]) -> list[int]:
+    """Returns the numbers of samples whose accuracy is tabulated: the powers of two and the largest."""
     most = sum(name.startswith(AT) for name in metrics)
     return [k for k in range(1, most + 1) if k & (k - 1) == 0 or k == most]

@@ -11,7 +11,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from promptkit.align.chain import Reader
 from promptkit.align.choices import Choices
@@ -22,7 +21,8 @@ from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.predictor.predictor import BoundPredictor, Predictor
-from promptkit.runs.records import Query, line
+from promptkit.runs.records import Query, row_record
+from promptkit.runs.schema import RowRecord
 from promptkit.searches.halving import CandidateScore
 from promptkit.tasks.task import Task
 
@@ -65,7 +65,7 @@ class InstructionScorer:
         self._readers: tuple[Reader, ...] = (reader,) if isinstance(reader, Scorer) else (reader, Choices())
         """The first reader determines the accuracy, the last one the log-probability."""
         self._bound: dict[tuple[str, str], BoundPredictor] = {}
-        self._records: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+        self._records: dict[tuple[str, str], list[RowRecord]] = defaultdict(list)
         """(instruction, name of the reader) -> the record of each row queried so far."""
 
     def __call__(self, instructions: Sequence[str], count: int) -> list[CandidateScore]:
@@ -77,7 +77,7 @@ class InstructionScorer:
             outputs = self._ask([question.request for question in call])
             for question, output in zip(call, outputs, strict=True):
                 records = self._records[question.instruction, question.reader.name]
-                records.append(line(question.query, question.reader, output))
+                records.append(row_record(question.query, question.reader, output))
         return [self._score(text, count) for text in instructions]
 
     def _new_questions(self, instruction: str, count: int) -> Iterator[_Question]:

@@ -10,7 +10,7 @@ from promptkit.core.alignment import PerClass
 from promptkit.core.errors import TaskError
 from promptkit.core.examples import LabeledExample, Part
 from promptkit.core.hashing import short_hash
-from promptkit.evaluation.support import chosen
+from promptkit.evaluation.fit_rows import draw_per_class
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task, untested
 from promptkit.training.config import TrainingConfig
@@ -74,7 +74,10 @@ def _sampled(rows: Sequence[LabeledExample], config: TrainingConfig) -> list[Lab
     """Returns at most `per_class` rows of each label, drawn by the seed, in the order given."""
     if config.per_class is None:
         return [*rows]
-    return [rows[index] for index in chosen(PerClass(config.per_class, config.seed), [(row.id, row.label) for row in rows])]
+    labels = [(row.id, row.label) for row in rows]
+    return [rows[index] for index in draw_per_class(PerClass(config.per_class, config.seed), labels)]
+        rows[index] for index in draw_per_class(PerClass(config.per_class, config.seed), [(row.id, row.label) for row in rows])
+    ]
 
 
 def _digest(rows: Sequence[LabeledExample]) -> str:

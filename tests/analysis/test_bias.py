@@ -1,4 +1,4 @@
-"""The biases of a predictor, on runs whose predictions are known."""
+"""The biases of runs with known predictions."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.analysis.bias import Bias, Biases, bias
-from promptkit.evaluation import support
+from promptkit.analysis.bias import BALANCED, NO_DEMOS, Bias, Biases, bias
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.metrics.intervals import wilson
 from promptkit.runs.folder import RunFolder
+from promptkit.runs.row_ids import Premise
 
 LABELS = ("a", "b", "c")
 WORDS = {label: label.upper() for label in LABELS}
 
 
 def write(out: Path, rows: Sequence[tuple[Sequence[str], str, str]], premise: str | None = None) -> Path:
-    """A run of (labels of the demonstrations, gold, predicted); behind its premise that label is likeliest."""
+    """A run of (labels of the demonstrations, gold, predicted), in which `premise` is the likeliest label after the premise."""
     samples = [
         {
             "id": f"r{i}",
             "gold": gold,
-            "prediction": said,
-            "demos": [f"d{i}{j}" for j in range(len(shown))],
-            "demo_labels": shown,
+            "prediction": predicted,
+            "demos": [f"d{i}{j}" for j in range(len(demo_labels))],
+            "demo_labels": demo_labels,
         }
-        for i, (shown, gold, said) in enumerate(rows)
+        for i, (demo_labels, gold, predicted) in enumerate(rows)
     ]
     predictions = [
         {
@@ -44,7 +44,7 @@ def write(out: Path, rows: Sequence[tuple[Sequence[str], str, str]], premise: st
         for line in samples
     ]
     scores = {label: 0.0 if label == premise else -1.0 for label in LABELS}
-    besides = [] if premise is None else [{"id": support.PREMISE, "demos": [], "logprobs": scores}]
+    support_records = [] if premise is None else [{"id": str(Premise()), "demos": [], "logprobs": scores}]
     settings = {
         "task": {"name": "made"},
         "split": "test",
@@ -55,31 +55,31 @@ def write(out: Path, rows: Sequence[tuple[Sequence[str], str, str]], premise: st
     }
     folder = RunFolder(out, "made", settings)
     with folder.locked():
-        told = {"task": "made", "split": "test", "n": len(rows), "results": [{"align": "verbalizer"}]}
-        folder.finish({"samples": samples, "support": besides, "predictions": predictions}, told)
+        summary = {"task": "made", "split": "test", "n": len(rows), "results": [{"align": "verbalizer"}]}
+        folder.finish({"samples": samples, "support": support_records, "predictions": predictions}, summary)
     return folder.path
 
 
-def of(found: Biases) -> dict[str, Bias]:
-    return {each.name: each for each in found.biases}
+def by_name(biases: Biases) -> dict[str, Bias]:
+    return {each.name: each for each in biases.biases}
 
 
-def test_each_bias_is_found_where_it_was_put_and_not_elsewhere(tmp_path: Path) -> None:
-    """Labels in turn, demonstrations of every majority and every last label; one predictor for each bias."""
-    shown = [(major, major, last) for major in LABELS for last in LABELS if major != last for _ in range(3)]
-    golds = [LABELS[i % 3] for i in range(len(shown))]
-    said = {
-        "majority label": [each[0] for each in shown],
-        "recency": [each[-1] for each in shown],
-        "common token": ["b"] * len(shown),
+def test_each_bias_is_found_only_in_the_run_that_has_it(tmp_path: Path) -> None:
+    """Balanced labels, demonstrations with every majority and every last label, and one predictor for each bias."""
+    demo_labels = [(major, major, last) for major in LABELS for last in LABELS if major != last for _ in range(3)]
+    golds = [LABELS[i % 3] for i in range(len(demo_labels))]
+    predictions_of = {
+        "majority label": [each[0] for each in demo_labels],
+        "recency": [each[-1] for each in demo_labels],
+        "common token": ["b"] * len(demo_labels),
         None: golds,
     }
-    for name, predicted in said.items():
-        path = write(tmp_path / str(name), [*zip(shown, golds, predicted, strict=True)], premise="b")
+    for name, predicted in predictions_of.items():
+        path = write(tmp_path / str(name), [*zip(demo_labels, golds, predicted, strict=True)], premise="b")
         for each in bias(str(path)).biases:
             assert each.excess is not None
             if each.name == name:
-                assert (each.predicted, each.right) == (1.0, pytest.approx(1 / 3))
+                assert (each.predicted, each.correct) == (1.0, pytest.approx(1 / 3))
                 assert each.excess.value == pytest.approx(2 / 3)
                 assert each.excess.low > 0.3
             elif name is None:
@@ -96,55 +96,54 @@ rows = st.lists(
 
 
 @given(rows, st.sampled_from([None, *LABELS]))
-def test_the_figures_are_those_counted_by_hand(
-    tmp_path_factory: pytest.TempPathFactory, rows: Any, premise: str | None
-) -> None:
+def test_biases_equal_those_counted_by_hand(tmp_path_factory: pytest.TempPathFactory, rows: Any, premise: str | None) -> None:
     found = bias(str(write(tmp_path_factory.mktemp("run"), rows, premise)))
-    recency = [(shown[-1], gold, said) for shown, gold, said in rows if shown]
+    recency = [(demo_labels[-1], gold, predicted) for demo_labels, gold, predicted in rows if demo_labels]
     majority = []
-    for shown, gold, said in rows:
-        most = max((shown.count(label) for label in LABELS), default=0)
-        favoured = [label for label in LABELS if shown.count(label) == most]
-        if len(favoured) < 3:
-            majority.append((favoured, gold, said))
-    common = [] if premise is None else [(premise, gold, said) for _, gold, said in rows]
+    for demo_labels, gold, predicted in rows:
+        most = max((demo_labels.count(label) for label in LABELS), default=0)
+        favored = [label for label in LABELS if demo_labels.count(label) == most]
+        if len(favored) < 3:
+            majority.append((favored, gold, predicted))
+    common = [] if premise is None else [(premise, gold, predicted) for _, gold, predicted in rows]
     for name, cases in {"recency": recency, "majority label": majority, "common token": common}.items():
-        each = of(found)[name]
+        each = by_name(found)[name]
         assert each.rows == len(cases)
         assert (each.excess is None, bool(each.reason)) == (not cases, not cases)
         if each.excess is not None:
-            gained = sum((said in favoured) - (gold in favoured) for favoured, gold, said in cases)
+            gained = sum((predicted in favored) - (gold in favored) for favored, gold, predicted in cases)
             assert each.excess.value == pytest.approx(gained / len(cases))
-            assert each.predicted - each.right == pytest.approx(gained / len(cases))
+            assert each.predicted - each.correct == pytest.approx(gained / len(cases))
     for recall in found.labels:
-        held = [said for _, gold, said in rows if gold == recall.label]
-        assert recall.right == len(held)
-        assert recall.accuracy == (wilson(held.count(recall.label), len(held)) if held else None)
+        labeled = [predicted for _, gold, predicted in rows if gold == recall.label]
+        assert recall.gold == len(labeled)
+        assert recall.accuracy == (wilson(labeled.count(recall.label), len(labeled)) if labeled else None)
     assert sum(recall.predicted for recall in found.labels) == len(rows)
     json.dumps(found.to_json())
 
 
-def test_what_a_run_does_not_say_is_told_and_a_branch_has_biases_of_its_own(tmp_path: Path) -> None:
+def test_missing_biases_have_a_reason_and_each_branch_has_its_own_biases(tmp_path: Path) -> None:
     words = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
     prompt, model = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=4)), pk.load("fake")
     chains: list[list[Any]] = [[words], [words, pk.calibrate.Batch(rows=8)]]
     run = evaluate([pk.Predictor(model, prompt, chain) for chain in chains], pk.task("sentiment"), limit=30, out=tmp_path)
     plain, batch = bias(str(run.path)), bias(f"{run.path}:batch:rows=8")
-    assert of(plain)["majority label"].reason == "every label is shown as often as the others"
-    assert "--calibrate pmi" in of(plain)["common token"].reason
+    assert by_name(plain)["majority label"].reason == BALANCED
+    assert "--calibrate pmi" in by_name(plain)["common token"].reason
     assert plain.contexts == 1
-    assert "note: all rows are read behind the same demonstrations" in str(plain)
-    last = next(iter(of(plain)["recency"].favoured))
+    assert plain.caution
+    assert plain.caution in str(plain)
+    last = next(iter(by_name(plain)["recency"].favored))
     for found, result in zip((plain, batch), run.results, strict=True):
-        excess = of(found)["recency"].excess
+        excess = by_name(found)["recency"].excess
         assert excess is not None
         assert excess.value == pytest.approx((result.predicted[last] - run.gold.count(last)) / 30)
         assert f"{excess.value:+.3f}" in str(found)
         assert [recall.predicted for recall in found.labels] == [*result.predicted.values()]
 
 
-def test_a_run_without_demonstrations_has_only_words_to_prefer(tmp_path: Path) -> None:
-    found = of(bias(str(write(tmp_path, [((), "a", "b"), ((), "b", "b")], premise="b"))))
-    assert found["recency"].reason == found["majority label"].reason == "no row is shown demonstrations"
+def test_a_run_without_demonstrations_can_only_have_a_common_token_bias(tmp_path: Path) -> None:
+    found = by_name(bias(str(write(tmp_path, [((), "a", "b"), ((), "b", "b")], premise="b"))))
+    assert found["recency"].reason == found["majority label"].reason == NO_DEMOS
     assert found["common token"].excess is not None
     assert found["common token"].excess.value == 0.5

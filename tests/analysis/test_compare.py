@@ -1,4 +1,4 @@
-"""Paired comparison of finished runs, on the fake engine and against scipy."""
+"""Paired comparison of finished runs, on the fake engine and compared with scipy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_mcnemars_p_is_twice_the_smaller_tail_of_the_binomial_distribution(won: 
     assert mcnemar(won, lost) == pytest.approx(expected, rel=1e-9)
 
 
-def test_runs_are_paired_by_row_and_a_branch_is_named_behind_the_run(tmp_path: Path) -> None:
+def test_runs_and_branches_are_paired_by_row(tmp_path: Path) -> None:
     one, other = run(tmp_path), run(tmp_path, model="fake:other")
     comparison = compare_runs([str(one.path), str(other.path), f"{one.path}:batch:rows=8"])
     answers = [one.results[0], other.results[0], one.results[1]]
@@ -54,7 +54,7 @@ def test_runs_are_paired_by_row_and_a_branch_is_named_behind_the_run(tmp_path: P
     assert json.loads(json.dumps(comparison.to_json()))["branches"][0]["p"] is None
 
 
-def test_rows_that_are_not_in_every_run_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_rows_that_some_runs_lack_are_left_out_and_counted(tmp_path: Path) -> None:
     few, many = run(tmp_path, limit=10), run(tmp_path, limit=25)
     comparison = compare_runs([str(many.path), str(few.path)])
     assert (comparison.n, comparison.left_out) == (10, 15)
@@ -63,17 +63,17 @@ def test_rows_that_are_not_in_every_run_are_left_out_and_counted(tmp_path: Path)
     assert comparison.branches[1].p == 1.0
 
 
-def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
-    whole = run(tmp_path)
-    with refused(InputError, "too-few-runs", runs=(str(whole.path),)):
-        compare_runs([str(whole.path)])
+def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
+    full = run(tmp_path)
+    with refused(InputError, "too-few-runs", runs=(str(full.path),)):
+        compare_runs([str(full.path)])
     with refused(RunError, "no-such-folder", folder=str(tmp_path / "absent")):
-        compare_runs([str(whole.path), str(tmp_path / "absent")])
+        compare_runs([str(full.path), str(tmp_path / "absent")])
     with refused(InputError, "unknown-name", name="batch", close=["batch:rows=8"]) as error:
-        compare_runs([str(whole.path), f"{whole.path}:batch"])
+        compare_runs([str(full.path), f"{full.path}:batch"])
     assert str(error.value.fields["kind"]).startswith("branch")
     with refused(RunError, "not-a-run", folder=str(tmp_path)):
-        compare_runs([str(whole.path), str(tmp_path)])
+        compare_runs([str(full.path), str(tmp_path)])
     train = run(tmp_path, split="train")
-    with refused(RunError, "no-common-rows", runs=(str(whole.path), str(train.path))):
-        compare_runs([str(whole.path), str(train.path)])
+    with refused(RunError, "no-common-rows", runs=(str(full.path), str(train.path))):
+        compare_runs([str(full.path), str(train.path)])

@@ -1,4 +1,4 @@
-"""Two engines on the same rows: what agrees, what does not, and the command's exit code."""
+"""Comparison of two engines on the same rows, and the exit code of the command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROMPT = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=2))
 
 
 class Shifted(FakeModel):
-    """The fake model with a little more of one byte."""
+    """The fake model with a higher log-probability of one byte."""
 
     by = 0.0
 
@@ -37,7 +37,7 @@ def shifted(by: float) -> Any:
 
 
 @pytest.mark.parametrize("by", [0.0, 1e-3, 0.5])
-def test_differences_are_those_of_the_label_logprobs(by: float) -> None:
+def test_differences_are_those_of_the_label_log_probabilities(by: float) -> None:
     found = diagnose(pk.load("fake"), shifted(by), TASK, PROMPT, reader_for(TASK), limit=30)
     assert found.largest == pytest.approx(by, abs=1e-9)
     assert found.mean == pytest.approx(by / 2, abs=1e-9)
@@ -46,27 +46,28 @@ def test_differences_are_those_of_the_label_logprobs(by: float) -> None:
     assert all((flip.first, flip.second) == ("negative", "positive") for flip in found.flips)
 
 
-def test_texts_agree_where_they_are_equal() -> None:
+def test_engines_agree_if_their_texts_are_equal() -> None:
     task = pk.task("capitals")
     prompt = pk.Prompt("facts/capital", demos=pk.demos.random(k=2))
     same = diagnose(pk.load("fake"), shifted(0), task, prompt, reader_for(task), limit=5)
     other = diagnose(pk.load("fake"), pk.load("fake:other"), task, prompt, reader_for(task), limit=5)
     assert (same.reasons, same.largest, len(same.flips)) == ((), None, 0)
-    assert other.reasons == ("5 of 5 texts differ",)
+    assert len(other.reasons) == 1
+    assert (len(other.flips), other.n) == (5, 5)
 
 
-def test_other_tokens_are_named_as_a_cause(merging: Any) -> None:
+def test_different_tokens_are_named_as_a_possible_cause(merging: Any) -> None:
     model: Any = pk.load("fake:other")
     model.card = pk.load("fake").card.__class__(
         tokenizer=merging([("a", "b")]), d_model=16, vocabulary=2, layers=1, kv_heads=1, context_length=10**6, instruct=False
     )
     found = diagnose(pk.load("fake"), model, TASK, PROMPT, reader_for(TASK), limit=5)
-    assert found.differences[0] == "5 of 5 prompts are other tokens"
-    assert "do not agree" in found.verdict
-    assert "other tokens" in found.verdict
+    assert found.differences[0].startswith("5 of 5 prompts")
+    assert found.reasons
+    assert found.differences[0] in found.verdict
 
 
-def test_the_command_tells_its_verdict_and_its_exit_code() -> None:
+def test_the_command_prints_the_verdict_and_sets_the_exit_code() -> None:
     run = CliRunner().invoke
     agreed = run(app, ["doctor", "--model", "fake", "--against", "fake", "--limit", "5"])
     assert agreed.exit_code == 0

@@ -1,4 +1,4 @@
-"""Runs on the fake engine: what a run folder holds, resuming, and what a result may not depend on."""
+"""Runs on the fake engine: the contents of run folders, resuming, and what results must not depend on."""
 
 from __future__ import annotations
 
@@ -49,15 +49,16 @@ def lines(run: Run, file: str = "samples.jsonl") -> list[dict[str, Any]]:
 
 
 class Killed(BaseException):
-    """Stands for a signal that no code catches."""
+    """Simulates a signal, which no code catches."""
 
 
 def killed_after(batches: int) -> Any:
+    """A model that is killed after some batches."""
     model: Any = pk.load("fake", batch_tokens=3000)
-    whole = model.answer
+    original = model.answer
 
     def answer(*arguments: Any) -> Any:
-        for number, batch in enumerate(whole(*arguments)):
+        for number, batch in enumerate(original(*arguments)):
             if number == batches:
                 raise Killed
             yield batch
@@ -69,37 +70,37 @@ def killed_after(batches: int) -> Any:
 @pytest.mark.parametrize("batches", [0, 1, 3])
 @pytest.mark.parametrize("torn", [b"", b'{"id": "half a li'])
 def test_a_killed_run_continues_to_the_same_bytes(tmp_path: Path, batches: int, torn: bytes) -> None:
-    whole = run(tmp_path / "whole")
+    full = run(tmp_path / "full")
     with pytest.raises(Killed):
         run(tmp_path / "killed", model=killed_after(batches))
     samples = next((tmp_path / "killed").glob("sentiment-*")) / "samples.jsonl"
     with samples.open("ab") as stream:
         stream.write(torn)
     resumed = run(tmp_path / "killed")
-    assert contents(resumed) == contents(whole)
+    assert contents(resumed) == contents(full)
     assert resumed.resumed < 30
 
 
-def test_a_finished_run_is_read_and_not_run_again(tmp_path: Path) -> None:
+def test_a_finished_run_is_read_and_not_computed_again(tmp_path: Path) -> None:
     first = run(tmp_path)
     again = run(tmp_path, model=killed_after(0))
     assert again.resumed == len(again.ids) == 30
     assert again.to_json()["results"] == first.to_json()["results"]
 
 
-def test_a_subset_of_rows_gets_the_same_rows_with_the_same_answers(tmp_path: Path) -> None:
+def test_a_smaller_limit_gives_the_first_rows_with_the_same_answers(tmp_path: Path) -> None:
     few, many = lines(run(tmp_path, limit=10)), lines(run(tmp_path, limit=30))
     assert few == many[:10]
 
 
-def test_answers_do_not_depend_on_the_order_of_the_files_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_do_not_depend_on_the_order_of_rows_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = run(tmp_path / "a")
     backwards: Callable[[Any, str], list[LabeledExample]] = lambda task, split: task._examples(split)[::-1]  # noqa: E731
     monkeypatch.setattr(pk.Task, "rows", backwards)
     assert contents(run(tmp_path / "b")) == contents(expected)
 
 
-def test_rows_record_what_was_asked_and_answered(tmp_path: Path) -> None:
+def test_records_contain_the_prompt_and_the_answer(tmp_path: Path) -> None:
     task = pk.task("sentiment")
     gold = {row.id: row.label for row in task.rows("test")}
     pool = {row.id for row in task.pool()}
@@ -118,7 +119,7 @@ def test_rows_record_what_was_asked_and_answered(tmp_path: Path) -> None:
         assert pool.issuperset(line["demos"])
 
 
-def test_calibrated_branches_equal_their_formula_on_the_recorded_numbers(tmp_path: Path) -> None:
+def test_calibrated_branches_equal_their_formula_on_the_recorded_scores(tmp_path: Path) -> None:
     finished = run(tmp_path)
     plain, contextual, batch = finished.results
     support = lines(finished, "support.jsonl")
@@ -127,32 +128,32 @@ def test_calibrated_branches_equal_their_formula_on_the_recorded_numbers(tmp_pat
     prior = np.exp(free).mean(0)
     expected = np.exp(plain.logprobs) / prior
     assert np.allclose(np.exp(contextual.logprobs), expected / expected.sum(1, keepdims=True), atol=1e-6)
-    seen = np.array([[line["logprobs"][y] for y in labels] for line in support if line["id"].startswith("fit ")])
-    assert len(seen) == 8
-    shifted = plain.logprobs - (seen - np.log(np.exp(seen).sum(1, keepdims=True))).mean(0)
+    fit = np.array([[line["logprobs"][y] for y in labels] for line in support if line["id"].startswith("fit ")])
+    assert len(fit) == 8
+    shifted = plain.logprobs - (fit - np.log(np.exp(fit).sum(1, keepdims=True))).mean(0)
     assert np.allclose(np.diff(batch.logprobs), np.diff(shifted), atol=1e-6)
 
 
-def test_a_branch_beside_others_is_the_branch_alone(tmp_path: Path) -> None:
+def test_a_branch_is_the_same_with_and_without_other_branches(tmp_path: Path) -> None:
     def batches(*rows: int) -> list[pk.Predictor]:
         prompt, words = pk.Prompt("sentiment/review"), pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
         return [pk.Predictor(model, prompt, [words, pk.calibrate.Batch(rows=count)]) for count in rows]
 
     model, task = pk.load("fake"), pk.task("sentiment")
-    beside = evaluate(batches(4, 32), task, limit=20, out=tmp_path).results
-    for rows, result in zip((4, 32), beside, strict=True):
+    together = evaluate(batches(4, 32), task, limit=20, out=tmp_path).results
+    for rows, result in zip((4, 32), together, strict=True):
         alone = evaluate(batches(rows), task, limit=20, out=tmp_path).results[0]
         assert np.array_equal(result.logprobs, alone.logprobs)
 
 
-def test_what_happened_in_a_run_is_told_when_it_is_read_again(tmp_path: Path) -> None:
+def test_a_finished_run_has_the_notes_of_its_execution(tmp_path: Path) -> None:
     model: Any = pk.load("fake")
     model.notes = lambda: ["out of memory: a batch of 9 was split in two"]
-    told = run(tmp_path, model=model).notes
-    assert told == run(tmp_path, model=pk.load("fake")).notes == ("out of memory: a batch of 9 was split in two",)
+    notes = run(tmp_path, model=model).notes
+    assert notes == run(tmp_path, model=pk.load("fake")).notes == ("out of memory: a batch of 9 was split in two",)
 
 
-def test_content_free_rows_are_read_under_each_items_own_context(tmp_path: Path) -> None:
+def test_content_free_inputs_are_scored_in_the_context_of_each_row(tmp_path: Path) -> None:
     finished = run(tmp_path, demos="random-each", limit=5)
     free = [line for line in lines(finished, "support.jsonl") if line["id"].startswith("content-free")]
     assert len(free) == 5 * 3
@@ -162,29 +163,29 @@ def test_content_free_rows_are_read_under_each_items_own_context(tmp_path: Path)
     "change",
     [{"seed": 1}, {"k": 2}, {"demos": "random-each"}, {"limit": 29}, {"model": FakeModel("other", FakeModel.Settings())}],
 )
-def test_whatever_changes_a_result_changes_the_run_folder(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_every_setting_that_changes_a_result_changes_the_run_folder(tmp_path: Path, change: dict[str, Any]) -> None:
     assert run(tmp_path).path != run(tmp_path, **change).path
 
 
-def test_a_limit_is_nested_and_free_of_the_files_order() -> None:
+def test_a_smaller_limit_selects_a_subset_regardless_of_the_order_in_the_file() -> None:
     rows = pk.task("sentiment").rows("test")
     assert by_hash(rows, 20) == by_hash(list(rows)[::-1], 50)[:20]
 
 
-def test_predictors_of_one_run_must_share_their_pass(tmp_path: Path) -> None:
+def test_predictors_that_cannot_share_a_pass_are_refused(tmp_path: Path) -> None:
     one, other = predictors(pk.load("fake"))[0], predictors(pk.load("fake"), k=2)[0]
     with refused(InputError, "predictors-differ", predictors=(one.name, other.name)):
         evaluate([one, other], pk.task("sentiment"), out=tmp_path)
 
 
-def test_a_label_without_a_word_is_refused_before_anything_is_run(tmp_path: Path) -> None:
+def test_a_label_without_a_word_is_refused_before_the_model_is_asked(tmp_path: Path) -> None:
     model = killed_after(0)
     wrong = pk.Predictor(model, pk.Prompt("sentiment/review"), {"positive": "good", "so so": "meh"})
     with refused(TaskError, "label-without-word", task="sentiment", labels=("negative",)):
         evaluate(wrong, pk.task("sentiment"), out=tmp_path)
 
 
-def test_compare_pairs_rows_and_shares_passes(tmp_path: Path) -> None:
+def test_compare_pairs_rows_and_shares_passes_of_the_model(tmp_path: Path) -> None:
     model = pk.load("fake")
     plain, contextual, _ = predictors(model)
     other = predictors(model, seed=3)[0]

@@ -1,4 +1,4 @@
-"""Multiple choice and generation: what a task file says of answers, and what a run over them holds."""
+"""Multiple choice and generation: their task files and their runs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ import promptkit as pk
 from promptkit.align.chain import reader_for
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.metrics.classification import choice, classification
+from promptkit.runs.row_warnings import RowWarning, row_warnings
+from promptkit.runs.run import TITLES
 from tests.support.errors import refused
 
 TEMPLATE = "{% block input %}Q: {{ q }}\nA:{% endblock %}{% block target %} {{ label }}{% endblock %}"
@@ -27,8 +29,8 @@ def make(folder: Path, rows: list[dict[str, Any]], *, answer: Any = None, **sour
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     (folder / "t.j2").write_text(TEMPLATE)
-    whole = {"files": {"test": "rows.jsonl"}, "inputs": {"q": "q"}, "label": "label", **source}
-    spec = {"description": "made up", "template": "t.j2", "sources": [whole]} | ({"answer": answer} if answer else {})
+    source = {"files": {"test": "rows.jsonl"}, "inputs": {"q": "q"}, "label": "label", **source}
+    spec = {"description": "made up", "template": "t.j2", "sources": [source]} | ({"answer": answer} if answer else {})
     (folder / "t.yaml").write_text(yaml.safe_dump(spec))
     return pk.task(folder / "t.yaml")
 
@@ -37,7 +39,7 @@ def lines(run: pk.Run, file: str = "samples.jsonl") -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run.path / file).read_text().splitlines()]
 
 
-OFFERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+CHOICES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a list, by text": ({"options": ["red", "blue"], "label": "blue"}, {"column": "options"}),
     "a list, by number": ({"options": ["red", "blue"], "label": 1}, {"column": "options"}),
     "a list, by number from 1": ({"options": ["red", "blue"], "label": "2"}, {"column": "options", "count_from": 1}),
@@ -49,14 +51,14 @@ OFFERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("offer", OFFERS)
-def test_a_row_offers_answers_by_any_column(tmp_path: Path, offer: str) -> None:
-    row, choices = OFFERS[offer]
+@pytest.mark.parametrize("kind", CHOICES)
+def test_choices_come_from_columns(tmp_path: Path, kind: str) -> None:
+    row, choices = CHOICES[kind]
     (example,) = make(tmp_path, [{"q": "?", **row}], choices=choices).rows("test")
     assert (example.choices, example.label) == (("red", "blue"), "blue")
 
 
-def test_a_row_offers_what_a_pattern_finds_in_it_each_once(tmp_path: Path) -> None:
+def test_choices_come_from_a_pattern_without_repeats(tmp_path: Path) -> None:
     row = {"q": "Is (B) before (A)?\n(A) no\n(B) yes\n(C) (A)", "label": "(B)"}
     (example,) = make(tmp_path, [row], choices={"pattern": r"(?m)^\([A-Z]\)"}).rows("test")
     assert (example.choices, example.label) == (("(A)", "(B)", "(C)"), "(B)")
@@ -91,14 +93,14 @@ def test_a_row_offers_what_a_pattern_finds_in_it_each_once(tmp_path: Path) -> No
         ({"label": "x"}, {"pattern": "[A-Z]"}, "invalid-choices", {"choices": ()}),
     ],
 )
-def test_a_row_that_offers_no_choice_is_told_with_its_place(
+def test_invalid_choices_are_refused_with_the_row(
     tmp_path: Path, row: dict[str, Any], choices: dict[str, Any], code: str, fields: dict[str, Any]
 ) -> None:
     with refused(TaskError, code, where="row 1 of the test split of t", **fields):
         make(tmp_path, [{"q": "?", **row}], choices=choices).rows("test")
 
 
-def test_rows_with_equal_questions_and_other_answers_to_choose_from_are_other_rows(tmp_path: Path) -> None:
+def test_rows_with_equal_inputs_and_different_choices_have_different_ids(tmp_path: Path) -> None:
     rows = [{"q": "?", "o": options, "label": 0} for options in (["a", "b"], ["a", "c"])]
     one, other = make(tmp_path, rows, choices={"column": "o"}).rows("test")
     assert one.id.partition("#")[0] != other.id.partition("#")[0]
@@ -107,35 +109,40 @@ def test_rows_with_equal_questions_and_other_answers_to_choose_from_are_other_ro
 @pytest.mark.parametrize(
     ("label", "accepted"), [("Kyiv", ("Kyiv",)), (["Kyiv", "Kiev", "Kyiv"], ("Kyiv", "Kiev")), (42, ("42",)), ([7], ("7",))]
 )
-def test_an_answer_is_a_text_or_a_list_of_those_accepted(tmp_path: Path, label: Any, accepted: tuple[str, ...]) -> None:
+def test_an_answer_is_a_text_or_a_list_of_accepted_texts(tmp_path: Path, label: Any, accepted: tuple[str, ...]) -> None:
     (example,) = make(tmp_path, [{"q": "?", "label": label}], answer="first_line").rows("test")
     assert (example.accepted, example.label) == (accepted, accepted[0])
 
 
 @pytest.mark.parametrize("label", [[], [""], " ", ["x", ["y"]], {"a": 1}])
-def test_an_answer_that_is_no_text_is_refused(tmp_path: Path, label: Any) -> None:
+def test_an_answer_that_is_not_a_text_is_refused(tmp_path: Path, label: Any) -> None:
     with refused(TaskError, "invalid-answer", column="label", where="row 1 of the test split of t"):
         make(tmp_path, [{"q": "?", "label": label}], answer="first_line").rows("test")
 
 
-def test_working_is_cut_out_of_a_column_and_shown_in_demonstrations_alone(tmp_path: Path) -> None:
-    def cut(regex: str) -> dict[str, str]:
+def test_a_rationale_comes_from_a_column_and_appears_only_in_demonstrations(tmp_path: Path) -> None:
+    def regex_column(regex: str) -> dict[str, str]:
         return {"column": "answer", "pattern": regex}
 
     rows = [{"q": f"{i}+1?", "answer": f"{i} + 1 = {i + 1}\n#### {i + 1}"} for i in range(8)]
     task = make(
-        tmp_path, rows, answer="final_number", label=cut("#### (.+)"), rationale={"why": cut(r"(?s)(.*)\n####")}, hold_out=4
+        tmp_path,
+        rows,
+        answer="final_number",
+        label=regex_column("#### (.+)"),
+        rationale={"why": regex_column(r"(?s)(.*)\n####")},
+        hold_out=4,
     )
     text = "{% block input %}{{ q }}{% endblock %}{% block target %} {{ why }} so {{ label }}{% endblock %}"
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt(pk.Template(text), demos=pk.demos.random(k=2)), reader_for(task))
-    (shown,) = predictor.bind(task).apply([task.rows("test")[0]])
-    prompt = "".join(piece.text for piece in shown.pieces if not piece.control)
+    (rendered,) = predictor.bind(task).apply([task.rows("test")[0]])
+    prompt = "".join(piece.text for piece in rendered.pieces if not piece.control)
     for row in task.pool():
-        assert (f"{row.rationale['why']} so {row.label}" in prompt) == (row.id in shown.demos)
+        assert (f"{row.rationale['why']} so {row.label}" in prompt) == (row.id in rendered.demos)
     assert prompt.endswith(task.rows("test")[0].inputs["q"])
 
 
-def test_a_pattern_that_cuts_nothing_out_is_told_with_the_row(tmp_path: Path) -> None:
+def test_a_pattern_that_matches_nothing_is_refused_with_the_row(tmp_path: Path) -> None:
     with refused(TaskError, "pattern-not-found", pattern="#", column="label", where="row 1 of the test split of t"):
         make(tmp_path, [{"q": "?", "label": "x"}], answer="first_line", label={"column": "label", "pattern": "#"}).rows("test")
 
@@ -168,7 +175,7 @@ def test_a_task_is_of_one_kind(tmp_path: Path, changed: dict[str, Any], code: st
         ({"pattern": {"regex": "("}}, "invalid-pattern", {"pattern": "("}),
     ],
 )
-def test_an_extraction_that_there_is_not_is_refused(tmp_path: Path, answer: Any, code: str, fields: dict[str, Any]) -> None:
+def test_an_invalid_extraction_is_refused(tmp_path: Path, answer: Any, code: str, fields: dict[str, Any]) -> None:
     with refused(InputError, code, **fields):
         reader_for(make(tmp_path, [{"q": "?", "label": "x"}], answer=answer))
 
@@ -184,7 +191,7 @@ def chosen(tmp_path_factory: pytest.TempPathFactory) -> tuple[pk.Task, pk.Run]:
     return task, pk.evaluate(pk.Predictor(pk.load("fake"), pk.Prompt(folder / "t.j2"), pk.Choices()), task, out=folder)
 
 
-def test_a_run_of_choices_takes_the_likeliest_that_the_row_offers(chosen: tuple[pk.Task, pk.Run]) -> None:
+def test_a_run_of_choices_predicts_the_likeliest_choice_of_each_row(chosen: tuple[pk.Task, pk.Run]) -> None:
     task, run = chosen
     of_id = {row.id: row for row in task.rows("test")}
     for line in lines(run):
@@ -196,7 +203,7 @@ def test_a_run_of_choices_takes_the_likeliest_that_the_row_offers(chosen: tuple[
     assert set(run.results[0].metrics) == {"accuracy", "ece", "brier"}
 
 
-def test_the_brier_score_of_choices_is_that_of_their_own_probabilities(chosen: tuple[pk.Task, pk.Run]) -> None:
+def test_the_brier_score_of_choices_uses_the_probabilities_of_each_rows_choices(chosen: tuple[pk.Task, pk.Run]) -> None:
     squares = []
     for line in lines(chosen[1]):
         total = sum(map(math.exp, line["logprobs"].values()))
@@ -205,7 +212,7 @@ def test_the_brier_score_of_choices_is_that_of_their_own_probabilities(chosen: t
 
 
 def test_choices_are_scored_by_pmi_against_the_premise_of_each_row(chosen: tuple[pk.Task, pk.Run], tmp_path: Path) -> None:
-    """Holtzman et al. 2021: log p(y | x) - log p(y | premise), of the answers that the row offers."""
+    """Holtzman et al. 2021: log p(y | x) - log p(y | premise), over the choices of the row."""
     task, plain = chosen
     model, prompt = pk.load("fake"), pk.Prompt(plain.path.parent / "t.j2")
     branches = [pk.Predictor(model, prompt, [pk.Choices(), *chain]) for chain in ([], [pk.calibrate.PMI()])]
@@ -213,9 +220,9 @@ def test_choices_are_scored_by_pmi_against_the_premise_of_each_row(chosen: tuple
     assert run.results[0].to_json() == plain.results[0].to_json()
     premises = {line["id"]: line["logprobs"] for line in lines(run, "support.jsonl")}
     assert len(premises) == len(run.ids)
-    for line, said, scores in zip(lines(run), run.results[1].predictions, run.results[1].logprobs, strict=True):
+    for line, prediction, scores in zip(lines(run), run.results[1].predictions, run.results[1].logprobs, strict=True):
         gains = {text: score - premises[f"premise of {line['id']}"][text] for text, score in line["logprobs"].items()}
-        assert said == max(gains, key=gains.__getitem__)
+        assert prediction == max(gains, key=gains.__getitem__)
         q = np.exp([*gains.values()]) / np.exp([*gains.values()]).sum()
         assert np.exp(scores[: len(q)]) / np.exp(scores[: len(q)]).sum() == pytest.approx(q, abs=1e-6)
         assert np.isneginf(scores[len(q) :]).all()
@@ -223,13 +230,13 @@ def test_choices_are_scored_by_pmi_against_the_premise_of_each_row(chosen: tuple
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.lists(st.floats(-9, 0), min_size=3, max_size=3)), min_size=2, max_size=20))
-def test_figures_of_choices_are_those_of_labels_where_every_row_offers_as_many(rows: list[tuple[int, list[float]]]) -> None:
+def test_metrics_of_choices_equal_those_of_labels_if_all_rows_have_as_many(rows: list[tuple[int, list[float]]]) -> None:
     gold, logprobs = np.array([g for g, _ in rows]), np.array([x for _, x in rows])
-    whole = classification(gold, logprobs)
+    full = classification(gold, logprobs)
     of_choices = choice(gold, np.hstack([logprobs, np.full((len(rows), 2), -np.inf)]))
     for name, figure in of_choices.items():
         for one, other in zip(
-            (figure.value, figure.low, figure.high), (whole[name].value, whole[name].low, whole[name].high), strict=True
+            (figure.value, figure.low, figure.high), (full[name].value, full[name].low, full[name].high), strict=True
         ):
             assert one == pytest.approx(other, abs=1e-12)
     assert of_choices["accuracy"].value == pytest.approx(accuracy_score(gold, logprobs.argmax(1)))
@@ -242,7 +249,7 @@ def facts(folder: Path, **keywords: Any) -> tuple[pk.Task, pk.Run]:
     return task, pk.evaluate(pk.Predictor(pk.load("fake"), prompt, reader_for(task, **keywords)), task, out=folder)
 
 
-def test_a_run_of_texts_keeps_what_was_written_and_what_was_read_from_it(tmp_path: Path) -> None:
+def test_a_run_of_texts_records_the_texts_and_the_extracted_answers(tmp_path: Path) -> None:
     _, run = facts(tmp_path)
     for line in lines(run):
         (text,) = line["generations"]
@@ -250,26 +257,32 @@ def test_a_run_of_texts_keeps_what_was_written_and_what_was_read_from_it(tmp_pat
         assert text["tokens"] <= 6
         assert line["prediction"] is None or line["prediction"] in text["text"]
         assert line["correct"] == (line["prediction"] in line["accepted"])
-    told = [line["prediction"] for line in lines(run)]
-    assert run.results[0].metrics["no_answer"]["value"] == pytest.approx(np.mean([said is None for said in told]))
+    predictions = [line["prediction"] for line in lines(run)]
+    assert run.results[0].metrics["no_answer"]["value"] == pytest.approx(
+        np.mean([prediction is None for prediction in predictions])
+    )
     assert run.results[0].metrics["exact_match"]["value"] == pytest.approx(np.mean([line["correct"] for line in lines(run)]))
-    assert None in told
-    assert "no answer found" in str(run)
-    assert any("most tokens allowed" in note for note in run.notes)
+    assert None in predictions
+    assert TITLES["no_answer"] in str(run)
+    cut_off = sum(line["generations"][0]["ended"] == "length" for line in lines(run))
+    warning = RowWarning(code="max-tokens", rows=cut_off, of=len(run.ids))
+    assert cut_off > 0
+    assert warning in row_warnings(lines(run))
+    assert str(warning) in run.notes
 
 
-def test_a_drawn_text_is_the_row_s_own_whatever_else_is_evaluated(tmp_path: Path) -> None:
-    task, whole = facts(tmp_path, temperature=1.0, seed=3)
+def test_a_sampled_text_does_not_depend_on_the_other_rows(tmp_path: Path) -> None:
+    task, full = facts(tmp_path, temperature=1.0, seed=3)
     predictor = pk.Predictor(
         pk.load("fake"), pk.Prompt(tmp_path / "t.j2", demos=pk.demos.random(k=2)), reader_for(task, temperature=1.0, seed=3)
     )
     few = lines(pk.evaluate(predictor, task, limit=5, out=tmp_path))
-    assert few == lines(whole)[:5]
+    assert few == lines(full)[:5]
     other = facts(tmp_path, temperature=1.0, seed=4)[1]
-    assert [line["generations"] for line in lines(other)] != [line["generations"] for line in lines(whole)]
+    assert [line["generations"] for line in lines(other)] != [line["generations"] for line in lines(full)]
 
 
-def test_runs_of_texts_are_compared_by_what_is_right_and_not_by_spelling(tmp_path: Path) -> None:
+def test_runs_of_texts_are_compared_by_correctness_and_not_by_spelling(tmp_path: Path) -> None:
     from promptkit.analysis.compare import compare_runs
 
     one, other = facts(tmp_path)[1], facts(tmp_path, temperature=1.0)[1]
@@ -279,7 +292,7 @@ def test_runs_of_texts_are_compared_by_what_is_right_and_not_by_spelling(tmp_pat
     )
 
 
-def test_a_predictor_that_reads_another_kind_of_answer_is_refused(tmp_path: Path) -> None:
+def test_a_predictor_for_another_kind_of_task_is_refused(tmp_path: Path) -> None:
     task = make(tmp_path, [{"q": "?", "label": "x"}], answer="first_line")
     for wrong in (pk.Choices(), pk.Verbalizer({"x": "x", "y": "y"})):
         with refused(TaskError, "wrong-task-kind", task="t", kind="generation", aligner=wrong.name):
@@ -292,21 +305,23 @@ def test_a_predictor_that_reads_another_kind_of_answer_is_refused(tmp_path: Path
         )
 
 
-def test_a_calibration_of_answers_that_each_row_has_for_itself_is_refused() -> None:
+def test_a_calibration_over_fixed_labels_is_refused_for_choices() -> None:
     with refused(Unsupported, "no-fixed-labels", calibration="contextual", aligner="choices"):
         pk.Predictor(pk.load("fake"), pk.Prompt("question/answer"), [pk.Choices(), pk.calibrate.Contextual()])
 
 
-def test_room_for_the_text_is_kept_free_by_dropping_demonstrations(bind_context: Any, make_card: Any, make_rows: Any) -> None:
+def test_demonstrations_are_dropped_to_leave_context_for_the_text(bind_context: Any, make_card: Any, make_rows: Any) -> None:
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.first(k=6), instruction="")
     example = pk.task("sentiment").rows("test")[0]
 
-    def shown(room: int, card: Any) -> Any:
-        return prompt.bind(bind_context(make_rows(8), card=card, reading=pk.extract.first_line(max_tokens=room)))([example])[0]
+    def render(max_tokens: int, card: Any) -> Any:
+        return prompt.bind(bind_context(make_rows(8), card=card, reading=pk.extract.first_line(max_tokens=max_tokens)))(
+            [example]
+        )[0]
 
-    whole = shown(1, make_card())
-    card = make_card(context_length=len(whole.input.ids) + 10)
-    assert not shown(10, card).dropped
-    fewer = shown(11, card)
+    full = render(1, make_card())
+    card = make_card(context_length=len(full.input.ids) + 10)
+    assert not render(10, card).dropped
+    fewer = render(11, card)
     assert len(fewer.dropped) == 1
     assert len(fewer.input.ids) + 11 <= card.context_length

@@ -3,7 +3,7 @@ import pytest
 from promptkit.core.examples import Example
 from promptkit.core.inputs import Piece, TextInput
 from promptkit.core.rendered import Rendered
-from promptkit.evaluation.lint import warnings
+from promptkit.evaluation.lint import prompt_warnings
 from promptkit.inputs.text.template import Template
 from promptkit.manipulate import demos
 from promptkit.manipulate.prompt import Prompt
@@ -15,8 +15,8 @@ QUERY = Example(id="query", inputs={"text": "so so"})
 
 
 @pytest.fixture
-def found(bind_context, make_rows, make_card):
-    """The warnings of one row: `found(template, words=..., tokenizer=...)`."""
+def warnings_of(bind_context, make_rows, make_card):
+    """The warnings of one row: `warnings_of(template, words=..., tokenizer=...)`."""
 
     def find(
         template=CLEAN,
@@ -24,7 +24,7 @@ def found(bind_context, make_rows, make_card):
         example=QUERY,
         words=WORDS,
         selector=None,
-        tested=(),
+        evaluated=(),
         tokenizer=None,
         context=1 << 20,
         instruct=False,
@@ -33,26 +33,26 @@ def found(bind_context, make_rows, make_card):
         card = make_card(tokenizer, context_length=context, instruct=instruct)
         prompt = Prompt(template, demos=selector or demos.zero(), **keywords)
         (rendered,) = prompt.bind(bind_context(make_rows(8, tuple(words)), words, card=card))([example])
-        return warnings(rendered, card, tested=tested, chat=prompt.chat)
+        return prompt_warnings(rendered, card, evaluated=evaluated, chat=prompt.chat)
 
     return find
 
 
 @pytest.mark.parametrize("chat", [False, True])
 @pytest.mark.parametrize("k", [0, 4])
-def test_a_clean_prompt_has_no_warning(found, make_rows, chat, k):
-    assert found(selector=demos.first(k=k), tested=[row.id for row in make_rows(8)[k:]], chat=chat) == []
-    assert found(chat=True, instruct=True) == []
+def test_a_clean_prompt_has_no_warning(warnings_of, make_rows, chat, k):
+    assert warnings_of(selector=demos.first(k=k), evaluated=[row.id for row in make_rows(8)[k:]], chat=chat) == []
+    assert warnings_of(chat=True, instruct=True) == []
 
 
-def test_a_bos_token_that_the_template_spells_out_is_warned_of(found):
-    (bos, in_text) = found(Template(CLEAN.source.replace("Review", "<bos>Review")))
-    assert "spells out a BOS token" in bos
-    assert "<bos>, a control token" in in_text
+def test_a_bos_token_in_the_template_text_is_warned_of(warnings_of):
+    (bos, in_text) = warnings_of(Template(CLEAN.source.replace("Review", "<bos>Review")))
+    assert (bos.code, in_text.code) == ("bos-in-text", "control-token-in-text")
+    assert "<bos>" in in_text.message
 
 
 @pytest.mark.parametrize(("count", "warned"), [(0, 0), (1, 0), (2, 1), (3, 1)])
-def test_two_acting_bos_tokens_are_warned_of(make_card, count, warned):
+def test_several_bos_tokens_are_warned_of(make_card, count, warned):
     card = make_card()
     (bos,) = card.tokenizer.bos
     pieces = (*[Piece(text="<bos>", part="frame", control=True)] * count, Piece(text="a", part="query"))
@@ -66,61 +66,66 @@ def test_two_acting_bos_tokens_are_warned_of(make_card, count, warned):
         continuations=((1,), (2,)),
         rescored_tokens=0,
     )
-    sentences = warnings(rendered, card, tested=(), chat=False)
-    assert len(sentences) == warned
-    assert all(f"begins with {count} BOS tokens" in sentence for sentence in sentences)
+    warnings = prompt_warnings(rendered, card, evaluated=(), chat=False)
+    assert [warning.code for warning in warnings] == ["doubled-bos"] * warned
+    assert all(str(count) in warning.message for warning in warnings)
 
 
-def test_an_instruct_model_without_its_chat_template_is_warned_of(found):
-    (sentence,) = found(instruct=True)
-    assert "consider --chat" in sentence
-    assert found(instruct=False) == []
+def test_an_instruct_model_without_its_chat_template_is_warned_of(warnings_of):
+    (warning,) = warnings_of(instruct=True)
+    assert warning.code == "instruct-without-chat"
+    assert warnings_of(instruct=False) == []
 
 
 @pytest.mark.parametrize(
     ("words", "named"),
     [({"a": "good", "b": "goodness"}, "' good'"), ({"a": "good", "b": "fair", "c": "good enough"}, "' good'")],
 )
-def test_a_label_that_is_the_beginning_of_another_is_warned_of(found, words, named):
-    (sentence,) = found(words=words)
-    assert f"Every scored token of {named} is" in sentence
+def test_a_label_that_is_a_prefix_of_another_is_warned_of(warnings_of, words, named):
+    (warning,) = warnings_of(words=words)
+    assert warning.code == "indistinct-labels"
+    assert f"tokens of {named} are" in warning.message
 
 
-def test_labels_that_read_the_same_are_warned_of(found):
+def test_labels_with_the_same_tokens_are_warned_of(warnings_of):
     template = Template(INPUT + "{% block target %} {{ label | lower }}{% endblock %}")
-    (sentence,) = found(template, words={"a": "Good", "b": "good"})
-    assert "' good', ' good'" in sentence
+    (warning,) = warnings_of(template, words={"a": "Good", "b": "good"})
+    assert warning.code == "indistinct-labels"
+    assert "' good', ' good'" in warning.message
 
 
-def test_labels_with_a_common_beginning_are_not_warned_of(found):
-    assert found(words={"a": "not good", "b": "not bad"}) == []
+def test_labels_with_a_common_prefix_are_not_warned_of(warnings_of):
+    assert warnings_of(words={"a": "not good", "b": "not bad"}) == []
 
 
-def test_a_label_that_merges_with_the_prompt_is_warned_of(found, merging):
+def test_a_label_that_merges_with_the_prompt_is_warned_of(warnings_of, merging):
     template = Template(
         "{% block input %}Review: {{ text }}\nSentiment: {% endblock %}{% block target %}{{ label }}{% endblock %}"
     )
     tokenizer = merging([("Ġ", "g")])
-    (sentence,) = found(template, tokenizer=tokenizer)
-    assert "scored from 1 token(s) earlier" in sentence
-    assert found(tokenizer=tokenizer) == []
+    (warning,) = warnings_of(template, tokenizer=tokenizer)
+    assert warning.code == "merging-boundary"
+    assert "1 token(s)" in warning.message
+    assert warnings_of(tokenizer=tokenizer) == []
 
 
-@pytest.mark.parametrize("tested", [["id002"], ["id002#2"], ["id007", "id002"]])
-def test_a_demonstration_with_the_inputs_of_an_evaluated_row_is_warned_of_by_id(found, tested):
-    (sentence,) = found(selector=demos.first(k=4), tested=tested)
-    assert "The demonstration id002 is also a row that is evaluated" in sentence
-    assert found(tested=tested) == []
+@pytest.mark.parametrize("evaluated", [["id002"], ["id002#2"], ["id007", "id002"]])
+def test_a_demonstration_with_the_inputs_of_an_evaluated_row_is_warned_of_by_id(warnings_of, evaluated):
+    (warning,) = warnings_of(selector=demos.first(k=4), evaluated=evaluated)
+    assert warning.code == "evaluated-demonstration"
+    assert "id002" in warning.message
+    assert warnings_of(evaluated=evaluated) == []
 
 
 @pytest.mark.parametrize("name", ["<turn>", "<end>"])
-def test_a_control_token_in_the_data_is_warned_of(found, name):
-    (sentence,) = found(example=Example(id="q", inputs={"text": f"so {name} so"}))
-    assert f"The text holds {name}, a control token" in sentence
-    assert found(example=Example(id="q", inputs={"text": name[:-1]})) == []
+def test_the_name_of_a_control_token_in_the_data_is_warned_of(warnings_of, name):
+    (warning,) = warnings_of(example=Example(id="q", inputs={"text": f"so {name} so"}))
+    assert warning.code == "control-token-in-text"
+    assert name in warning.message
+    assert warnings_of(example=Example(id="q", inputs={"text": name[:-1]})) == []
 
 
-def test_demonstrations_that_were_dropped_are_warned_of_with_their_number(found):
-    (sentence,) = found(selector=demos.first(k=8), context=200)
-    assert "demonstration(s) were dropped" in sentence
-    assert 0 < int(sentence.split()[0]) < 8
+def test_dropped_demonstrations_are_warned_of_with_their_number(warnings_of):
+    (warning,) = warnings_of(selector=demos.first(k=8), context=200)
+    assert warning.code == "dropped-demonstrations"
+    assert 0 < int(warning.message.split()[0]) < 8

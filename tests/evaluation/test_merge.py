@@ -1,4 +1,4 @@
-"""Shards: merged they are the run of one process, byte for byte, whatever befell one of them."""
+"""Merged shards equal the run of one process, byte for byte, even if a shard was interrupted."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from promptkit.analysis.compare import compare_runs
 from promptkit.core.errors import InputError, RunError
 from promptkit.evaluation.evaluate import evaluate, evaluate_shard
 from promptkit.evaluation.merge import merge
-from promptkit.runs.folder import Shard
+from promptkit.runs.shard import Shard
 from tests.support.errors import refused
 
 FINAL = ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json")
 
 
 class Killed(BaseException):
-    """Stands for a signal that no code catches."""
+    """Simulates a signal, which no code catches."""
 
 
 def sentiment(model: Any) -> tuple[list[pk.Predictor], pk.Task]:
@@ -41,9 +41,9 @@ def contents(path: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("make", [sentiment, capitals])
 @pytest.mark.parametrize("of", [1, 2, 3])
-def test_merged_shards_are_the_run_of_one_process(tmp_path, make, of):
+def test_merged_shards_equal_the_run_of_one_process(tmp_path, make, of):
     predictors, task = make(pk.load("fake", batch_tokens=60))
-    whole = evaluate(predictors, task, limit=20, out=tmp_path / "whole", cache=False)
+    full_run = evaluate(predictors, task, limit=20, out=tmp_path / "full_run", cache=False)
     shards = [
         evaluate_shard(predictors, task, Shard(number, of), limit=20, out=tmp_path / f"{number}", cache=False)
         for number in range(1, of + 1)
@@ -52,14 +52,14 @@ def test_merged_shards_are_the_run_of_one_process(tmp_path, make, of):
     if of > 1:
         assert max(shard.rows for shard in shards) < 20
     merged = merge([shard.path for shard in shards], out=tmp_path / "merged")
-    assert contents(merged.path) == contents(whole.path)
-    assert merged.to_json()["results"] == whole.to_json()["results"]
+    assert contents(merged.path) == contents(full_run.path)
+    assert merged.to_json()["results"] == full_run.to_json()["results"]
     assert merge([shard.path for shard in shards], out=tmp_path / "merged").path == merged.path
 
 
-def test_a_shard_that_was_killed_continues(tmp_path):
+def test_an_interrupted_shard_continues(tmp_path):
     predictors, task = sentiment(pk.load("fake", batch_tokens=600))
-    whole = evaluate(predictors, task, limit=20, out=tmp_path, cache=False)
+    full_run = evaluate(predictors, task, limit=20, out=tmp_path, cache=False)
     first = evaluate_shard(predictors, task, Shard(1, 2), limit=20, out=tmp_path, cache=False)
     model: Any = predictors[0].model
     answer = model.answer
@@ -79,7 +79,7 @@ def test_a_shard_that_was_killed_continues(tmp_path):
     model.answer = answer
     second = evaluate_shard(predictors, task, Shard(2, 2), limit=20, out=tmp_path, cache=False)
     assert second.resumed > 0
-    assert contents(merge([second.path, first.path], out=tmp_path / "merged").path) == contents(whole.path)
+    assert contents(merge([second.path, first.path], out=tmp_path / "merged").path) == contents(full_run.path)
 
 
 def test_shards_that_do_not_belong_together_are_refused(tmp_path):
@@ -87,7 +87,7 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path):
     one, two = (evaluate_shard(predictors, task, Shard(n, 3), limit=20, out=tmp_path).path for n in (1, 2))
     other = evaluate_shard(predictors, task, Shard(2, 2), limit=20, out=tmp_path).path
     foreign = evaluate_shard(predictors, task, Shard(3, 3), limit=19, out=tmp_path).path
-    whole = evaluate(predictors, task, limit=20, out=tmp_path).path
+    full_run = evaluate(predictors, task, limit=20, out=tmp_path).path
     with refused(InputError, "no-shards"):
         merge([])
     cases: list[tuple[list[Path], str, dict[str, object]]] = [
@@ -95,7 +95,7 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path):
         ([one, two, foreign], "shards-differ", {"folder": str(foreign), "other": str(one), "settings": ("limit", "rows")}),
         ([one, one, two], "mismatched-shards", {"shards": ("1/3", "1/3", "2/3")}),
         ([one, other], "mismatched-shards", {"shards": ("1/3", "2/2")}),
-        ([whole], "not-a-shard", {"folder": str(whole)}),
+        ([full_run], "not-a-shard", {"folder": str(full_run)}),
         ([tmp_path], "not-a-run", {"folder": str(tmp_path)}),
     ]
     for shards, code, fields in cases:
@@ -106,7 +106,7 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [{"order": 4}, {"order": {"samples": ["nobody"], "support": []}}])
-def test_a_damaged_shard_is_told(tmp_path, damage):
+def test_a_damaged_shard_is_refused(tmp_path, damage):
     predictors, task = sentiment(pk.load("fake"))
     path = evaluate_shard(predictors, task, Shard(1, 1), limit=5, out=tmp_path).path
     marker = path / "shard.json"
@@ -116,6 +116,6 @@ def test_a_damaged_shard_is_told(tmp_path, damage):
 
 
 @pytest.mark.parametrize("spelling", ["", "3", "0/3", "4/3", "a/b", "1/3/5", "-1/3", "1/"])
-def test_what_is_no_shard_is_refused(spelling):
+def test_an_invalid_shard_is_refused(spelling):
     with refused(InputError, "invalid-shard", shard=spelling):
         Shard.read(spelling)

@@ -1,4 +1,4 @@
-"""What calibrations are fitted on: no label of a test row, words of the fit part alone, and a premise without content."""
+"""The data that calibrations are fitted on: no label of a test row, words of the fit part only, and the premise."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ import pytest
 
 import promptkit as pk
 from promptkit.align.calibrate import CALIBRATIONS
+from promptkit.align.labelmap import LABEL_MAPPINGS
+from promptkit.align.probes import PROBES
 from promptkit.analysis.realign import align
 from promptkit.core.alignment import FitData, Needs, Outputs, PerClass, RandomWords
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import LabeledExample
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.evaluation.requirements import skew
-from promptkit.evaluation.support import chosen, taken_of
+from promptkit.evaluation.fit_rows import draw_per_class, select_fit_rows
+from promptkit.evaluation.fit_warnings import ClassSkew, class_skew
 from promptkit.models.fake import FakeModel
 from tests.support.errors import refused
 
@@ -31,7 +33,7 @@ ROWS = 60
 
 @dataclass(frozen=True)
 class Spy:
-    """Keeps what it is fitted on."""
+    """A calibration that records the data it is fitted on."""
 
     rows: int = 8
     name: ClassVar[str] = "spy"
@@ -52,7 +54,7 @@ class Spy:
 
 
 def write_task(folder: Path, *, flipped: bool = False, backwards: bool = False) -> pk.Task:
-    """Every fifth test row is a train row too."""
+    """Every fifth test row is also a train row."""
     texts = [f"{'one two three ' * (i % 3)}train{i}" for i in range(ROWS)]
     train = [{"text": text, "label": "yes" if i % 2 else "no"} for i, text in enumerate(texts)]
     test = [{"text": texts[i] if i % 5 == 0 else f"test{i}", "label": "no" if i % 2 else "yes"} for i in range(ROWS)]
@@ -77,14 +79,14 @@ def lines(run: pk.Run) -> dict[str, Any]:
     return {line["id"]: line for line in map(json.loads, (run.path / "support.jsonl").read_text().splitlines())}
 
 
-def test_a_fit_sees_the_labels_of_the_fit_part_and_no_other(tmp_path: Path) -> None:
+def test_a_fit_sees_only_labels_of_the_fit_part(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task")
     support, labels, run = fitted(task, tmp_path, rows=1000)
     part = {row.id: row for row in task.part("fit")}
     read = [name.removeprefix("fit ") for name in lines(run) if name.startswith("fit ")]
     assert sorted(read) == sorted(part)
     tested = {row.id for row in task.rows("test")}
-    assert 0 < len(tested & part.keys()) < len(part), "the case that matters does not occur"
+    assert 0 < len(tested & part.keys()) < len(part), "the task has no row in both splits"
     assert labels.tolist() == [-1 if row in tested else list(WORDS).index(part[row].label) for row in read]
     assert len(support.rows.logprobs) == len(labels)
 
@@ -102,7 +104,7 @@ def test_no_label_of_a_test_row_changes_what_a_fit_sees(tmp_path: Path) -> None:
     assert {field for field in Outputs.__slots__ if "label" in field or "gold" in field} == set()
 
 
-def test_what_a_fit_sees_depends_on_no_limit_and_no_order_of_a_file(tmp_path: Path) -> None:
+def test_fit_data_does_not_depend_on_the_limit_or_the_order_of_a_file(tmp_path: Path) -> None:
     few = fitted(write_task(tmp_path / "a"), tmp_path / "a", limit=5)
     many = fitted(write_task(tmp_path / "b", backwards=True), tmp_path / "b", limit=30)
     np.testing.assert_array_equal(few[1], many[1])
@@ -113,25 +115,27 @@ def test_what_a_fit_sees_depends_on_no_limit_and_no_order_of_a_file(tmp_path: Pa
 
 
 def prompts(task: pk.Task, out: Path, **prompt: Any) -> dict[str, str]:
-    """The id of each row that is read besides -> the text that the model reads."""
-    shown: dict[str, str] = {}
+    """Id of each record in support.jsonl -> its prompt."""
+    prompt_texts: dict[str, str] = {}
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review", **prompt), [pk.Verbalizer(WORDS), Spy()])
-    whole = predictor.model.answer
+    original = predictor.model.answer
 
     def answer(requests: Any, done: Any = frozenset()) -> Any:
-        shown.update(enumerate(bytes(i for i in request.input.ids if i < 256).decode() for request in requests))
-        return whole(requests, done)
+        prompt_texts.update(enumerate(bytes(i for i in request.input.ids if i < 256).decode() for request in requests))
+        return original(requests, done)
 
     predictor.model.answer = answer  # type: ignore[method-assign]
     run = evaluate(predictor, task, limit=20, out=out, cache=False)
-    return dict(zip(lines(run), [*shown.values()][20:], strict=True))
+    return dict(zip(lines(run), [*prompt_texts.values()][20:], strict=True))
 
 
-def test_a_bag_holds_words_of_the_fit_part_as_many_as_a_row_has_on_average(tmp_path: Path) -> None:
+def test_random_words_are_words_of_the_fit_part_as_many_as_a_row_has_on_average(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task")
-    shown = prompts(task, tmp_path)
+    prompt_texts = prompts(task, tmp_path)
     words = [row.inputs["text"].split() for row in task.part("fit")]
-    bags = [text.removeprefix("Decide whether each review is bad or good.\n\nReview: ") for text in list(shown.values())[:3]]
+    bags = [
+        text.removeprefix("Decide whether each review is bad or good.\n\nReview: ") for text in list(prompt_texts.values())[:3]
+    ]
     assert len(set(bags)) == 3
     for bag in bags:
         drawn = bag.removesuffix("\nSentiment:").split(" ")
@@ -140,46 +144,44 @@ def test_a_bag_holds_words_of_the_fit_part_as_many_as_a_row_has_on_average(tmp_p
 
 
 @pytest.mark.parametrize("instruction", [None, "Say it."])
-def test_the_premise_is_the_prompts_end_alone(tmp_path: Path, instruction: str | None) -> None:
-    shown = prompts(write_task(tmp_path / "task"), tmp_path, demos=pk.demos.first(k=2), instruction=instruction)
-    assert shown["premise"] == "\nSentiment:"
+def test_the_premise_is_the_end_of_the_prompt(tmp_path: Path, instruction: str | None) -> None:
+    prompt_texts = prompts(write_task(tmp_path / "task"), tmp_path, demos=pk.demos.first(k=2), instruction=instruction)
+    assert prompt_texts["premise"] == "\nSentiment:"
     assert prompts(write_task(tmp_path / "task"), tmp_path, chat=True)["premise"] == "user\nSentiment:\nassistant\n"
 
 
-def test_behind_a_chain_of_thought_there_is_no_premise(tmp_path: Path) -> None:
+def test_a_prompt_with_a_chain_of_thought_has_no_premise(tmp_path: Path) -> None:
     with refused(Unsupported, "no-premise", option="cot"):
         fitted(write_task(tmp_path / "task"), tmp_path, cot=pk.cot.zero_shot(max_tokens=4))
 
 
-def test_what_demonstrations_of_each_row_cost_is_told_before_it_is_paid(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_many_contexts_are_warned_of_before_the_model_is_asked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     task = write_task(tmp_path / "task")
     with caplog.at_level(logging.WARNING):
         fitted(task, tmp_path, demos=pk.demos.first(k=2))
-        assert not caplog.messages
+        assert not caplog.records
         support, _, _ = fitted(task, tmp_path, demos=pk.demos.random_each(k=6))
-    assert caplog.messages == ["The 20 rows are read in 20 contexts, so that their calibrations read 60 rows more."]
+    assert [record.args for record in caplog.records] == [(20, 20, 60)]
     assert support.stand_ins[RandomWords(0, 0)].shape == (20, 2)
     assert support.items.context.tolist() == [*range(20)]
 
 
-def test_a_fit_part_that_is_evaluated_itself_has_no_labels_to_give(tmp_path: Path) -> None:
+def test_an_evaluated_fit_part_has_no_labels(tmp_path: Path) -> None:
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [pk.Verbalizer(WORDS), Spy()])
     with refused(InputError, "rows-are-evaluated", calibration="spy"):
         evaluate(predictor, write_task(tmp_path / "task"), split="train", out=tmp_path)
 
 
-def test_a_run_of_the_fit_part_itself_is_aligned_without_labels(tmp_path: Path) -> None:
+def test_a_run_of_the_fit_part_is_aligned_without_labels(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task")
     branches = [pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [pk.Verbalizer(WORDS), pk.calibrate.Batch()])]
     found = align(evaluate(branches, task, split="train", out=tmp_path).path)
-    lacking = {each.name for each in found.lacking if "every row of the fit part is itself evaluated" in each.reason}
-    assert lacking == {"batch-fitted", "temperature", "vector", "affine"}
+    unavailable = {each.name for each in found.unavailable if each.code == "rows-are-evaluated"}
+    assert unavailable == {"batch-fitted", "temperature", "vector", "affine", *PROBES, *LABEL_MAPPINGS}
     assert "batch" in {result.align for result in found.results}
 
 
-def test_a_label_without_a_word_is_refused_in_the_fit_part_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_label_without_a_word_is_refused_in_the_fit_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = write_task(tmp_path / "task")
     foreign: list[LabeledExample] = [replace(row, label="maybe") for row in task.part("fit")]
     monkeypatch.setattr(pk.Task, "part", lambda self, part: foreign)
@@ -187,7 +189,7 @@ def test_a_label_without_a_word_is_refused_in_the_fit_part_too(tmp_path: Path, m
         fitted(task, tmp_path)
 
 
-def test_every_calibration_at_once_is_one_pass_and_each_is_the_branch_alone(tmp_path: Path) -> None:
+def test_all_calibrations_share_one_pass_and_equal_the_branch_alone(tmp_path: Path) -> None:
     model, prompt, words = pk.load("fake"), pk.Prompt("sentiment/review"), pk.Verbalizer(WORDS_OF_SENTIMENT)
     every = [made() for made in CALIBRATIONS.values()]
     task = pk.task("sentiment")
@@ -200,30 +202,33 @@ def test_every_calibration_at_once_is_one_pass_and_each_is_the_branch_alone(tmp_
 
 
 @pytest.mark.parametrize("on", ["fit", "test"])
-def test_a_prior_estimated_on_unequal_classes_is_told(tmp_path: Path, on: Any) -> None:
+def test_a_prior_estimated_on_unequal_classes_is_warned_of(tmp_path: Path, on: Any) -> None:
     write_task(tmp_path / "task")
     for name in ("train", "test"):  # nine of ten rows are `no`
         rows = [{"text": f"{name} {i}", "label": "yes" if i % 10 == 0 else "no"} for i in range(300)]
         (tmp_path / "task" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for calibration, told in ((pk.calibrate.Batch(estimate_on=on), True), (pk.calibrate.Temperature(), False)):
+    for calibration, warned in ((pk.calibrate.Batch(estimate_on=on), True), (pk.calibrate.Temperature(), False)):
         predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [pk.Verbalizer(WORDS), calibration])
         run = evaluate(predictor, pk.task(tmp_path / "task" / "task.yaml"), out=tmp_path)
-        assert any("takes the classes to be about equal" in note for note in run.notes) is told
+        assert any(f"calibration {calibration.name} " in note for note in run.notes) is warned
 
 
 @pytest.mark.parametrize(("labels", "rows"), [(2, 20), (2, 500), (6, 128), (77, 128), (77, 500)])
-def test_equal_classes_are_hardly_ever_told_to_be_unequal(labels: int, rows: int) -> None:
+def test_equal_classes_are_rarely_reported_as_unequal(labels: int, rows: int) -> None:
     generator = np.random.default_rng(0)
-    batch, given = pk.calibrate.Batch(rows=rows), pk.calibrate.Prior(target=(1 / labels,) * labels)
+    batch, prior = pk.calibrate.Batch(rows=rows), pk.calibrate.Prior(target=(1 / labels,) * labels)
     drawn = [[str(label) for label in generator.integers(labels, size=rows)] for _ in range(200)]
-    assert sum(skew(batch, [], each, labels) is not None for each in drawn) <= 0.05 * len(drawn)
+    assert sum(class_skew(batch, [], fit, labels) is not None for fit in drawn) <= 0.05 * len(drawn)
     skewed = ["0"] * rows
-    assert "100% of the rows that it is estimated on are 0" in str(skew(batch, [], skewed, labels))
-    assert "100% of the rows" in str(skew(pk.calibrate.Batch(estimate_on="test"), skewed, drawn[0], labels))
-    assert skew(given, [], skewed, labels) is None
+    warning = ClassSkew(calibration="batch", label="0", share=1.0)
+    assert class_skew(batch, [], skewed, labels) == warning
+    assert class_skew(pk.calibrate.Batch(estimate_on="test"), skewed, drawn[0], labels) == warning
+    assert class_skew(prior, [], skewed, labels) is None
 
 
-def test_what_cannot_be_fitted_is_refused_before_a_model_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_calibration_that_cannot_be_fitted_is_refused_before_the_model_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = write_task(tmp_path / "task")
     monkeypatch.setattr(FakeModel, "answer", None)
     for calibration, code, fields in (
@@ -234,20 +239,20 @@ def test_what_cannot_be_fitted_is_refused_before_a_model_is_asked(tmp_path: Path
             evaluate(pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [pk.Verbalizer(WORDS), calibration]), task)
 
 
-def test_so_many_rows_of_each_label_are_chosen_and_more_of_them_hold_those(make_rows):
+def test_rows_drawn_per_class_are_nested_and_independent_of_order(make_rows):
     rows = [(row.id, row.label) for row in make_rows(30, ("a", "a", "b"))]
-    few, many = (set(chosen(PerClass(count, 1), rows)) for count in (3, 15))
+    few, many = (set(draw_per_class(PerClass(count, 1), rows)) for count in (3, 15))
     assert Counter(rows[place][1] for place in few) == {"a": 3, "b": 3}
     assert Counter(rows[place][1] for place in many) == {"a": 15, "b": 10}
     assert few < many
-    assert set(chosen(PerClass(3, 2), rows)) != few
-    backwards = {29 - place for place in chosen(PerClass(3, 1), rows[::-1])}
+    assert set(draw_per_class(PerClass(3, 2), rows)) != few
+    backwards = {29 - place for place in draw_per_class(PerClass(3, 1), rows[::-1])}
     assert backwards == few
 
 
-def test_rows_that_are_evaluated_too_are_never_chosen(make_rows):
+def test_evaluated_rows_are_never_drawn(make_rows):
     fit = make_rows(20)
     evaluated = fit[:12]
     needs = Needs(labels=True, labeled=(PerClass(100, 0),))
-    assert taken_of(needs, fit, evaluated) == fit[12:]
-    assert taken_of(Needs(rows=3, labeled=(PerClass(100, 0),)), fit, evaluated) == [*fit[:3], *fit[12:]]
+    assert select_fit_rows(needs, fit, evaluated) == fit[12:]
+    assert select_fit_rows(Needs(rows=3, labeled=(PerClass(100, 0),)), fit, evaluated) == [*fit[:3], *fit[12:]]

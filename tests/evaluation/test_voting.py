@@ -1,4 +1,4 @@
-"""Runs whose answers are voted for: their figures, what they keep, and that no cache, kill or shard shows in them."""
+"""Runs with several texts per row: their metrics and records, and that cache, interruption and shards do not change them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from promptkit.evaluation.merge import merge
 from promptkit.evaluation.preview import show, views
 from promptkit.metrics.intervals import mean_share, wilson
 from promptkit.models.fake import FakeModel
-from promptkit.runs.folder import Shard
+from promptkit.runs.shard import Shard
 
 FINAL = ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json")
 RIGHT = list("abcdefghijklm")
 
 
 class Counting(FakeModel):
-    """Counts the texts that it writes, and may be killed."""
+    """A model that counts the texts it generates and can be killed after some batches."""
 
     written = 0
     most = 10**9
@@ -45,12 +45,12 @@ class Counting(FakeModel):
 
 
 class Killed(BaseException):
-    """Stands for a signal that no code catches."""
+    """Simulates a signal, which no code catches."""
 
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> pk.Task:
-    """Any of half the letters is right, and a text of a few random bytes holds a letter, or none."""
+    """Half of the letters are correct, and a text of a few random bytes contains a letter or none."""
     folder = tmp_path_factory.mktemp("task")
     (folder / "rows.jsonl").write_text("".join(json.dumps({"q": f"question {i}", "label": RIGHT}) + "\n" for i in range(40)))
     (folder / "t.j2").write_text("{% block input %}{{ q }}{% endblock %}{% block target %}{{ label }}{% endblock %}")
@@ -86,7 +86,7 @@ def voted(answers: tuple[str | None, ...]) -> str | None:
     return max(said, key=said.count) if said else None  # max keeps the first of those that are equal
 
 
-def test_a_run_keeps_every_text_with_its_answer_and_the_one_that_won(task: pk.Task, tmp_path: Path) -> None:
+def test_a_run_records_every_text_with_its_answer_and_the_majority_answer(task: pk.Task, tmp_path: Path) -> None:
     for line in lines(run(task, 5, tmp_path)):
         assert len(line["generations"]) == 5
         answers = tuple(text["answer"] for text in line["generations"])
@@ -95,7 +95,7 @@ def test_a_run_keeps_every_text_with_its_answer_and_the_one_that_won(task: pk.Ta
         assert line["correct"] == (line["prediction"] in line["accepted"])
 
 
-def test_figures_are_those_of_the_texts_that_were_kept(task: pk.Task, tmp_path: Path) -> None:
+def test_metrics_are_those_of_the_recorded_texts(task: pk.Task, tmp_path: Path) -> None:
     finished = run(task, 5, tmp_path)
     metrics = finished.results[0].metrics
     answers = [tuple(text["answer"] for text in line["generations"]) for line in lines(finished)]
@@ -111,34 +111,32 @@ def test_figures_are_those_of_the_texts_that_were_kept(task: pk.Task, tmp_path: 
     assert [k for k in range(1, 6) if f"of {k} " in table] == [1, 2, 4, 5]
 
 
-def test_an_interval_of_shares_is_wilsons_where_rows_are_right_or_wrong_and_narrower_where_they_vary_less() -> None:
+def test_the_interval_of_shares_is_wilsons_for_binary_rows_and_narrower_for_rows_that_vary_less() -> None:
     one = mean_share(np.array([1.0] * 13 + [0.0] * 7))
-    whole = wilson(13, 20)
-    assert (one.value, one.low, one.high) == pytest.approx((whole.value, whole.low, whole.high))
+    full = wilson(13, 20)
+    assert (one.value, one.low, one.high) == pytest.approx((full.value, full.low, full.high))
     spread = mean_share(np.array([0.6] * 10 + [0.7] * 10))
-    assert whole.low < spread.low < 0.65 < spread.high < whole.high
+    assert full.low < spread.low < 0.65 < spread.high < full.high
     assert mean_share(np.zeros(20)) == wilson(0, 20)
 
 
 def test_a_killed_run_continues_to_the_same_bytes_and_shards_merge_to_them(task: pk.Task, tmp_path: Path) -> None:
-    whole = run(task, 4, tmp_path / "whole")
+    full = run(task, 4, tmp_path / "full")
     with pytest.raises(Killed):
         run(task, 4, tmp_path / "killed", most=3)
     resumed = run(task, 4, tmp_path / "killed")
     assert 0 < resumed.resumed < 30
-    assert contents(resumed) == contents(whole)
+    assert contents(resumed) == contents(full)
     shards = [
         evaluate_shard(predictor(task, 4), task, Shard(n, 3), limit=30, out=tmp_path / "shards", cache=False) for n in (1, 2, 3)
     ]
     merged = merge([shard.path for shard in shards], out=tmp_path / "merged")
-    assert contents(merged) == contents(whole)
-    assert merged.to_json()["results"] == whole.to_json()["results"]
+    assert contents(merged) == contents(full)
+    assert merged.to_json()["results"] == full.to_json()["results"]
 
 
 @pytest.mark.parametrize(("before", "after", "written"), [(4, 8, 4), (8, 4, 0), (1, 3, 3)])
-def test_texts_that_were_drawn_before_are_not_drawn_again(
-    task: pk.Task, tmp_path: Path, before: int, after: int, written: int
-) -> None:
+def test_cached_texts_are_not_generated_again(task: pk.Task, tmp_path: Path, before: int, after: int, written: int) -> None:
     run(task, before, tmp_path / "before", cache=True)
     assert Counting.written == 30 * before
     again = run(task, after, tmp_path / "after", cache=True)
@@ -148,16 +146,18 @@ def test_texts_that_were_drawn_before_are_not_drawn_again(
     assert Counting.written == 0
 
 
-def test_a_killed_run_that_had_drawn_some_texts_before_continues_to_the_same_bytes(task: pk.Task, tmp_path: Path) -> None:
+def test_a_killed_run_with_some_cached_texts_continues_to_the_same_bytes(task: pk.Task, tmp_path: Path) -> None:
     run(task, 4, tmp_path / "before", cache=True)
     with pytest.raises(Killed):
         run(task, 8, tmp_path / "killed", cache=True, most=3)
     resumed = run(task, 8, tmp_path / "killed", cache=True)
     assert Counting.written < 30 * 4
-    assert contents(resumed) == contents(run(task, 8, tmp_path / "whole"))
+    assert contents(resumed) == contents(run(task, 8, tmp_path / "full"))
 
 
-def test_runs_of_votes_are_compared_and_rendered(task: pk.Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_with_a_vote_can_be_compared_and_rendered(
+    task: pk.Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     one, other = run(task, 1, tmp_path), run(task, 5, tmp_path)
     compared = compare_runs([str(one.path), f"{other.path}:majority"])
     assert [branch.accuracy.value for branch in compared.branches] == pytest.approx(
@@ -170,23 +170,25 @@ def test_runs_of_votes_are_compared_and_rendered(task: pk.Task, tmp_path: Path, 
     assert (shown["generate"]["n"], shown["generate"]["temperature"]) == (5, 0.7)
 
 
-def test_an_option_is_one_that_the_row_offers(tmp_path: Path) -> None:
+def test_an_option_is_extracted_only_if_it_is_a_choice_of_the_row(tmp_path: Path) -> None:
     rows = [{"q": f"{i}? (A) x (B) y", "label": "(B)"} for i in range(4)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "t.j2").write_text("{% block input %}{{ q }}{% endblock %}{% block target %} {{ label }}{% endblock %}")
-    offered = {"choices": {"pattern": r"\([A-Z]\)"}}
-    source = {"files": {"test": "rows.jsonl"}, "inputs": {"q": "q"}, "label": "label", **offered}
+    choices = {"choices": {"pattern": r"\([A-Z]\)"}}
+    source = {"files": {"test": "rows.jsonl"}, "inputs": {"q": "q"}, "label": "label", **choices}
     spec = {"description": "d", "template": "t.j2", "answer": "option", "sources": [source]}
     (tmp_path / "t.yaml").write_text(yaml.safe_dump(spec))
-    own = pk.task(tmp_path / "t.yaml")
-    assert own.spec.kind == "generation"
+    option_task = pk.task(tmp_path / "t.yaml")
+    assert option_task.spec.kind == "generation"
     model: Any = pk.load("fake")
     texts = iter(["The answer is B.", "The answer is (C).", "The answer is (A).", "(B)"])
     write = model._write
     model._write = lambda request: GenerateOutput(
         generations=tuple(type(g)(ids=g.ids, text=next(texts), ended=g.ended) for g in write(request).generations)
     )
-    finished = evaluate(pk.Predictor(model, pk.Prompt(tmp_path / "t.j2"), pk.extract.option(max_tokens=2)), own, out=tmp_path)
+    finished = evaluate(
+        pk.Predictor(model, pk.Prompt(tmp_path / "t.j2"), pk.extract.option(max_tokens=2)), option_task, out=tmp_path
+    )
     said = {line["generations"][0]["text"]: (line["prediction"], line["correct"]) for line in lines(finished)}
     assert said == {
         "The answer is B.": ("(B)", True),

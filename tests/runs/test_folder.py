@@ -41,7 +41,7 @@ def make_folder(tmp_path_factory):
 @given(
     one=st.dictionaries(st.text(max_size=5), json_values, max_size=3), other=st.dictionaries(st.text(), json_values, max_size=3)
 )
-def test_equal_settings_share_a_folder_and_other_settings_have_another(one, other):
+def test_equal_settings_share_a_folder_and_different_settings_do_not(one, other):
     paths = [RunFolder("runs", "sst2", settings).path for settings in (one, dict(one), other)]
     assert paths[0] == paths[1]
     assert (paths[0] == paths[2]) == (json.dumps(one) == json.dumps(other))
@@ -61,12 +61,12 @@ def test_naming_a_folder_writes_nothing(folder):
     assert not folder.path.parent.exists()
 
 
-def test_a_locked_folder_holds_the_settings(folder):
+def test_a_locked_folder_contains_the_settings(folder):
     with folder.locked():
         assert json.loads((folder.path / "run.json").read_bytes()) == {"seed": 0}
 
 
-def test_a_folder_that_holds_another_run_is_refused_and_left_alone(folder):
+def test_a_folder_with_another_run_is_refused_and_unchanged(folder):
     with folder.locked():
         folder.append("samples", LINES)
     (folder.path / "run.json").write_text('{"seed": 1}', "utf-8")
@@ -77,7 +77,7 @@ def test_a_folder_that_holds_another_run_is_refused_and_left_alone(folder):
 
 
 @given(settings=st.dictionaries(st.text(max_size=5), json_values, max_size=3), pair=st.tuples(st.text(), st.integers()))
-def test_a_folder_is_opened_again_with_the_same_settings_whatever_they_are(tmp_path_factory, settings, pair):
+def test_a_folder_can_be_locked_again_with_the_same_settings(tmp_path_factory, settings, pair):
     out = tmp_path_factory.mktemp("runs", numbered=True)
     for _ in range(2):
         with RunFolder(out, "sst2", {**settings, "pair": pair}).locked():
@@ -89,7 +89,7 @@ def test_a_folder_is_opened_again_with_the_same_settings_whatever_they_are(tmp_p
 
 
 @given(batches=st.lists(lines_of, max_size=4))
-def test_lines_are_read_as_they_were_appended(make_folder, batches):
+def test_records_are_read_as_they_were_appended(make_folder, batches):
     folder = make_folder()
     with folder.locked():
         for batch in batches:
@@ -98,7 +98,7 @@ def test_lines_are_read_as_they_were_appended(make_folder, batches):
         assert folder.lines("support") == []
 
 
-def test_a_torn_last_line_is_cut_off_wherever_it_is_torn(make_folder):
+def test_an_incomplete_last_line_is_removed(make_folder):
     folder = make_folder()
     with folder.locked():
         folder.append("samples", LINES)
@@ -114,7 +114,7 @@ def test_a_torn_last_line_is_cut_off_wherever_it_is_torn(make_folder):
             assert path.read_bytes() == whole
 
 
-def test_a_line_that_is_appended_is_in_the_file_at_once(folder):
+def test_an_appended_record_is_in_the_file_immediately(folder):
     with folder.locked():
         folder.append("samples", LINES[:1])
         assert (folder.path / "samples.jsonl").read_bytes().count(b"\n") == 1
@@ -130,7 +130,7 @@ def test_a_line_that_is_appended_is_in_the_file_at_once(folder):
         pytest.param(b'{"id": 4}\n', id="no id"),
     ],
 )
-def test_a_damaged_line_is_refused_with_what_to_do(folder, damage):
+def test_a_damaged_line_is_refused(folder, damage):
     with folder.locked():
         folder.append("samples", LINES)
         path = folder.path / "samples.jsonl"
@@ -141,7 +141,7 @@ def test_a_damaged_line_is_refused_with_what_to_do(folder, damage):
 
 
 @pytest.mark.parametrize("damage", [b"{", b"\xff", b"", b"42", b"{}"])
-def test_a_damaged_summary_is_refused_with_what_to_do(folder, damage):
+def test_a_damaged_summary_is_refused(folder, damage):
     with folder.locked():
         folder.finish(files(LINES, []), {})
         (folder.path / "summary.json").write_bytes(damage)
@@ -150,7 +150,7 @@ def test_a_damaged_summary_is_refused_with_what_to_do(folder, damage):
 
 
 @pytest.mark.parametrize("change", [lambda x: x[:-1], lambda x: x + x, lambda x: x.replace(b"0.1", b"0.2"), lambda x: b""])
-def test_a_file_that_was_changed_after_its_run_had_finished_is_refused_and_left_as_it_is(folder, change):
+def test_a_file_changed_after_the_run_finished_is_refused_and_unchanged(folder, change):
     with folder.locked():
         folder.finish(files(LINES, []), {})
     path = folder.path / "samples.jsonl"
@@ -172,7 +172,7 @@ def test_a_run_without_one_of_its_files_is_not_finished(folder, file):
 # ---- finishing --------------------------------------------------------------------------------------
 
 
-def test_finishing_puts_the_lines_in_the_order_given_and_marks_the_run_finished(folder):
+def test_finishing_orders_the_records_and_marks_the_run_as_finished(folder):
     with folder.locked():
         folder.append("samples", LINES)
         folder.finish(files(LINES[::-1], LINES[:1]), {"accuracy": 1.0})
@@ -187,7 +187,7 @@ def test_finishing_puts_the_lines_in_the_order_given_and_marks_the_run_finished(
 
 
 @pytest.mark.parametrize("blocked", ["samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json"])
-def test_a_run_that_could_not_be_written_whole_is_not_finished_and_its_lines_are_kept(folder, blocked):
+def test_a_run_that_cannot_be_written_is_not_finished_and_keeps_its_records(folder, blocked):
     with folder.locked():
         folder.append("samples", LINES)
         folder.append("support", LINES[:1])
@@ -200,15 +200,15 @@ def test_a_run_that_could_not_be_written_whole_is_not_finished_and_its_lines_are
 
 
 @given(lines=lines_of, order=st.randoms(use_true_random=False))
-def test_a_finished_run_s_bytes_do_not_depend_on_the_order_in_which_lines_came(make_folder, lines, order):
+def test_the_bytes_of_a_finished_run_do_not_depend_on_the_order_of_appending(make_folder, lines, order):
     contents = []
     for shuffle in (False, True):
         folder = make_folder()
-        came = list(lines)
+        appended = list(lines)
         if shuffle:
-            order.shuffle(came)
+            order.shuffle(appended)
         with folder.locked():
-            for line in came:
+            for line in appended:
                 folder.append("samples", [line])
             folder.finish(files(lines, []), {"n": len(lines)})
         contents.append({path.name: path.read_bytes() for path in folder.path.iterdir()})
@@ -218,7 +218,7 @@ def test_a_finished_run_s_bytes_do_not_depend_on_the_order_in_which_lines_came(m
 # ---- the lock ---------------------------------------------------------------------------------------
 
 
-def test_a_second_opener_is_refused_until_the_first_is_done(folder):
+def test_a_locked_folder_cannot_be_locked_again(folder):
     second = RunFolder(folder.path.parent, "sst2", {"seed": 0})
     with folder.locked():
         with refused(RunError, "run-locked", folder=str(second.path)), second.locked():
@@ -232,7 +232,7 @@ def test_another_process_is_refused(folder):
     code = (
         "from promptkit.core.errors import RunError\nfrom promptkit.runs.folder import RunFolder\n"
         f"folder = RunFolder({str(folder.path.parent)!r}, 'sst2', {{'seed': 0}})\n"
-        "try:\n    with folder.locked(): print('held')\nexcept RunError as error: print(error.code)"
+        "try:\n    with folder.locked(): print('locked')\nexcept RunError as error: print(error.code)"
     )
 
     def other_process():
@@ -240,17 +240,17 @@ def test_another_process_is_refused(folder):
 
     with folder.locked():
         assert other_process() == "run-locked"
-    assert other_process() == "held"
+    assert other_process() == "locked"
 
 
-def test_a_lock_is_given_back_after_an_error(folder):
+def test_a_lock_is_released_after_an_error(folder):
     with pytest.raises(RuntimeError), folder.locked():
         raise RuntimeError
     with folder.locked():
         pass
 
 
-def test_runs_with_other_settings_do_not_lock_each_other_out(folder):
+def test_runs_with_different_settings_do_not_lock_each_other(folder):
     with folder.locked(), RunFolder(folder.path.parent, "sst2", {"seed": 1}).locked():
         pass
 
@@ -258,14 +258,14 @@ def test_runs_with_other_settings_do_not_lock_each_other_out(folder):
 # ---- folders that cannot be written -----------------------------------------------------------------
 
 
-def test_a_folder_that_cannot_be_made_is_an_error_for_the_user(tmp_path):
+def test_a_folder_that_cannot_be_created_is_refused(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     folder = RunFolder(tmp_path / "file" / "runs", "sst2", {})
     with refused(RunError, "cannot-write", folder=str(folder.path), reason="Not a directory"), folder.locked():
         pass
 
 
-def test_a_line_that_cannot_be_written_is_an_error_for_the_user(folder):
+def test_a_record_that_cannot_be_written_is_refused(folder):
     with folder.locked():
         (folder.path / "samples.jsonl").mkdir()
         with refused(RunError, "cannot-write", folder=str(folder.path)):

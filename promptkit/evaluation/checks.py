@@ -1,0 +1,100 @@
+"""Checks a run before a model is asked: its task, its predictors and the labels of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from promptkit.align.chain import Reader
+from promptkit.core.alignment import Extractor
+from promptkit.core.errors import InputError, TaskError
+from promptkit.core.examples import LabeledExample
+from promptkit.evaluation.requirements import check_calibration, check_fit_part
+from promptkit.predictor.predictor import Predictor
+from promptkit.tasks.task import Task, untested
+
+
+def check_task(task: object) -> None:
+    """Refuses a task that is not a Task object, such as the name of one."""
+    if not isinstance(task, Task):
+        raise InputError(
+            "The task must be a Task object, not its name",
+            code="not-a-task",
+            got=repr(task)[:100],
+            hint='Write pk.task("sentiment")',
+            value=repr(task)[:100],
+        )
+
+
+def check_predictors(predictors: Sequence[Predictor]) -> None:
+    """Refuses predictors that cannot share one pass of the model, and two with the same name."""
+    names = tuple(predictor.name for predictor in predictors)
+    if not predictors or not all(predictor.shares_pass_with(predictors[0]) for predictor in predictors):
+        raise InputError(
+            "The predictors of one run must share their model, manipulation and first aligner",
+            code="predictors-differ",
+            got=", ".join(names) or "none",
+            hint="Use pk.compare for predictors that differ",
+            predictors=names,
+        )
+    if len(set(names)) < len(names):
+        raise InputError(
+            "Two predictors of one run have the same name",
+            code="duplicate-branch",
+            got=", ".join(names),
+            hint="Request each calibration only once",
+            names=names,
+        )
+
+
+def check_task_kind(task: Task, reader: Reader) -> None:
+    """Refuses a first aligner that reads another kind of answer than the task has."""
+    kind = task.spec.kind
+    scored = "classification" if reader.labels else "choice"
+    if kind != ("generation" if isinstance(reader, Extractor) else scored):
+        raise TaskError(
+            f"{task.name} is a {kind} task, and the first aligner of this predictor is {reader.name}",
+            code="wrong-task-kind",
+            hint={
+                "classification": "Use a Verbalizer of its labels",
+                "choice": "Use pk.Choices()",
+                "generation": "Use an extraction, such as pk.extract.first_line()",
+            }[kind],
+            task=task.name,
+            kind=kind,
+            aligner=reader.name,
+        )
+
+
+def check_labels(task: Task, labels: Sequence[str], rows: Sequence[LabeledExample]) -> None:
+    """Refuses rows with a label that the verbalizer has no word for. Without fixed labels, every row is allowed."""
+    unknown = sorted({row.label for row in rows} - set(labels)) if labels else []
+    if unknown:
+        raise TaskError(
+            f"Rows of {task.name} have the label {', '.join(unknown[:5])}, for which the verbalizer has no word",
+            code="label-without-word",
+            got=f"labels {', '.join(labels)}",
+            hint="Give the verbalizer a word for every label",
+            task=task.name,
+            labels=tuple(unknown[:5]),
+            known=tuple(labels),
+        )
+
+
+def check_calibrations(
+    predictors: Sequence[Predictor], *, evaluated: int, fit: Sequence[LabeledExample], split: Sequence[LabeledExample]
+) -> None:
+    """Refuses calibrations that cannot be fitted on the rows of a run.
+
+    Args:
+        predictors: The branches.
+        evaluated: Number of evaluated rows.
+        fit: Rows of the fit part.
+        split: All rows of the evaluated split.
+    """
+    may_see = {row.id for row in untested(fit, split)}
+    has_label = [row.id in may_see for row in fit]
+    for calibration in (predictor.chain.calibration for predictor in predictors):
+        if calibration is not None:
+            check_fit_part(calibration, fit)
+            labels = len(predictors[0].reading.labels)
+            check_calibration(calibration, labels=labels, evaluated=evaluated, has_label=has_label)

@@ -1,0 +1,220 @@
+"""Executes a run: finds which records are missing, asks the model for their answers and appends them to the run's folder."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from promptkit.core.requests import GenerateOutput, Output
+from promptkit.evaluation.plan import RunPlan
+from promptkit.evaluation.queries import RunQueries, build_queries
+from promptkit.models.cache import ScoreCache, joined, without
+from promptkit.models.client import CachedModel
+from promptkit.runs.folder import FILES, File, RunFolder
+from promptkit.runs.records import is_complete, read_record, row_record
+from promptkit.runs.schema import ReadPlanRecord, ReadRecord, RowRecord, Timing
+from promptkit.runs.shard import Shard
+
+Progress = Callable[[int, int], None]
+"""Called with the number of finished requests and the number of all requests."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletedRun:
+    """The records of a run or shard, in the run's order, and how they were obtained."""
+
+    samples: Sequence[RowRecord]
+    support: Sequence[RowRecord]
+    outputs: Sequence[ReadRecord | ReadPlanRecord] = ()
+    order: Mapping[str, Sequence[str]]
+    """File -> ids of the records of the whole run; empty for a run that was already finished."""
+    resumed: int
+    """Number of evaluated rows that an earlier execution had computed."""
+    examples_per_second: float
+    """Newly computed evaluated rows per second of model time."""
+    notes: Sequence[str]
+    """Remarks about the execution."""
+
+
+def read_completed(plan: RunPlan, folder: RunFolder) -> CompletedRun:
+    """Returns the records of a finished run or shard."""
+    samples, timing = folder.lines("samples"), folder.timing()
+    return CompletedRun(
+        samples=samples,
+        support=folder.lines("support"),
+        order={},
+        resumed=_count_resumed(plan, samples),
+        examples_per_second=0.0,
+        notes=timing["notes"] if timing else (),
+    )
+
+
+def execute(
+    plan: RunPlan,
+    folder: RunFolder,
+    model_identity: Mapping[str, object],
+    *,
+    cache: ScoreCache | None,
+    progress: Progress,
+    shard: Shard | None = None,
+) -> CompletedRun:
+    """Computes the missing records of a run or shard.
+
+    Args:
+        plan: The run.
+        folder: The folder of the run or shard, locked by this process.
+        model_identity: The identity of the model, for the score cache.
+        cache: Score cache from which answers are taken and to which they are added.
+        progress: Called after each batch.
+        shard: The shard to compute; the whole run if None.
+    """
+    started = time.perf_counter()
+    earlier = [*folder.lines("samples"), *folder.lines("support"), *folder.lines("outputs")]
+    resumed = _count_resumed(plan, earlier)
+    if resumed:
+        _log.warning("Continuing %s: %d of %d rows are already computed.", folder.path, resumed, len(plan.rows))
+    ask = CachedModel(plan.model, cache)
+    bound = plan.predictor.bind(plan.task, ask=ask, cache=cache)
+    queries = build_queries(plan, bound, ask)
+    execution = _Execution(plan, folder, model_identity, queries, cache, progress, shard)
+    execution.restore(earlier)
+    recalled, missing = execution.recall()
+    rate = execution.compute()
+    notes = [*plan.model.notes(), *ask.notes()]
+    if recalled:
+        notes.append(f"{recalled} of {missing} answers were taken from the score cache")
+    seconds = time.perf_counter() - started
+    folder.record_timing(Timing(seconds=seconds, examples_per_second=rate, resumed=resumed, notes=notes))
+    return CompletedRun(
+        samples=execution.rows("samples"),
+        support=execution.rows("support"),
+        outputs=[*queries.read_plan.records(), *execution.reads()],
+        order=execution.order(),
+        resumed=resumed,
+        examples_per_second=rate,
+        notes=notes,
+    )
+
+
+def _count_resumed(plan: RunPlan, records: Sequence[RowRecord | ReadRecord | ReadPlanRecord]) -> int:
+    return len({row.id for row in plan.rows} & {record["id"] for record in records})
+
+
+class _Execution:
+    """The state of one execution: which records exist, and which requests this process computes."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        folder: RunFolder,
+        model_identity: Mapping[str, object],
+        queries: RunQueries,
+        cache: ScoreCache | None,
+        progress: Progress,
+        shard: Shard | None,
+    ) -> None:
+        self._model = plan.model
+        self._reader = plan.reader
+        self._folder = folder
+        self._identity = model_identity
+        self._queries = queries.queries
+        self._requests = queries.requests
+        self._read_plan = queries.read_plan
+        self._cache = cache
+        self._progress = progress
+        self._records: dict[str, RowRecord | ReadRecord] = {}
+        self._assigned = frozenset(range(len(self._queries))) if shard is None else self._indices_of(shard)
+
+    def _indices_of(self, shard: Shard) -> frozenset[int]:
+        """The requests of every n-th batch."""
+        batches = self._model.batches(self._requests)[shard.number - 1 :: shard.of]
+        return frozenset(index for batch in batches for index in batch)
+
+    def restore(self, records: Sequence[RowRecord | ReadRecord | ReadPlanRecord]) -> None:
+        """Keeps the records of an earlier execution that answer the queries of this one."""
+        queries = {query.id: query for query in self._queries}
+        width = self._model.card.d_model
+        for record in records:
+            query = queries.get(record["id"])
+            if query is not None and is_complete(record, query, self._reader, width):
+                self._records[query.id] = cast("RowRecord | ReadRecord", record)
+
+    def recall(self) -> tuple[int, int]:
+        """Takes missing answers from the score cache; returns how many were found, of how many that were missing."""
+        missing = self._missing()
+        found: dict[int, Output] = {}
+        if self._cache is not None and missing:
+            cached = self._cache.find(self._identity, [self._requests[index] for index in missing])
+            found = {missing[position]: output for position, output in cached.items()}
+        self._keep([*found], [*found.values()])
+        return len(found), len(missing)
+
+    def compute(self) -> float:
+        """Asks the model for the missing answers; returns the evaluated rows per second of model time."""
+        missing = self._missing()
+        if not missing:
+            return 0.0
+        done = frozenset(range(len(self._queries))) - frozenset(missing)
+        partial = self._partial_answers(missing)
+        requests = [without(request, partial[i]) if i in partial else request for i, request in enumerate(self._requests)]
+        self._model.load()
+        started, computed = time.perf_counter(), 0
+        for indices, outputs in self._model.answer(requests, done):
+            if self._cache is not None:
+                self._cache.add(self._identity, [requests[i] for i in indices], outputs)
+            pairs = zip(indices, outputs, strict=True)
+            self._keep(indices, [joined(partial[i], output) if i in partial else output for i, output in pairs])
+            computed += sum(self._queries[i].file == "samples" and i not in done for i in indices)
+        return computed / (time.perf_counter() - started)
+
+    def _partial_answers(self, missing: Sequence[int]) -> dict[int, GenerateOutput]:
+        """The first texts of missing answers with several texts, where the score cache has some of them."""
+        if self._cache is None:
+            return {}
+        found: Mapping[int, GenerateOutput] = self._cache.begun(self._identity, [self._requests[i] for i in missing])
+        return {missing[position]: output for position, output in found.items()}
+
+    def _missing(self) -> list[int]:
+        return [index for index in sorted(self._assigned) if self._queries[index].id not in self._records]
+
+    def _keep(self, indices: Sequence[int], outputs: Sequence[Output]) -> None:
+        """Appends the records of new answers to the folder."""
+        new = {
+            index: output
+            for index, output in zip(indices, outputs, strict=True)
+            if index in self._assigned and self._queries[index].id not in self._records
+        }
+        for file in FILES:
+            records = [self._record(index, output) for index, output in new.items() if self._queries[index].file == file]
+            self._folder.append(file, records)
+            self._records.update({record["id"]: record for record in records})
+        self._progress(len(self._records), len(self._assigned))
+
+    def _record(self, index: int, output: Output) -> RowRecord | ReadRecord:
+        query = self._queries[index]
+        return row_record(query, self._reader, output) if query.verb is None else read_record(query, output)
+
+    def rows(self, file: File) -> list[RowRecord]:
+        """Returns the records of `samples` or `support` that exist, in the run's order."""
+        return cast("list[RowRecord]", self._existing(file))
+
+    def reads(self) -> list[ReadRecord]:
+        """Returns the records of `outputs` that exist, in the run's order."""
+        return cast("list[ReadRecord]", self._existing("outputs"))
+
+    def _existing(self, file: File) -> list[RowRecord | ReadRecord]:
+        ids = [query.id for query in self._queries if query.file == file]
+        return [self._records[record_id] for record_id in ids if record_id in self._records]
+
+    def order(self) -> dict[str, list[str]]:
+        """Returns the ids of the records of the whole run, by file."""
+        order: dict[str, list[str]] = {file: [] for file in FILES}
+        order["outputs"] += [record["id"] for record in self._read_plan.records()]
+        for query in self._queries:
+            order[query.file].append(query.id)
+        return order

@@ -1,0 +1,115 @@
+"""Turns the records of a run into the data that calibrations are fitted on.
+
+A fit sees model outputs and labels of the fit part. It never sees the label of an evaluated row, or of a row with the same
+inputs as a row of the evaluated split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from promptkit.align.chain import Chain
+from promptkit.core.alignment import ContentFreeInput, FitData, Outputs, PerClass
+from promptkit.evaluation.fit_rows import draw_per_class
+from promptkit.evaluation.read_outputs import ReadOutputs
+from promptkit.evaluation.requirements import combine_needs
+from promptkit.runs.row_ids import ContentFreeRow, FitRow, Premise, context_of
+from promptkit.runs.schema import RowRecord
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats, Integers
+
+UNKNOWN = -1
+"""Replaces the index of a label that no fit may see, and of a context that no evaluated row has."""
+
+
+def collect_fit_data(
+    chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord], read_outputs: ReadOutputs | None = None
+) -> tuple[FitData, Integers]:
+    """Returns the data for fitting calibrations if all rows have the same labels.
+
+    Args:
+        chains: The branches of the run.
+        samples: Records of the evaluated rows. Their labels are not read.
+        support: Records of the further rows.
+        read_outputs: What was read at the answer slots, if anything.
+
+    Returns:
+        The data, and the index of the label of each row of the fit part, shape (rows,); -1 for an unknown label.
+    """
+    reader, needs = chains[0].reader, combine_needs(chains)
+    labels = reader.labels
+    by_id = {record["id"]: record for record in support}
+    contexts = {context: index for index, context in enumerate(dict.fromkeys(context_of(row["demos"]) for row in samples))}
+    fit = [record for record in support if FitRow.parse(record["id"])]
+    data = FitData(
+        items=_outputs(samples, labels, contexts, read_outputs),
+        rows=_outputs(fit, labels, contexts, read_outputs),
+        stand_ins={content: _content_free(content, contexts, by_id, labels) for content in needs.stand_ins},
+        premise=_scores([by_id[str(Premise())]], labels) if needs.premise else None,
+        labels=labels,
+        labeled={per_class: _labeled(per_class, fit) for per_class in needs.labeled},
+        names={} if read_outputs is None else read_outputs.names(),
+        name_vectors={} if read_outputs is None else read_outputs.name_vectors(needs.named),
+        label_vectors=read_outputs.vectors([*reader.label_words().values()]) if read_outputs and needs.named else None,
+    )
+    return data, np.array([labels.index(record["gold"]) if "gold" in record else UNKNOWN for record in fit], int)
+
+
+def collect_choice_data(samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> FitData:
+    """Returns the data for fitting calibrations if each row has its own choices.
+
+    Args:
+        samples: Records of the evaluated rows.
+        support: Records of the further rows: the premise of each row, or none.
+    """
+    by_id = {record["id"]: record for record in support}
+    premises = [by_id[str(Premise(row=row["id"]))] for row in samples] if support else []
+    return FitData(
+        items=Outputs(logprobs=_padded(samples), context=np.arange(len(samples))),
+        rows=Outputs(logprobs=np.empty((0, 0)), context=np.empty(0, int)),
+        stand_ins={},
+        premise=_padded(premises) if premises else None,
+    )
+
+
+def _outputs(
+    records: Sequence[RowRecord], labels: Sequence[str], contexts: Mapping[str, int], read_outputs: ReadOutputs | None
+) -> Outputs:
+    ids = [record["id"] for record in records]
+    return Outputs(
+        logprobs=_scores(records, labels),
+        context=np.array([contexts.get(context_of(record["demos"]), UNKNOWN) for record in records], int),
+        tokens={} if read_outputs is None else read_outputs.tokens(ids),
+        hidden={} if read_outputs is None else read_outputs.hidden(ids),
+    )
+
+
+def _content_free(
+    content: ContentFreeInput, contexts: Mapping[str, int], by_id: Mapping[str, RowRecord], labels: Sequence[str]
+) -> Floats:
+    return _scores([by_id[str(ContentFreeRow(content=content, context=context))] for context in contexts], labels)
+
+
+def _labeled(per_class: PerClass, fit: Sequence[RowRecord]) -> Integers:
+    """Indices of the drawn rows among those of the fit part."""
+    known = [(index, record) for index, record in enumerate(fit) if "gold" in record]
+    pairs = [(record["id"].removeprefix(FitRow.PREFIX), record["gold"]) for _, record in known]
+    return np.array([known[place][0] for place in draw_per_class(per_class, pairs)], int)
+
+
+def _scores(records: Sequence[RowRecord], labels: Sequence[str]) -> Floats:
+    """Shape (records, labels)."""
+    scores = [[record["logprobs"][label] for label in labels] for record in records]
+    return np.array(scores, float).reshape(-1, len(labels))
+
+
+def _padded(records: Sequence[RowRecord]) -> Floats:
+    """Scores of each record's choices, shape (records, most choices); -inf where a record has fewer."""
+    scores: Floats = np.full((len(records), max(len(record["logprobs"]) for record in records)), -np.inf)
+    for row, record in zip(scores, records, strict=True):
+        row[: len(record["logprobs"])] = list(record["logprobs"].values())
+    return scores

@@ -1,0 +1,41 @@
+"""The identity of a run: the settings that determine its results, after which its folder is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from promptkit.core.examples import LabeledExample
+from promptkit.core.hashing import short_hash
+from promptkit.core.version import __version__
+from promptkit.evaluation.fit_rows import rows_affecting_results
+from promptkit.evaluation.plan import RunPlan
+from promptkit.models.registry import load
+from promptkit.runs.schema import RunSettings
+
+
+def run_settings(plan: RunPlan) -> RunSettings:
+    """Returns everything that determines the results of a run. Runs with equal settings share a folder."""
+    task, manipulation = plan.task, plan.predictor.manipulate
+    return {
+        "promptkit": __version__,
+        "task": dict(task.identity()),
+        "split": plan.split,
+        "limit": plan.limit,
+        "rows": _digest(plan.rows),
+        "parts": {part: _digest(task.part(part)) for part in manipulation.parts},
+        "fit": _digest(rows_affecting_results(plan.needs, plan.fit, task.rows(plan.split))),
+        "model": dict(plan.model.identity()),
+        "models": {name: dict(load(name).identity()) for name in manipulation.models},
+        "manipulate": dict(manipulation.settings()),
+        "align": [chain.settings() for chain in plan.chains],
+    }
+
+
+def _digest(rows: Iterable[LabeledExample]) -> str:
+    return short_hash("\n".join(map(_row_identity, rows)))
+
+
+def _row_identity(row: LabeledExample) -> str:
+    """The id, which is a hash of the inputs, with everything else about a row that determines a result."""
+    answers = (row.accepted, tuple(row.rationale.items()))
+    return f"{row.id} {row.label}" + (f" {answers}" if any(answers) else "")

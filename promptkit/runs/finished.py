@@ -1,0 +1,122 @@
+"""Reads finished runs and shards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from promptkit.core.errors import RunError
+from promptkit.runs.files import read_json
+from promptkit.runs.folder import FILES, PREDICTIONS, RUN_FILES, SETTINGS, SHARD, SHARD_FILES, SUMMARY, TENSORS, read_marker
+from promptkit.runs.schema import PredictionRecord, ReadPlanRecord, ReadRecord, RowRecord, RunSettings, RunSummary, ShardSummary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedShard:
+    """The contents of a finished shard's folder."""
+
+    path: Path
+    settings: RunSettings
+    """Settings of the whole run."""
+    summary: ShardSummary
+    rows: dict[str, RowRecord]
+    """Id -> record, of `samples.jsonl` and `support.jsonl`."""
+    outputs: dict[str, ReadRecord | ReadPlanRecord]
+    """Id -> record, of `outputs.jsonl`."""
+
+
+def read_predictions(path: Path) -> tuple[RunSummary, list[PredictionRecord]]:
+    """Returns the summary and the predictions of a finished run.
+
+    Raises:
+        RunError: If the folder is not that of a finished run, or one of its files is missing or was changed.
+    """
+    summary = read_marker(path, SUMMARY, RUN_FILES)
+    if summary is None and (path / SHARD).is_file():
+        raise RunError(
+            f"The folder {path} contains one shard of a run",
+            code="unmerged-shard",
+            hint="Merge the shards: promptkit merge",
+            folder=str(path),
+        )
+    if summary is None:
+        raise _unfinished(path, SUMMARY)
+    return summary, cast("list[PredictionRecord]", [*_records(path, PREDICTIONS)])
+
+
+def read_rows(path: Path, keys: Collection[str]) -> tuple[RunSettings, list[RowRecord], list[RowRecord]]:
+    """Returns a finished run's settings, its samples and its support rows.
+
+    Args:
+        path: Folder of the run.
+        keys: The keys of the records to keep, since records of long runs can take much memory.
+
+    Raises:
+        RunError: As `read_predictions`.
+    """
+    read_predictions(path)
+    samples, support = (
+        [{key: value for key, value in record.items() if key in keys} for record in _records(path, file)]
+        for file in ("samples", "support")
+    )
+    return read_json(path / SETTINGS), cast("list[RowRecord]", samples), cast("list[RowRecord]", support)
+
+
+def read_tensors(path: Path) -> bytes | None:
+    """Returns the contents of a finished run's `outputs.safetensors`, or None if the run has none."""
+    return (path / TENSORS).read_bytes() if TENSORS in read_json(path / SUMMARY)["sha256"] else None
+
+
+def read_shard(path: Path) -> FinishedShard:
+    """Returns the contents of a finished shard's folder.
+
+    Raises:
+        RunError: If the folder is not that of a finished shard, or one of its files is missing or was changed.
+    """
+    summary = read_marker(path, SHARD, SHARD_FILES)
+    if summary is None and (path / SUMMARY).is_file():
+        raise RunError(
+            f"The folder {path} contains a whole run, not a shard",
+            code="not-a-shard",
+            hint="Merge folders named *.shard-1-of-3",
+            folder=str(path),
+        )
+    if summary is None:
+        raise _unfinished(path, SHARD)
+    samples, support, outputs = ({record["id"]: record for record in _records(path, file)} for file in FILES)
+    return FinishedShard(
+        path=path, settings=read_json(path / SETTINGS), summary=summary, rows={**support, **samples}, outputs=outputs
+    )
+
+
+def _unfinished(path: Path, marker: str) -> RunError:
+    if not (path / SETTINGS).is_file():
+        return RunError(
+            f"The folder {path} is not a run folder: it has no {SETTINGS}",
+            code="not-a-run",
+            hint="Use a folder that promptkit eval printed, such as runs/sst2-1a2b3c4d",
+            folder=str(path),
+        )
+    missing = [file for file in (read_json(path / marker) or {}).get("sha256", ()) if not (path / file).is_file()]
+    if missing:
+        return RunError(
+            f"{path / missing[0]} is missing from a finished run",
+            code="missing-file",
+            hint="Restore it, or run the command of the run again: it computes those rows again",
+            file=str(path / missing[0]),
+        )
+    return RunError(
+        f"The run in {path} is not finished",
+        code="unfinished-run",
+        hint="Run its command again: it continues where it stopped",
+        folder=str(path),
+    )
+
+
+def _records(path: Path, file: str) -> Iterator[Any]:
+    with (path / f"{file}.jsonl").open("rb") as stream:
+        for line in stream:
+            yield json.loads(line)

@@ -1,0 +1,67 @@
+"""Warnings about individual rows of a run, such as demonstrations that did not fit the context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from promptkit.core.examples import inputs_of
+from promptkit.runs.schema import RowRecord
+
+MESSAGES = {
+    "dropped-demonstrations": "lost demonstrations because the prompt would not fit the model's context",
+    "rescored-tokens": "were scored from an earlier token because a label merges with the prompt",
+    "fewer-demonstrations": "have fewer demonstrations than others because the pool has too few different rows",
+    "evaluated-demonstration": "have a demonstration that is itself evaluated: train and test overlap",
+    "max-tokens": "reached the maximum number of generated tokens (max_tokens)",
+}
+"""Code of a warning -> what its rows have in common, as the end of a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowWarning:
+    """A problem that some rows of a run have."""
+
+    code: str
+    """A key of `MESSAGES`."""
+    rows: int
+    """Number of rows that have the problem."""
+    of: int
+    """Number of all rows."""
+
+    def __str__(self) -> str:
+        return f"{self.rows} of {self.of} rows {MESSAGES[self.code]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixAnswer:
+    """An answer of the first row that is a prefix of another answer."""
+
+    answer: str
+
+    def __str__(self) -> str:
+        return f"The answer {self.answer!r} is a prefix of another answer, which can therefore never have a higher summed score"
+
+
+def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer]:
+    """Returns the problems that the evaluated rows of a run have."""
+    evaluated = {inputs_of(row["id"]) for row in samples}
+    most_demos = max(map(_count_demos, samples))
+    counts = {
+        "dropped-demonstrations": sum(bool(row["dropped"]) for row in samples),
+        "rescored-tokens": sum(bool(row["boundary"]) for row in samples),
+        "fewer-demonstrations": sum(_count_demos(row) < most_demos for row in samples),
+        "evaluated-demonstration": sum(any(inputs_of(demo) in evaluated for demo in row["demos"]) for row in samples),
+        "max-tokens": sum(any(text["ended"] == "length" for text in row.get("generations", ())) for row in samples),
+    }
+    warnings = [RowWarning(code=code, rows=count, of=len(samples)) for code, count in counts.items() if count]
+    prefix = _prefix_of_another([continuation["text"] for continuation in samples[0].get("continuations", ())])
+    return [*warnings, *([] if prefix is None else [PrefixAnswer(answer=prefix)])]
+
+
+def _count_demos(row: RowRecord) -> int:
+    return len(row["demos"]) + len(row["dropped"])
+
+
+def _prefix_of_another(texts: Sequence[str]) -> str | None:
+    return next((text for text in texts if any(other != text and other.startswith(text) for other in texts)), None)

@@ -1,0 +1,162 @@
+"""The types of the JSON objects in a run's files."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+from promptkit.core.alignment import Layer
+
+
+class RunSettings(TypedDict):
+    """The contents of `run.json`: everything that determines a run's results."""
+
+    promptkit: str
+    """The version of promptkit."""
+    task: dict[str, Any]
+    split: str
+    limit: int | None
+    rows: str
+    """Hash of the evaluated rows."""
+    parts: dict[str, str]
+    """Part of the train split that the manipulation uses -> hash of its rows."""
+    fit: str
+    """Hash of the rows that calibrations use."""
+    model: dict[str, Any]
+    """Identity of the model."""
+    models: dict[str, dict[str, Any]]
+    """Name of each other model that the manipulation asks -> its identity."""
+    manipulate: dict[str, Any]
+    align: list[list[dict[str, Any]]]
+    """For each branch, the settings of its aligners."""
+
+
+class ContinuationRecord(TypedDict):
+    """A scored continuation."""
+
+    text: str
+    logprobs: list[float]
+    """Log-probability of each token."""
+
+
+class GenerationRecord(TypedDict):
+    """A generated text."""
+
+    text: str
+    tokens: int
+    ended: Literal["stop", "end", "length"]
+    answer: str | None
+    """The extracted answer, or None if the text has none."""
+
+
+class Record(TypedDict):
+    """A line of any `.jsonl` file of a run."""
+
+    id: str
+
+
+class RowRecord(Record):
+    """A line of `samples.jsonl` or `support.jsonl`: a prompt and the model's answer to it.
+
+    Scored rows have `logprobs` and `continuations`; generated rows have `generations`. `gold` and `prediction` are
+    absent if the row has no label or its label may not be used.
+    """
+
+    gold: NotRequired[str]
+    accepted: NotRequired[list[str]]
+    prediction: NotRequired[str | None]
+    correct: NotRequired[bool]
+    logprobs: NotRequired[dict[str, float]]
+    """Label or choice -> score."""
+    continuations: NotRequired[list[ContinuationRecord]]
+    given: NotRequired[list[int]]
+    """For channel prompts, the number of label tokens at the start of each continuation."""
+    generations: NotRequired[list[GenerationRecord]]
+    reasoning: NotRequired[str]
+    demos: list[str]
+    """Ids of the demonstrations in the prompt, in order."""
+    demo_labels: NotRequired[list[str]]
+    dropped: list[str]
+    """Ids of the demonstrations that did not fit the context."""
+    boundary: int
+    """Number of prompt tokens that are rescored with every continuation."""
+    prompt_hash: str
+    tokens: int
+    """Number of tokens in the prompt."""
+
+
+class ReadRecord(Record):
+    """A line of `outputs.jsonl`: token log-probabilities and a hidden state, as base64 of little-endian float32."""
+
+    question: str
+    """Hash of the input and the request."""
+    logprobs: str
+    hidden: str
+
+
+class ReadPlanRecord(Record):
+    """The first line of `outputs.jsonl`: the tokens, layers and texts that were read."""
+
+    token_ids: list[int]
+    names: list[str]
+    sets: list[tuple[int, int, int, list[int]]]
+    """For each set of tokens: its size, the labeled rows per class and the seed it was chosen by, and its positions in
+    `token_ids`."""
+    layers: list[Layer]
+    texts: list[str]
+
+
+class ReadMetadata(ReadPlanRecord):
+    """The metadata of `outputs.safetensors`."""
+
+    rows: list[str]
+    """Ids of the rows, in the order of the tensors."""
+
+
+class PredictionRecord(Record):
+    """A line of `predictions.jsonl`."""
+
+    gold: str
+    predictions: dict[str, str | None]
+    """Branch -> prediction."""
+    correct: dict[str, bool]
+    """Branch -> whether the prediction is correct."""
+
+
+class BranchSummary(TypedDict):
+    """The metrics of one branch in `summary.json`."""
+
+    align: str
+    metrics: dict[str, dict[str, float]]
+    predicted: dict[str, int]
+
+
+class RunSummary(TypedDict):
+    """The contents of `summary.json`, which marks a run as finished."""
+
+    task: str
+    split: str
+    n: int
+    model: str
+    results: list[BranchSummary]
+    sha256: dict[str, str]
+    """File name -> hash of its contents."""
+
+
+class ShardSummary(TypedDict):
+    """The contents of `shard.json`, which marks a shard as finished."""
+
+    shard: tuple[int, int]
+    """Number of the shard, from 1, and number of shards."""
+    order: dict[str, list[str]]
+    """File -> ids of the records of the whole run, in order."""
+    sha256: dict[str, str]
+
+
+class Timing(TypedDict):
+    """The contents of `timing.json`: what differs between executions of the same run."""
+
+    seconds: float
+    examples_per_second: float
+    resumed: int
+    """Number of rows that an earlier execution had computed."""
+    notes: list[str]
