@@ -76,8 +76,6 @@ def _sampled(rows: Sequence[LabeledExample], config: TrainingConfig) -> list[Lab
         return [*rows]
     labels = [(row.id, row.label) for row in rows]
     return [rows[index] for index in draw_per_class(PerClass(config.per_class, config.seed), labels)]
-        rows[index] for index in draw_per_class(PerClass(config.per_class, config.seed), [(row.id, row.label) for row in rows])
-    ]
 
 
 def _digest(rows: Sequence[LabeledExample]) -> str:
