@@ -79,7 +79,7 @@ def measured(side: str, data: Path, items: int) -> dict[str, Any]:
         outputs |= dict(zip(indices, batch, strict=True))
     seconds = time.perf_counter() - began
     logprobs = [[sum(row) for row in outputs[index].logprobs] for index in range(len(requests))]
-    hits = model.cached_share() if side == "promptkit-vllm" else None
+    hits = model.prefix_cache_hit_rate() if side == "promptkit-vllm" else None
     return {"seconds": seconds, "logprobs": logprobs, "prefix_cache_hit_rate": hits}
 
 

@@ -22,9 +22,9 @@ def cache(
         scores.clear()
     held = scores.contents()
     if as_json:
-        print(json.dumps({"path": str(held.path), "answers": held.entries, "bytes": held.size, "bound": held.bound}))
+        print(json.dumps({"path": str(held.path), "answers": held.entries, "bytes": held.size, "bound": held.max_bytes}))
     else:
-        print(f"{held.path}: {held.entries} answers, {held.size / 2**20:.1f} of at most {held.bound / 2**20:.0f} MiB")
+        print(f"{held.path}: {held.entries} answers, {held.size / 2**20:.1f} of at most {held.max_bytes / 2**20:.0f} MiB")
 
 
 def tasks(as_json: opts.Json = False) -> None:

@@ -20,7 +20,7 @@ from promptkit.core.version import __version__
 from promptkit.evaluation import requirements, support
 from promptkit.evaluation import results as figures
 from promptkit.evaluation.readings import ReadPlan, observed, stored
-from promptkit.models.cache import ScoreCache, joined, without
+from promptkit.models.cache import ScoreCache, merge_generations, without_known
 from promptkit.models.client import CachedModel, DryRunModel, NeedsAnswer
 from promptkit.models.registry import load
 from promptkit.predictor.predictor import BoundPredictor, Predictor
@@ -284,13 +284,13 @@ class _Pass:
         computed = 0
         if len(done) < len(asked):
             begun = self._begun(requests, [i for i in missing if i not in done])
-            asking = [without(request, begun[i]) if i in begun else request for i, request in enumerate(requests)]
+            asking = [without_known(request, begun[i]) if i in begun else request for i, request in enumerate(requests)]
             self._model.load()
             began = time.perf_counter()
             for indices, outputs in self._model.answer(asking, done):
                 if self._cache is not None:
                     self._cache.add(self._identity, [asking[i] for i in indices], outputs)
-                keep(indices, [joined(begun[i], o) if i in begun else o for i, o in zip(indices, outputs, strict=True)])
+                keep(indices, [merge_generations(begun[i], o) if i in begun else o for i, o in zip(indices, outputs, strict=True)])
                 computed += sum(asked[i].file == "samples" and i not in done for i in indices)
             working = time.perf_counter() - began
         whole = [[of_id[row.id] for row in asked if row.file == file and row.id in of_id] for file in FILES]
@@ -315,7 +315,7 @@ class _Pass:
         """The first texts of missing answers, where the score cache knows those."""
         if self._cache is None:
             return {}
-        return {missing[i]: known for i, known in self._cache.begun(self._identity, [requests[m] for m in missing]).items()}
+        return {missing[i]: known for i, known in self._cache.find_partial(self._identity, [requests[m] for m in missing]).items()}
 
     def _record(self, folder: RunFolder, done: _Done, started: float, *, finished: bool) -> Sequence[str]:
         """Write what this execution took; answers what happened in it, or in the one that made the run."""

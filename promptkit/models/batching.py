@@ -81,7 +81,7 @@ def make_plan(requests: Sequence[Request], *, batch_tokens: int, batch_pairs: in
     return Plan(prefix=spine[: max(reuse, default=0)], batches=tuple(batches))
 
 
-def own_tokens(request: Request) -> int:
+def unshared_tokens(request: Request) -> int:
     """How many of its last tokens no prefix may hold: one, or those whose hidden states are changed because they are last."""
     return max([1, *(edit.last for edit in request.input.edits)])
 
@@ -89,7 +89,7 @@ def own_tokens(request: Request) -> int:
 def _sharing(request: Request) -> tuple[int, ...]:
     """The ids that may be shared, and one more."""
     ids = request.input.ids
-    return ids[: max(1, len(ids) + 1 - own_tokens(request))]
+    return ids[: max(1, len(ids) + 1 - unshared_tokens(request))]
 
 
 def _means(request: Request) -> bool:

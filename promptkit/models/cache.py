@@ -44,14 +44,14 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class CacheContents:
     """What a cache holds."""
 
     path: Path
     entries: int
     size: int
     """Bytes of the file that hold something."""
-    bound: int
+    max_bytes: int
     """Bytes that it may have."""
 
 
@@ -70,7 +70,7 @@ class ScoreCache:
         outputs = {index: _output(request, values) for index, (request, values) in known if None not in values}
         return {index: output for index, output in outputs.items() if output is not None}
 
-    def begun(self, model: Mapping[str, object], requests: Sequence[Request]) -> dict[int, GenerateOutput]:
+    def find_partial(self, model: Mapping[str, object], requests: Sequence[Request]) -> dict[int, GenerateOutput]:
         """Of the requests for several texts that are not known whole, the first texts that are."""
         found = {}
         for index, (request, values) in enumerate(zip(requests, self._values(model, requests), strict=True)):
@@ -102,7 +102,7 @@ class ScoreCache:
                 connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", rows)
                 self._shrink(connection)
 
-    def contents(self) -> Contents:
+    def contents(self) -> CacheContents:
         """How much it holds."""
         entries = size = 0
         if self.path.is_file():
@@ -110,7 +110,7 @@ class ScoreCache:
                 if connection is not None:
                     entries = connection.execute("SELECT COUNT(*) FROM answers").fetchone()[0]
                     size = _size(connection)
-        return Contents(path=self.path, entries=entries, size=size, bound=self._bound)
+        return CacheContents(path=self.path, entries=entries, size=size, max_bytes=self._bound)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -239,13 +239,13 @@ def _layers_digest(prefixes: tuple[KVPrefix[Array], ...], edits: tuple[HiddenEdi
     return hashlib.sha256(f"{prefixes}\0{edits}".encode()).hexdigest()
 
 
-def without(request: Request, known: GenerateOutput) -> Request:
+def without_known(request: Request, known: GenerateOutput) -> Request:
     """The request for those of its texts that are not known yet."""
     assert isinstance(request.verb, Generate)
     return replace(request, verb=replace(request.verb, known=len(known.generations)))
 
 
-def joined(known: GenerateOutput, output: Output) -> GenerateOutput:
+def merge_generations(known: GenerateOutput, output: Output) -> GenerateOutput:
     """The known texts and the further ones."""
     assert isinstance(output, GenerateOutput)
     return GenerateOutput(generations=known.generations + output.generations)

@@ -14,7 +14,7 @@ from promptkit.core.model import Card, Model, SupportsEmbeddings, SupportsInterv
 from promptkit.core.requests import Output, Request
 from promptkit.models.cache import ScoreCache
 
-MANY = 256
+LOG_EVERY = 256
 """Requests: that so many are asked is logged before they are, and again each time that there are twice as many."""
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class CachedModel:
         self._model = model
         self._cache = cache
         self._card = card
-        self._told = MANY
+        self._told = LOG_EVERY
         self.asked = 0
         """Requests that the model has answered."""
         self.recalled = 0

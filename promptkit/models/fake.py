@@ -137,7 +137,7 @@ class FakeModel:
                 token = int(logprobs.argmax())
                 if text.verb.temperature > 0:
                     weights = np.cumsum(np.exp((logprobs - logprobs.max()) / text.verb.temperature))
-                    token = int(np.searchsorted(weights, text.chance * weights[-1], side="right"))
+                    token = int(np.searchsorted(weights, text.uniform * weights[-1], side="right"))
                 text.add(token, self.card.tokenizer, frozenset(self.card.tokenizer.ends))
         return outputs_of(texts, 1)[0]
 

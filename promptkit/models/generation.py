@@ -30,7 +30,7 @@ class Text:
     """The whole text, once it has ended."""
 
     @property
-    def chance(self) -> float:
+    def uniform(self) -> float:
         """In [0, 1): what is drawn at this step, a function of (seed, sample, step) alone."""
         key = f"{self.verb.seed}\0{self.sample}\0{len(self.ids)}".encode()
         return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest()) / 2**64

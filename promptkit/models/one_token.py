@@ -44,7 +44,7 @@ def answer_of(request: Request, answers: Mapping[Question, Answer], *, most_ids:
     if isinstance(verb, Read):
         return ReadOutput(logprobs=tuple(held[prompt, token] for token in verb.token_ids), top=top)
     assert isinstance(verb, Score)
-    rows = (tuple(held[after(prompt, path[:depth]), token] for depth, token in enumerate(path)) for path in verb.continuations)
+    rows = (tuple(held[extended(prompt, path[:depth]), token] for depth, token in enumerate(path)) for path in verb.continuations)
     return ScoreOutput(logprobs=tuple(rows))
 
 
@@ -70,7 +70,7 @@ def refuse_layers(requests: Sequence[Request], model: str) -> None:
         )
 
 
-def after(prompt: TextInput, path: Sequence[int]) -> TextInput:
+def extended(prompt: TextInput, path: Sequence[int]) -> TextInput:
     """The prompt with more tokens behind it."""
     return replace(prompt, ids=(*prompt.ids, *path), spans=())
 
@@ -87,7 +87,7 @@ def _questions(request: Request, most_ids: int) -> Iterator[Question]:
             for depth, token in enumerate(path):
                 wanted.setdefault(path[:depth], {})[token] = None
         for path, tokens in wanted.items():
-            yield from _named(after(prompt, path), tuple(tokens), most_ids)
+            yield from _named(extended(prompt, path), tuple(tokens), most_ids)
 
 
 def _named(prompt: TextInput, token_ids: Sequence[int], most_ids: int) -> Iterator[Question]:

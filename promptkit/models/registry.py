@@ -77,7 +77,7 @@ ENGINES = {
 DEFAULT_ENGINE = "hf"
 
 
-def abilities_table() -> str:
+def capabilities_table() -> str:
     """What each engine can apply, as Markdown: the README's table."""
     heads = ("scores labels", "writes texts", "hidden states", "learned vectors", "prefixes, edits")
     lines = [f"| engine | {' | '.join(heads)} | NAME |", "|---|---|---|---|---|---|---|"]

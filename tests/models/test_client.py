@@ -16,7 +16,7 @@ from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Request, Score
 from promptkit.evaluation.evaluate import dry_run, evaluate
 from promptkit.models.cache import ScoreCache
-from promptkit.models.client import MANY, CachedModel, DryRunModel, NeedsAnswer
+from promptkit.models.client import LOG_EVERY, CachedModel, DryRunModel, NeedsAnswer
 from tests.support.errors import refused
 
 
@@ -85,12 +85,12 @@ def test_what_is_known_changes_no_batch(scripted: Any) -> None:
 def test_long_work_is_told_of_before_it_is_begun(scripted: Any, caplog: pytest.LogCaptureFixture) -> None:
     ask = CachedModel(scripted())
     with caplog.at_level(logging.WARNING):
-        ask(requests(MANY - 1))
+        ask(requests(LOG_EVERY - 1))
         assert not caplog.messages
-        ask(requests(2, begin=MANY))
-        ask(requests(5, begin=2 * MANY))
-        assert caplog.messages == [f"To make the prompts, the model is asked 2 requests ({MANY - 1} so far)."]
-        ask(requests(2 * MANY, begin=3 * MANY))
+        ask(requests(2, begin=LOG_EVERY))
+        ask(requests(5, begin=2 * LOG_EVERY))
+        assert caplog.messages == [f"To make the prompts, the model is asked 2 requests ({LOG_EVERY - 1} so far)."]
+        ask(requests(2 * LOG_EVERY, begin=3 * LOG_EVERY))
     assert len(caplog.messages) == 2
 
 

@@ -17,7 +17,7 @@ from promptkit.core.errors import TrainingError
 from promptkit.core.inputs import Interventions
 from promptkit.core.model import Precision
 from promptkit.core.requests import Request
-from promptkit.models.batching import MIN_SHARED, make_plan, own_tokens, tree_of
+from promptkit.models.batching import MIN_SHARED, make_plan, unshared_tokens, tree_of
 from promptkit.models.hf.checkpointing import checkpointing
 from promptkit.models.hf.packed import PackedForward
 from promptkit.models.hf.padded import PaddedForward
@@ -99,7 +99,7 @@ def _frozen(requests: Sequence[Request]) -> tuple[int, ...]:
         return ()
     first, last = min(prompts), max(prompts)
     length = 0
-    room = min(map(len, prompts)) - own_tokens(requests[0])
+    room = min(map(len, prompts)) - unshared_tokens(requests[0])
     while length < room and first[length] == last[length] >= 0:
         length += 1
     return first[:length]

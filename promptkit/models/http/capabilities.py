@@ -50,7 +50,7 @@ def choices_body(constrained: str, words: Sequence[str]) -> dict[str, Any]:
     return {}
 
 
-def said(constrained: str, reply: str) -> str:
+def parse_reply(constrained: str, reply: str) -> str:
     """The answer in a chat's reply."""
     if constrained == "schema":
         try:
@@ -74,7 +74,7 @@ def named_body(token_ids: Sequence[int]) -> dict[str, object]:
     return {"logprobs": 1, "logprob_token_ids": list(token_ids), "return_tokens_as_token_ids": True}
 
 
-def spelt(token_id: int) -> str:
+def id_spelling(token_id: int) -> str:
     """How such a server spells a token."""
     return f"token_id:{token_id}"
 
@@ -86,7 +86,7 @@ def _of_ids(server: Server, model: str, ids: Sequence[int]) -> ServerCapabilitie
         answer = server.post("/completions", {**body, **named_body(wanted)})
     except Refused:
         answer = None
-    if answer is not None and {*map(spelt, wanted)} <= top_logprobs(server, answer).keys() and _read(answer) == len(ids):
+    if answer is not None and {*map(id_spelling, wanted)} <= top_logprobs(server, answer).keys() and _read(answer) == len(ids):
         return ServerCapabilities(prompts="ids", named=True, top=_most(server, body))
     try:
         answer = server.post("/completions", body)
@@ -133,7 +133,7 @@ def _of_chat(server: Server, model: str) -> ServerCapabilities:
             reply = reply_of(server, server.post("/chat/completions", {**body, **choices_body(constrained, NONSENSE)}))
         except Refused:
             continue
-        if said(constrained, reply).strip() in NONSENSE:
+        if parse_reply(constrained, reply).strip() in NONSENSE:
             return ServerCapabilities(prompts="chat", constrained=constrained)
     return ServerCapabilities(prompts="chat")
 

@@ -30,8 +30,8 @@ from promptkit.models.http.capabilities import (
     named_body,
     probe,
     reply_of,
-    said,
-    spelt,
+    parse_reply,
+    id_spelling,
     top_logprobs,
 )
 from promptkit.models.http.chat import CharacterTokenizer, messages_of
@@ -228,7 +228,7 @@ class HttpModel:
         if question.token_ids and self._abilities.named:
             told = self._completed({**body, **named_body(question.token_ids)}, question.input)
             try:
-                return {token: told[spelt(token)] for token in question.token_ids}
+                return {token: told[id_spelling(token)] for token in question.token_ids}
             except KeyError:
                 raise self._server.unexpected_response(told) from None
         told = self._completed({**body, "logprobs": self._abilities.top, "return_tokens_as_token_ids": True}, question.input)
@@ -253,7 +253,7 @@ class HttpModel:
     def _found(self, told: Mapping[str, float], token: int) -> float:
         """A token's log-probability among the likeliest, or the most that it can be."""
         tokenizer = self._tokenizer
-        for spelling in (spelt(token), tokenizer.decode([token]), tokenizer.name(token)):
+        for spelling in (id_spelling(token), tokenizer.decode([token]), tokenizer.name(token)):
             if spelling in told and "\ufffd" not in spelling:  # which stands for any part of a character
                 return told[spelling]
         self._outside[tokenizer.decode([token])] += 1
@@ -262,7 +262,7 @@ class HttpModel:
 
     def _by_id(self, told: Mapping[str, float]) -> Answer:
         found = {
-            int(token.removeprefix(spelt(0)[:-1])): value for token, value in told.items() if token.startswith("token_id:")
+            int(token.removeprefix(id_spelling(0)[:-1])): value for token, value in told.items() if token.startswith("token_id:")
         }
         if len(found) < len(told):
             raise Unsupported(
@@ -301,7 +301,7 @@ class HttpModel:
         body = {"model": self._model, "messages": messages_of(prompt.ids), "max_tokens": REPLY_TOKENS, "temperature": 0}
         constrained = self._abilities.constrained
         reply = reply_of(self._server, self._server.post("/chat/completions", {**body, **choices_body(constrained, words)}))
-        named = label_in(said(constrained, reply), words)
+        named = label_in(parse_reply(constrained, reply), words)
         self._replies += 1
         self._unread += named is None
         rows = []

@@ -343,7 +343,7 @@ class VllmModel:
             return "float32" if self._device == "cpu" else "bfloat16"
         return self._settings.dtype
 
-    def cached_share(self) -> float:
+    def prefix_cache_hit_rate(self) -> float:
         """The share of all prompt tokens so far that was read from vLLM's prefix cache."""
         told = {metric.name: getattr(metric, "value", 0) for metric in self._started(embeds=False).get_metrics()}
         return told.get("vllm:prefix_cache_hits", 0) / max(1, told.get("vllm:prefix_cache_queries", 0))

@@ -93,7 +93,7 @@ def test_tokens_are_drawn_in_proportion_to_the_models_probabilities(load: Any) -
 
 def test_the_chance_of_a_step_is_uniform() -> None:
     verb = Generate(max_tokens=1)
-    marks = sorted(Text(request=0, sample=sample, verb=verb, tail=()).chance for sample in range(2000))
+    marks = sorted(Text(request=0, sample=sample, verb=verb, tail=()).uniform for sample in range(2000))
     assert max(abs(mark - index / 2000) for index, mark in enumerate(marks)) < 0.04  # Kolmogorov-Smirnov, far in the tail
 
 

@@ -110,7 +110,7 @@ class TestEngine:
     @data
     def test_the_prefix_cache_spares_most_of_the_prompts(self) -> None:
         answers(vllm(), requests_of("sst2", k=16, limit=32))
-        assert vllm().cached_share() > 0.8
+        assert vllm().prefix_cache_hit_rate() > 0.8
 
     def test_tokens_and_the_likeliest_are_read_as_transformers_does(self) -> None:
         many = tuple(range(300))
