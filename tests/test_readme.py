@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.models.registry import capcapabilities_table
+from promptkit.models.registry import capabilities_table
 from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -58,7 +58,7 @@ def test_the_tree_has_one_line_for_each_package() -> None:
 
 
 def test_what_each_engine_can_apply_is_what_the_code_says() -> None:
-    assert capcapabilities_table() in README
+    assert capabilities_table() in README
 
 
 def test_the_readme_is_short() -> None:

@@ -130,9 +130,7 @@ def _answered(bound: BoundPredictor, rows: Sequence[Example]) -> tuple[list[Outp
     for indices, outputs in bound.model.answer(requests):
         found |= dict(zip(indices, outputs, strict=True))
     seconds = time.perf_counter() - began
-    close = getattr(bound.model, "close", None)
-    if close is not None:  # an engine holds memory that the other may need
-        close()
+    bound.model.close()  # the other engine may need its memory
     return [found[index] for index in range(len(rows))], seconds
 
 

@@ -161,6 +161,10 @@ class Model(Protocol):
     """The names of the verbs that it answers: a subset of {"Score", "Read", "Generate"}."""
     hidden_states: bool
     """Whether `Read` gives them."""
+    learned_vectors: bool
+    """Whether prompts can contain learned vectors."""
+    learned_layers: bool
+    """Whether the layers accept learned keys, values and edits of hidden states."""
 
     def identity(self) -> Mapping[str, object]:
         """Everything about the model and its settings that determines a result; needs no weights."""
@@ -188,20 +192,22 @@ class Model(Protocol):
         """What the model had to do that a reader of the results should know, such as splitting a batch."""
         ...
 
-
-@runtime_checkable
-class SupportsEmbeddings(Protocol):
-    """A model that reads learned vectors among the tokens of a prompt."""
-
     def embed(self, ids: Sequence[int]) -> Vectors:
-        """What its embedding module gives these tokens, so that as vectors they are the tokens."""
+        """Returns the embeddings of the tokens: used as learned vectors, they give the results of the tokens.
+
+        Raises:
+            Unsupported: The model does not support learned vectors.
+        """
         ...
 
-
-@runtime_checkable
-class SupportsInterventions(Protocol):
-    """A model whose layers take learned keys, values and edits."""
-
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
-        """What its layers hold of these tokens, so that as a prefix they are the tokens."""
+        """Returns the keys and values of the tokens at every layer: used as a prefix, they give the results of the tokens.
+
+        Raises:
+            Unsupported: The model does not support prefixes.
+        """
+        ...
+
+    def close(self) -> None:
+        """Releases memory and processes; the next request loads the weights again."""
         ...

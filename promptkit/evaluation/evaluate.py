@@ -290,7 +290,10 @@ class _Pass:
             for indices, outputs in self._model.answer(asking, done):
                 if self._cache is not None:
                     self._cache.add(self._identity, [asking[i] for i in indices], outputs)
-                keep(indices, [merge_generations(begun[i], o) if i in begun else o for i, o in zip(indices, outputs, strict=True)])
+                keep(
+                    indices,
+                    [merge_generations(begun[i], o) if i in begun else o for i, o in zip(indices, outputs, strict=True)],
+                )
                 computed += sum(asked[i].file == "samples" and i not in done for i in indices)
             working = time.perf_counter() - began
         whole = [[of_id[row.id] for row in asked if row.file == file and row.id in of_id] for file in FILES]
@@ -315,7 +318,9 @@ class _Pass:
         """The first texts of missing answers, where the score cache knows those."""
         if self._cache is None:
             return {}
-        return {missing[i]: known for i, known in self._cache.find_partial(self._identity, [requests[m] for m in missing]).items()}
+        return {
+            missing[i]: known for i, known in self._cache.find_partial(self._identity, [requests[m] for m in missing]).items()
+        }
 
     def _record(self, folder: RunFolder, done: _Done, started: float, *, finished: bool) -> Sequence[str]:
         """Write what this execution took; answers what happened in it, or in the one that made the run."""

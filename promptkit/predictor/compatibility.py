@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from promptkit.core.errors import CheckpointError, InputError, Unsupported
 from promptkit.core.manipulation import Learnable, Manipulation, Modifier
-from promptkit.core.model import Model, SupportsEmbeddings, SupportsInterventions
+from promptkit.core.model import Model
 from promptkit.core.paths import expanded
 from promptkit.manipulate.compose import changes_of
 from promptkit.models.registry import ENGINES, load, split
@@ -16,9 +16,7 @@ def check(manipulation: Manipulation, model: Model) -> None:
     """Raise if the model cannot take the changes or has no room, or is another than they were learned on; no weights load."""
     changes = changes_of(manipulation)
     for change in changes:
-        _check_takes(
-            change, model.name, vectors=isinstance(model, SupportsEmbeddings), layers=isinstance(model, SupportsInterventions)
-        )
+        _check_takes(change, model.name, vectors=model.learned_vectors, layers=model.learned_layers)
         if isinstance(change, Learnable) and change.base:
             check_base(change, model)
             _check_name(change, model)

@@ -169,4 +169,5 @@ def test_an_engine_says_whether_it_gives_hidden_states_and_takes_vectors(name):
     engine = ENGINES[name]
     constructor = getattr(import_module(engine.module), engine.attribute)
     assert constructor.hidden_states == engine.hidden_states
-    assert hasattr(constructor, "embed") == engine.learned_vectors
+    assert constructor.learned_vectors == engine.learned_vectors
+    assert constructor.learned_layers == engine.learned_layers

@@ -195,7 +195,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch, c
 
 
 def test_a_full_cache_forgets_what_was_not_used_for_longest(tmp_path, monkeypatch):
-    cache = ScoreCache(tmp_path / "s", bound=100_000)
+    cache = ScoreCache(tmp_path / "s", max_bytes=100_000)
     day = 86400.0
     for number in range(60):
         monkeypatch.setattr("promptkit.models.cache.time.time", lambda number=number: number * day)

@@ -50,7 +50,7 @@ def test_answers_come_in_the_order_of_the_requests_and_equal_ones_are_asked_once
     ask = CachedModel(model)
     answers = ask(asked)
     assert answers == [model._output(request) for request in asked]
-    assert ask.asked == 5
+    assert ask.computed == 5
     assert model.rounds == [5]
 
 
@@ -59,7 +59,7 @@ def test_nothing_is_asked_that_the_cache_knows(scripted: Any) -> None:
     first = CachedModel(model, cache)(requests(6))
     again = CachedModel(model, cache)
     assert again(requests(6)) == first
-    assert (again.asked, again.recalled, model.rounds) == (0, 6, [6])
+    assert (again.computed, again.cached, model.rounds) == (0, 6, [6])
     assert again.notes() == ("0 requests were asked while prompts were made (0.0 s), and 6 were known from the score cache",)
 
 

@@ -17,7 +17,7 @@ from promptkit.core.errors import TrainingError
 from promptkit.core.inputs import Interventions
 from promptkit.core.model import Precision
 from promptkit.core.requests import Request
-from promptkit.models.batching import MIN_SHARED, make_plan, unshared_tokens, tree_of
+from promptkit.models.batching import MIN_SHARED, make_plan, tree_of, unshared_tokens
 from promptkit.models.hf.checkpointing import checkpointing
 from promptkit.models.hf.packed import PackedForward
 from promptkit.models.hf.padded import PaddedForward

@@ -304,7 +304,11 @@ def named(kind: Learnable, *shapes: tuple[int, ...]) -> dict[str, Array]:
         (lambda: pk.Prefix(2, layers=(0,)), "invalid-layers", {"layers": (0,)}),
         (lambda: pk.SteeringVector((2, 2)), "invalid-layers", {"layers": (2, 2)}),
         (lambda: pk.SteeringVector(at="first"), "unknown-name", {"kind": "at of steering", "name": "first"}),  # type: ignore[arg-type]
-        (lambda: pk.SteeringVector(operation="multiply"), "unknown-name", {"kind": "operation of steering", "name": "multiply"}),  # type: ignore[arg-type]
+        (
+            lambda: pk.SteeringVector(operation="multiply"),
+            "unknown-name",
+            {"kind": "operation of steering", "name": "multiply"},
+        ),  # type: ignore[arg-type]
         (lambda: pk.SteeringVector(operation="replace"), "needs-one-layer", {"layers": ()}),
         (lambda: pk.LoReFT(0), "out-of-range", {"rank": 0}),
         (lambda: pk.LoReFT(last=0), "no-edited-token", {"first": 0, "last": 0}),

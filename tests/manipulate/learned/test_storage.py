@@ -95,7 +95,12 @@ def test_what_is_damaged_is_told(tmp_path: Path, damage: Callable[[Path], None],
 @pytest.mark.parametrize(
     ("manipulation", "error", "code", "fields"),
     [
-        ({"name": "softer", "length": 2}, InputError, "unknown-name", {"name": "softer", "close": ["soft", "steering", "loreft"]}),
+        (
+            {"name": "softer", "length": 2},
+            InputError,
+            "unknown-name",
+            {"name": "softer", "close": ["soft", "steering", "loreft"]},
+        ),
         (
             {"name": "soft", "length": 3},
             CheckpointError,

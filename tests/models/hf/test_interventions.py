@@ -299,9 +299,9 @@ def test_the_score_cache_tells_prefixes_and_edits_apart(load: Any, tmp_path: Pat
     ]
     asked = [request for each in held for request in scoring([prompt], **each)]
     first = [ask([request])[0] for request in asked]
-    assert ask.asked == len(asked)
+    assert ask.computed == len(asked)
     assert ask(asked) == first
-    assert ask.asked == len(asked)
+    assert ask.computed == len(asked)
     assert len(set(first)) == len(first)
 
 

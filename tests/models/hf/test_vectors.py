@@ -143,7 +143,7 @@ def test_the_score_cache_tells_vectors_apart(load: Any, tmp_path: Path) -> None:
     first = ask([one])
     assert ask([other]) != first
     assert ask([one]) == first
-    assert (ask.asked, ask.recalled) == (2, 1)
+    assert (ask.computed, ask.cached) == (2, 1)
 
 
 def test_what_cannot_be_read_is_told(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:

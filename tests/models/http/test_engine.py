@@ -18,7 +18,7 @@ from promptkit.core.errors import InputError, PromptkitError, ServerError
 from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Generate, Output, Read, Request, Score, ScoreOutput
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.models.http.engine import label_in
+from promptkit.models.http.replies import label_in
 from tests.support.errors import refused
 from tests.support.tiny import make_tokenizer, save
 
@@ -155,7 +155,7 @@ def test_named_tokens_and_a_long_enough_top_are_as_exact_as_hf(folder: Path) -> 
     with serving(Scripted(folder)) as url:
         model = load(url, folder)
         assert scores(answers(model, SCORES)) == pytest.approx(expected, abs=1e-5)
-        assert model.identity()["abilities"] == {"prompts": "ids", "named": True, "top": 20, "constrained": ""}
+        assert model.identity()["capabilities"] == {"prompts": "ids", "named": True, "top": 20, "constrained": ""}
         assert model.card.context_length == 300
         assert len(model.notes()) == 1
 

@@ -52,7 +52,7 @@ def hf() -> Any:
 def vllm() -> Any:
     """One engine for the module, which takes learned vectors too."""
     model: Any = pk.load("vllm:demo", max_model_len=8192, dtype="float32")
-    model._started(embeds=True)
+    model._started(vectors=True)
     return model
 
 

@@ -15,7 +15,7 @@ from promptkit.models.vllm.interrupt import interruptible
 
 
 def test_an_interrupt_that_is_swallowed_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interrupting, "AGAIN", 0.01)
+    monkeypatch.setattr(interrupting, "REPEAT_AFTER", 0.01)
     handler = signal.getsignal(signal.SIGINT)
     swallowed = 0
 
@@ -70,6 +70,6 @@ def test_what_is_written_while_it_is_captured_is_kept_and_its_reason_found(capfd
     with captured() as log:
         os.write(1, b"INFO loading\nValueError: no room for 4 tokens\n")
         os.write(2, b"RuntimeError: Engine core initialization failed. See root cause above.\n")
-        assert log.reason() == "no room for 4 tokens"
+        assert log.last_error() == "no room for 4 tokens"
     os.write(1, b"seen")
     assert capfd.readouterr() == ("seen", "")
