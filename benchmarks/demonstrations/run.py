@@ -124,7 +124,7 @@ def orders_table(results: Mapping[str, Any]) -> Iterable[str]:
         yield f"| seed {one['seed']} | {' | '.join(spread)} | {' | '.join(accuracies)} |"
     shares = (f"{name} {fmean(one['recovered'][name] for one in results['sets']):+.0%}" for name in searched)
     yield ""
-    yield f"Share of the difference between the mean and the best order that a searched order recovers, on average: {', '.join(shares)}."
+    yield f"Mean share of the gap between the mean and the best order that each search closes: {', '.join(shares)}."
 
 
 if __name__ == "__main__":

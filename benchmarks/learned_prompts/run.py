@@ -1,7 +1,7 @@
 """Compares learned manipulations trained on 16 labeled rows per class with each other and with fixed prompts.
 
-Each seed samples other rows, the same for every manipulation, and other demonstrations. An interrupted study resumes; a finished
-one is read from disk. `--whole` trains on the entire pool instead.
+Each seed samples other rows, the same for every manipulation, and other demonstrations. An interrupted study resumes; a
+finished one is read from disk. `--whole` trains on the entire pool instead.
 
     python benchmarks/learned_prompts/run.py [sst2] [trec] --data DIR
     python benchmarks/learned_prompts/run.py trec --data DIR --steps 100 --only soft prefix steering loreft
