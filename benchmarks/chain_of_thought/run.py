@@ -127,7 +127,8 @@ def table(results: Mapping[str, Any]) -> str:
             lines += [
                 "",
                 f"{model}, {chains['chains']} chains for each of {chains['rows']} rows of `arithmetic`: "
-                f"{chains['together']:.1f} s with a shared prompt, {chains['apart']:.1f} s as separate texts, {chains['ratio']:.1f} times as long.",
+                f"{chains['together']:.1f} s with a shared prompt, "
+                f"{chains['apart']:.1f} s as separate texts, {chains['ratio']:.1f} times as long.",
             ]
     for model, entry in results.items():
         lines += ["", f"{model}: {format_versions(entry['versions'])}."]
