@@ -137,7 +137,7 @@ def run_side(name: str, command: Sequence[object], folder: Path, threads: int) -
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{name} failed with exit code {process.returncode}.")
-    told: dict[str, Any] = json.loads(result.read_text("utf-8"))
+    report: dict[str, Any] = json.loads(result.read_text("utf-8"))
     if report["threads"] != threads:
         raise SystemExit(f"{name} ran on {report['threads']} threads, not on {threads}.")
     print(f"{name}: {report['scoring_seconds']:.1f} s of scoring, {wall:.1f} s in all", file=sys.stderr, flush=True)
