@@ -105,17 +105,17 @@ class FakeModel(BatchedEngine):
         if isinstance(verb, Score):
             return ScoreOutput(
                 logprobs=tuple(
-                    tuple(float(self._next_logprobs(ids + c[:depth])[token]) for depth, token in enumerate(c))
+                    tuple(float(self._next(ids + c[:depth])[token]) for depth, token in enumerate(c))
                     for c in verb.continuations
                 )
             )
-        return self._read(ids, verb) if isinstance(verb, Read) else self._generate(request)
+        return self._read(ids, verb) if isinstance(verb, Read) else self._write(request)
 
-    def _generate(self, request: Request) -> GenerateOutput:
+    def _write(self, request: Request) -> GenerateOutput:
         texts, ids = texts_of([request]), _content_ids(request.input)
         for text in texts:
             while text.generation is None:
-                logprobs = self._next_logprobs(ids + tuple(text.ids))
+                logprobs = self._next(ids + tuple(text.ids))
                 token = int(logprobs.argmax())
                 if text.verb.temperature > 0:
                     weights = np.cumsum(np.exp((logprobs - logprobs.max()) / text.verb.temperature))
@@ -124,7 +124,7 @@ class FakeModel(BatchedEngine):
         return outputs_of(texts, 1)[0]
 
     def _read(self, ids: tuple[int, ...], verb: Read) -> ReadOutput:
-        logprobs = self._next_logprobs(ids)
+        logprobs = self._next(ids)
         best = np.argsort(-logprobs, kind="stable")[: verb.top_m]
         return ReadOutput(
             logprobs=tuple(float(logprobs[token]) for token in verb.token_ids),
@@ -146,7 +146,7 @@ class FakeModel(BatchedEngine):
             self._token_vectors[layer] = noise.reshape(VOCABULARY, D_MODEL)
         return self._token_vectors[layer]
 
-    def _next_logprobs(self, ids: tuple[int, ...]) -> Floats:
+    def _next(self, ids: tuple[int, ...]) -> Floats:
         """Returns the next-token log-probabilities, shape (VOCABULARY,)."""
         logits = self._noise(ids, VOCABULARY, "logits")
         normalized: Floats = logits - np.logaddexp.reduce(logits)
