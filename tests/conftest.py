@@ -1,4 +1,4 @@
-"""What several test modules share: a tokenizer whose tokens merge, a model's card, and rows."""
+"""Fixtures of several test modules: a tokenizer whose tokens merge, a scripted model, model cards and rows."""
 
 import os
 from collections import Counter
@@ -10,6 +10,7 @@ import tokenizers
 from hypothesis import settings
 from tokenizers import models, pre_tokenizers
 
+from promptkit.core.arrays import as_array
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import BindContext
 from promptkit.core.model import Card, Encoding
@@ -27,25 +28,30 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-messages", action="store_true", help="Write tests/refusals/messages.txt anew.")
+    parser.addoption("--update-messages", action="store_true", help="Rewrite tests/refusals/messages.txt.")
 
 
 @pytest.fixture(autouse=True)
 def scores(tmp_path_factory, monkeypatch):
-    """The score cache of one test alone."""
+    """The path of a score cache that only this test uses."""
     path = tmp_path_factory.mktemp("cache", numbered=True) / "scores.sqlite"
     monkeypatch.setenv("PROMPTKIT_SCORES", str(path))
     return path
 
 
 class MergingTokenizer:
-    """Byte-level BPE of the tokenizers library with merges of one's own, where a label can merge with the prompt.
+    """A byte-level BPE tokenizer with given merges, so that a label can merge with the prompt.
 
-    Its control tokens are in its vocabulary, as a real model's are, and are not parsed in a text.
+    As for real models, its control tokens are in the vocabulary, and are not parsed in a text.
     """
 
     def __init__(self, merges: Sequence[tuple[str, str]], *, split: str | None = None) -> None:
-        """`merges` are spelt as in a file of merges, a space as Ġ; `split` is a pattern for what merges among itself only."""
+        """Creates a tokenizer.
+
+        Args:
+            merges: Pairs of symbols in the notation of a merges file, with Ġ for a space.
+            split: A regular expression. Tokens do not merge across the boundaries of its matches.
+        """
         level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         vocabulary = {symbol: number for number, symbol in enumerate(sorted(level.alphabet()))}
         for left, right in merges:
@@ -74,13 +80,13 @@ class MergingTokenizer:
 
 @pytest.fixture(scope="session")
 def merging() -> type[MergingTokenizer]:
-    """Makes a tokenizer: `merging([("Ġ", "a"), ("Ġa", "b")])`."""
+    """The class of tokenizers that merge: `merging([("Ġ", "a"), ("Ġa", "b")])`."""
     return MergingTokenizer
 
 
 @pytest.fixture(scope="session")
 def make_card():
-    """Makes a model's card; by default one that reads bytes and has room."""
+    """Creates model cards, by default with a byte tokenizer and a long context."""
 
     def make(tokenizer=None, *, context_length=1 << 20, instruct=False) -> Card:
         return Card(
@@ -98,7 +104,7 @@ def make_card():
 
 @pytest.fixture(scope="session")
 def make_rows():
-    """Makes n labeled rows, no two alike, the labels in turn."""
+    """Creates n different labeled rows with alternating labels."""
 
     def make(n: int, labels: Sequence[str] = ("negative", "positive")) -> list[LabeledExample]:
         return [
@@ -109,10 +115,10 @@ def make_rows():
     return make
 
 
-class Said:
-    """A reading of given words, for prompts alone: `shown` are those of demonstrations, `scored` those behind the prompt."""
+class FixedWords:
+    """A scorer of fixed words: `shown` are the words in demonstrations, `scored` the continuations."""
 
-    name = "said"
+    name = "fixed-words"
 
     def __init__(self, shown: Mapping[str, str], scored: Sequence[str]) -> None:
         self.labels = tuple(shown)
@@ -135,9 +141,9 @@ class Said:
 
 
 class Scripted(FakeModel):
-    """The fake engine with answers of one's own: a log-probability for (prompt, word), a text for a prompt.
+    """A fake model with scripted answers: a log-probability for (prompt, word), a text for a prompt.
 
-    Its hidden states say which words a text has, and it does not count as a round that it was asked for them.
+    Its hidden states are counts of hashed words. Requests for hidden states are not counted as rounds.
     """
 
     def __init__(
@@ -146,9 +152,9 @@ class Scripted(FakeModel):
         super().__init__("scripted", FakeModel.Settings())
         self.scores, self.writes = scores, writes
         self.prompts: list[str] = []
-        """Every prompt that it was asked, in the order of asking."""
+        """All prompts that it received, in order."""
         self.rounds: list[int] = []
-        """How many requests came at a time."""
+        """The number of requests of each call of `answer`."""
 
     def answer(self, requests, done=frozenset()):
         if not any(isinstance(request.verb, Read) for request in requests):
@@ -160,7 +166,7 @@ class Scripted(FakeModel):
         prompt = decode(request.input.ids).removeprefix("<bos>")
         if isinstance(verb, Read):
             places = Counter(crc32(word.encode()) % self.card.d_model for word in prompt.split())
-            return ReadOutput(hidden=tuple(float(places[place]) for place in range(self.card.d_model)))
+            return ReadOutput(hidden=as_array([places[place] for place in range(self.card.d_model)]))
         self.prompts.append(prompt)
         if isinstance(verb, Score) and self.scores is not None:
             rows = [(self.scores(prompt, decode(ids)), *[0.0] * (len(ids) - 1)) for ids in verb.continuations]
@@ -177,19 +183,19 @@ class Scripted(FakeModel):
 
 @pytest.fixture(scope="session")
 def scripted() -> type[Scripted]:
-    """Makes a model that answers as told, and keeps what it was asked."""
+    """The class of models with scripted answers, which record the prompts that they receive."""
     return Scripted
 
 
 @pytest.fixture(scope="session")
 def bind_context():
-    """Makes what a manipulation may see and ask: rows of the pool, the words that labels are shown by, a card or a model."""
+    """Creates bind contexts from rows of the pool, label words, and a card or a model."""
 
     def make(pool=(), words=(), *, scored=None, card=None, model=None, reading=None, dev=(), **more) -> BindContext:
         shown = words if isinstance(words, Mapping) else {word: word for word in words}
         return BindContext(
             ask=CachedModel(model or load("fake"), card=card),
-            reading=reading or Said(shown, shown.values() if scored is None else scored),
+            reading=reading or FixedWords(shown, shown.values() if scored is None else scored),
             rows={"pool": pool, "dev": dev},
             **more,
         )
@@ -199,13 +205,13 @@ def bind_context():
 
 @pytest.fixture(scope="session")
 def context(bind_context):
-    """Makes what selectors and orders work with, around a prompt of no instruction."""
+    """Creates selection contexts of a prompt without instruction."""
 
     def make(pool=(), words=(), *, template="sentiment/review", **keywords) -> SelectionContext:
-        around = bind_context(pool, words, **keywords)
+        bound = bind_context(pool, words, **keywords)
         frame = PromptLayout(
-            template=Template.load(template), instruction="", chat=False, card=around.ask.card, reading=around.reading
+            template=Template.load(template), instruction="", chat=False, card=bound.ask.card, reading=bound.reading
         )
-        return SelectionContext(bind_context=around, show=frame)
+        return SelectionContext(bind_context=bound, show=frame)
 
     return make

@@ -1,4 +1,4 @@
-"""The package tree, read with ast: packages import in one direction, and other rules that a program can check."""
+"""Rules for the package tree: packages import in one direction, modules are short, and importing promptkit is fast."""
 
 import ast
 import subprocess
@@ -33,7 +33,7 @@ def name_of(path: Path) -> str:
 
 
 MODULES = {name_of(path): path for path in ROOT.rglob("*.py") if name_of(path) not in ("", "__main__")}
-"""Every module by its name below promptkit, without those of the root."""
+"""The path of each module by its name below promptkit, without those of the root package."""
 
 
 def package_of(module: str) -> str:
@@ -46,7 +46,7 @@ def rank(package: str) -> int:
 
 
 def imported(module: str) -> set[str]:
-    """The modules of promptkit that one imports, anywhere in its text."""
+    """The modules of promptkit that a module imports, at any level."""
     found = set()
     for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -64,38 +64,38 @@ def imported(module: str) -> set[str]:
 PACKAGES = {package_of(module) for module in MODULES}
 
 
-def test_the_root_holds_two_files() -> None:
+def test_the_root_package_has_two_files() -> None:
     assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py"}
 
 
-def test_every_package_has_one_place_in_the_order() -> None:
+def test_every_package_is_in_the_order_once() -> None:
     assert sorted(PACKAGES) == sorted(package for names in ORDER for package in names)
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_a_module_imports_only_its_package_and_earlier_ones(module: str) -> None:
-    own = package_of(module)
-    others = {package_of(other) for other in imported(module)} - {own}
-    assert not {other for other in others if rank(other) >= rank(own)}
+    package = package_of(module)
+    others = {package_of(other) for other in imported(module)} - {package}
+    assert not {other for other in others if rank(other) >= rank(package)}
 
 
-def test_modules_do_not_import_each_other_in_a_circle() -> None:
+def test_modules_have_no_circular_imports() -> None:
     TopologicalSorter({module: imported(module) - {module} for module in MODULES}).prepare()  # raises CycleError
 
 
-def test_the_root_imports_only_the_version_when_it_is_imported() -> None:
+def test_the_root_package_imports_only_the_version() -> None:
     tree = ast.parse((ROOT / "__init__.py").read_text("utf-8"))
     top = [node.module for node in tree.body if isinstance(node, ast.ImportFrom)]
     assert [name for name in top if name.startswith("promptkit")] == ["promptkit.core.version"]
 
 
-def test_type_checkers_see_exactly_the_names_that_are_loaded() -> None:
+def test_type_checkers_see_exactly_the_public_names() -> None:
     tree = ast.parse((ROOT / "__init__.py").read_text("utf-8"))
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
-    seen = {alias.asname or alias.name: (node.module, alias.name) for node in block.body for alias in node.names}
-    seen = {("task" if public == "load_task" else public): place for public, place in seen.items()}
-    assert seen.keys() == set(promptkit.__all__) - {"__version__"}
-    for public, (module, attribute) in seen.items():
+    names_in_block = {alias.asname or alias.name: (node.module, alias.name) for node in block.body for alias in node.names}
+    names_in_block = {("task" if public == "load_task" else public): place for public, place in names_in_block.items()}
+    assert names_in_block.keys() == set(promptkit.__all__) - {"__version__"}
+    for public, (module, attribute) in names_in_block.items():
         namespace: dict[str, object] = {}
         exec(f"from {module} import {attribute} as value", namespace)
         assert getattr(promptkit, public) is namespace["value"]
@@ -116,7 +116,7 @@ def test_importing_promptkit_imports_nothing_heavy(statement: str, heavy: set[st
     assert not heavy & set(result.stdout.split())
 
 
-def test_no_module_has_a_name_that_says_nothing() -> None:
+def test_no_module_has_a_meaningless_name() -> None:
     assert not {name for name in MODULES if name.split(".")[-1] in {"utils", "util", "common", "helpers", "helper", "misc"}}
 
 

@@ -1,4 +1,4 @@
-"""The demo model, Gemma 3 270M, on real text: held to transformers one prompt at a time."""
+"""The demo model, Gemma 3 270M, on real text, compared with transformers on one prompt at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import promptkit as pk
-from promptkit.align.chain import reading
+from promptkit.align.chain import reader_for
 from promptkit.core.examples import Example
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Generate, Score, ScoreOutput
@@ -24,7 +24,7 @@ from promptkit.tasks.sampling import by_hash
 from tests.support.paths import DATA as SHARED
 
 pytestmark = pytest.mark.real
-needs_data = pytest.mark.skipif(not (SHARED / "sst2").is_dir(), reason=f"there is no mirror of data sets at {SHARED}")
+needs_data = pytest.mark.skipif(not (SHARED / "sst2").is_dir(), reason=f"there is no mirror of datasets at {SHARED}")
 
 
 @cache
@@ -34,7 +34,7 @@ def demo(**settings: Any) -> Any:
 
 @cache
 def reference() -> Any:
-    """The same folder by transformers alone, as anyone would load it."""
+    """The model and tokenizer loaded from the same folder with transformers."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = resolve("demo").location
@@ -52,16 +52,16 @@ def bound_rows(task: pk.Task, k: int, count: int) -> tuple[BoundPredictor, list[
     return predictor(task, k=k).bind(task), [Example(id=row.id, inputs=row.inputs) for row in rows]
 
 
-def one_at_a_time(prompt: str, target: str) -> float:
-    """log p(target | prompt) by one forward over the whole text, tokenized by transformers."""
+def reference_logprob(prompt: str, target: str) -> float:
+    """log p(target | prompt) by transformers, with one forward pass over prompt and target."""
     import torch
 
     model, tokenizer = reference()
-    before = tokenizer(prompt, return_tensors="pt").input_ids
-    whole = tokenizer(prompt + target, return_tensors="pt").input_ids
-    assert whole[0, : before.shape[1]].tolist() == before[0].tolist()
-    answer = whole[0, before.shape[1] :]
-    logprobs = model(torch.as_tensor(whole), logits_to_keep=len(answer) + 1).logits[0].log_softmax(-1)
+    prompt_ids = tokenizer(prompt, return_tensors="pt").input_ids
+    ids = tokenizer(prompt + target, return_tensors="pt").input_ids
+    assert ids[0, : prompt_ids.shape[1]].tolist() == prompt_ids[0].tolist()
+    answer = ids[0, prompt_ids.shape[1] :]
+    logprobs = model(torch.as_tensor(ids), logits_to_keep=len(answer) + 1).logits[0].log_softmax(-1)
     return sum(logprobs[i, token].item() for i, token in enumerate(answer))
 
 
@@ -77,7 +77,7 @@ def test_sst2_label_logprobs_equal_one_prompt_at_a_time(tmp_path: Path) -> None:
     run = pk.evaluate(predictor(task, k=16), task, limit=16, out=tmp_path)
     recorded = [json.loads(line)["logprobs"] for line in (run.path / "samples.jsonl").read_text().splitlines()]
     worst = max(
-        abs(one_at_a_time(text_of(row), target) - line[label])
+        abs(reference_logprob(text_of(row), target) - line[label])
         for row, line in zip(rows, recorded, strict=True)
         for target, label in zip(row.targets, task.labels, strict=True)
     )
@@ -85,17 +85,17 @@ def test_sst2_label_logprobs_equal_one_prompt_at_a_time(tmp_path: Path) -> None:
 
 
 @needs_data
-def test_banking77s_77_labels_in_one_row_equal_a_row_a_label() -> None:
+def test_77_labels_scored_together_equal_labels_scored_one_by_one() -> None:
     task = pk.task("banking77", data=SHARED)
     bound, rows = bound_rows(task, 0, 2)
     requests = bound.requests(rows)
     assert all(isinstance(r.verb, Score) and len(r.verb.continuations) == 77 for r in requests)
 
     def scores(model: Any) -> list[float]:
-        found: dict[int, ScoreOutput] = {}
+        by_index: dict[int, ScoreOutput] = {}
         for indices, outputs in model.answer(requests):
-            found |= dict(zip(indices, outputs, strict=True))
-        return [x for i in sorted(found) for row in found[i].logprobs for x in row]
+            by_index |= dict(zip(indices, outputs, strict=True))
+        return [x for i in sorted(by_index) for row in by_index[i].logprobs for x in row]
 
     packed, plain = scores(demo()), scores(demo(attention="sdpa"))
     assert packed == pytest.approx(plain, abs=1e-4)
@@ -113,7 +113,7 @@ def test_every_shipped_task_renders_without_a_warning_for_the_demo_model() -> No
             assert view.bos == 1
 
 
-def test_markers_in_data_do_not_act_on_the_demo_model() -> None:
+def test_control_tokens_in_data_are_encoded_as_text() -> None:
     tokenizer = demo().card.tokenizer
     control = set(tokenizer.control.values())
     text = "<bos><start_of_turn>user\nhi<end_of_turn><start_of_image>\n\n  <unused3> <table>"
@@ -121,11 +121,11 @@ def test_markers_in_data_do_not_act_on_the_demo_model() -> None:
     assert control.isdisjoint(ids)
     assert tokenizer.decode(ids) == text
     plain = "Review: fine\n\n   indented\t<table> tail"
-    _, own = reference()
-    assert list(tokenizer.encode(plain).ids) == own(plain, add_special_tokens=False).input_ids
+    _, tokenizer_of_transformers = reference()
+    assert list(tokenizer.encode(plain).ids) == tokenizer_of_transformers(plain, add_special_tokens=False).input_ids
 
 
-def test_a_batch_setting_moves_no_label_logprob_and_flips_no_clear_prediction(tmp_path: Path) -> None:
+def test_batch_settings_change_no_label_logprob_and_no_clear_prediction(tmp_path: Path) -> None:
     task = pk.task("sentiment")
 
     def run(model: Any) -> Run:
@@ -138,53 +138,55 @@ def test_a_batch_setting_moves_no_label_logprob_and_flips_no_clear_prediction(tm
     assert (a.argmax(1) == b.argmax(1))[clear].all()
 
 
-def test_a_killed_run_continues_to_the_same_bytes_on_the_real_model(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_bytes_on_the_real_model(tmp_path: Path) -> None:
     options = ["--limit", "48", "--calibrate", "contextual", "--set", "batch_tokens=200", "--no-cache", "--json"]
     command = [sys.executable, "-m", "promptkit", "eval", "sentiment", *options, "--out"]
-    whole = json.loads(subprocess.run([*command, str(tmp_path / "whole")], capture_output=True, text=True, check=True).stdout)
-    victim = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    folder = tmp_path / "killed" / Path(whole["run"]).name
+    complete = json.loads(
+        subprocess.run([*command, str(tmp_path / "complete")], capture_output=True, text=True, check=True).stdout
+    )
+    process = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    folder = tmp_path / "killed" / Path(complete["run"]).name
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not _lines(folder / "samples.jsonl"):
         time.sleep(0.01)
-    victim.kill()
-    victim.wait()
+    process.kill()
+    process.wait()
     assert 0 < _lines(folder / "samples.jsonl") < 48
     resumed = subprocess.run([*command, str(tmp_path / "killed")], capture_output=True, text=True, check=True)
     assert 0 < json.loads(resumed.stdout)["resumed"] < 48
     for name in ("run.json", "samples.jsonl", "support.jsonl", "summary.json"):
-        assert (folder / name).read_bytes() == (Path(whole["run"]) / name).read_bytes()
+        assert (folder / name).read_bytes() == (Path(complete["run"]) / name).read_bytes()
 
 
 def _lines(file: Path) -> int:
     return file.read_bytes().count(b"\n") if file.is_file() else 0
 
 
-def written_alone(prompt: str, verb: Generate) -> list[int]:
-    """The greedy tokens behind one prompt by transformers' own `generate`, up to its end token."""
+def reference_generation(prompt: str, verb: Generate) -> list[int]:
+    """The tokens that greedy decoding with transformers generates for one prompt."""
     model, tokenizer = reference()
     ids = tokenizer(prompt, return_tensors="pt").input_ids
-    whole = model.generate(ids, max_new_tokens=verb.max_tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id)
-    new: list[int] = whole[0, ids.shape[1] :].tolist()
+    output = model.generate(ids, max_new_tokens=verb.max_tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+    new: list[int] = output[0, ids.shape[1] :].tolist()
     return new
 
 
 @pytest.mark.parametrize("name", ["capitals", "arithmetic"])
-def test_greedy_texts_are_those_of_transformers_one_prompt_at_a_time(name: str) -> None:
+def test_greedy_texts_equal_those_of_transformers(name: str) -> None:
     task, count = pk.task(name), {"capitals": 16, "arithmetic": 3}[name]
-    bound = pk.Predictor(demo(), pk.Prompt(task.spec.template, demos=pk.demos.random(k=4)), reading(task)).bind(task)
+    bound = pk.Predictor(demo(), pk.Prompt(task.spec.template, demos=pk.demos.random(k=4)), reader_for(task)).bind(task)
     rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), count)]
     rendered, requests = bound.apply(rows), bound.requests(rows)
     outputs = {i: output for indices, batch in demo().answer(requests) for i, output in zip(indices, batch, strict=True)}
     for index, prompt in enumerate(rendered):
         (text,) = outputs[index].generations
-        alone = written_alone(text_of(prompt), requests[index].verb)
-        assert alone[: len(text.ids)] == list(text.ids)
+        expected = reference_generation(text_of(prompt), requests[index].verb)
+        assert expected[: len(text.ids)] == list(text.ids)
 
 
-def test_the_bundled_facts_are_known_and_read_from_what_is_written(tmp_path: Path) -> None:
+def test_the_demo_model_answers_capitals_and_the_answers_are_extracted(tmp_path: Path) -> None:
     task = pk.task("capitals")
-    predictor = pk.Predictor(demo(), pk.Prompt(task.spec.template, demos=pk.demos.random(k=8)), reading(task))
+    predictor = pk.Predictor(demo(), pk.Prompt(task.spec.template, demos=pk.demos.random(k=8)), reader_for(task))
     metrics = pk.evaluate(predictor, task, limit=64, out=tmp_path).results[0].metrics
     assert metrics["exact_match"]["value"] > 0.6
     assert metrics["no_answer"]["value"] == 0

@@ -28,7 +28,7 @@ from promptkit.analysis.realign import align
 from promptkit.core.registry import settings_of
 from promptkit.evaluation import requirements, support
 from promptkit.runs.folder import RunFolder
-from promptkit.tasks.task import described
+from promptkit.tasks.task import read_shipped_specs
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from readme import update_readme
@@ -48,7 +48,7 @@ ALL = ",".join((*SINGLE, "proca:estimate_on=test"))
 
 def write_run(out: Path) -> Path:
     """Writes the synthetic run and returns its folder."""
-    spec = described()["banking77"]
+    spec = read_shipped_specs()["banking77"]
     reading = Verbalizer(spec.labels or {})
     labels, generator = reading.labels, np.random.default_rng(0)
     preference = generator.normal(-8, 1.5, len(labels))

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 import promptkit as pk
-from promptkit.align.chain import CALIBRATIONS, reading
-from promptkit.align.probes.linear import probe
+from promptkit.align.chain import CALIBRATIONS, reader_for
+from promptkit.align.probes.linear import fit_probe
 from promptkit.core.alignment import Needs, PerClass
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import TextInput
@@ -102,7 +102,7 @@ def on_task(task: pk.Task, model: Any, options: argparse.Namespace) -> dict[str,
 
 def one_pass(task: pk.Task, model: Any, options: argparse.Namespace, shots: int) -> pk.Run:
     """Evaluates the manual verbalizer and each aligner at each seed."""
-    first, prompt = reading(task), pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=shots))
+    first, prompt = reader_for(task), pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=shots))
     spellings = [f"{name}:per_class={options.per_class}:seed={seed}" for name in LEARNED for seed in range(options.seeds)]
     chains = [[first], *([first, build("calibration", CALIBRATIONS, spelling)] for spelling in spellings)]
     return pk.evaluate([pk.Predictor(model, prompt, chain) for chain in chains], task, limit=options.limit, out=options.out)
@@ -159,13 +159,15 @@ def embed(encoder: CachedModel, rows: Sequence[Example]) -> Any:
     texts = [tokenizer.bos + tokenizer.encode("\n".join(row.inputs.values())).ids for row in rows]
     verb = Read(hidden_layer=-1, mean_from=len(tokenizer.bos))
     outputs = encoder([Request(input=TextInput(ids=ids[:longest]), verb=verb) for ids in texts])
-    return np.array([output.hidden for output in outputs if isinstance(output, ReadOutput)])
+    return np.array(
+        [output.hidden.numpy() for output in outputs if isinstance(output, ReadOutput) and output.hidden is not None], float
+    )
 
 
 def predict_by_probe(labels: Sequence[str], rows: Sequence[LabeledExample], vectors: Any, queries: Any) -> list[str]:
     """Fits the probe that `linear` uses on sentence embeddings and returns its predictions."""
     gold = np.array([labels.index(row.label) for row in rows])
-    return [labels[best] for best in probe(vectors, gold, len(labels))(queries).argmax(1)]
+    return [labels[best] for best in fit_probe(vectors, gold, len(labels))(queries).argmax(1)]
 
 
 # ---- the tables --------------------------------------------------------------------------------------------

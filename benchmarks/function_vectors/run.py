@@ -85,7 +85,7 @@ def run_study(name: str, options: argparse.Namespace) -> dict[str, Any]:
         study = pk.study(
             build, task, steering=[*STRENGTHS, DIFFERENCE, TASK], layer=options.layers, progress=progress, **common
         )
-    by_layer = study.table(rows=("steering", "layer"), columns=None).to_json()
+    by_layer: Any = study.table(rows=("steering", "layer"), columns=None).to_json()
     best = max((line for line in by_layer if line["steering"] == FUNCTION), key=lambda line: line[METRIC]["value"])["layer"]
     with RunsBar() as progress:
         heads = pk.study(build_of_heads, task, heads=HEADS, up_to=[len(found.effects), best + 2], progress=progress, **common)
@@ -134,7 +134,7 @@ def plot(results: Mapping[str, Any]) -> Any:
         for kind in kinds_of(results)
     ]
     for name, end in results["ends"].items():
-        series.append(Series(name=name, points=(Estimate(**end),) * len(layers), control=True))
+        series.append(Series(name=name, points=(Estimate(**end),) * len(layers), is_baseline=True))
     return lines(
         series,
         ticks=[str(layer) for layer in layers],

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import promptkit as pk
-from promptkit.align.chain import reading
+from promptkit.align.chain import reader_for
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from readme import format_interval, format_versions, update_readme
@@ -64,7 +64,7 @@ def on_task(name: str, model: Any, options: argparse.Namespace) -> dict[str, obj
     task = pk.task(folder, data=options.data)
     people = json.loads((options.data / folder / "annotations.json").read_text("utf-8"))["annotations"]
     prompt = pk.Prompt(task.spec.template, demos=pk.demos.random(k=options.shots))
-    none = pk.Predictor(model, prompt, reading(task))
+    none = pk.Predictor(model, prompt, reader_for(task))
     keywords: dict[str, Any] = {"dev": DEV, "out": options.out}
     written = pk.search(none, task, method="list", instructions=people, **keywords)
     found = pk.search(none, task, method=options.method, candidates=CANDIDATES, **keywords)

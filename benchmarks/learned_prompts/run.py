@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import promptkit as pk
-from promptkit.align.chain import reading
+from promptkit.align.chain import reader_for
 from promptkit.metrics.intervals import mean_of, resamples
 from promptkit.studies.measures import interval
 from promptkit.training.fit import TrainingResult
@@ -129,7 +129,7 @@ def on_task(task: pk.Task, model: Any, options: argparse.Namespace) -> dict[str,
 
 def fixed_prompts(task: pk.Task, model: Any, seed: int) -> dict[str, pk.Predictor]:
     """Returns the predictors with prompts that are not trained."""
-    plain, reader = pk.Prompt(task.spec.template), reading(task)
+    plain, reader = pk.Prompt(task.spec.template), reader_for(task)
     with_demos = pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=16, seed=seed))
     return {
         ZERO: pk.Predictor(model, plain, [reader]),
@@ -140,7 +140,7 @@ def fixed_prompts(task: pk.Task, model: Any, seed: int) -> dict[str, pk.Predicto
 
 def train(setup: Setup, task: pk.Task, model: Any, options: argparse.Namespace, seed: int) -> TrainingResult:
     """Trains a manipulation, or reads the finished training."""
-    predictor = pk.Predictor(model, [pk.Prompt(task.spec.template), setup.manipulation], [reading(task)])
+    predictor = pk.Predictor(model, [pk.Prompt(task.spec.template), setup.manipulation], [reader_for(task)])
     rows = {"per_class": None, "dev": 128} if options.whole else {"per_class": options.per_class, "dev": options.dev}
     steps, eval_every = (max(1, round(setup.share * count)) for count in (options.steps, options.steps // EVALUATIONS))
     return pk.train(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import promptkit as pk
-from promptkit.align.chain import reading
+from promptkit.align.chain import reader_for
 from promptkit.core.alignment import Scorer
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.model import Model
@@ -88,7 +88,7 @@ def load_workload(model: Model, case: Case, *, data: str | None, split: str | No
     """Reads the rows and binds a predictor with demonstrations from the train split."""
     task = pk.task(case.task, data=data)
     prompt = pk.Prompt(task.spec.template, demos=SELECTORS[case.demos](k=shots, seed=SEED))
-    predictor = pk.Predictor(model, prompt, reading(task))
+    predictor = pk.Predictor(model, prompt, reader_for(task))
     rows = by_hash(task.rows(split or task.spec.split), items)
     return Workload(rows=tuple(rows), labels=task.labels, bound=predictor.bind(task))
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import promptkit as pk
-from promptkit.align.chain import reading
+from promptkit.align.chain import reader_for
 from promptkit.core.manipulation import BindContext
 from promptkit.inputs.text.template import Template
 from promptkit.manipulate.prompting.context import SelectionContext
@@ -45,9 +45,11 @@ GIB = 2**30
 
 def selection_context(task: pk.Task, encoder: str) -> SelectionContext:
     """Returns a context with all train rows as the pool; the prompts are not run."""
-    model, reader = pk.load("fake"), reading(task)
-    others = {encoder: CachedModel(pk.load(encoder), ScoreCache())}
-    bind_context = BindContext(ask=CachedModel(model), reading=reader, rows={"pool": task.rows("train")}, others=others)
+    model, reader = pk.load("fake"), reader_for(task)
+    other_models = {encoder: CachedModel(pk.load(encoder), ScoreCache())}
+    bind_context = BindContext(
+        ask=CachedModel(model), reading=reader, rows={"pool": task.rows("train")}, other_models=other_models
+    )
     template = Template.load(task.spec.template)
     return SelectionContext(
         bind_context=bind_context,

@@ -83,14 +83,14 @@ def measure(side: str, data: Path, items: int) -> dict[str, Any]:
 def workload(data: Path, items: int) -> tuple[list[Any], list[tuple[str, tuple[str, ...]]], str]:
     """Returns the requests, the same prompts and labels as texts, and the folder of the model."""
     import promptkit as pk
-    from promptkit.align.chain import reading
+    from promptkit.align.chain import reader_for
     from promptkit.core.examples import Example
     from promptkit.models.files.source import resolve
     from promptkit.tasks.sampling import by_hash
 
     task = pk.task(TASK, data=data)
     prompt = pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=SHOTS, seed=SEED))
-    bound = pk.Predictor(pk.load("demo"), prompt, reading(task)).bind(task)
+    bound = pk.Predictor(pk.load("demo"), prompt, reader_for(task)).bind(task)
     rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), items)]
     rendered = bound.apply(rows)
     texts = [("".join(piece.text for piece in prompt.pieces if not piece.control), prompt.targets) for prompt in rendered]

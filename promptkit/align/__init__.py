@@ -1,1 +1,1 @@
-"""The way out: turns what a model returns into an answer."""
+"""Aligners turn a model's output into an answer: they score labels, extract answers, vote, calibrate, probe and map labels."""

@@ -1,19 +1,22 @@
-"""The way out of the formula: the aligner that reads labels or answers, then a calibration or a vote of them.
+"""The chain of aligners that turns a model's output into an answer.
 
-A chain is made from aligners, from what a task calls for, or again from what a run has recorded of it.
+The first aligner, the reader, scores labels or extracts an answer; a vote or a calibration can follow it. `make_chain` builds a
+chain from aligners, and `chain_from_settings` from the settings that a run has recorded. `reader_for` builds the reader that a
+task calls for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from promptkit.align.calibrate import CALIBRATIONS as CORRECTIONS
+from promptkit.align import calibrate
 from promptkit.align.choices import Choices
-from promptkit.align.extract.rules import EXTRACTIONS, Extraction
-from promptkit.align.labelmap import MAPS
-from promptkit.align.probes import LEARNED
+from promptkit.align.extract import EXTRACTIONS, Extraction
+from promptkit.align.labelmap import LABEL_MAPPINGS
+from promptkit.align.probes import PROBES
+from promptkit.align.token_scores import SequenceScore
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.align.vote import Majority
 from promptkit.core.alignment import Calibration, Extractor, Needs, Scorer
@@ -21,148 +24,179 @@ from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.registry import build_from, parse, settings_of, spelling
 from promptkit.tasks.task import Task
 
-Reads = Scorer | Extractor
-"""What may begin a chain of aligners."""
-Aligners = Reads | type[Extraction] | Mapping[str, str] | Sequence[Reads | type[Extraction] | Majority | Calibration]
-"""What a chain is made from."""
-CALIBRATIONS: Mapping[str, type] = {**CORRECTIONS, **LEARNED, **MAPS}
-"""What may follow a scorer, by name: corrections of its label log-probabilities, and read-outs that are learned."""
-SCORERS: Mapping[str, Callable[..., Scorer]] = {Verbalizer.name: Verbalizer, Choices.name: Choices}
+Reader = Scorer | Extractor
+"""The first aligner of a chain."""
+Aligners = Reader | type[Extraction] | Mapping[str, str] | Sequence[Reader | type[Extraction] | Majority | Calibration]
+"""What users pass as `align`: an aligner, the label words of a verbalizer, or several aligners."""
+
+SCORERS: Mapping[str, Callable[..., Scorer]] = {scorer.name: scorer for scorer in (Verbalizer, Choices)}
+"""Aligners that score labels, by name."""
+CALIBRATIONS: Mapping[str, type] = {**calibrate.CALIBRATIONS, **PROBES, **LABEL_MAPPINGS}
+"""Aligners that can follow a scorer, by name: calibrations, probes and label mappings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """How a predictor's output is read."""
+    """The aligners of a predictor."""
 
-    reading: Reads
-    """Reads labels or answers from what the model gives."""
+    reader: Reader
+    """Scores labels or extracts the answer from the model's output."""
     calibration: Calibration | None = None
-    """What corrects the scores of a reading, if anything does."""
+    """Corrects the label scores; None to use them as they are."""
 
     @property
     def name(self) -> str:
-        """The chain's last word: `verbalizer`, `majority`, or the calibration as the command line spells it."""
+        """The name of the last aligner, as the command line spells it: `verbalizer`, `majority`, `batch:mean=arithmetic`."""
         if self.calibration:
             return spelling(self.calibration)
-        return Majority.name if isinstance(self.reading, Extractor) and self.reading.samples > 1 else self.reading.name
+        return Majority.name if isinstance(self.reader, Extractor) and self.reader.samples > 1 else self.reader.name
 
     def settings(self) -> list[dict[str, object]]:
-        """Everything about it that determines a result."""
-        return [dict(self.reading.settings()), *([settings_of(self.calibration)] if self.calibration else [])]
+        """Returns the settings of each aligner, which determine the result."""
+        return [dict(self.reader.settings()), *([settings_of(self.calibration)] if self.calibration else [])]
 
 
 def make_chain(align: Aligners) -> Chain:
-    """The chain of an aligner, of words for labels, or of several aligners; an extraction may be given as its class.
+    """Builds a chain from an aligner, the label words of a verbalizer, or several aligners.
 
-    Raises PromptkitError for one that does not begin with a verbalizer, choices or an extraction.
+    Args:
+        align: The aligners; an extraction can be given as its class.
+
+    Raises:
+        InputError: The aligners cannot be combined in this order.
+        Unsupported: The calibration needs the same labels for every row, and the reader has none.
     """
-    parts = _parts(align)
-    uncalled = next((part for part in parts if isinstance(part, type)), None)
-    if uncalled is not None:
-        raise InputError(
-            "An aligner was given as a class, and an object is needed",
-            code="class-not-object",
-            got=uncalled.__name__,
-            hint=f"Write {uncalled.__name__}(), with parentheses",
-            aligner=uncalled.__name__,
-        )
-    if not parts or not isinstance(parts[0], (Scorer, Extractor)):
-        raise InputError(
+    reader, rest = _split_reader(_with_vote(_as_list(align)))
+    calibration = _calibration(reader, rest)
+    if calibration:
+        _check_labels(reader, calibration)
+    return Chain(reader=reader, calibration=calibration)
+
+
+def _as_list(align: Aligners) -> list[object]:
+    """The aligners; label words become a verbalizer, and the class of an extraction its default object."""
+    if isinstance(align, Mapping):
+        return [Verbalizer(align)]
+    aligners: list[object] = [*align] if isinstance(align, Sequence) else [align]
+    if aligners and isinstance(aligners[0], type) and issubclass(aligners[0], Extraction):
+        aligners[0] = aligners[0]()
+    return aligners
+
+
+def _with_vote(aligners: list[object]) -> list[object]:
+    """The aligners with a vote merged into the extraction before it."""
+    if aligners[1:] and isinstance(aligners[1], Majority):
+        return [aligners[1].bind(aligners[0]), *aligners[2:]]
+    return aligners
+
+
+def _split_reader(aligners: list[object]) -> tuple[Reader, list[object]]:
+    """The first aligner and those that follow it."""
+    for aligner in aligners:
+        if isinstance(aligner, type):
+            raise InputError(
+                "An aligner was given as a class, and an object is needed",
+                code="class-not-object",
+                got=aligner.__name__,
+                hint=f"Write {aligner.__name__}(), with parentheses",
+                aligner=aligner.__name__,
+            )
+    if not aligners or not isinstance(aligners[0], Reader):
+        raise _invalid_chain(
+            "invalid-first-aligner",
             "The first aligner must score labels or extract answers",
-            code="invalid-first-aligner",
-            got=[type(a).__name__ for a in parts],
+            aligners,
             hint="Begin with a Verbalizer, Choices or an extraction",
-            aligners=tuple(type(a).__name__ for a in parts),
         )
-    calibrations = tuple(aligner for aligner in parts[1:] if isinstance(aligner, Calibration))
-    if len(calibrations) < len(parts) - 1:
-        raise InputError(
-            "Only a calibration, or one vote, can follow the first aligner",
-            code="invalid-second-aligner",
-            got=[type(a).__name__ for a in parts],
-            aligners=tuple(type(a).__name__ for a in parts),
+    return aligners[0], aligners[1:]
+
+
+def _calibration(reader: Reader, rest: Sequence[object]) -> Calibration | None:
+    """The one calibration that follows the reader, if any."""
+    calibrations = [aligner for aligner in rest if isinstance(aligner, Calibration)]
+    if len(calibrations) < len(rest):
+        raise _invalid_chain(
+            "invalid-second-aligner", "Only a calibration, or one vote, can follow the first aligner", [reader, *rest]
         )
     if len(calibrations) > 1:
-        raise InputError(
+        raise _invalid_chain(
+            "several-calibrations",
             "A predictor can have only one calibration: a second would correct what the first has already corrected",
-            code="several-calibrations",
-            got=[type(a).__name__ for a in parts],
+            [reader, *rest],
             hint="Make one predictor for each calibration",
-            aligners=tuple(type(a).__name__ for a in parts),
         )
-    calibration = next(iter(calibrations), None)
-    by_premise = isinstance(parts[0], Scorer) and calibration and calibration.needs == Needs(premise=True)
-    if calibration and not (parts[0].labels or by_premise):
+    return calibrations[0] if calibrations else None
+
+
+def _invalid_chain(code: str, message: str, aligners: Sequence[object], hint: str = "") -> InputError:
+    names = [type(aligner).__name__ for aligner in aligners]
+    return InputError(message, code=code, got=names, hint=hint, aligners=tuple(names))
+
+
+def _check_labels(reader: Reader, calibration: Calibration) -> None:
+    """Raises if the calibration needs fixed labels; one that needs only the premise works on each row's own answers."""
+    works_without_labels = isinstance(reader, Scorer) and calibration.needs == Needs(premise=True)
+    if not (reader.labels or works_without_labels):
         raise Unsupported(
             f"The calibration {calibration.name} needs the same labels for every row",
             code="no-fixed-labels",
-            got=f"{parts[0].name}, whose answers differ from row to row",
+            got=f"{reader.name}, whose answers differ from row to row",
             hint="Leave out the calibration, or give the task labels",
             calibration=calibration.name,
-            aligner=parts[0].name,
+            aligner=reader.name,
         )
-    return Chain(reading=parts[0], calibration=calibration)
 
 
-def _parts(align: Aligners) -> list[Any]:
-    """The aligners, the class of an extraction made one, and a vote made a part of the extraction before it."""
-    parts: list[Any] = [align]
-    if isinstance(align, Mapping | Sequence):
-        parts = [Verbalizer(align)] if isinstance(align, Mapping) else list(align)
-    if parts and isinstance(parts[0], type) and issubclass(parts[0], Extraction):
-        parts[0] = parts[0]()
-    if parts[1:] and isinstance(parts[1], Majority):
-        if not isinstance(parts[0], Extraction):
-            raise InputError(
-                "A vote needs an extraction before it, as it counts answers extracted from several texts",
-                code="vote-without-extraction",
-                got=f"{type(parts[0]).__name__} before the vote",
-                hint="Begin with an extraction, such as pk.extract.final_number",
-                aligner=type(parts[0]).__name__,
-            )
-        parts[:2] = [parts[1].bind(parts[0])]
-    return parts
-
-
-def recorded(settings: Sequence[Mapping[str, Any]]) -> Chain:
-    """The chain whose `settings` a run has recorded."""
-    first, *rest = ({**part} for part in settings)
+def chain_from_settings(settings: Sequence[Mapping[str, Any]]) -> Chain:
+    """Builds the chain whose `settings` a run has recorded."""
+    first, *rest = ({**aligner} for aligner in settings)
     name = first.pop("name")
-    reading: Reads = SCORERS[name](**first) if name in SCORERS else build_from("extraction", EXTRACTIONS, name, first)
-    return make_chain([reading, *(build_from("calibration", CALIBRATIONS, each.pop("name"), each) for each in rest)])
+    reader: Reader = SCORERS[name](**first) if name in SCORERS else build_from("extraction", EXTRACTIONS, name, first)
+    calibrations = (build_from("calibration", CALIBRATIONS, options.pop("name"), options) for options in rest)
+    return make_chain([reader, *calibrations])
 
 
-def reading(task: Task, *, score: Literal["sum", "mean"] = "sum", extract: str | None = None, **keywords: object) -> Reads:
-    """The first aligner that a task calls for: a verbalizer of its labels, choices, or an extraction.
+def reader_for(task: Task, *, score: SequenceScore = "sum", extract: str | None = None, **options: object) -> Reader:
+    """Builds the reader that a task calls for: a verbalizer of its labels, choices, or an extraction.
 
-    `score` is of label words and choices; `extract` (`name:key=value`) and `keywords` are of an extraction, and go before
-    what the task says; several `samples` are drawn at a vote's temperature unless another is given. Raises for what belongs
-    to another kind of task.
+    Args:
+        task: The task.
+        score: How label words and candidates are scored.
+        extract: An extraction in the form `name:key=value`, which takes precedence over that of the task.
+        options: Settings of the extraction, which take precedence over all others. With several `samples` and no
+            `temperature`, texts are sampled at the default temperature of `Majority`.
+
+    Raises:
+        InputError: An option does not apply to this kind of task.
     """
-    spec = task.spec
-    if spec.answer is None:
-        foreign = next((name for name in ("extract", *keywords) if name != "extract" or extract is not None), None)
-        if foreign is not None:
-            raise InputError(
-                f"The option {foreign} is for generated texts, and the task {task.name} scores its answers",
-                code="option-not-applicable",
-                hint="Leave it out",
-                option=foreign,
-                task=task.name,
-            )
-        return Choices(score=score) if spec.labels is None else Verbalizer(spec.labels, score=score)
+    if task.spec.answer is None:
+        return _scorer_for(task, score, [*(["extract"] if extract is not None else []), *options])
     if score != "sum":
-        raise InputError(
-            f"The option score is for scored answers, and the task {task.name} generates texts",
-            code="option-not-applicable",
-            hint="Leave it out",
-            option="score",
-            task=task.name,
-        )
-    (name, told), *_ = spec.answer.items() if isinstance(spec.answer, dict) else {spec.answer: None}.items()
+        raise _not_applicable("score", f"is for scored answers, and the task {task.name} generates texts", task)
+    return _extraction_for(task.spec.answer, extract, options)
+
+
+def _scorer_for(task: Task, score: SequenceScore, options: Sequence[str]) -> Scorer:
+    if options:
+        raise _not_applicable(options[0], f"is for generated texts, and the task {task.name} scores its answers", task)
+    return Choices(score=score) if task.spec.labels is None else Verbalizer(task.spec.labels, score=score)
+
+
+def _not_applicable(option: str, reason: str, task: Task) -> InputError:
+    return InputError(
+        f"The option {option} {reason}", code="option-not-applicable", hint="Leave it out", option=option, task=task.name
+    )
+
+
+def _extraction_for(
+    answer: str | Mapping[str, Mapping[str, object] | None], extract: str | None, options: Mapping[str, object]
+) -> Extractor:
+    """The extraction of a task file's `answer`, with what the command line or Python changes."""
+    name, settings = (answer, None) if isinstance(answer, str) else next(iter(answer.items()))
+    settings = dict(settings or {})
     if extract is not None:
-        other, more = parse(extract)
-        name, told = other, {**(told or {}), **more} if other == name else more
-    drawn = {"temperature": Majority.temperature} if keywords.get("samples", 1) != 1 else {}
-    built: Reads = build_from("extraction", EXTRACTIONS, name, {**drawn, **(told or {}), **keywords})
-    return built
+        other, changes = parse(extract)
+        name, settings = other, settings | changes if other == name else dict(changes)
+    sampling = {"temperature": Majority.temperature} if options.get("samples", 1) != 1 else {}
+    extraction: Extractor = build_from("extraction", EXTRACTIONS, name, {**sampling, **settings, **options})
+    return extraction

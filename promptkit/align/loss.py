@@ -1,19 +1,18 @@
-"""What training makes small: the aligner's own rule, on tensors or on a model's answers, so that what is trained is evaluated.
+"""The training loss: the cross-entropy of the scores that the aligner computes at evaluation.
 
-Labels are scored as the aligner scores them, and the loss is their cross-entropy, -log softmax(scores)[gold]; where the model
-writes a text it is the mean over the right text's tokens, with those that end it, of -log p.
+For scored answers the loss is -log softmax(scores)[gold], where the scores are those of the aligner. For generated answers it
+is the mean of -log p over the tokens of the gold text, including the tokens that end it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from promptkit.align.choices import Choices
-from promptkit.align.verbalizer import Verbalizer
-from promptkit.core.alignment import OutputReader
+import numpy as np
+
+from promptkit.core.alignment import OutputReader, Scorer
 from promptkit.core.errors import Unsupported
 from promptkit.core.requests import ScoreOutput
 
@@ -21,63 +20,86 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@runtime_checkable
+class DifferentiableScorer(Scorer, Protocol):
+    """A scorer that can be used for training."""
+
+    def align_tensors(self, logprobs: Sequence[Tensor]) -> Tensor:
+        """Returns the scores of `align` as a differentiable tensor.
+
+        Args:
+            logprobs: Token log-probabilities of each word to score, shape (tokens,) each.
+
+        Returns:
+            One score for each candidate, shape (candidates,).
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What is right of one request."""
+    """The correct answer of one request."""
 
     gold: int | None
-    """Which candidate; None where the one continuation is the right text."""
+    """Index of the gold candidate; None if the only continuation is the gold text."""
     label_token_counts: tuple[int, ...] = ()
-    """See `Rendered.given`."""
+    """In channel scoring, how many leading tokens of each continuation belong to the label and are not part of the loss."""
 
 
-def loss_of(reading: OutputReader, target: Target, rows: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
-    """The loss of one request, and whether the right candidate is the likeliest. rows: (tokens,) each."""
-    counted = (
-        [row[given:] for row, given in zip(rows, target.label_token_counts, strict=True)] if target.label_token_counts else rows
-    )
+def loss_of(reader: OutputReader, target: Target, logprobs: Sequence[Tensor]) -> tuple[Tensor, bool | None]:
+    """Computes the differentiable loss of one request.
+
+    Args:
+        reader: The aligner whose scores are trained.
+        target: The correct answer.
+        logprobs: Token log-probabilities of each continuation, shape (tokens,) each.
+
+    Returns:
+        The loss, and whether the gold candidate has the highest score (None for a generated answer).
+
+    Raises:
+        Unsupported: The aligner has no differentiable scores.
+    """
+    scored = [tokens[start:] for tokens, start in zip(logprobs, _starts(target, len(logprobs)), strict=True)]
     if target.gold is None:
-        return -counted[0].mean(), None
-    scores = label_scores(reading, counted)
+        return -scored[0].mean(), None
+    scores = _trainable(reader).align_tensors(scored)
     return -scores.log_softmax(0)[target.gold], int(scores.argmax()) == target.gold
 
 
-def loss_of_output(reading: OutputReader, target: Target, output: ScoreOutput) -> tuple[float, bool | None]:
-    """The same of what a model has answered, without gradients."""
-    rows = output.logprobs
-    counted = (
-        tuple(row[given:] for row, given in zip(rows, target.label_token_counts, strict=True))
-        if target.label_token_counts
-        else rows
-    )
+def loss_of_output(reader: OutputReader, target: Target, output: ScoreOutput) -> tuple[float, bool | None]:
+    """Computes the loss of one request from a model's output, without gradients.
+
+    Args:
+        reader: The aligner whose scores are trained.
+        target: The correct answer.
+        output: The model's output.
+
+    Returns:
+        The loss, and whether the gold candidate has the highest score (None for a generated answer).
+
+    Raises:
+        Unsupported: The aligner has no differentiable scores.
+    """
+    starts = _starts(target, len(output.logprobs))
+    scored = tuple(tokens[start:] for tokens, start in zip(output.logprobs, starts, strict=True))
     if target.gold is None:
-        return -sum(counted[0]) / len(counted[0]), None
-    scores = _scorer(reading).align(ScoreOutput(logprobs=counted))
-    highest = max(scores)
-    total = highest + math.log(sum(math.exp(score - highest) for score in scores))
-    return total - scores[target.gold], scores.index(highest) == target.gold
+        return -sum(scored[0]) / len(scored[0]), None
+    scores = _trainable(reader).align(ScoreOutput(logprobs=scored))
+    return float(np.logaddexp.reduce(scores)) - scores[target.gold], scores.index(max(scores)) == target.gold
 
 
-def _scorer(reading: OutputReader) -> Verbalizer | Choices:
-    if not isinstance(reading, Verbalizer | Choices):
+def _starts(target: Target, continuations: int) -> Sequence[int]:
+    """The first scored token of each continuation."""
+    return target.label_token_counts or (0,) * continuations
+
+
+def _trainable(reader: OutputReader) -> DifferentiableScorer:
+    if not isinstance(reader, DifferentiableScorer):
         raise Unsupported(
-            f"The scores of the aligner {reading.name} cannot be used for training",
+            f"The scores of the aligner {reader.name} cannot be used for training",
             code="untrainable-aligner",
             hint="Use a Verbalizer or Choices",
-            aligner=reading.name,
+            aligner=reader.name,
         )
-    return reading
-
-
-def label_scores(reading: OutputReader, rows: Sequence[Tensor]) -> Tensor:
-    """One score a candidate, (candidates,): `align` of a verbalizer or of choices, differentiable."""
-    import torch
-
-    reading = _scorer(reading)
-    scores = torch.stack([row.sum() if reading.score == "sum" else row.mean() for row in rows])
-    if isinstance(reading, Choices):
-        return scores
-    own = torch.split(scores, reading.counts)
-    if reading.pool == "logsumexp":
-        return torch.stack([each.logsumexp(0) for each in own])
-    return torch.stack([each.amax(0) if reading.pool == "max" else each.mean(0) for each in own])
+    return reader

@@ -1,7 +1,7 @@
-"""Self-consistency (Wang et al. 2022, 2203.11171): of the answers of several texts, the one that most of them give.
+"""Self-consistency: the majority vote over several sampled answers (Wang et al. 2022, 2203.11171).
 
-A text without an answer never wins, and stays in the denominator. Of answers that are given equally often, the one that was
-given first wins. Answers are compared by their normal forms, None where a text holds none.
+Answers are compared by their normal forms. A text without an answer never wins but stays in the denominator. Ties go to the
+answer that occurs first.
 """
 
 from __future__ import annotations
@@ -12,76 +12,123 @@ from dataclasses import dataclass, replace
 from math import comb
 from typing import ClassVar
 
-from promptkit.align.extract.rules import Extraction, check_drawn
+from promptkit.align.extract.base import Extraction, check_sampling
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Majority:
-    """Behind an extraction: so many texts are drawn for each row, and the majority's answer is the row's."""
+    """Samples several texts for each row and predicts their most frequent answer.
+
+    It follows an extraction in a chain: `[pk.extract.final_number(), pk.vote.Majority(samples=8)]`.
+
+    Raises:
+        InputError: `samples` is less than 1, or the temperature would make all samples identical.
+    """
 
     samples: int = 8
-    """How many texts of each row."""
+    """Texts sampled for each row."""
     temperature: float = 0.7
-    """At which they are drawn; above 0, as greedy texts are all the same."""
+    """Sampling temperature; greater than 0, because greedy samples are identical."""
     name: ClassVar[str] = "majority"
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
+        """Checks the settings."""
         checked(self)
-        check_drawn(self.samples, self.temperature)
+        check_sampling(self.samples, self.temperature)
 
-    def bind(self, extraction: Extraction) -> Extraction:
-        """The extraction, from that many texts. Raises if it says itself how many it draws."""
-        if (extraction.samples, extraction.temperature) != (1, 0.0):
+    def bind(self, reader: object) -> Extraction:
+        """Returns the extraction with the sampling settings of this vote.
+
+        Args:
+            reader: The aligner before the vote in a chain.
+
+        Raises:
+            InputError: The aligner is not an extraction, or it sets `samples` or `temperature` itself.
+        """
+        if not isinstance(reader, Extraction):
+            raise InputError(
+                "A vote needs an extraction before it, as it counts answers extracted from several texts",
+                code="vote-without-extraction",
+                got=f"{type(reader).__name__} before the vote",
+                hint="Begin with an extraction, such as pk.extract.final_number",
+                aligner=type(reader).__name__,
+            )
+        if (reader.samples, reader.temperature) != (1, 0.0):
             raise InputError(
                 "The number of samples and the temperature are set by the vote, but the extraction sets them too",
                 code="conflicting-options",
-                got=f"{extraction.name}(samples={extraction.samples}, temperature={extraction.temperature})",
+                got=f"{reader.name}(samples={reader.samples}, temperature={reader.temperature})",
                 hint="Leave both out of the extraction",
-                aligner=extraction.name,
+                aligner=reader.name,
                 options=("samples", "temperature"),
             )
-        return replace(extraction, samples=self.samples, temperature=float(self.temperature))
+        return replace(reader, samples=self.samples, temperature=float(self.temperature))
 
 
-def majority(forms: Sequence[str | None]) -> int | None:
-    """The place of the winning answer, where it was given first; None if no text holds one."""
-    counts = Counter(form for form in forms if form is not None)
-    most = max(counts.values(), default=0)
-    return next((place for place, form in enumerate(forms) if form is not None and counts[form] == most), None)
+def majority(answers: Sequence[str | None]) -> int | None:
+    """Returns the index of the winning answer.
 
+    Args:
+        answers: The normal form of each text's answer; None for a text without an answer.
 
-def right_at(forms: Sequence[str | None], right: Collection[str]) -> list[float]:
-    """For k = 1 to n texts, the share of all their subsets of size k whose vote is one of the `right` forms.
-
-    Counted, not drawn. A form wins with `count` texts, the first of them at `first`, where each other has fewer, or as many
-    and all behind `first`: those subsets' sizes are the powers of x in
-    C(later, count - 1) x^count (1 + x)^free prod_rivals (sum_{j < count} C(m, j) x^j + C(m behind first, count) x^count).
+    Returns:
+        The index at which the most frequent answer occurs first, or None if no text has an answer.
     """
-    places = {form: [i for i, other in enumerate(forms) if other == form] for form in forms if form is not None}
-    won = [0] * (len(forms) + 1)
-    for form in places.keys() & set(right):
-        own = places[form]
-        for order, first in enumerate(own):
-            later = len(own) - order - 1
-            for count in range(1, later + 2):
-                rivals = [other for other in places.values() if other is not own and len(other) >= count]
-                free = len(forms) - len(own) - sum(map(len, rivals))
-                ways = _times([comb(later, count - 1)], [comb(free, j) for j in range(free + 1)])
-                for rival in rivals:
-                    behind = sum(place > first for place in rival)
-                    ways = _times(ways, [*(comb(len(rival), j) for j in range(count)), comb(behind, count)])
-                for size, number in enumerate(ways, start=count):
-                    won[size] += number
-    return [won[k] / comb(len(forms), k) for k in range(1, len(forms) + 1)]
+    counts = Counter(answer for answer in answers if answer is not None)
+    highest = max(counts.values(), default=0)
+    return next((index for index, answer in enumerate(answers) if answer is not None and counts[answer] == highest), None)
 
 
-def _times(one: Sequence[int], other: Sequence[int]) -> list[int]:
-    """The product of two polynomials by their coefficients, the lowest first."""
-    product = [0] * (len(one) + len(other) - 1)
-    for i, a in enumerate(one):
-        for j, b in enumerate(other):
+def vote_accuracy(answers: Sequence[str | None], accepted: Collection[str]) -> list[float]:
+    """Returns the accuracy of a vote over k of the texts, for every k from 1 to the number of texts.
+
+    The accuracy at k is the share of all subsets of k texts for which the majority answer is accepted. It is computed exactly,
+    without sampling subsets.
+
+    Args:
+        answers: The normal form of each text's answer; None for a text without an answer.
+        accepted: The normal forms of the correct answers.
+    """
+    positions = {answer: [i for i, other in enumerate(answers) if other == answer] for answer in answers if answer is not None}
+    wins = [0] * (len(answers) + 1)
+    for answer in positions.keys() & set(accepted):
+        for size, subsets in _winning_subsets(answer, positions, len(answers)):
+            wins[size] += subsets
+    return [wins[k] / comb(len(answers), k) for k in range(1, len(answers) + 1)]
+
+
+def _winning_subsets(answer: str, positions: dict[str, list[int]], texts: int) -> list[tuple[int, int]]:
+    """Pairs of a subset size and the number of subsets of that size in which the answer wins.
+
+    The answer wins with `count` votes, the first of them at `first`, if every rival has fewer votes, or equally many that all
+    occur after `first`. The number of such subsets of size k is the coefficient of x^k in
+
+        C(later, count - 1) x^count (1 + x)^free prod_rivals (sum_{j < count} C(m, j) x^j + C(m after first, count) x^count)
+
+    where m is the number of texts with the rival's answer, and `free` counts the texts that cannot change the result.
+    """
+    votes = positions[answer]
+    others = [rival for name, rival in positions.items() if name != answer]
+    found: list[tuple[int, int]] = []
+    for order, first in enumerate(votes):
+        later = len(votes) - order - 1
+        for count in range(1, later + 2):
+            rivals = [rival for rival in others if len(rival) >= count]
+            free = texts - len(votes) - sum(map(len, rivals))
+            subsets = _multiply([comb(later, count - 1)], [comb(free, j) for j in range(free + 1)])
+            for rival in rivals:
+                after_first = sum(position > first for position in rival)
+                subsets = _multiply(subsets, [*(comb(len(rival), j) for j in range(count)), comb(after_first, count)])
+            found += enumerate(subsets, start=count)
+    return found
+
+
+def _multiply(first: Sequence[int], second: Sequence[int]) -> list[int]:
+    """The product of two polynomials, given by their coefficients in ascending order."""
+    product = [0] * (len(first) + len(second) - 1)
+    for i, a in enumerate(first):
+        for j, b in enumerate(second):
             product[i + j] += a * b
     return product

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from promptkit.align.chain import recorded
+from promptkit.align.chain import chain_from_settings
 from promptkit.analysis.compare import located, read_branch
 from promptkit.core.alignment import Scorer
 from promptkit.core.errors import RunError
@@ -120,7 +120,7 @@ def bias(spelling: str) -> Biases:
     branch = read_branch(spelling)
     settings, samples, besides = read_outputs(path, KEPT)
     try:
-        reading = recorded(settings["align"][0]).reading
+        reading = chain_from_settings(settings["align"][0]).reader
     except (TypeError, LookupError, AttributeError):
         raise damaged(path / "run.json", "it is not the settings of a run") from None
     if not isinstance(reading, Scorer) or not reading.labels:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from promptkit.align.chain import Reads
+from promptkit.align.chain import Reader
 from promptkit.core.alignment import Scorer
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Manipulation
@@ -92,7 +92,7 @@ def diagnose(
     second: Model,
     task: Task,
     manipulate: Manipulation,
-    reading: Reads,
+    reading: Reader,
     *,
     limit: int,
     tolerance: float = TOLERANCE,
@@ -140,7 +140,7 @@ def _gaps(reading: Scorer, a: Output, b: Output) -> list[float]:
     return [abs(x - y) for x, y in zip(reading.align(a), reading.align(b), strict=True)]
 
 
-def _flip(row: Example, reading: Reads, a: Output, b: Output) -> Disagreement | None:
+def _flip(row: Example, reading: Reader, a: Output, b: Output) -> Disagreement | None:
     if isinstance(reading, Scorer):
         assert isinstance(a, ScoreOutput)
         assert isinstance(b, ScoreOutput)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptkit.align.chain import CALIBRATIONS, Chain, recorded
+from promptkit.align.chain import CALIBRATIONS, Chain, chain_from_settings
 from promptkit.core.alignment import Calibration, Scorer
 from promptkit.core.errors import PromptkitError, RunError
 from promptkit.core.paths import expanded
@@ -129,11 +129,11 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     path = expanded(run)
     settings, samples, besides = read_outputs(path, KEPT)
     try:
-        made = [recorded(chain) for chain in settings["align"]]
+        made = [chain_from_settings(chain) for chain in settings["align"]]
         named = {"task": settings["task"]["name"], "split": settings["split"], "model": settings["model"]["name"]}
     except (TypeError, LookupError, AttributeError):
         raise damaged(path / "run.json", "it is not the settings of a run") from None
-    reading = made[0].reading
+    reading = made[0].reader
     if not isinstance(reading, Scorer) or not reading.labels:
         raise RunError(
             f"The run {path} does not have the same labels for every row, which alignments after a run need",
@@ -146,7 +146,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     observed = stored(read_tensors(path))
     there = _Stored(settings, samples, besides, made, observed)
     possible, lacking = _divided(_wanted(calibrate, made), there)
-    chains = [Chain(reading=reading), *(Chain(reading=reading, calibration=each) for each in possible)]
+    chains = [Chain(reader=reading), *(Chain(reader=reading, calibration=each) for each in possible)]
     results = figures.results(chains, samples, besides, observed)
     gold = [line["gold"] for line in samples]
     had = [spelling(chain.calibration) for chain in made if chain.calibration]
@@ -201,7 +201,7 @@ class _Stored:
         self._had = requirements.united(made)
         self._by_hash = self._known[: self._had.rows]
         """Behind them stand rows that were chosen by their labels."""
-        self._size = len(made[0].reading.labels)
+        self._size = len(made[0].reader.labels)
         self._items = len(samples)
         self._contexts = {support.context_of(line["demos"]) for line in samples}
         self._held = {line["id"] for line in besides}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from promptkit.analysis.realign import Alignments
-from promptkit.display.plots import COLOURS, GREY, POINTS, page, styled
+from promptkit.display.plots import COLORS, GRAY, POINTS, page, styled
 from promptkit.display.text_table import FEW_LABELS
 from promptkit.metrics.classification import BINS
 from promptkit.metrics.intervals import Estimate, wilson
@@ -80,10 +80,10 @@ def _reliability(axes: Axes, result: Result) -> None:
     found = bins(result)
     xs, values = [each.confidence for each in found], [each.right.value for each in found]
     spread = [[each.right.value - each.right.low for each in found], [each.right.high - each.right.value for each in found]]
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)
-    axes.errorbar(xs, values, yerr=spread, fmt="none", ecolor=COLOURS[0], elinewidth=0.9, capsize=2, zorder=2)
+    axes.plot([0, 1], [0, 1], color=GRAY, linestyle=(0, (4, 2)), linewidth=0.8, zorder=1)
+    axes.errorbar(xs, values, yerr=spread, fmt="none", ecolor=COLORS[0], elinewidth=0.9, capsize=2, zorder=2)
     areas = [8 + 160 * each.rows / len(result.correct) for each in found]
-    axes.scatter(xs, values, s=areas, color=COLOURS[0], edgecolors="white", linewidths=0.5, zorder=3)
+    axes.scatter(xs, values, s=areas, color=COLORS[0], edgecolors="white", linewidths=0.5, zorder=3)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     axes.set_box_aspect(1)

@@ -1,4 +1,4 @@
-"""The commands that read finished runs again: `promptkit align` and `promptkit bias`."""
+"""`promptkit align` and `promptkit bias`: analyze a finished run without a model."""
 
 from __future__ import annotations
 
@@ -10,43 +10,41 @@ import typer
 
 from promptkit.cli import options as opts
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A folder that promptkit eval has printed.")]
-
 
 def align(
-    run: Run,
-    calibrate: Annotated[str, typer.Option(help="all, or some by name: contextual,batch:estimate_on=test.")] = "all",
-    plot: Annotated[Path | None, typer.Option(help="Draw reliability and confusion there: a .png, .pdf or .svg file.")] = None,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, as printed by `promptkit eval`.")],
+    calibrate: Annotated[str, typer.Option(help="Calibrations, such as contextual,batch:estimate_on=test, or all.")] = "all",
+    plot: opts.Plot = None,
     as_json: opts.Json = False,
 ) -> None:
-    """Align a finished run anew, without a model: every calibration that its stored outputs allow."""
-    from promptkit.analysis import realign as alignments
+    """Apply other calibrations to the stored outputs of a finished run, without a model."""
+    from promptkit.analysis import realign
     from promptkit.display.terminal import print_wide
 
     if plot is not None:
         from promptkit.display.plots import check_drawable
 
         check_drawable(plot)
-    found = alignments.align(run, calibrate)
+    alignment = realign.align(run, calibrate)
     if plot is not None:
         from promptkit.analysis.reliability import picture
         from promptkit.display.plots import write
 
-        write(picture(found), plot)
+        write(picture(alignment), plot)
     if as_json:
-        typer.echo(json.dumps(found.to_json()))
+        typer.echo(json.dumps(alignment.to_json()))
         return
-    print_wide(found.table())
-    for line in found.told():
+    print_wide(alignment.table())
+    for line in alignment.told():
         typer.echo(line)
 
 
 def bias(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or RUN:BRANCH (runs/x-12345678:batch).")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, or RUN:BRANCH, such as runs/x-12345678:batch.")],
     as_json: opts.Json = False,
 ) -> None:
-    """Measure a run's majority-label, recency and common-token bias, and its accuracy by label."""
-    from promptkit.analysis.bias import bias as measured
+    """Measure the majority-label, recency and common-token bias of a run, and its accuracy per label."""
+    from promptkit.analysis.bias import bias as measure_bias
 
-    found = measured(run)
-    typer.echo(json.dumps(found.to_json()) if as_json else found)
+    result = measure_bias(run)
+    typer.echo(json.dumps(result.to_json()) if as_json else result)

@@ -11,11 +11,13 @@ from promptkit.cli import options as opts
 
 
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders, or RUN:BRANCH (runs/x-12345678:batch).")],
-    flips: Annotated[bool, typer.Option("--flips", help="List the rows that are predicted differently.")] = False,
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Run folders, or RUN:BRANCH, such as runs/x-12345678:batch.")
+    ],
+    flips: Annotated[bool, typer.Option("--flips", help="List the rows with different predictions.")] = False,
     as_json: opts.Json = False,
 ) -> None:
-    """Compare finished runs row by row: accuracies, the paired difference with its 95% interval, McNemar's exact p."""
+    """Compare finished runs row by row, with 95% confidence intervals and McNemar's exact test."""
     from promptkit.analysis.compare import compare_runs
 
     comparison = compare_runs(runs)
@@ -24,12 +26,12 @@ def compare(
         return
     print(comparison)
     if comparison.left_out:
-        print(f"{comparison.left_out} rows are not in every run and are left out")
+        print(f"{comparison.left_out} rows are not in every run and are excluded")
     for branch in comparison.branches[1:]:
-        print(f"{len(branch.flips)} of {comparison.n} rows are predicted differently by {branch.name}")
+        print(f"{len(branch.flips)} of {comparison.n} rows have a different prediction in {branch.name}")
         for flip in branch.flips if flips else ():
-            print(f"  {flip.id}  gold {flip.gold}: {_said(flip.first)} -> {_said(flip.other)}")
+            print(f"  {flip.id}  gold {flip.gold}: {_answer_text(flip.first)} -> {_answer_text(flip.other)}")
 
 
-def _said(answer: str | None) -> str:
+def _answer_text(answer: str | None) -> str:
     return "(no answer)" if answer is None else answer

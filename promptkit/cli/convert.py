@@ -1,4 +1,4 @@
-"""The command `promptkit convert`: its options, and what it prints."""
+"""`promptkit convert`: converts learned prompts between PEFT and promptkit."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Annotated
 import typer
 
 from promptkit.cli import options as opts
-from promptkit.config import build
+from promptkit.config.build import load_model
 
 
 def convert(
     folder: Annotated[
-        str, typer.Argument(metavar="FOLDER", help="A PEFT checkpoint, or a folder that promptkit train has made.")
+        str, typer.Argument(metavar="FOLDER", help="PEFT checkpoint, or folder with a learned prompt from `promptkit train`.")
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write, of the other kind.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write, in the other format.")],
     model: Annotated[
-        str | None, typer.Option("--model", help="The model that it was learned on, if the folder calls it by another name.")
+        str | None, typer.Option("--model", help="Model that the prompt was trained on, if the folder has another name for it.")
     ] = None,
-    set_: opts.Set = None,
+    set_: opts.EngineSettings = None,
     as_json: opts.Json = False,
 ) -> None:
-    """Turn a PEFT checkpoint of prompt, p- or prefix tuning into a learned prompt, or a learned prompt into one of PEFT."""
-    from promptkit.training.conversion import convert as converted
+    """Convert a PEFT checkpoint (prompt tuning, P-tuning, prefix tuning) to a learned prompt, or the reverse."""
+    from promptkit.training.conversion import convert as convert_folder
 
-    made = converted(folder, out, model=None if model is None else build.model(model, set_))
-    typer.echo(json.dumps(made.to_json()) if as_json else made)
+    result = convert_folder(folder, out, model=None if model is None else load_model(model, set_))
+    typer.echo(json.dumps(result.to_json()) if as_json else result)

@@ -8,37 +8,43 @@ from typing import Annotated
 import typer
 
 from promptkit.cli import options as opts
-from promptkit.config import build
-from promptkit.config.prompt import PromptOptions
-from promptkit.tasks import resolve
+from promptkit.config.answer import AnswerOptions
+from promptkit.config.build import load_model
+from promptkit.config.prompt import DEFAULT_SHOTS, PromptOptions
+from promptkit.tasks.options import DataOptions
+from promptkit.tasks.resolve import resolve_task
+
+PROMPT = opts.Expand(
+    only=("template", "chat", "shots"), defaults={"shots": DEFAULT_SHOTS}, help={"shots": "Number of demonstrations."}
+)
 
 
+@opts.expand_options
 def doctor(
-    model: Annotated[str, typer.Option("--model", help="[engine:]name of the one model.")],
-    against: Annotated[str, typer.Option("--against", help="[engine:]name of the other.")],
-    task: Annotated[str, typer.Option("--task", help="A name of `promptkit tasks`, or a task's YAML file.")] = "sentiment",
-    shots: opts.Shots = 8,
-    limit: Annotated[int, typer.Option(min=1, help="How many rows.")] = 64,
-    tolerance: Annotated[float, typer.Option(min=0, help="Of a label's log-probability, natural log.")] = 2e-3,
-    template: opts.Template = None,
-    chat: opts.Chat = False,
-    data: opts.Data = None,
-    set_: opts.Set = None,
+    *,
+    model: Annotated[str, typer.Option("--model", help="First model, as [engine:]name.")],
+    against: Annotated[str, typer.Option("--against", help="Second model, as [engine:]name.")],
+    task: Annotated[str, typer.Option("--task", help="Task name from `promptkit tasks`, or a task file.")] = "sentiment",
+    limit: Annotated[int, typer.Option(min=1, help="Number of rows.")] = 64,
+    prompt_options: Annotated[PromptOptions, PROMPT],
+    data_options: Annotated[DataOptions, opts.Expand(only=("data",))],
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Largest accepted difference of a label's log-probability, in nats.")
+    ] = 2e-3,
+    set_: opts.EngineSettings = None,
     set_against: Annotated[
-        list[str] | None, typer.Option("--set-against", metavar="KEY=VALUE", help="A setting of the other engine.")
+        list[str] | None, typer.Option("--set-against", metavar="KEY=VALUE", help="Engine setting of the second model.")
     ] = None,
     as_json: opts.Json = False,
 ) -> None:
-    """Ask two engines the same and tell whether they agree; exit code 1 if they do not."""
-    from promptkit.align.chain import reading
+    """Compare the outputs of two engines for the same requests; the exit code is 1 if they differ."""
     from promptkit.analysis.doctor import diagnose
 
-    loaded = resolve.task(task, data, template, None, None, None, None)
-    prompt = PromptOptions(template=template, instruction=None, chat=chat, shots=shots, demos=None, order=None, seed=0).prompt(
-        loaded
-    )
-    first, second = build.model(model, set_), build.model(against, set_against)
-    found = diagnose(first, second, loaded, prompt, reading(loaded), limit=limit, tolerance=tolerance)
-    print(json.dumps(found.to_json()) if as_json else found)
-    if found.reasons:
+    loaded = resolve_task(task, data_options, template=prompt_options.template)
+    prompt = prompt_options.build_prompt(loaded)
+    aligner = AnswerOptions().build_first_aligner(loaded)
+    first, second = load_model(model, set_), load_model(against, set_against)
+    diagnosis = diagnose(first, second, loaded, prompt, aligner, limit=limit, tolerance=tolerance)
+    print(json.dumps(diagnosis.to_json()) if as_json else diagnosis)
+    if diagnosis.reasons:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`promptkit task init`: writes a task file and a template for a data file."""
+"""`promptkit task init`: writes a first task file and template for a data file."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ import typer
 
 from promptkit.cli import options as opts
 from promptkit.core.errors import TaskError
+from promptkit.tasks.options import DataOptions
+
+LABEL_COLUMN = opts.Expand(
+    only=("label_column",),
+    help={"label_column": "Column with the labels; by default `label`, or the only column with few different values."},
+)
 
 
+@opts.expand_options
 def init(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A csv, tsv, jsonl or parquet file with a header.")],
-    label_column: opts.LabelColumn = None,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Data file (csv, tsv, jsonl, parquet) with named columns.")],
+    data_options: Annotated[DataOptions, LABEL_COLUMN],
 ) -> None:
-    """Write a commented task file and a template beside a data file, to start from."""
-    from promptkit.tasks.from_file import starter
+    """Write a commented task file and a template next to a data file, as a starting point."""
+    from promptkit.tasks.starter import starter_files
 
-    written = starter(file, label_column)
-    there = next((path for path in written if path.exists()), None)
-    if there is not None:
-        hint = "Move it, or continue with it as it is"
-        raise TaskError(f"{there} already exists and is not overwritten", code="path-exists", hint=hint, path=str(there))
-    for path, content in written.items():
+    contents = starter_files(file, data_options.label_column)
+    existing = next((path for path in contents if path.exists()), None)
+    if existing is not None:
+        hint = "Move it, or use it as it is"
+        raise TaskError(f"{existing} already exists and is not overwritten", code="path-exists", hint=hint, path=str(existing))
+    for path, content in contents.items():
         path.write_text(content, "utf-8", newline="")
         print(f"wrote {path}")
-    print(f"next: promptkit render {next(iter(written))}")
+    print(f"next: promptkit render {next(iter(contents))}")

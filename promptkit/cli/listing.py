@@ -1,4 +1,4 @@
-"""`promptkit tasks`, `models`, `kinds` and `cache`: lists what there is."""
+"""`promptkit tasks`, `models`, `kinds` and `cache`: list what is available."""
 
 from __future__ import annotations
 
@@ -12,62 +12,65 @@ from promptkit.display.terminal import print_table
 
 
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Forget every answer.")] = False, as_json: opts.Json = False
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all cached outputs.")] = False, as_json: opts.Json = False
 ) -> None:
-    """Show the score cache: where it is, and how much it holds."""
+    """Show the location and size of the score cache."""
     from promptkit.models.cache import ScoreCache
 
     scores = ScoreCache()
     if clear:
         scores.clear()
-    held = scores.contents()
+    contents = scores.contents()
     if as_json:
-        print(json.dumps({"path": str(held.path), "answers": held.entries, "bytes": held.size, "bound": held.max_bytes}))
+        print(
+            json.dumps(
+                {"path": str(contents.path), "answers": contents.entries, "bytes": contents.size, "bound": contents.max_bytes}
+            )
+        )
     else:
-        print(f"{held.path}: {held.entries} answers, {held.size / 2**20:.1f} of at most {held.max_bytes / 2**20:.0f} MiB")
+        print(
+            f"{contents.path}: {contents.entries} outputs, {contents.size / 2**20:.1f} of at most {contents.max_bytes / 2**20:.0f} MiB"
+        )
 
 
 def tasks(as_json: opts.Json = False) -> None:
     """List the tasks that promptkit ships."""
-    from promptkit.tasks.task import described
+    from promptkit.tasks.task import read_shipped_specs
 
-    found = described()
+    specs = read_shipped_specs()
     if as_json:
-        print(
-            json.dumps(
-                {"tasks": [{"name": name, **spec.model_dump(mode="json", exclude_none=True)} for name, spec in found.items()]}
-            )
-        )
+        entries = [{"name": name, **spec.model_dump(mode="json", exclude_none=True)} for name, spec in specs.items()]
+        print(json.dumps({"tasks": entries}))
         return
     rows = []
-    for name, spec in found.items():
+    for name, spec in specs.items():
         places = dict.fromkeys("bundled" if s.files else "--data" if s.mirror else "hub" for s in spec.sources)
         answers = {"classification": f"{len(spec.labels or ())} labels", "choice": "choices", "generation": "texts"}
         rows.append((name, answers[spec.kind], ", ".join(places), spec.description))
-    print_table(("task", "answers", "read from", "description"), rows)
+    print_table(("task", "answers", "data from", "description"), rows)
 
 
 def models(as_json: opts.Json = False) -> None:
-    """List the engines: what a model's name may be, and what each can be asked."""
+    """List the engines, their model names and the requests that they support."""
     from promptkit.models.registry import DEFAULT_ENGINE, ENGINES
 
     if as_json:
-        listed = [
-            {"name": name, "names": e.names, "verbs": list(e.verbs), "description": e.description}
-            for name, e in ENGINES.items()
+        engines = [
+            {"name": name, "names": engine.names, "verbs": list(engine.verbs), "description": engine.description}
+            for name, engine in ENGINES.items()
         ]
-        print(json.dumps({"default": DEFAULT_ENGINE, "engines": listed}))
+        print(json.dumps({"default": DEFAULT_ENGINE, "engines": engines}))
         return
-    rows = [(name, ", ".join(e.verbs), e.names, e.description) for name, e in ENGINES.items()]
-    print_table(("engine", "answers", "NAME in --model [engine:]NAME", "what it is"), rows)
+    rows = [(name, ", ".join(engine.verbs), engine.names, engine.description) for name, engine in ENGINES.items()]
+    print_table(("engine", "requests", "NAME in --model [engine:]NAME", "description"), rows)
 
 
 def kinds(as_json: opts.Json = False) -> None:
-    """List the manipulations with their place in the taxonomy: format, location, operator."""
+    """List the manipulations with their format, location and operator in the taxonomy."""
     from promptkit.manipulate.catalog import described
 
-    found = described()
+    rows = described()
     if as_json:
-        print(json.dumps({"kinds": found}))
+        print(json.dumps({"kinds": rows}))
         return
-    print_table(("manipulation", "format", "location", "operator", "what it is"), [tuple(kind.values()) for kind in found])
+    print_table(("manipulation", "format", "location", "operator", "description"), [tuple(row.values()) for row in rows])

@@ -1,4 +1,4 @@
-"""The command line. Parses options into the objects of the library, and prints; nothing else here."""
+"""The command line application: registers the commands and reports errors."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ app = typer.Typer(
 )
 
 
-task_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Start a task of your own.")
+task_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create a task.")
 
 
 @task_app.callback()
-def _of_task() -> None:
-    """Start a task of your own."""
+def _task() -> None:
+    """Create a task."""
 
 
 app.command("eval")(eval_)
@@ -48,13 +48,14 @@ app.add_typer(task_app, name="task")
 
 
 def main() -> None:
-    """Run the command; a mistake of the user is one paragraph on standard error, and exit code 1."""
-    own = processes()  # of several, the others tell only what ends them
-    logging.basicConfig(format="%(message)s", level=logging.WARNING if own.is_main else logging.ERROR, stream=sys.stderr)
-    name = "promptkit" if own.is_main else f"promptkit (process {own.rank + 1} of {own.count})"
+    """Runs the command. An error that the user can fix is one paragraph on standard error, with exit code 1."""
+    current = processes()
+    level = logging.WARNING if current.is_main else logging.ERROR  # warnings are printed by one process only
+    logging.basicConfig(format="%(message)s", level=level, stream=sys.stderr)
+    name = "promptkit" if current.is_main else f"promptkit (process {current.rank + 1} of {current.count})"
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character still shows the rest
+            stream.reconfigure(errors="backslashreplace")  # the terminal may not support all characters
     try:
         app()
         sys.stdout.flush()

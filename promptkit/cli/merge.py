@@ -1,4 +1,4 @@
-"""`promptkit merge`: joins the shards of a run."""
+"""`promptkit merge`: merges the shards of a run."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Annotated
 import typer
 
 from promptkit.cli import options as opts
-from promptkit.cli.evaluate import _show
+from promptkit.cli.evaluate import print_run
 
 
 def merge(
-    shards: Annotated[list[Path], typer.Argument(metavar="SHARD...", help="The folders of every shard of one run.")],
-    out: Annotated[Path | None, typer.Option(help="The folder that holds run folders; the first shard's unless given.")] = None,
+    shards: Annotated[list[Path], typer.Argument(metavar="SHARD...", help="Run folders of all shards of one run.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the run folders; by default that of the first shard.")] = None,
     as_json: opts.Json = False,
 ) -> None:
-    """Put the shards of a run together: the run that one process would have made, byte for byte."""
-    from promptkit.evaluation.merge import merge as merged
+    """Merge the shards of a run into the run that one process would have written, byte for byte."""
+    from promptkit.evaluation.merge import merge as merge_shards
 
-    run = merged(shards, out=out)
+    run = merge_shards(shards, out=out)
     if as_json:
         print(json.dumps(run.to_json()))
     else:
-        _show(run)
+        print_run(run)

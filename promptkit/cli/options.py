@@ -1,165 +1,177 @@
-"""The options of the commands, and the objects of the library that they stand for. Prints nothing."""
+"""The options of the commands.
+
+Options that several commands share are declared once, as the fields of a model: `PromptOptions`, `AnswerOptions` and
+`DataOptions`. A command takes such a model as one parameter, and `expand_options` turns it into one option for each field,
+with the field's docstring as the help text.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from types import NoneType
+from typing import Annotated, Any, cast, get_args, get_origin
 
 import typer
+from annotated_types import Ge, Gt, Le
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-INTERRUPTED = 130
-"""The exit code of a command stopped by Ctrl-C."""
-
+METAVARS = {"prompt": "FOLDER"}
+"""The placeholders that `--help` shows for values, where the type does not say enough."""
 
 TaskName = Annotated[
     str,
     typer.Argument(
-        metavar="TASK", help="A name of `promptkit tasks`, a task's YAML file, or a csv, tsv, jsonl or parquet file."
+        metavar="TASK", help="Name from `promptkit tasks`, task file (.yaml), or data file (csv, tsv, jsonl, parquet)."
     ),
 ]
 
-
-ModelName = Annotated[str, typer.Option("--model", help="[engine:]name: a hub id, folder, .gguf file, demo, or fake.")]
-
-
-Template = Annotated[
-    str | None, typer.Option(help="A template's name, the path of a .j2 file, or its text: '{% block input %}...'.")
+ModelName = Annotated[
+    str, typer.Option("--model", help="Model as [engine:]name: a hub id, a folder, a .gguf file, demo or fake.")
 ]
 
-
-LabelColumn = Annotated[str | None, typer.Option(help="For a data file: the column of the labels, unless it is `label`.")]
-
-
-Labels = Annotated[str | None, typer.Option(help="For a data file: its labels in order, a,b,c; else the column's values.")]
-
-
-AnswerColumn = Annotated[
-    str | None, typer.Option(help="For a data file whose answers are texts to be written: the column that holds them.")
+EngineSettings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Engine setting, such as dtype=bfloat16.")
 ]
-
 
 Calibrate = Annotated[
     str,
     typer.Option(
-        help="Alignments besides the plain scores, with commas. Corrections: contextual, domain, batch, batch-fitted, pmi, "
-        "prior, proca, temperature, vector, affine. Learned from labeled rows: linear, hidden, prototypical, soft, knn, "
-        "automatic; as label maps: blm, blm+, frequency, iterative, random, semantic. With keywords as in "
-        "knn:k=3:per_class=16."
+        help="Calibrations, probes and label maps, separated by commas, such as contextual,batch or knn:k=3: contextual, "
+        "domain, batch, batch-fitted, pmi, prior, proca, temperature, vector, affine, linear, hidden, prototypical, soft, "
+        "knn, automatic, blm, blm+, frequency, iterative, random, semantic."
     ),
 ]
 
+Limit = Annotated[int | None, typer.Option(min=1, help="Evaluate only the N rows with the smallest hash of their id.")]
 
-Extract = Annotated[
-    str | None,
-    typer.Option(
-        help="How the answer is found in a written text: first_line, final_answer, final_number, option, yes_no, boxed, "
-        "json_field:field=answer, pattern:regex=..."
-    ),
-]
+Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Evaluate shard I of N; `promptkit merge` joins the shards.")]
 
+Out = Annotated[Path, typer.Option(help="Folder for the run folders.")]
 
-MaxTokens = Annotated[int | None, typer.Option(min=1, help="The most tokens of a written text.")]
-
-
-Samples = Annotated[int | None, typer.Option(min=1, help="How many texts are drawn for a row, whose majority's answer counts.")]
-
-
-Temperature = Annotated[
-    float | None,
-    typer.Option(min=0, help="0 writes the likeliest text; above 0 it is drawn, by --seed; 0.7 for several --samples."),
-]
-
-
-Train = Annotated[Path | None, typer.Option(help="For a data file: where demonstrations come from, else half of it by hash.")]
-
-
-Instruction = Annotated[str | None, typer.Option(help="Replaces the template's instruction; '' shows none.")]
-
-
-Chat = Annotated[bool, typer.Option("--chat", help="Use the model's chat template, demonstrations as turns.")]
-
-
-Shots = Annotated[int, typer.Option(min=0, help="How many demonstrations.")]
-
-
-Saved = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--prompt",
-        metavar="FOLDER",
-        help="A folder that promptkit train has made, or a PEFT checkpoint: what was learned changes the prompt. May be "
-        "repeated.",
-    ),
-]
-
-
-Demos = Annotated[
-    str | None,
-    typer.Option(
-        help="By chance: random, random-each, balanced; by likeness: bm25, similar, mmr, dpp, votek, diverse; by asking the "
-        "model: mdl, influence, rerank; for a chain of thought: complex, auto-cot; or zero, first. With keywords as in "
-        "similar:balanced=true:budget=500. Unless given, balanced where a task has labels, else random."
-    ),
-]
-
-
-Order = Annotated[
-    str | None,
-    typer.Option(
-        help="given, shuffled, nearest-last, nearest-first, interleaved, or by asking the model: globale, locale, least-entropy. "
-        "Unless given, the nearest last where demonstrations are ranked by nearness, else as they were chosen."
-    ),
-]
-
-
-Cot = Annotated[str | None, typer.Option(help="Have the model reason before it answers: zero-shot or least-to-most.")]
-
-
-Seed = Annotated[int, typer.Option(help="Of the demonstrations and their order.")]
-
-
-ScoreOf = Annotated[
-    str,
-    typer.Option(
-        "--score",
-        help="An answer's score: sum over its tokens, mean per token, pmi (the sum less that behind the prompt's end alone) or "
-        "channel (the sum over the input's tokens behind the answer, by a template of its own).",
-    ),
-]
-
-
-Split = Annotated[str | None, typer.Option(help="The split to read; the task's own choice unless given.")]
-
-
-Data = Annotated[Path | None, typer.Option(help="Folder of a mirror of data sets; PROMPTKIT_DATA stands in for it.")]
-
-
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the engine, such as dtype=bfloat16.")
-]
-
-
-Shard = Annotated[
-    str | None, typer.Option(metavar="I/N", help="Every N-th batch of the run, from the I-th; `promptkit merge` joins them.")
-]
-
-
-Out = Annotated[Path, typer.Option(help="The folder that holds run folders.")]
-
-
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Ask the model again what it has answered before.")]
-
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Do not use the score cache.")]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
+Plot = Annotated[Path | None, typer.Option(help="Write a plot to this .png, .pdf or .svg file.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expand:
+    """How the fields of a model become the options of one command."""
+
+    only: tuple[str, ...] | None = None
+    """The fields that become options; by default all."""
+    without: tuple[str, ...] = ()
+    """The fields that do not become options."""
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    """Field -> default value in this command, if it differs from that of the model."""
+    help: Mapping[str, str] = field(default_factory=dict)
+    """Field -> help text in this command, if it differs from the field's docstring."""
+
+    def parameters(self, model: type[BaseModel]) -> Iterator[Parameter]:
+        """Yields one command line parameter for each field."""
+        for name, info in model.model_fields.items():
+            if name not in self.without and (self.only is None or name in self.only):
+                annotation = _option(name, info, self.help.get(name))
+                default = self.defaults.get(name, info.default)
+                yield Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+ZERO_SHOT = Expand(without=("cot", "prompt"), defaults={"shots": 0}, help={"shots": "Number of demonstrations."})
+"""The options of a prompt in commands that use no demonstrations by default."""
+
+
+def expand_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Turns each parameter that is a pydantic model into one option for each of its fields.
+
+    `Annotated[Model, Expand(...)]` selects fields and changes their defaults. The values are validated by typer.
+    """
+    parameters: list[Parameter] = []
+    models: dict[str, tuple[type[BaseModel], list[str]]] = {}
+    for parameter in signature(command, eval_str=True).parameters.values():
+        model, expand = _model_of(parameter.annotation)
+        if model is None:
+            parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY))
+        else:
+            expanded = list(expand.parameters(model))
+            parameters += expanded
+            models[parameter.name] = model, [option.name for option in expanded]
+
+    @wraps(command)
+    def with_options(**values: object) -> None:
+        groups = {
+            parameter: model.model_construct(None, **{name: values.pop(name) for name in names})
+            for parameter, (model, names) in models.items()
+        }
+        command(**values, **groups)
+
+    vars(with_options)["__signature__"] = Signature(parameters)
+    with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_options
+
+
+def _model_of(annotation: Any) -> tuple[type[BaseModel] | None, Expand]:
+    """The model of a parameter's annotation, and how it is expanded."""
+    kind, expand = annotation, Expand()
+    if get_origin(annotation) is Annotated:
+        kind, *metadata = get_args(annotation)
+        expand = next((item for item in metadata if isinstance(item, Expand)), expand)
+    return (kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None), expand
+
+
+def _option(name: str, info: FieldInfo, help_text: str | None) -> Any:
+    """A typer annotation: the type, and the option with its bounds and help text."""
+    kind, metadata = _split(info)
+    option = typer.Option(
+        f"--{name.replace('_', '-')}",
+        metavar=METAVARS.get(name),
+        help=help_text or " ".join((info.description or "").split()),
+        **_bounds(metadata),
+    )
+    return Annotated[kind, option]
+
+
+def _split(info: FieldInfo) -> tuple[Any, list[object]]:
+    """The type of a field as typer reads it, and the metadata that only pydantic reads."""
+    members = [member for member in get_args(info.annotation) if member is not NoneType]
+    if NoneType not in get_args(info.annotation):
+        return info.annotation, [*info.metadata]
+    kind, *metadata = get_args(members[0]) if get_origin(members[0]) is Annotated else (members[0],)
+    return kind | None, [*info.metadata, *metadata]
+
+
+def _bounds(metadata: Iterable[object]) -> dict[str, Any]:
+    """The arguments `min` and `max` of a typer option. Exclusive bounds are only used for integers."""
+    bounds: dict[str, Any] = {}
+    for item in metadata:
+        match item:
+            case Ge(ge=bound):
+                bounds["min"] = bound
+            case Gt(gt=bound):
+                bounds["min"] = cast(int, bound) + 1
+            case Le(le=bound):
+                bounds["max"] = bound
+    return bounds
+
 
 def eval_words(context: typer.Context, without: frozenset[str]) -> list[str]:
-    """The command that evaluates what another was given, `without` what `promptkit eval` is not told."""
+    """Returns the `promptkit eval` command with the options that another command was called with.
+
+    Args:
+        context: The context of the other command.
+        without: Names of parameters that `promptkit eval` does not have, or that the caller adds itself.
+    """
     words = ["promptkit", "eval", str(context.params["task"])]
     for parameter in context.command.params:
         value = context.params.get(str(parameter.name))
+        # the default number of demonstrations differs between the commands
         if parameter.name in without or (value == parameter.default and parameter.name != "shots"):
             continue
-        for each in value if isinstance(value, (list, tuple)) else (value,):
-            words += [parameter.opts[0]] if each is True else [parameter.opts[0], str(each)]
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            words += [parameter.opts[0]] if item is True else [parameter.opts[0], str(item)]
     return words

@@ -8,46 +8,37 @@ from typing import Annotated
 import typer
 
 from promptkit.cli import options as opts
-from promptkit.config import build
-from promptkit.config.prompt import PromptOptions
-from promptkit.tasks import resolve
+from promptkit.config.answer import AnswerOptions
+from promptkit.config.build import build_predictors
+from promptkit.config.prompt import DEFAULT_SHOTS, PromptOptions
+from promptkit.tasks.options import DataOptions
+from promptkit.tasks.resolve import resolve_task
+
+EIGHT_SHOTS = opts.Expand(defaults={"shots": DEFAULT_SHOTS}, help={"shots": "Number of demonstrations."})
 
 
+@opts.expand_options
 def render(
     task: opts.TaskName,
+    *,
     model: opts.ModelName = "demo",
-    n: Annotated[int, typer.Option("--n", min=1, help="How many rows to show.")] = 1,
+    set_: opts.EngineSettings = None,
+    prompt_options: Annotated[PromptOptions, EIGHT_SHOTS],
+    answer_options: Annotated[AnswerOptions, opts.Expand(only=("score",))],
+    data_options: DataOptions,
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of rows to show.")] = 1,
     tokens: Annotated[bool, typer.Option("--tokens", help="Show the token ids too.")] = False,
-    template: opts.Template = None,
-    instruction: opts.Instruction = None,
-    chat: opts.Chat = False,
-    shots: opts.Shots = 8,
-    demos: opts.Demos = None,
-    order: opts.Order = None,
-    cot: opts.Cot = None,
-    prompt: opts.Saved = None,
-    seed: opts.Seed = 0,
-    score: opts.ScoreOf = "sum",
-    split: opts.Split = None,
-    data: opts.Data = None,
-    label_column: opts.LabelColumn = None,
-    labels: opts.Labels = None,
-    answer_column: opts.AnswerColumn = None,
-    train: opts.Train = None,
-    set_: opts.Set = None,
     as_json: opts.Json = False,
 ) -> None:
-    """Show the exact prompts of a task, colored by part, and what is likely wrong with them."""
+    """Show the exact prompts of a task, with colored parts and warnings about likely mistakes."""
     from promptkit.evaluation.preview import show, views
 
-    loaded = resolve.task(task, data, template, label_column, labels, answer_column, train)
-    options = PromptOptions(
-        template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed, cot=cot
-    )
-    predictor = build.predictors(loaded, model, set_, options, {"score": score}, split=split, saved=prompt or ())[0]
-    shown = views(predictor, loaded, split=split or loaded.spec.split, n=n)
+    split = data_options.split
+    loaded = resolve_task(task, data_options, template=prompt_options.template)
+    predictor = build_predictors(loaded, model, set_, prompt_options, answer_options, split=split)[0]
+    rows = views(predictor, loaded, split=split or loaded.spec.split, n=n)
     if as_json:
-        print(json.dumps({"task": loaded.name, "model": predictor.model.name, "rows": [view.to_json() for view in shown]}))
+        print(json.dumps({"task": loaded.name, "model": predictor.model.name, "rows": [row.to_json() for row in rows]}))
     else:
-        for view in shown:
-            show(view, tokens=tokens)
+        for row in rows:
+            show(row, tokens=tokens)

@@ -1,93 +1,89 @@
-"""The command `promptkit search`: its options, and what it prints."""
+"""`promptkit search`: searches for an instruction."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from promptkit.cli import options as opts
-from promptkit.config import build
+from promptkit.cli.interrupt import exit_on_interrupt
+from promptkit.config.answer import AnswerOptions
+from promptkit.config.build import build_predictors
 from promptkit.config.prompt import PromptOptions
 from promptkit.core.errors import InputError
 from promptkit.display.terminal import Bar
-from promptkit.tasks import resolve
+from promptkit.tasks.options import DataOptions
+from promptkit.tasks.resolve import resolve_task
 
-OF_SEARCH = frozenset({"task", "instruction", "method", "candidates", "listed", "by", "dev", "test", "as_json"})
-"""The parameters that `promptkit eval` does not have, or is told otherwise."""
-INTERRUPTED = 130
-"""The exit code of a command stopped by Ctrl-C."""
+if TYPE_CHECKING:
+    from promptkit.searches.halving import By
+    from promptkit.searches.instructions import Method
+
+NOT_OF_EVAL = frozenset({"task", "instruction", "method", "candidates", "listed", "by", "dev", "test", "as_json"})
+"""The parameters that `promptkit eval` does not have, or that are added to its command by name."""
 
 
+@opts.expand_options
 def search(
     context: typer.Context,
     task: opts.TaskName,
+    *,
     model: opts.ModelName = "demo",
+    set_: opts.EngineSettings = None,
     method: Annotated[
-        str | None, typer.Option(help="ape or opro: the model proposes; list: --list alone. Unless given, list or ape.")
+        str | None, typer.Option(help="Search method: ape, opro, or list; by default list with --list, else ape.")
     ] = None,
-    candidates: Annotated[int, typer.Option(min=1, help="How many instructions the model is asked for.")] = 32,
-    listed: Annotated[Path | None, typer.Option("--list", help="Instructions to try: a text file, one a line.")] = None,
-    by: Annotated[str, typer.Option(help="Choose by accuracy, or by logprob, that of the right answer.")] = "accuracy",
-    dev: Annotated[int, typer.Option(min=1, help="At most N rows of the dev part choose.")] = 128,
-    test: Annotated[int | None, typer.Option(min=1, help="Only N rows of the split confirm; all unless given.")] = None,
-    template: opts.Template = None,
-    instruction: opts.Instruction = None,
-    chat: opts.Chat = False,
-    shots: opts.Shots = 0,
-    demos: opts.Demos = None,
-    order: opts.Order = None,
-    seed: opts.Seed = 0,
-    split: opts.Split = None,
-    data: opts.Data = None,
-    label_column: opts.LabelColumn = None,
-    labels: opts.Labels = None,
-    answer_column: opts.AnswerColumn = None,
-    train: opts.Train = None,
-    set_: opts.Set = None,
+    candidates: Annotated[int, typer.Option(min=1, help="Number of instructions that the model proposes.")] = 32,
+    listed: Annotated[Path | None, typer.Option("--list", help="Text file with one instruction to try per line.")] = None,
+    by: Annotated[str, typer.Option(help="Selection score: accuracy, or logprob of the correct answer.")] = "accuracy",
+    dev: Annotated[int, typer.Option(min=1, help="Maximum number of dev rows that select the best instruction.")] = 128,
+    test: Annotated[
+        int | None, typer.Option(min=1, help="Number of rows that evaluate the best instruction; by default the whole split.")
+    ] = None,
+    prompt_options: Annotated[PromptOptions, opts.ZERO_SHOT],
+    data_options: DataOptions,
     no_cache: opts.NoCache = False,
-    out: Annotated[Path, typer.Option(help="The folder that holds run folders.")] = Path("runs"),
+    out: opts.Out = Path("runs"),
     as_json: opts.Json = False,
 ) -> None:
-    """Search for the best instruction of a task: proposed or listed, chosen on dev rows, confirmed on the split's."""
-    from promptkit.searches import instructions as searching
+    """Search for the best instruction, selected on dev rows and evaluated on the split."""
+    from promptkit.searches import instructions
 
-    loaded = resolve.task(task, data, template, label_column, labels, answer_column, train)
-    prompt = PromptOptions(
-        template=template, instruction=instruction, chat=chat, shots=shots, demos=demos, order=order, seed=seed
-    )
-    given = read_list(listed) if listed else []
-    searching.check(loaded, method=method, instructions=given, candidates=candidates, by=by, dev=dev, split=split)
-    predictor = build.predictors(loaded, model, set_, prompt, {}, split=split)[0]
-    try:
-        with Bar(hidden=as_json) as bar:
-            found = searching.search(
-                predictor,
-                loaded,
-                method=cast(Any, method),
-                instructions=given,
-                candidates=candidates,
-                by=cast(Any, by),
-                dev=dev,
-                test=test,
-                split=split,
-                seed=seed,
-                out=out,
-                cache=not no_cache,
-                progress=bar,
-            )
-    except KeyboardInterrupt:
-        typer.echo("promptkit: stopped; the same command continues where it was.", err=True)
-        raise typer.Exit(opts.INTERRUPTED) from None
-    command = eval_command(context, found.instruction)
-    typer.echo(json.dumps({**found.to_json(), "command": command}) if as_json else f"{found}\nuse it: {command}")
+    split = data_options.split
+    loaded = resolve_task(task, data_options, template=prompt_options.template)
+    texts = read_lines(listed) if listed else []
+    instructions.check(loaded, method=method, instructions=texts, candidates=candidates, by=by, dev=dev, split=split)
+    predictor = build_predictors(loaded, model, set_, prompt_options, AnswerOptions(), split=split)[0]
+    with exit_on_interrupt(), Bar(hidden=as_json) as bar:
+        result = instructions.search(
+            predictor,
+            loaded,
+            method=cast("Method | None", method),
+            instructions=texts,
+            candidates=candidates,
+            by=cast("By", by),
+            dev=dev,
+            test=test,
+            split=split,
+            seed=prompt_options.seed,
+            out=out,
+            cache=not no_cache,
+            progress=bar,
+        )
+    command = shlex.join([*opts.eval_words(context, NOT_OF_EVAL), "--instruction", result.instruction])
+    typer.echo(json.dumps({**result.to_json(), "command": command}) if as_json else f"{result}\nuse it: {command}")
 
 
-def read_list(path: Path) -> list[str]:
-    """The lines of a text file that are not blank."""
+def read_lines(path: Path) -> list[str]:
+    """Reads the lines of a text file that are not blank.
+
+    Raises:
+        InputError: The file is not UTF-8, or all of its lines are blank.
+    """
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
@@ -102,8 +98,3 @@ def read_list(path: Path) -> list[str]:
         hint = "Write one instruction per line"
         raise InputError(f"The list {path} has no instructions", code="no-instructions", hint=hint, file=str(path))
     return [line for line in lines if line]
-
-
-def eval_command(context: typer.Context, instruction: str) -> str:
-    """The command that evaluates an instruction as it was searched for."""
-    return shlex.join([*opts.eval_words(context, OF_SEARCH), "--instruction", instruction])

@@ -11,39 +11,37 @@ from typing import Annotated
 import typer
 
 from promptkit.cli import options as opts
+from promptkit.cli.interrupt import exit_on_interrupt
 from promptkit.core.errors import RunError
 from promptkit.display.terminal import print_wide
 
 
 def study(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A study's YAML file, or the name of one that promptkit ships.")],
-    plot: Annotated[Path | None, typer.Option(help="Draw it there: a .png, .pdf or .svg file.")] = None,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Study file (.yaml), or name of a study that promptkit ships.")],
+    plot: opts.Plot = None,
     no_cache: opts.NoCache = False,
     out: opts.Out = Path("runs"),
     as_json: opts.Json = False,
 ) -> None:
-    """Evaluate a grid of options over one task: each cell a run, finished ones read, a broken study continued."""
+    """Evaluate a grid of options on one task, one run per cell; finished runs are reused."""
     from promptkit.config.study import baselines, read_study, run
     from promptkit.display import plots
-    from promptkit.studies import figures as pictures
+    from promptkit.studies import figures
     from promptkit.studies.progress import LiveTable, RunsBar
 
     spec = read_study(file)
     if plot is not None:
         plots.check_drawable(plot)
-    try:
-        with nullcontext() if as_json else LiveTable() if sys.stderr.isatty() else RunsBar() as progress:
-            made = run(spec, out=out, cache=not no_cache, progress=progress)
-    except KeyboardInterrupt:
-        print("promptkit: stopped; the same command continues where it was.", file=sys.stderr)
-        raise typer.Exit(opts.INTERRUPTED) from None
-    without = baselines(spec, made)
+    display = nullcontext() if as_json else LiveTable() if sys.stderr.isatty() else RunsBar()
+    with exit_on_interrupt(), display as progress:
+        result = run(spec, out=out, cache=not no_cache, progress=progress)
+    baseline_results = baselines(spec, result)
     if plot is not None:
-        plots.write(pictures.by_itself(made, without), plot)
+        plots.write(figures.by_itself(result, baseline_results), plot)
     if as_json:
-        print(json.dumps(made.to_json() | ({"baselines": without.to_json()} if without else {})))
+        print(json.dumps(result.to_json() | ({"baselines": baseline_results.to_json()} if baseline_results else {})))
     else:
-        print_wide(made.table(baselines=without).rich())
-        print(f"{made.seconds:.1f} s, {len({cell.run.path for cell in made.cells})} runs in {out}")
-    if made.failures:
-        raise RunError(made.trouble, code="cells-failed", failures=len(made.failures))
+        print_wide(result.table(baselines=baseline_results).rich())
+        print(f"{result.seconds:.1f} s, {len({cell.run.path for cell in result.cells})} runs in {out}")
+    if result.failures:
+        raise RunError(result.trouble, code="cells-failed", failures=len(result.failures))

@@ -1,1 +1,1 @@
-"""Settings, and the objects that are built from them."""
+"""Options of the command line and of study files, and the objects built from them."""

@@ -1,13 +1,14 @@
-"""Builds tasks, models, predictors and optimizers from settings."""
+"""Builds models, manipulations and predictors from options."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from promptkit.config.prompt import CHANNEL, PMI, PromptOptions
+from promptkit.config.answer import CHANNEL, PMI, AnswerOptions
+from promptkit.config.prompt import PromptOptions
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,107 +17,18 @@ if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt
     from promptkit.predictor.predictor import Predictor
     from promptkit.tasks.task import Task
-    from promptkit.training.optimizers.base import Optimizer
     from promptkit.training.recipe import TrainingConfig
-
 
 _log = logging.getLogger(__name__)
 
 
-def count(shots: int | None, saved: Sequence[str] | None) -> int:
-    """How many demonstrations: 8, or none where something was learned in their place, unless given."""
-    return (0 if saved else 8) if shots is None else shots
+def parse_settings(settings: Sequence[str]) -> dict[str, object]:
+    """Parses engine settings of the form KEY=VALUE.
 
-
-def predictors(
-    task: Task,
-    model: str,
-    settings: list[str] | None,
-    options: PromptOptions,
-    chain: dict[str, Any],
-    *,
-    split: str | None = None,
-    limit: int | None = None,
-    calibrate: str = "",
-    saved: Sequence[str] = (),
-) -> list[Predictor]:
-    """The plain predictor, and one for each calibration; `chain` says more of its first aligner.
-
-    What is wrong with the rows or the prompt is found before the model is loaded, by a rehearsal; with what was learned on a
-    model, by one with that model's own card.
+    Raises:
+        InputError: A setting has no key or no `=`, or a key occurs twice.
     """
-    from promptkit.evaluation.evaluate import dry_run
-    from promptkit.models.registry import load
-
-    told = pairs(settings or [])
-    over = branches(task, model, options, chain, calibrate, saved)
-    if saved:
-        learned_on = over(load(model, **told))
-        dry_run(learned_on, task, split=split, limit=limit)
-        return learned_on
-    dry_run(over(load("fake")), task, split=split, limit=limit)
-    return over(load(model, **told))
-
-
-def branches(
-    task: Task, model: str, options: PromptOptions, chain: dict[str, Any], calibrate: str = "", saved: Sequence[str] = ()
-) -> Callable[[Model], list[Predictor]]:
-    """What makes, of a loaded `model`, the plain predictor, or that which scores by pmi, and one for each calibration."""
-    from promptkit.align.chain import CALIBRATIONS, reading
-    from promptkit.core.registry import build
-    from promptkit.manipulate.learned.storage import load_manipulation
-    from promptkit.predictor.compatibility import check_engine
-    from promptkit.predictor.predictor import Predictor
-
-    told = chain.get("score", "sum")
-    prompt = options.prompt(task, channel=told == CHANNEL)
-    first = reading(task, **(chain | {"score": "sum"} if told in (PMI, CHANNEL) else chain))
-    plain = [first, CALIBRATIONS[PMI]()] if told == PMI else first
-    calibrations = [build("calibration", CALIBRATIONS, spelling) for spelling in calibrate.split(",") if spelling.strip()]
-
-    changes = [load_manipulation(folder) for folder in saved]
-    check_engine(changes, model)
-    for folder in saved:
-        _compare(folder, prompt)
-
-    def over(loaded: Model) -> list[Predictor]:
-        changed: list[Manipulation | Modifier] = [prompt, *changes]
-        return [Predictor(loaded, changed, plain), *(Predictor(loaded, changed, [first, each]) for each in calibrations)]
-
-    return over
-
-
-def _compare(folder: str, prompt: Prompt) -> None:
-    """Say where a prompt is another one than that which was trained behind what is in the folder."""
-    from promptkit.manipulate.learned.storage import read_manifest
-
-    manifest = read_manifest(folder)
-    trained = manifest.prompt if manifest else {}
-    own = json.loads(json.dumps(prompt.settings()))
-    differs = [name for name, value in own.items() if name in trained and trained[name] != value]
-    if differs:
-        _log.warning("The prompt in %s was learned with another %s than is used here.", folder, ", ".join(differs))
-
-
-def chain(
-    score: str, extract: str | None, max_tokens: int | None, samples: int | None, temperature: float | None, seed: int
-) -> dict[str, Any]:
-    """What the options say of the first aligner; the seed is of texts that are drawn."""
-    drawn = temperature or samples
-    written = {"max_tokens": max_tokens, "samples": samples, "temperature": temperature, "seed": seed if drawn else None}
-    return {"score": score, "extract": extract} | {key: value for key, value in written.items() if value is not None}
-
-
-def model(name: str, settings: list[str] | None) -> Model:
-    """The model of that name with these settings."""
-    from promptkit.models.registry import load
-
-    return load(name, **pairs(settings or []))
-
-
-def pairs(settings: list[str]) -> dict[str, object]:
-    """KEY=VALUE, each key once."""
-    told: dict[str, object] = {}
+    values: dict[str, object] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not (key and equals):
@@ -127,57 +39,148 @@ def pairs(settings: list[str]) -> dict[str, object]:
                 hint="Write --set KEY=VALUE",
                 setting=setting,
             )
-        if key in told:
+        if key in values:
             raise InputError(
                 f"The setting {key} is given twice",
                 code="duplicate-setting",
-                got=f"{told[key]} and {value}",
+                got=f"{values[key]} and {value}",
                 hint="Give it once",
                 setting=key,
-                values=(str(told[key]), value),
+                values=(str(values[key]), value),
             )
-        told[key] = value
-    return told
+        values[key] = value
+    return values
 
 
-def learnables(spellings: Sequence[str], seed: int) -> list[Learnable]:
-    """What is learned, as --manipulation spells it; `seed` is of those that draw and are given none."""
+def load_model(name: str, settings: Sequence[str] | None) -> Model:
+    """Loads a model with engine settings of the form KEY=VALUE."""
+    from promptkit.models.registry import load
+
+    return load(name, **parse_settings(settings or []))
+
+
+def build_predictors(
+    task: Task,
+    model: str,
+    settings: Sequence[str] | None,
+    prompt: PromptOptions,
+    answer: AnswerOptions,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    calibrate: str = "",
+) -> list[Predictor]:
+    """Builds the uncalibrated predictor and one predictor for each calibration.
+
+    A dry run finds errors in the rows and the prompt before the model is loaded. Learned prompts depend on the model, so
+    with them the dry run takes place after loading.
+
+    Args:
+        task: The task.
+        model: The model's name, `[engine:]name`.
+        settings: Engine settings of the form KEY=VALUE.
+        prompt: The options of the prompt.
+        answer: How answers are scored or generated.
+        split: The split of the dry run; by default the one that the task evaluates.
+        limit: The number of rows of the dry run.
+        calibrate: Names of calibrations, separated by commas.
+    """
+    from promptkit.evaluation.evaluate import dry_run
+    from promptkit.models.registry import load
+
+    model_settings = parse_settings(settings or [])
+    with_model = predictor_builder(task, model, prompt, answer, calibrate)
+    if prompt.prompt:
+        predictors = with_model(load(model, **model_settings))
+        dry_run(predictors, task, split=split, limit=limit)
+        return predictors
+    dry_run(with_model(load("fake")), task, split=split, limit=limit)
+    return with_model(load(model, **model_settings))
+
+
+def predictor_builder(
+    task: Task, model: str, prompt: PromptOptions, answer: AnswerOptions, calibrate: str = ""
+) -> Callable[[Model], list[Predictor]]:
+    """Returns a function that builds the predictors for a loaded model: the uncalibrated one, then one per calibration.
+
+    Everything that needs no model is built and checked here, before the model is loaded.
+    """
+    from promptkit.align.chain import CALIBRATIONS
+    from promptkit.core.registry import build
+    from promptkit.manipulate.learned.storage import load_manipulation
+    from promptkit.predictor.compatibility import check_engine
+    from promptkit.predictor.predictor import Predictor
+
+    built_prompt = prompt.build_prompt(task, channel=answer.score == CHANNEL)
+    aligner = answer.build_first_aligner(task, seed=prompt.seed)
+    calibrations = [build("calibration", CALIBRATIONS, name) for name in calibrate.split(",") if name.strip()]
+    uncalibrated = [aligner, CALIBRATIONS[PMI]()] if answer.score == PMI else aligner
+
+    folders = prompt.prompt or []
+    learned = [load_manipulation(folder) for folder in folders]
+    check_engine(learned, model)
+    for folder in folders:
+        _warn_if_prompt_differs(folder, built_prompt)
+    manipulations: list[Manipulation | Modifier] = [built_prompt, *learned]
+
+    def with_model(loaded: Model) -> list[Predictor]:
+        calibrated = [Predictor(loaded, manipulations, [aligner, calibration]) for calibration in calibrations]
+        return [Predictor(loaded, manipulations, uncalibrated), *calibrated]
+
+    return with_model
+
+
+def _warn_if_prompt_differs(folder: str, prompt: Prompt) -> None:
+    """Warns about prompt settings that differ from those that a learned prompt was trained with."""
+    from promptkit.manipulate.learned.storage import read_manifest
+
+    manifest = read_manifest(folder)
+    trained = manifest.prompt if manifest else {}
+    current = json.loads(json.dumps(prompt.settings()))
+    different = [name for name, value in current.items() if name in trained and trained[name] != value]
+    if different:
+        _log.warning(
+            "The learned prompt in %s was trained with other prompt settings than are used here: %s.",
+            folder,
+            ", ".join(different),
+        )
+
+
+def build_learnables(spellings: Sequence[str], seed: int) -> list[Learnable]:
+    """Builds the manipulations to train.
+
+    Args:
+        spellings: `name:key=value`, such as `soft:length=20`.
+        seed: The seed of random initializations that define none.
+    """
     from promptkit.core.registry import build
     from promptkit.manipulate.learned.storage import LEARNABLE
 
     return [build("learned manipulation", LEARNABLE, spelling, seed=seed) for spelling in spellings]
 
 
-def optimizer(spelling: str | None) -> Optimizer | None:
-    """What changes it, as --optimizer spells it."""
-    from promptkit.core.registry import build
-    from promptkit.training.recipe import OPTIMIZERS
-
-    return build("optimizer", OPTIMIZERS, spelling) if spelling else None
-
-
-def trainable(
+def build_trainable_predictor(
     task: Task,
     model: str,
-    settings: list[str] | None,
-    options: PromptOptions,
-    changes: Sequence[Learnable],
-    recipe: TrainingConfig,
+    settings: Sequence[str] | None,
+    prompt: PromptOptions,
+    learnables: Sequence[Learnable],
+    config: TrainingConfig,
     split: str | None,
 ) -> Predictor:
-    """The predictor that is trained; what is wrong with the rows or the prompt is found before the model is loaded."""
-    from promptkit.align.chain import reading
+    """Builds the predictor to train. A dry run finds errors in the rows and the prompt before the model is loaded."""
     from promptkit.evaluation.evaluate import dry_run
     from promptkit.models.registry import load
     from promptkit.predictor.compatibility import check_engine
     from promptkit.predictor.predictor import Predictor
     from promptkit.training.trainer import check
 
-    told = pairs(settings or [])
-    check_engine(changes, model)
-    prompt, first = options.prompt(task), reading(task)
-    shown = [change for change in changes if change.kind.location != "hidden"]  # what is within the layers shows no mistake
-    stand_in = Predictor(load("fake"), [prompt, *shown], first)
-    check(stand_in, task, split=split, recipe=recipe)
-    dry_run([stand_in], task, split=split)
-    return Predictor(load(model, **told), [prompt, *changes], first)
+    model_settings = parse_settings(settings or [])
+    check_engine(learnables, model)
+    built_prompt, aligner = prompt.build_prompt(task), AnswerOptions().build_first_aligner(task)
+    # the fake model has no layers, so manipulations of hidden states are not part of the dry run
+    outside_layers = [learnable for learnable in learnables if learnable.kind.location != "hidden"]
+    fake = Predictor(load("fake"), [built_prompt, *outside_layers], aligner)
+    check(fake, task, split=split, recipe=config)
+    dry_run([fake], task, split=split)
+    return Predictor(load(model, **model_settings), [built_prompt, *learnables], aligner)

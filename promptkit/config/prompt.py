@@ -1,54 +1,76 @@
-"""The settings that build a prompt."""
+"""The options that define a prompt, for the command line and study files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from pydantic import BeforeValidator, NonNegativeInt
+
+from promptkit.config.spelling import Spelled, as_list
 from promptkit.core.errors import InputError, TemplateError
+from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt
     from promptkit.tasks.task import Task
 
-
-PMI, CHANNEL = "pmi", "channel"
-"""The scores that are a calibration of the sum, and a sum over another text."""
+DEFAULT_SHOTS = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromptOptions:
-    """The options that make a `Prompt`."""
+class PromptOptions(StrictModel):
+    """The options that define a prompt."""
 
-    template: str | None
-    instruction: str | None
-    chat: bool
-    shots: int
-    demos: str | None
-    order: str | None
-    seed: int
-    cot: str | None = None
+    template: str | None = None
+    """Template name, path of a .j2 file, or template text; by default the task's template."""
+    instruction: str | None = None
+    """Instruction that replaces the template's; an empty text removes it."""
+    chat: bool = False
+    """Use the model's chat template, with demonstrations as turns."""
+    shots: NonNegativeInt | None = None
+    """Number of demonstrations; by default 8, or 0 with a learned prompt."""
+    demos: Spelled | None = None
+    """Demonstration selector: zero, first, random, random-each, balanced, bm25, similar, mmr, dpp, votek, diverse, mdl,
+    influence, rerank, complex or auto-cot; by default balanced for a task with labels, else random."""
+    order: Spelled | None = None
+    """Demonstration order: given, shuffled, nearest-last, nearest-first, interleaved, globale, locale or least-entropy; by
+    default nearest-last for selectors that rank by similarity, else given."""
+    cot: Spelled | None = None
+    """Chain-of-thought prompting: zero-shot or least-to-most."""
+    seed: int = 0
+    """Random seed for the demonstrations, their order and sampled texts."""
+    prompt: Annotated[list[str] | None, BeforeValidator(as_list)] = None
+    """Folder with a learned prompt, from promptkit train or PEFT; may be given several times."""
 
-    def prompt(self, task: Task, *, channel: bool = False) -> Prompt:
-        """The prompt that they describe; the task says which template unless one is given."""
-        from promptkit.core.registry import build, parse
+    @property
+    def num_shots(self) -> int:
+        """The number of demonstrations, with the default filled in."""
+        if self.shots is not None:
+            return self.shots
+        return 0 if self.prompt else DEFAULT_SHOTS
+
+    def build_prompt(self, task: Task, *, channel: bool = False) -> Prompt:
+        """Builds the prompt that the options define.
+
+        Args:
+            task: The task, which says which template to use unless `template` is given.
+            channel: Whether the prompt scores the input given the answer, with the task's channel template.
+
+        Raises:
+            InputError: An option names something that does not exist.
+            TemplateError: The task has no channel template.
+        """
+        from promptkit.core.registry import build
         from promptkit.manipulate.cot import COT
         from promptkit.manipulate.demos import SELECTORS
         from promptkit.manipulate.order.fixed import ORDERS
         from promptkit.manipulate.prompt import Prompt
 
-        if self.cot and parse(self.cot)[0] in ("few-shot", "auto", *SELECTORS):
-            raise InputError(
-                f"--cot {self.cot} is not available: demonstrations with reasoning are selected by --demos",
-                code="cot-needs-demos",
-                hint="Use --demos auto-cot or --demos complex, or any demonstrations of a task that includes reasoning",
-                option="--cot",
-                value=self.cot,
-            )
-        chosen = self.demos or ("balanced" if task.labels else "random")
+        if self.cot:
+            _check_cot(self.cot)
+        selector = self.demos or ("balanced" if task.labels else "random")
         return Prompt(
-            self.template or (_turned(task) if channel else task.spec.template),
-            demos=build("demonstration selector", SELECTORS, chosen, k=self.shots, seed=self.seed),
+            self.template or (_channel_template(task) if channel else task.spec.template),
+            demos=build("demonstration selector", SELECTORS, selector, k=self.num_shots, seed=self.seed),
             order=None if self.order is None else build("order", ORDERS, self.order, seed=self.seed),
             instruction=self.instruction,
             chat=self.chat,
@@ -57,17 +79,32 @@ class PromptOptions:
         )
 
 
-def _turned(task: Task) -> str:
-    """The template of a task's own, turned for the channel."""
+def _check_cot(spelling: str) -> None:
+    """Refuses names that belong to --demos."""
+    from promptkit.core.registry import parse
+    from promptkit.manipulate.demos import SELECTORS
+
+    if parse(spelling)[0] in ("few-shot", "auto", *SELECTORS):
+        raise InputError(
+            f"--cot {spelling} is not available: demonstrations with reasoning are selected by --demos",
+            code="cot-needs-demos",
+            hint="Use --demos auto-cot or --demos complex, or any demonstrations of a task that includes reasoning",
+            option="--cot",
+            value=spelling,
+        )
+
+
+def _channel_template(task: Task) -> str:
+    """The name of the task's template with the target block before the input block."""
     from promptkit.core.paths import names
 
-    turned = f"{task.spec.template}_channel"
-    if turned not in names("templates", ".j2"):
+    template = f"{task.spec.template}_channel"
+    if template not in names("templates", ".j2"):
         raise TemplateError(
             f"The task {task.name} has no channel template, which has its target block before its input block",
             code="no-channel-template",
             hint="Write one, such as templates/sentiment/review_channel.j2, and give it with --template",
             task=task.name,
-            template=turned,
+            template=template,
         )
-    return turned
+    return template

@@ -1,34 +1,23 @@
-"""A study's YAML file: a task, the options of `promptkit eval` that are the same for every cell, and a grid over others.
-
-What an option means is said by `options`, as for the command line.
-"""
+"""Reads a study's YAML file and evaluates it: a task, options shared by all cells, and a grid over other options."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, model_validator
 
-from promptkit.config import build
+from promptkit.config.answer import AnswerOptions
+from promptkit.config.build import predictor_builder
 from promptkit.config.prompt import PromptOptions
+from promptkit.config.spelling import Spelled, join_spellings
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.paths import STUDIES, expanded, folder
-from promptkit.core.registry import spelt
-from promptkit.tasks import resolve
+from promptkit.tasks.options import DataOptions
 from promptkit.tasks.readers import is_data
-from promptkit.tasks.spec import read_yaml, wrong
+from promptkit.tasks.resolve import resolve_task
+from promptkit.tasks.yaml_file import read_yaml, validation_error
 
 if TYPE_CHECKING:
     from promptkit.core.model import Model
@@ -42,112 +31,72 @@ if TYPE_CHECKING:
 SUFFIXES = (".yaml", ".yml")
 
 
-def _spelt(value: object) -> object:
-    """{name: {key: value}} as the command line spells it; anything else as it is."""
-    if isinstance(value, Mapping) and len(value) == 1:
-        ((name, keywords),) = value.items()
-        if isinstance(keywords, Mapping | None):
-            return spelt(str(name), keywords or {})
-    return value
-
-
-def _joined(value: object) -> object:
-    """A list of spellings as the command line joins them."""
-    return ",".join(str(_spelt(each)) for each in value) if isinstance(value, list) else _spelt(value)
-
-
-def _listed(value: object) -> object:
-    """One or several, as a list."""
-    return value if value is None or isinstance(value, list) else [value]
-
-
-Spelled = Annotated[str, BeforeValidator(_spelt)]
-"""`name:key=value`, or {name: {key: value}}."""
-
-
-class Options(BaseModel):
-    """The options of a cell, each as `promptkit eval` has it; each may stand in `grid`, with a list of values."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+class Options(PromptOptions, AnswerOptions):
+    """The options of one cell, as in `promptkit eval`. Each may also be in `grid`, with a list of values."""
 
     model: str = "demo"
-    """[engine:]name: a hub id, a folder, a .gguf file, demo or fake."""
-    set: dict[str, Any] = {}
-    """Settings of the engine: {dtype: bfloat16}."""
-    template: str | None = None
-    """A template's name, the path of a .j2 file from here, or its text; the task's own unless given."""
-    instruction: str | None = None
-    """Replaces the template's instruction; "" shows none."""
-    chat: bool = False
-    """Whether the model's chat template is used."""
-    shots: Annotated[int | None, Field(ge=0)] = None
-    """How many demonstrations; 8, or none with `prompt`, unless given."""
-    demos: Spelled | None = None
-    """Which demonstrations: random, balanced:seed=3, or {balanced: {seed: 3}}."""
-    order: Spelled | None = None
-    """In which order they stand: given, shuffled, nearest-last; the nearest last, where they are ranked, unless given."""
-    cot: Spelled | None = None
-    """Have the model reason before it answers: zero-shot, least-to-most."""
-    seed: int = 0
-    """Of the demonstrations and their order, and of texts that are drawn."""
-    score: str = "sum"
-    """A label's log-probability: sum over its tokens, or mean per token."""
-    extract: Spelled | None = None
-    """How the answer is found in a written text: first_line, final_number, {pattern: {regex: ...}}."""
-    max_tokens: PositiveInt | None = None
-    """The most tokens of a written text."""
-    samples: PositiveInt | None = None
-    """How many texts a row; their majority is its answer."""
-    temperature: NonNegativeFloat | None = None
-    """0 writes the likeliest text; above 0 it is drawn."""
-    prompt: Annotated[list[str] | None, BeforeValidator(_listed)] = None
-    """A folder that `promptkit train` has made, or several, from here: what was learned changes the prompt."""
+    """Model as [engine:]name: a hub id, a folder, a .gguf file, demo or fake."""
+    set: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the engine, such as {dtype: bfloat16}."""
 
 
-class StudySpec(Options):
-    """A study's YAML file."""
+class StudySpec(Options, DataOptions):
+    """A study's YAML file. Paths are relative to the file."""
 
     description: str = ""
-    """What is studied, in a line."""
+    """One line that says what the study measures."""
     task: str
-    """A name of `promptkit tasks`, or the path of a task's YAML file or of a data file from here."""
-    split: str | None = None
-    """The split to read; the task's own choice unless given."""
+    """Task name, or path of a task's YAML file or of a data file."""
     limit: PositiveInt | None = None
-    """Only the N rows with the smallest hash of id."""
-    calibrate: Annotated[str, BeforeValidator(_joined)] = ""
-    """Calibrations besides the plain scores, [contextual, batch]: one more dimension, `align`, of the same pass."""
-    data: str | None = None
-    """Folder of a mirror of data sets, from here."""
-    label_column: str | None = None
-    """For a data file: the column of the labels."""
-    labels: str | None = None
-    """For a data file: its labels in order, a,b,c."""
-    answer_column: str | None = None
-    """For a data file whose answers are texts to be written: the column that holds them."""
-    train: str | None = None
-    """For a data file: where demonstrations come from, a path from here."""
+    """Evaluate only the N rows with the smallest hash of their id."""
+    calibrate: Annotated[str, BeforeValidator(join_spellings)] = ""
+    """Calibrations, such as [contextual, batch]; with the uncalibrated scores they form one more dimension, `align`."""
     baselines: list[Spelled] | None = None
-    """Show what no language model would get from the pool, and from the demonstrations of these selectors, [random]: with
-    as many as the cells have, unless one says k."""
+    """Adds baselines without a language model: from the whole pool, and from the demonstrations of these selectors, such as
+    [random]. A selector without k is used with the numbers of demonstrations of the cells."""
     grid: dict[str, list[Any]] = Field(min_length=1)
-    """Option -> its values: the dimensions of the study, in this order."""
+    """Option -> list of values: the dimensions of the study, in order."""
 
     @model_validator(mode="after")
-    def _once(self) -> StudySpec:
-        twice = next((name for name in self.grid if name in self.model_fields_set), None)
-        if twice is not None:
-            raise ValueError(f"{twice} is given both in the grid and outside of it")
+    def _check_no_option_is_given_twice(self) -> StudySpec:
+        repeated = next((name for name in self.grid if name in self.model_fields_set), None)
+        if repeated is not None:
+            raise ValueError(f"{repeated} is given both in the grid and outside of it")
         return self
 
     def options(self, cell: Mapping[str, Any]) -> Options:
-        """The options of a cell, its values before those that are the same for all."""
-        shared = {name: getattr(self, name) for name in Options.model_fields}
-        return Options.model_validate(shared | dict(cell))
+        """Returns the options of a cell, whose values take precedence over the shared options."""
+        return Options.model_validate(self.model_dump(include=set(Options.model_fields)) | dict(cell))
 
 
 def read_study(name: str | Path) -> StudySpec:
-    """The study of a YAML file, or a shipped one by its name; raises InputError or TaskError for a file that describes none."""
+    """Reads a study.
+
+    Args:
+        name: The path of a YAML file, or the name of a shipped study.
+
+    Raises:
+        InputError: There is no such study, or its grid is invalid.
+        TaskError: The file does not define a study.
+    """
+    path = _study_path(name)
+    data = read_yaml(path, "study", "It names a task and a grid, such as grid: {shots: [0, 4]}")
+    try:
+        spec = StudySpec.model_validate(data)
+    except ValidationError as error:
+        raise validation_error(path, error, "study", lambda location: StudySpec) from None
+    grid = {option: [_grid_value(path, option, value) for value in values] for option, values in spec.grid.items()}
+    paths = {
+        "data": spec.data and path.parent / expanded(spec.data),
+        "train": spec.train and path.parent / expanded(spec.train),
+        "task": _resolve_path(path, spec.task),
+        "template": spec.template and _resolve_path(path, spec.template),
+        "prompt": spec.prompt and [_join(path, learned) for learned in spec.prompt],
+    }
+    return spec.model_copy(update={"grid": grid, **paths})
+
+
+def _study_path(name: str | Path) -> Path:
     path, shipped = expanded(name), folder("evals") / STUDIES
     if path.suffix in SUFFIXES and not path.is_file():
         hint = f"It was searched for in {Path.cwd()}"
@@ -155,29 +104,23 @@ def read_study(name: str | Path) -> StudySpec:
     if path.suffix not in SUFFIXES:
         path = shipped / f"{name}.yaml"
     if not path.is_file():
-        known = (each.stem for each in shipped.glob("*.yaml"))
+        known = (file.stem for file in shipped.glob("*.yaml"))
         raise unknown("study", str(name), known, hint="For your own study, give the path of its YAML file")
-    given = read_yaml(path, "study", "It names a task and a grid, such as grid: {shots: [0, 4]}")
-    try:
-        spec = StudySpec.model_validate(given)
-    except ValidationError as error:
-        raise wrong(path, error, "study", lambda place: StudySpec) from None
-    grid = {option: [_value(path, option, value) for value in values] for option, values in spec.grid.items()}
-    paths = {key: str(path.parent / expanded(place)) for key in ("data", "train") if (place := getattr(spec, key))}
-    named = {key: _from(path, key, given) for key in ("task", "template", "prompt") if (given := getattr(spec, key))}
-    return spec.model_copy(update={"grid": grid, **paths, **named})
+    return path
 
 
-def _from(path: Path, option: str, given: Any) -> Any:
-    """What the file names as a task, a template or learned prompts: a path counts from the file's own folder."""
-    if isinstance(given, list):
-        return [_from(path, option, each) for each in given]
-    is_path = option == "prompt" or given.endswith((*SUFFIXES, ".j2")) or is_data(given)
-    return str(path.parent / expanded(given)) if is_path else given
+def _resolve_path(study: Path, value: str) -> str:
+    """Joins a path to the folder of the study file; names and template texts are unchanged."""
+    is_path = value.endswith((*SUFFIXES, ".j2")) or is_data(value)
+    return _join(study, value) if is_path else value
 
 
-def _value(path: Path, option: str, value: object) -> object:
-    """One value of the grid, as its option has it."""
+def _join(study: Path, path: str) -> str:
+    return str(study.parent / expanded(path))
+
+
+def _grid_value(path: Path, option: str, value: object) -> object:
+    """Validates one value of the grid."""
     if option not in Options.model_fields:
         if option == "calibrate":
             raise InputError(
@@ -188,68 +131,74 @@ def _value(path: Path, option: str, value: object) -> object:
             )
         raise unknown("option of the grid", option, Options.model_fields, hint=f"It is in the grid of {path}")
     try:
-        found = getattr(Options.model_validate({option: value}), option)
+        options = Options.model_validate({option: value})
     except ValidationError as error:
-        raise wrong(path, error, "study", lambda place: Options) from None
-    return _from(path, option, found) if option in ("template", "prompt") and found else found
+        raise validation_error(path, error, "study", lambda location: Options) from None
+    if option == "template" and options.template:
+        return _resolve_path(path, options.template)
+    if option == "prompt" and options.prompt:
+        return [_join(path, learned) for learned in options.prompt]
+    return options.model_dump()[option]
 
 
 def run(spec: StudySpec, *, out: Path, cache: bool = True, progress: Progress | None = None) -> Study:
-    """Evaluate every cell, each as `promptkit eval` would; what is misspelt is told before the first."""
+    """Evaluates every cell of a study, each as `promptkit eval` would.
+
+    All cells are checked before the first one is evaluated.
+
+    Args:
+        spec: The study.
+        out: The folder for the run folders.
+        cache: Whether the score cache is used.
+        progress: Called as cells and rows finish.
+    """
     from promptkit.models.registry import load
     from promptkit.studies.grid import cells, dimensions
     from promptkit.studies.run import evaluated
 
-    task = _task(spec)
+    task = _load_task(spec)
     models: dict[str, Model] = {}
 
-    def predictors_of(**cell: Any) -> Predictor | list[Predictor]:
-        told, made = spec.options(cell), _branches(spec, task, cell)
-        key = f"{told.model} {told.set}"
+    def build_cell(**cell: Any) -> Predictor | list[Predictor]:
+        options, with_model = spec.options(cell), _cell_builder(spec, task, cell)
+        key = f"{options.model} {options.set}"
         if key not in models:
-            models[key] = load(told.model, **told.set)
-        predictors = made(models[key])
+            models[key] = load(options.model, **options.set)
+        predictors = with_model(models[key])
         return predictors if spec.calibrate else predictors[0]
 
     for cell in cells(dimensions(spec.grid)):
-        _branches(spec, task, cell)
-    _selectors(spec, [build.count(spec.shots, spec.prompt)])
-    return evaluated(
-        predictors_of, task, spec.grid, out=out, split=spec.split, limit=spec.limit, cache=cache, progress=progress
-    )
+        _cell_builder(spec, task, cell)
+    _baseline_selectors(spec, [spec.num_shots])
+    return evaluated(build_cell, task, spec.grid, out=out, split=spec.split, limit=spec.limit, cache=cache, progress=progress)
 
 
 def baselines(spec: StudySpec, study: Study) -> Baselines | None:
-    """The controls that the file asks for, over the items of its study."""
+    """Computes the baselines that a study file names, on the rows of the finished study; None if it names none."""
     from promptkit.models.registry import load
 
     if spec.baselines is None:
         return None
-    own = build.count(spec.shots, spec.prompt)
-    shots = list(dict.fromkeys(int(cell.values.get("shots", own) or 0) for cell in study.cells))
-    selectors = _selectors(spec, shots)
+    shots = list(dict.fromkeys(int(cell.values.get("shots", spec.num_shots) or 0) for cell in study.cells))
+    selectors = _baseline_selectors(spec, shots)
     model = load(spec.grid.get("model", [spec.model])[0], **spec.set) if selectors else None
     return study.baselines(*selectors, model=model)
 
 
-def _selectors(spec: StudySpec, shots: Sequence[int]) -> list[Selector]:
-    """Those of the controls: each with its own k, or with every number of shots but none."""
+def _baseline_selectors(spec: StudySpec, shots: Sequence[int]) -> list[Selector]:
+    """Builds the selectors of the baselines: with their own k, or once for each number of demonstrations above 0."""
     from promptkit.core.registry import build, parse
     from promptkit.manipulate.demos import SELECTORS
 
-    several = [(each, [0] if "k" in parse(each)[1] else filter(None, shots)) for each in spec.baselines or ()]
-    return [build("demonstration selector", SELECTORS, each, k=k, seed=spec.seed) for each, ks in several for k in ks]
+    sizes = [(spelling, [0] if "k" in parse(spelling)[1] else filter(None, shots)) for spelling in spec.baselines or ()]
+    return [build("demonstration selector", SELECTORS, spelling, k=k, seed=spec.seed) for spelling, ks in sizes for k in ks]
 
 
-def _task(spec: StudySpec) -> Task:
-    data, train = (None if place is None else Path(place) for place in (spec.data, spec.train))
+def _load_task(spec: StudySpec) -> Task:
     template = spec.template or next(iter(spec.grid.get("template", [])), None)
-    return resolve.task(spec.task, data, template, spec.label_column, spec.labels, spec.answer_column, train)
+    return resolve_task(spec.task, spec, template=template)
 
 
-def _branches(spec: StudySpec, task: Task, cell: Mapping[str, Any]) -> Callable[[Model], list[Predictor]]:
-    told = spec.options(cell)
-    given = {each.name: getattr(told, each.name) for each in fields(PromptOptions)}
-    prompt = PromptOptions(**given | {"shots": build.count(told.shots, told.prompt)})
-    chain = build.chain(told.score, told.extract, told.max_tokens, told.samples, told.temperature, told.seed)
-    return build.branches(task, told.model, prompt, chain, spec.calibrate, told.prompt or ())
+def _cell_builder(spec: StudySpec, task: Task, cell: Mapping[str, Any]) -> Callable[[Model], list[Predictor]]:
+    options = spec.options(cell)
+    return predictor_builder(task, options.model, options, options, spec.calibrate)

@@ -1,4 +1,4 @@
-"""What aligners need and give: the interfaces that their implementations in `align/` keep. Without behavior."""
+"""Protocols of aligners, which turn model outputs into labels and answers. The package `align` implements them."""
 
 from __future__ import annotations
 
@@ -14,203 +14,228 @@ if TYPE_CHECKING:
 
 
 class RandomWords(NamedTuple):
-    """Random words of the fit part's inputs, as many for each variable as its texts have on average; drawn by hash."""
+    """Random in-domain words used as content-free input (Fei et al. 2023, arXiv 2305.19148).
+
+    The words are drawn by hash from the inputs of the fit part, for each variable as many as its texts have on average.
+    """
 
     seed: int
+    """The seed of the draw."""
     number: int
+    """Which of several draws with the same seed, counted from 0."""
 
 
 ContentFreeInput = str | RandomWords
-"""A text that stands for every input of a row, or words by chance that stand for each."""
+"""Replaces the inputs of a row to measure the bias of a prompt: one text for every variable, such as `N/A`, or random words."""
 
 Layer = int | float
-"""As `Read.hidden_layer` counts layers: 0 the embedding, -1 the last one's normalized output. Between 0 and 1 it is a share of
-the depth: 0.5 is the layer half-way."""
+"""A layer, counted as in `Read.hidden_layer`: 0 is the embedding, -1 the normalized output of the last layer. A number between
+0 and 1 is a share of the depth: 0.5 is the layer half-way."""
 LAYERS: tuple[Layer, ...] = (0.6, -1)
-"""Those that a read-out chooses from by its labeled rows: where a text's meaning has gathered, and where it has given way to
-that of the next tokens. Which of them knows more of the labels is a matter of the task (`benchmarks/alignment_learned`)."""
+"""Candidate layers for hidden-state probes; the layer is chosen by cross-validation on the labeled rows. Which one is better
+depends on the task (`benchmarks/alignment_learned`)."""
 
 
 class PerClass(NamedTuple):
-    """Labeled rows of the fit part: so many of each label, or all where there are fewer; drawn by hash."""
+    """Labeled rows of the fit part: the same number of each label, drawn by hash."""
 
     rows: int
+    """Rows of each label; a label with fewer rows contributes all of them."""
     seed: int
+    """The seed of the draw."""
 
 
 class TopTokens(NamedTuple):
-    """The likeliest tokens at the answer slot, by their mean probability over labeled rows: the same for every row.
-
-    A row speaks for as many tokens as there are to be.
-    """
+    """The likeliest tokens at the answer slot, by their mean probability over labeled rows. They are the same for every row."""
 
     most: int
+    """How many tokens. The mean of a row counts only this many of its own likeliest tokens."""
     of: PerClass
+    """The labeled rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What an aligner must see besides the rows that are evaluated; collected in the same pass."""
+    """What an aligner needs besides the evaluated rows. It is collected in the same pass of the model."""
 
     stand_ins: tuple[ContentFreeInput, ...] = ()
-    """Each is read in the place of a row's inputs, under every context that an evaluated row is read in."""
+    """Content-free inputs, each read in every context of the evaluated rows."""
     premise: bool = False
-    """The prompt's end alone: no instruction, no demonstrations, no inputs."""
+    """Whether the end of the prompt is read without instruction, demonstrations and inputs."""
     rows: int = 0
-    """How many rows of the fit part."""
+    """How many rows of the fit part to read."""
     labels: bool = False
-    """Whether the labels of rows of the fit part too."""
+    """Whether the labels of these rows are needed too."""
     labeled: tuple[PerClass, ...] = ()
-    """Rows of the fit part, chosen by their labels."""
+    """Rows of the fit part to read, chosen by their labels."""
     labeled_fewest: int = 0
-    """The fewest of them, of all labels together."""
+    """The minimum number of `labeled` rows, over all labels together."""
     tokens: tuple[TopTokens, ...] = ()
-    """Tokens whose log-probabilities at the answer slot are read of every row."""
+    """Tokens whose log-probabilities at the answer slot to read for every row."""
     tokens_each: int = 0
-    """The fewest tokens for each label."""
+    """The minimum number of tokens per label."""
     layers: tuple[Layer, ...] = ()
-    """Layers whose hidden state at the answer slot is read of every row."""
+    """Layers whose hidden state at the answer slot to read for every row."""
     named: tuple[TopTokens, ...] = ()
-    """Tokens whose texts, and with them the labels' words, are read as mean hidden states of the last layer."""
+    """Tokens whose texts, like the label words, to read as mean hidden states of the last layer."""
     rows_each: int = 0
-    """The fewest rows for each label that it can be estimated on."""
+    """The minimum number of rows per label for an estimate."""
     classes: int = 0
-    """How many labels there must be; 0 for any number."""
+    """The required number of labels; 0 for any number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """What a model gave for rows, and nothing of their labels: each field has a line a row."""
+    """The model's outputs for rows, without their labels. The first axis of every array is the row."""
 
     logprobs: Floats
-    """Shape (rows, K): of the labels in the declared order, not normalized."""
+    """Log-probabilities of the labels in the declared order, not normalized, shape (rows, K)."""
     context: Integers
-    """Shape (rows,): which of the evaluated rows' contexts each was read under; -1 where it is none of them."""
+    """The context in which each row was read, as an index into those of the evaluated rows, shape (rows,); -1 for another."""
     tokens: Mapping[TopTokens, Floats] = field(default_factory=dict)
-    """Next-token log-probabilities over the whole vocabulary, shape (rows, tokens)."""
+    """Next-token log-probabilities over the full vocabulary, shape (rows, tokens)."""
     hidden: Mapping[Layer, Floats] = field(default_factory=dict)
-    """Layer -> hidden states, shape (rows, d_model)."""
+    """Hidden states by layer, shape (rows, d_model)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitData:
-    """What a fit may see."""
+    """What an aligner is fitted on."""
 
     items: Outputs
-    """The rows that are evaluated, for what is estimated on them."""
+    """The evaluated rows, for unsupervised estimates."""
     rows: Outputs
-    """Rows of the fit part: at least as many as `Needs` says, if there are so many."""
+    """Rows of the fit part: as many as `Needs` requests, or all where there are fewer."""
     stand_ins: Mapping[ContentFreeInput, Floats]
-    """Each -> label log-probabilities, shape (contexts, K)."""
+    """Label log-probabilities for each content-free input, shape (contexts, K)."""
     premise: Floats | None
-    """Label log-probabilities, shape (1, K); shape (rows, K) where each of `items` has answers of its own."""
+    """Label log-probabilities of the premise, shape (1, K), or (rows, K) if each of `items` has its own answers."""
     labels: tuple[str, ...] = ()
-    """In the declared order."""
+    """The labels in the declared order."""
     labeled: Mapping[PerClass, Integers] = field(default_factory=dict)
-    """Which of `rows` they are."""
+    """The indices into `rows` of each choice of labeled rows."""
     names: Mapping[TopTokens, tuple[str, ...]] = field(default_factory=dict)
-    """The text of each token."""
+    """Source tokens -> the text of each token."""
     name_vectors: Mapping[TopTokens, Floats] = field(default_factory=dict)
-    """Shape (tokens, d_model)."""
+    """The mean hidden state of each token's text, shape (tokens, d_model)."""
     label_vectors: Floats | None = None
-    """Shape (K, d_model)."""
+    """The mean hidden state of each label word, shape (K, d_model)."""
 
 
 class OutputReader(Protocol):
-    """The first aligner of a chain: says what the model is asked of a row, and reads the answer from its output."""
+    """The first aligner of a chain: decides what to request from the model, and reads the answer from its output."""
 
     @property
     def name(self) -> str:
-        """Its spelling."""
+        """Its name on the command line."""
         ...
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels in the declared order; none where each row has answers of its own."""
+        """The labels in the declared order; empty if each row has its own answers."""
         ...
 
     def label_words(self) -> Mapping[str, str]:
-        """Label -> the word by which demonstrations show it; empty where answers stand as they are."""
+        """Returns the word that demonstrations show for each label; empty if they show answers unchanged."""
         ...
 
     def settings(self) -> Mapping[str, object]:
-        """Everything about it that determines a result."""
+        """Returns everything about it that determines a result, as JSON values."""
         ...
 
 
 @runtime_checkable
 class Scorer(OutputReader, Protocol):
-    """Scores words, and turns their scores into labels."""
+    """Scores words and turns their scores into scores of labels."""
 
     def candidates(self, example: Example) -> tuple[str, ...]:
-        """The labels that the row may have, in order; ties go to the first."""
+        """Returns the labels that a row may have, in order. Ties go to the first."""
         ...
 
     def words(self, example: Example) -> tuple[str, ...]:
-        """Every word to score, in a fixed order."""
+        """Returns all words to score for a row, in a fixed order."""
         ...
 
     def align(self, output: ScoreOutput) -> tuple[float, ...]:
-        """One score per candidate, in order; natural-log units."""
+        """Returns one score per candidate, in order, as natural-log values.
+
+        Args:
+            output: The model's output, with one continuation per word of `words`.
+        """
         ...
 
 
 @runtime_checkable
 class Extractor(OutputReader, Protocol):
-    """Finds the answer in a text that the model writes, or the one that most of several texts give."""
+    """Extracts the answer from generated text, or the majority answer from several texts."""
 
     @property
     def max_tokens(self) -> int:
-        """The most tokens of a text."""
+        """The maximum number of tokens of a text."""
         ...
 
     @property
     def samples(self) -> int:
-        """How many texts are written for a row."""
+        """The number of texts generated for a row."""
         ...
 
     def verb(self, example: Example, stop: Sequence[str]) -> Generate:
-        """What is to be written for the row; `stop` is what would begin a further example."""
+        """Returns the generation request for a row.
+
+        Args:
+            example: The row.
+            stop: Stop strings that mark the start of the next example.
+        """
         ...
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """The answer in a text, or None if it holds none; `choices` are what the row offers, if it offers any."""
+        """Returns the answer in a text, or None if there is none.
+
+        Args:
+            text: The generated text.
+            choices: The row's own choices, if it has any.
+        """
         ...
 
     def normalized(self, answer: str) -> str:
-        """The answer after the stated normalization: answers are the same that have one form."""
+        """Returns the normalized form of an answer. Two answers are equal if their normalized forms are."""
         ...
 
     def is_correct(self, answer: str | None, accepted: Sequence[str]) -> bool:
-        """Whether the answer is the same as one of those accepted; no answer never is."""
+        """Whether an answer equals one of the accepted answers. No answer is never correct."""
         ...
 
 
 class Fitted(Protocol):
-    """A calibration that has seen its support."""
+    """A fitted calibration, probe or label mapping."""
 
     def apply(self, outputs: Outputs) -> Floats:
-        """Calibrated label log-probabilities, shape (rows, K); each row's own, whatever the others are."""
+        """Returns label log-probabilities, shape (rows, K). Each row's result depends only on that row."""
         ...
 
 
 @runtime_checkable
 class Calibration(Protocol):
-    """A later aligner: label log-probabilities to label log-probabilities, after the fact.
+    """A later aligner: maps label log-probabilities, tokens or hidden states to label log-probabilities.
 
-    A dataclass, whose fields are everything about it that determines a result.
+    Implementations are dataclasses whose fields are everything that determines a result.
     """
 
     @property
     def name(self) -> str:
-        """Its spelling."""
+        """Its name on the command line."""
         ...
 
     @property
     def needs(self) -> Needs:
-        """What `fit` must see."""
+        """What `fit` needs besides the evaluated rows."""
         ...
 
     def fit(self, support: FitData, labels: Integers | None = None) -> Fitted:
-        """Estimate it. `labels`, where it needs them: of `support.rows`, shape (rows,), -1 for one that may not be known."""
+        """Fits it.
+
+        Args:
+            support: What it may be fitted on.
+            labels: The labels of `support.rows` if `needs.labels`, shape (rows,); -1 for a label that may not be used.
+        """
         ...

@@ -1,60 +1,113 @@
-"""Learned numbers: as values, as numpy's, and as the bytes of safetensors files, in which nothing can be executed."""
+"""Read-only float32 arrays as hashable values, and their serialization as safetensors files."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import prod
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptkit.core.errors import CheckpointError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Array:
-    """Learned numbers."""
-
-    data: bytes
-    """float32, little-endian, row by row."""
-    shape: tuple[int, ...]
-
+from promptkit.core.hashing import Hasher, sha256_hex
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
+    from pydantic_core import CoreSchema
 
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
-_FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+_FLOAT_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 
 
-def as_numpy(array: Array) -> Any:
-    """The numbers, of the array's shape."""
+class Array:
+    """A read-only float32 array that can be compared, hashed and pickled.
+
+    Two arrays are equal if they have the same shape and the same bytes. Create one with `as_array`.
+    """
+
+    __slots__ = ("_digest", "_numbers")
+
+    def __init__(self, numbers: NDArray[np.float32]) -> None:
+        """Wrap a contiguous, little-endian float32 array without copying it, and make it read-only."""
+        numbers.setflags(write=False)
+        self._numbers = numbers
+        self._digest: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
+        return self._numbers.shape
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the bytes in row-major order, in hexadecimal. Computed once."""
+        if self._digest is None:
+            self._digest = sha256_hex(self.tobytes())
+        return self._digest
+
+    def numpy(self) -> NDArray[np.float32]:
+        """Returns the values as a read-only NumPy array, without a copy."""
+        return self._numbers
+
+    def tobytes(self) -> bytes:
+        """Returns the values as little-endian float32 in row-major order."""
+        return self._numbers.tobytes()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Array):
+            return NotImplemented
+        return self is other or (self.shape == other.shape and self.digest == other.digest)
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.digest))
+
+    def __repr__(self) -> str:
+        return f"Array(shape={self.shape}, sha256={self.digest})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return as_array, (self._numbers,)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> CoreSchema:
+        from pydantic_core.core_schema import is_instance_schema
+
+        return is_instance_schema(cls)
+
+
+def as_array(values: ArrayLike) -> Array:
+    """Returns a copy of numbers of any shape as an `Array`, rounded to float32."""
     import numpy as np
 
-    return np.frombuffer(array.data, "<f4").reshape(array.shape)
+    return Array(np.array(values, dtype="<f4", order="C"))
 
 
-def as_array(numbers: Any) -> Array:
-    """Numbers of any shape as a value."""
-    return Array(data=numbers.astype("<f4").tobytes(), shape=tuple(numbers.shape))
+def zeros(*shape: int) -> Array:
+    """Returns an array of zeros of this shape."""
+    import numpy as np
+
+    return Array(np.zeros(shape, dtype="<f4"))
 
 
-def digest(parameters: Mapping[str, Array]) -> str:
-    """What tells parameters apart."""
-    told = hashlib.sha256()
+def parameters_digest(parameters: Mapping[str, Array]) -> str:
+    """Returns a 16-digit hash of the names, shapes and values of parameters."""
+    hasher = Hasher()
     for name, array in sorted(parameters.items()):
-        told.update(f"{name}{array.shape}".encode() + array.data)
-    return told.hexdigest()[:16]
+        hasher.update(f"{name}{array.shape}".encode() + array.tobytes())
+    return hasher.hexdigest()[:16]
 
 
-def check_held(kind: str, parameters: Mapping[str, Array], shapes: Mapping[str, str], **sizes: int) -> None:
-    """Refuse parameters that are not those of their kind, by name and shape, or whose bytes are not; none are none yet.
+def check_parameters(kind: str, parameters: Mapping[str, Array], shapes: Mapping[str, str], **sizes: int) -> None:
+    """Checks the names and shapes of the parameters of a learned manipulation; no parameters are accepted too.
 
-    `shapes` names dimensions, as `layers rank`; those of one name are of one size, which may be among `sizes` (0: any).
+    Args:
+        kind: The manipulation, for the error message.
+        parameters: The parameters by name.
+        shapes: Parameter name -> its dimensions by name, such as `layers rank`. Dimensions of the same name must have the
+            same size.
+        **sizes: Dimension name -> its required size, where 0 allows any.
+
+    Raises:
+        CheckpointError: A parameter is missing, unknown or has another shape.
     """
     if parameters and parameters.keys() != shapes.keys():
         raise CheckpointError(
@@ -65,75 +118,56 @@ def check_held(kind: str, parameters: Mapping[str, Array], shapes: Mapping[str, 
             names=tuple(map(str, parameters)),
             expected=tuple(shapes),
         )
-    known = {name: size for name, size in sizes.items() if size}
+    known_sizes = {dimension: size for dimension, size in sizes.items() if size}
     for name, array in parameters.items():
-        names = shapes[name].split()
-        own = zip(names, array.shape, strict=False)
-        if len(names) != len(array.shape) or any(known.setdefault(each, size) != size for each, size in own):
-            expected = ", ".join(f"{known[each]} {each}" if each in known else each for each in names)
-            raise CheckpointError(
-                f"The parameter {name} of {kind} has the wrong shape",
-                code="wrong-parameter-shape",
-                got=f"{array.shape}, not ({expected})",
-                manipulation=kind,
-                parameter=name,
-                shape=array.shape,
-                expected=expected,
-            )
-        if len(array.data) != 4 * prod(array.shape):
-            raise CheckpointError(
-                f"The parameter {name} of {kind} must have 4 bytes per number",
-                code="wrong-parameter-size",
-                got=f"{len(array.data)} bytes for the shape {array.shape}",
-                manipulation=kind,
-                parameter=name,
-                shape=array.shape,
-                bytes=len(array.data),
-            )
+        _check_shape(kind, name, array.shape, shapes[name].split(), known_sizes)
+
+
+def _check_shape(kind: str, name: str, shape: tuple[int, ...], dimensions: list[str], known_sizes: dict[str, int]) -> None:
+    """Checks one shape, and adds the sizes of dimensions that are not known yet to `known_sizes`."""
+    same_rank = len(dimensions) == len(shape)
+    sizes = zip(dimensions, shape, strict=False)
+    if not same_rank or any(known_sizes.setdefault(dimension, size) != size for dimension, size in sizes):
+        expected = ", ".join(f"{known_sizes[d]} {d}" if d in known_sizes else d for d in dimensions)
+        raise CheckpointError(
+            f"The parameter {name} of {kind} has the wrong shape",
+            code="wrong-parameter-shape",
+            got=f"{shape}, not ({expected})",
+            manipulation=kind,
+            parameter=name,
+            shape=shape,
+            expected=expected,
+        )
 
 
 def serialize(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
-    """Arrays as the bytes of a safetensors file."""
-    from safetensors.numpy import save as dumped
+    """Returns arrays as the content of a safetensors file."""
+    from safetensors.numpy import save
 
-    content: bytes = dumped({name: as_numpy(array) for name, array in arrays.items()}, dict(metadata or {}))
+    content: bytes = save({name: array.numpy() for name, array in arrays.items()}, dict(metadata or {}))
     return content
 
 
 def deserialize(content: bytes) -> dict[str, Array]:
-    """The arrays of the bytes of a safetensors file. Raises ValueError for other bytes, and for numbers that are no floats."""
+    """Returns the arrays in the content of a safetensors file, converted to float32.
+
+    Raises:
+        ValueError: The content is not a safetensors file, or a tensor is not of a floating-point type.
+    """
     from safetensors import SafetensorError, deserialize
 
     try:
-        found = deserialize(content)  # type: ignore[no-untyped-call]
+        tensors = deserialize(content)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise ValueError(str(error)) from None
-    return {name: as_array(_floats(told["dtype"], told["data"]).reshape(told["shape"])) for name, told in found}
+    return {name: as_array(_floats(tensor["dtype"], tensor["data"]).reshape(tensor["shape"])) for name, tensor in tensors}
 
 
-def _floats(dtype: str, data: bytes) -> Any:
+def _floats(dtype: str, data: bytes) -> NDArray[np.floating]:
     import numpy as np
 
     if dtype == "BF16":  # the upper half of a float32
         return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
-    if dtype not in _FLOATS:
+    if dtype not in _FLOAT_DTYPES:
         raise ValueError(f"the number type {dtype} is not supported")
-    return np.frombuffer(data, _FLOATS[dtype])
-
-
-def put(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a folder, each at once; the folder is made if it is not there. Raises CheckpointError otherwise."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            scratch = folder / f".{name}.part"
-            scratch.write_bytes(content)
-            scratch.replace(folder / name)
-    except OSError as error:
-        raise CheckpointError(
-            f"The folder {folder} cannot be written to: {error.strerror}",
-            code="cannot-write",
-            hint="Give another folder",
-            folder=str(folder),
-            reason=error.strerror,
-        ) from None
+    return np.frombuffer(data, _FLOAT_DTYPES[dtype])

@@ -1,60 +1,75 @@
-"""The processes that train together, as accelerate starts them: which one this is, its share, and sums over all.
+"""The processes of a distributed training, as started by accelerate or torchrun: the share of each one, and sums over all.
 
-`accelerate launch --num_processes 2 -m promptkit train ...` starts two, each on its own GPU, and `torchrun --nproc-per-node 2`
-does so where there is none. Nothing else than sums passes between them. A process that was started alone imports no accelerate.
+Use `accelerate launch --num_processes 2 -m promptkit train ...`, or `torchrun --nproc-per-node 2`, to start two processes, each
+with its own GPU. They exchange only sums. A single process does not import accelerate.
 """
 
 from __future__ import annotations
 
 import atexit
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptkit.core.errors import TrainingError
+from promptkit.core.hashing import sha256_int
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processes:
-    """All of them, as one sees them."""
+    """The processes of a training, seen from one of them."""
 
     rank: int = 0
-    """Which this one is, from 0."""
+    """The number of this process, from 0."""
     count: int = 1
+    """The number of processes."""
 
     @property
     def is_main(self) -> bool:
-        """Whether it is the one that writes and tells."""
+        """Whether this process writes files and prints messages."""
         return self.rank == 0
 
     @property
     def device(self) -> Any:
-        """The torch device of this process alone; None where it is the only one."""
+        """The torch device of this process; None if it is the only process."""
         return None if self.count == 1 else _state(self.count).device
 
     def share(self, sizes: Sequence[int]) -> list[int]:
-        """Which of several things of these sizes are this process's: the largest first, each to that which has least."""
-        loads, own = [0] * self.count, []
+        """Returns the indices of the items that this process handles.
+
+        Items are assigned from the largest to the smallest, each to the process with the least work so far.
+
+        Args:
+            sizes: The amount of work of each item.
+        """
+        loads, indices = [0] * self.count, []
         for index in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):
             least = loads.index(min(loads))
             loads[least] += sizes[index]
             if least == self.rank:
-                own.append(index)
-        return sorted(own)
+                indices.append(index)
+        return sorted(indices)
 
-    def total(self, numbers: Any) -> Any:
-        """The sum of an array of numpy over all processes, each of which asks for it and gets the same."""
+    def total(self, numbers: Floats) -> Floats:
+        """Returns the sum of an array over all processes. Every process must call it, and gets the same result.
+
+        Raises:
+            TrainingError: Another process ended.
+        """
         if self.count == 1:
             return numbers
         import torch
         from accelerate.utils import reduce
 
         try:
-            own = torch.from_numpy(numbers).contiguous().to(_state(self.count).device)
-            return reduce(own, "sum").cpu().numpy()
+            tensor = torch.from_numpy(numbers).contiguous().to(_state(self.count).device)
+            total: Floats = reduce(tensor, "sum").cpu().numpy()
+            return total
         except RuntimeError as error:  # the connection is closed
             reason = str(error).splitlines()[0]
             raise TrainingError(
@@ -64,16 +79,20 @@ class Processes:
                 reason=reason,
             ) from None
 
-    def check_same(self, told: str) -> None:
-        """Raise, at least in one process, where they do not all tell the same."""
+    def check_same(self, description: str) -> None:
+        """Checks that all processes pass the same text.
+
+        Raises:
+            TrainingError: The texts differ. At least one process raises it.
+        """
         import numpy as np
 
-        number = float(int.from_bytes(hashlib.sha256(told.encode()).digest()[:5]))  # so that sums of them are exact
+        number = float(sha256_int(description, size=5))  # 5 bytes, so that a sum of floats is exact
         if self.total(np.array([number]))[0] != number * self.count:
             raise TrainingError(
                 "The processes of this training start with different inputs",
                 code="processes-differ",
-                got=f"process {self.rank + 1} of {self.count}: {told}",
+                got=f"process {self.rank + 1} of {self.count}: {description}",
                 hint="Give all of them the same files, and an --out folder that they all share",
                 rank=self.rank,
                 count=self.count,
@@ -81,16 +100,16 @@ class Processes:
 
 
 def processes() -> Processes:
-    """Those that this one was started with."""
-    told = os.environ
-    if "LOCAL_RANK" not in told or int(told.get("WORLD_SIZE", 1)) == 1:
+    """Returns the processes of this training, from the environment variables of accelerate or torchrun."""
+    environment = os.environ
+    if "LOCAL_RANK" not in environment or int(environment.get("WORLD_SIZE", 1)) == 1:
         return Processes()
-    return Processes(rank=int(told["RANK"]), count=int(told["WORLD_SIZE"]))
+    return Processes(rank=int(environment["RANK"]), count=int(environment["WORLD_SIZE"]))
 
 
 @cache
 def _state(count: int) -> Any:
-    """Accelerate's, which joins the processes when it is first asked for."""
+    """Returns accelerate's state. The first call connects the processes."""
     import torch
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env

@@ -17,12 +17,12 @@ class PromptkitError(Exception):
         fields: The values that the problem is about, by name, such as `{"label": "maybe"}`.
     """
 
-    def __init__(self, what: str, *, code: str = "", got: object = None, hint: str = "", **fields: object) -> None:
+    def __init__(self, what: str, *, code: str, got: object = None, hint: str = "", **fields: object) -> None:
         """Creates an error.
 
         Args:
             what: What happened, in one sentence.
-            code: The stable name of the problem.
+            code: The stable name of the problem, in kebab case.
             got: The value that was given; the message shows it after "Given:".
             hint: What to try, in one sentence.
             fields: The values that the problem is about.
@@ -35,6 +35,9 @@ class PromptkitError(Exception):
         super().__init__(" ".join(parts))
         self.code = code
         self.fields = fields
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class InputError(PromptkitError):
@@ -99,6 +102,13 @@ def unknown(
     listing = f"Did you mean {' or '.join(close)}?" if close else f"There are: {', '.join(names) or 'none'}."
     message = f"There is no {kind} named {name!r}"
     return error(message, code="unknown-name", hint=f"{listing} {hint}".strip(), kind=kind, name=name, close=close, **fields)
+
+
+def _restored(kind: type[PromptkitError], args: tuple[object, ...], attributes: dict[str, object]) -> PromptkitError:
+    """Returns an unpickled error, whose message is complete already."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 def json_reason(error: Exception) -> str:

@@ -7,41 +7,41 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Part = Literal["pool", "fit", "dev"]
-"""A part of a task's train split: demonstrations come from the pool, aligners are fitted on fit, searches choose by dev."""
+"""A part of a task's train split: demonstrations come from `pool`, aligners are fitted on `fit`, searches evaluate on `dev`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One row without its label: all that a manipulation or a fit may see of a test row."""
+    """A row without its label: all that a manipulation or a fit may see of a test row."""
 
     id: str
-    """Hash of the inputs; an exact repeat gets `#2`, `#3` by row order."""
+    """The hash of the inputs. An exact repeat has the suffix `#2`, `#3`, in the order of rows."""
     inputs: Mapping[str, str]
     """Template variable -> text."""
     choices: tuple[str, ...] = ()
-    """The answers that this row offers, in its own order; none where the task declares labels, or asks for any text."""
+    """The row's own answer choices, in order; empty if the task declares labels or asks for free text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabeledExample(Example):
-    """One row with its answer: a demonstration, a row to fit on, or the gold of a test row."""
+    """A row with its answer: a demonstration, a row to fit on, or a test row with its gold answer."""
 
     label: str
-    """The label, the right one of `choices`, or the text that is a right answer."""
+    """The label, the correct one of `choices`, or a correct text."""
     accepted: tuple[str, ...] = ()
-    """Where the answer is a text: every text that is right, `label` first."""
+    """For free-text answers, all correct texts, `label` first."""
     rationale: Mapping[str, str] = field(default_factory=dict)
-    """Template variable -> text, for the target block of a demonstration alone: how the answer is come by."""
+    """The reasoning that leads to the answer: template variable -> text, for the target block of a demonstration only."""
 
     def unlabeled(self) -> Example:
-        """What a model may see of it."""
+        """Returns the row without its answer and rationale."""
         return Example(id=self.id, inputs=self.inputs, choices=self.choices)
 
     def answered(self) -> Example:
-        """With its working, and the right answer as the one that is offered, so that how likely that is can be asked."""
+        """Returns the row with its rationale and only the gold answer, so that the answer's likelihood can be scored."""
         return Example(id=self.id, inputs={**self.inputs, **self.rationale}, choices=(self.label,))
 
 
 def inputs_of(row_id: str) -> str:
-    """Equal for rows of equal inputs, whichever split they stand in: the id without its number among repeats."""
+    """Returns the id without its repeat number. It is equal for all rows with equal inputs, in every split."""
     return row_id.partition("#")[0]

@@ -8,100 +8,99 @@ from typing import Any, Generic, Literal, TypeVar
 from promptkit.core.arrays import Array
 
 T = TypeVar("T")
-
+"""`Array` in requests, a torch tensor in a forward pass."""
 
 Operation = Literal["add", "replace", "low_rank"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KVPrefix(Generic[T]):
-    """Keys and values before a prompt: position j of the prefix is position j of all, and the prompt begins behind it."""
+    """Learned keys and values before a prompt (prefix tuning, Li and Liang 2021, arXiv 2101.00190).
+
+    The prefix occupies the first positions of the input; the prompt starts after it.
+    """
 
     length: int
+    """How many positions it takes up."""
     layers: tuple[int, ...]
-    """Those that have them; in the others nothing stands at its positions."""
+    """The layers that have keys and values, counted from 1. In other layers nothing attends to these positions."""
     keys: T
-    """Shape (layers, kv heads, length, head width), as a cache holds them: with the rotary embedding of their positions."""
+    """Shape (layers, kv heads, length, head width), as in a KV cache: with the rotary embedding of their positions."""
     values: T
     """Shape as `keys`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HiddenEdit(Generic[T]):
-    """A change of the hidden states that a layer makes, before the next one reads them."""
+    """An edit of the hidden states that a layer returns, before the next layer reads them."""
 
     layer: int
+    """Counted from 1."""
     operation: Operation
-    """`add`: h + v. `replace`: v. `low_rank`: h + R^T (W h + b - R h)."""
+    """`add`: h + v. `replace`: v. `low_rank`: h + R^T (W h + b - R h) (LoReFT, Wu et al. 2024, arXiv 2404.03592)."""
     arrays: tuple[T, ...]
     """(v,), of shape (d_model,); or (R, W, b), of shapes (rank, d_model), (rank, d_model) and (rank,)."""
     all_positions: bool = False
-    """At every token, those of continuations and written texts too; else at some of the prompt's own."""
+    """Whether to edit every token, including those of continuations and generated texts; otherwise `first` and `last` apply."""
     first: int = 0
-    """At so many of the prompt's first tokens."""
+    """How many tokens at the start of the prompt to edit."""
     last: int = 0
-    """At so many of its last ones; a token that is among both is changed once."""
+    """How many tokens at the end of the prompt to edit. A token among both the first and the last is edited once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interventions(Generic[T]):
-    """All of it."""
+    """Everything that a forward pass reads besides token ids."""
 
     vectors: T | None = None
-    """Shape (rows, d_model): row j stands where an id is -1-j."""
+    """Learned vectors, shape (rows, d_model): the id -1-j stands for row j."""
     prefixes: tuple[KVPrefix[T], ...] = ()
-    """One behind the other."""
+    """Learned keys and values, one prefix after the other."""
     edits: tuple[HiddenEdit[T], ...] = ()
-    """One after the other, where they are of one layer."""
+    """Edits of hidden states; edits of the same layer are applied in order."""
 
 
 NO_INTERVENTIONS: Interventions[Any] = Interventions()
-"""Of a prompt in which nothing is learned."""
+"""The interventions of a prompt without learned parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A stretch of a prompt before it is encoded."""
+    """A part of a prompt before it is encoded."""
 
     text: str
-    """The text itself, or the name of one control token or slot."""
+    """The text, or the name of a control token or of a slot."""
     part: str
-    """Whose it is: `instruction`, `demonstration 3`, `query`, `separator`, `frame` (BOS, turn markers), or `soft NAME`."""
+    """`instruction`, `demonstration 3`, `query`, `separator`, `frame` (BOS, turn markers) or `soft NAME`."""
     control: bool = False
-    """True for a control token, which is the only way that one gets into a prompt."""
+    """Whether it is a control token. Text is never parsed for control tokens."""
     learned: int = 0
-    """How many learned vectors stand here; the text is then the name of their slot."""
+    """How many learned vectors it stands for; `text` is then the name of their slot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """The tokens `start` to `stop` (exclusive) of a prompt belong to `part`."""
+    """The tokens of a prompt that belong to one part."""
 
     part: str
+    """As in `Piece.part`."""
     start: int
+    """The index of the first token."""
     stop: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vectors:
-    """Learned vectors, in the space of the model's token embeddings."""
-
-    data: bytes
-    """float32, little-endian, row by row: shape (rows, d_model)."""
-    d_model: int
+    """The index after the last token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextInput:
-    """A prompt as a language model reads it."""
+    """An encoded prompt: what a language model reads."""
 
     ids: tuple[int, ...]
-    """Token ids, control tokens included; -1-j stands for row j of `vectors`, -1 also for a slot that is not filled."""
+    """Token ids, including control tokens. The id -1-j stands for row j of `vectors`; -1 also marks a slot not yet filled."""
     spans: tuple[Span, ...] = ()
-    """Contiguous, in order, and covering `ids`; a token that straddles two parts is the first one's."""
-    vectors: Vectors | None = None
-    """What stands at the negative ids in the place of what the embedding module gives: already scaled, if it scales."""
+    """The parts of the prompt in order, covering all of `ids`. A token across two parts belongs to the first."""
+    vectors: Array | None = None
+    """Shape (rows, d_model): used in place of the embedding module's output, with the embedding's scale already applied."""
     prefixes: tuple[KVPrefix[Array], ...] = ()
-    """Keys and values before it."""
+    """Learned keys and values before the prompt."""
     edits: tuple[HiddenEdit[Array], ...] = ()
-    """Changes of its hidden states."""
+    """Edits of hidden states."""

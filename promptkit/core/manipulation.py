@@ -1,4 +1,4 @@
-"""What manipulations need and give: the interfaces that their implementations in `manipulate/` keep. Without behavior."""
+"""Protocols of manipulations, which turn rows into model inputs. The package `manipulate` implements them."""
 
 from __future__ import annotations
 
@@ -9,165 +9,197 @@ from typing import Any, Protocol, Self, runtime_checkable
 from promptkit.core.alignment import OutputReader
 from promptkit.core.arrays import Array
 from promptkit.core.examples import Example, LabeledExample, Part
-from promptkit.core.inputs import Interventions, KVPrefix, TextInput, Vectors
+from promptkit.core.inputs import Interventions, KVPrefix, TextInput
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Request
 from promptkit.core.taxonomy import Kind
 
 InputTransform = Callable[[TextInput], TextInput]
-"""What a change does to a prompt."""
+"""Maps an encoded prompt to a modified one."""
 
 
 def unchanged(prompt: TextInput) -> TextInput:
-    """The prompt as it is."""
+    """Returns the prompt itself."""
     return prompt
 
 
 class Ask(Protocol):
-    """Puts requests to a model. What it has answered before it is not asked again."""
+    """A model that manipulations may query while they make prompts. Equal requests are computed once."""
 
     @property
     def card(self) -> Card:
-        """The model's own."""
+        """What the model declares about itself."""
         ...
 
     def __call__(self, requests: Sequence[Request]) -> list[Output]:
-        """The answers in the order of the requests, which are computed in full batches: ask all that is known at once."""
+        """Returns the outputs in the order of the requests. Pass many requests at once: they are computed in full batches."""
         ...
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
-        """What the model's embedding gives these tokens; raises Unsupported if it reads no learned vectors."""
+    def embed(self, ids: Sequence[int]) -> Array:
+        """Returns the embeddings of tokens, shape (tokens, d_model).
+
+        Raises:
+            Unsupported: The model does not accept learned vectors.
+        """
         ...
 
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
-        """What the model's layers hold of these tokens; raises Unsupported if they take no learned keys and values."""
+        """Returns the keys and values that the model's layers compute for tokens at the start of an input.
+
+        Raises:
+            Unsupported: The model does not accept learned keys and values.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BindContext:
-    """What a manipulation may see and ask."""
+    """What a manipulation may use when it is bound to one task and one model."""
 
     ask: Ask
-    """The model that will read what the manipulation makes."""
+    """The model that will read the prompts."""
     reading: OutputReader
-    """How its output will be read: which words are scored, or how much is written."""
+    """How the model's output will be read: which words are scored, or how much text is generated."""
     rows: Mapping[Part, Sequence[LabeledExample]] = field(default_factory=dict)
-    """The parts that the manipulation has named."""
-    others: Mapping[str, Ask] = field(default_factory=dict)
-    """The other models that the manipulation has named."""
-    put: InputTransform = unchanged
-    """What is done to a prompt that the model is asked while prompts are made; to those that are made it is done after."""
-    ends: bool = False
-    """Whether an answer is scored to where a text of the model's would end: what separates examples, or the end of a turn."""
+    """The rows of each part that the manipulation lists in `parts`."""
+    other_models: Mapping[str, Ask] = field(default_factory=dict)
+    """The models that the manipulation lists in `models`, by name."""
+    transform: InputTransform = unchanged
+    """Applied to every prompt that the manipulation sends to the model itself. Its final prompts are transformed later."""
+    scores_end: bool = False
+    """Whether an answer is scored with the text that ends it: the separator between examples, or the end of a chat turn."""
 
 
 @runtime_checkable
 class Manipulation(Protocol):
-    """A change of what goes into the model; `bind` gives it what it may see and ask."""
+    """A function from rows to prompts, before it is bound to a task and a model."""
 
     @property
     def kind(self) -> Kind:
-        """Where it stands in the taxonomy."""
+        """Its coordinates in the taxonomy."""
         ...
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The parts of the train split that it uses; one that uses none can do without a train split."""
+        """The parts of the train split that it uses. If there are none, the task needs no train split."""
         ...
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The names of other models that it asks, such as a sentence encoder."""
+        """The names of other models that it queries, such as a sentence encoder."""
+        ...
+
+    @property
+    def slots(self) -> Mapping[str, int]:
+        """The slots of its template that modifiers must fill: name -> number of learned vectors. Usually empty."""
+        ...
+
+    @property
+    def modifiers(self) -> tuple[Modifier, ...]:
+        """The modifiers that are applied to its prompts, in order. Empty for a prompt by itself."""
         ...
 
     def settings(self) -> Mapping[str, object]:
-        """Everything about it that determines a result."""
+        """Returns everything about it that determines a result, as JSON values."""
         ...
 
     def bind(self, bind_context: BindContext) -> Apply:
-        """The manipulation for one task and one model; what is searched or fitted once is, here."""
+        """Returns the manipulation for one task and one model. Searches and fits run once, in this call."""
         ...
 
 
 class Apply(Protocol):
-    """A bound manipulation: a function of each row alone, of many rows at a time so that a model is asked in full batches."""
+    """A bound manipulation. The prompt of a row does not depend on the other rows of a call."""
 
     def __call__(self, examples: Sequence[Example], *, context_of: Sequence[Example] | None = None) -> list[Rendered]:
-        """What the model reads for each row, in the context of the row itself or of the one at its place in `like`."""
+        """Returns the prompt of each row.
+
+        Args:
+            examples: The rows. Pass many at once, so that models are queried in full batches.
+            context_of: One row for each of `examples`, whose demonstrations are used in place of its own.
+        """
         ...
 
     def premise(self, example: Example) -> Rendered:
-        """The prompt's end alone: what stands behind the row's inputs, without them, instruction and demonstrations."""
+        """Returns the end of a row's prompt: only what follows the row's inputs, without instruction and demonstrations."""
         ...
 
 
 @runtime_checkable
 class Modifier(Protocol):
-    """A change of what a prompt has come to, such as learned vectors among its tokens. In a list it stands behind it."""
+    """Modifies an encoded prompt, for example by inserting learned vectors. Listed after the prompt in a predictor."""
 
     @property
     def name(self) -> str:
-        """Its spelling."""
+        """Its name on the command line."""
         ...
 
     @property
     def kind(self) -> Kind:
-        """Where it stands in the taxonomy."""
+        """Its coordinates in the taxonomy."""
         ...
 
     @property
     def slots(self) -> Mapping[str, int]:
-        """The slots of the prompt's template that it fills: name -> how many vectors."""
+        """The slots of the prompt's template that it fills: name -> number of vectors."""
         ...
 
     @property
     def context_tokens(self) -> int:
-        """Tokens of the model's context that it takes."""
+        """How many tokens of the model's context it takes up."""
+        ...
+
+    @property
+    def base(self) -> Mapping[str, str | int]:
+        """The identity of the model that it was trained on; empty if it was not trained."""
         ...
 
     def settings(self) -> Mapping[str, object]:
-        """Everything about it that determines a result."""
+        """Returns everything about it that determines a result, as JSON values."""
         ...
 
     def bind(self, bind_context: BindContext) -> InputTransform:
-        """The change for one task and one model: a function of each row's prompt alone."""
+        """Returns the modifier for one task and one model, as a function of a single prompt."""
         ...
 
 
 @runtime_checkable
 class Learnable(Modifier, Protocol):
-    """A change that is trained: a value of its parameters."""
+    """A modifier with trainable parameters. Instances are values: training returns a new one."""
 
     @property
     def parameters(self) -> Mapping[str, Array]:
-        """Name -> what was learned; nothing before that."""
-        ...
-
-    @property
-    def base(self) -> Mapping[str, str | int]:
-        """The model that it was learned on."""
+        """The trained parameters by name; empty before training."""
         ...
 
     @property
     def learning_rate(self) -> float | None:
-        """What suits it along gradients, unless another is asked for; None where it is not learned along them."""
+        """The default learning rate; None if it is not trained by gradient descent."""
         ...
 
     @property
     def fixed_parameters(self) -> frozenset[str]:
-        """Of what `begun` gives, the names of what no step changes: the units that the rest is counted in."""
+        """The names of initial parameters that no training step changes, such as units."""
         ...
 
     def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
-        """What is trained, as it stands before: from what was learned, if anything was."""
+        """Returns the parameters at the start of a training: those of an earlier training, if there was one."""
         ...
 
     def interventions(self, trained: Mapping[str, Any]) -> Interventions[Any]:
-        """What a forward reads, as a differentiable function of tensors of what is trained."""
+        """Returns what a forward pass reads, as a differentiable function of the parameters.
+
+        Args:
+            trained: The parameters as torch tensors, by name.
+        """
         ...
 
     def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:
-        """The change with the parameters that were come to."""
+        """Returns a copy with trained parameters.
+
+        Args:
+            trained: The parameters by name, as `initial_parameters` names them.
+            base: The identity of the model that they were trained on.
+        """
         ...

@@ -1,4 +1,4 @@
-"""What a frozen model declares about itself and what it can do."""
+"""Protocols of frozen models: what every model declares about itself, and what some models support."""
 
 from __future__ import annotations
 
@@ -7,111 +7,34 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from promptkit.core.arrays import Array
-from promptkit.core.inputs import Interventions, KVPrefix, Vectors
+from promptkit.core.inputs import Interventions, KVPrefix
 from promptkit.core.requests import Output, Request
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
 
-class Heads(Protocol):
-    """The heads of every layer: what each gives, what that is worth, and what it adds."""
-
-    def outputs(self, ids: Sequence[int]) -> Floats:
-        """Of each head at the prompt's last token, before they are projected: (layers, heads, width)."""
-        ...
-
-    def effects(self, ids: Sequence[int], continuation: Sequence[int], outputs: Floats) -> Floats:
-        """How much likelier the continuation is where one head alone gives this at the prompt's last token: (layers, heads).
-
-        A difference of probabilities. outputs: (layers, heads, width).
-        """
-        ...
-
-    def projected(self, outputs: Floats) -> Floats:
-        """What each head adds to the residual stream where all of its layer give this: (layers, heads, d_model).
-
-        Where a norm follows a layer's attention, its scale is that of the layer's whole. outputs: (layers, heads, width).
-        """
-        ...
-
-
-@runtime_checkable
-class ExposesHeads(Protocol):
-    """A model whose attention heads can be told apart."""
-
-    def heads(self) -> Heads:
-        """Its heads; the weights load now."""
-        ...
-
-
-Precision = Literal["no", "bf16", "fp16"]
-"""In which a forward multiplies matrices, if not in that of its weights."""
-
-
-class DifferentiableScores(Protocol):
-    """Scores of certain requests as functions of what they all hold that is learned."""
-
-    device: Any
-    """Of torch: where the tensors shall be."""
-    tokens: Sequence[int]
-    """Of each request, how many are computed."""
-
-    def batches(self, chosen: Sequence[int]) -> list[list[int]]:
-        """The chosen requests in parts, each of which is computed at once."""
-        ...
-
-    def scores(self, chosen: Sequence[int], interventions: Interventions[Any]) -> list[list[Any]]:
-        """Of each request, of each continuation, its tokens' log-probabilities: tensors, of those in `within`."""
-        ...
-
-    def embed(self, ids: Sequence[int]) -> Any:
-        """What the embedding module gives these tokens: a tensor (tokens, d_model)."""
-        ...
-
-    def projected(self, vectors: Any) -> Any:
-        """The inner product of each vector with each token's embedding: a tensor (rows, vocabulary)."""
-        ...
-
-    def weights_hash(self) -> str:
-        """Of every weight of the frozen model."""
-        ...
-
-
-@runtime_checkable
-class Differentiable(Protocol):
-    """A model through which gradients flow."""
-
-    def differentiable(
-        self, requests: Sequence[Request], *, checkpointing: bool = False, precision: Precision = "no"
-    ) -> DifferentiableScores:
-        """Requests to score that all hold the same of what is learned, as functions of it; the weights load now.
-
-        With `checkpointing` a backward pass computes each layer again; with a `precision` matrices are multiplied in it.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """Plain text as token ids."""
+    """A text as token ids."""
 
     ids: tuple[int, ...]
+    """Token ids."""
     starts: tuple[int, ...]
-    """For each token, the offset in the text of its first character; never decreasing."""
+    """For each token, the offset of its first character in the text. The offsets never decrease."""
 
 
 class Tokenizer(Protocol):
-    """Text to ids for one model. Text is only ever text: no marker in it acts as a control token."""
+    """The tokenizer of one model. It never parses a text for control tokens."""
 
     @property
     def control(self) -> Mapping[str, int]:
-        """Every control token of the model: name -> id."""
+        """The model's control tokens: name -> id."""
         ...
 
     @property
     def bos(self) -> tuple[int, ...]:
-        """What the model's tokenizer itself puts before a plain text; empty for some models."""
+        """The tokens that the model's own tokenizer inserts before a text; empty for some models."""
         ...
 
     @property
@@ -120,80 +43,88 @@ class Tokenizer(Protocol):
         ...
 
     def encode(self, text: str) -> Encoding:
-        """Encode without special tokens; a control token's name in the text is encoded as text."""
+        """Encodes a text without special tokens. The name of a control token in the text is encoded as text."""
         ...
 
     def name(self, token_id: int) -> str:
-        """The token's own spelling in the vocabulary."""
+        """Returns the token's name in the vocabulary."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of the ids."""
+        """Returns the text of token ids."""
         ...
 
     def chat(self, turns: Sequence[tuple[str, str]]) -> str | None:
-        """The model's chat template around (role, content) turns, ready for the answer; None if it refuses."""
+        """Returns the model's chat template for (role, content) turns, up to the start of the answer; None if it fails."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What a manipulation may know of a model, read from the model so that nobody types it."""
+    """What manipulations may know about a model, read from the model's own files."""
 
     tokenizer: Tokenizer
     d_model: int
+    """The width of token embeddings and hidden states."""
     vocabulary: int
-    """How many tokens its embedding has a row for."""
+    """The number of rows of the embedding."""
     layers: int
+    """The number of layers."""
     kv_heads: int
+    """The number of key-value heads of a layer."""
     context_length: int
-    """The most tokens that an input and its continuation may have together."""
+    """The maximum number of tokens of an input with its continuation."""
     instruct: bool
     """Whether the model was trained on chat turns."""
 
 
 class Model(Protocol):
-    """A frozen model: what answers lists of requests."""
+    """A frozen model, which answers lists of requests."""
 
     name: str
+    """The name that it is loaded by, including the engine."""
     card: Card
     verbs: frozenset[str]
-    """The names of the verbs that it answers: a subset of {"Score", "Read", "Generate"}."""
+    """The names of the supported requests: a subset of {"Score", "Read", "Generate"}."""
     hidden_states: bool
-    """Whether `Read` gives them."""
+    """Whether `Read` returns hidden states."""
     learned_vectors: bool
-    """Whether prompts can contain learned vectors."""
+    """Whether prompts may contain learned vectors. If not, `embed` raises Unsupported."""
     learned_layers: bool
-    """Whether the layers accept learned keys, values and edits of hidden states."""
+    """Whether prompts may have prefixes and hidden edits. If not, `keys_values` raises Unsupported."""
 
     def identity(self) -> Mapping[str, object]:
-        """Everything about the model and its settings that determines a result; needs no weights."""
+        """Returns everything about the model and its settings that determines a result, without loading weights."""
         ...
 
     def load(self) -> None:
-        """Load the weights, if they are not yet; `answer` does so too."""
+        """Loads the weights if they are not loaded. `answer` calls it."""
         ...
 
     def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
-        """The indices of the requests that are computed together, in the order of `answer`."""
+        """Returns the indices of the requests of each batch, in the order of `answer`."""
         ...
 
     def answer(
         self, requests: Sequence[Request], done: Collection[int] = frozenset()
     ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
-        """Yield (indices of requests, their outputs) a batch at a time.
+        """Yields the indices and the outputs of the requests of one batch at a time.
 
-        The batches depend on `requests` and the settings alone. Those whose requests are all in
-        `done` are skipped; the others are computed whole.
+        The batches depend only on `requests` and the model's settings, so that a resumed run equals an uninterrupted one.
+
+        Args:
+            requests: All requests of the run.
+            done: Indices of requests whose outputs are known. Batches of known requests are skipped; all other batches are
+                computed completely.
         """
         ...
 
     def notes(self) -> Sequence[str]:
-        """What the model had to do that a reader of the results should know, such as splitting a batch."""
+        """Returns notes for readers of the results about unusual steps of the model, such as the split of a batch."""
         ...
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
-        """Returns the embeddings of the tokens: used as learned vectors, they give the results of the tokens.
+    def embed(self, ids: Sequence[int]) -> Array:
+        """Returns the embeddings of tokens, shape (tokens, d_model). As learned vectors they are equal to the tokens.
 
         Raises:
             Unsupported: The model does not support learned vectors.
@@ -201,7 +132,7 @@ class Model(Protocol):
         ...
 
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
-        """Returns the keys and values of the tokens at every layer: used as a prefix, they give the results of the tokens.
+        """Returns the keys and values of tokens at the start of an input. As a prefix they are equal to the tokens.
 
         Raises:
             Unsupported: The model does not support prefixes.
@@ -210,4 +141,111 @@ class Model(Protocol):
 
     def close(self) -> None:
         """Releases memory and processes; the next request loads the weights again."""
+        ...
+
+
+class Heads(Protocol):
+    """The attention heads of all layers of a model."""
+
+    def outputs(self, ids: Sequence[int]) -> Floats:
+        """Returns the output of each head at the last token of a prompt, before the output projection.
+
+        Returns:
+            Shape (layers, heads, head width).
+        """
+        ...
+
+    def effects(self, ids: Sequence[int], continuation: Sequence[int], outputs: Floats) -> Floats:
+        """Returns the causal effect of each head on the probability of a continuation.
+
+        Args:
+            ids: The prompt.
+            continuation: The continuation.
+            outputs: The outputs that replace those of one head at a time, at the last token of the prompt, shape (layers,
+                heads, head width).
+
+        Returns:
+            The probability with the replaced output minus the probability without, shape (layers, heads).
+        """
+        ...
+
+    def projected(self, outputs: Floats) -> Floats:
+        """Returns what each head adds to the residual stream.
+
+        If a norm follows the attention of a layer, its scale is computed from all heads of the layer together.
+
+        Args:
+            outputs: The outputs of all heads, shape (layers, heads, head width).
+
+        Returns:
+            Shape (layers, heads, d_model).
+        """
+        ...
+
+
+@runtime_checkable
+class ExposesHeads(Protocol):
+    """A model whose attention heads can be read and replaced individually."""
+
+    def heads(self) -> Heads:
+        """Returns the model's attention heads. Loads the weights."""
+        ...
+
+
+Precision = Literal["no", "bf16", "fp16"]
+"""The precision of matrix products in a forward pass; `no` for that of the weights."""
+
+
+class DifferentiableScores(Protocol):
+    """The scores of requests as differentiable functions of interventions that all requests share."""
+
+    device: Any
+    """The torch device of the model, on which tensors must be."""
+    tokens: Sequence[int]
+    """The number of tokens to compute for each request."""
+
+    def batches(self, chosen: Sequence[int]) -> list[list[int]]:
+        """Returns the chosen requests in batches that fit into memory.
+
+        Args:
+            chosen: Indices of requests.
+        """
+        ...
+
+    def scores(self, chosen: Sequence[int], interventions: Interventions[Any]) -> list[list[Any]]:
+        """Returns, for each chosen request and each of its continuations, the log-probabilities of the tokens as a tensor.
+
+        Args:
+            chosen: Indices of requests.
+            interventions: The interventions of all requests as tensors.
+        """
+        ...
+
+    def embed(self, ids: Sequence[int]) -> Any:
+        """Returns the embeddings of tokens as a tensor, shape (tokens, d_model)."""
+        ...
+
+    def projected(self, vectors: Any) -> Any:
+        """Returns the inner product of each vector with each token's embedding as a tensor, shape (rows, vocabulary)."""
+        ...
+
+    def weights_hash(self) -> str:
+        """Returns a hash of all weights, which must not change during a training."""
+        ...
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A model that can be differentiated with respect to interventions."""
+
+    def differentiable(
+        self, requests: Sequence[Request], *, checkpointing: bool = False, precision: Precision = "no"
+    ) -> DifferentiableScores:
+        """Returns the scores of requests as differentiable functions of their interventions. Loads the weights.
+
+        Args:
+            requests: `Score` requests with the same learned vectors, prefixes and edits.
+            checkpointing: Whether the backward pass recomputes each layer to save memory.
+            precision: The precision of matrix products.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Where `templates/` and `evals/` lie: beside the package in a checkout, inside it in a wheel. Where caches are kept."""
+"""The folders of bundled templates and tasks, and of caches."""
 
 import os
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Literal
 from promptkit.core.errors import InputError
 
 STUDIES = "studies"
-"""The folder of `evals/` that holds studies, and no tasks."""
+"""The folder in `evals/` with study files, which are not tasks."""
 
 
 def folder(name: Literal["templates", "evals"]) -> Path:
-    """The folder of the templates or of the tasks that promptkit ships."""
+    """Returns the folder of bundled templates or tasks: next to the package in a checkout, inside the package in a wheel."""
     package = Path(__file__).parents[1]
     checkout = package.parent / name
     is_checkout = (package.parent / "pyproject.toml").is_file() and checkout.is_dir()
@@ -19,7 +19,11 @@ def folder(name: Literal["templates", "evals"]) -> Path:
 
 
 def expanded(path: str | Path) -> Path:
-    """A path that the user gave, its `~` read as the home folder."""
+    """Returns a path from a user with `~` replaced by the home folder.
+
+    Raises:
+        InputError: It is not a path, or there is no home folder.
+    """
     if not isinstance(path, str | os.PathLike):
         raise InputError("A path must be a str or a pathlib.Path", code="not-a-path", got=repr(path), value=repr(path))
     try:
@@ -30,14 +34,14 @@ def expanded(path: str | Path) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where converted models and scores are kept: PROMPTKIT_CACHE, or the user's cache folder."""
+    """Returns the folder of converted models and cached scores: PROMPTKIT_CACHE, or the user's cache folder."""
     import platformdirs
 
     return Path(os.environ.get("PROMPTKIT_CACHE") or platformdirs.user_cache_dir("promptkit"))
 
 
 def names(kind: Literal["templates", "evals"], suffix: str) -> list[str]:
-    """The names of the shipped templates or tasks with a suffix, folders included: `sentiment/review`."""
+    """Returns the names of the bundled templates or tasks with a suffix, including folders, such as `sentiment/review`."""
     root = folder(kind)
     found = (path.relative_to(root).with_suffix("").as_posix() for path in root.rglob(f"*{suffix}"))
     return sorted(name for name in found if not name.startswith(f"{STUDIES}/"))

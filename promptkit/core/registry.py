@@ -1,7 +1,7 @@
-"""One spelling for everything that has a name: `name:key=value` on the command line, `name(key=value)` in Python.
+"""Registered classes and their specs: `name:key=value` on the command line, `name(key=value)` in Python.
 
-Names resolve through fixed tables of classes, never through an import path; a class's fields are its keywords, but those that
-are `learned()`.
+Names are looked up in fixed tables of dataclasses, never as import paths. The fields of a class are its keywords, except those
+created by `parameters_field`.
 """
 
 from __future__ import annotations
@@ -10,26 +10,34 @@ import re
 from collections.abc import Mapping
 from dataclasses import Field, field, fields
 from functools import cache
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from promptkit.core.errors import InputError, unknown
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+    from pydantic_core import ErrorDetails
+
 LEARNED = "learned"
-"""In the metadata of a field: that it is no keyword."""
-MOST_SHOWN = 200
-"""Characters of what was given that are told."""
+"""The metadata key of fields that hold trained parameters and are therefore not keywords."""
+MAX_SHOWN = 200
+"""The maximum number of characters of an invalid value in an error message."""
 
 
 def parse(spelling: str) -> tuple[str, dict[str, str]]:
-    """`batch:estimate_on=test` -> ("batch", {"estimate_on": "test"}); keywords are joined by `:`, values of one by `|`.
+    """Parses a spec: `batch:estimate_on=test` -> ("batch", {"estimate_on": "test"}).
 
-    A part without `=` goes on with the value before it: `similar:encoder=hf:demo`.
+    Keywords are separated by `:`, the items of a value by `|`. A part without `=` continues the value before it, as in
+    `similar:encoder=hf:demo`.
+
+    Raises:
+        InputError: The spec is malformed or has a keyword twice.
     """
-    name, *pairs = re.split(r"(?<!\?):(?![ (\\|)\[?])", spelling)  # a colon within a pattern is a part of it
+    name, *pairs = re.split(r"(?<!\?):(?![ (\\|)\[?])", spelling)  # a colon inside a regular expression does not separate
     keywords: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
-        if pair and not equals and keywords:  # the value goes on, as in encoder=hf:demo
+        if pair and not equals and keywords:  # the value continues, as in encoder=hf:demo
             keywords[[*keywords][-1]] += f":{pair}"
             continue
         if not (key and equals):
@@ -53,14 +61,35 @@ def parse(spelling: str) -> tuple[str, dict[str, str]]:
     return name.strip(), keywords
 
 
-def build(kind: str, table: Mapping[str, type], spelling: str, **given: object) -> Any:
-    """The object that the spelling names; `given` are defaults for those fields that the class has."""
+def build(kind: str, table: Mapping[str, type], spelling: str, **defaults: object) -> Any:
+    """Creates the object of a spec.
+
+    Args:
+        kind: What the table contains, for error messages.
+        table: The registered classes by name.
+        spelling: The spec, as `name:key=value`.
+        **defaults: Values for those of the class's fields that the spec does not set. Names without a field are ignored.
+
+    Raises:
+        InputError: The spec, its name, a keyword or a value is invalid.
+    """
     name, keywords = parse(spelling)
-    return build_from(kind, table, name, keywords, **given)
+    return build_from(kind, table, name, keywords, **defaults)
 
 
-def build_from(kind: str, table: Mapping[str, type], name: str, keywords: Mapping[str, object], **given: object) -> Any:
-    """The object of that name; keywords may be texts, as the command line has them, or values, as YAML has."""
+def build_from(kind: str, table: Mapping[str, type], name: str, keywords: Mapping[str, object], **defaults: object) -> Any:
+    """Creates the object of a name and keywords.
+
+    Args:
+        kind: What the table contains, for error messages.
+        table: The registered classes by name.
+        name: The name of a class.
+        keywords: Values by field name, as texts from the command line or as values from YAML.
+        **defaults: As for `build`.
+
+    Raises:
+        InputError: The name, a keyword or a value is invalid.
+    """
     from pydantic import TypeAdapter, ValidationError
 
     if name not in table:
@@ -69,90 +98,105 @@ def build_from(kind: str, table: Mapping[str, type], name: str, keywords: Mappin
     for key in keywords:
         if key not in known:
             raise unknown(f"keyword of the {kind} {name}", key, known)
-    texts = {key: _read(text, known[key]) for key, text in keywords.items()}
-    made = {field.name for field in fields(table[name]) if field.init}
-    values = {key: value for key, value in given.items() if key in made} | texts
+    settable = {field.name for field in fields(table[name]) if field.init}
+    values = {key: value for key, value in defaults.items() if key in settable}
+    values |= {key: _split(value, known[key]) for key, value in keywords.items()}
     try:
         return TypeAdapter(table[name]).validate_python(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        keyword = str(first["loc"][0]) if first["loc"] else ""
-        raise InputError(
-            f"Invalid settings for the {kind} {name}: {first['msg']}",
-            code=_code(first["type"]),
-            got=_shown(keyword, first["input"]) if keyword else repr(dict(values)),
-            of=name,
-            keyword=keyword,
-            value=_short(first["input"] if keyword else dict(values)),
-        ) from None
+        raise _invalid_keyword(kind, name, values, error.errors()[0]) from None
 
 
-def _read(value: object, field: Field[Any]) -> object:
+def _split(value: object, field: Field[Any]) -> object:
+    """Splits the text of a tuple field at `|`."""
     return tuple(value.split("|")) if isinstance(value, str) and "tuple" in str(field.type) else value
 
 
-def _written(value: object) -> str:
-    return "|".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+def _invalid_keyword(kind: str, name: str, values: Mapping[str, object], details: ErrorDetails) -> InputError:
+    keyword = str(details["loc"][0]) if details["loc"] else ""
+    return InputError(
+        f"Invalid settings for the {kind} {name}: {details['msg']}",
+        code=_error_code(details["type"]),
+        got=f"{keyword}={_shortened(details['input'])}" if keyword else repr(dict(values)),
+        of=name,
+        keyword=keyword,
+        value=_shortened(details["input"] if keyword else dict(values)),
+    )
 
 
 def keywords_of(value: Any) -> list[Field[Any]]:
-    """The keywords of a registered class or object: what it is made with, but nothing that was learned."""
+    """Returns the keywords of a registered class or object: the fields that it is created with, without trained parameters."""
     return [field for field in fields(value) if field.init and not field.metadata.get(LEARNED)]
 
 
 def parameters_field() -> Any:
-    """A field that is no keyword: what was learned, nothing at first."""
+    """Returns a dataclass field for trained parameters, which is empty by default and not a keyword."""
     return field(default_factory=dict, repr=False, metadata={LEARNED: True})
 
 
 def checked(value: Any, name: str = "") -> None:
-    """Refuse an object that was made in Python with a value which its field cannot have; numbers are finite.
+    """Checks the types of all fields of a dataclass instance; numbers must be finite. Call it in `__post_init__`.
 
-    `name` stands in for that of a registered object.
+    Args:
+        value: The instance.
+        name: Its name in error messages; the name that it is registered by, unless given.
+
+    Raises:
+        InputError: A field has an invalid value.
     """
     kind: Any = type(value)
-    for own in fields(value):
-        if own.init:
-            check_value(own.name, getattr(value, own.name), _hints(kind)[own.name], of=name or value.name)
+    hints = _hints(kind)
+    for item in fields(value):
+        if item.init:
+            check_value(item.name, getattr(value, item.name), hints[item.name], of=name or value.name)
 
 
 def check_value(name: str, value: object, kind: Any, *, of: str) -> None:
-    """Refuse a value which is none of a kind, as a type says it: nothing is converted, and numbers are finite."""
+    """Checks that a value has a type, without conversion; numbers must be finite.
+
+    Args:
+        name: The name of the field, for error messages.
+        value: The value.
+        kind: The type annotation of the field.
+        of: The name of the object with this field, for error messages.
+
+    Raises:
+        InputError: The value is invalid.
+    """
     from pydantic import ValidationError
 
     try:
         _adapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
-        if isinstance(value, str) and (named := _named(kind)):
-            raise unknown(f"{name.replace('_', ' ')} of {of}", value, named) from None
-        hint = f"Write {type(as_python(value)).__name__}(...) around it" if as_python(value) is not value else ""
-        first = error.errors()[0]
+        if isinstance(value, str) and (literals := _literals(kind)):
+            raise unknown(f"{name.replace('_', ' ')} of {of}", value, literals) from None
+        details = error.errors()[0]
+        python_value = as_python(value)
         raise InputError(
-            f"Invalid value for {name} of {of}: {first['msg']}",
-            code=_code(first["type"]),
-            got=_shown(name, value),
-            hint=hint,
+            f"Invalid value for {name} of {of}: {details['msg']}",
+            code=_error_code(details["type"]),
+            got=f"{name}={_shortened(value)}",
+            hint=f"Convert it with {type(python_value).__name__}(...)" if python_value is not value else "",
             of=of,
             keyword=name,
-            value=_short(value),
+            value=_shortened(value),
         ) from None
 
 
-def _code(kind: str) -> str:
-    """The code of an error for pydantic's type of it."""
-    return "not-finite" if kind == "finite_number" else "invalid-value"
+def _error_code(pydantic_type: str) -> str:
+    return "not-finite" if pydantic_type == "finite_number" else "invalid-value"
 
 
 def as_python(value: Any) -> Any:
-    """A number of numpy's as Python's own; anything else as it is."""
+    """Returns a NumPy scalar as a Python number, and any other value unchanged."""
     return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
 
 
-def _named(kind: Any) -> list[str]:
-    """The texts that a type names, one of which a value is to be."""
+def _literals(kind: Any) -> list[str]:
+    """Returns the strings that a type annotation allows by name."""
     if get_origin(kind) is Literal:
         return [*get_args(kind)]
-    return [name for part in get_args(kind) for name in _named(part)]
+    return [name for part in get_args(kind) for name in _literals(part)]
 
 
 @cache
@@ -161,32 +205,32 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 @cache
-def _adapter(kind: Any) -> Any:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     from pydantic import ConfigDict, TypeAdapter
 
     return TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True))
 
 
-def _shown(name: str, value: object) -> str:
-    return f"{name}={_short(value)}"
-
-
-def _short(value: object) -> str:
-    told = repr(value)
-    return told if len(told) <= MOST_SHOWN else told[:MOST_SHOWN] + "..."
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 
 def spelling(value: Any) -> str:
-    """How the command line spells a registered object: its name, and the keywords that are not the defaults."""
-    kept = [field for field in keywords_of(value) if getattr(value, field.name) != field.default]
-    return spelt(value.name, {field.name: getattr(value, field.name) for field in kept})
+    """Returns the spec of a registered object, with the keywords that differ from the defaults."""
+    changed = [field for field in keywords_of(value) if getattr(value, field.name) != field.default]
+    return spelt(value.name, {field.name: getattr(value, field.name) for field in changed})
 
 
 def spelt(name: str, keywords: Mapping[str, object]) -> str:
-    """A name with its keywords, as the command line spells them."""
-    return ":".join([name, *(f"{key}={_written(value)}" for key, value in keywords.items())])
+    """Returns the spec of a name and keywords, as the command line writes it."""
+    return ":".join([name, *(f"{key}={_joined(value)}" for key, value in keywords.items())])
+
+
+def _joined(value: object) -> str:
+    return "|".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def settings_of(value: Any) -> dict[str, object]:
-    """The name and keywords of a registered object, as a run records them."""
+    """Returns the name and keywords of a registered object, as a run records them."""
     return {"name": value.name} | {field.name: getattr(value, field.name) for field in keywords_of(value)}

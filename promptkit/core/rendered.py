@@ -1,4 +1,4 @@
-"""One row as the model will read it."""
+"""A rendered prompt with its continuations."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from promptkit.core.inputs import Piece, TextInput
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """One row as the model will read it, with the continuations that are to be scored."""
+    """The prompt of one row, with the continuations to score."""
 
     input: TextInput
+    """The encoded prompt."""
     pieces: tuple[Piece, ...]
-    """What `input` was encoded from."""
+    """The texts that `input` was encoded from."""
     demos: tuple[str, ...]
-    """Ids of the demonstrations shown, in order."""
+    """The ids of the demonstrations in the prompt, in order."""
     demo_labels: tuple[str, ...]
-    """Their labels, where labels are the same for every row; none elsewhere."""
+    """Their labels, if the task declares labels; otherwise empty."""
     dropped: tuple[str, ...]
-    """Ids of the demonstrations left out because the prompt would not fit the model's context."""
+    """The ids of demonstrations that were left out because the prompt would exceed the model's context."""
     targets: tuple[str, ...]
     """The text of each continuation: the template's target block with one label word."""
     continuations: tuple[tuple[int, ...], ...]
-    """Token ids of the targets, counted from the shared boundary."""
+    """The token ids of the targets, from the boundary that they share with the prompt."""
     rescored_tokens: int
-    """How many of the prompt's own last tokens are scored with every continuation because one of them
-    merges with the prompt; 0 where none does, as it should be."""
+    """How many tokens at the end of the prompt are scored with every continuation, because a continuation merges with them.
+    0 if none does, as templates should ensure."""
     label_token_counts: tuple[int, ...] = ()
-    """By the channel: how many of each continuation's first tokens are its label's, behind which the input is scored."""
+    """With the noisy channel, the number of tokens at the start of each continuation that belong to the label. They are not
+    scored; the input after them is."""
     stop: tuple[str, ...] = ()
-    """What would begin a further example: a text that the model writes has ended before it."""
+    """Stop strings that mark the start of the next example in a generated text."""

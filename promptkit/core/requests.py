@@ -1,51 +1,52 @@
-"""What a model is asked, and what it answers."""
+"""Requests to a model, and its outputs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from promptkit.core.arrays import Array
 from promptkit.core.inputs import TextInput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """Ask for the log-probability of each token of each continuation, given the input."""
+    """Requests the log-probability of each token of each continuation, given the input."""
 
     continuations: tuple[tuple[int, ...], ...]
-    """Token ids, none of them empty; they are alternatives, not a sequence."""
+    """Alternative continuations of the input as token ids, none of them empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """Ask what the model holds at the last position of the input, or over several."""
+    """Requests next-token log-probabilities or a hidden state at the last position of the input, or a mean hidden state."""
 
     token_ids: tuple[int, ...] = ()
-    """Tokens whose next-token log-probabilities are wanted."""
+    """Tokens whose next-token log-probabilities to return."""
     top_m: int = 0
-    """How many of the likeliest next tokens are wanted."""
+    """How many of the likeliest next tokens to return."""
     hidden_layer: int | None = None
-    """The layer whose hidden state is wanted: 0 is the embedding, -1 the last layer's normalized output."""
+    """The layer whose hidden state to return: 0 is the embedding, -1 the normalized output of the last layer."""
     mean_from: int | None = None
-    """The hidden state's mean over the input's positions from this one on is wanted, and not that of the last alone."""
+    """If given, the hidden state is the mean over all positions of the input from this one on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generate:
-    """Ask for texts that go on from the input."""
+    """Requests generated texts that continue the input."""
 
     max_tokens: int
-    """The most tokens of each text."""
+    """The maximum number of tokens of each text."""
     n: int = 1
-    """How many texts; more than one is of use with a temperature above 0 only."""
+    """How many texts to generate; more than one is useful only with a temperature above 0."""
     known: int = 0
-    """How many of these, the first ones, are known already: they are not written again, and are no part of the output."""
+    """How many of the `n` texts, counted from the first, are known already. They are not generated again and not returned."""
     stop: tuple[str, ...] = ()
-    """A text ends before the first of these; so it does at the model's own end tokens, which are never part of it."""
+    """Stop strings. A text ends before the first stop string, or at one of the model's own end tokens."""
     temperature: float = 0.0
-    """0 takes the likeliest token (greedy); above 0 tokens are drawn from softmax(logits / temperature)."""
+    """0 takes the likeliest token (greedy decoding); above 0, tokens are sampled from softmax(logits / temperature)."""
     seed: int = 0
-    """What is drawn depends on (seed, number of the text, step) alone, besides the probabilities."""
+    """The seed of sampling. Besides the probabilities, a sample depends only on (seed, number of the text, step)."""
 
 
 Verb = Score | Read | Generate
@@ -53,7 +54,7 @@ Verb = Score | Read | Generate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The unit of work: an input and one verb."""
+    """An input and what to compute for it: the unit of work of a model."""
 
     input: TextInput
     verb: Verb
@@ -61,42 +62,42 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreOutput:
-    """The answer to `Score`."""
+    """The output of `Score`."""
 
     logprobs: tuple[tuple[float, ...], ...]
-    """Natural-log probabilities over the whole vocabulary: one per token of each continuation."""
+    """The natural-log probability, over the whole vocabulary, of each token of each continuation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOutput:
-    """The answer to `Read`."""
+    """The output of `Read`."""
 
     logprobs: tuple[float, ...] = ()
-    """Of the tokens asked for, in their order."""
+    """The log-probabilities of `Read.token_ids`, in the same order."""
     top: tuple[tuple[int, float], ...] = ()
-    """The likeliest next tokens and their log-probabilities, likeliest first."""
-    hidden: tuple[float, ...] = ()
-    """Shape (d_model,), each a float32."""
+    """The likeliest next tokens with their log-probabilities, likeliest first."""
+    hidden: Array | None = None
+    """The hidden state, shape (d_model,); None if it was not requested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """One text that a model wrote."""
+    """A generated text."""
 
     ids: tuple[int, ...]
-    """Every token written, those of the stop string and the end token included."""
+    """All generated tokens, including those of the stop string and the end token."""
     text: str
-    """What they say, up to the stop string or the end token."""
+    """The text before the stop string or the end token."""
     ended: Literal["stop", "end", "length"]
-    """By a stop string, by the model's own end token, or by having the most tokens allowed."""
+    """Why it ended: at a stop string, at the model's end token, or at the maximum number of tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateOutput:
-    """The answer to `Generate`."""
+    """The output of `Generate`."""
 
     generations: tuple[Generation, ...]
-    """n of them, less those that are `known`."""
+    """The texts that were not known: `n` - `known` of them."""
 
 
 Output = ScoreOutput | ReadOutput | GenerateOutput

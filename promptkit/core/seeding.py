@@ -1,26 +1,27 @@
-"""Numbers that are drawn by a seed alone."""
+"""Random numbers that are functions of a purpose and a seed."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from promptkit.core.hashing import sha256, sha256_int
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
 
 def hash_rank(seed: int, *keys: str) -> bytes:
-    """A rank by chance: a hash of the seed and the keys, so that neither order nor subset changes it."""
-    return hashlib.sha256("\0".join([str(seed), *keys]).encode("utf-8", "surrogatepass")).digest()
+    """Returns a hash of a seed and keys to sort by. Sorting by it shuffles rows independently of their order and number."""
+    return sha256("\0".join([str(seed), *keys]))
 
 
 def number(purpose: str, seed: object) -> int:
-    """A large number, another for each purpose and seed."""
-    return int.from_bytes(hashlib.sha256(f"{purpose}\0{seed}".encode()).digest())
+    """Returns a 256-bit integer that differs for each purpose and seed."""
+    return sha256_int(f"{purpose}\0{seed}")
 
 
 def generator(purpose: str, seed: object) -> Generator:
-    """Draws numbers, others for each purpose and seed."""
+    """Returns a random number generator with a stream of its own for each purpose and seed."""
     return np.random.default_rng(number(purpose, seed))

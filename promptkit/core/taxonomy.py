@@ -1,4 +1,4 @@
-"""The coordinates of a technique in the taxonomy of neural network reprogrammability."""
+"""The taxonomy of neural network reprogrammability (arXiv 2506.04650)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """Where a manipulation stands in the taxonomy of neural network reprogrammability."""
+    """The coordinates of a manipulation in the taxonomy of neural network reprogrammability."""
 
     format: Literal["fixed", "learnable"]
+    """Whether it has trainable parameters."""
     location: Literal["input", "embedding", "hidden"]
+    """Where it acts: on the input, on token embeddings or on hidden states."""
     operator: Literal["additive", "concatenative", "parametric"]
+    """Whether it adds to what is there, concatenates with it, or transforms it by a parametric function."""

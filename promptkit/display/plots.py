@@ -1,31 +1,34 @@
-"""The figures of a study, drawn with matplotlib. Knows nothing of studies: what is drawn is handed over as numbers.
+"""Line plots, heat maps and dot plots, drawn with matplotlib from plain numbers.
 
-The colors are Okabe and Ito's (2008), which the color-blind tell apart; where there is no color, markers and dashes do.
+The colors are those of Okabe and Ito (2008), which readers with color vision deficiency can distinguish. Markers and dashes
+distinguish the series in black and white.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from promptkit.core.errors import InputError, missing_extra
+from promptkit.display.text_table import with_interval
 from promptkit.metrics.intervals import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C7A00")
-"""Okabe and Ito's, their yellow darkened so that it is seen on white."""
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C7A00")
+"""The colors of Okabe and Ito, with a darker yellow that is visible on white."""
 MARKERS = "osD^v<>p"
 DASHES: Sequence[Any] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
-GREY = "#555555"
+GRAY = "#555555"
 POINTS = 9
-"""The size of the type, in a figure that is printed as wide as it is drawn."""
+"""The font size, for figures printed at their original width."""
 DPI = 200
 FORMATS = (".png", ".pdf", ".svg")
 P = ParamSpec("P")
@@ -33,54 +36,65 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One line: a figure, or none, for each place on the x axis."""
+    """One line of a line plot."""
 
     name: str
+    """The name in the legend."""
     points: tuple[Estimate | None, ...]
-    control: bool = False
-    """Whether it is drawn as what one compares with: gray, and without an interval."""
+    """One value for each tick of the x axis; None leaves a gap."""
+    is_baseline: bool = False
+    """Whether the line is a baseline, drawn in gray and without intervals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dots:
-    """One row of dots, and their mean."""
+    """One row of a dot plot, with a bar at the mean."""
 
     name: str
+    """The name of the row."""
     style: int
-    """Rows of one style have one color and one marker."""
+    """The index of the row's color and marker."""
     values: tuple[float, ...]
+    """One dot for each value."""
 
 
-def _matplotlib() -> None:
-    """Raise where it is not installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError:
-        raise missing_extra("matplotlib", "studies", "A plot") from None
+def _require_matplotlib() -> None:
+    if find_spec("matplotlib") is None:
+        raise missing_extra("matplotlib", "studies", "A plot")
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """The function, with the house style while it draws."""
+    """Applies the common style while a function draws a figure; raises MissingPackage without matplotlib."""
 
     @wraps(draw)
-    def drawn(*args: P.args, **keywords: P.kwargs) -> Figure:
-        _matplotlib()
+    def draw_with_style(*args: P.args, **keywords: P.kwargs) -> Figure:
+        _require_matplotlib()
         from matplotlib import rc_context
 
         with rc_context({"font.size": POINTS, "axes.titlesize": POINTS, "axes.spines.top": False, "axes.spines.right": False}):
             return draw(*args, **keywords)
 
-    return drawn
+    return draw_with_style
 
 
 @styled
 def lines(series: Sequence[Series], *, ticks: Sequence[str], x: str, y: str, legend: str, title: str, caption: str) -> Figure:
-    """A line a series over evenly spaced places, each point with its interval as a bar; controls behind them, in gray."""
+    """Draws a line plot with intervals as error bars, and baselines in gray behind the lines.
+
+    Args:
+        series: The lines and the baselines.
+        ticks: The labels of the x axis, evenly spaced.
+        x: The title of the x axis.
+        y: The title of the y axis.
+        legend: The title of the legend, which is drawn if there are several series.
+        title: The title of the figure.
+        caption: The text below the figure.
+    """
     figure, axes = _new(6.8, 3.9, title, caption)
-    mine, theirs = [each for each in series if not each.control], [each for each in series if each.control]
-    step = min(0.09, 0.5 / len(mine))
-    handles = [_line(axes, each, step * (number - (len(mine) - 1) / 2), number) for number, each in enumerate(mine)]
-    handles += [_control(axes, each, len(ticks), number) for number, each in enumerate(theirs)]
+    main, baselines = [line for line in series if not line.is_baseline], [line for line in series if line.is_baseline]
+    step = min(0.09, 0.5 / len(main))  # lines are shifted sideways to keep their error bars apart
+    handles = [_line(axes, line, step * (number - (len(main) - 1) / 2), number) for number, line in enumerate(main)]
+    handles += [_baseline(axes, line, len(ticks), number) for number, line in enumerate(baselines)]
     axes.set_xticks(range(len(ticks)), ticks)
     axes.set_xlim(-0.45, len(ticks) - 0.55)
     axes.set_xlabel(x)
@@ -99,12 +113,13 @@ def lines(series: Sequence[Series], *, ticks: Sequence[str], x: str, y: str, leg
 
 
 def _line(axes: Axes, series: Series, offset: float, number: int) -> Any:
-    places = [(place + offset, point) for place, point in enumerate(series.points) if point is not None]
+    xs = [tick + offset for tick, point in enumerate(series.points) if point is not None]
+    points = [point for point in series.points if point is not None]
     return axes.errorbar(
-        [place for place, _ in places],
-        [point.value for _, point in places],
-        yerr=[[p.value - p.low for _, p in places], [p.high - p.value for _, p in places]],
-        color=COLOURS[number % len(COLOURS)],
+        xs,
+        [point.value for point in points],
+        yerr=[[point.value - point.low for point in points], [point.high - point.value for point in points]],
+        color=COLORS[number % len(COLORS)],
         marker=MARKERS[number % len(MARKERS)],
         linestyle=DASHES[number % len(DASHES)],
         markersize=5,
@@ -116,19 +131,19 @@ def _line(axes: Axes, series: Series, offset: float, number: int) -> Any:
     )
 
 
-def _control(axes: Axes, series: Series, ticks: int, number: int) -> Any:
-    """From edge to edge where it holds everywhere, else with an open marker where it holds."""
-    places = [(float(place), point.value) for place, point in enumerate(series.points) if point is not None]
-    everywhere = len(places) == ticks
-    if everywhere:
-        places = [(-0.45, places[0][1]), *places, (ticks - 0.55, places[-1][1])]
+def _baseline(axes: Axes, series: Series, ticks: int, number: int) -> Any:
+    """Draws a line from edge to edge if the baseline has all points, else with open markers."""
+    points = [(float(tick), point.value) for tick, point in enumerate(series.points) if point is not None]
+    is_complete = len(points) == ticks
+    if is_complete:
+        points = [(-0.45, points[0][1]), *points, (ticks - 0.55, points[-1][1])]
     (line,) = axes.plot(
-        [place for place, _ in places],
-        [value for _, value in places],
-        color=GREY,
+        [x for x, _ in points],
+        [y for _, y in points],
+        color=GRAY,
         linestyle=DASHES[1 + number % (len(DASHES) - 1)],
         linewidth=1,
-        marker="" if everywhere else MARKERS[number % len(MARKERS)],
+        marker="" if is_complete else MARKERS[number % len(MARKERS)],
         markersize=6,
         markerfacecolor="white",
         label=series.name,
@@ -149,21 +164,32 @@ def heatmap(
     title: str,
     caption: str,
 ) -> Figure:
-    """A square a cell, with its figure and interval written in it."""
+    """Draws a heat map with the value and its interval in each cell.
+
+    Args:
+        values: One row of values for each name in `rows`; None leaves a cell empty.
+        rows: The names of the rows.
+        columns: The names of the columns.
+        y: The title of the rows.
+        x: The title of the columns.
+        unit: The title of the color bar.
+        title: The title of the figure.
+        caption: The text below the figure.
+    """
     from math import nan
 
     figure, axes = _new(2.2 + 1.05 * len(columns), 1.7 + 0.55 * len(rows), title, caption)
-    grid = [[nan if each is None else each.value for each in line] for line in values]
+    grid = [[nan if value is None else value.value for value in row] for row in values]
     image = axes.imshow(grid, cmap="cividis", aspect="auto")
     low, high = image.get_clim()
-    for row, line in enumerate(values):
-        for column, each in enumerate(line):
-            if each is None:
-                axes.text(column, row, "–", ha="center", va="center", color=GREY)
+    for row, estimates in enumerate(values):
+        for column, estimate in enumerate(estimates):
+            if estimate is None:
+                axes.text(column, row, "–", ha="center", va="center", color=GRAY)
             else:
-                ink = "white" if high == low or (each.value - low) / (high - low) < 0.5 else "black"
-                text = f"{each.value:.3f}\n{each.low:.2f}–{each.high:.2f}"
-                axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=POINTS - 1)
+                color = "white" if high == low or (estimate.value - low) / (high - low) < 0.5 else "black"
+                text = with_interval(asdict(estimate), "\n")
+                axes.text(column, row, text, ha="center", va="center", color=color, fontsize=POINTS - 1)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_xlabel(x)
@@ -176,15 +202,23 @@ def heatmap(
 
 @styled
 def dots(rows: Sequence[Dots], *, x: str, y: str, title: str, caption: str) -> Figure:
-    """A row of dots for each name, a dot for each value in their order from top to bottom, and a bar at their mean."""
+    """Draws a dot plot: the values of each row from top to bottom, and a bar at their mean.
+
+    Args:
+        rows: The rows, from top to bottom.
+        x: The title of the x axis.
+        y: The title of the rows.
+        title: The title of the figure.
+        caption: The text below the figure.
+    """
     figure, axes = _new(6.2, 1.3 + 0.38 * len(rows), title, caption)
     for number, row in enumerate(rows):
-        average = sum(row.values) / len(row.values)
-        axes.plot([average, average], [number - 0.36, number + 0.36], color="black", linewidth=1.2, zorder=2)
+        mean = sum(row.values) / len(row.values)
+        axes.plot([mean, mean], [number - 0.36, number + 0.36], color="black", linewidth=1.2, zorder=2)
         axes.plot(
             row.values,
-            [number + 0.56 * ((place + 0.5) / len(row.values) - 0.5) for place in range(len(row.values))],
-            color=COLOURS[row.style % len(COLOURS)],
+            [number + 0.56 * ((index + 0.5) / len(row.values) - 0.5) for index in range(len(row.values))],
+            color=COLORS[row.style % len(COLORS)],
             marker=MARKERS[row.style % len(MARKERS)],
             linestyle="",
             markersize=5,
@@ -210,7 +244,7 @@ def dots(rows: Sequence[Dots], *, x: str, y: str, title: str, caption: str) -> F
 
 
 def _new(width: float, height: float, title: str, caption: str) -> tuple[Figure, Axes]:
-    """A figure of one picture."""
+    """A figure with one plot."""
     figure = page(width, height, caption)
     axes = figure.add_subplot()
     axes.set_title(title, loc="left")
@@ -218,30 +252,42 @@ def _new(width: float, height: float, title: str, caption: str) -> tuple[Figure,
 
 
 def page(width: float, height: float, caption: str) -> Figure:
-    """An empty figure; it is of no pyplot, so that it neither opens windows nor changes anybody's settings."""
+    """Returns an empty figure with a caption, `width` by `height` inches.
+
+    The figure does not use pyplot, so it opens no window and changes no global settings.
+    """
     from matplotlib.figure import Figure
 
     class Plot(Figure):
-        """A figure that shows itself in a notebook."""
+        """A figure that notebooks display as PNG."""
 
         def _repr_png_(self) -> bytes:
             return png(self)
 
     figure = Plot(figsize=(width, height), dpi=DPI, layout="constrained")
-    figure.text(0.01, -0.01, caption, fontsize=POINTS - 2, color=GREY, va="top")
+    figure.text(0.01, -0.01, caption, fontsize=POINTS - 2, color=GRAY, va="top")
     return figure
 
 
 def check_drawable(path: Path) -> None:
-    """Raise unless a figure could be written there, before anything is computed for it."""
-    _matplotlib()
+    """Checks that a figure can be written to a file, before anything is computed.
+
+    Raises:
+        InputError: The file format is not supported.
+        MissingPackage: matplotlib is not installed.
+    """
+    _require_matplotlib()
     if path.suffix not in FORMATS:
         hint = f"Use a file name that ends in {', '.join(FORMATS)}"
         raise InputError(f"A plot cannot be written to {path}", code="unknown-format", hint=hint, file=str(path))
 
 
 def write(figure: Figure | None, path: Path) -> None:
-    """Write a figure; raises where there is none, or where it cannot be written."""
+    """Writes a figure to a file.
+
+    Raises:
+        InputError: The figure is None, because the study has too few dimensions, or the file cannot be written.
+    """
     if figure is None:
         raise InputError(
             f"The study has too few dimensions for a plot in {path}",
@@ -257,7 +303,7 @@ def write(figure: Figure | None, path: Path) -> None:
 
 
 def png(figure: Figure) -> bytes:
-    """The picture."""
+    """Returns a figure as PNG."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=DPI // 2, bbox_inches="tight")
     return stream.getvalue()

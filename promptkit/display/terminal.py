@@ -1,4 +1,4 @@
-"""What the command line shows on a terminal besides text: tables of which nothing is cut off, and a bar."""
+"""Tables and progress bars on the terminal."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-WIDEST = 1000
-"""Columns; a table is as wide as its figures, whatever the terminal."""
+MAX_WIDTH = 1000
+"""The largest width of a table, in characters."""
 
 
 def print_wide(table: RichTable) -> None:
-    """A table as wide as its figures, so that none is cut off."""
+    """Prints a table at its full width, even if the terminal is narrower."""
     from rich.console import Console
     from rich.measure import Measurement
 
     console = Console()
-    widest = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
-    console.width = max(console.width, widest)
+    width = Measurement.get(console, console.options.update(max_width=MAX_WIDTH), table).maximum
+    console.width = max(console.width, width)
     console.print(table)
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Rows below their titles."""
+    """Prints rows of text under column titles."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -33,27 +33,32 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     table = Table(box=SIMPLE_HEAD)
     for number, title in enumerate(titles):
-        table.add_column(Text(title), no_wrap=number == 0, overflow="fold")  # nothing is cut off
+        table.add_column(Text(title), no_wrap=number == 0, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)
 
 
 class Bar:
-    """tqdm on standard error, started with the first progress."""
+    """A progress bar on standard error, shown from the first update.
+
+    Args:
+        hidden: Whether nothing is shown; the bar is also hidden if standard error is not a terminal.
+        unit: What the bar counts.
+    """
 
     def __init__(self, *, hidden: bool, unit: str = "row") -> None:
         self._unit = unit
         self._hidden = hidden or not sys.stderr.isatty()
         self._bar: Any = None
 
-    def __call__(self, done: int, total: int, told: str = "") -> None:
-        """Show how far it is, and what is `told` besides."""
+    def __call__(self, done: int, total: int, message: str = "") -> None:
+        """Updates the bar, with a message after it."""
         if self._bar is None:
             from tqdm import tqdm
 
             self._bar = tqdm(total=total, initial=done, unit=self._unit, disable=self._hidden, file=sys.stderr)
-        self._bar.set_postfix_str(told, refresh=False)
+        self._bar.set_postfix_str(message, refresh=False)
         self._bar.update(done - self._bar.n)
 
     def __enter__(self) -> Bar:

@@ -1,4 +1,4 @@
-"""Tables of results as text."""
+"""Builds rich tables in a common style and renders them as text."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
 
 
 WIDTH = 100
-
+"""The width of a table as text, in characters."""
 
 FEW_LABELS = 6
+"""The largest number of labels that tables list one by one."""
 
 
 def as_text(table: Table) -> str:
-    """A table as plain text, for print and for notebooks."""
+    """Returns a table as plain text."""
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, force_jupyter=False)
-    console.print(table)
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return text.rstrip("\n")
+    stream = io.StringIO()
+    Console(file=stream, width=WIDTH, color_system=None, force_jupyter=False).print(table)
+    return stream.getvalue().rstrip("\n")
 
 
 def new_table(title: str, caption: str | None = None) -> Table:
-    """An empty table in the house style."""
+    """Returns an empty table in the common style."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -44,5 +44,5 @@ def new_table(title: str, caption: str | None = None) -> Table:
 
 
 def with_interval(metric: Mapping[str, float], gap: str = " ") -> str:
-    """A figure and its 95% interval."""
+    """Returns a value and its interval as text: 0.873 0.85–0.90."""
     return f"{metric['value']:.3f}{gap}{metric['low']:.2f}–{metric['high']:.2f}"

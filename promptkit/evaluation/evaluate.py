@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 from promptkit.core.alignment import Extractor
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample
+from promptkit.core.hashing import short_hash
 from promptkit.core.requests import GenerateOutput, Output, Request
 from promptkit.core.version import __version__
 from promptkit.evaluation import requirements, support
@@ -184,7 +184,7 @@ class _Pass:
         """Make the first row's prompt as if there were no end of room for it."""
         silent = DryRunModel(replace(self._model.card, context_length=sys.maxsize))
         try:
-            bound = self._first.bind(self._task, ask=silent, others=lambda name: load("fake"))
+            bound = self._first.bind(self._task, ask=silent, load_model=lambda name: load("fake"))
             if self._needs.premise:
                 bound.apply.premise(self._items[0].unlabeled())
             bound.apply([self._items[0].unlabeled()])
@@ -365,9 +365,9 @@ class _Pass:
         kind = self._task.spec.kind
         first = self._chains[0]
         scored = "classification" if self._labels else "choice"
-        if kind != ("generation" if isinstance(first.reading, Extractor) else scored):
+        if kind != ("generation" if isinstance(first.reader, Extractor) else scored):
             raise TaskError(
-                f"{self._task.name} is a {kind} task, and the first aligner of this predictor is {first.reading.name}",
+                f"{self._task.name} is a {kind} task, and the first aligner of this predictor is {first.reader.name}",
                 code="wrong-task-kind",
                 hint={
                     "classification": "Use a Verbalizer of its labels",
@@ -376,7 +376,7 @@ class _Pass:
                 }[kind],
                 task=self._task.name,
                 kind=kind,
-                aligner=first.reading.name,
+                aligner=first.reader.name,
             )
         foreign = sorted({row.label for row in (*self._items, *self._fit)} - set(self._labels)) if self._labels else []
         if foreign:
@@ -406,4 +406,4 @@ def _identity(row: LabeledExample) -> str:
 
 def _digest(rows: Iterable[str]) -> str:
     """Of the rows in their order."""
-    return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return short_hash("\n".join(rows))

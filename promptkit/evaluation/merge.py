@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from promptkit.align.chain import recorded
+from promptkit.align.chain import chain_from_settings
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.paths import expanded
 from promptkit.evaluation import requirements
@@ -31,7 +31,7 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
     try:
         of_id = {line["id"]: line for *_, lines in read for line in lines}
         samples, besides, outputs = ([of_id[row] for row in shard["order"][file]] for file in FILES)
-        chains = [recorded(chain) for chain in settings["align"]]
+        chains = [chain_from_settings(chain) for chain in settings["align"]]
         name, split, model = settings["task"]["name"], settings["split"], settings["model"]["name"]
     except (TypeError, LookupError, AttributeError):
         raise damaged(paths[0] / "shard.json", "it is not the description of a shard") from None
@@ -50,7 +50,7 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
         split=split,
         model=model,
         path=folder.path,
-        labels=chains[0].reading.labels,
+        labels=chains[0].reader.labels,
         ids=tuple(line["id"] for line in samples),
         gold=tuple(line["gold"] for line in samples),
         results=results,

@@ -110,7 +110,7 @@ def check(calibration: Calibration, *, labels: int, items: int, known: Sequence[
 
 def fit_warnings(chains: Sequence[Chain], samples: Sequence[Any], lines: Sequence[Any]) -> list[str]:
     """What a reader of the figures should know of the rows that their calibrations are fitted on; no fit is told of it."""
-    labels = chains[0].reading.labels
+    labels = chains[0].reader.labels
     items, fit = [line["gold"] for line in samples], [line.get("gold") for line in lines if line["id"].startswith(FIT)]
     skews = [skew(chain.calibration, items, fit, len(labels)) for chain in chains if chain.calibration]
     return [told for told in (*skews, _scarcity(united(chains), labels, Counter(fit))) if told]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promptkit.align.chain import Chain
-from promptkit.align.vote import right_at
+from promptkit.align.vote import vote_accuracy
 from promptkit.core.alignment import Extractor, FitData
 from promptkit.evaluation.readings import ReadOutputs
 from promptkit.evaluation.support import collected, collected_of_choices
@@ -28,7 +28,7 @@ def results(
     chains: Sequence[Chain], samples: Sequence[Any], besides: Sequence[Any], observed: ReadOutputs | None = None
 ) -> tuple[Result, ...]:
     """What each chain makes of the lines of a run's rows and of those that it needed besides, and of what was read of both."""
-    reading = chains[0].reading
+    reading = chains[0].reader
     if isinstance(reading, Extractor):
         return (of_texts(chains[0], reading, samples),)
     if not reading.labels:
@@ -41,7 +41,7 @@ def of_labels(chains: Sequence[Chain], samples: Sequence[Any], support: FitData,
 
     `known`: labels of the fit part's rows, for the fits that need them.
     """
-    labels = chains[0].reading.labels
+    labels = chains[0].reader.labels
     gold = np.array([labels.index(line["gold"]) for line in samples])
     branches = []
     for chain in chains:
@@ -95,7 +95,8 @@ def of_texts(chain: Chain, reading: Extractor, samples: Sequence[Any]) -> Result
     if reading.samples > 1:
         forms = [[text["answer"] and reading.normalized(text["answer"]) for text in line["generations"]] for line in samples]
         right = [
-            right_at(given, {*map(reading.normalized, line["accepted"])}) for given, line in zip(forms, samples, strict=True)
+            vote_accuracy(given, {*map(reading.normalized, line["accepted"])})
+            for given, line in zip(forms, samples, strict=True)
         ]
         found = [[form is not None for form in given] for given in forms]
         shares |= voting(np.array(right), np.array(found))

@@ -6,7 +6,6 @@ those of a row of the evaluated split.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from promptkit.align.chain import Chain
 from promptkit.core.alignment import ContentFreeInput, FitData, Needs, Outputs, PerClass, RandomWords
 from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.hashing import sha256_hex
 from promptkit.core.manipulation import Ask
 from promptkit.core.rendered import Rendered
 from promptkit.core.seeding import hash_rank
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
 
+SALT = "labelled"
+"""Part of the hash that draws labeled rows; changing it would change which rows are drawn."""
 PREMISE = "premise"
 
 
@@ -71,7 +73,7 @@ def taken_of(needs: Needs, fit: Sequence[LabeledExample], evaluated: Sequence[Ex
 
 def chosen(each: PerClass, rows: Sequence[tuple[str, str]]) -> list[int]:
     """The places of so many of each label, of rows by id and label; those left out of `rows` change none of the others."""
-    ranks = sorted(range(len(rows)), key=lambda place: hash_rank(each.seed, "labeled", rows[place][0]))
+    ranks = sorted(range(len(rows)), key=lambda place: hash_rank(each.seed, SALT, rows[place][0]))
     counts: Counter[str] = Counter()
     taken = []
     for place in ranks:
@@ -145,7 +147,7 @@ def collected(
     chains: Sequence[Chain], samples: Sequence[Any], lines: Sequence[Any], observed: ReadOutputs | None = None
 ) -> tuple[FitData, Integers]:
     """What a run says, as fits read it, and the labels of the fit part's rows. Reads no label of `samples`."""
-    labels, needs = chains[0].reading.labels, united(chains)
+    labels, needs = chains[0].reader.labels, united(chains)
     of_id = {line["id"]: line for line in lines}
     contexts = {context: number for number, context in enumerate(dict.fromkeys(context_of(line["demos"]) for line in samples))}
     fit = [line for line in lines if line["id"].startswith(FIT)]
@@ -160,7 +162,7 @@ def collected(
         labeled={each: np.array([known[i][0] for i in chosen(each, pairs)], int) for each in needs.labeled},
         names={} if observed is None else observed.names(),
         name_vectors={} if observed is None else observed.name_vectors(needs.named),
-        label_vectors=observed.vectors([*chains[0].reading.label_words().values()]) if observed and needs.named else None,
+        label_vectors=observed.vectors([*chains[0].reader.label_words().values()]) if observed and needs.named else None,
     )
     return support, np.array([labels.index(line["gold"]) if "gold" in line else UNKNOWN for line in fit], int)
 
@@ -228,4 +230,4 @@ def _name(stand_in: ContentFreeInput) -> str:
 
 def id_of(context: str, stand_in: ContentFreeInput) -> str:
     """The id of the line of what stands in for inputs in a context."""
-    return f"{_name(stand_in)} after {hashlib.sha256(context.encode()).hexdigest()[:12]}"
+    return f"{_name(stand_in)} after {sha256_hex(context)[:12]}"

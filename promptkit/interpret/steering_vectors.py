@@ -149,5 +149,6 @@ def _mean_state(
     examples = [row.unlabeled() for row in rows]
     asked = [Request(input=each.input, verb=Read(hidden_layer=layer)) for each in bound.apply(examples)]
     found = CachedModel(predictor.model, cache)(asked)
-    mean: Floats = np.mean([each.hidden for each in found if isinstance(each, ReadOutput)], axis=0)
+    states = [each.hidden.numpy() for each in found if isinstance(each, ReadOutput) and each.hidden is not None]
+    mean: Floats = np.mean(np.array(states, np.float64), axis=0)
     return mean

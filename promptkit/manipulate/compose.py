@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example, Part
-from promptkit.core.inputs import KVPrefix, TextInput, Vectors
+from promptkit.core.inputs import KVPrefix, TextInput
 from promptkit.core.manipulation import Apply, Ask, BindContext, InputTransform, Manipulation, Modifier
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered
@@ -25,12 +26,14 @@ class Composed:
     """A prompt with changes of it."""
 
     prompt: Manipulation
-    changes: tuple[Modifier, ...]
+    modifiers: tuple[Modifier, ...]
+    slots: ClassVar[Mapping[str, int]] = MappingProxyType({})
+    """The modifiers fill all slots."""
 
     @property
     def kind(self) -> Kind:
         """That of the last change."""
-        return self.changes[-1].kind
+        return self.modifiers[-1].kind
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -44,13 +47,13 @@ class Composed:
 
     def settings(self) -> Mapping[str, object]:
         """The prompt's, and each change's."""
-        return {**self.prompt.settings(), "with": [dict(change.settings()) for change in self.changes]}
+        return {**self.prompt.settings(), "with": [dict(change.settings()) for change in self.modifiers]}
 
     def bind(self, bind_context: BindContext) -> BoundComposed:
         """All of them for one task and one model; the prompt leaves room for the changes, and is asked about with them."""
-        narrowed = ReservedContextModel(bind_context.ask, sum(change.context_tokens for change in self.changes))
-        changes = tuple(change.bind(bind_context) for change in self.changes)
-        apply = self.prompt.bind(replace(bind_context, ask=narrowed, put=in_turn((*changes, bind_context.put))))
+        narrowed = ReservedContextModel(bind_context.ask, sum(change.context_tokens for change in self.modifiers))
+        changes = tuple(change.bind(bind_context) for change in self.modifiers)
+        apply = self.prompt.bind(replace(bind_context, ask=narrowed, transform=in_turn((*changes, bind_context.transform))))
         return BoundComposed(prompt=apply, changes=changes)
 
 
@@ -99,7 +102,7 @@ class ReservedContextModel:
         """The model's answers."""
         return self._ask(requests)
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """The model's embeddings."""
         return self._ask.embed(ids)
 
@@ -128,8 +131,8 @@ def composed(manipulate: Manipulations) -> Manipulation:
             types=tuple(type(part).__name__ for part in parts),
         )
     first: Manipulation = parts[0]
-    _check_slots(getattr(first, "slots", {}), parts[1:])
-    return Composed(prompt=first, changes=tuple(parts[1:])) if parts[1:] else first
+    _check_slots(first.slots, parts[1:])
+    return Composed(prompt=first, modifiers=tuple(parts[1:])) if parts[1:] else first
 
 
 def _check_slots(slots: Mapping[str, int], changes: Sequence[Modifier]) -> None:
@@ -148,8 +151,3 @@ def _check_slots(slots: Mapping[str, int], changes: Sequence[Modifier]) -> None:
 
 def _told(slots: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{name} of length {count}" for name, count in slots) or "none"
-
-
-def changes_of(manipulation: Manipulation) -> tuple[Modifier, ...]:
-    """The changes of a prompt."""
-    return manipulation.changes if isinstance(manipulation, Composed) else ()

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import ClassVar
 from promptkit.core.alignment import Extractor
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, Part
-from promptkit.core.manipulation import BindContext
+from promptkit.core.hashing import short_hash
+from promptkit.core.manipulation import BindContext, Modifier
 from promptkit.core.registry import settings_of
 from promptkit.core.rendered import Rendered
 from promptkit.core.taxonomy import Kind
@@ -51,6 +51,7 @@ class Prompt:
     Noisy channel (Min et al. 2021, 2108.04106): demonstrations are turned likewise; a pass over the input for each label."""
 
     kind: ClassVar[Kind] = Kind(format="fixed", location="input", operator="concatenative")
+    modifiers: ClassVar[tuple[Modifier, ...]] = ()
 
     def __post_init__(self) -> None:
         """Load the template if it is named."""
@@ -128,7 +129,7 @@ class Prompt:
         demos, order = (self.demos, self.arranged) if self.parts else (zero(), given())
         return {
             "template": self.loaded.name,
-            "template_sha256": hashlib.sha256(self.loaded.source.encode("utf-8", "surrogatepass")).hexdigest()[:16],
+            "template_sha256": short_hash(self.loaded.source),
             "demos": settings_of(demos),
             "order": settings_of(order),
             "instruction": self.instruction,
@@ -139,7 +140,7 @@ class Prompt:
 
     def bind(self, bind_context: BindContext) -> BoundPrompt:
         """The prompt for one task and one model."""
-        if self.channel and (isinstance(bind_context.reading, Extractor) or bind_context.ends):
+        if self.channel and (isinstance(bind_context.reading, Extractor) or bind_context.scores_end):
             raise Unsupported(
                 "The option channel scores the input after each answer, but in this task the model generates the answer",
                 code="needs-scored-answers",
@@ -154,7 +155,7 @@ class Prompt:
             reading=bind_context.reading,
             channel=self.channel,
             around=self.cot.around if self.cot else None,
-            ends=bind_context.ends,
+            ends=bind_context.scores_end,
         )
         context = SelectionContext(bind_context=bind_context, show=frame)
         held = {row.label for row in (*context.pool, *context.dev)}

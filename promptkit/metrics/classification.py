@@ -1,7 +1,6 @@
-"""Figures of a run, each with a 95% interval. Knows nothing of models or files.
+"""The metrics of scored labels and answers, and those of generated answers.
 
-Shares have the Wilson score interval; the others the percentile bootstrap over rows (1,000 resamples, seed 0), less the
-bias of resampling, which alone would put the whole interval of a calibrated model's ECE above the ECE.
+Accuracy has the Wilson score interval, the other metrics of labels the bootstrap interval of `intervals`.
 """
 
 from __future__ import annotations
@@ -11,71 +10,77 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promptkit.metrics.intervals import Estimate, Statistic, _bootstrap, mean_of, resamples, wilson
+from promptkit.metrics.intervals import Estimate, Statistic, bootstrap, mean_of, resamples, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from promptkit.core.arrays import Floats, Integers
 
-
 BINS = 15
-"""Equal-width confidence bins of the expected calibration error (Guo et al. 2017, 1706.04599)."""
-
-
+"""Confidence bins of equal width of the expected calibration error (Guo et al. 2017, arXiv 1706.04599)."""
 AT = "exact_match@"
-"""What the name of the accuracy of k texts begins with."""
+"""The prefix of the name of the accuracy of a vote among k texts, as in `exact_match@5`."""
+BOUNDS = {"macro_f1": (0.0, 1.0), "ece": (0.0, 1.0), "brier": (0.0, 2.0)}
+"""The least and the greatest possible value of each metric that is not a share of rows."""
 
 
 def classification(gold: Integers, logprobs: Floats) -> dict[str, Estimate]:
-    """Accuracy, macro-F1, ECE and Brier score over labels that are the same for every row.
+    """Returns the accuracy, macro-F1, expected calibration error and Brier score over labels that all rows share.
 
-    gold: shape (N,), indices of labels. logprobs: shape (N, K), unnormalized; ties go to the first label. Macro-F1 is
-    the mean over the labels that occur in gold. Brier is the mean over rows of the squared distance between the label
-    probabilities and the gold one-hot, 0 to 2.
+    Macro-F1 is the mean over the labels that occur in `gold`. The Brier score is the mean over rows of the squared distance
+    between the label probabilities and the one-hot gold label, from 0 to 2.
+
+    Args:
+        gold: The index of each row's gold label, shape (N,).
+        logprobs: Log-probabilities of the labels, not necessarily normalized, shape (N, K). Ties go to the first label.
     """
-    return _of_logprobs(gold, logprobs, ("macro_f1", "ece", "brier"))
+    return _from_logprobs(gold, logprobs, ("macro_f1", "ece", "brier"))
 
 
 def choice(gold: Integers, logprobs: Floats) -> dict[str, Estimate]:
-    """Accuracy, ECE and Brier score over answers that each row has for itself; see `classification`.
+    """Returns the accuracy, expected calibration error and Brier score over answers that each row has for itself.
 
-    A row that has fewer than K holds -inf in their place.
+    Args:
+        gold: The index of each row's gold answer, shape (N,).
+        logprobs: As for `classification`, with -inf where a row has fewer than K answers.
     """
-    return _of_logprobs(gold, logprobs, ("ece", "brier"))
+    return _from_logprobs(gold, logprobs, ("ece", "brier"))
 
 
 def generation(correct: Floats, found: NDArray[np.bool_]) -> dict[str, Floats]:
-    """Of each row whether its answer is right, and whether no answer was found in its text. All have shape (N,)."""
+    """Returns, for each row, whether its answer is correct and whether its text contains no answer. All have shape (N,)."""
     return {"exact_match": correct, "no_answer": np.where(found, 0.0, 1.0)}
 
 
-def voting(right: Floats, found: NDArray[np.bool_]) -> dict[str, Floats]:
-    """Of votes among n texts a row: the share of its texts in which no answer was found, and the accuracy of k texts.
+def voting(correct: Floats, found: NDArray[np.bool_]) -> dict[str, Floats]:
+    """Returns, for each row, the share of its n texts without an answer, and the accuracy of a vote among k of them.
 
-    right: shape (N, n), for k = 1 to n the share of a row's subsets of k texts whose vote is right. found: shape (N, n).
+    Args:
+        correct: For k = 1 to n, the share of the subsets of k texts whose vote is correct, shape (N, n).
+        found: Whether each text contains an answer, shape (N, n).
     """
-    accuracies = {f"{AT}{k}": each for k, each in enumerate(right.T, start=1)}
+    accuracies = {f"{AT}{k}": column for k, column in enumerate(correct.T, start=1)}
     return {"no_answer_samples": 1 - found.mean(1), **accuracies}
 
 
-def _of_logprobs(gold: Integers, logprobs: Floats, names: Sequence[str]) -> dict[str, Estimate]:
+def _from_logprobs(gold: Integers, logprobs: Floats, names: Sequence[str]) -> dict[str, Estimate]:
     weights = resamples(len(gold))
-    right = int((logprobs.argmax(1) == gold).sum())
+    hits = int((logprobs.argmax(1) == gold).sum())
     return {
-        "accuracy": wilson(right, len(gold)),
-        **{name: _bootstrap(STATISTICS[name](gold, logprobs), weights, within=WITHIN[name]) for name in names},
+        "accuracy": wilson(hits, len(gold)),
+        **{name: bootstrap(STATISTICS[name](gold, logprobs), weights, bounds=BOUNDS[name]) for name in names},
     }
 
 
 def _macro_f1(gold: Integers, logprobs: Floats) -> Statistic:
-    truth, said = (np.eye(logprobs.shape[1])[x] for x in (gold, logprobs.argmax(1)))
-    present = truth.any(0)
+    true_labels, predictions = (np.eye(logprobs.shape[1])[labels] for labels in (gold, logprobs.argmax(1)))
+    occurs = true_labels.any(0)
 
     def macro_f1(weights: Floats) -> Floats:
-        hits, called, held = (weights @ x[:, present] for x in (truth * said, said, truth))
-        each = 2 * hits / np.maximum(called + held, 1) * (held > 0)
-        means: Floats = each.sum(1) / (held > 0).sum(1)
+        hits, predicted, actual = (weights @ x[:, occurs] for x in (true_labels * predictions, predictions, true_labels))
+        f1 = 2 * hits / np.maximum(predicted + actual, 1) * (actual > 0)
+        means: Floats = f1.sum(1) / (actual > 0).sum(1)
         return means
 
     return macro_f1
@@ -99,13 +104,9 @@ def _brier(gold: Integers, logprobs: Floats) -> Statistic:
 
 
 def _probabilities(logprobs: Floats) -> Floats:
-    shares: Floats = np.exp(logprobs - np.logaddexp.reduce(logprobs, axis=1, keepdims=True))
-    return shares
+    probabilities: Floats = np.exp(logprobs - np.logaddexp.reduce(logprobs, axis=1, keepdims=True))
+    return probabilities
 
 
 STATISTICS: Mapping[str, Callable[[Integers, Floats], Statistic]] = {"macro_f1": _macro_f1, "ece": _ece, "brier": _brier}
-"""The figures that are no share of rows, as `classification` says them."""
-
-
-WITHIN = {"macro_f1": (0.0, 1.0), "ece": (0.0, 1.0), "brier": (0.0, 2.0)}
-"""The least and the greatest that each can be."""
+"""The metrics that are not a share of rows: name -> a function of the gold labels and the log-probabilities."""

@@ -1,11 +1,16 @@
-"""Confidence intervals and paired tests."""
+"""Confidence intervals and paired tests.
+
+Shares of rows have the Wilson score interval (Wilson 1927). Other metrics have a percentile bootstrap interval over rows
+(Efron and Tibshirani 1993), shifted by the bias of resampling, which would otherwise place the whole interval of the ECE of
+a calibrated model above the ECE. All intervals are at the 95% level.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from math import comb, hypot, sqrt
+from math import hypot, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,34 +18,79 @@ import numpy as np
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
-
-def difference(one: Estimate, other: Estimate) -> Estimate:
-    """One share less another of other rows, with Newcombe's interval (1998, method 10) from their Wilson intervals."""
-    value = one.value - other.value
-    return Estimate(
-        value=value,
-        low=value - hypot(one.value - one.low, other.high - other.value),
-        high=value + hypot(one.high - one.value, other.value - other.low),
-    )
-
-
 RESAMPLES = 1000
-
-
+"""Bootstrap resamples, drawn with the seed 0."""
 _Z = 1.959963984540054
+"""The 97.5% quantile of the normal distribution."""
+
+Statistic = Callable[["Floats"], "Floats"]
+"""Computes a metric of each resample, shape (R,), from how often each row was drawn, shape (R, N)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A figure and its 95% interval."""
+    """The value of a metric and its 95% interval."""
 
     value: float
     low: float
     high: float
 
 
+def wilson(successes: float, count: float) -> Estimate:
+    """Returns a share with its Wilson score interval.
+
+    Args:
+        successes: The number of successes.
+        count: The number of trials. It may be fractional, as an effective sample size is.
+    """
+    share = successes / count
+    center = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
+    half = _Z / (1 + _Z**2 / count) * sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
+    return Estimate(value=share, low=min(share, max(0.0, center - half)), high=max(share, min(1.0, center + half)))
+
+
+def mean_share(shares: Floats) -> Estimate:
+    """Returns the mean of shares, one per row, with the Wilson interval for their effective sample size.
+
+    The effective sample size is N s (1 - s) / variance (Franco et al. 2019, J. Surv. Stat. Methodol. 7), which equals N where
+    every share is 0 or 1.
+
+    Args:
+        shares: Shape (N,), each from 0 to 1.
+    """
+    share, variance = float(shares.mean()), float(shares.var())
+    count = len(shares) * (share * (1 - share) / variance if variance > 1e-12 else 1)
+    return wilson(share * count, count)
+
+
+def difference(minuend: Estimate, subtrahend: Estimate) -> Estimate:
+    """Returns the difference of two shares of independent rows with its interval (Newcombe 1998, method 10).
+
+    Args:
+        minuend: A share with its Wilson interval.
+        subtrahend: The share to subtract, with its Wilson interval.
+    """
+    value = minuend.value - subtrahend.value
+    return Estimate(
+        value=value,
+        low=value - hypot(minuend.value - minuend.low, subtrahend.high - subtrahend.value),
+        high=value + hypot(minuend.high - minuend.value, subtrahend.value - subtrahend.low),
+    )
+
+
+def paired_difference(minuend: Floats, subtrahend: Floats) -> Estimate:
+    """Returns the mean difference of two results of the same rows, with its bootstrap interval.
+
+    Args:
+        minuend: Shape (N,), one value per row.
+        subtrahend: Shape (N,), the values to subtract.
+    """
+    differences = np.asarray(minuend, float) - np.asarray(subtrahend, float)
+    return bootstrap(mean_of(differences), resamples(len(differences)), bounds=(differences.min(), differences.max()))
+
+
 def mean_of(values: Floats) -> Statistic:
-    """The mean over rows of what each has, shape (N,)."""
+    """Returns the statistic that is the mean of values, one per row, shape (N,)."""
 
     def mean(weights: Floats) -> Floats:
         means: Floats = weights @ values / len(values)
@@ -49,50 +99,38 @@ def mean_of(values: Floats) -> Statistic:
     return mean
 
 
-Statistic = Callable[["Floats"], "Floats"]
-"""How often each row is drawn, shape (R, N), to the figure of each resample, shape (R,)."""
-
-
-def wilson(successes: float, count: float) -> Estimate:
-    """A share and its Wilson (1927) score interval."""
-    share = successes / count
-    center = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
-    half = _Z / (1 + _Z**2 / count) * sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    return Estimate(value=share, low=min(share, max(0.0, center - half)), high=max(share, min(1.0, center + half)))
-
-
-def mean_share(shares: Floats) -> Estimate:
-    """The mean of rows' shares, shape (N,), with the Wilson interval of the effective sample size N s (1 - s) / variance
-    (Franco et al. 2019, J. Surv. Stat. Methodol. 7), which is N where each row is wholly right or wrong."""
-    share, variance = float(shares.mean()), float(shares.var())
-    count = len(shares) * (share * (1 - share) / variance if variance > 1e-12 else 1)
-    return wilson(share * count, count)
-
-
-def paired_difference(one: Floats, other: Floats) -> Estimate:
-    """Mean of `one` - `other` over the same N rows, with its bootstrap interval. Both have shape (N,)."""
-    difference = np.asarray(one, float) - np.asarray(other, float)
-    return _bootstrap(mean_of(difference), resamples(len(difference)), within=(difference.min(), difference.max()))
-
-
 @lru_cache(maxsize=2)
 def resamples(count: int) -> Floats:
-    """Shape (1 + RESAMPLES, count): how often each row is drawn; the first line is the sample itself."""
+    """Returns how often each resample draws each row, shape (1 + RESAMPLES, count); the first line is the sample itself."""
     generator = np.random.default_rng(0)
     drawn = generator.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
     return np.vstack([np.ones(count), drawn])
 
 
-def _bootstrap(figure: Statistic, weights: Floats, *, within: tuple[float, float]) -> Estimate:
-    values = figure(weights)
+def bootstrap(statistic: Statistic, weights: Floats, *, bounds: tuple[float, float]) -> Estimate:
+    """Returns a statistic of the sample with its bootstrap interval.
+
+    Args:
+        statistic: The statistic.
+        weights: The resamples, from `resamples`.
+        bounds: The least and the greatest possible value.
+    """
+    values = statistic(weights)
     value = float(values[0])
     low, high = np.percentile(values[1:], [2.5, 97.5]) - (values[1:].mean() - value)
-    lowest, highest = within
+    lowest, highest = bounds
     return Estimate(value=value, low=float(max(lowest, min(low, value))), high=float(min(highest, max(high, value))))
 
 
 def mcnemar(won: int, lost: int) -> float:
-    """The exact two-sided p of so many rows won and lost, by the binomial distribution with 1/2."""
-    count = won + lost
-    tail: int = sum(comb(count, k) for k in range(min(won, lost) + 1))
-    return min(1.0, 2 * tail / (1 << count))
+    """Returns the two-sided p-value of McNemar's exact test, 1 where no row differs.
+
+    Args:
+        won: Rows that only the first classifier has right.
+        lost: Rows that only the second classifier has right.
+    """
+    if won + lost == 0:
+        return 1.0
+    from scipy.stats import binomtest
+
+    return float(binomtest(won, won + lost).pvalue)

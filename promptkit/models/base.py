@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import Unsupported
-from promptkit.core.inputs import KVPrefix, Vectors
+from promptkit.core.inputs import KVPrefix
 from promptkit.core.requests import Output, Read, Request
 from promptkit.models.batching import make_plan
 
@@ -23,7 +23,7 @@ class BaseEngine:
     learned_vectors: bool = False
     learned_layers: bool = False
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """Raises Unsupported: this engine does not support learned vectors."""
         raise self._no_learned_vectors()
 
@@ -62,7 +62,7 @@ class BaseEngine:
                 hint="Use an hf model: the name alone",
                 model=self.name,
             )
-        if not self.learned_vectors and any(request.input.vectors for request in requests):
+        if not self.learned_vectors and any(request.input.vectors is not None for request in requests):
             raise self._no_learned_vectors()
 
     def _no_learned_vectors(self) -> Unsupported:

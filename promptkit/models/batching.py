@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from promptkit.core.requests import Generate, Read, Request, Score
+from promptkit.core.sequences import common_prefix_length
 
 ROOT = -1
 GENERATED_PER_COMPUTED = 16
@@ -165,7 +166,7 @@ def _majority_path(prompts: Sequence[tuple[int, ...]]) -> tuple[list[int], list[
     while len(following) > 1:
         depth = len(spine)
         shortest = min(len(ids) for ids in following) - 1
-        stop = max(depth, min(shortest, _common_prefix(following[0], following[-1])))
+        stop = max(depth, min(shortest, common_prefix_length(following[0], following[-1])))
         spine += following[0][depth:stop]
         sharing += [len(following)] * (stop - depth)
         branches: dict[int, list[tuple[int, ...]]] = {}
@@ -179,13 +180,3 @@ def _majority_path(prompts: Sequence[tuple[int, ...]]) -> tuple[list[int], list[
 def _longest_cut(ids: tuple[int, ...], spine: tuple[int, ...], cuts: tuple[int, ...]) -> int:
     usable = [cut for cut in cuts if cut < len(ids) and ids[:cut] == spine[:cut]]
     return max(usable, default=0)
-
-
-def _common_prefix(first: tuple[int, ...], last: tuple[int, ...]) -> int:
-    """Returns the length of the common prefix of the first and last of sorted prompts, which all prompts between share."""
-    length = 0
-    for a, b in zip(first, last, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length

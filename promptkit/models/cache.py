@@ -7,7 +7,6 @@ a damaged entry is a miss, a damaged file is renamed, and if the file cannot be 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from promptkit.core.errors import RunError
+from promptkit.core.hashing import blake2b
 from promptkit.core.paths import cache_folder, expanded
 from promptkit.core.requests import Generate, GenerateOutput, Output, Request
 from promptkit.models.cache_entries import Value, decode, encode, entry_keys, model_digest
@@ -239,4 +239,4 @@ def _used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def _checksum(key: bytes, text: str) -> bytes:
-    return hashlib.blake2b(key + text.encode(), digest_size=8).digest()
+    return blake2b(key + text.encode(), size=8)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from promptkit.core.arrays import Array
+import numpy as np
+
+from promptkit.core.arrays import Array, as_array
+from promptkit.core.hashing import sha256, sha256_hex
 from promptkit.core.inputs import HiddenEdit, KVPrefix, TextInput
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.core.version import __version__
@@ -22,7 +23,7 @@ Value = Sequence[Any]
 
 def model_digest(model: Mapping[str, object]) -> str:
     """Returns the hash of a model's identity and promptkit's version."""
-    return hashlib.sha256(json.dumps([__version__, model], sort_keys=True).encode()).hexdigest()
+    return sha256_hex(json.dumps([__version__, model], sort_keys=True))
 
 
 def entry_keys(model: str, request: Request) -> list[bytes]:
@@ -33,10 +34,7 @@ def entry_keys(model: str, request: Request) -> list[bytes]:
         request: The request.
     """
     learned = _learned_digest(request.input)
-    return [
-        hashlib.sha256(f"{model}\0{request.input.ids}\0{learned}\0{verb}\0{sample}".encode("utf-8", "surrogatepass")).digest()
-        for sample, verb in _samples(request)
-    ]
+    return [sha256(f"{model}\0{request.input.ids}\0{learned}\0{verb}\0{sample}") for sample, verb in _samples(request)]
 
 
 def _samples(request: Request) -> list[tuple[int, str]]:
@@ -50,14 +48,14 @@ def _samples(request: Request) -> list[tuple[int, str]]:
 
 
 def _learned_digest(prompt: TextInput) -> str:
-    vectors = hashlib.sha256(prompt.vectors.data).hexdigest() if prompt.vectors else ""
+    vectors = prompt.vectors.digest if prompt.vectors is not None else ""
     return vectors + (_layers_digest(prompt.prefixes, prompt.edits) if prompt.prefixes or prompt.edits else "")
 
 
 @lru_cache(maxsize=4)
 def _layers_digest(prefixes: tuple[KVPrefix[Array], ...], edits: tuple[HiddenEdit[Array], ...]) -> str:
     """Returns the hash of the interventions on layers; it is cached because all requests of a run share them."""
-    return hashlib.sha256(f"{prefixes}\0{edits}".encode()).hexdigest()
+    return sha256_hex(f"{prefixes}\0{edits}")
 
 
 def encode(output: Output) -> list[Value]:
@@ -82,15 +80,14 @@ def decode(request: Request, values: Sequence[Value]) -> Output | None:
         return GenerateOutput(
             generations=tuple(Generation(ids=tuple(ids), text=text, ended=ended) for ids, text, ended in values)
         )
-    except (TypeError, ValueError, struct.error):
+    except (TypeError, ValueError):
         return None
 
 
-def _pack(numbers: Sequence[float]) -> str:
-    """Returns numbers as little-endian float32 in base64, which takes a quarter of the space of their digits."""
-    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
+def _pack(hidden: Array | None) -> str | None:
+    """Returns a hidden state as little-endian float32 in base64, which takes a quarter of the space of decimal digits."""
+    return None if hidden is None else base64.b64encode(hidden.tobytes()).decode()
 
 
-def _unpack(text: str) -> tuple[float, ...]:
-    data = base64.b64decode(text, validate=True)
-    return struct.unpack(f"<{len(data) // 4}f", data)
+def _unpack(text: str | None) -> Array | None:
+    return None if text is None else as_array(np.frombuffer(base64.b64decode(text, validate=True), "<f4"))

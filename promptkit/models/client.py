@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from promptkit.core.arrays import Array
-from promptkit.core.inputs import KVPrefix, Vectors
+from promptkit.core.arrays import Array, zeros
+from promptkit.core.inputs import KVPrefix
 from promptkit.core.model import Card, Model
 from promptkit.core.requests import Output, Request
 from promptkit.models.cache import ScoreCache
@@ -61,7 +61,7 @@ class CachedModel:
         outputs = {distinct[index]: output for index, output in known.items()}
         return [outputs[request] for request in requests]
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """Returns the model's embeddings of the tokens; see `Model.embed`."""
         return self._model.embed(ids)
 
@@ -115,9 +115,9 @@ class DryRunModel:
             raise NeedsAnswer
         return []
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """Returns zero vectors of the requested shape."""
-        return Vectors(data=bytes(4 * self.card.d_model * len(ids)), d_model=self.card.d_model)
+        return zeros(len(ids), self.card.d_model)
 
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
         """Raises NeedsAnswer, because the card does not state the shape of keys and values."""

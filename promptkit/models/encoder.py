@@ -58,6 +58,8 @@ class EncoderModel(BatchedEngine):
 
     verbs = frozenset({"Read"})
     hidden_states = True
+    learned_vectors = False
+    learned_layers = False
 
     class Settings(registry.Settings):
         """Settings of the encoder engine."""

@@ -5,14 +5,15 @@ Its tokens are bytes. Its next-token distributions sum to 1 and depend on the en
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import PositiveInt
 
-from promptkit.core.inputs import TextInput, Vectors
+from promptkit.core.arrays import Array, as_array
+from promptkit.core.hashing import blake2b_int
+from promptkit.core.inputs import TextInput
 from promptkit.core.model import Card, Encoding
 from promptkit.core.requests import GenerateOutput, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models import registry
@@ -93,9 +94,9 @@ class FakeModel(BatchedEngine):
         """Returns the name and the batch size, which determine every result."""
         return {"engine": "fake", "name": self.name, "batch_tokens": self._settings.batch_tokens}
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """Returns the embeddings of the tokens; used as learned vectors, they do not give the results of the tokens."""
-        return Vectors(data=self._layer_vectors(0)[list(ids)].astype("<f4").tobytes(), d_model=D_MODEL)
+        return as_array(self._layer_vectors(0)[list(ids)])
 
     def _compute(self, requests: Sequence[Request]) -> tuple[Output, ...]:
         return tuple(map(self._output, requests))
@@ -129,15 +130,15 @@ class FakeModel(BatchedEngine):
         return ReadOutput(
             logprobs=tuple(float(logprobs[token]) for token in verb.token_ids),
             top=tuple((int(token), float(logprobs[token])) for token in best),
-            hidden=() if verb.hidden_layer is None else self._hidden(ids, verb.hidden_layer, verb.mean_from),
+            hidden=None if verb.hidden_layer is None else self._hidden(ids, verb.hidden_layer, verb.mean_from),
         )
 
-    def _hidden(self, ids: tuple[int, ...], layer: int, mean_from: int | None) -> tuple[float, ...]:
+    def _hidden(self, ids: tuple[int, ...], layer: int, mean_from: int | None) -> Array:
         """Returns a hidden state: at each position, the mean of the vectors of the tokens up to it."""
         vectors = self._layer_vectors(layer)[[token % VOCABULARY for token in ids]]
         states = vectors.cumsum(0) / np.arange(1, len(ids) + 1)[:, None]
         state = states[-1] if mean_from is None else states[mean_from:].mean(0)
-        return tuple(state.astype(np.float32).tolist())
+        return as_array(state)
 
     def _layer_vectors(self, layer: int) -> Floats:
         """Returns one vector for each token, shape (VOCABULARY, D_MODEL)."""
@@ -153,8 +154,7 @@ class FakeModel(BatchedEngine):
         return normalized
 
     def _noise(self, ids: tuple[int, ...], size: int, purpose: str) -> Floats:
-        key = f"{self.name}\0{purpose}\0{ids}".encode()
-        seed = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest())
+        seed = blake2b_int(f"{self.name}\0{purpose}\0{ids}")
         return np.random.default_rng(seed).normal(size=size)
 
 
@@ -162,7 +162,5 @@ def _content_ids(prompt: TextInput) -> tuple[int, ...]:
     """Returns the token ids, with the id of each learned vector replaced by a hash of its values."""
     if prompt.vectors is None:
         return prompt.ids
-    width = 4 * prompt.vectors.d_model
-    rows = [prompt.vectors.data[begin : begin + width] for begin in range(0, len(prompt.vectors.data), width)]
-    hashes = [-1 - int.from_bytes(hashlib.blake2b(row, digest_size=6).digest()) for row in rows]
+    hashes = [-1 - blake2b_int(row.tobytes(), size=6) for row in prompt.vectors.numpy()]
     return tuple(token if token >= 0 else hashes[-1 - token] for token in prompt.ids)

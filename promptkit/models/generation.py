@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from promptkit.core.hashing import blake2b_int
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Request
 
@@ -35,8 +35,7 @@ class Text:
     @property
     def uniform(self) -> float:
         """A number in [0, 1) to sample this step's token with: a function of the seed, the sample and the step."""
-        key = f"{self.verb.seed}\0{self.sample}\0{len(self.ids)}".encode()
-        return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest()) / 2**64
+        return blake2b_int(f"{self.verb.seed}\0{self.sample}\0{len(self.ids)}") / 2**64
 
     def add(self, token: int, tokenizer: Tokenizer, ends: frozenset[int]) -> None:
         """Appends a token and ends the text if the token, a stop string or the maximum length ends it."""
@@ -82,4 +81,4 @@ def outputs_of(texts: Sequence[Text], count: int) -> list[GenerateOutput]:
 
 def sampling_seed(seed: int, sample: int) -> int:
     """Returns a seed of 63 bits for an engine that samples by itself; different seeds share no sample."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}\0{sample}".encode(), digest_size=8).digest()) >> 1
+    return blake2b_int(f"{seed}\0{sample}") >> 1

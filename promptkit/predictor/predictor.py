@@ -1,11 +1,11 @@
-"""The formula, in one class: y = align(model(manipulate(x)))."""
+"""The formula in one class: y = align(model(manipulate(x)))."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from promptkit.align.chain import Aligners, Reads, make_chain
+from promptkit.align.chain import Aligners, Chain, Reader, make_chain
 from promptkit.core.alignment import Extractor, Needs, Scorer
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example
@@ -22,60 +22,43 @@ from promptkit.tasks.task import Task
 
 
 class Predictor:
-    """A frozen model, what is changed on its way in, and how its output is read."""
+    """A frozen model with a manipulation of its input and an alignment of its output."""
 
     def __init__(self, model: Model, manipulate: Manipulations, align: Aligners) -> None:
-        """`manipulate` is a prompt, or a list of one and what changes it, such as a soft prompt.
+        """Creates a predictor; no weights are loaded.
 
-        `align` is an aligner or a chain of them: first the one that reads labels or answers, then a calibration or a vote.
+        Args:
+            model: A model from `load`.
+            manipulate: A prompt, or a list of a prompt and modifiers of it, such as a soft prompt.
+            align: An aligner, or a list of aligners. The first one is a verbalizer, choices or an extraction; a calibration,
+                probe, label mapping or vote may follow.
 
-        Raises PromptkitError for a chain that does not begin with a verbalizer, choices or an extraction, Unsupported for
-        a model that cannot answer what the chain asks.
+        Raises:
+            InputError: The manipulations or aligners cannot be combined.
+            Unsupported: The model cannot answer what the aligners request, or does not accept the modifiers.
+            CheckpointError: A modifier was trained on another model.
         """
-        if isinstance(model, str) or isinstance(manipulate, str):
-            raise InputError(
-                "A predictor needs a model and a manipulation, not their names",
-                code="not-a-model" if isinstance(model, str) else "not-a-manipulation",
-                got=f"{model!r}, {manipulate!r}" if isinstance(model, str) else repr(manipulate),
-                hint='Write pk.Predictor(pk.load("demo"), pk.Prompt("sentiment/review"), ...)',
-                value=model if isinstance(model, str) else manipulate,
-            )
-        whole = composed(manipulate)
+        _check_objects(model, manipulate)
+        manipulation = composed(manipulate)
         chain = make_chain(align)
-        needed = "Score" if isinstance(chain.reading, Scorer) else "Generate"
-        if needed not in model.verbs:
-            raise Unsupported(
-                f"The model {model.name} does not support the request {needed}",
-                code=f"cannot-{needed.lower()}",
-                hint="Use an hf model",
-                model=model.name,
-            )
-        needs = chain.calibration.needs if chain.calibration else Needs()
-        if (needs.layers or needs.named) and not model.hidden_states:
-            raise Unsupported(
-                f"{chain.name} needs hidden states, which the model {model.name} does not provide",
-                code="no-hidden-states",
-                hint="Use an hf model: the name alone",
-                model=model.name,
-                aligner=chain.name,
-            )
-        check(whole, model)
+        _check_requests(chain, model)
+        check(manipulation, model)
         self.model = model
-        self.manipulate = whole
+        self.manipulate = manipulation
         self.chain = chain
 
     @property
-    def reading(self) -> Reads:
-        """The first aligner of its chain."""
-        return self.chain.reading
+    def reading(self) -> Reader:
+        """The first aligner of the chain, which reads the model's output."""
+        return self.chain.reader
 
     @property
     def name(self) -> str:
-        """The chain's last word."""
+        """The name of the last aligner of the chain."""
         return self.chain.name
 
     def shares_pass_with(self, other: Predictor) -> bool:
-        """Whether both read the same outputs, so that one pass of the model serves both."""
+        """Whether two predictors send the same requests, so that one pass of the model serves both."""
         return (
             self.model is other.model
             and self.manipulate.settings() == other.manipulate.settings()
@@ -83,42 +66,86 @@ class Predictor:
         )
 
     def bind(
-        self, task: Task, *, ask: Ask | None = None, cache: ScoreCache | None = None, others: Callable[[str], Model] = load
+        self, task: Task, *, ask: Ask | None = None, cache: ScoreCache | None = None, load_model: Callable[[str], Model] = load
     ) -> BoundPredictor:
-        """The predictor over a task's rows.
+        """Returns the predictor for the rows of a task. Demonstrations that are searched or fitted once are chosen now.
 
-        `ask` stands in for the model while prompts are made. `others` loads, by name, what the manipulation asks besides it.
+        Args:
+            task: The task.
+            ask: Replaces the model while prompts are made, for example in a dry run.
+            cache: The score cache for requests that are sent while prompts are made.
+            load_model: Loads other models that the manipulation needs, such as a sentence encoder, by name.
         """
-        bind_context = self.bind_context(task, ask=ask, cache=cache, others=others)
+        bind_context = self.bind_context(task, ask=ask, cache=cache, load_model=load_model)
         return BoundPredictor(model=self.model, reading=self.reading, apply=self.manipulate.bind(bind_context))
 
     def bind_context(
-        self, task: Task, *, ask: Ask | None = None, cache: ScoreCache | None = None, others: Callable[[str], Model] = load
+        self, task: Task, *, ask: Ask | None = None, cache: ScoreCache | None = None, load_model: Callable[[str], Model] = load
     ) -> BindContext:
-        """What its manipulations may see and ask, over a task's rows; see `bind`."""
+        """Returns what the manipulation may use for a task. The arguments are those of `bind`."""
         return BindContext(
             ask=ask or CachedModel(self.model, cache),
             reading=self.reading,
             rows={part: task.part(part) for part in self.manipulate.parts},
-            others={name: CachedModel(others(name), cache) for name in self.manipulate.models},
+            other_models={name: CachedModel(load_model(name), cache) for name in self.manipulate.models},
+        )
+
+
+def _check_objects(model: object, manipulate: object) -> None:
+    """Raises InputError if names were given in place of objects."""
+    if isinstance(model, str) or isinstance(manipulate, str):
+        raise InputError(
+            "A predictor needs a model and a manipulation, not their names",
+            code="not-a-model" if isinstance(model, str) else "not-a-manipulation",
+            got=f"{model!r}, {manipulate!r}" if isinstance(model, str) else repr(manipulate),
+            hint='Write pk.Predictor(pk.load("demo"), pk.Prompt("sentiment/review"), ...)',
+            value=model if isinstance(model, str) else manipulate,
+        )
+
+
+def _check_requests(chain: Chain, model: Model) -> None:
+    """Raises Unsupported if the model cannot answer the requests of a chain of aligners."""
+    verb = "Score" if isinstance(chain.reader, Scorer) else "Generate"
+    if verb not in model.verbs:
+        raise Unsupported(
+            f"The model {model.name} does not support the request {verb}",
+            code=f"cannot-{verb.lower()}",
+            hint="Use an hf model",
+            model=model.name,
+        )
+    needs = chain.calibration.needs if chain.calibration else Needs()
+    if (needs.layers or needs.named) and not model.hidden_states:
+        raise Unsupported(
+            f"{chain.name} needs hidden states, which the model {model.name} does not provide",
+            code="no-hidden-states",
+            hint="Use an hf model: the name without an engine",
+            model=model.name,
+            aligner=chain.name,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundPredictor:
-    """A predictor over a task's rows: rows become requests."""
+    """A predictor for one task: turns rows into requests."""
 
     model: Model
-    reading: Reads
+    reading: Reader
+    """The first aligner of the chain, which reads the model's output."""
     apply: Apply
-    """What the model reads for rows, with a continuation for each word that is scored."""
+    """Makes the prompt of each row, with a continuation for each word that is scored."""
 
     def requests(self, examples: Sequence[Example]) -> list[Request]:
-        """The request of each row."""
+        """Returns the request of each row."""
         return [self.request(example, rendered) for example, rendered in zip(examples, self.apply(examples), strict=True)]
 
     def request(self, example: Example, rendered: Rendered, read: Read | None = None) -> Request:
-        """The one request that answers it, or the one that reads something else of it."""
+        """Returns the request for the answer to one row.
+
+        Args:
+            example: The row.
+            rendered: The row's prompt.
+            read: If given, the request is this one in place of the answer's.
+        """
         if read is not None:
             return Request(input=rendered.input, verb=read)
         if isinstance(self.reading, Extractor):

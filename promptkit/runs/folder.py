@@ -15,15 +15,15 @@ order. Knows nothing of models or metrics.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from promptkit.core.errors import InputError, RunError, json_reason
+from promptkit.core.files import write_atomically
+from promptkit.core.hashing import sha256_hex
 from promptkit.core.paths import expanded
 
 Line = Mapping[str, Any]
@@ -67,7 +67,7 @@ class RunFolder:
 
     def __init__(self, out: str | Path, task: str, settings: Line, shard: Shard | None = None) -> None:
         """Name the folder; nothing is written yet."""
-        digest = hashlib.sha256(_compact(settings).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        digest = sha256_hex(_compact(settings))[:8]
         part = f".shard-{shard.number}-of-{shard.of}" if shard else ""
         self.path = expanded(out) / f"{task.replace('/', '-')}-{digest}{part}"
         self._settings = settings
@@ -152,7 +152,7 @@ class RunFolder:
         for name, content in contents.items():
             self._write(name, content)
         contents[SETTINGS] = _pretty(self._settings)
-        self._write(self._marker, _pretty({**summary, "sha256": {n: _sha256(c) for n, c in contents.items()}}))
+        self._write(self._marker, _pretty({**summary, "sha256": {n: sha256_hex(c) for n, c in contents.items()}}))
         if self._marker == SUMMARY:
             (self.path / "outputs.jsonl").unlink(missing_ok=True)
 
@@ -176,12 +176,7 @@ class RunFolder:
 
     def _write(self, name: str, content: bytes) -> None:
         with self._writing():
-            scratch = self.path / f".{name}.part"
-            with scratch.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            scratch.replace(self.path / name)
+            write_atomically(self.path / name, content)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -208,7 +203,7 @@ def _read_marker(path: Path, marker: str, files: Sequence[str]) -> Any:
         held = path / file
         if not held.is_file():
             return None
-        if _sha256(held.read_bytes()) != summary["sha256"].get(file):
+        if sha256_hex(held.read_bytes()) != summary["sha256"].get(file):
             again = "writes it" if file == SETTINGS else "computes its rows"
             raise RunError(
                 f"{held} was changed after its run had finished",
@@ -311,10 +306,6 @@ def damaged(path: Path, reason: str) -> RunError:
         hint="Delete that file and run the eval command again: the rows are kept",
         file=str(path),
     )
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _compact(value: Line) -> str:

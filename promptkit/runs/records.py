@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -15,6 +14,7 @@ from promptkit.align.vote import majority
 from promptkit.core.alignment import Extractor, Scorer
 from promptkit.core.errors import ModelError, TemplateError
 from promptkit.core.examples import Example, LabeledExample, inputs_of
+from promptkit.core.hashing import short_hash
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import GenerateOutput, Output, Read, ReadOutput, ScoreOutput
 from promptkit.inputs.text.encoding import counted
@@ -44,7 +44,10 @@ class Query:
 def line(row: Query, reading: Scorer | Extractor, output: Output) -> dict[str, Any]:
     """What is kept of one row: its answer, what the answer was read from, and the prompt that it was asked in."""
     if isinstance(output, ReadOutput):
-        numbers = {"logprobs": _packed(output.logprobs), "hidden": _packed(output.hidden)}
+        numbers = {
+            "logprobs": _packed(output.logprobs),
+            "hidden": _packed(() if output.hidden is None else output.hidden.numpy()),
+        }
         return {"id": row.id, "question": _question(row), **numbers}
     if isinstance(reading, Extractor):
         assert isinstance(output, GenerateOutput)
@@ -76,10 +79,10 @@ def is_whole(kept: Mapping[str, Any], row: Query, reading: Scorer | Extractor, d
 
 def _question(row: Query) -> str:
     """A hash of what was asked."""
-    return hashlib.sha256(repr((row.rendered.input.ids, row.verb)).encode()).hexdigest()[:16]
+    return short_hash(repr((row.rendered.input.ids, row.verb)))
 
 
-def _packed(numbers: Sequence[float]) -> str:
+def _packed(numbers: Sequence[float] | NDArray[np.float32]) -> str:
     """As float32, little-endian, in base64."""
     return base64.b64encode(np.array(numbers, "<f4").tobytes()).decode()
 
@@ -105,7 +108,7 @@ def _prompt(rendered: Rendered) -> dict[str, Any]:
         **({"demo_labels": list(rendered.demo_labels)} if rendered.demo_labels else {}),
         "dropped": list(rendered.dropped),
         "boundary": rendered.rescored_tokens,
-        "prompt_hash": hashlib.sha256(repr(rendered.input.ids).encode()).hexdigest()[:16],
+        "prompt_hash": short_hash(repr(rendered.input.ids)),
         "tokens": len(rendered.input.ids),
     }
 

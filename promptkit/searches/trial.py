@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from promptkit.align.chain import Reads
+from promptkit.align.chain import Reader
 from promptkit.align.choices import Choices
 from promptkit.core.alignment import Scorer
 from promptkit.core.examples import LabeledExample
 from promptkit.core.requests import Request
+from promptkit.core.sequences import common_prefix_length
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
@@ -38,7 +39,7 @@ class _Question:
 
     text: str
     asked: Query
-    reading: Reads
+    reading: Reader
     request: Request
 
 
@@ -54,7 +55,7 @@ class InstructionScorer:
         self._cache = cache
         self._ask = CachedModel(predictor.model, cache)
         told = predictor.reading
-        self._readings: tuple[Reads, ...] = (told,) if isinstance(told, Scorer) else (told, Choices())
+        self._readings: tuple[Reader, ...] = (told,) if isinstance(told, Scorer) else (told, Choices())
         self._bound: dict[tuple[str, str], BoundPredictor] = {}
         self._lines: dict[tuple[str, str], list[Any]] = defaultdict(list)
 
@@ -86,7 +87,7 @@ class InstructionScorer:
                 asked = Query(file="samples", id=row.id, example=example, rendered=rendered, gold=row)
                 yield _Question(text=text, asked=asked, reading=reading, request=bound.request(example, rendered))
 
-    def _predictor(self, text: str, reading: Reads) -> BoundPredictor:
+    def _predictor(self, text: str, reading: Reader) -> BoundPredictor:
         key = text, reading.name
         if key not in self._bound:
             exchanged = Predictor(self._model, replace(self._prompt, instruction=text), reading)
@@ -105,5 +106,4 @@ def _repeated(group: Sequence[_Question]) -> int:
     if not prompts:
         return 0
     first, last = min(prompts), max(prompts)  # all that are sorted between agree as far as these do
-    shared = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
-    return shared * (len(prompts) - 1)
+    return common_prefix_length(first, last) * (len(prompts) - 1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promptkit.align.chain import reading
+from promptkit.align.chain import reader_for
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import BindContext
@@ -182,9 +182,9 @@ def _chosen(task: Task, selector: Selector, model: Model | None, items: Sequence
     prompt, cache = Prompt(task.spec.template, demos=selector), ScoreCache()
     bind_context = BindContext(
         ask=_Nobody(_name(selector)) if model is None else CachedModel(model, cache),
-        reading=reading(task),
+        reading=reader_for(task),
         rows={part: task.part(part) for part in prompt.parts},
-        others={name: CachedModel(load(name), cache) for name in prompt.models},
+        other_models={name: CachedModel(load(name), cache) for name in prompt.models},
     )
     chosen = prompt.bind(bind_context).choose(items)
     if not all(chosen):

@@ -37,7 +37,7 @@ def plot(study: Evaluated, x: str | None, color: str | None, metric: str | None,
         for values in study.combinations(several(color or []))
     ]
     for name, points in beside(baselines, metric, places).items():
-        series.append(plots.Series(name=name, points=tuple(points), control=True))
+        series.append(plots.Series(name=name, points=tuple(points), is_baseline=True))
     return plots.lines(
         series,
         ticks=[label(place[x]) for place in places],

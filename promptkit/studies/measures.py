@@ -20,7 +20,7 @@ import numpy as np
 
 from promptkit.core.errors import TaskError, unknown
 from promptkit.display.table import Plain
-from promptkit.metrics.classification import STATISTICS, WITHIN
+from promptkit.metrics.classification import BOUNDS, STATISTICS
 from promptkit.metrics.intervals import Estimate, mean_of, resamples
 from promptkit.studies.cells import SEED, Cell
 
@@ -42,13 +42,13 @@ def mean(cells: Sequence[Cell], metric: str) -> Estimate:
     if all(cell.result is first for cell in cells):
         return Estimate(**first.metrics[metric])
     values = by_seed((cell.values.get(SEED), resampled(cell, metric)) for cell in cells)
-    return interval(values, len(first.correct), WITHIN.get(metric, (0.0, 1.0)))
+    return interval(values, len(first.correct), BOUNDS.get(metric, (0.0, 1.0)))
 
 
 def difference(pairs: Sequence[tuple[Cell, Cell]], metric: str) -> Estimate:
     """The mean over pairs of the first's figure less the other's, paired by item; the seed is the first's."""
     one, _ = pairs[0]
-    _, most = WITHIN.get(metric, (0.0, 1.0))
+    _, most = BOUNDS.get(metric, (0.0, 1.0))
     values = by_seed((a.values.get(SEED), resampled(a, metric) - resampled(b, metric)) for a, b in pairs)
     return interval(values, len(one.result.correct), (-most, most))
 

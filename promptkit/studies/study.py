@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from promptkit.core.errors import PromptkitError, RunError
 from promptkit.core.model import Model
 from promptkit.display import plots
-from promptkit.display.table import Table, frame
+from promptkit.display.table import Table, to_dataframe
 from promptkit.manipulate.demos import Selector
 from promptkit.studies import baselines as without
 from promptkit.studies import figures as pictures
@@ -105,8 +105,8 @@ class Study(Evaluated):
     def to_pandas(self, *, items: bool = False) -> Any:
         """A frame with a line for each cell; with `items`, for each cell and item."""
         if items:
-            return frame([line for cell in self.cells for line in tables.item_lines(cell)])
-        return frame([tables.cell_line(cell) for cell in self.cells])
+            return to_dataframe([line for cell in self.cells for line in tables.item_lines(cell)])
+        return to_dataframe([tables.cell_line(cell) for cell in self.cells])
 
     def to_json(self) -> dict[str, object]:
         """What `promptkit study --json` prints."""

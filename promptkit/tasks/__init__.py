@@ -1,1 +1,1 @@
-"""Tasks: rows, labels and a template, from files or the hub."""
+"""Tasks: rows, labels and a template, read from files or the hub."""

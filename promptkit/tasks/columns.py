@@ -1,4 +1,4 @@
-"""What a row's columns say: its texts, the answers that it offers, and which of them is right. Knows nothing of tasks."""
+"""Reads inputs, answer choices and labels from the columns of a row."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from promptkit.tasks.spec import ChoicesSource, Column, RegexColumn, Source
 
 
 def _cell(row: Row, column: str, where: str) -> object:
-    """What stands in a column, or in a field a.b of it; raises if it is missing or null."""
+    """The value of a column, or of its field as in `a.b`; raises TaskError if it is missing or null."""
     value: object = row
-    for step in [column] if column in row else column.split("."):
-        if not isinstance(value, Mapping) or step not in value:
+    for key in [column] if column in row else column.split("."):
+        if not isinstance(value, Mapping) or key not in value:
             known = value if isinstance(value, Mapping) else row
             hint = f"It was searched for in {where}"
             raise unknown("column", column, map(str, known), hint=hint, error=TaskError, where=where)
-        value = value[step]
+        value = value[key]
     if value is None or (isinstance(value, float) and isnan(value)):
         reason = f"The column {column} is empty (null) in {where}"
         raise TaskError(reason, code="empty-cell", hint="Fill it in or remove the row", column=column, where=where)
@@ -27,8 +27,17 @@ def _cell(row: Row, column: str, where: str) -> object:
 
 
 def text(row: Row, column: Column, where: str) -> str:
-    """A column's text, or the part of it that is cut out."""
-    name = column.column if isinstance(column, RegexColumn) else column
+    """Returns the text of a column, or the part of it that a `RegexColumn` selects.
+
+    Args:
+        row: The row.
+        column: The column.
+        where: What to call the row in error messages.
+
+    Raises:
+        TaskError: The column is missing, empty or not text, or the pattern does not match.
+    """
+    name = _column_name(column)
     value = _cell(row, name, where)
     if isinstance(value, (dict, list)):
         kind = type(value).__name__
@@ -40,16 +49,21 @@ def text(row: Row, column: Column, where: str) -> str:
             where=where,
             type=kind,
         )
-    return _cut(cell_text(value), column, where)
+    return _apply_pattern(cell_text(value), column, where)
 
 
 def texts(row: Row, column: Column, where: str) -> tuple[str, ...]:
-    """Every text of a column that may hold a list, none of them empty or twice."""
-    name = column.column if isinstance(column, RegexColumn) else column
+    """Returns the distinct texts of a column that contains a text or a list of texts.
+
+    Raises:
+        TaskError: The column is missing, has no text, or has an empty one.
+    """
+    name = _column_name(column)
     value = _cell(row, name, where)
-    listed = value if isinstance(value, list) else [value]
-    found = tuple(dict.fromkeys(_cut(cell_text(each), column, where) for each in listed if not isinstance(each, (dict, list))))
-    if not found or not all(each.strip() for each in found) or any(isinstance(each, (dict, list)) for each in listed):
+    items = value if isinstance(value, list) else [value]
+    scalars = [item for item in items if not isinstance(item, (dict, list))]
+    found = tuple(dict.fromkeys(_apply_pattern(cell_text(item), column, where) for item in scalars))
+    if not found or not all(item.strip() for item in found) or len(scalars) < len(items):
         raise TaskError(
             f"The column {name} has no answer in {where}, or one that is not text",
             code="invalid-answer",
@@ -61,78 +75,112 @@ def texts(row: Row, column: Column, where: str) -> tuple[str, ...]:
     return found
 
 
-def _cut(whole: str, column: Column, where: str) -> str:
+def _column_name(column: Column) -> str:
+    return column.column if isinstance(column, RegexColumn) else column
+
+
+def _apply_pattern(content: str, column: Column, where: str) -> str:
+    """The text, or the part of it that the pattern of a `RegexColumn` matches."""
     if not isinstance(column, RegexColumn):
-        return whole
-    match = re.search(column.pattern, whole)
+        return content
+    match = re.search(column.pattern, content)
     if match is None:
         raise TaskError(
             f"The pattern {column.pattern!r} does not match the column {column.column} of {where}",
             code="pattern-not-found",
-            got=whole[:100],
+            got=content[:100],
             hint="Change the pattern or remove the row",
             pattern=column.pattern,
             column=column.column,
             where=where,
         )
+    return _first_group(match)
+
+
+def _first_group(match: re.Match[str]) -> str:
+    """The first group of a match, or the whole match if the pattern has no group."""
     return (match[1] or "") if match.re.groups else match[0]
 
 
-def offered(row: Row, offer: ChoicesSource, inputs: Mapping[str, str], where: str) -> tuple[str, ...]:
-    """The answers that a row offers, in its order; raises for fewer than two, or two that are equal."""
-    if offer.pattern is not None:
-        matches = [match for content in inputs.values() for match in re.finditer(offer.pattern, content)]
-        answers = tuple(dict.fromkeys((match[1] or "") if match.re.groups else match[0] for match in matches))
-    elif offer.columns is not None:
-        answers = tuple(text(row, column, where) for column in offer.columns)
+def read_choices(row: Row, source: ChoicesSource, inputs: Mapping[str, str], where: str) -> tuple[str, ...]:
+    """Returns the answer choices of a row, in order.
+
+    Args:
+        row: The row.
+        source: Where the choices come from.
+        inputs: The row's inputs, which a pattern is matched against.
+        where: What to call the row in error messages.
+
+    Raises:
+        TaskError: There are fewer than two choices, two are equal, or one is empty or not text.
+    """
+    if source.pattern is not None:
+        matches = [match for content in inputs.values() for match in re.finditer(source.pattern, content)]
+        choices = tuple(dict.fromkeys(map(_first_group, matches)))
+    elif source.columns is not None:
+        choices = tuple(text(row, column, where) for column in source.columns)
     else:
-        listed = _cell(row, str(offer.column), where)
-        if not isinstance(listed, list):
-            raise TaskError(
-                f"The column {offer.column} does not contain a list in {where}",
-                code="not-a-list",
-                got=str(listed)[:100],
-                hint="Name a column of lists, or `columns` with one answer each, or a `pattern`",
-                column=str(offer.column),
-                where=where,
-            )
-        if any(each is None or isinstance(each, (dict, list)) for each in listed):
-            raise TaskError(
-                f"The list in the column {offer.column} has an answer that is not text in {where}",
-                code="choice-not-text",
-                got=str(listed)[:100],
-                hint="Fill it in, or name `columns` with one answer each",
-                column=str(offer.column),
-                where=where,
-            )
-        answers = tuple(map(cell_text, listed))
-    if len(answers) < 2 or len(set(answers)) < len(answers) or not all(answers):
+        choices = _listed_choices(row, str(source.column), where)
+    if len(choices) < 2 or len(set(choices)) < len(choices) or not all(choices):
         raise TaskError(
             f"There must be at least two answers to choose from, all different and none empty, in {where}",
             code="invalid-choices",
-            got=" | ".join(map(repr, answers)) or "none",
-            choices=answers,
+            got=" | ".join(map(repr, choices)) or "none",
+            choices=choices,
             where=where,
         )
-    return answers
+    return choices
 
 
-def chosen(row: Row, source: Source, choices: Sequence[str], where: str) -> str:
-    """Which of a row's choices its label means: by its name where there are names; a number is a place; a text is an answer's
-    text, or in digits a place where no answer is a number itself."""
+def _listed_choices(row: Row, column: str, where: str) -> tuple[str, ...]:
+    """The choices in a column of lists."""
+    items = _cell(row, column, where)
+    if not isinstance(items, list):
+        raise TaskError(
+            f"The column {column} does not contain a list in {where}",
+            code="not-a-list",
+            got=str(items)[:100],
+            hint="Name a column of lists, or `columns` with one answer each, or a `pattern`",
+            column=column,
+            where=where,
+        )
+    if any(item is None or isinstance(item, (dict, list)) for item in items):
+        raise TaskError(
+            f"The list in the column {column} has an answer that is not text in {where}",
+            code="choice-not-text",
+            got=str(items)[:100],
+            hint="Fill it in, or name `columns` with one answer each",
+            column=column,
+            where=where,
+        )
+    return tuple(map(cell_text, items))
+
+
+def read_correct_choice(row: Row, source: Source, choices: Sequence[str], where: str) -> str:
+    """Returns the choice that a row's label refers to.
+
+    If the source has a column of names, the label is one of the names. Otherwise a number is the index of a choice, as are
+    digits unless a choice is a number itself, and any other text is the choice's text.
+
+    Args:
+        row: The row.
+        source: The source, which must have choices.
+        choices: The choices of the row.
+        where: What to call the row in error messages.
+
+    Raises:
+        TaskError: The label refers to none of the choices.
+    """
+    assert source.choices is not None
     label = text(row, source.label, where)
-    place = isinstance(source.label, str) and type(_cell(row, source.label, where)) is int
-    place = place or (label.isdecimal() and not any(choice.isdecimal() for choice in choices))
-    offer = source.choices
-    assert offer is not None
-    if offer.names is not None:
-        called = _cell(row, offer.names, where)
-        names = list(map(cell_text, called)) if isinstance(called, list) else []
+    if source.choices.names is not None:
+        cell = _cell(row, source.choices.names, where)
+        names = list(map(cell_text, cell)) if isinstance(cell, list) else []
         if len(names) == len(choices) and names.count(label) == 1:
             return choices[names.index(label)]
-    elif place:
-        if 0 <= int(label) - offer.count_from < len(choices):
-            return choices[int(label) - offer.count_from]
+    elif _is_index(row, source, label, choices, where):
+        if 0 <= int(label) - source.choices.count_from < len(choices):
+            return choices[int(label) - source.choices.count_from]
     elif label in choices:
         return label
     raise TaskError(
@@ -145,6 +193,13 @@ def chosen(row: Row, source: Source, choices: Sequence[str], where: str) -> str:
     )
 
 
+def _is_index(row: Row, source: Source, label: str, choices: Sequence[str], where: str) -> bool:
+    """Whether a label is the index of a choice: an integer, or digits where no choice is a number itself."""
+    if isinstance(source.label, str) and type(_cell(row, source.label, where)) is int:
+        return True
+    return label.isdecimal() and not any(choice.isdecimal() for choice in choices)
+
+
 def cell_text(value: object) -> str:
-    """A cell's text; a truth value's is JSON's."""
+    """Returns a cell as text, with `true` and `false` for booleans as in JSON."""
     return str(value).lower() if isinstance(value, bool) else str(value)

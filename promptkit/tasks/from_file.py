@@ -1,14 +1,10 @@
-"""A task from a data file of the user's own, without a task file; and a first task file to start from."""
+"""Creates a task from a data file, without a task file."""
 
 from __future__ import annotations
 
-import json
-import keyword
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from promptkit.core.errors import InputError, TaskError, TemplateError, unknown
 from promptkit.core.paths import expanded
@@ -18,14 +14,8 @@ from promptkit.tasks.readers import Row, read_file
 from promptkit.tasks.spec import Source, TaskSpec
 from promptkit.tasks.task import Task
 
-MOST_LABELS = 20
-"""A column with more values is not taken for labels unless they are declared."""
-
-_NO_VARIABLE = {
-    *(LABEL, "labels", "true", "false", "none"),
-    *("loop", "self", "super", "caller", "varargs", "kwargs", "range", "dict"),
-}
-"""Names that mean something else in a template."""
+MAX_LABELS = 20
+"""The largest number of different values of a column that is used for labels without declaring them."""
 
 
 def task_from_file(
@@ -37,11 +27,21 @@ def task_from_file(
     answer_column: str | None = None,
     train: str | Path | None = None,
 ) -> Task:
-    """A task whose rows are those of one file.
+    """Creates a task whose rows are those of one data file.
 
-    The template's variables are columns. Demonstrations come from `train`, or else from half of the file by hash. Labels
-    that are not declared are the column's values, in alphabetical order. With `answer_column` the model writes the answer,
-    whose first line is compared. Raises if a column is missing.
+    Args:
+        file: A .csv, .tsv, .jsonl or .parquet file.
+        template: The template that renders the rows; its variables are columns of the file.
+        label_column: The column of the labels; by default `label`.
+        labels: The labels in order; by default the values of the label column, in alphabetical order.
+        answer_column: The column of the correct answer. With it the model generates the answer, of which the first line is
+            compared.
+        train: The file with the demonstrations; by default half of the rows of `file`, chosen by hash.
+
+    Raises:
+        InputError: There is no template, or the labels are invalid.
+        TaskError: A file cannot be read, or has no suitable columns.
+        TemplateError: The template shows the answer.
     """
     path = expanded(file)
     if template is None:
@@ -56,55 +56,67 @@ def task_from_file(
     if column not in rows[0]:
         hint = f"Name the column of {file} that contains the labels with --label-column, or the answers with --answer-column"
         raise unknown("column", column, rows[0], hint=hint, error=TaskError)
-    variables = sorted(Template.load(template).variables - {LABEL, "labels"})
-    if column in variables:
-        held = "answers" if answer_column else "labels"
-        raise TemplateError(
-            f"The template uses {column}, the column of the {held}, so it would show the answer",
-            code="template-shows-answer",
-            hint="Write {{ label }}, and only in the target block",
-            column=column,
-            holds=held,
-        )
-    if train is not None and not expanded(train).is_file():
-        missing = expanded(train).resolve()
-        reason = f"The file {missing} cannot be read: No such file or directory"
-        raise TaskError(reason, code="unreadable-file", file=str(missing))
-    absent = next((name for name in variables if name not in rows[0]), None)
-    if absent is not None:
-        raise unknown("column", absent, rows[0], hint=f"The template uses it, but {file} has no such column", error=TaskError)
-    files = {"test": str(path.resolve())} | ({} if train is None else {"train": str(expanded(train).resolve())})
+    variables = _template_columns(template, rows[0], column, file, holds="answers" if answer_column else "labels")
+    train_path = None if train is None else _existing_file(train)
     source = Source(
-        files=files,
-        inputs={name: name for name in variables} or {name: name for name in rows[0] if name not in (column, "labels")},
+        files={"test": str(path.resolve())} | ({} if train_path is None else {"train": str(train_path)}),
+        inputs={name: name for name in variables or [name for name in rows[0] if name not in (column, "labels")]},
         label=column,
-        hold_out=0.5 if train is None else None,
+        hold_out=0.5 if train_path is None else None,
     )
-    if answer_column is not None:
-        told = {"description": f"rows of {path.name}", "template": str(template), "answer": "first_line", "sources": [source]}
-        return Task(path.stem, TaskSpec.model_validate(told), source, path.parent)
-    _check_declared(labels)
-    declared = tuple(labels) or _values(rows, column)
-    if len(declared) < 2:
-        raise TaskError(
-            f"The column {column} of {file} has fewer than two labels",
-            code="too-few-labels",
-            got=", ".join(declared) or "none",
-            hint="Declare all possible labels with --labels a,b,c, or name another column with --label-column",
-            file=str(file),
-            column=column,
-            labels=declared,
-        )
-    words = {label: label for label in declared}
-    spec = TaskSpec(description=f"rows of {path.name}", template=str(template), labels=words, sources=[source])
+    answer = "first_line" if answer_column else None
+    words = None if answer_column else {label: label for label in _labels(labels, rows, column, file)}
+    spec = TaskSpec(description=f"rows of {path.name}", template=str(template), answer=answer, labels=words, sources=[source])
     return Task(path.stem, spec, source, path.parent)
 
 
+def _template_columns(template: str | Path, row: Row, column: str, file: str | Path, *, holds: str) -> list[str]:
+    """The columns that a template uses; raises if one is missing, or is the column of the answer."""
+    variables = sorted(Template.load(template).variables - {LABEL, "labels"})
+    if column in variables:
+        raise TemplateError(
+            f"The template uses {column}, the column of the {holds}, so it would show the answer",
+            code="template-shows-answer",
+            hint="Write {{ label }}, and only in the target block",
+            column=column,
+            holds=holds,
+        )
+    missing = next((name for name in variables if name not in row), None)
+    if missing is not None:
+        raise unknown("column", missing, row, hint=f"The template uses it, but {file} has no such column", error=TaskError)
+    return variables
+
+
+def _existing_file(file: str | Path) -> Path:
+    path = expanded(file)
+    if not path.is_file():
+        reason = f"The file {path.resolve()} cannot be read: No such file or directory"
+        raise TaskError(reason, code="unreadable-file", file=str(path.resolve()))
+    return path.resolve()
+
+
+def _labels(declared: Sequence[str], rows: Sequence[Row], column: str, file: str | Path) -> tuple[str, ...]:
+    """The declared labels, or the values of the column."""
+    _check_declared(declared)
+    labels = tuple(declared) or label_values(rows, column)
+    if len(labels) < 2:
+        raise TaskError(
+            f"The column {column} of {file} has fewer than two labels",
+            code="too-few-labels",
+            got=", ".join(labels) or "none",
+            hint="Declare all possible labels with --labels a,b,c, or name another column with --label-column",
+            file=str(file),
+            column=column,
+            labels=labels,
+        )
+    return labels
+
+
 def _check_declared(labels: Sequence[str]) -> None:
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if twice is not None:
-        reason, hint = f"The label {twice} is declared twice", "Give each label once"
-        raise InputError(reason, code="duplicate-label", got=", ".join(labels), hint=hint, label=twice)
+    repeated = next((label for label in labels if labels.count(label) > 1), None)
+    if repeated is not None:
+        reason, hint = f"The label {repeated} is declared twice", "Give each label once"
+        raise InputError(reason, code="duplicate-label", got=", ".join(labels), hint=hint, label=repeated)
     if not all(labels) or len(labels) == 1:
         raise InputError(
             "At least two labels must be declared, none of them empty",
@@ -115,73 +127,12 @@ def _check_declared(labels: Sequence[str]) -> None:
         )
 
 
-def starter(file: str | Path, label_column: str | None = None) -> Mapping[Path, str]:
-    """A task file and a template for a data file, beside it, with comments that say what to look at: path -> content."""
-    path = expanded(file)
-    rows = read_file(path)
-    column = label_column or _likely_label(rows, path)
-    if column not in rows[0]:
-        raise unknown("column", column, rows[0], hint=f"It was searched for in {file}", error=TaskError)
-    labels = _values(rows, column)
-    inputs = [name for name in rows[0] if name != column]
-    if not inputs:
-        reason, hint = f"The file {file} has no column besides {column}", "Add a column with the input text"
-        raise TaskError(reason, code="no-input-column", hint=hint, file=str(file), column=column)
-    names = _variables(inputs)
-    task, template = path.with_suffix(".yaml"), path.with_suffix(".j2")
-    return {task: _task_file(path, template, column, labels, names), template: _template_file(path, list(names.values()))}
+def label_values(rows: Sequence[Row], column: str) -> tuple[str, ...]:
+    """Returns the different values of a label column, in alphabetical order.
 
-
-def _variables(columns: Sequence[str]) -> Mapping[str, str]:
-    """Column -> a name that a template may use for it, each another."""
-    names: dict[str, str] = {}
-    for column in columns:
-        name = re.sub(r"[^A-Za-z0-9_]", "_", column)
-        if not name.strip("_") or name[0] in "_0123456789" or name.lower() in _NO_VARIABLE or keyword.iskeyword(name):
-            name = f"column_{name}"
-        number = 2
-        while name in names.values():
-            name, number = f"{name.rstrip('0123456789')}{number}", number + 1
-        names[column] = name
-    return names
-
-
-def _task_file(path: Path, template: Path, column: str, labels: Sequence[str], names: Mapping[str, str]) -> str:
-    import yaml
-
-    def told(value: Any) -> str:
-        style = None if json.dumps(value, ensure_ascii=False).isprintable() else '"'  # which escapes what YAML would fold
-        return yaml.safe_dump(
-            value, default_flow_style=True, default_style=style, allow_unicode=True, width=10**6, sort_keys=False
-        ).strip()
-
-    return (
-        f"# A task from {path.name}. Try it: promptkit render {path.with_suffix('.yaml').name}\n"
-        f"description: {told(f'rows of {path.name}').removesuffix('...').strip()}\n"
-        f"template: {template.name}  # how a row is shown; look at it first\n"
-        "# label: the word that stands for it; several words are written [bug, defect]. Say more than the data do.\n"
-        f"labels: {told({label: label for label in labels})}\n"
-        "sources:\n"
-        f"  - files: {told({'test': path.name})}  # add train: another file, and leave out hold_out\n"
-        "    hold_out: 0.5  # this share of the rows, by hash, is where demonstrations come from\n"
-        f"    inputs: {told({name: column_ for column_, name in names.items()})}  # template variable: column\n"
-        f"    label: {told(column).removesuffix('...').strip()}\n"
-    )
-
-
-def _template_file(path: Path, names: Sequence[str]) -> str:
-    shown = "\n".join(f"{name.replace('_', ' ').capitalize()}: {{{{ {name} }}}}" for name in names)
-    return (
-        f"{{# A row of {path.name}. {', '.join(names)}: its columns. #}}\n"
-        '{% block instruction %}Say which it is: {{ labels | join(", ") }}.{% endblock %}\n'
-        f"{{% block input %}}{shown}\nLabel:{{% endblock %}}\n"
-        "{% block target %} {{ label }}{% endblock %}\n"
-        "{% block separator %}\n\n{% endblock %}\n"
-    )
-
-
-def _values(rows: Sequence[Row], column: str) -> tuple[str, ...]:
-    """The column's values in alphabetical order; raises if they are too many to be labels."""
+    Raises:
+        TaskError: A value is empty, or there are more than `MAX_LABELS` different ones.
+    """
     counts = Counter(cell_text(row[column]) for row in rows if row.get(column) is not None)
     if "" in counts:
         raise TaskError(
@@ -192,29 +143,14 @@ def _values(rows: Sequence[Row], column: str) -> tuple[str, ...]:
             empty=counts[""],
             rows=len(rows),
         )
-    if len(counts) > MOST_LABELS:
-        some = ", ".join(value[:20] for value, _ in counts.most_common(3))
+    if len(counts) > MAX_LABELS:
+        examples = ", ".join(value[:20] for value, _ in counts.most_common(3))
         raise TaskError(
             f"The column {column} has {len(counts)} different values, which are too many for undeclared labels",
             code="too-many-labels",
-            got=f"{some}, ...",
+            got=f"{examples}, ...",
             hint="Name the column of the labels with --label-column, or declare the labels with --labels a,b,c",
             column=column,
             values=len(counts),
         )
     return tuple(sorted(counts))
-
-
-def _likely_label(rows: Sequence[Row], path: Path) -> str:
-    if LABEL in rows[0]:
-        return LABEL
-    counts = {column: len({str(row.get(column)) for row in rows}) for column in rows[0]}
-    likely = [column for column, count in counts.items() if 2 <= count <= min(MOST_LABELS, len(rows) // 2)]
-    if len(likely) != 1:
-        reason = f"It is not clear which column of {path.name} holds the labels"
-        columns = tuple(rows[0])
-        hint = "Name it with --label-column"
-        raise TaskError(
-            reason, code="ambiguous-label-column", got=", ".join(columns), hint=hint, file=str(path), columns=columns
-        )
-    return likely[0]

@@ -1,6 +1,6 @@
-"""Whether the Hugging Face hub can be reached, found out in seconds: its client would retry for half a minute.
+"""Switches the client of the Hugging Face hub to offline mode if the hub cannot be reached.
 
-Knows nothing of what is fetched. Where the hub is out of reach its client is told so, and then takes what it has cached.
+The client itself retries for half a minute. In offline mode it uses its cache at once.
 """
 
 from __future__ import annotations
@@ -10,28 +10,27 @@ import socket
 import sys
 from urllib.parse import urlsplit
 
-PATIENCE = 3.0
+TIMEOUT = 3.0
 """Seconds to wait for a connection."""
 
 
 def go_offline_if_unreachable() -> None:
-    """Put the hub's client offline where no connection to the hub can be made."""
-    settled = "HF_HUB_OFFLINE" in os.environ or any(
-        os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")
-    )
-    if not settled and not _reachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co")):
+    """Sets HF_HUB_OFFLINE if no connection to the hub can be made, unless it is set or a proxy is configured."""
+    has_proxy = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"))
+    if "HF_HUB_OFFLINE" in os.environ or has_proxy:
+        return
+    if not _reachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co")):
         os.environ["HF_HUB_OFFLINE"] = "1"
-        for module, setting in (("huggingface_hub.constants", "HF_HUB_OFFLINE"), ("datasets.config", "HF_HUB_OFFLINE")):
-            if module in sys.modules:  # it read the environment when it was imported
-                setattr(sys.modules[module], setting, True)
+        for module in ("huggingface_hub.constants", "datasets.config"):
+            if module in sys.modules:  # modules that are already imported do not read the environment again
+                vars(sys.modules[module])["HF_HUB_OFFLINE"] = True
 
 
 def _reachable(endpoint: str) -> bool:
-    address = urlsplit(endpoint)
+    url = urlsplit(endpoint)
+    address = (url.hostname or "", url.port or (80 if url.scheme == "http" else 443))
     try:
-        with socket.create_connection(
-            (address.hostname or "", address.port or (80 if address.scheme == "http" else 443)), timeout=PATIENCE
-        ):
+        with socket.create_connection(address, timeout=TIMEOUT):
             return True
     except OSError:
         return False

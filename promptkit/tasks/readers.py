@@ -1,11 +1,12 @@
-"""Rows of columns from a file, a mirror folder or the hub. Knows nothing of tasks or labels."""
+"""Reads rows of columns from a data file, a mirror folder or the hub."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,20 @@ from promptkit.core.errors import TaskError, json_reason, unknown
 from promptkit.tasks.hub import go_offline_if_unreachable
 
 Row = Mapping[str, Any]
+"""Column -> value."""
 
 
 def is_data(name: str) -> bool:
-    """Whether a file of that name holds rows, by its suffix."""
+    """Returns whether a file name has the suffix of a data file."""
     return Path(name).suffix.lower() in _READERS
 
 
 def read_file(path: Path) -> list[Row]:
-    """The rows of a .jsonl, .csv, .tsv or .parquet file, in its order."""
+    """Reads the rows of a .jsonl, .csv, .tsv or .parquet file, in order.
+
+    Raises:
+        TaskError: The file cannot be read or parsed, or has no rows.
+    """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise unreadable(path)
@@ -36,7 +42,7 @@ def read_file(path: Path) -> list[Row]:
 
 
 def unreadable(path: Path) -> TaskError:
-    """The error for a file of a kind that has no reader."""
+    """Returns the error for a file of an unsupported type."""
     kind = path.suffix or path.name
     return TaskError(
         f"Data files of type {kind!r} are not supported",
@@ -49,7 +55,11 @@ def unreadable(path: Path) -> TaskError:
 
 
 def read_mirror(data: Path, folder: str, split: str) -> list[Row]:
-    """The rows of DATA/FOLDER/SPLIT.jsonl, the layout of a mirror of data sets."""
+    """Reads the rows of DATA/FOLDER/SPLIT.jsonl, the layout of a local mirror of datasets.
+
+    Raises:
+        TaskError: There is no such folder or split, or the file cannot be read.
+    """
     root = data / folder
     if not root.is_dir():
         hint = "Check --data (or PROMPTKIT_DATA), or leave it out to read from the hub"
@@ -64,7 +74,11 @@ def read_mirror(data: Path, folder: str, split: str) -> list[Row]:
 
 
 def read_hub(name: str, config: str | None, revision: str | None, split: str) -> list[Row]:
-    """The rows of a data set on the hub, by the datasets library."""
+    """Reads the rows of a dataset on the Hugging Face hub.
+
+    Raises:
+        TaskError: The dataset cannot be loaded.
+    """
     go_offline_if_unreachable()
     import datasets
 
@@ -126,43 +140,43 @@ def _jsonl(path: Path) -> Iterator[Row]:
         yield row
 
 
-def _separated(delimiter: str) -> Callable[[Path], Iterator[Row]]:
-    def read(path: Path) -> Iterator[Row]:
-        reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
-        csv.field_size_limit(1 << 30)
-        end = 0
-        try:
-            header = reader.fieldnames or ()
-            if len(set(header)) < len(header):
+def _separated(path: Path, delimiter: str) -> Iterator[Row]:
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
+    csv.field_size_limit(1 << 30)
+    end_of_row = 0
+    try:
+        _check_header(path, reader.fieldnames or ())
+        for row in reader:
+            if None in row or None in row.values():
                 raise TaskError(
-                    f"{path} has two columns with the same name",
-                    code="duplicate-column",
-                    got=", ".join(header),
-                    hint="Rename one of them",
+                    f"{path}, line {reader.line_num} does not have as many cells as the header",
+                    code="wrong-cell-count",
+                    hint="Put cells that contain the delimiter or a line break in double quotes",
                     file=str(path),
-                    columns=tuple(header),
+                    line=reader.line_num,
                 )
-            for row in reader:
-                if None in row or None in row.values():
-                    raise TaskError(
-                        f"{path}, line {reader.line_num} does not have as many cells as the header",
-                        code="wrong-cell-count",
-                        hint="Put cells that contain the delimiter or a line break in double quotes",
-                        file=str(path),
-                        line=reader.line_num,
-                    )
-                end = reader.line_num
-                yield row
-        except csv.Error as error:
-            raise TaskError(
-                f"{path}: the row that starts at line {end + 1} cannot be parsed: {error}",
-                code="malformed-row",
-                hint="Close the double quotes of each cell, and double the quotes inside a cell",
-                file=str(path),
-                line=end + 1,
-            ) from None
+            end_of_row = reader.line_num
+            yield row
+    except csv.Error as error:
+        raise TaskError(
+            f"{path}: the row that starts at line {end_of_row + 1} cannot be parsed: {error}",
+            code="malformed-row",
+            hint="Close the double quotes of each cell, and double the quotes inside a cell",
+            file=str(path),
+            line=end_of_row + 1,
+        ) from None
 
-    return read
+
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    if len(set(header)) < len(header):
+        raise TaskError(
+            f"{path} has two columns with the same name",
+            code="duplicate-column",
+            got=", ".join(header),
+            hint="Rename one of them",
+            file=str(path),
+            columns=tuple(header),
+        )
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -181,7 +195,7 @@ def _parquet(path: Path) -> Iterator[Row]:
 
 _READERS: Mapping[str, Callable[[Path], Iterator[Row]]] = {
     ".jsonl": _jsonl,
-    ".csv": _separated(","),
-    ".tsv": _separated("\t"),
+    ".csv": partial(_separated, delimiter=","),
+    ".tsv": partial(_separated, delimiter="\t"),
     ".parquet": _parquet,
 }

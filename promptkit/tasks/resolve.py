@@ -1,59 +1,80 @@
-"""Finds a task by its name, its file or a data file."""
+"""Loads a task by its name, its task file, or a data file."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptkit.core.errors import InputError
+from promptkit.tasks.options import DataOptions
 
 if TYPE_CHECKING:
     from promptkit.tasks.task import Task
 
 
-def task(
-    name: str,
-    data: Path | None,
-    template: str | None,
-    label_column: str | None,
-    labels: str | None,
-    answer_column: str | None,
-    train: Path | None,
-) -> Task:
-    """The task of that name, or of that data file."""
-    from promptkit.tasks.from_file import task_from_file
-    from promptkit.tasks.readers import is_data
-    from promptkit.tasks.task import load_task
+def resolve_task(name: str, options: DataOptions, *, template: str | None = None) -> Task:
+    """Loads the task that a command or a study names.
 
-    if is_data(name):
-        if data is not None:
-            raise InputError(
-                f"--data is the folder of a mirror of data sets, which the data file {name} does not use",
-                code="option-needs-task",
-                got=f"--data {data}",
-                hint="Leave out --data",
-                option="--data",
-                task=name,
-            )
-        declared = [label.strip() for label in labels.split(",")] if labels else []
-        if answer_column is not None and (label_column or labels):
-            raise InputError(
-                f"The data file {name} can have labels to score or answers to generate, but not both",
-                code="conflicting-options",
-                hint="Leave out --answer-column, or --label-column and --labels",
-                options=("--answer-column", *(["--label-column"] if label_column else []), *(["--labels"] if labels else [])),
-            )
-        return task_from_file(
-            name, template=template, label_column=label_column, labels=declared, answer_column=answer_column, train=train
-        )
-    given = {"--label-column": label_column, "--labels": labels, "--answer-column": answer_column, "--train": train}
-    foreign = next((option for option, value in given.items() if value is not None), None)
-    if foreign is not None:
+    Args:
+        name: The name of a shipped task, the path of a task's YAML file, or the path of a data file.
+        options: Where the rows come from.
+        template: The template that renders the rows; required for a data file, ignored for a task.
+
+    Raises:
+        InputError: An option does not apply to this kind of task.
+        TaskError: The task or its data cannot be read.
+    """
+    from promptkit.tasks.readers import is_data
+
+    return _from_data_file(name, options, template) if is_data(name) else _from_task_file(name, options)
+
+
+def _from_data_file(name: str, options: DataOptions, template: str | None) -> Task:
+    from promptkit.tasks.from_file import task_from_file
+
+    if options.data is not None:
         raise InputError(
-            f"{foreign} applies to data files only, and {name} is a task",
-            code="option-needs-data-file",
-            hint="Leave it out; the task's YAML file declares its columns, labels and splits",
-            option=foreign,
+            f"--data is the folder of a mirror of datasets, which the data file {name} does not use",
+            code="option-needs-task",
+            got=f"--data {options.data}",
+            hint="Leave out --data",
+            option="--data",
             task=name,
         )
-    return load_task(name, data=data)
+    label_options = {"--label-column": options.label_column, "--labels": options.labels}
+    conflicting = [option for option, value in label_options.items() if value]
+    if options.answer_column is not None and conflicting:
+        raise InputError(
+            f"The data file {name} can have labels to score or answers to generate, but not both",
+            code="conflicting-options",
+            hint="Leave out --answer-column, or --label-column and --labels",
+            options=("--answer-column", *conflicting),
+        )
+    return task_from_file(
+        name,
+        template=template,
+        label_column=options.label_column,
+        labels=[label.strip() for label in options.labels.split(",")] if options.labels else [],
+        answer_column=options.answer_column,
+        train=options.train,
+    )
+
+
+def _from_task_file(name: str, options: DataOptions) -> Task:
+    from promptkit.tasks.task import load_task
+
+    data_file_options = {
+        "--label-column": options.label_column,
+        "--labels": options.labels,
+        "--answer-column": options.answer_column,
+        "--train": options.train,
+    }
+    option = next((option for option, value in data_file_options.items() if value is not None), None)
+    if option is not None:
+        raise InputError(
+            f"{option} applies to data files only, and {name} is a task",
+            code="option-needs-data-file",
+            hint="Leave it out; the task's YAML file declares its columns, labels and splits",
+            option=option,
+            task=name,
+        )
+    return load_task(name, data=options.data)

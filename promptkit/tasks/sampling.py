@@ -1,16 +1,22 @@
-"""Chooses rows by hash."""
+"""Chooses a subset of rows by hash."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample
+from promptkit.core.hashing import sha256
 
 
 def by_hash(rows: Sequence[LabeledExample], limit: int | None) -> list[LabeledExample]:
-    """The rows with the smallest hash of id, in that order: nested in `limit`, and not sorted by label as files are."""
+    """Returns the `limit` rows with the smallest hash of their id, in the order of the hash; all rows if it is None.
+
+    A smaller limit gives a subset of a larger one, and the order does not depend on the order of the file.
+
+    Raises:
+        InputError: The limit is not a positive integer.
+    """
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise InputError("The limit must be an integer of at least 1", code="out-of-range", got=repr(limit), limit=limit)
-    return sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:limit]
+    return sorted(rows, key=lambda row: sha256(row.id))[:limit]

@@ -1,15 +1,12 @@
-"""A task: the rows of its source, each with its inputs and its answer, and the parts of its train split.
+"""Tasks: labeled rows from a source, and the parts of the train split.
 
-The train split is divided once, by hash of the inputs, into what demonstrations are drawn from (pool, 60%), what
-aligners are fitted on (fit, 20%) and what searches choose by (dev, 20%); rows with equal inputs stay together.
+The train split is divided once, by hash of the inputs, into a pool for demonstrations and training (60%), a part to fit
+aligners on (fit, 20%) and a part for searches and early stopping (dev, 20%). Rows with equal inputs are in the same part.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,46 +15,52 @@ from pathlib import Path
 from promptkit.core.errors import PromptkitError, TaskError, unknown
 from promptkit.core.examples import Example, LabeledExample, Part, inputs_of
 from promptkit.core.paths import folder, names
-from promptkit.tasks.columns import cell_text, chosen, offered, text, texts
+from promptkit.tasks.columns import cell_text, read_choices, read_correct_choice, text, texts
 from promptkit.tasks.readers import Row, read_file, read_hub, read_mirror, unreadable
 from promptkit.tasks.spec import Source, TaskSpec, read_spec
-
-_SHARES: Mapping[Part, tuple[float, float]] = {"pool": (0.0, 0.6), "fit": (0.6, 0.8), "dev": (0.8, 1.0)}
-
+from promptkit.tasks.splits import assign_ids, divide_train_test, rows_of_part
 
 HIDDEN_LABEL = "-1"
-"""How the hub marks a label that its owners keep to themselves."""
+"""The value that datasets on the hub use for labels that are not published."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task with the source that its rows are read from."""
+    """A task and the source of its rows."""
 
     name: str
+    """The task's name, as in `promptkit tasks`, or the name of its file."""
     spec: TaskSpec
+    """The task's definition."""
     source: Source
+    """The source that the rows are read from."""
     base: Path
-    """The folder that the source's files are relative to, or the mirror's root."""
+    """The folder that paths of the source are relative to, or the root of the mirror."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels, in the declared order; none where each row has answers of its own."""
+        """The labels in the declared order; empty if the task has no fixed labels."""
         return tuple(self.spec.labels or ())
 
     def without_rows(self, purpose: str, part: Part) -> TaskError:
-        """The error where a part has no rows but those whose inputs are evaluated, or none at all."""
-        own = f"The task {self.name} has no rows {purpose}: "
-        if held := len(self.part(part)):
+        """Returns the error for a part of the train split without usable rows.
+
+        Args:
+            purpose: What the rows are needed for, such as `to choose by`.
+            part: The part, which is empty or contains only rows whose inputs are evaluated.
+        """
+        prefix = f"The task {self.name} has no rows {purpose}"
+        if count := len(self.part(part)):
             return TaskError(
-                f"{own}all {held} rows of the {part} part of its train split have inputs that are also in the evaluated split",
+                f"{prefix}: all {count} rows of the {part} part of its train split have inputs that are also evaluated",
                 code="rows-are-evaluated",
                 hint="Use different rows for training and evaluation: another --split, or --train",
                 task=self.name,
                 part=part,
-                rows=held,
+                rows=count,
             )
         return TaskError(
-            f"{own}the {part} part of its train split is empty",
+            f"{prefix}: the {part} part of its train split is empty",
             code="empty-part",
             hint="Add train rows; hold_out: 0.5 takes them from a test split",
             task=self.name,
@@ -65,11 +68,22 @@ class Task:
         )
 
     def rows(self, split: str) -> Sequence[LabeledExample]:
-        """The labeled rows of a split, in the source's order."""
+        """Returns the labeled rows of a split, in the order of the source.
+
+        Raises:
+            TaskError: The split does not exist, or a row is invalid.
+        """
         return self._examples(split)
 
     def part(self, part: Part) -> Sequence[LabeledExample]:
-        """The rows of one part of the train split, in the source's order."""
+        """Returns the rows of one part of the train split, in the order of the source.
+
+        Args:
+            part: `pool` (60%), `fit` (20%) or `dev` (20%). If `hold_out` is a number of rows, all of them are the pool.
+
+        Raises:
+            TaskError: The task has no train split, or a row is invalid.
+        """
         source = self.source
         if source.hold_out is None and source.files is not None and source.splits.get("train", "train") not in source.files:
             raise TaskError(
@@ -80,15 +94,14 @@ class Task:
             )
         if isinstance(source.hold_out, int):
             return self._examples("train") if part == "pool" else []
-        low, high = _SHARES[part]
-        return [row for row in self._examples("train") if low <= _place(row) < high]
+        return rows_of_part(self._examples("train"), part)
 
     def pool(self) -> Sequence[LabeledExample]:
-        """The rows that demonstrations are drawn from."""
+        """Returns the rows that demonstrations are chosen from."""
         return self.part("pool")
 
     def identity(self) -> Mapping[str, object]:
-        """What of the task determines a run: its definition and the place of its rows."""
+        """Returns what determines the task's rows and labels, as recorded in a run."""
         return {
             "name": self.name,
             **({"answer": self.spec.answer} if self.spec.labels is None else {"labels": self.spec.labels}),
@@ -102,48 +115,48 @@ class Task:
     def _examples(self, split: str) -> list[LabeledExample]:
         if split not in self._splits:
             if self.source.hold_out is not None and split in ("train", "test"):
-                self._splits.update(_divided(self._read("test"), self.source.hold_out))
+                self._splits.update(divide_train_test(self._read("test"), self.source.hold_out))
             else:
                 self._splits[split] = self._read(split)
         return self._splits[split]
 
     def _read(self, split: str) -> list[LabeledExample]:
         source = self.source
-        theirs = source.splits.get(split, split)
+        source_split = source.splits.get(split, split)
         if source.files is not None:
-            if theirs not in source.files:
+            if source_split not in source.files:
                 hint = f"The task is {self.name}"
                 raise unknown("split", split, source.files, hint=hint, error=TaskError, task=self.name)
-            rows = read_file(self.base / source.files[theirs])
+            rows = read_file(self.base / source.files[source_split])
         elif source.mirror is not None:
-            rows = read_mirror(self.base, source.mirror, theirs)
+            rows = read_mirror(self.base, source.mirror, source_split)
         else:
-            rows = read_hub(str(source.hub), source.config, source.revision, theirs)
-        place = f"the {split} split of {self.name}"
-        read = [self._row(row, f"row {number} of {place}", split) for number, row in enumerate(rows, start=1)]
-        return [replace(row, id=row_id) for row_id, row in zip(_ids(read), read, strict=True)]
+            rows = read_hub(str(source.hub), source.config, source.revision, source_split)
+        suffix = f"of the {split} split of {self.name}"
+        examples = [self._example(row, f"row {number} {suffix}", split) for number, row in enumerate(rows, start=1)]
+        return [replace(example, id=row_id) for row_id, example in zip(assign_ids(examples), examples, strict=True)]
 
-    def _row(self, row: Row, where: str, split: str) -> LabeledExample:
-        """One row as examples are, still without its id."""
+    def _example(self, row: Row, where: str, split: str) -> LabeledExample:
+        """Converts a row to an example, with an empty id."""
         source = self.source
         inputs = {variable: text(row, column, where) for variable, column in source.inputs.items()}
         rationale = {variable: text(row, column, where) for variable, column in source.rationale.items()}
-        choices = () if source.choices is None else offered(row, source.choices, inputs, where)
-        written = self.spec.kind == "generation"
-        right: tuple[str, ...]
+        choices = () if source.choices is None else read_choices(row, source.choices, inputs, where)
+        accepted: tuple[str, ...] = ()
         if choices:
-            right = (chosen(row, source, choices, where),)
-        elif written:
-            right = texts(row, source.label, where)
+            label = read_correct_choice(row, source, choices, where)
+            accepted = (label,) if self.spec.kind == "generation" else ()
+        elif self.spec.kind == "generation":
+            accepted = texts(row, source.label, where)
+            label = accepted[0]
         else:
-            right = (self._label(text(row, source.label, where), where, split),)
-        accepted = right if written else ()
-        return LabeledExample(id="", inputs=inputs, label=right[0], choices=choices, accepted=accepted, rationale=rationale)
+            label = self._label(text(row, source.label, where), where, split)
+        return LabeledExample(id="", inputs=inputs, label=label, choices=choices, accepted=accepted, rationale=rationale)
 
     def _label(self, value: str, where: str, split: str) -> str:
         names = {label: label for label in self.labels}
         if self.source.label_ids is not None:
-            # what the source says of a value goes before its being the name of a label
+            # label_ids takes precedence over label names
             names |= {cell_text(key): label for key, label in self.source.label_ids.items()}
         elif not any(label.lstrip("-").isdigit() for label in self.labels):
             names |= {str(index): label for index, label in enumerate(self.labels)}
@@ -165,10 +178,14 @@ class Task:
 
 
 def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
-    """A task by shipped name (`sentiment`, `a/b` for evals/a/b.yaml) or by the path of a YAML file.
+    """Loads a task.
 
-    `data` is the folder of a mirror; PROMPTKIT_DATA stands in for it. Raises PromptkitError for an unknown name, a file
-    that cannot be read, or a task that has no source to read from.
+    Args:
+        name: The name of a shipped task (`sentiment`, or `a/b` for evals/a/b.yaml), or the path of a task's YAML file.
+        data: The folder of a local mirror of datasets; by default PROMPTKIT_DATA.
+
+    Raises:
+        TaskError: There is no such task, the file is invalid, or none of the task's sources is available.
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
@@ -176,7 +193,7 @@ def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
     if not path.is_file():
         raise _no_task(name)
     spec = read_spec(path)
-    if spec.template.endswith(".j2"):  # of a task's own, beside it
+    if spec.template.endswith(".j2"):  # relative to the task file
         spec = spec.model_copy(update={"template": str(path.parent / spec.template)})
     mirror = data or os.environ.get("PROMPTKIT_DATA")
     label = path.stem if path == Path(name) else str(name)
@@ -197,7 +214,7 @@ def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
 
 
 def _no_task(name: str | Path) -> PromptkitError:
-    """The error for what is given as a task and is neither a shipped one's name nor a YAML file."""
+    """The error for a name that is neither a shipped task nor a task file."""
     path = Path(name)
     if path.is_dir() and str(name):
         hint = "Give the YAML file of a task or a data file in it"
@@ -211,62 +228,12 @@ def _no_task(name: str | Path) -> PromptkitError:
     return unknown("task", str(name), names("evals", ".yaml"), hint=hint, error=TaskError)
 
 
-def described() -> dict[str, TaskSpec]:
-    """Every shipped task by name."""
+def read_shipped_specs() -> dict[str, TaskSpec]:
+    """Returns the definition of every shipped task, by name."""
     return {name: read_spec(folder("evals") / f"{name}.yaml") for name in names("evals", ".yaml")}
 
 
-def _ids(rows: Sequence[LabeledExample]) -> list[str]:
-    """Hashes of the inputs. Repeats are numbered by label first, so that shuffling a file changes no row's id."""
-    digests = [_hash({**row.inputs, **{f"choice {i}": text for i, text in enumerate(row.choices)}})[:12] for row in rows]
-    seen: Counter[str] = Counter()
-    ids = [""] * len(rows)
-    for index in sorted(range(len(rows)), key=lambda i: (digests[i], rows[i].label)):
-        digest = digests[index]
-        seen[digest] += 1
-        ids[index] = digest if seen[digest] == 1 else f"{digest}#{seen[digest]}"
-    return ids
-
-
 def untested(rows: Sequence[LabeledExample], evaluated: Sequence[Example]) -> list[LabeledExample]:
-    """The rows whose labels a fit or a search may see: those whose inputs are not evaluated."""
-    tested = {inputs_of(row.id) for row in evaluated}
-    return [row for row in rows if inputs_of(row.id) not in tested]
-
-
-def _hash(inputs: Mapping[str, str]) -> str:
-    text = json.dumps(inputs, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _divided(rows: Sequence[LabeledExample], hold_out: float) -> dict[str, list[LabeledExample]]:
-    """Train and test: the rows of smallest hash, and the others. A count may be passed by rows of equal inputs."""
-    ranks = [_hash({"hold out": "", **row.inputs}) for row in rows]
-    count = hold_out if isinstance(hold_out, int) else round(hold_out * len(rows))
-    if not 0 < count < len(rows):
-        raise TaskError(
-            f"{count} of {len(rows)} rows cannot be held out for demonstrations: each part needs at least one row",
-            code="invalid-hold-out",
-            hint="Change hold_out in the task, add rows, or give the demonstrations their own file (--train)",
-            hold_out=count,
-            rows=len(rows),
-        )
-    last = sorted(ranks)[count - 1]
-    if last == max(ranks):
-        raise TaskError(
-            "Too few rows differ to hold some out for demonstrations: rows with equal inputs stay together",
-            code="too-few-distinct-rows",
-            got=f"{len(set(ranks))} distinct rows of {len(rows)}",
-            hint="Add rows, or give the demonstrations their own file (--train)",
-            distinct=len(set(ranks)),
-            rows=len(rows),
-        )
-    return {
-        "train": [row for row, rank in zip(rows, ranks, strict=True) if rank <= last],
-        "test": [row for row, rank in zip(rows, ranks, strict=True) if rank > last],
-    }
-
-
-def _place(row: LabeledExample) -> float:
-    """Where in [0, 1) a row's inputs fall, by hash."""
-    return int(_hash({"part": "", **row.inputs})[:13], 16) / 16**13
+    """Returns the rows whose inputs are not among the evaluated ones. Only their labels may be used by a fit or a search."""
+    evaluated_inputs = {inputs_of(row.id) for row in evaluated}
+    return [row for row in rows if inputs_of(row.id) not in evaluated_inputs]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from promptkit.core.arrays import Array, as_array, digest, serialize
+from promptkit.core.arrays import Array, as_array, parameters_digest, serialize
 from promptkit.core.errors import CheckpointError
+from promptkit.core.files import write_atomically
+from promptkit.core.hashing import sha256_hex
 
 FILE = "checkpoint.safetensors"
 
@@ -70,12 +70,7 @@ def write(folder: Path, standing: TrainingState) -> None:
     told |= {"evaluations": standing.evaluations, "seconds": standing.seconds}
     told["looks"] = [asdict(look) for look in standing.looks]
     text = json.dumps(told)
-    scratch = folder / f".{FILE}.part"
-    with scratch.open("wb") as stream:
-        stream.write(serialize(arrays, {"standing": text, "sha256": _hash(text, arrays)}))
-        stream.flush()
-        os.fsync(stream.fileno())
-    scratch.replace(folder / FILE)
+    write_atomically(folder / FILE, serialize(arrays, {"standing": text, "sha256": _hash(text, arrays)}))
 
 
 def read(folder: Path) -> TrainingState | None:
@@ -104,7 +99,7 @@ def read(folder: Path) -> TrainingState | None:
 
 
 def _hash(text: str, arrays: Mapping[str, Array]) -> str:
-    return hashlib.sha256((text + digest(arrays)).encode()).hexdigest()
+    return sha256_hex(text + parameters_digest(arrays))
 
 
 def _of(kind: str, arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from promptkit.core.alignment import Extractor, PerClass
 from promptkit.core.arrays import Array
 from promptkit.core.errors import TaskError, Unsupported
 from promptkit.core.examples import Example, LabeledExample, Part
+from promptkit.core.hashing import short_hash
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import BindContext, InputTransform, Learnable
 from promptkit.core.rendered import Rendered
@@ -96,7 +96,7 @@ class TrainingData:
     def put(self, learned: Sequence[Learnable]) -> list[InputTransform]:
         """What all changes do to a prompt, with these in the place of those that are learned."""
         fixed, own = self.bound.apply.changes, iter(learned)
-        changes = self._predictor.manipulate.changes  # type: ignore[attr-defined]
+        changes = self._predictor.manipulate.modifiers
         pairs = zip(changes, fixed, strict=True)
         return [next(own).bind(self.around) if isinstance(change, Learnable) else put for change, put in pairs]
 
@@ -144,7 +144,7 @@ class TrainingData:
     def bound(self) -> Any:
         """For a text that the model is to write, the right text is scored, to its end."""
         reading: Any = Choices() if self._written else self.reading
-        around = replace(self.around, reading=reading, put=refused, ends=self._written)
+        around = replace(self.around, reading=reading, transform=refused, scores_end=self._written)
         return BoundPredictor(model=self.model, reading=reading, apply=self._predictor.manipulate.bind(around))
 
     @property
@@ -190,7 +190,7 @@ def learnables(predictor: Predictor) -> tuple[Learnable, ...]:
 def parts_of(predictor: Predictor) -> list[Any]:
     """The prompt, and what changes it."""
     whole = predictor.manipulate
-    return [whole.prompt, *whole.changes] if isinstance(whole, Composed) else [whole]
+    return [whole.prompt, *whole.modifiers] if isinstance(whole, Composed) else [whole]
 
 
 def divided(named: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -236,4 +236,4 @@ def _gold(row: LabeledExample, candidates: Sequence[str]) -> int:
 
 def _digest(rows: Sequence[LabeledExample]) -> str:
     lines = "\n".join(f"{row.id} {row.label} {row.accepted} {dict(row.rationale)}" for row in rows)
-    return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return short_hash(lines)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from promptkit.align.loss import loss_of, loss_of_output
-from promptkit.core.arrays import Array, as_array, as_numpy
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.distributed import processes
 from promptkit.core.errors import OutOfMemory, Unsupported
 from promptkit.core.inputs import Interventions
@@ -230,7 +230,7 @@ class GradientLosses:
     def _tensors(self, parameters: Parameters) -> dict[str, Tensor]:
         import torch
 
-        return {name: torch.from_numpy(as_numpy(each).copy()).to(self._forward.device) for name, each in parameters.items()}
+        return {name: torch.from_numpy(each.numpy().copy()).to(self._forward.device) for name, each in parameters.items()}
 
     @cached_property
     def _forward(self) -> DifferentiableScores:

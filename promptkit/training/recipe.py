@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, Literal
 
 from promptkit.core.errors import InputError, unknown
+from promptkit.core.hashing import sha256
 from promptkit.core.model import Precision
 from promptkit.core.registry import build, checked, settings_of
 from promptkit.training.optimizers.adamw import AdamW
@@ -157,4 +157,4 @@ class TrainingConfig:
 
 @lru_cache(maxsize=4)
 def _order(ids: tuple[str, ...], seed: int, epoch: int) -> list[int]:
-    return sorted(range(len(ids)), key=lambda index: hashlib.sha256(f"{seed}\0{epoch}\0{ids[index]}".encode()).digest())
+    return sorted(range(len(ids)), key=lambda index: sha256(f"{seed}\0{epoch}\0{ids[index]}"))

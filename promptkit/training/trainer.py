@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from promptkit.core.arrays import digest
+from promptkit.core.arrays import parameters_digest
 from promptkit.core.distributed import processes
 from promptkit.core.errors import InputError, TrainingError, Unsupported
 from promptkit.core.examples import LabeledExample
@@ -111,9 +111,9 @@ def check(predictor: Predictor, task: Task, *, split: str | None, recipe: Traini
 def _check_asks_nothing(predictor: Predictor, task: Task, row: LabeledExample) -> None:
     """Raise for a prompt that the model is asked about while it is made; a text's likeness it may be asked for."""
     card = replace(predictor.model.card, context_length=sys.maxsize)
-    around = predictor.bind_context(task, ask=DryRunModel(card), others=lambda name: load("fake"))
+    around = predictor.bind_context(task, ask=DryRunModel(card), load_model=lambda name: load("fake"))
     with suppress(NeedsAnswer):
-        parts_of(predictor)[0].bind(replace(around, put=refused))([row.unlabeled()])
+        parts_of(predictor)[0].bind(replace(around, transform=refused))([row.unlabeled()])
 
 
 class _Training:
@@ -147,7 +147,7 @@ class _Training:
         with folder.locked() if self._processes.is_main else nullcontext():
             standing = checkpoint.read(folder.path) or self._begun()
             resumed = standing.step
-            held = digest({**standing.fixed_parameters, **standing.parameters, **standing.state})
+            held = parameters_digest({**standing.fixed_parameters, **standing.parameters, **standing.state})
             self._processes.check_same(f"{folder.path.name} after {resumed} steps, {held} {standing.done}".rstrip())
             if not standing.done:
                 self._trained(standing, folder.path)

@@ -1,4 +1,4 @@
-"""What a training is made of: the aligner's own rule as its objective, the optimizer, and which rows each step sees."""
+"""The training loss, the AdamW optimizer, and the rows of each training step."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.align.loss import Target, label_scores, loss_of
-from promptkit.core.arrays import as_array, as_numpy
+from promptkit.align.loss import Target, loss_of
+from promptkit.core.arrays import as_array
 from promptkit.core.requests import ScoreOutput
 from promptkit.training.checkpoint import TrainingState
 from promptkit.training.recipe import TrainingConfig
@@ -22,7 +22,7 @@ WORDS = {"no": ["bad, really", "dull"], "yes": ["good"]}
 
 
 class Slope:
-    """An objective of a known gradient."""
+    """An objective with a constant gradient."""
 
     def __init__(self, gradient: Any) -> None:
         self._gradient = gradient
@@ -32,21 +32,21 @@ class Slope:
 
 
 @given(st.lists(st.lists(st.floats(-9, -0.1), min_size=1, max_size=3), min_size=3, max_size=3), st.integers(0, 8))
-def test_the_objective_is_the_aligners_own_rule(rows: list[list[float]], way: int) -> None:
-    score, pool = ("sum", "mean")[way % 2], ("logsumexp", "mean", "max")[way % 3]
+def test_loss_is_cross_entropy_of_the_aligners_scores(rows: list[list[float]], combination: int) -> None:
+    score, pool = ("sum", "mean")[combination % 2], ("logsumexp", "mean", "max")[combination % 3]
     words = pk.Verbalizer(WORDS, score=score, pool=pool)  # type: ignore[arg-type]
-    for reading in (words, pk.Choices(score=score)):  # type: ignore[arg-type]
-        expected = reading.align(ScoreOutput(logprobs=tuple(map(tuple, rows))))
-        found = label_scores(reading, [torch.tensor(row) for row in rows])
-        assert found.tolist() == pytest.approx(expected, abs=1e-4)
-        loss, right = loss_of(reading, Target(gold=1), [torch.tensor(row) for row in rows])
+    for reader in (words, pk.Choices(score=score)):  # type: ignore[arg-type]
+        expected = reader.align(ScoreOutput(logprobs=tuple(map(tuple, rows))))
+        scores = reader.align_tensors([torch.tensor(row) for row in rows])
+        assert scores.tolist() == pytest.approx(expected, abs=1e-4)
+        loss, right = loss_of(reader, Target(gold=1), [torch.tensor(row) for row in rows])
         total = math.log(sum(math.exp(x) for x in expected))
         assert loss.item() == pytest.approx(total - expected[1], abs=1e-3)
         assert right == (expected.index(max(expected)) == 1) or sorted(expected)[-1] - sorted(expected)[-2] < 1e-5
 
 
 @pytest.mark.parametrize(("schedule", "decay"), [("linear", 0.0), ("constant", 0.1)])
-def test_the_optimizer_is_adamw(schedule: Any, decay: float) -> None:
+def test_optimizer_equals_torch_adamw(schedule: Any, decay: float) -> None:
     recipe = TrainingConfig(steps=12, schedule=schedule, warmup=0.25)
     draw = torch.Generator().manual_seed(0)
     start, gradients = torch.randn((2, 3), generator=draw), torch.randn((12, 2, 3), generator=draw)
@@ -60,14 +60,14 @@ def test_the_optimizer_is_adamw(schedule: Any, decay: float) -> None:
         optimizer.param_groups[0]["lr"] = 0.3 * recipe.share(step)
         own.grad = gradient.clone()
         optimizer.step()
-    assert as_numpy(standing.parameters["0.x"]) == pytest.approx(own.detach().numpy(), abs=1e-5)
+    assert standing.parameters["0.x"].numpy() == pytest.approx(own.detach().numpy(), abs=1e-5)
     rates = [recipe.share(step) for step in range(12)]
     assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert all(later <= earlier for earlier, later in itertools.pairwise(rates[2:]))
 
 
 @given(st.integers(1, 30), st.integers(1, 9), st.integers(0, 3))
-def test_every_row_is_seen_once_before_any_is_seen_again(count: int, size: int, seed: int) -> None:
+def test_each_row_is_used_once_per_epoch(count: int, size: int, seed: int) -> None:
     ids = [f"row {i}" for i in range(count)]
     recipe = TrainingConfig(batch_size=size, seed=seed)
     seen = [index for step in range(40) for index in recipe.batch(ids, step)]

@@ -19,14 +19,14 @@ def output(rows):
 
 
 @given(rows=st.lists(token_rows, min_size=2, max_size=6))
-def test_a_word_s_score_is_the_sum_or_the_mean_of_its_tokens(rows):
+def test_word_score_is_sum_or_mean_of_token_log_probabilities(rows):
     words = {f"label {n}": f"word {n}" for n in range(len(rows))}
     assert Verbalizer(words).align(output(rows)) == pytest.approx([sum(row) for row in rows])
     assert Verbalizer(words, score="mean").align(output(rows)) == pytest.approx([sum(row) / len(row) for row in rows])
 
 
 @given(rows=st.lists(token_rows, min_size=6, max_size=6))
-def test_the_words_of_a_label_are_pooled_as_asked(rows):
+def test_scores_of_several_words_are_pooled(rows):
     a, b, c, d, e, f = (sum(row) for row in rows)
     pooled = {pool: Verbalizer(WORDS, pool=pool).align(output(rows)) for pool in ("logsumexp", "mean", "max")}
     assert pooled["logsumexp"] == pytest.approx((log(exp(a) + exp(b) + exp(c)), d, log(exp(e) + exp(f))))
@@ -34,12 +34,12 @@ def test_the_words_of_a_label_are_pooled_as_asked(rows):
     assert pooled["max"] == pytest.approx((max(a, b, c), d, max(e, f)))
 
 
-def test_a_word_s_probability_is_that_of_all_its_tokens_and_not_of_the_first():
+def test_word_is_scored_by_all_tokens_not_by_the_first():
     aligned = Verbalizer({"a": "one", "b": "two"}).align(output([[log(0.9), log(0.1)], [log(0.5), log(0.9)]]))
     assert [exp(score) for score in aligned] == pytest.approx([0.09, 0.45])
 
 
-def test_pooled_probabilities_stay_finite_where_they_underflow():
+def test_pooled_scores_are_finite_when_probabilities_underflow():
     assert Verbalizer({"a": ["x", "y"], "b": "z"}).align(output([[-2000.0], [-2000.0], [-2000.0]])) == pytest.approx(
         (-2000 + log(2), -2000.0)
     )
@@ -53,12 +53,12 @@ def test_pooled_probabilities_stay_finite_where_they_underflow():
 )
 def test_permuting_the_labels_permutes_the_scores(rows, order, score, pool):
     declared, permuted = (Verbalizer({n: WORDS[n] for n in names}, score=score, pool=pool) for names in (WORDS, order))
-    of_word = dict(zip(declared.words(), rows, strict=True))
+    rows_by_word = dict(zip(declared.words(), rows, strict=True))
     scores = dict(zip(declared.labels, declared.align(output(rows)), strict=True))
-    assert permuted.align(output(of_word[word] for word in permuted.words())) == tuple(scores[label] for label in order)
+    assert permuted.align(output(rows_by_word[word] for word in permuted.words())) == tuple(scores[label] for label in order)
 
 
-def test_words_stand_label_by_label_in_the_declared_order_and_the_first_is_shown():
+def test_words_are_in_declared_order_and_first_word_is_shown():
     verbalizer = Verbalizer(WORDS)
     assert verbalizer.labels == ("no", "yes", "maybe")
     assert verbalizer.words() == ("bad", "awful", "poor", "good", "so", "so so")
@@ -66,7 +66,7 @@ def test_words_stand_label_by_label_in_the_declared_order_and_the_first_is_shown
 
 
 @pytest.mark.parametrize("words", [{"a": "x", "b": "x"}, {"a": ["x", "y"], "b": ["z", "x"]}])
-def test_a_word_that_two_labels_share_is_refused_with_both(words):
+def test_word_shared_by_two_labels_is_refused(words):
     with refused(InputError, "shared-word", word="x", labels=("a", "b")):
         Verbalizer(words)
 
@@ -78,19 +78,19 @@ def test_fewer_than_two_labels_are_refused(words):
 
 
 @pytest.mark.parametrize("words", ["", [], ["x", ""]])
-def test_a_label_without_a_word_is_refused_by_name(words):
+def test_label_without_word_is_refused(words):
     with refused(InputError, "missing-word", label="b"):
         Verbalizer({"a": "y", "b": words})
 
 
 @pytest.mark.parametrize("keywords", [{"score": "median"}, {"pool": "sum"}])
-def test_an_unknown_rule_is_refused(keywords):
+def test_unknown_score_or_pool_is_refused(keywords):
     ((keyword, value),) = keywords.items()
     with refused(InputError, "unknown-name", kind=f"{keyword} of verbalizer", name=value):
         Verbalizer({"a": "x", "b": "y"}, **keywords)
 
 
-def test_settings_tell_apart_whatever_changes_the_scores():
+def test_settings_differ_whenever_scores_differ():
     verbalizers = [
         Verbalizer(WORDS),
         Verbalizer(WORDS, score="mean"),

@@ -1,4 +1,4 @@
-"""The laws of a vote, and its accuracy at k against every subset there is."""
+"""Properties of the majority vote, and its accuracy at k compared with all subsets."""
 
 from __future__ import annotations
 
@@ -12,70 +12,70 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.align.chain import make_chain, recorded
-from promptkit.align.vote import majority, right_at
+from promptkit.align.chain import chain_from_settings, make_chain
+from promptkit.align.vote import majority, vote_accuracy
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from tests.support.errors import refused
 
-Forms = Sequence[str | None]
-forms = st.lists(st.sampled_from([None, "a", "b", "c", "d"]), min_size=1, max_size=8)
-right = st.sets(st.sampled_from("abcd"))
+Answers = Sequence[str | None]
+answers = st.lists(st.sampled_from([None, "a", "b", "c", "d"]), min_size=1, max_size=8)
+accepted_answers = st.sets(st.sampled_from("abcd"))
 
 
-def voted(given_: Forms) -> str | None:
-    """The winner, by taking the lead from whoever has had it until now."""
+def sequential_vote(texts: Answers) -> str | None:
+    """The majority answer, by comparing answers one after another."""
     best: str | None = None
-    for form in given_:
-        if form is not None and (best is None or given_.count(form) > given_.count(best)):
-            best = form
+    for answer in texts:
+        if answer is not None and (best is None or texts.count(answer) > texts.count(best)):
+            best = answer
     return best
 
 
-def winner(given_: Forms) -> str | None:
-    place = majority(given_)
-    return None if place is None else given_[place]
+def winner(texts: Answers) -> str | None:
+    index = majority(texts)
+    return None if index is None else texts[index]
 
 
-@given(forms)
-def test_the_winner_is_given_most_often_and_where_it_was_given_first(given_: list[str | None]) -> None:
-    place = majority(given_)
-    assert winner(given_) == voted(given_)
-    assert place is None or given_.index(given_[place]) == place
+@given(answers)
+def test_winner_is_most_frequent_answer_and_first_on_ties(texts: list[str | None]) -> None:
+    index = majority(texts)
+    assert winner(texts) == sequential_vote(texts)
+    assert index is None or texts.index(texts[index]) == index
 
 
-@given(forms, st.randoms())
-def test_the_order_matters_in_a_tie_alone(given_: list[str | None], random: Any) -> None:
-    counts = [given_.count(form) for form in {*given_} - {None}]
-    shuffled = random.sample(given_, len(given_))
+@given(answers, st.randoms())
+def test_order_matters_only_for_ties(texts: list[str | None], random: Any) -> None:
+    counts = [texts.count(answer) for answer in {*texts} - {None}]
+    shuffled = random.sample(texts, len(texts))
     if counts and counts.count(max(counts)) == 1:
-        assert winner(shuffled) == winner(given_)
+        assert winner(shuffled) == winner(texts)
 
 
-@given(forms, st.integers(0, 12))
-def test_texts_without_an_answer_never_win(given_: list[str | None], more: int) -> None:
-    assert winner([None] * more + given_) == winner(given_)
-    assert (majority(given_) is None) == (set(given_) == {None})
+@given(answers, st.integers(0, 12))
+def test_texts_without_answer_never_win(texts: list[str | None], extra: int) -> None:
+    assert winner([None] * extra + texts) == winner(texts)
+    assert (majority(texts) is None) == (set(texts) == {None})
 
 
-@given(forms, right)
-def test_the_accuracy_at_k_is_the_mean_over_every_subset(given_: list[str | None], right_: set[str]) -> None:
-    for k, found in enumerate(right_at(given_, right_), start=1):
-        subsets = [voted(subset) in right_ for subset in combinations(given_, k)]
-        assert found == sum(subsets) / len(subsets)
+@given(answers, accepted_answers)
+def test_accuracy_at_k_is_mean_over_all_subsets(texts: list[str | None], accepted: set[str]) -> None:
+    for k, accuracy in enumerate(vote_accuracy(texts, accepted), start=1):
+        subsets = [sequential_vote(subset) in accepted for subset in combinations(texts, k)]
+        assert accuracy == sum(subsets) / len(subsets)
 
 
-@given(forms, right)
-def test_one_text_is_right_as_often_as_texts_are_and_all_texts_are_the_vote(given_: list[str | None], right_: set[str]) -> None:
-    shares = right_at(given_, right_)
-    assert shares[0] == sum(form in right_ for form in given_) / len(given_)
-    assert shares[-1] == (winner(given_) in right_)
+@given(answers, accepted_answers)
+def test_accuracy_of_one_text_and_of_all_texts(texts: list[str | None], accepted: set[str]) -> None:
+    shares = vote_accuracy(texts, accepted)
+    assert shares[0] == sum(answer in accepted for answer in texts) / len(texts)
+    assert shares[-1] == (winner(texts) in accepted)
 
 
-def test_of_many_texts_some_answer_wins_unless_there_is_none() -> None:
-    given_ = [*"aabacbddca" * 4, *[None] * 10]
-    each = [right_at(given_, form) for form in "abcd"]
-    for k, shares in enumerate(zip(*each, strict=True), start=1):
+def test_accuracies_of_all_answers_add_up_for_many_texts() -> None:
+    texts = [*"aabacbddca" * 4, *[None] * 10]
+    by_answer = [vote_accuracy(texts, answer) for answer in "abcd"]
+    for k, shares in enumerate(zip(*by_answer, strict=True), start=1):
         assert sum(shares) == pytest.approx(1 - comb(10, k) / comb(50, k), abs=1e-12)
 
 
@@ -83,17 +83,17 @@ def test_of_many_texts_some_answer_wins_unless_there_is_none() -> None:
 
 
 @pytest.mark.parametrize("extraction", [pk.extract.final_number, pk.extract.final_number()])
-def test_a_vote_draws_its_texts_at_its_temperature_by_the_extractions_seed(extraction: Any) -> None:
+def test_vote_sets_samples_and_temperature_and_keeps_the_seed(extraction: Any) -> None:
     chain = make_chain([extraction, pk.vote.Majority(samples=5, temperature=0.9)])
-    reading: Any = chain.reading
-    verb = reading.verb(Example(id="x", inputs={}), ())
+    reader: Any = chain.reader
+    verb = reader.verb(Example(id="x", inputs={}), ())
     assert (verb.n, verb.temperature, chain.name) == (5, 0.9, "majority")
     assert verb.seed == pk.extract.final_number(temperature=0.9).verb(Example(id="x", inputs={}), ()).seed
 
 
-def test_a_chain_with_a_vote_is_made_again_from_what_a_run_records() -> None:
+def test_chain_with_vote_is_rebuilt_from_recorded_settings() -> None:
     chain = make_chain([pk.extract.option(letters="ABCD", seed=3), pk.vote.Majority(samples=4)])
-    assert recorded(chain.settings()) == chain
+    assert chain_from_settings(chain.settings()) == chain
 
 
 WORDS = {"no": "bad", "yes": "good"}
@@ -125,6 +125,6 @@ WORDS = {"no": "bad", "yes": "good"}
         (lambda: pk.extract.boxed(samples=2), "identical-samples", {"samples": 2, "temperature": 0.0}),
     ],
 )
-def test_what_is_no_vote_is_refused(align: Any, code: str, fields: dict[str, object]) -> None:
+def test_invalid_vote_is_refused(align: Any, code: str, fields: dict[str, object]) -> None:
     with refused(InputError, code, **fields):
         make_chain(align())

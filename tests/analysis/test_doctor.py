@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import promptkit as pk
-from promptkit.align.chain import reading
+from promptkit.align.chain import reader_for
 from promptkit.analysis.doctor import diagnose
 from promptkit.cli.main import app
 from promptkit.models.fake import FakeModel
@@ -38,7 +38,7 @@ def shifted(by: float) -> Any:
 
 @pytest.mark.parametrize("by", [0.0, 1e-3, 0.5])
 def test_differences_are_those_of_the_label_logprobs(by: float) -> None:
-    found = diagnose(pk.load("fake"), shifted(by), TASK, PROMPT, reading(TASK), limit=30)
+    found = diagnose(pk.load("fake"), shifted(by), TASK, PROMPT, reader_for(TASK), limit=30)
     assert found.largest == pytest.approx(by, abs=1e-9)
     assert found.mean == pytest.approx(by / 2, abs=1e-9)
     assert bool(found.reasons) == (by > found.tolerance)
@@ -49,8 +49,8 @@ def test_differences_are_those_of_the_label_logprobs(by: float) -> None:
 def test_texts_agree_where_they_are_equal() -> None:
     task = pk.task("capitals")
     prompt = pk.Prompt("facts/capital", demos=pk.demos.random(k=2))
-    same = diagnose(pk.load("fake"), shifted(0), task, prompt, reading(task), limit=5)
-    other = diagnose(pk.load("fake"), pk.load("fake:other"), task, prompt, reading(task), limit=5)
+    same = diagnose(pk.load("fake"), shifted(0), task, prompt, reader_for(task), limit=5)
+    other = diagnose(pk.load("fake"), pk.load("fake:other"), task, prompt, reader_for(task), limit=5)
     assert (same.reasons, same.largest, len(same.flips)) == ((), None, 0)
     assert other.reasons == ("5 of 5 texts differ",)
 
@@ -60,7 +60,7 @@ def test_other_tokens_are_named_as_a_cause(merging: Any) -> None:
     model.card = pk.load("fake").card.__class__(
         tokenizer=merging([("a", "b")]), d_model=16, vocabulary=2, layers=1, kv_heads=1, context_length=10**6, instruct=False
     )
-    found = diagnose(pk.load("fake"), model, TASK, PROMPT, reading(TASK), limit=5)
+    found = diagnose(pk.load("fake"), model, TASK, PROMPT, reader_for(TASK), limit=5)
     assert found.differences[0] == "5 of 5 prompts are other tokens"
     assert "do not agree" in found.verdict
     assert "other tokens" in found.verdict

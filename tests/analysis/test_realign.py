@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 import promptkit as pk
-from promptkit.align.chain import CALIBRATIONS, recorded
-from promptkit.align.labelmap import MAPS
-from promptkit.align.probes import LEARNED
+from promptkit.align.chain import CALIBRATIONS, chain_from_settings
+from promptkit.align.labelmap import LABEL_MAPPINGS
+from promptkit.align.probes import PROBES
 from promptkit.analysis.bias import bias
 from promptkit.analysis.realign import Alignments, align
 from promptkit.analysis.reliability import bins, confusion, picture
@@ -94,12 +94,12 @@ def test_fewer_rows_than_a_calibration_would_take_are_taken_and_told(tmp_path: P
         *("verbalizer", "contextual:content_free=nothing", "batch:rows=9", "prior:rows=9", "proca:rows=9"),
         *(*fitted, *TRANSDUCTIVE),
     }
-    assert [each.name for each in found.lacking] == ["domain", "pmi", *LEARNED, *MAPS]
+    assert [each.name for each in found.lacking] == ["domain", "pmi", *PROBES, *LABEL_MAPPINGS]
     few = align(run(tmp_path, "batch:rows=3").path)
     refused = next(each for each in few.lacking if each.name == "proca")
     assert "at least 4 rows for each label" in refused.reason
     assert few.command is not None
-    assert few.command.endswith(",".join(["--calibrate batch:rows=3,contextual,domain,pmi,proca", *LEARNED, *MAPS]))
+    assert few.command.endswith(",".join(["--calibrate batch:rows=3,contextual,domain,pmi,proca", *PROBES, *LABEL_MAPPINGS]))
 
 
 def test_words_that_a_run_has_read_need_no_rows_of_the_fit_part_again(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_the_command_is_of_this_run_and_offers_nothing_that_eval_refuses(
 
     path = Path(typed(f"promptkit eval sentiment --model fake --limit 10 {given}")["run"])
     settings = json.loads((path / "run.json").read_text())
-    had = [spelling(each) for chain in settings["align"] if (each := recorded(chain).calibration)]
+    had = [spelling(each) for chain in settings["align"] if (each := chain_from_settings(chain).calibration)]
     assert typed(eval_command(settings, had))["run"] == str(path)
     found = align(path)
     again = align(typed(found.command)["run"])

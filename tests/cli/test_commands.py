@@ -1,4 +1,4 @@
-"""The command line as a user meets it: subprocesses for what only a process shows, the fake engine for the rest."""
+"""The commands, run in subprocesses with the fake engine."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 
 import promptkit as pk
 from promptkit.core.manipulation import BindContext, Learnable
+from promptkit.models.base import BaseEngine
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import ENGINES
 from promptkit.predictor.compatibility import base_of
@@ -46,39 +47,39 @@ def test_json_is_one_object_on_standard_output(tmp_path: Path) -> None:
     assert (Path(printed["run"]) / "summary.json").is_file()
 
 
-def test_answers_are_scored_by_pmi_as_the_calibration_scores_them(tmp_path: Path) -> None:
+def test_score_pmi_equals_the_pmi_calibration(tmp_path: Path) -> None:
     arguments = ("eval", "sentiment", "--model", "fake", "--limit", 12, "--json", "--out", tmp_path)
     scored = json.loads(promptkit(*arguments, "--score", "pmi", "--calibrate", "batch").stdout)["results"]
     calibrated = json.loads(promptkit(*arguments, "--calibrate", "pmi,batch").stdout)["results"]
-    assert [each["align"] for each in scored] == ["pmi", "batch"]
+    assert [result["align"] for result in scored] == ["pmi", "batch"]
     assert scored == calibrated[1:]
 
 
-def test_the_table_shows_what_the_json_says(tmp_path: Path) -> None:
+def test_the_table_shows_the_values_of_the_json_output(tmp_path: Path) -> None:
     arguments = ("eval", "sentiment", "--model", "fake", "--limit", 12, "--out", tmp_path)
     printed = json.loads(promptkit(*arguments, "--json").stdout)
     table = promptkit(*arguments).stdout
     assert f"{printed['results'][0]['metrics']['accuracy']['value']:.3f}" in table
-    assert "no row was computed anew" in table
+    assert "no new rows computed" in table
 
 
-def test_a_run_killed_by_sigkill_continues_to_the_same_bytes(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     arguments = ["eval", "sentiment", "--model", "fake", "--set", "batch_tokens=2000", "--shots", "16", "--no-cache", "--json"]
-    whole = json.loads(promptkit(*arguments, "--out", tmp_path / "whole").stdout)
-    victim = subprocess.Popen(
+    complete = json.loads(promptkit(*arguments, "--out", tmp_path / "complete").stdout)
+    process = subprocess.Popen(
         [*COMMAND, *arguments, "--out", str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 60
-    written = tmp_path / "killed" / Path(whole["run"]).name / "samples.jsonl"
-    while time.monotonic() < deadline and not (written.is_file() and written.read_bytes().count(b"\n") >= 5):
+    samples = tmp_path / "killed" / Path(complete["run"]).name / "samples.jsonl"
+    while time.monotonic() < deadline and not (samples.is_file() and samples.read_bytes().count(b"\n") >= 5):
         time.sleep(0.005)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
-    assert not (written.parent / "summary.json").exists(), "the run was over before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (samples.parent / "summary.json").exists(), "the run finished before it was killed"
     resumed = json.loads(promptkit(*arguments, "--out", tmp_path / "killed").stdout)
     assert 0 < resumed["resumed"] < resumed["n"]
     for name in ("run.json", "samples.jsonl", "support.jsonl", "summary.json"):
-        assert (written.parent / name).read_bytes() == (Path(whole["run"]) / name).read_bytes()
+        assert (samples.parent / name).read_bytes() == (Path(complete["run"]) / name).read_bytes()
 
 
 def test_render_shows_the_exact_prompt(tmp_path: Path) -> None:
@@ -95,24 +96,25 @@ def test_render_shows_the_exact_prompt(tmp_path: Path) -> None:
     assert f"{printed['rows'][0]['tokens']} tokens, 1 BOS, 2 demonstrations" in shown
 
 
-def test_render_shows_what_was_learned(tmp_path: Path) -> None:
+def test_render_shows_learned_prompts(tmp_path: Path) -> None:
     block = "{{% block {} %}}{}{{% endblock %}}"
     text = block.format("input", "{{ soft('task', 2) }} {{ text }} ->") + block.format("target", " {{ label }}")
     (tmp_path / "t.j2").write_text(text)
     model = pk.load("fake")
-    made: list[Learnable] = [pk.SoftPrompt(2, slot="task"), pk.TriggerTokens(3)]
-    for number, each in enumerate(made):
-        around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer({"negative": "bad", "positive": "good"}))
-        pk.save_manipulation(each.with_parameters(each.initial_parameters(around), base_of(model)), tmp_path / f"p{number}")
-    given = ["--template", tmp_path / "t.j2", "--prompt", tmp_path / "p0", "--prompt", tmp_path / "p1", "--shots", 0]
-    shown = promptkit("render", "sentiment", "--model", "fake", *given)
+    learnables: list[Learnable] = [pk.SoftPrompt(2, slot="task"), pk.TriggerTokens(3)]
+    for number, learnable in enumerate(learnables):
+        context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer({"negative": "bad", "positive": "good"}))
+        learned = learnable.with_parameters(learnable.initial_parameters(context), base_of(model))
+        pk.save_manipulation(learned, tmp_path / f"p{number}")
+    options = ["--template", tmp_path / "t.j2", "--prompt", tmp_path / "p0", "--prompt", tmp_path / "p1", "--shots", 0]
+    shown = promptkit("render", "sentiment", "--model", "fake", *options)
     assert shown.returncode == 0, shown.stderr
     assert "learned: 2 of soft task from token 2 on, 3 of tokens from token 4 on" in shown.stdout
-    told = json.loads(promptkit("render", "sentiment", "--model", "fake", *given, "--json").stdout)["rows"][0]
-    assert told["ids"][1:3] == [-1, -2]
+    row = json.loads(promptkit("render", "sentiment", "--model", "fake", *options, "--json").stdout)["rows"][0]
+    assert row["ids"][1:3] == [-1, -2]
 
 
-def test_render_warns_of_a_boundary_that_merges(tmp_path: Path) -> None:
+def test_render_warns_about_a_bos_token_in_the_text(tmp_path: Path) -> None:
     template = tmp_path / "spaced.j2"
     template.write_text("{% block input %}<bos>{{ text }}{% endblock %}{% block target %}{{ label }}{% endblock %}")
     shown = promptkit("render", "sentiment", "--model", "fake", "--template", template).stdout
@@ -129,33 +131,35 @@ def test_tasks_lists_every_task_with_its_sources() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("arguments", "fragments"),
     [
         (["eval", "sentimant", "--model", "fake"], ("'sentimant'", "sentiment?")),
         (["eval", "sentiment", "--model", "fake", "--out", "/dev/null/runs"], ("/dev/null/runs",)),
         (["render", "no.yaml", "--model", "fake"], ("no.yaml",)),
     ],
 )
-def test_a_mistake_is_one_paragraph_and_exit_code_1(arguments: list[str], named: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_user_error_is_one_paragraph_with_exit_code_1(
+    arguments: list[str], fragments: tuple[str, ...], tmp_path: Path
+) -> None:
     done = promptkit(*arguments, *([] if "--out" in arguments or arguments[0] == "render" else ["--out", tmp_path]))
     assert done.returncode == 1
     assert done.stdout == ""
-    assert all(each in done.stderr for each in named)
+    assert all(fragment in done.stderr for fragment in fragments)
     assert done.stderr.startswith("promptkit: ")
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_wrong_usage_is_exit_code_2() -> None:
+def test_wrong_usage_has_exit_code_2() -> None:
     assert promptkit("eval").returncode == 2
     assert promptkit("eval", "sentiment", "--shots", "many").returncode == 2
 
 
-def test_models_and_kinds_list_what_the_classes_say() -> None:
+def test_models_and_kinds_list_the_attributes_of_the_classes() -> None:
     engines = json.loads(promptkit("models", "--json").stdout)["engines"]
     for engine in engines:
-        where = ENGINES[engine["name"]]
-        assert set(engine["verbs"]) == getattr(import_module(where.module), where.attribute).verbs
+        entry = ENGINES[engine["name"]]
+        assert set(engine["verbs"]) == getattr(import_module(entry.module), entry.attribute).verbs
         assert engine["name"] in promptkit("models").stdout
     found = json.loads(promptkit("kinds", "--json").stdout)["kinds"]
     assert {"name": "Prompt", "format": "fixed", "location": "input", "operator": "concatenative"}.items() <= found[0].items()
@@ -163,11 +167,11 @@ def test_models_and_kinds_list_what_the_classes_say() -> None:
 
 
 @pytest.mark.parametrize("name", [*ENGINES])
-def test_an_engine_says_whether_it_gives_hidden_states_and_takes_vectors(name):
+def test_the_engine_table_matches_the_capabilities_of_the_classes(name):
     from importlib import import_module
 
     engine = ENGINES[name]
     constructor = getattr(import_module(engine.module), engine.attribute)
     assert constructor.hidden_states == engine.hidden_states
-    assert constructor.learned_vectors == engine.learned_vectors
-    assert constructor.learned_layers == engine.learned_layers
+    assert constructor.learned_vectors == engine.learned_vectors == (constructor.embed is not BaseEngine.embed)
+    assert constructor.learned_layers == engine.learned_layers == (constructor.keys_values is not BaseEngine.keys_values)

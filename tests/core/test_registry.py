@@ -40,30 +40,30 @@ spices = st.lists(st.text("abc ", max_size=3), min_size=1, max_size=3).map(tuple
 
 
 @given(name=word, keywords=st.dictionaries(word, value))
-def test_a_spelling_is_a_name_and_its_keywords(name, keywords):
-    written = ":".join([name, *(f"{key}={given_value}" for key, given_value in keywords.items())])
-    assert parse(written) == (name, keywords)
+def test_a_spec_is_parsed_into_a_name_and_keywords(name, keywords):
+    spec = ":".join([name, *(f"{key}={given_value}" for key, given_value in keywords.items())])
+    assert parse(spec) == (name, keywords)
 
 
-@pytest.mark.parametrize("written", ["juice:", "juice:fruit", "juice:=pear", "juice:fruit=pear:", "juice::fruit=pear"])
-def test_a_keyword_without_a_value_is_refused_with_how_to_write_it(written):
-    with refused(InputError, "malformed-keyword", spelling=written) as raised:
-        parse(written)
+@pytest.mark.parametrize("spec", ["juice:", "juice:fruit", "juice:=pear", "juice:fruit=pear:", "juice::fruit=pear"])
+def test_a_keyword_without_a_value_is_refused_with_the_expected_syntax(spec):
+    with refused(InputError, "malformed-keyword", spelling=spec) as raised:
+        parse(spec)
     assert "name:key=value" in str(raised.value)
 
 
-def test_a_spelling_makes_what_the_class_makes_in_python():
+def test_a_spec_builds_the_same_object_as_python():
     assert build("drink", DRINKS, "water") == Water()
     assert build("drink", DRINKS, "juice") == Juice()
     assert build("drink", DRINKS, "juice:fruit=pear:litres=3:pulp=true:served=warm") == Juice("pear", 3, True, "warm")
 
 
-def test_a_spelling_goes_before_what_is_given_and_what_the_class_lacks_is_left_out():
+def test_keywords_override_defaults_and_defaults_without_a_field_are_ignored():
     assert build("drink", DRINKS, "juice:litres=3", litres=2, fruit="fig", seed=1) == Juice("fig", 3)
     assert build("drink", DRINKS, "water", litres=2) == Water()
 
 
-def test_an_unknown_name_is_refused_with_the_one_that_was_meant():
+def test_an_unknown_name_is_refused_with_the_closest_names():
     with refused(InputError, "unknown-name", kind="drink", name="jiuce", close=["juice"]):
         build("drink", DRINKS, "jiuce")
     with refused(InputError, "unknown-name", kind="drink", name="os.system", close=[]) as raised:
@@ -78,13 +78,13 @@ def test_an_unknown_keyword_is_refused(key):
 
 
 @pytest.mark.parametrize("keyword", ["litres=many", "litres=1.5", "pulp=perhaps", "served=hot"])
-def test_a_value_of_the_wrong_kind_is_refused_with_the_spelling(keyword):
+def test_a_value_of_the_wrong_type_is_refused(keyword):
     name, _, value = keyword.partition("=")
     with refused(InputError, "invalid-value", of="juice", keyword=name, value=repr(value)):
         build("drink", DRINKS, f"juice:{keyword}")
 
 
-def test_a_value_may_hold_colons():
+def test_a_value_may_contain_colons():
     for name in ("encoder:./minilm", "hf:demo", "http://box:8000/v1"):
         assert parse(f"similar:k=4:encoder={name}:balanced=true") == (
             "similar",
@@ -92,22 +92,22 @@ def test_a_value_may_hold_colons():
         )
 
 
-def test_a_keyword_that_is_given_twice_is_refused():
+def test_a_duplicate_keyword_is_refused():
     with refused(InputError, "duplicate-keyword", keyword="litres", spelling="juice:litres=1:litres=2"):
         build("drink", DRINKS, "juice:litres=1:litres=2")
 
 
 @given(fruit=value, litres=st.integers(-9, 9), pulp=st.booleans(), served=st.sampled_from(["warm", "cold"]))
-def test_the_settings_that_a_run_records_spell_the_same_object(fruit, litres, pulp, served):
+def test_recorded_settings_build_an_equal_object(fruit, litres, pulp, served):
     juice = Juice(fruit, litres, pulp, served)
     settings = settings_of(juice)
     settings.pop("spices")
-    written = ":".join([settings.pop("name"), *(f"{key}={setting}" for key, setting in settings.items())])
-    assert build("drink", DRINKS, written) == juice
+    spec = ":".join([settings.pop("name"), *(f"{key}={setting}" for key, setting in settings.items())])
+    assert build("drink", DRINKS, spec) == juice
 
 
 @given(fruit=value, litres=st.integers(-9, 9), pulp=st.booleans(), served=st.sampled_from(["warm", "cold"]), spices=spices)
-def test_a_spelling_leaves_out_the_defaults_and_makes_the_same_object(fruit, litres, pulp, served, spices):
+def test_a_spec_omits_defaults_and_builds_an_equal_object(fruit, litres, pulp, served, spices):
     juice = Juice(fruit, litres, pulp, served, spices)
     assert build("drink", DRINKS, spelling(juice)) == juice
     changed = {field.name for field in fields(Juice) if getattr(juice, field.name) != field.default}
@@ -115,7 +115,7 @@ def test_a_spelling_leaves_out_the_defaults_and_makes_the_same_object(fruit, lit
 
 
 @pytest.mark.parametrize("kind", REGISTERED)
-def test_everything_registered_is_made_by_its_name_and_has_only_settings_with_defaults(kind):
+def test_every_registered_class_is_built_by_its_name_with_defaults(kind):
     tables = [table for table in (SELECTORS, ORDERS, COT, CALIBRATIONS) if kind in table.values()]
     assert len(tables) == 1
     built = build("thing", tables[0], kind.name)
@@ -126,7 +126,7 @@ def test_everything_registered_is_made_by_its_name_and_has_only_settings_with_de
 
 NUMBERS = [
     pytest.param(kind, field.name, id=f"{kind.name}:{field.name}")
-    for (kind,) in (each.values for each in REGISTERED)
+    for (kind,) in (parameter.values for parameter in REGISTERED)
     for field in fields(kind)
     if "float" in field.type
 ]
@@ -134,7 +134,7 @@ NUMBERS = [
 
 @pytest.mark.parametrize("number", ["inf", "-inf", "nan"])
 @pytest.mark.parametrize(("kind", "keyword"), NUMBERS)
-def test_a_number_that_is_not_finite_is_refused_when_the_object_is_made(kind, keyword, number):
+def test_a_number_that_is_not_finite_is_refused_at_construction(kind, keyword, number):
     table = next(table for table in (SELECTORS, ORDERS, COT, CALIBRATIONS) if kind in table.values())
     several = "tuple" in next(field.type for field in fields(kind) if field.name == keyword)
     with refused(InputError, "not-finite", of=kind.name, keyword=keyword):
@@ -143,18 +143,18 @@ def test_a_number_that_is_not_finite_is_refused_when_the_object_is_made(kind, ke
         kind(**{keyword: (float(number),) if several else float(number)})
 
 
-def test_a_colon_within_a_pattern_is_a_part_of_it():
+def test_a_colon_in_a_regular_expression_does_not_separate_keywords():
     for regex in (r"Answer: (.*)", r"(?:a|b)", r"a:\d+"):
         assert parse(f"pattern:max_tokens=4:regex={regex}") == ("pattern", {"max_tokens": "4", "regex": regex})
 
 
 @pytest.mark.parametrize(("number", "plain"), [(np.int64(3), 3), (np.float32(0.5), 0.5), (True, True), ("3", "3"), ([1], [1])])
-def test_a_number_of_numpy_is_taken_as_python_s_own(number: object, plain: object) -> None:
+def test_a_numpy_scalar_becomes_a_python_number(number: object, plain: object) -> None:
     assert as_python(number) == plain
     assert type(as_python(number)) is type(plain)
 
 
-def test_layers_may_be_counted_by_numpy_and_other_numbers_are_told_how() -> None:
+def test_layers_may_be_a_numpy_array_and_a_numpy_scalar_is_refused_with_a_conversion() -> None:
     assert pk.SteeringVector(np.arange(2, 4)).settings()["layers"] == pk.SteeringVector((2, 3)).settings()["layers"]  # type: ignore[arg-type]
     with refused(InputError, "invalid-value", keyword="length", value="np.int64(3)") as raised:
         pk.SoftPrompt(np.int64(3))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The pictures of a study: that they show the figures of its tables, to everybody, and touch nothing else."""
+"""Plots of studies: they show the values of the tables, are accessible, and have no side effects."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> pk.Study:
     return pk.study(build, pk.task("sentiment"), limit=20, out=tmp_path_factory.mktemp("runs"), cache=False, **grid)
 
 
-def test_a_line_goes_through_the_figures_of_the_table(study: pk.Study) -> None:
+def test_lines_show_the_values_of_the_table(study: pk.Study) -> None:
     (axes, *_) = study.plot(x="k", color="demos").axes
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "2", "4"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("k (demonstrations)", "accuracy (share of items)")
@@ -47,14 +47,14 @@ def test_a_line_goes_through_the_figures_of_the_table(study: pk.Study) -> None:
         ends = [sorted(segment[:, 1]) for segment in bars.get_segments()]
         assert ends == pytest.approx(np.array([[mean.low, mean.high] for mean in means]))
     xs = np.array([container[0].get_xdata() for container in axes.containers])
-    assert (np.diff(xs, axis=0) > 0).all(), "bars lie upon each other"
+    assert (np.diff(xs, axis=0) > 0).all(), "error bars overlap"
 
 
-def test_controls_are_lines_of_their_own(study: pk.Study) -> None:
+def test_baselines_are_separate_lines(study: pk.Study) -> None:
     baselines = study.baselines(pk.demos.random(k=2), pk.demos.random(k=4))
     (axes, *_) = study.plot(baselines=baselines).axes
     names = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert names == ["random", "balanced", "first", *dict.fromkeys(each.name for each in baselines.baselines)]
+    assert names == ["random", "balanced", "first", *dict.fromkeys(baseline.name for baseline in baselines.baselines)]
     drawn = {line.get_label(): line for line in axes.get_lines()}
     majority, vote = drawn["majority of the pool"], drawn["vote of random"]
     assert set(majority.get_ydata()) == {baselines.baselines[0].accuracy.value}
@@ -63,14 +63,14 @@ def test_controls_are_lines_of_their_own(study: pk.Study) -> None:
     assert vote.get_marker() != ""
 
 
-def test_a_heat_map_says_its_figures(study: pk.Study) -> None:
+def test_a_heat_map_shows_the_values_of_the_table(study: pk.Study) -> None:
     (axes, *_) = study.heatmap(rows="demos", columns="k").axes
     shown = [text.get_text() for text in axes.texts]
     means = [mean for line in study.table(rows="demos", columns="k").rows for mean in line[1:]]
     assert shown == [f"{mean.value:.3f}\n{mean.low:.2f}–{mean.high:.2f}" for mean in means]
 
 
-def test_every_seed_is_a_dot(study: pk.Study) -> None:
+def test_a_dot_plot_has_one_dot_per_seed(study: pk.Study) -> None:
     (axes, *_) = study.where(k=4).spread().axes
     dots = [line for line in axes.get_lines() if line.get_marker() not in ("", "None")]
     frame = study.where(k=4).to_pandas()
@@ -80,7 +80,7 @@ def test_every_seed_is_a_dot(study: pk.Study) -> None:
         assert len(set(line.get_ydata())) == 3
 
 
-def test_a_combination_that_is_missing_is_left_out(study: pk.Study) -> None:
+def test_missing_combinations_are_left_out(study: pk.Study) -> None:
     cells = tuple(cell for cell in study.cells if cell.values["k"] != 4 or cell.values["demos"] != "first")
     part = pk.Study(task=study.task, split=study.split, limit=study.limit, dimensions=study.dimensions, cells=cells)
     assert [len(container[0].get_xdata()) for container in part.plot().axes[0].containers] == [3, 3, 2]
@@ -93,15 +93,15 @@ def luminance(color: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def test_lines_differ_without_their_colors_and_colors_show_on_white() -> None:
-    assert len(set(plots.MARKERS)) == len(plots.COLOURS) == 8
-    assert all(1.05 / (luminance(color) + 0.05) > 2 for color in plots.COLOURS)
+def test_lines_differ_without_color_and_colors_are_visible_on_white() -> None:
+    assert len(set(plots.MARKERS)) == len(plots.COLORS) == 8
+    assert all(1.05 / (luminance(color) + 0.05) > 2 for color in plots.COLORS)
     styles = [(plots.MARKERS[i % len(plots.MARKERS)], str(plots.DASHES[i % len(plots.DASHES)])) for i in range(16)]
     assert all(one != other for one, other in pairwise(styles))
     assert len(set(styles)) == 16
 
 
-def test_a_study_shows_itself_in_a_notebook(study: pk.Study) -> None:
+def test_a_study_has_a_notebook_representation(study: pk.Study) -> None:
     html = study._repr_html_()
     assert html.count("<table>") == 1
     assert "data:image/png;base64,iVBOR" in html
@@ -116,15 +116,13 @@ def test_a_study_shows_itself_in_a_notebook(study: pk.Study) -> None:
     )
 
 
-def test_without_the_extra_the_pip_line_is_told_and_the_table_is_shown(
-    study: pk.Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_extra_plots_are_refused_and_the_table_is_shown(study: pk.Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "pandas", None)
-    asked = ((study.plot, "matplotlib"), (study.to_pandas, "pandas"), (study.table().to_pandas, "pandas"))
-    for ask, package in asked:
+    calls = ((study.plot, "matplotlib"), (study.to_pandas, "pandas"), (study.table().to_pandas, "pandas"))
+    for call, package in calls:
         with refused(MissingPackage, "missing-package", package=package, extra="studies") as raised:
-            ask()
+            call()
         assert "pip install 'promptkit[studies]'" in str(raised.value)
     assert "<table>" in study._repr_html_()
 
@@ -141,5 +139,5 @@ assert "matplotlib.pyplot" not in sys.modules
 """
 
 
-def test_drawing_opens_no_window_and_loads_no_pyplot() -> None:
+def test_drawing_does_not_load_pyplot() -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", DRAW], check=True)

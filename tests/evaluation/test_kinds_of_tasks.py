@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score
 
 import promptkit as pk
-from promptkit.align.chain import reading
+from promptkit.align.chain import reader_for
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.metrics.classification import choice, classification
 from tests.support.errors import refused
@@ -127,7 +127,7 @@ def test_working_is_cut_out_of_a_column_and_shown_in_demonstrations_alone(tmp_pa
         tmp_path, rows, answer="final_number", label=cut("#### (.+)"), rationale={"why": cut(r"(?s)(.*)\n####")}, hold_out=4
     )
     text = "{% block input %}{{ q }}{% endblock %}{% block target %} {{ why }} so {{ label }}{% endblock %}"
-    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(pk.Template(text), demos=pk.demos.random(k=2)), reading(task))
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(pk.Template(text), demos=pk.demos.random(k=2)), reader_for(task))
     (shown,) = predictor.bind(task).apply([task.rows("test")[0]])
     prompt = "".join(piece.text for piece in shown.pieces if not piece.control)
     for row in task.pool():
@@ -170,7 +170,7 @@ def test_a_task_is_of_one_kind(tmp_path: Path, changed: dict[str, Any], code: st
 )
 def test_an_extraction_that_there_is_not_is_refused(tmp_path: Path, answer: Any, code: str, fields: dict[str, Any]) -> None:
     with refused(InputError, code, **fields):
-        reading(make(tmp_path, [{"q": "?", "label": "x"}], answer=answer))
+        reader_for(make(tmp_path, [{"q": "?", "label": "x"}], answer=answer))
 
 
 # ---- runs -------------------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ def test_choices_are_scored_by_pmi_against_the_premise_of_each_row(chosen: tuple
     """Holtzman et al. 2021: log p(y | x) - log p(y | premise), of the answers that the row offers."""
     task, plain = chosen
     model, prompt = pk.load("fake"), pk.Prompt(plain.path.parent / "t.j2")
-    branches = [pk.Predictor(model, prompt, [pk.Choices(), *chain]) for chain in ([], [pk.calibrate.Pmi()])]
+    branches = [pk.Predictor(model, prompt, [pk.Choices(), *chain]) for chain in ([], [pk.calibrate.PMI()])]
     run = pk.evaluate(branches, task, out=tmp_path)
     assert run.results[0].to_json() == plain.results[0].to_json()
     premises = {line["id"]: line["logprobs"] for line in lines(run, "support.jsonl")}
@@ -239,7 +239,7 @@ def facts(folder: Path, **keywords: Any) -> tuple[pk.Task, pk.Run]:
     rows = [{"q": f"question {i}", "label": [f"answer {i}", "@"]} for i in range(30)]
     task = make(folder, rows, answer={"pattern": {"regex": "[a-z@]+", "max_tokens": 6}}, hold_out=10)
     prompt = pk.Prompt(folder / "t.j2", demos=pk.demos.random(k=2))
-    return task, pk.evaluate(pk.Predictor(pk.load("fake"), prompt, reading(task, **keywords)), task, out=folder)
+    return task, pk.evaluate(pk.Predictor(pk.load("fake"), prompt, reader_for(task, **keywords)), task, out=folder)
 
 
 def test_a_run_of_texts_keeps_what_was_written_and_what_was_read_from_it(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_a_run_of_texts_keeps_what_was_written_and_what_was_read_from_it(tmp_pat
 def test_a_drawn_text_is_the_row_s_own_whatever_else_is_evaluated(tmp_path: Path) -> None:
     task, whole = facts(tmp_path, temperature=1.0, seed=3)
     predictor = pk.Predictor(
-        pk.load("fake"), pk.Prompt(tmp_path / "t.j2", demos=pk.demos.random(k=2)), reading(task, temperature=1.0, seed=3)
+        pk.load("fake"), pk.Prompt(tmp_path / "t.j2", demos=pk.demos.random(k=2)), reader_for(task, temperature=1.0, seed=3)
     )
     few = lines(pk.evaluate(predictor, task, limit=5, out=tmp_path))
     assert few == lines(whole)[:5]

@@ -141,7 +141,7 @@ def test_tokens_are_the_likeliest_by_mean_probability_over_the_labeled_rows_and_
     read = seen.tokens(ids)
     for number, row in enumerate(ids):
         for layer, counted in {0: 0, 0.6: 1, -1: -1}.items():
-            np.testing.assert_allclose(states[layer][number], ask(row, Read(hidden_layer=counted)).hidden, rtol=1e-6)
+            np.testing.assert_allclose(states[layer][number], ask(row, Read(hidden_layer=counted)).hidden.numpy(), rtol=1e-6)
         for top, places in seen.sets():
             tokens = tuple(seen.told["token_ids"][place] for place in places)
             np.testing.assert_allclose(read[top][number], ask(row, Read(token_ids=tokens)).logprobs, rtol=1e-6)
@@ -155,7 +155,7 @@ def test_names_are_vectors_of_their_texts_alone(tmp_path):
     model = pk.load("fake")
     encoded = [256, *b"good"]
     ((_, (output,)),) = model.answer([Request(input=TextInput(ids=tuple(encoded)), verb=Read(hidden_layer=-1, mean_from=1))])
-    np.testing.assert_allclose(seen.vectors(["good"])[0], output.hidden, rtol=1e-6)
+    np.testing.assert_allclose(seen.vectors(["good"])[0], output.hidden.numpy(), rtol=1e-6)
 
 
 # ---- what a result may depend on ------------------------------------------------------------------------
@@ -318,7 +318,7 @@ def test_a_map_says_what_its_tokens_mean(tmp_path):
     )
     chain = predictors(pk.load("fake"), [f"blm:{FEW}:tokens=20"])[0].chain
     support, labels = collected([chain], samples, lines, observed(made))
-    found = Bayesian(per_class=4, tokens=20).fit(support, labels).map
+    found = Bayesian(per_class=4, tokens=20).fit(support, labels).label_map
     assert found is not None
     assert found.table(most=3).keys() == WORDS.keys()
     assert set(found.table()["no"]) <= set(support.names[TopTokens(20, PerClass(4, 0))])
@@ -398,4 +398,4 @@ def test_what_a_batch_over_a_shared_prefix_has_read_is_what_each_row_alone_gives
         (rendered,) = bound.apply([rows[row.removeprefix("fit ")]])
         ((_, (alone,)),) = model.answer([Request(input=rendered.input, verb=Read(token_ids=tokens, hidden_layer=-1))])
         np.testing.assert_allclose(logprobs, alone.logprobs, atol=1e-4)
-        np.testing.assert_allclose(hidden, alone.hidden, atol=1e-4)
+        np.testing.assert_allclose(hidden, alone.hidden.numpy(), atol=1e-4)

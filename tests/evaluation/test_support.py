@@ -227,7 +227,7 @@ def test_what_cannot_be_fitted_is_refused_before_a_model_is_asked(tmp_path: Path
     task = write_task(tmp_path / "task")
     monkeypatch.setattr(FakeModel, "answer", None)
     for calibration, code, fields in (
-        (pk.calibrate.Proca(rows=7), "too-few-rows", {"calibration": "proca", "given": 7, "needed": 8}),
+        (pk.calibrate.ProCa(rows=7), "too-few-rows", {"calibration": "proca", "given": 7, "needed": 8}),
         (pk.calibrate.Prior(target=(0.2, 0.3, 0.5)), "wrong-length", {"calibration": "prior", "given": 3, "needed": 2}),
     ):
         with refused(InputError, code, **fields):

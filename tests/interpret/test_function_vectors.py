@@ -12,7 +12,6 @@ import pytest
 import torch
 
 import promptkit as pk
-from promptkit.core.arrays import as_numpy
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.manipulation import BindContext
@@ -95,7 +94,7 @@ def test_it_is_what_transformers_alone_comes_to(folder: Path, kind: str) -> None
     assert found.added == pytest.approx(added, abs=1e-5)
     best = sorted(np.ndindex(LAYERS, HEADS), key=lambda place: -effects.mean(0)[place])[:2]
     assert found.best(2) == [(layer + 1, head + 1) for layer, head in best]
-    (vector,) = as_numpy(found.shift(layer=2, heads=2, strength=3.0).parameters["vectors"])
+    (vector,) = found.shift(layer=2, heads=2, strength=3.0).parameters["vectors"].numpy()
     assert vector == pytest.approx(3 * sum(added[place] for place in best), abs=1e-4)
 
 

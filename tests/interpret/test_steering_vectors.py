@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import promptkit as pk
-from promptkit.core.arrays import as_array, as_numpy
+from promptkit.core.arrays import as_array
 from promptkit.core.errors import InputError
 from promptkit.core.manipulation import BindContext
 from promptkit.core.requests import Read, Request
@@ -51,7 +51,7 @@ def test_it_is_the_mean_of_the_states_that_transformers_gives(folder: Path, how:
                 hidden = own(torch.tensor([rendered.input.ids]), output_hidden_states=True).hidden_states[2]
             states[row.id] = hidden[0, -1].numpy()
         means.append(states)
-    (vector,) = as_numpy(shift.parameters["vectors"])
+    (vector,) = shift.parameters["vectors"].numpy()
     chosen = [row.id for row in by_hash(task.part("pool"), 5)]
     with_, without = (np.mean([states[row] for row in chosen], axis=0) for states in means)
     expected = {"difference": 3 * (with_ - without), "mean": 3 * with_, "replace": with_}[how]
@@ -78,7 +78,7 @@ def test_a_state_replaced_by_itself_changes_nothing(folder: Path) -> None:
     (rendered,) = bound([row])
     ask = CachedModel(predictor.model)
     (read,) = ask([Request(input=rendered.input, verb=Read(hidden_layer=2))])
-    held = np.array([read.hidden])  # type: ignore[union-attr]
+    held = read.hidden.numpy()[None]  # type: ignore[union-attr]
     shift = pk.SteeringVector((2,), operation="replace").with_parameters({"vectors": as_array(held)}, {})
     around = BindContext(ask=ask, reading=predictor.reading)
     changed = shift.bind(around)(rendered.input)

@@ -75,6 +75,7 @@ class Marks:
 
     def __init__(self, slots: dict[str, int]) -> None:
         self.slots = slots
+        self.base: dict[str, str | int] = {}
 
     def settings(self) -> dict[str, object]:
         return {"name": self.name}

@@ -92,7 +92,7 @@ def test_demonstrations_show_exactly_the_text_that_is_scored(render, pool, card,
 @given(k=st.integers(0, 3), seed=st.integers(0, 20), chat=st.booleans())
 def test_an_answer_is_scored_to_its_end_as_demonstrations_show_it(bind_context, pool, card, k, seed, chat):
     prompt = Prompt(TEMPLATE, demos=demos.random(k=k, seed=seed), chat=chat)
-    short, whole = (prompt.bind(bind_context(pool, WORDS, card=card, ends=ends))([QUERY])[0] for ends in (False, True))
+    short, whole = (prompt.bind(bind_context(pool, WORDS, card=card, scores_end=ends))([QUERY])[0] for ends in (False, True))
     end = (card.tokenizer.control["<end>"],) if chat else card.tokenizer.encode("\n--\n").ids
     assert whole.input == short.input
     assert whole.continuations == tuple((*ids, *end) for ids in short.continuations)
@@ -104,7 +104,7 @@ def test_an_answer_is_scored_to_its_end_as_demonstrations_show_it(bind_context, 
 @given(merges=st.lists(st.sampled_from([("s", "Ċ"), ("Ċ", "-"), ("e", "Ċ"), ("Ġ", "f"), (":", "Ġ")]), unique=True))
 def test_what_ends_an_answer_is_encoded_with_it(bind_context, merging, make_card, merges):
     card = make_card(merging(merges))
-    (rendered,) = Prompt(TEMPLATE).bind(bind_context((), WORDS, card=card, ends=True))([QUERY])
+    (rendered,) = Prompt(TEMPLATE).bind(bind_context((), WORDS, card=card, scores_end=True))([QUERY])
     for word, ids in zip(WORDS.values(), rendered.continuations, strict=True):
         text = f"{shown_text(rendered)} {word}\n--\n"
         assert (*rendered.input.ids, *ids) == card.tokenizer.bos + card.tokenizer.encode(text).ids

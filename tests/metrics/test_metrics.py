@@ -35,16 +35,16 @@ def values(gold, logprobs):
 
 
 @given(cases)
-def test_accuracy_and_macro_f1_are_scikit_learn_s_over_the_labels_in_gold(case):
+def test_accuracy_and_macro_f1_equal_scikit_learn_over_the_gold_labels(case):
     gold, logprobs = case
-    said = logprobs.argmax(1)
-    f1 = sklearn.f1_score(gold, said, labels=np.unique(gold), average="macro", zero_division=0)
-    assert values(gold, logprobs)["accuracy"] == pytest.approx(sklearn.accuracy_score(gold, said))
+    predictions = logprobs.argmax(1)
+    f1 = sklearn.f1_score(gold, predictions, labels=np.unique(gold), average="macro", zero_division=0)
+    assert values(gold, logprobs)["accuracy"] == pytest.approx(sklearn.accuracy_score(gold, predictions))
     assert values(gold, logprobs)["macro_f1"] == pytest.approx(f1)
 
 
 @given(cases)
-def test_brier_is_twice_scikit_learn_s_for_two_labels(case):
+def test_brier_score_is_twice_that_of_scikit_learn_for_two_labels(case):
     gold, logprobs = case
     two = logprobs[:, :2]
     gold = np.minimum(gold, 1)
@@ -53,7 +53,7 @@ def test_brier_is_twice_scikit_learn_s_for_two_labels(case):
 
 
 @given(cases)
-def test_brier_is_the_mean_squared_distance_from_the_truth(case):
+def test_brier_score_is_the_mean_squared_distance_from_the_gold_label(case):
     gold, logprobs = case
     rows = zip(gold, probabilities(logprobs), strict=True)
     squares = [sum((p - (k == label)) ** 2 for k, p in enumerate(row)) for label, row in rows]
@@ -61,22 +61,22 @@ def test_brier_is_the_mean_squared_distance_from_the_truth(case):
 
 
 @given(cases)
-def test_ece_is_the_gap_of_each_confidence_bin_weighted_by_its_rows(case):
+def test_ece_is_the_mean_gap_of_confidence_bins_weighted_by_their_rows(case):
     gold, logprobs = case
     rows = probabilities(logprobs)
     error = 0.0
     for number in range(BINS):
         low, high = number / BINS, (number + 1) / BINS
-        held = [i for i, row in enumerate(rows) if low <= row.max() < high or (row.max() == 1 == high)]
-        if held:
-            accuracy = sum(rows[i].argmax() == gold[i] for i in held) / len(held)
-            confidence = sum(rows[i].max() for i in held) / len(held)
-            error += len(held) / len(rows) * abs(accuracy - confidence)
+        members = [i for i, row in enumerate(rows) if low <= row.max() < high or (row.max() == 1 == high)]
+        if members:
+            accuracy = sum(rows[i].argmax() == gold[i] for i in members) / len(members)
+            confidence = sum(rows[i].max() for i in members) / len(members)
+            error += len(members) / len(rows) * abs(accuracy - confidence)
     assert values(gold, logprobs)["ece"] == pytest.approx(error, abs=1e-9)
 
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_is_scipy_s(case):
+def test_wilson_interval_equals_scipy(case):
     successes, count = case
     expected = binomtest(successes, count).proportion_ci(method="wilson")
     estimate = wilson(successes, count)
@@ -86,7 +86,7 @@ def test_wilson_is_scipy_s(case):
 @pytest.mark.parametrize(
     ("successes", "count", "low", "high"), [(8, 10, 0.490, 0.943), (0, 10, 0, 0.278), (10, 10, 0.722, 1), (1, 1, 0.207, 1)]
 )
-def test_wilson_gives_the_intervals_of_the_tables(successes, count, low, high):
+def test_wilson_interval_equals_published_tables(successes, count, low, high):
     estimate = wilson(successes, count)
     assert (estimate.value, estimate.low, estimate.high) == pytest.approx((successes / count, low, high), abs=5e-4)
 
@@ -97,14 +97,14 @@ def test_wilson_gives_the_intervals_of_the_tables(successes, count, low, high):
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 @example((1, 1))
 @example((5000, 5000))
-def test_wilson_s_interval_contains_the_value_and_stays_within_0_and_1(case):
+def test_wilson_interval_contains_the_value_and_is_within_0_and_1(case):
     estimate = wilson(*case)
     assert 0 <= estimate.low <= estimate.value + 1e-15
     assert estimate.value - 1e-15 <= estimate.high <= 1
 
 
 @pytest.mark.parametrize(("successes", "count"), [(0, 7), (10, 10)])
-def test_wilson_s_interval_contains_the_value_to_the_last_digit(successes, count):
+def test_wilson_interval_contains_the_value_to_the_last_digit(successes, count):
     estimate = wilson(successes, count)
     assert estimate.low <= estimate.value <= estimate.high
 
@@ -116,13 +116,13 @@ def test_every_interval_contains_its_value(case):
 
 
 @given(cases)
-def test_every_interval_stays_within_the_range_of_its_figure(case):
+def test_every_interval_is_within_the_bounds_of_its_metric(case):
     for name, estimate in classification(*case).items():
         assert 0 <= estimate.low <= estimate.high <= (2 if name == "brier" else 1)
 
 
 @given(cases)
-def test_accuracy_has_wilson_s_interval(case):
+def test_accuracy_has_the_wilson_interval(case):
     gold, logprobs = case
     assert classification(gold, logprobs)["accuracy"] == wilson(int((logprobs.argmax(1) == gold).sum()), len(gold))
 
@@ -136,28 +136,28 @@ def test_the_interval_of_the_ece_contains_its_value_for_a_calibrated_model():
         assert ece.low <= ece.value <= ece.high
 
 
-@pytest.mark.parametrize("figure", ["macro_f1", "brier"])
-def test_a_95_percent_interval_covers_the_truth_about_95_times_in_100(figure):
+@pytest.mark.parametrize("metric", ["macro_f1", "brier"])
+def test_a_95_percent_interval_covers_the_true_value_in_about_95_percent_of_samples(metric):
     def draw(seed, count):
         generator = np.random.default_rng(seed)
         logprobs = generator.normal(size=(count, 2))
         return (generator.random(count) < probabilities(logprobs)[:, 1]).astype(int), logprobs
 
     gold, logprobs = draw(0, 200_000)
-    truth = {
+    true_values = {
         "macro_f1": sklearn.f1_score(gold, logprobs.argmax(1), average="macro"),
         "brier": 2 * sklearn.brier_score_loss(gold, probabilities(logprobs)[:, 1]),
     }
-    estimates = [classification(*draw(seed, 100))[figure] for seed in range(1, 121)]
-    covered = sum(estimate.low <= truth[figure] <= estimate.high for estimate in estimates)
+    estimates = [classification(*draw(seed, 100))[metric] for seed in range(1, 121)]
+    covered = sum(estimate.low <= true_values[metric] <= estimate.high for estimate in estimates)
     assert 105 <= covered <= 119  # 114 expected, standard deviation about 2.4
 
 
-def test_an_interval_narrows_with_the_root_of_the_number_of_rows():
+def test_an_interval_narrows_with_the_square_root_of_the_number_of_rows():
     gold, logprobs = make_case(3)
-    once, many = (classification(np.tile(gold, n), np.tile(logprobs, (n, 1))) for n in (1, 16))
+    one, many = (classification(np.tile(gold, n), np.tile(logprobs, (n, 1))) for n in (1, 16))
     for name in ("accuracy", "macro_f1", "brier"):
-        ratio = (once[name].high - once[name].low) / (many[name].high - many[name].low)
+        ratio = (one[name].high - one[name].low) / (many[name].high - many[name].low)
         assert 3 < ratio < 5.5
 
 
@@ -173,7 +173,7 @@ def test_the_order_of_rows_does_not_matter(case, random):
 
 
 @given(cases, st.randoms(use_true_random=False))
-def test_the_order_of_labels_does_not_matter_but_for_ties(case, random):
+def test_the_order_of_labels_matters_only_for_ties(case, random):
     gold, logprobs = case
     order = list(range(logprobs.shape[1]))
     random.shuffle(order)
@@ -188,12 +188,12 @@ def test_a_constant_added_to_a_row_does_not_matter(case, level):
 
 
 @given(cases)
-def test_the_same_rows_have_the_same_figures_to_the_last_digit(case):
+def test_metrics_do_not_depend_on_the_global_random_state(case):
     gold, logprobs = case
     np.random.seed(1)
-    once = classification(gold, logprobs)
+    one = classification(gold, logprobs)
     np.random.seed(2)
-    assert classification(gold, logprobs) == once
+    assert classification(gold, logprobs) == one
 
 
 @pytest.mark.parametrize("labels", [2, 5])
@@ -203,14 +203,14 @@ def test_ties_go_to_the_first_label(labels):
     assert values(np.zeros(4, int), np.zeros((4, labels)))["accuracy"] == 1
 
 
-def test_a_model_that_is_right_and_sure_has_the_best_figures_and_one_that_is_wrong_and_sure_the_worst():
-    sure = 1000 * np.eye(2)
-    assert values(np.array([0, 1]), sure) == pytest.approx({"accuracy": 1, "macro_f1": 1, "ece": 0, "brier": 0})
-    assert values(np.array([1, 0]), sure) == pytest.approx({"accuracy": 0, "macro_f1": 0, "ece": 1, "brier": 2})
+def test_confident_correct_predictions_have_the_best_metrics_and_confident_errors_the_worst():
+    confident = 1000 * np.eye(2)
+    assert values(np.array([0, 1]), confident) == pytest.approx({"accuracy": 1, "macro_f1": 1, "ece": 0, "brier": 0})
+    assert values(np.array([1, 0]), confident) == pytest.approx({"accuracy": 0, "macro_f1": 0, "ece": 1, "brier": 2})
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), min_size=1, max_size=40))
-def test_a_paired_difference_is_the_mean_difference_and_turns_its_sign_with_its_sides(rows):
+def test_a_paired_difference_is_the_mean_difference_and_changes_sign_when_swapped(rows):
     one, two = np.array(rows).T
     there, back = paired_difference(one, two), paired_difference(two, one)
     assert there.value == pytest.approx(one.mean() - two.mean())
@@ -224,13 +224,13 @@ def test_a_paired_difference_of_shares_stays_between_minus_1_and_1(rows):
     assert -1 <= estimate.low <= estimate.high <= 1
 
 
-def test_a_paired_difference_of_equal_rows_is_nothing():
+def test_a_paired_difference_of_equal_values_is_zero():
     rows = np.array([1.0, 0.0, 1.0])
     estimate = paired_difference(rows, rows)
     assert (estimate.value, estimate.low, estimate.high) == (0, 0, 0)
 
 
-def test_a_paired_difference_has_the_interval_of_the_central_limit():
+def test_a_paired_difference_has_the_interval_of_the_central_limit_theorem():
     difference = np.random.default_rng(0).normal(scale=0.1, size=2000)
     estimate = paired_difference(difference, np.zeros(2000))
     half = 1.96 * difference.std() / sqrt(2000)

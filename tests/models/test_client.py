@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import promptkit as pk
-from promptkit.align.calibrate import Proca
-from promptkit.align.chain import CALIBRATIONS, reading
+from promptkit.align.calibrate import ProCa
+from promptkit.align.chain import CALIBRATIONS, reader_for
 from promptkit.core.errors import InputError, TemplateError
 from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Request, Score
@@ -136,7 +136,7 @@ def test_a_dry_run_accepts_every_calibration_that_the_run_accepts(scripted: Any)
     calibrations = [calibration for kind in CALIBRATIONS.values() for calibration in (kind(), *on_test(kind))]
     dry_run([pk.Predictor(model, prompt, [words, calibration]) for calibration in calibrations], pk.task("sentiment"))
     with refused(InputError, "too-few-rows", calibration="proca", given=7, needed=8):
-        dry_run([pk.Predictor(model, prompt, [words, Proca(estimate_on="test")])], pk.task("sentiment"), limit=7)
+        dry_run([pk.Predictor(model, prompt, [words, ProCa(estimate_on="test")])], pk.task("sentiment"), limit=7)
 
 
 def on_test(kind: Any) -> list[Any]:
@@ -178,7 +178,7 @@ def test_a_run_records_each_row_s_reasoning_and_recomputes_changed_rows(
 ) -> None:
     task = pk.task(name)
     prompt = pk.Prompt(template, demos=pk.demos.first(k=1), cot=cot)
-    predictor = pk.Predictor(pk.load("fake"), prompt, reading(task))
+    predictor = pk.Predictor(pk.load("fake"), prompt, reader_for(task))
     run = evaluate(predictor, task, limit=4, out=tmp_path)
     samples = run.path / "samples.jsonl"
     for line in map(json.loads, samples.read_text().splitlines()):

@@ -65,7 +65,7 @@ def vectors(model: Any, texts: list[str]) -> torch.Tensor:
     found = {}
     for indices, outputs in model.answer(requests):
         found |= dict(zip(indices, outputs, strict=True))
-    return torch.tensor([found[index].hidden for index in range(len(texts))])
+    return torch.stack([torch.tensor(found[index].hidden.numpy()) for index in range(len(texts))])
 
 
 def expected_vector(folder: Path, text: str, longest: int) -> torch.Tensor:

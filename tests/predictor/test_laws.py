@@ -1,4 +1,4 @@
-"""Laws of every manipulation, whatever it does. A new one adds an example of itself here."""
+"""Properties of every manipulation. Add an example of a new manipulation to `MANIPULATIONS`."""
 
 from __future__ import annotations
 
@@ -92,22 +92,22 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def requests(manipulation: Manipulation, model: Any) -> list[Request]:
-    around = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL, "dev": DEV})
-    return [Request(input=r.input, verb=Score(continuations=r.continuations)) for r in manipulation.bind(around)(ROWS)]
+    bind_context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL, "dev": DEV})
+    return [Request(input=r.input, verb=Score(continuations=r.continuations)) for r in manipulation.bind(bind_context)(ROWS)]
 
 
-def answers(model: Any, asked: list[Request]) -> dict[int, Output]:
-    return {i: output for indices, outputs in model.answer(asked) for i, output in zip(indices, outputs, strict=True)}
+def answers(model: Any, batch: list[Request]) -> dict[int, Output]:
+    return {i: output for indices, outputs in model.answer(batch) for i, output in zip(indices, outputs, strict=True)}
 
 
 @every
-def test_it_has_a_place_in_the_taxonomy_and_settings_that_a_run_can_record(manipulation: Manipulation) -> None:
+def test_it_has_taxonomy_coordinates_and_settings_that_are_json(manipulation: Manipulation) -> None:
     assert isinstance(manipulation.kind, Kind)
     assert json.loads(json.dumps(manipulation.settings())) == manipulation.settings()
 
 
 @every
-def test_applying_it_twice_gives_the_same_and_mutates_nothing(manipulation: Manipulation, model: Any) -> None:
+def test_applying_it_twice_returns_equal_requests_and_mutates_nothing(manipulation: Manipulation, model: Any) -> None:
     pool, rows = copy.deepcopy(POOL), copy.deepcopy(ROWS)
     first = requests(manipulation, model)
     assert requests(manipulation, model) == first
@@ -116,30 +116,30 @@ def test_applying_it_twice_gives_the_same_and_mutates_nothing(manipulation: Mani
 
 
 @every
-def test_a_batch_equals_one_by_one(manipulation: Manipulation, model: Any) -> None:
-    asked = requests(manipulation, model)
-    together = answers(model, asked)
-    for index, request in enumerate(asked):
-        alone = answers(model, [request])[0]
-        for one, other in zip(together[index].logprobs, alone.logprobs, strict=True):
+def test_a_batch_equals_single_requests(manipulation: Manipulation, model: Any) -> None:
+    batch = requests(manipulation, model)
+    together = answers(model, batch)
+    for index, request in enumerate(batch):
+        single = answers(model, [request])[0]
+        for one, other in zip(together[index].logprobs, single.logprobs, strict=True):
             assert one == pytest.approx(other, abs=1e-4)
 
 
 @every
-def test_the_frozen_weights_stay_frozen(manipulation: Manipulation, model: Any) -> None:
+def test_the_weights_do_not_change(manipulation: Manipulation, model: Any) -> None:
     answers(model, requests(manipulation, model))
     assert isinstance(model, TransformersModel)
     loaded = dict(model._forward._decoder.named_parameters())
-    own = dict(make_model("gemma3").named_parameters())
-    assert all(torch.equal(parameter, own[f"model.{name}"]) for name, parameter in loaded.items())
+    original = dict(make_model("gemma3").named_parameters())
+    assert all(torch.equal(parameter, original[f"model.{name}"]) for name, parameter in loaded.items())
     assert not any(parameter.requires_grad for parameter in loaded.values())
 
 
-def test_every_kind_of_settings_is_told_apart() -> None:
-    told = [json.dumps(manipulation.settings(), sort_keys=True) for manipulation in MANIPULATIONS.values()]
-    assert len(set(told)) == len(told)
+def test_all_settings_differ() -> None:
+    settings = [json.dumps(manipulation.settings(), sort_keys=True) for manipulation in MANIPULATIONS.values()]
+    assert len(set(settings)) == len(settings)
 
 
-def test_no_example_reads_a_file_outside_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bundled_templates_do_not_depend_on_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert pk.Prompt("sentiment/review").loaded.render("input", {"text": "x"}) == "Review: x\nSentiment:"

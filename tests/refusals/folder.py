@@ -1,4 +1,4 @@
-"""The folder that the commands of the table are typed in, and what each `given` of the table prepares in it."""
+"""The folder in which the commands of the table run, and the set-ups that the table names by `given`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 import yaml
 
@@ -20,9 +21,9 @@ KINDS = ("bug", "feature", "question")
 BLOCKS = "{{% block input %}}{}{{% endblock %}}{{% block target %}} {{{{ label }}}}{{% endblock %}}"
 
 
-def of_task(source: dict[str, Any], **task: Any) -> str:
-    whole = {"files": {"test": "rows.jsonl"}, "inputs": {"text": "text"}, "label": "label", **source}
-    return yaml.safe_dump({"description": "made up", "template": "sentiment/review", **task, "sources": [whole]})
+def task_file(source: dict[str, Any], **task: Any) -> str:
+    full_source = {"files": {"test": "rows.jsonl"}, "inputs": {"text": "text"}, "label": "label", **source}
+    return yaml.safe_dump({"description": "made up", "template": "sentiment/review", **task, "sources": [full_source]})
 
 
 ROWS = [
@@ -34,20 +35,21 @@ FILES = {
     "tickets.csv": "subject,kind\n" + "".join(f"ticket {i},{KINDS[i % 3]}\n" for i in range(30)),
     "t.j2": BLOCKS.format("Ticket: {{ subject }}\nKind:"),
     "rows.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS),
-    "labels.yaml": of_task({"hold_out": 0.5}, labels=LABELS),
-    "texts.yaml": of_task({"hold_out": 0.5}, answer="first_line", template="x.j2"),
-    "choices.yaml": of_task({"hold_out": 0.5, "choices": {"column": "offers"}}, template="x.j2"),
+    "labels.yaml": task_file({"hold_out": 0.5}, labels=LABELS),
+    "texts.yaml": task_file({"hold_out": 0.5}, answer="first_line", template="x.j2"),
+    "choices.yaml": task_file({"hold_out": 0.5, "choices": {"column": "offers"}}, template="x.j2"),
     "x.j2": BLOCKS.format("{{ text }} ->"),
 }
-"""What lies in the folder that every command is typed in."""
+"""The files in the folder of every command."""
 
 
 class Given:
-    """What is so before the command is typed; a row of the table names it."""
+    """The set-ups, one method each; the table names them with spaces instead of underscores."""
 
-    def __init__(self, folder: Path, typed: Callable[..., Any], patch: pytest.MonkeyPatch, tiny: Path) -> None:
-        self._folder, self._typed, self._patch, self._tiny = folder, typed, patch, tiny
+    def __init__(self, folder: Path, run_command: Callable[..., Any], patch: pytest.MonkeyPatch, tiny: Path) -> None:
+        self._folder, self._run_command, self._patch, self._tiny = folder, run_command, patch, tiny
         self.run = Path("no run")
+        self.lock: filelock.FileLock | None = None
 
     def a_model(self) -> Path:
         return Path(shutil.copytree(self._tiny, self._folder / "model"))
@@ -62,30 +64,30 @@ class Given:
     def a_model_without_config(self) -> None:
         self.a_model_with("config.json", None)
 
-    def a_model_of_broken_json(self) -> None:
+    def a_model_with_invalid_json(self) -> None:
         self.a_model_with("config.json", b'{"model_type": "llama",')
 
-    def a_model_of_unknown_type(self) -> None:
+    def a_model_of_an_unknown_type(self) -> None:
         self.a_model_with("config.json", b'{"model_type": "lama"}')
 
     def a_model_without_tokenizer(self) -> None:
         for path in self.a_model().glob("*token*"):
             path.unlink()
 
-    def a_model_of_broken_tokenizer(self) -> None:
+    def a_model_with_an_invalid_tokenizer(self) -> None:
         self.a_model_with("tokenizer.json", b'{"version": "1.0",')
 
     def a_model_without_weights(self) -> None:
         self.a_model_with("model.safetensors", None)
 
-    def a_model_of_cut_off_weights(self) -> None:
+    def a_model_with_truncated_weights(self) -> None:
         self.a_model_with("model.safetensors", (self._tiny / "model.safetensors").read_bytes()[:5000])
 
-    def a_cut_off_gguf(self) -> None:
+    def a_truncated_gguf_file(self) -> None:
         pytest.importorskip("gguf")
         (self._folder / "model.gguf").write_bytes(b"GGUF\x03\x00\x00\x00\x10")
 
-    def a_gguf_that_is_none(self) -> None:
+    def an_invalid_gguf_file(self) -> None:
         pytest.importorskip("gguf")
         (self._folder / "model.gguf").write_bytes(b"PK\x03\x04" * 100)
 
@@ -96,8 +98,8 @@ class Given:
         import importlib.util
 
         (self._folder / "model.gguf").write_bytes(b"GGUF")
-        found = importlib.util.find_spec
-        self._patch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "gguf" else found(name, *more))
+        find_spec = importlib.util.find_spec
+        self._patch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "gguf" else find_spec(name, *more))
 
     def a_long_row(self) -> None:
         path = self._folder / "rows.jsonl"
@@ -113,12 +115,12 @@ class Given:
     def a_latin_1_template(self) -> None:
         (self._folder / "t.j2").write_bytes(BLOCKS.format("caf\xe9 {{ subject }}").encode("latin-1"))
 
-    def a_folder_named_as_a_template(self) -> None:
+    def a_folder_named_like_a_template(self) -> None:
         (self._folder / "t.j2").unlink()
         (self._folder / "t.j2").mkdir()
 
     def a_run(self, command: str = "eval labels.yaml --model fake --shots 2", *, finished: bool = True) -> Path:
-        result = self._typed(command + " --json")
+        result = self._run_command(command + " --json")
         assert result.code == 0, result.err
         self.run = Path(json.loads(result.out)["run"])
         if not finished:
@@ -133,14 +135,14 @@ class Given:
         lines = samples.read_bytes().splitlines(keepends=True)
         samples.write_bytes(b"".join([*lines[:2], b'{"id": "abc", "prediction\n', *lines[3:]]))
 
-    def a_line_that_is_no_row(self) -> None:
+    def a_line_that_is_not_an_object(self) -> None:
         samples = self.a_run(finished=False) / "samples.jsonl"
         samples.write_bytes(b"[]\n" + samples.read_bytes())
 
     def a_damaged_summary(self) -> None:
         (self.a_run() / "summary.json").write_text('{"task": ')
 
-    def a_summary_of_something_else(self) -> None:
+    def a_summary_that_is_not_an_object(self) -> None:
         (self.a_run() / "summary.json").write_text("[]")
 
     def a_summary_without_results(self) -> None:
@@ -153,79 +155,76 @@ class Given:
     def the_folder_of_another_run(self) -> None:
         (self.a_run(finished=False) / "run.json").write_text('{"another": "run"}')
 
-    def samples_changed_since(self) -> None:
+    def changed_samples(self) -> None:
         samples = self.a_run() / "samples.jsonl"
         samples.write_bytes(samples.read_bytes().replace(b"0", b"1"))
 
-    def predictions_changed_since(self) -> None:
+    def changed_predictions(self) -> None:
         path = self.a_run() / "predictions.jsonl"
         path.write_bytes(path.read_bytes().replace(b"true", b"false"))
 
-    def a_run_of_texts(self) -> None:
+    def a_run_with_generated_texts(self) -> None:
         self.a_run("eval texts.yaml --model fake --shots 0")
 
-    def a_run_of_other_settings(self) -> None:
+    def a_run_without_settings(self) -> None:
         (self.a_run() / "run.json").write_text("{}")
 
-    def a_run_of_no_alignment(self) -> None:
-        self._changed(align=[])
+    def a_run_without_aligners(self) -> None:
+        self._change_run(align=[])
 
-    def a_run_of_no_prompt(self) -> None:
-        self._changed(manipulate=None)
+    def a_run_without_prompt_settings(self) -> None:
+        self._change_run(manipulate=None)
 
-    def a_run_of_a_task_that_is_a_text(self) -> None:
-        self._changed(task="x")
+    def a_run_with_an_invalid_task(self) -> None:
+        self._change_run(task="x")
 
-    def _changed(self, **settings: Any) -> None:
+    def _change_run(self, **settings: Any) -> None:
         path = self.a_run() / "run.json"
-        kept = {**json.loads(path.read_text()), **settings}
-        path.write_text(json.dumps({key: value for key, value in kept.items() if value is not None}))
+        record = {**json.loads(path.read_text()), **settings}
+        path.write_text(json.dumps({key: value for key, value in record.items() if value is not None}))
 
     def a_run_with_states(self) -> Path:
         return (
             self.a_run("eval sentiment --model fake --shots 0 --limit 8 --calibrate hidden:per_class=2") / "outputs.safetensors"
         )
 
-    def changed_states(self) -> None:
+    def truncated_hidden_states(self) -> None:
         path = self.a_run_with_states()
         path.write_bytes(path.read_bytes()[:40])
 
-    def lost_states(self) -> None:
+    def missing_hidden_states(self) -> None:
         self.a_run_with_states().unlink()
 
-    def a_run_that_another_works_on(self) -> None:
-        import filelock
-
-        lock = filelock.FileLock(self.a_run(finished=False) / ".lock")
-        lock.acquire()
-        self._kept = lock
+    def a_locked_run(self) -> None:
+        self.lock = filelock.FileLock(self.a_run(finished=False) / ".lock")
+        self.lock.acquire()
 
     def a_full_disk(self) -> None:
         self.an_unfinished_run()
         samples = self.run / "samples.jsonl"
         samples.write_bytes(b"".join(samples.read_bytes().splitlines(keepends=True)[:3]))
-        opened = Path.open
+        open_path = Path.open
 
-        def full(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        def open_on_full_disk(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
             if path.name == "samples.jsonl" and mode == "a":
-                return opened(Path("/dev/full"), mode, *rest, **more)
-            return opened(path, mode, *rest, **more)
+                return open_path(Path("/dev/full"), mode, *rest, **more)
+            return open_path(path, mode, *rest, **more)
 
-        self._patch.setattr(Path, "open", full)
+        self._patch.setattr(Path, "open", open_on_full_disk)
 
-    def a_disk_that_is_full_from_the_start(self) -> None:
-        def full(path: Path, *_: Any, **__: Any) -> None:
+    def a_disk_that_was_full_before_the_run(self) -> None:
+        def raise_no_space(path: Path, *_: Any, **__: Any) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-        self._patch.setattr(Path, "mkdir", full)
+        self._patch.setattr(Path, "mkdir", raise_no_space)
 
     def a_learned_prompt(self) -> None:
-        from promptkit.core.arrays import Array
-        from promptkit.manipulate.learned.storage import save as keep
+        from promptkit.core.arrays import zeros
+        from promptkit.manipulate.learned.storage import save as save_manipulation
 
         base = {"name": "tiny", "d_model": 4, "tokenizer": "t", "content": "c"}
-        learned = pk.SoftPrompt(2).with_parameters({"vectors": Array(data=bytes(32), shape=(2, 4))}, base)
-        keep(learned, self._folder / "learned")
+        learned = pk.SoftPrompt(2).with_parameters({"vectors": zeros(2, 4)}, base)
+        save_manipulation(learned, self._folder / "learned")
 
     def a_changed_learned_prompt(self) -> None:
         self.a_learned_prompt()
@@ -239,46 +238,48 @@ class Given:
         (self._folder / "1-soft").rename(self._folder / "learned" / "1-soft")
 
     def a_learned_prompt_of_a_later_version(self) -> None:
-        self._edited(format=2, promptkit="9.1")
+        self._change_manifest(format=2, promptkit="9.1")
 
-    def a_learned_prompt_that_forgot_its_model(self) -> None:
-        self._edited(base={})
+    def a_learned_prompt_without_its_base_model(self) -> None:
+        self._change_manifest(base={})
 
-    def a_learned_prompt_of_no_prompt(self) -> None:
-        self._edited(prompt=None)
+    def a_learned_prompt_without_prompt_settings(self) -> None:
+        self._change_manifest(prompt=None)
 
-    def a_learned_prompt_of_listed_names(self) -> None:
-        self._edited(manipulation={"name": ["soft"]})
+    def a_learned_prompt_with_a_list_as_name(self) -> None:
+        self._change_manifest(manipulation={"name": ["soft"]})
 
-    def _edited(self, **told: Any) -> None:
+    def _change_manifest(self, **entries: Any) -> None:
         self.a_learned_prompt()
         path = self._folder / "learned" / "manifest.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), **told}))
+        path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
 
     def a_peft_checkpoint(self, method: str = "PROMPT_TUNING", **more: object) -> Path:
         import numpy as np
         from safetensors.numpy import save_file
 
-        path = self._folder / "theirs"
+        path = self._folder / "peft-checkpoint"
         path.mkdir()
         config = {"peft_type": method, "task_type": "CAUSAL_LM", "num_virtual_tokens": 2, "token_dim": 16, **more}
         (path / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "google/x"}))
         save_file({"prompt_embeddings": np.ones((2, 16), "<f4")}, path / "adapter_model.safetensors")
         return path
 
-    def a_peft_checkpoint_of_a_prefix(self) -> None:
+    def a_peft_prefix_checkpoint(self) -> None:
         self.a_peft_checkpoint("PREFIX_TUNING", num_layers=2, num_attention_heads=1, token_dim=4)
 
-    def a_peft_checkpoint_of_no_prefix(self) -> None:
+    def an_invalid_peft_prefix_checkpoint(self) -> None:
         self.a_peft_checkpoint("PREFIX_TUNING", num_layers=2, num_attention_heads=3)
 
-    def a_prefix_at_some_layers(self) -> None:
-        from promptkit.core.arrays import Array
-        from promptkit.manipulate.learned.storage import save as keep
+    def a_prefix_at_selected_layers(self) -> None:
+        from promptkit.core.arrays import zeros
+        from promptkit.manipulate.learned.storage import save as save_manipulation
 
-        held = Array(data=bytes(32), shape=(2, 1, 2, 2))
+        states = zeros(2, 1, 2, 2)
         base = {"name": "tiny", "d_model": 4, "tokenizer": "t", "content": "c"}
-        keep(pk.Prefix(2, layers=(1, 3)).with_parameters({"keys": held, "values": held}, base), self._folder / "learned")
+        save_manipulation(
+            pk.Prefix(2, layers=(1, 3)).with_parameters({"keys": states, "values": states}, base), self._folder / "learned"
+        )
 
     def a_peft_checkpoint_and_a_model(self) -> None:
         self.a_peft_checkpoint()
@@ -288,13 +289,13 @@ class Given:
         path = self.a_peft_checkpoint()
         (path / "adapter_model.safetensors").rename(path / "adapter_model.bin")
 
-    def a_peft_checkpoint_of_weights(self) -> None:
+    def a_peft_lora_checkpoint(self) -> None:
         self.a_peft_checkpoint("LORA")
 
-    def a_peft_checkpoint_of_listed_methods(self) -> None:
+    def a_peft_checkpoint_with_a_list_as_method(self) -> None:
         self.a_peft_checkpoint(peft_type=["LORA"])
 
-    def a_peft_checkpoint_of_a_classifier(self) -> None:
+    def a_peft_classifier_checkpoint(self) -> None:
         self.a_peft_checkpoint(task_type="SEQ_CLS", modules_to_save=["score"])
 
     def runs_of_two_tasks(self) -> None:
@@ -305,7 +306,7 @@ class Given:
         self.a_run("eval labels.yaml --model fake --shots 0").rename(self._folder / "one")
         self.a_run("eval labels.yaml --model fake --shots 0 --split train").rename(self._folder / "two")
 
-    def runs_of_changed_labels(self) -> None:
+    def runs_with_different_labels(self) -> None:
         self.a_run("eval labels.yaml --model fake --shots 0").rename(self._folder / "one")
         rows = self._folder / "rows.jsonl"
         rows.write_text(rows.read_text().replace('"no"', '"maybe"').replace('"yes"', '"no"').replace('"maybe"', '"yes"'))

@@ -1,7 +1,7 @@
-"""Every command of table.yaml is refused with one paragraph on standard error and nothing else.
+"""Every command of table.yaml fails with one paragraph on standard error and no other output.
 
-The table says which type and code of error each command raises, and which of the given values its message names. How the
-messages read is kept in messages.txt alone, for people: `make messages` writes it anew.
+The table gives the type and code of each error, and values that the message contains. The full messages are in messages.txt,
+for review; `make messages` writes that file.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ TABLE: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("table.yam
 MESSAGES = Path(__file__).with_name("messages.txt")
 MOST_WORDS = 100
 USAGE = "usage"
-"""The `type` of a command that the parser of the command line refuses, with exit code 2."""
+"""The `type` of usage errors, which have exit code 2."""
 
 
-class Typed(NamedTuple):
+class Result(NamedTuple):
     code: int
     out: str
     err: str
@@ -54,81 +54,81 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Types a command in a folder of files: its exit code, and what it wrote to both streams."""
+def run_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Runs a command in the folder with the files, and returns its exit code, output and error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PROMPTKIT_CACHE", str(tmp_path / "cache"))
     for name, content in FILES.items():
         (tmp_path / name).write_text(content, "utf-8")
 
     raised: list[Exception] = []
-    run_command = cli.app
+    original_app = cli.app
 
     def app() -> None:
         try:
-            run_command()
+            original_app()
         except (PromptkitError, OSError) as error:
             raised.append(error)
             raise
 
     monkeypatch.setattr(cli, "app", app)
 
-    def run(command: str) -> Typed:
+    def run(command: str) -> Result:
         monkeypatch.setattr(sys, "argv", ["promptkit", *shlex.split(command)])
         raised.clear()
         code = 0
         try:
             cli.main()
-        except SystemExit as left:
-            code = int(left.code or 0)
-        return Typed(code, *capsys.readouterr(), raised[0] if raised else None)
+        except SystemExit as exit_error:
+            code = int(exit_error.code or 0)
+        return Result(code, *capsys.readouterr(), raised[0] if raised else None)
 
     return run
 
 
 @pytest.fixture
 def given(
-    tmp_path: Path, typed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tiny: Path
+    tmp_path: Path, run_command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tiny: Path
 ) -> Iterator[Callable[[dict[str, Any]], Given]]:
-    made = Given(tmp_path, typed, monkeypatch, tiny)
+    setups = Given(tmp_path, run_command, monkeypatch, tiny)
 
     def prepare(entry: dict[str, Any]) -> Given:
         for name, content in entry.get("files", {}).items():
             (tmp_path / name).write_text(content, "utf-8")
         if "given" in entry:
-            getattr(made, entry["given"].replace(" ", "_").replace("-", "_"))()
-        return made
+            getattr(setups, entry["given"].replace(" ", "_").replace("-", "_"))()
+        return setups
 
     yield prepare
-    if hasattr(made, "_kept"):
-        made._kept.release()
+    if setups.lock is not None:
+        setups.lock.release()
 
 
-def observed(entry: dict[str, Any], given: Any, typed: Any, folder: Path) -> Typed:
-    """What the command does; what differs from one machine to the next is a placeholder in its message."""
+def run_entry(entry: dict[str, Any], given: Any, run_command: Any, folder: Path) -> Result:
+    """Runs an entry's command; parts of the message that differ between machines become placeholders."""
     prepared = given(entry)
-    result: Typed = typed(entry["run"].replace("RUN", str(prepared.run)))
+    result: Result = run_command(entry["run"].replace("RUN", str(prepared.run)))
     err = result.err.replace(str(folder), "TMP").replace(str(prepared.run), "RUN")
     return result._replace(err=re.sub(r"(runs/labels)-[0-9a-f]{8}", r"\1-HASH", err))
 
 
-def code_of(result: Typed) -> tuple[str, str]:
-    """The type and the code of the error that was raised."""
+def error_of(result: Result) -> tuple[str, str]:
+    """The type and code of the error."""
     if result.error is None:
         return (USAGE if result.code == 2 else "", "")
     return type(result.error).__name__, result.error.code if isinstance(result.error, PromptkitError) else ""
 
 
-def check(entry: dict[str, Any], result: Typed) -> None:
-    """Asserts the type and code of the error, and that the message names what was given."""
-    assert code_of(result) == (entry["type"], entry.get("error", ""))
+def check(entry: dict[str, Any], result: Result) -> None:
+    """Asserts the type and code of the error, and that the message contains the values."""
+    assert error_of(result) == (entry["type"], entry.get("error", ""))
     message = result.err.splitlines()[-1]
     assert not [value for value in entry["names"] if value not in message], message
 
 
 @pytest.fixture(scope="module")
 def messages(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """The kept messages by the name of the mistake; with --update-messages those of this run are written in their place."""
+    """The expected messages by entry name; with --update-messages, they are replaced by those of this run."""
     update = request.config.getoption("--update-messages")
     text = "" if update else MESSAGES.read_text("utf-8").rstrip("\n")
     kept = {name: message for name, _, message in (entry.partition("\n    ") for entry in text.split("\n\n"))}
@@ -138,15 +138,20 @@ def messages(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
         MESSAGES.write_text("\n\n".join(texts) + "\n", "utf-8")
 
 
-def test_the_table_has_enough_mistakes_and_none_twice() -> None:
+def test_the_table_has_distinct_names() -> None:
     assert len({entry["name"] for entry in TABLE}) == len(TABLE) >= 60
 
 
 @pytest.mark.parametrize("entry", TABLE, ids=lambda entry: entry["name"])
-def test_a_mistake_is_reported_in_one_paragraph(
-    entry: dict[str, Any], given: Any, typed: Any, tmp_path: Path, messages: dict[str, str], request: pytest.FixtureRequest
+def test_an_error_is_reported_in_one_paragraph(
+    entry: dict[str, Any],
+    given: Any,
+    run_command: Any,
+    tmp_path: Path,
+    messages: dict[str, str],
+    request: pytest.FixtureRequest,
 ) -> None:
-    result = observed(entry, given, typed, tmp_path)
+    result = run_entry(entry, given, run_command, tmp_path)
     check(entry, result)
     assert (result.code, result.out) == (2 if entry["type"] == USAGE else 1, "")
     assert "Traceback" not in result.err
@@ -165,33 +170,33 @@ def test_a_mistake_is_reported_in_one_paragraph(
     [entry for entry in TABLE if "--model fake " in entry["run"] + " " and not entry.get("late")],
     ids=lambda entry: entry["name"],
 )
-def test_an_error_that_needs_no_model_is_found_before_the_model_is_loaded(
-    entry: dict[str, Any], given: Any, typed: Any, tmp_path: Path
+def test_errors_that_need_no_model_are_found_before_it_is_loaded(
+    entry: dict[str, Any], given: Any, run_command: Any, tmp_path: Path
 ) -> None:
-    result = observed(entry | {"run": entry["run"].replace("--model fake", "--model ./nowhere")}, given, typed, tmp_path)
+    result = run_entry(entry | {"run": entry["run"].replace("--model fake", "--model ./nowhere")}, given, run_command, tmp_path)
     assert result.code == 1
     check(entry, result)
 
 
-def test_a_full_disk_keeps_what_is_there(given: Any, typed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = Path.open
-    made = given({"given": "a full disk"})
-    samples = made.run / "samples.jsonl"
+def test_a_full_disk_keeps_the_existing_files(given: Any, run_command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    original_open = Path.open
+    setup = given({"given": "a full disk"})
+    samples = setup.run / "samples.jsonl"
     before = samples.read_bytes()
     command = "eval labels.yaml --model fake --shots 2 --json"
-    assert typed(command).code == 1
+    assert run_command(command).code == 1
     assert samples.read_bytes() == before
-    monkeypatch.setattr(Path, "open", opened)
-    assert typed(command).code == 0
+    monkeypatch.setattr(Path, "open", original_open)
+    assert run_command(command).code == 0
     assert samples.read_bytes().startswith(before)
 
 
 @pytest.mark.parametrize("changed", [{"logprobs": {"no": 1}}, {"logprobs": 3}, {"continuations": None}, {"tokens": 1}])
-def test_a_line_of_a_run_that_lost_its_numbers_is_computed_again(given: Any, typed: Any, changed: dict[str, Any]) -> None:
+def test_a_damaged_line_of_samples_is_computed_again(given: Any, run_command: Any, changed: dict[str, Any]) -> None:
     path = given({}).a_run() / "samples.jsonl"
-    whole = path.read_bytes()
-    line, *lines = whole.decode().splitlines(keepends=True)
+    content = path.read_bytes()
+    line, *lines = content.decode().splitlines(keepends=True)
     path.write_text("".join([json.dumps({**json.loads(line), **changed}) + "\n", *lines]))
     (path.parent / "summary.json").unlink()
-    assert typed("eval labels.yaml --model fake --shots 2 --json").code == 0
-    assert path.read_bytes() == whole
+    assert run_command("eval labels.yaml --model fake --shots 2 --json").code == 0
+    assert path.read_bytes() == content

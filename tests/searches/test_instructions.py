@@ -191,11 +191,11 @@ def test_opro_is_shown_what_it_has_tried_and_how_it_fared() -> None:
 @pytest.mark.parametrize("task", ["sentiment", "capitals", "arithmetic"])
 @pytest.mark.parametrize("shots", [0, 2])
 def test_a_trial_judges_as_a_run_does(task: str, shots: int, tmp_path: Path) -> None:
-    from promptkit.align.chain import reading
+    from promptkit.align.chain import reader_for
 
     loaded, model = pk.task(task), pk.load("fake")
     prompt = pk.Prompt(loaded.spec.template, demos=pk.demos.random(k=shots))
-    told = pk.Predictor(model, prompt, reading(loaded))
+    told = pk.Predictor(model, prompt, reader_for(loaded))
     rows = searching.by_hash(loaded.rows("test"), 12)
     trial = InstructionScorer(told, prompt, loaded, rows, None)
     few, scores = trial(["Say it."], 5), trial(["Say it.", ""], 12)

@@ -1,10 +1,10 @@
-"""What calibrations are fitted on and applied to, by chance."""
+"""Random data to which calibrations are fitted and applied."""
 
 import numpy as np
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from promptkit.align.calibrate.proca import FEWEST
+from promptkit.align.calibrate.proca import MIN_ROWS_PER_LABEL
 from promptkit.core.alignment import FitData, Outputs, RandomWords
 
 LABELS = 3
@@ -17,7 +17,7 @@ def outputs(logprobs, context=None):
 
 
 def support_of(items, rows, stand_ins=None, premise=None):
-    """What is not given is uniform."""
+    """Fit data for calibrations; log-probabilities that are not passed are uniform."""
     size = items.logprobs.shape[1]
     flat = np.zeros((max(items.context.max(initial=0) + 1, 1), size))
     return FitData(
@@ -29,11 +29,14 @@ def support_of(items, rows, stand_ins=None, premise=None):
 
 
 def make_case(seed, size=LABELS):
-    """Log-probabilities of 1 to 6 items, not normalized, under 1 to 3 contexts, and what was collected for them."""
+    """Unnormalized log-probabilities of 1 to 6 items in 1 to 3 contexts with fit data, and the labels of the fit rows."""
     generator = np.random.default_rng(seed)
     items, contexts = generator.integers(1, [7, 4])
-    rows = generator.integers(FEWEST * size, FEWEST * size + 9)
-    draw = lambda *shape: generator.uniform(-12, 0, shape)  # noqa: E731
+    rows = generator.integers(MIN_ROWS_PER_LABEL * size, MIN_ROWS_PER_LABEL * size + 9)
+
+    def draw(*shape):
+        return generator.uniform(-12, 0, shape)
+
     support = FitData(
         items=outputs(draw(items, size), generator.integers(contexts, size=items)),
         rows=outputs(draw(rows, size)),

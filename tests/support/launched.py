@@ -1,10 +1,11 @@
-"""What every process of tests/test_processes.py runs: trainings of the tiny model, which one process is compared with."""
+"""Run by every process of tests/training/test_distributed.py: trainings of a tiny model."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import promptkit as pk
 from promptkit.core.distributed import processes
 from promptkit.training.losses import GradientLosses
 
-RECIPE: dict[str, Any] = {"steps": 6, "batch_size": 5, "eval_every": 2, "dev": 9}
-FEW = {"spsa": {"dev": 1}, "hotflip": {"batch_size": 1}}
-"""A process for which there is nothing to do."""
+SETTINGS: dict[str, Any] = {"steps": 6, "batch_size": 5, "eval_every": 2, "dev": 9}
+SMALL = {"spsa": {"dev": 1}, "hotflip": {"batch_size": 1}}
+"""Settings with which one process has no work."""
 KINDS: dict[str, Any] = {
     "spsa": lambda: pk.SoftPrompt(3),
     "adamw": lambda: pk.SoftPrompt(3, reparameterize="mlp", width=5),
@@ -27,29 +28,29 @@ KINDS: dict[str, Any] = {
 def trained(folder: Path, out: Path, optimizer: str, **more: Any) -> Any:
     words = pk.Verbalizer({"no": "bad", "yes": "good"})
     predictor = pk.Predictor(pk.load(str(folder / "model")), [pk.Prompt("sentiment/review"), KINDS[optimizer]()], words)
-    recipe = {**RECIPE, **FEW.get(optimizer, {}), "optimizer": optimizer, **more}
-    return pk.train(predictor, pk.task(folder / "task.yaml"), out=out / optimizer, cache=False, **recipe)
+    settings = {**SETTINGS, **SMALL.get(optimizer, {}), "optimizer": optimizer, **more}
+    return pk.train(predictor, pk.task(folder / "task.yaml"), out=out / optimizer, cache=False, **settings)
 
 
 def main(folder: Path, out: Path) -> None:
-    def kill(done: int, total: int, told: str) -> None:
+    def kill(done: int, total: int, message: str) -> None:
         if done == 5 and "KILLED" in os.environ:
             os.kill(os.getpid(), signal.SIGKILL)
 
     fits = [trained(folder, out, optimizer, progress=kill if optimizer == "adamw" else None) for optimizer in KINDS]
-    seen = str([(fit.resumed, fit.losses, fit.learned, fit.path) for fit in fits])
-    processes().check_same(seen)
-    own = processes().rank
-    tell(lambda: trained(folder, out, "adamw", steps=7 + own))
+    results = str([(fit.resumed, fit.losses, fit.learned, fit.path) for fit in fits])
+    processes().check_same(results)
+    rank = processes().rank
+    print_error(lambda: trained(folder, out, "adamw", steps=7 + rank))
     with pytest.MonkeyPatch.context() as patch:
-        if own == 1:
+        if rank == 1:
             patch.setattr(GradientLosses, "weights_hash", lambda self: os.urandom(4).hex())
-        tell(lambda: trained(folder, out, "adamw", steps=1))
+        print_error(lambda: trained(folder, out, "adamw", steps=1))
 
 
-def tell(wrong: Any) -> None:
+def print_error(invalid_training: Callable[[], object]) -> None:
     try:
-        wrong()
+        invalid_training()
     except pk.PromptkitError as error:
         sys.stderr.write(f"process {processes().rank}: {type(error).__name__} {error.code}: {error}\n")
 

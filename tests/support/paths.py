@@ -1,4 +1,4 @@
-"""Folders that tests read."""
+"""Folders used by tests."""
 
 import os
 from pathlib import Path
@@ -6,4 +6,4 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 """The root of the project."""
 DATA = Path(os.environ.get("PROMPTKIT_DATA") or ROOT.parent / "shared" / "data")
-"""Real data sets; tests that need them are skipped where the folder is absent."""
+"""Real data sets. Tests that need them are skipped if the folder is missing."""

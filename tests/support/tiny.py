@@ -1,4 +1,4 @@
-"""Tiny random models and a tokenizer, made in the process: no file is downloaded."""
+"""Tiny random models and a tokenizer, created in the process without downloads."""
 
 from __future__ import annotations
 
@@ -53,17 +53,20 @@ CONFIGS: dict[str, Any] = {
     "mamba": lambda: transformers.MambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=8),
 }
 PACKED = ("llama", "gemma3", "gemma2", "mistral", "qwen3", "cohere", "granite", "gpt2", "gpt_neox")
-"""Those that the packed forward must serve; the others fall back to the plain one."""
+"""The models that the packed forward must support; the others fall back to the padded forward."""
 
 
 def make_model(kind: str, **changed: object) -> Any:
-    """A frozen random model, with weights large enough that attention matters; of a configuration that may be changed."""
+    """Returns a frozen random model, with weights large enough that attention matters.
+
+    `changed` overrides fields of the configuration.
+    """
     torch.manual_seed(0)
     config = CONFIGS[kind]()
     for name, value in changed.items():
         setattr(config, name, value)
-    own = {"attn_implementation": "eager"} if kind == "gemma2" else {}  # transformers 5.19 leaves the soft cap out of others
-    model = transformers.AutoModelForCausalLM.from_config(config, **own)
+    options = {"attn_implementation": "eager"} if kind == "gemma2" else {}  # other implementations omit the soft cap (5.19)
+    model = transformers.AutoModelForCausalLM.from_config(config, **options)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1 and "conv" not in name:
@@ -72,7 +75,7 @@ def make_model(kind: str, **changed: object) -> Any:
 
 
 def make_tokenizer(*, bos: bool = True, chat: bool = False) -> Any:
-    """A byte-level BPE tokenizer with Gemma's trap: `<image>` is a marker that is not flagged special."""
+    """Returns a byte-level BPE tokenizer in which, as in Gemma's, one control token is not marked as special."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -100,7 +103,7 @@ def make_tokenizer(*, bos: bool = True, chat: bool = False) -> Any:
 
 
 def save(folder: Path, kind: str, **tokenizer: bool) -> Path:
-    """A model folder as a user would have it."""
+    """Saves a model with its tokenizer in a folder."""
     make_model(kind).save_pretrained(folder)
     make_tokenizer(**tokenizer).save_pretrained(folder)
     return folder
@@ -109,12 +112,12 @@ def save(folder: Path, kind: str, **tokenizer: bool) -> Path:
 def save_reviews(
     folder: Path, count: int, *, hold_out: float = 0.8, text: Callable[[int], str] | None = None, **fields: str
 ) -> None:
-    """A task of made-up reviews, "no" and "yes" in turn, and its rows: task.yaml, or texts.yaml where they are answers."""
-    told = text or (lambda i: f"{'a long evening' if i % 2 else 'liked it'} {i}")
-    rows = [{"text": told(i), "label": ("yes", "no")[i % 2]} for i in range(count)]
+    """Saves a task of synthetic reviews with alternating labels: task.yaml, or texts.yaml if `fields` has an answer."""
+    make_text = text or (lambda i: f"{'a long evening' if i % 2 else 'liked it'} {i}")
+    rows = [{"text": make_text(i), "label": ("yes", "no")[i % 2]} for i in range(count)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     source = f"{{files: {{test: rows.jsonl}}, inputs: {{text: text}}, label: label, hold_out: {hold_out}}}"
-    own = fields or {"template": "sentiment/review", "labels": '{"no": bad, "yes": good}'}
-    lines = {"description": "made up", **own, "sources": f"[{source}]"}
+    specific = fields or {"template": "sentiment/review", "labels": '{"no": bad, "yes": good}'}
+    lines = {"description": "made up", **specific, "sources": f"[{source}]"}
     name = "texts.yaml" if "answer" in fields else "task.yaml"
     (folder / name).write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))

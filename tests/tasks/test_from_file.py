@@ -1,4 +1,4 @@
-"""A data file of the user's own: a task without a task file, and the task file to start from."""
+"""Tasks created from a data file, and the starter files that `promptkit task init` writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ import promptkit as pk
 from promptkit.core.errors import TaskError, TemplateError
 from promptkit.core.examples import Example
 from promptkit.inputs.text.template import Template
-from promptkit.tasks.from_file import starter, task_from_file
+from promptkit.tasks.from_file import task_from_file
+from promptkit.tasks.starter import starter_files
 from tests.support.errors import refused
 
 TEMPLATE = "{% block input %}Ticket: {{ subject }}. {{ body }}\nKind:{% endblock %}{% block target %} {{ label }}{% endblock %}"
@@ -42,7 +43,7 @@ def promptkit(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_a_file_is_evaluated_in_one_command(tmp_path: Path) -> None:
+def test_a_data_file_is_evaluated_without_a_task_file(tmp_path: Path) -> None:
     path = write(tmp_path)
     done = promptkit(
         "eval", path, "--template", TEMPLATE, "--label-column", "kind", "--labels", "bug,feature,question", "--shots", 8,
@@ -54,7 +55,7 @@ def test_a_file_is_evaluated_in_one_command(tmp_path: Path) -> None:
     assert list(printed["results"][0]["predicted"]) == ["bug", "feature", "question"]
 
 
-def test_half_of_the_file_is_held_out_and_no_row_is_in_both_halves(tmp_path: Path) -> None:
+def test_half_of_the_rows_are_held_out(tmp_path: Path) -> None:
     task = task_from_file(write(tmp_path), template=TEMPLATE, label_column="kind")
     train, test = task.rows("train"), task.rows("test")
     assert (len(train), len(test)) == (30, 30)
@@ -64,12 +65,12 @@ def test_half_of_the_file_is_held_out_and_no_row_is_in_both_halves(tmp_path: Pat
 
 
 @given(rows=st.lists(st.sampled_from("abcdefgh"), min_size=4, max_size=30), hold_out=st.integers(1, 3) | st.floats(0.2, 0.8))
-def test_equal_inputs_are_held_out_together_whatever_the_order(
+def test_equal_inputs_are_held_out_together_in_any_order(
     tmp_path_factory: pytest.TempPathFactory, rows: list[str], hold_out: float
 ) -> None:
     found = []
     for texts in (rows, rows[::-1]):
-        folder = tmp_path_factory.mktemp("own", numbered=True)
+        folder = tmp_path_factory.mktemp("data", numbered=True)
         (folder / "d.jsonl").write_text("".join(json.dumps({"text": text, "label": "no"}) + "\n" for text in texts))
         source = {"files": {"test": "d.jsonl"}, "inputs": {"text": "text"}, "label": "label", "hold_out": hold_out}
         spec = {"description": "d", "template": "sentiment/review", "labels": {"no": "n", "yes": "y"}, "sources": [source]}
@@ -77,7 +78,7 @@ def test_equal_inputs_are_held_out_together_whatever_the_order(
         task = pk.task(folder / "t.yaml")
         try:
             found.append([sorted(row.inputs["text"] for row in task.rows(split)) for split in ("train", "test")])
-        except pk.PromptkitError:  # no two are different, or too few
+        except pk.PromptkitError:  # too few distinct rows
             found.append([[], sorted(rows)])
     train, test = found[0]
     assert found[1] == found[0]
@@ -86,13 +87,13 @@ def test_equal_inputs_are_held_out_together_whatever_the_order(
     assert sorted(train + test) == sorted(rows)
 
 
-def test_demonstrations_may_come_from_another_file(tmp_path: Path) -> None:
+def test_demonstrations_can_come_from_another_file(tmp_path: Path) -> None:
     train = write(tmp_path / "a", 20)
     task = task_from_file(write(tmp_path / "b", 10), template=TEMPLATE, label_column="kind", train=train)
     assert (len(task.rows("train")), len(task.rows("test"))) == (20, 10)
 
 
-def test_a_task_file_is_started_beside_the_data_and_runs_as_it_is(tmp_path: Path) -> None:
+def test_starter_files_are_written_next_to_the_data_and_run_unchanged(tmp_path: Path) -> None:
     path = write(tmp_path)
     assert promptkit("task", "init", "tickets.csv", "--label-column", "kind", cwd=tmp_path).returncode == 0
     task = pk.task(tmp_path / "tickets.yaml")
@@ -107,36 +108,34 @@ def test_a_task_file_is_started_beside_the_data_and_runs_as_it_is(tmp_path: Path
     assert "tickets.yaml" in again.stderr
 
 
-def test_the_column_of_the_labels_is_found_where_there_is_no_doubt(tmp_path: Path) -> None:
-    assert any("label: kind" in content for content in starter(write(tmp_path)).values())
+def test_the_label_column_is_detected_if_it_is_unambiguous(tmp_path: Path) -> None:
+    assert any("label: kind" in content for content in starter_files(write(tmp_path)).values())
     few = write(tmp_path / "few", 3)
     with refused(TaskError, "ambiguous-label-column", file=str(few)):
-        starter(few)
+        starter_files(few)
 
 
-@pytest.mark.parametrize(("option", "held"), [({"label_column": "kind"}, "labels"), ({"answer_column": "kind"}, "answers")])
-def test_a_template_that_shows_the_answer_is_refused(tmp_path: Path, option: dict[str, str], held: str) -> None:
+@pytest.mark.parametrize(("option", "holds"), [({"label_column": "kind"}, "labels"), ({"answer_column": "kind"}, "answers")])
+def test_a_template_that_shows_the_answer_is_refused(tmp_path: Path, option: dict[str, str], holds: str) -> None:
     (tmp_path / "d.csv").write_text("text,kind\n" + "".join(f"row {n},{'ab'[n % 2]}\n" for n in range(8)))
-    leak = "{% block input %}{{ kind }} {{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}"
-    with refused(TemplateError, "template-shows-answer", column="kind", holds=held):
-        task_from_file(tmp_path / "d.csv", template=leak, **option)
+    template = "{% block input %}{{ kind }} {{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}"
+    with refused(TemplateError, "template-shows-answer", column="kind", holds=holds):
+        task_from_file(tmp_path / "d.csv", template=template, **option)
 
 
 @given(
     columns=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n\x00"), min_size=1), min_size=1, unique=True)
 )
-def test_what_a_starter_names_its_variables_loads_and_renders(
-    tmp_path_factory: pytest.TempPathFactory, columns: list[str]
-) -> None:
+def test_starter_files_render_any_column_names(tmp_path_factory: pytest.TempPathFactory, columns: list[str]) -> None:
     assume(all(column.strip() == column and column != "label" for column in columns))
-    folder = tmp_path_factory.mktemp("own", numbered=True)
+    folder = tmp_path_factory.mktemp("data", numbered=True)
     rows = [{**{column: f"{column} {n}" for column in columns}, "label": "ab"[n % 2]} for n in range(12)]
     (folder / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for path, content in starter(folder / "d.jsonl").items():
+    for path, content in starter_files(folder / "d.jsonl").items():
         path.write_text(content, "utf-8", newline="")
     task = pk.task(folder / "d.yaml")
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt(task.spec.template), {"a": "a", "b": "b"})
     row = task.rows("test")[0]
-    (shown,) = predictor.bind(task).apply([Example(id=row.id, inputs=row.inputs)])
-    text = "".join(piece.text for piece in shown.pieces)
+    (rendered,) = predictor.bind(task).apply([Example(id=row.id, inputs=row.inputs)])
+    text = "".join(piece.text for piece in rendered.pieces)
     assert all(value in text for value in row.inputs.values())

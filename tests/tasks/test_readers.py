@@ -24,18 +24,18 @@ tables = st.lists(st.fixed_dictionaries({"text": cell, "a label": cell}), min_si
 
 @pytest.fixture(scope="module")
 def write(tmp_path_factory):
-    """Writes content to a file with that suffix: `write("csv", b"...")`."""
+    """Writes a file and returns its path: `write("csv", b"...")`."""
 
-    def to(suffix, content):
+    def write_file(suffix, content):
         path = tmp_path_factory.mktemp("rows", numbered=True) / f"rows.{suffix}"
         path.write_bytes(content)
         return path
 
-    return to
+    return write_file
 
 
-def written(rows, suffix):
-    """The rows as another program would write them."""
+def serialize(rows, suffix):
+    """Serializes rows with a standard library, not with promptkit."""
     if suffix == "jsonl":
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
     if suffix == "parquet":
@@ -49,40 +49,40 @@ def written(rows, suffix):
     return text.getvalue().encode()
 
 
-# ---- what is read -----------------------------------------------------------------------------------
+# ---- reading -----------------------------------------------------------------------------------
 
 
 @given(rows=tables)
-def test_every_format_gives_the_same_rows_to_the_last_character(write, rows):
+def test_all_formats_give_the_same_rows(write, rows):
     for suffix in FORMATS:
-        assert [dict(row) for row in read_file(write(suffix, written(rows, suffix)))] == rows
+        assert [dict(row) for row in read_file(write(suffix, serialize(rows, suffix)))] == rows
 
 
 @every_text_format
-def test_a_byte_order_mark_is_no_part_of_the_first_column(write, suffix):
+def test_a_byte_order_mark_is_ignored(write, suffix):
     rows = [{"text": "a", "label": "b"}]
-    assert read_file(write(suffix, codecs.BOM_UTF8 + written(rows, suffix))) == rows
+    assert read_file(write(suffix, codecs.BOM_UTF8 + serialize(rows, suffix))) == rows
 
 
 @every_text_format
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("end", [True, False])
-def test_line_ends_and_a_missing_last_one_do_not_matter(write, suffix, newline, end):
+def test_line_endings_do_not_matter(write, suffix, newline, end):
     rows = [{"text": "a", "label": "b"}, {"text": "c", "label": "d"}]
-    lines = newline.join(written(rows, suffix).splitlines())
+    lines = newline.join(serialize(rows, suffix).splitlines())
     assert read_file(write(suffix, lines + newline * end)) == rows
 
 
-def test_blank_lines_between_json_objects_are_no_rows(write):
+def test_blank_lines_in_jsonl_are_ignored(write):
     assert read_file(write("jsonl", b'\n{"a": 1}\n \n\n{"a": 2}\n\n')) == [{"a": 1}, {"a": 2}]
 
 
-# ---- what is refused --------------------------------------------------------------------------------
+# ---- errors --------------------------------------------------------------------------------
 
 
 @separated
 @pytest.mark.parametrize(("line", "cells"), [(2, 1), (3, 3), (4, 1)])
-def test_a_row_with_too_few_or_too_many_cells_is_refused_by_its_line(write, suffix, line, cells):
+def test_a_wrong_number_of_cells_is_refused_with_the_line(write, suffix, line, cells):
     delimiter = {"csv": ",", "tsv": "\t"}[suffix]
     lines = [delimiter.join("xy")] * 5
     lines[line - 1] = delimiter.join(["z"] * cells)
@@ -92,37 +92,37 @@ def test_a_row_with_too_few_or_too_many_cells_is_refused_by_its_line(write, suff
 
 
 @separated
-def test_an_open_quote_is_refused_where_its_row_begins(write, suffix):
+def test_an_open_quote_is_refused_with_the_first_line_of_its_row(write, suffix):
     path = write(suffix, b'text\nfine\n"never closed\nand on\n')
     with refused(TaskError, "malformed-row", file=str(path), line=3):
         read_file(path)
 
 
-def test_a_suffix_may_be_in_capitals(write):
+def test_suffixes_are_case_insensitive(write):
     assert read_file(write("CSV", b"text\nfine\n")) == [{"text": "fine"}]
 
 
 @pytest.mark.parametrize("line", ["{", "not json", '{"a": 1} {"b": 2}', "[" * 100_000, '{"a": "\x01"}'])
-def test_a_line_that_is_not_json_is_refused_by_number(write, line):
+def test_invalid_json_is_refused_with_the_line(write, line):
     path = write("jsonl", f'{{"a": 1}}\n\n{line}\n{{"a": 2}}\n'.encode())
     with refused(TaskError, "not-json", file=str(path), line=3):
         read_file(path)
 
 
 @pytest.mark.parametrize("line", ["[1, 2]", "1", '"text"', "null"])
-def test_a_line_that_is_no_json_object_is_refused_by_number(write, line):
+def test_json_other_than_an_object_is_refused_with_the_line(write, line):
     path = write("jsonl", f'{{"a": 1}}\n{line}\n'.encode())
     with refused(TaskError, "not-a-json-object", file=str(path), line=2):
         read_file(path)
 
 
-def test_a_number_that_is_too_long_to_read_is_refused_by_its_line(write):
+def test_a_number_with_too_many_digits_is_refused_with_the_line(write):
     with refused(TaskError, "not-json", line=1):
         read_file(write("jsonl", b'{"a": ' + b"1" * 5000 + b"}\n"))
 
 
 @every_text_format
-def test_a_file_that_is_not_utf_8_is_refused_with_the_byte(write, suffix):
+def test_invalid_utf8_is_refused_with_the_byte(write, suffix):
     with refused(TaskError, "not-utf8", position=4, line=1):
         read_file(write(suffix, b"text\xe9\n1\n"))
 
@@ -142,7 +142,7 @@ def test_a_file_without_rows_is_refused(write, suffix):
 
 
 @every_format
-def test_a_file_that_is_not_there_and_a_folder_in_its_place_are_refused(tmp_path, suffix):
+def test_a_missing_file_and_a_folder_are_refused(tmp_path, suffix):
     path = tmp_path / f"rows.{suffix}"
     with refused(TaskError, "unreadable-file", file=str(path)):
         read_file(path)
@@ -151,12 +151,12 @@ def test_a_file_that_is_not_there_and_a_folder_in_its_place_are_refused(tmp_path
         read_file(path)
 
 
-def test_another_kind_of_file_is_refused_with_the_kinds_there_are(write):
+def test_an_unsupported_file_type_is_refused_with_the_supported_ones(write):
     with refused(TaskError, "unsupported-file-type", suffix=".xlsx", supported=(".jsonl", ".csv", ".tsv", ".parquet")):
         read_file(write("xlsx", b""))
 
 
-def test_parquet_text_that_is_not_utf_8_is_refused(write):
+def test_invalid_utf8_in_parquet_is_refused(write):
     offsets, data = pyarrow.py_buffer(b"\0\0\0\0\1\0\0\0"), pyarrow.py_buffer(b"\xff")
     sink = io.BytesIO()
     table = pyarrow.table({"text": pyarrow.Array.from_buffers(pyarrow.string(), 1, [None, offsets, data])})
@@ -166,7 +166,7 @@ def test_parquet_text_that_is_not_utf_8_is_refused(write):
 
 
 @separated
-def test_two_columns_of_one_name_are_refused(write, suffix):
+def test_duplicate_column_names_are_refused(write, suffix):
     delimiter = {"csv": b",", "tsv": b"\t"}[suffix]
     with refused(TaskError, "duplicate-column", columns=("text", "text")):
         read_file(write(suffix, delimiter.join([b"text", b"text"]) + b"\n" + delimiter.join([b"1", b"2"]) + b"\n"))
@@ -184,10 +184,10 @@ def test_any_file_is_read_or_refused(write, suffix, content):
 
 
 @given(data=st.data())
-def test_any_beginning_of_a_parquet_file_is_read_or_refused(write, data):
-    whole = written([{"text": "a", "label": "b"}] * 3, "parquet")
+def test_a_truncated_parquet_file_is_refused(write, data):
+    content = serialize([{"text": "a", "label": "b"}] * 3, "parquet")
     with refused(TaskError, "not-parquet"):
-        read_file(write("parquet", whole[: data.draw(st.integers(0, len(whole) - 1))]))
+        read_file(write("parquet", content[: data.draw(st.integers(0, len(content) - 1))]))
 
 
 # ---- a mirror ---------------------------------------------------------------------------------------
@@ -200,17 +200,17 @@ def mirror(tmp_path):
     return tmp_path
 
 
-def test_a_mirror_holds_a_file_for_each_split(mirror):
+def test_a_mirror_has_one_file_per_split(mirror):
     assert read_mirror(mirror, "sst2", "validation") == [{"sentence": "fine", "label": 1}]
 
 
-def test_a_split_that_a_mirror_does_not_have_is_refused_with_those_it_has(mirror):
+def test_an_unknown_split_of_a_mirror_is_refused_with_similar_names(mirror):
     where = {"data": str(mirror), "folder": "sst2"}
     with refused(TaskError, "unknown-name", kind="split", name="valid", close=["validation"], **where):
         read_mirror(mirror, "sst2", "valid")
 
 
-def test_a_folder_that_a_mirror_does_not_have_is_refused_with_the_option_that_named_it(mirror):
+def test_a_missing_mirror_folder_is_refused_with_the_option_name(mirror):
     with refused(TaskError, "no-such-folder", data=str(mirror), folder="trec") as error:
         read_mirror(mirror, "trec", "test")
     assert "--data" in str(error.value)

@@ -2,28 +2,29 @@
 
 import re
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
 import promptkit as pk
-from promptkit.align.chain import reading
+from promptkit.align.chain import reader_for
 from promptkit.align.verbalizer import Verbalizer
 from promptkit.core import paths as resources
 from promptkit.inputs.text.template import Template
-from promptkit.tasks.task import described, load_task
+from promptkit.tasks.task import Task, load_task, read_shipped_specs
 from tests.support.paths import DATA as SHARED
 
 SHIPPED = resources.names("evals", ".yaml")
 
 
-def test_every_shipped_task_is_described():
-    assert list(described()) == SHIPPED
+def test_every_shipped_task_has_a_definition():
+    assert list(read_shipped_specs()) == SHIPPED
     assert "sentiment" in SHIPPED
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_task_s_template_needs_only_what_each_source_gives(name):
-    spec = described()[name]
+def test_every_source_provides_the_variables_of_the_template(name):
+    spec = read_shipped_specs()[name]
     needed = Template.load(spec.template).variables - {"label", "labels"}
     assert all(needed <= source.inputs.keys() | source.rationale.keys() for source in spec.sources)
     if spec.labels is not None:
@@ -31,16 +32,23 @@ def test_a_shipped_task_s_template_needs_only_what_each_source_gives(name):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_task_s_sources_have_the_same_inputs_and_known_labels(name):
-    spec = described()[name]
+def test_all_sources_have_the_same_inputs_and_declared_labels(name):
+    spec = read_shipped_specs()[name]
     assert len({frozenset(source.inputs) for source in spec.sources}) == 1
     assert all(set((source.label_ids or {}).values()) <= (spec.labels or {}).keys() for source in spec.sources)
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_answer_settings_of_every_shipped_task_are_valid(name):
+    spec = read_shipped_specs()[name]
+    task = Task(name, spec, spec.sources[0], Path())
+    assert reader_for(task).name
+
+
 @pytest.mark.parametrize("name", [name for name in SHIPPED if name.startswith("bbh/")])
-def test_a_bbh_task_has_50_rows_for_demonstrations_and_200_others(name):
+def test_bbh_tasks_have_50_pool_rows_and_200_test_rows(name):
     if not (SHARED / name).is_dir():
-        pytest.skip(f"{SHARED} holds no {name}")
+        pytest.skip(f"{SHARED} has no {name}")
     task = load_task(name, data=SHARED)
     assert (len(task.pool()), len(task.rows("test"))) == (50, 200)
     assert not {row.id for row in task.pool()} & {row.id for row in task.rows("test")}
@@ -63,21 +71,21 @@ def test_the_bundled_sentiment_data_are_large_enough_and_balanced(sentiment):
 def test_the_bundled_sentiment_data_have_no_near_duplicates_within_or_across_splits(sentiment):
     texts = [example.inputs["text"] for rows in sentiment.values() for example in rows]
     words = [frozenset(re.findall(r"\w+", text.lower())) for text in texts]
-    near = [
+    near_duplicates = [
         (texts[i], texts[j])
         for i, j in combinations(range(len(texts)), 2)
         if len(words[i] & words[j]) >= 0.6 * len(words[i] | words[j])
     ]
     assert len(set(texts)) == len(texts)
-    assert not near
+    assert not near_duplicates
 
 
-def test_the_bundled_sentiment_texts_carry_no_surrounding_whitespace_and_no_line_ends(sentiment):
+def test_the_bundled_sentiment_texts_have_no_surrounding_whitespace_or_line_breaks(sentiment):
     texts = [example.inputs["text"] for rows in sentiment.values() for example in rows]
     assert all(text == text.strip() and text and "\n" not in text and "\r" not in text for text in texts)
 
 
-def test_the_bundled_sentiment_parts_hold_enough_of_both_labels_for_the_default_shots(sentiment):
+def test_the_bundled_sentiment_parts_have_enough_rows_of_each_label(sentiment):
     task = load_task("sentiment")
     for part in ("pool", "fit", "dev"):
         labels = [example.label for example in task.part(part)]
@@ -85,22 +93,22 @@ def test_the_bundled_sentiment_parts_hold_enough_of_both_labels_for_the_default_
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_task_runs_and_reads_again(name, tmp_path):
-    spec = described()[name]
+def test_shipped_tasks_run_and_resume(name, tmp_path):
+    spec = read_shipped_specs()[name]
     mirrored = next((source.mirror for source in spec.sources if source.mirror), None)
     if mirrored is not None and not (SHARED / mirrored).is_dir():
-        pytest.skip(f"{SHARED} holds no {mirrored}")
+        pytest.skip(f"{SHARED} has no {mirrored}")
     task = load_task(name, data=SHARED if mirrored is not None else None)
     k = 2 * len(task.labels) if len(task.labels) < 10 else 2
     demos = pk.demos.balanced(k=k) if 0 < len(task.labels) < 10 else pk.demos.random(k=k or 2)
-    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(spec.template, demos=demos), reading(task))
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(spec.template, demos=demos), reader_for(task))
     run = pk.evaluate(predictor, task, limit=5, out=tmp_path)
-    figures = {
+    metrics = {
         "classification": {"accuracy", "macro_f1", "ece", "brier"},
         "choice": {"accuracy", "ece", "brier"},
         "generation": {"exact_match", "no_answer"},
     }
-    assert set(run.results[0].metrics) == figures[spec.kind]
+    assert set(run.results[0].metrics) == metrics[spec.kind]
     assert len(run.ids) == 5
     again = pk.evaluate(predictor, task, limit=5, out=tmp_path)
     assert again.to_json()["results"] == run.to_json()["results"]

@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.core.arrays import as_numpy
 from promptkit.core.distributed import Processes, processes
 from promptkit.core.errors import TrainingError
 from tests.support import launched
@@ -126,4 +125,4 @@ def test_two_processes_come_to_what_one_does_and_one_of_them_writes(folder: Path
         assert (both.evaluations, both.ended) == (alone.evaluations, alone.ended)
         for one, other in zip(both.learned, alone.learned, strict=True):
             for name, array in one.parameters.items():
-                assert as_numpy(array) == pytest.approx(as_numpy(other.parameters[name]), abs=1e-5), (optimizer, name)
+                assert array.numpy() == pytest.approx(other.parameters[name].numpy(), abs=1e-5), (optimizer, name)

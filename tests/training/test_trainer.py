@@ -22,7 +22,7 @@ import promptkit as pk
 from promptkit.core.errors import CheckpointError, InputError, TaskError, TrainingError
 from promptkit.core.inputs import Interventions, TextInput
 from promptkit.core.requests import Request, Score
-from promptkit.models.hf.tensors import vectors_of
+from promptkit.models.hf.tensors import array_of
 from promptkit.training.recipe import TrainingConfig
 from promptkit.training.trainer import check
 from tests.support.errors import refused
@@ -61,7 +61,7 @@ def test_scores_and_gradients_are_those_of_transformers(kind: str, tmp_path: Pat
     head, words = tuple(range(20, 32)), ((5, 6), (5, 7, 8), (9,))
     asked = [
         Request(
-            input=TextInput(ids=(*head, -1, -2, 40 + i, -3, *range(50, 53 + i)), vectors=vectors_of(rows)),
+            input=TextInput(ids=(*head, -1, -2, 40 + i, -3, *range(50, 53 + i)), vectors=array_of(rows)),
             verb=Score(continuations=words),
         )
         for i in range(4)
@@ -95,7 +95,7 @@ def test_what_is_frozen_before_the_vectors_is_computed_once(folder: Path) -> Non
     model: Any = pk.load(str(folder / "model"))
     ids = (*range(20, 40), -1, 7)
     asked = [
-        Request(input=TextInput(ids=(*ids, i), vectors=vectors_of(torch.ones(1, 32))), verb=Score(continuations=((5,),)))
+        Request(input=TextInput(ids=(*ids, i), vectors=array_of(torch.ones(1, 32))), verb=Score(continuations=((5,),)))
         for i in (60, 61)
     ]
     assert model.differentiable(asked)._reuse == 20

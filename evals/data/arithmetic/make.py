@@ -1,4 +1,4 @@
-"""Writes train.jsonl and test.jsonl, word problems with worked reasoning, beside this file: the same bytes every time."""
+"""Generates train.jsonl and test.jsonl, word problems with worked reasoning, next to this file."""
 
 import json
 import operator
@@ -18,17 +18,20 @@ MEN = ["Ben", "Daniel", "Farid", "Hugo", "Jamal", "Leo", "Noah", "Pablo", "Samir
 
 
 class Kind(NamedTuple):
-    """A situation: question, reasoning with steps such as `[n * price]` whose results are A, B and C, and what fills them."""
+    """A situation: templates of the question and the reasoning, and the values to fill them with."""
 
     question: str
     reasoning: str
+    """Contains steps such as `[n * price]`, whose results are named A, B and C."""
     numbers: Mapping[str, Sequence[int]]
+    """Variable -> possible numbers."""
     things: str
+    """Words for {thing}, separated by spaces."""
     others: str = ""
+    """Words for {other}, separated by spaces."""
 
 
-# Every thing begins with a consonant and, where it is counted, has a plural in -s; every number is at least 2. So no template
-# needs a second form.
+# All things begin with a consonant and have a plural in -s, and all numbers are at least 2, so each template has one form.
 KINDS = {
     "shopping": Kind(
         "{name} buys {n} {thing}s for {price} dollars each and a {other} for {extra} dollars. How much does {she} pay in all?",
@@ -170,8 +173,8 @@ KINDS = {
 }
 
 
-def worked(reasoning: str, numbers: Mapping[str, int]) -> tuple[str, int] | None:
-    """The reasoning with its steps as equations, and the last result; None if a result is not whole or out of bounds."""
+def solve(reasoning: str, numbers: Mapping[str, int]) -> tuple[str, int] | None:
+    """Returns the reasoning with equations and the answer; None if a result is not an integer or out of bounds."""
     values = dict(numbers)
     result = 0
     for letter, (left, sign, right) in zip("ABC", STEP.findall(reasoning), strict=False):
@@ -184,8 +187,8 @@ def worked(reasoning: str, numbers: Mapping[str, int]) -> tuple[str, int] | None
     return reasoning, result
 
 
-def problems(name: str, count: int, rng: random.Random) -> list[dict[str, str]]:
-    """That many problems of one kind, no two of them with the same numbers."""
+def sample_problems(name: str, count: int, rng: random.Random) -> list[dict[str, str]]:
+    """Samples problems of one kind with distinct numbers."""
     kind = KINDS[name]
     seen: set[tuple[int, ...]] = set()
     rows: list[dict[str, str]] = []
@@ -195,7 +198,7 @@ def problems(name: str, count: int, rng: random.Random) -> list[dict[str, str]]:
         she = "she" if person in WOMEN else "he"
         words = {"name": person, "friend": friend, "she": she, "She": she.capitalize()}
         words |= {"thing": rng.choice(kind.things.split()), "other": rng.choice(kind.others.split() or [""])}
-        solution = worked(kind.reasoning, numbers)
+        solution = solve(kind.reasoning, numbers)
         if solution is None or tuple(numbers.values()) in seen:
             continue
         seen.add(tuple(numbers.values()))
@@ -206,9 +209,9 @@ def problems(name: str, count: int, rng: random.Random) -> list[dict[str, str]]:
 
 
 def splits() -> dict[str, list[dict[str, str]]]:
-    """The rows of both splits, the kinds mixed."""
+    """Returns the rows of both splits, with the kinds shuffled."""
     rng = random.Random(SEED)
-    rows = {name: problems(name, TRAIN + TEST, rng) for name in KINDS}
+    rows = {name: sample_problems(name, TRAIN + TEST, rng) for name in KINDS}
     train = [row for name in KINDS for row in rows[name][:TRAIN]]
     test = [row for name in KINDS for row in rows[name][TRAIN:]]
     rng.shuffle(train)
@@ -217,7 +220,7 @@ def splits() -> dict[str, list[dict[str, str]]]:
 
 
 def write(folder: Path) -> None:
-    """Write both files into the folder."""
+    """Writes both files to a folder."""
     for split, rows in splits().items():
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / f"{split}.jsonl").write_text(text, encoding="utf-8", newline="\n")

@@ -1,7 +1,7 @@
-"""Statistical alignment: label log-probabilities corrected after the fact, one technique a file.
+"""Calibrations: correct label log-probabilities after the model has computed them.
 
-A calibration is fitted on what it states as its `needs`, and then answers log q[i, y] for log p[i, y], normalized over the
-labels. None of them makes a label impossible: see `normalized`.
+A calibration declares the data it is fitted on as its `needs`. After fitting it maps log p[i, y] to log q[i, y], normalized
+over the labels; no label becomes impossible (see `normalize_logprobs`).
 """
 
 from __future__ import annotations
@@ -13,25 +13,29 @@ from promptkit.align.calibrate.batch import Batch
 from promptkit.align.calibrate.batch_fitted import BatchFitted
 from promptkit.align.calibrate.contextual import Contextual
 from promptkit.align.calibrate.domain import Domain
-from promptkit.align.calibrate.pmi import Pmi
+from promptkit.align.calibrate.pmi import PMI
 from promptkit.align.calibrate.prior import Prior
-from promptkit.align.calibrate.proca import Proca
+from promptkit.align.calibrate.proca import ProCa
 from promptkit.align.calibrate.temperature import Temperature
 from promptkit.align.calibrate.vector import Vector
 
-_ALL = (Contextual, Domain, Batch, BatchFitted, Pmi, Prior, Proca, Temperature, Vector, Affine)
-CALIBRATIONS: Mapping[str, type] = {calibration.name: calibration for calibration in _ALL}
+CALIBRATIONS: Mapping[str, type] = {
+    calibration.name: calibration
+    for calibration in (Contextual, Domain, Batch, BatchFitted, PMI, Prior, ProCa, Temperature, Vector, Affine)
+}
+"""All calibrations, by name."""
+
 
 __all__ = [
     "CALIBRATIONS",
+    "PMI",
     "Affine",
     "Batch",
     "BatchFitted",
     "Contextual",
     "Domain",
-    "Pmi",
     "Prior",
-    "Proca",
+    "ProCa",
     "Temperature",
     "Vector",
 ]

@@ -1,7 +1,7 @@
-"""Matrix scaling (Guo et al. 2017, 1706.04599): log q = W log p + b, W of full rank, held to the identity.
+"""Matrix scaling (Guo et al. 2017, 1706.04599): log q = W log p + b with a full matrix W, regularized toward the identity.
 
-Kull et al. 2019 (1910.12656, ODIR) penalize b and W off the diagonal. Here the diagonal is held to 1 as well, with one strength
-for all.
+Off-diagonal and intercept regularization (Kull et al. 2019, 1910.12656) penalizes b and the off-diagonal elements of W. Here
+the diagonal is penalized toward 1 as well, with the same strength.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 from promptkit.align.calibrate.scaling import LinearScaling, Scaling
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Affine(Scaling):
-    """A score of each label from the log-probabilities of all, fitted on labeled rows of the fit part."""
+    """Matrix scaling: the score of a label is a linear function of the log-probabilities of all labels."""
 
     name: ClassVar[str] = "affine"
 
     def identity(self, labels: int) -> LinearScaling:
-        """K (K + 1) numbers."""
+        """Returns the identity, with K (K + 1) parameters."""
         return LinearScaling(weight=np.eye(labels), bias=np.zeros(labels))

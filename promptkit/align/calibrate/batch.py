@@ -1,4 +1,4 @@
-"""Batch calibration (Zhou et al. 2023, 2309.17249): the prior is the mean over unlabeled inputs."""
+"""Batch calibration (Zhou et al. 2023, 2309.17249): the prior is the mean prediction over unlabeled rows."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from promptkit.align.calibrate.probabilities import Shift, normalized
-from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, needed, seen
+from promptkit.align.calibrate.correction import PriorCorrection
+from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, unlabeled_logprobs, unlabeled_needs
+from promptkit.align.logprobs import normalize_logprobs
 from promptkit.core.alignment import FitData, Needs
 from promptkit.core.registry import checked
 
@@ -16,37 +17,43 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
 Mean = Literal["geometric", "arithmetic"]
+"""The mean of log-probabilities, or of probabilities."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Batch:
-    """log q = log p - mean over unlabeled inputs of log p."""
+    """Batch calibration: log q = log p - mean of log p over unlabeled rows.
+
+    Raises:
+        InputError: `rows` is less than 1.
+    """
 
     estimate_on: EstimateOn = "fit"
-    """Rows of the train split's fit part, or all the rows that are evaluated (transductive)."""
+    """Rows from which the prior is estimated: the fit part of the train split, or all evaluated rows (transductive)."""
     rows: int = 128
-    """At most how many rows of the fit part."""
+    """Maximum number of rows of the fit part."""
     mean: Mean = "geometric"
-    """The mean of log p (geometric, the default), or the log of the mean of p (arithmetic: the variant in probabilities)."""
+    """The mean of log p, or the logarithm of the mean of p (arithmetic)."""
     name: ClassVar[str] = "batch"
 
     def __post_init__(self) -> None:
-        """Refuse to calibrate on nothing."""
+        """Checks the settings."""
         checked(self)
         check_rows(self.name, self.rows)
 
     @property
     def needs(self) -> Needs:
-        """Rows of the fit part, unless the test rows serve."""
-        return needed(self.estimate_on, self.rows)
+        """Rows of the fit part, unless the prior is estimated on the evaluated rows."""
+        return unlabeled_needs(self.estimate_on, self.rows)
 
-    def fit(self, support: FitData, labels: Integers | None = None) -> Shift:
-        """One prior for every context."""
-        return Shift(prior=prior(seen(support, self.estimate_on, self.rows if self.estimate_on == "fit" else None), self.mean))
+    def fit(self, support: FitData, labels: Integers | None = None) -> PriorCorrection:
+        """Estimates one prior for all contexts."""
+        rows = self.rows if self.estimate_on == "fit" else None
+        return PriorCorrection(log_prior=mean_prior(unlabeled_logprobs(support, self.estimate_on, rows), self.mean))
 
 
-def prior(logprobs: Floats, mean: Mean) -> Floats:
-    """The mean of rows (rows, K), as (1, K)."""
+def mean_prior(logprobs: Floats, mean: Mean) -> Floats:
+    """Computes the normalized logarithm of the mean over rows, shape (rows, K) -> (1, K)."""
     if mean == "geometric":
-        return normalized(logprobs.mean(0, keepdims=True))
-    return normalized(np.logaddexp.reduce(logprobs, axis=0, keepdims=True))
+        return normalize_logprobs(logprobs.mean(0, keepdims=True))
+    return normalize_logprobs(np.logaddexp.reduce(logprobs, axis=0, keepdims=True))

@@ -1,39 +1,44 @@
-"""Batch calibration with a few labels (BCL; Zhou et al. 2023, 2309.17249): how much of the prior is divided out is fitted."""
+"""Batch calibration with a strength that is fitted on labeled rows (BCL; Zhou et al. 2023, 2309.17249)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from promptkit.align.calibrate.batch import Mean, prior
-from promptkit.align.calibrate.labeled import Labeled, known, loss
-from promptkit.align.calibrate.probabilities import Shift
-from promptkit.align.calibrate.unlabeled import seen
+from promptkit.align.calibrate.batch import Mean, mean_prior
+from promptkit.align.calibrate.correction import PriorCorrection
+from promptkit.align.calibrate.labeled import LabeledCalibration
+from promptkit.align.calibrate.unlabeled import unlabeled_logprobs
+from promptkit.align.logprobs import negative_log_likelihood
 from promptkit.core.alignment import FitData
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Integers
 
 BOUNDS = (-5.0, 5.0)
+"""Bounds of gamma."""
 
 
-@dataclass(frozen=True)
-class BatchFitted(Labeled):
-    """log q = log p - gamma mean log p, gamma in [-5, 5] the likeliest on labeled rows of the fit part.
+@dataclass(frozen=True, kw_only=True)
+class BatchFitted(LabeledCalibration):
+    """Batch calibration with few labels: log q = log p - gamma mean log p, with the most likely gamma in [-5, 5].
 
-    The paper picks gamma from a grid by what a few labeled rows say; the likelihood is convex in gamma, and needs no grid.
-    The prior is estimated on the same rows, those included whose label may not be known.
+    The paper searches a grid of gamma; the likelihood is convex in gamma and is minimized directly here. The prior is estimated
+    on the same rows, including those without a label.
     """
 
     mean: Mean = "geometric"
-    """The mean of log p (the default), or the log of the mean of p."""
+    """The mean of log p, or the logarithm of the mean of p (arithmetic)."""
     name: ClassVar[str] = "batch-fitted"
 
-    def fit(self, support: FitData, labels: Integers | None = None) -> Shift:
-        """One number."""
+    def fit(self, support: FitData, labels: Integers | None = None) -> PriorCorrection:
+        """Fits gamma."""
         from scipy.optimize import minimize_scalar
 
-        logprobs, gold = known(self.name, support, labels, self.rows)
-        estimated = prior(seen(support, "fit", self.rows), self.mean)
-        found = minimize_scalar(lambda gamma: loss(logprobs - gamma * estimated, gold), bounds=BOUNDS, method="bounded")
-        return Shift(prior=found.x * estimated)
+        logprobs, gold = self.labeled_rows(support, labels)
+        log_prior = mean_prior(unlabeled_logprobs(support, "fit", self.rows), self.mean)
+
+        def loss(gamma: float) -> float:
+            return float(negative_log_likelihood(logprobs - gamma * log_prior, gold).mean())
+
+        return PriorCorrection(log_prior=minimize_scalar(loss, bounds=BOUNDS, method="bounded").x * log_prior)

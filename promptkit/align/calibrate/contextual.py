@@ -1,4 +1,4 @@
-"""Contextual calibration (Zhao et al. 2021, 2102.09690): q = p / p_cf, of which p_cf is read without content."""
+"""Contextual calibration (Zhao et al. 2021, 2102.09690): q = p / p_cf, where p_cf is the prediction for content-free inputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.calibrate.probabilities import Shift, normalized
+from promptkit.align.calibrate.correction import PriorCorrection
+from promptkit.align.logprobs import normalize_logprobs
 from promptkit.core.alignment import ContentFreeInput, FitData, Needs
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
@@ -17,41 +18,44 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Integers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Contextual:
-    """q = p / p_cf, where p_cf is the mean of p over content-free inputs under the row's own context.
+    """Contextual calibration: q = p / p_cf, with the mean p_cf over content-free inputs in the context of the row.
 
-    The mean is of the label probabilities as the model gives them, and is renormalized once, at the end.
+    Label probabilities are averaged as the model returns them, and normalized once afterwards.
+
+    Raises:
+        InputError: There is no content-free text.
     """
 
     content_free: tuple[str, ...] = ("N/A", "", "[MASK]")
-    """What stands for every input of a row."""
+    """Texts that replace every input of a row."""
     name: ClassVar[str] = "contextual"
 
     def __post_init__(self) -> None:
-        """Refuse to calibrate on nothing."""
+        """Checks the settings."""
         checked(self)
         if not self.content_free:
             raise InputError(
                 "Contextual calibration needs at least one content-free text",
                 code="empty-value",
                 got=f"content_free={self.content_free!r}",
-                hint='Use ("N/A",)',
+                hint='Use content_free=("N/A",)',
                 aligner=self.name,
                 content_free=self.content_free,
             )
 
     @property
     def needs(self) -> Needs:
-        """The content-free texts."""
+        """Predictions for the content-free texts."""
         return Needs(stand_ins=self.content_free)
 
-    def fit(self, support: FitData, labels: Integers | None = None) -> Shift:
-        """A prior a context."""
-        return averaged(support, self.content_free)
+    def fit(self, support: FitData, labels: Integers | None = None) -> PriorCorrection:
+        """Estimates a prior for each context."""
+        return content_free_prior(support, self.content_free)
 
 
-def averaged(support: FitData, stand_ins: Sequence[ContentFreeInput]) -> Shift:
-    """The mean of p over what stands in for the inputs, as a prior a context."""
-    read = np.stack([support.stand_ins[each] for each in stand_ins])
-    return Shift(prior=normalized(np.logaddexp.reduce(read, axis=0)))  # (contexts, K); the mean's 1/M falls away
+def content_free_prior(support: FitData, inputs: Sequence[ContentFreeInput]) -> PriorCorrection:
+    """Computes the mean of p over content-free inputs, separately for each context."""
+    logprobs = np.stack([support.stand_ins[content_free] for content_free in inputs])  # (inputs, contexts, K)
+    return PriorCorrection(log_prior=normalize_logprobs(np.logaddexp.reduce(logprobs, axis=0)))  # the mean up to a constant

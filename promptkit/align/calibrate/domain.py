@@ -1,12 +1,12 @@
-"""Domain-context calibration (Fei et al. 2023, 2305.19148): as contextual, but read with random words of the domain."""
+"""Domain-context calibration (Fei et al. 2023, 2305.19148): contextual calibration with random words of the task's domain."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from promptkit.align.calibrate.contextual import averaged
-from promptkit.align.calibrate.probabilities import Shift
+from promptkit.align.calibrate.contextual import content_free_prior
+from promptkit.align.calibrate.correction import PriorCorrection
 from promptkit.core.alignment import FitData, Needs, RandomWords
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
@@ -15,17 +15,22 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Integers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Domain:
-    """q = p / p_d, where p_d is the mean of p over bags of random in-domain words of mean length."""
+    """Domain-context calibration: q = p / p_d, with the mean p_d over bags of random in-domain words of average length.
+
+    Raises:
+        InputError: `bags` is less than 1.
+    """
 
     bags: int = 20
-    """How many; the words are those of the fit part's inputs."""
+    """Number of bags of words, which are drawn from the inputs of the fit part."""
     seed: int = 0
+    """Random seed of the words."""
     name: ClassVar[str] = "domain"
 
     def __post_init__(self) -> None:
-        """Refuse to calibrate on nothing."""
+        """Checks the settings."""
         checked(self)
         if self.bags < 1:
             raise InputError(
@@ -38,13 +43,13 @@ class Domain:
 
     @property
     def needs(self) -> Needs:
-        """The bags."""
+        """Predictions for the bags of words."""
         return Needs(stand_ins=self._bags)
 
     @property
     def _bags(self) -> tuple[RandomWords, ...]:
         return tuple(RandomWords(self.seed, number) for number in range(self.bags))
 
-    def fit(self, support: FitData, labels: Integers | None = None) -> Shift:
-        """A prior a context."""
-        return averaged(support, self._bags)
+    def fit(self, support: FitData, labels: Integers | None = None) -> PriorCorrection:
+        """Estimates a prior for each context."""
+        return content_free_prior(support, self._bags)

@@ -1,14 +1,12 @@
-"""Calibrations that are fitted on labeled rows of the fit part: those rows, and the loss over them."""
+"""Base class of calibrations that are fitted on labeled rows of the fit part."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
-from promptkit.align.calibrate.probabilities import normalized
 from promptkit.align.calibrate.unlabeled import check_rows
+from promptkit.align.logprobs import normalize_logprobs
 from promptkit.core.alignment import FitData, Needs
 from promptkit.core.errors import TaskError
 from promptkit.core.registry import checked
@@ -17,38 +15,47 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
 
-@dataclass(frozen=True)
-class Labeled:
-    """Fitted on the first rows of the fit part, less those whose label may not be known."""
+@dataclass(frozen=True, kw_only=True)
+class LabeledCalibration:
+    """A calibration that is fitted on the first rows of the fit part, without rows that are themselves evaluated.
+
+    Raises:
+        InputError: `rows` is less than 1.
+    """
 
     rows: int = 128
+    """Maximum number of rows of the fit part."""
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        """Refuse to fit on nothing."""
+        """Checks the settings."""
         checked(self)
         check_rows(self.name, self.rows)
 
     @property
     def needs(self) -> Needs:
-        """Labeled rows."""
+        """Labeled rows of the fit part."""
         return Needs(rows=self.rows, labels=True)
 
+    def labeled_rows(self, support: FitData, labels: Integers | None) -> tuple[Floats, Integers]:
+        """Returns the rows that a fit may use.
 
-def known(name: str, support: FitData, labels: Integers | None, rows: int) -> tuple[Floats, Integers]:
-    """Normalized log-probabilities (rows, K) and labels (rows,) of the first rows, less those whose label may not be known."""
-    if labels is None or not (labels[:rows] >= 0).any():
-        raise TaskError(
-            f"The calibration {name} has no labeled rows to fit on",
-            code="no-labeled-rows",
-            hint="Give the task more train rows, or set rows=...",
-            calibration=name,
-        )
-    may = labels[:rows] >= 0
-    return normalized(support.rows.logprobs[:rows][may]), labels[:rows][may]
+        Args:
+            support: The model's outputs.
+            labels: Indices of the labels of `support.rows`; -1 for a row that is itself evaluated.
 
+        Returns:
+            Normalized log-probabilities, shape (rows, K), and indices of the labels, shape (rows,).
 
-def loss(logprobs: Floats, labels: Integers) -> float:
-    """The mean over rows of -log q of the right label, q renormalized."""
-    right = logprobs[np.arange(len(labels)), labels]
-    return float((np.logaddexp.reduce(logprobs, axis=1) - right).mean())
+        Raises:
+            TaskError: No row has a label that may be used.
+        """
+        if labels is None or not (labels[: self.rows] >= 0).any():
+            raise TaskError(
+                f"The calibration {self.name} has no labeled rows to fit on",
+                code="no-labeled-rows",
+                hint="Give the task more train rows, or set rows=...",
+                calibration=self.name,
+            )
+        known = labels[: self.rows] >= 0
+        return normalize_logprobs(support.rows.logprobs[: self.rows][known]), labels[: self.rows][known]

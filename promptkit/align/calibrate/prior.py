@@ -1,11 +1,10 @@
-"""Prior matching (Liusie et al. 2023, 2309.04992): labels are weighted so that, over unlabeled inputs, each is as likely as it
-should be.
+"""Prior matching (Liusie et al. 2023, 2309.04992): label weights that make the mean prediction equal a target distribution.
 
-The weights a solve mean_i a[k] p[i, k] / sum_j a[j] p[i, j] = target[k]. With b = log a that is where the gradient of
+The weights a solve mean_i a[k] p[i, k] / sum_j a[j] p[i, j] = target[k]. With b = log a, this is where the gradient of
 
     mean_i log sum_j exp(b[j] + log p[i, j]) - sum_k target[k] b[k]
 
-is zero, which is convex in b.
+vanishes, which is convex in b.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.calibrate.probabilities import Shift
-from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, needed, seen
+from promptkit.align.calibrate.correction import PriorCorrection
+from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, unlabeled_logprobs, unlabeled_needs
 from promptkit.core.alignment import FitData, Needs
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
@@ -26,53 +25,62 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prior:
-    """log q = log p + log a, with the weights a that make the mean of q the target."""
+    """Prior matching: log q = log p + log a, with the weights a that make the mean of q over unlabeled rows the target.
+
+    Raises:
+        InputError: `rows` is less than 1, or the target is not a distribution.
+    """
 
     estimate_on: EstimateOn = "fit"
-    """Rows of the train split's fit part, or all the rows that are evaluated (transductive)."""
+    """Rows on which the weights are estimated: the fit part of the train split, or all evaluated rows (transductive)."""
     rows: int = 128
-    """At most how many rows of the fit part."""
+    """Maximum number of rows of the fit part."""
     target: tuple[float, ...] = ()
-    """How likely each label should be, in the declared order, `0.2|0.8`; 1 / K each unless given."""
+    """Probability of each label in the declared order, written as `0.2|0.8`; uniform by default."""
     name: ClassVar[str] = "prior"
 
     def __post_init__(self) -> None:
-        """Refuse a target that is no distribution."""
+        """Checks the settings."""
         checked(self)
         check_rows(self.name, self.rows)
         if self.target and not (min(self.target) > 0 and isclose(sum(self.target), 1, abs_tol=1e-6)):
-            given = "|".join(map(str, self.target))
             raise InputError(
                 "The target of prior matching must be probabilities greater than 0 that sum to 1",
                 code="not-a-distribution",
-                got=given,
+                got="|".join(map(str, self.target)),
                 target=self.target,
             )
 
     @property
     def needs(self) -> Needs:
-        """Rows of the fit part, unless the test rows serve; and as many labels as the target has shares."""
-        return replace(needed(self.estimate_on, self.rows), classes=len(self.target))
+        """Rows of the fit part, unless the evaluated rows are used; and as many labels as the target has probabilities."""
+        return replace(unlabeled_needs(self.estimate_on, self.rows), classes=len(self.target))
 
-    def fit(self, support: FitData, labels: Integers | None = None) -> Shift:
-        """K weights."""
-        logprobs = seen(support, self.estimate_on, self.rows if self.estimate_on == "fit" else None)
+    def fit(self, support: FitData, labels: Integers | None = None) -> PriorCorrection:
+        """Estimates one weight for each label."""
+        logprobs = unlabeled_logprobs(support, self.estimate_on, self.rows if self.estimate_on == "fit" else None)
         size = logprobs.shape[1]
-        return Shift(prior=-matched(logprobs, np.array(self.target or np.full(size, 1 / size)))[None])
+        return PriorCorrection(log_prior=-label_log_weights(logprobs, np.array(self.target or np.full(size, 1 / size)))[None])
 
 
-def matched(logprobs: Floats, target: Floats) -> Floats:
-    """log a, up to a constant, for log p (rows, K) and the target (K,)."""
+def label_log_weights(logprobs: Floats, target: Floats) -> Floats:
+    """Computes log a up to a constant.
+
+    Args:
+        logprobs: Normalized log-probabilities, shape (rows, K).
+        target: Target distribution, shape (K,).
+    """
     from scipy.optimize import minimize
 
     def objective(b: Floats) -> tuple[float, Floats]:
-        moved = logprobs + b
-        whole = np.logaddexp.reduce(moved, axis=1)
-        return float(whole.mean() - target @ b), np.exp(moved - whole[:, None]).mean(0) - target
+        shifted = logprobs + b
+        log_sums = np.logaddexp.reduce(shifted, axis=1)
+        return float(log_sums.mean() - target @ b), np.exp(shifted - log_sums[:, None]).mean(0) - target
 
     start = np.log(target) - logprobs.mean(0)
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"gtol": 1e-9, "ftol": 0, "maxiter": 2000})
-    b: Floats = found.x - found.x.max()
-    return b
+    options = {"gtol": 1e-9, "ftol": 0, "maxiter": 2000}
+    b: Floats = minimize(objective, start, jac=True, method="L-BFGS-B", options=options).x
+    log_weights: Floats = b - b.max()
+    return log_weights

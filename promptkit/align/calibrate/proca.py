@@ -1,34 +1,34 @@
-"""Prototypical calibration (Han et al. 2022, 2205.10183): clusters of unlabeled outputs, each matched to a label.
+"""Prototypical calibration, ProCa (Han et al. 2022, 2205.10183): matches clusters of unlabeled predictions to labels.
 
-A mixture of K Gaussians is fitted to the log-probability vectors of unlabeled rows, renormalized over the labels. Cluster c
-becomes label y so that the sum of mean_c[y] is greatest (the Hungarian method); of several starts that with the greatest sum
-is kept. A row's score of a label is the log-density of the label's cluster, each cluster weighing the same.
+A mixture of K Gaussians is fitted to the normalized label log-probabilities of unlabeled rows. Clusters c are assigned to
+labels y so that the sum of mean_c[y] is maximal (the Hungarian method); of several random restarts the one with the largest sum
+is used. The score of a label is the log density of its cluster, with equal cluster weights.
 """
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from promptkit.align.calibrate.probabilities import normalized
-from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, needed, seen
+from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, unlabeled_logprobs, unlabeled_needs
+from promptkit.align.logprobs import normalize_logprobs
 from promptkit.core.alignment import FitData, Needs, Outputs
 from promptkit.core.errors import InputError
+from promptkit.core.hashing import sha256_int
 from promptkit.core.registry import checked
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
-FULL = 20
-"""With more labels than this a cluster's covariance is diagonal: a full one has K (K + 1) / 2 numbers."""
-FEWEST = 4
-"""Rows for each label."""
-FLOOR = 1e-3
-"""The least variance, in squared natural-log units, that a cluster has in any direction."""
+MAX_FULL_LABELS = 20
+"""Largest number of labels K with full covariance matrices, of K (K + 1) / 2 parameters each; for more they are diagonal."""
+MIN_ROWS_PER_LABEL = 4
+"""Rows needed for each label."""
+MIN_VARIANCE = 1e-3
+"""Smallest variance of a cluster in any direction, in squared natural-log units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,36 +36,44 @@ class Clusters:
     """A Gaussian for each label."""
 
     means: Floats
-    """Shape (K, K): a line a label."""
-    roots: Floats
-    """What a distance from the mean is multiplied by so that its length is Mahalanobis's: (K, K, K), or (K, K) diagonals."""
+    """Shape (K, K), one row for each label."""
+    precision_roots: Floats
+    """Cholesky factors of the precision matrices, shape (K, K, K), or (K, K) for diagonal matrices."""
 
     def apply(self, outputs: Outputs) -> Floats:
-        """Shape (rows, K)."""
-        points = normalized(outputs.logprobs)
-        return normalized(np.stack([self._density(points, label) for label in range(len(self.means))], axis=1))
+        """Returns calibrated label log-probabilities, shape (rows, K)."""
+        points = normalize_logprobs(outputs.logprobs)
+        densities = [self._log_density(points, label) for label in range(len(self.means))]
+        return normalize_logprobs(np.stack(densities, axis=1))
 
-    def _density(self, points: Floats, label: int) -> Floats:
-        away, root = points - self.means[label], self.roots[label]
-        scaled, diagonal = (away @ root, np.diagonal(root)) if root.ndim == 2 else (away * root, root)
+    def _log_density(self, points: Floats, label: int) -> Floats:
+        """The log density of the label's cluster, up to a constant."""
+        offset, root = points - self.means[label], self.precision_roots[label]
+        scaled, diagonal = (offset @ root, np.diagonal(root)) if root.ndim == 2 else (offset * root, root)
         density: Floats = np.log(diagonal).sum() - (scaled**2).sum(1) / 2
         return density
 
 
-@dataclass(frozen=True)
-class Proca:
-    """Each row's label is that of the cluster of outputs it lies in."""
+@dataclass(frozen=True, kw_only=True)
+class ProCa:
+    """Prototypical calibration: predicts the label whose cluster of predictions is the most likely for the row.
+
+    Raises:
+        InputError: `rows` or `restarts` is less than 1.
+    """
 
     estimate_on: EstimateOn = "fit"
-    """Rows of the train split's fit part, or those that are evaluated (transductive)."""
+    """Rows to which the clusters are fitted: the fit part of the train split, or the evaluated rows (transductive)."""
     rows: int = 500
-    """At most how many rows; the paper finds about 500 to be enough."""
+    """Maximum number of rows; the paper finds about 500 to be sufficient."""
     restarts: int = 20
+    """Number of random initializations."""
     seed: int = 0
+    """Random seed of the initializations."""
     name: ClassVar[str] = "proca"
 
     def __post_init__(self) -> None:
-        """Refuse to fit on nothing."""
+        """Checks the settings."""
         checked(self)
         check_rows(self.name, self.rows)
         if self.restarts < 1:
@@ -79,24 +87,23 @@ class Proca:
 
     @property
     def needs(self) -> Needs:
-        """Rows of the fit part, unless the test rows serve: enough for as many clusters as there are labels."""
-        return replace(needed(self.estimate_on, self.rows), rows_each=FEWEST)
+        """Rows of the fit part, unless the evaluated rows are used; enough of them for one cluster for each label."""
+        return replace(unlabeled_needs(self.estimate_on, self.rows), rows_each=MIN_ROWS_PER_LABEL)
 
     def fit(self, support: FitData, labels: Integers | None = None) -> Clusters:
-        """The start whose clusters match the labels best."""
-        points = seen(support, self.estimate_on, self.rows)
-        starts = (self._start(points, number) for number in range(self.restarts))
-        return max(starts, key=lambda start: start[0])[1]
+        """Fits the clusters from all initializations and returns those that match the labels best."""
+        points = unlabeled_logprobs(support, self.estimate_on, self.rows)
+        candidates = (self._fit_once(points, number) for number in range(self.restarts))
+        return max(candidates, key=lambda clusters: np.diagonal(clusters.means).sum())
 
-    def _start(self, points: Floats, number: int) -> tuple[float, Clusters]:
-        """The sum of the matched means, and the clusters in the order of the labels."""
+    def _fit_once(self, points: Floats, number: int) -> Clusters:
+        """The clusters of one initialization, in the order of the labels that they are assigned to."""
         from scipy.optimize import linear_sum_assignment
 
         mixture = self._mixture(points, number)
-        clusters, matched = linear_sum_assignment(mixture.means_, maximize=True)
-        order = clusters[np.argsort(matched)]
-        fitted = Clusters(means=mixture.means_[order], roots=mixture.precisions_cholesky_[order])
-        return float(np.diagonal(fitted.means).sum()), fitted
+        clusters, labels = linear_sum_assignment(mixture.means_, maximize=True)
+        order = clusters[np.argsort(labels)]
+        return Clusters(means=mixture.means_[order], precision_roots=mixture.precisions_cholesky_[order])
 
     def _mixture(self, points: Floats, number: int) -> Any:
         from sklearn.exceptions import ConvergenceWarning
@@ -105,11 +112,11 @@ class Proca:
         size = points.shape[1]
         mixture = GaussianMixture(
             size,
-            covariance_type="full" if size <= FULL else "diag",
+            covariance_type="full" if size <= MAX_FULL_LABELS else "diag",
             init_params="k-means++",
-            reg_covar=FLOOR,
-            random_state=int.from_bytes(hashlib.sha256(f"{self.seed} {number}".encode()).digest()[:4]),
+            reg_covar=MIN_VARIANCE,
+            random_state=sha256_int(f"{self.seed} {number}", size=4),
         )
-        with warnings.catch_warnings():  # a start that has not settled in 100 steps is a start as good as another
+        with warnings.catch_warnings():  # a restart that has not converged competes with the others all the same
             warnings.simplefilter("ignore", ConvergenceWarning)
             return mixture.fit(points)

@@ -1,7 +1,7 @@
-"""Linear corrections of log-probabilities, fitted on labeled rows and held to the identity as by a normal prior.
+"""Linear scaling of log-probabilities, fitted on labeled rows and regularized toward the identity.
 
-Supervised calibration (2505.23783) has a trust region for that. A label which occurs in no row, or in every one, keeps finite
-scores.
+The penalty acts as a normal prior around the identity; supervised calibration (2505.23783) uses a trust region for the same
+purpose. It keeps scores finite for a label that occurs in no row, or in every row.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promptkit.align.calibrate.labeled import Labeled, known, loss
-from promptkit.align.calibrate.probabilities import normalized
+from promptkit.align.calibrate.labeled import LabeledCalibration
+from promptkit.align.logprobs import negative_log_likelihood, normalize_logprobs
 from promptkit.core.alignment import FitData, Outputs
 from promptkit.core.errors import InputError
 
@@ -22,59 +22,68 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearScaling:
-    """log q = W log p + b."""
+    """log q = W log p + b, normalized over the labels."""
 
     weight: Floats
-    """Shape (K, K), or (K,) for a diagonal one."""
+    """Shape (K, K), or (K,) for a diagonal matrix."""
     bias: Floats
     """Shape (K,)."""
 
     def apply(self, outputs: Outputs) -> Floats:
-        """Shape (rows, K)."""
-        return normalized(self.of(normalized(outputs.logprobs)))
+        """Returns calibrated label log-probabilities, shape (rows, K)."""
+        return normalize_logprobs(self.scores(normalize_logprobs(outputs.logprobs)))
 
-    def of(self, logprobs: Floats) -> Floats:
-        """Shape (rows, K), before it is normalized."""
-        moved: Floats = logprobs @ self.weight.T if self.weight.ndim == 2 else logprobs * self.weight
-        return moved + self.bias
+    def scores(self, logprobs: Floats) -> Floats:
+        """Computes W log p + b, shape (rows, K)."""
+        scaled: Floats = logprobs @ self.weight.T if self.weight.ndim == 2 else logprobs * self.weight
+        return scaled + self.bias
 
 
-def penalized(logprobs: Floats, labels: Integers, start: LinearScaling, l2: float) -> LinearScaling:
-    """Minimises the sum over rows of -log q, and l2 / 2 times the squared distance of all parameters from `start`.
+def fit_scaling(logprobs: Floats, gold: Integers, start: LinearScaling, l2: float) -> LinearScaling:
+    """Minimizes sum_i -log q_i[gold_i] + l2 / 2 |theta - theta_start|^2 over all parameters theta by L-BFGS.
 
-    The loss is convex, and with the penalty strictly so: there is one minimum, and it is finite whatever the labels are.
+    The penalty makes the convex loss strictly convex, so that there is a single, finite minimum for any labels.
+
+    Args:
+        logprobs: Normalized log-probabilities, shape (rows, K).
+        gold: Indices of the labels, shape (rows,).
+        start: The scaling that the penalty pulls toward.
+        l2: Strength of the penalty.
     """
     from scipy.optimize import minimize
 
-    gold = np.eye(logprobs.shape[1])[labels]
+    one_hot = np.eye(logprobs.shape[1])[gold]
     origin = np.concatenate([start.weight.ravel(), start.bias])
-    shape, count = start.weight.shape, start.weight.size
+    shape, size = start.weight.shape, start.weight.size
 
-    def at(parameters: Floats) -> LinearScaling:
-        return LinearScaling(weight=parameters[:count].reshape(shape), bias=parameters[count:])
+    def unpack(parameters: Floats) -> LinearScaling:
+        return LinearScaling(weight=parameters[:size].reshape(shape), bias=parameters[size:])
 
     def objective(parameters: Floats) -> tuple[float, Floats]:
-        scores = at(parameters).of(logprobs)
-        away = parameters - origin
-        q = np.exp(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
-        over = q - gold
-        weight = over.T @ logprobs if len(shape) == 2 else (over * logprobs).sum(0)
-        gradient = np.concatenate([weight.ravel(), over.sum(0)]) + l2 * away
-        return len(labels) * loss(scores, labels) + l2 / 2 * float(away @ away), gradient
+        scores = unpack(parameters).scores(logprobs)
+        offset = parameters - origin
+        residual = np.exp(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)) - one_hot
+        weight = residual.T @ logprobs if len(shape) == 2 else (residual * logprobs).sum(0)
+        gradient = np.concatenate([weight.ravel(), residual.sum(0)]) + l2 * offset
+        return float(negative_log_likelihood(scores, gold).sum() + l2 / 2 * (offset @ offset)), gradient
 
-    found = minimize(objective, origin, jac=True, method="L-BFGS-B", options={"maxiter": 1000, "gtol": 1e-6, "ftol": 1e-12})
-    return at(found.x)
+    options = {"maxiter": 1000, "gtol": 1e-6, "ftol": 1e-12}
+    return unpack(minimize(objective, origin, jac=True, method="L-BFGS-B", options=options).x)
 
 
-@dataclass(frozen=True)
-class Scaling(Labeled):
-    """The linear correction of least loss near the identity."""
+@dataclass(frozen=True, kw_only=True)
+class Scaling(LabeledCalibration):
+    """Linear scaling that is fitted on labeled rows. Subclasses define its parameters by `identity`.
+
+    Raises:
+        InputError: A setting is out of range.
+    """
 
     l2: float = 1.0
-    """How strongly it is held: half of it times the squared distance from the identity is added to the summed loss."""
+    """Penalty: l2 / 2 times the squared distance of the parameters from the identity is added to the summed loss."""
 
     def __post_init__(self) -> None:
-        """Refuse a penalty that leaves the minimum at infinity."""
+        """Checks the settings; without a penalty the minimum can be at infinity."""
         super().__post_init__()
         if self.l2 <= 0:
             raise InputError(
@@ -86,10 +95,10 @@ class Scaling(Labeled):
             )
 
     def identity(self, labels: int) -> LinearScaling:
-        """The correction that changes nothing, of as many parameters as are fitted."""
+        """Returns the scaling that changes nothing, with the parameters that are fitted."""
         raise NotImplementedError
 
     def fit(self, support: FitData, labels: Integers | None = None) -> LinearScaling:
-        """From the identity."""
-        logprobs, gold = known(self.name, support, labels, self.rows)
-        return penalized(logprobs, gold, self.identity(logprobs.shape[1]), self.l2)
+        """Fits the scaling, starting from the identity."""
+        logprobs, gold = self.labeled_rows(support, labels)
+        return fit_scaling(logprobs, gold, self.identity(logprobs.shape[1]), self.l2)

@@ -1,4 +1,7 @@
-"""Temperature scaling (Guo et al. 2017, 1706.04599): log q = log p / T. No prediction changes; how sure they are does."""
+"""Temperature scaling (Guo et al. 2017, 1706.04599): log q = log p / T.
+
+It changes the confidence of predictions but not the predictions themselves.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,33 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.calibrate.labeled import Labeled, known, loss
+from promptkit.align.calibrate.labeled import LabeledCalibration
 from promptkit.align.calibrate.scaling import LinearScaling
+from promptkit.align.logprobs import negative_log_likelihood
 from promptkit.core.alignment import FitData
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Integers
 
 BOUNDS = (0.01, 100.0)
+"""Bounds of the temperature."""
 
 
-@dataclass(frozen=True)
-class Temperature(Labeled):
-    """log q = log p / T, T in [0.01, 100] the likeliest on labeled rows of the fit part."""
+@dataclass(frozen=True, kw_only=True)
+class Temperature(LabeledCalibration):
+    """Temperature scaling: log q = log p / T, with the most likely T in [0.01, 100] on labeled rows."""
 
     name: ClassVar[str] = "temperature"
 
     def fit(self, support: FitData, labels: Integers | None = None) -> LinearScaling:
-        """One temperature."""
+        """Fits the temperature, on a logarithmic scale."""
         from scipy.optimize import minimize_scalar
 
-        logprobs, gold = known(self.name, support, labels, self.rows)
-        low, high = np.log(BOUNDS)
-        found = minimize_scalar(lambda t: loss(logprobs / np.exp(t), gold), bounds=(low, high), method="bounded")
+        logprobs, gold = self.labeled_rows(support, labels)
+
+        def loss(log_temperature: float) -> float:
+            return float(negative_log_likelihood(logprobs / np.exp(log_temperature), gold).mean())
+
+        log_temperature = minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded").x
         size = logprobs.shape[1]
-        return LinearScaling(weight=np.full(size, 1 / np.exp(found.x)), bias=np.zeros(size))
+        return LinearScaling(weight=np.full(size, 1 / np.exp(log_temperature)), bias=np.zeros(size))

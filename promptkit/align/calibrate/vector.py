@@ -10,12 +10,12 @@ import numpy as np
 from promptkit.align.calibrate.scaling import LinearScaling, Scaling
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Vector(Scaling):
-    """A weight and a bias for each label, fitted on labeled rows of the fit part."""
+    """Vector scaling: a weight and a bias for each label, fitted on labeled rows."""
 
     name: ClassVar[str] = "vector"
 
     def identity(self, labels: int) -> LinearScaling:
-        """2 K numbers."""
+        """Returns the identity, with 2 K parameters."""
         return LinearScaling(weight=np.ones(labels), bias=np.zeros(labels))

@@ -1,7 +1,7 @@
-"""Finds the answer in a text that a model generated."""
+"""Extractions: aligners that find the answer in generated text."""
 
+from promptkit.align.extract.base import Extraction as Extraction
 from promptkit.align.extract.rules import EXTRACTIONS as EXTRACTIONS
-from promptkit.align.extract.rules import Extraction as Extraction
 from promptkit.align.extract.rules import boxed as boxed
 from promptkit.align.extract.rules import final_answer as final_answer
 from promptkit.align.extract.rules import final_number as final_number

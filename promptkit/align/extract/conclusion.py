@@ -1,104 +1,120 @@
-"""Where a text says what it comes to: behind its last "answer is", in front of a question that the model makes up."""
+r"""Finds where generated text states its answer: after "the answer is", `Answer:`, `####` or in `\boxed{...}`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from promptkit.align.extract.boxed import braced, unstyled
-from promptkit.align.extract.numbers import plain
+from promptkit.align.extract.boxed import braced, strip_latex_style
+from promptkit.align.extract.numbers import to_ascii
 
-_QUESTION = re.compile(
-    r"(?<=\S)\s*(?:^[ \t#*]*|(?<=[.!?])\s+)"
-    r"(?:next |new |another )?(?:question|q|problem|exercise|human|user|input)\s?#?\d*\**(?::|\.\s)",
+_NEXT_QUESTION = re.compile(
+    r"(?<=\S)\s*(?:^[ \t#*]*|(?<=[.!?])\s+)"  # after some text, at the start of a line or sentence
+    r"(?:next |new |another )?(?:question|q|problem|exercise|human|user|input)\s?#?\d*\**(?::|\.\s)",  # Q: | **Question 2**:
     re.IGNORECASE | re.MULTILINE,
 )
-"""A heading that begins a further question, behind a text of one's own."""
-_SIGN = re.compile(
+"""The heading of a further question, with which a model continues after its answer."""
+_STATEMENT = re.compile(
     r"""
-    (?<!\bto\ )(?<!\bnot\ )(?<!n't\ )(?<!cannot\ ) \b(?:answers?|ans\b\.?)
-    (?:\ (?:to|for|of)\ [^.?!:=\n]{1,80}?)? (?:\s?\([^)\n]{1,60}\))? (?:,\ \w+,)? [\s*_]*
-    (?: (?:is|are|was|equals|(?:would|should|must|will|may|might|could)\ be)\b(?!n) | [:=] ) [\s*_:=]*
-  | \#{4}\s*
-  | (?P<box>\\boxed\s*(?={))
+    (?<!\bto\ )(?<!\bnot\ )(?<!n't\ )(?<!cannot\ ) \b(?:answers?|ans\b\.?)  # the answer; but no verb: "to answer", "not answer"
+    (?:\ (?:to|for|of)\ [^.?!:=\n]{1,80}?)?                                 # the answer to the question
+    (?:\s?\([^)\n]{1,60}\))?                                                # the answer (in meters)
+    (?:,\ \w+,)? [\s*_]*                                                    # the answer, therefore,
+    (?: (?:is|are|was|equals|(?:would|should|must|will|may|might|could)\ be)\b(?!n)  # is | would be; but not "isn't"
+      | [:=] ) [\s*_:=]*                                                    # Answer: | **Answer:** | answer = 5
+  | \#{4}\s*                                                                # #### 5, as in GSM8K
+  | (?P<box>\\boxed\s*(?={))                                                # \boxed{5}
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_END = re.compile(r"(?<!\b[A-Za-z])(?<!\b(?:St|Mr|Ms|Dr|Mt|Ft|Jr|Sr|No|Rs|vs|ca))(?<!\b(?:Mrs|etc))[.!?](?=\s)|\n")
-"""Where a sentence ends; not behind an initial or an abbreviation."""
-_DENIAL = re.compile(
+"""What introduces a stated answer."""
+_SENTENCE_END = re.compile(
+    r"(?<!\b[A-Za-z])"  # not after an initial: J. Smith
+    r"(?<!\b(?:St|Mr|Ms|Dr|Mt|Ft|Jr|Sr|No|Rs|vs|ca))(?<!\b(?:Mrs|etc))"  # not after an abbreviation: St. John
+    r"[.!?](?=\s)|\n"
+)
+_NEGATION = re.compile(
     r"(?:\bnot|n't|\bneither|\bnor|\brather than|\binstead of|≠|!=)\s+(?:equal to\s+)?(?:option\s+)?\W{0,3}$", re.IGNORECASE
 )
+"""A negation directly before an answer: `not 5`, `rather than option (B`, `isn't equal to 5`."""
+_NEGATION_WINDOW = 40
+"""Characters before an answer that are searched for a negation."""
 _FRAMES = [
     re.compile(pattern, re.DOTALL | re.IGNORECASE)
     for pattern in (
+        # therefore, 5
         r"(?:therefore|thus|hence|then|simply|just|clearly|actually|probably|likely|indeed|still)\b[,:]?\s+(.+)",
+        # not 4 but 5
         r"not\b.*?\bbut(?: rather)?\s+(.+)",
+        # 5, not 4 | 5 (rather than 4)
         r"(.+?)\s*[,(;\u2013\u2014]\s*(?:and |but )?(?:not|rather than|instead of)\b.*",
+        # 5 because ... | 5, which means ...
         r"(.+?),? (?:because|which is|which means)\b.*",
+        # **5** | _5_ | `5` | $5$ | \(5\) | \[5\]
         r"\*+([^*]+)\*+|_+([^_]+)_+|`+([^`]+)`+|\$+([^$]+)\$+|\\\((.+)\\\)|\\\[(.+)\\\]",
+        # "5" | '5' | “5” | ‘5’
         r"\"([^\"]+)\"|'([^']+)'|\u201c([^\u201d]+)\u201d|\u2018([^\u2019]+)\u2019",
     )
 ]
-"""What may stand around an answer, and in its midst what is left."""
-NEAR = 40
-"""Characters before an answer in which it may be denied."""
-_TRY = "answer|determine|tell|say|solve|calculate|compute|know|help|assist|decide|choose|find|provide|give"
+"""Words and markup around an answer; the answer is the group."""
+_ANSWER_VERBS = "answer|determine|tell|say|solve|calculate|compute|know|help|assist|decide|choose|find|provide|give"
 _REFUSAL = re.compile(
     rf"""
     \b(?: i\ (?:cannot|can't|can\ not|could\ not|couldn't|do\ not|don't) | i(?:\ am|'m)\ (?:unable|not\ able)\ to )
-        \ (?:\w+\ )?(?:{_TRY})\b
-  | \bi(?:\ am|'m)\ not\ sure | \bi\ have\ no\ idea
+        \ (?:\w+\ )?(?:{_ANSWER_VERBS})\b                                   # I cannot determine | I'm not able to say
+  | \bi(?:\ am|'m)\ not\ sure | \bi\ have\ no\ idea                         # I'm not sure
   | \b(?:cannot|can't|can\ not|could\ not|couldn't)\ be\ (?:determined|answered|calculated|computed|known|solved|found|inferred)
-  | (?:\bnot|n't)\ (?:enough|sufficient)\ (?:information|data|context) | \binsufficient\ (?:information|data)
-  | \b(?:impossible|not\ possible|no\ way)\ to\ (?:{_TRY})\b
+  | (?:\bnot|n't)\ (?:enough|sufficient)\ (?:information|data|context)      # not enough information
+  | \binsufficient\ (?:information|data)
+  | \b(?:impossible|not\ possible|no\ way)\ to\ (?:{_ANSWER_VERBS})\b       # impossible to tell
     """,
     re.IGNORECASE | re.VERBOSE,
 )
 
 
-def own(text: str) -> str:
-    """The text up to where it goes on with a question of its own making."""
-    begun = _QUESTION.search(text)
-    return text[: begun.start()] if begun else text
+def before_next_question(text: str) -> str:
+    """Returns the part of a generated text before a further question that the model has made up."""
+    heading = _NEXT_QUESTION.search(text)
+    return text[: heading.start()] if heading else text
 
 
 def conclusions(text: str) -> Iterator[str]:
-    """What stands behind each "answer is", `Answer:`, `####` and `\\boxed` in their sentence, the last first."""
-    mine = own(text)
-    end = len(mine)
-    for sign in reversed([*_SIGN.finditer(plain(mine))]):
-        said = braced(mine, sign.end()) if sign["box"] else sentence(mine[sign.end() : end])
-        end = sign.start()
-        if said:
-            yield said
+    """Yields the stated answers of a text, the last one first; each extends to the end of its sentence or box."""
+    text = before_next_question(text)
+    end = len(text)
+    for statement in reversed([*_STATEMENT.finditer(to_ascii(text))]):
+        stated = braced(text, statement.end()) if statement["box"] else first_sentence(text[statement.end() : end])
+        end = statement.start()
+        if stated:
+            yield stated
 
 
-def sentence(text: str) -> str:
-    """The first sentence, or the line if that is shorter."""
-    begun = text.lstrip()
-    end = _END.search(begun)
-    return (begun[: end.start()] if end else begun).strip()
+def first_sentence(text: str) -> str:
+    """Returns the first sentence, or the first line if that is shorter."""
+    text = text.lstrip()
+    end = _SENTENCE_END.search(text)
+    return (text[: end.start()] if end else text).strip()
 
 
-def denied(before: str) -> bool:
-    """Whether what follows a text is said not to be so: `not 5`, `rather than 5`."""
-    return _DENIAL.search(plain(before[-NEAR:])) is not None
+def is_negated(prefix: str) -> bool:
+    """Returns whether the text before an answer ends in a negation, such as `not` or `rather than`."""
+    return _NEGATION.search(to_ascii(prefix[-_NEGATION_WINDOW:])) is not None
 
 
-def refuses(text: str) -> bool:
-    """Whether a text begins or ends by saying that there is no answer."""
-    mine = plain(own(text)).strip()
-    ends = [*_END.finditer(mine.rstrip(".!?"))]
-    return any(_REFUSAL.search(part) for part in (sentence(mine), mine[ends[-1].end() :] if ends else mine))
+def declines_to_answer(text: str) -> bool:
+    """Returns whether the first or the last sentence says that the question cannot be answered."""
+    text = to_ascii(before_next_question(text)).strip()
+    ends = [*_SENTENCE_END.finditer(text.rstrip(".!?"))]
+    last_sentence = text[ends[-1].end() :] if ends else text
+    return any(_REFUSAL.search(sentence) for sentence in (first_sentence(text), last_sentence))
 
 
-def bare(said: str) -> str | None:
-    """What is left of a conclusion without the words and marks around it; None if that is nothing."""
-    left = said
+def strip_framing(stated: str) -> str | None:
+    """Returns a stated answer without surrounding words and markup: `thus **5**, not 4` -> `5`; None if nothing is left."""
+    answer = stated
     while True:
-        left = unstyled(left.lstrip(" \t\n*:_\u2026").rstrip(" \t\n*.,;:_\u2026"))
-        framed = next((match for frame in _FRAMES if (match := frame.fullmatch(left))), None)
+        answer = strip_latex_style(answer.lstrip(" \t\n*:_\u2026").rstrip(" \t\n*.,;:_\u2026"))
+        framed = next((match for frame in _FRAMES if (match := frame.fullmatch(answer))), None)
         if framed is None:
-            return left or None
-        left = next(filter(None, framed.groups()))
+            return answer or None
+        answer = next(filter(None, framed.groups()))

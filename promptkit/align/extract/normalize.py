@@ -1,4 +1,4 @@
-"""When two answers are the same: each normalization maps a text to the form that is compared."""
+"""Answer normalization: two answers are equal if their normal forms are."""
 
 from __future__ import annotations
 
@@ -9,44 +9,50 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
-from promptkit.align.extract.numbers import value
+from promptkit.align.extract.numbers import parse_number
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_DECORATION = re.compile(
-    r"(?!(?<=\d)[-.,/:](?=\d))"  # 1.5, 3/4, 10:30, 3-5
-    r"(?!(?<!\w)[-+.](?=\.?\d))"  # -5, .5
-    r"(?!(?<=[\w+#])[+#])"  # C++, C#
+_THOUSANDS_SEPARATOR = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+"""The comma in `1,000`."""
+_PUNCTUATION = re.compile(
+    r"(?!(?<=\d)[-.,/:](?=\d))"  # but not between digits: 1.5, 3/4, 10:30, 3-5
+    r"(?!(?<!\w)[-+.](?=\.?\d))"  # nor before a number: -5, .5
+    r"(?!(?<=[\w+#])[+#])"  # nor in names of programming languages: C++, C#
     rf"[{re.escape(string.punctuation)}]"
 )
-"""ASCII punctuation that carries no meaning of its own."""
+"""ASCII punctuation that does not change the meaning of an answer."""
 
 
 def exact(text: str) -> str:
-    """Surrounding white space goes; nothing else."""
+    """Returns the text without surrounding white space."""
     return text.strip()
 
 
 def words(text: str) -> str:
-    """Case, English articles, runs of white space and punctuation go (Rajpurkar et al. 2016, 1606.05250), but for signs and
-    points of numbers and for C++ and C#; of a text that is nothing else, nothing but case goes."""
+    """Returns the text in lower case, without punctuation, English articles and repeated white space.
+
+    This is the normalization of SQuAD (Rajpurkar et al. 2016, 1606.05250), except that signs, decimal points and separators of
+    numbers are kept, as are `C++` and `C#`. A text that would become empty keeps its articles or punctuation.
+    """
     lower = " ".join(unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-").split())
-    plain = " ".join(_DECORATION.sub("", _THOUSANDS.sub("", lower)).split())
-    return " ".join(_ARTICLES.sub(" ", plain).split()) or plain or lower
+    unpunctuated = " ".join(_PUNCTUATION.sub("", _THOUSANDS_SEPARATOR.sub("", lower)).split())
+    return " ".join(_ARTICLES.sub(" ", unpunctuated).split()) or unpunctuated or lower
 
 
 def number(text: str) -> str:
-    """The value, however it is written: as a decimal, or else as a fraction in its lowest terms; currency and percent signs
-    go. What is no number is as `words`."""
-    worth = value(text)
-    return words(text) if worth is None else _decimal(worth)
+    """Returns the value of a number: a decimal, or else a fraction in lowest terms; any other text is normalized as `words`.
+
+    Currency symbols and percent signs are removed: `$1,200.0` and `1200` have the same normal form.
+    """
+    value = parse_number(text)
+    return words(text) if value is None else _decimal_or_fraction(value)
 
 
-def _decimal(worth: Fraction) -> str:
-    """1.5 for 3/2, and 1/3 for 2/6."""
-    places = (places for places in range(worth.denominator.bit_length()) if 10**places % worth.denominator == 0)
-    behind = next(places, None)
-    return str(worth) if behind is None else f"{Decimal(f'{worth * 10**behind}e-{behind}'):f}"
+def _decimal_or_fraction(value: Fraction) -> str:
+    """`1.5` for 3/2, and `1/3` for 2/6."""
+    digits = next((n for n in range(value.denominator.bit_length()) if 10**n % value.denominator == 0), None)
+    return str(value) if digits is None else f"{Decimal(f'{value * 10**digits}e-{digits}'):f}"
 
 
-NORMALISATIONS: Mapping[str, Callable[[str], str]] = {"exact": exact, "words": words, "number": number}
+NORMALIZATIONS: Mapping[str, Callable[[str], str]] = {"exact": exact, "words": words, "number": number}
+"""The normalizations, by the name that the option `normalize` of an extraction has."""

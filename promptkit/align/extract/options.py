@@ -1,79 +1,108 @@
-"""What a text decides for: one of several lettered options, or yes or no. None where it decides for nothing, or for both."""
+"""Finds the choice that generated text makes: one of several lettered options, or yes or no."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
 
-from promptkit.align.extract.conclusion import conclusions, denied, own, refuses
-from promptkit.align.extract.numbers import plain
+from promptkit.align.extract.conclusion import before_next_question, conclusions, declines_to_answer, is_negated
+from promptkit.align.extract.numbers import to_ascii
 
-_LETTER = re.compile(
+_STATED_LETTER = re.compile(
     r"""
     (?<![A-Za-z0-9.])(?<![A-Za-z]')(?:
-        \(([A-Za-z])\)
-      | ([A-Z])(?![A-Za-z0-9]|\.[A-Za-z]|'[a-z])(?!\ (?!because|since|as\b|is\b|and\b|or\b)[a-z])
-      | ([a-z])(?=\)|[.:]?\W*$)
-    )(?P<another>[)*\s]*(?:/|&|\band\b|\bor\b)\s*(?:option\ )?\(?[A-Z]\b(?!'))?
+        \(([A-Za-z])\)                                           # (B)
+      | ([A-Z])(?![A-Za-z0-9]|\.[A-Za-z]|'[a-z])                 # B
+            (?!\ (?!because|since|as\b|is\b|and\b|or\b)[a-z])    # but not an article or a pronoun: A dog | I think
+      | ([a-z])(?=\)|[.:]?\W*$)                                  # b) | b.
+    )
+    (?P<second>[)*\s]*(?:/|&|\band\b|\bor\b)\s*(?:option\ )?\(?[A-Z]\b(?!'))?  # and C | or (C
     """,
     re.VERBOSE,
 )
-"""A letter behind "answer is". A capital before a word in small letters is an article or a pronoun, and no option."""
-_HEAD = r"[ \t*_]*(?i:option )?\(?([A-Z])(?:[),:]|\.(?!\w)|(?= -| because| since))"
-_OPTIONS = [
+"""A letter in a stated answer, and whether another one follows."""
+_LEADING_LETTER = r"[ \t*_]*(?i:option )?\(?([A-Z])(?:[),:]|\.(?!\w)|(?= -| because| since))"
+"""A letter at the start of a line: `B)`, `**(B)`, `Option B:`, `B because`."""
+_CHOICE_PATTERNS = [
     re.compile(pattern, re.MULTILINE)
     for pattern in (
+        # (B) is the correct answer
         r"\b([A-Z])\W{1,4}is (?:clearly |therefore )?(?:the )?(?:correct|right|best|true|final|answer)\b",
+        # I choose option B | Choice: B
         r"\b(?i:choose|select|pick|go with|opt for|(?:option|choice)(?: is|:)) (?:option )?\W{0,4}([A-Z])\b(?!')",
+        # a letter alone on its line: **b**
         r"^[^\w\n]*([A-Za-z])[^\w\n]*$",
-        rf"\A{_HEAD}(?!(?s:.)*\n{_HEAD})",
+        # a letter that starts the text, unless it starts a list: B) because ...
+        rf"\A{_LEADING_LETTER}(?!(?s:.)*\n{_LEADING_LETTER})",
+        # in parentheses, or at the end of a sentence: ... (B) | ... so it is B.
         r"(?<!^)\(([A-Z])\)|(?<!^)(?<![A-Za-z0-9'./])([A-Z])(?=[\s*_]*(?:[.!](?!\w)|\n|$))",
     )
 ]
-"""Elsewhere, the most telling first: `(B) is right`; `I choose B`; a line of its own; the text's first, unless it begins a
-list; any in brackets or at the end of a sentence."""
+"""Where an option is named without a stated answer, the most reliable pattern first."""
 _YES_NO = re.compile(
     r"\b(?:(yes|yeah|yep)|nope|nah"
-    r"|no(?!\.?\ ?\d)(?=[\s*_\"')}\]]*(?:[,.;:!?\u2013\u2014-]|\Z|\n|because|since|as\b|and\b|but\b)))\b",
+    r"|no(?!\.?\ ?\d)"  # but not before a number: No. 5
+    r"(?=[\s*_\"')}\]]*(?:[,.;:!?\u2013\u2014-]|\Z|\n|because|since|as\b|and\b|but\b)))\b",  # nor before a noun: no dogs
     re.IGNORECASE,
 )
-"""`no` before a noun denies the noun, and `No. 5` is a number."""
-_BOTH = re.compile(r"\b(?:yes|no)\b\W{0,3}(?:/|\bor\b|\band\b)\W{0,3}\b(?:yes|no)\b", re.IGNORECASE)
+_YES_OR_NO = re.compile(r"\b(?:yes|no)\b\W{0,3}(?:/|\bor\b|\band\b)\W{0,3}\b(?:yes|no)\b", re.IGNORECASE)
+"""Both words together, which is no choice: `yes or no`, `Yes/No`."""
 _THEREFORE = re.compile(
     r"\b(?:so|therefore|thus|hence|actually)\b[:,]? (?:it is |it's )?(?=\W{0,3}(?:yes|no)\b)", re.IGNORECASE
 )
+"""What introduces a concluding yes or no: `so it's no`."""
 
 
-def letter(text: str, offered: Collection[str] = ()) -> str | None:
-    """The option, as a capital, that a text decides for; of those `offered`, if any are."""
-    mine = plain(own(text)).strip()
-    for said in conclusions(mine):
-        named = next((match for match in _LETTER.finditer(said) if not denied(said[: match.start()])), None)
-        if named is not None:
-            name = str(named[1] or named[2] or named[3]).upper()
-            return None if named["another"] or (offered and name not in offered) else name
-    for option in _OPTIONS if not refuses(mine) else ():
-        found = [(mine[: match.start()], str(match[match.lastindex or 0])) for match in option.finditer(mine)]
-        names = [name for before, name in found if not denied(before) and (not offered or name.upper() in offered)]
-        if names:
-            return names[-1].upper()
+def find_option(text: str, options: Collection[str] = ()) -> str | None:
+    """Finds the option that a text chooses.
+
+    Args:
+        text: The generated text.
+        options: The letters of the options, in upper case; empty to allow any letter.
+
+    Returns:
+        The letter in upper case, or None if the text chooses none of the options, or several.
+    """
+    text = to_ascii(before_next_question(text)).strip()
+    for stated in conclusions(text):
+        match = next((match for match in _STATED_LETTER.finditer(stated) if not is_negated(stated[: match.start()])), None)
+        if match is not None:
+            letter = str(match[1] or match[2] or match[3]).upper()
+            return None if match["second"] or (options and letter not in options) else letter
+    return None if declines_to_answer(text) else _named_option(text, options)
+
+
+def _named_option(text: str, options: Collection[str]) -> str | None:
+    """The last option that matches the most reliable pattern."""
+    for pattern in _CHOICE_PATTERNS:
+        matches = [(text[: match.start()], str(match[match.lastindex or 0]).upper()) for match in pattern.finditer(text)]
+        letters = [letter for prefix, letter in matches if not is_negated(prefix) and (not options or letter in options)]
+        if letters:
+            return letters[-1]
     return None
 
 
-def yes_or_no(text: str) -> str | None:
-    """`yes` or `no`."""
-    mine = _BOTH.sub("", plain(own(text))).strip()
-    therefore = [mine[match.end() :] for match in reversed([*_THEREFORE.finditer(mine)])]
-    for said in (*conclusions(mine), *therefore):
-        words = _words(said)
+def find_yes_no(text: str) -> str | None:
+    """Finds the yes or no that a text decides for.
+
+    Returns:
+        `yes` or `no` from a stated answer or a conclusion, or else from the first word of the text, or else the last of these
+        words; None if the text has none of them.
+    """
+    text = _YES_OR_NO.sub("", to_ascii(before_next_question(text))).strip()
+    inferred = [text[match.end() :] for match in reversed([*_THEREFORE.finditer(text)])]
+    for stated in (*conclusions(text), *inferred):
+        words = _yes_no_words(stated)
         if words:
             return words[0][1]
-    words = [] if refuses(mine) else _words(mine)
-    begins = bool(words) and not re.search(r"\w", mine[: words[0][0]])
-    return words[0 if begins else -1][1] if words else None
+    words = [] if declines_to_answer(text) else _yes_no_words(text)
+    if not words:
+        return None
+    is_first_word = not re.search(r"\w", text[: words[0][0]])
+    return words[0 if is_first_word else -1][1]
 
 
-def _words(text: str) -> list[tuple[int, str]]:
-    """Every yes and no that is not denied, with its place."""
-    found = [(match.start(), "yes" if match[1] else "no") for match in _YES_NO.finditer(text)]
-    return [(place, word) for place, word in found if not denied(text[:place])]
+def _yes_no_words(text: str) -> list[tuple[int, str]]:
+    """The start and the meaning of each yes and no that is not negated."""
+    words = [(match.start(), "yes" if match[1] else "no") for match in _YES_NO.finditer(text)]
+    return [(start, word) for start, word in words if not is_negated(text[:start])]

@@ -1,240 +1,147 @@
-"""Rule-based alignment: the answer is a part of the text that the model writes.
+r"""The extraction rules: where the answer is found in generated text.
 
-A text in which the rule finds nothing has no answer: it counts as wrong, and the share of such texts is reported. Of a text
-that goes on with a question of its own making, only what stands before that is read.
+The name of each class is also its name on the command line and in task files, which is why the classes are in lower case.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from promptkit.align.extract import boxed as enclosed
-from promptkit.align.extract.conclusion import bare, conclusions, denied, own, refuses
-from promptkit.align.extract.normalize import NORMALISATIONS
-from promptkit.align.extract.numbers import places
-from promptkit.align.extract.options import letter, yes_or_no
+from promptkit.align.extract.base import Extraction, Normalization
+from promptkit.align.extract.boxed import find_json_field, last_boxed
+from promptkit.align.extract.conclusion import before_next_question, conclusions, declines_to_answer, is_negated, strip_framing
+from promptkit.align.extract.numbers import number_spans
+from promptkit.align.extract.options import find_option, find_yes_no
 from promptkit.core.errors import InputError
-from promptkit.core.examples import Example
-from promptkit.core.registry import checked, settings_of
-from promptkit.core.requests import Generate
-
-Same = Literal["exact", "words", "number"]
 
 
-@dataclass(frozen=True)
-class Extraction:
-    """What every extraction is told: how much is written, and when two answers are the same."""
-
-    max_tokens: int = 256
-    """The most tokens that are written."""
-    stop: tuple[str, ...] = ()
-    """Texts before which it ends, besides what would begin a further example."""
-    normalize: Same = "words"
-    """What of two answers is compared: see `align/normalize.py`."""
-    samples: int = 1
-    """How many texts are drawn for a row; the answer that most of them give is the row's: see `align/vote.py`."""
-    temperature: float = 0.0
-    """0 takes the likeliest token; above 0 tokens are drawn."""
-    seed: int = 0
-    """What is drawn depends on (seed, row, number of the text, step) alone, besides the probabilities."""
-    name: ClassVar[str]
-    labels: ClassVar[tuple[str, ...]] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be asked of a model."""
-        checked(self)
-        if self.max_tokens < 1 or not 0 <= self.temperature < float("inf"):
-            raise InputError(
-                f"The extraction {self.name} needs max_tokens of at least 1 and a temperature of at least 0",
-                code="out-of-range",
-                got=f"max_tokens={self.max_tokens}, temperature={self.temperature}",
-                aligner=self.name,
-                max_tokens=self.max_tokens,
-                temperature=self.temperature,
-            )
-        check_drawn(self.samples, self.temperature)
-        if not all(self.stop):
-            raise InputError(
-                f"A stop string of {self.name} is empty",
-                code="empty-stop",
-                got=f"stop={self.stop!r}",
-                hint="Leave it out",
-                aligner=self.name,
-                stop=self.stop,
-            )
-
-    def label_words(self) -> Mapping[str, str]:
-        """Demonstrations show answers as they stand."""
-        return {}
-
-    def verb(self, example: Example, stop: Sequence[str]) -> Generate:
-        """All the row's texts; of `stop` only what is no empty text."""
-        key = hashlib.sha256(f"{self.seed}\0{example.id}".encode()).digest()
-        return Generate(
-            max_tokens=self.max_tokens,
-            n=self.samples,
-            stop=tuple(dict.fromkeys([*self.stop, *filter(None, stop)])),
-            temperature=self.temperature,
-            seed=int.from_bytes(key[:6]) if self.temperature else 0,
-        )
-
-    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """The answer in a text; `choices` are what the row offers, if it offers any."""
-        raise NotImplementedError
-
-    def normalized(self, answer: str) -> str:
-        """The normal form: answers that have it in common are the same."""
-        return NORMALISATIONS[self.normalize](answer)
-
-    def is_correct(self, answer: str | None, accepted: Sequence[str]) -> bool:
-        """Whether the answer is the same as one of those accepted."""
-        return answer is not None and self.normalized(answer) in map(self.normalized, accepted)
-
-    def settings(self) -> Mapping[str, object]:
-        """As given."""
-        return settings_of(self)
-
-
-def check_drawn(samples: int, temperature: float) -> None:
-    """Refuse fewer than one text, and several that would be one."""
-    if samples < 1 or not 0 <= temperature < float("inf"):
-        got = f"samples={samples}, temperature={temperature}"
-        raise InputError(
-            "At least one sample is needed, at a temperature of at least 0",
-            code="out-of-range",
-            got=got,
-            samples=samples,
-            temperature=temperature,
-        )
-    if samples > 1 and temperature == 0:
-        raise InputError(
-            "At temperature 0 all samples are identical, so a vote among them is meaningless",
-            code="identical-samples",
-            got=f"samples={samples}, temperature={temperature}",
-            hint="Set a temperature above 0, such as 0.7, or samples=1",
-            samples=samples,
-            temperature=temperature,
-        )
-
-
-@dataclass(frozen=True)
-class first_line(Extraction):  # noqa: N801 - an extraction's class name is its spelling everywhere
-    """The first line that is not empty, without surrounding white space."""
+@dataclass(frozen=True, kw_only=True)
+class first_line(Extraction):
+    """Extracts the first line that is not blank, without surrounding white space."""
 
     max_tokens: int = 32
     stop: tuple[str, ...] = ("\n",)
     name: ClassVar[str] = "first_line"
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """None for a text of white space."""
+        """Returns the first line that is not blank, or None if all lines are."""
         return text.strip().split("\n")[0].strip() or None
 
 
-@dataclass(frozen=True)
-class final_answer(Extraction):  # noqa: N801
-    """The rest of the sentence behind the last "answer is", `Answer:`, `####` or in the last `\\boxed`."""
+@dataclass(frozen=True, kw_only=True)
+class final_answer(Extraction):
+    r"""Extracts the answer that the text states last.
+
+    The statement can be "the answer is ...", `Answer: ...`, `#### ...` or `\boxed{...}`.
+    """
 
     name: ClassVar[str] = "final_answer"
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """None where nothing is said to be the answer, or that there is none."""
-        said = next(filter(None, map(bare, conclusions(text))), None)
-        return None if said is None or refuses(said) else said
+        """Returns the stated answer, or None if no answer is stated or the model declines to answer."""
+        stated = next(filter(None, map(strip_framing, conclusions(text))), None)
+        return None if stated is None or declines_to_answer(stated) else stated
 
 
-@dataclass(frozen=True)
-class final_number(Extraction):  # noqa: N801
-    """The number that is said to be the answer: see `final_answer`; else the last in the text.
+@dataclass(frozen=True, kw_only=True)
+class final_number(Extraction):
+    """Extracts the number in the answer that the text states last, or else the last number of the text.
 
-    In the sentence that says so it is the first, behind its last equals sign if it has one.
+    A stated answer is found as in `final_answer`. If it has several numbers, the first one after its last equals sign is used,
+    or the first one if there is no equals sign.
     """
 
-    normalize: Same = "number"
+    normalize: Normalization = "number"
     name: ClassVar[str] = "final_number"
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """None where there is no digit, where it is said that there is no answer, and for dates and times."""
-        for said in conclusions(text):
-            numbers = _numbers(said)
+        """Returns the number as it is written, or None if there is none or the model declines to answer."""
+        for stated in conclusions(text):
+            numbers = _affirmed_numbers(stated)
             if numbers:
-                return next((number for place, number in numbers if place > said.rfind("=")), numbers[0][1])
-        numbers = [] if refuses(text) else _numbers(own(text))
+                equals = stated.rfind("=")
+                return next((number for start, number in numbers if start > equals), numbers[0][1])
+        numbers = [] if declines_to_answer(text) else _affirmed_numbers(before_next_question(text))
         return numbers[-1][1] if numbers else None
 
 
-def _numbers(text: str) -> list[tuple[int, str]]:
-    """Every number that is not said not to be so, with its place."""
-    return [(start, text[start:end]) for start, end in places(text) if not denied(text[:start])]
+def _affirmed_numbers(text: str) -> list[tuple[int, str]]:
+    """The start and the text of each number that is not negated, as in `not 5`."""
+    return [(start, text[start:end]) for start, end in number_spans(text) if not is_negated(text[:start])]
 
 
-@dataclass(frozen=True)
-class option(Extraction):  # noqa: N801
-    """The letter of the option that the text decides for, or what the row offers under that letter."""
+@dataclass(frozen=True, kw_only=True)
+class option(Extraction):
+    """Extracts the letter of the option that the text chooses, or the row's candidate under that letter."""
 
     letters: str = ""
-    """Those that there are, such as ABCD; the row's own where it offers answers, else any."""
+    """The letters of the options, such as `ABCD`. Rows with answer candidates define their own; empty allows any letter."""
     name: ClassVar[str] = "option"
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """None where it decides for none of them, or for several."""
+        """Returns the chosen option, or None if the text chooses no option or several."""
+        # Candidates that are themselves letters, such as "(A)", keep them; other candidates are lettered in their order.
         lettered = [re.fullmatch(r"\W*([A-Z])\W*", choice) for choice in choices]
-        names = [match[1] for match in lettered if match] if all(lettered) else string.ascii_uppercase
-        offered = dict(zip(names, choices, strict=False)) or {name: name for name in self.letters}
-        decided = letter(text, offered)
-        return decided and offered.get(decided, decided)
+        letters = [match[1] for match in lettered if match] if all(lettered) else string.ascii_uppercase
+        options = dict(zip(letters, choices, strict=False)) or {letter: letter for letter in self.letters}
+        chosen = find_option(text, options)
+        return chosen and options.get(chosen, chosen)
 
 
-@dataclass(frozen=True)
-class yes_no(Extraction):  # noqa: N801
-    """`yes` or `no`: what is said to be the answer, else the first word of the text, else the last of these words."""
+@dataclass(frozen=True, kw_only=True)
+class yes_no(Extraction):
+    """Extracts `yes` or `no`: the stated answer, or else the first word of the text, or else the last of these words."""
 
     name: ClassVar[str] = "yes_no"
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """None where it says neither, or `yes or no`."""
-        return yes_or_no(text)
+        """Returns `yes` or `no`, or None if the text says neither, or `yes or no`."""
+        return find_yes_no(text)
 
 
-@dataclass(frozen=True)
-class boxed(Extraction):  # noqa: N801
-    """What stands in the last `\\boxed{...}` that is closed."""
+@dataclass(frozen=True, kw_only=True)
+class boxed(Extraction):
+    r"""Extracts the content of the last complete `\boxed{...}`."""
 
-    normalize: Same = "number"
+    normalize: Normalization = "number"
     name: ClassVar[str] = "boxed"
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """None where there is no box, or an empty one."""
-        return enclosed.boxed(own(text))
+        """Returns the content of the box, or None if there is no box or it is empty."""
+        return last_boxed(before_next_question(text))
 
 
-@dataclass(frozen=True)
-class json_field(Extraction):  # noqa: N801
-    """A field of the first well-formed JSON object in the text that has it."""
+@dataclass(frozen=True, kw_only=True)
+class json_field(Extraction):
+    """Extracts a field of the first valid JSON object in the text that has the field."""
 
     field: str = "answer"
-    """Its name."""
+    """Name of the field."""
     name: ClassVar[str] = "json_field"
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """None where no object has it, or its value is null, empty, a list or an object."""
-        return enclosed.field(text, self.field)
+        """Returns the value, or None if no object has the field or its value is null, empty, a list or an object."""
+        return find_json_field(text, self.field)
 
 
-@dataclass(frozen=True)
-class pattern(Extraction):  # noqa: N801
-    """The group that matched last, in the last match of a regular expression; the whole match if it has no group."""
+@dataclass(frozen=True, kw_only=True)
+class pattern(Extraction):
+    """Extracts a group of the last match of a regular expression.
+
+    If several groups take part in the match, as in `a (x)|b (y)`, the last one is the answer; if the expression has no groups,
+    the whole match is.
+    """
 
     regex: str = r"answer is:?\s*(.*?)\.?\s*$"
-    """In Python's syntax; ^ and $ are the ends of lines."""
+    """Regular expression in Python syntax; `^` and `$` match at the start and end of lines."""
     name: ClassVar[str] = "pattern"
 
     def __post_init__(self) -> None:
-        """Refuse what is no regular expression."""
+        """Checks that the expression is valid."""
         super().__post_init__()
         try:
             re.compile(self.regex)
@@ -248,15 +155,18 @@ class pattern(Extraction):  # noqa: N801
             ) from None
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """None where nothing matches."""
-        found = list(re.finditer(self.regex, text, re.MULTILINE))
-        if not found:
+        """Returns the matched text, or None if nothing matches."""
+        matches = list(re.finditer(self.regex, text, re.MULTILINE))
+        if not matches:
             return None
-        last = found[-1]
-        return (last[last.lastindex] if last.lastindex else "" if last.re.groups else last[0]) or None
+        match = matches[-1]
+        if match.re.groups == 0:
+            return match[0] or None
+        return match[match.lastindex] or None if match.lastindex else None
 
 
 EXTRACTIONS: Mapping[str, type[Extraction]] = {
     extraction.name: extraction
     for extraction in (first_line, final_answer, final_number, option, yes_no, boxed, json_field, pattern)
 }
+"""All extractions, by name."""

@@ -1,19 +1,20 @@
-"""Statistical alignment: source classes of a frozen model mapped to a task's labels, one technique a file."""
+"""Label mappings: learned maps from source classes of a frozen model to the labels of a task."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from promptkit.align.labelmap.base import LabelMapping
 from promptkit.align.labelmap.bayesian import Bayesian, BayesianPlus
 from promptkit.align.labelmap.frequency import Frequency
 from promptkit.align.labelmap.iterative import Iterative
 from promptkit.align.labelmap.mapping import LabelMap
 from promptkit.align.labelmap.random import Random
 from promptkit.align.labelmap.semantic import Semantic
-from promptkit.align.labelmap.technique import LabelMapping
 
-MAPS: Mapping[str, type[LabelMapping]] = {
-    technique.name: technique for technique in (Random, Frequency, Iterative, Bayesian, BayesianPlus, Semantic)
+LABEL_MAPPINGS: Mapping[str, type[LabelMapping]] = {
+    mapping.name: mapping for mapping in (Random, Frequency, Iterative, Bayesian, BayesianPlus, Semantic)
 }
+"""All label mappings, by name."""
 
-__all__ = ["MAPS", "Bayesian", "BayesianPlus", "Frequency", "Iterative", "LabelMap", "Random", "Semantic"]
+__all__ = ["LABEL_MAPPINGS", "Bayesian", "BayesianPlus", "Frequency", "Iterative", "LabelMap", "Random", "Semantic"]

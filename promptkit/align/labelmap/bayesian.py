@@ -1,11 +1,12 @@
-"""Bayesian-guided label mapping, BLM and BLM+ (Cai et al. 2024, 2410.24018): every source class speaks for every label, by
-how often it is seen with it. On a language model it is a verbalizer that is learned without gradients.
+"""Bayesian-guided label mapping, BLM and BLM+ (Cai et al. 2024, 2410.24018).
 
-    W[s, t] = F[s, t] / (sum_t F[s, t] + lap), each column then divided by its sum
+Every source class contributes to every label, in proportion to how often both occur together:
 
-F is counted from the likeliest source class of each row (BLM), or summed from the probabilities of the top
-k = max(1, int(alpha K)) (BLM+). Where a source class never occurs, or lap is 0, nothing is divided by 0; a label without
-rows has every source class alike, and is kept from being the likeliest (see `labeled`).
+    W[s, t] = F[s, t] / (sum_t F[s, t] + lap), where each column is then divided by its sum
+
+F counts the most likely source class of each row (BLM), or sums the probabilities of the top k = max(1, int(alpha K)) source
+classes (BLM+). On a language model this is a verbalizer that is learned without gradients. A label without rows gets uniform
+weights, and is never predicted (see `FittedAligner`).
 """
 
 from __future__ import annotations
@@ -15,25 +16,25 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from promptkit.align.labelmap.base import LabelMapping
 from promptkit.align.labelmap.mapping import frequencies, soft_frequencies
-from promptkit.align.labelmap.technique import LabelMapping
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
-    from promptkit.align.labelmap.technique import Sources
+    from promptkit.align.labelmap.base import Sources
     from promptkit.core.arrays import Floats, Integers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bayesian(LabelMapping):
-    """BLM: F counts the likeliest source class of each row."""
+    """Bayesian-guided label mapping, BLM: F counts the most likely source class of each row."""
 
     lap: float = 1.0
-    """Laplace smoothing: what rare source classes lose."""
+    """Laplace smoothing; larger values reduce the weights of rare source classes."""
     name: ClassVar[str] = "blm"
 
     def __post_init__(self) -> None:
-        """Refuse what is no smoothing."""
+        """Checks the settings."""
         super().__post_init__()
         if self.lap < 0:
             raise InputError(
@@ -45,24 +46,25 @@ class Bayesian(LabelMapping):
             )
 
     def weights(self, sources: Sources, gold: Integers) -> Floats:
-        """Shape (S, K); columns sum to 1."""
-        return bayesian(self.counts(sources, gold), self.lap)
+        """Estimates the weights, shape (S, K); columns sum to 1."""
+        return bayesian_weights(self.counts(sources, gold), self.lap)
 
     def counts(self, sources: Sources, gold: Integers) -> Floats:
-        """F, shape (S, K)."""
+        """Computes F, shape (S, K)."""
         return frequencies(sources.logprobs, gold, len(sources.labels))
 
 
 @dataclass(frozen=True, kw_only=True)
 class BayesianPlus(Bayesian):
-    """BLM+: F sums the probabilities of the top k source classes of each row."""
+    """Bayesian-guided label mapping, BLM+: F sums the probabilities of the top k source classes of each row."""
 
     alpha: float = 0.15
-    """k = max(1, int(alpha K)), of S at most; as published 0.15, and on a language model more is better."""
+    """k = max(1, int(alpha K)), at most the number of source classes. 0.15 is the published value; language models benefit from
+    larger values."""
     name: ClassVar[str] = "blm+"
 
     def __post_init__(self) -> None:
-        """Refuse what leaves no source class."""
+        """Checks the settings."""
         super().__post_init__()
         if self.alpha <= 0:
             raise InputError(
@@ -74,15 +76,16 @@ class BayesianPlus(Bayesian):
             )
 
     def counts(self, sources: Sources, gold: Integers) -> Floats:
-        """F, shape (S, K)."""
-        labels, most = len(sources.labels), len(sources.names)
-        return soft_frequencies(sources.logprobs, gold, labels, max(1, int(min(self.alpha * labels, most))))
+        """Computes F, shape (S, K)."""
+        labels = len(sources.labels)
+        top = max(1, int(min(self.alpha * labels, len(sources.names))))
+        return soft_frequencies(sources.logprobs, gold, labels, top)
 
 
-def bayesian(counts: Floats, lap: float) -> Floats:
-    """W from F, shape (S, K)."""
-    given = counts.sum(1, keepdims=True) + lap
-    shares = np.divide(counts, given, out=np.zeros_like(counts), where=given > 0)
+def bayesian_weights(counts: Floats, lap: float) -> Floats:
+    """Computes W from F, shape (S, K); a source class that never occurs has weight 0."""
+    totals = counts.sum(1, keepdims=True) + lap
+    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     sums = shares.sum(0)
     weights: Floats = np.where(sums > 0, shares / np.where(sums > 0, sums, 1), 1 / len(counts))
     return weights

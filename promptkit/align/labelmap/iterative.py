@@ -1,6 +1,8 @@
-"""Iterative label mapping, ILM (Chen et al. 2022, 2211.11635): frequency mapping, fitted again in every epoch of a learned
-program, under the outputs that the program has by then. Where no program is learned the outputs never change, so that it
-is frequency mapping."""
+"""Iterative label mapping, ILM (Chen et al. 2022, 2211.11635).
+
+Frequency mapping that is fitted again in every epoch in which an input program is trained. Without training the model's outputs
+do not change, and the result equals frequency mapping.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,6 @@ from promptkit.align.labelmap.frequency import Frequency
 
 @dataclass(frozen=True, kw_only=True)
 class Iterative(Frequency):
-    """Frequency mapping, fitted anew whenever the outputs change; of a finished run it is the same map."""
+    """Frequency mapping that is fitted again whenever the outputs change; on the outputs of a finished run they are equal."""
 
     name: ClassVar[str] = "iterative"

@@ -1,7 +1,7 @@
-"""Which source classes mean which label: a matrix of weights, and what it makes of a frozen model's outputs.
+"""Label map: a weight matrix from source classes to labels, and the counts from which such weights are estimated.
 
-Source classes are the columns that a model gives for an input, whatever they stand for: tokens at the answer slot, label
-words, the classes of an image model. Knows nothing of how a map is found.
+Source classes are the columns that a model returns for an input: tokens at the answer position, label words, or the classes of
+an image model.
 """
 
 from __future__ import annotations
@@ -12,73 +12,103 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from promptkit.align.logprobs import LOG_TINY, TINY
+
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
-TINY = float(np.finfo(np.float64).tiny)
-FLOOR = float(np.log(TINY))
-"""What stands for the logarithm of 0, so that nothing is infinite."""
 Over = Literal["probabilities", "logprobs"]
-"""What of a source class is weighed."""
+"""Whether the weights multiply the probabilities of source classes or their logarithms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelMap:
-    """Source classes S to labels K."""
+    """A linear map from S source classes to K labels."""
 
     sources: tuple[str, ...]
-    """The name of each source class."""
+    """Names of the source classes."""
     labels: tuple[str, ...]
+    """The labels in the declared order."""
     weights: Floats
     """Shape (S, K)."""
     over: Over = "probabilities"
+    """Whether the weights multiply probabilities or log-probabilities."""
 
     def __call__(self, logprobs: Floats) -> Floats:
-        """One score per label, natural-log units: log(p W), or (log p) W. Shape (items, S) -> (items, K)."""
-        held = np.maximum(logprobs, FLOOR)
-        most = held.max(1, keepdims=True)
-        shares = np.exp(held - most) @ self.weights
-        scores: Floats = held @ self.weights if self.over == "logprobs" else np.log(np.maximum(shares, TINY)) + most
+        """Computes label scores in natural-log units: log(p W), or (log p) W.
+
+        Args:
+            logprobs: Log-probabilities of the source classes, shape (rows, S).
+
+        Returns:
+            Scores of shape (rows, K).
+        """
+        finite = np.maximum(logprobs, LOG_TINY)
+        if self.over == "logprobs":
+            scores: Floats = finite @ self.weights
+        else:
+            best = finite.max(1, keepdims=True)
+            scores = np.log(np.maximum(np.exp(finite - best) @ self.weights, TINY)) + best
         return scores
 
     def table(self, most: int = 5) -> Mapping[str, Mapping[str, float]]:
-        """Label -> its source classes of greatest weight and those weights, at most so many, none of weight 0 or less."""
-        found = {}
+        """Returns the source classes with the highest weights for each label.
+
+        Args:
+            most: Maximum number of source classes for each label. Only those with positive weights are included.
+
+        Returns:
+            Label -> source class -> weight, the highest weight first.
+        """
+        table = {}
         for label, column in zip(self.labels, self.weights.T, strict=True):
             best = np.argsort(-column, kind="stable")[:most]
-            found[label] = {self.sources[s]: float(column[s]) for s in best if column[s] > 0}
-        return found
+            table[label] = {self.sources[s]: float(column[s]) for s in best if column[s] > 0}
+        return table
 
     def __str__(self) -> str:
-        """A line a label."""
+        """Returns the table as text, one line for each label."""
         width = max(map(len, self.labels))
-        told = {label: ", ".join(f"{name!r} {w:.2f}" for name, w in of.items()) for label, of in self.table().items()}
-        return "\n".join(f"{label:<{width}}  {line}" for label, line in told.items())
+        lines = []
+        for label, weights in self.table().items():
+            sources = ", ".join(f"{source!r} {weight:.2f}" for source, weight in weights.items())
+            lines.append(f"{label:<{width}}  {sources}")
+        return "\n".join(lines)
 
 
-def shrunk(weights: Floats, toward_manual: float) -> Floats:
-    """W <- (1 - a) W_manual + a W, a = 1 - `toward_manual`.
+def shrink_to_manual(weights: Floats, manual: float) -> Floats:
+    """Mixes weights with those of the manual verbalizer: W <- (1 - a) W + a W_manual, where a is the share `manual`.
 
-    W_manual gives each label the words of the manual verbalizer, which stand as K further source classes behind the S
-    others: shape (S, K) -> (S + K, K). Columns keep their sums where these are 1.
+    The label words of the manual verbalizer are K additional source classes, so that the shape changes from (S, K) to
+    (S + K, K). Columns that sum to 1 still do.
     """
-    manual = np.eye(weights.shape[1])
-    return np.vstack([(1 - toward_manual) * weights, toward_manual * manual])
+    return np.vstack([(1 - manual) * weights, manual * np.eye(weights.shape[1])])
 
 
 def frequencies(logprobs: Floats, gold: Integers, labels: int) -> Floats:
-    """F[s, t]: how many rows of label t have s as their likeliest source class. Shape (rows, S) -> (S, K)."""
+    """Counts F[s, t], the rows of label t whose most likely source class is s.
+
+    Args:
+        logprobs: Log-probabilities of the source classes, shape (rows, S).
+        gold: Indices of the labels, shape (rows,).
+        labels: Number of labels K.
+
+    Returns:
+        Counts of shape (S, K).
+    """
     counts = np.zeros((logprobs.shape[1], labels))
     np.add.at(counts, (logprobs.argmax(1), gold), 1)
     return counts
 
 
 def soft_frequencies(logprobs: Floats, gold: Integers, labels: int, top: int) -> Floats:
-    """F[s, t]: the sum, over rows of label t, of the probability of s among the source classes, where s is in a row's
-    `top` likeliest. Shape (rows, S) -> (S, K)."""
-    held = np.maximum(logprobs, FLOOR)
-    shares = np.exp(held - np.logaddexp.reduce(held, axis=1, keepdims=True))
-    left_out = np.argsort(-shares, axis=1, kind="stable")[:, top:]
-    np.put_along_axis(shares, left_out, 0, axis=1)
-    counts: Floats = shares.T @ np.eye(labels)[gold]
+    """Computes F[s, t], the sum over rows of label t of the probability of s, if s is among the row's `top` most likely.
+
+    Probabilities are normalized over the source classes. Arguments and result are those of `frequencies`.
+    """
+    finite = np.maximum(logprobs, LOG_TINY)
+    probabilities = np.exp(finite - np.logaddexp.reduce(finite, axis=1, keepdims=True))
+    beyond_top = np.argsort(-probabilities, axis=1, kind="stable")[:, top:]
+    np.put_along_axis(probabilities, beyond_top, 0, axis=1)
+    counts: Floats = probabilities.T @ np.eye(labels)[gold]
     return counts

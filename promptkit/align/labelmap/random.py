@@ -1,37 +1,36 @@
-"""Random label mapping (Elsayed et al. 2018, 1806.11146): source classes that mean nothing, as the least that learning has
-to beat. As rows play no part, a label without rows is predicted like any other."""
+"""Random label mapping (Elsayed et al. 2018, 1806.11146): arbitrary source classes, as a baseline for learned mappings."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.labelmap.frequency import Injective
+from promptkit.align.labelmap.injective import InjectiveMapping
+from promptkit.core.hashing import sha256_int
 
 if TYPE_CHECKING:
-    from promptkit.align.labelmap.technique import Sources
+    from promptkit.align.labelmap.base import Sources
     from promptkit.core.arrays import Floats, Integers
 
 
 @dataclass(frozen=True, kw_only=True)
-class Random(Injective):
-    """Each label has a source class by lot, which `seed` draws, whatever the rows say."""
+class Random(InjectiveMapping):
+    """Assigns each label a random source class, drawn by `seed` and independent of the rows."""
 
     name: ClassVar[str] = "random-map"
 
     @property
     def supports_unseen_labels(self) -> bool:
-        """Rows play no part."""
+        """True: the labeled rows are not used."""
         return True
 
-    def likeness(self, sources: Sources, gold: Integers) -> Floats:
-        """A function of the seed and the names alone."""
-        return np.array([[_lot(f"{self.seed}\0{name}\0{label}") for label in sources.labels] for name in sources.names])
+    def affinity(self, sources: Sources, gold: Integers) -> Floats:
+        """Draws random numbers that depend on nothing but the seed and the names, shape (S, K)."""
+        return np.array([[_uniform(f"{self.seed}\0{name}\0{label}") for label in sources.labels] for name in sources.names])
 
 
-def _lot(text: str) -> float:
-    """In [0, 1)."""
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:6]) / 2**48
+def _uniform(key: str) -> float:
+    """A number in [0, 1) that is a hash of the key."""
+    return sha256_int(key, size=6) / 2**48

@@ -1,18 +1,28 @@
-"""Read-outs that are learned from a few labeled rows, one technique a file; label maps are in `labelmap`."""
+"""Probes: aligners that are learned from a few labeled rows. Learned mappings of source classes to labels are in `labelmap`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from promptkit.align.fitted import Learned
-from promptkit.align.probes.centroids import Hidden, Prototypical
-from promptkit.align.probes.knn import Knn
+from promptkit.align.learned import LearnedAligner
+from promptkit.align.probes.automatic_verbalizer import AutomaticVerbalizer
+from promptkit.align.probes.centroids import HiddenCalibration, PrototypicalVerbalizer
+from promptkit.align.probes.knn import KNNPrompting
 from promptkit.align.probes.linear import LinearProbe
-from promptkit.align.probes.petal import Automatic
 from promptkit.align.probes.soft_verbalizer import SoftVerbalizer
 
-LEARNED: Mapping[str, type[Learned]] = {
-    each.name: each for each in (Knn, Hidden, Prototypical, Automatic, SoftVerbalizer, LinearProbe)
+PROBES: Mapping[str, type[LearnedAligner]] = {
+    probe.name: probe
+    for probe in (KNNPrompting, HiddenCalibration, PrototypicalVerbalizer, AutomaticVerbalizer, SoftVerbalizer, LinearProbe)
 }
+"""All probes, by name."""
 
-__all__ = ["LEARNED", "Automatic", "Hidden", "Knn", "LinearProbe", "Prototypical", "SoftVerbalizer"]
+__all__ = [
+    "PROBES",
+    "AutomaticVerbalizer",
+    "HiddenCalibration",
+    "KNNPrompting",
+    "LinearProbe",
+    "PrototypicalVerbalizer",
+    "SoftVerbalizer",
+]

@@ -1,9 +1,9 @@
-"""The nearest class mean of hidden states at the answer slot: hidden calibration, and a prototypical verbalizer.
+"""Nearest class mean of hidden states at the answer position.
 
-- hidden (Cho et al. 2024, 2406.16535): log q[y] = -|h - c_y|^2 / s, the Euclidean distance from the mean of a label's
-  rows, in units of the mean squared distance s of a labeled row from its own.
-- prototypical (Cui et al. 2022, 2203.09770, without its contrastive training): log q[y] = cos(h, c_y), c_y the mean of
-  the label's rows at length 1, all less the mean of all rows, which is most of a hidden state whatever the text.
+- Hidden calibration (Cho et al. 2024, 2406.16535): log q[y] = -|h - c_y|^2 / s, where c_y is the mean of the label's rows and s
+  the mean squared distance of a labeled row from the mean of its label.
+- Prototypical verbalizer (Cui et al. 2022, 2203.09770, without contrastive training): log q[y] = cos(h, c_y), where c_y is the
+  mean of the label's normalized rows. The mean of all rows, a large component of every hidden state, is subtracted first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.fitted import Learned, Probe
+from promptkit.align.learned import FittedAligner, LearnedAligner
 from promptkit.align.probes.folds import folds
 from promptkit.core.alignment import LAYERS, FitData, Layer, Needs
 
@@ -22,76 +22,88 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hidden(Learned):
+class HiddenCalibration(LearnedAligner):
     """Hidden calibration: the nearest class mean by Euclidean distance."""
 
     layer: Layer | None = None
-    """Of the hidden state: 0 is the embedding, -1 the last layer's normalized output, 0.5 half-way; unless given, that of
-    `LAYERS` whose class means err least over the folds."""
+    """Layer of the hidden state: 0 is the embedding, -1 the last layer's normalized output, 0.5 half of the depth. By default
+    the layer of `LAYERS` with the fewest cross-validated errors."""
     name: ClassVar[str] = "hidden"
 
     @property
     def needs(self) -> Needs:
-        """Labeled rows, and the hidden state of every row."""
+        """The labeled rows, and the hidden state of every row."""
         return Needs(labels=True, labeled=(self.rows,), layers=self._layers)
 
-    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
-        """The class means of its labeled rows."""
-        count = support.rows.logprobs.shape[1]
-        of_layers = {layer: support.rows.hidden[layer][places] for layer in self._layers}
-        layer = min(of_layers, key=lambda each: self._errors(of_layers[each], gold, count))
-        rows = of_layers[layer]
-        return Probe(scores=lambda outputs: self.scores(rows, gold, outputs.hidden[layer], count))
+    def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
+        """Chooses the layer; the labeled rows themselves are what is fitted."""
+        labels = support.rows.logprobs.shape[1]
+        hidden = {layer: support.rows.hidden[layer][rows] for layer in self._layers}
+        layer = min(hidden, key=lambda layer: self._errors(hidden[layer], gold, labels))
+        return FittedAligner(scores=lambda outputs: self.scores(hidden[layer], gold, outputs.hidden[layer], labels))
 
     @property
     def _layers(self) -> tuple[Layer, ...]:
         return LAYERS if self.layer is None else (self.layer,)
 
-    def _errors(self, rows: Floats, gold: Integers, count: int) -> int:
-        """How many labeled rows the other folds' class means get wrong."""
-        said = ((self.scores(rows[fit], gold[fit], rows[held], count).argmax(1), gold[held]) for fit, held in folds(gold))
-        return sum(int((best != right).sum()) for best, right in said)
+    def _errors(self, rows: Floats, gold: Integers, labels: int) -> int:
+        """The number of held-out rows that are classified incorrectly."""
+        errors = 0
+        for train, held_out in folds(gold):
+            predictions = self.scores(rows[train], gold[train], rows[held_out], labels).argmax(1)
+            errors += int((predictions != gold[held_out]).sum())
+        return errors
 
     def scores(self, rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
-        """See `centroid_scores`."""
+        """Scores queries by the class means of labeled rows, shape (queries, K)."""
         return centroid_scores(rows, gold, queries, labels)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prototypical(Hidden):
-    """A prototypical verbalizer: the nearest class mean by cosine."""
+class PrototypicalVerbalizer(HiddenCalibration):
+    """Prototypical verbalizer: the nearest class mean by cosine similarity."""
 
     name: ClassVar[str] = "prototypical"
 
     def scores(self, rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
-        """See `prototype_scores`."""
+        """Scores queries by the class means of labeled rows, shape (queries, K)."""
         return prototype_scores(rows, gold, queries, labels)
 
 
 def centroid_scores(rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
-    """Hidden calibration's scores, shape (queries, K). rows: shape (rows, d_model); gold: shape (rows,)."""
+    """Computes the scores of hidden calibration.
+
+    scikit-learn's NearestCentroid predicts the same labels but has neither these scores nor labels without rows.
+
+    Args:
+        rows: Hidden states of the labeled rows, shape (rows, d_model).
+        gold: Indices of their labels, shape (rows,).
+        queries: Hidden states to score, shape (queries, d_model).
+        labels: Number of labels K.
+
+    Returns:
+        Scores in natural-log units, shape (queries, K).
+    """
+    from sklearn.metrics.pairwise import euclidean_distances
+
     means = class_means(rows, gold, labels)
     scatter = ((rows - means[gold]) ** 2).sum(1).mean()
-    apart = (queries**2).sum(1)[:, None] - 2 * queries @ means.T + (means**2).sum(1)
-    scores: Floats = -np.maximum(apart, 0) / (scatter or 1.0)
+    scores: Floats = -euclidean_distances(queries, means, squared=True) / (scatter or 1.0)
     return scores
 
 
 def prototype_scores(rows: Floats, gold: Integers, queries: Floats, labels: int) -> Floats:
-    """The prototypical verbalizer's scores, shape (queries, K)."""
+    """Computes the scores of the prototypical verbalizer; arguments and result are those of `centroid_scores`."""
+    from sklearn.metrics.pairwise import cosine_similarity
+    from sklearn.preprocessing import normalize
+
     center = rows.mean(0)
-    cosines: Floats = _unit(queries - center) @ _unit(class_means(_unit(rows - center), gold, labels)).T
+    cosines: Floats = cosine_similarity(queries - center, class_means(normalize(rows - center), gold, labels))
     return cosines
 
 
 def class_means(rows: Floats, gold: Integers, labels: int) -> Floats:
-    """The mean of each label's rows, shape (K, width), 0 for one without rows."""
-    of_label = np.eye(labels)[gold]
-    means: Floats = of_label.T @ rows / np.maximum(of_label.sum(0), 1)[:, None]
+    """Computes the mean of each label's rows, shape (K, width); 0 for a label without rows."""
+    one_hot = np.eye(labels)[gold]
+    means: Floats = one_hot.T @ rows / np.maximum(one_hot.sum(0), 1)[:, None]
     return means
-
-
-def _unit(vectors: Floats) -> Floats:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Floats = vectors / np.where(lengths > 0, lengths, 1)
-    return unit

@@ -1,7 +1,8 @@
-"""Labeled rows divided for a choice within them, class by class, so that no chance is in it."""
+"""Stratified folds of labeled rows, for choices by cross-validation."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,26 +14,32 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Integers
 
 FOLDS = 5
+"""Number of folds, if a label has that many rows."""
 
 
 def folds(gold: Integers) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Which rows to fit on and which to try, FOLDS times; the rows of a class go to the folds in turn, in their order.
+    """Divides labeled rows into stratified folds with scikit-learn's `StratifiedKFold`.
 
-    Fewer where a fold would leave nothing to try, or no two labels to fit on. A class's only row is never tried, as nothing
-    would be fitted of its class. gold: shape (rows,), indices of labels.
+    The only row of a label is never held out, so that every label has training rows in every fold.
+
+    Args:
+        gold: Indices of the labels, shape (rows,).
+
+    Yields:
+        The masks of the training rows and of the held-out rows, for each fold; none if fewer than two labels occur, or no label
+        has two rows.
     """
-    turn = np.full(len(gold), -1)
-    for label in np.unique(gold):
-        own = gold == label
-        if own.sum() > 1:
-            turn[own] = np.arange(own.sum()) % FOLDS
-    for fold in range(FOLDS):
-        held = turn == fold
-        if held.any() and len(np.unique(gold[~held])) > 1:
-            yield ~held, held
+    from sklearn.model_selection import StratifiedKFold
 
-
-def log_loss(scores: NDArray[np.float64], gold: Integers) -> float:
-    """The sum over rows of -log of the probability of the right label. scores: shape (rows, K), unnormalized logarithms."""
-    right = scores[np.arange(len(gold)), gold]
-    return float((np.logaddexp.reduce(scores, axis=1) - right).sum())
+    counts = np.bincount(gold)
+    repeated = np.flatnonzero(counts[gold] > 1)
+    if not len(repeated) or np.count_nonzero(counts) < 2:
+        return
+    splitter = StratifiedKFold(min(FOLDS, counts.max()))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")  # a rare label is in fewer folds
+        splits = [*splitter.split(repeated, gold[repeated])]
+    for _, held_out in splits:
+        mask = np.zeros(len(gold), bool)
+        mask[repeated[held_out]] = True
+        yield ~mask, mask

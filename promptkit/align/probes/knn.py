@@ -1,8 +1,9 @@
-"""kNN prompting (Xu et al. 2023, 2303.13824): the labels of the anchors whose next-token distribution is nearest.
+"""kNN prompting: the labels of the nearest next-token distributions (Xu et al. 2023, 2303.13824).
 
     d(anchor, x) = KL(p_anchor || p_x) = sum_v p_anchor(v) log(p_anchor(v) / p_x(v))
 
-over the source tokens, with the rest of the vocabulary as one token more, so that both sides are distributions.
+The sum runs over the source tokens and one more token that collects the rest of the vocabulary, so that both sides are
+distributions.
 """
 
 from __future__ import annotations
@@ -12,29 +13,30 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.fitted import Learned, Probe
-from promptkit.align.labelmap.mapping import FLOOR, TINY
+from promptkit.align.learned import FittedAligner, LearnedAligner
+from promptkit.align.logprobs import LOG_TINY, TINY
 from promptkit.core.alignment import FitData, Needs, TopTokens
 from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
-RESOLVED = float(np.finfo(np.float32).eps)
+MIN_REST = float(np.finfo(np.float32).eps)
+"""Smallest probability of the rest of the vocabulary; anything less is rounding error of float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knn(Learned):
-    """The majority of the k labeled rows whose next-token distributions are nearest."""
+class KNNPrompting(LearnedAligner):
+    """The majority label of the k labeled rows with the nearest next-token distributions."""
 
     k: int = 3
-    """How many anchors vote."""
+    """Number of neighbors that vote."""
     tokens: int = 500
-    """How many tokens stand apart from the rest; one set for all rows, by the mean probability over the labeled rows."""
+    """Number of source tokens; the same tokens for all rows, chosen by their mean probability over the labeled rows."""
     name: ClassVar[str] = "knn"
 
     def __post_init__(self) -> None:
-        """Refuse a vote of none."""
+        """Checks the settings."""
         super().__post_init__()
         if self.k < 1 or self.tokens < 1:
             raise InputError(
@@ -48,50 +50,59 @@ class Knn(Learned):
 
     @property
     def needs(self) -> Needs:
-        """Labeled rows, no fewer than neighbors, and the tokens' log-probabilities of every row."""
-        return Needs(labels=True, labeled=(self.rows,), labeled_fewest=self.k, tokens=(self._top,))
+        """At least k labeled rows, and the source tokens' log-probabilities of every row."""
+        return Needs(labels=True, labeled=(self.rows,), labeled_fewest=self.k, tokens=(self._source_tokens,))
 
-    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
-        """Its labeled rows are the anchors."""
-        anchors, top, count = support.rows.tokens[self._top][places], self._top, support.rows.logprobs.shape[1]
-        return Probe(scores=lambda outputs: neighbor_scores(anchors, gold, outputs.tokens[top], count, self.k))
+    def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
+        """Stores the labeled rows as anchors."""
+        tokens, labels = self._source_tokens, support.rows.logprobs.shape[1]
+        anchors = support.rows.tokens[tokens][rows]
+        return FittedAligner(scores=lambda outputs: neighbor_scores(anchors, gold, outputs.tokens[tokens], labels, self.k))
 
     @property
-    def _top(self) -> TopTokens:
+    def _source_tokens(self) -> TopTokens:
         return TopTokens(self.tokens, self.rows)
 
 
 def neighbor_scores(anchors: Floats, gold: Integers, queries: Floats, labels: int, k: int) -> Floats:
-    """The logarithm of each label's share of k votes and one more, shape (rows, K).
+    """Computes the logarithm of each label's share of the k votes of the nearest anchors.
 
-    The one more is divided among the labels by exp(-d) of the nearest anchor of each, so that it settles ties and nothing
-    else. anchors: shape (anchors, M), queries: shape (rows, M), log-probabilities; gold: shape (anchors,).
+    One further vote is divided among the labels by exp(-d) of each label's nearest anchor; it only breaks ties.
+
+    Args:
+        anchors: Log-probabilities of the source tokens, shape (anchors, tokens).
+        gold: Indices of the anchors' labels, shape (anchors,).
+        queries: Log-probabilities of the source tokens, shape (queries, tokens).
+        labels: Number of labels K.
+        k: Number of neighbors that vote.
+
+    Returns:
+        Scores in natural-log units, shape (queries, K).
     """
     distances = divergences(with_rest(anchors), with_rest(queries))
     nearest = np.argsort(distances, axis=1, kind="stable")[:, :k]
-    of_label = np.eye(labels)[gold]
-    votes = of_label[nearest].sum(1)
-    apart = [distances[:, gold == label].min(1, initial=np.inf) for label in range(labels)]
-    closeness = np.exp(-np.stack(apart, 1) + np.min(apart, axis=0)[:, None])
+    votes = np.eye(labels)[gold][nearest].sum(1)
+    by_label = [distances[:, gold == label].min(1, initial=np.inf) for label in range(labels)]
+    closeness = np.exp(-np.stack(by_label, 1) + np.min(by_label, axis=0)[:, None])
     votes = votes + closeness / closeness.sum(1, keepdims=True)
     scores: Floats = np.log(np.maximum(votes / (min(k, len(gold)) + 1), TINY))
     return scores
 
 
 def with_rest(logprobs: Floats) -> Floats:
-    """The tokens and, last, all others together. Shape (rows, M) -> (rows, M + 1), rows that sum to 1.
-
-    The others have at least what a float32 resolves of 1: what is less is rounding, which a divergence would take for news.
-    """
-    held = np.maximum(logprobs, FLOOR)
-    rest = np.log(np.maximum(1 - np.exp(held).sum(1, keepdims=True), RESOLVED))
-    whole = np.hstack([held, rest])
-    normalized: Floats = whole - np.logaddexp.reduce(whole, axis=1, keepdims=True)
+    """Appends the rest of the vocabulary as one token and normalizes, shape (rows, tokens) -> (rows, tokens + 1)."""
+    finite = np.maximum(logprobs, LOG_TINY)
+    rest = np.log(np.maximum(1 - np.exp(finite).sum(1, keepdims=True), MIN_REST))
+    unnormalized = np.hstack([finite, rest])
+    normalized: Floats = unnormalized - np.logaddexp.reduce(unnormalized, axis=1, keepdims=True)
     return normalized
 
 
 def divergences(anchors: Floats, queries: Floats) -> Floats:
-    """KL(anchor || query) in nats, shape (queries, anchors)."""
-    shares = np.exp(anchors)
-    apart: Floats = (shares * anchors).sum(1) - queries @ shares.T
-    return np.maximum(apart, 0)
+    """Computes KL(anchor || query) in nats for all pairs, shape (queries, anchors).
+
+    It is two matrix products, unlike scikit-learn's neighbors, which call a Python function for each pair.
+    """
+    probabilities = np.exp(anchors)
+    distances: Floats = (probabilities * anchors).sum(1) - queries @ probabilities.T
+    return np.maximum(distances, 0)

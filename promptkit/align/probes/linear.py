@@ -1,78 +1,73 @@
-"""Linear alignment: a probe, which is logistic regression on what the frozen model holds for a row (Alain and Bengio 2016,
-1610.01644). On the log-probabilities of source classes it is the full label map, a trained linear layer.
+"""Linear probe: logistic regression on a frozen model's outputs (Alain and Bengio 2016, 1610.01644).
 
-    log q[y] = w_y . (z - mean) / deviation + b_y
+    log q[y] = w_y . z + b_y
 
-Its penalty is chosen by cross-validation within the labeled rows.
+The features z are hidden states, or log-probabilities of source classes; on the latter the weights are a full label map. The
+penalty is chosen by cross-validation within the labeled rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from promptkit.align.fitted import Learned, Probe
-from promptkit.align.labelmap.mapping import FLOOR, LabelMap
-from promptkit.align.probes.folds import folds, log_loss
+from promptkit.align.labelmap.mapping import LabelMap
+from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
+from promptkit.align.logprobs import LOG_TINY, negative_log_likelihood
+from promptkit.align.probes.folds import folds
 from promptkit.core.alignment import LAYERS, FitData, Layer, Needs, Outputs, TopTokens
-from promptkit.core.errors import InputError
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-"""Of scikit-learn's C, the inverse of the penalty: those that are tried."""
-FIRST = 1e-2
-"""Where there are too few rows to try any."""
+"""Candidate values of scikit-learn's C, the inverse of the penalty."""
+DEFAULT_STRENGTH = 1e-2
+"""C where there are too few rows for cross-validation."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearProbe(Learned):
+class LinearProbe(LearnedAligner):
     """Logistic regression on hidden states, source tokens or label words."""
 
     on: Literal["hidden", "tokens", "words"] = "hidden"
-    """The hidden state at the answer slot, or the log-probabilities there: of the likeliest tokens, or of the labels."""
+    """The features: the hidden state at the answer position, the log-probabilities of the most likely tokens there, or those of
+    the label words."""
     layer: Layer | None = None
-    """Of the hidden state: 0 is the embedding, -1 the last layer's normalized output, 0.5 half-way; unless given, that of
-    `LAYERS` whose probe has the least log-loss over the folds."""
+    """Layer of the hidden state: 0 is the embedding, -1 the last layer's normalized output, 0.5 half of the depth. By default
+    the layer of `LAYERS` with the lowest cross-validated log loss."""
     tokens: int = 500
-    """How many tokens; one set for all rows, by the mean probability over the labeled rows."""
+    """Number of source tokens; the same tokens for all rows, chosen by their mean probability over the labeled rows."""
     name: ClassVar[str] = "linear"
 
     def __post_init__(self) -> None:
-        """Refuse to learn from nothing."""
+        """Checks the settings."""
         super().__post_init__()
-        if self.tokens < 1:
-            raise InputError(
-                "A linear probe needs at least one token",
-                code="out-of-range",
-                got=f"tokens={self.tokens}",
-                aligner=self.name,
-                tokens=self.tokens,
-            )
+        check_tokens(self.name, self.tokens)
 
     @property
     def needs(self) -> Needs:
-        """Labeled rows, and what the probe is on."""
-        return Needs(labels=True, labeled=(self.rows,), layers=self._layers, tokens=(self._top,) if self.on == "tokens" else ())
+        """The labeled rows, and the features of every row."""
+        tokens = (self._source_tokens,) if self.on == "tokens" else ()
+        return Needs(labels=True, labeled=(self.rows,), layers=self._layers, tokens=tokens)
 
-    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
-        """The probe of its labeled rows; on source classes its weights are a label map."""
-        count = support.rows.logprobs.shape[1]
-        of_layers = {layer: self._features(support.rows, layer)[places] for layer in self._layers or (0,)}
-        losses = {layer: probe_losses(features, gold, count) for layer, features in of_layers.items()}
-        layer = min(losses, key=lambda each: min(losses[each].values()))
-        found = fitted(of_layers[layer], gold, count, min(losses[layer], key=losses[layer].__getitem__))
-        names = support.names[self._top] if self.on == "tokens" else support.labels
-        weights = found.weights / found.deviation[:, None]
-        mapped = LabelMap(sources=names, labels=support.labels, weights=weights, over="logprobs")
-        return Probe(scores=lambda outputs: found(self._features(outputs, layer)), map=None if self._layers else mapped)
+    def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
+        """Fits the probe, on the layer with the lowest cross-validated loss."""
+        labels = support.rows.logprobs.shape[1]
+        if self.on == "hidden":
+            probes = {layer: fit_probe(support.rows.hidden[layer][rows], gold, labels) for layer in self._layers}
+            layer = min(probes, key=lambda layer: probes[layer].validation_loss)
+            return FittedAligner(scores=lambda outputs: probes[layer](outputs.hidden[layer]))
+        probe = fit_probe(self._log_probabilities(support.rows)[rows], gold, labels)
+        sources = support.names[self._source_tokens] if self.on == "tokens" else support.labels
+        label_map = LabelMap(sources=sources, labels=support.labels, weights=probe.weights, over="logprobs")
+        return FittedAligner(scores=lambda outputs: probe(self._log_probabilities(outputs)), label_map=label_map)
 
     @property
-    def _top(self) -> TopTokens:
+    def _source_tokens(self) -> TopTokens:
         return TopTokens(self.tokens, self.rows)
 
     @property
@@ -81,79 +76,73 @@ class LinearProbe(Learned):
             return ()
         return LAYERS if self.layer is None else (self.layer,)
 
-    def _features(self, outputs: Outputs, layer: Layer) -> Floats:
-        if self.on == "words":
-            return np.maximum(outputs.logprobs, FLOOR)
-        return outputs.hidden[layer] if self.on == "hidden" else np.maximum(outputs.tokens[self._top], FLOOR)
+    def _log_probabilities(self, outputs: Outputs) -> Floats:
+        return np.maximum(outputs.logprobs if self.on == "words" else outputs.tokens[self._source_tokens], LOG_TINY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FittedLinear:
+class FittedProbe:
     """A fitted logistic regression."""
 
-    mean: Floats
-    """Shape (width,)."""
-    deviation: Floats
-    """Shape (width,); 1 where a feature is constant."""
     weights: Floats
     """Shape (width, K)."""
     bias: Floats
     """Shape (K,); the logarithm of 0 for a label without rows."""
     strength: float
-    """The C that was chosen."""
+    """The value of C."""
+    validation_loss: float = 0.0
+    """Log loss over the held-out rows; 0 without cross-validation."""
 
     def __call__(self, features: Floats) -> Floats:
-        """Scores in natural-log units, shape (rows, width) -> (rows, K)."""
-        scores: Floats = (features - self.mean) / self.deviation @ self.weights + self.bias
+        """Returns scores in natural-log units, shape (rows, width) -> (rows, K)."""
+        scores: Floats = features @ self.weights + self.bias
         return scores
 
 
-def probe(features: Floats, gold: Integers, labels: int, strengths: Sequence[float] = STRENGTHS) -> FittedLinear:
-    """The probe of labeled rows, with the strength of least log-loss over the folds; ties go to the first.
+def fit_probe(features: Floats, gold: Integers, labels: int, strengths: Sequence[float] = STRENGTHS) -> FittedProbe:
+    """Fits logistic regression on standardized features, with the penalty chosen by cross-validation.
 
-    features: shape (rows, width); gold: shape (rows,), indices of labels.
-    """
-    losses = probe_losses(features, gold, labels, strengths)
-    return fitted(features, gold, labels, min(losses, key=losses.__getitem__))
-
-
-def probe_losses(features: Floats, gold: Integers, labels: int, strengths: Sequence[float] = STRENGTHS) -> dict[float, float]:
-    """Strength -> the sum over the folds of the log-loss of its probe on what it has not seen; FIRST alone without folds."""
-    divided = [*folds(gold)]
-    if not divided and len(strengths) > 1:
-        return {FIRST: 0.0}
-    return {
-        strength: sum(
-            log_loss(fitted(features[fit], gold[fit], labels, strength)(features[held]), gold[held]) for fit, held in divided
-        )
-        for strength in strengths
-    }
-
-
-def fitted(features: Floats, gold: Integers, labels: int, strength: float) -> FittedLinear:
-    """The probe of one strength."""
-    mean, deviation = features.mean(0), features.std(0)
-    deviation = np.where(deviation > 0, deviation, 1.0)
-    weights, bias = np.zeros((features.shape[1], labels)), np.full(labels, FLOOR)
-    seen = np.unique(gold)
-    if len(seen) == 1:
-        bias[seen] = 0.0
-    else:
-        weights[:, seen], bias[seen] = _regression((features - mean) / deviation, gold, strength)
-    return FittedLinear(mean=mean, deviation=deviation, weights=weights, bias=bias, strength=strength)
-
-
-def _regression(features: Floats, gold: Integers, strength: float) -> tuple[Floats, Floats]:
-    """Weights (width, classes seen) and bias (classes seen,).
-
-    Of more features than rows the penalty leaves only what the rows span, so that those directions alone are fitted.
+    Args:
+        features: Shape (rows, width).
+        gold: Indices of the labels, shape (rows,).
+        labels: Number of labels K; some may have no rows.
+        strengths: Candidate values of C; ties go to the first. With a single candidate there is no cross-validation.
     """
     from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
-    directions = np.linalg.svd(features, full_matrices=False)[2] if features.shape[1] > len(features) else None
-    seen = features if directions is None else features @ directions.T
-    found = LogisticRegression(C=strength, max_iter=1000, tol=1e-6).fit(seen, gold)
-    weights, bias = found.coef_.T, found.intercept_
-    if weights.shape[1] == 1:  # of two labels scikit-learn gives the log-odds of the second
+    splits = [*folds(gold)]
+    strength = strengths[0] if len(strengths) == 1 else DEFAULT_STRENGTH
+    if len(np.unique(gold)) == 1:
+        return _constant_probe(features.shape[1], gold[0], labels, strength)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000, tol=1e-6))
+    if len(strengths) == 1 or not splits:
+        return _as_probe(model.fit(features, gold), labels)
+
+    def score(model: Any, features: Floats, gold: Integers) -> float:
+        return -float(negative_log_likelihood(_as_probe(model, labels)(features), gold).sum())
+
+    grid = {"logisticregression__C": [*strengths]}
+    search = GridSearchCV(model, grid, scoring=score, cv=splits, error_score="raise").fit(features, gold)
+    return _as_probe(search.best_estimator_, labels, validation_loss=-float(search.best_score_))
+
+
+def _constant_probe(width: int, label: int, labels: int, strength: float) -> FittedProbe:
+    """Predicts the only label that has rows."""
+    bias = np.full(labels, LOG_TINY)
+    bias[label] = 0.0
+    return FittedProbe(weights=np.zeros((width, labels)), bias=bias, strength=strength)
+
+
+def _as_probe(model: Any, labels: int, validation_loss: float = 0.0) -> FittedProbe:
+    """The coefficients of a fitted scikit-learn pipeline, for features that are not standardized and for all labels."""
+    scaler, regression = model[0], model[-1]
+    weights, bias = regression.coef_.T / scaler.scale_[:, None], regression.intercept_
+    bias = bias - scaler.mean_ @ weights
+    if len(regression.classes_) == 2:  # scikit-learn has the log-odds of the second label only
         weights, bias = weights * [[-0.5, 0.5]], bias * np.array([-0.5, 0.5])
-    return weights if directions is None else directions.T @ weights, bias
+    of_all, bias_of_all = np.zeros((len(weights), labels)), np.full(labels, LOG_TINY)
+    of_all[:, regression.classes_], bias_of_all[regression.classes_] = weights, bias
+    return FittedProbe(weights=of_all, bias=bias_of_all, strength=regression.C, validation_loss=validation_loss)

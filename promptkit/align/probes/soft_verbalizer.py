@@ -1,11 +1,11 @@
-"""A soft verbalizer: trained class vectors in the place of the label words' (WARP, Hambardzumyan et al. 2021, 2101.00121).
+"""Soft verbalizer: trained class vectors instead of label words (WARP, Hambardzumyan et al. 2021, 2101.00121).
 
     log q[y] = h . v_y, with v_y = e(word of y) + d_y
 
-Since h . e(word) is log p(word) up to a constant of the row, where the output head is linear, the vectors begin as the
-manual verbalizer's, and what is trained are the differences d_y, under the penalty |d|^2 / (2 C) with h scaled to unit
-mean square length. C is chosen by cross-validation within the labeled rows; none at all is the manual verbalizer.
-A label without rows keeps its word, and may be predicted.
+With a linear output head, h . e(word) is log p(word) up to a constant of the row. The class vectors therefore start as the
+manual verbalizer, and only the offsets d_y are trained, with the penalty |d|^2 / (2 C) and h scaled to unit root mean square
+norm. C is chosen by cross-validation within the labeled rows; C = 0 is the manual verbalizer. A label without rows keeps its
+word and can be predicted.
 """
 
 from __future__ import annotations
@@ -16,93 +16,103 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from promptkit.align.fitted import Learned, Probe
-from promptkit.align.labelmap.mapping import FLOOR
-from promptkit.align.probes.folds import folds, log_loss
+from promptkit.align.learned import FittedAligner, LearnedAligner
+from promptkit.align.logprobs import LOG_TINY, negative_log_likelihood
+from promptkit.align.probes.folds import folds
 from promptkit.core.alignment import FitData, Needs, Outputs
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
-"""The C that are tried, beside none at all."""
+"""Candidate values of C, besides 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SoftVerbalizer(Learned):
-    """The manual verbalizer's words as vectors, trained on labeled rows."""
+class SoftVerbalizer(LearnedAligner):
+    """Class vectors that start as the label words and are trained on labeled rows."""
 
     layer: int = -1
-    """Of the hidden state: 0 is the embedding, -1 the last layer's normalized output, which the output head reads."""
+    """Layer of the hidden state: 0 is the embedding, -1 the last layer's normalized output, which the output head reads."""
     name: ClassVar[str] = "soft-verbalizer"
 
     @property
     def supports_unseen_labels(self) -> bool:
-        """A label begins as its word."""
+        """True: a label without rows keeps its label word."""
         return True
 
     @property
     def needs(self) -> Needs:
-        """Labeled rows, and the hidden state of every row."""
+        """The labeled rows, and the hidden state of every row."""
         return Needs(labels=True, labeled=(self.rows,), layers=(self.layer,))
 
-    def learn(self, support: FitData, places: Integers, gold: Integers) -> Probe:
-        """The vectors of its labeled rows."""
-        hidden, manual = (read[places] for read in self._features(support.rows))
-        trained = class_vectors(hidden, manual, gold)
-        return Probe(scores=lambda outputs: trained(*self._features(outputs)))
+    def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
+        """Trains the class vectors."""
+        hidden, manual = (features[rows] for features in self._features(support.rows))
+        vectors = fit_class_vectors(hidden, manual, gold)
+        return FittedAligner(scores=lambda outputs: vectors(*self._features(outputs)))
 
     def _features(self, outputs: Outputs) -> tuple[Floats, Floats]:
-        return outputs.hidden[self.layer], np.maximum(outputs.logprobs, FLOOR)
+        return outputs.hidden[self.layer], np.maximum(outputs.logprobs, LOG_TINY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassVectors:
-    """What is added to the manual verbalizer's vectors."""
+    """Trained offsets to the vectors of the label words."""
 
     scale: float
-    """The root mean square length of the labeled rows' hidden states."""
-    differences: Floats
+    """Root mean square norm of the labeled rows' hidden states."""
+    offsets: Floats
     """Shape (d_model, K)."""
     strength: float
-    """The C that was chosen; 0 for none."""
+    """The value of C; 0 for the manual verbalizer."""
 
     def __call__(self, hidden: Floats, manual: Floats) -> Floats:
-        """Scores, shape (rows, K), of hidden states and the manual verbalizer's log-probabilities."""
-        scores: Floats = manual + hidden / self.scale @ self.differences
+        """Returns scores of shape (rows, K) from hidden states and the label words' log-probabilities."""
+        scores: Floats = manual + hidden / self.scale @ self.offsets
         return scores
 
 
-def class_vectors(hidden: Floats, manual: Floats, gold: Integers, strengths: Sequence[float] = STRENGTHS) -> ClassVectors:
-    """Trained on labeled rows, with the strength of least log-loss over the folds; ties go to the weakest.
+def fit_class_vectors(hidden: Floats, manual: Floats, gold: Integers, strengths: Sequence[float] = STRENGTHS) -> ClassVectors:
+    """Trains class vectors, with the penalty chosen by cross-validation.
 
-    hidden: shape (rows, d_model); manual: shape (rows, K), the label words' log-probabilities; gold: shape (rows,).
+    Args:
+        hidden: Hidden states, shape (rows, d_model).
+        manual: Log-probabilities of the label words, shape (rows, K).
+        gold: Indices of the labels, shape (rows,).
+        strengths: Candidate values of C besides 0; ties go to the first, and 0 comes before all.
     """
     scale = float(np.sqrt((hidden**2).sum(1).mean())) or 1.0
     losses = dict.fromkeys((0.0, *strengths), 0.0)
-    for fit, held in folds(gold):
+    for train, held_out in folds(gold):
         for strength in losses:
-            trained = differences(hidden[fit] / scale, manual[fit], gold[fit], strength)
-            losses[strength] += log_loss(manual[held] + hidden[held] / scale @ trained, gold[held])
+            offsets = fit_offsets(hidden[train] / scale, manual[train], gold[train], strength)
+            scores = manual[held_out] + hidden[held_out] / scale @ offsets
+            losses[strength] += float(negative_log_likelihood(scores, gold[held_out]).sum())
     best = min(losses, key=losses.__getitem__)
-    return ClassVectors(scale=scale, differences=differences(hidden / scale, manual, gold, best), strength=best)
+    return ClassVectors(scale=scale, offsets=fit_offsets(hidden / scale, manual, gold, best), strength=best)
 
 
-def differences(hidden: Floats, manual: Floats, gold: Integers, strength: float) -> Floats:
-    """argmin_d -sum log softmax(manual + h d)[gold] + |d|^2 / (2 C), by L-BFGS. Shape (d_model, K)."""
+def fit_offsets(hidden: Floats, manual: Floats, gold: Integers, strength: float) -> Floats:
+    """Computes argmin_d sum_i -log softmax(manual_i + h_i d)[gold_i] + |d|^2 / (2 C) by L-BFGS, shape (d_model, K).
+
+    scikit-learn's logistic regression cannot be used because it has no offset term, which `manual` is.
+    """
     from scipy.optimize import minimize
 
     shape = (hidden.shape[1], manual.shape[1])
     if strength == 0:
         return np.zeros(shape)
-    right = np.eye(shape[1])[gold]
+    one_hot = np.eye(shape[1])[gold]
 
-    def loss(flat: Floats) -> tuple[float, Floats]:
-        trained = flat.reshape(shape)
-        scores = manual + hidden @ trained
-        total = np.logaddexp.reduce(scores, axis=1, keepdims=True)
-        slope = hidden.T @ (np.exp(scores - total) - right) + trained / strength
-        return float((total[:, 0] - (scores * right).sum(1)).sum() + (flat**2).sum() / (2 * strength)), slope.ravel()
+    def objective(parameters: Floats) -> tuple[float, Floats]:
+        offsets = parameters.reshape(shape)
+        scores = manual + hidden @ offsets
+        probabilities = np.exp(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
+        gradient = hidden.T @ (probabilities - one_hot) + offsets / strength
+        loss = negative_log_likelihood(scores, gold).sum() + (parameters**2).sum() / (2 * strength)
+        return float(loss), gradient.ravel()
 
-    found: Floats = minimize(loss, np.zeros(np.prod(shape)), jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
-    return found.reshape(shape)
+    start = np.zeros(np.prod(shape))
+    offsets: Floats = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+    return offsets.reshape(shape)

@@ -1,7 +1,7 @@
-"""Pieces of text and control tokens -> token ids with spans, in one pass.
+"""Encodes pieces of text and control tokens as token ids with spans.
 
-Adjacent text is joined and encoded once, so a prompt's ids are those of its whole text; spans come from the character
-offsets of that one encoding and are never found again by re-encoding. Knows nothing of templates or tasks.
+Adjacent text is joined and encoded once, so that the ids of a prompt are those of its whole text. Spans come from the character
+offsets of that encoding; parts are never encoded on their own.
 """
 
 from __future__ import annotations
@@ -17,35 +17,39 @@ from promptkit.core.inputs import Piece, Span, TextInput
 from promptkit.core.model import Encoding, Tokenizer
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import ScoreOutput
+from promptkit.core.sequences import common_prefix_length
 
 FRAME = "frame"
 SLOT_PART = "soft"
-"""The part of a slot for learned vectors, before its name."""
+"""The prefix of the part of a slot for learned vectors, before the slot's name."""
 TAIL = 16
-"""How many of a prompt's last tokens are encoded again with each target to see whether they merge."""
+"""How many tokens at the end of a prompt are encoded again with each target to detect merges."""
 SETTLED = 4
-"""How many of those must come out unchanged for the rest of the prompt to be out of the target's reach: a subword
-tokenizer merges neighbors only, so nothing crosses a token boundary that stays where it was."""
+"""How many of these tokens must be unchanged so that the target cannot affect the rest of the prompt: subword tokenizers merge
+only neighbors, so no merge crosses a token boundary that does not move."""
 
 
 def framed(pieces: Sequence[Piece], tokenizer: Tokenizer) -> tuple[Piece, ...]:
-    """The pieces behind what the model's own tokenizer puts before a text: its BOS token, or nothing."""
+    """Returns the non-empty pieces after the tokens that the model's own tokenizer inserts before a text, such as BOS."""
     bos = (Piece(text=tokenizer.name(token), part=FRAME, control=True) for token in tokenizer.bos)
     return (*bos, *(piece for piece in pieces if piece.text))
 
 
 def chat(turns: Sequence[tuple[str, Sequence[Piece]]], tokenizer: Tokenizer) -> tuple[Piece, ...] | None:
-    """Turns of (role, pieces) inside the model's own chat template; None if the template refuses them.
+    """Returns the pieces of a chat in the model's own chat template; None if the template fails or changes the content.
 
-    The template is rendered once, around placeholders, and split there, so that it never sees the content. A turn
-    carries no surrounding whitespace: the caller strips it.
+    The template is rendered with placeholders for the contents and split at them, so that it never sees the content.
+
+    Args:
+        turns: (role, pieces) of each turn. The caller strips white space around the content.
+        tokenizer: The model's tokenizer.
     """
-    slots = [f"PROMPTKIT-SLOT-{index:04d}-" for index in range(len(turns))]
-    text = tokenizer.chat([(role, slot) for (role, _), slot in zip(turns, slots, strict=True)])
-    if text is None or any(text.count(slot) != 1 for slot in slots):
+    placeholders = [f"PROMPTKIT-SLOT-{index:04d}-" for index in range(len(turns))]
+    text = tokenizer.chat([(role, placeholder) for (role, _), placeholder in zip(turns, placeholders, strict=True)])
+    if text is None or any(text.count(placeholder) != 1 for placeholder in placeholders):
         return None
-    frames = re.split("|".join(slots), text)
-    if slots != re.findall("|".join(slots), text):
+    frames = re.split("|".join(placeholders), text)
+    if placeholders != re.findall("|".join(placeholders), text):
         return None
     pieces = _split_controls(frames[0], tokenizer)
     for (_, content), frame in zip(turns, frames[1:], strict=True):
@@ -55,20 +59,29 @@ def chat(turns: Sequence[tuple[str, Sequence[Piece]]], tokenizer: Tokenizer) -> 
 
 
 def turn_end(tokenizer: Tokenizer) -> tuple[int, ...]:
-    """The control token that ends an answer in the model's own chat template; none where no such token stands there."""
-    said = chat([("user", [Piece(text="a", part="query")]), ("assistant", [Piece(text="b", part="answer")])], tokenizer) or ()
-    after = [piece for before, piece in pairwise(said) if before.part == "answer"]
-    return tuple(_control_id(piece.text, tokenizer) for piece in after if piece.control)
+    """Returns the control token that ends an answer in the model's own chat template; empty if there is none."""
+    pieces = chat([("user", [Piece(text="a", part="query")]), ("assistant", [Piece(text="b", part="answer")])], tokenizer) or ()
+    following = [piece for previous, piece in pairwise(pieces) if previous.part == "answer"]
+    return tuple(_control_id(piece.text, tokenizer) for piece in following if piece.control)
 
 
 def slotted(pieces: Sequence[Piece], slots: Mapping[str, int], marks: tuple[str, str]) -> tuple[Piece, ...]:
-    """The pieces with a piece of its own for each slot, whose name stands between marks in their texts."""
-    found: list[Piece] = []
+    """Splits pieces at the slots in their texts, so that each slot is a piece.
+
+    Args:
+        pieces: The pieces of a prompt.
+        slots: The length of each slot of the template by name.
+        marks: The characters before and after a slot's name in a text.
+
+    Raises:
+        TemplateError: A text contains the name of an unknown slot.
+    """
+    split: list[Piece] = []
     for piece in pieces:
         parts = [piece.text] if piece.control else re.split(f"{marks[0]}([^{marks[1]}]*){marks[1]}", piece.text)
         for number, text in enumerate(parts):
             if number % 2 == 0 and text:
-                found.append(replace(piece, text=text))
+                split.append(replace(piece, text=text))
             elif number % 2:
                 if text not in slots:
                     raise TemplateError(
@@ -77,58 +90,73 @@ def slotted(pieces: Sequence[Piece], slots: Mapping[str, int], marks: tuple[str,
                         hint="Do not apply filters to soft(...)",
                         slot=text,
                     )
-                found.append(Piece(text=text, part=f"{SLOT_PART} {text}", learned=slots[text]))
-    return tuple(found)
+                split.append(Piece(text=text, part=f"{SLOT_PART} {text}", learned=slots[text]))
+    return tuple(split)
 
 
 def unslotted(text: str, marks: tuple[str, str]) -> str:
-    """A text without its slots."""
+    """Returns a text without its slots."""
     return re.sub(f"{marks[0]}[^{marks[1]}]*{marks[1]}", "", text)
 
 
 def encode(pieces: Sequence[Piece], tokenizer: Tokenizer) -> TextInput:
-    """The ids of the pieces and the span of each part. Raises if a control piece names no control token."""
+    """Encodes pieces as token ids with the span of each part.
+
+    Raises:
+        ModelError: A control piece is not a control token of the model.
+    """
     ids: list[int] = []
     parts: list[str] = []
     for (control, learned), run in groupby(pieces, key=lambda piece: (piece.control, piece.learned > 0)):
-        stretch = list(run)
+        group = list(run)
         if learned:
-            ids += [-1] * sum(piece.learned for piece in stretch)
-            parts += [piece.part for piece in stretch for _ in range(piece.learned)]
+            ids += [-1] * sum(piece.learned for piece in group)
+            parts += [piece.part for piece in group for _ in range(piece.learned)]
         elif control:
-            ids += [_control_id(piece.text, tokenizer) for piece in stretch]
-            parts += [piece.part for piece in stretch]
+            ids += [_control_id(piece.text, tokenizer) for piece in group]
+            parts += [piece.part for piece in group]
         else:
-            encoding = tokenizer.encode("".join(piece.text for piece in stretch))
-            begins = list(accumulate((len(piece.text) for piece in stretch[:-1]), initial=0))
+            encoding = tokenizer.encode("".join(piece.text for piece in group))
+            offsets = list(accumulate((len(piece.text) for piece in group[:-1]), initial=0))
             ids += encoding.ids
-            parts += [stretch[bisect_right(begins, start) - 1].part for start in encoding.starts]
-    spans = []
-    start = 0
-    for part, members in groupby(parts):
-        stop = start + len(list(members))
-        spans.append(Span(part=part, start=start, stop=stop))
-        start = stop
-    return TextInput(ids=tuple(ids), spans=tuple(spans))
+            parts += [group[bisect_right(offsets, start) - 1].part for start in encoding.starts]
+    return TextInput(ids=tuple(ids), spans=_spans(parts))
+
+
+def _spans(parts: Sequence[str]) -> tuple[Span, ...]:
+    """Returns the spans of the part of each token."""
+    spans: list[Span] = []
+    for part, tokens in groupby(parts):
+        start = spans[-1].stop if spans else 0
+        spans.append(Span(part=part, start=start, stop=start + len(list(tokens))))
+    return tuple(spans)
 
 
 def continuations(
     pieces: Sequence[Piece], targets: Sequence[str], tokenizer: Tokenizer
 ) -> tuple[tuple[tuple[int, ...], ...], int]:
-    """Token ids of each target after the prompt, and how many of the prompt's last tokens they re-score.
+    """Returns the token ids to score for each target, and how many tokens at the end of the prompt they include.
 
-    A target is scored from where encode(prompt) is a prefix of encode(prompt + target). Where one target merges with
-    the prompt's last tokens, all are scored from the earliest boundary that they share.
+    A target is scored from where encode(prompt) is a prefix of encode(prompt + target). If a target merges with the last tokens
+    of the prompt, all targets are scored from the earliest boundary that they share.
+
+    Args:
+        pieces: The pieces of the prompt.
+        targets: The texts to score after the prompt.
+        tokenizer: The model's tokenizer.
+
+    Raises:
+        TemplateError: A target adds no tokens.
     """
     run = "".join(piece.text for piece in _last_text_run(pieces))
     prompt = tokenizer.encode(run)
     tail, first = _tail(run, prompt, tokenizer)
     wholes = [tokenizer.encode(tail + target).ids for target in targets]
-    shared = [common_prefix(whole, prompt.ids[first:]) for whole in wholes]
+    shared = [common_prefix_length(whole, prompt.ids[first:]) for whole in wholes]
     if first and min(shared, default=SETTLED) < SETTLED:
         first = 0
         wholes = [tokenizer.encode(run + target).ids for target in targets]
-        shared = [common_prefix(whole, prompt.ids) for whole in wholes]
+        shared = [common_prefix_length(whole, prompt.ids) for whole in wholes]
     boundary = min(shared, default=len(prompt.ids) - first)
     scored = tuple(whole[boundary:] for whole in wholes)
     for target, ids in zip(targets, scored, strict=True):
@@ -143,11 +171,11 @@ def continuations(
 
 
 def counted(rendered: Rendered, output: ScoreOutput) -> ScoreOutput:
-    """The output without the tokens that are given: by the channel, those of the label behind which the input is scored."""
+    """Returns the output without the log-probabilities of label tokens, which the noisy channel does not score."""
     if not any(rendered.label_token_counts):
         return output
     rows = zip(output.logprobs, rendered.label_token_counts, strict=True)
-    return ScoreOutput(logprobs=tuple(row[given:] for row, given in rows))
+    return ScoreOutput(logprobs=tuple(row[label_tokens:] for row, label_tokens in rows))
 
 
 def _last_text_run(pieces: Sequence[Piece]) -> list[Piece]:
@@ -160,25 +188,16 @@ def _last_text_run(pieces: Sequence[Piece]) -> list[Piece]:
 
 
 def _tail(run: str, prompt: Encoding, tokenizer: Tokenizer) -> tuple[str, int]:
-    """The text of the run's last tokens, and the index of the first, where they encode alone as they do in the run.
+    """Returns the text of the last tokens of a run and the index of the first of them.
 
-    They begin with a space, because tokenizers split a text into words before they merge.
+    The tokens are chosen so that their text on its own encodes as in the run. It starts with white space, because tokenizers
+    split a text into words before they merge.
     """
     for first in range(max(0, len(prompt.ids) - TAIL), len(prompt.ids) - SETTLED):
         text = run[prompt.starts[first] :]
         if first and text[:1].isspace() and tokenizer.encode(text).ids == prompt.ids[first:]:
             return text, first
     return run, 0
-
-
-def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many ids both begin with."""
-    length = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length
 
 
 def _split_controls(text: str, tokenizer: Tokenizer) -> list[Piece]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, as_numpy
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask
@@ -77,8 +77,8 @@ def states(ask: Ask, layers: Sequence[int]) -> Any:
     shown = [min(layer, ask.card.layers - 1) for layer in layers]  # the last one's is read as it is once normalized
     texts = [TextInput(ids=tuple(common_text(ask.card, TOKENS, seed))) for seed in range(TEXTS)]
     found = ask([Request(input=text, verb=Read(hidden_layer=layer)) for layer in shown for text in texts])
-    held = [each.hidden for each in found if isinstance(each, ReadOutput)]
-    return np.array(held, "<f4").reshape(len(layers), TEXTS, -1)
+    held = [each.hidden.numpy() for each in found if isinstance(each, ReadOutput) and each.hidden is not None]
+    return np.array(held).reshape(len(layers), TEXTS, -1)
 
 
 def sizes(rows: Any) -> Any:
@@ -97,5 +97,5 @@ def resolved(trained: Mapping[str, Array], made: Callable[[Mapping[str, Any]], M
     import torch
 
     with torch.no_grad():
-        tensors = {name: torch.from_numpy(as_numpy(array).copy()) for name, array in trained.items()}
+        tensors = {name: torch.from_numpy(array.numpy().copy()) for name, array in trained.items()}
         return {name: as_array(tensor.numpy()) for name, tensor in made(tensors).items()}

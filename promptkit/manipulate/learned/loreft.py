@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, as_numpy, check_held, digest
+from promptkit.core.arrays import Array, as_array, check_parameters, parameters_digest
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import HiddenEdit, Interventions
 from promptkit.core.manipulation import BindContext, InputTransform
@@ -68,11 +68,11 @@ class LoReFT:
                 first=self.first,
                 last=self.last,
             )
-        check_held("a loreft edit", self.parameters, SHAPES, rank=self.rank, layers=len(self.layers))
+        check_parameters("a loreft edit", self.parameters, SHAPES, rank=self.rank, layers=len(self.layers))
 
     def settings(self) -> Mapping[str, object]:
         """Where, of which rank, and what: by content once it is learned."""
-        told = {"sha256": digest(self.parameters)} if self.parameters else {"seed": self.seed}
+        told = {"sha256": parameters_digest(self.parameters)} if self.parameters else {"seed": self.seed}
         where = {"layers": list(self.layers), "first": self.first, "last": self.last}
         return {"name": self.name, "rank": self.rank, **where, **told}
 
@@ -80,7 +80,7 @@ class LoReFT:
         """What puts the edits into a prompt."""
         card = bind_context.ask.card
         layers_at(self.layers, card)
-        held = [as_numpy(self.parameters[name]) for name in NAMES] if self.parameters else self._start(card)
+        held = [self.parameters[name].numpy() for name in NAMES] if self.parameters else self._start(card)
         edits = self._edits([[as_array(row) for row in each] for each in held])
         return lambda prompt: replace(prompt, edits=(*prompt.edits, *edits))
 
@@ -129,6 +129,6 @@ class LoReFT:
         """What was learned, or what changes nothing; the bias in units of the layer's hidden states."""
         card = bind_context.ask.card
         units = scales(bind_context.ask, layers_at(self.layers, card))
-        start = [as_numpy(self.parameters[name]) for name in NAMES] if self.parameters else self._start(card)
+        start = [self.parameters[name].numpy() for name in NAMES] if self.parameters else self._start(card)
         start[2] = start[2] / units[:, None]
         return {**{name: as_array(numbers) for name, numbers in zip(NAMES, start, strict=True)}, UNITS: as_array(units)}

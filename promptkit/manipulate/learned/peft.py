@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, as_numpy, deserialize, put, serialize
+from promptkit.core.arrays import Array, as_array, deserialize, serialize
 from promptkit.core.errors import CheckpointError, json_reason
+from promptkit.core.files import write_folder
 from promptkit.core.manipulation import Learnable
 from promptkit.core.paths import expanded
 from promptkit.manipulate.learned.prefix import KEYS, VALUES, Prefix
@@ -92,7 +93,7 @@ def write(learned: Learnable, folder: str | Path) -> Path:
     config = json.dumps({**own, **common, "num_transformer_submodules": 1}, indent=2) + "\n"
     told = {"format": "pt", BASE: json.dumps(dict(learned.base))}
     path = expanded(folder)
-    put(path, {WEIGHTS: serialize({EMBEDDINGS: embeddings}, told), CONFIG: config.encode()})
+    write_folder(path, {WEIGHTS: serialize({EMBEDDINGS: embeddings}, told), CONFIG: config.encode()})
     return path
 
 
@@ -139,7 +140,7 @@ def _prefix(path: Path, config: Mapping[str, Any], embeddings: Array) -> Parts:
         reason = f"its keys and values have the shape {embeddings.shape}, but {CONFIG} specifies {_told(sizes)}"
         raise _damaged(path, "wrong-parameter-shape", reason, shape=embeddings.shape, **sizes)
     # (positions, layers, keys or values, kv heads, head width) -> (keys or values, layers, kv heads, positions, head width)
-    pairs = as_numpy(embeddings).reshape(length, layers, 2, heads, width // heads).transpose(2, 1, 3, 0, 4)
+    pairs = embeddings.numpy().reshape(length, layers, 2, heads, width // heads).transpose(2, 1, 3, 0, 4)
     held = {KEYS: as_array(pairs[0]), VALUES: as_array(pairs[1])}
     return Prefix(length), held, {"layers": layers, "kv_heads": heads}
 
@@ -154,7 +155,7 @@ def _of_prefix(learned: Any) -> tuple[dict[str, object], Array]:
             hint="Train one without layers; if these are all layers of its model, add --model NAME",
             layers=learned.layers,
         )
-    keys, values = (as_numpy(learned.parameters[name]) for name in (KEYS, VALUES))
+    keys, values = (learned.parameters[name].numpy() for name in (KEYS, VALUES))
     layers, heads, length, width = keys.shape
     rows = as_array(np.stack([keys, values]).transpose(3, 1, 0, 2, 4).reshape(length, -1))
     sizes = dict(zip(SIZES, (length, layers, heads, heads * width), strict=True))

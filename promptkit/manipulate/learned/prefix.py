@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, as_numpy, check_held, digest
+from promptkit.core.arrays import Array, as_array, check_parameters, parameters_digest
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import Interventions, KVPrefix
 from promptkit.core.manipulation import BindContext, InputTransform
@@ -68,7 +68,7 @@ class Prefix:
                 length=self.length,
             )
         shapes = dict.fromkeys((KEYS, VALUES), "layers kv_heads length head_width")
-        check_held("a prefix", self.parameters, shapes, length=self.length, layers=len(self.layers))
+        check_parameters("a prefix", self.parameters, shapes, length=self.length, layers=len(self.layers))
 
     @property
     def context_tokens(self) -> int:
@@ -82,7 +82,7 @@ class Prefix:
 
     def settings(self) -> Mapping[str, object]:
         """How many positions, where, and which: by content once they are learned, before that by how they begin."""
-        told = {"sha256": digest(self.parameters)} if self.parameters else self._beginning
+        told = {"sha256": parameters_digest(self.parameters)} if self.parameters else self._beginning
         return {"name": self.name, "length": self.length, "layers": list(self.layers), **told}
 
     @property
@@ -135,7 +135,7 @@ class Prefix:
         return {name: as_array(numbers) for name, numbers in {**trained, UNITS: units}.items()}
 
     def _held(self) -> Any:
-        return np.stack([as_numpy(self.parameters[name]) for name in (KEYS, VALUES)])
+        return np.stack([self.parameters[name].numpy() for name in (KEYS, VALUES)])
 
     def _of_tokens(self, bind_context: BindContext) -> Any:
         """What the chosen layers hold of the tokens that it begins as, (2, layers, kv heads, length, head width)."""
@@ -146,7 +146,7 @@ class Prefix:
             tokens = [*card.tokenizer.bos, *told * self.length][: self.length]
         whole = bind_context.ask.keys_values(tokens)
         chosen = [whole.layers.index(layer) for layer in layers_at(self.layers, card)]
-        return np.stack([as_numpy(each)[chosen] for each in (whole.keys, whole.values)])
+        return np.stack([each.numpy()[chosen] for each in (whole.keys, whole.values)])
 
     def _network(self, pairs: Any, chance: Any) -> dict[str, Any]:
         """A network drawn by chance whose last layer is such that it makes these pairs."""

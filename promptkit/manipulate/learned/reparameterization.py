@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, as_numpy
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.seeding import generator
 
 if TYPE_CHECKING:
@@ -37,16 +37,16 @@ def networked(kind: Reparameterization, rows: Any, *, width: int, seed: int) -> 
         return {EMBEDDING: as_array(rows), **drawn}
     scale = np.sqrt(np.mean(rows**2)) or 1.0
     begun = {EMBEDDING: as_array(rows / scale), **drawn}
-    found = np.sqrt(np.mean(as_numpy(evaluated(kind, begun)) ** 2)) or 1.0
+    found = np.sqrt(np.mean(evaluated(kind, begun).numpy() ** 2)) or 1.0
     last = [name for name in shapes if name.startswith("mlp_head")][-2:]
-    return {**begun, **{name: as_array(as_numpy(begun[name]) * (scale / found)) for name in last}}
+    return {**begun, **{name: as_array(begun[name].numpy() * (scale / found)) for name in last}}
 
 
 def evaluated(kind: Reparameterization, parameters: Mapping[str, Array]) -> Array:
     """The vectors that a network makes, shape (vectors, d_model)."""
     import torch
 
-    tensors = {name: torch.from_numpy(as_numpy(array).copy()) for name, array in parameters.items()}
+    tensors = {name: torch.from_numpy(array.numpy().copy()) for name, array in parameters.items()}
     with torch.no_grad():
         return as_array(made(kind, tensors).numpy())
 

@@ -6,16 +6,15 @@ model's own scale (Gemma's sqrt(d_model)) is in them already. Knows nothing of h
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, check_held
-from promptkit.core.errors import InputError
-from promptkit.core.inputs import Interventions, TextInput, Vectors
+from promptkit.core.arrays import Array, as_array, check_parameters
+from promptkit.core.errors import CheckpointError, InputError
+from promptkit.core.inputs import Interventions, TextInput
 from promptkit.core.manipulation import Ask, BindContext, InputTransform
 from promptkit.core.registry import checked, parameters_field
 from promptkit.core.seeding import generator
@@ -74,7 +73,7 @@ class SoftPrompt:
                 hint="Write reparameterize=mlp:width=64",
                 width=self.width,
             )
-        check_held("a soft prompt", self.parameters, {VECTORS: "length d_model"}, length=self.length)
+        check_parameters("a soft prompt", self.parameters, {VECTORS: "length d_model"}, length=self.length)
 
     @property
     def context_tokens(self) -> int:
@@ -94,7 +93,7 @@ class SoftPrompt:
     def settings(self) -> Mapping[str, object]:
         """How many vectors, where, and which: by content once they are learned, before that by how they begin."""
         held = self.parameters.get(VECTORS)
-        digest = {"sha256": hashlib.sha256(held.data).hexdigest()[:16]} if held else self._beginning
+        digest = {"sha256": held.digest[:16]} if held is not None else self._beginning
         where = {"slot": self.slot} if self.slot else {"place": self.place}
         return {"name": self.name, "length": self.length, **where, **digest}
 
@@ -105,12 +104,11 @@ class SoftPrompt:
 
     def bind(self, bind_context: BindContext) -> InputTransform:
         """What puts the vectors into a prompt."""
-        held = self._vectors(self.initial_parameters(bind_context))
-        rows = Vectors(data=held.data, d_model=held.shape[1])
+        rows = self._vectors(self.initial_parameters(bind_context))
         bos = bind_context.ask.card.tokenizer.bos
         return lambda prompt: self._placed(prompt, rows, bos)
 
-    def _placed(self, prompt: TextInput, rows: Vectors, bos: tuple[int, ...]) -> TextInput:
+    def _placed(self, prompt: TextInput, rows: Array, bos: tuple[int, ...]) -> TextInput:
         if self.slot:
             return filled(prompt, rows, part=f"{SLOT_PART} {self.slot}")
         return inserted(prompt, rows, place_of(prompt, self.place, bos), part=SLOT_PART)
@@ -144,14 +142,14 @@ class SoftPrompt:
     def _random(self, ask: Ask) -> Any:
         """Normal, at the root mean square of the embedding's rows."""
         ids = by_chance(ask.card.vocabulary, self.seed)[:SAMPLED]
-        scale = np.sqrt(np.mean(_rows(ask.embed(ids)) ** 2))
+        scale = np.sqrt(np.mean(ask.embed(ids).numpy() ** 2))
         return scale * generator("soft", self.seed).normal(size=(self.length, ask.card.d_model))
 
     def _of_tokens(self, bind_context: BindContext) -> Any:
         """A row a token, or the mean row of a label word's tokens; from the first again where there are too few."""
         ask = bind_context.ask
         groups = self._tokens(bind_context)
-        rows = _rows(ask.embed([token for group in groups for token in group]))
+        rows = ask.embed([token for group in groups for token in group]).numpy()
         ends = np.cumsum([len(group) for group in groups])
         means = np.stack([part.mean(0) for part in np.split(rows, ends[:-1])])
         return means[np.arange(self.length) % len(means)]
@@ -174,13 +172,13 @@ class SoftPrompt:
         return [card.tokenizer.encode(f" {word}").ids for word in words]
 
 
-def inserted(prompt: TextInput, rows: Vectors, at: int, *, part: str) -> TextInput:
+def inserted(prompt: TextInput, rows: Array, at: int, *, part: str) -> TextInput:
     """The prompt with more learned vectors before its token `at`, as a span of their own."""
     table, first, count = _joined(prompt, rows)
     return replace(spliced(prompt, range(-1 - first, -1 - first - count, -1), at, part=part), vectors=table)
 
 
-def filled(prompt: TextInput, rows: Vectors, *, part: str) -> TextInput:
+def filled(prompt: TextInput, rows: Array, *, part: str) -> TextInput:
     """The prompt with these vectors in every span of a slot."""
     table, first, count = _joined(prompt, rows)
     ids = [*prompt.ids]
@@ -190,12 +188,18 @@ def filled(prompt: TextInput, rows: Vectors, *, part: str) -> TextInput:
     return replace(prompt, ids=tuple(ids), vectors=table)
 
 
-def _joined(prompt: TextInput, rows: Vectors) -> tuple[Vectors, int, int]:
-    """The prompt's table with more rows, the number of the first of these, and how many they are."""
-    data = prompt.vectors.data if prompt.vectors else b""
-    width = 4 * rows.d_model
-    return Vectors(data=data + rows.data, d_model=rows.d_model), len(data) // width, len(rows.data) // width
-
-
-def _rows(vectors: Vectors) -> Any:
-    return np.frombuffer(vectors.data, "<f4").reshape(-1, vectors.d_model)
+def _joined(prompt: TextInput, rows: Array) -> tuple[Array, int, int]:
+    """Returns the prompt's table with more rows, the index of the first one, and their number."""
+    if prompt.vectors is None:
+        return rows, 0, rows.shape[0]
+    if prompt.vectors.shape[1] != rows.shape[1]:
+        raise CheckpointError(
+            "The learned vectors of one prompt must have the same width",
+            code="wrong-vector-width",
+            got=f"vectors of width {prompt.vectors.shape[1]} and of width {rows.shape[1]}",
+            hint="Use learned prompts of the same model",
+            width=rows.shape[1],
+            model_width=prompt.vectors.shape[1],
+        )
+    table = as_array(np.concatenate([prompt.vectors.numpy(), rows.numpy()]))
+    return table, prompt.vectors.shape[0], rows.shape[0]

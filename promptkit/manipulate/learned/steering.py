@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, as_numpy, check_held, digest
+from promptkit.core.arrays import Array, as_array, check_parameters, parameters_digest
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import HiddenEdit, Interventions
 from promptkit.core.manipulation import Ask, BindContext, InputTransform
@@ -62,11 +62,11 @@ class SteeringVector:
                 hint="Write layers=9",
                 layers=self.layers,
             )
-        check_held("a shift", self.parameters, {VECTORS: "layers d_model"}, layers=len(self.layers))
+        check_parameters("a shift", self.parameters, {VECTORS: "layers d_model"}, layers=len(self.layers))
 
     def settings(self) -> Mapping[str, object]:
         """Where, how, and what: by content once it is learned."""
-        told = {"sha256": digest(self.parameters)} if self.parameters else {}
+        told = {"sha256": parameters_digest(self.parameters)} if self.parameters else {}
         return {"name": self.name, "layers": list(self.layers), "at": self.at, "operation": self.operation, **told}
 
     def bind(self, bind_context: BindContext) -> InputTransform:
@@ -102,5 +102,5 @@ class SteeringVector:
     def _start(self, ask: Ask) -> Any:
         layers = layers_at(self.layers, ask.card)
         if self.parameters:
-            return as_numpy(self.parameters[VECTORS])
+            return self.parameters[VECTORS].numpy()
         return states(ask, layers).mean(1) if self.operation == "replace" else np.zeros((len(layers), ask.card.d_model))

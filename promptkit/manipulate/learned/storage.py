@@ -9,7 +9,6 @@ Nothing in it is ever executed. Whether a model is the one that it was learned o
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -18,8 +17,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from promptkit.core.arrays import Array, deserialize, put, serialize
+from promptkit.core.arrays import Array, deserialize, serialize
 from promptkit.core.errors import CheckpointError, InputError, json_reason
+from promptkit.core.files import write_folder
+from promptkit.core.hashing import sha256_hex
 from promptkit.core.manipulation import Learnable
 from promptkit.core.paths import expanded
 from promptkit.core.registry import build_from, keywords_of
@@ -98,7 +99,7 @@ def save(learned: Learnable, folder: str | Path, *, told: Mapping[str, object] |
     manifest["sha256"] = _hash(content, manifest)
     path = expanded(folder)
     check_free(path, [path])
-    put(path, {PARAMETERS: content, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()})
+    write_folder(path, {PARAMETERS: content, MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode()})
     return path
 
 
@@ -228,7 +229,7 @@ def _arrays(path: Path, told: Any) -> dict[str, Array]:
 def _hash(content: bytes, told: Mapping[str, Any]) -> str:
     """Of the parameters' bytes, and of everything that is told of them."""
     kept = {name: value for name, value in told.items() if name != "sha256"}
-    return hashlib.sha256(content + json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    return sha256_hex(content + json.dumps(kept, sort_keys=True).encode())
 
 
 def _damaged(path: Path, code: str, what: str, **fields: object) -> CheckpointError:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from promptkit.core.arrays import Array, check_held
+from promptkit.core.arrays import Array, as_array, check_parameters
 from promptkit.core.errors import CheckpointError, TrainingError
 from promptkit.core.inputs import Interventions, TextInput
 from promptkit.core.manipulation import BindContext, InputTransform
@@ -57,7 +57,7 @@ class TriggerTokens:
         checked(self)
         check_beginning("trigger tokens", self.length, self.init, ["vocabulary"])
         check_slot(self.slot, self.place)
-        check_held("trigger tokens", self.parameters, {IDS: "length"}, length=self.length)
+        check_parameters("trigger tokens", self.parameters, {IDS: "length"}, length=self.length)
         if any(number < 0 or number % 1 for held in self.parameters.values() for number in _numbers(held)):
             raise CheckpointError(
                 "The ids of trigger tokens must be non-negative whole numbers",
@@ -105,8 +105,7 @@ class TriggerTokens:
     def as_vectors(self, bind_context: BindContext) -> SoftPrompt:
         """The soft prompt that is these tokens: at the same place, their embeddings, through which gradients flow."""
         rows = bind_context.ask.embed(ids_of(self.initial_parameters(bind_context)))
-        held = Array(data=rows.data, shape=(self.length, rows.d_model))
-        return SoftPrompt(self.length, place=self.place, slot=self.slot, parameters={VECTORS: held})
+        return SoftPrompt(self.length, place=self.place, slot=self.slot, parameters={VECTORS: rows})
 
     def interventions(self, trained: Mapping[str, Any]) -> Interventions[Any]:
         """No function of the ids is differentiable: see `as_vectors`."""
@@ -125,7 +124,7 @@ class TriggerTokens:
         is_text = self.init != "vocabulary"
         ids = [*card.tokenizer.encode(self.init).ids] if is_text else common_tokens(card, self.seed)
         numbers = np.array([ids[place % len(ids)] for place in range(self.length)], "<f4")
-        return {IDS: Array(data=numbers.tobytes(), shape=numbers.shape)}
+        return {IDS: as_array(numbers)}
 
 
 def ids_of(parameters: Mapping[str, Array]) -> tuple[int, ...]:
@@ -144,5 +143,5 @@ def spelt(ids: Sequence[int], tokenizer: Tokenizer) -> dict[str, object]:
 
 
 def _numbers(array: Array) -> list[float]:
-    numbers: list[float] = np.frombuffer(array.data, "<f4").tolist()
+    numbers: list[float] = array.numpy().tolist()
     return numbers

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-
+from promptkit.core.hashing import blake2b
 from promptkit.core.model import Card
 
 COMMON = 5000
@@ -12,7 +11,7 @@ COMMON = 5000
 
 def by_chance(count: int, seed: int) -> list[int]:
     """The tokens below `count`, in an order by chance."""
-    return sorted(range(count), key=lambda token: hashlib.blake2b(f"{seed}\0{token}".encode()).digest())
+    return sorted(range(count), key=lambda token: blake2b(f"{seed}\0{token}"))
 
 
 def forbidden(card: Card) -> list[int]:

@@ -60,7 +60,7 @@ class SelectionContext:
     @property
     def others(self) -> Mapping[str, Ask]:
         """The other models that were named."""
-        return self.bind_context.others
+        return self.bind_context.other_models
 
     def scores(
         self, contexts: Sequence[Context], purpose: str, *, suffix: Sequence[str] | None = None
@@ -114,7 +114,7 @@ class SelectionContext:
 
     def request(self, prompt: TextInput, verb: Verb) -> Request:
         """What the model is asked behind a prompt, which it reads as the prompt of a row: with the changes of it."""
-        return Request(input=self.bind_context.put(prompt), verb=verb)
+        return Request(input=self.bind_context.transform(prompt), verb=verb)
 
     def _shown(self, contexts: Sequence[Context], suffix: Sequence[str] | None) -> list[Rendered]:
         pairs = zip(contexts, repeat("") if suffix is None else suffix, strict=suffix is not None)

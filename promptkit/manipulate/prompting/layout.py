@@ -16,8 +16,10 @@ from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import Piece, TextInput
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered
-from promptkit.inputs.text.encoding import chat, common_prefix, continuations, encode, framed, slotted, turn_end, unslotted
-from promptkit.inputs.text.template import LABEL, MARKS, Template
+from promptkit.core.sequences import common_prefix_length
+from promptkit.inputs.text.blocks import MARKS
+from promptkit.inputs.text.encoding import chat, continuations, encode, framed, slotted, turn_end, unslotted
+from promptkit.inputs.text.template import LABEL, Template
 from promptkit.manipulate.prompting.outline import Outline
 from promptkit.manipulate.prompting.rows import Demonstrations
 
@@ -192,7 +194,7 @@ class PromptLayout:
         scored, boundary = continuations(pieces, (*targets, *labels), self.card.tokenizer)
         scored, alone = scored[: len(targets)], scored[len(targets) :]
         pairs = zip(scored, alone, strict=True) if self.channel else ()
-        given = tuple(common_prefix(whole, label) for whole, label in pairs)
+        given = tuple(common_prefix_length(whole, label) for whole, label in pairs)
         scored = tuple((*ids, *closing) for ids in scored)
         kept = text_input.ids[: len(text_input.ids) - boundary]
         return _Encoded(

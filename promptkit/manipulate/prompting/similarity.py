@@ -67,7 +67,8 @@ def _embedded(ask: Ask, examples: Sequence[Example]) -> Vectors:
             ) from None
         for row, output in enumerate(outputs, start=begin):
             assert isinstance(output, ReadOutput)
-            vectors[row] = output.hidden
+            assert output.hidden is not None
+            vectors[row] = output.hidden.numpy()
     return vectors
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from promptkit.core.arrays import Array
 from promptkit.core.errors import ModelError
-from promptkit.core.inputs import TextInput, Vectors
+from promptkit.core.inputs import TextInput
 from promptkit.models.files.source import Source
-from promptkit.models.hf.tensors import embedded, tensor_of, vectors_of
+from promptkit.models.hf.tensors import array_of, embedded, tensor_of
 
 
 class Embedding:
@@ -31,9 +32,9 @@ class Embedding:
         ids = torch.tensor(prompt.ids)
         return self._module(ids) if prompt.vectors is None else embedded(self._module, ids, tensor_of(prompt.vectors))
 
-    def vectors(self, ids: Sequence[int]) -> Vectors:
+    def vectors(self, ids: Sequence[int]) -> Array:
         """The rows that the embedding gives these tokens."""
-        return vectors_of(self._module(torch.tensor(ids)))
+        return array_of(self._module(torch.tensor(ids)))
 
     @cached_property
     def _module(self) -> Any:

@@ -6,7 +6,6 @@ into place when it is whole), so that a killed conversion leaves nothing that co
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import logging
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from promptkit.core.errors import ModelError, missing_extra
+from promptkit.core.hashing import file_sha256_hex
 from promptkit.core.paths import cache_folder
 
 CONVERTER = 3
@@ -49,8 +49,7 @@ def demo_folder() -> Path:
 def gguf_folder(file: Path) -> Path:
     """The converted folder of a `.gguf` file."""
     try:
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256")
+        digest = file_sha256_hex(file)
     except OSError as error:
         raise ModelError(
             f"The file {file} cannot be read: {error.strerror or error}",
@@ -59,7 +58,7 @@ def gguf_folder(file: Path) -> Path:
             file=str(file),
         ) from None
 
-    return _converted(digest.hexdigest(), lambda: nullcontext(file))
+    return _converted(digest, lambda: nullcontext(file))
 
 
 def is_converted(folder: Path) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from promptkit.core.errors import InputError, ModelError
+from promptkit.core.hashing import Hasher, file_sha256_hex
 from promptkit.core.paths import expanded
 from promptkit.models.files.gguf import demo_folder, gguf_folder, is_converted
 from promptkit.tasks.hub import go_offline_if_unreachable
@@ -37,12 +37,11 @@ class Source:
             return f"{self.location}@{self.commit}"
         if self.converted:
             return Path(self.location).name
-        digest = hashlib.sha256()
+        hasher = Hasher()
         for file in sorted(Path(self.location).iterdir()):
             if file.is_file() and file.suffix in {".json", ".safetensors", ".bin", ".model", ".jinja", ".txt"}:
-                with file.open("rb") as stream:
-                    digest.update(f"{file.name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\0".encode())
-        return f"sha256:{digest.hexdigest()[:32]}"
+                hasher.update(f"{file.name}\0{file_sha256_hex(file)}\0")
+        return f"sha256:{hasher.hexdigest()[:32]}"
 
 
 def resolve(name: str, revision: str | None = None) -> Source:

@@ -5,7 +5,6 @@ What all prompts begin with before anything learned is computed once. Knows noth
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from promptkit.core.errors import TrainingError
+from promptkit.core.hashing import Hasher
 from promptkit.core.inputs import Interventions
 from promptkit.core.model import Precision
 from promptkit.core.requests import Request
@@ -85,11 +85,11 @@ class TorchScores:
 
     def weights_hash(self) -> str:
         """Of every weight of the model, which is frozen."""
-        digest = hashlib.sha256()
+        hasher = Hasher()
         for name, weight in self._forward.model.state_dict().items():
-            digest.update(name.encode())
-            digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()
+            hasher.update(name)
+            hasher.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return hasher.hexdigest()
 
 
 def _frozen(requests: Sequence[Request]) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from pydantic import PositiveInt
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import OutOfMemory, Unsupported
-from promptkit.core.inputs import KVPrefix, Vectors
+from promptkit.core.inputs import KVPrefix
 from promptkit.core.model import Card, Precision
 from promptkit.core.requests import Generate, Output, Request
 from promptkit.models import registry as base
@@ -106,7 +106,7 @@ class TransformersModel(BaseEngine):
         """Load the weights, and see which forward the model can be run by."""
         self._forward  # noqa: B018 - a cached property
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """What its embedding module gives these tokens."""
         return self._forward.embed(ids)
 

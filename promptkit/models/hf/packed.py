@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptkit.core.inputs import NO_INTERVENTIONS, Interventions, Vectors
+from promptkit.core.arrays import Array
+from promptkit.core.inputs import NO_INTERVENTIONS, Interventions
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Output, Read, ReadOutput, Request, ScoreOutput
 from promptkit.models.batching import ROOT, Tree, tree, tree_of
@@ -18,7 +19,7 @@ from promptkit.models.hf.decoding import write
 from promptkit.models.hf.interventions import edited
 from promptkit.models.hf.lm_head import Head
 from promptkit.models.hf.pooling import hidden_state
-from promptkit.models.hf.tensors import embedded, vectors_of, within_of
+from promptkit.models.hf.tensors import array_of, embedded, within_of
 
 
 class PackedForward:
@@ -56,9 +57,9 @@ class PackedForward:
             prefix = extend(prefix, layout.kept)
         return prefix
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """The rows that the embedding gives these tokens."""
-        return vectors_of(self._embedding(torch.tensor(ids, device=self._device)))
+        return array_of(self._embedding(torch.tensor(ids, device=self._device)))
 
     def keys_values(self, ids: Sequence[int]) -> KeyValues:
         """What every layer holds of these tokens, by its number from 0."""
@@ -191,5 +192,5 @@ def _read(verb: Read, logprobs: dict[int, float], top: list[tuple[int, float]], 
     return ReadOutput(
         logprobs=tuple(logprobs[token] for token in verb.token_ids),
         top=tuple(top[: verb.top_m]),
-        hidden=() if verb.hidden_layer is None else hidden_state(verb, hidden[verb.hidden_layer][0, own]),
+        hidden=None if verb.hidden_layer is None else hidden_state(verb, hidden[verb.hidden_layer][0, own]),
     )

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptkit.core.inputs import NO_INTERVENTIONS, Interventions, KVPrefix, Vectors
+from promptkit.core.arrays import Array
+from promptkit.core.inputs import NO_INTERVENTIONS, Interventions, KVPrefix
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.generation import outputs_of, texts_of
@@ -21,7 +22,7 @@ from promptkit.models.hf.attention import KeyValues
 from promptkit.models.hf.decoding import next_token
 from promptkit.models.hf.interventions import edited
 from promptkit.models.hf.pooling import hidden_state
-from promptkit.models.hf.tensors import embedded, vectors_of, within_of
+from promptkit.models.hf.tensors import array_of, embedded, within_of
 
 
 class PaddedForward:
@@ -43,9 +44,9 @@ class PaddedForward:
         """Nothing is reused here."""
         return {}
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """The rows that the embedding gives these tokens."""
-        return vectors_of(self._embedding(torch.tensor(ids, device=self.model.device)))
+        return array_of(self._embedding(torch.tensor(ids, device=self.model.device)))
 
     def keys_values(self, ids: Sequence[int]) -> KeyValues:
         """What every layer holds of these tokens, by its number from 0."""
@@ -111,7 +112,7 @@ class PaddedForward:
         return ReadOutput(
             logprobs=tuple(scores[list(verb.token_ids)].tolist()),
             top=tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
-            hidden=() if verb.hidden_layer is None else hidden_state(verb, hidden[verb.hidden_layer][0]),
+            hidden=None if verb.hidden_layer is None else hidden_state(verb, hidden[verb.hidden_layer][0]),
         )
 
     def _forward(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from promptkit.core.arrays import Array
 from promptkit.core.requests import Read
+from promptkit.models.hf.tensors import array_of
 
 
-def hidden_state(verb: Read, states: Tensor) -> tuple[float, ...]:
+def hidden_state(verb: Read, states: Tensor) -> Array:
     """Of a layer's states at an input's positions, shape (positions, d_model); the last ones are enough without a mean."""
     state = states[-1] if verb.mean_from is None else states[verb.mean_from :].float().mean(0)
-    return tuple(state.float().tolist())
+    return array_of(state)

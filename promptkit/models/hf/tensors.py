@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from promptkit.core.arrays import Array
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import CheckpointError, InputError, Unsupported
-from promptkit.core.inputs import HiddenEdit, Interventions, KVPrefix, TextInput, Vectors
+from promptkit.core.inputs import HiddenEdit, Interventions, KVPrefix, TextInput
 from promptkit.core.requests import Request
 from promptkit.models.hf.attention import KeyValues
 
@@ -27,29 +27,29 @@ def tabled(requests: Sequence[Request], d_model: int) -> list[Request]:
     Raises PromptkitError for rows of another width than the model's, and for an id that no row stands for.
     """
     numbers: dict[bytes, int] = {}
-    of: dict[Vectors | None, list[int]] = {None: []}
+    of: dict[Array | None, list[int]] = {None: []}
     for vectors in dict.fromkeys(request.input.vectors for request in requests):
         if vectors is not None:
             of[vectors] = [numbers.setdefault(row, len(numbers)) for row in _rows(vectors, d_model)]
-    table = Vectors(data=b"".join(numbers), d_model=d_model)
+    table = as_array(np.frombuffer(b"".join(numbers), "<f4").reshape(-1, d_model))
     return [replace(request, input=_renumbered(request.input, of[request.input.vectors], table)) for request in requests]
 
 
-def _rows(vectors: Vectors, d_model: int) -> list[bytes]:
-    if vectors.d_model != d_model:
+def _rows(vectors: Array, d_model: int) -> list[bytes]:
+    width = vectors.shape[1]
+    if width != d_model:
         raise CheckpointError(
             "The learned vectors and the model's embeddings have different widths",
             code="wrong-vector-width",
-            got=f"vectors of width {vectors.d_model} and a model of width {d_model}",
+            got=f"vectors of width {width} and a model of width {d_model}",
             hint="Use the model that they were trained on",
-            width=vectors.d_model,
+            width=width,
             model_width=d_model,
         )
-    width = 4 * d_model
-    return [vectors.data[begin : begin + width] for begin in range(0, len(vectors.data), width)]
+    return [row.tobytes() for row in vectors.numpy()]
 
 
-def _renumbered(prompt: TextInput, numbers: Sequence[int], table: Vectors) -> TextInput:
+def _renumbered(prompt: TextInput, numbers: Sequence[int], table: Array) -> TextInput:
     if min(prompt.ids, default=0) < -len(numbers):
         raise InputError(
             f"The prompt id {min(prompt.ids)} refers to a learned vector that does not exist",
@@ -87,7 +87,7 @@ def within_of(requests: Sequence[Request], device: torch.device) -> Intervention
     held = requests[0].input
 
     def moved(array: Array) -> Tensor:
-        return torch.from_numpy(np.frombuffer(array.data, "<f4").reshape(array.shape).copy()).to(device)
+        return tensor_of(array).to(device)
 
     return Interventions(
         vectors=None if table is None else tensor_of(table).to(device),
@@ -119,18 +119,13 @@ def prefix_of(layers: KeyValues) -> KVPrefix[Array]:
 
 
 def array_of(numbers: Tensor) -> Array:
-    """The value of a tensor."""
-    return Array(data=numbers.detach().float().cpu().numpy().astype("<f4").tobytes(), shape=tuple(numbers.shape))
+    """Returns a tensor's values as an array."""
+    return as_array(numbers.detach().float().cpu().numpy())
 
 
-def tensor_of(vectors: Vectors) -> Tensor:
-    """Shape (rows, d_model), float32."""
-    return torch.from_numpy(np.frombuffer(vectors.data, "<f4").reshape(-1, vectors.d_model).copy())
-
-
-def vectors_of(rows: Tensor) -> Vectors:
-    """The value of rows of shape (rows, d_model)."""
-    return Vectors(data=rows.detach().float().cpu().numpy().astype("<f4").tobytes(), d_model=rows.shape[1])
+def tensor_of(array: Array) -> Tensor:
+    """Returns a float32 tensor of the same shape, a copy."""
+    return torch.from_numpy(array.numpy().copy())
 
 
 def embedded(embedding: Any, ids: Tensor, vectors: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from promptkit.models.hf.attention import ATTENTION, attend
 from promptkit.models.hf.lm_head import Head
 from promptkit.models.hf.packed import PackedForward
 from promptkit.models.hf.padded import PaddedForward
-from promptkit.models.hf.tensors import array_of, prefix_of
+from promptkit.models.hf.tensors import array_of, prefix_of, tensor_of
 
 TOLERANCE = 1e-3
 LOW_PRECISION_WORST, LOW_PRECISION_MEAN = 1.0, 0.3
@@ -97,7 +97,8 @@ def takes_edits(forward: PackedForward | PaddedForward, vocabulary: int, layers:
 def _read(outputs: list[Output]) -> torch.Tensor:
     (output,) = outputs
     assert isinstance(output, ReadOutput)
-    return torch.tensor(output.hidden)
+    assert output.hidden is not None
+    return tensor_of(output.hidden)
 
 
 def _difference(expected: list[float], found: list[float], *, exact: bool) -> str:

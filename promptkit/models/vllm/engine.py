@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt
 
+from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError, ModelError
-from promptkit.core.inputs import TextInput, Vectors
+from promptkit.core.inputs import TextInput
 from promptkit.core.model import Card
 from promptkit.core.requests import Generate, GenerateOutput, Output, Request
 from promptkit.models import registry
@@ -130,9 +131,9 @@ class VllmModel(BatchedEngine):
         """Starts vLLM's engine."""
         self._started(vectors=False)
 
-    def embed(self, ids: Sequence[int]) -> Vectors:
+    def embed(self, ids: Sequence[int]) -> Array:
         """Returns the embeddings of the tokens, read from the model's files."""
-        rows: Vectors = self._embedding.vectors(ids)
+        rows: Array = self._embedding.vectors(ids)
         return rows
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from promptkit.core.arrays import as_array, as_numpy
+from promptkit.core.arrays import as_array
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
 from promptkit.training.checkpoint import TrainingState
@@ -44,17 +44,15 @@ class AdamW:
             loss, gradients = objective.gradient(standing.parameters)
             if np.isfinite(loss):
                 for name, gradient in gradients.items():
-                    self._move(standing, name, as_numpy(gradient), rates[name])
+                    self._move(standing, name, gradient.numpy(), rates[name])
             return loss
 
         return step
 
     def _move(self, standing: TrainingState, name: str, g: np.ndarray, rate: float) -> None:
         count = standing.step + 1
-        p = as_numpy(standing.parameters[name])
-        m, v = (
-            as_numpy(standing.state[key]) if key in standing.state else 0 * g for key in (f"first/{name}", f"second/{name}")
-        )
+        p = standing.parameters[name].numpy()
+        m, v = (standing.state[key].numpy() if key in standing.state else 0 * g for key in (f"first/{name}", f"second/{name}"))
         m = BETAS[0] * m + (1 - BETAS[0]) * g
         v = BETAS[1] * v + (1 - BETAS[1]) * g * g
         p = p - rate * self.weight_decay * p

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, as_numpy
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError, TrainingError
 from promptkit.core.registry import checked
 from promptkit.core.seeding import generator, number
@@ -76,11 +76,11 @@ class CmaEs:
 
         def placed(z: Floats) -> dict[str, Array]:
             return {
-                n: as_array(as_numpy(array) + (project[n] @ z.astype(np.float32)).reshape(array.shape))
+                n: as_array(array.numpy() + (project[n] @ z.astype(np.float32)).reshape(array.shape))
                 for n, array in origin.items()
             }
 
-        for told in as_numpy(standing.state["told"]) if "told" in standing.state else ():
+        for told in standing.state["told"].numpy() if "told" in standing.state else ():
             evolution.tell([(evolution.ask(), float(loss)) for loss in told])
 
         def step(objective: Objective, rates: Rates) -> float:
@@ -88,7 +88,7 @@ class CmaEs:
             losses = np.asarray(objective.losses([placed(z) for z in drawn]), np.float32)
             if np.isfinite(losses).all():
                 evolution.tell([(z, float(loss)) for z, loss in zip(drawn, losses, strict=True)])
-                before = as_numpy(standing.state["told"]) if "told" in standing.state else np.empty((0, size))
+                before = standing.state["told"].numpy() if "told" in standing.state else np.empty((0, size))
                 standing.state["told"] = as_array(np.concatenate([before, losses[None]]))
                 standing.parameters.update(placed(evolution.mean))
             return float(losses.mean())

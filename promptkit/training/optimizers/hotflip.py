@@ -10,14 +10,14 @@ kept if it is better there than the one that stands.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from promptkit.core.arrays import as_array, as_numpy
+from promptkit.core.arrays import as_array
 from promptkit.core.errors import InputError
+from promptkit.core.hashing import sha256
 from promptkit.core.registry import checked
 from promptkit.training.checkpoint import TrainingState
 from promptkit.training.optimizers.base import Objective, Parameters, Rates, Step
@@ -49,7 +49,7 @@ class HotFlip:
         def step(objective: Objective, rates: Rates) -> float:
             loss, estimates = objective.token_swap_scores(standing.parameters)
             name, place = _place(standing.parameters, seed, standing.step)
-            tokens, promised = as_numpy(standing.parameters[name]), estimates[name][place].copy()
+            tokens, promised = standing.parameters[name].numpy(), estimates[name][place].copy()
             promised[int(tokens[place])] = np.inf
             best = [token for token in np.argsort(promised, kind="stable")[: self.candidates] if np.isfinite(promised[token])]
             tried: list[Parameters] = []
@@ -68,4 +68,4 @@ class HotFlip:
 def _place(parameters: Parameters, seed: int, step: int) -> tuple[str, int]:
     places = [(name, place) for name, array in sorted(parameters.items()) for place in range(array.shape[0])]
     sweep, number = divmod(step, len(places))
-    return sorted(places, key=lambda each: hashlib.sha256(f"{seed}\0{sweep}\0{each}".encode()).digest())[number]
+    return sorted(places, key=lambda each: sha256(f"{seed}\0{sweep}\0{each}"))[number]

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from promptkit.core.arrays import Array, as_array, as_numpy
+from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError
 from promptkit.core.registry import checked
 from promptkit.core.seeding import generator
@@ -58,10 +58,10 @@ class Spsa:
         """See `Optimizer`; `state` holds each parameter's scale."""
         for name, array in standing.parameters.items():
             standing.state.setdefault(name, as_array(np.array([scale_of(array)])))
-        scales = {name: float(as_numpy(standing.state[name])[0]) for name in standing.parameters}
+        scales = {name: float(standing.state[name].numpy()[0]) for name in standing.parameters}
 
         def step(objective: Objective, rates: Rates) -> float:
-            at = {name: as_numpy(array) for name, array in standing.parameters.items()}
+            at = {name: array.numpy() for name, array in standing.parameters.items()}
             signs = [_signs(standing.parameters, (seed, standing.step, number)) for number in range(self.averaged)]
             c = self.perturbation / (standing.step + 1) ** DECAY
             ways = [(sign, way) for sign in signs for way in (c, -c)]
@@ -77,7 +77,7 @@ class Spsa:
 
 def scale_of(array: Array) -> float:
     """The root mean square of its numbers; 1 where they are all 0."""
-    return float(np.sqrt(np.mean(as_numpy(array).astype(np.float64) ** 2))) or 1.0
+    return float(np.sqrt(np.mean(array.numpy().astype(np.float64) ** 2))) or 1.0
 
 
 def _signs(parameters: Mapping[str, Array], drawn: tuple[int, ...]) -> dict[str, Any]:

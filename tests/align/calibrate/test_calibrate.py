@@ -1,4 +1,4 @@
-"""Calibrations: their laws, on anything that a model may say, and their numbers against another way of computing them."""
+"""Calibrations: general properties on arbitrary log-probabilities, and comparison with independent computations."""
 
 from dataclasses import replace
 
@@ -11,8 +11,8 @@ from scipy.special import logsumexp
 
 import promptkit as pk
 from promptkit.align.calibrate import CALIBRATIONS
-from promptkit.align.calibrate.probabilities import normalized
-from promptkit.align.calibrate.proca import FEWEST
+from promptkit.align.calibrate.proca import MIN_ROWS_PER_LABEL
+from promptkit.align.logprobs import normalize_logprobs
 from promptkit.core.alignment import FitData, Outputs, RandomWords
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.registry import build, settings_of, spelling
@@ -20,89 +20,94 @@ from tests.support.calibration_cases import BAGS, LABELS, TEXTS, applied, cases,
 from tests.support.errors import refused
 
 calibrate = pk.calibrate
-BY_A_PRIOR = [
+PRIOR_CORRECTIONS = [
     calibrate.Contextual(),
     calibrate.Domain(bags=4),
-    calibrate.Pmi(),
+    calibrate.PMI(),
     *(calibrate.Batch(mean=mean, estimate_on=on) for mean in ("geometric", "arithmetic") for on in ("fit", "test")),
     *(calibrate.Prior(estimate_on=on) for on in ("fit", "test")),
 ]
-BY_LABELS = [
+LABELED_CALIBRATIONS = [
     calibrate.BatchFitted(),
     calibrate.BatchFitted(mean="arithmetic"),
     calibrate.Temperature(),
     calibrate.Vector(),
     calibrate.Affine(),
 ]
-EVERY = [*BY_A_PRIOR, *BY_LABELS, calibrate.Prior(target=(0.5, 0.3, 0.2)), calibrate.Proca(restarts=3)]
+ALL_CALIBRATIONS = [
+    *PRIOR_CORRECTIONS,
+    *LABELED_CALIBRATIONS,
+    calibrate.Prior(target=(0.5, 0.3, 0.2)),
+    calibrate.ProCa(restarts=3),
+]
 
 
-def each_of(calibrations):
+def for_each(calibrations):
     return pytest.mark.parametrize("calibration", calibrations, ids=spelling)
 
 
-def mapped(support, change):
-    """The support with every array of log-probabilities changed."""
+def mapped(support, function):
+    """The fit data with a function applied to every array of log-probabilities."""
     return FitData(
-        items=replace(support.items, logprobs=change(support.items.logprobs)),
-        rows=replace(support.rows, logprobs=change(support.rows.logprobs)),
-        stand_ins={each: change(logprobs) for each, logprobs in support.stand_ins.items()},
-        premise=change(support.premise),
+        items=replace(support.items, logprobs=function(support.items.logprobs)),
+        rows=replace(support.rows, logprobs=function(support.rows.logprobs)),
+        stand_ins={each: function(logprobs) for each, logprobs in support.stand_ins.items()},
+        premise=function(support.premise),
     )
 
 
-# ---- laws ------------------------------------------------------------------------------------------
+# ---- general properties -----------------------------------------------------------------------------
 
 
-@each_of(BY_A_PRIOR)
+@for_each(PRIOR_CORRECTIONS)
 @given(cases, st.floats(-20, 0))
-def test_a_uniform_prior_is_the_identity(calibration, case, level):
+def test_uniform_prior_is_the_identity(calibration, case, level):
     support, _ = case
     flat = replace(mapped(support, lambda logprobs: np.full_like(logprobs, level)), items=support.items)
     if getattr(calibration, "estimate_on", "fit") == "test":
-        # every rotation of every row, so that the labels are alike over the rows
+        # every rotation of every row, so that the mean over rows is uniform
         rotated = np.vstack([np.roll(support.items.logprobs, shift, axis=1) for shift in range(LABELS)])
         flat = replace(flat, items=outputs(rotated))
-    np.testing.assert_allclose(applied(calibration, flat, None), normalized(flat.items.logprobs), atol=1e-6)
+    np.testing.assert_allclose(applied(calibration, flat, None), normalize_logprobs(flat.items.logprobs), atol=1e-6)
 
 
-@each_of([each for each in EVERY if not getattr(each, "target", ())])
+@for_each([each for each in ALL_CALIBRATIONS if not getattr(each, "target", ())])
 @settings(deadline=None)
 @given(cases, st.permutations(range(LABELS)))
 def test_permuting_the_labels_permutes_the_result(calibration, case, order):
     support, labels = case
     permuted = mapped(support, lambda logprobs: logprobs[..., order])
-    moved = applied(calibration, permuted, np.argsort(order)[labels])
-    np.testing.assert_allclose(moved, applied(calibration, support, labels)[:, order], atol=1e-4, rtol=1e-4)
+    shifted = applied(calibration, permuted, np.argsort(order)[labels])
+    np.testing.assert_allclose(shifted, applied(calibration, support, labels)[:, order], atol=1e-4, rtol=1e-4)
 
 
-@each_of(EVERY)
+@for_each(ALL_CALIBRATIONS)
 @settings(deadline=None)
 @given(cases, st.floats(-9, 9))
-def test_only_ratios_of_probabilities_count(calibration, case, level):
-    """Every row's p times a number of its own; what is averaged as the model gives it, times one for all."""
+def test_only_ratios_of_probabilities_matter(calibration, case, level):
+    """Scales p by a different factor for each row, and what is averaged unnormalized by one factor for all."""
     support, labels = case
-    moved = replace(
+    shifted = replace(
         mapped(support, lambda logprobs: logprobs + level),
         items=replace(support.items, logprobs=support.items.logprobs + level * np.arange(len(support.items.logprobs))[:, None]),
         rows=replace(support.rows, logprobs=support.rows.logprobs - level * np.arange(len(labels))[:, None]),
     )
-    one, other = (applied(calibration, each, labels) for each in (support, moved))
+    one, other = (applied(calibration, each, labels) for each in (support, shifted))
     np.testing.assert_allclose(one, other, atol=1e-4, rtol=1e-4)
 
 
-@each_of(EVERY)
+@for_each(ALL_CALIBRATIONS)
 @settings(deadline=None)
 @given(cases)
-def test_each_row_is_read_by_itself_nothing_is_changed_and_q_sums_to_1(calibration, case):
+def test_rows_are_independent_inputs_unchanged_and_q_normalized(calibration, case):
     support, labels = case
     copied = mapped(support, np.copy)
     fitted = calibration.fit(support, labels if calibration.needs.labels else None)
-    whole = fitted.apply(support.items)
-    for index, row in enumerate(whole):
-        alone = Outputs(logprobs=support.items.logprobs[[index]], context=support.items.context[[index]])
-        np.testing.assert_allclose(fitted.apply(alone)[0], row, atol=1e-9)
-    np.testing.assert_allclose(np.exp(whole).sum(1), 1)
+    calibrated = fitted.apply(support.items)
+    for index, row in enumerate(calibrated):
+        single = Outputs(logprobs=support.items.logprobs[[index]], context=support.items.context[[index]])
+        np.testing.assert_allclose(fitted.apply(single)[0], row, atol=1e-9)
+    np.testing.assert_allclose(np.exp(calibrated).sum(1), 1)
     np.testing.assert_equal(support.stand_ins, copied.stand_ins)
     for name in ("items", "rows"):
         np.testing.assert_array_equal(getattr(support, name).logprobs, getattr(copied, name).logprobs)
@@ -117,63 +122,63 @@ def array(draw, rows, size):
 
 
 @st.composite
-def hostile(draw):
-    """Whatever log-probabilities there can be; classes without a row; one item."""
+def extreme_cases(draw):
+    """Extreme log-probabilities, labels without rows, and few items."""
     size = draw(st.integers(2, 4))
-    rows = FEWEST * size if draw(st.booleans()) else draw(st.integers(1, 2))
+    rows = MIN_ROWS_PER_LABEL * size if draw(st.booleans()) else draw(st.integers(1, 2))
     items = outputs(array(draw, draw(st.integers(1, 3)), size))
     stand_ins = {each: array(draw, 1, size) for each in (*TEXTS, *BAGS)}
     support = support_of(items, outputs(array(draw, rows, size)), stand_ins, array(draw, 1, size))
     return support, np.array(draw(st.lists(st.integers(0, size - 1), min_size=rows, max_size=rows)))
 
 
-@each_of([each for each in EVERY if not getattr(each, "target", ())])
+@for_each([each for each in ALL_CALIBRATIONS if not getattr(each, "target", ())])
 @settings(deadline=None, max_examples=60)
-@given(hostile())
+@given(extreme_cases())
 @pytest.mark.filterwarnings("error")
-def test_nothing_is_infinite_whatever_a_model_says(calibration, case):
+def test_results_are_finite_for_extreme_log_probabilities(calibration, case):
     support, labels = case
     if len(labels) >= calibration.needs.rows_each * support.premise.size:
         assert np.isfinite(applied(calibration, support, labels)).all()
 
 
 @pytest.mark.parametrize("size", [2, 20, 21, 1000])
-@each_of([each for each in EVERY if not getattr(each, "target", ()) and each.name != "proca"])
-def test_two_to_a_thousand_labels_of_which_most_occur_in_no_row(calibration, size):
+@for_each([each for each in ALL_CALIBRATIONS if not getattr(each, "target", ()) and each.name != "proca"])
+def test_many_labels_most_without_rows(calibration, size):
     generator = np.random.default_rng(size)
     rows = outputs(np.log(generator.dirichlet(np.full(size, 0.1), 12) + 1e-300))
     support = support_of(outputs(rows.logprobs[:5]), rows)
     assert np.isfinite(applied(calibration, support, np.zeros(12, int))).all()
 
 
-# ---- a prior divided out ---------------------------------------------------------------------------
+# ---- prior correction -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("calibration", "texts"), [(calibrate.Contextual(), TEXTS), (calibrate.Domain(bags=4), BAGS)])
 @given(cases)
-def test_a_row_is_divided_by_the_mean_of_what_stands_in_under_its_own_context(calibration, texts, case):
+def test_probabilities_are_divided_by_the_content_free_prior_of_the_context(calibration, texts, case):
     """In probabilities: the mean as the model gives them, renormalized once; W = diag(p_cf)^-1."""
     support, _ = case
     rows = zip(support.items.logprobs, support.items.context, applied(calibration, support, None), strict=True)
-    for own, context, aligned in rows:
+    for row_logprobs, context, aligned in rows:
         mean = np.mean([np.exp(support.stand_ins[each][context]) for each in texts], axis=0)
-        expected = probabilities(own) / (mean / mean.sum())
+        expected = probabilities(row_logprobs) / (mean / mean.sum())
         np.testing.assert_allclose(np.exp(aligned), expected / expected.sum(), atol=1e-9)
 
 
 @pytest.mark.parametrize(
-    ("calibration", "alone"),
+    ("calibration", "content_free"),
     [(calibrate.Contextual(content_free=("N/A",)), "N/A"), (calibrate.Domain(bags=1), RandomWords(0, 0))],
 )
 @given(cases)
-def test_what_has_no_content_is_itself_calibrated_to_uniform(calibration, alone, case):
-    read = case[0].stand_ins[alone]
+def test_content_free_input_is_calibrated_to_uniform(calibration, content_free, case):
+    read = case[0].stand_ins[content_free]
     support = replace(case[0], items=outputs(read, np.arange(len(read))))
     np.testing.assert_allclose(np.exp(applied(calibration, support, None)), 1 / LABELS, atol=1e-9)
 
 
 @given(cases)
-def test_the_average_of_several_content_free_inputs_is_calibrated_to_uniform(case):
+def test_average_of_content_free_inputs_is_calibrated_to_uniform(case):
     support = case[0]
     average = logsumexp([support.stand_ins[text] for text in TEXTS], axis=0)
     support = replace(support, items=outputs(average, np.arange(len(average))))
@@ -182,10 +187,10 @@ def test_the_average_of_several_content_free_inputs_is_calibrated_to_uniform(cas
 
 @pytest.mark.parametrize("on", ["fit", "test"])
 @given(cases)
-def test_batch_divides_by_the_mean_over_the_rows_it_is_estimated_on(on, case):
+def test_batch_divides_by_the_mean_over_unlabeled_rows(on, case):
     support, _ = case
-    seen = probabilities((support.rows if on == "fit" else support.items).logprobs)
-    means = {"geometric": np.prod(seen, axis=0) ** (1 / len(seen)), "arithmetic": seen.mean(0)}
+    probs = probabilities((support.rows if on == "fit" else support.items).logprobs)
+    means = {"geometric": np.prod(probs, axis=0) ** (1 / len(probs)), "arithmetic": probs.mean(0)}
     for mean, prior in means.items():
         expected = probabilities(support.items.logprobs) / prior
         aligned = applied(calibrate.Batch(estimate_on=on, mean=mean), support, None)
@@ -193,26 +198,26 @@ def test_batch_divides_by_the_mean_over_the_rows_it_is_estimated_on(on, case):
 
 
 @given(cases)
-def test_pmi_is_the_log_probability_less_that_after_the_premise(case):
+def test_pmi_subtracts_the_log_probability_after_the_premise(case):
     support, _ = case
     expected = support.items.logprobs - support.premise
-    np.testing.assert_allclose(np.exp(applied(calibrate.Pmi(), support, None)), probabilities(expected), atol=1e-9)
+    np.testing.assert_allclose(np.exp(applied(calibrate.PMI(), support, None)), probabilities(expected), atol=1e-9)
 
 
 @pytest.mark.parametrize("target", [(), (0.7, 0.2, 0.1)])
 @pytest.mark.parametrize("on", ["fit", "test"])
 @given(cases)
 def test_prior_matching_solves_its_equation(on, target, case):
-    """mean_i a_k p_ik / sum_j a_j p_ij = target_k, with a read off what it does to a uniform row."""
+    """mean_i a_k p_ik / sum_j a_j p_ij = target_k, with a computed from the result for a uniform row."""
     support, _ = case
-    seen = probabilities((support.rows if on == "fit" else support.items).logprobs)
+    probs = probabilities((support.rows if on == "fit" else support.items).logprobs)
     fitted = calibrate.Prior(estimate_on=on, target=target).fit(support)
     a = np.exp(fitted.apply(outputs(np.zeros((1, LABELS)))))[0]
-    q = a * seen / (a * seen).sum(1, keepdims=True)
+    q = a * probs / (a * probs).sum(1, keepdims=True)
     np.testing.assert_allclose(q.mean(0), target or np.full(LABELS, 1 / LABELS), atol=1e-6)
 
 
-# ---- fitted on labels ------------------------------------------------------------------------------
+# ---- labeled calibrations ---------------------------------------------------------------------------
 
 
 def summed_loss(q, labels):
@@ -221,49 +226,49 @@ def summed_loss(q, labels):
 
 @settings(deadline=None)
 @given(cases)
-def test_no_temperature_is_likelier_than_the_one_that_is_fitted(case):
+def test_fitted_temperature_is_the_most_likely(case):
     support, labels = case
-    seen = probabilities(support.rows.logprobs)
+    probs = probabilities(support.rows.logprobs)
     fitted = np.exp(calibrate.Temperature().fit(support, labels).apply(support.rows))
-    powers = (seen ** (1 / t) for t in np.geomspace(0.05, 100, 2000))
+    powers = (probs ** (1 / t) for t in np.geomspace(0.05, 100, 2000))
     best = min(summed_loss(each / each.sum(1, keepdims=True), labels) for each in powers)
     assert summed_loss(fitted, labels) <= best + 1e-3
-    ratio = np.log(fitted[:, 0] / fitted[:, 1]) / np.log(seen[:, 0] / seen[:, 1])
+    ratio = np.log(fitted[:, 0] / fitted[:, 1]) / np.log(probs[:, 0] / probs[:, 1])
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("mean", ["geometric", "arithmetic"])
 @settings(deadline=None)
 @given(cases)
-def test_no_strength_within_its_bounds_is_likelier_than_the_one_that_is_fitted(mean, case):
+def test_fitted_strength_of_batch_calibration_is_the_most_likely(mean, case):
     support, labels = case
-    seen = probabilities(support.rows.logprobs)
-    prior = np.exp(np.log(seen).mean(0)) if mean == "geometric" else seen.mean(0)
+    probs = probabilities(support.rows.logprobs)
+    prior = np.exp(np.log(probs).mean(0)) if mean == "geometric" else probs.mean(0)
     fitted = calibrate.BatchFitted(mean=mean).fit(support, labels)
-    gains = (probabilities(np.log(seen) - gamma * np.log(prior)) for gamma in np.linspace(-5, 5, 501))
+    gains = (probabilities(np.log(probs) - gamma * np.log(prior)) for gamma in np.linspace(-5, 5, 501))
     best = min(summed_loss(each, labels) for each in gains)
     assert summed_loss(np.exp(fitted.apply(support.rows)), labels) <= best + 1e-3
-    moved = fitted.apply(outputs(np.zeros((1, LABELS))))[0]  # -gamma log prior, normalized
+    shifted = fitted.apply(outputs(np.zeros((1, LABELS))))[0]  # -gamma log prior, normalized
     np.testing.assert_allclose(
-        np.diff(moved) * np.diff(np.log(prior))[0], np.diff(np.log(prior)) * np.diff(moved)[0], atol=1e-6
+        np.diff(shifted) * np.diff(np.log(prior))[0], np.diff(np.log(prior)) * np.diff(shifted)[0], atol=1e-6
     )
 
 
 @pytest.mark.parametrize(("calibration", "weights"), [(calibrate.Vector, LABELS), (calibrate.Affine, LABELS**2)])
 @pytest.mark.parametrize("l2", [0.1, 1.0, 10.0])
 @pytest.mark.parametrize("seed", range(3))
-def test_scaling_minimizes_its_loss_as_scipy_does_from_the_formula_alone(calibration, weights, l2, seed):
+def test_scaling_equals_independent_minimization(calibration, weights, l2, seed):
     support, labels = make_case(seed)
-    seen = np.log(probabilities(support.rows.logprobs))
+    probs = np.log(probabilities(support.rows.logprobs))
     start = np.concatenate([np.ones(LABELS) if weights == LABELS else np.eye(LABELS).ravel(), np.zeros(LABELS)])
 
     def scores(parameters, logprobs):
         weight, bias = parameters[:weights], parameters[weights:]
-        moved = logprobs * weight if weights == LABELS else logprobs @ weight.reshape(LABELS, LABELS).T
-        return moved + bias
+        scaled = logprobs * weight if weights == LABELS else logprobs @ weight.reshape(LABELS, LABELS).T
+        return scaled + bias
 
     def objective(parameters):
-        return summed_loss(probabilities(scores(parameters, seen)), labels) + l2 / 2 * ((parameters - start) ** 2).sum()
+        return summed_loss(probabilities(scores(parameters, probs)), labels) + l2 / 2 * ((parameters - start) ** 2).sum()
 
     found = minimize(objective, start, method="BFGS", options={"gtol": 1e-5}).x
     expected = probabilities(scores(found, np.log(probabilities(support.items.logprobs))))
@@ -271,32 +276,34 @@ def test_scaling_minimizes_its_loss_as_scipy_does_from_the_formula_alone(calibra
     np.testing.assert_allclose(np.exp(aligned), expected, atol=1e-3)
 
 
-@each_of(BY_LABELS)
-def test_a_row_whose_label_may_not_be_known_teaches_nothing(calibration):
+@for_each(LABELED_CALIBRATIONS)
+def test_rows_with_hidden_labels_are_not_used(calibration):
     support, labels = make_case(5)
     hidden = labels.copy()
     hidden[::3] = -1
-    held = hidden >= 0
-    few = replace(support, rows=outputs(support.rows.logprobs[held]))
-    if calibration.name == "batch-fitted":  # its prior is of every row
+    known = hidden >= 0
+    known_only = replace(support, rows=outputs(support.rows.logprobs[known]))
+    if calibration.name == "batch-fitted":  # its prior is estimated on every row
         aligned = applied(calibration, support, hidden)
         hidden[::3] = -1
         np.testing.assert_array_equal(aligned, applied(calibration, support, hidden))
     else:
-        np.testing.assert_allclose(applied(calibration, support, hidden), applied(calibration, few, labels[held]), atol=1e-9)
+        np.testing.assert_allclose(
+            applied(calibration, support, hidden), applied(calibration, known_only, labels[known]), atol=1e-9
+        )
     for none in (np.full_like(labels, -1), None):
         with refused(TaskError, "no-labeled-rows", calibration=calibration.name):
             calibration.fit(support, none)
 
 
-# ---- their spelling --------------------------------------------------------------------------------
+# ---- names and settings -----------------------------------------------------------------------------
 
 
-def test_every_calibration_has_its_spelling_and_is_made_again_from_its_settings():
+def test_names_and_settings_rebuild_every_calibration():
     assert [*CALIBRATIONS] == [
         *("contextual", "domain", "batch", "batch-fitted", "pmi", "prior", "proca", "temperature", "vector", "affine")
     ]
-    for calibration in EVERY:
+    for calibration in ALL_CALIBRATIONS:
         assert build("calibration", CALIBRATIONS, spelling(calibration)) == calibration
         assert (
             CALIBRATIONS[calibration.name](**{k: v for k, v in settings_of(calibration).items() if k != "name"}) == calibration
@@ -304,17 +311,20 @@ def test_every_calibration_has_its_spelling_and_is_made_again_from_its_settings(
     assert build("calibration", CALIBRATIONS, "prior:target=0.2|0.8").target == (0.2, 0.8)
 
 
-def test_what_each_needs():
-    labeled = {each.name for each in EVERY if each.needs.labels}
+def test_needs():
+    labeled = {each.name for each in ALL_CALIBRATIONS if each.needs.labels}
     assert labeled == {"batch-fitted", "temperature", "vector", "affine"}
-    assert [each.name for each in EVERY if each.needs.premise] == ["pmi"]
-    assert {each.name: len(each.needs.stand_ins) for each in EVERY if each.needs.stand_ins} == {"contextual": 3, "domain": 4}
-    assert all(each.needs.rows == 0 for each in EVERY if getattr(each, "estimate_on", "fit") == "test")
-    assert {each.needs.rows for each in EVERY if each.needs.labels} == {128}
+    assert [each.name for each in ALL_CALIBRATIONS if each.needs.premise] == ["pmi"]
+    assert {each.name: len(each.needs.stand_ins) for each in ALL_CALIBRATIONS if each.needs.stand_ins} == {
+        "contextual": 3,
+        "domain": 4,
+    }
+    assert all(each.needs.rows == 0 for each in ALL_CALIBRATIONS if getattr(each, "estimate_on", "fit") == "test")
+    assert {each.needs.rows for each in ALL_CALIBRATIONS if each.needs.labels} == {128}
 
 
 @pytest.mark.parametrize(
-    ("kind", "wrong", "code", "fields"),
+    ("kind", "keywords", "code", "fields"),
     [
         (calibrate.Batch, {"rows": 0}, "out-of-range", {"aligner": "batch", "rows": 0}),
         (calibrate.Batch, {"rows": "8"}, "invalid-value", {"of": "batch", "keyword": "rows", "value": "'8'"}),
@@ -325,18 +335,18 @@ def test_what_each_needs():
         (calibrate.Domain, {"bags": 0}, "out-of-range", {"aligner": "domain", "bags": 0}),
         (calibrate.Prior, {"target": (0.5, 0.6)}, "not-a-distribution", {"target": (0.5, 0.6)}),
         (calibrate.Prior, {"target": (0.0, 1.0)}, "not-a-distribution", {"target": (0.0, 1.0)}),
-        (calibrate.Proca, {"restarts": 0}, "out-of-range", {"aligner": "proca", "restarts": 0}),
+        (calibrate.ProCa, {"restarts": 0}, "out-of-range", {"aligner": "proca", "restarts": 0}),
         (calibrate.Vector, {"l2": 0.0}, "out-of-range", {"aligner": "vector", "l2": 0.0}),
         (calibrate.Affine, {"l2": float("inf")}, "not-finite", {"of": "affine", "keyword": "l2"}),
         (calibrate.Temperature, {"rows": 0}, "out-of-range", {"aligner": "temperature", "rows": 0}),
     ],
 )
-def test_a_value_that_a_calibration_cannot_have_is_refused_in_python_too(kind, wrong, code, fields):
+def test_invalid_settings_are_refused(kind, keywords, code, fields):
     with refused(InputError, code, **fields):
-        kind(**wrong)
+        kind(**keywords)
 
 
 @given(cases)
-def test_normalized_log_probabilities_sum_to_1_and_keep_their_differences(case):
+def test_normalized_log_probabilities_sum_to_1(case):
     logprobs = case[0].items.logprobs
-    np.testing.assert_allclose(normalized(logprobs), logprobs - logsumexp(logprobs, axis=1, keepdims=True), atol=1e-12)
+    np.testing.assert_allclose(normalize_logprobs(logprobs), logprobs - logsumexp(logprobs, axis=1, keepdims=True), atol=1e-12)

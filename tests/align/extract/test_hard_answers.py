@@ -1,4 +1,4 @@
-"""Every text of answers.yaml, read by the extraction that it stands under."""
+"""Extracts the answers from the texts in answers.yaml, which are grouped by extraction."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ TABLE: dict[str, list[list[Any]]] = yaml.safe_load(Path(__file__).with_name("ans
 @pytest.mark.parametrize(
     ("name", "case"), [pytest.param(name, case, id=f"{name}-{case[0][:50]!a}") for name in TABLE for case in TABLE[name]]
 )
-def test_the_answer_in_a_text_is_found(name: str, case: list[Any]) -> None:
+def test_answer_is_extracted(name: str, case: list[Any]) -> None:
     text, expected, *choices = case
     extraction = EXTRACTIONS[name]()
     answer = extraction.answer(text, *map(tuple, choices))
-    forms = [None if each is None else extraction.normalized(each) for each in (answer, expected)]
-    assert forms[0] == forms[1], f"{answer!r} and not {expected!r}"
+    normal_forms = [None if text_ is None else extraction.normalized(text_) for text_ in (answer, expected)]
+    assert normal_forms[0] == normal_forms[1], f"{answer!r} and not {expected!r}"
 
 
-def test_every_extraction_is_in_the_table() -> None:
+def test_every_extraction_is_tested() -> None:
     assert TABLE.keys() == EXTRACTIONS.keys()

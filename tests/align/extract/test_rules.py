@@ -1,4 +1,4 @@
-"""What counts as an answer in a text, and when two answers are the same."""
+"""Which part of a text each extraction returns, and how answers are compared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 @pytest.mark.parametrize(
     ("text", "answer"), [(" Paris\nQ: next", "Paris"), ("\n\n  Rome ", "Rome"), ("", None), (" \n\t", None), ("a\r\nb", "a")]
 )
-def test_the_first_line_is_the_first_that_holds_something(text, answer):
+def test_first_line_is_first_line_that_is_not_blank(text, answer):
     assert pk.extract.first_line().answer(text) == answer
 
 
@@ -41,7 +41,7 @@ def test_the_first_line_is_the_first_that_holds_something(text, answer):
         ("", None),
     ],
 )
-def test_the_final_number_is_the_last_with_its_sign_and_separators(text, answer):
+def test_final_number_has_sign_and_separators(text, answer):
     assert pk.extract.final_number().answer(text) == answer
 
 
@@ -55,30 +55,30 @@ def test_the_final_number_is_the_last_with_its_sign_and_separators(text, answer)
         ("zzz", "no such thing", None),
     ],
 )
-def test_a_pattern_gives_the_first_group_of_its_last_match(regex, text, answer):
+def test_pattern_returns_group_of_last_match(regex, text, answer):
     assert pk.extract.pattern(regex=regex).answer(text) == answer
 
 
-SCRAPS = (
+FRAGMENTS = (
     'The answer is |Answer:|#### |\\boxed{|}|{"answer": |"|not |no|yes |(B)|A| or |\n|12|3/4|-|.|$|1,000|٣|%|**|Q: '
     "|I cannot say| = |because |’"
 )
-said = st.lists(st.sampled_from(SCRAPS.split("|")), max_size=12).map("".join)
+fragment_texts = st.lists(st.sampled_from(FRAGMENTS.split("|")), max_size=12).map("".join)
 
 
-@given(st.one_of(texts, said), st.sampled_from([(), ("(A)", "(B)"), ("red", "blue")]))
-def test_an_answer_stands_in_the_text_and_is_never_blank(text, choices):
+@given(st.one_of(texts, fragment_texts), st.sampled_from([(), ("(A)", "(B)"), ("red", "blue")]))
+def test_answer_is_part_of_the_text_and_never_blank(text, choices):
     for extraction in EXTRACTIONS.values():
         answer = extraction().answer(text, choices)
         assert answer is None or extraction().normalized(answer).strip()
         if extraction in (pk.extract.option, pk.extract.yes_no):
             assert answer in (None, "yes", "no", *choices) if choices else answer is None or answer.isalpha()
-        elif extraction is not pk.extract.json_field:  # whose texts have escapes
+        elif extraction is not pk.extract.json_field:  # whose values can contain escapes
             assert answer is None or answer in text
 
 
 @given(st.dictionaries(st.text(max_size=3), st.one_of(st.text(max_size=9), st.integers(), st.lists(st.integers()))), texts)
-def test_a_field_is_found_whatever_stands_beside_it(others, answer):
+def test_json_field_is_found_next_to_other_fields(others, answer):
     written = json.dumps({"first": [others], **others, "answer": answer})
     found = pk.extract.json_field().answer(f"Sure: ```json\n{written}\n``` {{}}")
     assert found == (answer.strip() or None)
@@ -91,15 +91,15 @@ nested = st.recursive(
 
 
 @given(nested)
-def test_a_box_ends_where_its_own_brace_is_closed(content):
+def test_box_ends_at_its_closing_brace(content):
     found = pk.extract.boxed().answer(f"{{so}} \\boxed{{{content}}} }} and {{more}}")
     assert found == (content.strip() or None)
 
 
 @given(texts)
-def test_a_normal_form_is_its_own(text):
-    for same in (exact, words):
-        assert same(same(text)) == same(text)
+def test_normalization_is_idempotent(text):
+    for normalization in (exact, words):
+        assert normalization(normalization(text)) == normalization(text)
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**9), max_value=10**9))
@@ -114,7 +114,7 @@ def test_numbers_are_compared_by_value(value):
     ("one", "other"),
     [("The Hague", "hague"), ("Washington, D.C.", "washington dc"), ("St.  John's", "st johns"), ("ＡＢ", "ab")],
 )
-def test_words_are_compared_without_case_punctuation_and_articles(one, other):
+def test_words_ignore_case_punctuation_and_articles(one, other):
     assert words(one) == words(other)
 
 
@@ -123,7 +123,7 @@ def test_different_words_stay_different(one, other):
     assert words(one) != words(other)
 
 
-def test_any_accepted_answer_is_right_and_no_answer_never_is():
+def test_any_accepted_answer_is_correct_and_none_never_is():
     extraction = pk.extract.first_line()
     assert extraction.is_correct("kiev.", ("Kyiv", "Kiev"))
     assert not extraction.is_correct("Lviv", ("Kyiv", "Kiev"))
@@ -132,20 +132,20 @@ def test_any_accepted_answer_is_right_and_no_answer_never_is():
     assert pk.extract.final_number().is_correct("$1,200.0", ("1200",))
 
 
-def test_what_is_drawn_depends_on_the_seed_and_the_row_and_greedy_on_neither():
+def test_sampling_seed_depends_on_seed_and_row():
     rows = [Example(id=name, inputs={}) for name in "ab"]
-    drawn = {pk.extract.first_line(temperature=1.0, seed=s).verb(row, ()).seed for s in (0, 1) for row in rows}
-    assert len(drawn) == 4
+    seeds = {pk.extract.first_line(temperature=1.0, seed=s).verb(row, ()).seed for s in (0, 1) for row in rows}
+    assert len(seeds) == 4
     assert {pk.extract.first_line(seed=s).verb(row, ()).seed for s in (0, 1) for row in rows} == {0}
 
 
-def test_a_text_ends_where_it_is_told_and_where_a_further_example_would_begin():
+def test_stop_strings_include_those_of_the_next_example():
     verb = pk.extract.first_line(stop=("\n", "###")).verb(Example(id="a", inputs={}), ("\n\n", ""))
     assert verb.stop == ("\n", "###", "\n\n")
 
 
 @pytest.mark.parametrize(
-    ("wrong", "code", "fields"),
+    ("settings", "code", "fields"),
     [
         ({"max_tokens": 0}, "out-of-range", {"aligner": "first_line", "max_tokens": 0}),
         ({"temperature": -1.0}, "out-of-range", {"aligner": "first_line", "temperature": -1.0}),
@@ -155,11 +155,11 @@ def test_a_text_ends_where_it_is_told_and_where_a_further_example_would_begin():
         ({"seed": "x"}, "invalid-value", {"of": "first_line", "keyword": "seed", "value": "'x'"}),
     ],
 )
-def test_what_cannot_be_asked_is_refused(wrong, code, fields):
+def test_invalid_settings_are_refused(settings, code, fields):
     with refused(InputError, code, **fields):
-        pk.extract.first_line(**wrong)
+        pk.extract.first_line(**settings)
 
 
-def test_a_pattern_that_is_none_is_refused():
+def test_invalid_pattern_is_refused():
     with refused(InputError, "invalid-pattern", pattern="("):
         pk.extract.pattern(regex="(")

@@ -1,4 +1,4 @@
-"""Label maps: their laws, numbers worked by hand, and computations that share nothing with them."""
+"""Label mappings: general properties, values computed by hand, and independent computations."""
 
 from itertools import permutations
 
@@ -8,90 +8,98 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
-from promptkit.align.labelmap import MAPS, Bayesian, BayesianPlus, Frequency, Iterative, LabelMap, Random, Semantic
-from promptkit.align.labelmap.bayesian import bayesian
-from promptkit.align.labelmap.frequency import greedy
+from promptkit.align.labelmap import LABEL_MAPPINGS, Bayesian, BayesianPlus, Frequency, Iterative, LabelMap, Random, Semantic
+from promptkit.align.labelmap.base import Sources
+from promptkit.align.labelmap.bayesian import bayesian_weights
+from promptkit.align.labelmap.injective import assign_greedily
 from promptkit.align.labelmap.mapping import frequencies, soft_frequencies
-from promptkit.align.labelmap.technique import Sources
 from promptkit.core.errors import InputError
 from tests.support.errors import refused
 
-EVERY = [
+TECHNIQUES = [
     *(make() for make in (Random, Frequency, Iterative, Bayesian, BayesianPlus, Semantic)),
-    *(Bayesian(lap=0), BayesianPlus(lap=0, alpha=3), Frequency(each=2), Random(each=2, seed=1), Semantic(each=2)),
+    *(
+        Bayesian(lap=0),
+        BayesianPlus(lap=0, alpha=3),
+        Frequency(per_label=2),
+        Random(per_label=2, seed=1),
+        Semantic(per_label=2),
+    ),
 ]
-every = pytest.mark.parametrize("technique", EVERY, ids=repr)
+all_techniques = pytest.mark.parametrize("technique", TECHNIQUES, ids=repr)
 one_to_one = pytest.mark.parametrize("technique", [Random(), Frequency(), Iterative(), Semantic()], ids=repr)
 
 
 def make_sources(generator: np.random.Generator, labels: int, sources: int, rows: int):
-    """Log-probabilities of any kind, -inf among them, for labels of which some have no row."""
+    """Random log-probabilities, including -inf, and labels some of which have no rows."""
     logprobs = np.log(generator.dirichlet(np.full(sources, 0.2), size=rows) + generator.choice([0, 1e-9], size=(rows, 1)))
-    given = Sources(
+    sources_of_rows = Sources(
         names=tuple(f"s{i}" for i in range(sources)),
         labels=tuple(f"t{i}" for i in range(labels)),
         logprobs=logprobs,
         name_vectors=generator.normal(size=(sources, 4)),
         label_vectors=generator.normal(size=(labels, 4)),
     )
-    return given, generator.choice(generator.permutation(labels)[: generator.integers(1, labels + 1)], size=rows)
+    return sources_of_rows, generator.choice(generator.permutation(labels)[: generator.integers(1, labels + 1)], size=rows)
 
 
 @st.composite
 def cases(draw):
-    """2 to 12 labels, enough source classes for two each, and 1 to 20 rows."""
+    """2 to 12 labels, at least two source classes for each label, and 1 to 20 rows."""
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     labels = int(generator.integers(2, 13))
     with np.errstate(divide="ignore"):
         return make_sources(generator, labels, 2 * labels + int(generator.integers(0, 9)), int(generator.integers(1, 21)))
 
 
-# ---- laws of every map ------------------------------------------------------------------------------
+# ---- properties of all mappings ---------------------------------------------------------------------
 
 
-@every
+@all_techniques
 @given(case=cases())
-def test_columns_sum_to_1_and_nothing_is_without_a_number_whatever_class_is_missing(technique, case):
+def test_columns_sum_to_1_and_scores_are_finite(technique, case):
     sources, gold = case
-    found = technique.map(sources, gold)
-    np.testing.assert_allclose(found.weights.sum(0), 1)
-    assert (found.weights >= 0).all()
+    label_map = technique.map(sources, gold)
+    np.testing.assert_allclose(label_map.weights.sum(0), 1)
+    assert (label_map.weights >= 0).all()
     for over in ("probabilities", "logprobs"):
-        scores = LabelMap(sources=found.sources, labels=found.labels, weights=found.weights, over=over)(sources.logprobs)
+        scores = LabelMap(sources=label_map.sources, labels=label_map.labels, weights=label_map.weights, over=over)(
+            sources.logprobs
+        )
         assert scores.shape == (len(gold), len(sources.labels))
         assert np.isfinite(scores).all()
 
 
 @one_to_one
 @given(case=cases())
-def test_a_map_that_is_one_to_one_gives_each_label_a_source_class_of_its_own(technique, case):
+def test_one_to_one_mapping_is_injective(technique, case):
     weights = technique.weights(*case)
     assert set(np.unique(weights)) == {0, 1}
     assert (weights.sum(0) == 1).all()
     assert (weights.sum(1) <= 1).all()
 
 
-@pytest.mark.parametrize("technique", [Random(each=2), Frequency(each=2), Semantic(each=2)], ids=repr)
+@pytest.mark.parametrize("technique", [Random(per_label=2), Frequency(per_label=2), Semantic(per_label=2)], ids=repr)
 @given(case=cases())
-def test_many_to_one_gives_each_label_so_many_and_none_of_them_twice(technique, case):
+def test_many_to_one_mapping_assigns_source_classes_once(technique, case):
     weights = technique.weights(*case)
     assert ((weights > 0).sum(0) == 2).all()
     assert ((weights > 0).sum(1) <= 1).all()
 
 
-@every
+@all_techniques
 @given(case=cases(), random=st.randoms(use_true_random=False))
-def test_the_order_of_the_rows_changes_nothing(technique, case, random):
+def test_weights_do_not_depend_on_row_order(technique, case, random):
     sources, gold = case
     order = random.sample(range(len(gold)), len(gold))
-    moved = Sources(
+    reordered = Sources(
         names=sources.names,
         labels=sources.labels,
         logprobs=sources.logprobs[order],
         name_vectors=sources.name_vectors,
         label_vectors=sources.label_vectors,
     )
-    np.testing.assert_allclose(technique.weights(moved, gold[order]), technique.weights(sources, gold), atol=1e-12)
+    np.testing.assert_allclose(technique.weights(reordered, gold[order]), technique.weights(sources, gold), atol=1e-12)
 
 
 @pytest.mark.parametrize("technique", [Bayesian(), BayesianPlus(), Bayesian(lap=0), Semantic(), Random()], ids=repr)
@@ -99,19 +107,19 @@ def test_the_order_of_the_rows_changes_nothing(technique, case, random):
 def test_permuting_the_labels_permutes_the_columns(technique, case, random):
     sources, gold = case
     order = random.sample(range(len(sources.labels)), len(sources.labels))
-    place = {old: new for new, old in enumerate(order)}
-    moved = Sources(
+    new_index = {old: new for new, old in enumerate(order)}
+    reordered = Sources(
         names=sources.names,
         labels=tuple(sources.labels[old] for old in order),
         logprobs=sources.logprobs,
         name_vectors=sources.name_vectors,
         label_vectors=sources.label_vectors[order],
     )
-    permuted = technique.weights(moved, np.array([place[label] for label in gold]))
+    permuted = technique.weights(reordered, np.array([new_index[label] for label in gold]))
     np.testing.assert_allclose(permuted, technique.weights(sources, gold)[:, order], atol=1e-12)
 
 
-def test_a_thousand_labels_are_mapped():
+def test_a_thousand_labels():
     generator = np.random.default_rng(0)
     with np.errstate(divide="ignore"):
         sources, gold = make_sources(generator, 1000, 1200, 300)
@@ -119,10 +127,10 @@ def test_a_thousand_labels_are_mapped():
         assert np.isfinite(technique.map(sources, gold)(sources.logprobs)).all()
 
 
-# ---- frequencies and the greedy choice ---------------------------------------------------------------
+# ---- frequencies and greedy assignment --------------------------------------------------------------
 
 
-def test_frequencies_count_the_likeliest_source_class_of_each_label():
+def test_frequencies_count_most_likely_source_classes():
     logprobs = np.log([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.6, 0.2, 0.2], [0.2, 0.2, 0.6]])
     gold = np.array([0, 0, 0, 1])
     np.testing.assert_array_equal(frequencies(logprobs, gold, 2), [[2, 0], [1, 0], [0, 1]])
@@ -132,23 +140,23 @@ def test_frequencies_count_the_likeliest_source_class_of_each_label():
 
 
 @given(case=cases())
-def test_soft_frequencies_of_all_source_classes_hold_every_row_once(case):
+def test_soft_frequencies_of_all_source_classes_sum_to_row_counts(case):
     sources, gold = case
     counts = soft_frequencies(sources.logprobs, gold, len(sources.labels), len(sources.names))
     np.testing.assert_allclose(counts.sum(0), np.bincount(gold, minlength=len(sources.labels)))
 
 
 @given(st.integers(1, 4), st.integers(0, 2), st.integers(0, 2**32 - 1))
-def test_the_greedy_choice_is_the_first_of_all_by_its_sorted_entries(labels, more, seed):
-    """Of all injections, the greedy one has the lexicographically greatest list of entries in descending order."""
-    scores = np.random.default_rng(seed).permutation(labels * (labels + more)).reshape(labels + more, labels)
-    ways = permutations(range(labels + more), labels)
-    best = max(ways, key=lambda way: sorted((scores[s, t] for t, s in enumerate(way)), reverse=True))
-    np.testing.assert_array_equal(greedy(scores).argmax(0), best)
+def test_greedy_assignment_is_lexicographically_greatest(labels, extra, seed):
+    """Of all injective assignments, the greedy one has the lexicographically greatest list of entries in descending order."""
+    scores = np.random.default_rng(seed).permutation(labels * (labels + extra)).reshape(labels + extra, labels)
+    assignments = permutations(range(labels + extra), labels)
+    best = max(assignments, key=lambda assignment: sorted((scores[s, t] for t, s in enumerate(assignment)), reverse=True))
+    np.testing.assert_array_equal(assign_greedily(scores).argmax(0), best)
 
 
-def test_frequency_takes_the_most_frequent_pair_first_and_iterative_is_the_same_without_a_program():
-    # F = [[3, 2], [0, 1], [0, 0]]: label 0 takes source class 0, and label 1 the next of its own
+def test_frequency_assigns_most_frequent_pair_first_and_iterative_is_equal():
+    # F = [[3, 2], [0, 1], [0, 0]]: label 0 takes source class 0, and label 1 its next most frequent one
     rows = [([0.8, 0.1, 0.1], 0)] * 3 + [([0.7, 0.2, 0.1], 1)] * 2 + [([0.1, 0.8, 0.1], 1)]
     logprobs = np.log([row for row, _ in rows])
     sources = Sources(
@@ -166,28 +174,28 @@ def test_frequency_takes_the_most_frequent_pair_first_and_iterative_is_the_same_
 
 def test_too_few_source_classes_are_refused():
     with refused(InputError, "too-few-source-classes", labels=3, needed=6, given=5):
-        greedy(np.zeros((5, 3)), each=2)
+        assign_greedily(np.zeros((5, 3)), per_label=2)
 
 
 # ---- Bayesian ---------------------------------------------------------------------------------------
 
 
-def test_bayesian_weights_are_those_worked_by_hand():
+def test_bayesian_weights_equal_values_computed_by_hand():
     """F = [[3, 1], [0, 2], [0, 0]], lap = 1: [[3/5, 1/5], [0, 2/3], [0, 0]]; columns sum to 3/5 and 13/15."""
     counts = np.array([[3, 1], [0, 2], [0, 0]], float)
-    np.testing.assert_allclose(bayesian(counts, 1), [[1, 3 / 13], [0, 10 / 13], [0, 0]])
+    np.testing.assert_allclose(bayesian_weights(counts, 1), [[1, 3 / 13], [0, 10 / 13], [0, 0]])
     # lap = 0: [[3/4, 1/4], [0, 1], [0, 0]]; columns sum to 3/4 and 5/4
-    np.testing.assert_allclose(bayesian(counts, 0), [[1, 1 / 5], [0, 4 / 5], [0, 0]])
+    np.testing.assert_allclose(bayesian_weights(counts, 0), [[1, 1 / 5], [0, 4 / 5], [0, 0]])
 
 
-def test_a_label_without_rows_has_every_source_class_alike():
-    np.testing.assert_allclose(bayesian(np.array([[2.0, 0], [1, 0]]), 1)[:, 1], [0.5, 0.5])
+def test_label_without_rows_has_uniform_weights():
+    np.testing.assert_allclose(bayesian_weights(np.array([[2.0, 0], [1, 0]]), 1)[:, 1], [0.5, 0.5])
 
 
 @pytest.mark.parametrize(
     ("labels", "alpha", "k"), [(2, 0.15, 1), (6, 0.15, 1), (20, 0.15, 3), (77, 0.15, 11), (6, 1.0, 6), (6, 1e308, 200)]
 )
-def test_the_top_k_of_blm_plus_is_a_share_of_the_labels_and_at_least_1(labels, alpha, k):
+def test_top_k_of_blm_plus(labels, alpha, k):
     generator = np.random.default_rng(0)
     logprobs = np.log(generator.dirichlet(np.ones(200), size=1))
     sources = Sources(
@@ -202,17 +210,19 @@ def test_the_top_k_of_blm_plus_is_a_share_of_the_labels_and_at_least_1(labels, a
     np.testing.assert_allclose(sorted(counts[:, 0])[-k:], sorted(np.exp(logprobs[0]))[-k:])
 
 
-@pytest.mark.parametrize(("kind", "wrong"), [(Bayesian, {"lap": -1}), (BayesianPlus, {"alpha": 0}), (Frequency, {"manual": 2})])
-def test_a_value_that_a_map_cannot_have_is_refused(kind, wrong):
-    with refused(InputError, "out-of-range", aligner=kind.name, **wrong):
-        kind(**wrong)
+@pytest.mark.parametrize(
+    ("technique", "settings"), [(Bayesian, {"lap": -1}), (BayesianPlus, {"alpha": 0}), (Frequency, {"manual": 2})]
+)
+def test_invalid_settings_are_refused(technique, settings):
+    with refused(InputError, "out-of-range", aligner=technique.name, **settings):
+        technique(**settings)
 
 
 # ---- random and semantic ----------------------------------------------------------------------------
 
 
 @given(case=cases())
-def test_random_depends_on_seed_and_names_alone(case):
+def test_random_mapping_depends_only_on_seed_and_names(case):
     sources, gold = case
     one = Random(seed=3).weights(sources, gold)
     other = Sources(
@@ -226,7 +236,7 @@ def test_random_depends_on_seed_and_names_alone(case):
     assert any((Random(seed=seed).weights(sources, gold) != one).any() for seed in range(20))
 
 
-def test_semantic_takes_the_nearest_names():
+def test_semantic_mapping_chooses_most_similar_names():
     names = {"bad": [1, 0.1], "the": [-1, -1], "good": [0.1, 1]}
     sources = Sources(
         names=tuple(names),
@@ -235,22 +245,22 @@ def test_semantic_takes_the_nearest_names():
         name_vectors=np.array([*names.values()]),
         label_vectors=np.array([[0, 1], [1, 0.0]]),
     )
-    found = Semantic().map(sources, np.array([], int))
-    assert found.table() == {"positive": {"good": 1.0}, "negative": {"bad": 1.0}}
+    label_map = Semantic().map(sources, np.array([], int))
+    assert label_map.table() == {"positive": {"good": 1.0}, "negative": {"bad": 1.0}}
 
 
-# ---- what a map makes of outputs ---------------------------------------------------------------------
+# ---- label maps -------------------------------------------------------------------------------------
 
 
 @given(case=cases())
 def test_scores_are_the_logarithm_of_weighted_probabilities(case):
     sources, gold = case
-    found = Bayesian().map(sources, gold)
-    expected = logsumexp(np.maximum(sources.logprobs, -700)[:, :, None], axis=1, b=found.weights)
-    np.testing.assert_allclose(found(sources.logprobs), np.maximum(expected, -700), atol=1e-6)
+    label_map = Bayesian().map(sources, gold)
+    expected = logsumexp(np.maximum(sources.logprobs, -700)[:, :, None], axis=1, b=label_map.weights)
+    np.testing.assert_allclose(label_map(sources.logprobs), np.maximum(expected, -700), atol=1e-6)
 
 
-def test_the_manual_verbalizer_alone_is_left_at_its_whole_share_and_none_of_it_at_no_share():
+def test_manual_share_of_0_and_1():
     generator = np.random.default_rng(0)
     sources, gold = make_sources(generator, 3, 8, 10)
     manual = np.log(generator.dirichlet(np.ones(3), size=10))
@@ -259,25 +269,25 @@ def test_the_manual_verbalizer_alone_is_left_at_its_whole_share_and_none_of_it_a
         (Bayesian(manual=0.0), Bayesian().map(sources, gold)(sources.logprobs)),
         (Bayesian(manual=1.0, over="logprobs"), manual),
     ):
-        scores = technique.map(sources, gold)(technique.columns(sources.logprobs, manual))
+        scores = technique.map(sources, gold)(technique.with_manual(sources.logprobs, manual))
         np.testing.assert_allclose(scores, expected)
 
 
-def test_shrinkage_mixes_the_two_in_probabilities():
+def test_manual_share_mixes_probabilities():
     generator = np.random.default_rng(1)
     sources, gold = make_sources(generator, 3, 8, 10)
     manual = np.log(generator.dirichlet(np.ones(3), size=10))
     technique = BayesianPlus(manual=0.3)
-    scores = technique.map(sources, gold)(technique.columns(sources.logprobs, manual))
-    own = np.exp(np.maximum(sources.logprobs, -700)) @ BayesianPlus().weights(sources, gold)
-    np.testing.assert_allclose(np.exp(scores), 0.7 * own + 0.3 * np.exp(manual))
+    scores = technique.map(sources, gold)(technique.with_manual(sources.logprobs, manual))
+    learned = np.exp(np.maximum(sources.logprobs, -700)) @ BayesianPlus().weights(sources, gold)
+    np.testing.assert_allclose(np.exp(scores), 0.7 * learned + 0.3 * np.exp(manual))
 
 
-def test_a_map_says_which_source_classes_mean_which_label():
-    found = LabelMap(sources=("a", "b", "c"), labels=("x", "no"), weights=np.array([[0.2, 0], [0.7, 1], [0.1, 0]]))
-    assert found.table(most=2) == {"x": {"b": 0.7, "a": 0.2}, "no": {"b": 1.0}}
-    assert str(found) == "x   'b' 0.70, 'a' 0.20, 'c' 0.10\nno  'b' 1.00"
+def test_table_lists_source_classes_of_each_label():
+    label_map = LabelMap(sources=("a", "b", "c"), labels=("x", "no"), weights=np.array([[0.2, 0], [0.7, 1], [0.1, 0]]))
+    assert label_map.table(most=2) == {"x": {"b": 0.7, "a": 0.2}, "no": {"b": 1.0}}
+    assert str(label_map) == "x   'b' 0.70, 'a' 0.20, 'c' 0.10\nno  'b' 1.00"
 
 
-def test_every_map_has_a_name_of_its_own():
-    assert [*MAPS] == ["random-map", "frequency", "iterative", "blm", "blm+", "semantic"]
+def test_names():
+    assert [*LABEL_MAPPINGS] == ["random-map", "frequency", "iterative", "blm", "blm+", "semantic"]

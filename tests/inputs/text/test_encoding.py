@@ -20,7 +20,7 @@ control_pieces = st.builds(Piece, text=st.sampled_from(CONTROL), part=st.just("f
 
 @st.composite
 def merge_lists(draw, alphabet: str = "abcĠ", most: int = 14) -> list[tuple[str, str]]:
-    """Merges of a byte-level BPE (a space is Ġ), each of two symbols that are there before it."""
+    """Merges of a byte-level BPE tokenizer (a space is Ġ), each of two existing symbols."""
     symbols = list(alphabet)
     merges: list[tuple[str, str]] = []
     for _ in range(draw(st.integers(0, most))):
@@ -45,16 +45,16 @@ def query(text: str) -> Piece:
 
 
 @given(st.lists(text_pieces))
-def test_the_ids_of_pieces_of_text_are_those_of_their_joined_text(tokenizer, pieces):
+def test_text_pieces_are_encoded_as_their_joined_text(tokenizer, pieces):
     assert encode(pieces, tokenizer).ids == tokenizer.encode("".join(piece.text for piece in pieces)).ids
 
 
 @given(st.lists(text_pieces | control_pieces), control_pieces, st.lists(text_pieces | control_pieces))
-def test_a_control_piece_is_one_id_and_parts_what_stands_around_it(tokenizer, before, control, after):
-    alone = tokenizer.control[control.text]
+def test_a_control_piece_is_one_id_and_separates_the_text_around_it(tokenizer, before, control, after):
+    control_id = tokenizer.control[control.text]
     assert encode([*before, control, *after], tokenizer).ids == (
         *encode(before, tokenizer).ids,
-        alone,
+        control_id,
         *encode(after, tokenizer).ids,
     )
 
@@ -75,7 +75,7 @@ def test_spans_are_contiguous_in_order_and_cover_the_ids(tokenizer, pieces):
 
 
 @given(st.lists(plain | hostile, max_size=6))
-def test_a_token_belongs_to_the_part_that_its_first_character_is_of(tokenizer, texts):
+def test_a_token_belongs_to_the_part_of_its_first_character(tokenizer, texts):
     pieces = [Piece(text=text, part=f"demonstration {number}") for number, text in enumerate(texts)]
     owner = [piece.part for piece in pieces for _ in piece.text]
     encoded = encode(pieces, tokenizer)
@@ -84,20 +84,20 @@ def test_a_token_belongs_to_the_part_that_its_first_character_is_of(tokenizer, t
     assert of_token == [owner[start] for start in starts]
 
 
-def test_a_token_that_straddles_two_parts_is_the_first_one_s(merging):
+def test_a_token_across_two_parts_belongs_to_the_first(merging):
     tokenizer = merging([("a", "b")])
     first, second = encode([Piece(text="xa", part="instruction"), query("by")], tokenizer).spans
     assert (first.part, first.stop, second.part, second.stop) == ("instruction", 2, "query", 3)
 
 
-def test_a_control_piece_that_the_model_does_not_have_is_refused(tokenizer):
+def test_an_unknown_control_token_is_refused(tokenizer):
     with refused(ModelError, "unknown-control-token", token="<pad>"):
         encode([Piece(text="<pad>", part="frame", control=True)], tokenizer)
 
 
 @pytest.fixture(scope="module")
-def of_model():
-    """A tokenizer as models have it; the one above it is made for the tests."""
+def model_tokenizer():
+    """The tokenizer of a transformers model."""
     from promptkit.models.files.tokenizer import TransformersTokenizer
     from tests.support.tiny import make_tokenizer
 
@@ -113,8 +113,8 @@ anything = (
     texts=st.lists(st.builds(Piece, text=anything, part=st.just("query"), control=st.booleans()), max_size=4),
     targets=st.lists(anything, max_size=3),
 )
-def test_any_text_is_encoded_or_refused(of_model, texts, targets):
-    for reader in (of_model, ByteTokenizer()):
+def test_any_text_is_encoded_or_refused(model_tokenizer, texts, targets):
+    for reader in (model_tokenizer, ByteTokenizer()):
         with suppress(PromptkitError):
             pieces = framed(texts, reader)
             assert all(isinstance(token, int) for token in encode(pieces, reader).ids)
@@ -127,12 +127,12 @@ def test_any_text_is_encoded_or_refused(of_model, texts, targets):
 
 
 @given(st.lists(text_pieces))
-def test_a_framed_prompt_is_the_bos_token_and_the_text(tokenizer, pieces):
+def test_a_framed_prompt_starts_with_the_bos_token(tokenizer, pieces):
     ids = encode(framed(pieces, tokenizer), tokenizer).ids
     assert ids == (*tokenizer.bos, *encode(pieces, tokenizer).ids)
 
 
-def test_a_prompt_is_not_framed_where_the_tokenizer_adds_nothing():
+def test_a_prompt_is_unchanged_if_the_tokenizer_adds_no_bos():
     tokenizer = ByteTokenizer()
     tokenizer.bos = ()
     assert framed([query("a"), query("")], tokenizer) == (query("a"),)
@@ -142,7 +142,7 @@ def test_a_prompt_is_not_framed_where_the_tokenizer_adds_nothing():
 
 
 def naive_continuations(pieces, targets, tokenizer):
-    """Every target encoded with the whole prompt, and all cut where the first of them departs from the prompt alone."""
+    """Encodes every target with the whole prompt, and cuts all of them where the first one differs from the prompt."""
     prompt = encode(pieces, tokenizer).ids
     wholes = [encode([*pieces, query(target)], tokenizer).ids for target in targets]
     cut = len(prompt)
@@ -157,7 +157,7 @@ targets_of = st.lists(st.sampled_from(TARGETS) | st.text("abc ", min_size=1, max
 
 
 @given(st.lists(text_pieces | control_pieces), targets_of)
-def test_prompt_and_continuation_are_the_encoding_of_prompt_and_target(tokenizer, pieces, targets):
+def test_prompt_and_continuation_equal_the_encoding_of_prompt_and_target(tokenizer, pieces, targets):
     scored, boundary = continuations(pieces, targets, tokenizer)
     prompt = encode(pieces, tokenizer).ids
     for target, ids in zip(targets, scored, strict=True):
@@ -167,7 +167,7 @@ def test_prompt_and_continuation_are_the_encoding_of_prompt_and_target(tokenizer
 
 @pytest.mark.parametrize("split", [None, GPT2])
 @given(merges=merge_lists(), text=st.text("abc ", min_size=0, max_size=150), targets=targets_of)
-def test_long_prompts_give_what_encoding_the_whole_anew_gives(merging, split, merges, text, targets):
+def test_continuations_of_long_prompts_equal_a_full_encoding(merging, split, merges, text, targets):
     tokenizer = merging(merges, split=split)
     pieces = framed([query(text)], tokenizer)
     assert continuations(pieces, targets, tokenizer) == naive_continuations(pieces, targets, tokenizer)
@@ -180,7 +180,7 @@ def test_long_prompts_give_what_encoding_the_whole_anew_gives(merging, split, me
     end=st.text("aé 1", max_size=6),
     targets=st.lists(st.text("aé 1", min_size=1, max_size=8), min_size=1, max_size=3),
 )
-def test_long_repetitive_prompts_give_what_encoding_the_whole_anew_gives(merging, merges, unit, count, end, targets):
+def test_continuations_of_long_repetitive_prompts_equal_a_full_encoding(merging, merges, unit, count, end, targets):
     tokenizer = merging(merges)
     pieces = [query(unit * count + end)]
     assert continuations(pieces, targets, tokenizer) == naive_continuations(pieces, targets, tokenizer)
@@ -194,7 +194,7 @@ def test_long_repetitive_prompts_give_what_encoding_the_whole_anew_gives(merging
     ],
 )
 @pytest.mark.parametrize("zeros", range(22, 28))
-def test_long_numbers_that_are_split_give_what_encoding_the_whole_anew_gives(merging, merges, split, target, zeros):
+def test_continuations_of_long_split_numbers_equal_a_full_encoding(merging, merges, split, target, zeros):
     tokenizer = merging(merges, split=split)
     pieces = [query("0" * zeros + "123" * (20 if target == "4" else 1))]
     assert continuations(pieces, [target], tokenizer) == naive_continuations(pieces, [target], tokenizer)
@@ -213,13 +213,13 @@ def test_a_long_prompt_is_not_encoded_again_for_each_target():
     assert tokenizer.characters < 2 * 10_000
 
 
-def test_nothing_is_scored_again_where_no_target_merges(tokenizer):
+def test_no_prompt_token_is_scored_if_no_target_merges(tokenizer):
     scored, boundary = continuations(framed([query("ab:")], tokenizer), [" ab", "\nb"], tokenizer)
     assert boundary == 0
     assert scored == (tokenizer.encode(" ab").ids, tokenizer.encode("\nb").ids)
 
 
-def test_one_target_that_merges_moves_the_boundary_of_all(merging):
+def test_a_target_that_merges_moves_the_boundary_of_all_targets(merging):
     tokenizer = merging([("Ġ", "a"), ("b", "c")])
     pieces = framed([query("q: ")], tokenizer)
     scored, boundary = continuations(pieces, ["a", "c"], tokenizer)
@@ -228,19 +228,19 @@ def test_one_target_that_merges_moves_the_boundary_of_all(merging):
     assert continuations(pieces, ["c"], tokenizer) == ((tokenizer.encode("c").ids,), 0)
 
 
-def test_a_control_token_at_the_end_keeps_targets_from_merging(merging):
+def test_a_control_token_at_the_end_prevents_merges(merging):
     tokenizer = merging([("Ġ", "a")])
     pieces = [query("q: "), Piece(text="<turn>", part="frame", control=True)]
     assert continuations(pieces, ["a"], tokenizer) == ((tokenizer.encode("a").ids,), 0)
 
 
-def test_a_target_without_a_token_is_refused(tokenizer):
+def test_an_empty_target_is_refused(tokenizer):
     with refused(TemplateError, "empty-target", target=""):
         continuations([query("abc")], ["a", ""], tokenizer)
 
 
-def test_a_prompt_that_ends_in_many_digits_gives_what_encoding_the_whole_anew_gives(merging):
-    """A tokenizer that groups digits by three from the left, as many do, and has few of the groups as tokens."""
+def test_continuations_of_a_prompt_with_many_final_digits_equal_a_full_encoding(merging):
+    """The tokenizer groups digits by three from the left, as many do, and few of the groups are tokens."""
     tokenizer = merging([("0", "9")], split=r"\p{N}{1,3}")
     pieces = [query("0" * 27)]
     assert continuations(pieces, ["9"], tokenizer) == naive_continuations(pieces, ["9"], tokenizer)
@@ -255,7 +255,7 @@ def turns_of(contents):
 
 
 @given(st.lists(plain | hostile | st.just("PROMPTKIT-SLOT-0001-"), min_size=1, max_size=5))
-def test_the_chat_template_is_split_exactly_whatever_the_turns_hold(tokenizer, contents):
+def test_the_chat_template_is_split_exactly_for_any_content(tokenizer, contents):
     pieces = chat(turns_of(contents), tokenizer)
     roles = [role for role, _ in turns_of(contents)]
     assert "".join(piece.text for piece in pieces) == tokenizer.chat(list(zip(roles, contents, strict=True)))
@@ -276,7 +276,7 @@ def test_the_chat_template_is_split_exactly_whatever_the_turns_hold(tokenizer, c
         pytest.param(lambda turns: "".join(text.lower() for _, text in turns), id="changes them"),
     ],
 )
-def test_a_chat_template_that_does_not_show_every_turn_once_in_order_is_not_used(template):
+def test_a_chat_template_that_drops_repeats_or_reorders_turns_is_not_used(template):
     tokenizer = ByteTokenizer()
     tokenizer.chat = template
     assert chat(turns_of(["one", "two"]), tokenizer) is None
@@ -294,7 +294,7 @@ def test_the_longest_control_token_is_found_in_a_chat_template(frame):
 
 
 @pytest.mark.parametrize(("said", "end"), [("{}<end>\n", (258,)), ("{}\n<end>", ()), ("{}", ())])
-def test_an_answer_ends_with_the_control_token_that_stands_behind_it_in_a_chat(said, end):
+def test_the_turn_end_is_the_control_token_after_an_answer(said, end):
     tokenizer = ByteTokenizer()
     tokenizer.chat = lambda turns: "<bos>" + "".join(said.format(content) for _, content in turns)
     assert turn_end(tokenizer) == end

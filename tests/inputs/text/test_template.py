@@ -19,7 +19,7 @@ data = (
 literal = (awkward | st.text(st.characters(exclude_categories=["Cs"]))).filter(
     lambda text: not text.endswith("{") and not any(mark in text for mark in DELIMITERS)
 )
-"""Text that has no Jinja syntax in it, and makes none with the delimiter that follows."""
+"""Text without Jinja syntax, including together with the delimiter that follows."""
 
 
 def with_input(body: str) -> Template:
@@ -46,7 +46,7 @@ def test_quoted_and_raw_text_keep_every_character(text):
 
 
 @given(body=literal, name=st.sampled_from(["x.j2", "folder/x.j2"]))
-def test_a_template_means_the_same_from_a_file_and_from_a_string(tmp_path_factory, body, name):
+def test_a_template_renders_equally_from_a_file_and_from_a_string(tmp_path_factory, body, name):
     source = "{% block input %}" + body + "{{ text }}\r\n{% endblock %}\r\n" + TARGET + "\n"
     path = tmp_path_factory.mktemp("templates") / name
     path.parent.mkdir(exist_ok=True)
@@ -57,7 +57,7 @@ def test_a_template_means_the_same_from_a_file_and_from_a_string(tmp_path_factor
         assert loaded.render(block, {"text": "T", "label": "L"}) == inline.render(block, {"text": "T", "label": "L"})
 
 
-def test_the_separator_is_an_empty_line_and_the_instruction_is_empty_where_a_template_has_none():
+def test_a_missing_separator_is_an_empty_line_and_a_missing_instruction_is_empty():
     template = with_input("x")
     assert (template.render("separator", {}), template.render("instruction", {})) == ("\n\n", "")
 
@@ -89,7 +89,7 @@ def test_values_are_not_escaped_for_html():
         "{{ texts.clear() }}",
     ],
 )
-def test_a_template_reaches_no_internals_and_changes_no_value(expression):
+def test_a_template_cannot_reach_internals_or_change_values(expression):
     texts = ["a"]
     with refused(TemplateError, "unsafe-expression", block="input"):
         with_input(expression).render("input", {"text": "a", "texts": texts})
@@ -97,7 +97,7 @@ def test_a_template_reaches_no_internals_and_changes_no_value(expression):
 
 
 @pytest.mark.parametrize("name", ["range", "lipsum", "cycler", "joiner", "namespace", "dict"])
-def test_a_template_sees_nothing_but_the_variables_it_is_given(name):
+def test_a_template_has_no_variables_other_than_its_values(name):
     with refused(TemplateError, "missing-variables", block="input", variables=(name,)):
         with_input("{{ " + name + "() }}").render("input", {})
 
@@ -105,7 +105,7 @@ def test_a_template_sees_nothing_but_the_variables_it_is_given(name):
 @pytest.mark.parametrize(
     "statement", ["{% include 'x' %}", "{% import 'x' as x %}", "{% from 'x' import y %}", "{% extends 'x' %}"]
 )
-def test_a_template_cannot_load_another_and_the_error_names_the_line(statement):
+def test_loading_another_file_is_refused_with_the_line(statement):
     source = "{# first line #}\n{% block input %}\n" + statement + "{% endblock %}" + TARGET
     with refused(TemplateError, "loads-another-file", line=3):
         Template(source)
@@ -126,19 +126,19 @@ def test_all_missing_variables_are_named_at_once(used, given_values):
         assert template.render("input", values) == "x" * len(used)
 
 
-def test_a_variable_that_is_tested_for_may_be_missing_and_a_used_one_may_not():
+def test_a_variable_that_is_tested_for_may_be_missing():
     template = with_input("{% if context is defined %}{{ context }}. {% endif %}{{ text }}")
     assert template.render("input", {"text": "t"}) == "t"
     assert template.render("input", {"text": "t", "context": "c"}) == "c. t"
     assert template.variables == {"text", "label"}
 
 
-def test_a_variable_of_the_template_s_own_is_not_asked_for():
+def test_variables_set_by_the_template_are_not_required():
     template = with_input("{% set a = text %}{% for word in words %}{{ a }}{{ word }}{% endfor %}")
     assert template.variables == {"text", "words", "label"}
 
 
-def test_an_attribute_that_is_not_there_is_refused_inside_of_a_list_too():
+def test_a_missing_attribute_in_a_list_is_refused():
     template = Template("{% block input %}{{ [text.absent] }}{% endblock %}{% block target %} {{ label }}{% endblock %}")
     with refused(TemplateError, "render-failed", block="input") as raised:
         template.render("input", {"text": "x"})
@@ -154,7 +154,7 @@ def test_a_variable_with_a_default_may_be_missing():
 
 @pytest.mark.parametrize("outside", ["words", "{{ text }}", "{% if x %}{% endif %}", "{% set x = 1 %}"])
 @pytest.mark.parametrize("blank", ["", "\n", "\r\n \t"])
-def test_anything_outside_of_the_blocks_is_refused(outside, blank):
+def test_text_outside_of_blocks_is_refused(outside, blank):
     blocks = "{% block input %}{{ text }}{% endblock %}" + blank + TARGET
     with refused(TemplateError, "text-outside-blocks", line=1 + blank.count("\n") * 2):
         Template(blocks + blank + outside)
@@ -162,7 +162,7 @@ def test_anything_outside_of_the_blocks_is_refused(outside, blank):
 
 
 @pytest.mark.parametrize("absent", ["input", "target"])
-def test_input_and_target_must_be_there(absent):
+def test_input_and_target_are_required(absent):
     blocks = {"input": "{% block input %}x{% endblock %}", "target": TARGET}
     del blocks[absent]
     with refused(TemplateError, "missing-block", blocks=(absent,)):
@@ -181,7 +181,7 @@ def test_the_target_block_must_use_the_label(body):
         Template("{% block input %}x{% endblock %}{% block target %}" + body + "{% endblock %}")
 
 
-def test_an_unknown_block_is_named_with_its_line_and_the_block_that_was_meant():
+def test_an_unknown_block_is_refused_with_its_line_and_the_closest_names():
     with refused(TemplateError, "unknown-name", kind="template block", name="inputs", close=["input"], line=2):
         Template("\n{% block inputs %}x{% endblock %}" + TARGET)
 
@@ -201,19 +201,19 @@ def test_a_file_that_is_not_utf_8_is_refused_with_the_byte(tmp_path):
         Template.load(path)
 
 
-def test_an_unknown_template_is_refused_with_the_one_that_was_meant():
+def test_an_unknown_template_is_refused_with_the_closest_names():
     with refused(TemplateError, "unknown-name", kind="template", name="sentiment/reveiw") as raised:
         Template.load("sentiment/reveiw")
     assert "sentiment/review" in raised.value.fields["close"]
 
 
 @pytest.mark.parametrize("name", ["a\0b", "", "."])
-def test_a_path_that_is_no_file_is_refused(name):
+def test_a_path_that_is_not_a_file_is_refused(name):
     with refused(TemplateError, "unknown-name", kind="template", name=name):
         Template.load(name)
 
 
-def test_a_template_file_that_is_not_there_is_refused():
+def test_a_missing_template_file_is_refused():
     with refused(TemplateError, "no-such-file", file="missing.j2"):
         Template.load("missing.j2")
 
@@ -244,7 +244,7 @@ def test_any_file_is_a_template_or_refused(tmp_path_factory, content):
 
 
 @given(st.text("{}%# \n'|.()[]abilnptu_0", max_size=40))
-def test_whatever_a_block_holds_it_renders_or_the_error_is_for_the_user(body):
+def test_any_block_renders_or_raises_a_template_error(body):
     with suppress(PromptkitError):
         assert isinstance(with_input(body).render("input", {"a": "x", "b": ["y"]}), str)
 
@@ -265,12 +265,12 @@ def test_whatever_a_block_holds_it_renders_or_the_error_is_for_the_user(body):
         pytest.param("{% if 1 %}" * 200 + "{% endif %}" * 200, "nested-too-deeply", id="nested statements"),
     ],
 )
-def test_a_block_that_cannot_be_rendered_is_an_error_for_the_user(body, code):
+def test_a_block_that_cannot_be_rendered_raises_a_template_error(body, code):
     with refused(TemplateError, code):
         with_input(body).render("input", {"text": "abc"})
 
 
-def test_a_block_that_is_written_twice_is_refused():
+def test_a_duplicate_block_is_refused():
     with refused(TemplateError, "duplicate-block", block="input", line=1):
         Template("{% block input %}one{% endblock %}{% block input %}two{% endblock %}" + TARGET)
 
@@ -284,7 +284,7 @@ def test_a_block_that_is_written_twice_is_refused():
         pytest.param("aNEWLINE{%- if text %}b{% endif %}", "ab", id="whitespace control"),
     ],
 )
-def test_line_ends_inside_of_tags_and_those_that_a_dash_removes_do_not_matter(newline, body, shown):
+def test_line_ends_in_tags_and_removed_by_whitespace_control_do_not_matter(newline, body, shown):
     assert with_input(body.replace("NEWLINE", newline)).render("input", {"text": "t"}) == shown
 
 
@@ -294,11 +294,11 @@ def test_a_byte_order_mark_at_the_start_of_a_file_does_not_matter(tmp_path):
     assert Template.load(path).render("input", {}) == "x"
 
 
-# ---- what is shipped --------------------------------------------------------------------------------
+# ---- bundled templates ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", resources.names("templates", ".j2"))
-def test_a_shipped_template_loads_and_its_comment_names_its_variables(name):
+def test_a_bundled_template_loads_and_its_comment_names_its_variables(name):
     template = Template.load(name)
     assert template.documentation
     assert not {variable for variable in template.variables - {"label", "labels"} if variable not in template.documentation}

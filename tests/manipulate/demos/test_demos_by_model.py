@@ -300,4 +300,4 @@ def test_what_a_selector_of_candidates_needs_is_given_to_it(bind_context, script
         prompt = pk.Prompt("sentiment/review", demos=selector)
         assert prompt.models == ("encoder",)
         around = bind_context(pool, LABELS, dev=dev, model=scripted(noise))
-        prompt.bind(replace(around, others={"encoder": ask}))(ROWS)
+        prompt.bind(replace(around, other_models={"encoder": ask}))(ROWS)

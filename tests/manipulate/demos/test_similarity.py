@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
 
+from promptkit.core.arrays import as_array
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.requests import ReadOutput
@@ -50,7 +51,7 @@ class Placed:
 
     def __call__(self, requests):
         texts = [bytes(request.input.ids[1:]).decode() for request in requests]
-        return [ReadOutput(hidden=tuple(self.vectors[text].tolist())) for text in texts]
+        return [ReadOutput(hidden=as_array(self.vectors[text])) for text in texts]
 
 
 def labeled(names, labels=LABELS):
@@ -70,7 +71,7 @@ def over(context):
         made = context(pool, labels)
         if vectors is not None:
             others = {"placed": Placed(vectors)}
-            made = replace(made, bind_context=replace(made.bind_context, others=others))
+            made = replace(made, bind_context=replace(made.bind_context, other_models=others))
         return selector.bind(made)
 
     return make
@@ -366,7 +367,7 @@ def test_a_model_without_hidden_states_is_refused_with_what_can_be_done(context,
             raise Unsupported("The model vllm:demo gives no hidden states", code="no-hidden-states", model="vllm:demo")
 
     around = context(pool, LABELS)
-    around = replace(around, bind_context=replace(around.bind_context, others={"mute": Mute()}))
+    around = replace(around, bind_context=replace(around.bind_context, other_models={"mute": Mute()}))
     with refused(Unsupported, "no-hidden-states", model="vllm:demo"):
         similar(2, encoder="mute").bind(around)
 

@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as arrays
 from safetensors.torch import save_file
 
 import promptkit as pk
-from promptkit.core.arrays import as_array, as_numpy
+from promptkit.core.arrays import as_array
 from promptkit.core.errors import CheckpointError
 from promptkit.manipulate.learned.peft import read, write
 from promptkit.manipulate.learned.storage import save
@@ -73,7 +73,7 @@ def test_vectors_of_every_float_are_read(method: str, dtype: Any, tmp_path: Path
 def test_of_every_position_and_layer_a_prefix_is_its_keys_then_its_values(tmp_path: Path) -> None:
     prefix: Any = pk.load_manipulation(prefix_checkpoint(tmp_path))
     assert dict(prefix.base) == {"name": "", "layers": 3, "kv_heads": 2}
-    keys, values = (as_numpy(prefix.parameters[name]) for name in ("keys", "values"))
+    keys, values = (prefix.parameters[name].numpy() for name in ("keys", "values"))
     assert keys.shape == values.shape == (3, 2, 2, 2)
     for layer, head, position in np.ndindex(3, 2, 2):
         first = 24 * position + 8 * layer + 2 * head

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.core.arrays import as_array, as_numpy
+from promptkit.core.arrays import as_array
 from promptkit.core.errors import InputError
 from promptkit.manipulate.learned.reparameterization import evaluated, made, networked
 from tests.support.errors import refused
@@ -26,13 +26,13 @@ def begin(length: int, d_model: int, scale: float = 1.0, seed: int = 0) -> Any:
 
 
 def tensors(parameters: Any) -> dict[str, torch.Tensor]:
-    return {name: torch.tensor(as_numpy(array)) for name, array in parameters.items()}
+    return {name: torch.tensor(array.numpy()) for name, array in parameters.items()}
 
 
 def moved(parameters: Any, seed: int = 0) -> dict[str, Any]:
     """As after some steps, the norm's gain too."""
     draw = np.random.default_rng(seed)
-    return {name: as_array(as_numpy(each) + 0.1 * draw.normal(size=each.shape)) for name, each in parameters.items()}
+    return {name: as_array(each.numpy() + 0.1 * draw.normal(size=each.shape)) for name, each in parameters.items()}
 
 
 @pytest.mark.parametrize("kind", ["mlp", "lstm"])
@@ -50,7 +50,7 @@ def test_p_tunings_encoder_is_pefts(kind: Any, length: int, d_model: int, width:
     encoder.load_state_dict(tensors(parameters), strict=True)
     with torch.no_grad():
         expected = encoder(torch.arange(length)[None])[0].numpy()
-    assert as_numpy(evaluated(kind, parameters)) == pytest.approx(expected, abs=1e-5)
+    assert evaluated(kind, parameters).numpy() == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_residual_network_is_that_of_its_paper() -> None:
@@ -61,7 +61,7 @@ def test_the_residual_network_is_that_of_its_paper() -> None:
     own.load_state_dict({f"{at}.{x}": held[f"{name}.{x}"] for at, name in names.items() for x in ("weight", "bias")})
     with torch.no_grad():
         expected = (held["embedding.weight"] + own(held["embedding.weight"])).numpy()
-    assert as_numpy(evaluated("residual", parameters)) == pytest.approx(expected, abs=1e-5)
+    assert evaluated("residual", parameters).numpy() == pytest.approx(expected, abs=1e-5)
 
 
 @given(st.sampled_from(KINDS), st.integers(1, 4), st.integers(2, 6), st.integers(1, 5), st.floats(0.01, 50))
@@ -69,7 +69,7 @@ def test_it_begins_at_the_scale_of_the_vectors_and_a_residual_one_as_they_are(
     kind: Any, length: int, d_model: int, width: int, scale: float
 ) -> None:
     rows = begin(length, d_model, scale)
-    found = as_numpy(evaluated(kind, networked(kind, rows, width=width, seed=2)))
+    found = evaluated(kind, networked(kind, rows, width=width, seed=2)).numpy()
     assert found.shape == rows.shape
     assert np.sqrt((found**2).mean()) == pytest.approx(np.sqrt((rows**2).mean()), rel=1e-3)
     if kind == "residual":

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import promptkit as pk
+from promptkit.core.arrays import Array, zeros
 from promptkit.core.errors import CheckpointError, InputError, TaskError, TemplateError
 from promptkit.core.examples import Example, LabeledExample
-from promptkit.core.inputs import Span, TextInput, Vectors
+from promptkit.core.inputs import Span, TextInput
 from promptkit.core.manipulation import BindContext
 from promptkit.core.rendered import Rendered
 from promptkit.manipulate.compose import composed
@@ -38,9 +39,9 @@ def rendered(model: Any, *changes: Any, **prompt: Any) -> Rendered:
     return composed([pk.Prompt("sentiment/review", **prompt), *changes]).bind(around)([ROW])[0]
 
 
-def rows(vectors: Vectors | None) -> Any:
+def rows(vectors: Array | None) -> Any:
     assert vectors is not None
-    return np.frombuffer(vectors.data, "<f4").reshape(-1, vectors.d_model)
+    return vectors.numpy()
 
 
 def read(prompt: TextInput, model: Any) -> Any:
@@ -165,9 +166,7 @@ def test_insertion_moves_every_span_and_changes_no_token(sizes: list[int], place
     ends = np.cumsum(sizes).tolist()
     spans = tuple(Span(part=f"p{i}", start=end - size, stop=end) for i, (size, end) in enumerate(zip(sizes, ends, strict=True)))
     at = min(place, ends[-1])
-    made = inserted(
-        TextInput(ids=tuple(range(ends[-1])), spans=spans), Vectors(data=bytes(8 * count), d_model=2), at, part="soft"
-    )
+    made = inserted(TextInput(ids=tuple(range(ends[-1])), spans=spans), zeros(count, 2), at, part="soft")
     assert [token for token in made.ids if token >= 0] == list(range(ends[-1]))
     owner = {token: span.part for span in made.spans for token in made.ids[span.start : span.stop] if token >= 0}
     assert owner == {token: span.part for span in spans for token in range(span.start, span.stop)}

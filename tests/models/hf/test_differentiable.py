@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import promptkit as pk
-from promptkit.core.arrays import as_array, as_numpy
+from promptkit.core.arrays import as_array
 from promptkit.core.errors import OutOfMemory
 from promptkit.training import losses
 from promptkit.training.dataset import Rows, TrainingData
@@ -58,13 +58,11 @@ def gradient(folder: Path) -> Any:
         task, recipe = pk.task("sentiment"), TrainingConfig(steps=1, batch_size=5, dev=1)
         material = TrainingData(predictor, task, Rows.of(task, None, recipe), recipe, None)
         draw = np.random.default_rng(0)
-        at = {
-            name: as_array(as_numpy(x) * draw.uniform(0.8, 1.2, x.shape)) for name, x in material.initial_parameters().items()
-        }
+        at = {name: as_array(x.numpy() * draw.uniform(0.8, 1.2, x.shape)) for name, x in material.initial_parameters().items()}
         found: Any = GradientLosses(material, model, **how)
         loss, slopes = found.gradient(at, material.chosen(0))
         assert (found._forward._reuse > 0) == (learned == "loreft behind what is shared" and attention == "packed")
-        return loss, np.concatenate([as_numpy(slopes[name]).ravel() for name in sorted(slopes)])
+        return loss, np.concatenate([slopes[name].numpy().ravel() for name in sorted(slopes)])
 
     return made
 

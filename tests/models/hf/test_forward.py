@@ -16,6 +16,7 @@ from promptkit.models.hf import attention
 from promptkit.models.hf.lm_head import Head
 from promptkit.models.hf.packed import PackedForward
 from promptkit.models.hf.padded import PaddedForward
+from promptkit.models.hf.tensors import array_of
 from promptkit.models.hf.verify import packed_forward
 from tests.support.tiny import CONFIGS, PACKED, VOCABULARY, make_model
 
@@ -40,11 +41,11 @@ def naive(model: Any, request: Request) -> Output:
         best = row.topk(request.verb.top_m)
         verb = request.verb
         hidden = output.hidden_states[verb.hidden_layer][0] if verb.hidden_layer is not None else None
-        state = [] if hidden is None else hidden[-1] if verb.mean_from is None else hidden[verb.mean_from :].mean(0)
+        state = hidden if hidden is None else hidden[-1] if verb.mean_from is None else hidden[verb.mean_from :].mean(0)
         return ReadOutput(
             logprobs=tuple(row[t].item() for t in verb.token_ids),
             top=tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
-            hidden=tuple(float(x) for x in state),
+            hidden=None if hidden is None else array_of(state),
         )
     rows = []
     for continuation in request.verb.continuations:
@@ -56,7 +57,7 @@ def naive(model: Any, request: Request) -> Output:
 def numbers(output: Output) -> list[float]:
     if isinstance(output, ScoreOutput):
         return [x for row in output.logprobs for x in row]
-    return [*output.logprobs, *(x for _, x in output.top), *output.hidden]
+    return [*output.logprobs, *(x for _, x in output.top), *([] if output.hidden is None else output.hidden.numpy().tolist())]
 
 
 def requests_over(prefix: tuple[int, ...], seed: int, count: int = 5) -> list[Request]:

@@ -53,7 +53,7 @@ def numbers(output: Output) -> list[float]:
     if isinstance(output, ScoreOutput):
         return [x for row in output.logprobs for x in row]
     assert isinstance(output, ReadOutput)
-    return [*output.logprobs, *(x for _, x in output.top), *output.hidden]
+    return [*output.logprobs, *(x for _, x in output.top), *([] if output.hidden is None else output.hidden.numpy().tolist())]
 
 
 def noise(seed: int, *shape: int) -> Array:
@@ -61,7 +61,7 @@ def noise(seed: int, *shape: int) -> Array:
 
 
 def tensor(array: Array) -> torch.Tensor:
-    return torch.frombuffer(bytearray(array.data), dtype=torch.float32).reshape(array.shape)
+    return torch.tensor(array.numpy())
 
 
 def prefix_for(config: Any, length: int = 5, *, layers: tuple[int, ...] = (), seed: int = 0) -> KVPrefix[Array]:

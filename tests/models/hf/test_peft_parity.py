@@ -13,7 +13,6 @@ import torch
 import transformers
 
 import promptkit as pk
-from promptkit.core.arrays import as_numpy
 from promptkit.core.errors import CheckpointError
 from promptkit.core.examples import Example
 from promptkit.core.inputs import TextInput
@@ -191,7 +190,7 @@ def scored(model: Any, soft: Any) -> list[Request]:
 
 def left_padded(model: Any, prompts: list[tuple[int, ...]], soft: Any) -> torch.Tensor:
     """Transformers' own forward with the padding where it belongs, before the vectors."""
-    vectors = torch.tensor(as_numpy(soft.parameters["vectors"]))
+    vectors = torch.tensor(soft.parameters["vectors"].numpy())
     width, embedding, rows, masks = max(map(len, prompts)), model.get_input_embeddings(), [], []
     for ids in prompts:
         blank = width - len(ids)

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import promptkit as pk
+from promptkit.core.arrays import zeros
 from promptkit.core.errors import CheckpointError, InputError
-from promptkit.core.inputs import TextInput, Vectors
+from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
-from promptkit.models.hf.tensors import tabled, vectors_of
+from promptkit.models.hf.tensors import array_of, tabled
 from tests.support.errors import refused
 from tests.support.tiny import CONFIGS, VOCABULARY, make_model, save
 
@@ -44,7 +45,7 @@ def numbers(output: Output) -> list[float]:
     if isinstance(output, ScoreOutput):
         return [x for row in output.logprobs for x in row]
     assert isinstance(output, ReadOutput)
-    return [*output.logprobs, *(x for _, x in output.top), *output.hidden]
+    return [*output.logprobs, *(x for _, x in output.top), *([] if output.hidden is None else output.hidden.numpy().tolist())]
 
 
 def drawn(seed: int, count: int = 6, shared: int = 12) -> list[Request]:
@@ -64,7 +65,7 @@ def as_vectors(request: Request, embedding: Any, places: set[int]) -> Request:
     """The request with the embeddings of some of its tokens in their place, in a shuffled table of its own."""
     ids = request.input.ids
     chosen = sorted((place for place in places if place < len(ids)), key=lambda place: (place * 7) % 5)
-    rows = vectors_of(embedding(torch.tensor([ids[place] for place in chosen])))
+    rows = array_of(embedding(torch.tensor([ids[place] for place in chosen])))
     learned = {place: -1 - row for row, place in enumerate(chosen)}
     return replace(request, input=TextInput(ids=tuple(learned.get(i, t) for i, t in enumerate(ids)), vectors=rows))
 
@@ -84,7 +85,7 @@ def test_a_models_own_embeddings_are_the_tokens(kind: str, load: Any) -> None:
 def test_any_vectors_are_read_as_transformers_reads_them(kind: str, load: Any) -> None:
     model = make_model(kind)
     rows = torch.randn((4, 32), generator=torch.Generator().manual_seed(3))
-    prompt = TextInput(ids=(-1, -2, 5, 9, 30, -4, 77, -1), vectors=vectors_of(rows))
+    prompt = TextInput(ids=(-1, -2, 5, 9, 30, -4, 77, -1), vectors=array_of(rows))
     (found,) = answers(load(kind), [Request(input=prompt, verb=Score(continuations=((8, 12), (40,))))])
     whole = torch.tensor([[*prompt.ids, 8]])
     embeds = model.get_input_embeddings()(whole.clamp(min=0))
@@ -104,7 +105,7 @@ def mixed(seed: int) -> list[Request]:
         rows = (one, other, one.flip(0), None)[index % 4]
         ids = first[::-1] if index % 4 == 2 else first
         learned = TextInput(ids=request.input.ids) if rows is None else None
-        made.append(replace(request, input=learned or TextInput(ids=ids + request.input.ids, vectors=vectors_of(rows))))
+        made.append(replace(request, input=learned or TextInput(ids=ids + request.input.ids, vectors=array_of(rows))))
     return made
 
 
@@ -137,7 +138,7 @@ def test_equal_vectors_are_computed_once_and_different_ones_apart(load: Any) -> 
 def test_the_score_cache_tells_vectors_apart(load: Any, tmp_path: Path) -> None:
     ask = CachedModel(load("llama"), ScoreCache(tmp_path / "scores.sqlite"))
     one, other = (
-        Request(input=TextInput(ids=(-1, 5), vectors=vectors_of(torch.full((1, 32), x))), verb=Score(continuations=((7,),)))
+        Request(input=TextInput(ids=(-1, 5), vectors=array_of(torch.full((1, 32), x))), verb=Score(continuations=((7,),)))
         for x in (0.5, -0.5)
     )
     first = ask([one])
@@ -148,13 +149,13 @@ def test_the_score_cache_tells_vectors_apart(load: Any, tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_told(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model, verb = load("llama"), Read(top_m=1)
-    narrow = Vectors(data=bytes(16), d_model=4)
+    narrow = zeros(1, 4)
     with refused(CheckpointError, "wrong-vector-width", width=4, model_width=32):
         answers(model, [Request(input=TextInput(ids=(-1, 3), vectors=narrow), verb=verb)])
     with refused(InputError, "unknown-vector-id", id=-2, vectors=1):
-        answers(model, [Request(input=TextInput(ids=(-2, 3), vectors=vectors_of(torch.ones(1, 32))), verb=verb)])
+        answers(model, [Request(input=TextInput(ids=(-2, 3), vectors=array_of(torch.ones(1, 32))), verb=verb)])
     own = load("qwen3")
     own.load()
-    monkeypatch.setattr(own._forward, "embed", lambda ids: vectors_of(torch.ones(len(ids), 32)))
+    monkeypatch.setattr(own._forward, "embed", lambda ids: array_of(torch.ones(len(ids), 32)))
     with refused(pk.Unsupported, "no-learned-vectors", model=own.name):
-        answers(own, [Request(input=TextInput(ids=(-1, 3), vectors=vectors_of(torch.ones(1, 32))), verb=verb)])
+        answers(own, [Request(input=TextInput(ids=(-1, 3), vectors=array_of(torch.ones(1, 32))), verb=verb)])

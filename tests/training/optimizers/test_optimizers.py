@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import promptkit as pk
-from promptkit.core.arrays import as_array, as_numpy
+from promptkit.core.arrays import as_array
 from promptkit.core.errors import InputError, TrainingError
 from promptkit.training import checkpoint
 from promptkit.training.checkpoint import DevEvaluation, TrainingState
@@ -47,8 +47,8 @@ class Bowl:
         self.tried: list[Any] = []
 
     def losses(self, candidates: Sequence[Parameters]) -> list[float]:
-        self.tried += [as_numpy(each["x"]).copy() for each in candidates]
-        return [self._loss(as_numpy(each["x"])) for each in candidates]
+        self.tried += [each["x"].numpy().copy() for each in candidates]
+        return [self._loss(each["x"].numpy()) for each in candidates]
 
     def _loss(self, p: Any) -> float:
         if self.table is None:
@@ -57,11 +57,11 @@ class Bowl:
         return float(self.table[np.arange(len(ids)), ids].sum() + np.cos(ids[:-1] * ids[1:]).sum())
 
     def gradient(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
-        p = as_numpy(parameters["x"])
+        p = parameters["x"].numpy()
         return self._loss(p), {"x": as_array(p - self.target)}
 
     def token_swap_scores(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
-        p = as_numpy(parameters["x"])
+        p = parameters["x"].numpy()
         return self._loss(p), {"x": self.table - self.table[np.arange(len(p)), p.astype(int)][:, None]}
 
 
@@ -89,7 +89,7 @@ def test_an_estimate_by_simultaneous_perturbation_is_the_gradient_in_the_mean(se
     at, scale, rate, count = standing(begin), math.sqrt(np.mean(begin**2)), 0.1, 1000
     steps(pk.Spsa(perturbation=perturbation, averaged=count), at, Bowl(target), 1, rate, seed)
     gradient = (begin - target) * scale
-    estimated = -(as_numpy(at.parameters["x"]) - begin) / scale / rate
+    estimated = -(at.parameters["x"].numpy() - begin) / scale / rate
     assert estimated == pytest.approx(gradient, abs=6 * np.linalg.norm(gradient) / math.sqrt(count))
 
 
@@ -102,13 +102,13 @@ def test_one_estimate_is_the_slope_along_its_own_signs(seed: int) -> None:
     assert np.abs(signs) == pytest.approx(np.ones(3), abs=1e-5)
     assert bowl.tried[1] == pytest.approx(2 * begin - bowl.tried[0], abs=1e-5)
     slope = float((begin - target) @ signs) * scale
-    assert as_numpy(at.parameters["x"]) == pytest.approx(begin - 0.1 * scale * slope * signs, abs=1e-4)
+    assert at.parameters["x"].numpy() == pytest.approx(begin - 0.1 * scale * slope * signs, abs=1e-4)
 
 
 def test_simultaneous_perturbation_comes_to_the_optimum() -> None:
     at, target = standing(np.ones(6)), np.arange(6.0) / 5
     steps(pk.Spsa(averaged=2), at, Bowl(target), 200, 0.1)
-    assert as_numpy(at.parameters["x"]) == pytest.approx(target, abs=0.05)
+    assert at.parameters["x"].numpy() == pytest.approx(target, abs=0.05)
 
 
 # ---- CMA-ES -----------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def test_evolution_comes_to_the_optimum_of_its_subspace_and_never_leaves_it(seed
     sizes, basis = np.linalg.svd(moved[:50])[1:]
     assert (sizes > 1e-4).sum() == 4
     wanted = begin.ravel() + basis[:4].T @ (basis[:4] @ (target - begin).ravel())
-    assert as_numpy(at.parameters["x"]).ravel() == pytest.approx(wanted, abs=0.02)
+    assert at.parameters["x"].numpy().ravel() == pytest.approx(wanted, abs=0.02)
 
 
 def test_the_first_population_is_as_far_off_as_the_parameters_are_long() -> None:
@@ -144,7 +144,7 @@ def test_the_loss_never_rises_from_one_accepted_token_to_the_next(seed: int, can
     table = np.random.default_rng(seed).normal(size=(length, 12))
     at, bowl = standing(np.zeros(length)), Bowl(0, table)
     losses = steps(pk.HotFlip(candidates=candidates), at, bowl, 3 * length, seed=seed)
-    losses.append(bowl._loss(as_numpy(at.parameters["x"])))
+    losses.append(bowl._loss(at.parameters["x"].numpy()))
     assert all(later <= earlier for earlier, later in itertools.pairwise(losses))
 
 
@@ -154,7 +154,7 @@ def test_every_place_is_tried_once_a_sweep_and_only_what_promises_most() -> None
     at, bowl = standing(np.zeros(4)), Bowl(0, table)
     step, places = pk.HotFlip(candidates=3).begin(at, 0), []
     for _ in range(8):
-        before = as_numpy(at.parameters["x"]).astype(int)
+        before = at.parameters["x"].numpy().astype(int)
         bowl.tried.clear()
         step(bowl, {})
         at.step += 1
@@ -283,7 +283,7 @@ def material(folder: Path, **keywords: Any) -> TrainingData:
 def test_losses_from_answers_are_those_that_gradients_follow(folder: Path, align: Any) -> None:
     of: Any = material(folder, align=align)
     begun = of.initial_parameters()
-    other = {name: as_array(1.5 * as_numpy(array)) for name, array in begun.items()}
+    other = {name: as_array(1.5 * array.numpy()) for name, array in begun.items()}
     every = list(of.everything)
     one, two = (losses.judged([begun, other], every) for losses in (BlackBoxLosses(of), GradientLosses(of, of.model)))
     for mine, theirs in zip(one, two, strict=True):
@@ -327,7 +327,7 @@ def test_what_stands_in_the_layers_is_learned_so_too_and_its_units_stay(
     assert held is not None
     assert {*held.fixed_parameters} == {"0.units"}
     assert {*held.parameters} == {f"0.{name}" for name in learned.parameters}
-    assert fit.trainable == sum(as_numpy(array).size for array in learned.parameters.values())
+    assert fit.trainable == sum(array.numpy().size for array in learned.parameters.values())
     assert len({*fit.losses, *(look.loss for look in fit.looks)}) > 1
 
 

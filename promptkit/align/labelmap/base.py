@@ -1,0 +1,133 @@
+"""Base class of label mappings: aligners that learn a map from source classes to labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from promptkit.align.labelmap.mapping import LabelMap, Over, shrink_to_manual
+from promptkit.align.learned import FittedAligner, LearnedAligner, check_tokens
+from promptkit.core.alignment import FitData, Needs, Outputs, TopTokens
+from promptkit.core.errors import InputError
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats, Integers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Outputs of a frozen model for labeled rows, from which a label map is learned."""
+
+    names: tuple[str, ...]
+    """Names of the S source classes."""
+    labels: tuple[str, ...]
+    """The K labels in the declared order."""
+    logprobs: Floats
+    """Log-probabilities of the source classes, shape (rows, S)."""
+    name_vectors: Floats
+    """Embeddings of the source class names, shape (S, width); empty for mappings that do not use them."""
+    label_vectors: Floats
+    """Embeddings of the labels in the same space, shape (K, width)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelMapping(LearnedAligner):
+    """Learns a map from source classes to labels.
+
+    Subclasses implement `weights`.
+
+    Raises:
+        InputError: A setting is out of range.
+    """
+
+    sources: Literal["tokens", "words"] = "tokens"
+    """The source classes: the most likely tokens at the answer position, or the label words of the manual verbalizer."""
+    tokens: int = 500
+    """Number of source tokens; the same tokens for all rows, chosen by their mean probability over the labeled rows."""
+    over: Over = "probabilities"
+    """Whether the weights multiply the probabilities of source classes or their logarithms."""
+    manual: float = 0.0
+    """Share of the manual verbalizer, between 0 and 1: W <- (1 - manual) W + manual W_manual."""
+
+    def __post_init__(self) -> None:
+        """Checks the settings."""
+        super().__post_init__()
+        check_tokens(self.name, self.tokens)
+        if not 0 <= self.manual <= 1:
+            raise InputError(
+                f"The manual verbalizer's share in the label mapping {self.name} must be between 0 and 1",
+                code="out-of-range",
+                got=f"manual={self.manual}",
+                aligner=self.name,
+                manual=self.manual,
+            )
+
+    @property
+    def needs(self) -> Needs:
+        """The labeled rows, and the source tokens' log-probabilities of every row."""
+        return Needs(labels=True, labeled=(self.rows,), tokens=() if self.sources == "words" else (self.source_tokens,))
+
+    @property
+    def supports_unseen_labels(self) -> bool:
+        """Whether the manual verbalizer has a share, so that a label without rows can be predicted by its word."""
+        return self.manual > 0
+
+    @property
+    def source_tokens(self) -> TopTokens:
+        """The tokens that are the source classes."""
+        return TopTokens(self.tokens, self.rows)
+
+    def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
+        """Learns the label map."""
+        label_map = self.map(self._sources(support, rows), gold)
+
+        def scores(outputs: Outputs) -> Floats:
+            return label_map(self.with_manual(self._source_logprobs(outputs), outputs.logprobs))
+
+        return FittedAligner(scores=scores, label_map=label_map)
+
+    def _sources(self, support: FitData, rows: Integers) -> Sources:
+        empty = np.empty((0, 0))
+        label_vectors = empty if support.label_vectors is None else support.label_vectors
+        words = self.sources == "words"
+        return Sources(
+            names=support.labels if words else support.names[self.source_tokens],
+            labels=support.labels,
+            logprobs=self._source_logprobs(support.rows)[rows],
+            name_vectors=label_vectors if words else support.name_vectors.get(self.source_tokens, empty),
+            label_vectors=label_vectors,
+        )
+
+    def _source_logprobs(self, outputs: Outputs) -> Floats:
+        return outputs.logprobs if self.sources == "words" else outputs.tokens[self.source_tokens]
+
+    def weights(self, sources: Sources, gold: Integers) -> Floats:
+        """Estimates the weights of source classes for each label.
+
+        Args:
+            sources: Outputs of the model for the labeled rows.
+            gold: Indices of the labels of these rows, shape (rows,).
+
+        Returns:
+            Weights of shape (S, K).
+        """
+        raise NotImplementedError
+
+    def map(self, sources: Sources, gold: Integers) -> LabelMap:
+        """Learns the label map; with a manual share, the label words are additional source classes after the others."""
+        weights, names = self.weights(sources, gold), sources.names
+        if self.manual:
+            weights = shrink_to_manual(weights, self.manual)
+            names = (*names, *(f"[{label}]" for label in sources.labels))
+        return LabelMap(sources=names, labels=sources.labels, weights=weights, over=self.over)
+
+    def with_manual(self, logprobs: Floats, manual: Floats) -> Floats:
+        """Returns the columns that the label map reads.
+
+        Args:
+            logprobs: Log-probabilities of the source classes, shape (rows, S).
+            manual: Label log-probabilities of the manual verbalizer, shape (rows, K); appended if it has a share.
+        """
+        return np.hstack([logprobs, manual]) if self.manual else logprobs

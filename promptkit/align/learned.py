@@ -1,0 +1,124 @@
+"""Base classes of aligners that are learned from a few labeled rows: probes and label mappings.
+
+The labeled rows come from the fit part of the train split, the same number for each label. They are neither demonstrations nor
+evaluated rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from promptkit.align.logprobs import MAX_GAP
+from promptkit.core.alignment import FitData, Needs, Outputs, PerClass
+from promptkit.core.errors import InputError
+from promptkit.core.registry import checked
+
+if TYPE_CHECKING:
+    from promptkit.align.labelmap.mapping import LabelMap
+    from promptkit.core.arrays import Floats, Integers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedAligner:
+    """A learned aligner after fitting."""
+
+    scores: Callable[[Outputs], Floats]
+    """Computes label scores, shape (rows, K)."""
+    label_map: LabelMap | None = None
+    """The weights of source classes for each label, if the scores are a function of source classes."""
+    labels_without_rows: tuple[int, ...] = ()
+    """Indices of labels that had no labeled rows and are therefore never predicted."""
+
+    def apply(self, outputs: Outputs) -> Floats:
+        """Returns one score for each label, in natural-log units, shape (rows, K)."""
+        scores = self.scores(outputs)
+        if self.labels_without_rows:
+            best = np.delete(scores, self.labels_without_rows, axis=1).max(1, keepdims=True)
+            scores[:, self.labels_without_rows] = best - MAX_GAP
+        return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedAligner:
+    """An aligner that is fitted on labeled rows.
+
+    Subclasses implement `needs` and `fit_labeled`.
+
+    Raises:
+        InputError: A setting is out of range.
+    """
+
+    per_class: int = 16
+    """Labeled rows for each label; all rows of a label that has fewer."""
+    seed: int = 0
+    """Random seed of the choice of labeled rows."""
+    name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        """Checks the settings."""
+        checked(self)
+        if self.per_class < 1:
+            raise InputError(
+                f"The aligner {self.name} needs at least one labeled row for each label",
+                code="out-of-range",
+                got=f"per_class={self.per_class}",
+                aligner=self.name,
+                per_class=self.per_class,
+            )
+
+    @property
+    def rows(self) -> PerClass:
+        """The labeled rows that it is fitted on."""
+        return PerClass(self.per_class, self.seed)
+
+    @property
+    def needs(self) -> Needs:
+        """The labeled rows, and what the model must return for every row."""
+        raise NotImplementedError
+
+    @property
+    def supports_unseen_labels(self) -> bool:
+        """Whether a label without labeled rows can be predicted, for example by its name or its label word."""
+        return False
+
+    def fit(self, support: FitData, labels: Integers | None = None) -> FittedAligner:
+        """Fits the aligner.
+
+        Args:
+            support: The model's outputs for the rows of the fit part.
+            labels: Indices of the labels of `support.rows`, shape (rows,).
+        """
+        assert labels is not None
+        rows = support.labeled[self.rows]
+        gold = np.asarray(labels)[rows]
+        fitted = self.fit_labeled(support, rows, gold)
+        if self.supports_unseen_labels:
+            return fitted
+        unseen = np.setdiff1d(np.arange(support.rows.logprobs.shape[1]), gold)
+        return replace(fitted, labels_without_rows=tuple(unseen.tolist()))
+
+    def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
+        """Fits the aligner on labeled rows.
+
+        Args:
+            support: The model's outputs for the rows of the fit part.
+            rows: Indices of the labeled rows in `support.rows`, shape (labeled rows,).
+            gold: Indices of their labels, shape (labeled rows,).
+        """
+        raise NotImplementedError
+
+
+def check_tokens(name: str, tokens: int) -> None:
+    """Raises InputError if an aligner has no source tokens."""
+    if tokens < 1:
+        raise InputError(
+            f"The aligner {name} needs at least one source token",
+            code="out-of-range",
+            got=f"tokens={tokens}",
+            aligner=name,
+            tokens=tokens,
+        )

@@ -1,0 +1,52 @@
+"""The options that say how answers are scored or generated, for the command line and study files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import NonNegativeFloat, PositiveInt
+
+from promptkit.config.spelling import Spelled
+from promptkit.tasks.strict_model import StrictModel
+
+if TYPE_CHECKING:
+    from promptkit.align.chain import Reader
+    from promptkit.tasks.task import Task
+
+PMI, CHANNEL = "pmi", "channel"
+"""The scores that are computed from summed log-probabilities: by a calibration, and with a channel template."""
+
+
+class AnswerOptions(StrictModel):
+    """How the model's answers are scored or generated."""
+
+    score: str = "sum"
+    """Score of an answer: sum or mean of its token log-probabilities, pmi, or channel."""
+    extract: Spelled | None = None
+    """Rule that extracts the answer from a generated text: first_line, final_answer, final_number, option, yes_no, boxed,
+    json_field:field=answer or pattern:regex=..."""
+    max_tokens: PositiveInt | None = None
+    """Maximum number of generated tokens."""
+    samples: PositiveInt | None = None
+    """Number of texts sampled per row; the majority answer counts."""
+    temperature: NonNegativeFloat | None = None
+    """Sampling temperature; 0 is greedy decoding; by default 0.7 for several samples."""
+
+    def build_first_aligner(self, task: Task, *, seed: int = 0) -> Reader:
+        """Builds the aligner that scores labels or extracts answers.
+
+        Args:
+            task: The task, whose kind and defaults determine the aligner.
+            seed: The random seed of sampled texts.
+
+        Raises:
+            InputError: An option does not apply to this kind of task.
+        """
+        from promptkit.align.chain import reader_for
+
+        generation = {"max_tokens": self.max_tokens, "samples": self.samples, "temperature": self.temperature}
+        keywords: dict[str, Any] = {name: value for name, value in generation.items() if value is not None}
+        if self.temperature or self.samples:
+            keywords["seed"] = seed
+        keywords["score"] = "sum" if self.score in (PMI, CHANNEL) else self.score
+        return reader_for(task, extract=self.extract, **keywords)

@@ -1,0 +1,51 @@
+"""Options of the commands that are declared as fields of models."""
+
+from typing import Annotated
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from promptkit.cli.main import app
+from promptkit.cli.options import Expand, expand_options
+from promptkit.config.prompt import PromptOptions
+from promptkit.tasks.options import DataOptions
+
+COMMANDS = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "task"])
+def test_every_option_has_a_help_text_of_one_sentence(name: str) -> None:
+    for parameter in COMMANDS[name].params:
+        assert parameter.help.endswith(".")
+        assert ". " not in parameter.help.replace("...", "")
+
+
+def run(arguments: list[str], expand: Expand) -> tuple[int, list[PromptOptions]]:
+    """Runs a command with the options of a prompt; returns its exit code and the options that it received."""
+    received: list[PromptOptions] = []
+
+    @expand_options
+    def command(prompt: Annotated[PromptOptions, expand], data: DataOptions) -> None:
+        received.append(prompt)
+
+    application = typer.Typer()
+    application.command()(command)
+    return CliRunner().invoke(application, arguments).exit_code, received
+
+
+def test_a_model_receives_the_values_of_its_options() -> None:
+    code, (options,) = run(["--shots", "3", "--chat", "--prompt", "a", "--prompt", "b"], Expand())
+    assert code == 0
+    assert (options.shots, options.chat, options.prompt, options.seed) == (3, True, ["a", "b"], 0)
+
+
+def test_a_command_can_change_defaults_and_leave_out_fields() -> None:
+    code, (options,) = run([], Expand(without=("cot",), defaults={"shots": 5}))
+    assert (code, options.shots, options.cot) == (0, 5, None)
+    assert run(["--cot", "zero-shot"], Expand(without=("cot",))) == (2, [])
+    assert run(["--seed", "1"], Expand(only=("shots",))) == (2, [])
+
+
+def test_bounds_of_a_field_are_bounds_of_the_option() -> None:
+    assert run(["--shots", "-1"], Expand()) == (2, [])

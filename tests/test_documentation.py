@@ -1,0 +1,87 @@
+"""README and guides: their programs run and print what they say, their commands and links exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from promptkit.models.registry import capabilities_table
+from tests.support.paths import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {page.name: page.read_text("utf-8") for page in PAGES}
+README = TEXTS["README.md"]
+PROGRAMS = [
+    pytest.param(program, printed, id=f"{name}-{number}")
+    for name, text in TEXTS.items()
+    for number, (program, printed) in enumerate(re.findall(r"```python\n(.*?)```\n+(?:```text\n(.*?)```)?", text, re.DOTALL))
+]
+"""Each program with the output that the page shows after it, if it shows one."""
+COMMANDS = sorted(
+    {
+        command
+        for text in TEXTS.values()
+        for block in re.findall(r"(?:^    .*\n)+|^```sh\n(?:.*\n)*?```$", text, re.MULTILINE)
+        for command in re.findall(r"^ *(promptkit [a-z]+ .*)$", block, re.MULTILINE)
+    }
+)
+LINKS = [(page, link) for page in PAGES for link in re.findall(r"\]\(([^)#:]+)\)", TEXTS[page.name])]
+
+
+def figures(text: str) -> list[float]:
+    return [float(x) for x in re.findall(r"[-+]?\d\.\d\d\d\b", text)]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("program", "printed"), PROGRAMS)
+def test_a_program_prints_what_the_page_shows(program: str, printed: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    if not printed:
+        return
+    blank = re.compile(r"[-+\d.–]+|\s+|─+")
+    assert blank.sub(" ", done.stdout).split() == blank.sub(" ", printed).split()
+    assert figures(done.stdout) == pytest.approx(figures(printed), abs=0.02)
+
+
+def test_every_guide_is_linked_and_most_have_programs() -> None:
+    assert PROGRAMS
+    assert COMMANDS
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} == {
+        Path(link).name for page, link in LINKS if link.startswith("docs/")
+    }
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_options_of_a_command_exist(command: str) -> None:
+    name = command.split()[1]
+    done = subprocess.run([sys.executable, "-m", "promptkit", name, "--help"], capture_output=True, text=True, check=True)
+    for option in re.findall(r"--[a-z][a-z-]*", command.partition("  #")[0]):
+        assert option in done.stdout
+
+
+@pytest.mark.parametrize(("page", "link"), LINKS, ids=lambda value: value if isinstance(value, str) else value.name)
+def test_a_link_leads_to_a_file(page: Path, link: str) -> None:
+    assert (page.parent / link).exists()
+
+
+def test_the_tree_has_one_line_for_each_package() -> None:
+    block = re.search(r"## The tree\n.*?```text\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    named = re.findall(r"^  ([a-z]+)/", block.group(1), re.MULTILINE)
+    assert sorted(named) == sorted(path.name for path in (ROOT / "promptkit").iterdir() if (path / "__init__.py").is_file())
+
+
+def test_the_table_of_engines_is_what_the_code_says() -> None:
+    assert capabilities_table() in TEXTS["engines.md"]
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) < 200
