@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from promptkit.models.registry import abilities_table
+from promptkit.models.registry import capabilities_table
 from tests.support.paths import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -80,7 +80,7 @@ def test_the_tree_has_one_line_for_each_package() -> None:
 
 
 def test_the_table_of_engines_is_what_the_code_says() -> None:
-    assert abilities_table() in TEXTS["engines.md"]
+    assert capabilities_table() in TEXTS["engines.md"]
 
 
 def test_the_readme_is_short() -> None:

@@ -1,9 +1,10 @@
-"""How long it takes to align a finished run of 10,000 rows and 77 labels anew, and the memory.
+"""Measures the time and memory that `promptkit align` takes on a finished run of 10,000 rows and 77 labels.
 
-The run is made up: log-probabilities by chance, with a preference for some labels and a lift of the right one, written as a
-run folder with everything that the calibrations need. Each alignment is a process of its own, reading the folder included.
+The run is synthetic: random log-probabilities, with a preference for some labels and a higher score of the right one, in a run
+folder with everything that the calibrations need. Each alignment is measured in a separate process, with reading the folder.
 
     python benchmarks/alignment/run.py
+    python benchmarks/alignment/run.py --readme    # only writes the table of results.json into README.md
 """
 
 from __future__ import annotations
@@ -29,35 +30,39 @@ from promptkit.runs.folder import RunFolder
 from promptkit.runs.row_ids import ContentFreeRow, FitRow, Premise
 from promptkit.tasks.task import read_shipped_specs
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from readme import update_readme
+
 HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
 ROWS, FIT = 10_000, 500
-BOUND = 60
-"""Seconds that all of them may take together."""
+MAX_SECONDS = 60
+"""Maximum time for all calibrations together, in seconds."""
 GIB = 2**30
 READ = "verbalizer"
-"""Stands for reading the run, and its plain figures alone."""
-ALONE = (*CALIBRATIONS, "batch:estimate_on=test", "prior:estimate_on=test")
-ALL = ",".join((*ALONE, "proca:estimate_on=test"))
-"""Every one that needs no more than scores."""
+"""Only reads the run and computes the metrics without any calibration."""
+SINGLE = (*CALIBRATIONS, "batch:estimate_on=test", "prior:estimate_on=test")
+ALL = ",".join((*SINGLE, "proca:estimate_on=test"))
+"""Every calibration that needs only scores."""
 
 
-def written(out: Path) -> Path:
-    """The folder of the run."""
+def write_run(out: Path) -> Path:
+    """Writes the synthetic run and returns its folder."""
     spec = read_shipped_specs()["banking77"]
     reading = Verbalizer(spec.labels or {})
     labels, generator = reading.labels, np.random.default_rng(0)
     preference = generator.normal(-8, 1.5, len(labels))
 
-    def line(name: str, lift: int | None) -> dict[str, Any]:
+    def line(name: str, gold_label: int | None) -> dict[str, Any]:
         scores = preference + generator.normal(0, 1.2, len(labels))
-        gold = {} if lift is None else {"gold": labels[lift]}
-        scores[[] if lift is None else lift] += 3
+        gold = {} if gold_label is None else {"gold": labels[gold_label]}
+        scores[[] if gold_label is None else gold_label] += 3
         values = [round(float(score), 6) for score in scores]
         words = zip(reading.words(), values, strict=True)
         return {
             "id": name,
             **gold,
-            **({} if lift is None else {"prediction": labels[int(np.argmax(values))]}),
+            **({} if gold_label is None else {"prediction": labels[int(np.argmax(values))]}),
             "logprobs": dict(zip(labels, values, strict=True)),
             "continuations": [{"text": f" {word}", "logprobs": [value / 2, value / 2]} for word, value in words],
             "demos": ["a", "b"],
@@ -68,42 +73,42 @@ def written(out: Path) -> Path:
         }
 
     calibrations = [technique() for technique in CALIBRATIONS.values()]
-    stand_ins = [each for calibration in calibrations for each in calibration.needs.stand_ins]
-    besides = [line(str(ContentFreeRow(content=each, context="a b")), None) for each in stand_ins]
-    besides.append(line(str(Premise()), None))
-    besides += [line(str(FitRow(row=str(i))), int(generator.integers(len(labels)))) for i in range(FIT)]
+    stand_ins = [stand_in for calibration in calibrations for stand_in in calibration.needs.stand_ins]
+    extra = [line(str(ContentFreeRow(content=stand_in, context="a b")), None) for stand_in in stand_ins]
+    extra.append(line(str(Premise()), None))
+    extra += [line(str(FitRow(row=str(i))), int(generator.integers(len(labels)))) for i in range(FIT)]
     samples = [line(str(i), int(generator.integers(len(labels)))) for i in range(ROWS)]
-    predictions = [{"id": each["id"]} for each in samples]
+    predictions = [{"id": sample["id"]} for sample in samples]
     settings = {
         "task": {"name": "banking77"},
         "split": "test",
         "limit": ROWS,
-        "model": {"name": "made up", "engine": "hf"},
+        "model": {"name": "synthetic", "engine": "hf"},
         "manipulate": {},
-        "align": [[reading.settings()], *([reading.settings(), settings_of(each)] for each in calibrations)],
+        "align": [[reading.settings()], *([reading.settings(), settings_of(calibration)] for calibration in calibrations)],
     }
     folder = RunFolder(out, "banking77", settings)
     with folder.locked():
-        folder.finish({"samples": samples, "support": besides, "predictions": predictions}, {"results": []})
+        folder.finish({"samples": samples, "support": extra, "predictions": predictions}, {"results": []})
     return folder.path
 
 
 def measure(run: str, calibrate: str) -> dict[str, Any]:
-    """In this process."""
-    began, cpu = time.perf_counter(), time.process_time()
+    """Measures one alignment in this process."""
+    start, cpu = time.perf_counter(), time.process_time()
     found = align(run, {READ: "", "all": ALL}.get(calibrate, calibrate))
     assert not found.unavailable
     return {
         "alignment": calibrate,
         "alignments": len(found.results),
-        "seconds": round(time.perf_counter() - began, 2),
+        "seconds": round(time.perf_counter() - start, 2),
         "cpu_seconds": round(time.process_time() - cpu, 2),
         "peak_gib": round(peak() / GIB, 2),
     }
 
 
 def peak() -> int:
-    """The most memory that this process has held, in bytes; ru_maxrss would count that of the one which started it."""
+    """Returns the peak memory of this process in bytes; ru_maxrss would include that of its parent."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 
@@ -111,29 +116,37 @@ def peak() -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--measure", nargs=2, metavar=("RUN", "CALIBRATE"))
-    given = parser.parse_args()
-    if given.measure:
-        print(json.dumps(measure(*given.measure)))
+    parser.add_argument("--readme", action="store_true", help="only write the table of results.json into README.md")
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(*options.measure)))
         return
+    if not options.readme:
+        RESULTS.write_text(json.dumps(run_all(), indent=1) + "\n")
+    update_readme(HERE / "README.md", {"results": table(json.loads(RESULTS.read_text()))})
+
+
+def run_all() -> dict[str, Any]:
+    """Measures every alignment, each in a separate process."""
     with tempfile.TemporaryDirectory() as out:
-        run = written(Path(out))
+        run = write_run(Path(out))
         size = sum(path.stat().st_size for path in run.iterdir())
         results = []
-        for calibrate in (READ, *ALONE, "all"):
+        for calibrate in (READ, *SINGLE, "all"):
             command = [sys.executable, __file__, "--measure", str(run), calibrate]
             results.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
             print(results[-1])
-    assert results[-1]["seconds"] < BOUND
+    assert results[-1]["seconds"] < MAX_SECONDS
     packages = {name: version(name) for name in ("numpy", "scipy", "scikit-learn")}
     machine = {"processor": platform.processor() or platform.machine(), "python": platform.python_version(), **packages}
-    told = {"rows": ROWS, "fit_rows": FIT, "labels": 77, "run_mib": round(size / 2**20), "machine": machine, "results": results}
-    (HERE / "results.json").write_text(json.dumps(told, indent=1) + "\n")
-    readme = HERE / "README.md"
-    head, _, rest = readme.read_text("utf-8").partition("<!-- begin -->")
-    tail = rest.partition("<!-- end -->")[2]
+    return {"rows": ROWS, "fit_rows": FIT, "labels": 77, "run_mib": round(size / 2**20), "machine": machine, "results": results}
+
+
+def table(results: dict[str, Any]) -> list[str]:
     lines = ["| alignment | seconds | CPU seconds | peak memory, GiB |", "|---|---:|---:|---:|"]
-    lines += [f"| {r['alignment']} | {r['seconds']:.2f} | {r['cpu_seconds']:.2f} | {r['peak_gib']:.2f} |" for r in results]
-    readme.write_text(f"{head}<!-- begin -->\n\n" + "\n".join(lines) + f"\n\n<!-- end -->{tail}", "utf-8")
+    for r in results["results"]:
+        lines.append(f"| {r['alignment']} | {r['seconds']:.2f} | {r['cpu_seconds']:.2f} | {r['peak_gib']:.2f} |")
+    return lines
 
 
 if __name__ == "__main__":

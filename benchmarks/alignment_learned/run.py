@@ -1,15 +1,17 @@
-"""Read-outs learned from 16 labeled rows a class, beside the manual verbalizer and what needs no language model.
+"""Compares aligners learned from 16 labeled rows per class with the manual verbalizer and with other baselines.
 
-Each task is a pass without demonstrations and one with 8: every read-out, at each of the seeds that choose the labeled rows,
-is fitted on what that pass has read. A run that is stopped goes on where it was; a finished one is read.
+For each task there is one pass without demonstrations and one with 8. Every aligner is fitted on the outputs of the pass, once
+for each seed, which selects the labeled rows. An interrupted run resumes; a finished one is read from disk.
 
     python benchmarks/alignment_learned/run.py --data DIR --encoder encoder:FOLDER [trec] [sst2] [banking77]
+    python benchmarks/alignment_learned/run.py --readme    # only writes the tables of the results into README.md
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -35,126 +37,135 @@ from promptkit.studies.baseline_models import majority, regression
 from promptkit.studies.measures import interval
 from promptkit.tasks.sampling import by_hash
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from readme import format_interval, format_versions, update_readme
+
 HERE = Path(__file__).resolve().parent
 TASKS = ("trec", "sst2", "banking77")
-READ_OUTS = (  # alpha=1000 is all tokens
+LEARNED = (  # alpha=1000: all tokens
     *("random-map", "semantic", "frequency", "blm", "blm:lap=0", "blm:over=logprobs", "blm+"),
     *("blm+:lap=0:alpha=1000", "blm+:lap=0:alpha=1000:manual=0.02", "automatic"),
-    *("knn", "soft", "linear:on=words", "linear:on=tokens"),
+    *("knn", "soft-verbalizer", "linear:on=words", "linear:on=tokens"),
     *(f"{name}{layer}" for name in ("prototypical", "hidden", "linear") for layer in (":layer=-1", ":layer=0.6", "")),
 )
 MANUAL = "manual verbalizer"
 Correct = Mapping[str, Sequence[Any]]
-"""Name -> for each seed, whether each row is right, shape (N,)."""
+"""Name -> for each seed, whether each row is correct, shape (N,)."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=TASKS, help=f"of {', '.join(TASKS)}")
-    parser.add_argument("--data", required=True, type=Path, help="the mirror that holds trec/, sst2/ and banking77/")
-    parser.add_argument("--encoder", help="whose sentence embeddings: encoder:FOLDER")
+    parser.add_argument("names", nargs="*", default=TASKS, help=f"some of {', '.join(TASKS)}")
+    parser.add_argument("--data", type=Path, help="folder with trec/, sst2/ and banking77/")
+    parser.add_argument("--encoder", help="model of the sentence embeddings: encoder:FOLDER")
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--limit", default=300, type=int, help="rows that are evaluated")
-    parser.add_argument("--per-class", default=16, type=int, help="labeled rows of each label")
-    parser.add_argument("--seeds", default=3, type=int, help="draws of the labeled rows")
-    parser.add_argument("--shots", nargs="+", default=[0, 8], type=int, help="demonstrations, a pass each")
+    parser.add_argument("--limit", default=300, type=int, help="number of evaluated rows")
+    parser.add_argument("--per-class", default=16, type=int, help="labeled rows per class")
+    parser.add_argument("--seeds", default=3, type=int, help="number of samples of the labeled rows")
+    parser.add_argument("--shots", nargs="+", default=[0, 8], type=int, help="numbers of demonstrations, one pass each")
     parser.add_argument("--out", default=Path("runs"), type=Path)
-    parser.add_argument("--results", default=HERE, type=Path, help="the folder of results_TASK.json and of README.md")
-    told = parser.parse_args()
-    model = pk.load(told.model)
-    for name in told.names:
-        began = time.perf_counter()
-        results = on_task(pk.task(name, data=told.data), model, told)
-        results["seconds"] = round(time.perf_counter() - began, 1)
-        (told.results / f"results_{name}.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-        results = json.loads((told.results / f"results_{name}.json").read_text("utf-8"))
+    parser.add_argument("--results", default=HERE, type=Path, help="folder of results_TASK.json and README.md")
+    parser.add_argument("--readme", action="store_true", help="only write the tables of the results into README.md")
+    options = parser.parse_args()
+    for name in options.names:
+        path = options.results / f"results_{name}.json"
+        if not options.readme:
+            start = time.perf_counter()
+            results = on_task(pk.task(name, data=options.data), pk.load(options.model), options)
+            results["seconds"] = round(time.perf_counter() - start, 1)
+            path.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+        results = json.loads(path.read_text("utf-8"))
         print(f"{name}: {results['seconds']:.0f} s\n\n{table(results)}\n", flush=True)
-        renew_readme(told.results / "README.md", name, results)
+        update_readme(options.results / "README.md", {name: table(results)})
 
 
-def on_task(task: pk.Task, model: Any, told: argparse.Namespace) -> dict[str, Any]:
-    """Every read-out and control: its accuracy over rows and seeds, and what it gains over the manual verbalizer."""
-    runs = {shots: one_pass(task, model, told, shots) for shots in told.shots}
-    run = runs[told.shots[0]]
-    without = baselines(task, told, run.ids, run.gold)
-    versions = {each: version(each) for each in ("torch", "transformers", "scikit-learn")} | {"promptkit": pk.__version__}
+def on_task(task: pk.Task, model: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the accuracy of every aligner and baseline over rows and seeds, and its gain over the manual verbalizer."""
+    runs = {shots: one_pass(task, model, options, shots) for shots in options.shots}
+    run = runs[options.shots[0]]
+    baseline_results = baselines(task, options, run.ids, run.gold)
+    versions = {package: version(package) for package in ("torch", "transformers", "scikit-learn")} | {
+        "promptkit": pk.__version__
+    }
     return {
         "task": task.name,
         "rows": len(run.ids),
         "labels": len(run.labels),
-        "per_class": told.per_class,
-        "seeds": told.seeds,
+        "per_class": options.per_class,
+        "seeds": options.seeds,
         "model": run.model,
-        "without_a_language_model": [*without],
-        "shots": {shots: figures({**right(each, told.seeds), **without}) for shots, each in runs.items()},
+        "without_a_language_model": [*baseline_results],
+        "shots": {shots: metrics({**correct_rows(run, options.seeds), **baseline_results}) for shots, run in runs.items()},
         "versions": versions,
     }
 
 
-def one_pass(task: pk.Task, model: Any, told: argparse.Namespace, shots: int) -> pk.Run:
-    """The manual verbalizer, and each read-out at each seed."""
+def one_pass(task: pk.Task, model: Any, options: argparse.Namespace, shots: int) -> pk.Run:
+    """Evaluates the manual verbalizer and each aligner at each seed."""
     first, prompt = reader_for(task), pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=shots))
-    chosen = [f"{name}:per_class={told.per_class}:seed={seed}" for name in READ_OUTS for seed in range(told.seeds)]
-    aligned = [[first], *([first, build("calibration", CALIBRATIONS, spelling)] for spelling in chosen)]
-    return pk.evaluate([pk.Predictor(model, prompt, each) for each in aligned], task, limit=told.limit, out=told.out)
+    spellings = [f"{name}:per_class={options.per_class}:seed={seed}" for name in LEARNED for seed in range(options.seeds)]
+    chains = [[first], *([first, build("calibration", CALIBRATIONS, spelling)] for spelling in spellings)]
+    return pk.evaluate([pk.Predictor(model, prompt, chain) for chain in chains], task, limit=options.limit, out=options.out)
 
 
-def right(run: pk.Run, seeds: int) -> Correct:
-    """Of the manual verbalizer, which is the same whatever the seed, and of each read-out."""
+def correct_rows(run: pk.Run, seeds: int) -> Correct:
+    """Returns the correct rows of the manual verbalizer, the same for each seed, and of each aligner."""
     plain, *learned = (result.correct for result in run.results)
-    return {MANUAL: [plain] * seeds} | {name: learned[i * seeds : (i + 1) * seeds] for i, name in enumerate(READ_OUTS)}
+    return {MANUAL: [plain] * seeds} | {name: learned[i * seeds : (i + 1) * seeds] for i, name in enumerate(LEARNED)}
 
 
-def figures(correct: Correct) -> dict[str, Any]:
-    """Intervals are over rows and seeds."""
+def metrics(correct: Correct) -> dict[str, Any]:
+    """Returns accuracy and gain with intervals over rows and seeds."""
     weights = resamples(len(correct[MANUAL][0]))
-    values = {name: np.array([mean_of(each)(weights) for each in by_seed]) for name, by_seed in correct.items()}
+    values = {name: np.array([mean_of(rows_of_seed)(weights) for rows_of_seed in by_seed]) for name, by_seed in correct.items()}
     rows = weights.shape[1]
     return {
         name: {
-            "accuracy": asdict(interval(each, rows, (0.0, 1.0))),
-            "gain": asdict(interval(each - values[MANUAL], rows, (-1.0, 1.0))),
-            "by_seed": [round(float(seed), 4) for seed in each[:, 0]],
+            "accuracy": asdict(interval(value, rows, (0.0, 1.0))),
+            "gain": asdict(interval(value - values[MANUAL], rows, (-1.0, 1.0))),
+            "by_seed": [round(float(seed), 4) for seed in value[:, 0]],
         }
-        for name, each in values.items()
+        for name, value in values.items()
     }
 
 
 # ---- without a language model ----------------------------------------------------------------------------
 
 
-def baselines(task: pk.Task, told: argparse.Namespace, ids: Sequence[str], gold: Sequence[str]) -> Correct:
-    """Fitted on the very rows that the read-outs are fitted on."""
+def baselines(task: pk.Task, options: argparse.Namespace, ids: Sequence[str], gold: Sequence[str]) -> Correct:
+    """Evaluates baselines that are fitted on the same rows as the aligners."""
     rows = {row.id: row for row in task.rows(task.spec.split)}
     items = [Example(id=row, inputs=rows[row].inputs) for row in ids]
     fit, evaluated = by_hash(task.part("fit"), None), task.rows(task.spec.split)
-    drawn = [select_fit_rows(Needs(labeled=(PerClass(told.per_class, s),)), fit, evaluated) for s in range(told.seeds)]
-    said: dict[str, list[Sequence[str]]] = {
-        "majority of the pool": [[majority(task.pool(), task.labels)] * len(items)] * told.seeds,
-        "TF-IDF + logistic regression": [regression(labeled, items) for labeled in drawn],
+    samples = [select_fit_rows(Needs(labeled=(PerClass(options.per_class, s),)), fit, evaluated) for s in range(options.seeds)]
+    predictions: dict[str, list[Sequence[str]]] = {
+        "majority of the pool": [[majority(task.pool(), task.labels)] * len(items)] * options.seeds,
+        "TF-IDF + logistic regression": [regression(labeled, items) for labeled in samples],
     }
-    if told.encoder:
-        encoder = CachedModel(pk.load(told.encoder), ScoreCache())
-        vectors = embedded(encoder, items)
-        said["sentence embeddings + logistic regression"] = [
-            probed(task.labels, labeled, embedded(encoder, labeled), vectors) for labeled in drawn
+    if options.encoder:
+        encoder = CachedModel(pk.load(options.encoder), ScoreCache())
+        vectors = embed(encoder, items)
+        predictions["sentence embeddings + logistic regression"] = [
+            predict_by_probe(task.labels, labeled, embed(encoder, labeled), vectors) for labeled in samples
         ]
-    return {name: [np.array([*map(str.__eq__, each, gold)], float) for each in by_seed] for name, by_seed in said.items()}
+    return {
+        name: [np.array([*map(str.__eq__, each, gold)], float) for each in by_seed] for name, by_seed in predictions.items()
+    }
 
 
-def embedded(ask: CachedModel, rows: Sequence[Example]) -> Any:
-    """The encoder's vectors of rows' texts, shape (rows, width)."""
-    tokenizer, longest = ask.card.tokenizer, ask.card.context_length
+def embed(encoder: CachedModel, rows: Sequence[Example]) -> Any:
+    """Returns the encoder's vectors of the rows' texts, shape (rows, width)."""
+    tokenizer, longest = encoder.card.tokenizer, encoder.card.context_length
     texts = [tokenizer.bos + tokenizer.encode("\n".join(row.inputs.values())).ids for row in rows]
     verb = Read(hidden_layer=-1, mean_from=len(tokenizer.bos))
-    outputs = ask([Request(input=TextInput(ids=ids[:longest]), verb=verb) for ids in texts])
+    outputs = encoder([Request(input=TextInput(ids=ids[:longest]), verb=verb) for ids in texts])
     return np.array(
         [output.hidden.numpy() for output in outputs if isinstance(output, ReadOutput) and output.hidden is not None], float
     )
 
 
-def probed(labels: Sequence[str], rows: Sequence[LabeledExample], vectors: Any, queries: Any) -> list[str]:
-    """The probe that `linear` is of hidden states, of sentence embeddings."""
+def predict_by_probe(labels: Sequence[str], rows: Sequence[LabeledExample], vectors: Any, queries: Any) -> list[str]:
+    """Fits the probe that `linear` uses on sentence embeddings and returns its predictions."""
     gold = np.array([labels.index(row.label) for row in rows])
     return [labels[best] for best in fit_probe(vectors, gold, len(labels))(queries).argmax(1)]
 
@@ -163,35 +174,22 @@ def probed(labels: Sequence[str], rows: Sequence[LabeledExample], vectors: Any, 
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """A line a read-out or control, by its accuracy in the last pass."""
-    passes, without = results["shots"], results["without_a_language_model"]
+    """Returns one line for each aligner or baseline, sorted by accuracy in the last pass."""
+    passes, baseline_names = results["shots"], results["without_a_language_model"]
     last = [*passes.values()][-1]
     heads = [f"{shots} shots | gain" for shots in passes]
-    lines = [f"| read-out | {' | '.join(heads)} |", "|---" + "|---:" * 2 * len(passes) + "|"]
-    for name in sorted(last, key=lambda each: last[each]["accuracy"]["value"]):
-        shown = f"*{name}*" if name in without else MANUAL if name == MANUAL else f"`{name}`"
-        cells = [cell for found in passes.values() for cell in cells_of(found[name], gained=name != MANUAL)]
-        lines.append(f"| {shown} | {' | '.join(cells)} |")
-    told = f"{results['rows']} test rows, {results['labels']} labels, {results['per_class']} labeled rows of each"
-    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
-    return "\n".join([*lines, "", f"{told}, {results['seeds']} draws of them; `{results['model']}`. {versions}."])
+    lines = [f"| aligner | {' | '.join(heads)} |", "|---" + "|---:" * 2 * len(passes) + "|"]
+    for name in sorted(last, key=lambda name: last[name]["accuracy"]["value"]):
+        cell = f"*{name}*" if name in baseline_names else MANUAL if name == MANUAL else f"`{name}`"
+        cells = [cell for result in passes.values() for cell in cells_of(result[name], with_gain=name != MANUAL)]
+        lines.append(f"| {cell} | {' | '.join(cells)} |")
+    setting = f"{results['rows']} test rows, {results['labels']} labels, {results['per_class']} labeled rows of each"
+    versions = format_versions(results["versions"])
+    return "\n".join([*lines, "", f"{setting}, {results['seeds']} samples of them; `{results['model']}`. {versions}."])
 
 
-def cells_of(found: Mapping[str, Any], *, gained: bool) -> tuple[str, str]:
-    return estimate(found["accuracy"]), estimate(found["gain"], "+") if gained else ""
-
-
-def estimate(figure: Mapping[str, float], sign: str = "") -> str:
-    return f"{figure['value']:{sign}.3f} ({figure['low']:{sign}.2f} to {figure['high']:{sign}.2f})"
-
-
-def renew_readme(path: Path, name: str, results: Mapping[str, Any]) -> None:
-    """Put the table of one task between its markers."""
-    if not path.is_file():
-        return
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    before, _, rest = path.read_text("utf-8").partition(begin)
-    path.write_text(f"{before}{begin}\n\n{table(results)}\n\n{end}{rest.partition(end)[2]}", "utf-8")
+def cells_of(result: Mapping[str, Any], *, with_gain: bool) -> tuple[str, str]:
+    return format_interval(result["accuracy"]), format_interval(result["gain"], sign="+") if with_gain else ""
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
-"""Instructions that a model found for itself against the best of those that people wrote, on rows that neither was chosen by.
+"""Compares instructions that a model proposes with the best of those that people wrote, on held-out rows.
 
-Four tasks of instruction induction (Honovich et al. 2022), whose annotations are the people's instructions. Both are chosen
-on the same dev rows in the same way, and compared row by row on the test split. What is done already is not done again.
+The four tasks are from instruction induction (Honovich et al. 2022), whose annotations are the human instructions. Both kinds
+are selected on the same dev rows by the same method, and compared row by row on the test split. An interrupted run resumes.
 
     python benchmarks/instruction_search/run.py --data DIR
+    python benchmarks/instruction_search/run.py --readme    # only writes the table of results.json into README.md
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,91 +22,97 @@ from typing import Any
 import promptkit as pk
 from promptkit.align.chain import reader_for
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from readme import format_interval, format_versions, update_readme
+
 HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results.json"
 TASKS = ("singular_to_plural", "first_word_letter", "larger_animal", "sentiment")
 DEV, CANDIDATES = 48, 16
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, type=Path, help="the mirror that holds instruction_induction/")
+    parser.add_argument("--data", type=Path, help="folder with instruction_induction/")
     parser.add_argument("--model", default="demo")
     parser.add_argument("--method", default="ape", choices=("ape", "opro"))
     parser.add_argument("--shots", default=2, type=int)
     parser.add_argument("--out", default=Path("runs"), type=Path)
-    told = parser.parse_args()
-    model = pk.load(told.model)
-    setting = {"model": told.model, "method": told.method, "shots": told.shots, "dev": DEV, "candidates": CANDIDATES}
+    parser.add_argument("--readme", action="store_true", help="only write the table of results.json into README.md")
+    options = parser.parse_args()
+    if not options.readme:
+        RESULTS.write_text(json.dumps(run_all(options), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    update_readme(HERE / "README.md", {"results": table(json.loads(RESULTS.read_text("utf-8")))})
+
+
+def run_all(options: argparse.Namespace) -> dict[str, Any]:
+    """Searches and compares on every task."""
+    model = pk.load(options.model)
+    setting = {"model": options.model, "method": options.method, "shots": options.shots, "dev": DEV, "candidates": CANDIDATES}
     tasks = {}
     for name in TASKS:
-        tasks[name] = on_task(name, model, told)
+        tasks[name] = on_task(name, model, options)
         print(f"{name}: {tasks[name]['seconds']:.0f} s", flush=True)
-    versions = {each: version(each) for each in ("torch", "transformers")} | {"promptkit": pk.__version__}
-    results = {**setting, "tasks": tasks, "versions": versions}
-    (HERE / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    renew_readme(results)
+    versions = {package: version(package) for package in ("torch", "transformers")} | {"promptkit": pk.__version__}
+    return {**setting, "tasks": tasks, "versions": versions}
 
 
-def on_task(name: str, model: Any, told: argparse.Namespace) -> dict[str, object]:
-    """Both searches, and the comparison of what they found with the prompt that has no instruction."""
-    began = time.perf_counter()
+def on_task(name: str, model: Any, options: argparse.Namespace) -> dict[str, object]:
+    """Runs both searches and compares their instructions with the prompt without an instruction."""
+    start = time.perf_counter()
     folder = f"instruction_induction/{name}"
-    task = pk.task(folder, data=told.data)
-    people = json.loads((told.data / folder / "annotations.json").read_text("utf-8"))["annotations"]
-    prompt = pk.Prompt(task.spec.template, demos=pk.demos.random(k=told.shots))
+    task = pk.task(folder, data=options.data)
+    people = json.loads((options.data / folder / "annotations.json").read_text("utf-8"))["annotations"]
+    prompt = pk.Prompt(task.spec.template, demos=pk.demos.random(k=options.shots))
     none = pk.Predictor(model, prompt, reader_for(task))
-    keywords: dict[str, Any] = {"dev": DEV, "out": told.out}
+    keywords: dict[str, Any] = {"dev": DEV, "out": options.out}
     written = pk.search(none, task, method="list", instructions=people, **keywords)
-    found = pk.search(none, task, method=told.method, candidates=CANDIDATES, **keywords)
-    against = pk.compare(task, people=written.predictor, none=none, found=found.predictor, out=told.out)
+    found = pk.search(none, task, method=options.method, candidates=CANDIDATES, **keywords)
+    comparison = pk.compare(task, people=written.predictor, none=none, found=found.predictor, out=options.out)
     return {
-        "rows": against.n,
-        "people": {"tried": len(set(people)), **said(written)},
-        "found": {"tried": sum(origin == told.method for origin in found.origins.values()), **said(found)},
-        "held_out": {each.name: asdict(each.accuracy) for each in against.branches},
-        "difference_to_people": {each.name: {**asdict(each.difference), "p": each.p} for each in against.branches[1:]},
-        "seconds": round(time.perf_counter() - began, 1),
+        "rows": comparison.n,
+        "people": {"tried": len(set(people)), **summary(written)},
+        "found": {"tried": sum(origin == options.method for origin in found.origins.values()), **summary(found)},
+        "held_out": {branch.name: asdict(branch.accuracy) for branch in comparison.branches},
+        "difference_to_people": {
+            branch.name: {**asdict(branch.difference), "p": branch.p}
+            for branch in comparison.branches[1:]
+            if branch.difference is not None
+        },
+        "seconds": round(time.perf_counter() - start, 1),
     }
 
 
-def said(found: pk.SearchResult) -> dict[str, object]:
-    """What a search chose, and how it fared where it was chosen."""
+def summary(found: pk.SearchResult) -> dict[str, object]:
+    """Returns the chosen instruction and its scores on the dev rows."""
     choice = found.instruction
     return {"instruction": choice, "from": found.origins[choice], "dev": found.on_dev.value, "optimism": asdict(found.optimism)}
 
 
-def renew_readme(results: Mapping[str, Any]) -> None:
-    """Put the table of the results between the markers of README.md."""
-    path = HERE / "README.md"
-    before, _, rest = path.read_text("utf-8").partition("<!-- begin results.json -->")
-    after = re.split("<!-- end results.json -->", rest)[-1]
-    path.write_text(f"{before}<!-- begin results.json -->\n\n{table(results)}\n\n<!-- end results.json -->{after}", "utf-8")
-
-
 def table(results: Mapping[str, Any]) -> str:
-    """A line a task, then the instructions themselves."""
+    """Returns one line for each task, then the instructions."""
     lines = [
-        "| task | no instruction | people's | found | found less people's | p | optimism |",
+        "| task | no instruction | human | found | gain over human | p | optimism |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, task in results["tasks"].items():
         held_out, difference = task["held_out"], task["difference_to_people"]["found"]
-        shown = [interval(held_out[each]) for each in ("none", "people", "found")]
-        gain, optimism = interval(difference, "+"), interval(task["found"]["optimism"], "+")
-        lines.append(f"| {name} | {' | '.join(shown)} | {gain} | {difference['p']:.2g} | {optimism} |")
+        accuracies = [format_interval(held_out[source], digits=2) for source in ("none", "people", "found")]
+        gain = format_interval(difference, sign="+", digits=2)
+        optimism = format_interval(task["found"]["optimism"], sign="+", digits=2)
+        lines.append(f"| {name} | {' | '.join(accuracies)} | {gain} | {difference['p']:.2g} | {optimism} |")
     lines.append("")
     for name, task in results["tasks"].items():
-        quoted = [f"{who} `{task[who]['instruction'] or '(none)'}` (of {task[who]['tried']})" for who in ("people", "found")]
+        quoted = [
+            f"{title} `{task[key]['instruction'] or '(none)'}` (of {task[key]['tried']})"
+            for title, key in (("human", "people"), ("found", "found"))
+        ]
         lines.append(f"- {name}: {', '.join(quoted)}")
     seconds = sum(task["seconds"] for task in results["tasks"].values())
-    told = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
+    versions = format_versions(results["versions"])
     settings = f"`{results['model']}`, {results['method']}, {results['shots']} shots, {results['candidates']} proposals"
-    lines += ["", f"{settings}, {results['dev']} dev rows, 100 test rows; {seconds:.0f} s. {told}."]
+    lines += ["", f"{settings}, {results['dev']} dev rows, 100 test rows; {seconds:.0f} s. {versions}."]
     return "\n".join(lines)
-
-
-def interval(figure: Mapping[str, float], sign: str = "") -> str:
-    return f"{figure['value']:{sign}.2f} ({figure['low']:{sign}.2f} to {figure['high']:{sign}.2f})"
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
-"""What is learned from 16 labeled rows of each class, every kind beside prompts that learn nothing: accuracy, numbers, time.
+"""Compares learned manipulations trained on 16 labeled rows per class with each other and with fixed prompts.
 
-Every seed draws other rows, the same for every kind, and other demonstrations. A study that is stopped goes on where it was,
-and a finished one is read. `--whole` trains on all of the pool instead.
+Each seed samples other rows, the same for every manipulation, and other demonstrations. An interrupted study resumes; a
+finished one is read from disk. `--whole` trains on the entire pool instead.
 
     python benchmarks/learned_prompts/run.py [sst2] [trec] --data DIR
-    python benchmarks/learned_prompts/run.py trec --data DIR --steps 100 --only soft prefix shift loreft
+    python benchmarks/learned_prompts/run.py trec --data DIR --steps 100 --only soft prefix steering loreft
     python benchmarks/learned_prompts/run.py sst2 --data DIR --whole --steps 60 --seeds 1 --limit 0 --only soft prefix
+    python benchmarks/learned_prompts/run.py --readme    # only writes the tables of the results into README.md
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -24,6 +26,10 @@ import promptkit as pk
 from promptkit.align.chain import reader_for
 from promptkit.metrics.intervals import mean_of, resamples
 from promptkit.studies.measures import interval
+from promptkit.training.result import TrainingResult
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from readme import format_interval, format_versions, update_readme
 
 HERE = Path(__file__).resolve().parent
 ZERO, SHOTS, CALIBRATED = "zero-shot", "16-shot", "16-shot, batch-calibrated"
@@ -32,131 +38,137 @@ TEXTS = {
     "sst2": "Classify the sentiment of this review as negative or positive.",
     "trec": "Classify this question by the kind of answer that it asks for.",
 }
-"""What soft prompts and prefixes begin as."""
+"""Initial texts of soft prompts and prefixes."""
 LENGTH = 10
 STEPS = 30
-"""Of a training, unless more are asked for."""
-LOOKS = 6
-"""How often a training looks at dev."""
+"""Default number of training steps."""
+EVALUATIONS = 6
+"""Number of evaluations on dev in a training."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
-    """A kind as it is trained: at its own learning rate, in so many of the study's steps."""
+class Setup:
+    """A learned manipulation and how it is trained."""
 
-    what: Any
+    manipulation: Any
     optimizer: Any = None
     share: float = 1.0
-    """Of the steps: those that try many candidates make fewer."""
+    """Share of the study's steps; methods that evaluate many candidates in a step take fewer."""
 
 
-def kinds(task: str, seed: int) -> dict[str, Trained]:
-    """What is learned, by the name that the command line has for it."""
+def kinds(task: str, seed: int) -> dict[str, Setup]:
+    """Returns the manipulations by their name on the command line."""
     text = TEXTS.get(task, "vocabulary")
     return {
-        "soft": Trained(what=pk.SoftPrompt(LENGTH, init=text, seed=seed)),
-        "prefix": Trained(what=pk.Prefix(LENGTH, init=text, seed=seed)),
-        "steering": Trained(what=pk.SteeringVector()),
-        "loreft": Trained(what=pk.LoReFT(seed=seed)),
-        "tokens": Trained(what=pk.TriggerTokens(seed=seed), share=1 / 3),
-        "soft, spsa": Trained(what=pk.SoftPrompt(LENGTH, init=text, seed=seed), optimizer=pk.Spsa()),
+        "soft": Setup(manipulation=pk.SoftPrompt(LENGTH, init=text, seed=seed)),
+        "prefix": Setup(manipulation=pk.Prefix(LENGTH, init=text, seed=seed)),
+        "steering": Setup(manipulation=pk.SteeringVector()),
+        "loreft": Setup(manipulation=pk.LoReFT(seed=seed)),
+        "trigger-tokens": Setup(manipulation=pk.TriggerTokens(seed=seed), share=1 / 3),
+        "soft, spsa": Setup(manipulation=pk.SoftPrompt(LENGTH, init=text, seed=seed), optimizer=pk.Spsa()),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=("sst2", "trec"), help="tasks")
-    parser.add_argument("--data", required=True, type=Path, help="the mirror that holds sst2/ and trec/")
+    parser.add_argument("--data", type=Path, help="folder with sst2/ and trec/")
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--set", nargs="*", default=[], help="options of the model, as dtype=bfloat16")
-    parser.add_argument("--only", nargs="+", default=[*kinds("", 0)], help="the kinds that are trained")
-    parser.add_argument("--limit", default=200, type=int, help="rows that are evaluated; 0 for all")
-    parser.add_argument("--per-class", default=16, type=int, help="labeled rows of each label")
-    parser.add_argument("--dev", default=32, type=int, help="labeled rows that choose the step")
-    parser.add_argument("--whole", action="store_true", help="all rows of the pool, and 128 of dev")
+    parser.add_argument("--set", nargs="*", default=[], help="settings of the model, such as dtype=bfloat16")
+    parser.add_argument("--only", nargs="+", default=[*kinds("", 0)], help="the manipulations to train")
+    parser.add_argument("--limit", default=200, type=int, help="number of evaluated rows; 0 for all")
+    parser.add_argument("--per-class", default=16, type=int, help="labeled rows per class")
+    parser.add_argument("--dev", default=32, type=int, help="labeled rows for choosing the step")
+    parser.add_argument("--whole", action="store_true", help="train on the entire pool, with 128 dev rows")
     parser.add_argument("--steps", default=STEPS, type=int)
     parser.add_argument("--seeds", default=3, type=int)
     parser.add_argument("--out", default=Path("runs"), type=Path)
-    parser.add_argument("--results", default=HERE, type=Path, help="the folder of results_NAME.json and of README.md")
-    told = parser.parse_args()
-    model = pk.load(told.model, **dict(each.split("=", 1) for each in told.set))
-    for task in told.names:
-        name = f"{task}_whole" if told.whole else task if told.steps == STEPS else f"{task}_{told.steps}_steps"
-        path = told.results / f"results_{name}.json"
-        path.write_text(json.dumps(on_task(pk.task(task, data=told.data), model, told), indent=1) + "\n", "utf-8")
+    parser.add_argument("--results", default=HERE, type=Path, help="folder of results_NAME.json and README.md")
+    parser.add_argument("--readme", action="store_true", help="only write the tables of the results into README.md")
+    options = parser.parse_args()
+    if options.readme:
+        for path in sorted(options.results.glob("results_*.json")):
+            name = path.stem.removeprefix("results_")
+            update_readme(options.results / "README.md", {name: table(json.loads(path.read_text("utf-8")))})
+        return
+    model = pk.load(options.model, **dict(setting.split("=", 1) for setting in options.set))
+    for task in options.names:
+        name = f"{task}_whole" if options.whole else task if options.steps == STEPS else f"{task}_{options.steps}_steps"
+        path = options.results / f"results_{name}.json"
+        path.write_text(json.dumps(on_task(pk.task(task, data=options.data), model, options), indent=1) + "\n", "utf-8")
         results = json.loads(path.read_text("utf-8"))
         print(f"{name}\n\n{table(results)}\n", flush=True)
-        renew_readme(told.results / "README.md", name, results)
+        update_readme(options.results / "README.md", {name: table(results)})
 
 
-def on_task(task: pk.Task, model: Any, told: argparse.Namespace) -> dict[str, Any]:
-    """Each kind at each seed; one seed is finished before the next begins."""
+def on_task(task: pk.Task, model: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """Trains and evaluates each manipulation at each seed, one seed after another."""
     runs: dict[str, list[pk.Run]] = {}
-    fits: dict[str, list[pk.TrainingResult]] = {}
-    for seed in range(told.seeds):
-        for name, predictor in fixed(task, model, seed).items():
-            runs.setdefault(name, []).append(evaluated(predictor, task, told))
-        for name in told.only:
-            fit = trained(kinds(task.name, seed)[name], task, model, told, seed)
+    fits: dict[str, list[TrainingResult]] = {}
+    for seed in range(options.seeds):
+        for name, predictor in fixed_prompts(task, model, seed).items():
+            runs.setdefault(name, []).append(evaluate(predictor, task, options))
+        for name in options.only:
+            fit = train(kinds(task.name, seed)[name], task, model, options, seed)
             fits.setdefault(name, []).append(fit)
-            runs.setdefault(name, []).append(evaluated(fit.predictor, task, told))
+            runs.setdefault(name, []).append(evaluate(fit.predictor, task, options))
             print(f"{task.name}, seed {seed}, {name}: {np.mean(runs[name][-1].results[0].correct):.3f}", flush=True)
-    found = figures({name: [run.results[0].correct for run in each] for name, each in runs.items()})
+    values = metrics({name: [run.results[0].correct for run in by_seed] for name, by_seed in runs.items()})
     first = runs[ZERO][0]
     return {
         "task": task.name,
         "rows": len(first.ids),
         "labels": len(first.labels),
         "labeled": dict(next(iter(fits.values()))[0].rows),
-        "seeds": told.seeds,
+        "seeds": options.seeds,
         "model": first.model,
-        "kinds": {name: {**found[name], **cost(fits.get(name, ()))} for name in runs},
-        "versions": {each: version(each) for each in ("torch", "transformers")} | {"promptkit": pk.__version__},
+        "kinds": {name: {**values[name], **cost(fits.get(name, ()))} for name in runs},
+        "versions": {package: version(package) for package in ("torch", "transformers")} | {"promptkit": pk.__version__},
     }
 
 
-def fixed(task: pk.Task, model: Any, seed: int) -> dict[str, pk.Predictor]:
-    """What learns nothing."""
-    plain, read = pk.Prompt(task.spec.template), reader_for(task)
-    shown = pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=16, seed=seed))
+def fixed_prompts(task: pk.Task, model: Any, seed: int) -> dict[str, pk.Predictor]:
+    """Returns the predictors with prompts that are not trained."""
+    plain, reader = pk.Prompt(task.spec.template), reader_for(task)
+    with_demos = pk.Prompt(task.spec.template, demos=pk.demos.balanced(k=16, seed=seed))
     return {
-        ZERO: pk.Predictor(model, plain, [read]),
-        SHOTS: pk.Predictor(model, shown, [read]),
-        CALIBRATED: pk.Predictor(model, shown, [read, pk.calibrate.Batch()]),
+        ZERO: pk.Predictor(model, plain, [reader]),
+        SHOTS: pk.Predictor(model, with_demos, [reader]),
+        CALIBRATED: pk.Predictor(model, with_demos, [reader, pk.calibrate.Batch()]),
     }
 
 
-def trained(kind: Trained, task: pk.Task, model: Any, told: argparse.Namespace, seed: int) -> pk.TrainingResult:
-    """A training, or what it has come to."""
-    predictor = pk.Predictor(model, [pk.Prompt(task.spec.template), kind.what], [reader_for(task)])
-    rows = {"per_class": None, "dev": 128} if told.whole else {"per_class": told.per_class, "dev": told.dev}
-    steps, eval_every = (max(1, round(kind.share * each)) for each in (told.steps, told.steps // LOOKS))
+def train(setup: Setup, task: pk.Task, model: Any, options: argparse.Namespace, seed: int) -> TrainingResult:
+    """Trains a manipulation, or reads the finished training."""
+    predictor = pk.Predictor(model, [pk.Prompt(task.spec.template), setup.manipulation], [reader_for(task)])
+    rows = {"per_class": None, "dev": 128} if options.whole else {"per_class": options.per_class, "dev": options.dev}
+    steps, eval_every = (max(1, round(setup.share * count)) for count in (options.steps, options.steps // EVALUATIONS))
     return pk.train(
-        predictor, task, **rows, optimizer=kind.optimizer, steps=steps, eval_every=eval_every, seed=seed, out=told.out
+        predictor, task, **rows, optimizer=setup.optimizer, steps=steps, eval_every=eval_every, seed=seed, out=options.out
     )
 
 
-def evaluated(predictor: pk.Predictor, task: pk.Task, told: argparse.Namespace) -> pk.Run:
-    return pk.evaluate([predictor], task, limit=told.limit or None, out=told.out)
+def evaluate(predictor: pk.Predictor, task: pk.Task, options: argparse.Namespace) -> pk.Run:
+    return pk.evaluate([predictor], task, limit=options.limit or None, out=options.out)
 
 
-def figures(correct: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
-    """Accuracy, and what is gained over the zero-shot prompt, paired by row: over rows and seeds."""
+def metrics(correct: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, Any]]:
+    """Returns accuracy and gain over the zero-shot prompt, paired by row, with intervals over rows and seeds."""
     weights = resamples(len(correct[ZERO][0]))
-    values = {name: np.array([mean_of(each)(weights) for each in by_seed]) for name, by_seed in correct.items()}
+    values = {name: np.array([mean_of(rows_of_seed)(weights) for rows_of_seed in by_seed]) for name, by_seed in correct.items()}
     rows = weights.shape[1]
     return {
         name: {
-            "accuracy": asdict(interval(each, rows, (0.0, 1.0))),
-            "gain": asdict(interval(each - values[ZERO], rows, (-1.0, 1.0))),
-            "by_seed": [round(float(seed), 4) for seed in each[:, 0]],
+            "accuracy": asdict(interval(value, rows, (0.0, 1.0))),
+            "gain": asdict(interval(value - values[ZERO], rows, (-1.0, 1.0))),
+            "by_seed": [round(float(seed), 4) for seed in value[:, 0]],
         }
-        for name, each in values.items()
+        for name, value in values.items()
     }
 
 
-def cost(fits: Sequence[pk.TrainingResult]) -> dict[str, Any]:
-    """Numbers that are trained, steps, rows that the model has computed (mean of all seeds), and the median seed's seconds."""
+def cost(fits: Sequence[TrainingResult]) -> dict[str, Any]:
+    """Returns the number of parameters, steps, computed rows (mean over seeds) and seconds (median over seeds)."""
     if not fits:
         return {}
     return {
@@ -170,30 +182,20 @@ def cost(fits: Sequence[pk.TrainingResult]) -> dict[str, Any]:
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """A line a kind, by accuracy."""
-    lines = ["| kind | accuracy | over zero-shot | numbers | rows computed | seconds |", "|---|---:|---:|---:|---:|---:|"]
-    for name, found in sorted(results["kinds"].items(), key=lambda pair: pair[1]["accuracy"]["value"]):
-        gain = "" if name == ZERO else estimate(found["gain"], "+")
-        costs = [found.get("trainable", ""), found.get("rows_computed", ""), found.get("seconds", "")]
-        shown = name if name in FIXED else f"`{name}`"
-        lines.append(f"| {shown} | {estimate(found['accuracy'])} | {gain} | {' | '.join(map(str, costs))} |")
+    """Returns one line for each manipulation, sorted by accuracy."""
+    lines = [
+        "| manipulation | accuracy | gain over zero-shot | parameters | rows computed | seconds |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, values in sorted(results["kinds"].items(), key=lambda pair: pair[1]["accuracy"]["value"]):
+        gain = "" if name == ZERO else format_interval(values["gain"], sign="+")
+        costs = [values.get("trainable", ""), values.get("rows_computed", ""), values.get("seconds", "")]
+        title = name if name in FIXED else f"`{name}`"
+        lines.append(f"| {title} | {format_interval(values['accuracy'])} | {gain} | {' | '.join(map(str, costs))} |")
     rows = results["labeled"]
-    told = f"{results['rows']} test rows, {results['labels']} labels; trained on {rows['pool']} rows, {rows['dev']} of dev"
-    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
-    return "\n".join([*lines, "", f"{told}, {results['seeds']} seeds; `{results['model']}`. {versions}."])
-
-
-def estimate(figure: Mapping[str, float], sign: str = "") -> str:
-    return f"{figure['value']:{sign}.3f} ({figure['low']:{sign}.2f} to {figure['high']:{sign}.2f})"
-
-
-def renew_readme(path: Path, name: str, results: Mapping[str, Any]) -> None:
-    """Put the table of one task between its markers."""
-    if not path.is_file():
-        return
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    before, _, rest = path.read_text("utf-8").partition(begin)
-    path.write_text(f"{before}{begin}\n\n{table(results)}\n\n{end}{rest.partition(end)[2]}", "utf-8")
+    setting = f"{results['rows']} test rows, {results['labels']} labels; trained on {rows['pool']} rows, {rows['dev']} of dev"
+    versions = format_versions(results["versions"])
+    return "\n".join([*lines, "", f"{setting}, {results['seeds']} seeds; `{results['model']}`. {versions}."])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""lm-eval's own virtual environment, made the first time, and the machine that everything runs on."""
+"""Creates the virtual environment of lm-eval at first use, and describes the machine."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ TORCH = "2.13.0"
 
 
 def default_folder() -> Path:
-    """Where the environment is kept unless another folder is given."""
+    """Returns the default folder of the environment."""
     return Path(platformdirs.user_cache_dir("promptkit-benchmarks")) / f"lm-eval-{LM_EVAL}"
 
 
 def lm_eval_python(folder: Path) -> Path:
-    """The python of the environment in `folder`, which is made if there is none; raises if it holds another version."""
+    """Returns the Python of the environment in `folder`, created if needed; exits if it has another version of lm-eval."""
     python = folder / "bin" / "python"
     if not folder.exists():
         _install(folder, python)
-    question = "from importlib.metadata import version; print(version('lm_eval'))"
-    found = subprocess.run([python, "-c", question], capture_output=True, text=True, check=False).stdout.strip()
-    if found != LM_EVAL:
-        raise SystemExit(f"{folder} holds lm-eval {found or '(none)'}, not {LM_EVAL}: name another folder by --env.")
+    code = "from importlib.metadata import version; print(version('lm_eval'))"
+    installed = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False).stdout.strip()
+    if installed != LM_EVAL:
+        raise SystemExit(f"{folder} has lm-eval {installed or '(none)'}, not {LM_EVAL}: give another folder with --env.")
     return python
 
 
 def _install(folder: Path, python: Path) -> None:
-    """torch comes first, so that lm-eval does not bring another build of it."""
+    """Installs torch first, so that lm-eval does not install another build of it."""
     print(f"Installing lm-eval {LM_EVAL} into {folder} (a few minutes) ...", flush=True)
     try:
         venv.create(folder, with_pip=True)
@@ -45,7 +45,7 @@ def _install(folder: Path, python: Path) -> None:
 
 
 def machine() -> dict[str, object]:
-    """Processor (as /proc/cpuinfo names it), cores that this process may use, memory and system."""
+    """Returns the processor (its name in /proc/cpuinfo), the cores available to this process, memory and system."""
     lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {

@@ -1,9 +1,8 @@
-"""lm-eval's side: answers the prompts that promptkit wrote. Run by the python of lm-eval's own environment.
+"""Runs lm-eval on the prompts that promptkit wrote, with the Python of the lm-eval environment.
 
-The paths are those that its own tasks take: `HFLM.loglikelihood` over one Instance a label, `HFLM.generate_until` for
-texts. Its defaults are kept (requests sorted by length, one forward for labels of one token, the attention that
-transformers chooses); the clock covers its encoding and scoring or writing, with the weights in memory. Knows nothing of
-promptkit but the file of prompts.
+It uses the methods that lm-eval's tasks use: `HFLM.loglikelihood` with one Instance per label, and `HFLM.generate_until` for
+texts. Its defaults are kept (requests sorted by length, one forward pass for labels of one token, the default attention of
+transformers). The time covers encoding and scoring or generation, with the weights in memory. It does not import promptkit.
 """
 
 from __future__ import annotations
@@ -26,29 +25,29 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="the model's folder")
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--prompts", type=Path, required=True, help="the file of prompts to read")
-    parser.add_argument("--items", type=int, required=True, help="how many of them, from the first")
+    parser.add_argument("--items", type=int, required=True, help="number of prompts to read")
     parser.add_argument("--result", type=Path, required=True, help="the file of results to write")
     options = parser.parse_args()
     prompts = [json.loads(line) for line in options.prompts.read_text("utf-8").splitlines()][: options.items]
     model = HFLM(pretrained=options.model, dtype="float32", device="cpu", batch_size=options.batch_size, add_bos_token=True)
     check_token_ids(model, prompts)
-    answer = write if prompts[0]["write"] else score
-    began = time.perf_counter()
-    answers = answer(model, prompts)
-    seconds = time.perf_counter() - began
+    run = write if prompts[0]["write"] else score
+    start = time.perf_counter()
+    outputs = run(model, prompts)
+    seconds = time.perf_counter() - start
     result = {
         "scoring_seconds": seconds,
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), **{p: version(p) for p in ("lm_eval", "torch", "transformers")}},
         "logprobs": [],
         "texts": [],
-        **answers,
+        **outputs,
     }
     options.result.write_text(json.dumps(result), "utf-8")
 
 
 def score(model: HFLM, prompts: list[dict[str, Any]]) -> dict[str, Any]:
-    """The log-probability of every target of every prompt."""
+    """Returns the log-probability of every target of every prompt."""
     pairs = [(prompt["context"], target) for prompt in prompts for target in prompt["targets"]]
     instances = [Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=index) for index, pair in enumerate(pairs)]
     scores = iter(model.loglikelihood(instances))
@@ -56,7 +55,7 @@ def score(model: HFLM, prompts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def write(model: HFLM, prompts: list[dict[str, Any]]) -> dict[str, Any]:
-    """A greedy text after every prompt."""
+    """Returns a greedy text for every prompt."""
     instances = [
         Instance(
             request_type="generate_until",
@@ -70,14 +69,16 @@ def write(model: HFLM, prompts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def check_token_ids(model: HFLM, prompts: list[dict[str, Any]]) -> None:
-    """Raise unless lm-eval encodes every prompt and target into the ids that promptkit scored, BOS included."""
+    """Exits unless lm-eval encodes every prompt and target to the ids that promptkit scored, including BOS."""
     for prompt in prompts:
         if model.tok_encode(prompt["context"]) != prompt["context_ids"]:
-            raise SystemExit(f"The tools encode the prompt of item {prompt['id']} differently: there is no comparison.")
+            raise SystemExit(f"The tools encode the prompt of item {prompt['id']} differently, so they cannot be compared.")
         for target, target_ids in zip(prompt["targets"], prompt["target_ids"], strict=True):
             theirs = model._encode_pair(prompt["context"], target)
             if theirs != (prompt["context_ids"], target_ids):
-                raise SystemExit(f"The tools encode item {prompt['id']} with {target!r} differently: there is no comparison.")
+                raise SystemExit(
+                    f"The tools encode item {prompt['id']} with {target!r} differently, so they cannot be compared."
+                )
 
 
 if __name__ == "__main__":

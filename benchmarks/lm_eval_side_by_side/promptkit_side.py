@@ -1,6 +1,6 @@
-"""promptkit's side: renders and answers every item, and writes the very prompts and targets for the other tool to answer.
+"""Runs promptkit on every item, and writes the same prompts and targets for the other tool.
 
-The clock covers rendering, encoding, and scoring or writing, with the rows read and the weights in memory.
+The time covers rendering, encoding, and scoring or generation, with the rows and the weights in memory.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def main() -> None:
     model = load_model()
     case = CASES[options.case]
     workload = load_workload(model, case, data=options.data, split=options.split, items=options.items, shots=case.shots)
-    began = time.perf_counter()
+    start = time.perf_counter()
     rendered = workload.render()
     requests = workload.requests(rendered)
     outputs = answer(model, requests)
     logprobs = workload.label_logprobs(outputs)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     write_prompts(options.prompts, workload, rendered, requests)
     result = {
         "scoring_seconds": seconds,
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def write_prompts(file: Path, workload: Workload, rendered: list[Rendered], requests: list[Request]) -> None:
-    """A line an item: its text without control tokens (each tool adds BOS itself), and the ids that promptkit read."""
+    """Writes one line per item: its text without control tokens (each tool adds BOS itself) and its token ids."""
     lines = []
     for row, prompt, request in zip(workload.rows, rendered, requests, strict=True):
         verb = request.verb

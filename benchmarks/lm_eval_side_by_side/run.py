@@ -1,9 +1,10 @@
-"""promptkit and lm-eval on the same prompts, model folder and machine, in one run: speed, memory, agreement.
+"""Compares speed, memory and outputs of promptkit and lm-eval on the same prompts, model folder and machine.
 
-Each tool runs in a process of its own, so that wall time and peak memory are that tool's alone. promptkit, whose part is
-short, runs before and after lm-eval; its slower pass is the one that counts.
+Each tool runs in a separate process, so that wall time and peak memory are those of one tool. promptkit, which takes less
+time, runs before and after lm-eval; its slower pass counts.
 
     python benchmarks/lm_eval_side_by_side/run.py --case sst2 --data DIR
+    python benchmarks/lm_eval_side_by_side/run.py --readme    # only writes the tables of the results into README.md
 """
 
 from __future__ import annotations
@@ -22,36 +23,36 @@ from pathlib import Path
 from typing import Any
 
 from environment import default_folder, lm_eval_python, machine
-from tables import HERE, renew_readme, side_by_side_file, side_by_side_table
+from tables import HERE, side_by_side_file, side_by_side_table, write_tables
 from workload import CASES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """What one tool's process did."""
+    """The measurements and outputs of one tool."""
 
     scoring_seconds: float
-    """As the process itself measured it, with the weights in memory."""
+    """Measured by the process itself, with the weights in memory."""
     wall_seconds: float
-    """Of the whole process: imports and loading included."""
+    """Time of the entire process, including imports and loading."""
     cpu_seconds: float
-    """Of the whole process; far under threads x wall seconds if something else kept the cores."""
+    """CPU time of the entire process; far less than threads x wall seconds if other processes used the cores."""
     peak_memory_gib: float
-    """The largest resident set of the process."""
+    """Peak resident set size of the process."""
     threads: int
     versions: Mapping[str, str]
     logprobs: Sequence[Sequence[float]]
-    """Item by item, one a label in the declared order; empty where texts are written."""
+    """For each item, one value per label in the declared order; empty for generation."""
     texts: Sequence[str]
-    """Item by item; empty where labels are scored."""
+    """One text for each item; empty for scoring."""
 
     @property
     def items(self) -> int:
-        """How many it did."""
+        """Number of items."""
         return len(self.logprobs) or len(self.texts)
 
     def to_json(self) -> dict[str, object]:
-        """What is published of it."""
+        """Returns the published values."""
         return {
             "items_per_second": round(self.items / self.scoring_seconds, 4),
             "items": self.items,
@@ -66,6 +67,9 @@ class Side:
 
 def main() -> None:
     options = parse()
+    if options.readme:
+        write_tables()
+        return
     case = CASES[options.case]
     items, peer_items = options.items or case.items, min(options.items or case.items, case.peer_items)
     peer_python = lm_eval_python(options.env)
@@ -97,48 +101,55 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--case", choices=CASES, default="sst2")
-    parser.add_argument("--data", help="folder of a mirror of data sets; the hub is read unless given")
-    parser.add_argument("--env", type=Path, default=default_folder(), help="lm-eval's environment, made if absent")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder for the results; README.md is renewed here only")
-    parser.add_argument("--split", help="unless given, the task's own; validation for sst2 on the hub, which hides its labels")
-    parser.add_argument("--items", type=int, help="unless given, the case's")
+    parser.add_argument("--data", help="folder of data sets; default: the hub")
+    parser.add_argument(
+        "--env", type=Path, default=default_folder(), help="lm-eval's environment, created if it does not exist"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=HERE, help="folder of the results; README.md is updated only in the default folder"
+    )
+    parser.add_argument("--readme", action="store_true", help="only write the tables of the results into README.md")
+    parser.add_argument(
+        "--split", help="default: the task's split; use validation for sst2 on the hub, which hides the test labels"
+    )
+    parser.add_argument("--items", type=int, help="default: the case's number of items")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch-size", type=int, default=8, help="lm-eval's")
+    parser.add_argument("--batch-size", type=int, default=8, help="batch size of lm-eval")
     return parser.parse_args()
 
 
 def model_folder() -> str:
-    """The model's folder, asked in a process of its own: converting it is neither tool's time or memory."""
-    question = "from workload import model_folder; print(model_folder())"
-    told = subprocess.run([sys.executable, "-c", question], cwd=HERE, stdout=subprocess.PIPE, text=True, check=True)
-    return told.stdout.strip()
+    """Returns the model's folder; a separate process converts it, outside the time and memory of either tool."""
+    code = "from workload import model_folder; print(model_folder())"
+    process = subprocess.run([sys.executable, "-c", code], cwd=HERE, stdout=subprocess.PIPE, text=True, check=True)
+    return process.stdout.strip()
 
 
 def run_side(name: str, command: Sequence[object], folder: Path, threads: int) -> Side:
-    """Run one tool to its end; stops everything if it fails."""
+    """Runs one tool and exits if it fails."""
     print(f"{name} ...", file=sys.stderr, flush=True)
     result = folder / "result.json"
     environ = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    began = time.perf_counter()
+    start = time.perf_counter()
     process = subprocess.Popen([*map(str, command), "--result", str(result)], env=environ)
-    _, status, usage = os.wait4(process.pid, 0)  # the one call that tells the memory of this child alone
-    wall = time.perf_counter() - began
+    _, status, usage = os.wait4(process.pid, 0)  # returns the peak memory of this child alone
+    wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{name} failed with exit code {process.returncode}.")
-    told: dict[str, Any] = json.loads(result.read_text("utf-8"))
-    if told["threads"] != threads:
-        raise SystemExit(f"{name} ran on {told['threads']} threads, not on {threads}.")
-    print(f"{name}: {told['scoring_seconds']:.1f} s of scoring, {wall:.1f} s in all", file=sys.stderr, flush=True)
+    report: dict[str, Any] = json.loads(result.read_text("utf-8"))
+    if report["threads"] != threads:
+        raise SystemExit(f"{name} ran on {report['threads']} threads, not on {threads}.")
+    print(f"{name}: {report['scoring_seconds']:.1f} s of scoring, {wall:.1f} s in all", file=sys.stderr, flush=True)
     return Side(
-        scoring_seconds=told["scoring_seconds"],
+        scoring_seconds=report["scoring_seconds"],
         wall_seconds=wall,
         cpu_seconds=usage.ru_utime + usage.ru_stime,
         peak_memory_gib=usage.ru_maxrss / 2**20,  # Linux counts it in KiB
-        threads=told["threads"],
-        versions=told["versions"],
-        logprobs=told["logprobs"],
-        texts=told["texts"],
+        threads=report["threads"],
+        versions=report["versions"],
+        logprobs=report["logprobs"],
+        texts=report["texts"],
     )
 
 
@@ -151,8 +162,8 @@ def both_seconds(before: Side, after: Side) -> list[float]:
 
 
 def compare(ours: Side, theirs: Side, gold: Sequence[int | None]) -> dict[str, object]:
-    """Ratios above 1 favor promptkit; what is compared of the answers is what both gave."""
-    told: dict[str, object] = {
+    """Returns ratios, above 1 if promptkit is better, and the differences between outputs that both tools computed."""
+    comparison: dict[str, object] = {
         "speed_ratio": round(theirs.scoring_seconds / theirs.items / (ours.scoring_seconds / ours.items), 2),
         "wall_ratio": round(theirs.wall_seconds / ours.wall_seconds, 2) if ours.items == theirs.items else None,
         "memory_ratio": round(theirs.peak_memory_gib / ours.peak_memory_gib, 2),
@@ -160,7 +171,7 @@ def compare(ours: Side, theirs: Side, gold: Sequence[int | None]) -> dict[str, o
     }
     if theirs.texts:
         different = [index for index, text in enumerate(theirs.texts) if text != ours.texts[index]]
-        return {**told, "different_texts": len(different)}
+        return {**comparison, "different_texts": len(different)}
     our_choices, their_choices = choices(ours)[: theirs.items], choices(theirs)
     pairs = [
         pair
@@ -168,7 +179,7 @@ def compare(ours: Side, theirs: Side, gold: Sequence[int | None]) -> dict[str, o
         for pair in zip(our_row, their_row, strict=True)
     ]
     return {
-        **told,
+        **comparison,
         "largest_logprob_difference": max(abs(one - other) for one, other in pairs),
         "promptkit_accuracy": accuracy(our_choices, gold),
         "lm_eval_accuracy": accuracy(their_choices, gold),
@@ -177,7 +188,7 @@ def compare(ours: Side, theirs: Side, gold: Sequence[int | None]) -> dict[str, o
 
 
 def choices(side: Side) -> list[int]:
-    """The likeliest label of each item; the first declared of equal ones."""
+    """Returns the most likely label of each item; the first declared one on ties."""
     return [row.index(max(row)) for row in map(list, side.logprobs)]
 
 
@@ -186,9 +197,9 @@ def accuracy(chosen: Sequence[int], gold: Sequence[int | None]) -> float:
 
 
 def published_command() -> str:
-    """The command as another machine would run it: without the folder that lm-eval's environment lies in here."""
-    given = sys.argv[1:]
-    arguments = [word for before, word in zip(["", *given], given, strict=False) if "--env" not in (before, word.split("=")[0])]
+    """Returns the command without this machine's folder of lm-eval's environment."""
+    words = sys.argv[1:]
+    arguments = [word for before, word in zip(["", *words], words, strict=False) if "--env" not in (before, word.split("=")[0])]
     return shlex.join(["python", f"benchmarks/{HERE.name}/{Path(__file__).name}", *arguments])
 
 
@@ -197,7 +208,7 @@ def write(results: Mapping[str, Any], case: str, out: Path) -> None:
     (out / side_by_side_file(case)).write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     print(side_by_side_table(results))
     if out.resolve() == HERE:
-        renew_readme()
+        write_tables()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""promptkit alone: how scoring time grows with items and with shots, and how near it comes to the machine's peak.
+"""Measures how promptkit's scoring time grows with items and shots, and its share of the machine's peak.
 
-The share of the peak is useful work (see work_count.py) per second of scoring, over the rate of plain matrix products
-measured in the same process just before and just after. Rendering and encoding are timed apart.
+The share of the peak is the useful work (see work_count.py) per second of scoring, divided by the rate of matrix products
+measured in the same process just before and after. Rendering and encoding are measured separately.
 
     python benchmarks/lm_eval_side_by_side/scaling.py --data DIR
 """
@@ -20,8 +20,8 @@ from statistics import mean
 
 import torch
 from environment import machine
-from tables import HERE, SCALING, renew_readme, scaling_table
-from work_count import Architecture, architecture, needed, peak_flop_per_second, useful_flop
+from tables import HERE, SCALING, scaling_table, write_tables
+from work_count import Architecture, architecture, peak_flop_per_second, required_work, useful_flop
 from workload import CASES, answer, load_model, load_workload, model_folder
 
 from promptkit.core.model import Model
@@ -53,40 +53,46 @@ def main() -> None:
     (options.out / SCALING).write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     print(scaling_table(results))
     if options.out.resolve() == HERE:
-        renew_readme()
+        write_tables()
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", help="folder of a mirror of data sets; the hub is read unless given")
-    parser.add_argument("--split", default="test", help="validation on the hub, which hides the test labels")
-    parser.add_argument("--items", type=int, nargs="+", default=[128, 256, 512, 1024, 1792], help="at the base's shots")
-    parser.add_argument("--shots", type=int, nargs="+", default=[0, 4, 16, 64], help="at the base's items")
+    parser.add_argument("--data", help="folder of data sets; default: the hub")
+    parser.add_argument("--split", default="test", help="use validation on the hub, which hides the test labels")
+    parser.add_argument(
+        "--items", type=int, nargs="+", default=[128, 256, 512, 1024, 1792], help="numbers of items, with --base-shots"
+    )
+    parser.add_argument("--shots", type=int, nargs="+", default=[0, 4, 16, 64], help="numbers of shots, with --base-items")
     parser.add_argument("--base-items", type=int, default=256)
     parser.add_argument("--base-shots", type=int, default=16)
-    parser.add_argument("--repetitions", type=int, default=5, help="of the base; other cases are measured once")
+    parser.add_argument(
+        "--repetitions", type=int, default=5, help="repetitions of the base case; other cases are measured once"
+    )
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=HERE, help=f"folder for {SCALING}; README.md is renewed here only")
+    parser.add_argument(
+        "--out", type=Path, default=HERE, help=f"folder for {SCALING}; README.md is updated only in the default folder"
+    )
     return parser.parse_args()
 
 
 def measure(
     model: Model, sizes: Architecture, *, data: str | None, split: str, items: int, shots: int, repetitions: int
 ) -> dict[str, object]:
-    """One case; lists hold a value a repetition."""
+    """Measures one case; lists have one value for each repetition."""
     workload = load_workload(model, CASES["sst2"], data=data, split=split, items=items, shots=shots)
     rendering, scoring, peaks, shares = [], [], [], []
     for _ in range(repetitions):
-        began = time.perf_counter()
+        start = time.perf_counter()
         rendered = workload.render()
-        rendering.append(time.perf_counter() - began)
+        rendering.append(time.perf_counter() - start)
         requests = workload.requests(rendered)
-        work = needed(rendered)
+        work = required_work(rendered)
         flop = useful_flop(sizes, work)
         peak_before = peak_flop_per_second()
-        began = time.perf_counter()
+        start = time.perf_counter()
         answer(model, requests)
-        scoring.append(time.perf_counter() - began)
+        scoring.append(time.perf_counter() - start)
         peaks.append((peak_before + peak_flop_per_second()) / 2)
         shares.append(sum(flop.values()) / scoring[-1] / peaks[-1])
     return {

@@ -1,50 +1,50 @@
-"""The tables of README.md, written from the committed results between their markers."""
+"""Writes the tables of README.md from the committed results."""
 
 from __future__ import annotations
 
 import json
-import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from readme import format_versions, update_readme
+
 HERE = Path(__file__).resolve().parent
 SCALING = "results_scaling.json"
 
 
-def renew_readme() -> None:
-    """Put the tables of the results that are there into README.md."""
-    readme = HERE / "README.md"
-    text = readme.read_text("utf-8")
-    for results in sorted(HERE.glob("results_*.json")):
-        table = scaling_table if results.name == SCALING else side_by_side_table
-        text = _between_markers(text, results.name, table(json.loads(results.read_text("utf-8"))))
-    readme.write_text(text, "utf-8")
+def write_tables() -> None:
+    """Writes the tables of all results into README.md."""
+    for path in sorted(HERE.glob("results_*.json")):
+        table = scaling_table if path.name == SCALING else side_by_side_table
+        update_readme(HERE / "README.md", {path.name: table(json.loads(path.read_text("utf-8")))})
 
 
 def side_by_side_file(case: str) -> str:
-    """The file that a case's results are committed in."""
+    """Returns the name of a case's file of results."""
     return f"results_{case}.json"
 
 
 def side_by_side_table(results: Mapping[str, Any]) -> str:
-    """A line a figure: promptkit, lm-eval, and the ratio, which favours promptkit where it is above 1."""
+    """Returns one line per measurement, with a ratio that is above 1 if promptkit is better."""
     ours, theirs, compared = results["promptkit"], results["lm_eval"], results["comparison"]
-    seconds = "whole process, seconds"
+    seconds = "entire process, seconds"
     rows = [
         ("items per second", f"{ours['items_per_second']:.2f}", f"{theirs['items_per_second']:.3f}", compared["speed_ratio"]),
-        ("scoring or writing, seconds", ours["scoring_seconds"], theirs["scoring_seconds"], ""),
+        ("scoring or generation, seconds", ours["scoring_seconds"], theirs["scoring_seconds"], ""),
         *([(seconds, ours["wall_seconds"], theirs["wall_seconds"], ratio)] if (ratio := compared["wall_ratio"]) else []),
         ("peak memory, GiB", ours["peak_memory_gib"], theirs["peak_memory_gib"], compared["memory_ratio"]),
     ]
     if "flips" in compared:
         rows.append(("accuracy", compared["promptkit_accuracy"], compared["lm_eval_accuracy"], ""))
-    shown = [(name, one, other, f"{ratio:.1f}x" if ratio else "") for name, one, other, ratio in rows]
+    cells = [(name, one, other, f"{ratio:.1f}x" if ratio else "") for name, one, other, ratio in rows]
     work = results["workload"]
     passes = " and ".join(map(str, ours["scoring_seconds_of_both_passes"]))
     fewer = "" if work["peer_items"] == work["items"] else f" ({work['peer_items']} of them for lm-eval)"
-    told = [
+    notes = [
         f"{work['items']} items{fewer}, {work['shots']} shots, {work['dtype']}, {ours['threads']} threads; lm-eval's batch "
         f"size is {theirs['batch_size']}. promptkit's two passes took {passes} s; the slower one counts.",
         f"Texts that differ: {compared['different_texts']} of {work['peer_items']}."
@@ -53,11 +53,11 @@ def side_by_side_table(results: Mapping[str, Any]) -> str:
         f"Predictions that differ: {compared['flips']} of {work['peer_items']}.",
         _circumstances(results, {**theirs["versions"], **ours["versions"]}),
     ]
-    return "\n\n".join([_markdown(("", "promptkit", "lm-eval", "ratio"), shown), *told])
+    return "\n\n".join([_markdown(("", "promptkit", "lm-eval", "ratio"), cells), *notes])
 
 
 def scaling_table(results: Mapping[str, Any]) -> str:
-    """A line a case; of a repeated case the medians."""
+    """Returns one line per case, with medians for repeated cases."""
     rows = []
     for case in sorted(results["cases"], key=lambda case: (case["shots"], case["items"])):
         seconds = median(case["scoring_seconds"])
@@ -73,30 +73,24 @@ def scaling_table(results: Mapping[str, Any]) -> str:
                 f"{median(case['share_of_peak']):.2f}",
             )
         )
-    titles = ("shots", "items", "tokens a prompt", "rendering, s", "scoring, s", "items/s", "useful TFLOP", "share of peak")
+    titles = ("shots", "items", "tokens per prompt", "rendering, s", "scoring, s", "items/s", "useful TFLOP", "share of peak")
     base = max(results["cases"], key=lambda case: len(case["share_of_peak"]))
     shares = ", ".join(f"{share:.3f}" for share in base["share_of_peak"])
-    told = [
+    notes = [
         f"Share of the peak at {base['items']} items and {base['shots']} shots: median "
         f"{median(base['share_of_peak']):.3f} of {results['repetitions']} ({shares}), of a peak of "
         f"{median(base['peak_gflop_per_second']):.0f} GFLOP/s.",
         _circumstances(results, results["versions"]),
     ]
-    return "\n\n".join([_markdown(titles, rows), *told])
+    return "\n\n".join([_markdown(titles, rows), *notes])
 
 
 def _circumstances(results: Mapping[str, Any], versions: Mapping[str, str]) -> str:
     machine = results["machine"]
-    named = ", ".join(f"{name} {number}" for name, number in versions.items())
-    return f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB. {named}. `{results['command']}`"
+    processor = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
+    return f"{processor}. {format_versions(versions)}. `{results['command']}`"
 
 
 def _markdown(titles: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     rule = ["---"] + ["---:"] * (len(titles) - 1)
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in (titles, rule, *rows))
-
-
-def _between_markers(text: str, name: str, content: str) -> str:
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    pattern = re.escape(begin) + ".*?" + re.escape(end)
-    return re.sub(pattern, lambda _: f"{begin}\n\n{content}\n\n{end}", text, flags=re.DOTALL)

@@ -1,7 +1,4 @@
-"""The work that is measured, case by case, on the demo model in float32.
-
-Knows promptkit, and nothing of clocks or of other tools.
-"""
+"""The workloads of the benchmark, on the demo model in float32."""
 
 from __future__ import annotations
 
@@ -26,16 +23,16 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One kind of work."""
+    """One workload."""
 
     task: str
     shots: int
     demos: Literal["balanced", "random", "random-each"]
-    """`random-each` shows each item demonstrations of its own, so that items share nothing but BOS."""
+    """`random-each` samples demonstrations for each item, so that items share only BOS."""
     items: int
-    """How many promptkit does."""
+    """Number of items for promptkit."""
     peer_items: int
-    """How many of the first of them lm-eval does."""
+    """Number of items for lm-eval, from the first."""
 
 
 CASES: Mapping[str, Case] = {
@@ -49,46 +46,46 @@ SELECTORS = {"balanced": pk.demos.balanced, "random": pk.demos.random, "random-e
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """Items to answer and the prompt that they are answered by; the demonstrations are drawn already."""
+    """The items of a case and the predictor bound to them."""
 
     rows: tuple[LabeledExample, ...]
     labels: tuple[str, ...]
     bound: BoundPredictor
 
     def render(self) -> list[Rendered]:
-        """The prompt of every item and its label words, as text and as token ids."""
+        """Returns the prompt and the label words of every item, as text and as token ids."""
         return self.bound.apply([Example(id=row.id, inputs=row.inputs) for row in self.rows])
 
     def requests(self, rendered: list[Rendered]) -> list[Request]:
-        """What the model is asked."""
-        return [self.bound.request(row, shown) for row, shown in zip(self.rows, rendered, strict=True)]
+        """Returns the model requests."""
+        return [self.bound.request(row, prompt) for row, prompt in zip(self.rows, rendered, strict=True)]
 
     def label_logprobs(self, outputs: list[Output]) -> list[list[float]]:
-        """One log-probability per label, in the declared order, for every item; empty where texts are written."""
+        """Returns one log-probability per label, in the declared order, for every item; empty for generation."""
         if not isinstance(self.bound.reading, Scorer):
             return []
         return [list(self.bound.reading.align(output)) for output in outputs if isinstance(output, ScoreOutput)]
 
     def texts(self, outputs: list[Output]) -> list[str]:
-        """What the model wrote for every item; empty where labels are scored."""
+        """Returns the generated text of every item; empty for scoring."""
         return [output.generations[0].text for output in outputs if isinstance(output, GenerateOutput)]
 
 
 def load_model() -> Model:
-    """The demo model, its tokenizer and its weights in memory."""
+    """Returns the demo model with its tokenizer and weights in memory."""
     model = pk.load(MODEL, device="cpu", dtype="float32")
     model.load()
-    model.card  # noqa: B018 - reads the tokenizer the first time
+    model.card  # noqa: B018 - reads the tokenizer
     return model
 
 
 def model_folder() -> str:
-    """The folder of the demo model, as any tool that uses transformers can load it; made if it is not there yet."""
+    """Returns the folder of the demo model in the format of transformers, created if it does not exist."""
     return resolve(MODEL).location
 
 
 def load_workload(model: Model, case: Case, *, data: str | None, split: str | None, items: int, shots: int) -> Workload:
-    """Read the rows, and draw the demonstrations from the train split."""
+    """Reads the rows and binds a predictor with demonstrations from the train split."""
     task = pk.task(case.task, data=data)
     prompt = pk.Prompt(task.spec.template, demos=SELECTORS[case.demos](k=shots, seed=SEED))
     predictor = pk.Predictor(model, prompt, reader_for(task))
@@ -97,7 +94,7 @@ def load_workload(model: Model, case: Case, *, data: str | None, split: str | No
 
 
 def answer(model: Model, requests: list[Request]) -> list[Output]:
-    """The model's outputs, in the order of the requests."""
+    """Returns the model's outputs in the order of the requests."""
     outputs: dict[int, Output] = {}
     for indices, batch in model.answer(requests):
         outputs |= dict(zip(indices, batch, strict=True))

@@ -1,4 +1,4 @@
-"""PEFT's part: the same training by PEFT and transformers' Trainer, whose own loss is that of the model."""
+"""Runs the training with PEFT and transformers' Trainer, whose loss is that of the model."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from torch.utils.data import SequentialSampler
 from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
 NO_LABEL = -100
-"""What transformers takes for a token that is no label."""
+"""The label that transformers ignores in the loss."""
 CONFIGS = {"PROMPT_TUNING": PromptTuningConfig, "PREFIX_TUNING": PrefixTuningConfig}
 
 
 class Clock(TrainerCallback):
-    """When each step has ended."""
+    """Records the end time of each step."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -32,15 +32,15 @@ class Clock(TrainerCallback):
 
 
 class RowsTrainer(Trainer):
-    """Rows in their order; keeps the loss of each step."""
+    """A trainer that reads rows in their order and records the loss of each step."""
 
     losses: list[float]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset or self.train_dataset)
 
-    def compute_loss(self, *given: Any, **more: Any) -> torch.Tensor:
-        loss: torch.Tensor = super().compute_loss(*given, **more)
+    def compute_loss(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss: torch.Tensor = super().compute_loss(*args, **kwargs)
         self.losses.append(float(loss.detach()))
         return loss
 
@@ -49,19 +49,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True)
     parser.add_argument("--learning-rate", required=True, type=float)
-    parser.add_argument("--folder", required=True, type=Path, help="what promptkit's part has written")
-    told = parser.parse_args()
-    batches = json.loads((told.folder / "batches.json").read_text())
-    base = AutoModelForCausalLM.from_pretrained(told.model, dtype=torch.float32)
-    begun = load_file(told.folder / "begun" / "adapter_model.safetensors")["prompt_embeddings"]
-    method = json.loads((told.folder / "begun" / "adapter_config.json").read_text())["peft_type"]
-    model = get_peft_model(base, CONFIGS[method](task_type="CAUSAL_LM", num_virtual_tokens=len(begun)))
-    model.prompt_encoder["default"].embedding.weight.data.copy_(begun)
+    parser.add_argument("--folder", required=True, type=Path, help="folder with the output of promptkit_side.py")
+    options = parser.parse_args()
+    batches = json.loads((options.folder / "batches.json").read_text())
+    base = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
+    initial = load_file(options.folder / "initial" / "adapter_model.safetensors")["prompt_embeddings"]
+    method = json.loads((options.folder / "initial" / "adapter_config.json").read_text())["peft_type"]
+    model = get_peft_model(base, CONFIGS[method](task_type="CAUSAL_LM", num_virtual_tokens=len(initial)))
+    model.prompt_encoder["default"].embedding.weight.data.copy_(initial)
     arguments = TrainingArguments(
-        output_dir=str(told.folder / "trainer"),
+        output_dir=str(options.folder / "trainer"),
         per_device_train_batch_size=len(batches[0]),
         max_steps=len(batches),
-        learning_rate=told.learning_rate,
+        learning_rate=options.learning_rate,
         lr_scheduler_type="constant",
         weight_decay=0.0,
         max_grad_norm=0.0,
@@ -72,24 +72,24 @@ def main() -> None:
         disable_tqdm=True,
     )
     clock, rows = Clock(), [row for batch in batches for row in batch]
-    trainer = RowsTrainer(model=model, args=arguments, train_dataset=rows, data_collator=padded, callbacks=[clock])
+    trainer = RowsTrainer(model=model, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[clock])
     trainer.losses = []
     trainer.train()
     seconds = [end - begin for begin, end in pairwise(clock.ends)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    (told.folder / "peft.json").write_text(json.dumps({"losses": trainer.losses, "seconds": seconds, "peak_gib": peak}))
+    (options.folder / "peft.json").write_text(json.dumps({"losses": trainer.losses, "seconds": seconds, "peak_gib": peak}))
 
 
-def padded(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """On the right: padded on the left, PEFT puts its vectors, or its prefix, before the padding."""
-    read = [row["ids"] + row["answer"] for row in rows]
-    longest = max(map(len, read))
-    blank = [longest - len(ids) for ids in read]
+def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Pads on the right; with padding on the left, PEFT inserts its vectors or prefix before the padding."""
+    sequences = [row["ids"] + row["answer"] for row in rows]
+    longest = max(map(len, sequences))
+    padding = [longest - len(ids) for ids in sequences]
     labels = [[NO_LABEL] * len(row["ids"]) + row["answer"] for row in rows]
     return {
-        "input_ids": torch.tensor([ids + [0] * more for ids, more in zip(read, blank, strict=True)]),
-        "attention_mask": torch.tensor([[1] * len(ids) + [0] * more for ids, more in zip(read, blank, strict=True)]),
-        "labels": torch.tensor([each + [NO_LABEL] * more for each, more in zip(labels, blank, strict=True)]),
+        "input_ids": torch.tensor([ids + [0] * count for ids, count in zip(sequences, padding, strict=True)]),
+        "attention_mask": torch.tensor([[1] * len(ids) + [0] * count for ids, count in zip(sequences, padding, strict=True)]),
+        "labels": torch.tensor([row + [NO_LABEL] * count for row, count in zip(labels, padding, strict=True)]),
     }
 
 

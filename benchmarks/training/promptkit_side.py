@@ -1,4 +1,4 @@
-"""promptkit's part: trains a soft prompt or a prefix, and writes down what PEFT must begin with and see."""
+"""Trains a soft prompt or a prefix, and writes the initial parameters and batches for PEFT."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from promptkit.training.rows import TrainingRows
 
 
 class PlainPrefix(pk.Prefix):
-    """A prefix that is trained in the numbers that the model reads, as PEFT trains it, and not in the units of each layer."""
+    """A prefix whose parameters are the keys and values themselves, as in PEFT, without a scale for each layer."""
 
     def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
-        """Every unit is 1."""
-        begun = super().initial_parameters(bind_context)
-        return {**self.with_parameters(begun, {}).parameters, UNITS: as_array(np.ones(begun[UNITS].shape))}
+        """Returns the initial keys and values with all scales set to 1."""
+        initial = super().initial_parameters(bind_context)
+        return {**self.with_parameters(initial, {}).parameters, UNITS: as_array(np.ones(initial[UNITS].shape))}
 
 
-def made(kind: str, length: int) -> Learnable:
-    """What is trained, placed as PEFT places it."""
+def manipulation_of(kind: str, length: int) -> Learnable:
+    """Returns the manipulation to train, at the place where PEFT has it."""
     return PlainPrefix(length) if kind == "prefix" else pk.SoftPrompt(length, place="start")
 
 
 def prompt(task: pk.Task) -> pk.Prompt:
-    """The label is a text that is to be written, as Trainer knows it: its loss is over the vocabulary."""
+    """Returns the prompt; the label is a text to write, as in Trainer, so the loss is over the vocabulary."""
     return pk.Prompt(task.spec.template, instruction="Decide whether each review is negative or positive.")
 
 
@@ -48,45 +48,45 @@ def main() -> None:
     parser.add_argument("--batch-size", required=True, type=int)
     parser.add_argument("--length", required=True, type=int)
     parser.add_argument("--learning-rate", required=True, type=float)
-    parser.add_argument("--folder", required=True, type=Path, help="where everything is written")
-    told = parser.parse_args()
-    task, model = pk.task("sst2", data=told.data), pk.load("demo")
-    change = made(told.kind, told.length)
-    predictor = pk.Predictor(model, [prompt(task), change], pk.extract.first_line)
-    numbers = {
-        "steps": told.steps,
-        "batch_size": told.batch_size,
-        "learning_rate": told.learning_rate,
+    parser.add_argument("--folder", required=True, type=Path, help="output folder")
+    options = parser.parse_args()
+    task, model = pk.task("sst2", data=options.data), pk.load("demo")
+    manipulation = manipulation_of(options.kind, options.length)
+    predictor = pk.Predictor(model, [prompt(task), manipulation], pk.extract.first_line)
+    settings = {
+        "steps": options.steps,
+        "batch_size": options.batch_size,
+        "learning_rate": options.learning_rate,
         "schedule": "constant",
         "warmup": 0.0,
-        "dev": told.batch_size,
-        "eval_every": told.steps,
+        "dev": options.batch_size,
+        "eval_every": options.steps,
     }
-    begun = change.with_parameters(change.initial_parameters(predictor.bind_context(task, cache=None)), {})
-    peft.write(begun, told.folder / "begun")
-    write_batches(predictor, task, TrainingConfig(**numbers), told.folder / "batches.json")
+    initial = manipulation.with_parameters(manipulation.initial_parameters(predictor.bind_context(task, cache=None)), {})
+    peft.write(initial, options.folder / "initial")
+    write_batches(predictor, task, TrainingConfig(**settings), options.folder / "batches.json")
     ends: list[float] = []
     fit = pk.train(
-        predictor, task, cache=False, out=told.folder, progress=lambda *_: ends.append(time.perf_counter()), **numbers
+        predictor, task, cache=False, out=options.folder, progress=lambda *_: ends.append(time.perf_counter()), **settings
     )
-    seconds = [end - begin for begin, end in pairwise(ends[:-1])]  # the last one is followed by a look at dev
+    seconds = [end - begin for begin, end in pairwise(ends[:-1])]  # the last step is followed by an evaluation on dev
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    (told.folder / "promptkit.json").write_text(json.dumps({"losses": fit.losses, "seconds": seconds, "peak_gib": peak}))
+    (options.folder / "promptkit.json").write_text(json.dumps({"losses": fit.losses, "seconds": seconds, "peak_gib": peak}))
 
 
-def write_batches(predictor: pk.Predictor, task: pk.Task, recipe: TrainingConfig, path: Path) -> None:
-    """Of each step each row: the prompt's ids without what is learned, and those of the right label."""
-    rows = TrainingRows.from_task(task, None, recipe.resolved(discrete=False)).pool
+def write_batches(predictor: pk.Predictor, task: pk.Task, config: TrainingConfig, path: Path) -> None:
+    """Writes, for each row of each step, the ids of the prompt without learned vectors and of the correct label."""
+    rows = TrainingRows.from_task(task, None, config.resolved(discrete=False)).pool
     words = pk.Verbalizer(task.spec.labels)
     bound = pk.Predictor(predictor.model, prompt(task), words).bind(task)
     batches = []
-    for step in range(recipe.steps):
-        chosen = [rows[index] for index in recipe.batch(tuple(row.id for row in rows), step)]
-        shown = bound.apply(chosen)
+    for step in range(config.steps):
+        batch = [rows[index] for index in config.batch(tuple(row.id for row in rows), step)]
+        prompts = bound.apply(batch)
         batches.append(
             [
                 {"ids": rendered.input.ids, "answer": rendered.continuations[task.labels.index(row.label)]}
-                for row, rendered in zip(chosen, shown, strict=True)
+                for row, rendered in zip(batch, prompts, strict=True)
             ]
         )
     path.write_text(json.dumps(batches))

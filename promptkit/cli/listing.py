@@ -24,12 +24,12 @@ def cache(
     if as_json:
         print(
             json.dumps(
-                {"path": str(contents.path), "answers": contents.entries, "bytes": contents.size, "bound": contents.bound}
+                {"path": str(contents.path), "answers": contents.entries, "bytes": contents.size, "bound": contents.max_bytes}
             )
         )
     else:
         print(
-            f"{contents.path}: {contents.entries} outputs, {contents.size / 2**20:.1f} of at most {contents.bound / 2**20:.0f} MiB"
+            f"{contents.path}: {contents.entries} outputs, {contents.size / 2**20:.1f} of at most {contents.max_bytes / 2**20:.0f} MiB"
         )
 
 

@@ -89,9 +89,9 @@ class Model(Protocol):
     hidden_states: bool
     """Whether `Read` returns hidden states."""
     learned_vectors: bool
-    """Whether prompts may contain learned vectors. If so, the model is a `SupportsEmbeddings`."""
+    """Whether prompts may contain learned vectors. If not, `embed` raises Unsupported."""
     learned_layers: bool
-    """Whether prompts may have prefixes and hidden edits. If so, the model is a `SupportsInterventions`."""
+    """Whether prompts may have prefixes and hidden edits. If not, `keys_values` raises Unsupported."""
 
     def identity(self) -> Mapping[str, object]:
         """Returns everything about the model and its settings that determines a result, without loading weights."""
@@ -123,22 +123,24 @@ class Model(Protocol):
         """Returns notes for readers of the results about unusual steps of the model, such as the split of a batch."""
         ...
 
-
-@runtime_checkable
-class SupportsEmbeddings(Protocol):
-    """A model that accepts learned vectors among the tokens of a prompt."""
-
     def embed(self, ids: Sequence[int]) -> Array:
-        """Returns the embeddings of tokens, shape (tokens, d_model). As learned vectors they are equal to the tokens."""
+        """Returns the embeddings of tokens, shape (tokens, d_model). As learned vectors they are equal to the tokens.
+
+        Raises:
+            Unsupported: The model does not support learned vectors.
+        """
         ...
 
-
-@runtime_checkable
-class SupportsInterventions(Protocol):
-    """A model whose layers accept learned keys and values and edits of hidden states."""
-
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
-        """Returns the keys and values of tokens at the start of an input. As a prefix they are equal to the tokens."""
+        """Returns the keys and values of tokens at the start of an input. As a prefix they are equal to the tokens.
+
+        Raises:
+            Unsupported: The model does not support prefixes.
+        """
+        ...
+
+    def close(self) -> None:
+        """Releases memory and processes; the next request loads the weights again."""
         ...
 
 

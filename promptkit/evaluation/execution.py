@@ -11,7 +11,7 @@ from typing import cast
 from promptkit.core.requests import GenerateOutput, Output
 from promptkit.evaluation.plan import RunPlan
 from promptkit.evaluation.queries import RunQueries, build_queries
-from promptkit.models.cache import ScoreCache, joined, without
+from promptkit.models.cache import ScoreCache, merge_generations, without_known
 from promptkit.models.client import CachedModel
 from promptkit.runs.folder import FILES, File, RunFolder
 from promptkit.runs.records import is_complete, read_record, row_record
@@ -161,14 +161,14 @@ class _Execution:
             return 0.0
         done = frozenset(range(len(self._queries))) - frozenset(missing)
         partial = self._partial_answers(missing)
-        requests = [without(request, partial[i]) if i in partial else request for i, request in enumerate(self._requests)]
+        requests = [without_known(request, partial[i]) if i in partial else request for i, request in enumerate(self._requests)]
         self._model.load()
         started, computed = time.perf_counter(), 0
         for indices, outputs in self._model.answer(requests, done):
             if self._cache is not None:
                 self._cache.add(self._identity, [requests[i] for i in indices], outputs)
             pairs = zip(indices, outputs, strict=True)
-            self._keep(indices, [joined(partial[i], output) if i in partial else output for i, output in pairs])
+            self._keep(indices, [merge_generations(partial[i], output) if i in partial else output for i, output in pairs])
             computed += sum(self._queries[i].file == "samples" and i not in done for i in indices)
         return computed / (time.perf_counter() - started)
 
@@ -176,7 +176,7 @@ class _Execution:
         """The first texts of missing answers with several texts, where the score cache has some of them."""
         if self._cache is None:
             return {}
-        found: Mapping[int, GenerateOutput] = self._cache.begun(self._identity, [self._requests[i] for i in missing])
+        found: Mapping[int, GenerateOutput] = self._cache.find_partial(self._identity, [self._requests[i] for i in missing])
         return {missing[position]: output for position, output in found.items()}
 
     def _missing(self) -> list[int]:

@@ -1,8 +1,8 @@
-"""Which requests are computed together and what they share: a pure function of the requests and the settings.
+"""Plans which requests are computed together and which tokens they share: a pure function of the requests and settings.
 
-Two levels of reuse. One chain of prefixes shared across the run (instruction, then shared demonstrations), found from
-the ids alone and computed once; and, within a request, one tree of its continuations, so that labels that begin alike
-share their nodes and the prompt is read once for all of them. Knows nothing of tensors.
+Computation is reused at two levels. Across the run, a chain of shared prefixes (an instruction, then shared demonstrations)
+is found from the token ids and computed once. Within a request, the continuations form a trie, so that the prompt is
+computed once and labels with the same first tokens share their nodes. This module does not depend on tensors.
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.core.sequences import common_prefix_length
 
 ROOT = -1
-HELD_PER_COMPUTED = 16
-"""Tokens of a text being written that count as one: their keys and values are held, and one a step is computed."""
+GENERATED_PER_COMPUTED = 16
+"""Number of generated tokens that count as one computed token: their keys and values are stored, one is computed a step."""
 MIN_SHARED = 8
-"""A shared prefix of fewer tokens costs more to keep apart than it saves."""
+"""Minimum length of a shared prefix in tokens; a shorter one costs more to store than it saves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """The continuations of one request as a trie; only nodes that something follows are computed."""
+    """The continuations of one request as a trie; only nodes that have children are computed."""
 
     tokens: tuple[int, ...]
     """The token of each node, parents before children."""
     parents: tuple[int, ...]
     """The index of each node's parent; ROOT is the prompt's last token."""
     depths: tuple[int, ...]
-    """How many tokens each node is behind the prompt, from 1."""
+    """The number of tokens from the prompt's end to each node, from 1."""
     reads: tuple[tuple[tuple[int, int], ...], ...]
-    """For each continuation and token of it: (node that predicts it, token)."""
+    """For each token of each continuation: (node that predicts it, token)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Requests computed in one forward."""
+    """Requests that are computed in one forward pass."""
 
     requests: tuple[int, ...]
-    """Indices into the request list."""
+    """Indices into the list of requests."""
     reuse: int
-    """How many tokens of the shared prefix they all begin with."""
+    """Number of tokens of the shared prefix that every request of the batch starts with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A run's work."""
+    """The batches of a run, in the order in which they are computed."""
 
     prefix: tuple[int, ...]
     """The longest shared prefix; a batch reuses its first `Batch.reuse` tokens."""
@@ -55,63 +55,74 @@ class Plan:
 
 
 def make_plan(requests: Sequence[Request], *, batch_tokens: int, batch_pairs: int, share: bool) -> Plan:
-    """Batches of at most `batch_tokens` computed tokens and `batch_pairs` query-key pairs, of like lengths.
+    """Groups requests of similar lengths into batches.
 
-    A request that is over either bound alone is a batch of its own. Without `share` no prefix is reused, nor by a request
-    that reads a mean, which needs the prefix's own hidden states. Requests to generate have batches of their own.
+    A request that exceeds a limit by itself is a batch of its own. Requests to generate have separate batches. A request that
+    reads a mean of hidden states reuses no prefix, because it needs the hidden states of the prefix.
+
+    Args:
+        requests: The requests of the run.
+        batch_tokens: The maximum number of tokens that a batch computes.
+        batch_pairs: The maximum number of query-key pairs of a batch.
+        share: Whether to reuse shared prefixes.
     """
-    prompts = [request.input.ids for request in requests]
-    spine, cuts = _shared_prefixes([_sharing(request) for request in requests if share and not _means(request)])
-    reuse = [0 if _means(request) else _longest_cut(_sharing(request), spine, cuts) for request in requests]
-    writes = [isinstance(request.verb, Generate) for request in requests]
-    sizes = [_size(request, len(request.input.ids) - kept) for request, kept in zip(requests, reuse, strict=True)]
-    order = sorted(range(len(requests)), key=lambda i: (writes[i], reuse[i], -sizes[i], prompts[i], i))
-    batches: list[Batch] = []
-    current: list[int] = []
+    prefix, reuse = _reuse(requests, share=share)
+    generates = [isinstance(request.verb, Generate) for request in requests]
+    sizes = [_size(request, len(request.input.ids) - shared) for request, shared in zip(requests, reuse, strict=True)]
+    order = sorted(
+        range(len(requests)), key=lambda i: (generates[i], reuse[i], -sizes[i], requests[i].input.ids, i)
+    )  # so that the plan does not depend on the order of the requests
+    groups: list[list[int]] = []
     for index in order:
-        rows = [*current, index]
-        longest = sizes[rows[0]]
-        fits = sum(sizes[i] for i in rows) <= batch_tokens and len(rows) * longest**2 <= batch_pairs
-        alike = (writes[index], reuse[index]) == (writes[rows[0]], reuse[rows[0]])
-        if current and not (fits and alike):
-            batches.append(Batch(requests=tuple(current), reuse=reuse[current[0]]))
-            current = []
-        current.append(index)
-    if current:
-        batches.append(Batch(requests=tuple(current), reuse=reuse[current[0]]))
-    return Plan(prefix=spine[: max(reuse, default=0)], batches=tuple(batches))
+        group = groups[-1] if groups else []
+        rows = [*group, index]
+        fits = sum(sizes[i] for i in rows) <= batch_tokens and len(rows) * sizes[rows[0]] ** 2 <= batch_pairs
+        compatible = (generates[index], reuse[index]) == (generates[rows[0]], reuse[rows[0]])
+        if group and fits and compatible:
+            group.append(index)
+        else:
+            groups.append([index])
+    batches = tuple(Batch(requests=tuple(group), reuse=reuse[group[0]]) for group in groups)
+    return Plan(prefix=prefix[: max(reuse, default=0)], batches=batches)
 
 
-def own_tokens(request: Request) -> int:
-    """How many of its last tokens no prefix may hold: one, or those whose hidden states are changed because they are last."""
+def unshared_tokens(request: Request) -> int:
+    """Returns how many of the last tokens cannot be part of a shared prefix: one, or those that edits of last tokens change."""
     return max([1, *(edit.last for edit in request.input.edits)])
 
 
-def _sharing(request: Request) -> tuple[int, ...]:
-    """The ids that may be shared, and one more."""
+def _reuse(requests: Sequence[Request], *, share: bool) -> tuple[tuple[int, ...], list[int]]:
+    """Returns the longest shared prefix, and how many of its tokens each request reuses."""
+    spine, cuts = _shared_prefixes([_shareable_ids(request) for request in requests if share and not _reads_mean(request)])
+    reuse = [0 if _reads_mean(request) else _longest_cut(_shareable_ids(request), spine, cuts) for request in requests]
+    return spine, reuse
+
+
+def _shareable_ids(request: Request) -> tuple[int, ...]:
+    """Returns the ids that can be shared, and one more, which is always computed."""
     ids = request.input.ids
-    return ids[: max(1, len(ids) + 1 - own_tokens(request))]
+    return ids[: max(1, len(ids) + 1 - unshared_tokens(request))]
 
 
-def _means(request: Request) -> bool:
+def _reads_mean(request: Request) -> bool:
     return isinstance(request.verb, Read) and request.verb.mean_from is not None
 
 
-def _size(request: Request, own: int) -> int:
-    """The tokens computed at once of a request with that many tokens of its own."""
+def _size(request: Request, unshared: int) -> int:
+    """Returns how many tokens of a request are computed at once, given the tokens of its prompt that are not reused."""
     if isinstance(request.verb, Generate):
-        return -(-request.verb.n * (own + request.verb.max_tokens) // HELD_PER_COMPUTED)
-    return own + len(tree_of(request).tokens)
+        return -(-request.verb.n * (unshared + request.verb.max_tokens) // GENERATED_PER_COMPUTED)
+    return unshared + len(tree_of(request).tokens)
 
 
 def tree_of(request: Request) -> Tree:
-    """The tree of the continuations that the request scores; empty for another verb."""
+    """Returns the trie of the continuations that the request scores; empty for other verbs."""
     return tree(request.verb.continuations if isinstance(request.verb, Score) else ())
 
 
 @lru_cache(maxsize=4096)
 def tree(continuations: tuple[tuple[int, ...], ...]) -> Tree:
-    """The trie of the continuations' proper prefixes."""
+    """Returns the trie of the continuations' proper prefixes."""
     node_of: dict[tuple[int, ...], int] = {(): ROOT}
     tokens: list[int] = []
     parents: list[int] = []
@@ -132,33 +143,38 @@ def tree(continuations: tuple[tuple[int, ...], ...]) -> Tree:
 
 
 def _shared_prefixes(prompts: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The chain: a spine of ids, and at most two lengths of it that are worth computing once.
+    """Returns the ids that prompts share, and at most two lengths of it that are worth computing once.
 
-    The spine follows, from the first token, the branch that most prompts take. A cut at length d saves d tokens for
-    every prompt that agrees with the spine so far. Every prompt keeps a token of its own to be computed.
+    A prefix of length d saves d tokens for each prompt that shares it. Every prompt keeps at least one token to compute.
     """
+    spine, sharing = _majority_path(prompts)
+    if not spine:
+        return (), ()
+    saved = [length * (count - 1) for length, count in enumerate(sharing, start=1)]
+    longest = max(range(1, len(spine) + 1), key=lambda length: (saved[length - 1], length))
+    beyond = sharing[longest - 1]
+    shorter = max(range(1, longest + 1), key=lambda length: (length * (sharing[length - 1] - beyond), length))
+    cuts = {cut for cut in (shorter, longest) if cut >= MIN_SHARED}
+    return tuple(spine[:longest]), tuple(sorted(cuts))
+
+
+def _majority_path(prompts: Sequence[tuple[int, ...]]) -> tuple[list[int], list[int]]:
+    """Follows the branch that most prompts take: its ids, and for each of them the number of prompts that share it."""
     following = sorted(prompts)
-    agreeing: list[int] = []
+    sharing: list[int] = []
     spine: list[int] = []
     while len(following) > 1:
         depth = len(spine)
-        room = min(len(ids) for ids in following) - 1
-        stop = max(depth, min(room, common_prefix_length(following[0], following[-1])))
+        shortest = min(len(ids) for ids in following) - 1
+        stop = max(depth, min(shortest, common_prefix_length(following[0], following[-1])))
         spine += following[0][depth:stop]
-        agreeing += [len(following)] * (stop - depth)
+        sharing += [len(following)] * (stop - depth)
         branches: dict[int, list[tuple[int, ...]]] = {}
         for ids in following:
             if len(ids) > stop + 1:
                 branches.setdefault(ids[stop], []).append(ids)
         following = max(branches.values(), key=len, default=[])
-    if not spine:
-        return (), ()
-    saved = [length * (count - 1) for length, count in enumerate(agreeing, start=1)]
-    longest = max(range(1, len(spine) + 1), key=lambda length: (saved[length - 1], length))
-    beyond = agreeing[longest - 1]
-    shorter = max(range(1, longest + 1), key=lambda length: (length * (agreeing[length - 1] - beyond), length))
-    cuts = {cut for cut in (shorter, longest) if cut >= MIN_SHARED}
-    return tuple(spine[:longest]), tuple(sorted(cuts))
+    return spine, sharing
 
 
 def _longest_cut(ids: tuple[int, ...], spine: tuple[int, ...], cuts: tuple[int, ...]) -> int:

@@ -1,13 +1,12 @@
-"""What models have answered before, kept on disk under the content of the question, so that nobody pays twice.
+"""The score cache: model outputs on disk, by the content of the request, so that nothing is computed or paid for twice.
 
-One SQLite file. An answer's key is a hash of the model's identity, every token id of the input and every setting of the
-request that changes the result; of texts, each sample has a key of its own. The cache never stops a run: an entry that is
-damaged is a miss, a damaged file is set aside, and one that cannot be written is done without.
+The cache is one SQLite file. The key of an output is a hash of the model's identity, every token id of the input and every
+setting of the request that changes the result; each sample of a generation has a separate key. The cache never stops a run:
+a damaged entry is a miss, a damaged file is renamed, and if the file cannot be written, caching is disabled with a warning.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
 import os
@@ -16,105 +15,112 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import RunError
-from promptkit.core.hashing import blake2b, sha256, sha256_hex
-from promptkit.core.inputs import HiddenEdit, KVPrefix
+from promptkit.core.hashing import blake2b
 from promptkit.core.paths import cache_folder, expanded
-from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Read, ReadOutput, Request, Score, ScoreOutput
-from promptkit.core.version import __version__
+from promptkit.core.requests import Generate, GenerateOutput, Output, Request
+from promptkit.models.cache_entries import Value, decode, encode, entry_keys, model_digest
 
-BOUND = 2 * 2**30
-"""Bytes; what was not used for longest goes when the file is larger."""
-KEPT = 0.75
-"""The share of the bound that is left then."""
+MAX_BYTES = 2 * 2**30
+"""The default maximum size of the file; the least recently used entries are deleted when it is larger."""
+SHRINK_TO = 0.75
+"""The share of the maximum size that remains after entries are deleted."""
 DAY = 86400
-"""Seconds; the time of last use is kept to the day, so that most reads write nothing."""
-AT_ONCE = 500
-"""Keys looked up by one statement."""
-WAIT = 30.0
-"""Seconds that one process waits for another's writing."""
+"""Seconds of a day; the time of last use is stored in days, so that most reads write nothing."""
+KEYS_PER_QUERY = 500
+"""Maximum number of keys in one SQL statement."""
+LOCK_TIMEOUT = 30.0
+"""Seconds that one process waits while another writes."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
-    """What a cache holds."""
+class CacheContents:
+    """The size of a cache."""
 
     path: Path
     entries: int
+    """Number of stored outputs."""
     size: int
-    """Bytes of the file that hold something."""
-    bound: int
-    """Bytes that it may have."""
+    """Used bytes of the file."""
+    max_bytes: int
+    """Maximum size of the file in bytes."""
 
 
 class ScoreCache:
-    """The answers of every model, in one file."""
+    """The outputs of every model, in one file."""
 
-    def __init__(self, path: str | Path | None = None, *, bound: int = BOUND) -> None:
-        """`path` is PROMPTKIT_SCORES, or `scores.sqlite` in the cache folder, unless given; `bound` is in bytes."""
-        given = path or os.environ.get("PROMPTKIT_SCORES") or cache_folder() / "scores.sqlite"
-        self.path = expanded(given)
-        self._bound = bound
+    def __init__(self, path: str | Path | None = None, *, max_bytes: int = MAX_BYTES) -> None:
+        """Creates a cache; the file is opened at the first use.
+
+        Args:
+            path: The file. Default: the environment variable PROMPTKIT_SCORES, or `scores.sqlite` in the cache folder.
+            max_bytes: The maximum size of the file; the least recently used entries are deleted when it is larger.
+        """
+        self.path = expanded(path or os.environ.get("PROMPTKIT_SCORES") or cache_folder() / "scores.sqlite")
+        self._max_bytes = max_bytes
 
     def find(self, model: Mapping[str, object], requests: Sequence[Request]) -> dict[int, Output]:
-        """The answers that are known already: index of the request -> output."""
-        known = enumerate(zip(requests, self._values(model, requests), strict=True))
-        outputs = {index: _output(request, values) for index, (request, values) in known if None not in values}
-        return {index: output for index, output in outputs.items() if output is not None}
+        """Returns the stored outputs by the index of their request.
 
-    def begun(self, model: Mapping[str, object], requests: Sequence[Request]) -> dict[int, GenerateOutput]:
-        """Of the requests for several texts that are not known whole, the first texts that are."""
+        Args:
+            model: The identity of the model.
+            requests: The requests to look up.
+        """
         found = {}
-        for index, (request, values) in enumerate(zip(requests, self._values(model, requests), strict=True)):
-            first = values[: values.index(None)] if None in values else []
-            output = _output(request, first) if first else None
+        for index, (request, values) in enumerate(zip(requests, self._lookup(model, requests), strict=True)):
+            present = [value for value in values if value is not None]
+            output = decode(request, present) if len(present) == len(values) else None
+            if output is not None:
+                found[index] = output
+        return found
+
+    def find_partial(self, model: Mapping[str, object], requests: Sequence[Request]) -> dict[int, GenerateOutput]:
+        """Returns the first stored texts of the requests for several texts of which some are not stored."""
+        found = {}
+        for index, (request, values) in enumerate(zip(requests, self._lookup(model, requests), strict=True)):
+            first = []
+            for value in values:
+                if value is None:
+                    break
+                first.append(value)
+            output = decode(request, first) if first and len(first) < len(values) else None
             if isinstance(output, GenerateOutput):
                 found[index] = output
         return found
 
-    def _values(self, model: Mapping[str, object], requests: Sequence[Request]) -> list[list[Any]]:
-        """What is kept under each key of each request, or None."""
-        keys = [_keys(_digest(model), request) for request in requests]
-        kept: dict[bytes, Any] = {}
-        with self._open() as connection:
-            if connection is not None:
-                kept = _kept(connection, [key for each in keys for key in each])
-        return [[kept.get(key) for key in each] for each in keys]
-
     def add(self, model: Mapping[str, object], requests: Sequence[Request], outputs: Sequence[Output]) -> None:
-        """Keep answers."""
-        digest, today = _digest(model), int(time.time() // DAY)
+        """Stores the outputs of requests."""
+        digest, today = model_digest(model), int(time.time() // DAY)
         rows = []
         for request, output in zip(requests, outputs, strict=True):
-            for key, value in zip(_keys(digest, request), _values(output), strict=True):
+            for key, value in zip(entry_keys(digest, request), encode(output), strict=True):
                 text = json.dumps(value, separators=(",", ":"))
-                rows.append((key, _check(key, text), text, today))
+                rows.append((key, _checksum(key, text), text, today))
         with self._open() as connection:
             if connection is not None:
                 connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", rows)
                 self._shrink(connection)
 
-    def contents(self) -> Contents:
-        """How much it holds."""
+    def contents(self) -> CacheContents:
+        """Returns the number of entries and the size of the file."""
         entries = size = 0
         if self.path.is_file():
             with self._open() as connection:
                 if connection is not None:
                     entries = connection.execute("SELECT COUNT(*) FROM answers").fetchone()[0]
-                    size = _size(connection)
-        return Contents(path=self.path, entries=entries, size=size, bound=self._bound)
+                    size = _used_bytes(connection)
+        return CacheContents(path=self.path, entries=entries, size=size, max_bytes=self._max_bytes)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Deletes all entries.
+
+        Raises:
+            RunError: The file cannot be written.
+        """
         if self.path.is_file():
             with self._open() as connection:
                 if connection is None:
@@ -128,42 +134,51 @@ class ScoreCache:
                 connection.commit()
                 connection.execute("VACUUM")
 
+    def _lookup(self, model: Mapping[str, object], requests: Sequence[Request]) -> list[list[Value | None]]:
+        """Returns the stored value of each key of each request, or None where there is none."""
+        digest = model_digest(model)
+        keys = [entry_keys(digest, request) for request in requests]
+        values: dict[bytes, Value] = {}
+        with self._open() as connection:
+            if connection is not None:
+                values = _select(connection, [key for request_keys in keys for key in request_keys])
+        return [[values.get(key) for key in request_keys] for request_keys in keys]
+
     def _shrink(self, connection: sqlite3.Connection) -> None:
-        """Delete what was not used for longest, if the file has outgrown its bound."""
-        if _size(connection) <= self._bound:
+        """Deletes the least recently used entries if the file is larger than its maximum size."""
+        if _used_bytes(connection) <= self._max_bytes:
             return
-        room = int(self._bound * KEPT)
         connection.execute(
             "DELETE FROM answers WHERE key IN (SELECT key FROM (SELECT key, SUM(LENGTH(value) + 100) OVER "
             "(ORDER BY used DESC, rowid DESC) AS newer FROM answers) WHERE newer > ?)",
-            (room,),
+            (int(self._max_bytes * SHRINK_TO),),
         )
         connection.commit()
         connection.execute("PRAGMA incremental_vacuum").fetchall()
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection | None]:
-        """A connection whose changes are kept at the end; None where the cache must be done without."""
+        """Yields a connection, committed at the end, or None if the cache cannot be used."""
         connection = None
         try:
-            connection = self._connected()
+            connection = self._connect()
             yield connection
             connection.commit()
-        except (sqlite3.OperationalError, OSError) as error:  # no room, no right, or too busy: the file itself is sound
-            _log.warning("The score cache %s is done without: %s.", self.path, error)
+        except (sqlite3.OperationalError, OSError) as error:  # no space, no permission or a timeout: the file is intact
+            _log.warning("The score cache %s cannot be used and is disabled: %s.", self.path, error)
             if connection is None:
                 yield None
         except sqlite3.DatabaseError as error:
-            self._set_aside(error)
+            self._rename_damaged(error)
             if connection is None:
                 yield None
         finally:
             if connection is not None:
                 connection.close()
 
-    def _connected(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=WAIT)
+        connection = sqlite3.connect(self.path, timeout=LOCK_TIMEOUT)
         try:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
@@ -174,29 +189,40 @@ class ScoreCache:
             raise
         return connection
 
-    def _set_aside(self, error: Exception) -> None:
-        """Rename a damaged file, so that the next use begins a new one."""
-        aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
-        _log.warning("The score cache %s is damaged (%s) and is set aside as %s.", self.path, error, aside.name)
+    def _rename_damaged(self, error: Exception) -> None:
+        """Renames a damaged file, so that the next use creates a new one."""
+        new_path = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
+        _log.warning("The score cache %s is damaged (%s) and is renamed to %s.", self.path, error, new_path.name)
         for suffix in ("", "-wal", "-shm"):
             try:
-                Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
-            except OSError:  # another process has set it aside, or it has none
+                Path(f"{self.path}{suffix}").rename(f"{new_path}{suffix}")
+            except OSError:  # another process has renamed it, or it does not exist
                 continue
 
 
-def _kept(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, Any]:
-    """Key -> value of those that are there and whole; marks them as used today."""
+def without_known(request: Request, known: GenerateOutput) -> Request:
+    """Returns the request for the texts that are not known yet."""
+    assert isinstance(request.verb, Generate)
+    return replace(request, verb=replace(request.verb, known=len(known.generations)))
+
+
+def merge_generations(known: GenerateOutput, output: Output) -> GenerateOutput:
+    """Returns the known texts followed by the new ones."""
+    assert isinstance(output, GenerateOutput)
+    return GenerateOutput(generations=known.generations + output.generations)
+
+
+def _select(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, Value]:
+    """Returns the undamaged entries of the keys and marks them as used today."""
     today = int(time.time() // DAY)
-    values: dict[bytes, Any] = {}
+    values: dict[bytes, Value] = {}
     stale: list[tuple[int, bytes]] = []
-    for begin in range(0, len(keys), AT_ONCE):
-        some = keys[begin : begin + AT_ONCE]
-        marks = ", ".join("?" * len(some))
-        for key, check, text, used in connection.execute(
-            f"SELECT key, sum, value, used FROM answers WHERE key IN ({marks})", some
-        ):
-            if isinstance(text, str) and check == _check(key, text):
+    for begin in range(0, len(keys), KEYS_PER_QUERY):
+        chunk = keys[begin : begin + KEYS_PER_QUERY]
+        marks = ", ".join("?" * len(chunk))
+        query = f"SELECT key, sum, value, used FROM answers WHERE key IN ({marks})"
+        for key, checksum, text, used in connection.execute(query, chunk):
+            if isinstance(text, str) and checksum == _checksum(key, text):
                 values[key] = json.loads(text)
                 if used != today:
                     stale.append((today, key))
@@ -205,83 +231,12 @@ def _kept(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, 
     return values
 
 
-def _size(connection: sqlite3.Connection) -> int:
-    pages, free, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in _PAGES)
-    return int((pages - free) * size)
+def _used_bytes(connection: sqlite3.Connection) -> int:
+    pages, free, page_size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * page_size)
 
 
-_PAGES = ("page_count", "freelist_count", "page_size")
-
-
-def _digest(model: Mapping[str, object]) -> str:
-    return sha256_hex(json.dumps([__version__, model], sort_keys=True))
-
-
-def _keys(model: str, request: Request) -> list[bytes]:
-    """One key, or one for each sample of a text that is drawn."""
-    verb, held = request.verb, request.input
-    learned = held.vectors.digest if held.vectors is not None else ""
-    learned += _layers_digest(held.prefixes, held.edits) if held.prefixes or held.edits else ""
-    if isinstance(verb, Generate):
-        drawn = verb.temperature > 0
-        verb = verb if drawn else replace(verb, seed=0)
-        asked = [(sample if drawn else 0, repr(replace(verb, n=1, known=0))) for sample in range(verb.known, verb.n)]
-    else:
-        asked = [(0, repr(verb))]
-    return [sha256(f"{model}\0{held.ids}\0{learned}\0{told}\0{sample}") for sample, told in asked]
-
-
-@lru_cache(maxsize=4)
-def _layers_digest(prefixes: tuple[KVPrefix[Array], ...], edits: tuple[HiddenEdit[Array], ...]) -> str:
-    """Of what stands in layers; a run asks it of every request, and all of them hold the same."""
-    return sha256_hex(f"{prefixes}\0{edits}")
-
-
-def without(request: Request, known: GenerateOutput) -> Request:
-    """The request for those of its texts that are not known yet."""
-    assert isinstance(request.verb, Generate)
-    return replace(request, verb=replace(request.verb, known=len(known.generations)))
-
-
-def joined(known: GenerateOutput, output: Output) -> GenerateOutput:
-    """The known texts and the further ones."""
-    assert isinstance(output, GenerateOutput)
-    return GenerateOutput(generations=known.generations + output.generations)
-
-
-def _check(key: bytes, text: str) -> bytes:
+def _checksum(key: bytes, text: str) -> bytes:
     return blake2b(key + text.encode(), size=8)
-
-
-def _values(output: Output) -> list[Any]:
-    """What is kept under each of a request's keys."""
-    if isinstance(output, ScoreOutput):
-        return [output.logprobs]
-    if isinstance(output, ReadOutput):
-        return [
-            [output.logprobs, output.top, None if output.hidden is None else base64.b64encode(output.hidden.tobytes()).decode()]
-        ]
-    return [[text.ids, text.text, text.ended] for text in output.generations]
-
-
-def _output(request: Request, values: Sequence[Any]) -> Output | None:
-    """The answer that the values say, or None if they answer another question."""
-    verb = request.verb
-    try:
-        if isinstance(verb, Score):
-            logprobs = tuple(tuple(map(float, row)) for row in values[0])
-            return ScoreOutput(logprobs=logprobs) if [*map(len, logprobs)] == [*map(len, verb.continuations)] else None
-        if isinstance(verb, Read):
-            told, top, hidden = values[0]
-            state = None if hidden is None else _unpacked(hidden)
-            return ReadOutput(logprobs=tuple(told), top=tuple((int(i), float(x)) for i, x in top), hidden=state)
-        return GenerateOutput(
-            generations=tuple(Generation(ids=tuple(ids), text=text, ended=ended) for ids, text, ended in values)
-        )
-    except (TypeError, ValueError):
-        return None
-
-
-def _unpacked(text: str) -> Array:
-    """Returns a hidden state from its float32 bytes in base64, which take a quarter of the space of decimal digits."""
-    return as_array(np.frombuffer(base64.b64decode(text, validate=True), "<f4"))

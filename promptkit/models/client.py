@@ -1,4 +1,4 @@
-"""A model that is asked while prompts are still being made; what the score cache knows is not asked again."""
+"""Clients that compute outputs while prompts are being built: one with a model and the score cache, one for dry runs."""
 
 from __future__ import annotations
 
@@ -8,123 +8,117 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from promptkit.core.arrays import Array, zeros
-from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import KVPrefix
-from promptkit.core.model import Card, Model, SupportsEmbeddings, SupportsInterventions
+from promptkit.core.model import Card, Model
 from promptkit.core.requests import Output, Request
 from promptkit.models.cache import ScoreCache
 
-MANY = 256
-"""Requests: that so many are asked is logged before they are, and again each time that there are twice as many."""
+LOG_EVERY = 256
+"""A message is logged before this many requests are computed in total, and again each time that the total doubles."""
 
 _log = logging.getLogger(__name__)
 
 
 class CachedModel:
-    """Answers requests in their order, and counts them."""
+    """A model with a score cache that returns the outputs of requests in their order and counts them."""
 
     def __init__(self, model: Model, cache: ScoreCache | None = None, card: Card | None = None) -> None:
-        """`card` stands in for the model's own, which is read when it is first asked for."""
+        """Creates a client.
+
+        Args:
+            model: The model that computes what the cache does not contain.
+            cache: The score cache; none by default.
+            card: The card to use in place of the model's, such as one with a shorter context.
+        """
         self._model = model
         self._cache = cache
         self._card = card
-        self._told = MANY
-        self.asked = 0
-        """Requests that the model has answered."""
-        self.recalled = 0
-        """Requests that the score cache has answered."""
+        self._next_log = LOG_EVERY
+        self.computed = 0
+        """Number of requests that the model has computed."""
+        self.cached = 0
+        """Number of requests that the score cache has answered."""
         self.seconds = 0.0
-        """Of the model's work."""
+        """Time that the model took, in seconds."""
 
     @property
     def card(self) -> Card:
-        """What manipulations may know of the model."""
+        """The properties of the model that manipulations can use."""
         return self._card or self._model.card
 
     @cached_property
     def _identity(self) -> Mapping[str, object]:
-        """It may take a hash of the model's files."""
+        """The model's identity, computed once because it may hash the model's files."""
         return dict(self._model.identity())
 
     def __call__(self, requests: Sequence[Request]) -> list[Output]:
-        """The answers, computed in full batches; equal requests are asked once."""
-        different = [*dict.fromkeys(requests)]
-        known = self._cache.find(self._identity, different) if self._cache is not None and different else {}
-        self.recalled += len(known)
-        if len(known) < len(different):
-            known = {**self._computed(different, known), **known}
-        answers = {different[index]: output for index, output in known.items()}
-        return [answers[request] for request in requests]
+        """Returns the outputs of the requests; equal requests are computed once."""
+        distinct = [*dict.fromkeys(requests)]
+        known = self._cache.find(self._identity, distinct) if self._cache is not None and distinct else {}
+        self.cached += len(known)
+        if len(known) < len(distinct):
+            known = {**self._compute(distinct, known), **known}
+        outputs = {distinct[index]: output for index, output in known.items()}
+        return [outputs[request] for request in requests]
 
     def embed(self, ids: Sequence[int]) -> Array:
-        """What the model's embedding gives these tokens."""
-        if not isinstance(self._model, SupportsEmbeddings):
-            raise Unsupported(
-                f"The model {self._model.name} does not support learned vectors",
-                code="no-learned-vectors",
-                hint="Use an hf or a vllm model",
-                model=self._model.name,
-            )
+        """Returns the model's embeddings of the tokens; see `Model.embed`."""
         return self._model.embed(ids)
 
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
-        """What the model's layers hold of these tokens."""
-        if not isinstance(self._model, SupportsInterventions):
-            raise Unsupported(
-                f"The model {self._model.name} does not support prefixes",
-                code="no-prefixes",
-                hint="Use an hf model: the name alone",
-                model=self._model.name,
-            )
+        """Returns the model's keys and values of the tokens; see `Model.keys_values`."""
         return self._model.keys_values(ids)
 
-    def _computed(self, requests: Sequence[Request], known: Mapping[int, Output]) -> dict[int, Output]:
-        """The answers of every batch that holds an unknown one: as with a run, what is known changes no batch."""
-        self._tell(len(requests) - len(known))
+    def _compute(self, requests: Sequence[Request], known: Mapping[int, Output]) -> dict[int, Output]:
+        """Computes every batch that contains an unknown request.
+
+        The batches are those of all requests, so that a resumed run computes the same batches as an uninterrupted one.
+        """
+        self._log_progress(len(requests) - len(known))
         self._model.load()
-        began = time.perf_counter()
-        answers: dict[int, Output] = {}
+        start = time.perf_counter()
+        computed: dict[int, Output] = {}
         for indices, outputs in self._model.answer(requests, frozenset(known)):
             if self._cache is not None:
                 self._cache.add(self._identity, [requests[i] for i in indices], outputs)
-            answers.update(zip(indices, outputs, strict=True))
-        self.asked += len(requests) - len(known)
-        self.seconds += time.perf_counter() - began
-        return answers
+            computed.update(zip(indices, outputs, strict=True))
+        self.computed += len(requests) - len(known)
+        self.seconds += time.perf_counter() - start
+        return computed
 
-    def _tell(self, more: int) -> None:
-        if self.asked + more >= self._told:
-            _log.warning("To make the prompts, the model is asked %d requests (%d so far).", more, self.asked)
-            self._told = 2 * (self.asked + more)
+    def _log_progress(self, count: int) -> None:
+        if self.computed + count >= self._next_log:
+            _log.warning("Building the prompts needs %d more model requests (%d so far).", count, self.computed)
+            self._next_log = 2 * (self.computed + count)
 
     def notes(self) -> Sequence[str]:
-        """What a reader of a run should know of the work before it."""
-        if not self.asked + self.recalled:
+        """Returns a note with the number of requests, or nothing if there were none."""
+        if not self.computed + self.cached:
             return ()
-        known = f", and {self.recalled} were known from the score cache" if self.recalled else ""
-        return (f"{self.asked} requests were asked while prompts were made ({self.seconds:.1f} s){known}",)
+        cached = f", and {self.cached} were found in the score cache" if self.cached else ""
+        return (f"{self.computed} requests were computed while prompts were built ({self.seconds:.1f} s){cached}",)
 
 
 class NeedsAnswer(Exception):
-    """A prompt cannot be made any further without a model's answer."""
+    """A dry run cannot build a prompt any further, because it needs a model's output."""
 
 
 class DryRunModel:
-    """Stands in for a model in a rehearsal: says what it may be known by, and answers nothing."""
+    """A stand-in for a model in a dry run: it has a card and computes nothing."""
 
     def __init__(self, card: Card) -> None:
         self.card = card
 
     def __call__(self, requests: Sequence[Request]) -> list[Output]:
-        """Raise NeedsAnswer if anything is asked."""
+        """Raises NeedsAnswer if there are any requests."""
         if requests:
             raise NeedsAnswer
         return []
 
     def embed(self, ids: Sequence[int]) -> Array:
-        """Nothing, as often as it is asked for."""
+        """Returns zero vectors of the requested shape."""
         return zeros(len(ids), self.card.d_model)
 
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
-        """Raise NeedsAnswer: how they look no card says."""
+        """Raises NeedsAnswer, because the card does not state the shape of keys and values."""
         raise NeedsAnswer

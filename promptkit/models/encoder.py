@@ -1,14 +1,14 @@
-"""The encoder engine: a BERT-like model of transformers as a sentence encoder, whose vector of a text is a mean over tokens.
+"""The encoder engine: a BERT-like model of transformers whose vector of a text is the mean over its tokens.
 
-As sentence-transformers computes it (Reimers and Gurevych 2019, 1908.10084): the model's special tokens stand around the
-text and count in the mean. A model whose files ask for another pooling or for further layers is refused; the scaling to
-length 1 that they may ask for is left to whoever compares vectors.
+It computes what sentence-transformers does (Reimers and Gurevych 2019, arXiv 1908.10084): the special tokens around the text
+count in the mean. A model that specifies another pooling or further layers is refused. Normalization to length 1, which a
+model may specify, is left to the code that compares vectors.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,47 +19,49 @@ from pydantic import PositiveInt
 from promptkit.core.errors import ModelError, Unsupported, json_reason
 from promptkit.core.model import Card
 from promptkit.core.requests import Output, Read, ReadOutput, Request
-from promptkit.models import registry as base
-from promptkit.models.batching import make_plan
+from promptkit.models import registry
+from promptkit.models.base import BatchedEngine
 from promptkit.models.files.device import device_of
 from promptkit.models.files.pretrained import card, fetched, read_config
 from promptkit.models.files.source import Source, resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.hf.pooling import hidden_state
-from promptkit.models.one_token import refuse_layers
 
 VECTOR = Read(hidden_layer=-1, mean_from=0)
-"""All that an encoder is asked."""
+"""The only verb that an encoder supports."""
+SUPPORTED_MODULES = ("Transformer", "mean", "Normalize")
+"""The modules and the pooling of sentence-transformers that this engine computes."""
+EXAMPLE = "encoder:sentence-transformers/all-MiniLM-L6-v2"
 
 
 class TextTokenizer(TransformersTokenizer):
-    """A tokenizer that says nothing of the special tokens around a text: the encoder itself puts them there."""
+    """A tokenizer without a BOS token: the encoder adds the special tokens around a text itself."""
 
     @property
     def bos(self) -> tuple[int, ...]:
-        """None."""
+        """The empty tuple."""
         return ()
 
     @property
-    def longest(self) -> int:
-        """The most tokens of a text that the tokenizer's settings allow, the special ones counted."""
+    def max_length(self) -> int:
+        """The maximum number of tokens of a text in the tokenizer's settings, including special tokens."""
         return int(self._tokenizer.model_max_length)
 
     @property
     def padding(self) -> int:
-        """The token that fills a batch's shorter rows."""
+        """The padding token."""
         return int(self._tokenizer.pad_token_id or 0)
 
 
-class EncoderModel:
-    """A sentence encoder, its weights loaded at the first request."""
+class EncoderModel(BatchedEngine):
+    """A sentence encoder; its weights load at the first request."""
 
     verbs = frozenset({"Read"})
     hidden_states = True
     learned_vectors = False
     learned_layers = False
 
-    class Settings(base.Settings):
+    class Settings(registry.Settings):
         """Settings of the encoder engine."""
 
         device: str = "auto"
@@ -67,23 +69,28 @@ class EncoderModel:
         revision: str | None = None
         """Branch, tag or commit of a model on the hub."""
         batch_tokens: PositiveInt = 4096
-        """Tokens computed at once, at least 1."""
+        """Maximum number of tokens in a batch."""
 
     def __init__(self, name: str, settings: Settings) -> None:
-        """Resolve the name; refuse a model that is no encoder, or whose vectors are made in another way."""
-        self.name = f"encoder:{name}"
+        """Resolves the name and reads the configuration.
+
+        Raises:
+            ModelError: The model is not BERT-like, or its files cannot be read.
+            Unsupported: The files specify another pooling than the mean, or further layers.
+        """
+        super().__init__(f"encoder:{name}", batch_tokens=settings.batch_tokens)
         self._settings = settings
         self._source = resolve(name, settings.revision)
         self._config: Any = read_config(self._source, self.name)
         _check_encoder(self._config, self.name)
-        self._files = _files(self._source)
+        self._files = _json_folder(self._source)
         _check_pooling(self._files, self.name)
 
     @cached_property
     def card(self) -> Card:
-        """What manipulations may know of the model; its context is what a text may have, special tokens not counted."""
-        stated = _read(self._files / "sentence_bert_config.json") or {}
-        limits = (stated.get("max_seq_length"), self._tokenizer.longest, self._config.max_position_embeddings)
+        """The model's card; the context length does not count special tokens."""
+        stated = _read_json(self._files / "sentence_bert_config.json") or {}
+        limits = (stated.get("max_seq_length"), self._tokenizer.max_length, self._config.max_position_embeddings)
         before, after = self._tokenizer.frame
         longest = min(limit for limit in limits if limit) - len(before) - len(after)
         return card(self._config, self._tokenizer, at_most=longest)
@@ -95,7 +102,7 @@ class EncoderModel:
         return TextTokenizer(fetched(AutoTokenizer, self._source, self.name))
 
     def identity(self) -> Mapping[str, object]:
-        """Content, settings and library versions that determine a result."""
+        """Returns the content hash, settings and library versions that determine a result."""
         import transformers
 
         return {
@@ -108,24 +115,12 @@ class EncoderModel:
             "transformers": transformers.__version__,
         }
 
-    def notes(self) -> Sequence[str]:
-        """Nothing ever happens."""
-        return ()
-
     def load(self) -> None:
-        """Load the weights."""
+        """Loads the weights."""
         self._model  # noqa: B018 - a cached property
 
-    def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
-        """See `Model.batches`."""
-        size = self._settings.batch_tokens
-        plan = make_plan(requests, batch_tokens=size, batch_pairs=size**2, share=False)
-        return [batch.requests for batch in plan.batches]
-
-    def answer(
-        self, requests: Sequence[Request], done: Collection[int] = frozenset()
-    ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
-        """Answer a batch of the plan at a time; see `Model.answer`."""
+    def check_supported(self, requests: Sequence[Request]) -> None:
+        """Raises Unsupported if a request is not for the vector of a text."""
         if any(request.verb != VECTOR or request.input.vectors for request in requests):
             raise Unsupported(
                 f"The model {self.name} is a sentence encoder, which returns only one vector for each text",
@@ -133,15 +128,11 @@ class EncoderModel:
                 hint="Use an hf model",
                 model=self.name,
             )
-        refuse_layers(requests, self.name)
-        finished = frozenset(done)
-        for batch in self.batches(requests):
-            if not finished.issuperset(batch):
-                yield batch, self._vectors([requests[i].input.ids for i in batch])
+        super().check_supported(requests)
 
-    def _vectors(self, texts: Sequence[tuple[int, ...]]) -> tuple[Output, ...]:
+    def _compute(self, requests: Sequence[Request]) -> tuple[Output, ...]:
         before, after = self._tokenizer.frame
-        rows = [before + text + after for text in texts]
+        rows = [before + request.input.ids + after for request in requests]
         ids = torch.full((len(rows), max(map(len, rows))), self._tokenizer.padding)
         mask = torch.zeros_like(ids)
         for index, row in enumerate(rows):
@@ -177,39 +168,39 @@ def _check_encoder(config: Any, name: str) -> None:
             f"The model {name} is not a sentence encoder: it is not BERT-like",
             code="not-an-encoder",
             got=f"a model of type {config.model_type}",
-            hint="Use one such as encoder:sentence-transformers/all-MiniLM-L6-v2; a language model is named without encoder:",
+            hint=f"Use an encoder such as {EXAMPLE}, or a language model without the prefix encoder:",
             model=name,
             model_type=str(config.model_type),
         )
 
 
 def _check_pooling(files: Path, name: str) -> None:
-    """Raise if the files say that a text's vector is another than the mean; files that say nothing mean the mean."""
-    asked = []
-    for module in _read(files / "modules.json") or ():
+    """Raises Unsupported if the files specify other vectors than the mean; without such files the mean is used."""
+    specified = []
+    for module in _read_json(files / "modules.json") or ():
         kind = str(module["type"]).rpartition(".")[2]
-        asked += _poolings(_read(files / module["path"] / "config.json") or {}) if kind == "Pooling" else [kind]
-    foreign = [what for what in asked if what not in ("Transformer", "mean", "Normalize")]
-    if foreign:
+        specified += _poolings(_read_json(files / module["path"] / "config.json") or {}) if kind == "Pooling" else [kind]
+    unsupported = [module for module in specified if module not in SUPPORTED_MODULES]
+    if unsupported:
         raise Unsupported(
-            f"The model {name} does not use mean pooling alone: its files specify {' and '.join(foreign)}",
+            f"The model {name} does not use mean pooling alone: its files specify {' and '.join(unsupported)}",
             code="unsupported-pooling",
-            hint="Use one with mean pooling alone, such as encoder:sentence-transformers/all-MiniLM-L6-v2",
+            hint=f"Use an encoder with mean pooling alone, such as {EXAMPLE}",
             model=name,
-            pooling=tuple(foreign),
+            pooling=tuple(unsupported),
         )
 
 
 def _poolings(config: Mapping[str, Any]) -> list[str]:
-    """The poolings that a file of sentence-transformers names, as its newer or its older versions write it."""
+    """Returns the poolings in a configuration of sentence-transformers, in the format of its newer or older versions."""
     if "pooling_mode" in config:
         return [str(config["pooling_mode"])]
-    named = [key for key, value in config.items() if key.startswith("pooling_mode_") and value]
-    return [key.removeprefix("pooling_mode_").partition("_token")[0] for key in named]
+    enabled = [key for key, value in config.items() if key.startswith("pooling_mode_") and value]
+    return [key.removeprefix("pooling_mode_").partition("_token")[0] for key in enabled]
 
 
-def _files(source: Source) -> Path:
-    """The folder of the small files beside the weights."""
+def _json_folder(source: Source) -> Path:
+    """Returns the folder of the model's JSON files, downloaded if the model is on the hub."""
     if source.local:
         return Path(source.location)
     from huggingface_hub import snapshot_download
@@ -217,8 +208,8 @@ def _files(source: Source) -> Path:
     return Path(snapshot_download(source.location, revision=source.commit, allow_patterns="*.json"))
 
 
-def _read(path: Path) -> Any:
-    """What a JSON file says; None where there is no such file."""
+def _read_json(path: Path) -> Any:
+    """Returns the content of a JSON file, or None if there is no such file."""
     if not path.is_file():
         return None
     try:

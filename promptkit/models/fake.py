@@ -1,12 +1,11 @@
-"""The fake engine: a deterministic language model made of hashes, for documentation, dry runs and tests.
+"""The fake engine: a deterministic language model whose probabilities are hashes, for documentation, dry runs and tests.
 
-It reads bytes, obeys the rules of probability (its next-token distributions sum to 1 and depend on the whole prompt)
-and knows nothing. No weights, no torch.
+Its tokens are bytes. Its next-token distributions sum to 1 and depend on the entire prompt. It needs no weights and no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +16,9 @@ from promptkit.core.hashing import blake2b_int
 from promptkit.core.inputs import TextInput
 from promptkit.core.model import Card, Encoding
 from promptkit.core.requests import GenerateOutput, Output, Read, ReadOutput, Request, Score, ScoreOutput
-from promptkit.models import registry as base
-from promptkit.models.batching import make_plan
+from promptkit.models import registry
+from promptkit.models.base import BatchedEngine
 from promptkit.models.generation import outputs_of, texts_of
-from promptkit.models.one_token import refuse_layers
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
@@ -32,53 +30,56 @@ CONTEXT_LENGTH = 1 << 20
 
 
 class ByteTokenizer:
-    """One token a UTF-8 byte, and three control tokens."""
+    """A tokenizer with one token for each UTF-8 byte and three control tokens."""
 
     control: Mapping[str, int] = CONTROL
     bos: tuple[int, ...] = (CONTROL["<bos>"],)
-
     ends: tuple[int, ...] = (CONTROL["<end>"],)
 
     def encode(self, text: str) -> Encoding:
-        """Bytes; every byte of a character starts where the character does."""
+        """Returns the bytes of the text; every byte of a character starts at that character's offset."""
         starts = [index for index, character in enumerate(text) for _ in character.encode("utf-8", "surrogatepass")]
         return Encoding(ids=tuple(text.encode("utf-8", "surrogatepass")), starts=tuple(starts))
 
     def name(self, token_id: int) -> str:
-        """The control token's name, or the byte as hexadecimal."""
+        """Returns the control token's name, the printable character, or the byte in hexadecimal."""
         names = {number: name for name, number in CONTROL.items()}
         return names.get(token_id) or (chr(token_id) if 32 <= token_id < 127 else f"<0x{token_id:02X}>")
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text; control tokens by name."""
+        """Returns the text of the ids, with control tokens by name."""
         parts = [self.name(i).encode() if i > 255 else bytes([i]) for i in ids]
         return b"".join(parts).decode("utf-8", "replace")
 
     def chat(self, turns: Sequence[tuple[str, str]]) -> str:
-        """`<bos>`, then `<turn>role`, the content and `<end>` for each turn."""
-        shown = "".join(f"<turn>{role}\n{content}<end>\n" for role, content in turns)
-        return f"<bos>{shown}<turn>assistant\n"
+        """Returns `<bos>`, then `<turn>role`, the content and `<end>` for each turn, then the start of the answer."""
+        formatted = "".join(f"<turn>{role}\n{content}<end>\n" for role, content in turns)
+        return f"<bos>{formatted}<turn>assistant\n"
 
 
-class FakeModel:
-    """Answers every request from a hash of the token ids."""
+class FakeModel(BatchedEngine):
+    """A model that answers every request from a hash of its token ids."""
 
     verbs = frozenset({"Score", "Read", "Generate"})
     hidden_states = True
     learned_vectors = True
-    learned_layers = False
 
-    class Settings(base.Settings):
+    class Settings(registry.Settings):
         """Settings of the fake engine."""
 
         batch_tokens: PositiveInt = 4096
-        """Tokens answered at once."""
+        """Maximum number of tokens in a batch."""
 
     def __init__(self, name: str, settings: Settings) -> None:
-        """Another `name` is another model."""
-        self.name = name if name == "fake" else f"fake:{name}"
+        """Creates a fake model.
+
+        Args:
+            name: Any word; a different word gives different probabilities.
+            settings: The settings of the engine.
+        """
+        super().__init__(name if name == "fake" else f"fake:{name}", batch_tokens=settings.batch_tokens)
         self._settings = settings
-        self._vectors: dict[int, Floats] = {}
+        self._token_vectors: dict[int, Floats] = {}
         self.card = Card(
             tokenizer=ByteTokenizer(),
             d_model=D_MODEL,
@@ -90,39 +91,18 @@ class FakeModel:
         )
 
     def identity(self) -> Mapping[str, object]:
-        """The name is the model."""
+        """Returns the name and the batch size, which determine every result."""
         return {"engine": "fake", "name": self.name, "batch_tokens": self._settings.batch_tokens}
 
     def embed(self, ids: Sequence[int]) -> Array:
-        """The tokens' vectors; as learned ones they are other tokens than those."""
-        self._hidden((0,), 0, None)
-        return as_array(self._vectors[0][list(ids)])
+        """Returns the embeddings of the tokens; used as learned vectors, they do not give the results of the tokens."""
+        return as_array(self._layer_vectors(0)[list(ids)])
 
-    def notes(self) -> Sequence[str]:
-        """Nothing ever happens."""
-        return ()
-
-    def load(self) -> None:
-        """There is nothing to load."""
-
-    def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
-        """See `Model.batches`."""
-        size = self._settings.batch_tokens
-        plan = make_plan(requests, batch_tokens=size, batch_pairs=size**2, share=False)
-        return [batch.requests for batch in plan.batches]
-
-    def answer(
-        self, requests: Sequence[Request], done: Collection[int] = frozenset()
-    ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
-        """Answer a batch of the plan at a time; see `Model.answer`."""
-        refuse_layers(requests, self.name)
-        finished = frozenset(done)
-        for batch in self.batches(requests):
-            if not finished.issuperset(batch):
-                yield batch, tuple(self._output(requests[i]) for i in batch)
+    def _compute(self, requests: Sequence[Request]) -> tuple[Output, ...]:
+        return tuple(map(self._output, requests))
 
     def _output(self, request: Request) -> Output:
-        ids, verb = _distinct(request.input), request.verb
+        ids, verb = _content_ids(request.input), request.verb
         if isinstance(verb, Score):
             return ScoreOutput(
                 logprobs=tuple(
@@ -133,14 +113,14 @@ class FakeModel:
         return self._read(ids, verb) if isinstance(verb, Read) else self._write(request)
 
     def _write(self, request: Request) -> GenerateOutput:
-        texts, ids = texts_of([request]), _distinct(request.input)
+        texts, ids = texts_of([request]), _content_ids(request.input)
         for text in texts:
             while text.generation is None:
                 logprobs = self._next(ids + tuple(text.ids))
                 token = int(logprobs.argmax())
                 if text.verb.temperature > 0:
                     weights = np.cumsum(np.exp((logprobs - logprobs.max()) / text.verb.temperature))
-                    token = int(np.searchsorted(weights, text.chance * weights[-1], side="right"))
+                    token = int(np.searchsorted(weights, text.uniform * weights[-1], side="right"))
                 text.add(token, self.card.tokenizer, frozenset(self.card.tokenizer.ends))
         return outputs_of(texts, 1)[0]
 
@@ -154,15 +134,21 @@ class FakeModel:
         )
 
     def _hidden(self, ids: tuple[int, ...], layer: int, mean_from: int | None) -> Array:
-        """A token has a vector; the hidden state at a position is the mean of those of the tokens so far."""
-        if layer not in self._vectors:
-            self._vectors[layer] = self._noise((), VOCABULARY * D_MODEL, f"hidden {layer}").reshape(VOCABULARY, D_MODEL)
-        states = self._vectors[layer][[token % VOCABULARY for token in ids]].cumsum(0) / np.arange(1, len(ids) + 1)[:, None]
+        """Returns a hidden state: at each position, the mean of the vectors of the tokens up to it."""
+        vectors = self._layer_vectors(layer)[[token % VOCABULARY for token in ids]]
+        states = vectors.cumsum(0) / np.arange(1, len(ids) + 1)[:, None]
         state = states[-1] if mean_from is None else states[mean_from:].mean(0)
         return as_array(state)
 
+    def _layer_vectors(self, layer: int) -> Floats:
+        """Returns one vector for each token, shape (VOCABULARY, D_MODEL)."""
+        if layer not in self._token_vectors:
+            noise = self._noise((), VOCABULARY * D_MODEL, f"hidden {layer}")
+            self._token_vectors[layer] = noise.reshape(VOCABULARY, D_MODEL)
+        return self._token_vectors[layer]
+
     def _next(self, ids: tuple[int, ...]) -> Floats:
-        """Next-token log-probabilities, shape (VOCABULARY,)."""
+        """Returns the next-token log-probabilities, shape (VOCABULARY,)."""
         logits = self._noise(ids, VOCABULARY, "logits")
         normalized: Floats = logits - np.logaddexp.reduce(logits)
         return normalized
@@ -172,9 +158,9 @@ class FakeModel:
         return np.random.default_rng(seed).normal(size=size)
 
 
-def _distinct(prompt: TextInput) -> tuple[int, ...]:
-    """The ids, those of learned vectors by what the vectors hold."""
+def _content_ids(prompt: TextInput) -> tuple[int, ...]:
+    """Returns the token ids, with the id of each learned vector replaced by a hash of its values."""
     if prompt.vectors is None:
         return prompt.ids
-    held = [-1 - blake2b_int(row.tobytes(), size=6) for row in prompt.vectors.numpy()]
-    return tuple(token if token >= 0 else held[-1 - token] for token in prompt.ids)
+    hashes = [-1 - blake2b_int(row.tobytes(), size=6) for row in prompt.vectors.numpy()]
+    return tuple(token if token >= 0 else hashes[-1 - token] for token in prompt.ids)

@@ -1,47 +1,50 @@
-"""Texts as they are written, a token a step: which token is taken, and when a text ends. Knows nothing of attention."""
+"""Generation of texts one token at a time: which token is drawn and when a text ends. Shared by all engines."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from promptkit.core.hashing import blake2b_int
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Request
 
 TAIL = 8
-"""How many of the prompt's last tokens are decoded with a text: some tokenizers drop a text's first space."""
+"""Number of the prompt's last tokens that are decoded with a text, because some tokenizers drop a text's first space."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Text:
-    """One text of one request."""
+    """One text of one request while it is generated."""
 
     request: int
-    """Index into the requests that are written together."""
+    """Index into the requests that are generated together."""
     sample: int
+    """Number of the text among the samples of its request, from 0."""
     verb: Generate
     tail: tuple[int, ...]
-    """The prompt's last tokens, learned vectors left out."""
+    """The prompt's last tokens, without learned vectors."""
     ids: list[int] = field(default_factory=list)
+    """The tokens generated so far."""
     written: str = ""
-    """What the ids say."""
+    """The decoded text of `ids`."""
     generation: Generation | None = None
-    """The whole text, once it has ended."""
+    """The finished text; None until it has ended."""
 
     @property
-    def chance(self) -> float:
-        """In [0, 1): what is drawn at this step, a function of (seed, sample, step) alone."""
+    def uniform(self) -> float:
+        """A number in [0, 1) to sample this step's token with: a function of the seed, the sample and the step."""
         return blake2b_int(f"{self.verb.seed}\0{self.sample}\0{len(self.ids)}") / 2**64
 
     def add(self, token: int, tokenizer: Tokenizer, ends: frozenset[int]) -> None:
-        """Take the next token, and see whether the text has ended."""
+        """Appends a token and ends the text if the token, a stop string or the maximum length ends it."""
         self.ids.append(token)
         if token in ends:
             self._end("end", self.written)
             return
-        before = tokenizer.decode(self.tail)
-        self.written = tokenizer.decode([*self.tail, *self.ids])[len(before) :]
+        tail = tokenizer.decode(self.tail)
+        self.written = tokenizer.decode([*self.tail, *self.ids])[len(tail) :]
         stops = [place for stop in self.verb.stop if (place := self.written.find(stop)) >= 0]
         if stops:
             self._end("stop", self.written[: min(stops)])
@@ -49,16 +52,16 @@ class Text:
             self._end("length", self.written)
 
     def finish(self) -> None:
-        """End it where an engine wrote no further, for want of room."""
+        """Ends a text that the engine stopped early, because the model's context was full."""
         if self.generation is None:
             self._end("length", self.written)
 
-    def _end(self, how: str, text: str) -> None:
-        self.generation = Generation(ids=tuple(self.ids), text=text, ended=how)  # type: ignore[arg-type]
+    def _end(self, ended: Literal["stop", "end", "length"], text: str) -> None:
+        self.generation = Generation(ids=tuple(self.ids), text=text, ended=ended)
 
 
 def texts_of(requests: Sequence[Request]) -> list[Text]:
-    """The texts that are to be written, a request's samples side by side."""
+    """Returns the texts to generate, with the samples of one request next to each other."""
     return [
         Text(request=index, sample=sample, verb=request.verb, tail=tuple(i for i in request.input.ids[-TAIL:] if i >= 0))
         for index, request in enumerate(requests)
@@ -68,14 +71,14 @@ def texts_of(requests: Sequence[Request]) -> list[Text]:
 
 
 def outputs_of(texts: Sequence[Text], count: int) -> list[GenerateOutput]:
-    """The output of each of the `count` requests, all of whose texts have ended."""
+    """Returns the outputs of `count` requests from their texts, all of which have ended."""
     generations: list[list[Generation]] = [[] for _ in range(count)]
     for text in texts:
         assert text.generation is not None
         generations[text.request].append(text.generation)
-    return [GenerateOutput(generations=tuple(each)) for each in generations]
+    return [GenerateOutput(generations=tuple(samples)) for samples in generations]
 
 
-def seed_of(seed: int, sample: int) -> int:
-    """For an engine that draws by itself: a seed of 63 bits, such that no sample of one seed is a sample of another."""
+def sampling_seed(seed: int, sample: int) -> int:
+    """Returns a seed of 63 bits for an engine that samples by itself; different seeds share no sample."""
     return blake2b_int(f"{seed}\0{sample}") >> 1

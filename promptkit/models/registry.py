@@ -1,10 +1,10 @@
-"""Model names and engines: `[engine:]name`, the hf engine by default."""
+"""The table of engines, and the names and settings of models: `[engine:]name`, with the hf engine by default."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -13,21 +13,27 @@ from promptkit.core.model import Model
 
 
 class Engine(NamedTuple):
-    """One kind of model; what it says of itself is checked against the class by a test, so that a list loads no torch."""
+    """What one engine is and supports.
+
+    The table repeats what the engine's class declares, so that it can be read without importing torch; a test compares them.
+    """
 
     module: str
+    """The module of the engine's class."""
     attribute: str
+    """The name of the engine's class in that module."""
     verbs: tuple[str, ...]
-    """What it can be asked."""
+    """The verbs that it supports."""
     names: str
-    """What stands behind `engine:`."""
+    """What the name after `engine:` can be."""
     description: str
+    """What it is for."""
     hidden_states: bool = False
-    """Whether `Read` gives them."""
+    """Whether `Read` returns hidden states."""
     learned_vectors: bool = False
-    """Whether a prompt may hold them."""
+    """Whether prompts can contain learned vectors."""
     learned_layers: bool = False
-    """Whether its layers take learned keys and values, and edits of hidden states."""
+    """Whether the layers accept learned keys, values and edits of hidden states."""
 
 
 ENGINES = {
@@ -46,7 +52,7 @@ ENGINES = {
         "VllmModel",
         ("Score", "Read", "Generate"),
         "as for hf",
-        "vLLM in this process: the most throughput on a GPU, and runs on a CPU",
+        "vLLM in this process: the highest throughput on a GPU, and also runs on a CPU",
         learned_vectors=True,
     ),
     "http": Engine(
@@ -54,14 +60,14 @@ ENGINES = {
         "HttpModel",
         ("Score", "Read", "Generate"),
         "the model's name at the server that --set base_url=URL names",
-        "vLLM's server, or any other that speaks OpenAI's protocol",
+        "vLLM's server, or any other with an OpenAI-compatible API",
     ),
     "encoder": Engine(
         "promptkit.models.encoder",
         "EncoderModel",
         ("Read",),
         "a hub id or a folder",
-        "a sentence encoder, BERT-like with mean pooling: demonstrations are chosen by its vectors",
+        "a BERT-like sentence encoder with mean pooling, whose vectors demonstrations are chosen by",
         hidden_states=True,
     ),
     "fake": Engine(
@@ -69,7 +75,7 @@ ENGINES = {
         "FakeModel",
         ("Score", "Read", "Generate"),
         "any word; another word is another model",
-        "hashes for probabilities: for dry runs and tests",
+        "probabilities from hashes, for dry runs and tests",
         hidden_states=True,
         learned_vectors=True,
     ),
@@ -77,19 +83,25 @@ ENGINES = {
 DEFAULT_ENGINE = "hf"
 
 
-def abilities_table() -> str:
-    """What each engine can apply, as Markdown: the README's table."""
+def capabilities_table() -> str:
+    """Returns what each engine supports as a Markdown table, which the README contains."""
     heads = ("scores labels", "writes texts", "hidden states", "learned vectors", "prefixes, edits")
     lines = [f"| engine | {' | '.join(heads)} | NAME |", "|---|---|---|---|---|---|---|"]
     for name, engine in ENGINES.items():
-        able = ["Score" in engine.verbs, "Generate" in engine.verbs, engine.hidden_states]
-        able += [engine.learned_vectors, engine.learned_layers]
-        lines.append(f"| `{name}` | {' | '.join('yes' if each else 'no' for each in able)} | {engine.names} |")
+        supported = (
+            "Score" in engine.verbs,
+            "Generate" in engine.verbs,
+            engine.hidden_states,
+            engine.learned_vectors,
+            engine.learned_layers,
+        )
+        cells = " | ".join("yes" if support else "no" for support in supported)
+        lines.append(f"| `{name}` | {cells} | {engine.names} |")
     return "\n".join(lines)
 
 
 class Settings(BaseModel):
-    """The settings of an engine: unknown names are refused, texts from the command line converted."""
+    """Base class of the settings of an engine: unknown names are refused, and texts from the command line are converted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -97,19 +109,41 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=Settings)
 
 
-def load(name: str | Path, **settings: object) -> Model:
-    """The model of that name. Reads its configuration and tokenizer; weights load at the first request.
+class EngineClass(Protocol):
+    """The class of an engine."""
 
-    `name` is `[engine:]name`, split at the first colon only if an engine stands left of it. For hf (the default) it is a
-    hub id, a folder, a `.gguf` file, or `demo`. Raises PromptkitError for an unknown name or setting.
+    Settings: type[Settings]
+
+    def __call__(self, name: str, settings: Any, /) -> Model:
+        """Creates the model of that name."""
+        ...
+
+
+def load(name: str | Path, **settings: object) -> Model:
+    """Returns a model. Its configuration and tokenizer are read now; its weights load at the first request.
+
+    Args:
+        name: `[engine:]name`. For hf, the default engine, the name is a hub id, a folder, a `.gguf` file, or `demo`.
+        settings: The settings of the engine, such as `dtype="bfloat16"` or `batch_tokens=4096`.
+
+    Raises:
+        InputError: The engine or a setting does not exist, or a setting has an invalid value.
+        ModelError: The model cannot be found or read.
     """
     engine, rest = split(str(name))
-    constructor: Any = getattr(import_module(ENGINES[engine].module), ENGINES[engine].attribute)
-    return cast(Model, constructor(rest, validated(constructor.Settings, engine, settings)))
+    engine_class: EngineClass = getattr(import_module(ENGINES[engine].module), ENGINES[engine].attribute)
+    return engine_class(rest, validated(engine_class.Settings, engine, settings))
 
 
 def split(name: str) -> tuple[str, str]:
-    """The engine that a name says, and what stands behind it; raises PromptkitError for an engine that there is not."""
+    """Returns the engine and the rest of a model's name.
+
+    Args:
+        name: `[engine:]name`; it is split at the first colon only if the text before it is the name of an engine.
+
+    Raises:
+        InputError: The text before the colon is not an engine.
+    """
     engine, _, rest = name.partition(":")
     if name in ENGINES and name != DEFAULT_ENGINE:
         return name, name
@@ -121,7 +155,7 @@ def split(name: str) -> tuple[str, str]:
 
 
 def validated(kind: type[S], engine: str, settings: dict[str, object]) -> S:
-    """The settings as the engine's own type; raises PromptkitError for an unknown name or a bad value."""
+    """Returns the settings as the engine's type; raises InputError for an unknown name or an invalid value."""
     for name in settings:
         if name not in kind.model_fields:
             raise unknown(f"setting of the {engine} engine", name, kind.model_fields)

@@ -15,6 +15,7 @@ import pytest
 
 import promptkit as pk
 from promptkit.core.manipulation import BindContext, Learnable
+from promptkit.models.base import BaseEngine
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import ENGINES
 from promptkit.predictor.compatibility import base_of
@@ -172,5 +173,5 @@ def test_the_engine_table_matches_the_capabilities_of_the_classes(name):
     engine = ENGINES[name]
     constructor = getattr(import_module(engine.module), engine.attribute)
     assert constructor.hidden_states == engine.hidden_states
-    assert hasattr(constructor, "embed") == engine.learned_vectors == constructor.learned_vectors
-    assert hasattr(constructor, "keys_values") == engine.learned_layers == constructor.learned_layers
+    assert constructor.learned_vectors == engine.learned_vectors == (constructor.embed is not BaseEngine.embed)
+    assert constructor.learned_layers == engine.learned_layers == (constructor.keys_values is not BaseEngine.keys_values)

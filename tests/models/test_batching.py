@@ -1,4 +1,4 @@
-"""The batch plan: a pure function of the requests, whose batches are whole and whose reuse is real."""
+"""Tests of the batch plan and of the tree of continuations."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ ids = st.lists(st.integers(0, 5), min_size=1, max_size=30).map(tuple)
 words = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4).map(tuple), min_size=1, max_size=5).map(tuple)
 
 
-def of(prompts: list[tuple[int, ...]]) -> list[Request]:
+def requests_of(prompts: list[tuple[int, ...]]) -> list[Request]:
     return [Request(input=TextInput(ids=prompt), verb=Read(top_m=1)) for prompt in prompts]
 
 
 @given(st.lists(ids, max_size=30), st.integers(1, 60), st.booleans())
-def test_every_request_is_in_one_batch_and_begins_with_what_it_reuses(
+def test_every_request_is_in_one_batch_and_starts_with_the_prefix_that_it_reuses(
     prompts: list[tuple[int, ...]], budget: int, share: bool
 ) -> None:
-    plan = make_plan(of(prompts), batch_tokens=budget, batch_pairs=10**6, share=share)
+    plan = make_plan(requests_of(prompts), batch_tokens=budget, batch_pairs=10**6, share=share)
     assert sorted(i for batch in plan.batches for i in batch.requests) == list(range(len(prompts)))
     for batch in plan.batches:
         computed = [len(prompts[i]) - batch.reuse for i in batch.requests]
@@ -34,23 +34,21 @@ def test_every_request_is_in_one_batch_and_begins_with_what_it_reuses(
 
 
 @given(st.lists(ids, min_size=2, max_size=20), st.randoms(use_true_random=False))
-def test_the_plan_shares_the_same_work_whatever_the_order_of_requests(
-    prompts: list[tuple[int, ...]], shuffle: random.Random
-) -> None:
-    def work(given_prompts: list[tuple[int, ...]]) -> list[tuple[int, list[tuple[int, ...]]]]:
-        plan = make_plan(of(given_prompts), batch_tokens=40, batch_pairs=10**6, share=True)
-        return [(batch.reuse, [given_prompts[i] for i in batch.requests]) for batch in plan.batches]
+def test_the_plan_does_not_depend_on_the_order_of_the_requests(prompts: list[tuple[int, ...]], shuffle: random.Random) -> None:
+    def reuse_of(prompts: list[tuple[int, ...]]) -> list[tuple[int, list[tuple[int, ...]]]]:
+        plan = make_plan(requests_of(prompts), batch_tokens=40, batch_pairs=10**6, share=True)
+        return [(batch.reuse, [prompts[i] for i in batch.requests]) for batch in plan.batches]
 
     shuffled = prompts[:]
     shuffle.shuffle(shuffled)
-    assert work(prompts) == work(shuffled)
+    assert reuse_of(prompts) == reuse_of(shuffled)
 
 
-def test_shared_demonstrations_are_reused_and_an_item_that_leaves_them_still_shares_the_instruction() -> None:
+def test_shared_demonstrations_are_reused_and_an_item_with_fewer_of_them_still_shares_the_instruction() -> None:
     instruction, demonstrations = tuple(range(100, 120)), tuple(range(200, 260))
     prompts = [instruction + demonstrations + (i, i, i) for i in range(1, 11)]
     prompts.append(instruction + demonstrations[:30] + (7, 8, 9))
-    plan = make_plan(of(prompts), batch_tokens=1000, batch_pairs=10**6, share=True)
+    plan = make_plan(requests_of(prompts), batch_tokens=1000, batch_pairs=10**6, share=True)
     reuse = {i: batch.reuse for batch in plan.batches for i in batch.requests}
     assert plan.prefix == instruction + demonstrations
     assert {reuse[i] for i in range(10)} == {80}
@@ -61,21 +59,21 @@ def test_different_demonstrations_for_each_item_share_the_instruction() -> None:
     draw = random.Random(0)
     instruction = tuple(range(100, 120))
     prompts = [instruction + tuple(draw.randrange(10**6) for _ in range(50)) for _ in range(8)]
-    plan = make_plan(of(prompts), batch_tokens=1000, batch_pairs=10**6, share=True)
+    plan = make_plan(requests_of(prompts), batch_tokens=1000, batch_pairs=10**6, share=True)
     assert plan.prefix == instruction
     assert {batch.reuse for batch in plan.batches} == {20}
 
 
-def test_a_mean_over_the_whole_input_loses_no_position_to_the_shared_prefix() -> None:
+def test_a_request_that_reads_a_mean_reuses_no_prefix() -> None:
     prompts = [(*range(100, 140), i, i) for i in range(1, 7)]
-    asked = of(prompts)
-    asked[0] = asked[3] = Request(input=asked[0].input, verb=Read(hidden_layer=1, mean_from=1))
-    plan = make_plan(asked, batch_tokens=1000, batch_pairs=10**6, share=True)
+    requests = requests_of(prompts)
+    requests[0] = requests[3] = Request(input=requests[0].input, verb=Read(hidden_layer=1, mean_from=1))
+    plan = make_plan(requests, batch_tokens=1000, batch_pairs=10**6, share=True)
     assert {i: batch.reuse for batch in plan.batches for i in batch.requests} == {0: 0, 3: 0, 1: 40, 2: 40, 4: 40, 5: 40}
 
 
 @given(words)
-def test_the_tree_spells_every_continuation(continuations: tuple[tuple[int, ...], ...]) -> None:
+def test_the_tree_contains_every_continuation(continuations: tuple[tuple[int, ...], ...]) -> None:
     nodes = tree(continuations)
 
     def path(node: int) -> tuple[int, ...]:
@@ -89,13 +87,15 @@ def test_the_tree_spells_every_continuation(continuations: tuple[tuple[int, ...]
     assert all(len(path(node)) == depth for node, depth in enumerate(nodes.depths))
 
 
-def test_labels_that_begin_alike_share_their_nodes() -> None:
+def test_labels_with_the_same_first_tokens_share_nodes() -> None:
     nodes = tree(((1, 2, 3), (1, 2, 4), (1, 5), (6,)))
     assert nodes.tokens == (1, 2)
 
 
 @given(words)
-def test_the_tree_is_no_larger_than_the_labels_without_their_last_tokens(continuations: tuple[tuple[int, ...], ...]) -> None:
+def test_the_tree_has_no_more_nodes_than_the_labels_have_tokens_before_their_last(
+    continuations: tuple[tuple[int, ...], ...],
+) -> None:
     request = Request(input=TextInput(ids=(1,)), verb=Score(continuations=continuations))
     assert isinstance(request.verb, Score)
     assert len(tree(request.verb.continuations).tokens) <= sum(len(c) - 1 for c in continuations)

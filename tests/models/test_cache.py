@@ -1,4 +1,4 @@
-"""The score cache: what it gives back, what is another question, and what becomes of damage."""
+"""Tests of the score cache: lookups, keys, damaged files and the size limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.core.inputs import TextInput
-from promptkit.core.requests import Generate, Generation, Read, Request, Score
+from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.models.cache import ScoreCache
 from promptkit.models.fake import FakeModel
@@ -44,31 +44,31 @@ verbs = st.one_of(
 requests = st.builds(lambda prompt, verb: Request(input=TextInput(ids=prompt), verb=verb), ids, verbs)
 
 
-def answers(asked: list[Request]) -> list[Any]:
+def outputs_of(batch: list[Request]) -> list[Any]:
     outputs: dict[int, Any] = {}
-    for indices, batch in MODEL.answer(asked):
-        outputs |= dict(zip(indices, batch, strict=True))
-    return [outputs[index] for index in range(len(asked))]
+    for indices, computed in MODEL.answer(batch):
+        outputs |= dict(zip(indices, computed, strict=True))
+    return [outputs[index] for index in range(len(batch))]
 
 
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory):
+def new_cache(tmp_path_factory):
     return lambda: ScoreCache(tmp_path_factory.mktemp("scores", numbered=True) / "scores.sqlite")
 
 
-# ---- what it gives back -----------------------------------------------------------------------------
+# ---- lookups and keys -------------------------------------------------------------------------------
 
 
-@given(asked=st.lists(requests, max_size=5), others=st.lists(requests, max_size=5))
-def test_what_was_kept_is_found_as_it_was_and_nothing_else_is(empty, asked, others):
-    cache = empty()
-    outputs = answers(asked)
-    cache.add(ID, asked, outputs)
-    assert cache.find(ID, asked) == dict(enumerate(outputs))
+@given(stored=st.lists(requests, max_size=5), others=st.lists(requests, max_size=5))
+def test_stored_outputs_are_found_unchanged_and_others_are_not_found(new_cache, stored, others):
+    cache = new_cache()
+    outputs = outputs_of(stored)
+    cache.add(ID, stored, outputs)
+    assert cache.find(ID, stored) == dict(enumerate(outputs))
     found = cache.find(ID, others)
-    expected = answers(others)
+    expected = outputs_of(others)
     assert all(expected[index] == output for index, output in found.items())
-    assert cache.find({**ID, "name": "another"}, asked) == {}
+    assert cache.find({**ID, "name": "another"}, stored) == {}
 
 
 @pytest.mark.parametrize(
@@ -81,55 +81,55 @@ def test_what_was_kept_is_found_as_it_was_and_nothing_else_is(empty, asked, othe
         lambda r: replace(r, verb=replace(r.verb, max_tokens=5)),
     ],
 )
-def test_whatever_changes_an_answer_is_another_question(empty, change):
+def test_every_setting_that_changes_an_output_is_part_of_the_key(new_cache, change):
     request = Request(input=TextInput(ids=(1, 2)), verb=Generate(max_tokens=4, temperature=1.0, seed=3))
-    cache = empty()
-    cache.add(ID, [request], answers([request]))
+    cache = new_cache()
+    cache.add(ID, [request], outputs_of([request]))
     assert cache.find(ID, [request])
     assert not cache.find(ID, [change(request)])
 
 
-def test_fewer_samples_are_found_in_more_and_a_greedy_text_whatever_the_seed(empty):
-    cache = empty()
+def test_fewer_samples_are_found_among_more_and_greedy_texts_with_any_seed(new_cache):
+    cache = new_cache()
     eight, three = (
         Request(input=TextInput(ids=(1, 2)), verb=Generate(max_tokens=4, temperature=1.0, seed=3, n=n)) for n in (8, 3)
     )
-    cache.add(ID, [eight], answers([eight]))
-    assert cache.find(ID, [three]) == {0: answers([three])[0]}
+    cache.add(ID, [eight], outputs_of([eight]))
+    assert cache.find(ID, [three]) == {0: outputs_of([three])[0]}
     one, other = (Request(input=TextInput(ids=(1, 2)), verb=Generate(max_tokens=4, seed=seed)) for seed in (0, 1))
-    cache.add(ID, [one], answers([one]))
+    cache.add(ID, [one], outputs_of([one]))
     assert cache.find(ID, [other])
 
 
 # ---- runs -------------------------------------------------------------------------------------------
 
 
-class Counting(FakeModel):
-    """Counts what it was asked."""
+class CountingModel(FakeModel):
+    """A fake model that counts the requests that it computes."""
 
-    asked = 0
+    computed = 0
 
     def answer(self, requests: Any, done: Any = frozenset()) -> Any:
         for indices, outputs in super().answer(requests, done):
-            Counting.asked += len(indices)
+            CountingModel.computed += len(indices)
             yield indices, outputs
 
 
 def run(out: Path, *, template: str = "sentiment/review", seed: int = 0, model: str = "fake", cache: bool = True) -> Any:
-    Counting.asked = 0
+    CountingModel.computed = 0
     predictor = pk.Predictor(
-        Counting(model, FakeModel.Settings(batch_tokens=3000)),
+        CountingModel(model, FakeModel.Settings(batch_tokens=3000)),
         pk.Prompt(template, demos=pk.demos.balanced(k=2, seed=seed)),
         [pk.Verbalizer({"negative": "bad", "positive": "good"}), pk.calibrate.Contextual()],
     )
     return evaluate(predictor, pk.task("sentiment"), limit=20, out=out, cache=cache)
 
 
-def test_a_second_identical_run_asks_the_model_nothing_and_has_the_same_bytes(tmp_path):
+def test_a_second_identical_run_computes_nothing_and_writes_the_same_files(tmp_path):
     first = run(tmp_path / "first")
-    assert Counting.asked == 23
+    assert CountingModel.computed == 23
     second = run(tmp_path / "second")
-    assert Counting.asked == 0
+    assert CountingModel.computed == 0
     assert second.notes[-1] == "23 of 23 answers were taken from the score cache"
     for file in ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json"):
         assert (first.path / file).read_bytes() == (second.path / file).read_bytes()
@@ -139,70 +139,71 @@ OTHER = "{% block input %}{{ text }}:{% endblock %}{% block target %} {{ label }
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"model": "another"}, {"template": OTHER}])
-def test_another_template_seed_or_model_is_asked_anew(tmp_path, change):
+def test_another_template_seed_or_model_is_computed_again(tmp_path, change):
     run(tmp_path)
     run(tmp_path, **change)
-    assert Counting.asked == 23
+    assert CountingModel.computed == 23
 
 
-def test_without_the_cache_nothing_is_read_from_it_or_kept(tmp_path, scores):
+def test_without_the_cache_nothing_is_read_or_stored(tmp_path, scores):
     run(tmp_path / "a", cache=False)
     assert not scores.exists()
     run(tmp_path / "b")
     run(tmp_path / "c", cache=False)
-    assert Counting.asked == 23
+    assert CountingModel.computed == 23
 
 
-# ---- damage, size, company --------------------------------------------------------------------------
+# ---- damage, size, several processes ----------------------------------------------------------------
 
 
-def one(number: int, size: int = 1) -> tuple[list[Request], list[Any]]:
-    asked = [Request(input=TextInput(ids=(number, number)), verb=Score(continuations=((1,) * size,)))]
-    return asked, answers(asked)
+def scored(number: int, size: int = 1) -> tuple[list[Request], list[Any]]:
+    batch = [Request(input=TextInput(ids=(number, number)), verb=Score(continuations=((1,) * size,)))]
+    return batch, outputs_of(batch)
 
 
 def test_a_damaged_entry_is_a_miss(tmp_path):
     cache = ScoreCache(tmp_path / "s")
     for number in (1, 2):
-        cache.add(ID, *one(number))
+        cache.add(ID, *scored(number))
     with sqlite3.connect(tmp_path / "s") as connection:
         connection.execute("UPDATE answers SET value = replace(value, '[[-', '[[-1') WHERE rowid = 1")
-    assert [len(cache.find(ID, one(number)[0])) for number in (1, 2)] == [0, 1]
-    cache.add(ID, *one(1))
-    assert cache.find(ID, one(1)[0]) == {0: one(1)[1][0]}
+    assert [len(cache.find(ID, scored(number)[0])) for number in (1, 2)] == [0, 1]
+    cache.add(ID, *scored(1))
+    assert cache.find(ID, scored(1)[0]) == {0: scored(1)[1][0]}
 
 
 @pytest.mark.parametrize("damage", [lambda x: b"not a database" * 100, lambda x: x[:4000] + b"\xff" * (len(x) - 4000)])
-def test_a_damaged_file_is_set_aside_and_a_new_one_is_begun(tmp_path, damage, caplog):
+def test_a_damaged_file_is_renamed_and_a_new_one_is_created(tmp_path, damage, caplog):
     path = tmp_path / "s"
     cache = ScoreCache(path)
     for number in range(50):
-        cache.add(ID, *one(number, 30))
+        cache.add(ID, *scored(number, 30))
     path.write_bytes(damage(path.read_bytes()))
     for number in range(50):
-        cache.find(ID, one(number)[0])
-        cache.add(ID, *one(number, 30))
-    assert cache.find(ID, one(49, 30)[0])
-    assert "is damaged" in caplog.text
-    assert [each for each in tmp_path.iterdir() if ".damaged-" in each.name]
+        cache.find(ID, scored(number)[0])
+        cache.add(ID, *scored(number, 30))
+    assert cache.find(ID, scored(49, 30)[0])
+    assert [record.args[0] for record in caplog.records] == [path]
+    assert [file for file in tmp_path.iterdir() if ".damaged-" in file.name]
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch, caplog):
+def test_a_cache_that_cannot_be_written_is_disabled_with_a_warning(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("PROMPTKIT_SCORES", str(tmp_path / "file" / "scores.sqlite"))
+    path = tmp_path / "file" / "scores.sqlite"
+    monkeypatch.setenv("PROMPTKIT_SCORES", str(path))
     assert len(run(tmp_path / "runs").ids) == 20
-    assert "done without" in caplog.text
+    assert {record.args[0] for record in caplog.records if record.name == "promptkit.models.cache"} == {path}
 
 
-def test_a_full_cache_forgets_what_was_not_used_for_longest(tmp_path, monkeypatch):
-    cache = ScoreCache(tmp_path / "s", bound=100_000)
+def test_a_full_cache_deletes_the_least_recently_used_entries(tmp_path, monkeypatch):
+    cache = ScoreCache(tmp_path / "s", max_bytes=100_000)
     day = 86400.0
     for number in range(60):
         monkeypatch.setattr("promptkit.models.cache.time.time", lambda number=number: number * day)
-        cache.find(ID, one(0, 100)[0])  # is used every day
-        cache.add(ID, *one(number, 100))
+        cache.find(ID, scored(0, 100)[0])  # used every day
+        cache.add(ID, *scored(number, 100))
         assert cache.contents().size < 130_000
-    kept = [number for number in range(60) if cache.find(ID, one(number, 100)[0])]
+    kept = [number for number in range(60) if cache.find(ID, scored(number, 100)[0])]
     assert {0, 59} <= set(kept)
     assert kept[1:] == list(range(kept[1], 60))
     assert len(kept) < 60
@@ -220,25 +221,25 @@ for number in range(start, start + 60):
 """
 
 
-def test_two_processes_that_write_at_once_leave_it_sound(tmp_path):
+def test_two_processes_that_write_at_the_same_time_do_not_damage_the_file(tmp_path):
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "s"), str(start)]) for start in (0, 30)]
     assert [writer.wait() for writer in writers] == [0, 0]
-    asked = [Request(input=TextInput(ids=(number,)), verb=Score(continuations=((1,),))) for number in range(90)]
-    found = ScoreCache(tmp_path / "s").find({}, asked)
+    batch = [Request(input=TextInput(ids=(number,)), verb=Score(continuations=((1,),))) for number in range(90)]
+    found = ScoreCache(tmp_path / "s").find({}, batch)
     assert {index: output.logprobs for index, output in found.items()} == {n: ((-float(n),),) for n in range(90)}
     with sqlite3.connect(tmp_path / "s") as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_an_answer_to_another_question_is_no_answer(tmp_path):
-    """A key of 32 bytes never meets another; a file edited by hand may."""
+def test_a_stored_output_of_another_verb_is_a_miss(tmp_path):
+    """Hashes do not collide, but a file may be edited by hand."""
     cache = ScoreCache(tmp_path / "s")
-    (asked, _) = one(1)
-    cache.add(ID, asked, [Generation(ids=(1,), text="", ended="end")] and answers([replace(asked[0], verb=Read(top_m=2))]))
-    assert cache.find(ID, asked) == {}
+    (request,), _ = scored(1)
+    cache.add(ID, [request], outputs_of([replace(request, verb=Read(top_m=2))]))
+    assert cache.find(ID, [request]) == {}
 
 
-def test_the_command_shows_and_clears_it(tmp_path):
+def test_contents_and_clear(tmp_path):
     run(tmp_path)
     cache = ScoreCache()
     assert cache.contents().entries == 23

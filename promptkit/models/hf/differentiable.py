@@ -17,7 +17,7 @@ from promptkit.core.hashing import Hasher
 from promptkit.core.inputs import Interventions
 from promptkit.core.model import Precision
 from promptkit.core.requests import Request
-from promptkit.models.batching import MIN_SHARED, make_plan, own_tokens, tree_of
+from promptkit.models.batching import MIN_SHARED, make_plan, tree_of, unshared_tokens
 from promptkit.models.hf.checkpointing import checkpointing
 from promptkit.models.hf.forward import Forward
 
@@ -110,7 +110,7 @@ def _shared_constant_ids(requests: Sequence[Request]) -> tuple[int, ...]:
     if first_input.prefixes or any(edit.all_positions or edit.first for edit in first_input.edits):
         return ()
     smallest, largest = min(prompts), max(prompts)
-    limit = min(map(len, prompts)) - own_tokens(requests[0])
+    limit = min(map(len, prompts)) - unshared_tokens(requests[0])
     length = 0
     while length < limit and smallest[length] == largest[length] >= 0:
         length += 1

@@ -17,6 +17,7 @@ from promptkit.core.inputs import KVPrefix
 from promptkit.core.model import Card, Precision
 from promptkit.core.requests import Generate, Output, Request
 from promptkit.models import registry as base
+from promptkit.models.base import BaseEngine
 from promptkit.models.batching import Plan, make_plan
 from promptkit.models.files.device import device_of
 from promptkit.models.files.pretrained import caps_attention_logits, card, end_tokens, fetched, read_config, read_tokenizer
@@ -41,7 +42,7 @@ PAIRS_PER_BATCH = 2**22
 _log = logging.getLogger(__name__)
 
 
-class TransformersModel:
+class TransformersModel(BaseEngine):
     """A causal language model of transformers; its weights are loaded at the first request."""
 
     verbs = frozenset({"Score", "Read", "Generate"})

@@ -1,56 +1,64 @@
-"""The tokenizer of a server that has none to show: a character is a token, so that a prompt's ids are its text.
+"""The tokenizer of a chat server without a known tokenizer: each character is a token, so that a prompt's ids are its text.
 
-Chat turns are marked by control tokens of its own, from which the messages are made again.
+Control tokens mark the chat turns, so that the messages can be restored from the ids.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import TypedDict
 
 from promptkit.core.model import Encoding
 
-FIRST = 0x110000
-"""The first number that is no character's."""
+FIRST_CONTROL_ID = 0x110000
+"""The first integer that is not a code point."""
 ROLES = ("system", "user", "assistant")
-CONTROL = {name: FIRST + index for index, name in enumerate([*(f"<turn:{role}>" for role in ROLES), "<turn:end>"])}
+CONTROL = {name: FIRST_CONTROL_ID + index for index, name in enumerate([*(f"<turn:{role}>" for role in ROLES), "<turn:end>"])}
+CONTROL_NAMES = {token_id: name for name, token_id in CONTROL.items()}
+
+
+class Message(TypedDict):
+    """One message of a chat in OpenAI's format."""
+
+    role: str
+    content: str
 
 
 class CharacterTokenizer:
-    """One token a character, and the marks of turns."""
+    """A tokenizer with one token for each character and control tokens for chat turns."""
 
-    control: Mapping[str, int] = CONTROL
+    control = CONTROL
     bos: tuple[int, ...] = ()
     ends: tuple[int, ...] = ()
 
     def encode(self, text: str) -> Encoding:
-        """Code points."""
+        """Returns the code points of the text."""
         return Encoding(ids=tuple(map(ord, text)), starts=tuple(range(len(text))))
 
     def name(self, token_id: int) -> str:
-        """The character, or the name of the mark."""
-        return next((name for name, number in CONTROL.items() if number == token_id), None) or chr(token_id)
+        """Returns the character, or the name of the control token."""
+        return CONTROL_NAMES.get(token_id) or chr(token_id)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text; marks by name."""
+        """Returns the text of the ids, with control tokens by name."""
         return "".join(map(self.name, ids))
 
     def chat(self, turns: Sequence[tuple[str, str]]) -> str:
-        """Each turn between its marks, ready for the assistant's."""
+        """Returns the turns, each between its control tokens, and the start of the assistant's turn."""
         return "".join(f"<turn:{role}>{content}<turn:end>" for role, content in turns) + "<turn:assistant>"
 
 
-def messages_of(ids: Sequence[int]) -> list[dict[str, str]]:
-    """The chat messages that a prompt of characters means; one without marks is what the user says."""
-    names = {number: name.removeprefix("<turn:").removesuffix(">") for name, number in CONTROL.items()}
-    messages: list[dict[str, str]] = []
+def messages_of(ids: Sequence[int]) -> list[Message]:
+    """Returns the chat messages of a prompt; a prompt without control tokens is one message of the user."""
+    messages: list[Message] = []
     for token in ids:
-        role = names.get(token)
-        if role is not None and role != "end":
-            messages.append({"role": role, "content": ""})
-        elif role is None:
+        name = CONTROL_NAMES.get(token)
+        if name is None:
             if not messages:
                 messages.append({"role": "user", "content": ""})
             messages[-1]["content"] += chr(token)
+        elif name != "<turn:end>":
+            messages.append({"role": name.removeprefix("<turn:").removesuffix(">"), "content": ""})
     if messages[-1] == {"role": "assistant", "content": ""}:
         messages.pop()
     return messages

@@ -1,7 +1,7 @@
-"""A connection to an OpenAI-compatible server: retries, time limits, a budget, and what went over the wire.
+"""A connection to an OpenAI-compatible server, with retries, timeouts, a budget, and counts of requests and tokens.
 
-The openai client waits and tries again after 408, 409, 429, 5xx and broken connections, by exponential back-off with jitter
-and as the server's Retry-After says; an answer that is no JSON is asked for again here. Knows nothing of models.
+The openai client retries after status 408, 409, 429, 5xx and broken connections, with exponential backoff, jitter and the
+server's Retry-After. This module also retries responses that are not JSON. It does not depend on models.
 """
 
 from __future__ import annotations
@@ -14,98 +14,100 @@ from typing import Any
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from promptkit.core.errors import InputError, ServerError, missing_extra
-from promptkit.models import registry as base
+from promptkit.models import registry
 
-BROKEN_ANSWERS = 3
-"""How often an answer that is no JSON is asked for before it is given up."""
-TOLD = 300
-"""Characters of a server's own message that are shown."""
+JSON_ATTEMPTS = 3
+"""How often a request is sent if its responses are not JSON."""
+MESSAGE_LENGTH = 300
+"""Maximum number of characters of a server's message in an error."""
 
 
-class ServerSettings(base.Settings):
+class ServerSettings(registry.Settings):
     """Settings of a connection."""
 
     base_url: str | None = None
-    """Where the server is: http://127.0.0.1:8000/v1."""
+    """Address of the server: http://127.0.0.1:8000/v1."""
     api_key_env: str = "OPENAI_API_KEY"
-    """The environment variable that holds the key, if the server wants one; keys are given in no other way."""
+    """Environment variable with the API key, if the server needs one; a key cannot be set in any other way."""
     concurrency: PositiveInt = 16
-    """Requests that are under way at once."""
+    """Number of simultaneous requests."""
     timeout: PositiveFloat = 120.0
-    """Seconds that one request may take."""
+    """Timeout of one request in seconds."""
     max_retries: int = Field(default=12, ge=0)
-    """How often a request is tried again; 12 outlast a server's restart of about a minute."""
+    """Number of retries of a request; 12 are enough for a server's restart of about a minute."""
     max_requests: PositiveInt | None = None
-    """The most requests of one command; then it stops, and the same command with more continues."""
+    """Maximum number of requests of one command, which then stops; the same command with a larger value continues."""
     max_tokens_total: PositiveInt | None = None
-    """The most tokens, read and written, of one command; as max_requests."""
+    """Maximum number of tokens, read and written, of one command; see max_requests."""
 
 
 class Refused(ServerError):
-    """The server does not take a request of that form."""
+    """The server does not support requests of that form."""
 
 
 class Server:
-    """One server, as one command uses it. Safe for threads."""
+    """One server, as one command uses it; thread-safe."""
 
     def __init__(self, settings: ServerSettings) -> None:
-        """Nothing is sent yet. Raises for an address that is none, or that holds a secret."""
-        url = settings.base_url
-        if url is None:
-            hint = "Write --set base_url=http://127.0.0.1:8000/v1"
-            raise InputError("The http engine needs the address of a server", code="missing-base-url", hint=hint)
-        if not url.startswith(("http://", "https://")) or "@" in url or "?" in url:
-            hint = "Write http://HOST:PORT/v1; a key goes into the environment variable that api_key_env names"
-            if "@" in url or "?" in url:  # which may hold a key, so that it is not shown
-                shown = "an address with a user name, a key or a query"
-                raise InputError("Invalid server address", code="secret-in-base-url", got=shown, hint=hint)
-            raise InputError("Invalid server address", code="invalid-base-url", got=url, hint=hint, base_url=url)
+        """Creates a client; nothing is sent.
+
+        Raises:
+            InputError: The address is missing or invalid, or it contains a secret.
+            MissingPackage: The package openai is not installed.
+        """
+        self.url = _checked_url(settings.base_url)
         try:
             import openai
         except ImportError:
             raise missing_extra("openai", "http", "The http engine") from None
-        self.url = url.rstrip("/")
         self._settings = settings
         self._key = os.environ.get(settings.api_key_env, "")
         self._client = openai.OpenAI(
             base_url=self.url, api_key=self._key or "none", timeout=settings.timeout, max_retries=settings.max_retries
         )
         self._lock = threading.Lock()
-        self.requests = self.prompt_tokens = self.completion_tokens = 0
+        self._requests = self._prompt_tokens = self._completion_tokens = 0
 
     def get(self, path: str) -> Any:
-        """The JSON that the server answers; None where it has no such path."""
+        """Returns the server's JSON, or None if the server does not have the path."""
         try:
-            return self._sent("GET", path, None)
+            return self._send("GET", path, None)
         except Refused:
             return None
 
-    def post(self, path: str, body: Mapping[str, object]) -> Any:
-        """The JSON object that the server answers. Raises Refused for a form of request that it does not take."""
+    def post(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
+        """Returns the server's JSON object.
+
+        Raises:
+            Refused: The server does not support a request of that form.
+            ServerError: The server fails, or the budget is spent.
+        """
         with self._lock:
             self._check_budget()
-            self.requests += 1
-        answer = self._sent("POST", path, body)
-        if not isinstance(answer, dict):
-            raise self.unexpected_response(answer)
-        usage = answer.get("usage")
+            self._requests += 1
+        response = self._send("POST", path, body)
+        if not isinstance(response, dict):
+            raise self.unexpected_response(response)
+        usage = response.get("usage")
         if isinstance(usage, dict):
             with self._lock:
-                self.prompt_tokens += int(usage.get("prompt_tokens") or 0)
-                self.completion_tokens += int(usage.get("completion_tokens") or 0)
-        return answer
+                self._prompt_tokens += int(usage.get("prompt_tokens") or 0)
+                self._completion_tokens += int(usage.get("completion_tokens") or 0)
+        return response
 
     def close(self) -> None:
-        """Break off what is under way."""
+        """Aborts the requests that are in progress."""
         self._client.close()
 
     def usage(self) -> str:
-        """What went over the wire so far."""
-        return f"{self.requests} requests to the server, {self.prompt_tokens} tokens read and {self.completion_tokens} written"
+        """Returns the number of requests and tokens so far, for a note."""
+        return (
+            f"{self._requests} requests to the server, {self._prompt_tokens} tokens read and {self._completion_tokens} written"
+        )
 
-    def unexpected_response(self, answer: object) -> ServerError:
-        """The error for an answer that is not of the form that was asked for."""
-        got = self._clean(repr(answer)[:TOLD])
+    def unexpected_response(self, response: object) -> ServerError:
+        """Returns the error for a response that does not have the requested form."""
+        got = self._redact(repr(response)[:MESSAGE_LENGTH])
         return ServerError(
             f"The response of the server {self.url} does not follow the OpenAI protocol",
             code="unexpected-response",
@@ -117,9 +119,9 @@ class Server:
 
     def _check_budget(self) -> None:
         settings = self._settings
-        tokens = self.prompt_tokens + self.completion_tokens
+        tokens = self._prompt_tokens + self._completion_tokens
         for name, limit, spent in (
-            ("max_requests", settings.max_requests, self.requests),
+            ("max_requests", settings.max_requests, self._requests),
             ("max_tokens_total", settings.max_tokens_total, tokens),
         ):
             if limit is not None and spent >= limit:
@@ -133,73 +135,80 @@ class Server:
                     spent=spent,
                 )
 
-    def _sent(self, method: str, path: str, body: Mapping[str, object] | None) -> Any:
+    def _send(self, method: str, path: str, body: Mapping[str, object] | None) -> Any:
         import openai
 
-        failure = ""
-        for _ in range(BROKEN_ANSWERS):
+        call: Any = self._client.post if method == "POST" else self._client.get
+        options = {} if body is None else {"body": body}
+        reason = ""
+        for _ in range(JSON_ATTEMPTS):
             try:
-                call: Any = self._client.post if method == "POST" else self._client.get
-                answer = call(path, cast_to=object, **({} if body is None else {"body": body}))
-                if not isinstance(answer, str):  # so the client gives what is no JSON, or not the whole of it
-                    return answer
-                failure = self._clean(repr(answer[:TOLD]))
+                response = call(path, cast_to=object, **options)
             except ValueError as error:
-                failure = str(error)
-            except openai.APITimeoutError:
-                seconds = self._settings.timeout
-                raise self._failed(
-                    "server-timeout",
-                    f"did not respond within {seconds:g} s",
-                    "Try --set timeout=600, or a smaller concurrency",
-                    seconds=seconds,
-                ) from None
-            except openai.APIConnectionError as error:
-                reason = str(error.__cause__ or error)
-                raise self._failed(
-                    "server-unreachable", f"cannot be reached: {reason}", "Check the address and that the server is running"
-                ) from None
-            except openai.AuthenticationError:
-                variable = self._settings.api_key_env
-                raise self._failed(
-                    "api-key-refused" if self._key else "missing-api-key",
-                    f"refused the key in {variable}" if self._key else f"requires a key, and {variable} is not set",
-                    f"Set {variable} to a valid key",
-                    variable=variable,
-                ) from None
-            except openai.RateLimitError as error:
-                raise self._failed(
-                    "too-many-requests", f"received too many requests: {self._told(error)}", "Try --set concurrency=2, or wait"
-                ) from None
+                reason = str(error)
+            except openai.APIConnectionError as error:  # also the base class of timeouts
+                raise self._connection_error(error) from None
             except openai.APIStatusError as error:
-                if error.status_code < 500:
-                    raise Refused(
-                        f"The server {self.url} refused a request: {self._told(error)}",
-                        code="request-refused",
-                        url=self.url,
-                        status=error.status_code,
-                    ) from None
-                raise self._failed(
-                    "server-failure",
-                    f"failed with status {error.status_code}: {self._told(error)}",
-                    "Look at the server's log",
-                    status=error.status_code,
-                ) from None
-        raise self._failed("response-not-json", f"returned a response that is not JSON: {failure}", "Look at the server's log")
+                raise self._status_error(error) from None
+            else:
+                if not isinstance(response, str):  # the client returns responses that are not complete JSON as text
+                    return response
+                reason = self._redact(repr(response[:MESSAGE_LENGTH]))
+        raise self._error("response-not-json", f"returned a response that is not JSON: {reason}", "Look at the server's log")
 
-    def _failed(self, code: str, what: str, hint: str, **fields: object) -> ServerError:
+    def _connection_error(self, error: Exception) -> ServerError:
+        import openai
+
+        if isinstance(error, openai.APITimeoutError):
+            seconds = self._settings.timeout
+            what, hint = f"did not respond within {seconds:g} s", "Try --set timeout=600, or a smaller concurrency"
+            return self._error("server-timeout", what, hint, seconds=seconds)
+        what = f"cannot be reached: {error.__cause__ or error}"
+        return self._error("server-unreachable", what, "Check the address and that the server is running")
+
+    def _status_error(self, error: Any) -> ServerError:
+        import openai
+
+        variable, message = self._settings.api_key_env, self._message(error)
+        if isinstance(error, openai.AuthenticationError):
+            code = "api-key-refused" if self._key else "missing-api-key"
+            what = f"refused the key in {variable}" if self._key else f"requires a key, and {variable} is not set"
+            return self._error(code, what, f"Set {variable} to a valid key", variable=variable)
+        if isinstance(error, openai.RateLimitError):
+            what = f"received too many requests: {message}"
+            return self._error("too-many-requests", what, "Try --set concurrency=2, or wait")
+        if error.status_code < 500:
+            what = f"The server {self.url} refused a request: {message}"
+            return Refused(what, code="request-refused", url=self.url, status=error.status_code)
+        what = f"failed with status {error.status_code}: {message}"
+        return self._error("server-failure", what, "Look at the server's log", status=error.status_code)
+
+    def _error(self, code: str, what: str, hint: str, **fields: object) -> ServerError:
         return ServerError(
-            self._clean(f"The server {self.url} {what}"),
+            self._redact(f"The server {self.url} {what}"),
             code=code,
             hint=f"{hint}; completed responses are kept, and the same command continues",
-            url=self._clean(self.url),
+            url=self._redact(self.url),
             **fields,
         )
 
-    def _told(self, error: Any) -> str:
+    def _message(self, error: Any) -> str:
         body = error.body if isinstance(error.body, dict) else {}
-        return self._clean(" ".join(str(body.get("message") or error.message).split()))[:TOLD]
+        return self._redact(" ".join(str(body.get("message") or error.message).split()))[:MESSAGE_LENGTH]
 
-    def _clean(self, text: str) -> str:
-        """Without the key, which some servers repeat in their messages."""
+    def _redact(self, text: str) -> str:
+        """Removes the key, which some servers repeat in their messages."""
         return text.replace(self._key, "(the key)") if self._key else text
+
+
+def _checked_url(url: str | None) -> str:
+    if url is None:
+        hint = "Write --set base_url=http://127.0.0.1:8000/v1"
+        raise InputError("The http engine needs the address of a server", code="missing-base-url", hint=hint)
+    hint = "Write http://HOST:PORT/v1; a key goes into the environment variable that api_key_env names"
+    if "@" in url or "?" in url:  # the message must not repeat it, because it may contain a key
+        what = "an address with a user name, a key or a query"
+        raise InputError("Invalid server address", code="secret-in-base-url", got=what, hint=hint)
+    if not url.startswith(("http://", "https://")):
+        raise InputError("Invalid server address", code="invalid-base-url", got=url, hint=hint, base_url=url)
+    return url.rstrip("/")

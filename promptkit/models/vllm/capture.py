@@ -1,4 +1,4 @@
-"""What a process and its children write on their standard streams, kept in a file: vLLM's engine says a great deal."""
+"""Captures what a process and its children write to their standard streams: vLLM's engine logs a lot."""
 
 from __future__ import annotations
 
@@ -13,38 +13,41 @@ _REASON = re.compile(r"\b(\w+(?:Error|Exception)): (.+)")
 _CAUSE_ELSEWHERE = re.compile(r"See (?:root cause|stack trace) above|Engine core initialization failed")
 
 
-class Captured:
-    """A log that was captured."""
+class CapturedLog:
+    """The text that was captured."""
 
     def __init__(self, file: int) -> None:
-        """`file` is the descriptor of an open file."""
+        """Creates a log from the descriptor of an open file."""
         self._file = file
 
-    def reason(self) -> str:
-        """The last error that the log tells, or nothing."""
+    def last_error(self) -> str:
+        """Returns the message of the last error in the log, or an empty string."""
         size = os.fstat(self._file).st_size
         text = os.pread(self._file, size, 0).decode("utf-8", "replace")
-        told = [match[2].strip() for match in _REASON.finditer(text) if not _CAUSE_ELSEWHERE.search(match[2])]
-        return told[-1] if told else ""
+        errors = [match[2].strip() for match in _REASON.finditer(text) if not _CAUSE_ELSEWHERE.search(match[2])]
+        return errors[-1] if errors else ""
 
 
 @contextmanager
-def captured() -> Iterator[Captured]:
-    """Inside, standard output and error go to a file that is deleted when nobody writes to it any more.
+def captured() -> Iterator[CapturedLog]:
+    """Redirects standard output and error to a temporary file.
 
-    Processes that are started inside go on writing there.
+    Processes that are started inside the context keep writing to that file. It is deleted when the last of them ends.
     """
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    kept = [os.dup(1), os.dup(2)]
+    _flush()
+    saved = [os.dup(1), os.dup(2)]
     with tempfile.TemporaryFile() as file:
         try:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-            yield Captured(file.fileno())
+            yield CapturedLog(file.fileno())
         finally:
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
-            for descriptor, copy in zip((1, 2), kept, strict=True):
+            _flush()
+            for descriptor, copy in zip((1, 2), saved, strict=True):
                 os.dup2(copy, descriptor)
                 os.close(copy)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()

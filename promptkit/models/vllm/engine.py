@@ -1,102 +1,104 @@
-"""The vllm engine: vLLM in this process, for throughput on GPUs; the same code runs on a CPU.
+"""The vllm engine: vLLM in this process, for high throughput on GPUs; the same code runs on a CPU.
 
-Labels are scored by one-token requests that name the tokens they want (`logprob_token_ids`), one at each node of the
-label trie, so that every request reads the prompt from vLLM's prefix cache; `prompt_logprobs`, which would read the whole
-prompt again for each label, is never used.
+Labels are scored by requests for one token that name the tokens to score (`logprob_token_ids`), one request for each node of
+the trie of labels, so that every request reads the prompt from vLLM's prefix cache. `prompt_logprobs` is not used, because it
+computes the entire prompt again for each label.
 """
 
 from __future__ import annotations
 
 import atexit
 import json
-import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt
 
 from promptkit.core.arrays import Array
-from promptkit.core.errors import InputError, MissingPackage, ModelError, PromptkitError, missing_extra, unknown
+from promptkit.core.errors import InputError, ModelError
 from promptkit.core.inputs import TextInput
 from promptkit.core.model import Card
-from promptkit.core.requests import Generate, Output, Request
-from promptkit.models import registry as base
-from promptkit.models.batching import make_plan
+from promptkit.core.requests import Generate, GenerateOutput, Output, Request
+from promptkit.models import registry
+from promptkit.models.base import BatchedEngine
 from promptkit.models.files.pretrained import card, end_tokens, read_config, read_tokenizer
 from promptkit.models.files.source import resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
-from promptkit.models.generation import outputs_of, seed_of, texts_of
-from promptkit.models.one_token import Answer, Question, answer_of, questions_of, refuse_hidden_states, refuse_layers
+from promptkit.models.generation import Text, outputs_of, sampling_seed, texts_of
+from promptkit.models.one_token import TokenLogprobs, TokenQuery, output_of, queries_of
 from promptkit.models.vllm.capture import captured
 from promptkit.models.vllm.interrupt import interruptible
+from promptkit.models.vllm.startup import installed_version, start_engine
 
-MOST_IDS = 128
-"""vLLM's bound on the tokens that one request may name."""
+MAX_IDS = 128
+"""vLLM's maximum number of tokens that one request can name."""
 CPU_BLOCK = 32
-"""Tokens of a block of the prefix cache on a CPU. vLLM's own default of 128 has up to 127 shared tokens read again by
-every request."""
-INSTALL = "pip install -U 'vllm>=0.32'"
+"""Tokens of a block of the prefix cache on a CPU. With vLLM's default of 128, every request would compute up to 127 tokens
+that it shares with others."""
+IDENTITY_SETTINGS = {"quantization", "max_model_len", "tensor_parallel_size", "pipeline_parallel_size", "engine_args"}
+"""Settings that are part of the model's identity as they are."""
+CACHE_HITS, CACHE_QUERIES = "vllm:prefix_cache_hits", "vllm:prefix_cache_queries"
 
 
-def _object(value: object) -> object:
+def _parse_json(value: object) -> object:
     return json.loads(value) if isinstance(value, str) else value
 
 
-class VllmModel:
-    """A causal language model in vLLM; the engine starts at the first request."""
+class VllmModel(BatchedEngine):
+    """A causal language model in vLLM; vLLM's engine starts at the first request."""
 
     verbs = frozenset({"Score", "Read", "Generate"})
-    hidden_states = False
     learned_vectors = True
-    learned_layers = False
 
-    class Settings(base.Settings):
+    class Settings(registry.Settings):
         """Settings of the vllm engine."""
 
         dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
         """`auto` is float32 on a CPU and bfloat16 on a GPU; or float32, bfloat16, float16."""
         quantization: str | None = None
-        """How the weights are quantized, as vLLM spells it: awq, gptq, fp8, bitsandbytes."""
+        """Quantization of the weights by vLLM's name for it: awq, gptq, fp8, bitsandbytes."""
         max_model_len: PositiveInt | None = None
-        """The most tokens of a prompt and its continuation; the model's own length unless given."""
+        """Maximum number of tokens of a prompt and its continuation. Default: the model's context length."""
         gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
-        """The share of a GPU's memory that vLLM takes; more than 0, at most 1."""
+        """Share of a GPU's memory that vLLM uses; more than 0, at most 1."""
         cpu_cache_gib: PositiveInt = 2
-        """On a CPU: GiB for keys and values."""
+        """On a CPU: size of the key-value cache in GiB."""
         block_size: PositiveInt | None = None
-        """Tokens of a block of the prefix cache: vLLM's own on a GPU and 32 on a CPU unless given."""
+        """Tokens of a block of the prefix cache. Default: vLLM's default on a GPU and 32 on a CPU."""
         tensor_parallel_size: PositiveInt = 1
-        """GPUs that share every layer."""
+        """Number of GPUs that share each layer."""
         pipeline_parallel_size: PositiveInt = 1
-        """Groups of GPUs that each hold some of the layers."""
+        """Number of groups of GPUs that the layers are divided among."""
         enforce_eager: bool | None = None
-        """Whether to do without compilation and CUDA graphs: no on a GPU and yes on a CPU unless given."""
+        """Whether to disable compilation and CUDA graphs. Default: no on a GPU and yes on a CPU."""
         revision: str | None = None
         """Branch, tag or commit of a model on the hub."""
         tokenizer: str | None = None
-        """Hub id or folder of another tokenizer than the model's own."""
+        """Hub id or folder of the tokenizer. Default: the model's tokenizer."""
         batch_tokens: PositiveInt = 65536
-        """Prompt tokens that are handed to vLLM at once; what is lost when a run is killed."""
-        engine_args: Annotated[dict[str, Any], BeforeValidator(_object)] = Field(default_factory=dict)
+        """Maximum number of prompt tokens that vLLM is given at once, and that are lost when a run is killed."""
+        engine_args: Annotated[dict[str, Any], BeforeValidator(_parse_json)] = Field(default_factory=dict)
         """More arguments of vLLM's engine, as a JSON object: {"swap_space": 4}."""
 
     def __init__(self, name: str, settings: Settings) -> None:
-        """Resolve the name and read the configuration; nothing of vLLM is imported."""
-        self.name = f"vllm:{name}"
+        """Resolves the name and reads the configuration, without importing vLLM.
+
+        Raises:
+            MissingPackage: vLLM is not installed.
+        """
+        super().__init__(f"vllm:{name}", batch_tokens=settings.batch_tokens)
         self._settings = settings
-        self._version = _installed()
+        self._version = installed_version()
         self._source = resolve(name, settings.revision)
         self._tokenizer_source = resolve(settings.tokenizer) if settings.tokenizer else self._source
         self._config: Any = read_config(self._source, name)
         self._engine: Any = None
-        self._embeds = False
+        self._accepts_vectors = False
 
     @cached_property
     def card(self) -> Card:
-        """What manipulations may know of the model; reads the tokenizer the first time."""
+        """The model's card; the tokenizer is read at the first access."""
         return card(self._config, self._tokenizer, at_most=self._settings.max_model_len)
 
     @cached_property
@@ -108,10 +110,9 @@ class VllmModel:
         return end_tokens(self._source, self._tokenizer)
 
     def identity(self) -> Mapping[str, object]:
-        """Content, settings and versions that determine a result."""
+        """Returns the content hash, settings and versions that determine a result."""
         import torch
 
-        settings = self._settings
         return {
             "engine": "vllm",
             "name": self.name,
@@ -119,123 +120,115 @@ class VllmModel:
             "tokenizer": self._tokenizer_source.fingerprint(),
             "device": self._device,
             "dtype": self._dtype,
-            "batch_tokens": settings.batch_tokens,
-            **{
-                key: getattr(settings, key)
-                for key in ("quantization", "max_model_len", "tensor_parallel_size", "pipeline_parallel_size", "engine_args")
-            },
+            "batch_tokens": self._settings.batch_tokens,
+            **self._settings.model_dump(include=IDENTITY_SETTINGS),
             "block_size": self._block_size,
             "vllm": self._version,
             "torch": torch.__version__,
         }
 
-    def notes(self) -> Sequence[str]:
-        """Nothing that a reader of the results should know."""
-        return ()
-
     def load(self) -> None:
-        """Start the engine."""
-        self._started(embeds=False)
+        """Starts vLLM's engine."""
+        self._started(vectors=False)
 
     def embed(self, ids: Sequence[int]) -> Array:
-        """What its embedding module gives these tokens; read from its files."""
+        """Returns the embeddings of the tokens, read from the model's files."""
         rows: Array = self._embedding.vectors(ids)
         return rows
 
-    def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
-        """See `Model.batches`."""
-        size = self._settings.batch_tokens
-        plan = make_plan(requests, batch_tokens=size, batch_pairs=size**2, share=False)
-        return [batch.requests for batch in plan.batches]
-
-    def answer(
-        self, requests: Sequence[Request], done: Collection[int] = frozenset()
-    ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
-        """Answer a batch of the plan at a time; see `Model.answer`. Raises Unsupported before the engine starts."""
-        refuse_hidden_states(requests, self.name)
-        refuse_layers(requests, self.name)
-        finished = frozenset(done)
-        engine = self._started(embeds=any(request.input.vectors for request in requests))
-        for batch in self.batches(requests):
-            if finished.issuperset(batch):
-                continue
-            group = [requests[i] for i in batch]
-            writes = isinstance(group[0].verb, Generate)
-            yield batch, tuple(self._write(engine, group) if writes else self._read(engine, group))
-
     def close(self) -> None:
-        """End the engine and its processes."""
+        """Ends vLLM's engine and its processes."""
         engine, self._engine = self._engine, None
         if engine is not None:
             atexit.unregister(self.close)
             with captured():
                 engine.llm_engine.engine_core.shutdown()
 
+    def prefix_cache_hit_rate(self) -> float:
+        """Returns the share of all prompt tokens so far that was read from vLLM's prefix cache."""
+        metrics = self._started(vectors=False).get_metrics()
+        counts = {metric.name: metric.value for metric in metrics if metric.name in (CACHE_HITS, CACHE_QUERIES)}
+        return float(counts.get(CACHE_HITS, 0) / max(1, counts.get(CACHE_QUERIES, 0)))
+
+    def _prepare(self, requests: Sequence[Request]) -> None:
+        self._started(vectors=any(request.input.vectors for request in requests))
+
+    def _compute(self, requests: Sequence[Request]) -> tuple[Output, ...]:
+        if isinstance(requests[0].verb, Generate):
+            return tuple(self._write(requests))
+        return tuple(self._score_and_read(requests))
+
     # ---- scoring and reading ----
 
-    def _read(self, engine: Any, requests: Sequence[Request]) -> list[Output]:
-        """Score and read, by one-token questions; those that name tokens and those that want the likeliest go apart,
-        because vLLM answers a batch of both as if all had named tokens."""
-        asked = questions_of(requests, most_ids=MOST_IDS)
-        answers: dict[Question, Answer] = {}
-        for group in ([one for one in asked if one.token_ids], [one for one in asked if one.top_m]):
-            answers |= zip(group, self._logprobs(engine, group), strict=True)
-        return [answer_of(request, answers, most_ids=MOST_IDS) for request in requests]
+    def _score_and_read(self, requests: Sequence[Request]) -> list[Output]:
+        """Returns outputs of `Score` and `Read`.
 
-    def _logprobs(self, engine: Any, asked: Sequence[Question]) -> list[Answer]:
-        """Token -> log-probability over the whole vocabulary, for each request."""
+        Queries that name tokens and queries for the most likely tokens are separate batches, because vLLM answers a batch of
+        both as if all of them named tokens.
+        """
+        queries = queries_of(requests, max_ids=MAX_IDS)
+        results: dict[TokenQuery, TokenLogprobs] = {}
+        for group in ([query for query in queries if query.token_ids], [query for query in queries if query.top_m]):
+            results |= zip(group, self._logprobs(group), strict=True)
+        return [output_of(request, results, max_ids=MAX_IDS) for request in requests]
+
+    def _logprobs(self, queries: Sequence[TokenQuery]) -> list[TokenLogprobs]:
         from vllm import SamplingParams
 
-        wanted = [
+        parameters = [
             SamplingParams(
                 max_tokens=1,
                 temperature=0,
                 detokenize=False,
-                logprobs=one.top_m or None,
-                logprob_token_ids=list(one.token_ids) or None,
+                logprobs=query.top_m or None,
+                logprob_token_ids=list(query.token_ids) or None,
             )
-            for one in asked
+            for query in queries
         ]
-        answered = self._generate(engine, [one.input for one in asked], wanted)
-        return [{token: told.logprob for token, told in each.outputs[0].logprobs[0].items()} for each in answered]
+        results = self._generate([query.input for query in queries], parameters)
+        return [{token: logprob.logprob for token, logprob in result.outputs[0].logprobs[0].items()} for result in results]
 
-    # ---- writing ----
+    # ---- generation ----
 
-    def _write(self, engine: Any, requests: Sequence[Request]) -> list[Output]:
-        """Texts; vLLM's own n samples would have seeds that neighbouring seeds share, so each is a request of its own."""
-        from vllm import SamplingParams
+    def _write(self, requests: Sequence[Request]) -> list[GenerateOutput]:
+        """Returns outputs of `Generate`.
 
+        Each sample is a separate request, because the seeds of vLLM's n samples overlap with those of neighboring seeds.
+        """
         texts = texts_of(requests)
-        wanted = [
-            SamplingParams(
-                max_tokens=text.verb.max_tokens,
-                temperature=text.verb.temperature,
-                seed=seed_of(text.verb.seed, text.sample) if text.verb.temperature else None,
-                stop=list(text.verb.stop),
-                stop_token_ids=sorted(self._ends),
-                skip_special_tokens=False,
-            )
-            for text in texts
-        ]
-        answered = self._generate(engine, [requests[text.request].input for text in texts], wanted)
-        for text, each in zip(texts, answered, strict=True):
-            for token in each.outputs[0].token_ids:  # where a text ends is promptkit's rule, the same for every engine
+        parameters = [self._sampling_parameters(text) for text in texts]
+        results = self._generate([requests[text.request].input for text in texts], parameters)
+        for text, result in zip(texts, results, strict=True):
+            for token in result.outputs[0].token_ids:  # promptkit decides where a text ends, the same for every engine
                 if text.generation is None:
                     text.add(token, self._tokenizer, self._ends)
             text.finish()
-        return [*outputs_of(texts, len(requests))]
+        return outputs_of(texts, len(requests))
+
+    def _sampling_parameters(self, text: Text) -> Any:
+        from vllm import SamplingParams
+
+        return SamplingParams(
+            max_tokens=text.verb.max_tokens,
+            temperature=text.verb.temperature,
+            seed=sampling_seed(text.verb.seed, text.sample) if text.verb.temperature else None,
+            stop=list(text.verb.stop),
+            stop_token_ids=sorted(self._ends),
+            skip_special_tokens=False,
+        )
 
     # ---- the engine ----
 
-    def _generate(self, engine: Any, prompts: Sequence[TextInput], wanted: Sequence[Any]) -> Any:
+    def _generate(self, prompts: Sequence[TextInput], parameters: Sequence[Any]) -> Any:
         if not prompts:
             return []
         from vllm.v1.engine.exceptions import EngineDeadError
 
         try:
             with interruptible():
-                return engine.generate([self._prompt(prompt) for prompt in prompts], list(wanted), use_tqdm=False)
-        except ValueError as error:  # its own checks of a request
+                inputs = [self._prompt(prompt) for prompt in prompts]
+                return self._engine.generate(inputs, list(parameters), use_tqdm=False)
+        except ValueError as error:  # vLLM's checks of a request
             raise InputError(
                 f"vLLM refused a prompt: {str(error).splitlines()[0]}",
                 code="prompt-refused",
@@ -263,54 +256,22 @@ class VllmModel:
 
         return Embedding(self._source, self._config, getattr(torch, self._dtype))
 
-    def _started(self, *, embeds: bool) -> Any:
-        """The engine, started anew if learned vectors come for the first time."""
-        if self._engine is not None and embeds and not self._embeds:
+    def _started(self, *, vectors: bool) -> Any:
+        """Returns vLLM's engine, restarted when the first learned vectors arrive."""
+        if self._engine is not None and vectors and not self._accepts_vectors:
             self.close()
         if self._engine is None:
-            self._embeds = embeds
-            self._engine = self._start(embeds)
+            self._accepts_vectors = vectors
+            settings = self._settings
+            self._engine = start_engine(
+                self.name, self._arguments(vectors), settings.engine_args, cpu_cache_gib=settings.cpu_cache_gib
+            )
             atexit.register(self.close)
         return self._engine
 
-    def _start(self, embeds: bool) -> Any:
+    def _arguments(self, vectors: bool) -> dict[str, Any]:
         settings = self._settings
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(settings.cpu_cache_gib))
-        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        with captured() as log, interruptible():
-            try:
-                import vllm
-                from vllm.engine.arg_utils import EngineArgs
-
-                known = [field.name for field in fields(EngineArgs)]
-                foreign = next((name for name in settings.engine_args if name not in known), None)
-                if foreign is not None:
-                    raise unknown("argument of vLLM's engine", foreign, known)
-                if "logprob_token_ids" not in getattr(vllm.SamplingParams, "__struct_fields__", ()):
-                    raise MissingPackage(
-                        "This version of vLLM is too old: it cannot score the tokens that a request names",
-                        code="outdated-package",
-                        got=self._version,
-                        hint=INSTALL,
-                        package="vllm",
-                        version=self._version,
-                    )
-                return vllm.LLM(**{**self._arguments(embeds), **settings.engine_args})
-            except PromptkitError:
-                raise
-            except Exception as error:  # of vLLM's many kinds, most of them raised in another process
-                reason = log.reason() or str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"vLLM could not start with the model {self.name}: {reason}",
-            code="engine-start-failed",
-            hint="Try --set max_model_len=4096, another dtype or gpu_memory_utilization, or the hf engine",
-            model=self.name,
-        )
-
-    def _arguments(self, embeds: bool) -> dict[str, Any]:
-        settings = self._settings
-        cpu = self._device == "cpu"
+        on_cpu = self._device == "cpu"
         return {
             "model": self._source.location,
             "revision": self._source.commit,
@@ -322,11 +283,11 @@ class VllmModel:
             "gpu_memory_utilization": settings.gpu_memory_utilization,
             "tensor_parallel_size": settings.tensor_parallel_size,
             "pipeline_parallel_size": settings.pipeline_parallel_size,
-            "enforce_eager": cpu if settings.enforce_eager is None else settings.enforce_eager,
+            "enforce_eager": on_cpu if settings.enforce_eager is None else settings.enforce_eager,
             "enable_prefix_caching": True,
-            "enable_prompt_embeds": embeds,
-            "max_logprobs": -1,  # as many as a request wants
-            "disable_log_stats": False,  # how much the prefix cache saved
+            "enable_prompt_embeds": vectors,
+            "max_logprobs": -1,  # no limit
+            "disable_log_stats": False,  # needed for the hit rate of the prefix cache
             **({"block_size": self._block_size} if self._block_size else {}),
         }
 
@@ -345,17 +306,3 @@ class VllmModel:
         if self._settings.dtype == "auto":
             return "float32" if self._device == "cpu" else "bfloat16"
         return self._settings.dtype
-
-    def cached_share(self) -> float:
-        """The share of all prompt tokens so far that was read from vLLM's prefix cache."""
-        told = {metric.name: getattr(metric, "value", 0) for metric in self._started(embeds=False).get_metrics()}
-        return told.get("vllm:prefix_cache_hits", 0) / max(1, told.get("vllm:prefix_cache_queries", 0))
-
-
-def _installed() -> str:
-    for package in ("vllm", "vllm-cpu"):
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            continue
-    raise missing_extra("vllm", "vllm", "The vllm engine")

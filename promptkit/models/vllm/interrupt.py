@@ -1,4 +1,4 @@
-"""Ctrl-C while another library works: heard even where that library's own code swallows it."""
+"""Handles Ctrl-C while another library runs, even if that library catches the interrupt and ignores it."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-AGAIN = 1.0
-"""Seconds after which an interrupt that was not heard is raised again."""
-PATIENCE = 5.0
-"""Seconds that a process has to end by itself."""
+REPEAT_AFTER = 1.0
+"""Seconds after which an interrupt that was ignored is raised again."""
+EXIT_TIMEOUT = 5.0
+"""Seconds that a terminated process has before it is killed."""
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside, Ctrl-C is raised again each second until it leaves, whatever error its own effects raise before it does.
+    """Raises Ctrl-C again every second until it leaves the context, also in place of errors that it causes in the library.
 
-    Processes that were begun inside end with any exception.
+    Any exception terminates the processes that were started inside the context.
     """
     before = set(multiprocessing.active_children())
-    with _insisting() as heard:
+    with _repeating_interrupts() as signals:
         try:
             yield
         except BaseException:
             for child in set(multiprocessing.active_children()) - before:
                 child.terminate()
-                child.join(PATIENCE)
+                child.join(EXIT_TIMEOUT)
                 child.kill()
-            if heard:
+            if signals:
                 raise KeyboardInterrupt from None
             raise
 
 
 @contextmanager
-def _insisting() -> Iterator[list[int]]:
-    """Yields the signals that have been heard so far."""
-    heard: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # where no signal is ever handled
-        yield heard
+def _repeating_interrupts() -> Iterator[list[int]]:
+    """Yields the list of the signals that were received so far."""
+    signals: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # only the main thread handles signals
+        yield signals
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        heard.append(number)
-        signal.setitimer(signal.ITIMER_REAL, AGAIN)
+        signals.append(number)
+        signal.setitimer(signal.ITIMER_REAL, REPEAT_AFTER)
         raise KeyboardInterrupt
 
     previous = [(number, signal.signal(number, interrupt)) for number in (signal.SIGINT, signal.SIGALRM)]
     try:
-        yield heard
+        yield signals
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in previous:

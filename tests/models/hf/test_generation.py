@@ -73,7 +73,7 @@ def test_tokens_are_sampled_from_the_models_distribution(load_model: LoadModel) 
 
 def test_the_random_number_of_a_step_is_uniform() -> None:
     verb = Generate(max_tokens=1)
-    marks = sorted(Text(request=0, sample=sample, verb=verb, tail=()).chance for sample in range(2000))
+    marks = sorted(Text(request=0, sample=sample, verb=verb, tail=()).uniform for sample in range(2000))
     assert max(abs(mark - index / 2000) for index, mark in enumerate(marks)) < 0.04  # Kolmogorov-Smirnov, far in the tail
 
 

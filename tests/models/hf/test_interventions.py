@@ -273,9 +273,9 @@ def test_the_score_cache_distinguishes_prefixes_and_edits(load_model: LoadModel,
     ]
     requests = [request for learned in held for request in scoring([prompt], **learned)]
     first = [cached([request])[0] for request in requests]
-    assert cached.asked == len(requests)
+    assert cached.computed == len(requests)
     assert cached(requests) == first
-    assert cached.asked == len(requests)
+    assert cached.computed == len(requests)
     assert len(set(first)) == len(first)
 
 

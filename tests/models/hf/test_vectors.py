@@ -114,7 +114,7 @@ def test_the_score_cache_distinguishes_vectors(load_model: LoadModel, tmp_path: 
     first = cached([one])
     assert cached([other]) != first
     assert cached([one]) == first
-    assert (cached.asked, cached.recalled) == (2, 1)
+    assert (cached.computed, cached.cached) == (2, 1)
 
 
 def test_invalid_vectors_are_refused(load_model: LoadModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The http engine against a small server on loopback: as exact as it allows, and faults survived or told."""
+"""The http engine with a small local server: exactness for each kind of server, and faults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from promptkit.core.errors import InputError, PromptkitError, ServerError
 from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Generate, Output, Read, Request, Score, ScoreOutput
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.models.http.engine import label_in
+from promptkit.models.http.replies import label_in
 from tests.support.errors import refused
 from tests.support.tiny import make_tokenizer, save
 
@@ -28,8 +28,8 @@ WORDS = tuple(make_tokenizer().encode(text, add_special_tokens=False) for text i
 SCORES = [Request(input=prompt, verb=Score(continuations=tuple(map(tuple, WORDS)))) for prompt in PROMPTS]
 
 
-class Scripted:
-    """A server that answers from an hf model in this process, with the abilities and the faults that a test gives it."""
+class FakeServer:
+    """A server that answers from an hf model in this process, with the capabilities and faults that a test sets."""
 
     def __init__(self, folder: Path, *, ids: bool = True, named: bool = True, top: int = 20, completions: bool = True) -> None:
         self.model: Any = pk.load(folder)
@@ -37,7 +37,7 @@ class Scripted:
         self.constrained = ""
         self.reply = "yes"
         self.faults: list[Callable[[Any], bool]] = []
-        self.asked: list[dict[str, Any]] = []
+        self.bodies: list[dict[str, Any]] = []
         self.keys: set[str] = set()
         self.lock = threading.Lock()
 
@@ -59,13 +59,13 @@ class Scripted:
         with self.lock:
             if body["max_tokens"] > 1:
                 verb = Generate(max_tokens=body["max_tokens"], stop=tuple(body.get("stop", ())))
-                text = self.one(Request(input=TextInput(ids=ids), verb=verb)).generations[0]
+                text = self.output(Request(input=TextInput(ids=ids), verb=verb)).generations[0]
                 choice = {"text": text.text, "finish_reason": "length" if text.ended == "length" else "stop"}
                 return 200, {"choices": [choice], "usage": usage}
             count = body.get("logprobs") or 0
             named = tuple(body.get("logprob_token_ids", ()))
-            told = self.one(Request(input=TextInput(ids=ids), verb=Read(token_ids=named, top_m=count)))
-        pairs = zip(named, told.logprobs, strict=True) if named else told.top
+            output = self.output(Request(input=TextInput(ids=ids), verb=Read(token_ids=named, top_m=count)))
+        pairs = zip(named, output.logprobs, strict=True) if named else output.top
         spelling = (lambda i: f"token_id:{i}") if self.named else lambda i: tokenizer.decode([i])
         logprobs = {"top_logprobs": [{spelling(i): x for i, x in pairs}]} if count else None
         return 200, {"choices": [{"text": "", "logprobs": logprobs, "finish_reason": "length"}], "usage": usage}
@@ -81,12 +81,12 @@ class Scripted:
             reply = json.dumps({"answer": schema["properties"]["answer"]["enum"][-1]})
         return 200, {"choices": [{"message": {"content": reply}}], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}
 
-    def one(self, request: Request) -> Any:
+    def output(self, request: Request) -> Any:
         return next(iter(self.model.answer([request])))[1][0]
 
 
 @contextmanager
-def serving(script: Scripted, port: int = 0) -> Iterator[str]:
+def serving(script: FakeServer, port: int = 0) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -97,18 +97,18 @@ def serving(script: Scripted, port: int = 0) -> Iterator[str]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with script.lock:
                 script.keys.add(self.headers["Authorization"])
-                script.asked.append(body)
+                script.bodies.append(body)
                 fault = script.faults.pop(0) if script.faults else None
             if fault is None or fault(self):
                 self.send(*script.answer(self.path, body))
 
-        def send(self, status: int, value: Any, cut: int | None = None, **headers: str) -> None:
-            content = json.dumps(value).encode()[:cut]
+        def send(self, status: int, body: Any, cut: int | None = None, **headers: str) -> None:
+            content = json.dumps(body).encode()[:cut]
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
-            for name, each in headers.items():
-                self.send_header(name.replace("_", "-"), each)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
             self.end_headers()
             self.wfile.write(content)
 
@@ -132,11 +132,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(url: str, folder: Path | None, **settings: Any) -> Any:
-    told = {"tokenizer": str(folder)} if folder else {}
-    return pk.load("http:tiny", base_url=url, **{"timeout": 2, "max_retries": 3, **told, **settings})
+    tokenizer = {"tokenizer": str(folder)} if folder else {}
+    return pk.load("http:tiny", base_url=url, **{"timeout": 2, "max_retries": 3, **tokenizer, **settings})
 
 
-def answers(model: Any, requests: list[Request]) -> list[Output]:
+def outputs_of(model: Any, requests: list[Request]) -> list[Output]:
     outputs: dict[int, Output] = {}
     for indices, batch in model.answer(requests):
         outputs |= dict(zip(indices, batch, strict=True))
@@ -147,30 +147,32 @@ def scores(outputs: list[Output]) -> list[float]:
     return [x for output in outputs if isinstance(output, ScoreOutput) for row in output.logprobs for x in row]
 
 
-# ---- how exactly it answers -------------------------------------------------------------------------
+# ---- exactness --------------------------------------------------------------------------------------
 
 
-def test_named_tokens_and_a_long_enough_top_are_as_exact_as_hf(folder: Path) -> None:
-    expected = scores(answers(pk.load(folder), SCORES))
-    with serving(Scripted(folder)) as url:
+def test_scores_by_named_tokens_equal_those_of_hf(folder: Path) -> None:
+    expected = scores(outputs_of(pk.load(folder), SCORES))
+    with serving(FakeServer(folder)) as url:
         model = load(url, folder)
-        assert scores(answers(model, SCORES)) == pytest.approx(expected, abs=1e-5)
-        assert model.identity()["abilities"] == {"prompts": "ids", "named": True, "top": 20, "constrained": ""}
+        assert scores(outputs_of(model, SCORES)) == pytest.approx(expected, abs=1e-5)
+        assert model.identity()["capabilities"] == {"prompts": "ids", "named": True, "top": 20, "constrained": ""}
         assert model.card.context_length == 300
         assert len(model.notes()) == 1
 
 
-def test_what_falls_outside_the_top_is_bounded_and_told(folder: Path) -> None:
-    expected = scores(answers(pk.load(folder), SCORES))
-    with serving(Scripted(folder, named=False, top=5)) as url:
+def test_tokens_outside_the_top_get_an_upper_bound_and_a_note(folder: Path) -> None:
+    expected = scores(outputs_of(pk.load(folder), SCORES))
+    with serving(FakeServer(folder, named=False, top=5)) as url:
         model = load(url, folder)
-        found = scores(answers(model, SCORES))
+        found = scores(outputs_of(model, SCORES))
     for one, other in zip(expected, found, strict=True):
         assert other == pytest.approx(one, abs=1e-5) or other > one
-    assert any("fell outside the server's top" in note for note in model.notes())
+    outside = sum(model._counts._outside_top.values())
+    assert outside > 0
+    assert any(note.startswith(f"{outside} ") for note in model.notes())
 
 
-def test_greedy_texts_are_hfs_and_as_text_prompts_too(folder: Path) -> None:
+def test_greedy_texts_equal_those_of_hf_for_prompts_of_ids_and_of_text(folder: Path) -> None:
     hf = pk.load(folder)
     texts = ["Review: the film was good", "The answer is"]
     requests = [
@@ -180,38 +182,38 @@ def test_greedy_texts_are_hfs_and_as_text_prompts_too(folder: Path) -> None:
         )
         for text in texts
     ]
-    expected: list[Any] = answers(hf, requests)
-    for script in (Scripted(folder), Scripted(folder, ids=False)):
+    expected: list[Any] = outputs_of(hf, requests)
+    for script in (FakeServer(folder), FakeServer(folder, ids=False)):
         with serving(script) as url:
-            found: list[Any] = answers(load(url, folder), requests)
+            found: list[Any] = outputs_of(load(url, folder), requests)
         assert [x.generations[0].text for x in found] == [x.generations[0].text for x in expected]
 
 
 @pytest.mark.parametrize("constrained", ["choice", "schema", ""])
-def test_where_there_is_only_chat_labels_are_read_from_replies_and_the_loss_is_told(
+def test_with_chat_alone_labels_are_read_from_replies_and_a_note_says_so(
     folder: Path, tmp_path: Path, constrained: str
 ) -> None:
-    script = Scripted(folder, completions=False)
+    script = FakeServer(folder, completions=False)
     script.constrained, script.reply = constrained, "It is Positive, I think."
     words = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
     with serving(script) as url:
         predictor = pk.Predictor(load(url, None), pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=2), chat=True), words)
         run = evaluate(predictor, pk.task("sentiment"), limit=6, out=tmp_path)
         assert run.results[0].predictions == ("positive",) * 6
-        assert any("gives no log-probabilities: 6 labels" in note for note in run.notes)
-        roles = [message["role"] for message in script.asked[-1]["messages"]]
+        assert any(" 6 labels" in note for note in run.notes)
+        roles = [message["role"] for message in script.bodies[-1]["messages"]]
         assert roles[-5:] == ["user", "assistant", "user", "assistant", "user"]
         script.reply = "I cannot say."
         if not constrained:
             other = evaluate(predictor, pk.task("sentiment"), limit=7, out=tmp_path, cache=False)
-            assert any("replies named no label" in note for note in other.notes)
+            assert any(note.startswith("7 replies") for note in other.notes)
 
 
 @pytest.mark.parametrize(
     ("reply", "place"),
     [("good", 0), ("Not good.", 1), ("It is GOOD", 0), ("goodness", None), ("", None), ("bad, not good", 2), ("no", None)],
 )
-def test_a_reply_names_the_first_and_longest_label_in_it(reply: str, place: int | None) -> None:
+def test_the_first_and_longest_label_in_a_reply_is_the_answer(reply: str, place: int | None) -> None:
     assert label_in(reply, ["good", "not good", "bad"]) == place
 
 
@@ -222,7 +224,7 @@ def fails(status: int, **headers: str) -> Callable[[Any], bool]:
     return lambda handler: handler.send(status, {"error": {"message": f"busy, {KEY}"}}, **headers) or False
 
 
-def half(handler: Any) -> bool:
+def truncated(handler: Any) -> bool:
     handler.send(200, {"choices": [{"text": "a"}]}, cut=12)
     return False
 
@@ -243,16 +245,16 @@ def never(handler: Any) -> bool:
 
 
 @pytest.mark.parametrize(
-    "fault", [fails(429, Retry_After="0.1"), fails(500), fails(503), half, slow, hangs_up], ids=lambda f: f.__name__
+    "fault", [fails(429, Retry_After="0.1"), fails(500), fails(503), truncated, slow, hangs_up], ids=lambda f: f.__name__
 )
-def test_faults_that_pass_are_survived(folder: Path, fault: Callable[[Any], bool]) -> None:
-    script = Scripted(folder)
+def test_temporary_faults_are_retried(folder: Path, fault: Callable[[Any], bool]) -> None:
+    script = FakeServer(folder)
     with serving(script) as url:
         model = load(url, folder)
         model.load()
-        expected = scores(answers(pk.load(folder), SCORES[:2]))
+        expected = scores(outputs_of(pk.load(folder), SCORES[:2]))
         script.faults = [fault, fault]
-        assert scores(answers(model, SCORES[:2])) == pytest.approx(expected, abs=1e-5)
+        assert scores(outputs_of(model, SCORES[:2])) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +264,7 @@ def test_faults_that_pass_are_survived(folder: Path, fault: Callable[[Any], bool
         (fails(500), "server-failure", {"status": 500}),
         (fails(401), "api-key-refused", {"variable": "OPENAI_API_KEY"}),
         (never, "server-timeout", {"seconds": 0.5}),
-        (half, "response-not-json", {}),
+        (truncated, "response-not-json", {}),
         (lambda handler: handler.send(200, [1, 2]) or False, "unexpected-response", {"response": "[1, 2]"}),
         (
             lambda handler: handler.send(200, {"choices": "no"}) or False,
@@ -272,7 +274,7 @@ def test_faults_that_pass_are_survived(folder: Path, fault: Callable[[Any], bool
         (lambda handler: handler.send(200, {}) or False, "unexpected-response", {"response": "{}"}),
     ],
 )
-def test_faults_that_stay_are_told_and_no_key_is(
+def test_permanent_faults_are_reported_without_the_key(
     folder: Path,
     fault: Callable[[Any], bool],
     code: str,
@@ -281,37 +283,37 @@ def test_faults_that_stay_are_told_and_no_key_is(
     tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    script = Scripted(folder)
+    script = FakeServer(folder)
     with serving(script) as url:
         model = load(url, folder, max_retries=0, **({"timeout": 0.5} if fault is never else {}))
         predictor = pk.Predictor(model, pk.Prompt("sentiment/review"), {"negative": "bad", "positive": "good"})
         model.load()
         script.faults = [fault] * 500
-        with refused(ServerError, code, url=url, **fields) as told:
+        with refused(ServerError, code, url=url, **fields) as error:
             evaluate(predictor, pk.task("sentiment"), limit=3, out=tmp_path)
     assert script.keys == {f"Bearer {KEY}"}
-    assert KEY not in f"{told.value} {told.value.fields}"
+    assert KEY not in f"{error.value} {error.value.fields}"
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes()
 
 
-def test_a_server_that_comes_back_is_waited_for(folder: Path) -> None:
-    script = Scripted(folder)
+def test_requests_are_retried_until_the_server_is_back(folder: Path) -> None:
+    script = FakeServer(folder)
     with serving(script) as url:
         model = load(url, folder, max_retries=10)
         model.load()
     port = int(url.split(":")[2].split("/")[0])
     found: list[Output] = []
-    thread = threading.Thread(target=lambda: found.extend(answers(model, SCORES)))
+    thread = threading.Thread(target=lambda: found.extend(outputs_of(model, SCORES)))
     thread.start()
     time.sleep(1.5)
     with serving(script, port):
         thread.join(30)
-    assert scores(found) == pytest.approx(scores(answers(pk.load(folder), SCORES)), abs=1e-5)
+    assert scores(found) == pytest.approx(scores(outputs_of(pk.load(folder), SCORES)), abs=1e-5)
 
 
-def test_a_budget_stops_a_run_that_the_same_command_continues(folder: Path, tmp_path: Path) -> None:
-    script = Scripted(folder)
+def test_a_run_stopped_by_its_budget_can_be_resumed(folder: Path, tmp_path: Path) -> None:
+    script = FakeServer(folder)
     words = {"negative": "bad", "positive": "good"}
     with serving(script) as url:
 
@@ -351,9 +353,9 @@ def test_a_budget_stops_a_run_that_the_same_command_continues(folder: Path, tmp_
         ),
     ],
 )
-def test_a_wrong_address_is_told(
+def test_an_invalid_or_unreachable_address_is_refused(
     settings: dict[str, Any], error: type[PromptkitError], code: str, fields: dict[str, str]
 ) -> None:
-    with refused(error, code, **fields) as told:
+    with refused(error, code, **fields) as refusal:
         pk.load("http:tiny", **settings).load()
-    assert KEY not in f"{told.value} {told.value.fields}"
+    assert KEY not in f"{refusal.value} {refusal.value.fields}"

@@ -1,4 +1,4 @@
-"""vLLM, the real engine: held to transformers on real rows. What needs no engine is tested wherever vLLM is not installed."""
+"""The vllm engine compared with transformers on real rows; one test runs only where vLLM is not installed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TOLERANCE = 2e-3
 PROMPT = (2, 818, 5279, 529, 7001, 563)  # <bos>The capital of France is
 
 
-def answers(model: Any, requests: list[Request]) -> list[Output]:
+def outputs_of(model: Any, requests: list[Request]) -> list[Output]:
     outputs: dict[int, Output] = {}
     for indices, batch in model.answer(requests):
         outputs |= dict(zip(indices, batch, strict=True))
@@ -51,14 +51,14 @@ def hf() -> Any:
 
 @cache
 def vllm() -> Any:
-    """One engine for the module, which takes learned vectors too."""
+    """One engine for the module, started for learned vectors too."""
     model: Any = pk.load("vllm:demo", max_model_len=8192, dtype="float32")
-    model._started(embeds=True)
+    model._started(vectors=True)
     return model
 
 
 @pytest.fixture(scope="module", autouse=True)
-def closed() -> Any:
+def close_engine() -> Any:
     yield
     if vllm.cache_info().currsize:
         vllm().close()
@@ -85,12 +85,12 @@ def scores(outputs: list[Output]) -> list[tuple[float, ...]]:
 
 
 @pytest.mark.skipif(installed, reason="vLLM is installed")
-def test_without_vllm_its_pip_line_is_told() -> None:
+def test_without_vllm_the_error_names_the_package() -> None:
     with refused(MissingPackage, "missing-package", package="vllm", extra="vllm"):
         pk.load("vllm:demo")
 
 
-# ---- with it ----------------------------------------------------------------------------------------
+# ---- with the engine ----------------------------------------------------------------------------------------
 
 pytest_vllm = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore"), engine]
 
@@ -102,24 +102,24 @@ class TestEngine:
     @pytest.mark.parametrize(("name", "k", "limit"), [("sst2", 16, 32), ("banking77", 16, 4), ("trec", 4, 16)])
     def test_label_logprobs_equal_transformers(self, name: str, k: int, limit: int) -> None:
         requests = requests_of(name, k=k, limit=limit)
-        expected, found = scores(answers(hf(), requests)), scores(answers(vllm(), requests))
+        expected, found = scores(outputs_of(hf(), requests)), scores(outputs_of(vllm(), requests))
         for one, other in zip(expected, found, strict=True):
             assert other == pytest.approx(one, abs=TOLERANCE)
 
     @data
-    def test_the_prefix_cache_spares_most_of_the_prompts(self) -> None:
-        answers(vllm(), requests_of("sst2", k=16, limit=32))
-        assert vllm().cached_share() > 0.8
+    def test_most_prompt_tokens_come_from_the_prefix_cache(self) -> None:
+        outputs_of(vllm(), requests_of("sst2", k=16, limit=32))
+        assert vllm().prefix_cache_hit_rate() > 0.8
 
-    def test_tokens_and_the_likeliest_are_read_as_transformers_does(self) -> None:
+    def test_named_and_most_likely_tokens_equal_those_of_transformers(self) -> None:
         many = tuple(range(300))
         requests = [
             Request(input=TextInput(ids=PROMPT), verb=Read(token_ids=many, top_m=25)),
             Request(input=TextInput(ids=PROMPT[:4]), verb=Score(continuations=((5279,), (529, 7001)))),
             Request(input=TextInput(ids=PROMPT[:3]), verb=Read(top_m=3)),
         ]
-        expected: list[Any] = answers(hf(), requests)
-        found: list[Any] = answers(vllm(), requests)
+        expected: list[Any] = outputs_of(hf(), requests)
+        found: list[Any] = outputs_of(vllm(), requests)
         assert found[0].logprobs == pytest.approx(expected[0].logprobs, abs=TOLERANCE)
         for index in (0, 2):
             assert [token for token, _ in found[index].top] == [token for token, _ in expected[index].top]
@@ -130,12 +130,12 @@ class TestEngine:
             Request(input=TextInput(ids=PROMPT), verb=Generate(max_tokens=12)),
             Request(input=TextInput(ids=PROMPT), verb=Generate(max_tokens=12, stop=("\n", "."))),
         ]
-        assert answers(vllm(), requests) == answers(hf(), requests)
+        assert outputs_of(vllm(), requests) == outputs_of(hf(), requests)
 
-    def test_what_is_drawn_depends_on_the_seed_and_the_sample_alone(self) -> None:
-        def texts(seed: int, n: int, *beside: Request, known: int = 0) -> list[str]:
+    def test_samples_depend_only_on_the_seed_and_the_sample(self) -> None:
+        def texts(seed: int, n: int, *others: Request, known: int = 0) -> list[str]:
             verb = Generate(max_tokens=8, n=n, known=known, temperature=1.5, seed=seed)
-            output: Any = answers(vllm(), [Request(input=TextInput(ids=PROMPT), verb=verb), *beside])[0]
+            output: Any = outputs_of(vllm(), [Request(input=TextInput(ids=PROMPT), verb=verb), *others])[0]
             return [text.text for text in output.generations]
 
         three = texts(0, 3)
@@ -145,7 +145,7 @@ class TestEngine:
         assert texts(0, 3, Request(input=TextInput(ids=PROMPT[:3]), verb=Generate(max_tokens=8))) == three
         assert not set(texts(1, 3)) & set(three)
 
-    def test_learned_vectors_equal_the_embeddings_that_transformers_is_given(self) -> None:
+    def test_learned_vectors_equal_input_embeddings_in_transformers(self) -> None:
         import numpy as np
         import torch
 
@@ -155,36 +155,36 @@ class TestEngine:
             Request(input=prompt, verb=Score(continuations=((9079,), (7001, 563)))),
             Request(input=TextInput(ids=PROMPT), verb=Score(continuations=((9079,),))),
         ]
-        found: list[Any] = answers(vllm(), mixed)
+        found: list[Any] = outputs_of(vllm(), mixed)
         hf().load()
         model = transformers_model()
         rows = model.get_input_embeddings()(torch.tensor([[max(0, token) for token in prompt.ids] + [7001]]))
         rows[0, 1:4] = torch.from_numpy(learned.copy())
         with torch.no_grad():
             logprobs = model(inputs_embeds=rows).logits[0].log_softmax(-1)
-        at = len(prompt.ids) - 1
-        expected = [logprobs[at, 9079].item(), logprobs[at, 7001].item(), logprobs[at + 1, 563].item()]
+        last = len(prompt.ids) - 1
+        expected = [logprobs[last, 9079].item(), logprobs[last, 7001].item(), logprobs[last + 1, 563].item()]
         assert [*found[0].logprobs[0], *found[0].logprobs[1]] == pytest.approx(expected, abs=TOLERANCE)
-        assert found[1].logprobs[0] == pytest.approx(scores(answers(hf(), mixed[1:]))[0], abs=TOLERANCE)
+        assert found[1].logprobs[0] == pytest.approx(scores(outputs_of(hf(), mixed[1:]))[0], abs=TOLERANCE)
 
-    def test_a_soft_prompt_is_evaluated_as_on_transformers(self, tmp_path: Path) -> None:
-        """What was learned on the one engine is taken by the other, which embeds tokens alike."""
+    def test_a_soft_prompt_scores_the_same_as_in_transformers(self, tmp_path: Path) -> None:
+        """Parameters trained on one engine work on the other, whose token embeddings are equal."""
         task, prompt = pk.task("sentiment"), pk.Prompt("sentiment/review")
         ids = (2, 818, 5279, 262143)
         assert rows_of(vllm().embed(ids)) == pytest.approx(rows_of(hf().embed(ids)))
         blank = pk.SoftPrompt(5, init="Say how the reviewer liked it.", place="start")
-        begun = blank.initial_parameters(pk.Predictor(hf(), [prompt, blank], reader_for(task)).bind_context(task))
-        folder = save(blank.with_parameters(begun, base_of(hf())), tmp_path)
+        initial = blank.initial_parameters(pk.Predictor(hf(), [prompt, blank], reader_for(task)).bind_context(task))
+        folder = save(blank.with_parameters(initial, base_of(hf())), tmp_path)
         rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), 12)]
         found = []
         for model in (hf(), vllm()):
             predictor = pk.Predictor(model, [prompt, pk.load_manipulation(folder)], reader_for(task))
-            found.append(scores(answers(model, predictor.bind(task).requests(rows))))
+            found.append(scores(outputs_of(model, predictor.bind(task).requests(rows))))
         for one, other in zip(*found, strict=True):
             assert other == pytest.approx(one, abs=TOLERANCE)
 
-    def test_a_soft_prompt_is_trained_by_its_scores_alone(self, tmp_path: Path) -> None:
-        """One step of simultaneous perturbation goes the way that it goes on transformers."""
+    def test_a_soft_prompt_is_trained_without_gradients(self, tmp_path: Path) -> None:
+        """One step of SPSA equals that with transformers."""
         task, prompt = pk.task("sentiment"), pk.Prompt("sentiment/review")
         recipe: Any = {"optimizer": "spsa:perturbation=0.3", "steps": 1, "batch_size": 4, "dev": 4, "learning_rate": 1.0}
         fits = [
@@ -194,10 +194,10 @@ class TestEngine:
         assert fits[1].losses == pytest.approx(fits[0].losses, abs=TOLERANCE)
         assert fits[1].rows_computed == fits[0].rows_computed == {"steps": 8, "dev": 8}
 
-    def test_what_vllm_cannot_give_is_refused_before_the_engine_starts(self) -> None:
+    def test_hidden_states_are_refused_before_the_engine_starts(self) -> None:
         model: Any = pk.load("vllm:demo")
         with refused(pk.Unsupported, "no-hidden-states", model="vllm:demo"):
-            answers(model, [Request(input=TextInput(ids=PROMPT), verb=Read(hidden_layer=-1))])
+            outputs_of(model, [Request(input=TextInput(ids=PROMPT), verb=Read(hidden_layer=-1))])
         assert model._engine is None
 
     @pytest.mark.parametrize(
@@ -212,19 +212,19 @@ class TestEngine:
             ({"data_parallel_size": 2}, "unknown-name", {"kind": "setting of the vllm engine", "name": "data_parallel_size"}),
         ],
     )
-    def test_wrong_settings_are_told(self, settings: dict[str, Any], code: str, fields: dict[str, str]) -> None:
+    def test_invalid_settings_are_refused(self, settings: dict[str, Any], code: str, fields: dict[str, str]) -> None:
         with refused(InputError, code, **fields):
             pk.load("vllm:demo", **settings).load()
 
     @data
-    def test_the_command_is_quiet_agrees_with_hf_and_leaves_no_process(self, tmp_path: Path) -> None:
-        """And bfloat16 moves predictions: they are counted."""
+    def test_the_command_writes_nothing_else_equals_hf_and_leaves_no_process(self, tmp_path: Path) -> None:
+        """Also counts the predictions that bfloat16 changes."""
         runs = {}
         for model, dtype in (("demo", "float32"), ("vllm:demo", "float32"), ("vllm:demo", "bfloat16")):
             command = ["eval", "sst2", "--model", model, "--shots", "16", "--limit", "24", "--set", f"dtype={dtype}", "--json"]
             process = started([*command, "--data", str(DATA), "--out", str(tmp_path)])
-            out, told = process.communicate()
-            assert (process.returncode, told) == (0, "")
+            out, err = process.communicate()
+            assert (process.returncode, err) == (0, "")
             assert ended(process.pid)
             path = Path(json.loads(out)["run"])
             runs[model, dtype] = [json.loads(line) for line in (path / "samples.jsonl").read_text().splitlines()]
@@ -239,26 +239,26 @@ class TestEngine:
         assert len(flips) < 5
 
     @pytest.mark.parametrize("wait", [1, 45])
-    def test_ctrl_c_ends_the_engine_too(self, tmp_path: Path, wait: float) -> None:
-        """While it starts, and while it works or is about to."""
+    def test_ctrl_c_ends_the_engine(self, tmp_path: Path, wait: float) -> None:
+        """Interrupts while the engine starts, and while it works or is about to."""
         process = started(["eval", "sentiment", "--model", "vllm:demo", "--out", str(tmp_path)])
         while len(of_session(process.pid)) < 3:
             time.sleep(0.5)
         time.sleep(wait)
         os.killpg(process.pid, signal.SIGINT)
-        _, told = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert told == "promptkit: Interrupted. Run the same command again to continue.\n"
+        assert err == "promptkit: Interrupted. Run the same command again to continue.\n"
         assert ended(process.pid)
 
 
 class TestServer:
-    """vLLM's own server on loopback, driven by the http engine."""
+    """vLLM's server on this machine, used through the http engine."""
 
     pytestmark = pytest_vllm
 
     @data
-    def test_completions_chat_and_a_restart_in_the_middle(self, tmp_path: Path) -> None:
+    def test_completions_chat_and_a_restart_during_a_run(self, tmp_path: Path) -> None:
         port = free_port()
         url = f"http://127.0.0.1:{port}/v1"
         options = ["--set", f"base_url={url}", "--shots", "16", "--data", str(DATA), "--out", str(tmp_path), "--json"]
@@ -267,23 +267,23 @@ class TestServer:
         try:
             whole = run_of([*exact, "--limit", "32", "--no-cache"])
             requests = [json.loads(line) for line in (whole / "samples.jsonl").read_text().splitlines()]
-            expected = scores(answers(hf(), requests_of("sst2", k=16, limit=32)))
+            expected = scores(outputs_of(hf(), requests_of("sst2", k=16, limit=32)))
             found = [x["logprobs"] for row in requests for x in row["continuations"]]
             for one, other in zip(expected, found, strict=True):
                 assert other == pytest.approx(one, abs=TOLERANCE)
             chat = run_of(["eval", "sst2", "--model", "http:gemma", "--chat", *options, "--limit", "8"])
             notes = json.loads((chat / "timing.json").read_text())["notes"]
-            assert any("gives no log-probabilities: 8 labels were read" in note for note in notes)
+            assert any(" 8 labels" in note for note in notes)
             process = started([*exact, "--limit", "64", "--no-cache"])
             lines = tmp_path / "none"
             while not (lines.is_file() and lines.read_bytes().count(b"\n") >= 5):
                 time.sleep(0.05)
-                others = [each for each in tmp_path.glob("sst2-*") if each not in (whole, chat)]
+                others = [path for path in tmp_path.glob("sst2-*") if path not in (whole, chat)]
                 lines = others[0] / "samples.jsonl" if others else lines
             killed(server)
             server = serve(port)
-            out, told = process.communicate(timeout=120)
-            assert (process.returncode, json.loads(out)["n"]) == (0, 64), told
+            out, err = process.communicate(timeout=120)
+            assert (process.returncode, json.loads(out)["n"]) == (0, 64), err
         finally:
             killed(server)
 
@@ -295,7 +295,7 @@ def free_port() -> int:
 
 
 def serve(port: int) -> subprocess.Popen[bytes]:
-    """vLLM's server of the demo model; ready when this returns."""
+    """Starts vLLM's server of the demo model and waits until it is ready."""
     from promptkit.models.files.source import resolve
 
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", resolve("demo").location]
@@ -312,11 +312,11 @@ def serve(port: int) -> subprocess.Popen[bytes]:
             assert process.poll() is None
             time.sleep(0.5)
     killed(process)
-    raise AssertionError("the server does not come up")
+    raise AssertionError("the server did not start")
 
 
 def killed(server: subprocess.Popen[bytes]) -> None:
-    """Kill the server with its engine's processes, which it cannot end any more."""
+    """Kills the server and the processes of its engine, which it cannot end itself after that."""
     os.killpg(server.pid, signal.SIGKILL)
     server.wait()
     assert ended(server.pid)
@@ -324,13 +324,13 @@ def killed(server: subprocess.Popen[bytes]) -> None:
 
 def run_of(arguments: list[str]) -> Path:
     process = started(arguments)
-    out, told = process.communicate()
-    assert process.returncode == 0, told
+    out, err = process.communicate()
+    assert process.returncode == 0, err
     return Path(json.loads(out)["run"])
 
 
 def started(arguments: list[str]) -> subprocess.Popen[str]:
-    """The command in a session of its own."""
+    """Starts the command in a new session."""
     return subprocess.Popen(
         [sys.executable, "-m", "promptkit", *arguments],
         stdout=subprocess.PIPE,
@@ -341,7 +341,7 @@ def started(arguments: list[str]) -> subprocess.Popen[str]:
 
 
 def ended(session: int) -> bool:
-    """Whether every process of a session ends within seconds."""
+    """Returns whether every process of a session ends within 15 seconds."""
     for _ in range(30):
         if not of_session(session):
             return True
@@ -350,12 +350,12 @@ def ended(session: int) -> bool:
 
 
 def of_session(session: int) -> list[str]:
-    """The processes of a session that are still there."""
+    """Returns the running processes of a session."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             fields = (path / "stat").read_text().rsplit(")", 1)[1].split()
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
         if int(fields[3]) == session and fields[0] != "Z":
             found.append(path.name)

@@ -1,4 +1,4 @@
-"""Ctrl-C is heard, whatever swallows it, and leaves no process."""
+"""Tests that Ctrl-C always ends the work and leaves no process, and of the captured log."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import time
 
 import pytest
 
-from promptkit.models.vllm import interrupt as interrupting
+from promptkit.models.vllm import interrupt as interrupt_module
 from promptkit.models.vllm.capture import captured
 from promptkit.models.vllm.interrupt import interruptible
 
 
-def test_an_interrupt_that_is_swallowed_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interrupting, "AGAIN", 0.01)
+def test_an_interrupt_that_is_ignored_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupt_module, "REPEAT_AFTER", 0.01)
     handler = signal.getsignal(signal.SIGINT)
-    swallowed = 0
+    ignored = 0
 
     def work() -> None:
-        nonlocal swallowed
+        nonlocal ignored
         while True:
             try:
-                if not swallowed:
+                if not ignored:
                     os.kill(os.getpid(), signal.SIGINT)
                 time.sleep(5)
             except KeyboardInterrupt:
-                swallowed += 1
-                if swallowed == 3:
+                ignored += 1
+                if ignored == 3:
                     raise
 
     with pytest.raises(KeyboardInterrupt), interruptible():
         work()
-    assert swallowed == 3
+    assert ignored == 3
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_an_error_that_an_interrupt_has_caused_is_the_interrupt() -> None:
+def test_an_error_caused_by_an_interrupt_becomes_the_interrupt() -> None:
     def work() -> None:
         try:
             os.kill(os.getpid(), signal.SIGINT)
@@ -49,7 +49,7 @@ def test_an_error_that_an_interrupt_has_caused_is_the_interrupt() -> None:
         work()
 
 
-def test_processes_begun_inside_end_with_an_exception_and_others_do_not() -> None:
+def test_an_exception_ends_the_processes_started_inside_and_no_others() -> None:
     context = multiprocessing.get_context("spawn")
     before, inside = (context.Process(target=time.sleep, args=(60,)) for _ in range(2))
     before.start()
@@ -66,10 +66,10 @@ def test_processes_begun_inside_end_with_an_exception_and_others_do_not() -> Non
     before.join()
 
 
-def test_what_is_written_while_it_is_captured_is_kept_and_its_reason_found(capfd: pytest.CaptureFixture[str]) -> None:
+def test_captured_output_is_stored_and_its_last_error_found(capfd: pytest.CaptureFixture[str]) -> None:
     with captured() as log:
         os.write(1, b"INFO loading\nValueError: no room for 4 tokens\n")
         os.write(2, b"RuntimeError: Engine core initialization failed. See root cause above.\n")
-        assert log.reason() == "no room for 4 tokens"
-    os.write(1, b"seen")
-    assert capfd.readouterr() == ("seen", "")
+        assert log.last_error() == "no room for 4 tokens"
+    os.write(1, b"after")
+    assert capfd.readouterr() == ("after", "")

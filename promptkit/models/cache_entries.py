@@ -1,0 +1,93 @@
+"""The entries of the score cache: the keys of a request, and outputs as JSON values."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from promptkit.core.arrays import Array, as_array
+from promptkit.core.hashing import sha256, sha256_hex
+from promptkit.core.inputs import HiddenEdit, KVPrefix, TextInput
+from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.core.version import __version__
+
+Value = Sequence[Any]
+"""The JSON value of one entry, read from a file that anyone may have changed."""
+
+
+def model_digest(model: Mapping[str, object]) -> str:
+    """Returns the hash of a model's identity and promptkit's version."""
+    return sha256_hex(json.dumps([__version__, model], sort_keys=True))
+
+
+def entry_keys(model: str, request: Request) -> list[bytes]:
+    """Returns the keys of a request: one, or one for each sample of a generation.
+
+    Args:
+        model: The digest of the model.
+        request: The request.
+    """
+    learned = _learned_digest(request.input)
+    return [sha256(f"{model}\0{request.input.ids}\0{learned}\0{verb}\0{sample}") for sample, verb in _samples(request)]
+
+
+def _samples(request: Request) -> list[tuple[int, str]]:
+    """Returns the number and the settings of each sample; a greedy text does not depend on the seed."""
+    verb = request.verb
+    if not isinstance(verb, Generate):
+        return [(0, repr(verb))]
+    random = verb.temperature > 0
+    settings = repr(replace(verb, n=1, known=0, seed=verb.seed if random else 0))
+    return [(sample if random else 0, settings) for sample in range(verb.known, verb.n)]
+
+
+def _learned_digest(prompt: TextInput) -> str:
+    vectors = prompt.vectors.digest if prompt.vectors is not None else ""
+    return vectors + (_layers_digest(prompt.prefixes, prompt.edits) if prompt.prefixes or prompt.edits else "")
+
+
+@lru_cache(maxsize=4)
+def _layers_digest(prefixes: tuple[KVPrefix[Array], ...], edits: tuple[HiddenEdit[Array], ...]) -> str:
+    """Returns the hash of the interventions on layers; it is cached because all requests of a run share them."""
+    return sha256_hex(f"{prefixes}\0{edits}")
+
+
+def encode(output: Output) -> list[Value]:
+    """Returns the JSON value for each key of the output's request."""
+    if isinstance(output, ScoreOutput):
+        return [output.logprobs]
+    if isinstance(output, ReadOutput):
+        return [[output.logprobs, output.top, _pack(output.hidden)]]
+    return [[text.ids, text.text, text.ended] for text in output.generations]
+
+
+def decode(request: Request, values: Sequence[Value]) -> Output | None:
+    """Returns the output that the values encode, or None if they do not fit the request."""
+    verb = request.verb
+    try:
+        if isinstance(verb, Score):
+            logprobs = tuple(tuple(map(float, row)) for row in values[0])
+            return ScoreOutput(logprobs=logprobs) if [*map(len, logprobs)] == [*map(len, verb.continuations)] else None
+        if isinstance(verb, Read):
+            read, top, hidden = values[0]
+            return ReadOutput(logprobs=tuple(read), top=tuple((int(i), float(x)) for i, x in top), hidden=_unpack(hidden))
+        return GenerateOutput(
+            generations=tuple(Generation(ids=tuple(ids), text=text, ended=ended) for ids, text, ended in values)
+        )
+    except (TypeError, ValueError):
+        return None
+
+
+def _pack(hidden: Array | None) -> str | None:
+    """Returns a hidden state as little-endian float32 in base64, which takes a quarter of the space of decimal digits."""
+    return None if hidden is None else base64.b64encode(hidden.tobytes()).decode()
+
+
+def _unpack(text: str | None) -> Array | None:
+    return None if text is None else as_array(np.frombuffer(base64.b64decode(text, validate=True), "<f4"))

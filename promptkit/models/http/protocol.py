@@ -1,0 +1,86 @@
+"""The parts of OpenAI's protocol, with vLLM's extensions, that the engine writes into requests and reads from responses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from promptkit.models.http.client import Server
+
+Constraint = Literal["choice", "schema", ""]
+"""What restricts a chat reply to given words: vLLM's structured outputs, OpenAI's JSON schema, or nothing."""
+ID_PREFIX = "token_id:"
+"""How vLLM's server spells a token in place of its text: this prefix and the token id."""
+
+
+def named_body(token_ids: Sequence[int]) -> dict[str, object]:
+    """Returns the fields that request the log-probabilities of these tokens from vLLM's server, spelled by token id."""
+    return {"logprobs": 1, "logprob_token_ids": list(token_ids), "return_tokens_as_token_ids": True}
+
+
+def id_spelling(token_id: int) -> str:
+    """Returns how vLLM's server spells a token by its id."""
+    return f"{ID_PREFIX}{token_id}"
+
+
+def constraint_body(constrained: Constraint, words: Sequence[str]) -> dict[str, Any]:
+    """Returns the fields that restrict a chat reply to the words."""
+    if constrained == "choice":
+        return {"structured_outputs": {"choice": list(words)}}
+    if constrained == "schema":
+        properties = {"answer": {"type": "string", "enum": list(words)}}
+        schema = {"type": "object", "properties": properties, "required": ["answer"], "additionalProperties": False}
+        return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}}
+    return {}
+
+
+def parse_reply(constrained: Constraint, reply: str) -> str:
+    """Returns the answer in a chat reply."""
+    if constrained == "schema":
+        try:
+            return str(json.loads(reply)["answer"])
+        except (ValueError, TypeError, KeyError):
+            return reply
+    return reply
+
+
+def reply_text(server: Server, response: Mapping[str, Any]) -> str:
+    """Returns the assistant's text in a chat response."""
+    try:
+        return str(response["choices"][0]["message"]["content"] or "")
+    except (LookupError, TypeError):
+        raise server.unexpected_response(response) from None
+
+
+def completion_text(server: Server, response: Mapping[str, Any]) -> str:
+    """Returns the text of a completion."""
+    choices = response.get("choices")
+    text = choices[0].get("text") if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+    if not isinstance(text, str):
+        raise server.unexpected_response(response)
+    return text
+
+
+def end_reason(response: Mapping[str, Any]) -> Literal["stop", "end", "length"]:
+    """Returns why the text of a response that was checked has ended."""
+    choice = response["choices"][0]
+    if choice.get("finish_reason") == "length":
+        return "length"
+    return "stop" if isinstance(choice.get("stop_reason"), str) else "end"
+
+
+def top_logprobs(server: Server, response: Mapping[str, Any]) -> Mapping[str, float]:
+    """Returns the log-probabilities for the first token of a completion, by the server's spelling of each token."""
+    try:
+        logprobs = (response["choices"][0].get("logprobs") or {}).get("top_logprobs") or [{}]
+        return {str(token): float(value) for token, value in logprobs[0].items()}
+    except (LookupError, TypeError, AttributeError, ValueError):
+        raise server.unexpected_response(response) from None
+
+
+def prompt_tokens(response: Mapping[str, Any]) -> int | None:
+    """Returns how many tokens the server read, or None if it does not say."""
+    usage = response.get("usage")
+    count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    return count if isinstance(count, int) else None
