@@ -191,11 +191,11 @@ def scripted() -> type[Scripted]:
 def bind_context():
     """Creates bind contexts from rows of the pool, label words, and a card or a model."""
 
-    def make(pool=(), words=(), *, scored=None, card=None, model=None, reading=None, dev=(), **more) -> BindContext:
+    def make(pool=(), words=(), *, scored=None, card=None, model=None, reader=None, dev=(), **more) -> BindContext:
         shown = words if isinstance(words, Mapping) else {word: word for word in words}
         return BindContext(
             ask=CachedModel(model or load("fake"), card=card),
-            reading=reading or FixedWords(shown, shown.values() if scored is None else scored),
+            reader=reader or FixedWords(shown, shown.values() if scored is None else scored),
             rows={"pool": pool, "dev": dev},
             **more,
         )
@@ -210,7 +210,7 @@ def context(bind_context):
     def make(pool=(), words=(), *, template="sentiment/review", **keywords) -> SelectionContext:
         bound = bind_context(pool, words, **keywords)
         frame = PromptLayout(
-            template=Template.load(template), instruction="", chat=False, card=bound.ask.card, reader=bound.reading
+            template=Template.load(template), instruction="", chat=False, card=bound.ask.card, reader=bound.reader
         )
         return SelectionContext(bind_context=bound, layout=frame)
 

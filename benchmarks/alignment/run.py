@@ -73,8 +73,8 @@ def write_run(out: Path) -> Path:
         }
 
     calibrations = [technique() for technique in CALIBRATIONS.values()]
-    stand_ins = [stand_in for calibration in calibrations for stand_in in calibration.needs.stand_ins]
-    extra = [line(str(ContentFreeRow(content=stand_in, context="a b")), None) for stand_in in stand_ins]
+    content_free = [content for calibration in calibrations for content in calibration.needs.content_free]
+    extra = [line(str(ContentFreeRow(content=content, context="a b")), None) for content in content_free]
     extra.append(line(str(Premise()), None))
     extra += [line(str(FitRow(row=str(i))), int(generator.integers(len(labels)))) for i in range(FIT)]
     samples = [line(str(i), int(generator.integers(len(labels)))) for i in range(ROWS)]

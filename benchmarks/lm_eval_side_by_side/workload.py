@@ -62,9 +62,9 @@ class Workload:
 
     def label_logprobs(self, outputs: list[Output]) -> list[list[float]]:
         """Returns one log-probability per label, in the declared order, for every item; empty for generation."""
-        if not isinstance(self.bound.reading, Scorer):
+        if not isinstance(self.bound.reader, Scorer):
             return []
-        return [list(self.bound.reading.align(output)) for output in outputs if isinstance(output, ScoreOutput)]
+        return [list(self.bound.reader.align(output)) for output in outputs if isinstance(output, ScoreOutput)]
 
     def texts(self, outputs: list[Output]) -> list[str]:
         """Returns the generated text of every item; empty for scoring."""

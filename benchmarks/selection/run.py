@@ -48,7 +48,7 @@ def selection_context(task: pk.Task, encoder: str) -> SelectionContext:
     model, reader = pk.load("fake"), reader_for(task)
     other_models = {encoder: CachedModel(pk.load(encoder), ScoreCache())}
     bind_context = BindContext(
-        ask=CachedModel(model), reading=reader, rows={"pool": task.rows("train")}, other_models=other_models
+        ask=CachedModel(model), reader=reader, rows={"pool": task.rows("train")}, other_models=other_models
     )
     template = Template.load(task.spec.template)
     return SelectionContext(

@@ -139,10 +139,10 @@ class StoredOutputs:
 
     def _cannot_read(self, name: str, needs: Needs, missing: _Missing) -> Unavailable | None:
         manipulate: Mapping[str, Any] = self._settings["manipulate"]
-        if (needs.layers or needs.named) and not self._has_hidden_states:
+        if (needs.layers or needs.named_tokens) and not self._has_hidden_states:
             reason = f"its engine does not provide {missing.outputs}"
             return _never(name, "no-hidden-states", reason, **missing.fields)
-        if (needs.layers or needs.tokens or needs.named) and manipulate.get("channel"):
+        if (needs.layers or needs.tokens or needs.named_tokens) and manipulate.get("channel"):
             reason = f"channel prompts have no answer slot at which to read {missing.outputs}"
             return _never(name, "no-answer-slot", reason, **missing.fields)
         return None
@@ -151,7 +151,7 @@ class StoredOutputs:
         needs = calibration.needs
         if needs.labels and self._settings["split"] == TRAIN:
             return _never(name, "rows-are-evaluated", "it needs labels, and every row of the fit part is itself evaluated")
-        every_label = [True] * max(needs.rows, needs.labeled_fewest, 1)
+        every_label = [True] * max(needs.rows, needs.min_labeled, 1)
         try:
             check_calibration(calibration, labels=self._labels, evaluated=self._evaluated, has_label=every_label)
         except PromptkitError as error:
@@ -161,7 +161,8 @@ class StoredOutputs:
 
     def _missing_content_free(self, needs: Needs) -> _Missing | None:
         ids = [
-            {str(ContentFreeRow(content=content, context=context)) for context in self._contexts} for content in needs.stand_ins
+            {str(ContentFreeRow(content=content, context=context)) for context in self._contexts}
+            for content in needs.content_free
         ]
         absent = sum(not rows <= self._support for rows in ids)
         outputs = f"{absent} of the {len(ids)} content-free inputs"
@@ -185,7 +186,7 @@ class StoredOutputs:
         if layer is not None:
             outputs = f"hidden states of layer {layer}"
             return _Missing(code="missing-hidden-states", outputs=outputs, fields={"layer": layer})
-        if all(top in self._needs.named for top in needs.named):
+        if all(top in self._needs.named_tokens for top in needs.named_tokens):
             return None
         return _Missing(code="missing-text-states", outputs="hidden states of the tokens' texts", fields={})
 
@@ -201,8 +202,8 @@ class StoredOutputs:
         top = next((top for top in needs.tokens if top not in sets), None)
         if top is None:
             return None
-        outputs = f"log-probabilities of the {top.most} likeliest tokens over {top.of.rows} labeled rows of each label"
-        return _Missing(code="missing-tokens", outputs=outputs, fields={"tokens": top.most, "per_class": top.of.rows})
+        outputs = f"log-probabilities of the {top.size} likeliest tokens over {top.rows.rows} labeled rows of each label"
+        return _Missing(code="missing-tokens", outputs=outputs, fields={"tokens": top.size, "per_class": top.rows.rows})
 
 
 def _contains(drawn: Collection[PerClass], wanted: PerClass) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from promptkit.core.registry import spelt
+from promptkit.core.registry import spell
 
 
 def to_spelling(value: object) -> object:
@@ -15,7 +15,7 @@ def to_spelling(value: object) -> object:
     if isinstance(value, Mapping) and len(value) == 1:
         ((name, keywords),) = value.items()
         if isinstance(keywords, Mapping | None):
-            return spelt(str(name), keywords or {})
+            return spell(str(name), keywords or {})
     return value
 
 

@@ -48,9 +48,9 @@ class PerClass(NamedTuple):
 class TopTokens(NamedTuple):
     """The likeliest tokens at the answer slot, by their mean probability over labeled rows. They are the same for every row."""
 
-    most: int
+    size: int
     """How many tokens. The mean of a row counts only this many of its own likeliest tokens."""
-    of: PerClass
+    rows: PerClass
     """The labeled rows."""
 
 
@@ -58,7 +58,7 @@ class TopTokens(NamedTuple):
 class Needs:
     """What an aligner needs besides the evaluated rows. It is collected in the same pass of the model."""
 
-    stand_ins: tuple[ContentFreeInput, ...] = ()
+    content_free: tuple[ContentFreeInput, ...] = ()
     """Content-free inputs, each read in every context of the evaluated rows."""
     premise: bool = False
     """Whether the end of the prompt is read without instruction, demonstrations and inputs."""
@@ -68,17 +68,17 @@ class Needs:
     """Whether the labels of these rows are needed too."""
     labeled: tuple[PerClass, ...] = ()
     """Rows of the fit part to read, chosen by their labels."""
-    labeled_fewest: int = 0
+    min_labeled: int = 0
     """The minimum number of `labeled` rows, over all labels together."""
     tokens: tuple[TopTokens, ...] = ()
     """Tokens whose log-probabilities at the answer slot to read for every row."""
-    tokens_each: int = 0
+    min_tokens_per_label: int = 0
     """The minimum number of tokens per label."""
     layers: tuple[Layer, ...] = ()
     """Layers whose hidden state at the answer slot to read for every row."""
-    named: tuple[TopTokens, ...] = ()
+    named_tokens: tuple[TopTokens, ...] = ()
     """Tokens whose texts, like the label words, to read as mean hidden states of the last layer."""
-    rows_each: int = 0
+    min_rows_per_label: int = 0
     """The minimum number of rows per label for an estimate."""
     classes: int = 0
     """The required number of labels; 0 for any number."""
@@ -106,7 +106,7 @@ class FitData:
     """The evaluated rows, for unsupervised estimates."""
     rows: Outputs
     """Rows of the fit part: as many as `Needs` requests, or all where there are fewer."""
-    stand_ins: Mapping[ContentFreeInput, Floats]
+    content_free: Mapping[ContentFreeInput, Floats]
     """Label log-probabilities for each content-free input, shape (contexts, K)."""
     premise: Floats | None
     """Label log-probabilities of the premise, shape (1, K), or (rows, K) if each of `items` has its own answers."""

@@ -61,7 +61,7 @@ class BindContext:
 
     ask: Ask
     """The model that will read the prompts."""
-    reading: OutputReader
+    reader: OutputReader
     """How the model's output will be read: which words are scored, or how much text is generated."""
     rows: Mapping[Part, Sequence[LabeledExample]] = field(default_factory=dict)
     """The rows of each part that the manipulation lists in `parts`."""

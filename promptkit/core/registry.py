@@ -219,10 +219,10 @@ def _shortened(value: object) -> str:
 def spelling(value: Any) -> str:
     """Returns the spec of a registered object, with the keywords that differ from the defaults."""
     changed = [field for field in keywords_of(value) if getattr(value, field.name) != field.default]
-    return spelt(value.name, {field.name: getattr(value, field.name) for field in changed})
+    return spell(value.name, {field.name: getattr(value, field.name) for field in changed})
 
 
-def spelt(name: str, keywords: Mapping[str, object]) -> str:
+def spell(name: str, keywords: Mapping[str, object]) -> str:
     """Returns the spec of a name and keywords, as the command line writes it."""
     return ":".join([name, *(f"{key}={_joined(value)}" for key, value in keywords.items())])
 

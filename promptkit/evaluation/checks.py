@@ -96,5 +96,5 @@ def check_calibrations(
     for calibration in (predictor.chain.calibration for predictor in predictors):
         if calibration is not None:
             check_fit_part(calibration, fit)
-            labels = len(predictors[0].reading.labels)
+            labels = len(predictors[0].reader.labels)
             check_calibration(calibration, labels=labels, evaluated=evaluated, has_label=has_label)

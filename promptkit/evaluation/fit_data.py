@@ -48,13 +48,13 @@ def collect_fit_data(
     data = FitData(
         items=_outputs(samples, labels, contexts, read_outputs),
         rows=_outputs(fit, labels, contexts, read_outputs),
-        stand_ins={content: _content_free(content, contexts, by_id, labels) for content in needs.stand_ins},
+        content_free={content: _content_free(content, contexts, by_id, labels) for content in needs.content_free},
         premise=_scores([by_id[str(Premise())]], labels) if needs.premise else None,
         labels=labels,
         labeled={per_class: _labeled(per_class, fit) for per_class in needs.labeled},
         names={} if read_outputs is None else read_outputs.names(),
-        name_vectors={} if read_outputs is None else read_outputs.name_vectors(needs.named),
-        label_vectors=read_outputs.vectors([*reader.label_words().values()]) if read_outputs and needs.named else None,
+        name_vectors={} if read_outputs is None else read_outputs.name_vectors(needs.named_tokens),
+        label_vectors=read_outputs.vectors([*reader.label_words().values()]) if read_outputs and needs.named_tokens else None,
     )
     return data, np.array([labels.index(record["gold"]) if "gold" in record else UNKNOWN for record in fit], int)
 
@@ -71,7 +71,7 @@ def collect_choice_data(samples: Sequence[RowRecord], support: Sequence[RowRecor
     return FitData(
         items=Outputs(logprobs=_padded(samples), context=np.arange(len(samples))),
         rows=Outputs(logprobs=np.empty((0, 0)), context=np.empty(0, int)),
-        stand_ins={},
+        content_free={},
         premise=_padded(premises) if premises else None,
     )
 

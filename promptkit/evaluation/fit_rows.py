@@ -52,5 +52,5 @@ def rows_affecting_results(
     needs: Needs, fit: Sequence[LabeledExample], evaluated: Sequence[Example]
 ) -> Sequence[LabeledExample]:
     """Returns the rows of the fit part that a run's results depend on: all of them if random words are drawn from them."""
-    draws_words = any(isinstance(content, RandomWords) for content in needs.stand_ins)
+    draws_words = any(isinstance(content, RandomWords) for content in needs.content_free)
     return fit if draws_words else select_fit_rows(needs, fit, evaluated)

@@ -46,7 +46,7 @@ class RunPlan:
     @property
     def reader(self) -> Reader:
         """The first aligner of all predictors."""
-        return self.predictor.reading
+        return self.predictor.reader
 
     @property
     def chains(self) -> tuple[Chain, ...]:
@@ -76,7 +76,7 @@ def plan_run(
     checks.check_task(task)
     branches = (predictors,) if isinstance(predictors, Predictor) else tuple(predictors)
     checks.check_predictors(branches)
-    reader = branches[0].reading
+    reader = branches[0].reader
     split = task.spec.split if split is None else split
     rows = by_hash(task.rows(split), limit)
     needs = combine_needs([predictor.chain for predictor in branches])

@@ -54,7 +54,7 @@ class ReadPlan:
                 "id": READ_PLAN,
                 "token_ids": list(self.token_ids),
                 "names": list(self.names),
-                "sets": [(top.most, top.of.rows, top.of.seed, list(places)) for top, places in self.sets.items()],
+                "sets": [(top.size, top.rows.rows, top.rows.seed, list(places)) for top, places in self.sets.items()],
                 "layers": list(self.layers),
                 "texts": list(self.texts),
             }
@@ -101,17 +101,17 @@ def plan_reads(needs: Needs, ask: Ask, rows: Sequence[Query], label_words: Seque
         rows: Queries of the evaluated rows and of the further rows.
         label_words: The word of each label.
     """
-    sets = {top: _likeliest_tokens(ask, top.most, _labeled_rows(top.of, rows)) for top in needs.tokens}
+    sets = {top: _likeliest_tokens(ask, top.size, _labeled_rows(top.rows, rows)) for top in needs.tokens}
     token_ids = tuple(sorted({token for tokens in sets.values() for token in tokens}))
     positions = {token: position for position, token in enumerate(token_ids)}
     names = _token_names(ask, token_ids)
-    named = [names[positions[token]] for top in needs.named for token in sets.get(top, ())]
+    named = [names[positions[token]] for top in needs.named_tokens for token in sets.get(top, ())]
     return ReadPlan(
         token_ids=token_ids,
         names=names,
         sets={top: tuple(positions[token] for token in tokens) for top, tokens in sets.items()},
         layers={layer: _layer_number(layer, ask.card.layers) for layer in needs.layers},
-        texts=tuple(dict.fromkeys([*named, *label_words])) if needs.named else (),
+        texts=tuple(dict.fromkeys([*named, *label_words])) if needs.named_tokens else (),
     )
 
 

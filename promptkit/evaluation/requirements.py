@@ -25,20 +25,20 @@ def combine_needs(chains: Sequence[Chain]) -> Needs:
     """Returns the needs of all calibrations together."""
     needs = [chain.calibration.needs for chain in chains if chain.calibration]
     return Needs(
-        stand_ins=tuple(dict.fromkeys(content for need in needs for content in need.stand_ins)),
+        content_free=tuple(dict.fromkeys(content for need in needs for content in need.content_free)),
         premise=any(need.premise for need in needs),
         rows=max((need.rows for need in needs), default=0),
         labels=any(need.labels for need in needs),
         labeled=tuple(dict.fromkeys(per_class for need in needs for per_class in need.labeled)),
         tokens=tuple(dict.fromkeys(top for need in needs for top in need.tokens)),
         layers=tuple(sorted({layer for need in needs for layer in need.layers})),
-        named=tuple(dict.fromkeys(top for need in needs for top in need.named)),
+        named_tokens=tuple(dict.fromkeys(top for need in needs for top in need.named_tokens)),
     )
 
 
 def uses_fit_part(needs: Needs) -> bool:
     """Returns whether any of the needs are met by rows of the fit part."""
-    return bool(needs.rows or needs.labeled or any(isinstance(content, RandomWords) for content in needs.stand_ins))
+    return bool(needs.rows or needs.labeled or any(isinstance(content, RandomWords) for content in needs.content_free))
 
 
 def check_fit_part(calibration: Calibration, fit: Sequence[Example]) -> None:
@@ -84,25 +84,25 @@ def check_calibration(calibration: Calibration, *, labels: int, evaluated: int, 
     _check_tokens(calibration, labels)
     _check_labeled_rows(calibration, labels, has_label)
     available = len(has_label[: needs.rows]) if needs.rows else evaluated
-    if available < needs.rows_each * labels:
+    if available < needs.min_rows_per_label * labels:
         raise InputError(
-            f"The calibration {calibration.name} needs at least {needs.rows_each} rows for each label",
+            f"The calibration {calibration.name} needs at least {needs.min_rows_per_label} rows for each label",
             code="too-few-rows",
             got=f"{available} rows for {labels} labels",
             hint="Use more rows, or another calibration",
             calibration=calibration.name,
             given=available,
-            needed=needs.rows_each * labels,
+            needed=needs.min_rows_per_label * labels,
         )
 
 
 def _check_tokens(calibration: Calibration, labels: int) -> None:
     needs = calibration.needs
-    needed = needs.tokens_each * labels
-    fewest = min((top.most for top in needs.tokens), default=needed)
+    needed = needs.min_tokens_per_label * labels
+    fewest = min((top.size for top in needs.tokens), default=needed)
     if fewest < needed:
         raise InputError(
-            f"The calibration {calibration.name} needs at least {needed} tokens, {needs.tokens_each} for each label",
+            f"The calibration {calibration.name} needs at least {needed} tokens, {needs.min_tokens_per_label} for each label",
             code="too-few-tokens",
             got=f"tokens={fewest} for {labels} labels",
             hint=f"Set tokens={needed}, or preferably many more",
@@ -122,13 +122,13 @@ def _check_labeled_rows(calibration: Calibration, labels: int, has_label: Sequen
             calibration=calibration.name,
         )
     most = min([sum(has_label), *(per_class.rows * labels for per_class in needs.labeled)])
-    if most < needs.labeled_fewest:
+    if most < needs.min_labeled:
         raise InputError(
-            f"The calibration {calibration.name} needs at least {needs.labeled_fewest} labeled rows to vote",
+            f"The calibration {calibration.name} needs at least {needs.min_labeled} labeled rows to vote",
             code="too-few-labeled-rows",
             got=f"at most {most} labeled rows",
             hint="Use a smaller k, or a larger per_class",
             calibration=calibration.name,
             given=most,
-            needed=needs.labeled_fewest,
+            needed=needs.min_labeled,
         )

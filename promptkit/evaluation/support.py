@@ -28,7 +28,7 @@ def support_queries(
     """
     premises = premise_queries(bound, rows) if needs.premise else []
     return [
-        *content_free_queries(bound, rows, needs.stand_ins, fit),
+        *content_free_queries(bound, rows, needs.content_free, fit),
         *premises,
         *fit_queries(bound, select_fit_rows(needs, fit, evaluated), {row.id for row in untested(fit, evaluated)}),
     ]

@@ -193,7 +193,7 @@ def _with_answers(
     predictor: Predictor, prompt: Prompt, task: Task, rows: Sequence[LabeledExample], cache: ScoreCache | None
 ) -> list[Scored]:
     """Returns the rendered prompt of each row, and the gold answer after it."""
-    reader: Scorer = Choices() if isinstance(predictor.reading, Extractor) else predictor.reading
+    reader: Scorer = Choices() if isinstance(predictor.reader, Extractor) else predictor.reader
     offered = [row.choices or ((row.label,) if isinstance(reader, Choices) else ()) for row in rows]
     answered = [
         Example(id=row.id, inputs={**row.inputs, **row.rationale}, choices=choices)

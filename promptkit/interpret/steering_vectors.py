@@ -79,7 +79,7 @@ def extract_steering_vector(
     score_cache = ScoreCache() if cache else None
     state = _mean_state(predictor, task, selected, layer, score_cache)
     if how == "difference":
-        plain = Predictor(predictor.model, replace(prompt, demos=zero(), order=None), predictor.reading)
+        plain = Predictor(predictor.model, replace(prompt, demos=zero(), order=None), predictor.reader)
         state = state - _mean_state(plain, task, selected, layer, score_cache)
     return untrained.with_parameters({"vectors": scaled_vector(state, strength)}, base_of(predictor.model))
 

@@ -179,7 +179,7 @@ class Prompt:
             Unsupported: `channel` is set, but the model generates the answers.
             TaskError: A train row has a label without a label word, or the selector cannot choose.
         """
-        if self.channel and (isinstance(bind_context.reading, Extractor) or bind_context.scores_end):
+        if self.channel and (isinstance(bind_context.reader, Extractor) or bind_context.scores_end):
             raise Unsupported(
                 "The option channel scores the input after each answer, but in this task the model generates the answer",
                 code="needs-scored-answers",
@@ -203,7 +203,7 @@ class Prompt:
             instruction=self.instruction,
             chat=self.chat,
             card=bind_context.ask.card,
-            reader=bind_context.reading,
+            reader=bind_context.reader,
             channel=self.channel,
             format_reasoning=self.cot.format_reasoning if self.cot else None,
             ends=bind_context.scores_end,

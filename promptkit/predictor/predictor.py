@@ -48,7 +48,7 @@ class Predictor:
         self.chain = chain
 
     @property
-    def reading(self) -> Reader:
+    def reader(self) -> Reader:
         """The first aligner of the chain, which reads the model's output."""
         return self.chain.reader
 
@@ -62,7 +62,7 @@ class Predictor:
         return (
             self.model is other.model
             and self.manipulate.settings() == other.manipulate.settings()
-            and self.reading.settings() == other.reading.settings()
+            and self.reader.settings() == other.reader.settings()
         )
 
     def bind(
@@ -77,7 +77,7 @@ class Predictor:
             load_model: Loads other models that the manipulation needs, such as a sentence encoder, by name.
         """
         bind_context = self.bind_context(task, ask=ask, cache=cache, load_model=load_model)
-        return BoundPredictor(model=self.model, reading=self.reading, apply=self.manipulate.bind(bind_context))
+        return BoundPredictor(model=self.model, reader=self.reader, apply=self.manipulate.bind(bind_context))
 
     def bind_context(
         self, task: Task, *, ask: Ask | None = None, cache: ScoreCache | None = None, load_model: Callable[[str], Model] = load
@@ -85,7 +85,7 @@ class Predictor:
         """Returns what the manipulation may use for a task. The arguments are those of `bind`."""
         return BindContext(
             ask=ask or CachedModel(self.model, cache),
-            reading=self.reading,
+            reader=self.reader,
             rows={part: task.part(part) for part in self.manipulate.parts},
             other_models={name: CachedModel(load_model(name), cache) for name in self.manipulate.models},
         )
@@ -114,7 +114,7 @@ def _check_requests(chain: Chain, model: Model) -> None:
             model=model.name,
         )
     needs = chain.calibration.needs if chain.calibration else Needs()
-    if (needs.layers or needs.named) and not model.hidden_states:
+    if (needs.layers or needs.named_tokens) and not model.hidden_states:
         raise Unsupported(
             f"{chain.name} needs hidden states, which the model {model.name} does not provide",
             code="no-hidden-states",
@@ -129,7 +129,7 @@ class BoundPredictor:
     """A predictor for one task: turns rows into requests."""
 
     model: Model
-    reading: Reader
+    reader: Reader
     """The first aligner of the chain, which reads the model's output."""
     apply: Apply
     """Makes the prompt of each row, with a continuation for each word that is scored."""
@@ -148,6 +148,6 @@ class BoundPredictor:
         """
         if read is not None:
             return Request(input=rendered.input, verb=read)
-        if isinstance(self.reading, Extractor):
-            return Request(input=rendered.input, verb=self.reading.verb(example, rendered.stop))
+        if isinstance(self.reader, Extractor):
+            return Request(input=rendered.input, verb=self.reader.verb(example, rendered.stop))
         return Request(input=rendered.input, verb=Score(continuations=rendered.continuations))

@@ -115,7 +115,7 @@ class _Search:
     ) -> tuple[dict[str, str], tuple[Rung, ...]]:
         """Collects the candidates and runs successive halving; returns the origin of each candidate, and the rungs."""
         scorer = InstructionScorer(self.predictor, self.prompt, self.task, self.rows, cache)
-        origins = _fixed_origins(self.prompt, self.predictor.reading, instructions)
+        origins = _fixed_origins(self.prompt, self.predictor.reader, instructions)
         if self.method != "list":
             _check_generates(self.predictor.model)
             proposer = _proposer(self.predictor, self.prompt, self.task, split, cache, self.seed)
@@ -124,7 +124,7 @@ class _Search:
 
     def with_instruction(self, instruction: str) -> Predictor:
         """Returns the predictor with another instruction."""
-        return Predictor(self.predictor.model, replace(self.prompt, instruction=instruction), self.predictor.reading)
+        return Predictor(self.predictor.model, replace(self.prompt, instruction=instruction), self.predictor.reader)
 
     def result(
         self, origins: Mapping[str, str], rungs: tuple[Rung, ...], best: Predictor, comparison: Comparison
@@ -217,7 +217,7 @@ def _fixed_origins(prompt: Prompt, reader: OutputReader, instructions: Sequence[
 
 
 def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cache: ScoreCache | None, seed: int) -> Proposer:
-    words, labels, template = predictor.reading.label_words(), _labels(predictor.reading), prompt.resolved_template
+    words, labels, template = predictor.reader.label_words(), _labels(predictor.reader), prompt.resolved_template
     pairs = {}
     for row in untested(task.part("pool"), task.rows(split)):
         inputs = {**labels, **row.inputs}

@@ -61,7 +61,7 @@ class InstructionScorer:
         self._rows = rows
         self._cache = cache
         self._ask = CachedModel(predictor.model, cache)
-        reader = predictor.reading
+        reader = predictor.reader
         self._readers: tuple[Reader, ...] = (reader,) if isinstance(reader, Scorer) else (reader, Choices())
         """The first reader determines the accuracy, the last one the log-probability."""
         self._bound: dict[tuple[str, str], BoundPredictor] = {}

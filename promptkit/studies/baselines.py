@@ -159,7 +159,7 @@ def _choose(task: Task, selector: Selector, model: Model | None, items: Sequence
     prompt, cache = Prompt(task.spec.template, demos=selector), ScoreCache()
     bind_context = BindContext(
         ask=_MissingModel(_name(selector)) if model is None else CachedModel(model, cache),
-        reading=reader_for(task),
+        reader=reader_for(task),
         rows={part: task.part(part) for part in prompt.parts},
         other_models={name: CachedModel(load(name), cache) for name in prompt.models},
     )

@@ -132,22 +132,22 @@ class TrainingData:
     @property
     def reader(self) -> Scorer:
         """The aligner whose scores are trained; for generated texts, one that scores the gold text."""
-        aligner: Reader = self._predictor.reading
+        aligner: Reader = self._predictor.reader
         return Choices() if isinstance(aligner, Extractor) else aligner
 
     @property
     def _generates(self) -> bool:
         """Whether answers are generated texts: training then scores the gold text up to its end."""
-        return isinstance(self._predictor.reading, Extractor)
+        return isinstance(self._predictor.reader, Extractor)
 
     @cached_property
     def _bound(self) -> BoundComposed:
-        context = replace(self.bind_context, reading=self.reader, transform=refuse_model_calls, scores_end=self._generates)
+        context = replace(self.bind_context, reader=self.reader, transform=refuse_model_calls, scores_end=self._generates)
         return self._manipulation.bind(context)
 
     @cached_property
     def _bound_predictor(self) -> BoundPredictor:
-        return BoundPredictor(model=self.model, reading=self.reader, apply=self._bound)
+        return BoundPredictor(model=self.model, reader=self.reader, apply=self._bound)
 
     @cached_property
     def _rendered(self) -> list[Rendered]:

@@ -145,7 +145,7 @@ class _Training:
             "rows": self._rows.digests(),
             "model": dict(predictor.model.identity()),
             "manipulate": dict(predictor.manipulate.settings()),
-            "align": dict(predictor.reading.settings()),
+            "align": dict(predictor.reader.settings()),
         }
 
     def _initial_state(self) -> TrainingState:
@@ -265,7 +265,7 @@ class _Training:
             modifier.with_parameters(next(learned), base) if isinstance(modifier, Learnable) else modifier
             for modifier in self._predictor.manipulate.modifiers
         ]
-        return Predictor(self._predictor.model, [prompt_of(self._predictor), *modifiers], [self._predictor.reading])
+        return Predictor(self._predictor.model, [prompt_of(self._predictor), *modifiers], [self._predictor.reader])
 
 
 def _losses(data: TrainingData, config: ResolvedConfig) -> Losses:

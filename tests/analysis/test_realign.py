@@ -198,7 +198,7 @@ def test_the_command_is_that_of_the_run_and_contains_nothing_that_eval_refuses(
 def save_learned(folder: Path) -> list[Any]:
     """Two manipulations learned on the fake model and saved as a training saves them."""
     model = pk.load("fake")
-    bind_context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
+    bind_context = BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS))
     made: list[Any] = [pk.SoftPrompt(3), pk.TriggerTokens(2, seed=1)]
     learned = [each.with_parameters(each.initial_parameters(bind_context), base_of(model)) for each in made]
     for number, each in enumerate(learned, start=1):

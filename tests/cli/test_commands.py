@@ -103,7 +103,7 @@ def test_render_shows_learned_prompts(tmp_path: Path) -> None:
     model = pk.load("fake")
     learnables: list[Learnable] = [pk.SoftPrompt(2, slot="task"), pk.TriggerTokens(3)]
     for number, learnable in enumerate(learnables):
-        context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer({"negative": "bad", "positive": "good"}))
+        context = BindContext(ask=CachedModel(model), reader=pk.Verbalizer({"negative": "bad", "positive": "good"}))
         learned = learnable.with_parameters(learnable.initial_parameters(context), base_of(model))
         pk.save_manipulation(learned, tmp_path / f"p{number}")
     options = ["--template", tmp_path / "t.j2", "--prompt", tmp_path / "p0", "--prompt", tmp_path / "p1", "--shots", 0]

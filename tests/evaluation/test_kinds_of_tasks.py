@@ -315,7 +315,7 @@ def test_demonstrations_are_dropped_to_leave_context_for_the_text(bind_context: 
     example = pk.task("sentiment").rows("test")[0]
 
     def render(max_tokens: int, card: Any) -> Any:
-        return prompt.bind(bind_context(make_rows(8), card=card, reading=pk.extract.first_line(max_tokens=max_tokens)))(
+        return prompt.bind(bind_context(make_rows(8), card=card, reader=pk.extract.first_line(max_tokens=max_tokens)))(
             [example]
         )[0]
 

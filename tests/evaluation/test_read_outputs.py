@@ -136,19 +136,19 @@ def test_tokens_are_the_likeliest_over_the_labeled_rows_and_numbers_are_the_mode
         return output
 
     for top, names in outputs.names().items():
-        rows = [fit[place] for place in draw_per_class(top.of, [(row.id, row.label) for row in fit])]
-        assert Counter(row.label for row in rows) == {"no": top.of.rows, "yes": top.of.rows}
+        rows = [fit[place] for place in draw_per_class(top.rows, [(row.id, row.label) for row in fit])]
+        assert Counter(row.label for row in rows) == {"no": top.rows.rows, "yes": top.rows.rows}
         shares = np.exp([ask(row.id, Read(token_ids=every)).logprobs for row in rows])
-        kept = np.where(shares >= np.sort(shares)[:, [-top.most]], shares, 0)
-        best = np.argsort(-kept.sum(0), kind="stable")[: top.most]
+        kept = np.where(shares >= np.sort(shares)[:, [-top.size]], shares, 0)
+        best = np.argsort(-kept.sum(0), kind="stable")[: top.size]
         tokens = [
             outputs.metadata["token_ids"][place]
             for _, positions in outputs.sets()
-            if len(positions) == top.most
+            if len(positions) == top.size
             for place in positions
         ]
         assert tokens == best.tolist()
-        assert len(names) == top.most
+        assert len(names) == top.size
         assert [*names] == [outputs.metadata["names"][outputs.metadata["token_ids"].index(token)] for token in tokens]
     ids = outputs.metadata["rows"]
     assert [row for row in ids if not row.startswith("fit ")] == [*finished.ids]

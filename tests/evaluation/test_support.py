@@ -42,7 +42,7 @@ class Spy:
     @property
     def needs(self) -> Needs:
         return Needs(
-            rows=self.rows, labels=True, stand_ins=(RandomWords(0, 0), RandomWords(0, 1), RandomWords(1, 0)), premise=True
+            rows=self.rows, labels=True, content_free=(RandomWords(0, 0), RandomWords(0, 1), RandomWords(1, 0)), premise=True
         )
 
     def fit(self, support: FitData, labels: Any = None) -> Spy:
@@ -109,9 +109,9 @@ def test_fit_data_does_not_depend_on_the_limit_or_the_order_of_a_file(tmp_path: 
     many = fitted(write_task(tmp_path / "b", backwards=True), tmp_path / "b", limit=30)
     np.testing.assert_array_equal(few[1], many[1])
     np.testing.assert_array_equal(few[0].rows.logprobs, many[0].rows.logprobs)
-    assert few[0].stand_ins.keys() == many[0].stand_ins.keys()
-    for each, logprobs in few[0].stand_ins.items():
-        np.testing.assert_array_equal(logprobs, many[0].stand_ins[each])
+    assert few[0].content_free.keys() == many[0].content_free.keys()
+    for each, logprobs in few[0].content_free.items():
+        np.testing.assert_array_equal(logprobs, many[0].content_free[each])
 
 
 def prompts(task: pk.Task, out: Path, **prompt: Any) -> dict[str, str]:
@@ -162,7 +162,7 @@ def test_many_contexts_are_warned_of_before_the_model_is_asked(tmp_path: Path, c
         assert not caplog.records
         support, _, _ = fitted(task, tmp_path, demos=pk.demos.random_each(k=6))
     assert [record.args for record in caplog.records] == [(20, 20, 60)]
-    assert support.stand_ins[RandomWords(0, 0)].shape == (20, 2)
+    assert support.content_free[RandomWords(0, 0)].shape == (20, 2)
     assert support.items.context.tolist() == [*range(20)]
 
 

@@ -77,7 +77,7 @@ def answer_probability(model: Any, ids: tuple[int, ...], answer: tuple[int, ...]
 def test_effects_and_vectors_equal_a_recomputation_with_transformers(folder: Path, kind: str) -> None:
     task, predictor, reference = pk.task(folder / f"{kind}.yaml"), make_predictor(folder, kind), make_model("llama")
     found = pk.head_effects(predictor, task, rows=5, patched=3, cache=False)
-    context = BindContext(ask=CachedModel(predictor.model), reading=predictor.reading, rows={"pool": task.part("pool")})
+    context = BindContext(ask=CachedModel(predictor.model), reader=predictor.reader, rows={"pool": task.part("pool")})
     rows = by_hash(task.part("pool"), 5)
     mean = np.mean(
         [last_inputs(reference, rendered.input.ids)[1] for rendered in predictor.manipulate.bind(context)(rows)], axis=0

@@ -43,7 +43,7 @@ def test_the_vector_is_the_mean_state_of_transformers(folder: Path, how: Any) ->
     means = []
     for prompt in (predictor.manipulate, replace(predictor.manipulate, demos=pk.demos.zero())):
         bound = prompt.bind(
-            BindContext(ask=CachedModel(predictor.model), reading=predictor.reading, rows={"pool": task.part("pool")})
+            BindContext(ask=CachedModel(predictor.model), reader=predictor.reader, rows={"pool": task.part("pool")})
         )
         states = {}
         for rendered, row in zip(bound(rows), rows, strict=True):
@@ -74,13 +74,13 @@ def test_a_saved_vector_changes_a_prompt_without_demonstrations(folder: Path, tm
 def test_replacing_a_state_by_itself_changes_nothing(folder: Path) -> None:
     predictor = make_predictor(folder, demos=pk.demos.zero())
     row = pk.task(folder / "task.yaml").rows("test")[0]
-    bound = predictor.manipulate.bind(BindContext(ask=CachedModel(predictor.model), reading=predictor.reading))
+    bound = predictor.manipulate.bind(BindContext(ask=CachedModel(predictor.model), reader=predictor.reader))
     (rendered,) = bound([row])
     ask = CachedModel(predictor.model)
     (read,) = ask([Request(input=rendered.input, verb=Read(hidden_layer=2))])
     state = read.hidden.numpy()[None]  # type: ignore[union-attr]
     steering = pk.SteeringVector((2,), operation="replace").with_parameters({"vectors": as_array(state)}, {})
-    context = BindContext(ask=ask, reading=predictor.reading)
+    context = BindContext(ask=ask, reader=predictor.reader)
     changed = steering.bind(context)(rendered.input)
     one, other = (ask([Request(input=prompt, verb=Read(token_ids=(5, 6, 7)))])[0] for prompt in (rendered.input, changed))
     assert other.logprobs == pytest.approx(one.logprobs, abs=1e-4)  # type: ignore[union-attr]

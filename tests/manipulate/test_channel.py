@@ -73,7 +73,7 @@ def test_selectors_use_channel_scores() -> None:
         reader=words,
         channel=True,
     )
-    context = SelectionContext(bind_context=BindContext(ask=CachedModel(model), reading=words), layout=layout)
+    context = SelectionContext(bind_context=BindContext(ask=CachedModel(model), reader=words), layout=layout)
     row, demo = task.rows("test")[0], task.pool()[0]
     before = f"{WORDS[demo.label]} review: {demo.inputs['text']}\n\n"
     (scores,) = context.scores([(row, (demo,))], "A test")

@@ -92,7 +92,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def requests(manipulation: Manipulation, model: Any) -> list[Request]:
-    bind_context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL, "dev": DEV})
+    bind_context = BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS), rows={"pool": POOL, "dev": DEV})
     return [Request(input=r.input, verb=Score(continuations=r.continuations)) for r in manipulation.bind(bind_context)(ROWS)]
 
 

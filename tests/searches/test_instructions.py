@@ -201,7 +201,7 @@ def test_scores_equal_those_of_a_run(task: str, shots: int, tmp_path: Path) -> N
     few, scores = scorer(["Say it."], 5), scorer(["Say it.", ""], 12)
     assert few == InstructionScorer(base, prompt, loaded, rows, None)(["Say it."], 5)
     for text, score in zip(["Say it.", ""], scores, strict=True):
-        exchanged = pk.Predictor(model, replace(prompt, instruction=text), base.reading)
+        exchanged = pk.Predictor(model, replace(prompt, instruction=text), base.reader)
         run = pk.evaluate(exchanged, loaded, limit=12, out=tmp_path)
         assert score.accuracy == pytest.approx(run.results[0].correct.mean())
         if loaded.labels:

@@ -16,14 +16,14 @@ def outputs(logprobs, context=None):
     return Outputs(logprobs=logprobs, context=np.zeros(len(logprobs), int) if context is None else context)
 
 
-def support_of(items, rows, stand_ins=None, premise=None):
+def support_of(items, rows, content_free=None, premise=None):
     """Fit data for calibrations; log-probabilities that are not passed are uniform."""
     size = items.logprobs.shape[1]
     flat = np.zeros((max(items.context.max(initial=0) + 1, 1), size))
     return FitData(
         items=items,
         rows=rows,
-        stand_ins=dict.fromkeys((*TEXTS, *BAGS), flat) if stand_ins is None else stand_ins,
+        content_free=dict.fromkeys((*TEXTS, *BAGS), flat) if content_free is None else content_free,
         premise=flat[:1] if premise is None else premise,
     )
 
@@ -40,7 +40,7 @@ def make_case(seed, size=LABELS):
     support = FitData(
         items=outputs(draw(items, size), generator.integers(contexts, size=items)),
         rows=outputs(draw(rows, size)),
-        stand_ins={each: draw(contexts, size) for each in (*TEXTS, *BAGS)},
+        content_free={each: draw(contexts, size) for each in (*TEXTS, *BAGS)},
         premise=draw(1, size),
     )
     return support, generator.integers(size, size=rows)

@@ -386,7 +386,7 @@ def test_invalid_configurations_are_refused(folder: Path, action: Any, code: str
 
 def test_a_predictor_without_learnable_manipulations_is_refused(folder: Path) -> None:
     whole = predictor(folder)
-    plain = pk.Predictor(whole.model, pk.Prompt("sentiment/review"), whole.reading)
+    plain = pk.Predictor(whole.model, pk.Prompt("sentiment/review"), whole.reader)
     with refused(TrainingError, "nothing-to-train", predictor=plain.name):
         pk.train(plain, pk.task(folder / "task.yaml"))
 

@@ -48,7 +48,7 @@ class Contextual:
     @property
     def needs(self) -> Needs:
         """Predictions for the content-free texts."""
-        return Needs(stand_ins=self.content_free)
+        return Needs(content_free=self.content_free)
 
     def fit(self, support: FitData, labels: Integers | None = None) -> PriorCorrection:
         """Estimates a prior for each context."""
@@ -57,5 +57,5 @@ class Contextual:
 
 def content_free_prior(support: FitData, inputs: Sequence[ContentFreeInput]) -> PriorCorrection:
     """Computes the mean of p over content-free inputs, separately for each context."""
-    logprobs = np.stack([support.stand_ins[content_free] for content_free in inputs])  # (inputs, contexts, K)
+    logprobs = np.stack([support.content_free[content_free] for content_free in inputs])  # (inputs, contexts, K)
     return PriorCorrection(log_prior=normalize_logprobs(np.logaddexp.reduce(logprobs, axis=0)))  # the mean up to a constant

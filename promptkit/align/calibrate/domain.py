@@ -44,7 +44,7 @@ class Domain:
     @property
     def needs(self) -> Needs:
         """Predictions for the bags of words."""
-        return Needs(stand_ins=self._bags)
+        return Needs(content_free=self._bags)
 
     @property
     def _bags(self) -> tuple[RandomWords, ...]:

@@ -88,7 +88,7 @@ class ProCa:
     @property
     def needs(self) -> Needs:
         """Rows of the fit part, unless the evaluated rows are used; enough of them for one cluster for each label."""
-        return replace(unlabeled_needs(self.estimate_on, self.rows), rows_each=MIN_ROWS_PER_LABEL)
+        return replace(unlabeled_needs(self.estimate_on, self.rows), min_rows_per_label=MIN_ROWS_PER_LABEL)
 
     def fit(self, support: FitData, labels: Integers | None = None) -> Clusters:
         """Fits the clusters from all initializations and returns those that match the labels best."""

@@ -50,7 +50,7 @@ class InjectiveMapping(LabelMapping):
     @property
     def needs(self) -> Needs:
         """Additionally, enough source tokens for all labels."""
-        return replace(super().needs, tokens_each=self.per_label)
+        return replace(super().needs, min_tokens_per_label=self.per_label)
 
     def weights(self, sources: Sources, gold: Integers) -> Floats:
         """Assigns source classes to labels, shape (S, K): 1 / `per_label` where a source class belongs to a label, else 0."""

@@ -32,7 +32,7 @@ class Semantic(InjectiveMapping):
     @property
     def needs(self) -> Needs:
         """Additionally, embeddings of the token texts and of the label words."""
-        return replace(super().needs, named=(self.source_tokens,))
+        return replace(super().needs, named_tokens=(self.source_tokens,))
 
     def affinity(self, sources: Sources, gold: Integers) -> Floats:
         """Computes cosine similarities between the names, shape (S, K)."""

@@ -51,7 +51,7 @@ class KNNPrompting(LearnedAligner):
     @property
     def needs(self) -> Needs:
         """At least k labeled rows, and the source tokens' log-probabilities of every row."""
-        return Needs(labels=True, labeled=(self.rows,), labeled_fewest=self.k, tokens=(self._source_tokens,))
+        return Needs(labels=True, labeled=(self.rows,), min_labeled=self.k, tokens=(self._source_tokens,))
 
     def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
         """Stores the labeled rows as anchors."""

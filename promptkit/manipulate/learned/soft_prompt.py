@@ -147,7 +147,7 @@ class SoftPrompt(TokenManipulation):
             return [[token] for token in common_tokens(card, self.seed)[: self.length]]
         if self.init != "labels":
             return [[token] for token in card.tokenizer.encode(self.init).ids]
-        words = [*bind_context.reading.label_words().values()]
+        words = [*bind_context.reader.label_words().values()]
         if not words:
             raise InputError(
                 "A soft prompt cannot be initialized from label words in a task without labels",

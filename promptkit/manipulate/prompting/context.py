@@ -46,7 +46,7 @@ class SelectionContext:
     @property
     def reader(self) -> OutputReader:
         """Reads the model's output."""
-        return self.bind_context.reading
+        return self.bind_context.reader
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def mapped(support, function):
     return FitData(
         items=replace(support.items, logprobs=function(support.items.logprobs)),
         rows=replace(support.rows, logprobs=function(support.rows.logprobs)),
-        stand_ins={each: function(logprobs) for each, logprobs in support.stand_ins.items()},
+        content_free={each: function(logprobs) for each, logprobs in support.content_free.items()},
         premise=function(support.premise),
     )
 
@@ -108,7 +108,7 @@ def test_rows_are_independent_inputs_unchanged_and_q_normalized(calibration, cas
         single = Outputs(logprobs=support.items.logprobs[[index]], context=support.items.context[[index]])
         np.testing.assert_allclose(fitted.apply(single)[0], row, atol=1e-9)
     np.testing.assert_allclose(np.exp(calibrated).sum(1), 1)
-    np.testing.assert_equal(support.stand_ins, copied.stand_ins)
+    np.testing.assert_equal(support.content_free, copied.content_free)
     for name in ("items", "rows"):
         np.testing.assert_array_equal(getattr(support, name).logprobs, getattr(copied, name).logprobs)
 
@@ -127,8 +127,8 @@ def extreme_cases(draw):
     size = draw(st.integers(2, 4))
     rows = MIN_ROWS_PER_LABEL * size if draw(st.booleans()) else draw(st.integers(1, 2))
     items = outputs(array(draw, draw(st.integers(1, 3)), size))
-    stand_ins = {each: array(draw, 1, size) for each in (*TEXTS, *BAGS)}
-    support = support_of(items, outputs(array(draw, rows, size)), stand_ins, array(draw, 1, size))
+    content_free = {each: array(draw, 1, size) for each in (*TEXTS, *BAGS)}
+    support = support_of(items, outputs(array(draw, rows, size)), content_free, array(draw, 1, size))
     return support, np.array(draw(st.lists(st.integers(0, size - 1), min_size=rows, max_size=rows)))
 
 
@@ -138,7 +138,7 @@ def extreme_cases(draw):
 @pytest.mark.filterwarnings("error")
 def test_results_are_finite_for_extreme_log_probabilities(calibration, case):
     support, labels = case
-    if len(labels) >= calibration.needs.rows_each * support.premise.size:
+    if len(labels) >= calibration.needs.min_rows_per_label * support.premise.size:
         assert np.isfinite(applied(calibration, support, labels)).all()
 
 
@@ -161,7 +161,7 @@ def test_probabilities_are_divided_by_the_content_free_prior_of_the_context(cali
     support, _ = case
     rows = zip(support.items.logprobs, support.items.context, applied(calibration, support, None), strict=True)
     for row_logprobs, context, aligned in rows:
-        mean = np.mean([np.exp(support.stand_ins[each][context]) for each in texts], axis=0)
+        mean = np.mean([np.exp(support.content_free[each][context]) for each in texts], axis=0)
         expected = probabilities(row_logprobs) / (mean / mean.sum())
         np.testing.assert_allclose(np.exp(aligned), expected / expected.sum(), atol=1e-9)
 
@@ -172,7 +172,7 @@ def test_probabilities_are_divided_by_the_content_free_prior_of_the_context(cali
 )
 @given(cases)
 def test_content_free_input_is_calibrated_to_uniform(calibration, content_free, case):
-    read = case[0].stand_ins[content_free]
+    read = case[0].content_free[content_free]
     support = replace(case[0], items=outputs(read, np.arange(len(read))))
     np.testing.assert_allclose(np.exp(applied(calibration, support, None)), 1 / LABELS, atol=1e-9)
 
@@ -180,7 +180,7 @@ def test_content_free_input_is_calibrated_to_uniform(calibration, content_free, 
 @given(cases)
 def test_average_of_content_free_inputs_is_calibrated_to_uniform(case):
     support = case[0]
-    average = logsumexp([support.stand_ins[text] for text in TEXTS], axis=0)
+    average = logsumexp([support.content_free[text] for text in TEXTS], axis=0)
     support = replace(support, items=outputs(average, np.arange(len(average))))
     np.testing.assert_allclose(np.exp(applied(calibrate.Contextual(), support, None)), 1 / LABELS, atol=1e-9)
 
@@ -315,7 +315,7 @@ def test_needs():
     labeled = {each.name for each in ALL_CALIBRATIONS if each.needs.labels}
     assert labeled == {"batch-fitted", "temperature", "vector", "affine"}
     assert [each.name for each in ALL_CALIBRATIONS if each.needs.premise] == ["pmi"]
-    assert {each.name: len(each.needs.stand_ins) for each in ALL_CALIBRATIONS if each.needs.stand_ins} == {
+    assert {each.name: len(each.needs.content_free) for each in ALL_CALIBRATIONS if each.needs.content_free} == {
         "contextual": 3,
         "domain": 4,
     }

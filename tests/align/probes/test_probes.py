@@ -48,7 +48,7 @@ def make_fit_data(technique, generator, labels, rows):
     support = FitData(
         items=outputs(5, 1e3),
         rows=outputs(rows, 0.0),
-        stand_ins={},
+        content_free={},
         premise=None,
         labels=tuple(map(str, range(labels))),
         labeled={technique.rows: np.arange(rows)},
@@ -294,6 +294,6 @@ def test_informative_layer_is_chosen(name, informative, generator, labels):
         return Outputs(logprobs=np.zeros((len(rows), labels)), context=np.zeros(len(rows), int), hidden=hidden_states)
 
     support = FitData(
-        items=outputs(gold), rows=outputs(gold), stand_ins={}, premise=None, labeled={technique.rows: np.arange(len(gold))}
+        items=outputs(gold), rows=outputs(gold), content_free={}, premise=None, labeled={technique.rows: np.arange(len(gold))}
     )
     assert (technique.fit(support, gold).apply(support.items).argmax(1) == gold).all()

@@ -115,7 +115,7 @@ def test_a_generated_answer_stops_at_the_end_of_the_line(bind_context, scripted,
     model = scripted(uniform, lambda prompt, verb: [" Hm."])
     for chat in (False, True):
         prompt = pk.Prompt(QUESTION, cot=zero_shot(), chat=chat)
-        setup = bind_context(pool, model=model, reading=pk.extract.first_line())
+        setup = bind_context(pool, model=model, reader=pk.extract.first_line())
         assert prompt.bind(setup)(ROWS[:1])[0].stop == ("\n",)
 
 
@@ -229,7 +229,7 @@ def generate_reasoning(prompt, verb):
 
 
 def bind_auto_cot(context, rows, model, template=WORKED, **keywords):
-    setup = context(rows, model=model, template=template, reading=pk.extract.first_line(max_tokens=4))
+    setup = context(rows, model=model, template=template, reader=pk.extract.first_line(max_tokens=4))
     return auto_cot(**keywords).bind(setup)
 
 

@@ -95,7 +95,7 @@ def test_queries_are_not_repeated(bind_context, scripted, pool, dev, selector):
 def test_generated_answers_and_missing_rows_are_refused(context, make_rows, pool, dev, selector):
     if selector.name != "influence":
         with refused(Unsupported, "needs-scored-answers", purpose=selector.name):
-            selector.bind(context(pool, LABELS, dev=dev, reading=pk.extract.first_line()))(ROWS)
+            selector.bind(context(pool, LABELS, dev=dev, reader=pk.extract.first_line()))(ROWS)
     if selector.name != "mdl":
         with refused(TaskError, "empty-part", part="dev", selector=selector.name):
             selector.bind(context(pool, LABELS))
@@ -229,7 +229,7 @@ def test_influence_on_generated_answers_counts_the_correct_ones(context, scripte
     def writes(prompt, verb):
         return ["y\n" if "review number 4" in prompt else "no\n"]
 
-    setup = context(rows, dev=dev, model=scripted(writes=writes), reading=pk.extract.first_line(max_tokens=3))
+    setup = context(rows, dev=dev, model=scripted(writes=writes), reader=pk.extract.first_line(max_tokens=3))
     (chosen,) = influence(k=1, candidates=9, contexts=18, rows=9).bind(setup)(ROWS[:1])
     assert ids(chosen) == ["id004"]
 

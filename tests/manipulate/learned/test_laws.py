@@ -62,7 +62,7 @@ def load(folder: Path) -> Any:
 
 
 def context(model: Any) -> BindContext:
-    return BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
+    return BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS))
 
 
 def perturbed(manipulation: Learnable, model: Any, seed: int = 0) -> Learnable:
@@ -243,7 +243,7 @@ def test_training_saving_and_loading_leave_the_model_unchanged(
     assert np.array_equal(scores(model, prompts(model, loaded)), scores(model, prompts(model, learned)))
     numbers = sum(int(np.prod(array.shape)) for array in loaded.parameters.values())
     assert (fit.path / PARAMETERS).stat().st_size < 4 * numbers + 1000
-    on = pk.Predictor(model, [pk.Prompt("sentiment/review"), loaded], predictor.reading)
+    on = pk.Predictor(model, [pk.Prompt("sentiment/review"), loaded], predictor.reader)
     again = pk.train(on, task, **{**config, "steps": 1})
     assert again.dev_evaluations[0].loss == pytest.approx(fit.best.loss, abs=1e-4)
 

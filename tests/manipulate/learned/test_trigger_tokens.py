@@ -67,7 +67,7 @@ def tokens(ids: tuple[int, ...] = IDS, **keywords: Any) -> pk.TriggerTokens:
 
 
 def rendered(model: Any, *modifiers: Any, template: str = "sentiment/review", **prompt: Any) -> Rendered:
-    context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
+    context = BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS), rows={"pool": POOL})
     return composed([pk.Prompt(template, **prompt), *modifiers]).bind(context)([ROW])[0]
 
 
@@ -101,7 +101,7 @@ def test_modifiers_are_placed_in_the_order_of_the_list(model: Any) -> None:
 
 
 def test_the_differentiable_form_gives_the_same_scores(model: Any) -> None:
-    context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
+    context = BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS), rows={"pool": POOL})
     scored = []
     for change in (tokens(), tokens().differentiable_form(context)):
         found = rendered(model, change)
@@ -116,7 +116,7 @@ def test_control_tokens_and_unused_rows_are_never_inserted(model: Any) -> None:
     assert set(card.tokenizer.control.values()) <= excluded
     assert len(excluded) < card.vocabulary
     assert all(card.tokenizer.decode([token]) for token in range(card.vocabulary) if token not in excluded)
-    context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
+    context = BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS))
     initial = token_ids(pk.TriggerTokens(40).initial_parameters(context))
     assert not excluded & set(initial)
     assert len(set(initial)) == 40

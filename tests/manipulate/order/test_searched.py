@@ -180,9 +180,9 @@ def test_demonstrations_that_differ_between_rows_are_refused(bind_context, scrip
 def test_tasks_without_common_labels_are_refused(context, rows, order):
     for reading in (pk.Choices(), pk.extract.first_line()):
         with refused(TaskError, "no-fixed-labels", order=order.name):
-            order().bind(context(rows, reading=reading))
+            order().bind(context(rows, reader=reading))
     with refused(Unsupported, "needs-scored-answers", purpose="least-entropy"):
-        least_entropy().bind(context(rows, reading=pk.extract.first_line()))(ROWS[:1], [rows[:3]])
+        least_entropy().bind(context(rows, reader=pk.extract.first_line()))(ROWS[:1], [rows[:3]])
 
 
 @shared

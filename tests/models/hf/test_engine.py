@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def bind(model: Any, **options: Any) -> BoundPrompt:
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=4, seed=1), **options)
-    return prompt.bind(BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS), rows={"pool": POOL}))
+    return prompt.bind(BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS), rows={"pool": POOL}))
 
 
 def requests_for(model: Any, texts: list[str], **options: Any) -> list[Request]:
@@ -181,7 +181,7 @@ def test_chat_ids_equal_those_of_apply_chat_template() -> None:
         | {"tokenizer": TransformersTokenizer(make_tokenizer(chat=True))}
     )
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.first(k=2), chat=True, instruction="Rate it.")
-    context = BindContext(ask=CachedModel(pk.load("fake"), card=card), reading=pk.Verbalizer(WORDS), rows={"pool": POOL})
+    context = BindContext(ask=CachedModel(pk.load("fake"), card=card), reader=pk.Verbalizer(WORDS), rows={"pool": POOL})
     (rendered,) = prompt.bind(context)([Example(id="q", inputs={"text": "so so"})])
     turns = [("user", "Rate it.\n\nReview: the film was good and long\nSentiment:"), ("assistant", "good")]
     turns += [("user", "Review: the film was bad and long\nSentiment:"), ("assistant", "bad and dull")]

@@ -83,7 +83,7 @@ def train_with_peft(folder: Path, config: Any, out: Path, steps: int = 3) -> Any
 
 
 def rendered(model: Any, *manipulations: Any) -> list[Any]:
-    context = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS))
+    context = BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS))
     return composed([pk.Prompt("sentiment/review"), *manipulations]).bind(context)(ROWS)
 
 
@@ -146,7 +146,7 @@ MANIPULATIONS = {
 
 @pytest.mark.parametrize("name", MANIPULATIONS)
 def test_converted_checkpoints_give_equal_results_in_peft(name: str, folder: Path, model: Any, tmp_path: Path) -> None:
-    context, blank = BindContext(ask=CachedModel(model), reading=pk.Verbalizer(WORDS)), MANIPULATIONS[name]
+    context, blank = BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS)), MANIPULATIONS[name]
     ours: Any = blank.with_parameters(blank.initial_parameters(context), {"name": str(folder)})
     pk.convert(keep(ours, tmp_path / "ours"), tmp_path / "theirs")
     peft_model = peft.PeftModel.from_pretrained(base_model(folder), tmp_path / "theirs").eval()
