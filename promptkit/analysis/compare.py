@@ -18,7 +18,7 @@ from promptkit.display.text_table import as_text, new_table, with_interval
 from promptkit.evaluation.evaluate import OUT, evaluate
 from promptkit.evaluation.execution import Progress
 from promptkit.metrics.intervals import Estimate, mcnemar, paired_difference, wilson
-from promptkit.predictor.predictor import Predictor
+from promptkit.predictor.predictor import Predictor, check_predictors
 from promptkit.runs.run import Run
 from promptkit.tasks.task import Task
 
@@ -127,6 +127,7 @@ def compare(
             code="no-predictors",
             hint="Give predictors by name: compare(task, plain=..., calibrated=...)",
         )
+    check_predictors(*predictors.values())
     branches: dict[str, Branch] = {}
     runs: list[Run] = []
     for names in _shared_passes(predictors):

@@ -42,8 +42,8 @@ Calibrate = Annotated[
     str,
     typer.Option(
         help="Calibrations, probes and label maps, separated by commas, such as contextual,batch or knn:k=3: contextual, "
-        "domain, batch, batch-fitted, pmi, prior, proca, temperature, vector, affine, linear, hidden, prototypical, soft, "
-        "knn, automatic, blm, blm+, frequency, iterative, random, semantic."
+        "domain, batch, batch-fitted, pmi, prior, proca, temperature, vector, affine, linear, hidden, prototypical, soft-verbalizer, "
+        "knn, automatic, blm, blm+, frequency, iterative, random-map, semantic."
     ),
 ]
 

@@ -78,6 +78,7 @@ class Card:
     """Whether the model was trained on chat turns."""
 
 
+@runtime_checkable
 class Model(Protocol):
     """A frozen model, which answers lists of requests."""
 

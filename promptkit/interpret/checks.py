@@ -12,7 +12,7 @@ from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample
 from promptkit.core.registry import check_value
 from promptkit.manipulate.prompt import Prompt
-from promptkit.predictor.predictor import Predictor
+from promptkit.predictor.predictor import Predictor, check_predictors
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task, untested
 
@@ -27,14 +27,7 @@ def demonstration_prompt(predictor: Predictor) -> Prompt:
         InputError: If it shows no demonstrations, is followed by a modifier, or scores by the channel, where no answer
             follows the prompt's last token.
     """
-    if not isinstance(predictor, Predictor):
-        raise InputError(
-            "The first argument must be a predictor",
-            code="not-a-predictor",
-            got=repr(predictor)[:100],
-            hint="Write pk.Predictor(...)",
-            value=repr(predictor)[:100],
-        )
+    check_predictors(predictor)
     prompt = predictor.manipulate
     if not isinstance(prompt, Prompt) or not prompt.parts:
         raise InputError(

@@ -92,15 +92,30 @@ class Predictor:
 
 
 def _check_objects(model: object, manipulate: object) -> None:
-    """Raises InputError if names were given in place of objects."""
-    if isinstance(model, str) or isinstance(manipulate, str):
+    """Raises InputError if names or other values were given in place of a model and a manipulation."""
+    is_model = isinstance(model, Model) and not isinstance(model, type)
+    if not is_model or isinstance(manipulate, str):
+        value = repr(manipulate if is_model else model)[:100]
         raise InputError(
-            "A predictor needs a model and a manipulation, not their names",
-            code="not-a-model" if isinstance(model, str) else "not-a-manipulation",
-            got=f"{model!r}, {manipulate!r}" if isinstance(model, str) else repr(manipulate),
+            "A predictor needs a model and a manipulation, not their names or other values",
+            code="not-a-manipulation" if is_model else "not-a-model",
+            got=value,
             hint='Write pk.Predictor(pk.load("demo"), pk.Prompt("sentiment/review"), ...)',
-            value=model if isinstance(model, str) else manipulate,
+            value=value,
         )
+
+
+def check_predictors(*predictors: object) -> None:
+    """Raises InputError if one of the values is not a predictor."""
+    for predictor in predictors:
+        if not isinstance(predictor, Predictor):
+            raise InputError(
+                "A predictor is required",
+                code="not-a-predictor",
+                got=repr(predictor)[:100],
+                hint="Write pk.Predictor(model, prompt, labels)",
+                value=repr(predictor)[:100],
+            )
 
 
 def _check_requests(chain: Chain, model: Model) -> None:

@@ -24,7 +24,7 @@ from promptkit.manipulate.instructions import statements
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
-from promptkit.predictor.predictor import Predictor
+from promptkit.predictor.predictor import Predictor, check_predictors
 from promptkit.searches.halving import By, Rung, halve, sizes
 from promptkit.searches.proposals import Proposer
 from promptkit.searches.result import SearchResult
@@ -83,6 +83,7 @@ def search(
         TaskError: The task has no rows to choose by or to propose from.
         Unsupported: The model cannot generate text, so it cannot propose instructions.
     """
+    check_predictors(predictor)
     prompt = _prompt(predictor)
     method = method or ("list" if instructions else "ape")
     rows = check(task, method=method, instructions=instructions, candidates=candidates, by=by, dev=dev, split=split)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from promptkit.core.errors import PromptkitError, TaskError, unknown
 from promptkit.core.examples import Example, LabeledExample, Part, inputs_of
-from promptkit.core.paths import folder, names
+from promptkit.core.paths import expanded, folder, names
 from promptkit.tasks.columns import cell_text, read_choices, read_correct_choice, text, texts
 from promptkit.tasks.readers import Row, read_file, read_hub, read_mirror, unreadable
 from promptkit.tasks.spec import Source, TaskSpec, read_spec
@@ -187,7 +187,7 @@ def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
     Raises:
         TaskError: There is no such task, the file is invalid, or none of the task's sources is available.
     """
-    path = Path(name)
+    path = expanded(name)
     if path.suffix not in (".yaml", ".yml"):
         path = folder("evals") / f"{name}.yaml"
     if not path.is_file():

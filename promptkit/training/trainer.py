@@ -26,7 +26,7 @@ from promptkit.core.registry import spelling
 from promptkit.core.version import __version__
 from promptkit.models.cache import ScoreCache
 from promptkit.predictor.compatibility import base_of
-from promptkit.predictor.predictor import Predictor
+from promptkit.predictor.predictor import Predictor, check_predictors
 from promptkit.runs.folder import RunFolder
 from promptkit.tasks.task import Task
 from promptkit.training import checkpoint
@@ -83,6 +83,7 @@ def train(
         TrainingError: If the loss is not finite.
     """
     requested = TrainingConfig.from_keywords(config)
+    check_predictors(predictor)
     trainable_manipulation(predictor)
     rows, resolved = check(predictor, task, split=split, config=requested)
     _warn_of_accelerate_precision(resolved)

@@ -16,7 +16,7 @@ import jinja2
 from jinja2 import nodes
 
 from promptkit.core.errors import PromptkitError, TemplateError, unknown
-from promptkit.core.paths import folder, names
+from promptkit.core.paths import expanded, folder, names
 from promptkit.inputs.text.blocks import MARKS, SLOT, Block, compile_block, is_blank, line_of_text, mark_slot, parse, strings_in
 
 BLOCKS = ("instruction", "input", "target", "separator")
@@ -76,9 +76,9 @@ class Template:
         Raises:
             TemplateError: There is no such template, or it is invalid.
         """
+        path = expanded(name)
         if "{%" in str(name) or "{{" in str(name):
             return cls(str(name))
-        path = Path(name)
         if path.suffix != ".j2":
             path = folder("templates") / f"{name}.j2"
         if not path.is_file():
