@@ -52,7 +52,7 @@ class Alignments:
     results: tuple[Result, ...]
     """The uncalibrated verbalizer, then each calibration."""
     differences: tuple[Estimate | None, ...]
-    """For each result, its accuracy minus that of the verbalizer, paired by row; None for the verbalizer."""
+    """For each result, its accuracy minus the accuracy of the verbalizer, paired by row; None for the verbalizer."""
     unavailable: tuple[Unavailable, ...]
     """The calibrations that the stored outputs do not allow."""
     command: str | None

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 METAVARS = {"prompt": "FOLDER"}
-"""The placeholders that `--help` shows for values, where the type does not say enough."""
+"""The placeholders that `--help` shows for values, where the type is not specific enough."""
 
 TaskName = Annotated[
     str,
@@ -69,7 +69,7 @@ class Expand:
     without: tuple[str, ...] = ()
     """The fields that do not become options."""
     defaults: Mapping[str, object] = field(default_factory=dict)
-    """Field -> default value in this command, if it differs from that of the model."""
+    """Field -> default value in this command, if it differs from the model's default."""
     help: Mapping[str, str] = field(default_factory=dict)
     """Field -> help text in this command, if it differs from the field's docstring."""
 

@@ -44,7 +44,7 @@ class StudySpec(Options, DataOptions):
     """A study's YAML file. Paths are relative to the file."""
 
     description: str = ""
-    """One line that says what the study measures."""
+    """One-line description of what the study measures."""
     task: str
     """Task name, or path of a task's YAML file or of a data file."""
     limit: PositiveInt | None = None
@@ -188,7 +188,7 @@ def baselines(spec: StudySpec, study: Study) -> Baselines | None:
 
 
 def _baseline_selectors(spec: StudySpec, shots: Sequence[int]) -> list[Selector]:
-    """Builds the selectors of the baselines: with their own k, or once for each number of demonstrations above 0."""
+    """Builds the selectors of the baselines: with the k of their spec, or once for each number of demonstrations above 0."""
     from promptkit.core.registry import build, parse
     from promptkit.manipulate.demos import SELECTORS
 

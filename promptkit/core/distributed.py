@@ -1,7 +1,7 @@
-"""The processes of a distributed training, as started by accelerate or torchrun: the share of each one, and sums over all.
+"""The processes of a distributed training, as started by accelerate or torchrun: they share the work and sum their results.
 
-Use `accelerate launch --num_processes 2 -m promptkit train ...`, or `torchrun --nproc-per-node 2`, to start two processes, each
-with its own GPU. They exchange only sums. A single process does not import accelerate.
+Use `accelerate launch --num_processes 2 -m promptkit train ...`, or `torchrun --nproc-per-node 2`, to start two processes on
+one GPU each. They exchange only sums. A single process does not import accelerate.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processes:
-    """The processes of a training, seen from one of them."""
+    """The rank of this process in a distributed training, and the number of processes."""
 
     rank: int = 0
     """The number of this process, from 0."""

@@ -27,11 +27,11 @@ def unchanged(prompt: TextInput) -> TextInput:
 
 
 class Ask(Protocol):
-    """A model that manipulations may query while they make prompts. Equal requests are computed once."""
+    """A model that manipulations may query while they render prompts. Equal requests are computed once."""
 
     @property
     def card(self) -> Card:
-        """What the model declares about itself."""
+        """The properties of the model."""
         ...
 
     def __call__(self, requests: Sequence[Request]) -> list[Output]:
@@ -68,7 +68,7 @@ class BindContext:
     other_models: Mapping[str, Ask] = field(default_factory=dict)
     """The models that the manipulation lists in `models`, by name."""
     transform: InputTransform = unchanged
-    """Applied to every prompt that the manipulation sends to the model itself. Its final prompts are transformed later."""
+    """Applied to every prompt that the manipulation sends to the model while it is bound. Final prompts are changed later."""
     scores_end: bool = False
     """Whether an answer is scored with the text that ends it: the separator between examples, or the end of a chat turn."""
 
@@ -99,7 +99,7 @@ class Manipulation(Protocol):
 
     @property
     def modifiers(self) -> tuple[Modifier, ...]:
-        """The modifiers that are applied to its prompts, in order. Empty for a prompt by itself."""
+        """The modifiers that are applied to its prompts, in order. Empty for a prompt without modifiers."""
         ...
 
     def settings(self) -> Mapping[str, object]:
@@ -119,7 +119,7 @@ class Apply(Protocol):
 
         Args:
             examples: The rows. Pass many at once, so that models are queried in full batches.
-            context_of: One row for each of `examples`, whose demonstrations are used in place of its own.
+            context_of: One row for each of `examples`, whose demonstrations are used instead of the example's.
         """
         ...
 
@@ -190,7 +190,7 @@ class Learnable(Modifier, Protocol):
 
     @property
     def fixed_parameters(self) -> frozenset[str]:
-        """The names of the initial parameters that training leaves unchanged, such as the units of the others."""
+        """The names of the initial parameters that training leaves unchanged, such as scales of other parameters."""
         ...
 
     def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
@@ -198,7 +198,7 @@ class Learnable(Modifier, Protocol):
         ...
 
     def interventions(self, trained: Mapping[str, Any], embed: Embed) -> Interventions[Any]:
-        """Returns what a forward pass reads, as a differentiable function of the parameters.
+        """Returns the interventions of a forward pass, as a differentiable function of the parameters.
 
         Args:
             trained: A torch tensor for each of the initial parameters, by name.

@@ -1,4 +1,4 @@
-"""Protocols of frozen models: what every model declares about itself, and what some models support."""
+"""Protocols of frozen models: the interface of every model, and optional capabilities."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Tokenizer(Protocol):
 
     @property
     def bos(self) -> tuple[int, ...]:
-        """The tokens that the model's own tokenizer inserts before a text; empty for some models."""
+        """The tokens that the model's tokenizer inserts before a text; empty for some models."""
         ...
 
     @property
@@ -61,7 +61,7 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What manipulations may know about a model, read from the model's own files."""
+    """What manipulations may know about a model, read from the model's files."""
 
     tokenizer: Tokenizer
     d_model: int
@@ -193,7 +193,7 @@ class ExposesHeads(Protocol):
 
 
 Precision = Literal["no", "bf16", "fp16"]
-"""The precision of matrix products in a forward pass; `no` for that of the weights."""
+"""The precision of matrix products in a forward pass; `no` keeps the precision of the weights."""
 
 
 class DifferentiableScores(Protocol):

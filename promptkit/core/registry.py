@@ -68,7 +68,7 @@ def build(kind: str, table: Mapping[str, type], spelling: str, **defaults: objec
         kind: What the table contains, for error messages.
         table: The registered classes by name.
         spelling: The spec, as `name:key=value`.
-        **defaults: Values for those of the class's fields that the spec does not set. Names without a field are ignored.
+        **defaults: Values for fields of the class that the spec does not set. Names without a field are ignored.
 
     Raises:
         InputError: The spec, its name, a keyword or a value is invalid.

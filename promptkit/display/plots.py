@@ -1,6 +1,6 @@
 """Line plots, heat maps and dot plots, drawn with matplotlib from plain numbers.
 
-The colors are those of Okabe and Ito (2008), which readers with color vision deficiency can distinguish. Markers and dashes
+The color palette is by Okabe and Ito (2008), which readers with color vision deficiency can distinguish. Markers and dashes
 distinguish the series in black and white.
 """
 
@@ -79,7 +79,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 @styled
 def lines(series: Sequence[Series], *, ticks: Sequence[str], x: str, y: str, legend: str, title: str, caption: str) -> Figure:
-    """Draws a line plot with intervals as error bars, and baselines in gray behind the lines.
+    """Draws a line plot with intervals as error bars, and baselines in gray below the lines.
 
     Args:
         series: The lines and the baselines.

@@ -27,7 +27,7 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
 
     Args:
         shards: The folders of all shards of the run.
-        out: The folder for the run's folder; that of the first shard if None.
+        out: The folder for the run's folder; by default the folder of the first shard.
 
     Returns:
         The finished run.
@@ -106,7 +106,7 @@ def _check_same_run(shards: Sequence[FinishedShard]) -> None:
             raise RunError(
                 f"{shard.path} and {first.path} are shards of different runs: they differ in {', '.join(differing)}",
                 code="shards-differ",
-                hint="Merge shards that were made by the same command with the same versions of all packages",
+                hint="Merge shards that were evaluated by the same command with the same versions of all packages",
                 folder=str(shard.path),
                 other=str(first.path),
                 settings=differing,

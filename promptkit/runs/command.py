@@ -37,7 +37,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 
 
 def eval_command(settings: RunSettings, calibrate: Sequence[str], *, trainings: Path | None = None) -> str | None:
-    """Returns the command that makes a run with given calibrations.
+    """Returns the command that repeats a run with the given calibrations.
 
     Args:
         settings: Settings of the run.
@@ -67,7 +67,7 @@ def eval_command(settings: RunSettings, calibrate: Sequence[str], *, trainings: 
 
 
 def placeholders(command: str) -> dict[str, str]:
-    """Returns the placeholders in a command, each with what the user should replace it by."""
+    """Returns the placeholders in a command, with descriptions of their replacements."""
     found = {}
     if command.startswith(f"promptkit eval {TASK_PLACEHOLDER} "):
         found[TASK_PLACEHOLDER] = "your task file and its options"

@@ -32,7 +32,7 @@ def read_predictions(path: Path) -> tuple[RunSummary, list[PredictionRecord]]:
     """Returns the summary and the predictions of a finished run.
 
     Raises:
-        RunError: If the folder is not that of a finished run, or one of its files is missing or was changed.
+        RunError: If the folder contains no finished run, or one of its files is missing or was changed.
     """
     summary = read_marker(path, SUMMARY, RUN_FILES)
     if summary is None and (path / SHARD).is_file():
@@ -74,7 +74,7 @@ def read_shard(path: Path) -> FinishedShard:
     """Returns the contents of a finished shard's folder.
 
     Raises:
-        RunError: If the folder is not that of a finished shard, or one of its files is missing or was changed.
+        RunError: If the folder contains no finished shard, or one of its files is missing or was changed.
     """
     summary = read_marker(path, SHARD, SHARD_FILES)
     if summary is None and (path / SUMMARY).is_file():

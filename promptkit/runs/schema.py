@@ -24,7 +24,7 @@ class RunSettings(TypedDict):
     model: dict[str, Any]
     """Identity of the model."""
     models: dict[str, dict[str, Any]]
-    """Name of each other model that the manipulation asks -> its identity."""
+    """Name of each other model that the manipulation queries -> its identity."""
     manipulate: dict[str, Any]
     align: list[list[dict[str, Any]]]
     """For each branch, the settings of its aligners."""
@@ -99,7 +99,7 @@ class ReadPlanRecord(Record):
     token_ids: list[int]
     names: list[str]
     sets: list[tuple[int, int, int, list[int]]]
-    """For each set of tokens: its size, the labeled rows per class and the seed it was chosen by, and its positions in
+    """For each set of tokens: its size, the labeled rows per class and the seed that it was chosen with, and its positions in
     `token_ids`."""
     layers: list[Layer]
     texts: list[str]

@@ -16,7 +16,7 @@ _UNION_MEMBERS = frozenset({"str", "RegexColumn", "list[str]", "bool", "int", "d
 
 
 class _Loader(yaml.SafeLoader):  # the loader of libyaml crashes on deep nesting
-    """A YAML loader that refuses duplicate keys, of which YAML would silently use the last."""
+    """A YAML loader that refuses duplicate keys. YAML would silently use the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Constructs a mapping; raises ConstructorError for a duplicate key."""
@@ -106,7 +106,7 @@ def validation_error(
 
 
 def _error_rank(details: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Unknown keys first; last, that a list or mapping is not a text, where a union also allows other types."""
+    """The sort key of an error: unknown keys first, and last a list or mapping where the text member of a union failed."""
     is_not_text = details["loc"][-1:] == ("str",) and isinstance(details["input"], dict | list)
     return details["type"] != "extra_forbidden", is_not_text
 
