@@ -161,7 +161,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
 def _described(path: Path, settings: RunSettings, rows: int) -> tuple[list[Chain], RunTitle]:
     with expect(path / SETTINGS, "the settings of a run"):
         chains = [chain_from_settings(chain) for chain in settings["align"]]
-        task, split, model = settings["task"]["name"], settings["split"], settings["model"]["name"]
+        task, split, model = str(settings["task"]["name"]), settings["split"], str(settings["model"]["name"])
         return chains, RunTitle(task=task, split=split, n=rows, model=model)
 
 

@@ -36,7 +36,7 @@ class Options(PromptOptions, AnswerOptions):
 
     model: str = "demo"
     """Model as [engine:]name: a hub id, a folder, a .gguf file, demo or fake."""
-    set: dict[str, Any] = Field(default_factory=dict)
+    set: dict[str, object] = Field(default_factory=dict)
     """Settings of the engine, such as {dtype: bfloat16}."""
 
 
@@ -64,7 +64,7 @@ class StudySpec(Options, DataOptions):
             raise ValueError(f"{repeated} is given both in the grid and outside of it")
         return self
 
-    def options(self, cell: Mapping[str, Any]) -> Options:
+    def options(self, cell: Mapping[str, object]) -> Options:
         """Returns the options of a cell, whose values take precedence over the shared options."""
         return Options.model_validate(self.model_dump(include=set(Options.model_fields)) | dict(cell))
 
@@ -159,7 +159,7 @@ def run(spec: StudySpec, *, out: Path, cache: bool = True, progress: Progress | 
     task = _load_task(spec)
     models: dict[str, Model] = {}
 
-    def build_cell(**cell: Any) -> Predictor | list[Predictor]:
+    def build_cell(**cell: object) -> Predictor | list[Predictor]:
         options, with_model = spec.options(cell), _cell_builder(spec, task, cell)
         key = f"{options.model} {options.set}"
         if key not in models:
@@ -201,6 +201,6 @@ def _load_task(spec: StudySpec) -> Task:
     return resolve_task(spec.task, spec, template=template)
 
 
-def _cell_builder(spec: StudySpec, task: Task, cell: Mapping[str, Any]) -> Callable[[Model], list[Predictor]]:
+def _cell_builder(spec: StudySpec, task: Task, cell: Mapping[str, object]) -> Callable[[Model], list[Predictor]]:
     options = spec.options(cell)
     return predictor_builder(task, options.model, options, options, spec.calibrate)

@@ -11,12 +11,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptkit.core.errors import TrainingError
 from promptkit.core.hashing import sha256_int
 
 if TYPE_CHECKING:
+    import torch
+    from accelerate import PartialState
+
     from promptkit.core.arrays import Floats
 
 
@@ -35,7 +38,7 @@ class Processes:
         return self.rank == 0
 
     @property
-    def device(self) -> Any:
+    def device(self) -> torch.device | None:
         """The torch device of this process; None if it is the only process."""
         return None if self.count == 1 else _state(self.count).device
 
@@ -108,7 +111,7 @@ def processes() -> Processes:
 
 
 @cache
-def _state(count: int) -> Any:
+def _state(count: int) -> PartialState:
     """Returns accelerate's state. The first call connects the processes."""
     import torch
     from accelerate import PartialState

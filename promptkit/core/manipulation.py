@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from promptkit.core.alignment import OutputReader
 from promptkit.core.arrays import Array
@@ -15,9 +15,12 @@ from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Request
 from promptkit.core.taxonomy import Kind
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 InputTransform = Callable[[TextInput], TextInput]
 """Maps an encoded prompt to a modified one."""
-Embed = Callable[[Sequence[int]], Any]
+Embed = Callable[[Sequence[int]], "Tensor"]
 """The token embedding of a model: token ids -> a tensor of shape (tokens, d_model)."""
 
 
@@ -197,7 +200,7 @@ class Learnable(Modifier, Protocol):
         """Returns the parameters that training starts from: the trained ones, if there are any."""
         ...
 
-    def interventions(self, trained: Mapping[str, Any], embed: Embed) -> Interventions[Any]:
+    def interventions(self, trained: Mapping[str, Tensor], embed: Embed) -> Interventions[Tensor]:
         """Returns the interventions of a forward pass, as a differentiable function of the parameters.
 
         Args:

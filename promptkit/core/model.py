@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from promptkit.core.arrays import Array
 from promptkit.core.inputs import Interventions, KVPrefix
 from promptkit.core.requests import Output, Request
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from promptkit.core.arrays import Floats
 
 
@@ -199,7 +202,7 @@ Precision = Literal["no", "bf16", "fp16"]
 class DifferentiableScores(Protocol):
     """The scores of requests as differentiable functions of interventions that all requests share."""
 
-    device: Any
+    device: torch.device
     """The torch device of the model, on which tensors must be."""
     tokens: Sequence[int]
     """The number of tokens to compute for each request."""
@@ -212,7 +215,7 @@ class DifferentiableScores(Protocol):
         """
         ...
 
-    def scores(self, chosen: Sequence[int], interventions: Interventions[Any]) -> list[list[Any]]:
+    def scores(self, chosen: Sequence[int], interventions: Interventions[Tensor]) -> list[list[Tensor]]:
         """Returns, for each chosen request and each of its continuations, the log-probabilities of the tokens as a tensor.
 
         Args:
@@ -221,11 +224,11 @@ class DifferentiableScores(Protocol):
         """
         ...
 
-    def embed(self, ids: Sequence[int]) -> Any:
+    def embed(self, ids: Sequence[int]) -> Tensor:
         """Returns the embeddings of tokens as a tensor, shape (tokens, d_model)."""
         ...
 
-    def projected(self, vectors: Any) -> Any:
+    def projected(self, vectors: Tensor) -> Tensor:
         """Returns the inner product of each vector with each token's embedding as a tensor, shape (rows, vocabulary)."""
         ...
 

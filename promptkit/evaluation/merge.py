@@ -83,7 +83,7 @@ def _join(parts: Sequence[FinishedShard]) -> _JoinedShards:
         samples, support = ([rows[record_id] for record_id in order[file]] for file in ("samples", "support"))
         outputs = [reads[record_id] for record_id in order["outputs"]]
         chains = [chain_from_settings(chain) for chain in settings["align"]]
-        task, split, model = settings["task"]["name"], settings["split"], settings["model"]["name"]
+        task, split, model = str(settings["task"]["name"]), settings["split"], str(settings["model"]["name"])
     return _JoinedShards(
         title=RunTitle(task=task, split=split, n=len(samples), model=model),
         chains=chains,
