@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from promptkit.align.chain import Chain, chain_from_settings
 from promptkit.core.errors import InputError, RunError
@@ -135,5 +136,5 @@ def _check_complete(shards: Sequence[Shard]) -> None:
 
 
 def _notes(shard: FinishedShard) -> list[str]:
-    timing: Timing | None = read_json(shard.path / TIMING)
+    timing = cast("Timing | None", read_json(shard.path / TIMING))
     return [f"shard {Shard(*shard.summary['shard'])}: {note}" for note in (timing["notes"] if timing else ())]

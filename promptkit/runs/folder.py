@@ -181,7 +181,7 @@ class RunFolder:
             ) from None
 
 
-def read_marker(path: Path, marker: str, files: Sequence[str]) -> Any:
+def read_marker(path: Path, marker: str, files: Sequence[str]) -> dict[str, object] | None:
     """Returns the contents of the file that marks a folder as finished, or None if the folder is not finished.
 
     Args:
