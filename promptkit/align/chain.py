@@ -31,7 +31,7 @@ Aligners = Reader | type[Extraction] | Mapping[str, str] | Sequence[Reader | typ
 
 SCORERS: Mapping[str, Callable[..., Scorer]] = {scorer.name: scorer for scorer in (Verbalizer, Choices)}
 """Aligners that score labels, by name."""
-CALIBRATIONS: Mapping[str, type] = {**calibrate.CALIBRATIONS, **PROBES, **LABEL_MAPPINGS}
+CALIBRATIONS: Mapping[str, type[Calibration]] = {**calibrate.CALIBRATIONS, **PROBES, **LABEL_MAPPINGS}
 """Aligners that can follow a scorer, by name: calibrations, probes and label mappings."""
 
 

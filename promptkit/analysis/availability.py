@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from promptkit.align.chain import CALIBRATIONS, Chain
 from promptkit.core.alignment import Calibration, Needs, PerClass
@@ -95,7 +94,7 @@ class StoredOutputs:
         self._needs = combine_needs(chains)
         self._has_label = ["gold" in record for record in support if FitRow.parse(record["id"])]
         self._first_rows = self._has_label[: self._needs.rows]  # the others were drawn by their labels
-        self._has_hidden_states = ENGINES[settings["model"]["engine"]].hidden_states
+        self._has_hidden_states = ENGINES[str(settings["model"]["engine"])].hidden_states
 
     def with_stored_rows(self, calibration: Calibration) -> Calibration:
         """Returns the calibration itself, or one on as many rows as the run contains if it needs more."""
@@ -138,7 +137,7 @@ class StoredOutputs:
         )
 
     def _cannot_read(self, name: str, needs: Needs, missing: _Missing) -> Unavailable | None:
-        manipulate: Mapping[str, Any] = self._settings["manipulate"]
+        manipulate = self._settings["manipulate"]
         if (needs.layers or needs.named_tokens) and not self._has_hidden_states:
             reason = f"its engine does not provide {missing.outputs}"
             return _never(name, "no-hidden-states", reason, **missing.fields)

@@ -64,7 +64,7 @@ def read_branch(path: Path, branch: str | None, *, name: str) -> Branch:
 
     Raises:
         InputError: If the run has no such branch.
-        RunError: If the folder is not that of a finished run.
+        RunError: If the folder contains no finished run.
     """
     summary, predictions = read_predictions(path)
     with expect(path / SUMMARY, "the summary of a run"):

@@ -1,7 +1,7 @@
 """Paired comparison of predictors, or of finished runs, over the same rows.
 
-The difference of two accuracies has a bootstrap interval over rows. p is that of McNemar's exact test (McNemar 1947): if both
-predictors are equally good, each row that exactly one of them answers correctly is equally likely to be either's.
+The difference of two accuracies has a bootstrap interval over rows. The p-value is from McNemar's exact test (McNemar 1947): if
+both predictors are equally good, a row that only one of them answers correctly is equally likely to be either's.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Compared:
     name: str
     accuracy: Estimate
     difference: Estimate | None
-    """Its accuracy minus that of the first branch, paired by row; None for the first branch."""
+    """Its accuracy minus the accuracy of the first branch, paired by row; None for the first branch."""
     p: float | None
     """p of McNemar's exact two-sided test; None for the first branch."""
     flips: tuple[Flip, ...]
@@ -62,7 +62,7 @@ class Comparison:
     branches: tuple[Compared, ...]
     """The first one is the one that the others are compared with."""
     runs: tuple[Run, ...] = ()
-    """The runs that `compare` made."""
+    """The runs that `compare` evaluated."""
 
     def to_json(self) -> dict[str, object]:
         """Returns what `promptkit compare --json` prints."""
@@ -156,8 +156,8 @@ def compare_runs(spellings: Sequence[str]) -> Comparison:
     """Compares finished runs with the first one. Rows are paired by id.
 
     Args:
-        spellings: Run folders, or RUN:BRANCH for a branch of a run (`runs/sst2-1a2b3c4d:batch`); a folder alone means the
-            first branch.
+        spellings: Run folders, or RUN:BRANCH for a branch of a run (`runs/sst2-1a2b3c4d:batch`); the first branch if only
+            a folder is given.
 
     Raises:
         InputError: If there are fewer than two runs, or a run has no such branch.

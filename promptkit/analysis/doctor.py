@@ -44,7 +44,7 @@ class Disagreement:
     second: str
     """Answer of the second engine."""
     margin: float
-    """Log-probability of the first engine's prediction minus that of its second-best label; 0 for generated texts."""
+    """The first engine's log-probability of its prediction minus that of its second-best label; 0 for generated texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

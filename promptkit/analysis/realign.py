@@ -52,7 +52,7 @@ class Alignments:
     results: tuple[Result, ...]
     """The uncalibrated verbalizer, then each calibration."""
     differences: tuple[Estimate | None, ...]
-    """For each result, its accuracy minus that of the verbalizer, paired by row; None for the verbalizer."""
+    """For each result, its accuracy minus the accuracy of the verbalizer, paired by row; None for the verbalizer."""
     unavailable: tuple[Unavailable, ...]
     """The calibrations that the stored outputs do not allow."""
     command: str | None
@@ -161,7 +161,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
 def _described(path: Path, settings: RunSettings, rows: int) -> tuple[list[Chain], RunTitle]:
     with expect(path / SETTINGS, "the settings of a run"):
         chains = [chain_from_settings(chain) for chain in settings["align"]]
-        task, split, model = settings["task"]["name"], settings["split"], settings["model"]["name"]
+        task, split, model = str(settings["task"]["name"]), settings["split"], str(settings["model"]["name"])
         return chains, RunTitle(task=task, split=split, n=rows, model=model)
 
 

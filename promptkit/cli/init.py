@@ -28,7 +28,7 @@ def init(
     contents = starter_files(file, data_options.label_column)
     existing = next((path for path in contents if path.exists()), None)
     if existing is not None:
-        hint = "Move it, or use it as it is"
+        hint = "Move it, or use it without changes"
         raise TaskError(f"{existing} already exists and is not overwritten", code="path-exists", hint=hint, path=str(existing))
     for path, content in contents.items():
         path.write_text(content, "utf-8", newline="")

@@ -1,4 +1,4 @@
-"""What a command does when it is stopped by Ctrl-C."""
+"""Handles Ctrl-C in long commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXIT_CODE = 130
 
 @contextmanager
 def exit_on_interrupt() -> Iterator[None]:
-    """Exits with code 130 on Ctrl-C, and says how to continue."""
+    """Exits with code 130 on Ctrl-C, and prints how to continue."""
     try:
         yield
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from promptkit.cli.evaluate import print_run
 
 def merge(
     shards: Annotated[list[Path], typer.Argument(metavar="SHARD...", help="Run folders of all shards of one run.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for the run folders; by default that of the first shard.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the run folders; by default the first shard's.")] = None,
     as_json: opts.Json = False,
 ) -> None:
     """Merge the shards of a run into the run that one process would have written, byte for byte."""

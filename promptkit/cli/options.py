@@ -13,7 +13,7 @@ from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, cast, get_args, get_origin
+from typing import Annotated, Any, TypedDict, cast, get_args, get_origin
 
 import typer
 from annotated_types import Ge, Gt, Le
@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 METAVARS = {"prompt": "FOLDER"}
-"""The placeholders that `--help` shows for values, where the type does not say enough."""
+"""The placeholders that `--help` shows for values, where the type is not specific enough."""
 
 TaskName = Annotated[
     str,
@@ -69,7 +69,7 @@ class Expand:
     without: tuple[str, ...] = ()
     """The fields that do not become options."""
     defaults: Mapping[str, object] = field(default_factory=dict)
-    """Field -> default value in this command, if it differs from that of the model."""
+    """Field -> default value in this command, if it differs from the model's default."""
     help: Mapping[str, str] = field(default_factory=dict)
     """Field -> help text in this command, if it differs from the field's docstring."""
 
@@ -84,6 +84,11 @@ class Expand:
 
 ZERO_SHOT = Expand(without=("cot", "prompt"), defaults={"shots": 0}, help={"shots": "Number of demonstrations."})
 """The options of a prompt in commands that use no demonstrations by default."""
+
+
+class _Bounds(TypedDict, total=False):
+    min: float
+    max: float
 
 
 def expand_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -115,7 +120,7 @@ def expand_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_options
 
 
-def _model_of(annotation: Any) -> tuple[type[BaseModel] | None, Expand]:
+def _model_of(annotation: object) -> tuple[type[BaseModel] | None, Expand]:
     """The model of a parameter's annotation, and how it is expanded."""
     kind, expand = annotation, Expand()
     if get_origin(annotation) is Annotated:
@@ -124,7 +129,7 @@ def _model_of(annotation: Any) -> tuple[type[BaseModel] | None, Expand]:
     return (kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None), expand
 
 
-def _option(name: str, info: FieldInfo, help_text: str | None) -> Any:
+def _option(name: str, info: FieldInfo, help_text: str | None) -> object:
     """A typer annotation: the type, and the option with its bounds and help text."""
     kind, metadata = _split(info)
     option = typer.Option(
@@ -145,17 +150,17 @@ def _split(info: FieldInfo) -> tuple[Any, list[object]]:
     return kind | None, [*info.metadata, *metadata]
 
 
-def _bounds(metadata: Iterable[object]) -> dict[str, Any]:
+def _bounds(metadata: Iterable[object]) -> _Bounds:
     """The arguments `min` and `max` of a typer option. Exclusive bounds are only used for integers."""
-    bounds: dict[str, Any] = {}
+    bounds: _Bounds = {}
     for item in metadata:
         match item:
             case Ge(ge=bound):
-                bounds["min"] = bound
+                bounds["min"] = cast(float, bound)
             case Gt(gt=bound):
                 bounds["min"] = cast(int, bound) + 1
             case Le(le=bound):
-                bounds["max"] = bound
+                bounds["max"] = cast(float, bound)
     return bounds
 
 

@@ -1,4 +1,4 @@
-"""The options that say how answers are scored or generated, for the command line and study files."""
+"""The options for scoring or generating answers, on the command line and in study files."""
 
 from __future__ import annotations
 

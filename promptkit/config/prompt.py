@@ -52,7 +52,7 @@ class PromptOptions(StrictModel):
         """Builds the prompt that the options define.
 
         Args:
-            task: The task, which says which template to use unless `template` is given.
+            task: The task, whose default template is used unless `template` is given.
             channel: Whether the prompt scores the input given the answer, with the task's channel template.
 
         Raises:
@@ -95,7 +95,7 @@ def _check_cot(spelling: str) -> None:
 
 
 def _channel_template(task: Task) -> str:
-    """The name of the task's template with the target block before the input block."""
+    """The name of the channel variant of the task's template, with the target block before the input block."""
     from promptkit.core.paths import names
 
     template = f"{task.spec.template}_channel"

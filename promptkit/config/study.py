@@ -36,7 +36,7 @@ class Options(PromptOptions, AnswerOptions):
 
     model: str = "demo"
     """Model as [engine:]name: a hub id, a folder, a .gguf file, demo or fake."""
-    set: dict[str, Any] = Field(default_factory=dict)
+    set: dict[str, object] = Field(default_factory=dict)
     """Settings of the engine, such as {dtype: bfloat16}."""
 
 
@@ -44,7 +44,7 @@ class StudySpec(Options, DataOptions):
     """A study's YAML file. Paths are relative to the file."""
 
     description: str = ""
-    """One line that says what the study measures."""
+    """One-line description of what the study measures."""
     task: str
     """Task name, or path of a task's YAML file or of a data file."""
     limit: PositiveInt | None = None
@@ -64,7 +64,7 @@ class StudySpec(Options, DataOptions):
             raise ValueError(f"{repeated} is given both in the grid and outside of it")
         return self
 
-    def options(self, cell: Mapping[str, Any]) -> Options:
+    def options(self, cell: Mapping[str, object]) -> Options:
         """Returns the options of a cell, whose values take precedence over the shared options."""
         return Options.model_validate(self.model_dump(include=set(Options.model_fields)) | dict(cell))
 
@@ -159,7 +159,7 @@ def run(spec: StudySpec, *, out: Path, cache: bool = True, progress: Progress | 
     task = _load_task(spec)
     models: dict[str, Model] = {}
 
-    def build_cell(**cell: Any) -> Predictor | list[Predictor]:
+    def build_cell(**cell: object) -> Predictor | list[Predictor]:
         options, with_model = spec.options(cell), _cell_builder(spec, task, cell)
         key = f"{options.model} {options.set}"
         if key not in models:
@@ -188,7 +188,7 @@ def baselines(spec: StudySpec, study: Study) -> Baselines | None:
 
 
 def _baseline_selectors(spec: StudySpec, shots: Sequence[int]) -> list[Selector]:
-    """Builds the selectors of the baselines: with their own k, or once for each number of demonstrations above 0."""
+    """Builds the selectors of the baselines: with the k of their spec, or once for each number of demonstrations above 0."""
     from promptkit.core.registry import build, parse
     from promptkit.manipulate.demos import SELECTORS
 
@@ -201,6 +201,6 @@ def _load_task(spec: StudySpec) -> Task:
     return resolve_task(spec.task, spec, template=template)
 
 
-def _cell_builder(spec: StudySpec, task: Task, cell: Mapping[str, Any]) -> Callable[[Model], list[Predictor]]:
+def _cell_builder(spec: StudySpec, task: Task, cell: Mapping[str, object]) -> Callable[[Model], list[Predictor]]:
     options = spec.options(cell)
     return predictor_builder(task, options.model, options, options, spec.calibrate)

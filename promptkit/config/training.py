@@ -32,7 +32,7 @@ class TrainingOptions(StrictModel):
     dev: PositiveInt = 128
     """Maximum number of dev rows that select the best step."""
     eval_every: PositiveInt = 10
-    """Number of steps between two evaluations on the dev rows, each of which writes a checkpoint."""
+    """Number of steps between evaluations on the dev rows; every evaluation writes a checkpoint."""
     patience: PositiveInt = 5
     """Stop after N dev evaluations without improvement."""
     gradient_checkpointing: bool = False

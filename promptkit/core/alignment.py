@@ -49,14 +49,14 @@ class TopTokens(NamedTuple):
     """The likeliest tokens at the answer slot, by their mean probability over labeled rows. They are the same for every row."""
 
     size: int
-    """How many tokens. The mean of a row counts only this many of its own likeliest tokens."""
+    """How many tokens. The mean of a row counts only this many of the row's likeliest tokens."""
     rows: PerClass
     """The labeled rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What an aligner needs besides the evaluated rows. It is collected in the same pass of the model."""
+    """What an aligner needs in addition to the evaluated rows. It is collected in the same pass of the model."""
 
     content_free: tuple[ContentFreeInput, ...] = ()
     """Content-free inputs, each read in every context of the evaluated rows."""
@@ -91,7 +91,7 @@ class Outputs:
     logprobs: Floats
     """Log-probabilities of the labels in the declared order, not normalized, shape (rows, K)."""
     context: Integers
-    """The context in which each row was read, as an index into those of the evaluated rows, shape (rows,); -1 for another."""
+    """The index of each row's context among the contexts of the evaluated rows, shape (rows,); -1 for any other context."""
     tokens: Mapping[TopTokens, Floats] = field(default_factory=dict)
     """Next-token log-probabilities over the full vocabulary, shape (rows, tokens)."""
     hidden: Mapping[Layer, Floats] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class FitData:
     content_free: Mapping[ContentFreeInput, Floats]
     """Label log-probabilities for each content-free input, shape (contexts, K)."""
     premise: Floats | None
-    """Label log-probabilities of the premise, shape (1, K), or (rows, K) if each of `items` has its own answers."""
+    """Label log-probabilities of the premise, shape (1, K), or (rows, K) if `items` have different answer choices."""
     labels: tuple[str, ...] = ()
     """The labels in the declared order."""
     labeled: Mapping[PerClass, Integers] = field(default_factory=dict)
@@ -132,7 +132,7 @@ class OutputReader(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels in the declared order; empty if each row has its own answers."""
+        """The labels in the declared order; empty if rows have different answer choices."""
         ...
 
     def label_words(self) -> Mapping[str, str]:
@@ -193,7 +193,7 @@ class Extractor(OutputReader, Protocol):
 
         Args:
             text: The generated text.
-            choices: The row's own choices, if it has any.
+            choices: The answer choices of the row, if it has any.
         """
         ...
 
@@ -228,7 +228,7 @@ class Calibration(Protocol):
 
     @property
     def needs(self) -> Needs:
-        """What `fit` needs besides the evaluated rows."""
+        """What `fit` needs in addition to the evaluated rows."""
         ...
 
     def fit(self, support: FitData, labels: Integers | None = None) -> Fitted:

@@ -1,7 +1,7 @@
-"""The processes of a distributed training, as started by accelerate or torchrun: the share of each one, and sums over all.
+"""The processes of a distributed training, as started by accelerate or torchrun: they share the work and sum their results.
 
-Use `accelerate launch --num_processes 2 -m promptkit train ...`, or `torchrun --nproc-per-node 2`, to start two processes, each
-with its own GPU. They exchange only sums. A single process does not import accelerate.
+Use `accelerate launch --num_processes 2 -m promptkit train ...`, or `torchrun --nproc-per-node 2`, to start two processes on
+one GPU each. They exchange only sums. A single process does not import accelerate.
 """
 
 from __future__ import annotations
@@ -11,18 +11,21 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptkit.core.errors import TrainingError
 from promptkit.core.hashing import sha256_int
 
 if TYPE_CHECKING:
+    import torch
+    from accelerate import PartialState
+
     from promptkit.core.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processes:
-    """The processes of a training, seen from one of them."""
+    """The rank of this process in a distributed training, and the number of processes."""
 
     rank: int = 0
     """The number of this process, from 0."""
@@ -35,7 +38,7 @@ class Processes:
         return self.rank == 0
 
     @property
-    def device(self) -> Any:
+    def device(self) -> torch.device | None:
         """The torch device of this process; None if it is the only process."""
         return None if self.count == 1 else _state(self.count).device
 
@@ -108,7 +111,7 @@ def processes() -> Processes:
 
 
 @cache
-def _state(count: int) -> Any:
+def _state(count: int) -> PartialState:
     """Returns accelerate's state. The first call connects the processes."""
     import torch
     from accelerate import PartialState

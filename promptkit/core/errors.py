@@ -105,7 +105,7 @@ def unknown(
 
 
 def _restored(kind: type[PromptkitError], args: tuple[object, ...], attributes: dict[str, object]) -> PromptkitError:
-    """Returns an unpickled error, whose message is complete already."""
+    """Restores a pickled error without extending its message again."""
     error = kind.__new__(kind, *args)
     error.__dict__.update(attributes)
     return error

@@ -19,7 +19,7 @@ class Example:
     inputs: Mapping[str, str]
     """Template variable -> text."""
     choices: tuple[str, ...] = ()
-    """The row's own answer choices, in order; empty if the task declares labels or asks for free text."""
+    """The answer choices of this row, in order; empty if the task declares labels or asks for free text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

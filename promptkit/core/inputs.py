@@ -21,7 +21,7 @@ class KVPrefix(Generic[T]):
     """
 
     length: int
-    """How many positions it takes up."""
+    """The number of positions of the prefix."""
     layers: tuple[int, ...]
     """The layers that have keys and values, counted from 1. In other layers nothing attends to these positions."""
     keys: T
@@ -50,10 +50,10 @@ class HiddenEdit(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interventions(Generic[T]):
-    """Everything that a forward pass reads besides token ids."""
+    """Everything that a forward pass reads in addition to token ids."""
 
     vectors: T | None = None
-    """Learned vectors, shape (rows, d_model): the id -1-j stands for row j."""
+    """Learned vectors, shape (rows, d_model): the id -1-j refers to row j."""
     prefixes: tuple[KVPrefix[T], ...] = ()
     """Learned keys and values, one prefix after the other."""
     edits: tuple[HiddenEdit[T], ...] = ()
@@ -75,7 +75,7 @@ class Piece:
     control: bool = False
     """Whether it is a control token. Text is never parsed for control tokens."""
     learned: int = 0
-    """How many learned vectors it stands for; `text` is then the name of their slot."""
+    """The number of learned vectors in a slot; `text` is then the name of the slot. 0 for text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class TextInput:
     """An encoded prompt: what a language model reads."""
 
     ids: tuple[int, ...]
-    """Token ids, including control tokens. The id -1-j stands for row j of `vectors`; -1 also marks a slot not yet filled."""
+    """Token ids, including control tokens. The id -1-j refers to row j of `vectors`; -1 also marks an unfilled slot."""
     spans: tuple[Span, ...] = ()
     """The parts of the prompt in order, covering all of `ids`. A token across two parts belongs to the first."""
     vectors: Array | None = None

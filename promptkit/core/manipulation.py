@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from promptkit.core.alignment import OutputReader
 from promptkit.core.arrays import Array
@@ -15,9 +15,12 @@ from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Output, Request
 from promptkit.core.taxonomy import Kind
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 InputTransform = Callable[[TextInput], TextInput]
 """Maps an encoded prompt to a modified one."""
-Embed = Callable[[Sequence[int]], Any]
+Embed = Callable[[Sequence[int]], "Tensor"]
 """The token embedding of a model: token ids -> a tensor of shape (tokens, d_model)."""
 
 
@@ -27,11 +30,11 @@ def unchanged(prompt: TextInput) -> TextInput:
 
 
 class Ask(Protocol):
-    """A model that manipulations may query while they make prompts. Equal requests are computed once."""
+    """A model that manipulations may query while they render prompts. Equal requests are computed once."""
 
     @property
     def card(self) -> Card:
-        """What the model declares about itself."""
+        """The properties of the model."""
         ...
 
     def __call__(self, requests: Sequence[Request]) -> list[Output]:
@@ -68,7 +71,7 @@ class BindContext:
     other_models: Mapping[str, Ask] = field(default_factory=dict)
     """The models that the manipulation lists in `models`, by name."""
     transform: InputTransform = unchanged
-    """Applied to every prompt that the manipulation sends to the model itself. Its final prompts are transformed later."""
+    """Applied to every prompt that the manipulation sends to the model while it is bound. Final prompts are changed later."""
     scores_end: bool = False
     """Whether an answer is scored with the text that ends it: the separator between examples, or the end of a chat turn."""
 
@@ -99,7 +102,7 @@ class Manipulation(Protocol):
 
     @property
     def modifiers(self) -> tuple[Modifier, ...]:
-        """The modifiers that are applied to its prompts, in order. Empty for a prompt by itself."""
+        """The modifiers that are applied to its prompts, in order. Empty for a prompt without modifiers."""
         ...
 
     def settings(self) -> Mapping[str, object]:
@@ -119,7 +122,7 @@ class Apply(Protocol):
 
         Args:
             examples: The rows. Pass many at once, so that models are queried in full batches.
-            context_of: One row for each of `examples`, whose demonstrations are used in place of its own.
+            context_of: One row for each of `examples`, whose demonstrations are used instead of the example's.
         """
         ...
 
@@ -190,15 +193,15 @@ class Learnable(Modifier, Protocol):
 
     @property
     def fixed_parameters(self) -> frozenset[str]:
-        """The names of the initial parameters that training leaves unchanged, such as the units of the others."""
+        """The names of the initial parameters that training leaves unchanged, such as scales of other parameters."""
         ...
 
     def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
         """Returns the parameters that training starts from: the trained ones, if there are any."""
         ...
 
-    def interventions(self, trained: Mapping[str, Any], embed: Embed) -> Interventions[Any]:
-        """Returns what a forward pass reads, as a differentiable function of the parameters.
+    def interventions(self, trained: Mapping[str, Tensor], embed: Embed) -> Interventions[Tensor]:
+        """Returns the interventions of a forward pass, as a differentiable function of the parameters.
 
         Args:
             trained: A torch tensor for each of the initial parameters, by name.

@@ -1,16 +1,19 @@
-"""Protocols of frozen models: what every model declares about itself, and what some models support."""
+"""Protocols of frozen models: the interface of every model, and optional capabilities."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from promptkit.core.arrays import Array
 from promptkit.core.inputs import Interventions, KVPrefix
 from promptkit.core.requests import Output, Request
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from promptkit.core.arrays import Floats
 
 
@@ -34,7 +37,7 @@ class Tokenizer(Protocol):
 
     @property
     def bos(self) -> tuple[int, ...]:
-        """The tokens that the model's own tokenizer inserts before a text; empty for some models."""
+        """The tokens that the model's tokenizer inserts before a text; empty for some models."""
         ...
 
     @property
@@ -61,7 +64,7 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What manipulations may know about a model, read from the model's own files."""
+    """What manipulations may know about a model, read from the model's files."""
 
     tokenizer: Tokenizer
     d_model: int
@@ -194,13 +197,13 @@ class ExposesHeads(Protocol):
 
 
 Precision = Literal["no", "bf16", "fp16"]
-"""The precision of matrix products in a forward pass; `no` for that of the weights."""
+"""The precision of matrix products in a forward pass; `no` keeps the precision of the weights."""
 
 
 class DifferentiableScores(Protocol):
     """The scores of requests as differentiable functions of interventions that all requests share."""
 
-    device: Any
+    device: torch.device
     """The torch device of the model, on which tensors must be."""
     tokens: Sequence[int]
     """The number of tokens to compute for each request."""
@@ -213,7 +216,7 @@ class DifferentiableScores(Protocol):
         """
         ...
 
-    def scores(self, chosen: Sequence[int], interventions: Interventions[Any]) -> list[list[Any]]:
+    def scores(self, chosen: Sequence[int], interventions: Interventions[Tensor]) -> list[list[Tensor]]:
         """Returns, for each chosen request and each of its continuations, the log-probabilities of the tokens as a tensor.
 
         Args:
@@ -222,11 +225,11 @@ class DifferentiableScores(Protocol):
         """
         ...
 
-    def embed(self, ids: Sequence[int]) -> Any:
+    def embed(self, ids: Sequence[int]) -> Tensor:
         """Returns the embeddings of tokens as a tensor, shape (tokens, d_model)."""
         ...
 
-    def projected(self, vectors: Any) -> Any:
+    def projected(self, vectors: Tensor) -> Tensor:
         """Returns the inner product of each vector with each token's embedding as a tensor, shape (rows, vocabulary)."""
         ...
 

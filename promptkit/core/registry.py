@@ -10,18 +10,32 @@ import re
 from collections.abc import Mapping
 from dataclasses import Field, field, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from promptkit.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
+    import numpy as np
+    from _typeshed import DataclassInstance
     from pydantic import TypeAdapter
     from pydantic_core import ErrorDetails
+
+T = TypeVar("T")
+V = TypeVar("V")
 
 LEARNED = "learned"
 """The metadata key of fields that hold trained parameters and are therefore not keywords."""
 MAX_SHOWN = 200
 """The maximum number of characters of an invalid value in an error message."""
+
+
+class Named(Protocol):
+    """An object with the name that its class is registered by."""
+
+    @property
+    def name(self) -> str:
+        """The name on the command line."""
+        ...
 
 
 def parse(spelling: str) -> tuple[str, dict[str, str]]:
@@ -61,14 +75,14 @@ def parse(spelling: str) -> tuple[str, dict[str, str]]:
     return name.strip(), keywords
 
 
-def build(kind: str, table: Mapping[str, type], spelling: str, **defaults: object) -> Any:
+def build(kind: str, table: Mapping[str, type[T]], spelling: str, **defaults: object) -> T:
     """Creates the object of a spec.
 
     Args:
         kind: What the table contains, for error messages.
         table: The registered classes by name.
         spelling: The spec, as `name:key=value`.
-        **defaults: Values for those of the class's fields that the spec does not set. Names without a field are ignored.
+        **defaults: Values for fields of the class that the spec does not set. Names without a field are ignored.
 
     Raises:
         InputError: The spec, its name, a keyword or a value is invalid.
@@ -77,7 +91,7 @@ def build(kind: str, table: Mapping[str, type], spelling: str, **defaults: objec
     return build_from(kind, table, name, keywords, **defaults)
 
 
-def build_from(kind: str, table: Mapping[str, type], name: str, keywords: Mapping[str, object], **defaults: object) -> Any:
+def build_from(kind: str, table: Mapping[str, type[T]], name: str, keywords: Mapping[str, object], **defaults: object) -> T:
     """Creates the object of a name and keywords.
 
     Args:
@@ -98,7 +112,7 @@ def build_from(kind: str, table: Mapping[str, type], name: str, keywords: Mappin
     for key in keywords:
         if key not in known:
             raise unknown(f"keyword of the {kind} {name}", key, known)
-    settable = {field.name for field in fields(table[name]) if field.init}
+    settable = {field.name for field in fields(cast("type[DataclassInstance]", table[name])) if field.init}
     values = {key: value for key, value in defaults.items() if key in settable}
     values |= {key: _split(value, known[key]) for key, value in keywords.items()}
     try:
@@ -107,7 +121,7 @@ def build_from(kind: str, table: Mapping[str, type], name: str, keywords: Mappin
         raise _invalid_keyword(kind, name, values, error.errors()[0]) from None
 
 
-def _split(value: object, field: Field[Any]) -> object:
+def _split(value: object, field: Field[object]) -> object:
     """Splits the text of a tuple field at `|`."""
     return tuple(value.split("|")) if isinstance(value, str) and "tuple" in str(field.type) else value
 
@@ -124,17 +138,17 @@ def _invalid_keyword(kind: str, name: str, values: Mapping[str, object], details
     )
 
 
-def keywords_of(value: Any) -> list[Field[Any]]:
+def keywords_of(value: object) -> list[Field[object]]:
     """Returns the keywords of a registered class or object: the fields that it is created with, without trained parameters."""
-    return [field for field in fields(value) if field.init and not field.metadata.get(LEARNED)]
+    return [field for field in fields(cast("DataclassInstance", value)) if field.init and not field.metadata.get(LEARNED)]
 
 
-def parameters_field() -> Any:
+def parameters_field() -> dict[str, V]:
     """Returns a dataclass field for trained parameters, which is empty by default and not a keyword."""
     return field(default_factory=dict, repr=False, metadata={LEARNED: True})
 
 
-def checked(value: Any, name: str = "") -> None:
+def checked(value: object, name: str = "") -> None:
     """Checks the types of all fields of a dataclass instance; numbers must be finite. Call it in `__post_init__`.
 
     Args:
@@ -144,14 +158,14 @@ def checked(value: Any, name: str = "") -> None:
     Raises:
         InputError: A field has an invalid value.
     """
-    kind: Any = type(value)
+    kind: type = type(value)
     hints = _hints(kind)
-    for item in fields(value):
+    for item in fields(cast("DataclassInstance", value)):
         if item.init:
-            check_value(item.name, getattr(value, item.name), hints[item.name], of=name or value.name)
+            check_value(item.name, getattr(value, item.name), hints[item.name], of=name or cast(Named, value).name)
 
 
-def check_value(name: str, value: object, kind: Any, *, of: str) -> None:
+def check_value(name: str, value: object, kind: object, *, of: str) -> None:
     """Checks that a value has a type, without conversion; numbers must be finite.
 
     Args:
@@ -187,12 +201,13 @@ def _error_code(pydantic_type: str) -> str:
     return "not-finite" if pydantic_type == "finite_number" else "invalid-value"
 
 
-def as_python(value: Any) -> Any:
+def as_python(value: T) -> T:
     """Returns a NumPy scalar as a Python number, and any other value unchanged."""
-    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
+    is_scalar = type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0
+    return cast("np.generic", value).item() if is_scalar else value
 
 
-def _literals(kind: Any) -> list[str]:
+def _literals(kind: object) -> list[str]:
     """Returns the strings that a type annotation allows by name."""
     if get_origin(kind) is Literal:
         return [*get_args(kind)]
@@ -200,12 +215,12 @@ def _literals(kind: Any) -> list[str]:
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
+def _hints(kind: type) -> dict[str, object]:
     return get_type_hints(kind, include_extras=True)
 
 
 @cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[object]:
     from pydantic import ConfigDict, TypeAdapter
 
     return TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True))
@@ -216,7 +231,7 @@ def _shortened(value: object) -> str:
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 
-def spelling(value: Any) -> str:
+def spelling(value: Named) -> str:
     """Returns the spec of a registered object, with the keywords that differ from the defaults."""
     changed = [field for field in keywords_of(value) if getattr(value, field.name) != field.default]
     return spell(value.name, {field.name: getattr(value, field.name) for field in changed})
@@ -231,6 +246,6 @@ def _joined(value: object) -> str:
     return "|".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
-def settings_of(value: Any) -> dict[str, object]:
+def settings_of(value: Named) -> dict[str, object]:
     """Returns the name and keywords of a registered object, as a run records them."""
     return {"name": value.name} | {field.name: getattr(value, field.name) for field in keywords_of(value)}

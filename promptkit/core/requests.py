@@ -42,11 +42,11 @@ class Generate:
     known: int = 0
     """How many of the `n` texts, counted from the first, are known already. They are not generated again and not returned."""
     stop: tuple[str, ...] = ()
-    """Stop strings. A text ends before the first stop string, or at one of the model's own end tokens."""
+    """Stop strings. A text ends before the first stop string, or at one of the model's end tokens."""
     temperature: float = 0.0
     """0 takes the likeliest token (greedy decoding); above 0, tokens are sampled from softmax(logits / temperature)."""
     seed: int = 0
-    """The seed of sampling. Besides the probabilities, a sample depends only on (seed, number of the text, step)."""
+    """The seed of sampling. Given the probabilities, a sample depends only on (seed, number of the text, step)."""
 
 
 Verb = Score | Read | Generate

@@ -23,5 +23,5 @@ def number(purpose: str, seed: object) -> int:
 
 
 def generator(purpose: str, seed: object) -> Generator:
-    """Returns a random number generator with a stream of its own for each purpose and seed."""
+    """Returns a random number generator with a separate stream for each purpose and seed."""
     return np.random.default_rng(number(purpose, seed))

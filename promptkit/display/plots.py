@@ -1,6 +1,6 @@
 """Line plots, heat maps and dot plots, drawn with matplotlib from plain numbers.
 
-The colors are those of Okabe and Ito (2008), which readers with color vision deficiency can distinguish. Markers and dashes
+The color palette is by Okabe and Ito (2008), which readers with color vision deficiency can distinguish. Markers and dashes
 distinguish the series in black and white.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 from promptkit.core.errors import InputError, missing_extra
 from promptkit.display.text_table import with_interval
@@ -20,12 +20,20 @@ from promptkit.metrics.intervals import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.container import ErrorbarContainer
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C7A00")
 """The colors of Okabe and Ito, with a darker yellow that is visible on white."""
 MARKERS = "osD^v<>p"
-DASHES: Sequence[Any] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+DASHES: Sequence[str | tuple[int, tuple[float, ...]]] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1.5, 1.2)),
+    (0, (6, 1.5, 1.5, 1.5)),
+    (0, (3, 1, 1, 1, 1, 1)),
+)
 GRAY = "#555555"
 POINTS = 9
 """The font size, for figures printed at their original width."""
@@ -79,7 +87,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 @styled
 def lines(series: Sequence[Series], *, ticks: Sequence[str], x: str, y: str, legend: str, title: str, caption: str) -> Figure:
-    """Draws a line plot with intervals as error bars, and baselines in gray behind the lines.
+    """Draws a line plot with intervals as error bars, and baselines in gray below the lines.
 
     Args:
         series: The lines and the baselines.
@@ -93,7 +101,8 @@ def lines(series: Sequence[Series], *, ticks: Sequence[str], x: str, y: str, leg
     figure, axes = _new(6.8, 3.9, title, caption)
     main, baselines = [line for line in series if not line.is_baseline], [line for line in series if line.is_baseline]
     step = min(0.09, 0.5 / len(main))  # lines are shifted sideways to keep their error bars apart
-    handles = [_line(axes, line, step * (number - (len(main) - 1) / 2), number) for number, line in enumerate(main)]
+    handles: list[ErrorbarContainer | Line2D] = []
+    handles += [_line(axes, line, step * (number - (len(main) - 1) / 2), number) for number, line in enumerate(main)]
     handles += [_baseline(axes, line, len(ticks), number) for number, line in enumerate(baselines)]
     axes.set_xticks(range(len(ticks)), ticks)
     axes.set_xlim(-0.45, len(ticks) - 0.55)
@@ -112,7 +121,7 @@ def lines(series: Sequence[Series], *, ticks: Sequence[str], x: str, y: str, leg
     return figure
 
 
-def _line(axes: Axes, series: Series, offset: float, number: int) -> Any:
+def _line(axes: Axes, series: Series, offset: float, number: int) -> ErrorbarContainer:
     xs = [tick + offset for tick, point in enumerate(series.points) if point is not None]
     points = [point for point in series.points if point is not None]
     return axes.errorbar(
@@ -131,7 +140,7 @@ def _line(axes: Axes, series: Series, offset: float, number: int) -> Any:
     )
 
 
-def _baseline(axes: Axes, series: Series, ticks: int, number: int) -> Any:
+def _baseline(axes: Axes, series: Series, ticks: int, number: int) -> Line2D:
     """Draws a line from edge to edge if the baseline has all points, else with open markers."""
     points = [(float(tick), point.value) for tick, point in enumerate(series.points) if point is not None]
     is_complete = len(points) == ticks

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptkit.core.errors import missing_extra
 from promptkit.display.text_table import as_text, new_table, with_interval
 from promptkit.metrics.intervals import Estimate
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from rich.table import Table as RichTable
 
 
@@ -60,7 +61,7 @@ class Table:
             for record in self.records()
         ]
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> DataFrame:
         """Returns a pandas DataFrame; an estimate becomes three columns, such as accuracy, accuracy low, accuracy high.
 
         Raises:
@@ -118,7 +119,7 @@ class Table:
         return f"{entry:.{self.decimals}f}" if isinstance(entry, float) else str(entry)
 
 
-def to_dataframe(rows: list[dict[str, object]]) -> Any:
+def to_dataframe(rows: list[dict[str, object]]) -> DataFrame:
     """Returns a pandas DataFrame.
 
     Raises:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
+    from tqdm import tqdm
 
 MAX_WIDTH = 1000
 """The largest width of a table, in characters."""
@@ -50,7 +51,7 @@ class Bar:
     def __init__(self, *, hidden: bool, unit: str = "row") -> None:
         self._unit = unit
         self._hidden = hidden or not sys.stderr.isatty()
-        self._bar: Any = None
+        self._bar: tqdm[NoReturn] | None = None
 
     def __call__(self, done: int, total: int, message: str = "") -> None:
         """Updates the bar, with a message after it."""

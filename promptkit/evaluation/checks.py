@@ -1,4 +1,4 @@
-"""Checks a run before a model is asked: its task, its predictors and the labels of its rows."""
+"""Checks a run before a model is queried: its task, its predictors and the labels of its rows."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def evaluate_shard(
 
 
 def dry_run(predictors: Sequence[Predictor], task: Task, *, split: str | None = None, limit: int | None = None) -> None:
-    """Raises what a run would raise before it asks a model anything. Nothing is written.
+    """Raises the errors that a run would raise before it queries a model. Nothing is written.
 
     The first row's prompt is rendered as far as that needs no answer of a model, with an unlimited context: whether a prompt
     is too long is not checked, since it depends on the model. Predictors with a fake model can replace those whose models

@@ -1,4 +1,4 @@
-"""Executes a run: finds which records are missing, asks the model for their answers and appends them to the run's folder."""
+"""Executes a run: finds the missing records, queries the model and appends the records of its answers to the run's folder."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def execute(
         plan: The run.
         folder: The folder of the run or shard, locked by this process.
         model_identity: The identity of the model, for the score cache.
-        cache: Score cache from which answers are taken and to which they are added.
+        cache: Score cache that answers are read from and added to.
         progress: Called after each batch.
         shard: The shard to compute; the whole run if None.
     """
@@ -145,7 +145,7 @@ class _Execution:
                 self._records[query.id] = cast("RowRecord | ReadRecord", record)
 
     def recall(self) -> tuple[int, int]:
-        """Takes missing answers from the score cache; returns how many were found, of how many that were missing."""
+        """Reads missing answers from the score cache; returns how many were found, of how many that were missing."""
         missing = self._missing()
         found: dict[int, Output] = {}
         if self._cache is not None and missing:
@@ -155,7 +155,7 @@ class _Execution:
         return len(found), len(missing)
 
     def compute(self) -> float:
-        """Asks the model for the missing answers; returns the evaluated rows per second of model time."""
+        """Computes the missing answers with the model; returns the evaluated rows per second of model time."""
         missing = self._missing()
         if not missing:
             return 0.0

@@ -60,7 +60,7 @@ def collect_fit_data(
 
 
 def collect_choice_data(samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> FitData:
-    """Returns the data for fitting calibrations if each row has its own choices.
+    """Returns the data for fitting calibrations if rows have different choices.
 
     Args:
         samples: Records of the evaluated rows.
@@ -95,7 +95,7 @@ def _content_free(
 
 
 def _labeled(per_class: PerClass, fit: Sequence[RowRecord]) -> Integers:
-    """Indices of the drawn rows among those of the fit part."""
+    """Indices of the drawn rows among the rows of the fit part."""
     known = [(index, record) for index, record in enumerate(fit) if "gold" in record]
     pairs = [(record["id"].removeprefix(FitRow.PREFIX), record["gold"]) for _, record in known]
     return np.array([known[place][0] for place in draw_per_class(per_class, pairs)], int)

@@ -38,7 +38,7 @@ def draw_per_class(per_class: PerClass, rows: Sequence[tuple[str, str]]) -> list
 
 
 def select_fit_rows(needs: Needs, fit: Sequence[LabeledExample], evaluated: Sequence[Example]) -> list[LabeledExample]:
-    """Returns the rows of the fit part that the model is asked about, in their order.
+    """Returns the rows of the fit part that are sent to the model, in their order.
 
     These are the first rows that calibrations need, and the rows drawn by their labels. A row with the inputs of an
     evaluated row is never drawn by its label.

@@ -68,7 +68,7 @@ def _instruct_without_chat(card: Card, *, chat: bool) -> PromptWarning | None:
 
 
 def _indistinct_labels(rendered: Rendered) -> PromptWarning | None:
-    """Labels whose tokens all begin another label's tokens, so that the other label cannot score higher by sum."""
+    """Labels whose tokens are a prefix of another label's tokens. By sum, the other label cannot score higher."""
     indistinct = [
         repr(target)
         for target, ids in zip(rendered.targets, rendered.continuations, strict=True)
@@ -76,7 +76,7 @@ def _indistinct_labels(rendered: Rendered) -> PromptWarning | None:
     ]
     if not indistinct:
         return None
-    message = f"The scored tokens of {', '.join(indistinct)} are all of, or the beginning of, those of another label."
+    message = f"The scored tokens of {', '.join(indistinct)} equal, or begin, the scored tokens of another label."
     return PromptWarning(code="indistinct-labels", message=message)
 
 

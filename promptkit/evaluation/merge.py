@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from promptkit.align.chain import Chain, chain_from_settings
 from promptkit.core.errors import InputError, RunError
@@ -27,7 +28,7 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
 
     Args:
         shards: The folders of all shards of the run.
-        out: The folder for the run's folder; that of the first shard if None.
+        out: The folder for the run's folder; by default the folder of the first shard.
 
     Returns:
         The finished run.
@@ -83,7 +84,7 @@ def _join(parts: Sequence[FinishedShard]) -> _JoinedShards:
         samples, support = ([rows[record_id] for record_id in order[file]] for file in ("samples", "support"))
         outputs = [reads[record_id] for record_id in order["outputs"]]
         chains = [chain_from_settings(chain) for chain in settings["align"]]
-        task, split, model = settings["task"]["name"], settings["split"], settings["model"]["name"]
+        task, split, model = str(settings["task"]["name"]), settings["split"], str(settings["model"]["name"])
     return _JoinedShards(
         title=RunTitle(task=task, split=split, n=len(samples), model=model),
         chains=chains,
@@ -106,7 +107,7 @@ def _check_same_run(shards: Sequence[FinishedShard]) -> None:
             raise RunError(
                 f"{shard.path} and {first.path} are shards of different runs: they differ in {', '.join(differing)}",
                 code="shards-differ",
-                hint="Merge shards that were made by the same command with the same versions of all packages",
+                hint="Merge shards that were evaluated by the same command with the same versions of all packages",
                 folder=str(shard.path),
                 other=str(first.path),
                 settings=differing,
@@ -135,5 +136,5 @@ def _check_complete(shards: Sequence[Shard]) -> None:
 
 
 def _notes(shard: FinishedShard) -> list[str]:
-    timing: Timing | None = read_json(shard.path / TIMING)
+    timing = cast("Timing | None", read_json(shard.path / TIMING))
     return [f"shard {Shard(*shard.summary['shard'])}: {note}" for note in (timing["notes"] if timing else ())]

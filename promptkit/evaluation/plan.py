@@ -55,7 +55,7 @@ class RunPlan:
 
     @property
     def title(self) -> RunTitle:
-        """What the run's summary says besides its results."""
+        """The contents of the run's summary that are known before its results."""
         return {"task": self.task.name, "split": self.split, "n": len(self.rows), "model": self.model.name}
 
 

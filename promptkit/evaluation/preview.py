@@ -42,7 +42,7 @@ class View:
     example: Example
     rendered: Rendered
     verb: Verb
-    """What the model is asked to do with the prompt."""
+    """The request that is sent with the prompt."""
     card: Card
     warnings: Sequence[PromptWarning]
 

@@ -1,4 +1,4 @@
-"""The model requests of a run, in its order: evaluated rows, further rows that aligners need, and reads of both."""
+"""The model requests of a run, in order: evaluated rows, further rows that aligners need, and reads of both."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RunQueries:
     requests: Sequence[Request]
     """The request of each query."""
     read_plan: ReadPlan
-    """What is read at the answer slots besides scores."""
+    """What is read at the answer slots in addition to scores."""
 
 
 def build_queries(plan: RunPlan, bound: BoundPredictor, ask: Ask) -> RunQueries:
@@ -31,7 +31,7 @@ def build_queries(plan: RunPlan, bound: BoundPredictor, ask: Ask) -> RunQueries:
     Args:
         plan: The run.
         bound: The run's predictor, bound to its task.
-        ask: The model, which may be asked while prompts are made.
+        ask: The model, which may be queried while prompts are rendered.
     """
     examples = [row.unlabeled() for row in plan.rows]
     rows = [

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from promptkit.core.arrays import Floats
 
 TOKENS, TEXTS = "tokens", "names"
-"""Names of tensors; that of a layer is `hidden LAYER`."""
+"""Names of tensors; the tensor of a layer is named `hidden LAYER`."""
 METADATA = "read_plan"
 """The key of the metadata in the file of tensors."""
 

@@ -1,6 +1,6 @@
-"""Plans what is read at the answer slot besides scores: log-probabilities of tokens, and hidden states.
+"""Plans what is read at the answer slot in addition to scores: log-probabilities of tokens, and hidden states.
 
-All rows share one set of tokens: the likeliest tokens of the labeled rows. The model is asked for these tokens first, while
+All rows share one set of tokens: the likeliest tokens of the labeled rows. The model is queried for these tokens first, while
 the requests are planned, and then for their log-probabilities and the hidden states of every row.
 """
 
@@ -41,7 +41,7 @@ class ReadPlan:
 
     @property
     def verbs(self) -> tuple[Read, ...]:
-        """The read requests of each row: one for each layer, the first of which also reads the tokens."""
+        """The read requests of each row: one for each layer; the first one also reads the tokens."""
         layers: Sequence[int | None] = [*self.layers.values()] or ([None] if self.token_ids else [])
         return tuple(Read(token_ids=() if i else self.token_ids, hidden_layer=layer) for i, layer in enumerate(layers))
 
@@ -61,7 +61,7 @@ class ReadPlan:
         ]
 
     def queries(self, rows: Sequence[Query], ask: Ask) -> list[Query]:
-        """Returns the read requests of rows, and those of the texts.
+        """Returns the read requests of the rows, and the requests of the texts.
 
         Args:
             rows: Queries of the evaluated rows and of the further rows. Only the fit part of the latter is read.
@@ -93,7 +93,7 @@ class ReadPlan:
 
 
 def plan_reads(needs: Needs, ask: Ask, rows: Sequence[Query], label_words: Sequence[str]) -> ReadPlan:
-    """Returns the plan for the needs of all calibrations, after asking the model for the likeliest tokens.
+    """Returns the plan for the needs of all calibrations, after querying the model for the likeliest tokens.
 
     Args:
         needs: The needs of all calibrations.
@@ -155,7 +155,7 @@ def _layer_number(layer: Layer, layers: int) -> int:
 
 
 def _text_query(text: str, ask: Ask) -> Query:
-    """Reads the mean hidden state of the text's own tokens, after the tokens that begin every text of the model."""
+    """Requests the mean hidden state of the text's tokens, without the tokens that the tokenizer inserts before every text."""
     tokenizer = ask.card.tokenizer
     ids = (*tokenizer.bos, *tokenizer.encode(text or " ").ids)
     rendered = Rendered(

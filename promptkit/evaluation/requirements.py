@@ -1,4 +1,4 @@
-"""Combines what calibrations need and checks it against the rows of a task, before a model is asked."""
+"""Combines what calibrations need and checks it against the rows of a task, before a model is queried."""
 
 from __future__ import annotations
 

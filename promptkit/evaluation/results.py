@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class RunTitle(TypedDict):
-    """What a run's summary says besides its results."""
+    """The contents of a run's summary that are known before its results."""
 
     task: str
     split: str
@@ -76,7 +76,7 @@ def _label_result(chain: Chain, gold: Integers, data: FitData, fit_labels: Integ
 
 
 def _choice_result(chain: Chain, samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> Result:
-    """The results of a branch with other choices for every row; rows with fewer choices are padded with -inf."""
+    """The results of a branch with different choices for every row; rows with fewer choices are padded with -inf."""
     data = collect_choice_data(samples, support)
     logprobs = data.items.logprobs
     if chain.calibration:
@@ -158,7 +158,7 @@ def finish_run(
 
     Args:
         folder: The run's folder.
-        title: What the summary should contain besides the results.
+        title: The contents of the summary that precede the results.
         samples: Records of the evaluated rows, in the run's order.
         support: Records of the further rows, in the run's order.
         results: The results of each branch.

@@ -1,4 +1,4 @@
-"""The rows that aligners need besides the evaluated ones: content-free inputs, premises and rows of the fit part."""
+"""The rows that aligners need in addition to the evaluated rows: content-free inputs, premises and rows of the fit part."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def support_queries(
 
 
 def premise_queries(bound: BoundPredictor, rows: Sequence[Query]) -> list[Query]:
-    """Returns the query of the shared premise, or one for each row if rows have their own choices."""
+    """Returns the query of the shared premise, or one for each row if rows have different choices."""
     queries = []
     for row in rows if rows[0].example.choices else rows[:1]:
         premise = Premise(row=row.id if row.example.choices else None)

@@ -1,4 +1,4 @@
-"""The metrics of scored labels and answers, and those of generated answers.
+"""Metrics of scored labels and of generated answers.
 
 Accuracy has the Wilson score interval, the other metrics of labels the bootstrap interval of `intervals`.
 """
@@ -39,7 +39,7 @@ def classification(gold: Integers, logprobs: Floats) -> dict[str, Estimate]:
 
 
 def choice(gold: Integers, logprobs: Floats) -> dict[str, Estimate]:
-    """Returns the accuracy, expected calibration error and Brier score over answers that each row has for itself.
+    """Returns the accuracy, expected calibration error and Brier score if rows have different answer choices.
 
     Args:
         gold: The index of each row's gold answer, shape (N,).
@@ -57,7 +57,7 @@ def voting(correct: Floats, found: NDArray[np.bool_]) -> dict[str, Floats]:
     """Returns, for each row, the share of its n texts without an answer, and the accuracy of a vote among k of them.
 
     Args:
-        correct: For k = 1 to n, the share of the subsets of k texts whose vote is correct, shape (N, n).
+        correct: For k = 1 to n, the share of subsets of k texts whose vote is correct, shape (N, n).
         found: Whether each text contains an answer, shape (N, n).
     """
     accuracies = {f"{AT}{k}": column for k, column in enumerate(correct.T, start=1)}

@@ -52,7 +52,7 @@ def _check_support(modifier: Modifier, name: str, *, vectors: bool, layers: bool
         raise Unsupported(
             f"The model {name} does not accept learned vectors, which {modifier.name} needs",
             code="no-learned-vectors",
-            hint="Use an hf model (the name alone, without an engine) or a vllm model",
+            hint="Use an hf model (its name without an engine) or a vllm model",
             model=name,
             manipulation=modifier.name,
         )
@@ -60,14 +60,14 @@ def _check_support(modifier: Modifier, name: str, *, vectors: bool, layers: bool
         raise Unsupported(
             f"The model {name} does not accept learned keys, values or edits in its layers, which {modifier.name} needs",
             code="no-prefixes-or-edits",
-            hint="Use an hf model (the name alone, without an engine)",
+            hint="Use an hf model (its name without an engine)",
             model=name,
             manipulation=modifier.name,
         )
 
 
 def _check_context(modifiers: Sequence[Modifier], model: Model) -> None:
-    """Raises InputError if the modifiers leave no token of the model's context to the prompt."""
+    """Raises InputError if the modifiers leave no room for the prompt in the model's context."""
     tokens = sum(modifier.context_tokens for modifier in modifiers)
     if tokens and tokens >= model.card.context_length:
         lengths = tuple((modifier.name, modifier.context_tokens) for modifier in modifiers if modifier.context_tokens)

@@ -72,8 +72,8 @@ class Predictor:
 
         Args:
             task: The task.
-            ask: Replaces the model while prompts are made, for example in a dry run.
-            cache: The score cache for requests that are sent while prompts are made.
+            ask: Replaces the model while prompts are rendered, for example in a dry run.
+            cache: The score cache for requests that are sent while prompts are rendered.
             load_model: Loads other models that the manipulation needs, such as a sentence encoder, by name.
         """
         bind_context = self.bind_context(task, ask=ask, cache=cache, load_model=load_model)
@@ -147,7 +147,7 @@ class BoundPredictor:
     reader: Reader
     """The first aligner of the chain, which reads the model's output."""
     apply: Apply
-    """Makes the prompt of each row, with a continuation for each word that is scored."""
+    """Renders the prompt of each row, with a continuation for each word to score."""
 
     def requests(self, examples: Sequence[Example]) -> list[Request]:
         """Returns the request of each row."""

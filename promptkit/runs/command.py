@@ -7,11 +7,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from promptkit.core.errors import PromptkitError
 from promptkit.core.paths import names
-from promptkit.core.registry import build_from, spelling
+from promptkit.core.registry import Named, build_from, spelling
 from promptkit.inputs.text.template import Template
 from promptkit.manipulate.cot import COT
 from promptkit.manipulate.demos import SELECTORS
@@ -36,8 +36,25 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 """Engine -> the settings of its models that `--set` takes, under the names that a run records."""
 
 
+_Settings = Mapping[str, object]
+_PromptSettings = TypedDict(
+    "_PromptSettings",
+    {
+        "template": str,
+        "instruction": str | None,
+        "chat": bool,
+        "channel": bool,
+        "demos": _Settings,
+        "order": _Settings,
+        "cot": _Settings | None,
+        "with": Sequence[_Settings],
+    },
+    total=False,
+)
+
+
 def eval_command(settings: RunSettings, calibrate: Sequence[str], *, trainings: Path | None = None) -> str | None:
-    """Returns the command that makes a run with given calibrations.
+    """Returns the command that repeats a run with the given calibrations.
 
     Args:
         settings: Settings of the run.
@@ -47,15 +64,15 @@ def eval_command(settings: RunSettings, calibrate: Sequence[str], *, trainings: 
     Returns:
         The command, or None if the command line cannot express the run, such as one whose template was given as text.
     """
-    prompt, chains = settings["manipulate"], settings["align"]
+    prompt, chains = _prompt_settings(settings), settings["align"]
     if not _has_command(prompt):
         return None
     is_pmi = all(len(chain) > 1 for chain in chains) and [aligner["name"] for aligner in chains[0][1:]] == ["pmi"]
-    score = "channel" if prompt["channel"] else "pmi" if is_pmi else chains[0][0].get("score", "sum")
-    task, model, limit = settings["task"]["name"], settings["model"], settings["limit"]
+    score = "channel" if prompt["channel"] else "pmi" if is_pmi else str(chains[0][0].get("score", "sum"))
+    task, model, limit = str(settings["task"]["name"]), settings["model"], settings["limit"]
     words = [
         *("promptkit", "eval", task if task in names("evals", ".yaml") else TASK_PLACEHOLDER),
-        *("--model", model["name"], *_model_options(model)),
+        *("--model", str(model["name"]), *_model_options(model)),
         *_prompt_options(prompt),
         *(() if score == "sum" else ("--score", score)),
         *_saved_options(prompt.get("with", ()), trainings, model),
@@ -67,7 +84,7 @@ def eval_command(settings: RunSettings, calibrate: Sequence[str], *, trainings: 
 
 
 def placeholders(command: str) -> dict[str, str]:
-    """Returns the placeholders in a command, each with what the user should replace it by."""
+    """Returns the placeholders in a command, with descriptions of their replacements."""
     found = {}
     if command.startswith(f"promptkit eval {TASK_PLACEHOLDER} "):
         found[TASK_PLACEHOLDER] = "your task file and its options"
@@ -84,23 +101,27 @@ def explained(command: str) -> str:
 
 def why_no_premise(settings: RunSettings) -> str | None:
     """Returns why the prompts of a run have no premise, or None if they have one."""
-    prompt = settings["manipulate"]
+    prompt = _prompt_settings(settings)
     if prompt.get("channel"):
         return "channel prompts have no premise: they score the inputs"
     return "prompts with a chain of thought have no premise: the reasoning depends on the inputs" if prompt.get("cot") else None
 
 
-def _has_command(prompt: Mapping[str, Any]) -> bool:
+def _prompt_settings(settings: RunSettings) -> _PromptSettings:
+    return cast(_PromptSettings, settings["manipulate"])
+
+
+def _has_command(prompt: _PromptSettings) -> bool:
     named = "template" in prompt and prompt["template"] != Template.name
     return named and all(_is_saved(modifier) for modifier in prompt.get("with", ()))
 
 
-def _is_saved(modifier: Mapping[str, Any]) -> bool:
+def _is_saved(modifier: _Settings) -> bool:
     """Whether a folder can contain the modifier: a learnable one of promptkit that has been trained."""
     return modifier.get("name") in LEARNABLE and bool({"sha256", "ids"} & modifier.keys())
 
 
-def _prompt_options(prompt: Mapping[str, Any]) -> list[str]:
+def _prompt_options(prompt: _PromptSettings) -> list[str]:
     demos, order = prompt["demos"], prompt["order"]
     has_demos = demos["name"] != "zero"
     options = ["--template", prompt["template"]]
@@ -108,7 +129,7 @@ def _prompt_options(prompt: Mapping[str, Any]) -> list[str]:
         options += ["--demos", _spelled("demonstration selector", SELECTORS, demos)]
     if prompt.get("with") or not has_demos:
         options += ["--shots", str(demos.get("k", 0))]
-    if order["name"] != default_order(SELECTORS[demos["name"]]).name:
+    if order["name"] != default_order(SELECTORS[str(demos["name"])]).name:
         options += ["--order", _spelled("order", ORDERS, order)]
     if prompt["instruction"] is not None:
         options += ["--instruction", prompt["instruction"]]
@@ -119,16 +140,16 @@ def _prompt_options(prompt: Mapping[str, Any]) -> list[str]:
     return options
 
 
-def _saved_options(modifiers: Sequence[Mapping[str, Any]], trainings: Path | None, model: Mapping[str, Any]) -> list[str]:
+def _saved_options(modifiers: Sequence[_Settings], trainings: Path | None, model: _Settings) -> list[str]:
     folders = _learned_folders(trainings, model) if trainings is not None and modifiers else {}
     paths = [folders.get(json.dumps(modifier, sort_keys=True), LEARNED_PLACEHOLDER) for modifier in modifiers]
     return [word for path in paths for word in ("--prompt", str(path))]
 
 
-def _learned_folders(trainings: Path, model: Mapping[str, Any]) -> dict[str, Path]:
+def _learned_folders(trainings: Path, model: _Settings) -> dict[str, Path]:
     """For every manipulation learned on a model that is saved below a folder: its settings as JSON -> its folder."""
     folders: dict[str, Path] = {}
-    content = content_of(model["name"], model)
+    content = content_of(str(model["name"]), model)
     for manifest in sorted(path for depth in ("*", "*/*") for path in trainings.glob(f"{depth}/{MANIFEST}")):
         with suppress(PromptkitError):  # damaged folders are skipped
             learned = load_manipulation(manifest.parent)
@@ -137,12 +158,12 @@ def _learned_folders(trainings: Path, model: Mapping[str, Any]) -> dict[str, Pat
     return folders
 
 
-def _model_options(model: Mapping[str, Any]) -> list[str]:
-    values = {key: model.get(key) for key in SETTINGS.get(model.get("engine", ""), ())}
+def _model_options(model: _Settings) -> list[str]:
+    values = {key: model.get(key) for key in SETTINGS.get(str(model.get("engine", "")), ())}
     texts = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in values.items()}
     return [word for key in values if values[key] not in (None, {}) for word in ("--set", f"{key}={texts[key]}")]
 
 
-def _spelled(kind: str, table: Mapping[str, type], settings: Mapping[str, Any]) -> str:
+def _spelled(kind: str, table: Mapping[str, type[Named]], settings: _Settings) -> str:
     keywords = {key: value for key, value in settings.items() if key != "name"}
-    return spelling(build_from(kind, table, settings["name"], keywords))
+    return spelling(build_from(kind, table, str(settings["name"]), keywords))

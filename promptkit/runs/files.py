@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from promptkit.core.errors import RunError, json_reason
 
@@ -21,7 +20,7 @@ def to_file(value: Mapping[str, object]) -> bytes:
     return (json.dumps(value, ensure_ascii=True, indent=1) + "\n").encode()
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> object:
     """Returns the value in a JSON file, or None if there is no such file.
 
     Raises:
@@ -35,7 +34,7 @@ def read_json(path: Path) -> Any:
         raise damaged(path, str(error)) from None
 
 
-def parse_record(path: Path, number: int, line: bytes) -> Any:
+def parse_record(path: Path, number: int, line: bytes) -> dict[str, object]:
     """Returns the record on a line of a `.jsonl` file.
 
     Raises:

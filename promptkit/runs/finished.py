@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from promptkit.core.errors import RunError
 from promptkit.runs.files import read_json
@@ -32,7 +32,7 @@ def read_predictions(path: Path) -> tuple[RunSummary, list[PredictionRecord]]:
     """Returns the summary and the predictions of a finished run.
 
     Raises:
-        RunError: If the folder is not that of a finished run, or one of its files is missing or was changed.
+        RunError: If the folder contains no finished run, or one of its files is missing or was changed.
     """
     summary = read_marker(path, SUMMARY, RUN_FILES)
     if summary is None and (path / SHARD).is_file():
@@ -44,7 +44,7 @@ def read_predictions(path: Path) -> tuple[RunSummary, list[PredictionRecord]]:
         )
     if summary is None:
         raise _unfinished(path, SUMMARY)
-    return summary, cast("list[PredictionRecord]", [*_records(path, PREDICTIONS)])
+    return cast(RunSummary, summary), cast("list[PredictionRecord]", [*_records(path, PREDICTIONS)])
 
 
 def read_rows(path: Path, keys: Collection[str]) -> tuple[RunSettings, list[RowRecord], list[RowRecord]]:
@@ -62,19 +62,19 @@ def read_rows(path: Path, keys: Collection[str]) -> tuple[RunSettings, list[RowR
         [{key: value for key, value in record.items() if key in keys} for record in _records(path, file)]
         for file in ("samples", "support")
     )
-    return read_json(path / SETTINGS), cast("list[RowRecord]", samples), cast("list[RowRecord]", support)
+    return _settings(path), cast("list[RowRecord]", samples), cast("list[RowRecord]", support)
 
 
 def read_tensors(path: Path) -> bytes | None:
     """Returns the contents of a finished run's `outputs.safetensors`, or None if the run has none."""
-    return (path / TENSORS).read_bytes() if TENSORS in read_json(path / SUMMARY)["sha256"] else None
+    return (path / TENSORS).read_bytes() if TENSORS in _hashes(path / SUMMARY) else None
 
 
 def read_shard(path: Path) -> FinishedShard:
     """Returns the contents of a finished shard's folder.
 
     Raises:
-        RunError: If the folder is not that of a finished shard, or one of its files is missing or was changed.
+        RunError: If the folder contains no finished shard, or one of its files is missing or was changed.
     """
     summary = read_marker(path, SHARD, SHARD_FILES)
     if summary is None and (path / SUMMARY).is_file():
@@ -86,10 +86,24 @@ def read_shard(path: Path) -> FinishedShard:
         )
     if summary is None:
         raise _unfinished(path, SHARD)
-    samples, support, outputs = ({record["id"]: record for record in _records(path, file)} for file in FILES)
+    samples, support, outputs = ({str(record["id"]): record for record in _records(path, file)} for file in FILES)
     return FinishedShard(
-        path=path, settings=read_json(path / SETTINGS), summary=summary, rows={**support, **samples}, outputs=outputs
+        path=path,
+        settings=_settings(path),
+        summary=cast(ShardSummary, summary),
+        rows=cast("dict[str, RowRecord]", {**support, **samples}),
+        outputs=cast("dict[str, ReadRecord | ReadPlanRecord]", outputs),
     )
+
+
+def _settings(path: Path) -> RunSettings:
+    return cast(RunSettings, read_json(path / SETTINGS))
+
+
+def _hashes(marker: Path) -> dict[str, str]:
+    """The hashes in the file that marks a folder as finished; empty if there is no such file."""
+    contents = cast("dict[str, dict[str, str]]", read_json(marker) or {})
+    return contents.get("sha256", {})
 
 
 def _unfinished(path: Path, marker: str) -> RunError:
@@ -100,7 +114,7 @@ def _unfinished(path: Path, marker: str) -> RunError:
             hint="Use a folder that promptkit eval printed, such as runs/sst2-1a2b3c4d",
             folder=str(path),
         )
-    missing = [file for file in (read_json(path / marker) or {}).get("sha256", ()) if not (path / file).is_file()]
+    missing = [file for file in _hashes(path / marker) if not (path / file).is_file()]
     if missing:
         return RunError(
             f"{path / missing[0]} is missing from a finished run",
@@ -116,7 +130,7 @@ def _unfinished(path: Path, marker: str) -> RunError:
     )
 
 
-def _records(path: Path, file: str) -> Iterator[Any]:
+def _records(path: Path, file: str) -> Iterator[dict[str, object]]:
     with (path / f"{file}.jsonl").open("rb") as stream:
         for line in stream:
             yield json.loads(line)

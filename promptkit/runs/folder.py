@@ -47,7 +47,7 @@ class RunFolder:
         out: The folder that contains run folders.
         task: Name of the task.
         settings: Everything that determines the run's results.
-        shard: The shard, if the folder is that of a shard.
+        shard: The shard, if the folder belongs to a shard.
     """
 
     def __init__(self, out: str | Path, task: str, settings: Mapping[str, object], shard: Shard | None = None) -> None:
@@ -131,7 +131,7 @@ class RunFolder:
 
         Args:
             records: File, without its extension -> its records, in the run's order.
-            summary: What the marking file should contain besides the hashes of the files.
+            summary: The contents of the marker file, without the hashes of the files.
             tensors: Contents of `outputs.safetensors`, which replaces `outputs.jsonl`.
         """
         contents = {
@@ -181,7 +181,7 @@ class RunFolder:
             ) from None
 
 
-def read_marker(path: Path, marker: str, files: Sequence[str]) -> Any:
+def read_marker(path: Path, marker: str, files: Sequence[str]) -> dict[str, object] | None:
     """Returns the contents of the file that marks a folder as finished, or None if the folder is not finished.
 
     Args:

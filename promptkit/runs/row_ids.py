@@ -1,6 +1,6 @@
 """The ids of the records in a run's files.
 
-An evaluated row has the id of its example. Every other record has an id that says what it is:
+An evaluated row has the id of its example. Every other record has an id that describes it:
 
     fit ROW                           a row of the fit part
     premise, premise of ROW           the prompt without instruction, demonstrations and inputs
@@ -21,7 +21,7 @@ from promptkit.core.alignment import ContentFreeInput, RandomWords
 from promptkit.core.hashing import sha256_hex
 
 READ_PLAN = "read plan"
-"""The id of the record that says what was read of each row."""
+"""The id of the record with the read plan: the tokens, layers and texts that were read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class FitRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Premise:
-    """The premise of one row with its own choices, or of all rows."""
+    """The premise of one row with different choices, or of all rows."""
 
     row: str | None = None
     """Id of the example; None if all rows share the premise."""
@@ -69,7 +69,7 @@ class ReadRow:
     """One read request of a row."""
 
     number: int
-    """Number of the request among those of the row, from 0."""
+    """Number of the request among the requests of the row, from 0."""
     record: str
     """Id of the row's record in `samples.jsonl` or `support.jsonl`."""
 
@@ -105,5 +105,5 @@ def content_free_name(content: ContentFreeInput) -> str:
 
 
 def context_of(demos: Sequence[str]) -> str:
-    """Returns what identifies the context of a row: its demonstrations, in order."""
+    """Returns the identifier of a row's context: the ids of its demonstrations, in order."""
     return " ".join(demos)

@@ -71,7 +71,7 @@ class Run:
     gold: tuple[str, ...]
     """The label or a correct answer of each row."""
     results: tuple[Result, ...]
-    """One for each branch."""
+    """The results of each branch."""
     seconds: float
     """Duration of this call, including loading."""
     examples_per_second: float

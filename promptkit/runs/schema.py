@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from promptkit.core.alignment import Layer
 
@@ -12,7 +12,7 @@ class RunSettings(TypedDict):
 
     promptkit: str
     """The version of promptkit."""
-    task: dict[str, Any]
+    task: dict[str, object]
     split: str
     limit: int | None
     rows: str
@@ -21,12 +21,12 @@ class RunSettings(TypedDict):
     """Part of the train split that the manipulation uses -> hash of its rows."""
     fit: str
     """Hash of the rows that calibrations use."""
-    model: dict[str, Any]
+    model: dict[str, object]
     """Identity of the model."""
-    models: dict[str, dict[str, Any]]
-    """Name of each other model that the manipulation asks -> its identity."""
-    manipulate: dict[str, Any]
-    align: list[list[dict[str, Any]]]
+    models: dict[str, dict[str, object]]
+    """Name of each other model that the manipulation queries -> its identity."""
+    manipulate: dict[str, object]
+    align: list[list[dict[str, object]]]
     """For each branch, the settings of its aligners."""
 
 
@@ -99,7 +99,7 @@ class ReadPlanRecord(Record):
     token_ids: list[int]
     names: list[str]
     sets: list[tuple[int, int, int, list[int]]]
-    """For each set of tokens: its size, the labeled rows per class and the seed it was chosen by, and its positions in
+    """For each set of tokens: its size, the labeled rows per class and the seed that it was chosen with, and its positions in
     `token_ids`."""
     layers: list[Layer]
     texts: list[str]

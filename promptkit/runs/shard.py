@@ -11,7 +11,7 @@ class Shard(NamedTuple):
     """One of the parts into which a run's batches are divided."""
 
     number: int
-    """From 1 to `of`."""
+    """Number of the shard, from 1 to `of`."""
     of: int
     """Number of shards."""
 

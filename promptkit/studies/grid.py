@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from inspect import signature
 from itertools import product
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 from promptkit.core.errors import InputError, unknown
-from promptkit.core.registry import spelling
+from promptkit.core.registry import Named, spelling
 from promptkit.display.table import Plain, text_of
 
 ALIGN = "align"
@@ -96,7 +96,7 @@ def plain_value(value: object) -> Plain:
     if is_collection(value):
         return ", ".join(text_of(plain_value(item)) for item in value)
     if is_dataclass(value) and isinstance(getattr(type(value), "name", None), str):
-        return spelling(value)
+        return spelling(cast(Named, value))
     name = getattr(value, "name", None) or getattr(value, "__name__", None)  # any object of the user's
     return name if isinstance(name, str) else str(value)
 

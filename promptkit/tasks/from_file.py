@@ -27,14 +27,14 @@ def task_from_file(
     answer_column: str | None = None,
     train: str | Path | None = None,
 ) -> Task:
-    """Creates a task whose rows are those of one data file.
+    """Creates a task from the rows of one data file.
 
     Args:
         file: A .csv, .tsv, .jsonl or .parquet file.
         template: The template that renders the rows; its variables are columns of the file.
         label_column: The column of the labels; by default `label`.
         labels: The labels in order; by default the values of the label column, in alphabetical order.
-        answer_column: The column of the correct answer. With it the model generates the answer, of which the first line is
+        answer_column: The column of the correct answer. With it the model generates the answer, and its first line is
             compared.
         train: The file with the demonstrations; by default half of the rows of `file`, chosen by hash.
 

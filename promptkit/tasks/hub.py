@@ -15,7 +15,7 @@ TIMEOUT = 3.0
 
 
 def go_offline_if_unreachable() -> None:
-    """Sets HF_HUB_OFFLINE if no connection to the hub can be made, unless it is set or a proxy is configured."""
+    """Sets HF_HUB_OFFLINE if the hub cannot be reached, unless it is set or a proxy is configured."""
     has_proxy = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"))
     if "HF_HUB_OFFLINE" in os.environ or has_proxy:
         return

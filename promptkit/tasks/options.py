@@ -1,4 +1,4 @@
-"""The options that say where a task's rows come from, for the command line and study files."""
+"""The options for the source of a task's rows, on the command line and in study files."""
 
 from __future__ import annotations
 

@@ -8,12 +8,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from promptkit.core.errors import TaskError, json_reason, unknown
 from promptkit.tasks.hub import go_offline_if_unreachable
 
-Row = Mapping[str, Any]
+Row = Mapping[str, object]
 """Column -> value."""
 
 

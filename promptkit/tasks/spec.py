@@ -102,7 +102,7 @@ class TaskSpec(StrictModel):
     """A task file (YAML). Exactly one of labels, answer, and choices in the sources determines the kind of task."""
 
     description: str
-    """One line that says what the task is and where its data come from."""
+    """One-line description of the task and the source of its data."""
     template: str
     """Default template: the name of a shipped one, or the path of a `.j2` file relative to the task file."""
     labels: dict[str, str | list[str]] | None = Field(default=None, min_length=2)

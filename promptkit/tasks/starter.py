@@ -39,7 +39,7 @@ def starter_files(file: str | Path, label_column: str | None = None) -> Mapping[
     labels = label_values(rows, column)
     inputs = [name for name in rows[0] if name != column]
     if not inputs:
-        reason, hint = f"The file {file} has no column besides {column}", "Add a column with the input text"
+        reason, hint = f"The file {file} has no column other than {column}", "Add a column with the input text"
         raise TaskError(reason, code="no-input-column", hint=hint, file=str(file), column=column)
     variables = _variable_names(inputs)
     return {

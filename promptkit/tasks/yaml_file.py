@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from promptkit.core.errors import PromptkitError, TaskError, unknown
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 _UNION_MEMBERS = frozenset({"str", "RegexColumn", "list[str]", "bool", "int", "dict[str,nullable[dict[str,any]]]"})
 """Names of the types of a union, which pydantic adds to the location of an error."""
 
 
 class _Loader(yaml.SafeLoader):  # the loader of libyaml crashes on deep nesting
-    """A YAML loader that refuses duplicate keys, of which YAML would silently use the last."""
+    """A YAML loader that refuses duplicate keys. YAML would silently use the last one."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Constructs a mapping; raises ConstructorError for a duplicate key."""
         seen: set[str] = set()
         for key, _ in node.value:
@@ -29,7 +32,7 @@ class _Loader(yaml.SafeLoader):  # the loader of libyaml crashes on deep nesting
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(path: Path, kind: str, hint: str) -> dict[str, Any]:
+def read_yaml(path: Path, kind: str, hint: str) -> dict[str, object]:
     """Reads a YAML file that contains a mapping.
 
     Args:
@@ -42,7 +45,7 @@ def read_yaml(path: Path, kind: str, hint: str) -> dict[str, Any]:
         OSError: The file cannot be read.
     """
     try:
-        data: Any = yaml.load(path.read_text("utf-8"), _Loader)
+        data: object = yaml.load(path.read_text("utf-8"), _Loader)
     except (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise TaskError(
             f"{path} is not YAML: {_yaml_reason(error)}", code="not-yaml", hint="Correct that line", file=str(path)
@@ -105,8 +108,8 @@ def validation_error(
     )
 
 
-def _error_rank(details: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Unknown keys first; last, that a list or mapping is not a text, where a union also allows other types."""
+def _error_rank(details: ErrorDetails) -> tuple[bool, bool]:
+    """The sort key of an error: unknown keys first, and last a list or mapping where the text member of a union failed."""
     is_not_text = details["loc"][-1:] == ("str",) and isinstance(details["input"], dict | list)
     return details["type"] != "extra_forbidden", is_not_text
 

@@ -18,8 +18,9 @@ from promptkit.align.calibrate.prior import Prior
 from promptkit.align.calibrate.proca import ProCa
 from promptkit.align.calibrate.temperature import Temperature
 from promptkit.align.calibrate.vector import Vector
+from promptkit.core.alignment import Calibration
 
-CALIBRATIONS: Mapping[str, type] = {
+CALIBRATIONS: Mapping[str, type[Calibration]] = {
     calibration.name: calibration
     for calibration in (Contextual, Domain, Batch, BatchFitted, PMI, Prior, ProCa, Temperature, Vector, Affine)
 }

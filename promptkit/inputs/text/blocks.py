@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import jinja2
 from jinja2 import meta, nodes
@@ -111,7 +110,7 @@ def compile_block(block: nodes.Block, name: str) -> Block:
     try:
         slots = _slots(tree, name)
         required = frozenset(meta.find_undeclared_variables(tree) - _optional(tree) - ({SLOT} if slots else set()))
-        code: Any = _ENVIRONMENT.compile(tree)
+        code = _ENVIRONMENT.compile(tree)
     except jinja2.TemplateSyntaxError as error:  # an unknown filter or test
         raise _syntax_error(name, error) from None
     except (RecursionError, SyntaxError):

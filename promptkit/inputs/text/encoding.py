@@ -1,7 +1,7 @@
 """Encodes pieces of text and control tokens as token ids with spans.
 
-Adjacent text is joined and encoded once, so that the ids of a prompt are those of its whole text. Spans come from the character
-offsets of that encoding; parts are never encoded on their own.
+Adjacent text is joined and encoded once, so a prompt has the same ids as its whole text. Spans come from the character offsets
+of that encoding; parts are never encoded separately.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ only neighbors, so no merge crosses a token boundary that does not move."""
 
 
 def framed(pieces: Sequence[Piece], tokenizer: Tokenizer) -> tuple[Piece, ...]:
-    """Returns the non-empty pieces after the tokens that the model's own tokenizer inserts before a text, such as BOS."""
+    """Returns the non-empty pieces after the tokens that the model's tokenizer inserts before a text, such as BOS."""
     bos = (Piece(text=tokenizer.name(token), part=FRAME, control=True) for token in tokenizer.bos)
     return (*bos, *(piece for piece in pieces if piece.text))
 
 
 def chat(turns: Sequence[tuple[str, Sequence[Piece]]], tokenizer: Tokenizer) -> tuple[Piece, ...] | None:
-    """Returns the pieces of a chat in the model's own chat template; None if the template fails or changes the content.
+    """Returns the pieces of a chat in the model's chat template; None if the template fails or changes the content.
 
     The template is rendered with placeholders for the contents and split at them, so that it never sees the content.
 
@@ -59,7 +59,7 @@ def chat(turns: Sequence[tuple[str, Sequence[Piece]]], tokenizer: Tokenizer) -> 
 
 
 def turn_end(tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Returns the control token that ends an answer in the model's own chat template; empty if there is none."""
+    """Returns the control token that ends an answer in the model's chat template; empty if there is none."""
     pieces = chat([("user", [Piece(text="a", part="query")]), ("assistant", [Piece(text="b", part="answer")])], tokenizer) or ()
     following = [piece for previous, piece in pairwise(pieces) if previous.part == "answer"]
     return tuple(_control_id(piece.text, tokenizer) for piece in following if piece.control)

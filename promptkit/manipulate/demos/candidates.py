@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample, Part
@@ -72,4 +71,4 @@ class CandidateSelector(Selector, ABC):
         return self._candidate_selector(min(count, count_distinct(rows))).bind(context)
 
     def _candidate_selector(self, k: int) -> Selector:
-        return cast(Selector, build("selector of candidates", CANDIDATES, self.by, k=k, seed=self.seed))
+        return build("selector of candidates", CANDIDATES, self.by, k=k, seed=self.seed)
