@@ -84,7 +84,7 @@ DEFAULT_ENGINE = "hf"
 
 
 def capabilities_table() -> str:
-    """Returns what each engine supports as a Markdown table, which the README contains."""
+    """Returns what each engine supports as a Markdown table, which docs/engines.md contains."""
     heads = ("scores labels", "writes texts", "hidden states", "learned vectors", "prefixes, edits")
     lines = [f"| engine | {' | '.join(heads)} | NAME |", "|---|---|---|---|---|---|---|"]
     for name, engine in ENGINES.items():

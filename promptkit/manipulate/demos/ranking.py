@@ -29,7 +29,7 @@ from promptkit.manipulate.prompting.similarity import THIS_MODEL
 
 Rankings = Callable[[Sequence[Example], Indices], Iterator[Sequence[int]]]
 """Ranks the pool for each row: from rows and their own indices in the pool to indices in the pool, best first."""
-Scores = NDArray[np.floating[Any]]
+Scores = NDArray[np.floating]
 """Similarity of each row to each pool row, shape (rows, pool)."""
 DIGITS = 5
 """Decimals to which scores are rounded before comparison."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from promptkit.core.arrays import Array, check_parameters, parameters_digest
 from promptkit.core.errors import CheckpointError
@@ -14,6 +14,9 @@ from promptkit.core.manipulation import BindContext, Embed, InputTransform, Lear
 from promptkit.core.model import Card, Tokenizer
 from promptkit.core.registry import checked, parameters_field
 from promptkit.core.taxonomy import Kind
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +90,7 @@ class LearnedManipulation(ABC):
         """Returns the parameters that training starts from: the trained ones, if there are any."""
 
     @abstractmethod
-    def interventions(self, trained: Mapping[str, Any], embed: Embed) -> Interventions[Any]:
+    def interventions(self, trained: Mapping[str, Tensor], embed: Embed) -> Interventions[Tensor]:
         """Returns what the model's forward pass reads, as a differentiable function of the parameters."""
 
     def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.learned.placement import TOKENS_PART, TokenManipulation
 from promptkit.manipulate.learned.soft_prompt import VECTORS, SoftPrompt
 from promptkit.manipulate.learned.vocabulary import common_tokens, repeated
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IDS = "ids"
 
@@ -81,7 +84,7 @@ class TriggerTokens(TokenManipulation):
         rows = bind_context.ask.embed(token_ids(self.initial_parameters(bind_context)))
         return SoftPrompt(self.length, place=self.place, slot=self.slot, parameters={VECTORS: rows})
 
-    def interventions(self, trained: Mapping[str, Any], embed: Embed) -> Interventions[Any]:
+    def interventions(self, trained: Mapping[str, Tensor], embed: Embed) -> Interventions[Tensor]:
         """Returns the embeddings of the tokens."""
         return Interventions(vectors=embed(trained[IDS].int().tolist()))
 

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,14 @@ from promptkit.core.inputs import TextInput
 from promptkit.models.files.source import Source
 from promptkit.models.hf.tensors import array_of, embed_ids, tensor_of
 
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
 
 class Embedding:
     """The embedding of a language model, scaled as the model scales it; read from the model's files at the first use."""
 
-    def __init__(self, source: Source, config: Any, dtype: torch.dtype) -> None:
+    def __init__(self, source: Source, config: PretrainedConfig, dtype: torch.dtype) -> None:
         """Reads no files yet.
 
         Args:

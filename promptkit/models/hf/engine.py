@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import PositiveInt
@@ -74,7 +74,7 @@ class TransformersModel(BaseEngine):
         self._source = resolve(name, settings.revision)
         self._tokenizer_source = resolve(settings.tokenizer) if settings.tokenizer else self._source
         self._notes: list[str] = []
-        self._config: Any = read_config(self._source, name)
+        self._config = read_config(self._source, name)
 
     @cached_property
     def card(self) -> Card:
