@@ -74,7 +74,7 @@ def make_chain(align: Aligners) -> Chain:
 
 
 def _as_list(align: Aligners) -> list[object]:
-    """The aligners; label words become a verbalizer, and the class of an extraction its default object."""
+    """Returns the aligners; label words become a verbalizer, and the class of an extraction its default object."""
     if isinstance(align, Mapping):
         return [Verbalizer(align)]
     aligners: list[object] = [*align] if isinstance(align, Sequence) else [align]
@@ -84,14 +84,14 @@ def _as_list(align: Aligners) -> list[object]:
 
 
 def _with_vote(aligners: list[object]) -> list[object]:
-    """The aligners with a vote merged into the extraction before it."""
+    """Returns the aligners with a vote merged into the extraction before it."""
     if aligners[1:] and isinstance(aligners[1], Majority):
         return [aligners[1].bind(aligners[0]), *aligners[2:]]
     return aligners
 
 
 def _split_reader(aligners: list[object]) -> tuple[Reader, list[object]]:
-    """The first aligner and those that follow it."""
+    """Returns the first aligner and those that follow it."""
     for aligner in aligners:
         if isinstance(aligner, type):
             raise InputError(
@@ -112,7 +112,7 @@ def _split_reader(aligners: list[object]) -> tuple[Reader, list[object]]:
 
 
 def _calibration(reader: Reader, rest: Sequence[object]) -> Calibration | None:
-    """The one calibration that follows the reader, if any."""
+    """Returns the one calibration that follows the reader, if any."""
     calibrations = [aligner for aligner in rest if isinstance(aligner, Calibration)]
     if len(calibrations) < len(rest):
         raise _invalid_chain(
@@ -191,7 +191,7 @@ def _not_applicable(option: str, reason: str, task: Task) -> InputError:
 def _extraction_for(
     answer: str | Mapping[str, Mapping[str, object] | None], extract: str | None, options: Mapping[str, object]
 ) -> Extractor:
-    """The extraction of a task file's `answer`, with what the command line or Python changes."""
+    """Returns the extraction of a task file's `answer`, with what the command line or Python changes."""
     name, settings = (answer, None) if isinstance(answer, str) else next(iter(answer.items()))
     settings = dict(settings or {})
     if extract is not None:

@@ -104,7 +104,7 @@ class NeedsAnswer(Exception):
 
 
 class DryRunModel:
-    """A stand-in for a model in a dry run: it has a card and computes nothing."""
+    """Replaces the model in a dry run: it has a card and computes nothing."""
 
     def __init__(self, card: Card) -> None:
         self.card = card

@@ -187,9 +187,9 @@ def _check_pooling(files: Path, name: str) -> None:
     unsupported = [module for module in specified if module not in SUPPORTED_MODULES]
     if unsupported:
         raise Unsupported(
-            f"The model {name} does not use mean pooling alone: its files specify {' and '.join(unsupported)}",
+            f"The model {name} does not use only mean pooling: its files specify {' and '.join(unsupported)}",
             code="unsupported-pooling",
-            hint=f"Use an encoder with mean pooling alone, such as {EXAMPLE}",
+            hint=f"Use an encoder with only mean pooling, such as {EXAMPLE}",
             model=name,
             pooling=tuple(unsupported),
         )

@@ -52,30 +52,30 @@ ENGINES = {
         "VllmModel",
         ("Score", "Read", "Generate"),
         "as for hf",
-        "vLLM in this process: the highest throughput on a GPU, and also runs on a CPU",
+        "vLLM in this process: highest throughput on a GPU; also runs on a CPU",
         learned_vectors=True,
     ),
     "http": Engine(
         "promptkit.models.http.engine",
         "HttpModel",
         ("Score", "Read", "Generate"),
-        "the model's name at the server that --set base_url=URL names",
-        "vLLM's server, or any other with an OpenAI-compatible API",
+        "the model's name at the server given by --set base_url=URL",
+        "a vLLM server, or any server with an OpenAI-compatible API",
     ),
     "encoder": Engine(
         "promptkit.models.encoder",
         "EncoderModel",
         ("Read",),
         "a hub id or a folder",
-        "a BERT-like sentence encoder with mean pooling, whose vectors demonstrations are chosen by",
+        "BERT-like sentence encoders with mean pooling, to select demonstrations by similarity",
         hidden_states=True,
     ),
     "fake": Engine(
         "promptkit.models.fake",
         "FakeModel",
         ("Score", "Read", "Generate"),
-        "any word; another word is another model",
-        "probabilities from hashes, for dry runs and tests",
+        "any word; each word is a different model",
+        "pseudo-random probabilities from hashes, for dry runs and tests",
         hidden_states=True,
         learned_vectors=True,
     ),
@@ -150,7 +150,7 @@ def split(name: str) -> tuple[str, str]:
     if engine in ENGINES and rest:
         return engine, rest
     if rest and engine.isidentifier() and len(engine) > 1 and not Path(name).exists():  # no hub id has a colon
-        raise unknown("engine", engine, ENGINES, hint="Write engine:name, or the name alone for hf")
+        raise unknown("engine", engine, ENGINES, hint="Write engine:name, or only the name for hf")
     return DEFAULT_ENGINE, name
 
 

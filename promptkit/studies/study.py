@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Study(EvaluatedGrid):
     """The result of `pk.study`. Prints as a table, and displays in a notebook as a table and a plot.
 
-    Methods average over the dimensions that they do not name, and the caption says so; `where` selects a part of the study.
+    Methods average over the dimensions that they do not name, and the caption lists these; `where` selects a part of the study.
     The default metric is accuracy, or exact match for tasks without labels. `promptkit.studies.measures` describes the
     intervals.
     """

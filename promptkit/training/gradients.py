@@ -107,7 +107,7 @@ class GradientLosses:
         """Returns the mean loss and the gradients of the leaves it depends on, summed over parts of a batch and processes.
 
         In fp16 the loss is scaled, so that small gradients do not underflow (Micikevicius et al. 2018, arXiv:1710.03740). Each
-        step starts from the largest factor, so that it is a function of the training's state alone.
+        step starts from the largest factor, so that it is a function of only the training's state.
         """
         local = [rows[index] for index in self._local(rows)]
         for scale in LOSS_SCALES if self._precision == "fp16" else (1.0,):
@@ -159,7 +159,7 @@ class GradientLosses:
 
 @contextmanager
 def _explained_out_of_memory(device: object) -> Iterator[None]:
-    """Replaces torch's out-of-memory error by one that says what to change."""
+    """Replaces torch's out-of-memory error by one that suggests what to change."""
     import torch
 
     try:

@@ -47,7 +47,7 @@ class Clusters:
         return normalize_logprobs(np.stack(densities, axis=1))
 
     def _log_density(self, points: Floats, label: int) -> Floats:
-        """The log density of the label's cluster, up to a constant."""
+        """Returns the log density of the label's cluster, up to a constant."""
         offset, root = points - self.means[label], self.precision_roots[label]
         scaled, diagonal = (offset @ root, np.diagonal(root)) if root.ndim == 2 else (offset * root, root)
         density: Floats = np.log(diagonal).sum() - (scaled**2).sum(1) / 2
@@ -97,7 +97,7 @@ class ProCa:
         return max(candidates, key=lambda clusters: np.diagonal(clusters.means).sum())
 
     def _fit_once(self, points: Floats, number: int) -> Clusters:
-        """The clusters of one initialization, in the order of the labels that they are assigned to."""
+        """Returns the clusters of one initialization, in the order of the labels that they are assigned to."""
         from scipy.optimize import linear_sum_assignment
 
         mixture = self._mixture(points, number)

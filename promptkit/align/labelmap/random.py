@@ -32,5 +32,5 @@ class Random(InjectiveMapping):
 
 
 def _uniform(key: str) -> float:
-    """A number in [0, 1) that is a hash of the key."""
+    """Returns a number in [0, 1) that is a hash of the key."""
     return sha256_int(key, size=6) / 2**48

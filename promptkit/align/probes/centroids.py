@@ -47,7 +47,7 @@ class HiddenCalibration(LearnedAligner):
         return LAYERS if self.layer is None else (self.layer,)
 
     def _errors(self, rows: Floats, gold: Integers, labels: int) -> int:
-        """The number of held-out rows that are classified incorrectly."""
+        """Returns the number of held-out rows that are classified incorrectly."""
         errors = 0
         for train, held_out in folds(gold):
             predictions = self.scores(rows[train], gold[train], rows[held_out], labels).argmax(1)

@@ -137,12 +137,12 @@ def _constant_probe(width: int, label: int, labels: int, strength: float) -> Fit
 
 
 def _as_probe(model: Any, labels: int, validation_loss: float = 0.0) -> FittedProbe:
-    """The coefficients of a fitted scikit-learn pipeline, for features that are not standardized and for all labels."""
+    """Returns the coefficients of a fitted scikit-learn pipeline, for features that are not standardized and for all labels."""
     scaler, regression = model[0], model[-1]
     weights, bias = regression.coef_.T / scaler.scale_[:, None], regression.intercept_
     bias = bias - scaler.mean_ @ weights
     if len(regression.classes_) == 2:  # scikit-learn has the log-odds of the second label only
         weights, bias = weights * [[-0.5, 0.5]], bias * np.array([-0.5, 0.5])
-    of_all, bias_of_all = np.zeros((len(weights), labels)), np.full(labels, LOG_TINY)
-    of_all[:, regression.classes_], bias_of_all[regression.classes_] = weights, bias
-    return FittedProbe(weights=of_all, bias=bias_of_all, strength=regression.C, validation_loss=validation_loss)
+    all_weights, all_bias = np.zeros((len(weights), labels)), np.full(labels, LOG_TINY)
+    all_weights[:, regression.classes_], all_bias[regression.classes_] = weights, bias
+    return FittedProbe(weights=all_weights, bias=all_bias, strength=regression.C, validation_loss=validation_loss)

@@ -113,7 +113,7 @@ class balanced(Selector):
         return choose_shared([queues[label] for _, label in sorted(drawn)])
 
     def _counts(self, labels: tuple[str, ...]) -> dict[str, int]:
-        """The number of demonstrations of each class."""
+        """Returns the number of demonstrations of each class."""
         shuffled = sorted(labels, key=lambda label: hash_rank(self.seed, "class", label))
         share, remainder = divmod(self.k, len(labels))
         return {label: share + (shuffled.index(label) < remainder) for label in labels}

@@ -30,7 +30,7 @@ VECTORS = "vectors"
 
 @dataclass(frozen=True, slots=True)
 class SteeringVector(EditManipulation):
-    """Adds a learned vector to the hidden state after a layer, or replaces the state by it.
+    """Adds a learned vector to the hidden state after a layer, or replaces the state with it.
 
     Its parameter is `vectors`, of shape (layers, d_model). Before training they are zero, or for `replace` the mean state
     after common tokens.

@@ -30,7 +30,7 @@ IDS = "ids"
 
 @dataclass(frozen=True, slots=True)
 class TriggerTokens(TokenManipulation):
-    """Inserts tokens into the prompt that a search finds (AutoPrompt, Shin et al. 2020, arXiv:2010.15980).
+    """Inserts discrete tokens, found by a search, into the prompt (AutoPrompt, Shin et al. 2020, arXiv:2010.15980).
 
     Its parameter is `ids`, of shape (length,): whole numbers, which float32 represents exactly.
     """
@@ -75,7 +75,7 @@ class TriggerTokens(TokenManipulation):
         return lambda prompt: self._with_ids(prompt, ids, bos)
 
     def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:
-        """Returns a copy with the found tokens; of the model's identity only the tokenizer must match."""
+        """Returns a copy with the found tokens; a later model needs only the same tokenizer."""
         tokenizer = {key: base[key] for key in ("name", "tokenizer") if key in base}
         return replace(self, parameters=dict(trained), base=tokenizer)
 

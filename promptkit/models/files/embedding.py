@@ -75,7 +75,7 @@ class Embedding:
 
 
 def _stored(folder: Path, name: str) -> Tensor:
-    """A tensor of a folder's safetensors files; its stored name may lack the prefix of the base model, or add one."""
+    """Returns a tensor of a folder's safetensors files; its stored name may lack the prefix of the base model, or add one."""
     from safetensors import safe_open
 
     for file in sorted(folder.glob("*.safetensors")):

@@ -160,7 +160,7 @@ class TransformersModel(BaseEngine):
         return merge_vectors(requests, self._config.hidden_size)
 
     def _plans(self, requests: Sequence[Request]) -> list[tuple[list[int], Plan]]:
-        """A plan, with the indices of its requests, for all requests with the same prefixes and edits.
+        """Returns a plan, with the indices of its requests, for all requests with the same prefixes and edits.
 
         Prefixes and edits change the keys and values of the tokens that a plan shares.
         """

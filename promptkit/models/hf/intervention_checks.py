@@ -70,7 +70,7 @@ class InterventionChecks:
             )
 
     def _check_prefix_layers(self, requests: Sequence[Request]) -> None:
-        """The attention of transformers needs a prefix at every layer."""
+        """Raises Unsupported for a prefix that is not at every layer, which the attention of transformers needs."""
         if self._forward.shares_prefixes:
             return
         all_layers = tuple(range(1, self._forward.causal_lm.num_layers + 1))

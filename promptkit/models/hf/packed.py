@@ -175,7 +175,11 @@ class _Answers:
         if isinstance(request.verb, Read):
             return self._read(prompt, request.verb)
         cells = self.batch.continuations(prompt)
-        return ScoreOutput(logprobs=tuple(tuple(self.logprobs[line][column] for line, column in each) for each in cells))
+        return ScoreOutput(
+            logprobs=tuple(
+                tuple(self.logprobs[line][column] for line, column in cells_of_continuation) for cells_of_continuation in cells
+            )
+        )
 
     def _read(self, prompt: int, verb: Read) -> ReadOutput:
         logprobs: list[float] = []
@@ -190,7 +194,7 @@ class _Answers:
 
 
 def _targets(request: Request, nodes: Tree, prompt: int, row: PackedRow) -> dict[int, tuple[int, ...]]:
-    """Row index -> the tokens whose log-probabilities a request needs there."""
+    """Returns row index -> the tokens whose log-probabilities a request needs there."""
     if isinstance(request.verb, Read):
         needs_logprobs = bool(request.verb.token_ids) or request.verb.top_m > 0
         return {row.index(prompt, ROOT): request.verb.token_ids} if needs_logprobs else {}

@@ -51,7 +51,7 @@ def _rows(vectors: Array, d_model: int) -> list[bytes]:
 
 
 def _renumber(prompt: TextInput, new_rows: Sequence[int], table: Array) -> TextInput:
-    """The prompt with the ids of the table's rows; `new_rows` has the table's row for each of the prompt's own vectors."""
+    """Returns the prompt with the ids of the table's rows; `new_rows` has the table's row for each vector of the prompt."""
     if min(prompt.ids, default=0) < -len(new_rows):
         raise InputError(
             f"The prompt id {min(prompt.ids)} refers to a learned vector that does not exist",

@@ -65,7 +65,7 @@ def completion_text(server: Server, response: Mapping[str, object]) -> str:
 
 
 def end_reason(response: Mapping[str, object]) -> Literal["stop", "end", "length"]:
-    """Returns why the text of a response that was checked has ended."""
+    """Returns why generation ended, from a response whose text was already read."""
     choice = _first_choice(response)
     if choice.get("finish_reason") == "length":
         return "length"
@@ -82,7 +82,7 @@ def top_logprobs(server: Server, response: Mapping[str, object]) -> Mapping[str,
 
 
 def prompt_tokens(response: Mapping[str, object]) -> int | None:
-    """Returns how many tokens the server read, or None if it does not say."""
+    """Returns how many tokens the server read, or None if the response does not contain the number."""
     usage = response.get("usage")
     count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
     return count if isinstance(count, int) else None

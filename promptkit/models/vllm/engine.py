@@ -42,7 +42,7 @@ CPU_BLOCK = 32
 """Tokens of a block of the prefix cache on a CPU. With vLLM's default of 128, every request would compute up to 127 tokens
 that it shares with others."""
 IDENTITY_SETTINGS = {"quantization", "max_model_len", "tensor_parallel_size", "pipeline_parallel_size", "engine_args"}
-"""Settings that are part of the model's identity as they are."""
+"""Settings that are part of the model's identity without conversion."""
 CACHE_HITS, CACHE_QUERIES = "vllm:prefix_cache_hits", "vllm:prefix_cache_queries"
 
 
