@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from promptkit.align import calibrate
 from promptkit.align.choices import Choices
@@ -147,12 +146,12 @@ def _check_labels(reader: Reader, calibration: Calibration) -> None:
         )
 
 
-def chain_from_settings(settings: Sequence[Mapping[str, Any]]) -> Chain:
+def chain_from_settings(settings: Sequence[Mapping[str, object]]) -> Chain:
     """Builds the chain whose `settings` a run has recorded."""
     first, *rest = ({**aligner} for aligner in settings)
-    name = first.pop("name")
+    name = str(first.pop("name"))
     reader: Reader = SCORERS[name](**first) if name in SCORERS else build_from("extraction", EXTRACTIONS, name, first)
-    calibrations = (build_from("calibration", CALIBRATIONS, options.pop("name"), options) for options in rest)
+    calibrations = (build_from("calibration", CALIBRATIONS, str(options.pop("name")), options) for options in rest)
     return make_chain([reader, *calibrations])
 
 
@@ -191,7 +190,7 @@ def _not_applicable(option: str, reason: str, task: Task) -> InputError:
 def _extraction_for(
     answer: str | Mapping[str, Mapping[str, object] | None], extract: str | None, options: Mapping[str, object]
 ) -> Extractor:
-    """Returns the extraction of a task file's `answer`, with what the command line or Python changes."""
+    """Returns the extraction of a task file's `answer`, with the changes from the command line or Python."""
     name, settings = (answer, None) if isinstance(answer, str) else next(iter(answer.items()))
     settings = dict(settings or {})
     if extract is not None:

@@ -100,7 +100,7 @@ class CachedModel:
 
 
 class NeedsAnswer(Exception):
-    """A dry run cannot build a prompt any further, because it needs a model's output."""
+    """Raised in a dry run when a prompt depends on a model's output."""
 
 
 class DryRunModel:

@@ -13,7 +13,7 @@ from promptkit.core.model import Model
 
 
 class Engine(NamedTuple):
-    """What one engine is and supports.
+    """The class of an engine and the features that it supports.
 
     The table repeats what the engine's class declares, so that it can be read without importing torch; a test compares them.
     """
@@ -25,9 +25,9 @@ class Engine(NamedTuple):
     verbs: tuple[str, ...]
     """The verbs that it supports."""
     names: str
-    """What the name after `engine:` can be."""
+    """Valid names after `engine:`."""
     description: str
-    """What it is for."""
+    """A one-line description."""
     hidden_states: bool = False
     """Whether `Read` returns hidden states."""
     learned_vectors: bool = False
@@ -84,7 +84,7 @@ DEFAULT_ENGINE = "hf"
 
 
 def capabilities_table() -> str:
-    """Returns what each engine supports as a Markdown table, which docs/engines.md contains."""
+    """Returns the features of each engine as a Markdown table, which docs/engines.md contains."""
     heads = ("scores labels", "writes texts", "hidden states", "learned vectors", "prefixes, edits")
     lines = [f"| engine | {' | '.join(heads)} | NAME |", "|---|---|---|---|---|---|---|"]
     for name, engine in ENGINES.items():

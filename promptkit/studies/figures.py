@@ -118,6 +118,6 @@ def _dimension_title(name: str) -> str:
 
 
 def _caption(study: EvaluatedGrid, names: Sequence[str]) -> str:
-    """Returns what a figure averages over, and what its intervals account for."""
+    """Returns the caption: the dimensions a figure averages over, and the sources of variation in its intervals."""
     over = "items and seeds" if SEED in study.varying(names) else "items"
     return "; ".join(filter(None, [study.averaged_over(names), f"95% intervals over {over}"]))

@@ -66,7 +66,7 @@ def means(
 
 
 def _caption(study: EvaluatedGrid, names: Sequence[str]) -> str:
-    """Returns what a table averages over, and what its intervals account for."""
+    """Returns the caption: the dimensions a table averages over, and the sources of variation in its intervals."""
     over = "items and seeds" if SEED in study.varying(names) else "items"
     return "; ".join(filter(None, [study.averaged_over(names), f"below each figure its 95% interval over {over}"]))
 

@@ -130,7 +130,7 @@ class GradientLosses:
         return float(mean.detach())
 
     def _interventions(self, parameters: Mapping[str, Tensor]) -> Interventions[Tensor]:
-        """Returns what the forward pass reads of all learnable manipulations."""
+        """Returns the interventions of all learnable manipulations for the forward pass."""
         import torch
 
         learnables = zip(self._data.learnables, divided(parameters), strict=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from promptkit.core.hashing import sha256_int
 from promptkit.core.registry import checked
 
 if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
+
     from promptkit.core.arrays import Floats, Integers
 
 MAX_FULL_LABELS = 20
@@ -105,7 +107,7 @@ class ProCa:
         order = clusters[np.argsort(labels)]
         return Clusters(means=mixture.means_[order], precision_roots=mixture.precisions_cholesky_[order])
 
-    def _mixture(self, points: Floats, number: int) -> Any:
+    def _mixture(self, points: Floats, number: int) -> GaussianMixture:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
 
@@ -117,6 +119,6 @@ class ProCa:
             reg_covar=MIN_VARIANCE,
             random_state=sha256_int(f"{self.seed} {number}", size=4),
         )
-        with warnings.catch_warnings():  # a restart that has not converged competes with the others all the same
+        with warnings.catch_warnings():  # restarts that have not converged are candidates too
             warnings.simplefilter("ignore", ConvergenceWarning)
             return mixture.fit(points)

@@ -27,7 +27,7 @@ _STATEMENT = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-"""What introduces a stated answer."""
+"""Phrases that introduce an answer."""
 _SENTENCE_END = re.compile(
     r"(?<!\b[A-Za-z])"  # not after an initial: J. Smith
     r"(?<!\b(?:St|Mr|Ms|Dr|Mt|Ft|Jr|Sr|No|Rs|vs|ca))(?<!\b(?:Mrs|etc))"  # not after an abbreviation: St. John

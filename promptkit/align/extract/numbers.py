@@ -60,7 +60,7 @@ _NOT_A_NUMBER = rf"""
   | (?<![\d.])(?!\d{{1,3}}(?:\.\d{{3}}){{2,}}(?![.\d]))\d+(?:\.\d+){{2,}}           # a version: 1.2.3
   | (?<=\n)[ ]*\d{{1,2}}[.)](?=[ ]+\S)                                              # the number of a list item: 1. or 1)
 """
-"""What contains digits but is not a number."""
+"""Text with digits that is not a number."""
 _FLAGS = re.VERBOSE | re.IGNORECASE
 _ANY_NUMBER = re.compile(f"(?:{_NOT_A_NUMBER})|(?P<number>{_NUMBER})", _FLAGS)
 _ONLY_NUMBER = re.compile(rf"\\?(?:{_NUMBER})(?:[ ]?(?:\\?%|{_CURRENCY}))?\.?", _FLAGS)

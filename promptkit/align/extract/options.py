@@ -50,7 +50,7 @@ _YES_OR_NO = re.compile(r"\b(?:yes|no)\b\W{0,3}(?:/|\bor\b|\band\b)\W{0,3}\b(?:y
 _THEREFORE = re.compile(
     r"\b(?:so|therefore|thus|hence|actually)\b[:,]? (?:it is |it's )?(?=\W{0,3}(?:yes|no)\b)", re.IGNORECASE
 )
-"""What introduces a concluding yes or no: `so it's no`."""
+"""Phrases that introduce a concluding yes or no: `so it's no`."""
 
 
 def find_option(text: str, options: Collection[str] = ()) -> str | None:

@@ -27,7 +27,7 @@ class Random(InjectiveMapping):
         return True
 
     def affinity(self, sources: Sources, gold: Integers) -> Floats:
-        """Draws random numbers that depend on nothing but the seed and the names, shape (S, K)."""
+        """Draws random numbers that depend only on the seed and the names, shape (S, K)."""
         return np.array([[_uniform(f"{self.seed}\0{name}\0{label}") for label in sources.labels] for name in sources.names])
 
 

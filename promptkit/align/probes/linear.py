@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from promptkit.align.probes.folds import folds
 from promptkit.core.alignment import LAYERS, FitData, Layer, Needs, Outputs, TopTokens
 
 if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
     from promptkit.core.arrays import Floats, Integers
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -121,7 +123,7 @@ def fit_probe(features: Floats, gold: Integers, labels: int, strengths: Sequence
     if len(strengths) == 1 or not splits:
         return _as_probe(model.fit(features, gold), labels)
 
-    def score(model: Any, features: Floats, gold: Integers) -> float:
+    def score(model: Pipeline, features: Floats, gold: Integers) -> float:
         return -float(negative_log_likelihood(_as_probe(model, labels)(features), gold).sum())
 
     grid = {"logisticregression__C": [*strengths]}
@@ -136,7 +138,7 @@ def _constant_probe(width: int, label: int, labels: int, strength: float) -> Fit
     return FittedProbe(weights=np.zeros((width, labels)), bias=bias, strength=strength)
 
 
-def _as_probe(model: Any, labels: int, validation_loss: float = 0.0) -> FittedProbe:
+def _as_probe(model: Pipeline, labels: int, validation_loss: float = 0.0) -> FittedProbe:
     """Returns the coefficients of a fitted scikit-learn pipeline, for features that are not standardized and for all labels."""
     scaler, regression = model[0], model[-1]
     weights, bias = regression.coef_.T / scaler.scale_[:, None], regression.intercept_

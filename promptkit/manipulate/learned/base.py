@@ -31,7 +31,7 @@ class LearnedManipulation(ABC):
     name: ClassVar[str]
     kind: ClassVar[Kind]
     title: ClassVar[str]
-    """What error messages call it, with an article."""
+    """Its name in error messages, with an article."""
     shapes: ClassVar[Mapping[str, str]]
     """The names and dimensions of the trained parameters, such as `{"vectors": "length d_model"}`."""
     is_discrete: ClassVar[bool] = False
@@ -91,7 +91,7 @@ class LearnedManipulation(ABC):
 
     @abstractmethod
     def interventions(self, trained: Mapping[str, Tensor], embed: Embed) -> Interventions[Tensor]:
-        """Returns what the model's forward pass reads, as a differentiable function of the parameters."""
+        """Returns the interventions on the forward pass, as a differentiable function of the parameters."""
 
     def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:
         """Returns a copy with the trained parameters and the identity of the model they were trained on."""

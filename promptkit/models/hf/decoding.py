@@ -38,7 +38,7 @@ class Decoding:
     reuse: int
     """How many tokens of `prefix` the prompts begin with."""
     interventions: Interventions[Tensor]
-    """What the prompts contain that is learned."""
+    """The learned parts of the prompts."""
     device: torch.device
     batch_tokens: int
     """The most tokens computed at once."""

@@ -78,7 +78,7 @@ class TransformersModel(BaseEngine):
 
     @cached_property
     def card(self) -> Card:
-        """What manipulations may know of the model; reads the tokenizer at the first access."""
+        """The model's card; the tokenizer is read at the first access."""
         return card(self._config, self._tokenizer)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The forward pass of a model: what the packed and the padded implementation have in common."""
+"""The base class of the packed and the padded forward pass."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ class _PackedRequests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answers:
-    """What a forward pass computed for a batch of requests."""
+    """The results of a forward pass for a batch of requests."""
 
     batch: _PackedRequests
     logprobs: list[list[float]]

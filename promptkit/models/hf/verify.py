@@ -1,4 +1,4 @@
-"""Checks at load what a model supports, by comparing it with its padded forward on a few tokens and not by its name."""
+"""Checks at load what a model supports, by a comparison with its padded forward on a few tokens instead of by its name."""
 
 from __future__ import annotations
 
