@@ -26,7 +26,7 @@ from promptkit.tasks.task import Task
 Reader = Scorer | Extractor
 """The first aligner of a chain."""
 Aligners = Reader | type[Extraction] | Mapping[str, str] | Sequence[Reader | type[Extraction] | Majority | Calibration]
-"""What users pass as `align`: an aligner, the label words of a verbalizer, or several aligners."""
+"""The accepted values of `align`: an aligner, the label words of a verbalizer, or several aligners."""
 
 SCORERS: Mapping[str, Callable[..., Scorer]] = {scorer.name: scorer for scorer in (Verbalizer, Choices)}
 """Aligners that score labels, by name."""
@@ -156,7 +156,7 @@ def chain_from_settings(settings: Sequence[Mapping[str, object]]) -> Chain:
 
 
 def reader_for(task: Task, *, score: SequenceScore = "sum", extract: str | None = None, **options: object) -> Reader:
-    """Builds the reader that a task calls for: a verbalizer of its labels, choices, or an extraction.
+    """Builds the default reader of a task: a verbalizer of its labels, choices, or an extraction.
 
     Args:
         task: The task.

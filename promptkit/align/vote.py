@@ -100,7 +100,7 @@ def vote_accuracy(answers: Sequence[str | None], accepted: Collection[str]) -> l
 
 
 def _winning_subsets(answer: str, positions: dict[str, list[int]], texts: int) -> list[tuple[int, int]]:
-    """Pairs of a subset size and the number of subsets of that size in which the answer wins.
+    """Returns pairs of a subset size and the number of subsets of that size in which the answer wins.
 
     The answer wins with `count` votes, the first of them at `first`, if every rival has fewer votes, or equally many that all
     occur after `first`. The number of such subsets of size k is the coefficient of x^k in

@@ -1,9 +1,10 @@
-"""Function vectors: a task vector from a few attention heads, found by patching (Todd et al. 2023, arXiv:2310.15213).
+"""Function vectors: the output of a few attention heads, found by patching (Todd et al. 2023, arXiv:2310.15213).
 
 A head's mean output at the last token of prompts with demonstrations replaces its output in prompts whose demonstrations have
-swapped answers. Its effect is the mean increase of the gold answer's probability. The function vector is the sum, over the
-heads with the largest effects, of what their mean outputs add to the residual stream. Unlike in the paper, the effect is
-measured on the whole answer instead of its first token, and heads are selected for the task itself instead of over several.
+swapped answers. Its effect is the mean increase of the gold answer's probability. The function vector is the sum of the
+contributions of the heads with the largest effects to the residual stream, each from its mean output. Unlike in the paper, the
+effect is measured on the whole answer instead of its first token, and heads are selected for the task itself instead of over
+several tasks.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class Random(InjectiveMapping):
 
     @property
     def supports_unseen_labels(self) -> bool:
-        """True: the labeled rows are not used."""
+        """True, because the labeled rows are not used."""
         return True
 
     def affinity(self, sources: Sources, gold: Integers) -> Floats:

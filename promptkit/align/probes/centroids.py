@@ -36,7 +36,7 @@ class HiddenCalibration(LearnedAligner):
         return Needs(labels=True, labeled=(self.rows,), layers=self._layers)
 
     def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
-        """Chooses the layer; the labeled rows themselves are what is fitted."""
+        """Chooses the layer and stores the labeled rows."""
         labels = support.rows.logprobs.shape[1]
         hidden = {layer: support.rows.hidden[layer][rows] for layer in self._layers}
         layer = min(hidden, key=lambda layer: self._errors(hidden[layer], gold, labels))

@@ -36,7 +36,7 @@ class LinearProbe(LearnedAligner):
     """Logistic regression on hidden states, source tokens or label words."""
 
     on: Literal["hidden", "tokens", "words"] = "hidden"
-    """The features: the hidden state at the answer position, the log-probabilities of the most likely tokens there, or those of
+    """The features: the hidden state at the answer position, the log-probabilities of the most likely tokens there, or of
     the label words."""
     layer: Layer | None = None
     """Layer of the hidden state: 0 is the embedding, -1 the last layer's normalized output, 0.5 half of the depth. By default
@@ -132,7 +132,7 @@ def fit_probe(features: Floats, gold: Integers, labels: int, strengths: Sequence
 
 
 def _constant_probe(width: int, label: int, labels: int, strength: float) -> FittedProbe:
-    """Predicts the only label that has rows."""
+    """Returns a probe that predicts the only label that has rows."""
     bias = np.full(labels, LOG_TINY)
     bias[label] = 0.0
     return FittedProbe(weights=np.zeros((width, labels)), bias=bias, strength=strength)

@@ -1,4 +1,4 @@
-"""The pool as similarity selectors see it: rows with distinct inputs, sorted by id, and the quota of each class.
+"""The pool of the similarity selectors: rows with distinct inputs, sorted by id, and the quota of each class.
 
 Neither the order of the pool nor repeated rows change the selection: a repeated row counts once, and ties are broken by id.
 """

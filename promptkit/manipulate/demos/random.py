@@ -1,4 +1,4 @@
-"""Selection without regard to the row: no demonstrations, the first k, or random ones.
+"""Selection that does not depend on the row: no demonstrations, the first k, or random ones.
 
 Random selection sorts by a hash of (seed, id) instead of drawing from a generator, so that it depends neither on the order nor
 on the subset of the rows, and the k demonstrations of a seed are among the k + 1 of the same seed.

@@ -1,4 +1,4 @@
-"""Selection by a ranking of the pool for each row: the common part of the similarity selectors.
+"""Selection by a ranking of the pool for each row; the base classes of the similarity selectors.
 
 Scores are rounded before they are compared and ties are broken by id, so that floating-point noise does not change the
 selection. `balanced` and `budget` apply to any ranking, in that order. Each class provides an equal number of its best rows, as

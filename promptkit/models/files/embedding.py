@@ -25,7 +25,7 @@ class Embedding:
     """The embedding of a language model, scaled as the model scales it; read from the model's files at the first use."""
 
     def __init__(self, source: Source, config: PretrainedConfig, dtype: torch.dtype) -> None:
-        """Reads no files yet.
+        """Stores the arguments; files are read at the first use.
 
         Args:
             source: The model's files.

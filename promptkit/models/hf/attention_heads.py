@@ -33,7 +33,7 @@ class AttentionHeads:
     """The attention heads of a model of transformers; implements `promptkit.core.model.Heads`."""
 
     def __init__(self, forward: Forward, *, batch_tokens: int) -> None:
-        """At most `batch_tokens` tokens are computed at once.
+        """Creates a view of a model; at most `batch_tokens` tokens are computed at once.
 
         Raises:
             Unsupported: If the heads of the model cannot be identified.

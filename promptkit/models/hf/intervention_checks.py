@@ -1,4 +1,4 @@
-"""Refuses requests whose learned values a model does not support, or whose shapes do not fit it.
+"""Checks that a model supports the learned values of requests and that their shapes match the model.
 
 What a model supports is determined on a few tokens the first time that a request needs it.
 """

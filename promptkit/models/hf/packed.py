@@ -120,14 +120,14 @@ class PackedForward(Forward):
         )
 
     def _hidden_states(self, row: PackedRow, *, all_layers: bool = False) -> tuple[Tensor, Sequence[Tensor]]:
-        """See `CausalLM.hidden_states`; applies the row's edits."""
+        """Computes `CausalLM.hidden_states` with the row's edits."""
         with edited(self.causal_lm, row.interventions.edits, row.positions[None], row.tokens_after[None]):
             states = self.causal_lm.hidden_states(row, all_layers=all_layers)
         self.windows |= row.windows
         return states
 
     def _logprobs(self, last: Tensor, batch: _PackedRequests, top_m: int) -> tuple[Tensor, Tensor, Tensor]:
-        """See `LMHead.logprobs`: a line for each entry of `batch.targets`, padded with token 0."""
+        """Computes `LMHead.logprobs`, with a line for each entry of `batch.targets`, padded with token 0."""
         tokens = torch.zeros((len(batch.targets), max(map(len, batch.targets.values()), default=0)), dtype=torch.long)
         for line, ids in enumerate(batch.targets.values()):
             tokens[line, : len(ids)] = torch.tensor(ids, dtype=torch.long)

@@ -1,4 +1,4 @@
-"""Learned values of requests as PyTorch tensors, and tensors as values.
+"""Converts the learned values of requests to PyTorch tensors, and tensors to values.
 
 In a prompt, the id -1-j refers to row j of the prompt's learned vectors. Prefixes are shared and batches are planned by ids
 alone. The vectors of all requests of a run are therefore merged into one table, in which equal rows have equal ids.
