@@ -150,7 +150,7 @@ def split(name: str) -> tuple[str, str]:
     if engine in ENGINES and rest:
         return engine, rest
     if rest and engine.isidentifier() and len(engine) > 1 and not Path(name).exists():  # no hub id has a colon
-        raise unknown("engine", engine, ENGINES, hint="Write engine:name, or only the name for hf")
+        raise unknown("engine", engine, ENGINES, hint="Write engine:name, or the name alone for hf")
     return DEFAULT_ENGINE, name
 
 

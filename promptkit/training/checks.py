@@ -64,7 +64,7 @@ def _is_discrete(learned: Sequence[Learnable]) -> bool:
             "Tokens and vectors cannot be trained together: no optimizer changes both",
             code="tokens-and-vectors",
             got=", ".join(names),
-            hint="Train each of them separately",
+            hint="Train each of them alone",
             manipulations=names,
         )
     return kinds == {True}
