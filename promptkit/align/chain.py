@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from promptkit.align import calibrate
 from promptkit.align.choices import Choices
@@ -27,7 +26,7 @@ from promptkit.tasks.task import Task
 Reader = Scorer | Extractor
 """The first aligner of a chain."""
 Aligners = Reader | type[Extraction] | Mapping[str, str] | Sequence[Reader | type[Extraction] | Majority | Calibration]
-"""What users pass as `align`: an aligner, the label words of a verbalizer, or several aligners."""
+"""The accepted values of `align`: an aligner, the label words of a verbalizer, or several aligners."""
 
 SCORERS: Mapping[str, Callable[..., Scorer]] = {scorer.name: scorer for scorer in (Verbalizer, Choices)}
 """Aligners that score labels, by name."""
@@ -74,7 +73,7 @@ def make_chain(align: Aligners) -> Chain:
 
 
 def _as_list(align: Aligners) -> list[object]:
-    """The aligners; label words become a verbalizer, and the class of an extraction its default object."""
+    """Returns the aligners; label words become a verbalizer, and the class of an extraction its default object."""
     if isinstance(align, Mapping):
         return [Verbalizer(align)]
     aligners: list[object] = [*align] if isinstance(align, Sequence) else [align]
@@ -84,14 +83,14 @@ def _as_list(align: Aligners) -> list[object]:
 
 
 def _with_vote(aligners: list[object]) -> list[object]:
-    """The aligners with a vote merged into the extraction before it."""
+    """Returns the aligners with a vote merged into the extraction before it."""
     if aligners[1:] and isinstance(aligners[1], Majority):
         return [aligners[1].bind(aligners[0]), *aligners[2:]]
     return aligners
 
 
 def _split_reader(aligners: list[object]) -> tuple[Reader, list[object]]:
-    """The first aligner and those that follow it."""
+    """Returns the first aligner and those that follow it."""
     for aligner in aligners:
         if isinstance(aligner, type):
             raise InputError(
@@ -112,7 +111,7 @@ def _split_reader(aligners: list[object]) -> tuple[Reader, list[object]]:
 
 
 def _calibration(reader: Reader, rest: Sequence[object]) -> Calibration | None:
-    """The one calibration that follows the reader, if any."""
+    """Returns the one calibration that follows the reader, if any."""
     calibrations = [aligner for aligner in rest if isinstance(aligner, Calibration)]
     if len(calibrations) < len(rest):
         raise _invalid_chain(
@@ -147,17 +146,17 @@ def _check_labels(reader: Reader, calibration: Calibration) -> None:
         )
 
 
-def chain_from_settings(settings: Sequence[Mapping[str, Any]]) -> Chain:
+def chain_from_settings(settings: Sequence[Mapping[str, object]]) -> Chain:
     """Builds the chain whose `settings` a run has recorded."""
     first, *rest = ({**aligner} for aligner in settings)
-    name = first.pop("name")
+    name = str(first.pop("name"))
     reader: Reader = SCORERS[name](**first) if name in SCORERS else build_from("extraction", EXTRACTIONS, name, first)
-    calibrations = (build_from("calibration", CALIBRATIONS, options.pop("name"), options) for options in rest)
+    calibrations = (build_from("calibration", CALIBRATIONS, str(options.pop("name")), options) for options in rest)
     return make_chain([reader, *calibrations])
 
 
 def reader_for(task: Task, *, score: SequenceScore = "sum", extract: str | None = None, **options: object) -> Reader:
-    """Builds the reader that a task calls for: a verbalizer of its labels, choices, or an extraction.
+    """Builds the default reader of a task: a verbalizer of its labels, choices, or an extraction.
 
     Args:
         task: The task.
@@ -191,7 +190,7 @@ def _not_applicable(option: str, reason: str, task: Task) -> InputError:
 def _extraction_for(
     answer: str | Mapping[str, Mapping[str, object] | None], extract: str | None, options: Mapping[str, object]
 ) -> Extractor:
-    """The extraction of a task file's `answer`, with what the command line or Python changes."""
+    """Returns the extraction of a task file's `answer`, with the changes from the command line or Python."""
     name, settings = (answer, None) if isinstance(answer, str) else next(iter(answer.items()))
     settings = dict(settings or {})
     if extract is not None:

@@ -77,7 +77,7 @@ class LearnedAligner:
 
     @property
     def needs(self) -> Needs:
-        """The labeled rows, and what the model must return for every row."""
+        """The labeled rows, and the outputs that the model must return for every row."""
         raise NotImplementedError
 
     @property

@@ -90,7 +90,7 @@ def loss_of_output(reader: OutputReader, target: Target, output: ScoreOutput) ->
 
 
 def _starts(target: Target, continuations: int) -> Sequence[int]:
-    """The first scored token of each continuation."""
+    """Returns the first scored token of each continuation."""
     return target.label_token_counts or (0,) * continuations
 
 

@@ -100,7 +100,7 @@ def vote_accuracy(answers: Sequence[str | None], accepted: Collection[str]) -> l
 
 
 def _winning_subsets(answer: str, positions: dict[str, list[int]], texts: int) -> list[tuple[int, int]]:
-    """Pairs of a subset size and the number of subsets of that size in which the answer wins.
+    """Returns pairs of a subset size and the number of subsets of that size in which the answer wins.
 
     The answer wins with `count` votes, the first of them at `first`, if every rival has fewer votes, or equally many that all
     occur after `first`. The number of such subsets of size k is the coefficient of x^k in
@@ -111,7 +111,7 @@ def _winning_subsets(answer: str, positions: dict[str, list[int]], texts: int) -
     """
     votes = positions[answer]
     others = [rival for name, rival in positions.items() if name != answer]
-    found: list[tuple[int, int]] = []
+    sizes: list[tuple[int, int]] = []
     for order, first in enumerate(votes):
         later = len(votes) - order - 1
         for count in range(1, later + 2):
@@ -121,12 +121,12 @@ def _winning_subsets(answer: str, positions: dict[str, list[int]], texts: int) -
             for rival in rivals:
                 after_first = sum(position > first for position in rival)
                 subsets = _multiply(subsets, [*(comb(len(rival), j) for j in range(count)), comb(after_first, count)])
-            found += enumerate(subsets, start=count)
-    return found
+            sizes += enumerate(subsets, start=count)
+    return sizes
 
 
 def _multiply(first: Sequence[int], second: Sequence[int]) -> list[int]:
-    """The product of two polynomials, given by their coefficients in ascending order."""
+    """Returns the product of two polynomials, given by their coefficients in ascending order."""
     product = [0] * (len(first) + len(second) - 1)
     for i, a in enumerate(first):
         for j, b in enumerate(second):

@@ -43,7 +43,7 @@ def demonstration_prompt(predictor: Predictor) -> Prompt:
 
 
 def check_layer(layer: int, most: int, reason: str = "") -> None:
-    """Raises InputError unless the layer is from 1 to `most`; `reason` says why there are no more."""
+    """Raises InputError unless the layer is from 1 to `most`; `reason` explains the upper limit."""
     check_value("layer", layer, int, of="a steering vector")
     if not 1 <= layer <= most:
         hint = f"Use a layer from 1 to {most}" + (f", {reason}" if reason else "")

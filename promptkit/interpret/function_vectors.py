@@ -1,9 +1,10 @@
-"""Function vectors: what a few attention heads carry of a task, found by patching (Todd et al. 2023, arXiv:2310.15213).
+"""Function vectors: the output of a few attention heads, found by patching (Todd et al. 2023, arXiv:2310.15213).
 
 A head's mean output at the last token of prompts with demonstrations replaces its output in prompts whose demonstrations have
-swapped answers. Its effect is the mean increase of the gold answer's probability. The function vector is the sum, over the
-heads with the largest effects, of what their mean outputs add to the residual stream. Unlike in the paper, the effect is
-measured on the whole answer instead of its first token, and heads are selected for the task itself instead of over several.
+swapped answers. Its effect is the mean increase of the gold answer's probability. The function vector is the sum of the
+contributions of the heads with the largest effects to the residual stream, each from its mean output. Unlike in the paper, the
+effect is measured on the whole answer instead of its first token, and heads are selected for the task itself instead of over
+several tasks.
 """
 
 from __future__ import annotations
@@ -45,12 +46,12 @@ they include heads far after the layer, whose contribution dominates (see `bench
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeadEffects:
-    """The effect of each attention head on a task, and what it adds to the residual stream."""
+    """The effect of each attention head on a task, and its contribution to the residual stream."""
 
     effects: Floats
     """The increase of the gold answer's probability by the head's mean output, shape (layers, heads)."""
     added: Floats
-    """What the head's mean output adds to the residual stream, shape (layers, heads, d_model)."""
+    """The contribution of the head's mean output to the residual stream, shape (layers, heads, d_model)."""
     base: Mapping[str, str | int]
     """The identity of the model."""
 

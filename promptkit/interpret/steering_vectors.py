@@ -2,7 +2,7 @@
 
 The mean state after demonstrations minus the mean state without them is a steering vector. The mean itself, added, is the
 baseline that function vectors are compared with (Todd et al. 2023, arXiv:2310.15213; see `function_vectors`); replacing the
-state by it gives a task vector (Hendel et al. 2023, arXiv:2310.15916). No labels but those of the demonstrations are used.
+state by it gives a task vector (Hendel et al. 2023, arXiv:2310.15916). Only the labels of the demonstrations are used.
 """
 
 from __future__ import annotations

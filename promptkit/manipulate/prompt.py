@@ -30,12 +30,12 @@ from promptkit.manipulate.prompting.rows import Arrange, Choose, Demonstrations,
 
 @dataclass(frozen=True)
 class Prompt:
-    """An instruction, demonstrations of the task, the query, and a chain of thought.
+    """Builds a prompt from an instruction, demonstrations, the query and, optionally, a chain of thought.
 
     Args:
         template: A template, the name of a shipped one, or the path of a `.j2` file.
         demos: Selects the demonstrations, such as `demos.balanced(k=8, seed=0)`; none by default.
-        order: Orders the demonstrations. By default the most similar comes last if the selector ranks by similarity, and
+        order: Orders the demonstrations. By default the most similar is last if the selector ranks by similarity, and
             otherwise the selector's order is kept.
         instruction: Replaces the template's instruction block; "" shows none.
         chat: Whether to use the model's chat template, with a user turn and an assistant turn per demonstration.
@@ -67,7 +67,7 @@ class Prompt:
     kind: ClassVar[Kind] = Kind(format="fixed", location="input", operator="concatenative")
 
     def __post_init__(self) -> None:
-        """Validate the options and load the template."""
+        """Validates the options and loads the template."""
         self._check_types()
         self._check_order()
         self._check_channel()

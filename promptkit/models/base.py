@@ -32,7 +32,7 @@ class BaseEngine:
         raise Unsupported(
             f"The model {self.name} does not support prefixes",
             code="no-prefixes",
-            hint="Use an hf model: the name alone",
+            hint="Use an hf model: its name without a prefix",
             model=self.name,
         )
 
@@ -52,14 +52,14 @@ class BaseEngine:
             raise Unsupported(
                 f"The model {self.name} does not return hidden states",
                 code="no-hidden-states",
-                hint="Use an hf model: the name alone",
+                hint="Use an hf model: its name without a prefix",
                 model=self.name,
             )
         if not self.learned_layers and any(request.input.prefixes or request.input.edits for request in requests):
             raise Unsupported(
                 f"The model {self.name} does not support prefixes or edits of hidden states",
                 code="no-prefixes-or-edits",
-                hint="Use an hf model: the name alone",
+                hint="Use an hf model: its name without a prefix",
                 model=self.name,
             )
         if not self.learned_vectors and any(request.input.vectors is not None for request in requests):

@@ -70,17 +70,17 @@ class ScoreCache:
             model: The identity of the model.
             requests: The requests to look up.
         """
-        found = {}
+        outputs = {}
         for index, (request, values) in enumerate(zip(requests, self._lookup(model, requests), strict=True)):
             present = [value for value in values if value is not None]
             output = decode(request, present) if len(present) == len(values) else None
             if output is not None:
-                found[index] = output
-        return found
+                outputs[index] = output
+        return outputs
 
     def find_partial(self, model: Mapping[str, object], requests: Sequence[Request]) -> dict[int, GenerateOutput]:
         """Returns the first stored texts of the requests for several texts of which some are not stored."""
-        found = {}
+        outputs = {}
         for index, (request, values) in enumerate(zip(requests, self._lookup(model, requests), strict=True)):
             first = []
             for value in values:
@@ -89,8 +89,8 @@ class ScoreCache:
                 first.append(value)
             output = decode(request, first) if first and len(first) < len(values) else None
             if isinstance(output, GenerateOutput):
-                found[index] = output
-        return found
+                outputs[index] = output
+        return outputs
 
     def add(self, model: Mapping[str, object], requests: Sequence[Request], outputs: Sequence[Output]) -> None:
         """Stores the outputs of requests."""

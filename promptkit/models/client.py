@@ -100,11 +100,11 @@ class CachedModel:
 
 
 class NeedsAnswer(Exception):
-    """A dry run cannot build a prompt any further, because it needs a model's output."""
+    """Raised in a dry run when a prompt depends on a model's output."""
 
 
 class DryRunModel:
-    """A stand-in for a model in a dry run: it has a card and computes nothing."""
+    """Replaces the model in a dry run: it has a card and computes nothing."""
 
     def __init__(self, card: Card) -> None:
         self.card = card

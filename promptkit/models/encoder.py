@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import PositiveInt
@@ -26,6 +26,9 @@ from promptkit.models.files.pretrained import card, fetched, read_config
 from promptkit.models.files.source import Source, resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.hf.pooling import hidden_state
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
 
 VECTOR = Read(hidden_layer=-1, mean_from=0)
 """The only verb that an encoder supports."""
@@ -81,7 +84,7 @@ class EncoderModel(BatchedEngine):
         super().__init__(f"encoder:{name}", batch_tokens=settings.batch_tokens)
         self._settings = settings
         self._source = resolve(name, settings.revision)
-        self._config: Any = read_config(self._source, self.name)
+        self._config = read_config(self._source, self.name)
         _check_encoder(self._config, self.name)
         self._files = _json_folder(self._source)
         _check_pooling(self._files, self.name)
@@ -145,11 +148,12 @@ class EncoderModel(BatchedEngine):
         )
 
     @cached_property
-    def _model(self) -> Any:
+    def _model(self) -> PreTrainedModel:
         from transformers import AutoModel
 
-        model = fetched(AutoModel, self._source, self.name, dtype=torch.float32)
-        return model.eval().requires_grad_(False).to(self._device)
+        loaded = fetched(AutoModel, self._source, self.name, dtype=torch.float32)
+        model: PreTrainedModel = loaded.eval().requires_grad_(False).to(self._device)
+        return model
 
     @cached_property
     def _fingerprint(self) -> str:
@@ -160,7 +164,7 @@ class EncoderModel(BatchedEngine):
         return device_of(self._settings.device)
 
 
-def _check_encoder(config: Any, name: str) -> None:
+def _check_encoder(config: PretrainedConfig, name: str) -> None:
     from transformers import MODEL_FOR_MASKED_LM_MAPPING
 
     if type(config) not in MODEL_FOR_MASKED_LM_MAPPING or config.is_encoder_decoder:
@@ -183,15 +187,15 @@ def _check_pooling(files: Path, name: str) -> None:
     unsupported = [module for module in specified if module not in SUPPORTED_MODULES]
     if unsupported:
         raise Unsupported(
-            f"The model {name} does not use mean pooling alone: its files specify {' and '.join(unsupported)}",
+            f"The model {name} does not use only mean pooling: its files specify {' and '.join(unsupported)}",
             code="unsupported-pooling",
-            hint=f"Use an encoder with mean pooling alone, such as {EXAMPLE}",
+            hint=f"Use an encoder with only mean pooling, such as {EXAMPLE}",
             model=name,
             pooling=tuple(unsupported),
         )
 
 
-def _poolings(config: Mapping[str, Any]) -> list[str]:
+def _poolings(config: Mapping[str, object]) -> list[str]:
     """Returns the poolings in a configuration of sentence-transformers, in the format of its newer or older versions."""
     if "pooling_mode" in config:
         return [str(config["pooling_mode"])]

@@ -71,7 +71,7 @@ def texts_of(requests: Sequence[Request]) -> list[Text]:
 
 
 def outputs_of(texts: Sequence[Text], count: int) -> list[GenerateOutput]:
-    """Returns the outputs of `count` requests from their texts, all of which have ended."""
+    """Returns the outputs of `count` requests from their finished texts."""
     generations: list[list[Generation]] = [[] for _ in range(count)]
     for text in texts:
         assert text.generation is not None

@@ -13,7 +13,7 @@ from promptkit.core.model import Model
 
 
 class Engine(NamedTuple):
-    """What one engine is and supports.
+    """The class of an engine and the features that it supports.
 
     The table repeats what the engine's class declares, so that it can be read without importing torch; a test compares them.
     """
@@ -25,9 +25,9 @@ class Engine(NamedTuple):
     verbs: tuple[str, ...]
     """The verbs that it supports."""
     names: str
-    """What the name after `engine:` can be."""
+    """Valid names after `engine:`."""
     description: str
-    """What it is for."""
+    """A one-line description."""
     hidden_states: bool = False
     """Whether `Read` returns hidden states."""
     learned_vectors: bool = False
@@ -52,30 +52,30 @@ ENGINES = {
         "VllmModel",
         ("Score", "Read", "Generate"),
         "as for hf",
-        "vLLM in this process: the highest throughput on a GPU, and also runs on a CPU",
+        "vLLM in this process: highest throughput on a GPU; also runs on a CPU",
         learned_vectors=True,
     ),
     "http": Engine(
         "promptkit.models.http.engine",
         "HttpModel",
         ("Score", "Read", "Generate"),
-        "the model's name at the server that --set base_url=URL names",
-        "vLLM's server, or any other with an OpenAI-compatible API",
+        "the model's name at the server given by --set base_url=URL",
+        "a vLLM server, or any server with an OpenAI-compatible API",
     ),
     "encoder": Engine(
         "promptkit.models.encoder",
         "EncoderModel",
         ("Read",),
         "a hub id or a folder",
-        "a BERT-like sentence encoder with mean pooling, whose vectors demonstrations are chosen by",
+        "BERT-like sentence encoders with mean pooling, to select demonstrations by similarity",
         hidden_states=True,
     ),
     "fake": Engine(
         "promptkit.models.fake",
         "FakeModel",
         ("Score", "Read", "Generate"),
-        "any word; another word is another model",
-        "probabilities from hashes, for dry runs and tests",
+        "any word; each word is a different model",
+        "pseudo-random probabilities from hashes, for dry runs and tests",
         hidden_states=True,
         learned_vectors=True,
     ),
@@ -84,7 +84,7 @@ DEFAULT_ENGINE = "hf"
 
 
 def capabilities_table() -> str:
-    """Returns what each engine supports as a Markdown table, which the README contains."""
+    """Returns the features of each engine as a Markdown table, which docs/engines.md contains."""
     heads = ("scores labels", "writes texts", "hidden states", "learned vectors", "prefixes, edits")
     lines = [f"| engine | {' | '.join(heads)} | NAME |", "|---|---|---|---|---|---|---|"]
     for name, engine in ENGINES.items():

@@ -34,7 +34,7 @@ from promptkit.tasks.task import Task, untested
 
 Method = Literal["ape", "opro", "list"]
 STEP = 8
-"""Number of instructions that OPRO asks for in each round (arXiv 2309.03409, section 5.1)."""
+"""Number of instructions that OPRO requests in each round (arXiv 2309.03409, section 5.1)."""
 OWN, FOUND = "own instruction", "found instruction"
 """Names of the two predictors that are compared."""
 
@@ -65,7 +65,7 @@ def search(
         method: `ape` or `opro`: the model proposes instructions, in addition to those given. `list`: only those given. The
             default is `list` if `instructions` are given, otherwise `ape`.
         instructions: Instructions to include.
-        candidates: Number of instructions that the model is asked for.
+        candidates: Number of instructions that the model generates.
         by: The score to choose by; the other one breaks ties.
         dev: Maximum number of dev rows to choose by, those with the smallest hash of id; None for all.
         test: Maximum number of rows of the split to confirm on; None for all.
@@ -197,7 +197,7 @@ def _check_generates(model: Model) -> None:
 
 
 def _prompt(predictor: Predictor) -> Prompt:
-    """The predictor's prompt; raises InputError if the predictor has none or is calibrated."""
+    """Returns the predictor's prompt; raises InputError if the predictor has none or is calibrated."""
     prompt = predictor.manipulate
     if not isinstance(prompt, Prompt):
         kind = type(prompt).__name__
@@ -210,11 +210,13 @@ def _prompt(predictor: Predictor) -> Prompt:
 
 
 def _fixed_origins(prompt: Prompt, reader: OutputReader, instructions: Sequence[str]) -> dict[str, str]:
-    """The instructions that are not proposed by the model -> their origins."""
-    own = prompt.instruction
-    if own is None:
-        own = prompt.resolved_template.render("instruction", _labels(reader))
-    return dict.fromkeys(instructions, "list") | dict.fromkeys(statements(reader), "labels") | {"": "none"} | {own: "own"}
+    """Returns the instructions that are not proposed by the model -> their origins."""
+    instruction = prompt.instruction
+    if instruction is None:
+        instruction = prompt.resolved_template.render("instruction", _labels(reader))
+    return (
+        dict.fromkeys(instructions, "list") | dict.fromkeys(statements(reader), "labels") | {"": "none"} | {instruction: "own"}
+    )
 
 
 def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cache: ScoreCache | None, seed: int) -> Proposer:
@@ -232,7 +234,7 @@ def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cach
 def _proposed(
     proposer: Proposer, scorer: InstructionScorer, fixed: Mapping[str, str], method: Method, candidates: int, rows: int
 ) -> dict[str, str]:
-    """The distinct instructions that the model proposes in addition to the fixed ones -> the method."""
+    """Returns the distinct instructions that the model proposes in addition to the fixed ones -> the method."""
     if method == "ape":
         return {text: "ape" for text in proposer.from_pairs(candidates) if text not in fixed}
     first, *_ = sizes(len(fixed) + candidates, rows)

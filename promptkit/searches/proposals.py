@@ -1,9 +1,10 @@
 """Instructions proposed by a model, from demonstrations (APE) or from the instructions scored so far (OPRO).
 
-APE (Zhou et al. 2022, arXiv 2211.01910) asks which instruction led to given input-output pairs, with several samples for each
-of several sets of pairs. Its resampling around the best instructions, which the paper finds to add little, is not implemented.
+APE (Zhou et al. 2022, arXiv 2211.01910) prompts a model for the instruction that led to given input-output pairs, with several
+samples for each of several sets of pairs. Its resampling around the best instructions, which the paper finds to add little, is
+not implemented.
 OPRO (Yang et al. 2023, arXiv 2309.03409) shows pairs and the scored instructions with their accuracies, the best one last, and
-asks for a better one.
+requests a better one.
 """
 
 from __future__ import annotations
@@ -45,14 +46,14 @@ _SENTENCE = re.compile(r"(.+?[.!?])(?:\s|$)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposer:
-    """Asks a model for instructions."""
+    """Generates instructions with a model."""
 
     ask: Ask
     """The model."""
     pairs: Mapping[str, str]
     """Id of a pool row -> its input and its answer, formatted as a demonstration."""
     chat: bool
-    """Whether to ask in a user turn of the model's chat template."""
+    """Whether to write the request in a user turn of the model's chat template."""
     seed: int
     """Seed of the pairs and of the samples."""
 
@@ -125,9 +126,9 @@ def extract_instruction(generation: Generation) -> str | None:
     Returns:
         The capitalized instruction without quotation marks, or None if it is truncated or has no letters.
     """
-    line, *more = generation.text.strip().split("\n")
+    line, *further_lines = generation.text.strip().split("\n")
     sentence = _SENTENCE.match(line)
-    if sentence is None and not more and generation.ended == "length":
+    if sentence is None and not further_lines and generation.ended == "length":
         return None
     text = (sentence[1] if sentence else line).strip().strip("\"'“”‘’[]<>*` ")
     return text[0].upper() + text[1:] if any(map(str.isalpha, text)) else None

@@ -83,7 +83,7 @@ class SearchResult:
         return {"rows": rung.rows, "instructions": instructions}
 
     def __str__(self) -> str:
-        """The table of instructions, the comparison and the optimism."""
+        """Returns the table of instructions, the comparison and the optimism."""
         dev, held_out, optimism = self.on_dev, self.held_out, self.optimism
         summary = (
             f"optimism: accuracy {dev.value:.3f} on dev, {held_out.value:.3f} held out: "
@@ -94,7 +94,7 @@ class SearchResult:
         return "\n".join([self._table(), "", str(self.comparison), "", best, summary, *notes])
 
     def _table(self) -> str:
-        """One row for each instruction that passed the first rung, for the prompt's instruction and for none."""
+        """Returns one row for each instruction that passed the first rung, for the prompt's instruction and for none."""
         from rich.text import Text
 
         order = list(dict.fromkeys(text for rung in reversed(self.rungs) for text in rung.standings))

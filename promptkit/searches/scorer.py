@@ -111,7 +111,7 @@ def _calls(questions: Sequence[list[_Question]]) -> list[list[_Question]]:
 
 
 def _saved_tokens(group: Sequence[_Question]) -> int:
-    """The number of tokens that are read once instead of once per prompt if the prompts are in one call."""
+    """Returns the number of tokens that are read once instead of once per prompt if the prompts are in one call."""
     prompts = [question.request.input.ids for question in group]
     if not prompts:
         return 0

@@ -137,16 +137,16 @@ def baselines(
     split = split or task.spec.split
     rows, pool = by_hash(task.rows(split), limit), task.pool()
     items, gold = [row.unlabeled() for row in rows], [row.label for row in rows]
-    found = [
+    baselines = [
         _baseline("majority of the pool", None, [majority(pool, task.labels)] * len(items), gold),
         _baseline("regression on the pool", None, regression(pool, items), gold),
     ]
     for selector in selectors:
         chosen, k, name = _choose(task, selector, model, items), selector.k, _name(selector)
-        found.append(_baseline(f"vote of {name}", k, [*map(vote, chosen)], gold))
-        found.append(_baseline(f"regression on {name}", k, regressions(chosen, items), gold))
+        baselines.append(_baseline(f"vote of {name}", k, [*map(vote, chosen)], gold))
+        baselines.append(_baseline(f"regression on {name}", k, regressions(chosen, items), gold))
     title = f"{task.name} · {split} · {len(items)} rows · no language model"
-    return Baselines(title=title, pool=len(pool), baselines=tuple(found))
+    return Baselines(title=title, pool=len(pool), baselines=tuple(baselines))
 
 
 def _baseline(name: str, k: int | None, predictions: Sequence[str], gold: Sequence[str]) -> Baseline:
@@ -155,7 +155,7 @@ def _baseline(name: str, k: int | None, predictions: Sequence[str], gold: Sequen
 
 
 def _choose(task: Task, selector: Selector, model: Model | None, items: Sequence[Example]) -> Sequence[Rows]:
-    """The demonstrations of each item, in the order in which they were chosen."""
+    """Returns the demonstrations of each item, in the order in which they were chosen."""
     prompt, cache = Prompt(task.spec.template, demos=selector), ScoreCache()
     bind_context = BindContext(
         ask=_MissingModel(_name(selector)) if model is None else CachedModel(model, cache),
@@ -192,7 +192,7 @@ class _MissingModel(DryRunModel):
 
 
 def _name(selector: Selector) -> str:
-    """The selector's spelling without k, which has a column of its own."""
+    """Returns the selector's spelling without k, which has a separate column."""
     if not is_dataclass(selector):
         return selector.name
     return ":".join(part for part in spelling(selector).split(":") if not part.startswith("k="))

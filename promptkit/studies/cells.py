@@ -85,10 +85,10 @@ class EvaluatedGrid:
             f"{format_values(failed[0].values)}{f' and {len(failed) - 1} more' if len(failed) > 1 else ''}: {reason}"
             for reason, failed in by_reason.items()
         ]
-        more = f" And {len(reasons) - MAX_REASONS} other reasons." if len(reasons) > MAX_REASONS else ""
+        remainder = f" And {len(reasons) - MAX_REASONS} other reasons." if len(reasons) > MAX_REASONS else ""
         count = len(self.failures)
         subject = "A cell of the study failed and is" if count == 1 else f"{count} cells of the study failed and are"
-        return f"{subject} left out: {' '.join(reasons[:MAX_REASONS])}{more}"
+        return f"{subject} left out: {' '.join(reasons[:MAX_REASONS])}{remainder}"
 
     def where(self, **values: object) -> Self:
         """Returns the part of the study with certain values, such as `where(demos="random", k=[2, 4])`.

@@ -103,7 +103,7 @@ def default_figure(study: EvaluatedGrid, baselines: Baselines | None = None) -> 
 
 
 def _metric_title(study: EvaluatedGrid, metric: str) -> str:
-    """The title of a metric, with its unit if it has one."""
+    """Returns the title of a metric, with its unit if it has one."""
     return TITLES.get(metric, metric) + (" (share of items)" if metric in study.cells[0].result.shares else "")
 
 
@@ -113,11 +113,11 @@ def _label(*values: Plain) -> str:
 
 
 def _dimension_title(name: str) -> str:
-    """The name of a dimension, with its unit if it has one."""
+    """Returns the name of a dimension, with its unit if it has one."""
     return f"{name} (demonstrations)" if name in SHOTS else name
 
 
 def _caption(study: EvaluatedGrid, names: Sequence[str]) -> str:
-    """What a figure averages over, and what its intervals account for."""
+    """Returns the caption: the dimensions a figure averages over, and the sources of variation in its intervals."""
     over = "items and seeds" if SEED in study.varying(names) else "items"
     return "; ".join(filter(None, [study.averaged_over(names), f"95% intervals over {over}"]))

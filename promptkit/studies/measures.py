@@ -76,7 +76,7 @@ def difference_to_baseline(cells: Sequence[Cell], correct: Floats) -> Estimate:
 
 
 def _by_seed(values: Iterable[tuple[Plain, Floats]]) -> Floats:
-    """The mean of the values of each seed, shape (seeds, 1 + RESAMPLES)."""
+    """Returns the mean of the values of each seed, shape (seeds, 1 + RESAMPLES)."""
     groups: dict[Plain, list[Floats]] = {}
     for seed, resampled in values:
         groups.setdefault(seed, []).append(resampled)
@@ -108,7 +108,7 @@ def interval(values: Floats, items: int, bounds: tuple[float, float]) -> Estimat
 
 
 def _resampled(cell: Cell, metric: str) -> Floats:
-    """A metric over all items, then over each resample of them, which are the same for every cell; shape (1 + RESAMPLES,)."""
+    """Returns a metric over all items, then over resamples, the same for every cell; shape (1 + RESAMPLES,)."""
     result, labels = cell.result, cell.run.labels
     weights = resamples(len(result.correct))
     if metric in result.shares:

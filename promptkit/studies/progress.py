@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never, Self
 
 from promptkit.display.table import Plain
 from promptkit.studies.grid import format_values
@@ -15,6 +15,7 @@ from promptkit.studies.study import Study
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
+    from tqdm import tqdm
 
 UPDATE_INTERVAL = 0.2
 """The least number of seconds between two updates of a notebook's bar."""
@@ -81,7 +82,7 @@ class RunsBar(AbstractContextManager["RunsBar"]):
     """Shows a bar of tqdm on standard error, at most every ten seconds."""
 
     def __init__(self) -> None:
-        self._bar: Any = None
+        self._bar: tqdm[Never] | None = None
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
@@ -90,10 +91,14 @@ class RunsBar(AbstractContextManager["RunsBar"]):
     def __call__(self, progress: StudyProgress) -> None:
         """Updates the bar."""
         if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=progress.total, unit="run", file=sys.stderr, mininterval=10)
+            self._bar = _runs_bar(progress.total)
         self._bar.update(progress.done - self._bar.n)
+
+
+def _runs_bar(total: int) -> tqdm[Never]:
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="run", file=sys.stderr, mininterval=10)
 
 
 class NotebookBar:

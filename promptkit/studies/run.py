@@ -114,7 +114,7 @@ def _all_failed(failures: Sequence[Failure]) -> RunError:
 def _row_reporter(
     report: Progress, run: int, runs: int, values: Mapping[str, Plain], evaluated: Study | None
 ) -> Callable[[int, int], None]:
-    """A function that reports how many rows of a run are done."""
+    """Returns a function that reports how many rows of a run are done."""
 
     def report_rows(done: int, total: int) -> None:
         report(StudyProgress(done=run, total=runs, values=values, rows=(done, total), study=evaluated))

@@ -85,7 +85,7 @@ class GridState:
         return BuiltCell(values=values, predictors=predictors, key=key)
 
     def _with_shared_model(self, predictor: Predictor) -> Predictor:
-        """A copy of the predictor with the first equal model of the study, so that a model is loaded once."""
+        """Returns a copy of the predictor with the first equal model of the study, so that a model is loaded once."""
         shared = copy(predictor)
         shared.model = self._models.setdefault(self._identity(predictor.model), predictor.model)
         return shared
@@ -129,7 +129,7 @@ class GridState:
 
 
 def _predictors(built: Predictor | Sequence[Predictor]) -> Sequence[Predictor]:
-    """The result of a build function as a list; raises InputError if it is not made of predictors."""
+    """Returns the result of a build function as a list; raises InputError if it contains anything but predictors."""
     predictors = list(built) if isinstance(built, Sequence) else [built]
     if not predictors or not all(isinstance(predictor, Predictor) for predictor in predictors):
         raise InputError(

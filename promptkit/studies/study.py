@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptkit.core.errors import PromptkitError, RunError
 from promptkit.core.model import Model
@@ -19,13 +19,14 @@ from promptkit.studies.grid import format_values
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study(EvaluatedGrid):
     """The result of `pk.study`. Prints as a table, and displays in a notebook as a table and a plot.
 
-    Methods average over the dimensions that they do not name, and the caption says so; `where` selects a part of the study.
+    Methods average over the dimensions that they do not name, and the caption lists these; `where` selects a part of the study.
     The default metric is accuracy, or exact match for tasks without labels. `promptkit.studies.measures` describes the
     intervals.
     """
@@ -142,7 +143,7 @@ class Study(EvaluatedGrid):
         )
         return replace(evaluated, baselines=tuple(compared), reference=reference or "the only cell")
 
-    def to_pandas(self, *, items: bool = False) -> Any:
+    def to_pandas(self, *, items: bool = False) -> DataFrame:
         """Returns a data frame with a row for each cell, or with `items` for each cell and item."""
         if items:
             return to_dataframe([record for cell in self.cells for record in tables.item_records(cell)])

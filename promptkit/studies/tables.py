@@ -66,7 +66,7 @@ def means(
 
 
 def _caption(study: EvaluatedGrid, names: Sequence[str]) -> str:
-    """What a table averages over, and what its intervals account for."""
+    """Returns the caption: the dimensions a table averages over, and the sources of variation in its intervals."""
     over = "items and seeds" if SEED in study.varying(names) else "items"
     return "; ".join(filter(None, [study.averaged_over(names), f"below each figure its 95% interval over {over}"]))
 
@@ -125,7 +125,7 @@ def best(study: EvaluatedGrid, over: Names) -> Table:
 
 
 def _best_of(study: EvaluatedGrid, values: dict[str, Plain], option_names: Sequence[str]) -> tuple[Entry, ...]:
-    """Number of options, mean, worst and best accuracy, optimism, name of the best; empty if no option was evaluated."""
+    """Returns the number of options, mean, worst and best accuracy, optimism, name of the best; empty without options."""
     correct = {
         format_values(option): np.mean([cell.result.correct for cell in cells], axis=0)
         for option in study.combinations(option_names)
@@ -165,7 +165,7 @@ def compare(study: EvaluatedGrid, on: str, to: object, by: Names, metric: str | 
 
 
 def _pairs(study: EvaluatedGrid, on: str, reference: Plain, values: Mapping[str, Plain]) -> list[tuple[Cell, Cell]]:
-    """The cells with these values, each with the cell that differs only in having `reference` as its value of `on`."""
+    """Returns the cells with these values, each with the cell that differs only in having `reference` as its value of `on`."""
     pairs = [(cell, study.having({**cell.values, on: reference})) for cell in study.having(values)]
     return [(cell, references[0]) for cell, references in pairs if references]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RESIDUAL = "residual"
 """The name of the component with the highest interaction and all interactions above `MAX_INTERACTION`."""
 MAX_INTERACTION = 2
-"""The most axes of an interaction that has a component of its own."""
+"""The most axes of an interaction that has its own component."""
 
 Axes = tuple[int, ...]
 """A set of axes, in ascending order."""
@@ -104,7 +104,7 @@ def moments(squares: Mapping[Axes, float], shape: Sequence[int]) -> dict[Axes, f
 
 
 def _answers_per_level(axes: Axes, shape: Sequence[int]) -> int:
-    """The number of answers with the same combination of the levels of some axes."""
+    """Returns the number of answers with the same combination of the levels of some axes."""
     return prod(size for axis, size in enumerate(shape) if axis not in axes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from promptkit.align.loss import loss_of_output
 from promptkit.core.arrays import Array
@@ -13,6 +13,10 @@ from promptkit.core.requests import Output, Request, ScoreOutput
 from promptkit.training.dataset import TrainingData
 from promptkit.training.losses import RowLoss, gathered
 from promptkit.training.optimizers.base import Parameters
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class BlackBoxLosses:
@@ -48,7 +52,7 @@ class BlackBoxLosses:
         """Raises Unsupported."""
         raise self._no_gradients()
 
-    def token_swap_scores(self, parameters: Parameters, rows: Sequence[int]) -> tuple[float, dict[str, Any]]:
+    def token_swap_scores(self, parameters: Parameters, rows: Sequence[int]) -> tuple[float, dict[str, NDArray[np.floating]]]:
         """Raises Unsupported."""
         raise self._no_gradients()
 

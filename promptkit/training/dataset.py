@@ -66,7 +66,7 @@ class TrainingData:
         return [learnable.with_parameters(named, {}) for learnable, named in parts]
 
     def transform(self, replacements: Sequence[Learnable]) -> InputTransform:
-        """Returns what all modifiers do to a prompt, with these in place of the learnable ones."""
+        """Returns the transform of all modifiers, with these in place of the learnable ones."""
         remaining = iter(replacements)
         modifiers = zip(self._manipulation.modifiers, self._bound.transforms, strict=True)
         return chain_transforms(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.align.loss import loss_of
 from promptkit.core.arrays import Array, as_array
@@ -86,11 +87,12 @@ class GradientLosses:
         loss, gradients = self._gradients(lambda: self._interventions(tensors), leaves, rows)
         return loss, {name: as_array(gradient) for name, gradient in gradients.items()}
 
-    def token_swap_scores(self, parameters: Parameters, rows: Sequence[int]) -> tuple[float, dict[str, Any]]:
+    def token_swap_scores(self, parameters: Parameters, rows: Sequence[int]) -> tuple[float, dict[str, NDArray[np.floating]]]:
         """Returns the mean loss of the rows, and HotFlip's first-order estimate of its change for each other token."""
         import torch
 
-        embeddings: Any = self._interventions(self._tensors(parameters)).vectors
+        embeddings = self._interventions(self._tensors(parameters)).vectors
+        assert embeddings is not None  # discrete tokens are read as vectors
         interventions = Interventions(vectors=embeddings.requires_grad_())
         loss, gradients = self._gradients(lambda: interventions, {"embeddings": embeddings}, rows)
         gradient = torch.from_numpy(gradients["embeddings"]).to(embeddings.device)
@@ -101,11 +103,11 @@ class GradientLosses:
 
     def _gradients(
         self, interventions: Callable[[], Interventions[Tensor]], leaves: Mapping[str, Tensor], rows: Sequence[int]
-    ) -> tuple[float, dict[str, Any]]:
+    ) -> tuple[float, dict[str, NDArray[np.floating]]]:
         """Returns the mean loss and the gradients of the leaves it depends on, summed over parts of a batch and processes.
 
         In fp16 the loss is scaled, so that small gradients do not underflow (Micikevicius et al. 2018, arXiv:1710.03740). Each
-        step starts from the largest factor, so that it is a function of the training's state alone.
+        step starts from the largest factor, so that it is a function of only the training's state.
         """
         local = [rows[index] for index in self._local(rows)]
         for scale in LOSS_SCALES if self._precision == "fp16" else (1.0,):
@@ -128,7 +130,7 @@ class GradientLosses:
         return float(mean.detach())
 
     def _interventions(self, parameters: Mapping[str, Tensor]) -> Interventions[Tensor]:
-        """Returns what the forward pass reads of all learnable manipulations."""
+        """Returns the interventions of all learnable manipulations for the forward pass."""
         import torch
 
         learnables = zip(self._data.learnables, divided(parameters), strict=True)
@@ -157,7 +159,7 @@ class GradientLosses:
 
 @contextmanager
 def _explained_out_of_memory(device: object) -> Iterator[None]:
-    """Replaces torch's out-of-memory error by one that says what to change."""
+    """Replaces torch's out-of-memory error by one that suggests what to change."""
     import torch
 
     try:
@@ -171,7 +173,7 @@ def _explained_out_of_memory(device: object) -> Iterator[None]:
         ) from None
 
 
-def _summed(loss: float, leaves: Mapping[str, Tensor]) -> tuple[float, dict[str, Any]]:
+def _summed(loss: float, leaves: Mapping[str, Tensor]) -> tuple[float, dict[str, NDArray[np.floating]]]:
     """Returns the sums over all processes of the loss, and of the gradients of leaves that it depends on in some process."""
     group = processes()
     totals = group.total(np.array([loss, *(float(leaf.grad is not None) for leaf in leaves.values())]))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.core.arrays import Array
 from promptkit.core.distributed import processes
@@ -36,7 +37,7 @@ class Losses(Protocol):
         """Returns the mean loss of the rows, and its gradient; see `Objective.gradient`."""
         ...
 
-    def token_swap_scores(self, parameters: Parameters, rows: Sequence[int]) -> tuple[float, dict[str, Any]]:
+    def token_swap_scores(self, parameters: Parameters, rows: Sequence[int]) -> tuple[float, dict[str, NDArray[np.floating]]]:
         """Returns the mean loss of the rows, and the estimated change for other tokens; see `Objective.token_swap_scores`."""
         ...
 
@@ -69,7 +70,7 @@ class BatchObjective:
         self.rows_computed += len(self.rows)
         return self.source.gradient({**self.fixed_parameters, **parameters}, self.rows)
 
-    def token_swap_scores(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
+    def token_swap_scores(self, parameters: Parameters) -> tuple[float, dict[str, NDArray[np.floating]]]:
         """Returns the mean loss of the rows, and the estimated change for other tokens."""
         self.rows_computed += len(self.rows)
         return self.source.token_swap_scores(parameters, self.rows)

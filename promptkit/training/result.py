@@ -110,12 +110,12 @@ class TrainingResult:
     def __str__(self) -> str:
         metric = "loss" if self.best.accuracy is None else "accuracy"
         parameters = "tokens searched" if self.learned[0].is_discrete else "numbers trained"
-        found = [f"found tokens: {text['tokens']}" for text in map(self._described, self.learned) if "tokens" in text]
+        tokens = [f"found tokens: {text['tokens']}" for text in map(self._described, self.learned) if "tokens" in text]
         lines = [
             f"{self.task} · {self.predictor.model.name} · {self.trainable} {parameters} on {self.rows['pool']} rows",
             f"dev {metric} on {self.rows['dev']} rows: {_metrics(self.dev_evaluations[0])} before, {_metrics(self.best)} after "
             f"{self.best.step} steps",
-            *found,
+            *tokens,
             f"{len(self.losses)} steps of {self.rows_computed.get('steps', 0)} rows in all, as {self.stop_reason}; "
             f"{self.seconds:.1f} s, {self.path}",
             *(f"note: {note}" for note in self.notes),

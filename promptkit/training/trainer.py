@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -58,7 +57,7 @@ def train(
     out: str | Path = "runs",
     cache: bool = True,
     progress: Progress | None = None,
-    **config: Any,
+    **config: object,
 ) -> TrainingResult:
     """Trains the learnable manipulations of a predictor, such as a soft prompt.
 
@@ -137,7 +136,7 @@ class _Training:
         self._processes.total(np.zeros(1))  # every process waits until the folder is complete
         return result
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, object]:
         predictor = self._predictor
         return {
             "promptkit": __version__,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from promptkit.core.hashing import sha256_int
 from promptkit.core.registry import checked
 
 if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
+
     from promptkit.core.arrays import Floats, Integers
 
 MAX_FULL_LABELS = 20
@@ -47,7 +49,7 @@ class Clusters:
         return normalize_logprobs(np.stack(densities, axis=1))
 
     def _log_density(self, points: Floats, label: int) -> Floats:
-        """The log density of the label's cluster, up to a constant."""
+        """Returns the log density of the label's cluster, up to a constant."""
         offset, root = points - self.means[label], self.precision_roots[label]
         scaled, diagonal = (offset @ root, np.diagonal(root)) if root.ndim == 2 else (offset * root, root)
         density: Floats = np.log(diagonal).sum() - (scaled**2).sum(1) / 2
@@ -97,7 +99,7 @@ class ProCa:
         return max(candidates, key=lambda clusters: np.diagonal(clusters.means).sum())
 
     def _fit_once(self, points: Floats, number: int) -> Clusters:
-        """The clusters of one initialization, in the order of the labels that they are assigned to."""
+        """Returns the clusters of one initialization, in the order of the labels that they are assigned to."""
         from scipy.optimize import linear_sum_assignment
 
         mixture = self._mixture(points, number)
@@ -105,7 +107,7 @@ class ProCa:
         order = clusters[np.argsort(labels)]
         return Clusters(means=mixture.means_[order], precision_roots=mixture.precisions_cholesky_[order])
 
-    def _mixture(self, points: Floats, number: int) -> Any:
+    def _mixture(self, points: Floats, number: int) -> GaussianMixture:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
 
@@ -117,6 +119,6 @@ class ProCa:
             reg_covar=MIN_VARIANCE,
             random_state=sha256_int(f"{self.seed} {number}", size=4),
         )
-        with warnings.catch_warnings():  # a restart that has not converged competes with the others all the same
+        with warnings.catch_warnings():  # restarts that have not converged are candidates too
             warnings.simplefilter("ignore", ConvergenceWarning)
             return mixture.fit(points)

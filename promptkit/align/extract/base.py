@@ -41,7 +41,7 @@ class Extraction:
     temperature: float = 0.0
     """Sampling temperature; 0 is greedy decoding."""
     seed: int = 0
-    """Random seed of the sampling. The draws of a row depend on nothing but the seed and the row."""
+    """Random seed of the sampling. The draws of a row depend only on the seed and the row."""
     name: ClassVar[str]
     labels: ClassVar[tuple[str, ...]] = ()
 

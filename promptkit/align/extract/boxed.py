@@ -59,7 +59,7 @@ def find_json_field(text: str, name: str) -> str | None:
 
 
 def _json_objects(text: str) -> Iterator[object]:
-    """The valid JSON objects of the text that are not part of another one."""
+    """Returns the valid JSON objects of the text that are not part of another one."""
     start = text.find("{")
     while start >= 0:
         try:
@@ -71,7 +71,7 @@ def _json_objects(text: str) -> Iterator[object]:
 
 
 def _nested_objects(value: object) -> Iterator[dict[str, object]]:
-    """All JSON objects inside a value, in breadth-first order."""
+    """Returns all JSON objects inside a value, in breadth-first order."""
     queue = [value]
     for item in queue:
         if isinstance(item, dict):

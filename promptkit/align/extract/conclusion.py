@@ -27,7 +27,7 @@ _STATEMENT = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-"""What introduces a stated answer."""
+"""Phrases that introduce an answer."""
 _SENTENCE_END = re.compile(
     r"(?<!\b[A-Za-z])"  # not after an initial: J. Smith
     r"(?<!\b(?:St|Mr|Ms|Dr|Mt|Ft|Jr|Sr|No|Rs|vs|ca))(?<!\b(?:Mrs|etc))"  # not after an abbreviation: St. John
@@ -73,7 +73,7 @@ _REFUSAL = re.compile(
 
 
 def before_next_question(text: str) -> str:
-    """Returns the part of a generated text before a further question that the model has made up."""
+    """Returns the part of a generated text before a further question that the model has invented."""
     heading = _NEXT_QUESTION.search(text)
     return text[: heading.start()] if heading else text
 
@@ -102,7 +102,7 @@ def is_negated(prefix: str) -> bool:
 
 
 def declines_to_answer(text: str) -> bool:
-    """Returns whether the first or the last sentence says that the question cannot be answered."""
+    """Returns whether the first or the last sentence states that the question cannot be answered."""
     text = to_ascii(before_next_question(text)).strip()
     ends = [*_SENTENCE_END.finditer(text.rstrip(".!?"))]
     last_sentence = text[ends[-1].end() :] if ends else text

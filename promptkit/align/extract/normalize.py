@@ -49,7 +49,7 @@ def number(text: str) -> str:
 
 
 def _decimal_or_fraction(value: Fraction) -> str:
-    """`1.5` for 3/2, and `1/3` for 2/6."""
+    """Returns `1.5` for 3/2, and `1/3` for 2/6."""
     digits = next((n for n in range(value.denominator.bit_length()) if 10**n % value.denominator == 0), None)
     return str(value) if digits is None else f"{Decimal(f'{value * 10**digits}e-{digits}'):f}"
 

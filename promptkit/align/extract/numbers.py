@@ -60,7 +60,7 @@ _NOT_A_NUMBER = rf"""
   | (?<![\d.])(?!\d{{1,3}}(?:\.\d{{3}}){{2,}}(?![.\d]))\d+(?:\.\d+){{2,}}           # a version: 1.2.3
   | (?<=\n)[ ]*\d{{1,2}}[.)](?=[ ]+\S)                                              # the number of a list item: 1. or 1)
 """
-"""What contains digits but is not a number."""
+"""Text with digits that is not a number."""
 _FLAGS = re.VERBOSE | re.IGNORECASE
 _ANY_NUMBER = re.compile(f"(?:{_NOT_A_NUMBER})|(?P<number>{_NUMBER})", _FLAGS)
 _ONLY_NUMBER = re.compile(rf"\\?(?:{_NUMBER})(?:[ ]?(?:\\?%|{_CURRENCY}))?\.?", _FLAGS)
@@ -87,7 +87,7 @@ def parse_number(text: str) -> Fraction | None:
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
-    """The value of a match of _NUMBER; None if it has none (`1/0`) or exceeds LIMIT."""
+    """Returns the value of a match of _NUMBER; None if it has none (`1/0`) or exceeds LIMIT."""
     absolute = _absolute_value(match)
     if absolute is None:
         return None
@@ -96,22 +96,22 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def _absolute_value(match: re.Match[str]) -> Fraction | None:
-    """The value without its sign and a magnitude word such as `million`."""
+    """Returns the value without its sign and a magnitude word such as `million`."""
     if len(match[0]) > LIMIT:
         return None
     numerator, denominator = match["upper"] or match["above"], match["lower"] or match["below"]
-    whole = int(match["whole"] or 0)
+    integer = int(match["whole"] or 0)
     if match["vulgar"]:
-        return whole + Fraction(unicodedata.numeric(match["vulgar"])).limit_denominator(10)
+        return integer + Fraction(unicodedata.numeric(match["vulgar"])).limit_denominator(10)
     if numerator:
-        return whole + Fraction(int(numerator), int(denominator)) if int(denominator) else None
+        return integer + Fraction(int(numerator), int(denominator)) if int(denominator) else None
     power = match["power"] or match["exponent"] or match["times"] or match["raised"] or match["times_raised"] or "0"
     exponent = int(power.translate(_FROM_SUPERSCRIPT))
     return Fraction(_decimal_digits(match)) * Fraction(10) ** exponent if abs(exponent) <= LIMIT else None
 
 
 def _decimal_digits(match: re.Match[str]) -> str:
-    """The digits before a power of ten, with a decimal point and without thousands separators; `1` if there are none."""
+    """Returns the digits before a power of ten, with a decimal point, without thousands separators; `1` if there are none."""
     if match["comma"]:
         return ".".join(re.sub(r"[^0-9]", "", part) for part in match["comma"].rsplit(",", 1))
     if match["dots"]:

@@ -50,7 +50,7 @@ _YES_OR_NO = re.compile(r"\b(?:yes|no)\b\W{0,3}(?:/|\bor\b|\band\b)\W{0,3}\b(?:y
 _THEREFORE = re.compile(
     r"\b(?:so|therefore|thus|hence|actually)\b[:,]? (?:it is |it's )?(?=\W{0,3}(?:yes|no)\b)", re.IGNORECASE
 )
-"""What introduces a concluding yes or no: `so it's no`."""
+"""Phrases that introduce a concluding yes or no: `so it's no`."""
 
 
 def find_option(text: str, options: Collection[str] = ()) -> str | None:
@@ -73,7 +73,7 @@ def find_option(text: str, options: Collection[str] = ()) -> str | None:
 
 
 def _named_option(text: str, options: Collection[str]) -> str | None:
-    """The last option that matches the most reliable pattern."""
+    """Returns the last option that matches the most reliable pattern."""
     for pattern in _CHOICE_PATTERNS:
         matches = [(text[: match.start()], str(match[match.lastindex or 0]).upper()) for match in pattern.finditer(text)]
         letters = [letter for prefix, letter in matches if not is_negated(prefix) and (not options or letter in options)]
@@ -103,6 +103,6 @@ def find_yes_no(text: str) -> str | None:
 
 
 def _yes_no_words(text: str) -> list[tuple[int, str]]:
-    """The start and the meaning of each yes and no that is not negated."""
+    """Returns the start and the meaning of each yes and no that is not negated."""
     words = [(match.start(), "yes" if match[1] else "no") for match in _YES_NO.finditer(text)]
     return [(start, word) for start, word in words if not is_negated(text[:start])]

@@ -70,7 +70,7 @@ class final_number(Extraction):
 
 
 def _affirmed_numbers(text: str) -> list[tuple[int, str]]:
-    """The start and the text of each number that is not negated, as in `not 5`."""
+    """Returns the start and the text of each number that is not negated, as in `not 5`."""
     return [(start, text[start:end]) for start, end in number_spans(text) if not is_negated(text[:start])]
 
 
@@ -99,7 +99,7 @@ class yes_no(Extraction):
     name: ClassVar[str] = "yes_no"
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """Returns `yes` or `no`, or None if the text says neither, or `yes or no`."""
+        """Returns `yes` or `no`, or None if the text contains neither, or `yes or no`."""
         return find_yes_no(text)
 
 

@@ -49,7 +49,7 @@ class InjectiveMapping(LabelMapping):
 
     @property
     def needs(self) -> Needs:
-        """Additionally, enough source tokens for all labels."""
+        """The requirements of the base class, with enough source tokens for all labels."""
         return replace(super().needs, min_tokens_per_label=self.per_label)
 
     def weights(self, sources: Sources, gold: Integers) -> Floats:

@@ -23,14 +23,14 @@ class Random(InjectiveMapping):
 
     @property
     def supports_unseen_labels(self) -> bool:
-        """True: the labeled rows are not used."""
+        """True, because the labeled rows are not used."""
         return True
 
     def affinity(self, sources: Sources, gold: Integers) -> Floats:
-        """Draws random numbers that depend on nothing but the seed and the names, shape (S, K)."""
+        """Draws random numbers that depend only on the seed and the names, shape (S, K)."""
         return np.array([[_uniform(f"{self.seed}\0{name}\0{label}") for label in sources.labels] for name in sources.names])
 
 
 def _uniform(key: str) -> float:
-    """A number in [0, 1) that is a hash of the key."""
+    """Returns a number in [0, 1) that is a hash of the key."""
     return sha256_int(key, size=6) / 2**48

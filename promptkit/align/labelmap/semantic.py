@@ -26,12 +26,12 @@ class Semantic(InjectiveMapping):
 
     @property
     def supports_unseen_labels(self) -> bool:
-        """True: a label is known by its word."""
+        """True, because a label without rows can be predicted by its word."""
         return True
 
     @property
     def needs(self) -> Needs:
-        """Additionally, embeddings of the token texts and of the label words."""
+        """The requirements of the base class, and embeddings of the token texts and of the label words."""
         return replace(super().needs, named_tokens=(self.source_tokens,))
 
     def affinity(self, sources: Sources, gold: Integers) -> Floats:

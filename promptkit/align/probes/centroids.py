@@ -36,7 +36,7 @@ class HiddenCalibration(LearnedAligner):
         return Needs(labels=True, labeled=(self.rows,), layers=self._layers)
 
     def fit_labeled(self, support: FitData, rows: Integers, gold: Integers) -> FittedAligner:
-        """Chooses the layer; the labeled rows themselves are what is fitted."""
+        """Chooses the layer and stores the labeled rows."""
         labels = support.rows.logprobs.shape[1]
         hidden = {layer: support.rows.hidden[layer][rows] for layer in self._layers}
         layer = min(hidden, key=lambda layer: self._errors(hidden[layer], gold, labels))
@@ -47,7 +47,7 @@ class HiddenCalibration(LearnedAligner):
         return LAYERS if self.layer is None else (self.layer,)
 
     def _errors(self, rows: Floats, gold: Integers, labels: int) -> int:
-        """The number of held-out rows that are classified incorrectly."""
+        """Returns the number of held-out rows that are classified incorrectly."""
         errors = 0
         for train, held_out in folds(gold):
             predictions = self.scores(rows[train], gold[train], rows[held_out], labels).argmax(1)

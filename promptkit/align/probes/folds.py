@@ -20,7 +20,7 @@ FOLDS = 5
 def folds(gold: Integers) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     """Divides labeled rows into stratified folds with scikit-learn's `StratifiedKFold`.
 
-    The only row of a label is never held out, so that every label has training rows in every fold.
+    The only row of a label is always in the training rows, so that every label has training rows in every fold.
 
     Args:
         gold: Indices of the labels, shape (rows,).

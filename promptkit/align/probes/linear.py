@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from promptkit.align.probes.folds import folds
 from promptkit.core.alignment import LAYERS, FitData, Layer, Needs, Outputs, TopTokens
 
 if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
     from promptkit.core.arrays import Floats, Integers
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -34,7 +36,7 @@ class LinearProbe(LearnedAligner):
     """Logistic regression on hidden states, source tokens or label words."""
 
     on: Literal["hidden", "tokens", "words"] = "hidden"
-    """The features: the hidden state at the answer position, the log-probabilities of the most likely tokens there, or those of
+    """The features: the hidden state at the answer position, the log-probabilities of the most likely tokens there, or of
     the label words."""
     layer: Layer | None = None
     """Layer of the hidden state: 0 is the embedding, -1 the last layer's normalized output, 0.5 half of the depth. By default
@@ -121,7 +123,7 @@ def fit_probe(features: Floats, gold: Integers, labels: int, strengths: Sequence
     if len(strengths) == 1 or not splits:
         return _as_probe(model.fit(features, gold), labels)
 
-    def score(model: Any, features: Floats, gold: Integers) -> float:
+    def score(model: Pipeline, features: Floats, gold: Integers) -> float:
         return -float(negative_log_likelihood(_as_probe(model, labels)(features), gold).sum())
 
     grid = {"logisticregression__C": [*strengths]}
@@ -130,19 +132,19 @@ def fit_probe(features: Floats, gold: Integers, labels: int, strengths: Sequence
 
 
 def _constant_probe(width: int, label: int, labels: int, strength: float) -> FittedProbe:
-    """Predicts the only label that has rows."""
+    """Returns a probe that predicts the only label that has rows."""
     bias = np.full(labels, LOG_TINY)
     bias[label] = 0.0
     return FittedProbe(weights=np.zeros((width, labels)), bias=bias, strength=strength)
 
 
-def _as_probe(model: Any, labels: int, validation_loss: float = 0.0) -> FittedProbe:
-    """The coefficients of a fitted scikit-learn pipeline, for features that are not standardized and for all labels."""
+def _as_probe(model: Pipeline, labels: int, validation_loss: float = 0.0) -> FittedProbe:
+    """Returns the coefficients of a fitted scikit-learn pipeline, for features that are not standardized and for all labels."""
     scaler, regression = model[0], model[-1]
     weights, bias = regression.coef_.T / scaler.scale_[:, None], regression.intercept_
     bias = bias - scaler.mean_ @ weights
     if len(regression.classes_) == 2:  # scikit-learn has the log-odds of the second label only
         weights, bias = weights * [[-0.5, 0.5]], bias * np.array([-0.5, 0.5])
-    of_all, bias_of_all = np.zeros((len(weights), labels)), np.full(labels, LOG_TINY)
-    of_all[:, regression.classes_], bias_of_all[regression.classes_] = weights, bias
-    return FittedProbe(weights=of_all, bias=bias_of_all, strength=regression.C, validation_loss=validation_loss)
+    all_weights, all_bias = np.zeros((len(weights), labels)), np.full(labels, LOG_TINY)
+    all_weights[:, regression.classes_], all_bias[regression.classes_] = weights, bias
+    return FittedProbe(weights=all_weights, bias=all_bias, strength=regression.C, validation_loss=validation_loss)

@@ -38,7 +38,7 @@ class SoftVerbalizer(LearnedAligner):
 
     @property
     def supports_unseen_labels(self) -> bool:
-        """True: a label without rows keeps its label word."""
+        """True, because a label without rows keeps its label word."""
         return True
 
     @property

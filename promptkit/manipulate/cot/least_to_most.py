@@ -2,7 +2,7 @@
 
 In the first call the model lists subquestions. Then it answers them one at a time, each after the previous ones and their
 answers, and finally the question itself. Each round queries all rows at once. The paper shows demonstrations of decomposition,
-written for each task; here a trigger asks for it without demonstrations, so that it works for any task. A row for which the
+written for each task; here a trigger elicits it without demonstrations, so that it works for any task. A row for which the
 model lists no question is answered directly.
 """
 
@@ -39,7 +39,7 @@ class least_to_most:
     name: ClassVar[str] = "least-to-most"
 
     def __post_init__(self) -> None:
-        """Validate the keywords."""
+        """Validates the keywords."""
         checked(self)
         if min(self.max_tokens, self.questions) < 1 or not self.answer_trigger.strip():
             raise InputError(

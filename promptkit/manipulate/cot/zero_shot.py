@@ -1,6 +1,6 @@
 """Zero-shot chain of thought (Kojima et al. 2022, arXiv 2205.11916), in two calls.
 
-In the first call the model continues the query and a trigger. The second call asks for the answer after that reasoning and an
+In the first call the model continues the query and a trigger. The second call reads the answer after that reasoning and an
 answer trigger. The second call is the request of the run itself, in which label words are scored or a short text is generated.
 """
 
@@ -37,7 +37,7 @@ class zero_shot:
     name: ClassVar[str] = "zero-shot"
 
     def __post_init__(self) -> None:
-        """Validate the keywords."""
+        """Validates the keywords."""
         checked(self)
         if self.max_tokens < 1 or not self.answer_trigger.strip():
             raise InputError(

@@ -51,7 +51,7 @@ class auto_cot(Selector):
     name: ClassVar[str] = "auto-cot"
 
     def __post_init__(self) -> None:
-        """Validate the keywords, `max_tokens` as `zero_shot` does."""
+        """Validates the keywords, `max_tokens` as `zero_shot` does."""
         checked(self)
         zero_shot(max_tokens=self.max_tokens)
 
@@ -101,14 +101,14 @@ class auto_cot(Selector):
     def _generate(self, context: SelectionContext, clustered: Sequence[Sequence[LabeledExample]]) -> list[LabeledExample]:
         """Generates one demonstration per cluster, in the order of the clusters; each round queries all open clusters."""
         short = [[row for row in rows if len(" ".join(row.inputs.values()).split()) <= WORDS] for rows in clustered]
-        found: dict[int, LabeledExample] = {}
+        accepted: dict[int, LabeledExample] = {}
         for attempt in range(TRIES):
             open_rows = {
-                number: rows[attempt] for number, rows in enumerate(short) if number not in found and attempt < len(rows)
+                number: rows[attempt] for number, rows in enumerate(short) if number not in accepted and attempt < len(rows)
             }
             demonstrations = self._with_reasoning(context, [*open_rows.values()])
-            found |= {number: row for number, row in zip(open_rows, demonstrations, strict=True) if row is not None}
-        return [found[number] for number in sorted(found)]
+            accepted |= {number: row for number, row in zip(open_rows, demonstrations, strict=True) if row is not None}
+        return [accepted[number] for number in sorted(accepted)]
 
     def _with_reasoning(self, context: SelectionContext, rows: Sequence[LabeledExample]) -> list[LabeledExample | None]:
         """Returns each row with generated reasoning and answer, or None if they are not usable."""

@@ -52,11 +52,11 @@ def _rankings(pool: Pool) -> Rankings:
     index = BM25(k1=K1, b=B, method="lucene")
     index.index(([[word_ids[word] for word in row] for row in words], word_ids), show_progress=False)
 
-    def rank(examples: Sequence[Example], own: Indices) -> Iterator[Sequence[int]]:
+    def rank(examples: Sequence[Example], own_indices: Indices) -> Iterator[Sequence[int]]:
         queries = [[word_ids[word] for word in words_of(example) if word in word_ids] for example in examples]
         for batch in batches(len(examples)):
             scores = np.stack([index.get_scores_from_ids(query) for query in queries[batch]])
-            yield from rank_pool(scores, own[batch], pool).tolist()
+            yield from rank_pool(scores, own_indices[batch], pool).tolist()
 
     return rank
 

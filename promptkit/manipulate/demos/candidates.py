@@ -38,7 +38,7 @@ class CandidateSelector(Selector, ABC):
     """Spelling of the selector that proposes the candidates, best first."""
 
     def __post_init__(self) -> None:
-        """Validate the keywords, those of the selector of candidates included."""
+        """Validates the keywords, including those of the selector of candidates."""
         checked(self)
         self._candidate_selector(self.candidates)
 
@@ -53,7 +53,7 @@ class CandidateSelector(Selector, ABC):
         return self._candidate_selector(self.candidates).models
 
     def _check_counts(self, requirement: str, hint: str, **counts: int) -> None:
-        """Raise unless there are at least k candidates and every further count is positive."""
+        """Raises unless there are at least k candidates and every other count is positive."""
         if self.candidates >= self.k and min(counts.values()) >= 1:
             return
         values = {"k": self.k, "candidates": self.candidates, **counts}

@@ -44,22 +44,22 @@ class CoresetSelector(EmbeddingSelector):
         pack = packing(context, self.budget)
 
         def choose(examples: Sequence[Example]) -> list[Demonstrations]:
-            chosen = [_without(own, coreset, pool) for own in pool.indices_of(examples).tolist()]
+            chosen = [_without(own_index, coreset, pool) for own_index in pool.indices_of(examples).tolist()]
             return [pack(tuple(pool.rows[index] for index in indices)) for indices in chosen]
 
         return choose
 
 
-def _without(own: int, coreset: Sequence[tuple[int, Numbers]], pool: Pool) -> list[int]:
-    """Returns the set without the row `own`, which is replaced by the best row of its class, or else of another class."""
+def _without(own_index: int, coreset: Sequence[tuple[int, Numbers]], pool: Pool) -> list[int]:
+    """Returns the set without the row `own_index`, which is replaced by the best row of its class, or else of another class."""
     chosen = [index for index, _ in coreset]
-    if own not in chosen:
+    if own_index not in chosen:
         return chosen
-    quota = pool.quota(own)  # classes stay as balanced as they can be without the row
+    quota = pool.quota(own_index)  # classes stay as balanced as they can be without the row
     for index in chosen:
-        if index != own:
+        if index != own_index:
             quota.take(int(pool.classes[index]))
-    place = chosen.index(own)
-    order = np.lexsort((-np.round(coreset[place][1], DIGITS), pool.classes != pool.classes[own])).tolist()
+    place = chosen.index(own_index)
+    order = np.lexsort((-np.round(coreset[place][1], DIGITS), pool.classes != pool.classes[own_index])).tolist()
     replacements = [index for index in order if index not in chosen and quota.admits(int(pool.classes[index]))]
     return [*chosen[:place], *replacements[:1], *chosen[place + 1 :]]

@@ -35,7 +35,7 @@ class diverse(CoresetSelector):
         return [(index, -distance) for index, distance in zip(chosen, distances, strict=True)]
 
     def _distances(self, vectors: Vectors) -> list[Numbers]:
-        """The distances of all rows to each centroid, that of the largest cluster first."""
+        """Returns the distances of all rows to each centroid, that of the largest cluster first."""
         means = fit_kmeans(vectors, self.k, self.seed)
         sizes = np.bincount(means.labels, minlength=self.k)
         distances = means.distances.astype(np.float64)

@@ -43,21 +43,21 @@ class GreedyState(Protocol):
         ...
 
 
-def select_greedily(state: GreedyState, candidates: Indices, pool: Pool, own: int = NOT_IN_POOL) -> list[int]:
+def select_greedily(state: GreedyState, candidates: Indices, pool: Pool, own_index: int = NOT_IN_POOL) -> list[int]:
     """Selects up to k candidates by their gains.
 
     Args:
         state: The gains, updated with each selection.
         candidates: Indices in the pool, ascending, so that ties are broken by the smaller id.
-        pool: The pool, which says how many demonstrations of each class are allowed.
-        own: Index in the pool of the row itself, which is never selected.
+        pool: The pool, which limits the number of demonstrations of each class.
+        own_index: Index in the pool of the row itself, which is never selected.
 
     Returns:
         Indices in the pool, in the order of selection.
     """
-    quota = pool.quota(own)
+    quota = pool.quota(own_index)
     classes = pool.classes[candidates]
-    available = candidates != own
+    available = candidates != own_index
     selected = []
     while quota.left:
         admitted = np.array([quota.admits(label) for label in range(pool.classes.max() + 1)])
@@ -94,20 +94,20 @@ class GreedySelector(EmbeddingSelector):
 
         def rankings(pool: Pool) -> Rankings:
             space = EmbeddingSpace(context, self.encoder, pool.rows)
-            return lambda examples, own: self._rankings(pool, space, examples, own)
+            return lambda examples, own_index: self._rankings(pool, space, examples, own_index)
 
         return choose_by_ranking(rankings, self, context)
 
     def _rankings(
-        self, pool: Pool, space: EmbeddingSpace, examples: Sequence[Example], own: Indices
+        self, pool: Pool, space: EmbeddingSpace, examples: Sequence[Example], own_index: Indices
     ) -> Iterator[Sequence[int]]:
         one_class = np.zeros_like(pool.classes)
         vectors = space(examples)
         for batch in batches(len(examples)):
             cosines = vectors[batch] @ space.pool.T
-            nearest = np.sort(top_per_class(cosines, own[batch], one_class, self.candidates), axis=1)
-            fallback = rank_pool(cosines, own[batch], pool)
-            for row, index in enumerate(own[batch].tolist()):
+            nearest = np.sort(top_per_class(cosines, own_index[batch], one_class, self.candidates), axis=1)
+            fallback = rank_pool(cosines, own_index[batch], pool)
+            for row, index in enumerate(own_index[batch].tolist()):
                 relevance, candidates = cosines[row, nearest[row]], space.pool[nearest[row]]
                 state = self.initial_state(relevance.astype(np.float64), candidates.astype(np.float64))
                 yield [*select_greedily(state, nearest[row], pool, index), *fallback[row].tolist()]

@@ -46,7 +46,7 @@ class influence(Selector):
     name: ClassVar[str] = "influence"
 
     def __post_init__(self) -> None:
-        """Validate the keywords."""
+        """Validates the keywords."""
         checked(self)
         if self.candidates <= self.k or self.contexts < 2 or self.rows < 1:
             raise InputError(

@@ -34,7 +34,7 @@ class mdl(CandidateSelector):
     name: ClassVar[str] = "mdl"
 
     def __post_init__(self) -> None:
-        """Validate the keywords."""
+        """Validates the keywords."""
         super().__post_init__()
         self._check_counts(
             "organizations must be at least 1",

@@ -1,4 +1,4 @@
-"""The pool as similarity selectors see it: rows with distinct inputs, sorted by id, and the quota of each class.
+"""The pool of the similarity selectors: rows with distinct inputs, sorted by id, and the quota of each class.
 
 Neither the order of the pool nor repeated rows change the selection: a repeated row counts once, and ties are broken by id.
 """
@@ -33,7 +33,7 @@ class ClassQuota:
         self.per_class = max(level for level in range(k + 1) if np.minimum(sizes, level).sum() <= k)
         """Number of demonstrations that every class may have."""
         self._extra = k - np.minimum(sizes, self.per_class).sum()
-        """Number of classes that may have one more, first come, first served."""
+        """Number of classes that may have one more demonstration; the first classes that need one get it."""
         self._selected = Counter[int]()
 
     def admits(self, label: int) -> bool:
@@ -76,20 +76,20 @@ class Pool:
         indices = {inputs_key(row): index for index, row in enumerate(self.rows)}
         return np.array([indices.get(inputs_key(example), NOT_IN_POOL) for example in examples], dtype=np.int64)
 
-    def quota(self, own: int = NOT_IN_POOL) -> ClassQuota:
-        """Returns the quota for k demonstrations, among all rows but `own`."""
+    def quota(self, own_index: int = NOT_IN_POOL) -> ClassQuota:
+        """Returns the quota for k demonstrations, among all rows but `own_index`."""
         sizes = np.bincount(self.classes)
-        if own != NOT_IN_POOL:
-            sizes[self.classes[own]] -= 1
+        if own_index != NOT_IN_POOL:
+            sizes[self.classes[own_index]] -= 1
         return ClassQuota(self.k, sizes)
 
-    def select(self, ranking: Iterable[int], own: int) -> Demonstrations:
-        """Returns the first k rows of a ranking that the quota admits, without `own`; a ranking may repeat rows."""
-        quota = self.quota(own)
+    def select(self, ranking: Iterable[int], own_index: int) -> Demonstrations:
+        """Returns the first k rows of a ranking that the quota admits, without `own_index`; a ranking may repeat rows."""
+        quota = self.quota(own_index)
         selected: dict[int, None] = {}
         for index in ranking:
             label = int(self.classes[index])
-            if index != own and index not in selected and quota.admits(label):
+            if index != own_index and index not in selected and quota.admits(label):
                 quota.take(label)
                 selected[index] = None
         return tuple(self.rows[index] for index in selected)

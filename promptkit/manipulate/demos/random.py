@@ -1,4 +1,4 @@
-"""Selection without regard to the row: no demonstrations, the first k, or random ones.
+"""Selection that does not depend on the row: no demonstrations, the first k, or random ones.
 
 Random selection sorts by a hash of (seed, id) instead of drawing from a generator, so that it depends neither on the order nor
 on the subset of the rows, and the k demonstrations of a seed are among the k + 1 of the same seed.
@@ -113,7 +113,7 @@ class balanced(Selector):
         return choose_shared([queues[label] for _, label in sorted(drawn)])
 
     def _counts(self, labels: tuple[str, ...]) -> dict[str, int]:
-        """The number of demonstrations of each class."""
+        """Returns the number of demonstrations of each class."""
         shuffled = sorted(labels, key=lambda label: hash_rank(self.seed, "class", label))
         share, remainder = divmod(self.k, len(labels))
         return {label: share + (shuffled.index(label) < remainder) for label in labels}

@@ -1,4 +1,4 @@
-"""Selection by a ranking of the pool for each row: the common part of the similarity selectors.
+"""Selection by a ranking of the pool for each row; the base classes of the similarity selectors.
 
 Scores are rounded before they are compared and ties are broken by id, so that floating-point noise does not change the
 selection. `balanced` and `budget` apply to any ranking, in that order. Each class provides an equal number of its best rows, as
@@ -29,7 +29,7 @@ from promptkit.manipulate.prompting.similarity import THIS_MODEL
 
 Rankings = Callable[[Sequence[Example], Indices], Iterator[Sequence[int]]]
 """Ranks the pool for each row: from rows and their own indices in the pool to indices in the pool, best first."""
-Scores = NDArray[np.floating[Any]]
+Scores = NDArray[np.floating]
 """Similarity of each row to each pool row, shape (rows, pool)."""
 DIGITS = 5
 """Decimals to which scores are rounded before comparison."""
@@ -56,7 +56,7 @@ class SimilaritySelector(Selector, ABC):
     """Maximum number of tokens of all demonstrations together; unlimited by default."""
 
     def __post_init__(self) -> None:
-        """Validate the keywords and their ranges."""
+        """Validates the keywords and their ranges."""
         checked(self)
         for name, value in vars(self).items():
             low, high = BOUNDS.get(name, (-inf, inf))
@@ -103,31 +103,31 @@ def choose_by_ranking(
     def choose(examples: Sequence[Example]) -> list[Demonstrations]:
         own_indices = pool.indices_of(examples)
         rankings = zip(rank(examples, own_indices), own_indices.tolist(), strict=True)
-        return [pack(pool.select(ranking, own)) for ranking, own in rankings]
+        return [pack(pool.select(ranking, own_indices)) for ranking, own_indices in rankings]
 
     return choose
 
 
-def rank_pool(scores: Scores, own: Indices, pool: Pool) -> Indices:
+def rank_pool(scores: Scores, own_indices: Indices, pool: Pool) -> Indices:
     """Ranks the pool by scores of shape (B, pool).
 
     Args:
         scores: Similarity of each row to each pool row, shape (B, pool).
-        own: The index of each row in the pool, or NOT_IN_POOL, shape (B,).
+        own_indices: The index of each row in the pool, or NOT_IN_POOL, shape (B,).
         pool: The pool.
 
     Returns:
         Indices of as many rows as selection can need, best first, shape (B, R).
     """
-    return top_per_class(scores, own, pool.classes, pool.quota().per_class + 2)
+    return top_per_class(scores, own_indices, pool.classes, pool.quota().per_class + 2)
 
 
-def top_per_class(scores: Scores, own: Indices, classes: Indices, count: int) -> Indices:
-    """Returns the indices of the `count` best rows of each class, sorted by score; a row's own index comes last, if at all."""
+def top_per_class(scores: Scores, own_indices: Indices, classes: Indices, count: int) -> Indices:
+    """Returns the indices of the `count` best rows of each class, sorted by score; a row's own index is last, if it occurs."""
     width = scores.shape[1]
     keys = np.rint(scores * 10.0**DIGITS).astype(np.int64) * width + np.arange(width)[::-1]
-    in_pool = own != NOT_IN_POOL
-    keys[in_pool, own[in_pool]] = np.iinfo(np.int64).min
+    in_pool = own_indices != NOT_IN_POOL
+    keys[in_pool, own_indices[in_pool]] = np.iinfo(np.int64).min
     top = []
     for label in range(classes.max() + 1):
         columns = np.flatnonzero(classes == label)

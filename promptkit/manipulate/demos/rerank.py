@@ -39,7 +39,7 @@ class rerank(CandidateSelector):
     name: ClassVar[str] = "rerank"
 
     def __post_init__(self) -> None:
-        """Validate the keywords."""
+        """Validates the keywords."""
         super().__post_init__()
         self._check_counts("at least one dev row", hint="Write --demos rerank:candidates=16:rows=4", rows=self.rows)
 
@@ -88,6 +88,6 @@ def _gold_logprobs(context: SelectionContext, contexts: Sequence[tuple[LabeledEx
 
 
 def _mean_gain(gains: Gains, example: Example) -> float:
-    """The mean gain over the training queries whose inputs differ from the example's."""
+    """Returns the mean gain over the training queries whose inputs differ from the example's."""
     values = [gain for query, gain in gains if query.inputs != example.inputs]
     return round(fmean(values), DECIMALS) if values else 0.0

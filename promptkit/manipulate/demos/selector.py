@@ -24,7 +24,7 @@ class Selector(ABC):
     """Whether the demonstrations are ordered from the most to the least similar to the row."""
 
     def __post_init__(self) -> None:
-        """Validate the values of the keywords."""
+        """Validates the values of the keywords."""
         checked(self)
 
     @property

@@ -27,10 +27,10 @@ class similar(EmbeddingSelector):
         def rankings(pool: Pool) -> Rankings:
             space = EmbeddingSpace(context, self.encoder, pool.rows)
 
-            def rank(examples: Sequence[Example], own: Indices) -> Iterator[Sequence[int]]:
+            def rank(examples: Sequence[Example], own_indices: Indices) -> Iterator[Sequence[int]]:
                 vectors = space(examples)
                 for batch in batches(len(examples)):
-                    yield from rank_pool(vectors[batch] @ space.pool.T, own[batch], pool).tolist()
+                    yield from rank_pool(vectors[batch] @ space.pool.T, own_indices[batch], pool).tolist()
 
             return rank
 

@@ -66,7 +66,9 @@ class Votes:
 
 def neighbor_graph(vectors: Vectors, neighbors: int) -> Indices:
     """Returns the nearest other rows of each row, shape (rows, min(neighbors, rows - 1))."""
-    own = np.arange(len(vectors))
-    one_class = np.zeros_like(own)
-    nearest = [top_per_class(vectors[batch] @ vectors.T, own[batch], one_class, neighbors) for batch in batches(len(vectors))]
+    indices = np.arange(len(vectors))
+    one_class = np.zeros_like(indices)
+    nearest = [
+        top_per_class(vectors[batch] @ vectors.T, indices[batch], one_class, neighbors) for batch in batches(len(vectors))
+    ]
     return np.concatenate(nearest)[:, : len(vectors) - 1]

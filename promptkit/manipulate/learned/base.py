@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from promptkit.core.arrays import Array, check_parameters, parameters_digest
 from promptkit.core.errors import CheckpointError
@@ -14,6 +14,9 @@ from promptkit.core.manipulation import BindContext, Embed, InputTransform, Lear
 from promptkit.core.model import Card, Tokenizer
 from promptkit.core.registry import checked, parameters_field
 from promptkit.core.taxonomy import Kind
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +31,7 @@ class LearnedManipulation(ABC):
     name: ClassVar[str]
     kind: ClassVar[Kind]
     title: ClassVar[str]
-    """What error messages call it, with an article."""
+    """Its name in error messages, with an article."""
     shapes: ClassVar[Mapping[str, str]]
     """The names and dimensions of the trained parameters, such as `{"vectors": "length d_model"}`."""
     is_discrete: ClassVar[bool] = False
@@ -87,8 +90,8 @@ class LearnedManipulation(ABC):
         """Returns the parameters that training starts from: the trained ones, if there are any."""
 
     @abstractmethod
-    def interventions(self, trained: Mapping[str, Any], embed: Embed) -> Interventions[Any]:
-        """Returns what the model's forward pass reads, as a differentiable function of the parameters."""
+    def interventions(self, trained: Mapping[str, Tensor], embed: Embed) -> Interventions[Tensor]:
+        """Returns the interventions on the forward pass, as a differentiable function of the parameters."""
 
     def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:
         """Returns a copy with the trained parameters and the identity of the model they were trained on."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.core.arrays import Array, as_array
-from promptkit.core.inputs import HiddenEdit, Interventions
+from promptkit.core.inputs import HiddenEdit, Interventions, T
 from promptkit.core.manipulation import Ask, BindContext, Embed, InputTransform
 from promptkit.manipulate.learned.layers import UNITS, LayerManipulation, layer_scales, layers_at
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from promptkit.core.arrays import Floats
 
@@ -31,7 +32,7 @@ class EditManipulation(LayerManipulation):
         """Returns the parameters before training, in the model's units."""
 
     @abstractmethod
-    def _edit(self, layer: int, arrays: tuple[Any, ...]) -> HiddenEdit[Any]:
+    def _edit(self, layer: int, arrays: tuple[T, ...]) -> HiddenEdit[T]:
         """Returns the edit of one layer, from its slice of each parameter."""
 
     def bind(self, bind_context: BindContext) -> InputTransform:
@@ -40,9 +41,11 @@ class EditManipulation(LayerManipulation):
         edits = self._edits({name: [as_array(row) for row in numbers] for name, numbers in values.items()})
         return lambda prompt: replace(prompt, edits=(*prompt.edits, *edits))
 
-    def interventions(self, trained: Mapping[str, Any], embed: Embed) -> Interventions[Any]:
+    def interventions(self, trained: Mapping[str, Tensor], embed: Embed) -> Interventions[Tensor]:
         """Returns the edits as a differentiable function of the parameters."""
-        return Interventions(edits=self._edits(self._in_model_units(trained)))
+        return Interventions(
+            edits=self._edits({name: tensor.unbind() for name, tensor in self._in_model_units(trained).items()})
+        )
 
     def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:
         """Returns the parameters that training starts from, and the unit of each layer."""
@@ -52,7 +55,7 @@ class EditManipulation(LayerManipulation):
         values[self.scaled_parameter] = values[self.scaled_parameter] / units[:, None]
         return {name: as_array(numbers) for name, numbers in {**values, UNITS: units}.items()}
 
-    def _in_model_units(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _in_model_units(self, trained: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         scaled = trained[self.scaled_parameter] * trained[UNITS][:, None]
         return {**{name: trained[name] for name in self.shapes}, self.scaled_parameter: scaled}
 
@@ -61,6 +64,6 @@ class EditManipulation(LayerManipulation):
         layers_at(self.layers, ask.card)
         return {name: self.parameters[name].numpy() for name in self.shapes} if self.parameters else self._untrained(ask)
 
-    def _edits(self, values: Mapping[str, Sequence[Any]]) -> tuple[HiddenEdit[Any], ...]:
+    def _edits(self, values: Mapping[str, Sequence[T]]) -> tuple[HiddenEdit[T], ...]:
         rows = [*zip(*(values[name] for name in self.shapes), strict=True)]
         return tuple(self._edit(layer, arrays) for layer, arrays in zip(self._layer_numbers(len(rows)), rows, strict=True))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from promptkit.manipulate.learned.tensors import to_array, to_tensor
 from promptkit.manipulate.learned.vocabulary import common_text
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from promptkit.core.arrays import Floats
 
 UNITS = "units"
@@ -66,7 +68,7 @@ class LayerManipulation(LearnedManipulation):
         return self.layers or tuple(range(1, count + 1))
 
     @abstractmethod
-    def _in_model_units(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _in_model_units(self, trained: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Returns the parameters in the model's units, as a differentiable function of the trained tensors."""
 
     def _saved_parameters(self, trained: Mapping[str, Array]) -> Mapping[str, Array]:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from promptkit.core.errors import InputError
-from promptkit.core.inputs import HiddenEdit
+from promptkit.core.inputs import HiddenEdit, T
 from promptkit.core.manipulation import Ask
 from promptkit.core.seeding import generator
 from promptkit.core.taxonomy import Kind
@@ -24,6 +24,8 @@ from promptkit.manipulate.learned.edits import EditManipulation
 from promptkit.manipulate.learned.layers import LayerManipulation, layers_at
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from promptkit.core.arrays import Floats
 
 ROTATION, SOURCE, BIAS = "rotation", "source", "bias"
@@ -78,7 +80,7 @@ class LoReFT(EditManipulation):
     def _initial_settings(self) -> Mapping[str, object]:
         return {"seed": self.seed}
 
-    def _edit(self, layer: int, arrays: tuple[Any, ...]) -> HiddenEdit[Any]:
+    def _edit(self, layer: int, arrays: tuple[T, ...]) -> HiddenEdit[T]:
         return HiddenEdit(layer=layer, operation="low_rank", first=self.first, last=self.last, arrays=arrays)
 
     def _untrained(self, ask: Ask) -> Mapping[str, Floats]:
@@ -94,14 +96,15 @@ class LoReFT(EditManipulation):
         rows: Floats = np.linalg.qr(generator("low_rank", self.seed).normal(size=(count, d_model, self.rank))).Q.swapaxes(1, 2)
         return {ROTATION: rows, SOURCE: rows, BIAS: np.zeros((count, self.rank))}
 
-    def _in_model_units(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _in_model_units(self, trained: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return {**EditManipulation._in_model_units(self, trained), ROTATION: _orthonormal_rows(trained[ROTATION])}
 
 
-def _orthonormal_rows(matrices: Any) -> Any:
+def _orthonormal_rows(matrices: Tensor) -> Tensor:
     """Returns orthonormal bases of the rows of each matrix, as a differentiable function; shape (layers, rank, d_model)."""
     import torch
 
     q, r = torch.linalg.qr(matrices.transpose(1, 2))
     signs = torch.where(r.diagonal(dim1=1, dim2=2) < 0, -1.0, 1.0)
-    return (q * signs[:, None]).transpose(1, 2)
+    rows: Tensor = (q * signs[:, None]).transpose(1, 2)
+    return rows

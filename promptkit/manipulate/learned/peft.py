@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -55,10 +54,10 @@ def read(folder: str | Path) -> LearnedManipulation:
         reason = f"{WEIGHTS} must contain only {EMBEDDINGS}, and contains {', '.join(sorted(arrays)) or 'nothing'}"
         raise _damaged(path, "wrong-parameter-names", reason, file=WEIGHTS, names=tuple(sorted(arrays)))
     untrained, parameters, sizes = READERS[method](path, config, arrays[EMBEDDINGS])
-    return untrained.with_parameters(parameters, base or {"name": config.get("base_model_name_or_path") or "", **sizes})
+    return untrained.with_parameters(parameters, base or {"name": str(config.get("base_model_name_or_path") or ""), **sizes})
 
 
-def _supported_method(path: Path, config: Mapping[str, Any]) -> str:
+def _supported_method(path: Path, config: Mapping[str, object]) -> str:
     method = config.get("peft_type")
     if not isinstance(method, str) or method not in READERS:
         raise CheckpointError(
@@ -69,9 +68,9 @@ def _supported_method(path: Path, config: Mapping[str, Any]) -> str:
             folder=str(path),
             method=method,
         )
-    task, more = config.get("task_type"), config.get("modules_to_save")
-    if task != "CAUSAL_LM" or more:
-        got = f"task_type={task}" + (f", modules_to_save={more}" if more else "")
+    task, saved_modules = config.get("task_type"), config.get("modules_to_save")
+    if task != "CAUSAL_LM" or saved_modules:
+        got = f"task_type={task}" + (f", modules_to_save={saved_modules}" if saved_modules else "")
         raise CheckpointError(
             f"The PEFT checkpoint in {path} changes more than the prompt of a language model",
             code="unsupported-checkpoint",
@@ -79,7 +78,7 @@ def _supported_method(path: Path, config: Mapping[str, Any]) -> str:
             hint="Use a checkpoint with task_type CAUSAL_LM and without modules_to_save",
             folder=str(path),
             task_type=task,
-            modules_to_save=str(more) if more else None,
+            modules_to_save=str(saved_modules) if saved_modules else None,
         )
     return method
 
@@ -113,7 +112,7 @@ Parts = tuple[LearnedManipulation, Mapping[str, Array], Mapping[str, int]]
 """The untrained manipulation, its parameters, and the known sizes of the model it was trained on."""
 
 
-def _read_soft_prompt(path: Path, config: Mapping[str, Any], embeddings: Array) -> Parts:
+def _read_soft_prompt(path: Path, config: Mapping[str, object], embeddings: Array) -> Parts:
     shape = (config.get("num_virtual_tokens"), config.get("token_dim"))
     if embeddings.shape != shape:
         reason = f"its vectors have the shape {embeddings.shape}, but {CONFIG} specifies {shape}"
@@ -122,7 +121,8 @@ def _read_soft_prompt(path: Path, config: Mapping[str, Any], embeddings: Array) 
     return SoftPrompt(length, place="start"), {VECTORS: embeddings}, {"d_model": d_model}
 
 
-def _write_soft_prompt(learned: SoftPrompt) -> tuple[dict[str, object], Array]:
+def _write_soft_prompt(learned: Learnable) -> tuple[dict[str, object], Array]:
+    assert isinstance(learned, SoftPrompt)
     if learned.slot or learned.place != "start":
         where = f"in the slot {learned.slot}" if learned.slot else "after BOS"
         raise CheckpointError(
@@ -137,13 +137,13 @@ def _write_soft_prompt(learned: SoftPrompt) -> tuple[dict[str, object], Array]:
     return {"peft_type": "PROMPT_TUNING", "prompt_tuning_init": "RANDOM", **sizes}, vectors
 
 
-def _read_prefix(path: Path, config: Mapping[str, Any], embeddings: Array) -> Parts:
-    sizes: dict[str, Any] = {name: config.get(name) for name in SIZES}
-    length, layers, heads, width = sizes.values()
-    if not all(isinstance(size, int) and size > 0 for size in sizes.values()) or width % heads:
-        raise _damaged(
-            path, "invalid-sizes", f"{CONFIG} has invalid sizes for a prefix: {_spelling(sizes)}", file=CONFIG, **sizes
-        )
+def _read_prefix(path: Path, config: Mapping[str, object], embeddings: Array) -> Parts:
+    sizes = {name: config.get(name) for name in SIZES}
+    positive = [size for size in sizes.values() if isinstance(size, int) and size > 0]
+    if len(positive) < len(sizes) or positive[3] % positive[2]:
+        reason = f"{CONFIG} has invalid sizes for a prefix: {_spelling(sizes)}"
+        raise _damaged(path, "invalid-sizes", reason, file=CONFIG, **sizes)
+    length, layers, heads, width = positive
     if embeddings.shape != (length, layers * 2 * width):
         reason = f"its keys and values have the shape {embeddings.shape}, but {CONFIG} specifies {_spelling(sizes)}"
         raise _damaged(path, "wrong-parameter-shape", reason, shape=embeddings.shape, **sizes)
@@ -153,7 +153,8 @@ def _read_prefix(path: Path, config: Mapping[str, Any], embeddings: Array) -> Pa
     return Prefix(length), parameters, {"layers": layers, "kv_heads": heads}
 
 
-def _write_prefix(learned: Prefix) -> tuple[dict[str, object], Array]:
+def _write_prefix(learned: Learnable) -> tuple[dict[str, object], Array]:
+    assert isinstance(learned, Prefix)
     if learned.layers:
         got = f"layers={'|'.join(map(str, learned.layers))}"
         raise CheckpointError(
@@ -174,13 +175,13 @@ def _spelling(sizes: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={size}" for name, size in sizes.items())
 
 
-READERS: Mapping[str, Callable[[Path, Mapping[str, Any], Array], Parts]] = {
+READERS: Mapping[str, Callable[[Path, Mapping[str, object], Array], Parts]] = {
     "PROMPT_TUNING": _read_soft_prompt,
     "P_TUNING": _read_soft_prompt,
     "PREFIX_TUNING": _read_prefix,
 }
 """The supported methods by PEFT's names."""
-WRITERS: Mapping[str, Callable[[Any], tuple[dict[str, object], Array]]] = {
+WRITERS: Mapping[str, Callable[[Learnable], tuple[dict[str, object], Array]]] = {
     SoftPrompt.name: _write_soft_prompt,
     Prefix.name: _write_prefix,
 }
@@ -196,9 +197,9 @@ def _loadable(base: Mapping[str, str | int]) -> str | None:
 # ---- files -------------------------------------------------------------------------------------------
 
 
-def _read_config(path: Path) -> Mapping[str, Any]:
+def _read_config(path: Path) -> Mapping[str, object]:
     try:
-        config = json.loads((path / CONFIG).read_text("utf-8"))
+        config: object = json.loads((path / CONFIG).read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise _damaged(path, "not-json", f"{CONFIG} is not JSON: {json_reason(error)}", file=CONFIG) from None
     if not isinstance(config, dict):

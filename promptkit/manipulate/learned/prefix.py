@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError
-from promptkit.core.inputs import Interventions, KVPrefix
+from promptkit.core.inputs import Interventions, KVPrefix, T
 from promptkit.core.manipulation import BindContext, Embed, InputTransform
 from promptkit.core.model import Card
 from promptkit.core.seeding import generator
@@ -29,6 +29,7 @@ from promptkit.manipulate.learned.vocabulary import common_text, repeated
 
 if TYPE_CHECKING:
     from numpy.random import Generator
+    from torch import Tensor
 
     from promptkit.core.arrays import Floats
 
@@ -106,24 +107,24 @@ class Prefix(LayerManipulation):
         prefix = self._prefix(values[KEYS], values[VALUES], values[KEYS].shape[0])
         return lambda prompt: replace(prompt, prefixes=(*prompt.prefixes, prefix))
 
-    def _prefix(self, keys: Any, values: Any, count: int) -> KVPrefix[Any]:
+    def _prefix(self, keys: T, values: T, count: int) -> KVPrefix[T]:
         return KVPrefix(length=self.length, layers=self._layer_numbers(count), keys=keys, values=values)
 
     # ---- training ---------------------------------------------------------------------------------
 
-    def interventions(self, trained: Mapping[str, Any], embed: Embed) -> Interventions[Any]:
+    def interventions(self, trained: Mapping[str, Tensor], embed: Embed) -> Interventions[Tensor]:
         """Returns the prefix as a differentiable function of the parameters."""
         pairs = self._in_model_units(trained)
         return Interventions(prefixes=(self._prefix(pairs[KEYS], pairs[VALUES], len(pairs[KEYS])),))
 
-    def _in_model_units(self, trained: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _in_model_units(self, trained: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         units = trained[UNITS][..., None, None, None]  # (2, layers, 1, 1, 1)
         if KEYS in trained:
             return {KEYS: trained[KEYS] * units[0], VALUES: trained[VALUES] * units[1]}
         hidden = (trained["rows"] @ trained["first"] + trained["first_bias"]).tanh()
         # second: (width, 2, layers, kv heads, head width) -> (2, layers, kv heads, length, head width)
         both = hidden @ trained["second"].flatten(1) + trained["second_bias"].flatten()
-        pairs = both.unflatten(1, trained["second_bias"].shape).permute(1, 2, 3, 0, 4) * units
+        pairs = both.reshape(len(both), *trained["second_bias"].shape).permute(1, 2, 3, 0, 4) * units
         return {KEYS: pairs[0], VALUES: pairs[1]}
 
     def initial_parameters(self, bind_context: BindContext) -> Mapping[str, Array]:

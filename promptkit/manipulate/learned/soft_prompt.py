@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -30,6 +30,8 @@ from promptkit.manipulate.learned.reparameterization import (
 from promptkit.manipulate.learned.vocabulary import common_tokens, shuffled_ids
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from promptkit.core.arrays import Floats
 
 SAMPLED = 1024
@@ -98,7 +100,7 @@ class SoftPrompt(TokenManipulation):
         table, first, count = _joined(prompt, rows)
         return replace(self._with_ids(prompt, range(-1 - first, -1 - first - count, -1), bos), vectors=table)
 
-    def interventions(self, trained: Mapping[str, Any], embed: Embed) -> Interventions[Any]:
+    def interventions(self, trained: Mapping[str, Tensor], embed: Embed) -> Interventions[Tensor]:
         """Returns the vectors, or those that the network computes, as a differentiable function of the parameters."""
         if self.reparameterize is None or VECTORS in trained:
             return Interventions(vectors=trained[VECTORS])

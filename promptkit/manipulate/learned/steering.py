@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from promptkit.core.errors import InputError
-from promptkit.core.inputs import HiddenEdit
+from promptkit.core.inputs import HiddenEdit, T
 from promptkit.core.manipulation import Ask
 from promptkit.core.taxonomy import Kind
 from promptkit.manipulate.learned.edits import EditManipulation
@@ -30,7 +30,7 @@ VECTORS = "vectors"
 
 @dataclass(frozen=True, slots=True)
 class SteeringVector(EditManipulation):
-    """Adds a learned vector to the hidden state after a layer, or replaces the state by it.
+    """Adds a learned vector to the hidden state after a layer, or replaces the state with it.
 
     Its parameter is `vectors`, of shape (layers, d_model). Before training they are zero, or for `replace` the mean state
     after common tokens.
@@ -71,7 +71,7 @@ class SteeringVector(EditManipulation):
     def _initial_settings(self) -> Mapping[str, object]:
         return {}
 
-    def _edit(self, layer: int, arrays: tuple[Any, ...]) -> HiddenEdit[Any]:
+    def _edit(self, layer: int, arrays: tuple[T, ...]) -> HiddenEdit[T]:
         everywhere = self.at == "all"
         last = 0 if everywhere else 1
         return HiddenEdit(layer=layer, operation=self.operation, arrays=arrays, all_positions=everywhere, last=last)

@@ -13,7 +13,6 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -51,13 +50,13 @@ class Manifest(BaseModel):
     """The version of the manifest's format."""
     promptkit: str
     """The version of promptkit that wrote it."""
-    manipulation: dict[str, Any]
+    manipulation: dict[str, object]
     """The name and settings of the manipulation."""
     parameters: dict[str, list[int]]
     """Name -> shape."""
     base: dict[str, str | int]
     """The identity of the model it was trained on."""
-    prompt: dict[str, Any] = Field(default_factory=dict)
+    prompt: dict[str, object] = Field(default_factory=dict)
     """The settings of the prompt it was trained with."""
     sha256: str
     """A hash of the parameter file and of everything else in the manifest."""
@@ -87,7 +86,7 @@ def save(learned: Learnable, folder: str | Path, *, metadata: Mapping[str, objec
     return path
 
 
-def _new_manifest(learned: Learnable, content: bytes, metadata: Mapping[str, object]) -> dict[str, Any]:
+def _new_manifest(learned: Learnable, content: bytes, metadata: Mapping[str, object]) -> dict[str, object]:
     entries = {
         "format": FORMAT,
         "promptkit": __version__,
@@ -113,7 +112,7 @@ def _new_manifest(learned: Learnable, content: bytes, metadata: Mapping[str, obj
             keyword="prompt",
             value=repr(prompt)[:200],
         )
-    manifest: dict[str, Any] = json.loads(json.dumps({**entries, **metadata}))
+    manifest: dict[str, object] = json.loads(json.dumps({**entries, **metadata}))
     return {**manifest, "sha256": _hash(content, manifest)}
 
 
@@ -129,14 +128,14 @@ def load_manipulation(folder: str | Path) -> LearnedManipulation:
     path = expanded(folder)
     if peft.is_checkpoint(path):
         return peft.read(path)
-    entries = _read_entries(path)
-    manifest, arrays = _validated(path, entries), _read_arrays(path, entries)
+    entries, manifest = _validated(path, _read_entries(path))
+    arrays = _read_arrays(path, entries)
     shapes = {name: list(array.shape) for name, array in arrays.items()}
     if shapes != manifest.parameters:
         reason = "the shapes of its parameters differ from those in its manifest"
         raise _damaged(path, "wrong-parameter-shape", reason, found=str(shapes), expected=str(manifest.parameters))
     keywords = {**manifest.manipulation}
-    name = keywords.pop("name")
+    name = str(keywords.pop("name"))
     learned: LearnedManipulation = build_from(
         "learned manipulation", LEARNABLE, name, keywords, parameters=arrays, base=manifest.base
     )
@@ -146,7 +145,7 @@ def load_manipulation(folder: str | Path) -> LearnedManipulation:
 def read_manifest(folder: str | Path) -> Manifest | None:
     """Returns the manifest of a saved manipulation; None for a PEFT checkpoint, which does not record the prompt."""
     path = expanded(folder)
-    return None if peft.is_checkpoint(path) else _validated(path, _read_entries(path))
+    return None if peft.is_checkpoint(path) else _validated(path, _read_entries(path))[1]
 
 
 def check_free(folder: Path, targets: Sequence[Path]) -> None:
@@ -194,10 +193,10 @@ def _missing_manifest(path: Path) -> CheckpointError:
     )
 
 
-def _read_entries(path: Path) -> Any:
+def _read_entries(path: Path) -> object:
     """Returns the content of the manifest, which may be any JSON value."""
     try:
-        return json.loads((path / MANIFEST).read_text("utf-8"))
+        entries: object = json.loads((path / MANIFEST).read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise _missing_manifest(path) from None
     except (ValueError, RecursionError) as error:
@@ -205,19 +204,22 @@ def _read_entries(path: Path) -> Any:
     except OSError as error:
         reason = f"{MANIFEST} cannot be read: {error.strerror}"
         raise _damaged(path, "unreadable-file", reason, file=MANIFEST, reason=error.strerror) from None
+    return entries
 
 
-def _validated(path: Path, entries: Any) -> Manifest:
-    number = entries.get("format") if isinstance(entries, dict) else None
+def _validated(path: Path, entries: object) -> tuple[dict[str, object], Manifest]:
+    """Returns the manifest as stored and as validated; raises CheckpointError if it is invalid."""
+    recorded = entries if isinstance(entries, dict) else {}
+    number = recorded.get("format")
     if isinstance(number, int) and number != FORMAT:
         raise CheckpointError(
             f"The learned manipulation in {path} was saved by a different version of promptkit",
             code="other-version",
-            got=f"format {number}, by promptkit {entries.get('promptkit')}; this is promptkit {__version__}",
+            got=f"format {number}, by promptkit {recorded.get('promptkit')}; this is promptkit {__version__}",
             hint="Update promptkit (pip install -U promptkit), or train it again",
             folder=str(path),
             format=number,
-            version=str(entries.get("promptkit")),
+            version=str(recorded.get("promptkit")),
         )
     try:
         manifest = Manifest.model_validate(entries)
@@ -229,10 +231,10 @@ def _validated(path: Path, entries: Any) -> Manifest:
     if not isinstance(manifest.manipulation.get("name"), str):
         reason = f"{MANIFEST} does not name a manipulation"
         raise _damaged(path, "invalid-manifest", reason, file=MANIFEST, key="manipulation.name", problem="string_type")
-    return manifest
+    return recorded, manifest
 
 
-def _read_arrays(path: Path, entries: Mapping[str, Any]) -> dict[str, Array]:
+def _read_arrays(path: Path, entries: Mapping[str, object]) -> dict[str, Array]:
     """Returns the parameters, if neither they nor the manifest were changed after they were saved."""
     try:
         content = (path / PARAMETERS).read_bytes()
@@ -247,7 +249,7 @@ def _read_arrays(path: Path, entries: Mapping[str, Any]) -> dict[str, Array]:
         raise _damaged(path, "unreadable-parameters", reason, file=PARAMETERS, reason=str(error)) from None
 
 
-def _hash(content: bytes, entries: Mapping[str, Any]) -> str:
+def _hash(content: bytes, entries: Mapping[str, object]) -> str:
     """Returns a hash of the parameter file and of all entries of the manifest but the hash itself."""
     hashed = {name: value for name, value in entries.items() if name != "sha256"}
     return sha256_hex(content + json.dumps(hashed, sort_keys=True).encode())

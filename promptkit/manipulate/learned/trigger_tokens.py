@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -22,12 +22,15 @@ from promptkit.manipulate.learned.placement import TOKENS_PART, TokenManipulatio
 from promptkit.manipulate.learned.soft_prompt import VECTORS, SoftPrompt
 from promptkit.manipulate.learned.vocabulary import common_tokens, repeated
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 IDS = "ids"
 
 
 @dataclass(frozen=True, slots=True)
 class TriggerTokens(TokenManipulation):
-    """Inserts tokens into the prompt that a search finds (AutoPrompt, Shin et al. 2020, arXiv:2010.15980).
+    """Inserts discrete tokens, found by a search, into the prompt (AutoPrompt, Shin et al. 2020, arXiv:2010.15980).
 
     Its parameter is `ids`, of shape (length,): whole numbers, which float32 represents exactly.
     """
@@ -72,7 +75,7 @@ class TriggerTokens(TokenManipulation):
         return lambda prompt: self._with_ids(prompt, ids, bos)
 
     def with_parameters(self, trained: Mapping[str, Array], base: Mapping[str, str | int]) -> Self:
-        """Returns a copy with the found tokens; of the model's identity only the tokenizer must match."""
+        """Returns a copy with the found tokens; a later model needs only the same tokenizer."""
         tokenizer = {key: base[key] for key in ("name", "tokenizer") if key in base}
         return replace(self, parameters=dict(trained), base=tokenizer)
 
@@ -81,7 +84,7 @@ class TriggerTokens(TokenManipulation):
         rows = bind_context.ask.embed(token_ids(self.initial_parameters(bind_context)))
         return SoftPrompt(self.length, place=self.place, slot=self.slot, parameters={VECTORS: rows})
 
-    def interventions(self, trained: Mapping[str, Any], embed: Embed) -> Interventions[Any]:
+    def interventions(self, trained: Mapping[str, Tensor], embed: Embed) -> Interventions[Tensor]:
         """Returns the embeddings of the tokens."""
         return Interventions(vectors=embed(trained[IDS].int().tolist()))
 

@@ -28,7 +28,7 @@ class given(Order):
 
 @dataclass(frozen=True)
 class shuffled(Order):
-    """Shuffles the demonstrations, equally for equal sets, whatever their order."""
+    """Shuffles the demonstrations; the result does not depend on their original order."""
 
     seed: int = 0
     """Seed of the shuffle."""

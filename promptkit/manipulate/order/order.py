@@ -23,7 +23,7 @@ class Order(ABC):
     """Whether the selector must rank the demonstrations by similarity."""
 
     def __post_init__(self) -> None:
-        """Validate the values of the keywords."""
+        """Validates the values of the keywords."""
         checked(self)
 
     @abstractmethod

@@ -41,20 +41,20 @@ SetKey = tuple[str, ...]
 """The sorted ids of a set of demonstrations."""
 
 
-def permutations_of(rows: Demonstrations, most: int, seed: int) -> list[Demonstrations]:
+def permutations_of(rows: Demonstrations, limit: int, seed: int) -> list[Demonstrations]:
     """Returns distinct permutations of a set of demonstrations.
 
     Args:
         rows: The set; its order does not matter.
-        most: Maximum number of permutations.
+        limit: Maximum number of permutations.
         seed: The permutations are those of `shuffled` with this seed and the following ones.
     """
-    found: dict[SetKey, Demonstrations] = {}
+    permutations: dict[SetKey, Demonstrations] = {}
     seeds = count(seed)
-    while len(found) < min(most, math.factorial(len(rows))):
+    while len(permutations) < min(limit, math.factorial(len(rows))):
         permutation = shuffle_by_hash(next(seeds), rows)
-        found.setdefault(tuple(row.id for row in permutation), permutation)
-    return [*found.values()]
+        permutations.setdefault(tuple(row.id for row in permutation), permutation)
+    return [*permutations.values()]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ProbedOrder(Order):
     """Maximum number of tokens of a generated row."""
 
     def __post_init__(self) -> None:
-        """Validate the keywords."""
+        """Validates the keywords."""
         checked(self)
         _check_positive(self, permutations=self.permutations, probes=self.probes, max_tokens=self.max_tokens)
 
@@ -165,7 +165,7 @@ class ProbedOrder(Order):
             )
 
     def _generation(self, context: SelectionContext, order: Demonstrations, number: int) -> Request:
-        """The request that continues the demonstrations with new rows, in plain text even if the prompt is a chat."""
+        """Returns the request that continues the demonstrations with new rows, in plain text even if the prompt is a chat."""
         plain = replace(context.layout, chat=False)
         blank = Example(id="probe", inputs=dict.fromkeys(order[0].inputs, "?"))
         rendered = plain(blank, order, drop=plain.count_dropped(blank, order, self.max_tokens))
@@ -213,7 +213,7 @@ class least_entropy(Order):
     name: ClassVar[str] = "least-entropy"
 
     def __post_init__(self) -> None:
-        """Validate the keywords."""
+        """Validates the keywords."""
         checked(self)
         _check_positive(self, permutations=self.permutations)
 

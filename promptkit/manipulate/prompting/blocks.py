@@ -126,7 +126,7 @@ class PromptBlocks:
         return self.block("instruction", {}) if self.instruction is None else self.instruction
 
     def _answer(self, row: LabeledExample) -> str:
-        """The answer of a demonstration, with its rationale."""
+        """Returns the answer of a demonstration, with its rationale."""
         word = self.reader.label_words().get(row.label, row.label)
         if self.format_reasoning is not None and REASONING in row.rationale:
             text = f"{self.format_reasoning(row.rationale[REASONING])} {word}"

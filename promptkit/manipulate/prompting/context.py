@@ -70,7 +70,7 @@ class SelectionContext:
 
         Args:
             contexts: Rows and their demonstrations.
-            purpose: What needs the scores, for the error message.
+            purpose: The feature that needs the scores, for the error message.
             suffix: For each context, a reasoning between the query and the answer.
 
         Returns:

@@ -33,7 +33,7 @@ def lowest_entropy(
     Args:
         context: The model and the prompt layout.
         options: Rows, each with the demonstrations to choose from. A single option is chosen without a query.
-        purpose: What needs the scores, for the error message.
+        purpose: The feature that needs the scores, for the error message.
 
     Returns:
         The chosen demonstrations of each row; ties go to the first.

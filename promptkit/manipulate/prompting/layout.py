@@ -149,7 +149,7 @@ class PromptLayout(PromptBlocks):
         )
 
     def _label_texts(self, example: Example, suffix: str) -> tuple[str, ...]:
-        """The text of each word to score: the target block, or the word alone after a reasoning."""
+        """Returns the text of each word to score: the target block, or the word alone after a reasoning."""
         words = self.reader.words(example) if isinstance(self.reader, Scorer) else ()
         end = self.separator if self.ends and not self.chat else ""
         return tuple((f" {word}" if suffix else self.target(example, word)) + end for word in words)

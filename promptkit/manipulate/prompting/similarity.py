@@ -80,7 +80,7 @@ def _embed(ask: Ask, examples: Sequence[Example]) -> Vectors:
 
 
 def _request(ask: Ask, example: Example) -> Request:
-    """The request for a text after the BOS tokens, truncated to the context length; an empty text is read as a space."""
+    """Returns the request for a text after the BOS tokens, truncated to the context length; an empty text becomes a space."""
     before = ask.card.tokenizer.bos
     ids = before + ask.card.tokenizer.encode(inputs_text(example) or " ").ids
     return Request(input=TextInput(ids=ids[: ask.card.context_length]), verb=Read(hidden_layer=LAYER, mean_from=len(before)))

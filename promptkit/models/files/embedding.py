@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +17,15 @@ from promptkit.core.inputs import TextInput
 from promptkit.models.files.source import Source
 from promptkit.models.hf.tensors import array_of, embed_ids, tensor_of
 
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
 
 class Embedding:
     """The embedding of a language model, scaled as the model scales it; read from the model's files at the first use."""
 
-    def __init__(self, source: Source, config: Any, dtype: torch.dtype) -> None:
-        """Reads no files yet.
+    def __init__(self, source: Source, config: PretrainedConfig, dtype: torch.dtype) -> None:
+        """Stores the arguments; files are read at the first use.
 
         Args:
             source: The model's files.
@@ -72,7 +75,7 @@ class Embedding:
 
 
 def _stored(folder: Path, name: str) -> Tensor:
-    """A tensor of a folder's safetensors files; its stored name may lack the prefix of the base model, or add one."""
+    """Returns a tensor of a folder's safetensors files; its stored name may lack the prefix of the base model, or add one."""
     from safetensors import safe_open
 
     for file in sorted(folder.glob("*.safetensors")):

@@ -125,7 +125,7 @@ def _convert(file: Path, folder: Path) -> None:
 
 
 def _load(file: Path) -> tuple[Any, Any, bool | None]:
-    """The model in float32, its tokenizer, and whether BOS precedes a text."""
+    """Returns the model in float32, its tokenizer, and whether BOS precedes a text."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -161,8 +161,8 @@ def _store(model: Any, tokenizer: Any, adds_bos: bool | None, folder: Path) -> N
 
 
 def _adds_bos(file: Path) -> bool | None:
-    """Whether BOS precedes a text, according to the file; None if it does not say. Some versions of transformers ignore
-    this."""
+    """Returns whether BOS precedes a text, according to the file; None if it is not
+    specified. Some versions of transformers ignore this."""
     from gguf import GGUFReader
 
     field = GGUFReader(file).get_field("tokenizer.ggml.add_bos_token")

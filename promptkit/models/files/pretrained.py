@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptkit.core.errors import ModelError, OutOfMemory
 from promptkit.core.model import Card
 from promptkit.models.files.quiet import quiet
 from promptkit.models.files.source import LOCAL, Source
 from promptkit.models.files.tokenizer import TransformersTokenizer
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 UNBOUNDED = 2**31
 """The context length of a model whose configuration does not state one, such as a recurrent model."""
@@ -59,11 +62,12 @@ def _unloadable(part: str, source: Source, name: str, error: Exception) -> Model
     )
 
 
-def read_config(source: Source, name: str) -> Any:
+def read_config(source: Source, name: str) -> PretrainedConfig:
     """Returns the transformers configuration of the language model; raises as `fetched`."""
     from transformers import AutoConfig
 
-    return fetched(AutoConfig, source, name).get_text_config()
+    config: PretrainedConfig = fetched(AutoConfig, source, name).get_text_config()
+    return config
 
 
 def read_tokenizer(source: Source, name: str) -> TransformersTokenizer:
@@ -73,7 +77,7 @@ def read_tokenizer(source: Source, name: str) -> TransformersTokenizer:
     return TransformersTokenizer(fetched(AutoTokenizer, source, name))
 
 
-def card(config: Any, tokenizer: TransformersTokenizer, *, at_most: int | None = None) -> Card:
+def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, *, at_most: int | None = None) -> Card:
     """Returns the model card, which manipulations are allowed to see.
 
     Args:
@@ -94,7 +98,7 @@ def card(config: Any, tokenizer: TransformersTokenizer, *, at_most: int | None =
     )
 
 
-def caps_attention_logits(config: Any) -> bool:
+def caps_attention_logits(config: PretrainedConfig) -> bool:
     """Returns whether the model applies a soft cap to its attention logits, as Gemma 2 does."""
     return bool(getattr(config, "attn_logit_softcapping", None))
 

@@ -7,7 +7,7 @@ from logging import ERROR
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within the context, transformers shows errors only; its settings are restored afterwards."""
+    """Context manager in which transformers shows only errors; its settings are restored afterwards."""
     from transformers.utils import logging
 
     level = logging.get_verbosity()

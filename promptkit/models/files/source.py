@@ -92,7 +92,7 @@ def resolve(name: str, revision: str | None = None) -> Source:
 
 
 def _commit(name: str, revision: str | None) -> str:
-    """The commit that a branch or tag refers to now; all files are read at this commit, and runs record it."""
+    """Returns the commit that a branch or tag refers to now; all files are read at this commit, and runs record it."""
     go_offline_if_unreachable()
     from huggingface_hub import errors, hf_hub_download
 

@@ -138,7 +138,7 @@ def _is_control_marker(name: str, chat_template: str) -> bool:
 
 
 def _starts(offsets: Sequence[tuple[int, int]]) -> tuple[int, ...]:
-    """Where the text of each token begins, its leading space included, which some tokenizers leave out of offsets.
+    """Returns where the text of each token begins, its leading space included, which some tokenizers leave out of offsets.
 
     The byte tokens of one character all begin at that character.
     """

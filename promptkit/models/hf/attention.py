@@ -82,7 +82,7 @@ def attend(
         attention_mask: Must be None: the row determines what is visible.
         packed: The row; the keyword that transformers passes through to every layer.
         scaling: Factor of the scores; 1 / sqrt(W) by default.
-        sliding_window: The number of positions that a query sees, its own included; all of them by default.
+        sliding_window: The number of positions that a query sees, including its own; all of them by default.
         softcap: Soft cap of the scores; none by default.
         s_aux: Attention sinks, which are not supported.
 
@@ -93,7 +93,7 @@ def attend(
         NotImplementedError: If the model passes a mask or attention sinks.
     """
     if s_aux is not None or attention_mask is not None:
-        raise NotImplementedError("attention sinks and ready-made masks")
+        raise NotImplementedError("attention sinks and precomputed masks")
     layer = module.layer_idx
     packed.windows[layer] = sliding_window
     if packed.store:
@@ -130,7 +130,7 @@ class KeySource:
 
 
 def _prompt_source(row: PackedRow, layer: int, key: Tensor, value: Tensor, window: int | None) -> KeySource:
-    """The tokens of each prompt; of a text that is being generated, the earlier ones and the new one. key: (K, T, W)."""
+    """Returns the tokens of each prompt; of a text that is being generated, the earlier and the new ones. key: (K, T, W)."""
     if row.generation is None:
         keys, values = _unpack(key, row.unpack_index), _unpack(value, row.unpack_index)
     else:
@@ -142,7 +142,7 @@ def _prompt_source(row: PackedRow, layer: int, key: Tensor, value: Tensor, windo
 
 
 def _shared_prefix_source(row: PackedRow, layer: int, window: int | None) -> list[KeySource]:
-    """The part of the shared prefix that some query can see; empty if there is none."""
+    """Returns the part of the shared prefix that some query can see; empty if there is none."""
     first = 0 if window is None else max(0, row.reuse - window + 1)
     if first >= row.reuse:
         return []
@@ -155,7 +155,7 @@ def _shared_prefix_source(row: PackedRow, layer: int, window: int | None) -> lis
 
 
 def _learned_prefix_sources(row: PackedRow, layer: int, window: int | None, dtype: torch.dtype) -> list[KeySource]:
-    """The learned prefixes of a layer that some query can see.
+    """Returns the learned prefixes of a layer that some query can see.
 
     Their positions come before all others: the prompts' positions are shifted by `row.learned_tokens`.
     """
@@ -205,7 +205,7 @@ def _joint_softmax(sources: Sequence[KeySource], queries: Tensor, softcap: float
 
 
 def _scores(source: KeySource, queries: Tensor, softcap: float | None) -> Tensor:
-    """The scores of each query and key in float32, -inf where the key is not visible; shape (K, B, G, M, N)."""
+    """Returns the scores of each query and key in float32, -inf where the key is not visible; shape (K, B, G, M, N)."""
     scores = capped(_multiply(queries, source.keys.transpose(-1, -2)).float(), softcap)
     return scores if source.visible is None else scores.masked_fill(~source.visible[None, :, None], -torch.inf)
 
@@ -220,18 +220,18 @@ def _multiply(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _unpack(x: Tensor, unpack_index: Tensor) -> Tensor:
-    """(heads, T, W) -> (heads, B, M, W), with zeros where a prompt is shorter than M."""
+    """Unpacks (heads, T, W) to (heads, B, M, W), with zeros where a prompt is shorter than M."""
     return torch.cat([x, x.new_zeros(x.shape[0], 1, x.shape[2])], dim=1)[:, unpack_index]
 
 
 def _unpack_queries(query: Tensor, unpack_index: Tensor, *, kv_heads: int) -> Tensor:
-    """(H, T, W) -> (K, B, G, M, W)."""
+    """Unpacks queries, (H, T, W) to (K, B, G, M, W)."""
     prompts, widest = unpack_index.shape
     return _unpack(query, unpack_index).view(kv_heads, -1, prompts, widest, query.shape[-1]).transpose(1, 2)
 
 
 def _pack_outputs(outputs: Tensor, pack_index: Tensor) -> Tensor:
-    """(K, B, G, M, W) -> (T, H, W)."""
+    """Packs outputs, (K, B, G, M, W) to (T, H, W)."""
     kv_heads, prompts, group, widest, _ = outputs.shape
     flat = outputs.permute(1, 3, 0, 2, 4).reshape(prompts * widest, kv_heads * group, -1)
     return flat[pack_index]

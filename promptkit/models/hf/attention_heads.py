@@ -33,7 +33,7 @@ class AttentionHeads:
     """The attention heads of a model of transformers; implements `promptkit.core.model.Heads`."""
 
     def __init__(self, forward: Forward, *, batch_tokens: int) -> None:
-        """At most `batch_tokens` tokens are computed at once.
+        """Creates a view of a model; at most `batch_tokens` tokens are computed at once.
 
         Raises:
             Unsupported: If the heads of the model cannot be identified.
@@ -80,7 +80,7 @@ class AttentionHeads:
             return _as_floats(torch.stack([self._project(layer, rows) for layer, rows in enumerate(self._tensor(outputs))]))
 
     def _project(self, layer: int, outputs: Tensor) -> Tensor:
-        """What each head of a layer adds, (heads, d_model). outputs: (heads, width)."""
+        """Returns what each head of a layer adds, (heads, d_model). outputs: (heads, width)."""
         projection = self._projections[layer]
         rows = torch.block_diag(*outputs).to(self._forward.dtype)  # type: ignore[no-untyped-call]
         bias = projection(torch.zeros_like(rows[:1]))
@@ -94,7 +94,7 @@ class AttentionHeads:
     def _patched(
         self, ids: Sequence[int], continuation: Sequence[int], heads: LayersAndHeads, replacements: Tensor, prefix: KeyValues
     ) -> Tensor:
-        """The continuation's log-probability with each of these heads replaced alone, shape (heads,).
+        """Returns the continuation's log-probability with one of these heads replaced at a time, shape (heads,).
 
         replacements: (layers, heads, width).
         """
@@ -114,14 +114,14 @@ class AttentionHeads:
         return self._forward.prefill(tuple(ids[:-1]))
 
     def _logprobs(self, ids: Sequence[int], continuation: Sequence[int], copies: int, prefix: KeyValues) -> Tensor:
-        """The continuation's log-probability in each of several copies of the request, shape (copies,)."""
+        """Returns the continuation's log-probability in each of several copies of the request, shape (copies,)."""
         request = Request(input=TextInput(ids=tuple(ids)), verb=Score(continuations=(tuple(continuation),)))
         logprobs = self._forward.token_logprobs([request] * copies, len(ids) - 1, prefix, NO_INTERVENTIONS)
         return torch.stack([continuations[0].sum() for continuations in logprobs])
 
     @contextmanager
     def _projection_hooks(self, layers: Sequence[int], function: Callable[[int, Tensor], Tensor | None]) -> Iterator[None]:
-        """Within the context, calls a function with each layer and the input of its projection, (..., T, heads * width).
+        """Context manager that calls a function with each layer and the input of its projection, (..., T, heads * width).
 
         If the function returns a tensor, it replaces the input.
         """
@@ -140,7 +140,7 @@ class AttentionHeads:
 
     @contextmanager
     def _detecting_norms(self) -> Iterator[None]:
-        """Within the context, a forward pass finds the norms that layers apply to the output of attention (Gemma, OLMo 2).
+        """Context manager in which a forward pass finds the norms that layers apply to the output of attention (Gemma, OLMo 2).
 
         Such a norm is a child of the layer whose input is the tensor that the output projection returned.
         """

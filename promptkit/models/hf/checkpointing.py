@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 @contextmanager
 def checkpointing(layers: Iterable[nn.Module]) -> Iterator[None]:
-    """Within the context, a forward pass stores the inputs of each layer only.
+    """Context manager in which a forward pass stores only the inputs of each layer.
 
     Forward hooks on a layer are outside of the part that is computed again, and run once.
     """

@@ -38,7 +38,7 @@ class Decoding:
     reuse: int
     """How many tokens of `prefix` the prompts begin with."""
     interventions: Interventions[Tensor]
-    """What the prompts contain that is learned."""
+    """The learned parts of the prompts."""
     device: torch.device
     batch_tokens: int
     """The most tokens computed at once."""
@@ -79,7 +79,7 @@ def generate(
 
     Args:
         decoding: The model and the prefix.
-        requests: The requests; each may ask for several samples.
+        requests: The requests; each may request several samples.
         tokenizer: Decodes texts, to find stop strings in them.
         ends: Tokens that end a text.
     """
@@ -101,7 +101,7 @@ def generate(
 
 
 def _start(decoding: Decoding, requests: Sequence[Request], texts: Sequence[Text]) -> tuple[GenerationCache, Tensor]:
-    """A cache with each text's prompt, and the hidden states that predict each text's first token, (texts, d_model)."""
+    """Returns a cache with each text's prompt, and the hidden states that predict each text's first token, (texts, d_model)."""
     prompts, last_states = decoding.prefill(requests)
     longest_prompt = max(len(request.input.ids) - decoding.reuse for request in requests)
     capacity = longest_prompt + max(text.verb.max_tokens for text in texts)

@@ -105,7 +105,7 @@ class TorchScores:
 
 
 def _shared_constant_ids(requests: Sequence[Request]) -> tuple[int, ...]:
-    """The ids that all prompts begin with, before the first learned value; leaves at least one token of each prompt."""
+    """Returns the ids that all prompts begin with, before the first learned value; leaves at least one token of each prompt."""
     prompts, first_input = [request.input.ids for request in requests], requests[0].input
     if first_input.prefixes or any(edit.all_positions or edit.first for edit in first_input.edits):
         return ()

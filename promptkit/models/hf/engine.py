@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import PositiveInt
@@ -74,11 +74,11 @@ class TransformersModel(BaseEngine):
         self._source = resolve(name, settings.revision)
         self._tokenizer_source = resolve(settings.tokenizer) if settings.tokenizer else self._source
         self._notes: list[str] = []
-        self._config: Any = read_config(self._source, name)
+        self._config = read_config(self._source, name)
 
     @cached_property
     def card(self) -> Card:
-        """What manipulations may know of the model; reads the tokenizer at the first access."""
+        """The model's card; the tokenizer is read at the first access."""
         return card(self._config, self._tokenizer)
 
     @cached_property
@@ -160,7 +160,7 @@ class TransformersModel(BaseEngine):
         return merge_vectors(requests, self._config.hidden_size)
 
     def _plans(self, requests: Sequence[Request]) -> list[tuple[list[int], Plan]]:
-        """A plan, with the indices of its requests, for all requests with the same prefixes and edits.
+        """Returns a plan, with the indices of its requests, for all requests with the same prefixes and edits.
 
         Prefixes and edits change the keys and values of the tokens that a plan shares.
         """

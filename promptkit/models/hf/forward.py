@@ -1,4 +1,4 @@
-"""The forward pass of a model: what the packed and the padded implementation have in common."""
+"""The base class of the packed and the padded forward pass."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Forward(ABC):
     """Whether requests reuse the keys and values of their common beginning."""
 
     def __init__(self, causal_lm: CausalLM, *, batch_tokens: int) -> None:
-        """At most `batch_tokens` tokens are computed at once."""
+        """Wraps a model; at most `batch_tokens` tokens are computed at once."""
         self.causal_lm = causal_lm
         self._batch_tokens = batch_tokens
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from promptkit.models.hf.causal_lm import CausalLM
 
 LayerOutput = Tensor | tuple[Tensor, ...]
-"""What a layer of transformers returns: its hidden states, alone or as the first of several values."""
+"""What a layer of transformers returns: its hidden states, by themselves or as the first of several values."""
 
 
 @contextmanager
 def edited(causal_lm: CausalLM, edits: Sequence[HiddenEdit[Tensor]], positions: Tensor, tokens_after: Tensor) -> Iterator[None]:
-    """Within the context, a forward pass of the model applies the edits.
+    """Context manager in which a forward pass of the model applies the edits.
 
     Args:
         causal_lm: The model.
@@ -42,7 +42,7 @@ def edited(causal_lm: CausalLM, edits: Sequence[HiddenEdit[Tensor]], positions: 
 
 
 def _edited_positions(edit: HiddenEdit[Tensor], positions: Tensor, tokens_after: Tensor) -> Tensor:
-    """Where the edit applies: bool, shape as `positions`."""
+    """Returns where the edit applies: bool, shape as `positions`."""
     if edit.all_positions:
         return torch.ones_like(tokens_after, dtype=torch.bool)
     return (tokens_after >= 0) & ((positions < edit.first) | (tokens_after < edit.last))

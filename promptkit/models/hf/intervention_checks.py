@@ -1,4 +1,4 @@
-"""Refuses requests whose learned values a model does not support, or whose shapes do not fit it.
+"""Checks that a model supports the learned values of requests and that their shapes match the model.
 
 What a model supports is determined on a few tokens the first time that a request needs it.
 """
@@ -70,7 +70,7 @@ class InterventionChecks:
             )
 
     def _check_prefix_layers(self, requests: Sequence[Request]) -> None:
-        """The attention of transformers needs a prefix at every layer."""
+        """Raises Unsupported for a prefix that is not at every layer, which the attention of transformers needs."""
         if self._forward.shares_prefixes:
             return
         all_layers = tuple(range(1, self._forward.causal_lm.num_layers + 1))

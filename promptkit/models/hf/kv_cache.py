@@ -78,7 +78,7 @@ class GenerationCache:
 
 
 def _stack(prompts: Sequence[Tensor], capacity: int) -> Tensor:
-    """(kv heads, tokens, head width) of each prompt -> (kv heads, prompts, capacity, head width), padded with zeros."""
+    """Stacks (kv heads, tokens, head width) of each prompt to (kv heads, prompts, capacity, head width), padded with zeros."""
     kv_heads, _, width = prompts[0].shape
     stacked = prompts[0].new_zeros(kv_heads, len(prompts), capacity, width)
     for number, prompt in enumerate(prompts):

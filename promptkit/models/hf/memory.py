@@ -12,7 +12,7 @@ from promptkit.core.errors import OutOfMemory
 
 @contextmanager
 def reporting_out_of_memory(what: str, *, model: str, device: torch.device, **fields: object) -> Iterator[None]:
-    """Within the context, running out of memory raises `OutOfMemory`.
+    """Context manager that raises `OutOfMemory` when memory runs out.
 
     Args:
         what: The subject of the message, such as `A prompt of 300 tokens`.

@@ -120,14 +120,14 @@ class PackedForward(Forward):
         )
 
     def _hidden_states(self, row: PackedRow, *, all_layers: bool = False) -> tuple[Tensor, Sequence[Tensor]]:
-        """See `CausalLM.hidden_states`; applies the row's edits."""
+        """Computes `CausalLM.hidden_states` with the row's edits."""
         with edited(self.causal_lm, row.interventions.edits, row.positions[None], row.tokens_after[None]):
             states = self.causal_lm.hidden_states(row, all_layers=all_layers)
         self.windows |= row.windows
         return states
 
     def _logprobs(self, last: Tensor, batch: _PackedRequests, top_m: int) -> tuple[Tensor, Tensor, Tensor]:
-        """See `LMHead.logprobs`: a line for each entry of `batch.targets`, padded with token 0."""
+        """Computes `LMHead.logprobs`, with a line for each entry of `batch.targets`, padded with token 0."""
         tokens = torch.zeros((len(batch.targets), max(map(len, batch.targets.values()), default=0)), dtype=torch.long)
         for line, ids in enumerate(batch.targets.values()):
             tokens[line, : len(ids)] = torch.tensor(ids, dtype=torch.long)
@@ -158,7 +158,7 @@ class _PackedRequests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answers:
-    """What a forward pass computed for a batch of requests."""
+    """The results of a forward pass for a batch of requests."""
 
     batch: _PackedRequests
     logprobs: list[list[float]]
@@ -175,7 +175,11 @@ class _Answers:
         if isinstance(request.verb, Read):
             return self._read(prompt, request.verb)
         cells = self.batch.continuations(prompt)
-        return ScoreOutput(logprobs=tuple(tuple(self.logprobs[line][column] for line, column in each) for each in cells))
+        return ScoreOutput(
+            logprobs=tuple(
+                tuple(self.logprobs[line][column] for line, column in cells_of_continuation) for cells_of_continuation in cells
+            )
+        )
 
     def _read(self, prompt: int, verb: Read) -> ReadOutput:
         logprobs: list[float] = []
@@ -190,7 +194,7 @@ class _Answers:
 
 
 def _targets(request: Request, nodes: Tree, prompt: int, row: PackedRow) -> dict[int, tuple[int, ...]]:
-    """Row index -> the tokens whose log-probabilities a request needs there."""
+    """Returns row index -> the tokens whose log-probabilities a request needs there."""
     if isinstance(request.verb, Read):
         needs_logprobs = bool(request.verb.token_ids) or request.verb.top_m > 0
         return {row.index(prompt, ROOT): request.verb.token_ids} if needs_logprobs else {}

@@ -179,7 +179,7 @@ def _tokens_after(length: int, tree: Tree, unfinished: bool) -> Tensor:
 
 
 def _visible(length: int, tree: Tree, widest: int) -> Tensor:
-    """The causal mask of one prompt and its tree, shape (M, M), bool; padding sees itself, so that no row of it is empty."""
+    """Returns the causal mask of one prompt and its tree, shape (M, M), bool; padding sees itself, so that no row is empty."""
     size = length + len(tree.tokens)
     visible = torch.eye(widest, dtype=torch.bool)
     visible[:length, :length] = torch.ones(length, length, dtype=torch.bool).tril()
@@ -190,7 +190,7 @@ def _visible(length: int, tree: Tree, widest: int) -> Tensor:
 
 @lru_cache(maxsize=256)
 def _ancestors(parents: tuple[int, ...]) -> Tensor:
-    """Shape (nodes, nodes), bool: whether the second node is the first one itself or one of its ancestors."""
+    """Returns whether the second node is the first one itself or one of its ancestors, shape (nodes, nodes), bool."""
     ancestors = torch.eye(len(parents), dtype=torch.bool)
     for node, parent in enumerate(parents):
         if parent != ROOT:

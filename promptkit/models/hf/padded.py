@@ -70,7 +70,7 @@ class PaddedForward(Forward):
         return [self._score(r.input.ids, r.verb, interventions) for r in requests if isinstance(r.verb, Score)]
 
     def _score(self, prompt: tuple[int, ...], verb: Score, interventions: Interventions[Tensor]) -> list[Tensor]:
-        """The log-probabilities of each continuation's tokens."""
+        """Returns the log-probabilities of each continuation's tokens."""
         width = len(prompt) + max(len(continuation) for continuation in verb.continuations) - 1
         rows_at_once = max(1, self._batch_tokens // width)
         logprobs = []
@@ -119,7 +119,7 @@ class PaddedForward(Forward):
 
 
 def _padded(rows: Sequence[tuple[int, ...]], learned_tokens: int) -> tuple[Tensor, Tensor]:
-    """Token ids, padded with 0, (rows, width); and the mask of what is not padding, (rows, learned tokens + width)."""
+    """Returns token ids, padded with 0, (rows, width); and the mask of what is not padding, (rows, learned tokens + width)."""
     width = max(len(row) for row in rows)
     ids = torch.zeros((len(rows), width), dtype=torch.long)
     mask = torch.zeros((len(rows), learned_tokens + width), dtype=torch.long)

@@ -1,4 +1,4 @@
-"""The hidden state that answers a `Read` request: that of the last position, or a mean over positions."""
+"""The hidden state that answers a `Read` request: the state at the last position, or a mean over positions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def hidden_state(verb: Read, states: Tensor) -> Array:
 
     Args:
         verb: Whether to take the last position or a mean.
-        states: The layer's states at the input's positions, shape (positions, d_model). For the last position alone, the states
+        states: The layer's states at the input's positions, shape (positions, d_model). For only the last position, the states
             of a suffix of the input are sufficient.
     """
     state = states[-1] if verb.mean_from is None else states[verb.mean_from :].float().mean(0)

@@ -1,4 +1,4 @@
-"""Learned values of requests as PyTorch tensors, and tensors as values.
+"""Converts the learned values of requests to PyTorch tensors, and tensors to values.
 
 In a prompt, the id -1-j refers to row j of the prompt's learned vectors. Prefixes are shared and batches are planned by ids
 alone. The vectors of all requests of a run are therefore merged into one table, in which equal rows have equal ids.
@@ -51,7 +51,7 @@ def _rows(vectors: Array, d_model: int) -> list[bytes]:
 
 
 def _renumber(prompt: TextInput, new_rows: Sequence[int], table: Array) -> TextInput:
-    """The prompt with the ids of the table's rows; `new_rows` has the table's row for each of the prompt's own vectors."""
+    """Returns the prompt with the ids of the table's rows; `new_rows` has the table's row for each vector of the prompt."""
     if min(prompt.ids, default=0) < -len(new_rows):
         raise InputError(
             f"The prompt id {min(prompt.ids)} refers to a learned vector that does not exist",

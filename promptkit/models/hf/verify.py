@@ -1,4 +1,4 @@
-"""Checks at load what a model supports, by comparing it with its padded forward on a few tokens and not by its name."""
+"""Checks at load what a model supports, by a comparison with its padded forward on a few tokens instead of by its name."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from promptkit.models.hf.tensors import array_of, prefix_of, tensor_of
 TOLERANCE = 1e-3
 """The largest difference of log-probabilities between two computations of the same in float32."""
 LOW_PRECISION_WORST, LOW_PRECISION_MEAN = 1.0, 0.3
-"""The largest and the mean difference for 16-bit weights. Rounding alone changes the log-probability of an unlikely token by up
+"""The largest and the mean difference for 16-bit weights. Rounding changes the log-probability of an unlikely token by up
 to 0.4, and those of all by 0.13 on average (Gemma 3 270M in bfloat16, where the padded forward, which also rounds in the output
 head, is farther from float32)."""
 KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
 """The kinds of layers whose attention can be replaced."""
 LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
-"""Rotary embeddings that depend on the length of the batch, so that a prefix computed alone would differ."""
+"""Rotary embeddings that depend on the length of the batch, so that a separately computed prefix would differ."""
 SHARED_PROBE_TOKENS = 6
 """How many tokens the two probes have in common."""
 
@@ -60,7 +60,7 @@ def packed_forward(causal_lm: CausalLM, *, batch_tokens: int) -> tuple[PackedFor
 
 
 def supports_vectors(forward: Forward) -> bool:
-    """Whether the model gives the same results for the embeddings of tokens, as learned vectors, as for the tokens."""
+    """Returns whether the model gives the same results for the embeddings of tokens, as learned vectors, as for the tokens."""
     tokens, _ = _probes(forward.causal_lm.vocabulary_size)
     ids = tokens.input.ids
     vectors = replace(tokens, input=TextInput(ids=tuple(-1 - i for i in range(len(ids))), vectors=forward.embed(ids)))
@@ -68,7 +68,7 @@ def supports_vectors(forward: Forward) -> bool:
 
 
 def supports_prefixes(forward: Forward) -> bool:
-    """Whether the model gives the same results for the keys and values of a prompt's first tokens as for the tokens."""
+    """Returns whether the model gives the same results for the keys and values of a prompt's first tokens as for the tokens."""
     tokens, _ = _probes(forward.causal_lm.vocabulary_size)
     ids = tokens.input.ids
     try:
@@ -81,7 +81,7 @@ def supports_prefixes(forward: Forward) -> bool:
 
 
 def supports_edits(forward: Forward) -> bool:
-    """Whether a vector that is added to the output of a middle layer appears in the hidden state that is read there."""
+    """Returns whether a vector that is added to the output of a middle layer appears in the hidden state that is read there."""
     tokens, _ = _probes(forward.causal_lm.vocabulary_size)
     layers = forward.causal_lm.num_layers
     layer = max(1, layers // 2)
@@ -106,7 +106,7 @@ def _hidden_state(forward: Forward, request: Request) -> torch.Tensor:
 
 
 def _difference(expected: list[float], actual: list[float], dtype: torch.dtype) -> str:
-    """How log-probabilities differ, as the reason for a refusal; empty if they are close enough for the data type."""
+    """Returns how log-probabilities differ, as the reason for a refusal; empty if they are close enough for the data type."""
     gaps = [abs(a - b) if isfinite(a) and isfinite(b) else inf for a, b in zip(expected, actual, strict=True)]
     worst, mean = max(gaps), sum(gaps) / len(gaps)
     low_precision = dtype != torch.float32
@@ -116,7 +116,7 @@ def _difference(expected: list[float], actual: list[float], dtype: torch.dtype) 
 
 
 def _unsupported_structure(causal_lm: CausalLM) -> str:
-    """The first reason in the configuration why the model cannot be packed; empty if there is none."""
+    """Returns the first reason in the configuration why the model cannot be packed; empty if there is none."""
     unknown_layers = set(causal_lm.layer_types or ()) - KNOWN_LAYERS
     if unknown_layers:
         return f"it has layers of the kind {', '.join(sorted(unknown_layers))}"
@@ -126,7 +126,7 @@ def _unsupported_structure(causal_lm: CausalLM) -> str:
 
 
 def _wrong_windows(causal_lm: CausalLM, windows: dict[int, int | None]) -> str:
-    """Why the sliding windows of the layers are not those of the configuration; empty if they are.
+    """Returns why the sliding windows of the layers are not those of the configuration; empty if they are.
 
     The probes are shorter than a window, so that a wrong window does not show in log-probabilities.
     """
@@ -142,7 +142,7 @@ def _wrong_windows(causal_lm: CausalLM, windows: dict[int, int | None]) -> str:
 
 
 def _probes(vocabulary: int) -> list[Request]:
-    """Two prompts that share `SHARED_PROBE_TOKENS` tokens, each with continuations that branch."""
+    """Returns two prompts that share `SHARED_PROBE_TOKENS` tokens, each with continuations that branch."""
     token = [(7 * index * index + 3 * index + 5) % vocabulary for index in range(24)]
     verb = Score(continuations=((token[12], token[13], token[14]), (token[12], token[15]), (token[16],)))
     prompts = (tuple(token[:11]), (*token[:SHARED_PROBE_TOKENS], token[18], token[19]))
@@ -150,6 +150,6 @@ def _probes(vocabulary: int) -> list[Request]:
 
 
 def _logprobs(forward: Forward, requests: list[Request], *, reuse: int = 0) -> list[float]:
-    """The log-probabilities of all tokens of all continuations."""
+    """Returns the log-probabilities of all tokens of all continuations."""
     outputs = forward.answer(requests, reuse, forward.prefill(requests[0].input.ids[:reuse]))
     return [x for output in outputs if isinstance(output, ScoreOutput) for row in output.logprobs for x in row]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from promptkit.core.errors import ServerError
 from promptkit.models.http.client import Refused, Server
@@ -102,7 +102,7 @@ def _max_top(server: Server, body: Mapping[str, object]) -> int:
 
 def _probe_chat(server: Server, model: str) -> ServerCapabilities:
     messages = [{"role": "user", "content": "Answer yes or no: is water wet?"}]
-    body: dict[str, Any] = {"model": model, "messages": messages, "max_tokens": 16, "temperature": 0}
+    body: dict[str, object] = {"model": model, "messages": messages, "max_tokens": 16, "temperature": 0}
     try:
         server.post("/chat/completions", {**body, "max_tokens": 1})
     except Refused as error:

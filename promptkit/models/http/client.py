@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from promptkit.core.errors import InputError, ServerError, missing_extra
 from promptkit.models import registry
+
+if TYPE_CHECKING:
+    from openai import APIStatusError
 
 JSON_ATTEMPTS = 3
 """How often a request is sent if its responses are not JSON."""
@@ -68,14 +71,14 @@ class Server:
         self._lock = threading.Lock()
         self._requests = self._prompt_tokens = self._completion_tokens = 0
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str) -> object:
         """Returns the server's JSON, or None if the server does not have the path."""
         try:
             return self._send("GET", path, None)
         except Refused:
             return None
 
-    def post(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
+    def post(self, path: str, body: Mapping[str, object]) -> dict[str, object]:
         """Returns the server's JSON object.
 
         Raises:
@@ -135,10 +138,10 @@ class Server:
                     spent=spent,
                 )
 
-    def _send(self, method: str, path: str, body: Mapping[str, object] | None) -> Any:
+    def _send(self, method: str, path: str, body: Mapping[str, object] | None) -> object:
         import openai
 
-        call: Any = self._client.post if method == "POST" else self._client.get
+        call: Callable[..., object] = self._client.post if method == "POST" else self._client.get
         options = {} if body is None else {"body": body}
         reason = ""
         for _ in range(JSON_ATTEMPTS):
@@ -166,7 +169,7 @@ class Server:
         what = f"cannot be reached: {error.__cause__ or error}"
         return self._error("server-unreachable", what, "Check the address and that the server is running")
 
-    def _status_error(self, error: Any) -> ServerError:
+    def _status_error(self, error: APIStatusError) -> ServerError:
         import openai
 
         variable, message = self._settings.api_key_env, self._message(error)
@@ -192,7 +195,7 @@ class Server:
             **fields,
         )
 
-    def _message(self, error: Any) -> str:
+    def _message(self, error: APIStatusError) -> str:
         body = error.body if isinstance(error.body, dict) else {}
         return self._redact(" ".join(str(body.get("message") or error.message).split()))[:MESSAGE_LENGTH]
 

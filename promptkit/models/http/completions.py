@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import exp, log
-from typing import Any
 
 from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import TextInput
@@ -62,7 +61,7 @@ class Completions:
 
     def write(self, prompt: TextInput, verb: Generate, sample: int) -> Generation:
         """Returns one text, through chat messages where the server offers only chat."""
-        body: dict[str, Any] = {
+        body: dict[str, object] = {
             "model": self._model,
             "max_tokens": verb.max_tokens,
             "temperature": verb.temperature,

@@ -63,7 +63,7 @@ class HttpModel(BaseEngine):
 
     @cached_property
     def card(self) -> Card:
-        """The model's card; the server is asked for the context length unless the settings give it."""
+        """The model's card; the context length is requested from the server unless it is set."""
         return Card(
             tokenizer=self._tokenizer,
             d_model=0,
@@ -167,7 +167,7 @@ class HttpModel(BaseEngine):
             raise Unsupported(
                 f"The server {self._server.url} returns no log-probabilities for completions",
                 code="no-logprobs",
-                hint="Leave out tokenizer, so that labels are read from its chat replies, or use another server",
+                hint="Leave out tokenizer to read labels from its chat replies, or use another server",
                 url=self._server.url,
             )
 

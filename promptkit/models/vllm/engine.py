@@ -11,7 +11,7 @@ import atexit
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt
 
@@ -31,13 +31,18 @@ from promptkit.models.vllm.capture import captured
 from promptkit.models.vllm.interrupt import interruptible
 from promptkit.models.vllm.startup import installed_version, start_engine
 
+if TYPE_CHECKING:
+    from vllm import LLM, RequestOutput, SamplingParams
+
+    from promptkit.models.files.embedding import Embedding
+
 MAX_IDS = 128
 """vLLM's maximum number of tokens that one request can name."""
 CPU_BLOCK = 32
 """Tokens of a block of the prefix cache on a CPU. With vLLM's default of 128, every request would compute up to 127 tokens
 that it shares with others."""
 IDENTITY_SETTINGS = {"quantization", "max_model_len", "tensor_parallel_size", "pipeline_parallel_size", "engine_args"}
-"""Settings that are part of the model's identity as they are."""
+"""Settings that are part of the model's identity without conversion."""
 CACHE_HITS, CACHE_QUERIES = "vllm:prefix_cache_hits", "vllm:prefix_cache_queries"
 
 
@@ -78,7 +83,7 @@ class VllmModel(BatchedEngine):
         """Hub id or folder of the tokenizer. Default: the model's tokenizer."""
         batch_tokens: PositiveInt = 65536
         """Maximum number of prompt tokens that vLLM is given at once, and that are lost when a run is killed."""
-        engine_args: Annotated[dict[str, Any], BeforeValidator(_parse_json)] = Field(default_factory=dict)
+        engine_args: Annotated[dict[str, object], BeforeValidator(_parse_json)] = Field(default_factory=dict)
         """More arguments of vLLM's engine, as a JSON object: {"swap_space": 4}."""
 
     def __init__(self, name: str, settings: Settings) -> None:
@@ -92,8 +97,8 @@ class VllmModel(BatchedEngine):
         self._version = installed_version()
         self._source = resolve(name, settings.revision)
         self._tokenizer_source = resolve(settings.tokenizer) if settings.tokenizer else self._source
-        self._config: Any = read_config(self._source, name)
-        self._engine: Any = None
+        self._config = read_config(self._source, name)
+        self._engine: LLM | None = None
         self._accepts_vectors = False
 
     @cached_property
@@ -133,8 +138,7 @@ class VllmModel(BatchedEngine):
 
     def embed(self, ids: Sequence[int]) -> Array:
         """Returns the embeddings of the tokens, read from the model's files."""
-        rows: Array = self._embedding.vectors(ids)
-        return rows
+        return self._embedding.vectors(ids)
 
     def close(self) -> None:
         """Ends vLLM's engine and its processes."""
@@ -205,7 +209,7 @@ class VllmModel(BatchedEngine):
             text.finish()
         return outputs_of(texts, len(requests))
 
-    def _sampling_parameters(self, text: Text) -> Any:
+    def _sampling_parameters(self, text: Text) -> SamplingParams:
         from vllm import SamplingParams
 
         return SamplingParams(
@@ -219,15 +223,17 @@ class VllmModel(BatchedEngine):
 
     # ---- the engine ----
 
-    def _generate(self, prompts: Sequence[TextInput], parameters: Sequence[Any]) -> Any:
+    def _generate(self, prompts: Sequence[TextInput], parameters: Sequence[SamplingParams]) -> list[RequestOutput]:
         if not prompts:
             return []
         from vllm.v1.engine.exceptions import EngineDeadError
 
+        engine = self._started(vectors=False)
         try:
             with interruptible():
                 inputs = [self._prompt(prompt) for prompt in prompts]
-                return self._engine.generate(inputs, list(parameters), use_tqdm=False)
+                outputs: list[RequestOutput] = engine.generate(inputs, list(parameters), use_tqdm=False)
+                return outputs
         except ValueError as error:  # vLLM's checks of a request
             raise InputError(
                 f"vLLM refused a prompt: {str(error).splitlines()[0]}",
@@ -243,20 +249,20 @@ class VllmModel(BatchedEngine):
                 model=self.name,
             ) from None
 
-    def _prompt(self, prompt: TextInput) -> dict[str, Any]:
+    def _prompt(self, prompt: TextInput) -> dict[str, object]:
         if prompt.vectors is None:
             return {"prompt_token_ids": list(prompt.ids)}
         return {"prompt_embeds": self._embedding.rows(prompt)}
 
     @cached_property
-    def _embedding(self) -> Any:
+    def _embedding(self) -> Embedding:
         import torch
 
         from promptkit.models.files.embedding import Embedding
 
         return Embedding(self._source, self._config, getattr(torch, self._dtype))
 
-    def _started(self, *, vectors: bool) -> Any:
+    def _started(self, *, vectors: bool) -> LLM:
         """Returns vLLM's engine, restarted when the first learned vectors arrive."""
         if self._engine is not None and vectors and not self._accepts_vectors:
             self.close()
@@ -269,7 +275,7 @@ class VllmModel(BatchedEngine):
             atexit.register(self.close)
         return self._engine
 
-    def _arguments(self, vectors: bool) -> dict[str, Any]:
+    def _arguments(self, vectors: bool) -> dict[str, object]:
         settings = self._settings
         on_cpu = self._device == "cpu"
         return {

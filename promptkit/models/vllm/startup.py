@@ -6,11 +6,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from promptkit.core.errors import MissingPackage, ModelError, PromptkitError, missing_extra, unknown
 from promptkit.models.vllm.capture import captured
 from promptkit.models.vllm.interrupt import interruptible
+
+if TYPE_CHECKING:
+    from vllm import LLM
 
 INSTALL = "pip install -U 'vllm>=0.32'"
 
@@ -25,7 +29,7 @@ def installed_version() -> str:
     raise missing_extra("vllm", "vllm", "The vllm engine")
 
 
-def start_engine(model: str, arguments: Mapping[str, Any], extra: Mapping[str, Any], *, cpu_cache_gib: int) -> Any:
+def start_engine(model: str, arguments: Mapping[str, object], extra: Mapping[str, object], *, cpu_cache_gib: int) -> LLM:
     """Returns a started `vllm.LLM`.
 
     Args:
@@ -61,7 +65,7 @@ def start_engine(model: str, arguments: Mapping[str, Any], extra: Mapping[str, A
     )
 
 
-def _check_arguments(extra: Mapping[str, Any]) -> None:
+def _check_arguments(extra: Mapping[str, object]) -> None:
     from vllm.engine.arg_utils import EngineArgs
 
     known = [field.name for field in fields(EngineArgs)]
@@ -70,7 +74,7 @@ def _check_arguments(extra: Mapping[str, Any]) -> None:
             raise unknown("argument of vLLM's engine", name, known)
 
 
-def _check_version(vllm: Any) -> None:
+def _check_version(vllm: ModuleType) -> None:
     if "logprob_token_ids" not in vllm.SamplingParams.__struct_fields__:
         installed = installed_version()
         raise MissingPackage(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from promptkit.core.arrays import Array
 from promptkit.training.checkpoint import TrainingState
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Parameters = Mapping[str, Array]
 
@@ -22,7 +26,7 @@ class Objective(Protocol):
         """Returns the loss, and its gradient with respect to each parameter."""
         ...
 
-    def token_swap_scores(self, parameters: Parameters) -> tuple[float, dict[str, Any]]:
+    def token_swap_scores(self, parameters: Parameters) -> tuple[float, dict[str, NDArray[np.floating]]]:
         """Returns the loss, and to first order its change for each replacement of a token.
 
         Returns:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -100,7 +100,7 @@ def _past_losses(state: TrainingState, population: int) -> NDArray[np.float32]:
     return np.empty((0, population), np.float32)
 
 
-def _projected(origin: Parameters, projections: Mapping[str, Any], z: Floats) -> dict[str, Array]:
+def _projected(origin: Parameters, projections: Mapping[str, NDArray[np.float32]], z: Floats) -> dict[str, Array]:
     """Returns the parameters at z, p0 + A z."""
     return {
         name: as_array(array.numpy() + (projections[name] @ z.astype(np.float32)).reshape(array.shape))
@@ -108,7 +108,7 @@ def _projected(origin: Parameters, projections: Mapping[str, Any], z: Floats) ->
     }
 
 
-def _projections(origin: Parameters, d: int, seed: int) -> dict[str, Any]:
+def _projections(origin: Parameters, d: int, seed: int) -> dict[str, NDArray[np.float32]]:
     """Returns A for each parameter, shape (size of the parameter, d)."""
     draw = generator("subspace", seed)
     shapes = {name: (int(np.prod(array.shape)), d) for name, array in sorted(origin.items())}

@@ -11,9 +11,10 @@ best replaces the current token if its loss is lower.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.core.arrays import as_array
 from promptkit.core.errors import InputError
@@ -56,7 +57,7 @@ class HotFlip:
 
         return step
 
-    def _candidates(self, parameters: Parameters, name: str, position: int, scores: Any) -> list[Parameters]:
+    def _candidates(self, parameters: Parameters, name: str, position: int, scores: NDArray[np.floating]) -> list[Parameters]:
         """Returns the parameters with each of the most promising tokens at the position."""
         tokens = parameters[name].numpy()
         scores = scores.copy()

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError
@@ -85,7 +86,7 @@ def root_mean_square(array: Array) -> float:
     return float(np.sqrt(np.mean(array.numpy().astype(np.float64) ** 2))) or 1.0
 
 
-def _signs(parameters: Mapping[str, Array], seed: tuple[int, ...]) -> dict[str, Any]:
+def _signs(parameters: Mapping[str, Array], seed: tuple[int, ...]) -> dict[str, NDArray[np.floating]]:
     """Returns a random sign, -1 or 1, for each number."""
     draw = generator("spsa", seed)
     return {name: 2.0 * draw.integers(0, 2, array.shape) - 1 for name, array in sorted(parameters.items())}
