@@ -38,7 +38,7 @@ def figures(text: str) -> list[float]:
 
 @pytest.mark.real
 @pytest.mark.parametrize(("program", "printed"), PROGRAMS)
-def test_a_program_prints_what_the_page_shows(program: str, printed: str, tmp_path: Path) -> None:
+def test_programs_print_the_documented_output(program: str, printed: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600
     )
@@ -68,7 +68,7 @@ def test_the_options_of_a_command_exist(command: str) -> None:
 
 
 @pytest.mark.parametrize(("page", "link"), LINKS, ids=lambda value: value if isinstance(value, str) else value.name)
-def test_a_link_leads_to_a_file(page: Path, link: str) -> None:
+def test_links_point_to_existing_files(page: Path, link: str) -> None:
     assert (page.parent / link).exists()
 
 
@@ -79,7 +79,7 @@ def test_the_tree_has_one_line_for_each_package() -> None:
     assert sorted(named) == sorted(path.name for path in (ROOT / "promptkit").iterdir() if (path / "__init__.py").is_file())
 
 
-def test_the_table_of_engines_is_what_the_code_says() -> None:
+def test_the_table_of_engines_matches_the_code() -> None:
     assert capabilities_table() in TEXTS["engines.md"]
 
 

@@ -109,7 +109,7 @@ def test_type_checkers_see_exactly_the_public_names() -> None:
         ("import promptkit; promptkit.Prompt, promptkit.Verbalizer, promptkit.task", {"torch", "transformers", "datasets"}),
     ],
 )
-def test_importing_promptkit_imports_nothing_heavy(statement: str, heavy: set[str]) -> None:
+def test_importing_promptkit_imports_no_heavy_package(statement: str, heavy: set[str]) -> None:
     code = f"import sys; {statement}; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "promptkit" in result.stdout.split()

@@ -53,7 +53,7 @@ def test_order_matters_only_for_ties(texts: list[str | None], random: Any) -> No
 
 
 @given(answers, st.integers(0, 12))
-def test_texts_without_answer_never_win(texts: list[str | None], extra: int) -> None:
+def test_texts_without_answer_do_not_win(texts: list[str | None], extra: int) -> None:
     assert winner([None] * extra + texts) == winner(texts)
     assert (majority(texts) is None) == (set(texts) == {None})
 

@@ -96,7 +96,7 @@ rows = st.lists(
 
 
 @given(rows, st.sampled_from([None, *LABELS]))
-def test_biases_equal_those_counted_by_hand(tmp_path_factory: pytest.TempPathFactory, rows: Any, premise: str | None) -> None:
+def test_biases_equal_counts_by_hand(tmp_path_factory: pytest.TempPathFactory, rows: Any, premise: str | None) -> None:
     found = bias(str(write(tmp_path_factory.mktemp("run"), rows, premise)))
     recency = [(demo_labels[-1], gold, predicted) for demo_labels, gold, predicted in rows if demo_labels]
     majority = []
@@ -122,7 +122,7 @@ def test_biases_equal_those_counted_by_hand(tmp_path_factory: pytest.TempPathFac
     json.dumps(found.to_json())
 
 
-def test_missing_biases_have_a_reason_and_each_branch_has_its_own_biases(tmp_path: Path) -> None:
+def test_missing_biases_have_a_reason_and_each_branch_has_separate_biases(tmp_path: Path) -> None:
     words = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
     prompt, model = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=4)), pk.load("fake")
     chains: list[list[Any]] = [[words], [words, pk.calibrate.Batch(rows=8)]]

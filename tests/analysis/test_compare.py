@@ -54,7 +54,7 @@ def test_runs_and_branches_are_paired_by_row(tmp_path: Path) -> None:
     assert json.loads(json.dumps(comparison.to_json()))["branches"][0]["p"] is None
 
 
-def test_rows_that_some_runs_lack_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_rows_missing_from_some_runs_are_excluded_and_counted(tmp_path: Path) -> None:
     few, many = run(tmp_path, limit=10), run(tmp_path, limit=25)
     comparison = compare_runs([str(many.path), str(few.path)])
     assert (comparison.n, comparison.left_out) == (10, 15)

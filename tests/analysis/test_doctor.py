@@ -37,7 +37,7 @@ def shifted(by: float) -> Any:
 
 
 @pytest.mark.parametrize("by", [0.0, 1e-3, 0.5])
-def test_differences_are_those_of_the_label_log_probabilities(by: float) -> None:
+def test_differences_equal_differences_of_label_log_probabilities(by: float) -> None:
     found = diagnose(pk.load("fake"), shifted(by), TASK, PROMPT, reader_for(TASK), limit=30)
     assert found.largest == pytest.approx(by, abs=1e-9)
     assert found.mean == pytest.approx(by / 2, abs=1e-9)

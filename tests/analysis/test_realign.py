@@ -78,7 +78,7 @@ def names(found: Alignments) -> list[str]:
     return [result.align for result in found.results]
 
 
-def test_an_uncalibrated_run_allows_calibrations_on_its_own_rows_and_lists_what_others_need(tmp_path: Path) -> None:
+def test_an_uncalibrated_run_supports_calibrations_on_its_rows_and_lists_missing_outputs(tmp_path: Path) -> None:
     found = align(run(tmp_path).path)
     assert names(found) == ["verbalizer", *TRANSDUCTIVE]
     assert [each.name for each in found.unavailable] == [*CALIBRATIONS]
@@ -115,7 +115,7 @@ def test_recorded_random_words_need_no_rows_of_the_fit_part(tmp_path: Path) -> N
         ({"cot": pk.cot.zero_shot(max_tokens=4)}, "sentiment/review", ("pmi",)),
     ],
 )
-def test_the_command_collects_nothing_that_the_prompt_cannot_provide(
+def test_the_command_collects_only_outputs_that_the_prompt_supports(
     tmp_path: Path, prompt: dict[str, Any], template: str, never: tuple[str, ...]
 ) -> None:
     plain = pk.Predictor(pk.load("fake"), pk.Prompt(template, **prompt), pk.Verbalizer(WORDS))
@@ -145,7 +145,7 @@ PROMPTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_the_command_repeats_the_run_and_collects_what_is_missing(
+def test_the_command_repeats_the_run_and_collects_missing_outputs(
     tmp_path: Path, prompt: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = run(tmp_path, "batch:rows=5", limit=10, **prompt)
@@ -175,7 +175,7 @@ RUNS = [
 
 
 @pytest.mark.parametrize("given", RUNS)
-def test_the_command_is_that_of_the_run_and_contains_nothing_that_eval_refuses(
+def test_the_command_repeats_the_run_with_options_that_eval_accepts(
     tmp_path: Path, given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def typed(command: str) -> Any:
@@ -309,7 +309,7 @@ def test_the_commands_print_json_or_a_table_and_draw(
 # ---- reliability diagrams ---------------------------------------------------------------------------
 
 
-def test_bins_are_those_of_the_ece_and_the_matrix_counts_every_row(full_run: pk.Run) -> None:
+def test_bins_equal_the_bins_of_the_ece_and_the_matrix_counts_every_row(full_run: pk.Run) -> None:
     found = align(full_run.path)
     for result in found.results:
         bins = confidence_bins(result)

@@ -56,7 +56,7 @@ def test_the_printed_command_reproduces_the_evaluation(run_command: Command, mor
     assert result["held_out"] == {key: pytest.approx(value, abs=1e-6) for key, value in figures.items()}
 
 
-def test_a_list_is_tried_alone_or_with_proposed_instructions(run_command: Command) -> None:
+def test_listed_instructions_are_tried_with_or_without_proposed_ones(run_command: Command) -> None:
     alone, joined = (
         json.loads(run_command(*SEARCH, "--list", "tries.txt", *more, "--json")) for more in ((), ("--method", "ape"))
     )

@@ -23,14 +23,14 @@ def test_values_survive_to_the_last_bit(numbers: np.ndarray) -> None:
 
 
 @given(values, values)
-def test_arrays_are_equal_if_shape_and_bytes_are(one: np.ndarray, other: np.ndarray) -> None:
+def test_arrays_are_equal_if_shapes_and_bytes_are_equal(one: np.ndarray, other: np.ndarray) -> None:
     same = one.shape == other.shape and one.tobytes() == other.tobytes()
     assert (as_array(one) == as_array(other)) is same
     assert not same or hash(as_array(one)) == hash(as_array(other))
     assert {as_array(one): 1}[as_array(one.copy())] == 1
 
 
-def test_arrays_of_the_same_bytes_and_another_shape_differ() -> None:
+def test_arrays_with_equal_bytes_and_different_shapes_differ() -> None:
     assert zeros(2, 3) != zeros(3, 2)
     assert zeros(2, 3) != "zeros"
 

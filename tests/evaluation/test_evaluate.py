@@ -178,7 +178,7 @@ def test_predictors_that_cannot_share_a_pass_are_refused(tmp_path: Path) -> None
         evaluate([one, other], pk.task("sentiment"), out=tmp_path)
 
 
-def test_a_label_without_a_word_is_refused_before_the_model_is_asked(tmp_path: Path) -> None:
+def test_a_label_without_a_word_is_refused_before_the_model_is_queried(tmp_path: Path) -> None:
     model = killed_after(0)
     wrong = pk.Predictor(model, pk.Prompt("sentiment/review"), {"positive": "good", "so so": "meh"})
     with refused(TaskError, "label-without-word", task="sentiment", labels=("negative",)):

@@ -230,7 +230,7 @@ def test_choices_are_scored_by_pmi_against_the_premise_of_each_row(chosen: tuple
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.lists(st.floats(-9, 0), min_size=3, max_size=3)), min_size=2, max_size=20))
-def test_metrics_of_choices_equal_those_of_labels_if_all_rows_have_as_many(rows: list[tuple[int, list[float]]]) -> None:
+def test_metrics_of_choices_equal_metrics_of_labels_if_rows_have_equal_numbers_of_choices(rows: list[tuple[int, list[float]]]) -> None:
     gold, logprobs = np.array([g for g, _ in rows]), np.array([x for _, x in rows])
     full = classification(gold, logprobs)
     of_choices = choice(gold, np.hstack([logprobs, np.full((len(rows), 2), -np.inf)]))

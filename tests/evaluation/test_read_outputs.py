@@ -121,7 +121,7 @@ def test_fit_warnings_are_the_same_for_new_finished_merged_and_realigned_runs(tm
 # ---- the numbers --------------------------------------------------------------------------------------
 
 
-def test_tokens_are_the_likeliest_over_the_labeled_rows_and_numbers_are_the_models(tmp_path):
+def test_tokens_are_the_likeliest_over_the_labeled_rows_and_numbers_equal_the_model(tmp_path):
     task = write_task(tmp_path / "task")
     learned = ["blm:per_class=4:tokens=7", "knn:per_class=2:seed=1:tokens=3", "hidden:layer=0", "linear", "linear:layer=-1"]
     finished = run(task, tmp_path, learned)
@@ -192,7 +192,7 @@ def test_every_probe_gives_finite_numbers(full_run):
 
 
 @pytest.mark.parametrize("spelling", LEARNED)
-def test_a_probe_is_the_same_alone_and_with_others(full_run, tmp_path, spelling):
+def test_a_probe_gives_the_same_results_with_and_without_other_probes(full_run, tmp_path, spelling):
     (alone,) = run(write_task(tmp_path / "task"), tmp_path, [spelling]).results
     np.testing.assert_allclose(alone.logprobs, results(full_run)[alone.align], atol=1e-9)
 
@@ -251,7 +251,7 @@ def test_a_killed_run_continues_to_the_same_bytes(full_run, tmp_path, batches):
     assert not (resumed.path / "outputs.jsonl").exists()
 
 
-def test_a_finished_run_is_read_without_asking_the_model(full_run, tmp_path):
+def test_a_finished_run_is_read_without_querying_the_model(full_run, tmp_path):
     task = write_task(tmp_path / "task")
     run(task, tmp_path, LEARNED)
     again = run(task, tmp_path, LEARNED, model=killed_after(0))
@@ -393,7 +393,7 @@ def test_hidden_states_are_not_collectable_from_an_engine_without_them(tmp_path,
 # ---- transformers -----------------------------------------------------------------------------------------
 
 
-def test_numbers_read_in_a_batch_with_a_shared_prefix_equal_those_of_each_row_alone(tmp_path):
+def test_numbers_read_in_a_batch_with_a_shared_prefix_equal_numbers_of_single_rows(tmp_path):
     task, model = write_task(tmp_path / "task"), pk.load(str(save(tmp_path / "model", "llama")))
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=2))
     calibration = build("calibration", CALIBRATIONS, "knn:per_class=2:tokens=9")

@@ -79,7 +79,7 @@ def lines(run: pk.Run) -> dict[str, Any]:
     return {line["id"]: line for line in map(json.loads, (run.path / "support.jsonl").read_text().splitlines())}
 
 
-def test_a_fit_sees_only_labels_of_the_fit_part(tmp_path: Path) -> None:
+def test_fits_use_only_labels_of_the_fit_part(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task")
     support, labels, run = fitted(task, tmp_path, rows=1000)
     part = {row.id: row for row in task.part("fit")}
@@ -91,7 +91,7 @@ def test_a_fit_sees_only_labels_of_the_fit_part(tmp_path: Path) -> None:
     assert len(support.rows.logprobs) == len(labels)
 
 
-def test_no_label_of_a_test_row_changes_what_a_fit_sees(tmp_path: Path) -> None:
+def test_labels_of_test_rows_do_not_change_fit_data(tmp_path: Path) -> None:
     one, other = (
         fitted(write_task(tmp_path / str(flipped), flipped=flipped), tmp_path / str(flipped), rows=1000)
         for flipped in (False, True)
@@ -155,7 +155,7 @@ def test_a_prompt_with_a_chain_of_thought_has_no_premise(tmp_path: Path) -> None
         fitted(write_task(tmp_path / "task"), tmp_path, cot=pk.cot.zero_shot(max_tokens=4))
 
 
-def test_many_contexts_are_warned_of_before_the_model_is_asked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_many_contexts_cause_a_warning_before_the_model_is_queried(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     task = write_task(tmp_path / "task")
     with caplog.at_level(logging.WARNING):
         fitted(task, tmp_path, demos=pk.demos.first(k=2))
@@ -202,7 +202,7 @@ def test_all_calibrations_share_one_pass_and_equal_the_branch_alone(tmp_path: Pa
 
 
 @pytest.mark.parametrize("on", ["fit", "test"])
-def test_a_prior_estimated_on_unequal_classes_is_warned_of(tmp_path: Path, on: Any) -> None:
+def test_a_prior_estimated_on_unequal_classes_causes_a_warning(tmp_path: Path, on: Any) -> None:
     write_task(tmp_path / "task")
     for name in ("train", "test"):  # nine of ten rows are `no`
         rows = [{"text": f"{name} {i}", "label": "yes" if i % 10 == 0 else "no"} for i in range(300)]
@@ -226,7 +226,7 @@ def test_equal_classes_are_rarely_reported_as_unequal(labels: int, rows: int) ->
     assert class_skew(prior, [], skewed, labels) is None
 
 
-def test_a_calibration_that_cannot_be_fitted_is_refused_before_the_model_is_asked(
+def test_a_calibration_that_cannot_be_fitted_is_refused_before_the_model_is_queried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = write_task(tmp_path / "task")

@@ -95,7 +95,7 @@ def test_a_run_records_every_text_with_its_answer_and_the_majority_answer(task: 
         assert line["correct"] == (line["prediction"] in line["accepted"])
 
 
-def test_metrics_are_those_of_the_recorded_texts(task: pk.Task, tmp_path: Path) -> None:
+def test_metrics_equal_metrics_of_the_recorded_texts(task: pk.Task, tmp_path: Path) -> None:
     finished = run(task, 5, tmp_path)
     metrics = finished.results[0].metrics
     answers = [tuple(text["answer"] for text in line["generations"]) for line in lines(finished)]

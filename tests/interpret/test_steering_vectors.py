@@ -71,7 +71,7 @@ def test_a_saved_vector_changes_a_prompt_without_demonstrations(folder: Path, tm
     assert (plain.path / "samples.jsonl").read_bytes() != (moved.path / "samples.jsonl").read_bytes()
 
 
-def test_replacing_a_state_by_itself_changes_nothing(folder: Path) -> None:
+def test_replacing_a_state_with_itself_changes_nothing(folder: Path) -> None:
     predictor = make_predictor(folder, demos=pk.demos.zero())
     row = pk.task(folder / "task.yaml").rows("test")[0]
     bound = predictor.manipulate.bind(BindContext(ask=CachedModel(predictor.model), reader=predictor.reader))

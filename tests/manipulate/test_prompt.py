@@ -111,7 +111,7 @@ def test_the_end_of_an_answer_is_encoded_together_with_it(bind_context, merging,
 
 
 @given(text=texts, demonstration=texts, label=st.sampled_from(sorted(WORDS)), chat=st.booleans())
-def test_data_is_shown_unchanged_and_is_never_interpreted(render, card, text, demonstration, label, chat):
+def test_data_is_shown_unchanged_and_not_interpreted(render, card, text, demonstration, label, chat):
     row = LabeledExample(id="row", inputs={"text": demonstration + "."}, label=label)
     harmless = LabeledExample(id="row", inputs={"text": "y"}, label=label)
     prompt = Prompt(TEMPLATE, demos=demos.first(k=1), chat=chat)
@@ -136,7 +136,7 @@ def test_the_order_is_applied_to_the_selected_demonstrations(context, render, po
 
 
 @pytest.mark.parametrize("written", ["Say it.", "{{ not rendered }} <bos>"])
-def test_a_given_instruction_replaces_the_template_s_and_is_not_rendered(render, pool, card, written):
+def test_a_custom_instruction_replaces_the_instruction_of_the_template_and_is_not_rendered(render, pool, card, written):
     rendered = render(Prompt(TEMPLATE, instruction=written), pool, card)
     assert shown_text(rendered) == written + "\n--\nReview: so so\nSentiment:"
 

@@ -89,7 +89,7 @@ def test_every_setting_that_changes_an_output_is_part_of_the_key(new_cache, chan
     assert not cache.find(ID, [change(request)])
 
 
-def test_fewer_samples_are_found_among_more_and_greedy_texts_with_any_seed(new_cache):
+def test_cached_samples_serve_smaller_requests_and_greedy_texts_any_seed(new_cache):
     cache = new_cache()
     eight, three = (
         Request(input=TextInput(ids=(1, 2)), verb=Generate(max_tokens=4, temperature=1.0, seed=3, n=n)) for n in (8, 3)

@@ -138,7 +138,7 @@ def messages(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
         MESSAGES.write_text("\n\n".join(texts) + "\n", "utf-8")
 
 
-def test_the_table_has_distinct_names() -> None:
+def test_entries_of_the_table_have_distinct_names() -> None:
     assert len({entry["name"] for entry in TABLE}) == len(TABLE) >= 60
 
 

@@ -190,7 +190,7 @@ def test_opro_sees_instructions_with_their_accuracies() -> None:
 
 @pytest.mark.parametrize("task", ["sentiment", "capitals", "arithmetic"])
 @pytest.mark.parametrize("shots", [0, 2])
-def test_scores_equal_those_of_a_run(task: str, shots: int, tmp_path: Path) -> None:
+def test_scores_equal_a_run(task: str, shots: int, tmp_path: Path) -> None:
     from promptkit.align.chain import reader_for
 
     loaded, model = pk.task(task), pk.load("fake")
@@ -209,7 +209,7 @@ def test_scores_equal_those_of_a_run(task: str, shots: int, tmp_path: Path) -> N
             assert score.logprob == pytest.approx(sum(golds) / 12, abs=10**-DECIMALS)
 
 
-def test_the_log_probability_of_a_correct_text_is_the_model_s() -> None:
+def test_the_log_probability_of_a_correct_text_equals_the_model_output() -> None:
     loaded, model = pk.task("capitals"), pk.load("fake")
     prompt = pk.Prompt("facts/capital", instruction="Well.")
     (row,) = searching.by_hash(loaded.rows("test"), 1)
@@ -328,7 +328,7 @@ def test_an_interrupted_search_continues_where_it_stopped(
     assert later.answered.total() == whole.answered.total() - broken.answered.total()
 
 
-def test_without_cache_the_result_is_the_same_and_nothing_is_kept() -> None:
+def test_without_cache_the_result_is_the_same_and_nothing_is_stored() -> None:
     first, again = Obedient(), Obedient()
     before, after = search(model=first, cache=False, out="one"), search(model=again, cache=False, out="other")
     assert again.answered == first.answered
@@ -344,7 +344,7 @@ def test_a_rung_queries_only_its_new_rows() -> None:
 
 
 @pytest.mark.parametrize(("shots", "calls"), [(0, 1), (8, 3)])
-def test_prompts_with_a_long_common_prefix_have_a_separate_call(
+def test_prompts_with_a_long_common_prefix_are_scored_in_a_separate_call(
     shots: int, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call_sizes: list[int] = []

@@ -90,7 +90,7 @@ def test_opro_shows_the_best_instructions_with_the_best_last(writer: Writer) -> 
     assert shown(writer.asked[1][0]) != shown(prompt)
 
 
-def test_a_chat_model_is_asked_in_a_user_turn(writer: Writer) -> None:
+def test_a_chat_model_is_prompted_in_a_user_turn(writer: Writer) -> None:
     proposer(writer, chat=True).from_pairs(1)
     ((prompt, _),) = writer.asked
     assert prompt.startswith("<bos><turn>user\nI gave a friend")

@@ -69,7 +69,7 @@ def test_a_comparison_is_the_mean_of_paired_differences(study: pk.Study) -> None
     assert table.rows[0][-1] == Estimate(value=0.0, low=0.0, high=0.0)  # without demonstrations they are one run
 
 
-def test_best_equals_that_of_pandas(study: pk.Study) -> None:
+def test_best_equals_pandas(study: pk.Study) -> None:
     frame = study.where(align="contextual").to_pandas()
     groups = frame.groupby(["demos", "k"])["accuracy"]
     for demos, k, count, mean, worst, best, optimism_of_best, which in study.where(align="contextual").best().rows:
@@ -91,7 +91,7 @@ def test_the_frame_of_items_has_every_prediction(study: pk.Study) -> None:
     )
 
 
-def test_generated_texts_have_their_own_metrics(tmp_path: Path) -> None:
+def test_generated_texts_have_separate_metrics(tmp_path: Path) -> None:
     def write(k: int, seed: int) -> pk.Predictor:
         prompt = pk.Prompt("facts/capital", demos=pk.demos.random(k=k, seed=seed))
         return pk.Predictor(load("fake"), prompt, pk.extract.first_line(max_tokens=3))
@@ -207,7 +207,7 @@ def test_variance_needs_every_combination_and_names_the_dimensions(study: pk.Stu
 # ---- intervals --------------------------------------------------------------------------------------
 
 
-def test_the_variance_of_a_proportion_is_that_of_two_crossed_factors() -> None:
+def test_the_variance_of_a_proportion_equals_two_crossed_factors() -> None:
     generator = np.random.default_rng(4)
     correct = (generator.normal(1, 1, 300) + generator.normal(0, 0.4, (6, 1)) + generator.normal(0, 0.5, (6, 300)) > 0) * 1.0
     found = interval(np.array([mean_of(row)(resamples(300)) for row in correct]), 300, (0, 1))
@@ -245,7 +245,7 @@ def test_equal_options_have_no_optimism() -> None:
     assert optimism(np.tile(correct, (4, 1))) == optimism(correct[None]) == 0
 
 
-def test_optimism_of_equally_good_options_is_that_of_the_largest_normal() -> None:
+def test_optimism_of_equally_good_options_equals_the_expected_maximum_of_normals() -> None:
     """On half of the items, the mean of the largest of N normals of variance p (1 - p) / n; on the other half 0."""
     generator, items, options = np.random.default_rng(8), 100, 5
     found = [optimism((generator.random((options, items)) < 0.7) * 1.0, seed=i) for i in range(60)]

@@ -266,7 +266,7 @@ def test_a_study_file_has_every_option_of_eval() -> None:
     assert all(field.default == same[name] for name, field in Options.model_fields.items() if name != "set")
 
 
-def test_a_cell_of_a_file_is_the_run_of_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_a_cell_of_a_study_file_equals_the_run_of_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     path = write_study(
         tmp_path,
         calibrate=[{"batch": {"rows": 4}}, "contextual"],

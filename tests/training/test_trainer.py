@@ -54,7 +54,7 @@ def trained(folder: Path, out: Path, **config: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_scores_and_gradients_equal_those_of_transformers(kind: str, tmp_path: Path) -> None:
+def test_scores_and_gradients_equal_transformers(kind: str, tmp_path: Path) -> None:
     """Frozen tokens come before the vectors, labels have several tokens, and a batch is computed in parts."""
     model: Any = pk.load(str(save(tmp_path, kind)), batch_tokens=50)
     rows = torch.randn((3, 32), generator=torch.Generator().manual_seed(1))
@@ -91,7 +91,7 @@ def test_scores_and_gradients_equal_those_of_transformers(kind: str, tmp_path: P
     assert not any(weight.grad is not None or weight.requires_grad for weight in model._forward.model.parameters())
 
 
-def test_a_frozen_beginning_is_computed_once(folder: Path) -> None:
+def test_a_frozen_prefix_is_computed_once(folder: Path) -> None:
     model: Any = pk.load(str(folder / "model"))
     ids = (*range(20, 40), -1, 7)
     requests = [

@@ -144,7 +144,7 @@ def test_results_are_finite_for_extreme_log_probabilities(calibration, case):
 
 @pytest.mark.parametrize("size", [2, 20, 21, 1000])
 @for_each([each for each in ALL_CALIBRATIONS if not getattr(each, "target", ()) and each.name != "proca"])
-def test_many_labels_most_without_rows(calibration, size):
+def test_many_labels_mostly_without_rows(calibration, size):
     generator = np.random.default_rng(size)
     rows = outputs(np.log(generator.dirichlet(np.full(size, 0.1), 12) + 1e-300))
     support = support_of(outputs(rows.logprobs[:5]), rows)
@@ -311,7 +311,7 @@ def test_names_and_settings_rebuild_every_calibration():
     assert build("calibration", CALIBRATIONS, "prior:target=0.2|0.8").target == (0.2, 0.8)
 
 
-def test_needs():
+def test_declared_requirements():
     labeled = {each.name for each in ALL_CALIBRATIONS if each.needs.labels}
     assert labeled == {"batch-fitted", "temperature", "vector", "affine"}
     assert [each.name for each in ALL_CALIBRATIONS if each.needs.premise] == ["pmi"]

@@ -289,5 +289,5 @@ def test_table_lists_source_classes_of_each_label():
     assert str(label_map) == "x   'b' 0.70, 'a' 0.20, 'c' 0.10\nno  'b' 1.00"
 
 
-def test_names():
+def test_names_and_settings():
     assert [*LABEL_MAPPINGS] == ["random-map", "frequency", "iterative", "blm", "blm+", "semantic"]

@@ -60,7 +60,7 @@ def test_a_control_piece_is_one_id_and_separates_the_text_around_it(tokenizer, b
 
 
 @given(st.lists(text_pieces | control_pieces))
-def test_text_never_becomes_a_control_token(tokenizer, pieces):
+def test_text_is_not_encoded_as_a_control_token(tokenizer, pieces):
     acting = [token for token in encode(pieces, tokenizer).ids if token in tokenizer.control.values()]
     assert acting == [tokenizer.control[piece.text] for piece in pieces if piece.control]
 

@@ -119,7 +119,7 @@ def test_a_generated_answer_stops_at_the_end_of_the_line(bind_context, scripted,
         assert prompt.bind(setup)(ROWS[:1])[0].stop == ("\n",)
 
 
-def test_a_content_free_row_has_its_own_reasoning_and_the_demonstrations_of_its_context(bind_context, scripted, pool):
+def test_a_content_free_row_has_a_separate_reasoning_and_the_demonstrations_of_its_context(bind_context, scripted, pool):
     model = scripted(uniform, lambda prompt, verb: [f" About {prompt.rpartition('Q: ')[2].split()[0]}."])
     apply = pk.Prompt(QUESTION, demos=pk.demos.random_each(k=2), cot=zero_shot()).bind(bind_context(pool, LABELS, model=model))
     (own,) = apply(ROWS[:1])
@@ -130,7 +130,7 @@ def test_a_content_free_row_has_its_own_reasoning_and_the_demonstrations_of_its_
 
 @example(length=236, k=4, written=27, name="zero-shot")  # the space before the reasoning takes the last token
 @given(length=st.integers(150, 700), k=st.integers(0, 6), written=st.integers(0, 40), name=st.sampled_from(sorted(COT)))
-def test_context_is_reserved_for_the_reasoning_so_that_both_calls_show_the_same_demonstrations(
+def test_context_is_reserved_for_the_reasoning_and_both_calls_show_the_same_demonstrations(
     bind_context, scripted, make_card, pool, length, k, written, name
 ):
     """Every token is a byte, so generated text has the same length when it is encoded again."""
@@ -233,7 +233,7 @@ def bind_auto_cot(context, rows, model, template=WORKED, **keywords):
     return auto_cot(**keywords).bind(setup)
 
 
-def test_auto_cot_shows_a_row_of_each_cluster_with_the_model_s_own_reasoning_and_answer(context, scripted):
+def test_auto_cot_shows_a_row_of_each_cluster_with_generated_reasoning_and_answer(context, scripted):
     rows = rows_about("cat", "dog", "emu")
     model = scripted(uniform, generate_reasoning)
     (chosen,) = bind_auto_cot(context, rows, model, k=3)(ROWS[:1])

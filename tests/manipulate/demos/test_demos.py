@@ -205,10 +205,10 @@ def test_a_row_of_a_pool_of_k_rows_is_shown_all_others(bind_selector, pool, sele
     assert set(ids(bind_selector(selector, pool, 6)(pool[0]))) == {row.id for row in pool[1:]}
 
 
-def test_zero_shows_none_whatever_the_pool(bind_selector, pool):
+def test_zero_demonstrations_are_shown_for_any_pool(bind_selector, pool):
     assert bind_selector(zero, pool)(UNSEEN) == bind_selector(zero, [])(UNSEEN) == ()
 
 
-def test_a_selector_s_spelling_is_its_name():
+def test_the_spelling_of_a_selector_is_its_name():
     assert all(selector.name == spelling for spelling, selector in SELECTORS.items())
     assert {"zero", "first", "random", "random-each", "balanced"} <= SELECTORS.keys()

@@ -181,7 +181,7 @@ def shown_numbers(prompt):
 
 @few
 @given(seed=st.integers(0, 99), k=st.integers(1, 5), helpful=st.sets(st.integers(0, 19)))
-def test_influence_is_the_accuracy_with_a_row_minus_that_without_it(context, scripted, pool, dev, seed, k, helpful):
+def test_influence_is_the_accuracy_with_a_row_minus_the_accuracy_without_it(context, scripted, pool, dev, seed, k, helpful):
     """The model is correct on a share of queries that grows with the number of helpful demonstrations."""
 
     def says(prompt, word):

@@ -177,7 +177,7 @@ def test_dpp_maximizes_the_determinant_greedily(random_pool, seed, k, candidates
     assert chosen == [*expected, *(d for d in nearest if d not in expected)][:k]
 
 
-def test_vote_k_on_a_graph_worked_by_hand():
+def test_vote_k_equals_selection_by_hand():
     """0, 1, 2 point to 3 and to one another; 3 points to 0 and 1; 4 and 5 point to each other and to 3."""
     pointed = np.array([[1, 3], [2, 3], [0, 3], [0, 1], [5, 3], [4, 3]])
     votes = Votes(pointed)
@@ -265,7 +265,7 @@ def test_a_row_of_a_pool_of_k_rows_is_shown_all_others(bind_selector, pool, sele
 @pytest.mark.parametrize("selector", NESTED)
 @settings(max_examples=20)
 @given(k=counts, index=st.integers(-1, 13))
-def test_k_demonstrations_are_the_first_of_more(bind_selector, pool, selector, k, index):
+def test_k_demonstrations_are_a_prefix_of_a_larger_selection(bind_selector, pool, selector, k, index):
     row = UNSEEN if index < 0 else pool[index]
     fewer, more = (bind_selector(selector(each), pool)([row])[0] for each in (k, k + 1))
     assert len(fewer) == k

@@ -160,7 +160,7 @@ def test_a_prefix_of_a_text_equals_the_text_before_the_prompt(load: Any) -> None
     assert found == pytest.approx(scores(model, whole), abs=1e-4)
 
 
-def test_a_prefix_takes_context_and_edits_do_not(load: Any) -> None:
+def test_a_prefix_uses_context_and_edits_do_not(load: Any) -> None:
     model = load()
     longest = 512 - max(len(prompt.ids) for prompt in prompts(model)) - 40
     assert pk.Prefix(longest).context_tokens == longest
@@ -376,7 +376,7 @@ def test_a_prefix_that_does_not_fit_the_model_is_refused(load: Any) -> None:
 
 
 @pytest.mark.parametrize("manipulation", [pk.Prefix(2, layers=(9,)), pk.SteeringVector((9,)), pk.LoReFT(layers=(9,))])
-def test_layers_that_the_model_lacks_are_refused(manipulation: Any, load: Any) -> None:
+def test_layers_that_do_not_exist_in_the_model_are_refused(manipulation: Any, load: Any) -> None:
     with refused(InputError, "unknown-layer", layer=9, model_layers=3):
         prompts(load(), manipulation)
     with refused(InputError, "rank-too-large", rank=33, d_model=32):

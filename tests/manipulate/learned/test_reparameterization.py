@@ -65,7 +65,7 @@ def test_the_residual_network_equals_its_definition() -> None:
 
 
 @given(st.sampled_from(KINDS), st.integers(1, 4), st.integers(2, 6), st.integers(1, 5), st.floats(0.01, 50))
-def test_initial_output_has_the_scale_of_the_vectors_and_a_residual_one_equals_them(
+def test_initial_output_has_the_scale_of_the_vectors_and_equals_them_with_a_residual(
     kind: Any, length: int, d_model: int, width: int, scale: float
 ) -> None:
     rows = initial_vectors(length, d_model, scale)

@@ -80,7 +80,7 @@ def in_slots(model: Any, template: str, modifiers: list[Any], **prompt: Any) -> 
 
 
 @pytest.mark.parametrize("shots", [0, 2])
-def test_vectors_fill_slots_and_nothing_else_moves(model: Any, shots: int) -> None:
+def test_vectors_fill_slots_without_moving_other_tokens(model: Any, shots: int) -> None:
     task, end = pk.SoftPrompt(2, slot="task", init="random"), pk.SoftPrompt(3, slot="end", init="random", seed=1)
     start = pk.SoftPrompt(2, init="random", place="start", seed=2)
     demos = pk.demos.first(k=shots)

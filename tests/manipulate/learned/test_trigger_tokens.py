@@ -74,7 +74,7 @@ def rendered(model: Any, *modifiers: Any, template: str = "sentiment/review", **
 # ---- placement -------------------------------------------------------------------------------------
 
 
-def test_tokens_are_inserted_as_ids_and_nothing_else_moves(model: Any) -> None:
+def test_tokens_are_inserted_as_ids_without_moving_other_tokens(model: Any) -> None:
     plain = rendered(model).input.ids
     for change, expected in ((tokens(), (plain[0], *IDS, *plain[1:])), (tokens(place="start"), (*IDS, *plain))):
         found = rendered(model, change)
@@ -110,7 +110,7 @@ def test_the_differentiable_form_gives_the_same_scores(model: Any) -> None:
     assert scored[0] == pytest.approx(scored[1], abs=1e-5)
 
 
-def test_control_tokens_and_unused_rows_are_never_inserted(model: Any) -> None:
+def test_control_tokens_and_unused_rows_are_not_inserted(model: Any) -> None:
     card = model.card
     excluded = set(non_text_ids(card))
     assert set(card.tokenizer.control.values()) <= excluded

@@ -81,7 +81,7 @@ def noise(shape: tuple[int, ...]) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ATTENTION)
 @pytest.mark.parametrize("attention", ["packed", "eager"])
-def test_outputs_and_effects_equal_those_of_hooks(kind: str, attention: str, load_model: LoadModel) -> None:
+def test_outputs_and_effects_equal_forward_hooks(kind: str, attention: str, load_model: LoadModel) -> None:
     model, heads = make_model(kind), load_model(kind, attention=attention).heads()
     outputs = hooked_outputs(model, kind)
     assert heads.outputs(IDS) == pytest.approx(outputs, abs=1e-5)
@@ -101,7 +101,7 @@ def test_effects_do_not_depend_on_the_batch_size(kind: str, load_model: LoadMode
 
 
 @pytest.mark.parametrize("kind", ATTENTION)
-def test_replacing_a_head_by_its_own_output_has_no_effect(kind: str, load_model: LoadModel) -> None:
+def test_replacing_a_head_with_its_unchanged_output_has_no_effect(kind: str, load_model: LoadModel) -> None:
     heads, answer = load_model(kind).heads(), greedy(make_model(kind), 1)
     assert heads.effects(IDS, answer, heads.outputs(IDS)) == pytest.approx(np.zeros((3, HEADS)), abs=1e-5)
 

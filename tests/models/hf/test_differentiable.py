@@ -126,7 +126,7 @@ def test_mixed_precision_gradients_are_close(kind: str, attention: str, gradient
         assert cosine(narrow, whole) > 0.99, (learned, precision)
 
 
-def test_fp16_scales_the_loss_as_far_as_gradients_are_finite(gradient: Any, monkeypatch: Any) -> None:
+def test_fp16_scales_the_loss_while_gradients_are_finite(gradient: Any, monkeypatch: Any) -> None:
     _, whole = gradient("llama", "soft")
     errors = {}
     for scales in ((2.0**-24,), (2.0**40,), (2.0**40, 1.0), LOSS_SCALES):

@@ -107,7 +107,7 @@ def test_the_soft_cap_of_attention_is_applied(tmp_path: Path, caplog: pytest.Log
         pk.load(name, attention="sdpa").load()
 
 
-def test_a_recurrent_model_runs_and_warns_that_nothing_is_shared(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_recurrent_model_runs_and_warns_that_prefixes_are_not_shared(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = pk.load(str(save(tmp_path, "mamba")))
     assert len(answers(model, requests_for(model, TEXTS))) == len(TEXTS)
     assert "without shared prefixes" in caplog.text
@@ -146,13 +146,13 @@ def test_control_tokens_in_data_are_encoded_as_text(folder: Path) -> None:
     assert len(answers(model, requests_for(model, [hostile]))[0]) > 0
 
 
-def test_bos_is_that_of_the_tokenizer(tmp_path: Path, folder: Path) -> None:
+def test_bos_is_taken_from_the_tokenizer(tmp_path: Path, folder: Path) -> None:
     without = pk.load(str(save(tmp_path, "gpt2", bos=False)))
     assert without.card.tokenizer.bos == ()
     assert pk.load(str(folder)).card.tokenizer.bos == (0,)
 
 
-def test_ids_equal_those_of_the_wrapped_tokenizer() -> None:
+def test_ids_equal_the_wrapped_tokenizer() -> None:
     own = make_tokenizer()
     wrapped = TransformersTokenizer(make_tokenizer())
     for text in (*TEXTS, "", " ", "\r\n\t é 漢 🙂"):
@@ -173,7 +173,7 @@ def test_an_unpaired_surrogate_is_refused() -> None:
         TransformersTokenizer(make_tokenizer()).encode("a\ud800")
 
 
-def test_chat_ids_equal_those_of_apply_chat_template() -> None:
+def test_chat_ids_equal_apply_chat_template() -> None:
     own = make_tokenizer(chat=True)
     card = pk.load("fake").card
     card = type(card)(

@@ -94,7 +94,7 @@ def means(seed: int, count: int = 6) -> list[Request]:
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_mean_hidden_states_equal_those_of_transformers(kind: str) -> None:
+def test_mean_hidden_states_equal_transformers(kind: str) -> None:
     forward = forwards(kind)[0] if kind in PACKED else PaddedForward(CausalLM(make_model(kind)), batch_tokens=64)
     requests = means(seed=5)
     for request, output in zip(requests, forward.answer(requests, 0, {}), strict=True):

@@ -29,7 +29,7 @@ def generate_requests(ids: list[tuple[int, ...]], **verb: Any) -> list[Request]:
 
 
 @pytest.mark.parametrize("kind", [*PACKED, "bloom", "mamba"])
-def test_greedy_texts_equal_those_of_transformers(kind: str, load_model: LoadModel) -> None:
+def test_greedy_texts_equal_transformers(kind: str, load_model: LoadModel) -> None:
     model = make_model(kind)
     ids = prompts(4)
     for prompt, output in zip(ids, answer(load_model(kind), generate_requests(ids, max_tokens=18)), strict=True):

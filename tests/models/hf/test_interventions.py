@@ -242,7 +242,7 @@ def test_sharing_prompts_with_learned_values_does_not_change_results(kind: str, 
 
 @pytest.mark.parametrize("kind", REPRESENTATIVE)
 @pytest.mark.parametrize("attention", ["packed", "eager"])
-def test_texts_equal_those_of_recomputing_every_step(kind: str, attention: str, load_model: LoadModel) -> None:
+def test_texts_equal_recomputing_every_step(kind: str, attention: str, load_model: LoadModel) -> None:
     model, reference = load_model(kind, attention=attention), make_model(kind)
     prefixes = (prefix_for(reference.config, 4),)
     for edits in edits_for(reference.config.num_hidden_layers).values():

@@ -150,7 +150,7 @@ def scores(outputs: list[Output]) -> list[float]:
 # ---- exactness --------------------------------------------------------------------------------------
 
 
-def test_scores_by_named_tokens_equal_those_of_hf(folder: Path) -> None:
+def test_scores_by_named_tokens_equal_hf(folder: Path) -> None:
     expected = scores(outputs_of(pk.load(folder), SCORES))
     with serving(FakeServer(folder)) as url:
         model = load(url, folder)
@@ -172,7 +172,7 @@ def test_tokens_outside_the_top_get_an_upper_bound_and_a_note(folder: Path) -> N
     assert any(note.startswith(f"{outside} ") for note in model.notes())
 
 
-def test_greedy_texts_equal_those_of_hf_for_prompts_of_ids_and_of_text(folder: Path) -> None:
+def test_greedy_texts_equal_hf_for_prompts_of_ids_and_of_text(folder: Path) -> None:
     hf = pk.load(folder)
     texts = ["Review: the film was good", "The answer is"]
     requests = [
@@ -190,7 +190,7 @@ def test_greedy_texts_equal_those_of_hf_for_prompts_of_ids_and_of_text(folder: P
 
 
 @pytest.mark.parametrize("constrained", ["choice", "schema", ""])
-def test_with_chat_alone_labels_are_read_from_replies_and_a_note_says_so(
+def test_with_only_chat_labels_are_parsed_from_replies_and_noted(
     folder: Path, tmp_path: Path, constrained: str
 ) -> None:
     script = FakeServer(folder, completions=False)

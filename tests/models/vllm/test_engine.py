@@ -111,7 +111,7 @@ class TestEngine:
         outputs_of(vllm(), requests_of("sst2", k=16, limit=32))
         assert vllm().prefix_cache_hit_rate() > 0.8
 
-    def test_named_and_most_likely_tokens_equal_those_of_transformers(self) -> None:
+    def test_named_and_most_likely_tokens_equal_transformers(self) -> None:
         many = tuple(range(300))
         requests = [
             Request(input=TextInput(ids=PROMPT), verb=Read(token_ids=many, top_m=25)),
@@ -217,7 +217,7 @@ class TestEngine:
             pk.load("vllm:demo", **settings).load()
 
     @data
-    def test_the_command_writes_nothing_else_equals_hf_and_leaves_no_process(self, tmp_path: Path) -> None:
+    def test_the_command_prints_only_its_result_equals_hf_and_leaves_no_process(self, tmp_path: Path) -> None:
         """Also counts the predictions that bfloat16 changes."""
         runs = {}
         for model, dtype in (("demo", "float32"), ("vllm:demo", "float32"), ("vllm:demo", "bfloat16")):
