@@ -1,4 +1,4 @@
-"""README and guides: their programs run and print what they say, their commands and links exist."""
+"""README and guides: their programs print the documented output, and their commands and links exist."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROGRAMS = [
     for name, text in TEXTS.items()
     for number, (program, printed) in enumerate(re.findall(r"```python\n(.*?)```\n+(?:```text\n(.*?)```)?", text, re.DOTALL))
 ]
-"""Each program with the output that the page shows after it, if it shows one."""
+"""The programs of a page with the output that it documents, if any."""
 COMMANDS = sorted(
     {
         command

@@ -214,10 +214,10 @@ def test_nan_is_not_a_text(tmp_path: Path) -> None:
 
 def test_an_incomplete_line_is_computed_again(tmp_path: Path) -> None:
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), WORDS)
-    whole = evaluate(predictor, pk.task("sentiment"), limit=6, out=tmp_path)
-    samples = whole.path / "samples.jsonl"
+    full = evaluate(predictor, pk.task("sentiment"), limit=6, out=tmp_path)
+    samples = full.path / "samples.jsonl"
     content = samples.read_bytes()
-    (whole.path / "summary.json").unlink()
+    (full.path / "summary.json").unlink()
     lines = content.splitlines(keepends=True)
     broken = json.dumps({"id": json.loads(lines[0])["id"]}).encode() + b"\n"
     samples.write_bytes(b"".join([broken, *lines[1:], lines[1], b'{"id": "foreign"}\n']))

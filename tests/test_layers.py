@@ -33,7 +33,7 @@ def name_of(path: Path) -> str:
 
 
 MODULES = {name_of(path): path for path in ROOT.rglob("*.py") if name_of(path) not in ("", "__main__")}
-"""The path of each module by its name below promptkit, without those of the root package."""
+"""The path of each module by its name below promptkit, without modules of the root package."""
 
 
 def package_of(module: str) -> str:
@@ -47,17 +47,17 @@ def rank(package: str) -> int:
 
 def imported(module: str) -> set[str]:
     """The modules of promptkit that a module imports, at any level."""
-    found = set()
+    actual = set()
     for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            actual |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}, line {node.lineno}: a relative import"
             assert node.module != "promptkit" or all(alias.name in PACKAGES for alias in node.names), (
                 f"{module}, line {node.lineno}: imports through the root package"
             )
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    inside = {name.removeprefix("promptkit.") for name in found if name.startswith("promptkit.")}
+            actual |= {f"{node.module}.{alias.name}" for alias in node.names}
+    inside = {name.removeprefix("promptkit.") for name in actual if name.startswith("promptkit.")}
     return {name if name in MODULES else name.rpartition(".")[0] for name in inside} - {""}
 
 

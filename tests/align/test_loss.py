@@ -51,16 +51,16 @@ def test_optimizer_equals_torch_adamw(schedule: Any, decay: float) -> None:
     draw = torch.Generator().manual_seed(0)
     start, gradients = torch.randn((2, 3), generator=draw), torch.randn((12, 2, 3), generator=draw)
     standing = TrainingState(parameters={"0.x": as_array(start.numpy())}, best_parameters={})
-    own = torch.nn.Parameter(start.clone())
-    optimizer = torch.optim.AdamW([own], lr=1.0, weight_decay=decay)
+    reference = torch.nn.Parameter(start.clone())
+    optimizer = torch.optim.AdamW([reference], lr=1.0, weight_decay=decay)
     make_step = pk.AdamW(weight_decay=decay).begin(standing, 0)
     for step, gradient in enumerate(gradients):
         make_step(Slope(gradient), {"0.x": 0.3 * recipe.lr_factor(step)})
         standing.step += 1
         optimizer.param_groups[0]["lr"] = 0.3 * recipe.lr_factor(step)
-        own.grad = gradient.clone()
+        reference.grad = gradient.clone()
         optimizer.step()
-    assert standing.parameters["0.x"].numpy() == pytest.approx(own.detach().numpy(), abs=1e-5)
+    assert standing.parameters["0.x"].numpy() == pytest.approx(reference.detach().numpy(), abs=1e-5)
     rates = [recipe.lr_factor(step) for step in range(12)]
     assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert all(later <= earlier for earlier, later in itertools.pairwise(rates[2:]))

@@ -24,7 +24,7 @@ accepted_answers = st.sets(st.sampled_from("abcd"))
 
 
 def sequential_vote(texts: Answers) -> str | None:
-    """The majority answer, by comparing answers one after another."""
+    """Computes the majority answer by comparing answers one after another."""
     best: str | None = None
     for answer in texts:
         if answer is not None and (best is None or texts.count(answer) > texts.count(best)):

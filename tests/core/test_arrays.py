@@ -62,9 +62,9 @@ def test_pickling_keeps_the_array_read_only(numbers: np.ndarray) -> None:
 @given(st.dictionaries(st.sampled_from(["keys", "values", "0.vectors"]), values, min_size=1))
 def test_serialization_keeps_names_shapes_and_values(parameters: dict[str, np.ndarray]) -> None:
     expected = {name: as_array(numbers) for name, numbers in parameters.items()}
-    found = deserialize(serialize(expected))
-    assert found == expected
-    assert parameters_digest(found) == parameters_digest(expected)
+    result = deserialize(serialize(expected))
+    assert result == expected
+    assert parameters_digest(result) == parameters_digest(expected)
 
 
 def test_the_digest_of_parameters_depends_on_names_shapes_and_values() -> None:

@@ -161,7 +161,7 @@ def test_runs_with_a_vote_can_be_compared_and_rendered(
     one, other = run(task, 1, tmp_path), run(task, 5, tmp_path)
     compared = compare_runs([str(one.path), f"{other.path}:majority"])
     assert [branch.accuracy.value for branch in compared.branches] == pytest.approx(
-        [each.results[0].metrics["exact_match"]["value"] for each in (one, other)], abs=1e-5
+        [item.results[0].metrics["exact_match"]["value"] for item in (one, other)], abs=1e-5
     )
     (view,) = views(predictor(task, 5), task, split="test", n=1)
     show(view, tokens=False)

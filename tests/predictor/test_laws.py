@@ -107,7 +107,9 @@ def test_manipulations_have_taxonomy_coordinates_and_json_settings(manipulation:
 
 
 @every
-def test_applying_a_manipulation_twice_returns_equal_requests_and_mutates_nothing(manipulation: Manipulation, model: Any) -> None:
+def test_applying_a_manipulation_twice_returns_equal_requests_and_mutates_nothing(
+    manipulation: Manipulation, model: Any
+) -> None:
     pool, rows = copy.deepcopy(POOL), copy.deepcopy(ROWS)
     first = requests(manipulation, model)
     assert requests(manipulation, model) == first

@@ -113,7 +113,7 @@ def run_entry(entry: dict[str, Any], given: Any, run_command: Any, folder: Path)
 
 
 def error_of(result: Result) -> tuple[str, str]:
-    """The type and code of the error."""
+    """Parses the type and code of the error."""
     if result.error is None:
         return (USAGE if result.code == 2 else "", "")
     return type(result.error).__name__, result.error.code if isinstance(result.error, PromptkitError) else ""

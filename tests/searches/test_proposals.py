@@ -44,8 +44,8 @@ def writer(make_card: Any) -> Writer:
     return Writer(make_card())
 
 
-def proposer(ask: Any, **more: Any) -> Proposer:
-    return Proposer(ask=ask, **{"pairs": PAIR, "chat": False, "seed": 0, **more})
+def proposer(ask: Any, **options: Any) -> Proposer:
+    return Proposer(ask=ask, **{"pairs": PAIR, "chat": False, "seed": 0, **options})
 
 
 def shown(prompt: str) -> set[str]:
@@ -61,15 +61,15 @@ def test_ape_draws_several_sets_of_pairs_and_several_samples_for_each(writer: Wr
     assert texts == [f"Write {number}-{n}." for number, share in enumerate(shares, start=1) for n in range(share)]
     sets = [frozenset(shown(prompt)) for prompt, _ in writer.asked]
     assert len(set(sets)) == len(sets)
-    assert all(len(each) == PAIRS and each <= set(PAIR.values()) for each in sets)
+    assert all(len(item) == PAIRS and item <= set(PAIR.values()) for item in sets)
     assert len({verb.seed for _, verb in writer.asked}) == len(shares)
     assert all(verb.temperature > 0 for _, verb in writer.asked)
 
 
 def test_prompts_depend_on_the_seed_and_not_on_the_order_of_the_pool(make_card: Any) -> None:
-    def prompts(**more: Any) -> list[Any]:
+    def prompts(**options: Any) -> list[Any]:
         ask = Writer(make_card())
-        proposer(ask, **more).from_pairs(8)
+        proposer(ask, **options).from_pairs(8)
         return ask.asked
 
     assert prompts(pairs=dict(reversed(PAIR.items()))) == prompts()
@@ -82,7 +82,7 @@ def test_opro_shows_the_best_instructions_with_the_best_last(writer: Writer) -> 
     ((prompt, verb),) = writer.asked
     history = [(text, int(score)) for text, score in re.findall(r"Instruction: (try \d+)\nScore: (\d+)\n", prompt)]
     assert history == [
-        (text, round(100 * share)) for text, share in sorted(accuracies.items(), key=lambda each: each[1])[-SHOWN:]
+        (text, round(100 * share)) for text, share in sorted(accuracies.items(), key=lambda item: item[1])[-SHOWN:]
     ]
     assert len(shown(prompt)) == PAIRS
     assert (verb.n, len(texts)) == (5, 5)

@@ -36,7 +36,7 @@ WORDS = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
 class CountingModel(FakeModel):
     """Counts the requests that it answers."""
 
-    asked = 0
+    queries = 0
 
     def answer(self, requests: Any, done: Any = frozenset()) -> Any:
         for indices, outputs in super().answer(requests, done):
@@ -177,8 +177,8 @@ def test_predictors_that_share_a_pass_form_a_dimension(tmp_path: Path) -> None:
     for cell in study.cells:
         result = next(r for r in cell.run.results if r.align == cell.values["align"])
         assert cell.result is result
-    alone = run_study(tmp_path / "alone", k=[1, 2])
-    assert [c.result.metrics for c in study.where(align="verbalizer").cells] == [c.result.metrics for c in alone.cells]
+    single = run_study(tmp_path / "alone", k=[1, 2])
+    assert [c.result.metrics for c in study.where(align="verbalizer").cells] == [c.result.metrics for c in single.cells]
 
 
 def test_progress_reports_every_run_and_the_study_so_far(tmp_path: Path) -> None:
@@ -260,9 +260,9 @@ def run_command(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
 
 def test_a_study_file_has_every_option_of_eval() -> None:
     of_eval = {name.rstrip("_") for name in signature(eval_).parameters}
-    own = {"description", "baselines", "grid"}
-    assert StudySpec.model_fields.keys() - own == of_eval - {"shard", "no_cache", "out", "as_json"}
-    same = {name.rstrip("_"): each.default for name, each in signature(eval_).parameters.items()}
+    study_fields = {"description", "baselines", "grid"}
+    assert StudySpec.model_fields.keys() - study_fields == of_eval - {"shard", "no_cache", "out", "as_json"}
+    same = {name.rstrip("_"): item.default for name, item in signature(eval_).parameters.items()}
     assert all(field.default == same[name] for name, field in Options.model_fields.items() if name != "set")
 
 

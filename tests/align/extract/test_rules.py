@@ -1,4 +1,4 @@
-"""Which part of a text each extraction returns, and how answers are compared."""
+"""Extraction of answers from texts, and comparison of answers."""
 
 from __future__ import annotations
 
@@ -73,15 +73,15 @@ def test_answer_is_a_nonblank_substring_of_the_text(text, choices):
         assert answer is None or extraction().normalized(answer).strip()
         if extraction in (pk.extract.option, pk.extract.yes_no):
             assert answer in (None, "yes", "no", *choices) if choices else answer is None or answer.isalpha()
-        elif extraction is not pk.extract.json_field:  # whose values can contain escapes
+        elif extraction is not pk.extract.json_field:  # its values can contain escapes
             assert answer is None or answer in text
 
 
 @given(st.dictionaries(st.text(max_size=3), st.one_of(st.text(max_size=9), st.integers(), st.lists(st.integers()))), texts)
 def test_json_field_is_extracted_from_an_object_with_other_fields(others, answer):
     written = json.dumps({"first": [others], **others, "answer": answer})
-    found = pk.extract.json_field().answer(f"Sure: ```json\n{written}\n``` {{}}")
-    assert found == (answer.strip() or None)
+    result = pk.extract.json_field().answer(f"Sure: ```json\n{written}\n``` {{}}")
+    assert result == (answer.strip() or None)
 
 
 nested = st.recursive(
@@ -92,8 +92,8 @@ nested = st.recursive(
 
 @given(nested)
 def test_box_ends_at_its_closing_brace(content):
-    found = pk.extract.boxed().answer(f"{{so}} \\boxed{{{content}}} }} and {{more}}")
-    assert found == (content.strip() or None)
+    result = pk.extract.boxed().answer(f"{{so}} \\boxed{{{content}}} }} and {{more}}")
+    assert result == (content.strip() or None)
 
 
 @given(texts)

@@ -31,7 +31,7 @@ one_to_one = pytest.mark.parametrize("technique", [Random(), Frequency(), Iterat
 
 
 def make_sources(generator: np.random.Generator, labels: int, sources: int, rows: int):
-    """Random log-probabilities, including -inf, and labels some of which have no rows."""
+    """Random log-probabilities, including -inf; some labels have no rows."""
     logprobs = np.log(generator.dirichlet(np.full(sources, 0.2), size=rows) + generator.choice([0, 1e-9], size=(rows, 1)))
     sources_of_rows = Sources(
         names=tuple(f"s{i}" for i in range(sources)),

@@ -142,13 +142,13 @@ def test_a_prompt_is_unchanged_if_the_tokenizer_adds_no_bos():
 
 
 def naive_continuations(pieces, targets, tokenizer):
-    """Encodes every target with the whole prompt, and cuts all of them where the first one differs from the prompt."""
+    """Encodes every target with the complete prompt, and splits all of them at the first difference from the prompt."""
     prompt = encode(pieces, tokenizer).ids
     wholes = [encode([*pieces, query(target)], tokenizer).ids for target in targets]
     cut = len(prompt)
-    for whole in wholes:
-        cut = min(cut, next((i for i, (a, b) in enumerate(zip(whole, prompt, strict=False)) if a != b), len(whole)))
-    return tuple(whole[cut:] for whole in wholes), len(prompt) - cut
+    for full in wholes:
+        cut = min(cut, next((i for i, (a, b) in enumerate(zip(full, prompt, strict=False)) if a != b), len(full)))
+    return tuple(full[cut:] for full in wholes), len(prompt) - cut
 
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"

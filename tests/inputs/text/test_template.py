@@ -19,7 +19,7 @@ data = (
 literal = (awkward | st.text(st.characters(exclude_categories=["Cs"]))).filter(
     lambda text: not text.endswith("{") and not any(mark in text for mark in DELIMITERS)
 )
-"""Text without Jinja syntax, including together with the delimiter that follows."""
+"""Text without Jinja syntax, also in combination with the following delimiter."""
 
 
 def with_input(body: str) -> Template:

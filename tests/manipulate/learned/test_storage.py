@@ -163,7 +163,7 @@ def test_a_missing_manifest_value_is_refused(tmp_path: Path, key: str) -> None:
     "metadata", [{"base": {}}, {"base": {"name": "tiny", "d_model": 3}}, {"prompt": {}}, {"metrics": {"dev": 0.9}}, {"more": 1}]
 )
 def test_any_change_of_the_manifest_is_detected(tmp_path: Path, metadata: dict[str, Any]) -> None:
-    """This includes the base model, without which another model would be accepted."""
+    """Covers the base model, because a manifest without it would be accepted for any model."""
     save(learned(np.ones((2, 3))), tmp_path, metadata={"prompt": {"template": "t"}, "metrics": {"dev": 0.5}})
     edit_manifest(tmp_path, **metadata)
     with refused(CheckpointError, "changed-since-saved", folder=str(tmp_path)):
