@@ -34,8 +34,8 @@ class Slope:
 @given(st.lists(st.lists(st.floats(-9, -0.1), min_size=1, max_size=3), min_size=3, max_size=3), st.integers(0, 8))
 def test_loss_is_cross_entropy_of_the_aligners_scores(rows: list[list[float]], combination: int) -> None:
     score, pool = ("sum", "mean")[combination % 2], ("logsumexp", "mean", "max")[combination % 3]
-    words = pk.Verbalizer(WORDS, score=score, pool=pool)  # type: ignore[arg-type]
-    for reader in (words, pk.Choices(score=score)):  # type: ignore[arg-type]
+    words = pk.Verbalizer(WORDS, score=score, pool=pool)
+    for reader in (words, pk.Choices(score=score)):
         expected = reader.align(ScoreOutput(logprobs=tuple(map(tuple, rows))))
         scores = reader.align_tensors([torch.tensor(row) for row in rows])
         assert scores.tolist() == pytest.approx(expected, abs=1e-4)

@@ -117,11 +117,7 @@ WORDS = {"no": "bad", "yes": "good"}
         (lambda: [pk.extract.boxed, pk.vote.Majority], "class-not-object", {"aligner": "Majority"}),
         (lambda: pk.vote.Majority(temperature=0.0), "identical-samples", {"samples": 8, "temperature": 0.0}),
         (lambda: pk.vote.Majority(samples=0), "out-of-range", {"samples": 0}),
-        (
-            lambda: pk.vote.Majority(samples="8"),  # type: ignore[arg-type]
-            "invalid-value",
-            {"of": "majority", "keyword": "samples", "value": "'8'"},
-        ),
+        (lambda: pk.vote.Majority(samples="8"), "invalid-value", {"of": "majority", "keyword": "samples", "value": "'8'"}),
         (lambda: pk.extract.boxed(samples=2), "identical-samples", {"samples": 2, "temperature": 0.0}),
     ],
 )

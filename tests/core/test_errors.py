@@ -51,7 +51,7 @@ def codes_of(value: ast.expr) -> list[str]:
     if isinstance(value, ast.IfExp):
         return codes_of(value.body) + codes_of(value.orelse)
     if isinstance(value, ast.JoinedStr):
-        return ["".join(part.value if isinstance(part, ast.Constant) else "x" for part in value.values)]  # type: ignore[misc]
+        return ["".join(part.value if isinstance(part, ast.Constant) else "x" for part in value.values)]
     return [value.value] if isinstance(value, ast.Constant) and isinstance(value.value, str) else []
 
 
@@ -79,7 +79,7 @@ def test_a_code_belongs_to_one_error_type() -> None:
 
 def test_an_error_without_a_code_cannot_be_created() -> None:
     with pytest.raises(TypeError):
-        PromptkitError("A problem")  # type: ignore[call-arg]
+        PromptkitError("A problem")
 
 
 def test_the_message_has_three_parts() -> None:

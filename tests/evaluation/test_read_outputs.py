@@ -269,7 +269,7 @@ def test_merged_shards_equal_the_run_of_one_process(full_run, tmp_path):
 def test_read_numbers_are_in_the_score_cache(tmp_path):
     task, branches = write_task(tmp_path / "task"), predictors(pk.load("fake"), LEARNED)
     first = evaluate(branches, task, limit=12, out=tmp_path / "a")
-    branches[0].model.answer = killed_after(0).answer  # type: ignore[method-assign]
+    branches[0].model.answer = killed_after(0).answer
     second = evaluate(branches, task, limit=12, out=tmp_path / "b")
     assert contents(second.path) == contents(first.path)
 

@@ -124,7 +124,7 @@ def prompts(task: pk.Task, out: Path, **prompt: Any) -> dict[str, str]:
         prompt_texts.update(enumerate(bytes(i for i in request.input.ids if i < 256).decode() for request in requests))
         return original(requests, done)
 
-    predictor.model.answer = answer  # type: ignore[method-assign]
+    predictor.model.answer = answer
     run = evaluate(predictor, task, limit=20, out=out, cache=False)
     return dict(zip(lines(run), [*prompt_texts.values()][20:], strict=True))
 

@@ -103,7 +103,7 @@ def test_effects_and_vectors_equal_a_recomputation_with_transformers(folder: Pat
 
 def test_swapping_permutes_the_answers_without_fixed_points() -> None:
     rows = tuple(LabeledExample(id=f"r{i}", inputs={"text": str(i)}, label=str(i), accepted=(str(i),)) for i in range(6))
-    arrange = SwappedAnswers(given(), seed=1).bind(None)  # type: ignore[arg-type]
+    arrange = SwappedAnswers(given(), seed=1).bind(None)
     ((*result,),) = arrange([], [rows])
     assert [row.inputs for row in result] == [row.inputs for row in rows]
     assert sorted(row.label for row in result) == sorted(row.label for row in rows)

@@ -40,7 +40,7 @@ class CountingModel(FakeModel):
 
     def answer(self, requests: Any, done: Any = frozenset()) -> Any:
         for indices, outputs in super().answer(requests, done):
-            CountingModel.asked += len(indices)
+            CountingModel.queries += len(indices)
             yield indices, outputs
 
 
@@ -66,7 +66,7 @@ def run_study(out: Path, function: Any = build, **grid: Any) -> pk.Study:
 
 @pytest.fixture(autouse=True)
 def _reset_count() -> None:
-    CountingModel.asked = 0
+    CountingModel.queries = 0
 
 
 # ---- the grid ---------------------------------------------------------------------------------------
@@ -127,16 +127,16 @@ def test_equal_cells_share_a_run_and_equal_prompts_are_sent_once(tmp_path: Path)
     assert len(runs) == len(list(tmp_path.iterdir())) == 1 + 3 + 3 + 1  # k=0; each seed of two selectors; first
     lines = [json.loads(line) for run in runs for line in (run / "samples.jsonl").read_text().splitlines()]
     prompts = {line["prompt_hash"] for line in lines}
-    assert CountingModel.asked == len(prompts)
+    assert CountingModel.queries == len(prompts)
 
 
 def test_a_repeated_study_sends_no_requests(tmp_path: Path, scores: Path) -> None:
     grid = {"demos": ["random", "balanced"], "k": [0, 2], "seed": range(2)}
     first = run_study(tmp_path, **grid)
     scores.unlink()
-    CountingModel.asked = 0
+    CountingModel.queries = 0
     second = run_study(tmp_path, **grid)
-    assert CountingModel.asked == 0
+    assert CountingModel.queries == 0
     assert str(second) == str(first)
 
 
@@ -148,11 +148,11 @@ def test_an_interrupted_study_continues(tmp_path: Path, scores: Path) -> None:
     grid = {"k": [1, 2, 3, 4]}
     with pytest.raises(KeyboardInterrupt):
         run_study(tmp_path / "a", progress=stop, **grid)
-    broken = CountingModel.asked
+    broken = CountingModel.queries
     assert 2 * LIMIT < broken < 3 * LIMIT
     scores.unlink()
     continued = run_study(tmp_path / "a", **grid)
-    assert CountingModel.asked == 4 * LIMIT
+    assert CountingModel.queries == 4 * LIMIT
     assert str(continued) == str(run_study(tmp_path / "b", **grid))
 
 

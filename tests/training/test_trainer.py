@@ -145,7 +145,7 @@ def test_labels_with_too_few_rows_are_noted(folder: Path, tmp_path: Path) -> Non
 
 def test_labels_outside_pool_and_dev_are_not_used(folder: Path, tmp_path: Path) -> None:
     task = pk.task(folder / "task.yaml")
-    used = {row.inputs["text"] for part in ("pool", "dev") for row in task.part(part)}  # type: ignore[arg-type]
+    used = {row.inputs["text"] for part in ("pool", "dev") for row in task.part(part)}
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     other = [row if row["text"] in used else {**row, "label": "no"} for row in rows]
     assert other != rows
@@ -198,7 +198,7 @@ def test_training_for_generated_texts_lowers_their_loss(folder: Path, tmp_path: 
 
 def test_results_are_not_saved_into_the_folder_of_another_training(folder: Path, tmp_path: Path) -> None:
     task, config = pk.task(folder / "task.yaml"), {"steps": 1, "batch_size": 4, "dev": 4, "cache": False, "out": tmp_path}
-    one, two = (pk.train(predictor(folder, *[pk.SoftPrompt(2)] * count), task, **config) for count in (1, 2))  # type: ignore[arg-type]
+    one, two = (pk.train(predictor(folder, *[pk.SoftPrompt(2)] * count), task, **config) for count in (1, 2))
     for first, other in ((one, two), (two, one)):
         place = first.save(first.save(tmp_path / first.path.name.partition("-")[2]))
         with refused(CheckpointError, "path-exists", folder=str(place)):

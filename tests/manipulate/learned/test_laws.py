@@ -85,7 +85,7 @@ def scores(model: Any, inputs: list[TextInput]) -> Any:
     result: dict[int, Output] = {}
     for indices, outputs in model.answer(requests):
         result |= zip(indices, outputs, strict=True)
-    return np.array([[x for row in result[i].logprobs for x in row] for i in range(len(requests))])  # type: ignore[union-attr]
+    return np.array([[x for row in result[i].logprobs for x in row] for i in range(len(requests))])
 
 
 def test_the_examples_cover_every_learned_manipulation() -> None:
@@ -307,12 +307,12 @@ def named(kind: Learnable, *shapes: tuple[int, ...]) -> dict[str, Array]:
         (lambda: pk.Prefix(9, mlp=4), "network-too-narrow", {"mlp": 4, "length": 9}),
         (lambda: pk.Prefix(2, layers=(0,)), "invalid-layers", {"layers": (0,)}),
         (lambda: pk.SteeringVector((2, 2)), "invalid-layers", {"layers": (2, 2)}),
-        (lambda: pk.SteeringVector(at="first"), "unknown-name", {"kind": "at of steering", "name": "first"}),  # type: ignore[arg-type]
+        (lambda: pk.SteeringVector(at="first"), "unknown-name", {"kind": "at of steering", "name": "first"}),
         (
             lambda: pk.SteeringVector(operation="multiply"),
             "unknown-name",
             {"kind": "operation of steering", "name": "multiply"},
-        ),  # type: ignore[arg-type]
+        ),
         (lambda: pk.SteeringVector(operation="replace"), "needs-one-layer", {"layers": ()}),
         (lambda: pk.LoReFT(0), "out-of-range", {"rank": 0}),
         (lambda: pk.LoReFT(last=0), "no-edited-token", {"first": 0, "last": 0}),

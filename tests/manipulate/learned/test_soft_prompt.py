@@ -231,7 +231,7 @@ def test_unsuitable_models_are_refused_before_weights_load(model: Any, monkeypat
     ("action", "code", "fields"),
     [
         (lambda: pk.SoftPrompt(0), "out-of-range", {"length": 0}),
-        (lambda: pk.SoftPrompt(2, place="end"), "unknown-name", {"kind": "place of soft", "name": "end"}),  # type: ignore[arg-type]
+        (lambda: pk.SoftPrompt(2, place="end"), "unknown-name", {"kind": "place of soft", "name": "end"}),
         (lambda: pk.SoftPrompt(2, init="label"), "unknown-name", {"name": "label", "close": ["labels"]}),
         (lambda: pk.Predictor(pk.load("fake"), [pk.SoftPrompt(2)], WORDS), "invalid-manipulations", {"types": ("SoftPrompt",)}),
         (

@@ -215,7 +215,7 @@ def test_paths_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     with refused(CheckpointError, "unreadable-file", file="manifest.json", reason="Is a directory"):
         load_manipulation(tmp_path / "odd")
     with refused(InputError, "not-a-path", value="None"):
-        load_manipulation(None)  # type: ignore[arg-type]
+        load_manipulation(None)
 
 
 def test_an_untrained_manipulation_is_not_saved(tmp_path: Path) -> None:

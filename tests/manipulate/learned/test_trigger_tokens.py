@@ -106,7 +106,7 @@ def test_the_differentiable_form_gives_the_same_scores(model: Any) -> None:
     for change in (tokens(), tokens().differentiable_form(context)):
         result = rendered(model, change)
         (output,) = CachedModel(model)([Request(input=result.input, verb=Score(continuations=result.continuations))])
-        scored.append([number for row in output.logprobs for number in row])  # type: ignore[union-attr]
+        scored.append([number for row in output.logprobs for number in row])
     assert scored[0] == pytest.approx(scored[1], abs=1e-5)
 
 
@@ -208,7 +208,7 @@ def test_a_search_lowers_the_loss_and_resumes_exactly(folder: Path, tmp_path: Pa
     assert len(ids) == 3
     assert metadata["text"] == fit.predictor.model.card.tokenizer.decode(token_ids(fit.learned[0].parameters))
     (output,) = CachedModel(fit.predictor.model)(fit.predictor.bind(pk.task(folder / "task.yaml")).requests([ROW]))
-    assert output.logprobs  # type: ignore[union-attr]
+    assert output.logprobs
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_search_lowers_the_loss_and_resumes_exactly(folder: Path, tmp_path: Pa
     [
         (lambda: pk.TriggerTokens(0), InputError, "out-of-range", {"length": 0}),
         (lambda: pk.TriggerTokens(2, init="labels"), InputError, "unknown-name", {"name": "labels"}),
-        (lambda: pk.TriggerTokens(2, place="end"), InputError, "unknown-name", {"name": "end"}),  # type: ignore[arg-type]
+        (lambda: pk.TriggerTokens(2, place="end"), InputError, "unknown-name", {"name": "end"}),
         (
             lambda: tokens((1, 2)).with_parameters({"ids": as_array(np.array([1.5, 2]))}, {}),
             CheckpointError,
