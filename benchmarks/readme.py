@@ -10,7 +10,7 @@ def update_readme(path: Path, sections: Mapping[str, str | Iterable[str]]) -> No
     """Replaces sections of a file.
 
     Args:
-        path: The file; nothing happens if it does not exist, as in the folder of a trial run.
+        path: The file; a missing file is ignored, as in the folder of a trial run.
         sections: The new content, as text or lines, by the name in the section's markers.
 
     Raises:
@@ -21,9 +21,9 @@ def update_readme(path: Path, sections: Mapping[str, str | Iterable[str]]) -> No
     text = path.read_text("utf-8")
     for name, content in sections.items():
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-        before, found, rest = text.partition(begin)
+        before, marker, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
-        if not (found and closed):
+        if not (marker and closed):
             raise ValueError(f"{path} has no section between {begin} and {end}")
         body = content if isinstance(content, str) else "\n".join(content)
         text = f"{before}{begin}\n\n{body}\n\n{end}{after}"

@@ -1,4 +1,4 @@
-"""Fixtures of several test modules: a tokenizer whose tokens merge, a scripted model, model cards and rows."""
+"""Shared fixtures: a tokenizer with merges, a scripted model, model cards and rows."""
 
 import os
 from collections import Counter
@@ -40,7 +40,7 @@ def scores(tmp_path_factory, monkeypatch):
 
 
 class MergingTokenizer:
-    """A byte-level BPE tokenizer with given merges, so that a label can merge with the prompt.
+    """A byte-level BPE tokenizer with given merges, with which a label can merge with the prompt.
 
     As for real models, its control tokens are in the vocabulary, and are not parsed in a text.
     """
@@ -191,13 +191,13 @@ def scripted() -> type[Scripted]:
 def bind_context():
     """Creates bind contexts from rows of the pool, label words, and a card or a model."""
 
-    def make(pool=(), words=(), *, scored=None, card=None, model=None, reader=None, dev=(), **more) -> BindContext:
+    def make(pool=(), words=(), *, scored=None, card=None, model=None, reader=None, dev=(), **options) -> BindContext:
         shown = words if isinstance(words, Mapping) else {word: word for word in words}
         return BindContext(
             ask=CachedModel(model or load("fake"), card=card),
             reader=reader or FixedWords(shown, shown.values() if scored is None else scored),
             rows={"pool": pool, "dev": dev},
-            **more,
+            **options,
         )
 
     return make

@@ -1,4 +1,4 @@
-"""README and guides: their programs run and print what they say, their commands and links exist."""
+"""README and guides: their programs print the documented output, and their commands and links exist."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROGRAMS = [
     for name, text in TEXTS.items()
     for number, (program, printed) in enumerate(re.findall(r"```python\n(.*?)```\n+(?:```text\n(.*?)```)?", text, re.DOTALL))
 ]
-"""Each program with the output that the page shows after it, if it shows one."""
+"""The programs of a page with the output that it documents, if any."""
 COMMANDS = sorted(
     {
         command
@@ -38,7 +38,7 @@ def figures(text: str) -> list[float]:
 
 @pytest.mark.real
 @pytest.mark.parametrize(("program", "printed"), PROGRAMS)
-def test_a_program_prints_what_the_page_shows(program: str, printed: str, tmp_path: Path) -> None:
+def test_programs_print_the_documented_output(program: str, printed: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600
     )
@@ -68,7 +68,7 @@ def test_the_options_of_a_command_exist(command: str) -> None:
 
 
 @pytest.mark.parametrize(("page", "link"), LINKS, ids=lambda value: value if isinstance(value, str) else value.name)
-def test_a_link_leads_to_a_file(page: Path, link: str) -> None:
+def test_links_point_to_existing_files(page: Path, link: str) -> None:
     assert (page.parent / link).exists()
 
 
@@ -79,7 +79,7 @@ def test_the_tree_has_one_line_for_each_package() -> None:
     assert sorted(named) == sorted(path.name for path in (ROOT / "promptkit").iterdir() if (path / "__init__.py").is_file())
 
 
-def test_the_table_of_engines_is_what_the_code_says() -> None:
+def test_the_table_of_engines_matches_the_code() -> None:
     assert capabilities_table() in TEXTS["engines.md"]
 
 

@@ -51,26 +51,22 @@ def test_an_expression_that_fails_or_is_not_deterministic_is_refused(text: str, 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: pk.Predictor("demo", pk.Prompt("sentiment/review"), WORDS),  # type: ignore[arg-type]
-        lambda: pk.Predictor(pk.load("fake"), "sentiment/review", WORDS),  # type: ignore[arg-type]
-        lambda: pk.Prompt("sentiment/review", demos="balanced"),  # type: ignore[arg-type]
-        lambda: pk.Prompt("sentiment/review", order="shuffled"),  # type: ignore[arg-type]
-        lambda: pk.Prompt("sentiment/review", instruction=5),  # type: ignore[arg-type]
-        lambda: pk.demos.balanced(k="8"),  # type: ignore[arg-type]
-        lambda: pk.demos.random(k=8.5),  # type: ignore[arg-type]
+        lambda: pk.Predictor("demo", pk.Prompt("sentiment/review"), WORDS),
+        lambda: pk.Predictor(pk.load("fake"), "sentiment/review", WORDS),
+        lambda: pk.Prompt("sentiment/review", demos="balanced"),
+        lambda: pk.Prompt("sentiment/review", order="shuffled"),
+        lambda: pk.Prompt("sentiment/review", instruction=5),
+        lambda: pk.demos.balanced(k="8"),
+        lambda: pk.demos.random(k=8.5),
         lambda: pk.demos.first(k=True),
-        lambda: pk.demos.random_each(seed=None),  # type: ignore[arg-type]
-        lambda: pk.order.shuffled(seed="0"),  # type: ignore[arg-type]
-        lambda: pk.Verbalizer(["a", "b"]),  # type: ignore[arg-type]
-        lambda: pk.Verbalizer({"a": 1, "b": 2}),  # type: ignore[dict-item]
-        lambda: pk.Verbalizer({0: "a", 1: "b"}),  # type: ignore[dict-item]
+        lambda: pk.demos.random_each(seed=None),
+        lambda: pk.order.shuffled(seed="0"),
+        lambda: pk.Verbalizer(["a", "b"]),
+        lambda: pk.Verbalizer({"a": 1, "b": 2}),
+        lambda: pk.Verbalizer({0: "a", 1: "b"}),
         lambda: pk.Verbalizer({"a": ["x", "x"], "b": "y"}),
-        lambda: evaluate(pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), WORDS), "sentiment"),  # type: ignore[arg-type]
-        lambda: evaluate(
-            pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), WORDS),
-            pk.task("sentiment"),
-            limit="4",  # type: ignore[arg-type]
-        ),
+        lambda: evaluate(pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), WORDS), "sentiment"),
+        lambda: evaluate(pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), WORDS), pk.task("sentiment"), limit="4"),
         lambda: pk.load("~nosuchuser/model"),
         lambda: pk.load(Path("./no/such/folder")),
         lambda: pk.load("fake", batch_tokens=0),
@@ -85,7 +81,7 @@ def test_an_invalid_argument_is_refused_at_construction(make: Any) -> None:
 KEYWORDS = [
     pytest.param(kind, field.name, id=f"{kind.__name__}:{field.name}")
     for kind in (*LEARNABLE.values(), *OPTIMIZERS.values(), TrainingConfig)
-    for field in fields(kind)  # type: ignore[arg-type]
+    for field in fields(kind)
 ]
 NUMBERS: list[Any] = [-1, 0, 1.5, math.nan, math.inf, -math.inf]
 INVALID: list[Any] = [None, "a", True, *NUMBERS, [], [1], [2, 1], ["a"], (1.5,), {}, {"a": 1}, object()]
@@ -129,11 +125,11 @@ def test_a_keyword_accepts_only_valid_values(kind: Any, keyword: str) -> None:
 
 def test_layers_may_be_any_sequence_of_numbers() -> None:
     for kind in (pk.Prefix, pk.SteeringVector, pk.LoReFT):
-        created: Any = [kind(layers=layers) for layers in ((1, 2), [1, 2], range(1, 3))]  # type: ignore[arg-type]
+        created: Any = [kind(layers=layers) for layers in ((1, 2), [1, 2], range(1, 3))]
         assert created[0] == created[1] == created[2]
         assert created[0].settings() == created[1].settings()
     with refused(InputError, "invalid-value", of="steering", keyword="layers", value="2"):
-        pk.SteeringVector(2)  # type: ignore[arg-type]
+        pk.SteeringVector(2)
 
 
 @pytest.mark.parametrize("keyword", ["parameters", "base"])
@@ -214,10 +210,10 @@ def test_nan_is_not_a_text(tmp_path: Path) -> None:
 
 def test_an_incomplete_line_is_computed_again(tmp_path: Path) -> None:
     predictor = pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), WORDS)
-    whole = evaluate(predictor, pk.task("sentiment"), limit=6, out=tmp_path)
-    samples = whole.path / "samples.jsonl"
+    full = evaluate(predictor, pk.task("sentiment"), limit=6, out=tmp_path)
+    samples = full.path / "samples.jsonl"
     content = samples.read_bytes()
-    (whole.path / "summary.json").unlink()
+    (full.path / "summary.json").unlink()
     lines = content.splitlines(keepends=True)
     broken = json.dumps({"id": json.loads(lines[0])["id"]}).encode() + b"\n"
     samples.write_bytes(b"".join([broken, *lines[1:], lines[1], b'{"id": "foreign"}\n']))

@@ -33,7 +33,7 @@ def name_of(path: Path) -> str:
 
 
 MODULES = {name_of(path): path for path in ROOT.rglob("*.py") if name_of(path) not in ("", "__main__")}
-"""The path of each module by its name below promptkit, without those of the root package."""
+"""The path of each module by its name below promptkit, without modules of the root package."""
 
 
 def package_of(module: str) -> str:
@@ -47,17 +47,17 @@ def rank(package: str) -> int:
 
 def imported(module: str) -> set[str]:
     """The modules of promptkit that a module imports, at any level."""
-    found = set()
+    actual = set()
     for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            actual |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}, line {node.lineno}: a relative import"
             assert node.module != "promptkit" or all(alias.name in PACKAGES for alias in node.names), (
                 f"{module}, line {node.lineno}: imports through the root package"
             )
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    inside = {name.removeprefix("promptkit.") for name in found if name.startswith("promptkit.")}
+            actual |= {f"{node.module}.{alias.name}" for alias in node.names}
+    inside = {name.removeprefix("promptkit.") for name in actual if name.startswith("promptkit.")}
     return {name if name in MODULES else name.rpartition(".")[0] for name in inside} - {""}
 
 
@@ -109,7 +109,7 @@ def test_type_checkers_see_exactly_the_public_names() -> None:
         ("import promptkit; promptkit.Prompt, promptkit.Verbalizer, promptkit.task", {"torch", "transformers", "datasets"}),
     ],
 )
-def test_importing_promptkit_imports_nothing_heavy(statement: str, heavy: set[str]) -> None:
+def test_importing_promptkit_imports_no_heavy_package(statement: str, heavy: set[str]) -> None:
     code = f"import sys; {statement}; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "promptkit" in result.stdout.split()

@@ -172,7 +172,7 @@ def reference_generation(prompt: str, verb: Generate) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ["capitals", "arithmetic"])
-def test_greedy_texts_equal_those_of_transformers(name: str) -> None:
+def test_greedy_texts_equal_transformers(name: str) -> None:
     task, count = pk.task(name), {"capitals": 16, "arithmetic": 3}[name]
     bound = pk.Predictor(demo(), pk.Prompt(task.spec.template, demos=pk.demos.random(k=4)), reader_for(task)).bind(task)
     rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), count)]

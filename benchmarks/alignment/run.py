@@ -96,11 +96,11 @@ def write_run(out: Path) -> Path:
 def measure(run: str, calibrate: str) -> dict[str, Any]:
     """Measures one alignment in this process."""
     start, cpu = time.perf_counter(), time.process_time()
-    found = align(run, {READ: "", "all": ALL}.get(calibrate, calibrate))
-    assert not found.unavailable
+    result = align(run, {READ: "", "all": ALL}.get(calibrate, calibrate))
+    assert not result.unavailable
     return {
         "alignment": calibrate,
-        "alignments": len(found.results),
+        "alignments": len(result.results),
         "seconds": round(time.perf_counter() - start, 2),
         "cpu_seconds": round(time.process_time() - cpu, 2),
         "peak_gib": round(peak() / GIB, 2),
@@ -108,7 +108,7 @@ def measure(run: str, calibrate: str) -> dict[str, Any]:
 
 
 def peak() -> int:
-    """Returns the peak memory of this process in bytes; ru_maxrss would include that of its parent."""
+    """Returns the peak memory of this process in bytes; ru_maxrss would include the memory of its parent."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 

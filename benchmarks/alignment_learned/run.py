@@ -149,7 +149,7 @@ def baselines(task: pk.Task, options: argparse.Namespace, ids: Sequence[str], go
             predict_by_probe(task.labels, labeled, embed(encoder, labeled), vectors) for labeled in samples
         ]
     return {
-        name: [np.array([*map(str.__eq__, each, gold)], float) for each in by_seed] for name, by_seed in predictions.items()
+        name: [np.array([*map(str.__eq__, item, gold)], float) for item in by_seed] for name, by_seed in predictions.items()
     }
 
 

@@ -89,10 +89,12 @@ def metrics(study: pk.Study) -> dict[str, Any]:
 
 def write_tables(folder: Path) -> None:
     """Writes the tables of the available results into README.md."""
-    found = {name: json.loads(file.read_text("utf-8")) for name in TASKS if (file := folder / f"results_{name}.json").is_file()}
-    tables = {name: task_table(results) for name, results in found.items()}
-    if set(found) >= set(SUMMARIZED):
-        tables["summary"] = summary([found[name] for name in SUMMARIZED])
+    results_by_task = {
+        name: json.loads(file.read_text("utf-8")) for name in TASKS if (file := folder / f"results_{name}.json").is_file()
+    }
+    tables = {name: task_table(results) for name, results in results_by_task.items()}
+    if set(results_by_task) >= set(SUMMARIZED):
+        tables["summary"] = summary([results_by_task[name] for name in SUMMARIZED])
     update_readme(folder / "README.md", tables)
 
 
@@ -117,10 +119,10 @@ def cells(line: Mapping[str, Any]) -> str:
     return f"{accuracy} | {format_interval(gain, sign='+') if gain else ''} | {line['ece']['value']:.3f}"
 
 
-def summary(found: list[Mapping[str, Any]]) -> Iterator[str]:
+def summary(results_by_task: list[Mapping[str, Any]]) -> Iterator[str]:
     """Returns each calibration's mean gain over tasks, and the number of settings where its interval excludes zero."""
-    lines = [line for results in found for line in results["lines"] if line["gain"]]
-    plain = [line for results in found for line in results["lines"] if not line["gain"]]
+    lines = [line for results in results_by_task for line in results["lines"] if line["gain"]]
+    plain = [line for results in results_by_task for line in results["lines"] if not line["gain"]]
     shots = list(dict.fromkeys(line["shots"] for line in lines))
     yield "| calibration | " + " | ".join(f"{shown} shots" for shown in shots) + " | helps | hurts | worst gain | ECE |"
     yield "|---|" + "---:|" * (len(shots) + 4)

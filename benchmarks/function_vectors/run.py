@@ -63,18 +63,18 @@ def run_study(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Evaluates every kind of vector at every layer, and the prompts without a vector."""
     task, model = pk.task(f"function_vectors/{name}", data=options.data), pk.load("demo")
     with_demos = predictor(model, pk.demos.random_each(k=SHOTS))
-    found, seconds = head_effects(with_demos, task, options)
+    result, seconds = head_effects(with_demos, task, options)
 
     def build(steering: str, layer: int) -> pk.Predictor:
         if steering in STRENGTHS:
-            return predictor(model, pk.demos.zero(), found.steering_vector(layer=layer, strength=STRENGTHS[steering]))
+            return predictor(model, pk.demos.zero(), result.steering_vector(layer=layer, strength=STRENGTHS[steering]))
         how: Any = {DIFFERENCE: "difference", TASK: "replace"}[steering]
         return predictor(
             model, pk.demos.zero(), pk.extract_steering_vector(with_demos, task, layer=layer, how=how, rows=options.state_rows)
         )
 
     def build_of_heads(heads: int, up_to: int) -> pk.Predictor:
-        return predictor(model, pk.demos.zero(), found.steering_vector(layer=best, heads=heads, up_to=up_to))
+        return predictor(model, pk.demos.zero(), result.steering_vector(layer=best, heads=heads, up_to=up_to))
 
     common: dict[str, Any] = {"out": options.out, "limit": options.limit}
     reference_runs = {
@@ -88,7 +88,7 @@ def run_study(name: str, options: argparse.Namespace) -> dict[str, Any]:
     by_layer: Any = study.table(rows=("steering", "layer"), columns=None).to_json()
     best = max((line for line in by_layer if line["steering"] == FUNCTION), key=lambda line: line[METRIC]["value"])["layer"]
     with RunsBar() as progress:
-        heads = pk.study(build_of_heads, task, heads=HEADS, up_to=[len(found.effects), best + 2], progress=progress, **common)
+        heads = pk.study(build_of_heads, task, heads=HEADS, up_to=[len(result.effects), best + 2], progress=progress, **common)
     return {
         "task": name,
         "shots": SHOTS,
@@ -97,8 +97,8 @@ def run_study(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "by_layer": by_layer,
         "by_heads": heads.table(rows=("up_to", "heads"), columns=None).to_json(),
         "best_layer": best,
-        "best_heads": found.best(10),
-        "effects": np.round(found.effects, 5).tolist(),
+        "best_heads": result.best(10),
+        "effects": np.round(result.effects, 5).tolist(),
         "rows": {"means": options.rows, "effects": options.patched, "states": options.state_rows},
         "seconds": {"heads": round(seconds)},
         "versions": {package: version(package) for package in ("torch", "transformers")} | {"promptkit": pk.__version__},
@@ -114,10 +114,10 @@ def head_effects(with_demos: pk.Predictor, task: pk.Task, options: argparse.Name
     path = options.out / f"heads-{task.name.replace('/', '-')}-{options.rows}-{options.patched}.npz"
     if not path.is_file():
         start = time.perf_counter()
-        found = pk.head_effects(with_demos, task, rows=options.rows, patched=options.patched)
+        result = pk.head_effects(with_demos, task, rows=options.rows, patched=options.patched)
         path.parent.mkdir(parents=True, exist_ok=True)
         seconds = time.perf_counter() - start
-        np.savez(path, effects=found.effects, added=found.added, base=json.dumps(dict(found.base)), seconds=seconds)
+        np.savez(path, effects=result.effects, added=result.added, base=json.dumps(dict(result.base)), seconds=seconds)
     with np.load(path) as stored:
         base = json.loads(str(stored["base"]))
         return pk.HeadEffects(effects=stored["effects"], added=stored["added"], base=base), float(stored["seconds"])

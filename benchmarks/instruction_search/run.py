@@ -1,4 +1,4 @@
-"""Compares instructions that a model proposes with the best of those that people wrote, on held-out rows.
+"""Compares instructions proposed by a model with the best human-written instructions on held-out rows.
 
 The four tasks are from instruction induction (Honovich et al. 2022), whose annotations are the human instructions. Both kinds
 are selected on the same dev rows by the same method, and compared row by row on the test split. An interrupted run resumes.

@@ -48,12 +48,12 @@ EVALUATIONS = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """A learned manipulation and how it is trained."""
+    """A learned manipulation and its training settings."""
 
     manipulation: Any
     optimizer: Any = None
     share: float = 1.0
-    """Share of the study's steps; methods that evaluate many candidates in a step take fewer."""
+    """Fraction of the study's steps; smaller for methods that evaluate many candidates per step."""
 
 
 def kinds(task: str, seed: int) -> dict[str, Setup]:

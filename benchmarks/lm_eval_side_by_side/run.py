@@ -1,6 +1,6 @@
 """Compares speed, memory and outputs of promptkit and lm-eval on the same prompts, model folder and machine.
 
-Each tool runs in a separate process, so that wall time and peak memory are those of one tool. promptkit, which takes less
+Each tool runs in a separate process, to measure the wall time and peak memory of one tool. promptkit, which takes less
 time, runs before and after lm-eval; its slower pass counts.
 
     python benchmarks/lm_eval_side_by_side/run.py --case sst2 --data DIR
@@ -132,7 +132,7 @@ def run_side(name: str, command: Sequence[object], folder: Path, threads: int) -
     environ = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     start = time.perf_counter()
     process = subprocess.Popen([*map(str, command), "--result", str(result)], env=environ)
-    _, status, usage = os.wait4(process.pid, 0)  # returns the peak memory of this child alone
+    _, status, usage = os.wait4(process.pid, 0)  # returns the peak memory of only this child
     wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

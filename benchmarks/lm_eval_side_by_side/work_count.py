@@ -61,7 +61,7 @@ def architecture(folder: str) -> Architecture:
 
 
 def required_work(rendered: Sequence[Rendered]) -> RequiredWork:
-    """Returns the shared tokens once, then the other tokens of each prompt and those of its labels that have successors."""
+    """Returns the shared tokens once, then the other tokens of each prompt and the distinct prefixes of its labels."""
     prompts = [row.input.ids for row in rendered]
     common = takewhile(lambda pair: pair[0] == pair[1], zip(min(prompts), max(prompts), strict=False))
     shared = min(sum(1 for _ in common), min(map(len, prompts)) - 1)

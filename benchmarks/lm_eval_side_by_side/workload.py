@@ -28,7 +28,7 @@ class Case:
     task: str
     shots: int
     demos: Literal["balanced", "random", "random-each"]
-    """`random-each` samples demonstrations for each item, so that items share only BOS."""
+    """`random-each` samples demonstrations for each item; items share only BOS."""
     items: int
     """Number of items for promptkit."""
     peer_items: int

@@ -44,7 +44,7 @@ GIB = 2**30
 
 
 def selection_context(task: pk.Task, encoder: str) -> SelectionContext:
-    """Returns a context with all train rows as the pool; the prompts are not run."""
+    """Returns a context with all train rows as the pool, without running prompts."""
     model, reader = pk.load("fake"), reader_for(task)
     other_models = {encoder: CachedModel(pk.load(encoder), ScoreCache())}
     bind_context = BindContext(

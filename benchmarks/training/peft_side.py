@@ -1,4 +1,4 @@
-"""Runs the training with PEFT and transformers' Trainer, whose loss is that of the model."""
+"""Trains with PEFT and Trainer of transformers, with the loss of the model."""
 
 from __future__ import annotations
 

@@ -31,12 +31,12 @@ class PlainPrefix(pk.Prefix):
 
 
 def manipulation_of(kind: str, length: int) -> Learnable:
-    """Returns the manipulation to train, at the place where PEFT has it."""
+    """Returns the manipulation to train, at the same position as in PEFT."""
     return PlainPrefix(length) if kind == "prefix" else pk.SoftPrompt(length, place="start")
 
 
 def prompt(task: pk.Task) -> pk.Prompt:
-    """Returns the prompt; the label is a text to write, as in Trainer, so the loss is over the vocabulary."""
+    """Returns the prompt with the label as generated text, which gives a loss over the vocabulary as in Trainer."""
     return pk.Prompt(task.spec.template, instruction="Decide whether each review is negative or positive.")
 
 

@@ -34,8 +34,8 @@ class Slope:
 @given(st.lists(st.lists(st.floats(-9, -0.1), min_size=1, max_size=3), min_size=3, max_size=3), st.integers(0, 8))
 def test_loss_is_cross_entropy_of_the_aligners_scores(rows: list[list[float]], combination: int) -> None:
     score, pool = ("sum", "mean")[combination % 2], ("logsumexp", "mean", "max")[combination % 3]
-    words = pk.Verbalizer(WORDS, score=score, pool=pool)  # type: ignore[arg-type]
-    for reader in (words, pk.Choices(score=score)):  # type: ignore[arg-type]
+    words = pk.Verbalizer(WORDS, score=score, pool=pool)
+    for reader in (words, pk.Choices(score=score)):
         expected = reader.align(ScoreOutput(logprobs=tuple(map(tuple, rows))))
         scores = reader.align_tensors([torch.tensor(row) for row in rows])
         assert scores.tolist() == pytest.approx(expected, abs=1e-4)
@@ -51,16 +51,16 @@ def test_optimizer_equals_torch_adamw(schedule: Any, decay: float) -> None:
     draw = torch.Generator().manual_seed(0)
     start, gradients = torch.randn((2, 3), generator=draw), torch.randn((12, 2, 3), generator=draw)
     standing = TrainingState(parameters={"0.x": as_array(start.numpy())}, best_parameters={})
-    own = torch.nn.Parameter(start.clone())
-    optimizer = torch.optim.AdamW([own], lr=1.0, weight_decay=decay)
+    reference = torch.nn.Parameter(start.clone())
+    optimizer = torch.optim.AdamW([reference], lr=1.0, weight_decay=decay)
     make_step = pk.AdamW(weight_decay=decay).begin(standing, 0)
     for step, gradient in enumerate(gradients):
         make_step(Slope(gradient), {"0.x": 0.3 * recipe.lr_factor(step)})
         standing.step += 1
         optimizer.param_groups[0]["lr"] = 0.3 * recipe.lr_factor(step)
-        own.grad = gradient.clone()
+        reference.grad = gradient.clone()
         optimizer.step()
-    assert standing.parameters["0.x"].numpy() == pytest.approx(own.detach().numpy(), abs=1e-5)
+    assert standing.parameters["0.x"].numpy() == pytest.approx(reference.detach().numpy(), abs=1e-5)
     rates = [recipe.lr_factor(step) for step in range(12)]
     assert rates[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert all(later <= earlier for earlier, later in itertools.pairwise(rates[2:]))

@@ -24,7 +24,7 @@ accepted_answers = st.sets(st.sampled_from("abcd"))
 
 
 def sequential_vote(texts: Answers) -> str | None:
-    """The majority answer, by comparing answers one after another."""
+    """Computes the majority answer by comparing answers one after another."""
     best: str | None = None
     for answer in texts:
         if answer is not None and (best is None or texts.count(answer) > texts.count(best)):
@@ -53,7 +53,7 @@ def test_order_matters_only_for_ties(texts: list[str | None], random: Any) -> No
 
 
 @given(answers, st.integers(0, 12))
-def test_texts_without_answer_never_win(texts: list[str | None], extra: int) -> None:
+def test_texts_without_answer_do_not_win(texts: list[str | None], extra: int) -> None:
     assert winner([None] * extra + texts) == winner(texts)
     assert (majority(texts) is None) == (set(texts) == {None})
 
@@ -117,11 +117,7 @@ WORDS = {"no": "bad", "yes": "good"}
         (lambda: [pk.extract.boxed, pk.vote.Majority], "class-not-object", {"aligner": "Majority"}),
         (lambda: pk.vote.Majority(temperature=0.0), "identical-samples", {"samples": 8, "temperature": 0.0}),
         (lambda: pk.vote.Majority(samples=0), "out-of-range", {"samples": 0}),
-        (
-            lambda: pk.vote.Majority(samples="8"),  # type: ignore[arg-type]
-            "invalid-value",
-            {"of": "majority", "keyword": "samples", "value": "'8'"},
-        ),
+        (lambda: pk.vote.Majority(samples="8"), "invalid-value", {"of": "majority", "keyword": "samples", "value": "'8'"}),
         (lambda: pk.extract.boxed(samples=2), "identical-samples", {"samples": 2, "temperature": 0.0}),
     ],
 )

@@ -23,7 +23,7 @@ WORDS = {label: label.upper() for label in LABELS}
 
 
 def write(out: Path, rows: Sequence[tuple[Sequence[str], str, str]], premise: str | None = None) -> Path:
-    """A run of (labels of the demonstrations, gold, predicted), in which `premise` is the likeliest label after the premise."""
+    """Writes a run of (labels of demonstrations, gold, predicted) with `premise` as the likeliest label after the premise."""
     samples = [
         {
             "id": f"r{i}",
@@ -61,7 +61,7 @@ def write(out: Path, rows: Sequence[tuple[Sequence[str], str, str]], premise: st
 
 
 def by_name(biases: Biases) -> dict[str, Bias]:
-    return {each.name: each for each in biases.biases}
+    return {item.name: item for item in biases.biases}
 
 
 def test_each_bias_is_found_only_in_the_run_that_has_it(tmp_path: Path) -> None:
@@ -69,23 +69,23 @@ def test_each_bias_is_found_only_in_the_run_that_has_it(tmp_path: Path) -> None:
     demo_labels = [(major, major, last) for major in LABELS for last in LABELS if major != last for _ in range(3)]
     golds = [LABELS[i % 3] for i in range(len(demo_labels))]
     predictions_of = {
-        "majority label": [each[0] for each in demo_labels],
-        "recency": [each[-1] for each in demo_labels],
+        "majority label": [item[0] for item in demo_labels],
+        "recency": [item[-1] for item in demo_labels],
         "common token": ["b"] * len(demo_labels),
         None: golds,
     }
     for name, predicted in predictions_of.items():
         path = write(tmp_path / str(name), [*zip(demo_labels, golds, predicted, strict=True)], premise="b")
-        for each in bias(str(path)).biases:
-            assert each.excess is not None
-            if each.name == name:
-                assert (each.predicted, each.correct) == (1.0, pytest.approx(1 / 3))
-                assert each.excess.value == pytest.approx(2 / 3)
-                assert each.excess.low > 0.3
+        for item in bias(str(path)).biases:
+            assert item.excess is not None
+            if item.name == name:
+                assert (item.predicted, item.correct) == (1.0, pytest.approx(1 / 3))
+                assert item.excess.value == pytest.approx(2 / 3)
+                assert item.excess.low > 0.3
             elif name is None:
-                assert (each.excess.value, each.excess.low, each.excess.high) == (0, 0, 0)
+                assert (item.excess.value, item.excess.low, item.excess.high) == (0, 0, 0)
             else:
-                assert each.excess.low <= 0.1
+                assert item.excess.low <= 0.1
 
 
 rows = st.lists(
@@ -96,8 +96,8 @@ rows = st.lists(
 
 
 @given(rows, st.sampled_from([None, *LABELS]))
-def test_biases_equal_those_counted_by_hand(tmp_path_factory: pytest.TempPathFactory, rows: Any, premise: str | None) -> None:
-    found = bias(str(write(tmp_path_factory.mktemp("run"), rows, premise)))
+def test_biases_equal_counts_by_hand(tmp_path_factory: pytest.TempPathFactory, rows: Any, premise: str | None) -> None:
+    actual = bias(str(write(tmp_path_factory.mktemp("run"), rows, premise)))
     recency = [(demo_labels[-1], gold, predicted) for demo_labels, gold, predicted in rows if demo_labels]
     majority = []
     for demo_labels, gold, predicted in rows:
@@ -107,22 +107,22 @@ def test_biases_equal_those_counted_by_hand(tmp_path_factory: pytest.TempPathFac
             majority.append((favored, gold, predicted))
     common = [] if premise is None else [(premise, gold, predicted) for _, gold, predicted in rows]
     for name, cases in {"recency": recency, "majority label": majority, "common token": common}.items():
-        each = by_name(found)[name]
-        assert each.rows == len(cases)
-        assert (each.excess is None, bool(each.reason)) == (not cases, not cases)
-        if each.excess is not None:
+        item = by_name(actual)[name]
+        assert item.rows == len(cases)
+        assert (item.excess is None, bool(item.reason)) == (not cases, not cases)
+        if item.excess is not None:
             gained = sum((predicted in favored) - (gold in favored) for favored, gold, predicted in cases)
-            assert each.excess.value == pytest.approx(gained / len(cases))
-            assert each.predicted - each.correct == pytest.approx(gained / len(cases))
-    for recall in found.labels:
+            assert item.excess.value == pytest.approx(gained / len(cases))
+            assert item.predicted - item.correct == pytest.approx(gained / len(cases))
+    for recall in actual.labels:
         labeled = [predicted for _, gold, predicted in rows if gold == recall.label]
         assert recall.gold == len(labeled)
         assert recall.accuracy == (wilson(labeled.count(recall.label), len(labeled)) if labeled else None)
-    assert sum(recall.predicted for recall in found.labels) == len(rows)
-    json.dumps(found.to_json())
+    assert sum(recall.predicted for recall in actual.labels) == len(rows)
+    json.dumps(actual.to_json())
 
 
-def test_missing_biases_have_a_reason_and_each_branch_has_its_own_biases(tmp_path: Path) -> None:
+def test_missing_biases_have_a_reason_and_each_branch_has_separate_biases(tmp_path: Path) -> None:
     words = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
     prompt, model = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=4)), pk.load("fake")
     chains: list[list[Any]] = [[words], [words, pk.calibrate.Batch(rows=8)]]
@@ -134,16 +134,16 @@ def test_missing_biases_have_a_reason_and_each_branch_has_its_own_biases(tmp_pat
     assert plain.caution
     assert plain.caution in str(plain)
     last = next(iter(by_name(plain)["recency"].favored))
-    for found, result in zip((plain, batch), run.results, strict=True):
-        excess = by_name(found)["recency"].excess
+    for actual, result in zip((plain, batch), run.results, strict=True):
+        excess = by_name(actual)["recency"].excess
         assert excess is not None
         assert excess.value == pytest.approx((result.predicted[last] - run.gold.count(last)) / 30)
-        assert f"{excess.value:+.3f}" in str(found)
-        assert [recall.predicted for recall in found.labels] == [*result.predicted.values()]
+        assert f"{excess.value:+.3f}" in str(actual)
+        assert [recall.predicted for recall in actual.labels] == [*result.predicted.values()]
 
 
 def test_a_run_without_demonstrations_can_only_have_a_common_token_bias(tmp_path: Path) -> None:
-    found = by_name(bias(str(write(tmp_path, [((), "a", "b"), ((), "b", "b")], premise="b"))))
-    assert found["recency"].reason == found["majority label"].reason == NO_DEMOS
-    assert found["common token"].excess is not None
-    assert found["common token"].excess.value == 0.5
+    actual = by_name(bias(str(write(tmp_path, [((), "a", "b"), ((), "b", "b")], premise="b"))))
+    assert actual["recency"].reason == actual["majority label"].reason == NO_DEMOS
+    assert actual["common token"].excess is not None
+    assert actual["common token"].excess.value == 0.5

@@ -54,11 +54,11 @@ def test_runs_and_branches_are_paired_by_row(tmp_path: Path) -> None:
     assert json.loads(json.dumps(comparison.to_json()))["branches"][0]["p"] is None
 
 
-def test_rows_that_some_runs_lack_are_left_out_and_counted(tmp_path: Path) -> None:
-    few, many = run(tmp_path, limit=10), run(tmp_path, limit=25)
-    comparison = compare_runs([str(many.path), str(few.path)])
+def test_rows_missing_from_some_runs_are_excluded_and_counted(tmp_path: Path) -> None:
+    subset, many = run(tmp_path, limit=10), run(tmp_path, limit=25)
+    comparison = compare_runs([str(many.path), str(subset.path)])
     assert (comparison.n, comparison.left_out) == (10, 15)
-    assert np.isclose(comparison.branches[0].accuracy.value, few.results[0].correct.mean())
+    assert np.isclose(comparison.branches[0].accuracy.value, subset.results[0].correct.mean())
     assert comparison.branches[1].flips == ()
     assert comparison.branches[1].p == 1.0
 

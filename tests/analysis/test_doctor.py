@@ -37,13 +37,13 @@ def shifted(by: float) -> Any:
 
 
 @pytest.mark.parametrize("by", [0.0, 1e-3, 0.5])
-def test_differences_are_those_of_the_label_log_probabilities(by: float) -> None:
-    found = diagnose(pk.load("fake"), shifted(by), TASK, PROMPT, reader_for(TASK), limit=30)
-    assert found.largest == pytest.approx(by, abs=1e-9)
-    assert found.mean == pytest.approx(by / 2, abs=1e-9)
-    assert bool(found.reasons) == (by > found.tolerance)
-    assert all(flip.margin < by for flip in found.flips)
-    assert all((flip.first, flip.second) == ("negative", "positive") for flip in found.flips)
+def test_differences_equal_differences_of_label_log_probabilities(by: float) -> None:
+    result = diagnose(pk.load("fake"), shifted(by), TASK, PROMPT, reader_for(TASK), limit=30)
+    assert result.largest == pytest.approx(by, abs=1e-9)
+    assert result.mean == pytest.approx(by / 2, abs=1e-9)
+    assert bool(result.reasons) == (by > result.tolerance)
+    assert all(flip.margin < by for flip in result.flips)
+    assert all((flip.first, flip.second) == ("negative", "positive") for flip in result.flips)
 
 
 def test_engines_agree_if_their_texts_are_equal() -> None:
@@ -61,10 +61,10 @@ def test_different_tokens_are_named_as_a_possible_cause(merging: Any) -> None:
     model.card = pk.load("fake").card.__class__(
         tokenizer=merging([("a", "b")]), d_model=16, vocabulary=2, layers=1, kv_heads=1, context_length=10**6, instruct=False
     )
-    found = diagnose(pk.load("fake"), model, TASK, PROMPT, reader_for(TASK), limit=5)
-    assert found.differences[0].startswith("5 of 5 prompts")
-    assert found.reasons
-    assert found.differences[0] in found.verdict
+    result = diagnose(pk.load("fake"), model, TASK, PROMPT, reader_for(TASK), limit=5)
+    assert result.differences[0].startswith("5 of 5 prompts")
+    assert result.reasons
+    assert result.differences[0] in result.verdict
 
 
 def test_the_command_prints_the_verdict_and_sets_the_exit_code() -> None:

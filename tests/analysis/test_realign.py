@@ -1,4 +1,4 @@
-"""Calibrations of finished runs: the same numbers as the run, what is missing, and the command that collects it."""
+"""Calibrations of finished runs: results equal to the run, missing outputs, and the command that collects them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TRANSDUCTIVE = ["batch:estimate_on=test", "prior:estimate_on=test", "proca:estim
 def run(out: Path, *calibrations: str, limit: int = 40, model: str = "fake", **prompt: Any) -> pk.Run:
     words, loaded = pk.Verbalizer(WORDS), pk.load(model)
     prompt = {"demos": pk.demos.balanced(k=2)} | prompt
-    chains: list[list[Any]] = [[], *([build("calibration", CALIBRATIONS, each)] for each in calibrations)]
+    chains: list[list[Any]] = [[], *([build("calibration", CALIBRATIONS, item)] for item in calibrations)]
     branches = [pk.Predictor(loaded, pk.Prompt("sentiment/review", **prompt), [words, *chain]) for chain in chains]
     return evaluate(branches, pk.task("sentiment"), limit=limit, out=out)
 
@@ -56,33 +56,33 @@ def test_a_finished_run_is_aligned_to_the_same_numbers_without_a_model(
     full_run: pk.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeModel, "__init__", None)
-    found = align(full_run.path)
-    again = {result.align: result for result in found.results}
+    actual = align(full_run.path)
+    again = {result.align: result for result in actual.results}
     for result in full_run.results:
         assert again[result.align].to_json() == result.to_json()
         np.testing.assert_array_equal(again[result.align].logprobs, result.logprobs)
     assert [*again] == sorted(again, key=[*again].index)
     assert again.keys() - {result.align for result in full_run.results} == {*TRANSDUCTIVE}
-    assert (found.unavailable, found.command) == ((), None)
+    assert (actual.unavailable, actual.command) == ((), None)
 
 
 def test_differences_are_to_the_plain_verbalizer(full_run: pk.Run) -> None:
-    found = align(full_run.path)
-    plain = found.results[0]
-    assert (plain.align, found.differences[0]) == ("verbalizer", None)
-    for result, difference in zip(found.results[1:], found.differences[1:], strict=True):
+    actual = align(full_run.path)
+    plain = actual.results[0]
+    assert (plain.align, actual.differences[0]) == ("verbalizer", None)
+    for result, difference in zip(actual.results[1:], actual.differences[1:], strict=True):
         assert difference == paired_difference(result.correct, plain.correct)
 
 
-def names(found: Alignments) -> list[str]:
-    return [result.align for result in found.results]
+def names(actual: Alignments) -> list[str]:
+    return [result.align for result in actual.results]
 
 
-def test_an_uncalibrated_run_allows_calibrations_on_its_own_rows_and_lists_what_others_need(tmp_path: Path) -> None:
-    found = align(run(tmp_path).path)
-    assert names(found) == ["verbalizer", *TRANSDUCTIVE]
-    assert [each.name for each in found.unavailable] == [*CALIBRATIONS]
-    problems = {each.name: (each.code, each.fields) for each in found.unavailable}
+def test_an_uncalibrated_run_supports_calibrations_on_its_rows_and_lists_missing_outputs(tmp_path: Path) -> None:
+    actual = align(run(tmp_path).path)
+    assert names(actual) == ["verbalizer", *TRANSDUCTIVE]
+    assert [item.name for item in actual.unavailable] == [*CALIBRATIONS]
+    problems = {item.name: (item.code, item.fields) for item in actual.unavailable}
     assert problems["contextual"] == ("missing-content-free", {"missing": 3, "needed": 3})
     assert problems["pmi"] == ("missing-premise", {})
     assert problems["batch"] == ("missing-fit-rows", {"labeled": False})
@@ -90,18 +90,18 @@ def test_an_uncalibrated_run_allows_calibrations_on_its_own_rows_and_lists_what_
 
 
 def test_a_calibration_uses_fewer_rows_if_the_run_has_no_more(tmp_path: Path) -> None:
-    found = align(run(tmp_path, "batch:rows=9", "contextual:content_free=nothing").path)
+    actual = align(run(tmp_path, "batch:rows=9", "contextual:content_free=nothing").path)
     fitted = [f"{name}:rows=9" for name in ("batch-fitted", "temperature", "vector", "affine")]
-    assert {*names(found)} == {
+    assert {*names(actual)} == {
         *("verbalizer", "contextual:content_free=nothing", "batch:rows=9", "prior:rows=9", "proca:rows=9"),
         *(*fitted, *TRANSDUCTIVE),
     }
-    assert [each.name for each in found.unavailable] == ["domain", "pmi", *PROBES, *LABEL_MAPPINGS]
-    few = align(run(tmp_path, "batch:rows=3").path)
-    proca = next(each for each in few.unavailable if each.name == "proca")
+    assert [item.name for item in actual.unavailable] == ["domain", "pmi", *PROBES, *LABEL_MAPPINGS]
+    subset = align(run(tmp_path, "batch:rows=3").path)
+    proca = next(item for item in subset.unavailable if item.name == "proca")
     assert (proca.code, proca.fields["given"], proca.fields["needed"]) == ("too-few-rows", 3, 8)
-    assert few.command is not None
-    assert few.command.endswith(",".join(["--calibrate batch:rows=3,contextual,domain,pmi,proca", *PROBES, *LABEL_MAPPINGS]))
+    assert subset.command is not None
+    assert subset.command.endswith(",".join(["--calibrate batch:rows=3,contextual,domain,pmi,proca", *PROBES, *LABEL_MAPPINGS]))
 
 
 def test_recorded_random_words_need_no_rows_of_the_fit_part(tmp_path: Path) -> None:
@@ -115,14 +115,14 @@ def test_recorded_random_words_need_no_rows_of_the_fit_part(tmp_path: Path) -> N
         ({"cot": pk.cot.zero_shot(max_tokens=4)}, "sentiment/review", ("pmi",)),
     ],
 )
-def test_the_command_collects_nothing_that_the_prompt_cannot_provide(
+def test_the_command_collects_only_outputs_that_the_prompt_supports(
     tmp_path: Path, prompt: dict[str, Any], template: str, never: tuple[str, ...]
 ) -> None:
     plain = pk.Predictor(pk.load("fake"), pk.Prompt(template, **prompt), pk.Verbalizer(WORDS))
-    found = align(evaluate(plain, pk.task("sentiment"), limit=4, out=tmp_path).path)
-    assert found.command is not None
-    collected = found.command.partition("--calibrate ")[2].split(",")
-    codes = {each.name: each.code for each in found.unavailable}
+    actual = align(evaluate(plain, pk.task("sentiment"), limit=4, out=tmp_path).path)
+    assert actual.command is not None
+    collected = actual.command.partition("--calibrate ")[2].split(",")
+    codes = {item.name: item.code for item in actual.unavailable}
     for name in never:
         assert name not in collected
         assert codes[name] in ("no-answer-slot", "no-premise")
@@ -145,11 +145,11 @@ PROMPTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_the_command_repeats_the_run_and_collects_what_is_missing(
+def test_the_command_repeats_the_run_and_collects_missing_outputs(
     tmp_path: Path, prompt: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = run(tmp_path, "batch:rows=5", limit=10, **prompt)
-    settings = json.loads((made.path / "run.json").read_text())
+    run_result = run(tmp_path, "batch:rows=5", limit=10, **prompt)
+    settings = json.loads((run_result.path / "run.json").read_text())
 
     def typed(command: str) -> Any:
         monkeypatch.setattr("sys.argv", [*shlex.split(command), "--out", str(tmp_path), "--json"])
@@ -157,11 +157,11 @@ def test_the_command_repeats_the_run_and_collects_what_is_missing(
             main()
         return json.loads(capsys.readouterr().out)
 
-    assert typed(eval_command(settings, ["batch:rows=5"]))["run"] == str(made.path)
-    wanted = align(made.path, "contextual,pmi").command
-    assert wanted is not None
-    again = align(typed(wanted)["run"])
-    assert again.unavailable == () or "contextual" not in {each.name for each in again.unavailable}
+    assert typed(eval_command(settings, ["batch:rows=5"]))["run"] == str(run_result.path)
+    collecting = align(run_result.path, "contextual,pmi").command
+    assert collecting is not None
+    again = align(typed(collecting)["run"])
+    assert again.unavailable == () or "contextual" not in {item.name for item in again.unavailable}
     assert {"contextual", "pmi", "batch:rows=5"} <= {*names(again)}
 
 
@@ -175,7 +175,7 @@ RUNS = [
 
 
 @pytest.mark.parametrize("given", RUNS)
-def test_the_command_is_that_of_the_run_and_contains_nothing_that_eval_refuses(
+def test_the_command_repeats_the_run_with_options_that_eval_accepts(
     tmp_path: Path, given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def typed(command: str) -> Any:
@@ -186,23 +186,23 @@ def test_the_command_is_that_of_the_run_and_contains_nothing_that_eval_refuses(
 
     path = Path(typed(f"promptkit eval sentiment --model fake --limit 10 {given}")["run"])
     settings = json.loads((path / "run.json").read_text())
-    had = [spelling(each) for chain in settings["align"] if (each := chain_from_settings(chain).calibration)]
+    had = [spelling(item) for chain in settings["align"] if (item := chain_from_settings(chain).calibration)]
     assert typed(eval_command(settings, had))["run"] == str(path)
-    found = align(path)
-    again = align(typed(found.command)["run"])
-    assert {each.name for each in again.unavailable} < {each.name for each in found.unavailable}
+    actual = align(path)
+    again = align(typed(actual.command)["run"])
+    assert {item.name for item in again.unavailable} < {item.name for item in actual.unavailable}
     assert again.command is None
-    assert {result.align for result in found.results} <= {result.align for result in again.results}
+    assert {result.align for result in actual.results} <= {result.align for result in again.results}
 
 
 def save_learned(folder: Path) -> list[Any]:
     """Two manipulations learned on the fake model and saved as a training saves them."""
     model = pk.load("fake")
     bind_context = BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS))
-    made: list[Any] = [pk.SoftPrompt(3), pk.TriggerTokens(2, seed=1)]
-    learned = [each.with_parameters(each.initial_parameters(bind_context), base_of(model)) for each in made]
-    for number, each in enumerate(learned, start=1):
-        pk.save_manipulation(each, folder / "train-sentiment-1234" / f"{number}-{each.name}")
+    run_result: list[Any] = [pk.SoftPrompt(3), pk.TriggerTokens(2, seed=1)]
+    learned = [item.with_parameters(item.initial_parameters(bind_context), base_of(model)) for item in run_result]
+    for number, item in enumerate(learned, start=1):
+        pk.save_manipulation(item, folder / "train-sentiment-1234" / f"{number}-{item.name}")
     return learned
 
 
@@ -214,7 +214,7 @@ def test_the_command_names_the_folders_of_learned_manipulations(
     predictor = pk.Predictor(
         pk.load("fake"), [pk.Prompt("sentiment/review", demos=demos), *save_learned(tmp_path)], pk.Verbalizer(WORDS)
     )
-    made = pk.evaluate(predictor, pk.task("sentiment"), limit=6, out=tmp_path)
+    run_result = pk.evaluate(predictor, pk.task("sentiment"), limit=6, out=tmp_path)
 
     def typed(command: str) -> Any:
         monkeypatch.setattr("sys.argv", [*shlex.split(command), "--out", str(tmp_path), "--json"])
@@ -222,10 +222,10 @@ def test_the_command_names_the_folders_of_learned_manipulations(
             main()
         return json.loads(capsys.readouterr().out)
 
-    settings = json.loads((made.path / "run.json").read_text())
-    assert typed(eval_command(settings, [], trainings=tmp_path))["run"] == str(made.path)
-    found = align(made.path, "contextual,batch")
-    again = align(typed(found.command)["run"], "contextual,batch")
+    settings = json.loads((run_result.path / "run.json").read_text())
+    assert typed(eval_command(settings, [], trainings=tmp_path))["run"] == str(run_result.path)
+    actual = align(run_result.path, "contextual,batch")
+    again = align(typed(actual.command)["run"], "contextual,batch")
     assert again.unavailable == ()
     other_model = eval_command(
         {**settings, "model": {**settings["model"], "name": "fake:b", "tokenizer": "b"}}, [], trainings=tmp_path
@@ -233,19 +233,19 @@ def test_the_command_names_the_folders_of_learned_manipulations(
     assert other_model is not None
     assert other_model.count("--prompt FOLDER ") == 2
     shutil.rmtree(tmp_path / "train-sentiment-1234" / "1-soft")
-    lost = align(made.path, "contextual")
-    assert lost.command is not None
-    assert "--prompt FOLDER --prompt " in lost.command
-    assert [*placeholders(lost.command)] == ["FOLDER"]
-    assert explained(lost.command) in str(lost)
+    moved = align(run_result.path, "contextual")
+    assert moved.command is not None
+    assert "--prompt FOLDER --prompt " in moved.command
+    assert [*placeholders(moved.command)] == ["FOLDER"]
+    assert explained(moved.command) in str(moved)
     unlearned = {**settings, "manipulate": {**settings["manipulate"], "with": [dict(pk.SoftPrompt(3).settings())]}}
     assert eval_command(unlearned, []) is None
 
 
 def test_a_chain_of_thought_has_no_premise_for_the_common_token_bias(tmp_path: Path) -> None:
-    made = run(tmp_path, limit=10, demos=pk.demos.zero(), cot=pk.cot.zero_shot(max_tokens=9))
-    common = bias(str(made.path)).biases[-1]
-    assert common.reason == why_no_premise(json.loads((made.path / "run.json").read_text()))
+    run_result = run(tmp_path, limit=10, demos=pk.demos.zero(), cot=pk.cot.zero_shot(max_tokens=9))
+    common = bias(str(run_result.path)).biases[-1]
+    assert common.reason == why_no_premise(json.loads((run_result.path / "run.json").read_text()))
 
 
 @pytest.mark.parametrize("name", [*SETTINGS])
@@ -279,13 +279,13 @@ def test_a_task_file_is_a_placeholder_in_the_command() -> None:
 
 
 def test_the_table_and_the_json_have_the_same_values(full_run: pk.Run) -> None:
-    found = align(full_run.path)
-    as_json = json.loads(json.dumps(found.to_json()))
+    actual = align(full_run.path)
+    as_json = json.loads(json.dumps(actual.to_json()))
     assert as_json["gold"] == Counter(full_run.gold)
-    assert [each["align"] for each in as_json["results"]] == names(found)
-    for each in as_json["results"]:
-        assert f"{each['metrics']['ece']['value']:.3f}" in str(found)
-        assert "/".join(map(str, each["predicted"].values())) in str(found)
+    assert [item["align"] for item in as_json["results"]] == names(actual)
+    for item in as_json["results"]:
+        assert f"{item['metrics']['ece']['value']:.3f}" in str(actual)
+        assert "/".join(map(str, item["predicted"].values())) in str(actual)
 
 
 def test_the_commands_print_json_or_a_table_and_draw(
@@ -309,25 +309,25 @@ def test_the_commands_print_json_or_a_table_and_draw(
 # ---- reliability diagrams ---------------------------------------------------------------------------
 
 
-def test_bins_are_those_of_the_ece_and_the_matrix_counts_every_row(full_run: pk.Run) -> None:
-    found = align(full_run.path)
-    for result in found.results:
+def test_bins_equal_the_bins_of_the_ece_and_the_matrix_counts_every_row(full_run: pk.Run) -> None:
+    actual = align(full_run.path)
+    for result in actual.results:
         bins = confidence_bins(result)
-        gaps = sum(each.rows * abs(each.accuracy.value - each.confidence) for each in bins) / len(full_run.gold)
+        gaps = sum(item.rows * abs(item.accuracy.value - item.confidence) for item in bins) / len(full_run.gold)
         assert gaps == pytest.approx(result.metrics["ece"]["value"], abs=1e-5)
         assert len(bins) <= BINS
-        counts = confusion_matrix(result, found.gold, found.labels)
-        assert counts.sum(1).tolist() == [Counter(full_run.gold)[label] for label in found.labels]
-        assert counts.sum(0).tolist() == [result.predicted[label] for label in found.labels]
+        counts = confusion_matrix(result, actual.gold, actual.labels)
+        assert counts.sum(1).tolist() == [Counter(full_run.gold)[label] for label in actual.labels]
+        assert counts.sum(0).tolist() == [result.predicted[label] for label in actual.labels]
         assert np.trace(counts) == result.correct.sum()
 
 
 def test_each_alignment_has_a_diagram_and_a_matrix_with_its_values(full_run: pk.Run) -> None:
-    found = align(full_run.path)
-    shown = [axes for axes in draw(found).axes if axes.get_visible()]
-    assert len(shown) == 2 * len(found.results)
-    for left, right, result in zip(shown[::2], shown[1::2], found.results, strict=True):
+    actual = align(full_run.path)
+    shown = [axes for axes in draw(actual).axes if axes.get_visible()]
+    assert len(shown) == 2 * len(actual.results)
+    for left, right, result in zip(shown[::2], shown[1::2], actual.results, strict=True):
         assert left.get_title(loc="left").startswith(f"{result.align}\n")
-        counts = confusion_matrix(result, found.gold, found.labels)
+        counts = confusion_matrix(result, actual.gold, actual.labels)
         assert [text.get_text() for text in right.texts] == [f"{count:.0f}" for count in counts.ravel()]
         assert [tick.get_text() for tick in right.get_xticklabels()] == [*WORDS]

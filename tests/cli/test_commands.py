@@ -161,8 +161,8 @@ def test_models_and_kinds_list_the_attributes_of_the_classes() -> None:
         entry = ENGINES[engine["name"]]
         assert set(engine["verbs"]) == getattr(import_module(entry.module), entry.attribute).verbs
         assert engine["name"] in promptkit("models").stdout
-    found = json.loads(promptkit("kinds", "--json").stdout)["kinds"]
-    assert {"name": "Prompt", "format": "fixed", "location": "input", "operator": "concatenative"}.items() <= found[0].items()
+    actual = json.loads(promptkit("kinds", "--json").stdout)["kinds"]
+    assert {"name": "Prompt", "format": "fixed", "location": "input", "operator": "concatenative"}.items() <= actual[0].items()
     assert "concatenative" in promptkit("kinds").stdout
 
 

@@ -11,7 +11,7 @@ from promptkit.cli.options import Expand, expand_options
 from promptkit.config.prompt import PromptOptions
 from promptkit.tasks.options import DataOptions
 
-COMMANDS = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+COMMANDS = dict(typer.main.get_command(app).commands)
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "task"])

@@ -56,13 +56,15 @@ def test_the_printed_command_reproduces_the_evaluation(run_command: Command, mor
     assert result["held_out"] == {key: pytest.approx(value, abs=1e-6) for key, value in figures.items()}
 
 
-def test_a_list_is_tried_alone_or_with_proposed_instructions(run_command: Command) -> None:
-    alone, joined = (
+def test_listed_instructions_are_tried_with_or_without_proposed_ones(run_command: Command) -> None:
+    single, joined = (
         json.loads(run_command(*SEARCH, "--list", "tries.txt", *more, "--json")) for more in ((), ("--method", "ape"))
     )
-    origins = [{each["instruction"]: each["from"] for each in result["rungs"][0]["instructions"]} for result in (alone, joined)]
+    origins = [
+        {item["instruction"]: item["from"] for item in result["rungs"][0]["instructions"]} for result in (single, joined)
+    ]
     assert [text for text, origin in sorted(origins[0].items()) if origin == "list"] == sorted(LISTED)
-    assert (alone["method"], joined["method"]) == ("list", "ape")
+    assert (single["method"], joined["method"]) == ("list", "ape")
     assert set(origins[0].values()) == {"list", "labels", "none", "own"}
     assert origins[1].items() >= origins[0].items()
 
@@ -72,8 +74,8 @@ def test_the_table_shows_the_values_of_the_json_output(run_command: Command) -> 
     result, shown = json.loads(run_command(*words, "--json")), run_command(*words)
     last = result["rungs"][-1]
     assert f"{last['rows']} rows" in shown
-    for each in last["instructions"]:
-        assert f"{each['accuracy']:.3f}" in shown
+    for item in last["instructions"]:
+        assert f"{item['accuracy']:.3f}" in shown
     assert f"use it: {result['command']}" in shown
     assert f"{result['optimism']['value']:+.3f}" in shown
     assert f"{result['comparison']['branches'][1]['difference']['value']:+.3f}" in shown

@@ -23,14 +23,14 @@ def test_values_survive_to_the_last_bit(numbers: np.ndarray) -> None:
 
 
 @given(values, values)
-def test_arrays_are_equal_if_shape_and_bytes_are(one: np.ndarray, other: np.ndarray) -> None:
+def test_arrays_are_equal_if_shapes_and_bytes_are_equal(one: np.ndarray, other: np.ndarray) -> None:
     same = one.shape == other.shape and one.tobytes() == other.tobytes()
     assert (as_array(one) == as_array(other)) is same
     assert not same or hash(as_array(one)) == hash(as_array(other))
     assert {as_array(one): 1}[as_array(one.copy())] == 1
 
 
-def test_arrays_of_the_same_bytes_and_another_shape_differ() -> None:
+def test_arrays_with_equal_bytes_and_different_shapes_differ() -> None:
     assert zeros(2, 3) != zeros(3, 2)
     assert zeros(2, 3) != "zeros"
 
@@ -62,9 +62,9 @@ def test_pickling_keeps_the_array_read_only(numbers: np.ndarray) -> None:
 @given(st.dictionaries(st.sampled_from(["keys", "values", "0.vectors"]), values, min_size=1))
 def test_serialization_keeps_names_shapes_and_values(parameters: dict[str, np.ndarray]) -> None:
     expected = {name: as_array(numbers) for name, numbers in parameters.items()}
-    found = deserialize(serialize(expected))
-    assert found == expected
-    assert parameters_digest(found) == parameters_digest(expected)
+    result = deserialize(serialize(expected))
+    assert result == expected
+    assert parameters_digest(result) == parameters_digest(expected)
 
 
 def test_the_digest_of_parameters_depends_on_names_shapes_and_values() -> None:

@@ -1,4 +1,4 @@
-"""Errors: every one has a stable code in kebab case, and a code names one problem."""
+"""Errors: every error has a stable code in kebab case, and a code names one problem."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SHARED_CODES = {
     "too-few-rows",
     "unreadable-file",
 }
-"""Codes of several error types: the same problem with different things, such as a missing file of a task or of a model."""
+"""Codes shared by several error types: the same problem with different objects, such as a missing task or model file."""
 
 
 def created() -> Iterator[tuple[str, ast.Call]]:
@@ -47,11 +47,11 @@ def created() -> Iterator[tuple[str, ast.Call]]:
 
 
 def codes_of(value: ast.expr) -> list[str]:
-    """The codes that an expression may have, as far as they are literals."""
+    """The literal codes that an expression can evaluate to."""
     if isinstance(value, ast.IfExp):
         return codes_of(value.body) + codes_of(value.orelse)
     if isinstance(value, ast.JoinedStr):
-        return ["".join(part.value if isinstance(part, ast.Constant) else "x" for part in value.values)]  # type: ignore[misc]
+        return ["".join(part.value if isinstance(part, ast.Constant) else "x" for part in value.values)]
     return [value.value] if isinstance(value, ast.Constant) and isinstance(value.value, str) else []
 
 
@@ -59,7 +59,7 @@ def code_argument(call: ast.Call) -> ast.expr | None:
     return next((keyword.value for keyword in call.keywords if keyword.arg == "code"), None)
 
 
-@pytest.mark.parametrize(("location", "call"), [pytest.param(*each, id=each[0]) for each in created()])
+@pytest.mark.parametrize(("location", "call"), [pytest.param(*item, id=item[0]) for item in created()])
 def test_every_error_has_a_code_in_kebab_case(location: str, call: ast.Call) -> None:
     code = code_argument(call)
     assert code is not None
@@ -79,7 +79,7 @@ def test_a_code_belongs_to_one_error_type() -> None:
 
 def test_an_error_without_a_code_cannot_be_created() -> None:
     with pytest.raises(TypeError):
-        PromptkitError("A problem")  # type: ignore[call-arg]
+        PromptkitError("A problem")
 
 
 def test_the_message_has_three_parts() -> None:

@@ -12,7 +12,7 @@ from promptkit.core.files import write_atomically, write_folder
 from tests.support.errors import refused
 
 
-def test_a_file_is_replaced_and_no_other_file_is_left(tmp_path: Path) -> None:
+def test_a_file_is_replaced_without_leaving_temporary_files(tmp_path: Path) -> None:
     for content in (b"one", b"two"):
         write_atomically(tmp_path / "file", content)
         assert (tmp_path / "file").read_bytes() == content

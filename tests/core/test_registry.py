@@ -155,7 +155,7 @@ def test_a_numpy_scalar_becomes_a_python_number(number: object, plain: object) -
 
 
 def test_layers_may_be_a_numpy_array_and_a_numpy_scalar_is_refused_with_a_conversion() -> None:
-    assert pk.SteeringVector(np.arange(2, 4)).settings()["layers"] == pk.SteeringVector((2, 3)).settings()["layers"]  # type: ignore[arg-type]
+    assert pk.SteeringVector(np.arange(2, 4)).settings()["layers"] == pk.SteeringVector((2, 3)).settings()["layers"]
     with refused(InputError, "invalid-value", keyword="length", value="np.int64(3)") as raised:
-        pk.SoftPrompt(np.int64(3))  # type: ignore[arg-type]
+        pk.SoftPrompt(np.int64(3))
     assert "int(...)" in str(raised.value)

@@ -105,7 +105,7 @@ def test_a_study_has_a_notebook_representation(study: pk.Study) -> None:
     html = study._repr_html_()
     assert html.count("<table>") == 1
     assert "data:image/png;base64,iVBOR" in html
-    assert study.plot()._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+    assert study.plot()._repr_png_().startswith(b"\x89PNG")
     assert "<img" in study.where(k=2)._repr_html_()  # the spread
     assert "<img" not in study.where(k=2, seed=1)._repr_html_()
     assert (

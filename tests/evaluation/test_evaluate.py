@@ -1,4 +1,4 @@
-"""Runs on the fake engine: the contents of run folders, resuming, and what results must not depend on."""
+"""Runs on the fake engine: the contents of run folders, resuming, and invariance of results."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def test_a_finished_run_is_read_and_not_computed_again(tmp_path: Path) -> None:
 
 
 def test_a_smaller_limit_gives_the_first_rows_with_the_same_answers(tmp_path: Path) -> None:
-    few, many = lines(run(tmp_path, limit=10)), lines(run(tmp_path, limit=30))
-    assert few == many[:10]
+    subset, many = lines(run(tmp_path, limit=10)), lines(run(tmp_path, limit=30))
+    assert subset == many[:10]
 
 
 def test_answers_do_not_depend_on_the_order_of_rows_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,8 +142,8 @@ def test_a_branch_is_the_same_with_and_without_other_branches(tmp_path: Path) ->
     model, task = pk.load("fake"), pk.task("sentiment")
     together = evaluate(batches(4, 32), task, limit=20, out=tmp_path).results
     for rows, result in zip((4, 32), together, strict=True):
-        alone = evaluate(batches(rows), task, limit=20, out=tmp_path).results[0]
-        assert np.array_equal(result.logprobs, alone.logprobs)
+        single = evaluate(batches(rows), task, limit=20, out=tmp_path).results[0]
+        assert np.array_equal(result.logprobs, single.logprobs)
 
 
 def test_a_finished_run_has_the_notes_of_its_execution(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_predictors_that_cannot_share_a_pass_are_refused(tmp_path: Path) -> None
         evaluate([one, other], pk.task("sentiment"), out=tmp_path)
 
 
-def test_a_label_without_a_word_is_refused_before_the_model_is_asked(tmp_path: Path) -> None:
+def test_a_label_without_a_word_is_refused_before_the_model_is_queried(tmp_path: Path) -> None:
     model = killed_after(0)
     wrong = pk.Predictor(model, pk.Prompt("sentiment/review"), {"positive": "good", "so so": "meh"})
     with refused(TaskError, "label-without-word", task="sentiment", labels=("negative",)):

@@ -230,7 +230,9 @@ def test_choices_are_scored_by_pmi_against_the_premise_of_each_row(chosen: tuple
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.lists(st.floats(-9, 0), min_size=3, max_size=3)), min_size=2, max_size=20))
-def test_metrics_of_choices_equal_those_of_labels_if_all_rows_have_as_many(rows: list[tuple[int, list[float]]]) -> None:
+def test_metrics_of_choices_equal_metrics_of_labels_if_rows_have_equal_numbers_of_choices(
+    rows: list[tuple[int, list[float]]],
+) -> None:
     gold, logprobs = np.array([g for g, _ in rows]), np.array([x for _, x in rows])
     full = classification(gold, logprobs)
     of_choices = choice(gold, np.hstack([logprobs, np.full((len(rows), 2), -np.inf)]))
@@ -276,8 +278,8 @@ def test_a_sampled_text_does_not_depend_on_the_other_rows(tmp_path: Path) -> Non
     predictor = pk.Predictor(
         pk.load("fake"), pk.Prompt(tmp_path / "t.j2", demos=pk.demos.random(k=2)), reader_for(task, temperature=1.0, seed=3)
     )
-    few = lines(pk.evaluate(predictor, task, limit=5, out=tmp_path))
-    assert few == lines(full)[:5]
+    subset = lines(pk.evaluate(predictor, task, limit=5, out=tmp_path))
+    assert subset == lines(full)[:5]
     other = facts(tmp_path, temperature=1.0, seed=4)[1]
     assert [line["generations"] for line in lines(other)] != [line["generations"] for line in lines(full)]
 

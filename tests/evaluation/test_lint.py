@@ -45,14 +45,14 @@ def test_a_clean_prompt_has_no_warning(warnings_of, make_rows, chat, k):
     assert warnings_of(chat=True, instruct=True) == []
 
 
-def test_a_bos_token_in_the_template_text_is_warned_of(warnings_of):
+def test_a_bos_token_in_the_template_text_causes_a_warning(warnings_of):
     (bos, in_text) = warnings_of(Template(CLEAN.source.replace("Review", "<bos>Review")))
     assert (bos.code, in_text.code) == ("bos-in-text", "control-token-in-text")
     assert "<bos>" in in_text.message
 
 
 @pytest.mark.parametrize(("count", "warned"), [(0, 0), (1, 0), (2, 1), (3, 1)])
-def test_several_bos_tokens_are_warned_of(make_card, count, warned):
+def test_several_bos_tokens_cause_a_warning(make_card, count, warned):
     card = make_card()
     (bos,) = card.tokenizer.bos
     pieces = (*[Piece(text="<bos>", part="frame", control=True)] * count, Piece(text="a", part="query"))
@@ -71,7 +71,7 @@ def test_several_bos_tokens_are_warned_of(make_card, count, warned):
     assert all(str(count) in warning.message for warning in warnings)
 
 
-def test_an_instruct_model_without_its_chat_template_is_warned_of(warnings_of):
+def test_an_instruct_model_without_its_chat_template_causes_a_warning(warnings_of):
     (warning,) = warnings_of(instruct=True)
     assert warning.code == "instruct-without-chat"
     assert warnings_of(instruct=False) == []
@@ -81,24 +81,24 @@ def test_an_instruct_model_without_its_chat_template_is_warned_of(warnings_of):
     ("words", "named"),
     [({"a": "good", "b": "goodness"}, "' good'"), ({"a": "good", "b": "fair", "c": "good enough"}, "' good'")],
 )
-def test_a_label_that_is_a_prefix_of_another_is_warned_of(warnings_of, words, named):
+def test_a_label_that_is_a_prefix_of_another_causes_a_warning(warnings_of, words, named):
     (warning,) = warnings_of(words=words)
     assert warning.code == "indistinct-labels"
     assert f"tokens of {named} are" in warning.message
 
 
-def test_labels_with_the_same_tokens_are_warned_of(warnings_of):
+def test_labels_with_the_same_tokens_cause_a_warning(warnings_of):
     template = Template(INPUT + "{% block target %} {{ label | lower }}{% endblock %}")
     (warning,) = warnings_of(template, words={"a": "Good", "b": "good"})
     assert warning.code == "indistinct-labels"
     assert "' good', ' good'" in warning.message
 
 
-def test_labels_with_a_common_prefix_are_not_warned_of(warnings_of):
+def test_labels_with_a_common_prefix_cause_no_warning(warnings_of):
     assert warnings_of(words={"a": "not good", "b": "not bad"}) == []
 
 
-def test_a_label_that_merges_with_the_prompt_is_warned_of(warnings_of, merging):
+def test_a_label_that_merges_with_the_prompt_causes_a_warning(warnings_of, merging):
     template = Template(
         "{% block input %}Review: {{ text }}\nSentiment: {% endblock %}{% block target %}{{ label }}{% endblock %}"
     )
@@ -110,7 +110,7 @@ def test_a_label_that_merges_with_the_prompt_is_warned_of(warnings_of, merging):
 
 
 @pytest.mark.parametrize("evaluated", [["id002"], ["id002#2"], ["id007", "id002"]])
-def test_a_demonstration_with_the_inputs_of_an_evaluated_row_is_warned_of_by_id(warnings_of, evaluated):
+def test_a_warning_names_demonstrations_with_the_inputs_of_an_evaluated_row(warnings_of, evaluated):
     (warning,) = warnings_of(selector=demos.first(k=4), evaluated=evaluated)
     assert warning.code == "evaluated-demonstration"
     assert "id002" in warning.message
@@ -118,14 +118,14 @@ def test_a_demonstration_with_the_inputs_of_an_evaluated_row_is_warned_of_by_id(
 
 
 @pytest.mark.parametrize("name", ["<turn>", "<end>"])
-def test_the_name_of_a_control_token_in_the_data_is_warned_of(warnings_of, name):
+def test_the_name_of_a_control_token_in_the_data_causes_a_warning(warnings_of, name):
     (warning,) = warnings_of(example=Example(id="q", inputs={"text": f"so {name} so"}))
     assert warning.code == "control-token-in-text"
     assert name in warning.message
     assert warnings_of(example=Example(id="q", inputs={"text": name[:-1]})) == []
 
 
-def test_dropped_demonstrations_are_warned_of_with_their_number(warnings_of):
+def test_a_warning_counts_dropped_demonstrations(warnings_of):
     (warning,) = warnings_of(selector=demos.first(k=8), context=200)
     assert warning.code == "dropped-demonstrations"
     assert 0 < int(warning.message.split()[0]) < 8

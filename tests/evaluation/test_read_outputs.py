@@ -1,4 +1,4 @@
-"""Token log-probabilities and hidden states of runs: the right numbers of the right rows, also after interruptions."""
+"""Token log-probabilities and hidden states of runs: correct values for each row, also after interruptions."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def write_task(folder: Path, *, flipped: bool = False, other_fit: bool = False) 
 
 def predictors(model: Any, spellings: list[str]) -> list[pk.Predictor]:
     prompt, words = pk.Prompt("sentiment/review"), pk.Verbalizer(WORDS)
-    return [pk.Predictor(model, prompt, [words, build("calibration", CALIBRATIONS, each)]) for each in spellings]
+    return [pk.Predictor(model, prompt, [words, build("calibration", CALIBRATIONS, item)]) for item in spellings]
 
 
 def run(task: pk.Task, out: Path, spellings: list[str], *, model: Any = None, **options: Any) -> pk.Run:
@@ -92,12 +92,12 @@ def test_fit_warnings_are_the_same_for_new_finished_merged_and_realigned_runs(tm
     rows = [{"text": f"train {i}", "label": "yes" if i % 10 == 0 else "no"} for i in range(500)]
     (tmp_path / "task" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     task, calibrations = pk.task(tmp_path / "task" / "task.yaml"), ["hidden:per_class=50", "knn:per_class=3", "batch"]
-    few = sum(row.label == "yes" for row in task.part("fit"))
+    subset = sum(row.label == "yes" for row in task.part("fit"))
     first, again = (run(task, tmp_path, calibrations) for _ in range(2))
     chains = [predictor.chain for predictor in predictors(pk.load("fake"), calibrations)]
     fit = [row.label for row in by_hash(task.part("fit"), None)]
     scarce, skewed = scarce_labels(chains, fit), class_skew(chains[2].calibration, [], fit, 2)
-    assert scarce == ScarceLabels(counts={"yes": few}, labels=2, needed=50)
+    assert scarce == ScarceLabels(counts={"yes": subset}, labels=2, needed=50)
     assert skewed is not None
     assert (skewed.calibration, skewed.label) == ("batch", "no")
     shards = [
@@ -121,7 +121,7 @@ def test_fit_warnings_are_the_same_for_new_finished_merged_and_realigned_runs(tm
 # ---- the numbers --------------------------------------------------------------------------------------
 
 
-def test_tokens_are_the_likeliest_over_the_labeled_rows_and_numbers_are_the_models(tmp_path):
+def test_tokens_are_the_likeliest_over_the_labeled_rows_and_numbers_equal_the_model(tmp_path):
     task = write_task(tmp_path / "task")
     learned = ["blm:per_class=4:tokens=7", "knn:per_class=2:seed=1:tokens=3", "hidden:layer=0", "linear", "linear:layer=-1"]
     finished = run(task, tmp_path, learned)
@@ -173,7 +173,7 @@ def test_vectors_of_texts_are_mean_hidden_states_of_the_texts(tmp_path):
     np.testing.assert_allclose(outputs.vectors(["good"])[0], output.hidden.numpy(), rtol=1e-6)
 
 
-# ---- what results may depend on --------------------------------------------------------------------------
+# ---- dependence of results ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -192,9 +192,9 @@ def test_every_probe_gives_finite_numbers(full_run):
 
 
 @pytest.mark.parametrize("spelling", LEARNED)
-def test_a_probe_is_the_same_alone_and_with_others(full_run, tmp_path, spelling):
-    (alone,) = run(write_task(tmp_path / "task"), tmp_path, [spelling]).results
-    np.testing.assert_allclose(alone.logprobs, results(full_run)[alone.align], atol=1e-9)
+def test_a_probe_gives_the_same_results_with_and_without_other_probes(full_run, tmp_path, spelling):
+    (single,) = run(write_task(tmp_path / "task"), tmp_path, [spelling]).results
+    np.testing.assert_allclose(single.logprobs, results(full_run)[single.align], atol=1e-9)
 
 
 def test_labels_of_the_fit_part_change_a_probe_and_labels_of_test_rows_do_not(full_run, tmp_path):
@@ -205,14 +205,14 @@ def test_labels_of_the_fit_part_change_a_probe_and_labels_of_test_rows_do_not(fu
     other = results(run(write_task(tmp_path / "b", other_fit=True), tmp_path / "b", LEARNED))
     blind = {"random-map", "semantic"}
     for name, logprobs in other.items():
-        if "sources=words" not in name:  # all rows have the same likeliest word, so labels change nothing
+        if "sources=words" not in name:  # all rows have the same likeliest word, so labels have no effect
             assert (logprobs == results(full_run)[name]).all() == (name.split(":")[0] in blind), name
 
 
 def test_a_probe_gives_the_same_numbers_with_a_smaller_limit(full_run, tmp_path):
     task = write_task(tmp_path / "task")
-    few = evaluate(predictors(pk.load("fake"), LEARNED), task, limit=5, out=tmp_path, cache=False)
-    for name, logprobs in results(few).items():
+    subset = evaluate(predictors(pk.load("fake"), LEARNED), task, limit=5, out=tmp_path, cache=False)
+    for name, logprobs in results(subset).items():
         np.testing.assert_allclose(logprobs, results(full_run)[name][:5], atol=1e-9, err_msg=name)
 
 
@@ -251,7 +251,7 @@ def test_a_killed_run_continues_to_the_same_bytes(full_run, tmp_path, batches):
     assert not (resumed.path / "outputs.jsonl").exists()
 
 
-def test_a_finished_run_is_read_without_asking_the_model(full_run, tmp_path):
+def test_a_finished_run_is_read_without_querying_the_model(full_run, tmp_path):
     task = write_task(tmp_path / "task")
     run(task, tmp_path, LEARNED)
     again = run(task, tmp_path, LEARNED, model=killed_after(0))
@@ -269,7 +269,7 @@ def test_merged_shards_equal_the_run_of_one_process(full_run, tmp_path):
 def test_read_numbers_are_in_the_score_cache(tmp_path):
     task, branches = write_task(tmp_path / "task"), predictors(pk.load("fake"), LEARNED)
     first = evaluate(branches, task, limit=12, out=tmp_path / "a")
-    branches[0].model.answer = killed_after(0).answer  # type: ignore[method-assign]
+    branches[0].model.answer = killed_after(0).answer
     second = evaluate(branches, task, limit=12, out=tmp_path / "b")
     assert contents(second.path) == contents(first.path)
 
@@ -332,10 +332,10 @@ def test_a_label_map_lists_its_tokens(tmp_path):
     )
     chain = predictors(pk.load("fake"), [f"blm:{FEW}:tokens=20"])[0].chain
     support, labels = collect_fit_data([chain], samples, lines, read_outputs(finished))
-    found = Bayesian(per_class=4, tokens=20).fit(support, labels).label_map
-    assert found is not None
-    assert found.table(most=3).keys() == WORDS.keys()
-    assert set(found.table()["no"]) <= set(support.names[TopTokens(20, PerClass(4, 0))])
+    actual = Bayesian(per_class=4, tokens=20).fit(support, labels).label_map
+    assert actual is not None
+    assert actual.table(most=3).keys() == WORDS.keys()
+    assert set(actual.table()["no"]) <= set(support.names[TopTokens(20, PerClass(4, 0))])
 
 
 # ---- calibrating a finished run --------------------------------------------------------------------------
@@ -343,7 +343,7 @@ def test_a_label_map_lists_its_tokens(tmp_path):
 
 def test_a_finished_run_is_aligned_to_the_same_numbers(full_run):
     again = align(full_run.path, ",".join(LEARNED))
-    assert {each.align: each.metrics for each in again.results[1:]} == {each.align: each.metrics for each in full_run.results}
+    assert {item.align: item.metrics for item in again.results[1:]} == {item.align: item.metrics for item in full_run.results}
     assert not again.unavailable
 
 
@@ -352,14 +352,14 @@ def test_fewer_rows_of_a_seed_and_other_probes_on_the_same_outputs_need_no_new_r
     finished = run(task, tmp_path, ["hidden:per_class=8"])
     again = align(finished.path, "linear:per_class=8,hidden:per_class=3")
     assert not again.unavailable
-    alone = run(task, tmp_path, ["hidden:per_class=3"])
-    assert again.results[2].metrics == alone.results[0].metrics
+    single = run(task, tmp_path, ["hidden:per_class=3"])
+    assert again.results[2].metrics == single.results[0].metrics
 
 
 def test_missing_outputs_are_listed_with_the_command_that_collects_them(tmp_path):
     finished = run(write_task(tmp_path / "task"), tmp_path, ["hidden:per_class=8"])
     again = align(finished.path, "hidden:layer=0:per_class=8,hidden:per_class=9,linear:seed=1,knn:per_class=8:tokens=7,batch")
-    assert [(each.code, each.fields) for each in again.unavailable] == [
+    assert [(item.code, item.fields) for item in again.unavailable] == [
         ("missing-hidden-states", {"layer": 0}),
         ("missing-labeled-rows", {"per_class": 9, "seed": 0}),
         ("missing-labeled-rows", {"per_class": 16, "seed": 1}),
@@ -393,12 +393,12 @@ def test_hidden_states_are_not_collectable_from_an_engine_without_them(tmp_path,
 # ---- transformers -----------------------------------------------------------------------------------------
 
 
-def test_numbers_read_in_a_batch_with_a_shared_prefix_equal_those_of_each_row_alone(tmp_path):
+def test_numbers_read_in_a_batch_with_a_shared_prefix_equal_numbers_of_single_rows(tmp_path):
     task, model = write_task(tmp_path / "task"), pk.load(str(save(tmp_path / "model", "llama")))
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.balanced(k=2))
     calibration = build("calibration", CALIBRATIONS, "knn:per_class=2:tokens=9")
     states = build("calibration", CALIBRATIONS, "hidden:per_class=2:layer=-1")
-    branches = [pk.Predictor(model, prompt, [pk.Verbalizer(WORDS), each]) for each in (calibration, states)]
+    branches = [pk.Predictor(model, prompt, [pk.Verbalizer(WORDS), item]) for item in (calibration, states)]
     run = evaluate(branches, task, limit=6, out=tmp_path, cache=False)
     outputs = read_outputs(run)
     rows = {row.id: row for row in (*task.rows("test"), *task.part("fit"))}
@@ -412,6 +412,6 @@ def test_numbers_read_in_a_batch_with_a_shared_prefix_equal_those_of_each_row_al
         strict=True,
     ):
         (rendered,) = bound.apply([rows[row.removeprefix("fit ")]])
-        ((_, (alone,)),) = model.answer([Request(input=rendered.input, verb=Read(token_ids=tokens, hidden_layer=-1))])
-        np.testing.assert_allclose(logprobs, alone.logprobs, atol=1e-4)
-        np.testing.assert_allclose(hidden, alone.hidden.numpy(), atol=1e-4)
+        ((_, (single,)),) = model.answer([Request(input=rendered.input, verb=Read(token_ids=tokens, hidden_layer=-1))])
+        np.testing.assert_allclose(logprobs, single.logprobs, atol=1e-4)
+        np.testing.assert_allclose(hidden, single.hidden.numpy(), atol=1e-4)

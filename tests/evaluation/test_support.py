@@ -1,4 +1,4 @@
-"""The data that calibrations are fitted on: no label of a test row, words of the fit part only, and the premise."""
+"""Data that calibrations are fitted on: labels and words of the fit part only, and the premise."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def lines(run: pk.Run) -> dict[str, Any]:
     return {line["id"]: line for line in map(json.loads, (run.path / "support.jsonl").read_text().splitlines())}
 
 
-def test_a_fit_sees_only_labels_of_the_fit_part(tmp_path: Path) -> None:
+def test_fits_use_only_labels_of_the_fit_part(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task")
     support, labels, run = fitted(task, tmp_path, rows=1000)
     part = {row.id: row for row in task.part("fit")}
@@ -91,7 +91,7 @@ def test_a_fit_sees_only_labels_of_the_fit_part(tmp_path: Path) -> None:
     assert len(support.rows.logprobs) == len(labels)
 
 
-def test_no_label_of_a_test_row_changes_what_a_fit_sees(tmp_path: Path) -> None:
+def test_labels_of_test_rows_do_not_change_fit_data(tmp_path: Path) -> None:
     one, other = (
         fitted(write_task(tmp_path / str(flipped), flipped=flipped), tmp_path / str(flipped), rows=1000)
         for flipped in (False, True)
@@ -105,13 +105,13 @@ def test_no_label_of_a_test_row_changes_what_a_fit_sees(tmp_path: Path) -> None:
 
 
 def test_fit_data_does_not_depend_on_the_limit_or_the_order_of_a_file(tmp_path: Path) -> None:
-    few = fitted(write_task(tmp_path / "a"), tmp_path / "a", limit=5)
+    subset = fitted(write_task(tmp_path / "a"), tmp_path / "a", limit=5)
     many = fitted(write_task(tmp_path / "b", backwards=True), tmp_path / "b", limit=30)
-    np.testing.assert_array_equal(few[1], many[1])
-    np.testing.assert_array_equal(few[0].rows.logprobs, many[0].rows.logprobs)
-    assert few[0].content_free.keys() == many[0].content_free.keys()
-    for each, logprobs in few[0].content_free.items():
-        np.testing.assert_array_equal(logprobs, many[0].content_free[each])
+    np.testing.assert_array_equal(subset[1], many[1])
+    np.testing.assert_array_equal(subset[0].rows.logprobs, many[0].rows.logprobs)
+    assert subset[0].content_free.keys() == many[0].content_free.keys()
+    for item, logprobs in subset[0].content_free.items():
+        np.testing.assert_array_equal(logprobs, many[0].content_free[item])
 
 
 def prompts(task: pk.Task, out: Path, **prompt: Any) -> dict[str, str]:
@@ -124,7 +124,7 @@ def prompts(task: pk.Task, out: Path, **prompt: Any) -> dict[str, str]:
         prompt_texts.update(enumerate(bytes(i for i in request.input.ids if i < 256).decode() for request in requests))
         return original(requests, done)
 
-    predictor.model.answer = answer  # type: ignore[method-assign]
+    predictor.model.answer = answer
     run = evaluate(predictor, task, limit=20, out=out, cache=False)
     return dict(zip(lines(run), [*prompt_texts.values()][20:], strict=True))
 
@@ -155,7 +155,7 @@ def test_a_prompt_with_a_chain_of_thought_has_no_premise(tmp_path: Path) -> None
         fitted(write_task(tmp_path / "task"), tmp_path, cot=pk.cot.zero_shot(max_tokens=4))
 
 
-def test_many_contexts_are_warned_of_before_the_model_is_asked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_many_contexts_cause_a_warning_before_the_model_is_queried(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     task = write_task(tmp_path / "task")
     with caplog.at_level(logging.WARNING):
         fitted(task, tmp_path, demos=pk.demos.first(k=2))
@@ -175,10 +175,10 @@ def test_an_evaluated_fit_part_has_no_labels(tmp_path: Path) -> None:
 def test_a_run_of_the_fit_part_is_aligned_without_labels(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task")
     branches = [pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review"), [pk.Verbalizer(WORDS), pk.calibrate.Batch()])]
-    found = align(evaluate(branches, task, split="train", out=tmp_path).path)
-    unavailable = {each.name for each in found.unavailable if each.code == "rows-are-evaluated"}
+    actual = align(evaluate(branches, task, split="train", out=tmp_path).path)
+    unavailable = {item.name for item in actual.unavailable if item.code == "rows-are-evaluated"}
     assert unavailable == {"batch-fitted", "temperature", "vector", "affine", *PROBES, *LABEL_MAPPINGS}
-    assert "batch" in {result.align for result in found.results}
+    assert "batch" in {result.align for result in actual.results}
 
 
 def test_a_label_without_a_word_is_refused_in_the_fit_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,18 +191,18 @@ def test_a_label_without_a_word_is_refused_in_the_fit_part(tmp_path: Path, monke
 
 def test_all_calibrations_share_one_pass_and_equal_the_branch_alone(tmp_path: Path) -> None:
     model, prompt, words = pk.load("fake"), pk.Prompt("sentiment/review"), pk.Verbalizer(WORDS_OF_SENTIMENT)
-    every = [made() for made in CALIBRATIONS.values()]
+    every = [create() for create in CALIBRATIONS.values()]
     task = pk.task("sentiment")
-    run = evaluate([pk.Predictor(model, prompt, [words, each]) for each in every], task, limit=30, out=tmp_path)
+    run = evaluate([pk.Predictor(model, prompt, [words, item]) for item in every], task, limit=30, out=tmp_path)
     assert [result.align for result in run.results] == [*CALIBRATIONS]
     assert len(lines(run)) == 3 + 20 + 1 + len(task.part("fit"))
-    for each, beside in zip(every, run.results, strict=True):
-        alone = evaluate(pk.Predictor(model, prompt, [words, each]), task, limit=30, out=tmp_path).results[0]
-        np.testing.assert_array_equal(beside.logprobs, alone.logprobs)
+    for item, joint in zip(every, run.results, strict=True):
+        single = evaluate(pk.Predictor(model, prompt, [words, item]), task, limit=30, out=tmp_path).results[0]
+        np.testing.assert_array_equal(joint.logprobs, single.logprobs)
 
 
 @pytest.mark.parametrize("on", ["fit", "test"])
-def test_a_prior_estimated_on_unequal_classes_is_warned_of(tmp_path: Path, on: Any) -> None:
+def test_a_prior_estimated_on_unequal_classes_causes_a_warning(tmp_path: Path, on: Any) -> None:
     write_task(tmp_path / "task")
     for name in ("train", "test"):  # nine of ten rows are `no`
         rows = [{"text": f"{name} {i}", "label": "yes" if i % 10 == 0 else "no"} for i in range(300)]
@@ -226,7 +226,7 @@ def test_equal_classes_are_rarely_reported_as_unequal(labels: int, rows: int) ->
     assert class_skew(prior, [], skewed, labels) is None
 
 
-def test_a_calibration_that_cannot_be_fitted_is_refused_before_the_model_is_asked(
+def test_a_calibration_that_cannot_be_fitted_is_refused_before_the_model_is_queried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = write_task(tmp_path / "task")
@@ -241,13 +241,13 @@ def test_a_calibration_that_cannot_be_fitted_is_refused_before_the_model_is_aske
 
 def test_rows_drawn_per_class_are_nested_and_independent_of_order(make_rows):
     rows = [(row.id, row.label) for row in make_rows(30, ("a", "a", "b"))]
-    few, many = (set(draw_per_class(PerClass(count, 1), rows)) for count in (3, 15))
-    assert Counter(rows[place][1] for place in few) == {"a": 3, "b": 3}
+    subset, many = (set(draw_per_class(PerClass(count, 1), rows)) for count in (3, 15))
+    assert Counter(rows[place][1] for place in subset) == {"a": 3, "b": 3}
     assert Counter(rows[place][1] for place in many) == {"a": 15, "b": 10}
-    assert few < many
-    assert set(draw_per_class(PerClass(3, 2), rows)) != few
+    assert subset < many
+    assert set(draw_per_class(PerClass(3, 2), rows)) != subset
     backwards = {29 - place for place in draw_per_class(PerClass(3, 1), rows[::-1])}
-    assert backwards == few
+    assert backwards == subset
 
 
 def test_evaluated_rows_are_never_drawn(make_rows):

@@ -95,7 +95,7 @@ def test_a_run_records_every_text_with_its_answer_and_the_majority_answer(task: 
         assert line["correct"] == (line["prediction"] in line["accepted"])
 
 
-def test_metrics_are_those_of_the_recorded_texts(task: pk.Task, tmp_path: Path) -> None:
+def test_metrics_equal_metrics_of_the_recorded_texts(task: pk.Task, tmp_path: Path) -> None:
     finished = run(task, 5, tmp_path)
     metrics = finished.results[0].metrics
     answers = [tuple(text["answer"] for text in line["generations"]) for line in lines(finished)]
@@ -161,7 +161,7 @@ def test_runs_with_a_vote_can_be_compared_and_rendered(
     one, other = run(task, 1, tmp_path), run(task, 5, tmp_path)
     compared = compare_runs([str(one.path), f"{other.path}:majority"])
     assert [branch.accuracy.value for branch in compared.branches] == pytest.approx(
-        [each.results[0].metrics["exact_match"]["value"] for each in (one, other)], abs=1e-5
+        [item.results[0].metrics["exact_match"]["value"] for item in (one, other)], abs=1e-5
     )
     (view,) = views(predictor(task, 5), task, split="test", n=1)
     show(view, tokens=False)

@@ -1,4 +1,4 @@
-"""Function vectors: equal to a recomputation with transformers alone, from the pool rows only."""
+"""Function vectors compared with a recomputation in transformers from the pool rows only."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def answer_probability(model: Any, ids: tuple[int, ...], answer: tuple[int, ...]
 @pytest.mark.parametrize("kind", ["task", "texts"])
 def test_effects_and_vectors_equal_a_recomputation_with_transformers(folder: Path, kind: str) -> None:
     task, predictor, reference = pk.task(folder / f"{kind}.yaml"), make_predictor(folder, kind), make_model("llama")
-    found = pk.head_effects(predictor, task, rows=5, patched=3, cache=False)
+    result = pk.head_effects(predictor, task, rows=5, patched=3, cache=False)
     context = BindContext(ask=CachedModel(predictor.model), reader=predictor.reader, rows={"pool": task.part("pool")})
     rows = by_hash(task.part("pool"), 5)
     mean = np.mean(
@@ -91,23 +91,23 @@ def test_effects_and_vectors_equal_a_recomputation_with_transformers(folder: Pat
         for layer, head in np.ndindex(LAYERS, HEADS):
             changed = (layer, head, len(ids) - 1, mean[layer, head])
             effects[number, layer, head] = answer_probability(reference, ids, answer, changed) - plain
-    assert found.effects == pytest.approx(effects.mean(0), abs=1e-5, rel=1e-3)
+    assert result.effects == pytest.approx(effects.mean(0), abs=1e-5, rel=1e-3)
     weights = [layer.self_attn.o_proj.weight.T.reshape(HEADS, 8, 32).numpy() for layer in reference.model.layers]
     added = np.einsum("lhw,lhwd->lhd", mean, np.stack(weights))
-    assert found.added == pytest.approx(added, abs=1e-5)
+    assert result.added == pytest.approx(added, abs=1e-5)
     best = sorted(np.ndindex(LAYERS, HEADS), key=lambda place: -effects.mean(0)[place])[:2]
-    assert found.best(2) == [(layer + 1, head + 1) for layer, head in best]
-    (vector,) = found.steering_vector(layer=2, heads=2, strength=3.0).parameters["vectors"].numpy()
+    assert result.best(2) == [(layer + 1, head + 1) for layer, head in best]
+    (vector,) = result.steering_vector(layer=2, heads=2, strength=3.0).parameters["vectors"].numpy()
     assert vector == pytest.approx(3 * sum(added[place] for place in best), abs=1e-4)
 
 
-def test_swapping_permutes_the_answers_and_moves_every_one() -> None:
+def test_swapping_permutes_the_answers_without_fixed_points() -> None:
     rows = tuple(LabeledExample(id=f"r{i}", inputs={"text": str(i)}, label=str(i), accepted=(str(i),)) for i in range(6))
-    arrange = SwappedAnswers(given(), seed=1).bind(None)  # type: ignore[arg-type]
-    ((*found,),) = arrange([], [rows])
-    assert [row.inputs for row in found] == [row.inputs for row in rows]
-    assert sorted(row.label for row in found) == sorted(row.label for row in rows)
-    assert all(one.label != other.label and one.accepted == (one.label,) for one, other in zip(found, rows, strict=True))
+    arrange = SwappedAnswers(given(), seed=1).bind(None)
+    ((*result,),) = arrange([], [rows])
+    assert [row.inputs for row in result] == [row.inputs for row in rows]
+    assert sorted(row.label for row in result) == sorted(row.label for row in rows)
+    assert all(one.label != other.label and one.accepted == (one.label,) for one, other in zip(result, rows, strict=True))
     assert arrange([], [rows[:1]]) == [rows[:1]]
 
 
@@ -128,11 +128,11 @@ def test_a_function_vector_is_saved_and_evaluated_as_a_steering_vector(folder: P
 
 
 def test_heads_are_selected_by_number_or_share(folder: Path) -> None:
-    found = pk.HeadEffects(effects=np.array([[0.1, 0.3], [0.2, -0.1]]), added=np.eye(4).reshape(2, 2, 4), base={})
-    assert found.best(0.5) == found.best(2) == [(1, 2), (2, 1)]
-    assert found.best(0.01) == found.best() == [(1, 2)]
-    assert found.best(2, up_to=1) == [(1, 2), (1, 1)]
-    assert found.vector(4).tolist() == [1, 1, 1, 1]
+    result = pk.HeadEffects(effects=np.array([[0.1, 0.3], [0.2, -0.1]]), added=np.eye(4).reshape(2, 2, 4), base={})
+    assert result.best(0.5) == result.best(2) == [(1, 2), (2, 1)]
+    assert result.best(0.01) == result.best() == [(1, 2)]
+    assert result.best(2, up_to=1) == [(1, 2), (1, 1)]
+    assert result.vector(4).tolist() == [1, 1, 1, 1]
 
 
 def test_evaluated_rows_are_excluded(folder: Path) -> None:

@@ -39,7 +39,7 @@ PARTS: list[dict[str, Any]] = [
     {"demos": SELECTORS["auto-cot"](k=2), "cot": COT["zero-shot"](max_tokens=4)},
 ]
 every = pytest.mark.parametrize(
-    "parts", PARTS, ids=lambda parts: " ".join(getattr(each, "name", "") for each in parts.values())
+    "parts", PARTS, ids=lambda parts: " ".join(getattr(item, "name", "") for item in parts.values())
 )
 
 

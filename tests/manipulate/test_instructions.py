@@ -50,7 +50,7 @@ def test_statements_depend_on_the_output_reader() -> None:
     assert instructions.statements(pk.extract.first_line()) == instructions.statements(pk.Choices()) == ()
 
 
-def test_an_instruction_is_not_rendered_as_a_template(bind_context, make_rows) -> None:  # type: ignore[no-untyped-def]
+def test_an_instruction_is_not_rendered_as_a_template(bind_context, make_rows) -> None:
     prompt = pk.Prompt(Template.load("sentiment/review"), instruction="Say {{ text }}.")
     (rendered,) = prompt.bind(bind_context(words=("bad", "good")))(make_rows(1))
     assert "Say {{ text }}." in "".join(piece.text for piece in rendered.pieces)

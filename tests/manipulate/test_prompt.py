@@ -111,7 +111,7 @@ def test_the_end_of_an_answer_is_encoded_together_with_it(bind_context, merging,
 
 
 @given(text=texts, demonstration=texts, label=st.sampled_from(sorted(WORDS)), chat=st.booleans())
-def test_data_is_shown_unchanged_and_is_never_interpreted(render, card, text, demonstration, label, chat):
+def test_data_is_shown_unchanged_and_not_interpreted(render, card, text, demonstration, label, chat):
     row = LabeledExample(id="row", inputs={"text": demonstration + "."}, label=label)
     harmless = LabeledExample(id="row", inputs={"text": "y"}, label=label)
     prompt = Prompt(TEMPLATE, demos=demos.first(k=1), chat=chat)
@@ -136,7 +136,7 @@ def test_the_order_is_applied_to_the_selected_demonstrations(context, render, po
 
 
 @pytest.mark.parametrize("written", ["Say it.", "{{ not rendered }} <bos>"])
-def test_a_given_instruction_replaces_the_template_s_and_is_not_rendered(render, pool, card, written):
+def test_a_custom_instruction_replaces_the_instruction_of_the_template_and_is_not_rendered(render, pool, card, written):
     rendered = render(Prompt(TEMPLATE, instruction=written), pool, card)
     assert shown_text(rendered) == written + "\n--\nReview: so so\nSentiment:"
 
@@ -150,10 +150,10 @@ def test_an_empty_instruction_shows_none_and_no_separator(render, pool, card, ch
 
 def test_a_row_can_be_rendered_with_the_demonstrations_of_another(render, pool, card):
     prompt = Prompt(TEMPLATE, demos=demos.random_each(k=4, seed=3))
-    own, other = render(prompt, pool, card), render(prompt, pool, card, Example(id="another", inputs={"text": "x"}))
+    row_prompt, other = render(prompt, pool, card), render(prompt, pool, card, Example(id="another", inputs={"text": "x"}))
     free = render(prompt, pool, card, Example(id="content-free", inputs={"text": "N/A"}), context_of=QUERY)
-    assert free.demos == own.demos != other.demos
-    assert shown_text(free) == shown_text(own).replace("so so", "N/A")
+    assert free.demos == row_prompt.demos != other.demos
+    assert shown_text(free) == shown_text(row_prompt).replace("so so", "N/A")
 
 
 # ---- fitting the context ----------------------------------------------------------------------------
@@ -314,7 +314,7 @@ def test_settings_differ_if_the_prompt_differs():
 
 def test_without_demonstrations_selector_seed_and_order_do_not_change_settings():
     none = [demos.zero(), demos.random(k=0, seed=3), demos.balanced(k=0)]
-    settings = [Prompt(TEMPLATE, demos=each, order=order.shuffled(seed=n)).settings() for n, each in enumerate(none)]
+    settings = [Prompt(TEMPLATE, demos=item, order=order.shuffled(seed=n)).settings() for n, item in enumerate(none)]
     assert settings == [Prompt(TEMPLATE).settings()] * 3
 
 
@@ -340,7 +340,7 @@ def test_a_class_instead_of_an_object_is_refused(keywords):
 
 
 def test_a_prompt_that_is_entirely_rescored_is_refused(render, merging, make_card):
-    """Without a BOS token, an answer that merges with the whole prompt leaves nothing to condition on."""
+    """Without a BOS token, an answer that merges with the whole prompt leaves no token to condition on."""
     tokenizer = merging([("Ġ", "a")])
     tokenizer.bos = ()
     template = Template("{% block input %} {% endblock %}{% block target %}{{ label }}{% endblock %}")

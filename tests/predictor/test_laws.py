@@ -101,13 +101,15 @@ def answers(model: Any, batch: list[Request]) -> dict[int, Output]:
 
 
 @every
-def test_it_has_taxonomy_coordinates_and_settings_that_are_json(manipulation: Manipulation) -> None:
+def test_manipulations_have_taxonomy_coordinates_and_json_settings(manipulation: Manipulation) -> None:
     assert isinstance(manipulation.kind, Kind)
     assert json.loads(json.dumps(manipulation.settings())) == manipulation.settings()
 
 
 @every
-def test_applying_it_twice_returns_equal_requests_and_mutates_nothing(manipulation: Manipulation, model: Any) -> None:
+def test_applying_a_manipulation_twice_returns_equal_requests_and_mutates_nothing(
+    manipulation: Manipulation, model: Any
+) -> None:
     pool, rows = copy.deepcopy(POOL), copy.deepcopy(ROWS)
     first = requests(manipulation, model)
     assert requests(manipulation, model) == first

@@ -99,7 +99,9 @@ class Given:
 
         (self._folder / "model.gguf").write_bytes(b"GGUF")
         find_spec = importlib.util.find_spec
-        self._patch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "gguf" else find_spec(name, *more))
+        self._patch.setattr(
+            "importlib.util.find_spec", lambda name, *options: None if name == "gguf" else find_spec(name, *options)
+        )
 
     def a_long_row(self) -> None:
         path = self._folder / "rows.jsonl"
@@ -205,10 +207,10 @@ class Given:
         samples.write_bytes(b"".join(samples.read_bytes().splitlines(keepends=True)[:3]))
         open_path = Path.open
 
-        def open_on_full_disk(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        def open_on_full_disk(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
             if path.name == "samples.jsonl" and mode == "a":
-                return open_path(Path("/dev/full"), mode, *rest, **more)
-            return open_path(path, mode, *rest, **more)
+                return open_path(Path("/dev/full"), mode, *rest, **options)
+            return open_path(path, mode, *rest, **options)
 
         self._patch.setattr(Path, "open", open_on_full_disk)
 
@@ -254,13 +256,13 @@ class Given:
         path = self._folder / "learned" / "manifest.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
 
-    def a_peft_checkpoint(self, method: str = "PROMPT_TUNING", **more: object) -> Path:
+    def a_peft_checkpoint(self, method: str = "PROMPT_TUNING", **options: object) -> Path:
         import numpy as np
         from safetensors.numpy import save_file
 
         path = self._folder / "peft-checkpoint"
         path.mkdir()
-        config = {"peft_type": method, "task_type": "CAUSAL_LM", "num_virtual_tokens": 2, "token_dim": 16, **more}
+        config = {"peft_type": method, "task_type": "CAUSAL_LM", "num_virtual_tokens": 2, "token_dim": 16, **options}
         (path / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "google/x"}))
         save_file({"prompt_embeddings": np.ones((2, 16), "<f4")}, path / "adapter_model.safetensors")
         return path

@@ -113,7 +113,7 @@ def run_entry(entry: dict[str, Any], given: Any, run_command: Any, folder: Path)
 
 
 def error_of(result: Result) -> tuple[str, str]:
-    """The type and code of the error."""
+    """Parses the type and code of the error."""
     if result.error is None:
         return (USAGE if result.code == 2 else "", "")
     return type(result.error).__name__, result.error.code if isinstance(result.error, PromptkitError) else ""
@@ -138,7 +138,7 @@ def messages(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
         MESSAGES.write_text("\n\n".join(texts) + "\n", "utf-8")
 
 
-def test_the_table_has_distinct_names() -> None:
+def test_entries_of_the_table_have_distinct_names() -> None:
     assert len({entry["name"] for entry in TABLE}) == len(TABLE) >= 60
 
 

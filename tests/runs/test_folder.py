@@ -103,15 +103,15 @@ def test_an_incomplete_last_line_is_removed(make_folder):
     with folder.locked():
         folder.append("samples", LINES)
         path = folder.path / "samples.jsonl"
-        whole = path.read_bytes()
-        ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
+        full = path.read_bytes()
+        ends = [index + 1 for index, byte in enumerate(full) if byte == ord("\n")]
         assert len(ends) == len(LINES)
-        for cut in range(len(whole) + 1):
-            path.write_bytes(whole[:cut])
+        for cut in range(len(full) + 1):
+            path.write_bytes(full[:cut])
             kept = sum(end <= cut for end in ends)
             assert folder.lines("samples") == LINES[:kept]
             folder.append("samples", LINES[kept:])
-            assert path.read_bytes() == whole
+            assert path.read_bytes() == full
 
 
 def test_an_appended_record_is_in_the_file_immediately(folder):
@@ -191,7 +191,7 @@ def test_a_run_that_cannot_be_written_is_not_finished_and_keeps_its_records(fold
     with folder.locked():
         folder.append("samples", LINES)
         folder.append("support", LINES[:1])
-        (folder.path / f".{blocked}.part").mkdir()  # nothing can be written there
+        (folder.path / f".{blocked}.part").mkdir()  # no file can be written there
         with refused(RunError, "cannot-write", folder=str(folder.path)):
             folder.finish(files(LINES[::-1], LINES[:1]), {"accuracy": 1.0})
     assert not folder.finished()

@@ -64,7 +64,7 @@ def test_candidates_of_a_rung_have_the_same_rows_and_the_better_half_is_kept(
         assert len(kept) == (len(rung.standings) + 1) // 2
         worst = max(sort_key(text, rung.standings[text], "accuracy") for text in kept)
         assert all(sort_key(text, rung.standings[text], "accuracy") > worst for text in rung.standings.keys() - kept)
-    order.shuffle(names)  # type: ignore[attr-defined]
+    order.shuffle(names)
     again = halve(names, rows, score)
     assert [list(rung.standings.items()) for rung in again] == [list(rung.standings.items()) for rung in rungs]
 

@@ -29,7 +29,7 @@ from tests.support.errors import refused
 
 WORDS = {"no": "bad", "yes": "good"}
 SKILL = {f"Obey {number}.": number / 10 for number in range(11)}
-"""Instruction -> accuracy of the model; the correct rows of a better instruction include those of a worse one."""
+"""Instruction -> accuracy of the model; rows correct with a worse instruction are also correct with a better one."""
 BLOCKS = (
     "{% block instruction %}OWN{% endblock %}{% block input %}{{ text }} ->{% endblock %}"
     "{% block target %} {{ label }}{% endblock %}"
@@ -110,8 +110,8 @@ def search(kind: str = "labels", model: Any = None, task: Any = None, **keywords
     return pk.search(predictor(loaded, model), loaded, **{"candidates": 16, **keywords})
 
 
-def standings(found: pk.SearchResult) -> list[Any]:
-    return [(rung.rows, list(rung.standings.items())) for rung in found.rungs]
+def standings(actual: pk.SearchResult) -> list[Any]:
+    return [(rung.rows, list(rung.standings.items())) for rung in actual.rungs]
 
 
 # ---- results ----------------------------------------------------------------------------------------
@@ -122,28 +122,28 @@ def standings(found: pk.SearchResult) -> list[Any]:
 @pytest.mark.parametrize("by", ["accuracy", "logprob"])
 def test_the_search_finds_the_same_instruction_as_exhaustive_scoring(kind: str, method: Any, by: Any) -> None:
     given_ = list(SKILL) if method == "list" else []
-    found = search(kind, method=method, instructions=given_, by=by)
+    actual = search(kind, method=method, instructions=given_, by=by)
     loaded = pk.task(f"{kind}.yaml")
     base = predictor(loaded)
     rows = searching.by_hash(loaded.part("dev"), 128)
     assert isinstance(base.manipulate, pk.Prompt)
     every = dict(
         zip(
-            found.origins,
-            InstructionScorer(base, base.manipulate, loaded, rows, None)([*found.origins], len(rows)),
+            actual.origins,
+            InstructionScorer(base, base.manipulate, loaded, rows, None)([*actual.origins], len(rows)),
             strict=True,
         )
     )
-    best = max(SKILL.keys() & found.origins.keys(), key=SKILL.__getitem__)
+    best = max(SKILL.keys() & actual.origins.keys(), key=SKILL.__getitem__)
     assert SKILL[best] > 0.5
-    assert found.instruction == max(every, key=lambda text: every[text].accuracy) == best
+    assert actual.instruction == max(every, key=lambda text: every[text].accuracy) == best
     assert (
-        found.on_dev.value
+        actual.on_dev.value
         == every[best].accuracy
         == sum(hardness(row.inputs["text"]) < SKILL[best] for row in rows) / len(rows)
     )
     texts = [row.inputs["text"] for row in loaded.rows("test")]
-    assert found.held_out.value == sum(hardness(text) < SKILL[best] for text in texts) / len(texts)
+    assert actual.held_out.value == sum(hardness(text) < SKILL[best] for text in texts) / len(texts)
 
 
 def test_fixed_candidates_are_always_included() -> None:
@@ -158,10 +158,10 @@ def test_fixed_candidates_are_always_included() -> None:
 
 
 def test_if_no_instruction_is_better_the_runs_do_not_differ() -> None:
-    found = search(method="list", instructions=["Obey 0."])
-    assert found.instruction in ("", "OWN", *[text for text, origin in found.origins.items() if origin == "labels"])
-    (own, best) = found.comparison.branches
-    assert (best.difference, best.p, best.accuracy) == (Estimate(value=0, low=0, high=0), 1.0, own.accuracy)
+    actual = search(method="list", instructions=["Obey 0."])
+    assert actual.instruction in ("", "OWN", *[text for text, origin in actual.origins.items() if origin == "labels"])
+    (original, best) = actual.comparison.branches
+    assert (best.difference, best.p, best.accuracy) == (Estimate(value=0, low=0, high=0), 1.0, original.accuracy)
 
 
 def test_opro_sees_instructions_with_their_accuracies() -> None:
@@ -173,13 +173,13 @@ def test_opro_sees_instructions_with_their_accuracies() -> None:
                 prompts.append(self.card.tokenizer.decode(request.input.ids))
             return super()._output(request)
 
-    found = search(method="opro", model=Recording())
+    actual = search(method="opro", model=Recording())
     assert len(prompts) == 2
     assert prompts[0].count("Score:") == 3
     assert prompts[1].count("Score:") == 3 + sum(
-        text not in prompts[0] for text in found.origins if f"Instruction: {text}\n" in prompts[1]
+        text not in prompts[0] for text in actual.origins if f"Instruction: {text}\n" in prompts[1]
     )
-    rung = found.rungs[0]
+    rung = actual.rungs[0]
     for text, score in rung.standings.items():
         if f"Instruction: {text}\n" in prompts[1] and text:
             assert f"Instruction: {text}\nScore: {round(100 * score.accuracy)}\n" in prompts[1]
@@ -190,7 +190,7 @@ def test_opro_sees_instructions_with_their_accuracies() -> None:
 
 @pytest.mark.parametrize("task", ["sentiment", "capitals", "arithmetic"])
 @pytest.mark.parametrize("shots", [0, 2])
-def test_scores_equal_those_of_a_run(task: str, shots: int, tmp_path: Path) -> None:
+def test_scores_equal_a_run(task: str, shots: int, tmp_path: Path) -> None:
     from promptkit.align.chain import reader_for
 
     loaded, model = pk.task(task), pk.load("fake")
@@ -198,8 +198,8 @@ def test_scores_equal_those_of_a_run(task: str, shots: int, tmp_path: Path) -> N
     base = pk.Predictor(model, prompt, reader_for(loaded))
     rows = searching.by_hash(loaded.rows("test"), 12)
     scorer = InstructionScorer(base, prompt, loaded, rows, None)
-    few, scores = scorer(["Say it."], 5), scorer(["Say it.", ""], 12)
-    assert few == InstructionScorer(base, prompt, loaded, rows, None)(["Say it."], 5)
+    subset, scores = scorer(["Say it."], 5), scorer(["Say it.", ""], 12)
+    assert subset == InstructionScorer(base, prompt, loaded, rows, None)(["Say it."], 5)
     for text, score in zip(["Say it.", ""], scores, strict=True):
         exchanged = pk.Predictor(model, replace(prompt, instruction=text), base.reader)
         run = pk.evaluate(exchanged, loaded, limit=12, out=tmp_path)
@@ -209,7 +209,7 @@ def test_scores_equal_those_of_a_run(task: str, shots: int, tmp_path: Path) -> N
             assert score.logprob == pytest.approx(sum(golds) / 12, abs=10**-DECIMALS)
 
 
-def test_the_log_probability_of_a_correct_text_is_the_model_s() -> None:
+def test_the_log_probability_of_a_correct_text_equals_the_model_output() -> None:
     loaded, model = pk.task("capitals"), pk.load("fake")
     prompt = pk.Prompt("facts/capital", instruction="Well.")
     (row,) = searching.by_hash(loaded.rows("test"), 1)
@@ -245,10 +245,10 @@ def test_each_stage_reads_only_the_labels_of_its_part(kind: str, monkeypatch: py
     def spied(row: LabeledExample, part: str) -> LabeledExample:
         return RecordingExample(id=row.id, inputs=row.inputs, label=row.label, accepted=row.accepted, rationale={"part": part})
 
-    whole = pk.Task
-    part, rows, compare, propose = whole.part, whole.rows, searching.compare, searching._proposer
-    monkeypatch.setattr(whole, "part", lambda self, name: [spied(row, name) for row in part(self, name)])
-    monkeypatch.setattr(whole, "rows", lambda self, split: [spied(row, split) for row in rows(self, split)])
+    full = pk.Task
+    part, rows, compare, propose = full.part, full.rows, searching.compare, searching._proposer
+    monkeypatch.setattr(full, "part", lambda self, name: [spied(row, name) for row in part(self, name)])
+    monkeypatch.setattr(full, "rows", lambda self, split: [spied(row, split) for row in rows(self, split)])
     seen: dict[str, set[str]] = {}
 
     def until(stage: str) -> None:
@@ -261,9 +261,9 @@ def test_each_stage_reads_only_the_labels_of_its_part(kind: str, monkeypatch: py
         until("pairs")
         return result
 
-    def comparing(*args: Any, **more: Any) -> Any:
+    def comparing(*args: Any, **options: Any) -> Any:
         until("choice")
-        result = compare(*args, **more)
+        result = compare(*args, **options)
         until("confirmation")
         return result
 
@@ -289,10 +289,10 @@ def test_rows_of_the_evaluated_split_are_not_used_before_the_confirmation() -> N
     kept = [{"text": row.inputs["text"], "label": row.label} for row in shared]
     Path("test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*ROWS[300:], *kept]), "utf-8")
     task = pk.task("labels.yaml")
-    found = search(task=task)
-    assert found.settings["dev_rows"] == len(task.part("dev")) - 20
-    held = len(task.part("dev"))
-    with refused(TaskError, "rows-are-evaluated", task="labels", part="dev", rows=held):
+    actual = search(task=task)
+    assert actual.settings["dev_rows"] == len(task.part("dev")) - 20
+    dev_rows = len(task.part("dev"))
+    with refused(TaskError, "rows-are-evaluated", task="labels", part="dev", rows=dev_rows):
         search(split="train")
 
 
@@ -315,20 +315,20 @@ def test_a_repeated_search_does_not_query_the_model(kind: str, method: Any) -> N
 def test_an_interrupted_search_continues_where_it_stopped(
     stop_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Obedient()
-    expected = search("texts", whole, out=tmp_path / "whole")
+    full = Obedient()
+    expected = search("texts", full, out=tmp_path / "whole")
     monkeypatch.setenv("PROMPTKIT_SCORES", str(tmp_path / "others.sqlite"))
     broken, later = Obedient(stop_after=stop_after), Obedient()
     with pytest.raises(KeyboardInterrupt):
         search("texts", broken, out=tmp_path / "broken")
-    found = search("texts", later, out=tmp_path / "broken")
-    assert standings(found) == standings(expected)
-    assert found.comparison.to_json() == expected.comparison.to_json()
+    actual = search("texts", later, out=tmp_path / "broken")
+    assert standings(actual) == standings(expected)
+    assert actual.comparison.to_json() == expected.comparison.to_json()
     assert (broken.answered.total() > 0) == (stop_after > 0)
-    assert later.answered.total() == whole.answered.total() - broken.answered.total()
+    assert later.answered.total() == full.answered.total() - broken.answered.total()
 
 
-def test_without_cache_the_result_is_the_same_and_nothing_is_kept() -> None:
+def test_without_cache_the_result_is_the_same_and_nothing_is_stored() -> None:
     first, again = Obedient(), Obedient()
     before, after = search(model=first, cache=False, out="one"), search(model=again, cache=False, out="other")
     assert again.answered == first.answered
@@ -337,14 +337,14 @@ def test_without_cache_the_result_is_the_same_and_nothing_is_kept() -> None:
 
 def test_a_rung_queries_only_its_new_rows() -> None:
     model = Obedient()
-    found = search(model=model, method="list", instructions=list(SKILL))
-    rungs = [(rung.rows, len(rung.standings)) for rung in found.rungs]
+    actual = search(model=model, method="list", instructions=list(SKILL))
+    rungs = [(rung.rows, len(rung.standings)) for rung in actual.rungs]
     new = sum((rows - before) * left for (rows, left), before in zip(rungs, [0, *(rows for rows, _ in rungs)], strict=False))
     assert model.answered["Score"] == new + 2 * 100
 
 
 @pytest.mark.parametrize(("shots", "calls"), [(0, 1), (8, 3)])
-def test_prompts_with_a_long_common_prefix_have_a_separate_call(
+def test_prompts_with_a_long_common_prefix_are_scored_in_a_separate_call(
     shots: int, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call_sizes: list[int] = []
@@ -367,19 +367,19 @@ def test_prompts_with_a_long_common_prefix_have_a_separate_call(
 
 
 def test_optimism_is_the_dev_score_minus_the_held_out_score() -> None:
-    found = search()
-    record = json.loads(json.dumps(found.to_json()))
+    actual = search()
+    record = json.loads(json.dumps(actual.to_json()))
     last = record["rungs"][-1]
     best = last["instructions"][0]
-    assert best["instruction"] == record["instruction"] == found.instruction
-    assert record["dev"]["value"] == best["accuracy"] == found.on_dev.value
+    assert best["instruction"] == record["instruction"] == actual.instruction
+    assert record["dev"]["value"] == best["accuracy"] == actual.on_dev.value
     assert record["held_out"] == record["comparison"]["branches"][1]["accuracy"]
     assert record["optimism"]["value"] == best["accuracy"] - record["held_out"]["value"]
-    assert f"{found.on_dev.value:.3f} on dev" in str(found)
-    assert found.instruction in str(found)
+    assert f"{actual.on_dev.value:.3f} on dev" in str(actual)
+    assert actual.instruction in str(actual)
     run = json.loads((Path(record["runs"][1]) / "run.json").read_text())
-    assert run["manipulate"]["instruction"] == found.instruction
-    assert pk.evaluate(found.predictor, pk.task("labels.yaml")).path == Path(record["runs"][1])
+    assert run["manipulate"]["instruction"] == actual.instruction
+    assert pk.evaluate(actual.predictor, pk.task("labels.yaml")).path == Path(record["runs"][1])
 
 
 def test_difference_interval_of_newcombe() -> None:
@@ -423,7 +423,7 @@ def test_missing_dev_rows_models_without_generation_and_calibrations_are_refused
     with refused(TaskError, "empty-part", task="small", part="dev"):
         search(task=pk.task("small.yaml"))
     mute = Obedient()
-    mute.verbs = frozenset({"Score"})  # type: ignore[misc]
+    mute.verbs = frozenset({"Score"})
     with refused(Unsupported, "cannot-generate", model=mute.name):
         search(model=mute)
     assert search(model=mute, instructions=["Obey 9."]).instruction == "Obey 9."

@@ -25,15 +25,15 @@ class Writer:
 
     def __init__(self, card: Card) -> None:
         self.card = card
-        self.asked: list[tuple[str, Generate]] = []
+        self.queries: list[tuple[str, Generate]] = []
 
     def __call__(self, requests: Sequence[Request]) -> list[Output]:
         outputs: list[Output] = []
         for request in requests:
             assert isinstance(request.verb, Generate)
-            self.asked.append((ByteTokenizer().decode(request.input.ids), request.verb))
+            self.queries.append((ByteTokenizer().decode(request.input.ids), request.verb))
             texts = [
-                Generation(ids=(1,), text=f" write {len(self.asked)}-{n}.\nMore", ended="stop") for n in range(request.verb.n)
+                Generation(ids=(1,), text=f" write {len(self.queries)}-{n}.\nMore", ended="stop") for n in range(request.verb.n)
             ]
             outputs.append(GenerateOutput(generations=tuple(texts)))
         return outputs
@@ -44,8 +44,8 @@ def writer(make_card: Any) -> Writer:
     return Writer(make_card())
 
 
-def proposer(ask: Any, **more: Any) -> Proposer:
-    return Proposer(ask=ask, **{"pairs": PAIR, "chat": False, "seed": 0, **more})
+def proposer(ask: Any, **options: Any) -> Proposer:
+    return Proposer(ask=ask, **{"pairs": PAIR, "chat": False, "seed": 0, **options})
 
 
 def shown(prompt: str) -> set[str]:
@@ -57,20 +57,20 @@ def shown(prompt: str) -> set[str]:
 )
 def test_ape_draws_several_sets_of_pairs_and_several_samples_for_each(writer: Writer, count: int, shares: list[int]) -> None:
     texts = proposer(writer).from_pairs(count)
-    assert [verb.n for _, verb in writer.asked] == shares
+    assert [verb.n for _, verb in writer.queries] == shares
     assert texts == [f"Write {number}-{n}." for number, share in enumerate(shares, start=1) for n in range(share)]
-    sets = [frozenset(shown(prompt)) for prompt, _ in writer.asked]
+    sets = [frozenset(shown(prompt)) for prompt, _ in writer.queries]
     assert len(set(sets)) == len(sets)
-    assert all(len(each) == PAIRS and each <= set(PAIR.values()) for each in sets)
-    assert len({verb.seed for _, verb in writer.asked}) == len(shares)
-    assert all(verb.temperature > 0 for _, verb in writer.asked)
+    assert all(len(item) == PAIRS and item <= set(PAIR.values()) for item in sets)
+    assert len({verb.seed for _, verb in writer.queries}) == len(shares)
+    assert all(verb.temperature > 0 for _, verb in writer.queries)
 
 
 def test_prompts_depend_on_the_seed_and_not_on_the_order_of_the_pool(make_card: Any) -> None:
-    def prompts(**more: Any) -> list[Any]:
+    def prompts(**options: Any) -> list[Any]:
         ask = Writer(make_card())
-        proposer(ask, **more).from_pairs(8)
-        return ask.asked
+        proposer(ask, **options).from_pairs(8)
+        return ask.queries
 
     assert prompts(pairs=dict(reversed(PAIR.items()))) == prompts()
     assert prompts(seed=1) != prompts()
@@ -79,20 +79,20 @@ def test_prompts_depend_on_the_seed_and_not_on_the_order_of_the_pool(make_card: 
 def test_opro_shows_the_best_instructions_with_the_best_last(writer: Writer) -> None:
     accuracies = {f"try {number}": (number * 7 % 31) / 31 for number in range(31)}
     texts = proposer(writer).from_history(accuracies, 5, 0)
-    ((prompt, verb),) = writer.asked
+    ((prompt, verb),) = writer.queries
     history = [(text, int(score)) for text, score in re.findall(r"Instruction: (try \d+)\nScore: (\d+)\n", prompt)]
     assert history == [
-        (text, round(100 * share)) for text, share in sorted(accuracies.items(), key=lambda each: each[1])[-SHOWN:]
+        (text, round(100 * share)) for text, share in sorted(accuracies.items(), key=lambda item: item[1])[-SHOWN:]
     ]
     assert len(shown(prompt)) == PAIRS
     assert (verb.n, len(texts)) == (5, 5)
     proposer(writer).from_history(accuracies, 5, 1)
-    assert shown(writer.asked[1][0]) != shown(prompt)
+    assert shown(writer.queries[1][0]) != shown(prompt)
 
 
-def test_a_chat_model_is_asked_in_a_user_turn(writer: Writer) -> None:
+def test_a_chat_model_is_prompted_in_a_user_turn(writer: Writer) -> None:
     proposer(writer, chat=True).from_pairs(1)
-    ((prompt, _),) = writer.asked
+    ((prompt, _),) = writer.queries
     assert prompt.startswith("<bos><turn>user\nI gave a friend")
     assert prompt.endswith("<end>\n<turn>assistant\n")
 

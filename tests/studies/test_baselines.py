@@ -29,7 +29,7 @@ ITEMS = by_hash(TASK.rows("test"), LIMIT)
 
 
 def evaluated(*selectors: Any, **options: Any) -> dict[str, Baseline]:
-    return {each.name: each for each in pk.baselines(TASK, *selectors, limit=LIMIT, **options).baselines}
+    return {entry.name: entry for entry in pk.baselines(TASK, *selectors, limit=LIMIT, **options).baselines}
 
 
 def rows(*labels: str) -> list[LabeledExample]:
@@ -115,7 +115,7 @@ def test_baselines_do_not_depend_on_the_order_of_the_pool(monkeypatch: pytest.Mo
     part = pk.Task.part
     monkeypatch.setattr(pk.Task, "part", lambda task, name: part(task, name)[::-1])
     after = pk.baselines(TASK, pk.demos.balanced(k=4), pk.demos.random_each(k=3), limit=LIMIT)
-    assert [each.predictions for each in after.baselines] == [each.predictions for each in before.baselines]
+    assert [entry.predictions for entry in after.baselines] == [entry.predictions for entry in before.baselines]
 
 
 def test_a_selector_that_queries_a_model_needs_one() -> None:
@@ -157,10 +157,10 @@ def test_differences_to_a_study_are_paired_by_item(study: pk.Study) -> None:
     baselines = part.baselines(pk.demos.random(k=4))
     assert baselines.reference == "k=4; mean over seed (3)"
     correct = np.mean([cell.result.correct for cell in part.cells], axis=0)
-    for each in baselines.baselines:
-        assert each.difference is not None
-        assert each.difference.value == pytest.approx((correct - each.correct).mean())
-        assert each.difference.low < each.difference.value < each.difference.high
+    for entry in baselines.baselines:
+        assert entry.difference is not None
+        assert entry.difference.value == pytest.approx((correct - entry.correct).mean())
+        assert entry.difference.low < entry.difference.value < entry.difference.high
     text = str(baselines)
     assert DIFFERENCE in text
     assert "vote of random" in text
@@ -173,8 +173,8 @@ def test_baselines_appear_in_columns_with_their_number_of_demonstrations(study: 
     assert lines["majority of the pool"] == (accuracy["majority of the pool", None],) * 3
     assert lines["vote of random"] == (None, accuracy["vote of random", 2], accuracy["vote of random", 4])
     assert lines["vote of balanced"] == (None, None, accuracy["vote of balanced", 4])
-    alone = study.table(rows="seed", baselines=baselines).rows
-    assert ("vote of random, k=4", accuracy["vote of random", 4]) in alone
+    single = study.table(rows="seed", baselines=baselines).rows
+    assert ("vote of random, k=4", accuracy["vote of random", 4]) in single
     with refused(InputError, "baselines-without-metric", metric="ece"):
         study.table(metric="ece", baselines=baselines)
 
@@ -188,4 +188,4 @@ def test_baselines_without_a_study_have_no_difference(tmp_path: Path) -> None:
     baselines = pk.baselines(TASK, limit=5)
     assert isinstance(baselines, Baselines)
     assert baselines.table().columns == ("baseline", "k", "accuracy")
-    assert [each["difference"] for each in baselines.to_json()] == [None, None]
+    assert [entry["difference"] for entry in baselines.to_json()] == [None, None]

@@ -47,10 +47,10 @@ def test_a_table_shows_means(study: pk.Study, metric: str) -> None:
     assert table.columns == ("demos", "align", "k=0", "k=2", "k=4")
     assert "mean over seed (3)" in table.caption
     for demos, align, *means in table.rows:
-        for k, each in zip((0, 2, 4), means, strict=True):
-            assert isinstance(each, Estimate)
-            assert each.value == pytest.approx(expected[demos, align, k], abs=1e-5)
-            assert each.low <= each.value <= each.high
+        for k, item in zip((0, 2, 4), means, strict=True):
+            assert isinstance(item, Estimate)
+            assert item.value == pytest.approx(expected[demos, align, k], abs=1e-5)
+            assert item.low <= item.value <= item.high
 
 
 def test_a_single_run_keeps_its_interval(study: pk.Study) -> None:
@@ -69,7 +69,7 @@ def test_a_comparison_is_the_mean_of_paired_differences(study: pk.Study) -> None
     assert table.rows[0][-1] == Estimate(value=0.0, low=0.0, high=0.0)  # without demonstrations they are one run
 
 
-def test_best_equals_that_of_pandas(study: pk.Study) -> None:
+def test_best_equals_pandas(study: pk.Study) -> None:
     frame = study.where(align="contextual").to_pandas()
     groups = frame.groupby(["demos", "k"])["accuracy"]
     for demos, k, count, mean, worst, best, optimism_of_best, which in study.where(align="contextual").best().rows:
@@ -91,15 +91,15 @@ def test_the_frame_of_items_has_every_prediction(study: pk.Study) -> None:
     )
 
 
-def test_generated_texts_have_their_own_metrics(tmp_path: Path) -> None:
+def test_generated_texts_have_separate_metrics(tmp_path: Path) -> None:
     def write(k: int, seed: int) -> pk.Predictor:
         prompt = pk.Prompt("facts/capital", demos=pk.demos.random(k=k, seed=seed))
         return pk.Predictor(load("fake"), prompt, pk.extract.first_line(max_tokens=3))
 
     runs = pk.study(write, pk.task("capitals"), limit=6, out=tmp_path, k=[0, 1], seed=range(2))
     assert runs.table(rows="k").columns == ("k", "exact_match")
-    found = runs.to_pandas().groupby("k")["no_answer"].mean()
-    assert [line[1].value for line in runs.table(rows="k", metric="no_answer").rows] == pytest.approx([*found])
+    actual = runs.to_pandas().groupby("k")["no_answer"].mean()
+    assert [line[1].value for line in runs.table(rows="k", metric="no_answer").rows] == pytest.approx([*actual])
     with refused(TaskError, "no-fixed-labels", task="capitals"):
         runs.baselines()
 
@@ -151,28 +151,28 @@ def test_two_factors_equal_the_textbook_formulas() -> None:
     seed_square, item_square = items * values.mean(1).var(ddof=1), seeds * values.mean(0).var(ddof=1)
     left = values - values.mean(1, keepdims=True) - values.mean(0, keepdims=True) + values.mean()
     interaction = (left**2).sum() / ((seeds - 1) * (items - 1))
-    found = {part.name: part.variance for part in components(values, ["seed", "items"])}
+    actual = {part.name: part.variance for part in components(values, ["seed", "items"])}
     expected = {
         "seed": (seed_square - interaction) / items,
         "items": (item_square - interaction) / seeds,
         RESIDUAL: interaction,
     }
-    assert found == pytest.approx(expected)
+    assert actual == pytest.approx(expected)
 
 
 def test_estimates_of_known_components_are_unbiased() -> None:
     """Simulates three crossed factors with an effect of known variance for every set of them."""
     shape, generator, count = (4, 3, 6), np.random.default_rng(2), 3000
     truth = {(0,): 0.5, (1,): 0.3, (2,): 1.0, (0, 1): 0.0, (0, 2): 0.4, (1, 2): 0.2, (0, 1, 2): 0.6}
-    found = []
+    actual = []
     for _ in range(count):
         values = np.zeros(shape)
         for axes, variance in truth.items():
             size = [shape[axis] if axis in axes else 1 for axis in range(3)]
             values = values + generator.normal(0, variance**0.5, size)
-        found.append([*moments(mean_squares(values), shape).values()])
-    errors = np.std(found, axis=0) / count**0.5
-    assert (np.abs(np.mean(found, axis=0) - [*truth.values()]) < 4 * errors).all()
+        actual.append([*moments(mean_squares(values), shape).values()])
+    errors = np.std(actual, axis=0) / count**0.5
+    assert (np.abs(np.mean(actual, axis=0) - [*truth.values()]) < 4 * errors).all()
 
 
 def test_components_of_binary_answers_equal_their_known_values() -> None:
@@ -207,15 +207,15 @@ def test_variance_needs_every_combination_and_names_the_dimensions(study: pk.Stu
 # ---- intervals --------------------------------------------------------------------------------------
 
 
-def test_the_variance_of_a_proportion_is_that_of_two_crossed_factors() -> None:
+def test_the_variance_of_a_proportion_equals_two_crossed_factors() -> None:
     generator = np.random.default_rng(4)
     correct = (generator.normal(1, 1, 300) + generator.normal(0, 0.4, (6, 1)) + generator.normal(0, 0.5, (6, 300)) > 0) * 1.0
-    found = interval(np.array([mean_of(row)(resamples(300)) for row in correct]), 300, (0, 1))
+    actual = interval(np.array([mean_of(row)(resamples(300)) for row in correct]), 300, (0, 1))
     squares = mean_squares(correct)
     variance = (squares[0,] + squares[1,] - squares[0, 1]) / correct.size
     degrees = variance**2 / ((squares[0,] / correct.size) ** 2 / 5 + (squares[1,] / correct.size) ** 2 / 299)
     half = t.ppf(0.975, degrees) * variance**0.5
-    assert (found.value - found.low, found.high - found.value) == pytest.approx((half, half), rel=0.06)
+    assert (actual.value - actual.low, actual.high - actual.value) == pytest.approx((half, half), rel=0.06)
 
 
 @pytest.mark.parametrize(("seeds", "seed_effect", "interaction"), [(5, 0.3, 0.5), (5, 0.0, 0.5), (3, 0.3, 0.3), (5, 0.6, 0.5)])
@@ -226,8 +226,8 @@ def test_the_interval_has_its_nominal_coverage(seeds: int, seed_effect: float, i
     for _ in range(rounds):
         latent = 1 + generator.normal(0, 1, items) + generator.normal(0, seed_effect, (seeds, 1))
         correct = (latent + generator.normal(0, interaction, (seeds, items)) > 0) * 1.0
-        found = interval(correct @ resamples(items).T / items, items, (0, 1))
-        covered += found.low <= truth <= found.high
+        actual = interval(correct @ resamples(items).T / items, items, (0, 1))
+        covered += actual.low <= truth <= actual.high
     assert 0.88 <= covered / rounds <= 0.995
 
 
@@ -245,12 +245,12 @@ def test_equal_options_have_no_optimism() -> None:
     assert optimism(np.tile(correct, (4, 1))) == optimism(correct[None]) == 0
 
 
-def test_optimism_of_equally_good_options_is_that_of_the_largest_normal() -> None:
-    """On half of the items, the mean of the largest of N normals of variance p (1 - p) / n; on the other half 0."""
+def test_optimism_of_equally_good_options_equals_the_expected_maximum_of_normals() -> None:
+    """The expected maximum of N normals of variance p (1 - p) / n on half of the items, and 0 on the other half."""
     generator, items, options = np.random.default_rng(8), 100, 5
-    found = [optimism((generator.random((options, items)) < 0.7) * 1.0, seed=i) for i in range(60)]
+    actual = [optimism((generator.random((options, items)) < 0.7) * 1.0, seed=i) for i in range(60)]
     largest = generator.normal(size=(200_000, options)).max(1).mean()
-    assert np.mean(found) == pytest.approx(largest * (0.7 * 0.3 / (items / 2)) ** 0.5, rel=0.1)
+    assert np.mean(actual) == pytest.approx(largest * (0.7 * 0.3 / (items / 2)) ** 0.5, rel=0.1)
 
 
 def test_a_clearly_best_option_has_little_optimism() -> None:

@@ -36,11 +36,11 @@ WORDS = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
 class CountingModel(FakeModel):
     """Counts the requests that it answers."""
 
-    asked = 0
+    queries = 0
 
     def answer(self, requests: Any, done: Any = frozenset()) -> Any:
         for indices, outputs in super().answer(requests, done):
-            CountingModel.asked += len(indices)
+            CountingModel.queries += len(indices)
             yield indices, outputs
 
 
@@ -66,7 +66,7 @@ def run_study(out: Path, function: Any = build, **grid: Any) -> pk.Study:
 
 @pytest.fixture(autouse=True)
 def _reset_count() -> None:
-    CountingModel.asked = 0
+    CountingModel.queries = 0
 
 
 # ---- the grid ---------------------------------------------------------------------------------------
@@ -127,16 +127,16 @@ def test_equal_cells_share_a_run_and_equal_prompts_are_sent_once(tmp_path: Path)
     assert len(runs) == len(list(tmp_path.iterdir())) == 1 + 3 + 3 + 1  # k=0; each seed of two selectors; first
     lines = [json.loads(line) for run in runs for line in (run / "samples.jsonl").read_text().splitlines()]
     prompts = {line["prompt_hash"] for line in lines}
-    assert CountingModel.asked == len(prompts)
+    assert CountingModel.queries == len(prompts)
 
 
 def test_a_repeated_study_sends_no_requests(tmp_path: Path, scores: Path) -> None:
     grid = {"demos": ["random", "balanced"], "k": [0, 2], "seed": range(2)}
     first = run_study(tmp_path, **grid)
     scores.unlink()
-    CountingModel.asked = 0
+    CountingModel.queries = 0
     second = run_study(tmp_path, **grid)
-    assert CountingModel.asked == 0
+    assert CountingModel.queries == 0
     assert str(second) == str(first)
 
 
@@ -148,11 +148,11 @@ def test_an_interrupted_study_continues(tmp_path: Path, scores: Path) -> None:
     grid = {"k": [1, 2, 3, 4]}
     with pytest.raises(KeyboardInterrupt):
         run_study(tmp_path / "a", progress=stop, **grid)
-    broken = CountingModel.asked
+    broken = CountingModel.queries
     assert 2 * LIMIT < broken < 3 * LIMIT
     scores.unlink()
     continued = run_study(tmp_path / "a", **grid)
-    assert CountingModel.asked == 4 * LIMIT
+    assert CountingModel.queries == 4 * LIMIT
     assert str(continued) == str(run_study(tmp_path / "b", **grid))
 
 
@@ -177,8 +177,8 @@ def test_predictors_that_share_a_pass_form_a_dimension(tmp_path: Path) -> None:
     for cell in study.cells:
         result = next(r for r in cell.run.results if r.align == cell.values["align"])
         assert cell.result is result
-    alone = run_study(tmp_path / "alone", k=[1, 2])
-    assert [c.result.metrics for c in study.where(align="verbalizer").cells] == [c.result.metrics for c in alone.cells]
+    single = run_study(tmp_path / "alone", k=[1, 2])
+    assert [c.result.metrics for c in study.where(align="verbalizer").cells] == [c.result.metrics for c in single.cells]
 
 
 def test_progress_reports_every_run_and_the_study_so_far(tmp_path: Path) -> None:
@@ -260,13 +260,13 @@ def run_command(monkeypatch: pytest.MonkeyPatch, command: str) -> int:
 
 def test_a_study_file_has_every_option_of_eval() -> None:
     of_eval = {name.rstrip("_") for name in signature(eval_).parameters}
-    own = {"description", "baselines", "grid"}
-    assert StudySpec.model_fields.keys() - own == of_eval - {"shard", "no_cache", "out", "as_json"}
-    same = {name.rstrip("_"): each.default for name, each in signature(eval_).parameters.items()}
+    study_fields = {"description", "baselines", "grid"}
+    assert StudySpec.model_fields.keys() - study_fields == of_eval - {"shard", "no_cache", "out", "as_json"}
+    same = {name.rstrip("_"): item.default for name, item in signature(eval_).parameters.items()}
     assert all(field.default == same[name] for name, field in Options.model_fields.items() if name != "set")
 
 
-def test_a_cell_of_a_file_is_the_run_of_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_a_cell_of_a_study_file_equals_the_run_of_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     path = write_study(
         tmp_path,
         calibrate=[{"batch": {"rows": 4}}, "contextual"],

@@ -1,1 +1,1 @@
-"""Shared by several test modules."""
+"""Helpers shared by several test modules."""

@@ -40,7 +40,7 @@ def make_case(seed, size=LABELS):
     support = FitData(
         items=outputs(draw(items, size), generator.integers(contexts, size=items)),
         rows=outputs(draw(rows, size)),
-        content_free={each: draw(contexts, size) for each in (*TEXTS, *BAGS)},
+        content_free={item: draw(contexts, size) for item in (*TEXTS, *BAGS)},
         premise=draw(1, size),
     )
     return support, generator.integers(size, size=rows)

@@ -1,4 +1,4 @@
-"""Asserts which error is raised: its type, its code and its fields, never its wording."""
+"""Asserts the type, code and fields of a raised error, but not its wording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run by every process of tests/training/test_distributed.py: trainings of a tiny model."""
+"""Trains a tiny model in every process started by tests/training/test_distributed.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from promptkit.training.gradients import GradientLosses
 
 SETTINGS: dict[str, Any] = {"steps": 6, "batch_size": 5, "eval_every": 2, "dev": 9}
 SMALL = {"spsa": {"dev": 1}, "hotflip": {"batch_size": 1}}
-"""Settings with which one process has no work."""
+"""Settings that leave one process without work."""
 KINDS: dict[str, Any] = {
     "spsa": lambda: pk.SoftPrompt(3),
     "adamw": lambda: pk.SoftPrompt(3, reparameterize="mlp", width=5),
@@ -25,10 +25,10 @@ KINDS: dict[str, Any] = {
 }
 
 
-def trained(folder: Path, out: Path, optimizer: str, **more: Any) -> Any:
+def trained(folder: Path, out: Path, optimizer: str, **options: Any) -> Any:
     words = pk.Verbalizer({"no": "bad", "yes": "good"})
     predictor = pk.Predictor(pk.load(str(folder / "model")), [pk.Prompt("sentiment/review"), KINDS[optimizer]()], words)
-    settings = {**SETTINGS, **SMALL.get(optimizer, {}), "optimizer": optimizer, **more}
+    settings = {**SETTINGS, **SMALL.get(optimizer, {}), "optimizer": optimizer, **options}
     return pk.train(predictor, pk.task(folder / "task.yaml"), out=out / optimizer, cache=False, **settings)
 
 

@@ -25,15 +25,15 @@ TEMPLATE = "{% block input %}Ticket: {{ subject }}. {{ body }}\nKind:{% endblock
 KINDS = ("question", "bug", "feature")
 
 
-def write(folder: Path, rows: int = 60, name: str = "tickets.csv", **more: str) -> Path:
+def write(folder: Path, rows: int = 60, name: str = "tickets.csv", **options: str) -> Path:
     folder.mkdir(exist_ok=True, parents=True)
     path = folder / name
     draw = random.Random(0)
     with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, ["subject", "body", "kind", *more])
+        writer = csv.DictWriter(stream, ["subject", "body", "kind", *options])
         writer.writeheader()
         for i in range(rows):
-            writer.writerow({"subject": f"s{i}", "body": f'text {i}, "é"\nmore', "kind": draw.choice(KINDS), **more})
+            writer.writerow({"subject": f"s{i}", "body": f'text {i}, "é"\nmore', "kind": draw.choice(KINDS), **options})
     return path
 
 
@@ -68,7 +68,7 @@ def test_half_of_the_rows_are_held_out(tmp_path: Path) -> None:
 def test_equal_inputs_are_held_out_together_in_any_order(
     tmp_path_factory: pytest.TempPathFactory, rows: list[str], hold_out: float
 ) -> None:
-    found = []
+    result = []
     for texts in (rows, rows[::-1]):
         folder = tmp_path_factory.mktemp("data", numbered=True)
         (folder / "d.jsonl").write_text("".join(json.dumps({"text": text, "label": "no"}) + "\n" for text in texts))
@@ -77,11 +77,11 @@ def test_equal_inputs_are_held_out_together_in_any_order(
         (folder / "t.yaml").write_text(json.dumps(spec))
         task = pk.task(folder / "t.yaml")
         try:
-            found.append([sorted(row.inputs["text"] for row in task.rows(split)) for split in ("train", "test")])
+            result.append([sorted(row.inputs["text"] for row in task.rows(split)) for split in ("train", "test")])
         except pk.PromptkitError:  # too few distinct rows
-            found.append([[], sorted(rows)])
-    train, test = found[0]
-    assert found[1] == found[0]
+            result.append([[], sorted(rows)])
+    train, test = result[0]
+    assert result[1] == result[0]
     assert test
     assert not set(train) & set(test)
     assert sorted(train + test) == sorted(rows)
@@ -110,9 +110,9 @@ def test_starter_files_are_written_next_to_the_data_and_run_unchanged(tmp_path: 
 
 def test_the_label_column_is_detected_if_it_is_unambiguous(tmp_path: Path) -> None:
     assert any("label: kind" in content for content in starter_files(write(tmp_path)).values())
-    few = write(tmp_path / "few", 3)
-    with refused(TaskError, "ambiguous-label-column", file=str(few)):
-        starter_files(few)
+    subset = write(tmp_path / "few", 3)
+    with refused(TaskError, "ambiguous-label-column", file=str(subset)):
+        starter_files(subset)
 
 
 @pytest.mark.parametrize(("option", "holds"), [({"label_column": "kind"}, "labels"), ({"answer_column": "kind"}, "answers")])

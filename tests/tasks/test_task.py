@@ -64,7 +64,7 @@ def test_ids_are_hashes_of_the_inputs_with_repeats_numbered(make_task, rows):
         assert base_of.setdefault(given_row["text"], base) == base
         numbers.setdefault(base, []).append(int(number or 1))
     assert len(set(base_of.values())) == len(base_of)
-    assert all(sorted(found) == list(range(1, len(found) + 1)) for found in numbers.values())
+    assert all(sorted(actual) == list(range(1, len(actual) + 1)) for actual in numbers.values())
 
 
 @given(rows=rows_of, order=st.randoms(use_true_random=False))
@@ -87,9 +87,9 @@ def test_ids_do_not_depend_on_other_columns_or_on_labels_of_distinct_inputs(make
 
 
 def test_ids_do_not_depend_on_task_split_or_position(make_task):
-    alone = make_task([row("x")], split="test").rows("test")
+    single = make_task([row("x")], split="test").rows("test")
     second = make_task([row("y"), row("x")], labels={"positive": "good", "negative": "bad"}).rows("train")
-    assert alone[0].id == second[1].id
+    assert single[0].id == second[1].id
 
 
 def test_ids_do_not_depend_on_the_order_of_the_inputs(make_task):

@@ -64,8 +64,8 @@ def test_a_learned_prompt_is_converted_to_peft_and_back(
         f"{name} · {saved} numbers learned on model",
         "use it: promptkit eval TASK --model model --prompt back",
     ]
-    found = [
+    result = [
         Path(typed("eval", "task.yaml", "--prompt", folder, *model)["run"]) for folder in (trained["path"], "theirs", "back")
     ]
-    assert len({(run / "samples.jsonl").read_bytes() for run in found}) == 1
-    assert len(set(found)) == 1  # they have the same content
+    assert len({(run / "samples.jsonl").read_bytes() for run in result}) == 1
+    assert len(set(result)) == 1  # they have the same content

@@ -99,8 +99,8 @@ def start(*command: str, **variables: str) -> subprocess.Popen[str]:
     )
 
 
-def test_two_processes_learn_what_one_does_after_being_killed(folder: Path, tmp_path: Path) -> None:
-    """They are killed during the training and resumed; only the first one writes and prints."""
+def test_two_killed_and_resumed_processes_learn_the_same_as_one(folder: Path, tmp_path: Path) -> None:
+    """The processes are killed during training and resumed; only the first one writes and prints."""
     arguments = (launched.__file__, str(folder), str(tmp_path))
     launcher = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0")
     cut = start(*launcher, *arguments, KILLED="1")

@@ -54,8 +54,8 @@ def trained(folder: Path, out: Path, **config: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_scores_and_gradients_equal_those_of_transformers(kind: str, tmp_path: Path) -> None:
-    """Frozen tokens come before the vectors, labels have several tokens, and a batch is computed in parts."""
+def test_scores_and_gradients_equal_transformers(kind: str, tmp_path: Path) -> None:
+    """Covers frozen tokens before the vectors, labels of several tokens, and a batch computed in parts."""
     model: Any = pk.load(str(save(tmp_path, kind)), batch_tokens=50)
     rows = torch.randn((3, 32), generator=torch.Generator().manual_seed(1))
     head, words = tuple(range(20, 32)), ((5, 6), (5, 7, 8), (9,))
@@ -69,29 +69,29 @@ def test_scores_and_gradients_equal_those_of_transformers(kind: str, tmp_path: P
     weight = torch.randn(6, generator=torch.Generator().manual_seed(2))
     learned = rows.clone().requires_grad_()
     forward = model.differentiable(requests)
-    found = {}
+    actual = {}
     for part in forward.batches(range(4)):
         for index, scores in zip(part, forward.scores(part, Interventions(vectors=learned)), strict=True):
-            found[index] = torch.cat(scores)
-            (found[index] @ weight).backward(retain_graph=True)
+            actual[index] = torch.cat(scores)
+            (actual[index] @ weight).backward(retain_graph=True)
     reference, expected = make_model(kind), rows.clone().requires_grad_()
     for index, request in enumerate(requests):
         scores = []
         for word in words:
-            whole = torch.tensor([(*request.input.ids, *word)])
-            embeds = reference.get_input_embeddings()(whole.clamp(min=0)).clone()
-            embeds[whole < 0] = expected[-1 - whole[whole < 0]]
+            full = torch.tensor([(*request.input.ids, *word)])
+            embeds = reference.get_input_embeddings()(full.clamp(min=0)).clone()
+            embeds[full < 0] = expected[-1 - full[full < 0]]
             logprobs = reference(inputs_embeds=embeds).logits[0].log_softmax(-1)
             first = len(request.input.ids) - 1
             scores += [logprobs[first + place, token] for place, token in enumerate(word)]
-        assert found[index].tolist() == pytest.approx([score.item() for score in scores], abs=1e-4)
+        assert actual[index].tolist() == pytest.approx([score.item() for score in scores], abs=1e-4)
         (torch.stack(scores) @ weight).backward()
     assert learned.grad is not None
     assert torch.allclose(learned.grad, expected.grad, atol=1e-3, rtol=1e-3)
     assert not any(weight.grad is not None or weight.requires_grad for weight in model._forward.model.parameters())
 
 
-def test_a_frozen_beginning_is_computed_once(folder: Path) -> None:
+def test_a_frozen_prefix_is_computed_once(folder: Path) -> None:
     model: Any = pk.load(str(folder / "model"))
     ids = (*range(20, 40), -1, 7)
     requests = [
@@ -145,7 +145,7 @@ def test_labels_with_too_few_rows_are_noted(folder: Path, tmp_path: Path) -> Non
 
 def test_labels_outside_pool_and_dev_are_not_used(folder: Path, tmp_path: Path) -> None:
     task = pk.task(folder / "task.yaml")
-    used = {row.inputs["text"] for part in ("pool", "dev") for row in task.part(part)}  # type: ignore[arg-type]
+    used = {row.inputs["text"] for part in ("pool", "dev") for row in task.part(part)}
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     other = [row if row["text"] in used else {**row, "label": "no"} for row in rows]
     assert other != rows
@@ -167,8 +167,8 @@ def test_labels_outside_pool_and_dev_are_not_used(folder: Path, tmp_path: Path) 
 def test_losses_do_not_depend_on_batch_tokens_or_attention(folder: Path, tmp_path: Path) -> None:
     task, config = pk.task(folder / "task.yaml"), {"steps": 3, "batch_size": 6, "dev": 8}
     results = [
-        pk.train(predictor(folder, model=pk.load(str(folder / "model"), **more)), task, out=tmp_path, cache=False, **config)
-        for more in ({}, {"batch_tokens": 40}, {"attention": "eager"})
+        pk.train(predictor(folder, model=pk.load(str(folder / "model"), **options)), task, out=tmp_path, cache=False, **config)
+        for options in ({}, {"batch_tokens": 40}, {"attention": "eager"})
     ]
     for result in results[1:]:
         assert result.losses == pytest.approx(results[0].losses, abs=1e-3)
@@ -180,7 +180,7 @@ def test_two_soft_prompts_train_together_and_both_are_used(folder: Path, tmp_pat
     result = pk.train(predictor(folder, *parts), task, out=tmp_path, cache=False, steps=3, batch_size=4, dev=8)
     loaded = [pk.load_manipulation(path) for path in result.saved]
     assert tuple(loaded) == result.learned
-    assert [dict(each.settings())["length"] for each in loaded] == [2, 3]
+    assert [dict(entry.settings())["length"] for entry in loaded] == [2, 3]
     again = pk.train(predictor(folder, *loaded), task, out=tmp_path, cache=False, steps=1, batch_size=4, dev=8)
     assert again.dev_evaluations[0].loss == pytest.approx(result.best.loss, abs=1e-5)
 
@@ -198,7 +198,7 @@ def test_training_for_generated_texts_lowers_their_loss(folder: Path, tmp_path: 
 
 def test_results_are_not_saved_into_the_folder_of_another_training(folder: Path, tmp_path: Path) -> None:
     task, config = pk.task(folder / "task.yaml"), {"steps": 1, "batch_size": 4, "dev": 4, "cache": False, "out": tmp_path}
-    one, two = (pk.train(predictor(folder, *[pk.SoftPrompt(2)] * count), task, **config) for count in (1, 2))  # type: ignore[arg-type]
+    one, two = (pk.train(predictor(folder, *[pk.SoftPrompt(2)] * count), task, **config) for count in (1, 2))
     for first, other in ((one, two), (two, one)):
         place = first.save(first.save(tmp_path / first.path.name.partition("-")[2]))
         with refused(CheckpointError, "path-exists", folder=str(place)):
@@ -208,9 +208,9 @@ def test_results_are_not_saved_into_the_folder_of_another_training(folder: Path,
 def test_a_damaged_checkpoint_is_refused(folder: Path, tmp_path: Path) -> None:
     result = trained(folder, tmp_path)
     file = result.path / "checkpoint.safetensors"
-    whole = bytearray(file.read_bytes())
-    whole[-3] ^= 1
-    file.write_bytes(whole)
+    full = bytearray(file.read_bytes())
+    full[-3] ^= 1
+    file.write_bytes(full)
     with refused(CheckpointError, "damaged-checkpoint", file=str(file)):
         trained(folder, tmp_path)
     file.unlink()
@@ -235,7 +235,7 @@ def test_training_generated_texts_by_the_channel_is_refused(folder: Path, tmp_pa
 
 
 def test_an_interrupted_training_resumes_exactly(folder: Path, tmp_path: Path) -> None:
-    whole = trained(folder, tmp_path / "whole")
+    full = trained(folder, tmp_path / "whole")
 
     class Stop(Exception):
         pass
@@ -249,7 +249,7 @@ def test_an_interrupted_training_resumes_exactly(folder: Path, tmp_path: Path) -
         pk.train(predictor(folder), task, out=tmp_path / "cut", cache=False, progress=stop, **config)
     result = trained(folder, tmp_path / "cut")
     assert result.resumed == 4
-    assert (result.learned, result.losses, result.dev_evaluations) == (whole.learned, whole.losses, whole.dev_evaluations)
+    assert (result.learned, result.losses, result.dev_evaluations) == (full.learned, full.losses, full.dev_evaluations)
     read = trained(folder, tmp_path / "cut")
     assert (read.resumed, read.seconds) == (8, result.seconds)
 
@@ -262,8 +262,8 @@ def test_a_reparameterized_prompt_resumes_exactly_and_saves_only_vectors(kind: A
     )
     soft = pk.SoftPrompt(3, reparameterize=kind, width=5)
 
-    def fitted(out: str, **more: Any) -> Any:
-        return pk.train(predictor(folder, soft), task, out=tmp_path / out, cache=False, **config, **more)
+    def fitted(out: str, **options: Any) -> Any:
+        return pk.train(predictor(folder, soft), task, out=tmp_path / out, cache=False, **config, **options)
 
     class Stop(Exception):
         pass
@@ -272,13 +272,13 @@ def test_a_reparameterized_prompt_resumes_exactly_and_saves_only_vectors(kind: A
         if done == 5:
             raise Stop
 
-    whole = fitted("whole")
-    assert whole.best.loss < whole.dev_evaluations[0].loss
+    full = fitted("whole")
+    assert full.best.loss < full.dev_evaluations[0].loss
     with pytest.raises(Stop):
         fitted("cut", progress=stop)
     result = fitted("cut")
     assert result.resumed == 4
-    assert (result.learned, result.losses, result.dev_evaluations) == (whole.learned, whole.losses, whole.dev_evaluations)
+    assert (result.learned, result.losses, result.dev_evaluations) == (full.learned, full.losses, full.dev_evaluations)
     loaded: Any = pk.load_manipulation(result.path)
     assert (loaded,) == result.learned
     assert {name: array.shape for name, array in loaded.parameters.items()} == {"vectors": (3, 32)}
@@ -385,8 +385,8 @@ def test_invalid_configurations_are_refused(folder: Path, action: Any, code: str
 
 
 def test_a_predictor_without_learnable_manipulations_is_refused(folder: Path) -> None:
-    whole = predictor(folder)
-    plain = pk.Predictor(whole.model, pk.Prompt("sentiment/review"), whole.reader)
+    full = predictor(folder)
+    plain = pk.Predictor(full.model, pk.Prompt("sentiment/review"), full.reader)
     with refused(TrainingError, "nothing-to-train", predictor=plain.name):
         pk.train(plain, pk.task(folder / "task.yaml"))
 

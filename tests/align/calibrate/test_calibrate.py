@@ -51,7 +51,7 @@ def mapped(support, function):
     return FitData(
         items=replace(support.items, logprobs=function(support.items.logprobs)),
         rows=replace(support.rows, logprobs=function(support.rows.logprobs)),
-        content_free={each: function(logprobs) for each, logprobs in support.content_free.items()},
+        content_free={item: function(logprobs) for item, logprobs in support.content_free.items()},
         premise=function(support.premise),
     )
 
@@ -71,7 +71,7 @@ def test_uniform_prior_is_the_identity(calibration, case, level):
     np.testing.assert_allclose(applied(calibration, flat, None), normalize_logprobs(flat.items.logprobs), atol=1e-6)
 
 
-@for_each([each for each in ALL_CALIBRATIONS if not getattr(each, "target", ())])
+@for_each([item for item in ALL_CALIBRATIONS if not getattr(item, "target", ())])
 @settings(deadline=None)
 @given(cases, st.permutations(range(LABELS)))
 def test_permuting_the_labels_permutes_the_result(calibration, case, order):
@@ -85,14 +85,14 @@ def test_permuting_the_labels_permutes_the_result(calibration, case, order):
 @settings(deadline=None)
 @given(cases, st.floats(-9, 9))
 def test_only_ratios_of_probabilities_matter(calibration, case, level):
-    """Scales p by a different factor for each row, and what is averaged unnormalized by one factor for all."""
+    """Scales p by a different factor for each row, and unnormalized averages by one common factor."""
     support, labels = case
     shifted = replace(
         mapped(support, lambda logprobs: logprobs + level),
         items=replace(support.items, logprobs=support.items.logprobs + level * np.arange(len(support.items.logprobs))[:, None]),
         rows=replace(support.rows, logprobs=support.rows.logprobs - level * np.arange(len(labels))[:, None]),
     )
-    one, other = (applied(calibration, each, labels) for each in (support, shifted))
+    one, other = (applied(calibration, item, labels) for item in (support, shifted))
     np.testing.assert_allclose(one, other, atol=1e-4, rtol=1e-4)
 
 
@@ -127,12 +127,12 @@ def extreme_cases(draw):
     size = draw(st.integers(2, 4))
     rows = MIN_ROWS_PER_LABEL * size if draw(st.booleans()) else draw(st.integers(1, 2))
     items = outputs(array(draw, draw(st.integers(1, 3)), size))
-    content_free = {each: array(draw, 1, size) for each in (*TEXTS, *BAGS)}
+    content_free = {item: array(draw, 1, size) for item in (*TEXTS, *BAGS)}
     support = support_of(items, outputs(array(draw, rows, size)), content_free, array(draw, 1, size))
     return support, np.array(draw(st.lists(st.integers(0, size - 1), min_size=rows, max_size=rows)))
 
 
-@for_each([each for each in ALL_CALIBRATIONS if not getattr(each, "target", ())])
+@for_each([item for item in ALL_CALIBRATIONS if not getattr(item, "target", ())])
 @settings(deadline=None, max_examples=60)
 @given(extreme_cases())
 @pytest.mark.filterwarnings("error")
@@ -143,8 +143,8 @@ def test_results_are_finite_for_extreme_log_probabilities(calibration, case):
 
 
 @pytest.mark.parametrize("size", [2, 20, 21, 1000])
-@for_each([each for each in ALL_CALIBRATIONS if not getattr(each, "target", ()) and each.name != "proca"])
-def test_many_labels_most_without_rows(calibration, size):
+@for_each([item for item in ALL_CALIBRATIONS if not getattr(item, "target", ()) and item.name != "proca"])
+def test_many_labels_mostly_without_rows(calibration, size):
     generator = np.random.default_rng(size)
     rows = outputs(np.log(generator.dirichlet(np.full(size, 0.1), 12) + 1e-300))
     support = support_of(outputs(rows.logprobs[:5]), rows)
@@ -157,11 +157,11 @@ def test_many_labels_most_without_rows(calibration, size):
 @pytest.mark.parametrize(("calibration", "texts"), [(calibrate.Contextual(), TEXTS), (calibrate.Domain(bags=4), BAGS)])
 @given(cases)
 def test_probabilities_are_divided_by_the_content_free_prior_of_the_context(calibration, texts, case):
-    """In probabilities: the mean as the model gives them, renormalized once; W = diag(p_cf)^-1."""
+    """The mean of the unnormalized probabilities, normalized once; W = diag(p_cf)^-1."""
     support, _ = case
     rows = zip(support.items.logprobs, support.items.context, applied(calibration, support, None), strict=True)
     for row_logprobs, context, aligned in rows:
-        mean = np.mean([np.exp(support.content_free[each][context]) for each in texts], axis=0)
+        mean = np.mean([np.exp(support.content_free[item][context]) for item in texts], axis=0)
         expected = probabilities(row_logprobs) / (mean / mean.sum())
         np.testing.assert_allclose(np.exp(aligned), expected / expected.sum(), atol=1e-9)
 
@@ -231,7 +231,7 @@ def test_fitted_temperature_is_the_most_likely(case):
     probs = probabilities(support.rows.logprobs)
     fitted = np.exp(calibrate.Temperature().fit(support, labels).apply(support.rows))
     powers = (probs ** (1 / t) for t in np.geomspace(0.05, 100, 2000))
-    best = min(summed_loss(each / each.sum(1, keepdims=True), labels) for each in powers)
+    best = min(summed_loss(item / item.sum(1, keepdims=True), labels) for item in powers)
     assert summed_loss(fitted, labels) <= best + 1e-3
     ratio = np.log(fitted[:, 0] / fitted[:, 1]) / np.log(probs[:, 0] / probs[:, 1])
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-6)
@@ -246,7 +246,7 @@ def test_fitted_strength_of_batch_calibration_is_the_most_likely(mean, case):
     prior = np.exp(np.log(probs).mean(0)) if mean == "geometric" else probs.mean(0)
     fitted = calibrate.BatchFitted(mean=mean).fit(support, labels)
     gains = (probabilities(np.log(probs) - gamma * np.log(prior)) for gamma in np.linspace(-5, 5, 501))
-    best = min(summed_loss(each, labels) for each in gains)
+    best = min(summed_loss(item, labels) for item in gains)
     assert summed_loss(np.exp(fitted.apply(support.rows)), labels) <= best + 1e-3
     shifted = fitted.apply(outputs(np.zeros((1, LABELS))))[0]  # -gamma log prior, normalized
     np.testing.assert_allclose(
@@ -270,8 +270,8 @@ def test_scaling_equals_independent_minimization(calibration, weights, l2, seed)
     def objective(parameters):
         return summed_loss(probabilities(scores(parameters, probs)), labels) + l2 / 2 * ((parameters - start) ** 2).sum()
 
-    found = minimize(objective, start, method="BFGS", options={"gtol": 1e-5}).x
-    expected = probabilities(scores(found, np.log(probabilities(support.items.logprobs))))
+    result = minimize(objective, start, method="BFGS", options={"gtol": 1e-5}).x
+    expected = probabilities(scores(result, np.log(probabilities(support.items.logprobs))))
     aligned = calibration(l2=l2).fit(support, labels).apply(support.items)
     np.testing.assert_allclose(np.exp(aligned), expected, atol=1e-3)
 
@@ -311,16 +311,16 @@ def test_names_and_settings_rebuild_every_calibration():
     assert build("calibration", CALIBRATIONS, "prior:target=0.2|0.8").target == (0.2, 0.8)
 
 
-def test_needs():
-    labeled = {each.name for each in ALL_CALIBRATIONS if each.needs.labels}
+def test_declared_requirements():
+    labeled = {item.name for item in ALL_CALIBRATIONS if item.needs.labels}
     assert labeled == {"batch-fitted", "temperature", "vector", "affine"}
-    assert [each.name for each in ALL_CALIBRATIONS if each.needs.premise] == ["pmi"]
-    assert {each.name: len(each.needs.content_free) for each in ALL_CALIBRATIONS if each.needs.content_free} == {
+    assert [item.name for item in ALL_CALIBRATIONS if item.needs.premise] == ["pmi"]
+    assert {item.name: len(item.needs.content_free) for item in ALL_CALIBRATIONS if item.needs.content_free} == {
         "contextual": 3,
         "domain": 4,
     }
-    assert all(each.needs.rows == 0 for each in ALL_CALIBRATIONS if getattr(each, "estimate_on", "fit") == "test")
-    assert {each.needs.rows for each in ALL_CALIBRATIONS if each.needs.labels} == {128}
+    assert all(item.needs.rows == 0 for item in ALL_CALIBRATIONS if getattr(item, "estimate_on", "fit") == "test")
+    assert {item.needs.rows for item in ALL_CALIBRATIONS if item.needs.labels} == {128}
 
 
 @pytest.mark.parametrize(

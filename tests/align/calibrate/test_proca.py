@@ -51,7 +51,7 @@ def test_score_is_density_of_the_labels_cluster(size):
     assert (fitted.precision_roots.ndim == 2) == (size > 20)
 
 
-def test_more_restarts_never_match_worse_and_the_seed_is_used():
+def test_more_restarts_do_not_match_worse_and_the_seed_is_used():
     support = make_case(8)[0]
     traces = [np.trace(calibrate.ProCa(restarts=n).fit(support).means) for n in (1, 5, 20)]
     assert traces == sorted(traces)

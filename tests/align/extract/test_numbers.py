@@ -1,4 +1,4 @@
-"""Numbers in many notations are parsed to their value, alone and within text."""
+"""Numbers in many notations are parsed to their value, by themselves and within text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from promptkit.align.extract.normalize import number
 from promptkit.align.extract.numbers import number_spans, parse_number, to_ascii
 
 ZEROS = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.decimal(chr(code), None) == 0]
-"""The zero of every script; its other digits follow it."""
+"""The digit zero of every script, followed by its other digits in Unicode."""
 amounts = st.decimals(min_value=-(10**12), max_value=10**12, places=2, allow_nan=False, allow_infinity=False)
 
 

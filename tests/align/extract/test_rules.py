@@ -1,4 +1,4 @@
-"""Which part of a text each extraction returns, and how answers are compared."""
+"""Extraction of answers from texts, and comparison of answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 @pytest.mark.parametrize(
     ("text", "answer"), [(" Paris\nQ: next", "Paris"), ("\n\n  Rome ", "Rome"), ("", None), (" \n\t", None), ("a\r\nb", "a")]
 )
-def test_first_line_is_first_line_that_is_not_blank(text, answer):
+def test_first_line_skips_blank_lines(text, answer):
     assert pk.extract.first_line().answer(text) == answer
 
 
@@ -67,21 +67,21 @@ fragment_texts = st.lists(st.sampled_from(FRAGMENTS.split("|")), max_size=12).ma
 
 
 @given(st.one_of(texts, fragment_texts), st.sampled_from([(), ("(A)", "(B)"), ("red", "blue")]))
-def test_answer_is_part_of_the_text_and_never_blank(text, choices):
+def test_answer_is_a_nonblank_substring_of_the_text(text, choices):
     for extraction in EXTRACTIONS.values():
         answer = extraction().answer(text, choices)
         assert answer is None or extraction().normalized(answer).strip()
         if extraction in (pk.extract.option, pk.extract.yes_no):
             assert answer in (None, "yes", "no", *choices) if choices else answer is None or answer.isalpha()
-        elif extraction is not pk.extract.json_field:  # whose values can contain escapes
+        elif extraction is not pk.extract.json_field:  # its values can contain escapes
             assert answer is None or answer in text
 
 
 @given(st.dictionaries(st.text(max_size=3), st.one_of(st.text(max_size=9), st.integers(), st.lists(st.integers()))), texts)
-def test_json_field_is_found_next_to_other_fields(others, answer):
+def test_json_field_is_extracted_from_an_object_with_other_fields(others, answer):
     written = json.dumps({"first": [others], **others, "answer": answer})
-    found = pk.extract.json_field().answer(f"Sure: ```json\n{written}\n``` {{}}")
-    assert found == (answer.strip() or None)
+    result = pk.extract.json_field().answer(f"Sure: ```json\n{written}\n``` {{}}")
+    assert result == (answer.strip() or None)
 
 
 nested = st.recursive(
@@ -92,8 +92,8 @@ nested = st.recursive(
 
 @given(nested)
 def test_box_ends_at_its_closing_brace(content):
-    found = pk.extract.boxed().answer(f"{{so}} \\boxed{{{content}}} }} and {{more}}")
-    assert found == (content.strip() or None)
+    result = pk.extract.boxed().answer(f"{{so}} \\boxed{{{content}}} }} and {{more}}")
+    assert result == (content.strip() or None)
 
 
 @given(texts)
@@ -123,7 +123,7 @@ def test_different_words_stay_different(one, other):
     assert words(one) != words(other)
 
 
-def test_any_accepted_answer_is_correct_and_none_never_is():
+def test_any_accepted_answer_is_correct_and_a_missing_answer_is_wrong():
     extraction = pk.extract.first_line()
     assert extraction.is_correct("kiev.", ("Kyiv", "Kiev"))
     assert not extraction.is_correct("Lviv", ("Kyiv", "Kiev"))

@@ -31,7 +31,7 @@ one_to_one = pytest.mark.parametrize("technique", [Random(), Frequency(), Iterat
 
 
 def make_sources(generator: np.random.Generator, labels: int, sources: int, rows: int):
-    """Random log-probabilities, including -inf, and labels some of which have no rows."""
+    """Random log-probabilities, including -inf; some labels have no rows."""
     logprobs = np.log(generator.dirichlet(np.full(sources, 0.2), size=rows) + generator.choice([0, 1e-9], size=(rows, 1)))
     sources_of_rows = Sources(
         names=tuple(f"s{i}" for i in range(sources)),
@@ -289,5 +289,5 @@ def test_table_lists_source_classes_of_each_label():
     assert str(label_map) == "x   'b' 0.70, 'a' 0.20, 'c' 0.10\nno  'b' 1.00"
 
 
-def test_names():
+def test_names_and_settings():
     assert [*LABEL_MAPPINGS] == ["random-map", "frequency", "iterative", "blm", "blm+", "semantic"]

@@ -61,7 +61,7 @@ def make_fit_data(technique, generator, labels, rows):
 
 TECHNIQUES = [
     *(technique() for technique in {**PROBES, **LABEL_MAPPINGS}.values()),
-    *(build("calibration", CALIBRATIONS, each) for each in ("frequency:sources=words", "blm:over=logprobs", "blm+:manual=0.3")),
+    *(build("calibration", CALIBRATIONS, item) for item in ("frequency:sources=words", "blm:over=logprobs", "blm+:manual=0.3")),
 ]
 SUPPORTS_UNSEEN_LABELS = {"random-map", "semantic", "soft-verbalizer", "blm+:manual=0.3"}
 """Techniques that use the name or the word of a label."""

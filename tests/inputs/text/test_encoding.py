@@ -60,7 +60,7 @@ def test_a_control_piece_is_one_id_and_separates_the_text_around_it(tokenizer, b
 
 
 @given(st.lists(text_pieces | control_pieces))
-def test_text_never_becomes_a_control_token(tokenizer, pieces):
+def test_text_is_not_encoded_as_a_control_token(tokenizer, pieces):
     acting = [token for token in encode(pieces, tokenizer).ids if token in tokenizer.control.values()]
     assert acting == [tokenizer.control[piece.text] for piece in pieces if piece.control]
 
@@ -142,13 +142,13 @@ def test_a_prompt_is_unchanged_if_the_tokenizer_adds_no_bos():
 
 
 def naive_continuations(pieces, targets, tokenizer):
-    """Encodes every target with the whole prompt, and cuts all of them where the first one differs from the prompt."""
+    """Encodes every target with the complete prompt, and splits all of them at the first difference from the prompt."""
     prompt = encode(pieces, tokenizer).ids
     wholes = [encode([*pieces, query(target)], tokenizer).ids for target in targets]
     cut = len(prompt)
-    for whole in wholes:
-        cut = min(cut, next((i for i, (a, b) in enumerate(zip(whole, prompt, strict=False)) if a != b), len(whole)))
-    return tuple(whole[cut:] for whole in wholes), len(prompt) - cut
+    for full in wholes:
+        cut = min(cut, next((i for i, (a, b) in enumerate(zip(full, prompt, strict=False)) if a != b), len(full)))
+    return tuple(full[cut:] for full in wholes), len(prompt) - cut
 
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"

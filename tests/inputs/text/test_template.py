@@ -19,7 +19,7 @@ data = (
 literal = (awkward | st.text(st.characters(exclude_categories=["Cs"]))).filter(
     lambda text: not text.endswith("{") and not any(mark in text for mark in DELIMITERS)
 )
-"""Text without Jinja syntax, including together with the delimiter that follows."""
+"""Text without Jinja syntax, also in combination with the following delimiter."""
 
 
 def with_input(body: str) -> Template:
@@ -66,7 +66,7 @@ def test_a_missing_separator_is_an_empty_line_and_a_missing_instruction_is_empty
 
 
 @given(data)
-def test_a_substituted_value_is_never_itself_rendered(value):
+def test_a_substituted_value_is_not_rendered_as_a_template(value):
     template = with_input("<{{ text }}|{{ texts | join('') }}>")
     assert template.render("input", {"text": value, "texts": [value, value]}) == f"<{value}|{value}{value}>"
     assert template.render("target", {"label": value}) == f" {value}"
@@ -97,7 +97,7 @@ def test_a_template_cannot_reach_internals_or_change_values(expression):
 
 
 @pytest.mark.parametrize("name", ["range", "lipsum", "cycler", "joiner", "namespace", "dict"])
-def test_a_template_has_no_variables_other_than_its_values(name):
+def test_a_template_has_only_its_values_as_variables(name):
     with refused(TemplateError, "missing-variables", block="input", variables=(name,)):
         with_input("{{ " + name + "() }}").render("input", {})
 

@@ -25,7 +25,7 @@ from tests.support.errors import refused
 LABELS = ("negative", "positive")
 QUESTION = "{% block input %}Q: {{ text }}\nA:{% endblock %}{% block target %} {{ label }}.{% endblock %}"
 WORKED = "{% block input %}Q: {{ text }}\nA:{% endblock %}{% block target %} {{ reasoning }} So: {{ label }}.{% endblock %}"
-few = hypothesis_settings(max_examples=5)
+few_examples = hypothesis_settings(max_examples=5)
 ROWS = [Example(id=f"q{i}", inputs={"text": f"query {i}"}) for i in range(4)]
 
 
@@ -119,18 +119,18 @@ def test_a_generated_answer_stops_at_the_end_of_the_line(bind_context, scripted,
         assert prompt.bind(setup)(ROWS[:1])[0].stop == ("\n",)
 
 
-def test_a_content_free_row_has_its_own_reasoning_and_the_demonstrations_of_its_context(bind_context, scripted, pool):
+def test_a_content_free_row_has_a_separate_reasoning_and_the_demonstrations_of_its_context(bind_context, scripted, pool):
     model = scripted(uniform, lambda prompt, verb: [f" About {prompt.rpartition('Q: ')[2].split()[0]}."])
     apply = pk.Prompt(QUESTION, demos=pk.demos.random_each(k=2), cot=zero_shot()).bind(bind_context(pool, LABELS, model=model))
-    (own,) = apply(ROWS[:1])
+    (cluster,) = apply(ROWS[:1])
     (free,) = apply([Example(id="free", inputs={"text": "N/A"})], context_of=ROWS[:1])
-    assert free.demos == own.demos
+    assert free.demos == cluster.demos
     assert "About N/A." in reasoning_of(free)
 
 
 @example(length=236, k=4, written=27, name="zero-shot")  # the space before the reasoning takes the last token
 @given(length=st.integers(150, 700), k=st.integers(0, 6), written=st.integers(0, 40), name=st.sampled_from(sorted(COT)))
-def test_context_is_reserved_for_the_reasoning_so_that_both_calls_show_the_same_demonstrations(
+def test_context_is_reserved_for_the_reasoning_and_both_calls_show_the_same_demonstrations(
     bind_context, scripted, make_card, pool, length, k, written, name
 ):
     """Every token is a byte, so generated text has the same length when it is encoded again."""
@@ -233,7 +233,7 @@ def bind_auto_cot(context, rows, model, template=WORKED, **keywords):
     return auto_cot(**keywords).bind(setup)
 
 
-def test_auto_cot_shows_a_row_of_each_cluster_with_the_model_s_own_reasoning_and_answer(context, scripted):
+def test_auto_cot_shows_a_row_of_each_cluster_with_generated_reasoning_and_answer(context, scripted):
     rows = rows_about("cat", "dog", "emu")
     model = scripted(uniform, generate_reasoning)
     (chosen,) = bind_auto_cot(context, rows, model, k=3)(ROWS[:1])
@@ -245,7 +245,7 @@ def test_auto_cot_shows_a_row_of_each_cluster_with_the_model_s_own_reasoning_and
     assert model.rounds == [3, 3]
 
 
-@few
+@few_examples
 @given(order=st.randoms(use_true_random=False), seed=st.integers(0, 5))
 def test_auto_cot_depends_neither_on_the_order_of_the_pool_nor_on_its_labels(context, scripted, order, seed):
     rows = rows_about("cat", "dog", "emu")
@@ -264,14 +264,14 @@ def test_clusters_are_sorted_by_distance_to_their_centroid():
     texts = [row.inputs["text"] for row in rows]
     vectors = TfidfVectorizer(token_pattern=r"\S+").fit_transform(texts).toarray().astype(np.float32)
     place = {row.id: vector for row, vector in zip(rows, vectors, strict=True)}
-    found = clusters(rows, vectors, 3, seed=0)
-    assert sorted(row.id for own in found for row in own) == sorted(row.id for row in rows)
-    for own in found:
-        centroid = np.mean([place[row.id] for row in own], axis=0)
-        distances = [float(np.linalg.norm(place[row.id] - centroid)) for row in own]
+    result = clusters(rows, vectors, 3, seed=0)
+    assert sorted(row.id for cluster in result for row in cluster) == sorted(row.id for row in rows)
+    for cluster in result:
+        centroid = np.mean([place[row.id] for row in cluster], axis=0)
+        distances = [float(np.linalg.norm(place[row.id] - centroid)) for row in cluster]
         assert np.allclose(distances, sorted(distances), atol=1e-6)
-        for row in own:
-            others = [np.mean([place[r.id] for r in other], axis=0) for other in found if other is not own]
+        for row in cluster:
+            others = [np.mean([place[r.id] for r in other], axis=0) for other in result if other is not cluster]
             assert all(np.linalg.norm(place[row.id] - centroid) < np.linalg.norm(place[row.id] - mean) for mean in others)
 
 
@@ -287,7 +287,7 @@ UNUSABLE = {
 def test_an_unusable_reasoning_is_replaced_by_the_next_row_of_the_cluster(context, scripted, unusable):
     rows = sorted(rows_about("cat", "dog", "emu"), key=lambda row: row.id)
     vectors = EmbeddingSpace(context(rows, model=scripted()), "model", rows).pool
-    nearest = [own[0] for own in clusters(rows, vectors, 3, seed=0)]
+    nearest = [cluster[0] for cluster in clusters(rows, vectors, 3, seed=0)]
 
     def writes(prompt, verb):
         bad = any(f"Q: {row.inputs['text']}\n" in prompt for row in nearest[:2])
@@ -332,8 +332,8 @@ def test_a_row_is_not_its_own_demonstration(context, scripted):
     rows = rows_about("cat", "dog", "emu")
     choose = bind_auto_cot(context, rows, scripted(uniform, generate_reasoning), k=3)
     (usual,) = choose(ROWS[:1])
-    (own,) = choose([Example(id="again", inputs=usual[1].inputs)])
-    assert own == (usual[0], usual[2])
+    (cluster,) = choose([Example(id="again", inputs=usual[1].inputs)])
+    assert cluster == (usual[0], usual[2])
 
 
 def test_rows_with_equal_vectors_can_be_clustered():

@@ -63,21 +63,24 @@ def test_the_first_demonstrations_are_the_first_rows_of_the_pool(bind_selector, 
 @given(k=counts, seed=seeds, index=st.integers(-1, 29))
 def test_k_demonstrations_are_among_the_k_plus_1_of_the_same_seed(bind_selector, pool, selector, k, seed, index):
     row = UNSEEN if index < 0 else pool[index]
-    fewer, more = bind_selector(selector, pool, k, seed)(row), bind_selector(selector, pool, k + 1, seed)(row)
-    assert (len(fewer), len(more)) == (k, k + 1)
-    assert set(ids(fewer)) < set(ids(more))
+    smaller, larger = bind_selector(selector, pool, k, seed)(row), bind_selector(selector, pool, k + 1, seed)(row)
+    assert (len(smaller), len(larger)) == (k, k + 1)
+    assert set(ids(smaller)) < set(ids(larger))
 
 
 @all_selectors
 @given(k=st.integers(1, 9), seed=seeds, index=st.integers(0, 29), copies=st.integers(0, 3))
 def test_neither_the_row_nor_one_with_equal_inputs_is_its_demonstration(bind_selector, pool, selector, k, seed, index, copies):
-    own = pool[index]
-    twins = [LabeledExample(id=f"{own.id}#{n}", inputs=dict(own.inputs), label=own.label) for n in range(2, 2 + copies)]
-    query_row = Example(id="asked again", inputs=dict(own.inputs))
-    for row in (own, query_row):
+    pool_row = pool[index]
+    twins = [
+        LabeledExample(id=f"{pool_row.id}#{n}", inputs=dict(pool_row.inputs), label=pool_row.label)
+        for n in range(2, 2 + copies)
+    ]
+    query_row = Example(id="asked again", inputs=dict(pool_row.inputs))
+    for row in (pool_row, query_row):
         chosen = bind_selector(selector, [*pool, *twins], k, seed)(row)
         assert len(chosen) == k
-        assert own.inputs not in [demonstration.inputs for demonstration in chosen]
+        assert pool_row.inputs not in [demonstration.inputs for demonstration in chosen]
 
 
 @all_selectors
@@ -101,17 +104,17 @@ def test_a_shared_set_is_the_same_for_every_row_that_is_not_in_it(bind_selector,
 def test_a_row_in_a_shared_set_has_one_demonstration_replaced(bind_selector, pool, selector, k, seed, data):
     choose = bind_selector(selector, pool, k, seed)
     usual = choose(UNSEEN)
-    own = data.draw(st.sampled_from(usual))
-    assert set(ids(usual)) - set(ids(choose(own))) == {own.id}
-    assert len(set(ids(choose(own))) - set(ids(usual))) == 1
+    pool_row = data.draw(st.sampled_from(usual))
+    assert set(ids(usual)) - set(ids(choose(pool_row))) == {pool_row.id}
+    assert len(set(ids(choose(pool_row))) - set(ids(usual))) == 1
 
 
 @shared_set_selectors
 def test_only_the_row_itself_is_replaced_in_a_shared_set(bind_selector, pool, selector):
     choose = bind_selector(selector, pool, 6)
     usual = choose(UNSEEN)
-    for place, own in enumerate(usual):
-        assert [n for n, (one, other) in enumerate(zip(usual, choose(own), strict=True)) if one != other] == [place]
+    for place, pool_row in enumerate(usual):
+        assert [n for n, (one, other) in enumerate(zip(usual, choose(pool_row), strict=True)) if one != other] == [place]
 
 
 @given(k=st.integers(1, 9), seed=seeds)
@@ -187,9 +190,9 @@ def test_a_negative_number_of_demonstrations_is_refused(bind_selector, pool, sel
 
 
 def test_a_class_with_too_few_rows_is_refused_by_name(bind_selector, pool):
-    few = [row for row in pool if row.label != "neutral"] + [row for row in pool if row.label == "neutral"][:1]
+    subset = [row for row in pool if row.label != "neutral"] + [row for row in pool if row.label == "neutral"][:1]
     with refused(TaskError, "too-few-rows-of-label", k=6, labels=("neutral",), rows=(1,)):
-        bind_selector(balanced, few, 6)
+        bind_selector(balanced, subset, 6)
 
 
 @all_selectors
@@ -205,10 +208,10 @@ def test_a_row_of_a_pool_of_k_rows_is_shown_all_others(bind_selector, pool, sele
     assert set(ids(bind_selector(selector, pool, 6)(pool[0]))) == {row.id for row in pool[1:]}
 
 
-def test_zero_shows_none_whatever_the_pool(bind_selector, pool):
+def test_zero_demonstrations_are_shown_for_any_pool(bind_selector, pool):
     assert bind_selector(zero, pool)(UNSEEN) == bind_selector(zero, [])(UNSEEN) == ()
 
 
-def test_a_selector_s_spelling_is_its_name():
+def test_the_spelling_of_a_selector_is_its_name():
     assert all(selector.name == spelling for spelling, selector in SELECTORS.items())
     assert {"zero", "first", "random", "random-each", "balanced"} <= SELECTORS.keys()

@@ -27,7 +27,7 @@ SELECTORS_WITH_QUERIES = [
     rerank(k=3, candidates=6, rows=2),
 ]
 every_selector = pytest.mark.parametrize("selector", SELECTORS_WITH_QUERIES, ids=lambda selector: selector.name)
-few = hypothesis_settings(max_examples=12)
+few_examples = hypothesis_settings(max_examples=12)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def ids(rows):
 
 
 @every_selector
-@few
+@few_examples
 @given(order=st.randoms(use_true_random=False))
 def test_selection_is_independent_of_other_rows_and_of_the_order_of_the_pool(context, scripted, pool, dev, selector, order):
     mixed, mixed_dev = [*pool], [*dev]
@@ -64,7 +64,7 @@ def test_selection_is_independent_of_other_rows_and_of_the_order_of_the_pool(con
 
 @every_selector
 def test_the_label_of_the_row_is_not_used(context, scripted, pool, dev, selector):
-    """An Example has no label; a labeled row gets the same demonstrations whatever its label."""
+    """A row gets the same demonstrations with any label and without one."""
     choose = selector.bind(context(pool, LABELS, dev=dev, model=scripted(noise)))
     labeled = [[LabeledExample(id=row.id, inputs=row.inputs, label=label) for row in ROWS] for label in LABELS]
     assert choose(ROWS) == choose(labeled[0]) == choose(labeled[1])
@@ -75,7 +75,7 @@ def test_neither_the_row_nor_one_with_equal_inputs_is_its_demonstration(context,
     twins = [replace(row, id=f"{row.id}#2") for row in pool]
     choose = selector.bind(context([*pool, *twins], LABELS, dev=dev, model=scripted(noise)))
     for row, chosen in zip(pool, choose(pool), strict=True):
-        texts = [each.inputs["text"] for each in chosen]
+        texts = [item.inputs["text"] for item in chosen]
         assert len({*texts, row.inputs["text"]}) == 4
 
 
@@ -131,17 +131,17 @@ def entropies(model, context, row, ways):
     return -(p * np.log(p)).sum(1)
 
 
-@few
+@few_examples
 @given(seed=st.integers(0, 99), k=st.integers(1, 4), candidates=st.integers(4, 9), organizations=st.integers(1, 6))
 def test_mdl_shows_the_organization_with_the_lowest_entropy(context, scripted, pool, seed, k, candidates, organizations):
     selector = mdl(k=k, seed=seed, candidates=candidates, organizations=organizations)
     model = scripted(noise)
     setup = context(pool, LABELS, model=model)
     proposed = random_each(k=candidates, seed=seed).bind(setup)(ROWS)
-    for row, own, chosen in zip(ROWS, proposed, selector.bind(setup)(ROWS), strict=True):
-        ways = selector._organizations(row, own)
-        assert ways[0] == own[:k]
-        assert all(len(set(ids(way))) == k and {*ids(way)} <= {*ids(own)} for way in ways)
+    for row, ranked, chosen in zip(ROWS, proposed, selector.bind(setup)(ROWS), strict=True):
+        ways = selector._organizations(row, ranked)
+        assert ways[0] == ranked[:k]
+        assert all(len(set(ids(way))) == k and {*ids(way)} <= {*ids(ranked)} for way in ways)
         assert chosen == ways[int(np.argmin(entropies(model, setup, row, ways).round(4)))]
     assert len(model.prompts) <= len(ROWS) * organizations
 
@@ -179,9 +179,9 @@ def shown_numbers(prompt):
     return frozenset(map(int, demonstrations)), int(query)
 
 
-@few
+@few_examples
 @given(seed=st.integers(0, 99), k=st.integers(1, 5), helpful=st.sets(st.integers(0, 19)))
-def test_influence_is_the_accuracy_with_a_row_minus_that_without_it(context, scripted, pool, dev, seed, k, helpful):
+def test_influence_is_the_accuracy_with_a_row_minus_the_accuracy_without_it(context, scripted, pool, dev, seed, k, helpful):
     """The model is correct on a share of queries that grows with the number of helpful demonstrations."""
 
     def says(prompt, word):
@@ -204,9 +204,9 @@ def test_influence_is_the_accuracy_with_a_row_minus_that_without_it(context, scr
     tried = sorted(set().union(*contexts.values()))
     if len(contexts) < 14:  # equal contexts are queried once
         return
-    holds = np.array([[row in shown for row in tried] for shown in contexts.values()])
+    contains = np.array([[row in shown for row in tried] for shown in contexts.values()])
     accuracy = np.array([np.mean(right[order]) for order in contexts])
-    worth = [accuracy[column].mean() - accuracy[~column].mean() if 0 < column.sum() < 14 else 0.0 for column in holds.T]
+    worth = [accuracy[column].mean() - accuracy[~column].mean() if 0 < column.sum() < 14 else 0.0 for column in contains.T]
     influences = selector._influences(setup, [pool[row] for row in tried])
     assert np.allclose([influences[pool[row].id] for row in tried], worth)
     shown = [worth[tried.index(int(row.id.removeprefix("id")))] for row in chosen]
@@ -237,7 +237,7 @@ def test_influence_on_generated_answers_counts_the_correct_ones(context, scripte
 # ---- rerank -----------------------------------------------------------------------------------------
 
 
-@few
+@few_examples
 @given(seed=st.integers(0, 99), k=st.integers(1, 5), count=st.integers(1, 5))
 def test_candidates_are_ranked_by_the_mean_gain_on_their_training_queries(context, scripted, pool, dev, seed, k, count):
     model = scripted(noise)
@@ -253,8 +253,8 @@ def test_candidates_are_ranked_by_the_mean_gain_on_their_training_queries(contex
     for candidates, chosen in zip(proposed, selector.bind(setup)(ROWS), strict=True):
         queries = near(candidates)
         gains = [
-            np.mean([logprob(query, (row,)) - logprob(query, ()) for query in own])
-            for row, own in zip(candidates, queries, strict=True)
+            np.mean([logprob(query, (row,)) - logprob(query, ()) for query in ranked])
+            for row, ranked in zip(candidates, queries, strict=True)
         ]
         assert ids(chosen) == [candidates[i].id for i in np.argsort(-np.round(gains, 4), kind="stable")[:k]]
 
@@ -283,7 +283,7 @@ def test_a_candidate_is_scored_once(context, scripted, pool, dev):
 
 
 def test_the_selector_of_candidates_can_query_other_models(bind_context, scripted, pool, dev, monkeypatch):
-    """For example a selector that queries a sentence encoder."""
+    """Tests a selector of candidates that queries a sentence encoder."""
 
     class encoded(random):  # noqa: N801
         models = ("encoder",)

@@ -177,7 +177,7 @@ def test_dpp_maximizes_the_determinant_greedily(random_pool, seed, k, candidates
     assert chosen == [*expected, *(d for d in nearest if d not in expected)][:k]
 
 
-def test_vote_k_on_a_graph_worked_by_hand():
+def test_vote_k_equals_selection_by_hand():
     """0, 1, 2 point to 3 and to one another; 3 points to 0 and 1; 4 and 5 point to each other and to 3."""
     pointed = np.array([[1, 3], [2, 3], [0, 3], [0, 1], [5, 3], [4, 3]])
     votes = Votes(pointed)
@@ -265,12 +265,12 @@ def test_a_row_of_a_pool_of_k_rows_is_shown_all_others(bind_selector, pool, sele
 @pytest.mark.parametrize("selector", NESTED)
 @settings(max_examples=20)
 @given(k=counts, index=st.integers(-1, 13))
-def test_k_demonstrations_are_the_first_of_more(bind_selector, pool, selector, k, index):
+def test_k_demonstrations_are_a_prefix_of_a_larger_selection(bind_selector, pool, selector, k, index):
     row = UNSEEN if index < 0 else pool[index]
-    fewer, more = (bind_selector(selector(each), pool)([row])[0] for each in (k, k + 1))
-    assert len(fewer) == k
-    assert index >= 0 or fewer == more[:k]
-    assert {*ids(fewer)} <= {*ids(more)}
+    smaller, larger = (bind_selector(selector(item), pool)([row])[0] for item in (k, k + 1))
+    assert len(smaller) == k
+    assert index >= 0 or smaller == larger[:k]
+    assert {*ids(smaller)} <= {*ids(larger)}
 
 
 @every_selector
@@ -287,8 +287,8 @@ def test_balanced_classes_are_as_equal_as_their_sizes_allow(bind_selector, pool,
     k = min(k, len(pool) - 1)
     row = UNSEEN if index < 0 or index >= len(pool) else pool[index]
     (chosen,) = bind_selector(build(selector, k, balanced=True), pool)([row])
-    counts_by_label = Counter(each.label for each in chosen)
-    left = Counter(each.label for each in pool if each is not row)
+    counts_by_label = Counter(item.label for item in chosen)
+    left = Counter(item.label for item in pool if item is not row)
     assert sum(counts_by_label.values()) == k
     for one in LABELS:
         for other in LABELS:  # no class has two fewer than another and rows to spare
@@ -300,11 +300,11 @@ def test_balanced_classes_are_as_equal_as_their_sizes_allow(bind_selector, pool,
 @settings(max_examples=10)
 def test_balanced_demonstrations_are_the_first_of_the_ranking_within_the_quotas(bind_selector, pool, selector, k):
     (ranking,) = bind_selector(selector(len(pool)), pool)([UNSEEN])
-    each, extra = divmod(k, len(LABELS))
+    quota, extra = divmod(k, len(LABELS))
     expected, counts_by_label = [], Counter()
     for row in ranking:
-        if counts_by_label[row.label] < each or (counts_by_label[row.label] == each and extra > 0):
-            extra -= counts_by_label[row.label] == each
+        if counts_by_label[row.label] < quota or (counts_by_label[row.label] == quota and extra > 0):
+            extra -= counts_by_label[row.label] == quota
             counts_by_label[row.label] += 1
             expected.append(row)
     assert [*bind_selector(selector(k, balanced=True), pool)([UNSEEN])[0]] == expected
@@ -312,7 +312,7 @@ def test_balanced_demonstrations_are_the_first_of_the_ranking_within_the_quotas(
 
 @pytest.mark.parametrize("selector", [*EMBEDDING, votek])
 def test_ties_up_to_rounding_are_broken_by_id(bind_selector, selector):
-    """All vectors but one are equal up to rounding."""
+    """Uses vectors that are equal up to rounding, except one."""
     names = [f"{n:02}" for n in range(20)]
     vectors = {name: np.array([1, 1, 1 / 3]) + 1e-8 * np.sin(int(name)) for name in names} | {"far": np.array([-9, 0, 3.0])}
     vectors["query"] = vectors["00"]

@@ -1,4 +1,4 @@
-"""Laws of all learned manipulations: they train, save, compose, and give the same results in every forward pass."""
+"""Properties of all learned manipulations: training, saving, composition, and equal results in every forward pass."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KINDS: dict[str, Learnable] = {
 }
 each_manipulation = pytest.mark.parametrize("manipulation", KINDS.values(), ids=KINDS)
 STEP = 0.01
-"""The distance on both sides at which a slope is measured."""
+"""The step of a central difference."""
 MODELS = ("llama", "gemma3", "gpt2")
 
 
@@ -82,10 +82,10 @@ def prompts(model: Any, *manipulations: Learnable) -> list[TextInput]:
 
 def scores(model: Any, inputs: list[TextInput]) -> Any:
     requests = [Request(input=prompt, verb=Score(continuations=((5, 6), (5, 7, 8), (9,)))) for prompt in inputs]
-    found: dict[int, Output] = {}
+    result: dict[int, Output] = {}
     for indices, outputs in model.answer(requests):
-        found |= zip(indices, outputs, strict=True)
-    return np.array([[x for row in found[i].logprobs for x in row] for i in range(len(requests))])  # type: ignore[union-attr]
+        result |= zip(indices, outputs, strict=True)
+    return np.array([[x for row in result[i].logprobs for x in row] for i in range(len(requests))])
 
 
 def test_the_examples_cover_every_learned_manipulation() -> None:
@@ -113,8 +113,8 @@ def test_generation_equals_greedy_scoring_of_each_token(manipulation: Learnable,
     model = load()
     inputs = prompts(model, perturbed(manipulation, model))
     outputs: dict[int, Any] = {}
-    for indices, found in model.answer([Request(input=prompt, verb=Generate(max_tokens=4)) for prompt in inputs]):
-        outputs |= zip(indices, found, strict=True)
+    for indices, result in model.answer([Request(input=prompt, verb=Generate(max_tokens=4)) for prompt in inputs]):
+        outputs |= zip(indices, result, strict=True)
     for index, prompt in enumerate(inputs[:2]):
         ids = outputs[index].generations[0].ids
         requests = Request(input=prompt, verb=Score(continuations=(ids,)))
@@ -138,10 +138,10 @@ def test_generation_equals_greedy_scoring_of_each_token(manipulation: Learnable,
 def test_manipulations_compose_and_each_has_an_effect(parts: tuple[str, ...], load: Any) -> None:
     model = load()
     manipulations = [perturbed(KINDS[name], model, seed) for seed, name in enumerate(parts)]
-    whole = scores(model, prompts(model, *manipulations))
+    full = scores(model, prompts(model, *manipulations))
     for index in range(len(manipulations)):
         without = manipulations[:index] + manipulations[index + 1 :]
-        assert np.abs(whole - scores(model, prompts(model, *without))).max() > 1e-3
+        assert np.abs(full - scores(model, prompts(model, *without))).max() > 1e-3
     one, other = (manipulation for manipulation in manipulations[:2])
     assert scores(model, prompts(model, one, other)) == pytest.approx(scores(model, prompts(model, other, one)), abs=1e-4)
 
@@ -155,12 +155,12 @@ def test_initial_edits_change_nothing(name: str, load: Any) -> None:
 def test_a_prefix_of_a_text_equals_the_text_before_the_prompt(load: Any) -> None:
     model = load()
     tokens = (*model.card.tokenizer.bos, *model.card.tokenizer.encode("Say how it was.").ids)
-    found = scores(model, prompts(model, pk.Prefix(len(tokens), init="Say how it was.")))
-    whole = [TextInput(ids=tokens + prompt.ids) for prompt in prompts(model)]
-    assert found == pytest.approx(scores(model, whole), abs=1e-4)
+    result = scores(model, prompts(model, pk.Prefix(len(tokens), init="Say how it was.")))
+    full = [TextInput(ids=tokens + prompt.ids) for prompt in prompts(model)]
+    assert result == pytest.approx(scores(model, full), abs=1e-4)
 
 
-def test_a_prefix_takes_context_and_edits_do_not(load: Any) -> None:
+def test_a_prefix_uses_context_and_edits_do_not(load: Any) -> None:
     model = load()
     longest = 512 - max(len(prompt.ids) for prompt in prompts(model)) - 40
     assert pk.Prefix(longest).context_tokens == longest
@@ -203,7 +203,7 @@ def test_gradients_equal_slopes_and_do_not_reach_frozen_weights(
     tensors = {name: torch.from_numpy(array.numpy().copy()) for name, array in initial.items()}
     trained = [tensor.requires_grad_() for name, tensor in tensors.items() if name not in manipulation.fixed_parameters]
     total(tensors).backward()
-    assert not any(each.grad is not None or each.requires_grad for each in model._forward.model.parameters())
+    assert not any(item.grad is not None or item.requires_grad for item in model._forward.model.parameters())
     slopes = {name: tensor.grad for name, tensor in tensors.items() if tensor.grad is not None}
     assert len(slopes) == len(trained)
     assert all(slope.abs().max() > 0 for slope in slopes.values())
@@ -230,8 +230,8 @@ def test_training_saving_and_loading_leave_the_model_unchanged(
 ) -> None:
     task, model = pk.task(folder / "task.yaml"), load()
     predictor = pk.Predictor(model, [pk.Prompt("sentiment/review"), manipulation], pk.Verbalizer({"no": "bad", "yes": "good"}))
-    whole = len(task.part("pool"))
-    config: dict[str, Any] = {"steps": 4, "batch_size": whole, "eval_every": 2, "dev": 8, "out": tmp_path, "cache": False}
+    full = len(task.part("pool"))
+    config: dict[str, Any] = {"steps": 4, "batch_size": full, "eval_every": 2, "dev": 8, "out": tmp_path, "cache": False}
     fit = pk.train(predictor, task, **config)
     assert min(fit.losses[1:]) < fit.losses[0]
     before = make_model("gemma3").state_dict()
@@ -254,11 +254,11 @@ def test_several_manipulations_train_together_at_their_learning_rates(folder: Pa
         load(), [pk.Prompt("sentiment/review"), *manipulations], pk.Verbalizer({"no": "bad", "yes": "good"})
     )
     fit = pk.train(predictor, task, steps=4, batch_size=4, dev=8, out=tmp_path, cache=False)
-    assert [each.name for each in fit.learned] == ["soft", "prefix", "loreft"]
-    assert fit.learning_rates == tuple(each.learning_rate for each in manipulations)
+    assert [item.name for item in fit.learned] == ["soft", "prefix", "loreft"]
+    assert fit.learning_rates == tuple(item.learning_rate for item in manipulations)
     assert len({*fit.learning_rates}) == 3
     manifests: list[Any] = [*map(read_manifest, fit.saved)]
-    assert [each.model_extra["training"]["learning_rate"] for each in manifests] == [*fit.learning_rates]
+    assert [item.model_extra["training"]["learning_rate"] for item in manifests] == [*fit.learning_rates]
     assert [*map(load_manipulation, fit.saved)] == [*fit.learned]
 
 
@@ -307,12 +307,12 @@ def named(kind: Learnable, *shapes: tuple[int, ...]) -> dict[str, Array]:
         (lambda: pk.Prefix(9, mlp=4), "network-too-narrow", {"mlp": 4, "length": 9}),
         (lambda: pk.Prefix(2, layers=(0,)), "invalid-layers", {"layers": (0,)}),
         (lambda: pk.SteeringVector((2, 2)), "invalid-layers", {"layers": (2, 2)}),
-        (lambda: pk.SteeringVector(at="first"), "unknown-name", {"kind": "at of steering", "name": "first"}),  # type: ignore[arg-type]
+        (lambda: pk.SteeringVector(at="first"), "unknown-name", {"kind": "at of steering", "name": "first"}),
         (
             lambda: pk.SteeringVector(operation="multiply"),
             "unknown-name",
             {"kind": "operation of steering", "name": "multiply"},
-        ),  # type: ignore[arg-type]
+        ),
         (lambda: pk.SteeringVector(operation="replace"), "needs-one-layer", {"layers": ()}),
         (lambda: pk.LoReFT(0), "out-of-range", {"rank": 0}),
         (lambda: pk.LoReFT(last=0), "no-edited-token", {"first": 0, "last": 0}),
@@ -376,7 +376,7 @@ def test_a_prefix_that_does_not_fit_the_model_is_refused(load: Any) -> None:
 
 
 @pytest.mark.parametrize("manipulation", [pk.Prefix(2, layers=(9,)), pk.SteeringVector((9,)), pk.LoReFT(layers=(9,))])
-def test_layers_that_the_model_lacks_are_refused(manipulation: Any, load: Any) -> None:
+def test_layers_that_do_not_exist_in_the_model_are_refused(manipulation: Any, load: Any) -> None:
     with refused(InputError, "unknown-layer", layer=9, model_layers=3):
         prompts(load(), manipulation)
     with refused(InputError, "rank-too-large", rank=33, d_model=32):

@@ -30,9 +30,9 @@ def tensors(parameters: Any) -> dict[str, torch.Tensor]:
 
 
 def perturbed(parameters: Any, seed: int = 0) -> dict[str, Any]:
-    """Returns the parameters as after some steps, including the norm's gain."""
+    """Returns perturbed parameters, including the gain of the norm, to simulate training."""
     draw = np.random.default_rng(seed)
-    return {name: as_array(each.numpy() + 0.1 * draw.normal(size=each.shape)) for name, each in parameters.items()}
+    return {name: as_array(item.numpy() + 0.1 * draw.normal(size=item.shape)) for name, item in parameters.items()}
 
 
 @pytest.mark.parametrize("kind", ["mlp", "lstm"])
@@ -65,15 +65,15 @@ def test_the_residual_network_equals_its_definition() -> None:
 
 
 @given(st.sampled_from(KINDS), st.integers(1, 4), st.integers(2, 6), st.integers(1, 5), st.floats(0.01, 50))
-def test_initial_output_has_the_scale_of_the_vectors_and_a_residual_one_equals_them(
+def test_initial_output_has_the_scale_of_the_vectors_and_equals_them_with_a_residual(
     kind: Any, length: int, d_model: int, width: int, scale: float
 ) -> None:
     rows = initial_vectors(length, d_model, scale)
-    found = network_output(kind, initial_network(kind, rows, width=width, seed=2)).numpy()
-    assert found.shape == rows.shape
-    assert np.sqrt((found**2).mean()) == pytest.approx(np.sqrt((rows**2).mean()), rel=1e-3)
+    result = network_output(kind, initial_network(kind, rows, width=width, seed=2)).numpy()
+    assert result.shape == rows.shape
+    assert np.sqrt((result**2).mean()) == pytest.approx(np.sqrt((rows**2).mean()), rel=1e-3)
     if kind == "residual":
-        assert np.array_equal(found, rows.astype("<f4"))
+        assert np.array_equal(result, rows.astype("<f4"))
 
 
 @each_kind

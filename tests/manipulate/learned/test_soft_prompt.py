@@ -80,7 +80,7 @@ def in_slots(model: Any, template: str, modifiers: list[Any], **prompt: Any) -> 
 
 
 @pytest.mark.parametrize("shots", [0, 2])
-def test_vectors_fill_slots_and_nothing_else_moves(model: Any, shots: int) -> None:
+def test_vectors_fill_slots_without_moving_other_tokens(model: Any, shots: int) -> None:
     task, end = pk.SoftPrompt(2, slot="task", init="random"), pk.SoftPrompt(3, slot="end", init="random", seed=1)
     start = pk.SoftPrompt(2, init="random", place="start", seed=2)
     demos = pk.demos.first(k=shots)
@@ -231,7 +231,7 @@ def test_unsuitable_models_are_refused_before_weights_load(model: Any, monkeypat
     ("action", "code", "fields"),
     [
         (lambda: pk.SoftPrompt(0), "out-of-range", {"length": 0}),
-        (lambda: pk.SoftPrompt(2, place="end"), "unknown-name", {"kind": "place of soft", "name": "end"}),  # type: ignore[arg-type]
+        (lambda: pk.SoftPrompt(2, place="end"), "unknown-name", {"kind": "place of soft", "name": "end"}),
         (lambda: pk.SoftPrompt(2, init="label"), "unknown-name", {"name": "label", "close": ["labels"]}),
         (lambda: pk.Predictor(pk.load("fake"), [pk.SoftPrompt(2)], WORDS), "invalid-manipulations", {"types": ("SoftPrompt",)}),
         (

@@ -163,7 +163,7 @@ def test_a_missing_manifest_value_is_refused(tmp_path: Path, key: str) -> None:
     "metadata", [{"base": {}}, {"base": {"name": "tiny", "d_model": 3}}, {"prompt": {}}, {"metrics": {"dev": 0.9}}, {"more": 1}]
 )
 def test_any_change_of_the_manifest_is_detected(tmp_path: Path, metadata: dict[str, Any]) -> None:
-    """This includes the base model, without which another model would be accepted."""
+    """Covers the base model, because a manifest without it would be accepted for any model."""
     save(learned(np.ones((2, 3))), tmp_path, metadata={"prompt": {"template": "t"}, "metrics": {"dev": 0.5}})
     edit_manifest(tmp_path, **metadata)
     with refused(CheckpointError, "changed-since-saved", folder=str(tmp_path)):
@@ -215,7 +215,7 @@ def test_paths_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     with refused(CheckpointError, "unreadable-file", file="manifest.json", reason="Is a directory"):
         load_manipulation(tmp_path / "odd")
     with refused(InputError, "not-a-path", value="None"):
-        load_manipulation(None)  # type: ignore[arg-type]
+        load_manipulation(None)
 
 
 def test_an_untrained_manipulation_is_not_saved(tmp_path: Path) -> None:

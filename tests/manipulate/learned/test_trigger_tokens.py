@@ -74,22 +74,22 @@ def rendered(model: Any, *modifiers: Any, template: str = "sentiment/review", **
 # ---- placement -------------------------------------------------------------------------------------
 
 
-def test_tokens_are_inserted_as_ids_and_nothing_else_moves(model: Any) -> None:
+def test_tokens_are_inserted_as_ids_without_moving_other_tokens(model: Any) -> None:
     plain = rendered(model).input.ids
     for change, expected in ((tokens(), (plain[0], *IDS, *plain[1:])), (tokens(place="start"), (*IDS, *plain))):
-        found = rendered(model, change)
-        assert found.input.ids == expected
-        assert found.continuations == rendered(model).continuations
-        (span,) = [span for span in found.input.spans if span.part == "tokens"]
-        assert found.input.ids[span.start : span.stop] == IDS
-        assert [place for span in found.input.spans for place in range(span.start, span.stop)] == [*range(len(expected))]
+        result = rendered(model, change)
+        assert result.input.ids == expected
+        assert result.continuations == rendered(model).continuations
+        (span,) = [span for span in result.input.spans if span.part == "tokens"]
+        assert result.input.ids[span.start : span.stop] == IDS
+        assert [place for span in result.input.spans for place in range(span.start, span.stop)] == [*range(len(expected))]
 
 
 def test_tokens_fill_every_occurrence_of_a_slot(model: Any) -> None:
-    found = rendered(model, tokens(slot="end"), template=SLOT, demos=pk.demos.first(k=2)).input
-    spans = [span for span in found.spans if span.part == "soft end"]
-    assert [found.ids[span.start : span.stop] for span in spans] == [IDS] * 3
-    assert min(found.ids) >= 0
+    result = rendered(model, tokens(slot="end"), template=SLOT, demos=pk.demos.first(k=2)).input
+    spans = [span for span in result.spans if span.part == "soft end"]
+    assert [result.ids[span.start : span.stop] for span in spans] == [IDS] * 3
+    assert min(result.ids) >= 0
 
 
 def test_modifiers_are_placed_in_the_order_of_the_list(model: Any) -> None:
@@ -104,13 +104,13 @@ def test_the_differentiable_form_gives_the_same_scores(model: Any) -> None:
     context = BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS), rows={"pool": POOL})
     scored = []
     for change in (tokens(), tokens().differentiable_form(context)):
-        found = rendered(model, change)
-        (output,) = CachedModel(model)([Request(input=found.input, verb=Score(continuations=found.continuations))])
-        scored.append([number for row in output.logprobs for number in row])  # type: ignore[union-attr]
+        result = rendered(model, change)
+        (output,) = CachedModel(model)([Request(input=result.input, verb=Score(continuations=result.continuations))])
+        scored.append([number for row in output.logprobs for number in row])
     assert scored[0] == pytest.approx(scored[1], abs=1e-5)
 
 
-def test_control_tokens_and_unused_rows_are_never_inserted(model: Any) -> None:
+def test_control_tokens_and_unused_rows_are_not_inserted(model: Any) -> None:
     card = model.card
     excluded = set(non_text_ids(card))
     assert set(card.tokenizer.control.values()) <= excluded
@@ -128,22 +128,22 @@ def test_control_tokens_and_unused_rows_are_never_inserted(model: Any) -> None:
 
 
 def test_loading_returns_what_was_saved(model: Any, tmp_path: Path) -> None:
-    found = pk.TriggerTokens(3, seed=4).with_parameters({"ids": as_array(np.array([0, 262143, 2**24 - 1]))}, base_of(model))
-    loaded = load_manipulation(save_manipulation(found, tmp_path))
-    assert loaded == found
+    result = pk.TriggerTokens(3, seed=4).with_parameters({"ids": as_array(np.array([0, 262143, 2**24 - 1]))}, base_of(model))
+    loaded = load_manipulation(save_manipulation(result, tmp_path))
+    assert loaded == result
     assert loaded.settings()["ids"] == [0, 262143, 2**24 - 1]
-    assert set(found.base) == {"name", "tokenizer"}
+    assert set(result.base) == {"name", "tokenizer"}
 
 
 def test_models_with_the_same_tokenizer_accept_them_and_others_do_not(model: Any, tmp_path: Path) -> None:
-    found = pk.TriggerTokens(3).with_parameters(tokens().parameters, base_of(model))
+    result = pk.TriggerTokens(3).with_parameters(tokens().parameters, base_of(model))
     larger = pk.load(str(save(tmp_path / "llama", "llama")))
     prompt = pk.Prompt("sentiment/review")
-    pk.Predictor(model, [prompt, found], pk.Verbalizer(WORDS))
+    pk.Predictor(model, [prompt, result], pk.Verbalizer(WORDS))
     with refused(CheckpointError, "other-model", manipulation="trigger-tokens", model="fake", differs="tokenizer"):
-        pk.Predictor(pk.load("fake"), [prompt, found], pk.Verbalizer(WORDS))
-    same_tokenizer = {**found.base, "tokenizer": base_of(larger)["tokenizer"]}
-    pk.Predictor(larger, [prompt, found.with_parameters(found.parameters, same_tokenizer)], pk.Verbalizer(WORDS))
+        pk.Predictor(pk.load("fake"), [prompt, result], pk.Verbalizer(WORDS))
+    same_tokenizer = {**result.base, "tokenizer": base_of(larger)["tokenizer"]}
+    pk.Predictor(larger, [prompt, result.with_parameters(result.parameters, same_tokenizer)], pk.Verbalizer(WORDS))
 
 
 # ---- search --------------------------------------------------------------------------------------------
@@ -157,9 +157,9 @@ def training_data(folder: Path, model: Any, *modifiers: Any) -> Any:
 
 def test_an_estimate_is_the_slope_between_two_tokens(folder: Path, model: Any) -> None:
     """The slope is measured from scores with soft prompts on both sides of the current token."""
-    of = training_data(folder, model, tokens())
-    chosen = list(of.all_rows)
-    loss, estimates = GradientLosses(of, model).token_swap_scores(of.initial_parameters(), chosen)
+    data = training_data(folder, model, tokens())
+    chosen = list(data.all_rows)
+    loss, estimates = GradientLosses(data, model).token_swap_scores(data.initial_parameters(), chosen)
     assert estimates["0.ids"].shape == (3, model.card.vocabulary)
     softened = training_data(folder, model, pk.SoftPrompt(3))
     answers, h = BlackBoxLosses(softened), 0.02
@@ -181,34 +181,34 @@ def test_an_estimate_is_the_slope_between_two_tokens(folder: Path, model: Any) -
 
 
 def test_a_search_lowers_the_loss_and_resumes_exactly(folder: Path, tmp_path: Path) -> None:
-    def searched(out: Path, **more: Any) -> Any:
+    def searched(out: Path, **options: Any) -> Any:
         loaded = pk.load(str(folder / "model"))
         modifiers = (pk.TriggerTokens(3), pk.TriggerTokens(1, place="start"))
         predictor = pk.Predictor(loaded, [pk.Prompt("sentiment/review"), *modifiers], pk.Verbalizer(WORDS))
         config = {"steps": 6, "batch_size": 6, "per_class": 3, "eval_every": 2, "dev": 4, "patience": None}
-        return pk.train(predictor, pk.task(folder / "task.yaml"), out=out, **config, **more)
+        return pk.train(predictor, pk.task(folder / "task.yaml"), out=out, **config, **options)
 
     def stop(done: int, total: int, metrics: str) -> None:
         if done == 5:
             raise InterruptedError
 
     search = pk.HotFlip(candidates=4)
-    whole = searched(tmp_path / "whole", optimizer=search)
+    full = searched(tmp_path / "whole", optimizer=search)
     with pytest.raises(InterruptedError):
         searched(tmp_path / "cut", progress=stop, optimizer=search)
     fit = searched(tmp_path / "cut", optimizer=search)
     assert fit.resumed == 4
-    assert (fit.learned, fit.losses, fit.dev_evaluations) == (whole.learned, whole.losses, whole.dev_evaluations)
-    assert fit.path.name == whole.path.name
-    assert whole.losses[-1] < whole.losses[0]
-    manifest: Any = read_manifest(whole.saved[0])
+    assert (fit.learned, fit.losses, fit.dev_evaluations) == (full.learned, full.losses, full.dev_evaluations)
+    assert fit.path.name == full.path.name
+    assert full.losses[-1] < full.losses[0]
+    manifest: Any = read_manifest(full.saved[0])
     metadata = manifest.model_extra
     assert "4 tokens searched on 6 rows" in str(fit)
     ids = metadata["tokens"]
     assert len(ids) == 3
     assert metadata["text"] == fit.predictor.model.card.tokenizer.decode(token_ids(fit.learned[0].parameters))
     (output,) = CachedModel(fit.predictor.model)(fit.predictor.bind(pk.task(folder / "task.yaml")).requests([ROW]))
-    assert output.logprobs  # type: ignore[union-attr]
+    assert output.logprobs
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_search_lowers_the_loss_and_resumes_exactly(folder: Path, tmp_path: Pa
     [
         (lambda: pk.TriggerTokens(0), InputError, "out-of-range", {"length": 0}),
         (lambda: pk.TriggerTokens(2, init="labels"), InputError, "unknown-name", {"name": "labels"}),
-        (lambda: pk.TriggerTokens(2, place="end"), InputError, "unknown-name", {"name": "end"}),  # type: ignore[arg-type]
+        (lambda: pk.TriggerTokens(2, place="end"), InputError, "unknown-name", {"name": "end"}),
         (
             lambda: tokens((1, 2)).with_parameters({"ids": as_array(np.array([1.5, 2]))}, {}),
             CheckpointError,

@@ -21,7 +21,7 @@ from tests.support.errors import refused
 LABELS = ("negative", "neutral", "positive")
 ROWS = [Example(id=f"q{i}", inputs={"text": f"query {i}"}) for i in range(4)]
 shared = pytest.mark.parametrize("order", [globale, locale])
-few = hypothesis_settings(max_examples=10)
+few_examples = hypothesis_settings(max_examples=10)
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +50,10 @@ def ids(rows):
 def test_permutations_are_distinct_and_independent_of_the_order_of_the_set(rows, order, size, most, seed):
     mixed = [*rows[:size]]
     order.shuffle(mixed)
-    found = permutations_of(tuple(mixed), most, seed)
-    assert found == permutations_of(rows[:size], most, seed)
-    assert len({tuple(ids(each)) for each in found}) == len(found) == min(most, math.factorial(size))
-    assert all(sorted(ids(each)) == ids(rows[:size]) for each in found)
+    result = permutations_of(tuple(mixed), most, seed)
+    assert result == permutations_of(rows[:size], most, seed)
+    assert len({tuple(ids(item)) for item in result}) == len(result) == min(most, math.factorial(size))
+    assert all(sorted(ids(item)) == ids(rows[:size]) for item in result)
 
 
 def test_fewer_permutations_are_a_prefix_of_more(rows):
@@ -77,7 +77,7 @@ def entropy(p):
 
 
 @shared
-@few
+@few_examples
 @given(size=st.integers(2, 5), seed=st.integers(0, 50))
 def test_the_order_with_the_highest_entropy_over_generated_rows_is_shown(context, scripted, rows, order, size, seed):
     model = scripted(noise, writes)
@@ -89,49 +89,51 @@ def test_the_order_with_the_highest_entropy_over_generated_rows_is_shown(context
     assert len(generation_prompts) == len(tried)
     scored = [prompt for prompt in model.prompts if not prompt.endswith("Review:")]
     probes = Counter(re.findall(r"film \d+", "".join(prompt.rpartition("Review:")[2] for prompt in scored)))
-    contexts = ["\n\n".join(f"Review: {row.inputs['text']}\nSentiment: {row.label}" for row in each) for each in tried]
+    contexts = ["\n\n".join(f"Review: {row.inputs['text']}\nSentiment: {row.label}" for row in item) for item in tried]
     probing = [[f"{shots}\n\nReview: {text}\nSentiment:" for text in probes] for shots in contexts]
-    assert {*scored} == {prompt for own in probing for prompt in own}
-    found = []
+    assert {*scored} == {prompt for demonstrations in probing for prompt in demonstrations}
+    result = []
     texts = written(model, context(rows, LABELS, model=model), order, seed, chosen)
     for shots in contexts:
         p = softmax([[noise(f"{shots}\n\nReview: {t}\nSentiment:", f" {y}") for y in LABELS] for t in texts])
         histogram = np.bincount(p.argmax(1), minlength=len(LABELS))
-        found.append(entropy(histogram) if order is globale else np.mean([entropy(each) for each in p]))
-    assert shown == tried[int(np.argmax(np.round(found, 4)))]
+        result.append(entropy(histogram) if order is globale else np.mean([entropy(item) for item in p]))
+    assert shown == tried[int(np.argmax(np.round(result, 4)))]
 
 
 def written(model, context, order, seed, chosen):
     """Returns the texts that parse as rows, with repetitions."""
     tried = permutations_of(chosen, 9, seed)
     search = order(seed=seed, permutations=9, probes=20)
-    requests = [search._generation(context, each, number) for number, each in enumerate(tried)]
+    requests = [search._generation(context, item, number) for number, item in enumerate(tried)]
     assert all(request.verb.n * len(tried) >= 20 and request.verb.temperature == 1.0 for request in requests)
     assert len({request.verb.seed for request in requests}) == len(tried)
     texts = [text.text for request in requests for text in model._output(request).generations]
     return [text.split("\n")[0].strip() for text in texts if "mumble" not in text]
 
 
-@few
+@few_examples
 @given(size=st.integers(2, 4), seed=st.integers(0, 50))
 def test_least_entropy_shows_the_order_with_the_lowest_entropy_for_each_row(context, scripted, rows, size, seed):
     setup = context(rows, LABELS, model=scripted(noise))
     chosen = [rows[start : start + size] for start in range(4)]
-    for row, own, shown in zip(ROWS, chosen, least_entropy(seed=seed, permutations=9).bind(setup)(ROWS, chosen), strict=True):
-        tried = permutations_of(own, 9, seed)
-        found = []
-        for each in tried:
-            context = "\n\n".join(f"Review: {r.inputs['text']}\nSentiment: {r.label}" for r in each)
+    for row, demonstrations, shown in zip(
+        ROWS, chosen, least_entropy(seed=seed, permutations=9).bind(setup)(ROWS, chosen), strict=True
+    ):
+        tried = permutations_of(demonstrations, 9, seed)
+        result = []
+        for item in tried:
+            context = "\n\n".join(f"Review: {r.inputs['text']}\nSentiment: {r.label}" for r in item)
             p = softmax([noise(f"{context}\n\nReview: {row.inputs['text']}\nSentiment:", f" {y}") for y in LABELS])
-            found.append(entropy(p))
-        assert shown == tried[int(np.argmin(np.round(found, 4)))]
+            result.append(entropy(p))
+        assert shown == tried[int(np.argmin(np.round(result, 4)))]
 
 
 def test_least_entropy_orders_do_not_depend_on_other_rows(context, scripted, rows):
     arrange = least_entropy(permutations=6).bind(context(rows, LABELS, model=scripted(noise)))
     together = arrange(ROWS, [rows[:4]] * 4)
     assert together == [arrange([row], [rows[3::-1]])[0] for row in ROWS]
-    assert len({tuple(ids(each)) for each in together}) > 1
+    assert len({tuple(ids(item)) for item in together}) > 1
 
 
 @pytest.mark.parametrize("order", [globale, locale, least_entropy])
@@ -144,13 +146,13 @@ def test_a_single_permutation_needs_no_query(context, scripted, rows, order):
 
 @shared
 def test_a_row_in_the_shared_set_has_a_separate_order(bind_context, scripted, rows, order):
-    """The row is replaced by another one; all other rows have the same set in the same order."""
+    """The row is replaced in its set; all other rows have the same set in the same order."""
     prompt = pk.Prompt("sentiment/review", demos=pk.demos.first(k=4), order=order(permutations=4), instruction="")
     apply = prompt.bind(bind_context(rows, LABELS, model=scripted(noise, writes)))
-    own, *others = apply([rows[1], *ROWS])
-    assert len({each.demos for each in others}) == 1
-    assert rows[1].id not in own.demos
-    assert set(own.demos) - set(others[0].demos) == {rows[4].id}
+    demonstrations, *others = apply([rows[1], *ROWS])
+    assert len({item.demos for item in others}) == 1
+    assert rows[1].id not in demonstrations.demos
+    assert set(demonstrations.demos) - set(others[0].demos) == {rows[4].id}
 
 
 @shared

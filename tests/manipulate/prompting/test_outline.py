@@ -24,16 +24,16 @@ def outline(block, variables=("text", "premise")):
 @pytest.mark.parametrize("block", BLOCKS)
 @given(text=words, premise=words, rest=st.sampled_from(["", "\n\nReview: more", "\nSentiment: x"]))
 def test_a_rendered_block_is_parsed(block, text, premise, rest):
-    found, template = outline(block)
-    inputs = {name: value for name, value in (("text", text), ("premise", premise)) if name in found.variables}
-    assert found.read(template.render("input", {"text": text, "premise": premise}) + rest) == inputs
+    result, template = outline(block)
+    inputs = {name: value for name, value in (("text", text), ("premise", premise)) if name in result.variables}
+    assert result.read(template.render("input", {"text": text, "premise": premise}) + rest) == inputs
 
 
 @given(text=words, blank=st.sampled_from(["", " ", "\t"]))
 def test_a_block_is_parsed_with_any_white_space_after_its_opening(text, blank):
-    found, _ = outline("Review: {{ text }}\nSentiment:")
-    assert found.opening == "Review:"
-    assert found.read(f"{found.opening} {blank}{text}{blank}\nSentiment: good") == {"text": text}
+    result, _ = outline("Review: {{ text }}\nSentiment:")
+    assert result.opening == "Review:"
+    assert result.read(f"{result.opening} {blank}{text}{blank}\nSentiment: good") == {"text": text}
 
 
 @pytest.mark.parametrize(
@@ -41,17 +41,17 @@ def test_a_block_is_parsed_with_any_white_space_after_its_opening(text, blank):
     ["", "Review:", "Review: fine", "Review: \nSentiment: good", "Opinion: fine\nSentiment: good", " Review: x\nSentiment:"],
 )
 def test_other_texts_are_not_parsed(text):
-    found, _ = outline("Review: {{ text }}\nSentiment:")
-    assert found.read(text) is None
+    result, _ = outline("Review: {{ text }}\nSentiment:")
+    assert result.read(text) is None
 
 
 def test_a_repeated_variable_must_have_the_same_value():
-    found, _ = outline("{{ text }} is {{ text }}, not {{ premise }}.")
-    assert found.read("a is a, not b.") == {"text": "a", "premise": "b"}
-    assert found.read("a is c, not b.") is None
+    result, _ = outline("{{ text }} is {{ text }}, not {{ premise }}.")
+    assert result.read("a is a, not b.") == {"text": "a", "premise": "b"}
+    assert result.read("a is c, not b.") is None
 
 
 def test_a_variable_modified_by_a_filter_is_not_found():
     for change in ("lower", "upper", "replace('-', ' ')"):
-        found, _ = outline("{{ text | " + change + " }} {{ premise }}")
-        assert found.variables == ("premise",)
+        result, _ = outline("{{ text | " + change + " }} {{ premise }}")
+        assert result.variables == ("premise",)

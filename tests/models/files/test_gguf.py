@@ -109,7 +109,9 @@ def test_bos_is_set_as_the_file_states(with_bos: bool, before: bool) -> None:
 def test_a_missing_package_is_reported(package: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMPTKIT_CACHE", str(tmp_path / "cache"))
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *of: None if name == package else find(name, *of))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *arguments: None if name == package else find(name, *arguments)
+    )
     with refused(MissingPackage, "missing-package", package=package, extra="demo"):
         gguf.gguf_folder(file)
 
@@ -117,7 +119,7 @@ def test_a_missing_package_is_reported(package: str, file: Path, tmp_path: Path,
 @pytest.mark.vllm
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed: make test-vllm")
 def test_a_new_conversion_equals_the_cached_one(tmp_path: Path) -> None:
-    """With a version of transformers whose conversion loses BOS; another version may have converted the cached folder."""
+    """Covers versions of transformers that lose BOS in the conversion; the cached folder may come from another version."""
     code = "import promptkit as pk; model = pk.load('demo'); print(model.identity()['content'], model.card.tokenizer.bos)"
     environment = os.environ | {"PROMPTKIT_CACHE": str(tmp_path / "cache"), "HOME": str(tmp_path)}
     done = subprocess.run(

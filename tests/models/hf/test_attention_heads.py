@@ -1,4 +1,4 @@
-"""Attention heads, compared with hooks on the modules of transformers; and the sum of what all heads of a layer add."""
+"""Attention heads compared with hooks on transformers modules, and the sum of the contributions of all heads of a layer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ATTENTION: dict[str, Callable[[Any, int], Any]] = {
     "granite": lambda model, layer: model.model.layers[layer].self_attn,
     "gpt2": lambda model, layer: model.transformer.h[layer].attn,
 }
-"""They have grouped queries; a norm after attention and sliding windows; a residual multiplier; a transposed projection."""
+"""Model types with grouped queries, a post-attention norm, sliding windows, a residual multiplier, a transposed projection."""
 IDS = (0, *range(20, 37), 9)
 HEADS = 4
 
@@ -39,15 +39,15 @@ def hooked(module: Any, hook: Any) -> Iterator[None]:
 
 def hooked_outputs(model: Any, kind: str) -> np.ndarray:
     """The input of each output projection at the last token, (layers, heads, width), as hooks on transformers record it."""
-    found = []
+    result = []
     for layer in range(model.config.num_hidden_layers):
-        with hooked(projection(ATTENTION[kind](model, layer)), lambda _, given: found.append(given[0][0, -1])):
+        with hooked(projection(ATTENTION[kind](model, layer)), lambda _, given: result.append(given[0][0, -1])):
             model(torch.tensor([IDS]))
-    return torch.stack(found).reshape(len(found), HEADS, -1).numpy()
+    return torch.stack(result).reshape(len(result), HEADS, -1).numpy()
 
 
 def greedy(model: Any, count: int) -> tuple[int, ...]:
-    """The most likely continuation of the prompt: its probability is large enough to change."""
+    """Returns the most likely continuation of the prompt, which has a probability large enough to change."""
     ids = [*IDS]
     for _ in range(count):
         ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
@@ -81,7 +81,7 @@ def noise(shape: tuple[int, ...]) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ATTENTION)
 @pytest.mark.parametrize("attention", ["packed", "eager"])
-def test_outputs_and_effects_equal_those_of_hooks(kind: str, attention: str, load_model: LoadModel) -> None:
+def test_outputs_and_effects_equal_forward_hooks(kind: str, attention: str, load_model: LoadModel) -> None:
     model, heads = make_model(kind), load_model(kind, attention=attention).heads()
     outputs = hooked_outputs(model, kind)
     assert heads.outputs(IDS) == pytest.approx(outputs, abs=1e-5)
@@ -95,39 +95,41 @@ def test_outputs_and_effects_equal_those_of_hooks(kind: str, attention: str, loa
 
 @pytest.mark.parametrize("kind", ATTENTION)
 def test_effects_do_not_depend_on_the_batch_size(kind: str, load_model: LoadModel) -> None:
-    whole, few = (load_model(kind, batch_tokens=tokens).heads() for tokens in (4096, 10))
-    other, answer = noise(whole.outputs(IDS).shape), greedy(make_model(kind), 2)
-    assert few.effects(IDS, answer, other) == pytest.approx(whole.effects(IDS, answer, other), abs=1e-6)
+    full, small = (load_model(kind, batch_tokens=tokens).heads() for tokens in (4096, 10))
+    other, answer = noise(full.outputs(IDS).shape), greedy(make_model(kind), 2)
+    assert small.effects(IDS, answer, other) == pytest.approx(full.effects(IDS, answer, other), abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ATTENTION)
-def test_replacing_a_head_by_its_own_output_has_no_effect(kind: str, load_model: LoadModel) -> None:
+def test_replacing_a_head_with_its_unchanged_output_has_no_effect(kind: str, load_model: LoadModel) -> None:
     heads, answer = load_model(kind).heads(), greedy(make_model(kind), 1)
     assert heads.effects(IDS, answer, heads.outputs(IDS)) == pytest.approx(np.zeros((3, HEADS)), abs=1e-5)
 
 
 def added(model: Any, kind: str) -> list[torch.Tensor]:
-    """What the attention of each layer adds to the residual stream at the last token, (layers, d_model)."""
-    found: list[torch.Tensor] = []
+    """The attention output added to the residual stream at the last token of each layer, (layers, d_model)."""
+    result: list[torch.Tensor] = []
     for layer in range(model.config.num_hidden_layers):
         attention = ATTENTION[kind](model, layer)
         module = model.model.layers[layer].post_attention_layernorm if kind == "gemma3" else attention
-        handle = module.register_forward_hook(lambda _, __, out: found.append((out if torch.is_tensor(out) else out[0])[0, -1]))
+        handle = module.register_forward_hook(
+            lambda _, __, out: result.append((out if torch.is_tensor(out) else out[0])[0, -1])
+        )
         model(torch.tensor([IDS]))
         handle.remove()
-    return found
+    return result
 
 
 @pytest.mark.parametrize("kind", ATTENTION)
 def test_heads_sum_to_the_output_of_attention(kind: str, load_model: LoadModel) -> None:
     model, heads = make_model(kind), load_model(kind).heads()
-    each = heads.projected(heads.outputs(IDS))
-    assert each.shape == (3, HEADS, 32)
+    item = heads.projected(heads.outputs(IDS))
+    assert item.shape == (3, HEADS, 32)
     multiplier = getattr(model.config, "residual_multiplier", 1.0)
-    for layer, whole in enumerate(added(model, kind)):
+    for layer, full in enumerate(added(model, kind)):
         bias = getattr(projection(ATTENTION[kind](model, layer)), "bias", None)
         rest = 0 if bias is None else bias.numpy()
-        assert each[layer].sum(0) + rest == pytest.approx(multiplier * whole.numpy(), abs=1e-5)
+        assert item[layer].sum(0) + rest == pytest.approx(multiplier * full.numpy(), abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])

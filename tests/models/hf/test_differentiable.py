@@ -77,7 +77,7 @@ def cosine(one: Any, other: Any) -> float:
 
 
 def saved_bytes(compute: Callable[[], Any]) -> tuple[int, Any]:
-    """Returns the number of bytes that are saved for the backward pass, each storage counted once; and the result."""
+    """Returns the number of bytes saved for the backward pass, counting each storage once, and the result."""
     storages: dict[int, torch.UntypedStorage] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -92,24 +92,24 @@ def saved_bytes(compute: Callable[[], Any]) -> tuple[int, Any]:
 @KIND_AND_ATTENTION
 def test_gradients_do_not_depend_on_the_batch_size(kind: str, attention: str, gradient: Any) -> None:
     for learned in ("soft", "prefix", "loreft after a shared prefix"):
-        loss, whole = gradient(kind, learned, attention)
+        loss, full = gradient(kind, learned, attention)
         for budget in (1, 150):
             other, parts = gradient(kind, learned, attention, budget)
             assert other == pytest.approx(loss, abs=1e-5)
-            assert parts == pytest.approx(whole, abs=float(1e-5 * np.abs(whole).max())), (learned, budget)
+            assert parts == pytest.approx(full, abs=float(1e-5 * np.abs(full).max())), (learned, budget)
 
 
 @KIND_AND_ATTENTION
 def test_checkpointing_gives_equal_gradients_with_less_memory(kind: str, attention: str, gradient: Any) -> None:
     for learned in LEARNED:
-        found = [
+        actual = [
             saved_bytes(lambda again=again, learned=learned: gradient(kind, learned, attention, checkpointing=again))
             for again in (False, True)
         ]
-        (much, (loss, whole)), (little, (same, again)) = found
+        (much, (loss, full)), (little, (same, again)) = actual
         assert same == pytest.approx(loss, abs=1e-6)
-        assert again == pytest.approx(whole, abs=1e-6), learned
-        assert np.abs(whole).max() > 1e-3
+        assert again == pytest.approx(full, abs=1e-6), learned
+        assert np.abs(full).max() > 1e-3
         assert little < 0.6 * much, learned
 
 
@@ -118,21 +118,21 @@ def test_mixed_precision_gradients_are_close(kind: str, attention: str, gradient
     shared = "loreft after a shared prefix"
     ways = [("soft", "bf16"), ("prefix", "bf16"), (shared, "bf16"), ("prefix", "fp16"), (shared, "fp16")]
     for learned, precision in ways:
-        loss, whole = gradient(kind, learned, attention)
+        loss, full = gradient(kind, learned, attention)
         other, narrow = gradient(kind, learned, attention, precision=precision, checkpointing=True)
         assert other == pytest.approx(loss, abs=0.05)
         assert other != loss
         assert narrow.dtype == np.float32
-        assert cosine(narrow, whole) > 0.99, (learned, precision)
+        assert cosine(narrow, full) > 0.99, (learned, precision)
 
 
-def test_fp16_scales_the_loss_as_far_as_gradients_are_finite(gradient: Any, monkeypatch: Any) -> None:
-    _, whole = gradient("llama", "soft")
+def test_fp16_scales_the_loss_while_gradients_are_finite(gradient: Any, monkeypatch: Any) -> None:
+    _, full = gradient("llama", "soft")
     errors = {}
     for scales in ((2.0**-24,), (2.0**40,), (2.0**40, 1.0), LOSS_SCALES):
         monkeypatch.setattr(gradients, "LOSS_SCALES", scales)
         _, narrow = gradient("llama", "soft", precision="fp16")
-        errors[scales] = float(np.abs(narrow - whole).max() / np.abs(whole).max())
+        errors[scales] = float(np.abs(narrow - full).max() / np.abs(full).max())
     vanished, infinite, *near = errors.values()
     assert vanished > 0.05
     assert not np.isfinite(infinite)
@@ -145,8 +145,8 @@ def test_training_does_not_change_the_weights(folder: Path, tmp_path: Path) -> N
     predictor = pk.Predictor(model, [pk.Prompt("sentiment/review"), pk.SoftPrompt(3)], words)
     recipe: Any = {"steps": 12, "batch_size": 6, "eval_every": 4, "dev": 12, "learning_rate": 0.3}
     results = [
-        pk.train(predictor, pk.task("sentiment"), out=tmp_path, cache=False, **recipe, **more)
-        for more in ({}, {"gradient_checkpointing": True}, {"mixed_precision": "bf16"})
+        pk.train(predictor, pk.task("sentiment"), out=tmp_path, cache=False, **recipe, **options)
+        for options in ({}, {"gradient_checkpointing": True}, {"mixed_precision": "bf16"})
     ]
     assert results[0].path == results[1].path != results[2].path
     assert results[1].resumed == 12

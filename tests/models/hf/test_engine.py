@@ -53,25 +53,25 @@ def requests_for(model: Any, texts: list[str], **options: Any) -> list[Request]:
 
 
 def answers(model: Any, requests: list[Request], done: frozenset[int] = frozenset()) -> dict[int, list[float]]:
-    found = {}
+    result = {}
     for indices, outputs in model.answer(requests, done):
         for index, output in zip(indices, outputs, strict=True):
             assert isinstance(output, ScoreOutput)
-            found[index] = [x for row in output.logprobs for x in row]
-    return found
+            result[index] = [x for row in output.logprobs for x in row]
+    return result
 
 
 def test_scores_do_not_depend_on_batch_size_order_or_subset(folder: Path) -> None:
     texts = [f"{text} {i}" for i in range(6) for text in TEXTS]
-    whole = pk.load(str(folder))
-    expected = answers(whole, requests_for(whole, texts))
+    complete = pk.load(str(folder))
+    expected = answers(complete, requests_for(complete, texts))
     for batch_tokens in (1, 17, 64, 4096):
         model = pk.load(str(folder), batch_tokens=batch_tokens)
-        found = answers(model, requests_for(model, texts))
-        assert all(found[i] == pytest.approx(expected[i], abs=1e-4) for i in expected)
-    backwards = answers(whole, requests_for(whole, texts[::-1]))
-    assert all(backwards[len(texts) - 1 - i] == pytest.approx(expected[i], abs=1e-4) for i in expected)
-    some = answers(whole, requests_for(whole, texts[3:9]))
+        result = answers(model, requests_for(model, texts))
+        assert all(result[i] == pytest.approx(expected[i], abs=1e-4) for i in expected)
+    reversed_order = answers(complete, requests_for(complete, texts[::-1]))
+    assert all(reversed_order[len(texts) - 1 - i] == pytest.approx(expected[i], abs=1e-4) for i in expected)
+    some = answers(complete, requests_for(complete, texts[3:9]))
     assert all(some[i] == pytest.approx(expected[i + 3], abs=1e-4) for i in some)
 
 
@@ -107,7 +107,9 @@ def test_the_soft_cap_of_attention_is_applied(tmp_path: Path, caplog: pytest.Log
         pk.load(name, attention="sdpa").load()
 
 
-def test_a_recurrent_model_runs_and_warns_that_nothing_is_shared(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_recurrent_model_runs_and_warns_that_prefixes_are_not_shared(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     model = pk.load(str(save(tmp_path, "mamba")))
     assert len(answers(model, requests_for(model, TEXTS))) == len(TEXTS)
     assert "without shared prefixes" in caplog.text
@@ -118,16 +120,16 @@ def test_running_out_of_memory_splits_the_batch_with_equal_results(folder: Path,
     requests = requests_for(model, TEXTS)
     expected = answers(model, requests)
     assert isinstance(model, TransformersModel)
-    whole = model._forward.answer
+    complete = model._forward.answer
 
     def out_of_memory_above_two(batch: Any, *rest: Any) -> Any:
         if len(batch) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(batch, *rest)
+        return complete(batch, *rest)
 
     monkeypatch.setattr(model._forward, "answer", out_of_memory_above_two)
-    found = answers(model, requests)
-    assert all(found[i] == pytest.approx(expected[i], abs=1e-4) for i in expected)
+    result = answers(model, requests)
+    assert all(result[i] == pytest.approx(expected[i], abs=1e-4) for i in expected)
     assert model.notes()
     monkeypatch.setattr(model._forward, "answer", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no")))
     with refused(OutOfMemory, "out-of-memory", model=str(folder), device="cpu") as error:
@@ -146,17 +148,17 @@ def test_control_tokens_in_data_are_encoded_as_text(folder: Path) -> None:
     assert len(answers(model, requests_for(model, [hostile]))[0]) > 0
 
 
-def test_bos_is_that_of_the_tokenizer(tmp_path: Path, folder: Path) -> None:
+def test_bos_is_taken_from_the_tokenizer(tmp_path: Path, folder: Path) -> None:
     without = pk.load(str(save(tmp_path, "gpt2", bos=False)))
     assert without.card.tokenizer.bos == ()
     assert pk.load(str(folder)).card.tokenizer.bos == (0,)
 
 
-def test_ids_equal_those_of_the_wrapped_tokenizer() -> None:
-    own = make_tokenizer()
+def test_ids_equal_the_wrapped_tokenizer() -> None:
+    reference = make_tokenizer()
     wrapped = TransformersTokenizer(make_tokenizer())
     for text in (*TEXTS, "", " ", "\r\n\t é 漢 🙂"):
-        assert list(wrapped.bos) + list(wrapped.encode(text).ids) == own(text).input_ids
+        assert list(wrapped.bos) + list(wrapped.encode(text).ids) == reference(text).input_ids
 
 
 def test_token_starts_include_the_leading_space() -> None:
@@ -173,8 +175,8 @@ def test_an_unpaired_surrogate_is_refused() -> None:
         TransformersTokenizer(make_tokenizer()).encode("a\ud800")
 
 
-def test_chat_ids_equal_those_of_apply_chat_template() -> None:
-    own = make_tokenizer(chat=True)
+def test_chat_ids_equal_apply_chat_template() -> None:
+    reference = make_tokenizer(chat=True)
     card = pk.load("fake").card
     card = type(card)(
         **{name: getattr(card, name) for name in card.__slots__}
@@ -187,7 +189,7 @@ def test_chat_ids_equal_those_of_apply_chat_template() -> None:
     turns += [("user", "Review: the film was bad and long\nSentiment:"), ("assistant", "bad and dull")]
     turns += [("user", "Review: so so\nSentiment:")]
     messages = [{"role": role, "content": content} for role, content in turns]
-    expected = own.apply_chat_template(messages, add_generation_prompt=True, tokenize=True)
+    expected = reference.apply_chat_template(messages, add_generation_prompt=True, tokenize=True)
     assert list(rendered.input.ids) == list(getattr(expected, "input_ids", expected))
     assert rendered.targets == tuple(WORDS.values())
 
@@ -216,9 +218,9 @@ def test_bfloat16_models_run_the_head_in_float32(folder: Path) -> None:
     low, full = pk.load(str(folder), dtype="bfloat16"), pk.load(str(folder))
     requests = requests_for(full, TEXTS)
     expected = answers(full, requests)
-    for index, found in answers(low, requests).items():
-        assert found == pytest.approx(expected[index], abs=0.5)
-        assert any(x != float(torch.tensor(x).bfloat16()) for x in found)
+    for index, result in answers(low, requests).items():
+        assert result == pytest.approx(expected[index], abs=0.5)
+        assert any(x != float(torch.tensor(x).bfloat16()) for x in result)
 
 
 @pytest.mark.parametrize(
@@ -266,6 +268,6 @@ def test_loading_does_not_change_the_weights(folder: Path) -> None:
     loaded = pk.load(str(folder))
     loaded.load()
     assert isinstance(loaded, TransformersModel)
-    own = dict(make_model("gemma3").named_parameters())
+    reference = dict(make_model("gemma3").named_parameters())
     for name, parameter in loaded._forward.model.get_decoder().named_parameters():
-        assert torch.equal(parameter, own[f"model.{name}"])
+        assert torch.equal(parameter, reference[f"model.{name}"])

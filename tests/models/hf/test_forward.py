@@ -26,7 +26,7 @@ _forwards: dict[str, tuple[Any, Any]] = {}
 
 
 def forwards(kind: str) -> tuple[PackedForward, Any]:
-    """The packed forward of a tiny model, and an equal model with transformers' own attention."""
+    """The packed forward of a tiny model, and an equal model with the attention of transformers."""
     if kind not in _forwards:
         packed, reason = packed_forward(CausalLM(make_model(kind)), batch_tokens=16)
         assert packed is not None, reason
@@ -35,7 +35,7 @@ def forwards(kind: str) -> tuple[PackedForward, Any]:
 
 
 def naive(model: Any, request: Request) -> Output:
-    """An independent computation: the whole text through the model, no batch, no cache, no padding."""
+    """Computes reference values from the complete text, without batch, cache or padding."""
     prompt = request.input.ids
     if isinstance(request.verb, Read):
         output = model(torch.tensor([prompt]), output_hidden_states=True)
@@ -62,13 +62,13 @@ def requests_over(prefix: tuple[int, ...], seed: int, count: int = 5) -> list[Re
     def ids(low: int, high: int) -> tuple[int, ...]:
         return tuple(draw.randrange(3, VOCABULARY) for _ in range(draw.randint(low, high)))
 
-    made = []
+    created = []
     for _ in range(count):
         stem = ids(1, 2)
         continuations = (ids(1, 1), stem + ids(1, 3), stem + ids(1, 2), ids(2, 4))
-        made.append(Request(input=TextInput(ids=prefix + ids(1, 20)), verb=Score(continuations=continuations)))
+        created.append(Request(input=TextInput(ids=prefix + ids(1, 20)), verb=Score(continuations=continuations)))
     read = Read(token_ids=ids(3, 3), top_m=4, hidden_layer=1)
-    return [*made, Request(input=TextInput(ids=prefix + ids(2, 9)), verb=read)]
+    return [*created, Request(input=TextInput(ids=prefix + ids(2, 9)), verb=read)]
 
 
 @pytest.mark.parametrize("kind", PACKED)
@@ -82,19 +82,19 @@ def test_packed_rows_equal_one_prompt_at_a_time(kind: str, shared: int) -> None:
 
 
 def means(seed: int, count: int = 6) -> list[Request]:
-    """Requests for the mean hidden state of texts behind one token that all begin with; of one the log-probabilities too."""
+    """Requests for mean hidden states of texts after a shared first token; one also reads log-probabilities."""
     draw = random.Random(seed)
-    made = []
+    created = []
     for number in range(count):
         ids = (0, *(draw.randrange(3, VOCABULARY) for _ in range(draw.randint(12, 30))))
         extra = {"token_ids": ids[2:4], "top_m": 2} if number == 1 else {}
         verb = Read(hidden_layer=draw.choice([0, 1, -1]), mean_from=draw.randrange(len(ids)), **extra)
-        made.append(Request(input=TextInput(ids=ids), verb=verb))
-    return made
+        created.append(Request(input=TextInput(ids=ids), verb=verb))
+    return created
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_mean_hidden_states_equal_those_of_transformers(kind: str) -> None:
+def test_mean_hidden_states_equal_transformers(kind: str) -> None:
     forward = forwards(kind)[0] if kind in PACKED else PaddedForward(CausalLM(make_model(kind)), batch_tokens=64)
     requests = means(seed=5)
     for request, output in zip(requests, forward.answer(requests, 0, {}), strict=True):
@@ -123,9 +123,9 @@ def test_queries_in_blocks_equal_all_at_once(monkeypatch: pytest.MonkeyPatch) ->
     packed, _ = forwards("gemma3")
     requests = requests_over(tuple(range(10, 30)), seed=3)
     prefix = packed.prefill(tuple(range(10, 30)))
-    whole = [numbers(output) for output in packed.answer(requests, 20, prefix)]
+    full = [numbers(output) for output in packed.answer(requests, 20, prefix)]
     monkeypatch.setattr(attention, "MAX_SCORES", 3000)
-    for expected, output in zip(whole, packed.answer(requests, 20, prefix), strict=True):
+    for expected, output in zip(full, packed.answer(requests, 20, prefix), strict=True):
         assert expected == pytest.approx(numbers(output), abs=1e-5)
 
 

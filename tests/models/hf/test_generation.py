@@ -29,7 +29,7 @@ def generate_requests(ids: list[tuple[int, ...]], **verb: Any) -> list[Request]:
 
 
 @pytest.mark.parametrize("kind", [*PACKED, "bloom", "mamba"])
-def test_greedy_texts_equal_those_of_transformers(kind: str, load_model: LoadModel) -> None:
+def test_greedy_texts_equal_transformers(kind: str, load_model: LoadModel) -> None:
     model = make_model(kind)
     ids = prompts(4)
     for prompt, output in zip(ids, answer(load_model(kind), generate_requests(ids, max_tokens=18)), strict=True):
@@ -83,8 +83,8 @@ def test_a_text_ends_at_stop_string_end_token_or_maximum_length(engine: str, loa
     requests = generate_requests(
         [(0, *prompt) for prompt in prompts(6, shared=0)] if engine != "fake" else [(97, i) for i in range(6)], max_tokens=30
     )
-    whole = answer(model, requests)
-    for request, output in zip(requests, whole, strict=True):
+    full = answer(model, requests)
+    for request, output in zip(requests, full, strict=True):
         long = output.generations[0]
         assert long.ended == ("end" if long.ids[-1] in model.card.tokenizer.ends else "length")
         stop = long.text[5:7]

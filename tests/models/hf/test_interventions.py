@@ -29,7 +29,7 @@ from tests.support.tiny import CONFIGS, make_model
 WORDS = ((5, 6), (5, 7, 8), (9,))
 SUPPORTED = [kind for kind in CONFIGS if kind != "mamba"]
 REPRESENTATIVE = ("llama", "gemma3", "gpt2")
-"""Grouped queries; sliding windows; learned positions."""
+"""Model types with grouped queries, sliding windows, and learned positions."""
 
 
 def noise(seed: int, *shape: int) -> Array:
@@ -66,7 +66,7 @@ def edits_for(layers: int) -> dict[str, tuple[HiddenEdit[Array], ...]]:
 
 def apply_by_position(edit: HiddenEdit[Array], states: torch.Tensor, prompt: int) -> torch.Tensor:
     """The edit applied position by position to hidden states, (1, T, d_model)."""
-    arrays = [tensor(each) for each in edit.arrays]
+    arrays = [tensor(entry) for entry in edit.arrays]
     new = states.clone()
     for place in range(states.shape[1]):
         among = place < prompt and (place < edit.first or place >= prompt - edit.last)
@@ -89,9 +89,9 @@ def edit_hooks(model: Any, edits: Sequence[HiddenEdit[Array]], prompt: int) -> I
         for edit in edits:
 
             def hook(_: Any, __: Any, output: Any, edit: HiddenEdit[Array] = edit) -> Any:
-                whole = isinstance(output, tuple)
-                states = apply_by_position(edit, output[0] if whole else output, prompt)
-                return (states, *output[1:]) if whole else states
+                full = isinstance(output, tuple)
+                states = apply_by_position(edit, output[0] if full else output, prompt)
+                return (states, *output[1:]) if full else states
 
             stack.callback(layers[edit.layer - 1].register_forward_hook(hook).remove)
         yield
@@ -109,21 +109,21 @@ def past_of(model: Any, prefixes: Sequence[KVPrefix[Array]]) -> dict[str, Any]:
 
 def expected(model: Any, request: Request) -> list[float]:
     """The log-probabilities of transformers, computed one continuation at a time."""
-    prompt, found = request.input, []
+    prompt, result = request.input, []
     for word in request.verb.continuations:
         with torch.no_grad(), edit_hooks(model, prompt.edits, len(prompt.ids)):
             logits = model(torch.tensor([(*prompt.ids, *word)]), **past_of(model, prompt.prefixes)).logits[0]
         logprobs = logits.log_softmax(-1)
-        found += [logprobs[len(prompt.ids) - 1 + depth, token].item() for depth, token in enumerate(word)]
-    return found
+        result += [logprobs[len(prompt.ids) - 1 + depth, token].item() for depth, token in enumerate(word)]
+    return result
 
 
 def prompts_of(seed: int, count: int = 5, shared: int = 12) -> list[TextInput]:
     return [TextInput(ids=ids) for ids in random_prompts(count, seed=seed, shared=shared)]
 
 
-def scoring(prompts: Sequence[TextInput], **held: Any) -> list[Request]:
-    return [Request(input=replace(prompt, **held), verb=Score(continuations=WORDS)) for prompt in prompts]
+def scoring(prompts: Sequence[TextInput], **interventions: Any) -> list[Request]:
+    return [Request(input=replace(prompt, **interventions), verb=Score(continuations=WORDS)) for prompt in prompts]
 
 
 # ---- compared with transformers ------------------------------------------------------------------------------------
@@ -135,16 +135,16 @@ def test_a_prefix_equals_past_keys_and_values_of_transformers(kind: str, length:
     """The longer prefix exceeds the sliding window, which is 12."""
     model = make_model(kind)
     requests = scoring(prompts_of(length), prefixes=(prefix_for(model.config, length),))
-    for request, found in zip(requests, answer(load_model(kind, batch_tokens=60), requests), strict=True):
-        assert numbers(found) == pytest.approx(expected(model, request), abs=1e-4)
+    for request, result in zip(requests, answer(load_model(kind, batch_tokens=60), requests), strict=True):
+        assert numbers(result) == pytest.approx(expected(model, request), abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", REPRESENTATIVE)
 def test_two_prefixes_are_concatenated(kind: str, load_model: LoadModel) -> None:
     model = make_model(kind)
     requests = scoring(prompts_of(2), prefixes=(prefix_for(model.config, 3), prefix_for(model.config, 4, seed=9)))
-    for request, found in zip(requests, answer(load_model(kind), requests), strict=True):
-        assert numbers(found) == pytest.approx(expected(model, request), abs=1e-4)
+    for request, result in zip(requests, answer(load_model(kind), requests), strict=True):
+        assert numbers(result) == pytest.approx(expected(model, request), abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])
@@ -152,9 +152,9 @@ def test_a_prefix_at_chosen_layers_is_invisible_to_the_others(kind: str, load_mo
     """Compared with transformers with the prefix at every layer, masked in the layers that are not chosen."""
     model = make_model(kind)
     model.set_attn_implementation("eager")
-    whole = prefix_for(model.config, 5)
-    keys, values = (array_of(tensor(each)[[1]]) for each in (whole.keys, whole.values))
-    requests = scoring(prompts_of(3), prefixes=(replace(whole, layers=(2,), keys=keys, values=values),))
+    full = prefix_for(model.config, 5)
+    keys, values = (array_of(tensor(entry)[[1]]) for entry in (full.keys, full.values))
+    requests = scoring(prompts_of(3), prefixes=(replace(full, layers=(2,), keys=keys, values=values),))
 
     def blind(_: Any, given: Any, keywords: dict[str, Any]) -> Any:
         mask = keywords["attention_mask"].clone()
@@ -163,9 +163,9 @@ def test_a_prefix_at_chosen_layers_is_invisible_to_the_others(kind: str, load_mo
 
     for index in (0, 2):
         model.model.layers[index].self_attn.register_forward_pre_hook(blind, with_kwargs=True)
-    for request, found in zip(requests, answer(load_model(kind), requests), strict=True):
-        held = replace(request, input=replace(request.input, prefixes=(whole,)))
-        assert numbers(found) == pytest.approx(expected(model, held), abs=1e-4)
+    for request, result in zip(requests, answer(load_model(kind), requests), strict=True):
+        with_prefix = replace(request, input=replace(request.input, prefixes=(full,)))
+        assert numbers(result) == pytest.approx(expected(model, with_prefix), abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", SUPPORTED)
@@ -173,8 +173,8 @@ def test_edits_equal_hooks_on_hidden_states(kind: str, load_model: LoadModel) ->
     model = make_model(kind)
     for name, edits in edits_for(model.config.num_hidden_layers).items():
         requests = scoring(prompts_of(4, count=3), edits=edits)
-        for request, found in zip(requests, answer(load_model(kind), requests), strict=True):
-            assert numbers(found) == pytest.approx(expected(model, request), abs=2e-4), name
+        for request, result in zip(requests, answer(load_model(kind), requests), strict=True):
+            assert numbers(result) == pytest.approx(expected(model, request), abs=2e-4), name
 
 
 @pytest.mark.parametrize("kind", REPRESENTATIVE)
@@ -183,7 +183,7 @@ def test_hidden_states_are_read_after_edits(kind: str, attention: str, load_mode
     model, (prompt,) = load_model(kind, attention=attention), prompts_of(5, count=1)
     add = HiddenEdit(layer=1, operation="add", last=1, arrays=(noise(1, 32),))
     before, after = (
-        answer(model, [Request(input=each, verb=Read(hidden_layer=1))])[0] for each in (prompt, replace(prompt, edits=(add,)))
+        answer(model, [Request(input=entry, verb=Read(hidden_layer=1))])[0] for entry in (prompt, replace(prompt, edits=(add,)))
     )
     assert numbers(after) == pytest.approx(
         [x + y for x, y in zip(numbers(before), tensor(add.arrays[0]).tolist(), strict=True)], abs=1e-4
@@ -195,24 +195,24 @@ def test_hidden_states_are_read_after_edits(kind: str, attention: str, load_mode
 def test_keys_and_values_of_a_text_give_the_results_of_the_text(kind: str, attention: str, load_model: LoadModel) -> None:
     model, prompts = load_model(kind, attention=attention), prompts_of(6, shared=16)
     prefix = model.keys_values(prompts[0].ids[:14])
-    held = scoring([replace(prompt, ids=prompt.ids[14:]) for prompt in prompts], prefixes=(prefix,))
-    for found, plain in zip(answer(model, held), answer(model, scoring(prompts)), strict=True):
-        assert numbers(found) == pytest.approx(numbers(plain), abs=1e-4)
+    shortened = scoring([replace(prompt, ids=prompt.ids[14:]) for prompt in prompts], prefixes=(prefix,))
+    for result, plain in zip(answer(model, shortened), answer(model, scoring(prompts)), strict=True):
+        assert numbers(result) == pytest.approx(numbers(plain), abs=1e-4)
 
 
 # ---- batches, shared prefixes, generation --------------------------------------------------------
 
 
 def mixed(config: Any, seed: int) -> list[Request]:
-    """Requests with different prefixes and edits, and without, whose prompts begin with the same tokens."""
+    """Requests with and without different prefixes and edits; all prompts start with the same tokens."""
     edits = [*edits_for(config.num_hidden_layers).values(), ()]
     prefixes = ((prefix_for(config, 3),), (), (prefix_for(config, 13, seed=5, layers=(1, 3)),))
     verbs = (Score(continuations=WORDS), Read(token_ids=(4, 9), top_m=2, hidden_layer=1), Read(hidden_layer=2, mean_from=1))
-    made = []
+    created = []
     for index, prompt in enumerate(prompts_of(seed, count=12)):
-        held = replace(prompt, edits=edits[(seed + index) % len(edits)], prefixes=prefixes[index % 3])
-        made.append(Request(input=held, verb=verbs[(index + seed) % 7 % 3]))
-    return made
+        changed = replace(prompt, edits=edits[(seed + index) % len(edits)], prefixes=prefixes[index % 3])
+        created.append(Request(input=changed, verb=verbs[(index + seed) % 7 % 3]))
+    return created
 
 
 @settings(max_examples=6)
@@ -231,18 +231,18 @@ def test_results_do_not_depend_on_batch_or_order(
 def test_sharing_prompts_with_learned_values_does_not_change_results(kind: str, load_model: LoadModel) -> None:
     packed, plain = load_model(kind), load_model(kind, attention="eager")
     for edits in (*edits_for(packed._config.num_hidden_layers).values(), ()):
-        held = {"edits": edits, "prefixes": (prefix_for(packed._config),)}
-        requests = scoring(prompts_of(7, shared=20), **held)
+        interventions = {"edits": edits, "prefixes": (prefix_for(packed._config),)}
+        requests = scoring(prompts_of(7, shared=20), **interventions)
         ((_, plan),) = packed._plans(requests)
         last = max([1, *(edit.last for edit in edits)])
         assert max(batch.reuse for batch in plan.batches) == (0 if last == 30 else 20)
-        for found, other in zip(answer(packed, requests), answer(plain, requests), strict=True):
-            assert numbers(found) == pytest.approx(numbers(other), abs=1e-4)
+        for result, other in zip(answer(packed, requests), answer(plain, requests), strict=True):
+            assert numbers(result) == pytest.approx(numbers(other), abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", REPRESENTATIVE)
 @pytest.mark.parametrize("attention", ["packed", "eager"])
-def test_texts_equal_those_of_recomputing_every_step(kind: str, attention: str, load_model: LoadModel) -> None:
+def test_texts_equal_recomputing_every_step(kind: str, attention: str, load_model: LoadModel) -> None:
     model, reference = load_model(kind, attention=attention), make_model(kind)
     prefixes = (prefix_for(reference.config, 4),)
     for edits in edits_for(reference.config.num_hidden_layers).values():
@@ -251,9 +251,9 @@ def test_texts_equal_those_of_recomputing_every_step(kind: str, attention: str, 
         for prompt, output in zip(prompts, outputs, strict=True):
             (text,) = output.generations
             for step, token in enumerate(text.ids):
-                whole = torch.tensor([(*prompt.ids, *text.ids[:step])])
+                full = torch.tensor([(*prompt.ids, *text.ids[:step])])
                 with torch.no_grad(), edit_hooks(reference, edits, len(prompt.ids)):
-                    logits = reference(whole, **past_of(reference, prefixes)).logits[0, -1]
+                    logits = reference(full, **past_of(reference, prefixes)).logits[0, -1]
                 assert logits[token] >= logits.max() - 1e-4
 
 
@@ -264,14 +264,14 @@ def test_the_score_cache_distinguishes_prefixes_and_edits(load_model: LoadModel,
     cached = CachedModel(load_model("llama"), ScoreCache(tmp_path / "scores.sqlite"))
     config, (prompt,) = make_model("llama").config, prompts_of(9, count=1)
     edits = edits_for(3)
-    held: list[dict[str, Any]] = [
+    variants: list[dict[str, Any]] = [
         {},
         {"prefixes": (prefix_for(config),)},
         {"prefixes": (prefix_for(config, seed=3),)},
-        *({"edits": each} for each in edits.values()),
+        *({"edits": entry} for entry in edits.values()),
         {"edits": (replace(edits["add to the last"][0], last=2),)},
     ]
-    requests = [request for learned in held for request in scoring([prompt], **learned)]
+    requests = [request for learned in variants for request in scoring([prompt], **learned)]
     first = [cached([request])[0] for request in requests]
     assert cached.computed == len(requests)
     assert cached(requests) == first
@@ -290,12 +290,12 @@ def unsupported() -> list[tuple[str, Callable[[Any], Any], str]]:
     ]
 
 
-@pytest.mark.parametrize(("kind", "held", "code"), unsupported())
-def test_unsupported_learned_values_are_refused(kind: str, held: Any, code: str, load_model: LoadModel) -> None:
+@pytest.mark.parametrize(("kind", "change", "code"), unsupported())
+def test_unsupported_learned_values_are_refused(kind: str, change: Any, code: str, load_model: LoadModel) -> None:
     model = pk.load(kind) if kind == "fake" else load_model(kind)
     (prompt,) = prompts_of(1, count=1)
     with refused(pk.Unsupported, code, model=model.name):
-        answer(model, scoring([held(prompt)]))
+        answer(model, scoring([change(prompt)]))
 
 
 def test_attention_of_transformers_refuses_a_prefix_at_some_layers(load_model: LoadModel) -> None:

@@ -90,13 +90,13 @@ def rendered(model: Any, *manipulations: Any) -> list[Any]:
 def label_logprobs(model: Any, *manipulations: Any) -> list[list[float]]:
     """The log-probabilities of all tokens of all labels for each row, computed in one batch."""
     requests = [
-        Request(input=each.input, verb=Score(continuations=each.continuations)) for each in rendered(model, *manipulations)
+        Request(input=entry.input, verb=Score(continuations=entry.continuations)) for entry in rendered(model, *manipulations)
     ]
     return [[x for label in output.logprobs for x in label] for output in answer(model, requests)]
 
 
 def next_token_logprobs(model: Any, *manipulations: Any) -> list[tuple[float, ...]]:
-    """The log-probabilities of the whole vocabulary after the prompt, for each row."""
+    """The log-probabilities of all tokens after the prompt, for each row."""
     every = Read(token_ids=tuple(range(VOCABULARY)))
     return [
         output.logprobs
@@ -105,7 +105,7 @@ def next_token_logprobs(model: Any, *manipulations: Any) -> list[tuple[float, ..
 
 
 def peft_logprobs(peft_model: Any, ids: tuple[int, ...], words: tuple[tuple[int, ...], ...]) -> tuple[list[float], list[float]]:
-    """Label log-probabilities, and those of the vocabulary after the prompt, of one row by PEFT, one label at a time."""
+    """Computes label and next-token log-probabilities of one row with PEFT, one label at a time."""
     labels: list[float] = []
     after: list[float] = []
     for word in words:
@@ -157,40 +157,40 @@ def test_converted_checkpoints_give_equal_results_in_peft(name: str, folder: Pat
 
 
 def padded_on_the_left(prompts: list[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Padded ids, and the mask of what is not padding."""
+    """Left-padded ids and their attention mask."""
     blanks = [max(map(len, prompts)) - len(ids) for ids in prompts]
     mask = [[0] * blank + [1] * len(ids) for blank, ids in zip(blanks, prompts, strict=True)]
     return torch.tensor([[2] * blank + [*ids] for blank, ids in zip(blanks, prompts, strict=True)]), torch.tensor(mask)
 
 
 def test_left_padding_changes_results_in_peft_only(folder: Path, model: Any, tmp_path: Path) -> None:
-    """PEFT inserts its vectors before the padding, which separates them from the tokens."""
+    """PEFT inserts vectors before the padding, which separates them from the tokens."""
     peft_model = train_with_peft(folder, CONFIGS["prompt tuning"](), tmp_path)
     soft = pk.load_manipulation(tmp_path)
-    prompts = [each.input.ids for each in rendered(model)]
-    alone = torch.tensor([peft_logprobs(peft_model, ids, ((5,),))[1] for ids in prompts])
+    prompts = [entry.input.ids for entry in rendered(model)]
+    single = torch.tensor([peft_logprobs(peft_model, ids, ((5,),))[1] for ids in prompts])
     padded, mask = padded_on_the_left(prompts)
     with torch.no_grad():
         theirs = peft_model(input_ids=padded, attention_mask=mask).logits[:, -1].log_softmax(-1)
-    shift = (theirs - alone).abs().amax(1)
+    shift = (theirs - single).abs().amax(1)
     assert shift[0] > 0.1  # the shortest
     assert shift[-1] < 1e-4  # the longest has no padding
 
-    assert torch.allclose(torch.tensor(next_token_logprobs(model, soft)), alone, atol=1e-4)  # packed, without padding
+    assert torch.allclose(torch.tensor(next_token_logprobs(model, soft)), single, atol=1e-4)  # packed, without padding
     padding: Any = pk.load(str(folder), attention="eager")  # labels of a row padded on the right
     by_itself = [answer(padding, [one])[0].logprobs for one in score_requests(padding, soft)]
-    for found, expected in zip(answer(model, score_requests(model, soft)), by_itself, strict=True):
-        for label, other in zip(found.logprobs, expected, strict=True):
+    for result, expected in zip(answer(model, score_requests(model, soft)), by_itself, strict=True):
+        for label, other in zip(result.logprobs, expected, strict=True):
             assert label == pytest.approx(other, abs=1e-4)
-    assert torch.allclose(left_padded(base_model(folder), prompts, soft), alone, atol=1e-4)
+    assert torch.allclose(left_padded(base_model(folder), prompts, soft), single, atol=1e-4)
 
 
 def score_requests(model: Any, soft: Any) -> list[Request]:
-    return [Request(input=each.input, verb=Score(continuations=each.continuations)) for each in rendered(model, soft)]
+    return [Request(input=entry.input, verb=Score(continuations=entry.continuations)) for entry in rendered(model, soft)]
 
 
 def left_padded(model: Any, prompts: list[tuple[int, ...]], soft: Any) -> torch.Tensor:
-    """The forward of transformers with the padding before the vectors, where it belongs."""
+    """The forward of transformers with the padding correctly placed before the vectors."""
     vectors = torch.tensor(soft.parameters["vectors"].numpy())
     width, embedding, rows, masks = max(map(len, prompts)), model.get_input_embeddings(), [], []
     for ids in prompts:
@@ -205,23 +205,23 @@ def left_padded(model: Any, prompts: list[tuple[int, ...]], soft: Any) -> torch.
 def test_left_padding_with_a_prefix_changes_results_in_peft_only(folder: Path, model: Any, tmp_path: Path) -> None:
     """PEFT has the padding between prefix and tokens. Position ids correct that, but sliding windows still count it."""
     peft_model, prefix = train_with_peft(folder, CONFIGS["prefix tuning"](), tmp_path), pk.load_manipulation(tmp_path)
-    prompts = [each.input.ids for each in rendered(model)]
-    alone = torch.tensor([peft_logprobs(peft_model, ids, ((5,),))[1] for ids in prompts])
+    prompts = [entry.input.ids for entry in rendered(model)]
+    single = torch.tensor([peft_logprobs(peft_model, ids, ((5,),))[1] for ids in prompts])
     padded, mask = padded_on_the_left(prompts)
 
-    def shift(**more: Any) -> torch.Tensor:
+    def shift(**options: Any) -> torch.Tensor:
         with torch.no_grad():
-            theirs = peft_model(input_ids=padded, attention_mask=mask, **more).logits[:, -1].log_softmax(-1)
-        return (theirs - alone).abs().amax(1)
+            theirs = peft_model(input_ids=padded, attention_mask=mask, **options).logits[:, -1].log_softmax(-1)
+        return (theirs - single).abs().amax(1)
 
     assert shift()[0] > 0.1  # the shortest
     assert shift()[-1] < 1e-4  # the longest has no padding
     shortest = shift(position_ids=(mask.cumsum(1) - 1).clamp(min=0))[0]
     assert shortest > 0.1 if peft_model.config.model_type.startswith("gemma3") else shortest < 1e-4
 
-    assert torch.allclose(torch.tensor(next_token_logprobs(model, prefix)), alone, atol=1e-4)  # packed, without padding
+    assert torch.allclose(torch.tensor(next_token_logprobs(model, prefix)), single, atol=1e-4)  # packed, without padding
     padding: Any = pk.load(str(folder), attention="eager")
-    assert torch.allclose(torch.tensor(next_token_logprobs(padding, prefix)), alone, atol=1e-4)
+    assert torch.allclose(torch.tensor(next_token_logprobs(padding, prefix)), single, atol=1e-4)
 
 
 def test_generation_uses_the_prefix_that_peft_may_ignore(folder: Path, model: Any, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from tests.support.tiny import CONFIGS, make_model
 
 
 def random_requests(seed: int, count: int = 6, shared: int = 12) -> list[Request]:
-    """`Score` and `Read` requests whose prompts begin with the same tokens."""
+    """`Score` and `Read` requests with prompts that start with the same tokens."""
     read, score = Read(token_ids=(4, 9), top_m=2, hidden_layer=1), Score(continuations=((5, 6), (5, 7, 8), (9,)))
     prompts = random_prompts(count, seed=seed, shared=shared)
     return [Request(input=TextInput(ids=ids), verb=read if i % 3 == 2 else score) for i, ids in enumerate(prompts)]
@@ -44,8 +44,8 @@ def as_vectors(request: Request, embedding: Any, places: set[int]) -> Request:
 def test_embeddings_as_vectors_give_the_results_of_the_tokens(kind: str, load_model: LoadModel) -> None:
     embedding, requests = make_model(kind).get_input_embeddings(), random_requests(1)
     learned = [as_vectors(request, embedding, {0, 1, 3, 4, 11, 14}) for request in requests]
-    for expected, found in zip(answer(load_model(kind), requests), answer(load_model(kind), learned), strict=True):
-        assert numbers(found) == pytest.approx(numbers(expected), abs=1e-4)
+    for expected, result in zip(answer(load_model(kind), requests), answer(load_model(kind), learned), strict=True):
+        assert numbers(result) == pytest.approx(numbers(expected), abs=1e-4)
     texts = [replace(request, verb=Generate(max_tokens=6)) for request in requests[:2]]
     vectors = [replace(request, verb=Generate(max_tokens=6)) for request in learned[:2]]
     assert answer(load_model(kind), vectors) == answer(load_model(kind), texts)
@@ -56,13 +56,13 @@ def test_random_vectors_give_the_results_of_transformers(kind: str, load_model: 
     model = make_model(kind)
     rows = torch.randn((4, 32), generator=torch.Generator().manual_seed(3))
     prompt = TextInput(ids=(-1, -2, 5, 9, 30, -4, 77, -1), vectors=array_of(rows))
-    (found,) = answer(load_model(kind), [Request(input=prompt, verb=Score(continuations=((8, 12), (40,))))])
-    whole = torch.tensor([[*prompt.ids, 8]])
-    embeds = model.get_input_embeddings()(whole.clamp(min=0))
-    embeds[whole < 0] = rows[-1 - whole[whole < 0]]
+    (result,) = answer(load_model(kind), [Request(input=prompt, verb=Score(continuations=((8, 12), (40,))))])
+    complete = torch.tensor([[*prompt.ids, 8]])
+    embeds = model.get_input_embeddings()(complete.clamp(min=0))
+    embeds[complete < 0] = rows[-1 - complete[complete < 0]]
     logprobs = model(inputs_embeds=embeds).logits[0].log_softmax(-1)
     expected = [logprobs[-2, 8].item(), logprobs[-1, 12].item(), logprobs[-2, 40].item()]
-    assert numbers(found) == pytest.approx(expected, abs=1e-4)
+    assert numbers(result) == pytest.approx(expected, abs=1e-4)
 
 
 def mixed(seed: int) -> list[Request]:
@@ -70,13 +70,13 @@ def mixed(seed: int) -> list[Request]:
     draw = torch.Generator().manual_seed(seed)
     one, other = torch.randn((10, 32), generator=draw), torch.randn((10, 32), generator=draw)
     first = tuple(range(-1, -11, -1))
-    made = []
+    created = []
     for index, request in enumerate(random_requests(seed, count=9, shared=3)):
         rows = (one, other, one.flip(0), None)[index % 4]
         ids = first[::-1] if index % 4 == 2 else first
         learned = TextInput(ids=request.input.ids) if rows is None else None
-        made.append(replace(request, input=learned or TextInput(ids=ids + request.input.ids, vectors=array_of(rows))))
-    return made
+        created.append(replace(request, input=learned or TextInput(ids=ids + request.input.ids, vectors=array_of(rows))))
+    return created
 
 
 @settings(max_examples=10)

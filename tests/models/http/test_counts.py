@@ -14,7 +14,7 @@ CALLS = 25
 
 
 class SlowCounter(Counter[str]):
-    """A counter that lets other threads run between reading and writing a count, so that unlocked updates are lost."""
+    """A counter that yields to other threads between reading and writing a count, which loses unlocked updates."""
 
     def __getitem__(self, key: str) -> int:
         count: int = super().get(key, 0)

@@ -150,7 +150,7 @@ def scores(outputs: list[Output]) -> list[float]:
 # ---- exactness --------------------------------------------------------------------------------------
 
 
-def test_scores_by_named_tokens_equal_those_of_hf(folder: Path) -> None:
+def test_scores_by_named_tokens_equal_hf(folder: Path) -> None:
     expected = scores(outputs_of(pk.load(folder), SCORES))
     with serving(FakeServer(folder)) as url:
         model = load(url, folder)
@@ -164,15 +164,15 @@ def test_tokens_outside_the_top_get_an_upper_bound_and_a_note(folder: Path) -> N
     expected = scores(outputs_of(pk.load(folder), SCORES))
     with serving(FakeServer(folder, named=False, top=5)) as url:
         model = load(url, folder)
-        found = scores(outputs_of(model, SCORES))
-    for one, other in zip(expected, found, strict=True):
+        result = scores(outputs_of(model, SCORES))
+    for one, other in zip(expected, result, strict=True):
         assert other == pytest.approx(one, abs=1e-5) or other > one
     outside = sum(model._counts._outside_top.values())
     assert outside > 0
     assert any(note.startswith(f"{outside} ") for note in model.notes())
 
 
-def test_greedy_texts_equal_those_of_hf_for_prompts_of_ids_and_of_text(folder: Path) -> None:
+def test_greedy_texts_equal_hf_for_prompts_of_ids_and_of_text(folder: Path) -> None:
     hf = pk.load(folder)
     texts = ["Review: the film was good", "The answer is"]
     requests = [
@@ -185,14 +185,12 @@ def test_greedy_texts_equal_those_of_hf_for_prompts_of_ids_and_of_text(folder: P
     expected: list[Any] = outputs_of(hf, requests)
     for script in (FakeServer(folder), FakeServer(folder, ids=False)):
         with serving(script) as url:
-            found: list[Any] = outputs_of(load(url, folder), requests)
-        assert [x.generations[0].text for x in found] == [x.generations[0].text for x in expected]
+            result: list[Any] = outputs_of(load(url, folder), requests)
+        assert [x.generations[0].text for x in result] == [x.generations[0].text for x in expected]
 
 
 @pytest.mark.parametrize("constrained", ["choice", "schema", ""])
-def test_with_chat_alone_labels_are_read_from_replies_and_a_note_says_so(
-    folder: Path, tmp_path: Path, constrained: str
-) -> None:
+def test_with_only_chat_labels_are_parsed_from_replies_and_noted(folder: Path, tmp_path: Path, constrained: str) -> None:
     script = FakeServer(folder, completions=False)
     script.constrained, script.reply = constrained, "It is Positive, I think."
     words = pk.Verbalizer({"negative": "Negative", "positive": "Positive"})
@@ -303,13 +301,13 @@ def test_requests_are_retried_until_the_server_is_back(folder: Path) -> None:
         model = load(url, folder, max_retries=10)
         model.load()
     port = int(url.split(":")[2].split("/")[0])
-    found: list[Output] = []
-    thread = threading.Thread(target=lambda: found.extend(outputs_of(model, SCORES)))
+    result: list[Output] = []
+    thread = threading.Thread(target=lambda: result.extend(outputs_of(model, SCORES)))
     thread.start()
     time.sleep(1.5)
     with serving(script, port):
         thread.join(30)
-    assert scores(found) == pytest.approx(scores(outputs_of(pk.load(folder), SCORES)), abs=1e-5)
+    assert scores(result) == pytest.approx(scores(outputs_of(pk.load(folder), SCORES)), abs=1e-5)
 
 
 def test_a_run_stopped_by_its_budget_can_be_resumed(folder: Path, tmp_path: Path) -> None:
@@ -327,7 +325,7 @@ def test_a_run_stopped_by_its_budget_can_be_resumed(folder: Path, tmp_path: Path
                 cache=False,
             )
 
-        whole = run("whole")
+        full = run("whole")
         with refused(ServerError, "budget-spent", setting="max_requests", limit=20, spent=20):
             run("broken", max_requests=20)
         with refused(ServerError, "budget-spent", setting="max_tokens_total", limit=100):
@@ -335,7 +333,7 @@ def test_a_run_stopped_by_its_budget_can_be_resumed(folder: Path, tmp_path: Path
         again = run("broken")
     assert again.resumed > 0
     for file in ("run.json", "samples.jsonl", "summary.json"):
-        assert (again.path / file).read_bytes() == (whole.path / file).read_bytes()
+        assert (again.path / file).read_bytes() == (full.path / file).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def hf() -> Any:
 
 @cache
 def vllm() -> Any:
-    """One engine for the module, started for learned vectors too."""
+    """One engine for all tests of the module, with support for learned vectors."""
     model: Any = pk.load("vllm:demo", max_model_len=8192, dtype="float32")
     model._started(vectors=True)
     return model
@@ -102,8 +102,8 @@ class TestEngine:
     @pytest.mark.parametrize(("name", "k", "limit"), [("sst2", 16, 32), ("banking77", 16, 4), ("trec", 4, 16)])
     def test_label_logprobs_equal_transformers(self, name: str, k: int, limit: int) -> None:
         requests = requests_of(name, k=k, limit=limit)
-        expected, found = scores(outputs_of(hf(), requests)), scores(outputs_of(vllm(), requests))
-        for one, other in zip(expected, found, strict=True):
+        expected, result = scores(outputs_of(hf(), requests)), scores(outputs_of(vllm(), requests))
+        for one, other in zip(expected, result, strict=True):
             assert other == pytest.approx(one, abs=TOLERANCE)
 
     @data
@@ -111,7 +111,7 @@ class TestEngine:
         outputs_of(vllm(), requests_of("sst2", k=16, limit=32))
         assert vllm().prefix_cache_hit_rate() > 0.8
 
-    def test_named_and_most_likely_tokens_equal_those_of_transformers(self) -> None:
+    def test_named_and_most_likely_tokens_equal_transformers(self) -> None:
         many = tuple(range(300))
         requests = [
             Request(input=TextInput(ids=PROMPT), verb=Read(token_ids=many, top_m=25)),
@@ -119,11 +119,11 @@ class TestEngine:
             Request(input=TextInput(ids=PROMPT[:3]), verb=Read(top_m=3)),
         ]
         expected: list[Any] = outputs_of(hf(), requests)
-        found: list[Any] = outputs_of(vllm(), requests)
-        assert found[0].logprobs == pytest.approx(expected[0].logprobs, abs=TOLERANCE)
+        result: list[Any] = outputs_of(vllm(), requests)
+        assert result[0].logprobs == pytest.approx(expected[0].logprobs, abs=TOLERANCE)
         for index in (0, 2):
-            assert [token for token, _ in found[index].top] == [token for token, _ in expected[index].top]
-        assert found[1].logprobs[1] == pytest.approx(expected[1].logprobs[1], abs=TOLERANCE)
+            assert [token for token, _ in result[index].top] == [token for token, _ in expected[index].top]
+        assert result[1].logprobs[1] == pytest.approx(expected[1].logprobs[1], abs=TOLERANCE)
 
     def test_greedy_texts_equal_transformers(self) -> None:
         requests = [
@@ -155,7 +155,7 @@ class TestEngine:
             Request(input=prompt, verb=Score(continuations=((9079,), (7001, 563)))),
             Request(input=TextInput(ids=PROMPT), verb=Score(continuations=((9079,),))),
         ]
-        found: list[Any] = outputs_of(vllm(), mixed)
+        result: list[Any] = outputs_of(vllm(), mixed)
         hf().load()
         model = transformers_model()
         rows = model.get_input_embeddings()(torch.tensor([[max(0, token) for token in prompt.ids] + [7001]]))
@@ -164,11 +164,11 @@ class TestEngine:
             logprobs = model(inputs_embeds=rows).logits[0].log_softmax(-1)
         last = len(prompt.ids) - 1
         expected = [logprobs[last, 9079].item(), logprobs[last, 7001].item(), logprobs[last + 1, 563].item()]
-        assert [*found[0].logprobs[0], *found[0].logprobs[1]] == pytest.approx(expected, abs=TOLERANCE)
-        assert found[1].logprobs[0] == pytest.approx(scores(outputs_of(hf(), mixed[1:]))[0], abs=TOLERANCE)
+        assert [*result[0].logprobs[0], *result[0].logprobs[1]] == pytest.approx(expected, abs=TOLERANCE)
+        assert result[1].logprobs[0] == pytest.approx(scores(outputs_of(hf(), mixed[1:]))[0], abs=TOLERANCE)
 
     def test_a_soft_prompt_scores_the_same_as_in_transformers(self, tmp_path: Path) -> None:
-        """Parameters trained on one engine work on the other, whose token embeddings are equal."""
+        """Parameters trained on one engine work on the other, because the token embeddings are equal."""
         task, prompt = pk.task("sentiment"), pk.Prompt("sentiment/review")
         ids = (2, 818, 5279, 262143)
         assert rows_of(vllm().embed(ids)) == pytest.approx(rows_of(hf().embed(ids)))
@@ -176,11 +176,11 @@ class TestEngine:
         initial = blank.initial_parameters(pk.Predictor(hf(), [prompt, blank], reader_for(task)).bind_context(task))
         folder = save(blank.with_parameters(initial, base_of(hf())), tmp_path)
         rows = [Example(id=row.id, inputs=row.inputs) for row in by_hash(task.rows("test"), 12)]
-        found = []
+        result = []
         for model in (hf(), vllm()):
             predictor = pk.Predictor(model, [prompt, pk.load_manipulation(folder)], reader_for(task))
-            found.append(scores(outputs_of(model, predictor.bind(task).requests(rows))))
-        for one, other in zip(*found, strict=True):
+            result.append(scores(outputs_of(model, predictor.bind(task).requests(rows))))
+        for one, other in zip(*result, strict=True):
             assert other == pytest.approx(one, abs=TOLERANCE)
 
     def test_a_soft_prompt_is_trained_without_gradients(self, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ class TestEngine:
             pk.load("vllm:demo", **settings).load()
 
     @data
-    def test_the_command_writes_nothing_else_equals_hf_and_leaves_no_process(self, tmp_path: Path) -> None:
+    def test_the_command_prints_only_its_result_equals_hf_and_leaves_no_process(self, tmp_path: Path) -> None:
         """Also counts the predictions that bfloat16 changes."""
         runs = {}
         for model, dtype in (("demo", "float32"), ("vllm:demo", "float32"), ("vllm:demo", "bfloat16")):
@@ -240,7 +240,7 @@ class TestEngine:
 
     @pytest.mark.parametrize("wait", [1, 45])
     def test_ctrl_c_ends_the_engine(self, tmp_path: Path, wait: float) -> None:
-        """Interrupts while the engine starts, and while it works or is about to."""
+        """Interrupts the engine during startup and during or just before a request."""
         process = started(["eval", "sentiment", "--model", "vllm:demo", "--out", str(tmp_path)])
         while len(of_session(process.pid)) < 3:
             time.sleep(0.5)
@@ -265,11 +265,11 @@ class TestServer:
         exact = ["eval", "sst2", "--model", "http:gemma", "--set", "tokenizer=demo", "--set", "max_retries=40", *options]
         server = serve(port)
         try:
-            whole = run_of([*exact, "--limit", "32", "--no-cache"])
-            requests = [json.loads(line) for line in (whole / "samples.jsonl").read_text().splitlines()]
+            full = run_of([*exact, "--limit", "32", "--no-cache"])
+            requests = [json.loads(line) for line in (full / "samples.jsonl").read_text().splitlines()]
             expected = scores(outputs_of(hf(), requests_of("sst2", k=16, limit=32)))
-            found = [x["logprobs"] for row in requests for x in row["continuations"]]
-            for one, other in zip(expected, found, strict=True):
+            result = [x["logprobs"] for row in requests for x in row["continuations"]]
+            for one, other in zip(expected, result, strict=True):
                 assert other == pytest.approx(one, abs=TOLERANCE)
             chat = run_of(["eval", "sst2", "--model", "http:gemma", "--chat", *options, "--limit", "8"])
             notes = json.loads((chat / "timing.json").read_text())["notes"]
@@ -278,7 +278,7 @@ class TestServer:
             lines = tmp_path / "none"
             while not (lines.is_file() and lines.read_bytes().count(b"\n") >= 5):
                 time.sleep(0.05)
-                others = [path for path in tmp_path.glob("sst2-*") if path not in (whole, chat)]
+                others = [path for path in tmp_path.glob("sst2-*") if path not in (full, chat)]
                 lines = others[0] / "samples.jsonl" if others else lines
             killed(server)
             server = serve(port)
@@ -316,7 +316,7 @@ def serve(port: int) -> subprocess.Popen[bytes]:
 
 
 def killed(server: subprocess.Popen[bytes]) -> None:
-    """Kills the server and the processes of its engine, which it cannot end itself after that."""
+    """Kills the server and the processes of its engine, which a killed server cannot end."""
     os.killpg(server.pid, signal.SIGKILL)
     server.wait()
     assert ended(server.pid)
@@ -351,15 +351,15 @@ def ended(session: int) -> bool:
 
 def of_session(session: int) -> list[str]:
     """Returns the running processes of a session."""
-    found = []
+    result = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             fields = (path / "stat").read_text().rsplit(")", 1)[1].split()
         except OSError:  # the process has just ended
             continue
         if int(fields[3]) == session and fields[0] != "Z":
-            found.append(path.name)
-    return found
+            result.append(path.name)
+    return result
 
 
 def transformers_model() -> Any:

@@ -1,4 +1,4 @@
-"""Optimizers: unbiased estimates, optima that are found, and steps that depend only on the checkpoint."""
+"""Optimizers: unbiased estimates, convergence, and steps that depend only on the checkpoint."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ sources: [{files: {test: rows.jsonl}, inputs: {text: text}, label: label, hold_o
 
 
 class QuadraticObjective:
-    """The loss (p - target)^2 / 2 of vectors; for tokens a loss for each position and token, and one of neighbors."""
+    """The loss (p - target)^2 / 2 for vectors; for tokens, a table of losses per position and per pair of neighbors."""
 
     def __init__(self, target: Any, table: Any = None) -> None:
         self.target, self.table = np.asarray(target, np.float64), table
         self.tried: list[Any] = []
 
     def losses(self, candidates: Sequence[Parameters]) -> list[float]:
-        self.tried += [each["x"].numpy().copy() for each in candidates]
-        return [self._loss(each["x"].numpy()) for each in candidates]
+        self.tried += [item["x"].numpy().copy() for item in candidates]
+        return [self._loss(item["x"].numpy()) for item in candidates]
 
     def _loss(self, p: Any) -> float:
         if self.table is None:
@@ -122,18 +122,18 @@ def test_cma_es_finds_the_optimum_of_its_subspace_and_stays_in_it(seed: int) -> 
     begin, target = chance.normal(size=(6, 5)), chance.normal(size=(6, 5))
     state, objective = initial_state(begin), QuadraticObjective(target)
     steps(pk.CmaEs(subspace=4, sigma=0.5), state, objective, 90, seed=seed)
-    moved = np.array([each - begin for each in objective.tried]).reshape(-1, 30)
+    moved = np.array([item - begin for item in objective.tried]).reshape(-1, 30)
     sizes, basis = np.linalg.svd(moved[:50])[1:]
     assert (sizes > 1e-4).sum() == 4
-    wanted = begin.ravel() + basis[:4].T @ (basis[:4] @ (target - begin).ravel())
-    assert state.parameters["x"].numpy().ravel() == pytest.approx(wanted, abs=0.02)
+    optimum = begin.ravel() + basis[:4].T @ (basis[:4] @ (target - begin).ravel())
+    assert state.parameters["x"].numpy().ravel() == pytest.approx(optimum, abs=0.02)
 
 
 def test_the_first_population_deviates_by_the_scale_of_the_parameters() -> None:
     begin = np.full((20, 30), 7.0)
     objective = QuadraticObjective(begin)
     steps(pk.CmaEs(subspace=40, population=30), initial_state(begin), objective, 1)
-    lengths = [np.sqrt(np.mean((each - begin) ** 2)) for each in objective.tried]
+    lengths = [np.sqrt(np.mean((item - begin) ** 2)) for item in objective.tried]
     assert np.mean(lengths) == pytest.approx(7, rel=0.1)
     assert len(objective.tried) == 30
 
@@ -142,7 +142,7 @@ def test_the_first_population_deviates_by_the_scale_of_the_parameters() -> None:
 
 
 @given(st.integers(0, 30), st.integers(1, 6), st.integers(1, 5))
-def test_hotflip_never_raises_the_loss(seed: int, candidates: int, length: int) -> None:
+def test_hotflip_does_not_increase_the_loss(seed: int, candidates: int, length: int) -> None:
     table = np.random.default_rng(seed).normal(size=(length, 12))
     state, objective = initial_state(np.zeros(length)), QuadraticObjective(0, table)
     losses = steps(pk.HotFlip(candidates=candidates), state, objective, 3 * length, seed=seed)
@@ -160,19 +160,19 @@ def test_hotflip_visits_every_position_once_a_sweep_and_tries_the_best_tokens() 
         objective.tried.clear()
         step(objective, {})
         state.step += 1
-        (place,) = {int(np.flatnonzero(each != before)[0]) for each in objective.tried}
+        (place,) = {int(np.flatnonzero(item != before)[0]) for item in objective.tried}
         places.append(place)
         others = [token for token in np.argsort(table[place]) if token != before[place]]
-        assert [int(each[place]) for each in objective.tried] == others[:3]
+        assert [int(item[place]) for item in objective.tried] == others[:3]
     assert sorted(places[:4]) == sorted(places[4:]) == [0, 1, 2, 3]
 
 
-def test_hotflip_never_tries_a_disallowed_token() -> None:
+def test_hotflip_tries_only_allowed_tokens() -> None:
     table = np.random.default_rng(0).normal(size=(4, 12))
     table[:, 2:] = np.inf
     state, objective = initial_state(np.zeros(4)), QuadraticObjective(0, table)
     steps(pk.HotFlip(candidates=100), state, objective, 8)
-    assert {int(token) for each in objective.tried for token in each} <= {0, 1}
+    assert {int(token) for item in objective.tried for token in item} <= {0, 1}
     table[:, 1] = np.inf
     steps(pk.HotFlip(), initial_state(np.zeros(4)), QuadraticObjective(0, table), 4)  # no candidates
 
@@ -192,8 +192,8 @@ def objective_for(optimizer: Any) -> tuple[TrainingState, QuadraticObjective]:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZER_EXAMPLES, ids=str)
 def test_a_step_depends_only_on_the_checkpoint(optimizer: Any, tmp_path: Path) -> None:
-    whole, objective = objective_for(optimizer)
-    losses = steps(optimizer, whole, objective, 9)
+    complete, objective = objective_for(optimizer)
+    losses = steps(optimizer, complete, objective, 9)
     cut = objective_for(optimizer)[0]
     for place in range(9):
         cut.losses += steps(optimizer, cut, objective, 1)
@@ -203,7 +203,7 @@ def test_a_step_depends_only_on_the_checkpoint(optimizer: Any, tmp_path: Path) -
         assert read is not None
         assert read == cut
         cut = read
-    assert cut.parameters == whole.parameters
+    assert cut.parameters == complete.parameters
     assert cut.losses == losses
 
 
@@ -213,13 +213,13 @@ def test_results_depend_on_the_seed(optimizer: Any) -> None:
     for seed in (0, 0, 1):
         state, objective = objective_for(optimizer)
         steps(optimizer, state, objective, 2, seed=seed)
-        ends.append((state.parameters, [each.tolist() for each in objective.tried]))
+        ends.append((state.parameters, [item.tolist() for item in objective.tried]))
     assert ends[0] == ends[1]
     assert (ends[0] != ends[2]) == (optimizer.name != "adamw")
 
 
 def test_names_are_unique_and_settings_are_recorded() -> None:
-    assert {each.name for each in OPTIMIZER_EXAMPLES} == set(OPTIMIZERS)
+    assert {item.name for item in OPTIMIZER_EXAMPLES} == set(OPTIMIZERS)
     for spelling in ("adamw:weight_decay=0.1", "spsa:averaged=3", "cma-es:population=20:sigma=2", "hotflip:candidates=4"):
         config = TrainingConfig.from_keywords({"optimizer": spelling})
         assert json.loads(json.dumps(config.settings())) == config.settings()
@@ -323,7 +323,7 @@ def test_training_from_scores_alone_lowers_the_loss_without_caching(
     assert pk.load_manipulation(result.saved[0]) == result.learned[0]
 
 
-@pytest.mark.parametrize("change", [pk.Prefix(2), pk.SteeringVector((1,)), pk.LoReFT(2)], ids=lambda each: each.name)
+@pytest.mark.parametrize("change", [pk.Prefix(2), pk.SteeringVector((1,)), pk.LoReFT(2)], ids=lambda item: item.name)
 @pytest.mark.parametrize("optimizer", BLACK_BOX)
 def test_layer_manipulations_train_from_scores_and_keep_their_units(
     folder: Path, tmp_path: Path, optimizer: str, change: Any
@@ -343,26 +343,26 @@ def test_training_without_gradients_resumes_exactly(folder: Path, tmp_path: Path
         if done == 5:
             raise InterruptedError
 
-    whole = trained(folder, tmp_path / "whole", model=pk.load("fake"), optimizer=optimizer)
+    complete = trained(folder, tmp_path / "whole", model=pk.load("fake"), optimizer=optimizer)
     with pytest.raises(InterruptedError):
         trained(folder, tmp_path / "cut", model=pk.load("fake"), optimizer=optimizer, progress=stop)
     result = trained(folder, tmp_path / "cut", model=pk.load("fake"), optimizer=optimizer)
     assert result.resumed == 4
     resumed, expected = [
-        (result.learned, result.losses, result.dev_evaluations, result.rows_computed) for result in (result, whole)
+        (result.learned, result.losses, result.dev_evaluations, result.rows_computed) for result in (result, complete)
     ]
     assert resumed == expected
-    assert len(set(whole.losses)) == 6
+    assert len(set(complete.losses)) == 6
 
 
 def test_a_killed_training_resumes_exactly(folder: Path, tmp_path: Path) -> None:
-    """Steps with `fake` are short, and the process is killed at any point of one."""
+    """Kills the process at an arbitrary point of a step; steps with the fake model are short."""
     command = [sys.executable, "-m", "promptkit", "train", "task.yaml", "--model", "fake", "--steps", "60", "--eval-every", "1"]
     command += ["--dev", "4", "--batch-size", "4", "--optimizer", "cma-es:subspace=30", "--patience", "99"]
 
     def start(out: str) -> subprocess.Popen[bytes]:
-        whole = [*command, "--out", str(tmp_path / out)]
-        return subprocess.Popen(whole, cwd=folder, stdout=subprocess.DEVNULL, start_new_session=True)
+        complete = [*command, "--out", str(tmp_path / out)]
+        return subprocess.Popen(complete, cwd=folder, stdout=subprocess.DEVNULL, start_new_session=True)
 
     cut = start("cut")
     while not list((tmp_path / "cut").glob("*/checkpoint.safetensors")):
