@@ -84,7 +84,7 @@ def test_an_instruct_model_without_its_chat_template_causes_a_warning(warnings_o
 def test_a_label_that_is_a_prefix_of_another_causes_a_warning(warnings_of, words, named):
     (warning,) = warnings_of(words=words)
     assert warning.code == "indistinct-labels"
-    assert f"tokens of {named} are" in warning.message
+    assert named in warning.message
 
 
 def test_labels_with_the_same_tokens_cause_a_warning(warnings_of):

@@ -230,7 +230,7 @@ def test_a_calibration_that_cannot_be_fitted_is_refused_before_the_model_is_quer
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = write_task(tmp_path / "task")
-    monkeypatch.setattr(FakeModel, "answer", None)
+    monkeypatch.setattr(FakeModel, "answer", lambda *_: pytest.fail("the model was queried"))
     for calibration, code, fields in (
         (pk.calibrate.ProCa(rows=7), "too-few-rows", {"calibration": "proca", "given": 7, "needed": 8}),
         (pk.calibrate.Prior(target=(0.2, 0.3, 0.5)), "wrong-length", {"calibration": "prior", "given": 3, "needed": 2}),
