@@ -110,6 +110,7 @@ def fit_probe(features: Floats, gold: Integers, labels: int, strengths: Sequence
         labels: Number of labels K; some may have no rows.
         strengths: Candidate values of C; ties go to the first. With a single candidate there is no cross-validation.
     """
+    from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import make_pipeline
@@ -119,7 +120,9 @@ def fit_probe(features: Floats, gold: Integers, labels: int, strengths: Sequence
     strength = strengths[0] if len(strengths) == 1 else DEFAULT_STRENGTH
     if len(np.unique(gold)) == 1:
         return _constant_probe(features.shape[1], gold[0], labels, strength)
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000, tol=1e-6))
+    # With fewer rows than features the solution lies in the span of the rows: a rotation into it changes nothing but the time.
+    rotation = [PCA(svd_solver="full")] if features.shape[1] > len(features) else []
+    model = make_pipeline(StandardScaler(), *rotation, LogisticRegression(C=strength, max_iter=1000, tol=1e-6))
     if len(strengths) == 1 or not splits:
         return _as_probe(model.fit(features, gold), labels)
 
@@ -140,8 +143,12 @@ def _constant_probe(width: int, label: int, labels: int, strength: float) -> Fit
 
 def _as_probe(model: Pipeline, labels: int, validation_loss: float = 0.0) -> FittedProbe:
     """Returns the coefficients of a fitted scikit-learn pipeline, for features that are not standardized and for all labels."""
-    scaler, regression = model[0], model[-1]
-    weights, bias = regression.coef_.T / scaler.scale_[:, None], regression.intercept_
+    scaler, *rotation, regression = (step for _, step in model.steps)
+    weights, bias = regression.coef_.T, regression.intercept_
+    for pca in rotation:
+        weights = pca.components_.T @ weights
+        bias = bias - pca.mean_ @ weights
+    weights = weights / scaler.scale_[:, None]
     bias = bias - scaler.mean_ @ weights
     if len(regression.classes_) == 2:  # scikit-learn has the log-odds of the second label only
         weights, bias = weights * [[-0.5, 0.5]], bias * np.array([-0.5, 0.5])
