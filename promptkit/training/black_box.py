@@ -11,7 +11,7 @@ from promptkit.core.distributed import processes
 from promptkit.core.errors import Unsupported
 from promptkit.core.requests import Output, Request, ScoreOutput
 from promptkit.training.dataset import TrainingData
-from promptkit.training.losses import RowLoss, gathered
+from promptkit.training.objective import RowLoss, gathered
 from promptkit.training.optimizers.base import Parameters
 
 if TYPE_CHECKING:

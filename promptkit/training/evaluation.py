@@ -5,7 +5,7 @@ from __future__ import annotations
 from promptkit.training.checkpoint import DevEvaluation, TrainingState
 from promptkit.training.config import TrainingConfig
 from promptkit.training.dataset import TrainingData
-from promptkit.training.losses import Losses, mean_loss
+from promptkit.training.objective import Losses, mean_loss
 
 
 def evaluate_dev(losses: Losses, data: TrainingData, state: TrainingState) -> DevEvaluation:

@@ -19,7 +19,7 @@ from promptkit.core.model import Differentiable, DifferentiableScores, Precision
 from promptkit.manipulate.learned.tensors import to_tensor
 from promptkit.manipulate.learned.vocabulary import non_text_ids
 from promptkit.training.dataset import TrainingData
-from promptkit.training.losses import RowLoss, gathered
+from promptkit.training.objective import RowLoss, gathered
 from promptkit.training.optimizers.base import Parameters
 from promptkit.training.parameters import divided
 

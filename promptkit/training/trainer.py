@@ -37,7 +37,7 @@ from promptkit.training.dataset import TrainingData
 from promptkit.training.evaluation import evaluate_dev, record, stop_reason
 from promptkit.training.gradients import GradientLosses
 from promptkit.training.learnables import prompt_of, trainable_manipulation
-from promptkit.training.losses import BatchObjective, Losses
+from promptkit.training.objective import BatchObjective, Losses
 from promptkit.training.optimizers.base import Step
 from promptkit.training.parameters import divided, owner
 from promptkit.training.result import TrainingResult

@@ -1,4 +1,4 @@
-"""The losses of rows as a function of the parameters: the protocol, and the objective of one step."""
+"""The objective of one training step: losses of rows as a function of the parameters. The loss itself is `promptkit.align.loss`."""
 
 from __future__ import annotations
 
