@@ -1,4 +1,7 @@
-"""The objective of one training step: losses of rows as a function of the parameters. The loss itself is `promptkit.align.loss`."""
+"""The objective of one training step: losses of rows as a function of the parameters.
+
+The loss itself is defined in `promptkit.align.loss`.
+"""
 
 from __future__ import annotations
 
