@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import exp, log
+from typing import Literal
 
 from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import TextInput
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Generate, Generation
-from promptkit.models.generation import sampling_seed
+from promptkit.core.thinking import open_thought, without_thoughts
+from promptkit.models.generation import TAIL, sampling_seed, stop_position
 from promptkit.models.http.capabilities import ServerCapabilities
-from promptkit.models.http.chat import messages_of
+from promptkit.models.http.chat import messages_of, template_arguments
 from promptkit.models.http.client import Server
 from promptkit.models.http.counts import ResponseCounts
 from promptkit.models.http.protocol import (
@@ -73,13 +75,23 @@ class Completions:
             body["stop"] = list(verb.stop)
         if self._capabilities.named:  # vLLM's server, which otherwise applies the model's generation settings
             body |= {"top_k": -1, "min_p": 0, "repetition_penalty": 1}
+        text, ended = self._text(body, prompt)
+        thought = open_thought(self._tokenizer.decode(prompt.ids[-TAIL:]))
+        if verb.stop and ended != "length" and not (without_thoughts(thought + text) or "").strip():
+            # a stop string at the start of the reply or in a thought does not end the text
+            text, ended = self._text({name: value for name, value in body.items() if name != "stop"}, prompt)
+            stop = stop_position(text, verb.stop, thought=thought)
+            text, ended = (text, ended) if stop is None else (text[:stop], "stop")
+        return Generation(ids=self._tokenizer.encode(text).ids, text=text, ended=ended)
+
+    def _text(self, body: Mapping[str, object], prompt: TextInput) -> tuple[str, Literal["stop", "end", "length"]]:
+        """Returns one text and why it ended."""
         if self._capabilities.prompts == "chat":
-            response = self._server.post("/chat/completions", {**body, "messages": messages_of(prompt.ids)})
-            text = reply_text(self._server, response)
-        else:
-            response = self._server.post("/completions", {**body, "prompt": self._prompt(prompt)})
-            text = completion_text(self._server, response)
-        return Generation(ids=self._tokenizer.encode(text).ids, text=text, ended=end_reason(response))
+            chat = {**body, "messages": messages_of(prompt.ids), **template_arguments(prompt.ids)}
+            response = self._server.post("/chat/completions", chat)
+            return reply_text(self._server, response), end_reason(response)
+        response = self._server.post("/completions", {**body, "prompt": self._prompt(prompt)})
+        return completion_text(self._server, response), end_reason(response)
 
     def _complete(self, body: Mapping[str, object], prompt: TextInput) -> Mapping[str, float]:
         response = self._server.post("/completions", body)

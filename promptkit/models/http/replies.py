@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from math import log, log1p
 
 from promptkit.core.inputs import TextInput
 from promptkit.core.model import Tokenizer
+from promptkit.core.named_labels import named_label
 from promptkit.core.requests import Score, ScoreOutput
 from promptkit.models.http.capabilities import ServerCapabilities
-from promptkit.models.http.chat import messages_of
+from promptkit.models.http.chat import messages_of, template_arguments
 from promptkit.models.http.client import Server
 from promptkit.models.http.counts import ResponseCounts
 from promptkit.models.http.protocol import constraint_body, parse_reply, reply_text
@@ -37,21 +36,12 @@ class LabelReplies:
         """Returns log-probabilities near 0 for the label that the reply names, or equal ones if it names none."""
         words = [self._tokenizer.decode(ids).strip() for ids in verb.continuations]
         body = {"model": self._model, "messages": messages_of(prompt.ids), "max_tokens": REPLY_TOKENS, "temperature": 0}
+        body |= template_arguments(prompt.ids)
         response = self._server.post("/chat/completions", {**body, **constraint_body(self._constrained, words)})
-        named = label_in(parse_reply(self._constrained, reply_text(self._server, response)), words)
+        named = named_label(parse_reply(self._constrained, reply_text(self._server, response)), words)
         self._counts.add_reply(names_label=named is not None)
         rows = []
         for place, ids in enumerate(verb.continuations):
             logprob = -log(len(words)) if named is None else log1p(-REST) if place == named else log(REST)
             rows.append((logprob, *[0.0] * (len(ids) - 1)))
         return ScoreOutput(logprobs=tuple(rows))
-
-
-def label_in(reply: str, words: Sequence[str]) -> int | None:
-    """Returns the index of the word that occurs first in a reply, the longest of those at one place, or None."""
-    found = []
-    for place, word in enumerate(words):
-        match = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", reply, re.IGNORECASE)
-        if match is not None:
-            found.append((match.start(), -len(word), place))
-    return min(found)[2] if found else None
