@@ -28,8 +28,8 @@ _BREAK = re.compile(
 )
 """The end of a clause, beyond which a negation does not reach."""
 _NEGATION_BEFORE = re.compile(
-    r"(?:\b(?:not(?! (?:only|just|merely))|never|neither|nor|no|nothing|hardly|cannot|without|pas|nicht|kein\w*|non|não|não|не|niet|"
-    r"geen|tidak|bukan|không|ليست?|than|over|opposed to|instead of)\b|n['’]t\b)(?:\W+[\w'’-]+){0,8}\W*$"
+    r"(?:\b(?:not(?! (?:only|just|merely))|never|neither|nor|no|nothing|hardly|cannot|without|pas|nicht|kein\w*|non|não|não|не|"
+    r"niet|geen|tidak|bukan|không|ليست?|than|over|opposed to|instead of)\b|n['’]t\b)(?:\W+[\w'’-]+){0,8}\W*$"
     r"|(?:非(?!常|凡)|不(?!仅|但|只|错|可否认)|没|沒|未(?!来)|无(?!疑|比|论)|無(?!疑))[^\s]{0,6}$"
     r"|(?:ไม่ใช่|ไม่ได้|ไม่|มิใช่).{0,12}$"
 )
