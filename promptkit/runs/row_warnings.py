@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from promptkit.core.examples import inputs_of
 from promptkit.runs.schema import RowRecord
+from promptkit.tasks.from_file import labels_alike
 
 MESSAGES = {
     "dropped-demonstrations": "lost demonstrations because the prompt would not fit the model's context",
@@ -44,7 +45,17 @@ class PrefixAnswer:
         return f"The answer {self.answer!r} is a prefix of another answer, which can therefore never have a higher summed score"
 
 
-def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlikeAnswers:
+    """Answers of the first row that differ only in case or surrounding white space."""
+
+    answers: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"The answers {', '.join(map(repr, self.answers))} differ only in case or surrounding white space"
+
+
+def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer | AlikeAnswers]:
     """Returns the problems that the evaluated rows of a run have."""
     evaluated = {inputs_of(row["id"]) for row in samples}
     most_demos = max(map(_count_demos, samples))
@@ -58,7 +69,12 @@ def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer
     }
     warnings = [RowWarning(code=code, rows=count, of=len(samples)) for code, count in counts.items() if count]
     prefix = _prefix_of_another([continuation["text"] for continuation in samples[0].get("continuations", ())])
-    return [*warnings, *([] if prefix is None else [PrefixAnswer(answer=prefix)])]
+    alike = labels_alike(tuple(samples[0].get("logprobs", ())))
+    return [
+        *warnings,
+        *([] if prefix is None else [PrefixAnswer(answer=prefix)]),
+        *([AlikeAnswers(answers=alike)] if alike else []),
+    ]
 
 
 def _count_demos(row: RowRecord) -> int:
