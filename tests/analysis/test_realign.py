@@ -27,7 +27,7 @@ from promptkit.core.manipulation import BindContext
 from promptkit.core.registry import build, spelling
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.manipulate.learned.base_model import base_of
-from promptkit.metrics.classification import BINS
+from promptkit.metrics.ece import BINS
 from promptkit.metrics.intervals import paired_difference
 from promptkit.models.client import CachedModel
 from promptkit.models.fake import FakeModel
