@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from promptkit.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from promptkit import metrics as metrics
     from promptkit.align import calibrate as calibrate
     from promptkit.align import extract as extract
     from promptkit.align import labelmap as labelmap
@@ -75,6 +76,7 @@ _MODULES = {
     "extract": "promptkit.align.extract",
     "instructions": "promptkit.manipulate.instructions",
     "labelmap": "promptkit.align.labelmap",
+    "metrics": "promptkit.metrics",
     "order": "promptkit.manipulate.order",
     "probes": "promptkit.align.probes",
     "vote": "promptkit.align.vote",

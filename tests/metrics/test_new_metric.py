@@ -25,10 +25,10 @@ from tests.support.errors import refused
 NAME, TITLE = "log_loss", "log loss"
 METRIC = """
 import numpy as np
-from promptkit import metrics
+import promptkit as pk
 
 
-@metrics.register
+@pk.metrics.register
 class LogLoss:
     name = "log_loss"
     title = "log loss"
