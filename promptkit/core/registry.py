@@ -48,15 +48,16 @@ class Registry(Mapping[str, N]):
     Installed packages add to it by entry points, which are loaded when the table is first read.
     """
 
-    def __init__(self, kind: str, classes: Sequence[Callable[[], N]], *, group: str) -> None:
+    def __init__(self, kind: str, interface: type[N], classes: Sequence[Callable[[], N]], *, group: str) -> None:
         """Creates a table.
 
         Args:
             kind: What the table contains, for error messages.
+            interface: The class or runtime-checkable protocol of the objects.
             classes: The classes of the first objects, which are created without arguments.
             group: The group of entry points; each names a class, as in `my_package.specificity:Specificity`.
         """
-        self._kind, self._group = kind, group
+        self._kind, self._interface, self._group = kind, interface, group
         self._entries: dict[str, N] = {}
         self._loaded = False
         for named in classes:
@@ -68,9 +69,18 @@ class Registry(Mapping[str, N]):
         A class that is defined again, as in a notebook, replaces its earlier definition.
 
         Raises:
-            InputError: Another class has the same name in this table.
+            InputError: The class lacks an attribute of the interface, or another one has the same name in this table.
         """
-        added: N = named()
+        added = named()
+        if not isinstance(added, self._interface):
+            raise InputError(
+                f"A {self._kind} lacks an attribute that every {self._kind} has",
+                code="incomplete-class",
+                got=".".join(_definition(added)),
+                hint=f"It needs the attributes of {self._interface.__module__}.{self._interface.__qualname__}",
+                kind=self._kind,
+                name=type(added).__name__,
+            )
         present = self._entries.get(added.name)
         if present is not None and _definition(present) != _definition(added):
             raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -107,6 +107,7 @@ class MetricInput:
         return probabilities
 
 
+@runtime_checkable
 class Metric(Protocol):
     """A metric. A class with these attributes becomes available everywhere by `promptkit.metrics.register`."""
 

@@ -19,6 +19,7 @@ from promptkit.analysis.realign import align
 from promptkit.core.errors import InputError
 from promptkit.core.registry import Registry
 from promptkit.metrics import METRICS, Metric, MetricInput, register
+from promptkit.metrics.accuracy import Accuracy
 from promptkit.metrics.table import difference, estimate
 from tests.support.errors import refused
 
@@ -162,7 +163,7 @@ class Named:
 
 
 def test_a_name_belongs_to_one_class() -> None:
-    table: Registry[Named] = Registry("thing", [Named], group="promptkit.nothing")
+    table: Registry[Named] = Registry("thing", Named, [Named], group="promptkit.nothing")
     first = table["one"]
     table.register(Named)
     assert [*table] == ["one"]
@@ -174,7 +175,33 @@ def test_a_name_belongs_to_one_class() -> None:
     with refused(InputError, "name-taken", kind="thing", name="one"):
         table.register(Other)
     with refused(InputError, "name-taken", kind="metric", name="accuracy"):
-        register(type("Mine", (), {"name": "accuracy"}))
+        register(type("Mine", (Accuracy,), {}))
+
+
+def test_a_class_without_the_attributes_of_a_metric_is_refused() -> None:
+    with refused(InputError, "incomplete-class", kind="metric", name="Mine"):
+        register(type("Mine", (), {"name": "mine"}))
+    assert "mine" not in METRICS
+
+
+@pytest.mark.parametrize(
+    ("interval", "values"),
+    [
+        ("wilson", np.array([0.0, 1.5])),
+        ("wilson", np.array([0.0, -0.5])),
+        ("wilson", np.sum),
+        ("bootstrap", np.array([0.0, np.nan])),
+        ("bootstrap", np.array([0.0, np.inf])),
+        ("bootstrap", np.zeros(3)),
+        ("bootstrap", np.zeros((2, 1))),
+        ("bootstrap", 0.5),
+        ("bootstrap", lambda weights: np.full(len(weights), np.nan)),
+    ],
+)
+def test_values_without_an_interval_are_refused(interval: str, values: Any) -> None:
+    metric: Any = type("Mine", (Accuracy,), {"name": "mine", "interval": interval, "values": lambda self, rows: values})()
+    with refused(InputError, "invalid-metric-values", metric="mine", rows=2):
+        estimate(metric, MetricInput.of_scores(np.array([0, 1]), np.zeros((2, 2))))
 
 
 def test_a_package_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +210,7 @@ def test_a_package_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: p
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
     (folder / "entry_points.txt").write_text("[promptkit.broken]\nnothing = no_such_module:Nothing\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    table: Registry[Named] = Registry("thing", [Named], group="promptkit.broken")
+    table: Registry[Named] = Registry("thing", Named, [Named], group="promptkit.broken")
     for _ in range(2):
         with refused(InputError, "broken-extension", kind="thing", name="nothing"):
             table["one"]
