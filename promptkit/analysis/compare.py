@@ -121,7 +121,7 @@ class Comparison:
             for branch in self.branches:
                 if compared := branch.metrics.get(metric.name):
                     value, change = with_interval(asdict(compared.value)), compared.difference
-                    table.add_row(title, Text(branch.name), value, "" if change is None else _signed(change))
+                    table.add_row(Text(title), Text(branch.name), value, "" if change is None else _signed(change))
                     title = ""
         return ["", as_text(table)]
 

@@ -88,7 +88,7 @@ class Alignments:
         table.add_column("alignment", overflow="fold")
         main, *others = (metric for name, metric in METRICS.items() if name in self.results[0].metrics)
         for name in (main.title, "difference", *(metric.title for metric in others)):
-            table.add_column(name, justify="right", no_wrap=True)
+            table.add_column(Text(name), justify="right", no_wrap=True)
         gold = "/".join(str(gold_counts[label]) for label in self.labels)
         table.add_column(f"predicted (gold {gold})" if few else "predicted", justify="right", no_wrap=True)
         for result, difference in zip(self.results, self.differences, strict=True):

@@ -148,7 +148,7 @@ def run_table(run: Run) -> Table:
     few = len(answers) <= FEW_LABELS
     table.add_column("alignment", overflow="fold", max_width=12)
     for metric in metrics:
-        table.add_column(metric.title, justify="right", no_wrap=True)
+        table.add_column(Text(metric.title), justify="right", no_wrap=True)
     if run.results[0].predicted:
         table.add_column("predicted/gold" if few else "predicted", no_wrap=True)
     for result in run.results:
