@@ -20,6 +20,7 @@ from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.requirements import EstimatesPrior
 from promptkit.evaluation.results import RunTitle, compute_results
 from promptkit.metrics.intervals import Estimate, paired_difference
+from promptkit.metrics.table import METRICS
 from promptkit.runs.command import eval_command, explained
 from promptkit.runs.files import expect
 from promptkit.runs.finished import read_rows, read_tensors
@@ -85,8 +86,9 @@ class Alignments:
         caption = "95% intervals; the difference is to the uncalibrated verbalizer, paired by row"
         table = new_table(title, caption=f"{caption}; predicted: {'/'.join(self.labels)}" if few else caption)
         table.add_column("alignment", overflow="fold")
-        for name in ("accuracy", "difference", "ECE", "Brier"):
-            table.add_column(name, justify="right", no_wrap=True)
+        main, *others = (metric for name, metric in METRICS.items() if name in self.results[0].metrics)
+        for name in (main.title, "difference", *(metric.title for metric in others)):
+            table.add_column(Text(name), justify="right", no_wrap=True)
         gold = "/".join(str(gold_counts[label]) for label in self.labels)
         table.add_column(f"predicted (gold {gold})" if few else "predicted", justify="right", no_wrap=True)
         for result, difference in zip(self.results, self.differences, strict=True):
@@ -94,9 +96,9 @@ class Alignments:
             used_labels = f"{sum(map(bool, result.predicted.values()))} of {len(self.labels)} labels"
             table.add_row(
                 Text(result.align),
-                with_interval(result.metrics["accuracy"]),
+                with_interval(result.metrics[main.name]),
                 "" if difference is None else f"{difference.value:+.3f} {difference.low:+.2f} to {difference.high:+.2f}",
-                *(f"{result.metrics[name]['value']:.3f}" for name in ("ece", "brier")),
+                *(f"{result.metrics[metric.name]['value']:.3f}" for metric in others),
                 counts if few else used_labels,
             )
         return table

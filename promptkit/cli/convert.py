@@ -24,7 +24,7 @@ def convert(
     as_json: opts.Json = False,
 ) -> None:
     """Convert a PEFT checkpoint (prompt tuning, P-tuning, prefix tuning) to a learned prompt, or the reverse."""
-    from promptkit.training.conversion import convert as convert_folder
+    from promptkit.manipulate.learned.conversion import convert as convert_folder
 
     result = convert_folder(folder, out, model=None if model is None else load_model(model, set_))
     typer.echo(json.dumps(result.to_json()) if as_json else result)

@@ -1,13 +1,13 @@
 """Registered classes and their specs: `name:key=value` on the command line, `name(key=value)` in Python.
 
-Names are looked up in fixed tables of dataclasses, never as import paths. The fields of a class are its keywords, except those
-created by `parameters_field`.
+Names are looked up in tables of dataclasses, never as import paths. The fields of a class are its keywords, except those
+created by `parameters_field`. A `Registry` is a table that other packages and notebooks can add to.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import Field, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -36,6 +36,99 @@ class Named(Protocol):
     def name(self) -> str:
         """The name on the command line."""
         ...
+
+
+N = TypeVar("N", bound=Named)
+C = TypeVar("C", bound=Callable[[], Any])
+
+
+class Registry(Mapping[str, N]):
+    """A table of named objects that packages and notebooks can add to.
+
+    Installed packages add to it by entry points, which are loaded when the table is first read.
+    """
+
+    def __init__(self, kind: str, interface: type[N], classes: Sequence[Callable[[], N]], *, group: str) -> None:
+        """Creates a table.
+
+        Args:
+            kind: What the table contains, for error messages.
+            interface: The class or runtime-checkable protocol of the objects.
+            classes: The classes of the first objects, which are created without arguments.
+            group: The group of entry points; each names a class, as in `my_package.specificity:Specificity`.
+        """
+        self._kind, self._interface, self._group = kind, interface, group
+        self._entries: dict[str, N] = {}
+        self._loaded = False
+        for named in classes:
+            self.register(named)
+
+    def register(self, named: C) -> C:
+        """Adds an object of a class, and returns the class, so that this can be used as a decorator.
+
+        A class that is defined again, as in a notebook, replaces its earlier definition.
+
+        Raises:
+            InputError: The class lacks an attribute of the interface, or another one has the same name in this table.
+        """
+        added = named()
+        if not isinstance(added, self._interface):
+            raise InputError(
+                f"A {self._kind} lacks an attribute that every {self._kind} has",
+                code="incomplete-class",
+                got=".".join(_definition(added)),
+                hint=f"It needs the attributes of {self._interface.__module__}.{self._interface.__qualname__}",
+                kind=self._kind,
+                name=type(added).__name__,
+            )
+        present = self._entries.get(added.name)
+        if present is not None and _definition(present) != _definition(added):
+            raise InputError(
+                f"There is already a {self._kind} named {added.name}",
+                code="name-taken",
+                got=".".join(_definition(added)),
+                hint="Use another name",
+                kind=self._kind,
+                name=added.name,
+            )
+        self._entries[added.name] = added
+        return named
+
+    def _load(self) -> dict[str, N]:
+        """Returns the table with the entry points of installed packages."""
+        if not self._loaded:
+            from importlib.metadata import entry_points
+
+            self._loaded = True
+            for point in entry_points(group=self._group):
+                try:
+                    named = point.load()
+                except Exception as error:
+                    self._loaded = False
+                    raise InputError(
+                        f"The {self._kind} {point.name} of an installed package cannot be loaded: {error}",
+                        code="broken-extension",
+                        got=point.value,
+                        hint="Update or uninstall that package",
+                        kind=self._kind,
+                        name=point.name,
+                    ) from error
+                self.register(named)
+        return self._entries
+
+    def __getitem__(self, name: str) -> N:
+        return self._load()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._load())
+
+    def __len__(self) -> int:
+        return len(self._load())
+
+
+def _definition(value: object) -> tuple[str, str]:
+    """Where the class of an object is defined."""
+    return type(value).__module__, type(value).__qualname__
 
 
 def parse(spelling: str) -> tuple[str, dict[str, str]]:

@@ -24,13 +24,13 @@ from promptkit.core.model import ExposesHeads
 from promptkit.core.registry import as_python, check_value
 from promptkit.core.seeding import hash_rank
 from promptkit.interpret.checks import check_layer, demonstration_prompt, pool_rows, scaled_vector
+from promptkit.manipulate.learned.base_model import base_of
 from promptkit.manipulate.learned.steering import SteeringVector
 from promptkit.manipulate.order.order import Order
 from promptkit.manipulate.prompt import Prompt
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Arrange, Demonstrations
 from promptkit.models.cache import ScoreCache
-from promptkit.predictor.compatibility import base_of
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task
 

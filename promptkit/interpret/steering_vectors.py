@@ -19,10 +19,10 @@ from promptkit.core.registry import as_python, check_value
 from promptkit.core.requests import Read, ReadOutput, Request
 from promptkit.interpret.checks import check_layer, demonstration_prompt, pool_rows, scaled_vector
 from promptkit.manipulate.demos import zero
+from promptkit.manipulate.learned.base_model import base_of
 from promptkit.manipulate.learned.steering import At, SteeringVector
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
-from promptkit.predictor.compatibility import base_of
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task
 

@@ -15,9 +15,9 @@ from promptkit.core.registry import Named, build_from, spelling
 from promptkit.inputs.text.template import Template
 from promptkit.manipulate.cot import COT
 from promptkit.manipulate.demos import SELECTORS
+from promptkit.manipulate.learned.base_model import content_of
 from promptkit.manipulate.learned.storage import LEARNABLE, MANIFEST, load_manipulation
 from promptkit.manipulate.order.fixed import ORDERS, default_order
-from promptkit.predictor.compatibility import content_of
 from promptkit.runs.schema import RunSettings
 
 TASK_PLACEHOLDER = "TASK"

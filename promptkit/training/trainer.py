@@ -23,8 +23,8 @@ from promptkit.core.manipulation import Learnable, Manipulation, Modifier
 from promptkit.core.model import Differentiable
 from promptkit.core.registry import spelling
 from promptkit.core.version import __version__
+from promptkit.manipulate.learned.base_model import base_of
 from promptkit.models.cache import ScoreCache
-from promptkit.predictor.compatibility import base_of
 from promptkit.predictor.predictor import Predictor, check_predictors
 from promptkit.runs.folder import RunFolder
 from promptkit.tasks.task import Task

@@ -26,12 +26,12 @@ from promptkit.core.errors import InputError
 from promptkit.core.manipulation import BindContext
 from promptkit.core.registry import build, spelling
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.metrics.classification import BINS
+from promptkit.manipulate.learned.base_model import base_of
+from promptkit.metrics.ece import BINS
 from promptkit.metrics.intervals import paired_difference
 from promptkit.models.client import CachedModel
 from promptkit.models.fake import FakeModel
 from promptkit.models.registry import ENGINES
-from promptkit.predictor.compatibility import base_of
 from promptkit.runs.command import SETTINGS, eval_command, explained, placeholders, why_no_premise
 from tests.support.errors import refused
 

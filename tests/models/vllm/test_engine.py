@@ -24,8 +24,8 @@ from promptkit.core.errors import InputError, MissingPackage
 from promptkit.core.examples import Example
 from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Generate, Output, Read, Request, Score, ScoreOutput
+from promptkit.manipulate.learned.base_model import base_of
 from promptkit.manipulate.learned.storage import save
-from promptkit.predictor.compatibility import base_of
 from promptkit.tasks.sampling import by_hash
 from tests.support.errors import refused
 from tests.support.paths import DATA

@@ -12,8 +12,8 @@ from promptkit.core.manipulation import Learnable
 from promptkit.core.model import Model
 from promptkit.core.paths import expanded
 from promptkit.manipulate.learned import peft
+from promptkit.manipulate.learned.base_model import base_of, check_base
 from promptkit.manipulate.learned.storage import load_manipulation, save
-from promptkit.predictor.compatibility import base_of, check_base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
