@@ -80,7 +80,7 @@ class Comparison:
         table = new_table(f"{self.task} · {self.split} · {self.n} rows")
         table.add_column("predictor", overflow="fold")
         table.add_column("accuracy, 95%", justify="right", no_wrap=True)
-        table.add_column(Text(f"difference to {self.branches[0].name}, 95%"), justify="right")
+        table.add_column(Text(f"difference from {self.branches[0].name}, 95%"), justify="right")
         table.add_column("McNemar p", justify="right", no_wrap=True)
         for branch in self.branches:
             accuracy = with_interval(asdict(branch.accuracy))
@@ -119,7 +119,7 @@ def compare(
         predictors: Name -> predictor, as in `compare(task, plain=..., calibrated=...)`.
 
     Returns:
-        The comparison: accuracies with 95% intervals, paired differences to the first predictor, and McNemar's p.
+        The comparison: accuracies with 95% intervals, paired differences from the first predictor, and McNemar's p.
     """
     if not predictors:
         raise InputError(

@@ -82,7 +82,7 @@ class Alignments:
 
         gold_counts, few = Counter(self.gold), len(self.labels) <= FEW_LABELS
         title = f"{self.task} · {self.split} · {len(self.gold)} rows · {self.model}"
-        caption = "95% intervals; the difference is to the uncalibrated verbalizer, paired by row"
+        caption = "95% intervals; difference: from the uncalibrated verbalizer, paired by row"
         table = new_table(title, caption=f"{caption}; predicted: {'/'.join(self.labels)}" if few else caption)
         table.add_column("alignment", overflow="fold")
         for name in ("accuracy", "difference", "ECE", "Brier"):
@@ -184,7 +184,7 @@ def _collecting_command(
     """The command that repeats the run with more calibrations, or None if there are none to collect."""
     collectable = [each.name for each in unavailable if each.collectable]
     of_run = [spelling(chain.calibration) for chain in chains if chain.calibration]
-    return eval_command(settings, [*of_run, *collectable], trainings=path.parent) if collectable else None
+    return eval_command(settings, [*of_run, *collectable], training_runs=path.parent) if collectable else None
 
 
 def _rounded(estimate: Estimate | None) -> dict[str, float] | None:

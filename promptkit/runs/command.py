@@ -53,13 +53,13 @@ _PromptSettings = TypedDict(
 )
 
 
-def eval_command(settings: RunSettings, calibrate: Sequence[str], *, trainings: Path | None = None) -> str | None:
+def eval_command(settings: RunSettings, calibrate: Sequence[str], *, training_runs: Path | None = None) -> str | None:
     """Returns the command that repeats a run with the given calibrations.
 
     Args:
         settings: Settings of the run.
         calibrate: The calibrations, as the command line spells them.
-        trainings: A folder with trainings, in which the learned manipulations of the run are looked up.
+        training_runs: A folder with training runs, in which the learned manipulations of the run are looked up.
 
     Returns:
         The command, or None if the command line cannot express the run, such as one whose template was given as text.
@@ -75,7 +75,7 @@ def eval_command(settings: RunSettings, calibrate: Sequence[str], *, trainings: 
         *("--model", str(model["name"]), *_model_options(model)),
         *_prompt_options(prompt),
         *(() if score == "sum" else ("--score", score)),
-        *_saved_options(prompt.get("with", ()), trainings, model),
+        *_saved_options(prompt.get("with", ()), training_runs, model),
         *("--split", settings["split"]),
         *(() if limit is None else ("--limit", str(limit))),
         *("--calibrate", ",".join(name for name in calibrate if not (is_pmi and name == "pmi"))),
@@ -140,17 +140,17 @@ def _prompt_options(prompt: _PromptSettings) -> list[str]:
     return options
 
 
-def _saved_options(modifiers: Sequence[_Settings], trainings: Path | None, model: _Settings) -> list[str]:
-    folders = _learned_folders(trainings, model) if trainings is not None and modifiers else {}
+def _saved_options(modifiers: Sequence[_Settings], training_runs: Path | None, model: _Settings) -> list[str]:
+    folders = _learned_folders(training_runs, model) if training_runs is not None and modifiers else {}
     paths = [folders.get(json.dumps(modifier, sort_keys=True), LEARNED_PLACEHOLDER) for modifier in modifiers]
     return [word for path in paths for word in ("--prompt", str(path))]
 
 
-def _learned_folders(trainings: Path, model: _Settings) -> dict[str, Path]:
+def _learned_folders(training_runs: Path, model: _Settings) -> dict[str, Path]:
     """For every manipulation learned on a model that is saved below a folder: its settings as JSON -> its folder."""
     folders: dict[str, Path] = {}
     content = content_of(str(model["name"]), model)
-    for manifest in sorted(path for depth in ("*", "*/*") for path in trainings.glob(f"{depth}/{MANIFEST}")):
+    for manifest in sorted(path for depth in ("*", "*/*") for path in training_runs.glob(f"{depth}/{MANIFEST}")):
         with suppress(PromptkitError):  # damaged folders are skipped
             learned = load_manipulation(manifest.parent)
             if all(learned.base.get(part, content[part]) == content[part] for part in ("tokenizer", "content")):

@@ -1,4 +1,4 @@
-"""Selects the rows that a training may see: rows to train on, and dev rows to select the best step."""
+"""Selects the rows that a training run may see: rows to train on, and dev rows to select the best step."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from promptkit.tasks.task import Task, untested
 from promptkit.training.config import TrainingConfig
 
 PARTS: tuple[Part, Part] = ("pool", "dev")
-"""The parts of the train split that a training uses."""
+"""The parts of the train split that a training run uses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRows:
-    """The rows of a training."""
+    """The rows of a training run."""
 
     pool: Sequence[LabeledExample]
     """The rows that are trained on."""

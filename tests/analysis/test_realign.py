@@ -196,7 +196,7 @@ def test_the_command_repeats_the_run_with_options_that_eval_accepts(
 
 
 def save_learned(folder: Path) -> list[Any]:
-    """Two manipulations learned on the fake model and saved as a training saves them."""
+    """Two manipulations learned on the fake model and saved as a training run saves them."""
     model = pk.load("fake")
     bind_context = BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS))
     run_result: list[Any] = [pk.SoftPrompt(3), pk.TriggerTokens(2, seed=1)]
@@ -223,12 +223,12 @@ def test_the_command_names_the_folders_of_learned_manipulations(
         return json.loads(capsys.readouterr().out)
 
     settings = json.loads((run_result.path / "run.json").read_text())
-    assert typed(eval_command(settings, [], trainings=tmp_path))["run"] == str(run_result.path)
+    assert typed(eval_command(settings, [], training_runs=tmp_path))["run"] == str(run_result.path)
     actual = align(run_result.path, "contextual,batch")
     again = align(typed(actual.command)["run"], "contextual,batch")
     assert again.unavailable == ()
     other_model = eval_command(
-        {**settings, "model": {**settings["model"], "name": "fake:b", "tokenizer": "b"}}, [], trainings=tmp_path
+        {**settings, "model": {**settings["model"], "name": "fake:b", "tokenizer": "b"}}, [], training_runs=tmp_path
     )
     assert other_model is not None
     assert other_model.count("--prompt FOLDER ") == 2
