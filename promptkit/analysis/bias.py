@@ -179,7 +179,7 @@ def _fixed_labels(path: Path, settings: RunSettings) -> tuple[str, ...]:
 
 
 def _why_no_premise(settings: RunSettings, path: Path) -> str:
-    command = eval_command(settings, ["pmi"], training_runs=path.parent)
+    command = eval_command(settings, ["pmi"], out=path.parent)
     collect = explained(command) if command else "evaluate it again with the calibration pmi"
     return why_no_premise(settings) or f"the run does not contain the scores of the premise: {collect}"
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from promptkit.analysis.branches import Branch, locate, read_branch
 from promptkit.core.errors import InputError, RunError
+from promptkit.core.paths import OUT
 from promptkit.display.text_table import as_text, new_table, with_interval
-from promptkit.evaluation.evaluate import OUT, evaluate
+from promptkit.evaluation.evaluate import evaluate
 from promptkit.evaluation.execution import Progress
 from promptkit.metrics.intervals import Estimate, mcnemar, paired_difference, wilson
 from promptkit.predictor.predictor import Predictor, check_predictors

@@ -184,7 +184,7 @@ def _collecting_command(
     """The command that repeats the run with more calibrations, or None if there are none to collect."""
     collectable = [each.name for each in unavailable if each.collectable]
     of_run = [spelling(chain.calibration) for chain in chains if chain.calibration]
-    return eval_command(settings, [*of_run, *collectable], training_runs=path.parent) if collectable else None
+    return eval_command(settings, [*of_run, *collectable], out=path.parent) if collectable else None
 
 
 def _rounded(estimate: Estimate | None) -> dict[str, float] | None:

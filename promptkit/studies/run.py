@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from promptkit.core.errors import InputError, PromptkitError, RunError
+from promptkit.core.paths import OUT
 from promptkit.display.table import Plain
-from promptkit.evaluation.evaluate import OUT, evaluate
+from promptkit.evaluation.evaluate import evaluate
 from promptkit.studies.cells import Failure
 from promptkit.studies.grid import check_parameters, dimensions, format_values
 from promptkit.studies.progress import NotebookBar, Progress, StudyProgress, in_notebook

@@ -21,6 +21,7 @@ from promptkit.core.distributed import processes
 from promptkit.core.errors import TrainingError
 from promptkit.core.manipulation import Learnable, Manipulation, Modifier
 from promptkit.core.model import Differentiable
+from promptkit.core.paths import OUT
 from promptkit.core.registry import spelling
 from promptkit.core.version import __version__
 from promptkit.models.cache import ScoreCache
@@ -54,7 +55,7 @@ def train(
     task: Task,
     *,
     split: str | None = None,
-    out: str | Path = "runs",
+    out: str | Path = OUT,
     cache: bool = True,
     progress: Progress | None = None,
     **config: object,

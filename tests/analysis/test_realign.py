@@ -189,6 +189,7 @@ def test_the_command_repeats_the_run_with_options_that_eval_accepts(
     had = [spelling(item) for chain in settings["align"] if (item := chain_from_settings(chain).calibration)]
     assert typed(eval_command(settings, had))["run"] == str(path)
     actual = align(path)
+    assert f" --out {tmp_path} " in actual.command
     again = align(typed(actual.command)["run"])
     assert {item.name for item in again.unavailable} < {item.name for item in actual.unavailable}
     assert again.command is None
@@ -223,12 +224,12 @@ def test_the_command_names_the_folders_of_learned_manipulations(
         return json.loads(capsys.readouterr().out)
 
     settings = json.loads((run_result.path / "run.json").read_text())
-    assert typed(eval_command(settings, [], training_runs=tmp_path))["run"] == str(run_result.path)
+    assert typed(eval_command(settings, [], out=tmp_path))["run"] == str(run_result.path)
     actual = align(run_result.path, "contextual,batch")
     again = align(typed(actual.command)["run"], "contextual,batch")
     assert again.unavailable == ()
     other_model = eval_command(
-        {**settings, "model": {**settings["model"], "name": "fake:b", "tokenizer": "b"}}, [], training_runs=tmp_path
+        {**settings, "model": {**settings["model"], "name": "fake:b", "tokenizer": "b"}}, [], out=tmp_path
     )
     assert other_model is not None
     assert other_model.count("--prompt FOLDER ") == 2
