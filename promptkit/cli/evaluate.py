@@ -35,7 +35,7 @@ def eval_(
     out: opts.Out = opts.DEFAULT_OUT,
     as_json: opts.Json = False,
 ) -> None:
-    """Evaluate a prompt on a task, with 95% confidence intervals for each metric."""
+    """Evaluate a prompt on a task. Each metric has a 95% confidence interval."""
     from promptkit.evaluation.evaluate import evaluate, evaluate_shard
     from promptkit.runs.run import ShardRun
     from promptkit.runs.shard import Shard

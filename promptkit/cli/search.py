@@ -50,7 +50,7 @@ def search(
     out: opts.Out = opts.DEFAULT_OUT,
     as_json: opts.Json = False,
 ) -> None:
-    """Search for the best instruction, selected on dev rows and evaluated on the split."""
+    """Search for the best instruction. It is selected on dev rows and evaluated on the split."""
     from promptkit.searches import instructions
 
     split = data_options.split

@@ -22,7 +22,7 @@ def study(
     out: opts.Out = opts.DEFAULT_OUT,
     as_json: opts.Json = False,
 ) -> None:
-    """Evaluate a grid of options on one task, one run per cell; finished runs are reused."""
+    """Evaluate a grid of options on one task. Each cell is a run, and finished runs are reused."""
     from promptkit.config.study import baselines, read_study, run
     from promptkit.display import plots
     from promptkit.studies import figures

@@ -47,7 +47,7 @@ def train(
     out: opts.Out = opts.DEFAULT_OUT,
     as_json: opts.Json = False,
 ) -> None:
-    """Train a manipulation for a task on a frozen model; the best step is selected on dev rows."""
+    """Train a manipulation for a task. The model is frozen, and the best step is selected on dev rows."""
     from promptkit.training import trainer
 
     split, seed = data_options.split, prompt_options.seed
