@@ -130,7 +130,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     reader = chains[0].reader
     if not isinstance(reader, Scorer) or not reader.labels:
         raise RunError(
-            f"The run {path} does not have the same labels for every row, which alignments after a run need",
+            f"The run {path} does not have the same labels for every row, which other alignments of it need",
             code="no-fixed-labels",
             got=f"answers read by {reader.name}",
             hint="Use a run of a task that declares labels",

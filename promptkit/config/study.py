@@ -176,7 +176,7 @@ def run(spec: StudySpec, *, out: Path, cache: bool = True, progress: Progress | 
         cache: Whether the score cache is used.
         progress: Called as cells and rows finish.
     """
-    from promptkit.studies.grid import cells, dimensions
+    from promptkit.studies.grid import cells
     from promptkit.studies.run import evaluate_grid
 
     task = _load_task(spec)
@@ -190,7 +190,7 @@ def run(spec: StudySpec, *, out: Path, cache: bool = True, progress: Progress | 
         predictors = with_model(models[key])
         return predictors if spec.calibrate else predictors[0]
 
-    for cell in cells(dimensions(spec.grid)):
+    for cell in cells(_dimensions(spec)):
         _predictor_builder(spec, task, cell)
     _baseline_selectors(spec, [spec.num_shots])
     return evaluate_grid(
@@ -237,6 +237,15 @@ def _load_task(spec: StudySpec) -> Task:
         with errors_at(spec.file, "split", only=("split",)):
             task.rows(spec.split)
     return task
+
+
+def _dimensions(spec: StudySpec) -> Mapping[str, Sequence[object]]:
+    from promptkit.studies.grid import dimensions
+
+    try:
+        return dimensions(spec.grid)
+    except InputError as error:
+        raise error.at(spec.file, f"grid.{error.fields['dimension']}") if spec.file else error from None
 
 
 def _predictor_builder(spec: StudySpec, task: Task, cell: Mapping[str, object]) -> Callable[[Model], list[Predictor]]:

@@ -118,7 +118,9 @@ class Task:
     def _examples(self, split: str) -> list[LabeledExample]:
         if split not in self._splits:
             if self.source.hold_out is not None and split in ("train", "test"):
-                self._splits.update(divide_train_test(self._read("test"), self.source.hold_out))
+                rows = self._read("test")
+                with errors_at(self.file, f"{self._source_key}.hold_out", only=("invalid-hold-out", "too-few-distinct-rows")):
+                    self._splits.update(divide_train_test(rows, self.source.hold_out))
             else:
                 self._splits[split] = self._read(split)
         return self._splits[split]

@@ -111,7 +111,7 @@ def validation_error(
         return TaskError(f"{prefix}: {details['msg']}", code=error_type, **{**context, **where})
     if error_type == "value_error":  # the message of a validator includes the value
         return TaskError(f"{prefix}: {details['msg'].removeprefix('Value error, ')}", code="invalid-value", **where)
-    message = details["msg"].replace("valid dictionary", "mapping (key: value)")
+    message = details["msg"].replace("valid dictionary", "mapping (key: value)").replace("Dictionary", "The mapping")
     value = str(details.get("input"))[:200]
     return TaskError(
         f"{path}: {place} is invalid: {message}", code="invalid-value", got=value, hint=description, value=value, **where
