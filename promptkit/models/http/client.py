@@ -162,7 +162,12 @@ class Server:
         while True:
             attempt += 1
             try:
-                response = call(path, cast_to=object, options={"timeout": self._timeout()}, **content)
+                response = call(
+                    path,
+                    cast_to=object,
+                    options={"timeout": openai.Timeout(self._settings.timeout, connect=self._connect_timeout)},
+                    **content,
+                )
             except ValueError as error:
                 reason = str(error)
             except (openai.APIConnectionError, openai.APIStatusError) as error:
@@ -178,11 +183,9 @@ class Server:
                 what = f"returned a response that is not JSON: {reason}"
                 raise self._error("response-not-json", what, "Look at the server's log")
 
-    def _timeout(self) -> object:
-        import openai
-
-        seconds = self._settings.timeout
-        return openai.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT if self._reached else FIRST_CONNECT_TIMEOUT))
+    @property
+    def _connect_timeout(self) -> float:
+        return min(self._settings.timeout, CONNECT_TIMEOUT if self._reached else FIRST_CONNECT_TIMEOUT)
 
     def _wait(self, error: APIError, attempt: int) -> None:
         """Waits before a request is sent again, or raises ServerError if it is not sent again."""
@@ -217,8 +220,8 @@ class Server:
                 return f"received too many requests: {message}"
             return f"failed with status {error.status_code}: {message}"
         if is_unconnected(error):
-            cause = "no connection in time" if isinstance(error, openai.APITimeoutError) else error.__cause__
-            return f"cannot be reached: {cause}"
+            timed_out = isinstance(error, openai.APITimeoutError)
+            return f"cannot be reached: {f'no connection within {self._connect_timeout:g} s' if timed_out else error.__cause__}"
         if isinstance(error, openai.APITimeoutError):
             return f"did not respond within {self._settings.timeout:g} s"
         return f"cannot be reached: {error.__cause__ or error}"
