@@ -36,19 +36,21 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    width = Console().width
+    console = Console()
+    width = console.width
     widths = [max(len(row[column]) for row in (titles, *rows)) for column in range(len(titles) - 1)]
     if sum(widths) + 3 * len(widths) + MIN_LAST_COLUMN > width:
         for *cells, last in (titles, *rows):
-            print("  ".join(cell.ljust(size) for cell, size in zip(cells, widths, strict=True)).rstrip())
-            print(fill(last, width, initial_indent=INDENT, subsequent_indent=INDENT))
+            first = "  ".join(cell.ljust(size) for cell, size in zip(cells, widths, strict=True)).rstrip()
+            text = fill(last, width, initial_indent=INDENT, subsequent_indent=INDENT)
+            console.print(Text(f"{first}\n{text}"), soft_wrap=True)
         return
     table = Table(box=SIMPLE_HEAD)
     for number, title in enumerate(titles):
         table.add_column(Text(title), no_wrap=number == 0, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    console.print(table)
 
 
 class Bar:
