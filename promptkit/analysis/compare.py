@@ -15,8 +15,9 @@ import numpy as np
 
 from promptkit.analysis.branches import Branch, locate, read_branch, read_metric_input
 from promptkit.core.errors import InputError, RunError
+from promptkit.core.paths import OUT
 from promptkit.display.text_table import as_text, new_table, with_interval
-from promptkit.evaluation.evaluate import OUT, evaluate
+from promptkit.evaluation.evaluate import evaluate
 from promptkit.evaluation.execution import Progress
 from promptkit.metrics.base import MetricInput
 from promptkit.metrics.intervals import Estimate, mcnemar, paired_difference, wilson
@@ -94,7 +95,7 @@ class Comparison:
         table = new_table(f"{self.task} · {self.split} · {self.n} rows")
         table.add_column("predictor", overflow="fold")
         table.add_column("accuracy, 95%", justify="right", no_wrap=True)
-        table.add_column(Text(f"difference to {self.branches[0].name}, 95%"), justify="right")
+        table.add_column(Text(f"difference from {self.branches[0].name}, 95%"), justify="right")
         table.add_column("McNemar p", justify="right", no_wrap=True)
         for branch in self.branches:
             accuracy = with_interval(asdict(branch.accuracy))
@@ -115,7 +116,7 @@ class Comparison:
         table.add_column("metric")
         table.add_column("predictor", overflow="fold")
         table.add_column("value, 95%", justify="right", no_wrap=True)
-        table.add_column(Text(f"difference to {self.branches[0].name}, 95%"), justify="right")
+        table.add_column(Text(f"difference from {self.branches[0].name}, 95%"), justify="right")
         for metric in others:
             title = f"{metric.title} ({'higher' if metric.higher_is_better else 'lower'} is better)"
             for branch in self.branches:
@@ -156,7 +157,7 @@ def compare(
         predictors: Name -> predictor, as in `compare(task, plain=..., calibrated=...)`.
 
     Returns:
-        The comparison: metrics with 95% intervals, paired differences to the first predictor, and McNemar's p.
+        The comparison: metrics with 95% intervals, paired differences from the first predictor, and McNemar's p.
     """
     if not predictors:
         raise InputError(

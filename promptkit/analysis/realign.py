@@ -83,7 +83,7 @@ class Alignments:
 
         gold_counts, few = Counter(self.gold), len(self.labels) <= FEW_LABELS
         title = f"{self.task} · {self.split} · {len(self.gold)} rows · {self.model}"
-        caption = "95% intervals; the difference is to the uncalibrated verbalizer, paired by row"
+        caption = "95% intervals; difference: from the uncalibrated verbalizer, paired by row"
         table = new_table(title, caption=f"{caption}; predicted: {'/'.join(self.labels)}" if few else caption)
         table.add_column("alignment", overflow="fold")
         main, *others = (metric for name, metric in METRICS.items() if name in self.results[0].metrics)
@@ -132,7 +132,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     reader = chains[0].reader
     if not isinstance(reader, Scorer) or not reader.labels:
         raise RunError(
-            f"The run {path} does not have the same labels for every row, which alignments after a run need",
+            f"The run {path} does not have the same labels for every row, which other alignments of it need",
             code="no-fixed-labels",
             got=f"answers read by {reader.name}",
             hint="Use a run of a task that declares labels",
@@ -186,7 +186,7 @@ def _collecting_command(
     """The command that repeats the run with more calibrations, or None if there are none to collect."""
     collectable = [each.name for each in unavailable if each.collectable]
     of_run = [spelling(chain.calibration) for chain in chains if chain.calibration]
-    return eval_command(settings, [*of_run, *collectable], trainings=path.parent) if collectable else None
+    return eval_command(settings, [*of_run, *collectable], out=path.parent) if collectable else None
 
 
 def _rounded(estimate: Estimate | None) -> dict[str, float] | None:

@@ -23,7 +23,7 @@ def convert(
     set_: opts.EngineSettings = None,
     as_json: opts.Json = False,
 ) -> None:
-    """Convert a PEFT checkpoint (prompt tuning, P-tuning, prefix tuning) to a learned prompt, or the reverse."""
+    """Convert learned prompts from or to PEFT. Supports prompt tuning, P-tuning and prefix tuning."""
     from promptkit.manipulate.learned.conversion import convert as convert_folder
 
     result = convert_folder(folder, out, model=None if model is None else load_model(model, set_))

@@ -6,6 +6,8 @@ from typing import Literal
 
 from promptkit.core.errors import InputError
 
+OUT = "runs"
+"""The default folder for run folders."""
 STUDIES = "studies"
 """The folder in `evals/` with study files, which are not tasks."""
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from promptkit.core.paths import OUT
 from promptkit.evaluation.execution import CompletedRun, Progress, execute, read_completed
 from promptkit.evaluation.fit_warnings import fit_warnings
 from promptkit.evaluation.identity import run_settings
@@ -24,9 +25,6 @@ from promptkit.runs.row_warnings import row_warnings
 from promptkit.runs.run import Result, Run, ShardRun
 from promptkit.runs.shard import Shard
 from promptkit.tasks.task import Task
-
-OUT = "runs"
-"""The default folder for run folders."""
 
 
 def evaluate(

@@ -267,11 +267,11 @@ class BoundPrompt:
             Unsupported: The prompt scores by the channel or has a chain of thought.
         """
         if self.reason is not None or self.layout.channel:
-            option, name = ("channel", "the channel") if self.layout.channel else ("cot", "a chain of thought")
+            option, name = ("channel", "channel score") if self.layout.channel else ("cot", "chain of thought")
             raise Unsupported(
-                f"A prompt with {name} has no premise without inputs, which this calibration needs",
+                f"This calibration needs the prompt without inputs, which a prompt with a {name} does not have",
                 code="no-premise",
-                hint=f"Use a calibration that needs none, such as batch, or leave out {name}",
+                hint=f"Use a calibration that needs none, such as batch, or leave out the {name}",
                 option=option,
             )
         return self.layout.premise(example)

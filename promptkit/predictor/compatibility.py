@@ -84,7 +84,7 @@ def _check_base_name(modifier: Modifier, model: Model) -> None:
     identity = base_of(model)
     if not _has_name(identity, name):
         raise CheckpointError(
-            f"This {modifier.name} was trained on {name}, and it is not known whether {model.name} is the same model",
+            f"The manipulation {modifier.name} was trained on {name}, and it is not known whether {model.name} is the same",
             code="unconfirmed-model",
             hint=f"Load {name}, or, if it is the same, record it once: promptkit convert FOLDER OUT --model {identity['name']}",
             manipulation=modifier.name,

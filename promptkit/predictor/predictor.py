@@ -131,7 +131,7 @@ def _check_requests(chain: Chain, model: Model) -> None:
     needs = chain.calibration.needs if chain.calibration else Needs()
     if (needs.layers or needs.named_tokens) and not model.hidden_states:
         raise Unsupported(
-            f"{chain.name} needs hidden states, which the model {model.name} does not provide",
+            f"The alignment {chain.name} needs hidden states, which the model {model.name} does not provide",
             code="no-hidden-states",
             hint="Use an hf model: the name without an engine",
             model=model.name,

@@ -17,7 +17,7 @@ from promptkit.core.alignment import OutputReader
 from promptkit.core.errors import InputError, Unsupported, unknown
 from promptkit.core.examples import LabeledExample
 from promptkit.core.model import Model
-from promptkit.evaluation.evaluate import OUT
+from promptkit.core.paths import OUT
 from promptkit.evaluation.execution import Progress
 from promptkit.inputs.text.template import LABEL
 from promptkit.manipulate.instructions import statements

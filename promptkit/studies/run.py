@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from promptkit.core.errors import InputError, PromptkitError, RunError
+from promptkit.core.paths import OUT
 from promptkit.display.table import Plain
-from promptkit.evaluation.evaluate import OUT, evaluate
+from promptkit.evaluation.evaluate import evaluate
 from promptkit.studies.cells import Failure
-from promptkit.studies.grid import check_parameters, dimensions
+from promptkit.studies.grid import check_parameters, dimensions, format_values
 from promptkit.studies.progress import NotebookBar, Progress, StudyProgress, in_notebook
 from promptkit.studies.state import Build, GridState
 from promptkit.studies.study import Study
@@ -104,7 +105,7 @@ def evaluate_grid(
 
 def _all_failed(failures: Sequence[Failure]) -> RunError:
     return RunError(
-        f"Every cell of the study failed. The first error: {failures[0].reason}",
+        f"Every cell of the study failed. The first error, with {format_values(failures[0].values)}: {failures[0].reason}",
         code="all-cells-failed",
         failures=len(failures),
         reason=failures[0].reason,

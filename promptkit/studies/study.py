@@ -101,7 +101,7 @@ class Study(EvaluatedGrid):
         return tables.best(self, over)
 
     def compare(self, on: str, to: object, by: Names = (), metric: str | None = None) -> Table:
-        """Returns differences to a reference value of a dimension, paired by item, with 95% intervals.
+        """Returns differences from a reference value of a dimension, paired by item, with 95% intervals.
 
         Args:
             on: The dimension.

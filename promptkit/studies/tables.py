@@ -146,7 +146,7 @@ def compare(study: EvaluatedGrid, on: str, to: object, by: Names, metric: str | 
     by_names = as_names(by)
     study.check(on, *by_names)
     (reference,) = study.where(**{on: to}).dimensions[on]
-    difference = f"difference to {text_of(reference)}"
+    difference = f"difference from {text_of(reference)}"
     lines: list[tuple[Entry, ...]] = []
     for values in study.combinations([on, *by_names]):
         if values[on] != reference:

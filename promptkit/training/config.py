@@ -1,4 +1,4 @@
-"""The configuration of a training: the optimizer, the learning rate schedule, and the rows of each step."""
+"""The configuration of a training run: the optimizer, the learning rate schedule, and the rows of each step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ POSITIVE = ("steps", "batch_size", "dev", "eval_every", "per_class", "patience")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
-    """The settings of a training: the keywords of `train`, and the options of `promptkit train`."""
+    """The settings of a training run: the keywords of `train`, and the options of `promptkit train`."""
 
     optimizer: Optimizer | None = None
     """The optimizer; AdamW by default, or HotFlip for trigger tokens."""
@@ -47,7 +47,7 @@ class TrainingConfig:
     eval_every: int = 10
     """The number of steps between evaluations on dev, each of which writes a checkpoint."""
     patience: int | None = 5
-    """The number of evaluations without improvement after which the training stops; None never stops early."""
+    """The number of evaluations without improvement after which training stops; None never stops early."""
     seed: int = 0
     """The seed of the rows of each label, their order, and the optimizer."""
     gradient_checkpointing: bool = False
@@ -64,7 +64,7 @@ class TrainingConfig:
                 hint='Write pk.CmaEs(), or "cma-es"',
                 optimizer=self.optimizer.__name__,
             )
-        checked(self, "a training")
+        checked(self, "the training configuration")
         for name in POSITIVE:
             value = self.keywords()[name]
             if value is not None and value < 1:

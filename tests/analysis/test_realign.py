@@ -193,6 +193,7 @@ def test_the_command_repeats_the_run_with_options_that_eval_accepts(
     had = [spelling(item) for chain in settings["align"] if (item := chain_from_settings(chain).calibration)]
     assert typed(eval_command(settings, had))["run"] == str(path)
     actual = align(path)
+    assert f" --out {tmp_path} " in actual.command
     again = align(typed(actual.command)["run"])
     assert {item.name for item in again.unavailable} < {item.name for item in actual.unavailable}
     assert again.command is None
@@ -200,7 +201,7 @@ def test_the_command_repeats_the_run_with_options_that_eval_accepts(
 
 
 def save_learned(folder: Path) -> list[Any]:
-    """Two manipulations learned on the fake model and saved as a training saves them."""
+    """Two manipulations learned on the fake model and saved as a training run saves them."""
     model = pk.load("fake")
     bind_context = BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS))
     run_result: list[Any] = [pk.SoftPrompt(3), pk.TriggerTokens(2, seed=1)]
@@ -227,12 +228,12 @@ def test_the_command_names_the_folders_of_learned_manipulations(
         return json.loads(capsys.readouterr().out)
 
     settings = json.loads((run_result.path / "run.json").read_text())
-    assert typed(eval_command(settings, [], trainings=tmp_path))["run"] == str(run_result.path)
+    assert typed(eval_command(settings, [], out=tmp_path))["run"] == str(run_result.path)
     actual = align(run_result.path, "contextual,batch")
     again = align(typed(actual.command)["run"], "contextual,batch")
     assert again.unavailable == ()
     other_model = eval_command(
-        {**settings, "model": {**settings["model"], "name": "fake:b", "tokenizer": "b"}}, [], trainings=tmp_path
+        {**settings, "model": {**settings["model"], "name": "fake:b", "tokenizer": "b"}}, [], out=tmp_path
     )
     assert other_model is not None
     assert other_model.count("--prompt FOLDER ") == 2

@@ -133,7 +133,7 @@ def test_tasks_lists_every_task_with_its_sources() -> None:
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
-        (["eval", "sentimant", "--model", "fake"], ("'sentimant'", "sentiment?")),
+        (["eval", "sentimant", "--model", "fake"], ("'sentimant'", "'sentiment'?")),
         (["eval", "sentiment", "--model", "fake", "--out", "/dev/null/runs"], ("/dev/null/runs",)),
         (["render", "no.yaml", "--model", "fake"], ("no.yaml",)),
     ],

@@ -118,7 +118,7 @@ def check_trained(learned: Learnable) -> None:
     """Raises CheckpointError if the manipulation has no trained parameters."""
     if not learned.parameters:
         raise CheckpointError(
-            f"This {learned.name} has no trained parameters to save",
+            f"The manipulation {learned.name} has no trained parameters to save",
             code="not-trained",
             hint="Train it: pk.train",
             manipulation=learned.name,

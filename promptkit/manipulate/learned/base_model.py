@@ -40,8 +40,8 @@ def check_base(modifier: Modifier, model: Model) -> None:
     different = next((key for key in COMPARED if found[key] != base.get(key, found[key])), None)
     if different is not None:
         raise CheckpointError(
-            f"This {modifier.name} was trained on {base.get('name') or 'another model'}, and {model.name} is a different "
-            f"model: {COMPARED[different]} differ{'' if different == 'content' else 's'}",
+            f"The manipulation {modifier.name} was trained on {base.get('name') or 'another model'}, and {model.name} is a "
+            f"different model: {COMPARED[different]} differ{'' if different == 'content' else 's'}",
             code="other-model",
             got=f"{found[different]}, not {base.get(different)}",
             hint="Load the model that it was trained on, or train it on this one",
