@@ -13,8 +13,8 @@ from math import comb
 from typing import ClassVar
 
 from promptkit.align.extract.base import Extraction, check_sampling
+from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
-from promptkit.core.registry import checked
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from promptkit.analysis.branches import Branch, locate, read_branch
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, RunError
 from promptkit.display.text_table import as_text, new_table, with_interval
 from promptkit.evaluation.evaluate import OUT, evaluate
 from promptkit.evaluation.execution import Progress
 from promptkit.metrics.intervals import Estimate, mcnemar, paired_difference, wilson
-from promptkit.predictor.predictor import Predictor, check_predictors
+from promptkit.predictor.predictor import Predictor
 from promptkit.runs.run import Run
 from promptkit.tasks.task import Task
 
@@ -95,6 +96,7 @@ class Comparison:
     __repr__ = __str__
 
 
+@check_arguments("compare")
 def compare(
     task: Task,
     *,
@@ -126,8 +128,8 @@ def compare(
             "There are no predictors to compare",
             code="no-predictors",
             hint="Give predictors by name: compare(task, plain=..., calibrated=...)",
+            predictors=(),
         )
-    check_predictors(*predictors.values())
     branches: dict[str, Branch] = {}
     runs: list[Run] = []
     for names in _shared_passes(predictors):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.model import Model
 
@@ -119,6 +120,7 @@ class EngineClass(Protocol):
         ...
 
 
+@check_arguments("load")
 def load(name: str | Path, **settings: object) -> Model:
     """Returns a model. Its configuration and tokenizer are read now; its weights load at the first request.
 

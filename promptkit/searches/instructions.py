@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 from promptkit.analysis.compare import Comparison, compare
 from promptkit.core.alignment import OutputReader
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, Unsupported, unknown
 from promptkit.core.examples import LabeledExample
 from promptkit.core.model import Model
@@ -24,7 +25,7 @@ from promptkit.manipulate.instructions import statements
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
-from promptkit.predictor.predictor import Predictor, check_predictors
+from promptkit.predictor.predictor import Predictor
 from promptkit.searches.halving import By, Rung, halve, sizes
 from promptkit.searches.proposals import Proposer
 from promptkit.searches.result import SearchResult
@@ -39,6 +40,7 @@ OWN, FOUND = "own instruction", "found instruction"
 """Names of the two predictors that are compared."""
 
 
+@check_arguments("search")
 def search(
     predictor: Predictor,
     task: Task,
@@ -83,7 +85,6 @@ def search(
         TaskError: The task has no rows to choose by or to propose from.
         Unsupported: The model cannot generate text, so it cannot propose instructions.
     """
-    check_predictors(predictor)
     prompt = _prompt(predictor)
     method = method or ("list" if instructions else "ape")
     rows = check(task, method=method, instructions=instructions, candidates=candidates, by=by, dev=dev, split=split)
@@ -162,9 +163,6 @@ def check(
         InputError: A setting is invalid.
         TaskError: The task has no dev rows.
     """
-    if not isinstance(task, Task):
-        reason, hint = "A search needs a task object, not a name", 'Write pk.task("sentiment")'
-        raise InputError(reason, code="not-a-task", got=repr(task)[:100], hint=hint, value=repr(task)[:100])
     if method is not None and method not in get_args(Method):
         raise unknown("search method", method, get_args(Method))
     if by not in get_args(By):
@@ -180,9 +178,6 @@ def check(
 
 
 def _check_instructions(instructions: Sequence[str], method: str | None) -> None:
-    if isinstance(instructions, str) or not all(isinstance(text, str) for text in instructions):
-        value = repr(instructions)[:100]
-        raise InputError("The instructions must be a list of texts", code="not-a-list-of-texts", got=value, instructions=value)
     if method == "list" and not instructions:
         reason = "The search method list needs a list of instructions"
         hint = "Give one, or let the model propose instructions: ape, opro"

@@ -9,7 +9,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from promptkit.core.errors import InputError, PromptkitError, RunError
+from promptkit.core.arguments import check_arguments
+from promptkit.core.errors import PromptkitError, RunError
 from promptkit.display.table import Plain
 from promptkit.evaluation.evaluate import OUT, evaluate
 from promptkit.studies.cells import Failure
@@ -22,6 +23,7 @@ from promptkit.tasks.task import Task
 _log = logging.getLogger(__name__)
 
 
+@check_arguments("study")
 def study(
     build: Build,
     task: Task,
@@ -73,14 +75,6 @@ def evaluate_grid(
     progress: Progress | None = None,
 ) -> Study:
     """Evaluates a grid as `study` does, but does not log cells that fail."""
-    if not isinstance(task, Task):
-        raise InputError(
-            "A study needs a task object",
-            code="not-a-task",
-            got=repr(task)[:100],
-            hint='Write pk.task("sentiment")',
-            value=repr(task)[:100],
-        )
     values = dimensions(grid)
     check_parameters(build, values)
     report = progress or (NotebookBar() if in_notebook() else lambda progress: None)

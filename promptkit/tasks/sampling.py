@@ -15,8 +15,8 @@ def by_hash(rows: Sequence[LabeledExample], limit: int | None) -> list[LabeledEx
     A smaller limit gives a subset of a larger one, and the order does not depend on the order of the file.
 
     Raises:
-        InputError: The limit is not a positive integer.
+        InputError: The limit is not positive.
     """
-    if limit is not None and (not isinstance(limit, int) or limit < 1):
+    if limit is not None and limit < 1:
         raise InputError("The limit must be an integer of at least 1", code="out-of-range", got=repr(limit), limit=limit)
     return sorted(rows, key=lambda row: sha256(row.id))[:limit]

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS
+from promptkit.core.arguments import as_python
 from promptkit.core.errors import InputError
-from promptkit.core.registry import as_python, build, parse, settings_of, spelling
+from promptkit.core.registry import build, parse, settings_of, spelling
 from promptkit.manipulate.cot import COT
 from promptkit.manipulate.demos import SELECTORS
 from promptkit.manipulate.order.fixed import ORDERS

@@ -15,6 +15,7 @@ from pathlib import Path
 import jinja2
 from jinja2 import nodes
 
+from promptkit.core.arguments import check_arguments, checked
 from promptkit.core.errors import PromptkitError, TemplateError, unknown
 from promptkit.core.paths import expanded, folder, names
 from promptkit.inputs.text.blocks import MARKS, SLOT, Block, compile_block, is_blank, line_of_text, mark_slot, parse, strings_in
@@ -59,6 +60,7 @@ class Template:
     name: str = "inline"
 
     def __post_init__(self) -> None:
+        checked(self, "a template")
         try:
             self._blocks  # noqa: B018 - compiles the blocks, so that an invalid template fails now
         except RecursionError:
@@ -67,6 +69,7 @@ class Template:
             ) from None
 
     @classmethod
+    @check_arguments("Template.load")
     def load(cls, name: str | Path) -> Template:
         """Loads a template.
 
@@ -105,6 +108,7 @@ class Template:
         """The variables that at least one block requires."""
         return frozenset().union(*(block.required for block in self._blocks.values()))
 
+    @check_arguments("Template.slots")
     def slots(self, *, without: str = "") -> Mapping[str, int]:
         """Returns the slots for learned vectors: name -> number of vectors.
 
