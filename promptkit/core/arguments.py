@@ -52,6 +52,7 @@ _OBJECTS: Mapping[str, tuple[str, str]] = {
     "Model": ("a model", 'pk.load("demo")'),
     "Optimizer": ("an optimizer", "pk.CmaEs()"),
     "Order": ("an order", "pk.order.shuffled(), with parentheses; a custom order inherits from pk.order.Order"),
+    "OutputReader": ("an aligner that reads the model's output", 'pk.Verbalizer({"no": "bad", "yes": "good"})'),
     "Path": ("a pathlib.Path", ""),
     "Predictor": ("a predictor", "pk.Predictor(model, prompt, labels)"),
     "Selector": ("a selector", "pk.demos.balanced(k=8), with parentheses; a custom selector inherits from pk.demos.Selector"),
@@ -236,7 +237,7 @@ def _with_instances(kind: Any) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and not arguments and (kind is Path or kind.__module__.startswith("promptkit.")):
         return Annotated[Any, _InstanceOf(kind)]
-    if origin in (Literal, Annotated, Callable) or not arguments:
+    if origin in (Literal, Annotated, Callable, type) or not arguments:
         return kind
     parts = tuple(map(_with_instances, arguments))
     return reduce(or_, parts) if origin in (Union, UnionType) else origin[parts]

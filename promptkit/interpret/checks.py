@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import PositiveInt
 
-from promptkit.core.arguments import check_value
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample
@@ -60,11 +58,9 @@ def pool_rows(task: Task, split: str | None, count: int, *, of: str) -> list[Lab
         of: What is computed from the rows, for error messages.
 
     Raises:
-        InputError: If `count` is not positive.
         TaskError: If no rows are left.
     """
-    check_value("rows", count, PositiveInt, of=of)
-    rows = by_hash(untested(task.part("pool"), task.rows(split or task.spec.split)), count)
+    rows = by_hash(untested(task.part("pool"), task.rows(task.spec.split if split is None else split)), count)
     if not rows:
         raise task.without_rows(f"to compute {of} from", "pool")
     return rows

@@ -18,7 +18,7 @@ from pydantic import PositiveInt
 
 from promptkit.align.choices import Choices
 from promptkit.core.alignment import Extractor, Scorer
-from promptkit.core.arguments import check_arguments, check_value
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.model import ExposesHeads
@@ -112,8 +112,8 @@ def head_effects(
     predictor: Predictor,
     task: Task,
     *,
-    rows: int = 64,
-    patched: int = 25,
+    rows: PositiveInt = 64,
+    patched: PositiveInt = 25,
     seed: int = 0,
     split: str | None = None,
     cache: bool = True,
@@ -139,7 +139,6 @@ def head_effects(
     if not isinstance(model, ExposesHeads):
         reason = f"The model {model.name} does not give access to its attention heads"
         raise Unsupported(reason, code="no-attention-heads", hint="Use an hf model, by its name alone", model=model.name)
-    check_value("patched", patched, PositiveInt, of="the head effects")
     selected = pool_rows(task, split, rows, of="the head effects")
     score_cache = ScoreCache() if cache else None
     clean = _with_answers(predictor, prompt, task, selected, score_cache)

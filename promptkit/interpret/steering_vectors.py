@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from pydantic import PositiveInt
 
 from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, Unsupported
@@ -41,7 +42,7 @@ def extract_steering_vector(
     how: Method = "difference",
     at: At = "last",
     strength: float = 1.0,
-    rows: int = 64,
+    rows: PositiveInt = 64,
     split: str | None = None,
     cache: bool = True,
 ) -> SteeringVector:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from promptkit.core.arguments import check_arguments
+from promptkit.core.arguments import check_arguments, check_value
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.model import Model
 
@@ -158,9 +158,11 @@ def split(name: str) -> tuple[str, str]:
 
 def validated(kind: type[S], engine: str, settings: dict[str, object]) -> S:
     """Returns the settings as the engine's type; raises InputError for an unknown name or an invalid value."""
-    for name in settings:
+    for name, value in settings.items():
         if name not in kind.model_fields:
             raise unknown(f"setting of the {engine} engine", name, kind.model_fields)
+        if isinstance(value, bool):  # pydantic would convert it to a number
+            check_value(name, value, kind.model_fields[name].annotation, of=f"the {engine} engine")
     try:
         return kind(**settings)
     except ValidationError as error:

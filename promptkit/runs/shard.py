@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from promptkit.core.arguments import checked
+from promptkit.core.arguments import check_arguments, checked
 from promptkit.core.errors import InputError
 
 
@@ -27,6 +27,7 @@ class Shard:
             raise _invalid_shard(str(self))
 
     @classmethod
+    @check_arguments("Shard.read")
     def read(cls, spelling: str) -> Shard:
         """Returns the shard that a text such as `1/3` names.
 

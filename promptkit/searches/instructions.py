@@ -30,7 +30,7 @@ from promptkit.searches.halving import By, Rung, halve, sizes
 from promptkit.searches.proposals import Proposer
 from promptkit.searches.result import SearchResult
 from promptkit.searches.scorer import InstructionScorer
-from promptkit.tasks.sampling import by_hash
+from promptkit.tasks.sampling import by_hash, check_limit
 from promptkit.tasks.task import Task, untested
 
 Method = Literal["ape", "opro", "list"]
@@ -85,13 +85,14 @@ def search(
         TaskError: The task has no rows to choose by or to propose from.
         Unsupported: The model cannot generate text, so it cannot propose instructions.
     """
+    check_limit(test, "test")
     prompt = _prompt(predictor)
     method = method or ("list" if instructions else "ape")
     rows = check(task, method=method, instructions=instructions, candidates=candidates, by=by, dev=dev, split=split)
     settings = _Search(
         predictor=predictor, prompt=prompt, task=task, method=method, candidates=candidates, by=by, rows=rows, seed=seed
     )
-    split = split or task.spec.split
+    split = task.spec.split if split is None else split
     origins, rungs = settings.choose(instructions, split, ScoreCache() if cache else None)
     pair = {OWN: predictor, FOUND: settings.with_instruction(rungs[-1].best)}
     comparison = compare(task, split=split, limit=test, out=out, cache=cache, progress=progress, **pair)
@@ -171,7 +172,7 @@ def check(
     if candidates < 1:
         reason = "The number of candidates must be at least 1"
         raise InputError(reason, code="out-of-range", got=f"candidates={candidates}", candidates=candidates)
-    rows = by_hash(untested(task.part("dev"), task.rows(split or task.spec.split)), dev)
+    rows = by_hash(untested(task.part("dev"), task.rows(task.spec.split if split is None else split)), dev)
     if not rows:
         raise task.without_rows("to choose an instruction by", "dev")
     return rows

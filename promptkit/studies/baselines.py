@@ -136,7 +136,7 @@ def baselines(
             hint="Leave out the baselines, or use a task that declares labels",
             task=task.name,
         )
-    split = split or task.spec.split
+    split = task.spec.split if split is None else split
     rows, pool = by_hash(task.rows(split), limit), task.pool()
     items, gold = [row.unlabeled() for row in rows], [row.label for row in rows]
     baselines = [

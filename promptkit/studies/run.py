@@ -78,7 +78,7 @@ def evaluate_grid(
     values = dimensions(grid)
     check_parameters(build, values)
     report = progress or (NotebookBar() if in_notebook() else lambda progress: None)
-    state = GridState(build, task, split or task.spec.split, limit, values)
+    state = GridState(build, task, task.spec.split if split is None else split, limit, values)
     runs = state.runs_to_do()
     for number, (key, cell) in enumerate(runs.items()):
         report_rows = _row_reporter(report, number, len(runs), cell.values, state.study())

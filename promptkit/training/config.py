@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Literal
 
-from promptkit.core.arguments import checked
+from promptkit.core.arguments import check_arguments, checked
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.hashing import sha256
 from promptkit.core.model import Precision
@@ -73,6 +73,7 @@ class TrainingConfig:
             )
 
     @classmethod
+    @check_arguments("TrainingConfig.from_keywords")
     def from_keywords(cls, keywords: Mapping[str, Any]) -> TrainingConfig:
         """Returns the configuration with these settings; the optimizer may be a name with settings, such as `"spsa"`.
 
