@@ -13,20 +13,7 @@ from inspect import Parameter, Signature, signature
 from operator import or_
 from pathlib import Path
 from types import FunctionType, UnionType
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    Literal,
-    ParamSpec,
-    Protocol,
-    TypeVar,
-    Union,
-    cast,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from promptkit.core.errors import InputError, unknown
 
@@ -64,11 +51,6 @@ _CODES = {"Model": "not-a-model", "Path": "not-a-path", "Predictor": "not-a-pred
 """Class -> the code of the error for a value that is not an instance of it, if that is not `not-an-instance`."""
 _GENERAL = {"not-an-instance": 0, "invalid-value": 1}
 """Codes that are not used for a union of types if one of the types has a more specific code."""
-
-
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
 
 
 def check_arguments(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -137,14 +119,15 @@ def checked(value: object, name: str = "") -> None:
         InputError: A field has an invalid value.
     """
     kind: type = type(value)
-    hints = _field_hints(kind)
+    hints = field_types(kind)
     for item in fields(cast("DataclassInstance", value)):
         if item.init:
-            check_value(item.name, getattr(value, item.name), hints[item.name], of=name or cast(_Named, value).name)
+            check_value(item.name, getattr(value, item.name), hints[item.name], of=name or cast(Any, value).name)
 
 
 @cache
-def _field_hints(kind: type) -> dict[str, object]:
+def field_types(kind: type) -> dict[str, object]:
+    """Returns the type annotations of the fields of a dataclass."""
     return get_type_hints(kind, include_extras=True)
 
 

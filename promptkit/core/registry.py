@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import Field, field, fields
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
-from promptkit.core.arguments import error_code, shortened
+from promptkit.core.arguments import check_value, error_code, field_types, shortened
 from promptkit.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -108,6 +108,10 @@ def build_from(kind: str, table: Mapping[str, type[T]], name: str, keywords: Map
     for key in keywords:
         if key not in known:
             raise unknown(f"keyword of the {kind} {name}", key, known)
+    registered: type = table[name]
+    for key, value in keywords.items():
+        if isinstance(value, bool):  # pydantic would convert it to a number
+            check_value(key, value, field_types(registered)[key], of=name)
     settable = {field.name for field in fields(cast("type[DataclassInstance]", table[name])) if field.init}
     values = {key: value for key, value in defaults.items() if key in settable}
     values |= {key: _split(value, known[key]) for key, value in keywords.items()}
