@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from promptkit.analysis.branches import Branch, locate, read_branch, read_metric_input
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.paths import OUT
 from promptkit.display.text_table import as_text, new_table, with_interval
@@ -22,7 +23,7 @@ from promptkit.evaluation.execution import Progress
 from promptkit.metrics.base import MetricInput
 from promptkit.metrics.intervals import Estimate, mcnemar, paired_difference, wilson
 from promptkit.metrics.table import METRICS, applicable, difference, estimate
-from promptkit.predictor.predictor import Predictor, check_predictors
+from promptkit.predictor.predictor import Predictor
 from promptkit.runs.run import Run
 from promptkit.tasks.task import Task
 
@@ -133,6 +134,7 @@ def _signed(change: Estimate) -> str:
     return f"{change.value:+.3f} {change.low:+.2f} to {change.high:+.2f}"
 
 
+@check_arguments("compare")
 def compare(
     task: Task,
     *,
@@ -164,8 +166,8 @@ def compare(
             "There are no predictors to compare",
             code="no-predictors",
             hint="Give predictors by name: compare(task, plain=..., calibrated=...)",
+            predictors=(),
         )
-    check_predictors(*predictors.values())
     branches: dict[str, tuple[Branch, MetricInput]] = {}
     runs: list[Run] = []
     for names in _shared_passes(predictors):

@@ -9,15 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import Field, field, fields
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
+from promptkit.core.arguments import check_value, error_code, field_types, shortened
 from promptkit.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    import numpy as np
     from _typeshed import DataclassInstance
-    from pydantic import TypeAdapter
     from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
@@ -25,8 +23,6 @@ V = TypeVar("V")
 
 LEARNED = "learned"
 """The metadata key of fields that hold trained parameters and are therefore not keywords."""
-MAX_SHOWN = 200
-"""The maximum number of characters of an invalid value in an error message."""
 
 
 class Named(Protocol):
@@ -39,7 +35,7 @@ class Named(Protocol):
 
 
 N = TypeVar("N", bound=Named)
-C = TypeVar("C", bound=Callable[[], Any])
+C = TypeVar("C", bound=Callable[[], object])
 
 
 class Registry(Mapping[str, N]):
@@ -205,6 +201,10 @@ def build_from(kind: str, table: Mapping[str, type[T]], name: str, keywords: Map
     for key in keywords:
         if key not in known:
             raise unknown(f"keyword of the {kind} {name}", key, known)
+    registered: type = table[name]
+    for key, value in keywords.items():
+        if isinstance(value, bool):  # pydantic would convert it to a number
+            check_value(key, value, field_types(registered)[key], of=name)
     settable = {field.name for field in fields(cast("type[DataclassInstance]", table[name])) if field.init}
     values = {key: value for key, value in defaults.items() if key in settable}
     values |= {key: _split(value, known[key]) for key, value in keywords.items()}
@@ -223,11 +223,11 @@ def _invalid_keyword(kind: str, name: str, values: Mapping[str, object], details
     keyword = str(details["loc"][0]) if details["loc"] else ""
     return InputError(
         f"Invalid settings for the {kind} {name}: {details['msg']}",
-        code=_error_code(details["type"]),
-        got=f"{keyword}={_shortened(details['input'])}" if keyword else repr(dict(values)),
+        code=error_code(details["type"]),
+        got=f"{keyword}={shortened(details['input'])}" if keyword else repr(dict(values)),
         of=name,
         keyword=keyword,
-        value=_shortened(details["input"] if keyword else dict(values)),
+        value=shortened(details["input"] if keyword else dict(values)),
     )
 
 
@@ -239,89 +239,6 @@ def keywords_of(value: object) -> list[Field[object]]:
 def parameters_field() -> dict[str, V]:
     """Returns a dataclass field for trained parameters, which is empty by default and not a keyword."""
     return field(default_factory=dict, repr=False, metadata={LEARNED: True})
-
-
-def checked(value: object, name: str = "") -> None:
-    """Checks the types of all fields of a dataclass instance; numbers must be finite. Call it in `__post_init__`.
-
-    Args:
-        value: The instance.
-        name: Its name in error messages; the name that it is registered by, unless given.
-
-    Raises:
-        InputError: A field has an invalid value.
-    """
-    kind: type = type(value)
-    hints = _hints(kind)
-    for item in fields(cast("DataclassInstance", value)):
-        if item.init:
-            check_value(item.name, getattr(value, item.name), hints[item.name], of=name or cast(Named, value).name)
-
-
-def check_value(name: str, value: object, kind: object, *, of: str) -> None:
-    """Checks that a value has a type, without conversion; numbers must be finite.
-
-    Args:
-        name: The name of the field, for error messages.
-        value: The value.
-        kind: The type annotation of the field.
-        of: The name of the object with this field, for error messages.
-
-    Raises:
-        InputError: The value is invalid.
-    """
-    from pydantic import ValidationError
-
-    try:
-        _adapter(kind).validate_python(value, strict=True)
-    except ValidationError as error:
-        if isinstance(value, str) and (literals := _literals(kind)):
-            raise unknown(f"{name.replace('_', ' ')} of {of}", value, literals) from None
-        details = error.errors()[0]
-        python_value = as_python(value)
-        raise InputError(
-            f"Invalid value for {name} of {of}: {details['msg']}",
-            code=_error_code(details["type"]),
-            got=f"{name}={_shortened(value)}",
-            hint=f"Convert it with {type(python_value).__name__}(...)" if python_value is not value else "",
-            of=of,
-            keyword=name,
-            value=_shortened(value),
-        ) from None
-
-
-def _error_code(pydantic_type: str) -> str:
-    return "not-finite" if pydantic_type == "finite_number" else "invalid-value"
-
-
-def as_python(value: T) -> T:
-    """Returns a NumPy scalar as a Python number, and any other value unchanged."""
-    is_scalar = type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0
-    return cast("np.generic", value).item() if is_scalar else value
-
-
-def _literals(kind: object) -> list[str]:
-    """Returns the strings that a type annotation allows by name."""
-    if get_origin(kind) is Literal:
-        return [*get_args(kind)]
-    return [name for part in get_args(kind) for name in _literals(part)]
-
-
-@cache
-def _hints(kind: type) -> dict[str, object]:
-    return get_type_hints(kind, include_extras=True)
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[object]:
-    from pydantic import ConfigDict, TypeAdapter
-
-    return TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True))
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 
 def spelling(value: Named) -> str:

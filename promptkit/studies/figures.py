@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def plot(study: EvaluatedGrid, x: str | None, color: str | None, metric: str | None, baselines: Baselines | None) -> Figure:
     """Returns a line plot; see `Study.plot`."""
     metric = measures.check_metric(study.cells, metric)
-    x = x or numeric_dimension(study)
+    x = numeric_dimension(study) if x is None else x
     if x is None:
         raise InputError(
             "The study has no numeric dimension for the x axis",
@@ -30,8 +30,8 @@ def plot(study: EvaluatedGrid, x: str | None, color: str | None, metric: str | N
             hint=f"Choose one, such as plot(x='k'); the dimensions are {', '.join(study.dimensions)}",
             dimensions=tuple(study.dimensions),
         )
-    color = color or next(iter(study.varying([SEED, x])), None)
-    color_names = as_names(color or [])
+    color = next(iter(study.varying([SEED, x])), None) if color is None else color
+    color_names = [] if color is None else [color]
     study.check(x, *color_names)
     x_values = study.combinations([x])
     series = [

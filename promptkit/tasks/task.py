@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import PromptkitError, TaskError, unknown
 from promptkit.core.examples import Example, LabeledExample, Part, inputs_of
 from promptkit.core.paths import expanded, folder, names
@@ -70,6 +71,7 @@ class Task:
             part=part,
         )
 
+    @check_arguments("Task.rows")
     def rows(self, split: str) -> Sequence[LabeledExample]:
         """Returns the labeled rows of a split, in the order of the source.
 
@@ -78,6 +80,7 @@ class Task:
         """
         return self._examples(split)
 
+    @check_arguments("Task.part")
     def part(self, part: Part) -> Sequence[LabeledExample]:
         """Returns the rows of one part of the train split, in the order of the source.
 
@@ -202,6 +205,7 @@ class Task:
         return str(label)
 
 
+@check_arguments("task")
 def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
     """Loads a task.
 

@@ -40,9 +40,6 @@ def check(
     Raises:
         PromptkitError: If the predictor cannot be trained on the task with this configuration.
     """
-    if not isinstance(task, Task):
-        reason, hint = "Training needs a task object, not a name", 'Write pk.task("sentiment")'
-        raise InputError(reason, code="not-a-task", got=repr(task)[:100], hint=hint, value=repr(task)[:100])
     if predictor.chain.calibration:
         hint = "Train without the calibration, then evaluate with it"
         name = predictor.name

@@ -7,10 +7,11 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Literal
 
+from promptkit.core.arguments import check_arguments, checked
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.hashing import sha256
 from promptkit.core.model import Precision
-from promptkit.core.registry import build, checked, settings_of
+from promptkit.core.registry import build, settings_of
 from promptkit.training.optimizers.adamw import AdamW
 from promptkit.training.optimizers.base import Optimizer
 from promptkit.training.optimizers.cma_es import CmaEs
@@ -56,14 +57,6 @@ class TrainingConfig:
     """The precision of matrix products, `no`, `bf16` or `fp16`; the trained parameters stay in float32."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.optimizer, type):
-            raise InputError(
-                "The optimizer must be an object, not a class",
-                code="class-not-object",
-                got=self.optimizer.__name__,
-                hint='Write pk.CmaEs(), or "cma-es"',
-                optimizer=self.optimizer.__name__,
-            )
         checked(self, "the training configuration")
         for name in POSITIVE:
             value = self.keywords()[name]
@@ -80,6 +73,7 @@ class TrainingConfig:
             )
 
     @classmethod
+    @check_arguments("TrainingConfig.from_keywords")
     def from_keywords(cls, keywords: Mapping[str, Any]) -> TrainingConfig:
         """Returns the configuration with these settings; the optimizer may be a name with settings, such as `"spsa"`.
 

@@ -184,4 +184,5 @@ def refuse_model_calls(prompt: TextInput) -> TextInput:
         "Training cannot use a prompt that depends on the model's own answers, because every step would change them",
         code="prompt-depends-on-model",
         hint="Leave out the chain of thought, or choose and order the demonstrations at random or by similarity",
+        tokens=len(prompt.ids),
     )

@@ -49,7 +49,7 @@ class TrainingRows:
                 task=task.name,
                 per_class=config.per_class,
             )
-        evaluated = task.rows(split or task.spec.split)
+        evaluated = task.rows(task.spec.split if split is None else split)
         pool, dev = (by_hash(untested(task.part(part), evaluated), None) for part in PARTS)
         for part, rows in zip(PARTS, (pool, dev), strict=True):
             if not rows:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from promptkit.core.arguments import check_arguments
 from promptkit.core.arrays import parameters_digest
 from promptkit.core.distributed import processes
 from promptkit.core.errors import TrainingError
@@ -26,7 +27,7 @@ from promptkit.core.registry import spelling
 from promptkit.core.version import __version__
 from promptkit.manipulate.learned.base_model import base_of
 from promptkit.models.cache import ScoreCache
-from promptkit.predictor.predictor import Predictor, check_predictors
+from promptkit.predictor.predictor import Predictor
 from promptkit.runs.folder import RunFolder
 from promptkit.tasks.task import Task
 from promptkit.training import checkpoint
@@ -50,6 +51,7 @@ Progress = Callable[[int, int, str], None]
 """Called after each step with the number of steps done, the maximum number of steps, and the current metrics as text."""
 
 
+@check_arguments("train")
 def train(
     predictor: Predictor,
     task: Task,
@@ -83,7 +85,6 @@ def train(
         TrainingError: If the loss is not finite.
     """
     requested = TrainingConfig.from_keywords(config)
-    check_predictors(predictor)
     trainable_manipulation(predictor)
     rows, resolved = check(predictor, task, split=split, config=requested)
     _warn_of_accelerate_precision(resolved)

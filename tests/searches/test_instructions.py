@@ -133,10 +133,10 @@ def test_a_reversed_difference_has_the_reversed_interval(data: st.DataObject, n:
 @pytest.mark.parametrize(
     ("keywords", "code", "fields"),
     [
-        ({"method": "appe"}, "unknown-name", {"kind": "search method", "name": "appe", "close": ["ape"]}),
+        ({"method": "appe"}, "unknown-name", {"kind": "method of search", "name": "appe", "close": ["ape"]}),
         ({"by": "acuracy"}, "unknown-name", {"name": "acuracy", "close": ["accuracy"]}),
         ({"method": "list"}, "no-instructions", {"method": "list"}),
-        ({"instructions": "Say it."}, "not-a-list-of-texts", {"instructions": "'Say it.'"}),
+        ({"instructions": "Say it."}, "invalid-value", {"keyword": "instructions", "value": "'Say it.'"}),
         ({"candidates": 0}, "out-of-range", {"candidates": 0}),
         ({"dev": 0}, "out-of-range", {"limit": 0}),
         ({"task": "labels.yaml"}, "not-a-task", {"value": "'labels.yaml'"}),

@@ -275,11 +275,12 @@ class Server:
 def _checked_url(url: str | None) -> str:
     if url is None:
         hint = "Write --set base_url=http://127.0.0.1:8000/v1"
-        raise InputError("The http engine needs the address of a server", code="missing-base-url", hint=hint)
+        reason = "The http engine needs the address of a server"
+        raise InputError(reason, code="missing-base-url", hint=hint, setting="base_url")
     hint = "Write http://HOST:PORT/v1; a key goes into the environment variable that api_key_env names"
     if "@" in url or "?" in url:  # the message must not repeat it, because it may contain a key
         what = "an address with a user name, a key or a query"
-        raise InputError("Invalid server address", code="secret-in-base-url", got=what, hint=hint)
+        raise InputError("Invalid server address", code="secret-in-base-url", got=what, hint=hint, setting="base_url")
     if not url.startswith(("http://", "https://")):
         raise InputError("Invalid server address", code="invalid-base-url", got=url, hint=hint, base_url=url)
     return url.rstrip("/")

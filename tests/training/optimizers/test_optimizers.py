@@ -82,7 +82,11 @@ def test_names_are_unique_and_settings_are_recorded() -> None:
             "unknown-name",
             {"kind": "optimizer", "name": "cmaes", "close": ["cma-es"]},
         ),
-        (lambda: TrainingConfig.from_keywords({"optimizer": pk.CmaEs}), "class-not-object", {"optimizer": "CmaEs"}),
+        (
+            lambda: TrainingConfig.from_keywords({"optimizer": pk.CmaEs}),
+            "not-an-instance",
+            {"keyword": "optimizer", "value": repr(pk.CmaEs)},
+        ),
     ],
 )
 def test_invalid_settings_are_refused(action: Any, code: str, fields: dict[str, Any]) -> None:
