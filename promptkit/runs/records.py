@@ -16,7 +16,7 @@ from promptkit.core.errors import ModelError, TemplateError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.hashing import short_hash
 from promptkit.core.rendered import Rendered
-from promptkit.core.requests import GenerateOutput, Output, Read, ReadOutput, ScoreOutput
+from promptkit.core.requests import GenerateOutput, Generation, Output, Read, ReadOutput, ScoreOutput
 from promptkit.inputs.text.encoding import counted
 from promptkit.runs.folder import File
 from promptkit.runs.schema import ContinuationRecord, GenerationRecord, ReadRecord, RowRecord
@@ -236,7 +236,17 @@ def _generated(query: Query, extractor: Extractor, output: GenerateOutput) -> _A
     if query.gold is not None:
         fields["correct"] = extractor.is_correct(prediction, query.gold.accepted)
     fields["generations"] = [
-        {"text": generation.text, "tokens": len(generation.ids), "ended": generation.ended, "answer": answer}
-        for generation, answer in zip(output.generations, answers, strict=True)
+        _generation_record(generation, answer, unclosed=text is None)
+        for generation, text, answer in zip(output.generations, texts, answers, strict=True)
     ]
     return fields
+
+
+def _generation_record(generation: Generation, answer: str | None, *, unclosed: bool) -> GenerationRecord:
+    record: GenerationRecord = {
+        "text": generation.text,
+        "tokens": len(generation.ids),
+        "ended": generation.ended,
+        "answer": answer,
+    }
+    return {**record, "unclosed_thought": True} if unclosed else record

@@ -15,6 +15,7 @@ MESSAGES = {
     "fewer-demonstrations": "have fewer demonstrations than others because the pool has too few different rows",
     "evaluated-demonstration": "have a demonstration that is itself evaluated: train and test overlap",
     "may-think": "were scored where the model may begin a thought instead of its answer; see --thinking off",
+    "unclosed-thought": "have a text whose thought is not closed, which has no answer (a larger max_tokens may close it)",
     "max-tokens": "reached the maximum number of generated tokens (max_tokens)",
 }
 """Code of a warning -> what its rows have in common, as the end of a sentence."""
@@ -65,6 +66,7 @@ def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer
         "fewer-demonstrations": sum(_count_demos(row) < most_demos for row in samples),
         "evaluated-demonstration": sum(any(inputs_of(demo) in evaluated for demo in row["demos"]) for row in samples),
         "may-think": sum("may_think" in row for row in samples),
+        "unclosed-thought": sum(any("unclosed_thought" in text for text in row.get("generations", ())) for row in samples),
         "max-tokens": sum(any(text["ended"] == "length" for text in row.get("generations", ())) for row in samples),
     }
     warnings = [RowWarning(code=code, rows=count, of=len(samples)) for code, count in counts.items() if count]

@@ -46,6 +46,8 @@ class GenerationRecord(TypedDict):
     ended: Literal["stop", "end", "length"]
     answer: str | None
     """The extracted answer, or None if the text has none."""
+    unclosed_thought: NotRequired[bool]
+    """True if a thought in the text is not closed; absent otherwise."""
 
 
 class Record(TypedDict):

@@ -223,6 +223,9 @@ def test_a_run_reads_the_answers_after_thoughts(scripted: Any, tmp_path: Path) -
     )
     records = [json.loads(line) for line in (run.path / "samples.jsonl").read_text().splitlines()]
     assert {record["gold"]: record["prediction"] for record in records} == {"Paris": "Paris", "Rome": None}
+    unclosed = {record["gold"]: record["generations"][0].get("unclosed_thought", False) for record in records}
+    assert unclosed == {"Paris": False, "Rome": True}
+    assert any(note.startswith("1 of 2 rows have a text whose thought is not closed") for note in run.notes)
 
 
 def test_the_command_line_and_study_files_have_the_switch(tmp_path: Path) -> None:
