@@ -103,8 +103,9 @@ def _preceding(groups: Sequence[Sequence[Piece]]) -> str | None:
 
 
 def _following(groups: Sequence[Sequence[Piece]]) -> str | None:
-    """Returns the control token after a text, or None."""
-    return groups[0][0].text if groups and groups[0][0].control else None
+    """Returns the control token after a text, or None if there is none, or one that the tokenizer adds after the text."""
+    following = groups[0][0] if groups else None
+    return following.text if following and following.control and not following.added else None
 
 
 def _spans(parts: Sequence[str]) -> tuple[Span, ...]:

@@ -137,6 +137,17 @@ def test_a_text_in_a_slot_prompt_starts_only_once() -> None:
     assert "".join(names[1]) == "▁film"
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@given(contents_of)
+def test_tokens_that_the_tokenizer_adds_do_not_change_the_text(family: str, content: str) -> None:
+    """Tokens that are found in a text absorb white space and continue it; those that are added around it do neither."""
+    own, tokenizer = tokenizers(family, "both", "chatml")
+    added = [Piece(text=name, part="frame", control=True, added=True) for name in CONTROL[:2]]
+    text = f" {content} "
+    ids = encode([added[0], Piece(text=text, part="query"), added[1]], tokenizer).ids
+    assert ids[1:-1] == tuple(own(text, add_special_tokens=False).input_ids)
+
+
 # ---- several templates, and templates that fail ---------------------------------------------------------------
 
 
