@@ -34,14 +34,20 @@ KNOWN = (
     ThoughtMarkers("<|START_THINKING|>", "<|END_THINKING|>"),
     ThoughtMarkers("<|begin_of_thought|>", "<|end_of_thought|>"),
     ThoughtMarkers("<|channel>", "<channel|>"),
+    ThoughtMarkers("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
 )
-"""Markers of published models: Qwen, DeepSeek, SmolLM, Mistral, Kimi, Cohere, Open Thoughts and Gemma."""
+"""Markers of published models: Qwen, DeepSeek, SmolLM, Mistral, Kimi, Cohere, Open Thoughts, Gemma and Kimi K3."""
+FINAL_RESPONSE = ThoughtMarkers("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]")
+"""The markers of Apriel. The opening one is common prose, so it counts only where the chat template has the closing one."""
 _FINAL = re.compile(r"<\|channel\|>final[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>|\Aanalysis(?s:.*)assistantfinal")
 """The start of a final message; the second form is that of decoders that leave out special tokens."""
 _CHANNEL = re.compile(r"<\|channel\|>|\Aanalysis(?=[A-Z])")
 """The start of any message with a channel."""
 _MESSAGE_END = re.compile(r"<\|(?:end|return|call|start)\|>")
-_WRAPPERS = ("<response>", "</response>", "<|START_RESPONSE|>", "<|END_RESPONSE|>")
+_WRAPPERS = (
+    *("<response>", "</response>", "<|START_RESPONSE|>", "<|END_RESPONSE|>", "[END FINAL RESPONSE]"),
+    *("<|open|>response<|sep|>", "<|close|>response<|sep|>", "<|close|>message<|sep|>"),
+)
 """Markers around an answer after a thought."""
 
 
@@ -110,5 +116,5 @@ def has_closing(text: str, declared: Sequence[ThoughtMarkers] = ()) -> bool:
 def _patterns(declared: tuple[ThoughtMarkers, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
     markers = (*declared, *KNOWN)
     opening = "|".join(re.escape(marker.opening) for marker in markers)
-    closing = "|".join(re.escape(marker.closing) for marker in markers)
+    closing = "|".join(re.escape(marker.closing) for marker in (*markers, FINAL_RESPONSE))
     return re.compile(opening), re.compile(closing)

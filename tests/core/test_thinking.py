@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import promptkit as pk
 from promptkit.align.extract.rules import EXTRACTIONS
 from promptkit.align.vote import majority
-from promptkit.core.thinking import KNOWN, ThoughtMarkers, answer_start, open_thought, without_thoughts
+from promptkit.core.thinking import FINAL_RESPONSE, KNOWN, ThoughtMarkers, answer_start, open_thought, without_thoughts
 
 HARMONY_REPLY = (
     "<|channel|>analysis<|message|>So the answer is 6. No.<|end|><|start|>assistant<|channel|>final<|message|>5<|return|>"
@@ -35,6 +35,9 @@ HARMONY_REPLY = (
         ("<|channel>thought\n6<channel|>5", "5"),
         ("<|channel>thought\n6", None),
         (HARMONY_REPLY, "5"),
+        ("6<|close|>think<|sep|><|open|>response<|sep|>5<|close|>response<|sep|><|close|>message<|sep|>", "5"),
+        ("Here are my reasoning steps:\n6\n[BEGIN FINAL RESPONSE]5[END FINAL RESPONSE]", "5"),
+        ("Here are my reasoning steps: 5", "Here are my reasoning steps: 5"),
         ("<|channel|>analysis<|message|>6", None),
         ("<|channel|>commentary<|message|>6<|end|>", None),
         ("<|channel|>final <|constrain|>json<|message|>5", "5"),
@@ -61,6 +64,7 @@ def test_declared_markers_are_read() -> None:
     declared = [ThoughtMarkers("<scratch>", "</scratch>")]
     assert without_thoughts("<scratch>6</scratch>5", declared) == "5"
     assert without_thoughts("<scratch>6", declared) is None
+    assert without_thoughts("Here are my reasoning steps: 6", [FINAL_RESPONSE]) is None
     assert open_thought("<scratch>\n", declared) == "<scratch>"
 
 

@@ -7,7 +7,10 @@ the control tokens of the template act: contents that contain the name of one ar
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from difflib import SequenceMatcher
 from functools import lru_cache
 from itertools import pairwise
 
@@ -84,15 +87,43 @@ def _aligned(
         parts = [content[-1].part if content else FRAME for content in contents]
         replaced = [[Piece(text=new, part=part)] if new else [] for new, part in zip(changed.groups(), parts, strict=True)]
         return _joined(frames, replaced, controls)
-    end, found = len(whole), []
-    for text in reversed(texts):
-        start = whole.rfind(text, 0, end)
-        if start < 0:
-            return None
-        found.append((start, start + len(text)))
-        end = start
-    edges = [0, *(edge for span in reversed(found) for edge in span), len(whole)]
-    return _joined([whole[start:stop] for start, stop in zip(edges[::2], edges[1::2], strict=True)], contents, controls)
+    return _matched(whole, frames, contents, controls)
+
+
+def _matched(
+    whole: str, frames: Sequence[str], contents: Sequence[Sequence[Piece]], controls: re.Pattern[str]
+) -> tuple[Piece, ...] | None:
+    """Returns the pieces of a chat with the parts of the words that it shares with the expected one; other words are frames.
+
+    Returns:
+        The pieces, or None if less than half of the words of a content are found.
+    """
+    expected: list[tuple[str, str, int]] = []
+    for turn, frame in enumerate(frames):
+        pieces = [*(contents[turn - 1] if turn else ()), *_split_controls(frame, controls)]
+        expected += [(word, piece.part, turn) for piece in pieces for word in _words(piece)]
+    found = [(word, piece.control) for piece in _split_controls(whole, controls) for word in _words(piece)]
+    parts, matched = [FRAME] * len(found), Counter[int]()
+    matcher = SequenceMatcher(None, [word for word, _, _ in expected], [word for word, _ in found], autojunk=False)
+    for first, second, size in matcher.get_matching_blocks():
+        for offset in range(size):
+            _, part, turn = expected[first + offset]
+            parts[second + offset] = part
+            matched[turn] += part != FRAME
+    totals = Counter(turn for _, part, turn in expected if part != FRAME)
+    if any(2 * matched[turn] < total for turn, total in totals.items()):
+        return None
+    pieces = []
+    for (word, control), part in zip(found, parts, strict=True):
+        if pieces and not control and not pieces[-1].control and pieces[-1].part == part:
+            pieces[-1] = replace(pieces[-1], text=pieces[-1].text + word)
+        else:
+            pieces.append(Piece(text=word, part=part, control=control))
+    return tuple(pieces)
+
+
+def _words(piece: Piece) -> list[str]:
+    return [piece.text] if piece.control else re.findall(r"\w+|\W", piece.text)
 
 
 def _split_controls(text: str, controls: re.Pattern[str]) -> list[Piece]:

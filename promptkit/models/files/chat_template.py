@@ -8,7 +8,7 @@ from typing import Any
 
 from promptkit.core.errors import Unsupported
 from promptkit.core.model import ChatOptions
-from promptkit.core.thinking import HARMONY, KNOWN, ThoughtMarkers
+from promptkit.core.thinking import FINAL_RESPONSE, HARMONY, KNOWN, ThoughtMarkers
 
 SWITCHES = ("enable_thinking", "thinking")
 """The variables by which chat templates turn thinking on and off: those of Qwen, SmolLM, GLM and Gemma, and those of DeepSeek,
@@ -48,8 +48,9 @@ class ChatTemplates:
         if name not in self._markers:
             source = self._source(name)
             contained = [marker for marker in KNOWN if marker.opening in source or marker.closing in source]
-            harmony = [HARMONY] if "<|channel|>" in source else []
-            self._markers[name] = tuple(dict.fromkeys([*contained, *harmony, *self._written_markers(name)]))
+            contained += [HARMONY] if "<|channel|>" in source else []
+            contained += [FINAL_RESPONSE] if FINAL_RESPONSE.closing in source else []
+            self._markers[name] = tuple(dict.fromkeys([*contained, *self._written_markers(name)]))
         return self._markers[name]
 
     def _message(self, role: str, text: str, name: str | None) -> Mapping[str, object]:
@@ -103,13 +104,15 @@ class ChatTemplates:
 
     def _written_markers(self, name: str | None) -> list[ThoughtMarkers]:
         """Returns the markers that a template writes around a thought, found by rendering an answer with one."""
-        answer = {**self._message("assistant", _CONTENT, name), **dict.fromkeys(_FIELDS, _THOUGHT)}
-        text = self._render([self._message("user", "a", name), answer], name, add_generation_prompt=False)
+        question, answer = self._message("user", "a", name), self._message("assistant", _CONTENT, name)
+        thought_of = dict.fromkeys(_FIELDS, _THOUGHT)
+        text = self._render([question, {**answer, **thought_of}], name, add_generation_prompt=False)
+        without = self._render([question, answer], name, add_generation_prompt=False) or ""
         before, thought, after = (text or "").partition(_THOUGHT)
         between, content, _ = after.partition(_CONTENT)
         opening, closing = _MARKER.findall(before), _MARKER.findall(between)
-        if not (thought and content and opening and closing) or "<|channel|>" in before:
-            return []
+        if not (thought and content and opening and closing) or opening[-1] in without or closing[0] in without:
+            return []  # markers that are also written without a thought do not mark thoughts
         adjacent = before.rstrip().endswith(opening[-1]) and between.lstrip().startswith(closing[0])
         return [ThoughtMarkers(opening[-1], closing[0])] if adjacent else []
 

@@ -236,6 +236,32 @@ def test_a_template_that_reads_contents_sees_them(template: str, content: str) -
     assert any(piece.part == "turn 0" for piece in pieces)
 
 
+SWITCHED = (
+    "{% set text = messages[0]['content'] %}{% set off = '/no_think' in text %}"
+    "<|im_start|>{{ text | replace('/no_think', '') | trim }}<|im_end|><|im_start|>"
+    "{% for m in messages[1:] %}{{ m['content'] }}<|im_end|>{% endfor %}{{ 'direct:' if off else 'thought:' }}"
+)
+
+
+def test_a_template_with_a_switch_in_a_content_reads_it() -> None:
+    """Neither the content nor the text after the last turn is as for other contents."""
+    own, tokenizer = with_template(SWITCHED)
+    contents = ["Choose a film, good or bad. /no_think", "good film", "bad film"]
+    pieces = chat(turns_of(contents), tokenizer)
+    assert pieces is not None
+    assert encode(pieces, tokenizer).ids == own_ids(own, contents)
+    assert "".join(piece.text for piece in pieces).endswith("bad film<|im_end|>direct:")
+    shown = {part: "".join(piece.text for piece in pieces if piece.part == part) for part in ("turn 0", "turn 1", "turn 2")}
+    assert shown == {"turn 0": "Choose a film, good or bad.", "turn 1": "good film", "turn 2": "bad film"}
+
+
+def test_a_template_that_leaves_out_most_of_a_content_is_not_used() -> None:
+    _, tokenizer = with_template(
+        "<|im_start|>{{ messages[0]['content'].split('|')[0] }}<|im_end|>{{ messages[0]['content'] | length }}"
+    )
+    assert chat(turns_of(["a | long film that is good"]), tokenizer) is None
+
+
 # ---- the pieces of a chat ---------------------------------------------------------------------------------
 
 
