@@ -87,39 +87,34 @@ def _aligned(
         parts = [content[-1].part if content else FRAME for content in contents]
         replaced = [[Piece(text=new, part=part)] if new else [] for new, part in zip(changed.groups(), parts, strict=True)]
         return _joined(frames, replaced, controls)
-    return _matched(whole, frames, contents, controls)
-
-
-def _matched(
-    whole: str, frames: Sequence[str], contents: Sequence[Sequence[Piece]], controls: re.Pattern[str]
-) -> tuple[Piece, ...] | None:
-    """Returns the pieces of a chat with the parts of the words that it shares with the expected one; other words are frames.
-
-    Returns:
-        The pieces, or None if less than half of the words of a content are found.
-    """
-    expected: list[tuple[str, str, int]] = []
-    for turn, frame in enumerate(frames):
-        pieces = [*(contents[turn - 1] if turn else ()), *_split_controls(frame, controls)]
-        expected += [(word, piece.part, turn) for piece in pieces for word in _words(piece)]
-    found = [(word, piece.control) for piece in _split_controls(whole, controls) for word in _words(piece)]
-    parts, matched = [FRAME] * len(found), Counter[int]()
-    matcher = SequenceMatcher(None, [word for word, _, _ in expected], [word for word, _ in found], autojunk=False)
-    for first, second, size in matcher.get_matching_blocks():
-        for offset in range(size):
-            _, part, turn = expected[first + offset]
-            parts[second + offset] = part
-            matched[turn] += part != FRAME
-    totals = Counter(turn for _, part, turn in expected if part != FRAME)
-    if any(2 * matched[turn] < total for turn, total in totals.items()):
+    shown = Counter(re.findall(r"\w+", whole))
+    if not all(text in whole or _is_shown(text, shown) for text in texts):
         return None
-    pieces = []
-    for (word, control), part in zip(found, parts, strict=True):
-        if pieces and not control and not pieces[-1].control and pieces[-1].part == part:
-            pieces[-1] = replace(pieces[-1], text=pieces[-1].text + word)
+    expected = _joined(frames, contents, controls)
+    return _with_parts(_split_controls(whole, controls), expected)
+
+
+def _is_shown(text: str, shown: Counter[str]) -> bool:
+    """Whether at least half of the words of a content are in the rendered chat."""
+    words = Counter(re.findall(r"\w+", text))
+    return 2 * (words & shown).total() >= words.total()
+
+
+def _with_parts(pieces: Sequence[Piece], expected: Sequence[Piece]) -> tuple[Piece, ...]:
+    """Returns pieces with the parts of the words that they share with the expected ones; other words are frames."""
+    words = [(word, piece.control) for piece in pieces for word in _words(piece)]
+    expected_words = [(word, piece.part) for piece in expected for word in _words(piece)]
+    parts = [FRAME] * len(words)
+    matcher = SequenceMatcher(None, [word for word, _ in expected_words], [word for word, _ in words], autojunk=False)
+    for first, second, size in matcher.get_matching_blocks():
+        parts[second : second + size] = [part for _, part in expected_words[first : first + size]]
+    merged: list[Piece] = []
+    for (word, control), part in zip(words, parts, strict=True):
+        if merged and not control and not merged[-1].control and merged[-1].part == part:
+            merged[-1] = replace(merged[-1], text=merged[-1].text + word)
         else:
-            pieces.append(Piece(text=word, part=part, control=control))
-    return tuple(pieces)
+            merged.append(Piece(text=word, part=part, control=control))
+    return tuple(merged)
 
 
 def _words(piece: Piece) -> list[str]:
