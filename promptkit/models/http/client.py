@@ -15,10 +15,15 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from promptkit.core.errors import InputError, ServerError, missing_extra
 from promptkit.models import registry
+from promptkit.models.http.proxies import proxy_for
 
 if TYPE_CHECKING:
     from openai import APIStatusError
 
+PROXY_CODES = ("server-unreachable", "server-timeout", "response-not-json")
+"""The errors that a proxy may have caused."""
+PROXY_STATUSES = (407, 502, 503, 504)
+"""The status codes that a proxy may have sent in place of the server."""
 JSON_ATTEMPTS = 3
 """How often a request is sent if its responses are not JSON."""
 MESSAGE_LENGTH = 300
@@ -180,13 +185,18 @@ class Server:
         if isinstance(error, openai.RateLimitError):
             what = f"received too many requests: {message}"
             return self._error("too-many-requests", what, "Try --set concurrency=2, or wait")
-        if error.status_code < 500:
+        if error.status_code < 500 and error.status_code not in PROXY_STATUSES:
             what = f"The server {self.url} refused a request: {message}"
             return Refused(what, code="request-refused", url=self.url, status=error.status_code)
         what = f"failed with status {error.status_code}: {message}"
         return self._error("server-failure", what, "Look at the server's log", status=error.status_code)
 
     def _error(self, code: str, what: str, hint: str, **fields: object) -> ServerError:
+        proxy = proxy_for(self.url) if code in PROXY_CODES or fields.get("status") in PROXY_STATUSES else None
+        if proxy is not None:
+            what = f"{what}. The connection goes through the proxy {proxy.address}, which {proxy.variable} sets"
+            hint = f"{hint}, or add the server's host to NO_PROXY to connect directly"
+            fields |= {"proxy": proxy.address, "variable": proxy.variable}
         return ServerError(
             self._redact(f"The server {self.url} {what}"),
             code=code,

@@ -17,6 +17,7 @@ class ResponseCounts:
         self._lock = threading.Lock()
         self._events: Counter[str] = Counter()
         self._outside_top: Counter[str] = Counter()
+        self._changes: Counter[str] = Counter()
 
     def add_outside_top(self, token: str) -> None:
         """Counts a label token whose log-probability the server did not return."""
@@ -35,14 +36,36 @@ class ResponseCounts:
         with self._lock:
             self._events["length mismatches"] += 1
 
-    def notes(self, *, top: int) -> Sequence[str]:
+    def add_withheld(self, withheld: bool) -> None:
+        """Counts a chat reply that was refused by the model or removed by a filter of the server, if it was."""
+        if withheld:
+            with self._lock:
+                self._events["withheld replies"] += 1
+
+    def add_unconstrained(self) -> None:
+        """Counts a chat reply that the server refused to restrict to the labels."""
+        with self._lock:
+            self._events["unconstrained replies"] += 1
+
+    def add_changes(self, changes: Sequence[str]) -> None:
+        """Counts a request that was changed to the form that the server accepts.
+
+        Args:
+            changes: What was changed, as `RequestForm.changes` describes it.
+        """
+        if changes:
+            with self._lock:
+                self._changes.update(changes)
+
+    def notes(self, *, top: int, constraint: str = "") -> Sequence[str]:
         """Returns one note for each kind of response that was counted.
 
         Args:
             top: The number of most likely tokens that the server returns.
+            constraint: The field of a request that restricts a chat reply to the labels; empty if there is none.
         """
         with self._lock:
-            events, outside_top = self._events.copy(), self._outside_top.copy()
+            events, outside_top, changes = self._events.copy(), self._outside_top.copy(), self._changes.copy()
         notes = []
         if outside_top:
             tokens = ", ".join(f"{name!r} ({count})" for name, count in outside_top.most_common(SHOWN_TOKENS))
@@ -51,12 +74,18 @@ class ResponseCounts:
                 f"and are at most what is recorded: {tokens}"
             )
         if replies := events["replies"]:
+            restricted = f", restricted to the labels by {constraint}" if constraint else ""
             notes.append(
-                f"the server gives no log-probabilities: {replies} labels were read from its replies, so ECE, Brier score "
-                "and calibrations are not meaningful"
+                f"the server gives no log-probabilities: {replies} labels were read from its replies{restricted}, so ECE, "
+                "Brier score and calibrations are not meaningful"
             )
         if unlabeled := events["unlabeled replies"]:
             notes.append(f"{unlabeled} replies named no label: all labels score the same, and the first one is predicted")
         if mismatches := events["length mismatches"]:
             notes.append(f"{mismatches} prompts were read by the server as a different number of tokens than expected")
+        if withheld := events["withheld replies"]:
+            notes.append(f"{withheld} replies are refusals of the model or were removed by a filter of the server")
+        if unconstrained := events["unconstrained replies"]:
+            notes.append(f"{unconstrained} replies could not be restricted to the labels, because the server refused that")
+        notes += [f"{change} ({count} requests)" for change, count in sorted(changes.items())]
         return notes
