@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import exp, isnan, log, nan
+from math import exp, inf, isnan, log, nan
 from typing import Any
 
 from promptkit.core.errors import Unsupported
@@ -76,6 +76,8 @@ class Completions:
                 raise self._server.unexpected_response(response) from None
         response = self._complete({**body, **top_body(self._capabilities.top)}, query.input)
         entries = top_entries(self._server, response)
+        if not entries:
+            raise self._server.unexpected_response(response)
         return self._by_token_id(entries) if query.top_m else self._in_top(entries, query.token_ids)
 
     def write(self, prompt: TextInput, verb: Generate, sample: int) -> Generation:
@@ -120,11 +122,11 @@ class Completions:
         """Returns the log-probabilities of tokens; for one that is not among the entries, an upper bound."""
         assert self._table is not None
         values = [entry.logprob for entry in entries]
-        if any(map(isnan, values)):
+        if any(map(isnan, values)) or max(values) == -inf:
             return dict.fromkeys(tokens, nan)
         found = self._table.logprobs(entries, tokens)
         rest = max(MIN_PROBABILITY, 1 - sum(map(exp, values)))
-        bound = min(log(rest), min(values, default=0.0))
+        bound = min(log(rest), min(value for value in values if value > -inf))
         for token in tokens:
             if token not in found:
                 self._counts.add_outside_top(self._tokenizer.decode([token]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from math import nan
+from math import inf, nan
 from typing import Literal
 
 from promptkit.models.http.client import Server
@@ -24,6 +24,8 @@ ID_PREFIX = "token_id:"
 """How vLLM's server spells a token in place of its text: this prefix and the token id."""
 BYTES_PREFIX = "bytes:"
 """How OpenAI's completions spell a token that is a part of a character: this prefix and escaped bytes."""
+ROUNDING = 0.01
+"""How far a log-probability may exceed 0 by rounding."""
 TEXT_PARTS = ("text", "output_text")
 """The types of the parts of a message's content that are its text."""
 OTHER_PARTS = ("thinking", "reasoning", "reasoning_text", "refusal", "tool_use", "tool_call")
@@ -115,7 +117,7 @@ def top_entries(server: Server, response: Mapping[str, object]) -> list[Entry]:
             return [_entry(_object(item)) for item in _list(_first_object(content)["top_logprobs"])]
         top = _first_object(logprobs.get("top_logprobs") or [{}])
         in_bytes = any(token.startswith(BYTES_PREFIX) for token in top)
-        return [_spelled(token, _number(value), in_bytes=in_bytes) for token, value in top.items()]
+        return [_spelled(token, _logprob(value), in_bytes=in_bytes) for token, value in top.items()]
     except (LookupError, TypeError, ValueError):
         raise server.unexpected_response(response) from None
 
@@ -131,7 +133,7 @@ def _entry(item: Mapping[str, object]) -> Entry:
     token_id, data = item.get("id"), item.get("bytes")
     return Entry(
         text=str(item.get("token", "")),
-        logprob=_number(item["logprob"]),
+        logprob=_logprob(item["logprob"]),
         token_id=token_id if isinstance(token_id, int) else None,
         data=bytes(data) if isinstance(data, list) else None,
     )
@@ -191,10 +193,15 @@ def _text(value: object) -> str:
     return value
 
 
-def _number(value: object) -> float:
-    """Returns a JSON number, or NaN for null; raises TypeError or ValueError for any other value."""
+def _logprob(value: object) -> float:
+    """Returns a log-probability, or NaN for null and infinity; raises TypeError or ValueError for any other value."""
     if value is None:
         return nan
     if not isinstance(value, int | float | str):
         raise TypeError(f"{type(value).__name__} instead of a number")
-    return float(value)
+    logprob = float(value)
+    if logprob == inf:
+        return nan
+    if logprob > ROUNDING:
+        raise ValueError(f"{value} is not a log-probability")
+    return logprob

@@ -68,14 +68,18 @@ class TokenTable:
         if all(entry.token_id is not None for entry in entries):
             by_id = {entry.token_id: entry.logprob for entry in entries}
             return {token: by_id[token] for token in tokens if token in by_id}
-        if all(entry.data is not None for entry in entries):
+        in_bytes = all(entry.data is not None for entry in entries)
+        if in_bytes:
             ways = [self._bytes]
             spelled: dict[object, float] = {entry.data: entry.logprob for entry in entries}
         else:
             spelled = {entry.text: entry.logprob for entry in entries if entry.text and PARTIAL_CHARACTER not in entry.text}
             ways = self._consistent(spelled)
+        partial = not in_bytes and any(PARTIAL_CHARACTER in entry.text for entry in entries)
         found = {}
         for token in tokens:
+            if partial and token not in self._texts[0].of:  # one of the parts of characters, which are spelled alike
+                raise self._ambiguous(token)
             values = {self._value(way, token, spelled) for way in ways}
             if len(values) > 1:
                 raise self._ambiguous(token)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from promptkit.core.requests import Generate, Output, Read, Request, Score, Scor
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.models.http.replies import label_in
 from tests.support.errors import refused
+from tests.support.servers import serving
 from tests.support.tiny import make_tokenizer, save
 
 KEY = "sk-very-secret-4711"
@@ -83,47 +82,6 @@ class FakeServer:
 
     def output(self, request: Request) -> Any:
         return next(iter(self.model.answer([request])))[1][0]
-
-
-@contextmanager
-def serving(script: FakeServer, port: int = 0) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            self.send(200, {"data": [{"id": "tiny", "max_model_len": 300}]})
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with script.lock:
-                script.keys.add(self.headers["Authorization"])
-                script.bodies.append(body)
-                fault = script.faults.pop(0) if script.faults else None
-            if fault is None or fault(self):
-                self.send(*script.answer(self.path, body))
-
-        def send(self, status: int, body: Any, cut: int | None = None, **headers: str) -> None:
-            content = json.dumps(body).encode()[:cut]
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture(scope="module")
