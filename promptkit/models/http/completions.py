@@ -126,7 +126,7 @@ class Completions:
             return dict.fromkeys(tokens, nan)
         found = self._table.logprobs(entries, tokens)
         rest = max(MIN_PROBABILITY, 1 - sum(map(exp, values)))
-        bound = min(log(rest), min(value for value in values if value > -inf))
+        bound = min(log(rest), *(value for value in values if value > -inf))
         for token in tokens:
             if token not in found:
                 self._counts.add_outside_top(self._tokenizer.decode([token]))
