@@ -34,14 +34,14 @@ class Script:
         chat: Callable[[dict[str, Any]], tuple[int, Any]] | None = None,
         completions: Callable[[dict[str, Any]], tuple[int, Any]] | None = None,
     ) -> None:
-        self._chat, self._completions = chat, completions
+        self.chat, self.completions = chat, completions
         self.faults: list[Callable[[Any], bool]] = []
         self.bodies: list[dict[str, Any]] = []
         self.keys: set[str] = set()
         self.lock = threading.Lock()
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
-        respond = self._chat if path.endswith("/chat/completions") else self._completions
+        respond = self.chat if path.endswith("/chat/completions") else self.completions
         return respond(body) if respond is not None else refusal("no such path", 404)
 
 

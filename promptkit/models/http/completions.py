@@ -27,10 +27,13 @@ from promptkit.models.http.protocol import (
     top_entries,
 )
 from promptkit.models.http.tokens import Entry, TokenTable
+from promptkit.models.http.turns import Turns
 from promptkit.models.one_token import TokenLogprobs, TokenQuery
 
 MIN_PROBABILITY = 1e-12
 """Lower bound of the probability that the server's most likely tokens leave to all others."""
+TOP_ATTEMPTS = 3
+"""How often the most likely tokens are requested if the response has fewer."""
 MAX_STOPS = 4
 """Maximum number of stop strings in a request of OpenAI's protocol; texts are cut at the others afterwards."""
 
@@ -63,21 +66,20 @@ class Completions:
         self._tokenizer = tokenizer
         self._table = table
         self._counts = counts
+        self._turns = Turns()
 
     def logprobs(self, query: TokenQuery) -> TokenLogprobs:
         """Returns the log-probabilities that a query requests; a value that is not a number is NaN."""
         body = {"model": self._model, "prompt": self._prompt(query.input), "max_tokens": 1, "temperature": 0, **NEUTRAL}
         if query.token_ids and self._capabilities.named:
-            response = self._complete({**body, **named_body(query.token_ids)}, query.input)
+            with self._turns.of("named"):
+                response = self._complete({**body, **named_body(query.token_ids)}, query.input)
             named = {entry.token_id: entry.logprob for entry in top_entries(self._server, response)}
             try:
                 return {token: named[token] for token in query.token_ids}
             except KeyError:
                 raise self._server.unexpected_response(response) from None
-        response = self._complete({**body, **top_body(self._capabilities.top)}, query.input)
-        entries = top_entries(self._server, response)
-        if not entries:
-            raise self._server.unexpected_response(response)
+        entries = self._top({**body, **top_body(self._capabilities.top)}, query.input)
         return self._by_token_id(entries) if query.top_m else self._in_top(entries, query.token_ids)
 
     def write(self, prompt: TextInput, verb: Generate, sample: int) -> Generation:
@@ -99,6 +101,20 @@ class Completions:
         if cuts:  # the server does not accept all stop strings, or ignores them
             return Generation(ids=ids, text=text[: min(cuts)], ended="stop")
         return Generation(ids=ids, text=text, ended=end_reason(response))
+
+    def _top(self, body: Mapping[str, Any], prompt: TextInput) -> list[Entry]:
+        """Returns the most likely tokens.
+
+        vLLM's server answers a batch of requests as if all of them named tokens if one of them does. Requests of this process
+        are kept apart; those of other clients are recognized by the number of tokens, and the request is sent again.
+        """
+        for _ in range(TOP_ATTEMPTS):
+            with self._turns.of("top"):
+                response = self._complete(body, prompt)
+            entries = top_entries(self._server, response)
+            if len(entries) >= (self._capabilities.top if self._capabilities.named else 1):
+                return entries
+        raise self._server.unexpected_response(response)
 
     def _complete(self, body: Mapping[str, Any], prompt: TextInput) -> dict[str, object]:
         response = self._post("/completions", body)

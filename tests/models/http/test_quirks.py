@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from math import inf, nan
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 import promptkit as pk
 from promptkit.core.errors import InputError, ModelError, ServerError
 from promptkit.core.inputs import TextInput
-from promptkit.core.requests import Generate, Request, Score
+from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.models.http.chat import CharacterTokenizer
 from promptkit.models.http.forms import NEUTRAL
@@ -339,6 +341,45 @@ def test_a_response_without_the_requested_numbers_is_an_error(folder: Path) -> N
     request = Request(input=TextInput(ids=(0, 30, 31)), verb=Score(continuations=((20,), (300,))))
     with serving(Script(completions=completions)) as url, refused(ServerError, "unexpected-response", url=url):
         list(load(url, tokenizer=str(folder)).answer([request]))
+
+
+def test_requests_for_named_and_for_the_most_likely_tokens_are_never_in_one_batch(folder: Path) -> None:
+    """vLLM answers a batch of both as if all requests named tokens, which loses the most likely ones."""
+    lock, running = threading.Lock(), {"named": 0, "top": 0}
+
+    def completions(body: Body) -> Answer:
+        if not body.get("logprobs"):
+            return completion(body, -1.0)
+        kind = "named" if "logprob_token_ids" in body else "top"
+        with lock:
+            running[kind] += 1
+        time.sleep(0.02)
+        with lock:
+            mixed = min(running.values()) > 0
+            running[kind] -= 1
+        return completion({**body, "logprobs": 2} if mixed and kind == "top" else body, -1.0)
+
+    prompts = [TextInput(ids=(0, 30, number)) for number in range(40, 52)]
+    requests = [Request(input=prompt, verb=Read(token_ids=(20, 300), top_m=7)) for prompt in prompts]
+    script = Script(completions=completions)
+    with serving(script) as url:
+        model = load(url, tokenizer=str(folder))
+        outputs = [output for _, (output,) in model.answer(requests)]
+        sent = len(script.bodies)
+        broken = [3]
+
+        def other_client(body: Body) -> Answer:  # its requests name tokens
+            if body.get("logprobs") == 20 and broken[0]:
+                broken[0] -= 1
+                return completion({**body, "logprobs": 2}, -1.0)
+            return completion(body, -1.0)
+
+        script.completions = other_client
+        with refused(ServerError, "unexpected-response"):
+            list(model.answer(requests[:1]))
+        assert len(list(model.answer(requests[:1]))) == 1
+    assert [len(output.top) for output in outputs] == [7] * len(prompts)
+    assert sent < 2 * len(prompts) + 8  # none was sent twice
 
 
 def test_another_tokenizer_than_the_servers_is_refused(folder: Path) -> None:
