@@ -9,6 +9,14 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
+import promptkit as pk
+from promptkit.core.inputs import TextInput
+from promptkit.core.requests import Generate, Request, Score
+from promptkit.models.http.chat import CharacterTokenizer
+
+Body = dict[str, Any]
+Answer = tuple[int, Any]
+
 
 class ScriptedServer(Protocol):
     """What `serving` needs of a script."""
@@ -97,3 +105,43 @@ def serving(script: ScriptedServer, port: int = 0) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def load_http(url: str, **settings: Any) -> Any:
+    """Returns the model of a server without retries."""
+    return pk.load("http:m", base_url=url, **{"timeout": 5, "max_retries": 0, **settings})
+
+
+def classify(chat: Callable[[Body], Answer], *words: str, settings: Any = None) -> tuple[list[str], Script, Any]:
+    """Labels of two prompts, "fine" and "dull", with the server's script and the model."""
+    words = words or ("negative", "positive")
+    tokenizer, script = CharacterTokenizer(), Script(chat)
+    verb = Score(continuations=tuple(tokenizer.encode(word).ids for word in words))
+    requests = [Request(input=TextInput(ids=tokenizer.encode(text).ids), verb=verb) for text in ("fine", "dull")]
+    with serving(script) as url:
+        model = load_http(url, **(settings or {}))
+        outputs = {index: output for (index,), (output,) in model.answer(requests)}
+        model.notes()
+    rows = [outputs[index].logprobs for index in (0, 1)]
+    return [words[max(range(len(words)), key=lambda place: sum(row[place]))] for row in rows], script, model
+
+
+def write(chat: Callable[[Body], Answer], verb: Generate, ids: tuple[int, ...] | None = None) -> tuple[Any, Script, Any]:
+    """The generated text of one prompt, with the server's script and the model."""
+    script = Script(chat)
+    ids = ids or CharacterTokenizer().encode("Where?").ids
+    with serving(script) as url:
+        model = load_http(url)
+        ((_, (output,)),) = model.answer([Request(input=TextInput(ids=ids), verb=verb)])
+        model.notes()
+    return output.generations[0], script, model
+
+
+def right(body: Body) -> str:
+    """The right label of a prompt of `classify`."""
+    return "positive" if "fine" in body["messages"][-1]["content"] else "negative"
+
+
+def noted(model: Any, word: str) -> bool:
+    """Whether a note contains the word."""
+    return any(word in note for note in model.notes())

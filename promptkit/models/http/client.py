@@ -115,7 +115,7 @@ class Server:
 
     def unexpected_response(self, response: object) -> ServerError:
         """Returns the error for a response that does not have the requested form."""
-        got = self._redact(repr(response)[:MESSAGE_LENGTH])
+        got = self.redact(repr(response)[:MESSAGE_LENGTH])
         return ServerError(
             f"The response of the server {self.url} does not follow the OpenAI protocol",
             code="unexpected-response",
@@ -161,7 +161,7 @@ class Server:
             else:
                 if not isinstance(response, str):  # the client returns responses that are not complete JSON as text
                     return response
-                reason = self._redact(repr(response[:MESSAGE_LENGTH]))
+                reason = self.redact(repr(response[:MESSAGE_LENGTH]))
         raise self._error("response-not-json", f"returned a response that is not JSON: {reason}", "Look at the server's log")
 
     def _connection_error(self, error: Exception) -> ServerError:
@@ -198,18 +198,18 @@ class Server:
             hint = f"{hint}, or add the server's host to NO_PROXY to connect directly"
             fields |= {"proxy": proxy.address, "variable": proxy.variable}
         return ServerError(
-            self._redact(f"The server {self.url} {what}"),
+            self.redact(f"The server {self.url} {what}"),
             code=code,
             hint=f"{hint}; completed responses are kept, and the same command continues",
-            url=self._redact(self.url),
+            url=self.redact(self.url),
             **fields,
         )
 
     def _message(self, error: APIStatusError) -> str:
         body = error.body if isinstance(error.body, dict) else {}
-        return self._redact(" ".join(str(body.get("message") or error.message).split()))[:MESSAGE_LENGTH]
+        return self.redact(" ".join(str(body.get("message") or error.message).split()))[:MESSAGE_LENGTH]
 
-    def _redact(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Removes the key, which some servers repeat in their messages."""
         return text.replace(self._key, "(the key)") if self._key else text
 

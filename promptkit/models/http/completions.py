@@ -13,8 +13,7 @@ from promptkit.core.requests import Generate, Generation
 from promptkit.models.generation import sampling_seed
 from promptkit.models.http.capabilities import ServerCapabilities
 from promptkit.models.http.chat import messages_of
-from promptkit.models.http.client import Server
-from promptkit.models.http.counts import ResponseCounts
+from promptkit.models.http.exchange import Exchange
 from promptkit.models.http.forms import NEUTRAL
 from promptkit.models.http.protocol import (
     completion_text,
@@ -42,30 +41,24 @@ class Completions:
     """The completions of one model at a server."""
 
     def __init__(
-        self,
-        server: Server,
-        model: str,
-        capabilities: ServerCapabilities,
-        tokenizer: Tokenizer,
-        table: TokenTable | None,
-        counts: ResponseCounts,
+        self, exchange: Exchange, model: str, capabilities: ServerCapabilities, tokenizer: Tokenizer, table: TokenTable | None
     ) -> None:
         """Creates completions.
 
         Args:
-            server: The server.
+            exchange: Sends the requests.
             model: The model's name at the server.
             capabilities: What the server supports.
             tokenizer: The tokenizer of the prompts.
             table: Finds the tokens of responses; None for chat, which returns none.
-            counts: Counts what is not exact.
         """
-        self._server = server
+        self._exchange = exchange
+        self._server = exchange.server
+        self._counts = exchange.counts
         self._model = model
         self._capabilities = capabilities
         self._tokenizer = tokenizer
         self._table = table
-        self._counts = counts
         self._turns = Turns()
 
     def logprobs(self, query: TokenQuery) -> TokenLogprobs:
@@ -90,11 +83,11 @@ class Completions:
         if verb.stop:
             body["stop"] = list(verb.stop[:MAX_STOPS])
         if self._capabilities.prompts == "chat":
-            response = self._post("/chat/completions", {**body, "messages": messages_of(prompt.ids)})
+            response = self._exchange.post("/chat/completions", {**body, "messages": messages_of(prompt.ids)})
             text = reply_text(self._server, response)
             self._counts.add_withheld(is_withheld(response))
         else:
-            response = self._post("/completions", {**body, "prompt": self._prompt(prompt)})
+            response = self._complete({**body, "prompt": self._prompt(prompt)}, prompt)
             text = completion_text(self._server, response)
         ids = self._tokenizer.encode(text).ids
         cuts = [place for stop in verb.stop if (place := text.find(stop)) >= 0]
@@ -117,15 +110,10 @@ class Completions:
         raise self._server.unexpected_response(response)
 
     def _complete(self, body: Mapping[str, Any], prompt: TextInput) -> dict[str, object]:
-        response = self._post("/completions", body)
+        response = self._exchange.post("/completions", body)
         if prompt_tokens(response) not in (None, len(prompt.ids)):
             self._counts.add_length_mismatch()
         return response
-
-    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, object]:
-        form = self._capabilities.form
-        self._counts.add_changes(form.changes(body))
-        return self._server.post(path, form.encode(body))
 
     def _prompt(self, prompt: TextInput) -> object:
         if self._capabilities.prompts == "ids":

@@ -25,6 +25,7 @@ from promptkit.models.http.chat import CharacterTokenizer
 from promptkit.models.http.client import Server, ServerSettings
 from promptkit.models.http.completions import Completions
 from promptkit.models.http.counts import ResponseCounts
+from promptkit.models.http.exchange import Exchange
 from promptkit.models.http.protocol import CONSTRAINTS
 from promptkit.models.http.replies import LabelReplies
 from promptkit.models.http.tokens import TokenTable
@@ -100,14 +101,18 @@ class HttpModel(BaseEngine):
         return probe(self._server, self._model, ids, PROBE_TEXT)
 
     @cached_property
+    def _exchange(self) -> Exchange:
+        return Exchange(self._server, self._capabilities.form, self._counts)
+
+    @cached_property
     def _completions(self) -> Completions:
         tokenizer = self._tokenizer
         table = TokenTable(tokenizer) if isinstance(tokenizer, TransformersTokenizer) else None
-        return Completions(self._server, self._model, self._capabilities, tokenizer, table, self._counts)
+        return Completions(self._exchange, self._model, self._capabilities, tokenizer, table)
 
     @cached_property
     def _replies(self) -> LabelReplies:
-        return LabelReplies(self._server, self._model, self._capabilities, self._tokenizer, self._counts)
+        return LabelReplies(self._exchange, self._model, self._capabilities, self._tokenizer)
 
     def identity(self) -> Mapping[str, object]:
         """Returns the server's address, the model's name there, the tokenizer's hash and the server's capabilities."""
@@ -122,7 +127,8 @@ class HttpModel(BaseEngine):
     def notes(self) -> Sequence[str]:
         """Returns how many requests and tokens were sent, and what the server did not answer exactly."""
         constraint = CONSTRAINTS.get(self._capabilities.constrained, "")
-        return [self._server.usage(), *self._counts.notes(top=self._capabilities.top, constraint=constraint)]
+        top = self._capabilities.top
+        return [self._server.usage(), *self._counts.notes(top=top, constraint=constraint, model=self._model)]
 
     def load(self) -> None:
         """Finds out what the server supports."""

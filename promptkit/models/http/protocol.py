@@ -30,6 +30,12 @@ TEXT_PARTS = ("text", "output_text")
 """The types of the parts of a message's content that are its text."""
 OTHER_PARTS = ("thinking", "reasoning", "reasoning_text", "refusal", "tool_use", "tool_call")
 """The types of parts that are not the answer."""
+FAILURES = ("abort", "insufficient_system_resource")
+"""The reasons for the end of a generation that failed, in addition to those that end in `error`."""
+WITHHELD = ("content_filter", "sensitive")
+"""The reasons for the end of a generation that a filter removed."""
+TOO_LONG = ("length", "model_context_window_exceeded")
+"""The reasons for the end of a generation that reached a maximum length."""
 CONTENT_REPLACEMENTS = ("refusal", "reasoning_content", "reasoning", "tool_calls")
 """The fields of a message that has no content."""
 
@@ -84,7 +90,17 @@ def reply_text(server: Server, response: Mapping[str, object]) -> str:
 def is_withheld(response: Mapping[str, object]) -> bool:
     """Returns whether a chat response has a refusal or a filtered text in place of an answer, after its text was read."""
     choice = _first_choice(response)
-    return choice.get("finish_reason") == "content_filter" or bool(_object(choice["message"]).get("refusal"))
+    return choice.get("finish_reason") in WITHHELD or bool(_object(choice["message"]).get("refusal"))
+
+
+def failure(response: Mapping[str, object]) -> str | None:
+    """Returns why the generation failed, as gateways report it in a response of status 200; None if it did not fail."""
+    choices = response.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    if error := response.get("error") or choice.get("error"):
+        return str(error.get("message") or error) if isinstance(error, dict) else str(error)
+    reasons = [str(choice.get(name)) for name in ("finish_reason", "native_finish_reason")]
+    return next((reason for reason in reasons if reason in FAILURES or reason.endswith("error")), None)
 
 
 def completion_text(server: Server, response: Mapping[str, object]) -> str:
@@ -101,7 +117,7 @@ def completion_text(server: Server, response: Mapping[str, object]) -> str:
 def end_reason(response: Mapping[str, object]) -> Literal["stop", "end", "length"]:
     """Returns why generation ended, from a response whose text was already read."""
     choice = _first_choice(response)
-    if choice.get("finish_reason") == "length":
+    if choice.get("finish_reason") in TOO_LONG:
         return "length"
     return "stop" if isinstance(choice.get("stop_reason"), str) else "end"
 

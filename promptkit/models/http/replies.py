@@ -12,8 +12,8 @@ from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Score, ScoreOutput
 from promptkit.models.http.capabilities import ServerCapabilities
 from promptkit.models.http.chat import Message, messages_of
-from promptkit.models.http.client import Refused, Server
-from promptkit.models.http.counts import ResponseCounts
+from promptkit.models.http.client import Refused
+from promptkit.models.http.exchange import Exchange
 from promptkit.models.http.forms import NEUTRAL
 from promptkit.models.http.protocol import Constraint, constraint_body, end_reason, is_withheld, parse_reply, reply_text
 
@@ -28,14 +28,13 @@ REASONING_TOKENS = 4096
 class LabelReplies:
     """Labels read from the chat replies of one model at a server."""
 
-    def __init__(
-        self, server: Server, model: str, capabilities: ServerCapabilities, tokenizer: Tokenizer, counts: ResponseCounts
-    ) -> None:
-        self._server = server
+    def __init__(self, exchange: Exchange, model: str, capabilities: ServerCapabilities, tokenizer: Tokenizer) -> None:
+        self._exchange = exchange
+        self._server = exchange.server
+        self._counts = exchange.counts
         self._model = model
-        self._capabilities = capabilities
+        self._constrained = capabilities.constrained
         self._tokenizer = tokenizer
-        self._counts = counts
 
     def score(self, prompt: TextInput, verb: Score) -> ScoreOutput:
         """Returns log-probabilities near 0 for the label that the reply names, or equal ones if it names none."""
@@ -65,15 +64,13 @@ class LabelReplies:
 
     def _reply(self, body: Mapping[str, Any], words: Sequence[str]) -> tuple[dict[str, object], Constraint]:
         """Returns the response to a request that restricts the reply to the words, if the server allows that for them."""
-        form, constrained = self._capabilities.form, self._capabilities.constrained
-        self._counts.add_changes(form.changes(body))
-        request = form.encode(body)
-        if constrained:
+        if self._constrained:
             try:
-                return self._server.post("/chat/completions", {**request, **constraint_body(constrained, words)}), constrained
+                extra = constraint_body(self._constrained, words)
+                return self._exchange.post("/chat/completions", body, **extra), self._constrained
             except Refused:  # such as too many or too long labels
                 self._counts.add_unconstrained()
-        return self._server.post("/chat/completions", request), ""
+        return self._exchange.post("/chat/completions", body), ""
 
 
 def _is_unfinished_reasoning(reply: str) -> bool:
