@@ -147,11 +147,12 @@ class Server:
         import openai
 
         call: Callable[..., object] = self._client.post if method == "POST" else self._client.get
-        options = {} if body is None else {"body": body}
+        content = {} if body is None else {"body": body}
+        options = {"follow_redirects": False}  # a redirected POST would become a GET
         reason = ""
         for _ in range(JSON_ATTEMPTS):
             try:
-                response = call(path, cast_to=object, **options)
+                response = call(path, cast_to=object, options=options, **content)
             except ValueError as error:
                 reason = str(error)
             except openai.APIConnectionError as error:  # also the base class of timeouts
@@ -185,6 +186,9 @@ class Server:
         if isinstance(error, openai.RateLimitError):
             what = f"received too many requests: {message}"
             return self._error("too-many-requests", what, "Try --set concurrency=2, or wait")
+        if 300 <= error.status_code < 400:
+            location = error.response.headers.get("location", "another address")
+            return self._error("redirected", f"redirects to {location}", "Set base_url to that address", location=location)
         if error.status_code < 500 and error.status_code not in PROXY_STATUSES:
             what = f"The server {self.url} refused a request: {message}"
             return Refused(what, code="request-refused", url=self.url, status=error.status_code)

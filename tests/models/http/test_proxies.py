@@ -1,4 +1,4 @@
-"""Errors of a connection name the proxy that it goes through."""
+"""Errors of a connection name the proxy that it goes through, and the address that the server redirects to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import promptkit as pk
 from promptkit.core.errors import InputError, ServerError
 from tests.support.errors import refused
-from tests.support.servers import Script, load_http, serving
+from tests.support.servers import Script, load_http, reply, serving
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
@@ -38,3 +38,14 @@ def test_a_bypassed_proxy_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_address_is_needed() -> None:
     with refused(InputError, "missing-base-url"):
         pk.load("http:m")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirection_is_an_error_that_names_the_new_address(status: int) -> None:
+    new = "https://server.invalid/v1/chat/completions"
+    script = Script(lambda body: reply("Paris"))
+    with serving(script) as url:
+        script.faults = [lambda handler: handler.send(status, {}, Location=new) or False]
+        with refused(ServerError, "redirected", url=url, location=new):
+            load_http(url).load()
+    assert len(script.bodies) == 1
