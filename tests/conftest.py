@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from zlib import crc32
 
 import pytest
@@ -206,11 +207,12 @@ def bind_context():
 @pytest.fixture(scope="session")
 def context(bind_context):
     """Creates selection contexts of a prompt without instruction."""
+    load_template = cache(Template.load)
 
     def make(pool=(), words=(), *, template="sentiment/review", **keywords) -> SelectionContext:
         bound = bind_context(pool, words, **keywords)
         frame = PromptLayout(
-            template=Template.load(template), instruction="", chat=False, card=bound.ask.card, reader=bound.reader
+            template=load_template(template), instruction="", chat=False, card=bound.ask.card, reader=bound.reader
         )
         return SelectionContext(bind_context=bound, layout=frame)
 

@@ -9,12 +9,15 @@ from pydantic import BeforeValidator, NonNegativeInt
 from promptkit.config.spelling import Spelled, as_list
 from promptkit.core.errors import InputError, TemplateError
 from promptkit.tasks.strict_model import StrictModel
+from promptkit.tasks.yaml_file import errors_at
 
 if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt
     from promptkit.tasks.task import Task
 
 DEFAULT_SHOTS = 8
+REASONED_DEMOS = ("auto", "auto-cot", "complex", "few-shot", "manual")
+"""What the literature calls chains of thought that are shown in demonstrations."""
 
 
 class PromptOptions(StrictModel):
@@ -67,6 +70,8 @@ class PromptOptions(StrictModel):
 
         if self.cot:
             _check_cot(self.cot)
+        if self.template is None:
+            _check_template(task)
         selector = self.demos or ("balanced" if task.labels else "random")
         return Prompt(
             self.template or (_channel_template(task) if channel else task.spec.template),
@@ -79,12 +84,19 @@ class PromptOptions(StrictModel):
         )
 
 
-def _check_cot(spelling: str) -> None:
-    """Refuses names that belong to --demos."""
-    from promptkit.core.registry import parse
-    from promptkit.manipulate.demos import SELECTORS
+def _check_template(task: Task) -> None:
+    """Raises TemplateError, with the key in the task file, if the template that the file names does not exist or is invalid."""
+    from promptkit.inputs.text.template import Template
 
-    if parse(spelling)[0] in ("few-shot", "auto", *SELECTORS):
+    with errors_at(task.file, "template"):
+        Template.load(task.spec.template)
+
+
+def _check_cot(spelling: str) -> None:
+    """Refuses names of demonstrations with reasoning, which are selected by --demos."""
+    from promptkit.core.registry import parse
+
+    if parse(spelling)[0].replace("_", "-") in REASONED_DEMOS:
         raise InputError(
             f"--cot {spelling} is not available: demonstrations with reasoning are selected by --demos",
             code="cot-needs-demos",

@@ -234,7 +234,7 @@ class DifferentiableScores(Protocol):
         ...
 
     def weights_hash(self) -> str:
-        """Returns a hash of all weights, which must not change during a training."""
+        """Returns a hash of all weights, which must not change during training."""
         ...
 
 

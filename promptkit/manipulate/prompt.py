@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from promptkit.core.alignment import Extractor
+from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, Part
 from promptkit.core.hashing import short_hash
@@ -68,37 +69,11 @@ class Prompt:
 
     def __post_init__(self) -> None:
         """Validates the options and loads the template."""
-        self._check_types()
+        checked(self, "a prompt")
         self._check_order()
         self._check_channel()
         if not isinstance(self.template, Template):
             object.__setattr__(self, "template", Template.load(self.template))
-
-    def _check_types(self) -> None:
-        values: dict[str, object] = {"demos": self.demos, "order": self.order, "cot": self.cot}
-        valid = {
-            "demos": isinstance(self.demos, Selector),
-            "order": isinstance(self.order, Order | None),
-            "cot": isinstance(self.cot, Cot | None) and not isinstance(self.cot, type),
-        }
-        invalid = tuple(name for name in values if not valid[name])
-        if invalid:
-            raise InputError(
-                f"Invalid {' and '.join(invalid)} of a prompt: a selector, an order or a chain of thought is required",
-                code="not-an-instance",
-                got=", ".join(f"{name}={values[name]!r}" for name in invalid),
-                hint="Write demos=pk.demos.balanced(k=8), with parentheses; a custom selector inherits from pk.demos.Selector, "
-                "and a custom order from pk.order.Order",
-                keywords=invalid,
-            )
-        if not isinstance(self.instruction, str | None):
-            raise InputError(
-                "The instruction must be a string",
-                code="invalid-value",
-                got=repr(self.instruction),
-                keyword="instruction",
-                value=repr(self.instruction)[:200],
-            )
 
     def _check_order(self) -> None:
         if self.order and self.order.needs_ranking and self.parts and not self.demos.ranks_by_similarity:
@@ -267,11 +242,11 @@ class BoundPrompt:
             Unsupported: The prompt scores by the channel or has a chain of thought.
         """
         if self.reason is not None or self.layout.channel:
-            option, name = ("channel", "the channel") if self.layout.channel else ("cot", "a chain of thought")
+            option, name = ("channel", "channel score") if self.layout.channel else ("cot", "chain of thought")
             raise Unsupported(
-                f"A prompt with {name} has no premise without inputs, which this calibration needs",
+                f"This calibration needs the prompt without inputs, which a prompt with a {name} does not have",
                 code="no-premise",
-                hint=f"Use a calibration that needs none, such as batch, or leave out {name}",
+                hint=f"Use a calibration that needs none, such as batch, or leave out the {name}",
                 option=option,
             )
         return self.layout.premise(example)

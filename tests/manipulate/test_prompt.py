@@ -335,7 +335,7 @@ def test_a_custom_selector_reads_the_pool():
 
 @pytest.mark.parametrize("keywords", [{"demos": demos.random}, {"order": order.shuffled}])
 def test_a_class_instead_of_an_object_is_refused(keywords):
-    with refused(InputError, "not-an-instance", keywords=tuple(keywords)):
+    with refused(InputError, "not-an-instance", of="a prompt", keyword=next(iter(keywords))):
         Prompt(TEMPLATE, **keywords)
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from promptkit.align.extract.normalize import NORMALIZATIONS
+from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from promptkit.core.hashing import sha256
-from promptkit.core.registry import checked, settings_of
+from promptkit.core.registry import settings_of
 from promptkit.core.requests import Generate
 
 Normalization = Literal["exact", "words", "number"]

@@ -44,7 +44,9 @@ class Exchange:
         """
         request = {**self._form.encode(body), **extra}
         reason: str | None = ""
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self.server.pause(attempt)
             response = self.server.post(path, request)
             reason = failure(response)
             if reason is None:
