@@ -43,7 +43,8 @@ class Generate:
     known: int = 0
     """How many of the `n` texts, counted from the first, are known already. They are not generated again and not returned."""
     stop: tuple[str, ...] = ()
-    """Stop strings. A text ends before the first stop string, or at one of the model's end tokens."""
+    """Stop strings. A text ends before the first stop string, or at one of the model's end tokens. A stop string within a
+    thought does not end a text, and a newline does so only after text that is not white space."""
     temperature: float = 0.0
     """0 takes the likeliest token (greedy decoding); above 0, tokens are sampled from softmax(logits / temperature)."""
     seed: int = 0

@@ -16,6 +16,7 @@ from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, Part
 from promptkit.core.hashing import short_hash
 from promptkit.core.manipulation import BindContext, Modifier
+from promptkit.core.model import ChatOptions
 from promptkit.core.registry import settings_of
 from promptkit.core.rendered import Rendered
 from promptkit.core.taxonomy import Kind
@@ -40,6 +41,9 @@ class Prompt:
             otherwise the selector's order is kept.
         instruction: Replaces the template's instruction block; "" shows none.
         chat: Whether to use the model's chat template, with a user turn and an assistant turn per demonstration.
+        thinking: Whether the model thinks before it answers, where its chat template has a switch (`enable_thinking` or
+            `thinking`); None for the template's default.
+        chat_template: The name of the chat template, for models with several; None for the default one.
         cot: Generates a reasoning before the answer, such as `cot.zero_shot()`; by default the model answers directly.
         channel: Whether to score the input after each label, log p(x | C, v(y)), with a template that puts the target block
             first (noisy channel; Min et al. 2021, arXiv 2108.04106). Takes one pass over the input per label.
@@ -60,6 +64,10 @@ class Prompt:
     """Replaces the template's instruction block; "" shows none."""
     chat: bool = False
     """Whether to use the model's chat template."""
+    thinking: bool | None = None
+    """Whether the model thinks before it answers; None for the default of its chat template."""
+    chat_template: str | None = None
+    """The name of the chat template, for models with several."""
     cot: Cot | None = None
     """Generates a reasoning before the answer."""
     channel: bool = False
@@ -71,6 +79,7 @@ class Prompt:
         """Validates the options and loads the template."""
         checked(self, "a prompt")
         self._check_order()
+        self._check_chat()
         self._check_channel()
         if not isinstance(self.template, Template):
             object.__setattr__(self, "template", Template.load(self.template))
@@ -86,6 +95,27 @@ class Prompt:
                 order=self.order.name,
                 demos=self.demos.name,
             )
+
+    def _check_chat(self) -> None:
+        kinds = {"thinking": bool, "chat_template": str}
+        for name, value in self._chat_settings().items():
+            kind = kinds[name]
+            if not isinstance(value, kind):
+                raise InputError(
+                    f"The option {name} of a prompt must be {'True or False' if kind is bool else 'a string'}",
+                    code="invalid-value",
+                    got=repr(value),
+                    keyword=name,
+                    value=repr(value)[:200],
+                )
+            if not self.chat:
+                raise InputError(
+                    f"The option {name} applies to the model's chat template, which this prompt does not use",
+                    code="needs-chat",
+                    got=f"{name}={value!r} without chat",
+                    hint="Add --chat, or chat=True in Python",
+                    option=name,
+                )
 
     def _check_channel(self) -> None:
         if self.channel and (self.chat or self.cot):
@@ -103,6 +133,11 @@ class Prompt:
         """The loaded template."""
         assert isinstance(self.template, Template)
         return self.template
+
+    @property
+    def chat_options(self) -> ChatOptions:
+        """How the chat template is rendered."""
+        return ChatOptions(template=self.chat_template, thinking=self.thinking)
 
     @property
     def resolved_order(self) -> Order:
@@ -140,9 +175,14 @@ class Prompt:
             "order": settings_of(order),
             "instruction": self.instruction,
             "chat": self.chat,
+            **self._chat_settings(),
             "cot": settings_of(self.cot) if self.cot else None,
             "channel": self.channel,
         }
+
+    def _chat_settings(self) -> dict[str, object]:
+        options: dict[str, object] = {"thinking": self.thinking, "chat_template": self.chat_template}
+        return {name: value for name, value in options.items() if value is not None}
 
     def bind(self, bind_context: BindContext) -> BoundPrompt:
         """Binds the prompt to one task and one model.
@@ -177,6 +217,7 @@ class Prompt:
             template=self.resolved_template,
             instruction=self.instruction,
             chat=self.chat,
+            chat_options=self.chat_options,
             card=bind_context.ask.card,
             reader=bind_context.reader,
             channel=self.channel,

@@ -46,6 +46,8 @@ _PromptSettings = TypedDict(
         "template": str,
         "instruction": str | None,
         "chat": bool,
+        "thinking": bool,
+        "chat_template": str,
         "channel": bool,
         "demos": _Settings,
         "order": _Settings,
@@ -143,6 +145,10 @@ def _prompt_options(prompt: _PromptSettings) -> list[str]:
         options += ["--instruction", prompt["instruction"]]
     if prompt["chat"]:
         options.append("--chat")
+    if "thinking" in prompt:
+        options += ["--thinking", "on" if prompt["thinking"] else "off"]
+    if "chat_template" in prompt:
+        options += ["--chat-template", prompt["chat_template"]]
     if prompt["cot"]:
         options += ["--cot", _spelled("chain of thought", COT, prompt["cot"])]
     return options

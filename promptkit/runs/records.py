@@ -64,7 +64,11 @@ class _DemoLabels(TypedDict, total=False):
     demo_labels: list[str]
 
 
-class _PromptFields(_Reasoning, _DemoLabels):
+class _MayThink(TypedDict, total=False):
+    may_think: bool
+
+
+class _PromptFields(_Reasoning, _DemoLabels, _MayThink):
     """The fields of a row's record that come from the prompt."""
 
     demos: list[str]
@@ -170,8 +174,10 @@ def _prompt_fields(rendered: Rendered) -> _PromptFields:
     text = "".join(piece.text for piece in rendered.pieces if piece.part == "reasoning")
     reasoning: _Reasoning = {"reasoning": text} if text else {}
     labels: _DemoLabels = {"demo_labels": list(rendered.demo_labels)} if rendered.demo_labels else {}
+    may_think: _MayThink = {"may_think": True} if rendered.may_think else {}
     return {
         **reasoning,
+        **may_think,
         "demos": list(rendered.demos),
         **labels,
         "dropped": list(rendered.dropped),
@@ -226,7 +232,8 @@ def _check_distinct(row: str, rendered: Rendered) -> None:
 
 
 def _generated(query: Query, extractor: Extractor, output: GenerateOutput) -> _AnswerFields:
-    answers = [extractor.answer(generation.text, query.example.choices) for generation in output.generations]
+    texts = [query.rendered.answer_text(generation.text) for generation in output.generations]
+    answers = [None if text is None else extractor.answer(text, query.example.choices) for text in texts]
     winner = majority([None if answer is None else extractor.normalized(answer) for answer in answers])
     prediction = None if winner is None else answers[winner]
     fields: _AnswerFields = {}

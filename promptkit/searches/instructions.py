@@ -224,7 +224,8 @@ def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cach
         pairs[row.id] = template.render("input", inputs) + template.render("target", target)
     if not pairs:
         raise task.without_rows("to propose an instruction from", "pool")
-    return Proposer(ask=CachedModel(predictor.model, cache), pairs=pairs, chat=prompt.chat, seed=seed)
+    ask = CachedModel(predictor.model, cache)
+    return Proposer(ask=ask, pairs=pairs, chat=prompt.chat, seed=seed, chat_options=prompt.chat_options)
 
 
 def _proposed(

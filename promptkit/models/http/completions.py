@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import exp, inf, isnan, log, nan
-from typing import Any
+from typing import Any, Literal
 
 from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import TextInput
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Generate, Generation
-from promptkit.models.generation import sampling_seed
+from promptkit.core.thinking import open_thought, without_thoughts
+from promptkit.models.generation import TAIL, sampling_seed, stop_position
 from promptkit.models.http.capabilities import ServerCapabilities
-from promptkit.models.http.chat import messages_of
+from promptkit.models.http.chat import messages_of, template_arguments
 from promptkit.models.http.exchange import Exchange
 from promptkit.models.http.forms import NEUTRAL
 from promptkit.models.http.protocol import (
@@ -82,18 +83,28 @@ class Completions:
             body["seed"] = sampling_seed(verb.seed, sample) >> 32
         if verb.stop:
             body["stop"] = list(verb.stop[:MAX_STOPS])
+        text, ended = self._text(body, prompt)
+        thought = open_thought(self._tokenizer.decode(prompt.ids[-TAIL:]))
+        sends_stop = bool(verb.stop) and "stop" not in self._capabilities.form.omitted
+        if sends_stop and ended != "length" and not (without_thoughts(thought + text) or "").strip():
+            # a stop string at the start of the reply or in a thought does not end the text
+            text, ended = self._text({name: value for name, value in body.items() if name != "stop"}, prompt)
+        ids = self._tokenizer.encode(text).ids
+        stop = stop_position(text, verb.stop, thought=thought)  # the server may not accept all stop strings, or ignore them
+        if stop is not None:
+            return Generation(ids=ids, text=text[:stop], ended="stop")
+        return Generation(ids=ids, text=text, ended=ended)
+
+    def _text(self, body: Mapping[str, Any], prompt: TextInput) -> tuple[str, Literal["stop", "end", "length"]]:
+        """Returns one text and why it ended."""
         if self._capabilities.prompts == "chat":
-            response = self._exchange.post("/chat/completions", {**body, "messages": messages_of(prompt.ids)})
+            chat = {**body, "messages": messages_of(prompt.ids), **template_arguments(prompt.ids)}
+            response = self._exchange.post("/chat/completions", chat)
             text = reply_text(self._server, response)
             self._counts.add_withheld(is_withheld(response))
-        else:
-            response = self._complete({**body, "prompt": self._prompt(prompt)}, prompt)
-            text = completion_text(self._server, response)
-        ids = self._tokenizer.encode(text).ids
-        cuts = [place for stop in verb.stop if (place := text.find(stop)) >= 0]
-        if cuts:  # the server does not accept all stop strings, or ignores them
-            return Generation(ids=ids, text=text[: min(cuts)], ended="stop")
-        return Generation(ids=ids, text=text, ended=end_reason(response))
+            return text, end_reason(response)
+        response = self._complete({**body, "prompt": self._prompt(prompt)}, prompt)
+        return completion_text(self._server, response), end_reason(response)
 
     def _top(self, body: Mapping[str, Any], prompt: TextInput) -> list[Entry]:
         """Returns the most likely tokens.

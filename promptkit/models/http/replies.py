@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from math import log, log1p
 from typing import Any
 
 from promptkit.core.inputs import TextInput
 from promptkit.core.model import Tokenizer
+from promptkit.core.named_labels import named_label
 from promptkit.core.requests import Score, ScoreOutput
+from promptkit.core.thinking import without_thoughts
 from promptkit.models.http.capabilities import ServerCapabilities
-from promptkit.models.http.chat import Message, messages_of
+from promptkit.models.http.chat import messages_of, template_arguments
 from promptkit.models.http.client import Refused
 from promptkit.models.http.exchange import Exchange
 from promptkit.models.http.forms import NEUTRAL
@@ -39,7 +40,7 @@ class LabelReplies:
     def score(self, prompt: TextInput, verb: Score) -> ScoreOutput:
         """Returns log-probabilities near 0 for the label that the reply names, or equal ones if it names none."""
         words = [self._tokenizer.decode(ids).strip() for ids in verb.continuations]
-        named = self._named_label(messages_of(prompt.ids), words)
+        named = self._named_label(prompt, words)
         self._counts.add_reply(names_label=named is not None)
         rows = []
         for place, ids in enumerate(verb.continuations):
@@ -47,20 +48,22 @@ class LabelReplies:
             rows.append((logprob, *[0.0] * (len(ids) - 1)))
         return ScoreOutput(logprobs=tuple(rows))
 
-    def _named_label(self, messages: Sequence[Message], words: Sequence[str]) -> int | None:
+    def _named_label(self, prompt: TextInput, words: Sequence[str]) -> int | None:
         """Returns the index of the label that the reply names, or None."""
         longest = max(len(word.encode()) for word in words)  # no token is shorter than a byte
-        body = {"model": self._model, "messages": messages, "max_tokens": REPLY_TOKENS + longest, "temperature": 0, **NEUTRAL}
+        body = {"model": self._model, "max_tokens": REPLY_TOKENS + longest, "temperature": 0, **NEUTRAL}
+        body |= {"messages": messages_of(prompt.ids), **template_arguments(prompt.ids)}
         response, constrained = self._reply(body, words)
         reply = reply_text(self._server, response)
-        if end_reason(response) == "length" and _is_unfinished_reasoning(reply):
+        if end_reason(response) == "length" and not (without_thoughts(reply) or "").strip():
             response, constrained = self._reply({**body, "max_tokens": REASONING_TOKENS}, words)
             reply = reply_text(self._server, response)
         self._counts.add_withheld(is_withheld(response))
-        answer = parse_reply(constrained, reply)
-        if constrained and answer in words:
-            return words.index(answer)
-        return label_in(answer, words)
+        if constrained:
+            answer = parse_reply(constrained, (without_thoughts(reply) or "").strip())
+            if answer in words:
+                return words.index(answer)
+        return named_label(reply, words)
 
     def _reply(self, body: Mapping[str, Any], words: Sequence[str]) -> tuple[dict[str, object], Constraint]:
         """Returns the response to a request that restricts the reply to the words, if the server allows that for them."""
@@ -71,17 +74,3 @@ class LabelReplies:
             except Refused:  # such as too many or too long labels
                 self._counts.add_unconstrained()
         return self._exchange.post("/chat/completions", body), ""
-
-
-def _is_unfinished_reasoning(reply: str) -> bool:
-    return not reply.strip() or ("<think>" in reply and "</think>" not in reply)
-
-
-def label_in(reply: str, words: Sequence[str]) -> int | None:
-    """Returns the index of the word that occurs first in a reply, the longest of those at one place, or None."""
-    found = []
-    for place, word in enumerate(words):
-        match = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", reply, re.IGNORECASE)
-        if match is not None:
-            found.append((match.start(), -len(word), place))
-    return min(found)[2] if found else None

@@ -16,7 +16,6 @@ from promptkit.core.errors import InputError, PromptkitError, ServerError
 from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Generate, Output, Read, Request, Score, ScoreOutput
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.models.http.replies import label_in
 from tests.support.errors import refused
 from tests.support.servers import serving
 from tests.support.tiny import make_tokenizer, save
@@ -165,14 +164,6 @@ def test_with_only_chat_labels_are_parsed_from_replies_and_noted(folder: Path, t
         if not constrained:
             other = evaluate(predictor, pk.task("sentiment"), limit=7, out=tmp_path, cache=False)
             assert any(note.startswith("7 replies") for note in other.notes)
-
-
-@pytest.mark.parametrize(
-    ("reply", "place"),
-    [("good", 0), ("Not good.", 1), ("It is GOOD", 0), ("goodness", None), ("", None), ("bad, not good", 2), ("no", None)],
-)
-def test_the_first_and_longest_label_in_a_reply_is_the_answer(reply: str, place: int | None) -> None:
-    assert label_in(reply, ["good", "not good", "bad"]) == place
 
 
 # ---- faults -----------------------------------------------------------------------------------------

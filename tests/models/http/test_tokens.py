@@ -20,12 +20,12 @@ from promptkit.models.http.tokens import BYTE_NAME, PARTIAL_CHARACTER, Entry, To
 from tests.support.errors import refused
 from tests.support.servers import Script, refusal, serving
 from tests.support.tiny import make_tokenizer
-from tests.support.tokenizers import metaspace
+from tests.support.tokenizers import sentence_piece
 
 FAMILIES: dict[str, Callable[[], Any]] = {
     "byte-level": make_tokenizer,
-    "metaspace": metaspace,
-    "byte-fallback": lambda: metaspace(byte_fallback=True),
+    "metaspace": sentence_piece,
+    "byte-fallback": lambda: sentence_piece(byte_fallback=True),
 }
 WAYS = ("after", "alone", "name")
 
@@ -142,7 +142,7 @@ def score_labels(script: Script, folder: Any) -> dict[str, float]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     path = tmp_path_factory.mktemp("metaspace")
-    metaspace().save_pretrained(path)
+    sentence_piece().save_pretrained(path)
     (path / "config.json").write_text('{"model_type": "llama"}')
     return path
 
