@@ -46,7 +46,7 @@ class Text:
             return
         tail = tokenizer.decode(self.tail)
         self.written = tokenizer.decode([*self.tail, *self.ids])[len(tail) :]
-        stop = stop_position(self.written, self.verb.stop, thought=open_thought(tail))
+        stop = stop_position(self.written, self.verb.stop, thought=open_thought(tail)) if self.verb.stop else None
         if stop is not None:
             self._end("stop", self.written[:stop])
         elif len(self.ids) == self.verb.max_tokens:

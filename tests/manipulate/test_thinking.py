@@ -154,6 +154,13 @@ def test_markers_that_only_the_chat_template_declares_are_read(render: Any) -> N
     assert rendered.answer_text("<note>bad") is None
 
 
+def test_a_prompt_without_text_has_no_thought(render: Any, bind_context: Any) -> None:
+    """The premise of a template whose input ends in a variable is a chat with an empty turn."""
+    _, card = render("qwen")
+    premise = Prompt(TEMPLATE, chat=True).bind(bind_context((), WORDS, card=card)).premise(QUERY)
+    assert (premise.thought, premise.may_think) == ("", True)
+
+
 # ---- stop strings ------------------------------------------------------------------------------------------------
 
 

@@ -212,5 +212,5 @@ class PromptLayout(PromptBlocks):
     @staticmethod
     def _generation_prompt(pieces: Sequence[Piece]) -> list[Piece]:
         """Returns the pieces of the chat template after the last turn, in which the answer begins."""
-        last = max(index for index, piece in enumerate(pieces) if piece.part not in (FRAME, REASONING))
+        last = max((index for index, piece in enumerate(pieces) if piece.part not in (FRAME, REASONING)), default=-1)
         return [piece for piece in pieces[last + 1 :] if piece.part == FRAME]

@@ -99,12 +99,15 @@ def test_control_tokens_in_contents_never_act(family: str, flags: str, contents:
     assert [acting[token] for token in chat_ids(tokenizer, contents) if token in acting] == expected
 
 
+@pytest.mark.parametrize("template", ["chatml", "llama"])
 @pytest.mark.parametrize("flags", ["plain", "rstrip"])
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=20)
 @given(dialogs, contents_of)
-def test_continuations_equal_the_encoding_of_the_whole_chat(family: str, flags: str, contents: list[str], answer: str) -> None:
-    own, tokenizer = tokenizers(family, flags, "chatml")
+def test_continuations_equal_the_encoding_of_the_whole_chat(
+    family: str, flags: str, template: str, contents: list[str], answer: str
+) -> None:
+    own, tokenizer = tokenizers(family, flags, template)
     pieces = chat(turns_of(contents), tokenizer)
     assert pieces is not None
     (scored,), rescored = continuations(pieces, [answer], tokenizer)
