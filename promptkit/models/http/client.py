@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,7 @@ class Server:
         self._settings = settings
         self._key = os.environ.get(settings.api_key_env, "")
         self._client = openai.OpenAI(base_url=self.url, api_key=self._key or "none", max_retries=0)
+        weakref.finalize(self, self._client.close)
         self._reached = False
         self._closed = threading.Event()
         self._last_warning = -WARNING_INTERVAL

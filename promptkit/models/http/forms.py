@@ -19,8 +19,8 @@ EXTENSIONS: Mapping[str, object] = {"top_k": -1, "min_p": 0, "repetition_penalty
 """Further settings of vLLM, SGLang and llama.cpp that leave the distribution unchanged; their defaults may not."""
 NEUTRAL: Mapping[str, object] = {**STANDARD, **EXTENSIONS}
 """All settings that leave the distribution unchanged, sent with every request that the server accepts them in."""
-OPTIONAL = ("temperature", *STANDARD, *EXTENSIONS, "stop", "seed")
-"""The fields that can be left out."""
+OPTIONAL = (*EXTENSIONS, *STANDARD, "seed", "stop", "temperature")
+"""The fields that can be left out, the least important first."""
 LOWEST_TEMPERATURE = 0.01
 """Replaces a temperature of 0 where the server accepts only positive ones."""
 REFUSING_STATUSES = (400, 422)
@@ -83,10 +83,10 @@ class RequestForm:
             yield replace(self, length="max_completion_tokens")
         if not self.folds_system and any(message["role"] == "system" for message in body.get("messages", ())):
             yield replace(self, folds_system=True)
+        yield self._omitting([name for name in named if name in EXTENSIONS])
         for name in named:
             yield from self._without(name)
-        if len(named) > 1:
-            yield self._omitting(named)
+        yield self._omitting(named)
         yield self._omitting([name for name in EXTENSIONS if name in present])
         yield self._omitting([name for name in NEUTRAL if name in present])
         if "max_tokens" in body and self.length == "max_tokens":

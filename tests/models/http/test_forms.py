@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.core.requests import Generate
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.models.http.chat import CharacterTokenizer
-from promptkit.models.http.forms import NEUTRAL
+from promptkit.models.http.client import Refused
+from promptkit.models.http.forms import NEUTRAL, OPTIONAL, fit_form
 from tests.support.servers import Answer, Body, Script, classify, load_http, noted, refusal, reply, right, serving, write
 
 
@@ -110,3 +113,49 @@ def test_a_run_with_an_adapted_form_is_finished_and_read_again(tmp_path: Path) -
     assert second.resumed == 3
     assert second.path == first.path
     assert any("temperature" in note for note in first.notes)
+
+
+def test_of_two_fields_that_exclude_each_other_the_temperature_is_kept() -> None:
+    def one_of_them(body: Body) -> Answer:
+        both = "temperature" in body and "top_p" in body
+        return refusal("`temperature` and `top_p` cannot both be specified. Use only one.") if both else reply(right(body))
+
+    labels, script, _ = classify(one_of_them)
+    assert labels == ["positive", "negative"]
+    assert script.bodies[-1]["temperature"] == 0
+    assert "top_p" not in script.bodies[-1]
+
+
+class StrictServer:
+    """A server that refuses some fields, and says which, or only the first of them, or none."""
+
+    url = "http://server.invalid/v1"
+
+    def __init__(self, refused_fields: set[str], names: str) -> None:
+        self.refused_fields, self.names = refused_fields, names
+        self.requests = 0
+
+    def post(self, path: str, body: Body) -> Body:
+        self.requests += 1
+        found = sorted(self.refused_fields & {*body, *(["system"] if body["messages"][0]["role"] == "system" else [])})
+        if not found:
+            return {}
+        shown = {"all": ", ".join(found), "first": found[0], "none": f"{self.requests} problems"}[self.names]
+        raise Refused(f"The server refused a request: {shown}", code="request-refused", status=400)
+
+
+@settings(deadline=None)
+@given(st.sets(st.sampled_from([*OPTIONAL, "max_tokens", "system"])), st.sampled_from(["all", "first", "none"]))
+def test_any_combination_of_refused_fields_is_found(refused_fields: set[str], names: str) -> None:
+    server: Any = StrictServer(refused_fields, names)
+    messages = [{"role": "user", "content": "Hello"}]
+    body = {"model": "m", "messages": messages, "max_tokens": 5, "temperature": 0, **NEUTRAL, "seed": 1, "stop": ["x"]}
+    form, _ = fit_form(server, "/chat/completions", body)
+    body["messages"] = [{"role": "system", "content": "Be brief."}, *messages]
+    form, _ = fit_form(server, "/chat/completions", body, form)
+    assert set(form.omitted) >= refused_fields - {"max_tokens", "system"}
+    assert form.folds_system or "system" not in refused_fields
+    assert form.length == "max_completion_tokens" or "max_tokens" not in refused_fields
+    if names != "none":  # nothing else is left out
+        assert set(form.omitted) == refused_fields - {"max_tokens", "system"}
+        assert server.requests <= 2 * len(refused_fields) + 4
