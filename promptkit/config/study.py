@@ -152,6 +152,7 @@ def _grid_value(path: Path, option: str, index: int, value: object) -> object:
                 "calibrations cannot be in the grid, because they share one pass over the rows",
                 code="calibrate-in-grid",
                 hint="Move the option to the top level of the file",
+                option=option,
             ).at(path, "grid.calibrate")
         raise unknown("option of the grid", option, Options.model_fields).at(path, f"grid.{option}")
     try:
