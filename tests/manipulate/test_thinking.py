@@ -24,7 +24,7 @@ from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.generation import Text, stop_position
 from promptkit.runs.command import eval_command
 from tests.support.errors import refused
-from tests.support.tokenizers import make
+from tests.support.tokenizer_families import make
 
 TEMPLATE = Template("{% block input %}{{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}", name="test")
 QUERY = Example(id="query", inputs={"text": "so so"})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from promptkit.core.inputs import Piece
@@ -33,14 +34,14 @@ def chat(turns: Sequence[Turn], tokenizer: Tokenizer, options: ChatOptions = DEF
     contents = [[piece for piece in pieces if piece.text] for _, pieces in turns]
     texts = ["".join(piece.text for piece in content) for content in contents]
     rendered = _interleaved(frames, texts)
-    names = tokenizer.control
-    if not any(has_markers(text) or any(name in text for name in names) for text in texts):
+    controls = _control_pattern(tuple(tokenizer.control))
+    if not any(has_markers(text) or controls.search(text) for text in texts):
         whole = tokenizer.chat([(role, text) for (role, _), text in zip(turns, texts, strict=True)], options)
         if whole is None:
             return None
         if whole != rendered:
-            return _aligned(whole, frames, contents, texts, tokenizer)
-    return _joined(frames, contents, tokenizer)
+            return _aligned(whole, frames, contents, texts, controls)
+    return _joined(frames, contents, controls)
 
 
 def turn_end(tokenizer: Tokenizer, options: ChatOptions = DEFAULT_CHAT) -> tuple[int, ...]:
@@ -63,15 +64,15 @@ def _interleaved(frames: Sequence[str], texts: Sequence[str]) -> str:
     return frames[0] + "".join(text + frame for text, frame in zip(texts, frames[1:], strict=True))
 
 
-def _joined(frames: Sequence[str], contents: Sequence[Sequence[Piece]], tokenizer: Tokenizer) -> tuple[Piece, ...]:
-    pieces = _split_controls(frames[0], tokenizer)
+def _joined(frames: Sequence[str], contents: Sequence[Sequence[Piece]], controls: re.Pattern[str]) -> tuple[Piece, ...]:
+    pieces = _split_controls(frames[0], controls)
     for content, frame in zip(contents, frames[1:], strict=True):
-        pieces += [*content, *_split_controls(frame, tokenizer)]
+        pieces += [*content, *_split_controls(frame, controls)]
     return tuple(pieces)
 
 
 def _aligned(
-    whole: str, frames: Sequence[str], contents: Sequence[Sequence[Piece]], texts: Sequence[str], tokenizer: Tokenizer
+    whole: str, frames: Sequence[str], contents: Sequence[Sequence[Piece]], texts: Sequence[str], controls: re.Pattern[str]
 ) -> tuple[Piece, ...] | None:
     """Returns the pieces of a chat whose template changes contents, or writes other text around these contents.
 
@@ -82,7 +83,7 @@ def _aligned(
     if changed is not None and all(new or not text for new, text in zip(changed.groups(), texts, strict=True)):
         parts = [content[-1].part if content else FRAME for content in contents]
         replaced = [[Piece(text=new, part=part)] if new else [] for new, part in zip(changed.groups(), parts, strict=True)]
-        return _joined(frames, replaced, tokenizer)
+        return _joined(frames, replaced, controls)
     end, found = len(whole), []
     for text in reversed(texts):
         start = whole.rfind(text, 0, end)
@@ -91,10 +92,17 @@ def _aligned(
         found.append((start, start + len(text)))
         end = start
     edges = [0, *(edge for span in reversed(found) for edge in span), len(whole)]
-    return _joined([whole[start:stop] for start, stop in zip(edges[::2], edges[1::2], strict=True)], contents, tokenizer)
+    return _joined([whole[start:stop] for start, stop in zip(edges[::2], edges[1::2], strict=True)], contents, controls)
 
 
-def _split_controls(text: str, tokenizer: Tokenizer) -> list[Piece]:
-    names = sorted(tokenizer.control, key=len, reverse=True)
-    parts = re.split("(" + "|".join(map(re.escape, names)) + ")", text) if names else [text]
-    return [Piece(text=part, part=FRAME, control=part in tokenizer.control) for part in parts if part]
+def _split_controls(text: str, controls: re.Pattern[str]) -> list[Piece]:
+    """Returns the text of a chat template as pieces; the parts with odd numbers are control tokens."""
+    parts = enumerate(controls.split(text))
+    return [Piece(text=part, part=FRAME, control=number % 2 == 1) for number, part in parts if part]
+
+
+@lru_cache(maxsize=8)
+def _control_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
+    """Returns a pattern with one group that matches a control token, the longest of those at one place."""
+    longest_first = sorted(filter(None, names), key=len, reverse=True)
+    return re.compile("(" + "|".join(map(re.escape, longest_first)) + ")" if longest_first else "((?!))")

@@ -28,6 +28,7 @@ class ChatTemplates:
         """Wraps the templates of a `PreTrainedTokenizerFast`."""
         self._tokenizer = tokenizer
         self._switches: dict[str | None, Mapping[str, bool]] = {}
+        self._reads_parts: dict[str | None, bool] = {}
         self._markers: dict[str | None, tuple[ThoughtMarkers, ...]] = {}
 
     def render(self, turns: Sequence[tuple[str, str]], options: ChatOptions) -> str | None:
@@ -38,7 +39,8 @@ class ChatTemplates:
         """
         self._check_name(options.template)
         variables = {} if options.thinking is None else dict.fromkeys(self._switch(options.template), options.thinking)
-        return self._render([{"role": role, "content": content} for role, content in turns], options.template, **variables)
+        messages = [self._message(role, text, options.template) for role, text in turns]
+        return self._render(messages, options.template, **variables)
 
     def thought_markers(self, options: ChatOptions) -> tuple[ThoughtMarkers, ...]:
         """Returns the markers of thoughts that a template contains, or writes around the thought of an earlier answer."""
@@ -49,6 +51,17 @@ class ChatTemplates:
             harmony = [HARMONY] if "<|channel|>" in source else []
             self._markers[name] = tuple(dict.fromkeys([*contained, *harmony, *self._written_markers(name)]))
         return self._markers[name]
+
+    def _message(self, role: str, text: str, name: str | None) -> Mapping[str, object]:
+        """Returns a message in the form that a template reads: with a text, or with a list of parts.
+
+        Templates of multimodal models read parts, and leave out a text.
+        """
+        if name not in self._reads_parts:
+            probes = [_message("user", _CONTENT, in_parts=in_parts) for in_parts in (False, True)]
+            shown = [_CONTENT in (self._render([probe], name) or "") for probe in probes]
+            self._reads_parts[name] = shown == [False, True]
+        return _message(role, text, in_parts=self._reads_parts[name])
 
     def _source(self, name: str | None) -> str:
         templates = self._tokenizer.chat_template
@@ -72,7 +85,7 @@ class ChatTemplates:
     def _switch(self, name: str | None) -> list[str]:
         """Returns the variables that turn thinking on and off in a template: those that change what it renders."""
         if name not in self._switches:
-            turns = [{"role": "user", "content": _CONTENT}]
+            turns = [self._message("user", _CONTENT, name)]
             self._switches[name] = {
                 variable: self._render(turns, name, **{variable: True}) != self._render(turns, name, **{variable: False})
                 for variable in SWITCHES
@@ -90,8 +103,8 @@ class ChatTemplates:
 
     def _written_markers(self, name: str | None) -> list[ThoughtMarkers]:
         """Returns the markers that a template writes around a thought, found by rendering an answer with one."""
-        answer = {"role": "assistant", "content": _CONTENT, **dict.fromkeys(_FIELDS, _THOUGHT)}
-        text = self._render([{"role": "user", "content": "a"}, answer], name, add_generation_prompt=False)
+        answer = {**self._message("assistant", _CONTENT, name), **dict.fromkeys(_FIELDS, _THOUGHT)}
+        text = self._render([self._message("user", "a", name), answer], name, add_generation_prompt=False)
         before, thought, after = (text or "").partition(_THOUGHT)
         between, content, _ = after.partition(_CONTENT)
         opening, closing = _MARKER.findall(before), _MARKER.findall(between)
@@ -100,10 +113,14 @@ class ChatTemplates:
         adjacent = before.rstrip().endswith(opening[-1]) and between.lstrip().startswith(closing[0])
         return [ThoughtMarkers(opening[-1], closing[0])] if adjacent else []
 
-    def _render(self, messages: Sequence[Mapping[str, str]], name: str | None, **variables: bool) -> str | None:
+    def _render(self, messages: Sequence[Mapping[str, object]], name: str | None, **variables: bool) -> str | None:
         settings = {"add_generation_prompt": True, **variables}
         template = name if isinstance(self._tokenizer.chat_template, Mapping) else None
         try:
             return str(self._tokenizer.apply_chat_template([*messages], chat_template=template, tokenize=False, **settings))
         except Exception:  # a template is a program, which can fail in any way
             return None
+
+
+def _message(role: str, text: str, *, in_parts: bool) -> Mapping[str, object]:
+    return {"role": role, "content": [{"type": "text", "text": text}] if in_parts else text}

@@ -18,7 +18,7 @@ from promptkit.inputs.text.encoding import continuations, encode
 from promptkit.models.fake import ByteTokenizer
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from tests.support.errors import refused
-from tests.support.tokenizers import FAMILIES, make
+from tests.support.tokenizer_families import FAMILIES, make
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -185,6 +185,24 @@ def test_the_name_of_a_single_template_is_default() -> None:
 def test_a_template_that_raises_any_error_is_not_used(template: str) -> None:
     _, tokenizer = with_template(template)
     assert chat(turns_of(["a film"]), tokenizer) is None
+
+
+PARTS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}:{% for part in m.content %}{% if part.type == 'text' %} {{ part.text }}"
+    "{% endif %}{% endfor %}<|im_end|>\n{% endfor %}<|im_start|>assistant:"
+)
+
+
+@settings(max_examples=20)
+@given(dialogs)
+def test_a_template_that_reads_a_list_of_parts_is_given_one(contents: list[str]) -> None:
+    own, tokenizer = with_template(PARTS)
+    messages = [
+        {"role": role, "content": [{"type": "text", "text": text}]}
+        for (role, _), text in zip(turns_of(contents), contents, strict=True)
+    ]
+    expected = own.apply_chat_template(messages, tokenize=True, add_generation_prompt=True, return_dict=False)
+    assert chat_ids(tokenizer, contents) == tuple(expected)
 
 
 @pytest.mark.parametrize(
