@@ -20,7 +20,7 @@ from promptkit.models.http.tokens import BYTE_NAME, PARTIAL_CHARACTER, Entry, To
 from tests.support.errors import refused
 from tests.support.servers import Script, refusal, serving
 from tests.support.tiny import make_tokenizer
-from tests.support.tokenizers import sentence_piece
+from tests.support.tokenizer_families import sentence_piece
 
 FAMILIES: dict[str, Callable[[], Any]] = {
     "byte-level": make_tokenizer,
