@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 from promptkit.core.arrays import Array
@@ -102,3 +103,12 @@ class GenerateOutput:
 
 
 Output = ScoreOutput | ReadOutput | GenerateOutput
+
+
+def is_finite(output: Output) -> bool:
+    """Returns whether all log-probabilities of an output are finite numbers."""
+    if isinstance(output, ScoreOutput):
+        return all(isfinite(x) for tokens in output.logprobs for x in tokens)
+    if isinstance(output, ReadOutput):
+        return all(map(isfinite, output.logprobs)) and all(isfinite(x) for _, x in output.top)
+    return True

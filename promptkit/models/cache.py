@@ -22,7 +22,7 @@ from pathlib import Path
 from promptkit.core.errors import RunError
 from promptkit.core.hashing import blake2b
 from promptkit.core.paths import cache_folder, expanded
-from promptkit.core.requests import Generate, GenerateOutput, Output, Request
+from promptkit.core.requests import Generate, GenerateOutput, Output, Request, is_finite
 from promptkit.models.cache_entries import Value, decode, encode, entry_keys, model_digest
 
 MAX_BYTES = 2 * 2**30
@@ -98,10 +98,12 @@ class ScoreCache:
         return outputs
 
     def add(self, model: Mapping[str, object], requests: Sequence[Request], outputs: Sequence[Output]) -> None:
-        """Stores the outputs of requests."""
+        """Stores the outputs of requests, except those that are not finite."""
         digest, today = model_digest(model), int(time.time() // DAY)
         rows = []
         for request, output in zip(requests, outputs, strict=True):
+            if not is_finite(output):
+                continue
             for key, value in zip(entry_keys(digest, request), encode(output), strict=True):
                 text = json.dumps(value, separators=(",", ":"))
                 rows.append((key, _checksum(key, text), text, today))

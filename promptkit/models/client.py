@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from promptkit.core.arrays import Array, zeros
+from promptkit.core.errors import ModelError
 from promptkit.core.inputs import KVPrefix
 from promptkit.core.model import Card, Model
-from promptkit.core.requests import Output, Request
+from promptkit.core.requests import Output, Request, is_finite
 from promptkit.models.cache import ScoreCache
 
 LOG_EVERY = 256
@@ -82,6 +83,13 @@ class CachedModel:
             if self._cache is not None:
                 self._cache.add(self._identity, [requests[i] for i in indices], outputs)
             computed.update(zip(indices, outputs, strict=True))
+            if not all(map(is_finite, outputs)):
+                raise ModelError(
+                    "The model returned a log-probability that is not finite while prompts were built",
+                    code="not-finite",
+                    hint="Its activations overflow at this precision: try another dtype, such as --set dtype=float32",
+                    model=self._model.name,
+                )
         self.computed += len(requests) - len(known)
         self.seconds += time.perf_counter() - start
         return computed

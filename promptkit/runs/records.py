@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
@@ -16,7 +15,7 @@ from promptkit.core.errors import ModelError, TemplateError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.hashing import short_hash
 from promptkit.core.rendered import Rendered
-from promptkit.core.requests import GenerateOutput, Generation, Output, Read, ReadOutput, ScoreOutput
+from promptkit.core.requests import GenerateOutput, Generation, Output, Read, ReadOutput, ScoreOutput, is_finite
 from promptkit.inputs.text.encoding import counted
 from promptkit.runs.folder import File
 from promptkit.runs.schema import ContinuationRecord, GenerationRecord, ReadRecord, RowRecord
@@ -101,8 +100,13 @@ def row_record(query: Query, reader: Scorer | Extractor, output: Output) -> RowR
 
 
 def read_record(query: Query, output: Output) -> ReadRecord:
-    """Returns the record of token log-probabilities and a hidden state."""
+    """Returns the record of token log-probabilities and a hidden state.
+
+    Raises:
+        ModelError: If a log-probability is not finite.
+    """
     assert isinstance(output, ReadOutput)
+    _check_finite(query.id, output)
     return {
         "id": query.id,
         "question": _request_hash(query),
@@ -186,13 +190,7 @@ def _prompt_fields(rendered: Rendered) -> _PromptFields:
 def _scored(query: Query, scorer: Scorer, output: ScoreOutput) -> _AnswerFields:
     rendered = query.rendered
     _check_distinct(query.id, rendered)
-    if not all(isfinite(x) for tokens in output.logprobs for x in tokens):
-        raise ModelError(
-            f"The model returned a log-probability that is not finite for row {query.id}",
-            code="not-finite",
-            hint="Its activations overflow at this precision: try --set dtype=bfloat16 or dtype=float32",
-            row=query.id,
-        )
+    _check_finite(query.id, output)
     candidates = scorer.candidates(query.example)
     scores = [round(value, DECIMALS) for value in scorer.align(counted(rendered, output))]
     answer: _AnswerFields = {}
@@ -207,6 +205,16 @@ def _scored(query: Query, scorer: Scorer, output: ScoreOutput) -> _AnswerFields:
     if any(rendered.label_token_counts):
         answer["given"] = list(rendered.label_token_counts)
     return answer
+
+
+def _check_finite(row: str, output: Output) -> None:
+    if not is_finite(output):
+        raise ModelError(
+            f"The model returned a log-probability that is not finite for row {row}",
+            code="not-finite",
+            hint="Its activations overflow at this precision: try another dtype, such as --set dtype=float32, also of a server",
+            row=row,
+        )
 
 
 def _check_distinct(row: str, rendered: Rendered) -> None:

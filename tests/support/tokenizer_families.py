@@ -75,3 +75,18 @@ def _trained(family: str) -> str:
     backend.train_from_iterator(CORPUS, trainer)
     serialized: str = backend.to_str()
     return serialized
+
+
+def sentence_piece(*, byte_fallback: bool = False) -> Any:
+    """Returns a tokenizer with each word with and without a space, which drops the space of a token that is decoded alone."""
+    words, characters = ("good", "bad", "a", "film", "Label:", "not", "A", "B"), "abcdefghijklmnopqrstuvwxyzABL:.,\n"
+    bytes_ = [f"<0x{byte:02X}>" for byte in range(256)] if byte_fallback else []
+    names = ["<s>", "</s>", "<unk>", *bytes_, "▁", *words, *(f"▁{word}" for word in words), *characters]
+    pieces = [(name, -1.0 if len(name) > 1 else -10.0) for name in dict.fromkeys(names)]
+    backend = Tokenizer(models.Unigram(pieces, unk_id=2, byte_fallback=byte_fallback))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=True)
+    fallback = [decoders.ByteFallback()] if byte_fallback else []
+    steps: list[Any] = [decoders.Replace("▁", " "), *fallback, decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    backend.decoder = decoders.Sequence(steps)
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>")

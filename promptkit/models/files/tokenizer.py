@@ -153,6 +153,18 @@ class TransformersTokenizer:
         """Returns the text of token ids, with control tokens and without cleaning up spaces."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
+    def texts(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Returns the text of every token id after another token, and of every token id alone.
+
+        Some tokenizers drop the leading space of a token that is decoded alone.
+        """
+        count = max(self._backend.get_vocab(with_added_tokens=True).values()) + 1
+        anchor = self._backend.encode("a", add_special_tokens=False).ids[-1]
+        before = len(self.decode([anchor]))
+        after = self._backend.decode_batch([[anchor, token] for token in range(count)], skip_special_tokens=False)
+        alone = self._backend.decode_batch([[token] for token in range(count)], skip_special_tokens=False)
+        return [text[before:] for text in after], alone
+
     def chat(self, turns: Sequence[tuple[str, str]], options: ChatOptions = DEFAULT_CHAT) -> str | None:
         """Renders (role, content) turns with the chat template; returns None if it refuses them, such as a system role.
 

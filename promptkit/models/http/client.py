@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,16 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from promptkit.core.errors import InputError, ServerError, missing_extra
 from promptkit.models import registry
-from promptkit.models.http.retries import is_unconnected, wait_seconds
+from promptkit.models.http.proxies import proxy_for
+from promptkit.models.http.retries import FIRST_WAIT, is_unconnected, wait_seconds
 
 if TYPE_CHECKING:
     from openai import APIError, APIStatusError
 
+PROXY_CODES = ("server-unreachable", "server-timeout", "response-not-json")
+"""The errors that a proxy may have caused."""
+PROXY_STATUSES = (407, 502, 503, 504)
+"""The status codes that a proxy may have sent in place of the server."""
 JSON_ATTEMPTS = 3
 """How often a request is sent if its responses are not JSON."""
 FIRST_RETRIES = 3
@@ -79,6 +85,7 @@ class Server:
         self._settings = settings
         self._key = os.environ.get(settings.api_key_env, "")
         self._client = openai.OpenAI(base_url=self.url, api_key=self._key or "none", max_retries=0)
+        weakref.finalize(self, self._client.close)
         self._reached = False
         self._closed = threading.Event()
         self._last_warning = -WARNING_INTERVAL
@@ -112,6 +119,10 @@ class Server:
                 self._completion_tokens += int(usage.get("completion_tokens") or 0)
         return response
 
+    def pause(self, attempt: int) -> None:
+        """Waits before a request is sent again, twice as long after each attempt, or until the connection is closed."""
+        self._closed.wait(FIRST_WAIT * 2 ** (attempt - 1))
+
     def close(self) -> None:
         """Aborts the requests that are in progress."""
         self._closed.set()
@@ -125,7 +136,7 @@ class Server:
 
     def unexpected_response(self, response: object) -> ServerError:
         """Returns the error for a response that does not have the requested form."""
-        got = self._redact(repr(response)[:MESSAGE_LENGTH])
+        got = self.redact(repr(response)[:MESSAGE_LENGTH])
         return ServerError(
             f"The response of the server {self.url} does not follow the OpenAI protocol",
             code="unexpected-response",
@@ -165,7 +176,10 @@ class Server:
                 response = call(
                     path,
                     cast_to=object,
-                    options={"timeout": openai.Timeout(self._settings.timeout, connect=self._connect_timeout)},
+                    options={
+                        "timeout": openai.Timeout(self._settings.timeout, connect=self._connect_timeout),
+                        "follow_redirects": False,  # a redirected POST would become a GET
+                    },
                     **content,
                 )
             except ValueError as error:
@@ -177,7 +191,7 @@ class Server:
                 if not isinstance(response, str):  # the client returns responses that are not complete JSON as text
                     self._reached = True
                     return response
-                reason = self._redact(repr(response[:MESSAGE_LENGTH]))
+                reason = self.redact(repr(response[:MESSAGE_LENGTH]))
             not_json += 1
             if not_json == JSON_ATTEMPTS:
                 what = f"returned a response that is not JSON: {reason}"
@@ -208,7 +222,7 @@ class Server:
             if now - self._last_warning < WARNING_INTERVAL:
                 return
             self._last_warning = now
-        _log.warning("%s", self._redact(f"The server {self.url} {message}"))
+        _log.warning("%s", self.redact(f"The server {self.url} {message}"))
 
     def _reason(self, error: APIError) -> str:
         """What went wrong, as the predicate of a sentence about the server."""
@@ -249,25 +263,33 @@ class Server:
             return self._error(code, what, f"Set {variable} to a valid key", variable=variable)
         if isinstance(error, openai.RateLimitError):
             return self._error("too-many-requests", self._reason(error), "Try --set concurrency=2, or wait")
-        if error.status_code < 500:
+        if 300 <= error.status_code < 400:
+            location = error.response.headers.get("location", "another address")
+            return self._error("redirected", f"redirects to {location}", "Set base_url to that address", location=location)
+        if error.status_code < 500 and error.status_code not in PROXY_STATUSES:
             what = f"The server {self.url} refused a request: {self._message(error)}"
             return Refused(what, code="request-refused", url=self.url, status=error.status_code)
         return self._error("server-failure", self._reason(error), "Look at the server's log", status=error.status_code)
 
     def _error(self, code: str, what: str, hint: str, **fields: object) -> ServerError:
+        proxy = proxy_for(self.url) if code in PROXY_CODES or fields.get("status") in PROXY_STATUSES else None
+        if proxy is not None:
+            what = f"{what}. The connection goes through the proxy {proxy.address}, which {proxy.variable} sets"
+            hint = f"{hint}, or add the server's host to NO_PROXY to connect directly"
+            fields |= {"proxy": proxy.address, "variable": proxy.variable}
         return ServerError(
-            self._redact(f"The server {self.url} {what}"),
+            self.redact(f"The server {self.url} {what}"),
             code=code,
             hint=f"{hint}; completed responses are kept, and the same command continues" if self._reached else hint,
-            url=self._redact(self.url),
+            url=self.redact(self.url),
             **fields,
         )
 
     def _message(self, error: APIStatusError) -> str:
         body = error.body if isinstance(error.body, dict) else {}
-        return self._redact(" ".join(str(body.get("message") or error.message).split()))[:MESSAGE_LENGTH]
+        return self.redact(" ".join(str(body.get("message") or error.message).split()))[:MESSAGE_LENGTH]
 
-    def _redact(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Removes the key, which some servers repeat in their messages."""
         return text.replace(self._key, "(the key)") if self._key else text
 
