@@ -41,6 +41,7 @@ def prompt_warnings(rendered: Rendered, card: Card, *, evaluated: Collection[str
         _evaluated_demonstration(rendered, evaluated),
         _control_in_text(rendered, card),
         _dropped(rendered),
+        _skipped(rendered, card),
     )
     return [warning for warning in checks if warning is not None]
 
@@ -124,3 +125,13 @@ def _dropped(rendered: Rendered) -> PromptWarning | None:
         return None
     message = f"{len(rendered.dropped)} demonstration(s) were dropped because the prompt would not fit the model's context."
     return PromptWarning(code="dropped-demonstrations", message=message)
+
+
+def _skipped(rendered: Rendered, card: Card) -> PromptWarning | None:
+    if not rendered.skipped:
+        return None
+    message = (
+        f"The row is skipped, because the prompt with its answer would not fit the model's context of {card.context_length} "
+        "tokens: it counts as not answered."
+    )
+    return PromptWarning(code="skipped", message=message)

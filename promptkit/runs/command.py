@@ -47,6 +47,7 @@ _PromptSettings = TypedDict(
         "instruction": str | None,
         "chat": bool,
         "channel": bool,
+        "on_too_long": str,
         "demos": _Settings,
         "order": _Settings,
         "cot": _Settings | None,
@@ -145,6 +146,8 @@ def _prompt_options(prompt: _PromptSettings) -> list[str]:
         options.append("--chat")
     if prompt["cot"]:
         options += ["--cot", _spelled("chain of thought", COT, prompt["cot"])]
+    if prompt.get("on_too_long", "truncate-demos") != "truncate-demos":
+        options += ["--on-too-long", prompt["on_too_long"]]
     return options
 
 
