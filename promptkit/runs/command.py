@@ -34,7 +34,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         *("tensor_parallel_size", "pipeline_parallel_size", "engine_args"),
     ),
     "http": ("base_url",),
-    "fake": ("batch_tokens",),
+    "fake": ("batch_tokens", "context_length"),
 }
 """Engine -> the settings of its models that `--set` takes, under the names that a run records."""
 

@@ -69,12 +69,15 @@ class PromptLayout(PromptBlocks):
             drop: Minimum number of demonstrations to drop.
 
         Raises:
-            TaskError: The prompt is too long: with `truncate-demos` even without demonstrations, with `error` as it is.
+            TaskError: The prompt is too long: with `truncate-demos` even without demonstrations, with `error` as it is. Or the
+                prompt with the demonstrations of `context_of` is.
             TemplateError: The prompt is empty.
         """
         drop, encoded, fits = self._fit(context_of or example, demonstrations, suffix, least=drop)
         if context_of is not None:
             encoded = self._encode(example, demonstrations[drop:], suffix)
+            if fits and not self._fits(encoded, self._answer_tokens):
+                raise self._too_long(example, encoded, len(demonstrations) - drop, self._answer_tokens)
         stop = ("\n",) if suffix else () if self.chat else (self.separator,)
         rendered = self._rendered(example, encoded, demonstrations, drop, stop=stop)
         return rendered if fits else replace(rendered, skipped=True)
@@ -124,29 +127,43 @@ class PromptLayout(PromptBlocks):
         Raises:
             TaskError: The prompt does not fit, and the row is not skipped.
         """
-        context_tokens += self.reader.max_tokens if isinstance(self.reader, Extractor) else 0
+        context_tokens += self._answer_tokens
         most = len(demonstrations) if self.on_too_long == "truncate-demos" else least
         for drop in range(least, most + 1):
             encoded = self._encode(example, demonstrations[drop:], suffix)
-            if encoded.length + context_tokens <= self.card.context_length:
+            if self._fits(encoded, context_tokens):
                 return drop, encoded, True
         if self.on_too_long == "skip":
             return drop, encoded, False
         raise self._too_long(example, encoded, len(demonstrations) - drop, context_tokens)
 
+    @property
+    def _answer_tokens(self) -> int:
+        """Number of tokens reserved for a generated answer."""
+        return self.reader.max_tokens if isinstance(self.reader, Extractor) else 0
+
+    def _fits(self, encoded: _Encoded, context_tokens: int) -> bool:
+        """Whether a prompt, its longest continuation and `context_tokens` more tokens fit the model's context."""
+        return encoded.length + context_tokens <= self.card.context_length
+
     def _too_long(self, example: Example, encoded: _Encoded, demonstrations: int, context_tokens: int) -> TaskError:
         """The error for a row whose prompt does not fit, with the number of demonstrations in that prompt."""
         answer_tokens = encoded.length - len(encoded.prefix) + context_tokens
-        if demonstrations:
-            hint = "Use fewer or shorter demonstrations, drop those that do not fit with --on-too-long truncate-demos"
-        else:
-            hint = "Shorten the row's text or the instruction"
+        ways = [
+            "Shorten the row's text or the instruction" if not demonstrations else "Use fewer or shorter demonstrations",
+            *(
+                ["drop those that do not fit with --on-too-long truncate-demos"]
+                if demonstrations and self.on_too_long == "error"
+                else []
+            ),
+            *(["leave such rows out with --on-too-long skip"] if self.on_too_long != "skip" else []),
+        ]
         return TaskError(
             f"The prompt of row {example.id} is too long: with {demonstrations or 'no'} demonstrations it has "
             f"{len(encoded.input.ids)} tokens and {answer_tokens} for the answer, but the context has "
             f"{self.card.context_length}",
             code="prompt-too-long",
-            hint=f"{hint}, leave such rows out with --on-too-long skip, or use a model with a longer context",
+            hint=f"{', '.join(ways)}, or use a model with a longer context",
             row=example.id,
             demonstrations=demonstrations,
             tokens=len(encoded.input.ids),
