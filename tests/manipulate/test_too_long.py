@@ -39,11 +39,10 @@ def render(bind_context: Any, make_rows: Any, make_card: Any) -> Any:
         try:
             return prompt.bind(bind_context(make_rows(9), WORDS, card=card))([QUERY])[0]
         except TaskError as error:
-            assert error.code == "prompt-too-long"
-            assert error.fields["row"] == "query"
-            assert error.fields["context_tokens"] == length
-            assert error.fields["tokens"] + error.fields["answer_tokens"] > length
-            return None
+            refusal = error
+        assert (refusal.code, refusal.fields["row"], refusal.fields["context_tokens"]) == ("prompt-too-long", "query", length)
+        assert refusal.fields["tokens"] + refusal.fields["answer_tokens"] > length
+        return None
 
     return make
 
