@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import promptkit as pk
 from promptkit.analysis.bias import bias
 from promptkit.analysis.branches import read_metric_input
 from promptkit.analysis.compare import compare_runs
+from promptkit.analysis.doctor import diagnose
 from promptkit.analysis.realign import align
 from promptkit.cli.main import app
 from promptkit.core.errors import InputError, TaskError
 from promptkit.evaluation.evaluate import evaluate, evaluate_shard
 from promptkit.evaluation.merge import merge
+from promptkit.interpret.checks import pool_rows
+from promptkit.interpret.steering_vectors import _mean_state
 from promptkit.metrics import MetricInput
 from promptkit.metrics.table import estimates
 from promptkit.runs.command import eval_command
@@ -251,6 +255,28 @@ def test_training_leaves_skipped_rows_out(tmp_path: Path) -> None:
         trained("error", 372)
 
 
+def test_engines_are_compared_on_the_rows_that_fit_both(tmp_path: Path) -> None:
+    (predictor, *_), task = labels(tmp_path, model(labels), "skip")
+    shorter, longer = pk.load("fake", context_length=450), pk.load("fake", context_length=480)
+    counts = [
+        diagnose(*pair, task, predictor.manipulate, predictor.reader, limit=N).n for pair in permutations((shorter, longer))
+    ]
+    run = evaluate(pk.Predictor(shorter, predictor.manipulate, predictor.reader), task, limit=N, out=tmp_path, cache=False)
+    assert counts == [N - run.too_long["skipped"]] * 2
+    assert 0 < counts[0] < N
+
+
+def test_a_steering_vector_is_the_mean_over_the_rows_that_are_not_skipped(tmp_path: Path) -> None:
+    (predictor, *_), task = labels(tmp_path, model(labels), "skip")
+    skipping = pk.Predictor(model(labels), predictor.manipulate, predictor.reader)
+    rows = pool_rows(task, None, 20, of="a test")
+    rendered = skipping.bind(task).apply([row.unlabeled() for row in rows])
+    sent = [row for row, prompt in zip(rows, rendered, strict=True) if not prompt.skipped]
+    assert 0 < len(sent) < len(rows)
+    means = [_mean_state(skipping, task, each, 1, None) for each in (rows, sent)]
+    assert np.array_equal(*means)
+
+
 # ---- the command line and studies ------------------------------------------------------------------
 
 
@@ -281,5 +307,6 @@ def test_a_study_compares_the_choices(tmp_path: Path, monkeypatch: pytest.Monkey
         "grid: {on_too_long: [truncate-demos, skip]}\n"
     )
     cells = command("study", "study.yaml", "--json")["cells"]
-    summaries = {cell["values"]["on_too_long"]: json.loads((Path(cell["run"]) / "summary.json").read_text()) for cell in cells}
-    assert summaries["skip"]["too_long"]["skipped"] == summaries["truncate-demos"]["too_long"]["truncated"] > 0
+    counts = {cell["values"]["on_too_long"]: cell["too_long"] for cell in cells}
+    assert counts["skip"]["skipped"] == counts["truncate-demos"]["truncated"] > 0
+    assert counts["skip"]["truncated"] == counts["truncate-demos"]["skipped"] == 0
