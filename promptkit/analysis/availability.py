@@ -71,7 +71,7 @@ class StoredOutputs:
 
     Args:
         settings: Settings of the run.
-        samples: Records of its evaluated rows.
+        samples: Records of its evaluated rows that were not skipped.
         support: Records of its further rows.
         chains: Its branches.
         read_outputs: What was read at the answer slots, if anything.

@@ -15,7 +15,7 @@ from promptkit.runs.files import expect
 from promptkit.runs.finished import read_predictions, read_rows, read_tensors
 from promptkit.runs.folder import SETTINGS, SUMMARY
 
-KEYS = frozenset({"id", "gold", "accepted", "prediction", "correct", "logprobs", "generations", "demos"})
+KEYS = frozenset({"id", "gold", "accepted", "prediction", "correct", "skipped", "logprobs", "generations", "demos"})
 """The keys of a run's records that metrics are computed from."""
 
 

@@ -13,7 +13,7 @@ from promptkit.core.examples import Example
 from promptkit.core.manipulation import Manipulation
 from promptkit.core.model import Card, Model
 from promptkit.core.requests import GenerateOutput, Output, ScoreOutput
-from promptkit.predictor.predictor import BoundPredictor, Predictor
+from promptkit.predictor.predictor import BoundPredictor, Predictor, sent_rows
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task
 
@@ -135,6 +135,8 @@ def diagnose(
     """
     rows = [row.unlabeled() for row in by_hash(task.rows(task.spec.split), limit)]
     bound = [Predictor(model, manipulate, reader).bind(task) for model in (first, second)]
+    for predictor in bound:
+        rows = [row for row, _ in sent_rows(rows, predictor.apply(rows))]
     (outputs, seconds), (other_outputs, other_seconds) = (_answers(predictor, rows) for predictor in bound)
     gaps, flips = [], []
     for row, a, b in zip(rows, outputs, other_outputs, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 from pydantic import BeforeValidator, NonNegativeInt
 
@@ -12,6 +12,7 @@ from promptkit.tasks.strict_model import StrictModel
 from promptkit.tasks.yaml_file import errors_at
 
 if TYPE_CHECKING:
+    from promptkit.core.rendered import TooLong
     from promptkit.manipulate.prompt import Prompt
     from promptkit.tasks.task import Task
 
@@ -47,6 +48,9 @@ class PromptOptions(StrictModel):
     """Random seed for the demonstrations, their order and sampled texts."""
     prompt: Annotated[list[str] | None, BeforeValidator(as_list)] = None
     """Folder with a learned prompt, from promptkit train or PEFT; may be given several times."""
+    on_too_long: str = "truncate-demos"
+    """What to do with a row whose prompt does not fit the model's context: truncate-demos drops demonstrations until it fits,
+    and stops with an error if it does not fit without any; error stops; skip leaves the row out, and it counts as wrong."""
 
     @property
     def num_shots(self) -> int:
@@ -89,7 +93,15 @@ class PromptOptions(StrictModel):
             chat_template=self.chat_template,
             cot=None if self.cot is None else build("chain of thought", COT, self.cot),
             channel=channel,
+            on_too_long=self._too_long(),
         )
+
+    def _too_long(self) -> TooLong:
+        from promptkit.core.rendered import TooLong
+
+        if self.on_too_long not in get_args(TooLong):
+            raise unknown("choice of on_too_long", self.on_too_long, get_args(TooLong))
+        return cast("TooLong", self.on_too_long)
 
 
 def _check_template(task: Task) -> None:

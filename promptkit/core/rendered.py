@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from promptkit.core.inputs import Piece, TextInput
 from promptkit.core.thinking import ThoughtMarkers, without_thoughts
+
+TooLong = Literal["truncate-demos", "error", "skip"]
+"""What happens to a row whose prompt and answer do not fit the model's context: whole demonstrations are dropped until they do,
+the run stops with an error, or the row is not sent to the model and counts as not answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +39,8 @@ class Rendered:
     scored; the input after them is."""
     stop: tuple[str, ...] = ()
     """Stop strings that mark the start of the next example in a generated text."""
+    skipped: bool = False
+    """Whether the row is not sent to the model, because its prompt does not fit the context. `input` is the whole prompt."""
     thought: str = ""
     """The marker that the prompt ends in if a generated text begins within a thought; otherwise empty."""
     may_think: bool = False

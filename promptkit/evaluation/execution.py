@@ -14,7 +14,7 @@ from promptkit.evaluation.queries import RunQueries, build_queries
 from promptkit.models.cache import ScoreCache, merge_generations, without_known
 from promptkit.models.client import CachedModel
 from promptkit.runs.folder import FILES, File, RunFolder
-from promptkit.runs.records import is_complete, read_record, row_record
+from promptkit.runs.records import is_complete, read_record, row_record, skipped_record
 from promptkit.runs.schema import ReadPlanRecord, ReadRecord, RowRecord, Timing
 from promptkit.runs.shard import Shard
 
@@ -31,7 +31,7 @@ class CompletedRun:
     samples: Sequence[RowRecord]
     support: Sequence[RowRecord]
     outputs: Sequence[ReadRecord | ReadPlanRecord] = ()
-    order: Mapping[str, Sequence[str]]
+    order: Mapping[File, Sequence[str]]
     """File -> ids of the records of the whole run; empty for a run that was already finished."""
     resumed: int
     """Number of evaluated rows that an earlier execution had computed."""
@@ -94,7 +94,7 @@ def execute(
         samples=execution.rows("samples"),
         support=execution.rows("support"),
         outputs=[*queries.read_plan.records(), *execution.reads()],
-        order=execution.order(),
+        order=queries.order(),
         resumed=resumed,
         examples_per_second=rate,
         notes=notes,
@@ -124,7 +124,9 @@ class _Execution:
         self._identity = model_identity
         self._queries = queries.queries
         self._requests = queries.requests
-        self._read_plan = queries.read_plan
+        self._order = queries.order()
+        skipped = queries.skipped if shard is None else queries.skipped[shard.number - 1 :: shard.of]
+        self._skipped = {query.id: skipped_record(query, plan.reader) for query in skipped}
         self._cache = cache
         self._progress = progress
         self._records: dict[str, RowRecord | ReadRecord] = {}
@@ -208,13 +210,5 @@ class _Execution:
         return cast("list[ReadRecord]", self._existing("outputs"))
 
     def _existing(self, file: File) -> list[RowRecord | ReadRecord]:
-        ids = [query.id for query in self._queries if query.file == file]
-        return [self._records[record_id] for record_id in ids if record_id in self._records]
-
-    def order(self) -> dict[str, list[str]]:
-        """Returns the ids of the records of the whole run, by file."""
-        order: dict[str, list[str]] = {file: [] for file in FILES}
-        order["outputs"] += [record["id"] for record in self._read_plan.records()]
-        for query in self._queries:
-            order[query.file].append(query.id)
-        return order
+        records = {**self._records, **self._skipped}
+        return [records[record_id] for record_id in self._order[file] if record_id in records]

@@ -42,6 +42,7 @@ def prompt_warnings(rendered: Rendered, card: Card, *, evaluated: Collection[str
         _control_in_text(rendered, card),
         _dropped(rendered),
         _may_think(rendered),
+        _skipped(rendered, card),
     )
     return [warning for warning in checks if warning is not None]
 
@@ -135,3 +136,13 @@ def _may_think(rendered: Rendered) -> PromptWarning | None:
         "chat template has this switch, or let it generate the answer."
     )
     return PromptWarning(code="may-think", message=message)
+
+
+def _skipped(rendered: Rendered, card: Card) -> PromptWarning | None:
+    if not rendered.skipped:
+        return None
+    message = (
+        f"The row is skipped, because the prompt with its answer would not fit the model's context of {card.context_length} "
+        "tokens: it counts as not answered."
+    )
+    return PromptWarning(code="skipped", message=message)

@@ -83,6 +83,7 @@ class View:
             "boundary": rendered.rescored_tokens,
             "demos": list(rendered.demos),
             "dropped": list(rendered.dropped),
+            "skipped": rendered.skipped,
             "warnings": [str(warning) for warning in self.warnings],
         }
 

@@ -18,8 +18,9 @@ from promptkit.metrics.base import MetricInput
 from promptkit.metrics.table import estimates
 from promptkit.runs.folder import RunFolder
 from promptkit.runs.records import DECIMALS
+from promptkit.runs.row_warnings import count_too_long
 from promptkit.runs.run import Result
-from promptkit.runs.schema import PredictionRecord, RowRecord
+from promptkit.runs.schema import PredictionRecord, RowRecord, without_skipped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,46 +54,60 @@ def compute_results(
         return (_generation_result(chains[0], reader, samples),)
     if not reader.labels:
         return tuple(_choice_result(chain, samples, support) for chain in chains)
-    data, fit_labels = collect_fit_data(chains, samples, support, read_outputs)
-    gold = np.array([reader.labels.index(record["gold"]) for record in samples])
-    return tuple(_label_result(chain, gold, data, fit_labels) for chain in chains)
+    data, fit_labels = collect_fit_data(chains, without_skipped(samples), support, read_outputs)
+    return tuple(_label_result(chain, samples, data, fit_labels) for chain in chains)
 
 
-def _label_result(chain: Chain, gold: Integers, data: FitData, fit_labels: Integers) -> Result:
+def _label_result(chain: Chain, samples: Sequence[RowRecord], data: FitData, fit_labels: Integers) -> Result:
     """The results of a branch with the same labels for every row."""
     labels, logprobs, calibration = chain.reader.labels, data.items.logprobs, chain.calibration
     if calibration:
         logprobs = calibration.fit(data, fit_labels if calibration.needs.labels else None).apply(data.items)
-    predicted = logprobs.argmax(1)
-    histogram = np.bincount(predicted, minlength=len(labels)).tolist()
-    metric_input = MetricInput.of_scores(gold, logprobs)
+    gold = np.array([labels.index(record["gold"]) for record in samples])
+    metric_input = MetricInput.of_scores(gold, _with_skipped(samples, logprobs))
+    predictions = _predictions(metric_input, [labels] * len(samples))
+    counts = Counter(predictions)
     return Result(
         align=chain.name,
         metrics=_metrics(metric_input),
-        predicted=dict(zip(labels, histogram, strict=True)),
-        predictions=tuple(labels[index] for index in predicted),
+        predicted={label: counts[label] for label in labels},
+        predictions=predictions,
         metric_input=metric_input,
     )
 
 
 def _choice_result(chain: Chain, samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> Result:
     """The results of a branch with different choices for every row; rows with fewer choices are padded with -inf."""
-    data = collect_choice_data(samples, support)
+    data = collect_choice_data(without_skipped(samples), support)
     logprobs = data.items.logprobs
     if chain.calibration:
         calibrated = chain.calibration.fit(data).apply(data.items)
         logprobs = np.where(np.isneginf(data.items.logprobs), -np.inf, calibrated)
-    choices = [list(record["logprobs"]) for record in samples]
+    choices = [list(record.get("logprobs", {record["gold"]: 0.0})) for record in samples]
     gold = np.array([answers.index(record["gold"]) for answers, record in zip(choices, samples, strict=True)])
-    predictions = tuple(answers[index] for answers, index in zip(choices, logprobs.argmax(1), strict=True))
-    metric_input = MetricInput.of_scores(gold, logprobs, kind="choices")
+    metric_input = MetricInput.of_scores(gold, _with_skipped(samples, logprobs), kind="choices")
+    predictions = _predictions(metric_input, choices)
     return Result(
         align=chain.name,
         metrics=_metrics(metric_input),
-        predicted=dict(sorted(Counter(predictions).items())),
+        predicted=dict(sorted(Counter(answer for answer in predictions if answer is not None).items())),
         predictions=predictions,
         metric_input=metric_input,
     )
+
+
+def _with_skipped(samples: Sequence[RowRecord], logprobs: Floats) -> Floats:
+    """The log-probabilities with a row of -inf for each skipped row."""
+    sent = [not record.get("skipped") for record in samples]
+    expanded: Floats = np.full((len(samples), logprobs.shape[1]), -np.inf)
+    expanded[sent] = logprobs
+    return expanded
+
+
+def _predictions(metric_input: MetricInput, candidates: Sequence[Sequence[str]]) -> tuple[str | None, ...]:
+    """The likeliest candidate of each row, or None for a row that is not answered."""
+    rows = zip(candidates, metric_input.predicted, metric_input.answered, strict=True)
+    return tuple(answers[index] if answered else None for answers, index, answered in rows)
 
 
 def _generation_result(chain: Chain, extractor: Extractor, samples: Sequence[RowRecord]) -> Result:
@@ -117,7 +132,10 @@ class _Votes(TypedDict, total=False):
 def _votes(extractor: Extractor, samples: Sequence[RowRecord]) -> _Votes:
     """The votes among several texts per row."""
     normalized = [
-        [text["answer"] and extractor.normalized(text["answer"]) for text in record["generations"]] for record in samples
+        [text["answer"] and extractor.normalized(text["answer"]) for text in record["generations"]]
+        if "generations" in record
+        else [None] * extractor.samples
+        for record in samples
     ]
     correct = [
         vote_accuracy(answers, {*map(extractor.normalized, record["accepted"])})
@@ -166,4 +184,5 @@ def finish_run(
     """
     records = {"samples": samples, "support": support, "predictions": _prediction_records(samples, results)}
     tensors = None if read_outputs is None else read_outputs.to_bytes()
-    folder.finish(records, {**title, "results": [result.to_json() for result in results]}, tensors)
+    summary = {**title, "too_long": count_too_long(samples), "results": [result.to_json() for result in results]}
+    folder.finish(records, summary, tensors)

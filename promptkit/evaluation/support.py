@@ -45,7 +45,7 @@ def premise_queries(bound: BoundPredictor, rows: Sequence[Query]) -> list[Query]
 
 
 def fit_queries(bound: BoundPredictor, rows: Sequence[LabeledExample], may_see: set[str]) -> list[Query]:
-    """Returns the queries of rows of the fit part.
+    """Returns the queries of rows of the fit part, without those that are skipped because their prompts are too long.
 
     Args:
         bound: The predictor.
@@ -62,4 +62,5 @@ def fit_queries(bound: BoundPredictor, rows: Sequence[LabeledExample], may_see: 
             gold=row if row.id in may_see else None,
         )
         for row, example, rendered in zip(rows, examples, bound.apply(examples), strict=True)
+        if not rendered.skipped
     ]

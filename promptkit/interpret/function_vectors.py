@@ -31,7 +31,7 @@ from promptkit.manipulate.prompt import Prompt
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Arrange, Demonstrations
 from promptkit.models.cache import ScoreCache
-from promptkit.predictor.predictor import Predictor
+from promptkit.predictor.predictor import Predictor, sent_rows
 from promptkit.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class SwappedAnswers(Order):
 def _with_answers(
     predictor: Predictor, prompt: Prompt, task: Task, rows: Sequence[LabeledExample], cache: ScoreCache | None
 ) -> list[Scored]:
-    """Returns the rendered prompt of each row, and the gold answer after it."""
+    """Returns the rendered prompt of each row that is not skipped, and the gold answer after it."""
     reader: Scorer = Choices() if isinstance(predictor.reader, Extractor) else predictor.reader
     offered = [row.choices or ((row.label,) if isinstance(reader, Choices) else ()) for row in rows]
     answered = [
@@ -199,7 +199,7 @@ def _with_answers(
     bound = Predictor(predictor.model, prompt, reader).bind(task, cache=cache)
     rendered = bound.apply(answered, context_of=[row.unlabeled() for row in rows])
     scored = []
-    for row, example, result in zip(rows, answered, rendered, strict=True):
+    for (row, example), result in sent_rows([*zip(rows, answered, strict=True)], rendered):
         gold = reader.words(example).index(reader.label_words().get(row.label, row.label))
         scored.append((result.input.ids, result.continuations[gold]))
     return scored

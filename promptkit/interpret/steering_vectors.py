@@ -24,7 +24,7 @@ from promptkit.manipulate.learned.base_model import base_of
 from promptkit.manipulate.learned.steering import At, SteeringVector
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
-from promptkit.predictor.predictor import Predictor
+from promptkit.predictor.predictor import Predictor, sent_rows
 from promptkit.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ def _check_hidden_states(predictor: Predictor, layer: int) -> None:
 def _mean_state(
     predictor: Predictor, task: Task, rows: Sequence[LabeledExample], layer: int, cache: ScoreCache | None
 ) -> Floats:
-    """Returns the mean over the rows of the hidden state at the last token of the prompt, shape (d_model,)."""
+    """Returns the mean over the rows that are not skipped of the hidden state at the prompt's last token, shape (d_model,)."""
     rendered = predictor.bind(task, cache=cache).apply([row.unlabeled() for row in rows])
-    requests = [Request(input=prompt.input, verb=Read(hidden_layer=layer)) for prompt in rendered]
+    requests = [Request(input=prompt.input, verb=Read(hidden_layer=layer)) for _, prompt in sent_rows(rows, rendered)]
     outputs = CachedModel(predictor.model, cache)(requests)
     states = [output.hidden.numpy() for output in outputs if isinstance(output, ReadOutput) and output.hidden is not None]
     mean: Floats = np.mean(np.array(states, np.float64), axis=0)

@@ -6,7 +6,7 @@ Taxonomy: fixed format, at the input, concatenative. In-context learning (Brown 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ from promptkit.core.hashing import short_hash
 from promptkit.core.manipulation import BindContext, Modifier
 from promptkit.core.model import ChatOptions
 from promptkit.core.registry import settings_of
-from promptkit.core.rendered import Rendered
+from promptkit.core.rendered import Rendered, TooLong
 from promptkit.core.taxonomy import Kind
 from promptkit.inputs.text.template import Template
 from promptkit.manipulate.cot import Cot
@@ -47,6 +47,10 @@ class Prompt:
         cot: Generates a reasoning before the answer, such as `cot.zero_shot()`; by default the model answers directly.
         channel: Whether to score the input after each label, log p(x | C, v(y)), with a template that puts the target block
             first (noisy channel; Min et al. 2021, arXiv 2108.04106). Takes one pass over the input per label.
+        on_too_long: What happens to a row whose prompt and answer do not fit the model's context. `truncate-demos` drops whole
+            demonstrations, the farthest from the query first, until it fits; without demonstrations it must fit. `error`
+            raises an error. `skip` does not send the row to the model: it counts as not answered. Prompts with which a
+            selector or an order queries the model always drop demonstrations.
 
     Raises:
         InputError: A value is of the wrong type, or two options cannot be combined.
@@ -72,6 +76,8 @@ class Prompt:
     """Generates a reasoning before the answer."""
     channel: bool = False
     """Whether to score the input after each label."""
+    on_too_long: TooLong = "truncate-demos"
+    """What happens to a row whose prompt does not fit the model's context."""
 
     kind: ClassVar[Kind] = Kind(format="fixed", location="input", operator="concatenative")
 
@@ -178,6 +184,7 @@ class Prompt:
             **self._chat_settings(),
             "cot": settings_of(self.cot) if self.cot else None,
             "channel": self.channel,
+            "on_too_long": "truncate-demos" if self.on_too_long == "error" and not self.parts else self.on_too_long,
         }
 
     def _chat_settings(self) -> dict[str, object]:
@@ -206,10 +213,11 @@ class Prompt:
         _check_labels_have_words(context)
         arrange, cot = self.resolved_order.bind(context), self.cot
         choose = self.demos.bind(context)  # last, because it may query the model
+        final = replace(layout, on_too_long=self.on_too_long)  # the layout above is that of searches, which drop demonstrations
         if cot is None:
-            return BoundPrompt(layout=layout, choose=choose, arrange=arrange)
+            return BoundPrompt(layout=final, choose=choose, arrange=arrange)
         return BoundPrompt(
-            layout=layout, choose=choose, arrange=arrange, reason=cot.bind(context), context_tokens=cot.context_tokens
+            layout=final, choose=choose, arrange=arrange, reason=cot.bind(context), context_tokens=cot.context_tokens
         )
 
     def _layout(self, bind_context: BindContext) -> PromptLayout:
@@ -272,7 +280,9 @@ class BoundPrompt:
         drops, suffixes = self._reasoning(examples, context_rows, demonstrations)
         others: Sequence[Example | None] = context_of or [None] * len(examples)
         return [
-            self.layout(example, chosen, context_of=other, suffix=suffix, drop=drop)
+            self.layout.skip(example, chosen)
+            if drop is None
+            else self.layout(example, chosen, context_of=other, suffix=suffix, drop=drop)
             for example, other, chosen, drop, suffix in zip(examples, others, demonstrations, drops, suffixes, strict=True)
         ]
 
@@ -302,12 +312,15 @@ class BoundPrompt:
 
     def _reasoning(
         self, examples: Sequence[Example], context_rows: Sequence[Example], demonstrations: Sequence[Demonstrations]
-    ) -> tuple[list[int], list[str]]:
-        """Returns how many demonstrations each row drops for its reasoning, and the reasoning."""
+    ) -> tuple[Sequence[int | None], Sequence[str]]:
+        """Returns how many demonstrations each row drops for its reasoning, and the reasoning; None and "" for skipped rows."""
         if self.reason is None:
             return [0] * len(examples), [""] * len(examples)
         drops = [
             self.layout.count_dropped(row, chosen, self.context_tokens)
             for row, chosen in zip(context_rows, demonstrations, strict=True)
         ]
-        return drops, self.reason(examples, [chosen[drop:] for chosen, drop in zip(demonstrations, drops, strict=True)])
+        fitting = {index: drop for index, drop in enumerate(drops) if drop is not None}
+        shown = [demonstrations[index][drop:] for index, drop in fitting.items()]
+        texts = dict(zip(fitting, self.reason([examples[index] for index in fitting], shown), strict=True)) if fitting else {}
+        return drops, [texts.get(index, "") for index in range(len(examples))]

@@ -28,13 +28,13 @@ class MetricInput:
     correct: Floats
     """1.0 for each row with a correct prediction, else 0.0, shape (N,)."""
     answered: NDArray[np.bool_]
-    """Whether each row has a prediction, shape (N,). A generated text may contain no answer."""
+    """Whether each row has a prediction, shape (N,). A generated text may contain no answer, and a row may be skipped."""
     gold: Integers
-    """The index of each row's gold label or choice, shape (N,); 0 for generated texts."""
+    """The index of each row's gold label or choice, shape (N,); 0 for generated texts and skipped rows with choices."""
     logprobs: Floats
     """Log-probabilities of the labels or choices, not necessarily normalized, shape (N, K).
 
-    -inf where a row has fewer than K choices; K is 0 for generated texts."""
+    -inf where a row has fewer than K choices, and everywhere for a skipped row; K is 0 for generated texts."""
     vote_accuracies: Floats
     """For k = 1 to n, the share of subsets of k of a row's n texts whose vote is correct, shape (N, n).
 
@@ -44,9 +44,13 @@ class MetricInput:
 
     @classmethod
     def of_scores(cls, gold: Integers, logprobs: Floats, *, kind: OutputKind = "labels") -> MetricInput:
-        """Returns the input for scored labels or choices. Ties go to the first label."""
-        correct = (logprobs.argmax(1) == gold).astype(float)
-        none, answered = np.zeros((len(gold), 0)), np.ones(len(gold), bool)
+        """Returns the input for scored labels or choices. Ties go to the first label.
+
+        A row whose log-probabilities are all -inf has no prediction and is not correct.
+        """
+        none = np.zeros((len(gold), 0))
+        answered: NDArray[np.bool_] = ~np.isneginf(logprobs.max(1))
+        correct = (answered & (logprobs.argmax(1) == gold)).astype(float)
         return cls(
             kind=kind,
             correct=correct,
@@ -96,14 +100,18 @@ class MetricInput:
 
     @property
     def predicted(self) -> Integers:
-        """The index of each row's likeliest label or choice, shape (N,)."""
+        """The index of each row's likeliest label or choice, shape (N,); without meaning for a row that is not answered."""
         predicted: Integers = self.logprobs.argmax(1)
         return predicted
 
     @property
     def probabilities(self) -> Floats:
-        """The probabilities of the labels or choices, shape (N, K); they sum to 1 in each row."""
-        probabilities: Floats = np.exp(self.logprobs - np.logaddexp.reduce(self.logprobs, axis=1, keepdims=True))
+        """The probabilities of the labels or choices, shape (N, K).
+
+        They sum to 1 in each row with a prediction, and are 0 in the others.
+        """
+        totals = np.where(self.answered, np.logaddexp.reduce(self.logprobs, axis=1), 0.0)
+        probabilities: Floats = np.exp(self.logprobs - totals[:, None])
         return probabilities
 
 

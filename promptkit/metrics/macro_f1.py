@@ -26,6 +26,7 @@ class MacroF1:
     def values(self, rows: MetricInput) -> Statistic:
         """Returns the mean over labels for each resample of the rows."""
         true_labels, predictions = (np.eye(rows.logprobs.shape[1])[labels] for labels in (rows.gold, rows.predicted))
+        predictions[~rows.answered] = 0
         occurs = true_labels.any(0)
 
         def macro_f1(weights: Floats) -> Floats:

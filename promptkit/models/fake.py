@@ -77,6 +77,8 @@ class FakeModel(BatchedEngine):
 
         batch_tokens: PositiveInt = 4096
         """Maximum number of tokens in a batch."""
+        context_length: PositiveInt = CONTEXT_LENGTH
+        """Number of tokens of the context; a small one tries out prompts that do not fit."""
 
     def __init__(self, name: str, settings: Settings) -> None:
         """Creates a fake model.
@@ -94,13 +96,13 @@ class FakeModel(BatchedEngine):
             vocabulary=VOCABULARY,
             layers=1,
             kv_heads=1,
-            context_length=CONTEXT_LENGTH,
+            context_length=settings.context_length,
             instruct=False,
         )
 
     def identity(self) -> Mapping[str, object]:
-        """Returns the name and the batch size, which determine every result."""
-        return {"engine": "fake", "name": self.name, "batch_tokens": self._settings.batch_tokens}
+        """Returns the name and the settings, which determine every result."""
+        return {"engine": "fake", "name": self.name, **self._settings.model_dump()}
 
     def embed(self, ids: Sequence[int]) -> Array:
         """Returns the embeddings of the tokens; used as learned vectors, they do not give the results of the tokens."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from promptkit.align.chain import Aligners, Chain, Reader, make_chain
 from promptkit.core.alignment import Extractor, Needs, Scorer
-from promptkit.core.errors import InputError, Unsupported
+from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Apply, Ask, BindContext
 from promptkit.core.model import Model
@@ -19,6 +20,8 @@ from promptkit.models.client import CachedModel
 from promptkit.models.registry import load
 from promptkit.predictor.compatibility import check
 from promptkit.tasks.task import Task
+
+T = TypeVar("T")
 
 
 class Predictor:
@@ -124,6 +127,30 @@ def _check_requests(chain: Chain, model: Model) -> None:
             model=model.name,
             aligner=chain.name,
         )
+
+
+def sent_rows(rows: Sequence[T], rendered: Sequence[Rendered]) -> list[tuple[T, Rendered]]:
+    """Returns the rows that are not skipped, with their prompts.
+
+    Args:
+        rows: The rows.
+        rendered: The prompt of each row.
+
+    Raises:
+        TaskError: All rows are skipped.
+    """
+    sent = [(row, prompt) for row, prompt in zip(rows, rendered, strict=True) if not prompt.skipped]
+    if rendered and not sent:
+        shortest = min(len(prompt.input.ids) for prompt in rendered)
+        raise TaskError(
+            f"All {len(rendered)} rows are skipped, because none fits the model's context: the shortest prompt has {shortest} "
+            "tokens",
+            code="all-rows-skipped",
+            hint="Use fewer demonstrations, a shorter instruction, or a model with a longer context",
+            rows=len(rendered),
+            tokens=shortest,
+        )
+    return sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         *("tensor_parallel_size", "pipeline_parallel_size", "engine_args"),
     ),
     "http": ("base_url",),
-    "fake": ("batch_tokens",),
+    "fake": ("batch_tokens", "context_length"),
 }
 """Engine -> the settings of its models that `--set` takes, under the names that a run records."""
 
@@ -49,6 +49,7 @@ _PromptSettings = TypedDict(
         "thinking": bool,
         "chat_template": str,
         "channel": bool,
+        "on_too_long": str,
         "demos": _Settings,
         "order": _Settings,
         "cot": _Settings | None,
@@ -151,6 +152,8 @@ def _prompt_options(prompt: _PromptSettings) -> list[str]:
         options += ["--chat-template", prompt["chat_template"]]
     if prompt["cot"]:
         options += ["--cot", _spelled("chain of thought", COT, prompt["cot"])]
+    if prompt.get("on_too_long", "truncate-demos") != "truncate-demos":
+        options += ["--on-too-long", prompt["on_too_long"]]
     return options
 
 

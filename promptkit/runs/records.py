@@ -50,6 +50,7 @@ class _AnswerFields(TypedDict, total=False):
     accepted: list[str]
     prediction: str | None
     correct: bool
+    skipped: bool
     logprobs: dict[str, float]
     continuations: list[ContinuationRecord]
     given: list[int]
@@ -97,6 +98,20 @@ def row_record(query: Query, reader: Scorer | Extractor, output: Output) -> RowR
         assert isinstance(output, ScoreOutput)
         answer = _scored(query, reader, output)
     return {"id": query.id, **answer, **_prompt_fields(query.rendered)}
+
+
+def skipped_record(query: Query, reader: Scorer | Extractor) -> RowRecord:
+    """Returns the record of an evaluated row that is not sent to the model, and so has no answer."""
+    fields: _AnswerFields = {}
+    if query.gold is not None:
+        fields["gold"] = query.gold.label
+        if isinstance(reader, Extractor):
+            fields["accepted"] = list(query.gold.accepted)
+    fields["prediction"] = None
+    if query.gold is not None:
+        fields["correct"] = False
+    fields["skipped"] = True
+    return {"id": query.id, **fields, **_prompt_fields(query.rendered)}
 
 
 def read_record(query: Query, output: Output) -> ReadRecord:

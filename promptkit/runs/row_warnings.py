@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from promptkit.core.examples import inputs_of
-from promptkit.runs.schema import RowRecord
+from promptkit.runs.schema import RowRecord, TooLongCounts
 from promptkit.tasks.from_file import labels_alike
 
 MESSAGES = {
     "dropped-demonstrations": "lost demonstrations because the prompt would not fit the model's context",
+    "skipped": "were skipped because the prompt would not fit the model's context: they count as not answered",
     "rescored-tokens": "were scored from an earlier token because a label merges with the prompt",
     "fewer-demonstrations": "have fewer demonstrations than others because the pool has too few different rows",
     "evaluated-demonstration": "have a demonstration that is itself evaluated: train and test overlap",
@@ -59,9 +60,10 @@ class AlikeAnswers:
 def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer | AlikeAnswers]:
     """Returns the problems that the evaluated rows of a run have."""
     evaluated = {inputs_of(row["id"]) for row in samples}
-    most_demos = max(map(_count_demos, samples))
+    most_demos, too_long = max(map(_count_demos, samples)), count_too_long(samples)
     counts = {
-        "dropped-demonstrations": sum(bool(row["dropped"]) for row in samples),
+        "dropped-demonstrations": too_long["truncated"],
+        "skipped": too_long["skipped"],
         "rescored-tokens": sum(bool(row["boundary"]) for row in samples),
         "fewer-demonstrations": sum(_count_demos(row) < most_demos for row in samples),
         "evaluated-demonstration": sum(any(inputs_of(demo) in evaluated for demo in row["demos"]) for row in samples),
@@ -70,13 +72,24 @@ def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer
         "max-tokens": sum(any(text["ended"] == "length" for text in row.get("generations", ())) for row in samples),
     }
     warnings = [RowWarning(code=code, rows=count, of=len(samples)) for code, count in counts.items() if count]
-    prefix = _prefix_of_another([continuation["text"] for continuation in samples[0].get("continuations", ())])
-    alike = labels_alike(tuple(samples[0].get("logprobs", ())))
+    scored = next((row for row in samples if "continuations" in row), None)
+    if scored is None:
+        return [*warnings]
+    prefix = _prefix_of_another([continuation["text"] for continuation in scored["continuations"]])
+    alike = labels_alike(tuple(scored.get("logprobs", ())))
     return [
         *warnings,
         *([] if prefix is None else [PrefixAnswer(answer=prefix)]),
         *([AlikeAnswers(answers=alike)] if alike else []),
     ]
+
+
+def count_too_long(samples: Sequence[RowRecord]) -> TooLongCounts:
+    """Returns how many evaluated rows lost demonstrations, or were skipped, because their prompts are too long."""
+    return {
+        "truncated": sum(bool(row["dropped"]) for row in samples),
+        "skipped": sum(row.get("skipped", False) for row in samples),
+    }
 
 
 def _count_demos(row: RowRecord) -> int:

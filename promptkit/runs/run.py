@@ -12,6 +12,7 @@ from promptkit.display.text_table import FEW_LABELS, as_text, new_table, with_in
 from promptkit.metrics.base import Metric, MetricInput
 from promptkit.metrics.table import METRICS, applicable, row_values
 from promptkit.metrics.vote_accuracy import PREFIX
+from promptkit.runs.schema import TooLongCounts
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,13 +31,14 @@ class Result:
     predicted: Mapping[str, int]
     """Label or choice -> number of rows that it is predicted for; empty for generated texts."""
     predictions: tuple[str | None, ...]
-    """The prediction for each row; None if no answer was found in the generated text."""
+    """The prediction for each row; None if no answer was found in the generated text, or the row was skipped."""
     metric_input: MetricInput
     """What the metrics are computed from, rows and labels in the run's order."""
 
     @property
     def logprobs(self) -> Floats:
-        """Calibrated log-probabilities, shape (N, K); -inf where a row has fewer than K choices, K is 0 for generated texts."""
+        """Calibrated log-probabilities, shape (N, K); -inf where a row has fewer than K choices and for skipped
+        rows; K is 0 for generated texts."""
         return self.metric_input.logprobs
 
     @property
@@ -77,6 +79,8 @@ class Run:
     Model time excludes loading and rendering, and includes the further rows that aligners need."""
     resumed: int
     """Number of rows that an earlier execution had computed."""
+    too_long: TooLongCounts
+    """Number of rows that lost demonstrations or were skipped because their prompts do not fit the model's context."""
     notes: tuple[str, ...]
     """Warnings and remarks about the run."""
 
@@ -91,6 +95,7 @@ class Run:
             "examples_per_second": round(self.examples_per_second, 3),
             "resumed": self.resumed,
             "run": str(self.path),
+            "too_long": self.too_long,
             "notes": list(self.notes),
             "results": [result.to_json() for result in self.results],
         }

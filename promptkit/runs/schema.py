@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NotRequired, TypedDict
 
 from promptkit.core.alignment import Layer
@@ -59,8 +60,8 @@ class Record(TypedDict):
 class RowRecord(Record):
     """A line of `samples.jsonl` or `support.jsonl`: a prompt and the model's answer to it.
 
-    Scored rows have `logprobs` and `continuations`; generated rows have `generations`. `gold` and `prediction` are
-    absent if the row has no label or its label may not be used.
+    Scored rows have `logprobs` and `continuations`; generated rows have `generations`; skipped rows have neither. `gold` and
+    `prediction` are absent if the row has no label or its label may not be used.
     """
 
     gold: NotRequired[str]
@@ -76,6 +77,8 @@ class RowRecord(Record):
     reasoning: NotRequired[str]
     may_think: NotRequired[bool]
     """True if labels were scored where the model may begin a thought; absent otherwise."""
+    skipped: NotRequired[bool]
+    """True if the row was not sent to the model, because its prompt does not fit the context; absent otherwise."""
     demos: list[str]
     """Ids of the demonstrations in the prompt, in order."""
     demo_labels: NotRequired[list[str]]
@@ -86,6 +89,11 @@ class RowRecord(Record):
     prompt_hash: str
     tokens: int
     """Number of tokens in the prompt."""
+
+
+def without_skipped(records: Sequence[RowRecord]) -> list[RowRecord]:
+    """Returns the records of the rows that were sent to the model."""
+    return [record for record in records if not record.get("skipped")]
 
 
 class ReadRecord(Record):
@@ -126,6 +134,15 @@ class PredictionRecord(Record):
     """Branch -> whether the prediction is correct."""
 
 
+class TooLongCounts(TypedDict):
+    """The numbers of evaluated rows whose prompts with all demonstrations do not fit the model's context."""
+
+    truncated: int
+    """Rows with a prompt that lost demonstrations."""
+    skipped: int
+    """Rows that were not sent to the model; they count as not answered."""
+
+
 class BranchSummary(TypedDict):
     """The metrics of one branch in `summary.json`."""
 
@@ -141,6 +158,7 @@ class RunSummary(TypedDict):
     split: str
     n: int
     model: str
+    too_long: TooLongCounts
     results: list[BranchSummary]
     sha256: dict[str, str]
     """File name -> hash of its contents."""

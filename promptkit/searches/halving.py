@@ -24,7 +24,9 @@ class CandidateScore(NamedTuple):
     accuracy: float
     """Share of rows with a correct answer, from 0 to 1."""
     logprob: float
-    """Mean log-probability of the correct answer, in nats."""
+    """Mean log-probability of the correct answer over the rows that are not skipped, in nats; 0 if all are skipped."""
+    skipped: int = 0
+    """Number of rows that are skipped because their prompts are too long. They count as wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +77,12 @@ def sizes(candidates: int, rows: int) -> list[int]:
     return sorted({min(rows, max(FEWEST, rows >> later)) for later in range(halvings)})
 
 
-def sort_key(text: str, score: CandidateScore, by: By) -> tuple[float, float, int, str]:
-    """Returns the key that sorts candidates, best first: the score, the other score, the length, the text."""
-    values = {"accuracy": -score.accuracy, "logprob": -round(score.logprob, DECIMALS)}
+def sort_key(text: str, score: CandidateScore, by: By) -> tuple[float | str, ...]:
+    """Returns the key that sorts candidates, best first: the score, the other score, the length, the text.
+
+    Means of log-probabilities over fewer rows are not comparable: by `logprob`, fewer skipped rows come first.
+    """
+    values = {"accuracy": (-score.accuracy,), "logprob": (score.skipped, -round(score.logprob, DECIMALS))}
     first = values.pop(by)
     (second,) = values.values()
-    return first, second, len(text), text
+    return *first, *second, len(text), text

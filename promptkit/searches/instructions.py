@@ -146,7 +146,7 @@ class _Search:
             rungs=rungs,
             predictor=best,
             comparison=comparison,
-            notes=_notes(origins, self.method, self.candidates),
+            notes=(*_notes(origins, self.method, self.candidates), *_skipped_note(rungs[-1])),
         )
 
 
@@ -254,3 +254,11 @@ def _notes(origins: Mapping[str, str], method: Method, candidates: int) -> tuple
     if method == "list" or usable == candidates:
         return ()
     return (f"{usable} of {candidates} proposed instructions were scored: the others were truncated or repeated",)
+
+
+def _skipped_note(last: Rung) -> tuple[str, ...]:
+    """A note on the dev rows that the best instruction skips."""
+    skipped = last.standings[last.best].skipped
+    if not skipped:
+        return ()
+    return (f"{skipped} of {last.rows} dev rows were skipped because the prompt would not fit the model's context",)

@@ -21,8 +21,8 @@ from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.predictor.predictor import BoundPredictor, Predictor
-from promptkit.runs.records import Query, row_record
-from promptkit.runs.schema import RowRecord
+from promptkit.runs.records import Query, row_record, skipped_record
+from promptkit.runs.schema import RowRecord, without_skipped
 from promptkit.searches.halving import CandidateScore
 from promptkit.tasks.task import Task
 
@@ -40,7 +40,8 @@ class _Question:
     instruction: str
     query: Query
     reader: Reader
-    request: Request
+    request: Request | None
+    """None if the row is skipped, because its prompt does not fit the model's context."""
 
 
 class InstructionScorer:
@@ -74,10 +75,13 @@ class InstructionScorer:
         if any(questions):
             _log.warning("Scoring %d instructions on %d rows.", len(instructions), count)
         for call in _calls(questions):
-            outputs = self._ask([question.request for question in call])
-            for question, output in zip(call, outputs, strict=True):
+            outputs = iter(self._ask([question.request for question in call if question.request]))
+            for question in call:
                 records = self._records[question.instruction, question.reader.name]
-                records.append(row_record(question.query, question.reader, output))
+                if question.request is None:
+                    records.append(skipped_record(question.query, question.reader))
+                else:
+                    records.append(row_record(question.query, question.reader, next(outputs)))
         return [self._score(text, count) for text in instructions]
 
     def _new_questions(self, instruction: str, count: int) -> Iterator[_Question]:
@@ -87,7 +91,7 @@ class InstructionScorer:
             examples = [row.unlabeled() if reader is self._readers[0] else row.answered() for row in rows]
             for row, example, rendered in zip(rows, examples, bound.apply(examples), strict=True):
                 query = Query(file="samples", id=row.id, example=example, rendered=rendered, gold=row)
-                request = bound.request(example, rendered)
+                request = None if rendered.skipped else bound.request(example, rendered)
                 yield _Question(instruction=instruction, query=query, reader=reader, request=request)
 
     def _bind(self, instruction: str, reader: Reader) -> BoundPredictor:
@@ -100,7 +104,8 @@ class InstructionScorer:
     def _score(self, instruction: str, count: int) -> CandidateScore:
         judged, scored = (self._records[instruction, reader.name][:count] for reader in (self._readers[0], self._readers[-1]))
         correct = sum(record.get("correct", record["prediction"] == record["gold"]) for record in judged)
-        return CandidateScore(correct / count, sum(record["logprobs"][record["gold"]] for record in scored) / count)
+        logprobs = [record["logprobs"][record["gold"]] for record in without_skipped(scored)]
+        return CandidateScore(correct / count, sum(logprobs) / max(1, len(logprobs)), skipped=count - len(logprobs))
 
 
 def _calls(questions: Sequence[list[_Question]]) -> list[list[_Question]]:
@@ -112,7 +117,7 @@ def _calls(questions: Sequence[list[_Question]]) -> list[list[_Question]]:
 
 def _saved_tokens(group: Sequence[_Question]) -> int:
     """Returns the number of tokens that are read once instead of once per prompt if the prompts are in one call."""
-    prompts = [question.request.input.ids for question in group]
+    prompts = [question.request.input.ids for question in group if question.request]
     if not prompts:
         return 0
     first, last = min(prompts), max(prompts)  # the common prefix of the extremes is that of all prompts

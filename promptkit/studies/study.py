@@ -167,7 +167,13 @@ class Study(EvaluatedGrid):
             "seconds": round(self.seconds, 3),
             "dimensions": {name: list(values) for name, values in self.dimensions.items()},
             "cells": [
-                {"values": dict(cell.values), "model": cell.run.model, "run": str(cell.run.path), **cell.result.to_json()}
+                {
+                    "values": dict(cell.values),
+                    "model": cell.run.model,
+                    "run": str(cell.run.path),
+                    "too_long": dict(cell.run.too_long),
+                    **cell.result.to_json(),
+                }
                 for cell in self.cells
             ],
             "failures": [{"values": dict(failure.values), "reason": failure.reason} for failure in self.failures],

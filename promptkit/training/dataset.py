@@ -19,7 +19,7 @@ from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Request
 from promptkit.manipulate.compose import BoundComposed, chain_transforms
 from promptkit.models.cache import ScoreCache
-from promptkit.predictor.predictor import BoundPredictor, Predictor
+from promptkit.predictor.predictor import BoundPredictor, Predictor, sent_rows
 from promptkit.tasks.task import Task
 from promptkit.training.config import TrainingConfig
 from promptkit.training.learnables import learnables, trainable_manipulation
@@ -30,7 +30,8 @@ from promptkit.training.rows import TrainingRows
 class TrainingData:
     """The rows of a training run as prompts.
 
-    A row is addressed by its index: first the rows of the pool that some step uses, then the dev rows.
+    A row is addressed by its index: first the rows of the pool that some step uses, then the dev rows. Rows that the prompt
+    skips, because they are too long, are left out.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class TrainingData:
         """
         self.model = predictor.model
         self.learnables = learnables(predictor)
-        self._predictor, self._task, self._rows, self._config, self._cache = predictor, task, rows, config, cache
+        self._predictor, self._task, self._given_rows, self._config, self._cache = predictor, task, rows, config, cache
         self._manipulation = trainable_manipulation(predictor)
 
     # ---- parameters --------------------------------------------------------------------------------
@@ -150,13 +151,32 @@ class TrainingData:
         return BoundPredictor(model=self.model, reader=self.reader, apply=self._bound)
 
     @cached_property
+    def rows(self) -> TrainingRows:
+        """The rows that are not skipped.
+
+        Raises:
+            TaskError: All rows of a part are skipped.
+        """
+        rows = self._given_rows
+        if self._predictor.manipulate.settings().get("on_too_long") != "skip":
+            return rows
+        return TrainingRows(pool=self._sent(rows.pool), dev=self._sent(rows.dev))
+
+    def _sent(self, rows: Sequence[LabeledExample]) -> list[LabeledExample]:
+        return [row for row, _ in sent_rows(rows, self._bound.prompt([*map(self._example, rows)]))]
+
+    def _example(self, row: LabeledExample) -> Example:
+        """The row without its label; a gold text is the only choice."""
+        return row.answered() if self._generates else row.unlabeled()
+
+    @cached_property
     def _rendered(self) -> list[Rendered]:
         """The prompts without modifiers, with context reserved for them."""
         return self._bound.prompt(self._examples)
 
     @cached_property
     def _pool_ids(self) -> tuple[str, ...]:
-        return tuple(row.id for row in self._rows.pool)
+        return tuple(row.id for row in self.rows.pool)
 
     @cached_property
     def _pool_rows(self) -> dict[int, int]:
@@ -170,12 +190,12 @@ class TrainingData:
 
     @cached_property
     def _labeled(self) -> list[LabeledExample]:
-        return [*(self._rows.pool[index] for index in self._pool_rows), *self._rows.dev]
+        return [*(self.rows.pool[index] for index in self._pool_rows), *self.rows.dev]
 
     @cached_property
     def _examples(self) -> list[Example]:
-        """The rows without labels; a gold text is the only choice."""
-        return [row.answered() if self._generates else row.unlabeled() for row in self._labeled]
+        """The rows without labels."""
+        return [*map(self._example, self._labeled)]
 
 
 def refuse_model_calls(prompt: TextInput) -> TextInput:

@@ -65,6 +65,16 @@ class TrainingRows:
         listed = ", ".join(fewer[:5]) + (", ..." if len(fewer) > 5 else "")
         return (f"{len(fewer)} of {len(labels)} labels have fewer than {per_class} rows to train on: {listed}",)
 
+    def skipped_warnings(self, sent: TrainingRows) -> tuple[str, ...]:
+        """Returns a warning for each part of which rows are left out, given the rows that are left."""
+        parts = (("to train on", self.pool, sent.pool), ("to select the best step by", self.dev, sent.dev))
+        return tuple(
+            f"{len(rows) - len(left)} of {len(rows)} rows {purpose} were skipped because the prompt would not fit the model's "
+            "context"
+            for purpose, rows, left in parts
+            if len(left) < len(rows)
+        )
+
     def digests(self) -> dict[str, str]:
         """Returns a hash of the rows of each part."""
         return {"pool": _digest(self.pool), "dev": _digest(self.dev)}

@@ -239,7 +239,7 @@ class _Training:
 
     def _result(self, state: TrainingState, path: Path, resumed: int) -> TrainingResult:
         predictor = self._trained_predictor(state)
-        warnings = self._rows.row_warnings(self._task.labels, self._config.per_class)
+        warnings = self._data.rows.row_warnings(self._task.labels, self._config.per_class)
         return TrainingResult(
             predictor=predictor,
             learned=tuple(part for part in predictor.manipulate.modifiers if isinstance(part, Learnable)),
@@ -251,8 +251,8 @@ class _Training:
             dev_evaluations=tuple(state.dev_evaluations),
             best=state.best,
             stop_reason=state.stop_reason,
-            rows={"pool": len(self._rows.pool), "dev": len(self._rows.dev)},
-            notes=(*warnings, *predictor.model.notes()),
+            rows={"pool": len(self._data.rows.pool), "dev": len(self._data.rows.dev)},
+            notes=(*warnings, *self._rows.skipped_warnings(self._data.rows), *predictor.model.notes()),
             rows_computed=dict(state.rows_computed),
             resumed=resumed,
             seconds=state.seconds,

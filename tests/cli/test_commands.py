@@ -21,7 +21,7 @@ from promptkit.models.client import CachedModel
 from promptkit.models.registry import ENGINES
 
 COMMAND = [sys.executable, "-m", "promptkit"]
-KEYS = ["task", "split", "n", "model", "seconds", "examples_per_second", "resumed", "run", "notes", "results"]
+KEYS = ["task", "split", "n", "model", "seconds", "examples_per_second", "resumed", "run", "too_long", "notes", "results"]
 
 
 def promptkit(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

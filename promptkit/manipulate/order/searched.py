@@ -168,7 +168,9 @@ class ProbedOrder(Order):
         """Returns the request that continues the demonstrations with new rows, in plain text even if the prompt is a chat."""
         plain = replace(context.layout, chat=False)
         blank = Example(id="probe", inputs=dict.fromkeys(order[0].inputs, "?"))
-        rendered = plain(blank, order, drop=plain.count_dropped(blank, order, self.max_tokens))
+        drop = plain.count_dropped(blank, order, self.max_tokens)
+        assert drop is not None, "the layout of a selection context drops demonstrations and skips no row"
+        rendered = plain(blank, order, drop=drop)
         set_key = ",".join(sorted(row.id for row in order))
         verb = Generate(
             max_tokens=self.max_tokens,

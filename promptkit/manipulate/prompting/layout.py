@@ -1,7 +1,7 @@
 """Encodes a prompt: token ids, spans, and the continuations that are scored after it.
 
 Selectors and orders choose the demonstrations. If the prompt is too long for the model's context, the layout drops whole
-demonstrations. Ids and spans are built in one pass.
+demonstrations, raises an error or marks the row as skipped. Ids and spans are built in one pass.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from promptkit.core.alignment import Extractor, Scorer
 from promptkit.core.errors import TaskError, TemplateError, Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.inputs import Piece, TextInput
-from promptkit.core.rendered import Rendered
+from promptkit.core.rendered import Rendered, TooLong
 from promptkit.core.sequences import common_prefix_length
 from promptkit.core.thinking import ThoughtMarkers, has_closing, open_thought
 from promptkit.inputs.text.chat import turn_end
@@ -48,6 +48,8 @@ class PromptLayout(PromptBlocks):
 
     ends: bool = False
     """Whether answers are scored up to the end that the model would generate: the separator, or the end of a turn."""
+    on_too_long: TooLong = "truncate-demos"
+    """What happens to a row whose prompt does not fit the model's context."""
 
     def __call__(
         self,
@@ -62,22 +64,26 @@ class PromptLayout(PromptBlocks):
 
         Args:
             example: The row.
-            demonstrations: Its demonstrations in order. If the prompt is too long, the farthest from the query are dropped,
-                the same ones for every continuation.
-            context_of: Another row, whose prompt determines how many demonstrations are dropped.
+            demonstrations: Its demonstrations in order. If the prompt is too long and `on_too_long` is `truncate-demos`, the
+                farthest from the query are dropped, the same ones for every continuation.
+            context_of: Another row, whose prompt determines how many demonstrations are dropped, and whether it is skipped.
             suffix: A reasoning between the query and the answer. The answer then is the rest of its line, instead of the
                 template's target block.
             drop: Minimum number of demonstrations to drop.
 
         Raises:
-            TaskError: The prompt is too long without demonstrations.
+            TaskError: The prompt is too long: with `truncate-demos` even without demonstrations, with `error` as it is. Or the
+                prompt with the demonstrations of `context_of` is.
             TemplateError: The prompt is empty.
         """
-        drop, encoded = self._fit(context_of or example, demonstrations, suffix, least=drop)
+        drop, encoded, fits = self._fit(context_of or example, demonstrations, suffix, least=drop)
         if context_of is not None:
             encoded = self._encode(example, demonstrations[drop:], suffix)
+            if fits and not self._fits(encoded, self._answer_tokens):
+                raise self._too_long(example, encoded, len(demonstrations) - drop, self._answer_tokens)
         stop = ("\n",) if suffix else () if self.chat else (self.separator,)
-        return self._rendered(example, encoded, demonstrations, drop, stop=stop)
+        rendered = self._rendered(example, encoded, demonstrations, drop, stop=stop)
+        return rendered if fits else replace(rendered, skipped=True)
 
     def premise(self, example: Example) -> Rendered:
         """Encodes the domain premise: the text after the last variable of the input block (Holtzman et al. 2021, 2104.08315).
@@ -101,28 +107,68 @@ class PromptLayout(PromptBlocks):
         start = self.separator + self.outline(example.inputs).opening
         return (start,) if start and not self.chat else ()
 
-    def count_dropped(self, example: Example, demonstrations: Demonstrations, context_tokens: int) -> int:
-        """Returns the number of demonstrations to drop, so that a reasoning of `context_tokens` tokens fits."""
+    def count_dropped(self, example: Example, demonstrations: Demonstrations, context_tokens: int) -> int | None:
+        """Returns the number of demonstrations to drop, so that a reasoning of `context_tokens` tokens fits.
+
+        None if the row is skipped, because it does not fit.
+        """
         # the formatted placeholder, unlike an empty reasoning, has the space on both sides of a reasoning
         suffix = self.format_reasoning(PLACEHOLDER).replace(PLACEHOLDER, "") if self.format_reasoning else ""
-        return self._fit(example, demonstrations, suffix, context_tokens=context_tokens)[0]
+        drop, _, fits = self._fit(example, demonstrations, suffix, context_tokens=context_tokens)
+        return drop if fits else None
+
+    def skip(self, example: Example, demonstrations: Demonstrations) -> Rendered:
+        """Encodes the whole prompt of a row that is skipped, whatever its length."""
+        encoded = self._encode(example, demonstrations, "")
+        return replace(self._rendered(example, encoded, demonstrations, 0, stop=()), skipped=True)
 
     def _fit(
         self, example: Example, demonstrations: Demonstrations, suffix: str, *, least: int = 0, context_tokens: int = 0
-    ) -> tuple[int, _Encoded]:
-        """Returns the number of demonstrations to drop, at least `least`, and the prompt with the others."""
-        context_tokens += self.reader.max_tokens if isinstance(self.reader, Extractor) else 0
-        for drop in range(least, len(demonstrations) + 1):
+    ) -> tuple[int, _Encoded, bool]:
+        """Returns the number of demonstrations to drop, at least `least`, the prompt with the others, and whether it fits.
+
+        Raises:
+            TaskError: The prompt does not fit, and the row is not skipped.
+        """
+        context_tokens += self._answer_tokens
+        most = len(demonstrations) if self.on_too_long == "truncate-demos" else least
+        for drop in range(least, most + 1):
             encoded = self._encode(example, demonstrations[drop:], suffix)
-            if encoded.length + context_tokens <= self.card.context_length:
-                return drop, encoded
+            if self._fits(encoded, context_tokens):
+                return drop, encoded, True
+        if self.on_too_long == "skip":
+            return drop, encoded, False
+        raise self._too_long(example, encoded, len(demonstrations) - drop, context_tokens)
+
+    @property
+    def _answer_tokens(self) -> int:
+        """Number of tokens reserved for a generated answer."""
+        return self.reader.max_tokens if isinstance(self.reader, Extractor) else 0
+
+    def _fits(self, encoded: _Encoded, context_tokens: int) -> bool:
+        """Whether a prompt, its longest continuation and `context_tokens` more tokens fit the model's context."""
+        return encoded.length + context_tokens <= self.card.context_length
+
+    def _too_long(self, example: Example, encoded: _Encoded, demonstrations: int, context_tokens: int) -> TaskError:
+        """The error for a row whose prompt does not fit, with the number of demonstrations in that prompt."""
         answer_tokens = encoded.length - len(encoded.prefix) + context_tokens
-        raise TaskError(
-            f"The prompt of row {example.id} is too long: without demonstrations it has {len(encoded.input.ids)} tokens and "
-            f"{answer_tokens} for the answer, but the context has {self.card.context_length}",
+        ways = [
+            "Shorten the row's text or the instruction" if not demonstrations else "Use fewer or shorter demonstrations",
+            *(
+                ["drop those that do not fit with --on-too-long truncate-demos"]
+                if demonstrations and self.on_too_long == "error"
+                else []
+            ),
+            *(["leave such rows out with --on-too-long skip"] if self.on_too_long != "skip" else []),
+        ]
+        return TaskError(
+            f"The prompt of row {example.id} is too long: with {demonstrations or 'no'} demonstrations it has "
+            f"{len(encoded.input.ids)} tokens and {answer_tokens} for the answer, but the context has "
+            f"{self.card.context_length}",
             code="prompt-too-long",
-            hint="Shorten the row's text or the instruction, or use a model with a longer context",
+            hint=f"{', '.join(ways)}, or use a model with a longer context",
             row=example.id,
+            demonstrations=demonstrations,
             tokens=len(encoded.input.ids),
             answer_tokens=answer_tokens,
             context_tokens=self.card.context_length,
