@@ -92,6 +92,7 @@ def make_card():
         return Card(
             tokenizer=tokenizer or ByteTokenizer(),
             d_model=16,
+            embedding_width=16,
             vocabulary=259,
             layers=1,
             kv_heads=1,

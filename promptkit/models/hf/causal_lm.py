@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from promptkit.core.errors import Unsupported
+from promptkit.models.files.dimensions import dimensions_of
 from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.lm_head import LMHead
 from promptkit.models.hf.tensors import embed_ids
@@ -73,6 +74,16 @@ class CausalLM:
     def num_embeddings(self) -> int:
         """The number of rows of the embedding."""
         return int(self._embedding.num_embeddings)
+
+    @property
+    def embedding_width(self) -> int:
+        """The width of the embedding's rows."""
+        return int(self._embedding.weight.shape[1])
+
+    @property
+    def state_width(self) -> int:
+        """The width of the hidden states that the configuration states."""
+        return dimensions_of(self._config).state_width
 
     @property
     def num_layers(self) -> int:
@@ -191,7 +202,7 @@ class CausalLM:
             output_hidden_states=all_layers,
             packed=row,
         )
-        return output.last_hidden_state[0], [states[0] for states in output.hidden_states] if all_layers else ()
+        return output.last_hidden_state[0], [states.squeeze(-3) for states in output.hidden_states] if all_layers else ()
 
     def logits(
         self, ids: Tensor, mask: Tensor, interventions: Interventions[Tensor], *, first: int, all_layers: bool = False

@@ -90,10 +90,11 @@ class PaddedForward(Forward):
         )
         scores = logits[0, -1].float().log_softmax(-1)
         best = scores.topk(verb.top_m)
+        width = self.causal_lm.state_width
         return ReadOutput(
             logprobs=tuple(scores[list(verb.token_ids)].tolist()),
             top=tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
-            hidden=None if verb.hidden_layer is None else hidden_state(verb, layers[verb.hidden_layer][0]),
+            hidden=None if verb.hidden_layer is None else hidden_state(verb, _only_row(layers[verb.hidden_layer]), width),
         )
 
     def _logits(
@@ -116,6 +117,11 @@ class PaddedForward(Forward):
             return self.causal_lm.logits(
                 ids.to(self.device), mask.to(self.device), interventions, first=first, all_layers=all_layers
             )
+
+
+def _only_row(states: Tensor) -> Tensor:
+    """Returns the states of the only row of a batch, (1, T, d_model) to (T, d_model); others have more dimensions before it."""
+    return states.squeeze(-3)
 
 
 def _padded(rows: Sequence[tuple[int, ...]], learned_tokens: int) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,11 @@ from math import inf, isfinite
 
 import torch
 
-from promptkit.core.errors import Unsupported
-from promptkit.core.inputs import HiddenEdit, TextInput
+from promptkit.core.errors import ModelError, Unsupported
+from promptkit.core.inputs import NO_INTERVENTIONS, HiddenEdit, TextInput
+from promptkit.core.model import Card
 from promptkit.core.requests import Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.models.finite import not_finite
 from promptkit.models.hf.attention import ATTENTION, attend
 from promptkit.models.hf.causal_lm import CausalLM
 from promptkit.models.hf.forward import Forward
@@ -57,6 +59,57 @@ def packed_forward(causal_lm: CausalLM, *, batch_tokens: int) -> tuple[PackedFor
         causal_lm.set_attention(original_attention)
         return None, reason
     return packed, ""
+
+
+def check_sizes(causal_lm: CausalLM, card: Card, name: str) -> None:
+    """Compares the sizes of the model card, which come from the configuration, with those of the loaded modules.
+
+    Raises:
+        ModelError: If they differ.
+    """
+    found = {"embedding_width": causal_lm.embedding_width, "vocabulary": causal_lm.num_embeddings}
+    stated = {"embedding_width": card.embedding_width, "vocabulary": card.vocabulary}
+    if found["embedding_width"] != stated["embedding_width"] or found["vocabulary"] < stated["vocabulary"]:
+        raise ModelError(
+            f"The embedding of the model {name} does not have the size that its configuration states",
+            code="wrong-embedding-size",
+            got=f"{found['vocabulary']} rows of width {found['embedding_width']} instead of "
+            f"{stated['vocabulary']} of width {stated['embedding_width']}",
+            hint="Check that config.json is that of these weights",
+            model=name,
+            **found,
+        )
+
+
+def check_probe(causal_lm: CausalLM, name: str) -> None:
+    """Checks on a few tokens that a loaded model returns finite numbers, and that no token changes the ones before it.
+
+    Args:
+        causal_lm: The model, with its own attention.
+        name: The model as the user named it.
+
+    Raises:
+        ModelError: If the model returns numbers that are not finite.
+        Unsupported: If the model is not causal.
+    """
+    ids = torch.tensor([request.input.ids[:8] for request in _probes(causal_lm.vocabulary_size)[:1] * 2])
+    ids[1, -2:] = (ids[1, -2:] + 1) % causal_lm.vocabulary_size
+    mask = torch.ones_like(ids).to(causal_lm.device)
+    with torch.no_grad():
+        logits, _ = causal_lm.logits(ids.to(causal_lm.device), mask, NO_INTERVENTIONS, first=0)
+    scores = logits.float().log_softmax(-1)
+    if scores.isnan().any():
+        raise not_finite("a logit", model=name)
+    one, other = (row[:-2].gather(1, ids[0, 1:-1, None].to(row.device)).flatten().tolist() for row in scores)
+    if _difference(one, other, causal_lm.dtype):
+        raise Unsupported(
+            f"The model {name} is not a causal language model: a token changes the predictions of the tokens before it",
+            code="not-causal",
+            got=f"a model of type {causal_lm.model_type}",
+            hint="Use a causal language model",
+            model=name,
+            kind="unsupported",
+        )
 
 
 def supports_vectors(forward: Forward) -> bool:
@@ -109,6 +162,8 @@ def _difference(expected: list[float], actual: list[float], dtype: torch.dtype) 
     """Returns how log-probabilities differ, as the reason for a refusal; empty if they are close enough for the data type."""
     gaps = [abs(a - b) if isfinite(a) and isfinite(b) else inf for a, b in zip(expected, actual, strict=True)]
     worst, mean = max(gaps), sum(gaps) / len(gaps)
+    if worst == inf:
+        return "its packed forward returns numbers that are not finite"
     low_precision = dtype != torch.float32
     if worst <= TOLERANCE or (low_precision and worst <= LOW_PRECISION_WORST and mean <= LOW_PRECISION_MEAN):
         return ""
