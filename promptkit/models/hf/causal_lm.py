@@ -7,7 +7,8 @@ is the only module of the engine that looks inside them. All others work with Py
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from promptkit.core.errors import Unsupported
 from promptkit.models.files.dimensions import dimensions_of
 from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.lm_head import LMHead
+from promptkit.models.hf.rope import RopeState, depends_on_length
 from promptkit.models.hf.tensors import embed_ids
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class CausalLM:
         self._embedding: Any = model.get_input_embeddings()
         parameters = inspect.signature(model.forward).parameters
         self._slices_logits = "logits_to_keep" in parameters
+        self._rope_state = RopeState(model.modules() if self.depends_on_length else ())
         self._cache_argument = "cache" if "cache" in parameters else "past_key_values"  # renamed in transformers 5.24
 
     # ---- what the model is ---------------------------------------------------------------------------
@@ -101,10 +104,11 @@ class CausalLM:
         types = getattr(self._config, "layer_types", None)
         return None if types is None else tuple(types)
 
-    @property
-    def rope_settings(self) -> str:
-        """The settings of the rotary embedding, as text; empty if there is none."""
-        return str(getattr(self._config, "rope_parameters", None) or getattr(self._config, "rope_scaling", None) or "")
+    @cached_property
+    def depends_on_length(self) -> bool:
+        """Whether the rotary embedding is scaled by the length of the sequence."""
+        settings = getattr(self._config, "rope_parameters", None) or getattr(self._config, "rope_scaling", None)
+        return depends_on_length(str(settings))
 
     @property
     def residual_multiplier(self) -> float:
@@ -202,12 +206,15 @@ class CausalLM:
             output_hidden_states=all_layers,
             packed=row,
         )
-        return output.last_hidden_state[0], [states.squeeze(-3) for states in output.hidden_states] if all_layers else ()
+        if not all_layers:
+            return output.last_hidden_state[0], ()
+        layers = (*output.hidden_states[:-1], output.last_hidden_state)  # some models list other states than the last one
+        return output.last_hidden_state[0], [states.squeeze(-3) for states in layers]
 
     def logits(
         self, ids: Tensor, mask: Tensor, interventions: Interventions[Tensor], *, first: int, all_layers: bool = False
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        """Runs padded rows through the model.
+        """Runs padded rows through the model; if it `depends_on_length`, the rows must have one length.
 
         Args:
             ids: Token ids, shape (rows, width); a negative id refers to a learned vector.
@@ -226,18 +233,31 @@ class CausalLM:
         if self._slices_logits:
             options["logits_to_keep"] = ids.shape[1] - first
         inputs = self._inputs(ids, interventions.vectors)
-        output = self._model(**inputs, **options, attention_mask=mask, output_hidden_states=all_layers)
+        self._rope_state.restore()
+        with self._recording_output() as decoder_output:
+            output = self._model(**inputs, **options, attention_mask=mask, output_hidden_states=all_layers)
         logits = output.logits if self._slices_logits else output.logits[:, first:]
-        return logits, output.hidden_states if all_layers else ()
+        return logits, (*output.hidden_states[:-1], decoder_output[0].last_hidden_state) if all_layers else ()
 
     def keys_values(self, ids: Sequence[int]) -> KeyValues:
         """Returns the keys and values of a text, as the model's own attention computes them."""
         from transformers import DynamicCache
 
         cache: Any = DynamicCache()
+        self._rope_state.restore()
         with torch.no_grad():
             self._model(torch.tensor([ids], device=self.device), use_cache=True, **{self._cache_argument: cache})
         return {number: (layer.keys[0], layer.values[0]) for number, layer in enumerate(cache.layers)}
+
+    @contextmanager
+    def _recording_output(self) -> Iterator[list[Any]]:
+        """Context manager that records what the decoder returns to the output head."""
+        outputs: list[Any] = []
+        hook = self._model.get_decoder().register_forward_hook(lambda module, inputs, output: outputs.append(output))
+        try:
+            yield outputs
+        finally:
+            hook.remove()
 
     def _inputs(self, ids: Tensor, vectors: Tensor | None) -> dict[str, Tensor]:
         return {"input_ids": ids} if vectors is None else {"inputs_embeds": embed_ids(self._embedding, ids, vectors)}

@@ -27,7 +27,7 @@ def hidden_state(verb: Read, states: Tensor, d_model: int) -> Array:
             f"Layer {verb.hidden_layer} of this model does not have one hidden state of width {d_model} for each token",
             code="unusual-hidden-states",
             got=f"states of shape {' x '.join(map(str, (*states.shape[:-2], 'tokens', states.shape[-1])))}",
-            hint="Read another layer, such as layer=-1, or use another model",
+            hint="Read another layer, or use another model",
             layer=verb.hidden_layer,
             d_model=d_model,
         )

@@ -27,8 +27,6 @@ to 0.4, and those of all by 0.13 on average (Gemma 3 270M in bfloat16, where the
 head, is farther from float32)."""
 KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
 """The kinds of layers whose attention can be replaced."""
-LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
-"""Rotary embeddings that depend on the length of the batch, so that a separately computed prefix would differ."""
 SHARED_PROBE_TOKENS = 6
 """How many tokens the two probes have in common."""
 
@@ -175,8 +173,8 @@ def _unsupported_structure(causal_lm: CausalLM) -> str:
     unknown_layers = set(causal_lm.layer_types or ()) - KNOWN_LAYERS
     if unknown_layers:
         return f"it has layers of the kind {', '.join(sorted(unknown_layers))}"
-    if any(f"'{kind}'" in causal_lm.rope_settings for kind in LENGTH_DEPENDENT_ROPE):
-        return "its rotary embedding depends on the length of the batch"
+    if causal_lm.depends_on_length:
+        return "its rotary embedding depends on the length of the sequence"
     return ""
 
 
