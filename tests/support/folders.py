@@ -33,6 +33,8 @@ def randomized(model: Any) -> Any:
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1 and "conv" not in name:
                 parameter.normal_(0, 0.2)
+            else:  # norms and gates that begin at 0 or 1 would hide what they scale
+                parameter.add_(0.1 * torch.randn_like(parameter))
     return model.eval().requires_grad_(False)
 
 
