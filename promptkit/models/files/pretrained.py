@@ -64,6 +64,13 @@ def load_weights(auto: Any, source: Source, config: PretrainedConfig, name: str,
         ModelError: If weights are missing, unexpected or wrongly shaped, or as `fetched`.
     """
     model, report = fetched(auto, source, name, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+    if getattr(model, "peft_config", None):
+        raise ModelError(
+            f"The files of the model {name} contain an adapter of PEFT, which belongs to the weights of another model",
+            code="adapter-in-model",
+            hint="Merge the adapter (merge_and_unload) and save the model, or import a prompt with promptkit convert",
+            model=name,
+        )
     check_weights(model, report, name, config)
     loaded: PreTrainedModel = model
     return loaded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf, isfinite
+from math import inf, isfinite, isnan
 
 import torch
 
@@ -44,6 +44,8 @@ def packed_forward(causal_lm: CausalLM, *, batch_tokens: int) -> tuple[PackedFor
         return None, reason or "its output head is not a linear layer"
     probes = _probes(causal_lm.vocabulary_size)
     expected = _logprobs(PaddedForward(causal_lm, batch_tokens=batch_tokens), probes, reuse=0)
+    if any(map(isnan, expected)):
+        raise not_finite("a log-probability", model_type=causal_lm.model_type)
     original_attention = causal_lm.attention
     ALL_ATTENTION_FUNCTIONS.register(ATTENTION, attend)
     try:
@@ -158,7 +160,7 @@ def _hidden_state(forward: Forward, request: Request) -> torch.Tensor:
 
 def _difference(expected: list[float], actual: list[float], dtype: torch.dtype) -> str:
     """Returns how log-probabilities differ, as the reason for a refusal; empty if they are close enough for the data type."""
-    gaps = [abs(a - b) if isfinite(a) and isfinite(b) else inf for a, b in zip(expected, actual, strict=True)]
+    gaps = [abs(a - b) if isfinite(a) and isfinite(b) else 0 if a == b else inf for a, b in zip(expected, actual, strict=True)]
     worst, mean = max(gaps), sum(gaps) / len(gaps)
     if worst == inf:
         return "its packed forward returns numbers that are not finite"

@@ -259,3 +259,17 @@ def test_linear_layer_is_not_left_random(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / WEIGHTS, {"format": "pt"})
     with refused(ModelError, "wrong-weights", missing=("model.layers.0.self_attn.q_proj.bias",)):
         pk.load(tmp_path).load()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of PEFT, about an attribute that transformers renames
+def test_adapter_in_the_folder_of_a_model(tmp_path: Path) -> None:
+    """transformers would load the weights from the base model that the adapter names, and not from the folder."""
+    import peft
+
+    save_model(tmp_path / "base", llama())
+    adapted: Any = peft.get_peft_model(llama(), peft.LoraConfig(r=2, task_type="CAUSAL_LM", target_modules=["q_proj"]))
+    adapted.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
+    adapted.save_pretrained(tmp_path / "both")
+    save_model(tmp_path / "both", llama())
+    with refused(ModelError, "adapter-in-model"):
+        pk.load(tmp_path / "both").load()

@@ -14,6 +14,7 @@ from promptkit.core.arrays import as_array
 from promptkit.core.errors import CheckpointError, ModelError, Unsupported
 from promptkit.core.inputs import HiddenEdit, TextInput
 from promptkit.core.requests import Generate, Read, Request, Score
+from promptkit.models.hf.verify import _probes
 from tests.support.errors import refused
 from tests.support.folders import SIZES, llama, read, save_model, score
 from tests.support.hf_models import answer, numbers
@@ -220,3 +221,16 @@ def test_not_a_number_for_one_token(tmp_path: Path, verb: Any, attention: Any) -
     assert answer(model, [Request(input=TextInput(ids=PROMPT), verb=verb)])
     with refused(ModelError, "not-finite"):
         answer(model, [Request(input=TextInput(ids=(0, 5, 300)), verb=verb)])
+
+
+def test_not_a_number_in_a_token_of_the_verification_of_the_packed_forward(tmp_path: Path) -> None:
+    """The verification stops, and does not fall back to the padded forward, which returns the same."""
+    source = llama()
+    save_model(tmp_path, source)
+    token = _probes(VOCABULARY)[1].input.ids[-1]
+    assert token not in _probes(VOCABULARY)[0].input.ids
+    with torch.no_grad():
+        source.model.embed_tokens.weight[token] = torch.nan
+    source.save_pretrained(tmp_path)
+    with refused(ModelError, "not-finite"):
+        pk.load(tmp_path).load()
