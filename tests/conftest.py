@@ -29,6 +29,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-messages", action="store_true", help="Rewrite tests/refusals/messages.txt.")
+    parser.addoption("--update-architectures", action="store_true", help="Rewrite the table of docs/architectures.md.")
 
 
 @pytest.fixture(autouse=True)

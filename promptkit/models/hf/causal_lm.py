@@ -35,9 +35,13 @@ class CausalLM:
 
     def __init__(self, model: Any) -> None:
         """Wraps a `transformers.PreTrainedModel` with a language modeling head, in evaluation mode."""
+        from transformers import PreTrainedModel
+
         self._model = model
         self._config: Any = model.config.get_text_config()
         self._embedding: Any = model.get_input_embeddings()
+        decoder = model.get_decoder()  # for some models a module of that name in the output head
+        self._decoder: Any = decoder if isinstance(decoder, PreTrainedModel) else model.base_model
         parameters = inspect.signature(model.forward).parameters
         self._slices_logits = "logits_to_keep" in parameters
         self._rope_state = RopeState(model.modules() if self.depends_on_length else ())
@@ -199,7 +203,7 @@ class CausalLM:
             The last hidden states, shape (T, d_model); and with `all_layers` the states of every layer, embeddings first, each
             of shape (T, d_model).
         """
-        output = self._model.get_decoder()(
+        output = self._decoder(
             **self._inputs(row.ids[None], row.interventions.vectors),
             position_ids=row.learned_tokens + row.positions[None],
             use_cache=False,
@@ -253,7 +257,7 @@ class CausalLM:
     def _recording_output(self) -> Iterator[list[Any]]:
         """Context manager that records what the decoder returns to the output head."""
         outputs: list[Any] = []
-        hook = self._model.get_decoder().register_forward_hook(lambda module, inputs, output: outputs.append(output))
+        hook = self._decoder.register_forward_hook(lambda module, inputs, output: outputs.append(output))
         try:
             yield outputs
         finally:

@@ -75,7 +75,7 @@ def _check_arguments(extra: Mapping[str, object]) -> None:
     if extra.get("trust_remote_code"):
         raise InputError(
             "Code in a model's files is never executed",
-            code="remote-code",
+            code="trust-remote-code",
             got="trust_remote_code in engine_args",
             hint="Leave it out, and use a model whose architecture is part of vLLM",
         )
