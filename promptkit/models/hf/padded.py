@@ -19,6 +19,7 @@ from promptkit.models.hf.decoding import next_token
 from promptkit.models.hf.forward import Forward
 from promptkit.models.hf.hidden_edits import edited
 from promptkit.models.hf.kv_cache import KeyValues
+from promptkit.models.hf.layer_states import LayerStates
 from promptkit.models.hf.pooling import hidden_state
 from promptkit.models.hf.tensors import interventions_of
 
@@ -99,11 +100,13 @@ class PaddedForward(Forward):
         )
         scores = logits[0, -1].float().log_softmax(-1)
         best = scores.topk(verb.top_m)
-        width = self.causal_lm.state_width
+        hidden = None
+        if verb.hidden_layer is not None and layers is not None:
+            hidden = hidden_state(verb, layers[verb.hidden_layer], self.causal_lm.state_width)
         return ReadOutput(
             logprobs=tuple(scores[list(verb.token_ids)].tolist()),
             top=tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
-            hidden=None if verb.hidden_layer is None else hidden_state(verb, _only_row(layers[verb.hidden_layer]), width),
+            hidden=hidden,
         )
 
     def _logits(
@@ -114,7 +117,7 @@ class PaddedForward(Forward):
         prompt_length: int,
         first: int,
         all_layers: bool = False,
-    ) -> tuple[Tensor, Sequence[Tensor]]:
+    ) -> tuple[Tensor, LayerStates | None]:
         """Pads rows on the right and runs them through the model, with edits; see `CausalLM.logits`.
 
         The first `prompt_length` tokens of every row are its prompt.
@@ -126,11 +129,6 @@ class PaddedForward(Forward):
             return self.causal_lm.logits(
                 ids.to(self.device), mask.to(self.device), interventions, first=first, all_layers=all_layers
             )
-
-
-def _only_row(states: Tensor) -> Tensor:
-    """Returns the states of the only row of a batch, (1, T, d_model) to (T, d_model); others have more dimensions before it."""
-    return states.squeeze(-3)
 
 
 def _padded(rows: Sequence[tuple[int, ...]], learned_tokens: int) -> tuple[Tensor, Tensor]:

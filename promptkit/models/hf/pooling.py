@@ -15,13 +15,15 @@ def hidden_state(verb: Read, states: Tensor, d_model: int) -> Array:
 
     Args:
         verb: Whether to take the last position or a mean.
-        states: The layer's states at the input's positions, shape (positions, d_model). For only the last position, the states
-            of a suffix of the input are sufficient.
+        states: The layer's states at the input's positions, shape (positions, d_model) or (1, positions, d_model). For only
+            the last position, the states of a suffix of the input are sufficient.
         d_model: The width of the model's hidden states.
 
     Raises:
         Unsupported: If the layer does not have one state of that width for each position.
     """
+    if states.dim() == 3 and len(states) == 1:
+        states = states[0]
     if states.dim() != 2 or states.shape[1] != d_model:
         raise Unsupported(
             f"Layer {verb.hidden_layer} of this model does not have one hidden state of width {d_model} for each token",
