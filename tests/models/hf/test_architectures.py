@@ -23,7 +23,7 @@ from promptkit.core.inputs import HiddenEdit, Interventions, TextInput
 from promptkit.core.requests import Generate, Read, Request, Score
 from tests.support.architectures import tiny_config
 from tests.support.folders import save_model
-from tests.support.hf_models import answer
+from tests.support.hf_models import answer, layer_states
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "architectures.md"
 BEGIN, END = "<!-- begin of the table -->", "<!-- end of the table -->"
@@ -126,9 +126,7 @@ class Reference:
     def __init__(self, folder: Path) -> None:
         self.model: Any = hf.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
         self.embedding = self.model.get_input_embeddings()
-        decoders = (self.model.get_decoder(), self.model.base_model, *self.model.children())
-        self.decoder: Any = next(m for m in decoders if isinstance(m, hf.PreTrainedModel) and m is not self.model)
-        self.layers = next(m for m in self.decoder.modules() if isinstance(m, nn.ModuleList) and len(m) == 2)
+        self.layers = next(m for m in self.model.modules() if isinstance(m, nn.ModuleList) and len(m) == 2)
 
     def logprobs(self, *, ids: tuple[int, ...] = (), embeddings: Tensor | None = None) -> Tensor:
         """Log-probabilities at every position, (tokens, vocabulary)."""
@@ -166,14 +164,7 @@ class Reference:
 
     def states(self, prompt: tuple[int, ...]) -> dict[int, Tensor]:
         """The states between two layers and the last ones, (tokens, d_model)."""
-        received: list[Tensor] = []
-        hook = self.layers[LAYER].register_forward_pre_hook(
-            lambda module, inputs, named: received.append(inputs[0] if inputs else named["hidden_states"]), with_kwargs=True
-        )
-        with torch.no_grad():
-            last = self.decoder(torch.tensor([prompt]), use_cache=False).last_hidden_state
-        hook.remove()
-        return {LAYER: received[0][0], -1: last[0]}
+        return {layer: layer_states(self.model, prompt, layer) for layer in (LAYER, -1)}
 
     def written(self, prompt: tuple[int, ...], count: int) -> tuple[int, ...]:
         """The most likely tokens one after the other, up to the end token."""
