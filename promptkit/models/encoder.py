@@ -23,7 +23,7 @@ from promptkit.core.requests import Output, Read, ReadOutput, Request
 from promptkit.models import registry
 from promptkit.models.base import BatchedEngine
 from promptkit.models.files.device import device_of
-from promptkit.models.files.dimensions import dimensions_of
+from promptkit.models.files.dimensions import usable_positions
 from promptkit.models.files.pretrained import card, fetched, load_weights, read_config
 from promptkit.models.files.source import Source, resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
@@ -95,7 +95,7 @@ class EncoderModel(BatchedEngine):
     def card(self) -> Card:
         """The model's card; the context length does not count special tokens."""
         stated = _read_json(self._files / "sentence_bert_config.json") or {}
-        limits = (stated.get("max_seq_length"), self._tokenizer.max_length, dimensions_of(self._config).context_length)
+        limits = (stated.get("max_seq_length"), self._tokenizer.max_length, usable_positions(self._config))
         before, after = self._tokenizer.frame
         longest = min(limit for limit in limits if limit) - len(before) - len(after)
         return card(self._config, self._tokenizer, self.name, at_most=longest)
