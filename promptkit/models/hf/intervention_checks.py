@@ -12,7 +12,7 @@ from promptkit.core.errors import Unsupported
 from promptkit.core.requests import Request
 from promptkit.models.hf.forward import Forward
 from promptkit.models.hf.tensors import check_prefixes, prefix_of
-from promptkit.models.hf.verify import supports_edits, supports_prefixes, supports_vectors
+from promptkit.models.hf.verify import supports_prefixes, supports_vectors, why_no_edits
 
 
 class InterventionChecks:
@@ -61,9 +61,9 @@ class InterventionChecks:
 
     def check_edits(self) -> None:
         """Raises Unsupported if the model does not support edits of hidden states."""
-        if not self._supports_edits:
+        if self._why_no_edits:
             raise Unsupported(
-                f"The hidden states of the model {self._name} cannot be edited layer by layer",
+                f"The hidden states of the model {self._name} cannot be edited layer by layer: {self._why_no_edits}",
                 code="no-edits",
                 hint="Use another model",
                 model=self._name,
@@ -91,8 +91,8 @@ class InterventionChecks:
         return supports_prefixes(self._forward)
 
     @cached_property
-    def _supports_edits(self) -> bool:
-        return supports_edits(self._forward)
+    def _why_no_edits(self) -> str:
+        return why_no_edits(self._forward)
 
     @cached_property
     def _prefix_shape(self) -> tuple[int, int]:

@@ -133,22 +133,24 @@ def supports_prefixes(forward: Forward) -> bool:
     return not _difference(expected, actual, forward.dtype)
 
 
-def supports_edits(forward: Forward) -> bool:
-    """Returns whether a vector that is added to the output of a middle layer appears in the hidden state that is read there."""
+def why_no_edits(forward: Forward) -> str:
+    """Returns why hidden states cannot be edited; empty if a vector that is added to a middle layer appears in its state."""
     tokens, _ = _probes(forward.causal_lm.vocabulary_size)
     layers = forward.causal_lm.num_layers
     layer = max(1, layers // 2)
     if layer == layers:
-        return True
+        return ""
     request = Request(input=tokens.input, verb=Read(hidden_layer=layer, top_m=1))
-    before = _hidden_state(forward, request)
-    added = 0.5 * before.abs().mean() * torch.ones_like(before)
-    edit = HiddenEdit(layer=layer, operation="add", last=1, arrays=(array_of(added),))
     try:
+        before = _hidden_state(forward, request)
+        added = 0.5 * before.abs().mean() * torch.ones_like(before)
+        edit = HiddenEdit(layer=layer, operation="add", last=1, arrays=(array_of(added),))
         after = _hidden_state(forward, replace(request, input=replace(tokens.input, edits=(edit,))))
-    except Unsupported:
-        return False
-    return torch.allclose(after, before + added, rtol=0.02, atol=0.02 * float(added.abs().max()))
+    except Unsupported as error:
+        return str(error).partition(". ")[0]
+    if torch.allclose(after, before + added, rtol=0.02, atol=0.02 * float(added.abs().max())):
+        return ""
+    return "a vector that is added to the output of a layer does not appear in its hidden state"
 
 
 def _hidden_state(forward: Forward, request: Request) -> torch.Tensor:
