@@ -120,17 +120,20 @@ def supports_vectors(forward: Forward) -> bool:
     return not _difference(_logprobs(forward, [tokens]), _logprobs(forward, [vectors]), forward.dtype)
 
 
-def supports_prefixes(forward: Forward) -> bool:
-    """Returns whether the model gives the same results for the keys and values of a prompt's first tokens as for the tokens."""
+def why_no_prefixes(forward: Forward) -> str:
+    """Returns why prefixes are not supported; empty if the keys and values of tokens give the same results as the tokens."""
     tokens, _ = _probes(forward.causal_lm.vocabulary_size)
     ids = tokens.input.ids
     try:
         prefix = prefix_of(forward.keys_values(ids[:4]))
         prefixed = replace(tokens, input=TextInput(ids=ids[4:], prefixes=(prefix,)))
         expected, actual = _logprobs(forward, [tokens]), _logprobs(forward, [prefixed])
-    except (Unsupported, TypeError, AttributeError, IndexError):  # a model without keys and values, such as a recurrent one
-        return False
-    return not _difference(expected, actual, forward.dtype)
+    except Unsupported as error:
+        return str(error).partition(". ")[0]
+    except (TypeError, AttributeError, IndexError, ValueError):  # such as a recurrent model
+        return "some of its layers do not take keys and values"
+    different = _difference(expected, actual, forward.dtype)
+    return "keys and values give other results than token ids" if different else ""
 
 
 def why_no_edits(forward: Forward) -> str:
