@@ -107,6 +107,7 @@ def test_buffers_that_older_versions_stored_are_no_error(tmp_path: Path) -> None
     (before,) = answer(pk.load(tmp_path), [score()])
     tensors = load_file(tmp_path / WEIGHTS)
     tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
+    tensors["model.layers.0.self_attn.masked_bias"] = torch.tensor(-1e9)
     save_file(tensors, tmp_path / WEIGHTS, {"format": "pt"})
     (after,) = answer(pk.load(tmp_path), [score()])
     assert numbers(before) == numbers(after)
