@@ -188,6 +188,18 @@ def test_a_sequence_is_scaled_by_its_own_length(tmp_path: Path, make: Any) -> No
             )
 
 
+def test_a_text_of_an_encoder_is_scaled_by_its_own_length(tmp_path: Path) -> None:
+    scaling = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}
+    config = hf.EuroBertConfig(**{**SIZES, "max_position_embeddings": 16, "num_key_value_heads": 2}, rope_parameters=scaling)
+    save_model(tmp_path, hf.EuroBertModel(config))
+    texts = [tuple(3 + (7 * i) % 300 for i in range(length)) for length in (4, 40, 20)]
+    requests = [read(-1, ids, mean_from=0) for ids in texts]
+    together = answer(pk.load(f"encoder:{tmp_path}"), requests)
+    for request, output in zip(requests, together, strict=True):
+        (alone,) = answer(pk.load(f"encoder:{tmp_path}"), [request])
+        assert output.hidden.numpy() == pytest.approx(alone.hidden.numpy(), abs=1e-6)
+
+
 # ---- numbers that are not finite -----------------------------------------------------------------------
 
 
