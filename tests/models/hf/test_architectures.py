@@ -315,7 +315,7 @@ def test_architecture(kind: str, tmp_path: Path, rows: dict[str, str], request: 
     cells = [cell(check, model, reference) for check in CHECKS.values()]
     shared = ", ".join(note.removeprefix("no shared prefixes: ") for note in model.notes())
     rows[kind] = f"| {kind} | {f'no: {shared}' if shared else 'yes'} | {' | '.join(cells)} |"
-    if "not a causal language model" in cells[0]:
+    if "not a causal language model" in cells[0] and VERSION not in DOCUMENT.read_text("utf-8"):
         pytest.skip("this version of transformers computes it wrongly, as 5.16 does Doge with its default attention")
     assert cells[0] == "works"
     if not request.config.getoption("--update-architectures"):
