@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
 
+import numpy as np
+
 from promptkit.core.arrays import Array
 from promptkit.core.inputs import TextInput
 
@@ -106,9 +108,10 @@ Output = ScoreOutput | ReadOutput | GenerateOutput
 
 
 def is_finite(output: Output) -> bool:
-    """Returns whether all log-probabilities of an output are finite numbers."""
+    """Returns whether all log-probabilities and hidden states of an output are finite numbers."""
     if isinstance(output, ScoreOutput):
         return all(isfinite(x) for tokens in output.logprobs for x in tokens)
     if isinstance(output, ReadOutput):
-        return all(map(isfinite, output.logprobs)) and all(isfinite(x) for _, x in output.top)
+        states_are_finite = output.hidden is None or bool(np.isfinite(output.hidden.numpy()).all())
+        return states_are_finite and all(map(isfinite, output.logprobs)) and all(isfinite(x) for _, x in output.top)
     return True

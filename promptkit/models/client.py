@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from promptkit.core.arrays import Array, zeros
-from promptkit.core.errors import ModelError
 from promptkit.core.inputs import KVPrefix
 from promptkit.core.model import Card, Model
 from promptkit.core.requests import Output, Request, is_finite
 from promptkit.models.cache import ScoreCache
+from promptkit.models.finite import not_finite
 
 LOG_EVERY = 256
 """A message is logged before this many requests are computed in total, and again each time that the total doubles."""
@@ -84,12 +84,7 @@ class CachedModel:
                 self._cache.add(self._identity, [requests[i] for i in indices], outputs)
             computed.update(zip(indices, outputs, strict=True))
             if not all(map(is_finite, outputs)):
-                raise ModelError(
-                    "The model returned a log-probability that is not finite while prompts were built",
-                    code="not-finite",
-                    hint="Its activations overflow at this precision: try another dtype, such as --set dtype=float32",
-                    model=self._model.name,
-                )
+                raise not_finite("a number while prompts were built", model=self._model.name)
         self.computed += len(requests) - len(known)
         self.seconds += time.perf_counter() - start
         return computed
@@ -125,7 +120,7 @@ class DryRunModel:
 
     def embed(self, ids: Sequence[int]) -> Array:
         """Returns zero vectors of the requested shape."""
-        return zeros(len(ids), self.card.d_model)
+        return zeros(len(ids), self.card.embedding_width)
 
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
         """Raises NeedsAnswer, because the card does not state the shape of keys and values."""

@@ -11,12 +11,13 @@ import numpy as np
 
 from promptkit.align.vote import majority
 from promptkit.core.alignment import Extractor, Scorer
-from promptkit.core.errors import ModelError, TemplateError
+from promptkit.core.errors import TemplateError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.hashing import short_hash
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import GenerateOutput, Generation, Output, Read, ReadOutput, ScoreOutput, is_finite
 from promptkit.inputs.text.encoding import counted
+from promptkit.models.finite import not_finite
 from promptkit.runs.folder import File
 from promptkit.runs.schema import ContinuationRecord, GenerationRecord, ReadRecord, RowRecord
 
@@ -224,12 +225,7 @@ def _scored(query: Query, scorer: Scorer, output: ScoreOutput) -> _AnswerFields:
 
 def _check_finite(row: str, output: Output) -> None:
     if not is_finite(output):
-        raise ModelError(
-            f"The model returned a log-probability that is not finite for row {row}",
-            code="not-finite",
-            hint="Its activations overflow at this precision: try another dtype, such as --set dtype=float32, also of a server",
-            row=row,
-        )
+        raise not_finite(f"a number for row {row}", row=row)
 
 
 def _check_distinct(row: str, rendered: Rendered) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from promptkit.core.errors import Unsupported
+from promptkit.models.files.dimensions import dimensions_of
 from promptkit.models.hf.kv_cache import KeyValues
+from promptkit.models.hf.layer_states import LayerStates, recorded
 from promptkit.models.hf.lm_head import LMHead
+from promptkit.models.hf.rope import RopeState, depends_on_length
 from promptkit.models.hf.tensors import embed_ids
 
 if TYPE_CHECKING:
@@ -32,11 +36,16 @@ class CausalLM:
 
     def __init__(self, model: Any) -> None:
         """Wraps a `transformers.PreTrainedModel` with a language modeling head, in evaluation mode."""
+        from transformers import PreTrainedModel
+
         self._model = model
         self._config: Any = model.config.get_text_config()
         self._embedding: Any = model.get_input_embeddings()
+        candidates = (model.get_decoder(), model.base_model, *model.children())  # of some models, the first ones are others
+        self._decoder: Any = next(part for part in candidates if isinstance(part, PreTrainedModel) and part is not model)
         parameters = inspect.signature(model.forward).parameters
         self._slices_logits = "logits_to_keep" in parameters
+        self._rope_state = RopeState(model.modules() if self.depends_on_length else ())
         self._cache_argument = "cache" if "cache" in parameters else "past_key_values"  # renamed in transformers 5.24
 
     # ---- what the model is ---------------------------------------------------------------------------
@@ -75,6 +84,16 @@ class CausalLM:
         return int(self._embedding.num_embeddings)
 
     @property
+    def embedding_width(self) -> int:
+        """The width of the embedding's rows."""
+        return int(self._embedding.weight.shape[1])
+
+    @property
+    def state_width(self) -> int:
+        """The width of the hidden states that the configuration states."""
+        return dimensions_of(self._config).state_width
+
+    @property
     def num_layers(self) -> int:
         """The number of layers."""
         return int(self._config.num_hidden_layers)
@@ -90,10 +109,10 @@ class CausalLM:
         types = getattr(self._config, "layer_types", None)
         return None if types is None else tuple(types)
 
-    @property
-    def rope_settings(self) -> str:
-        """The settings of the rotary embedding, as text; empty if there is none."""
-        return str(getattr(self._config, "rope_parameters", None) or getattr(self._config, "rope_scaling", None) or "")
+    @cached_property
+    def depends_on_length(self) -> bool:
+        """Whether the rotary embedding is scaled by the length of the sequence."""
+        return depends_on_length(self._config)
 
     @property
     def residual_multiplier(self) -> float:
@@ -107,8 +126,8 @@ class CausalLM:
         Raises:
             Unsupported: If no list of modules has the number of layers that the configuration states.
         """
-        lists = (module for module in self.module.modules() if isinstance(module, nn.ModuleList))
-        layers = next((modules for modules in lists if len(modules) == self.num_layers), None)
+        lists = (module for module in self._decoder.modules() if isinstance(module, nn.ModuleList))
+        layers = next((modules for modules in lists if len(modules) == len({*modules}) == self.num_layers), None)
         if layers is None:
             raise Unsupported(
                 "The layers of this model cannot be identified among its modules",
@@ -177,26 +196,26 @@ class CausalLM:
         rows: Tensor = self._embedding(ids)
         return rows
 
-    def hidden_states(self, row: PackedRow, *, all_layers: bool = False) -> tuple[Tensor, Sequence[Tensor]]:
+    def hidden_states(self, row: PackedRow, *, all_layers: bool = False) -> tuple[Tensor, LayerStates | None]:
         """Runs a packed row through the decoder, whose attention must be packed attention.
 
         Returns:
-            The last hidden states, shape (T, d_model); and with `all_layers` the states of every layer, embeddings first, each
-            of shape (T, d_model).
+            The last hidden states, shape (T, d_model); and with `all_layers` the states of every layer, each of shape
+            (1, T, d_model).
         """
-        output = self._model.get_decoder()(
-            **self._inputs(row.ids[None], row.interventions.vectors),
-            position_ids=row.learned_tokens + row.positions[None],
-            use_cache=False,
-            output_hidden_states=all_layers,
-            packed=row,
-        )
-        return output.last_hidden_state[0], [states[0] for states in output.hidden_states] if all_layers else ()
+        with self._recorded(all_layers) as states:
+            output = self._decoder(
+                **self._inputs(row.ids[None], row.interventions.vectors),
+                position_ids=row.learned_tokens + row.positions[None],
+                use_cache=False,
+                packed=row,
+            )
+        return output.last_hidden_state[0], states
 
     def logits(
         self, ids: Tensor, mask: Tensor, interventions: Interventions[Tensor], *, first: int, all_layers: bool = False
-    ) -> tuple[Tensor, Sequence[Tensor]]:
-        """Runs padded rows through the model.
+    ) -> tuple[Tensor, LayerStates | None]:
+        """Runs padded rows through the model; if it `depends_on_length`, the rows must have one length.
 
         Args:
             ids: Token ids, shape (rows, width); a negative id refers to a learned vector.
@@ -206,8 +225,8 @@ class CausalLM:
             all_layers: Whether to return hidden states.
 
         Returns:
-            Logits, shape (rows, width - first, vocabulary); and with `all_layers` the states of every layer, embeddings first,
-            each of shape (rows, width, d_model).
+            Logits, shape (rows, width - first, vocabulary); and with `all_layers` the states of every layer, each of shape
+            (rows, width, d_model).
         """
         options: dict[str, Any] = {"use_cache": bool(interventions.prefixes)}
         if interventions.prefixes:
@@ -215,18 +234,30 @@ class CausalLM:
         if self._slices_logits:
             options["logits_to_keep"] = ids.shape[1] - first
         inputs = self._inputs(ids, interventions.vectors)
-        output = self._model(**inputs, **options, attention_mask=mask, output_hidden_states=all_layers)
+        self._rope_state.restore()
+        with self._recorded(all_layers) as states:
+            output = self._model(**inputs, **options, attention_mask=mask)
         logits = output.logits if self._slices_logits else output.logits[:, first:]
-        return logits, output.hidden_states if all_layers else ()
+        return logits, states
 
     def keys_values(self, ids: Sequence[int]) -> KeyValues:
         """Returns the keys and values of a text, as the model's own attention computes them."""
         from transformers import DynamicCache
 
         cache: Any = DynamicCache()
+        self._rope_state.restore()
         with torch.no_grad():
             self._model(torch.tensor([ids], device=self.device), use_cache=True, **{self._cache_argument: cache})
         return {number: (layer.keys[0], layer.values[0]) for number, layer in enumerate(cache.layers)}
+
+    def _recorded(self, all_layers: bool) -> AbstractContextManager[LayerStates | None]:
+        """Returns a context manager that records the states of all layers, or none."""
+        if not all_layers:
+            return nullcontext()
+        try:
+            return recorded(self._decoder, self.layers)
+        except Unsupported as error:
+            return recorded(self._decoder, error)
 
     def _inputs(self, ids: Tensor, vectors: Tensor | None) -> dict[str, Tensor]:
         return {"input_ids": ids} if vectors is None else {"inputs_embeds": embed_ids(self._embedding, ids, vectors)}

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import PositiveInt
@@ -20,9 +20,10 @@ from promptkit.models import registry as base
 from promptkit.models.base import BaseEngine
 from promptkit.models.batching import Plan, make_plan
 from promptkit.models.files.device import device_of
-from promptkit.models.files.pretrained import caps_attention_logits, card, end_tokens, fetched, read_config, read_tokenizer
+from promptkit.models.files.pretrained import caps_attention_logits, card, end_tokens, load_weights, read_config, read_tokenizer
 from promptkit.models.files.source import resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
+from promptkit.models.hf.architecture import check_causal
 from promptkit.models.hf.attention_heads import AttentionHeads
 from promptkit.models.hf.causal_lm import CausalLM
 from promptkit.models.hf.differentiable import TorchScores
@@ -31,8 +32,8 @@ from promptkit.models.hf.intervention_checks import InterventionChecks
 from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.memory import reporting_out_of_memory
 from promptkit.models.hf.padded import PaddedForward
-from promptkit.models.hf.tensors import interventions_of, merge_vectors, prefix_of
-from promptkit.models.hf.verify import packed_forward
+from promptkit.models.hf.tensors import check_ids, interventions_of, merge_vectors, prefix_of
+from promptkit.models.hf.verify import check_probe, check_sizes, packed_forward
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
 """The most tokens of a batch by default, for each type of device."""
@@ -75,11 +76,12 @@ class TransformersModel(BaseEngine):
         self._tokenizer_source = resolve(settings.tokenizer) if settings.tokenizer else self._source
         self._notes: list[str] = []
         self._config = read_config(self._source, name)
+        check_causal(self._config, name)
 
     @cached_property
     def card(self) -> Card:
         """The model's card; the tokenizer is read at the first access."""
-        return card(self._config, self._tokenizer)
+        return card(self._config, self._tokenizer, self.name)
 
     @cached_property
     def _tokenizer(self) -> TransformersTokenizer:
@@ -132,6 +134,7 @@ class TransformersModel(BaseEngine):
     ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
         """Yields the outputs of one batch of the plan at a time; see `Model.answer`."""
         requests = self._merged(requests)
+        check_ids(requests, self.card)
         self._checks.check(requests)
         finished = frozenset(done)
         for indices, plan in self._plans(requests):
@@ -157,7 +160,7 @@ class TransformersModel(BaseEngine):
         return AttentionHeads(self._forward, batch_tokens=self._batch_tokens)
 
     def _merged(self, requests: Sequence[Request]) -> Sequence[Request]:
-        return merge_vectors(requests, self._config.hidden_size)
+        return merge_vectors(requests, self.card.embedding_width)
 
     def _plans(self, requests: Sequence[Request]) -> list[tuple[list[int], Plan]]:
         """Returns a plan, with the indices of its requests, for all requests with the same prefixes and edits.
@@ -206,10 +209,13 @@ class TransformersModel(BaseEngine):
     def _forward(self) -> Forward:
         from transformers import AutoModelForCausalLM
 
-        model = fetched(AutoModelForCausalLM, self._source, self.name, dtype=self._dtype, **self._load_attention)
+        options = {"dtype": self._dtype, **self._load_attention}
+        model: Any = load_weights(AutoModelForCausalLM, self._source, self._config, self.name, **options)
         with self._reporting_out_of_memory(f"The model {self.name}"):
             model.eval().requires_grad_(False).to(self._device)
         causal_lm = CausalLM(model)
+        check_sizes(causal_lm, self.card, self.name)
+        check_probe(causal_lm, self.name)
         if self._settings.attention == "packed":
             packed, reason = packed_forward(causal_lm, batch_tokens=self._batch_tokens)
             if packed is not None:
@@ -226,7 +232,7 @@ class TransformersModel(BaseEngine):
     def _load_attention(self) -> Mapping[str, str]:
         """The attention that transformers loads the model with: its default, unless that ignores the model's soft cap."""
         chosen = self._settings.attention
-        if not caps_attention_logits(self._config):
+        if not caps_attention_logits(self._config.get_text_config()):
             return {} if chosen == "packed" else {"attn_implementation": chosen}
         if chosen == "sdpa":
             raise Unsupported(
@@ -240,7 +246,7 @@ class TransformersModel(BaseEngine):
 
     @cached_property
     def _ends(self) -> frozenset[int]:
-        return end_tokens(self._source, self._tokenizer)
+        return end_tokens(self._source, self._config, self._tokenizer)
 
     @cached_property
     def _device(self) -> torch.device:

@@ -6,7 +6,7 @@ does not support, and is the reference that the packed forward is compared with 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from promptkit.models.hf.decoding import next_token
 from promptkit.models.hf.forward import Forward
 from promptkit.models.hf.hidden_edits import edited
 from promptkit.models.hf.kv_cache import KeyValues
+from promptkit.models.hf.layer_states import LayerStates
 from promptkit.models.hf.pooling import hidden_state
 from promptkit.models.hf.tensors import interventions_of
 
@@ -73,15 +74,24 @@ class PaddedForward(Forward):
         """Returns the log-probabilities of each continuation's tokens."""
         width = len(prompt) + max(len(continuation) for continuation in verb.continuations) - 1
         rows_at_once = max(1, self._batch_tokens // width)
-        logprobs = []
-        for begin in range(0, len(verb.continuations), rows_at_once):
-            group = verb.continuations[begin : begin + rows_at_once]
-            rows = [prompt + continuation[:-1] for continuation in group]
+        logprobs: dict[int, Tensor] = {}
+        for group in self._groups(verb.continuations, rows_at_once):
+            rows = [prompt + verb.continuations[index][:-1] for index in group]
             logits, _ = self._logits(rows, interventions, prompt_length=len(prompt), first=len(prompt) - 1)
-            for row, continuation in zip(logits, group, strict=True):
+            for row, index in zip(logits, group, strict=True):
+                continuation = verb.continuations[index]
                 scores = row[: len(continuation)].float().log_softmax(-1)
-                logprobs.append(scores.gather(1, torch.tensor(continuation, device=row.device)[:, None])[:, 0])
-        return logprobs
+                logprobs[index] = scores.gather(1, torch.tensor(continuation, device=row.device)[:, None])[:, 0]
+        return [logprobs[index] for index in range(len(verb.continuations))]
+
+    def _groups(self, continuations: Sequence[tuple[int, ...]], rows_at_once: int) -> Iterator[Sequence[int]]:
+        """Yields the indices of continuations that are computed together: of one length, if the model depends on it."""
+        by_length: dict[int, list[int]] = {}
+        for index, continuation in enumerate(continuations):
+            by_length.setdefault(len(continuation) if self.causal_lm.depends_on_length else 0, []).append(index)
+        for indices in by_length.values():
+            for begin in range(0, len(indices), rows_at_once):
+                yield indices[begin : begin + rows_at_once]
 
     def _read(self, prompt: tuple[int, ...], verb: Read, interventions: Interventions[Tensor]) -> ReadOutput:
         length = len(prompt)
@@ -90,10 +100,13 @@ class PaddedForward(Forward):
         )
         scores = logits[0, -1].float().log_softmax(-1)
         best = scores.topk(verb.top_m)
+        hidden = None
+        if verb.hidden_layer is not None and layers is not None:
+            hidden = hidden_state(verb, layers[verb.hidden_layer], self.causal_lm.state_width)
         return ReadOutput(
             logprobs=tuple(scores[list(verb.token_ids)].tolist()),
             top=tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
-            hidden=None if verb.hidden_layer is None else hidden_state(verb, layers[verb.hidden_layer][0]),
+            hidden=hidden,
         )
 
     def _logits(
@@ -104,7 +117,7 @@ class PaddedForward(Forward):
         prompt_length: int,
         first: int,
         all_layers: bool = False,
-    ) -> tuple[Tensor, Sequence[Tensor]]:
+    ) -> tuple[Tensor, LayerStates | None]:
         """Pads rows on the right and runs them through the model, with edits; see `CausalLM.logits`.
 
         The first `prompt_length` tokens of every row are its prompt.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf, isfinite
+from math import inf, isfinite, isnan
 
 import torch
 
-from promptkit.core.errors import Unsupported
-from promptkit.core.inputs import HiddenEdit, TextInput
+from promptkit.core.errors import ModelError, Unsupported
+from promptkit.core.inputs import NO_INTERVENTIONS, HiddenEdit, TextInput
+from promptkit.core.model import Card
 from promptkit.core.requests import Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.models.finite import not_finite
 from promptkit.models.hf.attention import ATTENTION, attend
 from promptkit.models.hf.causal_lm import CausalLM
 from promptkit.models.hf.forward import Forward
@@ -25,8 +27,6 @@ to 0.4, and those of all by 0.13 on average (Gemma 3 270M in bfloat16, where the
 head, is farther from float32)."""
 KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
 """The kinds of layers whose attention can be replaced."""
-LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
-"""Rotary embeddings that depend on the length of the batch, so that a separately computed prefix would differ."""
 SHARED_PROBE_TOKENS = 6
 """How many tokens the two probes have in common."""
 
@@ -44,6 +44,8 @@ def packed_forward(causal_lm: CausalLM, *, batch_tokens: int) -> tuple[PackedFor
         return None, reason or "its output head is not a linear layer"
     probes = _probes(causal_lm.vocabulary_size)
     expected = _logprobs(PaddedForward(causal_lm, batch_tokens=batch_tokens), probes, reuse=0)
+    if any(map(isnan, expected)):
+        raise not_finite("a log-probability", model_type=causal_lm.model_type)
     original_attention = causal_lm.attention
     ALL_ATTENTION_FUNCTIONS.register(ATTENTION, attend)
     try:
@@ -59,6 +61,57 @@ def packed_forward(causal_lm: CausalLM, *, batch_tokens: int) -> tuple[PackedFor
     return packed, ""
 
 
+def check_sizes(causal_lm: CausalLM, card: Card, name: str) -> None:
+    """Compares the sizes of the model card, which come from the configuration, with those of the loaded modules.
+
+    Raises:
+        ModelError: If they differ.
+    """
+    found = {"embedding_width": causal_lm.embedding_width, "vocabulary": causal_lm.num_embeddings}
+    stated = {"embedding_width": card.embedding_width, "vocabulary": card.vocabulary}
+    if found["embedding_width"] != stated["embedding_width"] or found["vocabulary"] < stated["vocabulary"]:
+        raise ModelError(
+            f"The embedding of the model {name} does not have the size that its configuration states",
+            code="wrong-embedding-size",
+            got=f"{found['vocabulary']} rows of width {found['embedding_width']} instead of "
+            f"{stated['vocabulary']} of width {stated['embedding_width']}",
+            hint="Check that config.json is that of these weights",
+            model=name,
+            **found,
+        )
+
+
+def check_probe(causal_lm: CausalLM, name: str) -> None:
+    """Checks on a few tokens that a loaded model returns finite numbers, and that no token changes the ones before it.
+
+    Args:
+        causal_lm: The model, with its own attention.
+        name: The model as the user named it.
+
+    Raises:
+        ModelError: If the model returns numbers that are not finite.
+        Unsupported: If the model is not causal.
+    """
+    ids = torch.tensor([request.input.ids[:8] for request in _probes(causal_lm.vocabulary_size)[:1] * 2])
+    ids[1, -2:] = (ids[1, -2:] + 1) % causal_lm.vocabulary_size
+    mask = torch.ones_like(ids).to(causal_lm.device)
+    with torch.no_grad():
+        logits, _ = causal_lm.logits(ids.to(causal_lm.device), mask, NO_INTERVENTIONS, first=0)
+    scores = logits.float().log_softmax(-1)
+    if scores.isnan().any():
+        raise not_finite("a logit", model=name)
+    one, other = (row[:-2].gather(1, ids[0, 1:-1, None].to(row.device)).flatten().tolist() for row in scores)
+    if _difference(one, other, causal_lm.dtype):
+        raise Unsupported(
+            f"The model {name} is not a causal language model: a token changes the predictions of the tokens before it",
+            code="not-causal",
+            got=f"a model of type {causal_lm.model_type}",
+            hint="Use a causal language model",
+            model=name,
+            kind="unsupported",
+        )
+
+
 def supports_vectors(forward: Forward) -> bool:
     """Returns whether the model gives the same results for the embeddings of tokens, as learned vectors, as for the tokens."""
     tokens, _ = _probes(forward.causal_lm.vocabulary_size)
@@ -67,35 +120,40 @@ def supports_vectors(forward: Forward) -> bool:
     return not _difference(_logprobs(forward, [tokens]), _logprobs(forward, [vectors]), forward.dtype)
 
 
-def supports_prefixes(forward: Forward) -> bool:
-    """Returns whether the model gives the same results for the keys and values of a prompt's first tokens as for the tokens."""
+def why_no_prefixes(forward: Forward) -> str:
+    """Returns why prefixes are not supported; empty if the keys and values of tokens give the same results as the tokens."""
     tokens, _ = _probes(forward.causal_lm.vocabulary_size)
     ids = tokens.input.ids
     try:
         prefix = prefix_of(forward.keys_values(ids[:4]))
         prefixed = replace(tokens, input=TextInput(ids=ids[4:], prefixes=(prefix,)))
         expected, actual = _logprobs(forward, [tokens]), _logprobs(forward, [prefixed])
-    except (Unsupported, TypeError, AttributeError, IndexError):  # a model without keys and values, such as a recurrent one
-        return False
-    return not _difference(expected, actual, forward.dtype)
+    except Unsupported as error:
+        return str(error).partition(". ")[0]
+    except (TypeError, AttributeError, IndexError, ValueError):  # such as a recurrent model
+        return "some of its layers do not take keys and values"
+    different = _difference(expected, actual, forward.dtype)
+    return "keys and values give other results than token ids" if different else ""
 
 
-def supports_edits(forward: Forward) -> bool:
-    """Returns whether a vector that is added to the output of a middle layer appears in the hidden state that is read there."""
+def why_no_edits(forward: Forward) -> str:
+    """Returns why hidden states cannot be edited; empty if a vector that is added to a middle layer appears in its state."""
     tokens, _ = _probes(forward.causal_lm.vocabulary_size)
     layers = forward.causal_lm.num_layers
     layer = max(1, layers // 2)
     if layer == layers:
-        return True
+        return ""
     request = Request(input=tokens.input, verb=Read(hidden_layer=layer, top_m=1))
-    before = _hidden_state(forward, request)
-    added = 0.5 * before.abs().mean() * torch.ones_like(before)
-    edit = HiddenEdit(layer=layer, operation="add", last=1, arrays=(array_of(added),))
     try:
+        before = _hidden_state(forward, request)
+        added = 0.5 * before.abs().mean() * torch.ones_like(before)
+        edit = HiddenEdit(layer=layer, operation="add", last=1, arrays=(array_of(added),))
         after = _hidden_state(forward, replace(request, input=replace(tokens.input, edits=(edit,))))
-    except Unsupported:
-        return False
-    return torch.allclose(after, before + added, rtol=0.02, atol=0.02 * float(added.abs().max()))
+    except Unsupported as error:
+        return str(error).partition(". ")[0]
+    if torch.allclose(after, before + added, rtol=0.02, atol=0.02 * float(added.abs().max())):
+        return ""
+    return "a vector that is added to the output of a layer does not appear in its hidden state"
 
 
 def _hidden_state(forward: Forward, request: Request) -> torch.Tensor:
@@ -107,8 +165,10 @@ def _hidden_state(forward: Forward, request: Request) -> torch.Tensor:
 
 def _difference(expected: list[float], actual: list[float], dtype: torch.dtype) -> str:
     """Returns how log-probabilities differ, as the reason for a refusal; empty if they are close enough for the data type."""
-    gaps = [abs(a - b) if isfinite(a) and isfinite(b) else inf for a, b in zip(expected, actual, strict=True)]
+    gaps = [abs(a - b) if isfinite(a) and isfinite(b) else 0 if a == b else inf for a, b in zip(expected, actual, strict=True)]
     worst, mean = max(gaps), sum(gaps) / len(gaps)
+    if worst == inf:
+        return "its packed forward returns numbers that are not finite"
     low_precision = dtype != torch.float32
     if worst <= TOLERANCE or (low_precision and worst <= LOW_PRECISION_WORST and mean <= LOW_PRECISION_MEAN):
         return ""
@@ -120,8 +180,8 @@ def _unsupported_structure(causal_lm: CausalLM) -> str:
     unknown_layers = set(causal_lm.layer_types or ()) - KNOWN_LAYERS
     if unknown_layers:
         return f"it has layers of the kind {', '.join(sorted(unknown_layers))}"
-    if any(f"'{kind}'" in causal_lm.rope_settings for kind in LENGTH_DEPENDENT_ROPE):
-        return "its rotary embedding depends on the length of the batch"
+    if causal_lm.depends_on_length:
+        return "its rotary embedding depends on the length of the sequence"
     return ""
 
 
