@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from promptkit.core.arrays import Array
+from promptkit.core.formats import InputFormat
 from promptkit.core.inputs import Interventions, KVPrefix
 from promptkit.core.requests import Output, Request
 
@@ -79,6 +80,8 @@ class Card:
     """The maximum number of tokens of an input with its continuation."""
     instruct: bool
     """Whether the model was trained on chat turns."""
+    format: InputFormat | None = None
+    """How a model that is not causal reads prompts; None for a causal model."""
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from itertools import accumulate, groupby, pairwise
 
 from promptkit.core.errors import ModelError, TemplateError
 from promptkit.core.inputs import Piece, Span, TextInput
-from promptkit.core.model import Encoding, Tokenizer
+from promptkit.core.model import Card, Encoding, Tokenizer
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import ScoreOutput
 from promptkit.core.sequences import common_prefix_length
@@ -31,8 +31,25 @@ only neighbors, so no merge crosses a token boundary that does not move."""
 
 def framed(pieces: Sequence[Piece], tokenizer: Tokenizer) -> tuple[Piece, ...]:
     """Returns the non-empty pieces after the tokens that the model's tokenizer inserts before a text, such as BOS."""
-    bos = (Piece(text=tokenizer.name(token), part=FRAME, control=True) for token in tokenizer.bos)
-    return (*bos, *(piece for piece in pieces if piece.text))
+    return (*control_pieces(tokenizer.bos, tokenizer), *(piece for piece in pieces if piece.text))
+
+
+def control_pieces(ids: Sequence[int], tokenizer: Tokenizer, part: str = FRAME) -> tuple[Piece, ...]:
+    """Returns control tokens as pieces."""
+    return tuple(Piece(text=tokenizer.name(token), part=part, control=True) for token in ids)
+
+
+def encode_text(text: str, card: Card, *, at_most: int | None = None) -> tuple[int, ...]:
+    """Returns the ids of a whole text as the model's tokenizer encodes it, with the special tokens around it.
+
+    Args:
+        text: The text.
+        card: The model.
+        at_most: The maximum number of ids; the text is truncated. By default there is none.
+    """
+    before, after = card.tokenizer.bos, card.format.after if card.format else ()
+    ids = (*before, *card.tokenizer.encode(text).ids)
+    return (*ids[: None if at_most is None else max(0, at_most - len(after))], *after)
 
 
 def chat(turns: Sequence[tuple[str, Sequence[Piece]]], tokenizer: Tokenizer) -> tuple[Piece, ...] | None:
@@ -117,13 +134,18 @@ def encode(pieces: Sequence[Piece], tokenizer: Tokenizer) -> TextInput:
             parts += [piece.part for piece in group]
         else:
             encoding = tokenizer.encode("".join(piece.text for piece in group))
-            offsets = list(accumulate((len(piece.text) for piece in group[:-1]), initial=0))
             ids += encoding.ids
-            parts += [group[bisect_right(offsets, start) - 1].part for start in encoding.starts]
-    return TextInput(ids=tuple(ids), spans=_spans(parts))
+            parts += parts_at(group, encoding.starts)
+    return TextInput(ids=tuple(ids), spans=spans_of(parts))
 
 
-def _spans(parts: Sequence[str]) -> tuple[Span, ...]:
+def parts_at(texts: Sequence[Piece], starts: Sequence[int]) -> list[str]:
+    """Returns the part of the piece that each offset into the joined texts is in."""
+    offsets = list(accumulate((len(piece.text) for piece in texts[:-1]), initial=0))
+    return [texts[bisect_right(offsets, start) - 1].part for start in starts]
+
+
+def spans_of(parts: Sequence[str]) -> tuple[Span, ...]:
     """Returns the spans of the part of each token."""
     spans: list[Span] = []
     for part, tokens in groupby(parts):
@@ -148,7 +170,7 @@ def continuations(
     Raises:
         TemplateError: A target adds no tokens.
     """
-    run = "".join(piece.text for piece in _last_text_run(pieces))
+    run = "".join(piece.text for piece in last_text_run(pieces))
     prompt = tokenizer.encode(run)
     tail, first = _tail(run, prompt, tokenizer)
     wholes = [tokenizer.encode(tail + target).ids for target in targets]
@@ -159,6 +181,12 @@ def continuations(
         shared = [common_prefix_length(whole, prompt.ids) for whole in wholes]
     boundary = min(shared, default=len(prompt.ids) - first)
     scored = tuple(whole[boundary:] for whole in wholes)
+    check_targets(targets, scored)
+    return scored, len(prompt.ids) - first - boundary
+
+
+def check_targets(targets: Sequence[str], scored: Sequence[Sequence[int]]) -> None:
+    """Raises TemplateError if no token is scored for one of the targets."""
     for target, ids in zip(targets, scored, strict=True):
         if not ids:
             raise TemplateError(
@@ -167,7 +195,6 @@ def continuations(
                 hint="Give every label a non-empty text",
                 target=target,
             )
-    return scored, len(prompt.ids) - first - boundary
 
 
 def counted(rendered: Rendered, output: ScoreOutput) -> ScoreOutput:
@@ -178,7 +205,8 @@ def counted(rendered: Rendered, output: ScoreOutput) -> ScoreOutput:
     return ScoreOutput(logprobs=tuple(row[label_tokens:] for row, label_tokens in rows))
 
 
-def _last_text_run(pieces: Sequence[Piece]) -> list[Piece]:
+def last_text_run(pieces: Sequence[Piece]) -> list[Piece]:
+    """Returns the pieces of text after the last control token or slot: they are encoded as one text."""
     run: list[Piece] = []
     for piece in reversed(pieces):
         if piece.control or piece.learned:

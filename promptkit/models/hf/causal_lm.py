@@ -6,7 +6,6 @@ is the only module of the engine that looks inside them. All others work with Py
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from promptkit.core.errors import Unsupported
+from promptkit.models.hf.frozen_model import FrozenModel
 from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.lm_head import LMHead
-from promptkit.models.hf.tensors import embed_ids
 
 if TYPE_CHECKING:
     from promptkit.core.inputs import Interventions, KVPrefix
@@ -27,52 +26,15 @@ OUTPUT_PROJECTIONS = frozenset({"o_proj", "c_proj", "out_proj", "dense", "wo"})
 """The names of the output projection in the attention modules of transformers."""
 
 
-class CausalLM:
-    """A frozen causal language model of transformers."""
-
-    def __init__(self, model: Any) -> None:
-        """Wraps a `transformers.PreTrainedModel` with a language modeling head, in evaluation mode."""
-        self._model = model
-        self._config: Any = model.config.get_text_config()
-        self._embedding: Any = model.get_input_embeddings()
-        parameters = inspect.signature(model.forward).parameters
-        self._slices_logits = "logits_to_keep" in parameters
-        self._cache_argument = "cache" if "cache" in parameters else "past_key_values"  # renamed in transformers 5.24
+class CausalLM(FrozenModel):
+    """A frozen causal language model of transformers, with a language modeling head."""
 
     # ---- what the model is ---------------------------------------------------------------------------
-
-    @property
-    def module(self) -> nn.Module:
-        """The model as a PyTorch module."""
-        module: nn.Module = self._model
-        return module
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the weights."""
-        device: torch.device = self._model.device
-        return device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The data type of the weights."""
-        dtype: torch.dtype = self._model.dtype
-        return dtype
 
     @property
     def model_type(self) -> str:
         """The name of the architecture in transformers, such as `llama`."""
         return str(self._model.config.model_type)
-
-    @property
-    def vocabulary_size(self) -> int:
-        """The number of tokens that the configuration states."""
-        return int(self._config.vocab_size)
-
-    @property
-    def num_embeddings(self) -> int:
-        """The number of rows of the embedding."""
-        return int(self._embedding.num_embeddings)
 
     @property
     def num_layers(self) -> int:
@@ -172,11 +134,6 @@ class CausalLM:
 
     # ---- what it computes ----------------------------------------------------------------------------
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """Returns the embeddings of token ids, shape (..., d_model), as the first layer receives them."""
-        rows: Tensor = self._embedding(ids)
-        return rows
-
     def hidden_states(self, row: PackedRow, *, all_layers: bool = False) -> tuple[Tensor, Sequence[Tensor]]:
         """Runs a packed row through the decoder, whose attention must be packed attention.
 
@@ -185,7 +142,7 @@ class CausalLM:
             of shape (T, d_model).
         """
         output = self._model.get_decoder()(
-            **self._inputs(row.ids[None], row.interventions.vectors),
+            **self.inputs(row.ids[None], row.interventions.vectors),
             position_ids=row.learned_tokens + row.positions[None],
             use_cache=False,
             output_hidden_states=all_layers,
@@ -211,12 +168,12 @@ class CausalLM:
         """
         options: dict[str, Any] = {"use_cache": bool(interventions.prefixes)}
         if interventions.prefixes:
-            options[self._cache_argument] = _prefix_cache(interventions.prefixes, rows=len(ids), dtype=self.dtype)
-        if self._slices_logits:
+            options[self.cache_argument] = _prefix_cache(interventions.prefixes, rows=len(ids), dtype=self.dtype)
+        if "logits_to_keep" in self._parameters:
             options["logits_to_keep"] = ids.shape[1] - first
-        inputs = self._inputs(ids, interventions.vectors)
+        inputs = self.inputs(ids, interventions.vectors)
         output = self._model(**inputs, **options, attention_mask=mask, output_hidden_states=all_layers)
-        logits = output.logits if self._slices_logits else output.logits[:, first:]
+        logits = output.logits if "logits_to_keep" in self._parameters else output.logits[:, first:]
         return logits, output.hidden_states if all_layers else ()
 
     def keys_values(self, ids: Sequence[int]) -> KeyValues:
@@ -225,11 +182,8 @@ class CausalLM:
 
         cache: Any = DynamicCache()
         with torch.no_grad():
-            self._model(torch.tensor([ids], device=self.device), use_cache=True, **{self._cache_argument: cache})
+            self._model(torch.tensor([ids], device=self.device), use_cache=True, **{self.cache_argument: cache})
         return {number: (layer.keys[0], layer.values[0]) for number, layer in enumerate(cache.layers)}
-
-    def _inputs(self, ids: Tensor, vectors: Tensor | None) -> dict[str, Tensor]:
-        return {"input_ids": ids} if vectors is None else {"inputs_embeds": embed_ids(self._embedding, ids, vectors)}
 
 
 def _prefix_cache(prefixes: Sequence[KVPrefix[Tensor]], *, rows: int, dtype: torch.dtype) -> Any:

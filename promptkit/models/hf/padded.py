@@ -11,26 +11,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from promptkit.core.inputs import NO_INTERVENTIONS, Interventions
+from promptkit.core.inputs import Interventions
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.generation import outputs_of, texts_of
 from promptkit.models.hf.decoding import next_token
-from promptkit.models.hf.forward import Forward
+from promptkit.models.hf.forward import CausalForward
 from promptkit.models.hf.hidden_edits import edited
 from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.pooling import hidden_state
 from promptkit.models.hf.tensors import interventions_of
 
 
-class PaddedForward(Forward):
+class PaddedForward(CausalForward):
     """Answers requests with padded rows."""
 
     shares_prefixes = False
-
-    def prefill(self, ids: tuple[int, ...], interventions: Interventions[Tensor] = NO_INTERVENTIONS) -> KeyValues:
-        """Returns an empty mapping: prefixes are not shared."""
-        return {}
 
     def keys_values(self, ids: Sequence[int]) -> KeyValues:
         """Computes the keys and values of a text."""

@@ -12,7 +12,7 @@ from promptkit.core.inputs import HiddenEdit, TextInput
 from promptkit.core.requests import Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.hf.attention import ATTENTION, attend
 from promptkit.models.hf.causal_lm import CausalLM
-from promptkit.models.hf.forward import Forward
+from promptkit.models.hf.forward import CausalForward, Forward
 from promptkit.models.hf.packed import PackedForward
 from promptkit.models.hf.padded import PaddedForward
 from promptkit.models.hf.tensors import array_of, prefix_of, tensor_of
@@ -61,13 +61,28 @@ def packed_forward(causal_lm: CausalLM, *, batch_tokens: int) -> tuple[PackedFor
 
 def supports_vectors(forward: Forward) -> bool:
     """Returns whether the model gives the same results for the embeddings of tokens, as learned vectors, as for the tokens."""
-    tokens, _ = _probes(forward.causal_lm.vocabulary_size)
-    ids = tokens.input.ids
-    vectors = replace(tokens, input=TextInput(ids=tuple(-1 - i for i in range(len(ids))), vectors=forward.embed(ids)))
-    return not _difference(_logprobs(forward, [tokens]), _logprobs(forward, [vectors]), forward.dtype)
+    request, _ = _probes(forward.frozen.vocabulary_size)
+    ids = request.input.ids
+    tokens = TextInput(ids=forward.as_prompt(ids))
+    vectors = TextInput(ids=forward.as_prompt(tuple(-1 - i for i in range(len(ids)))), vectors=forward.embed(ids))
+    try:
+        expected, actual = (_logprobs(forward, [replace(request, input=read)]) for read in (tokens, vectors))
+    except (NotImplementedError, TypeError, ValueError):  # a model that reads only token ids
+        return False
+    return not _difference(expected, actual, forward.dtype)
 
 
-def supports_prefixes(forward: Forward) -> bool:
+def padding_matters(forward: Forward) -> bool:
+    """Returns whether the scores of a prompt change if it is computed with a longer one, next to padding."""
+    probes = [
+        replace(probe, input=TextInput(ids=forward.as_prompt(probe.input.ids)))
+        for probe in _probes(forward.frozen.vocabulary_size)
+    ]
+    alone = [logprob for probe in probes for logprob in _logprobs(forward, [probe])]
+    return bool(_difference(alone, _logprobs(forward, probes), forward.dtype))
+
+
+def supports_prefixes(forward: CausalForward) -> bool:
     """Returns whether the model gives the same results for the keys and values of a prompt's first tokens as for the tokens."""
     tokens, _ = _probes(forward.causal_lm.vocabulary_size)
     ids = tokens.input.ids
@@ -80,7 +95,7 @@ def supports_prefixes(forward: Forward) -> bool:
     return not _difference(expected, actual, forward.dtype)
 
 
-def supports_edits(forward: Forward) -> bool:
+def supports_edits(forward: CausalForward) -> bool:
     """Returns whether a vector that is added to the output of a middle layer appears in the hidden state that is read there."""
     tokens, _ = _probes(forward.causal_lm.vocabulary_size)
     layers = forward.causal_lm.num_layers
