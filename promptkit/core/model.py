@@ -151,6 +151,11 @@ class Model(Protocol):
         ...
 
 
+def described(model: Model) -> str:
+    """Returns the name of a model for messages, with the kind of language model that it is unless it is causal."""
+    return f"{model.name}, {model.card.format.description}," if model.card.format else model.name
+
+
 class Heads(Protocol):
     """The attention heads of all layers of a model."""
 

@@ -72,8 +72,8 @@ def mask_slot(pieces: Sequence[Piece], slot: Slot, tokenizer: Tokenizer, form: M
     run = last_text_run(pieces)
     text = "".join(piece.text for piece in run) + slot.before
     wholes = [_encode(text, label, slot.after, tokenizer) for label in slot.labels or ("",)]
-    left = min(min(whole.left for whole in wholes), _shared([whole.ids for whole in wholes]))
-    right = min(min(whole.right for whole in wholes), _shared([whole.ids[::-1] for whole in wholes]))
+    left = min(*(whole.left for whole in wholes), _shared([whole.ids for whole in wholes]))
+    right = min(*(whole.right for whole in wholes), _shared([whole.ids[::-1] for whole in wholes]))
     answers = tuple(whole.ids[left : len(whole.ids) - right] for whole in wholes)[: len(slot.labels)]
     check_targets(slot.labels, answers)
     mask, closing = control_pieces((form.mask,), tokenizer, TARGET), control_pieces(form.after, tokenizer)
@@ -85,9 +85,7 @@ def mask_slot(pieces: Sequence[Piece], slot: Slot, tokenizer: Tokenizer, form: M
     ids = wholes[0].ids
     return MaskedPrompt(
         pieces=(*pieces, *_text(slot.before), *mask, *_text(slot.after), *closing),
-        input=TextInput(
-            ids=(*head.ids, *ids[:left], form.mask, *ids[len(ids) - right :], *form.after), spans=spans_of(parts)
-        ),
+        input=TextInput(ids=(*head.ids, *ids[:left], form.mask, *ids[len(ids) - right :], *form.after), spans=spans_of(parts)),
         answers=answers,
         rescored_tokens=max((whole.left - left) + (whole.right - right) for whole in wholes),
     )

@@ -63,10 +63,10 @@ def _unloadable(part: str, source: Source, name: str, error: Exception) -> Model
 
 
 def read_config(source: Source, name: str) -> PretrainedConfig:
-    """Returns the transformers configuration of the language model; raises as `fetched`."""
+    """Returns the whole transformers configuration of a model, of all its modalities; raises as `fetched`."""
     from transformers import AutoConfig
 
-    config: PretrainedConfig = fetched(AutoConfig, source, name).get_text_config()
+    config: PretrainedConfig = fetched(AutoConfig, source, name)
     return config
 
 
@@ -81,10 +81,11 @@ def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, *, at_most:
     """Returns the model card, which manipulations are allowed to see.
 
     Args:
-        config: The transformers configuration of the language model.
+        config: The whole transformers configuration.
         tokenizer: The tokenizer.
         at_most: An upper bound of the context length.
     """
+    config = config.get_text_config()
     length = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or UNBOUNDED
     kv_heads = int(getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", 0) or 0)
     return Card(
@@ -100,7 +101,7 @@ def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, *, at_most:
 
 def caps_attention_logits(config: PretrainedConfig) -> bool:
     """Returns whether the model applies a soft cap to its attention logits, as Gemma 2 does."""
-    return bool(getattr(config, "attn_logit_softcapping", None))
+    return bool(getattr(config.get_text_config(), "attn_logit_softcapping", None))
 
 
 def end_tokens(source: Source, tokenizer: TransformersTokenizer) -> frozenset[int]:

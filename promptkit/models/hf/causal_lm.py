@@ -63,7 +63,7 @@ class CausalLM(FrozenModel):
         return float(getattr(self._config, "residual_multiplier", None) or 1.0)
 
     @cached_property
-    def layers(self) -> nn.ModuleList:
+    def layers(self) -> Sequence[nn.Module]:
         """The layers, first to last.
 
         Raises:

@@ -1,7 +1,7 @@
 """The forward pass of an encoder-decoder: the encoder reads a prompt once, and the decoder scores or writes its answers.
 
-The log-probabilities of an answer are those that transformers' own loss adds up with the answer as `labels`: the decoder is given
-its start token and the tokens that begin every target, such as BART's `<s>`, and predicts all others up to the end token.
+The log-probabilities of an answer are those that the loss of transformers adds up for the answer as `labels`: the decoder is
+given its start token and the tokens that begin every target, such as BART's `<s>`, and predicts all others, the end token too.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class EncoderDecoderLM(FrozenModel):
         """
         from transformers.modeling_outputs import BaseModelOutput
 
-        options = {} if cache is None else {self.cache_argument: cache}
+        options = {self.cache_argument: self._new_cache() if cache is None else cache} if use_cache else {}
         output = self._model(
             encoder_outputs=BaseModelOutput(last_hidden_state=encoded.states),
             attention_mask=encoded.mask,
@@ -106,3 +106,12 @@ class EncoderDecoderLM(FrozenModel):
         )
         cache = getattr(output, self.cache_argument, None) if use_cache else None
         return Decoded(output.logits, output.decoder_hidden_states if all_layers else (), cache)
+
+    def _new_cache(self) -> Any:
+        """Returns an empty cache, which grows to the number of layers that the decoder has.
+
+        The one that a model makes itself has the number of layers of the encoder in transformers 5.24.
+        """
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        return EncoderDecoderCache(DynamicCache(), DynamicCache())

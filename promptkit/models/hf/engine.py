@@ -1,10 +1,11 @@
-"""The hf engine: frozen causal language models, loaded by Hugging Face transformers and run by PyTorch."""
+"""The hf engine: frozen language models, loaded by Hugging Face transformers and run by PyTorch."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
@@ -24,15 +25,13 @@ from promptkit.models.files.pretrained import caps_attention_logits, card, end_t
 from promptkit.models.files.source import resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.hf.attention_heads import AttentionHeads
-from promptkit.models.hf.causal_lm import CausalLM
+from promptkit.models.hf.backends import CausalBackend, backend_of
 from promptkit.models.hf.differentiable import TorchScores
-from promptkit.models.hf.forward import Forward
+from promptkit.models.hf.forward import CausalForward, Forward
 from promptkit.models.hf.intervention_checks import InterventionChecks
 from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.memory import reporting_out_of_memory
-from promptkit.models.hf.padded import PaddedForward
 from promptkit.models.hf.tensors import interventions_of, merge_vectors, prefix_of
-from promptkit.models.hf.verify import packed_forward
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
 """The most tokens of a batch by default, for each type of device."""
@@ -43,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class TransformersModel(BaseEngine):
-    """A causal language model of transformers; its weights are loaded at the first request."""
+    """A language model of transformers, causal, encoder-decoder or masked; its weights are loaded at the first request."""
 
     verbs = frozenset({"Score", "Read", "Generate"})
     hidden_states = True
@@ -75,11 +74,15 @@ class TransformersModel(BaseEngine):
         self._tokenizer_source = resolve(settings.tokenizer) if settings.tokenizer else self._source
         self._notes: list[str] = []
         self._config = read_config(self._source, name)
+        self._backend = backend_of(self._config, name)
+        self.verbs, self.learned_layers = self._backend.verbs, self._backend.learned_layers
 
     @cached_property
     def card(self) -> Card:
         """The model's card; the tokenizer is read at the first access."""
-        return card(self._config, self._tokenizer)
+        backend, tokenizer = self._backend, self._tokenizer
+        read = card(self._config, tokenizer, at_most=backend.longest(tokenizer))
+        return replace(read, format=backend.format(tokenizer), layers=backend.layers)
 
     @cached_property
     def _tokenizer(self) -> TransformersTokenizer:
@@ -98,6 +101,7 @@ class TransformersModel(BaseEngine):
             "dtype": str(self._dtype).removeprefix("torch."),
             "attention": self._settings.attention,
             "batch_tokens": self._batch_tokens,
+            **({} if isinstance(self._backend, CausalBackend) else {"kind": type(self._backend).__name__}),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         }
@@ -116,8 +120,9 @@ class TransformersModel(BaseEngine):
 
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
         """Returns the keys and values of a text in every layer."""
+        forward = self._causal_forward("Keys and values")
         self._checks.check_prefixes()
-        return prefix_of(self._forward.keys_values(ids))
+        return prefix_of(forward.keys_values(ids))
 
     def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
         """Returns the indices of the requests that are computed together; see `Model.batches`."""
@@ -131,6 +136,7 @@ class TransformersModel(BaseEngine):
         self, requests: Sequence[Request], done: Collection[int] = frozenset()
     ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
         """Yields the outputs of one batch of the plan at a time; see `Model.answer`."""
+        self.check_supported(requests)
         requests = self._merged(requests)
         self._checks.check(requests)
         finished = frozenset(done)
@@ -149,15 +155,29 @@ class TransformersModel(BaseEngine):
         self, requests: Sequence[Request], *, checkpointing: bool = False, precision: Precision = "no"
     ) -> TorchScores:
         """Returns requests as functions of their learned values; see `Differentiable.differentiable`."""
+        self.check_supported(requests)
         self._checks.check(requests)
         return TorchScores(self._forward, requests, **self._bounds, checkpointing=checkpointing, precision=precision)
 
     def heads(self) -> AttentionHeads:
         """Returns the attention heads; see `ExposesHeads.heads`."""
-        return AttentionHeads(self._forward, batch_tokens=self._batch_tokens)
+        forward = self._causal_forward("Attention heads")
+        return AttentionHeads(forward, batch_tokens=self._batch_tokens)
+
+    def _causal_forward(self, what: str) -> CausalForward:
+        """Returns the forward pass of a causal model; raises Unsupported for others before their weights load."""
+        if not self.learned_layers:
+            raise Unsupported(
+                f"{what} can be read from a causal model only, and {self.name} is {self._backend.description}",
+                code="not-causal",
+                hint="Use a causal language model",
+                model=self.name,
+            )
+        assert isinstance(self._forward, CausalForward)
+        return self._forward
 
     def _merged(self, requests: Sequence[Request]) -> Sequence[Request]:
-        return merge_vectors(requests, self._config.hidden_size)
+        return merge_vectors(requests, self.card.d_model)
 
     def _plans(self, requests: Sequence[Request]) -> list[tuple[list[int], Plan]]:
         """Returns a plan, with the indices of its requests, for all requests with the same prefixes and edits.
@@ -204,19 +224,20 @@ class TransformersModel(BaseEngine):
 
     @cached_property
     def _forward(self) -> Forward:
-        from transformers import AutoModelForCausalLM
+        import transformers
 
-        model = fetched(AutoModelForCausalLM, self._source, self.name, dtype=self._dtype, **self._load_attention)
+        auto = getattr(transformers, self._backend.auto)
+        model = fetched(auto, self._source, self.name, dtype=self._dtype, **self._load_attention)
         with self._reporting_out_of_memory(f"The model {self.name}"):
             model.eval().requires_grad_(False).to(self._device)
-        causal_lm = CausalLM(model)
-        if self._settings.attention == "packed":
-            packed, reason = packed_forward(causal_lm, batch_tokens=self._batch_tokens)
-            if packed is not None:
-                return packed
-            self._notes.append(f"no shared prefixes: {reason}")
-            _log.warning("%s is scored without shared prefixes, which is slow: %s.", self.name, reason)
-        return PaddedForward(causal_lm, batch_tokens=self._batch_tokens)
+        packed = self._settings.attention == "packed"
+        return self._backend.forward(
+            model, self._tokenizer, packed=packed, batch_tokens=self._batch_tokens, warn=self._warn_unshared
+        )
+
+    def _warn_unshared(self, reason: str) -> None:
+        self._notes.append(f"no shared prefixes: {reason}")
+        _log.warning("%s is scored without shared prefixes, which is slow: %s.", self.name, reason)
 
     @cached_property
     def _checks(self) -> InterventionChecks:

@@ -1,10 +1,10 @@
 """The forward pass of a masked language model: the tokens of a label are scored at masks in the place of the answer.
 
-The score of a label is its pseudo-log-likelihood given the text around it (Salazar et al. 2020, arXiv 1910.14659, equation 1):
-the sum over its tokens of log p(token | all other tokens), where only that token is masked and the label's other tokens are
-visible. Each token takes one forward pass of the text with that label. The sum is not divided by the number of tokens, as in the
-paper, which finds that pseudo-log-likelihoods need no normalization by length. A label of one token is scored at a single
-mask, as in pattern-exploiting training (Schick and Schuetze 2021, arXiv 2001.07676), and all such labels by the same pass.
+The score of a label is its pseudo-log-likelihood given the text around it (Salazar et al. 2020, arXiv 1910.14659): the sum over
+its tokens of log p(token | all other tokens), where only that token is masked and the label's other tokens are visible. As in
+the paper, the sum is not divided by the number of tokens. Each token takes one row: the text with the label in which the token is
+masked. A label of one token is scored at a single mask, as in pattern-exploiting training (Schick and Schuetze 2021, arXiv
+2001.07676), and all such labels by the same row.
 """
 
 from __future__ import annotations
