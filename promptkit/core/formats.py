@@ -26,6 +26,8 @@ class MaskedFormat:
     """The tokens that the tokenizer adds after a prompt, such as `[SEP]`."""
     mask: int
     """The mask token. A prompt has exactly one, in place of the whole answer."""
+    takes_space: bool = False
+    """Whether the mask also takes the place of the white space before it, as in RoBERTa, whose words begin with their space."""
 
     description: ClassVar[str] = "a masked language model"
 

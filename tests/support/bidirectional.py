@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from tests.support.tiny import CORPUS
 
-VOCABULARY = 320
+VOCABULARY = 420
 TEXTS = [*CORPUS, *(f"{word} movie, it was {word}. one row is yes or no" for word in ("great", "terrible", "so so"))]
 
 
+@cache
 def byte_level() -> Any:
     """A byte-level BPE tokenizer as of BART and RoBERTa: `<s> text </s>`, and a mask that takes up the space before it."""
     tokenizer = Tokenizer(models.BPE())
@@ -24,10 +26,7 @@ def byte_level() -> Any:
     tokenizer.decoder = decoders.ByteLevel()
     special = ["<s>", "<pad>", "</s>", "<unk>", AddedToken("<mask>", lstrip=True, special=True)]
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=special,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
+        vocab_size=VOCABULARY, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     tokenizer.train_from_iterator(TEXTS * 3, trainer)
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
@@ -43,6 +42,7 @@ def byte_level() -> Any:
     )
 
 
+@cache
 def word_piece() -> Any:
     """A WordPiece tokenizer as of BERT: `[CLS] text [SEP]`, lower case, without spaces in tokens."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
@@ -65,10 +65,7 @@ def word_piece() -> Any:
 
 @cache
 def unigram() -> Any:
-    """A Unigram tokenizer as of T5: `text </s>`, in which a word begins with the space before it.
-
-    It is trained once, because the order of its tokens differs between trainings.
-    """
+    """A Unigram tokenizer as of T5: `text </s>`, in which a word begins with the space before it."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
@@ -132,18 +129,18 @@ CONFIGS: dict[str, tuple[Callable[..., Any], dict[str, Any], Callable[[], Any]]]
     "electra": (transformers.ElectraConfig, {**_BERT, "embedding_size": 32}, word_piece),
     "fnet": (transformers.FNetConfig, {**_BERT, "use_tpu_fourier_optimizations": False}, word_piece),
 }
-"""The configuration and the tokenizer of each tiny model."""
+"""The configuration of each tiny model, and its tokenizer, trained once: the order of its tokens differs between trainings."""
 ENCODER_DECODERS = ("t5", "t5-gated", "bart", "bart-forced", "mbart")
-MASKED = ("bert", "roberta", "distilbert", "electra", "fnet")
+MASKED = ("bert", "roberta", "distilbert", "electra")
 
 
 def make(kind: str) -> tuple[Any, Any]:
     """Returns a frozen random model, with weights large enough that attention matters, and its tokenizer."""
     torch.manual_seed(0)
     make_config, settings, make_tokenizer = CONFIGS[kind]
-    tokenizer = make_tokenizer()
+    tokenizer = deepcopy(make_tokenizer())
     config = make_config(**settings, vocab_size=len(tokenizer))
-    auto = transformers.AutoModelForMaskedLM if kind in MASKED else transformers.AutoModelForSeq2SeqLM
+    auto = transformers.AutoModelForSeq2SeqLM if kind in ENCODER_DECODERS else transformers.AutoModelForMaskedLM
     model = auto.from_config(config)
     if "forced_bos_token_id" in settings:
         model.generation_config.forced_bos_token_id = settings["forced_bos_token_id"]

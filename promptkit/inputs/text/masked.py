@@ -71,7 +71,8 @@ def mask_slot(pieces: Sequence[Piece], slot: Slot, tokenizer: Tokenizer, form: M
     """
     run = last_text_run(pieces)
     text = "".join(piece.text for piece in run) + slot.before
-    wholes = [_encode(text, label, slot.after, tokenizer) for label in slot.labels or ("",)]
+    begin = len(text.rstrip() if form.takes_space else text)
+    wholes = [_encode(text[:begin], text[begin:] + label, slot.after, tokenizer) for label in slot.labels or ("",)]
     left = min(*(whole.left for whole in wholes), _shared([whole.ids for whole in wholes]))
     right = min(*(whole.right for whole in wholes), _shared([whole.ids[::-1] for whole in wholes]))
     answers = tuple(whole.ids[left : len(whole.ids) - right] for whole in wholes)[: len(slot.labels)]

@@ -84,6 +84,11 @@ class TransformersTokenizer:
         return None if mask is None else int(mask)
 
     @property
+    def mask_takes_space(self) -> bool:
+        """Whether the mask token takes the place of the white space before it too."""
+        return self.mask is not None and bool(self._added[self.mask].lstrip)
+
+    @property
     def padding(self) -> int:
         """The padding token, or 0 if there is none."""
         return int(self._tokenizer.pad_token_id or 0)

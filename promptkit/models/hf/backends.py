@@ -131,7 +131,7 @@ class MaskedBackend(Backend):
 
     def format(self, tokenizer: TransformersTokenizer) -> MaskedFormat:
         """Returns the mask token, and the tokens that the tokenizer adds after prompts."""
-        return MaskedFormat(after=tokenizer.frame[1], mask=self._mask(tokenizer))
+        return MaskedFormat(after=tokenizer.frame[1], mask=self._mask(tokenizer), takes_space=tokenizer.mask_takes_space)
 
     def forward(self, model: Any, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn) -> Forward:
         """Returns the forward pass that scores tokens at masks."""

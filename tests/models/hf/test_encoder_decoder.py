@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import promptkit as pk
+from promptkit.core.arrays import zeros
 from promptkit.core.errors import ModelError, TemplateError, Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.inputs import KVPrefix, TextInput
-from promptkit.core.arrays import zeros
 from promptkit.core.manipulation import BindContext
 from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.models.client import CachedModel
@@ -94,7 +94,9 @@ def test_greedy_texts_equal_those_of_transformers(load: LoadKind, kind: str) -> 
     for prompt, output in zip(inputs, outputs, strict=True):
         given = {"decoder_input_ids": torch.tensor([[2, 0]])} if kind in ("bart", "mbart") else {}
         model.generation_config.forced_eos_token_id = None
-        ids = model.generate(torch.tensor([prompt.ids]), max_new_tokens=7 + (kind == "bart-forced"), do_sample=False, use_cache=False, **given)
+        ids = model.generate(
+            torch.tensor([prompt.ids]), max_new_tokens=7 + (kind == "bart-forced"), do_sample=False, use_cache=False, **given
+        )
         (generation,) = output.generations
         begins = 1 if kind.startswith("t5") else 2
         assert [*generation.ids] == ids[0, begins:].tolist()
@@ -111,7 +113,9 @@ def test_samples_do_not_depend_on_the_batch(load: LoadKind) -> None:
     assert [answer(small, [request])[0] for request in requests] == together
     texts = [text.text for output in together for text in output.generations]
     assert len(set(texts)) > len(requests)
-    (rest,) = answer(loaded, [Request(input=requests[0].input, verb=Generate(max_tokens=6, n=3, known=1, temperature=1.0, seed=4))])
+    (rest,) = answer(
+        loaded, [Request(input=requests[0].input, verb=Generate(max_tokens=6, n=3, known=1, temperature=1.0, seed=4))]
+    )
     assert rest.generations == together[0].generations[1:]
 
 
@@ -191,7 +195,9 @@ def test_capabilities_are_declared_and_refused_before_weights_load(load: LoadKin
 
 
 def test_a_label_without_tokens_is_refused(load: LoadKind) -> None:
-    bound = pk.Prompt("sentiment/review").bind(BindContext(ask=CachedModel(load("t5")), reader=pk.Verbalizer({"a": " ", "b": "x"})))
+    bound = pk.Prompt("sentiment/review").bind(
+        BindContext(ask=CachedModel(load("t5")), reader=pk.Verbalizer({"a": " ", "b": "x"}))
+    )
     with refused(TemplateError, "empty-target", target=""):
         bound([Example(id="a", inputs={"text": "a"})])
 
