@@ -59,8 +59,8 @@ def _check_support(modifier: Modifier, name: str, model: Model | None = None, *,
         )
     if modifier.kind.location == "hidden" and not layers:
         raise Unsupported(
-            f"The model {described(model) if model else name} does not accept learned keys, values or edits in its layers, which "
-            f"{modifier.name} needs",
+            f"The model {described(model) if model else name} does not accept learned keys, values or edits in its layers, "
+            f"which {modifier.name} needs",
             code="no-prefixes-or-edits",
             hint="Use a causal model on hf (its name without an engine)",
             model=name,

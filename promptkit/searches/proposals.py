@@ -18,7 +18,7 @@ from promptkit.core.inputs import Piece, TextInput
 from promptkit.core.manipulation import Ask
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Request
 from promptkit.core.seeding import hash_rank
-from promptkit.inputs.text.encoding import chat, encode, framed
+from promptkit.inputs.text.encoding import chat, closed, encode, framed
 
 PAIRS = 5
 """Number of input-output pairs in a prompt."""
@@ -105,8 +105,8 @@ class Proposer:
 
     def _input(self, prompt: str) -> TextInput:
         piece = Piece(text=prompt, part="query")
-        tokenizer = self.ask.card.tokenizer
-        pieces = chat([("user", [piece])], tokenizer) if self.chat else framed([piece], tokenizer)
+        card, tokenizer = self.ask.card, self.ask.card.tokenizer
+        pieces = chat([("user", [piece])], tokenizer) if self.chat else closed(framed([piece], tokenizer), card)
         if pieces is None:
             raise Unsupported(
                 "The model has no chat template that accepts a single user turn",

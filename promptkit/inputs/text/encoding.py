@@ -39,6 +39,11 @@ def control_pieces(ids: Sequence[int], tokenizer: Tokenizer, part: str = FRAME) 
     return tuple(Piece(text=tokenizer.name(token), part=part, control=True) for token in ids)
 
 
+def closed(pieces: Sequence[Piece], card: Card) -> tuple[Piece, ...]:
+    """Returns the pieces of a plain prompt with the tokens that close it; a causal model has none."""
+    return (*pieces, *control_pieces(card.format.after if card.format else (), card.tokenizer))
+
+
 def encode_text(text: str, card: Card, *, at_most: int | None = None) -> tuple[int, ...]:
     """Returns the ids of a whole text as the model's tokenizer encodes it, with the special tokens around it.
 

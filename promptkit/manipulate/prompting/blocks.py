@@ -12,7 +12,7 @@ from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import Piece
 from promptkit.core.model import Card
 from promptkit.inputs.text.blocks import MARKS
-from promptkit.inputs.text.encoding import chat, control_pieces, framed, slotted, unslotted
+from promptkit.inputs.text.encoding import chat, closed, framed, slotted, unslotted
 from promptkit.inputs.text.masked import Slot
 from promptkit.inputs.text.template import LABEL, Template
 from promptkit.manipulate.prompting.outline import Outline
@@ -116,8 +116,7 @@ class PromptBlocks:
 
     def closed(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
         """Returns the pieces with the tokens that close a prompt, which a causal model does not have and a chat has already."""
-        after = self.card.format.after if self.card.format and not self.chat else ()
-        return (*pieces, *control_pieces(after, self.card.tokenizer))
+        return tuple(pieces) if self.chat else closed(pieces, self.card)
 
     def with_slots(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
         """Splits the pieces at the template's slots for learned vectors."""

@@ -79,7 +79,7 @@ class CausalLM(FrozenModel):
                 hint="Use another model",
                 model_type=self.model_type,
             )
-        return layers
+        return [*layers]
 
     @cached_property
     def output_projections(self) -> list[nn.Module]:

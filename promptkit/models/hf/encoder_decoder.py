@@ -20,7 +20,7 @@ from promptkit.models.hf.decoding import next_token
 from promptkit.models.hf.encoder_decoder_lm import Encoded, EncoderDecoderLM
 from promptkit.models.hf.forward import Forward
 from promptkit.models.hf.kv_cache import KeyValues
-from promptkit.models.hf.pooling import hidden_state
+from promptkit.models.hf.pooling import read_output
 from promptkit.models.hf.rows import LOGITS_AT_ONCE, groups, padded
 from promptkit.models.hf.tensors import interventions_of
 from promptkit.models.hf.verify import padding_matters
@@ -138,7 +138,7 @@ class EncoderDecoderForward(Forward):
                     length = len(requests[row.request].input.ids)
                     prompt = [states[place_of[row.request], :length] for states in encoded.layers]
                     answer = [states[number] for states in layers]
-                    outputs[row.request] = _read_output(verb, scores, answer if verb.mean_from is None else prompt)
+                    outputs[row.request] = read_output(verb, scores, answer if verb.mean_from is None else prompt)
         return [outputs[number] for number in reads]
 
     def _encode(
@@ -179,12 +179,3 @@ class EncoderDecoderForward(Forward):
 def _at(scores: Tensor, answer: tuple[int, ...]) -> Tensor:
     """Returns the score of each token of an answer: (tokens, vocabulary) -> (tokens,)."""
     return scores.gather(1, torch.tensor(answer, device=scores.device)[:, None])[:, 0]
-
-
-def _read_output(verb: Read, logprobs: Tensor, layers: Sequence[Tensor]) -> ReadOutput:
-    best = logprobs.topk(verb.top_m)
-    return ReadOutput(
-        logprobs=tuple(logprobs[[*verb.token_ids]].tolist()),
-        top=tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
-        hidden=None if verb.hidden_layer is None else hidden_state(verb, layers[verb.hidden_layer]),
-    )

@@ -2,8 +2,8 @@
 
 The score of a label is its pseudo-log-likelihood given the text around it (Salazar et al. 2020, arXiv 1910.14659): the sum over
 its tokens of log p(token | all other tokens), where only that token is masked and the label's other tokens are visible. As in
-the paper, the sum is not divided by the number of tokens. Each token takes one row: the text with the label in which the token is
-masked. A label of one token is scored at a single mask, as in pattern-exploiting training (Schick and Schuetze 2021, arXiv
+the paper, the sum is not divided by the number of tokens. Each token takes one row: the text with the label in which that token
+is masked. A label of one token is scored at a single mask, as in pattern-exploiting training (Schick and Schuetze 2021, arXiv
 2001.07676), and all such labels by the same row.
 """
 
@@ -22,7 +22,7 @@ from promptkit.core.requests import Output, Read, ReadOutput, Request, Score, Sc
 from promptkit.models.hf.forward import Forward
 from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.masked_lm import MaskedLM
-from promptkit.models.hf.pooling import hidden_state
+from promptkit.models.hf.pooling import read_output
 from promptkit.models.hf.rows import LOGITS_AT_ONCE, groups, padded
 from promptkit.models.hf.tensors import interventions_of
 from promptkit.models.hf.verify import padding_matters
@@ -156,13 +156,6 @@ class MaskedForward(Forward):
 
 
 def _read_output(verb: Read, row: _Row, logprobs: Tensor, layers: Sequence[Tensor]) -> ReadOutput:
-    best = logprobs.topk(verb.top_m)
-    hidden = None
-    if verb.hidden_layer is not None:
-        stop = row.position + 1 if verb.mean_from is None else len(row.ids)
-        hidden = hidden_state(verb, layers[verb.hidden_layer][:stop])
-    return ReadOutput(
-        logprobs=tuple(logprobs[[*verb.token_ids]].tolist()),
-        top=tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
-        hidden=hidden,
-    )
+    """Returns the output of a request: the state at the mask, or a mean over the whole text."""
+    stop = row.position + 1 if verb.mean_from is None else len(row.ids)
+    return read_output(verb, logprobs, [states[:stop] for states in layers])

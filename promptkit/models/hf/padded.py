@@ -19,7 +19,7 @@ from promptkit.models.hf.decoding import next_token
 from promptkit.models.hf.forward import CausalForward
 from promptkit.models.hf.hidden_edits import edited
 from promptkit.models.hf.kv_cache import KeyValues
-from promptkit.models.hf.pooling import hidden_state
+from promptkit.models.hf.pooling import read_output
 from promptkit.models.hf.tensors import interventions_of
 
 
@@ -84,13 +84,7 @@ class PaddedForward(CausalForward):
         logits, layers = self._logits(
             [prompt], interventions, prompt_length=length, first=length - 1, all_layers=verb.hidden_layer is not None
         )
-        scores = logits[0, -1].float().log_softmax(-1)
-        best = scores.topk(verb.top_m)
-        return ReadOutput(
-            logprobs=tuple(scores[list(verb.token_ids)].tolist()),
-            top=tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
-            hidden=None if verb.hidden_layer is None else hidden_state(verb, layers[verb.hidden_layer][0]),
-        )
+        return read_output(verb, logits[0, -1].float().log_softmax(-1), [states[0] for states in layers])
 
     def _logits(
         self,

@@ -1,11 +1,13 @@
-"""The hidden state that answers a `Read` request: the state at the last position, or a mean over positions."""
+"""The output of a `Read` request: log-probabilities, and the state at the last position or a mean over positions."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from promptkit.core.arrays import Array
-from promptkit.core.requests import Read
+from promptkit.core.requests import Read, ReadOutput
 from promptkit.models.hf.tensors import array_of
 
 
@@ -19,3 +21,19 @@ def hidden_state(verb: Read, states: Tensor) -> Array:
     """
     state = states[-1] if verb.mean_from is None else states[verb.mean_from :].float().mean(0)
     return array_of(state)
+
+
+def read_output(verb: Read, logprobs: Tensor, layers: Sequence[Tensor]) -> ReadOutput:
+    """Returns the output of a request.
+
+    Args:
+        verb: What to read.
+        logprobs: The log-probabilities of all tokens, shape (vocabulary,).
+        layers: The states of every layer, each as in `hidden_state`; empty if no state is read.
+    """
+    best = logprobs.topk(min(verb.top_m, len(logprobs)))
+    return ReadOutput(
+        logprobs=tuple(logprobs[[*verb.token_ids]].tolist()),
+        top=tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
+        hidden=None if verb.hidden_layer is None else hidden_state(verb, layers[verb.hidden_layer]),
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,26 +16,12 @@ from promptkit.core.manipulation import BindContext
 from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.models.client import CachedModel
 from promptkit.models.hf.encoder_decoder_lm import EncoderDecoderLM
-from tests.support.bidirectional import ENCODER_DECODERS, make, save
+from tests.support.bidirectional import ENCODER_DECODERS, make
 from tests.support.errors import refused
-from tests.support.hf_models import answer, numbers
+from tests.support.hf_models import LoadModel, answer, numbers
 
 WORDS = {"negative": "bad and dull", "positive": "good"}
 TEXTS = ["a good evening", "never again! a bad, dull film\n\nand long", "500", "as far as one may think", "", "liked it"]
-LoadKind = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def load(tmp_path_factory: pytest.TempPathFactory) -> LoadKind:
-    """Returns `load(kind, **settings)`, which loads a tiny model that is saved once."""
-    folders: dict[str, Path] = {}
-
-    def load_kind(kind: str, **settings: Any) -> Any:
-        if kind not in folders:
-            folders[kind] = save(tmp_path_factory.mktemp(kind), kind)
-        return pk.load(str(folders[kind]), **settings)
-
-    return load_kind
 
 
 def rendered_rows(model: Any, texts: list[str] = TEXTS, **options: Any) -> list[Any]:
@@ -64,7 +48,7 @@ def loss_logprobs(model: Any, tokenizer: Any, prompt: str, label: str) -> list[f
 
 
 @pytest.mark.parametrize("kind", ENCODER_DECODERS)
-def test_labels_are_scored_as_by_the_loss_of_transformers(load: LoadKind, kind: str) -> None:
+def test_labels_are_scored_as_by_the_loss_of_transformers(load: LoadModel, kind: str) -> None:
     model, tokenizer = make(kind)
     loaded = load(kind, batch_tokens=96)
     for text, output in zip(TEXTS, answer(loaded, requests_of(loaded)), strict=True):
@@ -74,7 +58,7 @@ def test_labels_are_scored_as_by_the_loss_of_transformers(load: LoadKind, kind: 
 
 
 @pytest.mark.parametrize("kind", ["t5", "bart"])
-def test_prompts_and_labels_equal_the_tokenizers_own_encoding(load: LoadKind, kind: str) -> None:
+def test_prompts_and_labels_equal_the_tokenizers_own_encoding(load: LoadModel, kind: str) -> None:
     loaded, tokenizer = load(kind), make(kind)[1]
     for text, row in zip(TEXTS, rendered_rows(loaded), strict=True):
         assert list(row.input.ids) == tokenizer(prompt_text(text)).input_ids
@@ -82,11 +66,11 @@ def test_prompts_and_labels_equal_the_tokenizers_own_encoding(load: LoadKind, ki
         assert row.targets == tuple(WORDS.values())
         targets = [tokenizer(text_target=word).input_ids for word in WORDS.values()]
         begins = targets[0][:1] if kind == "bart" else []
-        assert [begins + [*ids] for ids in row.continuations] == targets
+        assert [[*begins, *ids] for ids in row.continuations] == targets
 
 
 @pytest.mark.parametrize("kind", ENCODER_DECODERS)
-def test_greedy_texts_equal_those_of_transformers(load: LoadKind, kind: str) -> None:
+def test_greedy_texts_equal_those_of_transformers(load: LoadModel, kind: str) -> None:
     model, tokenizer = make(kind)
     loaded = load(kind, batch_tokens=200)
     inputs = [row.input for row in rendered_rows(loaded)]
@@ -104,7 +88,7 @@ def test_greedy_texts_equal_those_of_transformers(load: LoadKind, kind: str) -> 
         assert generation.text == tokenizer.decode(written, clean_up_tokenization_spaces=False)
 
 
-def test_samples_do_not_depend_on_the_batch(load: LoadKind) -> None:
+def test_samples_do_not_depend_on_the_batch(load: LoadModel) -> None:
     loaded = load("t5")
     verb = Generate(max_tokens=6, n=3, temperature=1.0, seed=4)
     requests = [Request(input=row.input, verb=verb) for row in rendered_rows(loaded)]
@@ -119,7 +103,7 @@ def test_samples_do_not_depend_on_the_batch(load: LoadKind) -> None:
     assert rest.generations == together[0].generations[1:]
 
 
-def test_stop_strings_and_ends_end_a_text(load: LoadKind) -> None:
+def test_stop_strings_and_ends_end_a_text(load: LoadModel) -> None:
     loaded = load("bart-forced")
     (prompt, *_) = (row.input for row in rendered_rows(loaded))
     (whole,) = answer(loaded, [Request(input=prompt, verb=Generate(max_tokens=8))])
@@ -130,7 +114,7 @@ def test_stop_strings_and_ends_end_a_text(load: LoadKind) -> None:
     assert cut.generations[0].ended == "stop"
 
 
-def test_the_encoder_reads_each_prompt_once(load: LoadKind) -> None:
+def test_the_encoder_reads_each_prompt_once(load: LoadModel) -> None:
     loaded = load("t5", batch_tokens=64)
     requests = requests_of(loaded)
     loaded.load()
@@ -143,7 +127,7 @@ def test_the_encoder_reads_each_prompt_once(load: LoadKind) -> None:
 
 
 @pytest.mark.parametrize("kind", ["t5", "bart"])
-def test_reading_equals_transformers(load: LoadKind, kind: str) -> None:
+def test_reading_equals_transformers(load: LoadModel, kind: str) -> None:
     model, _ = make(kind)
     loaded = load(kind)
     inputs = [row.input for row in rendered_rows(loaded)]
@@ -166,12 +150,12 @@ def test_reading_equals_transformers(load: LoadKind, kind: str) -> None:
             assert output.hidden.numpy() == pytest.approx(state.numpy(), abs=1e-4)
 
 
-def test_a_calibration_with_hidden_states_counts_the_layers_of_the_decoder(load: LoadKind) -> None:
+def test_a_calibration_with_hidden_states_counts_the_layers_of_the_decoder(load: LoadModel) -> None:
     assert load("bart").card.layers == 3
     assert load("t5").card.layers == 3
 
 
-def test_capabilities_are_declared_and_refused_before_weights_load(load: LoadKind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_capabilities_are_declared_and_refused_before_weights_load(load: LoadModel, monkeypatch: pytest.MonkeyPatch) -> None:
     import transformers
 
     loaded = load("t5")
@@ -194,7 +178,7 @@ def test_capabilities_are_declared_and_refused_before_weights_load(load: LoadKin
         rendered_rows(loaded, channel=True)
 
 
-def test_a_label_without_tokens_is_refused(load: LoadKind) -> None:
+def test_a_label_without_tokens_is_refused(load: LoadModel) -> None:
     bound = pk.Prompt("sentiment/review").bind(
         BindContext(ask=CachedModel(load("t5")), reader=pk.Verbalizer({"a": " ", "b": "x"}))
     )
@@ -210,5 +194,5 @@ def test_a_model_without_a_start_token_is_refused() -> None:
         EncoderDecoderLM(model)
 
 
-def test_the_kind_of_model_is_part_of_its_identity(load: LoadKind) -> None:
+def test_the_kind_of_model_is_part_of_its_identity(load: LoadModel) -> None:
     assert "EncoderDecoderBackend" in load("t5").identity().values()

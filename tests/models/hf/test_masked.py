@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +17,13 @@ from promptkit.core.manipulation import BindContext
 from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.models.client import CachedModel
 from promptkit.models.hf.masked_lm import MaskedLM
-from tests.support.bidirectional import MASKED, make, save
+from tests.support.bidirectional import MASKED, make
 from tests.support.errors import refused
-from tests.support.hf_models import answer, numbers
+from tests.support.hf_models import LoadModel, answer, numbers
 
 WORDS = {"negative": "terrible", "positive": "great", "mixed": "so so"}
 TEXTS = ["a good evening", "never again! a bad, dull film\n\nand long", "500", "as far as one may think", "", "liked it"]
 TEMPLATE = "{% block input %}{{ text }}{% endblock %}{% block target %} It was {{ label }}. Yes{% endblock %}"
-LoadKind = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def load(tmp_path_factory: pytest.TempPathFactory) -> LoadKind:
-    """Returns `load(kind, **settings)`, which loads a tiny model that is saved once."""
-    folders: dict[str, Path] = {}
-
-    def load_kind(kind: str, **settings: Any) -> Any:
-        if kind not in folders:
-            folders[kind] = save(tmp_path_factory.mktemp(kind), kind)
-        return pk.load(str(folders[kind]), **settings)
-
-    return load_kind
 
 
 def rendered_rows(
@@ -73,7 +59,7 @@ def pseudo_log_likelihood(model: Any, tokenizer: Any, text: str, label: str, aft
 
 
 @pytest.mark.parametrize("kind", MASKED)
-def test_labels_have_their_pseudo_log_likelihood(load: LoadKind, kind: str) -> None:
+def test_labels_have_their_pseudo_log_likelihood(load: LoadModel, kind: str) -> None:
     model, tokenizer = make(kind)
     loaded = load(kind, batch_tokens=96)
     for text, output in zip(TEXTS, answer(loaded, requests_of(loaded)), strict=True):
@@ -84,7 +70,7 @@ def test_labels_have_their_pseudo_log_likelihood(load: LoadKind, kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
-def test_the_prompt_is_the_tokenizers_own_encoding_with_a_mask(load: LoadKind, kind: str) -> None:
+def test_the_prompt_is_the_tokenizers_own_encoding_with_a_mask(load: LoadModel, kind: str) -> None:
     loaded, tokenizer = load(kind), make(kind)[1]
     for text, row in zip(TEXTS, rendered_rows(loaded), strict=True):
         assert list(row.input.ids) == tokenizer(f"{text} It was {tokenizer.mask_token}. Yes").input_ids
@@ -102,7 +88,7 @@ def test_the_prompt_is_the_tokenizers_own_encoding_with_a_mask(load: LoadKind, k
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
-def test_demonstrations_are_complete_texts_before_the_masked_one(load: LoadKind, kind: str) -> None:
+def test_demonstrations_are_complete_texts_before_the_masked_one(load: LoadModel, kind: str) -> None:
     loaded, tokenizer = load(kind), make(kind)[1]
     pool = [LabeledExample(id=f"r{i}", inputs={"text": f"film {i}"}, label="positive") for i in range(2)]
     (row,) = rendered_rows(loaded, ["a film"], pool=pool, demos=pk.demos.first(k=2), words=WORDS)
@@ -110,7 +96,7 @@ def test_demonstrations_are_complete_texts_before_the_masked_one(load: LoadKind,
     assert list(row.input.ids) == tokenizer(f"{shown}a film It was {tokenizer.mask_token}. Yes").input_ids
 
 
-def test_a_label_of_one_token_takes_one_row_and_longer_ones_a_row_for_each_token(load: LoadKind) -> None:
+def test_a_label_of_one_token_takes_one_row_and_longer_ones_a_row_for_each_token(load: LoadModel) -> None:
     loaded = load("bert")
     loaded.load()
     rows: list[int] = []
@@ -125,7 +111,7 @@ def test_a_label_of_one_token_takes_one_row_and_longer_ones_a_row_for_each_token
         assert sum(rows) == count
 
 
-def test_labels_that_merge_with_the_text_beside_them_are_scored_with_it(load: LoadKind) -> None:
+def test_labels_that_merge_with_the_text_beside_them_are_scored_with_it(load: LoadModel) -> None:
     loaded, (model, tokenizer) = load("roberta"), make("roberta")
     template = "{% block input %}{{ text }}{% endblock %}{% block target %} {{ label }}ood{% endblock %}"
     words = {"positive": "g", "negative": "x"}
@@ -141,7 +127,7 @@ def test_labels_that_merge_with_the_text_beside_them_are_scored_with_it(load: Lo
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
-def test_reading_at_the_mask_equals_transformers(load: LoadKind, kind: str) -> None:
+def test_reading_at_the_mask_equals_transformers(load: LoadModel, kind: str) -> None:
     model, tokenizer = make(kind)
     loaded = load(kind)
     inputs = [row.input for row in rendered_rows(loaded)]
@@ -162,7 +148,7 @@ def test_reading_at_the_mask_equals_transformers(load: LoadKind, kind: str) -> N
             assert output.hidden.numpy() == pytest.approx(state.numpy(), abs=1e-4)
 
 
-def test_texts_without_a_mask_have_mean_states_and_nothing_else(load: LoadKind) -> None:
+def test_texts_without_a_mask_have_mean_states_and_nothing_else(load: LoadModel) -> None:
     loaded, (model, _) = load("bert"), make("bert")
     ids = (2, 9, 8, 7, 3)
     (output,) = answer(loaded, [Request(input=TextInput(ids=ids), verb=Read(hidden_layer=-1, mean_from=1))])
@@ -173,9 +159,9 @@ def test_texts_without_a_mask_have_mean_states_and_nothing_else(load: LoadKind) 
             answer(loaded, [Request(input=TextInput(ids=(*ids, *[4] * masks)), verb=verb)])
 
 
-def test_a_model_without_an_attention_mask_computes_rows_of_one_length_together(load: LoadKind) -> None:
+def test_a_model_without_an_attention_mask_computes_rows_of_one_length_together(load: LoadModel) -> None:
     loaded, (model, _) = load("fnet"), make("fnet")
-    prompts = [tuple(range(5, 5 + length)) + (4,) + tuple(range(20, 20 + length % 3)) for length in range(1, 7)]
+    prompts = [(*tuple(range(5, 5 + length)), 4, *tuple(range(20, 20 + length % 3))) for length in range(1, 7)]
     verb = Score(continuations=((5,), (6, 7), (8, 9, 10)))
     for prompt, output in zip(
         prompts, answer(loaded, [Request(input=TextInput(ids=p), verb=verb) for p in prompts]), strict=True
@@ -188,7 +174,7 @@ def test_a_model_without_an_attention_mask_computes_rows_of_one_length_together(
                 assert scores[place] == pytest.approx(expected.item(), abs=1e-4)
 
 
-def test_a_head_that_needs_all_positions_gives_the_same_scores(load: LoadKind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_that_needs_all_positions_gives_the_same_scores(load: LoadModel, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load("bert")
     expected = [numbers(output) for output in answer(loaded, requests_of(loaded))]
     monkeypatch.setattr(MaskedLM, "head_takes_one_position", False)
@@ -196,21 +182,21 @@ def test_a_head_that_needs_all_positions_gives_the_same_scores(load: LoadKind, m
         assert numbers(output) == pytest.approx(values, abs=1e-5)
 
 
-def test_the_context_counts_the_positions_that_the_model_has(load: LoadKind) -> None:
+def test_the_context_counts_the_positions_that_the_model_has(load: LoadModel) -> None:
     assert load("roberta").card.context_length == load("bert").card.context_length == 256
     longest = TextInput(ids=(0, *[9] * 253, 4, 2))
     loaded = load("roberta")
     answer(loaded, [Request(input=longest, verb=Read(top_m=1))])
 
 
-def test_the_longest_label_counts_for_the_context(load: LoadKind) -> None:
+def test_the_longest_label_counts_for_the_context(load: LoadModel) -> None:
     pool = [LabeledExample(id=f"r{i}", inputs={"text": f"film {i} " * 20}, label="positive") for i in range(9)]
     (row,) = rendered_rows(load("bert"), ["a film"], pool=pool, demos=pk.demos.first(k=9))
     assert row.dropped
     assert len(row.input.ids) - 1 + max(map(len, row.continuations)) <= 256
 
 
-def test_capabilities_are_declared_and_refused_before_weights_load(load: LoadKind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_capabilities_are_declared_and_refused_before_weights_load(load: LoadModel, monkeypatch: pytest.MonkeyPatch) -> None:
     import transformers
 
     loaded = load("bert")
@@ -236,13 +222,13 @@ def test_capabilities_are_declared_and_refused_before_weights_load(load: LoadKin
 @pytest.mark.parametrize(
     "target", ["{{ label }} or {{ label }}", "{{ label }}{% if label == 'great' %}!{% else %}.{% endif %}"]
 )
-def test_a_template_must_have_the_label_in_one_place(load: LoadKind, target: str) -> None:
+def test_a_template_must_have_the_label_in_one_place(load: LoadModel, target: str) -> None:
     template = "{% block input %}{{ text }}{% endblock %}{% block target %} " + target + "{% endblock %}"
     with refused(TemplateError, "no-single-slot"):
         rendered_rows(load("bert"), template=template)
 
 
-def test_filters_of_the_label_apply_to_what_is_scored(load: LoadKind) -> None:
+def test_filters_of_the_label_apply_to_what_is_scored(load: LoadModel) -> None:
     template = "{% block input %}{{ text }}{% endblock %}{% block target %} It was {{ label | upper }}!{% endblock %}"
     (row,) = rendered_rows(load("roberta"), ["a"], template=template)
     assert row.targets == ("TERRIBLE", "GREAT", "SO SO")
@@ -257,12 +243,12 @@ def test_a_tokenizer_without_a_mask_is_refused(tmp_path: Path) -> None:
         _ = pk.load(str(tmp_path)).card
 
 
-def test_control_tokens_in_data_are_encoded_as_text(load: LoadKind) -> None:
+def test_control_tokens_in_data_are_encoded_as_text(load: LoadModel) -> None:
     loaded = load("bert")
     (row,) = rendered_rows(loaded, ["[MASK] good [SEP] [CLS]"])
     assert [row.input.ids.count(token) for token in (2, 3, 4)] == [1, 1, 1]
     assert len(answer(loaded, [Request(input=row.input, verb=Score(continuations=row.continuations))])) == 1
 
 
-def test_the_kind_of_model_is_part_of_its_identity(load: LoadKind) -> None:
+def test_the_kind_of_model_is_part_of_its_identity(load: LoadModel) -> None:
     assert "MaskedBackend" in load("bert").identity().values()
