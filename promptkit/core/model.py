@@ -69,7 +69,9 @@ class Card:
 
     tokenizer: Tokenizer
     d_model: int
-    """The width of token embeddings and hidden states."""
+    """The width of hidden states."""
+    embedding_width: int
+    """The width of token embeddings; that of hidden states for most models."""
     vocabulary: int
     """The number of rows of the embedding."""
     layers: int

@@ -117,7 +117,7 @@ class DryRunModel:
 
     def embed(self, ids: Sequence[int]) -> Array:
         """Returns zero vectors of the requested shape."""
-        return zeros(len(ids), self.card.d_model)
+        return zeros(len(ids), self.card.embedding_width)
 
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
         """Raises NeedsAnswer, because the card does not state the shape of keys and values."""

@@ -7,6 +7,7 @@ model may specify, is left to the code that compares vectors.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -22,7 +23,8 @@ from promptkit.core.requests import Output, Read, ReadOutput, Request
 from promptkit.models import registry
 from promptkit.models.base import BatchedEngine
 from promptkit.models.files.device import device_of
-from promptkit.models.files.pretrained import card, fetched, read_config
+from promptkit.models.files.dimensions import dimensions_of
+from promptkit.models.files.pretrained import card, fetched, load_weights, read_config
 from promptkit.models.files.source import Source, resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.hf.pooling import hidden_state
@@ -88,10 +90,10 @@ class EncoderModel(BatchedEngine):
     def card(self) -> Card:
         """The model's card; the context length does not count special tokens."""
         stated = _read_json(self._files / "sentence_bert_config.json") or {}
-        limits = (stated.get("max_seq_length"), self._tokenizer.max_length, self._config.max_position_embeddings)
+        limits = (stated.get("max_seq_length"), self._tokenizer.max_length, dimensions_of(self._config).context_length)
         before, after = self._tokenizer.frame
         longest = min(limit for limit in limits if limit) - len(before) - len(after)
-        return card(self._config, self._tokenizer, at_most=longest)
+        return card(self._config, self._tokenizer, self.name, at_most=longest)
 
     @cached_property
     def _tokenizer(self) -> TextTokenizer:
@@ -139,14 +141,18 @@ class EncoderModel(BatchedEngine):
         with torch.no_grad():
             states = self._model(ids.to(self._device), attention_mask=mask.to(self._device)).last_hidden_state
         return tuple(
-            ReadOutput(hidden=hidden_state(VECTOR, state[: len(row)])) for state, row in zip(states, rows, strict=True)
+            ReadOutput(hidden=hidden_state(VECTOR, state[: len(row)], self.card.d_model))
+            for state, row in zip(states, rows, strict=True)
         )
 
     @cached_property
     def _model(self) -> PreTrainedModel:
-        from transformers import AutoModel
+        from transformers import MODEL_MAPPING, AutoModel
 
-        loaded = fetched(AutoModel, self._source, self.name, dtype=torch.float32)
+        kind: Any = MODEL_MAPPING[type(self._config)]
+        pooled = "add_pooling_layer" in inspect.signature(kind.__init__).parameters
+        without_pooler = {"add_pooling_layer": False} if pooled else {}  # the mean of states is taken instead
+        loaded: Any = load_weights(AutoModel, self._source, self._config, self.name, dtype=torch.float32, **without_pooler)
         model: PreTrainedModel = loaded.eval().requires_grad_(False).to(self._device)
         return model
 

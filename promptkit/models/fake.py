@@ -83,6 +83,7 @@ class FakeModel(BatchedEngine):
         self.card = Card(
             tokenizer=ByteTokenizer(),
             d_model=D_MODEL,
+            embedding_width=D_MODEL,
             vocabulary=VOCABULARY,
             layers=1,
             kv_heads=1,

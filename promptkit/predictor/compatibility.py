@@ -88,7 +88,7 @@ def _check_context(modifiers: Sequence[Modifier], model: Model) -> None:
 
 def base_of(model: Model) -> dict[str, str | int]:
     """Returns the identity that the base model of a checkpoint must match: its weights, tokenizer and width, on any engine."""
-    return {**content_of(model.name, model.identity()), "d_model": model.card.d_model}
+    return {**content_of(model.name, model.identity()), "d_model": model.card.embedding_width}
 
 
 def content_of(name: str, identity: Mapping[str, object]) -> dict[str, str | int]:

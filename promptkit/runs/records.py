@@ -12,12 +12,13 @@ import numpy as np
 
 from promptkit.align.vote import majority
 from promptkit.core.alignment import Extractor, Scorer
-from promptkit.core.errors import ModelError, TemplateError
+from promptkit.core.errors import TemplateError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.hashing import short_hash
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import GenerateOutput, Output, Read, ReadOutput, ScoreOutput
 from promptkit.inputs.text.encoding import counted
+from promptkit.models.finite import not_finite
 from promptkit.runs.folder import File
 from promptkit.runs.schema import ContinuationRecord, GenerationRecord, ReadRecord, RowRecord
 
@@ -181,12 +182,7 @@ def _scored(query: Query, scorer: Scorer, output: ScoreOutput) -> _AnswerFields:
     rendered = query.rendered
     _check_distinct(query.id, rendered)
     if not all(isfinite(x) for tokens in output.logprobs for x in tokens):
-        raise ModelError(
-            f"The model returned a log-probability that is not finite for row {query.id}",
-            code="not-finite",
-            hint="Its activations overflow at this precision: try --set dtype=bfloat16 or dtype=float32",
-            row=query.id,
-        )
+        raise not_finite(f"a log-probability for row {query.id}", row=query.id)
     candidates = scorer.candidates(query.example)
     scores = [round(value, DECIMALS) for value in scorer.align(counted(rendered, output))]
     answer: _AnswerFields = {}

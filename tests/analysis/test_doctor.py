@@ -59,7 +59,14 @@ def test_engines_agree_if_their_texts_are_equal() -> None:
 def test_different_tokens_are_named_as_a_possible_cause(merging: Any) -> None:
     model: Any = pk.load("fake:other")
     model.card = pk.load("fake").card.__class__(
-        tokenizer=merging([("a", "b")]), d_model=16, vocabulary=2, layers=1, kv_heads=1, context_length=10**6, instruct=False
+        tokenizer=merging([("a", "b")]),
+        d_model=16,
+        embedding_width=16,
+        vocabulary=2,
+        layers=1,
+        kv_heads=1,
+        context_length=10**6,
+        instruct=False,
     )
     result = diagnose(pk.load("fake"), model, TASK, PROMPT, reader_for(TASK), limit=5)
     assert result.differences[0].startswith("5 of 5 prompts")

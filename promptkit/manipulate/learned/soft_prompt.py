@@ -129,7 +129,7 @@ class SoftPrompt(TokenManipulation):
         """Returns normal vectors with the root mean square of the embedding's rows."""
         ids = shuffled_ids(ask.card.vocabulary, self.seed)[:SAMPLED]
         scale = np.sqrt(np.mean(ask.embed(ids).numpy() ** 2))
-        vectors: Floats = scale * generator("soft", self.seed).normal(size=(self.length, ask.card.d_model))
+        vectors: Floats = scale * generator("soft", self.seed).normal(size=(self.length, ask.card.embedding_width))
         return vectors
 
     def _of_tokens(self, bind_context: BindContext) -> Floats:

@@ -58,7 +58,7 @@ class Embedding:
         one_layer.num_hidden_layers = 1
         if getattr(one_layer, "layer_types", None):
             one_layer.layer_types = one_layer.layer_types[:1]
-        model = auto.from_config(one_layer, dtype=self._dtype)
+        model = auto.from_config(one_layer, dtype=self._dtype, trust_remote_code=False)
         module: nn.Embedding = model.get_input_embeddings()
         name = next(name for name, parameter in model.named_parameters() if parameter is module.weight)
         with torch.no_grad():

@@ -20,6 +20,7 @@ from typing import Any
 from promptkit.core.errors import ModelError, missing_extra
 from promptkit.core.hashing import file_sha256_hex
 from promptkit.core.paths import cache_folder
+from promptkit.models.files.weights import check_weights
 
 CONVERTER = 3
 """The version of the conversion, part of the names of converted folders; increased when their content changes."""
@@ -129,14 +130,19 @@ def _load(file: Path) -> tuple[Any, Any, bool | None]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    auto: Any = AutoModelForCausalLM
     location, name = str(file.parent), file.name
     quantization = GgufConfig(dequantize=True)
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            location, gguf_file=name, dtype=torch.float32, quantization_config=quantization
+        model, report = auto.from_pretrained(
+            location,
+            gguf_file=name,
+            dtype=torch.float32,
+            quantization_config=quantization,
+            output_loading_info=True,
+            trust_remote_code=False,
         )
-        tokenizer: Any = AutoTokenizer.from_pretrained(location, gguf_file=name)
-        return model, tokenizer, _adds_bos(file)
+        tokenizer: Any = AutoTokenizer.from_pretrained(location, gguf_file=name, trust_remote_code=False)
     except (ValueError, KeyError, IndexError, TypeError, RuntimeError, EOFError, OSError, struct.error) as error:
         raise ModelError(
             f"{name} could not be loaded as a GGUF language model: {error}",
@@ -144,6 +150,8 @@ def _load(file: Path) -> tuple[Any, Any, bool | None]:
             hint="Check that the file is complete and that transformers supports its architecture",
             file=str(file),
         ) from error
+    check_weights(model, report, name)
+    return model, tokenizer, _adds_bos(file)
 
 
 def _store(model: Any, tokenizer: Any, adds_bos: bool | None, folder: Path) -> None:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptkit.core.errors import ModelError, OutOfMemory
 from promptkit.core.model import Card
+from promptkit.models.files.dimensions import dimensions_of
 from promptkit.models.files.quiet import quiet
 from promptkit.models.files.source import LOCAL, Source
 from promptkit.models.files.tokenizer import TransformersTokenizer
+from promptkit.models.files.weights import check_weights
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedModel
 
-UNBOUNDED = 2**31
-"""The context length of a model whose configuration does not state one, such as a recurrent model."""
 PARTS = {"AutoConfig": "configuration", "AutoTokenizer": "tokenizer"}
 """The part of a model that a class of transformers loads; the weights, for all others."""
 
 
 def fetched(auto: Any, source: Source, name: str, **options: object) -> Any:
-    """Loads a part of a model with `auto.from_pretrained`.
+    """Loads a part of a model with `auto.from_pretrained`, without ever executing code of the model's files.
 
     Args:
         auto: A class of transformers, such as `AutoConfig`.
@@ -35,7 +36,7 @@ def fetched(auto: Any, source: Source, name: str, **options: object) -> Any:
     """
     try:
         with quiet():
-            return auto.from_pretrained(source.location, revision=source.commit, **options)
+            return auto.from_pretrained(source.location, revision=source.commit, trust_remote_code=False, **options)
     except Exception as error:
         import torch
 
@@ -43,7 +44,46 @@ def fetched(auto: Any, source: Source, name: str, **options: object) -> Any:
             raise OutOfMemory(
                 f"The weights of {name} do not fit in memory", code="out-of-memory", hint="Try --set dtype=bfloat16", model=name
             ) from None
-        raise _unloadable(PARTS.get(auto.__name__, "weights"), source, name, error) from error
+        part = PARTS.get(auto.__name__, "weights")
+        if "trust_remote_code" in str(error):
+            raise _needs_code(part, name) from None
+        raise _unloadable(part, source, name, error) from error
+
+
+def load_weights(auto: Any, source: Source, config: PretrainedConfig, name: str, **options: object) -> PreTrainedModel:
+    """Loads a model whose weights all come from its files.
+
+    Args:
+        auto: An auto class of transformers, such as `AutoModelForCausalLM`.
+        source: The model's files.
+        config: The whole configuration of the model.
+        name: The model as the user named it, for error messages.
+        options: Further arguments of `from_pretrained`.
+
+    Raises:
+        ModelError: If weights are missing, unexpected or wrongly shaped, or as `fetched`.
+    """
+    model, report = fetched(auto, source, name, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+    if getattr(model, "peft_config", None):
+        raise ModelError(
+            f"The files of the model {name} contain an adapter of PEFT, which belongs to the weights of another model",
+            code="adapter-in-model",
+            hint="Merge the adapter (merge_and_unload) and save the model, or import a prompt with promptkit convert",
+            model=name,
+        )
+    check_weights(model, report, name, config)
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def _needs_code(part: str, name: str) -> ModelError:
+    return ModelError(
+        f"The {part} of the model {name} needs code from the model's files, which is never executed",
+        code="remote-code",
+        hint="Use a model whose architecture is part of transformers, or a newer transformers",
+        model=name,
+        part=part,
+    )
 
 
 def _unloadable(part: str, source: Source, name: str, error: Exception) -> ModelError:
@@ -77,40 +117,67 @@ def read_tokenizer(source: Source, name: str) -> TransformersTokenizer:
     return TransformersTokenizer(fetched(AutoTokenizer, source, name))
 
 
-def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, *, at_most: int | None = None) -> Card:
+def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, name: str, *, at_most: int | None = None) -> Card:
     """Returns the model card, which manipulations are allowed to see.
 
     Args:
-        config: The whole transformers configuration.
+        config: The whole transformers configuration of the model.
         tokenizer: The tokenizer.
+        name: The model as the user named it, for error messages.
         at_most: An upper bound of the context length.
+
+    Raises:
+        ModelError: If the tokenizer has a token that prompts can contain and the embedding does not have.
     """
-    config = config.get_text_config()
-    length = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or UNBOUNDED
-    kv_heads = int(getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", 0) or 0)
+    sizes = dimensions_of(config)
+    check_vocabulary(tokenizer, sizes.vocabulary, name)
     return Card(
         tokenizer=tokenizer,
-        d_model=config.hidden_size,
-        vocabulary=config.vocab_size,
-        layers=config.num_hidden_layers,
-        kv_heads=kv_heads,
-        context_length=min(length, at_most or length),
+        d_model=sizes.state_width,
+        embedding_width=sizes.embedding_width,
+        vocabulary=sizes.vocabulary,
+        layers=sizes.layers,
+        kv_heads=sizes.kv_heads,
+        context_length=min(sizes.context_length, at_most or sizes.context_length),
         instruct=tokenizer.has_chat,
+    )
+
+
+def check_vocabulary(tokenizer: TransformersTokenizer, rows: int, name: str) -> None:
+    """Checks that the embedding has a row for every token that a prompt can contain.
+
+    Args:
+        tokenizer: The tokenizer.
+        rows: The number of rows of the embedding.
+        name: The model as the user named it, for error messages.
+
+    Raises:
+        ModelError: If it has not.
+    """
+    token_id, token = tokenizer.largest
+    if token_id < rows:
+        return
+    raise ModelError(
+        f"The tokenizer of the model {name} has the token {token!r} with the id {token_id}, and the embedding has {rows} rows",
+        code="vocabulary-too-large",
+        hint="Save the model with resized embeddings (model.resize_token_embeddings), or use the tokenizer of its base model",
+        model=name,
+        id=token_id,
+        rows=rows,
     )
 
 
 def caps_attention_logits(config: PretrainedConfig) -> bool:
     """Returns whether the model applies a soft cap to its attention logits, as Gemma 2 does."""
-    return bool(getattr(config.get_text_config(), "attn_logit_softcapping", None))
+    return bool(getattr(config, "attn_logit_softcapping", None))
 
 
-def end_tokens(source: Source, tokenizer: TransformersTokenizer) -> frozenset[int]:
-    """Returns the tokens that end a text: those of the tokenizer, and those of the model's generation settings."""
+def end_tokens(source: Source, config: PretrainedConfig, tokenizer: TransformersTokenizer) -> frozenset[int]:
+    """Returns the tokens that end a text: those of the tokenizer, the configuration and the generation settings together."""
     from transformers import GenerationConfig
 
-    try:
-        eos = GenerationConfig.from_pretrained(source.location, revision=source.commit or "main").eos_token_id
-    except (OSError, ValueError):  # the file with generation settings is optional
-        eos = None
-    listed = eos if isinstance(eos, list) else [] if eos is None else [eos]
+    stated = [getattr(part, "eos_token_id", None) for part in (config, config.get_text_config())]
+    with suppress(OSError, ValueError):  # the file with generation settings is optional
+        stated.append(GenerationConfig.from_pretrained(source.location, revision=source.commit or "main").eos_token_id)
+    listed = [token for ids in stated for token in (ids if isinstance(ids, (list, tuple)) else [ids]) if token is not None]
     return frozenset(listed) | frozenset(tokenizer.ends)

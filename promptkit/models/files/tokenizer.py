@@ -99,6 +99,20 @@ class TransformersTokenizer:
         end = self._tokenizer.eos_token_id
         return () if end is None else (int(end),)
 
+    @cached_property
+    def largest(self) -> tuple[int, str]:
+        """The largest id that a prompt can contain, and its token.
+
+        A control token that is neither in the chat template nor added to texts does not count: no text is encoded as it.
+        """
+        used = {*self.ends, *(token for ids in self.frame for token in ids)}
+        unused = set(self.control.values()) - used
+        chat = str(self._tokenizer.chat_template or "")
+        unused -= {token_id for name, token_id in self.control.items() if name in chat}
+        last = self._backend.get_vocab_size(with_added_tokens=False) - 1
+        largest = max(used | (set(self._added) - unused) | ({last} - unused - {-1}), default=0)
+        return largest, self.name(largest)
+
     def encode(self, text: str) -> Encoding:
         """Encodes a text without adding or parsing special tokens.
 

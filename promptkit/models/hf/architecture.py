@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from promptkit.core.errors import Unsupported
+
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
@@ -48,6 +50,29 @@ def architecture_of(config: PretrainedConfig) -> Architecture:
     if seq2seq and getattr(type(config), "is_encoder_decoder", False):
         return Architecture(kind="unsupported", reason=f"it is only one half of an encoder-decoder model ({config.model_type})")
     return Architecture(kind="unsupported", reason=_not_a_language_model(config))
+
+
+def check_causal(config: PretrainedConfig, name: str) -> None:
+    """Checks that a configuration is that of a causal language model.
+
+    Args:
+        config: As for `architecture_of`.
+        name: The model as the user named it.
+
+    Raises:
+        Unsupported: If it is not.
+    """
+    architecture = architecture_of(config)
+    if architecture.kind == "causal":
+        return
+    alternative = "" if architecture.kind == "unsupported" else "; this one runs on hf, by its name without an engine"
+    raise Unsupported(
+        f"The model {name} is not a causal language model: {architecture.reason}",
+        code="not-causal",
+        hint=f"Use a causal language model{alternative}",
+        model=name,
+        kind=architecture.kind,
+    )
 
 
 def _encoder_decoder(config: PretrainedConfig, *, reads_text: bool) -> Architecture:

@@ -18,7 +18,7 @@ from promptkit.models.hf.forward import Forward
 from promptkit.models.hf.masked import MaskedForward
 from promptkit.models.hf.masked_lm import MaskedLM
 from promptkit.models.hf.padded import PaddedForward
-from promptkit.models.hf.verify import packed_forward
+from promptkit.models.hf.verify import check_probe, packed_forward
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -87,6 +87,7 @@ class CausalBackend(Backend):
     def forward(self, model: Any, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn) -> Forward:
         """Returns a packed forward pass if the model supports it, and otherwise a padded one."""
         causal_lm = CausalLM(model)
+        check_probe(causal_lm, self.name)
         if packed:
             forward, reason = packed_forward(causal_lm, batch_tokens=batch_tokens)
             if forward is not None:

@@ -6,7 +6,8 @@ is the only module of the engine that looks inside them. All others work with Py
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from promptkit.core.errors import Unsupported
 from promptkit.models.hf.frozen_model import FrozenModel
 from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.lm_head import LMHead
+from promptkit.models.hf.rope import RopeState, depends_on_length
 
 if TYPE_CHECKING:
     from promptkit.core.inputs import Interventions, KVPrefix
@@ -29,12 +31,17 @@ OUTPUT_PROJECTIONS = frozenset({"o_proj", "c_proj", "out_proj", "dense", "wo"})
 class CausalLM(FrozenModel):
     """A frozen causal language model of transformers, with a language modeling head."""
 
-    # ---- what the model is ---------------------------------------------------------------------------
+    def __init__(self, model: Any) -> None:
+        """Wraps a `transformers.PreTrainedModel`."""
+        from transformers import PreTrainedModel
 
-    @property
-    def model_type(self) -> str:
-        """The name of the architecture in transformers, such as `llama`."""
-        return str(self._model.config.model_type)
+        super().__init__(model)
+        decoder = model.get_decoder()  # for some models a module of that name in the output head
+        self._decoder: Any = decoder if isinstance(decoder, PreTrainedModel) else model.base_model
+        self._slices_logits = "logits_to_keep" in self._parameters
+        self._rope_state = RopeState(model.modules() if self.depends_on_length else ())
+
+    # ---- what the model is ---------------------------------------------------------------------------
 
     @property
     def num_layers(self) -> int:
@@ -52,10 +59,11 @@ class CausalLM(FrozenModel):
         types = getattr(self._config, "layer_types", None)
         return None if types is None else tuple(types)
 
-    @property
-    def rope_settings(self) -> str:
-        """The settings of the rotary embedding, as text; empty if there is none."""
-        return str(getattr(self._config, "rope_parameters", None) or getattr(self._config, "rope_scaling", None) or "")
+    @cached_property
+    def depends_on_length(self) -> bool:
+        """Whether the rotary embedding is scaled by the length of the sequence."""
+        settings = getattr(self._config, "rope_parameters", None) or getattr(self._config, "rope_scaling", None)
+        return depends_on_length(str(settings))
 
     @property
     def residual_multiplier(self) -> float:
@@ -141,19 +149,22 @@ class CausalLM(FrozenModel):
             The last hidden states, shape (T, d_model); and with `all_layers` the states of every layer, embeddings first, each
             of shape (T, d_model).
         """
-        output = self._model.get_decoder()(
+        output = self._decoder(
             **self.inputs(row.ids[None], row.interventions.vectors),
             position_ids=row.learned_tokens + row.positions[None],
             use_cache=False,
             output_hidden_states=all_layers,
             packed=row,
         )
-        return output.last_hidden_state[0], [states[0] for states in output.hidden_states] if all_layers else ()
+        if not all_layers:
+            return output.last_hidden_state[0], ()
+        layers = (*output.hidden_states[:-1], output.last_hidden_state)  # some models list other states than the last one
+        return output.last_hidden_state[0], [states.squeeze(-3) for states in layers]
 
     def logits(
         self, ids: Tensor, mask: Tensor, interventions: Interventions[Tensor], *, first: int, all_layers: bool = False
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        """Runs padded rows through the model.
+        """Runs padded rows through the model; if it `depends_on_length`, the rows must have one length.
 
         Args:
             ids: Token ids, shape (rows, width); a negative id refers to a learned vector.
@@ -169,21 +180,34 @@ class CausalLM(FrozenModel):
         options: dict[str, Any] = {"use_cache": bool(interventions.prefixes)}
         if interventions.prefixes:
             options[self.cache_argument] = _prefix_cache(interventions.prefixes, rows=len(ids), dtype=self.dtype)
-        if "logits_to_keep" in self._parameters:
+        if self._slices_logits:
             options["logits_to_keep"] = ids.shape[1] - first
         inputs = self.inputs(ids, interventions.vectors)
-        output = self._model(**inputs, **options, attention_mask=mask, output_hidden_states=all_layers)
-        logits = output.logits if "logits_to_keep" in self._parameters else output.logits[:, first:]
-        return logits, output.hidden_states if all_layers else ()
+        self._rope_state.restore()
+        with self._recording_output() as decoder_output:
+            output = self._model(**inputs, **options, attention_mask=mask, output_hidden_states=all_layers)
+        logits = output.logits if self._slices_logits else output.logits[:, first:]
+        return logits, (*output.hidden_states[:-1], decoder_output[0].last_hidden_state) if all_layers else ()
 
     def keys_values(self, ids: Sequence[int]) -> KeyValues:
         """Returns the keys and values of a text, as the model's own attention computes them."""
         from transformers import DynamicCache
 
         cache: Any = DynamicCache()
+        self._rope_state.restore()
         with torch.no_grad():
             self._model(torch.tensor([ids], device=self.device), use_cache=True, **{self.cache_argument: cache})
         return {number: (layer.keys[0], layer.values[0]) for number, layer in enumerate(cache.layers)}
+
+    @contextmanager
+    def _recording_output(self) -> Iterator[list[Any]]:
+        """Context manager that records what the decoder returns to the output head."""
+        outputs: list[Any] = []
+        hook = self._decoder.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+        try:
+            yield outputs
+        finally:
+            hook.remove()
 
 
 def _prefix_cache(prefixes: Sequence[KVPrefix[Tensor]], *, rows: int, dtype: torch.dtype) -> Any:

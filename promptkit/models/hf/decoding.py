@@ -15,6 +15,7 @@ from promptkit.core.inputs import Interventions
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import GenerateOutput, Request
 from promptkit.models.batching import tree
+from promptkit.models.finite import not_finite
 from promptkit.models.generation import Text, outputs_of, texts_of
 from promptkit.models.hf.kv_cache import GenerationCache, KeyValues
 from promptkit.models.hf.lm_head import LMHead
@@ -118,7 +119,12 @@ def next_token(logits: Tensor, text: Text) -> int:
     Args:
         logits: Shape (vocabulary,).
         text: The text so far, with its sampling settings.
+
+    Raises:
+        ModelError: If the logits have no finite largest value.
     """
+    if not torch.isfinite(logits.logsumexp(-1)):
+        raise not_finite("a logit")
     if text.verb.temperature == 0:
         return int(logits.argmax())
     cumulative = (logits / text.verb.temperature).softmax(-1).double().cumsum(-1)
@@ -129,7 +135,9 @@ def next_token(logits: Tensor, text: Text) -> int:
 def _next_tokens(head: LMHead, hidden: Tensor, texts: Sequence[Text]) -> list[int]:
     if all(text.verb.temperature == 0 for text in texts):
         no_tokens = torch.zeros((len(hidden), 0), dtype=torch.long, device=hidden.device)
-        _, _, best_ids = head.logprobs(hidden, no_tokens, 1)
+        _, best, best_ids = head.logprobs(hidden, no_tokens, 1)
+        if not torch.isfinite(best).all():
+            raise not_finite("a logit")
         most_likely: list[int] = best_ids[:, 0].tolist()
         return most_likely
     tokens: list[int] = []

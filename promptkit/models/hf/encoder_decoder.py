@@ -138,7 +138,8 @@ class EncoderDecoderForward(Forward):
                     length = len(requests[row.request].input.ids)
                     prompt = [states[place_of[row.request], :length] for states in encoded.layers]
                     answer = [states[number] for states in layers]
-                    outputs[row.request] = read_output(verb, scores, answer if verb.mean_from is None else prompt)
+                    read = answer if verb.mean_from is None else prompt
+                    outputs[row.request] = read_output(verb, scores, read, self.frozen.state_width)
         return [outputs[number] for number in reads]
 
     def _encode(

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import PositiveInt
@@ -21,17 +21,20 @@ from promptkit.models import registry as base
 from promptkit.models.base import BaseEngine
 from promptkit.models.batching import Plan, make_plan
 from promptkit.models.files.device import device_of
-from promptkit.models.files.pretrained import caps_attention_logits, card, end_tokens, fetched, read_config, read_tokenizer
+from promptkit.models.files.pretrained import caps_attention_logits, card, end_tokens, load_weights, read_config, read_tokenizer
 from promptkit.models.files.source import resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
+from promptkit.models.finite import check_finite
 from promptkit.models.hf.attention_heads import AttentionHeads
 from promptkit.models.hf.backends import CausalBackend, backend_of
 from promptkit.models.hf.differentiable import TorchScores
 from promptkit.models.hf.forward import CausalForward, Forward
+from promptkit.models.hf.frozen_model import FrozenModel
 from promptkit.models.hf.intervention_checks import InterventionChecks
 from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.memory import reporting_out_of_memory
-from promptkit.models.hf.tensors import interventions_of, merge_vectors, prefix_of
+from promptkit.models.hf.tensors import check_ids, interventions_of, merge_vectors, prefix_of
+from promptkit.models.hf.verify import check_sizes
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
 """The most tokens of a batch by default, for each type of device."""
@@ -81,7 +84,7 @@ class TransformersModel(BaseEngine):
     def card(self) -> Card:
         """The model's card; the tokenizer is read at the first access."""
         backend, tokenizer = self._backend, self._tokenizer
-        read = card(self._config, tokenizer, at_most=backend.longest(tokenizer))
+        read = card(self._config, tokenizer, self.name, at_most=backend.longest(tokenizer))
         return replace(read, format=backend.format(tokenizer), layers=backend.layers)
 
     @cached_property
@@ -138,6 +141,7 @@ class TransformersModel(BaseEngine):
         """Yields the outputs of one batch of the plan at a time; see `Model.answer`."""
         self.check_supported(requests)
         requests = self._merged(requests)
+        check_ids(requests, self.card)
         self._checks.check(requests)
         finished = frozenset(done)
         for indices, plan in self._plans(requests):
@@ -149,6 +153,7 @@ class TransformersModel(BaseEngine):
                 if prefix is None:
                     prefix = self._prefill(plan, [requests[i] for i in indices])
                 outputs = self._answer_or_split([requests[i] for i in batch_indices], batch.reuse, prefix)
+                check_finite(outputs, self.name)
                 yield batch_indices, tuple(outputs)
 
     def differentiable(
@@ -177,7 +182,7 @@ class TransformersModel(BaseEngine):
         return self._forward
 
     def _merged(self, requests: Sequence[Request]) -> Sequence[Request]:
-        return merge_vectors(requests, self.card.d_model)
+        return merge_vectors(requests, self.card.embedding_width)
 
     def _plans(self, requests: Sequence[Request]) -> list[tuple[list[int], Plan]]:
         """Returns a plan, with the indices of its requests, for all requests with the same prefixes and edits.
@@ -227,9 +232,11 @@ class TransformersModel(BaseEngine):
         import transformers
 
         auto = getattr(transformers, self._backend.auto)
-        model = fetched(auto, self._source, self.name, dtype=self._dtype, **self._load_attention)
+        options = {"dtype": self._dtype, **self._load_attention}
+        model: Any = load_weights(auto, self._source, self._config, self.name, **options)
         with self._reporting_out_of_memory(f"The model {self.name}"):
             model.eval().requires_grad_(False).to(self._device)
+        check_sizes(FrozenModel(model), self.card, self.name)
         packed = self._settings.attention == "packed"
         return self._backend.forward(
             model, self._tokenizer, packed=packed, batch_tokens=self._batch_tokens, warn=self._warn_unshared
@@ -247,7 +254,7 @@ class TransformersModel(BaseEngine):
     def _load_attention(self) -> Mapping[str, str]:
         """The attention that transformers loads the model with: its default, unless that ignores the model's soft cap."""
         chosen = self._settings.attention
-        if not caps_attention_logits(self._config):
+        if not caps_attention_logits(self._config.get_text_config()):
             return {} if chosen == "packed" else {"attn_implementation": chosen}
         if chosen == "sdpa":
             raise Unsupported(
@@ -261,7 +268,7 @@ class TransformersModel(BaseEngine):
 
     @cached_property
     def _ends(self) -> frozenset[int]:
-        return end_tokens(self._source, self._tokenizer)
+        return end_tokens(self._source, self._config, self._tokenizer)
 
     @cached_property
     def _device(self) -> torch.device:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from promptkit.models.files.dimensions import dimensions_of
 from promptkit.models.hf.tensors import embed_ids
 
 
@@ -41,6 +42,11 @@ class FrozenModel:
         return dtype
 
     @property
+    def model_type(self) -> str:
+        """The name of the architecture in transformers, such as `llama`."""
+        return str(self._model.config.model_type)
+
+    @property
     def vocabulary_size(self) -> int:
         """The number of tokens that the configuration states."""
         return int(self._config.vocab_size)
@@ -49,6 +55,16 @@ class FrozenModel:
     def num_embeddings(self) -> int:
         """The number of rows of the embedding."""
         return int(self._embedding.num_embeddings)
+
+    @property
+    def embedding_width(self) -> int:
+        """The width of the embedding's rows."""
+        return int(self._embedding.weight.shape[1])
+
+    @property
+    def state_width(self) -> int:
+        """The width of the hidden states that the configuration states."""
+        return dimensions_of(self._config).state_width
 
     @property
     def layers(self) -> Sequence[nn.Module]:

@@ -18,7 +18,7 @@ from promptkit.core.inputs import HiddenEdit
 if TYPE_CHECKING:
     from promptkit.models.hf.causal_lm import CausalLM
 
-LayerOutput = Tensor | tuple[Tensor, ...]
+LayerOutput = Tensor | tuple[Tensor, ...] | list[Tensor]
 """What a layer of transformers returns: its hidden states, by themselves or as the first of several values."""
 
 
@@ -50,10 +50,10 @@ def _edited_positions(edit: HiddenEdit[Tensor], positions: Tensor, tokens_after:
 
 def _hook(edit: HiddenEdit[Tensor], where: Tensor) -> Callable[[nn.Module, object, LayerOutput], LayerOutput]:
     def hook(module: nn.Module, inputs: object, output: LayerOutput) -> LayerOutput:
-        states = output[0] if isinstance(output, tuple) else output
+        states = output if isinstance(output, Tensor) else output[0]
         new = states.clone()
         new[where] = _apply(edit, states[where])
-        return (new, *output[1:]) if isinstance(output, tuple) else new
+        return new if isinstance(output, Tensor) else type(output)((new, *output[1:]))
 
     return hook
 

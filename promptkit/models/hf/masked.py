@@ -121,7 +121,8 @@ class MaskedForward(Forward):
         for group, logits, layers in self._logits([*dict.fromkeys(rows)], interventions, all_layers=all_layers):
             for number, row in enumerate(group):
                 outputs[row] = logits[number].log_softmax(-1), [states[number] for states in layers]
-        return [_read_output(reads[index], row, *outputs[row]) for index, row in enumerate(rows)]
+        width = self.frozen.state_width
+        return [_read_output(reads[index], row, *outputs[row], width) for index, row in enumerate(rows)]
 
     def _logits(
         self, rows: Sequence[_Row], interventions: Interventions[Tensor], *, all_layers: bool = False
@@ -155,7 +156,7 @@ class MaskedForward(Forward):
         return prompt.index(self._mask)
 
 
-def _read_output(verb: Read, row: _Row, logprobs: Tensor, layers: Sequence[Tensor]) -> ReadOutput:
+def _read_output(verb: Read, row: _Row, logprobs: Tensor, layers: Sequence[Tensor], width: int) -> ReadOutput:
     """Returns the output of a request: the state at the mask, or a mean over the whole text."""
     stop = row.position + 1 if verb.mean_from is None else len(row.ids)
-    return read_output(verb, logprobs, [states[:stop] for states in layers])
+    return read_output(verb, logprobs, [states[:stop] for states in layers], width)

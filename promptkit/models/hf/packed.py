@@ -67,7 +67,14 @@ class PackedForward(CausalForward):
             batch = self._pack(requests, reuse, prefix, interventions_of(requests, self.device))
             last, layers = self._hidden_states(batch.row, all_layers=needs_layers)
             logprobs, top, top_ids = self._logprobs(last, batch, top_m)
-        answers = _Answers(batch=batch, logprobs=logprobs.tolist(), top=top.tolist(), top_ids=top_ids.tolist(), layers=layers)
+        answers = _Answers(
+            batch=batch,
+            logprobs=logprobs.tolist(),
+            top=top.tolist(),
+            top_ids=top_ids.tolist(),
+            layers=layers,
+            d_model=self.causal_lm.state_width,
+        )
         return [answers.output(prompt, request) for prompt, request in enumerate(requests)]
 
     def token_logprobs(
@@ -169,6 +176,8 @@ class _Answers:
     """The ids of the most likely tokens."""
     layers: Sequence[Tensor]
     """The hidden states of each layer, shape (T, d_model), embeddings first; empty if no request reads them."""
+    d_model: int
+    """The width of the hidden states."""
 
     def output(self, prompt: int, request: Request) -> Output:
         """Returns the output of one request."""
@@ -189,7 +198,11 @@ class _Answers:
             logprobs = self.logprobs[line][: len(verb.token_ids)]
             top = [*zip(self.top_ids[line], self.top[line], strict=True)][: verb.top_m]
         tokens = self.batch.row.prompt_slice(prompt)
-        hidden = None if verb.hidden_layer is None else hidden_state(verb, self.layers[verb.hidden_layer][tokens])
+        hidden = (
+            None
+            if verb.hidden_layer is None
+            else hidden_state(verb, self.layers[verb.hidden_layer][..., tokens, :], self.d_model)
+        )
         return ReadOutput(logprobs=tuple(logprobs), top=tuple(top), hidden=hidden)
 
 

@@ -6,7 +6,7 @@ does not support, and is the reference that the packed forward is compared with 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -69,22 +69,32 @@ class PaddedForward(CausalForward):
         """Returns the log-probabilities of each continuation's tokens."""
         width = len(prompt) + max(len(continuation) for continuation in verb.continuations) - 1
         rows_at_once = max(1, self._batch_tokens // width)
-        logprobs = []
-        for begin in range(0, len(verb.continuations), rows_at_once):
-            group = verb.continuations[begin : begin + rows_at_once]
-            rows = [prompt + continuation[:-1] for continuation in group]
+        logprobs: dict[int, Tensor] = {}
+        for group in self._groups(verb.continuations, rows_at_once):
+            rows = [prompt + verb.continuations[index][:-1] for index in group]
             logits, _ = self._logits(rows, interventions, prompt_length=len(prompt), first=len(prompt) - 1)
-            for row, continuation in zip(logits, group, strict=True):
+            for row, index in zip(logits, group, strict=True):
+                continuation = verb.continuations[index]
                 scores = row[: len(continuation)].float().log_softmax(-1)
-                logprobs.append(scores.gather(1, torch.tensor(continuation, device=row.device)[:, None])[:, 0])
-        return logprobs
+                logprobs[index] = scores.gather(1, torch.tensor(continuation, device=row.device)[:, None])[:, 0]
+        return [logprobs[index] for index in range(len(verb.continuations))]
+
+    def _groups(self, continuations: Sequence[tuple[int, ...]], rows_at_once: int) -> Iterator[Sequence[int]]:
+        """Yields the indices of continuations that are computed together: of one length, if the model depends on it."""
+        by_length: dict[int, list[int]] = {}
+        for index, continuation in enumerate(continuations):
+            by_length.setdefault(len(continuation) if self.causal_lm.depends_on_length else 0, []).append(index)
+        for indices in by_length.values():
+            for begin in range(0, len(indices), rows_at_once):
+                yield indices[begin : begin + rows_at_once]
 
     def _read(self, prompt: tuple[int, ...], verb: Read, interventions: Interventions[Tensor]) -> ReadOutput:
         length = len(prompt)
         logits, layers = self._logits(
             [prompt], interventions, prompt_length=length, first=length - 1, all_layers=verb.hidden_layer is not None
         )
-        return read_output(verb, logits[0, -1].float().log_softmax(-1), [states[0] for states in layers])
+        logprobs = logits[0, -1].float().log_softmax(-1)
+        return read_output(verb, logprobs, [_only_row(states) for states in layers], self.causal_lm.state_width)
 
     def _logits(
         self,
@@ -106,6 +116,11 @@ class PaddedForward(CausalForward):
             return self.causal_lm.logits(
                 ids.to(self.device), mask.to(self.device), interventions, first=first, all_layers=all_layers
             )
+
+
+def _only_row(states: Tensor) -> Tensor:
+    """Returns the states of the only row of a batch, (1, T, d_model) to (T, d_model); others have more dimensions before it."""
+    return states.squeeze(-3)
 
 
 def _padded(rows: Sequence[tuple[int, ...]], learned_tokens: int) -> tuple[Tensor, Tensor]:

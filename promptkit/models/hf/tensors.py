@@ -16,7 +16,8 @@ from torch import Tensor
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import CheckpointError, InputError, Unsupported
 from promptkit.core.inputs import HiddenEdit, Interventions, KVPrefix, TextInput
-from promptkit.core.requests import Request
+from promptkit.core.model import Card
+from promptkit.core.requests import Request, Score
 from promptkit.models.hf.kv_cache import KeyValues
 
 
@@ -64,6 +65,26 @@ def _renumber(prompt: TextInput, new_rows: Sequence[int], table: Array) -> TextI
     if not new_rows:
         return prompt
     return replace(prompt, ids=tuple(i if i >= 0 else -1 - new_rows[-1 - i] for i in prompt.ids), vectors=table)
+
+
+def check_ids(requests: Sequence[Request], card: Card) -> None:
+    """Checks that the embedding has a row for every token of the prompts and continuations.
+
+    Raises:
+        InputError: If it has not.
+    """
+    for request in requests:
+        continuations = request.verb.continuations if isinstance(request.verb, Score) else ()
+        largest = max(map(max, filter(None, (request.input.ids, *continuations))), default=0)
+        if largest >= card.vocabulary:
+            raise InputError(
+                f"A prompt contains the token {card.tokenizer.name(largest)!r}, which the model's embedding does not have",
+                code="token-without-embedding",
+                got=f"id {largest}, and the embedding has {card.vocabulary} rows",
+                hint="Remove the token from the template, or save the model with resized embeddings",
+                id=largest,
+                rows=card.vocabulary,
+            )
 
 
 def check_prefixes(requests: Sequence[Request], heads: int, width: int) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf, isfinite
+from math import inf, isfinite, isnan
 
 import torch
 
-from promptkit.core.errors import Unsupported
-from promptkit.core.inputs import HiddenEdit, TextInput
+from promptkit.core.errors import ModelError, Unsupported
+from promptkit.core.inputs import NO_INTERVENTIONS, HiddenEdit, TextInput
+from promptkit.core.model import Card
 from promptkit.core.requests import Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.models.finite import not_finite
 from promptkit.models.hf.attention import ATTENTION, attend
 from promptkit.models.hf.causal_lm import CausalLM
 from promptkit.models.hf.forward import CausalForward, Forward
+from promptkit.models.hf.frozen_model import FrozenModel
 from promptkit.models.hf.packed import PackedForward
 from promptkit.models.hf.padded import PaddedForward
 from promptkit.models.hf.tensors import array_of, prefix_of, tensor_of
@@ -25,8 +28,6 @@ to 0.4, and those of all by 0.13 on average (Gemma 3 270M in bfloat16, where the
 head, is farther from float32)."""
 KNOWN_LAYERS = frozenset({"full_attention", "sliding_attention"})
 """The kinds of layers whose attention can be replaced."""
-LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
-"""Rotary embeddings that depend on the length of the batch, so that a separately computed prefix would differ."""
 SHARED_PROBE_TOKENS = 6
 """How many tokens the two probes have in common."""
 
@@ -44,6 +45,8 @@ def packed_forward(causal_lm: CausalLM, *, batch_tokens: int) -> tuple[PackedFor
         return None, reason or "its output head is not a linear layer"
     probes = _probes(causal_lm.vocabulary_size)
     expected = _logprobs(PaddedForward(causal_lm, batch_tokens=batch_tokens), probes, reuse=0)
+    if any(map(isnan, expected)):
+        raise not_finite("a log-probability", model_type=causal_lm.model_type)
     original_attention = causal_lm.attention
     ALL_ATTENTION_FUNCTIONS.register(ATTENTION, attend)
     try:
@@ -57,6 +60,57 @@ def packed_forward(causal_lm: CausalLM, *, batch_tokens: int) -> tuple[PackedFor
         causal_lm.set_attention(original_attention)
         return None, reason
     return packed, ""
+
+
+def check_sizes(frozen: FrozenModel, card: Card, name: str) -> None:
+    """Compares the sizes of the model card, which come from the configuration, with those of the loaded modules.
+
+    Raises:
+        ModelError: If they differ.
+    """
+    found = {"embedding_width": frozen.embedding_width, "vocabulary": frozen.num_embeddings}
+    stated = {"embedding_width": card.embedding_width, "vocabulary": card.vocabulary}
+    if found["embedding_width"] != stated["embedding_width"] or found["vocabulary"] < stated["vocabulary"]:
+        raise ModelError(
+            f"The embedding of the model {name} does not have the size that its configuration states",
+            code="wrong-embedding-size",
+            got=f"{found['vocabulary']} rows of width {found['embedding_width']} instead of "
+            f"{stated['vocabulary']} of width {stated['embedding_width']}",
+            hint="Check that config.json is that of these weights",
+            model=name,
+            **found,
+        )
+
+
+def check_probe(causal_lm: CausalLM, name: str) -> None:
+    """Checks on a few tokens that a loaded model returns finite numbers, and that no token changes the ones before it.
+
+    Args:
+        causal_lm: The model, with its own attention.
+        name: The model as the user named it.
+
+    Raises:
+        ModelError: If the model returns numbers that are not finite.
+        Unsupported: If the model is not causal.
+    """
+    ids = torch.tensor([request.input.ids[:8] for request in _probes(causal_lm.vocabulary_size)[:1] * 2])
+    ids[1, -2:] = (ids[1, -2:] + 1) % causal_lm.vocabulary_size
+    mask = torch.ones_like(ids).to(causal_lm.device)
+    with torch.no_grad():
+        logits, _ = causal_lm.logits(ids.to(causal_lm.device), mask, NO_INTERVENTIONS, first=0)
+    scores = logits.float().log_softmax(-1)
+    if scores.isnan().any():
+        raise not_finite("a logit", model=name)
+    one, other = (row[:-2].gather(1, ids[0, 1:-1, None].to(row.device)).flatten().tolist() for row in scores)
+    if _difference(one, other, causal_lm.dtype):
+        raise Unsupported(
+            f"The model {name} is not a causal language model: a token changes the predictions of the tokens before it",
+            code="not-causal",
+            got=f"a model of type {causal_lm.model_type}",
+            hint="Use a causal language model",
+            model=name,
+            kind="unsupported",
+        )
 
 
 def supports_vectors(forward: Forward) -> bool:
@@ -122,8 +176,10 @@ def _hidden_state(forward: Forward, request: Request) -> torch.Tensor:
 
 def _difference(expected: list[float], actual: list[float], dtype: torch.dtype) -> str:
     """Returns how log-probabilities differ, as the reason for a refusal; empty if they are close enough for the data type."""
-    gaps = [abs(a - b) if isfinite(a) and isfinite(b) else inf for a, b in zip(expected, actual, strict=True)]
+    gaps = [abs(a - b) if isfinite(a) and isfinite(b) else 0 if a == b else inf for a, b in zip(expected, actual, strict=True)]
     worst, mean = max(gaps), sum(gaps) / len(gaps)
+    if worst == inf:
+        return "its packed forward returns numbers that are not finite"
     low_precision = dtype != torch.float32
     if worst <= TOLERANCE or (low_precision and worst <= LOW_PRECISION_WORST and mean <= LOW_PRECISION_MEAN):
         return ""
@@ -135,8 +191,8 @@ def _unsupported_structure(causal_lm: CausalLM) -> str:
     unknown_layers = set(causal_lm.layer_types or ()) - KNOWN_LAYERS
     if unknown_layers:
         return f"it has layers of the kind {', '.join(sorted(unknown_layers))}"
-    if any(f"'{kind}'" in causal_lm.rope_settings for kind in LENGTH_DEPENDENT_ROPE):
-        return "its rotary embedding depends on the length of the batch"
+    if causal_lm.depends_on_length:
+        return "its rotary embedding depends on the length of the sequence"
     return ""
 
 

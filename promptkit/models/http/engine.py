@@ -67,6 +67,7 @@ class HttpModel(BaseEngine):
         return Card(
             tokenizer=self._tokenizer,
             d_model=0,
+            embedding_width=0,
             vocabulary=0,
             layers=0,
             kv_heads=0,

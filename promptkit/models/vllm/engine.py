@@ -26,6 +26,7 @@ from promptkit.models.files.pretrained import card, end_tokens, read_config, rea
 from promptkit.models.files.source import resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.generation import Text, outputs_of, sampling_seed, texts_of
+from promptkit.models.hf.architecture import check_causal
 from promptkit.models.one_token import TokenLogprobs, TokenQuery, output_of, queries_of
 from promptkit.models.vllm.capture import captured
 from promptkit.models.vllm.interrupt import interruptible
@@ -98,13 +99,14 @@ class VllmModel(BatchedEngine):
         self._source = resolve(name, settings.revision)
         self._tokenizer_source = resolve(settings.tokenizer) if settings.tokenizer else self._source
         self._config = read_config(self._source, name)
+        check_causal(self._config, name)
         self._engine: LLM | None = None
         self._accepts_vectors = False
 
     @cached_property
     def card(self) -> Card:
         """The model's card; the tokenizer is read at the first access."""
-        return card(self._config, self._tokenizer, at_most=self._settings.max_model_len)
+        return card(self._config, self._tokenizer, self.name, at_most=self._settings.max_model_len)
 
     @cached_property
     def _tokenizer(self) -> TransformersTokenizer:
@@ -112,7 +114,7 @@ class VllmModel(BatchedEngine):
 
     @cached_property
     def _ends(self) -> frozenset[int]:
-        return end_tokens(self._source, self._tokenizer)
+        return end_tokens(self._source, self._config, self._tokenizer)
 
     def identity(self) -> Mapping[str, object]:
         """Returns the content hash, settings and versions that determine a result."""
@@ -260,7 +262,7 @@ class VllmModel(BatchedEngine):
 
         from promptkit.models.files.embedding import Embedding
 
-        return Embedding(self._source, self._config, getattr(torch, self._dtype))
+        return Embedding(self._source, self._config.get_text_config(), getattr(torch, self._dtype))
 
     def _started(self, *, vectors: bool) -> LLM:
         """Returns vLLM's engine, restarted when the first learned vectors arrive."""

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from promptkit.core.errors import MissingPackage, ModelError, PromptkitError, missing_extra, unknown
+from promptkit.core.errors import InputError, MissingPackage, ModelError, PromptkitError, missing_extra, unknown
 from promptkit.models.vllm.capture import captured
 from promptkit.models.vllm.interrupt import interruptible
 
@@ -72,6 +72,13 @@ def _check_arguments(extra: Mapping[str, object]) -> None:
     for name in extra:
         if name not in known:
             raise unknown("argument of vLLM's engine", name, known)
+    if extra.get("trust_remote_code"):
+        raise InputError(
+            "Code in a model's files is never executed",
+            code="trust-remote-code",
+            got="trust_remote_code in engine_args",
+            hint="Leave it out, and use a model whose architecture is part of vLLM",
+        )
 
 
 def _check_version(vllm: ModuleType) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import transformers as hf
 
-from promptkit.models.hf.architecture import Kind, architecture_of
+from promptkit.core.errors import Unsupported
+from promptkit.models.hf.architecture import Kind, architecture_of, check_causal
+from tests.support.errors import refused
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,12 @@ def test_kind(config: hf.PretrainedConfig, kind: Kind) -> None:
 
 def test_reason_names_what_the_type_is_for() -> None:
     assert "image classification" in architecture_of(hf.ViTConfig()).reason
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"), [(hf.BertConfig(), "masked"), (hf.BartConfig(), "encoder-decoder"), (hf.ViTConfig(), "unsupported")]
+)
+def test_other_kinds_are_refused_as_causal(config: hf.PretrainedConfig, kind: Kind) -> None:
+    check_causal(hf.LlamaConfig(), "tiny")
+    with refused(Unsupported, "not-causal", model="tiny", kind=kind):
+        check_causal(config, "tiny")

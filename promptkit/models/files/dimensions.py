@@ -1,0 +1,67 @@
+"""The sizes of a model, read from its configuration under the names that the architectures of transformers use.
+
+This is the only place that knows these names. When the weights load, the sizes are compared with the loaded modules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+UNBOUNDED = 2**31
+"""The context length of a model whose configuration does not state one, such as a recurrent model."""
+EMBEDDING_WIDTHS = ("word_embed_proj_dim", "embedding_size", "input_embedding_size", "embedding_dim")
+"""Fields with the width of the embeddings of models that project them to the width of their hidden states."""
+CONTEXT_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length", "n_ctx")
+"""Fields with the maximum number of tokens, the most common first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dimensions:
+    """The sizes of the text part of a model."""
+
+    embedding_width: int
+    """The width of token embeddings."""
+    state_width: int
+    """The width of the hidden states between layers."""
+    vocabulary: int
+    """The number of rows of the embedding."""
+    layers: int
+    """The number of layers."""
+    kv_heads: int
+    """The number of key-value heads of a layer; 0 if there is no attention."""
+    context_length: int
+    """The maximum number of tokens; `UNBOUNDED` if none is stated."""
+
+
+def dimensions_of(config: PretrainedConfig) -> Dimensions:
+    """Returns the sizes that a configuration states.
+
+    Args:
+        config: The whole configuration of a model, or that of its text part.
+    """
+    text = config.get_text_config()
+    state_width = _stated(text, ("hidden_size",))
+    return Dimensions(
+        embedding_width=_stated(text, EMBEDDING_WIDTHS) or state_width,
+        state_width=state_width,
+        vocabulary=_stated(text, ("vocab_size",)),
+        layers=_stated(text, ("num_hidden_layers",)),
+        kv_heads=_stated(text, ("num_key_value_heads", "num_attention_heads")),
+        context_length=_stated(text, CONTEXT_LENGTHS) or UNBOUNDED,
+    )
+
+
+def _stated(config: PretrainedConfig, names: tuple[str, ...]) -> int:
+    """Returns the first field that the configuration states, or 0; some fields may differ between layers, and are not read."""
+    for name in names:
+        try:
+            value = getattr(config, name, None)
+        except Exception:
+            continue
+        if isinstance(value, int) and value > 0:
+            return int(value)
+    return 0

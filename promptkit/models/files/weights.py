@@ -1,0 +1,106 @@
+"""Checks that every parameter of a loaded model comes from its checkpoint.
+
+transformers fills a parameter that a checkpoint lacks with random numbers, and drops what does not fit. Here, a missing,
+unexpected or wrongly shaped weight is an error that names it. Tied weights, buffers and what a class of transformers declares
+as optional are none of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from promptkit.core.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+NAMED = 3
+"""How many weights of each kind a message names."""
+WRAPPER = "module."
+"""The prefix that parallel wrappers of PyTorch add to the names of weights."""
+
+
+def check_weights(model: Any, report: Mapping[str, Any], name: str, config: PretrainedConfig | None = None) -> None:
+    """Checks the report of `from_pretrained(..., output_loading_info=True)`.
+
+    Args:
+        model: The loaded model.
+        report: The report.
+        name: The model as the user named it.
+        config: The whole configuration, if the model may be the text part of it.
+
+    Raises:
+        ModelError: If weights are missing, unexpected or wrongly shaped.
+    """
+    buffers = {buffer for buffer, _ in model.named_buffers()}
+    mismatched = {str(key): (tuple(stored), tuple(own)) for key, stored, own in report["mismatched_keys"]}
+    missing = {str(key) for key in report["missing_keys"]} - buffers - set(mismatched)
+    missing |= {key for key, parameter in model.named_parameters() if parameter.is_meta}
+    unexpected = {str(key) for key in report["unexpected_keys"]} - buffers
+    if unexpected:
+        unexpected = {key for key in unexpected if not _belongs_to_other_part(key, model, config)}
+    if unexpected:
+        others = _weights_of_other_heads(model)
+        unexpected = {key for key in unexpected if _without_prefix(key, model) not in others}
+    if not (missing or unexpected or mismatched):
+        return
+    shapes = [f"{key} of shape {stored} instead of {own}" for key, (stored, own) in sorted(mismatched.items())]
+    found = {"missing": sorted(missing), "unexpected": sorted(unexpected), "wrongly shaped": shapes}
+    raise ModelError(
+        f"The weights of the model {name} are not those of the {type(model).__name__} that its config.json describes",
+        code="wrong-weights",
+        got="; ".join(f"{kind}: {_listed(keys)}" for kind, keys in found.items() if keys),
+        hint=_hint(model, missing, unexpected),
+        model=name,
+        missing=tuple(sorted(missing)),
+        unexpected=tuple(sorted(unexpected)),
+        mismatched=tuple(sorted(mismatched)),
+    )
+
+
+def _listed(keys: Collection[str]) -> str:
+    more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+    return f"{', '.join([*keys][:NAMED])}{more}"
+
+
+def _hint(model: Any, missing: Collection[str], unexpected: Collection[str]) -> str:
+    if any(key.removeprefix(WRAPPER) in missing for key in unexpected if key.startswith(WRAPPER)):
+        return f"Save the model without its parallel wrapper, whose prefix {WRAPPER} the names have"
+    base = f"{model.base_model_prefix}."
+    if missing and not any(key.startswith(base) for key in missing):
+        return f"The files are those of a model without this output head: save a {type(model).__name__}"
+    return f"Check that config.json is that of these weights, and save the whole {type(model).__name__}"
+
+
+def _without_prefix(key: str, model: Any) -> str:
+    return key.removeprefix(f"{model.base_model_prefix}.")
+
+
+def _belongs_to_other_part(key: str, model: Any, config: PretrainedConfig | None) -> bool:
+    """Returns whether a weight belongs to a part for images or sound, where the model is the text part of a larger one."""
+    if config is None or type(config) is type(model.config):
+        return False
+    return key.partition(".")[0] not in {own.partition(".")[0] for own in (*model.state_dict(), WRAPPER)}
+
+
+def _weights_of_other_heads(model: Any) -> set[str]:
+    """Returns the names of the weights of the architecture's base model, and of its heads that are trained with it.
+
+    A checkpoint may contain a head that another class of the same architecture has, such as the next-sentence head and the
+    pooler of BERT, which a masked language model does not run. Heads for classification are not among them.
+    """
+    return {_without_prefix(key, other) for other in _other_classes(model) for key in other.state_dict()}
+
+
+def _other_classes(model: Any) -> Iterator[Any]:
+    """Yields the architecture's other models, without memory for their weights."""
+    from transformers import MODEL_FOR_MASKED_LM_MAPPING, MODEL_FOR_PRETRAINING_MAPPING, MODEL_MAPPING
+
+    for mapping in (MODEL_MAPPING, MODEL_FOR_PRETRAINING_MAPPING, MODEL_FOR_MASKED_LM_MAPPING):
+        classes: Any = mapping.get(type(model.config), ())
+        for other in classes if isinstance(classes, tuple) else (classes,):
+            with torch.device("meta"):
+                yield other(model.config)
