@@ -6,8 +6,8 @@ is the only module of the engine that looks inside them. All others work with Py
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from promptkit.core.errors import Unsupported
 from promptkit.models.hf.frozen_model import FrozenModel
 from promptkit.models.hf.kv_cache import KeyValues
+from promptkit.models.hf.layer_states import LayerStates, recorded
 from promptkit.models.hf.lm_head import LMHead
 from promptkit.models.hf.rope import RopeState, depends_on_length
 
@@ -36,8 +37,8 @@ class CausalLM(FrozenModel):
         from transformers import PreTrainedModel
 
         super().__init__(model)
-        decoder = model.get_decoder()  # for some models a module of that name in the output head
-        self._decoder: Any = decoder if isinstance(decoder, PreTrainedModel) else model.base_model
+        candidates = (model.get_decoder(), model.base_model, *model.children())  # of some models, the first ones are others
+        self._decoder: Any = next(part for part in candidates if isinstance(part, PreTrainedModel) and part is not model)
         self._slices_logits = "logits_to_keep" in self._parameters
         self._rope_state = RopeState(model.modules() if self.depends_on_length else ())
 
@@ -77,8 +78,8 @@ class CausalLM(FrozenModel):
         Raises:
             Unsupported: If no list of modules has the number of layers that the configuration states.
         """
-        lists = (module for module in self.module.modules() if isinstance(module, nn.ModuleList))
-        layers = next((modules for modules in lists if len(modules) == self.num_layers), None)
+        lists = (module for module in self._decoder.modules() if isinstance(module, nn.ModuleList))
+        layers = next((modules for modules in lists if len(modules) == len({*modules}) == self.num_layers), None)
         if layers is None:
             raise Unsupported(
                 "The layers of this model cannot be identified among its modules",
@@ -142,28 +143,25 @@ class CausalLM(FrozenModel):
 
     # ---- what it computes ----------------------------------------------------------------------------
 
-    def hidden_states(self, row: PackedRow, *, all_layers: bool = False) -> tuple[Tensor, Sequence[Tensor]]:
+    def hidden_states(self, row: PackedRow, *, all_layers: bool = False) -> tuple[Tensor, LayerStates | None]:
         """Runs a packed row through the decoder, whose attention must be packed attention.
 
         Returns:
-            The last hidden states, shape (T, d_model); and with `all_layers` the states of every layer, embeddings first, each
-            of shape (T, d_model).
+            The last hidden states, shape (T, d_model); and with `all_layers` the states of every layer, each of shape
+            (1, T, d_model).
         """
-        output = self._decoder(
-            **self.inputs(row.ids[None], row.interventions.vectors),
-            position_ids=row.learned_tokens + row.positions[None],
-            use_cache=False,
-            output_hidden_states=all_layers,
-            packed=row,
-        )
-        if not all_layers:
-            return output.last_hidden_state[0], ()
-        layers = (*output.hidden_states[:-1], output.last_hidden_state)  # some models list other states than the last one
-        return output.last_hidden_state[0], [states.squeeze(-3) for states in layers]
+        with self._recorded(all_layers) as states:
+            output = self._decoder(
+                **self.inputs(row.ids[None], row.interventions.vectors),
+                position_ids=row.learned_tokens + row.positions[None],
+                use_cache=False,
+                packed=row,
+            )
+        return output.last_hidden_state[0], states
 
     def logits(
         self, ids: Tensor, mask: Tensor, interventions: Interventions[Tensor], *, first: int, all_layers: bool = False
-    ) -> tuple[Tensor, Sequence[Tensor]]:
+    ) -> tuple[Tensor, LayerStates | None]:
         """Runs padded rows through the model; if it `depends_on_length`, the rows must have one length.
 
         Args:
@@ -174,8 +172,8 @@ class CausalLM(FrozenModel):
             all_layers: Whether to return hidden states.
 
         Returns:
-            Logits, shape (rows, width - first, vocabulary); and with `all_layers` the states of every layer, embeddings first,
-            each of shape (rows, width, d_model).
+            Logits, shape (rows, width - first, vocabulary); and with `all_layers` the states of every layer, each of shape
+            (rows, width, d_model).
         """
         options: dict[str, Any] = {"use_cache": bool(interventions.prefixes)}
         if interventions.prefixes:
@@ -184,10 +182,10 @@ class CausalLM(FrozenModel):
             options["logits_to_keep"] = ids.shape[1] - first
         inputs = self.inputs(ids, interventions.vectors)
         self._rope_state.restore()
-        with self._recording_output() as decoder_output:
-            output = self._model(**inputs, **options, attention_mask=mask, output_hidden_states=all_layers)
+        with self._recorded(all_layers) as states:
+            output = self._model(**inputs, **options, attention_mask=mask)
         logits = output.logits if self._slices_logits else output.logits[:, first:]
-        return logits, (*output.hidden_states[:-1], decoder_output[0].last_hidden_state) if all_layers else ()
+        return logits, states
 
     def keys_values(self, ids: Sequence[int]) -> KeyValues:
         """Returns the keys and values of a text, as the model's own attention computes them."""
@@ -199,15 +197,14 @@ class CausalLM(FrozenModel):
             self._model(torch.tensor([ids], device=self.device), use_cache=True, **{self.cache_argument: cache})
         return {number: (layer.keys[0], layer.values[0]) for number, layer in enumerate(cache.layers)}
 
-    @contextmanager
-    def _recording_output(self) -> Iterator[list[Any]]:
-        """Context manager that records what the decoder returns to the output head."""
-        outputs: list[Any] = []
-        hook = self._decoder.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    def _recorded(self, all_layers: bool) -> AbstractContextManager[LayerStates | None]:
+        """Returns a context manager that records the states of all layers, or none."""
+        if not all_layers:
+            return nullcontext()
         try:
-            yield outputs
-        finally:
-            hook.remove()
+            return recorded(self._decoder, self.layers)
+        except Unsupported as error:
+            return recorded(self._decoder, error)
 
 
 def _prefix_cache(prefixes: Sequence[KVPrefix[Tensor]], *, rows: int, dtype: torch.dtype) -> Any:

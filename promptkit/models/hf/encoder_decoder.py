@@ -139,7 +139,8 @@ class EncoderDecoderForward(Forward):
                     prompt = [states[place_of[row.request], :length] for states in encoded.layers]
                     answer = [states[number] for states in layers]
                     read = answer if verb.mean_from is None else prompt
-                    outputs[row.request] = read_output(verb, scores, read, self.frozen.state_width)
+                    states = None if verb.hidden_layer is None else read[verb.hidden_layer]
+                    outputs[row.request] = read_output(verb, scores, states, self.frozen.state_width)
         return [outputs[number] for number in reads]
 
     def _encode(

@@ -17,6 +17,7 @@ from promptkit.models.hf.decoding import Decoding, generate
 from promptkit.models.hf.forward import CausalForward
 from promptkit.models.hf.hidden_edits import edited
 from promptkit.models.hf.kv_cache import KeyValues, extend
+from promptkit.models.hf.layer_states import LayerStates
 from promptkit.models.hf.lm_head import LMHead
 from promptkit.models.hf.packed_row import PackedRow, pack
 from promptkit.models.hf.pooling import hidden_state
@@ -126,7 +127,7 @@ class PackedForward(CausalForward):
             },
         )
 
-    def _hidden_states(self, row: PackedRow, *, all_layers: bool = False) -> tuple[Tensor, Sequence[Tensor]]:
+    def _hidden_states(self, row: PackedRow, *, all_layers: bool = False) -> tuple[Tensor, LayerStates | None]:
         """Computes `CausalLM.hidden_states` with the row's edits."""
         with edited(self.causal_lm, row.interventions.edits, row.positions[None], row.tokens_after[None]):
             states = self.causal_lm.hidden_states(row, all_layers=all_layers)
@@ -174,8 +175,8 @@ class _Answers:
     """The log-probabilities of the most likely tokens, a line for each of the batch's targets."""
     top_ids: list[list[int]]
     """The ids of the most likely tokens."""
-    layers: Sequence[Tensor]
-    """The hidden states of each layer, shape (T, d_model), embeddings first; empty if no request reads them."""
+    layers: LayerStates | None
+    """The hidden states of each layer, shape (1, T, d_model); None if no request reads them."""
     d_model: int
     """The width of the hidden states."""
 
@@ -198,11 +199,9 @@ class _Answers:
             logprobs = self.logprobs[line][: len(verb.token_ids)]
             top = [*zip(self.top_ids[line], self.top[line], strict=True)][: verb.top_m]
         tokens = self.batch.row.prompt_slice(prompt)
-        hidden = (
-            None
-            if verb.hidden_layer is None
-            else hidden_state(verb, self.layers[verb.hidden_layer][..., tokens, :], self.d_model)
-        )
+        hidden = None
+        if verb.hidden_layer is not None and self.layers is not None:
+            hidden = hidden_state(verb, self.layers[verb.hidden_layer][..., tokens, :], self.d_model)
         return ReadOutput(logprobs=tuple(logprobs), top=tuple(top), hidden=hidden)
 
 

@@ -19,6 +19,7 @@ from promptkit.models.hf.decoding import next_token
 from promptkit.models.hf.forward import CausalForward
 from promptkit.models.hf.hidden_edits import edited
 from promptkit.models.hf.kv_cache import KeyValues
+from promptkit.models.hf.layer_states import LayerStates
 from promptkit.models.hf.pooling import read_output
 from promptkit.models.hf.tensors import interventions_of
 
@@ -93,8 +94,8 @@ class PaddedForward(CausalForward):
         logits, layers = self._logits(
             [prompt], interventions, prompt_length=length, first=length - 1, all_layers=verb.hidden_layer is not None
         )
-        logprobs = logits[0, -1].float().log_softmax(-1)
-        return read_output(verb, logprobs, [_only_row(states) for states in layers], self.causal_lm.state_width)
+        states = None if verb.hidden_layer is None or layers is None else layers[verb.hidden_layer]
+        return read_output(verb, logits[0, -1].float().log_softmax(-1), states, self.causal_lm.state_width)
 
     def _logits(
         self,
@@ -104,7 +105,7 @@ class PaddedForward(CausalForward):
         prompt_length: int,
         first: int,
         all_layers: bool = False,
-    ) -> tuple[Tensor, Sequence[Tensor]]:
+    ) -> tuple[Tensor, LayerStates | None]:
         """Pads rows on the right and runs them through the model, with edits; see `CausalLM.logits`.
 
         The first `prompt_length` tokens of every row are its prompt.
@@ -116,11 +117,6 @@ class PaddedForward(CausalForward):
             return self.causal_lm.logits(
                 ids.to(self.device), mask.to(self.device), interventions, first=first, all_layers=all_layers
             )
-
-
-def _only_row(states: Tensor) -> Tensor:
-    """Returns the states of the only row of a batch, (1, T, d_model) to (T, d_model); others have more dimensions before it."""
-    return states.squeeze(-3)
 
 
 def _padded(rows: Sequence[tuple[int, ...]], learned_tokens: int) -> tuple[Tensor, Tensor]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from promptkit.core.arrays import Array
@@ -17,13 +15,15 @@ def hidden_state(verb: Read, states: Tensor, d_model: int) -> Array:
 
     Args:
         verb: Whether to take the last position or a mean.
-        states: The layer's states at the input's positions, shape (positions, d_model). For only the last position, the states
-            of a suffix of the input are sufficient.
+        states: The layer's states at the input's positions, shape (positions, d_model) or (1, positions, d_model). For only
+            the last position, the states of a suffix of the input are sufficient.
         d_model: The width of the model's hidden states.
 
     Raises:
         Unsupported: If the layer does not have one state of that width for each position.
     """
+    if states.dim() == 3 and len(states) == 1:
+        states = states[0]
     if states.dim() != 2 or states.shape[1] != d_model:
         raise Unsupported(
             f"Layer {verb.hidden_layer} of this model does not have one hidden state of width {d_model} for each token",
@@ -37,18 +37,18 @@ def hidden_state(verb: Read, states: Tensor, d_model: int) -> Array:
     return array_of(state)
 
 
-def read_output(verb: Read, logprobs: Tensor, layers: Sequence[Tensor], d_model: int) -> ReadOutput:
+def read_output(verb: Read, logprobs: Tensor, states: Tensor | None, d_model: int) -> ReadOutput:
     """Returns the output of a request.
 
     Args:
         verb: What to read.
         logprobs: The log-probabilities of all tokens, shape (vocabulary,).
-        layers: The states of every layer, each as in `hidden_state`; empty if no state is read.
+        states: The states of the layer that is read, as in `hidden_state`; None if no state is read.
         d_model: The width of the model's hidden states.
     """
     best = logprobs.topk(min(verb.top_m, len(logprobs)))
     return ReadOutput(
         logprobs=tuple(logprobs[[*verb.token_ids]].tolist()),
         top=tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
-        hidden=None if verb.hidden_layer is None else hidden_state(verb, layers[verb.hidden_layer], d_model),
+        hidden=None if states is None else hidden_state(verb, states, d_model),
     )

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import promptkit as pk
 from promptkit.core.arrays import as_array
 from promptkit.core.errors import PromptkitError
-from promptkit.core.inputs import HiddenEdit, TextInput
+from promptkit.core.inputs import HiddenEdit, Interventions, TextInput
 from promptkit.core.requests import Generate, Read, Request, Score
 from tests.support.architectures import tiny_config
 from tests.support.folders import save_model
@@ -113,7 +113,7 @@ KINDS = [
     "vaultgemma",
     "xglm",
 ]
-VERBS = ("score", "read", "hidden", "generate", "soft prompt", "prefix", "steering")
+VERBS = ("score", "read", "last state", "layer state", "generate", "soft prompt", "training", "prefix", "steering")
 PROMPTS = (tuple(3 + (11 * i) % 300 for i in range(15)), (*(3 + (11 * i) % 300 for i in range(10)), 40, 41))
 CONTINUATIONS = ((8, 9, 10), (8, 11), (12,))
 LAYER = 1
@@ -126,8 +126,9 @@ class Reference:
     def __init__(self, folder: Path) -> None:
         self.model: Any = hf.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
         self.embedding = self.model.get_input_embeddings()
-        decoder = self.model.get_decoder()
-        self.decoder: Any = self.model.base_model if isinstance(decoder, nn.Linear) else decoder
+        decoders = (self.model.get_decoder(), self.model.base_model, *self.model.children())
+        self.decoder: Any = next(m for m in decoders if isinstance(m, hf.PreTrainedModel) and m is not self.model)
+        self.layers = next(m for m in self.decoder.modules() if isinstance(m, nn.ModuleList) and len(m) == 2)
 
     def logprobs(self, *, ids: tuple[int, ...] = (), embeddings: Tensor | None = None) -> Tensor:
         """Log-probabilities at every position, (tokens, vocabulary)."""
@@ -157,20 +158,22 @@ class Reference:
             states[:, len(prompt) - 1] += vector
             return states if isinstance(output, Tensor) else type(output)((states, *output[1:]))
 
-        layers = next(m for m in self.model.modules() if isinstance(m, nn.ModuleList) and len(m) == 2)
-        hook = layers[LAYER - 1].register_forward_hook(add)
+        hook = self.layers[LAYER - 1].register_forward_hook(add)
         try:
             return self.scores(prompt)
         finally:
             hook.remove()
 
     def states(self, prompt: tuple[int, ...]) -> dict[int, Tensor]:
-        """The states of a layer and the last ones, (tokens, d_model)."""
-        ids = torch.tensor([prompt])
+        """The states between two layers and the last ones, (tokens, d_model)."""
+        received: list[Tensor] = []
+        hook = self.layers[LAYER].register_forward_pre_hook(
+            lambda module, inputs, named: received.append(inputs[0] if inputs else named["hidden_states"]), with_kwargs=True
+        )
         with torch.no_grad():
-            between = self.model(ids, use_cache=False, output_hidden_states=True).hidden_states[LAYER]
-            last = self.decoder(ids, use_cache=False).last_hidden_state
-        return {LAYER: between[0], -1: last[0]}
+            last = self.decoder(torch.tensor([prompt]), use_cache=False).last_hidden_state
+        hook.remove()
+        return {LAYER: received[0][0], -1: last[0]}
 
     def written(self, prompt: tuple[int, ...], count: int) -> tuple[int, ...]:
         """The most likely tokens one after the other, up to the end token."""
@@ -207,13 +210,19 @@ def check_read(model: Any, reference: Reference) -> None:
         assert [token for token, _ in output.top] == expected.topk(3).indices.tolist()
 
 
-def check_hidden(model: Any, reference: Reference) -> None:
+def check_last_state(model: Any, reference: Reference) -> None:
+    check_states(model, reference, -1)
+
+
+def check_layer_state(model: Any, reference: Reference) -> None:
+    check_states(model, reference, LAYER)
+
+
+def check_states(model: Any, reference: Reference, layer: int) -> None:
     for prompt in PROMPTS:
-        states = reference.states(prompt)
-        verbs = [Read(hidden_layer=layer, mean_from=start) for layer in states for start in (None, 2)]
+        state = reference.states(prompt)[layer]
+        verbs = [Read(hidden_layer=layer, mean_from=start) for start in (None, 2)]
         for verb, output in zip(verbs, answer(model, [request(prompt, verb) for verb in verbs]), strict=True):
-            assert verb.hidden_layer is not None
-            state = states[verb.hidden_layer]
             expected = state[-1] if verb.mean_from is None else state[verb.mean_from :].mean(0)
             assert output.hidden.numpy() == pytest.approx(expected.numpy(), abs=TOLERANCE)
 
@@ -232,6 +241,24 @@ def check_soft_prompt(model: Any, reference: Reference) -> None:
     assert_scores(output, reference.scores_with_vectors(before, vectors, after))
 
 
+def check_training(model: Any, reference: Reference) -> None:
+    """The gradient of the soft prompt."""
+    before, after = PROMPTS[0][:3], PROMPTS[0][3:]
+    vectors = torch.tensor(model.embed((20, 21)).numpy()).requires_grad_()
+    learned = request((*before, -1, -2, *after), vectors=as_array(vectors.detach().numpy()))
+    (scores,) = model.differentiable([learned]).scores([0], Interventions(vectors=vectors))
+    (actual,) = torch.autograd.grad(torch.cat(scores).sum(), vectors)
+    parts = [reference.embedding(torch.tensor(part)).detach() for part in (before, after)]
+    total = torch.zeros(())
+    for each in CONTINUATIONS:
+        end = reference.embedding(torch.tensor(each[:-1], dtype=torch.long)).detach()
+        embeddings = torch.cat((parts[0], vectors, parts[1], end))
+        logprobs = reference.model(inputs_embeds=embeddings[None], use_cache=False).logits[0].float().log_softmax(-1)
+        total = total + logprobs[len(logprobs) - len(each) :].gather(1, torch.tensor(each)[:, None]).sum()
+    (expected,) = torch.autograd.grad(total, vectors)
+    assert actual.numpy() == pytest.approx(expected.numpy(), abs=1e-3 * expected.abs().max().item())
+
+
 def check_prefix(model: Any, reference: Reference) -> None:
     prefix = model.keys_values(PROMPTS[0][:4])
     (output,) = answer(model, [request(PROMPTS[0][4:], prefixes=(prefix,))])
@@ -248,7 +275,17 @@ def check_steering(model: Any, reference: Reference) -> None:
 CHECKS: dict[str, Callable[[Any, Reference], None]] = dict(
     zip(
         VERBS,
-        (check_score, check_read, check_hidden, check_generate, check_soft_prompt, check_prefix, check_steering),
+        (
+            check_score,
+            check_read,
+            check_last_state,
+            check_layer_state,
+            check_generate,
+            check_soft_prompt,
+            check_training,
+            check_prefix,
+            check_steering,
+        ),
         strict=True,
     )
 )

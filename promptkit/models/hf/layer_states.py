@@ -1,0 +1,71 @@
+"""The hidden states of a forward pass, as the layers themselves return them.
+
+The lists of hidden states that the models of transformers return differ: that of Mamba begins after the first layer, that of
+Gemma 3n ends before the last norm. Hooks on the layers record the same states for every architecture, those that edits change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from promptkit.core.errors import Unsupported
+
+
+class LayerStates:
+    """The hidden states of one forward pass."""
+
+    def __init__(self, layers: Sequence[nn.Module] | Unsupported) -> None:
+        """Creates an empty record; `layers` are the layers, or why they are unknown."""
+        self._layers = layers
+        self.between: dict[int, Tensor] = {}
+        """Number of a layer -> its output; 0 is the input of the first one."""
+        self.last: Tensor | None = None
+        """The states that the output head receives."""
+
+    def __getitem__(self, layer: int) -> Tensor:
+        """Returns the states of a layer, numbered as in `Read.hidden_layer`.
+
+        Raises:
+            Unsupported: If the layers of the model cannot be identified.
+        """
+        if layer == -1 or (not isinstance(self._layers, Unsupported) and layer == len(self._layers)):
+            assert self.last is not None
+            return self.last
+        if isinstance(self._layers, Unsupported):
+            raise self._layers
+        return self.between[layer]
+
+
+@contextmanager
+def recorded(decoder: nn.Module, layers: Sequence[nn.Module] | Unsupported) -> Iterator[LayerStates]:
+    """Context manager that records the hidden states of a forward pass.
+
+    Args:
+        decoder: The module that returns the last hidden states.
+        layers: The layers, or why they are unknown.
+    """
+    states = LayerStates(layers)
+
+    def record_input(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        states.between[0] = inputs[0] if inputs else named["hidden_states"]
+
+    def record_output(number: int) -> Any:
+        def record(module: nn.Module, inputs: object, output: Any) -> None:
+            states.between[number] = output if isinstance(output, Tensor) else output[0]
+
+        return record
+
+    def record_last(module: nn.Module, inputs: object, output: Any) -> None:
+        states.last = output.last_hidden_state
+
+    with ExitStack() as stack:
+        stack.callback(decoder.register_forward_hook(record_last).remove)
+        if not isinstance(layers, Unsupported):
+            stack.callback(layers[0].register_forward_pre_hook(record_input, with_kwargs=True).remove)
+            for number, layer in enumerate(layers, start=1):
+                stack.callback(layer.register_forward_hook(record_output(number)).remove)
+        yield states
