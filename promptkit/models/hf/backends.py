@@ -112,7 +112,7 @@ class EncoderDecoderBackend(Backend):
         """Returns the forward pass of encoder and decoder."""
         encoder_decoder = EncoderDecoderLM(model, target_start=tokenizer.target_frame[0])
         forward = EncoderDecoderForward(encoder_decoder, padding=tokenizer.padding, batch_tokens=batch_tokens)
-        return forward.check_padding()
+        return forward.verified(self.name)
 
     @property
     def layers(self) -> int:

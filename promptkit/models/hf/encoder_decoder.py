@@ -7,14 +7,17 @@ given its start token and the tokens that begin every target, such as BART's `<s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import Interventions
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.models.finite import not_finite
 from promptkit.models.generation import Text, outputs_of, texts_of
 from promptkit.models.hf.decoding import next_token
 from promptkit.models.hf.encoder_decoder_lm import Encoded, EncoderDecoderLM
@@ -23,7 +26,7 @@ from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.pooling import read_output
 from promptkit.models.hf.rows import LOGITS_AT_ONCE, groups, padded
 from promptkit.models.hf.tensors import interventions_of
-from promptkit.models.hf.verify import padding_matters
+from promptkit.models.hf.verify import LOW_PRECISION_WORST, TOLERANCE, padding_matters
 
 
 class _Answer(NamedTuple):
@@ -44,8 +47,30 @@ class EncoderDecoderForward(Forward):
         self._lm, self._padding = encoder_decoder, padding
         self._equal_lengths = False
 
-    def check_padding(self) -> EncoderDecoderForward:
-        """Computes prompts of different lengths apart from now on if padding changes the results of this model."""
+    def verified(self, name: str) -> EncoderDecoderForward:
+        """Checks the forward pass on a few tokens, and computes prompts of different lengths apart if padding changes results.
+
+        Args:
+            name: The model as the user named it.
+
+        Raises:
+            ModelError: If the model returns numbers that are not finite.
+            Unsupported: If encoder and decoder by themselves give other results than the model as a whole.
+        """
+        ids, answer = (torch.tensor([row], device=self.device) for row in ((3, 4, 5, 6), (*self._lm.start, 5)))
+        with torch.no_grad():
+            expected = self._lm.logits(ids, answer).float()
+            actual = self._lm.decode(self._lm.encode(ids, torch.ones_like(ids), None), answer).logits.float()
+        if expected.isnan().any():
+            raise not_finite("a logit", model=name)
+        tolerance = TOLERANCE if self.dtype == torch.float32 else LOW_PRECISION_WORST
+        if (actual - expected).abs().max() > tolerance * max(1.0, float(expected.abs().max())):
+            raise Unsupported(
+                f"The encoder and the decoder of the model {name} cannot be run one after the other",
+                code="inseparable-encoder",
+                hint="Use another model",
+                model=name,
+            )
         self._equal_lengths = padding_matters(self)
         return self
 
@@ -93,7 +118,7 @@ class EncoderDecoderForward(Forward):
         cache: Any = None
         while any(text.generation is None for text in texts):
             ids = written if cache is None else written[:, -1:]
-            decoded = self._lm.decode(encoded, ids, cache=cache, use_cache=True)
+            decoded = self._lm.decode(encoded, ids, cache=cache, use_cache=self._can_use_cache)
             cache = decoded.cache
             logits, tokens = decoded.logits[:, -1].float(), [self._padding] * len(texts)
             for index, text in enumerate(texts):
@@ -101,6 +126,24 @@ class EncoderDecoderForward(Forward):
                     tokens[index] = next_token(logits[index], text)
                     text.add(tokens[index], tokenizer, ends)
             written = torch.cat([written, torch.tensor(tokens, device=self.device)[:, None]], dim=1)
+
+    @cached_property
+    def _can_use_cache(self) -> bool:
+        """Whether a step that computes one token with a cache gives the same as computing all tokens, found on a few tokens."""
+        prompt, answer = (
+            torch.tensor([[3, 4, 5, 6]], device=self.device),
+            torch.tensor([[*self._lm.start, 5]], device=self.device),
+        )
+        encoded = self._lm.encode(prompt, torch.ones_like(prompt), None)
+        expected = self._lm.decode(encoded, answer).logits[:, -1]
+        try:
+            first = self._lm.decode(encoded, answer[:, :-1], use_cache=True)
+            actual = self._lm.decode(encoded, answer[:, -1:], cache=first.cache, use_cache=True).logits[:, -1]
+        except Exception:  # the code of a model may fail in any way with a cache that it did not make
+            return False
+        tolerance = TOLERANCE if self.dtype == torch.float32 else LOW_PRECISION_WORST
+        scale = max(1.0, float(expected.abs().max()))
+        return first.cache is not None and bool((actual - expected).abs().max() <= tolerance * scale)
 
     def _score(self, requests: Sequence[Request], interventions: Interventions[Tensor]) -> list[list[Tensor]]:
         """Returns the log-probabilities of each answer's tokens."""
@@ -135,11 +178,12 @@ class EncoderDecoderForward(Forward):
             for group, logits, layers in self._decode(encoded, rows, all_layers=all_layers):
                 for number, row in enumerate(group):
                     verb, scores = reads[row.request], logits[number, -1].log_softmax(-1)
-                    length = len(requests[row.request].input.ids)
-                    prompt = [states[place_of[row.request], :length] for states in encoded.layers]
-                    answer = [states[number] for states in layers]
-                    read = answer if verb.mean_from is None else prompt
-                    states = None if verb.hidden_layer is None else read[verb.hidden_layer]
+                    states = None
+                    if verb.hidden_layer is not None and verb.mean_from is None:
+                        states = _layer(layers, verb.hidden_layer)[number]
+                    elif verb.hidden_layer is not None:
+                        length = len(requests[row.request].input.ids)
+                        states = _layer(encoded.layers, verb.hidden_layer)[place_of[row.request], :length]
                     outputs[row.request] = read_output(verb, scores, states, self.frozen.state_width)
         return [outputs[number] for number in reads]
 
@@ -176,6 +220,20 @@ class EncoderDecoderForward(Forward):
             ids, _ = padded([answer.ids for answer in group], self._padding)
             decoded = self._lm.decode(encoded.select(places), ids.to(self.device), all_layers=all_layers)
             yield group, decoded.logits.float(), decoded.layers
+
+
+def _layer(layers: Sequence[Tensor], number: int) -> Tensor:
+    """Returns the states of a layer; raises Unsupported if there is none of that number, or it is not one tensor."""
+    states = layers[number] if -len(layers) <= number < len(layers) else None
+    if not isinstance(states, Tensor):
+        raise Unsupported(
+            f"This encoder-decoder has no hidden states of one kind for layer {number} of its encoder or decoder",
+            code="no-such-states",
+            got=f"{len(layers) - 1} layers",
+            hint="Read layer -1, or use another model",
+            layer=number,
+        )
+    return states
 
 
 def _at(scores: Tensor, answer: tuple[int, ...]) -> Tensor:

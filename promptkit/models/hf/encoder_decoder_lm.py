@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from promptkit.core.errors import ModelError
@@ -20,10 +21,12 @@ class Encoded(NamedTuple):
     """1 for a token, 0 for padding, shape (rows, width)."""
     layers: Sequence[Tensor]
     """The states of every layer, embeddings first, if they were requested."""
+    output: Callable[..., Any]
+    """The class of the encoder's output, in which the decoder takes the states."""
 
     def select(self, rows: Tensor) -> Encoded:
         """Returns some rows, in this order; a row may occur several times. States of single layers are left out."""
-        return Encoded(self.states[rows], self.mask[rows], ())
+        return Encoded(self.states[rows], self.mask[rows], (), self.output)
 
 
 class Decoded(NamedTuple):
@@ -44,7 +47,7 @@ class EncoderDecoderLM(FrozenModel):
         """Wraps a model; `target_start` are the tokens that its tokenizer adds before a target text."""
         super().__init__(model)
         self._encoder: Any = model.get_encoder()
-        self._embedding = self._encoder.get_input_embeddings()
+        self._embedding = getattr(self._encoder, "get_input_embeddings", model.get_input_embeddings)()
         self.start = self._start(target_start)
         """The tokens that the decoder is given before an answer: its start token, and those that always begin a target."""
 
@@ -79,7 +82,8 @@ class EncoderDecoderLM(FrozenModel):
             all_layers: Whether to return the states of every layer.
         """
         output = self._encoder(**self.inputs(ids, vectors), attention_mask=mask, output_hidden_states=all_layers)
-        return Encoded(output.last_hidden_state, mask, output.hidden_states if all_layers else ())
+        layers = output.hidden_states if all_layers else ()
+        return Encoded(output.last_hidden_state, mask, layers, type(output))
 
     def decode(
         self, encoded: Encoded, ids: Tensor, *, all_layers: bool = False, cache: Any = None, use_cache: bool = False
@@ -93,11 +97,9 @@ class EncoderDecoderLM(FrozenModel):
             cache: The cache that a step before this one returned.
             use_cache: Whether to return a cache.
         """
-        from transformers.modeling_outputs import BaseModelOutput
-
         options = {self.cache_argument: self._new_cache() if cache is None else cache} if use_cache else {}
         output = self._model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=encoded.states),
+            encoder_outputs=encoded.output(last_hidden_state=encoded.states),
             attention_mask=encoded.mask,
             decoder_input_ids=ids,
             output_hidden_states=all_layers,
@@ -106,6 +108,13 @@ class EncoderDecoderLM(FrozenModel):
         )
         cache = getattr(output, self.cache_argument, None) if use_cache else None
         return Decoded(output.logits, output.decoder_hidden_states if all_layers else (), cache)
+
+    def logits(self, ids: Tensor, answer: Tensor) -> Tensor:
+        """Runs prompts of one length and their answers through the whole model, shape (rows, width of the answer, vocabulary)."""
+        logits: Tensor = self._model(
+            input_ids=ids, attention_mask=torch.ones_like(ids), decoder_input_ids=answer, use_cache=False
+        ).logits
+        return logits
 
     def _new_cache(self) -> Any:
         """Returns an empty cache, which grows to the number of layers that the decoder has.

@@ -54,7 +54,7 @@ class FrozenModel:
     @property
     def num_embeddings(self) -> int:
         """The number of rows of the embedding."""
-        return int(self._embedding.num_embeddings)
+        return int(self._embedding.weight.shape[0])
 
     @property
     def embedding_width(self) -> int:

@@ -22,6 +22,8 @@ from promptkit.models.hf.tensors import array_of, prefix_of, tensor_of
 
 TOLERANCE = 1e-3
 """The largest difference of log-probabilities between two computations of the same in float32."""
+PADDING_TOLERANCE = 3e-5
+"""The largest difference of a log-probability in float32 that padding may make."""
 LOW_PRECISION_WORST, LOW_PRECISION_MEAN = 1.0, 0.3
 """The largest and the mean difference for 16-bit weights. Rounding changes the log-probability of an unlikely token by up
 to 0.4, and those of all by 0.13 on average (Gemma 3 270M in bfloat16, where the padded forward, which also rounds in the output
@@ -121,19 +123,28 @@ def supports_vectors(forward: Forward) -> bool:
     vectors = TextInput(ids=forward.as_prompt(tuple(-1 - i for i in range(len(ids)))), vectors=forward.embed(ids))
     try:
         expected, actual = (_logprobs(forward, [replace(request, input=read)]) for read in (tokens, vectors))
-    except (NotImplementedError, TypeError, ValueError):  # a model that reads only token ids
+    except (AttributeError, IndexError, NotImplementedError, TypeError, ValueError):  # a model that reads only token ids
         return False
     return not _difference(expected, actual, forward.dtype)
 
 
 def padding_matters(forward: Forward) -> bool:
-    """Returns whether the scores of a prompt change if it is computed with a longer one, next to padding."""
+    """Returns whether scores change if prompts and continuations are computed next to longer ones, with padding."""
     probes = [
         replace(probe, input=TextInput(ids=forward.as_prompt(probe.input.ids)))
         for probe in _probes(forward.frozen.vocabulary_size)
     ]
-    alone = [logprob for probe in probes for logprob in _logprobs(forward, [probe])]
-    return bool(_difference(alone, _logprobs(forward, probes), forward.dtype))
+    single = [
+        replace(probe, verb=Score(continuations=(continuation,)))
+        for probe in probes
+        if isinstance(probe.verb, Score)
+        for continuation in probe.verb.continuations
+    ]
+    alone = [logprob for request in single for logprob in _logprobs(forward, [request])]
+    together = _logprobs(forward, probes)
+    if forward.dtype == torch.float32:
+        return max(abs(a - b) for a, b in zip(alone, together, strict=True)) > PADDING_TOLERANCE
+    return bool(_difference(alone, together, forward.dtype))
 
 
 def supports_prefixes(forward: CausalForward) -> bool:
