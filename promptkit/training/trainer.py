@@ -18,7 +18,7 @@ import numpy as np
 
 from promptkit.core.arrays import parameters_digest
 from promptkit.core.distributed import processes
-from promptkit.core.errors import TrainingError
+from promptkit.core.errors import ModelError, TrainingError
 from promptkit.core.manipulation import Learnable, Manipulation, Modifier
 from promptkit.core.model import Differentiable
 from promptkit.core.registry import spelling
@@ -173,7 +173,12 @@ class _Training:
         rows = self._data.batch(state.step)
         objective = BatchObjective(source=self._losses, rows=rows, fixed_parameters=state.fixed_parameters)
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is an error
-            loss = step(objective, self._learning_rates(state))
+            try:
+                loss = step(objective, self._learning_rates(state))
+            except ModelError as error:
+                if error.code != "not-finite":
+                    raise
+                loss = math.nan
         state.losses.append(loss)
         state.rows_computed["steps"] = state.rows_computed.get("steps", 0) + objective.rows_computed
         self._check_finite(loss, state)

@@ -6,6 +6,10 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
 from promptkit.core.requests import Output, ReadOutput, Request, ScoreOutput
 from tests.support.tiny import VOCABULARY
 
@@ -25,6 +29,25 @@ def numbers(output: Output) -> list[float]:
         return [x for row in output.logprobs for x in row]
     assert isinstance(output, ReadOutput)
     return [*output.logprobs, *(x for _, x in output.top), *([] if output.hidden is None else output.hidden.numpy().tolist())]
+
+
+def layer_states(model: Any, ids: Sequence[int], layer: int) -> torch.Tensor:
+    """What the next layer receives, or for -1 the output head, in a model of transformers, (tokens, d_model)."""
+    parts = (model.get_decoder(), model.base_model, *model.children())
+    decoder = next(part for part in parts if isinstance(part, PreTrainedModel) and part is not model)
+    count = model.config.get_text_config().num_hidden_layers
+    layers = next(part for part in decoder.modules() if isinstance(part, nn.ModuleList) and len(part) == count)
+    received: list[torch.Tensor] = []
+
+    def record(module: nn.Module, inputs: tuple[torch.Tensor, ...], named: dict[str, torch.Tensor]) -> None:
+        received.append(inputs[0] if inputs else named["hidden_states"])
+
+    hooks = [each.register_forward_pre_hook(record, with_kwargs=True) for each in layers]
+    with torch.no_grad():
+        last = decoder(torch.tensor([ids]), use_cache=False).last_hidden_state
+    for hook in hooks:
+        hook.remove()
+    return [*received, last][layer][0]
 
 
 def random_prompts(count: int, *, seed: int, shared: int = 12, shortest: int = 2, longest: int = 9) -> list[tuple[int, ...]]:

@@ -142,6 +142,7 @@ def _load(file: Path) -> tuple[Any, Any, bool | None]:
             output_loading_info=True,
             trust_remote_code=False,
         )
+        check_weights(model, report, name)
         tokenizer: Any = AutoTokenizer.from_pretrained(location, gguf_file=name, trust_remote_code=False)
     except (ValueError, KeyError, IndexError, TypeError, RuntimeError, EOFError, OSError, struct.error) as error:
         raise ModelError(
@@ -150,7 +151,6 @@ def _load(file: Path) -> tuple[Any, Any, bool | None]:
             hint="Check that the file is complete and that transformers supports its architecture",
             file=str(file),
         ) from error
-    check_weights(model, report, name)
     return model, tokenizer, _adds_bos(file)
 
 

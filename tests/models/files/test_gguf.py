@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from promptkit.core.errors import MissingPackage, ModelError
@@ -129,3 +130,30 @@ def test_a_new_conversion_equals_the_cached_one(tmp_path: Path) -> None:
     assert done.stdout.strip() == f"{resolve('demo').fingerprint()} (2,)"
     assert not list(tmp_path.rglob("*.gguf"))
     assert [path.suffix for path in (tmp_path / "cache").iterdir() if path.is_file()] == [".lock"]
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("gguf"), reason="needs the demo extra")
+def test_a_file_without_some_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers would fill them with random numbers, and the conversion would store these."""
+    from gguf import GGUFWriter
+
+    monkeypatch.setenv("PROMPTKIT_CACHE", str(tmp_path / "cache"))
+    writer = GGUFWriter(tmp_path / "model.gguf", "llama")
+    for name, value in {"block_count": 1, "context_length": 64, "embedding_length": 32, "feed_forward_length": 48}.items():
+        getattr(writer, f"add_{name}")(value)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(4)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_vocab_size(40)
+    shapes = {"attn_q": (32, 32), "attn_k": (32, 32), "attn_v": (32, 32), "attn_output": (32, 32), "ffn_down": (32, 48)}
+    for name, shape in {**shapes, "ffn_gate": (48, 32), "attn_norm": (32,), "ffn_norm": (32,)}.items():  # and no ffn_up
+        writer.add_tensor(f"blk.0.{name}.weight", np.zeros(shape, np.float32))
+    for name, shape in {"token_embd": (40, 32), "output": (40, 32), "output_norm": (32,)}.items():
+        writer.add_tensor(f"{name}.weight", np.zeros(shape, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with refused(ModelError, "wrong-weights", missing=("model.layers.0.mlp.up_proj.weight",)):
+        gguf.gguf_folder(tmp_path / "model.gguf")
+    assert not list((tmp_path / "cache").glob("gguf-*/*"))

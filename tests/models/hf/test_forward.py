@@ -19,7 +19,7 @@ from promptkit.models.hf.packed import PackedForward
 from promptkit.models.hf.padded import PaddedForward
 from promptkit.models.hf.tensors import array_of
 from promptkit.models.hf.verify import packed_forward
-from tests.support.hf_models import numbers
+from tests.support.hf_models import layer_states, numbers
 from tests.support.tiny import CONFIGS, PACKED, VOCABULARY, make_model
 
 _forwards: dict[str, tuple[Any, Any]] = {}
@@ -38,11 +38,11 @@ def naive(model: Any, request: Request) -> Output:
     """Computes reference values from the complete text, without batch, cache or padding."""
     prompt = request.input.ids
     if isinstance(request.verb, Read):
-        output = model(torch.tensor([prompt]), output_hidden_states=True)
+        output = model(torch.tensor([prompt]))
         row = output.logits[0, -1].log_softmax(-1)
         best = row.topk(request.verb.top_m)
         verb = request.verb
-        hidden = output.hidden_states[verb.hidden_layer][0] if verb.hidden_layer is not None else None
+        hidden = layer_states(model, prompt, verb.hidden_layer) if verb.hidden_layer is not None else None
         state = hidden if hidden is None else hidden[-1] if verb.mean_from is None else hidden[verb.mean_from :].mean(0)
         return ReadOutput(
             logprobs=tuple(row[t].item() for t in verb.token_ids),

@@ -284,7 +284,6 @@ def unsupported() -> list[tuple[str, Callable[[Any], Any], str]]:
     edit = edits_for(3)["add to the last"]
     return [
         ("mamba", lambda prompt: replace(prompt, prefixes=(prefix_for(config),)), "no-prefixes"),
-        ("mamba", lambda prompt: replace(prompt, edits=edit), "no-edits"),
         ("fake", lambda prompt: replace(prompt, edits=edit), "no-prefixes-or-edits"),
         ("fake", lambda prompt: replace(prompt, prefixes=(prefix_for(config),)), "no-prefixes-or-edits"),
     ]
