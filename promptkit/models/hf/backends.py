@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from promptkit.core.errors import ModelError, Unsupported
+from promptkit.core.errors import ModelError, PromptkitError, Unsupported
 from promptkit.core.formats import EncoderDecoderFormat, InputFormat, MaskedFormat
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.hf.architecture import architecture_of
@@ -174,6 +175,30 @@ BACKENDS: dict[str, type[Backend]] = {
     "masked": MaskedBackend,
 }
 """The backend of each kind of architecture."""
+
+
+@contextmanager
+def reporting_failure(name: str) -> Iterator[None]:
+    """Context manager that reports the failure of a model's own code on the few tokens by which it is checked at load.
+
+    Raises:
+        ModelError: If the code fails with an error that is neither promptkit's nor a lack of memory.
+    """
+    import torch
+
+    try:
+        yield
+    except (PromptkitError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(
+            f"The model {name} fails on a few tokens: {reason}",
+            code="failing-model",
+            hint="Check its config.json, or use another model",
+            model=name,
+            reason=reason,
+        ) from error
 
 
 def backend_of(config: PretrainedConfig, name: str) -> Backend:

@@ -57,7 +57,7 @@ class EncoderDecoderForward(Forward):
             ModelError: If the model returns numbers that are not finite.
             Unsupported: If encoder and decoder by themselves give other results than the model as a whole.
         """
-        ids, answer = (torch.tensor([row], device=self.device) for row in ((3, 4, 5, 6), (*self._lm.start, 5)))
+        ids, answer = self._probe
         with torch.no_grad():
             expected = self._lm.logits(ids, answer).float()
             actual = self._lm.decode(self._lm.encode(ids, torch.ones_like(ids), None), answer).logits.float()
@@ -66,7 +66,7 @@ class EncoderDecoderForward(Forward):
         tolerance = TOLERANCE if self.dtype == torch.float32 else LOW_PRECISION_WORST
         if (actual - expected).abs().max() > tolerance * max(1.0, float(expected.abs().max())):
             raise Unsupported(
-                f"The encoder and the decoder of the model {name} cannot be run one after the other",
+                f"The model {name} gives other results if its encoder and its decoder run one after the other",
                 code="inseparable-encoder",
                 hint="Use another model",
                 model=name,
@@ -127,13 +127,16 @@ class EncoderDecoderForward(Forward):
                     text.add(tokens[index], tokenizer, ends)
             written = torch.cat([written, torch.tensor(tokens, device=self.device)[:, None]], dim=1)
 
+    @property
+    def _probe(self) -> tuple[Tensor, Tensor]:
+        """A prompt and an answer of a few tokens, each of shape (1, width)."""
+        prompt, answer = ((3, 4, 5, 6), (*self._lm.start, 5))
+        return torch.tensor([prompt], device=self.device), torch.tensor([answer], device=self.device)
+
     @cached_property
     def _can_use_cache(self) -> bool:
         """Whether a step that computes one token with a cache gives the same as computing all tokens, found on a few tokens."""
-        prompt, answer = (
-            torch.tensor([[3, 4, 5, 6]], device=self.device),
-            torch.tensor([[*self._lm.start, 5]], device=self.device),
-        )
+        prompt, answer = self._probe
         encoded = self._lm.encode(prompt, torch.ones_like(prompt), None)
         expected = self._lm.decode(encoded, answer).logits[:, -1]
         try:

@@ -26,7 +26,7 @@ from promptkit.models.files.source import resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.finite import check_finite
 from promptkit.models.hf.attention_heads import AttentionHeads
-from promptkit.models.hf.backends import CausalBackend, backend_of
+from promptkit.models.hf.backends import CausalBackend, backend_of, reporting_failure
 from promptkit.models.hf.differentiable import TorchScores
 from promptkit.models.hf.forward import CausalForward, Forward
 from promptkit.models.hf.frozen_model import FrozenModel
@@ -238,9 +238,10 @@ class TransformersModel(BaseEngine):
             model.eval().requires_grad_(False).to(self._device)
         check_sizes(FrozenModel(model), self.card, self.name)
         packed = self._settings.attention == "packed"
-        return self._backend.forward(
-            model, self._tokenizer, packed=packed, batch_tokens=self._batch_tokens, warn=self._warn_unshared
-        )
+        with reporting_failure(self.name):
+            return self._backend.forward(
+                model, self._tokenizer, packed=packed, batch_tokens=self._batch_tokens, warn=self._warn_unshared
+            )
 
     def _warn_unshared(self, reason: str) -> None:
         self._notes.append(f"no shared prefixes: {reason}")

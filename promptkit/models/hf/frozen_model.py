@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from promptkit.core.errors import Unsupported
 from promptkit.models.files.dimensions import dimensions_of
 from promptkit.models.hf.tensors import embed_ids
 
@@ -78,7 +79,14 @@ class FrozenModel:
 
     def embed(self, ids: Tensor) -> Tensor:
         """Returns the embeddings of token ids, shape (..., d_model), as the first layer receives them."""
-        rows: Tensor = self._embedding(ids)
+        rows: Tensor | tuple[Tensor, ...] = self._embedding(ids)
+        if not isinstance(rows, Tensor):
+            raise Unsupported(
+                f"Models of type {self.model_type} do not support learned vectors: the embedding returns other values too",
+                code="no-learned-vectors",
+                hint="Use another model",
+                model_type=self.model_type,
+            )
         return rows
 
     def inputs(self, ids: Tensor, vectors: Tensor | None) -> Mapping[str, Tensor]:

@@ -28,13 +28,36 @@ from tests.support.hf_models import answer
 DOCUMENT = Path(__file__).parents[3] / "docs" / "architectures.md"
 BEGIN, END = "<!-- begin of the second table -->", "<!-- end of the second table -->"
 ENCODER_DECODERS = [
-    *("bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "fsmt", "led", "longt5", "m2m_100", "marian", "mbart", "mt5"),
+    *(
+        "bart",
+        "bigbird_pegasus",
+        "blenderbot",
+        "blenderbot-small",
+        "fsmt",
+        "led",
+        "longt5",
+        "m2m_100",
+        "marian",
+        "mbart",
+        "mt5",
+    ),
     *("mvp", "nllb-moe", "pegasus", "plbart", "prophetnet", "switch_transformers", "t5", "umt5"),
 ]
 MASKED = [
     *("albert", "bert", "big_bird", "camembert", "convbert", "data2vec-text", "deberta", "deberta-v2", "distilbert", "electra"),
     *("ernie", "esm", "eurobert", "flaubert", "fnet", "ibert", "jina_embeddings_v3", "layoutlm", "megatron-bert", "modernbert"),
-    *("mpnet", "mra", "nomic_bert", "nystromformer", "rembert", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "xlm"),
+    *(
+        "mpnet",
+        "mra",
+        "nomic_bert",
+        "nystromformer",
+        "rembert",
+        "roberta",
+        "roberta-prelayernorm",
+        "roc_bert",
+        "roformer",
+        "xlm",
+    ),
     *("xlm-roberta", "xlm-roberta-xl", "yoso"),
 ]
 MASK, START = 4, 2
@@ -72,7 +95,9 @@ class Reference:
         if not self.writes:
             self.prompts = [(*prompt[:4], MASK, *prompt[4:]) for prompt in self.prompts]
 
-    def output(self, prompt: tuple[int, ...], decoder: tuple[int, ...] = (), vectors: Tensor | None = None, **options: Any) -> Any:
+    def output(
+        self, prompt: tuple[int, ...], decoder: tuple[int, ...] = (), vectors: Tensor | None = None, **options: Any
+    ) -> Any:
         """The output for a prompt, with vectors in place of its first tokens."""
         read: dict[str, Any] = {"input_ids": torch.tensor([prompt])}
         if vectors is not None:
