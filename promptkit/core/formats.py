@@ -15,6 +15,7 @@ class EncoderDecoderFormat:
     target_end: tuple[int, ...]
     """The tokens that the tokenizer adds after an answer. They are scored with it."""
 
+    name: ClassVar[str] = "encoder-decoder"
     description: ClassVar[str] = "an encoder-decoder"
 
 
@@ -29,6 +30,7 @@ class MaskedFormat:
     takes_space: bool = False
     """Whether the mask also takes the place of the white space before it, as in RoBERTa, whose words begin with their space."""
 
+    name: ClassVar[str] = "masked"
     description: ClassVar[str] = "a masked language model"
 
 
