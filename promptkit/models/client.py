@@ -11,6 +11,7 @@ from promptkit.core.arrays import Array, zeros
 from promptkit.core.inputs import KVPrefix
 from promptkit.core.model import Card, Model
 from promptkit.core.requests import Output, Request
+from promptkit.models.base import BaseEngine
 from promptkit.models.cache import ScoreCache
 
 LOG_EVERY = 256
@@ -74,6 +75,8 @@ class CachedModel:
 
         The batches are those of all requests, so that a resumed run computes the same batches as an uninterrupted one.
         """
+        if isinstance(self._model, BaseEngine):
+            self._model.check_supported(requests)
         self._log_progress(len(requests) - len(known))
         self._model.load()
         start = time.perf_counter()

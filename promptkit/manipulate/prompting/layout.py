@@ -115,7 +115,8 @@ class PromptLayout(PromptBlocks):
         self, example: Example, demonstrations: Demonstrations, suffix: str, *, least: int = 0, context_tokens: int = 0
     ) -> tuple[int, _Encoded]:
         """Returns the number of demonstrations to drop, at least `least`, and the prompt with the others."""
-        context_tokens += self.reader.max_tokens if isinstance(self.reader, Extractor) else 0
+        in_context = not isinstance(self.card.format, EncoderDecoderFormat)  # whose decoder has a context of its own
+        context_tokens += self.reader.max_tokens if in_context and isinstance(self.reader, Extractor) else 0
         for drop in range(least, len(demonstrations) + 1):
             encoded = self._encode(example, demonstrations[drop:], suffix)
             if encoded.length + context_tokens <= self.card.context_length:

@@ -147,9 +147,12 @@ class MaskedBackend(Backend):
         import torch
         import transformers
 
-        with torch.device("meta"):
-            auto: Any = getattr(transformers, self.auto)
-            model = auto.from_config(self.config)
+        auto: Any = getattr(transformers, self.auto)
+        try:
+            with torch.device("meta"):
+                model = auto.from_config(self.config, trust_remote_code=False)
+        except Exception:  # the code of a model may fail in any way; loading the weights reports it
+            return None
         tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
         offsets = [
             table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)

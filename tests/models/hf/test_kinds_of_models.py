@@ -185,13 +185,13 @@ def test_commands_train_evaluate_and_resume(load: LoadModel, kind: str, tmp_path
     )
     assert ("[MASK]" in text) == (kind == "bert")
     assert "answers scored" in text
-    evaluated = promptkit("eval", *common, "--shots", 2, "--calibrate", "contextual,batch:rows=4", "--limit", 8)
-    assert [result["align"] for result in evaluated["results"]] == ["verbalizer", "contextual", "batch:rows=4"]
+    evaluated = promptkit("eval", *common, "--shots", 2, "--calibrate", "contextual,pmi,batch:rows=4", "--limit", 8)
+    assert [result["align"] for result in evaluated["results"]] == ["verbalizer", "contextual", "pmi", "batch:rows=4"]
     samples = Path(evaluated["run"]) / "samples.jsonl"
     rows = samples.read_bytes()
     (Path(evaluated["run"]) / "summary.json").unlink()
     samples.write_bytes(b"".join(rows.splitlines(keepends=True)[:3]))
-    resumed = promptkit("eval", *common, "--shots", 2, "--calibrate", "contextual,batch:rows=4", "--limit", 8, "--no-cache")
+    resumed = promptkit("eval", *common, "--shots", 2, "--calibrate", "contextual,pmi,batch:rows=4", "--limit", 8, "--no-cache")
     assert resumed["resumed"] == 3
     assert samples.read_bytes() == rows
     trained = promptkit("train", *common, "--manipulation", "soft:length=3", "--steps", 3, "--dev", 4, "--batch-size", 4)

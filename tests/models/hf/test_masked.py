@@ -210,6 +210,8 @@ def test_capabilities_are_declared_and_refused_before_weights_load(load: LoadMod
     for learned in (pk.Prefix(3), pk.SteeringVector((1,)), pk.LoReFT(rank=1)):
         with refused(Unsupported, "no-prefixes-or-edits", model=loaded.name, manipulation=learned.name):
             pk.Predictor(loaded, [pk.Prompt(TEMPLATE), learned], pk.Verbalizer(WORDS))
+    with refused(Unsupported, "cannot-generate", model=loaded.name):
+        CachedModel(loaded)([Request(input=TextInput(ids=(2, 9, 4, 3)), verb=Generate(max_tokens=3))])
     for option, value in (("channel", True), ("cot", pk.cot.zero_shot()), ("chat", True)):
         with refused(Unsupported, "needs-causal-model", option=option):
             rendered_rows(loaded, **{option: value})
