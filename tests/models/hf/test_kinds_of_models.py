@@ -234,3 +234,18 @@ def test_a_soft_prompt_trains_on_texts_that_the_decoder_writes(load: LoadModel, 
     task = pk.task(str(tmp_path / "texts.yaml"))
     result = pk.train(predictor, task, out=tmp_path, cache=False, steps=8, batch_size=8, dev=8, eval_every=4, learning_rate=0.3)
     assert result.best.loss < result.dev_evaluations[0].loss
+
+
+@pytest.mark.parametrize("kind", ["t5", "bart"])
+def test_the_encoder_reads_a_chain_of_thought_before_the_answer(load: LoadModel, kind: str, tmp_path: Path) -> None:
+    model, tokenizer = load(kind), make(kind)[1]
+    prompt = pk.Prompt("sentiment/review", cot=pk.cot.zero_shot(max_tokens=4))
+    bound = prompt.bind(BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS)))
+    (row,) = bound([Example(id="a", inputs={"text": "a good film"})])
+    shown = "".join(piece.text for piece in row.pieces if not piece.control)
+    assert shown.startswith("Decide whether each review is bad and dull or good.\n\nReview: a good film\nSentiment:")
+    assert "step by step" in shown
+    assert list(row.input.ids) == tokenizer(shown).input_ids
+    assert row.targets == tuple(WORDS.values())
+    run = pk.evaluate(pk.Predictor(model, prompt, pk.Verbalizer(WORDS)), pk.task("sentiment"), limit=3, out=tmp_path)
+    assert run.to_json()["n"] == 3
