@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +23,12 @@ from promptkit.core.requests import Output, Read, ReadOutput, Request
 from promptkit.models import registry
 from promptkit.models.base import BatchedEngine
 from promptkit.models.files.device import device_of
-from promptkit.models.files.dimensions import dimensions_of
+from promptkit.models.files.dimensions import usable_positions
 from promptkit.models.files.pretrained import card, fetched, load_weights, read_config
 from promptkit.models.files.source import Source, resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.hf.pooling import hidden_state
+from promptkit.models.hf.rope import RopeState, depends_on_length
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -90,7 +91,7 @@ class EncoderModel(BatchedEngine):
     def card(self) -> Card:
         """The model's card; the context length does not count special tokens."""
         stated = _read_json(self._files / "sentence_bert_config.json") or {}
-        limits = (stated.get("max_seq_length"), self._tokenizer.max_length, dimensions_of(self._config).context_length)
+        limits = (stated.get("max_seq_length"), self._tokenizer.max_length, usable_positions(self._config))
         before, after = self._tokenizer.frame
         longest = min(limit for limit in limits if limit) - len(before) - len(after)
         return card(self._config, self._tokenizer, self.name, at_most=longest)
@@ -133,17 +134,31 @@ class EncoderModel(BatchedEngine):
     def _compute(self, requests: Sequence[Request]) -> tuple[Output, ...]:
         before, after = self._tokenizer.frame
         rows = [before + request.input.ids + after for request in requests]
+        together = [[row] for row in rows] if self._depends_on_length else [rows]
+        return tuple(output for some in together for output in self._vectors(some))
+
+    def _vectors(self, rows: Sequence[tuple[int, ...]]) -> Iterator[ReadOutput]:
+        """Yields the vector of each text, computed together with padding."""
         ids = torch.full((len(rows), max(map(len, rows))), self._tokenizer.padding)
         mask = torch.zeros_like(ids)
         for index, row in enumerate(rows):
             ids[index, : len(row)] = torch.tensor(row)
             mask[index, : len(row)] = 1
+        model = self._model
+        self._rope_state.restore()
         with torch.no_grad():
-            states = self._model(ids.to(self._device), attention_mask=mask.to(self._device)).last_hidden_state
-        return tuple(
-            ReadOutput(hidden=hidden_state(VECTOR, state[: len(row)], self.card.d_model))
-            for state, row in zip(states, rows, strict=True)
-        )
+            states = model(ids.to(self._device), attention_mask=mask.to(self._device)).last_hidden_state
+        for state, row in zip(states, rows, strict=True):
+            yield ReadOutput(hidden=hidden_state(VECTOR, state[: len(row)], self.card.d_model))
+
+    @cached_property
+    def _depends_on_length(self) -> bool:
+        """Whether the rotary embedding is scaled by the longest text of a batch, so that each text is computed alone."""
+        return depends_on_length(self._config)
+
+    @cached_property
+    def _rope_state(self) -> RopeState:
+        return RopeState(self._model.modules() if self._depends_on_length else ())
 
     @cached_property
     def _model(self) -> PreTrainedModel:

@@ -6,7 +6,7 @@ This is the only place that knows these names. When the weights load, the sizes 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -53,6 +53,25 @@ def dimensions_of(config: PretrainedConfig) -> Dimensions:
         kv_heads=_stated(text, ("num_key_value_heads", "num_attention_heads")),
         context_length=_stated(text, CONTEXT_LENGTHS) or UNBOUNDED,
     )
+
+
+def usable_positions(config: PretrainedConfig) -> int:
+    """Returns how many tokens the position embedding of an encoder can number; `UNBOUNDED` if it has none.
+
+    Some architectures, such as RoBERTa, number positions from behind the padding token, and cannot use the first ones.
+    """
+    import torch
+    from torch import nn
+    from transformers import AutoModel
+
+    auto: Any = AutoModel
+    with torch.device("meta"):  # without memory for weights
+        model = auto.from_config(config, trust_remote_code=False)
+    stated = dimensions_of(config).context_length
+    tokens = model.get_input_embeddings()
+    tables = (part for part in model.modules() if isinstance(part, nn.Embedding) and part is not tokens)
+    skipped = (part.padding_idx + 1 for part in tables if part.num_embeddings == stated and part.padding_idx is not None)
+    return stated - max(skipped, default=0)
 
 
 def _stated(config: PretrainedConfig, names: tuple[str, ...]) -> int:

@@ -7,6 +7,7 @@ as optional are none of these.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,10 @@ NAMED = 3
 """How many weights of each kind a message names."""
 WRAPPER = "module."
 """The prefix that parallel wrappers of PyTorch add to the names of weights."""
+
+
+FORMER_BUFFERS = (".masked_bias", ".inv_freq")
+"""The last parts of the names of constants that earlier versions of transformers stored with the weights."""
 
 
 def check_weights(model: Any, report: Mapping[str, Any], name: str, config: PretrainedConfig | None = None) -> None:
@@ -39,12 +44,11 @@ def check_weights(model: Any, report: Mapping[str, Any], name: str, config: Pret
     mismatched = {str(key): (tuple(stored), tuple(own)) for key, stored, own in report["mismatched_keys"]}
     missing = {str(key) for key in report["missing_keys"]} - buffers - set(mismatched)
     missing |= {key for key, parameter in model.named_parameters() if parameter.is_meta}
-    unexpected = {str(key) for key in report["unexpected_keys"]} - buffers
+    unexpected = {str(key) for key in report["unexpected_keys"] if not str(key).endswith(FORMER_BUFFERS)} - buffers
     if unexpected:
         unexpected = {key for key in unexpected if not _belongs_to_other_part(key, model, config)}
     if unexpected:
-        others = _weights_of_other_heads(model)
-        unexpected = {key for key in unexpected if _without_prefix(key, model) not in others}
+        unexpected -= _belongs_to_other_heads(unexpected, model)
     if not (missing or unexpected or mismatched):
         return
     shapes = [f"{key} of shape {stored} instead of {own}" for key, (stored, own) in sorted(mismatched.items())]
@@ -86,13 +90,18 @@ def _belongs_to_other_part(key: str, model: Any, config: PretrainedConfig | None
     return key.partition(".")[0] not in {own.partition(".")[0] for own in (*model.state_dict(), WRAPPER)}
 
 
-def _weights_of_other_heads(model: Any) -> set[str]:
-    """Returns the names of the weights of the architecture's base model, and of its heads that are trained with it.
+def _belongs_to_other_heads(keys: Collection[str], model: Any) -> set[str]:
+    """Returns those weights that belong to the architecture's base model, or to a head that is trained with it.
 
     A checkpoint may contain a head that another class of the same architecture has, such as the next-sentence head and the
     pooler of BERT, which a masked language model does not run. Heads for classification are not among them.
     """
-    return {_without_prefix(key, other) for other in _other_classes(model) for key in other.state_dict()}
+    found: set[str] = set()
+    for other in _other_classes(model):
+        own = {_without_prefix(key, other) for key in other.state_dict()}
+        optional = re.compile("|".join(other._keys_to_ignore_on_load_unexpected or ()) or "(?!)")
+        found |= {key for key in keys if _without_prefix(key, model) in own or optional.search(key)}
+    return found
 
 
 def _other_classes(model: Any) -> Iterator[Any]:

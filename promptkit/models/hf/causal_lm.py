@@ -63,8 +63,7 @@ class CausalLM(FrozenModel):
     @cached_property
     def depends_on_length(self) -> bool:
         """Whether the rotary embedding is scaled by the length of the sequence."""
-        settings = getattr(self._config, "rope_parameters", None) or getattr(self._config, "rope_scaling", None)
-        return depends_on_length(str(settings))
+        return depends_on_length(self._config)
 
     @property
     def residual_multiplier(self) -> float:

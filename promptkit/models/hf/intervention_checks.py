@@ -12,7 +12,7 @@ from promptkit.core.errors import Unsupported
 from promptkit.core.requests import Request
 from promptkit.models.hf.forward import CausalForward, Forward
 from promptkit.models.hf.tensors import check_prefixes, prefix_of
-from promptkit.models.hf.verify import supports_edits, supports_prefixes, supports_vectors
+from promptkit.models.hf.verify import supports_vectors, why_no_edits, why_no_prefixes
 
 
 class InterventionChecks:
@@ -51,9 +51,9 @@ class InterventionChecks:
 
     def check_prefixes(self) -> None:
         """Raises Unsupported if the model does not support learned prefixes."""
-        if not self._supports_prefixes:
+        if self._why_no_prefixes:
             raise Unsupported(
-                f"The model {self._name} does not support prefixes: keys and values give other results than token ids",
+                f"The model {self._name} does not support prefixes: {self._why_no_prefixes}",
                 code="no-prefixes",
                 hint="Use another model",
                 model=self._name,
@@ -61,9 +61,9 @@ class InterventionChecks:
 
     def check_edits(self) -> None:
         """Raises Unsupported if the model does not support edits of hidden states."""
-        if not self._supports_edits:
+        if self._why_no_edits:
             raise Unsupported(
-                f"The hidden states of the model {self._name} cannot be edited layer by layer",
+                f"The hidden states of the model {self._name} cannot be edited layer by layer: {self._why_no_edits}",
                 code="no-edits",
                 hint="Use another model",
                 model=self._name,
@@ -87,12 +87,12 @@ class InterventionChecks:
         return supports_vectors(self._forward)
 
     @cached_property
-    def _supports_prefixes(self) -> bool:
-        return supports_prefixes(self._causal)
+    def _why_no_prefixes(self) -> str:
+        return why_no_prefixes(self._causal)
 
     @cached_property
-    def _supports_edits(self) -> bool:
-        return supports_edits(self._causal)
+    def _why_no_edits(self) -> str:
+        return why_no_edits(self._causal)
 
     @cached_property
     def _prefix_shape(self) -> tuple[int, int]:

@@ -24,7 +24,7 @@ class LayerStates:
         self.between: dict[int, Tensor] = {}
         """Number of a layer -> its output; 0 is the input of the first one."""
         self.last: Tensor | None = None
-        """The states that the output head receives."""
+        """The output of the last layer after its norm, which the output head receives."""
 
     def __getitem__(self, layer: int) -> Tensor:
         """Returns the states of a layer, numbered as in `Read.hidden_layer`.
@@ -59,10 +59,21 @@ def recorded(decoder: nn.Module, layers: Sequence[nn.Module] | Unsupported) -> I
 
         return record
 
+    projections: list[tuple[Tensor, Tensor]] = []
+
+    def record_projection(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        projections.append((inputs[0], output))
+
     def record_last(module: nn.Module, inputs: object, output: Any) -> None:
         states.last = output.last_hidden_state
+        for before, after in projections:  # to the width of the embedding, as the last step of OPT-350m
+            if after is states.last and before.shape != after.shape:
+                states.last = before
 
     with ExitStack() as stack:
+        for child in decoder.children():
+            if isinstance(child, nn.Linear):
+                stack.callback(child.register_forward_hook(record_projection).remove)
         stack.callback(decoder.register_forward_hook(record_last).remove)
         if not isinstance(layers, Unsupported):
             stack.callback(layers[0].register_forward_pre_hook(record_input, with_kwargs=True).remove)

@@ -8,16 +8,21 @@ state.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 LENGTH_DEPENDENT = frozenset({"dynamic", "longrope"})
 """The types of scaling that depend on the length of the batch."""
 
 
-def depends_on_length(rope_settings: str) -> bool:
-    """Returns whether the settings of a rotary embedding, as text, name a type of `LENGTH_DEPENDENT`."""
-    return any(f"'{kind}'" in rope_settings for kind in LENGTH_DEPENDENT)
+def depends_on_length(config: PretrainedConfig) -> bool:
+    """Returns whether a configuration of a text model has a rotary embedding of a type of `LENGTH_DEPENDENT`."""
+    settings = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None)
+    return any(f"'{kind}'" in str(settings) for kind in LENGTH_DEPENDENT)  # the settings may be nested by kind of layer
 
 
 class RopeState:

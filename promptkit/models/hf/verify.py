@@ -147,35 +147,40 @@ def padding_matters(forward: Forward) -> bool:
     return bool(_difference(alone, together, forward.dtype))
 
 
-def supports_prefixes(forward: CausalForward) -> bool:
-    """Returns whether the model gives the same results for the keys and values of a prompt's first tokens as for the tokens."""
+def why_no_prefixes(forward: CausalForward) -> str:
+    """Returns why prefixes are not supported; empty if the keys and values of tokens give the same results as the tokens."""
     tokens, _ = _probes(forward.causal_lm.vocabulary_size)
     ids = tokens.input.ids
     try:
         prefix = prefix_of(forward.keys_values(ids[:4]))
         prefixed = replace(tokens, input=TextInput(ids=ids[4:], prefixes=(prefix,)))
         expected, actual = _logprobs(forward, [tokens]), _logprobs(forward, [prefixed])
-    except (Unsupported, TypeError, AttributeError, IndexError):  # a model without keys and values, such as a recurrent one
-        return False
-    return not _difference(expected, actual, forward.dtype)
+    except Unsupported as error:
+        return str(error).partition(". ")[0]
+    except (TypeError, AttributeError, IndexError, ValueError):  # such as a recurrent model
+        return "some of its layers do not take keys and values"
+    different = _difference(expected, actual, forward.dtype)
+    return "keys and values give other results than token ids" if different else ""
 
 
-def supports_edits(forward: CausalForward) -> bool:
-    """Returns whether a vector that is added to the output of a middle layer appears in the hidden state that is read there."""
+def why_no_edits(forward: CausalForward) -> str:
+    """Returns why hidden states cannot be edited; empty if a vector that is added to a middle layer appears in its state."""
     tokens, _ = _probes(forward.causal_lm.vocabulary_size)
     layers = forward.causal_lm.num_layers
     layer = max(1, layers // 2)
     if layer == layers:
-        return True
+        return ""
     request = Request(input=tokens.input, verb=Read(hidden_layer=layer, top_m=1))
-    before = _hidden_state(forward, request)
-    added = 0.5 * before.abs().mean() * torch.ones_like(before)
-    edit = HiddenEdit(layer=layer, operation="add", last=1, arrays=(array_of(added),))
     try:
+        before = _hidden_state(forward, request)
+        added = 0.5 * before.abs().mean() * torch.ones_like(before)
+        edit = HiddenEdit(layer=layer, operation="add", last=1, arrays=(array_of(added),))
         after = _hidden_state(forward, replace(request, input=replace(tokens.input, edits=(edit,))))
-    except Unsupported:
-        return False
-    return torch.allclose(after, before + added, rtol=0.02, atol=0.02 * float(added.abs().max()))
+    except Unsupported as error:
+        return str(error).partition(". ")[0]
+    if torch.allclose(after, before + added, rtol=0.02, atol=0.02 * float(added.abs().max())):
+        return ""
+    return "a vector that is added to the output of a layer does not appear in its hidden state"
 
 
 def _hidden_state(forward: Forward, request: Request) -> torch.Tensor:

@@ -6,7 +6,6 @@ writes anew.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -303,8 +302,8 @@ def cell(check: Callable[[Any, Reference], None], model: Any, reference: Referen
     try:
         check(model, reference)
     except PromptkitError as error:
-        reason = str(error).partition(". ")[0].replace(model.name, "")
-        return f"refused: {re.sub(r'^The model  ', '', reason)}"
+        reason = str(error).partition(". ")[0].removeprefix(f"The model {model.name} ")
+        return f"refused: {reason.replace(f' of the model {model.name}', '')}"
     return "works"
 
 

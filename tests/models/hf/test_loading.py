@@ -14,6 +14,8 @@ from torch import nn
 
 import promptkit as pk
 from promptkit.core.errors import InputError, ModelError, Unsupported
+from promptkit.core.inputs import TextInput
+from promptkit.core.requests import Read, Request
 from tests.support.errors import refused
 from tests.support.folders import SIZES, llama, save_model, score
 from tests.support.hf_models import answer, numbers
@@ -105,6 +107,7 @@ def test_buffers_that_older_versions_stored_are_no_error(tmp_path: Path) -> None
     (before,) = answer(pk.load(tmp_path), [score()])
     tensors = load_file(tmp_path / WEIGHTS)
     tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
+    tensors["model.layers.0.self_attn.masked_bias"] = torch.tensor(-1e9)
     save_file(tensors, tmp_path / WEIGHTS, {"format": "pt"})
     (after,) = answer(pk.load(tmp_path), [score()])
     assert numbers(before) == numbers(after)
@@ -137,6 +140,24 @@ def test_encoder_with_the_head_of_a_classifier(tmp_path: Path) -> None:
     save_model(tmp_path, hf.BertForSequenceClassification(hf.BertConfig(**BERT)))
     with refused(ModelError, "wrong-weights", missing=(), unexpected=("classifier.bias", "classifier.weight")):
         pk.load(f"encoder:{tmp_path}").load()
+
+
+@pytest.mark.parametrize(
+    ("model", "limit"),
+    [
+        (lambda: hf.RobertaModel(hf.RobertaConfig(**{**BERT, "max_position_embeddings": 66, "pad_token_id": 1})), 64),
+        (lambda: hf.BertModel(hf.BertConfig(**{**BERT, "max_position_embeddings": 66})), 66),
+    ],
+    ids=["roberta", "bert"],
+)
+def test_longest_text_of_an_encoder(tmp_path: Path, model: Any, limit: int) -> None:
+    """RoBERTa cannot use its first positions, so that a text has fewer tokens than the configuration states."""
+    encoder = pk.load(f"encoder:{save_model(tmp_path, model())}")
+    before, after = encoder.card.tokenizer.frame
+    assert encoder.card.context_length + len(before) + len(after) == limit
+    ids = tuple(5 + i % 100 for i in range(encoder.card.context_length))
+    (output,) = answer(encoder, [Request(input=TextInput(ids=ids), verb=Read(hidden_layer=-1, mean_from=0))])
+    assert output.hidden.shape == (32,)
 
 
 # ---- kinds of models -----------------------------------------------------------------------------------

@@ -69,8 +69,11 @@ def test_embedding_narrower_than_the_states(tmp_path: Path) -> None:
     assert answer(model, [with_edit(32)])
     with refused(CheckpointError, "wrong-vector-width", width=32, model_width=16):
         answer(model, [with_vector(torch.ones(1, 32).numpy())])
-    with refused(Unsupported, "unusual-hidden-states", layer=-1, d_model=32):  # projected to the width of the embedding
-        answer(model, [read(-1)])
+    received: list[Any] = []
+    source.model.decoder.project_out.register_forward_pre_hook(lambda module, inputs: received.append(inputs[0]))
+    source(torch.tensor([PROMPT]))
+    (last,) = answer(model, [read(-1)])  # before it is projected to the width of the embedding
+    assert last.hidden.numpy() == pytest.approx(received[0][0, -1].numpy(), abs=1e-5)
 
 
 def test_soft_prompt_where_the_embedding_is_narrower(tmp_path: Path) -> None:
@@ -89,7 +92,7 @@ def test_layers_with_several_states_for_each_token(tmp_path: Path) -> None:
     assert last.hidden.numpy() == pytest.approx(expected.numpy(), abs=1e-5)
     with refused(Unsupported, "unusual-hidden-states", layer=1, d_model=32):
         answer(model, [read(1)])
-    with refused(Unsupported, "unusual-hidden-states", layer=1, d_model=32):
+    with refused(Unsupported, "no-edits", model=model.name):
         answer(model, [with_edit(32)])
     with refused(Unsupported, "no-learned-vectors"):  # a second embedding of each token id goes into every layer
         answer(model, [with_vector(model.embed((5,)).numpy())])
@@ -183,6 +186,18 @@ def test_a_sequence_is_scaled_by_its_own_length(tmp_path: Path, make: Any) -> No
             assert logprobs == pytest.approx(
                 [row[token].item() for row, token in zip(expected, continuation, strict=True)], abs=1e-4
             )
+
+
+def test_a_text_of_an_encoder_is_scaled_by_its_own_length(tmp_path: Path) -> None:
+    scaling = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}
+    config = hf.EuroBertConfig(**{**SIZES, "max_position_embeddings": 16, "num_key_value_heads": 2}, rope_parameters=scaling)
+    save_model(tmp_path, hf.EuroBertModel(config))
+    texts = [tuple(3 + (7 * i) % 300 for i in range(length)) for length in (4, 40, 20)]
+    requests = [read(-1, ids, mean_from=0) for ids in texts]
+    together = answer(pk.load(f"encoder:{tmp_path}"), requests)
+    for request, output in zip(requests, together, strict=True):
+        (alone,) = answer(pk.load(f"encoder:{tmp_path}"), [request])
+        assert output.hidden.numpy() == pytest.approx(alone.hidden.numpy(), abs=1e-6)
 
 
 # ---- numbers that are not finite -----------------------------------------------------------------------
