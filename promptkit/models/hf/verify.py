@@ -118,9 +118,10 @@ def check_probe(causal_lm: CausalLM, name: str) -> None:
 def supports_vectors(forward: Forward) -> bool:
     """Returns whether the model gives the same results for the embeddings of tokens, as learned vectors, as for the tokens."""
     request, _ = _probes(forward.frozen.vocabulary_size)
-    ids = request.input.ids
-    tokens = TextInput(ids=forward.as_prompt(ids))
-    vectors = TextInput(ids=forward.as_prompt(tuple(-1 - i for i in range(len(ids)))), vectors=forward.embed(ids))
+    count = len(request.input.ids)
+    tokens = TextInput(ids=forward.as_prompt(request.input.ids))
+    rows = forward.embed(tokens.ids[:count])
+    vectors = TextInput(ids=forward.as_prompt(tuple(-1 - i for i in range(count))), vectors=rows)
     try:
         expected, actual = (_logprobs(forward, [replace(request, input=read)]) for read in (tokens, vectors))
     except (AttributeError, IndexError, NotImplementedError, TypeError, ValueError):  # a model that reads only token ids

@@ -119,7 +119,8 @@ def test_gradients_of_soft_prompts_equal_finite_differences(load: LoadModel, kin
     ((name, start),) = data.initial_parameters().items()
     _, slopes = losses.gradient({name: start}, rows)
     direction = np.random.default_rng(0).normal(size=start.shape)
-    step = 3e-3
+    direction /= np.linalg.norm(direction)
+    step = 8e-3
 
     def loss(sign: int) -> float:
         (values,) = losses.row_losses([{name: as_array(start.numpy() + sign * step * direction)}], rows)
@@ -127,7 +128,7 @@ def test_gradients_of_soft_prompts_equal_finite_differences(load: LoadModel, kin
 
     slope = float((slopes[name].numpy() * direction).sum())
     assert abs(slope) > 1e-3
-    assert (loss(1) - loss(-1)) / (2 * step) == pytest.approx(slope, rel=0.02, abs=2e-4)
+    assert (loss(1) - loss(-1)) / (2 * step) == pytest.approx(slope, rel=0.03, abs=6e-4)
     _, again = GradientLosses(data, model, checkpointing=True).gradient({name: start}, rows)
     assert again[name].numpy() == pytest.approx(slopes[name].numpy(), abs=1e-6)
 
