@@ -250,3 +250,16 @@ def test_the_encoder_reads_a_chain_of_thought_before_the_answer(load: LoadModel,
     assert row.targets == tuple(WORDS.values())
     run = pk.evaluate(pk.Predictor(model, prompt, pk.Verbalizer(WORDS)), pk.task("sentiment"), limit=3, out=tmp_path)
     assert run.to_json()["n"] == 3
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_sixteen_bit_weights_and_mixed_precision_are_close(load: LoadModel, kind: str, tmp_path: Path) -> None:
+    full, low = load(kind), load(kind, dtype="bfloat16")
+    for expected, actual in zip(values(full, requests_of(full)), values(low, requests_of(low)), strict=True):
+        assert actual == pytest.approx(expected, abs=0.5)
+    if kind in ENCODER_DECODERS:
+        answer(low, [Request(input=TextInput(ids=(5, 6)), verb=Generate(max_tokens=3))])
+    predictor = pk.Predictor(full, [pk.Prompt("sentiment/review"), pk.SoftPrompt(2)], pk.Verbalizer(WORDS))
+    settings: dict[str, Any] = {"steps": 4, "batch_size": 4, "dev": 4, "eval_every": 2, "mixed_precision": "bf16"}
+    result = pk.train(predictor, pk.task("sentiment"), out=tmp_path, cache=False, **settings)
+    assert len(result.losses) == 4
