@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from promptkit.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from promptkit import metrics as metrics
     from promptkit.align import calibrate as calibrate
     from promptkit.align import extract as extract
     from promptkit.align import labelmap as labelmap
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from promptkit.manipulate import demos as demos
     from promptkit.manipulate import instructions as instructions
     from promptkit.manipulate import order as order
+    from promptkit.manipulate.learned.conversion import convert as convert
     from promptkit.manipulate.learned.loreft import LoReFT as LoReFT
     from promptkit.manipulate.learned.prefix import Prefix as Prefix
     from promptkit.manipulate.learned.soft_prompt import SoftPrompt as SoftPrompt
@@ -60,7 +62,6 @@ if TYPE_CHECKING:
     from promptkit.tasks.task import Task as Task
     from promptkit.tasks.task import load_task as task  # noqa: F401 - a public name
     from promptkit.training.config import TrainingConfig as TrainingConfig
-    from promptkit.training.conversion import convert as convert
     from promptkit.training.optimizers.adamw import AdamW as AdamW
     from promptkit.training.optimizers.cma_es import CmaEs as CmaEs
     from promptkit.training.optimizers.hotflip import HotFlip as HotFlip
@@ -75,6 +76,7 @@ _MODULES = {
     "extract": "promptkit.align.extract",
     "instructions": "promptkit.manipulate.instructions",
     "labelmap": "promptkit.align.labelmap",
+    "metrics": "promptkit.metrics",
     "order": "promptkit.manipulate.order",
     "probes": "promptkit.align.probes",
     "vote": "promptkit.align.vote",
@@ -86,7 +88,7 @@ _ATTRIBUTES = {
     "Choices": ("promptkit.align.choices", "Choices"),
     "CmaEs": ("promptkit.training.optimizers.cma_es", "CmaEs"),
     "compare": ("promptkit.analysis.compare", "compare"),
-    "convert": ("promptkit.training.conversion", "convert"),
+    "convert": ("promptkit.manipulate.learned.conversion", "convert"),
     "evaluate": ("promptkit.evaluation.evaluate", "evaluate"),
     "evaluate_shard": ("promptkit.evaluation.evaluate", "evaluate_shard"),
     "extract_steering_vector": ("promptkit.interpret.steering_vectors", "extract_steering_vector"),

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from zlib import crc32
 
 import pytest
@@ -13,8 +14,9 @@ from tokenizers import models, pre_tokenizers
 from promptkit.core.arrays import as_array
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.manipulation import BindContext
-from promptkit.core.model import Card, Encoding
+from promptkit.core.model import DEFAULT_CHAT, Card, ChatOptions, Encoding
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.core.thinking import ThoughtMarkers
 from promptkit.inputs.text.template import Template
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.layout import PromptLayout
@@ -65,7 +67,7 @@ class MergingTokenizer:
         self.control: Mapping[str, int] = {name: self._backend.token_to_id(name) for name in ("<bos>", "<turn>", "<end>")}
         self.bos: tuple[int, ...] = (self.control["<bos>"],)
 
-    def encode(self, text: str) -> Encoding:
+    def encode(self, text: str, *, after: str | None = None, before: str | None = None) -> Encoding:
         encoding = self._backend.encode(text, add_special_tokens=False)
         return Encoding(ids=tuple(encoding.ids), starts=tuple(start for start, _ in encoding.offsets))
 
@@ -75,8 +77,11 @@ class MergingTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         return self._backend.decode(list(ids), skip_special_tokens=False)
 
-    def chat(self, turns: Sequence[tuple[str, str]]) -> str | None:
-        return ByteTokenizer().chat(turns)
+    def chat(self, turns: Sequence[tuple[str, str]], options: ChatOptions = DEFAULT_CHAT) -> str | None:
+        return ByteTokenizer().chat(turns, options)
+
+    def thought_markers(self, options: ChatOptions = DEFAULT_CHAT) -> Sequence[ThoughtMarkers]:
+        return ()
 
 
 @pytest.fixture(scope="session")
@@ -208,11 +213,12 @@ def bind_context():
 @pytest.fixture(scope="session")
 def context(bind_context):
     """Creates selection contexts of a prompt without instruction."""
+    load_template = cache(Template.load)
 
     def make(pool=(), words=(), *, template="sentiment/review", **keywords) -> SelectionContext:
         bound = bind_context(pool, words, **keywords)
         frame = PromptLayout(
-            template=Template.load(template), instruction="", chat=False, card=bound.ask.card, reader=bound.reader
+            template=load_template(template), instruction="", chat=False, card=bound.ask.card, reader=bound.reader
         )
         return SelectionContext(bind_context=bound, layout=frame)
 

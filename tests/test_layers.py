@@ -10,7 +10,7 @@ import pytest
 
 import promptkit
 
-ROOT = Path(promptkit.__file__).parent
+ROOT, TESTS = Path(promptkit.__file__).parent, Path(__file__).parent
 ORDER = [
     {"core"},
     {"inputs", "metrics"},
@@ -123,6 +123,12 @@ def test_no_module_has_a_meaningless_name() -> None:
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_no_module_has_more_than_400_lines(module: str) -> None:
     assert len(MODULES[module].read_text("utf-8").splitlines()) <= 400
+
+
+def test_no_test_module_has_more_than_400_lines() -> None:
+    lengths = {str(path.relative_to(TESTS)): len(path.read_text("utf-8").splitlines()) for path in TESTS.rglob("*.py")}
+    assert Path(__file__).name in lengths
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
 
 
 def functions(module: str) -> list[ast.FunctionDef]:

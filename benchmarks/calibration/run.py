@@ -69,7 +69,7 @@ def metrics(study: pk.Study) -> dict[str, Any]:
     accuracies = study.table(rows=("align", "shots"), columns=None).to_json()
     errors = study.table(rows=("align", "shots"), columns=None, metric="ece").to_json()
     gains = study.compare(on="align", to=PLAIN, by="shots").to_json()
-    gain_of = {(line["align"], line["shots"]): line[f"difference to {PLAIN}"] for line in gains}
+    gain_of = {(line["align"], line["shots"]): line[f"difference from {PLAIN}"] for line in gains}
     rarest, rows = Counter(study.cells[0].run.gold).most_common()[-1]
     lines = []
     for accuracy, error in zip(accuracies, errors, strict=True):

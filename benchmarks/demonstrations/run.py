@@ -97,7 +97,7 @@ def selectors_table(results: Mapping[str, Any]) -> Iterable[str]:
     for demos in dict.fromkeys(line["demos"] for line in compared):
         entries = {line["shots"]: line for line in compared if line["demos"] == demos}
         cells = (
-            f"{format_interval(entries[k]['accuracy'])} | {format_interval(entries[k]['difference to random'], sign='+')}"
+            f"{format_interval(entries[k]['accuracy'])} | {format_interval(entries[k]['difference from random'], sign='+')}"
             for k in shots
         )
         yield f"| {demos} | " + " | ".join(cells) + " |"

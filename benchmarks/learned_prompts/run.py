@@ -43,7 +43,7 @@ LENGTH = 10
 STEPS = 30
 """Default number of training steps."""
 EVALUATIONS = 6
-"""Number of evaluations on dev in a training."""
+"""Number of evaluations on dev in a training run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,7 @@ def fixed_prompts(task: pk.Task, model: Any, seed: int) -> dict[str, pk.Predicto
 
 
 def train(setup: Setup, task: pk.Task, model: Any, options: argparse.Namespace, seed: int) -> TrainingResult:
-    """Trains a manipulation, or reads the finished training."""
+    """Trains a manipulation, or reads the result of a finished training run."""
     predictor = pk.Predictor(model, [pk.Prompt(task.spec.template), setup.manipulation], [reader_for(task)])
     rows = {"per_class": None, "dev": 128} if options.whole else {"per_class": options.per_class, "dev": options.dev}
     steps, eval_every = (max(1, round(setup.share * count)) for count in (options.steps, options.steps // EVALUATIONS))

@@ -147,8 +147,8 @@ def compare(outcomes: dict[str, Any], items: int) -> dict[str, Any]:
         "items_per_second": {side: round(items / outcomes[side]["seconds"], 3) for side in SIDES},
         "ratio_to_lm_eval_on_vllm": round(theirs["seconds"] / ours["seconds"], 1),
         "ratio_to_promptkit_on_hf": round(hf["seconds"] / ours["seconds"], 2),
-        "largest_logprob_difference_to_lm_eval": largest(ours, theirs),
-        "largest_logprob_difference_to_hf": largest(ours, hf),
+        "largest_logprob_difference_from_lm_eval": largest(ours, theirs),
+        "largest_logprob_difference_from_hf": largest(ours, hf),
         "prefix_cache_hit_rate": round(ours["prefix_cache_hit_rate"], 3),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "versions": {package: version(package) for package in ("lm_eval", "torch", "transformers")},
@@ -165,8 +165,9 @@ def table(results: dict[str, Any]) -> list[str]:
         f"{results['ratio_to_lm_eval_on_vllm']}x |",
         f"| promptkit, `hf` | {speed['promptkit-hf']:.2f} | {results['ratio_to_promptkit_on_hf']:.1f}x |",
         "",
-        f"Largest difference of a label's log-probability: {results['largest_logprob_difference_to_lm_eval']:.1e} to lm-eval, "
-        f"{results['largest_logprob_difference_to_hf']:.1e} to `hf`. "
+        "Largest difference of a label's log-probability: "
+        f"{results['largest_logprob_difference_from_lm_eval']:.1e} from lm-eval, "
+        f"{results['largest_logprob_difference_from_hf']:.1e} from `hf`. "
         f"{results['prefix_cache_hit_rate']:.0%} of all prompt tokens "
         "were read from vLLM's prefix cache.",
     ]

@@ -22,11 +22,14 @@ from promptkit.core.alignment import Calibration, Extractor, Needs, Scorer
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.registry import build_from, parse, settings_of, spelling
 from promptkit.tasks.task import Task
+from promptkit.tasks.yaml_file import errors_at
 
 Reader = Scorer | Extractor
 """The first aligner of a chain."""
 Aligners = Reader | type[Extraction] | Mapping[str, str] | Sequence[Reader | type[Extraction] | Majority | Calibration]
 """The accepted values of `align`: an aligner, the label words of a verbalizer, or several aligners."""
+Answer = str | Mapping[str, Mapping[str, object] | None]
+"""The extraction of a task file: its name, or {name: {keyword: value}}."""
 
 SCORERS: Mapping[str, Callable[..., Scorer]] = {scorer.name: scorer for scorer in (Verbalizer, Choices)}
 """Aligners that score labels, by name."""
@@ -172,13 +175,18 @@ def reader_for(task: Task, *, score: SequenceScore = "sum", extract: str | None 
         return _scorer_for(task, score, [*(["extract"] if extract is not None else []), *options])
     if score != "sum":
         raise _not_applicable("score", f"is for scored answers, and the task {task.name} generates texts", task)
+    if extract is None:
+        _check_answer(task, task.spec.answer)
     return _extraction_for(task.spec.answer, extract, options)
 
 
 def _scorer_for(task: Task, score: SequenceScore, options: Sequence[str]) -> Scorer:
     if options:
         raise _not_applicable(options[0], f"is for generated texts, and the task {task.name} scores its answers", task)
-    return Choices(score=score) if task.spec.labels is None else Verbalizer(task.spec.labels, score=score)
+    if task.spec.labels is None:
+        return Choices(score=score)
+    with errors_at(task.file, "labels"):
+        return Verbalizer(task.spec.labels, score=score)
 
 
 def _not_applicable(option: str, reason: str, task: Task) -> InputError:
@@ -187,9 +195,19 @@ def _not_applicable(option: str, reason: str, task: Task) -> InputError:
     )
 
 
-def _extraction_for(
-    answer: str | Mapping[str, Mapping[str, object] | None], extract: str | None, options: Mapping[str, object]
-) -> Extractor:
+def _check_answer(task: Task, answer: Answer) -> None:
+    """Raises InputError, with the key in the task file, if the `answer` of the file alone is not an extraction."""
+    try:
+        _extraction_for(answer, None, {})
+    except InputError as error:
+        if task.file is None:
+            raise
+        name, settings = (None, None) if isinstance(answer, str) else next(iter(answer.items()))
+        keyword = next((key for key in settings or {} if key in (error.fields.get("name"), error.fields.get("keyword"))), None)
+        raise error.at(task.file, ".".join(key for key in ("answer", name, keyword) if key is not None)) from None
+
+
+def _extraction_for(answer: Answer, extract: str | None, options: Mapping[str, object]) -> Extractor:
     """Returns the extraction of a task file's `answer`, with the changes from the command line or Python."""
     name, settings = (answer, None) if isinstance(answer, str) else next(iter(answer.items()))
     settings = dict(settings or {})

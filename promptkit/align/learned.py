@@ -14,8 +14,8 @@ import numpy as np
 
 from promptkit.align.logprobs import MAX_GAP
 from promptkit.core.alignment import FitData, Needs, Outputs, PerClass
+from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
-from promptkit.core.registry import checked
 
 if TYPE_CHECKING:
     from promptkit.align.labelmap.mapping import LabelMap

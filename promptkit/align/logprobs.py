@@ -14,7 +14,7 @@ TINY = float(np.finfo(np.float64).tiny)
 LOG_TINY = float(np.log(TINY))
 """Replaces a log-probability of -inf."""
 MAX_GAP = 700.0
-"""The largest difference to the most likely label, in natural-log units, so that no label becomes impossible."""
+"""The largest difference from the most likely label, in natural-log units, so that no label becomes impossible."""
 
 
 def normalize_logprobs(logprobs: Floats) -> Floats:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
-from promptkit.core.errors import unknown
+from promptkit.core.arguments import check_value
 from promptkit.core.requests import ScoreOutput
 
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ SequenceScore = Literal["sum", "mean"]
 
 def check_sequence_score(aligner: str, score: str) -> None:
     """Raises InputError if `score` is not a way to score sequences."""
-    if score not in get_args(SequenceScore):
-        raise unknown(f"score of {aligner}", score, get_args(SequenceScore))
+    check_value("score", score, SequenceScore, of=aligner)
 
 
 def sequence_scores(output: ScoreOutput, score: SequenceScore) -> list[float]:

@@ -6,12 +6,13 @@ A word is scored as a sequence of tokens, log p(v(y) | x, C) = sum_t log p(v_t |
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from promptkit.align.token_scores import SequenceScore, check_sequence_score, sequence_score_tensor, sequence_scores
-from promptkit.core.errors import InputError, unknown
+from promptkit.core.arguments import check_value
+from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from promptkit.core.requests import ScoreOutput
 
@@ -59,8 +60,7 @@ class Verbalizer:
         self.pool: Pool = pool
         _check_labels(self.labels)
         check_sequence_score(self.name, score)
-        if pool not in get_args(Pool):
-            raise unknown("pool of verbalizer", str(pool), get_args(Pool))
+        check_value("pool", pool, Pool, of=self.name)
         _check_words(self._words)
 
     def candidates(self, example: Example) -> tuple[str, ...]:

@@ -7,14 +7,14 @@ answer that occurs first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import comb
 from typing import ClassVar
 
 from promptkit.align.extract.base import Extraction, check_sampling
+from promptkit.core.arguments import check_arguments, checked
 from promptkit.core.errors import InputError
-from promptkit.core.registry import checked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,7 @@ class Majority:
         return replace(reader, samples=self.samples, temperature=float(self.temperature))
 
 
+@check_arguments("vote.majority")
 def majority(answers: Sequence[str | None]) -> int | None:
     """Returns the index of the winning answer.
 
@@ -81,7 +82,8 @@ def majority(answers: Sequence[str | None]) -> int | None:
     return next((index for index, answer in enumerate(answers) if answer is not None and counts[answer] == highest), None)
 
 
-def vote_accuracy(answers: Sequence[str | None], accepted: Collection[str]) -> list[float]:
+@check_arguments("vote.vote_accuracy")
+def vote_accuracy(answers: Sequence[str | None], accepted: Sequence[str] | set[str] | frozenset[str]) -> list[float]:
     """Returns the accuracy of a vote over k of the texts, for every k from 1 to the number of texts.
 
     The accuracy at k is the share of all subsets of k texts for which the majority answer is accepted. It is computed exactly,

@@ -168,7 +168,7 @@ def _fixed_labels(path: Path, settings: RunSettings) -> tuple[str, ...]:
         reader = chain_from_settings(settings["align"][0]).reader
     if not isinstance(reader, Scorer) or not reader.labels:
         raise RunError(
-            f"The run {path} does not have the same labels for every row, which biases need",
+            f"The run {path} does not have the same labels for every row, which measuring biases needs",
             code="no-fixed-labels",
             got=f"answers read by {reader.name}",
             hint="Use a run of a task that declares labels",
@@ -179,7 +179,7 @@ def _fixed_labels(path: Path, settings: RunSettings) -> tuple[str, ...]:
 
 
 def _why_no_premise(settings: RunSettings, path: Path) -> str:
-    command = eval_command(settings, ["pmi"], trainings=path.parent)
+    command = eval_command(settings, ["pmi"], out=path.parent)
     collect = explained(command) if command else "evaluate it again with the calibration pmi"
     return why_no_premise(settings) or f"the run does not contain the scores of the premise: {collect}"
 

@@ -1,4 +1,4 @@
-"""Reads the predictions of one branch of a finished run."""
+"""Reads the predictions of one branch of a finished run, and computes what its metrics are computed from."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from promptkit.align.chain import chain_from_settings
 from promptkit.core.errors import RunError, unknown
+from promptkit.evaluation.read_outputs import ReadOutputs
+from promptkit.evaluation.results import compute_results
+from promptkit.metrics.base import MetricInput
 from promptkit.runs.files import expect
-from promptkit.runs.finished import read_predictions
-from promptkit.runs.folder import SUMMARY
+from promptkit.runs.finished import read_predictions, read_rows, read_tensors
+from promptkit.runs.folder import SETTINGS, SUMMARY
+
+KEYS = frozenset({"id", "gold", "accepted", "prediction", "correct", "logprobs", "generations", "demos"})
+"""The keys of a run's records that metrics are computed from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +34,8 @@ class Branch:
     """The predictions of one branch of a finished run."""
 
     name: str
+    align: str
+    """Its name in the run, such as `contextual`."""
     task: str
     split: str
     rows: Mapping[str, Prediction]
@@ -76,4 +85,23 @@ def read_branch(path: Path, branch: str | None, *, name: str) -> Branch:
             row["id"]: Prediction(gold=row["gold"], predicted=row["predictions"][chosen], correct=row["correct"][chosen])
             for row in predictions
         }
-        return Branch(name=name, task=summary["task"], split=summary["split"], rows=rows)
+        return Branch(name=name, align=chosen, task=summary["task"], split=summary["split"], rows=rows)
+
+
+def read_metric_input(path: Path, branch: str) -> MetricInput:
+    """Returns what the metrics of a branch of a finished run are computed from; the rows are in the order of its predictions.
+
+    Args:
+        path: Folder of the run.
+        branch: Name of the branch.
+
+    Raises:
+        RunError: If the folder contains no finished run, or its settings cannot be read.
+    """
+    settings, samples, support = read_rows(path, KEYS)
+    with expect(path / SETTINGS, "the settings of a run"):
+        chain = {chain.name: chain for chain in map(chain_from_settings, settings["align"])}[branch]
+    tensors = read_tensors(path)
+    read_outputs = None if tensors is None else ReadOutputs.from_bytes(tensors)
+    (result,) = compute_results([chain], samples, support, read_outputs)
+    return result.metric_input

@@ -1,7 +1,8 @@
 """Paired comparison of predictors, or of finished runs, over the same rows.
 
-The difference of two accuracies has a bootstrap interval over rows. The p-value is from McNemar's exact test (McNemar 1947): if
-both predictors are equally good, a row that only one of them answers correctly is equally likely to be either's.
+The difference of a metric between two predictors has a bootstrap interval over rows. The p-value is from McNemar's exact test
+(McNemar 1947): if both predictors are equally good, a row that only one of them answers correctly is equally likely to be
+either's.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from promptkit.analysis.branches import Branch, locate, read_branch
+from promptkit.analysis.branches import Branch, locate, read_branch, read_metric_input
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, RunError
+from promptkit.core.paths import OUT
 from promptkit.display.text_table import as_text, new_table, with_interval
-from promptkit.evaluation.evaluate import OUT, evaluate
+from promptkit.evaluation.evaluate import evaluate
 from promptkit.evaluation.execution import Progress
+from promptkit.metrics.base import MetricInput
 from promptkit.metrics.intervals import Estimate, mcnemar, paired_difference, wilson
-from promptkit.predictor.predictor import Predictor, check_predictors
+from promptkit.metrics.table import METRICS, applicable, difference, estimate
+from promptkit.predictor.predictor import Predictor
 from promptkit.runs.run import Run
 from promptkit.tasks.task import Task
 
@@ -36,6 +41,15 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedMetric:
+    """A metric of a branch, over the rows that all branches have."""
+
+    value: Estimate
+    difference: Estimate | None
+    """Its value minus the value of the first branch, paired by row; None for the first branch, or if it lacks the metric."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
     """One branch compared with the first branch, over the rows that all branches have."""
 
@@ -47,6 +61,8 @@ class Compared:
     """p of McNemar's exact two-sided test; None for the first branch."""
     flips: tuple[Flip, ...]
     """The rows that the branch and the first branch predict differently."""
+    metrics: Mapping[str, ComparedMetric]
+    """All metrics of the branch, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,21 +96,45 @@ class Comparison:
         table = new_table(f"{self.task} · {self.split} · {self.n} rows")
         table.add_column("predictor", overflow="fold")
         table.add_column("accuracy, 95%", justify="right", no_wrap=True)
-        table.add_column(Text(f"difference to {self.branches[0].name}, 95%"), justify="right")
+        table.add_column(Text(f"difference from {self.branches[0].name}, 95%"), justify="right")
         table.add_column("McNemar p", justify="right", no_wrap=True)
         for branch in self.branches:
             accuracy = with_interval(asdict(branch.accuracy))
             if branch.difference is None or branch.p is None:
                 table.add_row(Text(branch.name), accuracy)
             else:
-                low, high = branch.difference.low, branch.difference.high
-                difference = f"{branch.difference.value:+.3f} {low:+.2f} to {high:+.2f}"
-                table.add_row(Text(branch.name), accuracy, difference, f"{branch.p:.2g}")
-        return as_text(table)
+                table.add_row(Text(branch.name), accuracy, _signed(branch.difference), f"{branch.p:.2g}")
+        return "\n".join([as_text(table), *self._metrics_tables()])
+
+    def _metrics_tables(self) -> list[str]:
+        """The table of the metrics besides the main one, which is the accuracy; no table if there are none."""
+        from rich.text import Text
+
+        _, *others = (metric for name, metric in METRICS.items() if name in self.branches[0].metrics)
+        if not others:
+            return []
+        table = new_table("other metrics")
+        table.add_column("metric")
+        table.add_column("predictor", overflow="fold")
+        table.add_column("value, 95%", justify="right", no_wrap=True)
+        table.add_column(Text(f"difference from {self.branches[0].name}, 95%"), justify="right")
+        for metric in others:
+            title = f"{metric.title} ({'higher' if metric.higher_is_better else 'lower'} is better)"
+            for branch in self.branches:
+                if compared := branch.metrics.get(metric.name):
+                    value, change = with_interval(asdict(compared.value)), compared.difference
+                    table.add_row(Text(title), Text(branch.name), value, "" if change is None else _signed(change))
+                    title = ""
+        return ["", as_text(table)]
 
     __repr__ = __str__
 
 
+def _signed(change: Estimate) -> str:
+    return f"{change.value:+.3f} {change.low:+.2f} to {change.high:+.2f}"
+
+
+@check_arguments("compare")
 def compare(
     task: Task,
     *,
@@ -119,21 +159,24 @@ def compare(
         predictors: Name -> predictor, as in `compare(task, plain=..., calibrated=...)`.
 
     Returns:
-        The comparison: accuracies with 95% intervals, paired differences to the first predictor, and McNemar's p.
+        The comparison: metrics with 95% intervals, paired differences from the first predictor, and McNemar's p.
     """
     if not predictors:
         raise InputError(
             "There are no predictors to compare",
             code="no-predictors",
             hint="Give predictors by name: compare(task, plain=..., calibrated=...)",
+            predictors=(),
         )
-    check_predictors(*predictors.values())
-    branches: dict[str, Branch] = {}
+    branches: dict[str, tuple[Branch, MetricInput]] = {}
     runs: list[Run] = []
     for names in _shared_passes(predictors):
         group = [predictors[name] for name in names]
         run = evaluate(group, task, split=split, limit=limit, out=out, cache=cache, progress=progress)
-        branches |= {name: read_branch(run.path, predictors[name].name, name=name) for name in names}
+        metric_inputs = {result.align: result.metric_input for result in run.results}
+        for name in names:
+            branch = read_branch(run.path, predictors[name].name, name=name)
+            branches[name] = branch, metric_inputs[branch.align]
         runs.append(run)
     return _compare_branches([branches[name] for name in predictors], tuple(runs))
 
@@ -171,18 +214,25 @@ def compare_runs(spellings: Sequence[str]) -> Comparison:
             hint="Write promptkit compare RUN OTHER, or RUN RUN:BRANCH",
             runs=tuple(spellings),
         )
-    return _compare_branches([read_branch(*locate(spelling), name=spelling) for spelling in spellings])
+    places = [locate(spelling) for spelling in spellings]
+    branches = [read_branch(*place, name=spelling) for place, spelling in zip(places, spellings, strict=True)]
+    metric_inputs = [read_metric_input(path, branch.align) for (path, _), branch in zip(places, branches, strict=True)]
+    return _compare_branches([*zip(branches, metric_inputs, strict=True)])
 
 
-def _compare_branches(branches: Sequence[Branch], runs: tuple[Run, ...] = ()) -> Comparison:
-    first = branches[0]
-    shared = _shared_rows(branches)
+def _compare_branches(compared: Sequence[tuple[Branch, MetricInput]], runs: tuple[Run, ...] = ()) -> Comparison:
+    branches = [branch for branch, _ in compared]
+    first, shared = branches[0], _shared_rows(branches)
+    metric_inputs = [_rows_of(branch, metric_input, shared) for branch, metric_input in compared]
     return Comparison(
         task=first.task,
         split=first.split,
         n=len(shared),
         left_out=len(set().union(*(branch.rows for branch in branches))) - len(shared),
-        branches=tuple(_against(first, branch, shared) for branch in branches),
+        branches=tuple(
+            _against(first, branch, shared, _compared_metrics(metric_inputs[0], metric_input, is_first=branch is first))
+            for branch, metric_input in zip(branches, metric_inputs, strict=True)
+        ),
         runs=runs,
     )
 
@@ -220,11 +270,27 @@ def _shared_rows(branches: Sequence[Branch]) -> list[str]:
     return shared
 
 
-def _against(first: Branch, other: Branch, rows: Sequence[str]) -> Compared:
+def _rows_of(branch: Branch, metric_input: MetricInput, rows: Sequence[str]) -> MetricInput:
+    """The part of a branch's metric input for some rows, in their order."""
+    index = {row: number for number, row in enumerate(branch.rows)}
+    return metric_input.take([index[row] for row in rows])
+
+
+def _compared_metrics(first: MetricInput, other: MetricInput, *, is_first: bool) -> dict[str, ComparedMetric]:
+    paired = () if is_first else applicable(first)
+    return {
+        name: ComparedMetric(
+            value=estimate(metric, other), difference=difference(metric, other, first) if name in paired else None
+        )
+        for name, metric in applicable(other).items()
+    }
+
+
+def _against(first: Branch, other: Branch, rows: Sequence[str], metrics: Mapping[str, ComparedMetric]) -> Compared:
     before, after = (np.array([branch.rows[row].correct for row in rows], float) for branch in (first, other))
     accuracy = wilson(int(after.sum()), len(rows))
     if other is first:
-        return Compared(name=other.name, accuracy=accuracy, difference=None, p=None, flips=())
+        return Compared(name=other.name, accuracy=accuracy, difference=None, p=None, flips=(), metrics=metrics)
     pairs = ((row, first.rows[row], other.rows[row]) for row in rows)
     flips = tuple(
         Flip(id=row, gold=one.gold, first=one.predicted, other=two.predicted)
@@ -237,4 +303,5 @@ def _against(first: Branch, other: Branch, rows: Sequence[str]) -> Compared:
         difference=paired_difference(after, before),
         p=mcnemar(int((after > before).sum()), int((before > after).sum())),
         flips=flips,
+        metrics=metrics,
     )

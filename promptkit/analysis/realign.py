@@ -20,6 +20,7 @@ from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.requirements import EstimatesPrior
 from promptkit.evaluation.results import RunTitle, compute_results
 from promptkit.metrics.intervals import Estimate, paired_difference
+from promptkit.metrics.table import METRICS
 from promptkit.runs.command import eval_command, explained
 from promptkit.runs.files import expect
 from promptkit.runs.finished import read_rows, read_tensors
@@ -82,11 +83,12 @@ class Alignments:
 
         gold_counts, few = Counter(self.gold), len(self.labels) <= FEW_LABELS
         title = f"{self.task} · {self.split} · {len(self.gold)} rows · {self.model}"
-        caption = "95% intervals; the difference is to the uncalibrated verbalizer, paired by row"
+        caption = "95% intervals; difference: from the uncalibrated verbalizer, paired by row"
         table = new_table(title, caption=f"{caption}; predicted: {'/'.join(self.labels)}" if few else caption)
         table.add_column("alignment", overflow="fold")
-        for name in ("accuracy", "difference", "ECE", "Brier"):
-            table.add_column(name, justify="right", no_wrap=True)
+        main, *others = (metric for name, metric in METRICS.items() if name in self.results[0].metrics)
+        for name in (main.title, "difference", *(metric.title for metric in others)):
+            table.add_column(Text(name), justify="right", no_wrap=True)
         gold = "/".join(str(gold_counts[label]) for label in self.labels)
         table.add_column(f"predicted (gold {gold})" if few else "predicted", justify="right", no_wrap=True)
         for result, difference in zip(self.results, self.differences, strict=True):
@@ -94,9 +96,9 @@ class Alignments:
             used_labels = f"{sum(map(bool, result.predicted.values()))} of {len(self.labels)} labels"
             table.add_row(
                 Text(result.align),
-                with_interval(result.metrics["accuracy"]),
+                with_interval(result.metrics[main.name]),
                 "" if difference is None else f"{difference.value:+.3f} {difference.low:+.2f} to {difference.high:+.2f}",
-                *(f"{result.metrics[name]['value']:.3f}" for name in ("ece", "brier")),
+                *(f"{result.metrics[metric.name]['value']:.3f}" for metric in others),
                 counts if few else used_labels,
             )
         return table
@@ -130,7 +132,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
     reader = chains[0].reader
     if not isinstance(reader, Scorer) or not reader.labels:
         raise RunError(
-            f"The run {path} does not have the same labels for every row, which alignments after a run need",
+            f"The run {path} does not have the same labels for every row, which other alignments of it need",
             code="no-fixed-labels",
             got=f"answers read by {reader.name}",
             hint="Use a run of a task that declares labels",
@@ -184,7 +186,7 @@ def _collecting_command(
     """The command that repeats the run with more calibrations, or None if there are none to collect."""
     collectable = [each.name for each in unavailable if each.collectable]
     of_run = [spelling(chain.calibration) for chain in chains if chain.calibration]
-    return eval_command(settings, [*of_run, *collectable], trainings=path.parent) if collectable else None
+    return eval_command(settings, [*of_run, *collectable], out=path.parent) if collectable else None
 
 
 def _rounded(estimate: Estimate | None) -> dict[str, float] | None:

@@ -14,7 +14,7 @@ import numpy as np
 from promptkit.analysis.realign import Alignments
 from promptkit.display.plots import COLORS, GRAY, POINTS, page, styled
 from promptkit.display.text_table import FEW_LABELS
-from promptkit.metrics.classification import BINS
+from promptkit.metrics.ece import BINS
 from promptkit.metrics.intervals import Estimate, wilson
 from promptkit.runs.run import Result
 

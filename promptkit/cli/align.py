@@ -17,7 +17,7 @@ def align(
     plot: opts.Plot = None,
     as_json: opts.Json = False,
 ) -> None:
-    """Apply other calibrations to the stored outputs of a finished run, without a model."""
+    """Apply other calibrations to a finished run, without a model."""
     from promptkit.analysis import realign
     from promptkit.display.terminal import print_wide
 
@@ -43,7 +43,7 @@ def bias(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, or RUN:BRANCH, such as runs/x-12345678:batch.")],
     as_json: opts.Json = False,
 ) -> None:
-    """Measure the majority-label, recency and common-token bias of a run, and its accuracy per label."""
+    """Measure the majority, recency and common-token bias of a run. Also shows its accuracy per label."""
     from promptkit.analysis.bias import bias as measure_bias
 
     result = measure_bias(run)

@@ -23,8 +23,8 @@ def convert(
     set_: opts.EngineSettings = None,
     as_json: opts.Json = False,
 ) -> None:
-    """Convert a PEFT checkpoint (prompt tuning, P-tuning, prefix tuning) to a learned prompt, or the reverse."""
-    from promptkit.training.conversion import convert as convert_folder
+    """Convert learned prompts from or to PEFT. Supports prompt tuning, P-tuning and prefix tuning."""
+    from promptkit.manipulate.learned.conversion import convert as convert_folder
 
     result = convert_folder(folder, out, model=None if model is None else load_model(model, set_))
     typer.echo(json.dumps(result.to_json()) if as_json else result)

@@ -37,7 +37,7 @@ def doctor(
     ] = None,
     as_json: opts.Json = False,
 ) -> None:
-    """Compare the outputs of two engines for the same requests; the exit code is 1 if they differ."""
+    """Compare the outputs of two engines for the same requests. The exit code is 1 if they differ."""
     from promptkit.analysis.doctor import diagnose
 
     loaded = resolve_task(task, data_options, template=prompt_options.template)

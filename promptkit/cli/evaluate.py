@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptkit.cli import options as opts
@@ -33,10 +32,10 @@ def eval_(
     limit: opts.Limit = None,
     shard: opts.Shard = None,
     no_cache: opts.NoCache = False,
-    out: opts.Out = Path("runs"),
+    out: opts.Out = opts.DEFAULT_OUT,
     as_json: opts.Json = False,
 ) -> None:
-    """Evaluate a prompt on a task, with 95% confidence intervals for each metric."""
+    """Evaluate a prompt on a task. Each metric has a 95% confidence interval."""
     from promptkit.evaluation.evaluate import evaluate, evaluate_shard
     from promptkit.runs.run import ShardRun
     from promptkit.runs.shard import Shard

@@ -22,7 +22,7 @@ def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Data file (csv, tsv, jsonl, parquet) with named columns.")],
     data_options: Annotated[DataOptions, LABEL_COLUMN],
 ) -> None:
-    """Write a commented task file and a template next to a data file, as a starting point."""
+    """Write a task file and a template for a data file. Both have comments, as a starting point."""
     from promptkit.tasks.starter import starter_files
 
     contents = starter_files(file, data_options.label_column)

@@ -51,7 +51,7 @@ def tasks(as_json: opts.Json = False) -> None:
 
 
 def models(as_json: opts.Json = False) -> None:
-    """List the engines, their model names and the requests that they support."""
+    """List the engines, their model names and supported requests."""
     from promptkit.models.registry import DEFAULT_ENGINE, ENGINES
 
     if as_json:
@@ -66,7 +66,7 @@ def models(as_json: opts.Json = False) -> None:
 
 
 def kinds(as_json: opts.Json = False) -> None:
-    """List the manipulations with their format, location and operator in the taxonomy."""
+    """List the manipulations with their place in the taxonomy."""
     from promptkit.manipulate.catalog import described
 
     rows = described()

@@ -17,7 +17,7 @@ def merge(
     out: Annotated[Path | None, typer.Option(help="Folder for the run folders; by default the first shard's.")] = None,
     as_json: opts.Json = False,
 ) -> None:
-    """Merge the shards of a run into the run that one process would have written, byte for byte."""
+    """Merge the shards of a run. The files are those that one process would have written, byte for byte."""
     from promptkit.evaluation.merge import merge as merge_shards
 
     run = merge_shards(shards, out=out)

@@ -20,6 +20,8 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from promptkit.core.paths import OUT
+
 METAVARS = {"prompt": "FOLDER"}
 """The placeholders that `--help` shows for values, where the type is not specific enough."""
 
@@ -50,6 +52,8 @@ Calibrate = Annotated[
 Limit = Annotated[int | None, typer.Option(min=1, help="Evaluate only the N rows with the smallest hash of their id.")]
 
 Shard = Annotated[str | None, typer.Option(metavar="I/N", help="Evaluate shard I of N; `promptkit merge` joins the shards.")]
+
+DEFAULT_OUT = Path(OUT)
 
 Out = Annotated[Path, typer.Option(help="Folder for the run folders.")]
 

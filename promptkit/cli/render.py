@@ -30,7 +30,7 @@ def render(
     tokens: Annotated[bool, typer.Option("--tokens", help="Show the token ids too.")] = False,
     as_json: opts.Json = False,
 ) -> None:
-    """Show the exact prompts of a task, with colored parts and warnings about likely mistakes."""
+    """Show the exact prompts of a task. Parts are colored, and warnings point out likely mistakes."""
     from promptkit.evaluation.preview import show, views
 
     split = data_options.split

@@ -47,10 +47,10 @@ def search(
     prompt_options: Annotated[PromptOptions, opts.ZERO_SHOT],
     data_options: DataOptions,
     no_cache: opts.NoCache = False,
-    out: opts.Out = Path("runs"),
+    out: opts.Out = opts.DEFAULT_OUT,
     as_json: opts.Json = False,
 ) -> None:
-    """Search for the best instruction, selected on dev rows and evaluated on the split."""
+    """Search for the best instruction. It is selected on dev rows and evaluated on the split."""
     from promptkit.searches import instructions
 
     split = data_options.split

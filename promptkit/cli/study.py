@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,10 +19,10 @@ def study(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Study file (.yaml), or name of a study that promptkit ships.")],
     plot: opts.Plot = None,
     no_cache: opts.NoCache = False,
-    out: opts.Out = Path("runs"),
+    out: opts.Out = opts.DEFAULT_OUT,
     as_json: opts.Json = False,
 ) -> None:
-    """Evaluate a grid of options on one task, one run per cell; finished runs are reused."""
+    """Evaluate a grid of options on one task. Each cell is a run, and finished runs are reused."""
     from promptkit.config.study import baselines, read_study, run
     from promptkit.display import plots
     from promptkit.studies import figures

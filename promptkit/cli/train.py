@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,10 +44,10 @@ def train(
     prompt_options: Annotated[PromptOptions, PROMPT],
     data_options: Annotated[DataOptions, DATA],
     no_cache: opts.NoCache = False,
-    out: opts.Out = Path("runs"),
+    out: opts.Out = opts.DEFAULT_OUT,
     as_json: opts.Json = False,
 ) -> None:
-    """Train a manipulation for a task on a frozen model; the best step is selected on dev rows."""
+    """Train a manipulation for a task. The model is frozen, and the best step is selected on dev rows."""
     from promptkit.training import trainer
 
     split, seed = data_options.split, prompt_options.seed

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import NonNegativeFloat, PositiveInt
 
 from promptkit.config.spelling import Spelled
+from promptkit.core.errors import InputError, unknown
 from promptkit.tasks.strict_model import StrictModel
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 PMI, CHANNEL = "pmi", "channel"
 """The scores that are computed from summed log-probabilities: by a calibration, and with a channel template."""
+SCORES = ("sum", "mean", PMI, CHANNEL)
 
 
 class AnswerOptions(StrictModel):
@@ -40,10 +42,21 @@ class AnswerOptions(StrictModel):
             seed: The random seed of sampled texts.
 
         Raises:
-            InputError: An option does not apply to this kind of task.
+            InputError: The score does not exist, or an option does not apply to this kind of task.
         """
         from promptkit.align.chain import reader_for
 
+        if self.score not in SCORES:
+            raise unknown("score", self.score, SCORES)
+        if self.score in (PMI, CHANNEL) and task.spec.answer is not None:
+            raise InputError(
+                f"The score {self.score} compares given answers, and in the task {task.name} the model generates its answer",
+                code="option-not-applicable",
+                hint="Leave out the option score",
+                option="score",
+                value=self.score,
+                task=task.name,
+            )
         generation = {"max_tokens": self.max_tokens, "samples": self.samples, "temperature": self.temperature}
         keywords: dict[str, Any] = {name: value for name, value in generation.items() if value is not None}
         if self.temperature or self.samples:

@@ -111,8 +111,8 @@ def predictor_builder(
     from promptkit.predictor.compatibility import check_engine
     from promptkit.predictor.predictor import Predictor
 
-    built_prompt = prompt.build_prompt(task, channel=answer.score == CHANNEL)
     aligner = answer.build_first_aligner(task, seed=prompt.seed)
+    built_prompt = prompt.build_prompt(task, channel=answer.score == CHANNEL)
     calibrations = [build("calibration", CALIBRATIONS, name) for name in calibrate.split(",") if name.strip()]
     uncalibrated = [aligner, CALIBRATIONS[PMI]()] if answer.score == PMI else aligner
 

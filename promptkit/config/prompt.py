@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, NonNegativeInt
 
-from promptkit.config.spelling import Spelled, as_list
-from promptkit.core.errors import InputError, TemplateError
+from promptkit.config.spelling import SWITCH, Spelled, as_list, on_or_off
+from promptkit.core.errors import InputError, TemplateError, unknown
 from promptkit.tasks.strict_model import StrictModel
+from promptkit.tasks.yaml_file import errors_at
 
 if TYPE_CHECKING:
     from promptkit.manipulate.prompt import Prompt
     from promptkit.tasks.task import Task
 
 DEFAULT_SHOTS = 8
+REASONED_DEMOS = ("auto", "auto-cot", "complex", "few-shot", "manual")
+"""What the literature calls chains of thought that are shown in demonstrations."""
 
 
 class PromptOptions(StrictModel):
@@ -26,6 +29,10 @@ class PromptOptions(StrictModel):
     """Instruction that replaces the template's; an empty text removes it."""
     chat: bool = False
     """Use the model's chat template, with demonstrations as turns."""
+    thinking: Annotated[str | None, BeforeValidator(on_or_off)] = None
+    """Whether a reasoning model thinks before its answer, with --chat: on or off; by default as in its chat template."""
+    chat_template: str | None = None
+    """Name of the chat template, with --chat, for models that have several."""
     shots: NonNegativeInt | None = None
     """Number of demonstrations; by default 8, or 0 with a learned prompt."""
     demos: Spelled | None = None
@@ -67,6 +74,10 @@ class PromptOptions(StrictModel):
 
         if self.cot:
             _check_cot(self.cot)
+        if self.thinking not in (None, *SWITCH):
+            raise unknown("value of --thinking", str(self.thinking), SWITCH)
+        if self.template is None:
+            _check_template(task)
         selector = self.demos or ("balanced" if task.labels else "random")
         return Prompt(
             self.template or (_channel_template(task) if channel else task.spec.template),
@@ -74,17 +85,26 @@ class PromptOptions(StrictModel):
             order=None if self.order is None else build("order", ORDERS, self.order, seed=self.seed),
             instruction=self.instruction,
             chat=self.chat,
+            thinking=None if self.thinking is None else SWITCH[self.thinking],
+            chat_template=self.chat_template,
             cot=None if self.cot is None else build("chain of thought", COT, self.cot),
             channel=channel,
         )
 
 
-def _check_cot(spelling: str) -> None:
-    """Refuses names that belong to --demos."""
-    from promptkit.core.registry import parse
-    from promptkit.manipulate.demos import SELECTORS
+def _check_template(task: Task) -> None:
+    """Raises TemplateError, with the key in the task file, if the template that the file names does not exist or is invalid."""
+    from promptkit.inputs.text.template import Template
 
-    if parse(spelling)[0] in ("few-shot", "auto", *SELECTORS):
+    with errors_at(task.file, "template"):
+        Template.load(task.spec.template)
+
+
+def _check_cot(spelling: str) -> None:
+    """Refuses names of demonstrations with reasoning, which are selected by --demos."""
+    from promptkit.core.registry import parse
+
+    if parse(spelling)[0].replace("_", "-") in REASONED_DEMOS:
         raise InputError(
             f"--cot {spelling} is not available: demonstrations with reasoning are selected by --demos",
             code="cot-needs-demos",

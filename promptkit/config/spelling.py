@@ -24,6 +24,15 @@ def join_spellings(value: object) -> object:
     return ",".join(str(to_spelling(item)) for item in value) if isinstance(value, list) else to_spelling(value)
 
 
+SWITCH = {"on": True, "off": False}
+"""The values of an option that turns something on or off."""
+
+
+def on_or_off(value: object) -> object:
+    """Returns a boolean as `on` or `off`, because YAML reads these words as booleans; any other value is unchanged."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
 def as_list(value: object) -> object:
     """Returns a single value as a list of one; None and lists are unchanged."""
     return value if value is None or isinstance(value, list) else [value]

@@ -6,18 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, PrivateAttr, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from promptkit.config.answer import AnswerOptions
 from promptkit.config.build import predictor_builder
+from promptkit.config.key_paths import name_key
 from promptkit.config.prompt import PromptOptions
 from promptkit.config.spelling import Spelled, join_spellings
-from promptkit.core.errors import InputError, unknown
+from promptkit.core.errors import InputError, PromptkitError, unknown
 from promptkit.core.paths import STUDIES, expanded, folder
 from promptkit.tasks.options import DataOptions
 from promptkit.tasks.readers import is_data
 from promptkit.tasks.resolve import resolve_task
-from promptkit.tasks.yaml_file import read_yaml, validation_error
+from promptkit.tasks.yaml_file import errors_at, read_yaml, validation_error
 
 if TYPE_CHECKING:
     from promptkit.core.model import Model
@@ -56,17 +58,36 @@ class StudySpec(Options, DataOptions):
     [random]. A selector without k is used with the numbers of demonstrations of the cells."""
     grid: dict[str, list[Any]] = Field(min_length=1)
     """Option -> list of values: the dimensions of the study, in order."""
+    _file: Path | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _check_no_option_is_given_twice(self) -> StudySpec:
         repeated = next((name for name in self.grid if name in self.model_fields_set), None)
         if repeated is not None:
-            raise ValueError(f"{repeated} is given both in the grid and outside of it")
+            message = "{option} is given both in the grid and outside of it"
+            raise PydanticCustomError("duplicate-option", message, {"option": repeated, "key": f"grid.{repeated}"})
         return self
 
-    def options(self, cell: Mapping[str, object]) -> Options:
-        """Returns the options of a cell, whose values take precedence over the shared options."""
-        return Options.model_validate(self.model_dump(include=set(Options.model_fields)) | dict(cell))
+    @property
+    def file(self) -> Path | None:
+        """The YAML file, which errors name; None for a study that is not read from a file."""
+        return self._file
+
+    def options(self, cell: Mapping[str, object], without: str | None = None) -> Options:
+        """Returns the options of a cell, whose values take precedence over the shared options.
+
+        Args:
+            cell: Option of the grid -> its value in the cell.
+            without: An option that gets its default value instead.
+        """
+        values = self.model_dump(include=set(Options.model_fields)) | dict(cell)
+        return Options.model_validate({option: value for option, value in values.items() if option != without})
+
+    def keys(self, cell: Mapping[str, object]) -> dict[str, str]:
+        """Returns the path of the key that defines each given option of a cell, such as {"shots": "grid.shots[1]"}."""
+        in_grid = {option: f"grid.{option}[{self.grid[option].index(value)}]" for option, value in cell.items()}
+        shared = self.model_fields_set - {"grid", "task", "description", "limit", "baselines"}
+        return in_grid | {option: option for option in sorted(shared)}
 
 
 def read_study(name: str | Path) -> StudySpec:
@@ -85,7 +106,11 @@ def read_study(name: str | Path) -> StudySpec:
         spec = StudySpec.model_validate(data)
     except ValidationError as error:
         raise validation_error(path, error, "study", lambda location: StudySpec) from None
-    grid = {option: [_grid_value(path, option, value) for value in values] for option, values in spec.grid.items()}
+    spec._file = path
+    grid = {
+        option: [_grid_value(path, option, index, value) for index, value in enumerate(values)]
+        for option, values in spec.grid.items()
+    }
     paths = {
         "data": spec.data and path.parent / expanded(spec.data),
         "train": spec.train and path.parent / expanded(spec.train),
@@ -119,21 +144,21 @@ def _join(study: Path, path: str) -> str:
     return str(study.parent / expanded(path))
 
 
-def _grid_value(path: Path, option: str, value: object) -> object:
+def _grid_value(path: Path, option: str, index: int, value: object) -> object:
     """Validates one value of the grid."""
     if option not in Options.model_fields:
         if option == "calibrate":
             raise InputError(
-                f"calibrate cannot be in the grid of {path}, because calibrations share one pass over the rows",
+                "calibrations cannot be in the grid, because they share one pass over the rows",
                 code="calibrate-in-grid",
-                hint="Move it out of the grid, to the top level of the file",
-                file=str(path),
-            )
-        raise unknown("option of the grid", option, Options.model_fields, hint=f"It is in the grid of {path}")
+                hint="Move the option to the top level of the file",
+                option=option,
+            ).at(path, "grid.calibrate")
+        raise unknown("option of the grid", option, Options.model_fields).at(path, f"grid.{option}")
     try:
         options = Options.model_validate({option: value})
     except ValidationError as error:
-        raise validation_error(path, error, "study", lambda location: Options) from None
+        raise validation_error(path, error, "study", lambda location: Options, within=f"grid.{option}[{index}]") from None
     if option == "template" and options.template:
         return _resolve_path(path, options.template)
     if option == "prompt" and options.prompt:
@@ -152,23 +177,22 @@ def run(spec: StudySpec, *, out: Path, cache: bool = True, progress: Progress | 
         cache: Whether the score cache is used.
         progress: Called as cells and rows finish.
     """
-    from promptkit.models.registry import load
-    from promptkit.studies.grid import cells, dimensions
+    from promptkit.studies.grid import cells
     from promptkit.studies.run import evaluate_grid
 
     task = _load_task(spec)
     models: dict[str, Model] = {}
 
     def build_cell(**cell: object) -> Predictor | list[Predictor]:
-        options, with_model = spec.options(cell), _cell_builder(spec, task, cell)
+        options, with_model = spec.options(cell), _predictor_builder(spec, task, cell)
         key = f"{options.model} {options.set}"
         if key not in models:
-            models[key] = load(options.model, **options.set)
+            models[key] = _load_model(spec, cell)
         predictors = with_model(models[key])
         return predictors if spec.calibrate else predictors[0]
 
-    for cell in cells(dimensions(spec.grid)):
-        _cell_builder(spec, task, cell)
+    for cell in cells(_dimensions(spec)):
+        _predictor_builder(spec, task, cell)
     _baseline_selectors(spec, [spec.num_shots])
     return evaluate_grid(
         build_cell, task, spec.grid, out=out, split=spec.split, limit=spec.limit, cache=cache, progress=progress
@@ -192,15 +216,56 @@ def _baseline_selectors(spec: StudySpec, shots: Sequence[int]) -> list[Selector]
     from promptkit.core.registry import build, parse
     from promptkit.manipulate.demos import SELECTORS
 
-    sizes = [(spelling, [0] if "k" in parse(spelling)[1] else filter(None, shots)) for spelling in spec.baselines or ()]
-    return [build("demonstration selector", SELECTORS, spelling, k=k, seed=spec.seed) for spelling, ks in sizes for k in ks]
+    selectors: list[Selector] = []
+    for index, spelling in enumerate(spec.baselines or ()):
+        with errors_at(spec.file, f"baselines[{index}]"):
+            for k in [0] if "k" in parse(spelling)[1] else filter(None, shots):
+                selectors.append(build("demonstration selector", SELECTORS, spelling, k=k, seed=spec.seed))
+    return selectors
 
 
 def _load_task(spec: StudySpec) -> Task:
+    """Loads the task of a study, and checks that it has the split."""
     template = spec.template or next(iter(spec.grid.get("template", [])), None)
-    return resolve_task(spec.task, spec, template=template)
+
+    def load(without: str | None) -> Task:
+        options = spec if without is None else spec.model_copy(update={without: None})
+        return resolve_task(spec.task, options, template=None if without == "template" else template)
+
+    given = [option for option in DataOptions.model_fields if option in spec.model_fields_set]
+    task = name_key(spec.file, load, {option: option for option in given}, default="task")
+    if spec.split:
+        with errors_at(spec.file, "split", only=("split",)):
+            task.rows(spec.split)
+    return task
 
 
-def _cell_builder(spec: StudySpec, task: Task, cell: Mapping[str, object]) -> Callable[[Model], list[Predictor]]:
-    options = spec.options(cell)
-    return predictor_builder(task, options.model, options, options, spec.calibrate)
+def _dimensions(spec: StudySpec) -> Mapping[str, Sequence[object]]:
+    from promptkit.studies.grid import dimensions
+
+    try:
+        return dimensions(spec.grid)
+    except InputError as error:
+        raise error.at(spec.file, f"grid.{error.fields['dimension']}") if spec.file else error from None
+
+
+def _predictor_builder(spec: StudySpec, task: Task, cell: Mapping[str, object]) -> Callable[[Model], list[Predictor]]:
+    """Checks the options of a cell, and returns a function that builds its predictors for a model."""
+
+    def check(without: str | None) -> Callable[[Model], list[Predictor]]:
+        options, calibrate = spec.options(cell, without), "" if without == "calibrate" else spec.calibrate
+        return predictor_builder(task, options.model, options, options, calibrate)
+
+    return name_key(spec.file, check, spec.keys(cell))
+
+
+def _load_model(spec: StudySpec, cell: Mapping[str, object]) -> Model:
+    from promptkit.models.registry import load
+
+    options, keys = spec.options(cell), spec.keys(cell)
+    try:
+        return load(options.model, **options.set)
+    except PromptkitError as error:
+        is_setting = "setting" in error.fields or str(error.fields.get("kind", "")).startswith("setting")
+        with errors_at(spec.file, keys.get("set", "set") if is_setting else keys.get("model", "model")):
+            raise

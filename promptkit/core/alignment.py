@@ -122,6 +122,7 @@ class FitData:
     """The mean hidden state of each label word, shape (K, d_model)."""
 
 
+@runtime_checkable
 class OutputReader(Protocol):
     """The first aligner of a chain: decides what to request from the model, and reads the answer from its output."""
 

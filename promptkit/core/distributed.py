@@ -76,7 +76,7 @@ class Processes:
         except RuntimeError as error:  # the connection is closed
             reason = str(error).splitlines()[0]
             raise TrainingError(
-                f"Another process of this training ended: {reason}",
+                f"Another process of this training run ended: {reason}",
                 code="process-ended",
                 hint="Look at its error message",
                 reason=reason,
@@ -93,7 +93,7 @@ class Processes:
         number = float(sha256_int(description, size=5))  # 5 bytes, so that a sum of floats is exact
         if self.total(np.array([number]))[0] != number * self.count:
             raise TrainingError(
-                "The processes of this training start with different inputs",
+                "The processes of this training run start with different inputs",
                 code="processes-differ",
                 got=f"process {self.rank + 1} of {self.count}: {description}",
                 hint="Give all of them the same files, and an --out folder that they all share",
@@ -103,7 +103,7 @@ class Processes:
 
 
 def processes() -> Processes:
-    """Returns the processes of this training, from the environment variables of accelerate or torchrun."""
+    """Returns the processes of this training run, from the environment variables of accelerate or torchrun."""
     environment = os.environ
     if "LOCAL_RANK" not in environment or int(environment.get("WORLD_SIZE", 1)) == 1:
         return Processes()

@@ -7,6 +7,7 @@ its `code` and its `fields`, never the wording. The command line prints the mess
 from collections.abc import Iterable
 from difflib import get_close_matches
 from json import JSONDecodeError
+from typing import Self
 
 
 class PromptkitError(Exception):
@@ -27,14 +28,25 @@ class PromptkitError(Exception):
             hint: What to try, in one sentence.
             fields: The values that the problem is about.
         """
-        parts = [what.rstrip(".") + "."]
+        parts = [_sentence(what)]
         if got is not None:
             parts.append(f"Given: {got}.")
         if hint:
-            parts.append(hint if hint.endswith((".", "?")) else f"{hint}.")
+            parts.append(_sentence(hint))
         super().__init__(" ".join(parts))
         self.code = code
         self.fields = fields
+
+    def at(self, file: object, key: str) -> Self:
+        """Returns this error with the key of a YAML file that it is about in its message, and as the field `place`.
+
+        Args:
+            file: The YAML file.
+            key: The full path of the key, such as `grid.shots[1]`.
+        """
+        self.args = (f"{file}: {key} is invalid: {self}",)
+        self.fields = {"file": str(file), **self.fields, "place": key}
+        return self
 
     def __reduce__(self) -> tuple[object, ...]:
         return _restored, (type(self), self.args, self.__dict__)
@@ -73,7 +85,7 @@ class CheckpointError(PromptkitError):
 
 
 class TrainingError(PromptkitError):
-    """A training cannot start or continue."""
+    """Training cannot start or continue."""
 
 
 class Unsupported(PromptkitError):
@@ -99,9 +111,14 @@ def unknown(
     """
     names = sorted(known)
     close = get_close_matches(name, names, n=3, cutoff=0.5)
-    listing = f"Did you mean {' or '.join(close)}?" if close else f"There are: {', '.join(names) or 'none'}."
-    message = f"There is no {kind} named {name!r}"
+    listing = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Available: {', '.join(names) or 'none'}."
+    message = f"Unknown {kind}: {name!r}"
     return error(message, code="unknown-name", hint=f"{listing} {hint}".strip(), kind=kind, name=name, close=close, **fields)
+
+
+def _sentence(text: str) -> str:
+    """Returns a text with a full stop or question mark at its end."""
+    return text if text.endswith((".", "?")) else f"{text}."
 
 
 def _restored(kind: type[PromptkitError], args: tuple[object, ...], attributes: dict[str, object]) -> PromptkitError:

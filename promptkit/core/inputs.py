@@ -74,6 +74,9 @@ class Piece:
     """`instruction`, `demonstration 3`, `query`, `separator`, `frame` (BOS, turn markers) or `soft NAME`."""
     control: bool = False
     """Whether it is a control token. Text is never parsed for control tokens."""
+    added: bool = False
+    """Whether the tokenizer adds the control token around a text, which then begins as it would alone. The tokenizer finds all
+    other control tokens in the text."""
     learned: int = 0
     """The number of learned vectors in a slot; `text` is then the name of the slot. 0 for text."""
 

@@ -10,6 +10,7 @@ from promptkit.core.arrays import Array
 from promptkit.core.formats import InputFormat
 from promptkit.core.inputs import Interventions, KVPrefix
 from promptkit.core.requests import Output, Request
+from promptkit.core.thinking import ThoughtMarkers
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +27,19 @@ class Encoding:
     """Token ids."""
     starts: tuple[int, ...]
     """For each token, the offset of its first character in the text. The offsets never decrease."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatOptions:
+    """How a chat template is rendered."""
+
+    template: str | None = None
+    """The name of one of the model's chat templates; None for its default."""
+    thinking: bool | None = None
+    """Whether the model thinks before it answers, where its chat template has a switch; None for the template's default."""
+
+
+DEFAULT_CHAT = ChatOptions()
 
 
 class Tokenizer(Protocol):
@@ -46,8 +60,15 @@ class Tokenizer(Protocol):
         """The tokens with which the model ends a text."""
         ...
 
-    def encode(self, text: str) -> Encoding:
-        """Encodes a text without special tokens. The name of a control token in the text is encoded as text."""
+    def encode(self, text: str, *, after: str | None = None, before: str | None = None) -> Encoding:
+        """Encodes a text without special tokens. The name of a control token in the text is encoded as text.
+
+        Args:
+            text: The text.
+            after: The control token that precedes the text in a longer one, "" for anything else that precedes it, or None if
+                the text is the start. Some tokenizers mark only the start of a text, and some tokens absorb white space.
+            before: The control token that follows the text, or None.
+        """
         ...
 
     def name(self, token_id: int) -> str:
@@ -58,8 +79,17 @@ class Tokenizer(Protocol):
         """Returns the text of token ids."""
         ...
 
-    def chat(self, turns: Sequence[tuple[str, str]]) -> str | None:
-        """Returns the model's chat template for (role, content) turns, up to the start of the answer; None if it fails."""
+    def chat(self, turns: Sequence[tuple[str, str]], options: ChatOptions = DEFAULT_CHAT) -> str | None:
+        """Returns the model's chat template for (role, content) turns, up to the start of the answer; None if it fails.
+
+        Raises:
+            Unsupported: The model has no chat template with the name in `options`, several without a default, or none with a
+                switch for thinking although `options` sets it.
+        """
+        ...
+
+    def thought_markers(self, options: ChatOptions = DEFAULT_CHAT) -> Sequence[ThoughtMarkers]:
+        """Returns the markers of thoughts that the chat template declares; empty if the model does not think."""
         ...
 
 
@@ -244,7 +274,7 @@ class DifferentiableScores(Protocol):
         ...
 
     def weights_hash(self) -> str:
-        """Returns a hash of all weights, which must not change during a training."""
+        """Returns a hash of all weights, which must not change during training."""
         ...
 
 

@@ -6,6 +6,8 @@ from typing import Literal
 
 from promptkit.core.errors import InputError
 
+OUT = "runs"
+"""The default folder for run folders."""
 STUDIES = "studies"
 """The folder in `evals/` with study files, which are not tasks."""
 
@@ -22,10 +24,8 @@ def expanded(path: str | Path) -> Path:
     """Returns a path from a user with `~` replaced by the home folder.
 
     Raises:
-        InputError: It is not a path, or there is no home folder.
+        InputError: There is no home folder.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise InputError("A path must be a str or a pathlib.Path", code="not-a-path", got=repr(path), value=repr(path))
     try:
         return Path(path).expanduser()
     except RuntimeError:

@@ -1,23 +1,21 @@
 """Registered classes and their specs: `name:key=value` on the command line, `name(key=value)` in Python.
 
-Names are looked up in fixed tables of dataclasses, never as import paths. The fields of a class are its keywords, except those
-created by `parameters_field`.
+Names are looked up in tables of dataclasses, never as import paths. The fields of a class are its keywords, except those
+created by `parameters_field`. A `Registry` is a table that other packages and notebooks can add to.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import Field, field, fields
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
+from promptkit.core.arguments import check_value, error_code, field_types, shortened
 from promptkit.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    import numpy as np
     from _typeshed import DataclassInstance
-    from pydantic import TypeAdapter
     from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
@@ -25,8 +23,6 @@ V = TypeVar("V")
 
 LEARNED = "learned"
 """The metadata key of fields that hold trained parameters and are therefore not keywords."""
-MAX_SHOWN = 200
-"""The maximum number of characters of an invalid value in an error message."""
 
 
 class Named(Protocol):
@@ -36,6 +32,99 @@ class Named(Protocol):
     def name(self) -> str:
         """The name on the command line."""
         ...
+
+
+N = TypeVar("N", bound=Named)
+C = TypeVar("C", bound=Callable[[], object])
+
+
+class Registry(Mapping[str, N]):
+    """A table of named objects that packages and notebooks can add to.
+
+    Installed packages add to it by entry points, which are loaded when the table is first read.
+    """
+
+    def __init__(self, kind: str, interface: type[N], classes: Sequence[Callable[[], N]], *, group: str) -> None:
+        """Creates a table.
+
+        Args:
+            kind: What the table contains, for error messages.
+            interface: The class or runtime-checkable protocol of the objects.
+            classes: The classes of the first objects, which are created without arguments.
+            group: The group of entry points; each names a class, as in `my_package.specificity:Specificity`.
+        """
+        self._kind, self._interface, self._group = kind, interface, group
+        self._entries: dict[str, N] = {}
+        self._loaded = False
+        for named in classes:
+            self.register(named)
+
+    def register(self, named: C) -> C:
+        """Adds an object of a class, and returns the class, so that this can be used as a decorator.
+
+        A class that is defined again, as in a notebook, replaces its earlier definition.
+
+        Raises:
+            InputError: The class lacks an attribute of the interface, or another one has the same name in this table.
+        """
+        added = named()
+        if not isinstance(added, self._interface):
+            raise InputError(
+                f"A {self._kind} lacks an attribute that every {self._kind} has",
+                code="incomplete-class",
+                got=".".join(_definition(added)),
+                hint=f"It needs the attributes of {self._interface.__module__}.{self._interface.__qualname__}",
+                kind=self._kind,
+                name=type(added).__name__,
+            )
+        present = self._entries.get(added.name)
+        if present is not None and _definition(present) != _definition(added):
+            raise InputError(
+                f"There is already a {self._kind} named {added.name}",
+                code="name-taken",
+                got=".".join(_definition(added)),
+                hint="Use another name",
+                kind=self._kind,
+                name=added.name,
+            )
+        self._entries[added.name] = added
+        return named
+
+    def _load(self) -> dict[str, N]:
+        """Returns the table with the entry points of installed packages."""
+        if not self._loaded:
+            from importlib.metadata import entry_points
+
+            self._loaded = True
+            for point in entry_points(group=self._group):
+                try:
+                    named = point.load()
+                except Exception as error:
+                    self._loaded = False
+                    raise InputError(
+                        f"The {self._kind} {point.name} of an installed package cannot be loaded: {error}",
+                        code="broken-extension",
+                        got=point.value,
+                        hint="Update or uninstall that package",
+                        kind=self._kind,
+                        name=point.name,
+                    ) from error
+                self.register(named)
+        return self._entries
+
+    def __getitem__(self, name: str) -> N:
+        return self._load()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._load())
+
+    def __len__(self) -> int:
+        return len(self._load())
+
+
+def _definition(value: object) -> tuple[str, str]:
+    """Where the class of an object is defined."""
+    return type(value).__module__, type(value).__qualname__
 
 
 def parse(spelling: str) -> tuple[str, dict[str, str]]:
@@ -112,6 +201,10 @@ def build_from(kind: str, table: Mapping[str, type[T]], name: str, keywords: Map
     for key in keywords:
         if key not in known:
             raise unknown(f"keyword of the {kind} {name}", key, known)
+    registered: type = table[name]
+    for key, value in keywords.items():
+        if isinstance(value, bool):  # pydantic would convert it to a number
+            check_value(key, value, field_types(registered)[key], of=name)
     settable = {field.name for field in fields(cast("type[DataclassInstance]", table[name])) if field.init}
     values = {key: value for key, value in defaults.items() if key in settable}
     values |= {key: _split(value, known[key]) for key, value in keywords.items()}
@@ -130,11 +223,11 @@ def _invalid_keyword(kind: str, name: str, values: Mapping[str, object], details
     keyword = str(details["loc"][0]) if details["loc"] else ""
     return InputError(
         f"Invalid settings for the {kind} {name}: {details['msg']}",
-        code=_error_code(details["type"]),
-        got=f"{keyword}={_shortened(details['input'])}" if keyword else repr(dict(values)),
+        code=error_code(details["type"]),
+        got=f"{keyword}={shortened(details['input'])}" if keyword else repr(dict(values)),
         of=name,
         keyword=keyword,
-        value=_shortened(details["input"] if keyword else dict(values)),
+        value=shortened(details["input"] if keyword else dict(values)),
     )
 
 
@@ -146,89 +239,6 @@ def keywords_of(value: object) -> list[Field[object]]:
 def parameters_field() -> dict[str, V]:
     """Returns a dataclass field for trained parameters, which is empty by default and not a keyword."""
     return field(default_factory=dict, repr=False, metadata={LEARNED: True})
-
-
-def checked(value: object, name: str = "") -> None:
-    """Checks the types of all fields of a dataclass instance; numbers must be finite. Call it in `__post_init__`.
-
-    Args:
-        value: The instance.
-        name: Its name in error messages; the name that it is registered by, unless given.
-
-    Raises:
-        InputError: A field has an invalid value.
-    """
-    kind: type = type(value)
-    hints = _hints(kind)
-    for item in fields(cast("DataclassInstance", value)):
-        if item.init:
-            check_value(item.name, getattr(value, item.name), hints[item.name], of=name or cast(Named, value).name)
-
-
-def check_value(name: str, value: object, kind: object, *, of: str) -> None:
-    """Checks that a value has a type, without conversion; numbers must be finite.
-
-    Args:
-        name: The name of the field, for error messages.
-        value: The value.
-        kind: The type annotation of the field.
-        of: The name of the object with this field, for error messages.
-
-    Raises:
-        InputError: The value is invalid.
-    """
-    from pydantic import ValidationError
-
-    try:
-        _adapter(kind).validate_python(value, strict=True)
-    except ValidationError as error:
-        if isinstance(value, str) and (literals := _literals(kind)):
-            raise unknown(f"{name.replace('_', ' ')} of {of}", value, literals) from None
-        details = error.errors()[0]
-        python_value = as_python(value)
-        raise InputError(
-            f"Invalid value for {name} of {of}: {details['msg']}",
-            code=_error_code(details["type"]),
-            got=f"{name}={_shortened(value)}",
-            hint=f"Convert it with {type(python_value).__name__}(...)" if python_value is not value else "",
-            of=of,
-            keyword=name,
-            value=_shortened(value),
-        ) from None
-
-
-def _error_code(pydantic_type: str) -> str:
-    return "not-finite" if pydantic_type == "finite_number" else "invalid-value"
-
-
-def as_python(value: T) -> T:
-    """Returns a NumPy scalar as a Python number, and any other value unchanged."""
-    is_scalar = type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0
-    return cast("np.generic", value).item() if is_scalar else value
-
-
-def _literals(kind: object) -> list[str]:
-    """Returns the strings that a type annotation allows by name."""
-    if get_origin(kind) is Literal:
-        return [*get_args(kind)]
-    return [name for part in get_args(kind) for name in _literals(part)]
-
-
-@cache
-def _hints(kind: type) -> dict[str, object]:
-    return get_type_hints(kind, include_extras=True)
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[object]:
-    from pydantic import ConfigDict, TypeAdapter
-
-    return TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True))
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 
 def spelling(value: Named) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from promptkit.core.inputs import Piece, TextInput
+from promptkit.core.thinking import ThoughtMarkers, without_thoughts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +35,13 @@ class Rendered:
     scored; the input after them is."""
     stop: tuple[str, ...] = ()
     """Stop strings that mark the start of the next example in a generated text."""
+    thought: str = ""
+    """The marker that the prompt ends in if a generated text begins within a thought; otherwise empty."""
+    may_think: bool = False
+    """Whether labels are scored where the model may begin a thought instead."""
+    thought_markers: tuple[ThoughtMarkers, ...] = ()
+    """The markers of thoughts that the model's chat template declares."""
+
+    def answer_text(self, generated: str) -> str | None:
+        """Returns the part of a generated text that follows its thoughts, or None if a thought is not closed."""
+        return without_thoughts(self.thought + generated, self.thought_markers)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
+
+import numpy as np
 
 from promptkit.core.arrays import Array
 from promptkit.core.inputs import TextInput
@@ -50,7 +53,8 @@ class Generate:
     known: int = 0
     """How many of the `n` texts, counted from the first, are known already. They are not generated again and not returned."""
     stop: tuple[str, ...] = ()
-    """Stop strings. A text ends before the first stop string, or at one of the model's end tokens."""
+    """Stop strings. A text ends before the first stop string, or at one of the model's end tokens. A stop string within a
+    thought does not end a text, and a newline does so only after text that is not white space."""
     temperature: float = 0.0
     """0 takes the likeliest token (greedy decoding); above 0, tokens are sampled from softmax(logits / temperature)."""
     seed: int = 0
@@ -109,3 +113,13 @@ class GenerateOutput:
 
 
 Output = ScoreOutput | ReadOutput | GenerateOutput
+
+
+def is_finite(output: Output) -> bool:
+    """Returns whether all log-probabilities and hidden states of an output are finite numbers."""
+    if isinstance(output, ScoreOutput):
+        return all(isfinite(x) for tokens in output.logprobs for x in tokens)
+    if isinstance(output, ReadOutput):
+        states_are_finite = output.hidden is None or bool(np.isfinite(output.hidden.numpy()).all())
+        return states_are_finite and all(map(isfinite, output.logprobs)) and all(isfinite(x) for _, x in output.top)
+    return True

@@ -13,18 +13,6 @@ from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task, untested
 
 
-def check_task(task: object) -> None:
-    """Refuses a task that is not a Task object, such as the name of one."""
-    if not isinstance(task, Task):
-        raise InputError(
-            "The task must be a Task object, not its name",
-            code="not-a-task",
-            got=repr(task)[:100],
-            hint='Write pk.task("sentiment")',
-            value=repr(task)[:100],
-        )
-
-
 def check_predictors(predictors: Sequence[Predictor]) -> None:
     """Refuses predictors that cannot share one pass of the model, and two with the same name."""
     names = tuple(predictor.name for predictor in predictors)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from promptkit.core.arguments import check_arguments
+from promptkit.core.paths import OUT
 from promptkit.evaluation.execution import CompletedRun, Progress, execute, read_completed
 from promptkit.evaluation.fit_warnings import fit_warnings
 from promptkit.evaluation.identity import run_settings
@@ -25,10 +27,8 @@ from promptkit.runs.run import Result, Run, ShardRun
 from promptkit.runs.shard import Shard
 from promptkit.tasks.task import Task
 
-OUT = "runs"
-"""The default folder for run folders."""
 
-
+@check_arguments("evaluate")
 def evaluate(
     predictors: Predictor | Sequence[Predictor],
     task: Task,
@@ -78,6 +78,7 @@ def evaluate(
     return _run(plan, folder, completed, results, time.perf_counter() - started)
 
 
+@check_arguments("evaluate_shard")
 def evaluate_shard(
     predictors: Predictor | Sequence[Predictor],
     task: Task,
@@ -118,7 +119,7 @@ def evaluate_shard(
                 plan, folder, settings["model"], cache=_cache(cache), progress=progress or _no_progress, shard=shard
             )
             records = {"samples": completed.samples, "support": completed.support, "outputs": completed.outputs}
-            folder.finish(records, {"shard": list(shard), "order": completed.order})
+            folder.finish(records, {"shard": [shard.number, shard.of], "order": completed.order})
     return ShardRun(
         task=task.name,
         split=plan.split,

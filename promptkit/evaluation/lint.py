@@ -42,6 +42,7 @@ def prompt_warnings(rendered: Rendered, card: Card, *, evaluated: Collection[str
         _evaluated_demonstration(rendered, evaluated),
         _control_in_text(rendered, card),
         _dropped(rendered),
+        _may_think(rendered),
     )
     return [warning for warning in checks if warning is not None]
 
@@ -129,3 +130,13 @@ def _dropped(rendered: Rendered) -> PromptWarning | None:
         return None
     message = f"{len(rendered.dropped)} demonstration(s) were dropped because the prompt would not fit the model's context."
     return PromptWarning(code="dropped-demonstrations", message=message)
+
+
+def _may_think(rendered: Rendered) -> PromptWarning | None:
+    if not rendered.may_think:
+        return None
+    message = (
+        "Labels are scored where this reasoning model may begin a thought instead of its answer: use --thinking off if its "
+        "chat template has this switch, or let it generate the answer."
+    )
+    return PromptWarning(code="may-think", message=message)

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import cast
 
 from promptkit.align.chain import Chain, chain_from_settings
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, RunError
 from promptkit.core.paths import expanded
 from promptkit.evaluation.fit_warnings import fit_warnings
 from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.results import RunTitle, compute_results, finish_run
-from promptkit.runs.files import expect, read_json
+from promptkit.runs.files import damaged, expect, read_json
 from promptkit.runs.finished import FinishedShard, read_shard
 from promptkit.runs.folder import SHARD, TIMING, RunFolder
 from promptkit.runs.row_warnings import row_warnings
@@ -23,6 +24,7 @@ from promptkit.runs.schema import RowRecord, Timing
 from promptkit.runs.shard import Shard
 
 
+@check_arguments("merge")
 def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run:
     """Merges the shards of a run. No model is loaded.
 
@@ -39,7 +41,7 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
     started = time.perf_counter()
     parts = [read_shard(expanded(shard)) for shard in shards]
     _check_same_run(parts)
-    _check_complete([Shard(*part.summary["shard"]) for part in parts])
+    _check_complete([*map(_shard_of, parts)])
     joined = _join(parts)
     samples, support, title = joined.samples, joined.support, joined.title
     results = compute_results(joined.chains, samples, support, joined.read_outputs)
@@ -97,7 +99,7 @@ def _join(parts: Sequence[FinishedShard]) -> _JoinedShards:
 def _check_same_run(shards: Sequence[FinishedShard]) -> None:
     if not shards:
         raise InputError(
-            "There are no shards to merge", code="no-shards", hint="Write promptkit merge runs/sst2-1a2b3c4d.shard-*"
+            "There are no shards to merge", code="no-shards", hint="Write promptkit merge runs/sst2-1a2b3c4d.shard-*", shards=()
         )
     first = shards[0]
     for shard in shards[1:]:
@@ -135,6 +137,15 @@ def _check_complete(shards: Sequence[Shard]) -> None:
         )
 
 
+def _shard_of(part: FinishedShard) -> Shard:
+    path, contents = part.path / SHARD, "the description of a shard"
+    try:
+        with expect(path, contents):
+            return Shard(*part.summary["shard"])
+    except InputError:
+        raise damaged(path, f"it does not contain {contents}") from None
+
+
 def _notes(shard: FinishedShard) -> list[str]:
     timing = cast("Timing | None", read_json(shard.path / TIMING))
-    return [f"shard {Shard(*shard.summary['shard'])}: {note}" for note in (timing["notes"] if timing else ())]
+    return [f"shard {_shard_of(shard)}: {note}" for note in (timing["notes"] if timing else ())]

@@ -12,7 +12,7 @@ from promptkit.core.model import Model
 from promptkit.evaluation import checks
 from promptkit.evaluation.requirements import combine_needs, uses_fit_part
 from promptkit.evaluation.results import RunTitle
-from promptkit.predictor.predictor import Predictor, check_predictors
+from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task
 
@@ -73,9 +73,7 @@ def plan_run(
     Raises:
         PromptkitError: If the predictors cannot be evaluated on the task.
     """
-    checks.check_task(task)
     branches = tuple(predictors) if isinstance(predictors, Sequence) else (predictors,)
-    check_predictors(*branches)
     checks.check_predictors(branches)
     reader = branches[0].reader
     split = task.spec.split if split is None else split

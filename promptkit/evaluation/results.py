@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TypedDict
 
@@ -14,14 +14,16 @@ from promptkit.align.vote import vote_accuracy
 from promptkit.core.alignment import Extractor, FitData
 from promptkit.evaluation.fit_data import collect_choice_data, collect_fit_data
 from promptkit.evaluation.read_outputs import ReadOutputs
-from promptkit.metrics.classification import choice, classification, generation, voting
-from promptkit.metrics.intervals import Estimate, mean_share
+from promptkit.metrics.base import MetricInput
+from promptkit.metrics.table import estimates
 from promptkit.runs.folder import RunFolder
 from promptkit.runs.records import DECIMALS
 from promptkit.runs.run import Result
 from promptkit.runs.schema import PredictionRecord, RowRecord
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from promptkit.core.arrays import Floats, Integers
 
 
@@ -63,15 +65,13 @@ def _label_result(chain: Chain, gold: Integers, data: FitData, fit_labels: Integ
         logprobs = calibration.fit(data, fit_labels if calibration.needs.labels else None).apply(data.items)
     predicted = logprobs.argmax(1)
     histogram = np.bincount(predicted, minlength=len(labels)).tolist()
-    correct = (predicted == gold).astype(float)
+    metric_input = MetricInput.of_scores(gold, logprobs)
     return Result(
         align=chain.name,
-        metrics=_rounded(classification(gold, logprobs)),
+        metrics=_metrics(metric_input),
         predicted=dict(zip(labels, histogram, strict=True)),
         predictions=tuple(labels[index] for index in predicted),
-        logprobs=logprobs,
-        correct=correct,
-        shares={"accuracy": correct},
+        metric_input=metric_input,
     )
 
 
@@ -85,15 +85,13 @@ def _choice_result(chain: Chain, samples: Sequence[RowRecord], support: Sequence
     choices = [list(record["logprobs"]) for record in samples]
     gold = np.array([answers.index(record["gold"]) for answers, record in zip(choices, samples, strict=True)])
     predictions = tuple(answers[index] for answers, index in zip(choices, logprobs.argmax(1), strict=True))
-    correct = (logprobs.argmax(1) == gold).astype(float)
+    metric_input = MetricInput.of_scores(gold, logprobs, kind="choices")
     return Result(
         align=chain.name,
-        metrics=_rounded(choice(gold, logprobs)),
+        metrics=_metrics(metric_input),
         predicted=dict(sorted(Counter(predictions).items())),
         predictions=predictions,
-        logprobs=logprobs,
-        correct=correct,
-        shares={"accuracy": correct},
+        metric_input=metric_input,
     )
 
 
@@ -101,22 +99,23 @@ def _generation_result(chain: Chain, extractor: Extractor, samples: Sequence[Row
     """The results of the only branch of a run with generated texts."""
     predictions = tuple(record["prediction"] for record in samples)
     correct = np.array([record["correct"] for record in samples], float)
-    shares = generation(correct, np.array([prediction is not None for prediction in predictions]))
-    if extractor.samples > 1:
-        shares |= _voting_shares(extractor, samples)
+    answered = np.array([prediction is not None for prediction in predictions])
+    votes = _votes(extractor, samples) if extractor.samples > 1 else _Votes()
+    metric_input = MetricInput.of_texts(correct, answered, **votes)
     return Result(
-        align=chain.name,
-        metrics=_rounded({name: mean_share(values) for name, values in shares.items()}),
-        predicted={},
-        predictions=predictions,
-        logprobs=np.zeros((len(samples), 0)),
-        correct=correct,
-        shares=shares,
+        align=chain.name, metrics=_metrics(metric_input), predicted={}, predictions=predictions, metric_input=metric_input
     )
 
 
-def _voting_shares(extractor: Extractor, samples: Sequence[RowRecord]) -> dict[str, Floats]:
-    """The shares of votes over several texts per row."""
+class _Votes(TypedDict, total=False):
+    """What metrics of votes are computed from."""
+
+    vote_accuracies: Floats
+    samples_answered: NDArray[np.bool_]
+
+
+def _votes(extractor: Extractor, samples: Sequence[RowRecord]) -> _Votes:
+    """The votes among several texts per row."""
     normalized = [
         [text["answer"] and extractor.normalized(text["answer"]) for text in record["generations"]] for record in samples
     ]
@@ -125,12 +124,13 @@ def _voting_shares(extractor: Extractor, samples: Sequence[RowRecord]) -> dict[s
         for answers, record in zip(normalized, samples, strict=True)
     ]
     found = [[answer is not None for answer in answers] for answers in normalized]
-    return voting(np.array(correct), np.array(found))
+    return _Votes(vote_accuracies=np.array(correct), samples_answered=np.array(found))
 
 
-def _rounded(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
+def _metrics(metric_input: MetricInput) -> dict[str, dict[str, float]]:
     return {
-        name: {key: round(value, DECIMALS) for key, value in asdict(estimate).items()} for name, estimate in metrics.items()
+        name: {key: round(value, DECIMALS) for key, value in asdict(estimate).items()}
+        for name, estimate in estimates(metric_input).items()
     }
 
 

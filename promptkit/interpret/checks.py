@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import PositiveInt
 
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample
-from promptkit.core.registry import check_value
 from promptkit.manipulate.prompt import Prompt
-from promptkit.predictor.predictor import Predictor, check_predictors
+from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.sampling import by_hash
 from promptkit.tasks.task import Task, untested
 
@@ -27,7 +25,6 @@ def demonstration_prompt(predictor: Predictor) -> Prompt:
         InputError: If it shows no demonstrations, is followed by a modifier, or scores by the channel, where no answer
             follows the prompt's last token.
     """
-    check_predictors(predictor)
     prompt = predictor.manipulate
     if not isinstance(prompt, Prompt) or not prompt.parts:
         raise InputError(
@@ -44,7 +41,6 @@ def demonstration_prompt(predictor: Predictor) -> Prompt:
 
 def check_layer(layer: int, most: int, reason: str = "") -> None:
     """Raises InputError unless the layer is from 1 to `most`; `reason` explains the upper limit."""
-    check_value("layer", layer, int, of="a steering vector")
     if not 1 <= layer <= most:
         hint = f"Use a layer from 1 to {most}" + (f", {reason}" if reason else "")
         raise InputError(
@@ -62,19 +58,9 @@ def pool_rows(task: Task, split: str | None, count: int, *, of: str) -> list[Lab
         of: What is computed from the rows, for error messages.
 
     Raises:
-        InputError: If `task` is not a task or `count` is not positive.
         TaskError: If no rows are left.
     """
-    if not isinstance(task, Task):
-        raise InputError(
-            f"The rows for {of} need a task object, not a name",
-            code="not-a-task",
-            got=repr(task)[:100],
-            hint='Write pk.task("sentiment")',
-            value=repr(task)[:100],
-        )
-    check_value("rows", count, PositiveInt, of=of)
-    rows = by_hash(untested(task.part("pool"), task.rows(split or task.spec.split)), count)
+    rows = by_hash(untested(task.part("pool"), task.rows(task.spec.split if split is None else split)), count)
     if not rows:
         raise task.without_rows(f"to compute {of} from", "pool")
     return rows

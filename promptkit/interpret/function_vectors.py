@@ -18,19 +18,19 @@ from pydantic import PositiveInt
 
 from promptkit.align.choices import Choices
 from promptkit.core.alignment import Extractor, Scorer
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.model import ExposesHeads
-from promptkit.core.registry import as_python, check_value
 from promptkit.core.seeding import hash_rank
 from promptkit.interpret.checks import check_layer, demonstration_prompt, pool_rows, scaled_vector
+from promptkit.manipulate.learned.base_model import base_of
 from promptkit.manipulate.learned.steering import SteeringVector
 from promptkit.manipulate.order.order import Order
 from promptkit.manipulate.prompt import Prompt
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Arrange, Demonstrations
 from promptkit.models.cache import ScoreCache
-from promptkit.predictor.compatibility import base_of
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task
 
@@ -55,6 +55,7 @@ class HeadEffects:
     base: Mapping[str, str | int]
     """The identity of the model."""
 
+    @check_arguments("HeadEffects.best")
     def best(self, heads: int | float = SHARE, *, up_to: int | None = None) -> list[tuple[int, int]]:
         """Returns the heads with the largest effects as (layer, head), each counted from 1, the largest first.
 
@@ -65,9 +66,6 @@ class HeadEffects:
         Raises:
             InputError: If there are not as many heads.
         """
-        heads, up_to = as_python(heads), as_python(up_to)
-        check_value("heads", heads, float, of="a function vector")
-        check_value("up_to", up_to, int | None, of="a function vector")
         total, width = self.effects.size, self.effects.shape[1]
         effects = self.effects if up_to is None else self.effects[: max(0, up_to)]
         count = max(1, round(heads * total)) if isinstance(heads, float) else heads
@@ -89,6 +87,7 @@ class HeadEffects:
         summed: Floats = sum(self.added[layer - 1, head - 1] for layer, head in self.best(heads, up_to=up_to))
         return summed
 
+    @check_arguments("HeadEffects.steering_vector")
     def steering_vector(
         self, *, layer: int, heads: int | float = SHARE, up_to: int | None = None, strength: float = 1.0
     ) -> SteeringVector:
@@ -103,19 +102,18 @@ class HeadEffects:
         Raises:
             InputError: If an argument is out of range.
         """
-        layer, strength = as_python(layer), as_python(strength)
         check_layer(layer, len(self.effects))
-        check_value("strength", strength, float, of="a steering vector")
         vectors = scaled_vector(self.vector(heads, up_to=up_to), strength)
         return SteeringVector((layer,)).with_parameters({"vectors": vectors}, self.base)
 
 
+@check_arguments("head_effects")
 def head_effects(
     predictor: Predictor,
     task: Task,
     *,
-    rows: int = 64,
-    patched: int = 25,
+    rows: PositiveInt = 64,
+    patched: PositiveInt = 25,
     seed: int = 0,
     split: str | None = None,
     cache: bool = True,
@@ -141,8 +139,6 @@ def head_effects(
     if not isinstance(model, ExposesHeads):
         reason = f"The model {model.name} does not give access to its attention heads"
         raise Unsupported(reason, code="no-attention-heads", hint="Use an hf model, by its name alone", model=model.name)
-    check_value("patched", patched, PositiveInt, of="the head effects")
-    check_value("seed", seed, int, of="the head effects")
     selected = pool_rows(task, split, rows, of="the head effects")
     score_cache = ScoreCache() if cache else None
     clean = _with_answers(predictor, prompt, task, selected, score_cache)

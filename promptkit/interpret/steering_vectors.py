@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from pydantic import PositiveInt
 
-from promptkit.core.errors import InputError, Unsupported, unknown
+from promptkit.core.arguments import check_arguments
+from promptkit.core.errors import InputError, Unsupported
 from promptkit.core.examples import LabeledExample
-from promptkit.core.registry import as_python, check_value
 from promptkit.core.requests import Read, ReadOutput, Request
 from promptkit.interpret.checks import check_layer, demonstration_prompt, pool_rows, scaled_vector
 from promptkit.manipulate.demos import zero
+from promptkit.manipulate.learned.base_model import base_of
 from promptkit.manipulate.learned.steering import At, SteeringVector
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
-from promptkit.predictor.compatibility import base_of
 from promptkit.predictor.predictor import Predictor
 from promptkit.tasks.task import Task
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 Method = Literal["difference", "mean", "replace"]
 
 
+@check_arguments("extract_steering_vector")
 def extract_steering_vector(
     predictor: Predictor,
     task: Task,
@@ -40,7 +42,7 @@ def extract_steering_vector(
     how: Method = "difference",
     at: At = "last",
     strength: float = 1.0,
-    rows: int = 64,
+    rows: PositiveInt = 64,
     split: str | None = None,
     cache: bool = True,
 ) -> SteeringVector:
@@ -65,10 +67,6 @@ def extract_steering_vector(
         InputError: If the prompt shows no demonstrations, or an argument is out of range.
         Unsupported: If the model does not return hidden states.
     """
-    if how not in get_args(Method):
-        raise unknown("extraction method", str(how), get_args(Method))
-    layer, strength = as_python(layer), as_python(strength)
-    check_value("strength", strength, float, of="a steering vector")
     if how == "replace" and strength != 1:
         reason, hint = 'how="replace" cannot be combined with a strength', "Leave strength out"
         raise InputError(reason, code="strength-with-replace", got=f"strength={strength}", hint=hint, strength=strength)

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from promptkit.core.alignment import OutputReader
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError
 
 
+@check_arguments("instructions.label_space")
 def label_space(words: Sequence[str]) -> str:
     """Returns an instruction that lists the labels.
 
@@ -27,6 +29,7 @@ def label_space(words: Sequence[str]) -> str:
     return f"The labels are {', '.join(rest)} and {last}."
 
 
+@check_arguments("instructions.answer_format")
 def answer_format(words: Sequence[str]) -> str:
     """Returns an instruction to answer with one of the label words.
 
@@ -47,11 +50,13 @@ def number_format() -> str:
     return "Answer with a number."
 
 
+@check_arguments("instructions.joined")
 def joined(*statements: str) -> str:
     """Joins instructions with spaces, without the empty ones."""
     return " ".join(filter(None, map(str.strip, statements)))
 
 
+@check_arguments("instructions.statements")
 def statements(reader: OutputReader) -> tuple[str, ...]:
     """Returns the instructions that follow from how answers are read; none if each row has its own answers."""
     words = tuple(reader.label_words().values())

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from promptkit.core.alignment import Extractor
+from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example, Part
 from promptkit.core.hashing import short_hash
 from promptkit.core.manipulation import BindContext, Modifier
+from promptkit.core.model import ChatOptions
 from promptkit.core.registry import settings_of
 from promptkit.core.rendered import Rendered
 from promptkit.core.taxonomy import Kind
@@ -40,6 +42,9 @@ class Prompt:
             otherwise the selector's order is kept.
         instruction: Replaces the template's instruction block; "" shows none.
         chat: Whether to use the model's chat template, with a user turn and an assistant turn per demonstration.
+        thinking: Whether the model thinks before it answers, where its chat template has a switch (`enable_thinking` or
+            `thinking`); None for the template's default.
+        chat_template: The name of the chat template, for models with several; None for the default one.
         cot: Generates a reasoning before the answer, such as `cot.zero_shot()`; by default the model answers directly.
         channel: Whether to score the input after each label, log p(x | C, v(y)), with a template that puts the target block
             first (noisy channel; Min et al. 2021, arXiv 2108.04106). Takes one pass over the input per label.
@@ -60,6 +65,10 @@ class Prompt:
     """Replaces the template's instruction block; "" shows none."""
     chat: bool = False
     """Whether to use the model's chat template."""
+    thinking: bool | None = None
+    """Whether the model thinks before it answers; None for the default of its chat template."""
+    chat_template: str | None = None
+    """The name of the chat template, for models with several."""
     cot: Cot | None = None
     """Generates a reasoning before the answer."""
     channel: bool = False
@@ -69,37 +78,12 @@ class Prompt:
 
     def __post_init__(self) -> None:
         """Validates the options and loads the template."""
-        self._check_types()
+        checked(self, "a prompt")
         self._check_order()
+        self._check_chat()
         self._check_channel()
         if not isinstance(self.template, Template):
             object.__setattr__(self, "template", Template.load(self.template))
-
-    def _check_types(self) -> None:
-        values: dict[str, object] = {"demos": self.demos, "order": self.order, "cot": self.cot}
-        valid = {
-            "demos": isinstance(self.demos, Selector),
-            "order": isinstance(self.order, Order | None),
-            "cot": isinstance(self.cot, Cot | None) and not isinstance(self.cot, type),
-        }
-        invalid = tuple(name for name in values if not valid[name])
-        if invalid:
-            raise InputError(
-                f"Invalid {' and '.join(invalid)} of a prompt: a selector, an order or a chain of thought is required",
-                code="not-an-instance",
-                got=", ".join(f"{name}={values[name]!r}" for name in invalid),
-                hint="Write demos=pk.demos.balanced(k=8), with parentheses; a custom selector inherits from pk.demos.Selector, "
-                "and a custom order from pk.order.Order",
-                keywords=invalid,
-            )
-        if not isinstance(self.instruction, str | None):
-            raise InputError(
-                "The instruction must be a string",
-                code="invalid-value",
-                got=repr(self.instruction),
-                keyword="instruction",
-                value=repr(self.instruction)[:200],
-            )
 
     def _check_order(self) -> None:
         if self.order and self.order.needs_ranking and self.parts and not self.demos.ranks_by_similarity:
@@ -112,6 +96,27 @@ class Prompt:
                 order=self.order.name,
                 demos=self.demos.name,
             )
+
+    def _check_chat(self) -> None:
+        kinds = {"thinking": bool, "chat_template": str}
+        for name, value in self._chat_settings().items():
+            kind = kinds[name]
+            if not isinstance(value, kind):
+                raise InputError(
+                    f"The option {name} of a prompt must be {'True or False' if kind is bool else 'a string'}",
+                    code="invalid-value",
+                    got=repr(value),
+                    keyword=name,
+                    value=repr(value)[:200],
+                )
+            if not self.chat:
+                raise InputError(
+                    f"The option {name} applies to the model's chat template, which this prompt does not use",
+                    code="needs-chat",
+                    got=f"{name}={value!r} without chat",
+                    hint="Add --chat, or chat=True in Python",
+                    option=name,
+                )
 
     def _check_channel(self) -> None:
         if self.channel and (self.chat or self.cot):
@@ -129,6 +134,11 @@ class Prompt:
         """The loaded template."""
         assert isinstance(self.template, Template)
         return self.template
+
+    @property
+    def chat_options(self) -> ChatOptions:
+        """How the chat template is rendered."""
+        return ChatOptions(template=self.chat_template, thinking=self.thinking)
 
     @property
     def resolved_order(self) -> Order:
@@ -166,9 +176,14 @@ class Prompt:
             "order": settings_of(order),
             "instruction": self.instruction,
             "chat": self.chat,
+            **self._chat_settings(),
             "cot": settings_of(self.cot) if self.cot else None,
             "channel": self.channel,
         }
+
+    def _chat_settings(self) -> dict[str, object]:
+        options: dict[str, object] = {"thinking": self.thinking, "chat_template": self.chat_template}
+        return {name: value for name, value in options.items() if value is not None}
 
     def bind(self, bind_context: BindContext) -> BoundPrompt:
         """Binds the prompt to one task and one model.
@@ -205,6 +220,7 @@ class Prompt:
             template=self.resolved_template,
             instruction=self.instruction,
             chat=self.chat,
+            chat_options=self.chat_options,
             card=bind_context.ask.card,
             reader=bind_context.reader,
             channel=self.channel,
@@ -270,11 +286,11 @@ class BoundPrompt:
             Unsupported: The prompt scores by the channel or has a chain of thought.
         """
         if self.reason is not None or self.layout.channel:
-            option, name = ("channel", "the channel") if self.layout.channel else ("cot", "a chain of thought")
+            option, name = ("channel", "channel score") if self.layout.channel else ("cot", "chain of thought")
             raise Unsupported(
-                f"A prompt with {name} has no premise without inputs, which this calibration needs",
+                f"This calibration needs the prompt without inputs, which a prompt with a {name} does not have",
                 code="no-premise",
-                hint=f"Use a calibration that needs none, such as batch, or leave out {name}",
+                hint=f"Use a calibration that needs none, such as batch, or leave out the {name}",
                 option=option,
             )
         return self.layout.premise(example)

@@ -58,6 +58,8 @@ def mean_share(shares: Floats) -> Estimate:
     Args:
         shares: Shape (N,), each from 0 to 1.
     """
+    if np.isin(shares, (0.0, 1.0)).all():
+        return wilson(int(shares.sum()), len(shares))
     share, variance = float(shares.mean()), float(shares.var())
     count = len(shares) * (share * (1 - share) / variance if variance > 1e-12 else 1)
     return wilson(share * count, count)

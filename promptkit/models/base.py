@@ -9,7 +9,6 @@ from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import KVPrefix
 from promptkit.core.requests import Output, Read, Request
 from promptkit.models.batching import make_plan
-from promptkit.models.finite import check_finite
 
 
 class BaseEngine:
@@ -115,9 +114,7 @@ class BatchedEngine(BaseEngine):
         finished = frozenset(done)
         for batch in self.batches(requests):
             if not finished.issuperset(batch):
-                outputs = self._compute([requests[i] for i in batch])
-                check_finite(outputs, self.name)
-                yield batch, outputs
+                yield batch, self._compute([requests[i] for i in batch])
 
     def _prepare(self, requests: Sequence[Request]) -> None:
         """Starts what the requests need before the first batch is computed."""

@@ -2,7 +2,8 @@
 
 The cache is one SQLite file. The key of an output is a hash of the model's identity, every token id of the input and every
 setting of the request that changes the result; each sample of a generation has a separate key. The cache never stops a run:
-a damaged entry is a miss, a damaged file is renamed, and if the file cannot be written, caching is disabled with a warning.
+a damaged entry is a miss, a damaged file is renamed, and if the file cannot be used, the process continues without it, with
+one warning.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ import json
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from promptkit.core.errors import RunError
 from promptkit.core.hashing import blake2b
 from promptkit.core.paths import cache_folder, expanded
-from promptkit.core.requests import Generate, GenerateOutput, Output, Request
+from promptkit.core.requests import Generate, GenerateOutput, Output, Request, is_finite
 from promptkit.models.cache_entries import Value, decode, encode, entry_keys, model_digest
 
 MAX_BYTES = 2 * 2**30
@@ -34,6 +36,9 @@ KEYS_PER_QUERY = 500
 LOCK_TIMEOUT = 30.0
 """Seconds that one process waits while another writes."""
 
+_disabled: set[Path] = set()
+"""The files that could not be used in this process."""
+_disabling = threading.Lock()
 _log = logging.getLogger(__name__)
 
 
@@ -93,10 +98,12 @@ class ScoreCache:
         return outputs
 
     def add(self, model: Mapping[str, object], requests: Sequence[Request], outputs: Sequence[Output]) -> None:
-        """Stores the outputs of requests."""
+        """Stores the outputs of requests, except those that are not finite."""
         digest, today = model_digest(model), int(time.time() // DAY)
         rows = []
         for request, output in zip(requests, outputs, strict=True):
+            if not is_finite(output):
+                continue
             for key, value in zip(entry_keys(digest, request), encode(output), strict=True):
                 text = json.dumps(value, separators=(",", ":"))
                 rows.append((key, _checksum(key, text), text, today))
@@ -159,13 +166,16 @@ class ScoreCache:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection | None]:
         """Yields a connection, committed at the end, or None if the cache cannot be used."""
+        if self.path in _disabled:
+            yield None
+            return
         connection = None
         try:
             connection = self._connect()
             yield connection
             connection.commit()
         except (sqlite3.OperationalError, OSError) as error:  # no space, no permission or a timeout: the file is intact
-            _log.warning("The score cache %s cannot be used and is disabled: %s.", self.path, error)
+            self._disable(error)
             if connection is None:
                 yield None
         except sqlite3.DatabaseError as error:
@@ -175,6 +185,13 @@ class ScoreCache:
         finally:
             if connection is not None:
                 connection.close()
+
+    def _disable(self, error: Exception) -> None:
+        """Disables the file for the rest of the process, so that there is one warning and no further waiting."""
+        with _disabling:
+            if self.path not in _disabled:
+                _log.warning("The score cache %s cannot be used and is disabled for this process: %s.", self.path, error)
+            _disabled.add(self.path)
 
     def _connect(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,12 +209,17 @@ class ScoreCache:
     def _rename_damaged(self, error: Exception) -> None:
         """Renames a damaged file, so that the next use creates a new one."""
         new_path = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
-        _log.warning("The score cache %s is damaged (%s) and is renamed to %s.", self.path, error, new_path.name)
-        for suffix in ("", "-wal", "-shm"):
-            try:
+        try:
+            self.path.rename(new_path)
+        except FileNotFoundError:  # another process has renamed it
+            return
+        except OSError:
+            self._disable(error)
+            return
+        _log.warning("The score cache %s is damaged (%s) and was renamed to %s.", self.path, error, new_path.name)
+        for suffix in ("-wal", "-shm"):
+            with suppress(OSError):  # it does not exist
                 Path(f"{self.path}{suffix}").rename(f"{new_path}{suffix}")
-            except OSError:  # another process has renamed it, or it does not exist
-                continue
 
 
 def without_known(request: Request, known: GenerateOutput) -> Request:

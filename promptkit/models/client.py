@@ -10,9 +10,10 @@ from functools import cached_property
 from promptkit.core.arrays import Array, zeros
 from promptkit.core.inputs import KVPrefix
 from promptkit.core.model import Card, Model
-from promptkit.core.requests import Output, Request
+from promptkit.core.requests import Output, Request, is_finite
 from promptkit.models.base import BaseEngine
 from promptkit.models.cache import ScoreCache
+from promptkit.models.finite import not_finite
 
 LOG_EVERY = 256
 """A message is logged before this many requests are computed in total, and again each time that the total doubles."""
@@ -85,6 +86,8 @@ class CachedModel:
             if self._cache is not None:
                 self._cache.add(self._identity, [requests[i] for i in indices], outputs)
             computed.update(zip(indices, outputs, strict=True))
+            if not all(map(is_finite, outputs)):
+                raise not_finite("a number while prompts were built", model=self._model.name)
         self.computed += len(requests) - len(known)
         self.seconds += time.perf_counter() - start
         return computed

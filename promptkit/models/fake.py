@@ -14,8 +14,9 @@ from pydantic import PositiveInt
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.hashing import blake2b_int
 from promptkit.core.inputs import TextInput
-from promptkit.core.model import Card, Encoding
+from promptkit.core.model import DEFAULT_CHAT, Card, ChatOptions, Encoding
 from promptkit.core.requests import GenerateOutput, Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.core.thinking import ThoughtMarkers
 from promptkit.models import registry
 from promptkit.models.base import BatchedEngine
 from promptkit.models.generation import outputs_of, texts_of
@@ -36,8 +37,8 @@ class ByteTokenizer:
     bos: tuple[int, ...] = (CONTROL["<bos>"],)
     ends: tuple[int, ...] = (CONTROL["<end>"],)
 
-    def encode(self, text: str) -> Encoding:
-        """Returns the bytes of the text; every byte of a character starts at that character's offset."""
+    def encode(self, text: str, *, after: str | None = None, before: str | None = None) -> Encoding:
+        """Returns the bytes of the text, whatever surrounds it; every byte of a character starts at that character's offset."""
         starts = [index for index, character in enumerate(text) for _ in character.encode("utf-8", "surrogatepass")]
         return Encoding(ids=tuple(text.encode("utf-8", "surrogatepass")), starts=tuple(starts))
 
@@ -51,10 +52,17 @@ class ByteTokenizer:
         parts = [self.name(i).encode() if i > 255 else bytes([i]) for i in ids]
         return b"".join(parts).decode("utf-8", "replace")
 
-    def chat(self, turns: Sequence[tuple[str, str]]) -> str:
-        """Returns `<bos>`, then `<turn>role`, the content and `<end>` for each turn, then the start of the answer."""
+    def chat(self, turns: Sequence[tuple[str, str]], options: ChatOptions = DEFAULT_CHAT) -> str:
+        """Returns `<bos>`, then `<turn>role`, the content and `<end>` for each turn, then the start of the answer.
+
+        Without thinking, the answer starts with an empty thought, as in the chat template of Qwen.
+        """
         formatted = "".join(f"<turn>{role}\n{content}<end>\n" for role, content in turns)
-        return f"<bos>{formatted}<turn>assistant\n"
+        return f"<bos>{formatted}<turn>assistant\n" + ("<think>\n\n</think>\n\n" if options.thinking is False else "")
+
+    def thought_markers(self, options: ChatOptions = DEFAULT_CHAT) -> Sequence[ThoughtMarkers]:
+        """Returns none: the model has no thoughts."""
+        return ()
 
 
 class FakeModel(BatchedEngine):

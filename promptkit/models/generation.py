@@ -9,6 +9,7 @@ from typing import Literal
 from promptkit.core.hashing import blake2b_int
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Request
+from promptkit.core.thinking import answer_start, open_thought
 
 TAIL = 8
 """Number of the prompt's last tokens that are decoded with a text, because some tokenizers drop a text's first space."""
@@ -45,9 +46,9 @@ class Text:
             return
         tail = tokenizer.decode(self.tail)
         self.written = tokenizer.decode([*self.tail, *self.ids])[len(tail) :]
-        stops = [place for stop in self.verb.stop if (place := self.written.find(stop)) >= 0]
-        if stops:
-            self._end("stop", self.written[: min(stops)])
+        stop = stop_position(self.written, self.verb.stop, thought=open_thought(tail)) if self.verb.stop else None
+        if stop is not None:
+            self._end("stop", self.written[:stop])
         elif len(self.ids) == self.verb.max_tokens:
             self._end("length", self.written)
 
@@ -58,6 +59,29 @@ class Text:
 
     def _end(self, ended: Literal["stop", "end", "length"], text: str) -> None:
         self.generation = Generation(ids=tuple(self.ids), text=text, ended=ended)
+
+
+def stop_position(text: str, stops: Sequence[str], *, thought: str = "") -> int | None:
+    """Returns where the first stop string of a text begins, or None if there is none.
+
+    A stop string within a thought does not count, and a newline counts only after text that is not white space: a reply may
+    begin with newlines. After a thought this holds for any stop string of white space.
+
+    Args:
+        text: The text generated so far.
+        stops: The stop strings.
+        thought: The marker that the prompt ends in if the text begins within a thought.
+    """
+    if not any(stop in text for stop in stops):
+        return None
+    start = answer_start(thought + text)
+    if start is None:
+        return None
+    needs_text = {stop for stop in stops if stop == "\n" or (start > 0 and not stop.strip())}
+    start = max(0, start - len(thought))
+    after_blank = len(text) - len(text[start:].lstrip())
+    places = [text.find(stop, after_blank if stop in needs_text else start) for stop in stops]
+    return min((place for place in places if place >= 0), default=None)
 
 
 def texts_of(requests: Sequence[Request]) -> list[Text]:

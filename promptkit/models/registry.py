@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from promptkit.core.arguments import check_arguments, check_value
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.model import Model
 
@@ -119,6 +120,7 @@ class EngineClass(Protocol):
         ...
 
 
+@check_arguments("load")
 def load(name: str | Path, **settings: object) -> Model:
     """Returns a model. Its configuration and tokenizer are read now; its weights load at the first request.
 
@@ -156,9 +158,11 @@ def split(name: str) -> tuple[str, str]:
 
 def validated(kind: type[S], engine: str, settings: dict[str, object]) -> S:
     """Returns the settings as the engine's type; raises InputError for an unknown name or an invalid value."""
-    for name in settings:
+    for name, value in settings.items():
         if name not in kind.model_fields:
             raise unknown(f"setting of the {engine} engine", name, kind.model_fields)
+        if isinstance(value, bool):  # pydantic would convert it to a number
+            check_value(name, value, kind.model_fields[name].annotation, of=f"the {engine} engine")
     try:
         return kind(**settings)
     except ValidationError as error:

@@ -8,17 +8,8 @@ from promptkit.core.errors import CheckpointError, InputError, Unsupported
 from promptkit.core.manipulation import Manipulation, Modifier
 from promptkit.core.model import Model, described
 from promptkit.core.paths import expanded
+from promptkit.manipulate.learned.base_model import base_of, check_base
 from promptkit.models.registry import ENGINES, load, split
-
-COMPARED = {
-    "format": "the kind of language model",
-    "d_model": "the width of its embeddings",
-    "layers": "the number of its layers",
-    "kv_heads": "the number of its kv heads",
-    "tokenizer": "its tokenizer",
-    "content": "its weights",
-}
-"""What a checkpoint's base model and a model must have in common: key -> how an error message names it."""
 
 
 def check(manipulation: Manipulation, model: Model) -> None:
@@ -87,43 +78,6 @@ def _check_context(modifiers: Sequence[Modifier], model: Model) -> None:
         )
 
 
-def base_of(model: Model) -> dict[str, str | int]:
-    """Returns the identity that the base model of a checkpoint must match: its weights, tokenizer and width, on any engine."""
-    form = {"format": model.card.format.name} if model.card.format else {}
-    return {**form, **content_of(model.name, model.identity()), "d_model": model.card.embedding_width}
-
-
-def content_of(name: str, identity: Mapping[str, object]) -> dict[str, str | int]:
-    """Returns a model's name without its engine, and the hashes of its tokenizer and weights from its identity."""
-    name = name.rpartition(":")[2]
-    return {"name": name, **{part: str(identity.get(part, name)) for part in ("tokenizer", "content")}}
-
-
-def check_base(modifier: Modifier, model: Model) -> None:
-    """Checks that a model is the one that a modifier was trained on, as far as its checkpoint identifies that model.
-
-    Raises:
-        CheckpointError: The models have different weights, tokenizers or sizes.
-    """
-    base = modifier.base
-    found = {"format": "causal", **base_of(model), "layers": model.card.layers, "kv_heads": model.card.kv_heads}
-    different = next((key for key in COMPARED if found[key] != base.get(key, found[key])), None)
-    if different is not None:
-        raise CheckpointError(
-            f"This {modifier.name} was trained on {base.get('name') or 'another model'}, and {model.name} is a different "
-            f"model: {COMPARED[different]} differ{'' if different == 'content' else 's'}",
-            code="other-model",
-            got=f"{found[different]}, not {base.get(different)}",
-            hint="Load the model that it was trained on, or train it on this one",
-            manipulation=modifier.name,
-            base=base.get("name"),
-            model=model.name,
-            differs=different,
-            found=found[different],
-            expected=base.get(different),
-        )
-
-
 def _check_base_name(modifier: Modifier, model: Model) -> None:
     """Raises CheckpointError if only the name of the base model is known and this model has another one."""
     name = str(modifier.base.get("name", ""))
@@ -132,7 +86,7 @@ def _check_base_name(modifier: Modifier, model: Model) -> None:
     identity = base_of(model)
     if not _has_name(identity, name):
         raise CheckpointError(
-            f"This {modifier.name} was trained on {name}, and it is not known whether {model.name} is the same model",
+            f"The manipulation {modifier.name} was trained on {name}, and it is not known whether {model.name} is the same",
             code="unconfirmed-model",
             hint=f"Load {name}, or, if it is the same, record it once: promptkit convert FOLDER OUT --model {identity['name']}",
             manipulation=modifier.name,

@@ -105,19 +105,6 @@ def _check_objects(model: object, manipulate: object) -> None:
         )
 
 
-def check_predictors(*predictors: object) -> None:
-    """Raises InputError if one of the values is not a predictor."""
-    for predictor in predictors:
-        if not isinstance(predictor, Predictor):
-            raise InputError(
-                "A predictor is required",
-                code="not-a-predictor",
-                got=repr(predictor)[:100],
-                hint="Write pk.Predictor(model, prompt, labels)",
-                value=repr(predictor)[:100],
-            )
-
-
 def _check_requests(chain: Chain, model: Model) -> None:
     """Raises Unsupported if the model cannot answer the requests of a chain of aligners."""
     verb = "Score" if isinstance(chain.reader, Scorer) else "Generate"
@@ -131,7 +118,7 @@ def _check_requests(chain: Chain, model: Model) -> None:
     needs = chain.calibration.needs if chain.calibration else Needs()
     if (needs.layers or needs.named_tokens) and not model.hidden_states:
         raise Unsupported(
-            f"{chain.name} needs hidden states, which the model {model.name} does not provide",
+            f"The alignment {chain.name} needs hidden states, which the model {model.name} does not provide",
             code="no-hidden-states",
             hint="Use an hf model: the name without an engine",
             model=model.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,18 +11,20 @@ from pathlib import Path
 from typing import TypedDict, cast
 
 from promptkit.core.errors import PromptkitError
-from promptkit.core.paths import names
+from promptkit.core.paths import OUT, names
 from promptkit.core.registry import Named, build_from, spelling
 from promptkit.inputs.text.template import Template
 from promptkit.manipulate.cot import COT
 from promptkit.manipulate.demos import SELECTORS
+from promptkit.manipulate.learned.base_model import content_of
 from promptkit.manipulate.learned.storage import LEARNABLE, MANIFEST, load_manipulation
 from promptkit.manipulate.order.fixed import ORDERS, default_order
-from promptkit.predictor.compatibility import content_of
 from promptkit.runs.schema import RunSettings
 
 TASK_PLACEHOLDER = "TASK"
 """Replaces the path of a task file, which a run does not record."""
+DATA_PLACEHOLDER = "DIR"
+"""Replaces the folder of a mirror of datasets, which a run does not record."""
 LEARNED_PLACEHOLDER = "FOLDER"
 """Replaces the folder of a learned manipulation that is not found."""
 SETTINGS: Mapping[str, tuple[str, ...]] = {
@@ -43,6 +46,8 @@ _PromptSettings = TypedDict(
         "template": str,
         "instruction": str | None,
         "chat": bool,
+        "thinking": bool,
+        "chat_template": str,
         "channel": bool,
         "demos": _Settings,
         "order": _Settings,
@@ -53,13 +58,13 @@ _PromptSettings = TypedDict(
 )
 
 
-def eval_command(settings: RunSettings, calibrate: Sequence[str], *, trainings: Path | None = None) -> str | None:
+def eval_command(settings: RunSettings, calibrate: Sequence[str], *, out: Path | None = None) -> str | None:
     """Returns the command that repeats a run with the given calibrations.
 
     Args:
         settings: Settings of the run.
         calibrate: The calibrations, as the command line spells them.
-        trainings: A folder with trainings, in which the learned manipulations of the run are looked up.
+        out: The folder that contains the run's folder; the run's learned manipulations are looked up in it.
 
     Returns:
         The command, or None if the command line cannot express the run, such as one whose template was given as text.
@@ -70,14 +75,17 @@ def eval_command(settings: RunSettings, calibrate: Sequence[str], *, trainings: 
     is_pmi = all(len(chain) > 1 for chain in chains) and [aligner["name"] for aligner in chains[0][1:]] == ["pmi"]
     score = "channel" if prompt["channel"] else "pmi" if is_pmi else str(chains[0][0].get("score", "sum"))
     task, model, limit = str(settings["task"]["name"]), settings["model"], settings["limit"]
+    needs_mirror = "mirror" in cast(_Settings, settings["task"].get("source", {})) and "PROMPTKIT_DATA" not in os.environ
     words = [
         *("promptkit", "eval", task if task in names("evals", ".yaml") else TASK_PLACEHOLDER),
+        *(("--data", DATA_PLACEHOLDER) if needs_mirror else ()),
         *("--model", str(model["name"]), *_model_options(model)),
         *_prompt_options(prompt),
         *(() if score == "sum" else ("--score", score)),
-        *_saved_options(prompt.get("with", ()), trainings, model),
+        *_saved_options(prompt.get("with", ()), out, model),
         *("--split", settings["split"]),
         *(() if limit is None else ("--limit", str(limit))),
+        *(() if out in (None, Path(OUT)) else ("--out", str(out))),
         *("--calibrate", ",".join(name for name in calibrate if not (is_pmi and name == "pmi"))),
     ]
     return shlex.join(words)
@@ -88,6 +96,8 @@ def placeholders(command: str) -> dict[str, str]:
     found = {}
     if command.startswith(f"promptkit eval {TASK_PLACEHOLDER} "):
         found[TASK_PLACEHOLDER] = "your task file and its options"
+    if f" --data {DATA_PLACEHOLDER} " in command:
+        found[DATA_PLACEHOLDER] = "the folder of the datasets"
     if f" --prompt {LEARNED_PLACEHOLDER} " in command:
         found[LEARNED_PLACEHOLDER] = "the folder of the learned manipulation"
     return found
@@ -135,22 +145,26 @@ def _prompt_options(prompt: _PromptSettings) -> list[str]:
         options += ["--instruction", prompt["instruction"]]
     if prompt["chat"]:
         options.append("--chat")
+    if "thinking" in prompt:
+        options += ["--thinking", "on" if prompt["thinking"] else "off"]
+    if "chat_template" in prompt:
+        options += ["--chat-template", prompt["chat_template"]]
     if prompt["cot"]:
         options += ["--cot", _spelled("chain of thought", COT, prompt["cot"])]
     return options
 
 
-def _saved_options(modifiers: Sequence[_Settings], trainings: Path | None, model: _Settings) -> list[str]:
-    folders = _learned_folders(trainings, model) if trainings is not None and modifiers else {}
+def _saved_options(modifiers: Sequence[_Settings], out: Path | None, model: _Settings) -> list[str]:
+    folders = _learned_folders(out, model) if out is not None and modifiers else {}
     paths = [folders.get(json.dumps(modifier, sort_keys=True), LEARNED_PLACEHOLDER) for modifier in modifiers]
     return [word for path in paths for word in ("--prompt", str(path))]
 
 
-def _learned_folders(trainings: Path, model: _Settings) -> dict[str, Path]:
+def _learned_folders(out: Path, model: _Settings) -> dict[str, Path]:
     """For every manipulation learned on a model that is saved below a folder: its settings as JSON -> its folder."""
     folders: dict[str, Path] = {}
     content = content_of(str(model["name"]), model)
-    for manifest in sorted(path for depth in ("*", "*/*") for path in trainings.glob(f"{depth}/{MANIFEST}")):
+    for manifest in sorted(path for depth in ("*", "*/*") for path in out.glob(f"{depth}/{MANIFEST}")):
         with suppress(PromptkitError):  # damaged folders are skipped
             learned = load_manipulation(manifest.parent)
             if all(learned.base.get(part, content[part]) == content[part] for part in ("tokenizer", "content")):

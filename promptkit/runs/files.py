@@ -9,6 +9,9 @@ from pathlib import Path
 
 from promptkit.core.errors import RunError, json_reason
 
+REPEAT = "repeat the command that created the run (such as promptkit eval)"
+"""What to do about an incomplete or damaged run, for error messages."""
+
 
 def to_line(value: Mapping[str, object]) -> str:
     """Returns JSON on one line, without a line break at its end."""
@@ -50,7 +53,7 @@ def parse_record(path: Path, number: int, line: bytes) -> dict[str, object]:
     raise RunError(
         f"{path} is damaged at line {number}: {reason}",
         code="damaged-line",
-        hint="Delete that line and run the command again: the other lines are kept",
+        hint=f"Delete that line and {REPEAT}: the other lines are kept",
         file=str(path),
         line=number,
     )
@@ -61,7 +64,7 @@ def damaged(path: Path, reason: str) -> RunError:
     return RunError(
         f"{path} is damaged: {reason}",
         code="damaged-file",
-        hint="Delete that file and run the eval command again: the rows are kept",
+        hint=f"Delete that file and {REPEAT}, which writes it again and keeps the rows",
         file=str(path),
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from promptkit.core.errors import RunError
-from promptkit.runs.files import read_json
+from promptkit.runs.files import REPEAT, read_json
 from promptkit.runs.folder import FILES, PREDICTIONS, RUN_FILES, SETTINGS, SHARD, SHARD_FILES, SUMMARY, TENSORS, read_marker
 from promptkit.runs.schema import PredictionRecord, ReadPlanRecord, ReadRecord, RowRecord, RunSettings, RunSummary, ShardSummary
 
@@ -119,13 +119,13 @@ def _unfinished(path: Path, marker: str) -> RunError:
         return RunError(
             f"{path / missing[0]} is missing from a finished run",
             code="missing-file",
-            hint="Restore it, or run the command of the run again: it computes those rows again",
+            hint=f"Restore it, or {REPEAT}, which computes those rows again",
             file=str(path / missing[0]),
         )
     return RunError(
         f"The run in {path} is not finished",
         code="unfinished-run",
-        hint="Run its command again: it continues where it stopped",
+        hint=f"To finish it, {REPEAT}, which continues where it stopped",
         folder=str(path),
     )
 

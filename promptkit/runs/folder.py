@@ -25,7 +25,7 @@ from promptkit.core.errors import RunError
 from promptkit.core.files import write_atomically
 from promptkit.core.hashing import sha256_hex
 from promptkit.core.paths import expanded
-from promptkit.runs.files import damaged, parse_record, read_json, to_file, to_line
+from promptkit.runs.files import REPEAT, damaged, parse_record, read_json, to_file, to_line
 from promptkit.runs.schema import ReadPlanRecord, ReadRecord, RowRecord, Timing
 from promptkit.runs.shard import Shard
 
@@ -203,11 +203,11 @@ def read_marker(path: Path, marker: str, files: Sequence[str]) -> dict[str, obje
         if not file.is_file():
             return None
         if sha256_hex(file.read_bytes()) != hashes.get(name):
-            again = "writes it" if name == SETTINGS else "computes its rows"
+            again = "writes it again and keeps the rows" if name == SETTINGS else "computes its rows again"
             raise RunError(
                 f"{file} was changed after its run had finished",
                 code="changed-file",
-                hint=f"Restore it, or delete it: the same command then {again} again",
+                hint=f"Restore it, or delete it and {REPEAT}, which {again}",
                 file=str(file),
             )
     return summary

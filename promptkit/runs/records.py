@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
@@ -16,7 +15,7 @@ from promptkit.core.errors import TemplateError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.hashing import short_hash
 from promptkit.core.rendered import Rendered
-from promptkit.core.requests import GenerateOutput, Output, Read, ReadOutput, ScoreOutput
+from promptkit.core.requests import GenerateOutput, Output, Read, ReadOutput, ScoreOutput, is_finite
 from promptkit.inputs.text.encoding import counted
 from promptkit.models.finite import not_finite
 from promptkit.runs.folder import File
@@ -66,7 +65,11 @@ class _DemoLabels(TypedDict, total=False):
     demo_labels: list[str]
 
 
-class _PromptFields(_Reasoning, _DemoLabels):
+class _MayThink(TypedDict, total=False):
+    may_think: bool
+
+
+class _PromptFields(_Reasoning, _DemoLabels, _MayThink):
     """The fields of a row's record that come from the prompt."""
 
     demos: list[str]
@@ -98,8 +101,13 @@ def row_record(query: Query, reader: Scorer | Extractor, output: Output) -> RowR
 
 
 def read_record(query: Query, output: Output) -> ReadRecord:
-    """Returns the record of token log-probabilities and a hidden state."""
+    """Returns the record of token log-probabilities and a hidden state.
+
+    Raises:
+        ModelError: If a log-probability is not finite.
+    """
     assert isinstance(output, ReadOutput)
+    _check_finite(query.id, output)
     return {
         "id": query.id,
         "question": _request_hash(query),
@@ -167,8 +175,10 @@ def _prompt_fields(rendered: Rendered) -> _PromptFields:
     text = "".join(piece.text for piece in rendered.pieces if piece.part == "reasoning")
     reasoning: _Reasoning = {"reasoning": text} if text else {}
     labels: _DemoLabels = {"demo_labels": list(rendered.demo_labels)} if rendered.demo_labels else {}
+    may_think: _MayThink = {"may_think": True} if rendered.may_think else {}
     return {
         **reasoning,
+        **may_think,
         "demos": list(rendered.demos),
         **labels,
         "dropped": list(rendered.dropped),
@@ -181,8 +191,7 @@ def _prompt_fields(rendered: Rendered) -> _PromptFields:
 def _scored(query: Query, scorer: Scorer, output: ScoreOutput) -> _AnswerFields:
     rendered = query.rendered
     _check_distinct(query.id, rendered)
-    if not all(isfinite(x) for tokens in output.logprobs for x in tokens):
-        raise not_finite(f"a log-probability for row {query.id}", row=query.id)
+    _check_finite(query.id, output)
     candidates = scorer.candidates(query.example)
     scores = [round(value, DECIMALS) for value in scorer.align(counted(rendered, output))]
     answer: _AnswerFields = {}
@@ -197,6 +206,11 @@ def _scored(query: Query, scorer: Scorer, output: ScoreOutput) -> _AnswerFields:
     if any(rendered.label_token_counts):
         answer["given"] = list(rendered.label_token_counts)
     return answer
+
+
+def _check_finite(row: str, output: Output) -> None:
+    if not is_finite(output):
+        raise not_finite(f"a number for row {row}", row=row)
 
 
 def _check_distinct(row: str, rendered: Rendered) -> None:
@@ -214,7 +228,8 @@ def _check_distinct(row: str, rendered: Rendered) -> None:
 
 
 def _generated(query: Query, extractor: Extractor, output: GenerateOutput) -> _AnswerFields:
-    answers = [extractor.answer(generation.text, query.example.choices) for generation in output.generations]
+    texts = [query.rendered.answer_text(generation.text) for generation in output.generations]
+    answers = [None if text is None else extractor.answer(text, query.example.choices) for text in texts]
     winner = majority([None if answer is None else extractor.normalized(answer) for answer in answers])
     prediction = None if winner is None else answers[winner]
     fields: _AnswerFields = {}

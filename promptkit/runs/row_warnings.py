@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from promptkit.core.examples import inputs_of
 from promptkit.runs.schema import RowRecord
+from promptkit.tasks.from_file import labels_alike
 
 MESSAGES = {
     "dropped-demonstrations": "lost demonstrations because the prompt would not fit the model's context",
     "rescored-tokens": "were scored from an earlier token because a label merges with the prompt",
     "fewer-demonstrations": "have fewer demonstrations than others because the pool has too few different rows",
     "evaluated-demonstration": "have a demonstration that is itself evaluated: train and test overlap",
+    "may-think": "were scored where the model may begin a thought instead of its answer; see --thinking off",
     "max-tokens": "reached the maximum number of generated tokens (max_tokens)",
 }
 """Code of a warning -> what its rows have in common, as the end of a sentence."""
@@ -43,7 +45,17 @@ class PrefixAnswer:
         return f"The answer {self.answer!r} is a prefix of another answer, which can therefore never have a higher summed score"
 
 
-def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlikeAnswers:
+    """Answers of the first row that differ only in case or surrounding white space."""
+
+    answers: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"The answers {', '.join(map(repr, self.answers))} differ only in case or surrounding white space"
+
+
+def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer | AlikeAnswers]:
     """Returns the problems that the evaluated rows of a run have."""
     evaluated = {inputs_of(row["id"]) for row in samples}
     most_demos = max(map(_count_demos, samples))
@@ -52,11 +64,17 @@ def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer
         "rescored-tokens": sum(bool(row["boundary"]) for row in samples),
         "fewer-demonstrations": sum(_count_demos(row) < most_demos for row in samples),
         "evaluated-demonstration": sum(any(inputs_of(demo) in evaluated for demo in row["demos"]) for row in samples),
+        "may-think": sum("may_think" in row for row in samples),
         "max-tokens": sum(any(text["ended"] == "length" for text in row.get("generations", ())) for row in samples),
     }
     warnings = [RowWarning(code=code, rows=count, of=len(samples)) for code, count in counts.items() if count]
     prefix = _prefix_of_another([continuation["text"] for continuation in samples[0].get("continuations", ())])
-    return [*warnings, *([] if prefix is None else [PrefixAnswer(answer=prefix)])]
+    alike = labels_alike(tuple(samples[0].get("logprobs", ())))
+    return [
+        *warnings,
+        *([] if prefix is None else [PrefixAnswer(answer=prefix)]),
+        *([AlikeAnswers(answers=alike)] if alike else []),
+    ]
 
 
 def _count_demos(row: RowRecord) -> int:

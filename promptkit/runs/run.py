@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptkit.display.text_table import FEW_LABELS, as_text, new_table, with_interval
-from promptkit.metrics.classification import AT
+from promptkit.metrics.base import Metric, MetricInput
+from promptkit.metrics.table import METRICS, applicable, row_values
+from promptkit.metrics.vote_accuracy import PREFIX
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from promptkit.core.arrays import Floats
-
-
-_CAPTION = "below each figure its 95% interval ({}: Wilson; others: bootstrap)"
-
-
-TITLES = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-    "ece": "ECE",
-    "brier": "Brier",
-    "exact_match": "exact match",
-    "no_answer": "no answer found",
-    "no_answer_samples": "no answer in a text",
-}
-"""Metric -> its title in tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +31,24 @@ class Result:
     """Label or choice -> number of rows that it is predicted for; empty for generated texts."""
     predictions: tuple[str | None, ...]
     """The prediction for each row; None if no answer was found in the generated text."""
-    logprobs: Floats
-    """Calibrated log-probabilities, shape (N, K), rows and labels in the run's order.
+    metric_input: MetricInput
+    """What the metrics are computed from, rows and labels in the run's order."""
 
-    -inf where a row has fewer than K choices; K is 0 for generated texts."""
-    correct: Floats
-    """Shape (N,): 1.0 for each correct prediction, 0.0 for the others."""
-    shares: Mapping[str, Floats]
-    """Metric -> the value of each row, shape (N,), for metrics that are a mean over rows."""
+    @property
+    def logprobs(self) -> Floats:
+        """Calibrated log-probabilities, shape (N, K); -inf where a row has fewer than K choices, K is 0 for generated texts."""
+        return self.metric_input.logprobs
+
+    @property
+    def correct(self) -> Floats:
+        """1.0 for each correct prediction, 0.0 for the others, shape (N,)."""
+        return self.metric_input.correct
+
+    @property
+    def shares(self) -> dict[str, Floats]:
+        """The value of each row, shape (N,), by metric, for metrics that are a share of rows."""
+        values = {name: row_values(metric, self.metric_input) for name, metric in applicable(self.metric_input).items()}
+        return {name: shares for name, shares in values.items() if shares is not None}
 
     def to_json(self) -> dict[str, object]:
         """Returns the metrics and the number of predictions of each label."""
@@ -143,30 +140,38 @@ def run_table(run: Run) -> Table:
     """Returns a table with one line per branch: its metrics with 95% intervals, and how often each label is predicted."""
     from rich.text import Text
 
-    titles = {name: title for name, title in TITLES.items() if name in run.results[0].metrics}
-    caption = _CAPTION.format("accuracy") if "ece" in titles else "below each figure its 95% interval (Wilson)"
+    metrics = [metric for name, metric in METRICS.items() if name in run.results[0].metrics]
+    caption = f"below each figure its 95% interval ({_interval_methods(metrics)})"
     table = new_table(f"{run.task} · {run.split} · {len(run.ids)} rows · {run.model}", caption=caption)
     gold_counts = Counter(run.gold)
     answers = run.labels or tuple(sorted(gold_counts.keys() | run.results[0].predicted.keys()))
     few = len(answers) <= FEW_LABELS
     table.add_column("alignment", overflow="fold", max_width=12)
-    for title in titles.values():
-        table.add_column(title, justify="right", no_wrap=True)
+    for metric in metrics:
+        table.add_column(Text(metric.title), justify="right", no_wrap=True)
     if run.results[0].predicted:
         table.add_column("predicted/gold" if few else "predicted", no_wrap=True)
     for result in run.results:
-        row: list[Text | str] = [Text(result.align), *(with_interval(result.metrics[name], "\n") for name in titles)]
+        row: list[Text | str] = [Text(result.align), *(with_interval(result.metrics[metric.name], "\n") for metric in metrics)]
         if result.predicted:
             counts = [f"{result.predicted.get(answer, 0)}/{gold_counts[answer]} {answer}" for answer in answers]
             used_labels = f"{sum(map(bool, result.predicted.values()))} of {len(answers)} labels"
             row.append(Text("\n".join(counts) if few else used_labels))
         table.add_row(*row)
         for k in tabulated_sample_counts(result.metrics):
-            table.add_row(f"  of {k}", with_interval(result.metrics[f"{AT}{k}"], "\n"))
+            table.add_row(f"  of {k}", with_interval(result.metrics[f"{PREFIX}{k}"], "\n"))
     return table
+
+
+def _interval_methods(metrics: Sequence[Metric]) -> str:
+    """The method of the intervals of metrics: `Wilson`, or `accuracy: Wilson; others: bootstrap`."""
+    wilson = [metric.title for metric in metrics if metric.interval == "wilson"]
+    if len(wilson) == len(metrics):
+        return "Wilson"
+    return f"{', '.join(wilson)}: Wilson; others: bootstrap" if wilson else "bootstrap"
 
 
 def tabulated_sample_counts(metrics: Mapping[str, object]) -> list[int]:
     """Returns the numbers of samples whose accuracy is tabulated: the powers of two and the largest."""
-    most = sum(name.startswith(AT) for name in metrics)
+    most = sum(name.startswith(PREFIX) for name in metrics)
     return [k for k in range(1, most + 1) if k & (k - 1) == 0 or k == most]

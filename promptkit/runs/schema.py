@@ -72,6 +72,8 @@ class RowRecord(Record):
     """For channel prompts, the number of label tokens at the start of each continuation."""
     generations: NotRequired[list[GenerationRecord]]
     reasoning: NotRequired[str]
+    may_think: NotRequired[bool]
+    """True if labels were scored where the model may begin a thought; absent otherwise."""
     demos: list[str]
     """Ids of the demonstrations in the prompt, in order."""
     demo_labels: NotRequired[list[str]]

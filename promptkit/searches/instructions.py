@@ -14,22 +14,23 @@ from typing import Literal, get_args
 
 from promptkit.analysis.compare import Comparison, compare
 from promptkit.core.alignment import OutputReader
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, Unsupported, unknown
 from promptkit.core.examples import LabeledExample
 from promptkit.core.model import Model
-from promptkit.evaluation.evaluate import OUT
+from promptkit.core.paths import OUT
 from promptkit.evaluation.execution import Progress
 from promptkit.inputs.text.template import LABEL
 from promptkit.manipulate.instructions import statements
 from promptkit.manipulate.prompt import Prompt
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
-from promptkit.predictor.predictor import Predictor, check_predictors
+from promptkit.predictor.predictor import Predictor
 from promptkit.searches.halving import By, Rung, halve, sizes
 from promptkit.searches.proposals import Proposer
 from promptkit.searches.result import SearchResult
 from promptkit.searches.scorer import InstructionScorer
-from promptkit.tasks.sampling import by_hash
+from promptkit.tasks.sampling import by_hash, check_limit
 from promptkit.tasks.task import Task, untested
 
 Method = Literal["ape", "opro", "list"]
@@ -39,6 +40,7 @@ OWN, FOUND = "own instruction", "found instruction"
 """Names of the two predictors that are compared."""
 
 
+@check_arguments("search")
 def search(
     predictor: Predictor,
     task: Task,
@@ -83,14 +85,14 @@ def search(
         TaskError: The task has no rows to choose by or to propose from.
         Unsupported: The model cannot generate text, so it cannot propose instructions.
     """
-    check_predictors(predictor)
+    check_limit(test, "test")
     prompt = _prompt(predictor)
     method = method or ("list" if instructions else "ape")
     rows = check(task, method=method, instructions=instructions, candidates=candidates, by=by, dev=dev, split=split)
     settings = _Search(
         predictor=predictor, prompt=prompt, task=task, method=method, candidates=candidates, by=by, rows=rows, seed=seed
     )
-    split = split or task.spec.split
+    split = task.spec.split if split is None else split
     origins, rungs = settings.choose(instructions, split, ScoreCache() if cache else None)
     pair = {OWN: predictor, FOUND: settings.with_instruction(rungs[-1].best)}
     comparison = compare(task, split=split, limit=test, out=out, cache=cache, progress=progress, **pair)
@@ -162,9 +164,6 @@ def check(
         InputError: A setting is invalid.
         TaskError: The task has no dev rows.
     """
-    if not isinstance(task, Task):
-        reason, hint = "A search needs a task object, not a name", 'Write pk.task("sentiment")'
-        raise InputError(reason, code="not-a-task", got=repr(task)[:100], hint=hint, value=repr(task)[:100])
     if method is not None and method not in get_args(Method):
         raise unknown("search method", method, get_args(Method))
     if by not in get_args(By):
@@ -173,16 +172,13 @@ def check(
     if candidates < 1:
         reason = "The number of candidates must be at least 1"
         raise InputError(reason, code="out-of-range", got=f"candidates={candidates}", candidates=candidates)
-    rows = by_hash(untested(task.part("dev"), task.rows(split or task.spec.split)), dev)
+    rows = by_hash(untested(task.part("dev"), task.rows(task.spec.split if split is None else split)), dev)
     if not rows:
         raise task.without_rows("to choose an instruction by", "dev")
     return rows
 
 
 def _check_instructions(instructions: Sequence[str], method: str | None) -> None:
-    if isinstance(instructions, str) or not all(isinstance(text, str) for text in instructions):
-        value = repr(instructions)[:100]
-        raise InputError("The instructions must be a list of texts", code="not-a-list-of-texts", got=value, instructions=value)
     if method == "list" and not instructions:
         reason = "The search method list needs a list of instructions"
         hint = "Give one, or let the model propose instructions: ape, opro"
@@ -228,7 +224,8 @@ def _proposer(predictor: Predictor, prompt: Prompt, task: Task, split: str, cach
         pairs[row.id] = template.render("input", inputs) + template.render("target", target)
     if not pairs:
         raise task.without_rows("to propose an instruction from", "pool")
-    return Proposer(ask=CachedModel(predictor.model, cache), pairs=pairs, chat=prompt.chat, seed=seed)
+    ask = CachedModel(predictor.model, cache)
+    return Proposer(ask=ask, pairs=pairs, chat=prompt.chat, seed=seed, chat_options=prompt.chat_options)
 
 
 def _proposed(

@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import Piece, TextInput
 from promptkit.core.manipulation import Ask
+from promptkit.core.model import DEFAULT_CHAT, ChatOptions
 from promptkit.core.requests import Generate, GenerateOutput, Generation, Request
 from promptkit.core.seeding import hash_rank
-from promptkit.inputs.text.encoding import chat, closed, encode, framed
+from promptkit.core.thinking import without_thoughts
+from promptkit.inputs.text.chat import chat
+from promptkit.inputs.text.encoding import closed, encode, framed
 
 PAIRS = 5
 """Number of input-output pairs in a prompt."""
@@ -56,6 +59,8 @@ class Proposer:
     """Whether to write the request in a user turn of the model's chat template."""
     seed: int
     """Seed of the pairs and of the samples."""
+    chat_options: ChatOptions = DEFAULT_CHAT
+    """How the chat template is rendered."""
 
     def from_pairs(self, count: int) -> list[str]:
         """Proposes instructions from random pairs (APE).
@@ -106,7 +111,8 @@ class Proposer:
     def _input(self, prompt: str) -> TextInput:
         piece = Piece(text=prompt, part="query")
         card, tokenizer = self.ask.card, self.ask.card.tokenizer
-        pieces = chat([("user", [piece])], tokenizer) if self.chat else closed(framed([piece], tokenizer), card)
+        plain = closed(framed([piece], tokenizer), card)
+        pieces = chat([("user", [piece])], tokenizer, self.chat_options) if self.chat else plain
         if pieces is None:
             raise Unsupported(
                 "The model has no chat template that accepts a single user turn",
@@ -126,7 +132,10 @@ def extract_instruction(generation: Generation) -> str | None:
     Returns:
         The capitalized instruction without quotation marks, or None if it is truncated or has no letters.
     """
-    line, *further_lines = generation.text.strip().split("\n")
+    answer = without_thoughts(generation.text)
+    if answer is None:
+        return None
+    line, *further_lines = answer.strip().split("\n")
     sentence = _SENTENCE.match(line)
     if sentence is None and not further_lines and generation.ended == "length":
         return None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from promptkit.align.chain import reader_for
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import InputError, TaskError
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import BindContext
@@ -108,6 +109,7 @@ class Baselines:
         return self.table()._repr_html_()
 
 
+@check_arguments("baselines")
 def baselines(
     task: Task, *selectors: Selector, model: Model | None = None, split: str | None = None, limit: int | None = None
 ) -> Baselines:
@@ -134,7 +136,7 @@ def baselines(
             hint="Leave out the baselines, or use a task that declares labels",
             task=task.name,
         )
-    split = split or task.spec.split
+    split = task.spec.split if split is None else split
     rows, pool = by_hash(task.rows(split), limit), task.pool()
     items, gold = [row.unlabeled() for row in rows], [row.label for row in rows]
     baselines = [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from promptkit.core.errors import InputError
 from promptkit.display import plots
 from promptkit.display.table import Plain, text_of
-from promptkit.runs.run import TITLES
+from promptkit.metrics.table import applicable
 from promptkit.studies import measures
 from promptkit.studies.baselines import Baselines
 from promptkit.studies.cells import SEED, EvaluatedGrid, Names, as_names
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def plot(study: EvaluatedGrid, x: str | None, color: str | None, metric: str | None, baselines: Baselines | None) -> Figure:
     """Returns a line plot; see `Study.plot`."""
     metric = measures.check_metric(study.cells, metric)
-    x = x or numeric_dimension(study)
+    x = numeric_dimension(study) if x is None else x
     if x is None:
         raise InputError(
             "The study has no numeric dimension for the x axis",
@@ -30,8 +30,8 @@ def plot(study: EvaluatedGrid, x: str | None, color: str | None, metric: str | N
             hint=f"Choose one, such as plot(x='k'); the dimensions are {', '.join(study.dimensions)}",
             dimensions=tuple(study.dimensions),
         )
-    color = color or next(iter(study.varying([SEED, x])), None)
-    color_names = as_names(color or [])
+    color = next(iter(study.varying([SEED, x])), None) if color is None else color
+    color_names = [] if color is None else [color]
     study.check(x, *color_names)
     x_values = study.combinations([x])
     series = [
@@ -104,7 +104,8 @@ def default_figure(study: EvaluatedGrid, baselines: Baselines | None = None) -> 
 
 def _metric_title(study: EvaluatedGrid, metric: str) -> str:
     """Returns the title of a metric, with its unit if it has one."""
-    return TITLES.get(metric, metric) + (" (share of items)" if metric in study.cells[0].result.shares else "")
+    chosen = applicable(study.cells[0].result.metric_input)[metric]
+    return chosen.title + (" (share of items)" if chosen.interval == "wilson" else "")
 
 
 def _label(*values: Plain) -> str:

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promptkit.core.errors import TaskError, unknown
+from promptkit.core.errors import unknown
 from promptkit.display.table import Plain
-from promptkit.metrics.classification import BOUNDS, STATISTICS
 from promptkit.metrics.intervals import Estimate, mean_of, resamples
+from promptkit.metrics.table import applicable, statistic
 from promptkit.studies.cells import SEED, Cell
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def mean(cells: Sequence[Cell], metric: str) -> Estimate:
     if all(cell.result is first for cell in cells):
         return Estimate(**first.metrics[metric])
     values = _by_seed((cell.values.get(SEED), _resampled(cell, metric)) for cell in cells)
-    return interval(values, len(first.correct), BOUNDS.get(metric, (0.0, 1.0)))
+    return interval(values, len(first.correct), applicable(first.metric_input)[metric].bounds)
 
 
 def difference(pairs: Sequence[tuple[Cell, Cell]], metric: str) -> Estimate:
@@ -57,9 +57,9 @@ def difference(pairs: Sequence[tuple[Cell, Cell]], metric: str) -> Estimate:
     A pair belongs to the seed of its first cell.
     """
     first, _ = pairs[0]
-    _, largest = BOUNDS.get(metric, (0.0, 1.0))
+    low, high = applicable(first.result.metric_input)[metric].bounds
     values = _by_seed((a.values.get(SEED), _resampled(a, metric) - _resampled(b, metric)) for a, b in pairs)
-    return interval(values, len(first.result.correct), (-largest, largest))
+    return interval(values, len(first.result.correct), (low - high, high - low))
 
 
 def difference_to_baseline(cells: Sequence[Cell], correct: Floats) -> Estimate:
@@ -109,16 +109,5 @@ def interval(values: Floats, items: int, bounds: tuple[float, float]) -> Estimat
 
 def _resampled(cell: Cell, metric: str) -> Floats:
     """Returns a metric over all items, then over resamples, the same for every cell; shape (1 + RESAMPLES,)."""
-    result, labels = cell.result, cell.run.labels
-    weights = resamples(len(result.correct))
-    if metric in result.shares:
-        return mean_of(result.shares[metric])(weights)
-    if not labels:
-        raise TaskError(
-            f"The mean of {metric} over runs needs a task with labels that are the same for every row",
-            code="no-fixed-labels",
-            hint="Use accuracy, or a single run",
-            metric=metric,
-        )
-    gold = np.array([labels.index(label) for label in cell.run.gold])
-    return STATISTICS[metric](gold, result.logprobs)(weights)
+    rows = cell.result.metric_input
+    return statistic(applicable(rows)[metric], rows)(resamples(len(rows)))

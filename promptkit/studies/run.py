@@ -9,11 +9,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from promptkit.core.errors import InputError, PromptkitError, RunError
+from promptkit.core.arguments import check_arguments
+from promptkit.core.errors import PromptkitError, RunError
+from promptkit.core.paths import OUT
 from promptkit.display.table import Plain
-from promptkit.evaluation.evaluate import OUT, evaluate
+from promptkit.evaluation.evaluate import evaluate
 from promptkit.studies.cells import Failure
-from promptkit.studies.grid import check_parameters, dimensions
+from promptkit.studies.grid import check_parameters, dimensions, format_values
 from promptkit.studies.progress import NotebookBar, Progress, StudyProgress, in_notebook
 from promptkit.studies.state import Build, GridState
 from promptkit.studies.study import Study
@@ -22,6 +24,7 @@ from promptkit.tasks.task import Task
 _log = logging.getLogger(__name__)
 
 
+@check_arguments("study")
 def study(
     build: Build,
     task: Task,
@@ -73,18 +76,10 @@ def evaluate_grid(
     progress: Progress | None = None,
 ) -> Study:
     """Evaluates a grid as `study` does, but does not log cells that fail."""
-    if not isinstance(task, Task):
-        raise InputError(
-            "A study needs a task object",
-            code="not-a-task",
-            got=repr(task)[:100],
-            hint='Write pk.task("sentiment")',
-            value=repr(task)[:100],
-        )
     values = dimensions(grid)
     check_parameters(build, values)
     report = progress or (NotebookBar() if in_notebook() else lambda progress: None)
-    state = GridState(build, task, split or task.spec.split, limit, values)
+    state = GridState(build, task, task.spec.split if split is None else split, limit, values)
     runs = state.runs_to_do()
     for number, (key, cell) in enumerate(runs.items()):
         report_rows = _row_reporter(report, number, len(runs), cell.values, state.study())
@@ -104,7 +99,7 @@ def evaluate_grid(
 
 def _all_failed(failures: Sequence[Failure]) -> RunError:
     return RunError(
-        f"Every cell of the study failed. The first error: {failures[0].reason}",
+        f"Every cell of the study failed. The first error, with {format_values(failures[0].values)}: {failures[0].reason}",
         code="all-cells-failed",
         failures=len(failures),
         reason=failures[0].reason,

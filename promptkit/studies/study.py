@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING
 
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import PromptkitError, RunError
 from promptkit.core.model import Model
 from promptkit.display import plots
@@ -31,6 +32,7 @@ class Study(EvaluatedGrid):
     intervals.
     """
 
+    @check_arguments("Study.table")
     def table(
         self,
         rows: Names | None = None,
@@ -51,6 +53,7 @@ class Study(EvaluatedGrid):
         """
         return tables.means(self, rows, columns, metric, baselines)
 
+    @check_arguments("Study.plot")
     def plot(
         self, x: str | None = None, color: str | None = None, metric: str | None = None, baselines: Baselines | None = None
     ) -> Figure:
@@ -67,10 +70,12 @@ class Study(EvaluatedGrid):
         """
         return figures.plot(self, x, color, metric, baselines)
 
+    @check_arguments("Study.heatmap")
     def heatmap(self, rows: str = "template", columns: str = "order", metric: str | None = None) -> Figure:
         """Plots the mean of a metric for each pair of values of two dimensions, as colors and numbers."""
         return figures.heatmap(self, rows, columns, metric)
 
+    @check_arguments("Study.spread")
     def spread(self, over: str = SEED, by: Names | None = None, metric: str | None = None) -> Figure:
         """Plots a dot for each value of a dimension, in a row for each combination of others.
 
@@ -92,6 +97,7 @@ class Study(EvaluatedGrid):
         """
         return tables.variance_components(self)
 
+    @check_arguments("Study.best")
     def best(self, over: Names = SEED) -> Table:
         """Returns the mean, worst and best accuracy over the values of some dimensions, and the optimism of the best.
 
@@ -100,8 +106,9 @@ class Study(EvaluatedGrid):
         """
         return tables.best(self, over)
 
+    @check_arguments("Study.compare")
     def compare(self, on: str, to: object, by: Names = (), metric: str | None = None) -> Table:
-        """Returns differences to a reference value of a dimension, paired by item, with 95% intervals.
+        """Returns differences from a reference value of a dimension, paired by item, with 95% intervals.
 
         Args:
             on: The dimension.
@@ -111,6 +118,7 @@ class Study(EvaluatedGrid):
         """
         return tables.compare(self, on, to, by, metric)
 
+    @check_arguments("Study.baselines")
     def baselines(self, *selectors: Selector, model: Model | None = None) -> Baselines:
         """Evaluates baselines without a language model on the study's items, and subtracts them from the study's cells.
 
@@ -143,6 +151,7 @@ class Study(EvaluatedGrid):
         )
         return replace(evaluated, baselines=tuple(compared), reference=reference or "the only cell")
 
+    @check_arguments("Study.to_pandas")
     def to_pandas(self, *, items: bool = False) -> DataFrame:
         """Returns a data frame with a row for each cell, or with `items` for each cell and item."""
         if items:

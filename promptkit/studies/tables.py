@@ -45,7 +45,7 @@ def means(
     metric = measures.check_metric(study.cells, metric)
     if rows is None and columns is None:
         columns = numeric_dimension(study)
-    column_names = as_names(columns or [])
+    column_names = as_names([] if columns is None else columns)
     row_names = study.varying([SEED, *column_names]) if rows is None else as_names(rows)
     study.check(*row_names, *column_names)
     column_values = study.combinations(column_names)
@@ -55,7 +55,7 @@ def means(
     ]
     blank = [""] * (len(row_names) - 1)
     lines += [(name, *blank, *cells) for name, cells in baseline_rows(baselines, metric, column_values).items()]
-    headers = (f"{columns}={text_of(column[columns])}" if columns else metric for column in column_values)
+    headers = (f"{columns}={text_of(column[columns])}" if columns is not None else metric for column in column_values)
     return Table(
         title=study.title,
         columns=(*(row_names or ["figure"]), *headers),
@@ -146,7 +146,7 @@ def compare(study: EvaluatedGrid, on: str, to: object, by: Names, metric: str | 
     by_names = as_names(by)
     study.check(on, *by_names)
     (reference,) = study.where(**{on: to}).dimensions[on]
-    difference = f"difference to {text_of(reference)}"
+    difference = f"difference from {text_of(reference)}"
     lines: list[tuple[Entry, ...]] = []
     for values in study.combinations([on, *by_names]):
         if values[on] != reference:

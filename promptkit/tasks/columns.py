@@ -23,7 +23,36 @@ def _cell(row: Row, column: str, where: str) -> object:
     if value is None or (isinstance(value, float) and isnan(value)):
         reason = f"The column {column} is empty (null) in {where}"
         raise TaskError(reason, code="empty-cell", hint="Fill it in or remove the row", column=column, where=where)
-    return value
+    return decoded(value, column, where)
+
+
+def decoded(value: object, column: str, where: str) -> object:
+    """Returns a value with binary data, also in lists, decoded as UTF-8.
+
+    Args:
+        value: The value of a cell.
+        column: The column.
+        where: What to call the row in error messages.
+
+    Raises:
+        TaskError: The binary data is not UTF-8.
+    """
+    if isinstance(value, list):
+        return [decoded(item, column, where) for item in value]
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TaskError(
+            f"The column {column} contains binary data that is not UTF-8 text in {where}: {error.reason}",
+            code="not-utf8",
+            got=repr(value[:40]),
+            hint="Use a column of text, or convert it",
+            column=column,
+            where=where,
+            position=error.start,
+        ) from None
 
 
 def text(row: Row, column: Column, where: str) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from promptkit.core.errors import InputError, TaskError, TemplateError, unknown
 from promptkit.core.paths import expanded
 from promptkit.inputs.text.template import LABEL, Template
-from promptkit.tasks.columns import cell_text
-from promptkit.tasks.readers import Row, read_file
+from promptkit.tasks.columns import cell_text, decoded
+from promptkit.tasks.readers import Row, data_suffix, read_file
 from promptkit.tasks.spec import Source, TaskSpec
 from promptkit.tasks.task import Task
 
@@ -67,7 +67,7 @@ def task_from_file(
     answer = "first_line" if answer_column else None
     words = None if answer_column else {label: label for label in _labels(labels, rows, column, file)}
     spec = TaskSpec(description=f"rows of {path.name}", template=str(template), answer=answer, labels=words, sources=[source])
-    return Task(path.stem, spec, source, path.parent)
+    return Task(path.name[: path.name.lower().rindex(data_suffix(path))], spec, source, path.parent)
 
 
 def _template_columns(template: str | Path, row: Row, column: str, file: str | Path, *, holds: str) -> list[str]:
@@ -131,9 +131,11 @@ def label_values(rows: Sequence[Row], column: str) -> tuple[str, ...]:
     """Returns the different values of a label column, in alphabetical order.
 
     Raises:
-        TaskError: A value is empty, or there are more than `MAX_LABELS` different ones.
+        TaskError: A value is empty, two values differ only in case or surrounding white space, or there are more than
+            `MAX_LABELS` different ones.
     """
-    counts = Counter(cell_text(row[column]) for row in rows if row.get(column) is not None)
+    where = "the file"
+    counts = Counter(cell_text(decoded(row[column], column, where)) for row in rows if row.get(column) is not None)
     if "" in counts:
         raise TaskError(
             f"The column {column} is empty in {counts['']} of {len(rows)} rows",
@@ -153,4 +155,19 @@ def label_values(rows: Sequence[Row], column: str) -> tuple[str, ...]:
             column=column,
             values=len(counts),
         )
+    if alike := labels_alike(tuple(counts)):
+        raise TaskError(
+            f"The column {column} has labels that differ only in case or surrounding white space",
+            code="labels-alike",
+            got=", ".join(f"{label!r} ({counts[label]})" for label in alike),
+            hint="Correct the file, or declare the labels with --labels or in a task file if they are different",
+            column=column,
+            labels=alike,
+        )
     return tuple(sorted(counts))
+
+
+def labels_alike(labels: Sequence[str]) -> tuple[str, ...]:
+    """Returns the labels that differ from another one only in case or surrounding white space."""
+    forms = Counter(label.strip().casefold() for label in labels)
+    return tuple(label for label in labels if forms[label.strip().casefold()] > 1)

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import gzip
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 from promptkit.core.errors import TaskError, json_reason, unknown
 from promptkit.tasks.hub import go_offline_if_unreachable
+from promptkit.tasks.separated import separated_rows
 
+GZIP = ".gz"
 Row = Mapping[str, object]
 """Column -> value."""
 
 
 def is_data(name: str) -> bool:
     """Returns whether a file name has the suffix of a data file."""
-    return Path(name).suffix.lower() in _READERS
+    return data_suffix(Path(name)) in _READERS
 
 
 def read_file(path: Path) -> list[Row]:
-    """Reads the rows of a .jsonl, .csv, .tsv or .parquet file, in order.
+    """Reads the rows of a .jsonl, .csv, .tsv or .parquet file, in order; text files may be compressed with gzip (.csv.gz).
 
     Raises:
         TaskError: The file cannot be read or parsed, or has no rows.
     """
-    reader = _READERS.get(path.suffix.lower())
+    reader = _READERS.get(data_suffix(path))
     if reader is None:
         raise unreadable(path)
     try:
@@ -96,8 +98,30 @@ def read_hub(name: str, config: str | None, revision: str | None, split: str) ->
         ) from error
 
 
-def _text(path: Path) -> str:
+def data_suffix(path: Path) -> str:
+    """Returns the suffix of a data file in lower case, without that of its compression: `.csv` for `rows.csv.gz`."""
+    name = Path(path.name.lower())
+    return name.with_suffix("").suffix if name.suffix == GZIP and name.with_suffix("").suffix in _TEXT_READERS else name.suffix
+
+
+def _decompressed(path: Path) -> bytes:
+    """Returns the contents of a file, which may be compressed with gzip, whatever its suffix is."""
     content = path.read_bytes()
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (EOFError, OSError, zlib.error) as error:
+        raise TaskError(
+            f"The file {path} cannot be decompressed: {error}",
+            code="not-gzip",
+            hint="Check that the file is complete",
+            file=str(path),
+        ) from None
+
+
+def _text(path: Path) -> str:
+    content = _decompressed(path)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -140,42 +164,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
 
 
 def _separated(path: Path, delimiter: str) -> Iterator[Row]:
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
-    csv.field_size_limit(1 << 30)
-    end_of_row = 0
-    try:
-        _check_header(path, reader.fieldnames or ())
-        for row in reader:
-            if None in row or None in row.values():
-                raise TaskError(
-                    f"{path}, line {reader.line_num} does not have as many cells as the header",
-                    code="wrong-cell-count",
-                    hint="Put cells that contain the delimiter or a line break in double quotes",
-                    file=str(path),
-                    line=reader.line_num,
-                )
-            end_of_row = reader.line_num
-            yield row
-    except csv.Error as error:
-        raise TaskError(
-            f"{path}: the row that starts at line {end_of_row + 1} cannot be parsed: {error}",
-            code="malformed-row",
-            hint="Close the double quotes of each cell, and double the quotes inside a cell",
-            file=str(path),
-            line=end_of_row + 1,
-        ) from None
-
-
-def _check_header(path: Path, header: Sequence[str]) -> None:
-    if len(set(header)) < len(header):
-        raise TaskError(
-            f"{path} has two columns with the same name",
-            code="duplicate-column",
-            got=", ".join(header),
-            hint="Rename one of them",
-            file=str(path),
-            columns=tuple(header),
-        )
+    return separated_rows(_text(path), path, delimiter)
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -192,9 +181,9 @@ def _parquet(path: Path) -> Iterator[Row]:
         raise TaskError(reason, code="not-utf8", file=str(path)) from None
 
 
-_READERS: Mapping[str, Callable[[Path], Iterator[Row]]] = {
+_TEXT_READERS: Mapping[str, Callable[[Path], Iterator[Row]]] = {
     ".jsonl": _jsonl,
     ".csv": partial(_separated, delimiter=","),
     ".tsv": partial(_separated, delimiter="\t"),
-    ".parquet": _parquet,
 }
+_READERS: Mapping[str, Callable[[Path], Iterator[Row]]] = {**_TEXT_READERS, ".parquet": _parquet}

@@ -93,7 +93,9 @@ class Source(StrictModel):
         reserved = [name for name in (*self.inputs, *self.rationale) if name in _RESERVED_VARIABLES]
         if reserved:
             raise PydanticCustomError(
-                "reserved-variable", "{variable} is a reserved template variable; rename this input", {"variable": reserved[0]}
+                "reserved-variable",
+                "{variable} is a reserved template variable; rename this input",
+                {"variable": reserved[0], "key": f"{'inputs' if reserved[0] in self.inputs else 'rationale'}.{reserved[0]}"},
             )
         return self
 
@@ -141,21 +143,22 @@ class TaskSpec(StrictModel):
             raise PydanticCustomError(
                 "invalid-extraction",
                 "answer must be the name of one extraction, or {name: {keyword: value}}",
-                {"place": "answer"},
+                {"key": "answer"},
             )
         return self
 
     @model_validator(mode="after")
     def _check_label_ids(self) -> TaskSpec:
-        for source in self.sources:
+        for index, source in enumerate(self.sources):
+            key = f"sources[{index}].label_ids"
             if source.label_ids is not None and self.labels is None:
-                raise PydanticCustomError("label-ids-without-labels", "label_ids needs a task with labels")
+                raise PydanticCustomError("label-ids-without-labels", "label_ids needs a task with labels", {"key": key})
             undeclared = sorted(set((source.label_ids or {}).values()) - (self.labels or {}).keys())
             if undeclared:
                 raise PydanticCustomError(
                     "undeclared-label",
                     "label_ids contains '{label}', which is not one of the labels {labels}",
-                    {"label": undeclared[0], "labels": ", ".join(self.labels or ())},
+                    {"label": undeclared[0], "labels": ", ".join(self.labels or ()), "key": key},
                 )
         return self
 
@@ -191,5 +194,5 @@ def _check_regex(pattern: str) -> None:
         raise PydanticCustomError(
             "invalid-pattern",
             "{shown} is not a regular expression: {reason}",
-            {"pattern": pattern, "shown": repr(pattern), "reason": str(error)},
+            {"pattern": pattern, "shown": repr(pattern), "reason": str(error), "key": "pattern"},
         ) from None

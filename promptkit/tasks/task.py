@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import PromptkitError, TaskError, unknown
 from promptkit.core.examples import Example, LabeledExample, Part, inputs_of
 from promptkit.core.paths import expanded, folder, names
@@ -19,6 +20,7 @@ from promptkit.tasks.columns import cell_text, read_choices, read_correct_choice
 from promptkit.tasks.readers import Row, read_file, read_hub, read_mirror, unreadable
 from promptkit.tasks.spec import Source, TaskSpec, read_spec
 from promptkit.tasks.splits import assign_ids, divide_train_test, rows_of_part
+from promptkit.tasks.yaml_file import errors_at, key_path, leaves
 
 HIDDEN_LABEL = "-1"
 """The value that datasets on the hub use for labels that are not published."""
@@ -36,6 +38,8 @@ class Task:
     """The source that the rows are read from."""
     base: Path
     """The folder that paths of the source are relative to, or the root of the mirror."""
+    file: Path | None = None
+    """The task file, which errors name; None for a data file."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -67,6 +71,7 @@ class Task:
             part=part,
         )
 
+    @check_arguments("Task.rows")
     def rows(self, split: str) -> Sequence[LabeledExample]:
         """Returns the labeled rows of a split, in the order of the source.
 
@@ -75,6 +80,7 @@ class Task:
         """
         return self._examples(split)
 
+    @check_arguments("Task.part")
     def part(self, part: Part) -> Sequence[LabeledExample]:
         """Returns the rows of one part of the train split, in the order of the source.
 
@@ -115,7 +121,9 @@ class Task:
     def _examples(self, split: str) -> list[LabeledExample]:
         if split not in self._splits:
             if self.source.hold_out is not None and split in ("train", "test"):
-                self._splits.update(divide_train_test(self._read("test"), self.source.hold_out))
+                rows = self._read("test")
+                with errors_at(self.file, f"{self._source_key}.hold_out", only=("invalid-hold-out", "too-few-distinct-rows")):
+                    self._splits.update(divide_train_test(rows, self.source.hold_out))
             else:
                 self._splits[split] = self._read(split)
         return self._splits[split]
@@ -126,15 +134,35 @@ class Task:
         if source.files is not None:
             if source_split not in source.files:
                 hint = f"The task is {self.name}"
-                raise unknown("split", split, source.files, hint=hint, error=TaskError, task=self.name)
-            rows = read_file(self.base / source.files[source_split])
+                error = unknown("split", split, source.files, hint=hint, error=TaskError, task=self.name)
+                raise error.at(self.file, "split") if self.file and split == self.spec.split else error
+            with errors_at(
+                self.file, f"{self._source_key}.files.{source_split}", only=("unreadable-file", "unsupported-file-type")
+            ):
+                rows = read_file(self.base / source.files[source_split])
         elif source.mirror is not None:
             rows = read_mirror(self.base, source.mirror, source_split)
         else:
             rows = read_hub(str(source.hub), source.config, source.revision, source_split)
         suffix = f"of the {split} split of {self.name}"
-        examples = [self._example(row, f"row {number} {suffix}", split) for number, row in enumerate(rows, start=1)]
+        try:
+            examples = [self._example(row, f"row {number} {suffix}", split) for number, row in enumerate(rows, start=1)]
+        except TaskError as error:
+            raise self._name_column_key(error) from None
         return [replace(example, id=row_id) for row_id, example in zip(assign_ids(examples), examples, strict=True)]
+
+    @property
+    def _source_key(self) -> str:
+        """The path of the source in the task file."""
+        return f"sources[{self.spec.sources.index(self.source)}]"
+
+    def _name_column_key(self, error: TaskError) -> TaskError:
+        """Names the key of the task file that defines an unknown column in the error."""
+        if self.file is None or error.fields.get("kind") != "column":
+            return error
+        columns = self.source.model_dump(include={"inputs", "label", "choices", "rationale"})
+        steps = next((steps for steps, value in leaves(columns) if value == error.fields["name"]), ())
+        return error.at(self.file, f"{self._source_key}.{key_path(steps)}") if steps else error
 
     def _example(self, row: Row, where: str, split: str) -> LabeledExample:
         """Converts a row to an example, with an empty id."""
@@ -177,6 +205,7 @@ class Task:
         return str(label)
 
 
+@check_arguments("task")
 def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
     """Loads a task.
 
@@ -199,11 +228,11 @@ def load_task(name: str | Path, *, data: str | Path | None = None) -> Task:
     label = path.stem if path == Path(name) else str(name)
     for source in spec.sources:
         if source.files is not None:
-            return Task(label, spec, source, path.parent)
+            return Task(label, spec, source, path.parent, path)
         if source.mirror is not None and mirror:
-            return Task(label, spec, source, Path(mirror).expanduser())
+            return Task(label, spec, source, Path(mirror).expanduser(), path)
         if source.hub is not None and not mirror:
-            return Task(label, spec, source, path.parent)
+            return Task(label, spec, source, path.parent, path)
     kinds = "a mirror (--data DIR)" if not mirror else "the hub or files, not a mirror"
     raise TaskError(
         f"The task {name} can only be read from {kinds}",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,11 @@ def _yaml_reason(error: Exception) -> str:
 
 
 def validation_error(
-    path: Path, error: ValidationError, kind: str, model_at: Callable[[tuple[int | str, ...]], type[BaseModel]]
+    path: Path,
+    error: ValidationError,
+    kind: str,
+    model_at: Callable[[tuple[int | str, ...]], type[BaseModel]],
+    within: str = "",
 ) -> PromptkitError:
     """Returns a readable error for the most informative of pydantic's errors.
 
@@ -75,18 +80,23 @@ def validation_error(
         error: The error of pydantic.
         kind: What the file defines: `task` or `study`.
         model_at: Returns the model that defines the keys at a location of the file.
+        within: The path of the key that was validated, if that was not the whole file; it replaces the first step of
+            pydantic's location.
     """
     details = min(error.errors(), key=_error_rank)
-    location, error_type = details["loc"], details["type"]
-    keys = [str(step) for step in location if step not in _UNION_MEMBERS and not str(step).startswith("function-")]
-    place = ".".join(keys)
+    location, error_type, context = details["loc"], details["type"], details.get("ctx", {})
+    steps = [step for step in location if step not in _UNION_MEMBERS and not str(step).startswith("function-")]
+    is_key = "[key]" in steps
+    keys = [str(step) for step in steps]
+    inner = steps[: steps.index("[key]") - 1] if is_key else steps
+    place = _join(within, key_path(inner[1:] if within else inner), str(context.get("key", "")))
     where: dict[str, Any] = {"file": str(path), "place": place}
     if error_type == "extra_forbidden":
         known = model_at(location).model_fields
         return unknown(f"key of a {kind}", keys[-1], known, hint=f"It is at {place} in {path}", error=TaskError, **where)
-    if "[key]" in location:
+    if is_key:
         return TaskError(
-            f"{path}: the key {details['input']!r} of {keys[0]} is not text",
+            f"{path}: the key {details['input']!r} of {place} is not text",
             code="key-not-text",
             hint="Put it in quotes: in YAML, no, yes, on and off without quotes are booleans, and digits are numbers",
             key=str(details["input"])[:200],
@@ -98,14 +108,50 @@ def validation_error(
         return TaskError(f"{path}: {place} is missing", code="missing-key", hint=description, **where)
     prefix = f"{path}: {place or 'the file'} is invalid"
     if _is_own_code(error_type):
-        return TaskError(f"{prefix}: {details['msg']}", code=error_type, **{**where, **details.get("ctx", {})})
+        return TaskError(f"{prefix}: {details['msg']}", code=error_type, **{**context, **where})
     if error_type == "value_error":  # the message of a validator includes the value
         return TaskError(f"{prefix}: {details['msg'].removeprefix('Value error, ')}", code="invalid-value", **where)
-    message = details["msg"].replace("valid dictionary", "mapping (key: value)")
+    message = details["msg"].replace("valid dictionary", "mapping (key: value)").replace("Dictionary", "The mapping")
     value = str(details.get("input"))[:200]
     return TaskError(
         f"{path}: {place} is invalid: {message}", code="invalid-value", got=value, hint=description, value=value, **where
     )
+
+
+@contextmanager
+def errors_at(file: Path | None, key: str, *, only: Collection[str] = ()) -> Iterator[None]:
+    """Names a key of a file in the errors that the code in the block raises, unless they already name one.
+
+    Args:
+        file: The YAML file; None if the values do not come from a file.
+        key: The full path of the key, such as `baselines[0]`.
+        only: If given, the codes of the errors that are about the key, or the kinds of unknown names.
+    """
+    try:
+        yield
+    except PromptkitError as error:
+        is_other = bool(only) and not {error.code, error.fields.get("kind")} & {*only}
+        if file is None or "place" in error.fields or is_other:
+            raise
+        raise error.at(file, key) from None
+
+
+def key_path(steps: Iterable[int | str]) -> str:
+    """Returns the path of a key: ("grid", "shots", 1) -> `grid.shots[1]`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
+
+
+def leaves(value: object, steps: tuple[int | str, ...] = ()) -> Iterator[tuple[tuple[int | str, ...], object]]:
+    """Yields every value in nested mappings and lists that is neither, with the steps that lead to it."""
+    if not isinstance(value, Mapping | list):
+        yield steps, value
+        return
+    for step, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+        yield from leaves(inner, (*steps, step))
+
+
+def _join(*paths: str) -> str:
+    return ".".join(path for path in paths if path)
 
 
 def _error_rank(details: ErrorDetails) -> tuple[bool, bool]:

@@ -1,4 +1,4 @@
-"""The state of a training as one file, written atomically: an interrupted training leaves its last complete checkpoint."""
+"""The state of a training run as one file, written atomically: an interrupted run leaves its last complete checkpoint."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DevEvaluation:
 
 @dataclass(slots=True, kw_only=True)
 class TrainingState:
-    """Everything that the remaining steps of a training depend on."""
+    """Everything that the remaining steps of a training run depend on."""
 
     parameters: dict[str, Array]
     """The trained parameters."""
@@ -56,7 +56,7 @@ class TrainingState:
     seconds: float = 0.0
     """The time of all calls so far, including loading and evaluation."""
     stop_reason: str = ""
-    """Why the training ended; empty while it continues."""
+    """Why training ended; empty while it continues."""
 
     @property
     def best(self) -> DevEvaluation:

@@ -1,4 +1,4 @@
-"""Checks a training before the model's weights load."""
+"""Checks a training run before the model's weights load."""
 
 from __future__ import annotations
 
@@ -35,20 +35,15 @@ def check(
         config: The configuration.
 
     Returns:
-        The rows of the training, and its configuration with the optimizer and the learning rate filled in.
+        The rows of the training run, and its configuration with the optimizer and the learning rate filled in.
 
     Raises:
         PromptkitError: If the predictor cannot be trained on the task with this configuration.
     """
-    if not isinstance(task, Task):
-        reason, hint = "A training needs a task object, not a name", 'Write pk.task("sentiment")'
-        raise InputError(reason, code="not-a-task", got=repr(task)[:100], hint=hint, value=repr(task)[:100])
     if predictor.chain.calibration:
         hint = "Train without the calibration, then evaluate with it"
         name = predictor.name
-        raise InputError(
-            "A training needs uncalibrated scores", code="calibrated-predictor", got=name, hint=hint, predictor=name
-        )
+        raise InputError("Training needs uncalibrated scores", code="calibrated-predictor", got=name, hint=hint, predictor=name)
     resolved = config.resolved(discrete=_is_discrete(learnables(predictor)))
     rows = TrainingRows.from_task(task, split, resolved)
     _check_prompt(predictor, task, rows.pool[0])

@@ -1,4 +1,4 @@
-"""The configuration of a training: the optimizer, the learning rate schedule, and the rows of each step."""
+"""The configuration of a training run: the optimizer, the learning rate schedule, and the rows of each step."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, Literal
 
+from promptkit.core.arguments import check_arguments, checked
 from promptkit.core.errors import InputError, unknown
 from promptkit.core.hashing import sha256
 from promptkit.core.model import Precision
-from promptkit.core.registry import build, checked, settings_of
+from promptkit.core.registry import build, settings_of
 from promptkit.training.optimizers.adamw import AdamW
 from promptkit.training.optimizers.base import Optimizer
 from promptkit.training.optimizers.cma_es import CmaEs
@@ -26,7 +27,7 @@ POSITIVE = ("steps", "batch_size", "dev", "eval_every", "per_class", "patience")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
-    """The settings of a training: the keywords of `train`, and the options of `promptkit train`."""
+    """The settings of a training run: the keywords of `train`, and the options of `promptkit train`."""
 
     optimizer: Optimizer | None = None
     """The optimizer; AdamW by default, or HotFlip for trigger tokens."""
@@ -47,7 +48,7 @@ class TrainingConfig:
     eval_every: int = 10
     """The number of steps between evaluations on dev, each of which writes a checkpoint."""
     patience: int | None = 5
-    """The number of evaluations without improvement after which the training stops; None never stops early."""
+    """The number of evaluations without improvement after which training stops; None never stops early."""
     seed: int = 0
     """The seed of the rows of each label, their order, and the optimizer."""
     gradient_checkpointing: bool = False
@@ -56,15 +57,7 @@ class TrainingConfig:
     """The precision of matrix products, `no`, `bf16` or `fp16`; the trained parameters stay in float32."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.optimizer, type):
-            raise InputError(
-                "The optimizer must be an object, not a class",
-                code="class-not-object",
-                got=self.optimizer.__name__,
-                hint='Write pk.CmaEs(), or "cma-es"',
-                optimizer=self.optimizer.__name__,
-            )
-        checked(self, "a training")
+        checked(self, "the training configuration")
         for name in POSITIVE:
             value = self.keywords()[name]
             if value is not None and value < 1:
@@ -80,6 +73,7 @@ class TrainingConfig:
             )
 
     @classmethod
+    @check_arguments("TrainingConfig.from_keywords")
     def from_keywords(cls, keywords: Mapping[str, Any]) -> TrainingConfig:
         """Returns the configuration with these settings; the optimizer may be a name with settings, such as `"spsa"`.
 

@@ -1,4 +1,4 @@
-"""The rows of a training as prompts, requests and targets."""
+"""The rows of a training run as prompts, requests and targets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from promptkit.training.rows import TrainingRows
 
 
 class TrainingData:
-    """The rows of a training as prompts.
+    """The rows of a training run as prompts.
 
     A row is addressed by its index: first the rows of the pool that some step uses, then the dev rows.
     """
@@ -181,7 +181,8 @@ class TrainingData:
 def refuse_model_calls(prompt: TextInput) -> TextInput:
     """Raises Unsupported: a prompt that depends on the model's answers would change with the trained parameters."""
     raise Unsupported(
-        "A training cannot use a prompt that depends on the model's own answers, because every step would change them",
+        "Training cannot use a prompt that depends on the model's own answers, because every step would change them",
         code="prompt-depends-on-model",
         hint="Leave out the chain of thought, or choose and order the demonstrations at random or by similarity",
+        tokens=len(prompt.ids),
     )

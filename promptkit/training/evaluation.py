@@ -1,4 +1,4 @@
-"""Evaluates a training on its dev rows: the best parameters, and when to stop."""
+"""Evaluates a training run on its dev rows: the best parameters, and when to stop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def record(evaluation: DevEvaluation, state: TrainingState) -> None:
 
 
 def stop_reason(state: TrainingState, config: TrainingConfig) -> str:
-    """Returns why the training ends after its latest evaluation; empty if it continues."""
+    """Returns why training ends after its latest evaluation; empty if it continues."""
     if state.step >= config.steps:
         return "the maximum number of steps was reached"
     without_improvement = len(state.dev_evaluations) - 1 - state.dev_evaluations.index(state.best)

@@ -107,7 +107,7 @@ class GradientLosses:
         """Returns the mean loss and the gradients of the leaves it depends on, summed over parts of a batch and processes.
 
         In fp16 the loss is scaled, so that small gradients do not underflow (Micikevicius et al. 2018, arXiv:1710.03740). Each
-        step starts from the largest factor, so that it is a function of only the training's state.
+        step starts from the largest factor, so that it is a function of only the training state.
         """
         local = [rows[index] for index in self._local(rows)]
         for scale in LOSS_SCALES if self._precision == "fp16" else (1.0,):

@@ -1,4 +1,4 @@
-"""The result of a training: the trained predictor, the learned manipulations and the metrics."""
+"""The result of a training run: the trained predictor, the learned manipulations and the metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from promptkit.training.learnables import prompt_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingResult:
-    """A finished training."""
+    """A finished training run."""
 
     predictor: Predictor
     """The predictor with the learned manipulations, at the step with the best dev evaluation."""
@@ -38,7 +38,7 @@ class TrainingResult:
     best: DevEvaluation
     """The best dev evaluation."""
     stop_reason: str
-    """Why the training ended."""
+    """Why training ended."""
     rows: Mapping[str, int]
     """The number of rows of each part."""
     notes: tuple[str, ...]
@@ -50,7 +50,7 @@ class TrainingResult:
     seconds: float
     """The time of all calls, including loading."""
     path: Path
-    """The folder of the training, which contains the learned manipulations."""
+    """The folder of the training run, which contains the learned manipulations."""
 
     def save(self, folder: str | Path) -> Path:
         """Saves the learned manipulations, for `load_manipulation` and `--prompt`; several in one subfolder each.

@@ -1,4 +1,4 @@
-"""Selects the rows that a training may see: rows to train on, and dev rows to select the best step."""
+"""Selects the rows that a training run may see: rows to train on, and dev rows to select the best step."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from promptkit.tasks.task import Task, untested
 from promptkit.training.config import TrainingConfig
 
 PARTS: tuple[Part, Part] = ("pool", "dev")
-"""The parts of the train split that a training uses."""
+"""The parts of the train split that a training run uses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRows:
-    """The rows of a training."""
+    """The rows of a training run."""
 
     pool: Sequence[LabeledExample]
     """The rows that are trained on."""
@@ -49,11 +49,11 @@ class TrainingRows:
                 task=task.name,
                 per_class=config.per_class,
             )
-        evaluated = task.rows(split or task.spec.split)
+        evaluated = task.rows(task.spec.split if split is None else split)
         pool, dev = (by_hash(untested(task.part(part), evaluated), None) for part in PARTS)
         for part, rows in zip(PARTS, (pool, dev), strict=True):
             if not rows:
-                raise task.without_rows("to train by", part)
+                raise task.without_rows("to train on" if part == "pool" else "to select the best step by", part)
         return cls(pool=_sampled(pool, config), dev=dev[: config.dev])
 
     def row_warnings(self, labels: Sequence[str], per_class: int | None) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Trains the learnable manipulations of a predictor on a frozen model.
 
-The training minimizes the aligner's own loss on rows of the pool, and selects the best step on the dev rows. It is a function
+Training minimizes the aligner's own loss on rows of the pool, and selects the best step on the dev rows. It is a function
 of the configuration, the predictor and the rows: resumed from a checkpoint, it learns exactly the same parameters.
 """
 
@@ -16,16 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
+from promptkit.core.arguments import check_arguments
 from promptkit.core.arrays import parameters_digest
 from promptkit.core.distributed import processes
-from promptkit.core.errors import ModelError, TrainingError
+from promptkit.core.errors import TrainingError
 from promptkit.core.manipulation import Learnable, Manipulation, Modifier
 from promptkit.core.model import Differentiable
+from promptkit.core.paths import OUT
 from promptkit.core.registry import spelling
 from promptkit.core.version import __version__
+from promptkit.manipulate.learned.base_model import base_of
 from promptkit.models.cache import ScoreCache
-from promptkit.predictor.compatibility import base_of
-from promptkit.predictor.predictor import Predictor, check_predictors
+from promptkit.predictor.predictor import Predictor
 from promptkit.runs.folder import RunFolder
 from promptkit.tasks.task import Task
 from promptkit.training import checkpoint
@@ -49,12 +51,13 @@ Progress = Callable[[int, int, str], None]
 """Called after each step with the number of steps done, the maximum number of steps, and the current metrics as text."""
 
 
+@check_arguments("train")
 def train(
     predictor: Predictor,
     task: Task,
     *,
     split: str | None = None,
-    out: str | Path = "runs",
+    out: str | Path = OUT,
     cache: bool = True,
     progress: Progress | None = None,
     **config: object,
@@ -72,7 +75,7 @@ def train(
         out: The folder of runs.
         cache: Whether to cache the model's answers to requests that building a prompt needs.
         progress: Called after each step with the steps done, the maximum number of steps, and the metrics as text.
-        **config: The settings of the training, see `TrainingConfig`, such as `steps=200`.
+        **config: The settings of the training run, see `TrainingConfig`, such as `steps=200`.
 
     Returns:
         The trained predictor, the learned manipulations and the metrics.
@@ -82,7 +85,6 @@ def train(
         TrainingError: If the loss is not finite.
     """
     requested = TrainingConfig.from_keywords(config)
-    check_predictors(predictor)
     trainable_manipulation(predictor)
     rows, resolved = check(predictor, task, split=split, config=requested)
     _warn_of_accelerate_precision(resolved)
@@ -93,14 +95,14 @@ def _warn_of_accelerate_precision(config: TrainingConfig) -> None:
     requested = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if requested not in ("no", config.mixed_precision):
         _log.warning(
-            "The mixed precision %s of accelerate is ignored; this training uses mixed_precision=%r.",
+            "The mixed precision %s of accelerate is ignored; this training run uses mixed_precision=%r.",
             requested,
             config.mixed_precision,
         )
 
 
 class _Training:
-    """A training, from its start or its checkpoint to its end."""
+    """A training run, from its start or its checkpoint to its end."""
 
     def __init__(
         self,
@@ -121,7 +123,7 @@ class _Training:
         self._progress = progress if self._processes.is_main else None
 
     def run(self, out: str | Path) -> TrainingResult:
-        """Trains, or resumes, or reads the result of a finished training."""
+        """Trains, or resumes, or reads the result of a finished training run."""
         folder = RunFolder(out, f"train-{self._task.name}", self._settings())
         with folder.locked() if self._processes.is_main else nullcontext():
             state = checkpoint.read(folder.path) or self._initial_state()
@@ -173,12 +175,7 @@ class _Training:
         rows = self._data.batch(state.step)
         objective = BatchObjective(source=self._losses, rows=rows, fixed_parameters=state.fixed_parameters)
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is an error
-            try:
-                loss = step(objective, self._learning_rates(state))
-            except ModelError as error:
-                if error.code != "not-finite":
-                    raise
-                loss = math.nan
+            loss = step(objective, self._learning_rates(state))
         state.losses.append(loss)
         state.rows_computed["steps"] = state.rows_computed.get("steps", 0) + objective.rows_computed
         self._check_finite(loss, state)
@@ -218,7 +215,7 @@ class _Training:
         """Raises TrainingError, in every process, if the frozen weights changed in one of them."""
         changed = self._losses.weights_hash() != weights_hash
         if self._processes.total(np.array([float(changed)]))[0]:
-            reason = "The weights of the frozen model have changed during the training: please report this"
+            reason = "The weights of the frozen model have changed during training: please report this"
             raise TrainingError(reason, code="frozen-weights-changed", model=self._predictor.model.name)
 
     def _check_finite(self, loss: float, state: TrainingState) -> None:
@@ -228,7 +225,7 @@ class _Training:
         rates = tuple(rate for rate in self._rates if rate is not None)
         narrow = " and --mixed-precision bf16" if self._config.mixed_precision == "fp16" else ""
         raise TrainingError(
-            f"The loss after {state.step} steps is {loss}: the training has diverged",
+            f"The loss after {state.step} steps is {loss}: training has diverged",
             code="diverged",
             got=", ".join([optimizer, *(f"learning_rate={rate}" for rate in rates)]),
             hint=f"Use a lower {'learning rate' if rates else 'sigma'}, or --set dtype=float32{narrow}",

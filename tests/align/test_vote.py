@@ -74,7 +74,7 @@ def test_accuracy_of_one_text_and_of_all_texts(texts: list[str | None], accepted
 
 def test_accuracies_of_all_answers_add_up_for_many_texts() -> None:
     texts = [*"aabacbddca" * 4, *[None] * 10]
-    by_answer = [vote_accuracy(texts, answer) for answer in "abcd"]
+    by_answer = [vote_accuracy(texts, {answer}) for answer in "abcd"]
     for k, shares in enumerate(zip(*by_answer, strict=True), start=1):
         assert sum(shares) == pytest.approx(1 - comb(10, k) / comb(50, k), abs=1e-12)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ import promptkit as pk
 from promptkit.analysis.compare import compare_runs
 from promptkit.core.errors import InputError, RunError
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.metrics.intervals import mcnemar
+from promptkit.metrics.intervals import Estimate, mcnemar
 from promptkit.runs.run import Run
+from tests.support import probe_runs
 from tests.support.errors import refused
 
 WORDS = {"negative": "Negative", "positive": "Positive"}
@@ -52,6 +54,47 @@ def test_runs_and_branches_are_paired_by_row(tmp_path: Path) -> None:
         assert all(flip.first != flip.other for flip in compared.flips)
     assert comparison.n == 40
     assert json.loads(json.dumps(comparison.to_json()))["branches"][0]["p"] is None
+
+
+def run_with_probes(out: Path) -> Run:
+    return probe_runs.run(probe_runs.write_task(out / "task"), out, ["knn:per_class=4", "linear:per_class=4", "contextual"])
+
+
+def run_with_choices(out: Path) -> Run:
+    rows = [{"q": f"question {i}", "options": [f"red {i}", "blue", "green"][: 2 + i % 2], "label": i % 2} for i in range(30)]
+    (out / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (out / "t.j2").write_text("{% block input %}Q: {{ q }}\nA:{% endblock %}{% block target %} {{ label }}{% endblock %}")
+    choices = {"choices": {"column": "options"}, "inputs": {"q": "q"}, "label": "label"}
+    spec = {"description": "d", "template": "t.j2", "sources": [{"files": {"test": "rows.jsonl"}, **choices}]}
+    (out / "t.yaml").write_text(json.dumps(spec))
+    model, prompt = pk.load("fake"), pk.Prompt(out / "t.j2")
+    branches = [pk.Predictor(model, prompt, [pk.Choices(), *chain]) for chain in ([], [pk.calibrate.PMI()])]
+    return evaluate(branches, pk.task(out / "t.yaml"), out=out)
+
+
+def run_with_votes(out: Path) -> Run:
+    chain = [pk.extract.first_line(max_tokens=3), pk.vote.Majority(samples=3, temperature=0.7)]
+    return evaluate(pk.Predictor(pk.load("fake"), pk.Prompt("facts/capital"), chain), pk.task("capitals"), limit=12, out=out)
+
+
+@pytest.mark.parametrize("make", [run, run_with_probes, run_with_choices, run_with_votes])
+def test_compared_metrics_equal_those_of_the_runs(make: Callable[[Path], Run], tmp_path: Path) -> None:
+    finished = make(tmp_path)
+    comparison = compare_runs([f"{finished.path}:{result.align}" for result in [*finished.results, finished.results[0]]])
+    for compared, result in zip(comparison.branches, finished.results, strict=False):
+        assert {name: round(metric.value.value, 6) for name, metric in compared.metrics.items()} == {
+            name: metric["value"] for name, metric in result.metrics.items()
+        }
+    first, *_, same = (branch.metrics for branch in comparison.branches)
+    assert {metric.difference for metric in first.values()} == {None}
+    assert {metric.difference for metric in same.values()} == {Estimate(value=0, low=0, high=0)}
+
+
+def test_metrics_are_compared_over_the_shared_rows(tmp_path: Path) -> None:
+    subset, many = run(tmp_path, limit=10), run(tmp_path, limit=25)
+    comparison = compare_runs([str(many.path), str(subset.path)])
+    for branch in comparison.branches:
+        assert branch.metrics["brier"].value.value == pytest.approx(subset.results[0].metrics["brier"]["value"], abs=1e-6)
 
 
 def test_rows_missing_from_some_runs_are_excluded_and_counted(tmp_path: Path) -> None:

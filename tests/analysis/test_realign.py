@@ -26,12 +26,12 @@ from promptkit.core.errors import InputError
 from promptkit.core.manipulation import BindContext
 from promptkit.core.registry import build, spelling
 from promptkit.evaluation.evaluate import evaluate
-from promptkit.metrics.classification import BINS
+from promptkit.manipulate.learned.base_model import base_of
+from promptkit.metrics.ece import BINS
 from promptkit.metrics.intervals import paired_difference
 from promptkit.models.client import CachedModel
 from promptkit.models.fake import FakeModel
 from promptkit.models.registry import ENGINES
-from promptkit.predictor.compatibility import base_of
 from promptkit.runs.command import SETTINGS, eval_command, explained, placeholders, why_no_premise
 from tests.support.errors import refused
 
@@ -52,6 +52,11 @@ def full_run(tmp_path_factory: pytest.TempPathFactory) -> pk.Run:
     return run(tmp_path_factory.mktemp("runs"), *CALIBRATIONS)
 
 
+@pytest.fixture(scope="module")
+def full_alignments(full_run: pk.Run) -> Alignments:
+    return align(full_run.path)
+
+
 def test_a_finished_run_is_aligned_to_the_same_numbers_without_a_model(
     full_run: pk.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,11 +71,10 @@ def test_a_finished_run_is_aligned_to_the_same_numbers_without_a_model(
     assert (actual.unavailable, actual.command) == ((), None)
 
 
-def test_differences_are_to_the_plain_verbalizer(full_run: pk.Run) -> None:
-    actual = align(full_run.path)
-    plain = actual.results[0]
-    assert (plain.align, actual.differences[0]) == ("verbalizer", None)
-    for result, difference in zip(actual.results[1:], actual.differences[1:], strict=True):
+def test_differences_are_to_the_plain_verbalizer(full_run: pk.Run, full_alignments: Alignments) -> None:
+    plain = full_alignments.results[0]
+    assert (plain.align, full_alignments.differences[0]) == ("verbalizer", None)
+    for result, difference in zip(full_alignments.results[1:], full_alignments.differences[1:], strict=True):
         assert difference == paired_difference(result.correct, plain.correct)
 
 
@@ -189,6 +193,7 @@ def test_the_command_repeats_the_run_with_options_that_eval_accepts(
     had = [spelling(item) for chain in settings["align"] if (item := chain_from_settings(chain).calibration)]
     assert typed(eval_command(settings, had))["run"] == str(path)
     actual = align(path)
+    assert f" --out {tmp_path} " in actual.command
     again = align(typed(actual.command)["run"])
     assert {item.name for item in again.unavailable} < {item.name for item in actual.unavailable}
     assert again.command is None
@@ -196,7 +201,7 @@ def test_the_command_repeats_the_run_with_options_that_eval_accepts(
 
 
 def save_learned(folder: Path) -> list[Any]:
-    """Two manipulations learned on the fake model and saved as a training saves them."""
+    """Two manipulations learned on the fake model and saved as a training run saves them."""
     model = pk.load("fake")
     bind_context = BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS))
     run_result: list[Any] = [pk.SoftPrompt(3), pk.TriggerTokens(2, seed=1)]
@@ -223,12 +228,12 @@ def test_the_command_names_the_folders_of_learned_manipulations(
         return json.loads(capsys.readouterr().out)
 
     settings = json.loads((run_result.path / "run.json").read_text())
-    assert typed(eval_command(settings, [], trainings=tmp_path))["run"] == str(run_result.path)
+    assert typed(eval_command(settings, [], out=tmp_path))["run"] == str(run_result.path)
     actual = align(run_result.path, "contextual,batch")
     again = align(typed(actual.command)["run"], "contextual,batch")
     assert again.unavailable == ()
     other_model = eval_command(
-        {**settings, "model": {**settings["model"], "name": "fake:b", "tokenizer": "b"}}, [], trainings=tmp_path
+        {**settings, "model": {**settings["model"], "name": "fake:b", "tokenizer": "b"}}, [], out=tmp_path
     )
     assert other_model is not None
     assert other_model.count("--prompt FOLDER ") == 2
@@ -278,18 +283,22 @@ def test_a_task_file_is_a_placeholder_in_the_command() -> None:
     assert eval_command(settings | {"manipulate": dict(inline.settings())}, ["pmi"]) is None
 
 
-def test_the_table_and_the_json_have_the_same_values(full_run: pk.Run) -> None:
-    actual = align(full_run.path)
-    as_json = json.loads(json.dumps(actual.to_json()))
+def test_the_table_and_the_json_have_the_same_values(full_run: pk.Run, full_alignments: Alignments) -> None:
+    as_json = json.loads(json.dumps(full_alignments.to_json()))
+    table = str(full_alignments)
     assert as_json["gold"] == Counter(full_run.gold)
-    assert [item["align"] for item in as_json["results"]] == names(actual)
+    assert [item["align"] for item in as_json["results"]] == names(full_alignments)
     for item in as_json["results"]:
-        assert f"{item['metrics']['ece']['value']:.3f}" in str(actual)
-        assert "/".join(map(str, item["predicted"].values())) in str(actual)
+        assert f"{item['metrics']['ece']['value']:.3f}" in table
+        assert "/".join(map(str, item["predicted"].values())) in table
 
 
 def test_the_commands_print_json_or_a_table_and_draw(
-    full_run: pk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    full_run: pk.Run,
+    full_alignments: Alignments,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def typed(*words: str) -> str:
         monkeypatch.setattr("sys.argv", ["promptkit", *words])
@@ -298,7 +307,7 @@ def test_the_commands_print_json_or_a_table_and_draw(
         return capsys.readouterr().out
 
     path = str(full_run.path)
-    assert json.loads(typed("align", path, "--json")) == align(path).to_json()
+    assert json.loads(typed("align", path, "--json")) == full_alignments.to_json()
     assert json.loads(typed("bias", path, "--json"))["n"] == len(full_run.gold)
     table = typed("align", path, "--calibrate", "pmi", "--plot", str(tmp_path / "drawn.pdf"))
     assert f"{align(path, 'pmi').results[1].metrics['brier']['value']:.3f}" in table
@@ -309,25 +318,23 @@ def test_the_commands_print_json_or_a_table_and_draw(
 # ---- reliability diagrams ---------------------------------------------------------------------------
 
 
-def test_bins_equal_the_bins_of_the_ece_and_the_matrix_counts_every_row(full_run: pk.Run) -> None:
-    actual = align(full_run.path)
-    for result in actual.results:
+def test_bins_equal_the_bins_of_the_ece_and_the_matrix_counts_every_row(full_run: pk.Run, full_alignments: Alignments) -> None:
+    for result in full_alignments.results:
         bins = confidence_bins(result)
         gaps = sum(item.rows * abs(item.accuracy.value - item.confidence) for item in bins) / len(full_run.gold)
         assert gaps == pytest.approx(result.metrics["ece"]["value"], abs=1e-5)
         assert len(bins) <= BINS
-        counts = confusion_matrix(result, actual.gold, actual.labels)
-        assert counts.sum(1).tolist() == [Counter(full_run.gold)[label] for label in actual.labels]
-        assert counts.sum(0).tolist() == [result.predicted[label] for label in actual.labels]
+        counts = confusion_matrix(result, full_alignments.gold, full_alignments.labels)
+        assert counts.sum(1).tolist() == [Counter(full_run.gold)[label] for label in full_alignments.labels]
+        assert counts.sum(0).tolist() == [result.predicted[label] for label in full_alignments.labels]
         assert np.trace(counts) == result.correct.sum()
 
 
-def test_each_alignment_has_a_diagram_and_a_matrix_with_its_values(full_run: pk.Run) -> None:
-    actual = align(full_run.path)
-    shown = [axes for axes in draw(actual).axes if axes.get_visible()]
-    assert len(shown) == 2 * len(actual.results)
-    for left, right, result in zip(shown[::2], shown[1::2], actual.results, strict=True):
+def test_each_alignment_has_a_diagram_and_a_matrix_with_its_values(full_alignments: Alignments) -> None:
+    shown = [axes for axes in draw(full_alignments).axes if axes.get_visible()]
+    assert len(shown) == 2 * len(full_alignments.results)
+    for left, right, result in zip(shown[::2], shown[1::2], full_alignments.results, strict=True):
         assert left.get_title(loc="left").startswith(f"{result.align}\n")
-        counts = confusion_matrix(result, actual.gold, actual.labels)
+        counts = confusion_matrix(result, full_alignments.gold, full_alignments.labels)
         assert [text.get_text() for text in right.texts] == [f"{count:.0f}" for count in counts.ravel()]
         assert [tick.get_text() for tick in right.get_xticklabels()] == [*WORDS]

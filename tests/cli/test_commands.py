@@ -15,10 +15,10 @@ import pytest
 
 import promptkit as pk
 from promptkit.core.manipulation import BindContext, Learnable
+from promptkit.manipulate.learned.base_model import base_of
 from promptkit.models.base import BaseEngine
 from promptkit.models.client import CachedModel
 from promptkit.models.registry import ENGINES
-from promptkit.predictor.compatibility import base_of
 
 COMMAND = [sys.executable, "-m", "promptkit"]
 KEYS = ["task", "split", "n", "model", "seconds", "examples_per_second", "resumed", "run", "notes", "results"]
@@ -133,7 +133,7 @@ def test_tasks_lists_every_task_with_its_sources() -> None:
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
-        (["eval", "sentimant", "--model", "fake"], ("'sentimant'", "sentiment?")),
+        (["eval", "sentimant", "--model", "fake"], ("'sentimant'", "'sentiment'?")),
         (["eval", "sentiment", "--model", "fake", "--out", "/dev/null/runs"], ("/dev/null/runs",)),
         (["render", "no.yaml", "--model", "fake"], ("no.yaml",)),
     ],

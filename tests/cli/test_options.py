@@ -10,6 +10,7 @@ from promptkit.cli.main import app
 from promptkit.cli.options import Expand, expand_options
 from promptkit.config.prompt import PromptOptions
 from promptkit.tasks.options import DataOptions
+from promptkit.tasks.task import read_shipped_specs
 
 COMMANDS = dict(typer.main.get_command(app).commands)
 
@@ -19,6 +20,27 @@ def test_every_option_has_a_help_text_of_one_sentence(name: str) -> None:
     for parameter in COMMANDS[name].params:
         assert parameter.help.endswith(".")
         assert ". " not in parameter.help.replace("...", "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["task"], ["task", "init"], *([name] for name in COMMANDS)], ids=" ".join)
+def test_help_fits_into_80_columns_without_truncated_sentences(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, [*arguments, "--help"], env={"COLUMNS": "80"}, prog_name="promptkit")
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in result.output
+    listed = lines[lines.index("Commands:") + 1 :] if "Commands:" in lines else []
+    assert bool(listed) == (arguments in ([], ["task"]))
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed)
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_list_shows_all_texts_at_any_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = " ".join(CliRunner().invoke(app, ["tasks"]).output.split())
+    for name, spec in read_shipped_specs().items():
+        assert f" {name} " in shown
+        assert spec.description in shown
 
 
 def run(arguments: list[str], expand: Expand) -> tuple[int, list[PromptOptions]]:

@@ -67,6 +67,11 @@ def test_every_error_has_a_code_in_kebab_case(location: str, call: ast.Call) -> 
     assert all(KEBAB_CASE.fullmatch(literal) for literal in codes_of(code))
 
 
+@pytest.mark.parametrize(("location", "call"), [pytest.param(*item, id=item[0]) for item in created()])
+def test_every_error_has_fields(location: str, call: ast.Call) -> None:
+    assert {keyword.arg for keyword in call.keywords} - {"code", "got", "hint"}
+
+
 def test_a_code_belongs_to_one_error_type() -> None:
     types: defaultdict[str, set[str]] = defaultdict(set)
     for _, call in created():

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 import promptkit as pk
 from promptkit.align.chain import CALIBRATIONS
+from promptkit.core.arguments import as_python
 from promptkit.core.errors import InputError
-from promptkit.core.registry import as_python, build, parse, settings_of, spelling
+from promptkit.core.registry import build, build_from, parse, settings_of, spelling
 from promptkit.manipulate.cot import COT
 from promptkit.manipulate.demos import SELECTORS
 from promptkit.manipulate.order.fixed import ORDERS
@@ -141,6 +142,12 @@ def test_a_number_that_is_not_finite_is_refused_at_construction(kind, keyword, n
         build("thing", table, f"{kind.name}:{keyword}={number}")
     with refused(InputError, "not-finite", of=kind.name, keyword=keyword):
         kind(**{keyword: (float(number),) if several else float(number)})
+
+
+def test_a_bool_from_a_file_is_not_a_number():
+    assert build_from("selector", SELECTORS, "bm25", {"balanced": True}) == SELECTORS["bm25"](balanced=True)
+    with refused(InputError, "invalid-value", of="first", keyword="k", value="True"):
+        build_from("selector", SELECTORS, "first", {"k": True})
 
 
 def test_a_colon_in_a_regular_expression_does_not_separate_keywords():

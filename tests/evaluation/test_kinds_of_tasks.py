@@ -17,9 +17,9 @@ from sklearn.metrics import accuracy_score
 import promptkit as pk
 from promptkit.align.chain import reader_for
 from promptkit.core.errors import InputError, TaskError, Unsupported
-from promptkit.metrics.classification import choice, classification
+from promptkit.metrics import METRICS, MetricInput
+from promptkit.metrics.table import estimates
 from promptkit.runs.row_warnings import RowWarning, row_warnings
-from promptkit.runs.run import TITLES
 from tests.support.errors import refused
 
 TEMPLATE = "{% block input %}Q: {{ q }}\nA:{% endblock %}{% block target %} {{ label }}{% endblock %}"
@@ -234,8 +234,8 @@ def test_metrics_of_choices_equal_metrics_of_labels_if_rows_have_equal_numbers_o
     rows: list[tuple[int, list[float]]],
 ) -> None:
     gold, logprobs = np.array([g for g, _ in rows]), np.array([x for _, x in rows])
-    full = classification(gold, logprobs)
-    of_choices = choice(gold, np.hstack([logprobs, np.full((len(rows), 2), -np.inf)]))
+    full = estimates(MetricInput.of_scores(gold, logprobs))
+    of_choices = estimates(MetricInput.of_scores(gold, np.hstack([logprobs, np.full((len(rows), 2), -np.inf)]), kind="choices"))
     for name, figure in of_choices.items():
         for one, other in zip(
             (figure.value, figure.low, figure.high), (full[name].value, full[name].low, full[name].high), strict=True
@@ -265,7 +265,7 @@ def test_a_run_of_texts_records_the_texts_and_the_extracted_answers(tmp_path: Pa
     )
     assert run.results[0].metrics["exact_match"]["value"] == pytest.approx(np.mean([line["correct"] for line in lines(run)]))
     assert None in predictions
-    assert TITLES["no_answer"] in str(run)
+    assert METRICS["no_answer"].title in str(run)
     cut_off = sum(line["generations"][0]["ended"] == "length" for line in lines(run))
     warning = RowWarning(code="max-tokens", rows=cut_off, of=len(run.ids))
     assert cut_off > 0

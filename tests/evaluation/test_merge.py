@@ -105,7 +105,9 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path):
         compare_runs([str(one), str(two)])
 
 
-@pytest.mark.parametrize("damage", [{"order": 4}, {"order": {"samples": ["nobody"], "support": []}}])
+@pytest.mark.parametrize(
+    "damage", [{"order": 4}, {"order": {"samples": ["nobody"], "support": []}}, {"shard": [2, 1]}, {"shard": 1}]
+)
 def test_a_damaged_shard_is_refused(tmp_path, damage):
     predictors, task = sentiment(pk.load("fake"))
     path = evaluate_shard(predictors, task, Shard(1, 1), limit=5, out=tmp_path).path

@@ -107,7 +107,7 @@ def test_replacing_a_state_with_itself_changes_nothing(folder: Path) -> None:
         (
             lambda f: pk.extract_steering_vector(make_predictor(f), pk.task(f / "task.yaml"), layer=1, how="sum"),
             "unknown-name",
-            {"kind": "extraction method", "name": "sum"},
+            {"kind": "how of extract_steering_vector", "name": "sum"},
         ),
         (
             lambda f: pk.extract_steering_vector(make_predictor(f, channel=True), pk.task(f / "task.yaml"), layer=1),
@@ -161,7 +161,7 @@ def test_replacing_a_state_with_itself_changes_nothing(folder: Path) -> None:
         (
             lambda f: pk.extract_steering_vector(make_predictor(f), pk.task(f / "task.yaml"), layer=1, at="first"),
             "unknown-name",
-            {"kind": "at of steering", "name": "first"},
+            {"kind": "at of extract_steering_vector", "name": "first"},
         ),
     ],
 )

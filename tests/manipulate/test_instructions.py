@@ -36,11 +36,15 @@ def test_statements_are_joined_with_a_custom_instruction() -> None:
     assert prompt.settings()["instruction"] == format_  # the recorded text is the shown text
 
 
-@pytest.mark.parametrize("given_words", [[], ["one"], ["one", ""], "ab"])
-def test_invalid_label_words_are_refused(given_words: list[str]) -> None:
-    words = given_words if isinstance(given_words, str) else tuple(given_words)
-    with refused(InputError, "invalid-label-words", words=words):
-        instructions.answer_format(given_words)
+@pytest.mark.parametrize("words", [[], ["one"], ["one", ""]])
+def test_invalid_label_words_are_refused(words: list[str]) -> None:
+    with refused(InputError, "invalid-label-words", words=tuple(words)):
+        instructions.answer_format(words)
+
+
+def test_a_text_instead_of_label_words_is_refused() -> None:
+    with refused(InputError, "invalid-value", keyword="words", value="'ab'"):
+        instructions.answer_format("ab")
 
 
 def test_statements_depend_on_the_output_reader() -> None:

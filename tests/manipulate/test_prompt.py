@@ -242,7 +242,7 @@ def test_each_demonstration_is_a_user_turn_and_an_assistant_turn(render, pool, c
 
 def test_the_instruction_starts_the_first_user_turn_without_a_system_role(render, pool, make_card):
     tokenizer = ByteTokenizer()
-    tokenizer.chat = lambda turns: None if turns[0][0] == "system" else ByteTokenizer().chat(turns)
+    tokenizer.chat = lambda turns, options: None if turns[0][0] == "system" else ByteTokenizer().chat(turns)
     rendered = render(Prompt(TEMPLATE, demos=demos.first(k=1), chat=True), pool, make_card(tokenizer))
     opening = "Choose: bad, awful/fine.\n--\nReview: review number 0\nSentiment:<end>\n"
     assert tokenizer.decode(rendered.input.ids).startswith("<bos><turn>user\n" + opening)
@@ -250,7 +250,7 @@ def test_the_instruction_starts_the_first_user_turn_without_a_system_role(render
 
 def test_a_model_without_a_chat_template_is_refused(render, pool, make_card):
     tokenizer = ByteTokenizer()
-    tokenizer.chat = lambda turns: None
+    tokenizer.chat = lambda turns, options: None
     with refused(Unsupported, "no-chat-template"):
         render(Prompt(TEMPLATE, chat=True), pool, make_card(tokenizer))
 
@@ -335,7 +335,7 @@ def test_a_custom_selector_reads_the_pool():
 
 @pytest.mark.parametrize("keywords", [{"demos": demos.random}, {"order": order.shuffled}])
 def test_a_class_instead_of_an_object_is_refused(keywords):
-    with refused(InputError, "not-an-instance", keywords=tuple(keywords)):
+    with refused(InputError, "not-an-instance", of="a prompt", keyword=next(iter(keywords))):
         Prompt(TEMPLATE, **keywords)
 
 

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn import metrics as sklearn
 
-from promptkit.metrics.classification import BINS, classification
+from promptkit.metrics import MetricInput
+from promptkit.metrics.ece import BINS
 from promptkit.metrics.intervals import paired_difference, wilson
+from promptkit.metrics.table import estimates
 
 
 def make_case(seed: int):
@@ -21,6 +23,10 @@ def make_case(seed: int):
 
 
 cases = st.integers(0, 2**32 - 1).map(make_case)
+
+
+def classification(gold, logprobs):
+    return estimates(MetricInput.of_scores(gold, logprobs))
 
 
 def probabilities(logprobs):

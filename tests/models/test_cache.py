@@ -191,8 +191,23 @@ def test_a_cache_that_cannot_be_written_is_disabled_with_a_warning(tmp_path, mon
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / "scores.sqlite"
     monkeypatch.setenv("PROMPTKIT_SCORES", str(path))
-    assert len(run(tmp_path / "runs").ids) == 20
-    assert {record.args[0] for record in caplog.records if record.name == "promptkit.models.cache"} == {path}
+    for name in ("runs", "more"):
+        assert len(run(tmp_path / name).ids) == 20
+    assert [record.args[0] for record in caplog.records if record.name == "promptkit.models.cache"] == [path]
+
+
+def test_a_damaged_file_that_cannot_be_renamed_disables_the_cache_once(tmp_path, monkeypatch, caplog):
+    path = tmp_path / "s"
+    path.write_bytes(b"not a database" * 100)
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("promptkit.models.cache.Path.rename", refuse)
+    for number in range(3):
+        ScoreCache(path).add(ID, *scored(number))
+    assert [record.args[0] for record in caplog.records] == [path]
+    assert path.read_bytes() == b"not a database" * 100
 
 
 def test_a_full_cache_deletes_the_least_recently_used_entries(tmp_path, monkeypatch):

@@ -99,7 +99,7 @@ def test_a_chat_model_is_prompted_in_a_user_turn(writer: Writer) -> None:
 
 def test_a_model_without_a_chat_template_is_refused(make_card: Any) -> None:
     class Bare(ByteTokenizer):
-        def chat(self, turns: Any) -> Any:
+        def chat(self, turns: Any, options: Any) -> Any:
             return None
 
     with refused(Unsupported, "no-chat-template", turns=("user",)):

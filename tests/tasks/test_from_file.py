@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import random
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -139,3 +142,37 @@ def test_starter_files_render_any_column_names(tmp_path_factory: pytest.TempPath
     (rendered,) = predictor.bind(task).apply([Example(id=row.id, inputs=row.inputs)])
     text = "".join(piece.text for piece in rendered.pieces)
     assert all(value in text for value in row.inputs.values())
+
+
+@pytest.mark.parametrize(("one", "other"), [("Good", "good"), ("good", "good "), (" bad", "Bad")])
+def test_undeclared_labels_that_are_alike_are_refused(tmp_path: Path, one: str, other: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"text": f"t{i}", "label": (one, other, "none")[i % 3]}) + "\n" for i in range(9)))
+    template = "{% block input %}{{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}"
+    with refused(TaskError, "labels-alike", column="label", labels=(one, other)):
+        task_from_file(path, template=template)
+    task = task_from_file(path, template=template, labels=(one, other, "none"))
+    run = pk.evaluate(
+        pk.Predictor(pk.load("fake"), pk.Prompt(task.spec.template), pk.Verbalizer(task.spec.labels or {})), task, out=tmp_path
+    )
+    assert any(note.endswith("differ only in case or surrounding white space") for note in run.notes)
+
+
+def test_a_compressed_file_is_evaluated_and_named_without_its_suffixes(tmp_path: Path) -> None:
+    path = tmp_path / "tickets.csv.gz"
+    path.write_bytes(gzip.compress(write(tmp_path).read_bytes()))
+    task = task_from_file(path, template=TEMPLATE, label_column="kind")
+    assert (task.name, task.labels) == ("tickets", ("bug", "feature", "question"))
+    assert len(task.rows("test")) == 30
+
+
+def test_binary_labels_are_decoded_or_refused(tmp_path: Path) -> None:
+    template = "{% block input %}{{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}"
+    for labels, expected in ((("caf\u00e9".encode(), b"bar"), ("bar", "caf\u00e9")), ((b"\xff", b"bar"), None)):
+        table = pyarrow.table({"text": [f"t{i}" for i in range(6)], "label": [labels[i % 2] for i in range(6)]})
+        pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
+        if expected is None:
+            with refused(TaskError, "not-utf8", column="label"):
+                task_from_file(tmp_path / "rows.parquet", template=template)
+        else:
+            assert task_from_file(tmp_path / "rows.parquet", template=template).labels == expected

@@ -1,5 +1,6 @@
 import codecs
 import csv
+import gzip
 import io
 import json
 
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptkit.core.errors import PromptkitError, TaskError
-from promptkit.tasks.readers import read_file, read_mirror
+from promptkit.tasks.columns import text, texts
+from promptkit.tasks.readers import is_data, read_file, read_mirror
 from tests.support.errors import refused
 
 FORMATS = ["jsonl", "csv", "tsv", "parquet"]
@@ -214,3 +216,77 @@ def test_a_missing_mirror_folder_is_refused_with_the_option_name(mirror):
     with refused(TaskError, "no-such-folder", data=str(mirror), folder="trec") as error:
         read_mirror(mirror, "trec", "test")
     assert "--data" in str(error.value)
+
+
+# ---- quotes, delimiters, compression and binary columns ---------------------------------------------------------
+
+FIVE_ROWS = 'text\tlabel\n"Wow\tgood\nfine film\tgood\nso they say"\tbad\nnice\tgood\nlast\tbad\n'
+
+
+def test_a_tsv_file_whose_quotes_join_rows_is_refused(write):
+    path = write("tsv", FIVE_ROWS.encode())
+    with refused(TaskError, "ambiguous-quotes", file=str(path), quoted=3, literal=5):
+        read_file(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        ('text\tlabel\n"a ""b"" c"\tgood\nd\tbad\n', [("a " + '"b" c', "good"), ("d", "bad")]),
+        ('text\tlabel\n"a\nb"\tgood\nd\tbad\n', [("a\nb", "good"), ("d", "bad")]),
+        ('text\tlabel\n"a\tb"\tgood\nd\tbad\n', [("a\tb", "good"), ("d", "bad")]),
+        ('text\tlabel\nsay "a"\tgood\n5" disk\tbad\n', [('say "a"', "good"), ('5" disk', "bad")]),
+        ('"text"\t"label"\n"a\tgood\nb"\t"bad"\n', [("a\tgood\nb", "bad")]),
+    ],
+)
+def test_quotes_of_tsv_files_enclose_cells(write, content, rows):
+    assert [(row["text"], row["label"]) for row in read_file(write("tsv", content.encode()))] == rows
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_of_the_header_is_detected(write, suffix, delimiter):
+    content = delimiter.join(["text", "label"]) + "\n" + delimiter.join(["a", "good"]) + "\n"
+    assert read_file(write(suffix, content.encode())) == [{"text": "a", "label": "good"}]
+
+
+def test_the_delimiter_of_the_suffix_takes_precedence(write):
+    assert read_file(write("csv", b"a;b,c\n1;2,3\n")) == [{"a;b": "1;2", "c": "3"}]
+    assert read_file(write("csv", b"text\na; b\n")) == [{"text": "a; b"}]
+    with refused(TaskError, "wrong-cell-count", line=2, delimiter=";"):
+        read_file(write("csv", b"text;label\na,b\n"))
+
+
+@every_text_format
+@pytest.mark.parametrize("name", ["{}", "{}.gz"])
+def test_gzip_is_decompressed(write, suffix, name):
+    rows = [{"text": "a", "label": "é"}]
+    path = write(name.format(suffix), gzip.compress(serialize(rows, suffix)))
+    assert read_file(path) == rows
+    assert is_data(path.name)
+    assert is_data(path.name.upper())
+
+
+def test_damaged_gzip_is_refused(write):
+    path = write("csv.gz", gzip.compress(b"text\n" + bytes(range(32, 90)))[:-12])
+    with refused(TaskError, "not-gzip", file=str(path)):
+        read_file(path)
+
+
+def test_gzip_of_other_files_is_no_data(write):
+    assert not is_data("rows.gz")
+    assert not is_data("rows.parquet.gz")
+    with refused(TaskError, "unsupported-file-type", suffix=".gz"):
+        read_file(write("parquet.gz", gzip.compress(b"")))
+
+
+def test_binary_columns_are_decoded_as_utf8(write):
+    row = read_file(write("parquet", serialize([{"text": "café".encode(), "many": [b"a", b"b"]}], "parquet")))[0]
+    assert text(row, "text", "row 1") == "café"
+    assert texts(row, "many", "row 1") == ("a", "b")
+
+
+def test_binary_columns_that_are_not_text_are_refused(write):
+    row = read_file(write("parquet", serialize([{"text": b"\x89PNG"}], "parquet")))[0]
+    with refused(TaskError, "not-utf8", column="text", where="row 1", position=0):
+        text(row, "text", "row 1")

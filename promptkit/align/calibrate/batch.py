@@ -11,7 +11,7 @@ from promptkit.align.calibrate.correction import PriorCorrection
 from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, unlabeled_logprobs, unlabeled_needs
 from promptkit.align.logprobs import normalize_logprobs
 from promptkit.core.alignment import FitData, Needs
-from promptkit.core.registry import checked
+from promptkit.core.arguments import checked
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers

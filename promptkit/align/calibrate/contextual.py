@@ -11,8 +11,8 @@ import numpy as np
 from promptkit.align.calibrate.correction import PriorCorrection
 from promptkit.align.logprobs import normalize_logprobs
 from promptkit.core.alignment import ContentFreeInput, FitData, Needs
+from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
-from promptkit.core.registry import checked
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Integers

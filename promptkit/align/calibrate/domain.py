@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from promptkit.align.calibrate.contextual import content_free_prior
 from promptkit.align.calibrate.correction import PriorCorrection
 from promptkit.core.alignment import FitData, Needs, RandomWords
+from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
-from promptkit.core.registry import checked
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Integers

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from promptkit.align.calibrate.unlabeled import check_rows
 from promptkit.align.logprobs import normalize_logprobs
 from promptkit.core.alignment import FitData, Needs
+from promptkit.core.arguments import checked
 from promptkit.core.errors import TaskError
-from promptkit.core.registry import checked
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers

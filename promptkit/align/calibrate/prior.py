@@ -18,8 +18,8 @@ import numpy as np
 from promptkit.align.calibrate.correction import PriorCorrection
 from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, unlabeled_logprobs, unlabeled_needs
 from promptkit.core.alignment import FitData, Needs
+from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
-from promptkit.core.registry import checked
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers

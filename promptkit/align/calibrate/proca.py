@@ -16,9 +16,9 @@ import numpy as np
 from promptkit.align.calibrate.unlabeled import EstimateOn, check_rows, unlabeled_logprobs, unlabeled_needs
 from promptkit.align.logprobs import normalize_logprobs
 from promptkit.core.alignment import FitData, Needs, Outputs
+from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
 from promptkit.core.hashing import sha256_int
-from promptkit.core.registry import checked
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture

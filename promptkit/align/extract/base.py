@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from promptkit.align.extract.normalize import NORMALIZATIONS
+from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from promptkit.core.hashing import sha256
-from promptkit.core.registry import checked, settings_of
+from promptkit.core.registry import settings_of
 from promptkit.core.requests import Generate
+from promptkit.core.thinking import without_thoughts
 
 Normalization = Literal["exact", "words", "number"]
 """How answers are normalized before they are compared; see `promptkit.align.extract.normalize`."""
@@ -21,10 +23,11 @@ Normalization = Literal["exact", "words", "number"]
 class Extraction:
     """Generates text and extracts the answer from it.
 
-    A text in which no answer is found counts as wrong, and the share of such texts is reported. If a model continues with
-    another question after its answer, that part of the text is ignored.
+    A text in which no answer is found counts as wrong, and the share of such texts is reported. The thoughts of a reasoning
+    model are no part of its answer, and a text with an unclosed thought has none. If a model continues with another question
+    after its answer, that part of the text is ignored.
 
-    Subclasses implement `answer`.
+    Subclasses implement `find`.
 
     Raises:
         InputError: A setting is out of range.
@@ -89,15 +92,20 @@ class Extraction:
         )
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """Extracts the answer.
+        """Extracts the answer from what follows the thoughts of a text.
 
         Args:
             text: The generated text.
             choices: The answer candidates of the row, if it has any.
 
         Returns:
-            The answer, or None if the text has none.
+            The answer, or None if the text has none, or has an unclosed thought.
         """
+        answer = without_thoughts(text)
+        return None if answer is None else self.find(answer, choices)
+
+    def find(self, text: str, choices: Sequence[str] = ()) -> str | None:
+        """Finds the answer in a text without thoughts; the arguments and the result are those of `answer`."""
         raise NotImplementedError
 
     def normalized(self, answer: str) -> str:

@@ -23,22 +23,41 @@ _STATED_LETTER = re.compile(
 """A letter in a stated answer, and whether another one follows."""
 _LEADING_LETTER = r"[ \t*_]*(?i:option )?\(?([A-Z])(?:[),:]|\.(?!\w)|(?= -| because| since))"
 """A letter at the start of a line: `B)`, `**(B)`, `Option B:`, `B because`."""
-_CHOICE_PATTERNS = [
+_CONCLUSIONS = [
     re.compile(pattern, re.MULTILINE)
     for pattern in (
         # (B) is the correct answer
         r"\b([A-Z])\W{1,4}is (?:clearly |therefore )?(?:the )?(?:correct|right|best|true|final|answer)\b",
         # I choose option B | Choice: B
         r"\b(?i:choose|select|pick|go with|opt for|(?:option|choice)(?: is|:)) (?:option )?\W{0,4}([A-Z])\b(?!')",
+        # so it must be (B) | only (B) fits | Actually, B. | most likely B
+        r"\b(?i:so|therefore|thus|hence|must be|only|actually|most likely|finally)\b[:,]? "
+        r"(?i:it is |it's |it must be |the option )?(?:(?i:option) )?\W{0,3}"
+        r"(?<![A-Za-z0-9'])([A-Z])(?=[)*_]*(?:[\s.!,]|$))(?! [a-z])",
+        r"\b(?i:so|therefore|thus|hence|must be|only|actually)\b[:,]? (?i:it is |it's |it must be )?\(([A-Z])\)",
+    )
+]
+"""How a text concludes with an option without the word answer, the most reliable pattern first. The last match counts."""
+_MENTIONS = [
+    re.compile(pattern, re.MULTILINE)
+    for pattern in (
         # a letter alone on its line: **b**
         r"^[^\w\n]*([A-Za-z])[^\w\n]*$",
-        # a letter that starts the text, unless it starts a list: B) because ...
-        rf"\A{_LEADING_LETTER}(?!(?s:.)*\n{_LEADING_LETTER})",
-        # in parentheses, or at the end of a sentence: ... (B) | ... so it is B.
+        # a letter that starts the text: B) because ...
+        rf"\A{_LEADING_LETTER}",
+        # in parentheses, or at the end of a sentence: ... (B) | ... it is B.
         r"(?<!^)\(([A-Z])\)|(?<!^)(?<![A-Za-z0-9'./])([A-Z])(?=[\s*_]*(?:[.!](?!\w)|\n|$))",
     )
 ]
-"""Where an option is named without a stated answer, the most reliable pattern first."""
+"""Where an option is only named, the most reliable pattern first. It is the answer if it is the only one."""
+_LISTED = re.compile(r"(?:\A|[\n.;,]\s*)[ \t*_]*(?i:option )?\(?([A-Z])(?:\)|:|\.(?=\s))")
+"""The letter of an item in a list of options: `(A) red, (B) blue`."""
+_HEDGE = r"(?:(?:maybe|perhaps|possibly|either|option) )?"
+_JOINED_BEFORE = re.compile(rf"(?<![\w'])[A-Z][)*_]*\s*(?:,|/|&|\band\b|\bor\b)\s*{_HEDGE}\W{{0,3}}$")
+_JOINED_AFTER = re.compile(
+    rf"[)*_\s]*(?:,|/|&|\band\b|\bor\b)\s*{_HEDGE}\(?[A-Z](?:\)|(?=[,./&!?]|\s*$|\s+(?:or|and)\b))", re.MULTILINE
+)
+"""Another letter before or after one, so that the text names both: `A or B`, `(A)/(B)`."""
 _YES_NO = re.compile(
     r"\b(?:(yes|yeah|yep)|nope|nah"
     r"|no(?!\.?\ ?\d)"  # but not before a number: No. 5
@@ -73,13 +92,46 @@ def find_option(text: str, options: Collection[str] = ()) -> str | None:
 
 
 def _named_option(text: str, options: Collection[str]) -> str | None:
-    """Returns the last option that matches the most reliable pattern."""
-    for pattern in _CHOICE_PATTERNS:
-        matches = [(text[: match.start()], str(match[match.lastindex or 0]).upper()) for match in pattern.finditer(text)]
-        letters = [letter for prefix, letter in matches if not is_negated(prefix) and (not options or letter in options)]
+    """Returns the option that the text concludes with, or else the only one that it names."""
+    for pattern in _CONCLUSIONS:
+        letters = _letters(pattern, text, options, joined=False)
         if letters:
             return letters[-1]
+    if len({match[1] for match in _LISTED.finditer(text)}) > 1:
+        return _only(_letters(_MENTIONS[0], text, options, joined=False))
+    for pattern in _MENTIONS:
+        letters = _letters(pattern, text, options, joined=True)
+        if letters:
+            return _only(letters)
     return None
+
+
+def _only(letters: Collection[str]) -> str | None:
+    """Returns the letter if there is only one."""
+    distinct = {*letters}
+    return distinct.pop() if len(distinct) == 1 else None
+
+
+def _letters(pattern: re.Pattern[str], text: str, options: Collection[str], *, joined: bool) -> list[str]:
+    """Returns the options that a pattern finds and that are not negated.
+
+    Args:
+        pattern: The pattern, with one group that matches.
+        text: The text.
+        options: The letters of the options; empty to allow any letter.
+        joined: Whether a letter that is joined to another one, as in `A or B`, counts as both, so that neither is the only one.
+    """
+    letters = []
+    for match in pattern.finditer(text):
+        group = match.lastindex or 0
+        before, letter, after = text[: match.start(group)], str(match[group]).upper(), text[match.end(group) :]
+        if is_negated(text[: match.start()]) or (options and letter not in options):
+            continue
+        if _JOINED_BEFORE.search(before) or _JOINED_AFTER.match(after):
+            letters += [letter, ""] if joined else []
+        else:
+            letters.append(letter)
+    return letters
 
 
 def find_yes_no(text: str) -> str | None:

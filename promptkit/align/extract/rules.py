@@ -27,7 +27,7 @@ class first_line(Extraction):
     stop: tuple[str, ...] = ("\n",)
     name: ClassVar[str] = "first_line"
 
-    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
+    def find(self, text: str, choices: Sequence[str] = ()) -> str | None:
         """Returns the first line that is not blank, or None if all lines are."""
         return text.strip().split("\n")[0].strip() or None
 
@@ -41,7 +41,7 @@ class final_answer(Extraction):
 
     name: ClassVar[str] = "final_answer"
 
-    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
+    def find(self, text: str, choices: Sequence[str] = ()) -> str | None:
         """Returns the stated answer, or None if no answer is stated or the model declines to answer."""
         stated = next(filter(None, map(strip_framing, conclusions(text))), None)
         return None if stated is None or declines_to_answer(stated) else stated
@@ -58,7 +58,7 @@ class final_number(Extraction):
     normalize: Normalization = "number"
     name: ClassVar[str] = "final_number"
 
-    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
+    def find(self, text: str, choices: Sequence[str] = ()) -> str | None:
         """Returns the number as it is written, or None if there is none or the model declines to answer."""
         for stated in conclusions(text):
             numbers = _affirmed_numbers(stated)
@@ -82,7 +82,7 @@ class option(Extraction):
     """The letters of the options, such as `ABCD`. Rows with answer candidates define their own; empty allows any letter."""
     name: ClassVar[str] = "option"
 
-    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
+    def find(self, text: str, choices: Sequence[str] = ()) -> str | None:
         """Returns the chosen option, or None if the text chooses no option or several."""
         # Candidates that are themselves letters, such as "(A)", keep them; other candidates are lettered in their order.
         lettered = [re.fullmatch(r"\W*([A-Z])\W*", choice) for choice in choices]
@@ -98,7 +98,7 @@ class yes_no(Extraction):
 
     name: ClassVar[str] = "yes_no"
 
-    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
+    def find(self, text: str, choices: Sequence[str] = ()) -> str | None:
         """Returns `yes` or `no`, or None if the text contains neither, or `yes or no`."""
         return find_yes_no(text)
 
@@ -110,7 +110,7 @@ class boxed(Extraction):
     normalize: Normalization = "number"
     name: ClassVar[str] = "boxed"
 
-    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
+    def find(self, text: str, choices: Sequence[str] = ()) -> str | None:
         """Returns the content of the box, or None if there is no box or it is empty."""
         return last_boxed(before_next_question(text))
 
@@ -123,7 +123,7 @@ class json_field(Extraction):
     """Name of the field."""
     name: ClassVar[str] = "json_field"
 
-    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
+    def find(self, text: str, choices: Sequence[str] = ()) -> str | None:
         """Returns the value, or None if no object has the field or its value is null, empty, a list or an object."""
         return find_json_field(text, self.field)
 
@@ -154,7 +154,7 @@ class pattern(Extraction):
                 pattern=self.regex,
             ) from None
 
-    def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
+    def find(self, text: str, choices: Sequence[str] = ()) -> str | None:
         """Returns the matched text, or None if nothing matches."""
         matches = list(re.finditer(self.regex, text, re.MULTILINE))
         if not matches:

@@ -8,8 +8,8 @@ penalty is chosen by cross-validation within the labeled rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -21,8 +21,6 @@ from promptkit.align.probes.folds import folds
 from promptkit.core.alignment import LAYERS, FitData, Layer, Needs, Outputs, TopTokens
 
 if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
-
     from promptkit.core.arrays import Floats, Integers
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -93,7 +91,7 @@ class FittedProbe:
     strength: float
     """The value of C."""
     validation_loss: float = 0.0
-    """Log loss over the held-out rows; 0 without cross-validation."""
+    """Sum of the log loss over the held-out rows; 0 without cross-validation."""
 
     def __call__(self, features: Floats) -> Floats:
         """Returns scores in natural-log units, shape (rows, width) -> (rows, K)."""
@@ -110,28 +108,45 @@ def fit_probe(features: Floats, gold: Integers, labels: int, strengths: Sequence
         labels: Number of labels K; some may have no rows.
         strengths: Candidate values of C; ties go to the first. With a single candidate there is no cross-validation.
     """
-    from sklearn.decomposition import PCA
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GridSearchCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     splits = [*folds(gold)]
     strength = strengths[0] if len(strengths) == 1 else DEFAULT_STRENGTH
     if len(np.unique(gold)) == 1:
         return _constant_probe(features.shape[1], gold[0], labels, strength)
-    # With fewer rows than features the solution lies in the span of the rows: a rotation into it changes nothing but the time.
-    rotation = [PCA(svd_solver="full")] if features.shape[1] > len(features) else []
-    model = make_pipeline(StandardScaler(), *rotation, LogisticRegression(C=strength, max_iter=1000, tol=1e-6))
     if len(strengths) == 1 or not splits:
-        return _as_probe(model.fit(features, gold), labels)
+        return next(_fit_each(features, gold, labels, [strength]))
+    losses = np.zeros(len(strengths))
+    for train, held_out in splits:
+        probes = _fit_each(features[train], gold[train], labels, strengths)
+        losses += [negative_log_likelihood(probe(features[held_out]), gold[held_out]).sum() for probe in probes]
+    best = int(losses.argmin())
+    probe = next(_fit_each(features, gold, labels, [strengths[best]]))
+    return replace(probe, validation_loss=float(losses[best]))
 
-    def score(model: Pipeline, features: Floats, gold: Integers) -> float:
-        return -float(negative_log_likelihood(_as_probe(model, labels)(features), gold).sum())
 
-    grid = {"logisticregression__C": [*strengths]}
-    search = GridSearchCV(model, grid, scoring=score, cv=splits, error_score="raise").fit(features, gold)
-    return _as_probe(search.best_estimator_, labels, validation_loss=-float(search.best_score_))
+def _fit_each(features: Floats, gold: Integers, labels: int, strengths: Sequence[float]) -> Iterator[FittedProbe]:
+    """Yields a probe for each value of C, in their order; at least two labels must have rows.
+
+    The values share the preparation of the features, and each fit starts at the solution of the one before. scikit-learn's
+    `GridSearchCV` repeats both for each value, and `LogisticRegressionCV` cannot standardize within the training rows.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler()
+    inputs = scaler.fit_transform(features)
+    # With fewer rows than features the solution lies in the span of the rows: a rotation into it changes nothing but the time.
+    basis = np.linalg.qr(inputs.T)[0] if features.shape[1] > len(features) else None
+    inputs = inputs if basis is None else inputs @ basis
+    model = LogisticRegression(max_iter=1000, tol=1e-7, warm_start=True)
+    for strength in strengths:
+        model.set_params(C=strength).fit(inputs, gold)
+        weights, bias = model.coef_.T, model.intercept_
+        if len(model.classes_) == 2:  # scikit-learn has the log-odds of the second label only
+            weights, bias = weights * [[-0.5, 0.5]], bias * np.array([-0.5, 0.5])
+        weights = (weights if basis is None else basis @ weights) / scaler.scale_[:, None]
+        all_weights, all_bias = np.zeros((len(weights), labels)), np.full(labels, LOG_TINY)
+        all_weights[:, model.classes_], all_bias[model.classes_] = weights, bias - scaler.mean_ @ weights
+        yield FittedProbe(weights=all_weights, bias=all_bias, strength=strength)
 
 
 def _constant_probe(width: int, label: int, labels: int, strength: float) -> FittedProbe:
@@ -139,19 +154,3 @@ def _constant_probe(width: int, label: int, labels: int, strength: float) -> Fit
     bias = np.full(labels, LOG_TINY)
     bias[label] = 0.0
     return FittedProbe(weights=np.zeros((width, labels)), bias=bias, strength=strength)
-
-
-def _as_probe(model: Pipeline, labels: int, validation_loss: float = 0.0) -> FittedProbe:
-    """Returns the coefficients of a fitted scikit-learn pipeline, for features that are not standardized and for all labels."""
-    scaler, *rotation, regression = (step for _, step in model.steps)
-    weights, bias = regression.coef_.T, regression.intercept_
-    for pca in rotation:
-        weights = pca.components_.T @ weights
-        bias = bias - pca.mean_ @ weights
-    weights = weights / scaler.scale_[:, None]
-    bias = bias - scaler.mean_ @ weights
-    if len(regression.classes_) == 2:  # scikit-learn has the log-odds of the second label only
-        weights, bias = weights * [[-0.5, 0.5]], bias * np.array([-0.5, 0.5])
-    all_weights, all_bias = np.zeros((len(weights), labels)), np.full(labels, LOG_TINY)
-    all_weights[:, regression.classes_], all_bias[regression.classes_] = weights, bias
-    return FittedProbe(weights=all_weights, bias=all_bias, strength=regression.C, validation_loss=validation_loss)

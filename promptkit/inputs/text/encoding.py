@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate, groupby, pairwise
+from itertools import accumulate, groupby
 
 from promptkit.core.errors import ModelError, TemplateError
 from promptkit.core.inputs import Piece, Span, TextInput
@@ -34,9 +34,9 @@ def framed(pieces: Sequence[Piece], tokenizer: Tokenizer) -> tuple[Piece, ...]:
     return (*control_pieces(tokenizer.bos, tokenizer), *(piece for piece in pieces if piece.text))
 
 
-def control_pieces(ids: Sequence[int], tokenizer: Tokenizer, part: str = FRAME) -> tuple[Piece, ...]:
-    """Returns control tokens as pieces."""
-    return tuple(Piece(text=tokenizer.name(token), part=part, control=True) for token in ids)
+def control_pieces(ids: Sequence[int], tokenizer: Tokenizer) -> tuple[Piece, ...]:
+    """Returns the control tokens that a tokenizer adds around a text as pieces."""
+    return tuple(Piece(text=tokenizer.name(token), part=FRAME, control=True, added=True) for token in ids)
 
 
 def closed(pieces: Sequence[Piece], card: Card) -> tuple[Piece, ...]:
@@ -55,36 +55,6 @@ def encode_text(text: str, card: Card, *, at_most: int | None = None) -> tuple[i
     before, after = card.tokenizer.bos, card.format.after if card.format else ()
     ids = (*before, *card.tokenizer.encode(text).ids)
     return (*ids[: None if at_most is None else max(0, at_most - len(after))], *after)
-
-
-def chat(turns: Sequence[tuple[str, Sequence[Piece]]], tokenizer: Tokenizer) -> tuple[Piece, ...] | None:
-    """Returns the pieces of a chat in the model's chat template; None if the template fails or changes the content.
-
-    The template is rendered with placeholders for the contents and split at them, so that it never sees the content.
-
-    Args:
-        turns: (role, pieces) of each turn. The caller strips white space around the content.
-        tokenizer: The model's tokenizer.
-    """
-    placeholders = [f"PROMPTKIT-SLOT-{index:04d}-" for index in range(len(turns))]
-    text = tokenizer.chat([(role, placeholder) for (role, _), placeholder in zip(turns, placeholders, strict=True)])
-    if text is None or any(text.count(placeholder) != 1 for placeholder in placeholders):
-        return None
-    frames = re.split("|".join(placeholders), text)
-    if placeholders != re.findall("|".join(placeholders), text):
-        return None
-    pieces = _split_controls(frames[0], tokenizer)
-    for (_, content), frame in zip(turns, frames[1:], strict=True):
-        pieces += [piece for piece in content if piece.text]
-        pieces += _split_controls(frame, tokenizer)
-    return tuple(pieces)
-
-
-def turn_end(tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Returns the control token that ends an answer in the model's chat template; empty if there is none."""
-    pieces = chat([("user", [Piece(text="a", part="query")]), ("assistant", [Piece(text="b", part="answer")])], tokenizer) or ()
-    following = [piece for previous, piece in pairwise(pieces) if previous.part == "answer"]
-    return tuple(_control_id(piece.text, tokenizer) for piece in following if piece.control)
 
 
 def slotted(pieces: Sequence[Piece], slots: Mapping[str, int], marks: tuple[str, str]) -> tuple[Piece, ...]:
@@ -129,16 +99,18 @@ def encode(pieces: Sequence[Piece], tokenizer: Tokenizer) -> TextInput:
     """
     ids: list[int] = []
     parts: list[str] = []
-    for (control, learned), run in groupby(pieces, key=lambda piece: (piece.control, piece.learned > 0)):
-        group = list(run)
+    groups = [list(run) for _, run in groupby(pieces, key=lambda piece: (piece.control, piece.learned > 0))]
+    for number, group in enumerate(groups):
+        control, learned = group[0].control, group[0].learned
         if learned:
             ids += [-1] * sum(piece.learned for piece in group)
             parts += [piece.part for piece in group for _ in range(piece.learned)]
         elif control:
-            ids += [_control_id(piece.text, tokenizer) for piece in group]
+            ids += [control_id(piece.text, tokenizer) for piece in group]
             parts += [piece.part for piece in group]
         else:
-            encoding = tokenizer.encode("".join(piece.text for piece in group))
+            after, before = preceding(groups[:number]), _following(groups[number + 1 :])
+            encoding = tokenizer.encode("".join(piece.text for piece in group), after=after, before=before)
             ids += encoding.ids
             parts += parts_at(group, encoding.starts)
     return TextInput(ids=tuple(ids), spans=spans_of(parts))
@@ -148,6 +120,18 @@ def parts_at(texts: Sequence[Piece], starts: Sequence[int]) -> list[str]:
     """Returns the part of the piece that each offset into the joined texts is in."""
     offsets = list(accumulate((len(piece.text) for piece in texts[:-1]), initial=0))
     return [texts[bisect_right(offsets, start) - 1].part for start in starts]
+
+
+def preceding(groups: Sequence[Sequence[Piece]]) -> str | None:
+    """Returns the control token before a text, "" for a slot or another text before it, or None if the text is the start."""
+    if groups and groups[-1][-1].control:
+        return None if groups[-1][-1].added else groups[-1][-1].text
+    return "" if any(not (piece.added or piece.learned) for group in groups for piece in group) else None
+
+
+def _following(groups: Sequence[Sequence[Piece]]) -> str | None:
+    """Returns the control token after a text, or None."""
+    return groups[0][0].text if groups and groups[0][0].control and not groups[0][0].added else None
 
 
 def spans_of(parts: Sequence[str]) -> tuple[Span, ...]:
@@ -175,14 +159,16 @@ def continuations(
     Raises:
         TemplateError: A target adds no tokens.
     """
-    run = "".join(piece.text for piece in last_text_run(pieces))
-    prompt = tokenizer.encode(run)
+    last = last_text_run(pieces)
+    run = "".join(piece.text for piece in last)
+    after = preceding([[piece] for piece in pieces[: len(pieces) - len(last)]])
+    prompt = tokenizer.encode(run, after=after)
     tail, first = _tail(run, prompt, tokenizer)
-    wholes = [tokenizer.encode(tail + target).ids for target in targets]
+    wholes = [tokenizer.encode(tail + target, after=None if first else after).ids for target in targets]
     shared = [common_prefix_length(whole, prompt.ids[first:]) for whole in wholes]
     if first and min(shared, default=SETTLED) < SETTLED:
         first = 0
-        wholes = [tokenizer.encode(run + target).ids for target in targets]
+        wholes = [tokenizer.encode(run + target, after=after).ids for target in targets]
         shared = [common_prefix_length(whole, prompt.ids) for whole in wholes]
     boundary = min(shared, default=len(prompt.ids) - first)
     scored = tuple(whole[boundary:] for whole in wholes)
@@ -233,13 +219,8 @@ def _tail(run: str, prompt: Encoding, tokenizer: Tokenizer) -> tuple[str, int]:
     return run, 0
 
 
-def _split_controls(text: str, tokenizer: Tokenizer) -> list[Piece]:
-    names = sorted(tokenizer.control, key=len, reverse=True)
-    parts = re.split("(" + "|".join(map(re.escape, names)) + ")", text) if names else [text]
-    return [Piece(text=part, part=FRAME, control=part in tokenizer.control) for part in parts if part]
-
-
-def _control_id(name: str, tokenizer: Tokenizer) -> int:
+def control_id(name: str, tokenizer: Tokenizer) -> int:
+    """Returns the id of a control token; raises ModelError if the model has none of this name."""
     if name not in tokenizer.control:
         raise ModelError(f"The model has no control token {name!r}", code="unknown-control-token", token=name)
     return tokenizer.control[name]

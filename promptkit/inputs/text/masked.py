@@ -13,7 +13,7 @@ from promptkit.core.formats import MaskedFormat
 from promptkit.core.inputs import Piece, TextInput
 from promptkit.core.model import Tokenizer
 from promptkit.core.sequences import common_prefix_length
-from promptkit.inputs.text.encoding import check_targets, control_pieces, encode, last_text_run, parts_at, spans_of
+from promptkit.inputs.text.encoding import check_targets, control_pieces, encode, last_text_run, parts_at, preceding, spans_of
 
 TARGET = "target"
 """The part of the prompt that the template's target block adds: the mask, and the text around it."""
@@ -72,12 +72,13 @@ def mask_slot(pieces: Sequence[Piece], slot: Slot, tokenizer: Tokenizer, form: M
     run = last_text_run(pieces)
     text = "".join(piece.text for piece in run) + slot.before
     begin = len(text.rstrip() if form.takes_space else text)
-    wholes = [_encode(text[:begin], text[begin:] + label, slot.after, tokenizer) for label in slot.labels or ("",)]
+    after = preceding([[piece] for piece in pieces[: len(pieces) - len(run)]])
+    wholes = [_encode(text[:begin], text[begin:] + label, slot.after, tokenizer, after=after) for label in slot.labels or ("",)]
     left = min(*(whole.left for whole in wholes), _shared([whole.ids for whole in wholes]))
     right = min(*(whole.right for whole in wholes), _shared([whole.ids[::-1] for whole in wholes]))
     answers = tuple(whole.ids[left : len(whole.ids) - right] for whole in wholes)[: len(slot.labels)]
     check_targets(slot.labels, answers)
-    mask, closing = control_pieces((form.mask,), tokenizer, TARGET), control_pieces(form.after, tokenizer)
+    mask, closing = Piece(text=tokenizer.name(form.mask), part=TARGET, control=True), control_pieces(form.after, tokenizer)
     head = encode(pieces[: len(pieces) - len(run)], tokenizer)
     texts = [*run, Piece(text=slot.before, part=TARGET)]
     parts = [part for span in head.spans for part in [span.part] * (span.stop - span.start)]
@@ -85,16 +86,17 @@ def mask_slot(pieces: Sequence[Piece], slot: Slot, tokenizer: Tokenizer, form: M
     parts += [TARGET] * (1 + right) + [piece.part for piece in closing]
     ids = wholes[0].ids
     return MaskedPrompt(
-        pieces=(*pieces, *_text(slot.before), *mask, *_text(slot.after), *closing),
+        pieces=(*pieces, *_text(slot.before), mask, *_text(slot.after), *closing),
         input=TextInput(ids=(*head.ids, *ids[:left], form.mask, *ids[len(ids) - right :], *form.after), spans=spans_of(parts)),
         answers=answers,
         rescored_tokens=max((whole.left - left) + (whole.right - right) for whole in wholes),
     )
 
 
-def _encode(text: str, label: str, after: str, tokenizer: Tokenizer) -> _Whole:
-    encoding = tokenizer.encode(text + label + after)
-    starts, ends = encoding.starts, (*encoding.starts[1:], len(text + label + after))
+def _encode(text: str, label: str, rest: str, tokenizer: Tokenizer, *, after: str | None) -> _Whole:
+    """Encodes a text that ends in a label and a rest; `after` is as in `Tokenizer.encode`."""
+    encoding = tokenizer.encode(text + label + rest, after=after)
+    starts, ends = encoding.starts, (*encoding.starts[1:], len(text + label + rest))
     begin, end = len(text), len(text) + len(label)
     left = sum(start < begin and stop <= begin for start, stop in zip(starts, ends, strict=True))
     return _Whole(ids=encoding.ids, starts=starts, left=left, right=sum(start >= end for start in starts[left:]))

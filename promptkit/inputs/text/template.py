@@ -11,15 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal, get_args
 
 import jinja2
 from jinja2 import nodes
 
+from promptkit.core.arguments import check_arguments, check_value, checked
 from promptkit.core.errors import PromptkitError, TemplateError, unknown
 from promptkit.core.paths import expanded, folder, names
 from promptkit.inputs.text.blocks import MARKS, SLOT, Block, compile_block, is_blank, line_of_text, mark_slot, parse, strings_in
 
-BLOCKS = ("instruction", "input", "target", "separator")
+BlockName = Literal["instruction", "input", "target", "separator"]
+BLOCKS: tuple[str, ...] = get_args(BlockName)
 REQUIRED = ("input", "target")
 LABEL = "label"
 """The variable with the label word, for the target block only."""
@@ -59,6 +62,7 @@ class Template:
     name: str = "inline"
 
     def __post_init__(self) -> None:
+        checked(self, "a template")
         try:
             self._blocks  # noqa: B018 - compiles the blocks, so that an invalid template fails now
         except RecursionError:
@@ -67,6 +71,7 @@ class Template:
             ) from None
 
     @classmethod
+    @check_arguments("Template.load")
     def load(cls, name: str | Path) -> Template:
         """Loads a template.
 
@@ -105,6 +110,7 @@ class Template:
         """The variables that at least one block requires."""
         return frozenset().union(*(block.required for block in self._blocks.values()))
 
+    @check_arguments("Template.slots")
     def slots(self, *, without: str = "") -> Mapping[str, int]:
         """Returns the slots for learned vectors: name -> number of vectors.
 
@@ -122,8 +128,12 @@ class Template:
             values: The variables by name. More than the block uses are allowed.
 
         Raises:
+            InputError: There is no such block.
             TemplateError: A variable is missing, or an expression failed.
         """
+        check_value("block", block, BlockName, of="Template.render")
+        if not isinstance(values, Mapping):  # a full check of the type would copy the values of each row
+            check_value("values", values, Mapping[str, object], of="Template.render")
         compiled = self._blocks.get(block)
         if compiled is None:
             return "\n\n" if block == "separator" else ""

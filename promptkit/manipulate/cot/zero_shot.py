@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
-from promptkit.core.registry import checked
 from promptkit.manipulate.prompting.context import Context, SelectionContext
 from promptkit.manipulate.prompting.rows import Demonstrations, Reason
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from promptkit.core.arguments import checked
 from promptkit.core.errors import ModelError, TemplateError
 from promptkit.core.examples import LabeledExample
-from promptkit.core.registry import checked
 from promptkit.manipulate.cot.zero_shot import zero_shot
 from promptkit.manipulate.demos.kmeans import fit_kmeans
 from promptkit.manipulate.demos.selector import Selector

@@ -6,9 +6,10 @@ from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample, Part
-from promptkit.core.registry import build, checked
+from promptkit.core.registry import build
 from promptkit.manipulate.demos.bm25 import bm25
 from promptkit.manipulate.demos.dpp import dpp
 from promptkit.manipulate.demos.mmr import mmr

@@ -16,9 +16,9 @@ from statistics import fmean
 from typing import ClassVar
 
 from promptkit.core.alignment import Extractor
+from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
 from promptkit.core.examples import LabeledExample, Part
-from promptkit.core.registry import checked
 from promptkit.core.seeding import hash_rank
 from promptkit.manipulate.demos.selector import Selector
 from promptkit.manipulate.prompting.checks import check_has_dev, check_pool_size

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
-from promptkit.core.registry import checked
 from promptkit.manipulate.demos.pool import NOT_IN_POOL, Indices, Pool
 from promptkit.manipulate.demos.selector import Selector
 from promptkit.manipulate.prompting.context import SelectionContext

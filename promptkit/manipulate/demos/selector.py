@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from promptkit.core.arguments import checked
 from promptkit.core.examples import Part
-from promptkit.core.registry import checked
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Choose
 

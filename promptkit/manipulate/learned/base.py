@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from promptkit.core.arguments import checked
 from promptkit.core.arrays import Array, check_parameters, parameters_digest
 from promptkit.core.errors import CheckpointError
 from promptkit.core.inputs import Interventions
 from promptkit.core.manipulation import BindContext, Embed, InputTransform, Learnable
 from promptkit.core.model import Card, Tokenizer
-from promptkit.core.registry import checked, parameters_field
+from promptkit.core.registry import parameters_field
 from promptkit.core.taxonomy import Kind
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def check_trained(learned: Learnable) -> None:
     """Raises CheckpointError if the manipulation has no trained parameters."""
     if not learned.parameters:
         raise CheckpointError(
-            f"This {learned.name} has no trained parameters to save",
+            f"The manipulation {learned.name} has no trained parameters to save",
             code="not-trained",
             hint="Train it: pk.train",
             manipulation=learned.name,

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from promptkit.core.arguments import as_python
 from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask
 from promptkit.core.model import Card
-from promptkit.core.registry import as_python
 from promptkit.core.requests import Read, ReadOutput, Request
 from promptkit.manipulate.learned.base import LearnedManipulation
 from promptkit.manipulate.learned.tensors import to_array, to_tensor

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from promptkit.core.arguments import check_arguments
 from promptkit.core.arrays import Array, deserialize, serialize
 from promptkit.core.errors import CheckpointError, InputError, json_reason
 from promptkit.core.files import write_folder
@@ -62,6 +63,7 @@ class Manifest(BaseModel):
     """A hash of the parameter file and of everything else in the manifest."""
 
 
+@check_arguments("save_manipulation")
 def save(learned: Learnable, folder: str | Path, *, metadata: Mapping[str, object] | None = None) -> Path:
     """Saves a learned manipulation into a folder.
 
@@ -116,6 +118,7 @@ def _new_manifest(learned: Learnable, content: bytes, metadata: Mapping[str, obj
     return {**manifest, "sha256": _hash(content, manifest)}
 
 
+@check_arguments("load_manipulation")
 def load_manipulation(folder: str | Path) -> LearnedManipulation:
     """Loads a learned manipulation from a folder.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from promptkit.core.arguments import check_arguments
 from promptkit.core.examples import LabeledExample
 from promptkit.manipulate.demos.selector import Selector
 from promptkit.manipulate.order.order import Order
@@ -90,6 +91,7 @@ class interleaved(Order):
         return lambda examples, chosen: [*map(interleave, chosen)]
 
 
+@check_arguments("order.default_order")
 def default_order(demos: Selector | type[Selector]) -> Order:
     """Returns the order that is used if none is given: nearest last for ranked demonstrations, else the selector's order."""
     return nearest_last() if demos.ranks_by_similarity else given()

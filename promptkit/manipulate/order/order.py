@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from promptkit.core.registry import checked
+from promptkit.core.arguments import checked
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import Arrange
 

@@ -23,9 +23,9 @@ from itertools import count
 from statistics import fmean
 from typing import Any, ClassVar
 
+from promptkit.core.arguments import checked
 from promptkit.core.errors import InputError, ModelError, TemplateError
 from promptkit.core.examples import Example
-from promptkit.core.registry import checked
 from promptkit.core.requests import Generate, GenerateOutput, Request
 from promptkit.core.seeding import hash_rank
 from promptkit.manipulate.order.order import Order

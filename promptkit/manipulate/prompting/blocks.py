@@ -10,9 +10,10 @@ from promptkit.core.alignment import OutputReader
 from promptkit.core.errors import TemplateError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import Piece
-from promptkit.core.model import Card
+from promptkit.core.model import DEFAULT_CHAT, Card, ChatOptions
 from promptkit.inputs.text.blocks import MARKS
-from promptkit.inputs.text.encoding import chat, closed, framed, slotted, unslotted
+from promptkit.inputs.text.chat import chat
+from promptkit.inputs.text.encoding import closed, framed, slotted, unslotted
 from promptkit.inputs.text.masked import Slot
 from promptkit.inputs.text.template import LABEL, Template
 from promptkit.manipulate.prompting.outline import Outline
@@ -38,6 +39,8 @@ class PromptBlocks:
     """The model that reads the prompt."""
     reader: OutputReader
     """Determines the label words, and what is scored or generated after the prompt."""
+    chat_options: ChatOptions = DEFAULT_CHAT
+    """How the chat template is rendered."""
     channel: bool = False
     """Whether the input is scored after each label; in demonstrations the target block then precedes the input block."""
     format_reasoning: Callable[[str], str] | None = None
@@ -132,7 +135,7 @@ class PromptBlocks:
         if not (text := self._instruction().strip()):
             return self._chat(turns)
         instruction = Piece(text=text, part="instruction")
-        pieces = chat([("system", [instruction]), *turns], self.card.tokenizer)
+        pieces = chat([("system", [instruction]), *turns], self.card.tokenizer, self.chat_options)
         if pieces is not None:
             return pieces
         role, first = turns[0]  # the chat template has no system role
@@ -140,7 +143,7 @@ class PromptBlocks:
         return self._chat(turns)
 
     def _chat(self, turns: Sequence[tuple[str, Sequence[Piece]]]) -> tuple[Piece, ...]:
-        pieces = chat(turns, self.card.tokenizer)
+        pieces = chat(turns, self.card.tokenizer, self.chat_options)
         if pieces is None:
             raise Unsupported(
                 "The model has no chat template that accepts these turns",

@@ -116,7 +116,9 @@ class SelectionContext:
             self.request(rendered.input, reader.verb(example, rendered.stop))
             for (example, _), rendered in zip(contexts, prompts, strict=True)
         ]
-        return [reader.answer(_text(output)) for output in self._query(contexts, requests)]
+        outputs = zip(prompts, self._query(contexts, requests), strict=True)
+        texts = [rendered.answer_text(_text(output)) for rendered, output in outputs]
+        return [None if text is None else reader.answer(text) for text in texts]
 
     def texts(
         self, contexts: Sequence[Context], suffix: Sequence[str], *, max_tokens: int, stop: tuple[str, ...] = ()
@@ -130,14 +132,16 @@ class SelectionContext:
             stop: Stop strings, in addition to the start of a next example.
 
         Returns:
-            The generated text of each context.
+            The generated text of each context, without thoughts; empty if a thought is not closed.
         """
         tokenizer = self.ask.card.tokenizer
+        prompts = self._render(contexts, suffix)
         requests = []
-        for (example, _), rendered in zip(contexts, self._render(contexts, suffix), strict=True):
+        for (example, _), rendered in zip(contexts, prompts, strict=True):
             verb = Generate(max_tokens=max_tokens, stop=(*stop, *self.layout.next_example_stop(example)))
             requests.append(self.request(encode(rendered.pieces, tokenizer), verb))
-        return [*map(_text, self._query(contexts, requests))]
+        outputs = zip(prompts, self._query(contexts, requests), strict=True)
+        return [rendered.answer_text(_text(output)) or "" for rendered, output in outputs]
 
     def request(self, prompt: TextInput, verb: Verb) -> Request:
         """Returns the request for a prompt, with the modifiers that apply to the prompts of rows."""

@@ -6,17 +6,20 @@ demonstrations. Ids and spans are built in one pass.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from promptkit.core.alignment import Extractor, Scorer
-from promptkit.core.errors import TaskError, TemplateError
+from promptkit.core.errors import TaskError, TemplateError, Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.formats import EncoderDecoderFormat, MaskedFormat
 from promptkit.core.inputs import Piece, TextInput
 from promptkit.core.rendered import Rendered
 from promptkit.core.sequences import common_prefix_length
+from promptkit.core.thinking import ThoughtMarkers, has_closing, open_thought
+from promptkit.inputs.text.chat import turn_end
 from promptkit.inputs.text.encoder_decoder import encode_answers
-from promptkit.inputs.text.encoding import continuations, encode, turn_end
+from promptkit.inputs.text.encoding import FRAME, continuations, encode
 from promptkit.inputs.text.masked import mask_slot
 from promptkit.manipulate.prompting.blocks import PLACEHOLDER, REASONING, PromptBlocks
 from promptkit.manipulate.prompting.outline import Outline
@@ -155,7 +158,7 @@ class PromptLayout(PromptBlocks):
         targets = tuple(label + self.block("input", example.inputs) for label in labels) if self.channel else labels
         ids, rescored = continuations(pieces, (*targets, *(labels if self.channel else ())), self.card.tokenizer)
         ids, label_ids = ids[: len(targets)], ids[len(targets) :]
-        closing = turn_end(self.card.tokenizer) if self.ends and self.chat else ()
+        closing = turn_end(self.card.tokenizer, self.chat_options) if self.ends and self.chat else ()
         scored = tuple((*target_ids, *closing) for target_ids in ids)
         return _Encoded(
             pieces=pieces,
@@ -217,6 +220,8 @@ class PromptLayout(PromptBlocks):
                 row=example.id,
                 template=self.template.name,
             )
+        markers = tuple(self.card.tokenizer.thought_markers(self.chat_options)) if self.chat else ()
+        thought, may_think = self._thought(example, encoded, markers) if self.chat else ("", False)
         length, shown = len(encoded.prefix), demonstrations[drop:]
         spans = tuple(replace(span, stop=min(span.stop, length)) for span in encoded.input.spans if span.start < length)
         return Rendered(
@@ -230,4 +235,34 @@ class PromptLayout(PromptBlocks):
             rescored_tokens=encoded.rescored_tokens,
             label_token_counts=encoded.label_token_counts,
             stop=stop,
+            thought=thought,
+            may_think=may_think,
+            thought_markers=markers,
         )
+
+    def _thought(self, example: Example, encoded: _Encoded, markers: tuple[ThoughtMarkers, ...]) -> tuple[str, bool]:
+        """Returns the marker of a thought that the prompt ends in, and whether the model may begin one where labels are scored.
+
+        Raises:
+            Unsupported: Labels would be scored within a thought.
+        """
+        start = "".join(piece.text for piece in self._generation_prompt(encoded.pieces))
+        thought = open_thought(start, markers)
+        if thought and encoded.targets:
+            raise Unsupported(
+                f"The chat template begins the answer with a thought ({thought}), where labels cannot be scored",
+                code="scores-in-thought",
+                got=f"row {example.id}",
+                hint="Use --thinking off (thinking=False in Python) if the model's chat template has this switch, leave out "
+                "--chat, or let the model generate its answer",
+                marker=thought,
+                row=example.id,
+            )
+        off = self.chat_options.thinking is False or has_closing(start, markers)
+        return thought, bool(markers and encoded.targets) and not off
+
+    @staticmethod
+    def _generation_prompt(pieces: Sequence[Piece]) -> list[Piece]:
+        """Returns the pieces of the chat template after the last turn, in which the answer begins."""
+        last = max((index for index, piece in enumerate(pieces) if piece.part not in (FRAME, REASONING)), default=-1)
+        return [piece for piece in pieces[last + 1 :] if piece.part == FRAME]

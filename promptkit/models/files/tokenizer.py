@@ -1,7 +1,11 @@
 """A tokenizer of transformers as a `Tokenizer` of promptkit, which never parses control tokens in a text.
 
 The name of a control token inside a text is encoded as plain text. The tokenizer supports this for tokens that are flagged
-special. For others (`<start_of_image>` of Gemma), the first character of the name is encoded separately from the rest.
+special, so control tokens without this flag (`<start_of_image>` of Gemma) are given it.
+
+A text between two control tokens is encoded between two boundary tokens with the same properties, which are then removed. The
+token ids therefore equal those of the whole chat, for tokenizers that mark only the start of a text and for control tokens that
+absorb white space.
 """
 
 from __future__ import annotations
@@ -12,10 +16,16 @@ from functools import cached_property
 from typing import Any
 
 from promptkit.core.errors import InputError, ModelError
-from promptkit.core.model import Encoding
+from promptkit.core.model import DEFAULT_CHAT, ChatOptions, Encoding
+from promptkit.core.thinking import ThoughtMarkers
+from promptkit.models.files.chat_template import ChatTemplates
 
 _MARKER = re.compile(r"<\|?[^\s<>]+\|?>|\[/?[^\s\[\]]+\]")
 """The form of markers of turns, images and tools; the model's files decide whether a marker is a control token."""
+_BOUNDARY = "\ufdd2"
+"""The character that the names of boundary tokens begin with. Unicode reserves it for internal use by programs."""
+_PLAIN = (False, False, False)
+"""The properties of a boundary that absorbs no white space."""
 
 _TEXT = "a"
 """The text by which the tokens around a text are found."""
@@ -44,7 +54,19 @@ class TransformersTokenizer:
         self._backend.no_padding()  # tokenizer.json may set padding and truncation, as those of sentence encoders do
         self._backend.no_truncation()
         self._added = dict(tokenizer.added_tokens_decoder)  # each access computes it again, slowly
-        self.has_chat: bool = bool(tokenizer.chat_template)
+        self._templates = ChatTemplates(tokenizer)
+        self._boundaries: dict[tuple[bool, bool, bool], str] = {}
+        self._flag_control_tokens()
+
+    @property
+    def has_chat(self) -> bool:
+        """Whether the tokenizer has a chat template."""
+        return bool(self._tokenizer.chat_template)
+
+    def _flag_control_tokens(self) -> None:
+        """Flags all control tokens as special, because the backend always parses other added tokens in a text."""
+        unflagged = [self._added[token_id] for token_id in self.control.values() if not self._added[token_id].special]
+        self._backend.add_special_tokens([_with(token, special=True) for token in unflagged])
 
     @cached_property
     def control(self) -> Mapping[str, int]:
@@ -56,6 +78,11 @@ class TransformersTokenizer:
             for token_id, token in self._added.items()
             if token.special or token.content in special or _is_control_marker(token.content, chat)
         }
+
+    @cached_property
+    def _acting(self) -> frozenset[int]:
+        """The ids of control tokens, without the one that stands for unknown characters of a text."""
+        return frozenset(self.control.values()) - {self._tokenizer.unk_token_id}
 
     @property
     def bos(self) -> tuple[int, ...]:
@@ -113,14 +140,29 @@ class TransformersTokenizer:
         largest = max(used | (set(self._added) - unused) | ({last} - unused - {-1}), default=0)
         return largest, self.name(largest)
 
-    def encode(self, text: str) -> Encoding:
+    def encode(self, text: str, *, after: str | None = None, before: str | None = None) -> Encoding:
         """Encodes a text without adding or parsing special tokens.
 
+        Args:
+            text: The text.
+            after: The control token before the text, "" for another boundary, or None if the text is the start.
+            before: The control token after the text, or None.
+
         Raises:
-            InputError: If the text contains an unpaired surrogate.
+            InputError: If the text contains an unpaired surrogate, or the character that marks boundaries.
         """
+        if _BOUNDARY in text:
+            raise InputError(
+                f"A text contains the character {_BOUNDARY!a}, which Unicode reserves for internal use by programs",
+                code="boundary-character",
+                got=ascii(text[:60]),
+                hint="Remove that character from the text",
+                text=ascii(text[:60]),
+            )
+        first = "" if after is None else self._boundary(after)
+        last = "" if before is None else self._boundary(before)
         try:
-            encoding = self._backend.encode(text, add_special_tokens=False)
+            encoding = self._backend.encode(f"{first}{text}{last}", add_special_tokens=False)
         except TypeError:
             raise InputError(
                 "A text contains an unpaired surrogate, which cannot be tokenized",
@@ -129,9 +171,17 @@ class TransformersTokenizer:
                 hint="Remove that character from the text",
                 text=ascii(text[:60]),
             ) from None
-        if self._unflagged.isdisjoint(encoding.ids):
-            return Encoding(ids=tuple(encoding.ids), starts=_starts(encoding.offsets))
-        return self._escape(text, encoding)
+        ids, offsets = encoding.ids, encoding.offsets
+        kept = slice(1 if first else 0, len(ids) - 1 if last else None)
+        found = Encoding(ids=tuple(ids[kept]), starts=_starts(offsets[kept], len(first), len(first) + len(text)))
+        cuts = [start + 1 for token, start in zip(found.ids, found.starts, strict=True) if token in self._acting]
+        return self._divided(text, cuts[0], after, before) if cuts and cuts[0] < len(text) else found
+
+    def _divided(self, text: str, cut: int, after: str | None, before: str | None) -> Encoding:
+        """Encodes a text in two parts, because its vocabulary contains the name of a control token there as a word."""
+        left = self.encode(text[:cut], after=after, before="")
+        right = self.encode(text[cut:], after="", before=before)
+        return Encoding(ids=left.ids + right.ids, starts=left.starts + tuple(cut + start for start in right.starts))
 
     def name(self, token_id: int) -> str:
         """Returns the spelling of a token in the vocabulary."""
@@ -141,33 +191,52 @@ class TransformersTokenizer:
         """Returns the text of token ids, with control tokens and without cleaning up spaces."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    def chat(self, turns: Sequence[tuple[str, str]]) -> str | None:
-        """Renders (role, content) turns with the chat template; returns None if it refuses them, such as a system role."""
-        if not self.has_chat:
-            return None
-        import jinja2
+    def texts(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Returns the text of every token id after another token, and of every token id alone.
 
-        messages = [{"role": role, "content": content} for role, content in turns]
-        try:
-            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-        except jinja2.TemplateError:
-            return None
+        Some tokenizers drop the leading space of a token that is decoded alone.
+        """
+        count = max(self._backend.get_vocab(with_added_tokens=True).values()) + 1
+        anchor = self._backend.encode("a", add_special_tokens=False).ids[-1]
+        before = len(self.decode([anchor]))
+        after = self._backend.decode_batch([[anchor, token] for token in range(count)], skip_special_tokens=False)
+        alone = self._backend.decode_batch([[token] for token in range(count)], skip_special_tokens=False)
+        return [text[before:] for text in after], alone
 
-    @cached_property
-    def _unflagged(self) -> frozenset[int]:
-        """Control tokens that the backend always parses in a text, because they are not flagged special."""
-        return frozenset(token_id for token_id in self.control.values() if not self._added[token_id].special)
+    def chat(self, turns: Sequence[tuple[str, str]], options: ChatOptions = DEFAULT_CHAT) -> str | None:
+        """Renders (role, content) turns with the chat template; returns None if it refuses them, such as a system role.
 
-    def _escape(self, text: str, encoding: Any) -> Encoding:
-        """Encodes a text again, split after the first character of each control token in it."""
-        ids: list[int] = []
-        starts: list[int] = []
-        cuts = [begin + 1 for token, (begin, _) in zip(encoding.ids, encoding.offsets, strict=True) if token in self._unflagged]
-        for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
-            part = self._backend.encode(text[begin:end], add_special_tokens=False)
-            ids += part.ids
-            starts += [begin + start for start in _starts(part.offsets)]
-        return Encoding(ids=tuple(ids), starts=tuple(starts))
+        Raises:
+            Unsupported: As for `Tokenizer.chat`.
+        """
+        return self._templates.render(turns, options) if self.has_chat else None
+
+    def thought_markers(self, options: ChatOptions = DEFAULT_CHAT) -> Sequence[ThoughtMarkers]:
+        """Returns the markers of thoughts that the chat template declares; empty if the model does not think."""
+        return self._templates.thought_markers(options) if self.has_chat else ()
+
+    def _boundary(self, control: str) -> str:
+        """Returns the name of a token that bounds a text as a control token does, and that is not flagged special."""
+        token = self._added.get(self.control.get(control, -1))
+        properties = _PLAIN if token is None else (token.lstrip, token.rstrip, token.normalized)
+        if properties not in self._boundaries:
+            from tokenizers import AddedToken
+
+            name = f"{_BOUNDARY}{len(self._boundaries)}{_BOUNDARY}"
+            left, right, normalized = properties
+            added = AddedToken(name, lstrip=left, rstrip=right, normalized=normalized, special=False)
+            self._backend.add_tokens([added])
+            found = self._backend.encode(name, add_special_tokens=False).ids == [self._backend.token_to_id(name)]
+            self._boundaries[properties] = name if found else ""  # a normalizer can remove the name
+        return self._boundaries[properties]
+
+
+def _with(token: Any, *, special: bool) -> Any:
+    """Returns a copy of an added token with another flag."""
+    from tokenizers import AddedToken
+
+    properties = {name: getattr(token, name) for name in ("single_word", "lstrip", "rstrip", "normalized")}
+    return AddedToken(token.content, special=special, **properties)
 
 
 def _around(plain: Sequence[int], framed: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -183,14 +252,19 @@ def _is_control_marker(name: str, chat_template: str) -> bool:
     return _MARKER.fullmatch(name) is not None and (name in chat_template or image_or_turn)
 
 
-def _starts(offsets: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+def _starts(offsets: Sequence[tuple[int, int]], first: int, stop: int) -> tuple[int, ...]:
     """Returns where the text of each token begins, its leading space included, which some tokenizers leave out of offsets.
 
     The byte tokens of one character all begin at that character.
+
+    Args:
+        offsets: The offsets of the tokens.
+        first: The offset of the first character of the text.
+        stop: The offset after its last character.
     """
     starts: list[int] = []
-    end = 0
-    for begin, stop in offsets:
-        starts.append(max(min(begin, end), starts[-1] if starts else 0))
-        end = max(end, stop)
-    return tuple(starts)
+    end = first
+    for begin, token_end in offsets:
+        starts.append(min(max(min(begin, end), starts[-1] if starts else first), max(first, stop - 1)))
+        end = max(end, token_end)
+    return tuple(start - first for start in starts)

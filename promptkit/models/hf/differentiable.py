@@ -57,6 +57,7 @@ class TorchScores:
                 "Requests that are trained together must have the same learned vectors, prefixes and edits",
                 code="mixed-interventions",
                 hint="Train on each group of such requests separately",
+                requests=len(requests),
             )
         self._forward, self._requests = forward, requests
         self._checkpointing, self._precision = checkpointing, precision

@@ -24,7 +24,6 @@ from promptkit.models.files.device import device_of
 from promptkit.models.files.pretrained import caps_attention_logits, card, end_tokens, load_weights, read_config, read_tokenizer
 from promptkit.models.files.source import resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
-from promptkit.models.finite import check_finite
 from promptkit.models.hf.attention_heads import AttentionHeads
 from promptkit.models.hf.backends import CausalBackend, backend_of, reporting_failure
 from promptkit.models.hf.differentiable import TorchScores
@@ -153,7 +152,6 @@ class TransformersModel(BaseEngine):
                 if prefix is None:
                     prefix = self._prefill(plan, [requests[i] for i in indices])
                 outputs = self._answer_or_split([requests[i] for i in batch_indices], batch.reuse, prefix)
-                check_finite(outputs, self.name)
                 yield batch_indices, tuple(outputs)
 
     def differentiable(

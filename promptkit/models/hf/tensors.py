@@ -152,7 +152,9 @@ def prefix_of(layers: KeyValues) -> KVPrefix[Array]:
         Unsupported: If there are none, or the layers do not have the same shape.
     """
     if not layers:
-        raise Unsupported("This model does not return keys and values", code="no-keys-values", hint="Use another model")
+        raise Unsupported(
+            "This model does not return keys and values", code="no-keys-values", hint="Use another model", layers=0
+        )
     shapes = {pair[0].shape for pair in layers.values()}
     if len(shapes) != 1 or any(key.shape != value.shape for key, value in layers.values()):
         raise Unsupported(

@@ -19,19 +19,24 @@ from promptkit.core.requests import Generate, GenerateOutput, Output, Read, Requ
 from promptkit.models.base import BaseEngine
 from promptkit.models.files.pretrained import read_tokenizer
 from promptkit.models.files.source import resolve
+from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.http.capabilities import ServerCapabilities, probe
 from promptkit.models.http.chat import CharacterTokenizer
 from promptkit.models.http.client import Server, ServerSettings
 from promptkit.models.http.completions import Completions
 from promptkit.models.http.counts import ResponseCounts
+from promptkit.models.http.exchange import Exchange
+from promptkit.models.http.protocol import CONSTRAINTS
 from promptkit.models.http.replies import LabelReplies
+from promptkit.models.http.tokens import TokenTable
 from promptkit.models.one_token import output_of, queries_of
 
 MAX_NAMED_IDS = 128
 """vLLM's maximum number of tokens that one request can name."""
 UNLIMITED = 1 << 20
 """The context length, and the number of tokens per query, where the server has no known limit."""
-PROBE_TEXT = "The capital of France is"
+PROBE_TEXT = "The capital of Österreich (est. 976) isn't 東京; it is"
+"""A text that different tokenizers encode as different numbers of tokens."""
 
 
 class HttpModel(BaseEngine):
@@ -97,12 +102,18 @@ class HttpModel(BaseEngine):
         return probe(self._server, self._model, ids, PROBE_TEXT)
 
     @cached_property
+    def _exchange(self) -> Exchange:
+        return Exchange(self._server, self._capabilities.form, self._counts)
+
+    @cached_property
     def _completions(self) -> Completions:
-        return Completions(self._server, self._model, self._capabilities, self._tokenizer, self._counts)
+        tokenizer = self._tokenizer
+        table = TokenTable(tokenizer) if isinstance(tokenizer, TransformersTokenizer) else None
+        return Completions(self._exchange, self._model, self._capabilities, tokenizer, table)
 
     @cached_property
     def _replies(self) -> LabelReplies:
-        return LabelReplies(self._server, self._model, self._capabilities, self._tokenizer, self._counts)
+        return LabelReplies(self._exchange, self._model, self._capabilities, self._tokenizer)
 
     def identity(self) -> Mapping[str, object]:
         """Returns the server's address, the model's name there, the tokenizer's hash and the server's capabilities."""
@@ -116,7 +127,9 @@ class HttpModel(BaseEngine):
 
     def notes(self) -> Sequence[str]:
         """Returns how many requests and tokens were sent, and what the server did not answer exactly."""
-        return [self._server.usage(), *self._counts.notes(top=self._capabilities.top)]
+        constraint = CONSTRAINTS.get(self._capabilities.constrained, "")
+        top = self._capabilities.top
+        return [self._server.usage(), *self._counts.notes(top=top, constraint=constraint, model=self._model)]
 
     def load(self) -> None:
         """Finds out what the server supports."""

@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log, log1p
+from typing import Any
 
 from promptkit.core.inputs import TextInput
 from promptkit.core.model import Tokenizer
+from promptkit.core.named_labels import named_label
 from promptkit.core.requests import Score, ScoreOutput
+from promptkit.core.thinking import without_thoughts
 from promptkit.models.http.capabilities import ServerCapabilities
-from promptkit.models.http.chat import messages_of
-from promptkit.models.http.client import Server
-from promptkit.models.http.counts import ResponseCounts
-from promptkit.models.http.protocol import constraint_body, parse_reply, reply_text
+from promptkit.models.http.chat import messages_of, template_arguments
+from promptkit.models.http.client import Refused
+from promptkit.models.http.exchange import Exchange
+from promptkit.models.http.forms import NEUTRAL
+from promptkit.models.http.protocol import Constraint, constraint_body, end_reason, is_withheld, parse_reply, reply_text
 
 REST = 1e-6
 """Probability of each label that the reply does not name: the server returns none."""
 REPLY_TOKENS = 32
-"""Maximum number of tokens of a reply that names a label."""
+"""Maximum number of tokens of a reply, in addition to those of the longest label."""
+REASONING_TOKENS = 4096
+"""Maximum number of tokens of a reply that is requested again because a reasoning took all of the first one's tokens."""
 
 
 class LabelReplies:
     """Labels read from the chat replies of one model at a server."""
 
-    def __init__(
-        self, server: Server, model: str, capabilities: ServerCapabilities, tokenizer: Tokenizer, counts: ResponseCounts
-    ) -> None:
-        self._server = server
+    def __init__(self, exchange: Exchange, model: str, capabilities: ServerCapabilities, tokenizer: Tokenizer) -> None:
+        self._exchange = exchange
+        self._server = exchange.server
+        self._counts = exchange.counts
         self._model = model
         self._constrained = capabilities.constrained
         self._tokenizer = tokenizer
-        self._counts = counts
 
     def score(self, prompt: TextInput, verb: Score) -> ScoreOutput:
         """Returns log-probabilities near 0 for the label that the reply names, or equal ones if it names none."""
         words = [self._tokenizer.decode(ids).strip() for ids in verb.continuations]
-        body = {"model": self._model, "messages": messages_of(prompt.ids), "max_tokens": REPLY_TOKENS, "temperature": 0}
-        response = self._server.post("/chat/completions", {**body, **constraint_body(self._constrained, words)})
-        named = label_in(parse_reply(self._constrained, reply_text(self._server, response)), words)
+        named = self._named_label(prompt, words)
         self._counts.add_reply(names_label=named is not None)
         rows = []
         for place, ids in enumerate(verb.continuations):
@@ -46,12 +48,29 @@ class LabelReplies:
             rows.append((logprob, *[0.0] * (len(ids) - 1)))
         return ScoreOutput(logprobs=tuple(rows))
 
+    def _named_label(self, prompt: TextInput, words: Sequence[str]) -> int | None:
+        """Returns the index of the label that the reply names, or None."""
+        longest = max(len(word.encode()) for word in words)  # no token is shorter than a byte
+        body = {"model": self._model, "max_tokens": REPLY_TOKENS + longest, "temperature": 0, **NEUTRAL}
+        body |= {"messages": messages_of(prompt.ids), **template_arguments(prompt.ids)}
+        response, constrained = self._reply(body, words)
+        reply = reply_text(self._server, response)
+        if end_reason(response) == "length" and not (without_thoughts(reply) or "").strip():
+            response, constrained = self._reply({**body, "max_tokens": REASONING_TOKENS}, words)
+            reply = reply_text(self._server, response)
+        self._counts.add_withheld(is_withheld(response))
+        if constrained:
+            answer = parse_reply(constrained, (without_thoughts(reply) or "").strip())
+            if answer in words:
+                return words.index(answer)
+        return named_label(reply, words)
 
-def label_in(reply: str, words: Sequence[str]) -> int | None:
-    """Returns the index of the word that occurs first in a reply, the longest of those at one place, or None."""
-    found = []
-    for place, word in enumerate(words):
-        match = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", reply, re.IGNORECASE)
-        if match is not None:
-            found.append((match.start(), -len(word), place))
-    return min(found)[2] if found else None
+    def _reply(self, body: Mapping[str, Any], words: Sequence[str]) -> tuple[dict[str, object], Constraint]:
+        """Returns the response to a request that restricts the reply to the words, if the server allows that for them."""
+        if self._constrained:
+            try:
+                extra = constraint_body(self._constrained, words)
+                return self._exchange.post("/chat/completions", body, **extra), self._constrained
+            except Refused:  # such as too many or too long labels
+                self._counts.add_unconstrained()
+        return self._exchange.post("/chat/completions", body), ""

@@ -202,23 +202,33 @@ class VllmModel(BatchedEngine):
         Each sample is a separate request, because the seeds of vLLM's n samples overlap with those of neighboring seeds.
         """
         texts = texts_of(requests)
-        parameters = [self._sampling_parameters(text) for text in texts]
-        results = self._generate([requests[text.request].input for text in texts], parameters)
-        for text, result in zip(texts, results, strict=True):
-            for token in result.outputs[0].token_ids:  # promptkit decides where a text ends, the same for every engine
-                if text.generation is None:
-                    text.add(token, self._tokenizer, self._ends)
+        reasons = self._write_texts(texts, requests, stop=True)
+        # vLLM stopped these at a stop string that does not count, such as a newline at the start
+        unfinished = [text for text, reason in zip(texts, reasons, strict=True) if text.generation is None and reason == "stop"]
+        self._write_texts(unfinished, requests, stop=False)
+        for text in texts:
             text.finish()
         return outputs_of(texts, len(requests))
 
-    def _sampling_parameters(self, text: Text) -> SamplingParams:
+    def _write_texts(self, texts: Sequence[Text], requests: Sequence[Request], *, stop: bool) -> list[str | None]:
+        """Writes texts from their start, and returns why vLLM ended each; `stop` is whether vLLM ends them at stop strings."""
+        parameters = [self._sampling_parameters(text, stop=stop) for text in texts]
+        results = self._generate([requests[text.request].input for text in texts], parameters)
+        for text, result in zip(texts, results, strict=True):
+            text.ids.clear()
+            for token in result.outputs[0].token_ids:  # promptkit decides where a text ends, the same for every engine
+                if text.generation is None:
+                    text.add(token, self._tokenizer, self._ends)
+        return [result.outputs[0].finish_reason for result in results]
+
+    def _sampling_parameters(self, text: Text, *, stop: bool) -> SamplingParams:
         from vllm import SamplingParams
 
         return SamplingParams(
             max_tokens=text.verb.max_tokens,
             temperature=text.verb.temperature,
             seed=sampling_seed(text.verb.seed, text.sample) if text.verb.temperature else None,
-            stop=list(text.verb.stop),
+            stop=list(text.verb.stop) if stop else [],
             stop_token_ids=sorted(self._ends),
             skip_special_tokens=False,
         )

@@ -78,6 +78,7 @@ def _check_arguments(extra: Mapping[str, object]) -> None:
             code="trust-remote-code",
             got="trust_remote_code in engine_args",
             hint="Leave it out, and use a model whose architecture is part of vLLM",
+            argument="trust_remote_code",
         )
 
 

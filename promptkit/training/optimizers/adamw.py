@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from promptkit.core.arguments import checked
 from promptkit.core.arrays import Array
 from promptkit.core.errors import InputError
-from promptkit.core.registry import checked
 from promptkit.manipulate.learned.tensors import to_array, to_tensor
 from promptkit.training.checkpoint import TrainingState
 from promptkit.training.optimizers.base import Objective, Rates, Step

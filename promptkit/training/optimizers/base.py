@@ -1,4 +1,4 @@
-"""The protocols between a training and its optimizers."""
+"""The protocols between a training run and its optimizers."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class Optimizer(Protocol):
     """Whether it searches token ids instead of changing real numbers."""
 
     def begin(self, state: TrainingState, seed: int) -> Step:
-        """Returns the function that does the steps of a training.
+        """Returns the function that does the steps of a training run.
 
         A step depends only on `state` and `seed`, so that a resumed training equals an uninterrupted one. It updates
         `state.parameters`, and keeps everything that the next step depends on in `state.optimizer_state`.
 
         Args:
-            state: The state of the training, at its start or read from a checkpoint.
+            state: The state of the training run, at its start or read from a checkpoint.
             seed: The seed of everything that is drawn.
         """
         ...

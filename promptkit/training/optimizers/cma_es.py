@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from promptkit.core.arguments import checked
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError, TrainingError
-from promptkit.core.registry import checked
 from promptkit.core.seeding import generator, number
 from promptkit.training.checkpoint import TrainingState
 from promptkit.training.optimizers.base import Objective, Parameters, Rates, Step

@@ -16,10 +16,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from promptkit.core.arguments import checked
 from promptkit.core.arrays import as_array
 from promptkit.core.errors import InputError
 from promptkit.core.hashing import sha256
-from promptkit.core.registry import checked
 from promptkit.training.checkpoint import TrainingState
 from promptkit.training.optimizers.base import Objective, Parameters, Rates, Step
 

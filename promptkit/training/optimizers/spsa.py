@@ -18,9 +18,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from promptkit.core.arguments import checked
 from promptkit.core.arrays import Array, as_array
 from promptkit.core.errors import InputError
-from promptkit.core.registry import checked
 from promptkit.core.seeding import generator
 from promptkit.training.checkpoint import TrainingState
 from promptkit.training.optimizers.base import Objective, Rates, Step

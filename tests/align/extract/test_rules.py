@@ -163,3 +163,51 @@ def test_invalid_settings_are_refused(settings, code, fields):
 def test_invalid_pattern_is_refused():
     with refused(InputError, "invalid-pattern", pattern="("):
         pk.extract.pattern(regex="(")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I would say A or B", None),
+        ("I would say A or B.", None),
+        ("A or B", None),
+        ("(A) or (B)", None),
+        ("A, B", None),
+        ("It could be A. It could be B.", None),
+        ("(A) fits. (B) fits too.", None),
+        ("Either A or B fits, so B.", "B"),
+        ("Options (A) and (B) are tempting. It must be (C)", "C"),
+        ("A and C are wrong. So B.", "B"),
+        ("A/B", None),
+        ("A\nB", None),
+        ("I considered (A), (B) and (C) carefully, but only (D) fits.", "D"),
+        ("Between A and B, I choose B.", "B"),
+        ("B, not A.", "B"),
+        ("**B**\n\nA is wrong because ...", "B"),
+        ("B\n\n(A) is wrong since it barks. (C) is also wrong.", "B"),
+        ("A", "A"),
+        ("I'd go with C, although D is close.", "C"),
+        ("Option A: red. Option B: blue.", None),
+        ("It rests on vitamin C. So B.", "B"),
+        ("(B) blue, as (A) red is excluded.", "B"),
+        ("A) wrong\nB) right\nThe correct answer: B", "B"),
+        ("Not A. Not C. It's B.", "B"),
+        ("A seems right. Actually, B.", "B"),
+        ("Possibly A or maybe B", None),
+        ("A or B, most likely B.", "B"),
+        ("So A or B.", None),
+        ("I choose A or B.", None),
+        ("B. A dog is wrong.", "B"),
+        ("C because A and B are too small.", "C"),
+        ("I choose B, A is wrong.", "B"),
+        ("(A) red, (B) blue", None),
+        ("It is either (A) or (B).", None),
+        ("A and B are both correct.", None),
+        ("B is correct, A is not.", "B"),
+        ("I am torn: A? B?", None),
+        ("C.", "C"),
+        ("I think C", "C"),
+    ],
+)
+def test_option_is_the_conclusion_or_the_only_option_named(text: str, expected: str | None) -> None:
+    assert pk.extract.option(letters="ABCD").answer(text) == expected

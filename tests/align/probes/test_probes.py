@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import rel_entr, softmax
 from sklearn.linear_model import LogisticRegression
@@ -103,28 +103,36 @@ def test_folds_are_disjoint_and_stratified(gold):
 # ---- linear probe -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("labels", "rows", "width"), [(2, 30, 5), (4, 40, 6), (3, 12, 50), (2, 8, 40)])
-def test_probe_equals_logistic_regression_of_standardized_features(labels, rows, width):
+def fit_reference(features, gold, strength):
+    """Standardizes with numpy, without a rotation, and fits scikit-learn's logistic regression with a tight tolerance."""
+    mean, deviation = features.mean(0), features.std(0)
+    reference = LogisticRegression(C=strength, max_iter=10_000, tol=1e-9).fit((features - mean) / deviation, gold)
+    return lambda queries: reference.predict_proba((queries - mean) / deviation)
+
+
+@pytest.mark.parametrize("strength", [0.1, 10.0])
+@pytest.mark.parametrize(("labels", "rows", "width"), [(2, 30, 5), (4, 40, 6), (3, 12, 50), (2, 8, 40), (6, 60, 300)])
+def test_probe_equals_logistic_regression_of_standardized_features(labels, rows, width, strength):
     features, gold = make_rows(np.random.default_rng(0), labels, rows, width)
     queries = np.random.default_rng(1).normal(size=(20, width))
-    mean, deviation = features.mean(0), features.std(0)
-    reference = LogisticRegression(C=0.1, max_iter=5000, tol=1e-8).fit((features - mean) / deviation, gold)
-    scores = fit_probe(features, gold, labels, (0.1,))(queries)
-    np.testing.assert_allclose(softmax(scores, axis=1), reference.predict_proba((queries - mean) / deviation), atol=1e-4)
+    scores = fit_probe(features, gold, labels, (strength,))(queries)
+    np.testing.assert_allclose(softmax(scores, axis=1), fit_reference(features, gold, strength)(queries), atol=1e-4)
 
 
-def test_strength_with_lowest_cross_validated_log_loss_is_chosen():
-    features, gold = make_rows(np.random.default_rng(2), 3, 45, 4)
-    strengths = (1e-3, 1e-1, 10.0)
-
-    def loss(strength):
-        total = 0.0
+@pytest.mark.parametrize("width", [4, 60])
+def test_strength_with_lowest_cross_validated_log_loss_is_chosen(width):
+    features, gold = make_rows(np.random.default_rng(2), 3, 45, width)
+    losses = dict.fromkeys((1e-3, 1e-1, 10.0), 0.0)
+    for strength in losses:
         for train, held_out in StratifiedKFold(FOLDS).split(features, gold):
-            shares = softmax(fit_probe(features[train], gold[train], 3, (strength,))(features[held_out]), axis=1)
-            total -= np.log(shares[np.arange(len(held_out)), gold[held_out]]).sum()
-        return total
-
-    assert fit_probe(features, gold, 3, strengths).strength == min(strengths, key=loss)
+            shares = fit_reference(features[train], gold[train], strength)(features[held_out])
+            losses[strength] -= np.log(shares[np.arange(len(held_out)), gold[held_out]]).sum()
+    strength = min(losses, key=losses.__getitem__)
+    for order in (1, -1):
+        probe = fit_probe(features, gold, 3, [*losses][::order])
+        assert probe.strength == strength
+        assert probe.validation_loss == pytest.approx(losses[strength], rel=1e-4)
+    np.testing.assert_array_equal(probe.weights, fit_probe(features, gold, 3, (strength,)).weights)
 
 
 @given(seeds, st.integers(2, 6), st.integers(1, 9))
@@ -282,6 +290,7 @@ def test_log_odds_are_finite_for_extreme_probabilities_and_missing_labels(genera
 
 @pytest.mark.parametrize("name", ["linear", "hidden", "prototypical"])
 @pytest.mark.parametrize("informative", LAYERS)
+@settings(max_examples=10)
 @given(seeds, st.integers(2, 4))
 def test_informative_layer_is_chosen(name, informative, generator, labels):
     technique = build("calibration", CALIBRATIONS, name)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from promptkit.core.errors import ModelError, PromptkitError, TemplateError
 from promptkit.core.inputs import Piece
-from promptkit.inputs.text.encoding import chat, continuations, encode, framed, turn_end
+from promptkit.inputs.text.encoding import continuations, encode, framed
 from promptkit.models.fake import ByteTokenizer
 from tests.support.errors import refused
 
@@ -204,9 +204,9 @@ def test_a_long_prompt_is_not_encoded_again_for_each_target():
     class Counting(ByteTokenizer):
         characters = 0
 
-        def encode(self, text):
+        def encode(self, text, **context):
             self.characters += len(text)
-            return super().encode(text)
+            return super().encode(text, **context)
 
     tokenizer = Counting()
     continuations([query("ab " * 3333)], [f" {number}" for number in range(50)], tokenizer)
@@ -244,59 +244,3 @@ def test_continuations_of_a_prompt_with_many_final_digits_equal_a_full_encoding(
     tokenizer = merging([("0", "9")], split=r"\p{N}{1,3}")
     pieces = [query("0" * 27)]
     assert continuations(pieces, ["9"], tokenizer) == naive_continuations(pieces, ["9"], tokenizer)
-
-
-# ---- chat -------------------------------------------------------------------------------------------
-
-
-def turns_of(contents):
-    roles = ["user", "assistant"] * len(contents)
-    return [(role, [Piece(text=text, part=f"turn {n}")]) for n, (role, text) in enumerate(zip(roles, contents, strict=False))]
-
-
-@given(st.lists(plain | hostile | st.just("PROMPTKIT-SLOT-0001-"), min_size=1, max_size=5))
-def test_the_chat_template_is_split_exactly_for_any_content(tokenizer, contents):
-    pieces = chat(turns_of(contents), tokenizer)
-    roles = [role for role, _ in turns_of(contents)]
-    assert "".join(piece.text for piece in pieces) == tokenizer.chat(list(zip(roles, contents, strict=True)))
-    shown = [(piece.part, piece.text) for piece in pieces if piece.part != "frame"]
-    assert shown == [(f"turn {n}", text) for n, text in enumerate(contents) if text]
-    assert [piece.text for piece in pieces if piece.control] == ["<bos>", *["<turn>", "<end>"] * len(contents), "<turn>"]
-    acting = [token for token in encode(pieces, tokenizer).ids if token in tokenizer.control.values()]
-    assert len(acting) == 2 + 2 * len(contents)
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        pytest.param(lambda turns: None, id="refuses the turns"),
-        pytest.param(lambda turns: "".join(text for _, text in turns[1:]), id="leaves one out"),
-        pytest.param(lambda turns: "".join(text + text for _, text in turns), id="shows each twice"),
-        pytest.param(lambda turns: "".join(text for _, text in reversed(turns)), id="turns them round"),
-        pytest.param(lambda turns: "".join(text.lower() for _, text in turns), id="changes them"),
-    ],
-)
-def test_a_chat_template_that_drops_repeats_or_reorders_turns_is_not_used(template):
-    tokenizer = ByteTokenizer()
-    tokenizer.chat = template
-    assert chat(turns_of(["one", "two"]), tokenizer) is None
-
-
-@given(st.lists(st.sampled_from(["<turn>", "<turn>x>", "<<turn>", "a", "\n"]), max_size=6).map("".join))
-def test_the_longest_control_token_is_found_in_a_chat_template(frame):
-    tokenizer = ByteTokenizer()
-    tokenizer.control = {"<turn>": 257, "<turn>x>": 258}
-    tokenizer.chat = lambda turns: frame + turns[0][1]
-    pieces = chat(turns_of(["hello"]), tokenizer)
-    assert "".join(piece.text for piece in pieces) == frame + "hello"
-    assert [p.text for p in pieces if p.control].count("<turn>x>") == frame.count("<turn>x>")
-    assert not any(name in piece.text for piece in pieces if not piece.control for name in tokenizer.control)
-
-
-@pytest.mark.parametrize(("said", "end"), [("{}<end>\n", (258,)), ("{}\n<end>", ()), ("{}", ())])
-def test_the_turn_end_is_the_control_token_after_an_answer(said, end):
-    tokenizer = ByteTokenizer()
-    tokenizer.chat = lambda turns: "<bos>" + "".join(said.format(content) for _, content in turns)
-    assert turn_end(tokenizer) == end
-    tokenizer.chat = lambda turns: None
-    assert turn_end(tokenizer) == ()

@@ -172,7 +172,7 @@ def test_a_reasoning_is_joined_unchanged_with_single_spaces(trigger, reasoning, 
 def test_invalid_settings_of_a_chain_of_thought_are_refused(cot, keywords, code):
     with refused(InputError, code, cot=cot.name, **keywords):
         cot(**keywords)
-    with refused(InputError, "not-an-instance", keywords=("cot",)):
+    with refused(InputError, "not-an-instance", of="a prompt", keyword="cot"):
         pk.Prompt(QUESTION, cot=cot)
 
 

@@ -133,9 +133,10 @@ def test_a_different_seed_draws_different_demonstrations(bind_selector, pool, se
 
 
 @pytest.mark.parametrize("selector", [random, random_each])
-def test_every_row_of_the_pool_is_drawn_equally_often(bind_selector, pool, selector):
-    draws = Counter(row.id for seed in range(600) for row in bind_selector(selector, pool, 5, seed)(UNSEEN))
-    expected = 600 * 5 / len(pool)  # standard deviation about 9
+def test_every_row_of_the_pool_is_drawn_equally_often(bind_selector, make_rows, selector):
+    pool = make_rows(12, LABELS)
+    draws = Counter(row.id for seed in range(300) for row in bind_selector(selector, pool, 6, seed)(UNSEEN))
+    expected = 300 * 6 / len(pool)  # standard deviation about 9
     assert all(abs(draws[row.id] - expected) < 45 for row in pool)
 
 

@@ -78,7 +78,7 @@ def test_initial_output_has_the_scale_of_the_vectors_and_equals_them_with_a_resi
 
 @each_kind
 def test_every_parameter_gets_a_gradient_and_seeds_differ(kind: Any) -> None:
-    parameters = perturbed(initial_network(kind, initial_vectors(3, 4), width=5, seed=0))
+    parameters = perturbed(initial_network(kind, initial_vectors(2, 3), width=2, seed=0))
     weights = {name: tensor.double().requires_grad_() for name, tensor in tensors(parameters).items()}
     names = [*weights]
     assert torch.autograd.gradcheck(

@@ -19,9 +19,9 @@ from promptkit.core.inputs import Span, TextInput
 from promptkit.core.manipulation import BindContext
 from promptkit.core.rendered import Rendered
 from promptkit.manipulate.compose import composed
+from promptkit.manipulate.learned.base_model import base_of
 from promptkit.manipulate.learned.placement import splice
 from promptkit.models.client import CachedModel
-from promptkit.predictor.compatibility import base_of
 from tests.support.errors import refused
 from tests.support.tiny import save
 

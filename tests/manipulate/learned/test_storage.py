@@ -172,10 +172,10 @@ def test_any_change_of_the_manifest_is_detected(tmp_path: Path, metadata: dict[s
 
 def test_the_error_for_several_manipulations_lists_the_options_to_type(tmp_path: Path) -> None:
     for number in (1, 2, 10):
-        save(learned(np.ones((2, 3))), tmp_path / "a training" / f"{number}-soft")
-    folders = tuple(str(tmp_path / "a training" / place) for place in ("1-soft", "2-soft", "10-soft"))
-    with refused(CheckpointError, "several-checkpoints", folder=str(tmp_path / "a training"), folders=folders) as raised:
-        load_manipulation(tmp_path / "a training")
+        save(learned(np.ones((2, 3))), tmp_path / "a training run" / f"{number}-soft")
+    folders = tuple(str(tmp_path / "a training run" / place) for place in ("1-soft", "2-soft", "10-soft"))
+    with refused(CheckpointError, "several-checkpoints", folder=str(tmp_path / "a training run"), folders=folders) as raised:
+        load_manipulation(tmp_path / "a training run")
     assert " ".join(f"--prompt '{folder}'" for folder in folders) in str(raised.value)  # as they are typed
 
 

@@ -17,12 +17,12 @@ from promptkit.core.manipulation import BindContext
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Request, Score
 from promptkit.manipulate.compose import composed
+from promptkit.manipulate.learned.base_model import base_of
 from promptkit.manipulate.learned.storage import load_manipulation, read_manifest
 from promptkit.manipulate.learned.storage import save as save_manipulation
 from promptkit.manipulate.learned.trigger_tokens import token_ids
 from promptkit.manipulate.learned.vocabulary import non_text_ids
 from promptkit.models.client import CachedModel
-from promptkit.predictor.compatibility import base_of
 from promptkit.training.black_box import BlackBoxLosses
 from promptkit.training.config import TrainingConfig
 from promptkit.training.dataset import TrainingData

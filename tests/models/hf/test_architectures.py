@@ -315,12 +315,17 @@ def test_architecture(kind: str, tmp_path: Path, rows: dict[str, str], request: 
     cells = [cell(check, model, reference) for check in CHECKS.values()]
     shared = ", ".join(note.removeprefix("no shared prefixes: ") for note in model.notes())
     rows[kind] = f"| {kind} | {f'no: {shared}' if shared else 'yes'} | {' | '.join(cells)} |"
+    if "not a causal language model" in cells[0] and VERSION not in DOCUMENT.read_text("utf-8"):
+        pytest.skip("this version of transformers computes it wrongly, as 5.16 does Doge with its default attention")
     assert cells[0] == "works"
     if not request.config.getoption("--update-architectures"):
         lines = DOCUMENT.read_text("utf-8").splitlines()
         (documented,) = (line for line in lines if line.startswith(f"| {kind} |"))
-        same_version = VERSION in lines  # other versions take packed attention in other architectures
-        assert documented.split(" | ")[0 if same_version else 2 :] == rows[kind].split(" | ")[0 if same_version else 2 :]
+        if VERSION in lines:
+            assert rows[kind] == documented, "make architectures"
+        else:  # another version takes packed attention in other architectures, and may fail in another way
+            verbs = [[each.startswith("works") for each in row.split(" | ")[2:]] for row in (rows[kind], documented)]
+            assert verbs[0] == verbs[1]
 
 
 def test_the_table_has_every_architecture_once(request: pytest.FixtureRequest) -> None:

@@ -14,6 +14,7 @@ from promptkit.core.arrays import as_array
 from promptkit.core.errors import CheckpointError, ModelError, Unsupported
 from promptkit.core.inputs import HiddenEdit, TextInput
 from promptkit.core.requests import Generate, Read, Request, Score
+from promptkit.models.client import CachedModel
 from promptkit.models.hf.verify import _probes
 from tests.support.errors import refused
 from tests.support.folders import SIZES, llama, read, save_model, score
@@ -233,9 +234,9 @@ def test_not_a_number_for_one_token(tmp_path: Path, verb: Any, attention: Any) -
         source.model.embed_tokens.weight[300] = torch.nan
     source.save_pretrained(tmp_path)
     model = pk.load(tmp_path, attention=attention)
-    assert answer(model, [Request(input=TextInput(ids=PROMPT), verb=verb)])
+    assert CachedModel(model)([Request(input=TextInput(ids=PROMPT), verb=verb)])
     with refused(ModelError, "not-finite"):
-        answer(model, [Request(input=TextInput(ids=(0, 5, 300)), verb=verb)])
+        CachedModel(model)([Request(input=TextInput(ids=(0, 5, 300)), verb=verb)])
 
 
 def test_not_a_number_in_a_token_of_the_verification_of_the_packed_forward(tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ from math import prod
 from pathlib import Path
 from typing import Literal
 
+from promptkit.core.arguments import check_arguments
 from promptkit.core.errors import CheckpointError
 from promptkit.core.manipulation import Learnable
 from promptkit.core.model import Model
 from promptkit.core.paths import expanded
 from promptkit.manipulate.learned import peft
+from promptkit.manipulate.learned.base_model import base_of, check_base
 from promptkit.manipulate.learned.storage import load_manipulation, save
-from promptkit.predictor.compatibility import base_of, check_base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class Conversion:
         return f"{self.learned.name} · {numbers} numbers learned on {model}\nuse it: {usage[self.to]}"
 
 
+@check_arguments("convert")
 def convert(folder: str | Path, out: str | Path, *, model: Model | None = None) -> Conversion:
     """Converts a PEFT checkpoint to a learned manipulation, or a learned manipulation to a PEFT checkpoint.
 

@@ -1,0 +1,56 @@
+"""The identity of the model that a learned manipulation was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from promptkit.core.errors import CheckpointError
+from promptkit.core.manipulation import Modifier
+from promptkit.core.model import Model
+
+COMPARED = {
+    "format": "the kind of language model",
+    "d_model": "the width of its embeddings",
+    "layers": "the number of its layers",
+    "kv_heads": "the number of its kv heads",
+    "tokenizer": "its tokenizer",
+    "content": "its weights",
+}
+"""What a checkpoint's base model and a model must have in common: key -> how an error message names it."""
+
+
+def base_of(model: Model) -> dict[str, str | int]:
+    """Returns the identity that the base model of a checkpoint must match: its weights, tokenizer and width, on any engine."""
+    form = {"format": model.card.format.name} if model.card.format else {}
+    return {**form, **content_of(model.name, model.identity()), "d_model": model.card.embedding_width}
+
+
+def content_of(name: str, identity: Mapping[str, object]) -> dict[str, str | int]:
+    """Returns a model's name without its engine, and the hashes of its tokenizer and weights from its identity."""
+    name = name.rpartition(":")[2]
+    return {"name": name, **{part: str(identity.get(part, name)) for part in ("tokenizer", "content")}}
+
+
+def check_base(modifier: Modifier, model: Model) -> None:
+    """Checks that a model is the one that a modifier was trained on, as far as its checkpoint identifies that model.
+
+    Raises:
+        CheckpointError: The models have different weights, tokenizers or sizes.
+    """
+    base = modifier.base
+    found = {"format": "causal", **base_of(model), "layers": model.card.layers, "kv_heads": model.card.kv_heads}
+    different = next((key for key in COMPARED if found[key] != base.get(key, found[key])), None)
+    if different is not None:
+        raise CheckpointError(
+            f"The manipulation {modifier.name} was trained on {base.get('name') or 'another model'}, and {model.name} is a "
+            f"different model: {COMPARED[different]} differ{'' if different == 'content' else 's'}",
+            code="other-model",
+            got=f"{found[different]}, not {base.get(different)}",
+            hint="Load the model that it was trained on, or train it on this one",
+            manipulation=modifier.name,
+            base=base.get("name"),
+            model=model.name,
+            differs=different,
+            found=found[different],
+            expected=base.get(different),
+        )

@@ -1,0 +1,28 @@
+"""The Brier score."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from promptkit.metrics.base import SCORED, Interval, MetricInput, OutputKind
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
+
+
+class Brier:
+    """The mean squared distance between the label probabilities and the one-hot gold label, from 0 to 2."""
+
+    name: ClassVar[str] = "brier"
+    title: ClassVar[str] = "Brier"
+    outputs: ClassVar[frozenset[OutputKind]] = SCORED
+    interval: ClassVar[Interval] = "bootstrap"
+    bounds: ClassVar[tuple[float, float]] = (0.0, 2.0)
+    higher_is_better: ClassVar[bool] = False
+
+    def values(self, rows: MetricInput) -> Floats:
+        """Returns the squared distance of each row."""
+        distances: Floats = ((rows.probabilities - np.eye(rows.logprobs.shape[1])[rows.gold]) ** 2).sum(1)
+        return distances

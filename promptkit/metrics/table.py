@@ -1,0 +1,119 @@
+"""The table of all metrics, and their values with intervals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from promptkit.core.errors import InputError
+from promptkit.core.registry import Registry
+from promptkit.metrics.accuracy import Accuracy
+from promptkit.metrics.base import Metric, MetricInput
+from promptkit.metrics.brier import Brier
+from promptkit.metrics.ece import ECE
+from promptkit.metrics.exact_match import ExactMatch
+from promptkit.metrics.intervals import Estimate, Statistic, bootstrap, mean_of, mean_share, paired_difference, resamples
+from promptkit.metrics.macro_f1 import MacroF1
+from promptkit.metrics.no_answer import NoAnswer
+from promptkit.metrics.no_answer_samples import NoAnswerSamples
+from promptkit.metrics.vote_accuracy import VoteAccuracy
+
+if TYPE_CHECKING:
+    from promptkit.core.arrays import Floats
+
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    Metric,  # type: ignore[type-abstract] # a protocol, only for isinstance
+    (Accuracy, MacroF1, ECE, Brier, ExactMatch, NoAnswer, NoAnswerSamples),
+    group="promptkit.metrics",
+)
+"""All metrics by name, in the order of tables and JSON. The first that applies to a kind of predictions is its main metric."""
+
+
+ROUNDING = 1e-9
+"""How far a share may be outside of 0 to 1 by rounding."""
+
+
+def applicable(rows: MetricInput) -> dict[str, Metric]:
+    """Returns the metrics that apply to predictions, by name: those of `METRICS`, then the accuracies of votes."""
+    votes = (VoteAccuracy(k) for k in range(1, rows.vote_accuracies.shape[1] + 1))
+    return {metric.name: metric for metric in (*METRICS.values(), *votes) if rows.kind in metric.outputs}
+
+
+def _values(metric: Metric, rows: MetricInput) -> Floats | Statistic:
+    """Returns the values of a metric, after a check that its interval can be computed from them.
+
+    Raises:
+        InputError: They are not one finite number per row, or not shares if the interval is Wilson's.
+    """
+    values = metric.values(rows)
+    if not isinstance(values, np.ndarray):
+        if metric.interval == "wilson" or not callable(values):
+            raise _invalid(metric, rows, type(values).__name__)
+        return values
+    low, high = (-ROUNDING, 1 + ROUNDING) if metric.interval == "wilson" else (-np.inf, np.inf)
+    if values.shape != (len(rows),) or not (np.isfinite(values) & (low <= values) & (values <= high)).all():
+        raise _invalid(metric, rows, f"an array of shape {values.shape} with the values {values.ravel()[:5].tolist()}, ...")
+    return values
+
+
+def _invalid(metric: Metric, rows: MetricInput, got: str) -> InputError:
+    needed = "a share (0 to 1) per row" if metric.interval == "wilson" else "a finite number per row, or a statistic"
+    return InputError(
+        f"The metric {metric.name} has values that it can have no interval for",
+        code="invalid-metric-values",
+        got=got,
+        hint=f"Return {needed}",
+        metric=metric.name,
+        rows=len(rows),
+    )
+
+
+def row_values(metric: Metric, rows: MetricInput) -> Floats | None:
+    """Returns the value of each row, shape (N,), of a metric that is a share of rows; None for other metrics."""
+    values = _values(metric, rows)
+    return values if metric.interval == "wilson" and isinstance(values, np.ndarray) else None
+
+
+def statistic(metric: Metric, rows: MetricInput) -> Statistic:
+    """Returns a metric as a statistic of resampled rows."""
+    values = _values(metric, rows)
+    return mean_of(values) if isinstance(values, np.ndarray) else values
+
+
+def estimate(metric: Metric, rows: MetricInput) -> Estimate:
+    """Returns the value of a metric with its interval."""
+    shares = row_values(metric, rows)
+    if shares is not None:
+        return mean_share(shares)
+    estimated = bootstrap(statistic(metric, rows), resamples(len(rows)), bounds=metric.bounds)
+    if not np.isfinite([estimated.value, estimated.low, estimated.high]).all():
+        raise _invalid(metric, rows, str(estimated))
+    return estimated
+
+
+def estimates(rows: MetricInput) -> dict[str, Estimate]:
+    """Returns all metrics that apply to predictions, by name."""
+    return {name: estimate(metric, rows) for name, metric in applicable(rows).items()}
+
+
+def difference(metric: Metric, minuend: MetricInput, subtrahend: MetricInput) -> Estimate:
+    """Returns the difference of a metric between two predictions of the same rows, with its paired bootstrap interval.
+
+    Args:
+        metric: A metric that applies to both.
+        minuend: The predictions for N rows.
+        subtrahend: The predictions for the same rows, in the same order, whose metric is subtracted.
+    """
+    first, second = _values(metric, minuend), _values(metric, subtrahend)
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return paired_difference(first, second)
+    one, other = statistic(metric, minuend), statistic(metric, subtrahend)
+    width = metric.bounds[1] - metric.bounds[0]
+
+    def subtracted(weights: Floats) -> Floats:
+        differences: Floats = one(weights) - other(weights)
+        return differences
+
+    return bootstrap(subtracted, resamples(len(minuend)), bounds=(-width, width))

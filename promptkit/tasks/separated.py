@@ -1,0 +1,107 @@
+"""Reads the rows of delimiter-separated text.
+
+A cell that begins with a double quote ends at the next single double quote, as in RFC 4180, in .csv and .tsv files alike. Other
+programs take the quotes of .tsv files literally, so a .tsv file that has another number of rows when it is read in that way is
+refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from promptkit.core.errors import TaskError
+
+DELIMITERS = (",", ";", "\t", "|")
+"""The delimiters that are detected where the file's own one does not divide the header."""
+NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+
+
+def separated_rows(text: str, path: Path, delimiter: str) -> Iterator[Mapping[str, object]]:
+    """Yields the rows of a text, column -> cell.
+
+    Args:
+        text: The contents of the file.
+        path: The file, for error messages.
+        delimiter: The delimiter that the file's suffix stands for. If the header is a single cell, other delimiters are tried.
+
+    Raises:
+        TaskError: The text cannot be parsed, or has another number of rows if quotes are read literally.
+    """
+    csv.field_size_limit(1 << 30)
+    used = _delimiter(text, delimiter)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=used, strict=True)
+    end_of_row, rows = 0, []
+    try:
+        _check_header(path, reader.fieldnames or ())
+        for row in reader:
+            if None in row or None in row.values():
+                raise TaskError(
+                    f"{path}, line {reader.line_num} does not have as many cells as the header, which has "
+                    f"{len(reader.fieldnames or ())} with the delimiter {NAMES[used]}",
+                    code="wrong-cell-count",
+                    hint="Put cells that contain the delimiter or a line break in double quotes, and divide all lines by the "
+                    "same delimiter",
+                    file=str(path),
+                    line=reader.line_num,
+                    delimiter=used,
+                )
+            end_of_row = reader.line_num
+            rows.append(row)
+    except csv.Error as error:
+        raise TaskError(
+            f"{path}: the row that starts at line {end_of_row + 1} cannot be parsed: {error}",
+            code="malformed-row",
+            hint="Close the double quotes of each cell, and double the quotes inside a cell",
+            file=str(path),
+            line=end_of_row + 1,
+        ) from None
+    if delimiter == "\t":
+        _check_literal(text, path, used, len(rows))
+    yield from rows
+
+
+def _delimiter(text: str, delimiter: str) -> str:
+    """Returns the delimiter of the header: the given one, or the one that divides a header that this one does not."""
+    counts = {mark: len(_first_row(text, mark)) for mark in (delimiter, *DELIMITERS)}
+    return delimiter if counts[delimiter] != 1 else max(counts, key=lambda mark: counts[mark])
+
+
+def _first_row(text: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        return []
+
+
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    if len(set(header)) < len(header):
+        raise TaskError(
+            f"{path} has two columns with the same name",
+            code="duplicate-column",
+            got=", ".join(header),
+            hint="Rename one of them",
+            file=str(path),
+            columns=tuple(header),
+        )
+
+
+def _check_literal(text: str, path: Path, delimiter: str, rows: int) -> None:
+    """Refuses a text that has another number of rows if its quotes are read literally, unless its header is quoted."""
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=csv.QUOTE_NONE)
+        header, *body = [row for row in reader if row] or [[]]
+    except csv.Error:
+        return
+    is_valid = all(len(row) == len(header) for row in body) and not any(cell.startswith('"') for cell in header)
+    if is_valid and len(body) != rows:
+        raise TaskError(
+            f"{path} has {rows} rows if double quotes enclose cells, and {len(body)} if they are ordinary characters",
+            code="ambiguous-quotes",
+            hint="Double the quotes of a cell and enclose it in quotes, as in a .csv file, or save the file as .jsonl",
+            file=str(path),
+            quoted=rows,
+            literal=len(body),
+        )

@@ -1,0 +1,216 @@
+"""A new metric is one file: tables, JSON, studies and comparisons have it without another change."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+import promptkit as pk
+from promptkit.analysis.compare import compare_runs
+from promptkit.analysis.realign import align
+from promptkit.core.errors import InputError
+from promptkit.core.registry import Registry
+from promptkit.metrics import METRICS, Metric, MetricInput, register
+from promptkit.metrics.accuracy import Accuracy
+from promptkit.metrics.table import difference, estimate
+from tests.support.errors import refused
+
+NAME, TITLE = "log_loss", "log loss"
+METRIC = """
+import numpy as np
+import promptkit as pk
+
+
+@pk.metrics.register
+class LogLoss:
+    name = "log_loss"
+    title = "log loss"
+    outputs = frozenset({"labels", "choices"})
+    interval = "bootstrap"
+    bounds = (0.0, float("inf"))
+    higher_is_better = False
+
+    def values(self, rows):
+        return -np.log(rows.probabilities[np.arange(len(rows)), rows.gold])
+"""
+WORDS = {"negative": "Negative", "positive": "Positive"}
+
+
+@pytest.fixture
+def extension(tmp_path: Path) -> Path:
+    """A folder with an installed package, whose only module is the metric."""
+    folder = tmp_path / "site"
+    (folder / "log_loss-1.0.dist-info").mkdir(parents=True)
+    (folder / "log_loss.py").write_text(METRIC)
+    (folder / "log_loss-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: log-loss\nVersion: 1.0\n")
+    (folder / "log_loss-1.0.dist-info" / "entry_points.txt").write_text("[promptkit.metrics]\nlog_loss = log_loss:LogLoss\n")
+    return folder
+
+
+@pytest.fixture
+def registered(extension: Path) -> Iterator[Metric]:
+    """Registers the metric by running its file, and removes it after the test."""
+    runpy.run_path(str(extension / "log_loss.py"))
+    yield METRICS[NAME]
+    METRICS._entries.pop(NAME)
+
+
+def branches(model: str = "fake") -> list[pk.Predictor]:
+    prompt, labels, loaded = pk.Prompt("sentiment/review"), pk.Verbalizer(WORDS), pk.load(model)
+    return [pk.Predictor(loaded, prompt, [labels, *chain]) for chain in ([], [pk.calibrate.Batch(rows=8)])]
+
+
+def log_losses(result: Any, gold: Any, labels: Any) -> Any:
+    normalized = result.logprobs - np.logaddexp.reduce(result.logprobs, axis=1, keepdims=True)
+    return np.array([-row[labels.index(label)] for row, label in zip(normalized, gold, strict=True)])
+
+
+def test_a_registered_metric_is_in_the_table_and_the_json_of_a_run(tmp_path: Path, registered: Metric) -> None:
+    run = pk.evaluate(branches(), pk.task("sentiment"), limit=20, out=tmp_path)
+    assert TITLE in str(run)
+    for result, printed in zip(run.results, json.loads(json.dumps(run.to_json()))["results"], strict=True):
+        actual = printed["metrics"][NAME]
+        assert actual["value"] == pytest.approx(log_losses(result, run.gold, run.labels).mean(), abs=1e-6)
+        assert actual["low"] < actual["value"] < actual["high"]
+        assert f"{actual['value']:.3f}" in str(run)
+        assert list(printed["metrics"]) == ["accuracy", "macro_f1", "ece", "brier", NAME]
+    summary = json.loads((run.path / "summary.json").read_text())
+    assert summary["results"][1]["metrics"][NAME] == run.results[1].metrics[NAME]
+
+
+def test_a_registered_metric_is_in_comparisons(tmp_path: Path, registered: Metric) -> None:
+    one, other = (pk.evaluate(branches(model), pk.task("sentiment"), limit=20, out=tmp_path) for model in ("fake", "fake:b"))
+    expected = [log_losses(run.results[index], run.gold, run.labels) for run, index in ((one, 0), (other, 1))]
+    by_runs = compare_runs([str(one.path), f"{other.path}:batch:rows=8"])
+    by_name = pk.compare(pk.task("sentiment"), limit=20, out=tmp_path, one=branches()[0], other=branches("fake:b")[1])
+    for comparison in (by_runs, by_name):
+        first, second = (branch["metrics"][NAME] for branch in json.loads(json.dumps(comparison.to_json()))["branches"])
+        assert first["difference"] is None
+        assert (first["value"]["value"], second["value"]["value"]) == pytest.approx([x.mean() for x in expected])
+        assert second["difference"]["value"] == pytest.approx((expected[1] - expected[0]).mean())
+        assert f"{TITLE} (lower is better)" in str(comparison)
+        assert f"{second['difference']['value']:+.3f}" in str(comparison)
+
+
+def test_a_registered_metric_is_in_studies_and_realigned_runs(tmp_path: Path, registered: Metric) -> None:
+    def build(k: int, seed: int) -> pk.Predictor:
+        return pk.Predictor(pk.load("fake"), pk.Prompt("sentiment/review", demos=pk.demos.random(k=k, seed=seed)), WORDS)
+
+    study = pk.study(build, pk.task("sentiment"), limit=20, out=tmp_path, k=[0, 1], seed=range(2))
+    expected = study.to_pandas().groupby("k")[NAME].mean()
+    assert [line[1].value for line in study.table(rows="k", metric=NAME).rows] == pytest.approx([*expected], abs=1e-6)
+    alignments = align(study.cells[0].run.path, "contextual,batch:estimate_on=test")
+    assert TITLE in str(alignments)
+    assert f"{alignments.results[1].metrics[NAME]['value']:.3f}" in str(alignments)
+
+
+def test_an_installed_metric_is_in_the_output_of_the_commands(tmp_path: Path, extension: Path) -> None:
+    def command(*words: str) -> str:
+        path = f"sys.path.insert(0, {str(extension)!r})"
+        code = f"import sys; {path}; sys.argv = ['promptkit', *sys.argv[1:]]; from promptkit.cli.main import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    evaluation = ("eval", "sentiment", "--limit", "10", "--model")
+    one = json.loads(command(*evaluation, "fake", "--json"))
+    assert NAME in one["results"][0]["metrics"]
+    assert TITLE in command(*evaluation, "fake")
+    other = json.loads(command(*evaluation, "fake:b", "--json"))
+    compared = json.loads(command("compare", one["run"], other["run"], "--json"))
+    assert [branch["metrics"][NAME]["value"]["value"] for branch in compared["branches"]] == pytest.approx(
+        [run["results"][0]["metrics"][NAME]["value"] for run in (one, other)], abs=1e-6
+    )
+    assert f"{TITLE} (lower is better)" in command("compare", one["run"], other["run"])
+
+
+def test_a_metric_applies_only_to_its_outputs(tmp_path: Path, registered: Metric) -> None:
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt("facts/capital"), pk.extract.first_line(max_tokens=3))
+    run = pk.evaluate(predictor, pk.task("capitals"), limit=6, out=tmp_path)
+    assert list(run.results[0].metrics) == ["exact_match", "no_answer"]
+    assert TITLE not in str(run)
+
+
+def test_the_interval_of_a_difference_is_paired() -> None:
+    generator = np.random.default_rng(0)
+    gold, logprobs = generator.integers(0, 3, 300), generator.normal(size=(300, 3))
+    one, other = (MetricInput.of_scores(gold, logprobs + shift * generator.normal(size=(300, 3))) for shift in (0, 0.05))
+    for metric in (METRICS["ece"], METRICS["macro_f1"], METRICS["brier"], METRICS["accuracy"]):
+        change = difference(metric, other, one)
+        values = [estimate(metric, rows) for rows in (one, other)]
+        assert change.value == pytest.approx(values[1].value - values[0].value)
+        assert change.low <= change.value <= change.high
+        assert change.high - change.low < values[0].high - values[0].low
+        same = difference(metric, one, one)
+        assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+# ---- the registry -----------------------------------------------------------------------------------
+
+
+class Named:
+    name: ClassVar[str] = "one"
+
+
+def test_a_name_belongs_to_one_class() -> None:
+    table: Registry[Named] = Registry("thing", Named, [Named], group="promptkit.nothing")
+    first = table["one"]
+    table.register(Named)
+    assert [*table] == ["one"]
+    assert table["one"] is not first
+
+    class Other(Named):
+        pass
+
+    with refused(InputError, "name-taken", kind="thing", name="one"):
+        table.register(Other)
+    with refused(InputError, "name-taken", kind="metric", name="accuracy"):
+        register(type("Mine", (Accuracy,), {}))
+
+
+def test_a_class_without_the_attributes_of_a_metric_is_refused() -> None:
+    with refused(InputError, "incomplete-class", kind="metric", name="Mine"):
+        register(type("Mine", (), {"name": "mine"}))
+    assert "mine" not in METRICS
+
+
+@pytest.mark.parametrize(
+    ("interval", "values"),
+    [
+        ("wilson", np.array([0.0, 1.5])),
+        ("wilson", np.array([0.0, -0.5])),
+        ("wilson", np.sum),
+        ("bootstrap", np.array([0.0, np.nan])),
+        ("bootstrap", np.array([0.0, np.inf])),
+        ("bootstrap", np.zeros(3)),
+        ("bootstrap", np.zeros((2, 1))),
+        ("bootstrap", 0.5),
+        ("bootstrap", lambda weights: np.full(len(weights), np.nan)),
+    ],
+)
+def test_values_without_an_interval_are_refused(interval: str, values: Any) -> None:
+    metric: Any = type("Mine", (Accuracy,), {"name": "mine", "interval": interval, "values": lambda self, rows: values})()
+    with refused(InputError, "invalid-metric-values", metric="mine", rows=2):
+        estimate(metric, MetricInput.of_scores(np.array([0, 1]), np.zeros((2, 2))))
+
+
+def test_a_package_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "broken-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[promptkit.broken]\nnothing = no_such_module:Nothing\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    table: Registry[Named] = Registry("thing", Named, [Named], group="promptkit.broken")
+    for _ in range(2):
+        with refused(InputError, "broken-extension", kind="thing", name="nothing"):
+            table["one"]
