@@ -76,7 +76,10 @@ class MaskedForward(Forward):
     ) -> list[Output]:
         """Raises Unsupported: a masked language model generates no text."""
         raise Unsupported(
-            "A masked language model generates no text", code="cannot-generate", hint="Use a causal model or an encoder-decoder"
+            "A masked language model generates no text",
+            code="cannot-generate",
+            hint="Use a causal model or an encoder-decoder",
+            model_type=self.frozen.model_type,
         )
 
     def token_logprobs(
