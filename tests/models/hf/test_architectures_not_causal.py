@@ -231,6 +231,7 @@ def cell(check: Callable[[Any, Reference], None], model: Any, reference: Referen
     return "works"
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # in older versions of transformers
 @pytest.mark.parametrize("kind", [*ENCODER_DECODERS, *MASKED])
 def test_architecture(kind: str, tmp_path: Path, rows: dict[str, str], request: pytest.FixtureRequest) -> None:
     auto: Any = hf.AutoModelForSeq2SeqLM if kind in ENCODER_DECODERS else hf.AutoModelForMaskedLM
