@@ -32,7 +32,8 @@ messages: .venv/dev
 
 # Writes the table of docs/architectures.md anew, for review.
 architectures: .venv/dev
-	$(BIN)/pytest -p no:xdist --update-architectures tests/models/hf/test_architectures.py
+	$(BIN)/pytest -p no:xdist --update-architectures tests/models/hf/test_architectures.py \
+		tests/models/hf/test_architectures_not_causal.py
 
 types: .venv/dev
 	$(BIN)/mypy

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from promptkit.core.arrays import Array
+from promptkit.core.formats import InputFormat
 from promptkit.core.inputs import Interventions, KVPrefix
 from promptkit.core.requests import Output, Request
 from promptkit.core.thinking import ThoughtMarkers
@@ -111,6 +112,8 @@ class Card:
     """The maximum number of tokens of an input with its continuation."""
     instruct: bool
     """Whether the model was trained on chat turns."""
+    format: InputFormat | None = None
+    """How a model that is not causal reads prompts; None for a causal model."""
 
 
 @runtime_checkable
@@ -178,6 +181,11 @@ class Model(Protocol):
     def close(self) -> None:
         """Releases memory and processes; the next request loads the weights again."""
         ...
+
+
+def described(model: Model) -> str:
+    """Returns the name of a model for messages, with the kind of language model that it is unless it is causal."""
+    return f"{model.name}, {model.card.format.description}," if model.card.format else model.name
 
 
 class Heads(Protocol):

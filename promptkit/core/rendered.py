@@ -30,7 +30,8 @@ class Rendered:
     targets: tuple[str, ...]
     """The text of each continuation: the template's target block with one label word."""
     continuations: tuple[tuple[int, ...], ...]
-    """The token ids of the targets, from the boundary that they share with the prompt."""
+    """The token ids of the targets, from the boundary that they share with the prompt. For an encoder-decoder they are texts of
+    their own; for a masked language model they take the place of the mask in the prompt."""
     rescored_tokens: int
     """How many tokens at the end of the prompt are scored with every continuation, because a continuation merges with them.
     0 if none does, as templates should ensure."""

@@ -14,7 +14,11 @@ from promptkit.core.inputs import TextInput
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """Requests the log-probability of each token of each continuation, given the input."""
+    """Requests the log-probability of each token of each continuation, given the input.
+
+    A causal model continues the input, the decoder of an encoder-decoder writes a text of its own, and a masked language model
+    predicts each token of a continuation in the place of the mask in the input, given the others.
+    """
 
     continuations: tuple[tuple[int, ...], ...]
     """Alternative continuations of the input as token ids, none of them empty."""
@@ -22,7 +26,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """Requests next-token log-probabilities or a hidden state at the last position of the input, or a mean hidden state."""
+    """Requests next-token log-probabilities or a hidden state at the last position of the input, or a mean hidden state.
+
+    The position is the first one of the decoder for an encoder-decoder, whose means are over the encoder's states, and the mask
+    for a masked language model.
+    """
 
     token_ids: tuple[int, ...] = ()
     """Tokens whose next-token log-probabilities to return."""

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from promptkit.core.examples import inputs_of
+from promptkit.core.formats import MaskedFormat
 from promptkit.core.model import Card
 from promptkit.core.rendered import Rendered
 
@@ -35,7 +36,7 @@ def prompt_warnings(rendered: Rendered, card: Card, *, evaluated: Collection[str
     checks = (
         _bos(rendered, card),
         _instruct_without_chat(card, chat=chat),
-        _indistinct_labels(rendered),
+        _indistinct_labels(rendered, card),
         _merging_boundary(rendered),
         _space_before_text(rendered),
         _evaluated_demonstration(rendered, evaluated),
@@ -69,12 +70,16 @@ def _instruct_without_chat(card: Card, *, chat: bool) -> PromptWarning | None:
     return PromptWarning(code="instruct-without-chat", message=message)
 
 
-def _indistinct_labels(rendered: Rendered) -> PromptWarning | None:
-    """Labels whose tokens are a prefix of another label's tokens. By sum, the other label cannot score higher."""
+def _indistinct_labels(rendered: Rendered, card: Card) -> PromptWarning | None:
+    """Labels whose tokens are a prefix of another label's tokens. By sum, the other label cannot score higher.
+
+    At a mask only equal labels are indistinct, because a token is predicted from those after it too.
+    """
+    at_mask = isinstance(card.format, MaskedFormat)
     indistinct = [
         repr(target)
         for target, ids in zip(rendered.targets, rendered.continuations, strict=True)
-        if sum(other[: len(ids)] == ids for other in rendered.continuations) > 1
+        if sum((other if at_mask else other[: len(ids)]) == ids for other in rendered.continuations) > 1
     ]
     if not indistinct:
         return None

@@ -27,6 +27,7 @@ _COLORS = {
     "demonstration": "cyan",
     "query": "green",
     "reasoning": "blue",
+    "target": "yellow",
     "soft": "yellow",
     "tokens": "yellow",
     "separator": "default",

@@ -19,6 +19,7 @@ from promptkit.core.manipulation import Ask
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Read, ReadOutput, Request
 from promptkit.evaluation.fit_rows import draw_per_class
+from promptkit.inputs.text.encoding import encode_text
 from promptkit.runs.records import Query
 from promptkit.runs.row_ids import READ_PLAN, FitRow, ReadRow, TextRow
 from promptkit.runs.schema import ReadPlanRecord
@@ -157,7 +158,7 @@ def _layer_number(layer: Layer, layers: int) -> int:
 def _text_query(text: str, ask: Ask) -> Query:
     """Requests the mean hidden state of the text's tokens, without the tokens that the tokenizer inserts before every text."""
     tokenizer = ask.card.tokenizer
-    ids = (*tokenizer.bos, *tokenizer.encode(text or " ").ids)
+    ids = encode_text(text or " ", ask.card)
     rendered = Rendered(
         input=TextInput(ids=ids),
         pieces=(),

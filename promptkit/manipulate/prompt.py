@@ -25,6 +25,7 @@ from promptkit.manipulate.cot import Cot
 from promptkit.manipulate.demos import SELECTORS, Selector, zero
 from promptkit.manipulate.order.fixed import default_order, given
 from promptkit.manipulate.order.order import Order
+from promptkit.manipulate.prompting.checks import check_format
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.layout import PromptLayout
 from promptkit.manipulate.prompting.rows import Arrange, Choose, Demonstrations, Reason
@@ -198,7 +199,8 @@ class Prompt:
             bind_context: The rows, the model and the output reader.
 
         Raises:
-            Unsupported: `channel` is set, but the model generates the answers.
+            Unsupported: `channel` is set, but the model generates the answers, or the model is not causal and an option needs
+                a causal one.
             TaskError: A train row has a label without a label word, or the selector cannot choose.
         """
         if self.channel and (isinstance(bind_context.reader, Extractor) or bind_context.scores_end):
@@ -208,6 +210,7 @@ class Prompt:
                 hint="Use a task with labels or choices, or leave channel out",
                 purpose="channel",
             )
+        check_format(bind_context.ask.card, channel=self.channel, cot=self.cot is not None, chat=self.chat)
         layout = self._layout(bind_context)
         context = SelectionContext(bind_context=bind_context, layout=layout)
         _check_labels_have_words(context)

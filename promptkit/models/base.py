@@ -48,6 +48,14 @@ class BaseEngine:
 
     def check_supported(self, requests: Sequence[Request]) -> None:
         """Raises Unsupported if a request needs something that this engine does not support."""
+        verb = next((name for name in map(_verb_name, requests) if name not in self.verbs), None)
+        if verb is not None:
+            raise Unsupported(
+                f"The model {self.name} does not support the request {verb}",
+                code=f"cannot-{verb.lower()}",
+                hint="Use an hf model that is causal or an encoder-decoder",
+                model=self.name,
+            )
         if not self.hidden_states and any(_reads_hidden_state(request) for request in requests):
             raise Unsupported(
                 f"The model {self.name} does not return hidden states",
@@ -59,7 +67,7 @@ class BaseEngine:
             raise Unsupported(
                 f"The model {self.name} does not support prefixes or edits of hidden states",
                 code="no-prefixes-or-edits",
-                hint="Use an hf model: its name without a prefix",
+                hint="Use a causal hf model: its name without a prefix",
                 model=self.name,
             )
         if not self.learned_vectors and any(request.input.vectors is not None for request in requests):
@@ -114,6 +122,10 @@ class BatchedEngine(BaseEngine):
     def _compute(self, requests: Sequence[Request]) -> tuple[Output, ...]:
         """Returns the outputs of one batch, in the order of its requests."""
         raise NotImplementedError
+
+
+def _verb_name(request: Request) -> str:
+    return type(request.verb).__name__
 
 
 def _reads_hidden_state(request: Request) -> bool:

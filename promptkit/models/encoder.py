@@ -53,11 +53,6 @@ class TextTokenizer(TransformersTokenizer):
         """The maximum number of tokens of a text in the tokenizer's settings, including special tokens."""
         return int(self._tokenizer.model_max_length)
 
-    @property
-    def padding(self) -> int:
-        """The padding token."""
-        return int(self._tokenizer.pad_token_id or 0)
-
 
 class EncoderModel(BatchedEngine):
     """A sentence encoder; its weights load at the first request."""

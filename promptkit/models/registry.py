@@ -43,7 +43,7 @@ ENGINES = {
         "TransformersModel",
         ("Score", "Read", "Generate"),
         "a hub id, a folder, a .gguf file, or demo (Gemma 3 270M)",
-        "any causal language model of transformers, on a CPU or a GPU",
+        "causal, encoder-decoder and masked language models of transformers, on a CPU or a GPU",
         hidden_states=True,
         learned_vectors=True,
         learned_layers=True,

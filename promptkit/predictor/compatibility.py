@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from promptkit.core.errors import CheckpointError, InputError, Unsupported
 from promptkit.core.manipulation import Manipulation, Modifier
-from promptkit.core.model import Model
+from promptkit.core.model import Model, described
 from promptkit.core.paths import expanded
 from promptkit.manipulate.learned.base_model import base_of, check_base
 from promptkit.models.registry import ENGINES, load, split
@@ -21,7 +21,7 @@ def check(manipulation: Manipulation, model: Model) -> None:
         InputError: The modifiers take up the whole context of the model.
     """
     for modifier in manipulation.modifiers:
-        _check_support(modifier, model.name, vectors=model.learned_vectors, layers=model.learned_layers)
+        _check_support(modifier, model.name, model, vectors=model.learned_vectors, layers=model.learned_layers)
         if modifier.base:
             check_base(modifier, model)
             _check_base_name(modifier, model)
@@ -39,7 +39,8 @@ def check_engine(modifiers: Sequence[Modifier], name: str) -> None:
         _check_support(modifier, name, vectors=engine.learned_vectors, layers=engine.learned_layers)
 
 
-def _check_support(modifier: Modifier, name: str, *, vectors: bool, layers: bool) -> None:
+def _check_support(modifier: Modifier, name: str, model: Model | None = None, *, vectors: bool, layers: bool) -> None:
+    """Raises Unsupported unless vectors, or learned values in the layers, are supported as far as the modifier needs them."""
     if modifier.kind.location == "embedding" and not vectors:
         raise Unsupported(
             f"The model {name} does not accept learned vectors, which {modifier.name} needs",
@@ -50,9 +51,10 @@ def _check_support(modifier: Modifier, name: str, *, vectors: bool, layers: bool
         )
     if modifier.kind.location == "hidden" and not layers:
         raise Unsupported(
-            f"The model {name} does not accept learned keys, values or edits in its layers, which {modifier.name} needs",
+            f"The model {described(model) if model else name} does not accept learned keys, values or edits in its layers, "
+            f"which {modifier.name} needs",
             code="no-prefixes-or-edits",
-            hint="Use an hf model (its name without an engine)",
+            hint="Use a causal model on hf (its name without an engine)",
             model=name,
             manipulation=modifier.name,
         )

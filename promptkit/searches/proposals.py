@@ -21,7 +21,7 @@ from promptkit.core.requests import Generate, GenerateOutput, Generation, Reques
 from promptkit.core.seeding import hash_rank
 from promptkit.core.thinking import without_thoughts
 from promptkit.inputs.text.chat import chat
-from promptkit.inputs.text.encoding import encode, framed
+from promptkit.inputs.text.encoding import closed, encode, framed
 
 PAIRS = 5
 """Number of input-output pairs in a prompt."""
@@ -110,8 +110,9 @@ class Proposer:
 
     def _input(self, prompt: str) -> TextInput:
         piece = Piece(text=prompt, part="query")
-        tokenizer = self.ask.card.tokenizer
-        pieces = chat([("user", [piece])], tokenizer, self.chat_options) if self.chat else framed([piece], tokenizer)
+        card, tokenizer = self.ask.card, self.ask.card.tokenizer
+        plain = closed(framed([piece], tokenizer), card)
+        pieces = chat([("user", [piece])], tokenizer, self.chat_options) if self.chat else plain
         if pieces is None:
             raise Unsupported(
                 "The model has no chat template that accepts a single user turn",

@@ -14,7 +14,7 @@ from itertools import accumulate, groupby
 
 from promptkit.core.errors import ModelError, TemplateError
 from promptkit.core.inputs import Piece, Span, TextInput
-from promptkit.core.model import Encoding, Tokenizer
+from promptkit.core.model import Card, Encoding, Tokenizer
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import ScoreOutput
 from promptkit.core.sequences import common_prefix_length
@@ -31,8 +31,30 @@ only neighbors, so no merge crosses a token boundary that does not move."""
 
 def framed(pieces: Sequence[Piece], tokenizer: Tokenizer) -> tuple[Piece, ...]:
     """Returns the non-empty pieces after the tokens that the model's tokenizer inserts before a text, such as BOS."""
-    bos = (Piece(text=tokenizer.name(token), part=FRAME, control=True, added=True) for token in tokenizer.bos)
-    return (*bos, *(piece for piece in pieces if piece.text))
+    return (*control_pieces(tokenizer.bos, tokenizer), *(piece for piece in pieces if piece.text))
+
+
+def control_pieces(ids: Sequence[int], tokenizer: Tokenizer) -> tuple[Piece, ...]:
+    """Returns the control tokens that a tokenizer adds around a text as pieces."""
+    return tuple(Piece(text=tokenizer.name(token), part=FRAME, control=True, added=True) for token in ids)
+
+
+def closed(pieces: Sequence[Piece], card: Card) -> tuple[Piece, ...]:
+    """Returns the pieces of a plain prompt with the tokens that close it; a causal model has none."""
+    return (*pieces, *control_pieces(card.format.after if card.format else (), card.tokenizer))
+
+
+def encode_text(text: str, card: Card, *, at_most: int | None = None) -> tuple[int, ...]:
+    """Returns the ids of a whole text as the model's tokenizer encodes it, with the special tokens around it.
+
+    Args:
+        text: The text.
+        card: The model.
+        at_most: The maximum number of ids; the text is truncated. By default there is none.
+    """
+    before, after = card.tokenizer.bos, card.format.after if card.format else ()
+    ids = (*before, *card.tokenizer.encode(text).ids)
+    return (*ids[: None if at_most is None else max(0, at_most - len(after))], *after)
 
 
 def slotted(pieces: Sequence[Piece], slots: Mapping[str, int], marks: tuple[str, str]) -> tuple[Piece, ...]:
@@ -87,15 +109,20 @@ def encode(pieces: Sequence[Piece], tokenizer: Tokenizer) -> TextInput:
             ids += [control_id(piece.text, tokenizer) for piece in group]
             parts += [piece.part for piece in group]
         else:
-            after, before = _preceding(groups[:number]), _following(groups[number + 1 :])
+            after, before = preceding(groups[:number]), _following(groups[number + 1 :])
             encoding = tokenizer.encode("".join(piece.text for piece in group), after=after, before=before)
-            offsets = list(accumulate((len(piece.text) for piece in group[:-1]), initial=0))
             ids += encoding.ids
-            parts += [group[bisect_right(offsets, start) - 1].part for start in encoding.starts]
-    return TextInput(ids=tuple(ids), spans=_spans(parts))
+            parts += parts_at(group, encoding.starts)
+    return TextInput(ids=tuple(ids), spans=spans_of(parts))
 
 
-def _preceding(groups: Sequence[Sequence[Piece]]) -> str | None:
+def parts_at(texts: Sequence[Piece], starts: Sequence[int]) -> list[str]:
+    """Returns the part of the piece that each offset into the joined texts is in."""
+    offsets = list(accumulate((len(piece.text) for piece in texts[:-1]), initial=0))
+    return [texts[bisect_right(offsets, start) - 1].part for start in starts]
+
+
+def preceding(groups: Sequence[Sequence[Piece]]) -> str | None:
     """Returns the control token before a text, "" for a slot or another text before it, or None if the text is the start."""
     if groups and groups[-1][-1].control:
         return None if groups[-1][-1].added else groups[-1][-1].text
@@ -108,7 +135,7 @@ def _following(groups: Sequence[Sequence[Piece]]) -> str | None:
     return following.text if following and following.control and not following.added else None
 
 
-def _spans(parts: Sequence[str]) -> tuple[Span, ...]:
+def spans_of(parts: Sequence[str]) -> tuple[Span, ...]:
     """Returns the spans of the part of each token."""
     spans: list[Span] = []
     for part, tokens in groupby(parts):
@@ -133,9 +160,9 @@ def continuations(
     Raises:
         TemplateError: A target adds no tokens.
     """
-    last = _last_text_run(pieces)
+    last = last_text_run(pieces)
     run = "".join(piece.text for piece in last)
-    after = _preceding([[piece] for piece in pieces[: len(pieces) - len(last)]])
+    after = preceding([[piece] for piece in pieces[: len(pieces) - len(last)]])
     prompt = tokenizer.encode(run, after=after)
     tail, first = _tail(run, prompt, tokenizer)
     wholes = [tokenizer.encode(tail + target, after=None if first else after).ids for target in targets]
@@ -146,6 +173,12 @@ def continuations(
         shared = [common_prefix_length(whole, prompt.ids) for whole in wholes]
     boundary = min(shared, default=len(prompt.ids) - first)
     scored = tuple(whole[boundary:] for whole in wholes)
+    check_targets(targets, scored)
+    return scored, len(prompt.ids) - first - boundary
+
+
+def check_targets(targets: Sequence[str], scored: Sequence[Sequence[int]]) -> None:
+    """Raises TemplateError if no token is scored for one of the targets."""
     for target, ids in zip(targets, scored, strict=True):
         if not ids:
             raise TemplateError(
@@ -154,7 +187,6 @@ def continuations(
                 hint="Give every label a non-empty text",
                 target=target,
             )
-    return scored, len(prompt.ids) - first - boundary
 
 
 def counted(rendered: Rendered, output: ScoreOutput) -> ScoreOutput:
@@ -165,7 +197,8 @@ def counted(rendered: Rendered, output: ScoreOutput) -> ScoreOutput:
     return ScoreOutput(logprobs=tuple(row[label_tokens:] for row, label_tokens in rows))
 
 
-def _last_text_run(pieces: Sequence[Piece]) -> list[Piece]:
+def last_text_run(pieces: Sequence[Piece]) -> list[Piece]:
+    """Returns the pieces of text after the last control token or slot: they are encoded as one text."""
     run: list[Piece] = []
     for piece in reversed(pieces):
         if piece.control or piece.learned:

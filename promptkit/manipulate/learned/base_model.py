@@ -9,6 +9,7 @@ from promptkit.core.manipulation import Modifier
 from promptkit.core.model import Model
 
 COMPARED = {
+    "format": "the kind of language model",
     "d_model": "the width of its embeddings",
     "layers": "the number of its layers",
     "kv_heads": "the number of its kv heads",
@@ -20,7 +21,8 @@ COMPARED = {
 
 def base_of(model: Model) -> dict[str, str | int]:
     """Returns the identity that the base model of a checkpoint must match: its weights, tokenizer and width, on any engine."""
-    return {**content_of(model.name, model.identity()), "d_model": model.card.embedding_width}
+    form = {"format": model.card.format.name} if model.card.format else {}
+    return {**form, **content_of(model.name, model.identity()), "d_model": model.card.embedding_width}
 
 
 def content_of(name: str, identity: Mapping[str, object]) -> dict[str, str | int]:
@@ -36,7 +38,7 @@ def check_base(modifier: Modifier, model: Model) -> None:
         CheckpointError: The models have different weights, tokenizers or sizes.
     """
     base = modifier.base
-    found = {**base_of(model), "layers": model.card.layers, "kv_heads": model.card.kv_heads}
+    found = {"format": "causal", **base_of(model), "layers": model.card.layers, "kv_heads": model.card.kv_heads}
     different = next((key for key in COMPARED if found[key] != base.get(key, found[key])), None)
     if different is not None:
         raise CheckpointError(

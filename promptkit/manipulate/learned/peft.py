@@ -31,6 +31,8 @@ CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "a
 EMBEDDINGS = "prompt_embeddings"
 BASE = "promptkit.base"
 """The metadata key of the base model's identity."""
+TASKS = {"causal": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM"}
+"""PEFT's name of the task of each kind of language model that it has one for."""
 SIZES = ("num_virtual_tokens", "num_layers", "num_attention_heads", "token_dim")
 """The sizes of a prefix in PEFT's configuration: positions, layers, kv heads, and kv heads times head width."""
 
@@ -54,7 +56,9 @@ def read(folder: str | Path) -> LearnedManipulation:
         reason = f"{WEIGHTS} must contain only {EMBEDDINGS}, and contains {', '.join(sorted(arrays)) or 'nothing'}"
         raise _damaged(path, "wrong-parameter-names", reason, file=WEIGHTS, names=tuple(sorted(arrays)))
     untrained, parameters, sizes = READERS[method](path, config, arrays[EMBEDDINGS])
-    return untrained.with_parameters(parameters, base or {"name": str(config.get("base_model_name_or_path") or ""), **sizes})
+    form = {"format": "encoder-decoder"} if config.get("task_type") == TASKS["encoder-decoder"] else {}
+    known: dict[str, str | int] = {"name": str(config.get("base_model_name_or_path") or ""), **sizes, **form}
+    return untrained.with_parameters(parameters, base or known)
 
 
 def _supported_method(path: Path, config: Mapping[str, object]) -> str:
@@ -69,13 +73,14 @@ def _supported_method(path: Path, config: Mapping[str, object]) -> str:
             method=method,
         )
     task, saved_modules = config.get("task_type"), config.get("modules_to_save")
-    if task != "CAUSAL_LM" or saved_modules:
+    tasks = TASKS.values() if method != "PREFIX_TUNING" else (TASKS["causal"],)
+    if task not in tasks or saved_modules:
         got = f"task_type={task}" + (f", modules_to_save={saved_modules}" if saved_modules else "")
         raise CheckpointError(
             f"The PEFT checkpoint in {path} changes more than the prompt of a language model",
             code="unsupported-checkpoint",
             got=got,
-            hint="Use a checkpoint with task_type CAUSAL_LM and without modules_to_save",
+            hint=f"Use a checkpoint of {method} with task_type {' or '.join(tasks)} and without modules_to_save",
             folder=str(path),
             task_type=task,
             modules_to_save=str(saved_modules) if saved_modules else None,
@@ -98,12 +103,25 @@ def write(learned: Learnable, folder: str | Path) -> Path:
         )
     check_trained(learned)
     specific, embeddings = WRITERS[learned.name](learned)
-    common = {"task_type": "CAUSAL_LM", "base_model_name_or_path": _loadable(learned.base), "inference_mode": True}
+    common = {"task_type": _task_type(learned), "base_model_name_or_path": _loadable(learned.base), "inference_mode": True}
     config = json.dumps({**specific, **common, "num_transformer_submodules": 1}, indent=2) + "\n"
     metadata = {"format": "pt", BASE: json.dumps(dict(learned.base))}
     path = expanded(folder)
     write_folder(path, {WEIGHTS: serialize({EMBEDDINGS: embeddings}, metadata), CONFIG: config.encode()})
     return path
+
+
+def _task_type(learned: Learnable) -> str:
+    kind = str(learned.base.get("format", "causal"))
+    if kind not in TASKS:
+        raise CheckpointError(
+            f"PEFT has no task type for a {learned.name} of a {kind} language model",
+            code="no-peft-task",
+            hint="Use it with promptkit",
+            manipulation=learned.name,
+            format=kind,
+        )
+    return TASKS[kind]
 
 
 # ---- methods ------------------------------------------------------------------------------------------
@@ -113,12 +131,18 @@ Parts = tuple[LearnedManipulation, Mapping[str, Array], Mapping[str, int]]
 
 
 def _read_soft_prompt(path: Path, config: Mapping[str, object], embeddings: Array) -> Parts:
-    shape = (config.get("num_virtual_tokens"), config.get("token_dim"))
+    length, width = config.get("num_virtual_tokens"), config.get("token_dim")
+    if config.get("task_type") == TASKS["encoder-decoder"] and isinstance(length, int):
+        copies = config.get("num_transformer_submodules") or 2  # PEFT reads only the first vectors, those of the encoder
+        shape: tuple[object, ...] = (length * copies if isinstance(copies, int) else None, width)
+    else:
+        shape = (length, width)
     if embeddings.shape != shape:
         reason = f"its vectors have the shape {embeddings.shape}, but {CONFIG} specifies {shape}"
         raise _damaged(path, "wrong-parameter-shape", reason, shape=embeddings.shape, expected=shape)
-    length, d_model = embeddings.shape
-    return SoftPrompt(length, place="start"), {VECTORS: embeddings}, {"d_model": d_model}
+    assert isinstance(length, int)
+    vectors = as_array(embeddings.numpy()[:length])
+    return SoftPrompt(length, place="start"), {VECTORS: vectors}, {"d_model": vectors.shape[1]}
 
 
 def _write_soft_prompt(learned: Learnable) -> tuple[dict[str, object], Array]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from promptkit.core.alignment import OutputReader
-from promptkit.core.errors import Unsupported
+from promptkit.core.errors import TemplateError, Unsupported
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import Piece
 from promptkit.core.model import DEFAULT_CHAT, Card, ChatOptions
 from promptkit.inputs.text.blocks import MARKS
 from promptkit.inputs.text.chat import chat
-from promptkit.inputs.text.encoding import framed, slotted, unslotted
+from promptkit.inputs.text.encoding import closed, framed, slotted, unslotted
+from promptkit.inputs.text.masked import Slot
 from promptkit.inputs.text.template import LABEL, Template
 from promptkit.manipulate.prompting.outline import Outline
 from promptkit.manipulate.prompting.rows import Demonstrations
@@ -66,6 +67,29 @@ class PromptBlocks:
         text = self.block("target", {**row.inputs, **rationale, LABEL: word})
         return text.strip() if self.chat else text
 
+    def slot(self, row: Example, words: Sequence[str]) -> Slot:
+        """Renders the target block of a row around the label, for a model that reads the text after the label too.
+
+        Raises:
+            TemplateError: The target block does not have the label in one place, with the same text around each label.
+        """
+        before, *others = self.target(row, PLACEHOLDER).split(PLACEHOLDER)
+        texts = [self.target(row, word) for word in words]
+        after = others[0] if others else ""
+        around = len(before) + len(after)
+        if len(others) != 1 or any(
+            len(text) < around or not (text.startswith(before) and text.endswith(after)) for text in texts
+        ):
+            raise TemplateError(
+                f"A masked language model needs the label in one place of the target block of template {self.template.name}, "
+                "and the same text around every label",
+                code="no-single-slot",
+                hint="Write the label once: {% block target %} It was {{ label }}.{% endblock %}",
+                template=self.template.name,
+                texts=tuple(texts[:3]),
+            )
+        return Slot(before=before, labels=tuple(text[len(before) : len(text) - len(after)] for text in texts), after=after)
+
     def outline(self, variables: Iterable[str]) -> Outline:
         """Returns the literal text around these variables in the input block."""
         return Outline.from_renderer(lambda values: unslotted(self.block("input", values), MARKS), variables)
@@ -92,6 +116,10 @@ class PromptBlocks:
         if not self.chat:
             return framed((Piece(text=text, part="query"),), self.card.tokenizer)
         return self._chat([("user", [Piece(text=text.strip(), part="query")])])
+
+    def closed(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+        """Returns the pieces with the tokens that close a prompt, which a causal model does not have and a chat has already."""
+        return tuple(pieces) if self.chat else closed(pieces, self.card)
 
     def with_slots(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
         """Splits the pieces at the template's slots for learned vectors."""

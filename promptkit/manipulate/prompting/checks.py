@@ -1,13 +1,36 @@
-"""Checks of the rows and labels that selectors and orders need."""
+"""Checks of the rows and labels that selectors and orders need, and of the options that a model allows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from promptkit.core.errors import InputError, TaskError
+from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import LabeledExample
+from promptkit.core.formats import MaskedFormat
+from promptkit.core.model import Card
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import count_distinct
+
+
+def check_format(card: Card, *, channel: bool, cot: bool, chat: bool) -> None:
+    """Checks the options of a prompt against the way in which the model reads it.
+
+    Raises:
+        Unsupported: An option needs a model that continues its prompt, or one that generates text.
+    """
+    form = card.format
+    needs_generation = isinstance(form, MaskedFormat) and (cot or chat)
+    if form is None or not (channel or needs_generation):
+        return
+    option = "channel" if channel else "cot" if cot else "chat"
+    reason = "reads no label before the input" if channel else "generates no text"
+    raise Unsupported(
+        f"The option {option} cannot be used with {form.description}, which {reason}",
+        code="needs-causal-model",
+        hint=f"Leave {option} out, or use a causal model",
+        option=option,
+        format=form.description,
+    )
 
 
 def check_pool_size(k: int, pool: Sequence[LabeledExample]) -> None:

@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 from promptkit.core.alignment import Extractor, Scorer
 from promptkit.core.errors import TaskError, TemplateError, Unsupported
 from promptkit.core.examples import Example
+from promptkit.core.formats import EncoderDecoderFormat, MaskedFormat
 from promptkit.core.inputs import Piece, TextInput
 from promptkit.core.rendered import Rendered, TooLong
 from promptkit.core.sequences import common_prefix_length
 from promptkit.core.thinking import ThoughtMarkers, has_closing, open_thought
 from promptkit.inputs.text.chat import turn_end
+from promptkit.inputs.text.encoder_decoder import encode_answers
 from promptkit.inputs.text.encoding import FRAME, continuations, encode
+from promptkit.inputs.text.masked import mask_slot
 from promptkit.manipulate.prompting.blocks import PLACEHOLDER, REASONING, PromptBlocks
 from promptkit.manipulate.prompting.outline import Outline
 from promptkit.manipulate.prompting.rows import Demonstrations
@@ -31,15 +34,19 @@ class _Encoded:
     input: TextInput
     targets: tuple[str, ...]
     continuations: tuple[tuple[int, ...], ...]
-    label_token_counts: tuple[int, ...]
-    """See `Rendered.label_token_counts`."""
     prefix: tuple[int, ...]
     """The prompt's ids up to the boundary from which every target is scored."""
+    answer_tokens: int
+    """Number of tokens of the model's context that the longest continuation takes up."""
+    rescored_tokens: int = 0
+    """See `Rendered.rescored_tokens`."""
+    label_token_counts: tuple[int, ...] = ()
+    """See `Rendered.label_token_counts`."""
 
     @property
     def length(self) -> int:
         """Number of tokens of the prompt with its longest continuation."""
-        return len(self.prefix) + max(map(len, self.continuations), default=0)
+        return len(self.prefix) + self.answer_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +88,7 @@ class PromptLayout(PromptBlocks):
             encoded = self._encode(example, demonstrations[drop:], suffix)
             if fits and not self._fits(encoded, self._answer_tokens):
                 raise self._too_long(example, encoded, len(demonstrations) - drop, self._answer_tokens)
-        stop = ("\n",) if suffix else () if self.chat else (self.separator,)
+        stop = ("\n",) if suffix else () if self.chat or self.card.format else (self.separator,)
         rendered = self._rendered(example, encoded, demonstrations, drop, stop=stop)
         return rendered if fits else replace(rendered, skipped=True)
 
@@ -99,7 +106,7 @@ class PromptLayout(PromptBlocks):
         """Encodes the prompt up to the first variable of its query, from which a model generates a new row."""
         start = Outline.from_renderer(lambda values: self.block("input", values), example.inputs).opening
         query = [Piece(text=start, part="query")] if start else []
-        pieces = (*self.plain_pieces(example, demonstrations)[:-1], *query)
+        pieces = self.closed((*self.plain_pieces(example, demonstrations)[:-1], *query))
         return encode(self.with_slots(pieces), self.card.tokenizer)
 
     def next_example_stop(self, example: Example) -> tuple[str, ...]:
@@ -142,8 +149,9 @@ class PromptLayout(PromptBlocks):
 
     @property
     def _answer_tokens(self) -> int:
-        """Number of tokens reserved for a generated answer."""
-        return self.reader.max_tokens if isinstance(self.reader, Extractor) else 0
+        """Number of tokens of the context that are reserved for a generated answer; none if a decoder writes it."""
+        in_context = not isinstance(self.card.format, EncoderDecoderFormat)
+        return self.reader.max_tokens if in_context and isinstance(self.reader, Extractor) else 0
 
     def _fits(self, encoded: _Encoded, context_tokens: int) -> bool:
         """Whether a prompt, its longest continuation and `context_tokens` more tokens fit the model's context."""
@@ -151,7 +159,7 @@ class PromptLayout(PromptBlocks):
 
     def _too_long(self, example: Example, encoded: _Encoded, demonstrations: int, context_tokens: int) -> TaskError:
         """The error for a row whose prompt does not fit, with the number of demonstrations in that prompt."""
-        answer_tokens = encoded.length - len(encoded.prefix) + context_tokens
+        answer_tokens = encoded.answer_tokens + context_tokens
         ways = [
             "Shorten the row's text or the instruction" if not demonstrations else "Use fewer or shorter demonstrations",
             *(
@@ -182,26 +190,70 @@ class PromptLayout(PromptBlocks):
         pieces = self.with_slots(pieces)
         reasoning = suffix.lstrip() if self.chat else suffix
         pieces = (*pieces, *([Piece(text=reasoning, part=REASONING)] if reasoning else []))
-        text_input = encode(pieces, self.card.tokenizer)
+        form = self.card.format
+        if isinstance(form, MaskedFormat):
+            return self._encode_mask(example, pieces, form)
         labels = self._label_texts(example, suffix)
+        if isinstance(form, EncoderDecoderFormat):
+            return self._encode_answers(pieces, labels, form)
+        return self._encode_continuations(example, pieces, labels)
+
+    def _encode_continuations(self, example: Example, pieces: tuple[Piece, ...], labels: tuple[str, ...]) -> _Encoded:
+        """Encodes a prompt that its answers continue, for a causal model."""
+        text_input = encode(pieces, self.card.tokenizer)
         targets = tuple(label + self.block("input", example.inputs) for label in labels) if self.channel else labels
         ids, rescored = continuations(pieces, (*targets, *(labels if self.channel else ())), self.card.tokenizer)
         ids, label_ids = ids[: len(targets)], ids[len(targets) :]
         closing = turn_end(self.card.tokenizer, self.chat_options) if self.ends and self.chat else ()
+        scored = tuple((*target_ids, *closing) for target_ids in ids)
         return _Encoded(
             pieces=pieces,
             input=text_input,
             targets=targets,
-            continuations=tuple((*target_ids, *closing) for target_ids in ids),
-            label_token_counts=tuple(map(common_prefix_length, ids, label_ids)),
+            continuations=scored,
             prefix=text_input.ids[: len(text_input.ids) - rescored],
+            answer_tokens=max(map(len, scored), default=0),
+            rescored_tokens=rescored,
+            label_token_counts=tuple(map(common_prefix_length, ids, label_ids)),
+        )
+
+    def _encode_answers(self, pieces: tuple[Piece, ...], labels: tuple[str, ...], form: EncoderDecoderFormat) -> _Encoded:
+        """Encodes a prompt that an encoder reads, and the answers of the decoder, which are not part of the same context."""
+        pieces = self.closed(pieces)
+        text_input, tokenizer = encode(pieces, self.card.tokenizer), self.card.tokenizer
+        targets = tuple(label.strip() for label in labels)
+        answers = encode_answers(targets, tokenizer, form)
+        closing = tokenizer.ends[:1] if self.ends and not form.target_end else ()
+        return _Encoded(
+            pieces=pieces,
+            input=text_input,
+            targets=targets,
+            continuations=tuple((*ids, *closing) for ids in answers),
+            prefix=text_input.ids,
+            answer_tokens=0,
+        )
+
+    def _encode_mask(self, example: Example, pieces: tuple[Piece, ...], form: MaskedFormat) -> _Encoded:
+        """Encodes a prompt with a mask in the place of the label."""
+        slot = self.slot(example, self._words(example))
+        prompt = mask_slot(pieces, slot, self.card.tokenizer, form)
+        return _Encoded(
+            pieces=prompt.pieces,
+            input=prompt.input,
+            targets=slot.labels,
+            continuations=prompt.answers,
+            prefix=prompt.input.ids,
+            answer_tokens=max(map(len, prompt.answers), default=1) - 1,
+            rescored_tokens=prompt.rescored_tokens,
         )
 
     def _label_texts(self, example: Example, suffix: str) -> tuple[str, ...]:
         """Returns the text of each word to score: the target block, or the word alone after a reasoning."""
-        words = self.reader.words(example) if isinstance(self.reader, Scorer) else ()
-        end = self.separator if self.ends and not self.chat else ""
-        return tuple((f" {word}" if suffix else self.target(example, word)) + end for word in words)
+        end = self.separator if self.ends and not self.chat and self.card.format is None else ""
+        return tuple((f" {word}" if suffix else self.target(example, word)) + end for word in self._words(example))
+
+    def _words(self, example: Example) -> tuple[str, ...]:
+        return self.reader.words(example) if isinstance(self.reader, Scorer) else ()
 
     def _rendered(
         self, example: Example, encoded: _Encoded, demonstrations: Demonstrations, drop: int, stop: tuple[str, ...]
@@ -226,7 +278,7 @@ class PromptLayout(PromptBlocks):
             dropped=tuple(row.id for row in demonstrations[:drop]),
             targets=encoded.targets,
             continuations=encoded.continuations,
-            rescored_tokens=len(encoded.input.ids) - length,
+            rescored_tokens=encoded.rescored_tokens,
             label_token_counts=encoded.label_token_counts,
             stop=stop,
             thought=thought,

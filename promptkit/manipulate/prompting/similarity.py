@@ -17,6 +17,7 @@ from promptkit.core.examples import Example
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask
 from promptkit.core.requests import Read, ReadOutput, Request
+from promptkit.inputs.text.encoding import encode_text
 from promptkit.manipulate.prompting.context import SelectionContext
 from promptkit.manipulate.prompting.rows import inputs_text
 
@@ -81,6 +82,6 @@ def _embed(ask: Ask, examples: Sequence[Example]) -> Vectors:
 
 def _request(ask: Ask, example: Example) -> Request:
     """Returns the request for a text after the BOS tokens, truncated to the context length; an empty text becomes a space."""
-    before = ask.card.tokenizer.bos
-    ids = before + ask.card.tokenizer.encode(inputs_text(example) or " ").ids
-    return Request(input=TextInput(ids=ids[: ask.card.context_length]), verb=Read(hidden_layer=LAYER, mean_from=len(before)))
+    card = ask.card
+    ids = encode_text(inputs_text(example) or " ", card, at_most=card.context_length)
+    return Request(input=TextInput(ids=ids), verb=Read(hidden_layer=LAYER, mean_from=len(card.tokenizer.bos)))

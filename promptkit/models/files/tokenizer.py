@@ -27,6 +27,9 @@ _BOUNDARY = "\ufdd2"
 _PLAIN = (False, False, False)
 """The properties of a boundary that absorbs no white space."""
 
+_TEXT = "a"
+"""The text by which the tokens around a text are found."""
+
 
 class TransformersTokenizer:
     """Wraps a fast tokenizer of transformers."""
@@ -89,12 +92,33 @@ class TransformersTokenizer:
     @cached_property
     def frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The ids that the tokenizer adds before a text, and those that it adds after it."""
-        plain = self._backend.encode("a", add_special_tokens=False).ids
-        framed = self._backend.encode("a", add_special_tokens=True).ids
-        for start in range(len(framed) - len(plain) + 1):
-            if framed[start : start + len(plain)] == plain:
-                return tuple(framed[:start]), tuple(framed[start + len(plain) :])
-        return (), ()
+        return _around(self._plain, self._backend.encode(_TEXT, add_special_tokens=True).ids)
+
+    @cached_property
+    def target_frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The ids that the tokenizer adds before and after a text that the decoder of an encoder-decoder writes."""
+        return _around(self._plain, self._tokenizer(text_target=_TEXT).input_ids)
+
+    @property
+    def _plain(self) -> list[int]:
+        ids: list[int] = self._backend.encode(_TEXT, add_special_tokens=False).ids
+        return ids
+
+    @property
+    def mask(self) -> int | None:
+        """The mask token; None if there is none."""
+        mask = self._tokenizer.mask_token_id
+        return None if mask is None else int(mask)
+
+    @property
+    def mask_takes_space(self) -> bool:
+        """Whether the mask token takes the place of the white space before it too."""
+        return self.mask is not None and bool(self._added[self.mask].lstrip)
+
+    @property
+    def padding(self) -> int:
+        """The padding token, or 0 if there is none."""
+        return int(self._tokenizer.pad_token_id or 0)
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -213,6 +237,14 @@ def _with(token: Any, *, special: bool) -> Any:
 
     properties = {name: getattr(token, name) for name in ("single_word", "lstrip", "rstrip", "normalized")}
     return AddedToken(token.content, special=special, **properties)
+
+
+def _around(plain: Sequence[int], framed: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Returns the ids before and after those of the text itself."""
+    for start in range(len(framed) - len(plain) + 1):
+        if [*framed[start : start + len(plain)]] == [*plain]:
+            return tuple(framed[:start]), tuple(framed[start + len(plain) :])
+    return (), ()
 
 
 def _is_control_marker(name: str, chat_template: str) -> bool:

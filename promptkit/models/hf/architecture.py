@@ -65,11 +65,11 @@ def check_causal(config: PretrainedConfig, name: str) -> None:
     architecture = architecture_of(config)
     if architecture.kind == "causal":
         return
-    masked = architecture.kind == "masked"
+    alternative = "" if architecture.kind == "unsupported" else "; this one runs on hf, by its name without an engine"
     raise Unsupported(
         f"The model {name} is not a causal language model: {architecture.reason}",
         code="not-causal",
-        hint=f"Use a causal language model{f'; to embed texts, use encoder:{name}' if masked else ''}",
+        hint=f"Use a causal language model{alternative}",
         model=name,
         kind=architecture.kind,
     )

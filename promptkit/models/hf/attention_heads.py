@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from promptkit.core.inputs import NO_INTERVENTIONS, TextInput
 from promptkit.core.requests import Request, Score
-from promptkit.models.hf.forward import Forward
+from promptkit.models.hf.forward import CausalForward
 from promptkit.models.hf.kv_cache import KeyValues
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ HookInputs = tuple[Tensor, ...]
 class AttentionHeads:
     """The attention heads of a model of transformers; implements `promptkit.core.model.Heads`."""
 
-    def __init__(self, forward: Forward, *, batch_tokens: int) -> None:
+    def __init__(self, forward: CausalForward, *, batch_tokens: int) -> None:
         """Creates a view of a model; at most `batch_tokens` tokens are computed at once.
 
         Raises:

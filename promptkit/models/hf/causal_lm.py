@@ -6,7 +6,6 @@ is the only module of the engine that looks inside them. All others work with Py
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
@@ -16,12 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from promptkit.core.errors import Unsupported
-from promptkit.models.files.dimensions import dimensions_of
+from promptkit.models.hf.frozen_model import FrozenModel
 from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.layer_states import LayerStates, recorded
 from promptkit.models.hf.lm_head import LMHead
 from promptkit.models.hf.rope import RopeState, depends_on_length
-from promptkit.models.hf.tensors import embed_ids
 
 if TYPE_CHECKING:
     from promptkit.core.inputs import Interventions, KVPrefix
@@ -31,67 +29,20 @@ OUTPUT_PROJECTIONS = frozenset({"o_proj", "c_proj", "out_proj", "dense", "wo"})
 """The names of the output projection in the attention modules of transformers."""
 
 
-class CausalLM:
-    """A frozen causal language model of transformers."""
+class CausalLM(FrozenModel):
+    """A frozen causal language model of transformers, with a language modeling head."""
 
     def __init__(self, model: Any) -> None:
-        """Wraps a `transformers.PreTrainedModel` with a language modeling head, in evaluation mode."""
+        """Wraps a `transformers.PreTrainedModel`."""
         from transformers import PreTrainedModel
 
-        self._model = model
-        self._config: Any = model.config.get_text_config()
-        self._embedding: Any = model.get_input_embeddings()
+        super().__init__(model)
         candidates = (model.get_decoder(), model.base_model, *model.children())  # of some models, the first ones are others
         self._decoder: Any = next(part for part in candidates if isinstance(part, PreTrainedModel) and part is not model)
-        parameters = inspect.signature(model.forward).parameters
-        self._slices_logits = "logits_to_keep" in parameters
+        self._slices_logits = "logits_to_keep" in self._parameters
         self._rope_state = RopeState(model.modules() if self.depends_on_length else ())
-        self._cache_argument = "cache" if "cache" in parameters else "past_key_values"  # renamed in transformers 5.24
 
     # ---- what the model is ---------------------------------------------------------------------------
-
-    @property
-    def module(self) -> nn.Module:
-        """The model as a PyTorch module."""
-        module: nn.Module = self._model
-        return module
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the weights."""
-        device: torch.device = self._model.device
-        return device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The data type of the weights."""
-        dtype: torch.dtype = self._model.dtype
-        return dtype
-
-    @property
-    def model_type(self) -> str:
-        """The name of the architecture in transformers, such as `llama`."""
-        return str(self._model.config.model_type)
-
-    @property
-    def vocabulary_size(self) -> int:
-        """The number of tokens that the configuration states."""
-        return int(self._config.vocab_size)
-
-    @property
-    def num_embeddings(self) -> int:
-        """The number of rows of the embedding."""
-        return int(self._embedding.num_embeddings)
-
-    @property
-    def embedding_width(self) -> int:
-        """The width of the embedding's rows."""
-        return int(self._embedding.weight.shape[1])
-
-    @property
-    def state_width(self) -> int:
-        """The width of the hidden states that the configuration states."""
-        return dimensions_of(self._config).state_width
 
     @property
     def num_layers(self) -> int:
@@ -120,7 +71,7 @@ class CausalLM:
         return float(getattr(self._config, "residual_multiplier", None) or 1.0)
 
     @cached_property
-    def layers(self) -> nn.ModuleList:
+    def layers(self) -> Sequence[nn.Module]:
         """The layers, first to last.
 
         Raises:
@@ -136,7 +87,7 @@ class CausalLM:
                 hint="Use another model",
                 model_type=self.model_type,
             )
-        return layers
+        return [*layers]
 
     @cached_property
     def output_projections(self) -> list[nn.Module]:
@@ -191,11 +142,6 @@ class CausalLM:
 
     # ---- what it computes ----------------------------------------------------------------------------
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """Returns the embeddings of token ids, shape (..., d_model), as the first layer receives them."""
-        rows: Tensor = self._embedding(ids)
-        return rows
-
     def hidden_states(self, row: PackedRow, *, all_layers: bool = False) -> tuple[Tensor, LayerStates | None]:
         """Runs a packed row through the decoder, whose attention must be packed attention.
 
@@ -205,7 +151,7 @@ class CausalLM:
         """
         with self._recorded(all_layers) as states:
             output = self._decoder(
-                **self._inputs(row.ids[None], row.interventions.vectors),
+                **self.inputs(row.ids[None], row.interventions.vectors),
                 position_ids=row.learned_tokens + row.positions[None],
                 use_cache=False,
                 packed=row,
@@ -230,10 +176,10 @@ class CausalLM:
         """
         options: dict[str, Any] = {"use_cache": bool(interventions.prefixes)}
         if interventions.prefixes:
-            options[self._cache_argument] = _prefix_cache(interventions.prefixes, rows=len(ids), dtype=self.dtype)
+            options[self.cache_argument] = _prefix_cache(interventions.prefixes, rows=len(ids), dtype=self.dtype)
         if self._slices_logits:
             options["logits_to_keep"] = ids.shape[1] - first
-        inputs = self._inputs(ids, interventions.vectors)
+        inputs = self.inputs(ids, interventions.vectors)
         self._rope_state.restore()
         with self._recorded(all_layers) as states:
             output = self._model(**inputs, **options, attention_mask=mask)
@@ -247,7 +193,7 @@ class CausalLM:
         cache: Any = DynamicCache()
         self._rope_state.restore()
         with torch.no_grad():
-            self._model(torch.tensor([ids], device=self.device), use_cache=True, **{self._cache_argument: cache})
+            self._model(torch.tensor([ids], device=self.device), use_cache=True, **{self.cache_argument: cache})
         return {number: (layer.keys[0], layer.values[0]) for number, layer in enumerate(cache.layers)}
 
     def _recorded(self, all_layers: bool) -> AbstractContextManager[LayerStates | None]:
@@ -258,9 +204,6 @@ class CausalLM:
             return recorded(self._decoder, self.layers)
         except Unsupported as error:
             return recorded(self._decoder, error)
-
-    def _inputs(self, ids: Tensor, vectors: Tensor | None) -> dict[str, Tensor]:
-        return {"input_ids": ids} if vectors is None else {"inputs_embeds": embed_ids(self._embedding, ids, vectors)}
 
 
 def _prefix_cache(prefixes: Sequence[KVPrefix[Tensor]], *, rows: int, dtype: torch.dtype) -> Any:

@@ -78,7 +78,7 @@ class TorchScores:
         requests = [self._requests[index] for index in chosen]
         with ExitStack() as stack:
             if self._checkpointing and torch.is_grad_enabled():
-                stack.enter_context(checkpointing(self._forward.causal_lm.layers))
+                stack.enter_context(checkpointing(self._forward.frozen.layers))
             if self._precision != "no":
                 stack.enter_context(torch.autocast(self.device.type, AUTOCAST_DTYPES[self._precision]))
             return self._forward.token_logprobs(requests, self._reuse, self._prefix, interventions)
@@ -86,15 +86,15 @@ class TorchScores:
     def embed(self, ids: Sequence[int]) -> Tensor:
         """Returns the embeddings of tokens, shape (tokens, d_model), in float32."""
         with torch.no_grad():
-            return self._forward.causal_lm.embed(torch.tensor(ids, device=self.device)).float()
+            return self._forward.frozen.embed(torch.tensor(ids, device=self.device)).float()
 
     def projected(self, vectors: Tensor) -> Tensor:
         """Returns the inner products of vectors, (rows, d_model), with the embeddings of all tokens, (rows, vocabulary)."""
-        causal_lm = self._forward.causal_lm
-        ids = torch.arange(causal_lm.num_embeddings, device=self.device)
+        frozen = self._forward.frozen
+        ids = torch.arange(frozen.num_embeddings, device=self.device)
         with torch.no_grad():
             blocks = torch.split(ids, EMBEDDINGS_AT_ONCE)
-            return torch.cat([vectors @ causal_lm.embed(block).float().T for block in blocks], dim=1)
+            return torch.cat([vectors @ frozen.embed(block).float().T for block in blocks], dim=1)
 
     def weights_hash(self) -> str:
         """Returns the SHA-256 of the names and values of all weights of the model."""

@@ -1,10 +1,11 @@
-"""The hf engine: frozen causal language models, loaded by Hugging Face transformers and run by PyTorch."""
+"""The hf engine: frozen language models, loaded by Hugging Face transformers and run by PyTorch."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -23,17 +24,16 @@ from promptkit.models.files.device import device_of
 from promptkit.models.files.pretrained import caps_attention_logits, card, end_tokens, load_weights, read_config, read_tokenizer
 from promptkit.models.files.source import resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
-from promptkit.models.hf.architecture import check_causal
 from promptkit.models.hf.attention_heads import AttentionHeads
-from promptkit.models.hf.causal_lm import CausalLM
+from promptkit.models.hf.backends import CausalBackend, backend_of, reporting_failure
 from promptkit.models.hf.differentiable import TorchScores
-from promptkit.models.hf.forward import Forward
+from promptkit.models.hf.forward import CausalForward, Forward
+from promptkit.models.hf.frozen_model import FrozenModel
 from promptkit.models.hf.intervention_checks import InterventionChecks
 from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.memory import reporting_out_of_memory
-from promptkit.models.hf.padded import PaddedForward
 from promptkit.models.hf.tensors import check_ids, interventions_of, merge_vectors, prefix_of
-from promptkit.models.hf.verify import check_probe, check_sizes, packed_forward
+from promptkit.models.hf.verify import check_sizes
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
 """The most tokens of a batch by default, for each type of device."""
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 
 class TransformersModel(BaseEngine):
-    """A causal language model of transformers; its weights are loaded at the first request."""
+    """A language model of transformers, causal, encoder-decoder or masked; its weights are loaded at the first request."""
 
     verbs = frozenset({"Score", "Read", "Generate"})
     hidden_states = True
@@ -76,12 +76,15 @@ class TransformersModel(BaseEngine):
         self._tokenizer_source = resolve(settings.tokenizer) if settings.tokenizer else self._source
         self._notes: list[str] = []
         self._config = read_config(self._source, name)
-        check_causal(self._config, name)
+        self._backend = backend_of(self._config, name)
+        self.verbs, self.learned_layers = self._backend.verbs, self._backend.learned_layers
 
     @cached_property
     def card(self) -> Card:
         """The model's card; the tokenizer is read at the first access."""
-        return card(self._config, self._tokenizer, self.name)
+        backend, tokenizer = self._backend, self._tokenizer
+        read = card(self._config, tokenizer, self.name, at_most=backend.longest(tokenizer))
+        return replace(read, format=backend.format(tokenizer), layers=backend.layers)
 
     @cached_property
     def _tokenizer(self) -> TransformersTokenizer:
@@ -100,6 +103,7 @@ class TransformersModel(BaseEngine):
             "dtype": str(self._dtype).removeprefix("torch."),
             "attention": self._settings.attention,
             "batch_tokens": self._batch_tokens,
+            **({} if isinstance(self._backend, CausalBackend) else {"kind": type(self._backend).__name__}),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         }
@@ -118,8 +122,9 @@ class TransformersModel(BaseEngine):
 
     def keys_values(self, ids: Sequence[int]) -> KVPrefix[Array]:
         """Returns the keys and values of a text in every layer."""
+        forward = self._causal_forward("Keys and values")
         self._checks.check_prefixes()
-        return prefix_of(self._forward.keys_values(ids))
+        return prefix_of(forward.keys_values(ids))
 
     def batches(self, requests: Sequence[Request]) -> Sequence[tuple[int, ...]]:
         """Returns the indices of the requests that are computed together; see `Model.batches`."""
@@ -133,6 +138,7 @@ class TransformersModel(BaseEngine):
         self, requests: Sequence[Request], done: Collection[int] = frozenset()
     ) -> Iterator[tuple[tuple[int, ...], tuple[Output, ...]]]:
         """Yields the outputs of one batch of the plan at a time; see `Model.answer`."""
+        self.check_supported(requests)
         requests = self._merged(requests)
         check_ids(requests, self.card)
         self._checks.check(requests)
@@ -152,12 +158,26 @@ class TransformersModel(BaseEngine):
         self, requests: Sequence[Request], *, checkpointing: bool = False, precision: Precision = "no"
     ) -> TorchScores:
         """Returns requests as functions of their learned values; see `Differentiable.differentiable`."""
+        self.check_supported(requests)
         self._checks.check(requests)
         return TorchScores(self._forward, requests, **self._bounds, checkpointing=checkpointing, precision=precision)
 
     def heads(self) -> AttentionHeads:
         """Returns the attention heads; see `ExposesHeads.heads`."""
-        return AttentionHeads(self._forward, batch_tokens=self._batch_tokens)
+        forward = self._causal_forward("Attention heads")
+        return AttentionHeads(forward, batch_tokens=self._batch_tokens)
+
+    def _causal_forward(self, what: str) -> CausalForward:
+        """Returns the forward pass of a causal model; raises Unsupported for others before their weights load."""
+        if not self.learned_layers:
+            raise Unsupported(
+                f"{what} can be read from a causal model only, and {self.name} is {self._backend.description}",
+                code="not-causal",
+                hint="Use a causal language model",
+                model=self.name,
+            )
+        assert isinstance(self._forward, CausalForward)
+        return self._forward
 
     def _merged(self, requests: Sequence[Request]) -> Sequence[Request]:
         return merge_vectors(requests, self.card.embedding_width)
@@ -207,22 +227,23 @@ class TransformersModel(BaseEngine):
 
     @cached_property
     def _forward(self) -> Forward:
-        from transformers import AutoModelForCausalLM
+        import transformers
 
+        auto = getattr(transformers, self._backend.auto)
         options = {"dtype": self._dtype, **self._load_attention}
-        model: Any = load_weights(AutoModelForCausalLM, self._source, self._config, self.name, **options)
+        model: Any = load_weights(auto, self._source, self._config, self.name, **options)
         with self._reporting_out_of_memory(f"The model {self.name}"):
             model.eval().requires_grad_(False).to(self._device)
-        causal_lm = CausalLM(model)
-        check_sizes(causal_lm, self.card, self.name)
-        check_probe(causal_lm, self.name)
-        if self._settings.attention == "packed":
-            packed, reason = packed_forward(causal_lm, batch_tokens=self._batch_tokens)
-            if packed is not None:
-                return packed
-            self._notes.append(f"no shared prefixes: {reason}")
-            _log.warning("%s is scored without shared prefixes, which is slow: %s.", self.name, reason)
-        return PaddedForward(causal_lm, batch_tokens=self._batch_tokens)
+        check_sizes(FrozenModel(model), self.card, self.name)
+        packed = self._settings.attention == "packed"
+        with reporting_failure(self.name):
+            return self._backend.forward(
+                model, self._tokenizer, packed=packed, batch_tokens=self._batch_tokens, warn=self._warn_unshared
+            )
+
+    def _warn_unshared(self, reason: str) -> None:
+        self._notes.append(f"no shared prefixes: {reason}")
+        _log.warning("%s is scored without shared prefixes, which is slow: %s.", self.name, reason)
 
     @cached_property
     def _checks(self) -> InterventionChecks:

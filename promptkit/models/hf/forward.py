@@ -1,4 +1,4 @@
-"""The base class of the packed and the padded forward pass."""
+"""The base classes of the forward passes of the hf engine: of any model, and of causal models."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from promptkit.core.inputs import NO_INTERVENTIONS, Interventions
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Output, Request
 from promptkit.models.hf.causal_lm import CausalLM
+from promptkit.models.hf.frozen_model import FrozenModel
 from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.tensors import array_of
 
@@ -29,37 +30,37 @@ class Forward(ABC):
     shares_prefixes: ClassVar[bool]
     """Whether requests reuse the keys and values of their common beginning."""
 
-    def __init__(self, causal_lm: CausalLM, *, batch_tokens: int) -> None:
+    def __init__(self, frozen: FrozenModel, *, batch_tokens: int) -> None:
         """Wraps a model; at most `batch_tokens` tokens are computed at once."""
-        self.causal_lm = causal_lm
+        self.frozen = frozen
         self._batch_tokens = batch_tokens
 
     @property
     def model(self) -> nn.Module:
         """The model as a PyTorch module."""
-        return self.causal_lm.module
+        return self.frozen.module
 
     @property
     def dtype(self) -> torch.dtype:
         """The data type of the weights."""
-        return self.causal_lm.dtype
+        return self.frozen.dtype
 
     @property
     def device(self) -> torch.device:
         """The device of the weights."""
-        return self.causal_lm.device
+        return self.frozen.device
 
     def embed(self, ids: Sequence[int]) -> Array:
         """Returns the embeddings of tokens."""
-        return array_of(self.causal_lm.embed(torch.tensor(ids, device=self.device)))
+        return array_of(self.frozen.embed(torch.tensor(ids, device=self.device)))
 
-    @abstractmethod
+    def as_prompt(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns a prompt of any ids that can be scored: with what prompts must contain added at the end."""
+        return ids
+
     def prefill(self, ids: tuple[int, ...], interventions: Interventions[Tensor] = NO_INTERVENTIONS) -> KeyValues:
         """Computes the keys and values of a shared prefix; returns an empty mapping if prefixes are not shared."""
-
-    @abstractmethod
-    def keys_values(self, ids: Sequence[int]) -> KeyValues:
-        """Computes the keys and values of a text."""
+        return {}
 
     @abstractmethod
     def answer(self, requests: Sequence[Request], reuse: int, prefix: KeyValues) -> list[Output]:
@@ -86,3 +87,16 @@ class Forward(ABC):
         Returns:
             For each request and each of its continuations, a tensor of shape (tokens of the continuation,).
         """
+
+
+class CausalForward(Forward):
+    """A forward pass of a causal model, whose keys and values can be read and learned."""
+
+    def __init__(self, causal_lm: CausalLM, *, batch_tokens: int) -> None:
+        """See `Forward.__init__`."""
+        super().__init__(causal_lm, batch_tokens=batch_tokens)
+        self.causal_lm = causal_lm
+
+    @abstractmethod
+    def keys_values(self, ids: Sequence[int]) -> KeyValues:
+        """Computes the keys and values of a text."""

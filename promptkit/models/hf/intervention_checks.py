@@ -10,7 +10,7 @@ from functools import cached_property
 
 from promptkit.core.errors import Unsupported
 from promptkit.core.requests import Request
-from promptkit.models.hf.forward import Forward
+from promptkit.models.hf.forward import CausalForward, Forward
 from promptkit.models.hf.tensors import check_prefixes, prefix_of
 from promptkit.models.hf.verify import supports_vectors, why_no_edits, why_no_prefixes
 
@@ -19,7 +19,7 @@ class InterventionChecks:
     """Checks the learned values of requests against one model."""
 
     def __init__(self, forward: Forward, name: str) -> None:
-        """`name` is the name of the model in error messages."""
+        """`name` is the name of the model in error messages. Prefixes and edits need the forward pass of a causal model."""
         self._forward = forward
         self._name = name
 
@@ -71,9 +71,9 @@ class InterventionChecks:
 
     def _check_prefix_layers(self, requests: Sequence[Request]) -> None:
         """Raises Unsupported for a prefix that is not at every layer, which the attention of transformers needs."""
-        if self._forward.shares_prefixes:
+        if self._causal.shares_prefixes:
             return
-        all_layers = tuple(range(1, self._forward.causal_lm.num_layers + 1))
+        all_layers = tuple(range(1, self._causal.causal_lm.num_layers + 1))
         if any(prefix.layers != all_layers for request in requests for prefix in request.input.prefixes):
             raise Unsupported(
                 f"The model {self._name} runs with attention of transformers, which needs a prefix at every layer or none",
@@ -88,14 +88,19 @@ class InterventionChecks:
 
     @cached_property
     def _why_no_prefixes(self) -> str:
-        return why_no_prefixes(self._forward)
+        return why_no_prefixes(self._causal)
 
     @cached_property
     def _why_no_edits(self) -> str:
-        return why_no_edits(self._forward)
+        return why_no_edits(self._causal)
 
     @cached_property
     def _prefix_shape(self) -> tuple[int, int]:
         """The number of key-value heads of the layers, and the width of a head."""
-        _, heads, _, width = prefix_of(self._forward.keys_values((0,))).keys.shape
+        _, heads, _, width = prefix_of(self._causal.keys_values((0,))).keys.shape
         return heads, width
+
+    @property
+    def _causal(self) -> CausalForward:
+        assert isinstance(self._forward, CausalForward)
+        return self._forward

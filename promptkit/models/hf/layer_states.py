@@ -6,7 +6,7 @@ Gemma 3n ends before the last norm. Hooks on the layers record the same states f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from promptkit.core.errors import Unsupported
 class LayerStates:
     """The hidden states of one forward pass."""
 
-    def __init__(self, layers: nn.ModuleList | Unsupported) -> None:
+    def __init__(self, layers: Sequence[nn.Module] | Unsupported) -> None:
         """Creates an empty record; `layers` are the layers, or why they are unknown."""
         self._layers = layers
         self.between: dict[int, Tensor] = {}
@@ -41,7 +41,7 @@ class LayerStates:
 
 
 @contextmanager
-def recorded(decoder: nn.Module, layers: nn.ModuleList | Unsupported) -> Iterator[LayerStates]:
+def recorded(decoder: nn.Module, layers: Sequence[nn.Module] | Unsupported) -> Iterator[LayerStates]:
     """Context manager that records the hidden states of a forward pass.
 
     Args:

@@ -14,7 +14,7 @@ from promptkit.core.requests import Output, Read, ReadOutput, Request, ScoreOutp
 from promptkit.models.batching import ROOT, Tree, tree, tree_of
 from promptkit.models.hf.causal_lm import CausalLM
 from promptkit.models.hf.decoding import Decoding, generate
-from promptkit.models.hf.forward import Forward
+from promptkit.models.hf.forward import CausalForward
 from promptkit.models.hf.hidden_edits import edited
 from promptkit.models.hf.kv_cache import KeyValues, extend
 from promptkit.models.hf.layer_states import LayerStates
@@ -24,7 +24,7 @@ from promptkit.models.hf.pooling import hidden_state
 from promptkit.models.hf.tensors import interventions_of
 
 
-class PackedForward(Forward):
+class PackedForward(CausalForward):
     """Answers requests with packed rows; see `promptkit.models.hf.attention`."""
 
     shares_prefixes = True

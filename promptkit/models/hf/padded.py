@@ -11,27 +11,23 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from promptkit.core.inputs import NO_INTERVENTIONS, Interventions
+from promptkit.core.inputs import Interventions
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Generate, Output, Read, ReadOutput, Request, Score, ScoreOutput
 from promptkit.models.generation import outputs_of, texts_of
 from promptkit.models.hf.decoding import next_token
-from promptkit.models.hf.forward import Forward
+from promptkit.models.hf.forward import CausalForward
 from promptkit.models.hf.hidden_edits import edited
 from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.layer_states import LayerStates
-from promptkit.models.hf.pooling import hidden_state
+from promptkit.models.hf.pooling import read_output
 from promptkit.models.hf.tensors import interventions_of
 
 
-class PaddedForward(Forward):
+class PaddedForward(CausalForward):
     """Answers requests with padded rows."""
 
     shares_prefixes = False
-
-    def prefill(self, ids: tuple[int, ...], interventions: Interventions[Tensor] = NO_INTERVENTIONS) -> KeyValues:
-        """Returns an empty mapping: prefixes are not shared."""
-        return {}
 
     def keys_values(self, ids: Sequence[int]) -> KeyValues:
         """Computes the keys and values of a text."""
@@ -98,16 +94,8 @@ class PaddedForward(Forward):
         logits, layers = self._logits(
             [prompt], interventions, prompt_length=length, first=length - 1, all_layers=verb.hidden_layer is not None
         )
-        scores = logits[0, -1].float().log_softmax(-1)
-        best = scores.topk(verb.top_m)
-        hidden = None
-        if verb.hidden_layer is not None and layers is not None:
-            hidden = hidden_state(verb, layers[verb.hidden_layer], self.causal_lm.state_width)
-        return ReadOutput(
-            logprobs=tuple(scores[list(verb.token_ids)].tolist()),
-            top=tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
-            hidden=hidden,
-        )
+        states = None if verb.hidden_layer is None or layers is None else layers[verb.hidden_layer]
+        return read_output(verb, logits[0, -1].float().log_softmax(-1), states, self.causal_lm.state_width)
 
     def _logits(
         self,

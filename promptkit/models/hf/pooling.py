@@ -1,4 +1,4 @@
-"""The hidden state that answers a `Read` request: the state at the last position, or a mean over positions."""
+"""The output of a `Read` request: log-probabilities, and the state at the last position or a mean over positions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from promptkit.core.arrays import Array
 from promptkit.core.errors import Unsupported
-from promptkit.core.requests import Read
+from promptkit.core.requests import Read, ReadOutput
 from promptkit.models.hf.tensors import array_of
 
 
@@ -35,3 +35,20 @@ def hidden_state(verb: Read, states: Tensor, d_model: int) -> Array:
         )
     state = states[-1] if verb.mean_from is None else states[verb.mean_from :].float().mean(0)
     return array_of(state)
+
+
+def read_output(verb: Read, logprobs: Tensor, states: Tensor | None, d_model: int) -> ReadOutput:
+    """Returns the output of a request.
+
+    Args:
+        verb: What to read.
+        logprobs: The log-probabilities of all tokens, shape (vocabulary,).
+        states: The states of the layer that is read, as in `hidden_state`; None if no state is read.
+        d_model: The width of the model's hidden states.
+    """
+    best = logprobs.topk(min(verb.top_m, len(logprobs)))
+    return ReadOutput(
+        logprobs=tuple(logprobs[[*verb.token_ids]].tolist()),
+        top=tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)),
+        hidden=None if states is None else hidden_state(verb, states, d_model),
+    )

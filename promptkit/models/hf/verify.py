@@ -14,13 +14,16 @@ from promptkit.core.requests import Read, ReadOutput, Request, Score, ScoreOutpu
 from promptkit.models.finite import not_finite
 from promptkit.models.hf.attention import ATTENTION, attend
 from promptkit.models.hf.causal_lm import CausalLM
-from promptkit.models.hf.forward import Forward
+from promptkit.models.hf.forward import CausalForward, Forward
+from promptkit.models.hf.frozen_model import FrozenModel
 from promptkit.models.hf.packed import PackedForward
 from promptkit.models.hf.padded import PaddedForward
 from promptkit.models.hf.tensors import array_of, prefix_of, tensor_of
 
 TOLERANCE = 1e-3
 """The largest difference of log-probabilities between two computations of the same in float32."""
+PADDING_TOLERANCE = 3e-5
+"""The largest difference of a log-probability in float32 that padding may make."""
 LOW_PRECISION_WORST, LOW_PRECISION_MEAN = 1.0, 0.3
 """The largest and the mean difference for 16-bit weights. Rounding changes the log-probability of an unlikely token by up
 to 0.4, and those of all by 0.13 on average (Gemma 3 270M in bfloat16, where the padded forward, which also rounds in the output
@@ -61,13 +64,13 @@ def packed_forward(causal_lm: CausalLM, *, batch_tokens: int) -> tuple[PackedFor
     return packed, ""
 
 
-def check_sizes(causal_lm: CausalLM, card: Card, name: str) -> None:
+def check_sizes(frozen: FrozenModel, card: Card, name: str) -> None:
     """Compares the sizes of the model card, which come from the configuration, with those of the loaded modules.
 
     Raises:
         ModelError: If they differ.
     """
-    found = {"embedding_width": causal_lm.embedding_width, "vocabulary": causal_lm.num_embeddings}
+    found = {"embedding_width": frozen.embedding_width, "vocabulary": frozen.num_embeddings}
     stated = {"embedding_width": card.embedding_width, "vocabulary": card.vocabulary}
     if found["embedding_width"] != stated["embedding_width"] or found["vocabulary"] < stated["vocabulary"]:
         raise ModelError(
@@ -114,13 +117,38 @@ def check_probe(causal_lm: CausalLM, name: str) -> None:
 
 def supports_vectors(forward: Forward) -> bool:
     """Returns whether the model gives the same results for the embeddings of tokens, as learned vectors, as for the tokens."""
-    tokens, _ = _probes(forward.causal_lm.vocabulary_size)
-    ids = tokens.input.ids
-    vectors = replace(tokens, input=TextInput(ids=tuple(-1 - i for i in range(len(ids))), vectors=forward.embed(ids)))
-    return not _difference(_logprobs(forward, [tokens]), _logprobs(forward, [vectors]), forward.dtype)
+    request, _ = _probes(forward.frozen.vocabulary_size)
+    count = len(request.input.ids)
+    tokens = TextInput(ids=forward.as_prompt(request.input.ids))
+    rows = forward.embed(tokens.ids[:count])
+    vectors = TextInput(ids=forward.as_prompt(tuple(-1 - i for i in range(count))), vectors=rows)
+    try:
+        expected, actual = (_logprobs(forward, [replace(request, input=read)]) for read in (tokens, vectors))
+    except (AttributeError, IndexError, NotImplementedError, TypeError, ValueError):  # a model that reads only token ids
+        return False
+    return not _difference(expected, actual, forward.dtype)
 
 
-def why_no_prefixes(forward: Forward) -> str:
+def padding_matters(forward: Forward) -> bool:
+    """Returns whether scores change if prompts and continuations are computed next to longer ones, with padding."""
+    probes = [
+        replace(probe, input=TextInput(ids=forward.as_prompt(probe.input.ids)))
+        for probe in _probes(forward.frozen.vocabulary_size)
+    ]
+    single = [
+        replace(probe, verb=Score(continuations=(continuation,)))
+        for probe in probes
+        if isinstance(probe.verb, Score)
+        for continuation in probe.verb.continuations
+    ]
+    alone = [logprob for request in single for logprob in _logprobs(forward, [request])]
+    together = _logprobs(forward, probes)
+    if forward.dtype == torch.float32:
+        return max(abs(a - b) for a, b in zip(alone, together, strict=True)) > PADDING_TOLERANCE
+    return bool(_difference(alone, together, forward.dtype))
+
+
+def why_no_prefixes(forward: CausalForward) -> str:
     """Returns why prefixes are not supported; empty if the keys and values of tokens give the same results as the tokens."""
     tokens, _ = _probes(forward.causal_lm.vocabulary_size)
     ids = tokens.input.ids
@@ -136,7 +164,7 @@ def why_no_prefixes(forward: Forward) -> str:
     return "keys and values give other results than token ids" if different else ""
 
 
-def why_no_edits(forward: Forward) -> str:
+def why_no_edits(forward: CausalForward) -> str:
     """Returns why hidden states cannot be edited; empty if a vector that is added to a middle layer appears in its state."""
     tokens, _ = _probes(forward.causal_lm.vocabulary_size)
     layers = forward.causal_lm.num_layers

@@ -1,0 +1,222 @@
+"""The kinds of language models that the hf engine runs: what each supports, how it reads prompts, and its forward pass."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from promptkit.core.errors import ModelError, PromptkitError, Unsupported
+from promptkit.core.formats import EncoderDecoderFormat, InputFormat, MaskedFormat
+from promptkit.models.files.tokenizer import TransformersTokenizer
+from promptkit.models.hf.architecture import architecture_of
+from promptkit.models.hf.causal_lm import CausalLM
+from promptkit.models.hf.encoder_decoder import EncoderDecoderForward
+from promptkit.models.hf.encoder_decoder_lm import EncoderDecoderLM
+from promptkit.models.hf.forward import Forward
+from promptkit.models.hf.masked import MaskedForward
+from promptkit.models.hf.masked_lm import MaskedLM
+from promptkit.models.hf.padded import PaddedForward
+from promptkit.models.hf.verify import check_probe, packed_forward
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+Warn = Callable[[str], None]
+"""Receives the reason why a model runs without shared prefixes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend(ABC):
+    """One kind of language model. Nothing is loaded."""
+
+    config: PretrainedConfig
+    """The whole configuration of the model."""
+    name: str
+    """The name of the model in error messages."""
+
+    auto: ClassVar[str]
+    """The class of transformers that loads the weights with the output head."""
+    verbs: ClassVar[frozenset[str]]
+    """The supported requests."""
+    learned_layers: ClassVar[bool]
+    """Whether the layers accept learned keys and values, and edits of hidden states."""
+
+    @abstractmethod
+    def format(self, tokenizer: TransformersTokenizer) -> InputFormat | None:
+        """Returns how the model reads prompts; None for a causal model."""
+
+    @abstractmethod
+    def forward(self, model: Any, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn) -> Forward:
+        """Returns the forward pass of a loaded model.
+
+        Args:
+            model: The model of transformers.
+            tokenizer: Its tokenizer.
+            packed: Whether to share prefixes if the model supports it.
+            batch_tokens: The most tokens computed at once.
+            warn: Called if prefixes should be shared and the model does not support it.
+        """
+
+    description: ClassVar[str]
+    """The kind of the model, with an article."""
+
+    @property
+    def layers(self) -> int:
+        """The number of layers whose hidden states are read at the answer."""
+        return int(self.config.get_text_config().num_hidden_layers)
+
+    def longest(self, tokenizer: TransformersTokenizer) -> int | None:
+        """Returns an upper bound of the context besides that of the configuration; None if there is none."""
+        return None
+
+
+class CausalBackend(Backend):
+    """A causal language model, whose answers continue the prompt."""
+
+    description = "a causal language model"
+    auto = "AutoModelForCausalLM"
+    verbs = frozenset({"Score", "Read", "Generate"})
+    learned_layers = True
+
+    def format(self, tokenizer: TransformersTokenizer) -> None:
+        """Returns None."""
+        return
+
+    def forward(self, model: Any, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn) -> Forward:
+        """Returns a packed forward pass if the model supports it, and otherwise a padded one."""
+        causal_lm = CausalLM(model)
+        check_probe(causal_lm, self.name)
+        if packed:
+            forward, reason = packed_forward(causal_lm, batch_tokens=batch_tokens)
+            if forward is not None:
+                return forward
+            warn(reason)
+        return PaddedForward(causal_lm, batch_tokens=batch_tokens)
+
+
+class EncoderDecoderBackend(Backend):
+    """An encoder-decoder, whose answers are texts of their own, as T5 and BART."""
+
+    description = EncoderDecoderFormat.description
+    auto = "AutoModelForSeq2SeqLM"
+    verbs = frozenset({"Score", "Read", "Generate"})
+    learned_layers = False
+
+    def format(self, tokenizer: TransformersTokenizer) -> EncoderDecoderFormat:
+        """Returns the tokens that the tokenizer adds after prompts and targets."""
+        return EncoderDecoderFormat(after=tokenizer.frame[1], target_end=tokenizer.target_frame[1])
+
+    def forward(self, model: Any, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn) -> Forward:
+        """Returns the forward pass of encoder and decoder."""
+        encoder_decoder = EncoderDecoderLM(model, target_start=tokenizer.target_frame[0])
+        forward = EncoderDecoderForward(encoder_decoder, padding=tokenizer.padding, batch_tokens=batch_tokens)
+        return forward.verified(self.name)
+
+    @property
+    def layers(self) -> int:
+        """The number of layers of the decoder."""
+        named = (getattr(self.config, name, None) for name in ("num_decoder_layers", "decoder_layers"))
+        stated = next((number for number in named if number is not None), None)
+        return int(self.config.get_text_config(decoder=True).num_hidden_layers if stated is None else stated)
+
+
+class MaskedBackend(Backend):
+    """A masked language model, which predicts an answer's tokens at a mask in the prompt, as BERT and RoBERTa."""
+
+    description = MaskedFormat.description
+    auto = "AutoModelForMaskedLM"
+    verbs = frozenset({"Score", "Read"})
+    learned_layers = False
+
+    def format(self, tokenizer: TransformersTokenizer) -> MaskedFormat:
+        """Returns the mask token, and the tokens that the tokenizer adds after prompts."""
+        return MaskedFormat(after=tokenizer.frame[1], mask=self._mask(tokenizer), takes_space=tokenizer.mask_takes_space)
+
+    def forward(self, model: Any, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn) -> Forward:
+        """Returns the forward pass that scores tokens at masks."""
+        forward = MaskedForward(
+            MaskedLM(model), mask=self._mask(tokenizer), padding=tokenizer.padding, batch_tokens=batch_tokens
+        )
+        return forward.check_padding()
+
+    def longest(self, tokenizer: TransformersTokenizer) -> int | None:
+        """Returns the number of positions that the embedding has, without those before the first position."""
+        import torch
+        import transformers
+
+        auto: Any = getattr(transformers, self.auto)
+        try:
+            with torch.device("meta"):
+                model = auto.from_config(self.config, trust_remote_code=False)
+        except Exception:  # the code of a model may fail in any way; loading the weights reports it
+            return None
+        tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+        offsets = [
+            table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+            for table in tables
+            if isinstance(table, torch.nn.Embedding)
+        ]
+        return min(offsets, default=None)
+
+    def _mask(self, tokenizer: TransformersTokenizer) -> int:
+        if tokenizer.mask is None:
+            raise ModelError(
+                f"The tokenizer of the masked language model {self.name} has no mask token",
+                code="no-mask-token",
+                hint="Set mask_token in its tokenizer_config.json",
+                model=self.name,
+            )
+        return tokenizer.mask
+
+
+BACKENDS: dict[str, type[Backend]] = {
+    "causal": CausalBackend,
+    "encoder-decoder": EncoderDecoderBackend,
+    "masked": MaskedBackend,
+}
+"""The backend of each kind of architecture."""
+
+
+@contextmanager
+def reporting_failure(name: str) -> Iterator[None]:
+    """Context manager that reports the failure of a model's own code on the few tokens by which it is checked at load.
+
+    Raises:
+        ModelError: If the code fails with an error that is neither promptkit's nor a lack of memory.
+    """
+    import torch
+
+    try:
+        yield
+    except (PromptkitError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(
+            f"The model {name} fails on a few tokens: {reason}",
+            code="failing-model",
+            hint="Check its config.json, or use another model",
+            model=name,
+            reason=reason,
+        ) from error
+
+
+def backend_of(config: PretrainedConfig, name: str) -> Backend:
+    """Returns the backend for the whole configuration of a model.
+
+    Raises:
+        Unsupported: If it is not the configuration of a language model.
+    """
+    architecture = architecture_of(config)
+    if architecture.kind not in BACKENDS:
+        raise Unsupported(
+            f"The model {name} is not a language model that can be scored: {architecture.reason}",
+            code="unsupported-architecture",
+            hint="Use a causal, an encoder-decoder or a masked language model",
+            model=name,
+            model_type=str(config.model_type),
+        )
+    return BACKENDS[architecture.kind](config=config, name=name)
