@@ -39,7 +39,12 @@ class ContinuationRecord(TypedDict):
     """Log-probability of each token."""
 
 
-class GenerationRecord(TypedDict):
+class _UnclosedThought(TypedDict, total=False):
+    unclosed_thought: bool
+    """True if a thought in the text is not closed; absent otherwise."""
+
+
+class GenerationRecord(_UnclosedThought):
     """A generated text."""
 
     text: str
@@ -47,8 +52,6 @@ class GenerationRecord(TypedDict):
     ended: Literal["stop", "end", "length"]
     answer: str | None
     """The extracted answer, or None if the text has none."""
-    unclosed_thought: NotRequired[bool]
-    """True if a thought in the text is not closed; absent otherwise."""
 
 
 class Record(TypedDict):
