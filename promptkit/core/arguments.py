@@ -154,7 +154,7 @@ def check_value(name: str, value: object, kind: object, *, of: str) -> None:
 
 
 def _invalid_value(name: str, value: object, errors: list[ErrorDetails], of: str) -> InputError:
-    # the most specific error: a code of its own, and in a sequence the item
+    # the most specific error: one with its own code, and the item of a sequence rather than the sequence
     error = min(errors, key=lambda details: (_GENERAL.get(_code_of(details), -1), -len(details["loc"])))
     hint = ""
     if error["type"] == _NOT_AN_OBJECT:
@@ -224,9 +224,6 @@ def _with_instances(kind: Any) -> Any:
         return kind
     parts = tuple(map(_with_instances, arguments))
     return reduce(or_, parts) if origin in (Union, UnionType) else origin[parts]
-
-
-_NOT_AN_OBJECT = "not_an_object"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderDecoderFormat:
-    """An encoder reads the whole prompt, and a decoder writes the answer as a text of its own, as in T5 and BART."""
+    """An encoder reads the whole prompt, and a decoder writes the answer as a separate text, as in T5 and BART."""
 
     after: tuple[int, ...]
     """The tokens that the tokenizer adds after a prompt, such as `</s>`."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from promptkit.core.errors import TaskError, json_reason, unknown
+from promptkit.core.errors import TaskError, first_line, json_reason, unknown
 from promptkit.tasks.hub import go_offline_if_unreachable
 from promptkit.tasks.separated import separated_rows
 
@@ -87,7 +87,7 @@ def read_hub(name: str, config: str | None, revision: str | None, split: str) ->
     try:
         return list(datasets.load_dataset(name, config, revision=revision, split=split))
     except Exception as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = first_line(error)
         raise TaskError(
             f"The dataset {name} could not be read from the hub: {reason}",
             code="unreadable-dataset",

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptkit.core.errors import ModelError, OutOfMemory
+from promptkit.core.errors import ModelError, OutOfMemory, first_line
 from promptkit.core.model import Card
 from promptkit.models.files.dimensions import dimensions_of
 from promptkit.models.files.quiet import quiet
@@ -87,7 +87,7 @@ def _needs_code(part: str, name: str) -> ModelError:
 
 
 def _unloadable(part: str, source: Source, name: str, error: Exception) -> ModelError:
-    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    reason = first_line(error)
     if part == "tokenizer" and source.local and not (Path(source.location) / "tokenizer.json").is_file():
         reason = "there is no tokenizer.json"
     hint = f"Check the name, the files and the network; models that need no network are {LOCAL}, and fake"
