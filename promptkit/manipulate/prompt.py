@@ -50,7 +50,7 @@ class Prompt:
             first (noisy channel; Min et al. 2021, arXiv 2108.04106). Takes one pass over the input per label.
         on_too_long: What happens to a row whose prompt and answer do not fit the model's context. `truncate-demos` drops whole
             demonstrations, the farthest from the query first, until it fits; without demonstrations it must fit. `error`
-            raises an error. `skip` does not send the row to the model: it counts as not answered. Prompts with which a
+            raises an error. `skip` does not send the row to the model: it counts as wrong. Prompts with which a
             selector or an order queries the model always drop demonstrations.
 
     Raises:

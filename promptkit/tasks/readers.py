@@ -99,13 +99,13 @@ def read_hub(name: str, config: str | None, revision: str | None, split: str) ->
 
 
 def data_suffix(path: Path) -> str:
-    """Returns the suffix of a data file in lower case, without that of its compression: `.csv` for `rows.csv.gz`."""
+    """Returns the suffix of a data file in lower case, without `.gz`: `.csv` for `rows.csv.gz`."""
     name = Path(path.name.lower())
     return name.with_suffix("").suffix if name.suffix == GZIP and name.with_suffix("").suffix in _TEXT_READERS else name.suffix
 
 
 def _decompressed(path: Path) -> bytes:
-    """Returns the contents of a file, which may be compressed with gzip, whatever its suffix is."""
+    """Returns the contents of a file, decompressed if it is compressed with gzip under any name."""
     content = path.read_bytes()
     if not content.startswith(b"\x1f\x8b"):
         return content

@@ -128,6 +128,6 @@ def _split_controls(text: str, controls: re.Pattern[str]) -> list[Piece]:
 
 @lru_cache(maxsize=8)
 def _control_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
-    """Returns a pattern with one group that matches a control token, the longest of those at one place."""
+    """Returns a pattern with one group that matches a control token, the longest one if several match."""
     longest_first = sorted(filter(None, names), key=len, reverse=True)
     return re.compile("(" + "|".join(map(re.escape, longest_first)) + ")" if longest_first else "((?!))")

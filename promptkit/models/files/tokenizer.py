@@ -240,7 +240,7 @@ def _with(token: Any, *, special: bool) -> Any:
 
 
 def _around(plain: Sequence[int], framed: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Returns the ids before and after those of the text itself."""
+    """Returns the ids before and after the text's."""
     for start in range(len(framed) - len(plain) + 1):
         if [*framed[start : start + len(plain)]] == [*plain]:
             return tuple(framed[:start]), tuple(framed[start + len(plain) :])

@@ -53,7 +53,7 @@ def architecture_of(config: PretrainedConfig) -> Architecture:
 
 
 def check_causal(config: PretrainedConfig, name: str) -> None:
-    """Checks that a configuration is that of a causal language model.
+    """Checks that a configuration describes a causal language model.
 
     Args:
         config: As for `architecture_of`.
@@ -84,7 +84,7 @@ def _encoder_decoder(config: PretrainedConfig, *, reads_text: bool) -> Architect
 
 
 def _not_a_language_model(config: PretrainedConfig) -> str:
-    """Returns why a configuration is not that of a language model, with the tasks that transformers has a class for."""
+    """Returns why a configuration does not describe a language model, with the tasks for which transformers has a class."""
     import transformers
 
     tasks = [

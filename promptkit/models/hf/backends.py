@@ -68,7 +68,7 @@ class Backend(ABC):
         return int(self.config.get_text_config().num_hidden_layers)
 
     def longest(self, tokenizer: TransformersTokenizer) -> int | None:
-        """Returns an upper bound of the context besides that of the configuration; None if there is none."""
+        """Returns an upper bound of the context length that the configuration does not state; None if there is none."""
         return None
 
 
@@ -145,7 +145,7 @@ class MaskedBackend(Backend):
         return forward
 
     def longest(self, tokenizer: TransformersTokenizer) -> int | None:
-        """Returns the number of positions that the embedding has, without those before the first position."""
+        """Returns the number of positions in the position embedding that tokens can use."""
         import torch
         import transformers
 

@@ -30,7 +30,7 @@ from promptkit.models.hf.verify import LOW_PRECISION_WORST, TOLERANCE
 
 
 class _Answer(NamedTuple):
-    """What the decoder reads for one request."""
+    """The tokens that the decoder reads for one request."""
 
     request: int
     ids: tuple[int, ...]
@@ -148,7 +148,7 @@ class EncoderDecoderForward(NonCausalForward):
         ]
 
     def _read(self, requests: Sequence[Request], interventions: Interventions[Tensor]) -> list[ReadOutput]:
-        """Reads what the decoder predicts after its start tokens, and its states there; means are over the encoder's states."""
+        """Reads predictions and states of the decoder after its start tokens, and means over the encoder's states."""
         reads = {number: request.verb for number, request in enumerate(requests) if isinstance(request.verb, Read)}
         all_layers = any(verb.hidden_layer is not None for verb in reads.values())
         outputs: dict[int, ReadOutput] = {}
