@@ -41,7 +41,7 @@ class Rendered:
     stop: tuple[str, ...] = ()
     """Stop strings that mark the start of the next example in a generated text."""
     skipped: bool = False
-    """Whether the row is not sent to the model, because its prompt does not fit the context. `input` is the whole prompt."""
+    """Whether the row is not sent to the model, because its prompt does not fit the context. `input` is the complete prompt."""
     thought: str = ""
     """The marker that the prompt ends in if a generated text begins within a thought; otherwise empty."""
     may_think: bool = False

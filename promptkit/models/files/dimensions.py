@@ -41,7 +41,7 @@ def dimensions_of(config: PretrainedConfig) -> Dimensions:
     """Returns the sizes that a configuration states.
 
     Args:
-        config: The whole configuration of a model, or that of its text part.
+        config: The configuration of a model, or of its text part.
     """
     text = config.get_text_config()
     state_width = _stated(text, ("hidden_size",))

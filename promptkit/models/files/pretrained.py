@@ -22,7 +22,7 @@ PARTS = {"AutoConfig": "configuration", "AutoTokenizer": "tokenizer"}
 
 
 def fetched(auto: Any, source: Source, name: str, **options: object) -> Any:
-    """Loads a part of a model with `auto.from_pretrained`, without ever executing code of the model's files.
+    """Loads a part of a model with `auto.from_pretrained`, without executing code in the model's files.
 
     Args:
         auto: A class of transformers, such as `AutoConfig`.
@@ -56,7 +56,7 @@ def load_weights(auto: Any, source: Source, config: PretrainedConfig, name: str,
     Args:
         auto: An auto class of transformers, such as `AutoModelForCausalLM`.
         source: The model's files.
-        config: The whole configuration of the model.
+        config: The configuration of the model, of all its modalities.
         name: The model as the user named it, for error messages.
         options: Further arguments of `from_pretrained`.
 
@@ -103,7 +103,7 @@ def _unloadable(part: str, source: Source, name: str, error: Exception) -> Model
 
 
 def read_config(source: Source, name: str) -> PretrainedConfig:
-    """Returns the whole transformers configuration of a model, of all its modalities; raises as `fetched`."""
+    """Returns the transformers configuration of a model, of all its modalities; raises as `fetched`."""
     from transformers import AutoConfig
 
     config: PretrainedConfig = fetched(AutoConfig, source, name)
@@ -121,7 +121,7 @@ def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, name: str, 
     """Returns the model card, which manipulations are allowed to see.
 
     Args:
-        config: The whole transformers configuration of the model.
+        config: The transformers configuration of the model, of all its modalities.
         tokenizer: The tokenizer.
         name: The model as the user named it, for error messages.
         at_most: An upper bound of the context length.

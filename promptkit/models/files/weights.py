@@ -33,7 +33,7 @@ def check_weights(model: Any, report: Mapping[str, Any], name: str, config: Pret
         model: The loaded model.
         report: The report.
         name: The model as the user named it.
-        config: The whole configuration, if the model may be the text part of it.
+        config: The configuration of all modalities, if the model may be only the text part of it.
 
     Raises:
         ModelError: If weights are missing, unexpected or wrongly shaped.

@@ -33,7 +33,7 @@ class Backend(ABC):
     """One kind of language model. Nothing is loaded."""
 
     config: PretrainedConfig
-    """The whole configuration of the model."""
+    """The configuration of the model, of all its modalities."""
     name: str
     """The name of the model in error messages."""
 

@@ -110,7 +110,7 @@ class EncoderDecoderLM(FrozenModel):
         return Decoded(output.logits, output.decoder_hidden_states if all_layers else (), cache)
 
     def logits(self, ids: Tensor, answer: Tensor) -> Tensor:
-        """Runs prompts of one length and their answers through the whole model, shape (rows, answer width, vocabulary)."""
+        """Runs prompts of one length and their answers through encoder and decoder, shape (rows, answer width, vocabulary)."""
         logits: Tensor = self._model(
             input_ids=ids, attention_mask=torch.ones_like(ids), decoder_input_ids=answer, use_cache=False
         ).logits

@@ -130,7 +130,7 @@ class MaskedForward(NonCausalForward):
 
 
 def _read_output(verb: Read, row: _Row, logprobs: Tensor, layers: Sequence[Tensor], width: int) -> ReadOutput:
-    """Returns the output of a request: the state at the mask, or a mean over the whole text."""
+    """Returns the output of a request: the state at the mask, or a mean over the text."""
     stop = row.position + 1 if verb.mean_from is None else len(row.ids)
     states = None if verb.hidden_layer is None else layers[verb.hidden_layer][:stop]
     return read_output(verb, logprobs, states, width)
