@@ -1,4 +1,4 @@
-"""Reads the predictions of one branch of a finished run, and computes what its metrics are computed from."""
+"""Reads the predictions of one branch of a finished run, and computes the input of its metrics."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def read_branch(path: Path, branch: str | None, *, name: str) -> Branch:
 
 
 def read_metric_input(path: Path, branch: str) -> MetricInput:
-    """Returns what the metrics of a branch of a finished run are computed from; the rows are in the order of its predictions.
+    """Returns the input of the metrics of a branch of a finished run; rows are in the order of its predictions.
 
     Args:
         path: Folder of the run.

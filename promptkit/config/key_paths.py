@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def name_key(file: Path | None, build: Callable[[str | None], T], keys: Mapping[str, str], default: str | None = None) -> T:
-    """Calls a function, and names the key of the file in its error: the first one without which that error does not occur.
+    """Calls a function, and names in its error the first key of the file without which the error does not occur.
 
     Args:
         file: The YAML file; None if the options do not come from a file.
@@ -34,7 +34,7 @@ def name_key(file: Path | None, build: Callable[[str | None], T], keys: Mapping[
 
 
 def _message(build: Callable[[str | None], object], option: str) -> str:
-    """The message of the error that occurs without an option; empty if there is none."""
+    """Returns the message of the error that occurs without an option; empty if there is none."""
     try:
         build(option)
     except PromptkitError as error:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SHOTS = 8
 REASONED_DEMOS = ("auto", "auto-cot", "complex", "few-shot", "manual")
-"""What the literature calls chains of thought that are shown in demonstrations."""
+"""Names in the literature for chains of thought that are shown in demonstrations."""
 
 
 class PromptOptions(StrictModel):

@@ -102,7 +102,7 @@ def _checked_argument(parameters: Signature, key: str, value: Any, hints: Mappin
 
 @cache
 def _parameter_hints(function: Callable[..., object]) -> dict[str, object]:
-    """Returns the annotations of the parameters only: that of the result may name types that are not imported at run time."""
+    """Returns the annotations of the parameters. That of the result is left out: it may name types that are not imported."""
     bare = FunctionType(cast(FunctionType, function).__code__, cast(FunctionType, function).__globals__)
     bare.__annotations__ = {key: hint for key, hint in function.__annotations__.items() if key != "return"}
     return get_type_hints(bare, include_extras=True)
@@ -154,7 +154,7 @@ def check_value(name: str, value: object, kind: object, *, of: str) -> None:
 
 
 def _invalid_value(name: str, value: object, errors: list[ErrorDetails], of: str) -> InputError:
-    # the most specific error: a code of its own, and in a sequence the item
+    # the most specific error: one with its own code, and the item of a sequence rather than the sequence
     error = min(errors, key=lambda details: (_GENERAL.get(_code_of(details), -1), -len(details["loc"])))
     hint = ""
     if error["type"] == _NOT_AN_OBJECT:
@@ -177,7 +177,7 @@ def _code_of(details: ErrorDetails) -> str:
 
 
 def _alternatives(errors: list[ErrorDetails]) -> str:
-    """Returns what the value should be; for a union of types, all of them."""
+    """Returns a description of the expected value; for a union of types, of all its members."""
     messages = list(dict.fromkeys(details["msg"].replace("an instance of Sequence", "a sequence") for details in errors))
     if all(message.startswith(_EXPECTED) for message in messages):
         return _EXPECTED + " or ".join(message.removeprefix(_EXPECTED) for message in messages)
@@ -216,7 +216,7 @@ def _adapter(kind: Any) -> TypeAdapter[object]:
 
 
 def _with_instances(kind: Any) -> Any:
-    """Returns a type annotation in which a class of promptkit, or Path, means an instance of it, whatever its fields."""
+    """Returns a type annotation in which a class of promptkit, or Path, accepts any instance, without a check of its fields."""
     origin, arguments = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and not arguments and (kind is Path or kind.__module__.startswith("promptkit.")):
         return Annotated[Any, _InstanceOf(kind)]
@@ -224,9 +224,6 @@ def _with_instances(kind: Any) -> Any:
         return kind
     parts = tuple(map(_with_instances, arguments))
     return reduce(or_, parts) if origin in (Union, UnionType) else origin[parts]
-
-
-_NOT_AN_OBJECT = "not_an_object"
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,11 @@ def json_reason(error: Exception) -> str:
     )
 
 
+def first_line(error: Exception) -> str:
+    """Returns the first line of an error's message that is not blank, or the name of its type if there is none."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def missing_extra(package: str, extra: str, purpose: str) -> MissingPackage:
     """Returns the error for an optional package that is not installed, with the command that installs it."""
     return MissingPackage(

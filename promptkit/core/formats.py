@@ -8,7 +8,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderDecoderFormat:
-    """An encoder reads the whole prompt, and a decoder writes the answer as a text of its own, as in T5 and BART."""
+    """An encoder reads the prompt, and a decoder writes the answer as a separate text, as in T5 and BART."""
 
     after: tuple[int, ...]
     """The tokens that the tokenizer adds after a prompt, such as `</s>`."""
@@ -26,7 +26,7 @@ class MaskedFormat:
     after: tuple[int, ...]
     """The tokens that the tokenizer adds after a prompt, such as `[SEP]`."""
     mask: int
-    """The mask token. A prompt has exactly one, in place of the whole answer."""
+    """The mask token. A prompt has exactly one, in place of the answer."""
     takes_space: bool = False
     """Whether the mask also takes the place of the white space before it, as in RoBERTa, whose words begin with their space."""
 

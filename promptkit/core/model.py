@@ -101,7 +101,7 @@ class Card:
     d_model: int
     """The width of hidden states."""
     embedding_width: int
-    """The width of token embeddings; that of hidden states for most models."""
+    """The width of token embeddings, which most models also have for hidden states."""
     vocabulary: int
     """The number of rows of the embedding."""
     layers: int

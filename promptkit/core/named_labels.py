@@ -26,7 +26,7 @@ _BREAK = re.compile(
     r"|\b(?:but|however|although|though|because|since|so|therefore|and|rather(?! than)|instead(?! of)|"
     r"sondern|sino|mais|pero)\b|而是|但|不过|不過|แต่|ですが|むしろ"
 )
-"""The end of a clause, beyond which a negation does not reach."""
+"""The end of a clause, where the scope of a negation ends."""
 _NEGATION_BEFORE = re.compile(
     r"(?:\b(?:not(?! (?:only|just|merely))|never|neither|nor|no|nothing|hardly|cannot|without|pas|nicht|kein\w*|non|não|não|не|"
     r"niet|geen|tidak|bukan|không|ليست?|than|over|opposed to|instead of)\b|n['’]t\b)(?:\W+[\w'’-]+){0,8}\W*$"
@@ -57,7 +57,7 @@ _CUE = re.compile(
 """Phrases directly before a label with which a reply concludes."""
 _EMPHASIS = re.compile(r"\*\*|__|`")
 _LEADING = re.compile(r"[\s*_\"'`”’]*(?:\Z|[.!\n:。！：(\u2013\u2014-]|,? (?:because|since|as)\b)")
-"""What follows a label that is the verdict at the start of a reply."""
+"""The text after a label with which a reply begins and decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from promptkit.core.thinking import ThoughtMarkers, without_thoughts
 
 TooLong = Literal["truncate-demos", "error", "skip"]
 """What happens to a row whose prompt and answer do not fit the model's context: whole demonstrations are dropped until they do,
-the run stops with an error, or the row is not sent to the model and counts as not answered."""
+the run stops with an error, or the row is not sent to the model and counts as wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,8 @@ class Rendered:
     targets: tuple[str, ...]
     """The text of each continuation: the template's target block with one label word."""
     continuations: tuple[tuple[int, ...], ...]
-    """The token ids of the targets, from the boundary that they share with the prompt. For an encoder-decoder they are texts of
-    their own; for a masked language model they take the place of the mask in the prompt."""
+    """The token ids of the targets, from the boundary that they share with the prompt. An encoder-decoder writes them as
+    separate texts; in a masked language model they take the place of the mask in the prompt."""
     rescored_tokens: int
     """How many tokens at the end of the prompt are scored with every continuation, because a continuation merges with them.
     0 if none does, as templates should ensure."""
@@ -41,7 +41,7 @@ class Rendered:
     stop: tuple[str, ...] = ()
     """Stop strings that mark the start of the next example in a generated text."""
     skipped: bool = False
-    """Whether the row is not sent to the model, because its prompt does not fit the context. `input` is the whole prompt."""
+    """Whether the row is not sent to the model, because its prompt does not fit the context. `input` is the complete prompt."""
     thought: str = ""
     """The marker that the prompt ends in if a generated text begins within a thought; otherwise empty."""
     may_think: bool = False

@@ -16,8 +16,8 @@ from promptkit.core.inputs import TextInput
 class Score:
     """Requests the log-probability of each token of each continuation, given the input.
 
-    A causal model continues the input, the decoder of an encoder-decoder writes a text of its own, and a masked language model
-    predicts each token of a continuation in the place of the mask in the input, given the others.
+    A causal model continues the input, an encoder-decoder writes a separate text, and a masked language model predicts each
+    token of a continuation in place of the mask in the input, given the others.
     """
 
     continuations: tuple[tuple[int, ...], ...]

@@ -40,7 +40,7 @@ KNOWN = (
 FINAL_RESPONSE = ThoughtMarkers("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]")
 """The markers of Apriel. The opening one is common prose, so it counts only where the chat template has the closing one."""
 _FINAL = re.compile(r"<\|channel\|>final[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>|\Aanalysis(?s:.*)assistantfinal")
-"""The start of a final message; the second form is that of decoders that leave out special tokens."""
+"""The start of a final message, with special tokens or, in the second form, without them."""
 _CHANNEL = re.compile(r"<\|channel\|>|\Aanalysis(?=[A-Z])")
 """The start of any message with a channel."""
 _MESSAGE_END = re.compile(r"<\|(?:end|return|call|start)\|>")

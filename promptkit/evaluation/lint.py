@@ -148,6 +148,6 @@ def _skipped(rendered: Rendered, card: Card) -> PromptWarning | None:
         return None
     message = (
         f"The row is skipped, because the prompt with its answer would not fit the model's context of {card.context_length} "
-        "tokens: it counts as not answered."
+        "tokens: it counts as wrong."
     )
     return PromptWarning(code="skipped", message=message)

@@ -26,7 +26,7 @@ class RunQueries:
     requests: Sequence[Request]
     """The request of each query."""
     evaluated: Sequence[Query]
-    """The queries of all evaluated rows, in the run's order: those of skipped rows are not among `queries`."""
+    """The queries of all evaluated rows, in the run's order, including skipped rows, which `queries` leaves out."""
     read_plan: ReadPlan
     """What is read at the answer slots in addition to scores."""
 
@@ -68,7 +68,7 @@ def build_queries(plan: RunPlan, bound: BoundPredictor, ask: Ask) -> RunQueries:
 
 
 def _check_calibrations(plan: RunPlan, evaluated: int, support: Sequence[Query]) -> None:
-    """Refuses calibrations that have too few rows left, because rows are skipped.
+    """Refuses calibrations that have too few rows left after rows are skipped.
 
     Args:
         plan: The run, whose calibrations were checked with all rows.

@@ -123,7 +123,7 @@ def _generation_result(chain: Chain, extractor: Extractor, samples: Sequence[Row
 
 
 class _Votes(TypedDict, total=False):
-    """What metrics of votes are computed from."""
+    """The input of the metrics of votes."""
 
     vote_accuracies: Floats
     samples_answered: NDArray[np.bool_]

@@ -50,7 +50,7 @@ class Prompt:
             first (noisy channel; Min et al. 2021, arXiv 2108.04106). Takes one pass over the input per label.
         on_too_long: What happens to a row whose prompt and answer do not fit the model's context. `truncate-demos` drops whole
             demonstrations, the farthest from the query first, until it fits; without demonstrations it must fit. `error`
-            raises an error. `skip` does not send the row to the model: it counts as not answered. Prompts with which a
+            raises an error. `skip` does not send the row to the model: it counts as wrong. Prompts with which a
             selector or an order queries the model always drop demonstrations.
 
     Raises:
@@ -104,17 +104,7 @@ class Prompt:
             )
 
     def _check_chat(self) -> None:
-        kinds = {"thinking": bool, "chat_template": str}
         for name, value in self._chat_settings().items():
-            kind = kinds[name]
-            if not isinstance(value, kind):
-                raise InputError(
-                    f"The option {name} of a prompt must be {'True or False' if kind is bool else 'a string'}",
-                    code="invalid-value",
-                    got=repr(value),
-                    keyword=name,
-                    value=repr(value)[:200],
-                )
             if not self.chat:
                 raise InputError(
                     f"The option {name} applies to the model's chat template, which this prompt does not use",
@@ -216,7 +206,7 @@ class Prompt:
         _check_labels_have_words(context)
         arrange, cot = self.resolved_order.bind(context), self.cot
         choose = self.demos.bind(context)  # last, because it may query the model
-        final = replace(layout, on_too_long=self.on_too_long)  # the layout above is that of searches, which drop demonstrations
+        final = replace(layout, on_too_long=self.on_too_long)  # searches use the layout above, which drops demonstrations
         if cot is None:
             return BoundPrompt(layout=final, choose=choose, arrange=arrange)
         return BoundPrompt(

@@ -1,4 +1,4 @@
-"""What a metric is, and what it is computed from."""
+"""The protocol of metrics, and their input."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class MetricInput:
 
     @property
     def predicted(self) -> Integers:
-        """The index of each row's likeliest label or choice, shape (N,); without meaning for a row that is not answered."""
+        """The index of each row's likeliest label or choice, shape (N,); undefined for a row that is not answered."""
         predicted: Integers = self.logprobs.argmax(1)
         return predicted
 

@@ -36,7 +36,7 @@ ROUNDING = 1e-9
 
 
 def applicable(rows: MetricInput) -> dict[str, Metric]:
-    """Returns the metrics that apply to predictions, by name: those of `METRICS`, then the accuracies of votes."""
+    """Returns the metrics that apply to predictions, by name: first from `METRICS`, then the accuracies of votes."""
     votes = (VoteAccuracy(k) for k in range(1, rows.vote_accuracies.shape[1] + 1))
     return {metric.name: metric for metric in (*METRICS.values(), *votes) if rows.kind in metric.outputs}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from promptkit.core.errors import RunError, json_reason
 
 REPEAT = "repeat the command that created the run (such as promptkit eval)"
-"""What to do about an incomplete or damaged run, for error messages."""
+"""The advice of error messages about an incomplete or damaged run."""
 
 
 def to_line(value: Mapping[str, object]) -> str:

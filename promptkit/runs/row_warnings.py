@@ -11,7 +11,7 @@ from promptkit.tasks.from_file import labels_alike
 
 MESSAGES = {
     "dropped-demonstrations": "lost demonstrations because the prompt would not fit the model's context",
-    "skipped": "were skipped because the prompt would not fit the model's context: they count as not answered",
+    "skipped": "were skipped because the prompt would not fit the model's context: they count as wrong",
     "rescored-tokens": "were scored from an earlier token because a label merges with the prompt",
     "fewer-demonstrations": "have fewer demonstrations than others because the pool has too few different rows",
     "evaluated-demonstration": "have a demonstration that is itself evaluated: train and test overlap",
@@ -85,7 +85,7 @@ def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer
 
 
 def count_too_long(samples: Sequence[RowRecord]) -> TooLongCounts:
-    """Returns how many evaluated rows lost demonstrations, or were skipped, because their prompts are too long."""
+    """Counts the evaluated rows that lost demonstrations or were skipped because their prompts are too long."""
     return {
         "truncated": sum(bool(row["dropped"]) for row in samples),
         "skipped": sum(row.get("skipped", False) for row in samples),

@@ -33,7 +33,7 @@ class Result:
     predictions: tuple[str | None, ...]
     """The prediction for each row; None if no answer was found in the generated text, or the row was skipped."""
     metric_input: MetricInput
-    """What the metrics are computed from, rows and labels in the run's order."""
+    """The input of the metrics; rows and labels are in the run's order."""
 
     @property
     def logprobs(self) -> Floats:

@@ -143,7 +143,7 @@ class TooLongCounts(TypedDict):
     truncated: int
     """Rows with a prompt that lost demonstrations."""
     skipped: int
-    """Rows that were not sent to the model; they count as not answered."""
+    """Rows that were not sent to the model; they count as wrong."""
 
 
 class BranchSummary(TypedDict):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from promptkit.core.errors import TaskError, json_reason, unknown
+from promptkit.core.errors import TaskError, first_line, json_reason, unknown
 from promptkit.tasks.hub import go_offline_if_unreachable
 from promptkit.tasks.separated import separated_rows
 
@@ -87,7 +87,7 @@ def read_hub(name: str, config: str | None, revision: str | None, split: str) ->
     try:
         return list(datasets.load_dataset(name, config, revision=revision, split=split))
     except Exception as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = first_line(error)
         raise TaskError(
             f"The dataset {name} could not be read from the hub: {reason}",
             code="unreadable-dataset",
@@ -99,13 +99,13 @@ def read_hub(name: str, config: str | None, revision: str | None, split: str) ->
 
 
 def data_suffix(path: Path) -> str:
-    """Returns the suffix of a data file in lower case, without that of its compression: `.csv` for `rows.csv.gz`."""
+    """Returns the suffix of a data file in lower case, without `.gz`: `.csv` for `rows.csv.gz`."""
     name = Path(path.name.lower())
     return name.with_suffix("").suffix if name.suffix == GZIP and name.with_suffix("").suffix in _TEXT_READERS else name.suffix
 
 
 def _decompressed(path: Path) -> bytes:
-    """Returns the contents of a file, which may be compressed with gzip, whatever its suffix is."""
+    """Returns the contents of a file, decompressed if it is compressed with gzip under any name."""
     content = path.read_bytes()
     if not content.startswith(b"\x1f\x8b"):
         return content

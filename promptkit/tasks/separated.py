@@ -1,8 +1,7 @@
 """Reads the rows of delimiter-separated text.
 
-A cell that begins with a double quote ends at the next single double quote, as in RFC 4180, in .csv and .tsv files alike. Other
-programs take the quotes of .tsv files literally, so a .tsv file that has another number of rows when it is read in that way is
-refused.
+In .csv and .tsv files, a cell that begins with a double quote ends at the next double quote that is not doubled (RFC 4180).
+Other programs read quotes in .tsv files as ordinary characters, so a .tsv file whose number of rows depends on this is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pathlib import Path
 from promptkit.core.errors import TaskError
 
 DELIMITERS = (",", ";", "\t", "|")
-"""The delimiters that are detected where the file's own one does not divide the header."""
+"""The delimiters that are tried if the file's default delimiter is not in the header."""
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 
 
@@ -25,10 +24,10 @@ def separated_rows(text: str, path: Path, delimiter: str) -> Iterator[Mapping[st
     Args:
         text: The contents of the file.
         path: The file, for error messages.
-        delimiter: The delimiter that the file's suffix stands for. If the header is a single cell, other delimiters are tried.
+        delimiter: The default for the file's suffix. If the header does not contain it, other delimiters are tried.
 
     Raises:
-        TaskError: The text cannot be parsed, or has another number of rows if quotes are read literally.
+        TaskError: The text cannot be parsed, or its number of rows depends on how quotes are read.
     """
     csv.field_size_limit(1 << 30)
     used = _delimiter(text, delimiter)
@@ -64,7 +63,7 @@ def separated_rows(text: str, path: Path, delimiter: str) -> Iterator[Mapping[st
 
 
 def _delimiter(text: str, delimiter: str) -> str:
-    """Returns the delimiter of the header: the given one, or the one that divides a header that this one does not."""
+    """Returns the default delimiter, or if the header does not contain it, the one that divides the header most."""
     counts = {mark: len(_first_row(text, mark)) for mark in (delimiter, *DELIMITERS)}
     return delimiter if counts[delimiter] != 1 else max(counts, key=lambda mark: counts[mark])
 
@@ -89,7 +88,7 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
 
 
 def _check_literal(text: str, path: Path, delimiter: str, rows: int) -> None:
-    """Refuses a text that has another number of rows if its quotes are read literally, unless its header is quoted."""
+    """Refuses a text whose number of rows depends on how quotes are read, unless its header is quoted."""
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=csv.QUOTE_NONE)
         header, *body = [row for row in reader if row] or [[]]

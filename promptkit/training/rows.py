@@ -66,7 +66,7 @@ class TrainingRows:
         return (f"{len(fewer)} of {len(labels)} labels have fewer than {per_class} rows to train on: {listed}",)
 
     def skipped_warnings(self, sent: TrainingRows) -> tuple[str, ...]:
-        """Returns a warning for each part of which rows are left out, given the rows that are left."""
+        """Returns a warning for each part that lost rows, given the remaining rows."""
         parts = (("to train on", self.pool, sent.pool), ("to select the best step by", self.dev, sent.dev))
         return tuple(
             f"{len(rows) - len(left)} of {len(rows)} rows {purpose} were skipped because the prompt would not fit the model's "

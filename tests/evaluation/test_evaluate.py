@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ from promptkit.models.fake import FakeModel
 from promptkit.runs.run import Run
 from promptkit.tasks.sampling import by_hash
 from tests.support.errors import refused
-
-FINAL = ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json")
+from tests.support.runs import Killed, contents, killed_after, lines
 
 
 def predictors(model: Any, *, k: int = 4, seed: int = 0, demos: str = "balanced") -> list[pk.Predictor]:
@@ -40,39 +38,12 @@ def run(out: Path, *, model: Any = None, limit: int = 30, **options: Any) -> Run
     )
 
 
-def contents(run: Run) -> dict[str, bytes]:
-    return {name: (run.path / name).read_bytes() for name in FINAL}
-
-
-def lines(run: Run, file: str = "samples.jsonl") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run.path / file).read_text().splitlines()]
-
-
-class Killed(BaseException):
-    """Simulates a signal, which no code catches."""
-
-
-def killed_after(batches: int) -> Any:
-    """A model that is killed after some batches."""
-    model: Any = pk.load("fake", batch_tokens=3000)
-    original = model.answer
-
-    def answer(*arguments: Any) -> Any:
-        for number, batch in enumerate(original(*arguments)):
-            if number == batches:
-                raise Killed
-            yield batch
-
-    model.answer = answer
-    return model
-
-
 @pytest.mark.parametrize("batches", [0, 1, 3])
 @pytest.mark.parametrize("torn", [b"", b'{"id": "half a li'])
 def test_a_killed_run_continues_to_the_same_bytes(tmp_path: Path, batches: int, torn: bytes) -> None:
     full = run(tmp_path / "full")
     with pytest.raises(Killed):
-        run(tmp_path / "killed", model=killed_after(batches))
+        run(tmp_path / "killed", model=killed_after(batches, batch_tokens=3000))
     samples = next((tmp_path / "killed").glob("sentiment-*")) / "samples.jsonl"
     with samples.open("ab") as stream:
         stream.write(torn)
@@ -83,7 +54,7 @@ def test_a_killed_run_continues_to_the_same_bytes(tmp_path: Path, batches: int, 
 
 def test_a_finished_run_is_read_and_not_computed_again(tmp_path: Path) -> None:
     first = run(tmp_path)
-    again = run(tmp_path, model=killed_after(0))
+    again = run(tmp_path, model=killed_after(0, batch_tokens=3000))
     assert again.resumed == len(again.ids) == 30
     assert again.to_json()["results"] == first.to_json()["results"]
 
@@ -179,7 +150,7 @@ def test_predictors_that_cannot_share_a_pass_are_refused(tmp_path: Path) -> None
 
 
 def test_a_label_without_a_word_is_refused_before_the_model_is_queried(tmp_path: Path) -> None:
-    model = killed_after(0)
+    model = killed_after(0, batch_tokens=3000)
     wrong = pk.Predictor(model, pk.Prompt("sentiment/review"), {"positive": "good", "so so": "meh"})
     with refused(TaskError, "label-without-word", task="sentiment", labels=("negative",)):
         evaluate(wrong, pk.task("sentiment"), out=tmp_path)

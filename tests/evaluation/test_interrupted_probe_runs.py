@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
@@ -16,44 +15,27 @@ from promptkit.runs.folder import RunFolder
 from promptkit.runs.shard import Shard
 from tests.support.errors import refused
 from tests.support.probe_runs import LEARNED, contents, predictors, run, write_task
-
-
-class Killed(BaseException):
-    """Simulates a signal, which no code catches."""
+from tests.support.runs import Killed, killed_after
 
 
 def killed(*_: object) -> None:
     raise Killed
 
 
-def killed_after(batches: int) -> Any:
-    model: Any = pk.load("fake", batch_tokens=600)
-    original, remaining = model.answer, iter(range(batches))
-
-    def answer(*arguments: Any) -> Any:
-        for batch in original(*arguments):
-            if next(remaining, None) is None:
-                raise Killed
-            yield batch
-
-    model.answer = answer
-    return model
-
-
 @pytest.mark.parametrize("batches", [0, 5, 9])
 def test_a_killed_run_continues_to_the_same_bytes(full_run, tmp_path, batches):
     task = write_task(tmp_path / "task")
     with pytest.raises(Killed):
-        run(task, tmp_path, LEARNED, model=killed_after(batches))
+        run(task, tmp_path, LEARNED, model=killed_after(batches, batch_tokens=600))
     resumed = run(task, tmp_path, LEARNED)
-    assert contents(resumed.path) == contents(full_run.path)
+    assert contents(resumed) == contents(full_run)
     assert not (resumed.path / "outputs.jsonl").exists()
 
 
 def test_a_finished_run_is_read_without_querying_the_model(full_run, tmp_path):
     task = write_task(tmp_path / "task")
     run(task, tmp_path, LEARNED)
-    again = run(task, tmp_path, LEARNED, model=killed_after(0))
+    again = run(task, tmp_path, LEARNED, model=killed_after(0, batch_tokens=600))
     assert again.to_json()["results"] == full_run.to_json()["results"]
 
 
@@ -61,16 +43,16 @@ def test_merged_shards_equal_the_run_of_one_process(full_run, tmp_path):
     task, branches = write_task(tmp_path / "task"), predictors(pk.load("fake", batch_tokens=600), LEARNED)
     shards = [evaluate_shard(branches, task, Shard(n, 2), limit=12, out=tmp_path / f"{n}", cache=False) for n in (1, 2)]
     merged = merge([shard.path for shard in shards], out=tmp_path / "merged")
-    assert contents(merged.path) == contents(full_run.path)
+    assert contents(merged) == contents(full_run)
     assert merged.to_json()["results"] == full_run.to_json()["results"]
 
 
 def test_read_numbers_are_in_the_score_cache(tmp_path):
     task, branches = write_task(tmp_path / "task"), predictors(pk.load("fake"), LEARNED)
     first = evaluate(branches, task, limit=12, out=tmp_path / "a")
-    branches[0].model.answer = killed_after(0).answer
+    branches[0].model.answer = killed_after(0, batch_tokens=600).answer
     second = evaluate(branches, task, limit=12, out=tmp_path / "b")
-    assert contents(second.path) == contents(first.path)
+    assert contents(second) == contents(first)
 
 
 def test_changed_tensors_are_refused(tmp_path):
@@ -85,7 +67,7 @@ def test_missing_tensors_are_computed_again(full_run, tmp_path):
     task = write_task(tmp_path / "task")
     path = run(task, tmp_path, LEARNED).path
     (path / "outputs.safetensors").unlink()
-    assert contents(run(task, tmp_path, LEARNED).path) == contents(full_run.path)
+    assert contents(run(task, tmp_path, LEARNED)) == contents(full_run)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +84,7 @@ def test_a_damaged_record_of_read_numbers_is_computed_again(full_run, tmp_path, 
     place = next(i for i, line in enumerate(lines) if line.get(key))
     lines[place][key] = broken
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert contents(run(task, tmp_path, LEARNED).path) == contents(full_run.path)
+    assert contents(run(task, tmp_path, LEARNED)) == contents(full_run)
 
 
 def test_a_run_without_probes_has_no_tensors(tmp_path):

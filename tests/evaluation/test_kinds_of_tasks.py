@@ -21,6 +21,7 @@ from promptkit.metrics import METRICS, MetricInput
 from promptkit.metrics.table import estimates
 from promptkit.runs.row_warnings import RowWarning, row_warnings
 from tests.support.errors import refused
+from tests.support.runs import lines
 
 TEMPLATE = "{% block input %}Q: {{ q }}\nA:{% endblock %}{% block target %} {{ label }}{% endblock %}"
 
@@ -33,10 +34,6 @@ def make(folder: Path, rows: list[dict[str, Any]], *, answer: Any = None, **sour
     spec = {"description": "made up", "template": "t.j2", "sources": [source]} | ({"answer": answer} if answer else {})
     (folder / "t.yaml").write_text(yaml.safe_dump(spec))
     return pk.task(folder / "t.yaml")
-
-
-def lines(run: pk.Run, file: str = "samples.jsonl") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run.path / file).read_text().splitlines()]
 
 
 CHOICES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

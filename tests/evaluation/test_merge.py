@@ -15,12 +15,7 @@ from promptkit.evaluation.evaluate import evaluate, evaluate_shard
 from promptkit.evaluation.merge import merge
 from promptkit.runs.shard import Shard
 from tests.support.errors import refused
-
-FINAL = ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json")
-
-
-class Killed(BaseException):
-    """Simulates a signal, which no code catches."""
+from tests.support.runs import Killed, contents
 
 
 def sentiment(model: Any) -> tuple[list[pk.Predictor], pk.Task]:
@@ -33,10 +28,6 @@ def sentiment(model: Any) -> tuple[list[pk.Predictor], pk.Task]:
 def capitals(model: Any) -> tuple[list[pk.Predictor], pk.Task]:
     prompt = pk.Prompt("facts/capital", demos=pk.demos.random(k=2))
     return [pk.Predictor(model, prompt, pk.extract.first_line(max_tokens=4, stop=("x", "y")))], pk.task("capitals")
-
-
-def contents(path: Path) -> dict[str, bytes]:
-    return {name: (path / name).read_bytes() for name in FINAL}
 
 
 @pytest.mark.parametrize("make", [sentiment, capitals])
@@ -52,7 +43,7 @@ def test_merged_shards_equal_the_run_of_one_process(tmp_path, make, of):
     if of > 1:
         assert max(shard.rows for shard in shards) < 20
     merged = merge([shard.path for shard in shards], out=tmp_path / "merged")
-    assert contents(merged.path) == contents(full_run.path)
+    assert contents(merged) == contents(full_run)
     assert merged.to_json()["results"] == full_run.to_json()["results"]
     assert merge([shard.path for shard in shards], out=tmp_path / "merged").path == merged.path
 
@@ -79,7 +70,7 @@ def test_an_interrupted_shard_continues(tmp_path):
     model.answer = answer
     second = evaluate_shard(predictors, task, Shard(2, 2), limit=20, out=tmp_path, cache=False)
     assert second.resumed > 0
-    assert contents(merge([second.path, first.path], out=tmp_path / "merged").path) == contents(full_run.path)
+    assert contents(merge([second.path, first.path], out=tmp_path / "merged")) == contents(full_run)
 
 
 def test_shards_that_do_not_belong_together_are_refused(tmp_path):

@@ -32,13 +32,9 @@ from promptkit.searches import instructions
 from promptkit.searches.halving import CandidateScore, sort_key
 from tests.evaluation.test_kinds_of_tasks import make
 from tests.support.errors import refused
+from tests.support.runs import Killed, contents, lines
 
-FINAL = ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json")
 N = 30
-
-
-class Killed(BaseException):
-    """Simulates a signal, which no code catches."""
 
 
 def labels(folder: Path, model: Any, on_too_long: Any) -> tuple[list[pk.Predictor], pk.Task]:
@@ -76,14 +72,6 @@ def model(kind: Any, **options: Any) -> Any:
     return pk.load("fake", context_length=KINDS[kind], batch_tokens=60, **options)
 
 
-def lines(run: Any, file: str = "samples") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run.path / f"{file}.jsonl").read_text().splitlines()]
-
-
-def contents(path: Path) -> dict[str, bytes]:
-    return {name: (path / name).read_bytes() for name in FINAL}
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_skipped_rows_are_counted_and_count_as_wrong(kind: Any, tmp_path: Path) -> None:
     predictors, task = kind(tmp_path, model(kind), "skip")
@@ -104,7 +92,7 @@ def test_skipped_rows_are_counted_and_count_as_wrong(kind: Any, tmp_path: Path) 
             assert sum(result.predicted.values()) == len(records) - len(skipped)
     if kind in (texts, votes):
         assert run.results[0].metrics["no_answer"]["value"] >= len(skipped) / len(records) - 1e-6
-    for row in lines(run, "predictions"):
+    for row in lines(run, "predictions.jsonl"):
         if row["id"] in skipped:
             assert not any(row["correct"].values())
             assert set(row["predictions"].values()) == {None}
@@ -114,8 +102,8 @@ def test_skipped_rows_are_counted_and_count_as_wrong(kind: Any, tmp_path: Path) 
 def test_other_rows_have_the_answers_of_a_model_with_a_long_context(kind: Any, tmp_path: Path) -> None:
     predictors, task = kind(tmp_path, model(kind), "skip")
     unlimited, _ = kind(tmp_path, pk.load("fake", batch_tokens=500), "error")
-    run, whole = (evaluate(each[0], task, limit=N, out=tmp_path, cache=False) for each in (predictors, unlimited))
-    for record, other in zip(lines(run), lines(whole), strict=True):
+    run, complete = (evaluate(each[0], task, limit=N, out=tmp_path, cache=False) for each in (predictors, unlimited))
+    for record, other in zip(lines(run), lines(complete), strict=True):
         if not record.get("skipped"):
             assert record == other
         else:
@@ -128,14 +116,14 @@ def test_other_rows_have_the_answers_of_a_model_with_a_long_context(kind: Any, t
 def test_shards_resume_and_merge_equal_one_process(kind: Any, on_too_long: str, tmp_path: Path) -> None:
     fake = model(kind)
     predictors, task = kind(tmp_path, fake, on_too_long)
-    whole = evaluate(predictors, task, limit=N, out=tmp_path / "whole", cache=False)
-    assert sum(whole.too_long.values())
+    complete = evaluate(predictors, task, limit=N, out=tmp_path / "complete", cache=False)
+    assert sum(complete.too_long.values())
     shards = [evaluate_shard(predictors, task, Shard(i, 3), limit=N, out=tmp_path / str(i), cache=False) for i in (1, 2, 3)]
-    assert sum(shard.rows for shard in shards) == len(whole.ids)
+    assert sum(shard.rows for shard in shards) == len(complete.ids)
     merged = merge([shard.path for shard in shards], out=tmp_path / "merged")
-    assert contents(merged.path) == contents(whole.path)
-    assert merged.too_long == whole.too_long
-    assert merged.to_json()["results"] == whole.to_json()["results"]
+    assert contents(merged) == contents(complete)
+    assert merged.too_long == complete.too_long
+    assert merged.to_json()["results"] == complete.to_json()["results"]
     answer = fake.answer
 
     def killed(*arguments: Any) -> Any:
@@ -148,10 +136,10 @@ def test_shards_resume_and_merge_equal_one_process(kind: Any, on_too_long: str, 
         evaluate(predictors, task, limit=N, out=tmp_path / "killed", cache=False)
     fake.answer = answer
     resumed = evaluate(predictors, task, limit=N, out=tmp_path / "killed", cache=False)
-    assert 0 < resumed.resumed < len(whole.ids)
-    assert contents(resumed.path) == contents(whole.path)
+    assert 0 < resumed.resumed < len(complete.ids)
+    assert contents(resumed) == contents(complete)
     again = evaluate(predictors, task, limit=N, out=tmp_path / "killed", cache=False)
-    assert (again.too_long, again.results[0].predictions) == (whole.too_long, whole.results[0].predictions)
+    assert (again.too_long, again.results[0].predictions) == (complete.too_long, complete.results[0].predictions)
 
 
 def test_an_error_names_the_row_and_its_tokens_and_truncation_counts_the_rows(tmp_path: Path) -> None:
@@ -170,12 +158,12 @@ def test_an_error_names_the_row_and_its_tokens_and_truncation_counts_the_rows(tm
 def test_skipped_rows_are_not_fitted_on(tmp_path: Path) -> None:
     predictors, task = labels(tmp_path, model(labels), "skip")
     run = evaluate(predictors, task, limit=N, out=tmp_path, cache=False)
-    fit = [record for record in lines(run, "support") if record["id"].startswith("fit ")]
+    fit = [record for record in lines(run, "support.jsonl") if record["id"].startswith("fit ")]
     assert 0 < len(fit) < 20
-    assert all("logprobs" in record for record in lines(run, "support"))
-    few = pk.Predictor(predictors[0].model, predictors[0].manipulate, [predictors[0].reader, pk.calibrate.ProCa(rows=8)])
+    assert all("logprobs" in record for record in lines(run, "support.jsonl"))
+    starved = pk.Predictor(predictors[0].model, predictors[0].manipulate, [predictors[0].reader, pk.calibrate.ProCa(rows=8)])
     with refused(InputError, "too-few-rows", needed=8) as raised:
-        evaluate(few, task, limit=N, out=tmp_path, cache=False)
+        evaluate(starved, task, limit=N, out=tmp_path, cache=False)
     assert 0 < raised.value.fields["given"] < 8
 
 
@@ -244,12 +232,12 @@ def test_training_leaves_skipped_rows_out(tmp_path: Path) -> None:
         options = {"optimizer": "spsa", "steps": 2, "eval_every": 1, "batch_size": 4, "dev": 16}
         return pk.train(predictor, pk.task("sentiment"), out=tmp_path, cache=False, **options)
 
-    whole, skipped = trained("skip", 1 << 20), trained("skip", 372)
-    assert 0 < skipped.rows["pool"] < whole.rows["pool"]
-    assert 0 < skipped.rows["dev"] < whole.rows["dev"]
-    assert not whole.notes
+    untruncated, skipped = trained("skip", 1 << 20), trained("skip", 372)
+    assert 0 < skipped.rows["pool"] < untruncated.rows["pool"]
+    assert 0 < skipped.rows["dev"] < untruncated.rows["dev"]
+    assert not untruncated.notes
     assert [note.split(" rows ")[0] for note in skipped.notes] == [
-        f"{whole.rows[part] - skipped.rows[part]} of {whole.rows[part]}" for part in ("pool", "dev")
+        f"{untruncated.rows[part] - skipped.rows[part]} of {untruncated.rows[part]}" for part in ("pool", "dev")
     ]
     with refused(TaskError, "prompt-too-long", context_tokens=370):
         trained("error", 372)

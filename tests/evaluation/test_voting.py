@@ -20,8 +20,8 @@ from promptkit.evaluation.preview import show, views
 from promptkit.metrics.intervals import mean_share, wilson
 from promptkit.models.fake import FakeModel
 from promptkit.runs.shard import Shard
+from tests.support.runs import Killed, contents, lines
 
-FINAL = ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "summary.json")
 RIGHT = list("abcdefghijklm")
 
 
@@ -42,10 +42,6 @@ class Counting(FakeModel):
         assert isinstance(output, GenerateOutput)
         Counting.written += len(output.generations)
         return output
-
-
-class Killed(BaseException):
-    """Simulates a signal, which no code catches."""
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +67,6 @@ def predictor(task: pk.Task, samples: int, *, model: str = "fake", most: int = 1
 
 def run(task: pk.Task, samples: int, out: Path, *, cache: bool = False, limit: int = 30, **options: Any) -> pk.Run:
     return evaluate(predictor(task, samples, **options), task, limit=limit, out=out, cache=cache)
-
-
-def lines(run: pk.Run) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run.path / "samples.jsonl").read_text().splitlines()]
-
-
-def contents(run: pk.Run) -> dict[str, bytes]:
-    return {name: (run.path / name).read_bytes() for name in FINAL}
 
 
 def voted(answers: tuple[str | None, ...]) -> str | None:

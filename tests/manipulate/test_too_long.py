@@ -53,12 +53,12 @@ def size(rendered: Any) -> int:
 
 @given(prompt=BINDABLE, lengths=st.lists(st.integers(20, 260), min_size=2, max_size=2).map(sorted))
 def test_truncation_keeps_a_suffix_that_fits_and_a_longer_context_never_keeps_fewer(render, prompt, lengths):
-    whole = render("truncate-demos", 1 << 20, *prompt)
+    complete = render("truncate-demos", 1 << 20, *prompt)
     short, long = (render("truncate-demos", length, *prompt) for length in lengths)
     for rendered, length in ((short, lengths[0]), (long, lengths[1])):
         if rendered is not None:
             assert size(rendered) <= length
-            assert rendered.dropped + rendered.demos == whole.demos
+            assert rendered.dropped + rendered.demos == complete.demos
             assert not rendered.skipped
     if short is not None:
         assert len(short.demos) <= len(long.demos)
@@ -66,23 +66,25 @@ def test_truncation_keeps_a_suffix_that_fits_and_a_longer_context_never_keeps_fe
 
 @given(prompt=BINDABLE, length=st.integers(20, 260))
 def test_the_choices_differ_only_for_a_prompt_that_does_not_fit(render, prompt, length):
-    whole = render("truncate-demos", 1 << 20, *prompt)
-    truncated, refused_or_whole, skipped = (render(choice, length, *prompt) for choice in ("truncate-demos", "error", "skip"))
-    assert skipped.input == whole.input
-    assert skipped.demos == whole.demos
+    complete = render("truncate-demos", 1 << 20, *prompt)
+    truncated, refused_or_complete, skipped = (
+        render(choice, length, *prompt) for choice in ("truncate-demos", "error", "skip")
+    )
+    assert skipped.input == complete.input
+    assert skipped.demos == complete.demos
     assert not skipped.dropped
-    if size(whole) <= length:
-        assert truncated == refused_or_whole == skipped == whole
+    if size(complete) <= length:
+        assert truncated == refused_or_complete == skipped == complete
     else:
         assert skipped.skipped
-        assert refused_or_whole is None
+        assert refused_or_complete is None
         assert truncated is None or truncated.dropped
 
 
 def test_a_boundary_of_one_token_decides(render):
-    whole = render("skip", 1 << 20, 3, 0, False)
-    assert not render("skip", size(whole), 3, 0, False).skipped
-    assert render("skip", size(whole) - 1, 3, 0, False).skipped
+    complete = render("skip", 1 << 20, 3, 0, False)
+    assert not render("skip", size(complete), 3, 0, False).skipped
+    assert render("skip", size(complete) - 1, 3, 0, False).skipped
 
 
 def test_a_row_in_the_context_of_another_is_skipped_with_it_and_refused_if_it_is_too_long_itself(

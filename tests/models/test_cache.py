@@ -19,6 +19,7 @@ from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.models.cache import ScoreCache
 from promptkit.models.fake import FakeModel
+from tests.support.hf_models import answer
 
 MODEL = pk.load("fake")
 ID = MODEL.identity()
@@ -44,13 +45,6 @@ verbs = st.one_of(
 requests = st.builds(lambda prompt, verb: Request(input=TextInput(ids=prompt), verb=verb), ids, verbs)
 
 
-def outputs_of(batch: list[Request]) -> list[Any]:
-    outputs: dict[int, Any] = {}
-    for indices, computed in MODEL.answer(batch):
-        outputs |= dict(zip(indices, computed, strict=True))
-    return [outputs[index] for index in range(len(batch))]
-
-
 @pytest.fixture(scope="module")
 def new_cache(tmp_path_factory):
     return lambda: ScoreCache(tmp_path_factory.mktemp("scores", numbered=True) / "scores.sqlite")
@@ -62,11 +56,11 @@ def new_cache(tmp_path_factory):
 @given(stored=st.lists(requests, max_size=5), others=st.lists(requests, max_size=5))
 def test_stored_outputs_are_found_unchanged_and_others_are_not_found(new_cache, stored, others):
     cache = new_cache()
-    outputs = outputs_of(stored)
+    outputs = answer(MODEL, stored)
     cache.add(ID, stored, outputs)
     assert cache.find(ID, stored) == dict(enumerate(outputs))
     result = cache.find(ID, others)
-    expected = outputs_of(others)
+    expected = answer(MODEL, others)
     assert all(expected[index] == output for index, output in result.items())
     assert cache.find({**ID, "name": "another"}, stored) == {}
 
@@ -84,7 +78,7 @@ def test_stored_outputs_are_found_unchanged_and_others_are_not_found(new_cache, 
 def test_every_setting_that_changes_an_output_is_part_of_the_key(new_cache, change):
     request = Request(input=TextInput(ids=(1, 2)), verb=Generate(max_tokens=4, temperature=1.0, seed=3))
     cache = new_cache()
-    cache.add(ID, [request], outputs_of([request]))
+    cache.add(ID, [request], answer(MODEL, [request]))
     assert cache.find(ID, [request])
     assert not cache.find(ID, [change(request)])
 
@@ -94,10 +88,10 @@ def test_cached_samples_serve_smaller_requests_and_greedy_texts_any_seed(new_cac
     eight, three = (
         Request(input=TextInput(ids=(1, 2)), verb=Generate(max_tokens=4, temperature=1.0, seed=3, n=n)) for n in (8, 3)
     )
-    cache.add(ID, [eight], outputs_of([eight]))
-    assert cache.find(ID, [three]) == {0: outputs_of([three])[0]}
+    cache.add(ID, [eight], answer(MODEL, [eight]))
+    assert cache.find(ID, [three]) == {0: answer(MODEL, [three])[0]}
     one, other = (Request(input=TextInput(ids=(1, 2)), verb=Generate(max_tokens=4, seed=seed)) for seed in (0, 1))
-    cache.add(ID, [one], outputs_of([one]))
+    cache.add(ID, [one], answer(MODEL, [one]))
     assert cache.find(ID, [other])
 
 
@@ -158,7 +152,7 @@ def test_without_the_cache_nothing_is_read_or_stored(tmp_path, scores):
 
 def scored(number: int, size: int = 1) -> tuple[list[Request], list[Any]]:
     batch = [Request(input=TextInput(ids=(number, number)), verb=Score(continuations=((1,) * size,)))]
-    return batch, outputs_of(batch)
+    return batch, answer(MODEL, batch)
 
 
 def test_a_damaged_entry_is_a_miss(tmp_path):
@@ -250,7 +244,7 @@ def test_a_stored_output_of_another_verb_is_a_miss(tmp_path):
     """Simulates a manually edited file, since hashes do not collide."""
     cache = ScoreCache(tmp_path / "s")
     (request,), _ = scored(1)
-    cache.add(ID, [request], outputs_of([replace(request, verb=Read(top_m=2))]))
+    cache.add(ID, [request], answer(MODEL, [replace(request, verb=Read(top_m=2))]))
     assert cache.find(ID, [request]) == {}
 
 

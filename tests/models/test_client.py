@@ -20,30 +20,13 @@ from promptkit.evaluation.evaluate import dry_run, evaluate
 from promptkit.models.cache import ScoreCache
 from promptkit.models.client import LOG_EVERY, CachedModel, DryRunModel, NeedsAnswer
 from tests.support.errors import refused
+from tests.support.runs import Killed, killed_after
 
 
 def requests(count: int, begin: int = 0) -> list[Request]:
     return [
         Request(input=TextInput(ids=(1, 2, i)), verb=Score(continuations=((3,), (4, 5)))) for i in range(begin, begin + count)
     ]
-
-
-class Killed(BaseException):
-    """Simulates a signal, which no code catches."""
-
-
-def killed_after(batches: int, **settings: Any) -> Any:
-    model: Any = pk.load("fake", **settings)
-    original = model.answer
-
-    def answer(*arguments: Any) -> Any:
-        for number, batch in enumerate(original(*arguments)):
-            if number == batches:
-                raise Killed
-            yield batch
-
-    model.answer = answer
-    return model
 
 
 def test_outputs_are_in_the_order_of_the_requests_and_equal_requests_are_computed_once(scripted: Any) -> None:

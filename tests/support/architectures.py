@@ -1,12 +1,20 @@
-"""Tiny configurations of many architectures, built from the configuration classes of transformers."""
+"""Tiny configurations of many architectures, and the tables of docs/architectures.md."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from transformers import CONFIG_MAPPING, PretrainedConfig
 
+from promptkit.core.inputs import TextInput
+from promptkit.core.requests import Request, Score
 from tests.support.tiny import VOCABULARY
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "architectures.md"
+"""The guide with the tables of architectures."""
+CONTINUATIONS = ((8, 9, 10), (8, 11), (12,))
+"""The continuations that every architecture scores."""
 
 FIELDS: dict[str, Any] = {
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "attention_hidden_size", "dim"), 32),
@@ -46,7 +54,7 @@ SPECIFIC: dict[str, dict[str, Any]] = {
     "minicpm3": {"head_dim": 8, "num_key_value_heads": 4},
     "mamba2": {"num_heads": 4, "head_dim": 16, "n_groups": 1},
 }
-"""What else an architecture needs."""
+"""Further fields of some architectures."""
 
 
 def tiny_config(kind: str) -> PretrainedConfig:
@@ -61,3 +69,20 @@ def tiny_config(kind: str) -> PretrainedConfig:
             fields[name] = (2 * kinds)[:2]
     config: PretrainedConfig = config_class(**{**fields, **SPECIFIC.get(kind, {})})
     return config
+
+
+def request(ids: tuple[int, ...], verb: Any = None, **options: Any) -> Request:
+    """Returns a request, by default for the log-probabilities of `CONTINUATIONS`."""
+    return Request(input=TextInput(ids=ids, **options), verb=verb or Score(continuations=CONTINUATIONS))
+
+
+def documented_table(begin: str, end: str) -> list[str]:
+    """Returns the lines of a table of the guide, between two comments."""
+    return DOCUMENT.read_text("utf-8").partition(begin)[2].partition(end)[0].strip().splitlines()
+
+
+def write_table(begin: str, end: str, lines: list[str]) -> None:
+    """Replaces a table of the guide, between two comments."""
+    before, _, rest = DOCUMENT.read_text("utf-8").partition(begin)
+    table = "\n".join(lines)
+    DOCUMENT.write_text(f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}", "utf-8")

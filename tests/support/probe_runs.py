@@ -11,10 +11,10 @@ from promptkit.align.chain import CALIBRATIONS
 from promptkit.core.registry import build
 from promptkit.evaluation.evaluate import evaluate
 from promptkit.evaluation.read_outputs import ReadOutputs
+from tests.support import runs
 
 WORDS = {"no": "bad", "yes": "good"}
 
-FINAL = ("run.json", "samples.jsonl", "support.jsonl", "predictions.jsonl", "outputs.safetensors", "summary.json")
 
 FEW = "per_class=4"
 
@@ -52,8 +52,9 @@ def run(task: pk.Task, out: Path, spellings: list[str], *, model: Any = None, **
     return evaluate(predictors(model, spellings), task, limit=12, out=out, cache=False, **options)
 
 
-def contents(path: Path) -> dict[str, bytes]:
-    return {name: (path / name).read_bytes() for name in FINAL}
+def contents(run: pk.Run) -> dict[str, bytes]:
+    """Returns the contents of the files of a finished run with probes."""
+    return {**runs.contents(run), "outputs.safetensors": (run.path / "outputs.safetensors").read_bytes()}
 
 
 def read_outputs(run: pk.Run) -> ReadOutputs:

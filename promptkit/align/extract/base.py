@@ -24,7 +24,7 @@ class Extraction:
     """Generates text and extracts the answer from it.
 
     A text in which no answer is found counts as wrong, and the share of such texts is reported. The thoughts of a reasoning
-    model are no part of its answer, and a text with an unclosed thought has none. If a model continues with another question
+    model are not part of its answer, and a text with an unclosed thought has none. If a model continues with another question
     after its answer, that part of the text is ignored.
 
     Subclasses implement `find`.
@@ -92,7 +92,7 @@ class Extraction:
         )
 
     def answer(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """Extracts the answer from what follows the thoughts of a text.
+        """Extracts the answer from the part of a text after its thoughts.
 
         Args:
             text: The generated text.
@@ -105,7 +105,7 @@ class Extraction:
         return None if answer is None else self.find(answer, choices)
 
     def find(self, text: str, choices: Sequence[str] = ()) -> str | None:
-        """Finds the answer in a text without thoughts; the arguments and the result are those of `answer`."""
+        """Finds the answer in a text without thoughts. See `answer` for arguments and result."""
         raise NotImplementedError
 
     def normalized(self, answer: str) -> str:

@@ -1,7 +1,7 @@
 """Renders the turns of a chat in the model's chat template as pieces of text and control tokens.
 
-The text of the pieces equals what the chat template renders, and their token ids equal the tokenizer's own of that text. Only
-the control tokens of the template act: contents that contain the name of one are inserted into the template as they are.
+The text of the pieces equals what the chat template renders, and their token ids equal those of the tokenizer. Only the
+template itself has control tokens: contents that contain the name of one are inserted into the rendered template as text.
 """
 
 from __future__ import annotations
@@ -36,14 +36,13 @@ def chat(turns: Sequence[Turn], tokenizer: Tokenizer, options: ChatOptions = DEF
         return None
     contents = [[piece for piece in pieces if piece.text] for _, pieces in turns]
     texts = ["".join(piece.text for piece in content) for content in contents]
-    rendered = _interleaved(frames, texts)
     controls = _control_pattern(tuple(tokenizer.control))
     if not any(has_markers(text) or controls.search(text) for text in texts):
-        whole = tokenizer.chat([(role, text) for (role, _), text in zip(turns, texts, strict=True)], options)
-        if whole is None:
+        rendered = tokenizer.chat([(role, text) for (role, _), text in zip(turns, texts, strict=True)], options)
+        if rendered is None:
             return None
-        if whole != rendered:
-            return _aligned(whole, frames, contents, texts, controls)
+        if rendered != _interleaved(frames, texts):
+            return _aligned(rendered, frames, contents, texts, controls)
     return _joined(frames, contents, controls)
 
 
@@ -75,23 +74,23 @@ def _joined(frames: Sequence[str], contents: Sequence[Sequence[Piece]], controls
 
 
 def _aligned(
-    whole: str, frames: Sequence[str], contents: Sequence[Sequence[Piece]], texts: Sequence[str], controls: re.Pattern[str]
+    rendered: str, frames: Sequence[str], contents: Sequence[Sequence[Piece]], texts: Sequence[str], controls: re.Pattern[str]
 ) -> tuple[Piece, ...] | None:
     """Returns the pieces of a chat whose template changes contents, or writes other text around these contents.
 
     Returns:
-        The pieces, whose text is that of the whole chat; None if a content is not found in it.
+        The pieces, whose text is that of the rendered chat; None if a content is not found in it.
     """
-    changed = re.fullmatch("(.*?)".join(map(re.escape, frames)), whole, re.DOTALL)
+    changed = re.fullmatch("(.*?)".join(map(re.escape, frames)), rendered, re.DOTALL)
     if changed is not None and all(new or not text for new, text in zip(changed.groups(), texts, strict=True)):
         parts = [content[-1].part if content else FRAME for content in contents]
         replaced = [[Piece(text=new, part=part)] if new else [] for new, part in zip(changed.groups(), parts, strict=True)]
         return _joined(frames, replaced, controls)
-    shown = Counter(re.findall(r"\w+", whole))
-    if not all(text in whole or _is_shown(text, shown) for text in texts):
+    shown = Counter(re.findall(r"\w+", rendered))
+    if not all(text in rendered or _is_shown(text, shown) for text in texts):
         return None
     expected = _joined(frames, contents, controls)
-    return _with_parts(_split_controls(whole, controls), expected)
+    return _with_parts(_split_controls(rendered, controls), expected)
 
 
 def _is_shown(text: str, shown: Counter[str]) -> bool:
@@ -129,6 +128,6 @@ def _split_controls(text: str, controls: re.Pattern[str]) -> list[Piece]:
 
 @lru_cache(maxsize=8)
 def _control_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
-    """Returns a pattern with one group that matches a control token, the longest of those at one place."""
+    """Returns a pattern with one group that matches a control token, the longest one if several match."""
     longest_first = sorted(filter(None, names), key=len, reverse=True)
     return re.compile("(" + "|".join(map(re.escape, longest_first)) + ")" if longest_first else "((?!))")

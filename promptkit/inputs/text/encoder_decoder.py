@@ -1,4 +1,4 @@
-"""Encodes the answers of an encoder-decoder, which are texts of their own and not continuations of the prompt."""
+"""Encodes the answers of an encoder-decoder, which are separate texts and not continuations of the prompt."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def closed(pieces: Sequence[Piece], card: Card) -> tuple[Piece, ...]:
 
 
 def encode_text(text: str, card: Card, *, at_most: int | None = None) -> tuple[int, ...]:
-    """Returns the ids of a whole text as the model's tokenizer encodes it, with the special tokens around it.
+    """Returns the ids of a text as the model's tokenizer encodes it, with special tokens.
 
     Args:
         text: The text.

@@ -1,6 +1,6 @@
 """Encodes a prompt with a mask in place of its answer, for masked language models.
 
-The ids equal those of the tokenizer for the whole text with an answer, with the answer's tokens replaced by one mask. Where an
+The ids equal those of the tokenizer for the text with an answer, with the answer's tokens replaced by one mask. Where an
 answer merges with the text beside it, the mask begins earlier or ends later, for all answers alike.
 """
 
@@ -45,7 +45,7 @@ class MaskedPrompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Whole:
+class _LabeledText:
     """The tokens of a text with one label."""
 
     ids: tuple[int, ...]
@@ -73,33 +73,35 @@ def mask_slot(pieces: Sequence[Piece], slot: Slot, tokenizer: Tokenizer, form: M
     text = "".join(piece.text for piece in run) + slot.before
     begin = len(text.rstrip() if form.takes_space else text)
     after = preceding([[piece] for piece in pieces[: len(pieces) - len(run)]])
-    wholes = [_encode(text[:begin], text[begin:] + label, slot.after, tokenizer, after=after) for label in slot.labels or ("",)]
-    left = min(*(whole.left for whole in wholes), _shared([whole.ids for whole in wholes]))
-    right = min(*(whole.right for whole in wholes), _shared([whole.ids[::-1] for whole in wholes]))
-    answers = tuple(whole.ids[left : len(whole.ids) - right] for whole in wholes)[: len(slot.labels)]
+    encoded = [
+        _encode(text[:begin], text[begin:] + label, slot.after, tokenizer, after=after) for label in slot.labels or ("",)
+    ]
+    left = min(*(one.left for one in encoded), _shared([one.ids for one in encoded]))
+    right = min(*(one.right for one in encoded), _shared([one.ids[::-1] for one in encoded]))
+    answers = tuple(one.ids[left : len(one.ids) - right] for one in encoded)[: len(slot.labels)]
     check_targets(slot.labels, answers)
     mask, closing = Piece(text=tokenizer.name(form.mask), part=TARGET, control=True), control_pieces(form.after, tokenizer)
     head = encode(pieces[: len(pieces) - len(run)], tokenizer)
     texts = [*run, Piece(text=slot.before, part=TARGET)]
     parts = [part for span in head.spans for part in [span.part] * (span.stop - span.start)]
-    parts += parts_at(texts, wholes[0].starts[:left])
+    parts += parts_at(texts, encoded[0].starts[:left])
     parts += [TARGET] * (1 + right) + [piece.part for piece in closing]
-    ids = wholes[0].ids
+    ids = encoded[0].ids
     return MaskedPrompt(
         pieces=(*pieces, *_text(slot.before), mask, *_text(slot.after), *closing),
         input=TextInput(ids=(*head.ids, *ids[:left], form.mask, *ids[len(ids) - right :], *form.after), spans=spans_of(parts)),
         answers=answers,
-        rescored_tokens=max((whole.left - left) + (whole.right - right) for whole in wholes),
+        rescored_tokens=max((one.left - left) + (one.right - right) for one in encoded),
     )
 
 
-def _encode(text: str, label: str, rest: str, tokenizer: Tokenizer, *, after: str | None) -> _Whole:
+def _encode(text: str, label: str, rest: str, tokenizer: Tokenizer, *, after: str | None) -> _LabeledText:
     """Encodes a text that ends in a label and a rest; `after` is as in `Tokenizer.encode`."""
     encoding = tokenizer.encode(text + label + rest, after=after)
     starts, ends = encoding.starts, (*encoding.starts[1:], len(text + label + rest))
     begin, end = len(text), len(text) + len(label)
     left = sum(start < begin and stop <= begin for start, stop in zip(starts, ends, strict=True))
-    return _Whole(ids=encoding.ids, starts=starts, left=left, right=sum(start >= end for start in starts[left:]))
+    return _LabeledText(ids=encoding.ids, starts=starts, left=left, right=sum(start >= end for start in starts[left:]))
 
 
 def _shared(rows: Sequence[tuple[int, ...]]) -> int:

@@ -16,7 +16,7 @@ COMPARED = {
     "tokenizer": "its tokenizer",
     "content": "its weights",
 }
-"""What a checkpoint's base model and a model must have in common: key -> how an error message names it."""
+"""The properties that a model must share with a checkpoint's base model: key -> its name in error messages."""
 
 
 def base_of(model: Model) -> dict[str, str | int]:

@@ -58,7 +58,7 @@ def convert(folder: str | Path, out: str | Path, *, model: Model | None = None) 
         model: The model it was trained on, if the folder does not identify it or names it differently.
 
     Returns:
-        What was converted.
+        The converted manipulation, and the folder that was written.
 
     Raises:
         CheckpointError: If the output exists, the model is another one, or PEFT has no format for the manipulation.

@@ -31,7 +31,7 @@ class SelectionContext:
     bind_context: BindContext
     """The task's rows, the model and the output reader."""
     layout: PromptLayout
-    """Encodes a row with certain demonstrations, of which it drops those that do not fit the context."""
+    """Encodes a row with demonstrations, and drops those that do not fit the context."""
 
     @property
     def pool(self) -> Sequence[LabeledExample]:

@@ -125,7 +125,7 @@ class PromptLayout(PromptBlocks):
         return drop if fits else None
 
     def skip(self, example: Example, demonstrations: Demonstrations) -> Rendered:
-        """Encodes the whole prompt of a row that is skipped, whatever its length."""
+        """Encodes the prompt of a row that is skipped, with all demonstrations."""
         encoded = self._encode(example, demonstrations, "")
         return replace(self._rendered(example, encoded, demonstrations, 0, stop=()), skipped=True)
 

@@ -11,8 +11,8 @@ from promptkit.core.model import ChatOptions
 from promptkit.core.thinking import FINAL_RESPONSE, HARMONY, KNOWN, ThoughtMarkers
 
 SWITCHES = ("enable_thinking", "thinking")
-"""The variables by which chat templates turn thinking on and off: those of Qwen, SmolLM, GLM and Gemma, and those of DeepSeek,
-Granite and Hermes."""
+"""The variables by which chat templates turn thinking on and off, the first in Qwen, SmolLM, GLM and Gemma, the second in
+DeepSeek, Granite and Hermes."""
 DEFAULT = "default"
 """The name of the template that is used if none is named."""
 _CONTENT, _THOUGHT = "PROMPTKIT-CONTENT", "PROMPTKIT-THOUGHT"
@@ -84,7 +84,7 @@ class ChatTemplates:
         )
 
     def _switch(self, name: str | None) -> list[str]:
-        """Returns the variables that turn thinking on and off in a template: those that change what it renders."""
+        """Returns the variables that turn thinking on and off in a template, which change its rendered text."""
         if name not in self._switches:
             turns = [self._message("user", _CONTENT, name)]
             self._switches[name] = {

@@ -41,7 +41,7 @@ def dimensions_of(config: PretrainedConfig) -> Dimensions:
     """Returns the sizes that a configuration states.
 
     Args:
-        config: The whole configuration of a model, or that of its text part.
+        config: The configuration of a model, or of its text part.
     """
     text = config.get_text_config()
     state_width = _stated(text, ("hidden_size",))
@@ -58,7 +58,7 @@ def dimensions_of(config: PretrainedConfig) -> Dimensions:
 def usable_positions(config: PretrainedConfig) -> int:
     """Returns how many tokens the position embedding of an encoder can number; `UNBOUNDED` if it has none.
 
-    Some architectures, such as RoBERTa, number positions from behind the padding token, and cannot use the first ones.
+    Some architectures, such as RoBERTa, number positions from the one after the padding token, and cannot use those before it.
     """
     import torch
     from torch import nn
@@ -75,7 +75,7 @@ def usable_positions(config: PretrainedConfig) -> int:
 
 
 def _stated(config: PretrainedConfig, names: tuple[str, ...]) -> int:
-    """Returns the first field that the configuration states, or 0; some fields may differ between layers, and are not read."""
+    """Returns the first field that is a positive integer, or 0; lists of one value per layer are ignored."""
     for name in names:
         try:
             value = getattr(config, name, None)

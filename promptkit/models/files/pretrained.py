@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptkit.core.errors import ModelError, OutOfMemory
+from promptkit.core.errors import ModelError, OutOfMemory, first_line
 from promptkit.core.model import Card
 from promptkit.models.files.dimensions import dimensions_of
 from promptkit.models.files.quiet import quiet
@@ -22,7 +22,7 @@ PARTS = {"AutoConfig": "configuration", "AutoTokenizer": "tokenizer"}
 
 
 def fetched(auto: Any, source: Source, name: str, **options: object) -> Any:
-    """Loads a part of a model with `auto.from_pretrained`, without ever executing code of the model's files.
+    """Loads a part of a model with `auto.from_pretrained`, without executing code in the model's files.
 
     Args:
         auto: A class of transformers, such as `AutoConfig`.
@@ -56,7 +56,7 @@ def load_weights(auto: Any, source: Source, config: PretrainedConfig, name: str,
     Args:
         auto: An auto class of transformers, such as `AutoModelForCausalLM`.
         source: The model's files.
-        config: The whole configuration of the model.
+        config: The configuration of the model, of all its modalities.
         name: The model as the user named it, for error messages.
         options: Further arguments of `from_pretrained`.
 
@@ -87,7 +87,7 @@ def _needs_code(part: str, name: str) -> ModelError:
 
 
 def _unloadable(part: str, source: Source, name: str, error: Exception) -> ModelError:
-    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    reason = first_line(error)
     if part == "tokenizer" and source.local and not (Path(source.location) / "tokenizer.json").is_file():
         reason = "there is no tokenizer.json"
     hint = f"Check the name, the files and the network; models that need no network are {LOCAL}, and fake"
@@ -103,7 +103,7 @@ def _unloadable(part: str, source: Source, name: str, error: Exception) -> Model
 
 
 def read_config(source: Source, name: str) -> PretrainedConfig:
-    """Returns the whole transformers configuration of a model, of all its modalities; raises as `fetched`."""
+    """Returns the transformers configuration of a model, of all its modalities; raises as `fetched`."""
     from transformers import AutoConfig
 
     config: PretrainedConfig = fetched(AutoConfig, source, name)
@@ -121,7 +121,7 @@ def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, name: str, 
     """Returns the model card, which manipulations are allowed to see.
 
     Args:
-        config: The whole transformers configuration of the model.
+        config: The transformers configuration of the model, of all its modalities.
         tokenizer: The tokenizer.
         name: The model as the user named it, for error messages.
         at_most: An upper bound of the context length.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from promptkit.core.errors import InputError, ModelError
+from promptkit.core.errors import InputError, ModelError, first_line
 from promptkit.core.hashing import Hasher, file_sha256_hex
 from promptkit.core.paths import expanded
 from promptkit.models.files.gguf import demo_folder, gguf_folder, is_converted
@@ -106,7 +106,7 @@ def _commit(name: str, revision: str | None) -> str:
             errors.EntryNotFoundError: ("no-config", "it has no config.json, so it is not a transformers model"),
             errors.LocalEntryNotFoundError: ("hub-unreachable", "the hub cannot be reached"),
         }
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = first_line(error)
         code, reason = next((codes[kind] for kind in reversed(codes) if isinstance(error, kind)), ("hub-failure", reason))
         at = f" at revision {revision}" if revision else ""
         raise ModelError(

@@ -4,8 +4,8 @@ The name of a control token inside a text is encoded as plain text. The tokenize
 special, so control tokens without this flag (`<start_of_image>` of Gemma) are given it.
 
 A text between two control tokens is encoded between two boundary tokens with the same properties, which are then removed. The
-token ids therefore equal those of the whole chat, for tokenizers that mark only the start of a text and for control tokens that
-absorb white space.
+token ids therefore equal those of the complete chat, for tokenizers that mark only the start of a text and for control tokens
+that absorb white space.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ _BOUNDARY = "\ufdd2"
 """The character that the names of boundary tokens begin with. Unicode reserves it for internal use by programs."""
 _PLAIN = (False, False, False)
 """The properties of a boundary that absorbs no white space."""
-
 _TEXT = "a"
-"""The text by which the tokens around a text are found."""
+"""The text that is encoded to find the tokens around a text."""
 
 
 class TransformersTokenizer:
@@ -240,7 +239,7 @@ def _with(token: Any, *, special: bool) -> Any:
 
 
 def _around(plain: Sequence[int], framed: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Returns the ids before and after those of the text itself."""
+    """Returns the ids before and after the text's."""
     for start in range(len(framed) - len(plain) + 1):
         if [*framed[start : start + len(plain)]] == [*plain]:
             return tuple(framed[:start]), tuple(framed[start + len(plain) :])

@@ -1,8 +1,8 @@
 """Checks that every parameter of a loaded model comes from its checkpoint.
 
 transformers fills a parameter that a checkpoint lacks with random numbers, and drops what does not fit. Here, a missing,
-unexpected or wrongly shaped weight is an error that names it. Tied weights, buffers and what a class of transformers declares
-as optional are none of these.
+unexpected or wrongly shaped weight is an error that names it. Tied weights, buffers and weights that a class of
+transformers declares as optional are not checked.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ NAMED = 3
 """How many weights of each kind a message names."""
 WRAPPER = "module."
 """The prefix that parallel wrappers of PyTorch add to the names of weights."""
-
-
 FORMER_BUFFERS = (".masked_bias", ".inv_freq")
 """The last parts of the names of constants that earlier versions of transformers stored with the weights."""
 
@@ -35,13 +33,13 @@ def check_weights(model: Any, report: Mapping[str, Any], name: str, config: Pret
         model: The loaded model.
         report: The report.
         name: The model as the user named it.
-        config: The whole configuration, if the model may be the text part of it.
+        config: The configuration of all modalities, if the model may be only the text part of it.
 
     Raises:
         ModelError: If weights are missing, unexpected or wrongly shaped.
     """
     buffers = {buffer for buffer, _ in model.named_buffers()}
-    mismatched = {str(key): (tuple(stored), tuple(own)) for key, stored, own in report["mismatched_keys"]}
+    mismatched = {str(key): (tuple(stored), tuple(expected)) for key, stored, expected in report["mismatched_keys"]}
     missing = {str(key) for key in report["missing_keys"]} - buffers - set(mismatched)
     missing |= {key for key, parameter in model.named_parameters() if parameter.is_meta}
     unexpected = {str(key) for key in report["unexpected_keys"] if not str(key).endswith(FORMER_BUFFERS)} - buffers
@@ -51,7 +49,7 @@ def check_weights(model: Any, report: Mapping[str, Any], name: str, config: Pret
         unexpected -= _belongs_to_other_heads(unexpected, model)
     if not (missing or unexpected or mismatched):
         return
-    shapes = [f"{key} of shape {stored} instead of {own}" for key, (stored, own) in sorted(mismatched.items())]
+    shapes = [f"{key} of shape {stored} instead of {expected}" for key, (stored, expected) in sorted(mismatched.items())]
     found = {"missing": sorted(missing), "unexpected": sorted(unexpected), "wrongly shaped": shapes}
     raise ModelError(
         f"The weights of the model {name} are not those of the {type(model).__name__} that its config.json describes",
@@ -87,7 +85,7 @@ def _belongs_to_other_part(key: str, model: Any, config: PretrainedConfig | None
     """Returns whether a weight belongs to a part for images or sound, where the model is the text part of a larger one."""
     if config is None or type(config) is type(model.config):
         return False
-    return key.partition(".")[0] not in {own.partition(".")[0] for own in (*model.state_dict(), WRAPPER)}
+    return key.partition(".")[0] not in {other.partition(".")[0] for other in (*model.state_dict(), WRAPPER)}
 
 
 def _belongs_to_other_heads(keys: Collection[str], model: Any) -> set[str]:
@@ -98,9 +96,9 @@ def _belongs_to_other_heads(keys: Collection[str], model: Any) -> set[str]:
     """
     found: set[str] = set()
     for other in _other_classes(model):
-        own = {_without_prefix(key, other) for key in other.state_dict()}
+        names = {_without_prefix(key, other) for key in other.state_dict()}
         optional = re.compile("|".join(other._keys_to_ignore_on_load_unexpected or ()) or "(?!)")
-        found |= {key for key in keys if _without_prefix(key, model) in own or optional.search(key)}
+        found |= {key for key in keys if _without_prefix(key, model) in names or optional.search(key)}
     return found
 
 

@@ -1,7 +1,7 @@
 """The kind of language model that a configuration describes: causal, encoder-decoder, masked, or none that can be used.
 
 The kind follows from the auto classes of transformers and from fields of the configuration, never from the names of models. It
-is known before weights load. Whether a model that is declared causal is causal in fact is measured at load.
+is known before weights load. When the weights load, a test measures whether a causal model is causal.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ Kind = Literal["causal", "encoder-decoder", "masked", "unsupported"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """The kind of a language model, and why it is of that kind."""
+    """The kind of a language model, and the reason for it."""
 
     kind: Kind
-    """`causal` predicts each token from those before it; `encoder-decoder` writes a text given another, as T5; `masked`
-    predicts tokens from both sides, as BERT; `unsupported` is none of these."""
+    """`causal` predicts each token from those before it; `encoder-decoder` writes a text given another, as in T5; `masked`
+    predicts tokens from both sides, as in BERT; `unsupported` is none of these."""
     reason: str
-    """Why, as a clause that can follow a colon in a message."""
+    """The reason, as a clause that follows a colon in a message."""
 
 
 def architecture_of(config: PretrainedConfig) -> Architecture:
     """Returns the kind of language model that a configuration describes.
 
     Args:
-        config: The whole configuration as `AutoConfig` reads it, not the `get_text_config` of it.
+        config: The configuration of all modalities, as `AutoConfig` reads it.
     """
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING, MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
 
@@ -53,7 +53,7 @@ def architecture_of(config: PretrainedConfig) -> Architecture:
 
 
 def check_causal(config: PretrainedConfig, name: str) -> None:
-    """Checks that a configuration is that of a causal language model.
+    """Checks that a configuration describes a causal language model.
 
     Args:
         config: As for `architecture_of`.
@@ -84,7 +84,7 @@ def _encoder_decoder(config: PretrainedConfig, *, reads_text: bool) -> Architect
 
 
 def _not_a_language_model(config: PretrainedConfig) -> str:
-    """Returns why a configuration is not that of a language model, with the tasks that transformers has a class for."""
+    """Returns why a configuration does not describe a language model, with the tasks for which transformers has a class."""
     import transformers
 
     tasks = [

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from promptkit.core.errors import ModelError, PromptkitError, Unsupported
+from promptkit.core.errors import ModelError, PromptkitError, Unsupported, first_line
 from promptkit.core.formats import EncoderDecoderFormat, InputFormat, MaskedFormat
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.hf.architecture import architecture_of
@@ -33,10 +33,12 @@ class Backend(ABC):
     """One kind of language model. Nothing is loaded."""
 
     config: PretrainedConfig
-    """The whole configuration of the model."""
+    """The configuration of the model, of all its modalities."""
     name: str
     """The name of the model in error messages."""
 
+    description: ClassVar[str]
+    """The kind of the model, with an article."""
     auto: ClassVar[str]
     """The class of transformers that loads the weights with the output head."""
     verbs: ClassVar[frozenset[str]]
@@ -56,12 +58,9 @@ class Backend(ABC):
             model: The model of transformers.
             tokenizer: Its tokenizer.
             packed: Whether to share prefixes if the model supports it.
-            batch_tokens: The most tokens computed at once.
+            batch_tokens: Maximum number of tokens that are computed at once.
             warn: Called if prefixes should be shared and the model does not support it.
         """
-
-    description: ClassVar[str]
-    """The kind of the model, with an article."""
 
     @property
     def layers(self) -> int:
@@ -69,7 +68,7 @@ class Backend(ABC):
         return int(self.config.get_text_config().num_hidden_layers)
 
     def longest(self, tokenizer: TransformersTokenizer) -> int | None:
-        """Returns an upper bound of the context besides that of the configuration; None if there is none."""
+        """Returns an upper bound of the context length that the configuration does not state; None if there is none."""
         return None
 
 
@@ -98,7 +97,7 @@ class CausalBackend(Backend):
 
 
 class EncoderDecoderBackend(Backend):
-    """An encoder-decoder, whose answers are texts of their own, as T5 and BART."""
+    """An encoder-decoder, whose answers are separate texts, as in T5 and BART."""
 
     description = EncoderDecoderFormat.description
     auto = "AutoModelForSeq2SeqLM"
@@ -113,7 +112,9 @@ class EncoderDecoderBackend(Backend):
         """Returns the forward pass of encoder and decoder."""
         encoder_decoder = EncoderDecoderLM(model, target_start=tokenizer.target_frame[0])
         forward = EncoderDecoderForward(encoder_decoder, padding=tokenizer.padding, batch_tokens=batch_tokens)
-        return forward.verified(self.name)
+        forward.check_split(self.name)
+        forward.check_padding()
+        return forward
 
     @property
     def layers(self) -> int:
@@ -124,7 +125,7 @@ class EncoderDecoderBackend(Backend):
 
 
 class MaskedBackend(Backend):
-    """A masked language model, which predicts an answer's tokens at a mask in the prompt, as BERT and RoBERTa."""
+    """A masked language model, which predicts an answer's tokens at a mask in the prompt, as in BERT and RoBERTa."""
 
     description = MaskedFormat.description
     auto = "AutoModelForMaskedLM"
@@ -140,10 +141,11 @@ class MaskedBackend(Backend):
         forward = MaskedForward(
             MaskedLM(model), mask=self._mask(tokenizer), padding=tokenizer.padding, batch_tokens=batch_tokens
         )
-        return forward.check_padding()
+        forward.check_padding()
+        return forward
 
     def longest(self, tokenizer: TransformersTokenizer) -> int | None:
-        """Returns the number of positions that the embedding has, without those before the first position."""
+        """Returns the number of positions in the position embedding that tokens can use."""
         import torch
         import transformers
 
@@ -182,7 +184,7 @@ BACKENDS: dict[str, type[Backend]] = {
 
 @contextmanager
 def reporting_failure(name: str) -> Iterator[None]:
-    """Context manager that reports the failure of a model's own code on the few tokens by which it is checked at load.
+    """Context manager that reports a failure of the model's code while a short text checks it at load.
 
     Raises:
         ModelError: If the code fails with an error that is neither promptkit's nor a lack of memory.
@@ -194,7 +196,7 @@ def reporting_failure(name: str) -> Iterator[None]:
     except (PromptkitError, torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = first_line(error)
         raise ModelError(
             f"The model {name} fails on a few tokens: {reason}",
             code="failing-model",
@@ -205,7 +207,7 @@ def reporting_failure(name: str) -> Iterator[None]:
 
 
 def backend_of(config: PretrainedConfig, name: str) -> Backend:
-    """Returns the backend for the whole configuration of a model.
+    """Returns the backend for the configuration of a model, of all its modalities.
 
     Raises:
         Unsupported: If it is not the configuration of a language model.

@@ -16,39 +16,36 @@ from torch import Tensor
 from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import Interventions
 from promptkit.core.model import Tokenizer
-from promptkit.core.requests import Output, Read, ReadOutput, Request, Score, ScoreOutput
+from promptkit.core.requests import Output, Read, ReadOutput, Request, Score
 from promptkit.models.finite import not_finite
 from promptkit.models.generation import Text, outputs_of, texts_of
 from promptkit.models.hf.decoding import next_token
 from promptkit.models.hf.encoder_decoder_lm import Encoded, EncoderDecoderLM
-from promptkit.models.hf.forward import Forward
 from promptkit.models.hf.kv_cache import KeyValues
+from promptkit.models.hf.non_causal import NonCausalForward
 from promptkit.models.hf.pooling import read_output
 from promptkit.models.hf.rows import LOGITS_AT_ONCE, groups, padded
-from promptkit.models.hf.tensors import interventions_of
-from promptkit.models.hf.verify import LOW_PRECISION_WORST, TOLERANCE, padding_matters
+from promptkit.models.hf.tensors import interventions_of, relative_gap
+from promptkit.models.hf.verify import LOW_PRECISION_WORST, TOLERANCE
 
 
 class _Answer(NamedTuple):
-    """What the decoder reads for one request."""
+    """The tokens that the decoder reads for one request."""
 
     request: int
     ids: tuple[int, ...]
 
 
-class EncoderDecoderForward(Forward):
+class EncoderDecoderForward(NonCausalForward):
     """Answers requests whose prompts an encoder reads."""
-
-    shares_prefixes = False
 
     def __init__(self, encoder_decoder: EncoderDecoderLM, *, padding: int, batch_tokens: int) -> None:
         """Wraps a model; `padding` is its padding token."""
-        super().__init__(encoder_decoder, batch_tokens=batch_tokens)
-        self._lm, self._padding = encoder_decoder, padding
-        self._equal_lengths = False
+        super().__init__(encoder_decoder, padding=padding, batch_tokens=batch_tokens)
+        self._lm = encoder_decoder
 
-    def verified(self, name: str) -> EncoderDecoderForward:
-        """Checks the forward pass on a few tokens, and computes prompts of different lengths apart if padding changes results.
+    def check_split(self, name: str) -> None:
+        """Checks on a short text that the encoder and the decoder can run one after the other.
 
         Args:
             name: The model as the user named it.
@@ -63,36 +60,13 @@ class EncoderDecoderForward(Forward):
             actual = self._lm.decode(self._lm.encode(ids, torch.ones_like(ids), None), answer).logits.float()
         if expected.isnan().any():
             raise not_finite("a logit", model=name)
-        tolerance = TOLERANCE if self.dtype == torch.float32 else LOW_PRECISION_WORST
-        if (actual - expected).abs().max() > tolerance * max(1.0, float(expected.abs().max())):
+        if relative_gap(actual, expected) > self._tolerance:
             raise Unsupported(
                 f"The model {name} gives other results if its encoder and its decoder run one after the other",
                 code="inseparable-encoder",
                 hint="Use another model",
                 model=name,
             )
-        self._equal_lengths = padding_matters(self)
-        return self
-
-    def answer(self, requests: Sequence[Request], reuse: int, prefix: KeyValues) -> list[Output]:
-        """Returns the outputs of `Score` and `Read` requests."""
-        interventions = interventions_of(requests, self.device)
-        scored = [request for request in requests if isinstance(request.verb, Score)]
-        read = [request for request in requests if isinstance(request.verb, Read)]
-        with torch.no_grad():
-            scores, reads = iter(self._score(scored, interventions)), iter(self._read(read, interventions))
-            return [
-                ScoreOutput(logprobs=tuple(tuple(row.tolist()) for row in next(scores)))
-                if isinstance(request.verb, Score)
-                else next(reads)
-                for request in requests
-            ]
-
-    def token_logprobs(
-        self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]
-    ) -> list[list[Tensor]]:
-        """Returns the log-probabilities of each request's answers; see `Forward.token_logprobs`."""
-        return self._score(requests, interventions)
 
     def generate(
         self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, tokenizer: Tokenizer, ends: frozenset[int]
@@ -129,13 +103,13 @@ class EncoderDecoderForward(Forward):
 
     @property
     def _probe(self) -> tuple[Tensor, Tensor]:
-        """A prompt and an answer of a few tokens, each of shape (1, width)."""
+        """A short prompt and answer, each of shape (1, width)."""
         prompt, answer = ((3, 4, 5, 6), (*self._lm.start, 5))
         return torch.tensor([prompt], device=self.device), torch.tensor([answer], device=self.device)
 
     @cached_property
     def _can_use_cache(self) -> bool:
-        """Whether a step that computes one token with a cache gives the same as computing all tokens, found on a few tokens."""
+        """Whether a step that computes one token with a cache gives the same result as all tokens at once, for a short text."""
         prompt, answer = self._probe
         encoded = self._lm.encode(prompt, torch.ones_like(prompt), None)
         expected = self._lm.decode(encoded, answer).logits[:, -1]
@@ -144,9 +118,12 @@ class EncoderDecoderForward(Forward):
             actual = self._lm.decode(encoded, answer[:, -1:], cache=first.cache, use_cache=True).logits[:, -1]
         except Exception:  # the code of a model may fail in any way with a cache that it did not make
             return False
-        tolerance = TOLERANCE if self.dtype == torch.float32 else LOW_PRECISION_WORST
-        scale = max(1.0, float(expected.abs().max()))
-        return first.cache is not None and bool((actual - expected).abs().max() <= tolerance * scale)
+        return first.cache is not None and relative_gap(actual, expected) <= self._tolerance
+
+    @property
+    def _tolerance(self) -> float:
+        """The largest difference of two computations of the same logits, relative to the largest logit."""
+        return TOLERANCE if self.dtype == torch.float32 else LOW_PRECISION_WORST
 
     def _score(self, requests: Sequence[Request], interventions: Interventions[Tensor]) -> list[list[Tensor]]:
         """Returns the log-probabilities of each answer's tokens."""
@@ -171,7 +148,7 @@ class EncoderDecoderForward(Forward):
         ]
 
     def _read(self, requests: Sequence[Request], interventions: Interventions[Tensor]) -> list[ReadOutput]:
-        """Reads what the decoder predicts after its start tokens, and its states there; means are over the encoder's states."""
+        """Reads predictions and states of the decoder after its start tokens, and means over the encoder's states."""
         reads = {number: request.verb for number, request in enumerate(requests) if isinstance(request.verb, Read)}
         all_layers = any(verb.hidden_layer is not None for verb in reads.values())
         outputs: dict[int, ReadOutput] = {}

@@ -13,7 +13,7 @@ from promptkit.models.hf.frozen_model import FrozenModel
 
 
 class Encoded(NamedTuple):
-    """What the encoder computed for padded rows."""
+    """The output of the encoder for padded rows."""
 
     states: Tensor
     """The states that the decoder attends to, shape (rows, width, d_model)."""
@@ -30,7 +30,7 @@ class Encoded(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """What the decoder computed for padded rows."""
+    """The output of the decoder for padded rows."""
 
     logits: Tensor
     """Shape (rows, width, vocabulary)."""
@@ -49,7 +49,7 @@ class EncoderDecoderLM(FrozenModel):
         self._encoder: Any = model.get_encoder()
         self._embedding = getattr(self._encoder, "get_input_embeddings", model.get_input_embeddings)()
         self.start = self._start(target_start)
-        """The tokens that the decoder is given before an answer: its start token, and those that always begin a target."""
+        """The input of the decoder before an answer: its start token, and the tokens that begin every target."""
 
     def _start(self, target_start: tuple[int, ...]) -> tuple[int, ...]:
         start, forced = (self._setting(name) for name in ("decoder_start_token_id", "forced_bos_token_id"))
@@ -110,7 +110,7 @@ class EncoderDecoderLM(FrozenModel):
         return Decoded(output.logits, output.decoder_hidden_states if all_layers else (), cache)
 
     def logits(self, ids: Tensor, answer: Tensor) -> Tensor:
-        """Runs prompts of one length and their answers through the whole model, shape (rows, answer width, vocabulary)."""
+        """Runs prompts of one length and their answers through encoder and decoder, shape (rows, answer width, vocabulary)."""
         logits: Tensor = self._model(
             input_ids=ids, attention_mask=torch.ones_like(ids), decoder_input_ids=answer, use_cache=False
         ).logits

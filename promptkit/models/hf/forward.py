@@ -55,7 +55,7 @@ class Forward(ABC):
         return array_of(self.frozen.embed(torch.tensor(ids, device=self.device)))
 
     def as_prompt(self, ids: tuple[int, ...]) -> tuple[int, ...]:
-        """Returns a prompt of any ids that can be scored: with what prompts must contain added at the end."""
+        """Returns ids as a prompt that can be scored, with required tokens, such as a mask, at the end."""
         return ids
 
     def prefill(self, ids: tuple[int, ...], interventions: Interventions[Tensor] = NO_INTERVENTIONS) -> KeyValues:

@@ -1,4 +1,4 @@
-"""Typed access to what all frozen models of transformers have in common."""
+"""Typed access to the common parts of all frozen models of transformers."""
 
 from __future__ import annotations
 

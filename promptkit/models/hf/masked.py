@@ -18,14 +18,12 @@ from torch import Tensor
 from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import Interventions
 from promptkit.core.model import Tokenizer
-from promptkit.core.requests import Output, Read, ReadOutput, Request, Score, ScoreOutput
-from promptkit.models.hf.forward import Forward
+from promptkit.core.requests import Output, Read, ReadOutput, Request, Score
 from promptkit.models.hf.kv_cache import KeyValues
 from promptkit.models.hf.masked_lm import MaskedLM
+from promptkit.models.hf.non_causal import NonCausalForward
 from promptkit.models.hf.pooling import read_output
 from promptkit.models.hf.rows import LOGITS_AT_ONCE, groups, padded
-from promptkit.models.hf.tensors import interventions_of
-from promptkit.models.hf.verify import padding_matters
 
 
 class _Row(NamedTuple):
@@ -36,40 +34,18 @@ class _Row(NamedTuple):
     """The index of the mask."""
 
 
-class MaskedForward(Forward):
+class MaskedForward(NonCausalForward):
     """Answers requests whose prompts contain one mask, in place of the label."""
-
-    shares_prefixes = False
 
     def __init__(self, masked_lm: MaskedLM, *, mask: int, padding: int, batch_tokens: int) -> None:
         """Wraps a model; `mask` and `padding` are tokens."""
-        super().__init__(masked_lm, batch_tokens=batch_tokens)
-        self._masked_lm, self._mask, self._padding = masked_lm, mask, padding
-        self._equal_lengths = False
-
-    def check_padding(self) -> MaskedForward:
-        """Computes rows of different lengths apart from now on if padding changes the results of this model."""
-        self._equal_lengths = padding_matters(self)
-        return self
+        super().__init__(masked_lm, padding=padding, batch_tokens=batch_tokens)
+        self._masked_lm, self._mask = masked_lm, mask
 
     def as_prompt(self, ids: tuple[int, ...]) -> tuple[int, ...]:
         """Returns ids with a mask at the end, and with another token in place of masks and padding."""
         other = next(token for token in range(self.frozen.vocabulary_size) if token not in (self._mask, self._padding))
         return (*(other if token in (self._mask, self._padding) else token for token in ids), self._mask)
-
-    def answer(self, requests: Sequence[Request], reuse: int, prefix: KeyValues) -> list[Output]:
-        """Returns the outputs of `Score` and `Read` requests."""
-        interventions = interventions_of(requests, self.device)
-        scored = [request for request in requests if isinstance(request.verb, Score)]
-        with torch.no_grad():
-            scores = iter(self._score(scored, interventions))
-            reads = iter(self._read([request for request in requests if isinstance(request.verb, Read)], interventions))
-            return [
-                ScoreOutput(logprobs=tuple(tuple(row.tolist()) for row in next(scores)))
-                if isinstance(request.verb, Score)
-                else next(reads)
-                for request in requests
-            ]
 
     def generate(
         self, requests: Sequence[Request], reuse: int, prefix: KeyValues, *, tokenizer: Tokenizer, ends: frozenset[int]
@@ -81,12 +57,6 @@ class MaskedForward(Forward):
             hint="Use a causal model or an encoder-decoder",
             model_type=self.frozen.model_type,
         )
-
-    def token_logprobs(
-        self, requests: Sequence[Request], reuse: int, prefix: KeyValues, interventions: Interventions[Tensor]
-    ) -> list[list[Tensor]]:
-        """Returns the log-probabilities of each request's labels; see `Forward.token_logprobs`."""
-        return self._score(requests, interventions)
 
     def _score(self, requests: Sequence[Request], interventions: Interventions[Tensor]) -> list[list[Tensor]]:
         """Returns the log-probability of each token of each label, with only that token masked."""
@@ -160,7 +130,7 @@ class MaskedForward(Forward):
 
 
 def _read_output(verb: Read, row: _Row, logprobs: Tensor, layers: Sequence[Tensor], width: int) -> ReadOutput:
-    """Returns the output of a request: the state at the mask, or a mean over the whole text."""
+    """Returns the output of a request: the state at the mask, or a mean over the text."""
     stop = row.position + 1 if verb.mean_from is None else len(row.ids)
     states = None if verb.hidden_layer is None else layers[verb.hidden_layer][:stop]
     return read_output(verb, logprobs, states, width)

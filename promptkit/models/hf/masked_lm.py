@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from promptkit.models.hf.frozen_model import FrozenModel
+from promptkit.models.hf.tensors import relative_gap
 
 TOLERANCE = 1e-3
-"""The largest difference between the logits of a head that is applied to one position and to all."""
+"""The largest difference between the logits of a head that is applied to one position and to all, relative to the largest."""
 
 
 class MaskedLM(FrozenModel):
@@ -62,7 +63,7 @@ class MaskedLM(FrozenModel):
 
     @cached_property
     def head_takes_one_position(self) -> bool:
-        """Whether the head gives the same logits for one position as for all, found by a comparison on a few tokens."""
+        """Whether the head gives the same logits for one position as for all, for a short text."""
         ids = torch.arange(1, 7, device=self.device)[None] % self.vocabulary_size
         positions = torch.tensor([3], device=self.device)
         with torch.no_grad():
@@ -72,8 +73,7 @@ class MaskedLM(FrozenModel):
                     actual = self._run(ids, torch.ones_like(ids), None).logits
             except Exception:  # the code of a model may fail in any way with the states of one position
                 return False
-        scale = max(1.0, float(expected.abs().max()))
-        return actual.shape[1] == 1 and bool((actual[:, 0] - expected).abs().max() <= TOLERANCE * scale)
+        return actual.shape[1] == 1 and relative_gap(actual[:, 0], expected) <= TOLERANCE
 
 
 def _at(states: Tensor, positions: Tensor) -> Tensor:

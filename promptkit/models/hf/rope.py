@@ -29,7 +29,7 @@ class RopeState:
     """The initial state of the rotary embeddings of a model."""
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
-        """Saves the state of those modules that have frequencies."""
+        """Saves the state of the modules with frequencies."""
         self._saved: list[tuple[nn.Module, dict[str, object], dict[str, Tensor]]] = []
         for module in modules:
             buffers = dict(module.named_buffers(recurse=False))

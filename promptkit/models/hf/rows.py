@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 LOGITS_AT_ONCE = 2**26
-"""The most logits in memory at once."""
+"""Maximum number of logits in memory at once."""
 
 
 def padded(rows: Sequence[Sequence[int]], padding: int) -> tuple[Tensor, Tensor]:
@@ -31,8 +31,8 @@ def groups(lengths: Sequence[int], *, tokens: int, rows: int, equal: bool = Fals
 
     Args:
         lengths: The length of each row.
-        tokens: The most tokens of a group, padding included; a longer row is a group of its own.
-        rows: The most rows of a group.
+        tokens: Maximum number of tokens of a group, including padding; a longer row is a separate group.
+        rows: Maximum number of rows of a group.
         equal: Whether all rows of a group must have the same length, for models whose results padding changes.
     """
     group: list[int] = []

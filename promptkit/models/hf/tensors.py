@@ -192,3 +192,8 @@ def embed_ids(embedding: Callable[[Tensor], Tensor], ids: Tensor, vectors: Tenso
     rows = embedding(ids.clamp(min=0)).clone()
     rows[learned] = vectors[-1 - ids[learned]].to(rows.dtype)
     return rows
+
+
+def relative_gap(actual: Tensor, expected: Tensor) -> float:
+    """Returns the largest difference between two tensors, relative to the largest expected value if that is above 1."""
+    return float((actual - expected).abs().max()) / max(1.0, float(expected.abs().max()))

@@ -1,4 +1,4 @@
-"""Checks at load what a model supports, by a comparison with its padded forward on a few tokens instead of by its name."""
+"""Checks at load what a model supports, by comparing forward passes on short texts, instead of by its name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from promptkit.models.hf.padded import PaddedForward
 from promptkit.models.hf.tensors import array_of, prefix_of, tensor_of
 
 TOLERANCE = 1e-3
-"""The largest difference of log-probabilities between two computations of the same in float32."""
+"""The largest difference between two computations of the same log-probabilities in float32."""
 PADDING_TOLERANCE = 3e-5
 """The largest difference of a log-probability in float32 that padding may make."""
 LOW_PRECISION_WORST, LOW_PRECISION_MEAN = 1.0, 0.3
@@ -65,7 +65,7 @@ def packed_forward(causal_lm: CausalLM, *, batch_tokens: int) -> tuple[PackedFor
 
 
 def check_sizes(frozen: FrozenModel, card: Card, name: str) -> None:
-    """Compares the sizes of the model card, which come from the configuration, with those of the loaded modules.
+    """Compares the sizes on the model card, which come from the configuration, with the loaded modules.
 
     Raises:
         ModelError: If they differ.
@@ -85,7 +85,7 @@ def check_sizes(frozen: FrozenModel, card: Card, name: str) -> None:
 
 
 def check_probe(causal_lm: CausalLM, name: str) -> None:
-    """Checks on a few tokens that a loaded model returns finite numbers, and that no token changes the ones before it.
+    """Checks on a short text that a loaded model returns finite numbers, and that no token changes earlier predictions.
 
     Args:
         causal_lm: The model, with its own attention.

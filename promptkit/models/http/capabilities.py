@@ -42,7 +42,7 @@ class ServerCapabilities:
     named: bool = False
     """Whether it returns the log-probabilities of tokens that a request names."""
     constrained: Constraint = ""
-    """For chat, what restricts a reply to the labels."""
+    """For chat, how a reply is restricted to the labels."""
     form: RequestForm = field(default_factory=RequestForm)
     """The form of the requests that it accepts."""
 

@@ -1,4 +1,4 @@
-"""Counts what a server did not answer exactly, across the worker threads of the engine."""
+"""Counts inexact responses of a server, across the worker threads of the engine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ResponseCounts:
         self._changes: Counter[str] = Counter()
         self._models: Counter[str] = Counter()
         self._longest: tuple[int, list[int]] = (0, [])
-        """The greatest number of tokens of a prompt, and the lengths of the prompts that were read as that many."""
+        """The greatest number of tokens of a prompt, and the lengths of the prompts with that number."""
 
     def add_outside_top(self, token: str) -> None:
         """Counts a label token whose log-probability the server did not return."""

@@ -1,4 +1,4 @@
-"""Sends requests in the form that a server accepts, and counts what makes the answers less exact."""
+"""Sends requests in the form that a server accepts, and counts the causes of less exact answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from promptkit.models.http.forms import RequestForm
 from promptkit.models.http.protocol import failure, prompt_tokens
 
 ATTEMPTS = 3
-"""How often a request is sent if the server reports in its responses that the generation failed."""
+"""Maximum number of times that a request is sent if the server reports that the generation failed."""
 
 
 class Exchange:

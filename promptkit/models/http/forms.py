@@ -54,7 +54,7 @@ class RequestForm:
         return sent
 
     def changes(self, body: Mapping[str, Any]) -> list[str]:
-        """Returns what this form changes about a request that can affect the result, for notes."""
+        """Returns notes on the changes of this form to a request that can affect the result."""
         changed = []
         if "temperature" in body and "temperature" in self.omitted:
             changed.append("temperature is refused, so the server's default applies")

@@ -11,8 +11,8 @@ from promptkit.models.http.client import Server
 from promptkit.models.http.tokens import Entry
 
 Constraint = Literal["choice", "guided", "schema", "grammar", ""]
-"""What restricts a chat reply to given words: vLLM's structured outputs, the guided choice of older versions of vLLM, OpenAI's
-JSON schema, llama.cpp's grammar, or nothing."""
+"""The means by which a chat reply is restricted to given words: structured outputs of vLLM, the guided choice of older versions
+of vLLM, the JSON schema of OpenAI, the grammar of llama.cpp, or none."""
 CONSTRAINTS: Mapping[Constraint, str] = {
     "choice": "structured_outputs",
     "guided": "guided_choice",
@@ -31,11 +31,11 @@ TEXT_PARTS = ("text", "output_text")
 OTHER_PARTS = ("thinking", "reasoning", "reasoning_text", "refusal", "tool_use", "tool_call")
 """The types of parts that are not the answer."""
 FAILURES = ("abort", "insufficient_system_resource")
-"""The reasons for the end of a generation that failed, in addition to those that end in `error`."""
+"""The finish reasons of a failed generation, besides those that end in `error`."""
 WITHHELD = ("content_filter", "sensitive")
-"""The reasons for the end of a generation that a filter removed."""
+"""The finish reasons of a generation that a filter removed."""
 TOO_LONG = ("length", "model_context_window_exceeded")
-"""The reasons for the end of a generation that reached a maximum length."""
+"""The finish reasons of a generation that reached a maximum length."""
 CONTENT_REPLACEMENTS = ("refusal", "reasoning_content", "reasoning", "tool_calls")
 """The fields of a message that has no content."""
 

@@ -1,4 +1,4 @@
-"""Chat prompts: the ids of the tokenizer's own chat, and contents that never act as control tokens."""
+"""Chat prompts: the ids of the tokenizer's chat, and contents that never act as control tokens."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def turns_of(contents: Sequence[str]) -> list[tuple[str, list[Piece]]]:
     return [(role, [Piece(text=text, part=f"turn {n}")]) for n, (role, text) in enumerate(zip(roles, contents, strict=False))]
 
 
-def own_ids(tokenizer: Any, contents: Sequence[str], **options: Any) -> tuple[int, ...]:
+def reference_ids(tokenizer: Any, contents: Sequence[str], **options: Any) -> tuple[int, ...]:
     """The ids that transformers gives for the chat."""
     messages = [{"role": role, "content": text} for (role, _), text in zip(turns_of(contents), contents, strict=True)]
     return tuple(
@@ -77,7 +77,7 @@ def chat_ids(tokenizer: TransformersTokenizer, contents: Sequence[str], options:
     return encode(pieces, tokenizer).ids
 
 
-# ---- the ids of the tokenizer's own chat ---------------------------------------------------------------------
+# ---- the ids of the tokenizer's chat ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -85,8 +85,8 @@ def chat_ids(tokenizer: TransformersTokenizer, contents: Sequence[str], options:
 @settings(max_examples=20)
 @given(dialogs)
 def test_ids_equal_those_of_the_tokenizer(family: str, flags: str, template: str, contents: list[str]) -> None:
-    own, tokenizer = tokenizers(family, flags, template)
-    assert chat_ids(tokenizer, contents) == own_ids(own, contents)
+    reference, tokenizer = tokenizers(family, flags, template)
+    assert chat_ids(tokenizer, contents) == reference_ids(reference, contents)
 
 
 @pytest.mark.parametrize(("family", "flags"), COMBINATIONS)
@@ -107,13 +107,13 @@ def test_control_tokens_in_contents_never_act(family: str, flags: str, contents:
 def test_continuations_equal_the_encoding_of_the_whole_chat(
     family: str, flags: str, template: str, contents: list[str], answer: str
 ) -> None:
-    own, tokenizer = tokenizers(family, flags, template)
+    reference, tokenizer = tokenizers(family, flags, template)
     pieces = chat(turns_of(contents), tokenizer)
     assert pieces is not None
     (scored,), rescored = continuations(pieces, [answer], tokenizer)
     prompt = encode(pieces, tokenizer).ids
     text = "".join(piece.text for piece in pieces) + answer
-    assert (*prompt[: len(prompt) - rescored], *scored) == tuple(own(text, add_special_tokens=False).input_ids)
+    assert (*prompt[: len(prompt) - rescored], *scored) == tuple(reference(text, add_special_tokens=False).input_ids)
 
 
 @given(dialogs)
@@ -141,36 +141,40 @@ def test_a_text_in_a_slot_prompt_starts_only_once() -> None:
 @given(contents_of)
 def test_tokens_that_the_tokenizer_adds_do_not_change_the_text(family: str, content: str) -> None:
     """Tokens that are found in a text absorb white space and continue it; those that are added around it do neither."""
-    own, tokenizer = tokenizers(family, "both", "chatml")
+    reference, tokenizer = tokenizers(family, "both", "chatml")
     added = [Piece(text=name, part="frame", control=True, added=True) for name in CONTROL[:2]]
     text = f" {content} "
     ids = encode([added[0], Piece(text=text, part="query"), added[1]], tokenizer).ids
-    assert ids[1:-1] == tuple(own(text, add_special_tokens=False).input_ids)
+    assert ids[1:-1] == tuple(reference(text, add_special_tokens=False).input_ids)
 
 
 # ---- several templates, and templates that fail ---------------------------------------------------------------
 
 
 def with_template(template: Any) -> tuple[Any, TransformersTokenizer]:
-    own, other = make("bytes", CONTROL), make("bytes", CONTROL)
-    own.chat_template = other.chat_template = template
-    return own, TransformersTokenizer(other)
+    reference, other = make("bytes", CONTROL), make("bytes", CONTROL)
+    reference.chat_template = other.chat_template = template
+    return reference, TransformersTokenizer(other)
 
 
 def test_the_default_of_several_templates_is_used() -> None:
-    own, tokenizer = with_template({"default": CHATML, "rag": PLAIN})
-    assert chat_ids(tokenizer, ["a film"]) == own_ids(own, ["a film"])
-    assert chat_ids(tokenizer, ["a film"], ChatOptions(template="rag")) == own_ids(own, ["a film"], chat_template="rag")
+    reference, tokenizer = with_template({"default": CHATML, "rag": PLAIN})
+    assert chat_ids(tokenizer, ["a film"]) == reference_ids(reference, ["a film"])
+    assert chat_ids(tokenizer, ["a film"], ChatOptions(template="rag")) == reference_ids(
+        reference, ["a film"], chat_template="rag"
+    )
     assert chat_ids(tokenizer, ["a film"]) != chat_ids(tokenizer, ["a film"], ChatOptions(template="rag"))
 
 
 def test_several_templates_without_a_default_are_named() -> None:
-    own, tokenizer = with_template({"rag": PLAIN, "tool_use": CHATML})
+    reference, tokenizer = with_template({"rag": PLAIN, "tool_use": CHATML})
     with refused(Unsupported, "unknown-chat-template", name=None, names=("rag", "tool_use")):
         chat(turns_of(["a film"]), tokenizer)
     with refused(Unsupported, "unknown-chat-template", name="chatml", names=("rag", "tool_use")):
         chat(turns_of(["a film"]), tokenizer, ChatOptions(template="chatml"))
-    assert chat_ids(tokenizer, ["a film"], ChatOptions(template="rag")) == own_ids(own, ["a film"], chat_template="rag")
+    assert chat_ids(tokenizer, ["a film"], ChatOptions(template="rag")) == reference_ids(
+        reference, ["a film"], chat_template="rag"
+    )
 
 
 def test_the_name_of_a_single_template_is_default() -> None:
@@ -207,12 +211,12 @@ PARTS = (
 @settings(max_examples=20)
 @given(dialogs)
 def test_a_template_that_reads_a_list_of_parts_is_given_one(contents: list[str]) -> None:
-    own, tokenizer = with_template(PARTS)
+    reference, tokenizer = with_template(PARTS)
     messages = [
         {"role": role, "content": [{"type": "text", "text": text}]}
         for (role, _), text in zip(turns_of(contents), contents, strict=True)
     ]
-    expected = own.apply_chat_template(messages, tokenize=True, add_generation_prompt=True, return_dict=False)
+    expected = reference.apply_chat_template(messages, tokenize=True, add_generation_prompt=True, return_dict=False)
     assert chat_ids(tokenizer, contents) == tuple(expected)
 
 
@@ -229,10 +233,10 @@ def test_a_template_that_reads_a_list_of_parts_is_given_one(contents: list[str])
     ],
 )
 def test_a_template_that_reads_contents_sees_them(template: str, content: str) -> None:
-    own, tokenizer = with_template(template)
+    reference, tokenizer = with_template(template)
     pieces = chat(turns_of([content]), tokenizer)
     assert pieces is not None
-    assert encode(pieces, tokenizer).ids == own_ids(own, [content])
+    assert encode(pieces, tokenizer).ids == reference_ids(reference, [content])
     assert any(piece.part == "turn 0" for piece in pieces)
 
 
@@ -245,11 +249,11 @@ SWITCHED = (
 
 def test_a_template_with_a_switch_in_a_content_reads_it() -> None:
     """Neither the content nor the text after the last turn is as for other contents."""
-    own, tokenizer = with_template(SWITCHED)
+    reference, tokenizer = with_template(SWITCHED)
     contents = ["Choose a film, good or bad. /no_think", "good film", "bad film"]
     pieces = chat(turns_of(contents), tokenizer)
     assert pieces is not None
-    assert encode(pieces, tokenizer).ids == own_ids(own, contents)
+    assert encode(pieces, tokenizer).ids == reference_ids(reference, contents)
     assert "".join(piece.text for piece in pieces).endswith("bad film<|im_end|>direct:")
     shown = {part: "".join(piece.text for piece in pieces if piece.part == part) for part in ("turn 0", "turn 1", "turn 2")}
     assert shown == {"turn 0": "Choose a film, good or bad.", "turn 1": "good film", "turn 2": "bad film"}

@@ -19,13 +19,12 @@ from torch import Tensor, nn
 import promptkit as pk
 from promptkit.core.arrays import as_array
 from promptkit.core.errors import PromptkitError
-from promptkit.core.inputs import HiddenEdit, Interventions, TextInput
-from promptkit.core.requests import Generate, Read, Request, Score
-from tests.support.architectures import tiny_config
+from promptkit.core.inputs import HiddenEdit, Interventions
+from promptkit.core.requests import Generate, Read
+from tests.support.architectures import CONTINUATIONS, documented_table, request, tiny_config, write_table
 from tests.support.folders import save_model
 from tests.support.hf_models import answer, layer_states
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "architectures.md"
 BEGIN, END = "<!-- begin of the table -->", "<!-- end of the table -->"
 KINDS = [
     "afmoe",
@@ -115,13 +114,12 @@ KINDS = [
 ]
 VERBS = ("score", "read", "last state", "layer state", "generate", "soft prompt", "training", "prefix", "steering")
 PROMPTS = (tuple(3 + (11 * i) % 300 for i in range(15)), (*(3 + (11 * i) % 300 for i in range(10)), 40, 41))
-CONTINUATIONS = ((8, 9, 10), (8, 11), (12,))
 LAYER = 1
 TOLERANCE = 1e-4
 
 
 class Reference:
-    """A model of transformers by itself, one sequence at a time."""
+    """A model of transformers without promptkit, one sequence at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.model: Any = hf.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
@@ -177,10 +175,6 @@ class Reference:
     def _score(logprobs: Tensor, continuation: tuple[int, ...]) -> list[float]:
         last = logprobs[len(logprobs) - len(continuation) :]
         return [row[token].item() for row, token in zip(last, continuation, strict=True)]
-
-
-def request(ids: tuple[int, ...], verb: Any = None, **options: Any) -> Request:
-    return Request(input=TextInput(ids=ids, **options), verb=verb or Score(continuations=CONTINUATIONS))
 
 
 def assert_scores(actual: Any, expected: list[list[float]]) -> None:
@@ -288,9 +282,7 @@ def rows(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     measured: dict[str, str] = {}
     yield measured
     if request.config.getoption("--update-architectures"):
-        before, _, rest = DOCUMENT.read_text("utf-8").partition(BEGIN)
-        table = "\n".join([VERSION, "", HEAD, RULE, *(measured[kind] for kind in sorted(measured))])
-        DOCUMENT.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}", "utf-8")
+        write_table(BEGIN, END, [VERSION, "", HEAD, RULE, *(measured[kind] for kind in sorted(measured))])
 
 
 VERSION = f"Measured with transformers {hf.__version__}."
@@ -299,7 +291,7 @@ RULE = "|---" * (len(VERBS) + 2) + "|"
 
 
 def cell(check: Callable[[Any, Reference], None], model: Any, reference: Reference) -> str:
-    """What a check comes to: `works`, or why the request is refused; a wrong number fails the test."""
+    """Returns the result of a check: `works`, or why the request is refused. A wrong number fails the test."""
     try:
         check(model, reference)
     except PromptkitError as error:
@@ -317,11 +309,11 @@ def test_architecture(kind: str, tmp_path: Path, rows: dict[str, str], request: 
     shared = ", ".join(note.removeprefix("no shared prefixes: ") for note in model.notes())
     shared = re.sub(r" by [\d.e+-]+ in log-probability", "", shared)
     rows[kind] = f"| {kind} | {f'no: {shared}' if shared else 'yes'} | {' | '.join(cells)} |"
-    if "not a causal language model" in cells[0] and VERSION not in DOCUMENT.read_text("utf-8"):
+    if "not a causal language model" in cells[0] and VERSION not in documented_table(BEGIN, END):
         pytest.skip("this version of transformers computes it wrongly, as 5.16 does Doge with its default attention")
     assert cells[0] == "works"
     if not request.config.getoption("--update-architectures"):
-        lines = DOCUMENT.read_text("utf-8").partition(BEGIN)[2].partition(END)[0].splitlines()
+        lines = documented_table(BEGIN, END)
         (documented,) = (line for line in lines if line.startswith(f"| {kind} |"))
         if VERSION in lines:
             assert rows[kind] == documented, "make architectures"
@@ -333,6 +325,6 @@ def test_architecture(kind: str, tmp_path: Path, rows: dict[str, str], request: 
 def test_the_table_has_every_architecture_once(request: pytest.FixtureRequest) -> None:
     if request.config.getoption("--update-architectures"):
         pytest.skip("the table is written after the last test")
-    table = DOCUMENT.read_text("utf-8").partition(BEGIN)[2].partition(END)[0]
-    assert [line.split()[1] for line in table.strip().splitlines()[4:]] == sorted(KINDS)
+    table = documented_table(BEGIN, END)
+    assert [line.split()[1] for line in table[4:]] == sorted(KINDS)
     assert len(set(KINDS)) >= 40

@@ -18,14 +18,13 @@ from torch import Tensor
 import promptkit as pk
 from promptkit.core.arrays import as_array
 from promptkit.core.errors import PromptkitError
-from promptkit.core.inputs import Interventions, TextInput
-from promptkit.core.requests import Generate, Read, Request, Score
-from tests.support.architectures import tiny_config
+from promptkit.core.inputs import Interventions
+from promptkit.core.requests import Generate, Read
+from tests.support.architectures import CONTINUATIONS, documented_table, request, tiny_config, write_table
 from tests.support.bidirectional import byte_level
 from tests.support.folders import save_model
 from tests.support.hf_models import answer
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "architectures.md"
 BEGIN, END = "<!-- begin of the second table -->", "<!-- end of the second table -->"
 ENCODER_DECODERS = [
     *(
@@ -69,7 +68,6 @@ FIELDS: dict[str, Any] = {
     "vocab_size": 420,
 }
 """The value of each field of which an encoder-decoder has more than a causal model."""
-CONTINUATIONS = ((8, 9, 10), (8, 11), (12,))
 TOLERANCE = 1e-4
 VERBS = ("score", "read", "hidden", "generate", "soft prompt", "training")
 
@@ -85,7 +83,7 @@ def config_of(kind: str) -> Any:
 
 
 class Reference:
-    """A model of transformers by itself, one sequence at a time."""
+    """A model of transformers without promptkit, one sequence at a time."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         self.writes = kind in ENCODER_DECODERS
@@ -127,10 +125,6 @@ class Reference:
     def place(self, prompt: tuple[int, ...]) -> int:
         """The position at which the answer is predicted."""
         return -1 if self.writes else prompt.index(MASK)
-
-
-def request(ids: tuple[int, ...], verb: Any = None, **options: Any) -> Request:
-    return Request(input=TextInput(ids=ids, **options), verb=verb or Score(continuations=CONTINUATIONS))
 
 
 def start_of(model: Any) -> tuple[int, ...]:
@@ -216,13 +210,11 @@ def rows(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     measured: dict[str, str] = {}
     yield measured
     if request.config.getoption("--update-architectures"):
-        before, _, rest = DOCUMENT.read_text("utf-8").partition(BEGIN)
-        table = "\n".join([HEAD, RULE, *(measured[kind] for kind in sorted(measured))])
-        DOCUMENT.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}", "utf-8")
+        write_table(BEGIN, END, [HEAD, RULE, *(measured[kind] for kind in sorted(measured))])
 
 
 def cell(check: Callable[[Any, Reference], None], model: Any, reference: Reference) -> str:
-    """What a check comes to: `works`, or why the request is refused; a wrong number fails the test."""
+    """Returns the result of a check: `works`, or why the request is refused. A wrong number fails the test."""
     try:
         check(model, reference)
     except PromptkitError as error:
@@ -242,11 +234,11 @@ def test_architecture(kind: str, tmp_path: Path, rows: dict[str, str], request: 
     rows[kind] = f"| {kind} | {name} | {' | '.join(cells)} |"
     assert cells[0] == "works" or kind == "fsmt"
     if not request.config.getoption("--update-architectures"):
-        assert rows[kind] in DOCUMENT.read_text("utf-8").splitlines(), "make architectures"
+        assert rows[kind] in documented_table(BEGIN, END), "make architectures"
 
 
 def test_the_table_has_every_architecture_once(request: pytest.FixtureRequest) -> None:
     if request.config.getoption("--update-architectures"):
         pytest.skip("the table is written after the last test")
-    table = DOCUMENT.read_text("utf-8").partition(BEGIN)[2].partition(END)[0]
-    assert [line.split()[1] for line in table.strip().splitlines()[2:]] == sorted([*ENCODER_DECODERS, *MASKED])
+    table = documented_table(BEGIN, END)
+    assert [line.split()[1] for line in table[2:]] == sorted([*ENCODER_DECODERS, *MASKED])

@@ -17,8 +17,9 @@ from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Generate, Output, Read, Request, Score, ScoreOutput
 from promptkit.evaluation.evaluate import evaluate
 from tests.support.errors import refused
+from tests.support.hf_models import answer
 from tests.support.servers import serving
-from tests.support.tiny import make_tokenizer, save
+from tests.support.tiny import make_tokenizer
 
 KEY = "sk-very-secret-4711"
 PROMPTS = [TextInput(ids=(0, *range(20 + n, 30 + n))) for n in range(6)]
@@ -83,21 +84,9 @@ class FakeServer:
         return next(iter(self.model.answer([request])))[1][0]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(tmp_path_factory.mktemp("tiny"), "llama", chat=True)
-
-
 def load(url: str, folder: Path | None, **settings: Any) -> Any:
     tokenizer = {"tokenizer": str(folder)} if folder else {}
     return pk.load("http:tiny", base_url=url, **{"timeout": 2, "max_retries": 3, **tokenizer, **settings})
-
-
-def outputs_of(model: Any, requests: list[Request]) -> list[Output]:
-    outputs: dict[int, Output] = {}
-    for indices, batch in model.answer(requests):
-        outputs |= dict(zip(indices, batch, strict=True))
-    return [outputs[index] for index in range(len(requests))]
 
 
 def scores(outputs: list[Output]) -> list[float]:
@@ -108,10 +97,10 @@ def scores(outputs: list[Output]) -> list[float]:
 
 
 def test_scores_by_named_tokens_equal_hf(folder: Path) -> None:
-    expected = scores(outputs_of(pk.load(folder), SCORES))
+    expected = scores(answer(pk.load(folder), SCORES))
     with serving(FakeServer(folder)) as url:
         model = load(url, folder)
-        assert scores(outputs_of(model, SCORES)) == pytest.approx(expected, abs=1e-5)
+        assert scores(answer(model, SCORES)) == pytest.approx(expected, abs=1e-5)
         form = {"length": "max_tokens", "lowest_temperature": 0, "omitted": (), "folds_system": False}
         capabilities = {"prompts": "ids", "named": True, "top": 20, "constrained": "", "form": form}
         assert model.identity()["capabilities"] == capabilities
@@ -120,10 +109,10 @@ def test_scores_by_named_tokens_equal_hf(folder: Path) -> None:
 
 
 def test_tokens_outside_the_top_get_an_upper_bound_and_a_note(folder: Path) -> None:
-    expected = scores(outputs_of(pk.load(folder), SCORES))
+    expected = scores(answer(pk.load(folder), SCORES))
     with serving(FakeServer(folder, named=False, top=5)) as url:
         model = load(url, folder)
-        result = scores(outputs_of(model, SCORES))
+        result = scores(answer(model, SCORES))
     for one, other in zip(expected, result, strict=True):
         assert other == pytest.approx(one, abs=1e-5) or other > one
     outside = sum(model._counts._outside_top.values())
@@ -141,10 +130,10 @@ def test_greedy_texts_equal_hf_for_prompts_of_ids_and_of_text(folder: Path) -> N
         )
         for text in texts
     ]
-    expected: list[Any] = outputs_of(hf, requests)
+    expected: list[Any] = answer(hf, requests)
     for script in (FakeServer(folder), FakeServer(folder, ids=False)):
         with serving(script) as url:
-            result: list[Any] = outputs_of(load(url, folder), requests)
+            result: list[Any] = answer(load(url, folder), requests)
         assert [x.generations[0].text for x in result] == [x.generations[0].text for x in expected]
 
 
@@ -201,9 +190,9 @@ def test_temporary_faults_are_retried(folder: Path, fault: Callable[[Any], bool]
     with serving(script) as url:
         model = load(url, folder)
         model.load()
-        expected = scores(outputs_of(pk.load(folder), SCORES[:2]))
+        expected = scores(answer(pk.load(folder), SCORES[:2]))
         script.faults = [fault, fault]
-        assert scores(outputs_of(model, SCORES[:2])) == pytest.approx(expected, abs=1e-5)
+        assert scores(answer(model, SCORES[:2])) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -253,12 +242,12 @@ def test_requests_are_retried_until_the_server_is_back(folder: Path) -> None:
         model.load()
     port = int(url.split(":")[2].split("/")[0])
     result: list[Output] = []
-    thread = threading.Thread(target=lambda: result.extend(outputs_of(model, SCORES)))
+    thread = threading.Thread(target=lambda: result.extend(answer(model, SCORES)))
     thread.start()
     time.sleep(1.5)
     with serving(script, port):
         thread.join(30)
-    assert scores(result) == pytest.approx(scores(outputs_of(pk.load(folder), SCORES)), abs=1e-5)
+    assert scores(result) == pytest.approx(scores(answer(pk.load(folder), SCORES)), abs=1e-5)
 
 
 def test_a_run_stopped_by_its_budget_can_be_resumed(folder: Path, tmp_path: Path) -> None:

@@ -11,13 +11,8 @@ import promptkit as pk
 from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Generate, Request
 from promptkit.evaluation.evaluate import evaluate
-from tests.models.http.test_engine import FakeServer, load, outputs_of, serving
-from tests.support.tiny import save
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(tmp_path_factory.mktemp("tiny"), "llama", chat=True)
+from tests.models.http.test_engine import FakeServer, load, serving
+from tests.support.hf_models import answer
 
 
 class ChatServer(FakeServer):
@@ -47,7 +42,7 @@ def test_a_server_that_stops_before_the_answer_is_asked_again(folder: Path, repl
         prompt = TextInput(ids=model.card.tokenizer.encode("The capital?").ids)
         model.load()
         script.bodies.clear()
-        output: Any = outputs_of(model, [Request(input=prompt, verb=Generate(max_tokens=9, stop=("\n",)))])[0]
+        output: Any = answer(model, [Request(input=prompt, verb=Generate(max_tokens=9, stop=("\n",)))])[0]
     assert output.generations[0].text == text
     assert ["stop" in body for body in script.bodies] == [True, False][:requests]
 

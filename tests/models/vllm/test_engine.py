@@ -28,6 +28,7 @@ from promptkit.manipulate.learned.base_model import base_of
 from promptkit.manipulate.learned.storage import save
 from promptkit.tasks.sampling import by_hash
 from tests.support.errors import refused
+from tests.support.hf_models import answer
 from tests.support.paths import DATA
 
 installed = find_spec("vllm") is not None
@@ -35,13 +36,6 @@ engine = pytest.mark.skipif(not installed, reason="vLLM is not installed: make t
 data = pytest.mark.skipif(not (DATA / "sst2").is_dir(), reason=f"there is no mirror of data sets in {DATA}")
 TOLERANCE = 2e-3
 PROMPT = (2, 818, 5279, 529, 7001, 563)  # <bos>The capital of France is
-
-
-def outputs_of(model: Any, requests: list[Request]) -> list[Output]:
-    outputs: dict[int, Output] = {}
-    for indices, batch in model.answer(requests):
-        outputs |= dict(zip(indices, batch, strict=True))
-    return [outputs[index] for index in range(len(requests))]
 
 
 @cache
@@ -102,13 +96,13 @@ class TestEngine:
     @pytest.mark.parametrize(("name", "k", "limit"), [("sst2", 16, 32), ("banking77", 16, 4), ("trec", 4, 16)])
     def test_label_logprobs_equal_transformers(self, name: str, k: int, limit: int) -> None:
         requests = requests_of(name, k=k, limit=limit)
-        expected, result = scores(outputs_of(hf(), requests)), scores(outputs_of(vllm(), requests))
+        expected, result = scores(answer(hf(), requests)), scores(answer(vllm(), requests))
         for one, other in zip(expected, result, strict=True):
             assert other == pytest.approx(one, abs=TOLERANCE)
 
     @data
     def test_most_prompt_tokens_come_from_the_prefix_cache(self) -> None:
-        outputs_of(vllm(), requests_of("sst2", k=16, limit=32))
+        answer(vllm(), requests_of("sst2", k=16, limit=32))
         assert vllm().prefix_cache_hit_rate() > 0.8
 
     def test_named_and_most_likely_tokens_equal_transformers(self) -> None:
@@ -118,8 +112,8 @@ class TestEngine:
             Request(input=TextInput(ids=PROMPT[:4]), verb=Score(continuations=((5279,), (529, 7001)))),
             Request(input=TextInput(ids=PROMPT[:3]), verb=Read(top_m=3)),
         ]
-        expected: list[Any] = outputs_of(hf(), requests)
-        result: list[Any] = outputs_of(vllm(), requests)
+        expected: list[Any] = answer(hf(), requests)
+        result: list[Any] = answer(vllm(), requests)
         assert result[0].logprobs == pytest.approx(expected[0].logprobs, abs=TOLERANCE)
         for index in (0, 2):
             assert [token for token, _ in result[index].top] == [token for token, _ in expected[index].top]
@@ -130,12 +124,12 @@ class TestEngine:
             Request(input=TextInput(ids=PROMPT), verb=Generate(max_tokens=12)),
             Request(input=TextInput(ids=PROMPT), verb=Generate(max_tokens=12, stop=("\n", "."))),
         ]
-        assert outputs_of(vllm(), requests) == outputs_of(hf(), requests)
+        assert answer(vllm(), requests) == answer(hf(), requests)
 
     def test_samples_depend_only_on_the_seed_and_the_sample(self) -> None:
         def texts(seed: int, n: int, *others: Request, known: int = 0) -> list[str]:
             verb = Generate(max_tokens=8, n=n, known=known, temperature=1.5, seed=seed)
-            output: Any = outputs_of(vllm(), [Request(input=TextInput(ids=PROMPT), verb=verb), *others])[0]
+            output: Any = answer(vllm(), [Request(input=TextInput(ids=PROMPT), verb=verb), *others])[0]
             return [text.text for text in output.generations]
 
         three = texts(0, 3)
@@ -155,7 +149,7 @@ class TestEngine:
             Request(input=prompt, verb=Score(continuations=((9079,), (7001, 563)))),
             Request(input=TextInput(ids=PROMPT), verb=Score(continuations=((9079,),))),
         ]
-        result: list[Any] = outputs_of(vllm(), mixed)
+        result: list[Any] = answer(vllm(), mixed)
         hf().load()
         model = transformers_model()
         rows = model.get_input_embeddings()(torch.tensor([[max(0, token) for token in prompt.ids] + [7001]]))
@@ -165,7 +159,7 @@ class TestEngine:
         last = len(prompt.ids) - 1
         expected = [logprobs[last, 9079].item(), logprobs[last, 7001].item(), logprobs[last + 1, 563].item()]
         assert [*result[0].logprobs[0], *result[0].logprobs[1]] == pytest.approx(expected, abs=TOLERANCE)
-        assert result[1].logprobs[0] == pytest.approx(scores(outputs_of(hf(), mixed[1:]))[0], abs=TOLERANCE)
+        assert result[1].logprobs[0] == pytest.approx(scores(answer(hf(), mixed[1:]))[0], abs=TOLERANCE)
 
     def test_a_soft_prompt_scores_the_same_as_in_transformers(self, tmp_path: Path) -> None:
         """Parameters trained on one engine work on the other, because the token embeddings are equal."""
@@ -179,7 +173,7 @@ class TestEngine:
         result = []
         for model in (hf(), vllm()):
             predictor = pk.Predictor(model, [prompt, pk.load_manipulation(folder)], reader_for(task))
-            result.append(scores(outputs_of(model, predictor.bind(task).requests(rows))))
+            result.append(scores(answer(model, predictor.bind(task).requests(rows))))
         for one, other in zip(*result, strict=True):
             assert other == pytest.approx(one, abs=TOLERANCE)
 
@@ -197,7 +191,7 @@ class TestEngine:
     def test_hidden_states_are_refused_before_the_engine_starts(self) -> None:
         model: Any = pk.load("vllm:demo")
         with refused(pk.Unsupported, "no-hidden-states", model="vllm:demo"):
-            outputs_of(model, [Request(input=TextInput(ids=PROMPT), verb=Read(hidden_layer=-1))])
+            answer(model, [Request(input=TextInput(ids=PROMPT), verb=Read(hidden_layer=-1))])
         assert model._engine is None
 
     @pytest.mark.parametrize(
@@ -267,7 +261,7 @@ class TestServer:
         try:
             full = run_of([*exact, "--limit", "32", "--no-cache"])
             requests = [json.loads(line) for line in (full / "samples.jsonl").read_text().splitlines()]
-            expected = scores(outputs_of(hf(), requests_of("sst2", k=16, limit=32)))
+            expected = scores(answer(hf(), requests_of("sst2", k=16, limit=32)))
             result = [x["logprobs"] for row in requests for x in row["continuations"]]
             for one, other in zip(expected, result, strict=True):
                 assert other == pytest.approx(one, abs=TOLERANCE)
