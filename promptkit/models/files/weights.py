@@ -7,8 +7,10 @@ as optional are none of these.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,10 +20,16 @@ from promptkit.core.errors import ModelError
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+    from promptkit.models.files.source import Source
+
 NAMED = 3
 """How many weights of each kind a message names."""
 WRAPPER = "module."
 """The prefix that parallel wrappers of PyTorch add to the names of weights."""
+SAFETENSORS = "model.safetensors"
+"""The file with the weights of a model."""
+SAFETENSORS_INDEX = "model.safetensors.index.json"
+"""The file that names the files with the weights of a larger model."""
 
 
 FORMER_BUFFERS = (".masked_bias", ".inv_freq")
@@ -30,6 +38,8 @@ FORMER_BUFFERS = (".masked_bias", ".inv_freq")
 
 def check_weights(model: Any, report: Mapping[str, Any], name: str, config: PretrainedConfig | None = None) -> None:
     """Checks the report of `from_pretrained(..., output_loading_info=True)`.
+
+    The model may be on the meta device, if it was loaded only to be checked.
 
     Args:
         model: The loaded model.
@@ -43,7 +53,9 @@ def check_weights(model: Any, report: Mapping[str, Any], name: str, config: Pret
     buffers = {buffer for buffer, _ in model.named_buffers()}
     mismatched = {str(key): (tuple(stored), tuple(own)) for key, stored, own in report["mismatched_keys"]}
     missing = {str(key) for key in report["missing_keys"]} - buffers - set(mismatched)
-    missing |= {key for key, parameter in model.named_parameters() if parameter.is_meta}
+    unloaded = {key for key, parameter in model.named_parameters() if parameter.is_meta}
+    if len(unloaded) < len([*model.parameters()]):  # a model that is entirely on the meta device was loaded to be checked
+        missing |= unloaded
     unexpected = {str(key) for key in report["unexpected_keys"] if not str(key).endswith(FORMER_BUFFERS)} - buffers
     if unexpected:
         unexpected = {key for key in unexpected if not _belongs_to_other_part(key, model, config)}
@@ -63,6 +75,37 @@ def check_weights(model: Any, report: Mapping[str, Any], name: str, config: Pret
         unexpected=tuple(sorted(unexpected)),
         mismatched=tuple(sorted(mismatched)),
     )
+
+
+def stored_weights(source: Source) -> dict[str, torch.Tensor] | None:
+    """Returns the names and shapes of a model's stored weights, as tensors on the meta device, which use no memory.
+
+    Only the headers of safetensors files are read. Files of a model on the hub are downloaded.
+
+    Args:
+        source: The model's files.
+
+    Returns:
+        The weights by name, or None if they are not in safetensors files.
+    """
+    from safetensors import safe_open
+    from transformers.utils.hub import cached_file
+
+    def file_of(name: str) -> str | None:
+        options: Any = {"revision": source.commit, "_raise_exceptions_for_missing_entries": False}
+        found: str | None = cached_file(source.location, name, **options)
+        return found
+
+    names = [SAFETENSORS]
+    if not file_of(SAFETENSORS):
+        index = file_of(SAFETENSORS_INDEX)
+        names = sorted({*json.loads(Path(index).read_text("utf-8"))["weight_map"].values()}) if index else []
+    weights: dict[str, torch.Tensor] = {}
+    for file in [file for name in names if (file := file_of(name))]:
+        with safe_open(file, "pt") as tensors:
+            for key in tensors.keys():  # noqa: SIM118 - not a mapping
+                weights[key] = torch.empty(tensors.get_slice(key).get_shape(), device="meta")
+    return weights or None
 
 
 def _listed(keys: Collection[str]) -> str:
