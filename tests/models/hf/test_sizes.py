@@ -16,6 +16,7 @@ from promptkit.core.inputs import HiddenEdit, TextInput
 from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.models.client import CachedModel
 from promptkit.models.hf.verify import _probes
+from tests.support.bidirectional import make
 from tests.support.errors import refused
 from tests.support.folders import SIZES, llama, read, save_model, score
 from tests.support.hf_models import answer, numbers
@@ -52,6 +53,28 @@ def with_vector(vectors: Any, ids: tuple[int, ...] = (0, -1, 6, 7)) -> Request:
 def with_edit(width: int, layer: int = 1) -> Request:
     edit = HiddenEdit(layer=layer, operation="add", last=1, arrays=(as_array(torch.ones(width).numpy()),))
     return Request(input=TextInput(ids=PROMPT, edits=(edit,)), verb=Score(continuations=((8, 9),)))
+
+
+# ---- layers --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attention", ["packed", "eager"])
+@pytest.mark.parametrize("kind", ["llama", "bert", "bart", "t5"])
+def test_layers_counted_from_the_last_one(tmp_path: Path, kind: str, attention: str) -> None:
+    folder = save_model(tmp_path, llama()) if kind == "llama" else save_model(tmp_path, *make(kind))
+    model = pk.load(folder, attention=attention)
+    layers = 3 if kind == "bert" else 2  # a mean over the prompt is that of the encoder's states
+    for number in range(layers + 1):
+        one, other = answer(model, [read(number, mean_from=1), read(number - layers - 1, mean_from=1)])
+        assert hidden_of(one) == pytest.approx(hidden_of(other), abs=1e-5)
+    for number in (-layers - 2, layers + 1):
+        with refused(Unsupported, "no-such-states", layer=number, model_layers=layers):
+            answer(model, [read(number, mean_from=1)])
+
+
+def hidden_of(output: Any) -> list[float]:
+    values: list[float] = output.hidden.numpy().tolist()
+    return values
 
 
 # ---- widths --------------------------------------------------------------------------------------------
