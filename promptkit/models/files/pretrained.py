@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptkit.core.errors import ModelError, OutOfMemory
 from promptkit.core.model import Card
-from promptkit.models.files.dimensions import dimensions_of
+from promptkit.models.files.dimensions import UNBOUNDED, dimensions_of
 from promptkit.models.files.quiet import quiet
 from promptkit.models.files.source import LOCAL, Source
 from promptkit.models.files.tokenizer import TransformersTokenizer
@@ -158,6 +158,8 @@ def read_tokenizer(source: Source, name: str) -> TransformersTokenizer:
 def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, name: str, *, at_most: int | None = None) -> Card:
     """Returns the model card, which manipulations are allowed to see.
 
+    The context length is that of the configuration, or else that of the tokenizer's settings.
+
     Args:
         config: The whole transformers configuration of the model.
         tokenizer: The tokenizer.
@@ -168,6 +170,8 @@ def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, name: str, 
         ModelError: If the tokenizer has a token that prompts can contain and the embedding does not have.
     """
     sizes = dimensions_of(config)
+    stated = sizes.context_length
+    limit = min(UNBOUNDED, tokenizer.max_length) if stated == UNBOUNDED else stated
     check_vocabulary(tokenizer, sizes.vocabulary, name)
     return Card(
         tokenizer=tokenizer,
@@ -176,7 +180,7 @@ def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, name: str, 
         vocabulary=sizes.vocabulary,
         layers=sizes.layers,
         kv_heads=sizes.kv_heads,
-        context_length=min(sizes.context_length, at_most or sizes.context_length),
+        context_length=min(limit, at_most or limit),
         instruct=tokenizer.has_chat,
     )
 
