@@ -57,6 +57,8 @@ SENTIMENT = ("positive", "negative")
         ("", SENTIMENT, None),
         ("maybe", SENTIMENT, None),
         ("Positive is not the right label.", SENTIMENT, None),
+        ("It is not negative; it is positive.", SENTIMENT, "positive"),
+        ("肯定的です", ("否定的", "肯定的"), "肯定的"),
         ("不是正面", ("负面", "正面"), None),
         ("这条评论是正面的", ("负面", "正面"), "正面"),
         ("这条评论不是负面的，而是正面的。", ("负面", "正面"), "正面"),
