@@ -12,8 +12,9 @@ from promptkit.core.model import Card
 from promptkit.models.files.dimensions import UNBOUNDED, dimensions_of
 from promptkit.models.files.quiet import quiet
 from promptkit.models.files.source import LOCAL, Source
+from promptkit.models.files.stored_weights import stored_weights
 from promptkit.models.files.tokenizer import TransformersTokenizer
-from promptkit.models.files.weights import check_weights, stored_weights
+from promptkit.models.files.weights import check_weights
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

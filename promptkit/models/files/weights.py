@@ -7,10 +7,8 @@ as optional are none of these.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,16 +18,10 @@ from promptkit.core.errors import ModelError
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-    from promptkit.models.files.source import Source
-
 NAMED = 3
 """How many weights of each kind a message names."""
 WRAPPER = "module."
 """The prefix that parallel wrappers of PyTorch add to the names of weights."""
-SAFETENSORS = "model.safetensors"
-"""The file with the weights of a model."""
-SAFETENSORS_INDEX = "model.safetensors.index.json"
-"""The file that names the files with the weights of a larger model."""
 
 
 FORMER_BUFFERS = (".masked_bias", ".inv_freq")
@@ -75,37 +67,6 @@ def check_weights(model: Any, report: Mapping[str, Any], name: str, config: Pret
         unexpected=tuple(sorted(unexpected)),
         mismatched=tuple(sorted(mismatched)),
     )
-
-
-def stored_weights(source: Source) -> dict[str, torch.Tensor] | None:
-    """Returns the names and shapes of a model's stored weights, as tensors on the meta device, which use no memory.
-
-    Only the headers of safetensors files are read. Files of a model on the hub are downloaded.
-
-    Args:
-        source: The model's files.
-
-    Returns:
-        The weights by name, or None if they are not in safetensors files.
-    """
-    from safetensors import safe_open
-    from transformers.utils.hub import cached_file
-
-    def file_of(name: str) -> str | None:
-        options: Any = {"revision": source.commit, "_raise_exceptions_for_missing_entries": False}
-        found: str | None = cached_file(source.location, name, **options)
-        return found
-
-    names = [SAFETENSORS]
-    if not file_of(SAFETENSORS):
-        index = file_of(SAFETENSORS_INDEX)
-        names = sorted({*json.loads(Path(index).read_text("utf-8"))["weight_map"].values()}) if index else []
-    weights: dict[str, torch.Tensor] = {}
-    for file in [file for name in names if (file := file_of(name))]:
-        with safe_open(file, "pt") as tensors:
-            for key in tensors.keys():  # noqa: SIM118 - not a mapping
-                weights[key] = torch.empty(tensors.get_slice(key).get_shape(), device="meta")
-    return weights or None
 
 
 def _listed(keys: Collection[str]) -> str:

@@ -207,7 +207,6 @@ def test_invalid_pattern_is_refused():
         ("I am torn: A? B?", None),
         ("C.", "C"),
         ("I think C", "C"),
-        ("I would say A or B", None),
         ("This rules out C, leaving D", "D"),
         ("This rules out (C), leaving D as the answer", "D"),
         ("Answer: rules out C, leaving D", "D"),

@@ -16,7 +16,7 @@ import promptkit as pk
 from promptkit.core.errors import ModelError
 from promptkit.models.files.pretrained import check_stored_weights, read_config
 from promptkit.models.files.source import resolve
-from promptkit.models.files.weights import stored_weights
+from promptkit.models.files.stored_weights import stored_weights
 from promptkit.models.vllm import engine
 from tests.support.errors import refused
 from tests.support.folders import SIZES, llama, save_model
