@@ -21,6 +21,8 @@ _UNSPACED = (
 """Thai, Lao, Tibetan, Burmese, Khmer, Hangul, kana and Chinese characters."""
 _LETTER = rf"[^\W{_UNSPACED}]"
 """A letter of a script with spaces between words."""
+_ALPHANUMERIC = rf"[^\W_{_UNSPACED}]"
+"""A letter of such a script without the underscore, which emphasizes a word in Markdown: `_positive_`."""
 _BREAK = re.compile(
     r"[.;:!?,()\n\u2013\u2014\u3001\u3002\uff0c\uff01\uff1f\uff1b]"
     r"|\b(?:but|however|although|though|because|since|so|therefore|and|rather(?! than)|instead(?! of)|"
@@ -55,7 +57,7 @@ _CUE = re.compile(
     r"[^。；\n]{0,12}?)[\s*_\"'`“‘]*$"
 )
 """Phrases directly before a label with which a reply concludes."""
-_EMPHASIS = re.compile(r"\*\*|__|`")
+_EMPHASIS = re.compile(r"\*\*|__|`|[*_]$")
 _LEADING = re.compile(r"[\s*_\"'`”’]*(?:\Z|[.!\n:。！：(\u2013\u2014-]|,? (?:because|since|as)\b)")
 """The text after a label with which a reply begins and decides."""
 
@@ -106,8 +108,8 @@ def _mentions(text: str, names: Sequence[str]) -> list[_Mention]:
 def _word(name: str) -> str:
     """Returns a pattern of a label as a whole word, with any white space, hyphen or underscore between its words."""
     parts = [re.escape(part) for part in re.split(r"[\s_-]+", name)]
-    before = rf"(?<!{_LETTER})" if re.match(_LETTER, name) else ""
-    after = rf"(?!{_LETTER})" if re.match(_LETTER, name[-1]) else ""
+    before = "".join(rf"(?<!{_ALPHANUMERIC}{'_' * count})" for count in range(4)) if re.match(_LETTER, name) else ""
+    after = rf"(?!_*{_ALPHANUMERIC})" if re.match(_LETTER, name[-1]) else ""
     return before + r"[\s_-]+".join(parts) + after
 
 

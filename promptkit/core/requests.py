@@ -37,7 +37,8 @@ class Read:
     top_m: int = 0
     """How many of the likeliest next tokens to return."""
     hidden_layer: int | None = None
-    """The layer whose hidden state to return: 0 is the embedding, -1 the normalized output of the last layer."""
+    """The layer whose hidden state to return: 0 is the embedding, -1 the normalized output of the last layer, -2 the output of
+    the layer before it."""
     mean_from: int | None = None
     """If given, the hidden state is the mean over all positions of the input from this one on."""
 

@@ -48,11 +48,6 @@ class TextTokenizer(TransformersTokenizer):
         """The empty tuple."""
         return ()
 
-    @property
-    def max_length(self) -> int:
-        """The maximum number of tokens of a text in the tokenizer's settings, including special tokens."""
-        return int(self._tokenizer.model_max_length)
-
 
 class EncoderModel(BatchedEngine):
     """A sentence encoder; its weights load at the first request."""

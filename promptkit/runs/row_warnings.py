@@ -15,6 +15,7 @@ MESSAGES = {
     "rescored-tokens": "were scored from an earlier token because a label merges with the prompt",
     "fewer-demonstrations": "have fewer demonstrations than others because the pool has too few different rows",
     "evaluated-demonstration": "have a demonstration that is itself evaluated: train and test overlap",
+    "contradictory-labels": "have the same inputs as another evaluated row with a different label",
     "may-think": "were scored where the model may begin a thought instead of its answer; see --thinking off",
     "unclosed-thought": "have a text whose thought is not closed, which has no answer (a larger max_tokens may close it)",
     "max-tokens": "reached the maximum number of generated tokens (max_tokens)",
@@ -67,6 +68,7 @@ def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer
         "rescored-tokens": sum(bool(row["boundary"]) for row in samples),
         "fewer-demonstrations": sum(_count_demos(row) < most_demos for row in samples),
         "evaluated-demonstration": sum(any(inputs_of(demo) in evaluated for demo in row["demos"]) for row in samples),
+        "contradictory-labels": _count_contradictory(samples),
         "may-think": sum("may_think" in row for row in samples),
         "unclosed-thought": sum(any("unclosed_thought" in text for text in row.get("generations", ())) for row in samples),
         "max-tokens": sum(any(text["ended"] == "length" for text in row.get("generations", ())) for row in samples),
@@ -94,6 +96,15 @@ def count_too_long(samples: Sequence[RowRecord]) -> TooLongCounts:
 
 def _count_demos(row: RowRecord) -> int:
     return len(row["demos"]) + len(row["dropped"])
+
+
+def _count_contradictory(samples: Sequence[RowRecord]) -> int:
+    """Returns the number of rows whose inputs are those of another row that has a different label or different answers."""
+    answers: dict[str, set[tuple[str, ...]]] = {}
+    labeled = [(inputs_of(row["id"]), tuple(row.get("accepted", (row["gold"],)))) for row in samples if "gold" in row]
+    for inputs, accepted in labeled:
+        answers.setdefault(inputs, set()).add(accepted)
+    return sum(len(answers[inputs]) > 1 for inputs, _ in labeled)
 
 
 def _prefix_of_another(texts: Sequence[str]) -> str | None:

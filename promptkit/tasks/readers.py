@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -136,12 +137,35 @@ def _text(path: Path) -> str:
         ) from None
 
 
+class _DuplicateKeyError(Exception):
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """Returns a JSON object, of which Python's decoder would keep only the last of several values of a key."""
+    counts = Counter(key for key, _ in pairs)
+    if len(counts) < len(pairs):
+        raise _DuplicateKeyError(counts.most_common(1)[0][0])
+    return dict(pairs)
+
+
 def _jsonl(path: Path) -> Iterator[Row]:
     for number, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_object)
+        except _DuplicateKeyError as error:
+            raise TaskError(
+                f"{path}, line {number} has several values of {error.key!r}",
+                code="duplicate-key",
+                hint="Remove or rename all but one",
+                file=str(path),
+                line=number,
+                key=error.key,
+            ) from None
         except (ValueError, RecursionError) as error:
             raise TaskError(
                 f"{path}, line {number} is not JSON: {json_reason(error)}",

@@ -101,3 +101,7 @@ def test_a_vote_counts_answers_after_thoughts() -> None:
     answers = [pk.extract.final_number().answer(text) for text in texts]
     assert answers == ["5", "5", None, None]
     assert majority(answers) == 0
+
+
+def test_an_answer_after_an_empty_thought() -> None:
+    assert pk.extract.first_line().answer("<think>\n\n</think>\n\nParis") == "Paris"

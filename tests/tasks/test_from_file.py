@@ -20,6 +20,7 @@ import promptkit as pk
 from promptkit.core.errors import TaskError, TemplateError
 from promptkit.core.examples import Example
 from promptkit.inputs.text.template import Template
+from promptkit.runs.row_warnings import MESSAGES, RowWarning
 from promptkit.tasks.from_file import task_from_file
 from promptkit.tasks.starter import starter_files
 from tests.support.errors import refused
@@ -156,6 +157,23 @@ def test_undeclared_labels_that_are_alike_are_refused(tmp_path: Path, one: str, 
         pk.Predictor(pk.load("fake"), pk.Prompt(task.spec.template), pk.Verbalizer(task.spec.labels or {})), task, out=tmp_path
     )
     assert any(note.endswith("differ only in case or surrounding white space") for note in run.notes)
+
+
+@pytest.mark.parametrize("contradictory", [True, False])
+def test_equal_texts_with_different_labels_are_counted(tmp_path: Path, contradictory: bool) -> None:
+    """Every text is in two rows; in those of an even number, the labels differ if `contradictory`."""
+    rows = [(number, "ab"[contradictory and number % 2 == 0 and repeat]) for number in range(24) for repeat in range(2)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"text": f"{number}", "label": label}) + "\n" for number, label in rows))
+    template = "{% block input %}{{ text }}{% endblock %}{% block target %} {{ label }}{% endblock %}"
+    task = task_from_file(path, template=template, labels=("a", "b"))
+    predictor = pk.Predictor(pk.load("fake"), pk.Prompt(task.spec.template), pk.Verbalizer(task.spec.labels or {}))
+    run = pk.evaluate(predictor, task, out=tmp_path / "out")
+    evaluated = task.rows("test")
+    even = sum(int(row.inputs["text"]) % 2 == 0 for row in evaluated)
+    assert 0 < even < len(run.ids) == len(evaluated)
+    notes = [note for note in run.notes if MESSAGES["contradictory-labels"] in note]
+    assert notes == [str(RowWarning(code="contradictory-labels", rows=even, of=len(evaluated)))] * contradictory
 
 
 def test_a_compressed_file_is_evaluated_and_named_without_its_suffixes(tmp_path: Path) -> None:

@@ -111,6 +111,13 @@ def test_invalid_json_is_refused_with_the_line(write, line):
         read_file(path)
 
 
+@pytest.mark.parametrize("line", ['{"a": 1, "b": 2, "a": 3}', '{"a": 1, "b": {"a": 2, "a": 2}}'])
+def test_a_key_with_several_values_is_refused_with_the_line(write, line):
+    path = write("jsonl", f'{{"a": 1}}\n\n{line}\n'.encode())
+    with refused(TaskError, "duplicate-key", file=str(path), line=3, key="a"):
+        read_file(path)
+
+
 @pytest.mark.parametrize("line", ["[1, 2]", "1", '"text"', "null"])
 def test_json_other_than_an_object_is_refused_with_the_line(write, line):
     path = write("jsonl", f'{{"a": 1}}\n{line}\n'.encode())

@@ -35,6 +35,8 @@ _CONCLUSIONS = [
         r"(?i:it is |it's |it must be |the option )?(?:(?i:option) )?\W{0,3}"
         r"(?<![A-Za-z0-9'])([A-Z])(?=[)*_]*(?:[\s.!,]|$))(?! [a-z])",
         r"\b(?i:so|therefore|thus|hence|must be|only|actually)\b[:,]? (?i:it is |it's |it must be )?\(([A-Z])\)",
+        # leaving D | which leaves only option (D)
+        r"\b(?i:leaving|leaves) (?:us with )?(?:only |just )?(?i:option )?\W{0,3}([A-Z])\b(?!'|\W{0,3} out\b)",
     )
 ]
 """How a text concludes with an option without the word answer, the most reliable pattern first. The last match counts."""
@@ -58,6 +60,19 @@ _JOINED_AFTER = re.compile(
     rf"[)*_\s]*(?:,|/|&|\band\b|\bor\b)\s*{_HEDGE}\(?[A-Z](?:\)|(?=[,./&!?]|\s*$|\s+(?:or|and)\b))", re.MULTILINE
 )
 """Another letter before or after one, so that the text names both: `A or B`, `(A)/(B)`."""
+_LISTED_LETTERS = r"(?:\W{0,3}[A-Z][)*_]*(?:\s*(?:,|/|&)\s*|\s+)(?:(?:and|or)\s+)?)*"
+_ELIMINATED_BEFORE = re.compile(
+    r"\b(?i:(?:rul(?:e[sd]?|ing)|cross(?:e[sd]|ing)?) out|(?:eliminat|exclud)(?:e[sd]?|ing)|(?:discard|reject)(?:s|ed|ing)?"
+    rf"|dismiss(?:e[sd]|ing)?|anything but) (?i:options? )?{_LISTED_LETTERS}\W{{0,3}}$"
+)
+"""A phrase before a letter that eliminates its option: `rules out C`, `eliminates (A) and (B`."""
+_ELIMINATED_AFTER = re.compile(
+    r"[)*_\s]*(?:(?:,|and|or)[\s(*_]*[A-Z][)*_\s]*)*(?:is|are|was|were|gets?|(?:can|could|must|should|may) be|ha(?:s|ve) been) "
+    r"(?:\w+ )?(?:ruled out|crossed out|eliminated|excluded|discarded|rejected|dismissed)\b"
+)
+"""A phrase after a letter that eliminates its option: `C is ruled out`."""
+_ELIMINATION_WINDOW = 60
+"""Characters before a letter that are searched for a phrase that eliminates it."""
 _YES_NO = re.compile(
     r"\b(?:(yes|yeah|yep)|nope|nah"
     r"|no(?!\.?\ ?\d)"  # but not before a number: No. 5
@@ -84,9 +99,11 @@ def find_option(text: str, options: Collection[str] = ()) -> str | None:
     """
     text = to_ascii(before_next_question(text)).strip()
     for stated in conclusions(text):
-        match = next((match for match in _STATED_LETTER.finditer(stated) if not is_negated(stated[: match.start()])), None)
-        if match is not None:
-            letter = str(match[1] or match[2] or match[3]).upper()
+        for match in _STATED_LETTER.finditer(stated):
+            group = next(number for number in (1, 2, 3) if match[number])
+            if is_negated(stated[: match.start()]) or _is_eliminated(stated, *match.span(group)):
+                continue
+            letter = match[group].upper()
             return None if match["second"] or (options and letter not in options) else letter
     return None if declines_to_answer(text) else _named_option(text, options)
 
@@ -127,11 +144,19 @@ def _letters(pattern: re.Pattern[str], text: str, options: Collection[str], *, j
         before, letter, after = text[: match.start(group)], str(match[group]).upper(), text[match.end(group) :]
         if is_negated(text[: match.start()]) or (options and letter not in options):
             continue
+        if _is_eliminated(text, *match.span(group)):
+            continue
         if _JOINED_BEFORE.search(before) or _JOINED_AFTER.match(after):
             letters += [letter, ""] if joined else []
         else:
             letters.append(letter)
     return letters
+
+
+def _is_eliminated(text: str, start: int, stop: int) -> bool:
+    """Returns whether the text rules out the option whose letter is at that place."""
+    before = text[max(0, start - _ELIMINATION_WINDOW) : start]
+    return _ELIMINATED_BEFORE.search(before) is not None or _ELIMINATED_AFTER.match(text, stop) is not None
 
 
 def find_yes_no(text: str) -> str | None:

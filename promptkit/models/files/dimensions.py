@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 UNBOUNDED = 2**31
-"""The context length of a model whose configuration does not state one, such as a recurrent model."""
+"""The context length of a model whose configuration does not state one.
+
+It is that of recurrent models, and of models without a table of positions: ALiBi (BLOOM) computes a bias from the distance of
+two tokens, and T5 has one bias for all distances beyond its largest bucket. They accept texts of any length. The tokenizer may
+state the length that the model was trained with.
+"""
 EMBEDDING_WIDTHS = ("word_embed_proj_dim", "embedding_size", "input_embedding_size", "embedding_dim")
 """Fields with the width of the embeddings of models that project them to the width of their hidden states."""
 CONTEXT_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length", "n_ctx")
@@ -34,7 +39,7 @@ class Dimensions:
     kv_heads: int
     """The number of key-value heads of a layer; 0 if there is no attention."""
     context_length: int
-    """The maximum number of tokens; `UNBOUNDED` if none is stated."""
+    """The maximum number of tokens; `UNBOUNDED` if the configuration states none."""
 
 
 def dimensions_of(config: PretrainedConfig) -> Dimensions:

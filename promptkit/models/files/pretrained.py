@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptkit.core.errors import ModelError, OutOfMemory, first_line
 from promptkit.core.model import Card
-from promptkit.models.files.dimensions import dimensions_of
+from promptkit.models.files.dimensions import UNBOUNDED, dimensions_of
 from promptkit.models.files.quiet import quiet
 from promptkit.models.files.source import LOCAL, Source
+from promptkit.models.files.stored_weights import stored_weights
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.files.weights import check_weights
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 PARTS = {"AutoConfig": "configuration", "AutoTokenizer": "tokenizer"}
 """The part of a model that a class of transformers loads; the weights, for all others."""
+
+REPORTED: Mapping[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+"""Options of `from_pretrained` that return a report of the weights that do not belong to the model."""
 
 
 def fetched(auto: Any, source: Source, name: str, **options: object) -> Any:
@@ -63,7 +68,7 @@ def load_weights(auto: Any, source: Source, config: PretrainedConfig, name: str,
     Raises:
         ModelError: If weights are missing, unexpected or wrongly shaped, or as `fetched`.
     """
-    model, report = fetched(auto, source, name, output_loading_info=True, ignore_mismatched_sizes=True, **options)
+    model, report = fetched(auto, source, name, **REPORTED, **options)
     if getattr(model, "peft_config", None):
         raise ModelError(
             f"The files of the model {name} contain an adapter of PEFT, which belongs to the weights of another model",
@@ -74,6 +79,40 @@ def load_weights(auto: Any, source: Source, config: PretrainedConfig, name: str,
     check_weights(model, report, name, config)
     loaded: PreTrainedModel = model
     return loaded
+
+
+def check_stored_weights(auto: Any, source: Source, config: PretrainedConfig, name: str) -> None:
+    """Checks stored weights as `load_weights` does, without loading them, for engines that load a model by themselves.
+
+    A quantized model is not checked, because its stored names and shapes are those of its quantization.
+
+    Args:
+        auto: As for `load_weights`.
+        source: The model's files.
+        config: The whole configuration of the model.
+        name: The model as the user named it, for error messages.
+
+    Raises:
+        ModelError: As `load_weights`.
+    """
+    import torch
+
+    if getattr(config, "quantization_config", None) is not None:
+        return
+    try:
+        with quiet():
+            weights = stored_weights(source)
+            with torch.device("meta"):
+                empty = auto.from_config(config, trust_remote_code=False)
+            if weights is not None:
+                options: Any = {"config": empty.config, "state_dict": weights, "device_map": "meta"}
+                model, report = type(empty).from_pretrained(None, **options, **REPORTED)
+    except Exception as error:
+        raise _unloadable("weights", source, name, error) from error
+    if weights is None:  # the files are read; nothing is kept in memory
+        load_weights(auto, source, config, name, device_map="meta")
+    else:
+        check_weights(model, report, name, config)
 
 
 def _needs_code(part: str, name: str) -> ModelError:
@@ -120,6 +159,8 @@ def read_tokenizer(source: Source, name: str) -> TransformersTokenizer:
 def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, name: str, *, at_most: int | None = None) -> Card:
     """Returns the model card, which manipulations are allowed to see.
 
+    The context length is that of the configuration, or else that of the tokenizer's settings.
+
     Args:
         config: The transformers configuration of the model, of all its modalities.
         tokenizer: The tokenizer.
@@ -130,6 +171,8 @@ def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, name: str, 
         ModelError: If the tokenizer has a token that prompts can contain and the embedding does not have.
     """
     sizes = dimensions_of(config)
+    stated = sizes.context_length
+    limit = min(UNBOUNDED, tokenizer.max_length) if stated == UNBOUNDED else stated
     check_vocabulary(tokenizer, sizes.vocabulary, name)
     return Card(
         tokenizer=tokenizer,
@@ -138,7 +181,7 @@ def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, name: str, 
         vocabulary=sizes.vocabulary,
         layers=sizes.layers,
         kv_heads=sizes.kv_heads,
-        context_length=min(sizes.context_length, at_most or sizes.context_length),
+        context_length=min(limit, at_most or limit),
         instruct=tokenizer.has_chat,
     )
 

@@ -115,6 +115,11 @@ class TransformersTokenizer:
         return self.mask is not None and bool(self._added[self.mask].lstrip)
 
     @property
+    def max_length(self) -> int:
+        """The maximum number of tokens of a text in the tokenizer's settings; very large if they state none."""
+        return int(self._tokenizer.model_max_length)
+
+    @property
     def padding(self) -> int:
         """The padding token, or 0 if there is none."""
         return int(self._tokenizer.pad_token_id or 0)

@@ -29,6 +29,8 @@ FORMER_BUFFERS = (".masked_bias", ".inv_freq")
 def check_weights(model: Any, report: Mapping[str, Any], name: str, config: PretrainedConfig | None = None) -> None:
     """Checks the report of `from_pretrained(..., output_loading_info=True)`.
 
+    The model may be on the meta device, if it was loaded only to be checked.
+
     Args:
         model: The loaded model.
         report: The report.
@@ -41,7 +43,9 @@ def check_weights(model: Any, report: Mapping[str, Any], name: str, config: Pret
     buffers = {buffer for buffer, _ in model.named_buffers()}
     mismatched = {str(key): (tuple(stored), tuple(expected)) for key, stored, expected in report["mismatched_keys"]}
     missing = {str(key) for key in report["missing_keys"]} - buffers - set(mismatched)
-    missing |= {key for key, parameter in model.named_parameters() if parameter.is_meta}
+    unloaded = {key for key, parameter in model.named_parameters() if parameter.is_meta}
+    if len(unloaded) < len([*model.parameters()]):  # a model that is entirely on the meta device was loaded to be checked
+        missing |= unloaded
     unexpected = {str(key) for key in report["unexpected_keys"] if not str(key).endswith(FORMER_BUFFERS)} - buffers
     if unexpected:
         unexpected = {key for key in unexpected if not _belongs_to_other_part(key, model, config)}

@@ -22,6 +22,7 @@ from promptkit.models.generation import Text, outputs_of, texts_of
 from promptkit.models.hf.decoding import next_token
 from promptkit.models.hf.encoder_decoder_lm import Encoded, EncoderDecoderLM
 from promptkit.models.hf.kv_cache import KeyValues
+from promptkit.models.hf.layer_states import layer_of
 from promptkit.models.hf.non_causal import NonCausalForward
 from promptkit.models.hf.pooling import read_output
 from promptkit.models.hf.rows import LOGITS_AT_ONCE, groups, padded
@@ -160,10 +161,10 @@ class EncoderDecoderForward(NonCausalForward):
                     verb, scores = reads[row.request], logits[number, -1].log_softmax(-1)
                     states = None
                     if verb.hidden_layer is not None and verb.mean_from is None:
-                        states = _layer(layers, verb.hidden_layer)[number]
+                        states = layer_of(layers, verb.hidden_layer)[number]
                     elif verb.hidden_layer is not None:
                         length = len(requests[row.request].input.ids)
-                        states = _layer(encoded.layers, verb.hidden_layer)[place_of[row.request], :length]
+                        states = layer_of(encoded.layers, verb.hidden_layer)[place_of[row.request], :length]
                     outputs[row.request] = read_output(verb, scores, states, self.frozen.state_width)
         return [outputs[number] for number in reads]
 
@@ -200,20 +201,6 @@ class EncoderDecoderForward(NonCausalForward):
             ids, _ = padded([answer.ids for answer in group], self._padding)
             decoded = self._lm.decode(encoded.select(places), ids.to(self.device), all_layers=all_layers)
             yield group, decoded.logits.float(), decoded.layers
-
-
-def _layer(layers: Sequence[Tensor], number: int) -> Tensor:
-    """Returns the states of a layer; raises Unsupported if there is none of that number, or it is not one tensor."""
-    states = layers[number] if -len(layers) <= number < len(layers) else None
-    if not isinstance(states, Tensor):
-        raise Unsupported(
-            f"This encoder-decoder has no hidden states of one kind for layer {number} of its encoder or decoder",
-            code="no-such-states",
-            got=f"{len(layers) - 1} layers",
-            hint="Read layer -1, or use another model",
-            layer=number,
-        )
-    return states
 
 
 def _at(scores: Tensor, answer: tuple[int, ...]) -> Tensor:

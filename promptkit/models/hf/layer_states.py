@@ -30,14 +30,45 @@ class LayerStates:
         """Returns the states of a layer, numbered as in `Read.hidden_layer`.
 
         Raises:
-            Unsupported: If the layers of the model cannot be identified.
+            Unsupported: If the layers of the model cannot be identified, or there is none of that number.
         """
-        if layer == -1 or (not isinstance(self._layers, Unsupported) and layer == len(self._layers)):
+        if layer != -1 and isinstance(self._layers, Unsupported):
+            raise self._layers
+        count = 0 if isinstance(self._layers, Unsupported) else len(self._layers)
+        number = layer + count + 1 if layer < 0 else layer
+        if number == count:
             assert self.last is not None
             return self.last
-        if isinstance(self._layers, Unsupported):
-            raise self._layers
-        return self.between[layer]
+        if number not in self.between:
+            raise _no_such_states(layer, count)
+        return self.between[number]
+
+
+def layer_of(layers: Sequence[Tensor], number: int) -> Tensor:
+    """Returns the states of a layer, numbered as in `Read.hidden_layer`.
+
+    Args:
+        layers: The states of all layers, those of the embedding first.
+        number: The number of the layer.
+
+    Raises:
+        Unsupported: If there is no layer of that number, or its states are not one tensor.
+    """
+    states = layers[number] if -len(layers) <= number < len(layers) else None
+    if not isinstance(states, Tensor):
+        raise _no_such_states(number, len(layers) - 1)
+    return states
+
+
+def _no_such_states(number: int, count: int) -> Unsupported:
+    return Unsupported(
+        f"This model has no hidden states of one kind for layer {number}",
+        code="no-such-states",
+        got=f"{count} layers",
+        hint="Read layer -1, or use another model",
+        layer=number,
+        model_layers=count,
+    )
 
 
 @contextmanager

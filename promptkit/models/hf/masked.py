@@ -20,6 +20,7 @@ from promptkit.core.inputs import Interventions
 from promptkit.core.model import Tokenizer
 from promptkit.core.requests import Output, Read, ReadOutput, Request, Score
 from promptkit.models.hf.kv_cache import KeyValues
+from promptkit.models.hf.layer_states import layer_of
 from promptkit.models.hf.masked_lm import MaskedLM
 from promptkit.models.hf.non_causal import NonCausalForward
 from promptkit.models.hf.pooling import read_output
@@ -132,5 +133,5 @@ class MaskedForward(NonCausalForward):
 def _read_output(verb: Read, row: _Row, logprobs: Tensor, layers: Sequence[Tensor], width: int) -> ReadOutput:
     """Returns the output of a request: the state at the mask, or a mean over the text."""
     stop = row.position + 1 if verb.mean_from is None else len(row.ids)
-    states = None if verb.hidden_layer is None else layers[verb.hidden_layer][:stop]
+    states = None if verb.hidden_layer is None else layer_of(layers, verb.hidden_layer)[:stop]
     return read_output(verb, logprobs, states, width)

@@ -22,7 +22,7 @@ from promptkit.core.model import Card
 from promptkit.core.requests import Generate, GenerateOutput, Output, Request
 from promptkit.models import registry
 from promptkit.models.base import BatchedEngine
-from promptkit.models.files.pretrained import card, end_tokens, read_config, read_tokenizer
+from promptkit.models.files.pretrained import card, check_stored_weights, end_tokens, read_config, read_tokenizer
 from promptkit.models.files.source import resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.generation import Text, outputs_of, sampling_seed, texts_of
@@ -44,6 +44,10 @@ CPU_BLOCK = 32
 that it shares with others."""
 IDENTITY_SETTINGS = {"quantization", "max_model_len", "tensor_parallel_size", "pipeline_parallel_size", "engine_args"}
 """Settings that are part of the model's identity without conversion."""
+ONLINE_QUANTIZATIONS = ("fp8", "bitsandbytes")
+"""Quantizations that vLLM applies while it loads weights that are not quantized."""
+LOAD_FORMATS = ("auto", "hf", "safetensors", "pt", "fastsafetensors", "runai_streamer")
+"""vLLM's ways to load weights from the files that transformers reads."""
 CACHE_HITS, CACHE_QUERIES = "vllm:prefix_cache_hits", "vllm:prefix_cache_queries"
 
 
@@ -102,6 +106,7 @@ class VllmModel(BatchedEngine):
         check_causal(self._config, name)
         self._engine: LLM | None = None
         self._accepts_vectors = False
+        self._weights_checked = False
 
     @cached_property
     def card(self) -> Card:
@@ -279,6 +284,7 @@ class VllmModel(BatchedEngine):
         if self._engine is not None and vectors and not self._accepts_vectors:
             self.close()
         if self._engine is None:
+            self._check_weights()
             self._accepts_vectors = vectors
             settings = self._settings
             self._engine = start_engine(
@@ -286,6 +292,19 @@ class VllmModel(BatchedEngine):
             )
             atexit.register(self.close)
         return self._engine
+
+    def _check_weights(self) -> None:
+        """Checks once that the stored weights are those of the model; vLLM accepts some others, and computes with random ones.
+
+        Weights that vLLM does not read from the model's files as they are, are not checked.
+        """
+        settings = self._settings
+        as_stored = settings.quantization in (None, *ONLINE_QUANTIZATIONS)
+        if as_stored and settings.engine_args.get("load_format", "auto") in LOAD_FORMATS and not self._weights_checked:
+            from transformers import AutoModelForCausalLM
+
+            check_stored_weights(AutoModelForCausalLM, self._source, self._config, self.name)
+        self._weights_checked = True
 
     def _arguments(self, vectors: bool) -> dict[str, object]:
         settings = self._settings

@@ -207,6 +207,16 @@ def test_invalid_pattern_is_refused():
         ("I am torn: A? B?", None),
         ("C.", "C"),
         ("I think C", "C"),
+        ("This rules out C, leaving D", "D"),
+        ("This rules out (C), leaving D as the answer", "D"),
+        ("Answer: rules out C, leaving D", "D"),
+        ("Answer: C is ruled out, so D", "D"),
+        ("The text eliminates (A) and (B).", None),
+        ("(A) is ruled out", None),
+        ("The evidence rules out options A, B, and (C), which leaves D.", "D"),
+        ("The answer is C, leaving D out.", "C"),
+        ("I pick C, which rules out D.", "C"),
+        ("The answer is anything but C, leaving D", "D"),
     ],
 )
 def test_option_is_the_conclusion_or_the_only_option_named(text: str, expected: str | None) -> None:

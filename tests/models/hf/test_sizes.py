@@ -16,10 +16,11 @@ from promptkit.core.inputs import HiddenEdit, TextInput
 from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.models.client import CachedModel
 from promptkit.models.hf.verify import _probes
+from tests.support.bidirectional import make
 from tests.support.errors import refused
 from tests.support.folders import SIZES, llama, read, save_model, score
 from tests.support.hf_models import answer, numbers
-from tests.support.tiny import VOCABULARY
+from tests.support.tiny import VOCABULARY, make_tokenizer
 
 PROMPT = (0, 5, 6, 7)
 
@@ -52,6 +53,28 @@ def with_vector(vectors: Any, ids: tuple[int, ...] = (0, -1, 6, 7)) -> Request:
 def with_edit(width: int, layer: int = 1) -> Request:
     edit = HiddenEdit(layer=layer, operation="add", last=1, arrays=(as_array(torch.ones(width).numpy()),))
     return Request(input=TextInput(ids=PROMPT, edits=(edit,)), verb=Score(continuations=((8, 9),)))
+
+
+# ---- layers --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attention", ["packed", "eager"])
+@pytest.mark.parametrize("kind", ["llama", "bert", "bart", "t5"])
+def test_layers_counted_from_the_last_one(tmp_path: Path, kind: str, attention: str) -> None:
+    folder = save_model(tmp_path, llama()) if kind == "llama" else save_model(tmp_path, *make(kind))
+    model = pk.load(folder, attention=attention)
+    layers = 3 if kind == "bert" else 2  # a mean over the prompt is that of the encoder's states
+    for number in range(layers + 1):
+        one, other = answer(model, [read(number, mean_from=1), read(number - layers - 1, mean_from=1)])
+        assert hidden_of(one) == pytest.approx(hidden_of(other), abs=1e-5)
+    for number in (-layers - 2, layers + 1):
+        with refused(Unsupported, "no-such-states", layer=number, model_layers=layers):
+            answer(model, [read(number, mean_from=1)])
+
+
+def hidden_of(output: Any) -> list[float]:
+    values: list[float] = output.hidden.numpy().tolist()
+    return values
 
 
 # ---- widths --------------------------------------------------------------------------------------------
@@ -126,6 +149,27 @@ def test_both_forward_passes_read_the_same_last_state(tmp_path: Path, attention:
 def test_context_length(tmp_path: Path, config: Any, length: int) -> None:
     model = pk.load(save_model(tmp_path, hf.AutoModelForCausalLM.from_config(config)))
     assert model.card.context_length == length
+
+
+@pytest.mark.parametrize(("kind", "length"), [("t5", 2**31), ("t5", 40), ("llama", 40)])
+def test_context_length_of_the_tokenizer_counts_where_the_configuration_has_none(
+    tmp_path: Path, kind: str, length: int
+) -> None:
+    """T5 has a bias for every distance of two tokens, and no largest position."""
+    model, tokenizer = (llama(), make_tokenizer()) if kind == "llama" else make(kind)
+    if length < 2**31:
+        tokenizer.model_max_length = length
+    loaded = pk.load(save_model(tmp_path, model, tokenizer))
+    assert loaded.card.context_length == (SIZES["max_position_embeddings"] if kind == "llama" else length)
+
+
+def test_t5_reads_texts_longer_than_its_largest_bucket(tmp_path: Path) -> None:
+    model, tokenizer = make("t5")
+    ids = tuple(3 + i % 20 for i in range(300))
+    (output,) = answer(pk.load(save_model(tmp_path, model, tokenizer)), [score(ids)])
+    decoder_ids = torch.tensor([[model.config.decoder_start_token_id, 8]])
+    logits = model(input_ids=torch.tensor([ids]), decoder_input_ids=decoder_ids).logits[0].log_softmax(-1)
+    assert numbers(output)[:2] == pytest.approx([logits[0, 8].item(), logits[1, 9].item()], abs=1e-4)
 
 
 # ---- end tokens ----------------------------------------------------------------------------------------

@@ -44,6 +44,11 @@ def test_withheld_replies_are_noted() -> None:
     assert noted(model, "1 replies are refusals")
 
 
+def test_labels_are_not_read_from_the_reasoning_of_a_reply_without_content() -> None:
+    _, _, model = classify(lambda body: reply(None, reasoning_content="positive"))
+    assert noted(model, "2 replies named no label")
+
+
 def test_a_reply_whose_reasoning_took_all_tokens_is_requested_with_more() -> None:
     def reasons(body: Body) -> Answer:
         if body["max_tokens"] < 1000:
