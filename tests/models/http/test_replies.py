@@ -37,6 +37,17 @@ def test_content_of_an_unknown_form_is_an_error(content: Any) -> None:
         write(lambda body: reply(content), Generate(max_tokens=5))
 
 
+def test_the_choice_that_the_server_numbers_0_is_the_reply() -> None:
+    choices = [{"index": number, "message": {"content": text}} for number, text in ((1, "Rome"), (0, "Paris"))]
+    assert write(lambda body: (200, {"choices": choices}), Generate(max_tokens=5))[0].text == "Paris"
+
+
+@pytest.mark.parametrize("usage", [None, "9", {"prompt_tokens": "many"}, {"prompt_tokens": None}])
+def test_a_response_without_usable_numbers_of_tokens_is_read(usage: Any) -> None:
+    response = {"choices": [{"message": {"content": "Paris"}}], "usage": usage}
+    assert write(lambda body: (200, response), Generate(max_tokens=5))[0].text == "Paris"
+
+
 def test_withheld_replies_are_noted() -> None:
     _, _, model = classify(lambda body: reply(None, refusal="I cannot answer that."))
     assert noted(model, "2 replies are refusals")
