@@ -12,6 +12,7 @@ from promptkit.core.errors import ServerError
 from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Generate, Request
 from promptkit.models.http.chat import CharacterTokenizer
+from promptkit.models.http.replies import differing
 from tests.support.errors import refused
 from tests.support.servers import Answer, Body, Script, classify, load_http, noted, refusal, reply, right, serving, write
 
@@ -163,6 +164,26 @@ def test_replies_are_restricted_to_the_labels(kind: str, words: tuple[str, ...])
     labels, _, model = classify(constrained_by(kind), *words)
     assert labels == [words[1], words[0]]
     assert noted(model, kind)
+
+
+def test_a_reply_need_not_repeat_the_text_around_the_label() -> None:
+    words = ("It was negative, overall.", "It was positive, overall.")
+    assert classify(lambda body: reply(right(body)), *words)[0] == [words[1], words[0]]
+    assert classify(lambda body: reply(f"It was {right(body)}, overall."), *words)[0] == [words[1], words[0]]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["It was good. Yes", "It was bad. Yes"], ["good", "bad"]),
+        (["good", "not good"], ["good", "not good"]),
+        (["class A", "class B"], ["class A", "class B"]),
+        (["unhappy", "unlucky"], ["unhappy", "unlucky"]),
+        (["good", "bad"], ["good", "bad"]),
+    ],
+)
+def test_the_text_around_labels_is_removed(texts: list[str], expected: list[str]) -> None:
+    assert differing(texts) == expected
 
 
 def test_without_a_constraint_replies_are_read_as_they_are() -> None:
