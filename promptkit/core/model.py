@@ -188,6 +188,14 @@ def described(model: Model) -> str:
     return f"{model.name}, {model.card.format.description}," if model.card.format else model.name
 
 
+VERB_HINTS: Mapping[str, str] = {
+    "Score": "Use a language model on hf, vllm or http",
+    "Generate": "Use an hf model that is causal or an encoder-decoder",
+    "Read": "Use an hf model: its name without a prefix",
+}
+"""What to do if a model does not support a request, by the request's name."""
+
+
 class Heads(Protocol):
     """The attention heads of all layers of a model."""
 

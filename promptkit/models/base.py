@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from promptkit.core.arrays import Array
 from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import KVPrefix
+from promptkit.core.model import VERB_HINTS
 from promptkit.core.requests import Output, Read, Request
 from promptkit.models.batching import make_plan
 
@@ -53,7 +54,7 @@ class BaseEngine:
             raise Unsupported(
                 f"The model {self.name} does not support the request {verb}",
                 code=f"cannot-{verb.lower()}",
-                hint="Use an hf model that is causal or an encoder-decoder",
+                hint=VERB_HINTS[verb],
                 model=self.name,
             )
         if not self.hidden_states and any(_reads_hidden_state(request) for request in requests):

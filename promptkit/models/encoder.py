@@ -24,7 +24,7 @@ from promptkit.models import registry
 from promptkit.models.base import BatchedEngine
 from promptkit.models.files.device import device_of
 from promptkit.models.files.dimensions import usable_positions
-from promptkit.models.files.pretrained import card, fetched, load_weights, read_config
+from promptkit.models.files.pretrained import card, fetched_tokenizer, load_weights, read_config
 from promptkit.models.files.source import Source, resolve
 from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.hf.pooling import hidden_state
@@ -93,9 +93,7 @@ class EncoderModel(BatchedEngine):
 
     @cached_property
     def _tokenizer(self) -> TextTokenizer:
-        from transformers import AutoTokenizer
-
-        return TextTokenizer(fetched(AutoTokenizer, self._source, self.name))
+        return TextTokenizer(fetched_tokenizer(self._source, self.name))
 
     def identity(self) -> Mapping[str, object]:
         """Returns the content hash, settings and library versions that determine a result."""

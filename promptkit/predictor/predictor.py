@@ -11,7 +11,7 @@ from promptkit.core.alignment import Extractor, Needs, Scorer
 from promptkit.core.errors import InputError, TaskError, Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.manipulation import Apply, Ask, BindContext
-from promptkit.core.model import Model, described
+from promptkit.core.model import VERB_HINTS, Model, described
 from promptkit.core.rendered import Rendered
 from promptkit.core.requests import Read, Request, Score
 from promptkit.manipulate.compose import Manipulations, composed
@@ -115,7 +115,7 @@ def _check_requests(chain: Chain, model: Model) -> None:
         raise Unsupported(
             f"The model {described(model)} does not support the request {verb}",
             code=f"cannot-{verb.lower()}",
-            hint="Use an hf model that is causal or an encoder-decoder",
+            hint=VERB_HINTS[verb],
             model=model.name,
         )
     needs = chain.calibration.needs if chain.calibration else Needs()

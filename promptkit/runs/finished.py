@@ -114,6 +114,13 @@ def _unfinished(path: Path, marker: str) -> RunError:
             hint="Use a folder that promptkit eval printed, such as runs/sst2-1a2b3c4d",
             folder=str(path),
         )
+    if "train" in cast("dict[str, object]", read_json(path / SETTINGS) or {}):
+        return RunError(
+            f"The folder {path} is not a run folder: it contains a learned prompt",
+            code="not-a-run",
+            hint=f"Evaluate the prompt with promptkit eval TASK --prompt {path}, and use the folder that it prints",
+            folder=str(path),
+        )
     missing = [file for file in _hashes(path / marker) if not (path / file).is_file()]
     if missing:
         return RunError(

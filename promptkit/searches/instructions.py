@@ -188,7 +188,7 @@ def _check_instructions(instructions: Sequence[str], method: str | None) -> None
 def _check_generates(model: Model) -> None:
     if "Generate" not in model.verbs:
         reason = f"The model {model.name} cannot generate text, so it cannot propose instructions"
-        hint = "Give a list of instructions, or use an hf model"
+        hint = "Give a list of instructions, or use an hf model that is causal or an encoder-decoder"
         raise Unsupported(reason, code="cannot-generate", hint=hint, model=model.name)
 
 

@@ -117,6 +117,11 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     assert str(error.value.fields["kind"]).startswith("branch")
     with refused(RunError, "not-a-run", folder=str(tmp_path)):
         compare_runs([str(full.path), str(tmp_path)])
+    learned = tmp_path / "learned"
+    learned.mkdir()
+    (learned / "run.json").write_text('{"train": {"steps": 3}}')
+    with refused(RunError, "not-a-run", folder=str(learned)):
+        compare_runs([str(full.path), str(learned)])
     train = run(tmp_path, split="train")
     with refused(RunError, "no-common-rows", runs=(str(full.path), str(train.path))):
         compare_runs([str(full.path), str(train.path)])

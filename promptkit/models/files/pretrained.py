@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PARTS = {"AutoConfig": "configuration", "AutoTokenizer": "tokenizer"}
 """The part of a model that a class of transformers loads; the weights, for all others."""
+_SPACE = " \u2581"
+"""White space in the tokens of a vocabulary."""
 
 REPORTED: Mapping[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 """Options of `from_pretrained` that return a report of the weights that do not belong to the model."""
@@ -149,11 +151,26 @@ def read_config(source: Source, name: str) -> PretrainedConfig:
     return config
 
 
-def read_tokenizer(source: Source, name: str) -> TransformersTokenizer:
-    """Returns the tokenizer; raises as `fetched`."""
+def fetched_tokenizer(source: Source, name: str) -> Any:
+    """Returns the tokenizer of transformers.
+
+    For a model without the files of its tokenizer, transformers makes one that has only special tokens, which is an error here.
+
+    Raises:
+        ModelError: If there is no tokenizer, or as `fetched`.
+    """
     from transformers import AutoTokenizer
 
-    return TransformersTokenizer(fetched(AutoTokenizer, source, name))
+    tokenizer = fetched(AutoTokenizer, source, name)
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    if any(token.strip(_SPACE) for token in tokenizer.get_vocab().keys() - special):
+        return tokenizer
+    raise _unloadable("tokenizer", source, name, ValueError("its vocabulary has only special tokens"))
+
+
+def read_tokenizer(source: Source, name: str) -> TransformersTokenizer:
+    """Returns the tokenizer; raises as `fetched_tokenizer`."""
+    return TransformersTokenizer(fetched_tokenizer(source, name))
 
 
 def card(config: PretrainedConfig, tokenizer: TransformersTokenizer, name: str, *, at_most: int | None = None) -> Card:

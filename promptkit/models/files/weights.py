@@ -75,10 +75,15 @@ def _listed(keys: Collection[str]) -> str:
 def _hint(model: Any, missing: Collection[str], unexpected: Collection[str]) -> str:
     if any(key.removeprefix(WRAPPER) in missing for key in unexpected if key.startswith(WRAPPER)):
         return f"Save the model without its parallel wrapper, whose prefix {WRAPPER} the names have"
-    base = f"{model.base_model_prefix}."
-    if missing and not any(key.startswith(base) for key in missing):
+    if missing and all(key.partition(".")[0] in _heads(model) for key in missing):
         return f"The files are those of a model without this output head: save a {type(model).__name__}"
     return f"Check that config.json is that of these weights, and save the whole {type(model).__name__}"
+
+
+def _heads(model: Any) -> set[str]:
+    """Returns the names of the parts that the architecture's base model does not have."""
+    base, output = model.base_model, model.get_output_embeddings()
+    return {name for name, part in model.named_children() if (part is output if base is model else part is not base)}
 
 
 def _without_prefix(key: str, model: Any) -> str:

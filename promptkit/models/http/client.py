@@ -115,8 +115,8 @@ class Server:
         usage = response.get("usage")
         if isinstance(usage, dict):
             with self._lock:
-                self._prompt_tokens += int(usage.get("prompt_tokens") or 0)
-                self._completion_tokens += int(usage.get("completion_tokens") or 0)
+                self._prompt_tokens += _count(usage.get("prompt_tokens"))
+                self._completion_tokens += _count(usage.get("completion_tokens"))
         return response
 
     def pause(self, attempt: int) -> None:
@@ -286,12 +286,29 @@ class Server:
         )
 
     def _message(self, error: APIStatusError) -> str:
-        body = error.body if isinstance(error.body, dict) else {}
-        return self.redact(" ".join(str(body.get("message") or error.message).split()))[:MESSAGE_LENGTH]
+        return self.redact(" ".join(str(_stated(error.body) or error.message).split()))[:MESSAGE_LENGTH]
 
     def redact(self, text: str) -> str:
         """Removes the key, which some servers repeat in their messages."""
         return text.replace(self._key, "(the key)") if self._key else text
+
+
+def _stated(body: object) -> object:
+    """Returns the message in the body of an error; None if it has none.
+
+    Some servers return a list of errors (Gemini), or describe them in `detail` (FastAPI).
+    """
+    if isinstance(body, list):
+        return next((found for part in body if (found := _stated(part))), None)
+    if not isinstance(body, dict):
+        return body if isinstance(body, str) and not body.lstrip().startswith("<") else None  # a page of a proxy
+    stated = body.get("message") or _stated(body.get("error"))
+    return stated or body.get("detail")
+
+
+def _count(number: object) -> int:
+    """Returns a number of tokens in a response; 0 if it is not a number."""
+    return number if isinstance(number, int) else 0
 
 
 def _checked_url(url: str | None) -> str:

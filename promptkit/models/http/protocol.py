@@ -179,8 +179,9 @@ def _joined(content: object) -> str:
 
 
 def _first_choice(response: Mapping[str, object]) -> dict[str, object]:
-    """Returns the first of a response's choices; raises LookupError or TypeError if there is none."""
-    return _first_object(response["choices"])
+    """Returns the choice that a response numbers 0, or else its first; raises LookupError or TypeError if there is none."""
+    choices = [_object(choice) for choice in _list(response["choices"])]
+    return next((choice for choice in choices if choice.get("index") == 0), None) or choices[0]
 
 
 def _first_object(value: object) -> dict[str, object]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from math import log, log1p
 from typing import Any
 
@@ -18,6 +20,8 @@ from promptkit.models.http.exchange import Exchange
 from promptkit.models.http.forms import NEUTRAL
 from promptkit.models.http.protocol import Constraint, constraint_body, end_reason, is_withheld, parse_reply, reply_text
 
+_PART = re.compile(r"\w+|\W")
+"""A word, or one character between words."""
 REST = 1e-6
 """Probability of each label that the reply does not name: the server returns none."""
 REPLY_TOKENS = 32
@@ -63,7 +67,8 @@ class LabelReplies:
             answer = parse_reply(constrained, (without_thoughts(reply) or "").strip())
             if answer in words:
                 return words.index(answer)
-        return named_label(reply, words)
+        named = named_label(reply, words)
+        return named_label(reply, differing(words)) if named is None else named
 
     def _reply(self, body: Mapping[str, Any], words: Sequence[str]) -> tuple[dict[str, object], Constraint]:
         """Returns the response to a request that restricts the reply to the words, if the server allows that for them."""
@@ -74,3 +79,21 @@ class LabelReplies:
             except Refused:  # such as too many or too long labels
                 self._counts.add_unconstrained()
         return self._exchange.post("/chat/completions", body), ""
+
+
+def differing(texts: Sequence[str]) -> list[str]:
+    """Returns the texts without the words that all begin with and those that all end with.
+
+    These are the words around a label in the target block, as in `It was good, overall`, which a reply need not repeat. If one
+    of the texts would have fewer than two characters, all are returned as they are.
+    """
+    parts = [_PART.findall(text) for text in texts]
+    before = _shared(parts)
+    after = _shared([row[before:][::-1] for row in parts])
+    short = ["".join(row[before : len(row) - after]).strip() for row in parts]
+    return short if all(len(text) > 1 for text in short) else list(texts)
+
+
+def _shared(parts: Sequence[Sequence[str]]) -> int:
+    """Returns how many parts all rows begin with."""
+    return sum(1 for _ in takewhile(lambda column: len({*column}) == 1, zip(*parts, strict=False)))

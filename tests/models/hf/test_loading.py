@@ -16,6 +16,7 @@ import promptkit as pk
 from promptkit.core.errors import InputError, ModelError, Unsupported
 from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Read, Request
+from tests.support.bidirectional import save
 from tests.support.errors import refused
 from tests.support.folders import SIZES, llama, save_model, score
 from tests.support.hf_models import answer, numbers
@@ -33,6 +34,19 @@ def set_config(folder: Path, **changes: object) -> None:
 def rename_weights(folder: Path, rename: Any) -> None:
     tensors = load_file(folder / WEIGHTS)
     save_file({rename(name): tensor for name, tensor in tensors.items()}, folder / WEIGHTS, {"format": "pt"})
+
+
+# ---- tokenizer -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("engine", "kind"), [*(("hf", kind) for kind in ("bert", "roberta", "t5", "bart")), ("encoder", "bert")]
+)
+def test_folder_without_the_files_of_its_tokenizer(engine: str, kind: str, tmp_path: Path) -> None:
+    for file in save(tmp_path, kind).glob("*token*"):
+        file.unlink()
+    with refused(ModelError, "unloadable-model", part="tokenizer"):
+        _ = pk.load(f"{engine}:{tmp_path}").card
 
 
 # ---- weights -------------------------------------------------------------------------------------------

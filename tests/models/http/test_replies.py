@@ -12,6 +12,7 @@ from promptkit.core.errors import ServerError
 from promptkit.core.inputs import TextInput
 from promptkit.core.requests import Generate, Request
 from promptkit.models.http.chat import CharacterTokenizer
+from promptkit.models.http.replies import differing
 from tests.support.errors import refused
 from tests.support.servers import Answer, Body, Script, classify, load_http, noted, refusal, reply, right, serving, write
 
@@ -35,6 +36,17 @@ def test_content_in_parts_is_read(content: Any, text: str) -> None:
 def test_content_of_an_unknown_form_is_an_error(content: Any) -> None:
     with refused(ServerError, "unexpected-response"):
         write(lambda body: reply(content), Generate(max_tokens=5))
+
+
+def test_the_choice_that_the_server_numbers_0_is_the_reply() -> None:
+    choices = [{"index": number, "message": {"content": text}} for number, text in ((1, "Rome"), (0, "Paris"))]
+    assert write(lambda body: (200, {"choices": choices}), Generate(max_tokens=5))[0].text == "Paris"
+
+
+@pytest.mark.parametrize("usage", [None, "9", {"prompt_tokens": "many"}, {"prompt_tokens": None}])
+def test_a_response_without_usable_numbers_of_tokens_is_read(usage: Any) -> None:
+    response = {"choices": [{"message": {"content": "Paris"}}], "usage": usage}
+    assert write(lambda body: (200, response), Generate(max_tokens=5))[0].text == "Paris"
 
 
 def test_withheld_replies_are_noted() -> None:
@@ -157,6 +169,26 @@ def test_replies_are_restricted_to_the_labels(kind: str, words: tuple[str, ...])
     labels, _, model = classify(constrained_by(kind), *words)
     assert labels == [words[1], words[0]]
     assert noted(model, kind)
+
+
+def test_a_reply_need_not_repeat_the_text_around_the_label() -> None:
+    words = ("It was negative, overall.", "It was positive, overall.")
+    assert classify(lambda body: reply(right(body)), *words)[0] == [words[1], words[0]]
+    assert classify(lambda body: reply(f"It was {right(body)}, overall."), *words)[0] == [words[1], words[0]]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["It was good. Yes", "It was bad. Yes"], ["good", "bad"]),
+        (["good", "not good"], ["good", "not good"]),
+        (["class A", "class B"], ["class A", "class B"]),
+        (["unhappy", "unlucky"], ["unhappy", "unlucky"]),
+        (["good", "bad"], ["good", "bad"]),
+    ],
+)
+def test_the_text_around_labels_is_removed(texts: list[str], expected: list[str]) -> None:
+    assert differing(texts) == expected
 
 
 def test_without_a_constraint_replies_are_read_as_they_are() -> None:

@@ -7,6 +7,7 @@ import time
 from email.utils import formatdate
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 import openai
 import pytest
@@ -15,6 +16,7 @@ import promptkit as pk
 from promptkit.core.errors import ServerError
 from promptkit.models.http.retries import wait_seconds
 from tests.support.errors import refused
+from tests.support.servers import Script, load_http, serving
 
 httpx = import_module("httpx2" if find_spec("httpx2") else "httpx")  # depends on the version of openai
 URL = "http://127.0.0.1:9/v1"
@@ -72,3 +74,19 @@ def test_a_server_that_is_never_reached_is_reported_at_once_and_given_up_soon(
     warnings = [record.getMessage() for record in caplog.records]
     assert len(warnings) == (attempts > 1)  # the later ones are too close in time
     assert all(part in warning for warning in warnings for part in (URL, f"1 of {attempts}", "0.0 s"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "no such size"}},
+        [{"error": {"message": "no such size"}}],
+        {"detail": "no such size"},
+        {"detail": [{"loc": ["body"], "msg": "no such size"}]},
+        {"error": "no such size"},
+    ],
+)
+def test_the_reason_of_a_refusal_is_part_of_the_error(body: Any) -> None:
+    with serving(Script(lambda _: (400, body))) as url, refused(ServerError, "no-usable-endpoint") as error:
+        load_http(url).load()
+    assert "no such size" in str(error.value)
