@@ -17,7 +17,7 @@ from promptkit.evaluation.fit_rows import draw_per_class
 from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.requirements import combine_needs
 from promptkit.runs.row_ids import ContentFreeRow, FitRow, Premise, context_of
-from promptkit.runs.schema import RowRecord
+from promptkit.runs.schema import RowRecord, answered
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -33,8 +33,8 @@ def collect_fit_data(
 
     Args:
         chains: The branches of the run.
-        samples: Records of the evaluated rows. Their labels are not read.
-        support: Records of the further rows.
+        samples: Records of the evaluated rows that have an answer. Their labels are not read.
+        support: Records of the further rows. Rows of the fit part without an answer are left out.
         read_outputs: What was read at the answer slots, if anything.
 
     Returns:
@@ -44,7 +44,7 @@ def collect_fit_data(
     labels = reader.labels
     by_id = {record["id"]: record for record in support}
     contexts = {context: index for index, context in enumerate(dict.fromkeys(context_of(row["demos"]) for row in samples))}
-    fit = [record for record in support if FitRow.parse(record["id"])]
+    fit = [record for record in answered(support) if FitRow.parse(record["id"])]
     data = FitData(
         items=_outputs(samples, labels, contexts, read_outputs),
         rows=_outputs(fit, labels, contexts, read_outputs),
@@ -63,7 +63,7 @@ def collect_choice_data(samples: Sequence[RowRecord], support: Sequence[RowRecor
     """Returns the data for fitting calibrations if rows have different choices.
 
     Args:
-        samples: Records of the evaluated rows.
+        samples: Records of the evaluated rows that have an answer.
         support: Records of the further rows: the premise of each row, or none.
     """
     by_id = {record["id"]: record for record in support}
@@ -109,7 +109,7 @@ def _scores(records: Sequence[RowRecord], labels: Sequence[str]) -> Floats:
 
 def _padded(records: Sequence[RowRecord]) -> Floats:
     """Scores of each record's choices, shape (records, most choices); -inf where a record has fewer."""
-    scores: Floats = np.full((len(records), max(len(record["logprobs"]) for record in records)), -np.inf)
+    scores: Floats = np.full((len(records), max((len(record["logprobs"]) for record in records), default=1)), -np.inf)
     for row, record in zip(scores, records, strict=True):
         row[: len(record["logprobs"])] = list(record["logprobs"].values())
     return scores

@@ -11,7 +11,7 @@ import numpy as np
 
 from promptkit.align.vote import majority
 from promptkit.core.alignment import Extractor, Scorer
-from promptkit.core.errors import TemplateError
+from promptkit.core.errors import TemplateError, no_answer
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.hashing import short_hash
 from promptkit.core.rendered import Rendered
@@ -19,6 +19,7 @@ from promptkit.core.requests import GenerateOutput, Generation, Output, Read, Re
 from promptkit.inputs.text.encoding import counted
 from promptkit.models.finite import not_finite
 from promptkit.runs.folder import File
+from promptkit.runs.row_ids import FitRow
 from promptkit.runs.schema import ContinuationRecord, GenerationRecord, ReadRecord, RowRecord
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class _AnswerFields(TypedDict, total=False):
     prediction: str | None
     correct: bool
     skipped: bool
+    no_answer: bool
     logprobs: dict[str, float]
     continuations: list[ContinuationRecord]
     given: list[int]
@@ -90,7 +92,7 @@ def row_record(query: Query, reader: Scorer | Extractor, output: Output) -> RowR
 
     Raises:
         TemplateError: If two labels have the same tokens.
-        ModelError: If a log-probability is not finite.
+        ModelError: If a log-probability is not finite, or a content-free input or a premise has no answer.
     """
     if isinstance(reader, Extractor):
         assert isinstance(output, GenerateOutput)
@@ -103,16 +105,15 @@ def row_record(query: Query, reader: Scorer | Extractor, output: Output) -> RowR
 
 def skipped_record(query: Query, reader: Scorer | Extractor) -> RowRecord:
     """Returns the record of an evaluated row that is not sent to the model, and so has no answer."""
-    fields: _AnswerFields = {}
-    if query.gold is not None:
-        fields["gold"] = query.gold.label
-        if isinstance(reader, Extractor):
-            fields["accepted"] = list(query.gold.accepted)
-    fields["prediction"] = None
-    if query.gold is not None:
-        fields["correct"] = False
-    fields["skipped"] = True
-    return {"id": query.id, **fields, **_prompt_fields(query.rendered)}
+    return {"id": query.id, **_wrong(query, reader), "skipped": True, **_prompt_fields(query.rendered)}
+
+
+def _wrong(query: Query, reader: Scorer | Extractor) -> _AnswerFields:
+    """The fields of a row without an answer; empty if its label is not recorded."""
+    if query.gold is None:
+        return {}
+    accepted: _AnswerFields = {"accepted": list(query.gold.accepted)} if isinstance(reader, Extractor) else {}
+    return {"gold": query.gold.label, **accepted, "prediction": None, "correct": False}
 
 
 def read_record(query: Query, output: Output) -> ReadRecord:
@@ -150,7 +151,7 @@ def is_complete(record: Mapping[str, object], query: Query, reader: Scorer | Ext
         return False
     if isinstance(reader, Extractor):
         return _has_generations(record, reader.samples) and (query.gold is None or "correct" in record)
-    return _has_scores(record, reader.candidates(query.example))
+    return record.get("no_answer") is True or _has_scores(record, reader.candidates(query.example))
 
 
 def _has_generations(record: Mapping[str, object], samples: int) -> bool:
@@ -207,6 +208,10 @@ def _scored(query: Query, scorer: Scorer, output: ScoreOutput) -> _AnswerFields:
     rendered = query.rendered
     _check_distinct(query.id, rendered)
     _check_finite(query.id, output)
+    if not output.answered:
+        if query.file == "support" and FitRow.parse(query.id) is None:
+            raise no_answer("A calibration on content-free inputs or a premise", row=query.id)
+        return {**_wrong(query, scorer), "no_answer": True}
     candidates = scorer.candidates(query.example)
     scores = [round(value, DECIMALS) for value in scorer.align(counted(rendered, output))]
     answer: _AnswerFields = {}
