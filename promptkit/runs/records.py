@@ -11,7 +11,7 @@ import numpy as np
 
 from promptkit.align.vote import majority
 from promptkit.core.alignment import Extractor, Scorer
-from promptkit.core.errors import TemplateError, no_answer
+from promptkit.core.errors import TemplateError
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.hashing import short_hash
 from promptkit.core.rendered import Rendered
@@ -19,7 +19,6 @@ from promptkit.core.requests import GenerateOutput, Generation, Output, Read, Re
 from promptkit.inputs.text.encoding import counted
 from promptkit.models.finite import not_finite
 from promptkit.runs.folder import File
-from promptkit.runs.row_ids import FitRow
 from promptkit.runs.schema import ContinuationRecord, GenerationRecord, ReadRecord, RowRecord
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def row_record(query: Query, reader: Scorer | Extractor, output: Output) -> RowR
 
     Raises:
         TemplateError: If two labels have the same tokens.
-        ModelError: If a log-probability is not finite, or a content-free input or a premise has no answer.
+        ModelError: If a log-probability is not finite.
     """
     if isinstance(reader, Extractor):
         assert isinstance(output, GenerateOutput)
@@ -209,8 +208,6 @@ def _scored(query: Query, scorer: Scorer, output: ScoreOutput) -> _AnswerFields:
     _check_distinct(query.id, rendered)
     _check_finite(query.id, output)
     if not output.answered:
-        if query.file == "support" and FitRow.parse(query.id) is None:
-            raise no_answer("A calibration on content-free inputs or a premise", row=query.id)
         return {**_wrong(query, scorer), "no_answer": True}
     candidates = scorer.candidates(query.example)
     scores = [round(value, DECIMALS) for value in scorer.align(counted(rendered, output))]
