@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 
 from promptkit.core.alignment import OutputReader, Scorer
-from promptkit.core.errors import Unsupported
+from promptkit.core.errors import Unsupported, no_answer
 from promptkit.core.requests import ScoreOutput
 
 if TYPE_CHECKING:
@@ -80,7 +80,10 @@ def loss_of_output(reader: OutputReader, target: Target, output: ScoreOutput) ->
 
     Raises:
         Unsupported: The aligner has no differentiable scores.
+        ModelError: The output has no answer.
     """
+    if not output.answered:
+        raise no_answer("Training")
     starts = _starts(target, len(output.logprobs))
     scored = tuple(tokens[start:] for tokens, start in zip(output.logprobs, starts, strict=True))
     if target.gold is None:

@@ -71,8 +71,8 @@ class StoredOutputs:
 
     Args:
         settings: Settings of the run.
-        samples: Records of its evaluated rows that were not skipped.
-        support: Records of its further rows.
+        samples: Records of its evaluated rows that have an answer.
+        support: Records of its further rows that have an answer.
         chains: Its branches.
         read_outputs: What was read at the answer slots, if anything.
     """

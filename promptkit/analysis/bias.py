@@ -25,9 +25,9 @@ from promptkit.runs.files import expect
 from promptkit.runs.finished import read_rows
 from promptkit.runs.folder import SETTINGS
 from promptkit.runs.row_ids import Premise, context_of
-from promptkit.runs.schema import RowRecord, RunSettings, without_skipped
+from promptkit.runs.schema import RowRecord, RunSettings, answered
 
-KEYS = frozenset({"id", "skipped", "demos", "demo_labels", "logprobs"})
+KEYS = frozenset({"id", "skipped", "no_answer", "demos", "demo_labels", "logprobs"})
 """The keys of a run's records that are read."""
 NO_DEMOS = "no row has demonstrations"
 BALANCED = "all labels have equally many demonstrations"
@@ -130,7 +130,7 @@ class Biases:
 
 
 def bias(spelling: str) -> Biases:
-    """Measures the biases of a finished run, on the rows that were not skipped.
+    """Measures the biases of a finished run, on the rows that have an answer.
 
     Args:
         spelling: The run's folder, or RUN:BRANCH for one of its branches.
@@ -141,7 +141,7 @@ def bias(spelling: str) -> Biases:
     path, branch_name = locate(spelling)
     branch = read_branch(path, branch_name, name=spelling)
     settings, evaluated, support = read_rows(path, KEYS)
-    samples = without_skipped(evaluated)
+    samples = answered(evaluated)
     labels = _fixed_labels(path, settings)
     rows = [branch.rows[record["id"]] for record in samples]
     predicted, gold = [str(row.predicted) for row in rows], [row.gold for row in rows]

@@ -15,7 +15,9 @@ from promptkit.runs.files import expect
 from promptkit.runs.finished import read_predictions, read_rows, read_tensors
 from promptkit.runs.folder import SETTINGS, SUMMARY
 
-KEYS = frozenset({"id", "gold", "accepted", "prediction", "correct", "skipped", "logprobs", "generations", "demos"})
+KEYS = frozenset(
+    {"id", "gold", "accepted", "prediction", "correct", "skipped", "no_answer", "logprobs", "generations", "demos"}
+)
 """The keys of a run's records that metrics are computed from."""
 
 
@@ -25,7 +27,7 @@ class Prediction:
 
     gold: str
     predicted: str | None
-    """None if no answer was found in a generated text."""
+    """None if the row has no answer."""
     correct: bool
 
 

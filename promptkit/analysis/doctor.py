@@ -23,6 +23,8 @@ tenths."""
 TURNS = (("user", "a"), ("assistant", "b"), ("user", "c"))
 """The chat turns by which chat templates are compared."""
 MOST_FLIPS_SHOWN = 10
+NO_ANSWER = "(no answer)"
+"""Shown in place of the label of a reply that names none."""
 
 
 @runtime_checkable
@@ -44,7 +46,9 @@ class Disagreement:
     second: str
     """Answer of the second engine."""
     margin: float
-    """The first engine's log-probability of its prediction minus that of its second-best label; 0 for generated texts."""
+    """The first engine's log-probability of its prediction minus that of its second-best label; 0 for generated texts.
+
+    Of the second engine if the first one has no answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +65,9 @@ class Diagnosis:
     tolerance: float
     """The tolerated difference of a label's log-probability."""
     largest: float | None
-    """The largest difference of a label's log-probability; None for generated texts."""
+    """The largest difference of a label's log-probability; None if there are none, as for generated texts."""
     mean: float | None
-    """The mean difference of a label's log-probability; None for generated texts."""
+    """The mean difference of a label's log-probability; None if there are none, as for generated texts."""
     flips: tuple[Disagreement, ...]
     """The rows that the engines answer differently."""
     differences: tuple[str, ...]
@@ -81,7 +85,7 @@ class Diagnosis:
             )
         beyond_tolerance = [flip for flip in self.flips if flip.margin > self.tolerance or self.largest is None]
         if beyond_tolerance:
-            kind = "texts differ" if self.largest is None else f"predictions differ with a margin above {self.tolerance:g}"
+            kind = "answers differ" if self.largest is None else f"predictions differ with a margin above {self.tolerance:g}"
             reasons.append(f"{len(beyond_tolerance)} of {self.n} {kind}")
         return tuple(reasons)
 
@@ -174,20 +178,26 @@ def _answers(predictor: BoundPredictor, rows: Sequence[Example]) -> tuple[list[O
 
 
 def _gaps(scorer: Scorer, a: Output, b: Output) -> list[float]:
-    """The absolute difference of each label's log-probability."""
-    return [abs(x - y) for x, y in zip(_scores(scorer, a), _scores(scorer, b), strict=True)]
+    """The absolute difference of each label's log-probability; empty if one of the outputs has no answer."""
+    scores, other_scores = _scores(scorer, a), _scores(scorer, b)
+    return [abs(x - y) for x, y in zip(scores, other_scores, strict=True)] if scores and other_scores else []
 
 
 def _scores(scorer: Scorer, output: Output) -> tuple[float, ...]:
+    """The score of each label; empty if the output has no answer."""
     assert isinstance(output, ScoreOutput)
-    return scorer.align(output)
+    return scorer.align(output) if output.answered else ()
+
+
+def _predicted(labels: Sequence[str], scores: Sequence[float]) -> str:
+    return labels[scores.index(max(scores))] if scores else NO_ANSWER
 
 
 def _flip(row: Example, reader: Reader, a: Output, b: Output) -> Disagreement | None:
     if isinstance(reader, Scorer):
         labels, scores, other_scores = reader.candidates(row), _scores(reader, a), _scores(reader, b)
-        first, second = (labels[values.index(max(values))] for values in (scores, other_scores))
-        best, runner_up = sorted(scores)[-1:-3:-1]
+        first, second = _predicted(labels, scores), _predicted(labels, other_scores)
+        best, runner_up = sorted(scores or other_scores or (0.0, 0.0))[-1:-3:-1]
         margin = best - runner_up
     else:
         assert isinstance(a, GenerateOutput)

@@ -27,14 +27,14 @@ from promptkit.runs.finished import read_rows, read_tensors
 from promptkit.runs.folder import SETTINGS
 from promptkit.runs.records import DECIMALS
 from promptkit.runs.run import Result
-from promptkit.runs.schema import RunSettings, without_skipped
+from promptkit.runs.schema import RunSettings, answered
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 ALL = "all"
 """Every calibration."""
-KEYS = frozenset({"id", "gold", "skipped", "logprobs", "demos"})
+KEYS = frozenset({"id", "gold", "skipped", "no_answer", "logprobs", "demos"})
 """The keys of a run's records that are read."""
 
 
@@ -141,7 +141,7 @@ def align(run: str | Path, calibrate: str = ALL) -> Alignments:
         )
     tensors = read_tensors(path)
     read_outputs = None if tensors is None else ReadOutputs.from_bytes(tensors)
-    stored = StoredOutputs(settings, without_skipped(samples), support, chains, read_outputs)
+    stored = StoredOutputs(settings, answered(samples), answered(support), chains, read_outputs)
     available, unavailable = split_by_availability(_requested(calibrate, chains), stored)
     new_chains = [Chain(reader=reader), *(Chain(reader=reader, calibration=each) for each in available)]
     results = compute_results(new_chains, samples, support, read_outputs)

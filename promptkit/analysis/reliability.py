@@ -41,7 +41,7 @@ class Bin(NamedTuple):
 
 def confidence_bins(result: Result) -> list[Bin]:
     """Returns the non-empty bins of a result, by ascending confidence."""
-    confidence = np.exp(result.logprobs.max(1) - np.logaddexp.reduce(result.logprobs, axis=1))
+    confidence = result.metric_input.probabilities.max(1)  # 0 for a row without an answer
     number = np.minimum((confidence * BINS).astype(int), BINS - 1)
     members = [number == index for index in range(BINS) if (number == index).any()]
     return [
@@ -50,10 +50,15 @@ def confidence_bins(result: Result) -> list[Bin]:
 
 
 def confusion_matrix(result: Result, gold: Sequence[str], labels: Sequence[str]) -> Floats:
-    """Returns the number of rows with each gold label (rows) and predicted label (columns), shape (labels, labels)."""
+    """Returns the number of rows with each gold label (rows) and predicted label (columns), shape (labels, labels).
+
+    Rows without a prediction are left out.
+    """
     index = {label: number for number, label in enumerate(labels)}
     counts: Floats = np.zeros((len(labels), len(labels)))
-    np.add.at(counts, ([index[label] for label in gold], [index[str(label)] for label in result.predictions]), 1)
+    for label, prediction in zip(gold, result.predictions, strict=True):
+        if prediction is not None:
+            counts[index[label], index[prediction]] += 1
     return counts
 
 

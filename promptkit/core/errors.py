@@ -116,6 +116,22 @@ def unknown(
     return error(message, code="unknown-name", hint=f"{listing} {hint}".strip(), kind=kind, name=name, close=close, **fields)
 
 
+def no_answer(purpose: str, **fields: object) -> ModelError:
+    """Returns the error for a model's reply that names no label, where a score of each label is required.
+
+    Args:
+        purpose: What needs the scores, such as `The selector rerank`.
+        fields: Further fields of the error.
+    """
+    return ModelError(
+        f"{purpose} needs a score of every label, but a reply of the model names none of them",
+        code="no-answer",
+        hint="Use a model with log-probabilities (see docs/engines.md), or a method that needs no scores",
+        purpose=purpose,
+        **fields,
+    )
+
+
 def _sentence(text: str) -> str:
     """Returns a text with a full stop or question mark at its end."""
     return text if text.endswith((".", "?")) else f"{text}."

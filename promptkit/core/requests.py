@@ -78,7 +78,9 @@ class ScoreOutput:
     """The output of `Score`."""
 
     logprobs: tuple[tuple[float, ...], ...]
-    """The natural-log probability, over the whole vocabulary, of each token of each continuation."""
+    """The natural-log probability, over the whole vocabulary, of each token of each continuation; empty without an answer."""
+    answered: bool = True
+    """Whether the model gave an answer. False for a chat reply that was read for a continuation and names none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

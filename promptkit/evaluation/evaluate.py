@@ -22,7 +22,7 @@ from promptkit.models.registry import load
 from promptkit.predictor.predictor import Predictor
 from promptkit.runs.finished import read_tensors
 from promptkit.runs.folder import RunFolder
-from promptkit.runs.row_warnings import count_too_long, row_warnings
+from promptkit.runs.row_warnings import count_no_answer, count_too_long, row_warnings
 from promptkit.runs.run import Result, Run, ShardRun
 from promptkit.runs.shard import Shard
 from promptkit.tasks.task import Task
@@ -173,6 +173,7 @@ def _run(plan: RunPlan, folder: RunFolder, completed: CompletedRun, results: tup
         examples_per_second=completed.examples_per_second,
         resumed=completed.resumed,
         too_long=count_too_long(completed.samples),
+        no_answer=count_no_answer(completed.samples),
         notes=(*warnings, *completed.notes),
     )
 

@@ -13,11 +13,12 @@ import numpy as np
 
 from promptkit.align.chain import Chain
 from promptkit.core.alignment import ContentFreeInput, FitData, Outputs, PerClass
+from promptkit.core.errors import no_answer
 from promptkit.evaluation.fit_rows import draw_per_class
 from promptkit.evaluation.read_outputs import ReadOutputs
 from promptkit.evaluation.requirements import combine_needs
 from promptkit.runs.row_ids import ContentFreeRow, FitRow, Premise, context_of
-from promptkit.runs.schema import RowRecord
+from promptkit.runs.schema import RowRecord, answered, is_answered
 
 if TYPE_CHECKING:
     from promptkit.core.arrays import Floats, Integers
@@ -33,23 +34,26 @@ def collect_fit_data(
 
     Args:
         chains: The branches of the run.
-        samples: Records of the evaluated rows. Their labels are not read.
-        support: Records of the further rows.
+        samples: Records of the evaluated rows that have an answer. Their labels are not read.
+        support: Records of the further rows. Rows of the fit part without an answer are left out.
         read_outputs: What was read at the answer slots, if anything.
 
     Returns:
         The data, and the index of the label of each row of the fit part, shape (rows,); -1 for an unknown label.
+
+    Raises:
+        ModelError: A content-free input or the premise has no answer.
     """
     reader, needs = chains[0].reader, combine_needs(chains)
     labels = reader.labels
     by_id = {record["id"]: record for record in support}
     contexts = {context: index for index, context in enumerate(dict.fromkeys(context_of(row["demos"]) for row in samples))}
-    fit = [record for record in support if FitRow.parse(record["id"])]
+    fit = [record for record in answered(support) if FitRow.parse(record["id"])]
     data = FitData(
         items=_outputs(samples, labels, contexts, read_outputs),
         rows=_outputs(fit, labels, contexts, read_outputs),
         content_free={content: _content_free(content, contexts, by_id, labels) for content in needs.content_free},
-        premise=_scores([by_id[str(Premise())]], labels) if needs.premise else None,
+        premise=_scores(_all_answered([by_id[str(Premise())]]), labels) if needs.premise else None,
         labels=labels,
         labeled={per_class: _labeled(per_class, fit) for per_class in needs.labeled},
         names={} if read_outputs is None else read_outputs.names(),
@@ -63,11 +67,14 @@ def collect_choice_data(samples: Sequence[RowRecord], support: Sequence[RowRecor
     """Returns the data for fitting calibrations if rows have different choices.
 
     Args:
-        samples: Records of the evaluated rows.
+        samples: Records of the evaluated rows that have an answer.
         support: Records of the further rows: the premise of each row, or none.
+
+    Raises:
+        ModelError: A premise has no answer.
     """
     by_id = {record["id"]: record for record in support}
-    premises = [by_id[str(Premise(row=row["id"]))] for row in samples] if support else []
+    premises = _all_answered([by_id[str(Premise(row=row["id"]))] for row in samples]) if support else []
     return FitData(
         items=Outputs(logprobs=_padded(samples), context=np.arange(len(samples))),
         rows=Outputs(logprobs=np.empty((0, 0)), context=np.empty(0, int)),
@@ -91,7 +98,16 @@ def _outputs(
 def _content_free(
     content: ContentFreeInput, contexts: Mapping[str, int], by_id: Mapping[str, RowRecord], labels: Sequence[str]
 ) -> Floats:
-    return _scores([by_id[str(ContentFreeRow(content=content, context=context))] for context in contexts], labels)
+    records = [by_id[str(ContentFreeRow(content=content, context=context))] for context in contexts]
+    return _scores(_all_answered(records), labels)
+
+
+def _all_answered(records: Sequence[RowRecord]) -> Sequence[RowRecord]:
+    """Returns the records of content-free inputs or premises; raises ModelError if one of them has no answer."""
+    for record in records:
+        if not is_answered(record):
+            raise no_answer("A calibration on content-free inputs or a premise", row=record["id"])
+    return records
 
 
 def _labeled(per_class: PerClass, fit: Sequence[RowRecord]) -> Integers:
@@ -109,7 +125,7 @@ def _scores(records: Sequence[RowRecord], labels: Sequence[str]) -> Floats:
 
 def _padded(records: Sequence[RowRecord]) -> Floats:
     """Scores of each record's choices, shape (records, most choices); -inf where a record has fewer."""
-    scores: Floats = np.full((len(records), max(len(record["logprobs"]) for record in records)), -np.inf)
+    scores: Floats = np.full((len(records), max((len(record["logprobs"]) for record in records), default=1)), -np.inf)
     for row, record in zip(scores, records, strict=True):
         row[: len(record["logprobs"])] = list(record["logprobs"].values())
     return scores

@@ -10,7 +10,7 @@ from promptkit.align.chain import Chain
 from promptkit.core.alignment import Calibration
 from promptkit.evaluation.requirements import EstimatesPrior, combine_needs
 from promptkit.runs.row_ids import FitRow
-from promptkit.runs.schema import RowRecord, without_skipped
+from promptkit.runs.schema import RowRecord, answered
 
 SKEW = 1.5
 """A class is over-represented if its share is more than this multiple of an equal share."""
@@ -54,8 +54,8 @@ class ScarceLabels:
 def fit_warnings(chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> list[str]:
     """Returns warnings about the rows that the calibrations of a run are fitted on."""
     labels = chains[0].reader.labels
-    evaluated = [record["gold"] for record in without_skipped(samples)]
-    fit = [record.get("gold") for record in support if FitRow.parse(record["id"])]
+    evaluated = [record["gold"] for record in answered(samples)]
+    fit = [record.get("gold") for record in answered(support) if FitRow.parse(record["id"])]
     skews = [class_skew(chain.calibration, evaluated, fit, len(labels)) for chain in chains if chain.calibration]
     return [str(warning) for warning in (*skews, scarce_labels(chains, fit)) if warning is not None]
 

@@ -18,7 +18,7 @@ from promptkit.evaluation.results import RunTitle, compute_results, finish_run
 from promptkit.runs.files import damaged, expect, read_json
 from promptkit.runs.finished import FinishedShard, read_shard
 from promptkit.runs.folder import SHARD, TIMING, RunFolder
-from promptkit.runs.row_warnings import count_too_long, row_warnings
+from promptkit.runs.row_warnings import count_no_answer, count_too_long, row_warnings
 from promptkit.runs.run import Run
 from promptkit.runs.schema import RowRecord, Timing
 from promptkit.runs.shard import Shard
@@ -64,6 +64,7 @@ def merge(shards: Sequence[str | Path], *, out: str | Path | None = None) -> Run
         examples_per_second=0.0,
         resumed=len(samples),
         too_long=count_too_long(samples),
+        no_answer=count_no_answer(samples),
         notes=(*map(str, row_warnings(samples)), *fit_warnings(joined.chains, samples, support), *notes),
     )
 

@@ -14,13 +14,15 @@ from promptkit.align.vote import vote_accuracy
 from promptkit.core.alignment import Extractor, FitData
 from promptkit.evaluation.fit_data import collect_choice_data, collect_fit_data
 from promptkit.evaluation.read_outputs import ReadOutputs
+from promptkit.evaluation.requirements import check_calibration
 from promptkit.metrics.base import MetricInput
 from promptkit.metrics.table import estimates
 from promptkit.runs.folder import RunFolder
 from promptkit.runs.records import DECIMALS
-from promptkit.runs.row_warnings import count_too_long
+from promptkit.runs.row_ids import FitRow
+from promptkit.runs.row_warnings import count_no_answer, count_too_long
 from promptkit.runs.run import Result
-from promptkit.runs.schema import PredictionRecord, RowRecord, without_skipped
+from promptkit.runs.schema import PredictionRecord, RowRecord, answered, is_answered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,19 +54,34 @@ def compute_results(
     reader = chains[0].reader
     if isinstance(reader, Extractor):
         return (_generation_result(chains[0], reader, samples),)
+    _check_calibrations(chains, samples, support)
     if not reader.labels:
         return tuple(_choice_result(chain, samples, support) for chain in chains)
-    data, fit_labels = collect_fit_data(chains, without_skipped(samples), support, read_outputs)
+    data, fit_labels = collect_fit_data(chains, answered(samples), support, read_outputs)
     return tuple(_label_result(chain, samples, data, fit_labels) for chain in chains)
+
+
+def _check_calibrations(chains: Sequence[Chain], samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> None:
+    """Refuses calibrations that have too few rows with an answer.
+
+    The other reasons for too few rows are known, and refused, before the model answers.
+    """
+    evaluated = sum(map(is_answered, samples))
+    if not evaluated or not any(record.get("no_answer") for record in (*samples, *support)):
+        return
+    has_label = ["gold" in record for record in answered(support) if FitRow.parse(record["id"])]
+    for calibration in (chain.calibration for chain in chains):
+        if calibration is not None:
+            check_calibration(calibration, labels=len(chains[0].reader.labels), evaluated=evaluated, has_label=has_label)
 
 
 def _label_result(chain: Chain, samples: Sequence[RowRecord], data: FitData, fit_labels: Integers) -> Result:
     """The results of a branch with the same labels for every row."""
     labels, logprobs, calibration = chain.reader.labels, data.items.logprobs, chain.calibration
-    if calibration:
+    if calibration and len(logprobs):
         logprobs = calibration.fit(data, fit_labels if calibration.needs.labels else None).apply(data.items)
     gold = np.array([labels.index(record["gold"]) for record in samples])
-    metric_input = MetricInput.of_scores(gold, _with_skipped(samples, logprobs))
+    metric_input = MetricInput.of_scores(gold, _with_unanswered(samples, logprobs))
     predictions = _predictions(metric_input, [labels] * len(samples))
     counts = Counter(predictions)
     return Result(
@@ -78,14 +95,14 @@ def _label_result(chain: Chain, samples: Sequence[RowRecord], data: FitData, fit
 
 def _choice_result(chain: Chain, samples: Sequence[RowRecord], support: Sequence[RowRecord]) -> Result:
     """The results of a branch with different choices for every row; rows with fewer choices are padded with -inf."""
-    data = collect_choice_data(without_skipped(samples), support)
+    data = collect_choice_data(answered(samples), support)
     logprobs = data.items.logprobs
-    if chain.calibration:
+    if chain.calibration and len(logprobs):
         calibrated = chain.calibration.fit(data).apply(data.items)
         logprobs = np.where(np.isneginf(data.items.logprobs), -np.inf, calibrated)
     choices = [list(record.get("logprobs", {record["gold"]: 0.0})) for record in samples]
     gold = np.array([answers.index(record["gold"]) for answers, record in zip(choices, samples, strict=True)])
-    metric_input = MetricInput.of_scores(gold, _with_skipped(samples, logprobs), kind="choices")
+    metric_input = MetricInput.of_scores(gold, _with_unanswered(samples, logprobs), kind="choices")
     predictions = _predictions(metric_input, choices)
     return Result(
         align=chain.name,
@@ -96,9 +113,9 @@ def _choice_result(chain: Chain, samples: Sequence[RowRecord], support: Sequence
     )
 
 
-def _with_skipped(samples: Sequence[RowRecord], logprobs: Floats) -> Floats:
-    """The log-probabilities with a row of -inf for each skipped row."""
-    sent = [not record.get("skipped") for record in samples]
+def _with_unanswered(samples: Sequence[RowRecord], logprobs: Floats) -> Floats:
+    """The log-probabilities with a row of -inf for each row without an answer."""
+    sent = [is_answered(record) for record in samples]
     expanded: Floats = np.full((len(samples), logprobs.shape[1]), -np.inf)
     expanded[sent] = logprobs
     return expanded
@@ -107,16 +124,16 @@ def _with_skipped(samples: Sequence[RowRecord], logprobs: Floats) -> Floats:
 def _predictions(metric_input: MetricInput, candidates: Sequence[Sequence[str]]) -> tuple[str | None, ...]:
     """The likeliest candidate of each row, or None for a row that is not answered."""
     rows = zip(candidates, metric_input.predicted, metric_input.answered, strict=True)
-    return tuple(answers[index] if answered else None for answers, index, answered in rows)
+    return tuple(answers[index] if has_answer else None for answers, index, has_answer in rows)
 
 
 def _generation_result(chain: Chain, extractor: Extractor, samples: Sequence[RowRecord]) -> Result:
     """The results of the only branch of a run with generated texts."""
     predictions = tuple(record["prediction"] for record in samples)
     correct = np.array([record["correct"] for record in samples], float)
-    answered = np.array([prediction is not None for prediction in predictions])
+    has_answer = np.array([prediction is not None for prediction in predictions])
     votes = _votes(extractor, samples) if extractor.samples > 1 else _Votes()
-    metric_input = MetricInput.of_texts(correct, answered, **votes)
+    metric_input = MetricInput.of_texts(correct, has_answer, **votes)
     return Result(
         align=chain.name, metrics=_metrics(metric_input), predicted={}, predictions=predictions, metric_input=metric_input
     )
@@ -184,5 +201,6 @@ def finish_run(
     """
     records = {"samples": samples, "support": support, "predictions": _prediction_records(samples, results)}
     tensors = None if read_outputs is None else read_outputs.to_bytes()
-    summary = {**title, "too_long": count_too_long(samples), "results": [result.to_json() for result in results]}
+    summary = {**title, "too_long": count_too_long(samples), "no_answer": count_no_answer(samples)}
+    summary["results"] = [result.to_json() for result in results]
     folder.finish(records, summary, tensors)

@@ -28,13 +28,14 @@ class MetricInput:
     correct: Floats
     """1.0 for each row with a correct prediction, else 0.0, shape (N,)."""
     answered: NDArray[np.bool_]
-    """Whether each row has a prediction, shape (N,). A generated text may contain no answer, and a row may be skipped."""
+    """Whether each row has a prediction, shape (N,). A reply or a generated text may contain no answer, and a row may be
+    skipped."""
     gold: Integers
-    """The index of each row's gold label or choice, shape (N,); 0 for generated texts and skipped rows with choices."""
+    """The index of each row's gold label or choice, shape (N,); 0 for generated texts and unanswered rows with choices."""
     logprobs: Floats
     """Log-probabilities of the labels or choices, not necessarily normalized, shape (N, K).
 
-    -inf where a row has fewer than K choices, and everywhere for a skipped row; K is 0 for generated texts."""
+    -inf where a row has fewer than K choices, and everywhere for a row without an answer; K is 0 for generated texts."""
     vote_accuracies: Floats
     """For k = 1 to n, the share of subsets of k of a row's n texts whose vote is correct, shape (N, n).
 

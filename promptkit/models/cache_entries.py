@@ -72,6 +72,8 @@ def decode(request: Request, values: Sequence[Value]) -> Output | None:
     verb = request.verb
     try:
         if isinstance(verb, Score):
+            if not values[0]:
+                return ScoreOutput(logprobs=(), answered=False)
             logprobs = tuple(tuple(map(float, row)) for row in values[0])
             return ScoreOutput(logprobs=logprobs) if [*map(len, logprobs)] == [*map(len, verb.continuations)] else None
         if isinstance(verb, Read):

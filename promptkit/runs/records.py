@@ -52,6 +52,7 @@ class _AnswerFields(TypedDict, total=False):
     prediction: str | None
     correct: bool
     skipped: bool
+    no_answer: bool
     logprobs: dict[str, float]
     continuations: list[ContinuationRecord]
     given: list[int]
@@ -103,16 +104,15 @@ def row_record(query: Query, reader: Scorer | Extractor, output: Output) -> RowR
 
 def skipped_record(query: Query, reader: Scorer | Extractor) -> RowRecord:
     """Returns the record of an evaluated row that is not sent to the model, and so has no answer."""
-    fields: _AnswerFields = {}
-    if query.gold is not None:
-        fields["gold"] = query.gold.label
-        if isinstance(reader, Extractor):
-            fields["accepted"] = list(query.gold.accepted)
-    fields["prediction"] = None
-    if query.gold is not None:
-        fields["correct"] = False
-    fields["skipped"] = True
-    return {"id": query.id, **fields, **_prompt_fields(query.rendered)}
+    return {"id": query.id, **_wrong(query, reader), "skipped": True, **_prompt_fields(query.rendered)}
+
+
+def _wrong(query: Query, reader: Scorer | Extractor) -> _AnswerFields:
+    """The fields of a row without an answer; empty if its label is not recorded."""
+    if query.gold is None:
+        return {}
+    accepted: _AnswerFields = {"accepted": list(query.gold.accepted)} if isinstance(reader, Extractor) else {}
+    return {"gold": query.gold.label, **accepted, "prediction": None, "correct": False}
 
 
 def read_record(query: Query, output: Output) -> ReadRecord:
@@ -150,7 +150,7 @@ def is_complete(record: Mapping[str, object], query: Query, reader: Scorer | Ext
         return False
     if isinstance(reader, Extractor):
         return _has_generations(record, reader.samples) and (query.gold is None or "correct" in record)
-    return _has_scores(record, reader.candidates(query.example))
+    return record.get("no_answer") is True or _has_scores(record, reader.candidates(query.example))
 
 
 def _has_generations(record: Mapping[str, object], samples: int) -> bool:
@@ -207,6 +207,8 @@ def _scored(query: Query, scorer: Scorer, output: ScoreOutput) -> _AnswerFields:
     rendered = query.rendered
     _check_distinct(query.id, rendered)
     _check_finite(query.id, output)
+    if not output.answered:
+        return {**_wrong(query, scorer), "no_answer": True}
     candidates = scorer.candidates(query.example)
     scores = [round(value, DECIMALS) for value in scorer.align(counted(rendered, output))]
     answer: _AnswerFields = {}

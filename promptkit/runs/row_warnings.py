@@ -12,6 +12,7 @@ from promptkit.tasks.from_file import labels_alike
 MESSAGES = {
     "dropped-demonstrations": "lost demonstrations because the prompt would not fit the model's context",
     "skipped": "were skipped because the prompt would not fit the model's context: they count as wrong",
+    "no-answer": "have no answer, because the model's reply names no label: they count as wrong",
     "rescored-tokens": "were scored from an earlier token because a label merges with the prompt",
     "fewer-demonstrations": "have fewer demonstrations than others because the pool has too few different rows",
     "evaluated-demonstration": "have a demonstration that is itself evaluated: train and test overlap",
@@ -65,6 +66,7 @@ def row_warnings(samples: Sequence[RowRecord]) -> list[RowWarning | PrefixAnswer
     counts = {
         "dropped-demonstrations": too_long["truncated"],
         "skipped": too_long["skipped"],
+        "no-answer": sum(row.get("no_answer", False) for row in samples),
         "rescored-tokens": sum(bool(row["boundary"]) for row in samples),
         "fewer-demonstrations": sum(_count_demos(row) < most_demos for row in samples),
         "evaluated-demonstration": sum(any(inputs_of(demo) in evaluated for demo in row["demos"]) for row in samples),
@@ -92,6 +94,11 @@ def count_too_long(samples: Sequence[RowRecord]) -> TooLongCounts:
         "truncated": sum(bool(row["dropped"]) for row in samples),
         "skipped": sum(row.get("skipped", False) for row in samples),
     }
+
+
+def count_no_answer(samples: Sequence[RowRecord]) -> int:
+    """Counts the evaluated rows that were sent to the model and in whose reply or generated texts no answer was found."""
+    return sum(row["prediction"] is None and not row.get("skipped") for row in samples)
 
 
 def _count_demos(row: RowRecord) -> int:

@@ -31,14 +31,14 @@ class Result:
     predicted: Mapping[str, int]
     """Label or choice -> number of rows that it is predicted for; empty for generated texts."""
     predictions: tuple[str | None, ...]
-    """The prediction for each row; None if no answer was found in the generated text, or the row was skipped."""
+    """The prediction for each row; None if no answer was found in the reply or the generated text, or the row was skipped."""
     metric_input: MetricInput
     """The input of the metrics; rows and labels are in the run's order."""
 
     @property
     def logprobs(self) -> Floats:
-        """Calibrated log-probabilities, shape (N, K); -inf where a row has fewer than K choices and for skipped
-        rows; K is 0 for generated texts."""
+        """Calibrated log-probabilities, shape (N, K); -inf where a row has fewer than K choices and for rows
+        without an answer; K is 0 for generated texts."""
         return self.metric_input.logprobs
 
     @property
@@ -81,6 +81,8 @@ class Run:
     """Number of rows that an earlier execution had computed."""
     too_long: TooLongCounts
     """Number of rows that lost demonstrations or were skipped because their prompts do not fit the model's context."""
+    no_answer: int
+    """Number of rows that were sent to the model and have no answer: no label in a reply, or no answer in generated texts."""
     notes: tuple[str, ...]
     """Warnings and remarks about the run."""
 
@@ -96,6 +98,7 @@ class Run:
             "resumed": self.resumed,
             "run": str(self.path),
             "too_long": self.too_long,
+            "no_answer": self.no_answer,
             "notes": list(self.notes),
             "results": [result.to_json() for result in self.results],
         }
@@ -160,6 +163,8 @@ def run_table(run: Run) -> Table:
         row: list[Text | str] = [Text(result.align), *(with_interval(result.metrics[metric.name], "\n") for metric in metrics)]
         if result.predicted:
             counts = [f"{result.predicted.get(answer, 0)}/{gold_counts[answer]} {answer}" for answer in answers]
+            unanswered = sum(prediction is None for prediction in result.predictions)
+            counts += [f"{unanswered} without an answer"] * bool(unanswered)
             used_labels = f"{sum(map(bool, result.predicted.values()))} of {len(answers)} labels"
             row.append(Text("\n".join(counts) if few else used_labels))
         table.add_row(*row)

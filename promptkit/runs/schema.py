@@ -63,8 +63,8 @@ class Record(TypedDict):
 class RowRecord(Record):
     """A line of `samples.jsonl` or `support.jsonl`: a prompt and the model's answer to it.
 
-    Scored rows have `logprobs` and `continuations`; generated rows have `generations`; skipped rows have neither. `gold` and
-    `prediction` are absent if the row has no label or its label may not be used.
+    Scored rows have `logprobs` and `continuations`, and generated rows have `generations`; rows that were skipped, or whose
+    reply names no label, have neither. `gold` and `prediction` are absent if the row has no label or its label may not be used.
     """
 
     gold: NotRequired[str]
@@ -82,6 +82,8 @@ class RowRecord(Record):
     """True if labels were scored where the model may begin a thought; absent otherwise."""
     skipped: NotRequired[bool]
     """True if the row was not sent to the model, because its prompt does not fit the context; absent otherwise."""
+    no_answer: NotRequired[bool]
+    """True if the label was read from a chat reply that names none; absent otherwise."""
     demos: list[str]
     """Ids of the demonstrations in the prompt, in order."""
     demo_labels: NotRequired[list[str]]
@@ -94,9 +96,14 @@ class RowRecord(Record):
     """Number of tokens in the prompt."""
 
 
-def without_skipped(records: Sequence[RowRecord]) -> list[RowRecord]:
-    """Returns the records of the rows that were sent to the model."""
-    return [record for record in records if not record.get("skipped")]
+def is_answered(record: RowRecord) -> bool:
+    """Returns whether a row has an answer of the model; a generated text without an answer is one."""
+    return not (record.get("skipped") or record.get("no_answer"))
+
+
+def answered(records: Sequence[RowRecord]) -> list[RowRecord]:
+    """Returns the records of the rows that have an answer of the model: scores, or generated texts."""
+    return [record for record in records if is_answered(record)]
 
 
 class ReadRecord(Record):
@@ -162,6 +169,8 @@ class RunSummary(TypedDict):
     n: int
     model: str
     too_long: TooLongCounts
+    no_answer: int
+    """Number of evaluated rows that were sent to the model and have no answer; they count as wrong."""
     results: list[BranchSummary]
     sha256: dict[str, str]
     """File name -> hash of its contents."""

@@ -24,9 +24,11 @@ class CandidateScore(NamedTuple):
     accuracy: float
     """Share of rows with a correct answer, from 0 to 1."""
     logprob: float
-    """Mean log-probability of the correct answer over the rows that are not skipped, in nats; 0 if all are skipped."""
+    """Mean log-probability of the correct answer over the rows that have an answer, in nats; 0 if none has."""
     skipped: int = 0
     """Number of rows that are skipped because their prompts are too long. They count as wrong."""
+    no_answer: int = 0
+    """Number of rows that are scored by the model's reply, which names no label. They count as wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +82,9 @@ def sizes(candidates: int, rows: int) -> list[int]:
 def sort_key(text: str, score: CandidateScore, by: By) -> tuple[float | str, ...]:
     """Returns the key that sorts candidates, best first: the score, the other score, the length, the text.
 
-    Means of log-probabilities over fewer rows are not comparable: by `logprob`, fewer skipped rows come first.
+    Means of log-probabilities over fewer rows are not comparable: by `logprob`, fewer rows without an answer come first.
     """
-    values = {"accuracy": (-score.accuracy,), "logprob": (score.skipped, -round(score.logprob, DECIMALS))}
+    values = {"accuracy": (-score.accuracy,), "logprob": (score.skipped + score.no_answer, -round(score.logprob, DECIMALS))}
     first = values.pop(by)
     (second,) = values.values()
     return *first, *second, len(text), text

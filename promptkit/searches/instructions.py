@@ -146,7 +146,7 @@ class _Search:
             rungs=rungs,
             predictor=best,
             comparison=comparison,
-            notes=(*_notes(origins, self.method, self.candidates), *_skipped_note(rungs[-1])),
+            notes=(*_notes(origins, self.method, self.candidates), *_unanswered_notes(rungs[-1])),
         )
 
 
@@ -256,9 +256,11 @@ def _notes(origins: Mapping[str, str], method: Method, candidates: int) -> tuple
     return (f"{usable} of {candidates} proposed instructions were scored: the others were truncated or repeated",)
 
 
-def _skipped_note(last: Rung) -> tuple[str, ...]:
-    """A note on the dev rows that the best instruction skips."""
-    skipped = last.standings[last.best].skipped
-    if not skipped:
-        return ()
-    return (f"{skipped} of {last.rows} dev rows were skipped because the prompt would not fit the model's context",)
+def _unanswered_notes(last: Rung) -> tuple[str, ...]:
+    """Notes on the dev rows that have no answer with the best instruction."""
+    best = last.standings[last.best]
+    causes = {
+        "were skipped because the prompt would not fit the model's context": best.skipped,
+        "have no answer, because the model's reply names no label": best.no_answer,
+    }
+    return tuple(f"{count} of {last.rows} dev rows {cause}" for cause, count in causes.items() if count)

@@ -22,7 +22,7 @@ from promptkit.models.cache import ScoreCache
 from promptkit.models.client import CachedModel
 from promptkit.predictor.predictor import BoundPredictor, Predictor
 from promptkit.runs.records import Query, row_record, skipped_record
-from promptkit.runs.schema import RowRecord, without_skipped
+from promptkit.runs.schema import RowRecord, answered
 from promptkit.searches.halving import CandidateScore
 from promptkit.tasks.task import Task
 
@@ -104,8 +104,10 @@ class InstructionScorer:
     def _score(self, instruction: str, count: int) -> CandidateScore:
         judged, scored = (self._records[instruction, reader.name][:count] for reader in (self._readers[0], self._readers[-1]))
         correct = sum(record.get("correct", record["prediction"] == record["gold"]) for record in judged)
-        logprobs = [record["logprobs"][record["gold"]] for record in without_skipped(scored)]
-        return CandidateScore(correct / count, sum(logprobs) / max(1, len(logprobs)), skipped=count - len(logprobs))
+        logprobs = [record["logprobs"][record["gold"]] for record in answered(scored)]
+        skipped = sum(record.get("skipped", False) for record in scored)
+        mean = sum(logprobs) / max(1, len(logprobs))
+        return CandidateScore(correct / count, mean, skipped=skipped, no_answer=count - len(logprobs) - skipped)
 
 
 def _calls(questions: Sequence[list[_Question]]) -> list[list[_Question]]:

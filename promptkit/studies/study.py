@@ -172,6 +172,7 @@ class Study(EvaluatedGrid):
                     "model": cell.run.model,
                     "run": str(cell.run.path),
                     "too_long": dict(cell.run.too_long),
+                    "no_answer": cell.run.no_answer,
                     **cell.result.to_json(),
                 }
                 for cell in self.cells

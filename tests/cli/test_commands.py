@@ -21,7 +21,20 @@ from promptkit.models.client import CachedModel
 from promptkit.models.registry import ENGINES
 
 COMMAND = [sys.executable, "-m", "promptkit"]
-KEYS = ["task", "split", "n", "model", "seconds", "examples_per_second", "resumed", "run", "too_long", "notes", "results"]
+KEYS = [
+    "task",
+    "split",
+    "n",
+    "model",
+    "seconds",
+    "examples_per_second",
+    "resumed",
+    "run",
+    "too_long",
+    "no_answer",
+    "notes",
+    "results",
+]
 
 
 def promptkit(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

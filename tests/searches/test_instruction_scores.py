@@ -45,7 +45,7 @@ def test_the_log_probability_of_a_correct_text_equals_the_model_output() -> None
     loaded, model = pk.task("capitals"), pk.load("fake")
     prompt = pk.Prompt("facts/capital", instruction="Well.")
     (row,) = searching.by_hash(loaded.rows("test"), 1)
-    ((_, logprob, _),) = InstructionScorer(pk.Predictor(model, prompt, pk.extract.first_line()), prompt, loaded, [row], None)(
+    ((_, logprob, *_),) = InstructionScorer(pk.Predictor(model, prompt, pk.extract.first_line()), prompt, loaded, [row], None)(
         ["Well."], 1
     )
     ids = model.card.tokenizer.bos + tuple(f"Well.\nThe capital of {row.inputs['place']} is".encode())

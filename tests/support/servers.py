@@ -112,8 +112,8 @@ def load_http(url: str, **settings: Any) -> Any:
     return pk.load("http:m", base_url=url, **{"timeout": 5, "max_retries": 0, **settings})
 
 
-def classify(chat: Callable[[Body], Answer], *words: str, settings: Any = None) -> tuple[list[str], Script, Any]:
-    """Labels of two prompts, "fine" and "dull", with the server's script and the model."""
+def classify(chat: Callable[[Body], Answer], *words: str, settings: Any = None) -> tuple[list[str | None], Script, Any]:
+    """Labels of two prompts, "fine" and "dull", or None without an answer; with the server's script and the model."""
     words = words or ("negative", "positive")
     tokenizer, script = CharacterTokenizer(), Script(chat)
     verb = Score(continuations=tuple(tokenizer.encode(word).ids for word in words))
@@ -123,7 +123,8 @@ def classify(chat: Callable[[Body], Answer], *words: str, settings: Any = None) 
         outputs = {index: output for (index,), (output,) in model.answer(requests)}
         model.notes()
     rows = [outputs[index].logprobs for index in (0, 1)]
-    return [words[max(range(len(words)), key=lambda place: sum(row[place]))] for row in rows], script, model
+    places = [max(range(len(row)), key=lambda place: sum(row[place]), default=None) for row in rows]
+    return [None if place is None else words[place] for place in places], script, model
 
 
 def write(chat: Callable[[Body], Answer], verb: Generate, ids: tuple[int, ...] | None = None) -> tuple[Any, Script, Any]:

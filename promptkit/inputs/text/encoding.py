@@ -191,7 +191,7 @@ def check_targets(targets: Sequence[str], scored: Sequence[Sequence[int]]) -> No
 
 def counted(rendered: Rendered, output: ScoreOutput) -> ScoreOutput:
     """Returns the output without the log-probabilities of label tokens, which the noisy channel does not score."""
-    if not any(rendered.label_token_counts):
+    if not output.answered or not any(rendered.label_token_counts):
         return output
     rows = zip(output.logprobs, rendered.label_token_counts, strict=True)
     return ScoreOutput(logprobs=tuple(row[label_tokens:] for row, label_tokens in rows))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import repeat
 
 from promptkit.core.alignment import Extractor, OutputReader, Scorer
-from promptkit.core.errors import Unsupported
+from promptkit.core.errors import Unsupported, no_answer
 from promptkit.core.examples import Example, LabeledExample
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import Ask, BindContext
@@ -78,7 +78,19 @@ class SelectionContext:
 
         Raises:
             Unsupported: The model generates the answers of this task.
+            ModelError: A reply of the model names no candidate.
         """
+        scored = []
+        for scores in self._scores(contexts, purpose, suffix):
+            if scores is None:
+                raise no_answer(purpose)
+            scored.append(scores)
+        return scored
+
+    def _scores(
+        self, contexts: Sequence[Context], purpose: str, suffix: Sequence[str] | None
+    ) -> list[tuple[float, ...] | None]:
+        """Returns the scores of each row's candidate answers, or None for a reply that names none of them."""
         reader = self.reader
         if not isinstance(reader, Scorer):
             raise Unsupported(
@@ -89,10 +101,10 @@ class SelectionContext:
             )
         prompts = self._render(contexts, suffix)
         requests = [self.request(rendered.input, Score(continuations=rendered.continuations)) for rendered in prompts]
-        scored = []
+        scored: list[tuple[float, ...] | None] = []
         for rendered, output in zip(prompts, self._query(contexts, requests), strict=True):
             assert isinstance(output, ScoreOutput)
-            scored.append(reader.align(counted(rendered, output)))
+            scored.append(reader.align(counted(rendered, output)) if output.answered else None)
         return scored
 
     def answers(self, contexts: Sequence[Context], *, suffix: Sequence[str] | None = None) -> list[str | None]:
@@ -103,13 +115,15 @@ class SelectionContext:
             suffix: For each context, a reasoning between the query and the answer.
 
         Returns:
-            For each context, the predicted answer, or None if a generated text contains none.
+            For each context, the predicted answer, or None if a reply or a generated text contains none.
         """
         reader = self.reader
         if isinstance(reader, Scorer):
-            scored = self.scores(contexts, "An answer", suffix=suffix)
-            pairs = zip(contexts, scored, strict=True)
-            return [reader.candidates(example)[scores.index(max(scores))] for (example, _), scores in pairs]
+            pairs = zip(contexts, self._scores(contexts, "An answer", suffix), strict=True)
+            return [
+                None if scores is None else reader.candidates(example)[scores.index(max(scores))]
+                for (example, _), scores in pairs
+            ]
         assert isinstance(reader, Extractor)
         prompts = self._render(contexts, suffix)
         requests = [

@@ -107,7 +107,7 @@ class ResponseCounts:
                 "Brier score and calibrations are not meaningful"
             )
         if unlabeled := events["unlabeled replies"]:
-            notes.append(f"{unlabeled} replies named no label: all labels score the same, and the first one is predicted")
+            notes.append(f"{unlabeled} replies named no label, which is no answer")
         if mismatches := events["length mismatches"]:
             notes.append(f"{mismatches} prompts were read by the server as a different number of tokens than expected")
         if withheld := events["withheld replies"]:

@@ -42,13 +42,15 @@ class LabelReplies:
         self._tokenizer = tokenizer
 
     def score(self, prompt: TextInput, verb: Score) -> ScoreOutput:
-        """Returns log-probabilities near 0 for the label that the reply names, or equal ones if it names none."""
+        """Returns a log-probability near 0 for the label that the reply names, or no answer if it names none."""
         words = [self._tokenizer.decode(ids).strip() for ids in verb.continuations]
         named = self._named_label(prompt, words)
         self._counts.add_reply(names_label=named is not None)
+        if named is None:
+            return ScoreOutput(logprobs=(), answered=False)
         rows = []
         for place, ids in enumerate(verb.continuations):
-            logprob = -log(len(words)) if named is None else log1p(-REST) if place == named else log(REST)
+            logprob = log1p(-REST) if place == named else log(REST)
             rows.append((logprob, *[0.0] * (len(ids) - 1)))
         return ScoreOutput(logprobs=tuple(rows))
 
