@@ -20,6 +20,7 @@ from promptkit.core.errors import InputError, ServerError, missing_extra
 from promptkit.models import registry
 from promptkit.models.http.proxies import proxy_for
 from promptkit.models.http.retries import FIRST_WAIT, is_unconnected, wait_seconds
+from promptkit.models.http.spending import Spending
 
 if TYPE_CHECKING:
     from openai import APIError, APIStatusError
@@ -70,8 +71,12 @@ class Refused(ServerError):
 class Server:
     """One server, as one command uses it; thread-safe."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, spending: Spending | None = None) -> None:
         """Creates a client; nothing is sent.
+
+        Args:
+            settings: The settings of the connection.
+            spending: The requests and tokens so far, with their budget; none so far, unless given.
 
         Raises:
             InputError: The address is missing or invalid, or it contains a secret.
@@ -90,7 +95,7 @@ class Server:
         self._closed = threading.Event()
         self._last_warning = -WARNING_INTERVAL
         self._lock = threading.Lock()
-        self._requests = self._prompt_tokens = self._completion_tokens = 0
+        self._spending = spending or Spending(settings)
 
     def get(self, path: str) -> object:
         """Returns the server's JSON, or None if the server does not have the path."""
@@ -106,17 +111,12 @@ class Server:
             Refused: The server does not support a request of that form.
             ServerError: The server fails, or the budget is spent.
         """
-        with self._lock:
-            self._check_budget()
-            self._requests += 1
+        if not self._closed.is_set():
+            self._spending.add_request()
         response = self._send("POST", path, body)
         if not isinstance(response, dict):
             raise self.unexpected_response(response)
-        usage = response.get("usage")
-        if isinstance(usage, dict):
-            with self._lock:
-                self._prompt_tokens += _count(usage.get("prompt_tokens"))
-                self._completion_tokens += _count(usage.get("completion_tokens"))
+        self._spending.add_tokens(response.get("usage"))
         return response
 
     def pause(self, attempt: int) -> None:
@@ -124,15 +124,19 @@ class Server:
         self._closed.wait(FIRST_WAIT * 2 ** (attempt - 1))
 
     def close(self) -> None:
-        """Aborts the requests that are in progress."""
+        """Aborts the requests that are in progress; no further one can be sent."""
         self._closed.set()
         self._client.close()
 
+    def reconnected(self) -> Server:
+        """Returns the server with a new connection, and with the same budget and counts of requests and tokens."""
+        server = Server(self._settings, self._spending)
+        server._reached = self._reached
+        return server
+
     def usage(self) -> str:
         """Returns the number of requests and tokens so far, for a note."""
-        return (
-            f"{self._requests} requests to the server, {self._prompt_tokens} tokens read and {self._completion_tokens} written"
-        )
+        return self._spending.usage()
 
     def unexpected_response(self, response: object) -> ServerError:
         """Returns the error for a response that does not have the requested form."""
@@ -145,24 +149,6 @@ class Server:
             url=self.url,
             response=got,
         )
-
-    def _check_budget(self) -> None:
-        settings = self._settings
-        tokens = self._prompt_tokens + self._completion_tokens
-        for name, limit, spent in (
-            ("max_requests", settings.max_requests, self._requests),
-            ("max_tokens_total", settings.max_tokens_total, tokens),
-        ):
-            if limit is not None and spent >= limit:
-                raise ServerError(
-                    f"The budget is used up: {self.usage()}",
-                    code="budget-spent",
-                    got=f"{name}={limit}",
-                    hint="Completed responses are kept: the same command continues, with the same budget again or a larger one",
-                    setting=name,
-                    limit=limit,
-                    spent=spent,
-                )
 
     def _send(self, method: str, path: str, body: Mapping[str, object] | None) -> object:
         import openai
@@ -304,11 +290,6 @@ def _stated(body: object) -> object:
         return body if isinstance(body, str) and not body.lstrip().startswith("<") else None  # a page of a proxy
     stated = body.get("message") or _stated(body.get("error"))
     return stated or body.get("detail")
-
-
-def _count(number: object) -> int:
-    """Returns a number of tokens in a response; 0 if it is not a number."""
-    return number if isinstance(number, int) else 0
 
 
 def _checked_url(url: str | None) -> str:

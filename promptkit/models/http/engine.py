@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 
 from pydantic import PositiveInt
 
@@ -150,16 +150,24 @@ class HttpModel(BaseEngine):
         """
         self.check_supported(requests)
         pool = ThreadPoolExecutor(self._settings.concurrency)
+        output = partial(self._output, self._completions, self._replies)  # of this connection, even after it is closed
         try:
-            pending = {pool.submit(self._output, request): i for i, request in enumerate(requests) if i not in done}
+            pending = {pool.submit(output, request): i for i, request in enumerate(requests) if i not in done}
             yield from _completed(pending)
         except PromptkitError:
             raise
         except BaseException:
-            self._server.close()
+            self._reconnect()
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def _reconnect(self) -> None:
+        """Aborts the requests that are in progress; later ones use a new connection."""
+        self._server.close()
+        self._server = self._server.reconnected()
+        for name in ("_exchange", "_completions", "_replies"):
+            self.__dict__.pop(name, None)
 
     def check_supported(self, requests: Sequence[Request]) -> None:
         """Raises Unsupported if a request needs something that the engine or the server does not support."""
@@ -185,15 +193,15 @@ class HttpModel(BaseEngine):
                 url=self._server.url,
             )
 
-    def _output(self, request: Request) -> Output:
+    def _output(self, completions: Completions, replies: LabelReplies, request: Request) -> Output:
         verb = request.verb
         if isinstance(verb, Generate):
             samples = range(verb.known, verb.n)
-            texts = tuple(self._completions.write(request.input, verb, sample) for sample in samples)
+            texts = tuple(completions.write(request.input, verb, sample) for sample in samples)
             return GenerateOutput(generations=texts)
         if self._capabilities.prompts == "chat":
             if isinstance(verb, Score):
-                return self._replies.score(request.input, verb)
+                return replies.score(request.input, verb)
             raise Unsupported(
                 f"The server {self._server.url} offers only chat, which returns no log-probabilities of tokens",
                 code="no-chat-logprobs",
@@ -201,7 +209,7 @@ class HttpModel(BaseEngine):
                 url=self._server.url,
             )
         max_ids = MAX_NAMED_IDS if self._capabilities.named else UNLIMITED
-        results = {query: self._completions.logprobs(query) for query in queries_of([request], max_ids=max_ids)}
+        results = {query: completions.logprobs(query) for query in queries_of([request], max_ids=max_ids)}
         return output_of(request, results, max_ids=max_ids)
 
 
