@@ -13,7 +13,20 @@ from inspect import Parameter, Signature, signature
 from operator import or_
 from pathlib import Path
 from types import FunctionType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from promptkit.core.errors import InputError, unknown
 
@@ -80,17 +93,17 @@ def check_arguments(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-def _checked_argument(parameters: Signature, key: str, value: Any, hints: Mapping[str, object], of: str) -> object:
+def _checked_argument(parameters: Signature, key: str, value: object, hints: Mapping[str, object], of: str) -> object:
     """Checks one bound argument, and returns it with NumPy scalars as Python numbers."""
     if key not in hints:
         return value
     kind = parameters.parameters[key].kind
-    if kind is Parameter.VAR_KEYWORD:
+    if kind is Parameter.VAR_KEYWORD and isinstance(value, dict):
         named = {keyword: as_python(item) for keyword, item in value.items()}
         for keyword, item in named.items():
             check_value(keyword, item, hints[key], of=of)
         return named
-    if kind is Parameter.VAR_POSITIONAL:
+    if kind is Parameter.VAR_POSITIONAL and isinstance(value, tuple):
         values = tuple(map(as_python, value))
         for item in values:
             check_value(key, item, hints[key], of=of)
@@ -108,6 +121,12 @@ def _parameter_hints(function: Callable[..., object]) -> dict[str, object]:
     return get_type_hints(bare, include_extras=True)
 
 
+class _Named(Protocol):
+    """An object that is registered by a name."""
+
+    name: str
+
+
 def checked(value: object, name: str = "") -> None:
     """Checks the types of all fields of a dataclass instance; numbers must be finite. Call it in `__post_init__`.
 
@@ -122,7 +141,7 @@ def checked(value: object, name: str = "") -> None:
     hints = field_types(kind)
     for item in fields(cast("DataclassInstance", value)):
         if item.init:
-            check_value(item.name, getattr(value, item.name), hints[item.name], of=name or cast(Any, value).name)
+            check_value(item.name, getattr(value, item.name), hints[item.name], of=name or cast(_Named, value).name)
 
 
 @cache
@@ -209,7 +228,7 @@ def _literals(kind: object) -> list[str]:
 
 
 @cache
-def _adapter(kind: Any) -> TypeAdapter[object]:
+def _adapter(kind: object) -> TypeAdapter[object]:
     from pydantic import ConfigDict, TypeAdapter
 
     return TypeAdapter(_with_instances(kind), config=ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=True))
@@ -219,7 +238,7 @@ def _with_instances(kind: Any) -> Any:
     """Returns a type annotation in which a class of promptkit, or Path, accepts any instance, without a check of its fields."""
     origin, arguments = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and not arguments and (kind is Path or kind.__module__.startswith("promptkit.")):
-        return Annotated[Any, _InstanceOf(kind)]
+        return Annotated[object, _InstanceOf(kind)]
     if origin in (Literal, Annotated, Callable, type) or not arguments:
         return kind
     parts = tuple(map(_with_instances, arguments))

@@ -15,12 +15,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptkit.core.errors import ModelError, missing_extra
 from promptkit.core.hashing import file_sha256_hex
 from promptkit.core.paths import cache_folder
 from promptkit.models.files.weights import check_weights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 CONVERTER = 3
 """The version of the conversion, part of the names of converted folders; increased when their content changes."""
@@ -125,7 +128,7 @@ def _convert(file: Path, folder: Path) -> None:
         _store(model, tokenizer, adds_bos, folder)
 
 
-def _load(file: Path) -> tuple[Any, Any, bool | None]:
+def _load(file: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, bool | None]:
     """Returns the model in float32, its tokenizer, and whether BOS precedes a text."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -154,7 +157,7 @@ def _load(file: Path) -> tuple[Any, Any, bool | None]:
     return model, tokenizer, _adds_bos(file)
 
 
-def _store(model: Any, tokenizer: Any, adds_bos: bool | None, folder: Path) -> None:
+def _store(model: Any, tokenizer: PreTrainedTokenizerFast, adds_bos: bool | None, folder: Path) -> None:
     import torch
 
     model.to(torch.bfloat16)
@@ -177,7 +180,7 @@ def _adds_bos(file: Path) -> bool | None:
     return None if field is None else bool(field.contents())
 
 
-def begin_texts(tokenizer: Any, *, with_bos: bool) -> None:
+def begin_texts(tokenizer: PreTrainedTokenizerFast, *, with_bos: bool) -> None:
     """Sets whether a fast tokenizer adds BOS before a text.
 
     Args:

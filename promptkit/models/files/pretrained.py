@@ -17,14 +17,14 @@ from promptkit.models.files.tokenizer import TransformersTokenizer
 from promptkit.models.files.weights import check_weights
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 PARTS = {"AutoConfig": "configuration", "AutoTokenizer": "tokenizer"}
 """The part of a model that a class of transformers loads; the weights, for all others."""
 _SPACE = " \u2581"
 """White space in the tokens of a vocabulary."""
 
-REPORTED: Mapping[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+REPORTED: Mapping[str, bool] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 """Options of `from_pretrained` that return a report of the weights that do not belong to the model."""
 
 
@@ -151,7 +151,7 @@ def read_config(source: Source, name: str) -> PretrainedConfig:
     return config
 
 
-def fetched_tokenizer(source: Source, name: str) -> Any:
+def fetched_tokenizer(source: Source, name: str) -> PreTrainedTokenizerBase:
     """Returns the tokenizer of transformers.
 
     For a model without the files of its tokenizer, transformers makes one that has only special tokens, which is an error here.
@@ -161,7 +161,7 @@ def fetched_tokenizer(source: Source, name: str) -> Any:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = fetched(AutoTokenizer, source, name)
+    tokenizer: PreTrainedTokenizerBase = fetched(AutoTokenizer, source, name)
     special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     if any(token.strip(_SPACE) for token in tokenizer.get_vocab().keys() - special):
         return tokenizer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -31,9 +30,7 @@ def stored_weights(source: Source) -> dict[str, torch.Tensor] | None:
     from transformers.utils.hub import cached_file
 
     def file_of(name: str) -> str | None:
-        options: Any = {"revision": source.commit, "_raise_exceptions_for_missing_entries": False}
-        found: str | None = cached_file(source.location, name, **options)
-        return found
+        return cached_file(source.location, name, revision=source.commit, _raise_exceptions_for_missing_entries=False)
 
     names = [SAFETENSORS]
     if not file_of(SAFETENSORS):

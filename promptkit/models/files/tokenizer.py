@@ -13,12 +13,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptkit.core.errors import InputError, ModelError
 from promptkit.core.model import DEFAULT_CHAT, ChatOptions, Encoding
 from promptkit.core.thinking import ThoughtMarkers
 from promptkit.models.files.chat_template import ChatTemplates
+
+if TYPE_CHECKING:
+    from tokenizers import AddedToken
 
 _MARKER = re.compile(r"<\|?[^\s<>]+\|?>|\[/?[^\s\[\]]+\]")
 """The form of markers of turns, images and tools; the model's files decide whether a marker is a control token."""
@@ -235,7 +238,7 @@ class TransformersTokenizer:
         return self._boundaries[properties]
 
 
-def _with(token: Any, *, special: bool) -> Any:
+def _with(token: AddedToken, *, special: bool) -> AddedToken:
     """Returns a copy of an added token with another flag."""
     from tokenizers import AddedToken
 

@@ -8,15 +8,15 @@ transformers declares as optional are not checked.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 
 from promptkit.core.errors import ModelError
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedModel
 
 NAMED = 3
 """How many weights of each kind a message names."""
@@ -26,7 +26,16 @@ FORMER_BUFFERS = (".masked_bias", ".inv_freq")
 """The last parts of the names of constants that earlier versions of transformers stored with the weights."""
 
 
-def check_weights(model: Any, report: Mapping[str, Any], name: str, config: PretrainedConfig | None = None) -> None:
+class LoadingReport(TypedDict):
+    """The report of `from_pretrained(..., output_loading_info=True)`."""
+
+    missing_keys: Collection[str]
+    unexpected_keys: Collection[str]
+    mismatched_keys: Collection[tuple[str, Sequence[int], Sequence[int]]]
+    """Name of a weight, its stored shape and the model's."""
+
+
+def check_weights(model: PreTrainedModel, report: LoadingReport, name: str, config: PretrainedConfig | None = None) -> None:
     """Checks the report of `from_pretrained(..., output_loading_info=True)`.
 
     The model may be on the meta device, if it was loaded only to be checked.
@@ -72,7 +81,7 @@ def _listed(keys: Collection[str]) -> str:
     return f"{', '.join([*keys][:NAMED])}{more}"
 
 
-def _hint(model: Any, missing: Collection[str], unexpected: Collection[str]) -> str:
+def _hint(model: PreTrainedModel, missing: Collection[str], unexpected: Collection[str]) -> str:
     if any(key.removeprefix(WRAPPER) in missing for key in unexpected if key.startswith(WRAPPER)):
         return f"Save the model without its parallel wrapper, whose prefix {WRAPPER} the names have"
     if missing and all(key.partition(".")[0] in _heads(model) for key in missing):
@@ -80,24 +89,25 @@ def _hint(model: Any, missing: Collection[str], unexpected: Collection[str]) -> 
     return f"Check that config.json is that of these weights, and save the whole {type(model).__name__}"
 
 
-def _heads(model: Any) -> set[str]:
+def _heads(model: PreTrainedModel) -> set[str]:
     """Returns the names of the parts that the architecture's base model does not have."""
-    base, output = model.base_model, model.get_output_embeddings()
+    base = model.base_model
+    output = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     return {name for name, part in model.named_children() if (part is output if base is model else part is not base)}
 
 
-def _without_prefix(key: str, model: Any) -> str:
+def _without_prefix(key: str, model: PreTrainedModel) -> str:
     return key.removeprefix(f"{model.base_model_prefix}.")
 
 
-def _belongs_to_other_part(key: str, model: Any, config: PretrainedConfig | None) -> bool:
+def _belongs_to_other_part(key: str, model: PreTrainedModel, config: PretrainedConfig | None) -> bool:
     """Returns whether a weight belongs to a part for images or sound, where the model is the text part of a larger one."""
     if config is None or type(config) is type(model.config):
         return False
     return key.partition(".")[0] not in {other.partition(".")[0] for other in (*model.state_dict(), WRAPPER)}
 
 
-def _belongs_to_other_heads(keys: Collection[str], model: Any) -> set[str]:
+def _belongs_to_other_heads(keys: Collection[str], model: PreTrainedModel) -> set[str]:
     """Returns those weights that belong to the architecture's base model, or to a head that is trained with it.
 
     A checkpoint may contain a head that another class of the same architecture has, such as the next-sentence head and the
@@ -111,7 +121,7 @@ def _belongs_to_other_heads(keys: Collection[str], model: Any) -> set[str]:
     return found
 
 
-def _other_classes(model: Any) -> Iterator[Any]:
+def _other_classes(model: PreTrainedModel) -> Iterator[PreTrainedModel]:
     """Yields the architecture's other models, without memory for their weights."""
     from transformers import MODEL_FOR_MASKED_LM_MAPPING, MODEL_FOR_PRETRAINING_MAPPING, MODEL_MAPPING
 

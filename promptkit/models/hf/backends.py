@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from promptkit.core.errors import ModelError, PromptkitError, Unsupported, first_line
 from promptkit.core.formats import EncoderDecoderFormat, InputFormat, MaskedFormat
@@ -22,7 +22,7 @@ from promptkit.models.hf.padded import PaddedForward
 from promptkit.models.hf.verify import check_probe, packed_forward
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedModel
 
 Warn = Callable[[str], None]
 """Receives the reason why a model runs without shared prefixes."""
@@ -51,7 +51,9 @@ class Backend(ABC):
         """Returns how the model reads prompts; None for a causal model."""
 
     @abstractmethod
-    def forward(self, model: Any, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn) -> Forward:
+    def forward(
+        self, model: PreTrainedModel, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn
+    ) -> Forward:
         """Returns the forward pass of a loaded model.
 
         Args:
@@ -84,7 +86,9 @@ class CausalBackend(Backend):
         """Returns None."""
         return
 
-    def forward(self, model: Any, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn) -> Forward:
+    def forward(
+        self, model: PreTrainedModel, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn
+    ) -> Forward:
         """Returns a packed forward pass if the model supports it, and otherwise a padded one."""
         causal_lm = CausalLM(model)
         check_probe(causal_lm, self.name)
@@ -108,7 +112,9 @@ class EncoderDecoderBackend(Backend):
         """Returns the tokens that the tokenizer adds after prompts and targets."""
         return EncoderDecoderFormat(after=tokenizer.frame[1], target_end=tokenizer.target_frame[1])
 
-    def forward(self, model: Any, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn) -> Forward:
+    def forward(
+        self, model: PreTrainedModel, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn
+    ) -> Forward:
         """Returns the forward pass of encoder and decoder."""
         encoder_decoder = EncoderDecoderLM(model, target_start=tokenizer.target_frame[0])
         forward = EncoderDecoderForward(encoder_decoder, padding=tokenizer.padding, batch_tokens=batch_tokens)
@@ -136,7 +142,9 @@ class MaskedBackend(Backend):
         """Returns the mask token, and the tokens that the tokenizer adds after prompts."""
         return MaskedFormat(after=tokenizer.frame[1], mask=self._mask(tokenizer), takes_space=tokenizer.mask_takes_space)
 
-    def forward(self, model: Any, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn) -> Forward:
+    def forward(
+        self, model: PreTrainedModel, tokenizer: TransformersTokenizer, *, packed: bool, batch_tokens: int, warn: Warn
+    ) -> Forward:
         """Returns the forward pass that scores tokens at masks."""
         forward = MaskedForward(
             MaskedLM(model), mask=self._mask(tokenizer), padding=tokenizer.padding, batch_tokens=batch_tokens
@@ -149,7 +157,7 @@ class MaskedBackend(Backend):
         import torch
         import transformers
 
-        auto: Any = getattr(transformers, self.auto)
+        auto = getattr(transformers, self.auto)
         try:
             with torch.device("meta"):
                 model = auto.from_config(self.config, trust_remote_code=False)

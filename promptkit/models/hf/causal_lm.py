@@ -38,7 +38,7 @@ class CausalLM(FrozenModel):
 
         super().__init__(model)
         candidates = (model.get_decoder(), model.base_model, *model.children())  # of some models, the first ones are others
-        self._decoder: Any = next(part for part in candidates if isinstance(part, PreTrainedModel) and part is not model)
+        self._decoder = next(part for part in candidates if isinstance(part, PreTrainedModel) and part is not model)
         self._slices_logits = "logits_to_keep" in self._parameters
         self._rope_state = RopeState(model.modules() if self.depends_on_length else ())
 
@@ -120,7 +120,7 @@ class CausalLM(FrozenModel):
 
     def lm_head(self) -> LMHead | None:
         """Returns the output head, or None if it is not a linear layer."""
-        linear = self._model.get_output_embeddings()
+        linear = self._model.get_output_embeddings()  # type: ignore[no-untyped-call]
         if not isinstance(linear, nn.Linear):
             return None
         divisor = getattr(self._config, "logits_scaling", None)
@@ -174,7 +174,7 @@ class CausalLM(FrozenModel):
             Logits, shape (rows, width - first, vocabulary); and with `all_layers` the states of every layer, each of shape
             (rows, width, d_model).
         """
-        options: dict[str, Any] = {"use_cache": bool(interventions.prefixes)}
+        options: dict[str, object] = {"use_cache": bool(interventions.prefixes)}
         if interventions.prefixes:
             options[self.cache_argument] = _prefix_cache(interventions.prefixes, rows=len(ids), dtype=self.dtype)
         if self._slices_logits:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,6 +28,9 @@ from promptkit.models.hf.pooling import read_output
 from promptkit.models.hf.rows import LOGITS_AT_ONCE, groups, padded
 from promptkit.models.hf.tensors import interventions_of, relative_gap
 from promptkit.models.hf.verify import LOW_PRECISION_WORST, TOLERANCE
+
+if TYPE_CHECKING:
+    from transformers import Cache
 
 
 class _Answer(NamedTuple):
@@ -90,7 +93,7 @@ class EncoderDecoderForward(NonCausalForward):
     def _generate(self, encoded: Encoded, texts: Sequence[Text], tokenizer: Tokenizer, ends: frozenset[int]) -> None:
         """Generates one text for each row; rows whose text has ended are computed with padding until all have ended."""
         written = torch.tensor([self._lm.start] * len(texts), device=self.device)
-        cache: Any = None
+        cache: Cache | None = None
         while any(text.generation is None for text in texts):
             ids = written if cache is None else written[:, -1:]
             decoded = self._lm.decode(encoded, ids, cache=cache, use_cache=self._can_use_cache)

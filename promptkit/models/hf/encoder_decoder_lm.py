@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from promptkit.core.errors import ModelError
 from promptkit.models.hf.frozen_model import FrozenModel
+
+if TYPE_CHECKING:
+    from transformers import Cache, PreTrainedModel
 
 
 class Encoded(NamedTuple):
@@ -21,7 +24,7 @@ class Encoded(NamedTuple):
     """1 for a token, 0 for padding, shape (rows, width)."""
     layers: Sequence[Tensor]
     """The states of every layer, embeddings first, if they were requested."""
-    output: Callable[..., Any]
+    output: Callable[..., object]
     """The class of the encoder's output, in which the decoder takes the states."""
 
     def select(self, rows: Tensor) -> Encoded:
@@ -36,17 +39,17 @@ class Decoded(NamedTuple):
     """Shape (rows, width, vocabulary)."""
     layers: Sequence[Tensor]
     """The states of every layer, embeddings first, if they were requested."""
-    cache: Any
+    cache: Cache | None
     """The keys and values of the rows, for the next step; None if they were not requested or the model has none."""
 
 
 class EncoderDecoderLM(FrozenModel):
     """A frozen encoder-decoder of transformers, with a language modeling head."""
 
-    def __init__(self, model: Any, *, target_start: tuple[int, ...] = ()) -> None:
+    def __init__(self, model: PreTrainedModel, *, target_start: tuple[int, ...] = ()) -> None:
         """Wraps a model; `target_start` are the tokens that its tokenizer adds before a target text."""
         super().__init__(model)
-        self._encoder: Any = model.get_encoder()
+        self._encoder: nn.Module = model.get_encoder()
         self._embedding = getattr(self._encoder, "get_input_embeddings", model.get_input_embeddings)()
         self.start = self._start(target_start)
         """The input of the decoder before an answer: its start token, and the tokens that begin every target."""
@@ -86,7 +89,7 @@ class EncoderDecoderLM(FrozenModel):
         return Encoded(output.last_hidden_state, mask, layers, type(output))
 
     def decode(
-        self, encoded: Encoded, ids: Tensor, *, all_layers: bool = False, cache: Any = None, use_cache: bool = False
+        self, encoded: Encoded, ids: Tensor, *, all_layers: bool = False, cache: Cache | None = None, use_cache: bool = False
     ) -> Decoded:
         """Runs padded answers through the decoder.
 
@@ -116,7 +119,7 @@ class EncoderDecoderLM(FrozenModel):
         ).logits
         return logits
 
-    def _new_cache(self) -> Any:
+    def _new_cache(self) -> Cache:
         """Returns an empty cache, which grows to the number of layers that the decoder has.
 
         The one that a model makes itself has the number of layers of the encoder in transformers 5.24.

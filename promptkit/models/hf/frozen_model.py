@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,22 +13,24 @@ from promptkit.core.errors import Unsupported
 from promptkit.models.files.dimensions import dimensions_of
 from promptkit.models.hf.tensors import embed_ids
 
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
 
 class FrozenModel:
     """A frozen model of transformers, in evaluation mode."""
 
-    def __init__(self, model: Any) -> None:
-        """Wraps a `transformers.PreTrainedModel`."""
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Wraps a model of transformers."""
         self._model = model
-        self._config: Any = model.config.get_text_config()
+        self._config: PretrainedConfig = model.config.get_text_config()
         self._embedding: Any = model.get_input_embeddings()
         self._parameters = frozenset(inspect.signature(model.forward).parameters)
 
     @property
     def module(self) -> nn.Module:
         """The model as a PyTorch module."""
-        module: nn.Module = self._model
-        return module
+        return self._model
 
     @property
     def device(self) -> torch.device:

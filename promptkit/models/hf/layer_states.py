@@ -6,13 +6,19 @@ Gemma 3n ends before the last norm. Hooks on the layers record the same states f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Protocol
 
 from torch import Tensor, nn
 
 from promptkit.core.errors import Unsupported
+
+
+class LastState(Protocol):
+    """The output of a model without its head."""
+
+    last_hidden_state: Tensor
 
 
 class LayerStates:
@@ -81,11 +87,11 @@ def recorded(decoder: nn.Module, layers: Sequence[nn.Module] | Unsupported) -> I
     """
     states = LayerStates(layers)
 
-    def record_input(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+    def record_input(module: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
         states.between[0] = inputs[0] if inputs else named["hidden_states"]
 
-    def record_output(number: int) -> Any:
-        def record(module: nn.Module, inputs: object, output: Any) -> None:
+    def record_output(number: int) -> Callable[[nn.Module, object, Tensor | tuple[Tensor, ...]], None]:
+        def record(module: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
             states.between[number] = output if isinstance(output, Tensor) else output[0]
 
         return record
@@ -95,7 +101,7 @@ def recorded(decoder: nn.Module, layers: Sequence[nn.Module] | Unsupported) -> I
     def record_projection(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         projections.append((inputs[0], output))
 
-    def record_last(module: nn.Module, inputs: object, output: Any) -> None:
+    def record_last(module: nn.Module, inputs: object, output: LastState) -> None:
         states.last = output.last_hidden_state
         for before, after in projections:  # to the width of the embedding, as the last step of OPT-350m
             if after is states.last and before.shape != after.shape:

@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from promptkit.models.hf.frozen_model import FrozenModel
+from promptkit.models.hf.layer_states import LastState
 from promptkit.models.hf.tensors import relative_gap
 
 TOLERANCE = 1e-3
 """The largest difference between the logits of a head that is applied to one position and to all, relative to the largest."""
+
+
+class _Output(Protocol):
+    """The output of a masked language model."""
+
+    logits: Tensor
+    hidden_states: Sequence[Tensor]
+    """The states of every layer, embeddings first, if they were requested."""
 
 
 class MaskedLM(FrozenModel):
@@ -43,15 +52,16 @@ class MaskedLM(FrozenModel):
         output = self._run(ids, mask, vectors, all_layers=all_layers)
         return _at(output.logits, positions), output.hidden_states if all_layers else ()
 
-    def _run(self, ids: Tensor, mask: Tensor, vectors: Tensor | None, *, all_layers: bool = False) -> Any:
+    def _run(self, ids: Tensor, mask: Tensor, vectors: Tensor | None, *, all_layers: bool = False) -> _Output:
         options = {"attention_mask": mask} if "attention_mask" in self._parameters else {}
-        return self._model(**self.inputs(ids, vectors), **options, output_hidden_states=all_layers)
+        output: _Output = self._model(**self.inputs(ids, vectors), **options, output_hidden_states=all_layers)
+        return output
 
     @contextmanager
     def _only_states_at(self, positions: Tensor) -> Iterator[None]:
         """Context manager in which the head is applied to one position of each row, which saves most of its work."""
 
-        def select(module: object, inputs: object, output: Any) -> Any:
+        def select(module: object, inputs: object, output: LastState) -> LastState:
             output.last_hidden_state = _at(output.last_hidden_state, positions)[:, None]
             return output
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import exp, inf, isnan, log, nan
-from typing import Any, Literal
+from typing import Literal
 
 from promptkit.core.errors import Unsupported
 from promptkit.core.inputs import TextInput
@@ -78,7 +78,12 @@ class Completions:
 
     def write(self, prompt: TextInput, verb: Generate, sample: int) -> Generation:
         """Returns one text, through chat messages where the server offers only chat."""
-        body: dict[str, Any] = {"model": self._model, "max_tokens": verb.max_tokens, "temperature": verb.temperature, **NEUTRAL}
+        body: dict[str, object] = {
+            "model": self._model,
+            "max_tokens": verb.max_tokens,
+            "temperature": verb.temperature,
+            **NEUTRAL,
+        }
         if verb.temperature:
             body["seed"] = sampling_seed(verb.seed, sample) >> 32
         if verb.stop:
@@ -95,7 +100,7 @@ class Completions:
             return Generation(ids=ids, text=text[:stop], ended="stop")
         return Generation(ids=ids, text=text, ended=ended)
 
-    def _text(self, body: Mapping[str, Any], prompt: TextInput) -> tuple[str, Literal["stop", "end", "length"]]:
+    def _text(self, body: Mapping[str, object], prompt: TextInput) -> tuple[str, Literal["stop", "end", "length"]]:
         """Returns one text and why it ended."""
         if self._capabilities.prompts == "chat":
             chat = {**body, "messages": messages_of(prompt.ids), **template_arguments(prompt.ids)}
@@ -106,7 +111,7 @@ class Completions:
         response = self._complete({**body, "prompt": self._prompt(prompt)}, prompt)
         return completion_text(self._server, response), end_reason(response)
 
-    def _top(self, body: Mapping[str, Any], prompt: TextInput) -> list[Entry]:
+    def _top(self, body: Mapping[str, object], prompt: TextInput) -> list[Entry]:
         """Returns the most likely tokens.
 
         vLLM's server answers a batch of requests as if all of them named tokens if one of them does. Requests of this process
@@ -120,7 +125,7 @@ class Completions:
                 return entries
         raise self._server.unexpected_response(response)
 
-    def _complete(self, body: Mapping[str, Any], prompt: TextInput) -> dict[str, object]:
+    def _complete(self, body: Mapping[str, object], prompt: TextInput) -> dict[str, object]:
         response = self._exchange.post("/completions", body)
         if prompt_tokens(response) not in (None, len(prompt.ids)):
             self._counts.add_length_mismatch()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from promptkit.core.errors import ServerError
 from promptkit.models.http.client import Server
 from promptkit.models.http.counts import ResponseCounts
-from promptkit.models.http.forms import RequestForm
+from promptkit.models.http.forms import RequestForm, messages_in
 from promptkit.models.http.protocol import failure, prompt_tokens
 
 ATTEMPTS = 3
@@ -30,7 +29,7 @@ class Exchange:
         self.counts = counts
         self._form = form
 
-    def post(self, path: str, body: Mapping[str, Any], **extra: object) -> dict[str, object]:
+    def post(self, path: str, body: Mapping[str, object], **extra: object) -> dict[str, object]:
         """Returns the server's response.
 
         Args:
@@ -62,8 +61,9 @@ class Exchange:
         )
 
 
-def _characters(body: Mapping[str, Any]) -> int:
+def _characters(body: Mapping[str, object]) -> int:
     """Returns the length of the prompt in characters, or in tokens if it is sent as token ids."""
     if "messages" in body:
-        return sum(len(message["content"]) for message in body["messages"])
-    return len(body["prompt"])
+        return sum(len(message["content"]) for message in messages_in(body))
+    prompt = body["prompt"]
+    return len(prompt) if isinstance(prompt, str | list) else 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from promptkit.models.http.client import Refused, Server
 
@@ -42,23 +41,23 @@ class RequestForm:
     folds_system: bool = False
     """Whether system messages are refused, so that they are sent at the start of the next user message."""
 
-    def encode(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def encode(self, body: Mapping[str, object]) -> dict[str, object]:
         """Returns the request in this form."""
         sent = {name: value for name, value in body.items() if name not in self.omitted}
         if "max_tokens" in sent:
             sent[self.length] = sent.pop("max_tokens")
         if "temperature" in sent:
-            sent["temperature"] = max(sent["temperature"], self.lowest_temperature)
+            sent["temperature"] = max(_temperature(sent), self.lowest_temperature)
         if self.folds_system and "messages" in sent:
-            sent["messages"] = without_system(sent["messages"])
+            sent["messages"] = without_system(messages_in(sent))
         return sent
 
-    def changes(self, body: Mapping[str, Any]) -> list[str]:
+    def changes(self, body: Mapping[str, object]) -> list[str]:
         """Returns notes on the changes of this form to a request that can affect the result."""
         changed = []
         if "temperature" in body and "temperature" in self.omitted:
             changed.append("temperature is refused, so the server's default applies")
-        elif body.get("temperature", 1) < self.lowest_temperature:
+        elif _temperature(body) < self.lowest_temperature:
             changed.append(f"temperature 0 is refused, so {self.lowest_temperature} is sent")
         if refused := [name for name in STANDARD if name in body and name in self.omitted]:
             changed.append(f"{', '.join(refused)} refused, so the server's defaults apply")
@@ -66,11 +65,11 @@ class RequestForm:
             changed.append("seed is refused, so another run gives other samples")
         if self.length != "max_tokens":
             changed.append(f"max_tokens is refused, so {self.length} is sent")
-        if self.folds_system and any(message["role"] == "system" for message in body.get("messages", ())):
+        if self.folds_system and any(message["role"] == "system" for message in messages_in(body)):
             changed.append("system messages are refused, so they are sent at the start of the user's first message")
         return changed
 
-    def alternatives(self, body: Mapping[str, Any], reason: str) -> Iterator[RequestForm]:
+    def alternatives(self, body: Mapping[str, object], reason: str) -> Iterator[RequestForm]:
         """Yields forms to try after a refusal: first those for the fields that the server's message names.
 
         Args:
@@ -81,7 +80,7 @@ class RequestForm:
         named = [name for name in present if re.search(rf"\b{name}\b", reason)]
         if "max_tokens" in body and self.length == "max_tokens" and "max_" in reason:
             yield replace(self, length="max_completion_tokens")
-        if not self.folds_system and any(message["role"] == "system" for message in body.get("messages", ())):
+        if not self.folds_system and any(message["role"] == "system" for message in messages_in(body)):
             yield replace(self, folds_system=True)
         yield self._omitting([name for name in named if name in EXTENSIONS])
         for name in named:
@@ -107,7 +106,7 @@ class RequestForm:
 
 
 def fit_form(
-    server: Server, path: str, body: Mapping[str, Any], form: RequestForm | None = None
+    server: Server, path: str, body: Mapping[str, object], form: RequestForm | None = None
 ) -> tuple[RequestForm, dict[str, object]]:
     """Returns the first form in which the server accepts a request, and its response.
 
@@ -144,6 +143,18 @@ def fit_form(
         else:
             break
     raise refusal
+
+
+def messages_in(body: Mapping[str, object]) -> Sequence[Mapping[str, str]]:
+    """Returns the messages of a request; none if it is not one for chat."""
+    messages = body.get("messages")
+    return messages if isinstance(messages, list) else ()
+
+
+def _temperature(body: Mapping[str, object]) -> float:
+    """Returns the temperature of a request; 1 if it has none."""
+    temperature = body.get("temperature")
+    return temperature if isinstance(temperature, int | float) else 1
 
 
 def without_system(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:

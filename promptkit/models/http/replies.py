@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from math import log, log1p
-from typing import Any
 
 from promptkit.core.inputs import TextInput
 from promptkit.core.model import Tokenizer
@@ -72,7 +71,7 @@ class LabelReplies:
         named = named_label(reply, words)
         return named_label(reply, differing(words)) if named is None else named
 
-    def _reply(self, body: Mapping[str, Any], words: Sequence[str]) -> tuple[dict[str, object], Constraint]:
+    def _reply(self, body: Mapping[str, object], words: Sequence[str]) -> tuple[dict[str, object], Constraint]:
         """Returns the response to a request that restricts the reply to the words, if the server allows that for them."""
         if self._constrained:
             try:
