@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from promptkit.core.requests import Output, ReadOutput, Request, ScoreOutput
+import promptkit as pk
+from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.manipulation import BindContext
+from promptkit.core.requests import Output, ReadOutput, Request, Score, ScoreOutput
+from promptkit.models.client import CachedModel
 from tests.support.tiny import VOCABULARY
 
 LoadModel = Callable[..., Any]
 """`load_model(kind, **settings)`: a tiny model of the hf engine; the fixture of tests/models/hf/conftest.py."""
+
+
+def rendered_rows(
+    model: Any,
+    texts: Sequence[str],
+    words: Mapping[str, str],
+    template: str = "sentiment/review",
+    *,
+    pool: Sequence[LabeledExample] = (),
+    **options: Any,
+) -> list[Any]:
+    """The rows of a prompt for texts to classify; `words` are the label words, `options` those of `pk.Prompt`."""
+    context = BindContext(ask=CachedModel(model), reader=pk.Verbalizer(words), rows={"pool": pool})
+    bound = pk.Prompt(template, **options).bind(context)
+    return bound([Example(id=text, inputs={"text": text}) for text in texts])
+
+
+def requests_of(rows: Sequence[Any]) -> list[Request]:
+    """Requests for the scores of the labels of rendered rows."""
+    return [Request(input=row.input, verb=Score(continuations=row.continuations)) for row in rows]
 
 
 def answer(model: Any, requests: Sequence[Request]) -> list[Any]:

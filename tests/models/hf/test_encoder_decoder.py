@@ -13,26 +13,15 @@ from promptkit.core.errors import ModelError, TemplateError, Unsupported
 from promptkit.core.examples import Example
 from promptkit.core.inputs import KVPrefix, TextInput
 from promptkit.core.manipulation import BindContext
-from promptkit.core.requests import Generate, Read, Request, Score
+from promptkit.core.requests import Generate, Read, Request
 from promptkit.models.client import CachedModel
 from promptkit.models.hf.encoder_decoder_lm import EncoderDecoderLM
 from tests.support.bidirectional import ENCODER_DECODERS, make
 from tests.support.errors import refused
-from tests.support.hf_models import LoadModel, answer, numbers
+from tests.support.hf_models import LoadModel, answer, numbers, rendered_rows, requests_of
 
 WORDS = {"negative": "bad and dull", "positive": "good"}
 TEXTS = ["a good evening", "never again! a bad, dull film\n\nand long", "500", "as far as one may think", "", "liked it"]
-
-
-def rendered_rows(model: Any, texts: list[str] = TEXTS, **options: Any) -> list[Any]:
-    prompt = pk.Prompt("sentiment/review", **options)
-    bound = prompt.bind(BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS)))
-    return bound([Example(id=text, inputs={"text": text}) for text in texts])
-
-
-def requests_of(model: Any, texts: list[str] = TEXTS, **options: Any) -> list[Request]:
-    rows = rendered_rows(model, texts, **options)
-    return [Request(input=row.input, verb=Score(continuations=row.continuations)) for row in rows]
 
 
 def prompt_text(text: str) -> str:
@@ -51,7 +40,7 @@ def loss_logprobs(model: Any, tokenizer: Any, prompt: str, label: str) -> list[f
 def test_labels_are_scored_as_by_the_loss_of_transformers(load: LoadModel, kind: str) -> None:
     model, tokenizer = make(kind)
     loaded = load(kind, batch_tokens=96)
-    for text, output in zip(TEXTS, answer(loaded, requests_of(loaded)), strict=True):
+    for text, output in zip(TEXTS, answer(loaded, requests_of(rendered_rows(loaded, TEXTS, WORDS))), strict=True):
         expected = [loss_logprobs(model, tokenizer, prompt_text(text), word) for word in WORDS.values()]
         assert [len(row) for row in output.logprobs] == [len(row) for row in expected]
         assert numbers(output) == pytest.approx([x for row in expected for x in row], abs=1e-4)
@@ -60,7 +49,7 @@ def test_labels_are_scored_as_by_the_loss_of_transformers(load: LoadModel, kind:
 @pytest.mark.parametrize("kind", ["t5", "bart"])
 def test_prompts_and_labels_equal_the_tokenizers_own_encoding(load: LoadModel, kind: str) -> None:
     loaded, tokenizer = load(kind), make(kind)[1]
-    for text, row in zip(TEXTS, rendered_rows(loaded), strict=True):
+    for text, row in zip(TEXTS, rendered_rows(loaded, TEXTS, WORDS), strict=True):
         assert list(row.input.ids) == tokenizer(prompt_text(text)).input_ids
         assert row.input.spans[-1].part == "frame"
         assert row.targets == tuple(WORDS.values())
@@ -73,7 +62,7 @@ def test_prompts_and_labels_equal_the_tokenizers_own_encoding(load: LoadModel, k
 def test_greedy_texts_equal_those_of_transformers(load: LoadModel, kind: str) -> None:
     model, tokenizer = make(kind)
     loaded = load(kind, batch_tokens=200)
-    inputs = [row.input for row in rendered_rows(loaded)]
+    inputs = [row.input for row in rendered_rows(loaded, TEXTS, WORDS)]
     outputs = answer(loaded, [Request(input=prompt, verb=Generate(max_tokens=7)) for prompt in inputs])
     for prompt, output in zip(inputs, outputs, strict=True):
         given = {"decoder_input_ids": torch.tensor([[2, 0]])} if kind in ("bart", "mbart") else {}
@@ -91,7 +80,7 @@ def test_greedy_texts_equal_those_of_transformers(load: LoadModel, kind: str) ->
 def test_samples_do_not_depend_on_the_batch(load: LoadModel) -> None:
     loaded = load("t5")
     verb = Generate(max_tokens=6, n=3, temperature=1.0, seed=4)
-    requests = [Request(input=row.input, verb=verb) for row in rendered_rows(loaded)]
+    requests = [Request(input=row.input, verb=verb) for row in rendered_rows(loaded, TEXTS, WORDS)]
     together = answer(loaded, requests)
     small = load("t5", batch_tokens=1)
     assert [answer(small, [request])[0] for request in requests] == together
@@ -105,7 +94,7 @@ def test_samples_do_not_depend_on_the_batch(load: LoadModel) -> None:
 
 def test_stop_strings_and_ends_end_a_text(load: LoadModel) -> None:
     loaded = load("bart-forced")
-    (prompt, *_) = (row.input for row in rendered_rows(loaded))
+    (prompt, *_) = (row.input for row in rendered_rows(loaded, TEXTS, WORDS))
     (whole,) = answer(loaded, [Request(input=prompt, verb=Generate(max_tokens=8))])
     text = whole.generations[0].text
     stop = text[len(text) // 2]
@@ -116,7 +105,7 @@ def test_stop_strings_and_ends_end_a_text(load: LoadModel) -> None:
 
 def test_the_encoder_reads_each_prompt_once(load: LoadModel) -> None:
     loaded = load("t5", batch_tokens=64)
-    requests = requests_of(loaded)
+    requests = requests_of(rendered_rows(loaded, TEXTS, WORDS))
     loaded.load()
     encoded: list[int] = []
     loaded._forward.model.get_encoder().register_forward_hook(
@@ -130,7 +119,7 @@ def test_the_encoder_reads_each_prompt_once(load: LoadModel) -> None:
 def test_reading_equals_transformers(load: LoadModel, kind: str) -> None:
     model, _ = make(kind)
     loaded = load(kind)
-    inputs = [row.input for row in rendered_rows(loaded)]
+    inputs = [row.input for row in rendered_rows(loaded, TEXTS, WORDS)]
     start = torch.tensor([[0] if kind == "t5" else [2, 0]])
     verbs = [Read(token_ids=(7, 9), top_m=3, hidden_layer=layer) for layer in (0, 1, 3, -1)]
     verbs += [Read(hidden_layer=layer, mean_from=first) for layer in (-1, 1) for first in (0, 2)]
@@ -175,7 +164,7 @@ def test_capabilities_are_declared_and_refused_before_weights_load(load: LoadMod
     with refused(Unsupported, "not-causal", model=loaded.name):
         loaded.heads()
     with refused(Unsupported, "needs-causal-model", option="channel"):
-        rendered_rows(loaded, channel=True)
+        rendered_rows(loaded, TEXTS, WORDS, channel=True)
 
 
 def test_a_label_without_tokens_is_refused(load: LoadModel) -> None:

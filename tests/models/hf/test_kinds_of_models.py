@@ -19,7 +19,7 @@ from promptkit.core.errors import InputError
 from promptkit.core.examples import Example
 from promptkit.core.inputs import TextInput
 from promptkit.core.manipulation import BindContext
-from promptkit.core.requests import Generate, Read, Request, Score
+from promptkit.core.requests import Generate, Read, Request
 from promptkit.models.client import CachedModel
 from promptkit.training.config import TrainingConfig
 from promptkit.training.dataset import TrainingData
@@ -27,7 +27,7 @@ from promptkit.training.gradients import GradientLosses
 from promptkit.training.rows import TrainingRows
 from tests.support.bidirectional import ENCODER_DECODERS, MASKED, make
 from tests.support.errors import refused
-from tests.support.hf_models import LoadModel, answer, numbers
+from tests.support.hf_models import LoadModel, answer, numbers, rendered_rows, requests_of
 from tests.support.tiny import save_reviews
 
 KINDS = (*ENCODER_DECODERS, *MASKED)
@@ -38,12 +38,6 @@ TEXTS = [
 ]
 
 
-def requests_of(model: Any, texts: list[str] = TEXTS) -> list[Request]:
-    bound = pk.Prompt("sentiment/review").bind(BindContext(ask=CachedModel(model), reader=pk.Verbalizer(WORDS)))
-    rows = bound([Example(id=text, inputs={"text": text}) for text in texts])
-    return [Request(input=row.input, verb=Score(continuations=row.continuations)) for row in rows]
-
-
 def values(model: Any, requests: list[Request]) -> list[list[float]]:
     return [numbers(output) for output in answer(model, requests)]
 
@@ -51,7 +45,7 @@ def values(model: Any, requests: list[Request]) -> list[list[float]]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_do_not_depend_on_batch_size_order_or_subset(load: LoadModel, kind: str) -> None:
     model = load(kind)
-    requests = requests_of(model)
+    requests = requests_of(rendered_rows(model, TEXTS, WORDS))
     requests += [Request(input=request.input, verb=Read(token_ids=(5,), hidden_layer=1)) for request in requests[:5]]
     expected = values(model, requests)
     for batch_tokens in (1, 33, 200, 4096):
@@ -64,7 +58,7 @@ def test_scores_do_not_depend_on_batch_size_order_or_subset(load: LoadModel, kin
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_resumed_plan_recomputes_batches_with_identical_results(load: LoadModel, kind: str) -> None:
     model = load(kind, batch_tokens=128)
-    requests = requests_of(model)
+    requests = requests_of(rendered_rows(model, TEXTS, WORDS))
     complete = dict(pair for indices, outputs in model.answer(requests) for pair in zip(indices, outputs, strict=True))
     half = frozenset(range(0, len(requests), 2))
     resumed = dict(pair for indices, outputs in model.answer(requests, half) for pair in zip(indices, outputs, strict=True))
@@ -76,7 +70,7 @@ def test_a_resumed_plan_recomputes_batches_with_identical_results(load: LoadMode
 @pytest.mark.parametrize("kind", KINDS)
 def test_embeddings_as_learned_vectors_equal_the_tokens(load: LoadModel, kind: str) -> None:
     model = load(kind)
-    requests = requests_of(model, TEXTS[:4])
+    requests = requests_of(rendered_rows(model, TEXTS[:4], WORDS))
     expected = values(model, requests)
     changed = []
     for request in requests:
@@ -255,7 +249,8 @@ def test_the_encoder_reads_a_chain_of_thought_before_the_answer(load: LoadModel,
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_sixteen_bit_weights_and_mixed_precision_are_close(load: LoadModel, kind: str, tmp_path: Path) -> None:
     full, low = load(kind), load(kind, dtype="bfloat16")
-    for expected, actual in zip(values(full, requests_of(full)), values(low, requests_of(low)), strict=True):
+    expected_rows, actual_rows = (values(model, requests_of(rendered_rows(model, TEXTS, WORDS))) for model in (full, low))
+    for expected, actual in zip(expected_rows, actual_rows, strict=True):
         assert actual == pytest.approx(expected, abs=0.5)
     if kind in ENCODER_DECODERS:
         answer(low, [Request(input=TextInput(ids=(5, 6)), verb=Generate(max_tokens=3))])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +11,24 @@ import torch
 
 import promptkit as pk
 from promptkit.core.errors import ModelError, TemplateError, Unsupported
-from promptkit.core.examples import Example, LabeledExample
+from promptkit.core.examples import LabeledExample
 from promptkit.core.inputs import TextInput
-from promptkit.core.manipulation import BindContext
 from promptkit.core.requests import Generate, Read, Request, Score
 from promptkit.models.client import CachedModel
 from promptkit.models.hf.masked_lm import MaskedLM
 from tests.support.bidirectional import MASKED, make
 from tests.support.errors import refused
-from tests.support.hf_models import LoadModel, answer, numbers
+from tests.support.hf_models import LoadModel, answer, numbers, rendered_rows, requests_of
 
 WORDS = {"negative": "terrible", "positive": "great", "mixed": "so so"}
 TEXTS = ["a good evening", "never again! a bad, dull film\n\nand long", "500", "as far as one may think", "", "liked it"]
 TEMPLATE = "{% block input %}{{ text }}{% endblock %}{% block target %} It was {{ label }}. Yes{% endblock %}"
 
 
-def rendered_rows(
-    model: Any, texts: Sequence[str] = TEXTS, template: str = TEMPLATE, words: Any = None, pool: Any = (), **options: Any
+def rows_of(
+    model: Any, texts: Sequence[str] = TEXTS, template: str = TEMPLATE, words: Mapping[str, str] = WORDS, **options: Any
 ) -> list[Any]:
-    context = BindContext(ask=CachedModel(model), reader=pk.Verbalizer(words or WORDS), rows={"pool": pool})
-    bound = pk.Prompt(template, **options).bind(context)
-    return bound([Example(id=text, inputs={"text": text}) for text in texts])
-
-
-def requests_of(model: Any, texts: Sequence[str] = TEXTS, **options: Any) -> list[Request]:
-    rows = rendered_rows(model, texts, **options)
-    return [Request(input=row.input, verb=Score(continuations=row.continuations)) for row in rows]
+    return rendered_rows(model, texts, words, template, **options)
 
 
 def label_tokens(tokenizer: Any, text: str, label: str, after: str) -> tuple[list[int], list[int]]:
@@ -62,7 +54,7 @@ def pseudo_log_likelihood(model: Any, tokenizer: Any, text: str, label: str, aft
 def test_labels_have_their_pseudo_log_likelihood(load: LoadModel, kind: str) -> None:
     model, tokenizer = make(kind)
     loaded = load(kind, batch_tokens=96)
-    for text, output in zip(TEXTS, answer(loaded, requests_of(loaded)), strict=True):
+    for text, output in zip(TEXTS, answer(loaded, requests_of(rows_of(loaded))), strict=True):
         expected = [pseudo_log_likelihood(model, tokenizer, f"{text} It was ", word, ". Yes") for word in WORDS.values()]
         assert [len(row) for row in output.logprobs] == [len(row) for row in expected]
         assert numbers(output) == pytest.approx([x for row in expected for x in row], abs=1e-4)
@@ -72,7 +64,7 @@ def test_labels_have_their_pseudo_log_likelihood(load: LoadModel, kind: str) -> 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
 def test_the_prompt_is_the_tokenizers_own_encoding_with_a_mask(load: LoadModel, kind: str) -> None:
     loaded, tokenizer = load(kind), make(kind)[1]
-    for text, row in zip(TEXTS, rendered_rows(loaded), strict=True):
+    for text, row in zip(TEXTS, rows_of(loaded), strict=True):
         assert list(row.input.ids) == tokenizer(f"{text} It was {tokenizer.mask_token}. Yes").input_ids
         assert row.targets == tuple(WORDS.values())
         assert row.rescored_tokens == 0
@@ -91,7 +83,7 @@ def test_the_prompt_is_the_tokenizers_own_encoding_with_a_mask(load: LoadModel, 
 def test_demonstrations_are_complete_texts_before_the_masked_one(load: LoadModel, kind: str) -> None:
     loaded, tokenizer = load(kind), make(kind)[1]
     pool = [LabeledExample(id=f"r{i}", inputs={"text": f"film {i}"}, label="positive") for i in range(2)]
-    (row,) = rendered_rows(loaded, ["a film"], pool=pool, demos=pk.demos.first(k=2), words=WORDS)
+    (row,) = rows_of(loaded, ["a film"], pool=pool, demos=pk.demos.first(k=2), words=WORDS)
     shown = "".join(f"film {i} It was great. Yes\n\n" for i in range(2))
     assert list(row.input.ids) == tokenizer(f"{shown}a film It was {tokenizer.mask_token}. Yes").input_ids
 
@@ -115,12 +107,12 @@ def test_labels_that_merge_with_the_text_beside_them_are_scored_with_it(load: Lo
     loaded, (model, tokenizer) = load("roberta"), make("roberta")
     template = "{% block input %}{{ text }}{% endblock %}{% block target %} {{ label }}ood{% endblock %}"
     words = {"positive": "g", "negative": "x"}
-    (row,) = rendered_rows(loaded, ["it was"], template=template, words=words)
+    (row,) = rows_of(loaded, ["it was"], template=template, words=words)
     assert row.rescored_tokens > 0
     at = row.input.ids.index(tokenizer.mask_token_id)
     texts = [[*row.input.ids[:at], *ids, *row.input.ids[at + 1 :]] for ids in row.continuations]
     assert texts == [tokenizer(f"it was {word}ood").input_ids for word in words.values()]
-    (output,) = answer(loaded, [Request(input=row.input, verb=Score(continuations=row.continuations))])
+    (output,) = answer(loaded, requests_of([row]))
     for ids, scores in zip(texts, output.logprobs, strict=True):
         masked = torch.tensor([[tokenizer.mask_token_id if i == at else token for i, token in enumerate(ids)]])
         assert scores[0] == pytest.approx(model(masked).logits[0, at].log_softmax(-1)[ids[at]].item(), abs=1e-4)
@@ -130,7 +122,7 @@ def test_labels_that_merge_with_the_text_beside_them_are_scored_with_it(load: Lo
 def test_reading_at_the_mask_equals_transformers(load: LoadModel, kind: str) -> None:
     model, tokenizer = make(kind)
     loaded = load(kind)
-    inputs = [row.input for row in rendered_rows(loaded)]
+    inputs = [row.input for row in rows_of(loaded)]
     verbs = [Read(token_ids=(7, 9), top_m=3, hidden_layer=layer) for layer in (0, 1, 3, -1)]
     verbs += [Read(hidden_layer=layer, mean_from=first) for layer in (-1, 1) for first in (0, 2)]
     outputs = iter(answer(loaded, [Request(input=prompt, verb=verb) for prompt in inputs for verb in verbs]))
@@ -176,9 +168,9 @@ def test_a_model_without_an_attention_mask_computes_rows_of_one_length_together(
 
 def test_a_head_that_needs_all_positions_gives_the_same_scores(load: LoadModel, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load("bert")
-    expected = [numbers(output) for output in answer(loaded, requests_of(loaded))]
+    expected = [numbers(output) for output in answer(loaded, requests_of(rows_of(loaded)))]
     monkeypatch.setattr(MaskedLM, "head_takes_one_position", False)
-    for output, values in zip(answer(loaded, requests_of(loaded)), expected, strict=True):
+    for output, values in zip(answer(loaded, requests_of(rows_of(loaded))), expected, strict=True):
         assert numbers(output) == pytest.approx(values, abs=1e-5)
 
 
@@ -191,7 +183,7 @@ def test_the_context_counts_the_positions_that_the_model_has(load: LoadModel) ->
 
 def test_the_longest_label_counts_for_the_context(load: LoadModel) -> None:
     pool = [LabeledExample(id=f"r{i}", inputs={"text": f"film {i} " * 20}, label="positive") for i in range(9)]
-    (row,) = rendered_rows(load("bert"), ["a film"], pool=pool, demos=pk.demos.first(k=9))
+    (row,) = rows_of(load("bert"), ["a film"], pool=pool, demos=pk.demos.first(k=9))
     assert row.dropped
     assert len(row.input.ids) - 1 + max(map(len, row.continuations)) <= 256
 
@@ -214,7 +206,7 @@ def test_capabilities_are_declared_and_refused_before_weights_load(load: LoadMod
         CachedModel(loaded)([Request(input=TextInput(ids=(2, 9, 4, 3)), verb=Generate(max_tokens=3))])
     for option, value in (("channel", True), ("cot", pk.cot.zero_shot()), ("chat", True)):
         with refused(Unsupported, "needs-causal-model", option=option):
-            rendered_rows(loaded, **{option: value})
+            rows_of(loaded, **{option: value})
     with refused(Unsupported, "not-causal", model=loaded.name):
         loaded.keys_values((5, 6))
     with refused(Unsupported, "not-causal", model=loaded.name):
@@ -227,12 +219,12 @@ def test_capabilities_are_declared_and_refused_before_weights_load(load: LoadMod
 def test_a_template_must_have_the_label_in_one_place(load: LoadModel, target: str) -> None:
     template = "{% block input %}{{ text }}{% endblock %}{% block target %} " + target + "{% endblock %}"
     with refused(TemplateError, "no-single-slot"):
-        rendered_rows(load("bert"), template=template)
+        rows_of(load("bert"), template=template)
 
 
 def test_filters_of_the_label_apply_to_what_is_scored(load: LoadModel) -> None:
     template = "{% block input %}{{ text }}{% endblock %}{% block target %} It was {{ label | upper }}!{% endblock %}"
-    (row,) = rendered_rows(load("roberta"), ["a"], template=template)
+    (row,) = rows_of(load("roberta"), ["a"], template=template)
     assert row.targets == ("TERRIBLE", "GREAT", "SO SO")
 
 
@@ -247,9 +239,9 @@ def test_a_tokenizer_without_a_mask_is_refused(tmp_path: Path) -> None:
 
 def test_control_tokens_in_data_are_encoded_as_text(load: LoadModel) -> None:
     loaded = load("bert")
-    (row,) = rendered_rows(loaded, ["[MASK] good [SEP] [CLS]"])
+    (row,) = rows_of(loaded, ["[MASK] good [SEP] [CLS]"])
     assert [row.input.ids.count(token) for token in (2, 3, 4)] == [1, 1, 1]
-    assert len(answer(loaded, [Request(input=row.input, verb=Score(continuations=row.continuations))])) == 1
+    assert len(answer(loaded, requests_of([row]))) == 1
 
 
 def test_the_kind_of_model_is_part_of_its_identity(load: LoadModel) -> None:
